@@ -1,0 +1,65 @@
+"""Everything convmat raises on purpose.
+
+    ConvmatError
+    ├── GeometryError (also a ValueError)   the numbers do not make a convolution
+    ├── PlanError                           nothing that was allowed can run it
+    ├── EngineError                         the machine's side: compiling, loading, threads
+    └── NetworkError                        a model file, named by its node
+
+A message has up to three lines: what is wrong and where; the values; the rule, and a fix that works.
+"""
+
+from __future__ import annotations
+
+
+class ConvmatError(Exception):
+    """The root: catch this to catch all that convmat raises on purpose.
+
+    >>> import convmat
+    >>> issubclass(convmat.GeometryError, convmat.ConvmatError)
+    True
+    """
+
+
+class GeometryError(ConvmatError, ValueError):
+    """Shapes, strides, paddings or arrays that do not make a convolution.
+
+    >>> import convmat
+    >>> try:
+    ...     convmat.conv([[[1.0, 2.0]]], [[[1.0, 1.0, 1.0]]])
+    ... except convmat.GeometryError as error:
+    ...     print(error)
+    conv: the filter is wider than the padded input on axis W
+      input W = 2, padding (0, 0) -> 2;  filter W = 3, dilation 1 -> reach 3
+      3 > 2: one more column is enough, e.g. padding=((0, 1),)
+    """
+
+
+class PlanError(ConvmatError):
+    """No candidate is left under the given limits, or the one asked for refuses.
+
+    >>> import convmat
+    >>> try:
+    ...     convmat.plan((1, 4, 8, 8), (4, 4, 3, 3), lowering="pointwise")
+    ... except convmat.PlanError as error:
+    ...     print(str(error).splitlines()[0])
+    plan: the lowering 'pointwise' refuses this problem: needs a 1x1 filter, got 3x3
+    """
+
+
+class EngineError(ConvmatError):
+    """The machine's side failed: compiling, loading, caching or running machine code.
+
+    >>> import convmat
+    >>> issubclass(convmat.EngineError, convmat.ConvmatError)
+    True
+    """
+
+
+class NetworkError(ConvmatError):
+    """A model file that cannot be read or run; the message names the node.
+
+    >>> import convmat
+    >>> issubclass(convmat.NetworkError, convmat.ConvmatError)
+    True
+    """
