@@ -1,0 +1,155 @@
+"""Problem: a geometry with everything else that decides how it may run. The planner's key.
+
+The three passes differ only in which array plays which role, so a gradient is the same Problem with renamed axes:
+
+    forward           x: b (g c) i      w: (g o) c f       y: b (g o) p
+    input gradient    dy as x           O and C of w swapped, f flipped       dx as y
+    weight gradient   x with b and c swapped       dy as w: (b as c) (g o) p as f       dw as y: (g o) (c as b) f as p
+
+A lowering sees x, w, y and their Layouts, and cannot tell which pass it serves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .geometry import Geometry
+from .product import Activation, Layout
+
+Roles = tuple[str, ...]
+
+WORK_DTYPES: dict[str, str] = {
+    "float32": "float32",
+    "float64": "float64",
+    "float16": "float32",
+    "bfloat16": "float32",
+    "complex64": "complex64",
+    "complex128": "complex128",
+    "int8": "float64",
+    "uint8": "float64",
+}
+"""Each element type that is taken and the one its sums are taken in (8-bit integers: see `Problem.work_dtype`)."""
+
+DEFAULT_RTOL = {"float64": 1e-14, "complex128": 1e-14}
+WORKSPACE_LIMIT = 64 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epilogue:
+    """Which of bias, residual and activation the call has: y = activation(conv + bias + residual)."""
+
+    bias: bool = False
+    residual: bool = False
+    activation: Activation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Geometry, dtype, the layouts of x, w and y, epilogue and limits.
+
+    `conjugate` names the operand ("w" or "x", or "") whose complex elements enter conjugated, as gradients need.
+    `workspace_limit` is in bytes; `rtol` the norm-wise error that may be spent on fewer multiplications; `exact`
+    admits the definition's own products alone; `reuse_weights` says that w is packed once and used often;
+    `threads` how many cores the engine may use.
+
+    >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
+    >>> p.grad_input().geometry.y_shape, p.grad_weight().geometry.y_shape
+    ((1, 3, 8, 8), (3, 4, 3, 3))
+    """
+
+    geometry: Geometry
+    dtype: str
+    x: Layout
+    w: Layout
+    y: Layout
+    epilogue: Epilogue = field(default_factory=Epilogue)
+    conjugate: str = ""
+    workspace_limit: int = WORKSPACE_LIMIT
+    rtol: float = 5e-6
+    exact: bool = False
+    reuse_weights: bool = True
+    threads: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        geometry: Geometry,
+        dtype: str = "float32",
+        *,
+        x: str = "NCHW",
+        y: str = "NCHW",
+        transposed: bool = False,
+        **rest: Any,
+    ) -> Problem:
+        """The problem of NCHW, NHWC or blocked nChw16c arrays; `transposed` takes w as (C, O//G, *F) and turns it."""
+        g = geometry
+        extents = {"b": g.B, "g": g.G, "c": g.C // g.G, "o": g.O // g.G}
+        for letter, sizes in (("i", g.I), ("f", g.F), ("p", g.P)):
+            extents |= {f"{letter}{a}": n for a, n in enumerate(sizes)}
+        taps = [f"f{a}" for a in range(g.rank)]
+        weights = ("g c", "o", *(f"-{t}" for t in taps)) if transposed else ("g o", "c", *taps)
+        rest.setdefault("rtol", DEFAULT_RTOL.get(dtype, 5e-6))
+        return cls(
+            geometry=g,
+            dtype=dtype,
+            x=Layout.of(*_axes(x, "c", "i", g), extents=extents),
+            w=Layout.of(*weights, extents=extents),
+            y=Layout.of(*_axes(y, "o", "p", g), extents=extents),
+            **rest,
+        )
+
+    @property
+    def work_dtype(self) -> str:
+        """The type that products are taken in: exact for 8-bit integers, float32 for the 16-bit types.
+
+        A sum of k products of 8-bit integers is below 2^16 * k: float32 holds it exactly up to 2^24.
+        """
+        if self.dtype in ("int8", "uint8") and self.geometry.k <= 2**8:
+            return "float32"
+        return WORK_DTYPES[self.dtype]
+
+    @property
+    def out_dtype(self) -> str:
+        """The type of y: int32 for 8-bit integers, otherwise that of x."""
+        return "int32" if self.dtype in ("int8", "uint8") else self.dtype
+
+    def grad_input(self) -> Problem:
+        """The problem whose x is dy and whose y is dx."""
+        axes = range(self.geometry.rank)
+        to_x = {"o": "c", **{f"p{a}": f"i{a}" for a in axes}}
+        to_y = {"c": "o", **{f"i{a}": f"p{a}" for a in axes}}
+        return replace(
+            self,
+            geometry=self.geometry.grad_input(),
+            x=self.y.rename(to_x),
+            w=self.w.rename({"o": "c", "c": "o"}, flip="f"),
+            y=self.x.rename(to_y),
+            epilogue=Epilogue(),
+            conjugate="w",
+        )
+
+    def grad_weight(self) -> Problem:
+        """The problem whose x is x, whose w is dy and whose y is dw."""
+        axes = range(self.geometry.rank)
+        return replace(
+            self,
+            geometry=self.geometry.grad_weight(),
+            x=self.x.rename({"b": "c", "c": "b"}),
+            w=self.y.rename({"b": "c", **{f"p{a}": f"f{a}" for a in axes}}),
+            y=self.w.rename({"c": "b", **{f"f{a}": f"p{a}" for a in axes}}),
+            epilogue=Epilogue(),
+            conjugate="x",
+            reuse_weights=False,
+        )
+
+
+def _axes(layout: str, channel: str, spatial: str, g: Geometry) -> Roles:
+    """The roles of each array axis under a layout's name: NCHW, NHWC (any rank) or nChw16c (one group)."""
+    pixels = tuple(f"{spatial}{a}" for a in range(g.rank))
+    if layout == "NCHW":
+        return ("b", f"g {channel}", *pixels)
+    if layout == "NHWC":
+        return ("b", *pixels, f"g {channel}")
+    block = layout.removeprefix("nChw").removesuffix("c")
+    return ("b", f"{channel}/{block}", *pixels, f"{channel}%{block}")

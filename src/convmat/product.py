@@ -1,0 +1,297 @@
+"""The language between lowerings and engines: Layout, View, Product, Epilogue.
+
+    C[g, m, n] = epilogue( sum over terms, k of  A[g, m, k] * B[g, k, n] )
+
+A **View** is a matrix that need not exist. Its entries come from an array by affine coordinates:
+
+    V[g, row, col] = array[.., offset_a + sum over the indices of coefficient * index, ..]     one coordinate per axis a
+                   = fill                                                                     outside the array
+
+The unrolled input is the View with coordinate p*s + f*d - lo on each spatial axis of x. Its rows are (c, f), its
+columns (b, p). No modulo and no conditions: what would need them is split into phases before it gets here.
+An engine reads nothing but this file: it has never heard of convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One loop: a name and how many values it takes."""
+
+    name: str
+    extent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """A stretch of an array axis: `extent` elements, each `step` further along the logical axis `role`.
+
+    An axis that holds one role whole is one Dim; channels split by 16 are Dim("c", C//16, step=16) in one place and
+    Dim("c", 16) in another; `flip` runs the role backwards.
+    """
+
+    role: str
+    extent: int
+    step: int = 1
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of an array lie: for each of its axes, the Dims that the axis holds, outermost first.
+
+    Roles are b batch, g group, c and o channels within a group, i0.. f0.. p0.. the spatial axes.
+
+    >>> Layout.of("b", "g c", "i0", "i1", extents=dict(b=1, g=2, c=3, i0=8, i1=8)).shape
+    (1, 6, 8, 8)
+    """
+
+    axes: tuple[tuple[Dim, ...], ...]
+
+    @classmethod
+    def of(cls, *axes: str, extents: Mapping[str, int]) -> Layout:
+        """A layout from its axes in order, each the roles it holds.
+
+        `c/16` is the outer and `c%16` the inner part of a split axis, and a role after a minus runs backwards.
+
+        >>> Layout.of("b", "c/16", "i0", "c%16", extents=dict(b=1, c=64, i0=8)).shape
+        (1, 4, 8, 16)
+        """
+        return cls(tuple(tuple(_dim(word, extents) for word in axis.split()) for axis in axes))
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array as its owner sees it."""
+        return tuple(math.prod(dim.extent for dim in axis) for axis in self.axes)
+
+    @cached_property
+    def dims(self) -> tuple[Dim, ...]:
+        """All Dims in the array's order: the shape that a View's coordinates speak of."""
+        return tuple(dim for axis in self.axes for dim in axis)
+
+    def rename(self, roles: Mapping[str, str], flip: str = "") -> Layout:
+        """The same array with other roles; roles beginning with a letter of `flip` also change direction."""
+        return Layout(
+            tuple(
+                tuple(
+                    Dim(roles.get(d.role, d.role), d.extent, d.step, d.flip ^ (d.role[0] in flip)) for d in axis
+                )
+                for axis in self.axes
+            )
+        )
+
+    def splits(self, role: str) -> set[int]:
+        """The steps at which this layout cuts a role."""
+        return {dim.step for dim in self.dims if dim.role == role}
+
+
+def _dim(word: str, extents: Mapping[str, int]) -> Dim:
+    flip, word = word.startswith("-"), word.lstrip("-")
+    if "/" in word:
+        role, step = word.split("/")
+        return Dim(role, extents[role] // int(step), int(step), flip)
+    if "%" in word:
+        role, step = word.split("%")
+        return Dim(role, int(step), 1, flip)
+    return Dim(word, extents[word], 1, flip)
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinate:
+    """Along one array axis of `extent` elements: offset + sum of coefficient * index."""
+
+    extent: int
+    terms: tuple[tuple[str, int], ...]
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """A batch of matrices read from an array (or from another View, packed whole) by affine coordinates.
+
+    `source` names the operand ("x", "w", "y", "bias", "residual") or is the View to pack first; its coordinates are
+    then over the axes batch + rows + cols of that View, and it is packed once for each value of its batch indices.
+    `conjugate` applies to every entry.
+
+    >>> row = View("x", rows=(Index("f", 2),), cols=(Index("p", 3),), coordinates=(Coordinate(4, (("p", 1), ("f", 1))),))
+    >>> row.shape, row.inside
+    ((2, 3), True)
+    """
+
+    source: str | View
+    rows: tuple[Index, ...]
+    cols: tuple[Index, ...]
+    coordinates: tuple[Coordinate, ...]
+    batch: tuple[Index, ...] = ()
+    fill: int = 0
+    conjugate: bool = False
+
+    @property
+    def indices(self) -> tuple[Index, ...]:
+        """batch + rows + cols."""
+        return self.batch + self.rows + self.cols
+
+    @cached_property
+    def extents(self) -> dict[str, int]:
+        """The extent of each index by name."""
+        return {index.name: index.extent for index in self.indices}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of one matrix of the batch."""
+        return size(self.rows), size(self.cols)
+
+    @property
+    def elements(self) -> int:
+        """Entries of all matrices of the batch: what packing it whole stores."""
+        return size(self.indices)
+
+    def reach(self, coordinate: Coordinate) -> tuple[int, int]:
+        """The smallest and the largest position that a coordinate takes, inside the array or not."""
+        low = high = coordinate.offset
+        for name, coefficient in coordinate.terms:
+            last = coefficient * (self.extents[name] - 1)
+            low, high = low + min(last, 0), high + max(last, 0)
+        return low, high
+
+    @cached_property
+    def risky(self) -> tuple[int, ...]:
+        """The array axes on which some entry lies outside the array."""
+        if not self.elements:
+            return ()
+        reaches = [(self.reach(c), c.extent) for c in self.coordinates]
+        return tuple(a for a, ((low, high), extent) in enumerate(reaches) if low < 0 or high >= extent)
+
+    @property
+    def inside(self) -> bool:
+        """Whether every entry lies inside the array."""
+        return not self.risky
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function applied to each finished element, with its parameters.
+
+    >>> Activation.of(("leaky_relu", 0.2))
+    Activation(name='leaky_relu', parameters=(0.2,))
+    """
+
+    name: str
+    parameters: tuple[float, ...] = ()
+
+    @staticmethod
+    def of(value: str | tuple[str | float, ...] | Activation | None) -> Activation | None:
+        """From a name, or a tuple of a name and its parameters. Raises ValueError for what ACTIVATIONS does not hold."""
+        if value is None or isinstance(value, Activation):
+            return value
+        name, *given = (value,) if isinstance(value, str) else value
+        if name not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {name!r}: one of {', '.join(ACTIVATIONS)}")
+        defaults = ACTIVATIONS[str(name)]
+        parameters = tuple(float(p) for p in given) or defaults
+        if defaults is None:
+            if len(given) != 2 or not parameters or parameters[0] > parameters[1]:
+                raise ValueError(f"clip takes a low and a high bound, e.g. ('clip', 0.0, 6.0), got {value!r}")
+        elif len(parameters or ()) != len(defaults):
+            raise ValueError(f"{name} takes {len(defaults)} parameters, got {value!r}")
+        return Activation(str(name), parameters or ())
+
+
+ACTIVATIONS: dict[str, tuple[float, ...] | None] = {
+    "relu": (),
+    "relu6": (),
+    "leaky_relu": (0.01,),
+    "sigmoid": (),
+    "tanh": (),
+    "silu": (),
+    "hardswish": (),
+    "hardsigmoid": (1 / 6, 0.5),
+    "clip": None,
+}
+"""Each activation with the defaults of its parameters; None: they must be given."""
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to a finished element before it is stored: activation(sum + bias + residual).
+
+    `bias` is a View with one column per matrix, `residual` one of the shape of C; either may be absent.
+    """
+
+    bias: View | None = None
+    residual: View | None = None
+    activation: Activation | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether elements are stored as they are."""
+        return self.bias is None and self.residual is None and self.activation is None
+
+
+class Packing(Enum):
+    """How much of B is stored beside the array it is read from."""
+
+    NOTHING = "in place"
+    PANEL = "a panel at a time"
+    WHOLE = "stored whole"
+
+
+@dataclass(frozen=True)
+class Product:
+    """C = epilogue(sum over terms of A @ B), for each matrix of the batch; C is a View of "y", inside it everywhere.
+
+    All terms share C's batch, rows and cols; a term's rows of B (its columns of A) may differ from the next one's.
+    """
+
+    terms: tuple[tuple[View, View], ...]
+    c: View
+    epilogue: Epilogue = field(default_factory=Epilogue)
+
+    def __post_init__(self) -> None:
+        assert self.c.inside
+        for a, b in self.terms:
+            assert a.batch == b.batch == self.c.batch
+            assert a.rows == self.c.rows and a.cols == b.rows and b.cols == self.c.cols
+
+    @property
+    def m(self) -> int:
+        """Rows of C."""
+        return size(self.c.rows)
+
+    @property
+    def n(self) -> int:
+        """Columns of C."""
+        return size(self.c.cols)
+
+    @property
+    def k(self) -> int:
+        """What is summed over, all terms together."""
+        return sum(size(a.cols) for a, _ in self.terms)
+
+    @property
+    def batch(self) -> int:
+        """How many such matrices there are."""
+        return size(self.c.batch)
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of all matrices."""
+        return 2 * self.batch * self.m * self.n * self.k
+
+
+def size(indices: tuple[Index, ...]) -> int:
+    """How many values the indices take together.
+
+    >>> size((Index("c", 3), Index("f", 4)))
+    12
+    """
+    return math.prod(index.extent for index in indices)
