@@ -1,0 +1,254 @@
+"""What this CPU is: vectors, registers, caches, and the cores this process may use.
+
+    vector_bytes   64 AVX-512, 32 AVX2, 16 SSE and NEON
+    vectors        how many of them: 32 with AVX-512 and AArch64, else 16
+
+Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The target
+`"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the CPU's
+family, model, stepping and flags tells cached objects apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from convmat.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """One CPU as the engine sees it; sizes in bytes.
+
+    >>> avx2 = Cpu.named("x86-64-v3")
+    >>> avx2.vector_bytes, avx2.vectors, avx2.fma
+    (32, 16, True)
+    >>> avx2.lanes(4)
+    8
+    """
+
+    arch: str
+    name: str
+    features: str
+    vector_bytes: int
+    vectors: int
+    fma: bool
+    l1: int
+    l2: int
+    l3: int
+    model: str
+    key: str
+    triple: str = ""
+
+    def lanes(self, itemsize: int) -> int:
+        """Elements of `itemsize` bytes in one vector register."""
+        return self.vector_bytes // itemsize
+
+    def runs_here(self) -> bool:
+        """Whether code made for this CPU can run on the host: same architecture, no wider vectors."""
+        here = host()
+        return self.arch == here.arch and self.vector_bytes <= here.vector_bytes and self.fma <= here.fma
+
+    @staticmethod
+    def named(name: str, features: str = "") -> Cpu:
+        """A target chosen by hand, by LLVM's name for it; caches are the host's.
+
+        >>> Cpu.named("x86-64-v4").vector_bytes, Cpu.named("neoverse-n1").arch
+        (64, 'aarch64')
+
+        Raises: EngineError when the name is not one of `NAMED`.
+        """
+        if name == "native":
+            return host()
+        if name not in NAMED:
+            raise EngineError(
+                f"cpu: no target is called {name!r}\n"
+                f"  known: native, {', '.join(NAMED)}\n"
+                "  take the nearest older one; 'native' describes this machine"
+            )
+        arch, vector_bytes, vectors, fma = NAMED[name]
+        here = host()
+        # An empty triple means the compiling process's own; objects for it can be loaded on this machine.
+        triple = "" if arch == here.arch else f"{arch}-unknown-linux-gnu"
+        return replace(
+            here, arch=arch, name=name, features=features, vector_bytes=vector_bytes, vectors=vectors, fma=fma,
+            model=name, key=f"{arch}/{name}/{features}", triple=triple,
+        )  # fmt: skip
+
+
+_X86_V1 = ("x86_64", 16, 16, False)
+_X86_V3 = ("x86_64", 32, 16, True)
+_X86_V4 = ("x86_64", 64, 32, True)
+_ARM = ("aarch64", 16, 32, True)
+
+# LLVM's name -> architecture, bytes in a vector, vector registers, FMA.
+NAMED: dict[str, tuple[str, int, int, bool]] = {
+    "x86-64": _X86_V1,
+    "x86-64-v2": _X86_V1,
+    "x86-64-v3": _X86_V3,
+    "x86-64-v4": _X86_V4,
+    "haswell": _X86_V3,
+    "skylake": _X86_V3,
+    "skylake-avx512": _X86_V4,
+    "icelake-server": _X86_V4,
+    "sapphirerapids": _X86_V4,
+    "znver1": _X86_V3,
+    "znver2": _X86_V3,
+    "znver3": _X86_V3,
+    "znver4": _X86_V4,
+    "generic": _ARM,
+    "cortex-a72": _ARM,
+    "cortex-a76": _ARM,
+    "neoverse-n1": _ARM,
+    "neoverse-v1": _ARM,
+    "apple-m1": _ARM,
+}
+
+
+@lru_cache(maxsize=1)
+def host() -> Cpu:
+    """This machine, read once a process.
+
+    >>> host().vector_bytes in (16, 32, 64)
+    True
+    """
+    arch = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    model, identity, flags = _cpuinfo(Path("/proc/cpuinfo"))
+    if not flags:
+        model, identity, flags = _ask_llvm(arch)
+    vector_bytes, vectors, fma = _vectors(arch, flags)
+    # Features are part of the key: a hypervisor may hide some from an otherwise equal CPU.
+    digest = hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
+    l1, l2, l3 = _caches(Path("/sys/devices/system/cpu/cpu0/cache"))
+    return Cpu(
+        arch=arch, name="native", features="", vector_bytes=vector_bytes, vectors=vectors, fma=fma,
+        l1=l1, l2=l2, l3=l3, model=model or arch, key=f"{arch}/{identity}/{digest}",
+    )  # fmt: skip
+
+
+def _vectors(arch: str, flags: frozenset[str]) -> tuple[int, int, bool]:
+    """Vector bytes, vector registers and FMA that these flags promise."""
+    if arch == "aarch64":
+        return 16, 32, True
+    fma = "fma" in flags
+    # A kernel masks and permutes 512-bit vectors of 32-bit elements and 256-bit ones alike: F alone is not enough.
+    if fma and {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
+        return 64, 32, True
+    if fma and "avx2" in flags:
+        return 32, 16, True
+    return 16, 16, fma
+
+
+def _cpuinfo(path: Path) -> tuple[str, str, frozenset[str]]:
+    """Model name, an identity (family, model, stepping, or the Arm equivalents) and flags shared by all cores."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return "", "", frozenset()
+    identities: set[str] = set()
+    flags: frozenset[str] | None = None
+    model = ""
+    for block in text.split("\n\n"):
+        facts = {
+            name.strip(): value.strip() for name, _, value in (line.partition(":") for line in block.splitlines())
+        }
+        words = frozenset((facts.get("flags") or facts.get("Features") or "").split())
+        if not words:
+            continue
+        # Cores of two kinds share one process: only what all of them have may be used.
+        flags = words if flags is None else flags & words
+        model = model or facts.get("model name", "")
+        names = ("vendor_id", "cpu family", "model", "stepping", "CPU implementer", "CPU variant", "CPU part")
+        identities.add("-".join(facts[name] for name in names if name in facts))
+    return model, "+".join(sorted(identities)), flags or frozenset()
+
+
+def _ask_llvm(arch: str) -> tuple[str, str, frozenset[str]]:
+    """The same from LLVM, where the system has no /proc/cpuinfo."""
+    try:
+        import llvmlite.binding as llvm
+    except (ImportError, OSError):
+        return "", arch, frozenset()
+    features = frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+    name = llvm.get_host_cpu_name()
+    return name, name, features
+
+
+def _caches(folder: Path) -> tuple[int, int, int]:
+    """Bytes of L1 (data), L2 and L3 as one core sees them; a modest machine's where the system does not say."""
+    found = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}
+    for index in sorted(folder.glob("index*")):
+        try:
+            kind = (index / "type").read_text().strip()
+            level = int((index / "level").read_text())
+            size = (index / "size").read_text().strip()
+            scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[size[-1]]
+            count = int(size[:-1])
+        except (OSError, ValueError, KeyError, IndexError):
+            continue
+        if kind in ("Data", "Unified") and level in found and count > 0:
+            found[level] = count * scale
+    return found[1], found[2], found[3]
+
+
+def usable_cores() -> int:
+    """Cores this process may keep busy: its affinity, and its cgroups' limit of CPU time rounded down (at least 1).
+
+    >>> usable_cores() >= 1
+    True
+    """
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        cores = os.cpu_count() or 1
+    limit = cgroup_limit(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    # Workers spin: with a quota of 1.5 cores two of them would be put to sleep in the middle of a job.
+    return max(1, min(cores, int(limit))) if limit is not None else max(1, cores)
+
+
+def cgroup_limit(membership: Path, root: Path) -> float | None:
+    """The smallest CPU quota, in cores, of this process's cgroups and their ancestors (v1 and v2); None: unlimited."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return None
+    limits: list[float] = []
+    for line in lines:
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if hierarchy == "0" and not controllers:
+            bases = [root, root / "unified"]
+        elif "cpu" in controllers.split(","):
+            bases = [root / controllers, root / "cpu", root / "cpu,cpuacct"]
+        else:
+            continue
+        for base in bases:
+            # A container sees its own group as the root of the mount, whatever the path says: try both.
+            group = base / path.lstrip("/")
+            for folder in (group, *group.parents):
+                if not folder.is_relative_to(base):
+                    break
+                quota = _quota(folder)
+                if quota is not None:
+                    limits.append(quota)
+    return min(limits, default=None)
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores granted by one cgroup folder: `cpu.max` (v2) or `cpu.cfs_quota_us` over its period (v1)."""
+    try:
+        try:
+            quota, period = (folder / "cpu.max").read_text().split()
+        except FileNotFoundError:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        if quota in ("max", "-1"):
+            return None
+        cores = float(quota) / float(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+    return cores if cores > 0 else None
