@@ -1,0 +1,616 @@
+"""The instructions: what each one means, beside the text that LLVM reads.
+
+An instruction is a pure function of values. Its meaning is a NumPy function of arrays (a vector of n lanes is an
+array of n elements, a scalar an array of none), its text is the right-hand side of one line of LLVM IR:
+
+    @pure(np.add, identity=0)
+    def add(a, b):
+        return f"{a.type.prefix}add {a.type.text} {a.name}, {b.name}", a.type
+
+Calling `add(x, y)` appends that line to the function in which `x` or `y` live and gives the new value. Python numbers
+are taken as constants, spread over all lanes where need be; scalar integer constants are folded by the meaning itself,
+so address arithmetic that is known in Python costs no instruction. The tests run every meaning against its text.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+# The kinds of scalars: name -> (LLVM's name, intrinsic suffix, bytes, NumPy's name or None where NumPy has none)
+KINDS: dict[str, tuple[str, str, int, str | None]] = {
+    "i1": ("i1", "i1", 1, "bool"),
+    "i8": ("i8", "i8", 1, "int8"),
+    "i16": ("i16", "i16", 2, "int16"),
+    "i32": ("i32", "i32", 4, "int32"),
+    "i64": ("i64", "i64", 8, "int64"),
+    "f16": ("half", "f16", 2, "float16"),
+    "bf16": ("bfloat", "bf16", 2, None),
+    "f32": ("float", "f32", 4, "float32"),
+    "f64": ("double", "f64", 8, "float64"),
+    "ptr": ("ptr", "p0", 8, "uint64"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A scalar kind (`lanes == 0`) or a vector of `lanes` of them. `bytes` is its size in memory."""
+
+    kind: str
+    lanes: int = 0
+    text: str = field(init=False, compare=False)  # as LLVM writes it: `<16 x float>`
+    suffix: str = field(init=False, compare=False)  # as intrinsics are named: `v16f32`
+    bytes: int = field(init=False, compare=False)
+    is_float: bool = field(init=False, compare=False)
+    prefix: str = field(init=False, compare=False)  # "f" where LLVM says fadd and add
+
+    def __post_init__(self) -> None:
+        text, suffix, size, _ = KINDS[self.kind]
+        is_float = self.kind in ("f16", "bf16", "f32", "f64")
+        for name, value in (
+            ("text", f"<{self.lanes} x {text}>" if self.lanes else text),
+            ("suffix", f"v{self.lanes}{suffix}" if self.lanes else suffix),
+            ("bytes", size * max(self.lanes, 1)),
+            ("is_float", is_float),
+            ("prefix", "f" if is_float else ""),
+        ):
+            object.__setattr__(self, name, value)
+
+    def x(self, lanes: int) -> Type:
+        """The vector of `lanes` such scalars (of none: the scalar itself).
+
+        >>> f32.x(16).text
+        '<16 x float>'
+        """
+        return _interned(self.kind, lanes)
+
+    @property
+    def scalar(self) -> Type:
+        """The type of one lane."""
+        return _interned(self.kind, 0)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's type of one lane; bfloat16 has none in NumPy and appears as its bits, uint16."""
+        return np.dtype(KINDS[self.kind][3] or "uint16")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@lru_cache(maxsize=None)
+def _interned(kind: str, lanes: int) -> Type:
+    return Type(kind, lanes)
+
+
+i1, i8, i16, i32, i64 = (_interned(kind, 0) for kind in ("i1", "i8", "i16", "i32", "i64"))
+f16, bf16, f32, f64 = (_interned(kind, 0) for kind in ("f16", "bf16", "f32", "f64"))
+ptr = _interned("ptr", 0)
+
+
+class Home(Protocol):
+    """Where values live: a function under construction."""
+
+    fused: bool
+
+    def emit(self, text: str, result: Type) -> Value: ...
+
+
+class Value:
+    """A name that a line of IR defined, its type, and the function it lives in.
+
+    A constant lives in none and has its `number` (None too where its lanes differ). `+ - * / & | ^ << >>` and
+    comparisons are the instructions below; a pointer plus an integer advances by bytes.
+    """
+
+    __slots__ = ("home", "name", "number", "type")
+
+    def __init__(self, name: str, type: Type, home: Home | None, number: float | None = None) -> None:
+        self.name = name
+        self.type = type
+        self.home = home
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"{self.type.text} {self.name}"
+
+    def __add__(self, other: Operand) -> Value:
+        return advance(self, other) if self.type is ptr else add(self, other)
+
+    def __radd__(self, other: Operand) -> Value:
+        return add(other, self)
+
+    def __sub__(self, other: Operand) -> Value:
+        return sub(self, other)
+
+    def __rsub__(self, other: Operand) -> Value:
+        return sub(other, self)
+
+    def __mul__(self, other: Operand) -> Value:
+        return mul(self, other)
+
+    def __rmul__(self, other: Operand) -> Value:
+        return mul(self, other)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return div(self, other)
+
+    def __rtruediv__(self, other: Operand) -> Value:
+        return div(other, self)
+
+    def __and__(self, other: Operand) -> Value:
+        return and_(self, other)
+
+    def __or__(self, other: Operand) -> Value:
+        return or_(self, other)
+
+    def __xor__(self, other: Operand) -> Value:
+        return xor(self, other)
+
+    def __lshift__(self, other: Operand) -> Value:
+        return shl(self, other)
+
+    def __rshift__(self, other: Operand) -> Value:
+        return ashr(self, other)
+
+    def __neg__(self) -> Value:
+        return neg(self)
+
+    def __lt__(self, other: Operand) -> Value:
+        return less(self, other)
+
+    def __le__(self, other: Operand) -> Value:
+        return less_equal(self, other)
+
+    def __gt__(self, other: Operand) -> Value:
+        return greater(self, other)
+
+    def __ge__(self, other: Operand) -> Value:
+        return greater_equal(self, other)
+
+
+Operand = Value | int | float
+
+
+def _literal(kind: str, number: float) -> str:
+    """One lane as LLVM writes it; floats by their bits, since decimals must be exact there."""
+    if kind in ("f32", "f64"):
+        exact = np.float32(number) if kind == "f32" else number
+        return f"0x{struct.unpack('<Q', struct.pack('<d', exact))[0]:016X}"
+    if kind == "f16":
+        return f"0xH{struct.unpack('<H', struct.pack('<e', number))[0]:04X}"
+    if kind == "bf16":  # only numbers that bfloat16 holds exactly, so that nothing is rounded here
+        bits = struct.unpack("<I", struct.pack("<f", number))[0]
+        assert bits & 0xFFFF == 0, f"{number} is not a bfloat16"
+        return f"0xR{bits >> 16:04X}"
+    if kind == "i1":
+        return "true" if number else "false"
+    if kind == "ptr":
+        assert number == 0, "the only constant pointer is null"
+        return "null"
+    return str(int(number))
+
+
+@lru_cache(maxsize=4096)
+def _constant(type: Type, number: float | tuple[float, ...], negative_zero: bool) -> Value:
+    scalar = type.scalar
+    if isinstance(number, tuple):
+        assert len(number) == type.lanes, f"{len(number)} numbers for {type}"
+        lanes = ", ".join(f"{scalar.text} {_literal(type.kind, each)}" for each in number)
+        return Value(f"<{lanes}>", type, None)
+    text = _literal(type.kind, number)
+    return Value(f"splat ({scalar.text} {text})" if type.lanes else text, type, None, number)
+
+
+def const(type: Type, number: float | Sequence[float]) -> Value:
+    """A constant of that type: one number in every lane, or a sequence with a number for each lane.
+
+    >>> const(f32.x(4), 1.5)
+    <4 x float> splat (float 0x3FF8000000000000)
+    >>> const(i32.x(2), [0, 1])
+    <2 x i32> <i32 0, i32 1>
+    """
+    if isinstance(number, int | float | np.number):
+        # 0.0 == -0.0 would find each other's entry
+        return _constant(type, number, number == 0 and str(number)[0] == "-")
+    return _constant(type, tuple(number), any(str(each)[0] == "-" for each in number))
+
+
+def poison(type: Type) -> Value:
+    """A value of no meaning: what a lane is that nobody looks at."""
+    return Value("poison", type, None)
+
+
+Text = tuple[str, Type]
+
+
+class Instruction:
+    """A pure instruction: `meaning` for arrays, `text` for values. Call it with values or numbers."""
+
+    def __init__(self, text: Callable[..., Text], meaning: Callable[..., Any], identity: int | None) -> None:
+        self.text = text
+        self.meaning = meaning
+        self.identity = identity
+        self.name = text.__name__
+        self.__doc__ = text.__doc__
+
+    def __call__(self, *operands: Operand, **immediate: Any) -> Value:
+        home = None
+        values: list[Value] = []
+        for operand in operands:
+            if not isinstance(operand, Value):
+                return self(*_values(operands), **immediate)
+            home = home or operand.home
+            values.append(operand)
+        if self.identity is not None and values[-1].number == self.identity and not values[-1].type.is_float:
+            return values[0]
+        if home is None:
+            return self._folded(values, immediate)
+        text, result = self.text(*values, **immediate)
+        return home.emit(text, result)
+
+    def _folded(self, values: Sequence[Value], immediate: dict[str, Any]) -> Value:
+        assert all(value.number is not None for value in values), f"{self.name} of {values} has no function"
+        _, result = self.text(*values, **immediate)
+        arrays = [np.asarray(value.number, value.type.dtype) for value in values]
+        return const(result, self.meaning(*arrays, **immediate).item())
+
+
+def _values(operands: tuple[Operand, ...]) -> tuple[Value, ...]:
+    """Numbers become constants of the last value's type (the last: in `select(mask, x, 0.0)` the mask's won't do)."""
+    type = i64
+    for operand in operands:
+        if isinstance(operand, Value):
+            type = operand.type
+    return tuple(operand if isinstance(operand, Value) else const(type, operand) for operand in operands)
+
+
+INSTRUCTIONS: dict[str, Instruction] = {}
+
+
+def pure(
+    meaning: Callable[..., Any], identity: int | None = None
+) -> Callable[[Callable[..., Text]], Instruction]:
+    """Declares an instruction: its meaning above, its text below. `identity` is the integer that changes nothing
+    as a last operand, so that `x + 0` emits nothing."""
+
+    def declare(text: Callable[..., Text]) -> Instruction:
+        instruction = Instruction(text, meaning, identity)
+        INSTRUCTIONS[instruction.name.rstrip("_")] = instruction
+        return instruction
+
+    return declare
+
+
+def _binary(opcode: str, a: Value, b: Value) -> Text:
+    return f"{opcode} {a.type.text} {a.name}, {b.name}", a.type
+
+
+def _compare(predicate: str, a: Value, b: Value) -> Text:
+    return f"{a.type.prefix or 'i'}cmp {predicate} {a.type.text} {a.name}, {b.name}", i1.x(a.type.lanes)
+
+
+def _intrinsic(name: str, *arguments: Value) -> Text:
+    type = arguments[0].type
+    given = ", ".join([f"{argument.type.text} {argument.name}" for argument in arguments])
+    return f"call {type.text} @llvm.{name}.{type.suffix}({given})", type
+
+
+def _cast(opcode: str, a: Value, to: Type) -> Text:
+    result = to.x(a.type.lanes)
+    return f"{opcode} {a.type.text} {a.name} to {result.text}", result
+
+
+def _unsigned(a: Any) -> Any:
+    return np.asarray(a).view(f"u{np.asarray(a).dtype.str[1:]}")
+
+
+def _signed(a: Any) -> Any:
+    return a.view(f"i{a.dtype.itemsize}")
+
+
+# ---- arithmetic: floats and integers (which wrap) --------------------------------------------------------------------
+
+
+@pure(np.add, identity=0)
+def add(a: Value, b: Value) -> Text:
+    return _binary(f"{a.type.prefix}add", a, b)
+
+
+@pure(np.subtract, identity=0)
+def sub(a: Value, b: Value) -> Text:
+    return _binary(f"{a.type.prefix}sub", a, b)
+
+
+@pure(np.multiply, identity=1)
+def mul(a: Value, b: Value) -> Text:
+    return _binary(f"{a.type.prefix}mul", a, b)
+
+
+@pure(np.divide)
+def div(a: Value, b: Value) -> Text:
+    """Floats only; integers have `sdiv` and `udiv`."""
+    return _binary("fdiv", a, b)
+
+
+@pure(np.negative)
+def neg(a: Value) -> Text:
+    return (
+        (f"fneg {a.type.text} {a.name}", a.type) if a.type.is_float else _binary("sub", const(a.type, 0), a)
+    )
+
+
+@pure(lambda a, b: np.where(a > b, a, b))
+def maximum(a: Value, b: Value) -> Text:
+    """The greater of two integers; for floats `a > b ? a : b`, which is `b` where either is NaN."""
+    # One vmaxps on x86, which has exactly this meaning; llvm.maximum would cost three instructions more.
+    return _choice("ogt", "smax", a, b)
+
+
+@pure(lambda a, b: np.where(a < b, a, b))
+def minimum(a: Value, b: Value) -> Text:
+    """The lesser of two integers; for floats `a < b ? a : b`, which is `b` where either is NaN."""
+    return _choice("olt", "smin", a, b)
+
+
+def _choice(predicate: str, integers: str, a: Value, b: Value) -> Text:
+    if not a.type.is_float:
+        return _intrinsic(integers, a, b)
+    home = a.home or b.home
+    assert home is not None
+    mask = home.emit(*_compare(predicate, a, b))
+    return f"select {mask.type.text} {mask.name}, {a.type.text} {a.name}, {a.type.text} {b.name}", a.type
+
+
+# ---- arithmetic: floats only -----------------------------------------------------------------------------------------
+
+
+def _fma_meaning(a: Any, b: Any, c: Any) -> Any:
+    """One rounding: exact in rational numbers."""
+
+    def one(a: Any, b: Any, c: Any) -> Any:
+        if not (np.isfinite(a) and np.isfinite(b) and np.isfinite(c)):
+            return a * b + c
+        exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+        return a * b + c if exact == 0 else float(exact)  # the sign of zero is as for a product and a sum
+
+    return np.vectorize(one, otypes=[np.asarray(a).dtype])(a, b, c)
+
+
+@pure(_fma_meaning)
+def fma(a: Value, b: Value, c: Value) -> Text:
+    """`a*b + c` rounded once; on a CPU without the instruction (`Module(fused=False)`), twice."""
+    home = a.home or b.home or c.home
+    if home is not None and not home.fused:
+        return _binary("fadd", home.emit(*_binary("fmul", a, b)), c)
+    t = a.type.text
+    return f"call {t} @llvm.fma.{a.type.suffix}({t} {a.name}, {t} {b.name}, {t} {c.name})", a.type
+
+
+@pure(np.abs)
+def fabs(a: Value) -> Text:
+    return _intrinsic("fabs", a)
+
+
+@pure(np.sqrt)
+def sqrt(a: Value) -> Text:
+    return _intrinsic("sqrt", a)
+
+
+@pure(np.copysign)
+def copysign(a: Value, b: Value) -> Text:
+    """The magnitude of `a` with the sign of `b`."""
+    return _intrinsic("copysign", a, b)
+
+
+@pure(np.rint)
+def rint(a: Value) -> Text:
+    """To the nearest integer, halves to even. Needs SSE4.1 on x86, else LLVM calls libm."""
+    return _intrinsic("roundeven", a)
+
+
+# ---- integers --------------------------------------------------------------------------------------------------------
+
+
+@pure(np.bitwise_and, identity=-1)
+def and_(a: Value, b: Value) -> Text:
+    return _binary("and", a, b)
+
+
+@pure(np.bitwise_or, identity=0)
+def or_(a: Value, b: Value) -> Text:
+    return _binary("or", a, b)
+
+
+@pure(np.bitwise_xor, identity=0)
+def xor(a: Value, b: Value) -> Text:
+    return _binary("xor", a, b)
+
+
+@pure(np.left_shift, identity=0)
+def shl(a: Value, b: Value) -> Text:
+    return _binary("shl", a, b)
+
+
+@pure(lambda a, b: _signed(_unsigned(a) >> _unsigned(b)), identity=0)
+def lshr(a: Value, b: Value) -> Text:
+    """Shifts zeros in from above."""
+    return _binary("lshr", a, b)
+
+
+@pure(np.right_shift, identity=0)
+def ashr(a: Value, b: Value) -> Text:
+    """Shifts the sign in from above."""
+    return _binary("ashr", a, b)
+
+
+@pure(lambda a, b: (np.abs(a) // np.abs(b)) * (np.sign(a) * np.sign(b)), identity=1)
+def sdiv(a: Value, b: Value) -> Text:
+    """Rounds towards zero, as hardware does and Python's `//` doesn't."""
+    return _binary("sdiv", a, b)
+
+
+@pure(lambda a, b: _signed(_unsigned(a) // _unsigned(b)), identity=1)
+def udiv(a: Value, b: Value) -> Text:
+    return _binary("udiv", a, b)
+
+
+@pure(np.fmod)
+def srem(a: Value, b: Value) -> Text:
+    """Has the sign of `a`."""
+    return _binary("srem", a, b)
+
+
+@pure(lambda a, b: _signed(_unsigned(a) % _unsigned(b)))
+def urem(a: Value, b: Value) -> Text:
+    return _binary("urem", a, b)
+
+
+# ---- comparisons (false where an operand is NaN, but for not_equal) and choice ----------------------------------------
+
+
+@pure(np.equal)
+def equal(a: Value, b: Value) -> Text:
+    return _compare("oeq" if a.type.is_float else "eq", a, b)
+
+
+@pure(np.not_equal)
+def not_equal(a: Value, b: Value) -> Text:
+    return _compare("une" if a.type.is_float else "ne", a, b)
+
+
+@pure(np.less)
+def less(a: Value, b: Value) -> Text:
+    return _compare("olt" if a.type.is_float else "slt", a, b)
+
+
+@pure(np.less_equal)
+def less_equal(a: Value, b: Value) -> Text:
+    return _compare("ole" if a.type.is_float else "sle", a, b)
+
+
+@pure(np.greater)
+def greater(a: Value, b: Value) -> Text:
+    return _compare("ogt" if a.type.is_float else "sgt", a, b)
+
+
+@pure(np.greater_equal)
+def greater_equal(a: Value, b: Value) -> Text:
+    return _compare("oge" if a.type.is_float else "sge", a, b)
+
+
+@pure(lambda a, b: _unsigned(a) < _unsigned(b))
+def below(a: Value, b: Value) -> Text:
+    """`a < b` of unsigned integers: `below(i, n)` is `0 <= i < n` in one comparison."""
+    return _compare("ult", a, b)
+
+
+@pure(np.where)
+def select(mask: Value, a: Value, b: Value) -> Text:
+    """`a` where the mask is true, else `b`; a scalar mask chooses whole vectors."""
+    return f"select {mask.type.text} {mask.name}, {a.type.text} {a.name}, {b.type.text} {b.name}", a.type
+
+
+# ---- conversions: `to` is the kind of a lane --------------------------------------------------------------------------
+
+
+@pure(lambda a, to: a.astype(to.dtype))
+def sext(a: Value, to: Type) -> Text:
+    return _cast("sext", a, to)
+
+
+@pure(lambda a, to: _signed(_unsigned(a).astype(f"u{to.bytes}")))
+def zext(a: Value, to: Type) -> Text:
+    return _cast("zext", a, to)
+
+
+@pure(lambda a, to: a.astype(to.dtype))
+def trunc(a: Value, to: Type) -> Text:
+    return _cast("trunc", a, to)
+
+
+@pure(lambda a, to: a.astype(to.dtype))
+def sitofp(a: Value, to: Type) -> Text:
+    return _cast("sitofp", a, to)
+
+
+@pure(lambda a, to: _unsigned(a).astype(to.dtype))
+def uitofp(a: Value, to: Type) -> Text:
+    return _cast("uitofp", a, to)
+
+
+@pure(lambda a, to: a.astype(to.dtype))
+def fptosi(a: Value, to: Type) -> Text:
+    """Towards zero; meaningless outside the range of `to`."""
+    return _cast("fptosi", a, to)
+
+
+@pure(lambda a, to: a.astype(to.dtype))
+def fpext(a: Value, to: Type) -> Text:
+    return _cast("fpext", a, to)
+
+
+@pure(lambda a, to: a.astype(to.dtype))
+def fptrunc(a: Value, to: Type) -> Text:
+    """To nearest, halves to even."""
+    return _cast("fptrunc", a, to)
+
+
+@pure(lambda a, to: a.view(to.dtype))
+def bitcast(a: Value, to: Type) -> Text:
+    """The same bits, lane by lane, under another type of the same size."""
+    return _cast("bitcast", a, to)
+
+
+# ---- pointers and lanes ----------------------------------------------------------------------------------------------
+
+
+def advance(pointer: Value, offset: Operand) -> Value:
+    """`pointer` moved by `offset` bytes (any sign); by the number 0, nothing is emitted."""
+    step = offset if isinstance(offset, Value) else const(i64, offset)
+    if step.name == "0":
+        return pointer
+    assert pointer.home is not None
+    return pointer.home.emit(f"getelementptr i8, ptr {pointer.name}, i64 {step.name}", ptr)
+
+
+@pure(lambda a, lanes: np.full(lanes, a))
+def splat(a: Value, lanes: int) -> Text:
+    """A scalar in every one of `lanes` lanes."""
+    assert a.home is not None
+    vector = a.type.x(lanes)
+    one = a.home.emit(f"insertelement {vector.text} poison, {a.type.text} {a.name}, i64 0", vector)
+    return (
+        f"shufflevector {vector.text} {one.name}, {vector.text} poison, <{lanes} x i32> zeroinitializer",
+        vector,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _indices(indices: tuple[int, ...]) -> str:
+    return f"<{len(indices)} x i32> <{', '.join(f'i32 {i}' if i >= 0 else 'i32 poison' for i in indices)}>"
+
+
+@pure(lambda a, b, indices: np.concatenate([a, b])[list(indices)])
+def shuffle(a: Value, b: Value, indices: Sequence[int]) -> Text:
+    """Lanes picked from those of `a` followed by those of `b`; an index of -1 is a lane nobody looks at."""
+    text = f"shufflevector {a.type.text} {a.name}, {b.type.text} {b.name}, {_indices(tuple(indices))}"
+    return text, a.type.scalar.x(len(indices))
+
+
+@pure(lambda a, lane: a[lane])
+def extract(a: Value, lane: int) -> Text:
+    """The scalar in one lane, counted from 0."""
+    return f"extractelement {a.type.text} {a.name}, i64 {lane}", a.type.scalar
+
+
+@pure(lambda a, scalar, lane: np.where(np.arange(len(a)) == lane, scalar, a))
+def insert(a: Value, scalar: Value, lane: int) -> Text:
+    """`a` with the scalar in place of one lane."""
+    return f"insertelement {a.type.text} {a.name}, {scalar.type.text} {scalar.name}, i64 {lane}", a.type
