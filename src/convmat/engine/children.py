@@ -75,7 +75,10 @@ class Child:
         def read(size: int) -> bytes:
             parts = []
             while size:
-                if os.name != "nt" and not select.select([self.source], [], [], deadline - time.monotonic())[0]:
+                if (
+                    os.name != "nt"
+                    and not select.select([self.source], [], [], deadline - time.monotonic())[0]
+                ):
                     raise compiler.Broken(f"no answer in {PATIENCE_SECONDS:.0f} s")
                 part = os.read(self.source, min(size, 1 << 20))
                 if not part:
@@ -115,7 +118,9 @@ class Child:
         if self.log is not None:
             size = os.fstat(self.log).st_size
             printed = os.pread(self.log, 2000, max(0, size - 2000))
-        fault = next((line for line in printed.decode(errors="replace").splitlines() if "LLVM ERROR" in line), "")
+        fault = next(
+            (line for line in printed.decode(errors="replace").splitlines() if "LLVM ERROR" in line), ""
+        )
         return f"{fault or 'no message'} (exit code {code})"
 
 
@@ -204,7 +209,8 @@ def compile_many(irs: Sequence[str], cpu: Cpu, *, level: int = 2, form: str = "o
     if not irs:
         return []
     requests = [
-        tuple(field.encode() for field in (ir, cpu.triple, cpu.name, cpu.features, str(level), form)) for ir in irs
+        tuple(field.encode() for field in (ir, cpu.triple, cpu.name, cpu.features, str(level), form))
+        for ir in irs
     ]
     children = _team.take(min(len(irs), usable_cores()))
     if not children:
@@ -213,7 +219,12 @@ def compile_many(irs: Sequence[str], cpu: Cpu, *, level: int = 2, form: str = "o
 
 
 def _share_out(
-    requests: Sequence[Sequence[bytes]], children: list[Child], irs: Sequence[str], cpu: Cpu, level: int, form: str
+    requests: Sequence[Sequence[bytes]],
+    children: list[Child],
+    irs: Sequence[str],
+    cpu: Cpu,
+    level: int,
+    form: str,
 ) -> list[bytes]:
     """Keep every child busy with one request until all are answered."""
     results: list[bytes | None] = [None] * len(requests)
@@ -247,7 +258,9 @@ def _share_out(
                     retried.add(index)
                     waiting.append(index)
                 else:
-                    raise EngineError(f"compiler: LLVM gave up on a kernel for {cpu.model}\n  {words}") from silence
+                    raise EngineError(
+                        f"compiler: LLVM gave up on a kernel for {cpu.model}\n  {words}"
+                    ) from silence
                 if waiting and not children:
                     children.extend(_team.take(1))
                     if not children:

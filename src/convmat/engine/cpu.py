@@ -154,7 +154,8 @@ def _cpuinfo(path: Path) -> tuple[str, str, frozenset[str]]:
     model = ""
     for block in text.split("\n\n"):
         facts = {
-            name.strip(): value.strip() for name, _, value in (line.partition(":") for line in block.splitlines())
+            name.strip(): value.strip()
+            for name, _, value in (line.partition(":") for line in block.splitlines())
         }
         words = frozenset((facts.get("flags") or facts.get("Features") or "").split())
         if not words:

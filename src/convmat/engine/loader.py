@@ -36,7 +36,9 @@ _MOST = 1 << 28
 
 
 def _damaged(why: str) -> EngineError:
-    return EngineError(f"loader: this is not an object of ours: {why}\n  delete it; it will be compiled again")
+    return EngineError(
+        f"loader: this is not an object of ours: {why}\n  delete it; it will be compiled again"
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,14 @@ class _Pages:
 def _libc() -> Any:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mmap.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_int,
+        ctypes.c_long,
+    ]
     libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     return libc
@@ -176,7 +185,9 @@ class _Object:
         for _, section_kind, _, _, offset, size, _, _, align, _ in raw:
             inside = section_kind in (0, _NOBITS) or offset + size <= len(data)
             if not inside or size > _MOST or align > 1 << 16 or align & (align - 1):
-                raise _damaged(f"a section of {size} bytes at {offset}, alignment {align}, in {len(data)} bytes")
+                raise _damaged(
+                    f"a section of {size} bytes at {offset}, alignment {align}, in {len(data)} bytes"
+                )
         strings = data[raw[names][4] : raw[names][4] + raw[names][5]]
         self.sections = [
             _Section(_string(strings, name), kind, flags, offset, size, link, info, max(1, align))
@@ -243,7 +254,9 @@ class _Object:
         holder = self.sections[table.link]
         strings = self.data[holder.offset : holder.offset + holder.size] if holder.kind == 3 else b""
         found = []
-        for name, info, _, where, value, _ in _SYMBOL.iter_unpack(self.data[table.offset : table.offset + table.size]):
+        for name, info, _, where, value, _ in _SYMBOL.iter_unpack(
+            self.data[table.offset : table.offset + table.size]
+        ):
             if value > _MOST:
                 raise _damaged(f"a symbol at {value}")
             found.append((_string(strings, name), where, value, info & 15))
@@ -350,7 +363,8 @@ def _through_llvm(data: bytes) -> Loaded:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         engine = llvm.create_mcjit_compiler(
-            llvm.parse_assembly(""), llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine()
+            llvm.parse_assembly(""),
+            llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(),
         )
         held = llvm.ObjectFileRef.from_data(data)
         engine.add_object_file(held)

@@ -1,0 +1,214 @@
+"""Compiled objects on disk: found by what they were made from, believed only after a check.
+
+    file name      sha256 of everything that decides the code (IR, CPU, LLVM, this format)
+    file content   magic, that key, length, sha256 of the object, the object
+
+The folder is the user's own (mode 0700, files 0600). A folder or file that is not ours, or that others may
+write, is refused: it could make us run a stranger's code. Corrupt, truncated or foreign files are deleted, and
+the kernel is compiled again. Writes go to a temporary name first and are moved into place, so processes may
+share the folder freely; beyond its limit of bytes the files longest unused go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+MAGIC = b"convmat object 1"
+_HEADER = struct.Struct("<16s32sQ32s")
+LIMIT_BYTES = 256 << 20
+# A hit renews a file's time at most this often: order among minutes decides nothing.
+_TOUCH_SECONDS = 60.0
+# A temporary file this old belongs to a process that died while writing.
+_STALE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What is on disk; `refused` says why the folder is not used, or None."""
+
+    path: Path
+    files: int
+    bytes: int
+    limit: int
+    refused: str | None = None
+
+
+class ObjectCache:
+    """One folder of objects.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = ObjectCache(Path(folder) / "objects")
+    ...     cache.put(bytes(32), b"code")
+    ...     cache.get(bytes(32)), cache.info().files
+    (b'code', 1)
+    """
+
+    def __init__(self, path: Path, limit: int = LIMIT_BYTES) -> None:
+        self.path = path
+        self.limit = limit
+        self._ready = False
+        self._refused: str | None = None
+        self._estimate: int | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        """The object stored under `key` (32 bytes), or None."""
+        if not self._usable():
+            return None
+        path = self._place(key)
+        try:
+            # Not followed: a link would point where someone else may write.
+            descriptor = os.open(
+                path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+            )
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self._delete(path)
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            facts = os.fstat(descriptor)
+            content = file.read(self.limit + _HEADER.size + 1) if _trusted(facts, stat.S_ISREG) else b""
+        data = _unwrap(key, content)
+        if data is None:
+            self._delete(path)
+            return None
+        if time.time() - facts.st_mtime > _TOUCH_SECONDS:
+            try:
+                os.utime(path)
+            except OSError:
+                pass
+        return data
+
+    def put(self, key: bytes, data: bytes) -> None:
+        """Store an object; where that fails (no space, no permission), it is simply not stored."""
+        if not self._usable() or len(data) > self.limit // 4:
+            return
+        content = _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()) + data
+        temporary = self.path / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+                file.write(content)
+            os.replace(temporary, self._place(key))
+        except OSError:
+            self._delete(temporary)
+            return
+        if self._estimate is not None:
+            self._estimate += len(content)
+        if self._estimate is None or self._estimate > self.limit:
+            self._trim()
+
+    def info(self) -> CacheInfo:
+        """Count files and bytes now."""
+        self._usable()
+        sizes = [facts.st_size for _, facts in self._files()] if self._refused is None else []
+        return CacheInfo(self.path, len(sizes), sum(sizes), self.limit, self._refused)
+
+    def clear(self) -> int:
+        """Delete every object; returns how many there were. Kernels in memory stay."""
+        if not self._usable():
+            return 0
+        paths = [path for path, _ in self._files()]
+        for path in paths:
+            self._delete(path)
+        self._estimate = None
+        return len(paths)
+
+    def _place(self, key: bytes) -> Path:
+        return self.path / f"{key.hex()}.o"
+
+    def _usable(self) -> bool:
+        """Create and check the folder once; warn once when it is not to be trusted."""
+        if not self._ready:
+            self._ready = True
+            try:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                facts = os.lstat(self.path)
+            except OSError as error:
+                # A read-only home is no danger, and no news to its owner: compile each time, quietly.
+                self._refused = f"it cannot be created: {error.strerror}"
+                return False
+            if not _trusted(facts, stat.S_ISDIR):
+                self._refused = (
+                    f"others may write there (owner {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):o})"
+                )
+                warnings.warn(
+                    f"convmat does not keep compiled kernels in {self.path}: {self._refused}; "
+                    "each process compiles its own. Make the folder yours with mode 700 to change that.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return self._refused is None
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Every object and its facts; files that vanish meanwhile are left out."""
+        try:
+            entries = list(os.scandir(self.path))
+        except OSError:
+            return
+        for entry in entries:
+            try:
+                facts = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if entry.name.endswith(".o"):
+                yield Path(entry.path), facts
+            elif entry.name.endswith(".tmp") and time.time() - facts.st_mtime > _STALE_SECONDS:
+                self._delete(Path(entry.path))
+
+    def _trim(self) -> None:
+        """Delete the longest unused until nine tenths of the limit are left."""
+        files = sorted(self._files(), key=lambda item: item[1].st_mtime)
+        total = sum(facts.st_size for _, facts in files)
+        if total > self.limit:
+            for path, facts in files:
+                if total <= self.limit * 9 // 10:
+                    break
+                self._delete(path)
+                total -= facts.st_size
+        self._estimate = total
+
+    @staticmethod
+    def _delete(path: Path) -> None:
+        try:
+            path.unlink()
+        except OSError:
+            pass
+
+
+def _unwrap(key: bytes, content: bytes) -> bytes | None:
+    """The object in a file's content, if every part of it is as it was written."""
+    if len(content) < _HEADER.size:
+        return None
+    magic, owner, length, digest = _HEADER.unpack_from(content)
+    data = content[_HEADER.size :]
+    if magic != MAGIC or owner != key or length != len(data) or hashlib.sha256(data).digest() != digest:
+        return None
+    return data
+
+
+def _trusted(facts: os.stat_result, kind: object) -> bool:
+    """Of the right kind, ours, and writable by nobody else."""
+    if not callable(kind) or not kind(facts.st_mode):
+        return False
+    # Windows keeps the profile's folders private by its own lists, and has no such modes.
+    return not hasattr(os, "geteuid") or (facts.st_uid == os.geteuid() and not facts.st_mode & 0o022)
+
+
+@lru_cache(maxsize=1)
+def default_path() -> Path:
+    """Where objects are kept unless said otherwise: the user's cache folder, `convmat/objects`."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("convmat", appauthor=False) / "objects"
