@@ -1,15 +1,16 @@
 """The instructions: what each one means, beside the text that LLVM reads.
 
-An instruction is a pure function of values. Its meaning is a NumPy function of arrays (a vector of n lanes is an
-array of n elements, a scalar an array of none), its text is the right-hand side of one line of LLVM IR:
+An instruction is a pure function of values. Its meaning is a NumPy function of arrays (a vector of n lanes is
+an array of n elements, a scalar an array of shape ()), its text the right-hand side of one line of LLVM IR:
 
     @pure(np.add, identity=0)
     def add(a, b):
         return f"{a.type.prefix}add {a.type.text} {a.name}, {b.name}", a.type
 
-Calling `add(x, y)` appends that line to the function in which `x` or `y` live and gives the new value. Python numbers
-are taken as constants, spread over all lanes where need be; scalar integer constants are folded by the meaning itself,
-so address arithmetic that is known in Python costs no instruction. The tests run every meaning against its text.
+Calling `add(x, y)` appends that line to the function in which `x` or `y` live and gives the new value.
+Python numbers are taken as constants, in every lane; what is computed from constants alone is folded by the
+meaning itself, so address arithmetic that is known in Python costs no instruction. The tests run every
+meaning against its text.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 
-# The kinds of scalars: name -> (LLVM's name, intrinsic suffix, bytes, NumPy's name or None where NumPy has none)
+# The kinds of scalars: name -> (LLVM's name, suffix of intrinsics, bytes, NumPy's name if it has one)
 KINDS: dict[str, tuple[str, str, int, str | None]] = {
     "i1": ("i1", "i1", 1, "bool"),
     "i8": ("i8", "i8", 1, "int8"),
@@ -84,7 +85,7 @@ class Type:
         return self.text
 
 
-@lru_cache(maxsize=None)
+@cache
 def _interned(kind: str, lanes: int) -> Type:
     return Type(kind, lanes)
 
@@ -99,7 +100,9 @@ class Home(Protocol):
 
     fused: bool
 
-    def emit(self, text: str, result: Type) -> Value: ...
+    def emit(self, text: str, result: Type) -> Value:
+        """Writes the right-hand side of a line and names what it gives."""
+        ...
 
 
 class Value:
@@ -231,7 +234,10 @@ Text = tuple[str, Type]
 
 
 class Instruction:
-    """A pure instruction: `meaning` for arrays, `text` for values. Call it with values or numbers."""
+    """An instruction: `meaning` for arrays, `text` for values. Called with values or numbers it is emitted.
+
+    What is no value (the indices of a shuffle, the type of a conversion) is given by keyword.
+    """
 
     def __init__(self, text: Callable[..., Text], meaning: Callable[..., Any], identity: int | None) -> None:
         self.text = text
@@ -241,6 +247,7 @@ class Instruction:
         self.__doc__ = text.__doc__
 
     def __call__(self, *operands: Operand, **immediate: Any) -> Value:
+        """Writes the instruction where its operands live."""
         home = None
         values: list[Value] = []
         for operand in operands:
@@ -263,7 +270,7 @@ class Instruction:
 
 
 def _values(operands: tuple[Operand, ...]) -> tuple[Value, ...]:
-    """Numbers become constants of the last value's type (the last: in `select(mask, x, 0.0)` the mask's won't do)."""
+    """Numbers become constants of the last value's type (in `select(mask, x, 0.0)` not of the mask's)."""
     type = i64
     for operand in operands:
         if isinstance(operand, Value):
@@ -277,8 +284,10 @@ INSTRUCTIONS: dict[str, Instruction] = {}
 def pure(
     meaning: Callable[..., Any], identity: int | None = None
 ) -> Callable[[Callable[..., Text]], Instruction]:
-    """Declares an instruction: its meaning above, its text below. `identity` is the integer that changes nothing
-    as a last operand, so that `x + 0` emits nothing."""
+    """Declares an instruction: its meaning above, its text below.
+
+    identity: the integer that changes nothing as a last operand, so that `x + 0` emits nothing.
+    """
 
     def declare(text: Callable[..., Text]) -> Instruction:
         instruction = Instruction(text, meaning, identity)
@@ -315,32 +324,36 @@ def _signed(a: Any) -> Any:
     return a.view(f"i{a.dtype.itemsize}")
 
 
-# ---- arithmetic: floats and integers (which wrap) --------------------------------------------------------------------
+# ---- arithmetic: floats and integers (which wrap) ---------------------------------------------------------
 
 
 @pure(np.add, identity=0)
 def add(a: Value, b: Value) -> Text:
+    """`a + b`."""
     return _binary(f"{a.type.prefix}add", a, b)
 
 
 @pure(np.subtract, identity=0)
 def sub(a: Value, b: Value) -> Text:
+    """`a - b`."""
     return _binary(f"{a.type.prefix}sub", a, b)
 
 
 @pure(np.multiply, identity=1)
 def mul(a: Value, b: Value) -> Text:
+    """`a * b`."""
     return _binary(f"{a.type.prefix}mul", a, b)
 
 
 @pure(np.divide)
 def div(a: Value, b: Value) -> Text:
-    """Floats only; integers have `sdiv` and `udiv`."""
+    """`a / b` of floats; integers have `sdiv` and `udiv`."""
     return _binary("fdiv", a, b)
 
 
 @pure(np.negative)
 def neg(a: Value) -> Text:
+    """`-a`."""
     return (
         (f"fneg {a.type.text} {a.name}", a.type) if a.type.is_float else _binary("sub", const(a.type, 0), a)
     )
@@ -368,7 +381,7 @@ def _choice(predicate: str, integers: str, a: Value, b: Value) -> Text:
     return f"select {mask.type.text} {mask.name}, {a.type.text} {a.name}, {a.type.text} {b.name}", a.type
 
 
-# ---- arithmetic: floats only -----------------------------------------------------------------------------------------
+# ---- arithmetic: floats only ------------------------------------------------------------------------------
 
 
 def _fma_meaning(a: Any, b: Any, c: Any) -> Any:
@@ -395,11 +408,13 @@ def fma(a: Value, b: Value, c: Value) -> Text:
 
 @pure(np.abs)
 def fabs(a: Value) -> Text:
+    """`a` without its sign."""
     return _intrinsic("fabs", a)
 
 
 @pure(np.sqrt)
 def sqrt(a: Value) -> Text:
+    """The square root, correctly rounded."""
     return _intrinsic("sqrt", a)
 
 
@@ -415,93 +430,105 @@ def rint(a: Value) -> Text:
     return _intrinsic("roundeven", a)
 
 
-# ---- integers --------------------------------------------------------------------------------------------------------
+# ---- integers ---------------------------------------------------------------------------------------------
 
 
 @pure(np.bitwise_and, identity=-1)
 def and_(a: Value, b: Value) -> Text:
+    """Bits of both, also of masks."""
     return _binary("and", a, b)
 
 
 @pure(np.bitwise_or, identity=0)
 def or_(a: Value, b: Value) -> Text:
+    """Bits of either, also of masks."""
     return _binary("or", a, b)
 
 
 @pure(np.bitwise_xor, identity=0)
 def xor(a: Value, b: Value) -> Text:
+    """Bits that differ, also of masks."""
     return _binary("xor", a, b)
 
 
 @pure(np.left_shift, identity=0)
 def shl(a: Value, b: Value) -> Text:
+    """`a << b`; shifts need 0 <= b < bits."""
     return _binary("shl", a, b)
 
 
 @pure(lambda a, b: _signed(_unsigned(a) >> _unsigned(b)), identity=0)
 def lshr(a: Value, b: Value) -> Text:
-    """Shifts zeros in from above."""
+    """`a >> b`, zeros coming in from above."""
     return _binary("lshr", a, b)
 
 
 @pure(np.right_shift, identity=0)
 def ashr(a: Value, b: Value) -> Text:
-    """Shifts the sign in from above."""
+    """`a >> b`, the sign coming in from above."""
     return _binary("ashr", a, b)
 
 
 @pure(lambda a, b: (np.abs(a) // np.abs(b)) * (np.sign(a) * np.sign(b)), identity=1)
 def sdiv(a: Value, b: Value) -> Text:
-    """Rounds towards zero, as hardware does and Python's `//` doesn't."""
+    """`a / b` towards zero, as hardware does and Python's `//` does not."""
     return _binary("sdiv", a, b)
 
 
 @pure(lambda a, b: _signed(_unsigned(a) // _unsigned(b)), identity=1)
 def udiv(a: Value, b: Value) -> Text:
+    """`a // b` of unsigned integers."""
     return _binary("udiv", a, b)
 
 
 @pure(np.fmod)
 def srem(a: Value, b: Value) -> Text:
-    """Has the sign of `a`."""
+    """What `sdiv` leaves; it has the sign of `a`."""
     return _binary("srem", a, b)
 
 
 @pure(lambda a, b: _signed(_unsigned(a) % _unsigned(b)))
 def urem(a: Value, b: Value) -> Text:
+    """`a % b` of unsigned integers."""
     return _binary("urem", a, b)
 
 
-# ---- comparisons (false where an operand is NaN, but for not_equal) and choice ----------------------------------------
+# ---- comparisons (false where an operand is NaN, but for not_equal) and choice ----------------------------
 
 
 @pure(np.equal)
 def equal(a: Value, b: Value) -> Text:
+    """`a == b`."""
     return _compare("oeq" if a.type.is_float else "eq", a, b)
 
 
 @pure(np.not_equal)
 def not_equal(a: Value, b: Value) -> Text:
+    """`a != b`, true where either is NaN."""
     return _compare("une" if a.type.is_float else "ne", a, b)
 
 
 @pure(np.less)
 def less(a: Value, b: Value) -> Text:
+    """`a < b`, of signed integers."""
     return _compare("olt" if a.type.is_float else "slt", a, b)
 
 
 @pure(np.less_equal)
 def less_equal(a: Value, b: Value) -> Text:
+    """`a <= b`, of signed integers."""
     return _compare("ole" if a.type.is_float else "sle", a, b)
 
 
 @pure(np.greater)
 def greater(a: Value, b: Value) -> Text:
+    """`a > b`, of signed integers."""
     return _compare("ogt" if a.type.is_float else "sgt", a, b)
 
 
 @pure(np.greater_equal)
 def greater_equal(a: Value, b: Value) -> Text:
+    """`a >= b`, of signed integers."""
     return _compare("oge" if a.type.is_float else "sge", a, b)
 
 
@@ -517,48 +544,54 @@ def select(mask: Value, a: Value, b: Value) -> Text:
     return f"select {mask.type.text} {mask.name}, {a.type.text} {a.name}, {b.type.text} {b.name}", a.type
 
 
-# ---- conversions: `to` is the kind of a lane --------------------------------------------------------------------------
+# ---- conversions: `to` is the kind of a lane --------------------------------------------------------------
 
 
 @pure(lambda a, to: a.astype(to.dtype))
 def sext(a: Value, to: Type) -> Text:
+    """A wider signed integer."""
     return _cast("sext", a, to)
 
 
 @pure(lambda a, to: _signed(_unsigned(a).astype(f"u{to.bytes}")))
 def zext(a: Value, to: Type) -> Text:
+    """A wider unsigned integer; of a mask, 0 and 1."""
     return _cast("zext", a, to)
 
 
 @pure(lambda a, to: a.astype(to.dtype))
 def trunc(a: Value, to: Type) -> Text:
+    """The lower bits."""
     return _cast("trunc", a, to)
 
 
 @pure(lambda a, to: a.astype(to.dtype))
 def sitofp(a: Value, to: Type) -> Text:
+    """The float nearest to a signed integer."""
     return _cast("sitofp", a, to)
 
 
 @pure(lambda a, to: _unsigned(a).astype(to.dtype))
 def uitofp(a: Value, to: Type) -> Text:
+    """The float nearest to an unsigned integer."""
     return _cast("uitofp", a, to)
 
 
 @pure(lambda a, to: a.astype(to.dtype))
 def fptosi(a: Value, to: Type) -> Text:
-    """Towards zero; meaningless outside the range of `to`."""
+    """The integer towards zero; meaningless outside the range of `to`."""
     return _cast("fptosi", a, to)
 
 
 @pure(lambda a, to: a.astype(to.dtype))
 def fpext(a: Value, to: Type) -> Text:
+    """A wider float."""
     return _cast("fpext", a, to)
 
 
 @pure(lambda a, to: a.astype(to.dtype))
 def fptrunc(a: Value, to: Type) -> Text:
-    """To nearest, halves to even."""
+    """The narrower float that is nearest, halves to even."""
     return _cast("fptrunc", a, to)
 
 
@@ -568,7 +601,7 @@ def bitcast(a: Value, to: Type) -> Text:
     return _cast("bitcast", a, to)
 
 
-# ---- pointers and lanes ----------------------------------------------------------------------------------------------
+# ---- pointers and lanes -----------------------------------------------------------------------------------
 
 
 def advance(pointer: Value, offset: Operand) -> Value:

@@ -10,12 +10,14 @@
     fn.store(loop.results[0], out)
     print(module)
 
-What is written here is what the machine runs: only code generation follows, no optimising passes. So values are in
-SSA form from the start (a loop carries its accumulators as phis, nothing lives in memory), address arithmetic on Python
-numbers happens in Python, and pointers move by bytes, which folds into addressing modes. The text is the same for the
-same calls, whatever the CPU, so that its hash is a key for compiled objects.
+What is written here is what the machine runs: only code generation follows, no optimising passes. So values
+are in SSA form from the start (a loop carries its accumulators as phis, nothing lives in memory), address
+arithmetic on Python numbers happens in Python, and pointers move by bytes, which folds into addressing
+modes. The text is the same for the same calls, whatever the CPU, so that its hash is a key for compiled
+objects.
 
-What values can do is in `instructions`; here is where they are written: modules, functions, loops, branches, memory.
+What values can do is in `instructions`; here is where they are written: modules, functions, loops, branches
+and memory.
 """
 
 from __future__ import annotations
@@ -40,14 +42,14 @@ from convmat.engine.instructions import (
 )
 
 Int = Value | int
+# Both of them: a lone one makes LLVM split every vector in two.
 PREFER_512 = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 
 
 class Module:
     """Functions that are compiled together.
 
-    attributes: LLVM function attributes that every function gets, e.g. `PREFER_512` on AVX-512, where a lone one of
-        the two would split every vector.
+    attributes: LLVM function attributes for every function, e.g. `PREFER_512` on AVX-512.
     fused: whether the CPU has fused multiply-add. Without it `fma` rounds twice instead of calling libm.
 
     `str(module)` is the IR.
@@ -115,7 +117,7 @@ class Function:
             lines.append("  ret void")
         return "\n".join([f"{self._head} {{", *lines, "}", ""])
 
-    # ---- lines and blocks --------------------------------------------------------------------------------------------
+    # ---- lines and blocks ---------------------------------------------------------------------------------
 
     def emit(self, text: str, result: Type) -> Value:
         """Writes `text`, the right-hand side of a line, and names what it gives."""
@@ -151,7 +153,7 @@ class Function:
             self.do(f"ret {self.returns.text} {_value(value, self.returns).name}")
         self._block = ""
 
-    # ---- structure ---------------------------------------------------------------------------------------------------
+    # ---- structure ----------------------------------------------------------------------------------------
 
     @contextmanager
     def loop(
@@ -171,8 +173,8 @@ class Function:
                 loop.carry(next_x, next_total)
             x, total = loop.results
 
-        The indices are signed 64-bit. `at_least_once` promises a first turn and saves its test; where start and stop
-        are numbers, that is known. A loop of exactly one turn is written without a loop.
+        The indices are signed 64-bit. `at_least_once` promises a first turn and saves its test; where start
+        and stop are numbers, that is known. A loop of exactly one turn is written without a loop.
         """
         start, stop, step = _value(start), _value(stop), _value(step)
         initial = [_value(each) for each in carried]
@@ -264,7 +266,7 @@ class Function:
         yield branch
         branch.end_then()
 
-    # ---- memory ------------------------------------------------------------------------------------------------------
+    # ---- memory -------------------------------------------------------------------------------------------
 
     def load(
         self,
@@ -306,16 +308,17 @@ class Function:
 
     def prefetch(self, pointer: Value, offset: Int = 0, *, write: bool = False, locality: int = 3) -> None:
         """Asks for a cache line; `locality` from 0 (used once) to 3 (keep in every cache). Never faults."""
-        self.do(
-            f"call void @llvm.prefetch.p0(ptr {(pointer + offset).name}, i32 {int(write)}, i32 {locality}, i32 1)"
-        )
+        at = pointer + offset
+        self.do(f"call void @llvm.prefetch.p0(ptr {at.name}, i32 {int(write)}, i32 {locality}, i32 1)")
 
-    # ---- other threads and the system --------------------------------------------------------------------------------
+    # ---- other threads and the system ---------------------------------------------------------------------
 
     def atomic_load(self, pointer: Value, type: Type, order: str = "acquire") -> Value:
+        """Reads an i32 or i64, aligned to its size; what others stored before their release is then visible."""
         return self.emit(f"load atomic {type.text}, ptr {pointer.name} {order}, align {type.bytes}", type)
 
     def atomic_store(self, value: Value, pointer: Value, order: str = "release") -> None:
+        """Writes an i32 or i64, aligned to its size, after everything stored before."""
         type = value.type
         self.do(f"store atomic {type.text} {value.name}, ptr {pointer.name} {order}, align {type.bytes}")
 
@@ -326,7 +329,7 @@ class Function:
         )
 
     def exchange(self, pointer: Value, expected: Value, desired: Value) -> tuple[Value, Value]:
-        """Compare and exchange, sequentially consistent: what was there before, and whether it was replaced (i1)."""
+        """Replaces `expected` by `desired` (seq_cst): what was there, and whether it was replaced (i1)."""
         t = desired.type.text
         both = self.emit(
             f"cmpxchg ptr {pointer.name}, {t} {expected.name}, {t} {desired.name} seq_cst seq_cst",
@@ -364,7 +367,8 @@ class Function:
 
 
 PAUSE = {"x86_64": "pause", "aarch64": "yield"}
-SYSCALL = {  # the instruction, the register of its answer, those of the number and the arguments, those it spoils
+# The instruction, the register of its answer, those of the number and the arguments, those it spoils.
+SYSCALL = {
     "x86_64": (
         "syscall",
         "rax",
