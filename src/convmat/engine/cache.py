@@ -4,9 +4,9 @@
     file content   magic, that key, length, sha256 of the object, the object
 
 The folder is the user's own (mode 0700, files 0600). A folder or file that is not ours, or that others may
-write, is refused: it could make us run a stranger's code. Corrupt, truncated or foreign files are deleted, and
-the kernel is compiled again. Writes go to a temporary name first and are moved into place, so processes may
-share the folder freely; beyond its limit of bytes the files longest unused go.
+write, is refused: it could make us run a stranger's code. Corrupt, truncated or foreign files are deleted,
+and the kernel is compiled again. Writes go to a temporary name first and are moved into place, so processes
+may share the folder freely; beyond its limit of bytes the files longest unused go.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import stat
 import struct
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,9 @@ from pathlib import Path
 MAGIC = b"convmat object 1"
 _HEADER = struct.Struct("<16s32sQ32s")
 LIMIT_BYTES = 256 << 20
+# Links are not followed: they would lead to where others may write. A pipe in a file's place does not block.
+_READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 # A hit renews a file's time at most this often: order among minutes decides nothing.
 _TOUCH_SECONDS = 60.0
 # A temporary file this old belongs to a process that died while writing.
@@ -84,10 +88,8 @@ class ObjectCache:
             self._delete(path)
             return None
         if time.time() - facts.st_mtime > _TOUCH_SECONDS:
-            try:
+            with suppress(OSError):
                 os.utime(path)
-            except OSError:
-                pass
         return data
 
     def put(self, key: bytes, data: bytes) -> None:
@@ -97,8 +99,7 @@ class ObjectCache:
         content = _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()) + data
         temporary = self.path / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+            with os.fdopen(os.open(temporary, _WRITE, 0o600), "wb") as file:
                 file.write(content)
             os.replace(temporary, self._place(key))
         except OSError:
@@ -181,10 +182,8 @@ class ObjectCache:
 
     @staticmethod
     def _delete(path: Path) -> None:
-        try:
+        with suppress(OSError):
             path.unlink()
-        except OSError:
-            pass
 
 
 def _unwrap(key: bytes, content: bytes) -> bytes | None:
@@ -198,9 +197,9 @@ def _unwrap(key: bytes, content: bytes) -> bytes | None:
     return data
 
 
-def _trusted(facts: os.stat_result, kind: object) -> bool:
+def _trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:
     """Of the right kind, ours, and writable by nobody else."""
-    if not callable(kind) or not kind(facts.st_mode):
+    if not kind(facts.st_mode):
         return False
     # Windows keeps the profile's folders private by its own lists, and has no such modes.
     return not hasattr(os, "geteuid") or (facts.st_uid == os.geteuid() and not facts.st_mode & 0o022)

@@ -1,13 +1,13 @@
-"""The parent's side of compiling: children are started, asked, shared, replaced, and never outlive us.
+"""The parent's side of compiling: children are started, asked, shared and replaced, and never outlive us.
 
-    compile_many([ir, ...], cpu) -> [object, ...]        up to one child for each usable core at once
+    compile_many([ir, ...], cpu) -> [object, ...]        as many at once as there are usable cores
 
-A child is started at the first miss and kept: the next kernel pays for code generation alone. It sits in a
-session of its own, so Ctrl-C does not reach it; an exchange that is interrupted ends its child, because the
-pipe may hold half a frame. A child whose parent vanishes reads the end of its input and leaves. After `fork`
-the new process forgets its parent's children and starts its own.
+A child is started at the first miss and kept, so the next kernel pays for code generation alone. It sits in
+a session of its own, where Ctrl-C does not reach it; an exchange that is interrupted ends its child, because
+the pipe may hold half a frame. A child whose parent is gone reads the end of its input and leaves. After
+`fork` the new process forgets its parent's children and starts its own.
 
-Where no child can be started, the same code runs in this process, with LLVM's default options.
+Where no child can be started, the same code runs in this process, with LLVM's options as they are.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import os
-import select
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from convmat.errors import EngineError
 
 # A kernel takes tens of milliseconds; only a stopped or swapped-out child takes minutes.
 PATIENCE_SECONDS = 120.0
+# After waiting this long for a busy child, another one is started beyond the number of cores.
+QUEUE_SECONDS = 5.0
 
 
 class _NoChild(Exception):
@@ -45,12 +47,11 @@ class Child:
         # A frozen program's `sys.executable` is the program itself: it would start over, again and again.
         if not sys.executable or getattr(sys, "frozen", False) or not script.is_file() or folder is None:
             raise _NoChild("no Python to start")
-        self.log = _scratch_file()
-        # No site-packages, no environment variables: 25 ms less to start, and nobody's startup files run.
-        command = [sys.executable, "-I", "-S", str(script), str(folder)]
+        self.log = _nameless_file()
         try:
             self.process = subprocess.Popen(
-                command,
+                # Neither site-packages nor environment variables: a sooner start, and nobody's startup files.
+                [sys.executable, "-I", "-S", str(script), str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL if self.log is None else self.log,
@@ -59,73 +60,78 @@ class Child:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
+            self._close_log()
             raise _NoChild(str(error)) from error
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.source = self.process.stdout.fileno()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.sink = self.process.stdin.fileno()
+        self.source = self.process.stdout.fileno()
         self.greeted = False
 
     def ask(self, fields: Sequence[bytes]) -> None:
-        """Send a request; its reply is fetched by `reply`."""
-        compiler.write(self.sink, compiler.frame(*fields))
+        """Send a request. A child that is gone says so in `reply`."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            compiler.write(self.sink, compiler.frame(*fields))
 
-    def reply(self, deadline: float) -> list[bytes]:
-        """The next reply. Raises: Broken when the child is gone or mute."""
+    def reply(self) -> list[bytes]:
+        """The answer to the request. Raises: compiler.Broken when the child is gone or mute."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        read = compiler.reader(self.source)
 
-        def read(size: int) -> bytes:
-            parts = []
-            while size:
-                if (
-                    os.name != "nt"
-                    and not select.select([self.source], [], [], deadline - time.monotonic())[0]
-                ):
-                    raise compiler.Broken(f"no answer in {PATIENCE_SECONDS:.0f} s")
-                part = os.read(self.source, min(size, 1 << 20))
-                if not part:
-                    raise compiler.Broken("it ended")
-                parts.append(part)
-                size -= len(part)
-            return b"".join(parts)
+        def patiently(size: int) -> bytes:
+            if not compiler.readable([self.source], deadline - time.monotonic()):
+                raise compiler.Broken(f"no answer in {PATIENCE_SECONDS:.0f} s")
+            return read(size)
 
         if not self.greeted:
-            if compiler.unframe(read)[0] != b"ready":
-                raise compiler.Broken("it did not greet")
+            compiler.unframe(patiently)
             self.greeted = True
-        return compiler.unframe(read)
+        return compiler.unframe(patiently)
 
     def alive(self) -> bool:
+        """Whether the process has not ended."""
         return self.process.poll() is None
 
+    def last_words(self) -> str:
+        """How the process ended, and what LLVM printed before it gave up."""
+        self.process.kill()
+        code = self.process.wait()
+        printed = b""
+        if self.log is not None:
+            printed = os.pread(self.log, 4000, max(0, os.fstat(self.log).st_size - 4000))
+        lines = printed.decode(errors="replace").splitlines()
+        fault = next((line for line in lines if "LLVM ERROR" in line), "it printed nothing")
+        return f"exit code {code}: {fault}"
+
     def kill(self) -> None:
-        """End the child now."""
+        """End the process now."""
         self.process.kill()
         self.process.wait()
         self.abandon()
 
     def abandon(self) -> None:
-        """Close our ends of its pipes; the child then leaves by itself."""
+        """Close our ends of its pipes; the process then leaves by itself."""
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+        self._close_log()
+
+    def _close_log(self) -> None:
         if self.log is not None:
             os.close(self.log)
             self.log = None
 
-    def last_words(self) -> str:
-        """What LLVM printed before it gave up, and how the process ended."""
-        code = self.process.wait()
-        printed = b""
-        if self.log is not None:
-            size = os.fstat(self.log).st_size
-            printed = os.pread(self.log, 2000, max(0, size - 2000))
-        fault = next(
-            (line for line in printed.decode(errors="replace").splitlines() if "LLVM ERROR" in line), ""
-        )
-        return f"{fault or 'no message'} (exit code {code})"
+
+def _nameless_file() -> int | None:
+    """Where a child's standard error goes: a pipe that nobody reads would block it."""
+    try:
+        return os.memfd_create("convmat-compiler")
+    except (AttributeError, OSError):
+        return None
 
 
 def llvmlite_folder() -> Path | None:
-    """The folder that holds the package llvmlite, found without importing it; None when it is not installed."""
+    """The folder that holds the package llvmlite, found without importing it; None: not installed."""
     spec = importlib.util.find_spec("llvmlite")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -134,189 +140,177 @@ def llvmlite_folder() -> Path | None:
 
 @lru_cache(maxsize=1)
 def llvm_version() -> str:
-    """What identifies LLVM in cache keys, read without importing llvmlite (package metadata takes 30 ms to read)."""
+    """What tells one LLVM from another in cache keys, without importing it.
+
+    Its package's version file and its library's size: package metadata would take 30 ms to read.
+    """
     folder = llvmlite_folder()
     if folder is None:
         return "none"
-    package = folder / "llvmlite"
     try:
-        text = (package / "_version.py").read_text()
-        sizes = [item.stat().st_size for item in sorted((package / "binding").glob("*llvmlite*"))]
+        text = (folder / "llvmlite" / "_version.py").read_text()
+        sizes = [path.stat().st_size for path in sorted((folder / "llvmlite/binding").glob("*llvmlite*"))]
     except OSError:
         return "unknown"
     return f"{text}{sizes}"
 
 
-def _scratch_file() -> int | None:
-    """A nameless file for the child's standard error: a pipe nobody reads would block it."""
-    try:
-        return os.memfd_create("convmat-compiler")
-    except (AttributeError, OSError):
-        return None
-
-
 class _Team:
-    """The idle children of this process and a count of all."""
+    """The children of this process."""
 
     def __init__(self) -> None:
+        self.all: set[Child] = set()
         self.idle: list[Child] = []
-        self.busy = 0
         self.changed = threading.Condition()
         self.hopeless = False
 
     def take(self, wanted: int) -> list[Child]:
-        """Between 1 and `wanted` children, waiting for one when all are busy; none when none can be started."""
-        limit = usable_cores()
+        """Between 1 and `wanted` children; waits while all are busy; none when none can be started."""
         taken: list[Child] = []
         with self.changed:
+            limit = usable_cores()
             while not taken and not self.hopeless:
                 while self.idle and len(taken) < wanted:
                     child = self.idle.pop()
                     if child.alive():
                         taken.append(child)
                     else:
-                        child.abandon()
+                        self._remove(child)
                 try:
-                    while len(taken) < wanted and self.busy + len(taken) + len(self.idle) < limit:
-                        taken.append(Child())
+                    while len(taken) < wanted and len(self.all) < limit:
+                        child = Child()
+                        self.all.add(child)
+                        taken.append(child)
                 except _NoChild:
-                    self.hopeless = not taken
-                if not taken and not self.hopeless:
-                    self.changed.wait()
-            self.busy += len(taken)
+                    self.hopeless = not self.all
+                # Whoever was interrupted between taking a child and using it has kept its place.
+                if not taken and not self.hopeless and not self.changed.wait(QUEUE_SECONDS):
+                    limit = len(self.all) + 1
         return taken
 
     def give_back(self, child: Child, healthy: bool) -> None:
-        if not healthy:
-            child.kill()
+        """Keep a child for the next call, or end one whose pipes are in an unknown state."""
         with self.changed:
-            self.busy -= 1
             if healthy:
                 self.idle.append(child)
+            else:
+                self._remove(child)
             self.changed.notify()
+
+    def _remove(self, child: Child) -> None:
+        self.all.discard(child)
+        child.kill()
+
+    def close(self) -> None:
+        """End the idle children."""
+        with self.changed:
+            while self.idle:
+                self._remove(self.idle.pop())
 
 
 _team = _Team()
 
 
 def compile_many(irs: Sequence[str], cpu: Cpu, *, level: int = 2, form: str = "object") -> list[bytes]:
-    """Compile modules of LLVM IR at once, as many at a time as this process has cores.
+    """Compile modules of LLVM IR, as many at once as this process has cores.
 
-    irs: n texts -> n object files (or, with `form="assembly"`, texts in UTF-8), in the same order.
+    irs: n texts -> n object files (with `form="assembly"` n texts in UTF-8), in the same order.
 
     Raises: EngineError with LLVM's message.
     """
-    if not irs:
+    requests = [(ir, cpu.triple, cpu.name, cpu.features, level, form) for ir in irs]
+    if not requests:
         return []
-    requests = [
-        tuple(field.encode() for field in (ir, cpu.triple, cpu.name, cpu.features, str(level), form))
-        for ir in irs
-    ]
-    children = _team.take(min(len(irs), usable_cores()))
-    if not children:
-        return [_here(ir, cpu, level, form) for ir in irs]
-    return _share_out(requests, children, irs, cpu, level, form)
+    return _Batch(requests, cpu).done()
 
 
-def _share_out(
-    requests: Sequence[Sequence[bytes]],
-    children: list[Child],
-    irs: Sequence[str],
-    cpu: Cpu,
-    level: int,
-    form: str,
-) -> list[bytes]:
-    """Keep every child busy with one request until all are answered."""
-    results: list[bytes | None] = [None] * len(requests)
-    waiting = list(range(len(requests) - 1, -1, -1))
-    at_work: dict[Child, int] = {}
-    retried: set[int] = set()
-    try:
-        while waiting or at_work:
+def warm() -> None:
+    """Start a child without waiting for it: by the time the first IR is written it is ready."""
+    for child in _team.take(1):
+        _team.give_back(child, healthy=True)
+
+
+class _Batch:
+    """One call's modules: which are waiting, which child is at which, and what has come back."""
+
+    def __init__(self, requests: Sequence[tuple[str, str, str, str, int, str]], cpu: Cpu) -> None:
+        self.requests = requests
+        self.cpu = cpu
+        self.waiting = list(reversed(range(len(requests))))
+        self.at_work: dict[Child, int] = {}
+        self.results: dict[int, bytes] = {}
+        self.retried: set[int] = set()
+
+    def done(self) -> list[bytes]:
+        """Compile them all."""
+        children = _team.take(len(self.requests))
+        try:
+            while self.waiting or self.at_work:
+                if not children:
+                    self._here(self.waiting.pop())
+                    continue
+                for child in children:
+                    if self.waiting and child not in self.at_work:
+                        self.at_work[child] = self.waiting.pop()
+                        child.ask([str(field).encode() for field in self.requests[self.at_work[child]]])
+                child = self._first_to_speak()
+                try:
+                    status, payload = child.reply()
+                except (compiler.Broken, OSError, ValueError) as silence:
+                    children.remove(child)
+                    self._lost(child, silence)
+                    children = children or _team.take(1)
+                    continue
+                index = self.at_work.pop(child)
+                if status != b"ok":
+                    raise self._refused(payload.decode(errors="replace"))
+                self.results[index] = payload
+        finally:
             for child in children:
-                if waiting and child not in at_work:
-                    at_work[child] = waiting.pop()
-                    try:
-                        child.ask(requests[at_work[child]])
-                    except OSError:
-                        # It has just left; the missing reply below says so, in one place.
-                        pass
-            child = _first_to_speak(list(at_work))
-            index = at_work[child]
-            try:
-                status, payload = child.reply(time.monotonic() + PATIENCE_SECONDS)
-            except (compiler.Broken, OSError, ValueError) as silence:
-                greeted, words = child.greeted, f"{silence}: {_ending(child)}"
-                children.remove(child)
-                del at_work[child]
-                _team.give_back(child, healthy=False)
-                if not greeted:
-                    # Perhaps no child can live here at all (no llvmlite on its path, no memory): do it ourselves.
-                    results[index] = _here(irs[index], cpu, level, form)
-                elif index not in retried:
-                    # Killed from outside, perhaps; a module that fells LLVM fells the next child as well.
-                    retried.add(index)
-                    waiting.append(index)
-                else:
-                    raise EngineError(
-                        f"compiler: LLVM gave up on a kernel for {cpu.model}\n  {words}"
-                    ) from silence
-                if waiting and not children:
-                    children.extend(_team.take(1))
-                    if not children:
-                        for left in waiting:
-                            results[left] = _here(irs[left], cpu, level, form)
-                        waiting.clear()
-                continue
-            del at_work[child]
-            if status != b"ok":
-                raise EngineError(_refused(payload.decode(errors="replace"), cpu))
-            results[index] = payload
-    finally:
-        for child in children:
-            # A child that still owes an answer was interrupted: nobody would read its half-written frame.
-            _team.give_back(child, healthy=child not in at_work)
-    return [result for result in results if result is not None]
+                # One that still owes an answer was interrupted; nobody would read it.
+                _team.give_back(child, healthy=child not in self.at_work)
+        return [self.results[index] for index in range(len(self.requests))]
 
+    def _first_to_speak(self) -> Child:
+        """A child with something to read; after too long a silence, any: reading will say what is wrong."""
+        spoken = compiler.readable([child.source for child in self.at_work], PATIENCE_SECONDS)
+        return next((child for child in self.at_work if child.source in spoken), next(iter(self.at_work)))
 
-def _first_to_speak(children: list[Child]) -> Child:
-    """The first child with something to read; the first of all after too long a silence."""
-    if os.name == "nt":
-        return children[0]
-    ready = select.select([child.source for child in children], [], [], PATIENCE_SECONDS)[0]
-    return next((child for child in children if child.source in ready), children[0])
+    def _lost(self, child: Child, silence: Exception) -> None:
+        """A child ended or fell silent in the middle of a module."""
+        index = self.at_work.pop(child)
+        greeted, words = child.greeted, f"{silence}; {child.last_words()}"
+        _team.give_back(child, healthy=False)
+        if not greeted:
+            # Perhaps none can live here (its Python cannot import llvmlite, no memory): do it ourselves.
+            self._here(index)
+        elif index not in self.retried:
+            # Ended from outside, perhaps, or idle too long; what fells LLVM fells the next child as well.
+            self.retried.add(index)
+            self.waiting.append(index)
+        else:
+            raise self._refused(words) from silence
 
+    def _here(self, index: int) -> None:
+        """Compile one in this process."""
+        try:
+            self.results[index] = compiler.generate(*self.requests[index])
+        except (ImportError, OSError, RuntimeError) as error:
+            raise self._refused(str(error)) from error
 
-def _ending(child: Child) -> str:
-    """How a child that will not speak again came to its end."""
-    child.process.kill()
-    return child.last_words()
-
-
-def _here(ir: str, cpu: Cpu, level: int, form: str) -> bytes:
-    """Compile in this process, whose LLVM options are left alone."""
-    try:
-        return compiler.generate(ir, cpu.triple, cpu.name, cpu.features, level, form)
-    except (ImportError, OSError, RuntimeError) as error:
-        raise EngineError(_refused(str(error), cpu)) from error
-
-
-def _refused(message: str, cpu: Cpu) -> str:
-    return f"compiler: LLVM refused a kernel for {cpu.name} ({cpu.model})\n  {message.strip()}"
+    def _refused(self, message: str) -> EngineError:
+        return EngineError(f"compiler: no code for {self.cpu.name} ({self.cpu.model})\n  {message.strip()}")
 
 
 def close() -> None:
     """End the idle children; the next compilation starts new ones."""
-    with _team.changed:
-        idle, _team.idle = _team.idle, []
-    for child in idle:
-        child.kill()
+    _team.close()
 
 
 def _after_fork() -> None:
-    """In a forked process: the parent's children are not ours; holding their pipes open would keep them alive."""
+    """The parent's children are not ours; to hold their pipes open would keep them alive without it."""
     global _team
-    for child in _team.idle:
+    for child in _team.all:
         child.process.returncode = 0
         child.abandon()
     _team = _Team()

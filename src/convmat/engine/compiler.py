@@ -11,9 +11,10 @@ This file imports nothing of convmat or NumPy: start-up time is compile time. Bo
 
     magic (4 bytes)  count (u32)  count * length (u32)  count * bytes      little-endian
 
-A request is `(ir, triple, cpu, features, level, form)`, all text; `cpu = "native"` means LLVM's own description
-of this machine and `form` is `object` or `assembly`. The reply is `("ok", code)` or `("error", LLVM's
-message)`. The child greets with `("ready", LLVM's version)`, and leaves when its input ends, or idle for a minute.
+A request is `(ir, triple, cpu, features, level, form)`, all text; `cpu = "native"` means LLVM's own
+description of this machine and `form` is `object` or `assembly`. The reply is `("ok", code)` or `("error",
+LLVM's message)`. The child greets with `("ready", LLVM's version)`, and leaves when its input ends, or idle
+for a minute.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,18 @@ def reader(descriptor: int) -> Callable[[int], bytes]:
     return read
 
 
+def readable(descriptors: Sequence[int], seconds: float) -> list[int]:
+    """Those of these pipes with something to read (or an end), after waiting for at most `seconds`."""
+    if os.name == "nt":
+        # Windows cannot wait for pipes: the read that follows waits.
+        return list(descriptors[:1])
+    # Not select(): that fails in a process with a thousand open files.
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
+
+
 @lru_cache(maxsize=8)
 def machine(triple: str, cpu: str, features: str, level: int) -> TargetMachine:
     """LLVM's code generator for one target; an empty `triple` means this process's."""
@@ -99,7 +113,7 @@ def machine(triple: str, cpu: str, features: str, level: int) -> TargetMachine:
         cpu = llvm.get_host_cpu_name()
         features = features or llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_triple(triple or llvm.get_process_triple())
-    # Position-independent code of the small model: constants are reached relative to the code, wherever it is mapped.
+    # Position-independent, small model: code reaches its constants relative to itself, wherever it is mapped.
     return target.create_target_machine(cpu, features, opt=level, reloc="pic", codemodel="small")
 
 
@@ -141,7 +155,7 @@ def serve(source: int, sink: int) -> None:
     write(sink, frame(b"ready", ".".join(map(str, llvm.llvm_version_info)).encode()))
     machine("", "native", "", 2)
     read = reader(source)
-    while os.name == "nt" or select.select([source], [], [], IDLE_SECONDS)[0]:
+    while readable([source], IDLE_SECONDS):
         write(sink, answer(unframe(read)))
 
 
@@ -159,10 +173,8 @@ def main(folder: str | None) -> None:
     os.dup2(2, 1)
     if folder:
         sys.path.append(folder)
-    try:
+    with suppress(Broken, BrokenPipeError, ConnectionResetError):
         serve(0, sink)
-    except (Broken, BrokenPipeError, ConnectionResetError):
-        pass
 
 
 if __name__ == "__main__":

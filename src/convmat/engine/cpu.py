@@ -3,9 +3,9 @@
     vector_bytes   64 AVX-512, 32 AVX2, 16 SSE and NEON
     vectors        how many of them: 32 with AVX-512 and AArch64, else 16
 
-Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The target
-`"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the CPU's
-family, model, stepping and flags tells cached objects apart.
+Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The
+target `"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the
+CPU's family, model, stepping and flags tells cached objects apart.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Cpu:
         # An empty triple means the compiling process's own; objects for it can be loaded on this machine.
         triple = "" if arch == here.arch else f"{arch}-unknown-linux-gnu"
         return replace(
-            here, arch=arch, name=name, features=features, vector_bytes=vector_bytes, vectors=vectors, fma=fma,
-            model=name, key=f"{arch}/{name}/{features}", triple=triple,
+            here, arch=arch, name=name, features=features, model=name, key=f"{arch}/{name}/{features}",
+            vector_bytes=vector_bytes, vectors=vectors, fma=fma, triple=triple,
         )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def _vectors(arch: str, flags: frozenset[str]) -> tuple[int, int, bool]:
     if arch == "aarch64":
         return 16, 32, True
     fma = "fma" in flags
-    # A kernel masks and permutes 512-bit vectors of 32-bit elements and 256-bit ones alike: F alone is not enough.
+    # F alone is not enough: kernels mask and permute 256-bit vectors too, and 8- and 16-bit elements.
     if fma and {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
         return 64, 32, True
     if fma and "avx2" in flags:
@@ -144,7 +144,7 @@ def _vectors(arch: str, flags: frozenset[str]) -> tuple[int, int, bool]:
 
 
 def _cpuinfo(path: Path) -> tuple[str, str, frozenset[str]]:
-    """Model name, an identity (family, model, stepping, or the Arm equivalents) and flags shared by all cores."""
+    """Model name, identity (family, model, stepping, or Arm's equivalents), and the flags all cores share."""
     try:
         text = path.read_text(errors="replace")
     except OSError:
@@ -180,7 +180,7 @@ def _ask_llvm(arch: str) -> tuple[str, str, frozenset[str]]:
 
 
 def _caches(folder: Path) -> tuple[int, int, int]:
-    """Bytes of L1 (data), L2 and L3 as one core sees them; a modest machine's where the system does not say."""
+    """Bytes of L1 (data), L2 and L3 as a core sees them; a modest machine's where the system is silent."""
     found = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}
     for index in sorted(folder.glob("index*")):
         try:
@@ -197,22 +197,35 @@ def _caches(folder: Path) -> tuple[int, int, int]:
 
 
 def usable_cores() -> int:
-    """Cores this process may keep busy: its affinity, and its cgroups' limit of CPU time rounded down (at least 1).
+    """Cores this process may keep busy: its affinity and its cgroups' quota of CPU time, at least 1.
+
+    Two hardware threads of one core share its FMA units and count as one.
 
     >>> usable_cores() >= 1
     True
     """
     try:
-        cores = len(os.sched_getaffinity(0))
+        allowed = frozenset(os.sched_getaffinity(0))
+        cores = len({_siblings(number) for number in allowed})
     except (AttributeError, OSError):
         cores = os.cpu_count() or 1
     limit = cgroup_limit(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    # Workers spin: with a quota of 1.5 cores two of them would be put to sleep in the middle of a job.
-    return max(1, min(cores, int(limit))) if limit is not None else max(1, cores)
+    # Rounded down: workers spin, and with 1.5 cores two of them would be put to sleep amid a job.
+    return max(1, cores if limit is None else min(cores, int(limit)))
+
+
+@lru_cache(maxsize=4096)
+def _siblings(number: int) -> str:
+    """The hardware threads of one core, as the system lists them; the CPU's own number where it does not."""
+    path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+    try:
+        return path.read_text().strip() or str(number)
+    except OSError:
+        return str(number)
 
 
 def cgroup_limit(membership: Path, root: Path) -> float | None:
-    """The smallest CPU quota, in cores, of this process's cgroups and their ancestors (v1 and v2); None: unlimited."""
+    """The smallest CPU quota, in cores, of our cgroups and their ancestors (v1 and v2); None: no limit."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
