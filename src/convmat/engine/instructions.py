@@ -124,7 +124,10 @@ class Value:
         return f"{self.type.text} {self.name}"
 
     def __add__(self, other: Operand) -> Value:
-        return advance(self, other) if self.type is ptr else add(self, other)
+        if self.type is ptr:
+            assert not isinstance(other, float)
+            return advance(self, other)
+        return add(self, other)
 
     def __radd__(self, other: Operand) -> Value:
         return add(other, self)
@@ -211,6 +214,9 @@ def _constant(type: Type, number: float | tuple[float, ...], negative_zero: bool
     return Value(f"splat ({scalar.text} {text})" if type.lanes else text, type, None, number)
 
 
+_NUMBERS = (int, float, np.number)
+
+
 def const(type: Type, number: float | Sequence[float]) -> Value:
     """A constant of that type: one number in every lane, or a sequence with a number for each lane.
 
@@ -219,7 +225,7 @@ def const(type: Type, number: float | Sequence[float]) -> Value:
     >>> const(i32.x(2), [0, 1])
     <2 x i32> <i32 0, i32 1>
     """
-    if isinstance(number, int | float | np.number):
+    if isinstance(number, _NUMBERS):
         # 0.0 == -0.0 would find each other's entry
         return _constant(type, number, number == 0 and str(number)[0] == "-")
     return _constant(type, tuple(number), any(str(each)[0] == "-" for each in number))
@@ -248,18 +254,20 @@ class Instruction:
 
     def __call__(self, *operands: Operand, **immediate: Any) -> Value:
         """Writes the instruction where its operands live."""
-        home = None
-        values: list[Value] = []
-        for operand in operands:
-            if not isinstance(operand, Value):
+        # This runs for every line of every kernel: one pass, nothing copied.
+        values: Any = operands
+        home: Home | None = None
+        for value in values:
+            if value.__class__ is not Value:
                 return self(*_values(operands), **immediate)
-            home = home or operand.home
-            values.append(operand)
-        if self.identity is not None and values[-1].number == self.identity and not values[-1].type.is_float:
-            return values[0]
+            if value.home is not None:
+                home = value.home
+        if self.identity is not None and value.number == self.identity and not value.type.is_float:
+            first: Value = values[0]
+            return first
         if home is None:
             return self._folded(values, immediate)
-        text, result = self.text(*values, **immediate)
+        text, result = self.text(*operands, **immediate)
         return home.emit(text, result)
 
     def _folded(self, values: Sequence[Value], immediate: dict[str, Any]) -> Value:
@@ -317,7 +325,7 @@ def _cast(opcode: str, a: Value, to: Type) -> Text:
 
 
 def _unsigned(a: Any) -> Any:
-    return np.asarray(a).view(f"u{np.asarray(a).dtype.str[1:]}")
+    return a.view(f"u{a.dtype.itemsize}")
 
 
 def _signed(a: Any) -> Any:
@@ -385,15 +393,23 @@ def _choice(predicate: str, integers: str, a: Value, b: Value) -> Text:
 
 
 def _fma_meaning(a: Any, b: Any, c: Any) -> Any:
-    """One rounding: exact in rational numbers."""
+    """a*b + c in rational numbers, rounded once."""
 
     def one(a: Any, b: Any, c: Any) -> Any:
+        plain = a * b + c
         if not (np.isfinite(a) and np.isfinite(b) and np.isfinite(c)):
-            return a * b + c
+            return plain
         exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
-        return a * b + c if exact == 0 else float(exact)  # the sign of zero is as for a product and a sum
+        if exact == 0 or abs(exact) > Fraction(np.finfo(np.float64).max):
+            return plain  # the sign of zero and infinity are as ever
+        near = np.float64(float(exact))
+        if Fraction(float(near)) != exact and not near.view(np.int64) & 1:
+            # Inexact and about to be rounded again, to float32: with an odd last bit that cannot go wrong.
+            odd = np.nextafter(near, np.inf if Fraction(float(near)) < exact else -np.inf)
+            return near if plain.dtype == np.float64 else odd
+        return near
 
-    return np.vectorize(one, otypes=[np.asarray(a).dtype])(a, b, c)
+    return np.vectorize(one, otypes=[a.dtype])(a, b, c)
 
 
 @pure(_fma_meaning)
@@ -469,7 +485,7 @@ def ashr(a: Value, b: Value) -> Text:
     return _binary("ashr", a, b)
 
 
-@pure(lambda a, b: (np.abs(a) // np.abs(b)) * (np.sign(a) * np.sign(b)), identity=1)
+@pure(lambda a, b: (a - np.fmod(a, b)) // b, identity=1)
 def sdiv(a: Value, b: Value) -> Text:
     """`a / b` towards zero, as hardware does and Python's `//` does not."""
     return _binary("sdiv", a, b)
@@ -604,13 +620,13 @@ def bitcast(a: Value, to: Type) -> Text:
 # ---- pointers and lanes -----------------------------------------------------------------------------------
 
 
-def advance(pointer: Value, offset: Operand) -> Value:
+def advance(pointer: Value, offset: Value | int) -> Value:
     """`pointer` moved by `offset` bytes (any sign); by the number 0, nothing is emitted."""
-    step = offset if isinstance(offset, Value) else const(i64, offset)
-    if step.name == "0":
+    step = offset.name if isinstance(offset, Value) else str(offset)
+    if step == "0":
         return pointer
     assert pointer.home is not None
-    return pointer.home.emit(f"getelementptr i8, ptr {pointer.name}, i64 {step.name}", ptr)
+    return pointer.home.emit(f"getelementptr i8, ptr {pointer.name}, i64 {step}", ptr)
 
 
 @pure(lambda a, lanes: np.full(lanes, a))

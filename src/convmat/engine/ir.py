@@ -107,7 +107,6 @@ class Function:
         self._lines = ["entry.0:"]
         self._block = "entry.0"  # (names with a dot: parameters cannot have them)
         # the block being written; "" after a return
-        self._names = 0
         self._labels = 0
 
     def __str__(self) -> str:
@@ -121,8 +120,7 @@ class Function:
 
     def emit(self, text: str, result: Type) -> Value:
         """Writes `text`, the right-hand side of a line, and names what it gives."""
-        name = f"%.{self._names}"
-        self._names += 1
+        name = f"%.{len(self._lines)}"
         self._lines.append(f"  {name} = {text}")
         return Value(name, result, self)
 
@@ -329,7 +327,7 @@ class Function:
         )
 
     def exchange(self, pointer: Value, expected: Value, desired: Value) -> tuple[Value, Value]:
-        """Replaces `expected` by `desired` (seq_cst): what was there, and whether it was replaced (i1)."""
+        """Replaces `expected` by `desired` (seq_cst): what was there, and whether it was that (i1)."""
         t = desired.type.text
         both = self.emit(
             f"cmpxchg ptr {pointer.name}, {t} {expected.name}, {t} {desired.name} seq_cst seq_cst",
