@@ -1,1 +1,69 @@
-"""convmat: every convolution is a matrix product whose unrolled input need not exist."""
+"""convmat: every convolution is a matrix product whose second operand, the unrolled input, need not exist.
+
+    import convmat
+    y = convmat.conv(x, w, stride=2, padding=1)        x: (B, C, *I), w: (O, C//G, *F) -> y: (B, O, *P)
+    print(convmat.plan(x.shape, w.shape, stride=2, padding=1))
+
+Importing this loads NumPy alone; an engine loads at the first product.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .api import (
+    col2im,
+    conv,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_input_grad,
+    conv_transpose,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    conv_weight_grad,
+    im2col,
+    plan,
+)
+from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
+from .geometry import Geometry
+from .planner import Plan
+
+if TYPE_CHECKING:
+    from .engine.pool import threads
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvmatError",
+    "EngineError",
+    "Geometry",
+    "GeometryError",
+    "NetworkError",
+    "Plan",
+    "PlanError",
+    "col2im",
+    "conv",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_input_grad",
+    "conv_transpose",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "conv_weight_grad",
+    "im2col",
+    "plan",
+    "threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """`threads` lives with the engine, which loads when it is first asked for."""
+    if name == "threads":
+        from .engine.pool import threads
+
+        return threads
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -51,9 +51,9 @@ class Geometry:
 
     B: int
     C: int
-    O: int  # noqa: E741  the alphabet of the design
+    O: int
     G: int = 1
-    I: Shape  # noqa: E741
+    I: Shape
     F: Shape
     s: Shape
     d: Shape
@@ -287,7 +287,8 @@ class Geometry:
         """
         axes = range(self.rank)
         hi = tuple(
-            (self.F[a] - 1) * self.d[a] + self.s[a] * (self.P[a] - 1) + 1 - self.lo[a] - self.E[a] for a in axes
+            (self.F[a] - 1) * self.d[a] + self.s[a] * (self.P[a] - 1) + 1 - self.lo[a] - self.E[a]
+            for a in axes
         )
         return replace(self, B=self.C // self.G, C=self.G * self.B, F=self.P, s=self.d, d=self.s, hi=hi)
 
@@ -320,7 +321,7 @@ class Geometry:
         for r in range(min(T, max(P, 1))):
             f0 = next((f for f in range(min(U, F)) if (r * s + f * d - lo) % e == 0), F)
             first = (r * s + f0 * d - lo) // e if f0 < F else 0
-            outputs = -(-(P - r) // T) if P > r else 0
+            outputs = -(-(P - r) // T) if r < P else 0
             found.append(_AxisPhase(r, T, outputs, f0, U, -(-(F - f0) // U), s * T // e, d * U // e, -first))
         return found
 
@@ -342,7 +343,11 @@ class Geometry:
 
     def __str__(self) -> str:
         parts = [f"{_cross(self.x_shape)} * {_cross(self.w_shape)} -> {_cross(self.y_shape)}"]
-        for name, values, plain in (("stride", self.s, 1), ("dilation", self.d, 1), ("input dilation", self.e, 1)):
+        for name, values, plain in (
+            ("stride", self.s, 1),
+            ("dilation", self.d, 1),
+            ("input dilation", self.e, 1),
+        ):
             if set(values) - {plain}:
                 parts.append(f"{name} {_cross(values)}")
         if any(self.lo) or any(self.hi):
@@ -454,9 +459,11 @@ def _shapes(call: str, x_shape: Any, w_shape: Any) -> tuple[Shape, Shape, int]:
     return x, w, len(x) - 2
 
 
-def _channels(call: str, C: int, O: int, G: int, w: Shape) -> str:  # noqa: E741
+def _channels(call: str, C: int, O: int, G: int, w: Shape) -> str:
     head = f"{call}: the channels of x do not match the filters in groups\n"
-    values = f"  x has C = {C}, w {_cross(w)} is (O, C//G, *F) and takes {w[1]} channels a group;  groups = {G}\n"
+    values = (
+        f"  x has C = {C}, w {_cross(w)} is (O, C//G, *F) and takes {w[1]} channels a group;  groups = {G}\n"
+    )
     if w[1] and C % w[1] == 0 and C // w[1] >= 1 and O % (C // w[1]) == 0:
         return head + values + f"  {G} * {w[1]} != {C}: groups={C // w[1]} fits these arrays"
     if C % G == 0 and O % G:
@@ -464,7 +471,11 @@ def _channels(call: str, C: int, O: int, G: int, w: Shape) -> str:  # noqa: E741
         return head + values + f"  {O} filters do not divide into {G} groups, e.g. {fit} filters do"
     if C % G == 0:
         return head + values + f"  {G} * {w[1]} != {C}: give w the shape {_cross((O, C // G, *w[2:]))}"
-    return head + values + f"  {C} channels do not divide into {G} groups, e.g. groups={math.gcd(C, O) or 1} does"
+    return (
+        head
+        + values
+        + f"  {C} channels do not divide into {G} groups, e.g. groups={math.gcd(C, O) or 1} does"
+    )
 
 
 def _padding(call: str, value: Any, rank: int, same: Any) -> tuple[Shape, Shape]:
@@ -503,8 +514,18 @@ def _padding(call: str, value: Any, rank: int, same: Any) -> tuple[Shape, Shape]
 
 
 def _too_wide(
-    call: str, a: int, name: str, I: Shape, E: Shape, F: Shape, d: Shape, reach: Shape, lo: Shape, hi: Shape, padded: int
-) -> str:  # noqa: E741
+    call: str,
+    a: int,
+    name: str,
+    I: Shape,
+    E: Shape,
+    F: Shape,
+    d: Shape,
+    reach: Shape,
+    lo: Shape,
+    hi: Shape,
+    padded: int,
+) -> str:
     need = reach[a] - padded
     kind = {"W": "column", "H": "row"}.get(name, "element")
     count = f"one more {kind} is" if need == 1 else f"{need} more {kind}s are"

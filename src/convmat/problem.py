@@ -44,6 +44,20 @@ class Epilogue:
     activation: Activation | None = None
 
 
+@dataclass(frozen=True)
+class Pad:
+    """An input that is padded (or cropped) explicitly before the product, in a mode that no View can read.
+
+    `mode` is "reflect", "edge" or "wrap"; `operand` the array that holds the padded input: "x", or "y" once the input
+    gradient has made it the output.
+    """
+
+    mode: str
+    lo: tuple[int, ...]
+    hi: tuple[int, ...]
+    operand: str = "x"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """Geometry, dtype, the layouts of x, w and y, epilogue and limits.
@@ -51,7 +65,7 @@ class Problem:
     `conjugate` names the operand ("w" or "x", or "") whose complex elements enter conjugated, as gradients need.
     `workspace_limit` is in bytes; `rtol` the norm-wise error that may be spent on fewer multiplications; `exact`
     admits the definition's own products alone; `reuse_weights` says that w is packed once and used often;
-    `threads` how many cores the engine may use.
+    `threads` how many cores the engine may use. With a `pad`, geometry and layouts are those of the padded input.
 
     >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
     >>> p.grad_input().geometry.y_shape, p.grad_weight().geometry.y_shape
@@ -64,6 +78,7 @@ class Problem:
     w: Layout
     y: Layout
     epilogue: Epilogue = field(default_factory=Epilogue)
+    pad: Pad | None = None
     conjugate: str = ""
     workspace_limit: int = WORKSPACE_LIMIT
     rtol: float = 5e-6
@@ -80,10 +95,13 @@ class Problem:
         x: str = "NCHW",
         y: str = "NCHW",
         transposed: bool = False,
+        padding_mode: str = "zeros",
         **rest: Any,
     ) -> Problem:
         """The problem of NCHW, NHWC or blocked nChw16c arrays; `transposed` takes w as (C, O//G, *F) and turns it."""
         g = geometry
+        if padding_mode != "zeros" and (any(g.lo) or any(g.hi)):
+            rest["pad"], g = Pad(padding_mode, g.lo, g.hi), g.without_padding()
         extents = {"b": g.B, "g": g.G, "c": g.C // g.G, "o": g.O // g.G}
         for letter, sizes in (("i", g.I), ("f", g.F), ("p", g.P)):
             extents |= {f"{letter}{a}": n for a, n in enumerate(sizes)}
@@ -98,6 +116,20 @@ class Problem:
             y=Layout.of(*_axes(y, "o", "p", g), extents=extents),
             **rest,
         )
+
+    def shape(self, operand: str) -> tuple[int, ...]:
+        """The shape of x, w or y as its owner sees it: before any explicit padding.
+
+        >>> g = Geometry.of((1, 3, 8, 8), (4, 3, 3, 3), padding=1)
+        >>> Problem.of(g, padding_mode="edge").shape("x")
+        (1, 3, 8, 8)
+        """
+        layout: Layout = getattr(self, operand)
+        if self.pad is None or self.pad.operand != operand:
+            return layout.shape
+        spatial = iter(zip(self.pad.lo, self.pad.hi, strict=True))
+        less = (sum(next(spatial)) if axis[0].role[0] in "ip" else 0 for axis in layout.axes)
+        return tuple(n - padded for n, padded in zip(layout.shape, less, strict=True))
 
     @property
     def work_dtype(self) -> str:
@@ -126,6 +158,7 @@ class Problem:
             w=self.w.rename({"o": "c", "c": "o"}, flip="f"),
             y=self.x.rename(to_y),
             epilogue=Epilogue(),
+            pad=replace(self.pad, operand="y") if self.pad else None,
             conjugate="w",
         )
 

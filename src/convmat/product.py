@@ -83,7 +83,8 @@ class Layout:
         return Layout(
             tuple(
                 tuple(
-                    Dim(roles.get(d.role, d.role), d.extent, d.step, d.flip ^ (d.role[0] in flip)) for d in axis
+                    Dim(roles.get(d.role, d.role), d.extent, d.step, d.flip ^ (d.role[0] in flip))
+                    for d in axis
                 )
                 for axis in self.axes
             )
@@ -260,7 +261,9 @@ class Product:
         assert self.c.inside
         for a, b in self.terms:
             assert a.batch == b.batch == self.c.batch
-            assert a.rows == self.c.rows and a.cols == b.rows and b.cols == self.c.cols
+            assert a.rows == self.c.rows
+            assert a.cols == b.rows
+            assert b.cols == self.c.cols
 
     @property
     def m(self) -> int:

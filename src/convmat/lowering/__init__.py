@@ -1,0 +1,18 @@
+"""The ways to write a convolution as matrix products, one file each.
+
+`ALL` is the registry: planner, tests, benchmark, pictures and docs read it, so a new lowering is one file and one
+line here. Where predicted times tie, the earlier one is chosen.
+"""
+
+from __future__ import annotations
+
+from .base import Lowering, Part
+from .depthwise import Depthwise
+from .im2col import Im2col
+from .kn2row import Kn2row
+from .mec import Mec
+from .pointwise import Pointwise
+
+ALL: tuple[Lowering, ...] = (Pointwise(), Depthwise(), Im2col(), Mec(), Kn2row())
+
+__all__ = ["ALL", "Lowering", "Part"]

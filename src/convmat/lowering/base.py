@@ -1,0 +1,168 @@
+"""What every lowering shares: from a Problem's phases to Views of x, w and y.
+
+A lowering chooses which indices are rows, columns and depth of its products; `Part` turns each choice into Views.
+Input dilation is gone before a lowering sees anything (one Part a phase), and so are gradients (roles of axes).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+
+from ..geometry import Geometry, Phase
+from ..problem import Problem
+from ..product import Coordinate, Dim, Epilogue, Index, Layout, Packing, Product, View
+
+Indices = tuple[Index, ...]
+
+
+class Lowering(ABC):
+    """One way to write a Problem as Products.
+
+    `name` is what plans and callers call it, `source` where the idea comes from, `packings` how much of the unrolled
+    input its products may store: together with the engine's schedules they are the plan's candidates.
+    """
+
+    name: str
+    summary: str
+    source: str
+    packings: tuple[Packing, ...]
+
+    def refuses(self, problem: Problem) -> str | None:
+        """The reason, with its values, why this problem cannot be written this way; None if it can."""
+        for phase in problem.geometry.phases():
+            reason = self.refuses_geometry(phase.geometry)
+            if reason is not None:
+                return reason
+        return None
+
+    def refuses_geometry(self, geometry: Geometry) -> str | None:
+        """The same for one dense geometry."""
+        return None
+
+    def products(self, problem: Problem) -> tuple[Product, ...]:
+        """The products of all phases; each writes its own part of y, and together they write all of it."""
+        phases = problem.geometry.phases()
+        return tuple(self.product(Part(problem, p)) for p in phases if all(p.geometry.P))
+
+    @abstractmethod
+    def product(self, part: Part) -> Product:
+        """The product of one phase."""
+
+
+class Part:
+    """One phase of a problem, and the Views that can be taken of its arrays."""
+
+    def __init__(self, problem: Problem, phase: Phase) -> None:
+        self.problem = problem
+        self.phase = phase
+        self.geometry = phase.geometry
+        g = phase.geometry
+        self._extents = {"b": g.B, "g": g.G, "c": g.C // g.G, "o": g.O // g.G}
+        for a in range(g.rank):
+            self._extents |= {f"p{a}": g.P[a], f"f{a}": g.F[a]}
+
+    def index(self, *roles: str) -> Indices:
+        """The indices of the given roles: one each, or several where a layout splits the role."""
+        return tuple(index for role in roles for index, _ in self._cuts(role))
+
+    def axes(self, letter: str) -> Indices:
+        """The indices of all spatial axes of a letter: p0 p1 .. or f0 f1 .."""
+        return self.index(*(f"{letter}{a}" for a in range(self.geometry.rank)))
+
+    @cached_property
+    def columns(self) -> Indices:
+        """(b, p): every pixel of every output image."""
+        return self.index("b") + self.axes("p")
+
+    def _cuts(self, role: str) -> list[tuple[Index, int]]:
+        """The indices of a role, outermost first, with the step along the role of each."""
+        problem = self.problem
+        cuts = {1}.union(*(layout.splits(role) for layout in (problem.x, problem.w, problem.y)))
+        if len(cuts) == 1:
+            return [(Index(role, self._extents[role]), 1)]
+        steps = sorted(cuts, reverse=True)
+        outer = [self._extents[role], *steps]
+        return [(Index(f"{role}/{step}", outer[i] // step), step) for i, step in enumerate(steps)]
+
+    # -- Views --------------------------------------------------------------------------------------------------------
+
+    def x(self, rows: Indices, cols: Indices, batch: Indices, taps: Mapping[str, int] | None = None) -> View:
+        """The unrolled input: coordinate p*s + f*d - lo on each spatial axis, zero outside.
+
+        `taps` fixes the filter position: f0, f1 .. are then constants and no indices.
+        """
+        g, fixed = self.geometry, taps or {}
+
+        def coordinate(dim: Dim) -> Coordinate:
+            if dim.role[0] != "i":
+                return self._channel(dim)
+            a = int(dim.role[1:])
+            p, f = (f"p{a}", g.s[a]), (f"f{a}", g.d[a])
+            if f[0] in fixed:
+                return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
+            return Coordinate(dim.extent, (p, f), -g.lo[a])
+
+        return self._view("x", self.problem.x, coordinate, rows, cols, batch)
+
+    def w(self, rows: Indices, cols: Indices, batch: Indices, taps: Mapping[str, int] | None = None) -> View:
+        """The weights as a matrix: this phase's taps tap_start + f*tap_step."""
+        phase, fixed = self.phase, taps or {}
+
+        def coordinate(dim: Dim) -> Coordinate:
+            if dim.role[0] != "f":
+                return self._channel(dim)
+            a = int(dim.role[1:])
+            start, step = phase.tap_start[a], phase.tap_step[a]
+            if dim.role in fixed:
+                return Coordinate(dim.extent, (), start + fixed[dim.role] * step)
+            return Coordinate(dim.extent, ((dim.role, step),), start)
+
+        return self._view("w", self.problem.w, coordinate, rows, cols, batch)
+
+    def y(self, rows: Indices, cols: Indices, batch: Indices, source: str = "y") -> View:
+        """The outputs start + p*step of this phase."""
+        phase = self.phase
+
+        def coordinate(dim: Dim) -> Coordinate:
+            if dim.role[0] != "p":
+                return self._channel(dim)
+            a = int(dim.role[1:])
+            return Coordinate(dim.extent, ((dim.role, phase.step[a]),), phase.start[a])
+
+        return self._view(source, self.problem.y, coordinate, rows, cols, batch)
+
+    def epilogue(self, rows: Indices, cols: Indices, batch: Indices) -> Epilogue:
+        """The problem's epilogue as Views: bias over the channels, residual where y is."""
+        wanted, g = self.problem.epilogue, self.geometry
+        vector = Layout.of("g o", extents={"g": g.G, "o": g.O // g.G})
+        split = any(len(self._cuts(role)) > 1 for role in "go")
+        if split:
+            vector = Layout((tuple(Dim("o", i.extent, step) for i, step in self._cuts("o")),))
+        channel = tuple(i for i in rows + cols if i.name[0] == "o")
+        bias = self._view("bias", vector, self._channel, channel, (), batch) if wanted.bias else None
+        residual = self.y(rows, cols, batch, "residual") if wanted.residual else None
+        return Epilogue(bias=bias, residual=residual, activation=wanted.activation)
+
+    def _channel(self, dim: Dim) -> Coordinate:
+        """A Dim of b, g, c or o: the indices that move along it, each by its step over the Dim's."""
+        terms = tuple(
+            (index.name, step // dim.step)
+            for index, step in self._cuts(dim.role)
+            if dim.step <= step < dim.step * dim.extent or step == dim.step
+        )
+        return Coordinate(dim.extent, terms)
+
+    def _view(
+        self, source: str, layout: Layout, coordinate: object, rows: Indices, cols: Indices, batch: Indices
+    ) -> View:
+        assert callable(coordinate)
+        coordinates = tuple(_flipped(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims)
+        conjugate = source in ("x", "w") and source == self.problem.conjugate
+        return View(source, rows, cols, coordinates, batch, conjugate=conjugate)
+
+
+def _flipped(c: Coordinate) -> Coordinate:
+    """The coordinate of an axis that runs backwards: extent - 1 - position."""
+    return Coordinate(c.extent, tuple((name, -by) for name, by in c.terms), c.extent - 1 - c.offset)

@@ -1,0 +1,28 @@
+"""The planner: which product and schedule, and why.
+
+`make(problem)` weighs every candidate (lowering x packing) and returns a Plan, which it remembers.
+"""
+
+from __future__ import annotations
+
+from ..problem import WORK_DTYPES
+from .candidates import Candidate
+from .cost import Cost, error_bound, error_estimate
+from .plan import Bound, Plan, make
+from .unroll import fold, unroll
+
+DTYPES = tuple(WORK_DTYPES)
+"""The names of the element types that are taken."""
+
+__all__ = [
+    "DTYPES",
+    "Bound",
+    "Candidate",
+    "Cost",
+    "Plan",
+    "error_bound",
+    "error_estimate",
+    "fold",
+    "make",
+    "unroll",
+]

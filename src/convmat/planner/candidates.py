@@ -1,0 +1,119 @@
+"""Every way a problem could run: lowerings x packings, each with its cost or its refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import blas
+from ..engine.machine import Machine
+from ..lowering import ALL, Lowering
+from ..problem import Problem
+from ..product import Packing
+from .cost import Cost, blas_seconds, error_estimate
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One lowering with one schedule: what it is predicted to cost, or the sentence why it cannot run.
+
+    `product` is (m, n, k) of its largest product (of one group); None where the lowering refused.
+    """
+
+    engine: str
+    lowering: str
+    packing: Packing
+    product: tuple[int, int, int] | None = None
+    cost: Cost | None = None
+    refusal: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How reports and errors call it: the lowering and what it stores."""
+        return f"{self.lowering}, {self.packing.value}"
+
+
+def dtype_of(name: Any) -> np.dtype[Any]:
+    """The NumPy dtype of a name; bfloat16 comes from ml_dtypes, which whoever has such arrays has."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        name = ml_dtypes.bfloat16
+    made: np.dtype[Any] = np.dtype(name)
+    return made
+
+
+def dtypes_of(problem: Problem) -> blas.Dtypes:
+    """The element types of a problem's arrays, sums and output."""
+    return blas.Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.out_dtype))
+
+
+def extents(problem: Problem) -> dict[str, tuple[int, ...]]:
+    """The shape of each operand with one extent per Dim, as Views see it."""
+    shapes = {name: tuple(d.extent for d in layout.dims) for name, layout in _layouts(problem).items()}
+    return {**shapes, "residual": shapes["y"], "bias": (problem.geometry.O,)}
+
+
+def _layouts(problem: Problem) -> dict[str, Any]:
+    return {"x": problem.x, "w": problem.w, "y": problem.y}
+
+
+def padding_bytes(problem: Problem) -> int:
+    """Bytes of the explicitly padded input, 0 without one."""
+    if problem.pad is None:
+        return 0
+    layout, name = (
+        (problem.x, problem.dtype) if problem.pad.operand == "x" else (problem.y, problem.out_dtype)
+    )
+    return int(np.prod(layout.shape, dtype=object)) * dtype_of(name).itemsize
+
+
+def blas_program(problem: Problem, lowering: Lowering, packing: Packing) -> blas.Program | str:
+    """The blas engine's program for one candidate, or its refusal."""
+    rest = problem.workspace_limit - padding_bytes(problem)
+    return blas.prepare(lowering.products(problem), packing, dtypes_of(problem), extents(problem), rest)
+
+
+def candidates(problem: Problem, machine: Machine) -> tuple[Candidate, ...]:
+    """All of them, in the order of `ALL`."""
+    found = []
+    for lowering in ALL:
+        refusal = lowering.refuses(problem)
+        for packing in lowering.packings:
+            if refusal is not None:
+                found.append(Candidate("blas", lowering.name, packing, refusal=refusal))
+            else:
+                found.append(_weigh(problem, lowering, packing, machine))
+    return tuple(found)
+
+
+def _weigh(problem: Problem, lowering: Lowering, packing: Packing, machine: Machine) -> Candidate:
+    products = lowering.products(problem)
+    largest = max(products, key=lambda p: p.flops, default=None)
+    shape = (largest.m, largest.n, largest.k) if largest else None
+    program = blas_program(problem, lowering, packing)
+    if isinstance(program, str):
+        return Candidate("blas", lowering.name, packing, shape, refusal=program)
+    pad = padding_bytes(problem)
+    bound = 0 if problem.reuse_weights else program.weight_bytes
+    total = program.workspace + pad
+    if total + bound > problem.workspace_limit:
+        refusal = (
+            f"needs {total + bound:,} bytes of workspace (packed weights included), "
+            f"the limit is {problem.workspace_limit:,}"
+        )
+        return Candidate("blas", lowering.name, packing, shape, refusal=refusal)
+    work, g = program.work, problem.geometry
+    depth = largest.k // len(largest.terms) if largest else 1
+    sizes = g.bytes(dtype_of(problem.dtype).itemsize)
+    cost = Cost(
+        flops=work.flops + 2 * work.elementwise,
+        moved=sizes["x"] + sizes["w"] + sizes["y"] + 2 * work.packed + work.stored + 2 * pad,
+        workspace=total,
+        weight_bytes=program.weight_bytes,
+        seconds=blas_seconds(problem, work, g.m, depth, machine) + 2 * pad / machine.copy_bandwidth,
+        error=error_estimate(problem),
+    )
+    return Candidate("blas", lowering.name, packing, shape, cost)

@@ -1,0 +1,71 @@
+"""Explicit padding in modes that no View can read, and its adjoint.
+
+    reflect  c b | a b c d | c b        edge  a a | a b c d | d d        wrap  c d | a b c d | a b
+
+Axis by axis each border slab is a copy of an inner one, so the adjoint adds each border slab to the one that it
+came from, last axis first. Negative padding crops; its adjoint leaves zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..problem import Pad
+
+Array = npt.NDArray[Any]
+MODES = ("reflect", "edge", "wrap")
+
+
+def forward(pad: Pad, axes: tuple[int, ...], x: Array, out: Array) -> None:
+    """Write x to `out`, larger by lo + hi along each of `axes`.
+
+    >>> out = np.empty((1, 6)); forward(Pad("reflect", (2,), (1,)), (1,), np.array([[1.0, 2.0, 3.0]]), out); out
+    array([[3., 2., 1., 2., 3., 2.]])
+    """
+    inner, part = _inside(pad, axes, x)
+    out[inner] = x[part]
+    for axis, to, source in _borders(pad, axes, x.shape, out.shape):
+        out[_at(axis, to)] = out[_at(axis, source)]
+
+
+def adjoint(pad: Pad, axes: tuple[int, ...], y: Array, out: Array) -> None:
+    """Fold the padded y into `out`; y is used up on the way.
+
+    >>> out = np.empty((1, 3)); adjoint(Pad("edge", (1,), (0,)), (1,), np.ones((1, 4)), out); out
+    array([[2., 1., 1.]])
+    """
+    for axis, to, source in reversed(list(_borders(pad, axes, out.shape, y.shape))):
+        y[_at(axis, source)] += y[_at(axis, to)]
+    inner, part = _inside(pad, axes, out)
+    out[...] = 0
+    out[part] = y[inner]
+
+
+def _inside(pad: Pad, axes: tuple[int, ...], x: Array) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where x lies in the padded array, and which part of x that is."""
+    inner, part = [slice(None)] * x.ndim, [slice(None)] * x.ndim
+    for axis, lo, hi in zip(axes, pad.lo, pad.hi, strict=True):
+        extent = x.shape[axis]
+        start, stop = max(-lo, 0), extent - max(-hi, 0)
+        inner[axis], part[axis] = slice(max(lo, 0), max(lo, 0) + stop - start), slice(start, stop)
+    return tuple(inner), tuple(part)
+
+
+def _borders(
+    pad: Pad, axes: tuple[int, ...], shape: tuple[int, ...], padded: tuple[int, ...]
+) -> Iterator[tuple[int, int, int]]:
+    """(axis, border position, the inner position it repeats), both in the padded array."""
+    for axis, lo, hi in zip(axes, pad.lo, pad.hi, strict=True):
+        before, after = max(lo, 0), max(hi, 0)
+        inner = np.arange(before, padded[axis] - after)
+        positions = np.pad(inner, (before, after), mode=pad.mode)  # type: ignore[call-overload]  # one of MODES
+        for to in (*range(before), *range(padded[axis] - after, padded[axis])):
+            yield axis, to, int(positions[to])
+
+
+def _at(axis: int, position: int) -> tuple[Any, ...]:
+    return (slice(None),) * axis + (position,)

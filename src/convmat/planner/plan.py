@@ -1,0 +1,202 @@
+"""Plan: every candidate with its cost or refusal, and the one chosen, ready to run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import blas
+from ..engine.machine import machine
+from ..errors import PlanError
+from ..lowering import ALL
+from ..problem import Problem
+from ..product import Layout
+from . import pad, report
+from .arrays import checked, output
+from .candidates import Candidate, blas_program, candidates, dtype_of, dtypes_of, padding_bytes
+
+Array = npt.NDArray[Any]
+
+
+class Plan:
+    """How one Problem runs. Call it with arrays, or `bind` the weights first; print it; pickle it.
+
+    `candidates` are all ways with their costs or refusals, `chosen` the one that runs. It holds no arrays and may be
+    used from several threads at once.
+
+    >>> import convmat
+    >>> plan = convmat.plan((1, 3, 8, 8), (4, 3, 3, 3), padding=1)
+    >>> plan(np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32))[0, 0, 0]
+    array([12., 18., 18., 18., 18., 18., 18., 12.], dtype=float32)
+    """
+
+    def __init__(
+        self, problem: Problem, found: tuple[Candidate, ...], chosen: Candidate, *, forced: bool
+    ) -> None:
+        self.problem = problem
+        self.candidates = found
+        self.chosen = chosen
+        self.forced = forced
+        lowering = next(way for way in ALL if way.name == chosen.lowering)
+        program = blas_program(problem, lowering, chosen.packing)
+        assert isinstance(program, blas.Program)
+        self._program = program
+        self._dtypes = dtypes_of(problem)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element of x."""
+        return dtype_of(self.problem.dtype).itemsize
+
+    @property
+    def workspace(self) -> int:
+        """Bytes that a call allocates beyond inputs, output and packed weights, for C-contiguous arrays.
+
+        Buffers of the BLAS library itself are not in it.
+        """
+        return self._program.workspace + padding_bytes(self.problem)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights that `bind` makes (and that a call without `bind` makes for its duration)."""
+        return self._program.weight_bytes
+
+    def __call__(
+        self, x: Any, w: Any, bias: Any = None, *, residual: Any = None, out: Array | None = None
+    ) -> Array:
+        """x: (B, C, *I), w: (O, C//G, *F), bias: (O,), residual like y -> y: (B, O, *P), in the problem's layouts.
+
+        Raises GeometryError for arrays that do not fit the plan, before anything is written.
+        """
+        return self.bind(w, bias)(x, residual=residual, out=out)
+
+    def bind(self, w: Any, bias: Any = None) -> Bound:
+        """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it."""
+        problem = self.problem
+        w = checked("w", w, problem.shape("w"), self._dtypes.array)
+        if problem.epilogue.bias != (bias is not None):
+            wanted = "with" if problem.epilogue.bias else "without"
+            raise PlanError(
+                f"plan: made {wanted} a bias, called {'with' if bias is not None else 'without'} one\n"
+                f"  bias = {'an array' if bias is not None else None}\n"
+                f"  plan again with bias={bias is not None}"
+            )
+        if bias is not None:
+            bias = checked("bias", bias, (problem.geometry.O,), self._dtypes.out).copy()
+        return Bound(self, self._program.bind(dims(problem.w, w)), bias, (w,))
+
+    def __str__(self) -> str:
+        return report.text(self)
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.problem.geometry}, {self.problem.dtype}: {self.chosen.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _replay, (self.problem, self.candidates, self.candidates.index(self.chosen), self.forced)
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    def run(
+        self, x: Array, weights: blas.Weights, bias: Array | None, residual: Array | None, out: Array
+    ) -> None:
+        """Checked arrays in, `out` written: the third of the three hops from `conv` to the arithmetic."""
+        problem, padding = self.problem, self.problem.pad
+        folded = out
+        if padding is not None and padding.operand == "x":
+            padded = np.empty(problem.x.shape, self._dtypes.array)
+            pad.forward(padding, _spatial(problem.x, "i"), x, padded)
+            x = padded
+        elif padding is not None:
+            folded = np.empty(problem.y.shape, self._dtypes.out)
+        operands = {"x": dims(problem.x, x), "y": dims(problem.y, folded)}
+        if bias is not None:
+            operands["bias"] = bias
+        if residual is not None:
+            operands["residual"] = dims(problem.y, residual)
+        self._program.run(operands, weights, problem.threads)
+        if padding is not None and folded is not out:
+            pad.adjoint(padding, _spatial(problem.y, "p"), folded, out)
+
+
+class Bound:
+    """A plan with its weights packed: called with x alone."""
+
+    def __init__(
+        self, plan: Plan, weights: blas.Weights, bias: Array | None, apart: tuple[Array, ...] = ()
+    ) -> None:
+        self.plan = plan
+        self._weights = weights
+        self._bias = bias
+        self._apart = apart
+
+    def __call__(self, x: Any, residual: Any = None, out: Array | None = None) -> Array:
+        """x: (B, C, *I), residual like y -> y: (B, O, *P); `out` is written and returned where it is given.
+
+        Raises GeometryError for arrays that do not fit, before anything is written.
+        """
+        plan, problem = self.plan, self.plan.problem
+        x = checked("x", x, problem.shape("x"), plan._dtypes.array)
+        if problem.epilogue.residual != (residual is not None):
+            raise PlanError(
+                f"plan: made {'with' if problem.epilogue.residual else 'without'} a residual, called "
+                f"{'with' if residual is not None else 'without'} one\n"
+                f"  residual = {'an array' if residual is not None else None}\n"
+                f"  plan again with residual={residual is not None}"
+            )
+        shape = problem.shape("y")
+        if residual is not None:
+            residual = checked("residual", residual, shape, plan._dtypes.out)
+        out = output(out, shape, plan._dtypes.out, (x, *self._apart), residual)
+        plan.run(x, self._weights, self._bias, residual, out)
+        return out
+
+
+@lru_cache(maxsize=4096)
+def make(problem: Problem, lowering: str | None = None) -> Plan:
+    """The plan of a problem: the candidate with the least predicted time, or the cheapest of the lowering asked for.
+
+    Raises PlanError where nothing that is allowed can run it.
+    """
+    found = candidates(problem, machine())
+    names = [way.name for way in ALL]
+    if lowering is not None and lowering not in names:
+        raise PlanError(
+            f"plan: there is no lowering of that name\n  lowering = {lowering!r}\n  one of {', '.join(map(repr, names))}"
+        )
+    allowed = [c for c in found if lowering in (None, c.lowering)]
+    possible = [c for c in allowed if c.cost is not None]
+    if not possible:
+        raise PlanError(_refused(problem, lowering, allowed))
+    chosen = min(possible, key=lambda c: c.cost.seconds if c.cost else 0.0)
+    return Plan(problem, found, chosen, forced=lowering is not None)
+
+
+def _refused(problem: Problem, lowering: str | None, allowed: list[Candidate]) -> str:
+    if lowering is not None:
+        reason = allowed[0].refusal
+        return (
+            f"plan: the lowering {lowering!r} refuses this problem: {reason}\n"
+            f"  {problem.geometry}, {problem.dtype}\n"
+            f"  leave lowering= away, or use lowering='im2col', which refuses nothing but memory limits"
+        )
+    return (
+        f"plan: nothing runs within the workspace limit\n"
+        f"  {problem.geometry}, {problem.dtype};  workspace_limit = {problem.workspace_limit:,} bytes\n"
+        + "\n".join(f"  {c.name}: {c.refusal}" for c in allowed)
+    )
+
+
+def _replay(problem: Problem, found: tuple[Candidate, ...], chosen: int, forced: bool) -> Plan:
+    return Plan(problem, found, found[chosen], forced=forced)
+
+
+def dims(layout: Layout, array: Array) -> Array:
+    """The array with one axis per Dim of its layout: splitting axes, so always a view of it."""
+    return array.reshape(tuple(d.extent for d in layout.dims))
+
+
+def _spatial(layout: Layout, letter: str) -> tuple[int, ...]:
+    return tuple(a for a, axis in enumerate(layout.axes) if axis[0].role[0] == letter)

@@ -1,0 +1,127 @@
+"""A plan as text: a table one would put on a slide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .cost import error_bound
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+Row = tuple[str, ...]
+HEAD: Row = ("", "way", "m x n x k", "GFLOP", "moved", "workspace", "weights", "predicted", "error")
+
+
+def header(plan: Plan) -> list[str]:
+    """The lines above the table: the convolution, its product and its intensity."""
+    problem = plan.problem
+    g = problem.geometry
+    item = plan.itemsize
+    sizes = g.bytes(item)
+    groups = f"{g.G} groups of " if g.G > 1 else ""
+    lines = [
+        f"{g}, {problem.dtype}",
+        f"one product: {groups}({g.m} x {g.k}) @ ({g.k} x {g.n}), {g.flops / 1e9:.4g} GFLOP",
+        f"x {in_bytes(sizes['x'])}, w {in_bytes(sizes['w'])}, y {in_bytes(sizes['y'])}; unrolled input "
+        f"{in_bytes(sizes['unrolled'])}: every element of x {g.duplication:.3g} times; "
+        f"{g.intensity(item):.3g} FLOP a byte",
+    ]
+    if problem.pad is not None:
+        lines.append(
+            f"padded explicitly ({problem.pad.mode}) {problem.pad.lo} before, {problem.pad.hi} after"
+        )
+    if len(set(g.e)) > 1 or set(g.e) != {1}:
+        lines.append(f"{len(g.phases())} phases: no inserted zero is multiplied")
+    return lines
+
+
+def rows(plan: Plan) -> list[Row]:
+    """One row a candidate, the chosen one marked; refusals carry their sentence in the last column."""
+    made: list[Row] = []
+    for candidate in plan.candidates:
+        mark = ">" if candidate is plan.chosen else ""
+        shape = " x ".join(map(str, candidate.product)) if candidate.product else ""
+        cost = candidate.cost
+        if cost is None:
+            made.append((mark, candidate.name, shape, "", "", "", "", "", candidate.refusal or ""))
+            continue
+        made.append(
+            (
+                mark,
+                candidate.name,
+                shape,
+                f"{cost.flops / 1e9:.4g}",
+                in_bytes(cost.moved),
+                in_bytes(cost.workspace),
+                in_bytes(cost.weight_bytes),
+                in_seconds(cost.seconds),
+                f"{cost.error:.1e}",
+            )
+        )
+    return made
+
+
+def text(plan: Plan) -> str:
+    """The whole report."""
+    table = [HEAD, *rows(plan)]
+    fitted = [row for row in table if row[-2] or row is HEAD]
+    widths = [max(len(row[i]) for row in fitted) for i in range(len(HEAD))]
+    lines = [*header(plan), ""]
+    for row in table:
+        if row in fitted:
+            left = [row[i].ljust(widths[i]) for i in range(2)]
+            lines.append("  ".join(left + [row[i].rjust(widths[i]) for i in range(2, len(HEAD))]).rstrip())
+        else:
+            lines.append(
+                "  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), "refused: " + row[-1]]).rstrip()
+            )
+    return "\n".join([*lines, "", *why(plan)])
+
+
+def why(plan: Plan) -> list[str]:
+    """Why the chosen candidate: in a sentence or two."""
+    chosen = plan.chosen
+    assert chosen.cost is not None
+    if plan.forced:
+        lines = [f"{chosen.name}: asked for."]
+    else:
+        others = [c for c in plan.candidates if c.cost is not None and c is not chosen]
+        if others:
+            second = min(others, key=lambda c: c.cost.seconds if c.cost else 0.0)
+            assert second.cost is not None
+            lines = [
+                f"{chosen.name}: predicted {in_seconds(chosen.cost.seconds)}, next is {second.name} with "
+                f"{in_seconds(second.cost.seconds)}."
+            ]
+        else:
+            lines = [f"{chosen.name}: every other way refuses."]
+    bound = error_bound(plan.problem)
+    lines.append(f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|)." if bound else "Exact.")
+    return lines
+
+
+def in_bytes(n: int) -> str:
+    """Bytes for people.
+
+    >>> in_bytes(0), in_bytes(1536), in_bytes(3 * 2**20)
+    ('0 B', '1.5 KiB', '3 MiB')
+    """
+    value, unit = float(n), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.4g} {unit}"
+
+
+def in_seconds(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> in_seconds(0.0025), in_seconds(4e-6)
+    ('2.5 ms', '4 us')
+    """
+    for scale, unit in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"

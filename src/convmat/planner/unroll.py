@@ -1,0 +1,56 @@
+"""im2col and its adjoint as NumPy arrays: the unrolled input's View, packed whole or added back."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine.memory import cut, inside, pack, virtual
+from ..lowering import Part
+from ..problem import Problem
+from ..product import View
+from .plan import dims
+
+Array = npt.NDArray[Any]
+
+
+def _view(problem: Problem) -> View:
+    """U: rows (c, f), columns (b, p)."""
+    part = Part(problem, problem.geometry.phases()[0])
+    return part.x(part.index("c") + part.axes("f"), part.columns, part.index("g"))
+
+
+def unroll(problem: Problem, x: Array, order: str) -> Array:
+    """x: (B, C, *I) -> (C*F, B*P), columns contiguous for order "F", rows for "C"."""
+    view = _view(problem)
+    k, n = view.shape
+    out = np.empty((k, n), x.dtype, order="F" if order == "F" else "C")
+    # Splitting the two axes of an F-ordered matrix is a view of it too, but reshape would copy: go by its transpose.
+    shape = [i.extent for i in view.rows], [i.extent for i in view.cols]
+    if order == "F":
+        split = out.T.reshape(shape[1] + shape[0])
+        split = np.moveaxis(split, range(len(shape[1])), range(-len(shape[1]), 0))
+    else:
+        split = out.reshape(shape[0] + shape[1])
+    pack(view, virtual(view, dims(problem.x, x)), tuple((0, i.extent) for i in view.indices), split[None])
+    return out
+
+
+def fold(problem: Problem, cols: Array) -> Array:
+    """(C*F, B*P) -> (B, C, *I): each element added to where the unrolled input reads it, tap by tap."""
+    view = _view(problem)
+    x = np.zeros(problem.geometry.x_shape, cols.dtype)
+    into = virtual(view, dims(problem.x, x))
+    parts = cols.reshape([i.extent for i in view.indices])
+    spans = tuple((0, i.extent) for i in view.indices)
+    taps = 1 + sum(i.name[0] != "f" for i in view.rows)
+    last = 1 + len(view.rows)
+    for tap in itertools.product(*(range(i.extent) for i in view.rows[taps - 1 :])):
+        block = inside(view, (*spans[:taps], *((t, t + 1) for t in tap), *spans[last:]))
+        if block is not None:
+            target = cut(into, block)
+            target += parts[tuple(slice(start, stop) for start, stop in block)]
+    return x
