@@ -121,7 +121,7 @@ def operands(name: str, types: tuple[Type, ...], immediate: dict[str, Any]) -> I
 
 
 def written(cases: list[tuple[Instruction, Case]]) -> Module:
-    """Functions f0, f1, ... of the operands' addresses, the result's, and a count: one instruction in a loop."""
+    """Functions f0, f1, ... of the operands' addresses, the result's and a count: one instruction each."""
     module = Module()
     for number, (instruction, (types, immediate)) in enumerate(cases):
         names = [f"x{at}" for at in range(len(types))]
@@ -202,7 +202,7 @@ def test_unfused_fma_rounds_twice(compiled: Callable[[Module], Any]) -> None:
     assert array[0] == 2.0**-29
 
 
-# ---- constants ---------------------------------------------------------------------------------------------------
+# ---- constants ---------------------------------------------------------------------------------------------
 
 
 def test_constants_hold_their_bits(compiled: Callable[[Module], Any]) -> None:

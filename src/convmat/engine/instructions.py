@@ -397,8 +397,10 @@ def _fma_meaning(a: Any, b: Any, c: Any) -> Any:
 
     def one(a: Any, b: Any, c: Any) -> Any:
         plain = a * b + c
-        if not (np.isfinite(a) and np.isfinite(b) and np.isfinite(c)):
+        if not (np.isfinite(a) and np.isfinite(b)):
             return plain
+        if not np.isfinite(c):
+            return c  # also where the product alone would overflow
         exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
         if exact == 0 or abs(exact) > Fraction(np.finfo(np.float64).max):
             return plain  # the sign of zero and infinity are as ever
@@ -409,7 +411,9 @@ def _fma_meaning(a: Any, b: Any, c: Any) -> Any:
             return near if plain.dtype == np.float64 else odd
         return near
 
-    return np.vectorize(one, otypes=[a.dtype])(a, b, c)
+    return np.array([one(*each) for each in zip(a.flat, b.flat, c.flat, strict=True)], a.dtype).reshape(
+        a.shape
+    )
 
 
 @pure(_fma_meaning)

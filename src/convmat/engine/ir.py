@@ -312,7 +312,7 @@ class Function:
     # ---- other threads and the system ---------------------------------------------------------------------
 
     def atomic_load(self, pointer: Value, type: Type, order: str = "acquire") -> Value:
-        """Reads an i32 or i64, aligned to its size; what others stored before their release is then visible."""
+        """Reads an i32 or i64, aligned to its size; then what was stored before a release is visible."""
         return self.emit(f"load atomic {type.text}, ptr {pointer.name} {order}, align {type.bytes}", type)
 
     def atomic_store(self, value: Value, pointer: Value, order: str = "release") -> None:
