@@ -33,5 +33,5 @@ def convolve(x: npt.NDArray[Any], w: npt.NDArray[Any], g: Geometry) -> npt.NDArr
                 if all(0 <= i < E and i % e == 0 for i, E, e in zip(at, g.E, g.e, strict=True)):
                     i = tuple(i // e for i, e in zip(at, g.e, strict=True))
                     for c in range(channels):
-                        y[:, o, *p] += w[o, c, *f] * x[:, first + c, *i]
+                        y[(slice(None), o, *p)] += w[(o, c, *f)] * x[(slice(None), first + c, *i)]
     return y
