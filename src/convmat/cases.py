@@ -174,4 +174,4 @@ LAYERS: tuple[Case, ...] = (
     _layer("3x3 128->128 groups 32 @56 pad 1", 128, 128, 56, 3, padding=1, groups=32),
     _layer("3x3 dilation 2 256->256 @28 pad 2", 256, 256, 28, 3, padding=2, dilation=2),
 )
-"""The 20 layers of the benchmark, batch 1, from networks in use: ResNet-50, VGG-16, MobileNetV2, Inception-v3, ResNeXt."""
+"""The 20 layers of the benchmark, batch 1: of ResNet-50, VGG-16, MobileNetV2, Inception-v3 and ResNeXt-50."""
