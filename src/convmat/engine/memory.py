@@ -115,6 +115,8 @@ def _pack(view: View, source: Array, block: Block, out: Array) -> None:
         if len(free) == 1:
             inside = interval(coordinate, free[0], spans)
             block, out = _narrow(block, out, at, inside, view.fill)
+            if not out.size:  # an empty block has no positions to ask the next axis about
+                return
             continue
         few = names.index(free[0][0])
         whole = interval(coordinate, free[-1], spans)
