@@ -1,0 +1,93 @@
+# make run         the demonstration: a photograph through a bank of filters, in every way there is
+# make test        everything that must hold: style, types, tests, examples, documentation (below ten minutes)
+# make check-slow  the long tests too, with PyTorch as an outside judge
+# make help        the rest
+#
+# The first call makes the virtual environment .venv; later ones use it. PYTHON=... chooses another interpreter.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first interpreter from 3.11 on that can make virtual environments.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest
+# Builds nothing online: what is new in another major version of mkdocs is no matter of ours.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types check docs serve-docs format check-slow check-outside bench wheel clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+
+# -- what people call ---------------------------------------------------------------------------------------------
+
+run: $(VENV)/.run  ## the demonstration: prints its tables, writes its pictures to out/
+	$(BIN)/convmat demo
+
+test: lint types check docs  ## everything that must hold
+
+check-slow: $(VENV)/.outside  ## every test, the long ones too, against PyTorch as well
+	$(PYTEST) -n $(WORKERS) --slow
+
+check-outside: $(VENV)/.outside  ## the comparisons with PyTorch alone
+	$(PYTEST) -n $(WORKERS) -m outside tests
+
+bench: $(VENV)/.bench  ## side by side with other libraries; needs a quiet machine
+	$(BIN)/convmat bench
+
+# -- the parts of `make test` -------------------------------------------------------------------------------------
+
+lint: $(VENV)/.test  ## style alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test  ## types alone
+	$(BIN)/mypy
+
+check: $(VENV)/.test  ## the quick tests, and every example in docstrings, README and docs
+	$(PYTEST) -n $(WORKERS)
+
+docs: $(VENV)/.test  ## the documentation, to site/
+	$(MKDOCS) build --strict --quiet
+
+# -- for those who work on it -------------------------------------------------------------------------------------
+
+serve-docs: $(VENV)/.test  ## the documentation at localhost:8000, rebuilt as it is edited
+	$(MKDOCS) serve
+
+format: $(VENV)/.test  ## rewrite to the house style what a tool can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(VENV)/.test  ## the wheel, to dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:  ## all that these commands made
+	rm -rf $(VENV) out site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests -name __pycache__ -type d -exec rm -rf {} +
+
+# -- the virtual environment: each stamp says that the extras it names are installed as pyproject.toml wants them ------
+
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python from 3.11 on with venv was found: install one, or say PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[cli,draw]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[test,docs]'
+	@touch $@
+
+$(VENV)/.outside: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[test,outside]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[bench]'
+	@touch $@
