@@ -82,7 +82,7 @@ class ObjectCache:
             return None
         with os.fdopen(descriptor, "rb") as file:
             facts = os.fstat(descriptor)
-            content = file.read(self.limit + _HEADER.size + 1) if _trusted(facts, stat.S_ISREG) else b""
+            content = file.read(self.limit + _HEADER.size + 1) if trusted(facts, stat.S_ISREG) else b""
         data = _unwrap(key, content)
         if data is None:
             self._delete(path)
@@ -140,7 +140,7 @@ class ObjectCache:
                 # A read-only home is no danger, and no news to its owner: compile each time, quietly.
                 self._refused = f"it cannot be created: {error.strerror}"
                 return False
-            if not _trusted(facts, stat.S_ISDIR):
+            if not trusted(facts, stat.S_ISDIR):
                 self._refused = (
                     f"others may write there (owner {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):o})"
                 )
@@ -197,7 +197,7 @@ def _unwrap(key: bytes, content: bytes) -> bytes | None:
     return data
 
 
-def _trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:
+def trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:
     """Of the right kind, ours, and writable by nobody else."""
     if not kind(facts.st_mode):
         return False

@@ -52,8 +52,11 @@ class Pool:
         self._put(poolcode.TICKS, int(SPIN_SECONDS * _ticks_a_second(code.function("clock", word))))
         self.futex = futex and sys.platform.startswith("linux")
         if self.futex:
-            self._put(poolcode.SYSCALL, ctypes.cast(ctypes.CDLL(None).syscall, pointer).value or 0)
+            libc = ctypes.CDLL(None)
+            self._put(poolcode.SYSCALL, ctypes.cast(libc.syscall, pointer).value or 0)
             self._put(poolcode.FUTEX, poolcode.FUTEX_NUMBER[cpu.arch])
+            self._put(poolcode.GETCPU, ctypes.cast(libc.sched_getcpu, pointer).value or 0)
+            self._put(poolcode.AFFINITY, poolcode.AFFINITY_NUMBER[cpu.arch])
 
     def _put(self, field: int, value: int) -> None:
         ctypes.c_int64.from_address(self.state + field).value = value
@@ -83,6 +86,15 @@ class Pool:
             # Signals are the callers' business; faults stay, so that a crash is reported.
             faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+        if self.futex:
+            bed = poolcode.ASLEEP + poolcode.ASLEEP_STRIDE * number
+            self._put(bed + poolcode.THREAD, threading.get_native_id())
+            cpus = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < 8 * poolcode.CPUS_BYTES)
+            ctypes.memmove(
+                self.state + bed + poolcode.CPUS,
+                cpus.to_bytes(poolcode.CPUS_BYTES, "little"),
+                poolcode.CPUS_BYTES,
+            )
         while self._worker(self.state, number) == 1:
             self._beds[number - 1].acquire()
 

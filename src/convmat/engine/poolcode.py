@@ -4,7 +4,7 @@
             done, waiter     tasks finished; whether the caller sleeps until they all are
             lock             held by the caller whose job it is
             fn, args, tasks  the job; stands still until every task taken from the ticket is reported done
-            asleep[id]       1 while worker `id` sleeps on it
+            asleep[id]       1 while worker `id` sleeps on it; beside it, its thread and the CPUs it may use
 
 Taking a task is a compare-and-swap of the ticket to ticket - 1. A worker may come late, with a ticket read
 long ago: if the swap succeeds, the ticket stood there now, so there is an unfinished job and this is one of
@@ -12,6 +12,9 @@ its tasks, whichever job it is. That is why workers are not counted in and out.
 
 Nobody misses anybody: who wants to sleep first says so and then looks at the ticket; a caller first writes
 the ticket and then looks who sleeps; all four are sequentially consistent. So it is for the caller's sleep.
+
+A scheduler may put a woken worker in the queue of the very CPU its caller is busy on, for milliseconds. So the
+caller first takes that CPU from the sleeper's set, and the sleeper, once awake elsewhere, puts its set back.
 """
 
 from __future__ import annotations
@@ -23,14 +26,19 @@ MOST_THREADS = 1024
 # The state's fields, in bytes, each group on cache lines of its own (pairs of lines: prefetchers fetch two).
 DONE, WAITER, LOCK, STOP = 128, 132, 256, 384
 FN, ARGS, TASKS = 512, 520, 528
-SYSCALL, FUTEX, WORKERS, CORES, TICKS, SPIN = 640, 648, 656, 664, 672, 680
-ASLEEP, ASLEEP_STRIDE = 1024, 128
+SYSCALL, FUTEX, WORKERS, CORES, TICKS, SPIN, GETCPU, AFFINITY = 640, 648, 656, 664, 672, 680, 688, 696
+ELSEWHERE = 768
+ASLEEP, ASLEEP_STRIDE = 1024, 256
 STATE_BYTES = ASLEEP + ASLEEP_STRIDE * MOST_THREADS
+# Beside a worker's `asleep`: its thread's number, and a set of CPUs, one bit each.
+THREAD, CPUS, CPUS_BYTES = 8, 128, 128
 
 # A job as one block of memory: fn, tasks, threads, a spare word; what fn is given starts here.
 BLOCK = 32
 
+# Linux's numbers for futex and sched_setaffinity.
 FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
+AFFINITY_NUMBER = {"x86_64": 203, "aarch64": 122}
 # How a processor says "I am waiting", and how it tells the time.
 _PAUSE = {"x86_64": "call void @llvm.x86.sse2.pause()", "aarch64": "call void @llvm.aarch64.hint(i32 1)"}
 _PAUSE_DECLARATION = {
@@ -59,7 +67,8 @@ def source(arch: str) -> str:
         "PAUSE": _PAUSE[arch], "PAUSE_DECLARATION": _PAUSE_DECLARATION[arch], "CLOCK": _CLOCK[arch],
         "DONE": DONE, "WAITER": WAITER, "LOCK": LOCK, "STOP": STOP, "FN": FN, "ARGS": ARGS, "TASKS": TASKS,
         "SYSCALL": SYSCALL, "FUTEX": FUTEX, "WORKERS": WORKERS, "CORES": CORES, "TICKS": TICKS, "SPIN": SPIN,
-        "ASLEEP_STRIDE": ASLEEP_STRIDE, "ASLEEP": ASLEEP, "BLOCK": BLOCK,
+        "GETCPU": GETCPU, "AFFINITY": AFFINITY, "ELSEWHERE": ELSEWHERE, "THREAD": THREAD, "CPUS_BYTES": CPUS_BYTES,
+        "CPUS": CPUS, "ASLEEP_STRIDE": ASLEEP_STRIDE, "ASLEEP": ASLEEP, "BLOCK": BLOCK,
     }  # fmt: skip
     text = _IR
     for name, value in values.items():
@@ -97,6 +106,60 @@ define internal void @futex(ptr %s, ptr %word, i32 %operation, i32 %value) {
   %number = load i64, ptr %at.number
   %ignored = call i64 (i64, ...) %call(i64 %number, ptr %word, i32 %operation, i32 %value,
     ptr null, ptr null, i32 0)
+  ret void
+}
+
+; Let `thread` (0: the one that calls) run on these CPUs.
+define internal void @settle(ptr %s, i64 %thread, ptr %cpus) {
+entry:
+  %at.number = getelementptr i8, ptr %s, i64 $AFFINITY$
+  %number = load i64, ptr %at.number
+  %unknown = icmp eq i64 %number, 0
+  br i1 %unknown, label %out, label %set
+set:
+  %at.call = getelementptr i8, ptr %s, i64 $SYSCALL$
+  %call = load ptr, ptr %at.call
+  %ignored = call i64 (i64, ...) %call(i64 %number, i64 %thread, i64 $CPUS_BYTES$, ptr %cpus)
+  br label %out
+out:
+  ret void
+}
+
+; Let the sleeper in %bed run on all of its CPUs but the one we are on. (With one CPU that is none: no change.)
+define internal void @elsewhere(ptr %s, ptr %bed) {
+entry:
+  %at.getcpu = getelementptr i8, ptr %s, i64 $GETCPU$
+  %getcpu = load ptr, ptr %at.getcpu
+  %unknown = icmp eq ptr %getcpu, null
+  br i1 %unknown, label %out, label %ask
+ask:
+  %cpu32 = call i32 %getcpu()
+  %cpu = sext i32 %cpu32 to i64
+  %ours = ashr i64 %cpu, 6
+  %bit.at = and i64 %cpu, 63
+  %bit = shl i64 1, %bit.at
+  %keep = xor i64 %bit, -1
+  %from = getelementptr i8, ptr %bed, i64 $CPUS$
+  %to = getelementptr i8, ptr %s, i64 $ELSEWHERE$
+  br label %copy
+copy:
+  %i = phi i64 [ 0, %ask ], [ %next, %copy ]
+  %at.from = getelementptr i64, ptr %from, i64 %i
+  %at.to = getelementptr i64, ptr %to, i64 %i
+  %word = load i64, ptr %at.from
+  %less = and i64 %word, %keep
+  %here = icmp eq i64 %i, %ours
+  %new = select i1 %here, i64 %less, i64 %word
+  store i64 %new, ptr %at.to
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, 16
+  br i1 %more, label %copy, label %set
+set:
+  %at.thread = getelementptr i8, ptr %bed, i64 $THREAD$
+  %thread = load i64, ptr %at.thread
+  call void @settle(ptr %s, i64 %thread, ptr %to)
+  br label %out
+out:
   ret void
 }
 
@@ -142,8 +205,10 @@ entry:
   %at.stop = getelementptr i8, ptr %s, i64 $STOP$
   %at.spin = getelementptr i8, ptr %s, i64 $SPIN$
   %at.number = getelementptr i8, ptr %s, i64 $FUTEX$
+  %cpus = getelementptr i8, ptr %bed, i64 $CPUS$
   br label %awake
 awake:
+  call void @elsewhere(ptr %s, ptr %bed)
   store atomic i32 0, ptr %bed seq_cst, align 4
   br label %fresh
 fresh:
@@ -182,7 +247,7 @@ tired:
   %some = icmp ne i64 %left, 0
   %allowed = icmp ult i64 %id, %limit
   %mine = and i1 %some, %allowed
-  br i1 %mine, label %awake, label %sleep
+  br i1 %mine, label %risen, label %sleep
 sleep:
   %stop2 = load atomic i32, ptr %at.stop seq_cst, align 4
   %go2 = icmp eq i32 %stop2, 0
@@ -195,7 +260,10 @@ wait:
   call void @futex(ptr %s, ptr %bed, i32 128, i32 1)
   %still = load atomic i32, ptr %bed seq_cst, align 4
   %woken = icmp eq i32 %still, 0
-  br i1 %woken, label %fresh, label %sleep
+  br i1 %woken, label %risen, label %sleep
+risen:
+  call void @settle(ptr %s, i64 0, ptr %cpus)
+  br label %awake
 leave:
   ret i64 1
 end:
