@@ -340,10 +340,13 @@ class Function:
 
     def pause(self, machine: str) -> None:
         """Tells the core that this is a loop which waits. machine: x86_64 or aarch64."""
-        self.do(f'call void asm sideeffect "{PAUSE[machine]}", "~{{memory}}"()')
+        self.do(f"call void @llvm.{PAUSE[machine]}")
 
     def syscall(self, machine: str, number: int, *arguments: Operand) -> Value:
-        """Calls Linux (i64 or ptr arguments, up to six) and gives its answer, from -4095 to -1 an error."""
+        """Calls Linux (i64 or ptr arguments, up to six) and gives its answer, from -4095 to -1 an error.
+
+        It is inline assembly, which llvmlite reads only for the machine it runs on.
+        """
         instruction, result, registers, clobbers = SYSCALL[machine]
         given = [_value(each) for each in (number, *arguments)]
         constraints = [
@@ -364,7 +367,7 @@ class Function:
         return self.emit(f"call {returns.text} {target.name}({given})", returns)
 
 
-PAUSE = {"x86_64": "pause", "aarch64": "yield"}
+PAUSE = {"x86_64": "x86.sse2.pause()", "aarch64": "aarch64.hint(i32 1)"}
 # The instruction, the register of its answer, those of the number and the arguments, those it spoils.
 SYSCALL = {
     "x86_64": (

@@ -98,7 +98,7 @@ def constants(kind: str) -> Constants:
     >>> len(constants("f32").q), len(constants("f64").q)
     (5, 10)
     """
-    # degree: the first whose error is below 1/20 ulp; bits of n: those of the largest exponent with its sign
+    # degree: the first whose error is below 1/7 ulp; bits of n: those of the largest exponent with its sign
     mantissa, bias, degree, bits = (23, 127, 4, 9) if kind == "f32" else (52, 1023, 9, 12)
     series = [Fraction(1, factorial(k + 2)) for k in range(degree + 12)]
     # a hair wider than ln2/2, since n comes from a rounded product

@@ -1,0 +1,187 @@
+"""Activations: at most 4 ulp from the truth for floats of every magnitude, no call, NaN in and NaN out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from convmat import product
+from convmat.engine.instructions import Type, f32, f64, i64, ptr
+from convmat.engine.ir import Module
+from convmat.engine.vecmath import FORMULAS, LN2, constants, economised
+
+PARAMETERS: dict[str, tuple[float, ...]] = {
+    "clip": (-1.25, 2.5),
+    "leaky_relu": (0.2,),
+    "hardsigmoid": (0.2, 0.5),
+}
+CASES = [(name, ()) for name in FORMULAS if name != "clip"] + list(PARAMETERS.items())
+KINDS = [f32, f64]
+# The truth is computed in NumPy's longdouble, which is wide enough on x86 and AArch64 Linux, not everywhere.
+pytestmark = pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant < 63, reason="longdouble is too narrow to judge"
+)
+
+
+def named(value: object) -> str | None:
+    if isinstance(value, Type):
+        return value.kind
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "default"
+    return None
+
+
+def module(name: str, parameters: tuple[float, ...], type: Type, fused: bool = True) -> Module:
+    """Function f(x, y, n) that applies it to n elements, a multiple of the lanes."""
+    module = Module(fused=fused)
+    fn = module.function("f", {"x": ptr, "y": ptr, "n": i64})
+    x, y, n = fn.arguments
+    with fn.loop(0, n, max(type.lanes, 1)) as loop:
+        at = loop.index * type.scalar.bytes
+        fn.store(FORMULAS[name](fn.load(x + at, type), *parameters), y + at)
+    return module
+
+
+@cache
+def points(kind: Type) -> NDArray[Any]:
+    """A float out of each of 2^17 equal ranges of bit patterns, a dense grid where functions bend, special ones."""
+    rng = np.random.default_rng(1)
+    bits = np.dtype(f"u{kind.bytes}")
+    width = 8 * kind.bytes - 17
+    spread = (np.arange(1 << 17, dtype=bits) << bits.type(width)) + rng.integers(
+        0, 1 << width, 1 << 17, dtype=bits
+    )
+    # 800: beyond the last result of float64 that is not 0 or infinite
+    dense = [rng.uniform(-limit, limit, 1 << 15) for limit in (0.5, 1, 4, 20, 120, 800)]
+    tiny = np.finfo(kind.dtype)
+    special = [0.0, np.inf, np.nan, 3.0, 6.0, 2.5, tiny.max, tiny.smallest_normal, tiny.smallest_subnormal]
+    parts = [spread.view(kind.dtype), *dense, [*special, *(-each for each in special)] * 16]
+    return np.concatenate([np.asarray(part, kind.dtype) for part in parts])
+
+
+def ulps(got: NDArray[Any], truth: NDArray[Any]) -> float:
+    """The largest error in units of the last place of the true value; infinite where infinity or NaN differ."""
+    with np.errstate(over="ignore"):
+        rounded = truth.astype(got.dtype)
+    finite = np.isfinite(rounded) & np.isfinite(got)
+    if not np.array_equal(got[~finite], rounded[~finite], equal_nan=True):
+        return float("inf")
+    size = np.minimum(
+        np.abs(rounded[finite]), np.finfo(got.dtype).max / 2
+    )  # the spacing of the last one overflows
+    unit = np.maximum(np.spacing(size), np.finfo(got.dtype).smallest_subnormal)
+    return float(np.max(np.abs(got[finite] - truth[finite]) / unit, initial=0))
+
+
+def truth(name: str, parameters: tuple[float, ...], x: NDArray[Any]) -> NDArray[Any]:
+    with np.errstate(all="ignore"):
+        return FORMULAS[name].meaning(x.astype(np.longdouble), *parameters)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fma", "no fma"])
+@pytest.mark.parametrize("kind", KINDS, ids=named)
+@pytest.mark.parametrize(("name", "parameters"), CASES, ids=named)
+def test_within_four_ulp(
+    name: str, parameters: tuple[float, ...], kind: Type, fused: bool, compiled: Callable[[Module], Any]
+) -> None:
+    x = points(kind)
+    y = np.empty_like(x)
+    compiled(module(name, parameters, kind.x(8), fused)).f(x, y, len(x))
+    assert ulps(y, truth(name, parameters, x)) <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "parameters"), CASES, ids=named)
+def test_every_sixteenth_float32_within_four_ulp(
+    name: str, parameters: tuple[float, ...], compiled: Callable[[Module], Any]
+) -> None:
+    function = compiled(module(name, parameters, f32.x(16))).f
+    for start in range(0, 1 << 32, 1 << 26):
+        x = (np.arange(start, start + (1 << 26), 16, dtype=np.uint32) + np.uint32(start >> 26) % 16).view("f")
+        y = np.empty_like(x)
+        function(x, y, len(x))
+        with np.errstate(all="ignore"):
+            expected = FORMULAS[name].meaning(x.astype(np.float64), *parameters)
+        assert ulps(y, expected) <= 4, hex(start)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=named)
+@pytest.mark.parametrize(("name", "parameters"), CASES, ids=named)
+def test_scalars_and_other_widths_give_the_same_bits(
+    name: str, parameters: tuple[float, ...], kind: Type, compiled: Callable[[Module], Any]
+) -> None:
+    x = points(kind)[-4096:]
+    results = []
+    for lanes in (0, 2, 4, 16):
+        y = np.empty_like(x)
+        compiled(module(name, parameters, kind.x(lanes))).f(x, y, len(x))
+        results.append(y)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=named)
+@pytest.mark.parametrize(("name", "parameters"), CASES, ids=named)
+def test_no_call_to_anything(
+    name: str,
+    parameters: tuple[float, ...],
+    kind: Type,
+    assembly: Callable[[Module], str],
+    arm: Callable[[Module], str],
+) -> None:
+    for lanes in (0, 4, 8, 16):
+        written = module(name, parameters, kind.x(lanes))
+        assert "call" not in assembly(written)
+        assert "\tbl\t" not in arm(written)
+
+
+def test_nan_comes_through(compiled: Callable[[Module], Any]) -> None:
+    x = np.full(8, np.nan, "f")
+    for name, parameters in CASES:
+        y = np.zeros(8, "f")
+        compiled(module(name, parameters, f32.x(8))).f(x, y, 8)
+        assert np.isnan(y).all(), name
+
+
+def test_zeros_keep_their_sign(compiled: Callable[[Module], Any]) -> None:
+    x = np.array([0.0, -0.0] * 4, "f")
+    for name in ("tanh", "silu", "hardswish", "leaky_relu"):
+        y = np.ones(8, "f")
+        compiled(module(name, (), f32.x(8))).f(x, y, 8)
+        np.testing.assert_array_equal(y, x)
+        np.testing.assert_array_equal(np.signbit(y), np.signbit(x))
+
+
+def test_the_names_are_those_of_product() -> None:
+    assert set(FORMULAS) == {*product.ACTIVATIONS, "exp"}
+
+
+# ---- where the constants come from ---------------------------------------------------------------------------
+
+
+def test_ln2_in_two_parts_is_ln2() -> None:
+    assert abs(float(LN2) - np.log(2)) < 1e-16
+    for kind, bits in (("f32", 39), ("f64", 94)):
+        of = constants(kind)
+        assert abs(Fraction(of.ln2_high) + Fraction(of.ln2_low) - LN2) < Fraction(1, 2**bits)
+
+
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_the_polynomial_is_good_to_a_seventh_of_an_ulp(kind: str) -> None:
+    """Before its coefficients are rounded: |r^2 * (q(r) - exact)| over the interval, exactly in fractions."""
+    of = constants(kind)
+    series = [Fraction(1, np.prod(range(1, k + 3), dtype=object)) for k in range(30)]
+    width = LN2 / 2
+    q = economised(series[: len(of.q) + 12], width, len(of.q) - 1)
+    worst = max(
+        abs(r * r * sum((c - q[k] if k < len(q) else c) * r**k for k, c in enumerate(series)))
+        for r in (width * i / 50 for i in range(-50, 51))
+    )
+    # e^r is at least 1/sqrt(2), where an ulp is 2^-(mantissa + 1)
+    assert worst < Fraction(1, 7) / 2 ** (of.mantissa + 1)
