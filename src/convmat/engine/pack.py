@@ -1,0 +1,319 @@
+"""Packing a panel of a View: what lies scattered in an array, in the order in which a tile reads it.
+
+    out[tap, j] = V[tap, run j]        j < count; tap over a box of the tap indices; rows `pitch` bytes apart
+
+A View's indices are told apart by what vectors run along. The **run** is flattened: its last index, the lane index, has
+elements side by side in memory (or `step` apart), and a panel runs on across the ends of its lines: a vector then takes
+its lanes from several lines, a masked load each. The **taps** are all others, one vector each.
+
+Where the View reads outside its array it is zero: positions along the lane axis are compared as a vector, one for
+each tap, and masked-off lanes are never read. So padding costs a comparison, and no copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..product import View
+from .instructions import (
+    Type,
+    Value,
+    below,
+    const,
+    i32,
+    i64,
+    less,
+    minimum,
+    ptr,
+    select,
+    shuffle,
+    splat,
+    trunc,
+    udiv,
+)
+from .ir import Function, Module
+from .lanes import widen
+from .slots import Slots
+
+OUTSIDE = -(1 << 30)
+"""A position that is outside every array the jit takes, and stays so when a tap is added."""
+
+LARGEST_EXTENT = 1 << 29
+"""The longest axis whose positions are compared in 32 bits."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """An array axis on which the View may leave its array: offset + sum of coefficient * index, in [0, limit)."""
+
+    axis: int
+    terms: tuple[tuple[str, int], ...]
+    offset: int
+
+    def by(self, name: str) -> int:
+        """How far one step of an index goes along the axis."""
+        return dict(self.terms).get(name, 0)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A View as the packer walks it: run and tap indices by name, and what has to be checked.
+
+    `coefficient` is how many elements apart neighbours along the lane index are.
+    """
+
+    run: tuple[str, ...]
+    taps: tuple[str, ...]
+    checks: tuple[Check, ...]
+    coefficient: int
+
+    @classmethod
+    def of(cls, view: View, run: Sequence[str], taps: Sequence[str]) -> Walk:
+        """The walk of a View over an array whose last axis is contiguous; all axes that may leave it are checked."""
+        checks: tuple[Check, ...] = ()
+        if view.risky:
+            checks = tuple(
+                Check(a, c.terms, c.offset)
+                for a, c in enumerate(view.coordinates)
+                if a in view.risky or len(c.terms) > 1
+            )
+        return cls(tuple(run), tuple(taps), checks, dict(view.coordinates[-1].terms)[run[-1]])
+
+    @property
+    def lane(self) -> str:
+        """The index along which lanes lie."""
+        return self.run[-1]
+
+    def slots(self) -> list[str]:
+        """The words a kernel needs: byte steps of all indices, extents of the run's, limits of the checked axes."""
+        steps = [f"step {name}" for name in (*self.run, *self.taps)]
+        return [*steps, *(f"extent {name}" for name in self.run), *(f"limit {c.axis}" for c in self.checks)]
+
+
+def box_words(walk: Walk) -> int:
+    """64-bit words of a box: the first value and the count of each tap index."""
+    return 2 * len(walk.taps)
+
+
+class Packer:
+    """Writes the function `pack(x, out, start, count, box, args)` of a walk.
+
+    x: the array, moved to where all indices are 0 (which may be outside it). start, count: the run's piece, count at
+    most a line of the panel. box: (first, count) of each tap index. Elements of type `source` become `work`.
+    """
+
+    def __init__(
+        self, walk: Walk, slots: Slots, source: Type, work: Type, lanes: int, pitch: int, *, signed: bool = True
+    ) -> None:
+        self.walk, self.slots = walk, slots
+        self.source, self.work, self.lanes, self.pitch = source, work, lanes, pitch
+        self.signed = signed
+        self._own: Value
+
+    def function(self, module: Module, name: str = "pack") -> Function:
+        """Emits it."""
+        fn = module.function(
+            name, {"x": ptr, "out": ptr, "start": i64, "count": i64, "box": ptr, "args": ptr}
+        )
+        x, out, start, count, box, args = fn.arguments
+        self.fn = fn
+        self._word: Callable[[str], Value] = lambda name: self.slots.load(fn, args, name)
+        self._steps = {name: self._word(f"step {name}") for name in (*self.walk.run, *self.walk.taps)}
+        self._limits = {c.axis: trunc(self._word(f"limit {c.axis}"), to=i32) for c in self.walk.checks}
+        self._firsts = [fn.load(box, i64, 16 * i) for i in range(len(self.walk.taps))]
+        self._counts = [fn.load(box, i64, 16 * i + 8) for i in range(len(self.walk.taps))]
+        self._moves = self._tap_moves()
+        with fn.loop(0, count, self.lanes) as chunk:
+            at = chunk.index
+            self._chunk(x, out + at * self.work.bytes, start + at, minimum(count - at, self.lanes))
+        return fn
+
+    def _tap_moves(self) -> dict[str, Value]:
+        """By how many bytes one step of each tap index moves in `out`."""
+        moves, move = {}, const(i64, self.pitch)
+        for name, count in zip(reversed(self.walk.taps), reversed(self._counts), strict=True):
+            moves[name] = move
+            move = move * count
+        return moves
+
+    def _chunk(self, x: Value, out: Value, start: Value, count: Value) -> None:
+        """One vector's worth of the run for every tap, line by line of the run."""
+        fn, walk = self.fn, self.walk
+        width = self._word(f"extent {walk.lane}")
+        line = udiv(start, width) if len(walk.run) > 1 else const(i64, 0)
+        place = start - line * width
+        with fn.repeat(carried=[const(i64, 0), place, line]) as segment:
+            lane, place, line = segment.carried
+            length = minimum(width - place, count - lane)
+            source, positions = self._line(x, place - lane, line)
+            mask = self._segment(lane, length)
+            with fn.if_(lane > 0) as later:
+                self._taps(source, out, positions, mask, place - lane, later=True)
+            with later.otherwise():
+                self._taps(source, out, positions, mask, place - lane, later=False)
+            segment.carry(lane + length, const(i64, 0), line + 1)
+            segment.again(less(lane + length, count))
+
+    def _line(self, x: Value, place: Value, line: Value) -> tuple[Value, dict[int, Value]]:
+        """The address of lane 0 on this line, and the position on each checked axis but the lane's, before taps."""
+        walk = self.walk
+        values: dict[str, Value] = {}
+        for name in reversed(walk.run[1:-1]):
+            extent = self._word(f"extent {name}")
+            above = udiv(line, extent)
+            values[name], line = line - above * extent, above
+        if len(walk.run) > 1:
+            values[walk.run[0]] = line
+        source = x + place * self._steps[walk.lane]
+        for name, value in values.items():
+            source = source + value * self._steps[name]
+        positions = {}
+        for check in walk.checks:
+            if not check.by(walk.lane):
+                position = const(i64, check.offset)
+                for name, value in values.items():
+                    if check.by(name):
+                        position = position + value * check.by(name)
+                positions[check.axis] = position
+        return source, positions
+
+    def _segment(self, lane: Value, length: Value) -> list[Value]:
+        """Which raw lanes of each of the `coefficient` vectors belong to lanes [lane, lane + length)."""
+        step = self.walk.coefficient if self._by_vectors else 1
+        first, stop = lane * step, (lane + length - 1) * step + 1
+        self._own = self._between(lane, lane + length, 0)
+        return [self._own] if step == 1 else [self._between(first, stop, v * self.lanes) for v in range(step)]
+
+    def _between(self, first: Value, stop: Value, start: int) -> Value:
+        """The mask of lanes start, start + 1, .. that lie in [first, stop)."""
+        lanes = const(i32.x(self.lanes), range(start, start + self.lanes))
+        low, high = (splat(trunc(bound, to=i32), lanes=self.lanes) for bound in (first, stop))
+        return (lanes >= low) & (lanes < high)
+
+    @property
+    def _by_vectors(self) -> bool:
+        """Whether lanes are read as one or two whole vectors; else each lane by its address."""
+        return self.walk.coefficient in (1, 2)
+
+    def _taps(
+        self,
+        source: Value,
+        out: Value,
+        positions: dict[int, Value],
+        segment: list[Value],
+        place: Value,
+        *,
+        later: bool,
+    ) -> None:
+        """A loop for each tap index, those that are checked outermost, and a vector moved in the innermost."""
+        walk = self.walk
+        lane_check = next((c for c in walk.checks if c.by(walk.lane)), None)
+        checked = [n for n in walk.taps if any(c.by(n) for c in walk.checks)]
+        order = checked + [n for n in walk.taps if n not in checked]
+        lanes: list[Value] | None = None
+        if lane_check is not None:
+            lanes = self._positions(lane_check, segment, place)
+        base = dict(positions)
+        for i, name in enumerate(walk.taps):
+            source = source + self._firsts[i] * self._steps[name]
+            for check in walk.checks:
+                if check.by(name):
+                    move = self._firsts[i] * check.by(name)
+                    if check is lane_check:
+                        assert lanes is not None
+                        lanes = [p + splat(trunc(move, to=i32), lanes=self.lanes) for p in lanes]
+                    else:
+                        base[check.axis] = base[check.axis] + move
+        self._nest(order, source, out, base, lanes, segment, lane_check, set(walk.taps), later)
+
+    def _positions(self, check: Check, segment: list[Value], place: Value) -> list[Value]:
+        """Along the lane axis, the position of each raw lane; outside for lanes of other lines."""
+        by = check.by(self.walk.lane)
+        first = splat(trunc(place * by + check.offset, to=i32), lanes=self.lanes)
+        spread = 1 if self._by_vectors else by
+        found = []
+        for v, mask in enumerate(segment):
+            raw = const(i32.x(self.lanes), [(v * self.lanes + i) * spread for i in range(self.lanes)])
+            found.append(select(mask, first + raw, const(i32.x(self.lanes), OUTSIDE)))
+        return found
+
+    def _nest(
+        self,
+        order: list[str],
+        source: Value,
+        out: Value,
+        base: dict[int, Value],
+        lanes: list[Value] | None,
+        masks: list[Value],
+        lane_check: Check | None,
+        open_: set[str],
+        later: bool,
+    ) -> None:
+        """The loops over `order`; `open_` are the tap indices not yet fixed."""
+        fn = self.fn
+        for axis in list(base):
+            check = next(c for c in self.walk.checks if c.axis == axis)
+            if not any(check.by(name) for name in open_):
+                inside = below(trunc(base.pop(axis), to=i32), self._limits[axis])
+                masks = [select(splat(inside, lanes=self.lanes), m, const(m.type, 0)) for m in masks]
+        if lanes is not None and lane_check is not None and not any(lane_check.by(n) for n in open_):
+            limit = splat(self._limits[lane_check.axis], lanes=self.lanes)
+            masks = [m & below(p, limit) for m, p in zip(masks, lanes, strict=True)]
+            lanes = None
+        if not order:
+            self._move(source, out, masks, later)
+            return
+        name, rest = order[0], order[1:]
+        count = self._counts[self.walk.taps.index(name)]
+        touched = [axis for axis in base if self._check(axis).by(name)]
+        in_lanes = lanes is not None and lane_check is not None and lane_check.by(name) != 0
+        carried = [source, out, *(base[a] for a in touched), *((lanes or []) if in_lanes else [])]
+        with fn.loop(0, count, carried=carried, at_least_once=True) as loop:
+            src, dst, *more = loop.carried
+            inner = {**base, **dict(zip(touched, more, strict=False))}
+            moved = more[len(touched) :] if in_lanes else lanes
+            self._nest(rest, src, dst, inner, moved, masks, lane_check, open_ - {name}, later)
+            ahead = [v + self._check(a).by(name) for a, v in zip(touched, more, strict=False)]
+            if in_lanes:
+                assert lane_check is not None
+                ahead += [p + lane_check.by(name) for p in more[len(touched) :]]
+            loop.carry(src + self._steps[name], dst + self._moves[name], *ahead)
+
+    def _check(self, axis: int) -> Check:
+        return next(c for c in self.walk.checks if c.axis == axis)
+
+    def _move(self, source: Value, out: Value, masks: list[Value], later: bool) -> None:
+        """One vector of `out`; lanes that a mask leaves out are zero, or what an earlier line put there."""
+        fn, vector = self.fn, self.source.x(self.lanes)
+        step = self.walk.coefficient
+        if step == 1:
+            made = fn.load(source, vector, mask=masks[0])
+        elif step == 2:
+            halves = [fn.load(source, vector, v * vector.bytes, mask=m) for v, m in enumerate(masks)]
+            made = shuffle(*halves, indices=[2 * i for i in range(self.lanes)])
+        else:
+            made = gather(fn, source, vector, step * self.source.bytes, masks[0])
+        made = widen(made, self.work, signed=self.signed)
+        if later:
+            # Lanes of this line only: the others keep what earlier lines gave them.
+            made = select(self._own, made, fn.load(out, self.work.x(self.lanes)))
+        fn.store(made, out)
+
+
+def gather(fn: Function, source: Value, vector: Type, stride: int, mask: Value) -> Value:
+    """Lane i from `source + i*stride` where the mask says so, else 0."""
+    places = const(i64.x(vector.lanes), [i * stride for i in range(vector.lanes)])
+    where = fn.emit(
+        f"getelementptr i8, ptr {source.name}, {places.type.text} {places.name}", ptr.x(vector.lanes)
+    )
+    zero = const(vector, 0.0 if vector.is_float else 0)
+    return fn.emit(
+        f"call {vector.text} @llvm.masked.gather.{vector.suffix}.{where.type.suffix}"
+        f"({where.type.text} {where.name}, i32 {vector.scalar.bytes}, {mask.type.text} {mask.name}, "
+        f"{vector.text} {zero.name})",
+        vector,
+    )
+
+
+__all__ = ["LARGEST_EXTENT", "Check", "Packer", "Walk", "box_words", "gather"]
