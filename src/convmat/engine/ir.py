@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from convmat.engine.instructions import (
+from .instructions import (
     Operand,
     Type,
     Value,
@@ -35,7 +35,6 @@ from convmat.engine.instructions import (
     i64,
     less,
     minimum,
-    poison,
     ptr,
     splat,
     trunc,
@@ -52,7 +51,31 @@ class Module:
     attributes: LLVM function attributes for every function, e.g. `PREFER_512` on AVX-512.
     fused: whether the CPU has fused multiply-add. Without it `fma` rounds twice instead of calling libm.
 
-    `str(module)` is the IR.
+    `str(module)` is the IR:
+
+    >>> module = Module()
+    >>> fn = module.function("sum", {"x": ptr, "n": i64}, i64)
+    >>> x, n = fn.arguments
+    >>> with fn.loop(0, n, carried=[0], at_least_once=True) as loop:
+    ...     loop.carry(loop.carried[0] + fn.load(x + loop.index * 8, i64))
+    >>> fn.returning(loop.results[0])
+    >>> print(module)
+    define i64 @sum(ptr %x, i64 %n) nounwind {
+    entry.0:
+      br label %loop.1
+    loop.1:
+      %.3 = phi i64 [ 0, %entry.0 ], [ %.9, %loop.1 ]
+      %.4 = phi i64 [ 0, %entry.0 ], [ %.8, %loop.1 ]
+      %.5 = mul i64 %.3, 8
+      %.6 = getelementptr i8, ptr %x, i64 %.5
+      %.7 = load i64, ptr %.6, align 8
+      %.8 = add i64 %.4, %.7
+      %.9 = add nuw nsw i64 %.3, 1
+      %.10 = icmp slt i64 %.9, %n
+      br i1 %.10, label %loop.1, label %done.2
+    done.2:
+      ret i64 %.8
+    }
     """
 
     def __init__(self, attributes: str = "", *, fused: bool = True) -> None:
@@ -255,14 +278,9 @@ class Function:
                 branch.carry(n)
             (size,) = branch.results
         """
-        then, merge = self._label("then"), self._label("merge")
-        branch = Branch(
-            self, then, merge, len(self._lines), self._block, condition, [_value(each) for each in default]
-        )
-        self.do(f"br i1 {condition.name}, label %{then}, label %{merge}")
-        self._begin(then)
+        branch = Branch(self, condition, [_value(each) for each in default])
         yield branch
-        branch.end_then()
+        branch.end()
 
     # ---- memory -------------------------------------------------------------------------------------------
 
@@ -423,67 +441,61 @@ class Repeat(_Carrying):
 class Branch(_Carrying):
     """What `Function.if_` gives."""
 
-    def __init__(
-        self,
-        function: Function,
-        then: str,
-        merge: str,
-        line: int,
-        before: str,
-        condition: Value,
-        default: list[Value],
-    ) -> None:
+    def __init__(self, function: Function, condition: Value, default: list[Value]) -> None:
         super().__init__()
-        self._function, self._then, self._merge = function, then, merge
-        self._line, self._before, self._condition, self._default = line, before, condition, default
-        self._ends: list[tuple[str, list[Value]]] = []  # (block, values) of the sides that come to the merge
-        self._mark = 0
+        self._function = function
+        self._condition = condition
+        self._then, self._merge = function._label("then"), function._label("merge")
+        self._ends: list[tuple[str, list[Value]]] = []  # (block, values) of the sides that reach the merge
+        self._otherwise = (function._block, default)
+        self._line = len(function._lines)
+        function.do(self._jump(self._merge))
+        function._begin(self._then)
 
-    def _end_side(self) -> None:
-        fn = self._function
-        if fn._block:
-            self._ends.append((fn._block, [_value(value) for value in self._next or []]))
-            fn.do(f"br label %{self._merge}")
-        self._next = None
+    def _jump(self, otherwise: str) -> str:
+        return f"br i1 {self._condition.name}, label %{self._then}, label %{otherwise}"
 
-    def _join(self, ends: list[tuple[str, list[Value]]]) -> None:
-        fn = self._function
-        fn._begin(self._merge)
-        if not ends:  # every side has returned: nothing comes here
-            fn.do("unreachable")
-            fn._block = ""
-            return
-        counts = {len(values) for _, values in ends}
-        assert len(counts) == 1, f"both sides carry as many values, not {counts} (or give a default)"
-        blocks = [block for block, _ in ends]
-        self.results = [
-            fn._phi(list(zip(values, blocks, strict=True)))
-            for values in zip(*(v for _, v in ends), strict=True)
-        ]
-
-    def end_then(self) -> None:
-        """Called by `if_` at the end of its block."""
+    def end(self) -> None:
+        """Ends the first side; `if_` calls it."""
         self._end_side()
-        fn = self._function
-        self._rest = len(fn._lines)
-        values = self._default
-        if self._ends and not values and self._ends[0][1]:
-            values = [poison(value.type) for value in self._ends[0][1]]  # in case otherwise() does not follow
-        self._join([*self._ends, (self._before, values)])
-        self._mark = len(fn._lines)
+        self._first_end = len(self._function._lines)
+        ends = [*self._ends, self._otherwise]
+        if not self._otherwise[1]:  # nothing to give before the other side is known
+            ends = [(block, []) for block, _ in ends]
+        self._join(ends)
+        self._second_begin = len(self._function._lines)
 
     @contextmanager
     def otherwise(self) -> Iterator[None]:
         """The other side; it must follow the first at once."""
-        fn = self._function
-        assert len(fn._lines) == self._mark, "otherwise() follows its if_ at once"
-        del fn._lines[self._rest :]
-        label = fn._label("else")
-        fn._lines[self._line] = f"  br i1 {self._condition.name}, label %{self._then}, label %{label}"
-        fn._begin(label)
+        function = self._function
+        assert len(function._lines) == self._second_begin, "otherwise() follows its if_ at once"
+        del function._lines[self._first_end :]
+        label = function._label("else")
+        function._lines[self._line] = f"  {self._jump(label)}"
+        function._begin(label)
         yield
         self._end_side()
         self._join(self._ends)
+
+    def _end_side(self) -> None:
+        if self._function._block:
+            self._ends.append((self._function._block, [_value(value) for value in self._next or []]))
+            self._function.do(f"br label %{self._merge}")
+        self._next = None
+
+    def _join(self, ends: list[tuple[str, list[Value]]]) -> None:
+        self._function._begin(self._merge)
+        if not ends:  # both sides have returned
+            self._function.do("unreachable")
+            self._function._block = ""
+            return
+        assert len({len(values) for _, values in ends}) == 1, f"both ways carry as many values, not {ends}"
+        blocks = [block for block, _ in ends]
+        self.results = [
+            self._function._phi(list(zip(values, blocks, strict=True)))
+            for values in zip(*(values for _, values in ends), strict=True)
+        ]
 
 
 def _value(operand: Operand, type: Type = i64) -> Value:
@@ -494,6 +506,9 @@ def prefix_mask(lanes: int, count: Int) -> Value:
     """The mask whose first `count` lanes are true (none if count <= 0, all if count >= lanes).
 
     A number gives a constant, and a full one makes `load` and `store` plain.
+
+    >>> prefix_mask(4, 3)
+    <4 x i1> <i1 true, i1 true, i1 true, i1 false>
     """
     if not isinstance(count, Value):
         return (

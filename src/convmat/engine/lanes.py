@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convmat.engine.instructions import (
+from .instructions import (
     Type,
     Value,
     bf16,
@@ -35,7 +35,7 @@ from convmat.engine.instructions import (
     uitofp,
     zext,
 )
-from convmat.engine.ir import Function, Int
+from .ir import Function, Int
 
 
 def concat(parts: Sequence[Value]) -> Value:

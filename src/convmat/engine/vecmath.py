@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convmat.engine.instructions import (
+from .instructions import (
     Value,
     bitcast,
     const,
