@@ -106,7 +106,7 @@ def _weigh(problem: Problem, lowering: Lowering, packing: Packing, machine: Mach
         )
         return Candidate("blas", lowering.name, packing, shape, refusal=refusal)
     work, g = program.work, problem.geometry
-    depth = largest.k // len(largest.terms) if largest else 1
+    depth = largest.k // max(len(largest.terms), 1) if largest else 1  # a phase without taps has no terms
     sizes = g.bytes(dtype_of(problem.dtype).itemsize)
     cost = Cost(
         flops=work.flops + 2 * work.elementwise,
