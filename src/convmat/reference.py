@@ -24,14 +24,17 @@ def convolve(x: npt.NDArray[Any], w: npt.NDArray[Any], g: Geometry) -> npt.NDArr
     wide = np.complex128 if np.iscomplexobj(x) or np.iscomplexobj(w) else np.float64
     x, w = x.astype(wide), w.astype(wide)
     y = np.zeros(g.y_shape, wide)
-    channels = g.C // g.G
+    every, channels = slice(None), g.C // g.G
     for o in range(g.O):
         first = o // (g.O // g.G) * channels
         for p in itertools.product(*map(range, g.P)):
+            result: tuple[Any, ...] = (every, o, *p)
             for f in itertools.product(*map(range, g.F)):
                 at = [p[a] * g.s[a] + f[a] * g.d[a] - g.lo[a] for a in range(g.rank)]
                 if all(0 <= i < E and i % e == 0 for i, E, e in zip(at, g.E, g.e, strict=True)):
                     i = tuple(i // e for i, e in zip(at, g.e, strict=True))
                     for c in range(channels):
-                        y[(slice(None), o, *p)] += w[(o, c, *f)] * x[(slice(None), first + c, *i)]
+                        weight: tuple[Any, ...] = (o, c, *f)
+                        element: tuple[Any, ...] = (every, first + c, *i)
+                        y[result] += w[weight] * x[element]
     return y

@@ -1,0 +1,44 @@
+"""How many random geometries are tried, and the texts that are kept beside the tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+GOLDEN = Path(__file__).parent / "golden"
+
+for name, examples in (("quick", 200), ("slow", 1000)):
+    settings.register_profile(
+        name,
+        max_examples=examples,
+        deadline=None,  # the machine is shared, and time is never a test
+        derandomize=name == "quick",  # one commit, one verdict; the slow profile looks elsewhere each time
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        print_blob=True,
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("slow" if config.getoption("--slow") else "quick")
+    if config.getoption("--update-golden") and os.environ.get("CI"):
+        raise pytest.UsageError("--update-golden is for people who then read the difference, not for CI")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with the kept one of that name; a missing file fails unless --update-golden writes it."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert path.is_file(), f"{path.name} is missing: run once with --update-golden and read what it wrote"
+        assert text == path.read_text()
+
+    return compare

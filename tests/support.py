@@ -1,0 +1,192 @@
+"""What the tests share: the definition of all three passes on exact data, every way a plan can take, and one check.
+
+The gradients here are scattered by loops of their own, so they lean neither on the geometry of gradients nor on
+anything above it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from convmat import Plan, lowering
+from convmat.cases import Case
+from convmat.engine.machine import machine
+from convmat.geometry import Geometry
+from convmat.planner.candidates import Candidate, candidates
+from convmat.problem import WORK_DTYPES, Problem
+from convmat.product import Packing
+from convmat.reference import convolve
+
+Array = npt.NDArray[Any]
+Way = tuple[str, str, Packing]  # engine, lowering, packing
+
+DTYPES = tuple(WORK_DTYPES)
+LAYOUTS = ("NCHW", "NHWC")
+PASSES = ("forward", "input", "weight")
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+# -- the definition ---------------------------------------------------------------------------------------------------
+
+
+def reads(g: Geometry) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    """(p, f, i): output p reads element i through tap f."""
+    for p in itertools.product(*map(range, g.P)):
+        for f in itertools.product(*map(range, g.F)):
+            at = [p[a] * g.s[a] + f[a] * g.d[a] - g.lo[a] for a in range(g.rank)]
+            if all(0 <= i < E and i % e == 0 for i, E, e in zip(at, g.E, g.e, strict=True)):
+                yield p, f, tuple(i // e for i, e in zip(at, g.e, strict=True))
+
+
+def grouped(array: Array, axis: int, groups: int) -> Array:
+    """The axis split into (groups, the rest)."""
+    shape = array.shape
+    return array.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+
+
+def gradients(x: Array, w: Array, dy: Array, g: Geometry) -> tuple[Array, Array]:
+    """(dx, dw) of sum(conj(dy) * conv(x, w)): each product of the definition, scattered back."""
+    xs, ws, dys = grouped(x, 1, g.G), grouped(w, 0, g.G), grouped(dy, 1, g.G)
+    dx, dw = np.zeros_like(xs), np.zeros_like(ws)
+    for p, f, i in reads(g):
+        at_x: tuple[Any, ...] = (..., *i)
+        at_w: tuple[Any, ...] = (..., *f)
+        at_y: tuple[Any, ...] = (..., *p)
+        dx[at_x] += np.einsum("goc,bgo->bgc", ws[at_w].conj(), dys[at_y])
+        dw[at_w] += np.einsum("bgc,bgo->goc", xs[at_x].conj(), dys[at_y])
+    return dx.reshape(x.shape), dw.reshape(w.shape)
+
+
+def turned(w: Array, groups: int) -> Array:
+    """(C, O//G, *F) as (O, C//G, *F) with the filter flipped, or the other way round."""
+    split = np.swapaxes(grouped(w, 0, groups), 1, 2)
+    flipped = np.flip(split, tuple(range(3, split.ndim)))
+    return flipped.reshape(-1 if w.size else groups * w.shape[1], w.shape[0] // groups, *w.shape[2:])
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Operands of small integers and the three results by the definition, in float64 or complex128, NCHW."""
+
+    x: Array
+    w: Array
+    dy: Array
+    y: Array
+    dx: Array
+    dw: Array
+
+
+def integers(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> Array:
+    """Small integers, so that every sum is exact in float32: "real", "complex", or "unsigned" without negatives."""
+    if kind == "unsigned":
+        return rng.integers(0, 6, shape).astype(np.float64)
+    real = rng.integers(-4, 5, shape).astype(np.float64)
+    return real if kind == "real" else real + 1j * rng.integers(-4, 5, shape)
+
+
+@cache
+def truth(case: Case, kind: str) -> Truth:
+    """The case's data and results; computed once a session."""
+    g = case.geometry
+    rng = np.random.default_rng(sum(map(ord, case.name)))
+    x, w, dy = (integers(rng, shape, kind) for shape in (g.x_shape, case.w_shape, g.y_shape))
+    straight = turned(w, g.G) if case.transposed else w
+    dx, dw = gradients(x, straight, dy, g)
+    return Truth(x, w, dy, convolve(x, straight, g), dx, turned(dw, g.G) if case.transposed else dw)
+
+
+def kind_of(dtype: str) -> str:
+    return "complex" if dtype.startswith("complex") else "unsigned" if dtype == "uint8" else "real"
+
+
+# -- the ways ---------------------------------------------------------------------------------------------------------
+
+
+def problem_of(
+    case: Case, dtype: str, layout: str = "NCHW", direction: str = "forward", **rest: Any
+) -> Problem:
+    """The problem of one pass of a case."""
+    made = Problem.of(case.geometry, dtype, x=layout, y=layout, transposed=case.transposed, **rest)
+    return {"forward": lambda: made, "input": made.grad_input, "weight": made.grad_weight}[direction]()
+
+
+def ways() -> tuple[Way, ...]:
+    """Every engine, lowering and packing that the planner weighs."""
+    found = candidates(Problem.of(Geometry.of((1, 1, 1), (1, 1, 1))), machine())
+    return tuple((c.engine, c.lowering, c.packing) for c in found)
+
+
+def way_name(way: Way) -> str:
+    engine, lowering, packing = way
+    return f"{engine}-{lowering}-{packing.name.lower()}"
+
+
+def plan_of(problem: Problem, way: Way) -> Plan | str:
+    """The plan that goes this way, or the refusal."""
+    found = _candidates(problem, lowering.ALL)
+    chosen = next(c for c in found if (c.engine, c.lowering, c.packing) == way)
+    return forced(problem, found, chosen)
+
+
+@lru_cache(maxsize=64)
+def _candidates(problem: Problem, registry: object) -> tuple[Candidate, ...]:
+    """The candidates of a problem, remembered while the registry of lowerings stays what it is."""
+    return candidates(problem, machine())
+
+
+def plans(problem: Problem) -> Iterator[tuple[Candidate, Plan]]:
+    """A plan for every candidate that does not refuse."""
+    found = candidates(problem, machine())
+    for chosen in found:
+        made = forced(problem, found, chosen)
+        if isinstance(made, Plan):
+            yield chosen, made
+
+
+def forced(problem: Problem, found: tuple[Candidate, ...], chosen: Candidate) -> Plan | str:
+    if chosen.cost is None:
+        return chosen.refusal or ""
+    return Plan(problem, found, chosen, forced=True)
+
+
+# -- the check --------------------------------------------------------------------------------------------------------
+
+
+def put(array: Array, layout: str) -> Array:
+    """An NCHW array in the layout, contiguous."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1) if layout == "NHWC" else array)
+
+
+def operands(case: Case, dtype: str, layout: str, direction: str) -> tuple[Array, Array, Array]:
+    """First and second operand of a pass and its exact result, each in its element type."""
+    t = truth(case, kind_of(dtype))
+    first, second, result = {
+        "forward": (put(t.x, layout), t.w, put(t.y, layout)),
+        "input": (put(t.dy, layout), t.w, put(t.dx, layout)),
+        "weight": (put(t.x, layout), put(t.dy, layout), t.dw),
+    }[direction]
+    given, out = dtype_of(dtype), dtype_of("int32" if dtype.endswith("int8") else dtype)
+    return first.astype(given), second.astype(given), result.astype(out)
+
+
+def check(way: Way, case: Case, dtype: str, layout: str, direction: str) -> str | None:
+    """Run one pass one way; its elements must be those of the definition. The refusal, if the way refuses."""
+    plan = plan_of(problem_of(case, dtype, layout, direction), way)
+    if isinstance(plan, str):
+        return plan
+    first, second, expected = operands(case, dtype, layout, direction)
+    found = plan(first, second)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected, f"{way_name(way)}, {case}, {dtype}, {layout}, {direction}")
+    return None
