@@ -1,0 +1,133 @@
+"""Every example on every page runs: ```python is executed, ```pycon compared, one session a page.
+
+```console blocks are held to the command line by `test_commands_on_pages_work`.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convmat import cases
+from convmat.lowering import ALL, Lowering
+from convmat.planner import candidates, plan
+from tests.support import PASSES, check, way_name, ways
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^\$ convmat\b(.*?)(?:\s+#.*)?$", re.MULTILINE)
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str, int]]:
+    """(language, text, line) of each fenced block."""
+    text = page.read_text()
+    for found in FENCE.finditer(text):
+        yield found[1], found[2], text.count("\n", 0, found.start(2))
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def session(page: Path) -> dict[str, Any]:
+    """Runs the page; what its names are at the end."""
+    names: dict[str, Any] = {"__name__": "__page__"}
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for language, text, line in blocks(page):
+        if language == "python":
+            exec(compile("\n" * line + text, str(page), "exec"), names)
+        elif language == "pycon":
+            example = doctest.DocTestParser().get_doctest(text, names, name(page), str(page), line)
+            report: list[str] = []
+            doctest.DocTestRunner(optionflags=flags).run(example, out=report.append, clear_globs=False)
+            assert not report, "".join(report)
+            names = example.globs
+    return names
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "```py" in p.read_text()], ids=name)
+def test_examples_on_pages_run(page: Path) -> None:
+    session(page)
+
+
+def test_every_fence_names_its_language() -> None:
+    known = {"", "console", "python", "pycon", "toml"}
+    found = {(name(page), language) for page in PAGES for language, _, _ in blocks(page)}
+    assert not [each for each in found if each[1] not in known]
+
+
+def commands() -> list[str]:
+    """Each `convmat` command line that a page shows, once."""
+    found = {
+        command[1].strip()
+        for page in PAGES
+        for language, text, _ in blocks(page)
+        if language == "console"
+        for command in COMMAND.finditer(text)
+    }
+    return sorted(found)
+
+
+@pytest.mark.parametrize("arguments", commands())
+def test_commands_on_pages_work(arguments: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", "from convmat.cli import main; main()", *arguments.split()],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout
+
+
+def test_a_lowering_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What CONTRIBUTING.md promises: its class, registered, gives the definition's numbers in all passes."""
+    made = session(ROOT / "CONTRIBUTING.md")["FilterRows"]()
+    assert isinstance(made, Lowering)
+    for module in (candidates, plan):
+        monkeypatch.setattr(module, "ALL", (*ALL, made))
+    own = [way for way in ways() if way[1] == made.name]
+    assert [way_name(way) for way in own] == ["blas-filter-rows-panel"]
+    refusal = "needs a filter of two rows or more, got "
+    for case in ("2d/3x3/tail", "2d/grouped/strided-tail", "2d/dilated/tail", "3d/3x3x3/plain"):
+        found = {each: check(own[0], cases.case(case), "float32", "NHWC", each) for each in PASSES}
+        assert found["forward"] is None
+        assert all(each is None or each.startswith(refusal) for each in found.values())
+    assert check(own[0], cases.case("2d/1x7/tail"), "float32", "NCHW", "forward") == refusal + "1"
+
+
+def test_docstrings_become_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("griffe", reason="the documentation is built with the extra docs")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from _docstrings import markdown  # type: ignore[import-not-found]  # a script of the documentation
+
+    written = (
+        "y: (O, *P), with `a*b` as in\n    y = A @ U\nand\n\npad     a*b\nout     c\n\n>>> 1 + 1\n2\n\nDone."
+    )
+    assert markdown(written).split("\n") == [
+        r"y: (O, \*P), with `a*b` as in",
+        "",
+        "    y = A @ U",
+        "",
+        "and",
+        "",
+        "    pad     a*b",
+        "    out     c",
+        "",
+        "```pycon",
+        ">>> 1 + 1",
+        "2",
+        "```",
+        "",
+        "Done.",
+    ]
