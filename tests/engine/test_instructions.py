@@ -227,10 +227,12 @@ def test_constants_hold_their_bits(compiled: Callable[[Module], Any]) -> None:
 def test_unequal_lanes(compiled: Callable[[Module], Any]) -> None:
     module = Module()
     fn = module.function("f", {"out": ptr})
-    fn.store(const(f32.x(4), [1.5, -0.0, 0.0, 2.0]), fn.arguments[0])
-    got = np.empty(4, "f")
+    rows = [[1.5, -0.0, 0.0, 2.0], [1.5, 0.0, -0.0, 2.0], [1.5, 0.0, 0.0, 2.0]]
+    for at, row in enumerate(rows):
+        fn.store(const(f32.x(4), row), fn.arguments[0], 16 * at)
+    got = np.empty((3, 4), "f")
     compiled(module).f(got)
-    assert_same(got, np.array([1.5, -0.0, 0.0, 2.0], "f"))
+    assert_same(got, np.array(rows, "f"))
 
 
 def test_numbers_are_folded_and_nothing_is_emitted() -> None:
@@ -246,6 +248,12 @@ def test_numbers_are_folded_and_nothing_is_emitted() -> None:
     assert x + 0 is x
     assert x + const(i64, 0) is x
     assert len(str(fn).splitlines()) == lines
+
+
+def test_a_value_is_no_condition_of_python() -> None:
+    fn = Module().function("f", {"n": i64})
+    with pytest.raises(TypeError, match="known when the code runs"):
+        bool(fn.arguments[0] < 3)
 
 
 def test_numbers_take_the_type_of_their_neighbour() -> None:

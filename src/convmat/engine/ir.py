@@ -70,7 +70,7 @@ class Module:
       %.6 = getelementptr i8, ptr %x, i64 %.5
       %.7 = load i64, ptr %.6, align 8
       %.8 = add i64 %.4, %.7
-      %.9 = add nuw nsw i64 %.3, 1
+      %.9 = add nsw i64 %.3, 1
       %.10 = icmp slt i64 %.9, %n
       br i1 %.10, label %loop.1, label %done.2
     done.2:
@@ -127,9 +127,8 @@ class Function:
         )
         result = "void" if returns is None else returns.text
         self._head = f"define {result} @{name}({given}) nounwind {module.attributes}".rstrip()
-        self._lines = ["entry.0:"]
-        self._block = "entry.0"  # (names with a dot: parameters cannot have them)
-        # the block being written; "" after a return
+        self._lines = ["entry.0:"]  # our own names have a dot, which parameters' cannot have
+        self._block = "entry.0"  # the one being written; "" after a return
         self._labels = 0
 
     def __str__(self) -> str:
@@ -219,7 +218,7 @@ class Function:
         inside = Loop(phis[0], phis[1:])
         yield inside
         following = inside.following(initial)
-        index = self.emit(f"add nuw nsw i64 {phis[0].name}, {step.name}", i64)
+        index = self.emit(f"add nsw i64 {phis[0].name}, {step.name}", i64)
         latch = self._block
         self.do(f"br i1 {less(index, stop).name}, label %{body}, label %{done}")
         self._close(line, [start, *initial], [index, *following], before, latch)
@@ -233,14 +232,16 @@ class Function:
 
     @contextmanager
     def repeat(self, carried: Sequence[Operand] = ()) -> Iterator[Repeat]:
-        """Runs the block, then again for as long as the condition given to `again` holds.
+        """Runs the block, then again for as long as the condition given to `again` holds:
 
-        with fn.repeat(carried=[tries]) as loop:
-            (tries,) = loop.carried
-            seen = fn.atomic_load(flag, i64)
-            loop.carry(tries + 1)
-            loop.again(equal(seen, 0))
-        (tries,) = loop.results
+            with fn.repeat(carried=[tries]) as loop:
+                (tries,) = loop.carried
+                seen = fn.atomic_load(flag, i64)
+                loop.carry(tries + 1)
+                loop.again(equal(seen, 0))
+            (tries,) = loop.results
+
+        The block runs at least once.
         """
         initial = [_value(each) for each in carried]
         before, body, done = self._block, self._label("loop"), self._label("done")

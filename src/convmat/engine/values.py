@@ -115,6 +115,9 @@ class Value:
     def __repr__(self) -> str:
         return f"{self.type.text} {self.name}"
 
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self} is known when the code runs, not when it is written: use if_ or select")
+
     def __add__(self, other: Operand) -> Value:
         if self.type is ptr:
             assert not isinstance(other, float)
@@ -122,7 +125,7 @@ class Value:
         return INSTRUCTIONS["add"](self, other)
 
     def __radd__(self, other: Operand) -> Value:
-        return INSTRUCTIONS["add"](other, self)
+        return self + other
 
     def __sub__(self, other: Operand) -> Value:
         return INSTRUCTIONS["sub"](self, other)
@@ -196,7 +199,7 @@ def _literal(kind: str, number: float) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _constant(type: Type, number: float | tuple[float, ...], negative_zero: bool) -> Value:
+def _constant(type: Type, number: float | tuple[float, ...], text_too: str) -> Value:
     scalar = type.scalar
     if isinstance(number, tuple):
         assert len(number) == type.lanes, f"{len(number)} numbers for {type}"
@@ -217,10 +220,10 @@ def const(type: Type, number: float | Sequence[float]) -> Value:
     >>> const(i32.x(2), [0, 1])
     <2 x i32> <i32 0, i32 1>
     """
+    # 0.0 and -0.0 are equal, but must not find each other's entry
     if isinstance(number, _NUMBERS):
-        # 0.0 == -0.0 would find each other's entry
-        return _constant(type, number, number == 0 and str(number)[0] == "-")
-    return _constant(type, tuple(number), any(str(each)[0] == "-" for each in number))
+        return _constant(type, number, str(number) if number == 0 else "")
+    return _constant(type, tuple(number), str(tuple(number)))
 
 
 def poison(type: Type) -> Value:
