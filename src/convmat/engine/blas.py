@@ -267,6 +267,8 @@ class _Step:
 
     def run(self, operands: Operands, weights: list[Array], buffer: Array) -> None:
         product, work = self.product, self.dtypes.work
+        if not product.c.elements:
+            return
         names = list(self.sizes)
         scratch = {
             name: run.view(work)
