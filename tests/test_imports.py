@@ -1,0 +1,214 @@
+"""Imports run one way. Lazy ones inside functions count like the others; what loads when is held by fresh processes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+PACKAGE = SOURCE / "convmat"
+
+GROUND = ("errors", "geometry", "product", "problem", "reference", "cases")
+LEVELS = (
+    *((each,) for each in GROUND),
+    ("lowering", "engine"),
+    ("planner",),
+    ("api",),
+    ("__init__",),
+    ("nn", "network"),
+    ("explain", "bench"),
+    ("cli",),
+)
+"""From the ground up. A room imports rooms of lower levels only; two on one level never meet."""
+
+NARROWER = {
+    "engine": {"errors", "product"},  # has never heard of convolution
+    "lowering": {"errors", "geometry", "product", "problem"},  # has never heard of a CPU
+}
+
+OUTSIDE = {
+    "engine": {"llvmlite", "threadpoolctl", "platformdirs"},
+    "planner": {"ml_dtypes", "platformdirs"},
+    "network": {"onnx"},
+    "nn": {"dask"},
+    "explain": {"PIL", "jinja2", "rich"},
+    "bench": {"PIL", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "onnx", "onnxruntime", "psutil",
+              "rich", "threadpoolctl", "torch"},
+    "cli": {"typer", "rich"},
+}  # fmt: skip
+"""Which packages beside NumPy a room may import."""
+
+LIGHT = {*GROUND, "lowering", "planner", "api", "__init__"}
+"""Rooms that `import convmat` loads: nothing but NumPy at the top of their files."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: by which file and line, and whether at the top of it."""
+
+    file: Path
+    line: int
+    module: str
+    top: bool
+
+    @property
+    def room(self) -> str:
+        return room_of(self.file.relative_to(PACKAGE).with_suffix("").parts)
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(SOURCE)}:{self.line} imports {self.module}"
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    return parts[0] if parts else "__init__"
+
+
+def target(module: str) -> str | None:
+    """The room that a module is in, None for other packages."""
+    root, *rest = module.split(".")
+    return room_of(tuple(rest)) if root == "convmat" else None
+
+
+def names(node: ast.AST, file: Path) -> Iterator[str]:
+    """The modules that one statement imports, by their full names."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        package = ("convmat", *file.relative_to(PACKAGE).parent.parts)
+        base = package[: len(package) - node.level + 1] if node.level else ()
+        stem = ".".join([*base, *([node.module] if node.module else [])])
+        for alias in node.names:
+            inside = SOURCE.joinpath(*stem.split("."), alias.name)
+            is_module = inside.with_suffix(".py").is_file() or inside.is_dir()
+            yield f"{stem}.{alias.name}" if is_module else stem
+    elif (
+        isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__")
+        and node.args
+    ):
+        assert isinstance(node.args[0], ast.Constant), f"{file}:{node.lineno} hides what it imports"
+        yield str(node.args[0].value)
+
+
+def imports(file: Path) -> Iterator[Import]:
+    tree = ast.parse(file.read_text())
+    lazy = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _typing_only(node)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        for module in names(node, file):
+            yield Import(file, getattr(node, "lineno", 0), module, id(node) not in lazy)
+
+
+def _typing_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+ALL = [each for file in sorted(PACKAGE.rglob("*.py")) for each in imports(file)]
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room_of(f.relative_to(PACKAGE).with_suffix("").parts) for f in PACKAGE.rglob("*.py")}
+    assert rooms <= set(LEVEL)
+    assert len(ALL) > 100
+
+
+def test_imports_run_one_way() -> None:
+    wrong = []
+    for each in ALL:
+        other = target(each.module)
+        if other is None or other == each.room:
+            continue
+        if LEVEL[other] >= LEVEL[each.room] or other not in NARROWER.get(each.room, {other}):
+            wrong.append(str(each))
+    assert not wrong
+
+
+def test_packages_from_outside_stay_in_their_rooms() -> None:
+    wrong = []
+    for each in ALL:
+        root = each.module.split(".")[0]
+        if root in ("convmat", "numpy", *sys.stdlib_module_names):
+            continue
+        if root not in OUTSIDE.get(each.room, set()) or (each.top and each.room in LIGHT):
+            wrong.append(str(each))
+    assert not wrong
+
+
+def test_the_walk_sees_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong import must turn this file red wherever it stands."""
+    text = (
+        "from ..geometry import Geometry\n"
+        "from .. import planner\n"
+        "def f():\n"
+        "    import convmat.lowering.im2col\n"
+        "    import_module('torch')\n"
+    )
+    file = PACKAGE / "engine" / "made_up.py"
+    monkeypatch.setattr(Path, "read_text", lambda self: text)
+    found = [(each.module, each.top) for each in imports(file)]
+    assert sorted(found) == [
+        ("convmat.geometry", True),
+        ("convmat.lowering.im2col", False),
+        ("convmat.planner", True),
+        ("torch", False),
+    ]
+
+
+# -- in a fresh process ----------------------------------------------------------------------------------------------
+
+
+def fresh(program: str) -> object:
+    """What a program prints as JSON, in a process that has imported nothing yet."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    printed: object = json.loads(run.stdout.splitlines()[-1])
+    return printed
+
+
+def test_import_convmat_loads_numpy_alone() -> None:
+    loaded = fresh(
+        "import json, sys\n"
+        "before = {name.split('.')[0] for name in sys.modules}\n"
+        "import convmat\n"
+        "after = {name.split('.')[0] for name in sys.modules}\n"
+        "print(json.dumps(sorted(after - before - sys.stdlib_module_names)))"
+    )
+    assert loaded == ["convmat", "numpy"]
+
+
+def test_a_convolution_needs_no_extra() -> None:
+    """With every package but the core's four made unfindable."""
+    extras = sorted(set.union(*OUTSIDE.values()) - {"llvmlite", "threadpoolctl", "platformdirs"} | {"scipy"})
+    found = fresh(
+        "import json, sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {extras!r}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import convmat\n"
+        "y = convmat.conv([[[1.0, 2.0, 3.0]]], [[[1.0, 1.0]]])\n"
+        "print(json.dumps(y.ravel().tolist()))"
+    )
+    assert found == [3.0, 5.0]

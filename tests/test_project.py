@@ -1,0 +1,135 @@
+"""What a reader of the repository is told holds: commands, versions, names, licences."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import convmat
+from convmat.lowering import ALL
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "src/convmat/data"
+LARGEST_DATUM = 150_000  # bytes: a wheel is no place for pictures
+
+
+def text(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_readme_begins_with_the_two_commands() -> None:
+    head = text("README.md").split("\n## ")[0]
+    assert re.findall(r"^\$ (make \w+)", head, re.MULTILINE) == ["make run", "make test"]
+
+
+@pytest.mark.parametrize("target", ["run", "test", "check-slow", "bench", "docs", "clean"])
+def test_make_has_the_target_and_explains_it(target: str) -> None:
+    assert re.search(rf"^{target}:.* ## \w", text("Makefile"), re.MULTILINE)
+
+
+def test_pages_name_no_target_that_is_missing() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    named = {name for page in pages for name in re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)`", page.read_text())}
+    assert named <= targets
+
+
+def test_ci_runs_make_test() -> None:
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-1] == "make test"
+
+
+# -- versions ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_one() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", convmat.__version__)
+    assert version("convmat") == convmat.__version__
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    assert re.findall(r"^## (\S+)", text("CHANGELOG.md"), re.MULTILINE)[0] == convmat.__version__
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    assert convmat.__all__ == sorted(convmat.__all__)
+    for name in convmat.__all__:
+        assert getattr(convmat, name).__module__.startswith("convmat.")
+
+
+@pytest.mark.parametrize("name", convmat.__all__)
+def test_public_names_are_explained(name: str) -> None:
+    """A docstring with an example, and a place in the reference."""
+    thing = getattr(convmat, name)
+    assert ">>> " in (inspect.getdoc(thing) or ""), f"{name} has no example"
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
+    whole = re.findall(
+        r"^::: (\S+)\n    options:\n(?:(?!.*members:)      .*\n)*(?:\n|\Z)", pages, re.MULTILINE
+    )
+    named = re.search(
+        rf"^::: \S+\.{name}$|^        - {name}$|members: \[.*\b{name}\b.*\]", pages, re.MULTILINE
+    )
+    assert named or thing.__module__ in whole, f"{name} is in no page under docs/api"
+
+
+def test_readme_lists_the_lowerings() -> None:
+    rows = re.findall(r"^\| `.*$", text("README.md"), re.MULTILINE)
+    assert rows == [f"| `{each.name}` | {each.summary} | {each.source} |" for each in ALL]
+
+
+def test_no_module_has_the_name_of_a_function() -> None:
+    modules = {path.stem for path in (ROOT / "src/convmat").iterdir()}
+    assert not modules & set(convmat.__all__)
+
+
+# -- what is shipped --------------------------------------------------------------------------------------------------
+
+
+def test_every_datum_has_a_source_and_is_small() -> None:
+    sources = (DATA / "SOURCES.md").read_text()
+    for path in DATA.iterdir():
+        assert path.name == "SOURCES.md" or f"## {path.name}\n" in sources
+        assert path.stat().st_size <= LARGEST_DATUM
+
+
+def test_the_licence_is_apache() -> None:
+    assert tomllib.loads(text("pyproject.toml"))["project"]["license"] == "Apache-2.0"
+    assert text("LICENSE").split("\n")[:2] == [
+        " " * 33 + "Apache License",
+        " " * 27 + "Version 2.0, January 2004",
+    ]
+
+
+def test_the_wheel_has_all_it_needs(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    [wheel] = tmp_path.iterdir()
+    assert wheel.name == f"convmat-{convmat.__version__}-py3-none-any.whl"
+    shipped = set(zipfile.ZipFile(wheel).namelist())
+    ours = {
+        f"convmat/{path.relative_to(ROOT / 'src/convmat')}" for path in (ROOT / "src/convmat").rglob("*.py")
+    }
+    assert ours | {"convmat/py.typed", "convmat/data/coffee.png", "convmat/data/SOURCES.md"} <= shipped
+    assert any(name.endswith("licenses/LICENSE") for name in shipped)
+    assert not [name for name in shipped if name.startswith("tests")]
