@@ -23,12 +23,13 @@ Array = npt.NDArray[Any]
 class Prepared:
     """A job made ready: `call()` is what is timed, `answer()` its result, channels second, as NumPy sees it.
 
-    `workspace` is the scratch of a call in bytes where the peer can tell.
+    `workspace` is the scratch of a call in bytes, `predicted` its time in seconds, where the peer can tell.
     """
 
     call: Callable[[], object]
     answer: Callable[[], Array]
     workspace: int | None = None
+    predicted: float | None = None
 
 
 class Peer(ABC):

@@ -77,7 +77,13 @@ class Convmat(Peer):
         else:
             call = functools.partial(convmat.conv, a, b, **options)
         turned = last and job.direction != "weight"
-        return Prepared(call, lambda: channels_second(call()) if turned else call(), plan.workspace)
+        cost = plan.chosen.cost
+        return Prepared(
+            call,
+            lambda: channels_second(call()) if turned else call(),
+            workspace=plan.workspace,
+            predicted=cost.seconds if cost else None,
+        )
 
 
 def on_engine(plan: Any, engine: str) -> Any:

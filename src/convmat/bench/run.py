@@ -1,0 +1,173 @@
+"""A whole run: lock, processes, every job, and what was found so far at any moment.
+
+Peers whose library is missing are named and left out. An interruption (Ctrl-C, SIGTERM) ends the processes and keeps
+what there is, marked as partial.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import convmat
+from convmat.bench import facts, lock, peers, startup
+from convmat.bench.crew import Crew, DiedError
+from convmat.bench.jobs import Job, suite
+from convmat.bench.measure import measure
+from convmat.bench.results import Library, Run
+from convmat.errors import ConvmatError, PlanError
+
+MACHINE = "machine"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to run. `seconds`: for each peer and job, on average; at least `least_rounds` samples all the same."""
+
+    layers: tuple[str, ...]
+    peers: tuple[str, ...]
+    threads: tuple[int, ...] = (1, 2)
+    seconds: float = 1.0
+    least_rounds: int = 7
+    gradients: bool = True
+    startup: bool = True
+    engine: str | None = None
+    quick: bool = False
+    wait: bool = False
+
+
+Tell = Callable[[str], None]
+Keep = Callable[[Run], None]
+
+
+def quickly(wish: Wish) -> Wish:
+    """The same in a couple of minutes: fewer samples, so wider spreads."""
+    from dataclasses import replace
+
+    return replace(wish, seconds=min(wish.seconds, 0.1), least_rounds=5, quick=True)
+
+
+def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found: None) -> Run:
+    """Measure what was wished for.
+
+    tell: what is being done, in words, between measurements; keep: the run so far, after each job.
+    Raises EngineError (another benchmark is running, too few cores), PlanError (a wish that means nothing).
+    """
+    _check(wish)
+    jobs = suite(wish.layers, wish.threads, wish.gradients and wish.engine is None)
+    with (
+        lock.alone(wait=wish.wait, waiting=lambda holder: tell(f"waiting for {holder}")),
+        tempfile.TemporaryDirectory(prefix="convmat-bench-") as folder,
+    ):
+        found = Run(
+            convmat=convmat.__version__,
+            date=facts.now(),
+            machine=facts.machine(),
+            peers={},
+            seconds=wish.seconds,
+            jobs=len(jobs),
+            quick=wish.quick,
+            engine=wish.engine,
+        )
+        try:
+            with _interruptible():
+                _measure_all(wish, jobs, found, Path(folder), tell, keep)
+        except KeyboardInterrupt:
+            found.partial = f"interrupted after {len(found.measured)} of {len(jobs)} measurements"
+        except Exception as error:
+            # What took minutes to find is not thrown away with the error.
+            found.partial = f"ended after {len(found.measured)} of {len(jobs)} measurements by {error!r}"
+            keep(found)
+            raise
+        keep(found)
+    return found
+
+
+def _check(wish: Wish) -> None:
+    for n in wish.threads:
+        facts.cores_for(n)
+    if not wish.threads or min(wish.threads) < 1:
+        raise PlanError(
+            f"bench: no number of threads\n  threads = {wish.threads}\n  from 1, e.g. --threads 1,2"
+        )
+    if not 0 < wish.seconds < 3600:
+        raise PlanError(
+            f"bench: no time to measure in\n  seconds = {wish.seconds:g}\n  between 0 and 3600, e.g. --seconds 1"
+        )
+    if not wish.peers:
+        raise PlanError("bench: nobody to measure\n  peers = ()\n  leave --peers away for all of them")
+
+
+def _measure_all(wish: Wish, jobs: Sequence[Job], found: Run, folder: Path, tell: Tell, keep: Keep) -> None:
+    for threads in wish.threads:
+        tell(f"{threads} thread{'s' * (threads > 1)}: starting")
+        with Crew(threads, facts.cores_for(threads), folder) as crew:
+            there = _who_is_there(wish.peers, crew, found)
+            for job in (each for each in jobs if each.threads == threads):
+                tell(job.name)
+                _peaks(crew, threads, folder, found, tell)
+                able = [name for name in there if job.direction in peers.peer(name).directions]
+                found.measured.append(
+                    measure(job, able, crew, folder, seconds=wish.seconds, least_rounds=wish.least_rounds)
+                )
+                keep(found)
+    if wish.startup and wish.engine is None:
+        tell("first calls in fresh processes")
+        try:
+            found.startup = startup.measure(2 if wish.quick else 5)
+        except ConvmatError as error:
+            tell(str(error))
+
+
+def _who_is_there(names: Sequence[str], crew: Crew, found: Run) -> list[str]:
+    """The peers whose library can be loaded; all are written down, with version or reason."""
+    there = []
+    for name in names:
+        peer = peers.peer(name)
+        try:
+            made = crew.ask(crew.group(peer.library), {"do": "version", "peer": name})
+        except DiedError as died:
+            made = {"failed": str(died)}
+        version, missing = made.get("version"), made.get("missing") or made.get("failed")
+        found.peers[name] = Library(peer.library, peer.about, peer.direct, version, missing)
+        if version is not None:
+            there.append(name)
+    return there
+
+
+def _peaks(crew: Crew, threads: int, folder: Path, found: Run, tell: Tell) -> None:
+    """What the hardware has, now, in a process that does nothing else; without it no share of the peak is told."""
+    message = {"do": "peaks", "threads": threads, "file": str(folder / "peaks.json")}
+    try:
+        made = crew.ask(MACHINE, message)
+    except DiedError as died:
+        made = {"failed": str(died)}
+    if "failed" in made:
+        tell(f"the machine's peak could not be measured: {made['failed']}")
+        return
+    figures = {name: float(value) for name, value in made.items() if name != "threads"}
+    found.peaks.setdefault(threads, []).append(figures)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM interrupt as Ctrl-C does; only the main thread may say so."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,68 @@
+"""How long a user waits at the start, in fresh processes: `import convmat`, the first call, the first call again.
+
+    import    import convmat, NumPy included
+    first     one layer through `convmat.conv` with empty caches: machine measured, kernels compiled
+    again     the same in another process, which finds both on disk
+
+Seconds; nothing is pinned, for nobody's first call is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from convmat.errors import EngineError
+
+PATIENCE = 120.0
+
+_SCRIPT = """
+import json, time
+start = time.perf_counter()
+import convmat
+imported = time.perf_counter()
+import numpy as np
+x, w = np.ones((1, 64, 56, 56), np.float32), np.ones((64, 64, 3, 3), np.float32)
+called = time.perf_counter()
+convmat.conv(x, w, padding=1)
+print(json.dumps([imported - start, time.perf_counter() - called]))
+"""
+
+
+def measure(times: int = 5) -> dict[str, list[float]]:
+    """Seconds by name, each `times` times. Raises EngineError if a process fails."""
+    found: dict[str, list[float]] = {"import": [], "first": [], "again": []}
+    for _ in range(times):
+        with tempfile.TemporaryDirectory(prefix="convmat-bench-") as folder:
+            _, first = _fresh(folder)
+            imported, again = _fresh(folder)
+        for name, seconds in (("import", imported), ("first", first), ("again", again)):
+            found[name].append(seconds)
+    return found
+
+
+def _fresh(cache: str) -> tuple[float, float]:
+    """Seconds of importing and of the first call in a process of its own whose caches are in that folder."""
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "XDG_CACHE_HOME": cache, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(
+            f"bench: a first call did not end in {PATIENCE:g} seconds\n  python -c '...convmat.conv(x, w, padding=1)'\n"
+            "  leave this part out, e.g. with --no-startup"
+        ) from None
+    if done.returncode != 0:
+        raise EngineError(
+            f"bench: a first call failed with exit code {done.returncode}\n"
+            f"  {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}\n"
+            "  try `python -c 'import convmat'`, or leave this part out, e.g. with --no-startup"
+        )
+    imported, called = json.loads(done.stdout)
+    return imported, called

@@ -1,0 +1,81 @@
+"""`convmat bench`: convmat beside other libraries, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OUT = Path("out/bench")
+DOCS = Path("docs")
+
+INTERRUPTED = 130
+
+
+def bench(
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", "-l", help="A layer by number, range or part of its name; may be repeated."),
+    ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    seconds: Annotated[float, typer.Option(help="Seconds for each peer and layer.")] = 1.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A couple of minutes: wider spreads.")] = False,
+    gradients: Annotated[bool, typer.Option(help="Also gradients, at batch 16.")] = True,
+    startup: Annotated[bool, typer.Option(help="Also how long fresh processes take.")] = True,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="convmat on one engine (blas), beside plain NumPy unless --peers says more."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT,
+    docs: Annotated[
+        bool, typer.Option("--docs", help="Measure nothing: write docs/benchmarks.md from the last results.")
+    ] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="Other results for --docs.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="Name layers and peers, and stop.")] = False,
+) -> None:
+    """Time the layers of well-known networks in convmat and in other libraries, on this machine.
+
+    Needs the extra `bench`; peers that are not installed are named and left out. Answers are checked first. Results
+    go to out/bench: JSON and a picture.
+
+    Examples:
+
+      convmat bench                             everything, about ten minutes on a quiet machine
+
+      convmat bench --quick -l 3x3 -p torch     fewer samples, some layers, one library beside convmat's absence
+
+      convmat bench --engine blas               NumPy's matrix product against plain NumPy im2col
+
+      convmat bench --docs                      docs/benchmarks.md from the last run
+    """
+    from rich.console import Console
+
+    from convmat.bench import command
+
+    errors = Console(stderr=True)
+    if show_list:
+        command.show_list(Console())
+        return
+    if docs:
+        for path in command.publish(source or out / command.LATEST, DOCS):
+            typer.echo(path)
+        return
+    wish = command.wish(
+        layers or [], peers or [], threads, seconds=seconds, gradients=gradients, startup=startup, engine=engine,
+        quick=quick, wait=wait,
+    )  # fmt: skip
+    found = command.measure(wish, out, errors)
+    if json:
+        typer.echo(found.without_samples().as_json())
+    else:
+        command.show(found, Console())
+    errors.print(f"results: {out / command.LATEST}")
+    if found.partial:
+        raise typer.Exit(INTERRUPTED)
