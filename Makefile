@@ -70,24 +70,19 @@ clean:  ## all that these commands made
 
 # -- the virtual environment: each stamp says that the extras it names are installed as pyproject.toml wants them ------
 
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EXTRAS.run := cli,draw
+EXTRAS.test := test,docs
+EXTRAS.outside := test,outside
+EXTRAS.bench := bench
+
+# Twice quiet: not even warnings, which are about pip's own settings; errors still show.
+INSTALL = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python from 3.11 on with venv was found: install one, or say PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(INSTALL) -e '.[cli,draw]'
-	@touch $@
-
-$(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(INSTALL) -e '.[test,docs]'
-	@touch $@
-
-$(VENV)/.outside: pyproject.toml | $(BIN)/python
-	$(INSTALL) -e '.[test,outside]'
-	@touch $@
-
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
-	$(INSTALL) -e '.[bench]'
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	@echo "Installing convmat[$(EXTRAS.$*)] into $(VENV), once ..."
+	@$(INSTALL) -e '.[$(EXTRAS.$*)]'
 	@touch $@
