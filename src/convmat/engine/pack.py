@@ -21,6 +21,7 @@ from .instructions import (
     Value,
     below,
     const,
+    i1,
     i32,
     i64,
     less,
@@ -32,9 +33,10 @@ from .instructions import (
     trunc,
     udiv,
 )
-from .ir import Function, Module
+from .ir import Function, Module, prefix_mask
 from .lanes import widen
 from .slots import Slots
+from .tile import gather_at
 
 OUTSIDE = -(1 << 30)
 """A position that is outside every array the jit takes, and stays so when a tap is added."""
@@ -86,14 +88,10 @@ class Walk:
         return self.run[-1]
 
     def slots(self) -> list[str]:
-        """The words a kernel needs: byte steps of all indices, extents of the run's, limits of the checked axes."""
-        steps = [f"step {name}" for name in (*self.run, *self.taps)]
-        return [*steps, *(f"extent {name}" for name in self.run), *(f"limit {c.axis}" for c in self.checks)]
-
-
-def box_words(walk: Walk) -> int:
-    """64-bit words of a box: the first value and the count of each tap index."""
-    return 2 * len(walk.taps)
+        """The words a kernel needs: byte steps and extents of the indices, limits of the checked axes."""
+        indices = (*self.run, *self.taps)
+        words = [f"{what} {name}" for what in ("step", "extent") for name in indices]
+        return [*words, *(f"limit {c.axis}" for c in self.checks)]
 
 
 class Packer:
@@ -293,7 +291,8 @@ class Packer:
             halves = [fn.load(source, vector, v * vector.bytes, mask=m) for v, m in enumerate(masks)]
             made = shuffle(*halves, indices=[2 * i for i in range(self.lanes)])
         else:
-            made = gather(fn, source, vector, step * self.source.bytes, masks[0])
+            places = const(i64.x(self.lanes), [i * step * self.source.bytes for i in range(self.lanes)])
+            made = gather_at(fn, source, places, vector, masks[0])
         made = widen(made, self.work, signed=self.signed)
         if later:
             # Lanes of this line only: the others keep what earlier lines gave them.
@@ -301,19 +300,94 @@ class Packer:
         fn.store(made, out)
 
 
-def gather(fn: Function, source: Value, vector: Type, stride: int, mask: Value) -> Value:
-    """Lane i from `source + i*stride` where the mask says so, else 0."""
-    places = const(i64.x(vector.lanes), [i * stride for i in range(vector.lanes)])
-    where = fn.emit(
-        f"getelementptr i8, ptr {source.name}, {places.type.text} {places.name}", ptr.x(vector.lanes)
-    )
-    zero = const(vector, 0.0 if vector.is_float else 0)
-    return fn.emit(
-        f"call {vector.text} @llvm.masked.gather.{vector.suffix}.{where.type.suffix}"
-        f"({where.type.text} {where.name}, i32 {vector.scalar.bytes}, {mask.type.text} {mask.name}, "
-        f"{vector.text} {zero.name})",
-        vector,
-    )
+class PixelPacker:
+    """Writes `pack(x, out, start, count, box, args)` for arrays whose channels come last: lanes lie along k.
+
+        out[j, k] = V[k, column j]        start <= j < start + count, flattened over the taps; k over a box of the run
+
+    Here the taps are the columns and the run is k with the channels last: each filter position of a pixel is one run of
+    channels, copied, or zero where the pixel's window leaves the array. Lines of `out` are `pitch` bytes apart.
+    """
+
+    def __init__(
+        self, walk: Walk, slots: Slots, source: Type, work: Type, lanes: int, pitch: int, *, signed: bool = True
+    ) -> None:
+        self.walk, self.slots = walk, slots
+        self.source, self.work, self.lanes, self.pitch = source, work, lanes, pitch
+        self.signed = signed
+
+    def function(self, module: Module, name: str = "pack") -> Function:
+        """Emits it."""
+        fn = module.function(
+            name, {"x": ptr, "out": ptr, "start": i64, "count": i64, "box": ptr, "args": ptr}
+        )
+        x, out, start, count, box, args = fn.arguments
+        self.fn = fn
+        self._word: Callable[[str], Value] = lambda name: self.slots.load(fn, args, name)
+        self._box = [(fn.load(box, i64, 16 * i), fn.load(box, i64, 16 * i + 8)) for i in range(len(self.walk.run))]
+        with fn.loop(0, count, carried=[out]) as pixel:
+            (line,) = pixel.carried
+            values, rest = {}, start + pixel.index
+            for tap in reversed(self.walk.taps[1:]):
+                extent = self._word(f"extent {tap}")
+                above = udiv(rest, extent)
+                values[tap], rest = rest - above * extent, above
+            values[self.walk.taps[0]] = rest
+            source = x
+            for tap, value in values.items():
+                source = source + value * self._word(f"step {tap}")
+            positions = {}
+            for check in self.walk.checks:
+                position = const(i64, check.offset)
+                for tap, value in values.items():
+                    if check.by(tap):
+                        position = position + value * check.by(tap)
+                positions[check.axis] = position
+            self._nest(0, source, line, positions, const(i1, 1))
+            pixel.carry(line + self.pitch)
+        return fn
+
+    def _nest(self, depth: int, source: Value, out: Value, positions: dict[int, Value], alive: Value) -> Value:
+        """Loops over the run's outer indices; returns where the next run of channels goes."""
+        fn, walk = self.fn, self.walk
+        name = walk.run[depth]
+        first, count = self._box[depth]
+        source = source + first * self._word(f"step {name}")
+        moved = {
+            c.axis: positions[c.axis] + first * c.by(name) if c.by(name) else positions[c.axis] for c in walk.checks
+        }
+        if depth == len(walk.run) - 1:
+            return self._copy(source, out, count, alive)
+        step, closing = self._word(f"step {name}"), []
+        for check in walk.checks:
+            if check.by(name) and not any(check.by(n) for n in walk.run[depth + 1 :]):
+                closing.append(check)
+        axes = list(moved)
+        with fn.loop(0, count, carried=[source, out, *moved.values()], at_least_once=True) as loop:
+            src, dst, *now = loop.carried
+            here = dict(zip(axes, now, strict=True))
+            inside = alive
+            for check in closing:
+                inside = inside & below(here[check.axis], self._word(f"limit {check.axis}"))
+            after = self._nest(depth + 1, src, dst, here, inside)
+            ahead = [
+                here[c.axis] + c.by(name) if c.by(name) else here[c.axis] for c in walk.checks
+            ]
+            loop.carry(src + step, after, *ahead)
+        return loop.results[1]
+
+    def _copy(self, source: Value, out: Value, count: Value, alive: Value) -> Value:
+        """`count` channels, or zeros; whole vectors are written, what is beyond the run is written again later."""
+        fn, work = self.fn, self.work.x(self.lanes)
+        with fn.if_(alive) as there:
+            with fn.loop(0, count, self.lanes) as chunk:
+                at = chunk.index
+                mask = prefix_mask(self.lanes, count - at)
+                made = fn.load(source + at * self.source.bytes, self.source.x(self.lanes), mask=mask)
+                fn.store(widen(made, self.work, signed=self.signed), out + at * work.scalar.bytes)
+        with there.otherwise(), fn.loop(0, count, self.lanes) as chunk:
+            fn.store(const(work, 0.0), out + chunk.index * work.scalar.bytes)
+        return out + count * work.scalar.bytes
 
 
-__all__ = ["LARGEST_EXTENT", "Check", "Packer", "Walk", "box_words", "gather"]
+__all__ = ["LARGEST_EXTENT", "Check", "Packer", "PixelPacker", "Walk"]

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from ..product import Activation
 from . import vecmath
-from .instructions import Type, Value, const, fma, splat
+from .instructions import Type, Value, const, fma, fptosi, i64, ptr, splat
 from .ir import Function, prefix_mask
 from .lanes import narrow, transpose, widen
 
@@ -92,97 +93,128 @@ class Tile:
                 fn.store(each, parts, (r * self.vectors + v) * self.vector.bytes)
 
 
+class Store(Enum):
+    """How a tile's lines meet C's: see `Finish`."""
+
+    LINES = "lanes along C's contiguous axis"
+    TURNED = "rows along C's contiguous axis: squares are transposed"
+    PLACED = "lanes along C's contiguous axis, each line where a table says"
+    SCATTERED = "each lane where a table says"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a tile goes, at run time.
+
+    c, residual: address of its first element. bias: of its first value. stride: bytes from one line of C to the next,
+    a line being what is contiguous. count: how many of the tile's columns of C are stored. places: for PLACED and
+    SCATTERED, the table of each column's distance from c in bytes.
+    """
+
+    c: Value
+    residual: Value
+    bias: Value
+    stride: Value
+    count: Value
+    places: Value
+
+
 @dataclass(frozen=True)
 class Finish:
     """How finished elements are stored: as type `out`, after bias, residual and activation.
 
-    `turned`: the tile's rows, not its lanes, lie along C's contiguous axis.
+    `along_m`: lanes lie along rows of C (the tile's rows are C's columns); otherwise along its columns.
     """
 
     out: Type
     bias: bool
     residual: bool
     activation: Activation | None
-    turned: bool
+    along_m: bool
+    store: Store
 
-    def emit(
-        self,
-        fn: Function,
-        tile: Tile,
-        sums: list[list[Value]],
-        c: Value,
-        residual: Value,
-        bias: Value,
-        stride: Value,
-        count: Value,
-        across: int,
-    ) -> None:
-        """Stores a tile.
-
-        c, residual: address of its first element. stride: bytes from one line of C to the next, a line being what is
-        contiguous. bias: address of the first value. count: how many elements of the tile's own extent along its
-        rows (if turned) or lanes are stored, at run time; across: the same along the other axis, a constant.
-        """
-        if self.turned:
-            self._turned(fn, tile, sums, c, residual, bias, stride, count, across)
+    def emit(self, fn: Function, tile: Tile, sums: list[list[Value]], to: Target, rows: int) -> None:
+        """Stores a tile of `rows` rows of C (a constant) and `to.count` columns."""
+        n = tile.lanes
+        if self.store is Store.TURNED:
+            for first in range(0, tile.rows, n):
+                mask = prefix_mask(n, to.count - first)
+                for v in range(tile.vectors):
+                    lines = transpose([row[v] for row in sums[first : first + n]])
+                    for i, line in enumerate(lines[: max(min(rows - v * n, n), 0)]):
+                        at = to.stride * (v * n + i) + first * self.out.bytes
+                        self._line(fn, line, self._bias(fn, tile, to, v * n + i), to, at, mask)
+        elif self.along_m:
+            masks = [prefix_mask(n, rows - v * n) for v in range(tile.vectors)]
+            vector = tile.work.x(n)
+            biases = [
+                fn.load(to.bias, vector, v * vector.bytes, mask=mask) if self.bias else None
+                for v, mask in enumerate(masks)
+            ]
+            for column, row in enumerate(sums):
+                with fn.if_(to.count > column):
+                    placed = self.store is Store.PLACED
+                    begin = fn.load(to.places, i64, column * 8) if placed else to.stride * column
+                    for v, each in enumerate(row):
+                        at = begin + v * n * self.out.bytes
+                        self._line(fn, each, biases[v], to, at, masks[v])
         else:
-            self._straight(fn, tile, sums, c, residual, bias, stride, count, across)
+            masks = [prefix_mask(n, to.count - v * n) for v in range(tile.vectors)]
+            for r, row in enumerate(sums[:rows]):
+                bias = self._bias(fn, tile, to, r)
+                for v, each in enumerate(row):
+                    if self.store is Store.SCATTERED:
+                        self._scattered(fn, each, bias, to, r, v, masks[v])
+                    else:
+                        self._line(fn, each, bias, to, to.stride * r + v * n * self.out.bytes, masks[v])
 
-    def _turned(
-        self,
-        fn: Function,
-        tile: Tile,
-        sums: list[list[Value]],
-        c: Value,
-        residual: Value,
-        bias: Value,
-        stride: Value,
-        count: Value,
-        across: int,
-    ) -> None:
-        """Lanes are rows of C: transpose squares of lanes x lanes, then each line holds one row of C."""
-        n = tile.lanes
-        for first in range(0, tile.rows, n):
-            mask = prefix_mask(n, count - first)
-            for v in range(tile.vectors):
-                lines = transpose([row[v] for row in sums[first : first + n]])
-                for i, line in enumerate(lines[: max(min(across - v * n, n), 0)]):
-                    row = v * n + i
-                    at = stride * row + first * self.out.bytes
-                    added = splat(fn.load(bias, tile.work, row * tile.work.bytes), lanes=n) if self.bias else None
-                    self._line(fn, line, added, c + at, residual + at, mask)
-
-    def _straight(
-        self,
-        fn: Function,
-        tile: Tile,
-        sums: list[list[Value]],
-        c: Value,
-        residual: Value,
-        bias: Value,
-        stride: Value,
-        count: Value,
-        across: int,
-    ) -> None:
-        """Rows are rows of C and lanes its columns: `across` rows are stored, `count` columns."""
-        n = tile.lanes
-        masks = [prefix_mask(n, count - v * n) for v in range(tile.vectors)]
-        for r, row in enumerate(sums[:across]):
-            added = splat(fn.load(bias, tile.work, r * tile.work.bytes), lanes=n) if self.bias else None
-            for v, each in enumerate(row):
-                at = stride * r + v * n * self.out.bytes
-                self._line(fn, each, added, c + at, residual + at, masks[v])
+    def _bias(self, fn: Function, tile: Tile, to: Target, row: int) -> Value | None:
+        if not self.bias:
+            return None
+        return splat(fn.load(to.bias, tile.work, row * tile.work.bytes), lanes=tile.lanes)
 
     def _line(
-        self, fn: Function, line: Value, bias: Value | None, c: Value, residual: Value, mask: Value
+        self, fn: Function, line: Value, bias: Value | None, to: Target, at: Value | int, mask: Value
     ) -> None:
+        residual = fn.load(to.residual + at, self.out.x(line.type.lanes), mask=mask) if self.residual else None
+        fn.store(self._finished(line, bias, residual), to.c + at, mask=mask)
+
+    def _scattered(
+        self, fn: Function, line: Value, bias: Value | None, to: Target, row: int, v: int, mask: Value
+    ) -> None:
+        n = line.type.lanes
+        places = fn.load(to.places, i64.x(n), v * n * 8) + splat(to.stride * row, lanes=n)
+        residual = gather_at(fn, to.residual, places, self.out.x(n), mask) if self.residual else None
+        scatter_at(fn, self._finished(line, bias, residual), to.c, places, mask)
+
+    def _finished(self, line: Value, bias: Value | None, residual: Value | None) -> Value:
         if bias is not None:
             line = line + bias
-        if self.residual:
-            more = fn.load(residual, self.out.x(line.type.lanes), mask=mask)
-            line = line + widen(more, line.type)
+        if residual is not None:
+            line = line + widen(residual, line.type)
         line = activate(line, self.activation)
-        fn.store(narrow(line, self.out), c, mask=mask)
+        return narrow(line, self.out) if self.out.is_float else fptosi(line, to=self.out)
+
+
+def gather_at(fn: Function, base: Value, places: Value, vector: Type, mask: Value) -> Value:
+    """Lane i from `base + places[i]` (bytes) where the mask says so, else 0; no other lane is read."""
+    where = fn.emit(f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(vector.lanes))
+    zero = const(vector, 0.0 if vector.is_float else 0)
+    return fn.emit(
+        f"call {vector.text} @llvm.masked.gather.{vector.suffix}.{where.type.suffix}"
+        f"({where.type.text} {where.name}, i32 {vector.scalar.bytes}, {mask.type.text} {mask.name}, "
+        f"{vector.text} {zero.name})",
+        vector,
+    )
+
+
+def scatter_at(fn: Function, value: Value, base: Value, places: Value, mask: Value) -> None:
+    """Lane i to `base + places[i]` (bytes) where the mask says so."""
+    where = fn.emit(f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(value.type.lanes))
+    fn.do(
+        f"call void @llvm.masked.scatter.{value.type.suffix}.{where.type.suffix}({value.type.text} {value.name}, "
+        f"{where.type.text} {where.name}, i32 {value.type.scalar.bytes}, {mask.type.text} {mask.name})"
+    )
 
 
 def activate(line: Value, activation: Activation | None) -> Value:
@@ -193,4 +225,4 @@ def activate(line: Value, activation: Activation | None) -> Value:
     return formula(line, *activation.parameters)
 
 
-__all__ = ["UNROLL", "Finish", "Tile", "activate"]
+__all__ = ["UNROLL", "Finish", "Store", "Target", "Tile", "activate", "gather_at", "scatter_at"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from ..geometry import Geometry, Phase
 from ..problem import Problem
@@ -43,12 +43,18 @@ class Lowering(ABC):
 
     def products(self, problem: Problem) -> tuple[Product, ...]:
         """The products of all phases; each writes its own part of y, and together they write all of it."""
-        phases = problem.geometry.phases()
-        return tuple(self.product(Part(problem, p)) for p in phases if all(p.geometry.P))
+        return _products(self, problem)
 
     @abstractmethod
     def product(self, part: Part) -> Product:
         """The product of one phase."""
+
+
+@lru_cache(maxsize=64)
+def _products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
+    """Remembered for a while: each of a lowering's candidates asks, and then the plan."""
+    phases = problem.geometry.phases()
+    return tuple(lowering.product(Part(problem, p)) for p in phases if all(p.geometry.P))
 
 
 class Part:
@@ -62,6 +68,7 @@ class Part:
         self._extents = {"b": g.B, "g": g.G, "c": g.C // g.G, "o": g.O // g.G}
         for a in range(g.rank):
             self._extents |= {f"p{a}": g.P[a], f"f{a}": g.F[a]}
+        self._known: dict[str, list[tuple[Index, int]]] = {}  # kn2row asks for each role once a tap
 
     def index(self, *roles: str) -> Indices:
         """The indices of the given roles: one each, or several where a layout splits the role."""
@@ -78,6 +85,11 @@ class Part:
 
     def _cuts(self, role: str) -> list[tuple[Index, int]]:
         """The indices of a role, outermost first, with the step along the role of each."""
+        if role not in self._known:
+            self._known[role] = self._cut(role)
+        return self._known[role]
+
+    def _cut(self, role: str) -> list[tuple[Index, int]]:
         problem = self.problem
         cuts = {1}.union(*(layout.splits(role) for layout in (problem.x, problem.w, problem.y)))
         if len(cuts) == 1:

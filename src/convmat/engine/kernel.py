@@ -1,0 +1,449 @@
+"""The panel kernel: pack a few panels of B, multiply them with A, finish, store.
+
+A task owns a block of C's columns (a few panels) and perhaps a share of its rows:
+
+    for part of k:                                      parts are fixed by the product, added in order
+        pack the block's panels of B for this part      (worker's scratch, stays in its second-level cache)
+        for block of A's rows, for panel:
+            tile = sum over the part's k; add the earlier parts; in the last part finish and store
+
+No task waits for another. A is packed in blocks of rows, one after the other: [block][k][width]. Three forms:
+
+    COLUMNS   x is contiguous along columns of B: a panel is [k][column]
+    PIXELS    x is contiguous along k (channels last): a panel is [column][k]
+    SUMS      x and A are contiguous along k, which is long (a weight gradient): [column][k], and A is packed part by part
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from ..product import Activation
+from .instructions import Type, Value, const, equal, i64, minimum, ptr, select, udiv
+from .ir import Function, Module
+from .pack import Packer, PixelPacker, Walk
+from .slots import WORD, Slots
+from .tile import Finish, Store, Target, Tile
+from .weights import gather_packer, line_packer
+
+
+class Form(Enum):
+    """Along what x is contiguous: see the module."""
+
+    COLUMNS = "columns"
+    PIXELS = "pixels"
+    SUMS = "sums"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is constant in a panel kernel.
+
+    `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`, `width`: rows of A and
+    of one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
+    fixes (group, image). `places`: the column indices that a table of places is made of, for stores that are neither
+    side by side nor evenly apart. `lines`: A is contiguous along k; if not, `k_counts` are the extents of its indices.
+    """
+
+    form: Form
+    walk: Walk
+    outer: tuple[str, ...]
+    array: Type
+    work: Type
+    out: Type
+    signed: bool
+    lanes: int
+    along_m: bool
+    store: Store
+    m: int
+    width: int
+    panel: int
+    depth: int
+    lines: bool
+    k_counts: tuple[int, ...]
+    places: tuple[str, ...]
+    bias: bool
+    residual: bool
+    activation: Activation | None
+
+    @property
+    def pitch(self) -> int:
+        """Bytes of a line of a panel: its columns, or its k, in whole vectors."""
+        vector = self.lanes * self.work.bytes
+        if self.form is Form.COLUMNS:
+            return -(-self.panel // self.lanes) * vector
+        lines = -(-self.depth * self.work.bytes // 64)
+        return 64 * (lines + 1 - lines % 2)  # an odd number of cache lines: panel lines fall into different sets
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of A's rows, the last one perhaps smaller."""
+        return -(-self.m // self.width)
+
+    @property
+    def tail(self) -> int:
+        """Rows of the last block."""
+        return self.m - (self.blocks - 1) * self.width
+
+    def stored_width(self, rows: int) -> int:
+        """Elements that a block of `rows` rows takes for each k: whole vectors if lanes lie along m."""
+        return -(-rows // self.lanes) * self.lanes if self.along_m else rows
+
+    def block_bytes(self, depth: int) -> int:
+        """Bytes of a full block of A with `depth` k."""
+        return depth * self.stored_width(self.width) * self.work.bytes
+
+    def packed_bytes(self, depth: int) -> int:
+        """Bytes of all blocks of one matrix A."""
+        last = depth * self.stored_width(self.tail) * self.work.bytes
+        return (self.blocks - 1) * self.block_bytes(depth) + last
+
+    def panel_bytes(self, depth: int) -> int:
+        """Bytes of one packed panel with `depth` k."""
+        return (depth if self.form is Form.COLUMNS else self.panel) * self.pitch
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of the largest tile: what is kept of it between parts."""
+        if self.along_m:
+            return self.panel * self.stored_width(self.width) * self.work.bytes
+        return self.width * -(-self.panel // self.lanes) * self.lanes * self.work.bytes
+
+    def tile(self, columns: int, rows: int) -> Tile:
+        """The register tile of a panel's first `columns` columns and a block of `rows` rows."""
+        item, width = self.work.bytes, self.stored_width(rows)
+        if not self.along_m:
+            vectors = -(-columns // self.lanes)
+            return Tile(self.work, rows, vectors, self.lanes, width * item, item, self.pitch)
+        k, column = (self.pitch, item) if self.form is Form.COLUMNS else (item, self.pitch)
+        return Tile(self.work, columns, width // self.lanes, self.lanes, k, column, width * item)
+
+    def steps(self) -> list[int]:
+        """The panel widths for which there is a tile: a panel's last columns take the least that holds them."""
+        if not self.along_m:
+            return [*range(self.lanes, self.panel, self.lanes), self.panel]
+        return sorted({n for n in (1, 2, 4, 7, 10) if n < self.panel} | {self.panel})
+
+    def slots(self) -> Slots:
+        """The words a task reads at run time."""
+        names = ["x", "y", "a", "bias", "residual", "scratch", "scratch size", "boxes", "parts", "columns", "line"]
+        names += ["panels", "group", "groups", "chunk", "chunks", "block step", "sums", "places", "packed a"]
+        names += ["w", "w line", "w steps", "k", "k inner", "k outer"]
+        for index in self.outer:
+            names += [f"{what} {index}" for what in ("count", "x", "y", "a", "w", "bias")]
+        names += [f"{what} {index}" for index in self.places for what in ("y step", "y extent")]
+        return Slots(names + self.walk.slots())
+
+    @property
+    def box_indices(self) -> tuple[str, ...]:
+        """The indices that a box holds: a part of k, or for SUMS a task's block of the columns."""
+        return self.walk.run if self.form is Form.PIXELS else self.walk.taps
+
+    @property
+    def box_bytes(self) -> int:
+        """Bytes of an entry of the table `boxes`: a box, where it begins, how much it holds."""
+        return (2 * len(self.box_indices) + 2) * WORD
+
+
+def module(recipe: Recipe, attributes: str, *, fused: bool) -> Module:
+    """The kernel: `task(args, index, thread)`, and `weights(args, index, thread)` which packs a block of A."""
+    made = Module(attributes, fused=fused)
+    _Writer(recipe, made).write()
+    return made
+
+
+LATER, LAST = 1, 2
+"""Bits of a tile's place among the parts: there are parts before it; there is none behind it."""
+
+
+class _Writer:
+    """Writes one module."""
+
+    def __init__(self, recipe: Recipe, made: Module) -> None:
+        self.recipe, self.made = recipe, made
+        self.slots = recipe.slots()
+
+    def write(self) -> None:
+        r = self.recipe
+        packer = PixelPacker if r.form is Form.PIXELS else Packer
+        self.pack = packer(r.walk, self.slots, r.array, r.work, r.lanes, r.pitch, signed=r.signed).function(self.made)
+        heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
+        self.packers = {rows: self._a_packer(rows) for rows in heights}
+        self.tiles = {rows: [(n, self._tile(n, rows)) for n in r.steps()] for rows in heights}
+        if r.places:
+            self.places = self._places()
+        if r.form is not Form.SUMS:
+            self._weights()
+        self._task()
+
+    def _a_packer(self, rows: int) -> Function:
+        r = self.recipe
+        name, width = f"a_{rows}", r.stored_width(rows)
+        if r.lines:
+            return line_packer(self.made, name, rows, width, r.array, r.work, r.lanes, r.signed)
+        return gather_packer(self.made, name, r.k_counts, rows, width, r.array, r.work, r.lanes, r.signed)
+
+    def _tile(self, columns: int, rows: int) -> Function:
+        """The function of one register tile: multiply, add the parts before, finish or keep."""
+        r = self.recipe
+        tile = r.tile(columns, rows)
+        finish = Finish(r.out, r.bias, r.residual, r.activation, r.along_m, r.store)
+        fn = self.made.function(
+            f"tile_{columns}_{rows}",
+            {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64, "c": ptr, "residual": ptr, "bias": ptr,
+             "line": i64, "count": i64, "places": ptr},
+        )  # fmt: skip
+        a, b, depth, kept, place, c, residual, bias, line, count, places = fn.arguments
+        scalars, vectors = (b, a) if r.along_m else (a, b)
+        sums = tile.multiply(fn, scalars, vectors, depth)
+        flat = [each for row in sums for each in row]
+        with fn.if_((place & LATER) > 0, default=flat) as added:
+            more = tile.add_parts(fn, sums, kept)
+            added.carry(*(each for row in more for each in row))
+        flat = added.results
+        sums = [flat[i * tile.vectors : (i + 1) * tile.vectors] for i in range(tile.rows)]
+        with fn.if_((place & LAST) > 0) as last:
+            finish.emit(fn, tile, sums, Target(c, residual, bias, line, count, places), rows)
+        with last.otherwise():
+            tile.store_parts(fn, sums, kept)
+        return fn
+
+    def _places(self) -> Function:
+        """Writes, for `count` columns from `start`, how far each lies from the first of all in C, in bytes."""
+        r = self.recipe
+        fn = self.made.function("places", {"out": ptr, "start": i64, "count": i64, "args": ptr})
+        out, start, count, args = fn.arguments
+        with fn.loop(0, count) as column:
+            rest, at = start + column.index, const(i64, 0)
+            for name in reversed(r.places[1:]):
+                extent = self._word(fn, args, f"y extent {name}")
+                above = udiv(rest, extent)
+                at = at + (rest - above * extent) * self._word(fn, args, f"y step {name}")
+                rest = above
+            at = at + rest * self._word(fn, args, f"y step {r.places[0]}")
+            fn.store(at, out, column.index * 8)
+        return fn
+
+    def _weights(self) -> None:
+        """`weights(args, index, thread)`: block `index % blocks` of the matrix of batch `index // blocks`."""
+        r = self.recipe
+        fn = self.made.function("weights", {"args": ptr, "index": i64, "thread": i64})
+        args, index, _ = fn.arguments
+        batch = udiv(index, r.blocks)
+        number = index - batch * r.blocks
+        w, out = self._word(fn, args, "w", ptr), self._word(fn, args, "a", ptr)
+        line = self._word(fn, args, "w line")
+        source = w + batch * self._word(fn, args, "w g") + number * r.width * line
+        target = out + batch * self._word(fn, args, "a g") + number * self._word(fn, args, "block step")
+        self._pack_block(fn, args, number, source, target, line, self._word(fn, args, "k"))
+
+    def _pack_block(
+        self, fn: Function, args: Value, number: Value, source: Value, target: Value, line: Value, depth: Value
+    ) -> None:
+        r = self.recipe
+        more = depth if r.lines else self._word(fn, args, "w steps", ptr)
+        if r.blocks == 1 or r.tail == r.width:
+            fn.call(self.packers[r.tail].address, source, target, line, more)
+            return
+        with fn.if_(equal(number, r.blocks - 1)) as tail:
+            fn.call(self.packers[r.tail].address, source, target, line, more)
+        with tail.otherwise():
+            fn.call(self.packers[r.width].address, source, target, line, more)
+
+    def _word(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
+        return self.slots.load(fn, args, name, type)
+
+    # -- the task ------------------------------------------------------------------------------------------------------
+
+    def _task(self) -> None:
+        r = self.recipe
+        fn = self.made.function("task", {"args": ptr, "index": i64, "thread": i64})
+        args, index, thread = fn.arguments
+
+        def word(name: str, type: Type = i64) -> Value:
+            return self._word(fn, args, name, type)
+
+        chunks, groups = word("chunks"), word("groups")
+        rest = udiv(index, chunks)
+        chunk = index - rest * chunks
+        outer = udiv(rest, groups)
+        group = rest - outer * groups
+        bases = {what: word(what, ptr) for what in ("x", "y", "a", "w", "bias", "residual")}
+        for name in reversed(r.outer):
+            count = word(f"count {name}")
+            above = udiv(outer, count)
+            value, outer = outer - above * count, above
+            for what in bases:
+                bases[what] = bases[what] + value * word(f"{'y' if what == 'residual' else what} {name}")
+        scratch = word("scratch", ptr) + thread * word("scratch size")
+        first_block = chunk * word("chunk")
+        blocks = minimum(const(i64, r.blocks) - first_block, word("chunk"))
+        share = _Share(fn, args, word, bases, scratch, scratch + word("sums"), first_block, blocks)
+        if r.form is Form.SUMS:
+            self._sums(share, group)
+        else:
+            self._parts(share, group)
+
+    def _parts(self, t: _Share, group: Value) -> None:
+        """Parts of k from the table; the task's columns are `group` panels."""
+        r, fn = self.recipe, t.fn
+        first = group * t.word("group")
+        panels = minimum(t.word("panels") - first, t.word("group"))
+        parts = t.word("parts")
+        if r.places:
+            with fn.loop(0, panels) as panel:
+                start = (first + panel.index) * r.panel
+                count = minimum(t.word("columns") - start, r.panel)
+                at = t.scratch + t.word("places") + panel.index * (r.panel * 8)
+                fn.call(self.places.address, at, start, count, t.args)
+        with fn.loop(0, parts, carried=[t.word("boxes", ptr)]) as part:
+            (box,) = part.carried
+            start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
+            room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.panel * r.pitch)
+            with fn.loop(0, panels) as panel:
+                at = (first + panel.index) * r.panel
+                count = minimum(t.word("columns") - at, r.panel)
+                fn.call(self.pack.address, t.bases["x"], t.scratch + panel.index * room, at, count, box, t.args)
+            place = _place(part.index, parts)
+            step = t.word("block step")
+            self._multiply(t, place, t.bases["a"], step, start, depth, first * r.panel, panels, room, t.word("columns"))
+            part.carry(box + r.box_bytes)
+
+    def _sums(self, t: _Share, group: Value) -> None:
+        """Parts of k are pieces of a run; the task's columns are a box from the table."""
+        r, fn = self.recipe, t.fn
+        box = t.word("boxes", ptr) + group * r.box_bytes
+        first, columns = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
+        panels = udiv(columns + (r.panel - 1), r.panel)
+        parts, total = t.word("parts"), t.word("k")
+        packed = t.scratch + t.word("packed a")
+        step = const(i64, r.block_bytes(r.depth))
+        with fn.loop(0, parts) as part:
+            start = part.index * r.depth
+            depth = minimum(total - start, r.depth)
+            fn.call(self.pack.address, t.bases["x"], t.scratch, start, depth, box, t.args)
+            with fn.loop(0, t.blocks) as block:
+                number = t.first_block + block.index
+                line = t.word("w line")
+                rows = t.bases["w"] + number * r.width * line
+                self._pack_run(t, number, rows, packed + block.index * step, line, start, depth)
+            local = packed - t.first_block * step
+            room = const(i64, r.panel * r.pitch)
+            zero = const(i64, 0)
+            self._multiply(
+                t, _place(part.index, parts), local, step, zero, depth, first, panels, room, columns + first
+            )
+
+    def _pack_run(
+        self, t: _Share, number: Value, rows: Value, target: Value, line: Value, start: Value, depth: Value
+    ) -> None:
+        """A block of A for the k from `start`: piece by piece where the run crosses from one image to the next."""
+        r, fn = self.recipe, t.fn
+        inner, step = t.word("k inner"), t.word("k outer")
+        image = udiv(start, inner)
+        width = self._width(equal(number, r.blocks - 1))
+        with fn.repeat(carried=[const(i64, 0), image, start - image * inner]) as piece:
+            done, image, place = piece.carried
+            length = minimum(inner - place, depth - done)
+            source = rows + image * step + place * r.array.bytes
+            self._pack_block(fn, t.args, number, source, target + done * width * r.work.bytes, line, length)
+            piece.carry(done + length, image + 1, const(i64, 0))
+            piece.again(done + length < depth)
+
+    def _width(self, is_tail: Value) -> Value:
+        r = self.recipe
+        return select(is_tail, const(i64, r.stored_width(r.tail)), const(i64, r.stored_width(r.width)))
+
+    def _multiply(
+        self,
+        t: _Share,
+        place: Value,
+        a: Value,
+        block_step: Value,
+        start: Value,
+        depth: Value,
+        first: Value,
+        panels: Value,
+        room: Value,
+        end: Value,
+    ) -> None:
+        """All tiles of a part: its columns of C are `first` to `end`, its k those of A from `start`."""
+        r, fn = self.recipe, t.fn
+        line = t.word("line")
+        # Neighbouring columns of C: side by side, a line apart where lanes lie along C's rows, or by the table.
+        across = r.along_m and r.store is not Store.TURNED
+        beside = const(i64, 0) if r.places else (line if across else const(i64, r.out.bytes))
+        down = const(i64, r.out.bytes) if across else line
+        with fn.loop(0, t.blocks) as block:
+            number = t.first_block + block.index
+            row = number * r.width
+            is_tail = equal(number, r.blocks - 1)
+            a_block = a + number * block_step + start * self._width(is_tail) * r.work.bytes
+            with fn.loop(0, panels) as panel:
+                at = first + panel.index * r.panel
+                count = minimum(end - at, r.panel)
+                c_at = row * down + at * beside
+                arguments = (
+                    a_block,
+                    t.scratch + panel.index * room,
+                    depth,
+                    t.kept + (block.index * panels + panel.index) * r.tile_bytes,
+                    place,
+                    t.bases["y"] + c_at,
+                    t.bases["residual"] + c_at,
+                    t.bases["bias"] + row * r.work.bytes,
+                    line,
+                    count,
+                    t.scratch + t.word("places") + panel.index * (r.panel * 8),
+                )
+                if r.blocks == 1 or r.tail == r.width:
+                    _dispatch(fn, self.tiles[r.tail], count, arguments)
+                else:
+                    with fn.if_(is_tail) as tail:
+                        _dispatch(fn, self.tiles[r.tail], count, arguments)
+                    with tail.otherwise():
+                        _dispatch(fn, self.tiles[r.width], count, arguments)
+
+
+class _Word(Protocol):
+    """Loads a word of the block."""
+
+    def __call__(self, name: str, type: Type = i64) -> Value: ...
+
+
+@dataclass
+class _Share:
+    """What a task has decoded: where its arrays begin, its scratch, and its share of A's blocks."""
+
+    fn: Function
+    args: Value
+    word: _Word
+    bases: dict[str, Value]
+    scratch: Value
+    kept: Value
+    first_block: Value
+    blocks: Value
+
+
+def _place(part: Value, parts: Value) -> Value:
+    """A part's place: LATER but for the first, LAST for the last."""
+    return select(part > 0, const(i64, LATER), const(i64, 0)) | select(
+        equal(part + 1, parts), const(i64, LAST), const(i64, 0)
+    )
+
+
+def _dispatch(fn: Function, tiles: list[tuple[int, Function]], count: Value, arguments: tuple[Value, ...]) -> None:
+    """Call the widest tile if the panel is full (nearly always), else the least that holds its columns."""
+    widest = tiles[-1][1]
+    if len(tiles) == 1:
+        fn.call(widest.address, *arguments)
+        return
+    with fn.if_(count > tiles[-2][0]) as full:
+        fn.call(widest.address, *arguments)
+    with full.otherwise():
+        _dispatch(fn, tiles[:-1], count, arguments)
+
+
+__all__ = ["Form", "Recipe", "module"]

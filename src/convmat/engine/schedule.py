@@ -1,0 +1,370 @@
+"""How one Product runs on one CPU: its recipe (what is constant) and its words (what is not).
+
+Nothing here changes the order in which a sum is taken: k is cut into parts by its own length alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..product import Index, Product, View
+from .blas import Dtypes
+from .cpu import Cpu
+from .instructions import Type, bf16, f16, f32, f64, i8, i32
+from .memory import Array, Block, count, room
+from .pack import LARGEST_EXTENT, Walk
+from .kernel import Form, Recipe
+from .slots import BLOCK, WORD
+from .tile import Store
+
+PART = 1024
+"""The longest sum taken in one go: a panel of it stays in cache, and shorter sums round less."""
+
+RUN_PART = 512
+"""The same where k is a run of pixels: A is then packed part by part beside the panels."""
+
+PANEL_BYTES = 400 << 10
+"""Bytes of the panels that a task keeps packed: with a block of A they fit a second-level cache of 1 MiB."""
+
+A_BYTES = 256 << 10
+"""Bytes of A that a task packs for itself."""
+
+TASKS = 4
+"""Tasks that a thread should have: enough to even out who is late."""
+
+TYPES: dict[str, Type] = {
+    "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
+}  # fmt: skip
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
+    """The step of a product, or the sentence why no kernel is made for it."""
+    refusal = _refuses(product, dtypes)
+    if refusal is not None:
+        return refusal
+    a, b = product.terms[0]
+    c = product.c
+    last = dict(b.coordinates[-1].terms)
+    column, depth = c.cols[-1], b.rows[-1]
+    y = _strides(c, shapes["y"], 1)
+    w = _strides(a, shapes["w"], 1)
+    side_by_side = _run(b.rows, w)
+    k_run = side_by_side is not None and len(b.rows) - side_by_side >= max(len(b.rows) - 1, 1)
+    if k_run and last.get(depth.name, 0) >= 1 and depth.extent >= 2 * column.extent and _run(c.cols, y) == 0:
+        form = Form.SUMS
+    elif last.get(column.name, 0) >= 1:
+        form = Form.COLUMNS
+    elif last.get(depth.name, 0) == 1:
+        form = Form.PIXELS
+    else:
+        return "reads x along its contiguous axis, which is neither the last of the columns nor of the sum"
+    return Step(product, dtypes, shapes, threads, _recipe(product, dtypes, shapes, form, cpu))
+
+
+def _refuses(product: Product, dtypes: Dtypes) -> str | None:
+    if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
+        return "the same product as im2col, which the jit never stores"
+    a, b = product.terms[0]
+    known = dtypes.work.name in ("float32", "float64") and dtypes.array.name in TYPES and dtypes.out.name in TYPES
+    if not known or a.conjugate or b.conjugate:
+        return f"multiplies real numbers, got {dtypes.array.name}"
+    if b.fill:
+        return f"reads 0 outside an array, got {b.fill}"
+    if len(product.c.rows) != 1 or len(product.c.batch) != 1:
+        return f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
+    if any(coordinate.extent > LARGEST_EXTENT for coordinate in b.coordinates):
+        return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}"
+    if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
+        return "reads x forwards along every axis"
+    return None
+
+
+def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> Recipe:
+    a, b = product.terms[0]
+    c, m = product.c, product.m
+    y = _strides(c, shapes["y"], 1)
+    w = _strides(a, shapes["w"], 1)
+    lanes = cpu.lanes(dtypes.work.itemsize)
+    along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors)
+    if form is not Form.COLUMNS and not along_m:
+        along_m, width, panel = _along_m(m, lanes, cpu.vectors)
+    rows = c.rows[0].name
+    store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y), False
+    if first is None or (form is Form.PIXELS and first > 0 and y[rows] == 1):
+        # C's columns do not lie side by side: its rows do (channels last), or nothing does.
+        first = 0 if form is Form.PIXELS else min(1, len(c.cols) - 1)
+        uniform = _uniform(c.cols[first:], y)
+        if y[rows] == 1 and (along_m or form is Form.PIXELS):
+            store, places = (Store.LINES, False) if uniform else (Store.PLACED, True)
+        elif form is Form.PIXELS:
+            store, places = Store.PLACED, True
+        else:
+            along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+            store, places = Store.SCATTERED, True
+    inner = c.cols[first:]
+    if form is Form.COLUMNS:
+        walk = Walk.of(b, _names(inner), _names(b.rows))
+    elif form is Form.PIXELS:
+        walk = Walk.of(b, _names(b.rows), _names(inner))
+    else:
+        walk = Walk.of(b, _names(b.rows), _names(c.cols))
+    depth = RUN_PART if form is Form.SUMS else max(map(count, cut(b.rows, PART)), default=0)
+    return Recipe(
+        form=form,
+        walk=walk,
+        outer=_names(c.batch) if form is Form.SUMS else _names(c.batch + c.cols[:first]),
+        array=TYPES[dtypes.array.name],
+        work=TYPES[dtypes.work.name],
+        out=TYPES[dtypes.out.name],
+        signed=dtypes.array.name != "uint8",
+        lanes=lanes,
+        along_m=along_m,
+        store=store,
+        m=m,
+        width=width,
+        panel=panel,
+        depth=depth,
+        lines=_run(b.rows, w) == 0 or form is Form.SUMS,
+        k_counts=() if _run(b.rows, w) == 0 or form is Form.SUMS else tuple(i.extent for i in b.rows),
+        places=_names(inner) if places else (),
+        bias=product.epilogue.bias is not None,
+        residual=product.epilogue.residual is not None,
+        activation=product.epilogue.activation,
+    )
+
+
+def _tiles(m: int, k: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+    """(lanes along m, rows of a block of A, columns of a panel).
+
+    Lanes along m waste nothing where m is a multiple of them, and leave columns to be counted singly; turning a tile
+    costs about its columns in shuffles, which a long sum hides.
+    """
+    if m >= lanes and -(-m // lanes) * lanes <= 1.1 * m and k >= 32:
+        return _along_m(m, lanes, vectors)
+    return _along_n(m, lanes, vectors)
+
+
+def _along_m(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+    """14 x 2: 28 accumulators, 2 vectors, a broadcast, of 32 registers; 6 x 2 of 16."""
+    tall = 14 if vectors >= 32 else 6
+    whole = -(-m // lanes)
+    return True, lanes * min(whole, 2), tall if whole > 1 else 2 * tall
+
+
+def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+    """Blocks of rows of nearly equal height, at most 14 (6), and as many vectors as the registers then hold."""
+    tall = 14 if vectors >= 32 else 6
+    blocks = max(-(-m // tall), 1)
+    width = max(-(-m // blocks), 1)
+    wide = next((v for v in (4, 3) if width * v + v + 1 <= vectors), 2)
+    return False, width, wide * lanes
+
+
+class Step:
+    """One product, its recipe, and the words of its block; holds no arrays but tables of its own."""
+
+    def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe) -> None:
+        self.product, self.dtypes, self.recipe, self.threads = product, dtypes, recipe, threads
+        self.shapes = dict(shapes)
+        a, b = product.terms[0]
+        c, r = product.c, recipe
+        item, out = dtypes.array.itemsize, dtypes.out.itemsize
+        self.origin = {
+            "x": _origin(b, shapes["x"], item), "y": _origin(c, shapes["y"], out), "w": _origin(a, shapes["w"], item),
+        }  # fmt: skip
+        sums = r.form is Form.SUMS
+        self.weight_bytes = math.prod(shapes["w"]) * item if sums else r.packed_bytes(product.k) * product.batch
+        extents = {i.name: i.extent for i in product.c.batch + product.c.cols + b.rows}
+        x, y, w = _strides(b, shapes["x"], item), _strides(c, shapes["y"], out), _strides(a, shapes["w"], item)
+        self.words = self._blocks(b, threads, extents)
+        self.words |= {
+            "line": self._line(y), "w line": w[c.rows[0].name], "k": product.k,
+            "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
+            "w steps": self.steps(w).ctypes.data,
+        }  # fmt: skip
+        if sums:
+            first = _run(b.rows, w) or 0
+            self.words["k inner"] = math.prod(i.extent for i in b.rows[first:])
+            self.words["k outer"] = w[b.rows[0].name] if first else 0
+        for name in r.outer:
+            group = name in _names(c.batch)
+            self.words |= {
+                f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name],
+                f"a {name}": r.packed_bytes(product.k) if group and not sums else 0,
+                f"w {name}": w[name] if group else 0,
+                f"bias {name}": product.m * dtypes.work.itemsize if group else 0,
+            }  # fmt: skip
+        for name in r.walk.run + r.walk.taps:
+            self.words |= {f"step {name}": x[name], f"extent {name}": extents[name]}
+        for name in r.places:
+            self.words |= {f"y step {name}": y[name], f"y extent {name}": extents[name]}
+        self.words |= {f"limit {check.axis}": b.coordinates[check.axis].extent for check in r.walk.checks}
+        slots = r.slots()
+        unknown = set(self.words) - set(slots.names)
+        assert not unknown, unknown
+        self.template = bytes(np.array([0, 0, 0, 0, *(self.words.get(n, 0) for n in slots.names)], np.int64))
+        named = ("x", "y", "a", "w", "bias", "residual", "scratch")
+        self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it is made of; addresses are made anew."""
+        return {"made of": (self.product, self.dtypes, self.shapes, self.threads, self.recipe)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Step.__init__(self, *state["made of"])
+
+    def _line(self, y: dict[str, int]) -> int:
+        """From one line of C to the next, in bytes: a row of it, or a column where lanes lie along its rows."""
+        r, c = self.recipe, self.product.c
+        if r.along_m and r.store in (Store.LINES, Store.PLACED):
+            return min((y[i.name] for i in c.cols[-1:] if i.extent > 1), default=_column_step(c.cols, y))
+        return y[c.rows[0].name]
+
+    def steps(self, w: dict[str, int]) -> Array:
+        """The byte step in A of each index of k: a gathering packer's table."""
+        self._steps = np.array([w[i.name] for i in self.product.terms[0][1].rows], np.int64)
+        return self._steps
+
+    def _blocks(self, b: View, threads: int, extents: dict[str, int]) -> dict[str, int]:
+        """How columns and rows are shared out, and the room it takes."""
+        r, product, work = self.recipe, self.product, self.dtypes.work.itemsize
+        wanted = TASKS * threads if threads > 1 else 1
+        outer = math.prod(extents[name] for name in r.outer)
+        if r.form is Form.SUMS:
+            chunk = max(1, min(r.blocks, A_BYTES // max(r.block_bytes(r.depth), 1)))
+            parts = -(-product.k // r.depth)
+            blocks = cut(product.c.cols, max(PANEL_BYTES // r.pitch // r.panel * r.panel, 1))
+            chunks = -(-r.blocks // chunk)
+            if outer * len(blocks) * chunks < wanted:
+                chunks = min(r.blocks, -(-wanted // max(outer * len(blocks), 1)))
+                chunk = -(-r.blocks // chunks)
+                chunks = -(-r.blocks // chunk)
+            self.table = _table(product.c.cols, blocks)
+            widest = max(map(count, blocks), default=0)
+            panel_room = room(-(-widest // r.panel) * r.panel * r.pitch + 64)
+            packed = room(chunk * r.block_bytes(r.depth))
+            kept = room(-(-widest // r.panel) * chunk * r.tile_bytes if parts > 1 else 0)
+            size = panel_room + packed + kept
+            self._totals(outer * len(blocks) * chunks, size, threads)
+            return {
+                "scratch size": size, "parts": parts, "groups": len(blocks), "chunk": chunk, "chunks": chunks,
+                "packed a": panel_room, "sums": panel_room + packed,
+            }  # fmt: skip
+        columns = math.prod(extents[name] for name in (r.walk.run if r.form is Form.COLUMNS else r.walk.taps))
+        panels = -(-columns // r.panel)
+        parts_ = cut(b.rows, PART)
+        self.table = _table(b.rows, parts_)
+        room_ = r.panel_bytes(r.depth)
+        group = max(1, min(panels, PANEL_BYTES // max(room_, 1)))
+        if threads > 1:
+            group = max(1, min(group, -(-panels * outer // wanted)))
+        groups = -(-panels // group)
+        group = -(-panels // groups) if groups else 1
+        chunks = min(r.blocks, -(-wanted // max(outer * groups, 1))) if 0 < outer * groups < wanted else 1
+        chunk = max(-(-r.blocks // max(chunks, 1)), 1)
+        chunks = -(-r.blocks // chunk)
+        panel_room = room(group * room_ + 64)
+        kept = room(group * chunk * r.tile_bytes if len(parts_) > 1 else 0)
+        places = room(group * r.panel * 8 if r.places else 0)
+        size = panel_room + kept + places
+        self._totals(outer * groups * chunks, size, threads)
+        return {
+            "scratch size": size, "parts": len(parts_), "columns": columns, "panels": panels, "group": group,
+            "groups": groups, "chunk": chunk, "chunks": chunks, "sums": panel_room, "places": panel_room + kept,
+        }  # fmt: skip
+
+    def _totals(self, tasks: int, size: int, threads: int) -> None:
+        self.tasks = tasks
+        self.workspace = size * threads + 64
+
+
+def _table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
+    """For each block (first, count) of every index, then where it begins and how much it holds."""
+    rows, start = [], 0
+    for block in blocks:
+        rows.append([*(n for first, stop in block for n in (first, stop - first)), start, count(block)])
+        start += count(block)
+    return np.array(rows, np.int64).reshape(len(rows), 2 * len(indices) + 2)
+
+
+def cut(indices: tuple[Index, ...], most: int) -> list[Block]:
+    """The index space in runs of at most `most` values, C order: inner indices whole, one cut evenly, outer ones singly.
+
+    >>> cut((Index("c", 3), Index("f", 4)), 8)
+    [((0, 2), (0, 4)), ((2, 3), (0, 4))]
+    """
+    whole, inner = len(indices), 1
+    while whole and inner * indices[whole - 1].extent <= most:
+        whole -= 1
+        inner *= indices[whole].extent
+    blocks: list[Block] = [tuple((0, i.extent) for i in indices[whole:])]
+    for at in range(whole - 1, -1, -1):
+        extent = indices[at].extent
+        step = 1
+        if at == whole - 1:
+            pieces = -(-extent // max(most // max(inner, 1), 1))
+            step = -(-extent // max(pieces, 1))
+        spans = [(first, min(first + step, extent)) for first in range(0, extent, step)]
+        blocks = [(span, *block) for span in spans for block in blocks]
+    return [block for block in blocks if count(block)]
+
+
+def _names(indices: tuple[Index, ...]) -> tuple[str, ...]:
+    return tuple(i.name for i in indices)
+
+
+def _run(indices: tuple[Index, ...], moves: dict[str, int]) -> int | None:
+    """The first index from which on all are side by side (steps of one element); None if not even the last is."""
+    expected, first = 1, None
+    for at in range(len(indices) - 1, -1, -1):
+        index = indices[at]
+        if moves[index.name] != expected and index.extent != 1:
+            break
+        expected *= index.extent
+        first = at
+    return first
+
+
+def _uniform(indices: tuple[Index, ...], moves: dict[str, int]) -> bool:
+    """Whether walking the indices in order moves by the same step throughout."""
+    step = _column_step(indices, moves)
+    expected = step
+    for index in reversed(indices):
+        if index.extent != 1 and moves[index.name] != expected:
+            return False
+        expected *= index.extent
+    return True
+
+
+def _column_step(indices: tuple[Index, ...], moves: dict[str, int]) -> int:
+    """The step of the innermost index that takes more than one value."""
+    return next((moves[i.name] for i in reversed(indices) if i.extent != 1), 0)
+
+
+def _strides(view: View, shape: tuple[int, ...], item: int) -> dict[str, int]:
+    """How far a step of each index goes in a C-contiguous array of `item` bytes an element."""
+    moves = dict.fromkeys(view.extents, 0)
+    stride = item
+    for coordinate, extent in zip(reversed(view.coordinates), reversed(shape), strict=True):
+        for name, by in coordinate.terms:
+            moves[name] += by * stride
+        stride *= extent
+    return moves
+
+
+def _origin(view: View, shape: tuple[int, ...], item: int) -> int:
+    """Where all indices are 0, in bytes from the start of a C-contiguous array."""
+    origin, stride = 0, item
+    for coordinate, extent in zip(reversed(view.coordinates), reversed(shape), strict=True):
+        origin += coordinate.offset * stride
+        stride *= extent
+    return origin
+
+
+__all__ = ["Step", "plan_step"]
