@@ -310,6 +310,10 @@ class Geometry:
         >>> [(p.start, p.step, p.geometry.F) for p in g.phases()]
         [((0,), (2,), (2,)), ((1,), (2,), (1,))]
         """
+        return self._phases
+
+    @cached_property
+    def _phases(self) -> tuple[Phase, ...]:
         axes = [self._axis_phases(a) for a in range(self.rank)]
         return tuple(self._phase(parts) for parts in itertools.product(*axes))
 

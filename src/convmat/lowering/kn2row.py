@@ -15,9 +15,8 @@ from ..geometry import Geometry
 from ..product import Packing, Product
 from .base import Lowering, Part
 
-MOST_TAPS = (
-    1024  # each tap is a product of its own: beyond this, planning and calling cost more than multiplying
-)
+MOST_TAPS = 256
+"""Each tap is a product of its own: beyond this, planning and calling cost more than multiplying."""
 
 
 class Kn2row(Lowering):
