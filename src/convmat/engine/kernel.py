@@ -302,7 +302,7 @@ class _Writer:
             (box,) = part.carried
             start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
             room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.panel * r.pitch)
-            with fn.loop(0, panels) as panel:
+            with fn.if_(depth > 0), fn.loop(0, panels) as panel:
                 at = (first + panel.index) * r.panel
                 count = minimum(t.word("columns") - at, r.panel)
                 fn.call(self.pack.address, t.bases["x"], t.scratch + panel.index * room, at, count, box, t.args)
@@ -329,7 +329,7 @@ class _Writer:
                 line = t.word("w line")
                 rows = t.bases["w"] + number * r.width * line
                 self._pack_run(t, number, rows, packed + block.index * step, line, start, depth)
-            local = packed - t.first_block * step
+            local = packed + t.first_block * -r.block_bytes(r.depth)
             room = const(i64, r.panel * r.pitch)
             zero = const(i64, 0)
             self._multiply(

@@ -296,10 +296,14 @@ def _table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
 def cut(indices: tuple[Index, ...], most: int) -> list[Block]:
     """The index space in runs of at most `most` values, C order: inner indices whole, one cut evenly, outer ones singly.
 
+    An empty index space is one empty run: a sum of nothing still has its epilogue.
+
     >>> cut((Index("c", 3), Index("f", 4)), 8)
     [((0, 2), (0, 4)), ((2, 3), (0, 4))]
     """
     whole, inner = len(indices), 1
+    if not math.prod(i.extent for i in indices):
+        return [tuple((0, i.extent) for i in indices)]
     while whole and inner * indices[whole - 1].extent <= most:
         whole -= 1
         inner *= indices[whole].extent
@@ -312,7 +316,7 @@ def cut(indices: tuple[Index, ...], most: int) -> list[Block]:
             step = -(-extent // max(pieces, 1))
         spans = [(first, min(first + step, extent)) for first in range(0, extent, step)]
         blocks = [(span, *block) for span in spans for block in blocks]
-    return [block for block in blocks if count(block)]
+    return blocks
 
 
 def _names(indices: tuple[Index, ...]) -> tuple[str, ...]:

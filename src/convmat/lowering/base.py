@@ -83,6 +83,12 @@ class Part:
         """(b, p): every pixel of every output image."""
         return self.index("b") + self.axes("p")
 
+    @cached_property
+    def depth(self) -> Indices:
+        """What a product sums over: (c, f), or (f, c) where x keeps its channels side by side."""
+        channels_last = self.problem.x.dims[-1].role == "c"
+        return self.axes("f") + self.index("c") if channels_last else self.index("c") + self.axes("f")
+
     def _cuts(self, role: str) -> list[tuple[Index, int]]:
         """The indices of a role, outermost first, with the step along the role of each."""
         if role not in self._known:
@@ -171,7 +177,7 @@ class Part:
     ) -> View:
         assert callable(coordinate)
         coordinates = tuple(_flipped(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims)
-        conjugate = source in ("x", "w") and source == self.problem.conjugate
+        conjugate = source == self.problem.conjugate and self.problem.dtype.startswith("complex")
         return View(source, rows, cols, coordinates, batch, conjugate=conjugate)
 
 
