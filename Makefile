@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check docs serve-docs format check-slow check-outside bench wheel clean
+.PHONY: help run test lint types check docs serve-docs format check-slow check-outside check-oldest bench wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -33,6 +33,9 @@ check-slow: $(VENV)/.outside  ## every test, the long ones too, against PyTorch 
 
 check-outside: $(VENV)/.outside  ## the comparisons with PyTorch alone
 	$(PYTEST) -n $(WORKERS) -m outside tests
+
+check-oldest:  ## the quick tests with the oldest packages that pyproject.toml allows
+	$(MAKE) --no-print-directory check VENV=.venv-oldest CONSTRAINED=-ctests/oldest.txt
 
 bench: $(VENV)/.bench  ## side by side with other libraries; needs a quiet machine
 	$(BIN)/convmat bench
@@ -65,7 +68,7 @@ wheel: $(VENV)/.test  ## the wheel, to dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:  ## all that these commands made
-	rm -rf $(VENV) out site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest out site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests -name __pycache__ -type d -exec rm -rf {} +
 
 # -- the virtual environment: each stamp says that the extras it names are installed as pyproject.toml wants them ------
@@ -84,5 +87,5 @@ $(BIN)/python:
 
 $(VENV)/.%: pyproject.toml | $(BIN)/python
 	@echo "Installing convmat[$(EXTRAS.$*)] into $(VENV), once ..."
-	@$(INSTALL) -e '.[$(EXTRAS.$*)]'
+	@$(INSTALL) $(CONSTRAINED) -e '.[$(EXTRAS.$*)]'
 	@touch $@

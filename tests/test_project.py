@@ -64,6 +64,27 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert re.findall(r"^## (\S+)", text("CHANGELOG.md"), re.MULTILINE)[0] == convmat.__version__
 
 
+def test_the_oldest_versions_tried_are_those_allowed() -> None:
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    extras = project["optional-dependencies"]
+    shipped = ("cli", "draw", "page", "onnx", "dask", "fft")
+    used = [*project["dependencies"], *(each for name in shipped for each in extras[name])]
+    bound = re.compile(r"(\w+)(?:\[\w+\])?>=([\d.]+)")
+    allowed = {found[1]: _release(found[2]) for each in used if (found := bound.fullmatch(each))}
+    assert len(allowed) == len(used)
+    tried = dict(re.findall(r"^(\w+)==([\d.]+)$", text("tests/oldest.txt"), re.MULTILINE))
+    del tried["ml_dtypes"]  # an extra of the tests alone: whoever has bfloat16 arrays has it
+    assert {name: _release(number) for name, number in tried.items()} == allowed
+
+
+def _release(number: str) -> tuple[int, ...]:
+    """The version's numbers, without zeros at the end: 4 is 4.0.0."""
+    parts = [int(part) for part in number.split(".")]
+    while parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
