@@ -80,7 +80,7 @@ class Recipe:
     @property
     def blocks(self) -> int:
         """Blocks of A's rows, the last one perhaps smaller."""
-        return -(-self.m // self.width)
+        return max(-(-self.m // self.width), 1)
 
     @property
     def tail(self) -> int:

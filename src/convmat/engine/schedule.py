@@ -56,7 +56,7 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
     w = _strides(a, shapes["w"], 1)
     side_by_side = _run(b.rows, w)
     k_run = side_by_side is not None and len(b.rows) - side_by_side >= max(len(b.rows) - 1, 1)
-    if k_run and last.get(depth.name, 0) >= 1 and depth.extent >= 2 * column.extent and _run(c.cols, y) == 0:
+    if product.k and k_run and last.get(depth.name, 0) >= 1 and depth.extent >= 2 * column.extent and _run(c.cols, y) == 0:
         form = Form.SUMS
     elif last.get(column.name, 0) >= 1:
         form = Form.COLUMNS
@@ -76,6 +76,8 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return f"multiplies real numbers, got {dtypes.array.name}"
     if b.fill:
         return f"reads 0 outside an array, got {b.fill}"
+    if not product.m * product.n * product.batch:
+        return "multiplies what has elements"
     if len(product.c.rows) != 1 or len(product.c.batch) != 1:
         return f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
     if any(coordinate.extent > LARGEST_EXTENT for coordinate in b.coordinates):
@@ -154,7 +156,7 @@ def _along_m(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
     """14 x 2: 28 accumulators, 2 vectors, a broadcast, of 32 registers; 6 x 2 of 16."""
     tall = 14 if vectors >= 32 else 6
     whole = -(-m // lanes)
-    return True, lanes * min(whole, 2), tall if whole > 1 else 2 * tall
+    return True, lanes * max(min(whole, 2), 1), tall if whole > 1 else 2 * tall
 
 
 def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
@@ -189,7 +191,7 @@ class Step:
             "w steps": self.steps(w).ctypes.data,
         }  # fmt: skip
         if sums:
-            first = _run(b.rows, w) or 0
+            first = _run(b.rows, _strides(a, shapes["w"], 1)) or 0
             self.words["k inner"] = math.prod(i.extent for i in b.rows[first:])
             self.words["k outer"] = w[b.rows[0].name] if first else 0
         for name in r.outer:
