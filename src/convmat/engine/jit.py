@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..product import Product
+from ..product import Packing, Product
 from . import kernel, objects, pool
 from .blas import Dtypes, Operands
 from .cpu import Cpu, host
 from .ir import PREFER_512
-from .memory import Array
+from .memory import Array, room
 from .kernel import Recipe
 from .schedule import Step, plan_step
 from .slots import BLOCK, WORD
@@ -29,37 +29,45 @@ Weights = list[Array]
 
 def prepare(
     products: tuple[Product, ...],
+    packing: Packing,
     dtypes: Dtypes,
     shapes: Mapping[str, tuple[int, ...]],
-    threads: int,
     limit: int,
+    *,
+    bound: bool = True,
+    threads: int = 1,
     cpu: Cpu | None = None,
 ) -> Program | str:
-    """A program for the products, or the sentence why the jit makes no code for them. `cpu`: a target set by hand."""
+    """A program for the products, or the sentence why the jit makes no code for them.
+
+    `limit`: bytes of scratch that its tasks should keep to (they may need more: see `workspace`). `bound`: weights are
+    packed once, by `bind`; otherwise each call packs them in its workspace. `cpu`: a target set by hand.
+    """
     target = cpu or host()
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
+    if packing is Packing.WHOLE:
+        return "never stores the unrolled input: it packs a panel at a time"
     steps = []
     for product in products:
         step = plan_step(product, dtypes, shapes, threads, target)
         if isinstance(step, str):
             return step
         steps.append(step)
-    program = Program(tuple(steps), dtypes, target)
-    if program.workspace > limit:
-        return f"needs {program.workspace:,} bytes of workspace, the limit is {limit:,}"
-    return program
+    return Program(tuple(steps), dtypes, target, bound=bound)
 
 
 class Program:
     """Products made ready to run by kernels; holds no arrays and may be shared by threads."""
 
-    def __init__(self, steps: tuple[Step, ...], dtypes: Dtypes, cpu: Cpu) -> None:
+    def __init__(self, steps: tuple[Step, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool) -> None:
         self.steps = steps
         self.dtypes = dtypes
         self.cpu = cpu
-        self.workspace = max((s.workspace for s in steps), default=0)
-        self.weight_bytes = sum(s.weight_bytes for s in steps)
+        self.bound = bound
+        self.weight_bytes = sum(s.weight_bytes for s in steps) if bound else 0
+        loose = max((room(s.weight_bytes) + 64 for s in steps if s.packs), default=0) if not bound else 0
+        self.workspace = max((s.workspace for s in steps), default=0) + loose
 
     @cached_property
     def kernels(self) -> list[tuple[int, int]]:
@@ -71,21 +79,37 @@ class Program:
         """Addresses mean nothing elsewhere."""
         return {name: value for name, value in self.__dict__.items() if name != "kernels"}
 
-    def bind(self, w: Array, threads: int = 1) -> Weights:
-        """Pack A of every product as its kernel reads it; w itself where A is packed on the way."""
-        w = w if w.flags.c_contiguous else np.ascontiguousarray(w)
-        return [
-            _bind(step, kernel[1], w, threads) for step, kernel in zip(self.steps, self.kernels, strict=True)
-        ]
+    def bind(self, w: Array) -> Weights:
+        """Pack A of every product as its kernel reads it; a copy of w where A is packed on the way."""
+        w = _whole(w)
+        made = []
+        for step, (_, kernel) in zip(self.steps, self.kernels, strict=True):
+            out = w.copy() if not step.packs else _aligned(step.weight_bytes)
+            if step.packs:
+                _pack(step, kernel, w, address(out), step.threads)
+            made.append(out)
+        return made
 
-    def run(self, operands: Operands, weights: Weights, threads: int) -> None:
-        """Compute: reads "x", "bias" and "residual", writes "y" (arrays with one axis per coordinate)."""
+    def run(self, operands: Operands, weights: Weights | None, threads: int) -> None:
+        """Compute: reads "x", "bias", "residual" (and "w" without `weights`), writes "y".
+
+        Arrays have one axis per coordinate of their Views.
+        """
         y = operands["y"]
         target = y if y.flags.c_contiguous else np.empty(y.shape, y.dtype)
         buffer = np.empty(self.workspace, np.uint8)
         x = _whole(operands["x"])
-        for step, kernel, packed in zip(self.steps, self.kernels, weights, strict=True):
-            _run(step, kernel[0], operands, x, target, packed, buffer, threads)
+        start = -(-address(buffer) // 64) * 64
+        w = _whole(operands["w"]) if weights is None else x
+        for i, (step, (task, pack)) in enumerate(zip(self.steps, self.kernels, strict=True)):
+            if weights is not None:
+                a = address(weights[i])
+            elif step.packs:
+                a = start + room(step.workspace)
+                _pack(step, pack, w, a, threads)
+            else:
+                a = address(w)
+            _run(step, task, operands, x, target, a, start, threads)
         if target is not y:
             np.copyto(y, target)
 
@@ -104,31 +128,24 @@ def _block(step: Step, kernel: int, tasks: int, threads: int) -> Any:
     return block
 
 
-def _bind(step: Step, kernel: int, w: Array, threads: int) -> Array:
-    if not kernel:
-        return w.copy()
-    out = aligned(step.weight_bytes)
+def _pack(step: Step, kernel: int, w: Array, out: int, threads: int) -> None:
+    """Pack A at `out`, all blocks of it at once."""
     tasks = step.product.batch * step.recipe.blocks
-    if tasks:
-        block = _block(step, kernel, tasks, threads)
-        block[step.at["w"]] = address(w) + step.origin["w"]
-        block[step.at["a"]] = address(out)
-        pool.launch(ctypes.addressof(block))
-    return out
+    block = _block(step, kernel, tasks, min(threads, step.threads))
+    block[step.at["w"]] = address(w) + step.origin["w"]
+    block[step.at["a"]] = out
+    pool.launch(ctypes.addressof(block))
 
 
 def _run(
-    step: Step, kernel: int, operands: Operands, x: Array, y: Array, packed: Array, buffer: Array, threads: int
+    step: Step, kernel: int, operands: Operands, x: Array, y: Array, packed: int, scratch: int, threads: int
 ) -> None:
-    if not step.tasks:
-        return
     block = _block(step, kernel, step.tasks, min(threads, step.threads))
     at, origin = step.at, step.origin
     block[at["x"]] = address(x) + origin["x"]
     block[at["y"]] = address(y) + origin["y"]
-    block[at["a"]] = block[at["w"]] = address(packed)
-    block[at["w"]] += origin["w"]
-    block[at["scratch"]] = -(-address(buffer) // 64) * 64
+    block[at["a"]], block[at["w"]] = packed, packed + origin["w"]
+    block[at["scratch"]] = scratch
     bias = residual = None
     if step.recipe.bias:
         bias = np.ascontiguousarray(operands["bias"], step.dtypes.work)
@@ -139,7 +156,7 @@ def _run(
     pool.launch(ctypes.addressof(block))
 
 
-def aligned(count: int) -> Array:
+def _aligned(count: int) -> Array:
     """Bytes that begin on a cache line."""
     memory = np.empty(count + 64, np.uint8)
     start = -address(memory) % 64

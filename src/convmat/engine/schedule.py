@@ -214,6 +214,11 @@ class Step:
         named = ("x", "y", "a", "w", "bias", "residual", "scratch")
         self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
 
+    @property
+    def packs(self) -> bool:
+        """Whether A is packed before the tasks run; if not, each task packs what it needs."""
+        return self.recipe.form is not Form.SUMS
+
     def __getstate__(self) -> dict[str, Any]:
         """What it is made of; addresses are made anew."""
         return {"made of": (self.product, self.dtypes, self.shapes, self.threads, self.recipe)}
