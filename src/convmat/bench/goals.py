@@ -4,7 +4,7 @@
     dense      layers of one group with at least 0.1 GFLOP
     least      the worst layer, named
 
-A goal is met when its figure covers every layer that it speaks of; over fewer it can be missed, but not met.
+A goal is met when its figure covers every layer that it speaks of; over fewer only the worst layer can miss it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ Ratio = Callable[[Measured], float | None]
 class Goal:
     """One line of the summary: what is asked, what was found, over how many of how many layers, worst where.
 
-    `unit` is "times", "percent", "seconds", "bytes" or "layers"; `at_most` says that less is better.
+    `statistic`: which figure of those layers it is. `unit` is "times", "percent", "seconds", "bytes" or "layers";
+    `at_most` says that less is better.
     """
 
     text: str
+    statistic: str
     unit: str
     value: float | None
     wanted: float | None
@@ -48,15 +50,18 @@ class Goal:
     def met(self) -> bool | None:
         """Whether the goal is met; None where the run does not tell.
 
-        >>> Goal("least", "times", 1.2, 1.0, over=3, of=20).met is None
+        >>> Goal("speed", "least", "times", 1.2, 1.0, over=3, of=20).met is None
         True
-        >>> Goal("least", "times", 0.9, 1.0, over=3, of=20).met
+        >>> Goal("speed", "least", "times", 0.9, 1.0, over=3, of=20).met
         False
         """
         if self.value is None or self.wanted is None:
             return None
         good = self.value <= self.wanted if self.at_most else self.value >= self.wanted
-        return None if good and self.over < self.of else good
+        if self.over < self.of:
+            # The worst of some is no better than the worst of all; of a mean or a count, nothing follows.
+            return False if not good and self.statistic in ("least", "most") else None
+        return good
 
 
 def goals(run: Run) -> list[Goal]:
@@ -159,8 +164,8 @@ def _both(
     worst = min(found, key=lambda name: found[name], default="")
     middle = geometric_mean(found.values()) if found else None
     return [
-        Goal(f"{text}: geometric mean", unit, middle, mean, len(found), len(layers)),
-        Goal(f"{text}: least", unit, found.get(worst), least, len(found), len(layers), worst),
+        Goal(text, "geometric mean", unit, middle, mean, len(found), len(layers)),
+        Goal(text, "least", unit, found.get(worst), least, len(found), len(layers), worst),
     ]
 
 
@@ -175,7 +180,7 @@ def _most(
     """The layer with the most of what there should be little of."""
     found = _values(measured, layers, value)
     worst = max(found, key=lambda name: found[name], default="")
-    return Goal(f"{text}: most", unit, found.get(worst), wanted, len(found), len(layers), worst, at_most=True)
+    return Goal(text, "most", unit, found.get(worst), wanted, len(found), len(layers), worst, at_most=True)
 
 
 def _values(measured: Mapping[str, Measured], layers: Sequence[str], value: Ratio) -> dict[str, float]:
@@ -204,7 +209,7 @@ def _predicted(t: str, forward: Mapping[str, Measured], layers: Sequence[str]) -
             told += 1
             good += abs(entry.predicted / seconds - 1) <= 0.25
     text = f"{t}: layers whose time the plan predicts within 25 %"
-    return Goal(text, "layers", good if told else None, 16, told, len(layers))
+    return Goal(text, "number", "layers", good if told else None, 16, told, len(layers))
 
 
 def _scaling(run: Run) -> list[Goal]:
@@ -228,7 +233,7 @@ def _startup(run: Run) -> list[Goal]:
         "again": ("first call of a new process, from the disk cache", 0.400),
     }
     return [
-        Goal(text, "seconds", quantile(run.startup[key], 0.5), wanted, 1, 1, at_most=True)
+        Goal(text, "median", "seconds", quantile(run.startup[key], 0.5), wanted, 1, 1, at_most=True)
         for key, (text, wanted) in asked.items()
         if run.startup.get(key)
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from convmat.bench import plot
 from convmat.bench.results import Run, write
-from convmat.bench.tables import Table, main_peer, remarks, tables
+from convmat.bench.tables import WORDS, Table, main_peer, remarks, tables
 
 TEXT, DATA, PICTURE = "benchmarks.md", "benchmarks.json", "benchmarks.svg"
 
@@ -85,7 +85,7 @@ def _machine(run: Run) -> Table:
             if (rate := run.peak(threads, f"{key}_bandwidth"))
         ]
         rows.append((f"reading, {threads} thread{'s' * (threads > 1)}", f"{', '.join(bandwidths)} GB/s"))
-    return Table("machine", ("", "machine"), rows)
+    return Table("machine", ("fact", "where"), rows)
 
 
 def _peers(run: Run) -> Table:
@@ -95,13 +95,10 @@ def _peers(run: Run) -> Table:
     return Table("peers", ("peer", "version", "how it is used"), rows)
 
 
-_WORDS = frozenset({"machine", "version", "how it is used", "fastest peer", "where", ""})
-
-
 def _markdown(table: Table) -> str:
     """A Markdown table; what is marked is bold."""
     lines = [" | ".join(("", *map(_escaped, table.head), "")).strip()]
-    sides = ["---" if i == 0 or name in _WORDS else "--:" for i, name in enumerate(table.head)]
+    sides = ["---" if name in WORDS else "--:" for name in table.head]
     lines.append(" | ".join(("", *sides, "")).strip())
     for r, row in enumerate(table.rows):
         cells = [

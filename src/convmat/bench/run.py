@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +25,9 @@ from convmat.bench.results import Library, Run
 from convmat.errors import ConvmatError, PlanError
 
 MACHINE = "machine"
+
+BUSY = 0.5
+"""The load average from which on a reader is told that others were at work."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,6 @@ Keep = Callable[[Run], None]
 
 def quickly(wish: Wish) -> Wish:
     """The same in a couple of minutes: fewer samples, so wider spreads."""
-    from dataclasses import replace
-
     return replace(wish, seconds=min(wish.seconds, 0.1), least_rounds=5, quick=True)
 
 
@@ -76,6 +77,10 @@ def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found
             quick=wish.quick,
             engine=wish.engine,
         )
+        if found.machine["load"] > BUSY:
+            tell(
+                f"this machine is busy (load {found.machine['load']:.1f}): figures will be worse than they could be"
+            )
         try:
             with _interruptible():
                 _measure_all(wish, jobs, found, Path(folder), tell, keep)

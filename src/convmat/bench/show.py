@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from convmat.bench.results import Run
-from convmat.bench.tables import Table, remarks, tables
+from convmat.bench.tables import WORDS, Table, remarks, tables
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_BETWEEN = 3
+"""Characters from one column to the next."""
 
 
 def show(run: Run, console: Console) -> None:
@@ -17,8 +22,10 @@ def show(run: Run, console: Console) -> None:
 
     console.print(Text(context(run)))
     for table in tables(run):
-        console.print()
-        console.print(_rich(table))
+        # The goals are sentences, which may wrap; figures may not.
+        for part in [table] if "goal" in table.head else pieces(table, console.width):
+            console.print()
+            console.print(_rich(part))
     for line in remarks(run):
         console.print(Text(line, style="bold red" if line.startswith("PARTIAL") else "yellow"))
 
@@ -40,14 +47,50 @@ def context(run: Run) -> str:
     return "\n".join(lines)
 
 
+def pieces(table: Table, width: int) -> Iterator[Table]:
+    """The table in as many parts as a terminal of this width needs, the first column in each.
+
+    >>> table = Table("t", ("layer", "a", "b"), [("3x3", "1.00", "2.00")])
+    >>> [part.head for part in pieces(table, 17)]
+    [('layer', 'a'), ('layer', 'b')]
+    """
+    cells = [(*name.split(), *(row[i] for row in table.rows)) for i, name in enumerate(table.head)]
+    needed = [max(map(len, column)) + _BETWEEN for column in cells]
+    start = 1
+    while start < len(needed):
+        stop = start + 1
+        while stop < len(needed) and needed[0] + sum(needed[start : stop + 1]) <= width:
+            stop += 1
+        columns = (0, *range(start, stop))
+        marked = {(r, columns.index(c)) for r, c in table.marked if c in columns}
+        yield Table(
+            table.title,
+            tuple(table.head[c] for c in columns),
+            [tuple(row[c] for c in columns) for row in table.rows],
+            frozenset(marked),
+        )
+        start = stop
+
+
 def _rich(table: Table) -> object:
+    from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    made = RichTable(title=table.title, title_justify="left", header_style="bold", pad_edge=False)
-    for i, name in enumerate(table.head):
-        words = i == 0 or name in ("fastest peer", "where", "")
-        made.add_column(name, justify="left" if words else "right", overflow="fold", no_wrap=i == 0)
+    wraps = "goal" in table.head
+    made = RichTable(
+        title=table.title, title_justify="left", title_style="bold", header_style="dim", box=box.SIMPLE_HEAD,
+        padding=(0, _BETWEEN - 1, 0, 0), pad_edge=False,
+    )  # fmt: skip
+    for name in table.head:
+        # Heads break at spaces; figures and layers never do.
+        head = name if name in WORDS else name.replace(" ", "\n")
+        made.add_column(
+            head,
+            justify="left" if name in WORDS else "right",
+            no_wrap=not wraps,
+            vertical="bottom" if not wraps else "top",
+        )
     for r, row in enumerate(table.rows):
         cells = [
             Text(text, style="bold green" if (r, c) in table.marked else "") for c, text in enumerate(row)

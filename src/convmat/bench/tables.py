@@ -16,10 +16,26 @@ from convmat.planner.report import in_bytes
 
 NOTHING = "–"
 
+WORDS = frozenset(
+    {
+        "layer",
+        "fastest peer",
+        "goal",
+        "figure",
+        "verdict",
+        "where",
+        "fact",
+        "peer",
+        "version",
+        "how it is used",
+    }
+)
+"""The heads of columns that are not numbers."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a heading; `marked` are the (row, column) that stand out. The first column is words."""
+    """Rows of text under a heading; `marked` are the (row, column) that stand out."""
 
     title: str
     head: tuple[str, ...]
@@ -101,10 +117,10 @@ def summary(found: list[Goal]) -> Table:
             if goal.wanted is None
             else f"{'≤' if goal.at_most else '≥'} {_in_unit(goal.wanted, goal.unit)}"
         )
-        rows.append((goal.text, _in_unit(goal.value, goal.unit), wanted, verdict, goal.where))
+        rows.append((goal.text, goal.statistic, _in_unit(goal.value, goal.unit), wanted, verdict, goal.where))
         if goal.met is False:
-            marked.add((i, 3))
-    return Table("goals", ("goal", "found", "wanted", "", "where"), rows, frozenset(marked))
+            marked.add((i, 4))
+    return Table("goals", ("goal", "figure", "found", "wanted", "verdict", "where"), rows, frozenset(marked))
 
 
 def remarks(run: Run) -> list[str]:

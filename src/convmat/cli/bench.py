@@ -75,7 +75,8 @@ def bench(
     if json:
         typer.echo(found.without_samples().as_json())
     else:
-        command.show(found, Console())
+        console = Console()
+        command.show(found, console if console.is_terminal else Console(width=command.FILE_WIDTH))
     errors.print(f"results: {out / command.LATEST}")
     if found.partial:
         raise typer.Exit(INTERRUPTED)
