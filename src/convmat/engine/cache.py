@@ -27,8 +27,8 @@ MAGIC = b"convmat object 1"
 _HEADER = struct.Struct("<16s32sQ32s")
 LIMIT_BYTES = 256 << 20
 # Links are not followed: they would lead to where others may write. A pipe in a file's place does not block.
-_READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 # A hit renews a file's time at most this often: order among minutes decides nothing.
 _TOUCH_SECONDS = 60.0
 # A temporary file this old belongs to a process that died while writing.
@@ -71,18 +71,20 @@ class ObjectCache:
             return None
         path = self._place(key)
         try:
-            # Not followed: a link would point where someone else may write.
-            descriptor = os.open(
-                path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-            )
+            descriptor = os.open(path, READ)
         except FileNotFoundError:
             return None
         except OSError:
             self._delete(path)
             return None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             facts = os.fstat(descriptor)
-            content = file.read(self.limit + _HEADER.size + 1) if trusted(facts, stat.S_ISREG) else b""
+            content = b""
+            if trusted(facts, stat.S_ISREG):
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    content = file.read(self.limit + _HEADER.size + 1)
+        finally:
+            os.close(descriptor)
         data = _unwrap(key, content)
         if data is None:
             self._delete(path)
@@ -99,7 +101,7 @@ class ObjectCache:
         content = _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()) + data
         temporary = self.path / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
         try:
-            with os.fdopen(os.open(temporary, _WRITE, 0o600), "wb") as file:
+            with os.fdopen(os.open(temporary, WRITE, 0o600), "wb") as file:
                 file.write(content)
             os.replace(temporary, self._place(key))
         except OSError:

@@ -208,7 +208,6 @@ entry:
   %cpus = getelementptr i8, ptr %bed, i64 $CPUS$
   br label %awake
 awake:
-  call void @elsewhere(ptr %s, ptr %bed)
   store atomic i32 0, ptr %bed seq_cst, align 4
   br label %fresh
 fresh:
@@ -360,6 +359,7 @@ rouse:
   %python = icmp eq i64 %number, 0
   br i1 %python, label %awake, label %wake
 wake:
+  call void @elsewhere(ptr %s, ptr %bed)
   store atomic i32 0, ptr %bed seq_cst, align 4
   call void @futex(ptr %s, ptr %bed, i32 129, i32 1)
   br label %awake

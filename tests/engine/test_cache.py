@@ -1,0 +1,379 @@
+"""Objects on disk and in memory: found again, believed only when whole and ours, bounded, shared."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from convmat import errors
+from convmat.engine import cache, children, compiler, objects
+from convmat.engine.cache import ObjectCache
+from convmat.engine.cpu import Cpu, host
+from convmat.engine.loader import Loaded
+
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are POSIX")
+
+
+def text(number: int) -> str:
+    return f"define i64 @f() {{\n  ret i64 {number}\n}}\n"
+
+
+def value(loaded: Loaded) -> int:
+    return int(loaded.function("f", ctypes.c_int64)())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Objects are kept here for one test, and the counts start at zero."""
+    path = tmp_path / "objects"
+    objects.use_folder(path)
+    objects.counts = objects.Counts()
+    yield path
+    objects.use_folder(None)
+
+
+def test_memory_then_disk_then_compiler(folder: Path) -> None:
+    (one,) = objects.load([text(1)], host())
+    assert (value(one), objects.counts) == (1, objects.Counts(compiled=1))
+    assert objects.load([text(1)], host()) == [one]
+    assert objects.counts == objects.Counts(memory=1, compiled=1)
+    objects.use_folder(folder)
+    (again,) = objects.load([text(1)], host())
+    assert value(again) == 1
+    assert objects.counts == objects.Counts(memory=1, disk=1, compiled=1)
+
+
+def test_equal_texts_are_one_kernel(folder: Path) -> None:
+    first, second, third = objects.load([text(1), text(2), text(1)], host())
+    assert first is third
+    assert (value(first), value(second)) == (1, 2)
+    assert objects.counts.compiled == 2
+
+
+def test_nothing_to_load(folder: Path) -> None:
+    assert objects.load([], host()) == []
+
+
+def test_the_key_knows_all_that_decides_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = host()
+    base = objects.key_of(text(1), here)
+    assert len(base) == 32
+    others = [
+        objects.key_of(text(2), here),
+        objects.key_of(text(1), here, level=3),
+        objects.key_of(text(1), replace(here, key="another CPU")),
+        objects.key_of(text(1), replace(here, features="+avx")),
+        objects.key_of(text(1), Cpu.named("x86-64-v3")),
+        objects.key_of(text(1), Cpu.named("x86-64-v4")),
+    ]
+    with monkeypatch.context() as changed:
+        changed.setattr(children, "llvm_version", lambda: "another LLVM")
+        others.append(objects.key_of(text(1), here))
+    with monkeypatch.context() as changed:
+        changed.setattr(compiler, "OPTIONS", ("-another",))
+        others.append(objects.key_of(text(1), here))
+    with monkeypatch.context() as changed:
+        changed.setattr(objects, "GENERATION", objects.GENERATION + 1)
+        others.append(objects.key_of(text(1), here))
+    assert len({base, *others}) == 1 + len(others)
+    assert objects.key_of(text(1), here) == base
+
+
+def test_llvms_version_is_known_without_importing_it() -> None:
+    code = (
+        "import sys; from convmat.engine import children; found = children.llvm_version();"
+        "print('llvmlite' in sys.modules, found)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+    import llvmlite
+
+    imported, _, found = ran.stdout.partition(" ")
+    assert imported == "False"
+    assert llvmlite.__version__ in found
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut in the header": lambda content: content[:40],
+    "cut in the object": lambda content: content[:-1],
+    "one more byte": lambda content: content + b"\0",
+    "one bit of the object": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    "one bit of the checksum": lambda content: content[:70] + bytes([content[70] ^ 1]) + content[71:],
+    "another format": lambda content: b"convmat object 0" + content[16:],
+    "another kernel's key": lambda content: content[:16] + bytes(32) + content[48:],
+    "another length": lambda content: content[:48] + (1 << 60).to_bytes(8, "little") + content[56:],
+    "something else": lambda content: b"#!/bin/sh\necho hello\n" * 20,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_files_are_made_again_never_run(folder: Path, damage: str) -> None:
+    objects.load([text(3)], host())
+    (path,) = folder.glob("*.o")
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](whole))
+    objects.use_folder(folder)
+    (again,) = objects.load([text(3)], host())
+    assert value(again) == 3
+    assert objects.counts.compiled == 2
+    assert path.read_bytes() == whole
+
+
+def test_a_whole_file_that_does_not_load_is_made_again(folder: Path) -> None:
+    """Its checksum holds, but it is no object: kept under a rule that no longer holds."""
+    objects.disk().put(objects.key_of(text(4), host()), b"once upon a time")
+    assert value(objects.load([text(4)], host())[0]) == 4
+    objects.use_folder(folder)
+    objects.load([text(4)], host())
+    assert objects.counts == objects.Counts(disk=1, compiled=1)
+
+
+def test_a_kernel_that_fails_is_not_kept(folder: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(errors.EngineError):
+            objects.load(["nonsense"], host())
+    assert objects.disk().info().files == 0
+    assert value(objects.load([text(5)], host())[0]) == 5
+
+
+@posix
+def test_files_and_folder_are_private(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        store = ObjectCache(tmp_path / "deep" / "objects")
+        store.put(bytes(32), b"code")
+    finally:
+        os.umask(umask)
+    (path,) = store.path.iterdir()
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777, 0o1777])
+def test_a_folder_others_may_write_is_refused_with_one_warning(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "objects"
+    path.mkdir()
+    path.chmod(mode)
+    store = ObjectCache(path)
+    with pytest.warns(RuntimeWarning) as caught:
+        assert store.get(bytes(32)) is None
+    assert str(caught[0].message) == (
+        f"convmat does not keep compiled kernels in {path}: others may write there (owner {os.geteuid()}, "
+        f"mode {mode:o}); each process compiles its own. Make the folder yours with mode 700 to change that."
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.put(bytes(32), b"code")
+        assert store.get(bytes(32)) is None
+        assert store.clear() == 0
+        assert store.info().refused == f"others may write there (owner {os.geteuid()}, mode {mode:o})"
+    assert not list(path.iterdir())
+    path.chmod(0o700)
+    store = ObjectCache(path)
+    store.put(bytes(32), b"code")
+    assert store.get(bytes(32)) == b"code"
+
+
+@posix
+def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "objects"
+    path.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: 123456)
+    with pytest.warns(RuntimeWarning, match="others may write there"):
+        assert ObjectCache(path).get(bytes(32)) is None
+
+
+@posix
+def test_a_link_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "objects").symlink_to(tmp_path / "real")
+    with pytest.warns(RuntimeWarning, match="does not keep compiled kernels"):
+        ObjectCache(tmp_path / "objects").put(bytes(32), b"code")
+    assert not list((tmp_path / "real").iterdir())
+
+
+@posix
+def test_untrustworthy_files_are_deleted_unread(tmp_path: Path) -> None:
+    store = ObjectCache(tmp_path / "objects")
+    store.put(bytes(32), b"code")
+    (path,) = store.path.iterdir()
+    path.chmod(0o666)
+    assert store.get(bytes(32)) is None
+    assert not path.exists()
+    store.put(bytes(32), b"code")
+    elsewhere = tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    assert store.get(bytes(32)) is None
+    assert elsewhere.exists()
+    assert not path.is_symlink()
+    os.mkfifo(path, 0o600)
+    assert store.get(bytes(32)) is None
+    assert not path.exists()
+
+
+def test_a_folder_in_a_files_place_does_no_harm(tmp_path: Path) -> None:
+    store = ObjectCache(tmp_path / "objects")
+    store.put(bytes(32), b"code")
+    (path,) = store.path.iterdir()
+    path.unlink()
+    path.mkdir()
+    assert store.get(bytes(32)) is None
+    store.put(bytes(32), b"code")
+    assert store.get(bytes(32)) is None
+    assert [item.name for item in store.path.iterdir()] == [path.name]
+
+
+def test_no_folder_no_cache_no_noise(tmp_path: Path) -> None:
+    """A file where the folder should be: everything works, nothing is kept, info says why."""
+    (tmp_path / "file").write_text("")
+    objects.use_folder(tmp_path / "file" / "objects")
+    try:
+        assert value(objects.load([text(6)], host())[0]) == 6
+        refused = objects.disk().info().refused
+        assert refused is not None
+        assert refused.startswith("it cannot be created: ")
+    finally:
+        objects.use_folder(None)
+
+
+def test_the_longest_unused_goes(tmp_path: Path) -> None:
+    store = ObjectCache(tmp_path / "objects", limit=10_000)
+    keys = [bytes([i]) * 32 for i in range(12)]
+    for age, key in enumerate(keys[:8]):
+        store.put(key, bytes(1000))
+        old = time.time() - 10_000 + age
+        os.utime(store._place(key), (old, old))
+    assert store.get(keys[0]) == bytes(1000)
+    for key in keys[8:]:
+        store.put(key, bytes(1000))
+    assert store.info().bytes <= store.limit
+    assert store.get(keys[0]) is not None
+    assert store.get(keys[1]) is None
+    assert all(store.get(key) is not None for key in keys[8:])
+
+
+def test_what_is_larger_than_a_quarter_of_the_limit_is_not_kept(tmp_path: Path) -> None:
+    store = ObjectCache(tmp_path / "objects", limit=1000)
+    store.put(bytes(32), bytes(300))
+    assert store.info().files == 0
+
+
+def test_info_and_clear(tmp_path: Path) -> None:
+    store = ObjectCache(tmp_path / "objects", limit=5000)
+    assert store.info() == cache.CacheInfo(store.path, 0, 0, 5000)
+    for i in range(3):
+        store.put(bytes([i]) * 32, b"code")
+    assert (store.info().files, store.info().bytes) == (3, 3 * (4 + cache._HEADER.size))
+    (store.path / "unrelated").write_text("kept")
+    assert store.clear() == 3
+    assert store.info().files == 0
+    assert [item.name for item in store.path.iterdir()] == ["unrelated"]
+    store.put(bytes(32), b"code")
+    assert store.info().files == 1
+
+
+def test_leftovers_of_dead_writers_go(tmp_path: Path) -> None:
+    store = ObjectCache(tmp_path / "objects")
+    store.put(bytes(32), b"code")
+    old, young = store.path / ".1-dead.tmp", store.path / ".2-alive.tmp"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert store.info().files == 1
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_many_threads_make_each_kernel_once(folder: Path) -> None:
+    found: list[list[int]] = []
+
+    def work() -> None:
+        found.append([value(each) for each in objects.load([text(i) for i in range(5)], host())])
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [list(range(5))] * 8
+    assert objects.counts.compiled == 5
+
+
+def test_a_failure_in_one_thread_is_not_waited_for_in_another(folder: Path) -> None:
+    outcomes: list[str] = []
+
+    def work() -> None:
+        try:
+            objects.load(["nonsense"], host())
+        except errors.EngineError:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert outcomes == ["refused"] * 4
+
+
+def test_many_processes_share_the_folder(tmp_path: Path) -> None:
+    code = (
+        "import ctypes, sys; from pathlib import Path\n"
+        "from convmat.engine import objects; from convmat.engine.cpu import host\n"
+        f"objects.use_folder(Path({str(tmp_path / 'objects')!r}), 6000)\n"
+        "for i in range(12):\n"
+        "    text = 'define i64 @f() {\\n  ret i64 %d\\n}\\n' % (i % 6)\n"
+        "    objects._loaded.clear()\n"
+        "    (one,) = objects.load([text], host())\n"
+        "    assert one.function('f', ctypes.c_int64)() == i % 6\n"
+        "print('right')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+        for _ in range(4)
+    ]
+    assert [each.communicate(timeout=120)[0] for each in ran] == [b"right\n"] * 4
+    left = ObjectCache(tmp_path / "objects").info()
+    assert left.files >= 1
+    assert not list((tmp_path / "objects").glob("*.tmp"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_loads_too(folder: Path) -> None:
+    objects.load([text(1)], host())
+    with objects._changed:
+        # Another thread is about to make a kernel, and holds the lock: neither is there after the fork.
+        objects._being_made.add(objects.key_of(text(2), host()))
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                status = (
+                    0 if [value(each) for each in objects.load([text(1), text(2)], host())] == [1, 2] else 2
+                )
+                children.close()
+            finally:
+                os._exit(status)
+        objects._being_made.clear()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_the_default_folder_is_the_users_own() -> None:
+    assert cache.default_path().parts[-2:] == ("convmat", "objects")

@@ -1,0 +1,174 @@
+"""What was measured: plausible, kept, re-measurable, and not believed when the file is damaged."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convmat.engine import compiler, elf, figures, machine, objects, peaks, pool
+from convmat.engine.cpu import Cpu, host
+from convmat.engine.machine import Machine
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "deep" / "machine.json"
+    machine.use_file(path)
+    yield path
+    machine.use_file(None)
+
+
+def never() -> float:
+    raise AssertionError("this was known")
+
+
+def test_machine_measures_once(file: Path) -> None:
+    found = machine.machine(1)
+    assert isinstance(found, Machine)
+    assert 1e6 < found.blas_flops < 1e18
+    assert 1e6 < found.copy_bandwidth < 1e18
+    assert machine.machine(1) is found
+    stored = json.loads(file.read_text())
+    assert sorted(name.rpartition(np.__version__)[2] for name in stored) == [
+        "/blas_flops/1",
+        "/copy_bandwidth",
+    ]
+    machine.use_file(file)
+    assert machine.machine(1) == found
+
+
+def test_machine_needs_no_llvm() -> None:
+    code = (
+        "import sys; from pathlib import Path; from convmat.engine import machine\n"
+        "print('convmat.engine.objects' in sys.modules)\n"
+        "machine.use_file(Path('/no/such/folder/file'))\n"
+        "print(machine.machine(1).blas_flops > 0, 'llvmlite' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+    assert ran.stdout.split() == ["False", "True", "False"]
+
+
+def test_peaks_are_ordered(file: Path) -> None:
+    """Nothing about how fast: only that no level of memory outruns the one before it tenfold."""
+    found = machine.peaks(1)
+    rates = [found.l1_bandwidth, found.l2_bandwidth, found.l3_bandwidth, found.memory_bandwidth]
+    assert all(1e6 < rate < 1e18 for rate in (found.fma_flops, *rates))
+    assert all(slower < 10 * faster for faster, slower in pairwise(rates))
+    machine.use_file(file)
+    assert machine.peaks(1) == found
+
+
+def test_remeasuring_forgets(file: Path) -> None:
+    assert figures.get("a", lambda: 2e9) == 2e9
+    assert figures.get("a", never) == 2e9
+    assert file.exists()
+    machine.remeasure()
+    assert not file.exists()
+    assert figures.get("a", lambda: 3e9) == 3e9
+
+
+def test_figures_of_other_processes_stay(file: Path) -> None:
+    figures.get("a", lambda: 2e9)
+    theirs = {"another cpu/b": 5e9} | json.loads(file.read_text())
+    file.write_text(json.dumps(theirs))
+    figures.get("c", lambda: 4e9)
+    assert sorted(json.loads(file.read_text()).values()) == [2e9, 4e9, 5e9]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1, 2]",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"KEY": "fast"}',
+        b'{"KEY": NaN}',
+        b'{"KEY": Infinity}',
+        b'{"KEY": -1e9}',
+        b'{"KEY": 1e30}',
+        b'{"KEY": [1e9]}',
+        b'{"KEY": true}',
+    ],
+)
+def test_what_is_no_figure_is_measured_again(file: Path, content: bytes) -> None:
+    file.parent.mkdir()
+    key = f"{host().key}/numpy-{np.__version__}/a"
+    file.write_bytes(content.replace(b"KEY", key.encode()))
+    assert figures.get("a", lambda: 2e9) == 2e9
+    assert json.loads(file.read_text())[key] == 2e9
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are POSIX")
+def test_a_file_others_may_write_is_not_read(file: Path) -> None:
+    figures.get("a", lambda: 2e9)
+    file.chmod(0o666)
+    machine.use_file(file)
+    assert figures.get("a", lambda: 3e9) == 3e9
+
+
+def test_no_place_to_keep_figures_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    machine.use_file(tmp_path / "file" / "machine.json")
+    try:
+        assert figures.get("a", lambda: 2e9) == 2e9
+        assert figures.get("a", never) == 2e9
+    finally:
+        machine.use_file(None)
+
+
+@pytest.mark.parametrize("name", ["x86-64", "x86-64-v3", "x86-64-v4", "neoverse-n1"])
+def test_the_kernels_are_made_for_every_cpu(name: str) -> None:
+    """In registers alone: a spilled accumulator would measure memory."""
+    cpu = Cpu.named(name)
+    triple = f"{cpu.arch}-unknown-linux-gnu"
+    image = elf.parse(compiler.generate(peaks.source(cpu), triple, cpu.name, "", 2))
+    assert set(image.functions) == {"fma", "read"}
+    text = compiler.generate(peaks.source(cpu), triple, cpu.name, "", 2, "assembly").decode()
+    assert "Spill" not in text
+    if cpu.fma:
+        found = sum(
+            line.split()[0].startswith(("vfmadd", "fmla", "fmad"))
+            for line in text.splitlines()
+            if line.split()
+        )
+        assert found >= peaks.accumulators(cpu)
+
+
+def test_the_kernels_do_what_they_say() -> None:
+    """Their results, against the same in Python: a measurement of something else would be worth nothing."""
+    cpu = host()
+    (code,) = objects.load([peaks.source(cpu)], cpu)
+    sink = np.zeros(32, np.float64)
+    block = (ctypes.c_int64 * 4)(3, 0, sink.ctypes.data, 0)
+    pool.run(code.symbols["fma"], ctypes.addressof(block), 1, 1)
+    expected = 0.0
+    for start in range(peaks.accumulators(cpu)):
+        value = float(start)
+        for _ in range(3):
+            value = value * 0.5 + 0.5
+        expected += value
+    assert sink.view(np.float32)[: cpu.lanes(4)].tolist() == [expected] * cpu.lanes(4)
+
+    rng = np.random.default_rng(1)
+    data = rng.integers(0, 1 << 62, 2 * 512 + 8, dtype=np.int64)
+    data = data[-(data.ctypes.data // 8) % 8 :][:1024]
+    block = (ctypes.c_int64 * 4)(1, data.ctypes.data, sink.ctypes.data, 4096)
+    lanes = cpu.lanes(8)
+    for tasks in (1, 2):
+        pool.run(code.symbols["read"], ctypes.addressof(block), tasks, 1)
+        part = data[(tasks - 1) * 512 : tasks * 512].reshape(-1, lanes)
+        assert sink.view(np.int64)[:lanes].tolist() == np.bitwise_xor.reduce(part, axis=0).tolist()
