@@ -12,6 +12,7 @@ No task waits for another. A is packed in blocks of rows, one after the other: [
     COLUMNS   x is contiguous along columns of B: a panel is [k][column]
     PIXELS    x is contiguous along k (channels last): a panel is [column][k]
     SUMS      x and A are contiguous along k, which is long (a weight gradient): [column][k], and A is packed part by part
+    OUTER     the same with channels last: x is contiguous along the columns, A along m, which is read in place: [k][column]
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Form(Enum):
     COLUMNS = "columns"
     PIXELS = "pixels"
     SUMS = "sums"
+    OUTER = "outer"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Recipe:
     `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`, `width`: rows of A and
     of one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
     fixes (group, image). `places`: the column indices that a table of places is made of, for stores that are neither
-    side by side nor evenly apart. `lines`: A is contiguous along k; if not, `k_counts` are the extents of its indices.
+    side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for OUTER. `lines`: A is contiguous along k; if not, `k_counts` are the extents of its indices.
     """
 
     form: Form
@@ -63,6 +65,7 @@ class Recipe:
     depth: int
     lines: bool
     k_counts: tuple[int, ...]
+    a_step: int
     places: tuple[str, ...]
     bias: bool
     residual: bool
@@ -74,8 +77,21 @@ class Recipe:
         vector = self.lanes * self.work.bytes
         if self.form is Form.COLUMNS:
             return -(-self.panel // self.lanes) * vector
-        lines = -(-self.depth * self.work.bytes // 64)
-        return 64 * (lines + 1 - lines % 2)  # an odd number of cache lines: panel lines fall into different sets
+        length = self.block_columns if self.form is Form.OUTER else self.depth
+        lines = -(-length * self.work.bytes // 64)
+        return 64 * (
+            lines + 1 - lines % 2
+        )  # an odd number of cache lines: panel lines fall into different sets
+
+    @property
+    def block_columns(self) -> int:
+        """Columns that a task of form OUTER has at most: a line of its panels."""
+        return 8 * self.panel
+
+    @property
+    def streams(self) -> bool:
+        """Whether k is a long run, taken piece by piece with A beside it."""
+        return self.form in (Form.SUMS, Form.OUTER)
 
     @property
     def blocks(self) -> int:
@@ -114,6 +130,9 @@ class Recipe:
     def tile(self, columns: int, rows: int) -> Tile:
         """The register tile of a panel's first `columns` columns and a block of `rows` rows."""
         item, width = self.work.bytes, self.stored_width(rows)
+        if self.form is Form.OUTER:
+            vectors = -(-columns // self.lanes)
+            return Tile(self.work, rows, vectors, self.lanes, self.a_step, item, self.pitch)
         if not self.along_m:
             vectors = -(-columns // self.lanes)
             return Tile(self.work, rows, vectors, self.lanes, width * item, item, self.pitch)
@@ -128,7 +147,19 @@ class Recipe:
 
     def slots(self) -> Slots:
         """The words a task reads at run time."""
-        names = ["x", "y", "a", "bias", "residual", "scratch", "scratch size", "boxes", "parts", "columns", "line"]
+        names = [
+            "x",
+            "y",
+            "a",
+            "bias",
+            "residual",
+            "scratch",
+            "scratch size",
+            "boxes",
+            "parts",
+            "columns",
+            "line",
+        ]
         names += ["panels", "group", "groups", "chunk", "chunks", "block step", "sums", "places", "packed a"]
         names += ["w", "w line", "w steps", "k", "k inner", "k outer"]
         for index in self.outer:
@@ -138,8 +169,8 @@ class Recipe:
 
     @property
     def box_indices(self) -> tuple[str, ...]:
-        """The indices that a box holds: a part of k, or for SUMS a task's block of the columns."""
-        return self.walk.run if self.form is Form.PIXELS else self.walk.taps
+        """The indices that a box holds: a part of k, or where k streams a task's block of the columns."""
+        return self.walk.run if self.form in (Form.PIXELS, Form.OUTER) else self.walk.taps
 
     @property
     def box_bytes(self) -> int:
@@ -167,14 +198,16 @@ class _Writer:
 
     def write(self) -> None:
         r = self.recipe
-        packer = PixelPacker if r.form is Form.PIXELS else Packer
-        self.pack = packer(r.walk, self.slots, r.array, r.work, r.lanes, r.pitch, signed=r.signed).function(self.made)
+        packer = PixelPacker if r.form in (Form.PIXELS, Form.OUTER) else Packer
+        self.pack = packer(r.walk, self.slots, r.array, r.work, r.lanes, r.pitch, signed=r.signed).function(
+            self.made
+        )
         heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
-        self.packers = {rows: self._a_packer(rows) for rows in heights}
+        self.packers = {} if r.form is Form.OUTER else {rows: self._a_packer(rows) for rows in heights}
         self.tiles = {rows: [(n, self._tile(n, rows)) for n in r.steps()] for rows in heights}
         if r.places:
             self.places = self._places()
-        if r.form is not Form.SUMS:
+        if not r.streams:
             self._weights()
         self._task()
 
@@ -240,7 +273,14 @@ class _Writer:
         self._pack_block(fn, args, number, source, target, line, self._word(fn, args, "k"))
 
     def _pack_block(
-        self, fn: Function, args: Value, number: Value, source: Value, target: Value, line: Value, depth: Value
+        self,
+        fn: Function,
+        args: Value,
+        number: Value,
+        source: Value,
+        target: Value,
+        line: Value,
+        depth: Value,
     ) -> None:
         r = self.recipe
         more = depth if r.lines else self._word(fn, args, "w steps", ptr)
@@ -281,7 +321,7 @@ class _Writer:
         first_block = chunk * word("chunk")
         blocks = minimum(const(i64, r.blocks) - first_block, word("chunk"))
         share = _Share(fn, args, word, bases, scratch, scratch + word("sums"), first_block, blocks)
-        if r.form is Form.SUMS:
+        if r.streams:
             self._sums(share, group)
         else:
             self._parts(share, group)
@@ -305,10 +345,14 @@ class _Writer:
             with fn.if_(depth > 0), fn.loop(0, panels) as panel:
                 at = (first + panel.index) * r.panel
                 count = minimum(t.word("columns") - at, r.panel)
-                fn.call(self.pack.address, t.bases["x"], t.scratch + panel.index * room, at, count, box, t.args)
+                fn.call(
+                    self.pack.address, t.bases["x"], t.scratch + panel.index * room, at, count, box, t.args
+                )
             place = _place(part.index, parts)
             step = t.word("block step")
-            self._multiply(t, place, t.bases["a"], step, start, depth, first * r.panel, panels, room, t.word("columns"))
+            self._multiply(
+                t, place, t.bases["a"], step, start, depth, first * r.panel, panels, room, t.word("columns")
+            )
             part.carry(box + r.box_bytes)
 
     def _sums(self, t: _Share, group: Value) -> None:
@@ -320,21 +364,33 @@ class _Writer:
         parts, total = t.word("parts"), t.word("k")
         packed = t.scratch + t.word("packed a")
         step = const(i64, r.block_bytes(r.depth))
+        if r.places:
+            with fn.loop(0, panels) as panel:
+                start = first + panel.index * r.panel
+                at = t.scratch + t.word("places") + panel.index * (r.panel * 8)
+                fn.call(self.places.address, at, start, minimum(first + columns - start, r.panel), t.args)
         with fn.loop(0, parts) as part:
             start = part.index * r.depth
             depth = minimum(total - start, r.depth)
             fn.call(self.pack.address, t.bases["x"], t.scratch, start, depth, box, t.args)
-            with fn.loop(0, t.blocks) as block:
-                number = t.first_block + block.index
-                line = t.word("w line")
-                rows = t.bases["w"] + number * r.width * line
-                self._pack_run(t, number, rows, packed + block.index * step, line, start, depth)
-            local = packed + t.first_block * -r.block_bytes(r.depth)
-            room = const(i64, r.panel * r.pitch)
-            zero = const(i64, 0)
-            self._multiply(
-                t, _place(part.index, parts), local, step, zero, depth, first, panels, room, columns + first
-            )
+            if r.form is Form.OUTER:
+                room = const(i64, r.panel * r.work.bytes)
+                local, step = t.bases["w"] + start * r.a_step, const(i64, r.width * r.array.bytes)
+            else:
+                self._pack_runs(t, packed, step, start, depth)
+                room = const(i64, r.panel * r.pitch)
+                local = packed + t.first_block * -r.block_bytes(r.depth)
+            place, zero = _place(part.index, parts), const(i64, 0)
+            self._multiply(t, place, local, step, zero, depth, first, panels, room, columns + first)
+
+    def _pack_runs(self, t: _Share, packed: Value, step: Value, start: Value, depth: Value) -> None:
+        """The task's blocks of A for one part."""
+        r, fn = self.recipe, t.fn
+        with fn.loop(0, t.blocks) as block:
+            number = t.first_block + block.index
+            line = t.word("w line")
+            rows = t.bases["w"] + number * r.width * line
+            self._pack_run(t, number, rows, packed + block.index * step, line, start, depth)
 
     def _pack_run(
         self, t: _Share, number: Value, rows: Value, target: Value, line: Value, start: Value, depth: Value
@@ -434,7 +490,9 @@ def _place(part: Value, parts: Value) -> Value:
     )
 
 
-def _dispatch(fn: Function, tiles: list[tuple[int, Function]], count: Value, arguments: tuple[Value, ...]) -> None:
+def _dispatch(
+    fn: Function, tiles: list[tuple[int, Function]], count: Value, arguments: tuple[Value, ...]
+) -> None:
     """Call the widest tile if the panel is full (nearly always), else the least that holds its columns."""
     widest = tiles[-1][1]
     if len(tiles) == 1:

@@ -102,7 +102,15 @@ class Packer:
     """
 
     def __init__(
-        self, walk: Walk, slots: Slots, source: Type, work: Type, lanes: int, pitch: int, *, signed: bool = True
+        self,
+        walk: Walk,
+        slots: Slots,
+        source: Type,
+        work: Type,
+        lanes: int,
+        pitch: int,
+        *,
+        signed: bool = True,
     ) -> None:
         self.walk, self.slots = walk, slots
         self.source, self.work, self.lanes, self.pitch = source, work, lanes, pitch
@@ -310,7 +318,15 @@ class PixelPacker:
     """
 
     def __init__(
-        self, walk: Walk, slots: Slots, source: Type, work: Type, lanes: int, pitch: int, *, signed: bool = True
+        self,
+        walk: Walk,
+        slots: Slots,
+        source: Type,
+        work: Type,
+        lanes: int,
+        pitch: int,
+        *,
+        signed: bool = True,
     ) -> None:
         self.walk, self.slots = walk, slots
         self.source, self.work, self.lanes, self.pitch = source, work, lanes, pitch
@@ -324,7 +340,9 @@ class PixelPacker:
         x, out, start, count, box, args = fn.arguments
         self.fn = fn
         self._word: Callable[[str], Value] = lambda name: self.slots.load(fn, args, name)
-        self._box = [(fn.load(box, i64, 16 * i), fn.load(box, i64, 16 * i + 8)) for i in range(len(self.walk.run))]
+        self._box = [
+            (fn.load(box, i64, 16 * i), fn.load(box, i64, 16 * i + 8)) for i in range(len(self.walk.run))
+        ]
         with fn.loop(0, count, carried=[out]) as pixel:
             (line,) = pixel.carried
             values, rest = {}, start + pixel.index
@@ -347,14 +365,17 @@ class PixelPacker:
             pixel.carry(line + self.pitch)
         return fn
 
-    def _nest(self, depth: int, source: Value, out: Value, positions: dict[int, Value], alive: Value) -> Value:
+    def _nest(
+        self, depth: int, source: Value, out: Value, positions: dict[int, Value], alive: Value
+    ) -> Value:
         """Loops over the run's outer indices; returns where the next run of channels goes."""
         fn, walk = self.fn, self.walk
         name = walk.run[depth]
         first, count = self._box[depth]
         source = source + first * self._word(f"step {name}")
         moved = {
-            c.axis: positions[c.axis] + first * c.by(name) if c.by(name) else positions[c.axis] for c in walk.checks
+            c.axis: positions[c.axis] + first * c.by(name) if c.by(name) else positions[c.axis]
+            for c in walk.checks
         }
         if depth == len(walk.run) - 1:
             return self._copy(source, out, count, alive)
@@ -370,9 +391,7 @@ class PixelPacker:
             for check in closing:
                 inside = inside & below(here[check.axis], self._word(f"limit {check.axis}"))
             after = self._nest(depth + 1, src, dst, here, inside)
-            ahead = [
-                here[c.axis] + c.by(name) if c.by(name) else here[c.axis] for c in walk.checks
-            ]
+            ahead = [here[c.axis] + c.by(name) if c.by(name) else here[c.axis] for c in walk.checks]
             loop.carry(src + step, after, *ahead)
         return loop.results[1]
 

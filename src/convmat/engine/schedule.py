@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,16 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
     w = _strides(a, shapes["w"], 1)
     side_by_side = _run(b.rows, w)
     k_run = side_by_side is not None and len(b.rows) - side_by_side >= max(len(b.rows) - 1, 1)
-    if product.k and k_run and last.get(depth.name, 0) >= 1 and depth.extent >= 2 * column.extent and _run(c.cols, y) == 0:
+    if (
+        product.k
+        and k_run
+        and last.get(depth.name, 0) >= 1
+        and depth.extent >= 2 * column.extent
+        and _run(c.cols, y) == 0
+    ):
         form = Form.SUMS
+    elif _outer(product, dtypes, last, w):
+        form = Form.OUTER
     elif last.get(column.name, 0) >= 1:
         form = Form.COLUMNS
     elif last.get(depth.name, 0) == 1:
@@ -67,11 +76,22 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
     return Step(product, dtypes, shapes, threads, _recipe(product, dtypes, shapes, form, cpu))
 
 
+def _outer(product: Product, dtypes: Dtypes, last: dict[str, int], w: dict[str, int]) -> bool:
+    """Whether x is contiguous along the first column index (channels) and A along m: a channels-last weight gradient."""
+    a, b = product.terms[0]
+    first, rows = product.c.cols[0], product.c.rows[0]
+    beside = last.get(first.name) == 1 and len(last) == 1 and w[rows.name] == 1
+    # A is read as it lies, so its elements must be what is multiplied, evenly apart along the whole of k.
+    return beside and dtypes.array == dtypes.work and _uniform(b.rows, w) and product.k > 0
+
+
 def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
         return "the same product as im2col, which the jit never stores"
     a, b = product.terms[0]
-    known = dtypes.work.name in ("float32", "float64") and dtypes.array.name in TYPES and dtypes.out.name in TYPES
+    known = (
+        dtypes.work.name in ("float32", "float64") and dtypes.array.name in TYPES and dtypes.out.name in TYPES
+    )
     if not known or a.conjugate or b.conjugate:
         return f"multiplies real numbers, got {dtypes.array.name}"
     if b.fill:
@@ -79,7 +99,9 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     if not product.m * product.n * product.batch:
         return "multiplies what has elements"
     if len(product.c.rows) != 1 or len(product.c.batch) != 1:
-        return f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
+        return (
+            f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
+        )
     if any(coordinate.extent > LARGEST_EXTENT for coordinate in b.coordinates):
         return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}"
     if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
@@ -94,7 +116,9 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     w = _strides(a, shapes["w"], 1)
     lanes = cpu.lanes(dtypes.work.itemsize)
     along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors)
-    if form is not Form.COLUMNS and not along_m:
+    if form is Form.OUTER:
+        along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+    elif form is not Form.COLUMNS and not along_m:
         along_m, width, panel = _along_m(m, lanes, cpu.vectors)
     rows = c.rows[0].name
     store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y), False
@@ -110,17 +134,23 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
             along_m, width, panel = _along_n(m, lanes, cpu.vectors)
             store, places = Store.SCATTERED, True
     inner = c.cols[first:]
-    if form is Form.COLUMNS:
+    if form is Form.OUTER:
+        inner = (*c.cols[1:], c.cols[0])
+        store, first, places = Store.SCATTERED, 0, True
+        walk = Walk.of(b, _names(inner), _names(b.rows))
+    elif form is Form.COLUMNS:
         walk = Walk.of(b, _names(inner), _names(b.rows))
     elif form is Form.PIXELS:
         walk = Walk.of(b, _names(b.rows), _names(inner))
     else:
         walk = Walk.of(b, _names(b.rows), _names(c.cols))
-    depth = RUN_PART if form is Form.SUMS else max(map(count, cut(b.rows, PART)), default=0)
+    streams = form in (Form.SUMS, Form.OUTER)
+    depth = RUN_PART if streams else max(map(count, cut(b.rows, PART)), default=0)
+    lines = streams or _run(b.rows, w) == 0
     return Recipe(
         form=form,
         walk=walk,
-        outer=_names(c.batch) if form is Form.SUMS else _names(c.batch + c.cols[:first]),
+        outer=_names(c.batch) if streams else _names(c.batch + c.cols[:first]),
         array=TYPES[dtypes.array.name],
         work=TYPES[dtypes.work.name],
         out=TYPES[dtypes.out.name],
@@ -132,8 +162,9 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         width=width,
         panel=panel,
         depth=depth,
-        lines=_run(b.rows, w) == 0 or form is Form.SUMS,
-        k_counts=() if _run(b.rows, w) == 0 or form is Form.SUMS else tuple(i.extent for i in b.rows),
+        lines=lines,
+        k_counts=() if lines else tuple(i.extent for i in b.rows),
+        a_step=_column_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
         places=_names(inner) if places else (),
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
@@ -168,10 +199,29 @@ def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
     return False, width, wide * lanes
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What a step makes the machine do, for predictions: counts over all tasks.
+
+    `fma`: FLOPs of the register tiles, lanes that nobody wants included. `packed`: vectors written to panels, for B and
+    for A. `stored`: vectors of C finished and written, or kept and read again between parts. `touched`: bytes of x, w, y
+    that are read or written at least once. `reread`: bytes of A that come from beyond a core's second cache.
+    """
+
+    fma: int
+    packed: int
+    stored: int
+    touched: int
+    reread: int
+    tasks: int
+
+
 class Step:
     """One product, its recipe, and the words of its block; holds no arrays but tables of its own."""
 
-    def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe) -> None:
+    def __init__(
+        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe
+    ) -> None:
         self.product, self.dtypes, self.recipe, self.threads = product, dtypes, recipe, threads
         self.shapes = dict(shapes)
         a, b = product.terms[0]
@@ -180,17 +230,23 @@ class Step:
         self.origin = {
             "x": _origin(b, shapes["x"], item), "y": _origin(c, shapes["y"], out), "w": _origin(a, shapes["w"], item),
         }  # fmt: skip
-        sums = r.form is Form.SUMS
-        self.weight_bytes = math.prod(shapes["w"]) * item if sums else r.packed_bytes(product.k) * product.batch
+        sums = r.streams
+        self.weight_bytes = (
+            math.prod(shapes["w"]) * item if sums else r.packed_bytes(product.k) * product.batch
+        )
         extents = {i.name: i.extent for i in product.c.batch + product.c.cols + b.rows}
-        x, y, w = _strides(b, shapes["x"], item), _strides(c, shapes["y"], out), _strides(a, shapes["w"], item)
+        x, y, w = (
+            _strides(b, shapes["x"], item),
+            _strides(c, shapes["y"], out),
+            _strides(a, shapes["w"], item),
+        )
         self.words = self._blocks(b, threads, extents)
         self.words |= {
             "line": self._line(y), "w line": w[c.rows[0].name], "k": product.k,
             "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
             "w steps": self.steps(w).ctypes.data,
         }  # fmt: skip
-        if sums:
+        if r.form is Form.SUMS:
             first = _run(b.rows, _strides(a, shapes["w"], 1)) or 0
             self.words["k inner"] = math.prod(i.extent for i in b.rows[first:])
             self.words["k outer"] = w[b.rows[0].name] if first else 0
@@ -215,9 +271,42 @@ class Step:
         self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
 
     @property
+    def effort(self) -> Effort:
+        """What one call makes the machine do."""
+        r, p, work = self.recipe, self.product, self.dtypes.work.itemsize
+        vector = r.lanes * work
+        sums = r.streams
+        columns = p.n if sums else self.words["columns"]
+        runs = p.batch if sums else p.batch * (p.n // max(columns, 1))
+        rows = (r.blocks - 1) * r.stored_width(r.width) + r.stored_width(r.tail)
+        if r.along_m:
+            full, left = divmod(columns, r.panel)
+            wide = full * r.panel + next((n for n in r.steps() if n >= left), 0) * (left > 0)
+        else:
+            rows, wide = p.m, -(-columns // r.lanes) * r.lanes
+        chunks, parts = self.words["chunks"], self.words["parts"]
+        tiles = runs * rows * wide // r.lanes
+        packed = runs * p.k * -(-columns // r.lanes) * chunks
+        if r.form is Form.COLUMNS and r.along_m:
+            packed = runs * p.k * -(-columns // r.panel) * (r.pitch // vector) * chunks
+        if sums:
+            packed += runs * self.words["groups"] * p.k * -(-p.m // r.lanes)
+        groups = self.words["groups"]
+        a_bytes = 0 if sums else runs * groups * r.packed_bytes(p.k)
+        arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
+        return Effort(
+            fma=2 * runs * rows * wide * p.k,
+            packed=packed,
+            stored=tiles * (2 * parts - 1),
+            touched=arrays,
+            reread=a_bytes,
+            tasks=self.tasks,
+        )
+
+    @property
     def packs(self) -> bool:
         """Whether A is packed before the tasks run; if not, each task packs what it needs."""
-        return self.recipe.form is not Form.SUMS
+        return not self.recipe.streams
 
     def __getstate__(self) -> dict[str, Any]:
         """What it is made of; addresses are made anew."""
@@ -243,25 +332,32 @@ class Step:
         r, product, work = self.recipe, self.product, self.dtypes.work.itemsize
         wanted = TASKS * threads if threads > 1 else 1
         outer = math.prod(extents[name] for name in r.outer)
-        if r.form is Form.SUMS:
-            chunk = max(1, min(r.blocks, A_BYTES // max(r.block_bytes(r.depth), 1)))
+        if r.streams:
+            outer_form = r.form is Form.OUTER
+            chunk = (
+                r.blocks if outer_form else max(1, min(r.blocks, A_BYTES // max(r.block_bytes(r.depth), 1)))
+            )
             parts = -(-product.k // r.depth)
-            blocks = cut(product.c.cols, max(PANEL_BYTES // r.pitch // r.panel * r.panel, 1))
+            most = r.block_columns if outer_form else max(PANEL_BYTES // r.pitch // r.panel * r.panel, 1)
+            by_name = {i.name: i for i in product.c.cols}
+            columns_ = tuple(by_name[name] for name in r.box_indices)
+            blocks = cut(columns_, most)
             chunks = -(-r.blocks // chunk)
             if outer * len(blocks) * chunks < wanted:
                 chunks = min(r.blocks, -(-wanted // max(outer * len(blocks), 1)))
                 chunk = -(-r.blocks // chunks)
                 chunks = -(-r.blocks // chunk)
-            self.table = _table(product.c.cols, blocks)
-            widest = max(map(count, blocks), default=0)
-            panel_room = room(-(-widest // r.panel) * r.panel * r.pitch + 64)
-            packed = room(chunk * r.block_bytes(r.depth))
-            kept = room(-(-widest // r.panel) * chunk * r.tile_bytes if parts > 1 else 0)
-            size = panel_room + packed + kept
+            self.table = _table(columns_, blocks)
+            panels = -(-max(map(count, blocks), default=0) // r.panel)
+            panel_room = room((r.depth if outer_form else panels * r.panel) * r.pitch + 64)
+            packed = 0 if outer_form else room(chunk * r.block_bytes(r.depth))
+            kept = room(panels * chunk * r.tile_bytes if parts > 1 else 0)
+            places = room(panels * r.panel * 8 if r.places else 0)
+            size = panel_room + packed + kept + places
             self._totals(outer * len(blocks) * chunks, size, threads)
             return {
                 "scratch size": size, "parts": parts, "groups": len(blocks), "chunk": chunk, "chunks": chunks,
-                "packed a": panel_room, "sums": panel_room + packed,
+                "packed a": panel_room, "sums": panel_room + packed, "places": panel_room + packed + kept,
             }  # fmt: skip
         columns = math.prod(extents[name] for name in (r.walk.run if r.form is Form.COLUMNS else r.walk.taps))
         panels = -(-columns // r.panel)
@@ -378,4 +474,4 @@ def _origin(view: View, shape: tuple[int, ...], item: int) -> int:
     return origin
 
 
-__all__ = ["Step", "plan_step"]
+__all__ = ["Effort", "Step", "cut", "plan_step"]

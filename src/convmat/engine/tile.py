@@ -176,7 +176,9 @@ class Finish:
     def _line(
         self, fn: Function, line: Value, bias: Value | None, to: Target, at: Value | int, mask: Value
     ) -> None:
-        residual = fn.load(to.residual + at, self.out.x(line.type.lanes), mask=mask) if self.residual else None
+        residual = (
+            fn.load(to.residual + at, self.out.x(line.type.lanes), mask=mask) if self.residual else None
+        )
         fn.store(self._finished(line, bias, residual), to.c + at, mask=mask)
 
     def _scattered(
@@ -198,7 +200,9 @@ class Finish:
 
 def gather_at(fn: Function, base: Value, places: Value, vector: Type, mask: Value) -> Value:
     """Lane i from `base + places[i]` (bytes) where the mask says so, else 0; no other lane is read."""
-    where = fn.emit(f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(vector.lanes))
+    where = fn.emit(
+        f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(vector.lanes)
+    )
     zero = const(vector, 0.0 if vector.is_float else 0)
     return fn.emit(
         f"call {vector.text} @llvm.masked.gather.{vector.suffix}.{where.type.suffix}"
@@ -210,7 +214,9 @@ def gather_at(fn: Function, base: Value, places: Value, vector: Type, mask: Valu
 
 def scatter_at(fn: Function, value: Value, base: Value, places: Value, mask: Value) -> None:
     """Lane i to `base + places[i]` (bytes) where the mask says so."""
-    where = fn.emit(f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(value.type.lanes))
+    where = fn.emit(
+        f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(value.type.lanes)
+    )
     fn.do(
         f"call void @llvm.masked.scatter.{value.type.suffix}.{where.type.suffix}({value.type.text} {value.name}, "
         f"{where.type.text} {where.name}, i32 {value.type.scalar.bytes}, {mask.type.text} {mask.name})"

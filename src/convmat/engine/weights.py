@@ -33,7 +33,11 @@ def line_packer(
         target = out + at * (width * work.bytes)
         for first in range(0, width, lanes):
             loaded = [
-                widen(fn.load(a + (line * row + at * source.bytes), source.x(lanes), mask=mask), work, signed=signed)
+                widen(
+                    fn.load(a + (line * row + at * source.bytes), source.x(lanes), mask=mask),
+                    work,
+                    signed=signed,
+                )
                 for row in range(first, min(first + lanes, rows))
             ]
             turned = transpose(loaded) if loaded else [const(work.x(lanes), 0.0)] * lanes
@@ -50,7 +54,14 @@ def line_packer(
 
 
 def gather_packer(
-    module: Module, name: str, counts: Sequence[int], rows: int, width: int, source: Type, work: Type, lanes: int,
+    module: Module,
+    name: str,
+    counts: Sequence[int],
+    rows: int,
+    width: int,
+    source: Type,
+    work: Type,
+    lanes: int,
     signed: bool,
 ) -> Function:
     """Writes `pack(a, out, line, steps)`: A read at any strides; `steps` is a table of bytes, one for each index of k.
@@ -61,7 +72,8 @@ def gather_packer(
     a, out, line, steps = fn.arguments
     each = [fn.load(steps, i64, 8 * i) for i in range(len(counts))]
     lanes_at = [
-        const(i64.x(lanes), range(first, first + lanes)) * splat(line, lanes=lanes) for first in range(0, width, lanes)
+        const(i64.x(lanes), range(first, first + lanes)) * splat(line, lanes=lanes)
+        for first in range(0, width, lanes)
     ]
 
     def nest(depth: int, at: Value, to: Value) -> Value:
