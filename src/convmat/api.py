@@ -49,7 +49,7 @@ def conv(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
-    workspace_limit: int = WORKSPACE_LIMIT,
+    workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
 ) -> Array:
@@ -64,7 +64,7 @@ def conv(
     activation       relu, relu6, leaky_relu, sigmoid, tanh, silu, hardswish, hardsigmoid, clip; ("clip", 0.0, 1.0)
     out              written and returned; overlaps no input, but may be the residual
     lowering         force one by name; see `plan`
-    workspace_limit  bytes of scratch that may be allocated
+    workspace_limit  bytes of scratch that may be allocated; None: at most 16 MiB where any way keeps to that
     rtol, exact      the norm-wise error to spend on fewer multiplications; exact=True spends none
 
     float32, float64, complex64 and complex128 stay what they are; float16 and bfloat16 are summed in float32; int8
@@ -130,7 +130,7 @@ def conv_transpose(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
-    workspace_limit: int = WORKSPACE_LIMIT,
+    workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
 ) -> Array:
@@ -197,7 +197,7 @@ def conv_input_grad(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
-    workspace_limit: int = WORKSPACE_LIMIT,
+    workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
 ) -> Array:
@@ -229,7 +229,7 @@ def conv_weight_grad(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
-    workspace_limit: int = WORKSPACE_LIMIT,
+    workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
 ) -> Array:
@@ -264,7 +264,7 @@ def plan(
     residual: bool = False,
     layout: str = "NCHW",
     lowering: str | None = None,
-    workspace_limit: int = WORKSPACE_LIMIT,
+    workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
     direction: str = "forward",
@@ -377,7 +377,7 @@ def _planned(
     residual: bool,
     layout: str,
     lowering: str | None,
-    workspace_limit: int,
+    workspace_limit: int | None,
     rtol: float | None,
     exact: bool,
     reuse_weights: bool,
@@ -425,7 +425,7 @@ def _transposed(
     residual: bool,
     layout: str,
     lowering: str | None,
-    workspace_limit: int,
+    workspace_limit: int | None,
     rtol: float | None,
     exact: bool,
     threads: int,
@@ -463,7 +463,10 @@ def _make(
             f"{call}: the sums may pass what int32 holds\n  C//G * F = {g.k} products of {dtype};  at most "
             f"{INT32_ROOM[dtype]}\n  convolve parts of the channels and add them as int64, or use dtype float64"
         )
-    if not isinstance(workspace_limit, int) or isinstance(workspace_limit, bool) or workspace_limit < 0:
+    limited = workspace_limit is not None
+    if limited and (
+        not isinstance(workspace_limit, int) or isinstance(workspace_limit, bool) or workspace_limit < 0
+    ):
         raise PlanError(
             f"{call}: workspace_limit must be a number of bytes\n  workspace_limit = {workspace_limit!r}\n"
             f"  e.g. workspace_limit={WORKSPACE_LIMIT}"

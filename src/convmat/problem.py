@@ -32,7 +32,8 @@ WORK_DTYPES: dict[str, str] = {
 """Each element type that is taken and the one its sums are taken in (8-bit integers: see `Problem.work_dtype`)."""
 
 DEFAULT_RTOL = {"float64": 1e-14, "complex128": 1e-14}
-WORKSPACE_LIMIT = 64 * 2**20
+WORKSPACE_LIMIT = 16 * 2**20
+"""Bytes of scratch that plans keep to where anything fits, unless they are given a limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,8 @@ class Problem:
     """Geometry, dtype, the layouts of x, w and y, epilogue and limits.
 
     `conjugate` names the operand ("w" or "x", or "") whose complex elements enter conjugated, as gradients need.
-    `workspace_limit` is in bytes; `rtol` the norm-wise error that may be spent on fewer multiplications; `exact`
-    admits the definition's own products alone; `reuse_weights` says that w is packed once and used often;
+    `workspace_limit` is in bytes, None the soft default; `rtol` the norm-wise error that may be spent on fewer
+    multiplications; `exact` admits the definition's own products alone; `reuse_weights` says that w is packed once and used often;
     `threads` how many cores the engine may use. With a `pad`, geometry and layouts are those of the padded input.
 
     >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
@@ -80,7 +81,7 @@ class Problem:
     epilogue: Epilogue = field(default_factory=Epilogue)
     pad: Pad | None = None
     conjugate: str = ""
-    workspace_limit: int = WORKSPACE_LIMIT
+    workspace_limit: int | None = None
     rtol: float = 5e-6
     exact: bool = False
     reuse_weights: bool = True

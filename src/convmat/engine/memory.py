@@ -1,14 +1,17 @@
 """Views over real memory: a virtual array of a View, and packing it.
 
 `virtual(view, array)` is the View itself as an ndarray, one axis per index, made of nothing but a start and strides.
-Where the View reads outside its array the virtual array would too, so only parts known to lie inside may be touched:
-`pack` copies those and writes the fill elsewhere.
+Where the View reads outside its array the virtual array would too, so only parts known to lie inside may be touched.
+A block that reads outside goes by way of a **box**: all positions that it reaches, those outside holding the fill;
+the block is then a virtual array over the box. One copy into the box and one out of it, whatever the padding.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,55 +20,36 @@ import numpy.typing as npt
 from ..product import Coordinate, Index, View
 
 Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
 Span = tuple[int, int]  # start and stop of an index
 Block = tuple[Span, ...]
+Slices = tuple[slice, ...]
 
-FEW = 8  # up to this many taps are copied one by one; beyond, the inside of the image is copied in one piece
-
-
-def split(indices: tuple[Index, ...], target: int, single: frozenset[str] = frozenset()) -> list[Block]:
-    """Cut the index space into runs of at most about `target` values, C order; indices in `single` one at a time.
-
-    >>> split((Index("b", 2), Index("p", 5)), 3)
-    [((0, 1), (0, 3)), ((0, 1), (3, 5)), ((1, 2), (0, 3)), ((1, 2), (3, 5))]
-    """
-    whole, inner = len(indices), 1
-    while whole and indices[whole - 1].name not in single and inner * indices[whole - 1].extent <= target:
-        whole -= 1
-        inner *= indices[whole].extent
-    blocks: list[Block] = [tuple((0, i.extent) for i in indices[whole:])]
-    for at in range(whole - 1, -1, -1):
-        extent = indices[at].extent
-        step = max(1, target // max(inner, 1)) if at == whole - 1 and indices[at].name not in single else 1
-        cuts = [(start, min(start + step, extent)) for start in range(0, extent, step)]
-        blocks = [(cut, *block) for cut in cuts for block in blocks]
-    return [block for block in blocks if all(stop > start for start, stop in block)]
+REMEMBERED = 128
+"""Blocks of a View whose way into memory is worked out once, not in every call."""
 
 
-def count(block: Block) -> int:
-    """How many values a block has."""
-    return math.prod(stop - start for start, stop in block)
-
-
-def flat(indices: tuple[Index, ...], block: Block) -> slice:
-    """The block as one run of the flattened index space; blocks of `split` are such runs."""
-    start = 0
-    for index, (first, _) in zip(indices, block, strict=True):
-        start = start * index.extent + first
-    return slice(start, start + count(block))
+# -- arrays of nothing but an address ---------------------------------------------------------------------------------
 
 
 class _Memory:
     """What NumPy needs to make an array of an address."""
 
-    def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> None:
+    def __init__(self, address: int, shape: Shape, strides: Shape, dtype: np.dtype[Any]) -> None:
+        plain = dtype.isbuiltin == 1
         self.__array_interface__ = {
             "data": (address, False),
             "shape": shape,
             "strides": strides,
-            "typestr": f"|V{item}",
+            "typestr": dtype.str if plain else f"|V{dtype.itemsize}",
             "version": 3,
         }
+
+
+def at(address: int, shape: Shape, strides: Shape, dtype: np.dtype[Any]) -> Array:
+    """An array at an address, strides in bytes. It keeps nothing alive and may lie outside everything."""
+    made = np.asarray(_Memory(address, shape, strides, dtype))
+    return made if made.dtype == dtype else made.view(dtype)
 
 
 def virtual(view: View, array: Array) -> Array:
@@ -73,65 +57,294 @@ def virtual(view: View, array: Array) -> Array:
 
     It does not keep `array` alive and may lie outside it: slice it to what `inside` says before reading.
     """
-    strides = dict.fromkeys(view.extents, 0)
-    address = array.__array_interface__["data"][0]
-    for coordinate, stride in zip(view.coordinates, array.strides, strict=True):
-        address += coordinate.offset * stride
+    offset, strides = _strides(view, array.strides)
+    address = array.__array_interface__["data"][0] + offset
+    return at(address, tuple(i.extent for i in view.indices), strides, array.dtype)
+
+
+def _strides(view: View, steps: Shape) -> tuple[int, Shape]:
+    """The offset and the stride of each index where an array axis moves by `steps`."""
+    offset, strides = 0, dict.fromkeys(view.extents, 0)
+    for coordinate, step in zip(view.coordinates, steps, strict=True):
+        offset += coordinate.offset * step
         for name, by in coordinate.terms:
-            strides[name] += by * stride
-    shape = tuple(index.extent for index in view.indices)
-    made = np.asarray(_Memory(address, shape, tuple(strides[i.name] for i in view.indices), array.itemsize))
-    return made.view(array.dtype)
+            strides[name] += by * step
+    return offset, tuple(strides[i.name] for i in view.indices)
+
+
+def contiguous(shape: Shape, item: int = 1) -> Shape:
+    """The strides of a C-contiguous array.
+
+    >>> contiguous((2, 3, 4))
+    (12, 4, 1)
+    """
+    steps = [item]
+    for extent in reversed(shape[1:]):
+        steps.append(steps[-1] * extent)
+    return tuple(reversed(steps)) if shape else ()
+
+
+def example(view: View, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """The View over a C-contiguous array of this shape that is never touched: to ask about strides."""
+    _, strides = _strides(view, contiguous(shape, dtype.itemsize))
+    return at(1 << 40, tuple(i.extent for i in view.indices), strides, dtype)
+
+
+# -- blocks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An index space cut into blocks: every index in equal steps but for its last one.
+
+    >>> cut = Cut.into((Index("b", 2), Index("p", 5)), 3)
+    >>> list(cut), cut.widest, len(cut)
+    ([((0, 1), (0, 3)), ((0, 1), (3, 5)), ((1, 2), (0, 3)), ((1, 2), (3, 5))], (1, 3), 4)
+    """
+
+    extents: Shape
+    steps: Shape
+
+    @classmethod
+    def into(
+        cls, indices: tuple[Index, ...], target: int, *, apart: int = 0, together: int = 1, multiple: int = 1
+    ) -> Cut:
+        """Blocks of at most about `target` values, runs in C order.
+
+        Where the last index alone is longer than `target` its step is a multiple of `multiple`. The first `apart`
+        indices are cut to `together` values a block instead, all of them counted.
+        """
+        extents = tuple(i.extent for i in indices)
+        steps = _steps(extents[:apart], together, 1) + _steps(extents[apart:], target, multiple)
+        return cls(extents, steps)
+
+    def __iter__(self) -> Iterator[Block]:
+        return itertools.product(*map(_spans, self.extents, self.steps))
+
+    def __len__(self) -> int:
+        return math.prod(-(-e // s) if e else 0 for e, s in zip(self.extents, self.steps, strict=True))
+
+    @property
+    def widest(self) -> Shape:
+        """The extents of the largest block, which is the first."""
+        return tuple(min(e, s) for e, s in zip(self.extents, self.steps, strict=True))
+
+    @property
+    def most(self) -> int:
+        """How many values the largest block has."""
+        return math.prod(self.widest)
+
+
+def _steps(extents: Shape, target: int, multiple: int) -> Shape:
+    inner, at = 1, len(extents)
+    while at and inner * extents[at - 1] <= target:
+        at -= 1
+        inner *= max(extents[at], 1)
+    whole = tuple(max(e, 1) for e in extents[at:])
+    if not at:
+        return whole
+    extent, room = extents[at - 1], max(target // inner, 1)
+    step = -(-extent // -(-extent // room))  # equal pieces rather than whole ones and a small rest
+    if at == len(extents) and room >= multiple:
+        step = min(-(-step // multiple) * multiple, room // multiple * multiple)
+    return (1,) * (at - 1) + (step,) + whole
+
+
+def _spans(extent: int, step: int) -> list[Span]:
+    return [(start, min(start + step, extent)) for start in range(0, extent, step)]
+
+
+def split(indices: tuple[Index, ...], target: int) -> list[Block]:
+    """Cut the index space into runs of at most about `target` values, C order.
+
+    >>> split((Index("b", 2), Index("p", 5)), 3)
+    [((0, 1), (0, 3)), ((0, 1), (3, 5)), ((1, 2), (0, 3)), ((1, 2), (3, 5))]
+    """
+    return list(Cut.into(indices, target))
+
+
+def count(block: Block) -> int:
+    """How many values a block has."""
+    return math.prod(stop - start for start, stop in block)
+
+
+def flat(extents: Shape, block: Block) -> slice:
+    """The block as one run of the flattened index space; blocks of a Cut are such runs."""
+    start = 0
+    for extent, (first, _) in zip(extents, block, strict=True):
+        start = start * extent + first
+    return slice(start, start + count(block))
 
 
 def cut(array: Array, block: Block) -> Array:
     """A block of a virtual array."""
-    return array[tuple(slice(start, stop) for start, stop in block)]
+    return array[tuple(itertools.starmap(slice, block))]
+
+
+# -- packing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """How a block is read by way of a box; strides and offset in elements of the box."""
+
+    shape: Shape
+    inner: Slices
+    part: Slices
+    margins: tuple[Slices, ...]
+    offset: int
+    strides: Shape
+
+
+class Reader:
+    """A View made ready to be read block by block. Holds no arrays.
+
+    `order` are the array's axes as the box has them, outermost first; by default as they are.
+    """
+
+    def __init__(self, view: View, order: Shape | None = None) -> None:
+        self.view = view
+        self.shape = tuple(i.extent for i in view.indices)
+        self.order = order or tuple(range(len(view.coordinates)))
+        self._names = tuple(i.name for i in view.indices)
+        self._risky = view.risky
+        self._strides: dict[Shape, tuple[int, Shape]] = {}
+        self._known: dict[Block, _Box | bool] = {}
+
+    def over(self, array: Array) -> Array:
+        """`virtual` of this View, with its strides remembered."""
+        found = self._strides.get(array.strides)
+        if found is None:
+            if len(self._strides) >= REMEMBERED:
+                self._strides.clear()
+            found = self._strides[array.strides] = _strides(self.view, array.strides)
+        return at(array.__array_interface__["data"][0] + found[0], self.shape, found[1], array.dtype)
+
+    def box_elements(self, widest: Shape) -> int:
+        """The most elements that the box of a block of these extents has."""
+        spans = dict(zip(self._names, ((0, e) for e in widest), strict=True))
+        ends = (reach(c, spans) for c in self.view.coordinates)
+        return math.prod(high - low + 1 for low, high in ends) if all(widest) else 0
+
+    def pack(self, array: Array, source: Array, block: Block, out: Array, room: Array) -> None:
+        """Write a block to `out`, which has the block's extents; `source` is `over(array)`, `room` holds the box."""
+        if not out.size:
+            return
+        found = self._find(block)
+        if found is True:
+            np.copyto(out, cut(source, block), casting="unsafe")
+        elif found is False:
+            out[...] = self.view.fill
+        elif math.prod(found.shape) <= room.size:
+            np.copyto(out, self._boxed(found, array, block, room), casting="unsafe")
+        else:
+            _scatter(self.view, source, block, out)
+        if self.view.conjugate:
+            np.conjugate(out, out=out)
+
+    def box(self, array: Array, block: Block, room: Array) -> Array:
+        """The block as an array over a box in `room`, of the type of `room`, conjugated where the View is."""
+        found = self._find(block, always=True)
+        assert isinstance(found, _Box)
+        made = self._boxed(found, array, block, room)
+        if self.view.conjugate:
+            inner = room[: math.prod(found.shape)]
+            np.conjugate(inner, out=inner)
+        return made
+
+    def _boxed(self, found: _Box, array: Array, block: Block, room: Array) -> Array:
+        box = room[: math.prod(found.shape)].reshape(found.shape)
+        for margin in found.margins:
+            box[margin] = self.view.fill
+        part = array[found.part]
+        np.copyto(box[found.inner], part.transpose(self.order) if part.ndim else part, casting="unsafe")
+        item = room.itemsize
+        shape = tuple(stop - start for start, stop in block)
+        strides = tuple(item * s for s in found.strides)
+        return at(box.__array_interface__["data"][0] + found.offset * item, shape, strides, room.dtype)
+
+    def _find(self, block: Block, always: bool = False) -> _Box | bool:
+        """True: inside the array; False: all of it outside; else by way of a box (`always`: even where inside)."""
+        found = self._known.get(block)
+        if found is None:
+            found = self._work_out(block, always)
+            if len(self._known) < REMEMBERED:
+                self._known[block] = found
+        return found
+
+    def _work_out(self, block: Block, always: bool) -> _Box | bool:
+        spans = dict(zip(self._names, block, strict=True))
+        coordinates = self.view.coordinates
+        if not always:
+            ends = {a: reach(coordinates[a], spans) for a in self._risky}
+            if any(high < 0 or low >= coordinates[a].extent for a, (low, high) in ends.items()):
+                return False
+            if all(low >= 0 and high < coordinates[a].extent for a, (low, high) in ends.items()):
+                return True
+        lows, extents, inner, part = [], [], [], []
+        for coordinate in coordinates:
+            low, high = reach(coordinate, spans)
+            first, last = min(max(low, 0), high + 1), max(min(high + 1, coordinate.extent), low)
+            lows.append(low)
+            extents.append(high + 1 - low)
+            inner.append(slice(first - low, max(last, first) - low))
+            part.append(slice(first, max(last, first)))
+        if any(s.start == s.stop for s in part):
+            part = [slice(0, 0)] * len(part)
+            inner = [slice(0, 0)] * len(inner)
+        shape = tuple(extents[a] for a in self.order)
+        inside = tuple(inner[a] for a in self.order)
+        steps = dict(zip(self.order, contiguous(shape), strict=True))
+        offset, by = 0, dict.fromkeys(self._names, 0)
+        for a, coordinate in enumerate(coordinates):
+            first = coordinate.offset + sum(c * spans[name][0] for name, c in coordinate.terms)
+            offset += (first - lows[a]) * steps[a]
+            for name, c in coordinate.terms:
+                by[name] += c * steps[a]
+        return _Box(
+            shape, inside, tuple(part), _margins(shape, inside), offset, tuple(by[n] for n in self._names)
+        )
+
+
+def _margins(shape: Shape, inner: Slices) -> tuple[Slices, ...]:
+    """What lies around the inner part, as slabs along one axis after the other."""
+    slabs: list[Slices] = []
+    for axis, (extent, span) in enumerate(zip(shape, inner, strict=True)):
+        around = (slice(0, span.start), slice(span.stop, extent))
+        slabs += [(*inner[:axis], part) for part in around if part.start < part.stop]
+    return tuple(slabs)
 
 
 def pack(view: View, source: Array, block: Block, out: Array) -> None:
     """Write a block of a View to `out`, which has the block's shape; `source` is the View's virtual array."""
     if out.size:
-        _pack(view, source, block, out)
+        _scatter(view, source, block, out)
         if view.conjugate:
             np.conjugate(out, out=out)
 
 
-def _pack(view: View, source: Array, block: Block, out: Array) -> None:
-    names = tuple(index.name for index in view.indices)
+def _scatter(view: View, source: Array, block: Block, out: Array) -> None:
+    """The same without a box: what lies inside, one tap at a time, over an array of the fill."""
+    spans = dict(zip((i.name for i in view.indices), block, strict=True))
+    fixed: dict[str, Span] = {}
+    risk = False
     for axis in view.risky:
         coordinate = view.coordinates[axis]
-        spans = dict(zip(names, block, strict=True))
         low, high = reach(coordinate, spans)
-        if low >= 0 and high < coordinate.extent:
-            continue
-        if high < 0 or low >= coordinate.extent:
-            out[...] = view.fill
-            return
-        free = sorted(
-            (t for t in coordinate.terms if t[1] and _long(spans[t[0]])), key=lambda t: _length(spans[t[0]])
-        )
-        at = names.index(free[-1][0])
-        if len(free) == 1:
-            inside = interval(coordinate, free[0], spans)
-            block, out = _narrow(block, out, at, inside, view.fill)
-            if not out.size:  # an empty block has no positions to ask the next axis about
-                return
-            continue
-        few = names.index(free[0][0])
-        whole = interval(coordinate, free[-1], spans)
-        first, last = block[at]
-        if _length(spans[free[0][0]]) <= FEW or whole[0] >= whole[1]:
-            start, stop = block[few]
-            pieces = [(few, (i, i + 1)) for i in range(start, stop)]
-        else:
-            pieces = [(at, p) for p in ((first, whole[0]), whole, (whole[1], last)) if p[0] < p[1]]
-        for which, span in pieces:
-            begin = block[which][0]
-            part = (slice(None),) * which + (slice(span[0] - begin, span[1] - begin),)
-            _pack(view, source, (*block[:which], span, *block[which + 1 :]), out[part])
+        if low < 0 or high >= coordinate.extent:
+            risk = True
+            free = sorted((_length(spans[name]), name) for name, by in coordinate.terms if by)
+            fixed |= {name: spans[name] for _, name in free[:-1]}
+    if not risk:
+        np.copyto(out, cut(source, block), casting="unsafe")
         return
-    np.copyto(out, cut(source, block), casting="unsafe")
+    out[...] = view.fill
+    for tap in itertools.product(*(range(*span) for span in fixed.values())):
+        held = dict(zip(fixed, tap, strict=True))
+        part = inside(view, tuple((held[n], held[n] + 1) if n in held else s for n, s in spans.items()))
+        if part is not None:
+            where = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, block, strict=True))
+            np.copyto(out[where], cut(source, part), casting="unsafe")
 
 
 def inside(view: View, block: Block) -> Block | None:
@@ -147,11 +360,11 @@ def inside(view: View, block: Block) -> Block | None:
             continue
         if high < 0 or low >= coordinate.extent:
             return None
-        (term,) = (t for t in coordinate.terms if t[1] and _long(spans[t[0]]))
-        at, span = names.index(term[0]), interval(coordinate, term, spans)
+        (term,) = (t for t in coordinate.terms if t[1] and _length(spans[t[0]]) > 1)
+        where, span = names.index(term[0]), interval(coordinate, term, spans)
         if span[0] >= span[1]:
             return None
-        block = (*block[:at], span, *block[at + 1 :])
+        block = (*block[:where], span, *block[where + 1 :])
     return block
 
 
@@ -159,8 +372,11 @@ def reach(coordinate: Coordinate, spans: dict[str, Span]) -> Span:
     """The smallest and largest position of a coordinate while its indices stay in their (non-empty) spans."""
     low = high = coordinate.offset
     for name, by in coordinate.terms:
-        ends = by * spans[name][0], by * (spans[name][1] - 1)
-        low, high = low + min(ends), high + max(ends)
+        start, stop = spans[name]
+        if by > 0:
+            low, high = low + by * start, high + by * (stop - 1)
+        else:
+            low, high = low + by * (stop - 1), high + by * start
     return low, high
 
 
@@ -177,24 +393,14 @@ def interval(coordinate: Coordinate, term: tuple[str, int], spans: dict[str, Spa
     return (first, max(first, last))
 
 
-def _narrow(block: Block, out: Array, at: int, span: Span, fill: int) -> tuple[Block, Array]:
-    """Fill what lies before and after the span along an axis, and go on with what is left."""
-    begin, end = block[at]
-    axis = (slice(None),) * at
-    out[(*axis, slice(0, span[0] - begin))] = fill
-    out[(*axis, slice(span[1] - begin, end - begin))] = fill
-    return (*block[:at], span, *block[at + 1 :]), out[(*axis, slice(span[0] - begin, span[1] - begin))]
-
-
 def _length(span: Span) -> int:
     return span[1] - span[0]
 
 
-def _long(span: Span) -> bool:
-    return span[1] - span[0] > 1
+# -- matrices where they lie ------------------------------------------------------------------------------------------
 
 
-def collapse(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
+def collapse(shape: Shape, strides: Shape) -> int | None:
     """The one stride with which axes of these shapes and strides are walked in C order; None if there is none.
 
     >>> collapse((4, 5), (20, 4)), collapse((4, 5), (24, 4)), collapse((1, 1), (7, 9))
@@ -212,38 +418,41 @@ def collapse(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
     return 0 if found is None else found
 
 
-def matrix(array: Array, batch: int, rows: int) -> Array | None:
-    """An array with batch, row and column axes as (batch, rows, cols) that a BLAS reads in place; None if it cannot.
+def matrices(array: Array, lead: int, rows: int) -> Array | None:
+    """The array as (*its first `lead` axes, R, C) if a BLAS reads each matrix in place; None if it cannot.
 
-    `batch` and `rows` are how many of its axes come first and second. One of rows and columns must be contiguous and
-    the other's stride at least as long as a run.
+    `rows` axes after the leading ones are collapsed to R, the others to C. One of R and C must be contiguous and the
+    other's stride at least as long as a run.
     """
-    groups = (slice(0, batch), slice(batch, batch + rows), slice(batch + rows, array.ndim))
-    shape = tuple(math.prod(array.shape[g]) for g in groups)
-    strides = [collapse(array.shape[g], array.strides[g]) for g in groups]
-    if None in strides:
+    shape, strides = array.shape, array.strides
+    R, C = math.prod(shape[lead : lead + rows]), math.prod(shape[lead + rows :])
+    r = collapse(shape[lead : lead + rows], strides[lead : lead + rows])
+    c = collapse(shape[lead + rows :], strides[lead + rows :])
+    if r is None or c is None:
         return None
-    b, r, c = (s or 0 for s in strides)
     item = array.itemsize
-    r_unit, c_unit = r == item or shape[1] == 1, c == item or shape[2] == 1
-    along_cols = c_unit and (shape[1] == 1 or r >= shape[2] * item)
-    along_rows = r_unit and (shape[2] == 1 or c >= shape[1] * item)
-    if not (along_cols or along_rows) or r % item or c % item:
+    r_unit, c_unit = r == item or R == 1, c == item or C == 1
+    if r % item or c % item:
         return None
-    if along_cols:
-        r, c = r if shape[1] > 1 else shape[2] * item, item
+    if c_unit and (R == 1 or r >= C * item):
+        r, c = r if R > 1 else C * item, item
+    elif r_unit and (C == 1 or c >= R * item):
+        r, c = item, c if C > 1 else R * item
     else:
-        r, c = item, c if shape[2] > 1 else shape[1] * item
-    memory = _Memory(array.__array_interface__["data"][0], shape, (b, r, c), item)
-    return np.asarray(memory).view(array.dtype)
+        return None
+    address = array.__array_interface__["data"][0]
+    return at(address, (*shape[:lead], R, C), (*strides[:lead], r, c), array.dtype)
+
+
+# -- scratch ----------------------------------------------------------------------------------------------------------
 
 
 def carve(buffer: Array, sizes: list[int]) -> Iterator[Array]:
     """Runs of a byte buffer, each beginning on a multiple of 64 bytes of address."""
-    at = -buffer.__array_interface__["data"][0] % 64 if buffer.size else 0
+    start = -buffer.__array_interface__["data"][0] % 64 if buffer.size else 0
     for size in sizes:
-        yield buffer[at : at + size]
-        at += room(size)
+        yield buffer[start : start + size]
+        start += room(size)
 
 
 def room(size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,16 +10,17 @@ import numpy as np
 from ..engine import blas
 from ..engine.machine import Machine
 from ..lowering import ALL, Lowering
-from ..problem import Problem
+from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
-from .cost import Cost, blas_seconds, error_estimate
+from .cost import Cost, blas_cost
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One lowering with one schedule: what it is predicted to cost, or the sentence why it cannot run.
 
-    `product` is (m, n, k) of its largest product (of one group); None where the lowering refused.
+    `product` is (m, n, k) of its largest product (of one group); None where the lowering refused. `beyond` is the
+    cost of one that is refused for nothing but its memory.
     """
 
     engine: str
@@ -28,6 +29,7 @@ class Candidate:
     product: tuple[int, int, int] | None = None
     cost: Cost | None = None
     refusal: str | None = None
+    beyond: Cost | None = None
 
     @property
     def name(self) -> str:
@@ -70,10 +72,22 @@ def padding_bytes(problem: Problem) -> int:
     return int(np.prod(layout.shape, dtype=object)) * dtype_of(name).itemsize
 
 
+def limit_of(problem: Problem) -> int:
+    """The bytes that a plan should keep to: the caller's limit, or the soft default."""
+    return WORKSPACE_LIMIT if problem.workspace_limit is None else problem.workspace_limit
+
+
 def blas_program(problem: Problem, lowering: Lowering, packing: Packing) -> blas.Program | str:
-    """The blas engine's program for one candidate, or its refusal."""
-    rest = problem.workspace_limit - padding_bytes(problem)
-    return blas.prepare(lowering.products(problem), packing, dtypes_of(problem), extents(problem), rest)
+    """The blas engine's program for one candidate, within the limit if there is any, or its refusal."""
+    return blas.prepare(
+        lowering.products(problem),
+        packing,
+        dtypes_of(problem),
+        extents(problem),
+        limit_of(problem) - padding_bytes(problem),
+        bound=problem.reuse_weights,
+        threads=problem.threads,
+    )
 
 
 def candidates(problem: Problem, machine: Machine) -> tuple[Candidate, ...]:
@@ -96,24 +110,14 @@ def _weigh(problem: Problem, lowering: Lowering, packing: Packing, machine: Mach
     program = blas_program(problem, lowering, packing)
     if isinstance(program, str):
         return Candidate("blas", lowering.name, packing, shape, refusal=program)
-    pad = padding_bytes(problem)
-    bound = 0 if problem.reuse_weights else program.weight_bytes
-    total = program.workspace + pad
-    if total + bound > problem.workspace_limit:
-        refusal = (
-            f"needs {total + bound:,} bytes of workspace (packed weights included), "
-            f"the limit is {problem.workspace_limit:,}"
-        )
-        return Candidate("blas", lowering.name, packing, shape, refusal=refusal)
-    work, g = program.work, problem.geometry
-    depth = largest.k // max(len(largest.terms), 1) if largest else 1  # a phase without taps has no terms
-    sizes = g.bytes(dtype_of(problem.dtype).itemsize)
-    cost = Cost(
-        flops=work.flops + 2 * work.elementwise,
-        moved=sizes["x"] + sizes["w"] + sizes["y"] + 2 * work.packed + work.stored + 2 * pad,
-        workspace=total,
-        weight_bytes=program.weight_bytes,
-        seconds=blas_seconds(problem, work, g.m, depth, machine) + 2 * pad / machine.copy_bandwidth,
-        error=error_estimate(problem),
-    )
+    total = program.workspace + padding_bytes(problem)
+    cost = blas_cost(problem, program, total, machine)
+    if total > limit_of(problem):
+        refusal = f"needs {total:,} bytes of workspace, the limit is {limit_of(problem):,}"
+        return Candidate("blas", lowering.name, packing, shape, refusal=refusal, beyond=cost)
     return Candidate("blas", lowering.name, packing, shape, cost)
+
+
+def admit(candidate: Candidate) -> Candidate:
+    """A candidate refused for its memory alone, with its cost instead."""
+    return replace(candidate, cost=candidate.beyond, refusal=None, beyond=None)

@@ -1,8 +1,9 @@
 """What a candidate is predicted to cost.
 
-    seconds = FLOPs / product rate + elements / tap rate + bytes / copy bandwidth + calls * call
+    seconds = FLOPs / product rate + products + copies (inner loops, elements) + elementwise passes + calls
 
-The rates are the machine's measured ones; the product rate falls off for matrices too small to fill a BLAS kernel.
+The product rate is the machine's measured one and falls off for matrices too small to fill a BLAS kernel; the
+constants below are those of NumPy's own loops, in nanoseconds rather the same on every machine of these years.
 The error is the expected norm-wise one, |y - y64| / |y64| on independent zero-mean data, twice over for safety: the
 partial sums of k terms grow as a random walk, so rounding each to u leaves u*sqrt(k/6), and storing y leaves u_y/2.
 Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019.
@@ -15,15 +16,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine.blas import Work
+from ..engine.blas import Program, Work
 from ..engine.machine import Machine
 from ..problem import Problem
 
-CALL = 1.5e-6
-"""Seconds of one small NumPy call."""
+CALL = 1.0e-6
+"""Seconds of one small NumPy call and the Python around it."""
 
-HALF = 24
-"""The extent of a matrix at which BLAS reaches half its rate along that axis."""
+PRODUCT = 0.3e-6
+"""Seconds that BLAS takes to begin one product."""
+
+HALF = (4, 10, 12)
+"""The m, n and k at which a product reaches half its rate."""
+
+LOOP, NEAR, FAR = 5e-9, 0.1e-9, 0.7e-9
+"""Seconds of a copy's inner loop, of an element beside its neighbour, of one apart from it (4 bytes)."""
+
+SWEEP, SWEEP_LOOP = 0.15e-9, 12e-9
+"""Seconds of an element and of an inner loop of an elementwise pass in cache (4 bytes)."""
 
 ROUNDOFF = {
     "float16": 2.0**-11,
@@ -51,20 +61,44 @@ class Cost:
     error: float
 
 
-def blas_seconds(problem: Problem, work: Work, m: int, depth: int, machine: Machine) -> float:
-    """Predicted seconds of a blas program whose narrowest product is (m, depth) @ (depth, work.columns)."""
+def blas_cost(problem: Problem, program: Program, workspace: int, machine: Machine) -> Cost:
+    """What a blas program is predicted to take; `workspace` with the padded input."""
     item = np.dtype(problem.work_dtype).itemsize
-    full = machine.blas_flops * 4 / item
-    sides = (max(m, 1), max(depth, 1), max(work.columns, 1))
-    rate = full * math.prod(side / (side + HALF) for side in sides)
-    bandwidth = machine.copy_bandwidth
-    weights = 0 if problem.reuse_weights else problem.geometry.bytes(item)["w"] * 2
+    pad = workspace - program.workspace
+    sizes = problem.geometry.bytes(_itemsize(problem.dtype))
+    work = program.work
+    copied = item * sum(2 * w.copied + 2 * w.swept for w in work)
+    return Cost(
+        flops=sum(w.flops + w.tapped for w in work),
+        moved=sizes["x"] + sizes["w"] + sizes["y"] + copied + 2 * pad,
+        workspace=workspace,
+        weight_bytes=program.weight_bytes,
+        seconds=sum(blas_seconds(w, item, problem.threads, machine) for w in work)
+        + 2 * pad / machine.copy_bandwidth
+        + 20 * CALL,
+        error=error_estimate(problem),
+    )
+
+
+def blas_seconds(work: Work, item: int, threads: int, machine: Machine) -> float:
+    """Predicted seconds of one product whose elements are `item` bytes while it is summed."""
+    wide = item / 4
+    rate = machine.blas_flops / wide / (1 if work.threads else threads)
+    for extent, half in zip((work.m, work.n, work.k), HALF, strict=True):
+        rate *= max(extent, 1) / (max(extent, 1) + half)
     return (
         work.flops / rate
-        + work.elementwise * item * 4 / bandwidth
-        + (2 * work.packed + 2 * work.stored + weights) / bandwidth
+        + work.products * PRODUCT
+        + work.loops * LOOP
+        + ((work.copied - work.apart) * NEAR + work.apart * FAR) * wide
+        + (work.swept + work.tapped) * SWEEP * wide
+        + work.tap_loops * SWEEP_LOOP
         + work.calls * CALL
     )
+
+
+def _itemsize(dtype: str) -> int:
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
 def error_estimate(problem: Problem) -> float:

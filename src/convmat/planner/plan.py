@@ -16,7 +16,7 @@ from ..problem import Problem
 from ..product import Layout
 from . import pad, report
 from .arrays import checked, output
-from .candidates import Candidate, blas_program, candidates, dtype_of, dtypes_of, padding_bytes
+from .candidates import Candidate, admit, blas_program, candidates, dtype_of, dtypes_of, padding_bytes
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +61,10 @@ class Plan:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the packed weights that `bind` makes (and that a call without `bind` makes for its duration)."""
+        """Bytes of the packed weights that `bind` makes, and that a call without `bind` makes for its duration.
+
+        0 with reuse_weights=False: calls then read w where it lies, or pack it within `workspace`.
+        """
         return self._program.weight_bytes
 
     def __call__(
@@ -71,10 +74,21 @@ class Plan:
 
         Raises GeometryError for arrays that do not fit the plan, before anything is written.
         """
-        return self.bind(w, bias)(x, residual=residual, out=out)
+        if self.problem.reuse_weights:
+            return self.bind(w, bias)(x, residual=residual, out=out)
+        w, bias = self._read(w, bias)
+        return Bound(self, None, bias, w)(x, residual=residual, out=out)
 
     def bind(self, w: Any, bias: Any = None) -> Bound:
         """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it."""
+        w, bias = self._read(w, bias)
+        bias = None if bias is None else bias.copy()
+        if not self.problem.reuse_weights:
+            return Bound(self, None, bias, w.copy())
+        return Bound(self, self._program.bind(dims(self.problem.w, w)), bias, w)
+
+    def _read(self, w: Any, bias: Any) -> tuple[Array, Array | None]:
+        """The weights and bias as arrays that fit the plan."""
         problem = self.problem
         w = checked("w", w, problem.shape("w"), self._dtypes.array)
         if problem.epilogue.bias != (bias is not None):
@@ -85,8 +99,8 @@ class Plan:
                 f"  plan again with bias={bias is not None}"
             )
         if bias is not None:
-            bias = checked("bias", bias, (problem.geometry.O,), self._dtypes.out).copy()
-        return Bound(self, self._program.bind(dims(problem.w, w)), bias, (w,))
+            bias = checked("bias", bias, (problem.geometry.O,), self._dtypes.out)
+        return w, bias
 
     def __str__(self) -> str:
         return report.text(self)
@@ -100,7 +114,13 @@ class Plan:
     # -- running -------------------------------------------------------------------------------------------------------
 
     def run(
-        self, x: Array, weights: blas.Weights, bias: Array | None, residual: Array | None, out: Array
+        self,
+        x: Array,
+        w: Array,
+        weights: blas.Weights | None,
+        bias: Array | None,
+        residual: Array | None,
+        out: Array,
     ) -> None:
         """Checked arrays in, `out` written: the third of the three hops from `conv` to the arithmetic."""
         problem, padding = self.problem, self.problem.pad
@@ -112,6 +132,8 @@ class Plan:
         elif padding is not None:
             folded = np.empty(problem.y.shape, self._dtypes.out)
         operands = {"x": dims(problem.x, x), "y": dims(problem.y, folded)}
+        if weights is None:
+            operands["w"] = dims(problem.w, w)
         if bias is not None:
             operands["bias"] = bias
         if residual is not None:
@@ -122,15 +144,13 @@ class Plan:
 
 
 class Bound:
-    """A plan with its weights packed: called with x alone."""
+    """A plan with its weights (packed, or as they are where `weights` is None): called with x alone."""
 
-    def __init__(
-        self, plan: Plan, weights: blas.Weights, bias: Array | None, apart: tuple[Array, ...] = ()
-    ) -> None:
+    def __init__(self, plan: Plan, weights: blas.Weights | None, bias: Array | None, w: Array) -> None:
         self.plan = plan
         self._weights = weights
         self._bias = bias
-        self._apart = apart
+        self._w = w
 
     def __call__(self, x: Any, residual: Any = None, out: Array | None = None) -> Array:
         """x: (B, C, *I), residual like y -> y: (B, O, *P); `out` is written and returned where it is given.
@@ -149,8 +169,9 @@ class Bound:
         shape = problem.shape("y")
         if residual is not None:
             residual = checked("residual", residual, shape, plan._dtypes.out)
-        out = output(out, shape, plan._dtypes.out, (x, *self._apart), residual)
-        plan.run(x, self._weights, self._bias, residual, out)
+        inputs = (x, self._w) if self._bias is None else (x, self._w, self._bias)
+        out = output(out, shape, plan._dtypes.out, inputs, residual)
+        plan.run(x, self._w, self._weights, self._bias, residual, out)
         return out
 
 
@@ -160,14 +181,25 @@ def make(problem: Problem, lowering: str | None = None) -> Plan:
 
     Raises PlanError where nothing that is allowed can run it.
     """
-    found = candidates(problem, machine())
     names = [way.name for way in ALL]
     if lowering is not None and lowering not in names:
         raise PlanError(
-            f"plan: there is no lowering of that name\n  lowering = {lowering!r}\n  one of {', '.join(map(repr, names))}"
+            f"plan: there is no lowering of that name\n  lowering = {lowering!r}\n"
+            f"  one of {', '.join(map(repr, names))}"
         )
+    found = candidates(problem, machine(problem.threads))
     allowed = [c for c in found if lowering in (None, c.lowering)]
     possible = [c for c in allowed if c.cost is not None]
+    if not possible and problem.workspace_limit is None:
+        # The default limit is soft: where nothing keeps to it, the way that needs least runs.
+        least = min(
+            (c for c in allowed if c.beyond),
+            key=lambda c: c.beyond.workspace if c.beyond else 0,
+            default=None,
+        )
+        if least is not None:
+            admitted = admit(least)
+            found, possible = tuple(admitted if c is least else c for c in found), [admitted]
     if not possible:
         raise PlanError(_refused(problem, lowering, allowed))
     chosen = min(possible, key=lambda c: c.cost.seconds if c.cost else 0.0)
@@ -175,17 +207,19 @@ def make(problem: Problem, lowering: str | None = None) -> Plan:
 
 
 def _refused(problem: Problem, lowering: str | None, allowed: list[Candidate]) -> str:
-    if lowering is not None:
-        reason = allowed[0].refusal
+    least = min((c.beyond.workspace for c in allowed if c.beyond), default=None)
+    if least is None:
         return (
-            f"plan: the lowering {lowering!r} refuses this problem: {reason}\n"
+            f"plan: the lowering {lowering!r} refuses this problem: {allowed[0].refusal}\n"
             f"  {problem.geometry}, {problem.dtype}\n"
             f"  leave lowering= away, or use lowering='im2col', which refuses nothing but memory limits"
         )
+    way = "nothing" if lowering is None else f"no way of the lowering {lowering!r}"
     return (
-        f"plan: nothing runs within the workspace limit\n"
+        f"plan: {way} runs within the workspace limit\n"
         f"  {problem.geometry}, {problem.dtype};  workspace_limit = {problem.workspace_limit:,} bytes\n"
-        + "\n".join(f"  {c.name}: {c.refusal}" for c in allowed)
+        + "".join(f"  {c.name}: {c.refusal}\n" for c in allowed if c.beyond)
+        + f"  {least:,} bytes are enough: workspace_limit={least}, or None for whatever it takes"
     )
 
 
