@@ -13,6 +13,9 @@ import numpy as np
 
 from convmat.errors import EngineError
 
+BUSY = 0.5
+"""The load average from which on a reader is told that others were at work."""
+
 
 def machine() -> dict[str, Any]:
     """CPU, caches (bytes), cores, system, load, Python and NumPy.

@@ -26,9 +26,6 @@ from convmat.errors import ConvmatError, PlanError
 
 MACHINE = "machine"
 
-BUSY = 0.5
-"""The load average from which on a reader is told that others were at work."""
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -77,7 +74,7 @@ def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found
             quick=wish.quick,
             engine=wish.engine,
         )
-        if found.machine["load"] > BUSY:
+        if found.machine["load"] > facts.BUSY:
             tell(
                 f"this machine is busy (load {found.machine['load']:.1f}): figures will be worse than they could be"
             )

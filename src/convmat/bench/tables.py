@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from convmat.bench.facts import BUSY
 from convmat.bench.goals import EAGER, NUMPY, Goal, goals, of_peak, others, ratio
 from convmat.bench.results import Entry, Measured, Run
 from convmat.planner.report import in_bytes
@@ -137,7 +138,7 @@ def remarks(run: Run) -> list[str]:
             unsettled += bool(entry.figure and entry.figure.unsettled)
     if unsettled:
         lines.append(f"{unsettled} figures are unsettled (marked ?): most of their samples were disturbed.")
-    if run.machine.get("load", 0.0) > 0.5:
+    if run.machine.get("load", 0.0) > BUSY:
         lines.append(f"The machine was busy when this began: load {run.machine['load']:.1f}.")
     return lines
 
