@@ -322,6 +322,20 @@ def test_the_child_imports_neither_numpy_nor_convmat() -> None:
     assert "convmat" not in loaded
 
 
+def test_an_idle_child_leaves() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(compiler.__file__)!r}); import compiler\n"
+        "compiler.IDLE_SECONDS = 0.1; sys.path.pop(0); compiler.main(None)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    # Its input stays open: it leaves of itself.
+    assert child.wait(30) == 0
+    child.stdin.close()
+    child.stdout.close()
+
+
 def test_it_serves_as_a_module_too() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     request = compiler.frame(SEVEN.encode(), b"", b"native", b"", b"2", b"object")

@@ -92,6 +92,7 @@ def test_named_targets() -> None:
     assert avx2.key != cpu.host().key
     assert Cpu.named("native") is cpu.host()
     assert Cpu.named("neoverse-n1").arch == "aarch64"
+    assert (Cpu.named("aarch64").arch, Cpu.named("aarch64").name) == ("aarch64", "generic")
 
 
 def test_a_foreign_target_has_a_triple_and_does_not_run_here() -> None:

@@ -75,7 +75,7 @@ class Cpu:
         # An empty triple means the compiling process's own; objects for it can be loaded on this machine.
         triple = "" if arch == here.arch else f"{arch}-unknown-linux-gnu"
         return replace(
-            here, arch=arch, name=name, features=features, model=name, key=f"{arch}/{name}/{features}",
+            here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
             vector_bytes=vector_bytes, vectors=vectors, fma=fma, triple=triple,
         )  # fmt: skip
 
@@ -100,13 +100,17 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
     "znver2": _X86_V3,
     "znver3": _X86_V3,
     "znver4": _X86_V4,
-    "generic": _ARM,
+    "aarch64": _ARM,
     "cortex-a72": _ARM,
     "cortex-a76": _ARM,
     "neoverse-n1": _ARM,
     "neoverse-v1": _ARM,
     "apple-m1": _ARM,
 }
+
+
+# Where LLVM's name alone would not say which processor is meant.
+_LLVM = {"aarch64": "generic"}
 
 
 @lru_cache(maxsize=1)

@@ -55,8 +55,9 @@ class Pool:
             libc = ctypes.CDLL(None)
             self._put(poolcode.SYSCALL, ctypes.cast(libc.syscall, pointer).value or 0)
             self._put(poolcode.FUTEX, poolcode.FUTEX_NUMBER[cpu.arch])
-            self._put(poolcode.GETCPU, ctypes.cast(libc.sched_getcpu, pointer).value or 0)
-            self._put(poolcode.AFFINITY, poolcode.AFFINITY_NUMBER[cpu.arch])
+            if hasattr(libc, "sched_getcpu"):
+                self._put(poolcode.GETCPU, ctypes.cast(libc.sched_getcpu, pointer).value or 0)
+                self._put(poolcode.AFFINITY, poolcode.AFFINITY_NUMBER[cpu.arch])
 
     def _put(self, field: int, value: int) -> None:
         ctypes.c_int64.from_address(self.state + field).value = value

@@ -1,0 +1,141 @@
+"""AArch64 code, run: on an emulated processor where one is installed (`pip install unicorn`)."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convmat.engine import compiler, elf, peaks, poolcode
+from convmat.engine.cpu import Cpu
+
+unicorn: Any = pytest.importorskip("unicorn", reason="no emulator of AArch64 is installed")
+
+CODE, DATA, STACK, END = 0x7F12_3456_7000, 0x100_0000, 0x1000_0000, 0x2000_0000
+SPACE = 1 << 20
+
+
+class Arm:
+    """One module in an emulated machine's memory."""
+
+    def __init__(self, ir: str, cpu: str = "neoverse-n1") -> None:
+        from unicorn import arm64_const as registers
+
+        self.registers: Any = registers
+        self.image = elf.parse(compiler.generate(ir, "aarch64-unknown-linux-gnu", cpu, "", 2))
+        placed = self.image.placed(CODE)
+        self.machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
+        self.machine.ctl_set_cpu_model(registers.UC_CPU_ARM64_MAX)
+        for start, size in (
+            (CODE, -(-len(placed) // 4096) * 4096),
+            (DATA, SPACE),
+            (STACK, SPACE),
+            (END, 4096),
+        ):
+            self.machine.mem_map(start, size)
+        self.machine.mem_write(CODE, placed)
+        # Floating point is off when the processor starts.
+        access = self.machine.reg_read(registers.UC_ARM64_REG_CPACR_EL1)
+        self.machine.reg_write(registers.UC_ARM64_REG_CPACR_EL1, access | 3 << 20)
+
+    def address(self, name: str) -> int:
+        return CODE + self.image.functions[name]
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Call a function of integers; it returns to where nothing is."""
+        for number, value in enumerate(arguments):
+            self.machine.reg_write(getattr(self.registers, f"UC_ARM64_REG_X{number}"), value)
+        self.machine.reg_write(self.registers.UC_ARM64_REG_SP, STACK + SPACE)
+        self.machine.reg_write(self.registers.UC_ARM64_REG_LR, END)
+        self.machine.emu_start(self.address(name), END)
+        return int(self.machine.reg_read(self.registers.UC_ARM64_REG_X0))
+
+    def number(self) -> float:
+        """The double that the last call returned."""
+        word = self.machine.reg_read(self.registers.UC_ARM64_REG_D0)
+        return float(struct.unpack("<d", struct.pack("<Q", word))[0])
+
+    def write(self, at: int, data: bytes) -> None:
+        self.machine.mem_write(at, data)
+
+    def read(self, at: int, layout: str) -> tuple[Any, ...]:
+        return struct.unpack(layout, self.machine.mem_read(at, struct.calcsize(layout)))
+
+
+def test_references_reach_on_the_processor_itself() -> None:
+    arm = Arm("""
+@table = private constant [2 x double] [double 1.5, double 2.5], align 32
+
+define internal i64 @twice(i64 %a) noinline {
+  %b = add i64 %a, %a
+  ret i64 %b
+}
+
+define i64 @four_times(i64 %a) {
+  %b = call i64 @twice(i64 %a)
+  %c = call i64 @twice(i64 %b)
+  ret i64 %c
+}
+
+define double @look_up(i64 %i) {
+  %p = getelementptr double, ptr @table, i64 %i
+  %v = load double, ptr %p
+  %w = fmul double %v, 0x400921FB54442D18
+  ret double %w
+}
+
+define void @scale(ptr %x) {
+  %v = load <4 x float>, ptr %x, align 4
+  %w = fmul <4 x float> %v, <float 1.0, float 2.0, float 3.0, float 4.0>
+  store <4 x float> %w, ptr %x, align 4
+  ret void
+}
+""")
+    assert arm.call("four_times", 21) == 84
+    for index, value in enumerate((1.5, 2.5)):
+        arm.call("look_up", index)
+        assert arm.number() == value * 3.141592653589793
+    arm.write(DATA, struct.pack("<4f", 1, 1, 1, 1))
+    arm.call("scale", DATA)
+    assert arm.read(DATA, "<4f") == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("cpu", ["neoverse-n1", "cortex-a72"])
+def test_the_pools_caller_does_every_task(cpu: str) -> None:
+    """With the newer processors' single instructions for atomics, and with the older ones' loops."""
+    mark = """
+define void @mark(ptr %args, i64 %index, i64 %thread) {
+  %p = getelementptr i64, ptr %args, i64 %index
+  %old = load i64, ptr %p
+  %new = add i64 %old, 1
+  store i64 %new, ptr %p
+  ret void
+}
+"""
+    arm = Arm(poolcode.source("aarch64") + mark, cpu)
+    state, board = DATA, DATA + SPACE // 2
+    for times, threads in enumerate((1, 4, 4), 1):
+        arm.call("run", state, arm.address("mark"), board, 10, threads)
+        assert arm.read(board, "<10q") == (times,) * 10
+        assert arm.read(state + poolcode.LOCK, "<i") == (0,)
+    assert arm.read(state + poolcode.DONE, "<i") == (10,)
+    arm.write(board, struct.pack("<4q", arm.address("mark"), 10, 3, 0) + bytes(80))
+    arm.call("launch", state, board)
+    assert arm.read(board + poolcode.BLOCK, "<10q") == (1,) * 10
+
+
+def test_the_measuring_kernels() -> None:
+    cpu = Cpu.named("neoverse-n1")
+    arm = Arm(peaks.source(cpu))
+    data = np.arange(1024, dtype=np.int64) * 0x1234567
+    sink = DATA + SPACE // 2
+    arm.write(DATA + 4096, data.tobytes())
+    arm.write(DATA, struct.pack("<4q", 1, DATA + 4096, sink, data.nbytes))
+    arm.call("read", DATA, 0, 0)
+    assert arm.read(sink, "<2q") == tuple(np.bitwise_xor.reduce(data.reshape(-1, 2), axis=0).tolist())
+    arm.write(DATA, struct.pack("<3q", 2, 0, sink))
+    arm.call("fma", DATA, 0, 0)
+    expected = sum((start * 0.5 + 0.5) * 0.5 + 0.5 for start in range(peaks.accumulators(cpu)))
+    assert arm.read(sink, "<4f") == (expected,) * 4
