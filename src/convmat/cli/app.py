@@ -1,0 +1,116 @@
+"""The commands, and what becomes of their errors.
+
+One module a command, or a group of commands; each imports what it needs inside its functions, so that
+`convmat --help` stays quick. A new one is a module and a line in `COMMANDS` (a function) or `GROUPS` (a typer.Typer).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from convmat import __version__
+from convmat.cli import bench, cache, example, info, missing, plan, screen
+from convmat.errors import ConvmatError, GeometryError, PlanError
+
+COMMANDS = (example.example, plan.plan, info.info, bench.bench)
+GROUPS = {"cache": cache.commands}
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+FAILED, ASKED_WRONGLY, INTERRUPTED = 1, 2, 130
+"""Exit codes; 130 is what a shell gives a program that Ctrl-C ended."""
+
+
+class Group(TyperGroup):
+    """The commands in the order of `COMMANDS`; an error of ours becomes its sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs one command. Raises typer.Exit for whatever it answers for."""
+        try:
+            return super().invoke(ctx)
+        except ConvmatError as error:
+            screen.complain(str(error))
+            # Shapes, numbers and ways come from the command line; the rest is the machine's side.
+            raise typer.Exit(
+                ASKED_WRONGLY if isinstance(error, GeometryError | PlanError) else FAILED
+            ) from None
+        except ModuleNotFoundError as error:
+            raise typer.Exit(missing(error)) from None
+        except BrokenPipeError:
+            raise typer.Exit(screen.reader_gone()) from None
+        except OSError as error:
+            screen.complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            raise typer.Exit(FAILED) from None
+        except MemoryError as error:
+            screen.complain(f"there is not enough memory for this\n  {error}")
+            raise typer.Exit(FAILED) from None
+        except KeyboardInterrupt:
+            screen.complain("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"convmat {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=Group,
+    name="convmat",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings=HELP,
+)
+
+
+@app.callback()
+def convmat(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Convolutions as matrix products whose second operand, the unrolled input, need not exist.
+
+    Each command has examples under `--help` and prints JSON with `--json`.
+    """
+
+
+for command in COMMANDS:
+    app.command(context_settings=HELP)(command)
+for name, commands in GROUPS.items():
+    app.add_typer(commands, name=name, context_settings=HELP)
+
+
+def run() -> int:
+    """Run what sys.argv says; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+        sys.stdout.flush()
+    except SystemExit as leaving:
+        return _flushed(leaving.code)
+    except BrokenPipeError:
+        return screen.reader_gone()
+    return 0
+
+
+def _flushed(code: Any) -> int:
+    """The exit code, once what was printed has gone where it should: a broken pipe shows here at the latest."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return screen.reader_gone()
+    return code if isinstance(code, int) else int(code is not None)
+
+
+__all__ = ["COMMANDS", "GROUPS", "app", "run"]

@@ -1,0 +1,60 @@
+"""`convmat cache`: the compiled kernels that are kept on disk."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from convmat.cli import screen
+
+commands = typer.Typer(
+    no_args_is_help=True, help="The compiled kernels on disk: how many there are, or away with them."
+)
+
+
+@commands.command()
+def info(
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Say where compiled kernels are kept, how many, and how large they are.
+
+    Examples:
+
+      convmat cache info
+
+      convmat cache info --json
+    """
+    from convmat.engine import objects
+    from convmat.planner.report import in_bytes
+
+    found = objects.disk().info()
+    if json:
+        screen.as_json({**asdict(found), "path": str(found.path)})
+        return
+    console = screen.console()
+    console.print(f"{found.files} kernel{'s' * (found.files != 1)}, {in_bytes(found.bytes)}", markup=False)
+    console.print(f"kept up to {in_bytes(found.limit)}; the longest unused go first", markup=False)
+    console.print(str(found.path), markup=False, soft_wrap=True)
+    if found.refused:
+        console.print(f"not used: {found.refused}", markup=False, style="yellow")
+
+
+@commands.command()
+def clear(
+    json: Annotated[bool, typer.Option("--json", help="Print how many there were as JSON.")] = False,
+) -> None:
+    """Delete the compiled kernels on disk; they are compiled again when they are needed.
+
+    Examples:
+
+      convmat cache clear
+    """
+    from convmat.engine import objects
+
+    deleted = objects.disk().clear()
+    if json:
+        screen.as_json({"deleted": deleted})
+    else:
+        typer.echo(f"{deleted} kernel{'s' * (deleted != 1)} deleted")
