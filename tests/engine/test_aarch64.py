@@ -12,6 +12,7 @@ from convmat.engine import compiler, elf, peaks, poolcode
 from convmat.engine.cpu import Cpu
 
 unicorn: Any = pytest.importorskip("unicorn", reason="no emulator of AArch64 is installed")
+registers: Any = pytest.importorskip("unicorn.arm64_const", reason="no emulator of AArch64 is installed")
 
 CODE, DATA, STACK, END = 0x7F12_3456_7000, 0x100_0000, 0x1000_0000, 0x2000_0000
 SPACE = 1 << 20
@@ -21,9 +22,6 @@ class Arm:
     """One module in an emulated machine's memory."""
 
     def __init__(self, ir: str, cpu: str = "neoverse-n1") -> None:
-        from unicorn import arm64_const as registers
-
-        self.registers: Any = registers
         self.image = elf.parse(compiler.generate(ir, "aarch64-unknown-linux-gnu", cpu, "", 2))
         placed = self.image.placed(CODE)
         self.machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
@@ -46,15 +44,15 @@ class Arm:
     def call(self, name: str, *arguments: int) -> int:
         """Call a function of integers; it returns to where nothing is."""
         for number, value in enumerate(arguments):
-            self.machine.reg_write(getattr(self.registers, f"UC_ARM64_REG_X{number}"), value)
-        self.machine.reg_write(self.registers.UC_ARM64_REG_SP, STACK + SPACE)
-        self.machine.reg_write(self.registers.UC_ARM64_REG_LR, END)
+            self.machine.reg_write(getattr(registers, f"UC_ARM64_REG_X{number}"), value)
+        self.machine.reg_write(registers.UC_ARM64_REG_SP, STACK + SPACE)
+        self.machine.reg_write(registers.UC_ARM64_REG_LR, END)
         self.machine.emu_start(self.address(name), END)
-        return int(self.machine.reg_read(self.registers.UC_ARM64_REG_X0))
+        return int(self.machine.reg_read(registers.UC_ARM64_REG_X0))
 
     def number(self) -> float:
         """The double that the last call returned."""
-        word = self.machine.reg_read(self.registers.UC_ARM64_REG_D0)
+        word = self.machine.reg_read(registers.UC_ARM64_REG_D0)
         return float(struct.unpack("<d", struct.pack("<Q", word))[0])
 
     def write(self, at: int, data: bytes) -> None:
