@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 LATEST = "latest.json"
 
-FILE_WIDTH = 160
-"""Characters a line where the output is a file, which has no width of its own."""
-
 
 def wish(
     layers: Sequence[str],
@@ -118,4 +115,4 @@ def _numbers(threads: str) -> tuple[int, ...]:
         ) from None
 
 
-__all__ = ["FILE_WIDTH", "LATEST", "measure", "publish", "show", "show_list", "wish"]
+__all__ = ["LATEST", "measure", "publish", "show", "show_list", "wish"]

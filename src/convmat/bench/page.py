@@ -35,7 +35,8 @@ def page(run: Run) -> str:
         "## Who",
         _markdown(_peers(run)),
     ]
-    for table in tables(run):
+    # The answer first, then what it was worked out from.
+    for table in sorted(tables(run), key=lambda table: "goal" not in table.head):
         parts += [f"## {table.title[0].upper()}{table.title[1:]}", _markdown(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -50,7 +51,7 @@ def _method(run: Run) -> str:
             f"- One thread: one process, {pinned}; each round takes a sample of every peer, in an order drawn anew.",
             "  Several threads: a process for each library, one running while the others are stopped.",
             "- A sample is an untimed call, then calls for about 2 ms: weights and input are warm. The figure is the",
-            "  median; ± is half the distance between the quartiles.",
+            "  median; ± is half the distance between the quartiles, as a share of it.",
             "- Samples during which the system took the CPU away, or of 1.5 times the median, are dropped and counted.",
             f"- A ratio is the other's time over that of {ours}: above 1, {ours} is faster. The peak is this run's",
             "  own: the median of FMA throughput measured before every layer.",
@@ -85,7 +86,7 @@ def _machine(run: Run) -> Table:
             if (rate := run.peak(threads, f"{key}_bandwidth"))
         ]
         rows.append((f"reading, {threads} thread{'s' * (threads > 1)}", f"{', '.join(bandwidths)} GB/s"))
-    return Table("machine", ("fact", "where"), rows)
+    return Table("machine", ("fact", "value"), rows)
 
 
 def _peers(run: Run) -> Table:

@@ -16,8 +16,6 @@ _MARKS = ("s", "^", "v", "D", "P", "X", "<", ">")
 
 def plot(run: Run, path: Path) -> None:
     """Write the picture, PNG or SVG by the file's name. Nothing is written where no share of the peak is known."""
-    import matplotlib
-
     groups = [
         measured
         for threads in run.threads()
@@ -27,9 +25,11 @@ def plot(run: Run, path: Path) -> None:
     ]
     if not groups:
         return
+    import matplotlib as mpl
+
     # Text stays text, and the same run gives the same file.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "convmat", "font.size": 9}
-    with matplotlib.rc_context(settings):
+    with mpl.rc_context(settings):
         figure = _figure(run, groups)
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None} if path.suffix == ".svg" else None

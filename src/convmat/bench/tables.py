@@ -18,19 +18,8 @@ from convmat.planner.report import in_bytes
 NOTHING = "–"
 
 WORDS = frozenset(
-    {
-        "layer",
-        "fastest peer",
-        "goal",
-        "figure",
-        "verdict",
-        "where",
-        "fact",
-        "peer",
-        "version",
-        "how it is used",
-    }
-)
+    ("layer", "fastest peer", "goal", "figure", "verdict", "where", "fact", "value", "peer", "version", "how it is used")
+)  # fmt: skip
 """The heads of columns that are not numbers."""
 
 
@@ -83,7 +72,7 @@ def closer(run: Run, measured: list[Measured]) -> Table:
     head = ["layer", "GFLOP/s", "of peak", "fastest peer", "ratio", f"to {eager}"]
     if any(call in m.entries for m in measured):
         head.append(f"per call to {eager}")
-    head += ["± ms", "dropped", "error", f"error of {eager}", "workspace", "predicted ms"]
+    head += ["±", "dropped", "error", f"error of {eager}", "workspace", "predicted ms"]
     rows = []
     for m in measured:
         entry, seconds = m.entries.get(ours), m.seconds(ours)
@@ -169,8 +158,7 @@ def _details(entry: Entry | None) -> tuple[str, str, str]:
     if figure is None:
         return NOTHING, NOTHING, _error(entry)
     dropped = figure.dropped_switched + figure.dropped_slow
-    spread = _milliseconds((figure.high - figure.low) / 2)
-    return spread, f"{dropped} of {dropped + figure.kept}", _error(entry)
+    return f"{figure.spread:.1%}", f"{dropped} of {dropped + figure.kept}", _error(entry)
 
 
 def _error(entry: Entry | None) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from convmat.cli import screen
+
 OUT = Path("out/bench")
 DOCS = Path("docs")
 
@@ -49,19 +51,16 @@ def bench(
 
       convmat bench                             everything, about ten minutes on a quiet machine
 
-      convmat bench --quick -l 3x3 -p torch     fewer samples, some layers, one library beside convmat's absence
+      convmat bench --quick -l 3x3 -p torch     fewer samples, some layers, one library alone
 
       convmat bench --engine blas               NumPy's matrix product against plain NumPy im2col
 
       convmat bench --docs                      docs/benchmarks.md from the last run
     """
-    from rich.console import Console
-
     from convmat.bench import command
 
-    errors = Console(stderr=True)
     if show_list:
-        command.show_list(Console())
+        command.show_list(screen.console())
         return
     if docs:
         for path in command.publish(source or out / command.LATEST, DOCS):
@@ -71,12 +70,11 @@ def bench(
         layers or [], peers or [], threads, seconds=seconds, gradients=gradients, startup=startup, engine=engine,
         quick=quick, wait=wait,
     )  # fmt: skip
-    found = command.measure(wish, out, errors)
+    found = command.measure(wish, out, screen.errors())
     if json:
         typer.echo(found.without_samples().as_json())
     else:
-        console = Console()
-        command.show(found, console if console.is_terminal else Console(width=command.FILE_WIDTH))
-    errors.print(f"results: {out / command.LATEST}")
+        command.show(found, screen.console())
+    screen.errors().print(f"results: {out / command.LATEST}", markup=False)
     if found.partial:
         raise typer.Exit(INTERRUPTED)
