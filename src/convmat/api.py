@@ -49,6 +49,7 @@ def conv(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
+    engine: str | None = None,
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
@@ -63,7 +64,7 @@ def conv(
     padding_mode     "zeros", "reflect", "edge" or "wrap"
     activation       relu, relu6, leaky_relu, sigmoid, tanh, silu, hardswish, hardsigmoid, clip; ("clip", 0.0, 1.0)
     out              written and returned; overlaps no input, but may be the residual
-    lowering         force one by name; see `plan`
+    lowering, engine force one by name; see `plan`
     workspace_limit  bytes of scratch that may be allocated; None: at most 16 MiB where any way keeps to that
     rtol, exact      the norm-wise error to spend on fewer multiplications; exact=True spends none
 
@@ -82,7 +83,7 @@ def conv(
         out = out[None] if isinstance(out, np.ndarray) else out
     made = _plan(
         "conv", x.shape, w.shape, x.dtype.name, stride, padding, dilation, groups, padding_mode, activation,
-        bias is not None, residual is not None, layout, lowering, workspace_limit, rtol, exact, False,
+        bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol, exact, False,
     )  # fmt: skip
     y = made(x, w, bias, residual=residual, out=out)
     return y[0] if single else y
@@ -130,6 +131,7 @@ def conv_transpose(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
+    engine: str | None = None,
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
@@ -150,7 +152,7 @@ def conv_transpose(
         out = out[None] if isinstance(out, np.ndarray) else out
     made = _transposed(
         x.shape, w.shape, x.dtype.name, *_hashable(stride, padding, output_padding, dilation), groups,
-        *_hashable(activation), bias is not None, residual is not None, layout, lowering, workspace_limit, rtol,
+        *_hashable(activation), bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol,
         exact, _threads(),
     )  # fmt: skip
     y = made(x, w, bias, residual=residual, out=out)
@@ -197,6 +199,7 @@ def conv_input_grad(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
+    engine: str | None = None,
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
@@ -211,7 +214,7 @@ def conv_input_grad(
     dy, w, _, _ = _operands("conv_input_grad", dy, w, None, None, first="dy")
     made = _plan(
         "conv_input_grad", tuple(x_shape), w.shape, dy.dtype.name, stride, padding, dilation, groups, padding_mode,
-        None, False, False, layout, lowering, workspace_limit, rtol, exact, False, "input",
+        None, False, False, layout, lowering, engine, workspace_limit, rtol, exact, False, "input",
     )  # fmt: skip
     return made(checked("dy", dy, made.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
 
@@ -229,6 +232,7 @@ def conv_weight_grad(
     out: Array | None = None,
     layout: str = "NCHW",
     lowering: str | None = None,
+    engine: str | None = None,
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
@@ -243,7 +247,7 @@ def conv_weight_grad(
     x, dy, _, _ = _operands("conv_weight_grad", x, dy, None, None, second="dy")
     made = _plan(
         "conv_weight_grad", x.shape, tuple(w_shape), x.dtype.name, stride, padding, dilation, groups, padding_mode,
-        None, False, False, layout, lowering, workspace_limit, rtol, exact, False, "weight",
+        None, False, False, layout, lowering, engine, workspace_limit, rtol, exact, False, "weight",
     )  # fmt: skip
     return made(x, checked("dy", dy, made.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
 
@@ -264,6 +268,7 @@ def plan(
     residual: bool = False,
     layout: str = "NCHW",
     lowering: str | None = None,
+    engine: str | None = None,
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
@@ -281,7 +286,7 @@ def plan(
     """
     return _plan(
         "plan", tuple(x_shape), tuple(w_shape), dtype_name(dtype), stride, padding, dilation, groups, padding_mode,
-        activation, bias, residual, layout, lowering, workspace_limit, rtol, exact, reuse_weights, direction,
+        activation, bias, residual, layout, lowering, engine, workspace_limit, rtol, exact, reuse_weights, direction,
     )  # fmt: skip
 
 
@@ -377,6 +382,7 @@ def _planned(
     residual: bool,
     layout: str,
     lowering: str | None,
+    engine: str | None,
     workspace_limit: int | None,
     rtol: float | None,
     exact: bool,
@@ -405,7 +411,7 @@ def _planned(
             f"{call}: nothing to repeat\n  input {g.I}, padding_mode = {padding_mode!r}\n  use padding_mode='zeros'"
         )
     return _make(
-        call, g, dtype, channels_last, activation, bias, residual, lowering, workspace_limit, rtol, exact,
+        call, g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol, exact,
         direction, padding_mode=padding_mode, reuse_weights=reuse_weights, threads=threads,
     )  # fmt: skip
 
@@ -425,6 +431,7 @@ def _transposed(
     residual: bool,
     layout: str,
     lowering: str | None,
+    engine: str | None,
     workspace_limit: int | None,
     rtol: float | None,
     exact: bool,
@@ -438,7 +445,7 @@ def _transposed(
         groups=groups,
     )  # fmt: skip
     return _make(
-        "conv_transpose", g, dtype, channels_last, activation, bias, residual, lowering, workspace_limit, rtol, exact,
+        "conv_transpose", g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol, exact,
         "forward", transposed=True, reuse_weights=False, threads=threads,
     )  # fmt: skip
 
@@ -452,6 +459,7 @@ def _make(
     bias: bool,
     residual: bool,
     lowering: str | None,
+    engine: str | None,
     workspace_limit: Any,
     rtol: Any,
     exact: bool,
@@ -483,7 +491,7 @@ def _make(
         problem = problem.grad_input()
     elif direction == "weight":
         problem = problem.grad_weight()
-    return planner.make(problem, lowering)
+    return planner.make(problem, lowering, engine)
 
 
 def _activation(call: str, value: Any, dtype: str) -> Activation | None:

@@ -46,14 +46,15 @@ def prepare(
     target = cpu or host()
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
-    if packing is Packing.WHOLE:
-        return "never stores the unrolled input: it packs a panel at a time"
     steps = []
     for product in products:
         step = plan_step(product, dtypes, shapes, threads, target)
         if isinstance(step, str):
             return step
         steps.append(step)
+    if packing is not Packing.PANEL:
+        whole = packing is Packing.WHOLE
+        return "never stores the unrolled input: it packs a panel at a time" if whole else "packs a panel at a time"
     return Program(tuple(steps), dtypes, target, bound=bound)
 
 
@@ -74,6 +75,15 @@ class Program:
         """The addresses of each step's `task` and `weights`; compiles what is new."""
         loaded = objects.load([text(s.recipe, self.cpu) for s in self.steps], self.cpu)
         return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in loaded]
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the kernels are there."""
+        return "kernels" in self.__dict__
+
+    def load(self) -> None:
+        """Get the kernels now. Raises EngineError where they cannot be compiled or run."""
+        assert self.kernels is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Addresses mean nothing elsewhere."""

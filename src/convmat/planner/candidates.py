@@ -1,4 +1,4 @@
-"""Every way a problem could run: lowerings x packings, each with its cost or its refusal."""
+"""Every way a problem could run: lowerings x packings x engines, each with its cost or its refusal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import blas
-from ..engine.machine import Machine
+from ..engine import blas, jit
+from ..engine.machine import Machine, Peaks, peaks
+from ..errors import EngineError
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
 from .cost import Cost, blas_cost
+from .jitcost import jit_cost
+
+ENGINES = ("jit", "blas")
+"""Where predicted times tie, the earlier one is chosen."""
+
+Program = blas.Program | jit.Program
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,10 @@ def limit_of(problem: Problem) -> int:
     return WORKSPACE_LIMIT if problem.workspace_limit is None else problem.workspace_limit
 
 
-def blas_program(problem: Problem, lowering: Lowering, packing: Packing) -> blas.Program | str:
-    """The blas engine's program for one candidate, within the limit if there is any, or its refusal."""
-    return blas.prepare(
+def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
+    """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
+    prepare = jit.prepare if engine == "jit" else blas.prepare
+    return prepare(
         lowering.products(problem),
         packing,
         dtypes_of(problem),
@@ -90,32 +98,42 @@ def blas_program(problem: Problem, lowering: Lowering, packing: Packing) -> blas
     )
 
 
-def candidates(problem: Problem, machine: Machine) -> tuple[Candidate, ...]:
-    """All of them, in the order of `ALL`."""
+def candidates(problem: Problem, machine: Machine, peak: Peaks | None = None) -> tuple[Candidate, ...]:
+    """All of them, in the order of `ALL`; `peak` are the rates of compiled kernels, by default this machine's."""
     found = []
     for lowering in ALL:
         refusal = lowering.refuses(problem)
         for packing in lowering.packings:
-            if refusal is not None:
-                found.append(Candidate("blas", lowering.name, packing, refusal=refusal))
-            else:
-                found.append(_weigh(problem, lowering, packing, machine))
+            for engine in ENGINES:
+                if refusal is not None:
+                    found.append(Candidate(engine, lowering.name, packing, refusal=refusal))
+                else:
+                    found.append(_weigh(problem, lowering, packing, engine, machine, peak))
     return tuple(found)
 
 
-def _weigh(problem: Problem, lowering: Lowering, packing: Packing, machine: Machine) -> Candidate:
+def _weigh(
+    problem: Problem, lowering: Lowering, packing: Packing, engine: str, machine: Machine, peak: Peaks | None
+) -> Candidate:
     products = lowering.products(problem)
     largest = max(products, key=lambda p: p.flops, default=None)
     shape = (largest.m, largest.n, largest.k) if largest else None
-    program = blas_program(problem, lowering, packing)
+    program = program_of(problem, lowering, packing, engine)
     if isinstance(program, str):
-        return Candidate("blas", lowering.name, packing, shape, refusal=program)
+        return Candidate(engine, lowering.name, packing, shape, refusal=program)
     total = program.workspace + padding_bytes(problem)
-    cost = blas_cost(problem, program, total, machine)
+    if isinstance(program, jit.Program):
+        try:
+            rates = peak or peaks(problem.threads)
+        except EngineError as error:
+            return Candidate(engine, lowering.name, packing, shape, refusal=str(error).splitlines()[0])
+        cost = jit_cost(problem, program, total, rates, problem.threads)
+    else:
+        cost = blas_cost(problem, program, total, machine)
     if total > limit_of(problem):
         refusal = f"needs {total:,} bytes of workspace, the limit is {limit_of(problem):,}"
-        return Candidate("blas", lowering.name, packing, shape, refusal=refusal, beyond=cost)
-    return Candidate("blas", lowering.name, packing, shape, cost)
+        return Candidate(engine, lowering.name, packing, shape, refusal=refusal, beyond=cost)
+    return Candidate(engine, lowering.name, packing, shape, cost)
 
 
 def admit(candidate: Candidate) -> Candidate:

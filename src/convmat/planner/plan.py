@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import blas
+from ..engine import jit
 from ..engine.machine import machine
-from ..errors import PlanError
+from ..errors import EngineError, PlanError
 from ..lowering import ALL
 from ..problem import Problem
 from ..product import Layout
 from . import pad, report
 from .arrays import checked, output
-from .candidates import Candidate, admit, blas_program, candidates, dtype_of, dtypes_of, padding_bytes
+from .candidates import (
+    ENGINES,
+    Candidate,
+    Program,
+    admit,
+    candidates,
+    dtype_of,
+    dtypes_of,
+    padding_bytes,
+    program_of,
+)
 
 Array = npt.NDArray[Any]
+Weights = Any  # what the engine's program packed: only it looks inside
 
 
 class Plan:
@@ -40,10 +52,7 @@ class Plan:
         self.candidates = found
         self.chosen = chosen
         self.forced = forced
-        lowering = next(way for way in ALL if way.name == chosen.lowering)
-        program = blas_program(problem, lowering, chosen.packing)
-        assert isinstance(program, blas.Program)
-        self._program = program
+        self._program = _program(problem, chosen)
         self._dtypes = dtypes_of(problem)
 
     @property
@@ -85,7 +94,7 @@ class Plan:
         bias = None if bias is None else bias.copy()
         if not self.problem.reuse_weights:
             return Bound(self, None, bias, w.copy())
-        return Bound(self, self._program.bind(dims(self.problem.w, w)), bias, w)
+        return Bound(self, self._ready().bind(dims(self.problem.w, w)), bias, w)
 
     def _read(self, w: Any, bias: Any) -> tuple[Array, Array | None]:
         """The weights and bias as arrays that fit the plan."""
@@ -111,13 +120,31 @@ class Plan:
     def __reduce__(self) -> tuple[Any, ...]:
         return _replay, (self.problem, self.candidates, self.candidates.index(self.chosen), self.forced)
 
+    def _ready(self) -> Program:
+        """The program once it can run. Where no code can be made or run here, that of the blas engine instead."""
+        program = self._program
+        if isinstance(program, jit.Program) and not program.loaded:
+            try:
+                program.load()
+            except EngineError as error:
+                self._fall_back(error)
+        return self._program
+
+    def _fall_back(self, error: EngineError) -> None:
+        others = [c for c in self.candidates if c.engine == "blas" and c.cost is not None]
+        if not others:
+            raise error
+        self.chosen = min(others, key=lambda c: c.cost.seconds if c.cost else 0.0)
+        self._program = _program(self.problem, self.chosen)
+        warn_once(f"convmat computes with NumPy's BLAS, more slowly: {error}")
+
     # -- running -------------------------------------------------------------------------------------------------------
 
     def run(
         self,
         x: Array,
         w: Array,
-        weights: blas.Weights | None,
+        weights: Weights | None,
         bias: Array | None,
         residual: Array | None,
         out: Array,
@@ -138,7 +165,7 @@ class Plan:
             operands["bias"] = bias
         if residual is not None:
             operands["residual"] = dims(problem.y, residual)
-        self._program.run(operands, weights, problem.threads)
+        self._ready().run(operands, weights, problem.threads)
         if padding is not None and folded is not out:
             pad.adjoint(padding, _spatial(problem.y, "p"), folded, out)
 
@@ -146,7 +173,7 @@ class Plan:
 class Bound:
     """A plan with its weights (packed, or as they are where `weights` is None): called with x alone."""
 
-    def __init__(self, plan: Plan, weights: blas.Weights | None, bias: Array | None, w: Array) -> None:
+    def __init__(self, plan: Plan, weights: Weights | None, bias: Array | None, w: Array) -> None:
         self.plan = plan
         self._weights = weights
         self._bias = bias
@@ -176,8 +203,8 @@ class Bound:
 
 
 @lru_cache(maxsize=4096)
-def make(problem: Problem, lowering: str | None = None) -> Plan:
-    """The plan of a problem: the candidate with the least predicted time, or the cheapest of the lowering asked for.
+def make(problem: Problem, lowering: str | None = None, engine: str | None = None) -> Plan:
+    """The plan of a problem: the candidate with the least predicted time, of the lowering and engine asked for.
 
     Raises PlanError where nothing that is allowed can run it.
     """
@@ -188,7 +215,11 @@ def make(problem: Problem, lowering: str | None = None) -> Plan:
             f"  one of {', '.join(map(repr, names))}"
         )
     found = candidates(problem, machine(problem.threads))
-    allowed = [c for c in found if lowering in (None, c.lowering)]
+    if engine is not None and engine not in ENGINES:
+        raise PlanError(
+            f"plan: there is no engine of that name\n  engine = {engine!r}\n  one of {', '.join(map(repr, ENGINES))}"
+        )
+    allowed = [c for c in found if lowering in (None, c.lowering) and engine in (None, c.engine)]
     possible = [c for c in allowed if c.cost is not None]
     if not possible and problem.workspace_limit is None:
         # The default limit is soft: where nothing keeps to it, the way that needs least runs.
@@ -201,26 +232,47 @@ def make(problem: Problem, lowering: str | None = None) -> Plan:
             admitted = admit(least)
             found, possible = tuple(admitted if c is least else c for c in found), [admitted]
     if not possible:
-        raise PlanError(_refused(problem, lowering, allowed))
+        raise PlanError(_refused(problem, lowering, engine, allowed))
     chosen = min(possible, key=lambda c: c.cost.seconds if c.cost else 0.0)
-    return Plan(problem, found, chosen, forced=lowering is not None)
+    return Plan(problem, found, chosen, forced=(lowering, engine) != (None, None))
 
 
-def _refused(problem: Problem, lowering: str | None, allowed: list[Candidate]) -> str:
+def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed: list[Candidate]) -> str:
     least = min((c.beyond.workspace for c in allowed if c.beyond), default=None)
     if least is None:
         return (
-            f"plan: the lowering {lowering!r} refuses this problem: {allowed[0].refusal}\n"
+            f"plan: {_asked(lowering, engine)} refuses this problem: {allowed[0].refusal}\n"
             f"  {problem.geometry}, {problem.dtype}\n"
-            f"  leave lowering= away, or use lowering='im2col', which refuses nothing but memory limits"
+            f"  leave {'engine' if lowering is None else 'lowering'}= away, or use lowering='im2col' with "
+            f"engine='blas', which refuses nothing but memory limits"
         )
-    way = "nothing" if lowering is None else f"no way of the lowering {lowering!r}"
+    way = "nothing" if (lowering, engine) == (None, None) else f"no way of {_asked(lowering, engine)}"
     return (
         f"plan: {way} runs within the workspace limit\n"
         f"  {problem.geometry}, {problem.dtype};  workspace_limit = {problem.workspace_limit:,} bytes\n"
         + "".join(f"  {c.name}: {c.refusal}\n" for c in allowed if c.beyond)
         + f"  {least:,} bytes are enough: workspace_limit={least}, or None for whatever it takes"
     )
+
+
+def _asked(lowering: str | None, engine: str | None) -> str:
+    """What the caller insisted on."""
+    wanted = [f"the lowering {lowering!r}"] if lowering else []
+    return " on ".join(wanted + ([f"the engine {engine!r}"] if engine else []))
+
+
+def _program(problem: Problem, candidate: Candidate) -> Program:
+    """The program of a candidate that can run."""
+    lowering = next(way for way in ALL if way.name == candidate.lowering)
+    program = program_of(problem, lowering, candidate.packing, candidate.engine)
+    assert not isinstance(program, str), program
+    return program
+
+
+@lru_cache(maxsize=1)
+def warn_once(message: str) -> None:
+    """Say it the first time in a process."""
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _replay(problem: Problem, found: tuple[Candidate, ...], chosen: int, forced: bool) -> Plan:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 Row = tuple[str, ...]
-HEAD: Row = ("", "way", "m x n x k", "GFLOP", "moved", "workspace", "weights", "predicted", "error")
+HEAD: Row = ("", "way", "engine", "m x n x k", "GFLOP", "moved", "workspace", "weights", "predicted", "error")
 
 
 def header(plan: Plan) -> list[str]:
@@ -37,45 +37,55 @@ def header(plan: Plan) -> list[str]:
 
 
 def rows(plan: Plan) -> list[Row]:
-    """One row a candidate, the chosen one marked; refusals carry their sentence in the last column."""
+    """One row for each candidate that can run, the chosen one marked."""
     made: list[Row] = []
     for candidate in plan.candidates:
-        mark = ">" if candidate is plan.chosen else ""
-        shape = " x ".join(map(str, candidate.product)) if candidate.product else ""
         cost = candidate.cost
-        if cost is None:
-            made.append((mark, candidate.name, shape, "", "", "", "", "", candidate.refusal or ""))
-            continue
-        made.append(
-            (
-                mark,
-                candidate.name,
-                shape,
-                f"{cost.flops / 1e9:.4g}",
-                in_bytes(cost.moved),
-                in_bytes(cost.workspace),
-                in_bytes(cost.weight_bytes),
-                in_seconds(cost.seconds),
-                f"{cost.error:.1e}",
+        if cost is not None:
+            made.append(
+                (
+                    ">" if candidate is plan.chosen else "",
+                    candidate.name,
+                    candidate.engine,
+                    " x ".join(map(str, candidate.product or ())),
+                    f"{cost.flops / 1e9:.4g}",
+                    in_bytes(cost.moved),
+                    in_bytes(cost.workspace),
+                    in_bytes(cost.weight_bytes),
+                    in_seconds(cost.seconds),
+                    f"{cost.error:.1e}",
+                )
             )
-        )
     return made
+
+
+def refusals(plan: Plan) -> list[str]:
+    """A sentence for each way that cannot run; one where packings or engines refuse alike."""
+    said: dict[tuple[str, str], dict[str, str]] = {}
+    ways: dict[str, set[str]] = {}
+    for c in plan.candidates:
+        ways.setdefault(c.lowering, set()).add(c.engine)
+        if c.refusal is not None:
+            said.setdefault((c.lowering, c.refusal), {})[c.engine] = c.name
+    lines = []
+    for (lowering, refusal), engines in said.items():
+        everywhere = set(engines) == ways[lowering]
+        who = lowering if everywhere else f"{next(iter(engines.values()))} ({', '.join(engines)})"
+        lines.append(f"  {who}: {refusal}")
+    return lines
 
 
 def text(plan: Plan) -> str:
     """The whole report."""
     table = [HEAD, *rows(plan)]
-    fitted = [row for row in table if row[-2] or row is HEAD]
-    widths = [max(len(row[i]) for row in fitted) for i in range(len(HEAD))]
+    widths = [max(len(row[i]) for row in table) for i in range(len(HEAD))]
     lines = [*header(plan), ""]
     for row in table:
-        if row in fitted:
-            left = [row[i].ljust(widths[i]) for i in range(2)]
-            lines.append("  ".join(left + [row[i].rjust(widths[i]) for i in range(2, len(HEAD))]).rstrip())
-        else:
-            lines.append(
-                "  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), "refused: " + row[-1]]).rstrip()
-            )
+        left = [row[i].ljust(widths[i]) for i in range(3)]
+        lines.append("  ".join(left + [row[i].rjust(widths[i]) for i in range(3, len(HEAD))]).rstrip())
+    refused = refusals(plan)
+    if refused:
+        lines += ["", "refused", *refused]
     return "\n".join([*lines, "", *why(plan)])
 
 
@@ -84,15 +94,15 @@ def why(plan: Plan) -> list[str]:
     chosen = plan.chosen
     assert chosen.cost is not None
     if plan.forced:
-        lines = [f"{chosen.name}: asked for."]
+        lines = [f"{chosen.name} ({chosen.engine}): asked for."]
     else:
         others = [c for c in plan.candidates if c.cost is not None and c is not chosen]
         if others:
             second = min(others, key=lambda c: c.cost.seconds if c.cost else 0.0)
             assert second.cost is not None
             lines = [
-                f"{chosen.name}: predicted {in_seconds(chosen.cost.seconds)}, next is {second.name} with "
-                f"{in_seconds(second.cost.seconds)}."
+                f"{chosen.name} ({chosen.engine}): predicted {in_seconds(chosen.cost.seconds)}; next is "
+                f"{second.name} ({second.engine}) with {in_seconds(second.cost.seconds)}."
             ]
         else:
             lines = [f"{chosen.name}: every other way refuses."]
