@@ -29,6 +29,9 @@ LEVELS = (
 )
 """From the ground up. A room imports rooms of lower levels only; two on one level never meet."""
 
+DOORS = {("__init__", "explain")}
+"""The root knows every room: it opens this one, inside a function, when a plan is asked to show itself."""
+
 NARROWER = {
     "engine": {"errors", "product"},  # has never heard of convolution
     "lowering": {"errors", "geometry", "product", "problem"},  # has never heard of a CPU
@@ -129,7 +132,7 @@ def test_imports_run_one_way() -> None:
     wrong = []
     for each in ALL:
         other = target(each.module)
-        if other is None or other == each.room:
+        if other is None or other == each.room or ((each.room, other) in DOORS and not each.top):
             continue
         if LEVEL[other] >= LEVEL[each.room] or other not in NARROWER.get(each.room, {other}):
             wrong.append(str(each))

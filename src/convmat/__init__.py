@@ -28,7 +28,7 @@ from .api import (
 )
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
-from .planner import Plan
+from .planner import Plan, present_with
 
 if TYPE_CHECKING:
     from .engine.pool import threads
@@ -67,3 +67,13 @@ def __getattr__(name: str) -> Any:
 
         return threads
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _presenter() -> Any:
+    """The room that draws plans, opened when a plan is first asked to show itself."""
+    from . import explain
+
+    return explain
+
+
+present_with(_presenter)

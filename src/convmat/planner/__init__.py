@@ -9,6 +9,7 @@ from ..problem import WORK_DTYPES
 from .candidates import Candidate
 from .cost import Cost, error_bound, error_estimate
 from .plan import Bound, Plan, make
+from .shown import present_with
 from .unroll import fold, unroll
 
 DTYPES = tuple(WORK_DTYPES)
@@ -24,5 +25,6 @@ __all__ = [
     "error_estimate",
     "fold",
     "make",
+    "present_with",
     "unroll",
 ]

@@ -28,12 +28,13 @@ from .candidates import (
     padding_bytes,
     program_of,
 )
+from .shown import Shown
 
 Array = npt.NDArray[Any]
 Weights = Any  # what the engine's program packed: only it looks inside
 
 
-class Plan:
+class Plan(Shown):
     """How one Problem runs. Call it with arrays, or `bind` the weights first; print it; pickle it.
 
     `candidates` are all ways with their costs or refusals, `chosen` the one that runs. It holds no arrays and may be

@@ -1,0 +1,69 @@
+"""What each way of taking the product costs, by its idea alone: elements held beside x, w and y, and FLOPs.
+
+Read from the lowerings' own Products. The engines' buffers, tiles and threads are the plan's business; here a panel
+is as wide as the reader makes it. web/lowering/all.js computes the same numbers in the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convmat.geometry import Geometry
+from convmat.lowering import ALL
+from convmat.problem import Problem
+from convmat.product import Packing, Product, View, size
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One way: its name in the pictures, the reason if it refuses, elements stored and FLOPs."""
+
+    name: str
+    refusal: str | None
+    stored: int = 0
+    flops: int = 0
+
+
+def way_name(lowering: str, packing: Packing) -> str:
+    """What the pictures call a lowering and what it stores: im2col a panel at a time has a name of its own.
+
+    >>> way_name("im2col", Packing.PANEL), way_name("mec", Packing.WHOLE)
+    ('panels', 'mec')
+    """
+    return "panels" if lowering == "im2col" and packing is not Packing.WHOLE else lowering
+
+
+def costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
+    """Every way of a geometry, with panels of `panel` columns.
+
+    >>> found = {way.name: way for way in costs(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)), 2)}
+    >>> found["im2col"].stored, found["panels"].stored, found["mec"].stored, found["kn2row"].stored
+    (48, 24, 36, 6)
+    >>> found["pointwise"].refusal
+    'needs a 1x1 filter, got 2x2'
+    """
+    problem = Problem.of(g)
+    found = []
+    for lowering in ALL:
+        reason = lowering.refuses(problem)
+        for packing in lowering.packings:
+            name = way_name(lowering.name, packing)
+            if reason is not None:
+                found.append(Cost(name, reason))
+                continue
+            products = lowering.products(problem)
+            stored = max((_stored(p, packing, panel) for p in products), default=0)
+            found.append(Cost(name, None, stored, sum(p.flops for p in products)))
+    return tuple(found)
+
+
+def _stored(product: Product, packing: Packing, panel: int) -> int:
+    """Elements of the second operand that exist at the same time."""
+    nested = next((b.source for _, b in product.terms if isinstance(b.source, View)), None)
+    if nested is not None:
+        return size(nested.rows) * size(nested.cols)
+    if packing is Packing.NOTHING:
+        return 0
+    if packing is Packing.PANEL:
+        return max((size(b.rows) for _, b in product.terms), default=0) * min(product.n, panel)
+    return sum(b.elements for _, b in product.terms)

@@ -1,0 +1,165 @@
+"""A plan as a page: one HTML file that needs no network, in which every number is recomputed as sliders move.
+
+The modules in `web` are plain JavaScript; a template (jinja2, from the extra `page`) puts them into the file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convmat.errors import PlanError
+from convmat.geometry import Geometry
+from convmat.planner import Plan
+
+from .costs import way_name
+from .draw import given
+from .files import needs, replacing
+from .linker import link, source
+from .sample import sample_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+PASSES = ("forward", "input", "weight")
+DRAWN = ("im2col", "panels", "mec", "kn2row", "pointwise", "depthwise")
+"""The ways that have a module in web/lowering."""
+
+MOST_GIVEN = 50_000
+"""Elements of a given array that a page carries; larger ones would make it slow to open."""
+
+
+def page(
+    plan: Plan,
+    path: str | os.PathLike[str],
+    *,
+    x: Any = None,
+    w: Any = None,
+    title: str | None = None,
+    direction: str = "forward",
+    lowering: str | None = None,
+    theme: str | None = None,
+) -> Path:
+    """Write a plan's convolution as a page to step through: path ends in .html.
+
+    `x` and `w` are arrays to take the numbers from, of the plan's shapes; without them small digits stand in.
+    `direction` and `lowering` say what it opens with: "forward", "input" or "weight", and a lowering's name (the
+    plan's own without it). `theme` is "light" or "dark"; without it the reader's system decides. Returns the path.
+    Raises PlanError.
+
+    >>> import convmat, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = page(convmat.plan((1, 3, 3, 3), (1, 3, 2, 2)), f"{folder}/layer.html")
+    ...     "https://" in path.read_text()
+    False
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise PlanError(
+            f"page: the name does not say that it is a page\n  path = {str(path)!r} ends in {target.suffix!r}\n"
+            f"  e.g. {str(target.with_suffix('.html'))!r}"
+        )
+    text = html(plan, x=x, w=w, title=title, direction=direction, lowering=lowering, theme=theme)
+    with replacing(target, "page") as part:
+        part.write_text(text, encoding="utf-8")
+    return target
+
+
+def html(
+    plan: Plan,
+    *,
+    x: Any = None,
+    w: Any = None,
+    title: str | None = None,
+    direction: str = "forward",
+    lowering: str | None = None,
+    theme: str | None = None,
+    embedded: bool = False,
+) -> str:
+    """The page as text; `embedded` leaves less margin, for a frame."""
+    problem, g = plan.problem, plan.problem.geometry
+    _one_of("direction", direction, PASSES)
+    if lowering is not None:
+        _one_of("lowering", lowering, DRAWN)
+    if theme is not None:
+        _one_of("theme", theme, ("light", "dark"))
+    needs("jinja2", "page", "a page")
+    sample_of(g)
+    planned = way_name(plan.chosen.lowering, plan.chosen.packing)
+    config = {
+        "geometry": fields(g),
+        "pass": direction,
+        "way": lowering or (planned if planned in DRAWN else "im2col"),
+        "panel": max(min(math.prod(g.P) // 2, 4), 1),
+        "itemsize": plan.itemsize,
+        "given": {
+            name: _flat(name, given("page", problem, name, value))
+            for name, value in (("x", x), ("w", w))
+            if value is not None
+        },
+    }
+    import jinja2
+
+    from convmat import __version__
+
+    template = jinja2.Environment(autoescape=True).from_string(source("page.html.jinja"))
+    made: str = template.render(
+        title=title or "Convolution is one matrix product",
+        config=_inside_script(json.dumps(config)),
+        style=source("style.css"),
+        script=link(),
+        report=str(plan),
+        version=__version__,
+        theme=theme,
+        embedded=embedded,
+    )
+    return made
+
+
+def notebook(plan: Plan) -> str:
+    """What a notebook shows of a plan: the page in a frame, or the plan as text where jinja2 is missing.
+
+    >>> import convmat
+    >>> notebook(convmat.plan((1, 3, 3, 3), (1, 3, 2, 2)))[:7]
+    '<iframe'
+    """
+    try:
+        text = html(plan, embedded=True)
+    except PlanError as error:
+        return f"<pre>{escape(str(plan))}</pre><p>{escape(str(error)).replace(chr(10), '<br>')}</p>"
+    return (
+        f'<iframe srcdoc="{escape(text)}" title="{escape(str(plan.problem.geometry))}" '
+        'style="width: 100%; height: 880px; border: 1px solid #8884; border-radius: 8px"></iframe>'
+    )
+
+
+def fields(g: Geometry) -> dict[str, Any]:
+    """The fields of a geometry, as the page reads them."""
+    names = ("B", "C", "O", "G", "I", "F", "s", "d", "lo", "hi", "e")
+    return {name: getattr(g, name) for name in names}
+
+
+def _flat(name: str, array: npt.NDArray[Any]) -> list[float]:
+    if array.size > MOST_GIVEN:
+        raise PlanError(
+            f"page: {name} is too large to put into a page\n"
+            f"  {name} has {array.size:,} elements;  at most {MOST_GIVEN:,}\n"
+            f"  leave {name}= away: digits stand in for it"
+        )
+    return [int(v) if float(v).is_integer() else float(v) for v in array.ravel()]
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise PlanError(
+            f"page: unknown {name}\n  {name} = {value!r}\n  one of {', '.join(map(repr, allowed))}"
+        )
+
+
+def _inside_script(text: str) -> str:
+    """JSON that cannot end the script it stands in."""
+    return text.replace("<", "\\u003c")

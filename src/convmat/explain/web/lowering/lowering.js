@@ -1,0 +1,110 @@
+// @ts-check
+/**
+ * What a lowering is to the page: a matrix to draw (its board), and the products it makes, block by block.
+ *
+ * A new lowering is one module that exports a `Lowering`, and one line in all.js. One whose products are not of the
+ * unrolled input itself (Winograd's tiles, say) gives its own `tell`, which makes boards and steps of any kind, and its own `layout` for them.
+ */
+
+import { product, range } from "../geometry.js";
+
+/** @typedef {import("../geometry.js").Geometry} Geometry */
+/** @typedef {import("../scene.js").Scene} Scene */
+/** @typedef {import("../story.js").Story} Story */
+
+/** A tap of a channel: one column of A. @typedef {{c: number, f: number[]}} Depth */
+
+/** An entry of the board: channel c of the group at coordinate q. @typedef {{c: number, q: number[]}} Origin */
+
+/**
+ * The matrix at the upper right: the unrolled input, or what the lowering stores instead of it.
+ * @typedef {object} Board
+ * @property {string} symbol
+ * @property {string} title
+ * @property {number} rows
+ * @property {number} cols
+ * @property {(row: number, col: number) => Origin} origin
+ * @property {string} head what the labels of rows are, e.g. "c, f"
+ * @property {(row: number) => string} label
+ * @property {string} trueRows the true number of rows with its formula, e.g. "C·F = 12"
+ * @property {string} trueCols
+ */
+
+/**
+ * One product: rows of the board with the columns of A that meet them, columns of the board with those of Y.
+ * @typedef {object} Block
+ * @property {number[]} rows
+ * @property {number[]} k
+ * @property {number[]} cols
+ * @property {number[]} j
+ * @property {string} name
+ */
+
+/**
+ * @typedef {object} Lowering
+ * @property {string} name as in Python, e.g. "im2col"; panels are im2col's other schedule
+ * @property {string} title
+ * @property {Record<import("../story.js").Pass, string>} summary
+ * @property {"whole" | "panel" | "place"} store what is kept of the board: all, one block at a time, nothing
+ * @property {boolean} [atOnce] a block is read and multiplied in one step each
+ * @property {(g: Geometry) => string | null} refuses the reason, for one dense geometry
+ * @property {(g: Geometry, panel: number) => number} stored elements held beside x, w and y, for one dense geometry
+ * @property {(scene: Scene) => Depth[]} depth the order of A's columns
+ * @property {(scene: Scene) => Board} board
+ * @property {(scene: Scene) => Block[]} blocks
+ * @property {(scene: Scene, pass: import("../story.js").Pass) => Story} [tell]
+ * @property {typeof import("../layout.js").layoutOf} [layout]
+ */
+
+/** Taps within channels: im2col's order. @param {Scene} scene @returns {Depth[]} */
+export const channelsFirst = (scene) => scene.channels.flatMap((c) => scene.taps.map((f) => ({ c, f })));
+
+/** Channels within taps. @param {Scene} scene @returns {Depth[]} */
+export const tapsFirst = (scene) => scene.taps.flatMap((f) => scene.channels.map((c) => ({ c, f })));
+
+/**
+ * The unrolled input itself, its rows in the order of A's columns.
+ * @param {Scene} scene
+ * @param {Depth[]} depth
+ * @returns {Board}
+ */
+export function unrolled(scene, depth) {
+  const { g, pixels } = scene;
+  return {
+    symbol: "U",
+    title: "the unrolled input",
+    rows: depth.length,
+    cols: pixels.length,
+    origin: (row, col) => ({ c: depth[row].c, q: scene.coordinate(pixels[col], depth[row].f) }),
+    head: "c, f",
+    label: (row) => [scene.channel(depth[row].c), ...depth[row].f].join(", "),
+    trueRows: `k = C/G·F = ${g.k}`,
+    trueCols: `n = B·P = ${g.n}`,
+  };
+}
+
+/** @param {Scene} scene @returns {Block} the whole product at once */
+export function oneBlock(scene) {
+  const rows = range(scene.channels.length * scene.taps.length);
+  const cols = range(scene.pixels.length);
+  return { rows, k: rows, cols, j: cols, name: "" };
+}
+
+/** One block for each tap of a board in taps-first order. @param {Scene} scene @returns {Block[]} */
+export function tapBlocks(scene) {
+  const C = scene.channels.length;
+  const cols = range(scene.pixels.length);
+  return scene.taps.map((f, t) => {
+    const rows = range(C).map((c) => t * C + c);
+    return { rows, k: rows, cols, j: cols, name: `tap (${f.join(", ")})` };
+  });
+}
+
+/** A Python tuple, for sentences that are the same in both languages. @param {(number | string)[]} values */
+export const tuple = (values) => `(${values.join(", ")}${values.length === 1 ? "," : ""})`;
+
+/** The (lo, hi) of each axis as Python prints them. @param {Geometry} g */
+export const pairs = (g) => tuple(g.lo.map((lo, a) => tuple([lo, g.hi[a]])));
+
+/** @param {Geometry} g */
+export const taps = (g) => product(g.F);

@@ -1,0 +1,84 @@
+"""What a Plan shows of itself beside its text: pictures, animations, pages.
+
+They are made in a room far above this one. The planner does not know it: whoever puts the package together says with
+`present_with` where a presenter is found, and it is looked for when a plan is first asked to show itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+_find: list[Callable[[], Any]] = []
+
+
+def present_with(find: Callable[[], Any]) -> None:
+    """Say where the presenter of all plans is found: an object with `draw`, `page` and `notebook`, plan first."""
+    _find[:] = [find]
+
+
+class Shown:
+    """A plan's methods that need a presenter."""
+
+    def draw(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        x: Any = None,
+        w: Any = None,
+        dark: bool = False,
+        size: int | None = None,
+        frames: int | None = None,
+        speed: float = 1.0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path:
+        """Draw the convolution as one matrix product: path ends in .svg, .png or, for the animation, .gif.
+
+        `x` and `w` are arrays to take the numbers from; without them small digits stand in. `size` is the width in
+        pixels, `dark` a dark ground; `frames` and `speed` are the animation's, and `progress(done, all)` is called
+        after each frame. Large layers are drawn as a sample, with true sizes and sums. Raises PlanError.
+
+        >>> import convmat, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     convmat.plan((1, 3, 5, 5), (4, 3, 3, 3)).draw(f"{folder}/layer.svg").name
+        'layer.svg'
+        """
+        made: Path = _find[0]().draw(
+            self, path, x=x, w=w, dark=dark, size=size, frames=frames, speed=speed, progress=progress
+        )
+        return made
+
+    def page(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        x: Any = None,
+        w: Any = None,
+        title: str | None = None,
+        direction: str = "forward",
+        lowering: str | None = None,
+        theme: str | None = None,
+    ) -> Path:
+        """Write a page to step through the convolution: one HTML file that needs no network.
+
+        `x` and `w` are as for `draw`. `direction` ("forward", "input", "weight") and `lowering` say what the page
+        opens with, `theme` ("light", "dark") how it looks where the reader's system shall not decide. Needs jinja2,
+        from the extra `page`. Raises PlanError.
+
+        >>> import convmat, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     convmat.plan((1, 3, 5, 5), (4, 3, 3, 3)).page(f"{folder}/layer.html").name
+        'layer.html'
+        """
+        made: Path = _find[0]().page(
+            self, path, x=x, w=w, title=title, direction=direction, lowering=lowering, theme=theme
+        )
+        return made
+
+    def _repr_html_(self) -> str:
+        """A notebook's cell shows the page in a frame; without a presenter, the text."""
+        made: str = _find[0]().notebook(self) if _find else f"<pre>{escape(str(self))}</pre>"
+        return made
