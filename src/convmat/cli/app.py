@@ -13,10 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from convmat import __version__
-from convmat.cli import bench, cache, example, info, missing, plan, screen
+from convmat.cli import bench, cache, demo, example, info, missing, plan, screen
 from convmat.errors import ConvmatError, GeometryError, PlanError
 
-COMMANDS = (example.example, plan.plan, info.info, bench.bench)
+COMMANDS = (demo.demo, example.example, plan.plan, info.info, bench.bench)
 GROUPS = {"cache": cache.commands}
 
 HELP = {"help_option_names": ["-h", "--help"]}

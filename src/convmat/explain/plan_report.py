@@ -64,17 +64,23 @@ def table(plan: Plan, width: int, measured: Mapping[Candidate, Measured]) -> Tab
 
 
 def refusals(plan: Plan) -> Iterator[RenderableType]:
-    """A sentence for each candidate that cannot run; one where all packings of a lowering refuse alike."""
-    said: dict[tuple[str, str, str], list[str]] = {}
+    """The sentences of the candidates that cannot run, each once, before it those that it is about."""
+    engines = {c.engine for c in plan.candidates}
+    running = {(c.engine, c.lowering) for c in plan.candidates if c.cost is not None}
+    said: dict[str, dict[str, list[str]]] = {}
     for c in plan.candidates:
         if c.refusal is not None:
-            said.setdefault((c.engine, c.lowering, c.refusal), []).append(c.packing.value)
-    several = len({c.engine for c in plan.candidates}) > 1
+            # Where the lowering runs with another packing, it is the packing that was refused.
+            name = c.name if (c.engine, c.lowering) in running else c.lowering
+            said.setdefault(c.refusal, {}).setdefault(name, []).append(c.engine)
     if said:
         yield Text("\nrefused", style="dim")
-    for (engine, lowering, refusal), packings in said.items():
-        name = f"{lowering}, {packings[0]}" if len(packings) == 1 else lowering
-        text = Text(f"{name}{f' ({engine})' if several else ''}: ", "bold")
+    for refusal, names in said.items():
+        about = (
+            name + ("" if set(found) == engines else f" ({', '.join(dict.fromkeys(found))})")
+            for name, found in names.items()
+        )
+        text = Text("; ".join(about) + ": ", "bold")
         yield Padding(text.append(refusal, "not bold"), (0, 0, 0, _BETWEEN), expand=False)
 
 

@@ -126,7 +126,7 @@ def by_definition(x: Array, w: Array, g: Geometry, filters: int, pixels: int) ->
         partial(convolve, piece, some, small),
         part=(slice(None), slice(filters), *cut),
         scale=g.flops / small.flops,
-        note=f"{filters} of {g.O} filters on {'x'.join(map(str, small.P))} of {'x'.join(map(str, g.P))} pixels",
+        note=f"{filters} of {g.O} filters and {'x'.join(map(str, small.P))} of {'x'.join(map(str, g.P))} pixels",
     )
 
 
@@ -158,11 +158,11 @@ def measure(
     whole = ways[0].call().copy()
     for way in ways:
         tell(f"checking {way.name}")
-        apart.append(_apart(way.call(), whole[way.part] if way.part else whole))
-        memories.append(allocated(way.call))
         start = time.perf_counter()
-        way.call()
+        y = way.call()
         firsts.append(time.perf_counter() - start)
+        apart.append(_apart(y, whole[way.part] if way.part else whole))
+        memories.append(allocated(way.call))
     rounds = min(max(int(seconds / max(sum(firsts), 1e-9)), FEWEST), MOST)
     samples: list[list[float]] = [[] for _ in ways]
     for turn in range(rounds):

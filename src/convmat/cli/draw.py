@@ -1,0 +1,121 @@
+"""`convmat draw`: a convolution as a picture or an animation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convmat.cli import parse, screen
+from convmat.errors import PlanError
+
+CONVOLUTION, PICTURE = "The convolution", "The picture"
+"""The panels of options in the help."""
+
+
+def draw(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[X W] FILE",
+            help="Shapes of input and weights, and a file that ends in .svg, .png or .gif (the animation).",
+            show_default=False,
+        ),
+    ],
+    example: Annotated[
+        bool, typer.Option("--example", "-e", help="The worked example with its numbers, instead of shapes.")
+    ] = False,
+    stride: Annotated[
+        str,
+        typer.Option("--stride", "-s", help="A number, or one per axis: 2,1.", rich_help_panel=CONVOLUTION),
+    ] = "1",
+    padding: Annotated[
+        str,
+        typer.Option(
+            "--padding",
+            "-p",
+            help="A number, one per axis, before:after per axis, valid, same, same_lower.",
+            rich_help_panel=CONVOLUTION,
+        ),
+    ] = "0",
+    dilation: Annotated[
+        str, typer.Option("--dilation", "-d", help="A number, or one per axis.", rich_help_panel=CONVOLUTION)
+    ] = "1",
+    groups: Annotated[
+        int, typer.Option("--groups", "-g", help="Groups of channels.", rich_help_panel=CONVOLUTION)
+    ] = 1,
+    dtype: Annotated[
+        str, typer.Option(help="What bytes are counted in.", rich_help_panel=CONVOLUTION)
+    ] = "float32",
+    dark: Annotated[bool, typer.Option("--dark", help="A dark ground.", rich_help_panel=PICTURE)] = False,
+    size: Annotated[
+        int | None, typer.Option(help="Width in pixels.", metavar="N", rich_help_panel=PICTURE)
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of the animation.", metavar="N", rich_help_panel=PICTURE)
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="The animation so many times as fast.", rich_help_panel=PICTURE)
+    ] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Draw how a convolution becomes one matrix product.
+
+    Input channels as coloured sheets, the kernel flattened to its row, the unrolled input with each element in the
+    colour of where it came from, and the output. Layers too large for a page are drawn as a sample, with true sizes.
+
+    Examples:
+
+      convmat draw --example demo.gif
+
+      convmat draw 1x3x8x8 4x3x3x3 layer.svg --padding 1
+
+      convmat draw 1x64x56x56 128x64x3x3 layer.png -s 2 -p 1 --dark --size 1600
+
+      convmat draw 1x2x24 4x2x5 sound.gif -s 2 --speed 2        (one axis: sound)
+    """
+    import convmat
+    from convmat.explain.draw import draw_example
+
+    shapes, path = _split("draw", words, example)
+    with screen.progress("drawing") as tell:
+
+        def progress(done: int, count: int) -> None:
+            tell(f"drawing: frame {done} of {count}")
+
+        if example:
+            made = draw_example(path, dark=dark, size=size, frames=frames, speed=speed, progress=progress)
+        else:
+            plan = convmat.plan(
+                *shapes,
+                stride=parse.numbers("stride", stride),
+                padding=parse.padding(padding),
+                dilation=parse.numbers("dilation", dilation),
+                groups=groups,
+                dtype=dtype,
+            )
+            made = plan.draw(path, dark=dark, size=size, frames=frames, speed=speed, progress=progress)
+    report(made, json)
+
+
+def report(path: Path, json: bool) -> None:
+    """Say which file was written, and how large it is."""
+    size = path.stat().st_size
+    if json:
+        screen.as_json({"path": str(path), "bytes": size})
+    else:
+        typer.echo(f"{path}, {size:,} bytes")
+
+
+def _split(call: str, words: list[str], example: bool) -> tuple[list[tuple[int, ...]], str]:
+    """Two shapes and a file; with the example a file alone. Raises PlanError."""
+    wanted = 1 if example else 3
+    if len(words) != wanted:
+        what = "a file alone" if example else "the shapes of input and weights, and a file"
+        how = f"--example {words[-1]}" if example else "1x3x8x8 4x3x3x3 layer.svg"
+        raise PlanError(
+            f"{call}: {'--example needs' if example else 'it needs'} {what}\n"
+            f"  given: {' '.join(words)}\n  e.g. convmat {call} {how}"
+        )
+    return [parse.shape(name, text) for name, text in zip("xw", words[:-1], strict=False)], words[-1]

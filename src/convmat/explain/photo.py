@@ -1,0 +1,105 @@
+"""A picture from a file, as an array: the shipped photograph, or any that is given, however odd its file is."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from convmat.errors import GeometryError
+from convmat.explain.files import needs
+
+Array = npt.NDArray[Any]
+
+SHIPPED = "coffee.png"
+
+LARGEST_SIDE = 640
+"""Pixels along a side of what is convolved; larger pictures are reduced."""
+
+MOST_PIXELS = 100_000_000
+"""Pixels that a file may claim to have: reading them takes four bytes each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """`pixels`: (H, W, 3), uint8; `original`: the (width, height) in the file."""
+
+    name: str
+    pixels: Array
+    original: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as it is convolved."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def shipped() -> Picture:
+    """The photograph that comes with convmat; its source is in data/SOURCES.md.
+
+    >>> shipped().size
+    (320, 213)
+    """
+    with resources.as_file(resources.files("convmat") / "data" / SHIPPED) as path:
+        return read(path)
+
+
+def read(path: Path) -> Picture:
+    """A picture in any format that Pillow reads: first frame, upright, on white, at most 640 pixels a side.
+
+    Raises GeometryError for whatever cannot be read as one.
+    """
+    needs("PIL", "demo", "reading a picture")
+    if not path.is_file():
+        what = "it is no file" if path.exists() else "there is no such file"
+        raise _refused(path, what, "give the path of a picture, e.g. --image photo.jpg")
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, about files that are large or a little wrong
+            with Image.open(path) as image:
+                size = image.size
+                if size[0] * size[1] > MOST_PIXELS:
+                    raise _refused(
+                        path,
+                        f"{size[0]} x {size[1]} pixels, at most {MOST_PIXELS:,}",
+                        "give a smaller picture",
+                    )
+                pixels = _pixels(image)
+    except GeometryError:
+        raise
+    except UnidentifiedImageError:
+        raise _refused(path, "no format that Pillow knows", "give a PNG, JPEG, GIF, TIFF or WebP") from None
+    except Exception as error:
+        # Decoders of two dozen formats raise whatever they trip over in a broken or hostile file.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _refused(path, reason, "save it again as PNG or JPEG, or give another") from None
+    return Picture(path.name, pixels, size)
+
+
+def _pixels(image: Any) -> Array:
+    from PIL import Image, ImageOps
+
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel: from the darkest to the brightest
+        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        low, high = float(values.min()), float(values.max())
+        grey = (values - low) / max(high - low, 1e-12) * 255
+        image = Image.fromarray(np.rint(grey).astype(np.uint8))
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _refused(path: Path, what: str, fix: str) -> GeometryError:
+    return GeometryError(f"demo: the picture cannot be read\n  {path}: {what}\n  {fix}")
