@@ -219,7 +219,7 @@ def _plane_words(step: Step) -> tuple[dict[str, int], int]:
     planes = math.prod(extents[name] for name, _ in r.outer)
     per, parts, height = share(product.flops, step.threads, planes, lines, r.heights[0])
     step_bytes = r.lanes * r.lane.step
-    behind = directplanes.reach(r.lane, r.lanes)
+    behind = r.behind
     first = min(max(-(last.offset // step_bytes), 0), chunks)
     inner = min(lane.extent // r.lanes, (last.extent - 1 - behind - last.offset) // step_bytes + 1)
     whole, half = chunks * r.lanes, -(-lane.extent // (r.lanes // 2)) * (r.lanes // 2)

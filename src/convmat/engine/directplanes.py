@@ -5,22 +5,24 @@
 x is read in place. A block is `rows` output rows high, one vector wide and all m rows of A deep, and each sum runs
 over k in order. Two orders of walking over a block give the same sums:
 
-    by lines    each line of x is read once, and goes into every output row whose window holds it;
-                each output row has its own weight for it: for small m, with weights in registers
-    by taps     each weight is broadcast once, and goes with all rows of the block: for larger m or filters
+    by lines    each line of x is read once and goes into every output row whose window holds it, each with its own
+                weight: for m = 1, or where a window's weights stay in registers
+    by taps     each weight is broadcast once and goes with all rows of the block
 
 Output rows, and chunks of a row, are told apart by where their windows lie. Inside x nothing is checked. At the
-edges, chunks compare positions as a vector, one mask a tap, and rows are taken singly, with a branch around lines
-that do not exist. So nothing outside x is read, and rows of any width run: those not wider than half a vector are
-served by a second function with vectors of half the size.
+edges a chunk has a mask for each tap, and lines outside x are branched around (by taps: in blocks of one row). So
+nothing outside x is read, and rows of any width run: where vectors of half the size waste less, a second function
+of them does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..product import Activation
+from .directreads import Masks, Reads
 from .instructions import (
     Type,
     Value,
@@ -29,24 +31,22 @@ from .instructions import (
     equal,
     fma,
     fptosi,
-    i1,
-    i32,
+    greater_equal,
     i64,
     less,
+    less_equal,
     maximum,
     minimum,
     ptr,
     select,
-    shuffle,
     splat,
-    trunc,
     udiv,
     zext,
 )
 from .ir import Function, Module, prefix_mask
-from .lanes import load_every, narrow, widen
+from .lanes import narrow, widen
 from .slots import Slots
-from .tile import activate, gather_at
+from .tile import activate
 
 MOST_UNROLLED = 16
 """Taps along the lane axis that are written out one by one; of more, there is a loop."""
@@ -54,8 +54,8 @@ MOST_UNROLLED = 16
 MOST_STEPS = 400
 """FMAs of one block that are written out: more would only crowd the instruction cache."""
 
-EVERY = 4
-"""Strides along the lane axis that are read as whole vectors; of larger ones each lane is read by its address."""
+TALLEST = 8
+"""Rows of a block: beyond, a line of x is hardly read less often."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,17 @@ class Window:
         """From a window's first element to its last."""
         return (self.taps - 1) * self.dilation
 
+    @property
+    def distances(self) -> range:
+        """Of each tap from the window's first element."""
+        return range(0, self.reach + 1, self.dilation)
+
 
 @dataclass(frozen=True)
 class Term:
     """An index of k outside the window: channels, or taps of an outer axis.
 
-    `w_step`: bytes in w. `check`: the number of the outer axis that it moves along, and by how much; -1 if none.
+    `w_step`: bytes in w. `check`: the number of the outer axis that it moves along, `by` how much; -1 if none.
     """
 
     name: str
@@ -93,7 +98,7 @@ class Recipe:
     `outer`: the indices that a plane of y fixes, with the step of each along every checked outer axis. `rows`: the
     window along the axis before the last, absent in 1-D. `m`: rows of A; `m_step`, `row_step`, `tap_step`: bytes in w
     from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w is packed to the
-    working type; otherwise it is read in place.
+    working type first; otherwise it is read in place. `halves`: vectors of half the size cost half as much.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -117,54 +122,70 @@ class Recipe:
     residual: bool
     activation: Activation | None
 
-    @property
+    @cached_property
     def window(self) -> Window:
         """The window along the rows; in 1-D the rows of a block are chunks of the only axis, a vector apart."""
         return self.rows or Window(1, 1, 1)
 
-    @property
-    def deep(self) -> int:
-        """How many windows a sum takes."""
-        count = 1
-        for term in self.terms:
-            count *= term.extent
-        return count
+    @cached_property
+    def single(self) -> bool:
+        """Whether a sum takes one window: k is the filter alone."""
+        return all(term.extent == 1 for term in self.terms)
 
     @property
+    def taps(self) -> int:
+        """Of a window."""
+        return self.window.taps * self.lane.taps
+
+    @cached_property
     def by_lines(self) -> bool:
         """The order: see the module."""
-        taps = self.window.taps * self.lane.taps
-        if self.lane.taps > MOST_UNROLLED or taps * self.m > MOST_STEPS // 4:
-            return False
-        return self.m == 1 or self.held
+        if self.m * self.taps + self.m * 4 + 2 <= self.registers:
+            return True
+        return self.m == 1 and (self.written_out or self.window.step == self.window.dilation == 1)
 
     @property
-    def held(self) -> bool:
-        """Whether a window's weights stay in registers, beside the sums."""
-        taps = self.window.taps * self.lane.taps
-        if self.deep == 1:
-            return self.m * (taps + self._alive) + 2 <= self.registers
-        return self.m * (taps + 4) + 2 <= self.registers
+    def written_out(self) -> bool:
+        """Whether all taps of a block of some height are written out."""
+        return self.lane.taps <= MOST_UNROLLED and 4 * self.m * self.taps <= MOST_STEPS
 
-    @property
-    def _alive(self) -> int:
-        """How many output rows a line of x goes into or passes by."""
-        return -(-(self.window.reach + 1) // self.window.step)
+    @cached_property
+    def held(self) -> int:
+        """How many of a row's weights stay in registers, beside the sums, where lines are walked over."""
+        if not (self.by_lines and self.written_out):
+            return 0
+        alive = -(-(self.window.reach + 1) // self.window.step) if self.single else 4
+        return max(min(self.taps, (self.registers - 2) // self.m - alive), 0)
 
-    @property
+    @cached_property
     def heights(self) -> tuple[int, ...]:
         """Rows of a block, and of those that take what larger ones leave."""
-        taps, m = self.window.taps * self.lane.taps, self.m
-        free = self.registers - 2 - (m * taps if self.held else 0)
+        m, free = self.m, self.registers
         if self.by_lines:
-            rows = 8 if self.deep == 1 else free // m
-            rows = min(rows, MOST_STEPS // (taps * m))
+            rows = TALLEST if self.single else (free - 2) // m - self.held
+            if self.written_out:
+                rows = min(rows, max(MOST_STEPS // (self.taps * m), 1))
         else:
-            rows = max((r for r in range(1, 9) if m * r + min(m, r) + 1 <= self.registers), default=1)
-        found = [max(min(rows, 8), 1)]
+            rows = max((r for r in range(1, TALLEST + 1) if m * r + min(m, r) + 1 <= free), default=1)
+        found = [max(min(rows, TALLEST), 1)]
         while found[-1] > 1:
             found.append(found[-1] // 2)
         return tuple(found)
+
+    def reads(self, lanes: int) -> Reads:
+        """How vectors of `lanes` elements of x are read."""
+        return Reads(self.array, self.work, self.signed, lanes, self.lane.step)
+
+    @property
+    def distances(self) -> list[int]:
+        """Of the taps that are read from one address: all, or one in a loop."""
+        return list(self.lane.distances) if self.lane.taps <= MOST_UNROLLED else [0]
+
+    @property
+    def behind(self) -> int:
+        """How far behind a whole chunk's first element the kernel reads without looking."""
+        reads = self.reads(self.lanes)
+        return reads.behind(self.distances) + (self.lane.reach - self.distances[-1])
 
     def slots(self) -> Slots:
         """The words the kernel reads."""
@@ -177,32 +198,45 @@ class Recipe:
         return Slots(names)
 
 
-@dataclass
+Sums = list[list[Value]]
+Held = list[list[Value]]
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """What a block at the edge checks: a position along the lanes, masks of the loads and of what is stored."""
+
+    position: Value
+    masks: Masks
+    stored: Value
+
+
+@dataclass(frozen=True)
 class _Place:
-    """A block of y: addresses of its first element in x, y and the residual, and its position along the rows."""
+    """A block of y: where its first element is in x, y and the residual, bytes from row to row, and its edge if any.
+
+    `line`: the position of its first line along the rows' axis of x, where lines are checked.
+    """
 
     x: Value
     y: Value
     residual: Value
-    row: Value
-    x_step: Value
+    x_line: Value
     y_step: Value
-    masks: dict[int, list[Value]] | None
-    position: Value | None
-    stored: Value | None
-
-
-Sums = list[list[Value]]
+    edge: _Edge | None
+    line: Value | None
 
 
 class Planes:
     """Writes one function `name(args, first, count, part)`: `count` planes of y from number `first` on, one part."""
 
-    def __init__(self, recipe: Recipe, lanes: int, narrow: bool) -> None:
-        self.r, self.lanes, self.narrow = recipe, lanes, narrow
+    def __init__(self, recipe: Recipe, lanes: int, *, edges_only: bool) -> None:
+        self.r, self.lanes, self.edges_only = recipe, lanes, edges_only
         self.slots = recipe.slots()
+        self.reads = recipe.reads(lanes)
         self.vector = recipe.work.x(lanes)
-        self.item, self.out_item = recipe.array.bytes, recipe.out.bytes
+        self.x_chunk = lanes * recipe.lane.step * recipe.array.bytes
+        self.y_chunk = lanes * recipe.out.bytes
 
     def function(self, module: Module, name: str) -> Function:
         """Emits it."""
@@ -216,430 +250,351 @@ class Planes:
             above = udiv(rest, extent)
             start.insert(0, rest - above * extent)
             rest = above
-        base = [self.slots.load(fn, args, each, ptr) for each in ("x", "y", "a" if r.packed else "w", "bias", "residual")]
+        w_name = "a" if r.packed else "w"
+        base = [self.slots.load(fn, args, each, ptr) for each in ("x", "y", "residual", w_name, "bias")]
         self._terms_x = [self._word(f"x {term.name}") for term in r.terms]
         with fn.loop(0, count, carried=[rest, *start], at_least_once=True) as plane:
             indices = plane.carried
-            x, y, w, bias, residual = base
+            x, y, residual, w, bias = base
             for each, at in zip(names, indices, strict=True):
-                x = x + at * self._word(f"x {each}")
                 moved = at * self._word(f"y {each}")
-                y, residual = y + moved, residual + moved
-                w = w + at * self._word(f"w {each}")
-                bias = bias + at * self._word(f"bias {each}")
-            self._outer_positions = []
-            for number in range(r.checks):
-                position = self._word(f"offset {number}")
-                for (_, moves), at in zip(r.outer, indices, strict=True):
-                    if moves[number]:
-                        position = position + at * moves[number]
-                self._outer_positions.append(position)
+                x, y, residual = x + at * self._word(f"x {each}"), y + moved, residual + moved
+                w, bias = w + at * self._word(f"w {each}"), bias + at * self._word(f"bias {each}")
+            self._positions = [self._word(f"offset {number}") for number in range(r.checks)]
+            for (_, moves), at in zip(r.outer, indices, strict=True):
+                self._positions = [p + at * by if by else p for p, by in zip(self._positions, moves, strict=True)]
             self._plane(x, y, residual, w, bias, part)
-            plane.carry(*self._next(indices, counts))
+            plane.carry(*_next(indices, counts))
         return fn
-
-    def _next(self, indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
-        """The indices of the next plane, the last one fastest."""
-        following: list[Value] = []
-        carry: Value | int = 1
-        for at, extent in zip(reversed(indices), reversed(counts), strict=True):
-            ahead = at + carry
-            over = equal(ahead, extent)
-            following.insert(0, select(over, 0, ahead))
-            carry = zext(over, to=i64)
-        return following
 
     def _plane(self, x: Value, y: Value, residual: Value, w: Value, bias: Value, part: Value) -> None:
         fn, r = self.fn, self.r
         self.w = w
-        self._held: list[list[list[Value]]] | None = None
-        if r.by_lines and r.held and r.deep == 1:
-            self._held = self._weights(w)
-        self._biases = [
-            splat(fn.load(bias, r.work, mi * r.work.bytes), lanes=self.lanes) if r.bias else None for mi in range(r.m)
-        ]
+        self._held = self._weights(w) if r.single else []
+        self._biases = [self._splat(bias, mi * r.work.bytes) for mi in range(r.m)] if r.bias else []
         height = self._word("height")
-        lines = self._word("rows" if r.rows else "columns")
-        if r.rows is None:
-            lines = udiv(lines + (self.lanes - 1), self.lanes)
         first = part * height
-        stop = minimum(first + height, lines)
         if r.rows is None:
-            self._chunks(x, y, residual, first, stop)
+            self._chunks(x, y, residual, first, minimum(first + height, self._line_chunks()))
+        else:
+            self._lines(x, y, residual, first, minimum(first + height, self._word("rows")))
+
+    def _lines(self, x: Value, y: Value, residual: Value, first: Value, stop: Value) -> None:
+        """Output rows [first, stop)."""
+        fn, r = self.fn, self.r
+        x_row, y_row = self._word("x row") * r.window.step, self._word("y row")
+        low, high = self._word("first row"), self._word("last row")
+        if r.by_lines:
+            begin = first
+            for rows in r.heights:
+                with fn.loop(begin, stop - (rows - 1), rows, carried=[begin]) as loop:
+                    at = loop.index
+                    moved = at * y_row
+                    inside = greater_equal(at, low) & less_equal(at + rows, high)
+                    self._row(x + at * x_row, y + moved, residual + moved, at, rows, inside, checked=True)
+                    loop.carry(at + rows)
+                begin = loop.results[0]
             return
-        x_row, y_row = self._word("x row"), self._word("y row")
-        begin, end, edges, edge = self._split(first, stop, self._word("first row"), self._word("last row"))
+        begin, end, edges, edge = _split(first, stop, low, high)
         for rows in r.heights:
             with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
                 at = loop.index
-                self._row(x + at * (x_row * r.window.step), y + at * y_row, residual + at * y_row, at, rows, False)
+                moved = at * y_row
+                self._row(x + at * x_row, y + moved, residual + moved, at, rows, None, checked=False)
                 loop.carry(at + rows)
             begin = loop.results[0]
         with fn.loop(0, edges) as loop:
             at = edge(loop.index)
-            self._row(x + at * (x_row * r.window.step), y + at * y_row, residual + at * y_row, at, 1, True)
+            moved = at * y_row
+            self._row(x + at * x_row, y + moved, residual + moved, at, 1, None, checked=True)
 
-    def _split(
-        self, first: Value, stop: Value, low: Value, high: Value
-    ) -> tuple[Value, Value, Value, Callable[[Value], Value]]:
-        """Of [first, stop) what lies in [low, high); how many do not, and the i-th of those."""
-        begin, end = maximum(first, low), minimum(stop, high)
-        before = maximum(minimum(stop, low) - first, 0)
-        after = maximum(first, high)
-        edges = before + maximum(stop - after, 0)
-        return begin, end, edges, lambda i: select(less(i, before), first + i, after - before + i)
-
-    def _row(self, x: Value, y: Value, residual: Value, row: Value, rows: int, checked: bool) -> None:
-        """`rows` output rows from `row` on, chunk by chunk."""
+    def _row(
+        self, x: Value, y: Value, residual: Value, row: Value, rows: int, inside: Value | None, *, checked: bool
+    ) -> None:
+        """`rows` output rows from `row` on, chunk by chunk; `inside` says whether all their lines are."""
         fn, r = self.fn, self.r
-        x_row, y_row = self._word("x row"), self._word("y row")
-        lines = udiv(self._word("columns") + (self.lanes - 1), self.lanes)
-        begin, end, edges, edge = self._split(const(i64, 0), lines, self._word("first chunk"), self._word("last chunk"))
-        x_chunk, y_chunk = self._chunk_steps()
-        if checked or self.narrow:
-            begin, end, edges, edge = begin, begin, lines, lambda i: i
+        x_line, y_row, lines = self._word("x row"), self._word("y row"), self._line_chunks()
+        start = row * r.window.step + self._word("row offset") if checked else None
+        if self.edges_only or (checked and inside is None):
+            edges, edge = lines, lambda i: i
         else:
+            low, high = self._word("first chunk"), self._word("last chunk")
+            if inside is not None:
+                high = select(inside, high, low)
+            begin, end, edges, edge = _split(const(i64, 0), lines, low, high)
             with fn.loop(begin, end) as loop:
-                moved = loop.index * y_chunk
-                place = _Place(x + loop.index * x_chunk, y + moved, residual + moved, row, x_row, y_row, None, None, None)
-                self._block(place, rows, checked)
+                moved = loop.index * self.y_chunk
+                at = x + loop.index * self.x_chunk
+                self._block(_Place(at, y + moved, residual + moved, x_line, y_row, None, None), rows)
         with fn.loop(0, edges) as loop:
-            at = edge(loop.index)
-            moved = at * y_chunk
-            place = _Place(x + at * x_chunk, y + moved, residual + moved, row, x_row, y_row, *self._masks(at))
-            self._block(place, rows, checked)
+            chunk = edge(loop.index)
+            moved = chunk * self.y_chunk
+            at = x + chunk * self.x_chunk
+            self._block(_Place(at, y + moved, residual + moved, x_line, y_row, self._edge(chunk), start), rows)
 
     def _chunks(self, x: Value, y: Value, residual: Value, first: Value, stop: Value) -> None:
-        """In 1-D: chunks [first, stop) of the only row; those of a block lie one vector apart."""
+        """In 1-D: chunks [first, stop) of the only row; the rows of a block are chunks, one vector apart."""
         fn, r = self.fn, self.r
-        begin, end, edges, edge = self._split(first, stop, self._word("first chunk"), self._word("last chunk"))
-        x_chunk, y_chunk = self._chunk_steps()
-        steps = const(i64, x_chunk), const(i64, y_chunk)
-        if self.narrow:
+        steps = const(i64, self.x_chunk), const(i64, self.y_chunk)
+        if self.edges_only:
             edges, edge = stop - first, lambda i: first + i
         else:
+            begin, end, edges, edge = _split(first, stop, self._word("first chunk"), self._word("last chunk"))
             for rows in r.heights:
                 with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
-                    moved = loop.index * y_chunk
-                    place = _Place(
-                        x + loop.index * x_chunk, y + moved, residual + moved, loop.index, *steps, None, None, None
-                    )
-                    self._block(place, rows, False)
+                    moved = loop.index * self.y_chunk
+                    at = x + loop.index * self.x_chunk
+                    self._block(_Place(at, y + moved, residual + moved, *steps, None, None), rows)
                     loop.carry(loop.index + rows)
                 begin = loop.results[0]
         with fn.loop(0, edges) as loop:
-            at = edge(loop.index)
-            moved = at * y_chunk
-            self._block(_Place(x + at * x_chunk, y + moved, residual + moved, at, *steps, *self._masks(at)), 1, False)
+            chunk = edge(loop.index)
+            moved = chunk * self.y_chunk
+            at = x + chunk * self.x_chunk
+            self._block(_Place(at, y + moved, residual + moved, *steps, self._edge(chunk), None), 1)
 
-    def _chunk_steps(self) -> tuple[int, int]:
-        """Bytes from one chunk to the next, in x and in y."""
-        return self.lanes * self.r.lane.step * self.item, self.lanes * self.out_item
+    def _line_chunks(self) -> Value:
+        """Chunks of an output row, the last one perhaps cut."""
+        return udiv(self._word("columns") + (self.lanes - 1), self.lanes)
+
+    def _edge(self, chunk: Value) -> _Edge:
+        first = chunk * self.lanes
+        position = first * self.r.lane.step + self._word("lane offset")
+        stored = prefix_mask(self.lanes, self._word("columns") - first)
+        return _Edge(position, self._masks(position), stored)
+
+    def _masks(self, position: Value) -> Masks:
+        return self.reads.masks(position, self._word("lane limit"), self.r.distances)
 
     # ---- one block ------------------------------------------------------------------------------------------
 
-    def _block(self, place: _Place, rows: int, checked: bool) -> None:
-        fn, r = self.fn, self.r
+    def _block(self, place: _Place, rows: int) -> None:
+        r = self.r
         sums: Sums = [[const(self.vector, 0.0) for _ in range(r.m)] for _ in range(rows)]
-        if r.deep == 1 and r.by_lines and not checked:
-            self._by_lines(place, place.x, self._held, self.w, sums, finish=True)
+        if r.single and r.by_lines:
+            self._by_lines(place, place.x, self.w, self._held, sums, finish=True)
             return
-        sums = self._sum(0, place, place.x, self.w, list(self._outer_positions), sums, checked)
+        sums = self._sum(0, place, place.x, self.w, self._positions, sums)
         for number in range(rows):
             self._finish(place, number, sums[number])
 
-    def _sum(
-        self, depth: int, place: _Place, x: Value, w: Value, positions: list[Value], sums: Sums, checked: bool
-    ) -> Sums:
+    def _sum(self, depth: int, place: _Place, x: Value, w: Value, positions: list[Value], sums: Sums) -> Sums:
         """The sum over the terms from `depth` on."""
         fn, r = self.fn, self.r
         if depth == len(r.terms):
-            held = self._held
-            if r.by_lines and r.held and held is None:
-                held = self._weights(w)
-            if checked:
-                return self._checked(place, x, held, w, sums)
             if r.by_lines:
-                return self._by_lines(place, x, held, w, sums, finish=False)
-            return self._by_taps(place, x, w, sums, False)
+                return self._by_lines(place, x, w, self._held or self._weights(w), sums, finish=False)
+            return self._by_taps(place, x, w, sums)
         term = r.terms[depth]
-        flat = [each for row in sums for each in row]
-        with fn.loop(0, term.extent, carried=[x, w, *positions, *flat]) as loop:
+        with fn.loop(0, term.extent, carried=[x, w, *positions, *_flat(sums)]) as loop:
             x_at, w_at, *rest = loop.carried
             here, now = rest[: len(positions)], rest[len(positions) :]
             moved = list(here)
-            if term.check >= 0 and not any(t.check == term.check for t in r.terms[depth + 1 :]):
-                limit = self._word(f"limit {term.check}")
-                with fn.if_(below(here[term.check], limit), default=now) as inside:
-                    made = self._sum(depth + 1, place, x_at, w_at, here, _rows(now, r.m), checked)
-                    inside.carry(*[each for row in made for each in row])
-                flat = inside.results
-            else:
-                made = self._sum(depth + 1, place, x_at, w_at, here, _rows(now, r.m), checked)
-                flat = [each for row in made for each in row]
             if term.check >= 0:
                 moved[term.check] = here[term.check] + term.by
-            loop.carry(x_at + self._terms_x[depth], w_at + term.w_step, *moved, *flat)
+                with fn.if_(below(here[term.check], self._word(f"limit {term.check}")), default=now) as inside:
+                    inside.carry(*_flat(self._sum(depth + 1, place, x_at, w_at, here, _rows(now, r.m))))
+                now = inside.results
+            else:
+                now = _flat(self._sum(depth + 1, place, x_at, w_at, here, _rows(now, r.m)))
+            loop.carry(x_at + self._terms_x[depth], w_at + term.w_step, *moved, *now)
         return _rows(loop.results[2 + len(positions) :], r.m)
 
-    def _by_lines(
-        self,
-        place: _Place,
-        x: Value,
-        held: list[list[list[Value]]] | None,
-        w: Value,
-        sums: Sums,
-        *,
-        finish: bool,
-    ) -> Sums:
-        """Line by line of x; an output row whose last line this was is finished at once, which frees its registers."""
-        r, window = self.r, self.r.window
+    def _by_lines(self, place: _Place, x: Value, w: Value, held: Held, sums: Sums, *, finish: bool) -> Sums:
+        """Line by line of x; with `finish` a row whose last line this was is stored at once, and its registers free."""
+        fn, r, window = self.fn, self.r, self.r.window
         rows, sums = len(sums), [list(each) for each in sums]
-        for line in range((rows - 1) * window.step + window.reach + 1):
+        count = (rows - 1) * window.step + window.reach + 1
+        steady = range(rows - 1, window.taps) if not r.written_out and window.taps - rows >= 2 else range(0)
+        line = 0
+        while line < count:
+            if steady and line == steady.start:
+                # Every row of the block meets these lines.
+                with fn.loop(steady.start, steady.stop, carried=[x, w + line * r.row_step, *_flat(sums)]) as loop:
+                    x_at, w_at, *flat = loop.carried
+                    taps = [(row, -row * r.row_step) for row in range(rows)]
+                    now = self._checked_line(place, loop.index, x_at, w_at, taps, [], _rows(flat, r.m))
+                    loop.carry(x_at + place.x_line, w_at + r.row_step, *_flat(now))
+                x, sums, line = loop.results[0], _rows(loop.results[2:], r.m), steady.stop
+                if finish:
+                    self._finish(place, 0, sums[0])
+                continue
             meets = [
                 (row, tap) for row in range(rows) for tap in range(window.taps)
                 if row * window.step + tap * window.dilation == line
             ]  # fmt: skip
             if meets:
-                vectors = self._vectors(x, place.masks)
-                for f in range(r.lane.taps):
-                    vector = vectors(f)
-                    for row, tap in meets:
-                        for mi in range(r.m):
-                            weight = held[mi][tap][f] if held else self._weight(w, mi, tap, f)
-                            sums[row][mi] = fma(weight, vector, sums[row][mi])
+                taps = [(row, tap * r.row_step) for row, tap in meets]
+                weights = [held[tap * r.lane.taps : (tap + 1) * r.lane.taps] for _, tap in meets]
+                sums = self._checked_line(place, const(i64, line), x, w, taps, weights, sums)
             for row, tap in meets:
                 if finish and tap == window.taps - 1:
                     self._finish(place, row, sums[row])
-            x = x + place.x_step
+            x, line = x + place.x_line, line + 1
         return sums
 
-    def _checked(
-        self, place: _Place, x: Value, held: list[list[list[Value]]] | None, w: Value, sums: Sums
+    def _checked_line(
+        self, place: _Place, line: Value, x: Value, w: Value, taps: list[tuple[int, int]], held: list[Held], sums: Sums
     ) -> Sums:
-        """One output row, with a branch around lines outside x."""
-        fn, r, window = self.fn, self.r, self.r.window
-        position = place.row * window.step + self._word("row offset")
-        limit = self._word("row limit")
-        if not r.by_lines:
-            return self._by_taps(place, x, w, sums, True)
-        for tap in range(window.taps):
-            with fn.if_(below(position + tap * window.dilation, limit), default=sums[0]) as inside:
-                now = list(sums[0])
-                vectors = self._vectors(x, place.masks)
-                for f in range(r.lane.taps):
-                    vector = vectors(f)
-                    for mi in range(r.m):
-                        weight = held[mi][tap][f] if held else self._weight(w, mi, tap, f)
-                        now[mi] = fma(weight, vector, now[mi])
-                inside.carry(*now)
-            sums = [inside.results]
-            x = x + place.x_step * window.dilation
+        """One line of x, if there is such a line: `taps` are (row of the block, bytes to its weights)."""
+        if place.line is None or self.r.rows is None:
+            return self._line(place, x, w, taps, held, sums)
+        touched = [sums[row] for row, _ in taps]
+        with self.fn.if_(below(place.line + line, self._word("row limit")), default=_flat(touched)) as inside:
+            made = self._line(place, x, w, taps, held, sums)
+            inside.carry(*_flat([made[row] for row, _ in taps]))
+        sums = list(sums)
+        for (row, _), each in zip(taps, _rows(inside.results, self.r.m), strict=True):
+            sums[row] = each
         return sums
 
-    def _by_taps(self, place: _Place, x: Value, w: Value, sums: Sums, checked: bool) -> Sums:
+    def _line(
+        self, place: _Place, x: Value, w: Value, taps: list[tuple[int, int]], held: list[Held], sums: Sums
+    ) -> Sums:
+        fn, r, sums = self.fn, self.r, [list(each) for each in sums]
+        if r.lane.taps <= MOST_UNROLLED:
+            vector = self.reads.line(fn, x, place.edge and place.edge.masks)
+            for f, distance in enumerate(r.lane.distances):
+                for at, (row, offset) in enumerate(taps):
+                    kept = held[at][f] if held and f < len(held[at]) else []
+                    for mi in range(r.m):
+                        weight = kept[mi] if kept else self._splat(w, mi * r.m_step + offset + f * r.tap_step)
+                        sums[row][mi] = fma(weight, vector(distance), sums[row][mi])
+            return sums
+        flat = _flat([sums[row] for row, _ in taps])
+        with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[w, *flat]) as loop:
+            w_at, *flat = loop.carried
+            vector = self._shifted(place, x, loop.index)
+            now = [
+                fma(self._splat(w_at, at % r.m * r.m_step + taps[at // r.m][1]), vector, each)
+                for at, each in enumerate(flat)
+            ]
+            loop.carry(w_at + r.tap_step, *now)
+        for (row, _), each in zip(taps, _rows(loop.results[1:], r.m), strict=True):
+            sums[row] = each
+        return sums
+
+    def _by_taps(self, place: _Place, x: Value, w: Value, sums: Sums) -> Sums:
         """Tap by tap: a loop along the rows' axis, and along the lanes' written out or a loop too."""
         fn, r, window = self.fn, self.r, self.r.window
-        flat = [each for row in sums for each in row]
-        position = place.row * window.step + self._word("row offset") if checked else const(i64, 0)
-        with fn.loop(0, window.taps, carried=[x, w, position, *flat]) as loop:
-            x_at, w_at, at, *now = loop.carried
-            if checked:
-                with fn.if_(below(at, self._word("row limit")), default=now) as inside:
-                    inside.carry(*self._tap_line(place, x_at, w_at, now))
-                flat = inside.results
+        with fn.loop(0, window.reach + 1, window.dilation, carried=[x, w, *_flat(sums)]) as loop:
+            x_at, w_at, *now = loop.carried
+            if place.line is not None:
+                inside = below(place.line + loop.index, self._word("row limit"))
+                with fn.if_(inside, default=now) as there:
+                    there.carry(*self._tap_line(place, x_at, w_at, now))
+                now = there.results
             else:
-                flat = self._tap_line(place, x_at, w_at, now)
-            loop.carry(
-                x_at + place.x_step * window.dilation, w_at + r.row_step, at + window.dilation, *flat
-            )
-        return _rows(loop.results[3:], r.m)
+                now = self._tap_line(place, x_at, w_at, now)
+            loop.carry(x_at + place.x_line * window.dilation, w_at + r.row_step, *now)
+        return _rows(loop.results[2:], r.m)
 
     def _tap_line(self, place: _Place, x: Value, w: Value, flat: list[Value]) -> list[Value]:
-        """The taps of one line for every row of the block."""
+        """The taps of one line of the window, for every row of the block."""
         fn, r = self.fn, self.r
-        rows = len(flat) // r.m
         bases = [x]
-        for _ in range(rows - 1):
-            bases.append(bases[-1] + place.x_step * r.window.step)
+        while len(bases) < len(flat) // r.m:
+            bases.append(bases[-1] + place.x_line * r.window.step)
         if r.lane.taps <= MOST_UNROLLED:
-            lines = [self._vectors(base, place.masks) for base in bases]
-            for f in range(r.lane.taps):
-                flat = self._tap([lambda line=line, f=f: line(f) for line in lines], w + f * r.tap_step, flat)
+            lines = [self.reads.line(fn, base, place.edge and place.edge.masks) for base in bases]
+            for f, distance in enumerate(r.lane.distances):
+                flat = self._tap([lambda line=line, d=distance: line(d) for line in lines], w + f * r.tap_step, flat)
             return flat
-        move = r.lane.dilation * self.item
-        shift = const(i64, 0)
-        with fn.loop(0, r.lane.taps, carried=[w, shift, *flat]) as loop:
-            w_at, shift, *now = loop.carried
-            masks = None if place.position is None else self._position_masks(place.position + shift)
-            lines = [self._vectors(base + shift * self.item, masks) for base in bases]
-            now = self._tap([lambda line=line: line(0) for line in lines], w_at, now)
-            loop.carry(w_at + r.tap_step, shift + r.lane.dilation, *now)
-        del move
-        return loop.results[2:]
+        with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[w, *flat]) as loop:
+            w_at, *flat = loop.carried
+            vectors = [lambda base=base: self._shifted(place, base, loop.index) for base in bases]
+            loop.carry(w_at + r.tap_step, *self._tap(vectors, w_at, flat))
+        return loop.results[1:]
 
-    def _tap(self, lines: Sequence[Callable[[], Value]], w: Value, flat: list[Value]) -> list[Value]:
-        """One tap for every row of the block: whichever is less, weights or vectors, is kept in registers."""
+    def _tap(self, vectors: Sequence[Callable[[], Value]], w: Value, flat: list[Value]) -> list[Value]:
+        """One tap for every row of the block: whichever are fewer, weights or vectors, are held in registers."""
         r, flat = self.r, list(flat)
-        if r.m <= len(lines):
+        if r.m <= len(vectors):
             weights = [self._splat(w, mi * r.m_step) for mi in range(r.m)]
-            for row, line in enumerate(lines):
-                vector = line()
+            for row, vector in enumerate(vectors):
+                here = vector()
                 for mi, weight in enumerate(weights):
-                    flat[row * r.m + mi] = fma(weight, vector, flat[row * r.m + mi])
+                    flat[row * r.m + mi] = fma(weight, here, flat[row * r.m + mi])
         else:
-            vectors = [line() for line in lines]
+            held = [vector() for vector in vectors]
             for mi in range(r.m):
                 weight = self._splat(w, mi * r.m_step)
-                for row, vector in enumerate(vectors):
-                    flat[row * r.m + mi] = fma(weight, vector, flat[row * r.m + mi])
+                for row, here in enumerate(held):
+                    flat[row * r.m + mi] = fma(weight, here, flat[row * r.m + mi])
         return flat
 
-    # ---- weights --------------------------------------------------------------------------------------------
+    def _shifted(self, place: _Place, x: Value, distance: Value) -> Value:
+        """The vector of a tap at a distance that is known at run time."""
+        masks = place.edge and self._masks(place.edge.position + distance)
+        return self.reads.line(self.fn, x + distance * self.r.array.bytes, masks)(0)
 
-    def _weights(self, w: Value) -> list[list[list[Value]]]:
-        """Those of one window, in all lanes: [m][tap along rows][tap along lanes]."""
+    # ---- weights, and what becomes of the sums --------------------------------------------------------------
+
+    def _weights(self, w: Value) -> Held:
+        """The weights of a window that are held, [tap][m], in all lanes."""
         r = self.r
         return [
-            [[self._weight(w, mi, tap, f) for f in range(r.lane.taps)] for tap in range(r.window.taps)]
-            for mi in range(r.m)
+            [
+                self._splat(w, mi * r.m_step + number // r.lane.taps * r.row_step + number % r.lane.taps * r.tap_step)
+                for mi in range(r.m)
+            ]
+            for number in range(r.held)
         ]
-
-    def _weight(self, w: Value, mi: int, tap: int, f: int) -> Value:
-        r = self.r
-        return self._splat(w, mi * r.m_step + tap * r.row_step + f * r.tap_step)
 
     def _splat(self, w: Value, offset: int) -> Value:
         return splat(self.fn.load(w, self.r.work, offset), lanes=self.lanes)
 
-    # ---- vectors of x ---------------------------------------------------------------------------------------
-
-    def _masks(self, chunk: Value) -> tuple[dict[int, list[Value]] | None, Value, Value]:
-        """For a chunk at the edge: a mask for each vector that is read, its first position, and what is stored."""
-        r = self.r
-        first = chunk * self.lanes
-        position = first * r.lane.step + self._word("lane offset")
-        stored = prefix_mask(self.lanes, self._word("columns") - first)
-        if r.lane.taps > MOST_UNROLLED:
-            return {}, position, stored
-        return self._position_masks(position), position, stored
-
-    def _position_masks(self, position: Value) -> dict[int, list[Value]]:
-        """The mask of each vector that `_vectors` reads, by its distance from the first: lanes inside the row."""
-        r = self.r
-        spread = 1 if r.lane.step <= 2 else r.lane.step
-        first = splat(trunc(position, to=i32), lanes=self.lanes)
-        limit = splat(trunc(self._word("lane limit"), to=i32), lanes=self.lanes)
-        found: dict[int, list[Value]] = {}
-        taps = r.lane.taps if r.lane.taps <= MOST_UNROLLED else 1
-        for distance in _reads(r.lane.step, [f * r.lane.dilation for f in range(taps)], self.lanes):
-            each = const(i32.x(self.lanes), [distance + i * spread for i in range(self.lanes)])
-            found[distance] = [below(first + each, limit)]
-        return found
-
-    def _vectors(self, x: Value, masks: dict[int, list[Value]] | None) -> Callable[[int], Value]:
-        """A function that gives the vector of a tap of the line at `x`; lanes outside are 0."""
-        fn, r, n = self.fn, self.r, self.lanes
-        raw = r.array.x(n)
-        made: dict[int, Value] = {}
-        pairs: dict[int, tuple[Value, Value]] = {}
-
-        def load(distance: int) -> Value:
-            mask = masks[distance][0] if masks is not None else None
-            return widen(fn.load(x, raw, distance * self.item, mask=mask), r.work, signed=r.signed)
-
-        def strided(distance: int) -> Value:
-            if masks is None and r.lane.step <= EVERY:
-                return widen(load_every(fn, x, raw, r.lane.step, distance * self.item), r.work, signed=r.signed)
-            mask = masks[distance][0] if masks is not None else const(i1.x(n), 1)
-            places = const(i64.x(n), [(distance + i * r.lane.step) * self.item for i in range(n)])
-            return widen(gather_at(fn, x, places, raw, mask), r.work, signed=r.signed)
-
-        def every_second(distance: int) -> Value:
-            if distance - 2 in made:
-                # The vector of two elements before, moved on by a lane.
-                end = distance + 2 * n - 2
-                if masks is None:
-                    one = widen(fn.load(x, r.array, end * self.item), r.work, signed=r.signed)
-                    last = splat(one, lanes=n)
-                else:
-                    last = load(end)
-                return shuffle(made[distance - 2], last, indices=[*range(1, n), n])
-            if distance - 1 in pairs:
-                return shuffle(*pairs[distance - 1], indices=range(1, 2 * n, 2))
-            pairs[distance] = load(distance), load(distance + n)
-            return shuffle(*pairs[distance], indices=range(0, 2 * n, 2))
-
-        def vector(f: int) -> Value:
-            distance = f * r.lane.dilation
-            if distance not in made:
-                step = r.lane.step
-                made[distance] = (load if step == 1 else every_second if step == 2 else strided)(distance)
-            return made[distance]
-
-        return vector
-
-    # ---- what becomes of the sums ---------------------------------------------------------------------------
-
     def _finish(self, place: _Place, row: int, sums: Sequence[Value]) -> None:
         fn, r = self.fn, self.r
         y, residual = place.y + place.y_step * row, place.residual + place.y_step * row
-        line = self._word("y m") if r.m > 1 else const(i64, 0)
+        mask = place.edge and place.edge.stored
         for mi, value in enumerate(sums):
-            bias = self._biases[mi]
-            if bias is not None:
-                value = value + bias
+            if mi:
+                y, residual = y + self._word("y m"), residual + self._word("y m")
+            if r.bias:
+                value = value + self._biases[mi]
             if r.residual:
-                value = value + widen(fn.load(residual, r.out.x(self.lanes), mask=place.stored), r.work)
+                value = value + widen(fn.load(residual, r.out.x(self.lanes), mask=mask), r.work)
             value = activate(value, r.activation)
-            fn.store(narrow(value, r.out) if r.out.is_float else fptosi(value, to=r.out), y, mask=place.stored)
-            if mi + 1 < r.m:
-                y, residual = y + line, residual + line
+            fn.store(narrow(value, r.out) if r.out.is_float else fptosi(value, to=r.out), y, mask=mask)
+
+
+def _flat(sums: Sums) -> list[Value]:
+    return [each for row in sums for each in row]
 
 
 def _rows(flat: Sequence[Value], m: int) -> Sums:
     return [list(flat[at : at + m]) for at in range(0, len(flat), m)]
 
 
-def _reads(step: int, distances: Sequence[int], lanes: int) -> list[int]:
-    """Where the vectors begin that a line's taps are read from, as `_vectors` reads them under masks."""
-    if step != 2:
-        return list(distances)
-    found, made, pairs = [], set(), set()
-    for distance in distances:
-        if distance - 2 in made:
-            found.append(distance + 2 * lanes - 2)
-        elif distance - 1 not in pairs:
-            pairs.add(distance)
-            found += [distance, distance + lanes]
-        made.add(distance)
-    return found
+def _split(
+    first: Value, stop: Value, low: Value, high: Value
+) -> tuple[Value, Value, Value, Callable[[Value], Value]]:
+    """Of [first, stop) what lies in [low, high): its begin and end; how many do not, and the i-th of those."""
+    before = maximum(minimum(stop, low) - first, 0)
+    after = maximum(first, high)
+    edges = before + maximum(stop - after, 0)
+    behind = after - before
+    return maximum(first, low), minimum(stop, high), edges, lambda i: i + select(less(i, before), first, behind)
 
 
-def reach(window: Window, lanes: int) -> int:
-    """How far behind a chunk's first element the kernel reads where it does not check."""
-    if window.step != 2:
-        return window.reach + window.step * (lanes - 1)
-    taps = range(window.taps if window.taps <= MOST_UNROLLED else 1)
-    made: set[int] = set()
-    pairs: set[int] = set()
-    furthest = 0
-    for distance in (f * window.dilation for f in taps):
-        if distance - 2 not in made and distance - 1 not in pairs:
-            pairs.add(distance)
-            furthest = max(furthest, distance + 2 * lanes - 1)
-        made.add(distance)
-        furthest = max(furthest, distance + 2 * lanes - 2)
-    if window.taps > MOST_UNROLLED:
-        furthest = window.reach + 2 * lanes - 1
-    return furthest
+def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
+    """The indices of the next plane, the last one fastest."""
+    following: list[Value] = []
+    carry: Value | int = 1
+    for at, extent in zip(reversed(indices), reversed(counts), strict=True):
+        ahead = at + carry
+        over = equal(ahead, extent)
+        following.insert(0, select(over, 0, ahead))
+        carry = zext(over, to=i64)
+    return following
 
 
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)`, and `weights` where w is packed."""
     made = Module(attributes, fused=fused)
-    wide = Planes(recipe, recipe.lanes, False).function(made, "wide")
-    halves = Planes(recipe, recipe.lanes // 2, True).function(made, "halves") if recipe.halves else wide
+    whole = Planes(recipe, recipe.lanes, edges_only=False).function(made, "whole")
+    half = Planes(recipe, recipe.lanes // 2, edges_only=True).function(made, "half") if recipe.halves else whole
     fn = made.function("task", {"args": ptr, "index": i64, "thread": i64})
     args, index, _ = fn.arguments
     slots = recipe.slots()
@@ -649,10 +604,10 @@ def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     count = minimum(per, slots.load(fn, args, "planes") - first)
     given = args, first, count, index - block * parts
     with fn.if_(equal(slots.load(fn, args, "narrow"), 0)) as which:
-        fn.call(wide.address, *given)
+        fn.call(whole.address, *given)
     with which.otherwise():
-        fn.call(halves.address, *given)
+        fn.call(half.address, *given)
     return made
 
 
-__all__ = ["Planes", "Recipe", "Term", "Window", "module", "reach"]
+__all__ = ["Planes", "Recipe", "Term", "Window", "module"]
