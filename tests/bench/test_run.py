@@ -120,7 +120,7 @@ def test_wishes_that_mean_nothing() -> None:
 
 def test_quickly_asks_for_less() -> None:
     quick = quickly(Wish(WISH.layers, WISH.peers))
-    assert (quick.seconds, quick.least_rounds, quick.quick) == (0.1, 5, True)
+    assert (quick.seconds, quick.least_rounds, quick.quick) == (0.05, 4, True)
     assert quickly(replace(WISH, seconds=0.01)).seconds == 0.01
 
 

@@ -49,7 +49,7 @@ Keep = Callable[[Run], None]
 
 def quickly(wish: Wish) -> Wish:
     """The same in a couple of minutes: fewer samples, so wider spreads."""
-    return replace(wish, seconds=min(wish.seconds, 0.1), least_rounds=5, quick=True)
+    return replace(wish, seconds=min(wish.seconds, 0.05), least_rounds=4, quick=True)
 
 
 def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found: None) -> Run:

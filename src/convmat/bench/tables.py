@@ -18,7 +18,8 @@ from convmat.planner.report import in_bytes
 NOTHING = "–"
 
 WORDS = frozenset(
-    ("layer", "fastest peer", "goal", "figure", "verdict", "where", "fact", "value", "peer", "version", "how it is used")
+    ("layer", "fastest peer", "goal", "figure", "verdict", "where", "fact", "value", "peer",
+     "version", "how it is used")
 )  # fmt: skip
 """The heads of columns that are not numbers."""
 
