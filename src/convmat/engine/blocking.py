@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ..product import Index, Packing, Product, View, size
 from .finish import Dtypes, Finish
-from .memory import Array, Cut, Reader, Shape, cut, example, matrices, room
+from .memory import Array, Cut, Reader, Scratch, Shape, cut, example, matrices, room
 
 LEAST_COLUMNS = 128
 """A block has at least this many columns before its sum is cut: narrower ones cost BLAS more than a second pass."""
@@ -303,8 +303,7 @@ class Blocks:
     @property
     def workspace(self) -> int:
         """Bytes of scratch."""
-        used = sum(room(s) for s in self.sizes.values())
-        return used + 64 if used else 0
+        return Scratch(self.sizes, self.finish.work).bytes
 
     @property
     def count(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..product import size
 from . import blasthreads
 from .blocking import Blocks, Copying, Form, Forms, copying
 from .finish import Operands
-from .memory import Array, Block, Reader, at, carve, count, cut, flat, matrices
+from .memory import REMEMBERED, Array, Block, Reader, Scratch, Shape, count, cut, flat, matrices, window
 from .work import Work
 
 Weights = list[Array]
@@ -34,7 +35,6 @@ class Blockwise:
     def __init__(self, forms: Forms, form: Form, blocks: Blocks) -> None:
         self.form, self.blocks, self.dtypes, self.bound = form, blocks, forms.dtypes, forms.bound
         product = self.product = form.product
-        self.workspace = blocks.workspace
         plain = [replace(a, batch=form.groups) for a, _ in product.terms]  # A does not move along the stack
         self.a = [Reader(a) for a in plain]
         self.b = [Reader(b) for _, b in product.terms]
@@ -44,6 +44,10 @@ class Blockwise:
         self.row_extents = tuple(i.extent for i in product.c.rows)
         self.col_extents = tuple(i.extent for i in product.c.cols)
         self.depth_extents = [tuple(i.extent for i in b.rows) for _, b in product.terms]
+        self.scratch = Scratch(blocks.sizes, self.dtypes.work)
+        self.workspace = self.scratch.bytes
+        self.apart = (slice(None),) * len(form.groups) + (None,) * len(form.stack)
+        self.known: tuple[_Block, ...] | None = None
         self.alone = 2 * blocks.rows.most * blocks.columns.most * blocks.deep < blasthreads.WORTH_TWO
         self.work = self._work(forms)
 
@@ -51,12 +55,11 @@ class Blockwise:
 
     def bind(self, w: Array) -> Weights:
         """Pack A: for each term the matrices (*groups, m, k), contiguous."""
-        return [self._packed(reader, w, None) for reader in self.a]
+        return [self._packed(reader, w, np.empty(0, self.dtypes.work)) for reader in self.a]
 
-    def _packed(self, reader: Reader, w: Array, store: Array | None) -> Array:
+    def _packed(self, reader: Reader, w: Array, store: Array) -> Array:
         view = reader.view
-        elements = view.elements
-        store = np.empty(elements, self.dtypes.work) if store is None else store[:elements]
+        store = _take(store, (view.elements,), self.dtypes.work)
         spans = tuple((0, i.extent) for i in view.indices)
         reader.pack(w, reader.over(w), spans, store.reshape(reader.shape), store[:0])
         return store.reshape(*(i.extent for i in view.batch), size(view.rows), size(view.cols))
@@ -67,12 +70,10 @@ class Blockwise:
         for reader, whole in zip(self.a, self.blocks.whole, strict=True):
             made = None
             if whole:
-                virtual = reader.over(w)
                 if not reader.view.conjugate and w.dtype == self.dtypes.work:
-                    made = matrices(virtual, len(self.form.groups), len(reader.view.rows))
+                    made = reader.matrices(w, len(self.form.groups))
                 if made is None:
-                    room = store if store.size >= reader.view.elements else None
-                    made = self._packed(reader, w, room)
+                    made = self._packed(reader, w, store)
                     store = store[reader.view.elements :]
             found.append(made)
         return found
@@ -81,38 +82,54 @@ class Blockwise:
 
     def run(self, operands: Operands, weights: Weights | None, buffer: Array) -> None:
         """Compute the product; `weights` are what `bind` made, None takes operands["w"] as it is."""
-        form, blocks, sizes = self.form, self.blocks, self.blocks.sizes
-        scratch = {
-            name: run.view(self.dtypes.work)
-            for name, run in zip(sizes, carve(buffer, list(sizes.values())), strict=True)
-        }
-        lead, rows = form.lead, len(self.row_extents)
-        lefts: list[Array | None] = (
-            list(weights) if weights is not None else self._left(operands["w"], scratch["left"])
-        )
-        apart = (slice(None),) * len(form.groups) + (None,) * len(form.stack)
-        lefts = [None if left is None else left[apart] for left in lefts]
-        c = self.c.over(operands["y"])
-        whole = matrices(c, lead, rows) if form.direct else None
-        finishing = None if blocks.finish.empty else blocks.finish.over(operands)
-        run = _Run(self, operands, scratch, lefts)
-        for group, stack, columns, high in itertools.product(
-            blocks.groups, blocks.stack, blocks.columns, blocks.rows
-        ):
-            block = (*group, *stack, *high, *columns)
-            place = tuple(itertools.starmap(slice, group + stack))
-            target = cut(c, block)
+        form, finish, y = self.form, self.blocks.finish, operands["y"]
+        scratch = self.scratch.over(buffer)
+        lefts = list(weights) if weights is not None else self._left(operands["w"], scratch["left"])
+        if form.stack:
+            lefts = [None if left is None else left[self.apart] for left in lefts]
+        call = _Call(self, operands, scratch, lefts)
+        whole = self.c.matrices(y, form.lead) if form.direct else None
+        finishing = None if finish.empty else finish.over(operands)
+        c = None if whole is not None and finishing is None else self.c.over(y)
+        for block in self._blocks():
             if whole is not None:
-                into = whole[(*place, flat(self.row_extents, high), flat(self.col_extents, columns))]
-                tile = target
+                into = whole[block.into]
+                tile = into if c is None else c[block.part]
             else:
-                tile = _take(scratch["tile"], tuple(b - a for a, b in block), self.dtypes.work)
-                into = tile.reshape(*tile.shape[:lead], count(high), count(columns))
-            run.multiply(into, group, stack, high, columns)
+                tile = _take(scratch["tile"], block.extents, self.dtypes.work)
+                into = tile.reshape(block.matrices)
+            if block.steps and self.nested is not None:
+                call.lower(block)
+            self._multiply(call, block, into)
             if finishing is not None:
-                finishing(tile, block, scratch["spare"])
-            if whole is None:
-                np.copyto(target, tile, casting="unsafe")
+                finishing(tile, block.spans, scratch["spare"])
+            if whole is None and c is not None:
+                np.copyto(c[block.part], tile, casting="unsafe")
+
+    def _multiply(self, call: _Call, block: _Block, into: Array) -> None:
+        """The sum over terms and depths of one block."""
+        if not block.steps:
+            into[...] = 0
+        for number, step in enumerate(block.steps):
+            left, right = call.left(block, step), call.right(block, step)
+            if number == 0:
+                _matmul(left, right, into)
+            else:
+                more = _take(call.scratch["spare"], into.shape, self.dtypes.work)
+                _matmul(left, right, more)
+                np.add(into, more, out=into)
+
+    def _blocks(self) -> Iterable[_Block]:
+        """The blocks of C, remembered if they are few."""
+        if self.known is not None:
+            return self.known
+        cuts = self.blocks
+        parts = itertools.product(cuts.groups, cuts.stack, cuts.columns, cuts.rows)
+        made = (_Block(self, *part) for part in parts)
+        if cuts.count * max(cuts.passes, 1) > REMEMBERED:
+            return made
+        self.known = tuple(made)
+        return self.known
 
     def _work(self, forms: Forms) -> Work:
         form, blocks, product = self.form, self.blocks, self.product
@@ -158,7 +175,53 @@ class Blockwise:
         )
 
 
-class _Run:
+class _Block:
+    """A block of C and the steps of its sum, worked out as slices and extents."""
+
+    __slots__ = ("extents", "group", "high", "into", "lead", "matrices", "part", "spans", "stack", "steps")
+
+    def __init__(self, step: Blockwise, group: Block, stack: Block, columns: Block, high: Block) -> None:
+        self.group, self.stack, self.high = group, stack, high
+        self.spans = (*group, *stack, *high, *columns)
+        self.part = _slices(self.spans)
+        self.lead = _slices(group + stack)
+        m, n = flat(step.row_extents, high), flat(step.col_extents, columns)
+        self.into = (*self.lead, m, n)
+        self.extents = _lengths(self.spans)
+        self.matrices = (*_lengths(group + stack), count(high), count(columns))
+        self.steps = tuple(
+            _Step(step, self, term, depth, columns, m, n)
+            for term, depths in enumerate(step.blocks.depths)
+            for depth in depths
+        )
+
+
+class _Step:
+    """One term and depth of a block: where A and B are in place, and how B's panel is laid out."""
+
+    __slots__ = ("axes", "depth", "flat", "left", "right", "shape", "spans", "term", "turned")
+
+    def __init__(
+        self, step: Blockwise, block: _Block, term: int, depth: Block, columns: Block, m: slice, n: slice
+    ) -> None:
+        form = step.form
+        k = flat(step.depth_extents[term], depth)
+        self.term, self.depth, self.turned = term, depth, form.turned[term]
+        self.left = (*_slices(block.group), *(slice(None),) * len(form.stack), m, k)
+        self.right = (*block.lead, k, n)
+        self.spans = (*block.group, *block.stack, *depth, *columns)
+        lead, high, wide = (_lengths(part) for part in (block.group + block.stack, depth, columns))
+        self.shape = lead + (wide + high if self.turned else high + wide)
+        self.flat = (
+            *lead,
+            *((count(columns), count(depth)) if self.turned else (count(depth), count(columns))),
+        )
+        axes = tuple(range(len(self.shape)))
+        first, second = len(lead), len(lead) + len(wide)
+        self.axes = axes[:first] + axes[second:] + axes[first:second]
+
+
+class _Call:
     """One call: the operands, and what is already packed of them."""
 
     def __init__(
@@ -167,116 +230,83 @@ class _Run:
         self.step, self.operands, self.scratch, self.lefts = step, operands, scratch, lefts
         self.dtype = step.dtypes.work
         self.held: tuple[Block, ...] | None = None
-        self.right: Array | None = None
-        self.sources: list[Array] = []
-        self.wholes: list[Array | None] = []
-        if step.nested is None:
-            self._look(operands["x"], [b.over(operands["x"]) for b in step.b])
+        self.panel = scratch["panel"]
+        self.x = operands["x"]
+        self.sources: list[Array | None] = [None] * len(step.b)
+        self.wholes = self._wholes() if step.form.in_place and step.nested is None else self.sources
 
-    def _look(self, x: Array, sources: list[Array]) -> None:
-        """Take these virtual arrays of B, and those that are stacks of matrices as such."""
-        self.x, self.sources = x, sources
-        form = self.step.form
-        self.wholes = [
-            matrices(source, form.lead, len(b.view.rows))
-            if form.in_place and source.dtype == self.dtype
-            else None
-            for source, b in zip(sources, self.step.b, strict=True)
-        ]
+    def _wholes(self) -> list[Array | None]:
+        """B of each term as one stack of matrices in place, where it is."""
+        if self.x.dtype != self.dtype:
+            return self.sources
+        return [b.matrices(self.x, self.step.form.lead) for b in self.step.b]
 
-    def multiply(self, into: Array, group: Block, stack: Block, high: Block, columns: Block) -> None:
-        """The sum over terms and depths of one block."""
-        step, first = self.step, True
-        if step.nested is not None:
-            self._lower(group, stack)
-        for term, depths in enumerate(step.blocks.depths):
-            for depth in depths:
-                right = self._right(term, group, stack, depth, columns)
-                left = self._left(term, group, high, depth)
-                if first:
-                    _matmul(left, right, into)
-                    first = False
-                else:
-                    more = _take(self.scratch["spare"], into.shape, self.dtype)
-                    _matmul(left, right, more)
-                    np.add(into, more, out=into)
-        if first:
-            into[...] = 0
-
-    def _left(self, term: int, group: Block, high: Block, depth: Block) -> Array:
-        step, left = self.step, self.lefts[term]
-        rows, columns = flat(step.row_extents, high), flat(step.depth_extents[term], depth)
-        if left is not None:
-            stack = (slice(None),) * len(step.form.stack)
-            return left[(*itertools.starmap(slice, group), *stack, rows, columns)]
-        reader, w = step.a[term], self.operands["w"]
-        virtual, block = reader.over(w), (*group, *high, *depth)
-        made, lead = None, len(group)
-        if w.dtype == self.dtype and not reader.view.conjugate:
-            made = matrices(cut(virtual, block), lead, len(high))
-        if made is None:
-            out = _take(self.scratch["left"], tuple(b - a for a, b in block), self.dtype)
-            reader.pack(w, virtual, block, out, out.reshape(-1)[:0])
-            made = out.reshape(*out.shape[:lead], count(high), count(depth))
-        return made[(slice(None),) * lead + (None,) * len(step.form.stack)]
-
-    def _right(self, term: int, group: Block, stack: Block, depth: Block, columns: Block) -> Array:
-        """One block of B as (*groups, *stack, depth, columns): in place, or packed."""
-        step, whole = self.step, self.wholes[term]
-        lead = (*group, *stack)
+    def left(self, block: _Block, step: _Step) -> Array:
+        """A block of A as (*groups, *stack, rows, depth): in place, or packed."""
+        owner, whole = self.step, self.lefts[step.term]
         if whole is not None:
-            rows = flat(step.depth_extents[term], depth)
-            return whole[(*itertools.starmap(slice, lead), rows, flat(step.col_extents, columns))]
-        key = (lead, depth, columns)
-        if step.blocks.passes == 1 and self.held == key and self.right is not None:
-            return self.right  # the next rows of A meet the same panel
-        extents = tuple(b - a for a, b in lead)
-        k, n = tuple(b - a for a, b in depth), tuple(b - a for a, b in columns)
-        turned = step.form.turned[term]
-        out = _take(self.scratch["panel"], extents + (n + k if turned else k + n), self.dtype)
-        flatter = (
-            (*extents, count(columns), count(depth)) if turned else (*extents, count(depth), count(columns))
-        )
-        made = out.reshape(flatter)
-        if turned:
-            axes = range(out.ndim)
-            out = out.transpose(
-                *axes[: len(lead)], *axes[len(lead) + len(n) :], *axes[len(lead) : len(lead) + len(n)]
-            )
-            made = made.swapaxes(-1, -2)
-        reader = step.b[term]
-        reader.pack(self.x, self.sources[term], (*lead, *depth, *columns), out, self.scratch["box"])
-        self.held, self.right = key, made
+            return whole[step.left]
+        reader, w = owner.a[step.term], self.operands["w"]
+        virtual, spans, lead = reader.over(w), (*block.group, *block.high, *step.depth), len(block.group)
+        made = None
+        if w.dtype == self.dtype and not reader.view.conjugate:
+            made = matrices(cut(virtual, spans), lead, len(block.high))
+        if made is None:
+            out = _take(self.scratch["left"], _lengths(spans), self.dtype)
+            reader.pack(w, virtual, spans, out, self.scratch["left"][:0])
+            made = out.reshape(*out.shape[:lead], count(block.high), count(step.depth))
+        return made[owner.apart]
+
+    def right(self, block: _Block, step: _Step) -> Array:
+        """A block of B as (*groups, *stack, depth, columns): in place, or packed."""
+        whole = self.wholes[step.term]
+        if whole is not None:
+            return whole[step.right]
+        if self.held == step.spans and self.step.blocks.passes == 1:
+            return self.panel  # the next rows of A meet the same panel
+        source = self.sources[step.term]
+        reader = self.step.b[step.term]
+        if source is None:
+            source = self.sources[step.term] = reader.over(self.x)
+        out = _take(self.scratch["panel"], step.shape, self.dtype)
+        made = out.reshape(step.flat)
+        if step.turned:
+            out, made = out.transpose(step.axes), made.swapaxes(-1, -2)
+        reader.pack(self.x, source, step.spans, out, self.scratch["box"])
+        self.held, self.panel = step.spans, made
         return made
 
-    def _lower(self, group: Block, stack: Block) -> None:
+    def lower(self, block: _Block) -> None:
         """Pack the View that B is a View of, for the one value of its batch that a block has."""
-        step, nested = self.step, self.step.nested
+        owner, nested = self.step, self.step.nested
         assert nested is not None
-        spans = dict(zip((i.name for i in step.product.c.batch), group + stack, strict=True))
+        names = (i.name for i in owner.product.c.batch)
+        spans = dict(zip(names, block.group + block.stack, strict=True))
         wanted = tuple(spans.get(i.name, (0, 1)) for i in nested.view.batch)
-        if self.held == (wanted,):
+        if self.held == wanted:
             return
-        self.held = (wanted,)
+        self.held = wanted
         inner = nested.shape[len(wanted) :]
-        store = self.scratch["nested"][: math.prod(inner)]
-        out = store.reshape((1,) * len(wanted) + inner)
+        out = window(self.scratch["nested"], (1,) * len(wanted) + inner)
         x = self.operands["x"]
-        nested.pack(x, nested.over(x), (*wanted, *((0, e) for e in inner)), out, self.scratch["nested box"])
+        everything = (*wanted, *((0, extent) for extent in inner))
+        nested.pack(x, nested.over(x), everything, out, self.scratch["nested box"])
         # The batch is one image: its axes get stride 0, so any value of their indices reads it.
-        same = at(
-            store.__array_interface__["data"][0],
-            (1,) * len(wanted) + inner,
-            (0,) * len(wanted) + out.strides[len(wanted) :],
-            out.dtype,
-        )
-        self._look(same, [b.over(same) for b in step.b])
+        self.x = window(self.scratch["nested"], out.shape, 0, (0,) * len(wanted) + out.strides[len(wanted) :])
+        self.wholes = self._wholes()
 
 
-def _take(run: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _take(run: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Room for a block: of the workspace, or fresh where arrays with unusual strides ask for more than planned."""
-    elements = math.prod(shape)
-    return (run if run.size >= elements else np.empty(elements, dtype))[:elements].reshape(shape)
+    return window(run, shape) if run.size >= math.prod(shape) else np.empty(shape, dtype)
+
+
+def _slices(spans: Block) -> tuple[slice, ...]:
+    return tuple(itertools.starmap(slice, spans))
+
+
+def _lengths(spans: Block) -> Shape:
+    return tuple(stop - start for start, stop in spans)
 
 
 def _matmul(a: Array, b: Array, out: Array) -> None:

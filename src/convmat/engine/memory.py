@@ -25,8 +25,8 @@ Span = tuple[int, int]  # start and stop of an index
 Block = tuple[Span, ...]
 Slices = tuple[slice, ...]
 
-REMEMBERED = 128
-"""Blocks of a View whose way into memory is worked out once, not in every call."""
+REMEMBERED = 64
+"""Blocks whose way into memory is worked out once, not in every call."""
 
 
 # -- arrays of nothing but an address ---------------------------------------------------------------------------------
@@ -50,6 +50,11 @@ def at(address: int, shape: Shape, strides: Shape, dtype: np.dtype[Any]) -> Arra
     """An array at an address, strides in bytes. It keeps nothing alive and may lie outside everything."""
     made = np.asarray(_Memory(address, shape, strides, dtype))
     return made if made.dtype == dtype else made.view(dtype)
+
+
+def window(run: Array, shape: Shape, offset: int = 0, strides: Shape | None = None) -> Array:
+    """An array within the memory of a contiguous one, at an offset in bytes; C-contiguous without strides."""
+    return np.ndarray(shape, run.dtype, run, offset, strides)
 
 
 def virtual(view: View, array: Array) -> Array:
@@ -186,9 +191,11 @@ def cut(array: Array, block: Block) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """How a block is read by way of a box; strides and offset in elements of the box."""
+    """How a block is read by way of a box; strides and offset of the block in bytes of the box."""
 
     shape: Shape
+    elements: int
+    extents: Shape
     inner: Slices
     part: Slices
     margins: tuple[Slices, ...]
@@ -206,9 +213,11 @@ class Reader:
         self.view = view
         self.shape = tuple(i.extent for i in view.indices)
         self.order = order or tuple(range(len(view.coordinates)))
+        self._straight = self.order == tuple(range(len(view.coordinates)))
         self._names = tuple(i.name for i in view.indices)
         self._risky = view.risky
         self._strides: dict[Shape, tuple[int, Shape]] = {}
+        self._matrices: dict[Shape, tuple[int, Shape, Shape] | None] = {}
         self._known: dict[Block, _Box | bool] = {}
 
     def over(self, array: Array) -> Array:
@@ -220,6 +229,19 @@ class Reader:
             found = self._strides[array.strides] = _strides(self.view, array.strides)
         return at(array.__array_interface__["data"][0] + found[0], self.shape, found[1], array.dtype)
 
+    def matrices(self, array: Array, lead: int) -> Array | None:
+        """`matrices` of `over(array)`: one stack of matrices where it lies, None if no BLAS reads it there."""
+        if array.strides not in self._matrices:
+            if len(self._matrices) >= REMEMBERED:
+                self._matrices.clear()
+            offset, strides = _strides(self.view, array.strides)
+            made = _collapsed(self.shape, strides, array.itemsize, lead, len(self.view.rows))
+            self._matrices[array.strides] = None if made is None else (offset, *made)
+        found = self._matrices[array.strides]
+        if found is None:
+            return None
+        return at(array.__array_interface__["data"][0] + found[0], found[1], found[2], array.dtype)
+
     def box_elements(self, widest: Shape) -> int:
         """The most elements that the box of a block of these extents has."""
         spans = dict(zip(self._names, ((0, e) for e in widest), strict=True))
@@ -230,12 +252,12 @@ class Reader:
         """Write a block to `out`, which has the block's extents; `source` is `over(array)`, `room` holds the box."""
         if not out.size:
             return
-        found = self._find(block)
+        found = self._find(block, room.itemsize)
         if found is True:
             np.copyto(out, cut(source, block), casting="unsafe")
         elif found is False:
             out[...] = self.view.fill
-        elif math.prod(found.shape) <= room.size:
+        elif found.elements <= room.size:
             np.copyto(out, self._boxed(found, array, block, room), casting="unsafe")
         else:
             _scatter(self.view, source, block, out)
@@ -244,35 +266,32 @@ class Reader:
 
     def box(self, array: Array, block: Block, room: Array) -> Array:
         """The block as an array over a box in `room`, of the type of `room`, conjugated where the View is."""
-        found = self._find(block, always=True)
+        found = self._find(block, room.itemsize, always=True)
         assert isinstance(found, _Box)
         made = self._boxed(found, array, block, room)
         if self.view.conjugate:
-            inner = room[: math.prod(found.shape)]
-            np.conjugate(inner, out=inner)
+            box = room[: found.elements]
+            np.conjugate(box, out=box)
         return made
 
     def _boxed(self, found: _Box, array: Array, block: Block, room: Array) -> Array:
-        box = room[: math.prod(found.shape)].reshape(found.shape)
+        box = window(room, found.shape)
         for margin in found.margins:
             box[margin] = self.view.fill
         part = array[found.part]
-        np.copyto(box[found.inner], part.transpose(self.order) if part.ndim else part, casting="unsafe")
-        item = room.itemsize
-        shape = tuple(stop - start for start, stop in block)
-        strides = tuple(item * s for s in found.strides)
-        return at(box.__array_interface__["data"][0] + found.offset * item, shape, strides, room.dtype)
+        np.copyto(box[found.inner], part if self._straight else part.transpose(self.order), casting="unsafe")
+        return window(room, found.extents, found.offset, found.strides)
 
-    def _find(self, block: Block, always: bool = False) -> _Box | bool:
+    def _find(self, block: Block, item: int, always: bool = False) -> _Box | bool:
         """True: inside the array; False: all of it outside; else by way of a box (`always`: even where inside)."""
         found = self._known.get(block)
         if found is None:
-            found = self._work_out(block, always)
+            found = self._work_out(block, item, always)
             if len(self._known) < REMEMBERED:
                 self._known[block] = found
         return found
 
-    def _work_out(self, block: Block, always: bool) -> _Box | bool:
+    def _work_out(self, block: Block, item: int, always: bool) -> _Box | bool:
         spans = dict(zip(self._names, block, strict=True))
         coordinates = self.view.coordinates
         if not always:
@@ -294,15 +313,23 @@ class Reader:
             inner = [slice(0, 0)] * len(inner)
         shape = tuple(extents[a] for a in self.order)
         inside = tuple(inner[a] for a in self.order)
-        steps = dict(zip(self.order, contiguous(shape), strict=True))
+        steps = dict(zip(self.order, contiguous(shape, item), strict=True))
         offset, by = 0, dict.fromkeys(self._names, 0)
         for a, coordinate in enumerate(coordinates):
             first = coordinate.offset + sum(c * spans[name][0] for name, c in coordinate.terms)
             offset += (first - lows[a]) * steps[a]
             for name, c in coordinate.terms:
                 by[name] += c * steps[a]
+        blocks = tuple(stop - start for start, stop in block)
         return _Box(
-            shape, inside, tuple(part), _margins(shape, inside), offset, tuple(by[n] for n in self._names)
+            shape,
+            math.prod(shape),
+            blocks,
+            inside,
+            tuple(part),
+            _margins(shape, inside),
+            offset,
+            tuple(by[name] for name in self._names),
         )
 
 
@@ -424,35 +451,56 @@ def matrices(array: Array, lead: int, rows: int) -> Array | None:
     `rows` axes after the leading ones are collapsed to R, the others to C. One of R and C must be contiguous and the
     other's stride at least as long as a run.
     """
-    shape, strides = array.shape, array.strides
+    made = _collapsed(array.shape, array.strides, array.itemsize, lead, rows)
+    return None if made is None else at(array.__array_interface__["data"][0], *made, array.dtype)
+
+
+def _collapsed(shape: Shape, strides: Shape, item: int, lead: int, rows: int) -> tuple[Shape, Shape] | None:
     R, C = math.prod(shape[lead : lead + rows]), math.prod(shape[lead + rows :])
     r = collapse(shape[lead : lead + rows], strides[lead : lead + rows])
     c = collapse(shape[lead + rows :], strides[lead + rows :])
-    if r is None or c is None:
+    if r is None or c is None or r % item or c % item:
         return None
-    item = array.itemsize
     r_unit, c_unit = r == item or R == 1, c == item or C == 1
-    if r % item or c % item:
-        return None
     if c_unit and (R == 1 or r >= C * item):
         r, c = r if R > 1 else C * item, item
     elif r_unit and (C == 1 or c >= R * item):
         r, c = item, c if C > 1 else R * item
     else:
         return None
-    address = array.__array_interface__["data"][0]
-    return at(address, (*shape[:lead], R, C), (*strides[:lead], r, c), array.dtype)
+    return (*shape[:lead], R, C), (*strides[:lead], r, c)
 
 
 # -- scratch ----------------------------------------------------------------------------------------------------------
 
 
-def carve(buffer: Array, sizes: list[int]) -> Iterator[Array]:
-    """Runs of a byte buffer, each beginning on a multiple of 64 bytes of address."""
-    start = -buffer.__array_interface__["data"][0] % 64 if buffer.size else 0
-    for size in sizes:
-        yield buffer[start : start + size]
-        start += room(size)
+class Scratch:
+    """Named runs of one buffer, each beginning on a multiple of 64 bytes of address: sizes in bytes, arrays of `dtype`.
+
+    >>> scratch = Scratch({"panel": 100, "tile": 0}, np.dtype("float32"))
+    >>> scratch.bytes, [run.size for run in scratch.over(np.empty(scratch.bytes, np.uint8)).values()]
+    (192, [25, 0])
+    """
+
+    def __init__(self, sizes: dict[str, int], dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.empty = np.empty(0, dtype)
+        self.places: dict[str, tuple[int, int]] = {}
+        end = 0
+        for name, size in sizes.items():
+            self.places[name] = (end, size // dtype.itemsize)
+            end += room(size)
+        self.bytes = end + 64 if end else 0
+
+    def over(self, buffer: Array) -> dict[str, Array]:
+        """The runs within a byte buffer of at least `bytes`."""
+        if not self.bytes:
+            return dict.fromkeys(self.places, self.empty)
+        first = -buffer.__array_interface__["data"][0] % 64
+        return {
+            name: np.ndarray((elements,), self.dtype, buffer, first + start) if elements else self.empty
+            for name, (start, elements) in self.places.items()
+        }
 
 
 def room(size: int) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from ..product import Product, View, size
 from .blocking import Extents
 from .finish import Dtypes, Finish, Operands
-from .memory import Array, Block, Cut, Reader, carve, cut, example, room
+from .memory import Array, Block, Cut, Reader, Scratch, cut, example
 from .work import Work
 
 MOST_PASSES = 4096
@@ -73,8 +73,8 @@ class Taps:
             "spare": tile * item,
             "left": 0 if bound else weights * item,
         }
-        used = sum(map(room, self.sizes.values()))
-        self.workspace = used + 64 if used else 0
+        self.scratch = Scratch(self.sizes, dtypes.work)
+        self.workspace = self.scratch.bytes
         self.weight_bytes = weights * item if bound else 0
         self.work = self._work(box, b, shapes)
 
@@ -105,10 +105,7 @@ class Taps:
 
     def run(self, operands: Operands, weights: list[Array] | None, buffer: Array) -> None:
         """Compute the product; `weights` are what `bind` made, None takes operands["w"] as it is."""
-        scratch = {
-            name: run.view(self.dtypes.work)
-            for name, run in zip(self.sizes, carve(buffer, list(self.sizes.values())), strict=True)
-        }
+        scratch = self.scratch.over(buffer)
         c = self.c.over(operands["y"])
         finishing = None if self.finish.empty else self.finish.over(operands)
         factors = None
