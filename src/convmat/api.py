@@ -12,7 +12,7 @@ Each makes a Problem, asks the planner for its Plan (remembered), and runs it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -82,7 +82,7 @@ def conv(
         residual = None if residual is None else residual[None]
         out = out[None] if isinstance(out, np.ndarray) else out
     made = _plan(
-        "conv", x.shape, w.shape, x.dtype.name, stride, padding, dilation, groups, padding_mode, activation,
+        "conv", x.shape, w.shape, _name(x.dtype), stride, padding, dilation, groups, padding_mode, activation,
         bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol, exact, False,
     )  # fmt: skip
     y = made(x, w, bias, residual=residual, out=out)
@@ -151,7 +151,7 @@ def conv_transpose(
         residual = None if residual is None else residual[None]
         out = out[None] if isinstance(out, np.ndarray) else out
     made = _transposed(
-        x.shape, w.shape, x.dtype.name, *_hashable(stride, padding, output_padding, dilation), groups,
+        x.shape, w.shape, _name(x.dtype), *_hashable(stride, padding, output_padding, dilation), groups,
         *_hashable(activation), bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol,
         exact, _threads(),
     )  # fmt: skip
@@ -213,7 +213,7 @@ def conv_input_grad(
     """
     dy, w, _, _ = _operands("conv_input_grad", dy, w, None, None, first="dy")
     made = _plan(
-        "conv_input_grad", tuple(x_shape), w.shape, dy.dtype.name, stride, padding, dilation, groups, padding_mode,
+        "conv_input_grad", tuple(x_shape), w.shape, _name(dy.dtype), stride, padding, dilation, groups, padding_mode,
         None, False, False, layout, lowering, engine, workspace_limit, rtol, exact, False, "input",
     )  # fmt: skip
     return made(checked("dy", dy, made.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
@@ -246,7 +246,7 @@ def conv_weight_grad(
     """
     x, dy, _, _ = _operands("conv_weight_grad", x, dy, None, None, second="dy")
     made = _plan(
-        "conv_weight_grad", x.shape, tuple(w_shape), x.dtype.name, stride, padding, dilation, groups, padding_mode,
+        "conv_weight_grad", x.shape, tuple(w_shape), _name(x.dtype), stride, padding, dilation, groups, padding_mode,
         None, False, False, layout, lowering, engine, workspace_limit, rtol, exact, False, "weight",
     )  # fmt: skip
     return made(x, checked("dy", dy, made.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
@@ -363,7 +363,11 @@ def dtype_name(dtype: Any) -> str:
 
 
 def _plan(call: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], dtype: str, *rest: Any) -> Plan:
-    return _planned(call, x_shape, w_shape, dtype, *_hashable(*rest), threads=_threads())
+    try:
+        hash(rest)
+    except TypeError:
+        rest = _hashable(*rest)
+    return _planned(call, x_shape, w_shape, dtype, *rest, threads=_threads())
 
 
 @lru_cache(maxsize=4096)
@@ -538,6 +542,8 @@ def _operands(
             f"  {first}.dtype = {x.dtype}, {second}.dtype = {w.dtype}\n"
             f"  convert one, e.g. {second}.astype('{x.dtype}')"
         )
+    if bias is None and residual is None:
+        return x, w, None, None
     wide = np.dtype(np.int32) if x.dtype.name in INT32_ROOM else x.dtype
     made = []
     for name, value in (("bias", bias), ("residual", residual)):
@@ -597,10 +603,22 @@ def _hashable(*values: Any) -> tuple[Any, ...]:
     return tuple(_hashable(*v) if isinstance(v, list | tuple) else v for v in values)
 
 
-def _threads() -> int:
+@lru_cache(maxsize=1)
+def _counter() -> Callable[[], int]:
     from .engine import pool
 
-    return pool.count()
+    return pool.count
+
+
+def _threads() -> int:
+    """How many threads a call may use now."""
+    return _counter()()
+
+
+@lru_cache(maxsize=64)
+def _name(dtype: np.dtype[Any]) -> str:
+    """NumPy takes a microsecond to name a dtype."""
+    return dtype.name
 
 
 __all__ = [

@@ -269,6 +269,8 @@ class Step:
         self.template = bytes(np.array([0, 0, 0, 0, *(self.words.get(n, 0) for n in slots.names)], np.int64))
         named = ("x", "y", "a", "w", "bias", "residual", "scratch")
         self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
+        self.call = tuple(self.at[name] for name in ("x", "y", "scratch", "residual"))
+        self.origin_x, self.origin_y = self.origin["x"], self.origin["y"]
 
     @property
     def effort(self) -> Effort:

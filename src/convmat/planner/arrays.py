@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,18 @@ WORK_FOR_OVERLAP = 100_000
 """Steps that deciding whether two strided arrays overlap may take; what stays undecided counts as overlap."""
 
 
+_TAKEN = frozenset(np.dtype(name) for name in WORK_DTYPES if name != "bfloat16")
+
+
 def read(name: str, value: Any, call: str = "conv") -> Array:
     """Anything with `__array__` or DLPack on the CPU, or nested lists, as an ndarray that is not copied if it is one.
 
     Raises GeometryError for ragged lists, objects and element types that no engine multiplies.
     """
+    if type(value) is np.ndarray and value.dtype in _TAKEN:
+        return value
     array: Array = value if isinstance(value, np.ndarray) else _foreign(name, value, call)
-    if array.dtype.name not in WORK_DTYPES:
+    if not _taken(array.dtype):
         if array.dtype == np.longdouble or array.dtype.kind in "iub":
             fix = f"convert it first, e.g. {name}.astype('float32') or {name}.astype('int8')"
         else:
@@ -34,6 +41,12 @@ def read(name: str, value: Any, call: str = "conv") -> Array:
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
     return array
+
+
+@lru_cache(maxsize=64)
+def _taken(dtype: np.dtype[Any]) -> bool:
+    """Whether there is an engine for it; asking a dtype for its name takes microseconds."""
+    return dtype.name in WORK_DTYPES
 
 
 def _foreign(name: str, value: Any, call: str) -> Array:
@@ -72,7 +85,7 @@ def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any],
 
 
 def output(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: tuple[Array, ...], residual: Array | None
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array], residual: Array | None
 ) -> Array:
     """`out` once it is known to fit and to overlap no input, or a new array. `residual is out` is allowed."""
     if out is None:

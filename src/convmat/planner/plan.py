@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import jit
+from ..engine import blas, jit
 from ..engine.machine import machine
 from ..errors import EngineError, PlanError
 from ..lowering import ALL
@@ -55,6 +55,7 @@ class Plan(Shown):
         self.forced = forced
         self._program = _program(problem, chosen)
         self._dtypes = dtypes_of(problem)
+        self._shapes = {name: problem.shape(name) for name in ("x", "w", "y")}
 
     @property
     def itemsize(self) -> int:
@@ -95,12 +96,12 @@ class Plan(Shown):
         bias = None if bias is None else bias.copy()
         if not self.problem.reuse_weights:
             return Bound(self, None, bias, w.copy())
-        return Bound(self, self._ready().bind(dims(self.problem.w, w)), bias, w)
+        return Bound(self, self._ready().bind(w.reshape(self._dims["w"])), bias, None)
 
     def _read(self, w: Any, bias: Any) -> tuple[Array, Array | None]:
         """The weights and bias as arrays that fit the plan."""
         problem = self.problem
-        w = checked("w", w, problem.shape("w"), self._dtypes.array)
+        w = checked("w", w, self._shapes["w"], self._dtypes.array)
         if problem.epilogue.bias != (bias is not None):
             wanted = "with" if problem.epilogue.bias else "without"
             raise PlanError(
@@ -120,6 +121,26 @@ class Plan(Shown):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _replay, (self.problem, self.candidates, self.candidates.index(self.chosen), self.forced)
+
+    def _launcher(self, weights: Weights | None, bias: Array | None) -> jit.Launcher | None:
+        """The short way of a bound call, where nothing but x and out is left to say."""
+        program = self._program
+        if not isinstance(program, jit.Program) or weights is None:
+            return None
+        return None if self.problem.pad or self.problem.epilogue.residual else program.launcher(weights, bias)
+
+    def _plain(self, x: Any, out: Any) -> bool:
+        """Whether x and out are just what was planned: all checks of the short way, in a microsecond."""
+        return (
+            type(x) is np.ndarray
+            and type(out) is np.ndarray
+            and x.dtype is self._dtypes.array
+            and out.dtype is self._dtypes.out
+            and x.shape == self._shapes["x"]
+            and out.shape == self._shapes["y"]
+            and x.flags.c_contiguous
+            and out.flags.carray
+        )
 
     def _ready(self) -> Program:
         """The program once it can run. Where no code can be made or run here, that of the blas engine instead."""
@@ -144,7 +165,7 @@ class Plan(Shown):
     def run(
         self,
         x: Array,
-        w: Array,
+        w: Array | None,
         weights: Weights | None,
         bias: Array | None,
         residual: Array | None,
@@ -159,26 +180,31 @@ class Plan(Shown):
             x = padded
         elif padding is not None:
             folded = np.empty(problem.y.shape, self._dtypes.out)
-        operands = {"x": dims(problem.x, x), "y": dims(problem.y, folded)}
+        program = self._ready()
+        operands = {"x": x, "y": folded}
         if weights is None:
-            operands["w"] = dims(problem.w, w)
+            operands["w"] = w
+        if residual is not None:
+            operands["residual"] = residual
+        if isinstance(program, blas.Program):
+            layouts = {"x": problem.x, "w": problem.w, "y": problem.y, "residual": problem.y}
+            operands = {name: dims(layouts[name], array) for name, array in operands.items()}
         if bias is not None:
             operands["bias"] = bias
-        if residual is not None:
-            operands["residual"] = dims(problem.y, residual)
-        self._ready().run(operands, weights, problem.threads)
+        program.run(operands, weights, problem.threads)
         if padding is not None and folded is not out:
             pad.adjoint(padding, _spatial(problem.y, "p"), folded, out)
 
 
 class Bound:
-    """A plan with its weights (packed, or as they are where `weights` is None): called with x alone."""
+    """A plan with its weights (packed, or as they are in w where `weights` is None): called with x alone."""
 
-    def __init__(self, plan: Plan, weights: Weights | None, bias: Array | None, w: Array) -> None:
+    def __init__(self, plan: Plan, weights: Weights | None, bias: Array | None, w: Array | None) -> None:
         self.plan = plan
         self._weights = weights
         self._bias = bias
         self._w = w
+        self._launcher = plan._launcher(weights, bias)
 
     def __call__(self, x: Any, residual: Any = None, out: Array | None = None) -> Array:
         """x: (B, C, *I), residual like y -> y: (B, O, *P); `out` is written and returned where it is given.
@@ -186,7 +212,10 @@ class Bound:
         Raises GeometryError for arrays that do not fit, before anything is written.
         """
         plan, problem = self.plan, self.plan.problem
-        x = checked("x", x, problem.shape("x"), plan._dtypes.array)
+        short = self._launcher
+        if short and out is not None and residual is None and plan._plain(x, out) and short.start(x, out):
+            return out
+        x = checked("x", x, plan._shapes["x"], plan._dtypes.array)
         if problem.epilogue.residual != (residual is not None):
             raise PlanError(
                 f"plan: made {'with' if problem.epilogue.residual else 'without'} a residual, called "
@@ -194,10 +223,10 @@ class Bound:
                 f"  residual = {'an array' if residual is not None else None}\n"
                 f"  plan again with residual={residual is not None}"
             )
-        shape = problem.shape("y")
+        shape = plan._shapes["y"]
         if residual is not None:
             residual = checked("residual", residual, shape, plan._dtypes.out)
-        inputs = (x, self._w) if self._bias is None else (x, self._w, self._bias)
+        inputs = [array for array in (x, self._w, self._bias) if array is not None]
         out = output(out, shape, plan._dtypes.out, inputs, residual)
         plan.run(x, self._w, self._weights, self._bias, residual, out)
         return out
