@@ -45,17 +45,17 @@ def bench(
     """Time the layers of well-known networks in convmat and in other libraries, on this machine.
 
     Needs the extra `bench`; peers that are not installed are named and left out. Answers are checked first. Results
-    go to out/bench: JSON and a picture.
+    go to out/bench: JSON and a picture. All of it takes about ten minutes, and a machine that does nothing else.
 
     Examples:
 
-      convmat bench                             everything, about ten minutes on a quiet machine
+      convmat bench --quick
 
-      convmat bench --quick -l 3x3 -p torch     fewer samples, some layers, one library alone
+      convmat bench -l 3x3 -l 14-16 -p convmat -p torch --threads 1
 
-      convmat bench --engine blas               NumPy's matrix product against plain NumPy im2col
+      convmat bench --engine blas
 
-      convmat bench --docs                      docs/benchmarks.md from the last run
+      convmat bench --docs
     """
     from convmat.bench import command
 
