@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import blas, jit
-from ..engine.machine import Machine, Peaks, peaks
 from ..errors import EngineError
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
@@ -16,10 +15,14 @@ from ..product import Packing
 from .cost import Cost, blas_cost
 from .jitcost import jit_cost
 
+if TYPE_CHECKING:
+    from ..engine import blas, jit
+    from ..engine.machine import Machine, Peaks
+
+    Program = blas.Program | jit.Program
+
 ENGINES = ("jit", "blas")
 """Where predicted times tie, the earlier one is chosen."""
-
-Program = blas.Program | jit.Program
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ def dtype_of(name: Any) -> np.dtype[Any]:
 
 def dtypes_of(problem: Problem) -> blas.Dtypes:
     """The element types of a problem's arrays, sums and output."""
+    from ..engine import blas
+
     return blas.Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.out_dtype))
 
 
@@ -86,8 +91,8 @@ def limit_of(problem: Problem) -> int:
 
 def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
     """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
-    prepare = jit.prepare if engine == "jit" else blas.prepare
-    return prepare(
+    prepare = importlib.import_module(f"..engine.{engine}", __package__).prepare
+    made: Program | str = prepare(
         lowering.products(problem),
         packing,
         dtypes_of(problem),
@@ -96,6 +101,7 @@ def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: s
         bound=problem.reuse_weights,
         threads=problem.threads,
     )
+    return made
 
 
 def candidates(problem: Problem, machine: Machine, peak: Peaks | None = None) -> tuple[Candidate, ...]:
@@ -122,18 +128,24 @@ def _weigh(
     if isinstance(program, str):
         return Candidate(engine, lowering.name, packing, shape, refusal=program)
     total = program.workspace + padding_bytes(problem)
-    if isinstance(program, jit.Program):
-        try:
-            rates = peak or peaks(problem.threads)
-        except EngineError as error:
-            return Candidate(engine, lowering.name, packing, shape, refusal=str(error).splitlines()[0])
-        cost = jit_cost(problem, program, total, rates, problem.threads)
-    else:
-        cost = blas_cost(problem, program, total, machine)
+    try:
+        cost = _cost(problem, program, total, engine, machine, peak)
+    except EngineError as error:
+        return Candidate(engine, lowering.name, packing, shape, refusal=str(error).splitlines()[0])
     if total > limit_of(problem):
         refusal = f"needs {total:,} bytes of workspace, the limit is {limit_of(problem):,}"
         return Candidate(engine, lowering.name, packing, shape, refusal=refusal, beyond=cost)
     return Candidate(engine, lowering.name, packing, shape, cost)
+
+
+def _cost(
+    problem: Problem, program: Any, workspace: int, engine: str, machine: Machine, peak: Peaks | None
+) -> Cost:
+    if engine == "blas":
+        return blas_cost(problem, program, workspace, machine)
+    from ..engine.machine import peaks
+
+    return jit_cost(problem, program, workspace, peak or peaks(problem.threads), problem.threads)
 
 
 def admit(candidate: Candidate) -> Candidate:

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine.blas import Program, Work
-from ..engine.machine import Machine
 from ..problem import Problem
+
+if TYPE_CHECKING:
+    from ..engine.blas import Program, Work
+    from ..engine.machine import Machine
 
 CALL = 1.0e-6
 """Seconds of one small NumPy call and the Python around it."""

@@ -8,10 +8,14 @@ unit, read off kernels whose other costs vanish.
 
 from __future__ import annotations
 
-from ..engine.jit import Program
-from ..engine.machine import Peaks
+from typing import TYPE_CHECKING
+
 from ..problem import Problem
 from .cost import Cost, error_estimate
+
+if TYPE_CHECKING:
+    from ..engine.jit import Program
+    from ..engine.machine import Peaks
 
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import warnings
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import blas, jit
-from ..engine.machine import machine
 from ..errors import EngineError, PlanError
 from ..lowering import ALL
 from ..problem import Problem
@@ -20,7 +18,6 @@ from .arrays import checked, output
 from .candidates import (
     ENGINES,
     Candidate,
-    Program,
     admit,
     candidates,
     dtype_of,
@@ -29,6 +26,9 @@ from .candidates import (
     program_of,
 )
 from .shown import Shown
+
+if TYPE_CHECKING:
+    from ..engine import jit
 
 Array = npt.NDArray[Any]
 Weights = Any  # what the engine's program packed: only it looks inside
@@ -55,7 +55,10 @@ class Plan(Shown):
         self.forced = forced
         self._program = _program(problem, chosen)
         self._dtypes = dtypes_of(problem)
+        # What every call asks for, worked out once: the shapes as owners see them, and with one axis per Dim.
         self._shapes = {name: problem.shape(name) for name in ("x", "w", "y")}
+        layouts = {"x": problem.x, "w": problem.w, "y": problem.y, "residual": problem.y}
+        self._dims = {name: tuple(d.extent for d in layout.dims) for name, layout in layouts.items()}
 
     @property
     def itemsize(self) -> int:
@@ -68,7 +71,8 @@ class Plan(Shown):
 
         Buffers of the BLAS library itself are not in it.
         """
-        return self._program.workspace + padding_bytes(self.problem)
+        own: int = self._program.workspace
+        return own + padding_bytes(self.problem)
 
     @property
     def weight_bytes(self) -> int:
@@ -76,7 +80,8 @@ class Plan(Shown):
 
         0 with reuse_weights=False: calls then read w where it lies, or pack it within `workspace`.
         """
-        return self._program.weight_bytes
+        packed: int = self._program.weight_bytes
+        return packed
 
     def __call__(
         self, x: Any, w: Any, bias: Any = None, *, residual: Any = None, out: Array | None = None
@@ -124,10 +129,15 @@ class Plan(Shown):
 
     def _launcher(self, weights: Weights | None, bias: Array | None) -> jit.Launcher | None:
         """The short way of a bound call, where nothing but x and out is left to say."""
-        program = self._program
-        if not isinstance(program, jit.Program) or weights is None:
+        if (
+            self.chosen.engine != "jit"
+            or weights is None
+            or self.problem.pad
+            or self.problem.epilogue.residual
+        ):
             return None
-        return None if self.problem.pad or self.problem.epilogue.residual else program.launcher(weights, bias)
+        launcher: jit.Launcher = self._program.launcher(weights, bias)
+        return launcher
 
     def _plain(self, x: Any, out: Any) -> bool:
         """Whether x and out are just what was planned: all checks of the short way, in a microsecond."""
@@ -142,10 +152,10 @@ class Plan(Shown):
             and out.flags.carray
         )
 
-    def _ready(self) -> Program:
+    def _ready(self) -> Any:
         """The program once it can run. Where no code can be made or run here, that of the blas engine instead."""
         program = self._program
-        if isinstance(program, jit.Program) and not program.loaded:
+        if self.chosen.engine == "jit" and not program.loaded:
             try:
                 program.load()
             except EngineError as error:
@@ -183,12 +193,13 @@ class Plan(Shown):
         program = self._ready()
         operands = {"x": x, "y": folded}
         if weights is None:
+            assert w is not None
             operands["w"] = w
         if residual is not None:
             operands["residual"] = residual
-        if isinstance(program, blas.Program):
-            layouts = {"x": problem.x, "w": problem.w, "y": problem.y, "residual": problem.y}
-            operands = {name: dims(layouts[name], array) for name, array in operands.items()}
+        if self.chosen.engine == "blas":
+            # One axis per Dim: axes are split, so each is a view of its array.
+            operands = {name: array.reshape(self._dims[name]) for name, array in operands.items()}
         if bias is not None:
             operands["bias"] = bias
         program.run(operands, weights, problem.threads)
@@ -244,6 +255,8 @@ def make(problem: Problem, lowering: str | None = None, engine: str | None = Non
             f"plan: there is no lowering of that name\n  lowering = {lowering!r}\n"
             f"  one of {', '.join(map(repr, names))}"
         )
+    from ..engine.machine import machine
+
     found = candidates(problem, machine(problem.threads))
     if engine is not None and engine not in ENGINES:
         raise PlanError(
@@ -291,7 +304,7 @@ def _asked(lowering: str | None, engine: str | None) -> str:
     return " on ".join(wanted + ([f"the engine {engine!r}"] if engine else []))
 
 
-def _program(problem: Problem, candidate: Candidate) -> Program:
+def _program(problem: Problem, candidate: Candidate) -> Any:
     """The program of a candidate that can run."""
     lowering = next(way for way in ALL if way.name == candidate.lowering)
     program = program_of(problem, lowering, candidate.packing, candidate.engine)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine.memory import cut, inside, pack, virtual
 from ..lowering import Part
 from ..problem import Problem
 from ..product import View
@@ -25,6 +24,8 @@ def _view(problem: Problem) -> View:
 
 def unroll(problem: Problem, x: Array, order: str) -> Array:
     """x: (B, C, *I) -> (C*F, B*P), columns contiguous for order "F", rows for "C"."""
+    from ..engine.memory import pack, virtual
+
     view = _view(problem)
     k, n = view.shape
     out = np.empty((k, n), x.dtype, order="F" if order == "F" else "C")
@@ -41,6 +42,8 @@ def unroll(problem: Problem, x: Array, order: str) -> Array:
 
 def fold(problem: Problem, cols: Array) -> Array:
     """(C*F, B*P) -> (B, C, *I): each element added to where the unrolled input reads it, tap by tap."""
+    from ..engine.memory import cut, inside, virtual
+
     view = _view(problem)
     x = np.zeros(problem.geometry.x_shape, cols.dtype)
     into = virtual(view, dims(problem.x, x))
