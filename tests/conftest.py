@@ -1,8 +1,10 @@
-"""How many random geometries are tried, and the texts that are kept beside the tests."""
+"""How many random geometries are tried, where kernels are kept meanwhile, and the texts kept beside the tests."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +29,20 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("slow" if config.getoption("--slow") else "quick")
     if config.getoption("--update-golden") and os.environ.get("CI"):
         raise pytest.UsageError("--update-golden is for people who then read the difference, not for CI")
+    if not hasattr(config, "workerinput"):
+        # Kernels and figures of this session, its workers' and its subprocesses': the user's cache stays as it is.
+        folder = tempfile.mkdtemp(prefix="convmat-tests-")
+        before = os.environ.get("XDG_CACHE_HOME")
+        os.environ["XDG_CACHE_HOME"] = folder
+        config.add_cleanup(lambda: _leave(folder, before))
+
+
+def _leave(folder: str, before: str | None) -> None:
+    if before is None:
+        os.environ.pop("XDG_CACHE_HOME", None)
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
