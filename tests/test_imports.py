@@ -82,11 +82,11 @@ def target(module: str) -> str | None:
 
 def names(node: ast.AST, file: Path) -> Iterator[str]:
     """The modules that one statement imports, by their full names."""
+    package = ["convmat", *file.relative_to(PACKAGE).parent.parts]
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        package = ("convmat", *file.relative_to(PACKAGE).parent.parts)
-        base = package[: len(package) - node.level + 1] if node.level else ()
+        base = package[: len(package) - node.level + 1] if node.level else []
         stem = ".".join([*base, *([node.module] if node.module else [])])
         for alias in node.names:
             inside = SOURCE.joinpath(*stem.split("."), alias.name)
@@ -97,8 +97,16 @@ def names(node: ast.AST, file: Path) -> Iterator[str]:
         and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__")
         and node.args
     ):
-        assert isinstance(node.args[0], ast.Constant), f"{file}:{node.lineno} hides what it imports"
-        yield str(node.args[0].value)
+        yield _spelled(node.args[0], package, f"{file}:{node.lineno}")
+
+
+def _spelled(given: ast.expr, package: list[str], where: str) -> str:
+    """The module that a string names, or the package that an f-string begins with: enough to know the room."""
+    first = given.values[0] if isinstance(given, ast.JoinedStr) else given
+    assert isinstance(first, ast.Constant), f"{where} hides what it imports"
+    name = str(first.value)
+    level = len(name) - len(name.lstrip("."))
+    return ".".join([*package[: len(package) - level + 1], name.strip(".")] if level else [name.strip(".")])
 
 
 def imports(file: Path) -> Iterator[Import]:
@@ -158,6 +166,7 @@ def test_the_walk_sees_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         "def f():\n"
         "    import convmat.lowering.im2col\n"
         "    import_module('torch')\n"
+        "    import_module(f'..planner.{x}', __package__)\n"
     )
     file = PACKAGE / "engine" / "made_up.py"
     monkeypatch.setattr(Path, "read_text", lambda self: text)
@@ -165,6 +174,7 @@ def test_the_walk_sees_what_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(found) == [
         ("convmat.geometry", True),
         ("convmat.lowering.im2col", False),
+        ("convmat.planner", False),
         ("convmat.planner", True),
         ("torch", False),
     ]
