@@ -6,6 +6,7 @@ One module a command, or a group of commands; each imports what it needs inside 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Annotated, Any
 
@@ -13,10 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from convmat import __version__
-from convmat.cli import bench, cache, demo, example, info, missing, plan, screen
+from convmat.cli import bench, cache, demo, draw, example, explain, info, missing, plan, screen
 from convmat.errors import ConvmatError, GeometryError, PlanError
 
-COMMANDS = (demo.demo, example.example, plan.plan, info.info, bench.bench)
+COMMANDS = (
+    demo.demo, example.example, plan.plan, draw.draw, explain.explain, info.info, bench.bench,
+)  # fmt: skip
 GROUPS = {"cache": cache.commands}
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -78,12 +81,18 @@ def convmat(
 ) -> None:
     """Convolutions as matrix products whose second operand, the unrolled input, need not exist.
 
-    Each command has examples under `--help` and prints JSON with `--json`.
+    Each command has examples under --help and prints JSON with --json.
     """
 
 
+def _paragraphs(text: str | None) -> str:
+    """A docstring for typer: paragraphs in one line each, so that they fill the terminal; indented lines stay."""
+    parts = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(part if part.startswith(" ") else part.replace("\n", " ") for part in parts)
+
+
 for command in COMMANDS:
-    app.command(context_settings=HELP)(command)
+    app.command(context_settings=HELP, help=_paragraphs(command.__doc__))(command)
 for name, commands in GROUPS.items():
     app.add_typer(commands, name=name, context_settings=HELP)
 

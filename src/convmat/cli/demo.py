@@ -40,11 +40,10 @@ def demo(
     with screen.progress("reading the picture") as tell:
         picture = photo.shipped() if image is None else photo.read(image)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(output, "demo"):  # better refused now than after all the work
-            pass
-        found = demonstration.run(picture, tell=tell)
-        tell("drawing the contact sheet")
-        demonstration.write(found, output)
+        with files.replacing(output, "demo") as part:  # opened first: better refused now than after all the work
+            found = demonstration.run(picture, tell=tell)
+            tell("drawing the contact sheet")
+            demonstration.write(found, part)
     if json:
         screen.as_json({**found.as_dict(), "sheet": str(output)})
         return

@@ -23,7 +23,7 @@ def shape(name: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in re.split(r"\s*[x,×*]\s*", text.strip().lower()))
     except ValueError:
         raise GeometryError(
-            f"plan: the shape of {name} is not understood\n  {name} = {text!r}\n"
+            f"convmat: the shape of {name} is not understood\n  {name} = {text!r}\n"
             f"  whole numbers with an x between them, e.g. {'1x64x56x56' if name == 'x' else '128x64x3x3'}"
         ) from None
 
@@ -38,7 +38,7 @@ def numbers(name: str, text: str) -> Numbers:
         found = tuple(int(part) for part in re.split(r"\s*[x,]\s*", text.strip().lower()))
     except ValueError:
         raise GeometryError(
-            f"plan: {name} is not understood\n  {name} = {text!r}\n"
+            f"convmat: {name} is not understood\n  {name} = {text!r}\n"
             f"  one number, or one per axis with commas between them, e.g. --{name.replace('_', '-')} 2,1"
         ) from None
     return found[0] if len(found) == 1 else found
@@ -61,7 +61,7 @@ def padding(text: str) -> str | Numbers | tuple[tuple[int, int], ...]:
         )
     except ValueError:
         raise GeometryError(
-            f"plan: padding is not understood\n  padding = {text!r}\n"
+            f"convmat: padding is not understood\n  padding = {text!r}\n"
             f"  a number, one per axis (1,0), before:after per axis (0:1,0:1), valid, same or same_lower"
         ) from None
 
@@ -75,7 +75,7 @@ def size(name: str, text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", text)
     if found is None or found[2].upper() not in UNITS:
         raise PlanError(
-            f"plan: {name} is not understood\n  {name} = {text!r}\n"
+            f"convmat: {name} is not understood\n  {name} = {text!r}\n"
             f"  bytes, with B, KiB, MiB, GiB, kB, MB or GB, e.g. 16MiB"
         )
     return int(float(found[1]) * UNITS[found[2].upper()])
@@ -92,6 +92,6 @@ def activation(text: str) -> tuple[str | float, ...]:
         return (name.strip(), *(float(part) for part in rest.split(",") if rest))
     except ValueError:
         raise GeometryError(
-            f"plan: the activation is not understood\n  activation = {text!r}\n"
+            f"convmat: the activation is not understood\n  activation = {text!r}\n"
             f"  a name, and its numbers after a colon, e.g. relu, leaky_relu:0.2 or clip:0,6"
         ) from None

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from convmat.api import plan
 from convmat.explain import filters, plan_report, sheet, ways
-from convmat.explain.files import needs, replacing
+from convmat.explain.files import needs
 from convmat.explain.photo import Picture
 from convmat.explain.ways import Measured
 from convmat.planner import Plan
@@ -100,7 +100,7 @@ def run(picture: Picture, seconds: float = 4.0, tell: Tell = lambda text: None) 
 
 
 def write(demo: Demo, path: Path) -> None:
-    """The contact sheet as a PNG, whole or not at all. Raises PlanError where it cannot be written."""
+    """The contact sheet as a PNG, whatever the name of the file."""
     needs("PIL", "demo", "the contact sheet")
     g = demo.layer_plan.problem.geometry
     sizes = g.bytes(demo.layer_plan.itemsize)
@@ -125,9 +125,7 @@ def write(demo: Demo, path: Path) -> None:
         pictures=demo.pictures,
         bank_text=product(demo.bank_plan),
     )
-    picture = sheet.draw(made)
-    with replacing(path, "demo") as part:
-        picture.save(part, format="PNG")
+    sheet.draw(made).save(path, format="PNG")
 
 
 def product(plan: Plan) -> str:

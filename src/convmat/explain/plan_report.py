@@ -64,24 +64,14 @@ def table(plan: Plan, width: int, measured: Mapping[Candidate, Measured]) -> Tab
 
 
 def refusals(plan: Plan) -> Iterator[RenderableType]:
-    """The sentences of the candidates that cannot run, each once, before it those that it is about."""
-    engines = {c.engine for c in plan.candidates}
-    running = {(c.engine, c.lowering) for c in plan.candidates if c.cost is not None}
-    said: dict[str, dict[str, list[str]]] = {}
-    for c in plan.candidates:
-        if c.refusal is not None:
-            # Where the lowering runs with another packing, it is the packing that was refused.
-            name = c.name if (c.engine, c.lowering) in running else c.lowering
-            said.setdefault(c.refusal, {}).setdefault(name, []).append(c.engine)
-    if said:
+    """The report's sentences about ways that cannot run, each under its name."""
+    lines = report.refusals(plan)
+    if lines:
         yield Text("\nrefused", style="dim")
-    for refusal, names in said.items():
-        about = (
-            name + ("" if set(found) == engines else f" ({', '.join(dict.fromkeys(found))})")
-            for name, found in names.items()
-        )
-        text = Text("; ".join(about) + ": ", "bold")
-        yield Padding(text.append(refusal, "not bold"), (0, 0, 0, _BETWEEN), expand=False)
+    for line in lines:
+        name, _, sentence = line.strip().partition(": ")
+        text = Text(f"{name}: ", "bold").append(sentence, "not bold")
+        yield Padding(text, (0, 0, 0, _BETWEEN), expand=False)
 
 
 def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[Column]:
