@@ -85,7 +85,8 @@ def transposes(draw: st.DrawFn) -> Drawn:
     B, G = draw(st.integers(0, 2)), draw(st.sampled_from([1, 1, 2, 3]))
     c, o = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     options = {
-        "stride": ss, "padding": tuple(zip(los, his, strict=True)), "output_padding": extras, "dilation": ds, "groups": G,
+        "stride": ss, "padding": tuple(zip(los, his, strict=True)), "dilation": ds, "groups": G,
+        "output_padding": extras,
     }  # fmt: skip
     return Drawn((B, G * c, *Is), (G * c, o, *Fs), options)
 

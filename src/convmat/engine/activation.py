@@ -1,7 +1,9 @@
 """Activations on NumPy arrays, in place: what the blas engine's epilogue does and every other engine is tested against.
 
-relu max(x, 0)     relu6 min(max(x, 0), 6)     leaky_relu x where x > 0, slope*x elsewhere     clip min(max(x, low), high)
-sigmoid 1/(1 + exp(-x))     tanh     silu x*sigmoid(x)     hardsigmoid clip(alpha*x + beta, 0, 1)     hardswish x*hardsigmoid(x)
+    relu         max(x, 0)                      leaky_relu   max(x, 0) + slope*min(x, 0)
+    relu6        min(max(x, 0), 6)              clip         min(max(x, low), high)
+    sigmoid      1/(1 + exp(-x))                silu         x*sigmoid(x)
+    hardsigmoid  clip(alpha*x + beta, 0, 1)     hardswish    x*hardsigmoid(x)               tanh
 """
 
 from __future__ import annotations
@@ -48,8 +50,10 @@ def apply(activation: Activation, x: Array, scratch: Array | None = None) -> Non
             _hardsigmoid(x, scratch, 1 / 6, 0.5)
             np.multiply(x, scratch, out=x)
         else:
-            np.multiply(x, parameters[0], out=scratch)
-            np.copyto(x, scratch, where=~(x > 0))
+            np.minimum(x, 0, out=scratch)  # no mask: it would be memory that no plan has counted
+            np.multiply(scratch, parameters[0], out=scratch)
+            np.maximum(x, 0, out=x)
+            np.add(x, scratch, out=x)
 
 
 def _sigmoid(x: Array, out: Array) -> None:

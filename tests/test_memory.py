@@ -1,0 +1,239 @@
+"""plan.workspace is the truth, nothing outside the arrays is read or written, and no scratch is read before written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmat
+from convmat import Plan
+from convmat.cases import CASES, Case, case
+from convmat.problem import Epilogue, Problem
+from convmat.product import Activation
+from tests.allocations import Allocations
+from tests.support import (
+    DTYPES,
+    LAYOUTS,
+    PASSES,
+    Array,
+    dtype_of,
+    kind_of,
+    operands,
+    plans,
+    problem_of,
+    truth,
+)
+
+TAILS = [each for each in CASES if not each.name.endswith(("/plain", "/strided-tail"))]
+
+
+def held(plan: Plan, first: Array, second: Array, **more: Any) -> None:
+    """A bound call allocates at most plan.workspace; one that packs its weights, plan.weight_bytes more."""
+    bias, residual = more.get("bias"), more.get("residual")
+    out = np.empty(plan.problem.shape("y"), dtype_of(plan.problem.out_dtype))
+    bound = plan.bind(second, bias)
+    bound(first, residual=residual, out=out)  # whatever is loaded or remembered once
+    with Allocations() as made:
+        bound(first, residual=residual, out=out)
+    assert made.peak <= plan.workspace, (made.peak, plan.workspace, plan.chosen.name, str(plan.problem))
+    assert made.broken == []
+    again = out.copy()
+    with Allocations() as made:
+        plan(first, second, bias, residual=residual, out=out)
+    allowed = plan.workspace + plan.weight_bytes + (0 if bias is None else bias.nbytes)
+    assert made.peak <= allowed, (made.peak, allowed, plan.chosen.name, str(plan.problem))
+    assert made.broken == []
+    np.testing.assert_array_equal(out, again)
+
+
+@pytest.mark.parametrize("each", CASES, ids=str)
+def test_workspace_is_never_exceeded(each: Case) -> None:
+    for layout, direction in itertools.product(LAYOUTS, PASSES):
+        first, second, _ = operands(each, "float32", layout, direction)
+        for _, plan in plans(problem_of(each, "float32", layout, direction)):
+            held(plan, first, second)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_workspace_is_never_exceeded_in_any_type(dtype: str) -> None:
+    for each, direction in itertools.product(TAILS[::4], PASSES):
+        first, second, _ = operands(each, dtype, "NCHW", direction)
+        for _, plan in plans(problem_of(each, dtype, "NCHW", direction)):
+            held(plan, first, second)
+
+
+ACTIVATIONS = [
+    None,
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "silu",
+    "hardswish",
+    "hardsigmoid",
+    ("clip", -1, 5),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "name", ["2d/3x3/tail", "2d/depthwise/tail", "2d/1x1/tail", "2d/transposed-gaps/tail"]
+)
+def test_the_epilogue_fits_into_the_workspace(name: str, dtype: str) -> None:
+    each, t = case(name), truth(case(name), "real")
+    given = dtype_of(dtype)
+    rng = np.random.default_rng(0)
+    bias = rng.standard_normal(each.geometry.O).astype(given)
+    residual = rng.standard_normal(each.geometry.y_shape).astype(given)
+    for activation in ACTIVATIONS:
+        epilogue = Epilogue(bias=True, residual=True, activation=Activation.of(activation))
+        for _, plan in plans(problem_of(each, dtype, epilogue=epilogue)):
+            held(plan, t.x.astype(given), t.w.astype(given), bias=bias, residual=residual)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
+def test_explicit_padding_fits_into_the_workspace(mode: str) -> None:
+    g = convmat.Geometry.of((2, 3, 9, 11), (4, 3, 3, 3), padding=((1, 2), (2, 1)), stride=2)
+    rng = np.random.default_rng(0)
+    x, w, dy = (rng.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.w_shape, g.y_shape))
+    problem = Problem.of(g, padding_mode=mode)
+    for made, first, second in (
+        (problem, x, w),
+        (problem.grad_input(), dy, w),
+        (problem.grad_weight(), x, dy),
+    ):
+        for _, plan in plans(made):
+            held(plan, first, second)
+
+
+@pytest.mark.parametrize("limit", [64 * 2**20, 2**20, 2**17, 2**16])
+def test_a_limit_is_obeyed_or_refused(limit: int) -> None:
+    """A layer of some size, in many panels: every candidate that accepts stays below the limit."""
+    g = convmat.Geometry.of((2, 32, 40, 40), (32, 32, 3, 3), padding=1)
+    rng = np.random.default_rng(0)
+    x, w = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (g.x_shape, g.w_shape))
+    expected = convmat.conv(x, w, padding=1)
+    found = 0
+    for direction in PASSES:
+        forward = Problem.of(g, workspace_limit=limit)
+        problem = {"forward": forward, "input": forward.grad_input(), "weight": forward.grad_weight()}[
+            direction
+        ]
+        for _, plan in plans(problem):
+            found += 1
+            assert plan.workspace <= limit
+            second = w if direction != "weight" else expected
+            held(plan, expected if direction == "input" else x, second)
+            if direction == "forward":
+                np.testing.assert_array_equal(plan(x, w), expected)
+    assert found
+
+
+def test_conv_counts_its_packed_weights_against_the_limit() -> None:
+    x, w = np.ones((1, 64, 30, 30), np.float32), np.ones((64, 64, 3, 3), np.float32)
+    out = np.empty((1, 64, 28, 28), np.float32)
+    for limit in (2**18, 2**19, 2**20):
+        convmat.conv(x, w, out=out, workspace_limit=limit)
+        with Allocations() as made:
+            convmat.conv(x, w, out=out, workspace_limit=limit)
+        assert made.peak <= limit
+
+
+def test_the_allocator_agrees_with_tracemalloc() -> None:
+    """On one array of our own: the bytes that tracemalloc books in NumPy's domain are those that are counted."""
+    domain = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
+    tracemalloc.start()
+    try:
+        with Allocations() as made:
+            kept = np.empty((123, 45))
+            booked = sum(t.size for t in tracemalloc.take_snapshot().filter_traces([domain]).traces)
+    finally:
+        tracemalloc.stop()
+    assert made.peak == booked == kept.nbytes
+
+
+# -- beside the arrays ------------------------------------------------------------------------------------------------
+
+
+def amid(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where `fenced` puts an array: one element from the end of each axis, seven from those of the last."""
+    gaps = [1] * (len(shape) - 1) + [7]
+    return tuple(slice(gap, gap + n) for gap, n in zip(gaps, shape, strict=True))
+
+
+def fenced(array: Array) -> tuple[Array, Array]:
+    """A copy of the array amid memory that is no number, also between its rows; and that memory whole."""
+    where = amid(array.shape)
+    shape = tuple(at.start + at.stop for at in where)
+    around = np.frombuffer(bytearray(b"\xff" * (math.prod(shape) * array.itemsize)), array.dtype).reshape(
+        shape
+    )
+    inner = around[where]
+    inner[...] = array
+    return inner, around
+
+
+def untouched(inner: Array, around: Array) -> bool:
+    """Whether all but the array itself is as it was."""
+    outside = np.ones(around.shape, bool)
+    outside[amid(inner.shape)] = False
+    raw = np.ascontiguousarray(around).view(np.uint8).reshape(*around.shape, around.itemsize)
+    return bool((raw[outside] == 0xFF).all())
+
+
+def sides(each: Case, dtype: str, direction: str) -> Iterator[tuple[Plan, Array, Array, Array]]:
+    first, second, expected = operands(each, dtype, "NCHW", direction)
+    for _, plan in plans(problem_of(each, dtype, "NCHW", direction)):
+        yield plan, first, second, expected
+
+
+def check_surroundings(plan: Plan, first: Array, second: Array, expected: Array) -> None:
+    """Run among NaN, with contiguous arrays and with gaps inside them: a clean result, clean surroundings."""
+    for fence in (fenced, fenced_outside):
+        (a, around_a), (b, around_b) = fence(first), fence(second)
+        out, around = fence(np.zeros_like(expected))
+        before = around_a.copy(), around_b.copy()
+        with Allocations() as made:
+            plan(a, b, out=out)
+        assert made.broken == []
+        np.testing.assert_array_equal(out, expected)
+        if fence is fenced:
+            assert untouched(out, around)
+        else:
+            size, fence_bytes = out.nbytes, FENCE_BYTES
+            assert bytes(around[:fence_bytes]) == bytes(around[fence_bytes + size :]) == b"\xff" * fence_bytes
+        for now, then in zip((around_a, around_b), before, strict=True):
+            assert now.tobytes() == then.tobytes()
+
+
+FENCE_BYTES = 4096
+
+
+def fenced_outside(array: Array) -> tuple[Array, Array]:
+    """A contiguous copy with memory that is no number before and after."""
+    raw = np.full(array.nbytes + 2 * FENCE_BYTES, 0xFF, np.uint8)
+    inner = raw[FENCE_BYTES : FENCE_BYTES + array.nbytes].view(array.dtype).reshape(array.shape)
+    inner[...] = array
+    return inner, raw
+
+
+@pytest.mark.parametrize("each", CASES, ids=str)
+def test_nothing_outside_is_read_or_written(each: Case) -> None:
+    for direction in PASSES:
+        for found in sides(each, "float32", direction):
+            check_surroundings(*found)
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "float32"])
+def test_nothing_outside_is_read_or_written_in_any_type(dtype: str) -> None:
+    for each, direction in itertools.product(TAILS[::5], PASSES):
+        assert kind_of(dtype)
+        for found in sides(each, dtype, direction):
+            check_surroundings(*found)
