@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from convmat.cases import CASES
+from tests.support import TAILS
+
 GOLDEN = Path(__file__).parent / "golden"
 
 for name, examples in (("quick", 200), ("slow", 1000)):
@@ -43,6 +46,12 @@ def _leave(folder: str, before: str | None) -> None:
     else:
         os.environ["XDG_CACHE_HOME"] = before
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`each_case` is one of the tails and oddities; of all cases with --slow."""
+    if "each_case" in metafunc.fixturenames:
+        metafunc.parametrize("each_case", CASES if metafunc.config.getoption("--slow") else TAILS, ids=str)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat import Plan, lowering
-from convmat.cases import Case
+from convmat.cases import CASES, Case
 from convmat.engine.machine import machine
 from convmat.geometry import Geometry
 from convmat.planner.candidates import Candidate, candidates
@@ -31,6 +31,8 @@ Way = tuple[str, str, Packing]  # engine, lowering, packing
 DTYPES = tuple(WORK_DTYPES)
 LAYOUTS = ("NCHW", "NHWC")
 PASSES = ("forward", "input", "weight")
+TAILS = [each for each in CASES if not each.name.endswith(("/plain", "/strided-tail"))]
+"""A third of the cases, those whose extents no vector divides, with the oddities that have no variants."""
 
 
 def dtype_of(name: str) -> np.dtype[Any]:

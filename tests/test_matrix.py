@@ -14,12 +14,12 @@ import pytest
 
 from convmat.cases import CASES, Case, case
 from convmat.lowering import ALL
-from tests.support import DTYPES, LAYOUTS, PASSES, Way, check, problem_of, way_name, ways
+from tests.support import DTYPES, LAYOUTS, PASSES, TAILS, Way, check, problem_of, way_name, ways
 
 
 def _combinations(slow: bool) -> Iterator[tuple[Case, str, str, Way]]:
     for each in CASES:
-        tail = not each.name.endswith(("/plain", "/strided-tail"))
+        tail = each in TAILS
         for dtype, layout in itertools.product(DTYPES, LAYOUTS):
             if slow or dtype == "float32" or (tail and layout == "NCHW"):
                 for way in ways():

@@ -72,7 +72,8 @@ class Program:
         self.dtypes = dtypes
         self.cpu = cpu
         self.bound = bound
-        self.weight_bytes = sum(s.weight_bytes for s in steps) if bound else 0
+        # _aligned asks for a cache line more
+        self.weight_bytes = sum(s.weight_bytes + (64 if s.packs else 0) for s in steps) if bound else 0
         loose = max((room(s.weight_bytes) + 64 for s in steps if s.packs), default=0) if not bound else 0
         self.workspace = max((s.workspace for s in steps), default=0) + loose
 
