@@ -76,9 +76,7 @@ def test_help_is_quick(process: Run) -> None:
         "torch",
         "convmat.explain",
     }
-    assert not [
-        name for name in loaded if name.startswith(("convmat.explain", "convmat.bench"))
-    ]
+    assert not [name for name in loaded if name.startswith(("convmat.explain", "convmat.bench"))]
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def demo(
     with screen.progress("reading the picture") as tell:
         picture = photo.shipped() if image is None else photo.read(image)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(output, "demo") as part:  # opened first: better refused now than after all the work
+        # Opened first: better refused now than after all the work.
+        with files.replacing(output, "demo") as part:
             found = demonstration.run(picture, tell=tell)
             tell("drawing the contact sheet")
             demonstration.write(found, part)
