@@ -25,14 +25,19 @@ def table() -> str:
 def one_layer() -> str:
     """What each would store for a well-known layer, or why it refuses."""
     plan = make(Problem.of(Geometry.of((1, 64, 56, 56), (64, 64, 3, 3), padding=1)))
-    rows = ["| way | product | GFLOP | stored |", "|---|---|---|---|"]
+    rows = ["| way | engine | product | GFLOP | stored |", "|---|---|---|---|---|"]
+    refused = {}
     for way in plan.candidates:
         if way.cost is None:
-            rows.append(f"| {way.name} | | | refuses: {way.refusal} |")
+            refused.setdefault(way.lowering, way.refusal)
         else:
             product = " x ".join(map(str, way.product or ()))
             flops = f"{way.cost.flops / 1e9:.4g}"
-            rows.append(f"| {way.name} | {product} | {flops} | {in_bytes(way.cost.workspace)} |")
+            rows.append(
+                f"| {way.name} | {way.engine} | {product} | {flops} | {in_bytes(way.cost.workspace)} |"
+            )
+    ran = {way.lowering for way in plan.candidates if way.cost is not None}
+    rows += [f"| {name} | | | | refuses: {why} |" for name, why in refused.items() if name not in ran]
     return "\n".join(rows)
 
 
