@@ -45,6 +45,10 @@ LARGEST_EXTENT = 1 << 29
 """The longest axis whose positions are compared in 32 bits."""
 
 
+MOST_NEAR = 8
+"""Taps along the lane axis are written out one by one up to this many; more are a loop."""
+
+
 @dataclass(frozen=True)
 class Check:
     """An array axis on which the View may leave its array: offset + sum of coefficient * index, in [0, limit)."""
@@ -62,13 +66,17 @@ class Check:
 class Walk:
     """A View as the packer walks it: run and tap indices by name, and what has to be checked.
 
-    `coefficient` is how many elements apart neighbours along the lane index are.
+    `coefficient` is how many elements apart neighbours along the lane index are. `near` is the tap index that moves
+    along the same array axis, if it takes few values: `nears` of them, `apart` elements apart, which share cache lines.
     """
 
     run: tuple[str, ...]
     taps: tuple[str, ...]
     checks: tuple[Check, ...]
     coefficient: int
+    near: str = ""
+    nears: int = 1
+    apart: int = 0
 
     @classmethod
     def of(cls, view: View, run: Sequence[str], taps: Sequence[str]) -> Walk:
@@ -80,7 +88,13 @@ class Walk:
                 for a, c in enumerate(view.coordinates)
                 if a in view.risky or len(c.terms) > 1
             )
-        return cls(tuple(run), tuple(taps), checks, dict(view.coordinates[-1].terms)[run[-1]])
+        last = dict(view.coordinates[-1].terms)
+        coefficient = last.pop(run[-1])
+        beside = [name for name in last if name in taps and 1 < view.extents[name] <= MOST_NEAR]
+        if len(last) != 1 or not beside:
+            return cls(tuple(run), tuple(taps), checks, coefficient)
+        (near,) = beside
+        return cls(tuple(run), tuple(taps), checks, coefficient, near, view.extents[near], last[near])
 
     @property
     def lane(self) -> str:
@@ -95,10 +109,11 @@ class Walk:
 
 
 class Packer:
-    """Writes the function `pack(x, out, start, count, box, args)` of a walk.
+    """Writes the function `pack(x, out, start, count, box, args, at..)` of a walk.
 
-    x: the array, moved to where all indices are 0 (which may be outside it). start, count: the run's piece, count at
-    most a line of the panel. box: (first, count) of each tap index. Elements of type `source` become `work`.
+    x: the array, moved to where all indices are 0 (which may be outside it) but those that the caller fixes. start,
+    count: the run's piece, count at most a line of the panel. box: (first, count) of each tap index. at: how far the
+    fixed indices move along each of the walk's `moved` axes. Elements of type `source` become `work`.
     """
 
     def __init__(
@@ -119,11 +134,9 @@ class Packer:
 
     def function(self, module: Module, name: str = "pack") -> Function:
         """Emits it."""
-        fn = module.function(
-            name, {"x": ptr, "out": ptr, "start": i64, "count": i64, "box": ptr, "args": ptr}
-        )
-        x, out, start, count, box, args = fn.arguments
-        self.fn = fn
+        fn = module.function(name, _parameters(self.walk))
+        x, out, start, count, box, args, *at = fn.arguments
+        self.fn, self._fixed = fn, dict(zip(self.walk.moved, at, strict=True))
         self._word: Callable[[str], Value] = lambda name: self.slots.load(fn, args, name)
         self._steps = {name: self._word(f"step {name}") for name in (*self.walk.run, *self.walk.taps)}
         self._limits = {c.axis: trunc(self._word(f"limit {c.axis}"), to=i32) for c in self.walk.checks}
@@ -131,8 +144,8 @@ class Packer:
         self._counts = [fn.load(box, i64, 16 * i + 8) for i in range(len(self.walk.taps))]
         self._moves = self._tap_moves()
         with fn.loop(0, count, self.lanes) as chunk:
-            at = chunk.index
-            self._chunk(x, out + at * self.work.bytes, start + at, minimum(count - at, self.lanes))
+            done = chunk.index
+            self._chunk(x, out + done * self.work.bytes, start + done, minimum(count - done, self.lanes))
         return fn
 
     def _tap_moves(self) -> dict[str, Value]:
@@ -177,7 +190,7 @@ class Packer:
         positions = {}
         for check in walk.checks:
             if not check.by(walk.lane):
-                position = const(i64, check.offset)
+                position = self._fixed.get(check.axis, const(i64, 0)) + check.offset
                 for name, value in values.items():
                     if check.by(name):
                         position = position + value * check.by(name)
@@ -212,11 +225,16 @@ class Packer:
         *,
         later: bool,
     ) -> None:
-        """A loop for each tap index, those that are checked outermost, and a vector moved in the innermost."""
+        """A loop for each tap index, those that are checked outermost, and a vector moved in the innermost.
+
+        Near taps come last, written out: they read the same cache lines, which may be gone after a loop over channels
+        whose planes lie a multiple of 4096 bytes apart.
+        """
         walk = self.walk
         lane_check = next((c for c in walk.checks if c.by(walk.lane)), None)
-        checked = [n for n in walk.taps if any(c.by(n) for c in walk.checks)]
-        order = checked + [n for n in walk.taps if n not in checked]
+        others = [n for n in walk.taps if n != walk.near]
+        checked = [n for n in others if any(c.by(n) for c in walk.checks)]
+        order = checked + [n for n in others if n not in checked]
         lanes: list[Value] | None = None
         if lane_check is not None:
             lanes = self._positions(lane_check, segment, place)
@@ -231,7 +249,7 @@ class Packer:
                         lanes = [p + splat(trunc(move, to=i32), lanes=self.lanes) for p in lanes]
                     else:
                         base[check.axis] = base[check.axis] + move
-        self._nest(order, source, out, base, lanes, segment, lane_check, set(walk.taps), later)
+        self._nest(order, source, out, base, lanes, segment, lane_check, set(others), later)
 
     def _positions(self, check: Check, segment: list[Value], place: Value) -> list[Value]:
         """Along the lane axis, the position of each raw lane; outside for lanes of other lines."""
@@ -255,9 +273,11 @@ class Packer:
         lane_check: Check | None,
         open_: set[str],
         later: bool,
+        nears: list[list[Value]] | None = None,
     ) -> None:
-        """The loops over `order`; `open_` are the tap indices not yet fixed."""
-        fn = self.fn
+        """The loops over `order`; `open_` are the tap indices not yet fixed, `nears` the masks of each near tap."""
+        fn, walk = self.fn, self.walk
+        base_masks = masks
         for axis in list(base):
             check = next(c for c in self.walk.checks if c.axis == axis)
             if not any(check.by(name) for name in open_):
@@ -265,10 +285,17 @@ class Packer:
                 masks = [select(splat(inside, lanes=self.lanes), m, const(m.type, 0)) for m in masks]
         if lanes is not None and lane_check is not None and not any(lane_check.by(n) for n in open_):
             limit = splat(self._limits[lane_check.axis], lanes=self.lanes)
-            masks = [m & below(p, limit) for m, p in zip(masks, lanes, strict=True)]
+            step = lane_check.by(walk.near) if walk.near else 0
+            near = [[p + i * step for p in lanes] for i in range(walk.nears)]
+            inside_ = [[below(p, limit) for p in each] for each in near]
+            nears = [[m & i for m, i in zip(masks, each, strict=True)] for each in inside_]
             lanes = None
+        elif nears is not None and base_masks is not masks:
+            nears = [[m & n for m, n in zip(masks, each, strict=True)] for each in nears]
         if not order:
-            self._move(source, out, masks, later)
+            for i, each in enumerate(nears or [masks] * walk.nears):
+                move = self._moves[walk.near] * i if i else 0
+                self._move(source + i * walk.apart * self.source.bytes, out + move, each, later)
             return
         name, rest = order[0], order[1:]
         count = self._counts[self.walk.taps.index(name)]
@@ -279,7 +306,7 @@ class Packer:
             src, dst, *more = loop.carried
             inner = {**base, **dict(zip(touched, more, strict=False))}
             moved = more[len(touched) :] if in_lanes else lanes
-            self._nest(rest, src, dst, inner, moved, masks, lane_check, open_ - {name}, later)
+            self._nest(rest, src, dst, inner, moved, masks, lane_check, open_ - {name}, later, nears)
             ahead = [v + self._check(a).by(name) for a, v in zip(touched, more, strict=False)]
             if in_lanes:
                 assert lane_check is not None
@@ -309,7 +336,7 @@ class Packer:
 
 
 class PixelPacker:
-    """Writes `pack(x, out, start, count, box, args)` for arrays whose channels come last: lanes lie along k.
+    """Writes `pack(x, out, start, count, box, args, at..)` for arrays whose channels come last: lanes lie along k.
 
         out[j, k] = V[k, column j]        start <= j < start + count, flattened over the taps; k over a box of the run
 
@@ -334,11 +361,9 @@ class PixelPacker:
 
     def function(self, module: Module, name: str = "pack") -> Function:
         """Emits it."""
-        fn = module.function(
-            name, {"x": ptr, "out": ptr, "start": i64, "count": i64, "box": ptr, "args": ptr}
-        )
-        x, out, start, count, box, args = fn.arguments
-        self.fn = fn
+        fn = module.function(name, _parameters(self.walk))
+        x, out, start, count, box, args, *at = fn.arguments
+        self.fn, self._fixed = fn, dict(zip(self.walk.moved, at, strict=True))
         self._word: Callable[[str], Value] = lambda name: self.slots.load(fn, args, name)
         self._box = [
             (fn.load(box, i64, 16 * i), fn.load(box, i64, 16 * i + 8)) for i in range(len(self.walk.run))
@@ -356,7 +381,7 @@ class PixelPacker:
                 source = source + value * self._word(f"step {tap}")
             positions = {}
             for check in self.walk.checks:
-                position = const(i64, check.offset)
+                position = self._fixed.get(check.axis, const(i64, 0)) + check.offset
                 for tap, value in values.items():
                     if check.by(tap):
                         position = position + value * check.by(tap)
@@ -407,6 +432,12 @@ class PixelPacker:
         with there.otherwise(), fn.loop(0, count, self.lanes) as chunk:
             fn.store(const(work, 0.0), out + chunk.index * work.scalar.bytes)
         return out + count * work.scalar.bytes
+
+
+def _parameters(walk: Walk) -> dict[str, Type]:
+    """Of the function that packs a walk."""
+    named: dict[str, Type] = {"x": ptr, "out": ptr, "start": i64, "count": i64, "box": ptr, "args": ptr}
+    return named | {f"at{axis}": i64 for axis in walk.moved}
 
 
 __all__ = ["LARGEST_EXTENT", "Check", "Packer", "PixelPacker", "Walk"]
