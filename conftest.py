@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 import pytest
 
 TORCH = "2.13."
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options beside pytest's own."""
     group = parser.getgroup("convmat")
     group.addoption("--slow", action="store_true", help="also the tests that take minutes")
-    group.addoption("--models", action="store_true", help="also the tests on trained networks that are fetched")
+    group.addoption(
+        "--models", action="store_true", help="also the tests on trained networks that are fetched"
+    )
     group.addoption("--update-golden", action="store_true", help="write the expected texts anew")
 
 
@@ -27,6 +32,13 @@ def torch_version() -> str | None:
         return None
 
 
+def chromium() -> str | None:
+    """The browser that pages are tried in, if there is one, and Playwright to drive it."""
+    if find_spec("playwright") is None:
+        return None
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
 def left_out(config: pytest.Config) -> dict[str, str]:
     """Each marker whose tests do not run now, and the sentence why."""
     found = torch_version()
@@ -37,7 +49,16 @@ def left_out(config: pytest.Config) -> dict[str, str]:
         reasons["models"] = "they fetch trained networks; --models runs them"
     if found is None or not found.startswith(TORCH):
         there = "it is not installed" if found is None else f"installed is {found}"
-        reasons["outside"] = f"they compare with PyTorch {TORCH}x and {there} (make check-outside installs it)"
+        reasons["outside"] = (
+            f"they compare with PyTorch {TORCH}x and {there} (make check-outside installs it)"
+        )
+    if chromium() is None:
+        reasons["browser"] = (
+            f"they need Playwright and one of {', '.join(BROWSERS)} (apt-get install chromium)"
+        )
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            reasons[tool] = f"they need {tool}, which is not installed"
     return reasons
 
 

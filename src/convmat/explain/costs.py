@@ -25,7 +25,7 @@ class Cost:
 
 
 def way_name(lowering: str, packing: Packing) -> str:
-    """What the pictures call a lowering and what it stores: im2col a panel at a time has a name of its own.
+    """What the pictures call a lowering with what it stores: im2col has a name for each way of storing.
 
     >>> way_name("im2col", Packing.PANEL), way_name("mec", Packing.WHOLE)
     ('panels', 'mec')
@@ -34,7 +34,7 @@ def way_name(lowering: str, packing: Packing) -> str:
 
 
 def costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
-    """Every way of a geometry, with panels of `panel` columns.
+    """Every way of a geometry, with panels of `panel` columns; of several packings the one that stores least.
 
     >>> found = {way.name: way for way in costs(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)), 2)}
     >>> found["im2col"].stored, found["panels"].stored, found["mec"].stored, found["kn2row"].stored
@@ -43,18 +43,16 @@ def costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
     'needs a 1x1 filter, got 2x2'
     """
     problem = Problem.of(g)
-    found = []
+    found: dict[str, Cost] = {}
     for lowering in ALL:
         reason = lowering.refuses(problem)
+        products = lowering.products(problem) if reason is None else ()
         for packing in lowering.packings:
-            name = way_name(lowering.name, packing)
-            if reason is not None:
-                found.append(Cost(name, reason))
-                continue
-            products = lowering.products(problem)
             stored = max((_stored(p, packing, panel) for p in products), default=0)
-            found.append(Cost(name, None, stored, sum(p.flops for p in products)))
-    return tuple(found)
+            cost = Cost(way_name(lowering.name, packing), reason, stored, sum(p.flops for p in products))
+            if cost.name not in found or stored < found[cost.name].stored:
+                found[cost.name] = cost
+    return tuple(found.values())
 
 
 def _stored(product: Product, packing: Packing, panel: int) -> int:

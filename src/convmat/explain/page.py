@@ -12,12 +12,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convmat import api
 from convmat.errors import PlanError
 from convmat.geometry import Geometry
 from convmat.planner import Plan
 
 from .costs import way_name
 from .draw import given
+from .example import W, X
 from .files import needs, replacing
 from .linker import link, source
 from .sample import sample_of
@@ -67,6 +69,34 @@ def page(
     with replacing(target, "page") as part:
         part.write_text(text, encoding="utf-8")
     return target
+
+
+def page_example(
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    direction: str = "forward",
+    lowering: str | None = None,
+    theme: str | None = None,
+) -> Path:
+    """Write the worked example, input 3x3x3 and kernel 3x2x2, with its own numbers; the keywords are those of `page`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page_example(f"{folder}/example.html").name
+    'example.html'
+    """
+    plan = api.plan((1, *X.shape), (1, *W.shape), dtype=X.dtype)
+    return page(
+        plan,
+        path,
+        x=X[None],
+        w=W[None],
+        title=title,
+        direction=direction,
+        lowering=lowering or "im2col",
+        theme=theme,
+    )
 
 
 def html(

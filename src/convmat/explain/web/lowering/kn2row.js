@@ -3,7 +3,7 @@
 
 import { tapBlocks, taps, tapsFirst, unrolled } from "./lowering.js";
 
-const MOST_TAPS = 1024;
+const MOST_TAPS = 256;
 
 /** @type {import("./lowering.js").Lowering} */
 export const kn2row = {
@@ -21,7 +21,7 @@ export const kn2row = {
     if (taps(g) > MOST_TAPS) return `makes a product of each filter position, at most ${MOST_TAPS}, got ${taps(g)}`;
     return null;
   },
-  stored: (g, panel) => (g.C / g.G) * Math.min(g.n, panel),
+  stored: (g, panel) => (taps(g) ? (g.C / g.G) * Math.min(g.n, panel) : 0),
   depth: tapsFirst,
   board: (scene) => unrolled(scene, tapsFirst(scene)),
   blocks: tapBlocks,

@@ -1,0 +1,16 @@
+// @ts-check
+/** The page's parts that need no page: for the browser's console, and for tests in node. */
+
+import { ink, tint } from "./colour.js";
+import { Geometry, GeometryError } from "./geometry.js";
+import { ALL, refusal, ways } from "./lowering/all.js";
+import { Numbers } from "./numbers.js";
+import { NARROW, WIDE, sampleOf } from "./sample.js";
+import { Scene } from "./scene.js";
+import { fromFragment, toFragment } from "./state.js";
+import { Story } from "./story.js";
+
+export const library = {
+  ALL, Geometry, GeometryError, NARROW, Numbers, Scene, Story, WIDE,
+  fromFragment, ink, refusal, sampleOf, tint, toFragment, ways,
+}; // prettier-ignore

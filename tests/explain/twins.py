@@ -1,0 +1,141 @@
+"""Geometries to hold the page's numbers to Python's, and what Python says about them."""
+
+from __future__ import annotations
+
+import math
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import convmat
+from convmat.cases import CASES
+from convmat.explain.colour import ink, tint
+from convmat.explain.costs import costs
+from convmat.explain.digits import dy_digit, w_digit, x_digit
+from convmat.explain.page import DRAWN, fields
+from convmat.explain.sample import NARROW, WIDE, sample_of
+from convmat.explain.scene import Scene
+from convmat.geometry import Geometry
+from convmat.reference import convolve
+from tests.support import gradients
+
+WEB = Path(convmat.__file__).parent / "explain" / "web"
+HARNESS = (Path(__file__).parent / "harness.js").read_text()
+SMALL = 1200  # multiplications: the page's plain loops stay quick
+
+
+@lru_cache
+def geometries() -> tuple[Geometry, ...]:
+    """Named cases, large layers, and random ones of ranks 1 to 3."""
+    random = np.random.default_rng(7)
+    named = [case.geometry for case in CASES if 0 not in (*case.x_shape, *case.geometry.y_shape)]
+    return (*named, *LAYERS, *(_random(random) for _ in range(200)))
+
+
+LAYERS = (
+    Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)),
+    Geometry.of((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3),
+    Geometry.of((8, 512, 7, 7), (512, 512, 3, 3), padding=1),
+    Geometry.of((1, 1, 16000), (64, 1, 400), stride=160),
+    Geometry.of((2, 96, 112, 112), (96, 1, 3, 3), stride=2, padding=1, groups=96),
+    Geometry.of((1, 1, 300, 300), (1, 1, 255, 255), dilation=1, padding=2),
+    Geometry.of((1, 2, 90, 90), (2, 2, 3, 3), dilation=40),
+)
+
+
+def _random(random: np.random.Generator) -> Geometry:
+    """A small convolution with everything that may differ between axes."""
+    rank = int(random.integers(1, 4))
+    most = {1: 12, 2: 6, 3: 4}[rank]
+    while True:
+        G = int(random.choice([1, 1, 1, 2, 3]))
+        C, O = (G * int(random.integers(1, 4)) for _ in "CO")
+
+        def each(low: int, high: int, rank: int = rank) -> list[int]:
+            return [int(v) for v in random.integers(low, high, rank)]
+
+        I, F, s, d, e = each(1, most + 1), each(1, 5 - rank // 2), each(1, 4), each(1, 3), each(1, 3)
+        if random.random() < 0.7:
+            e = [1] * rank
+        lo, hi = each(-1, 4), each(-1, 4)
+        try:
+            return Geometry.of(
+                (int(random.integers(1, 3)), C, *I), (O, C // G, *F), stride=s, dilation=d, groups=G,
+                padding=list(zip(lo, hi, strict=True)), input_dilation=e,
+            )  # fmt: skip
+        except convmat.GeometryError:
+            continue
+
+
+def is_small(g: Geometry) -> bool:
+    """Whether all numbers of all passes are compared, not only sizes."""
+    return g.G * g.m * g.n * g.k <= SMALL
+
+
+def questions() -> list[dict[str, Any]]:
+    """What the harness is asked."""
+    return [{"fields": fields(g), "small": is_small(g)} for g in geometries()]
+
+
+def expected(g: Geometry) -> dict[str, Any]:
+    """What Python says where the harness answers with sizes, as JSON would bring it."""
+    return {
+        "error": None,
+        "text": str(g),
+        "numbers": {
+            **{name: list(getattr(g, name)) for name in ("P", "E", "reach", "x_shape", "w_shape", "y_shape")},
+            **{name: getattr(g, name) for name in ("m", "n", "k", "flops", "unrolled", "duplication")},
+        },
+        "grad_input": _lists(fields(g.grad_input())),
+        "grad_weight": _lists(fields(g.grad_weight())),
+        "phases": [
+            {
+                "geometry": _lists(fields(p.geometry)),
+                "start": list(p.start),
+                "step": list(p.step),
+                "tapStart": list(p.tap_start),
+                "tapStep": list(p.tap_step),
+            }
+            for p in g.phases()
+        ],
+        "wide": _sample(g, WIDE),
+        "narrow": _sample(g, NARROW),
+        "tints": [[colour, ink(colour)] for colour in (tint(0, 0, 1), tint(g.C % 6, 0.25, 0.5))],
+    }
+
+
+def expected_ways(g: Geometry) -> dict[str, tuple[str | None, int, int]]:
+    """Refusal, stored elements and FLOPs of each way that the page draws."""
+    return {c.name: (c.refusal, c.stored, c.flops) for c in costs(g, 3) if c.name in DRAWN}
+
+
+def arrays(g: Geometry) -> tuple[Any, Any, Any]:
+    """x, w and dy with the digits that the page has."""
+    x, w, dy = (
+        digit(np.arange(math.prod(shape))).reshape(shape).astype(np.float64)
+        for digit, shape in ((x_digit, g.x_shape), (w_digit, g.w_shape), (dy_digit, g.y_shape))
+    )
+    return x, w, dy
+
+
+@cache
+def results(g: Geometry) -> tuple[Any, Any, Any]:
+    """y, dx and dw of the digits, by the definition."""
+    x, w, dy = arrays(g)
+    return (convolve(x, w, g), *gradients(x, w, dy, g))
+
+
+def unrolled(g: Geometry) -> list[list[Any]]:
+    """Row, column, value and colour of each element of U that is drawn, from the picture's own scene."""
+    scene = Scene(g)
+    return [[c.row, c.col, int(c.value), c.tint if c.kind == "element" else None] for c in scene.U.cells]
+
+
+def _sample(g: Geometry, budget: Any) -> dict[str, Any]:
+    return _lists(vars(sample_of(g, budget)))
+
+
+def _lists(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
