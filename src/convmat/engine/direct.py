@@ -15,7 +15,8 @@ import numpy as np
 from ..product import Coordinate, Index, Product, View
 from . import directplanes
 from .cpu import Cpu
-from .directplanes import Recipe, Term, Window
+from .directplanes import Recipe
+from .directwalk import Term, Window
 from .finish import Dtypes
 from .instructions import Type, bf16, f16, f32, f64, i8, i32
 from .ir import Module
@@ -225,7 +226,7 @@ def _plane_words(step: Step) -> tuple[dict[str, int], int]:
     whole, half = chunks * r.lanes, -(-lane.extent // (r.lanes // 2)) * (r.lanes // 2)
     words = {
         "planes": planes, "per": per, "parts": parts, "height": height,
-        "narrow": int(r.halves and half * NARROW < whole),
+        "narrow": int(r.halves and half * (NARROW if r.by_lines else NARROW_TAPS) < whole),
         "columns": lane.extent, "lane offset": last.offset, "lane limit": last.extent,
         "first chunk": first, "last chunk": max(inner, first), "y m": y[c.rows[0].name],
     }  # fmt: skip
@@ -255,8 +256,8 @@ def _plane_words(step: Step) -> tuple[dict[str, int], int]:
     return words, -(-planes // per) * parts if planes and lines else 0
 
 
-NARROW = 1.1
-"""How much more an element costs in vectors of half the size."""
+NARROW, NARROW_TAPS = 1.25, 1.05
+"""How much more an element costs in vectors of half the size, by lines and by taps."""
 
 
 def _contiguous(shape: tuple[int, ...], item: int) -> tuple[int, ...]:

@@ -23,30 +23,10 @@ from functools import cached_property
 
 from ..product import Activation
 from .directreads import Masks, Reads
-from .instructions import (
-    Type,
-    Value,
-    below,
-    const,
-    equal,
-    fma,
-    fptosi,
-    greater_equal,
-    i64,
-    less,
-    less_equal,
-    maximum,
-    minimum,
-    ptr,
-    select,
-    splat,
-    udiv,
-    zext,
-)
+from .directwalk import Plane, Term, Walker, Window, names, split, task
+from .instructions import Type, Value, below, const, equal, fma, greater_equal, i64, less_equal, select, splat, udiv
 from .ir import Function, Module, prefix_mask
-from .lanes import narrow, widen
 from .slots import Slots
-from .tile import activate
 
 MOST_UNROLLED = 16
 """Taps along the lane axis that are written out one by one; of more, there is a loop."""
@@ -56,39 +36,6 @@ MOST_STEPS = 400
 
 TALLEST = 8
 """Rows of a block: beyond, a line of x is hardly read less often."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """How windows lie along an axis of x: output p and tap f meet at p * step + f * dilation + an offset."""
-
-    step: int
-    taps: int
-    dilation: int
-
-    @property
-    def reach(self) -> int:
-        """From a window's first element to its last."""
-        return (self.taps - 1) * self.dilation
-
-    @property
-    def distances(self) -> range:
-        """Of each tap from the window's first element."""
-        return range(0, self.reach + 1, self.dilation)
-
-
-@dataclass(frozen=True)
-class Term:
-    """An index of k outside the window: channels, or taps of an outer axis.
-
-    `w_step`: bytes in w. `check`: the number of the outer axis that it moves along, `by` how much; -1 if none.
-    """
-
-    name: str
-    extent: int
-    w_step: int
-    check: int = -1
-    by: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,12 +96,22 @@ class Recipe:
         """Whether all taps of a block of some height are written out."""
         return self.lane.taps <= MOST_UNROLLED and 4 * self.m * self.taps <= MOST_STEPS
 
+    @property
+    def alive(self) -> int:
+        """How many output rows a line of x goes into or passes by."""
+        return -(-(self.window.reach + 1) // self.window.step)
+
+    @property
+    def streams(self) -> int:
+        """Into how many runs the rows of a block are cut which are worked on in turns."""
+        return {1: 4, 2: 2}.get(self.alive * self.m, 1)
+
     @cached_property
     def held(self) -> int:
         """How many of a row's weights stay in registers, beside the sums, where lines are walked over."""
         if not (self.by_lines and self.written_out):
             return 0
-        alive = -(-(self.window.reach + 1) // self.window.step) if self.single else 4
+        alive = self.alive * self.streams if self.single else 4
         return max(min(self.taps, (self.registers - 2) // self.m - alive), 0)
 
     @cached_property
@@ -187,15 +144,14 @@ class Recipe:
         reads = self.reads(self.lanes)
         return reads.behind(self.distances) + (self.lane.reach - self.distances[-1])
 
+    @property
+    def weights(self) -> str:
+        """The word that says where the weights are: packed, or as they came."""
+        return "a" if self.packed else "w"
+
     def slots(self) -> Slots:
         """The words the kernel reads."""
-        names = ["x", "y", "w", "a", "bias", "residual", "planes", "per", "parts", "height", "narrow"]
-        names += ["columns", "lane offset", "lane limit", "rows", "row offset", "row limit", "x row", "y row", "y m"]
-        names += ["first row", "last row", "first chunk", "last chunk"]
-        names += [f"{what} {name}" for name, _ in self.outer for what in ("count", "x", "y", "w", "bias")]
-        names += [f"x {term.name}" for term in self.terms]
-        names += [f"{what} {number}" for number in range(self.checks) for what in ("offset", "limit")]
-        return Slots(names)
+        return Slots([*names(self), "narrow", "first chunk", "last chunk", "y m"])
 
 
 Sums = list[list[Value]]
@@ -227,63 +183,45 @@ class _Place:
     line: Value | None
 
 
-class Planes:
-    """Writes one function `name(args, first, count, part)`: `count` planes of y from number `first` on, one part."""
+@dataclass(frozen=True)
+class _Line:
+    """A line of x at work: its number in the block, the (row, tap) that it goes into, and weights that are held."""
+
+    x: Value
+    w: Value
+    number: Value | int
+    taps: list[tuple[int, int]]
+    held: list[Held]
+
+
+class Planes(Walker):
+    """Writes the function of chunks of `lanes` columns, all of them treated as edges if `edges_only`."""
 
     def __init__(self, recipe: Recipe, lanes: int, *, edges_only: bool) -> None:
+        super().__init__(recipe)
         self.r, self.lanes, self.edges_only = recipe, lanes, edges_only
-        self.slots = recipe.slots()
         self.reads = recipe.reads(lanes)
         self.vector = recipe.work.x(lanes)
         self.x_chunk = lanes * recipe.lane.step * recipe.array.bytes
         self.y_chunk = lanes * recipe.out.bytes
 
-    def function(self, module: Module, name: str) -> Function:
-        """Emits it."""
-        r = self.r
-        self.fn = fn = module.function(name, {"args": ptr, "first": i64, "count": i64, "part": i64})
-        args, first, count, part = fn.arguments
-        self._word: Callable[[str], Value] = lambda word: self.slots.load(fn, args, word)
-        names = [each for each, _ in r.outer]
-        counts, start, rest = [self._word(f"count {each}") for each in names], [], first
-        for extent in reversed(counts[1:]):
-            above = udiv(rest, extent)
-            start.insert(0, rest - above * extent)
-            rest = above
-        w_name = "a" if r.packed else "w"
-        base = [self.slots.load(fn, args, each, ptr) for each in ("x", "y", "residual", w_name, "bias")]
-        self._terms_x = [self._word(f"x {term.name}") for term in r.terms]
-        with fn.loop(0, count, carried=[rest, *start], at_least_once=True) as plane:
-            indices = plane.carried
-            x, y, residual, w, bias = base
-            for each, at in zip(names, indices, strict=True):
-                moved = at * self._word(f"y {each}")
-                x, y, residual = x + at * self._word(f"x {each}"), y + moved, residual + moved
-                w, bias = w + at * self._word(f"w {each}"), bias + at * self._word(f"bias {each}")
-            self._positions = [self._word(f"offset {number}") for number in range(r.checks)]
-            for (_, moves), at in zip(r.outer, indices, strict=True):
-                self._positions = [p + at * by if by else p for p, by in zip(self._positions, moves, strict=True)]
-            self._plane(x, y, residual, w, bias, part)
-            plane.carry(*_next(indices, counts))
-        return fn
+    def rows(self) -> Value:
+        """In 1-D the rows are chunks."""
+        return self._line_chunks() if self.r.rows is None else self.word("rows")
 
-    def _plane(self, x: Value, y: Value, residual: Value, w: Value, bias: Value, part: Value) -> None:
-        fn, r = self.fn, self.r
-        self.w = w
-        self._held = self._weights(w) if r.single else []
-        self._biases = [self._splat(bias, mi * r.work.bytes) for mi in range(r.m)] if r.bias else []
-        height = self._word("height")
-        first = part * height
-        if r.rows is None:
-            self._chunks(x, y, residual, first, minimum(first + height, self._line_chunks()))
-        else:
-            self._lines(x, y, residual, first, minimum(first + height, self._word("rows")))
+    def plane(self, plane: Plane, first: Value, stop: Value) -> None:
+        """One plane: weights that are held, then its rows."""
+        r = self.r
+        self.w, self._positions = plane.w, plane.positions
+        self._held = self._weights(plane.w) if r.single else []
+        self._biases = [self._splat(plane.bias, mi * r.work.bytes) for mi in range(r.m)] if r.bias else []
+        (self._chunks if r.rows is None else self._lines)(plane.x, plane.y, plane.residual, first, stop)
 
     def _lines(self, x: Value, y: Value, residual: Value, first: Value, stop: Value) -> None:
         """Output rows [first, stop)."""
         fn, r = self.fn, self.r
-        x_row, y_row = self._word("x row") * r.window.step, self._word("y row")
-        low, high = self._word("first row"), self._word("last row")
+        x_row, y_row = self.word("x row") * r.window.step, self.word("y row")
+        low, high = self.word("first row"), self.word("last row")
         if r.by_lines:
             begin = first
             for rows in r.heights:
@@ -295,7 +233,7 @@ class Planes:
                     loop.carry(at + rows)
                 begin = loop.results[0]
             return
-        begin, end, edges, edge = _split(first, stop, low, high)
+        begin, end, edges, edge = split(first, stop, low, high)
         for rows in r.heights:
             with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
                 at = loop.index
@@ -313,15 +251,15 @@ class Planes:
     ) -> None:
         """`rows` output rows from `row` on, chunk by chunk; `inside` says whether all their lines are."""
         fn, r = self.fn, self.r
-        x_line, y_row, lines = self._word("x row"), self._word("y row"), self._line_chunks()
-        start = row * r.window.step + self._word("row offset") if checked else None
+        x_line, y_row, lines = self.word("x row"), self.word("y row"), self._line_chunks()
+        start = row * r.window.step + self.word("row offset") if checked else None
         if self.edges_only or (checked and inside is None):
             edges, edge = lines, lambda i: i
         else:
-            low, high = self._word("first chunk"), self._word("last chunk")
+            low, high = self.word("first chunk"), self.word("last chunk")
             if inside is not None:
                 high = select(inside, high, low)
-            begin, end, edges, edge = _split(const(i64, 0), lines, low, high)
+            begin, end, edges, edge = split(const(i64, 0), lines, low, high)
             with fn.loop(begin, end) as loop:
                 moved = loop.index * self.y_chunk
                 at = x + loop.index * self.x_chunk
@@ -339,7 +277,7 @@ class Planes:
         if self.edges_only:
             edges, edge = stop - first, lambda i: first + i
         else:
-            begin, end, edges, edge = _split(first, stop, self._word("first chunk"), self._word("last chunk"))
+            begin, end, edges, edge = split(first, stop, self.word("first chunk"), self.word("last chunk"))
             for rows in r.heights:
                 with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
                     moved = loop.index * self.y_chunk
@@ -355,16 +293,16 @@ class Planes:
 
     def _line_chunks(self) -> Value:
         """Chunks of an output row, the last one perhaps cut."""
-        return udiv(self._word("columns") + (self.lanes - 1), self.lanes)
+        return udiv(self.word("columns") + (self.lanes - 1), self.lanes)
 
     def _edge(self, chunk: Value) -> _Edge:
         first = chunk * self.lanes
-        position = first * self.r.lane.step + self._word("lane offset")
-        stored = prefix_mask(self.lanes, self._word("columns") - first)
+        position = first * self.r.lane.step + self.word("lane offset")
+        stored = prefix_mask(self.lanes, self.word("columns") - first)
         return _Edge(position, self._masks(position), stored)
 
     def _masks(self, position: Value) -> Masks:
-        return self.reads.masks(position, self._word("lane limit"), self.r.distances)
+        return self.reads.masks(position, self.word("lane limit"), self.r.distances)
 
     # ---- one block ------------------------------------------------------------------------------------------
 
@@ -374,104 +312,101 @@ class Planes:
         if r.single and r.by_lines:
             self._by_lines(place, place.x, self.w, self._held, sums, finish=True)
             return
-        sums = self._sum(0, place, place.x, self.w, self._positions, sums)
-        for number in range(rows):
-            self._finish(place, number, sums[number])
 
-    def _sum(self, depth: int, place: _Place, x: Value, w: Value, positions: list[Value], sums: Sums) -> Sums:
-        """The sum over the terms from `depth` on."""
-        fn, r = self.fn, self.r
-        if depth == len(r.terms):
-            if r.by_lines:
-                return self._by_lines(place, x, w, self._held or self._weights(w), sums, finish=False)
-            return self._by_taps(place, x, w, sums)
-        term = r.terms[depth]
-        with fn.loop(0, term.extent, carried=[x, w, *positions, *_flat(sums)]) as loop:
-            x_at, w_at, *rest = loop.carried
-            here, now = rest[: len(positions)], rest[len(positions) :]
-            moved = list(here)
-            if term.check >= 0:
-                moved[term.check] = here[term.check] + term.by
-                with fn.if_(below(here[term.check], self._word(f"limit {term.check}")), default=now) as inside:
-                    inside.carry(*_flat(self._sum(depth + 1, place, x_at, w_at, here, _rows(now, r.m))))
-                now = inside.results
-            else:
-                now = _flat(self._sum(depth + 1, place, x_at, w_at, here, _rows(now, r.m)))
-            loop.carry(x_at + self._terms_x[depth], w_at + term.w_step, *moved, *now)
-        return _rows(loop.results[2 + len(positions) :], r.m)
+        def window(x: Value, w: Value, flat: list[Value]) -> list[Value]:
+            now = _rows(flat, r.m)
+            if not r.by_lines:
+                return _flat(self._by_taps(place, x, w, now))
+            return _flat(self._by_lines(place, x, w, self._held or self._weights(w), now, finish=False))
+
+        flat = self.over_terms(place.x, self.w, self._positions, _flat(sums), window)
+        for number, row in enumerate(_rows(flat, r.m)):
+            self._finish(place, number, row)
 
     def _by_lines(self, place: _Place, x: Value, w: Value, held: Held, sums: Sums, *, finish: bool) -> Sums:
-        """Line by line of x; with `finish` a row whose last line this was is stored at once, and its registers free."""
-        fn, r, window = self.fn, self.r, self.r.window
-        rows, sums = len(sums), [list(each) for each in sums]
-        count = (rows - 1) * window.step + window.reach + 1
-        steady = range(rows - 1, window.taps) if not r.written_out and window.taps - rows >= 2 else range(0)
+        """Line by line of x; with `finish` a row whose last line this was is stored at once, and its registers free.
+
+        Sums wait for one another's last term: where a line goes into few rows, streams of rows apart take turns.
+        """
+        r, window, rows = self.r, self.r.window, len(sums)
+        if not r.written_out and window.taps - rows >= 2:
+            return self._by_steady_lines(place, x, w, sums, finish=finish)
+        sums = [list(each) for each in sums]
+        size = -(-rows // r.streams)
+        streams = [range(first, min(first + size, rows)) for first in range(0, rows, size)]
+        at = [x + place.x_line * (stream.start * window.step) for stream in streams]
+        for line in range((size - 1) * window.step + window.reach + 1):
+            work = []
+            for number, stream in enumerate(streams):
+                taps = window.meets(stream, line)
+                if taps:
+                    weights = [held[tap * r.lane.taps : (tap + 1) * r.lane.taps] for _, tap in taps]
+                    work.append(_Line(at[number], w, line + stream.start * window.step, taps, weights))
+                at[number] = at[number] + place.x_line
+            sums = self._checked(place, work, sums)
+            for each in work:
+                for row, tap in each.taps:
+                    if finish and tap == window.taps - 1:
+                        self._finish(place, row, sums[row])
+        return sums
+
+    def _by_steady_lines(self, place: _Place, x: Value, w: Value, sums: Sums, *, finish: bool) -> Sums:
+        """The same for large windows that move by one: a loop over those lines that go into every row."""
+        fn, r, rows, window = self.fn, self.r, len(sums), self.r.window
+        taps = window.taps
         line = 0
-        while line < count:
-            if steady and line == steady.start:
-                # Every row of the block meets these lines.
-                with fn.loop(steady.start, steady.stop, carried=[x, w + line * r.row_step, *_flat(sums)]) as loop:
+        while line < rows - 1 + taps:
+            if line == rows - 1:
+                with fn.loop(line, taps, carried=[x, w + line * r.row_step, *_flat(sums)]) as loop:
                     x_at, w_at, *flat = loop.carried
-                    taps = [(row, -row * r.row_step) for row in range(rows)]
-                    now = self._checked_line(place, loop.index, x_at, w_at, taps, [], _rows(flat, r.m))
-                    loop.carry(x_at + place.x_line, w_at + r.row_step, *_flat(now))
-                x, sums, line = loop.results[0], _rows(loop.results[2:], r.m), steady.stop
-                if finish:
-                    self._finish(place, 0, sums[0])
-                continue
-            meets = [
-                (row, tap) for row in range(rows) for tap in range(window.taps)
-                if row * window.step + tap * window.dilation == line
-            ]  # fmt: skip
-            if meets:
-                taps = [(row, tap * r.row_step) for row, tap in meets]
-                weights = [held[tap * r.lane.taps : (tap + 1) * r.lane.taps] for _, tap in meets]
-                sums = self._checked_line(place, const(i64, line), x, w, taps, weights, sums)
-            for row, tap in meets:
-                if finish and tap == window.taps - 1:
-                    self._finish(place, row, sums[row])
-            x, line = x + place.x_line, line + 1
+                    every = _Line(x_at, w_at, loop.index, [(row, -row) for row in range(rows)], [])
+                    made = self._checked(place, [every], _rows(flat, r.m))
+                    loop.carry(x_at + place.x_line, w_at + r.row_step, *_flat(made))
+                x, sums, line = loop.results[0], _rows(loop.results[2:], r.m), taps
+            else:
+                some = _Line(x, w, line, window.meets(range(rows), line), [])
+                sums = self._checked(place, [some], sums)
+                x, line = x + place.x_line, line + 1
+            if finish and line >= taps:
+                self._finish(place, line - taps, sums[line - taps])
         return sums
 
-    def _checked_line(
-        self, place: _Place, line: Value, x: Value, w: Value, taps: list[tuple[int, int]], held: list[Held], sums: Sums
-    ) -> Sums:
-        """One line of x, if there is such a line: `taps` are (row of the block, bytes to its weights)."""
-        if place.line is None or self.r.rows is None:
-            return self._line(place, x, w, taps, held, sums)
-        touched = [sums[row] for row, _ in taps]
-        with self.fn.if_(below(place.line + line, self._word("row limit")), default=_flat(touched)) as inside:
-            made = self._line(place, x, w, taps, held, sums)
-            inside.carry(*_flat([made[row] for row, _ in taps]))
-        sums = list(sums)
-        for (row, _), each in zip(taps, _rows(inside.results, self.r.m), strict=True):
-            sums[row] = each
+    def _checked(self, place: _Place, work: Sequence[_Line], sums: Sums) -> Sums:
+        """Lines of x, those that exist."""
+        if place.line is None:
+            return self._together(place, work, sums)
+        for each in work:
+            now = _flat([sums[row] for row, _ in each.taps])
+            with self.fn.if_(below(place.line + each.number, self.word("row limit")), default=now) as inside:
+                made = self._together(place, [each], sums)
+                inside.carry(*_flat([made[row] for row, _ in each.taps]))
+            sums = _replaced(sums, each.taps, inside.results)
         return sums
 
-    def _line(
-        self, place: _Place, x: Value, w: Value, taps: list[tuple[int, int]], held: list[Held], sums: Sums
-    ) -> Sums:
+    def _together(self, place: _Place, work: Sequence[_Line], sums: Sums) -> Sums:
+        """Lines of x, tap by tap in turns."""
         fn, r, sums = self.fn, self.r, [list(each) for each in sums]
         if r.lane.taps <= MOST_UNROLLED:
-            vector = self.reads.line(fn, x, place.edge and place.edge.masks)
+            vectors = [self.reads.line(fn, each.x, place.edge and place.edge.masks) for each in work]
             for f, distance in enumerate(r.lane.distances):
-                for at, (row, offset) in enumerate(taps):
-                    kept = held[at][f] if held and f < len(held[at]) else []
-                    for mi in range(r.m):
-                        weight = kept[mi] if kept else self._splat(w, mi * r.m_step + offset + f * r.tap_step)
-                        sums[row][mi] = fma(weight, vector(distance), sums[row][mi])
+                for each, vector in zip(work, vectors, strict=True):
+                    for at, (row, tap) in enumerate(each.taps):
+                        kept = each.held[at][f] if each.held and f < len(each.held[at]) else []
+                        for mi in range(r.m):
+                            offset = mi * r.m_step + tap * r.row_step + f * r.tap_step
+                            weight = kept[mi] if kept else self._splat(each.w, offset)
+                            sums[row][mi] = fma(weight, vector(distance), sums[row][mi])
             return sums
-        flat = _flat([sums[row] for row, _ in taps])
-        with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[w, *flat]) as loop:
-            w_at, *flat = loop.carried
-            vector = self._shifted(place, x, loop.index)
-            now = [
-                fma(self._splat(w_at, at % r.m * r.m_step + taps[at // r.m][1]), vector, each)
-                for at, each in enumerate(flat)
-            ]
-            loop.carry(w_at + r.tap_step, *now)
-        for (row, _), each in zip(taps, _rows(loop.results[1:], r.m), strict=True):
-            sums[row] = each
+        for each in work:
+            now = _flat([sums[row] for row, _ in each.taps])
+            with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[each.w, *now]) as loop:
+                w_at, *now = loop.carried
+                vector = self._shifted(place, each.x, loop.index)
+                for at, value in enumerate(now):
+                    offset = at % r.m * r.m_step + each.taps[at // r.m][1] * r.row_step
+                    now[at] = fma(self._splat(w_at, offset), vector, value)
+                loop.carry(w_at + r.tap_step, *now)
+            sums = _replaced(sums, each.taps, loop.results[1:])
         return sums
 
     def _by_taps(self, place: _Place, x: Value, w: Value, sums: Sums) -> Sums:
@@ -480,7 +415,7 @@ class Planes:
         with fn.loop(0, window.reach + 1, window.dilation, carried=[x, w, *_flat(sums)]) as loop:
             x_at, w_at, *now = loop.carried
             if place.line is not None:
-                inside = below(place.line + loop.index, self._word("row limit"))
+                inside = below(place.line + loop.index, self.word("row limit"))
                 with fn.if_(inside, default=now) as there:
                     there.carry(*self._tap_line(place, x_at, w_at, now))
                 now = there.results
@@ -545,18 +480,12 @@ class Planes:
         return splat(self.fn.load(w, self.r.work, offset), lanes=self.lanes)
 
     def _finish(self, place: _Place, row: int, sums: Sequence[Value]) -> None:
-        fn, r = self.fn, self.r
         y, residual = place.y + place.y_step * row, place.residual + place.y_step * row
         mask = place.edge and place.edge.stored
         for mi, value in enumerate(sums):
-            if mi:
-                y, residual = y + self._word("y m"), residual + self._word("y m")
-            if r.bias:
-                value = value + self._biases[mi]
-            if r.residual:
-                value = value + widen(fn.load(residual, r.out.x(self.lanes), mask=mask), r.work)
-            value = activate(value, r.activation)
-            fn.store(narrow(value, r.out) if r.out.is_float else fptosi(value, to=r.out), y, mask=mask)
+            at = self.word("y m") * mi if mi else 0
+            bias = self._biases[mi] if self.r.bias else None
+            self.fn.store(self.finished(value, bias, residual, at, mask), y, at, mask=mask)
 
 
 def _flat(sums: Sums) -> list[Value]:
@@ -567,27 +496,11 @@ def _rows(flat: Sequence[Value], m: int) -> Sums:
     return [list(flat[at : at + m]) for at in range(0, len(flat), m)]
 
 
-def _split(
-    first: Value, stop: Value, low: Value, high: Value
-) -> tuple[Value, Value, Value, Callable[[Value], Value]]:
-    """Of [first, stop) what lies in [low, high): its begin and end; how many do not, and the i-th of those."""
-    before = maximum(minimum(stop, low) - first, 0)
-    after = maximum(first, high)
-    edges = before + maximum(stop - after, 0)
-    behind = after - before
-    return maximum(first, low), minimum(stop, high), edges, lambda i: i + select(less(i, before), first, behind)
-
-
-def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
-    """The indices of the next plane, the last one fastest."""
-    following: list[Value] = []
-    carry: Value | int = 1
-    for at, extent in zip(reversed(indices), reversed(counts), strict=True):
-        ahead = at + carry
-        over = equal(ahead, extent)
-        following.insert(0, select(over, 0, ahead))
-        carry = zext(over, to=i64)
-    return following
+def _replaced(sums: Sums, taps: Sequence[tuple[int, int]], flat: Sequence[Value]) -> Sums:
+    made = list(sums)
+    for (row, _), each in zip(taps, _rows(flat, len(sums[0])), strict=True):
+        made[row] = each
+    return made
 
 
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
@@ -595,19 +508,16 @@ def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     made = Module(attributes, fused=fused)
     whole = Planes(recipe, recipe.lanes, edges_only=False).function(made, "whole")
     half = Planes(recipe, recipe.lanes // 2, edges_only=True).function(made, "half") if recipe.halves else whole
-    fn = made.function("task", {"args": ptr, "index": i64, "thread": i64})
-    args, index, _ = fn.arguments
     slots = recipe.slots()
-    parts, per = slots.load(fn, args, "parts"), slots.load(fn, args, "per")
-    block = udiv(index, parts)
-    first = block * per
-    count = minimum(per, slots.load(fn, args, "planes") - first)
-    given = args, first, count, index - block * parts
-    with fn.if_(equal(slots.load(fn, args, "narrow"), 0)) as which:
-        fn.call(whole.address, *given)
-    with which.otherwise():
-        fn.call(half.address, *given)
+
+    def call(fn: Function, args: Value, given: list[Value]) -> None:
+        with fn.if_(equal(slots.load(fn, args, "narrow"), 0)) as which:
+            fn.call(whole.address, *given)
+        with which.otherwise():
+            fn.call(half.address, *given)
+
+    task(made, slots, call)
     return made
 
 
-__all__ = ["Planes", "Recipe", "Term", "Window", "module"]
+__all__ = ["Planes", "Recipe", "module"]
