@@ -311,16 +311,22 @@ class _Writer:
         outer = udiv(rest, groups)
         group = rest - outer * groups
         bases = {what: word(what, ptr) for what in ("x", "y", "a", "w", "bias", "residual")}
+        moved = dict.fromkeys(r.walk.moved, const(i64, 0))
         for name in reversed(r.outer):
             count = word(f"count {name}")
             above = udiv(outer, count)
             value, outer = outer - above * count, above
             for what in bases:
                 bases[what] = bases[what] + value * word(f"{'y' if what == 'residual' else what} {name}")
+            for check in r.walk.checks:
+                if check.by(name):
+                    moved[check.axis] = moved[check.axis] + value * check.by(name)
         scratch = word("scratch", ptr) + thread * word("scratch size")
         first_block = chunk * word("chunk")
         blocks = minimum(const(i64, r.blocks) - first_block, word("chunk"))
-        share = _Share(fn, args, word, bases, scratch, scratch + word("sums"), first_block, blocks)
+        share = _Share(
+            fn, args, word, bases, (*moved.values(),), scratch, scratch + word("sums"), first_block, blocks
+        )
         if r.streams:
             self._sums(share, group)
         else:
@@ -345,9 +351,8 @@ class _Writer:
             with fn.if_(depth > 0), fn.loop(0, panels) as panel:
                 at = (first + panel.index) * r.panel
                 count = minimum(t.word("columns") - at, r.panel)
-                fn.call(
-                    self.pack.address, t.bases["x"], t.scratch + panel.index * room, at, count, box, t.args
-                )
+                target = t.scratch + panel.index * room
+                fn.call(self.pack.address, t.bases["x"], target, at, count, box, t.args, *t.moved)
             place = _place(part.index, parts)
             step = t.word("block step")
             self._multiply(
@@ -372,7 +377,7 @@ class _Writer:
         with fn.loop(0, parts) as part:
             start = part.index * r.depth
             depth = minimum(total - start, r.depth)
-            fn.call(self.pack.address, t.bases["x"], t.scratch, start, depth, box, t.args)
+            fn.call(self.pack.address, t.bases["x"], t.scratch, start, depth, box, t.args, *t.moved)
             if r.form is Form.OUTER:
                 room = const(i64, r.panel * r.work.bytes)
                 local, step = t.bases["w"] + start * r.a_step, const(i64, r.width * r.array.bytes)
@@ -471,12 +476,16 @@ class _Word(Protocol):
 
 @dataclass
 class _Share:
-    """What a task has decoded: where its arrays begin, its scratch, and its share of A's blocks."""
+    """What a task has decoded: where its arrays begin, its scratch, and its share of A's blocks.
+
+    `moved`: how far the indices that it fixes move along the axes of x that this moves along and are checked.
+    """
 
     fn: Function
     args: Value
     word: _Word
     bases: dict[str, Value]
+    moved: tuple[Value, ...]
     scratch: Value
     kept: Value
     first_block: Value

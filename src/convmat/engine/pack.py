@@ -68,11 +68,13 @@ class Walk:
 
     `coefficient` is how many elements apart neighbours along the lane index are. `near` is the tap index that moves
     along the same array axis, if it takes few values: `nears` of them, `apart` elements apart, which share cache lines.
+    `moved`: the checked axes along which indices move that are neither run nor tap; who fixes those says how far.
     """
 
     run: tuple[str, ...]
     taps: tuple[str, ...]
     checks: tuple[Check, ...]
+    moved: tuple[int, ...]
     coefficient: int
     near: str = ""
     nears: int = 1
@@ -80,21 +82,26 @@ class Walk:
 
     @classmethod
     def of(cls, view: View, run: Sequence[str], taps: Sequence[str]) -> Walk:
-        """The walk of a View over an array whose last axis is contiguous; all axes that may leave it are checked."""
+        """The walk of a View over an array whose last axis is contiguous; all axes that may leave it are checked.
+
+        If one may leave it, so may others that windows slide along, at other extents: they are checked too.
+        """
+        groups, fixed = {i.name for i in view.batch}, {i.name for i in view.indices} - {*run, *taps}
         checks: tuple[Check, ...] = ()
         if view.risky:
             checks = tuple(
                 Check(a, c.terms, c.offset)
                 for a, c in enumerate(view.coordinates)
-                if a in view.risky or len(c.terms) > 1
+                if a in view.risky or (len(c.terms) > 1 and not groups & dict(c.terms).keys())
             )
+        moved = tuple(c.axis for c in checks if any(c.by(name) for name in fixed))
         last = dict(view.coordinates[-1].terms)
         coefficient = last.pop(run[-1])
         beside = [name for name in last if name in taps and 1 < view.extents[name] <= MOST_NEAR]
         if len(last) != 1 or not beside:
-            return cls(tuple(run), tuple(taps), checks, coefficient)
+            return cls(tuple(run), tuple(taps), checks, moved, coefficient)
         (near,) = beside
-        return cls(tuple(run), tuple(taps), checks, coefficient, near, view.extents[near], last[near])
+        return cls(tuple(run), tuple(taps), checks, moved, coefficient, near, view.extents[near], last[near])
 
     @property
     def lane(self) -> str:
