@@ -129,7 +129,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         if y[rows] == 1 and (along_m or form is Form.PIXELS):
             store, places = (Store.LINES, False) if uniform else (Store.PLACED, True)
         elif form is Form.PIXELS:
-            store, places = Store.PLACED, True
+            store, places = Store.SCATTERED, True
         else:
             along_m, width, panel = _along_n(m, lanes, cpu.vectors)
             store, places = Store.SCATTERED, True
@@ -172,13 +172,17 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     )
 
 
+FEW_ROWS = 64
+"""Up to so many rows of A, packing a panel is worth sharing among more columns: lanes along n."""
+
+
 def _tiles(m: int, k: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
     """(lanes along m, rows of a block of A, columns of a panel).
 
     Lanes along m waste nothing where m is a multiple of them, and leave columns to be counted singly; turning a tile
     costs about its columns in shuffles, which a long sum hides.
     """
-    if m >= lanes and -(-m // lanes) * lanes <= 1.1 * m and k >= 32:
+    if m > FEW_ROWS and -(-m // lanes) * lanes <= 1.1 * m and k >= 32:
         return _along_m(m, lanes, vectors)
     return _along_n(m, lanes, vectors)
 
@@ -191,12 +195,15 @@ def _along_m(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
 
 
 def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
-    """Blocks of rows of nearly equal height, at most 14 (6), and as many vectors as the registers then hold."""
-    tall = 14 if vectors >= 32 else 6
+    """8 x 3: 24 accumulators, 3 vectors, a broadcast; 6 x 4 where there are fewer rows; 6 x 2 of 16 registers.
+
+    The rows are shared out evenly: 20 are 7, 7 and 6.
+    """
+    tall, wide = (8, 3) if vectors >= 32 else (6, 2)
+    if vectors >= 32 and m <= 6:
+        tall, wide = 6, 4
     blocks = max(-(-m // tall), 1)
-    width = max(-(-m // blocks), 1)
-    wide = next((v for v in (4, 3) if width * v + v + 1 <= vectors), 2)
-    return False, width, wide * lanes
+    return False, max(-(-m // blocks), 1), wide * lanes
 
 
 @dataclass(frozen=True)
