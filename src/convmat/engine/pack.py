@@ -45,6 +45,9 @@ LARGEST_EXTENT = 1 << 29
 """The longest axis whose positions are compared in 32 bits."""
 
 
+FETCH = 2
+"""How many panels ahead of the packer its lines are asked for."""
+
 MOST_NEAR = 8
 """Taps along the lane axis are written out one by one up to this many; more are a loop."""
 
@@ -138,6 +141,7 @@ class Packer:
         self.source, self.work, self.lanes, self.pitch = source, work, lanes, pitch
         self.signed = signed
         self._own: Value
+        self.fetch = FETCH * pitch // work.bytes * source.bytes
 
     def function(self, module: Module, name: str = "pack") -> Function:
         """Emits it."""
@@ -329,6 +333,8 @@ class Packer:
         step = self.walk.coefficient
         if step == 1:
             made = fn.load(source, vector, mask=masks[0])
+            if not later and self.fetch:
+                fn.prefetch(source, self.fetch)
         elif step == 2:
             halves = [fn.load(source, vector, v * vector.bytes, mask=m) for v, m in enumerate(masks)]
             made = shuffle(*halves, indices=[2 * i for i in range(self.lanes)])
