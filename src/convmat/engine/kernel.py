@@ -434,7 +434,7 @@ class _Writer:
         r, fn = self.recipe, t.fn
         line = t.word("line")
         # Neighbouring columns of C: side by side, a line apart where lanes lie along C's rows, or by the table.
-        across = r.along_m and r.store is not Store.TURNED
+        across = r.along_m and r.store in (Store.LINES, Store.PLACED)
         beside = const(i64, 0) if r.places else (line if across else const(i64, r.out.bytes))
         down = const(i64, r.out.bytes) if across else line
         with fn.loop(0, t.blocks) as block:

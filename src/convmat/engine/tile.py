@@ -99,7 +99,7 @@ class Store(Enum):
     LINES = "lanes along C's contiguous axis"
     TURNED = "rows along C's contiguous axis: squares are transposed"
     PLACED = "lanes along C's contiguous axis, each line where a table says"
-    SCATTERED = "each lane where a table says"
+    SCATTERED = "columns where a table says, rows a stride apart: lanes are stored singly"
 
 
 @dataclass(frozen=True)
@@ -153,18 +153,22 @@ class Finish:
             ]
             for column, row in enumerate(sums):
                 with fn.if_(to.count > column):
-                    placed = self.store is Store.PLACED
+                    placed = self.store is not Store.LINES
                     begin = fn.load(to.places, i64, column * 8) if placed else to.stride * column
                     for v, each in enumerate(row):
-                        at = begin + v * n * self.out.bytes
-                        self._line(fn, each, biases[v], to, at, masks[v])
+                        if self.store is Store.SCATTERED:
+                            down = const(i64.x(n), range(v * n, v * n + n)) * splat(to.stride, lanes=n)
+                            self._scattered(fn, each, biases[v], to, down + splat(begin, lanes=n), masks[v])
+                        else:
+                            self._line(fn, each, biases[v], to, begin + v * n * self.out.bytes, masks[v])
         else:
             masks = [prefix_mask(n, to.count - v * n) for v in range(tile.vectors)]
             for r, row in enumerate(sums[:rows]):
                 bias = self._bias(fn, tile, to, r)
                 for v, each in enumerate(row):
                     if self.store is Store.SCATTERED:
-                        self._scattered(fn, each, bias, to, r, v, masks[v])
+                        across = fn.load(to.places, i64.x(n), v * n * 8)
+                        self._scattered(fn, each, bias, to, across + splat(to.stride * r, lanes=n), masks[v])
                     else:
                         self._line(fn, each, bias, to, to.stride * r + v * n * self.out.bytes, masks[v])
 
@@ -182,11 +186,10 @@ class Finish:
         fn.store(self._finished(line, bias, residual), to.c + at, mask=mask)
 
     def _scattered(
-        self, fn: Function, line: Value, bias: Value | None, to: Target, row: int, v: int, mask: Value
+        self, fn: Function, line: Value, bias: Value | None, to: Target, places: Value, mask: Value
     ) -> None:
-        n = line.type.lanes
-        places = fn.load(to.places, i64.x(n), v * n * 8) + splat(to.stride * row, lanes=n)
-        residual = gather_at(fn, to.residual, places, self.out.x(n), mask) if self.residual else None
+        vector = self.out.x(line.type.lanes)
+        residual = gather_at(fn, to.residual, places, vector, mask) if self.residual else None
         scatter_at(fn, self._finished(line, bias, residual), to.c, places, mask)
 
     def _finished(self, line: Value, bias: Value | None, residual: Value | None) -> Value:
