@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..product import Packing, Product
-from . import kernel, objects, pool
+from . import kernel, objects, pool, recycle
 from .blas import Dtypes, Operands
 from .cpu import Cpu, host
 from .ir import PREFER_512
@@ -118,7 +118,7 @@ class Program:
         x, residual, bias = _whole(operands["x"]), operands.get("residual"), operands.get("bias")
         residual = None if residual is None else _whole(residual)
         bias = None if bias is None else np.ascontiguousarray(bias, self.dtypes.work)
-        buffer = np.empty(self.workspace, np.uint8)
+        buffer = recycle.take(self.workspace)
         scratch = address(buffer) + 63 & -64
         w = _whole(operands["w"]) if weights is None else x
         for i, (step, (task, pack)) in enumerate(zip(self.steps, self.kernels, strict=True)):
@@ -139,6 +139,7 @@ class Program:
                 scratch,
                 address(residual) if residual is not None else 0,
             )
+        recycle.give(buffer)
         if target is not y:
             np.copyto(y, target)
 

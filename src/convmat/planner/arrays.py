@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..engine import recycle
 from ..errors import GeometryError
 from ..problem import WORK_DTYPES
 
@@ -89,7 +90,7 @@ def output(
 ) -> Array:
     """`out` once it is known to fit and to overlap no input, or a new array. `residual is out` is allowed."""
     if out is None:
-        return np.empty(shape, dtype)
+        return recycle.empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
         given = (
             f"a {out.dtype} array of shape {out.shape}{'' if out.flags.writeable else ', read-only'}"

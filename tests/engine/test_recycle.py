@@ -1,0 +1,61 @@
+"""Memory comes back once nobody holds it, is bounded, and is never lent twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from convmat.engine import recycle
+
+FLOAT = np.dtype("float32")
+
+
+@pytest.fixture(autouse=True)
+def emptied() -> Iterator[None]:
+    recycle.clear()
+    yield
+    recycle.clear()
+
+
+def test_memory_is_used_again_once_the_last_view_is_gone() -> None:
+    first = recycle.empty((1024, 1024), FLOAT)
+    where, view = first.ctypes.data, first[3:5]
+    del first
+    assert recycle.empty((1024, 1024), FLOAT).ctypes.data != where
+    recycle.clear()
+    del view
+    assert recycle.empty((1024, 1024), FLOAT).ctypes.data == where
+
+
+def test_small_arrays_and_huge_ones_are_not_kept() -> None:
+    del_me = recycle.empty((10,), FLOAT)
+    assert del_me.base is None
+    recycle.give(recycle.take(recycle.MOST_BYTES))
+    assert not recycle._kept
+
+
+def test_the_store_is_bounded() -> None:
+    held = [recycle.empty((1024 + n, 1024), FLOAT) for n in range(40)]
+    held.clear()
+    assert 0 < sum(each.nbytes for each in recycle._kept.values()) <= recycle.MOST_BYTES
+
+
+def test_no_memory_is_lent_to_two_at_once() -> None:
+    wrong = []
+
+    def work(mark: int) -> None:
+        for n in range(200):
+            array = recycle.empty((257 + n % 3, 1024), FLOAT)
+            array[:] = mark
+            if (array != mark).any():
+                wrong.append(mark)
+
+    threads = [threading.Thread(target=work, args=(mark,)) for mark in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
