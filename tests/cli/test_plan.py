@@ -34,6 +34,7 @@ def arrays(plan: convmat.Plan) -> dict[str, list[int]]:
         ),
         ("1x64x56x56 128x64x3x3 -p 1 --direction input", {"direction": "input", "padding": 1}),
         ("1x64x56x56 128x64x3x3 --lowering kn2row --once", {"lowering": "kn2row", "reuse_weights": False}),
+        ("1x64x56x56 128x64x3x3 --engine blas", {"engine": "blas"}),
         ("1x64x56x56 128x64x3x3 --workspace-limit 2MiB --exact", {"workspace_limit": 2**21, "exact": True}),
         (
             "1x64x56x56 128x64x3x3 --rtol 1e-4 --bias --residual",
@@ -61,7 +62,8 @@ def test_options_mean_the_keywords(run: Run, typed: str, meant: dict[str, Any]) 
     assert [(c["engine"], c["lowering"], c["packing"], c["refusal"]) for c in found["candidates"]] == [
         (c.engine, c.lowering, c.packing.value, c.refusal) for c in plan.candidates
     ]
-    assert [c["lowering"] for c in found["candidates"] if c["chosen"]] == [plan.chosen.lowering]
+    chosen = [(c["engine"], c["lowering"]) for c in found["candidates"] if c["chosen"]]
+    assert chosen == [(plan.chosen.engine, plan.chosen.lowering)]
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -181,6 +183,7 @@ def test_what_is_not_understood(process: Run, typed: str, sentence: str) -> None
         ("1x3x8x8 3x4x3x3 --transposed --layout CHWN", "plan: unknown layout"),
         ("1x3x8x8 3x4x3x3 --transposed --activation swoosh", "plan: the activation is not understood"),
         ("1x3x8x8 4x3x3x3 --lowering frob", "plan: there is no lowering of that name"),
+        ("1x3x8x8 4x3x3x3 --engine steam", "plan: there is no engine of that name"),
         ("1x3x8x8 4x3x3x3 --direction up", "plan: unknown direction"),
         ("1x3x8x8 4x3x3x3 --rtol -1", "plan: rtol must be a positive number"),
         ("1x3x8 4x3x3x3", "plan: x and w must have a batch or filter axis"),

@@ -42,7 +42,8 @@ def found() -> demo.Demo:
 
 def test_the_first_layer() -> None:
     layer = filters.first_layer()
-    assert (layer.w.shape, layer.w.dtype) == ((64, 3, 7, 7), np.float32)
+    assert layer.w.shape == (64, 3, 7, 7)
+    assert layer.w.dtype == np.float32
     assert [len(row.names) for row in layer.rows] == [8] * 8
     lengths = np.sqrt((layer.w.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
     assert np.allclose(lengths, 1, atol=1e-6)

@@ -104,7 +104,7 @@ def run() -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app()
+        app(prog_name="convmat")
         sys.stdout.flush()
     except SystemExit as leaving:
         return _flushed(leaving.code)

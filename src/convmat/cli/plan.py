@@ -76,6 +76,7 @@ def plan(
     lowering: Annotated[
         str, typer.Option(help="Force a way by name: im2col, mec and so on.", rich_help_panel=CHOICE)
     ] = "",
+    engine: Annotated[str, typer.Option(help="Force an engine: jit or blas.", rich_help_panel=CHOICE)] = "",
     workspace_limit: Annotated[
         str, typer.Option(help="Scratch that may be allocated: 16MiB.", rich_help_panel=CHOICE)
     ] = "",
@@ -137,6 +138,7 @@ def plan(
         "activation": parse.activation(activation) if activation else None,
         "layout": layout,
         "lowering": lowering or None,
+        "engine": engine or None,
         "rtol": rtol,
         "exact": exact,
         "bias": bias,
@@ -184,6 +186,7 @@ def _transposed(
     residual: bool,
     direction: str,
     lowering: str | None,
+    engine: str | None,
     rtol: float | None,
     **rest: Any,
 ) -> Any:
@@ -216,4 +219,4 @@ def _transposed(
     problem = Problem.of(
         geometry, dtype_name(dtype), x=layout, y=layout, transposed=True, epilogue=epilogue, **rest
     )
-    return planner.make(problem, lowering)
+    return planner.make(problem, lowering, engine)

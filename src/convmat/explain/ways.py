@@ -12,6 +12,7 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convmat.engine import blasthreads
+from convmat.engine import blasthreads, recycle
 from convmat.geometry import Geometry
 from convmat.planner import Candidate, Cost, Plan
 from convmat.planner.candidates import dtype_of
@@ -178,7 +179,7 @@ def measure(
 
 
 def allocated(call: Callable[[], object]) -> int:
-    """Bytes that a call allocates at most at once, beyond what was there before.
+    """Bytes that a call allocates at most at once, where it finds no memory kept from earlier calls.
 
     >>> allocated(lambda: np.empty(10**6, np.uint8)) // 1000
     1000
@@ -187,9 +188,12 @@ def allocated(call: Callable[[], object]) -> int:
     if not began:
         tracemalloc.start()
     try:
+        # Scratch is kept for each thread and in a store: a thread of its own and an empty store have none.
+        recycle.clear()
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        call()
+        with ThreadPoolExecutor(1) as fresh:
+            fresh.submit(call).result()
         return max(tracemalloc.get_traced_memory()[1] - before, 0)
     finally:
         if not began:
