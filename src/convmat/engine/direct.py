@@ -1,7 +1,8 @@
 """Products that are read in place: where packing a panel would cost as much as multiplying it.
 
 That is so where few rows of A share what was packed: depthwise (m = O//G, k = F), narrow groups, image filters.
-`plan_direct` looks at a Product as `schedule` does and gives a step with the same parts, or a sentence.
+`plan_direct` looks at a Product as `schedule` does and gives a step with the same parts, or a sentence. There are two
+kernels: lanes lie along pixels (`directplanes`) or along channels (`directchannels`), whichever are contiguous.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..product import Coordinate, Index, Product, View
-from . import directplanes
+from . import directchannels, directplanes
 from .cpu import Cpu
-from .directplanes import Recipe
 from .directwalk import Term, Window
 from .finish import Dtypes
 from .instructions import Type, bf16, f16, f32, f64, i8, i32
 from .ir import Module
+from .memory import contiguous
 from .slots import BLOCK, WORD
 
 LONGEST = 1024
@@ -37,23 +38,39 @@ TASK_FLOPS = 500_000
 LARGEST_EXTENT = 1 << 29
 """The longest axis whose positions are compared in 32 bits."""
 
+NARROW_LINES, NARROW_TAPS = 1.25, 1.05
+"""How much more an element costs in vectors of half the size, by lines and by taps."""
+
 TYPES: dict[str, Type] = {
     "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
 }  # fmt: skip
 
 Shapes = Mapping[str, tuple[int, ...]]
+Recipe = directplanes.Recipe | directchannels.Recipe
 
 
 def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
-    """The step of a product whose x is read in place, or the sentence why it is not."""
+    """The step of a product whose x is read in place, or the sentence why it is not.
+
+    shapes: of x, w and y, which are C-contiguous, with one extent per coordinate of their Views.
+    """
     refusal = _refuses(product, dtypes)
     if refusal is not None:
         return refusal
-    return _planes(product, dtypes, shapes, threads, cpu)
+    known = _Product(product, dtypes, shapes)
+    group, x, y = product.c.batch[0], known.x, known.y
+    # Two groups at least: of one alone nothing says whether its channel or its pixels are contiguous.
+    if group.extent > 1 and x[group.name] == known.item and y[group.name] == product.m * known.out:
+        recipe: Recipe | str = _channels(known, cpu)
+    else:
+        recipe = _planes(known, cpu)
+    return recipe if isinstance(recipe, str) else Step(product, dtypes, shapes, threads, recipe)
 
 
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     """The kernel of a recipe: `task(args, index, thread)`, and `weights` of the same kind where w is packed."""
+    if isinstance(recipe, directchannels.Recipe):
+        return directchannels.module(recipe, attributes, fused)
     return directplanes.module(recipe, attributes, fused)
 
 
@@ -68,8 +85,8 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return f"sums up to {LONGEST} terms in place, got {product.k}"
     if product.m > MOST_ROWS:
         return f"reads x in place for up to {MOST_ROWS} rows of A, got {product.m}"
-    if len(product.c.rows) != 1:
-        return f"takes one index of rows, got {len(product.c.rows)}"
+    if len(product.c.rows) != 1 or len(product.c.batch) != 1:
+        return f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
     if b.fill or any(by < 0 for c in b.coordinates for _, by in c.terms):
         return "reads x forwards, and 0 outside it"
     if any(c.extent > LARGEST_EXTENT for c in b.coordinates):
@@ -89,199 +106,277 @@ class Step:
     def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe) -> None:
         self.product, self.dtypes, self.recipe, self.threads = product, dtypes, recipe, threads
         self.shapes = dict(shapes)
-        a, b = product.terms[0]
-        item, out = dtypes.array.itemsize, dtypes.out.itemsize
+        known = _Product(product, dtypes, shapes)
         self.origin = {
-            "x": _origin(b, shapes["x"], item), "y": _origin(product.c, shapes["y"], out), "w": _origin(a, shapes["w"], item),
+            "x": _origin(known.b, shapes["x"], known.item), "y": _origin(product.c, shapes["y"], known.out),
+            "w": _origin(known.a, shapes["w"], known.item),
         }  # fmt: skip
-        self.weight_bytes = a.elements * recipe.work.bytes if recipe.packed else math.prod(shapes["w"]) * item
-        self.words, self.tasks = _plane_words(self)
-        self.weight_tasks = product.batch if recipe.packed else 0
+        words, planes, lines, height = _words(known, recipe)
+        per, parts, height = _shared(product.flops, threads, planes, lines, height)
+        self.words = words | {"planes": planes, "per": per, "parts": parts, "height": height}
+        self.tasks = -(-planes // per) * parts if planes and lines and product.batch else 0
+        groups = product.batch
+        if isinstance(recipe, directchannels.Recipe):
+            self.weight_bytes = product.k * recipe.pitch
+            self.weight_tasks = -(-recipe.channels // (recipe.lanes * directchannels.WEIGHT_VECTORS))
+        elif recipe.packed:
+            self.weight_bytes = groups * recipe.packed_bytes
+            self.weight_tasks = -(-groups // directplanes.WEIGHT_GROUPS)
+        else:
+            self.weight_bytes, self.weight_tasks = math.prod(shapes["w"]) * known.item, 0
         slots = recipe.slots()
         assert set(self.words) <= set(slots.names), set(self.words) - set(slots.names)
         self.template = bytes(np.array([0, 0, 0, 0, *(self.words.get(n, 0) for n in slots.names)], np.int64))
         named = ("x", "y", "w", "a", "bias", "residual")
         self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
 
-    @property
-    def strides(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-        """How far a step of each index goes in x, y and w, in bytes."""
-        a, b = self.product.terms[0]
-        item, shapes = self.dtypes.array.itemsize, self.shapes
-        return (
-            _strides(b, shapes["x"], item),
-            _strides(self.product.c, shapes["y"], self.dtypes.out.itemsize),
-            _strides(a, shapes["w"], item),
-        )
+
+class _Product:
+    """A product with one term over arrays of these types and shapes: Views, strides in bytes, windows."""
+
+    def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes) -> None:
+        self.product, self.dtypes = product, dtypes
+        ((self.a, self.b),) = product.terms
+        self.c = product.c
+        self.item, self.out, self.work = dtypes.array.itemsize, dtypes.out.itemsize, dtypes.work.itemsize
+        self.x = _strides(self.b, shapes["x"], self.item)
+        self.y = _strides(self.c, shapes["y"], self.out)
+        self.w = _strides(self.a, shapes["w"], self.item)
+        self.extents = {i.name: i.extent for i in product.c.batch + product.c.cols + self.b.rows}
+
+    def axis(self, name: str) -> Coordinate | None:
+        """The axis of x along which an index moves, if it is one alone."""
+        found = [c for c in self.b.coordinates if name in dict(c.terms)]
+        return found[0] if len(found) == 1 else None
+
+    def windows(self) -> _Windows | str:
+        """How windows lie along the last pixel axes, and what a plane fixes and checks."""
+        cols, k = self.c.cols, list(self.b.rows)
+        lane_axis = self.axis(cols[-1].name)
+        lane = _window(lane_axis, cols[-1].name, k)
+        if lane is None or lane_axis is None:
+            return "sums along the last pixel axis last"
+        rows_axis, rows = self.axis(cols[-2].name) if len(cols) > 1 else None, None
+        if rows_axis is not None and len(rows_axis.terms) > 1:
+            # An axis that no tap moves along, such as the batch, is not worth a block of rows.
+            rows = _window(rows_axis, cols[-2].name, k)
+        rows_axis = rows_axis if rows else None
+        outer = cols[:-2] if rows else cols[:-1]
+        rest = {each.name for each in k}
+        fixed = {each.name for each in self.c.batch + outer}
+        checked = []
+        for at, coordinate in enumerate(self.b.coordinates):
+            if coordinate is lane_axis or coordinate is rows_axis:
+                continue
+            names = {name for name, _ in coordinate.terms}
+            deep = names & rest
+            if not names <= fixed | rest or len(deep) > 1 or (at in self.b.risky and not deep):
+                return "moves along each axis of x by one index of the columns and one of the sum"
+            if deep and len(names) > 1:
+                checked.append(coordinate)
+        return _Windows((*lane, lane_axis), (*rows, rows_axis) if rows and rows_axis else None, outer, k, checked)
 
 
-def share(flops: int, threads: int, planes: int, lines: int, height: int) -> tuple[int, int, int]:
-    """(planes of a task, parts of a plane, lines of a part): tasks are planes, or parts of one where there are few."""
-    wanted = max(1, min(TASKS * threads, flops // TASK_FLOPS)) if threads > 1 else 1
-    if planes >= wanted:
-        return -(-planes // wanted), 1, max(lines, 1)
-    parts = -(-wanted // max(planes, 1))
-    height = max(-(-lines // parts // height) * height, 1)
-    return 1, -(-lines // height), height
+class _Windows:
+    """What `_Product.windows` finds: window, tap and axis of the lanes and rows, what a plane fixes, the rest of k."""
+
+    def __init__(
+        self,
+        lane: tuple[Window, str, Coordinate],
+        rows: tuple[Window, str, Coordinate] | None,
+        outer: tuple[Index, ...],
+        k: list[Index],
+        checked: list[Coordinate],
+    ) -> None:
+        self.lane, self.lane_tap, self.lane_axis = lane
+        self.rows, self.row_tap, self.rows_axis = rows or (None, "", None)
+        self.outer, self.k, self.checked = outer, k, checked
+
+    def terms(self, steps: Mapping[str, int]) -> tuple[Term, ...]:
+        """The indices of the sum outside the windows; `steps` in bytes in the weights."""
+        found = []
+        for index in self.k:
+            moved = [dict(c.terms).get(index.name, 0) for c in self.checked]
+            number = next((n for n, by in enumerate(moved) if by), -1)
+            found.append(Term(index.name, index.extent, steps[index.name], number, moved[number] if number >= 0 else 0))
+        return tuple(found)
+
+    def moves(self, indices: tuple[Index, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Indices that a plane fixes, with the step of each along the checked axes."""
+        return tuple((i.name, tuple(dict(c.terms).get(i.name, 0) for c in self.checked)) for i in indices)
 
 
-# ---- lanes along pixels -------------------------------------------------------------------------------------
+def _window(axis: Coordinate | None, name: str, k: list[Index]) -> tuple[Window, str] | None:
+    """How windows lie along an axis, and its tap ("": none), which is taken off `k`. None if it is not the last there.
+
+    Indices of one value may be anywhere: they order nothing.
+    """
+    terms = dict(axis.terms) if axis else {}
+    step = terms.pop(name, 0)
+    if step < 1 or len(terms) > 1:
+        return None
+    if not terms:
+        return Window(step, 1, 1), ""
+    ((found, by),) = terms.items()
+    at = next((at for at, index in enumerate(k) if index.name == found), len(k))
+    if at == len(k) or any(index.extent > 1 for index in k[at + 1 :]):
+        return None
+    return Window(step, k.pop(at).extent, by), found
 
 
-def _planes(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
+def _planes(known: _Product, cpu: Cpu) -> directplanes.Recipe | str:
     """Lanes along the last pixel axis."""
-    a, b = product.terms[0]
-    c = product.c
-    y = _strides(c, shapes["y"], 1)
-    lane, k = c.cols[-1], list(b.rows)
-    last = b.coordinates[-1]
-    if dict(last.terms).get(lane.name, 0) < 1 or (y[lane.name] != 1 and lane.extent > 1):
+    product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
+    windows = known.windows()
+    if isinstance(windows, str):
+        return windows
+    lane = c.cols[-1]
+    if windows.lane_axis is not known.b.coordinates[-1] or (known.y[lane.name] != known.out and lane.extent > 1):
         return "reads x and writes y along their contiguous axes, which are not the last of the columns"
-    lane_window = _window(last, lane.name, k)
-    if lane_window is None:
-        return "sums along the contiguous axis last"
-    row_axis, row_window = None, None
-    if len(c.cols) > 1:
-        row = c.cols[-2].name
-        row_axis = next((each for each in b.coordinates if row in dict(each.terms)), None)
-        row_window = _window(row_axis, row, k) if row_axis is not None and len(row_axis.terms) > 1 else None
-    outer = [*c.batch, *(c.cols[:-2] if row_window else c.cols[:-1])]
-    fixed, deep = {each.name for each in outer}, {each.name for each in k}
-    checked: list[Coordinate] = []
-    for at, coordinate in enumerate(b.coordinates):
-        if coordinate is last or (row_window and coordinate is row_axis):
-            continue
-        names = {name for name, _ in coordinate.terms}
-        if not names <= deep | fixed or len(names & deep) > 1 or (at in b.risky and not names & deep):
-            return "moves along each axis of x by one index of the columns and one of the sum"
-        if len(names) > 1 and names & deep:
-            checked.append(coordinate)
-    lanes, packed = cpu.lanes(dtypes.work.itemsize), dtypes.array != dtypes.work
+    inner = a.rows + a.cols
+    packed = dtypes.array != dtypes.work
+    steps = known.w
     if packed:
-        plain = tuple(i.extent for i in a.indices)
-        steps = {i.name: s for i, s in zip(a.indices, _contiguous(plain, dtypes.work.itemsize), strict=True)}
-    else:
-        steps = _strides(a, shapes["w"], dtypes.array.itemsize)
-    depth = list(a.cols)
-    tap_step = steps[depth.pop().name] if len(last.terms) > 1 else 0
-    row_step = steps[depth.pop().name] if row_window else 0
-    terms = []
-    for index in k:
-        number = next((n for n, each in enumerate(checked) if index.name in dict(each.terms)), -1)
-        by = dict(checked[number].terms)[index.name] if number >= 0 else 0
-        terms.append(Term(index.name, index.extent, steps[index.name], number, by))
-    recipe = Recipe(
-        outer=tuple((i.name, tuple(dict(each.terms).get(i.name, 0) for each in checked)) for i in outer),
-        terms=tuple(terms),
-        checks=len(checked),
-        rows=row_window,
-        lane=lane_window,
+        plain = contiguous(tuple(i.extent for i in inner), known.work)
+        steps = {i.name: step for i, step in zip(inner, plain, strict=True)}
+    return directplanes.Recipe(
+        outer=windows.moves(c.batch + windows.outer),
+        terms=windows.terms(steps),
+        checks=len(windows.checked),
+        rows=windows.rows,
+        lane=windows.lane,
         m=product.m,
         m_step=steps[c.rows[0].name],
-        row_step=row_step,
-        tap_step=tap_step,
+        row_step=steps.get(windows.row_tap, 0),
+        tap_step=steps.get(windows.lane_tap, 0),
         packed=packed,
+        w_steps=tuple((i.extent, known.w[i.name]) for i in inner),
         array=TYPES[dtypes.array.name],
         work=TYPES[dtypes.work.name],
         out=TYPES[dtypes.out.name],
         signed=dtypes.array.name != "uint8",
-        lanes=lanes,
+        lanes=cpu.lanes(known.work),
         halves=cpu.vector_bytes == 64,
         registers=cpu.vectors,
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
     )
-    return Step(product, dtypes, shapes, threads, recipe)
 
 
-def _window(axis: Coordinate, name: str, k: list[Index]) -> Window | None:
-    """How windows lie along an axis; its tap, which must be the last of `k`, is taken off it. None if it is not."""
-    terms = dict(axis.terms)
-    step = terms.pop(name)
-    if not terms:
-        return Window(step, 1, 1)
-    if not k or set(terms) != {k[-1].name}:
-        return None
-    tap = k.pop()
-    return Window(step, tap.extent, terms[tap.name])
+def _channels(known: _Product, cpu: Cpu) -> directchannels.Recipe | str:
+    """Lanes along channels."""
+    product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
+    windows = known.windows()
+    if isinstance(windows, str):
+        return windows
+    group, row, m = c.batch[0], c.rows[0], product.m
+    lanes = cpu.lanes(known.work)
+    if m not in (1, 2, 4) or 2 * m > lanes or (m > 1 and known.y[row.name] != known.out):
+        return f"reads x along its channels for 1, 2 or 4 rows of A, which are contiguous in y; got {m}"
+    pitch = -(-group.extent * m // lanes) * lanes * known.work
+    plain = contiguous(tuple(i.extent for i in a.cols), pitch)
+    return directchannels.Recipe(
+        outer=windows.moves(windows.outer),
+        terms=windows.terms({i.name: step for i, step in zip(a.cols, plain, strict=True)}),
+        checks=len(windows.checked),
+        rows=windows.rows,
+        lane=windows.lane,
+        channels=group.extent * m,
+        m=m,
+        w_lanes=(known.w[group.name], known.w[row.name]),
+        w_steps=tuple((i.extent, known.w[i.name]) for i in a.cols),
+        array=TYPES[dtypes.array.name],
+        work=TYPES[dtypes.work.name],
+        out=TYPES[dtypes.out.name],
+        signed=dtypes.array.name != "uint8",
+        lanes=lanes,
+        registers=cpu.vectors,
+        bias=product.epilogue.bias is not None,
+        residual=product.epilogue.residual is not None,
+        activation=product.epilogue.activation,
+    )
 
 
-def _plane_words(step: Step) -> tuple[dict[str, int], int]:
-    r, product = step.recipe, step.product
-    a, b = product.terms[0]
-    c = product.c
-    x, y, w = step.strides
-    extents = {i.name: i.extent for i in c.batch + c.cols}
-    lane = c.cols[-1]
-    last = b.coordinates[-1]
-    chunks = -(-lane.extent // r.lanes)
-    lines = extents[c.cols[-2].name] if r.rows else chunks
-    planes = math.prod(extents[name] for name, _ in r.outer)
-    per, parts, height = share(product.flops, step.threads, planes, lines, r.heights[0])
-    step_bytes = r.lanes * r.lane.step
-    behind = r.behind
-    first = min(max(-(last.offset // step_bytes), 0), chunks)
-    inner = min(lane.extent // r.lanes, (last.extent - 1 - behind - last.offset) // step_bytes + 1)
-    whole, half = chunks * r.lanes, -(-lane.extent // (r.lanes // 2)) * (r.lanes // 2)
-    words = {
-        "planes": planes, "per": per, "parts": parts, "height": height,
-        "narrow": int(r.halves and half * (NARROW if r.by_lines else NARROW_TAPS) < whole),
-        "columns": lane.extent, "lane offset": last.offset, "lane limit": last.extent,
-        "first chunk": first, "last chunk": max(inner, first), "y m": y[c.rows[0].name],
-    }  # fmt: skip
-    if r.rows:
-        row = c.cols[-2]
-        axis = next(each for each in b.coordinates if row.name in dict(each.terms))
-        top = min(max(-(axis.offset // r.rows.step), 0), lines)
-        bottom = min(lines, (axis.extent - 1 - r.rows.reach - axis.offset) // r.rows.step + 1)
+# ---- words --------------------------------------------------------------------------------------------------
+
+
+def _words(known: _Product, r: Recipe) -> tuple[dict[str, int], int, int, int]:
+    """The words that do not depend on how the work is shared; planes, rows of a plane, and rows of a block."""
+    c, x, y, extents = known.c, known.x, known.y, known.extents
+    windows = known.windows()
+    assert not isinstance(windows, str)
+    lane, axis = c.cols[-1], windows.lane_axis
+    words = {"columns": lane.extent, "lane offset": axis.offset, "lane limit": axis.extent}
+    lines = 1
+    if windows.rows is not None and windows.rows_axis is not None:
+        row, rows_axis = c.cols[-2], windows.rows_axis
+        lines = row.extent
+        first, last = _inside(rows_axis, windows.rows.step, windows.rows.reach, lines)
         words |= {
-            "rows": lines, "row offset": axis.offset, "row limit": axis.extent, "first row": top,
-            "last row": max(bottom, top), "x row": x[row.name] // r.rows.step, "y row": y[row.name],
+            "rows": lines, "row offset": rows_axis.offset, "row limit": rows_axis.extent, "first row": first,
+            "last row": last, "x row": x[row.name] // windows.rows.step, "y row": y[row.name],
         }  # fmt: skip
-    bias, packed = product.m * r.work.bytes, a.elements // max(product.batch, 1) * r.work.bytes
-    for index in reversed(c.batch):
-        words |= {f"w {index.name}": packed if r.packed else w[index.name], f"bias {index.name}": bias}
-        bias, packed = bias * index.extent, packed * index.extent
     for name, _ in r.outer:
         words |= {f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name]}
-    for term in r.terms:
-        words[f"x {term.name}"] = x[term.name]
-    number = 0
-    for coordinate in b.coordinates:
-        names = {name for name, _ in coordinate.terms}
-        if len(names) > 1 and names & {term.name for term in r.terms}:
-            words |= {f"offset {number}": coordinate.offset, f"limit {number}": coordinate.extent}
-            number += 1
-    return words, -(-planes // per) * parts if planes and lines else 0
+    words |= {f"x {term.name}": x[term.name] for term in r.terms}
+    for number, coordinate in enumerate(windows.checked):
+        words |= {f"offset {number}": coordinate.offset, f"limit {number}": coordinate.extent}
+    planes = math.prod(extents[name] for name, _ in r.outer)
+    if isinstance(r, directchannels.Recipe):
+        first, last = _inside(axis, windows.lane.step, windows.lane.reach, lane.extent)
+        words |= {
+            "first column": first, "last column": last, "y column": y[lane.name],
+            "x column": x[lane.name] // windows.lane.step,
+        }  # fmt: skip
+        if windows.rows is None:
+            words["rows"] = 1
+        return words, planes, lines, r.block[0]
+    group, row = c.batch[0].name, c.rows[0].name
+    chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
+    first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
+    loss = NARROW_LINES if r.by_lines else NARROW_TAPS
+    words |= {
+        "first chunk": first, "last chunk": last, "narrow": int(r.halves and half * loss < 2 * chunks), "y m": y[row],
+        f"w {group}": r.packed_bytes if r.packed else known.w[group], f"bias {group}": r.m * known.work,
+        "w step": known.w[group], "w groups": extents[group],
+    }  # fmt: skip
+    return words, planes, lines if r.rows else chunks, r.heights[0]
 
 
-NARROW, NARROW_TAPS = 1.25, 1.05
-"""How much more an element costs in vectors of half the size, by lines and by taps."""
+def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, int]:
+    """The first of `count` positions from which all that is reached lies on the axis, and the first after it that not.
+
+    >>> _inside(Coordinate(8, (), -1), 1, 2, 8)
+    (1, 7)
+    """
+    first = min(max(-(axis.offset // step), 0), count)
+    return first, max(min((axis.extent - 1 - reach - axis.offset) // step + 1, count), first)
 
 
-def _contiguous(shape: tuple[int, ...], item: int) -> tuple[int, ...]:
-    steps = [item]
-    for extent in reversed(shape[1:]):
-        steps.append(steps[-1] * extent)
-    return tuple(reversed(steps)) if shape else ()
+def _shared(flops: int, threads: int, planes: int, lines: int, height: int) -> tuple[int, int, int]:
+    """(planes of a task, parts of a plane, rows of a part): tasks are planes, or parts of one where there are few."""
+    wanted = max(1, min(TASKS * threads, flops // TASK_FLOPS)) if threads > 1 else 1
+    if planes >= wanted:
+        return max(-(-planes // wanted), 1), 1, max(lines, 1)
+    parts = -(-wanted // max(planes, 1))
+    height = max(-(-lines // parts // height) * height, 1)
+    return 1, max(-(-lines // height), 1), height
 
 
 def _strides(view: View, shape: tuple[int, ...], item: int) -> dict[str, int]:
     """How far a step of each index goes in a C-contiguous array of `item` bytes an element."""
     moves = dict.fromkeys(view.extents, 0)
-    stride = item
-    for coordinate, extent in zip(reversed(view.coordinates), reversed(shape), strict=True):
+    for coordinate, stride in zip(view.coordinates, contiguous(shape, item), strict=True):
         for name, by in coordinate.terms:
             moves[name] += by * stride
-        stride *= extent
     return moves
 
 
 def _origin(view: View, shape: tuple[int, ...], item: int) -> int:
     """Where all indices are 0, in bytes from the start of a C-contiguous array."""
-    origin, stride = 0, item
-    for coordinate, extent in zip(reversed(view.coordinates), reversed(shape), strict=True):
-        origin += coordinate.offset * stride
-        stride *= extent
-    return origin
+    steps = contiguous(shape, item)
+    return sum(coordinate.offset * step for coordinate, step in zip(view.coordinates, steps, strict=True))
+
+
+__all__ = ["Recipe", "Step", "module", "plan_direct"]

@@ -17,6 +17,7 @@ of them does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +25,9 @@ from functools import cached_property
 from ..product import Activation
 from .directreads import Masks, Reads
 from .directwalk import Plane, Term, Walker, Window, names, split, task
-from .instructions import Type, Value, below, const, equal, fma, greater_equal, i64, less_equal, select, splat, udiv
+from .instructions import Type, Value, below, const, equal, fma, greater_equal, i64, less_equal, minimum, ptr, select, splat, udiv
 from .ir import Function, Module, prefix_mask
+from .lanes import widen
 from .slots import Slots
 
 MOST_UNROLLED = 16
@@ -45,7 +47,8 @@ class Recipe:
     `outer`: the indices that a plane of y fixes, with the step of each along every checked outer axis. `rows`: the
     window along the axis before the last, absent in 1-D. `m`: rows of A; `m_step`, `row_step`, `tap_step`: bytes in w
     from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w is packed to the
-    working type first; otherwise it is read in place. `halves`: vectors of half the size cost half as much.
+    working type first, its indices within a group having the extents and steps in bytes `w_steps`; otherwise it is read
+    in place. `halves`: vectors of half the size cost half as much.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -58,6 +61,7 @@ class Recipe:
     row_step: int
     tap_step: int
     packed: bool
+    w_steps: tuple[tuple[int, int], ...]
     array: Type
     work: Type
     out: Type
@@ -151,7 +155,12 @@ class Recipe:
 
     def slots(self) -> Slots:
         """The words the kernel reads."""
-        return Slots([*names(self), "narrow", "first chunk", "last chunk", "y m"])
+        return Slots([*names(self), "narrow", "first chunk", "last chunk", "y m", "w step", "w groups"])
+
+    @property
+    def packed_bytes(self) -> int:
+        """Of one group's packed weights."""
+        return math.prod(extent for extent, _ in self.w_steps) * self.work.bytes
 
 
 Sums = list[list[Value]]
@@ -503,6 +512,32 @@ def _replaced(sums: Sums, taps: Sequence[tuple[int, int]], flat: Sequence[Value]
     return made
 
 
+WEIGHT_GROUPS = 16
+"""Groups whose weights a task packs."""
+
+
+def _pack(module: Module, recipe: Recipe) -> None:
+    """Writes `weights(args, index, thread)`: w, in the working type, as [group][row][k]."""
+    fn = module.function("weights", {"args": ptr, "index": i64, "thread": i64})
+    args, index, _ = fn.arguments
+    slots = recipe.slots()
+    w, out = slots.load(fn, args, "w", ptr), slots.load(fn, args, "a", ptr)
+    step, groups = slots.load(fn, args, "w step"), slots.load(fn, args, "w groups")
+
+    def nest(depth: int, source: Value, target: Value) -> Value:
+        if depth == len(recipe.w_steps):
+            fn.store(widen(fn.load(source, recipe.array), recipe.work, signed=recipe.signed), target)
+            return target + recipe.work.bytes
+        extent, by = recipe.w_steps[depth]
+        with fn.loop(0, extent, carried=[source, target]) as loop:
+            here, there = loop.carried
+            loop.carry(here + by, nest(depth + 1, here, there))
+        return loop.results[1]
+
+    with fn.loop(index * WEIGHT_GROUPS, minimum((index + 1) * WEIGHT_GROUPS, groups)) as loop:
+        nest(0, w + loop.index * step, out + loop.index * recipe.packed_bytes)
+
+
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)`, and `weights` where w is packed."""
     made = Module(attributes, fused=fused)
@@ -517,7 +552,9 @@ def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
             fn.call(half.address, *given)
 
     task(made, slots, call)
+    if recipe.packed:
+        _pack(made, recipe)
     return made
 
 
-__all__ = ["Planes", "Recipe", "module"]
+__all__ = ["WEIGHT_GROUPS", "Planes", "Recipe", "module"]
