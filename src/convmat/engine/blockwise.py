@@ -233,12 +233,14 @@ class _Call:
         self.panel = scratch["panel"]
         self.x = operands["x"]
         self.sources: list[Array | None] = [None] * len(step.b)
-        self.wholes = self._wholes() if step.form.in_place and step.nested is None else self.sources
+        self.wholes: list[Array | None] = [None] * len(step.b)
+        if step.form.in_place and step.nested is None:
+            self.wholes = self._wholes()
 
     def _wholes(self) -> list[Array | None]:
         """B of each term as one stack of matrices in place, where it is."""
         if self.x.dtype != self.dtype:
-            return self.sources
+            return self.wholes
         return [b.matrices(self.x, self.step.form.lead) for b in self.step.b]
 
     def left(self, block: _Block, step: _Step) -> Array:
