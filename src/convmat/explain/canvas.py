@@ -37,12 +37,18 @@ class Rect:
 
 @dataclass(frozen=True)
 class Line:
-    """Straight pieces from point to point."""
+    """A line from point to point, or several."""
 
     points: Sequence[Point]
     stroke: str
     width: float = 1.0
     dash: bool = False
+    more: Sequence[Sequence[Point]] = ()
+
+    @property
+    def pieces(self) -> list[Sequence[Point]]:
+        """The points of each line."""
+        return [self.points, *self.more]
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Drawing:
         """The drawing as an SVG file.
 
         >>> print(Drawing(8, 4, "#ffffff", "t", shapes=[Line([(0, 1), (2, 1)], "#000000")]).svg())
-        <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 4" width="8" height="4" role="img" aria-label="t"...>
+        <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 4" width="8" height="4" role="img" aria-label="t" ...>
         <title>t</title>
         <desc></desc>
         <rect width="8" height="4" fill="#ffffff"/>
@@ -90,7 +96,7 @@ class Drawing:
         w, h = _n(self.width), _n(self.height)
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
-            f"aria-label={quoteattr(self.title)} font-family={quoteattr(_FONTS)}>"
+            f'aria-label={quoteattr(self.title)} font-family={quoteattr(_FONTS)} text-anchor="middle">'
         )
         lines = [head, f"<title>{escape(self.title)}</title>", f"<desc>{escape(self.description)}</desc>"]
         lines.append(f'<rect width="{w}" height="{h}" fill="{self.ground}"/>')
@@ -116,6 +122,7 @@ _FINER = 2
 """Pixels are painted so many times finer along each axis, then averaged: Pillow's shapes have hard edges."""
 
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
+_MIDDLE = 0.36
 _SYMBOL_FONTS = "Georgia, 'Times New Roman', serif"
 
 
@@ -144,20 +151,21 @@ def _svg(shape: Shape) -> str:
                 parts.append(_stroke(shape.stroke, shape.width, shape.dash))
             return " ".join(parts) + "/>"
         case Line():
-            path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in shape.points)
+            path = "".join("M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in piece) for piece in shape.pieces)
             return f'<path d="{path}" fill="none" {_stroke(shape.stroke, shape.width, shape.dash)}/>'
         case Text():
-            anchor = "" if shape.anchor == "start" else f' text-anchor="{shape.anchor}"'
+            anchor = "" if shape.anchor == "middle" else f' text-anchor="{shape.anchor}"'
             style = {
                 "plain": "",
                 "bold": ' font-weight="600"',
                 "symbol": f' font-weight="700" font-style="italic" font-family="{_SYMBOL_FONTS}"',
             }[shape.kind]
-            place = f'x="{_n(shape.x)}" y="{_n(shape.y)}"'
+            down = _MIDDLE * shape.size  # from the middle of a line to its foot, which SVG asks for
+            place = f'x="{_n(shape.x)}" y="{_n(shape.y + down)}"'
             if shape.turned:
-                place = f'transform="translate({_n(shape.x)} {_n(shape.y)}) rotate(-90)"'
+                place = f'transform="translate({_n(shape.x + down)} {_n(shape.y)}) rotate(-90)"'
             return (
-                f'<text {place} font-size="{_n(shape.size)}" fill="{shape.fill}" dominant-baseline="central"'
+                f'<text {place} font-size="{_n(shape.size)}" fill="{shape.fill}"'
                 f"{anchor}{style}>{escape(shape.text)}</text>"
             )
 
@@ -183,8 +191,9 @@ class _Pen:
             case Rect():
                 self._rect(shape)
             case Line():
-                points = [(x * self._scale, y * self._scale) for x, y in shape.points]
-                self._line(points, shape.stroke, shape.width, shape.dash)
+                for piece in shape.pieces:
+                    points = [(x * self._scale, y * self._scale) for x, y in piece]
+                    self._line(points, shape.stroke, shape.width, shape.dash)
             case Text():
                 self._text(shape)
 

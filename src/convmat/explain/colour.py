@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass
 
 CHANNELS = (
-    (0.83, 0.135, 84.0),
-    (0.64, 0.105, 185.0),
+    (0.82, 0.14, 80.0),
+    (0.63, 0.105, 185.0),
     (0.45, 0.15, 272.0),
-    (0.74, 0.13, 350.0),
-    (0.9, 0.075, 135.0),
-    (0.55, 0.13, 35.0),
+    (0.9, 0.065, 215.0),
+    (0.36, 0.1, 25.0),
+    (0.72, 0.15, 355.0),
 )
 """Lightness, chroma and hue (degrees) of each channel; the seventh begins anew."""
 
@@ -71,9 +71,9 @@ def ink(colour: str) -> str:
     """Black or white: what reads better on a colour.
 
     >>> ink("#ffffff"), ink("#000000")
-    ('#10151c', '#ffffff')
+    ('#040609', '#ffffff')
     """
-    return "#10151c" if luminance(colour) > 0.19 else "#ffffff"
+    return "#040609" if luminance(colour) > 0.183 else "#ffffff"
 
 
 def luminance(colour: str) -> float:

@@ -232,19 +232,16 @@ def _palette(picture: Picture, scale: float) -> Image.Image:
     from PIL import Image
 
     theme = picture.theme
-    own = [
-        theme.paper,
-        theme.ink,
-        theme.muted,
-        theme.faint,
-        theme.line,
-        theme.accent,
-        theme.result,
-        theme.on_result,
+    names = ("paper", "ink", "muted", "faint", "line", "accent", "result", "on_result")
+    own = [channels(getattr(theme, name)) for name in names]
+    flat = picture.drawing().paint(scale).quantize(256 - len(own)).getpalette() or []
+    found = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    # A colour almost the theme's would take its place: Pillow looks colours up a little roughly.
+    apart = [
+        c for c in found if min(max(abs(a - b) for a, b in zip(c, each, strict=True)) for each in own) > 6
     ]
-    found = picture.drawing().paint(scale).quantize(256 - len(own)).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*found, *(v for colour in own for v in channels(colour))])
+    palette.putpalette([v for colour in (*own, *apart) for v in colour])
     return palette
 
 

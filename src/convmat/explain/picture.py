@@ -207,14 +207,10 @@ class Picture:
         if cell.kind != "element":
             third = side / 3
             x0, y0 = corner[:2]
-            hatch: list[Shape] = [
-                Line([(x0, y0 + i * third), (x0 + i * third, y0)], theme.line, 1.2) for i in (1, 2, 3)
-            ]
-            hatch += [
-                Line([(x0 + i * third, y0 + side), (x0 + side, y0 + i * third)], theme.line, 1.2)
-                for i in (1, 2)
-            ]
-            body = [*hatch, Rect(*corner, None, theme.faint, 1, radius, dash=True)]
+            lines = [[(x0, y0 + i * third), (x0 + i * third, y0)] for i in (1, 2, 3)]
+            lines += [[(x0 + i * third, y0 + side), (x0 + side, y0 + i * third)] for i in (1, 2)]
+            hatch = Line(lines[0], theme.line, 1.2, more=lines[1:])
+            body: list[Shape] = [hatch, Rect(*corner, None, theme.faint, 1, radius, dash=True)]
             colour = theme.muted
         elif cell.board in ("x", "U"):
             fill = cell.tint or theme.line

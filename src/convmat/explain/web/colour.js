@@ -9,12 +9,12 @@
 
 /** Lightness, chroma and hue (degrees) of each channel; the seventh begins anew. */
 export const CHANNELS = [
-  [0.83, 0.135, 84],
-  [0.64, 0.105, 185],
+  [0.82, 0.14, 80],
+  [0.63, 0.105, 185],
   [0.45, 0.15, 272],
-  [0.74, 0.13, 350],
-  [0.9, 0.075, 135],
-  [0.55, 0.13, 35],
+  [0.9, 0.065, 215],
+  [0.36, 0.1, 25],
+  [0.72, 0.15, 355],
 ];
 
 /** @param {number} v @returns {string} two hexadecimal digits of a linear light value */
@@ -56,5 +56,5 @@ export function ink(hex) {
     const v = parseInt(hex.slice(i, i + 2), 16) / 255;
     return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
   });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.19 ? "#10151c" : "#ffffff";
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.183 ? "#040609" : "#ffffff";
 }
