@@ -29,11 +29,8 @@ from .instructions import (
     Operand,
     Type,
     Value,
-    bf16,
-    bitcast,
     const,
     i1,
-    i16,
     i32,
     i64,
     less,
@@ -303,11 +300,6 @@ class Function:
         align: in bytes, by default that of one element.
         mask: lanes that are false are not read and are `other` (default 0).
         """
-        if type.scalar is bf16:
-            # Without instructions for it LLVM takes single elements through float32, and calls the runtime.
-            assert other is None
-            bits = self.load(pointer, i16.x(type.lanes), offset, align=align, mask=mask)
-            return bitcast(bits, to=bf16)
         at, align = pointer + offset, align or type.scalar.bytes
         if mask is None or mask.number:
             return self.emit(f"load {type.text}, ptr {at.name}, align {align}", type)
@@ -322,8 +314,6 @@ class Function:
         self, value: Value, pointer: Value, offset: Int = 0, *, align: int = 0, mask: Value | None = None
     ) -> None:
         """Writes the value at `pointer + offset` bytes; masked lanes are not touched."""
-        if value.type.scalar is bf16:
-            value = bitcast(value, to=i16)
         at, type, align = pointer + offset, value.type, align or value.type.scalar.bytes
         if mask is None or mask.number:
             self.do(f"store {type.text} {value.name}, ptr {at.name}, align {align}")

@@ -121,8 +121,6 @@ def load_every(fn: Function, pointer: Value, type: Type, step: int, offset: Int 
     n, size = type.lanes, type.scalar.bytes
     if step == 1:
         return fn.load(pointer, type, offset)
-    if type.scalar is bf16:  # to shuffle it LLVM takes single elements through float32, and calls the runtime
-        return bitcast(load_every(fn, pointer, i16.x(n), step, offset), to=bf16)
     last = (n - 1) * step
     at = pointer + offset
     result: Value = poison(type)

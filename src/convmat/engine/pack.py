@@ -336,8 +336,7 @@ class Packer:
             if not later and self.fetch:
                 fn.prefetch(source, self.fetch)
         elif step == 2:
-            raw = [fn.load(source, vector, v * vector.bytes, mask=m) for v, m in enumerate(masks)]
-            halves = [widen(each, self.work, signed=self.signed) for each in raw]
+            halves = [fn.load(source, vector, v * vector.bytes, mask=m) for v, m in enumerate(masks)]
             made = shuffle(*halves, indices=[2 * i for i in range(self.lanes)])
         else:
             places = const(i64.x(self.lanes), [i * step * self.source.bytes for i in range(self.lanes)])

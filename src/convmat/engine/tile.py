@@ -20,7 +20,7 @@ from enum import Enum
 
 from ..product import Activation
 from . import vecmath
-from .instructions import Type, Value, bf16, bitcast, const, fma, fptosi, i16, i64, ptr, splat
+from .instructions import Type, Value, const, fma, fptosi, i64, ptr, splat
 from .ir import Function, prefix_mask
 from .lanes import narrow, transpose, widen
 
@@ -203,8 +203,6 @@ class Finish:
 
 def gather_at(fn: Function, base: Value, places: Value, vector: Type, mask: Value) -> Value:
     """Lane i from `base + places[i]` (bytes) where the mask says so, else 0; no other lane is read."""
-    if vector.scalar is bf16:  # as in `Function.load`
-        return bitcast(gather_at(fn, base, places, i16.x(vector.lanes), mask), to=bf16)
     where = fn.emit(
         f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(vector.lanes)
     )
@@ -219,8 +217,6 @@ def gather_at(fn: Function, base: Value, places: Value, vector: Type, mask: Valu
 
 def scatter_at(fn: Function, value: Value, base: Value, places: Value, mask: Value) -> None:
     """Lane i to `base + places[i]` (bytes) where the mask says so."""
-    if value.type.scalar is bf16:
-        value = bitcast(value, to=i16)
     where = fn.emit(
         f"getelementptr i8, ptr {base.name}, {places.type.text} {places.name}", ptr.x(value.type.lanes)
     )
