@@ -77,6 +77,8 @@ def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
 def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
         return "the same product as im2col, which the jit never stores"
+    if not product.flops:
+        return "multiplies what has elements"
     a, b = product.terms[0]
     known = dtypes.work.name in ("float32", "float64") and {dtypes.array.name, dtypes.out.name} <= TYPES.keys()
     if not known or a.conjugate or b.conjugate:
@@ -231,7 +233,8 @@ def _planes(known: _Product, cpu: Cpu) -> directplanes.Recipe | str:
     if isinstance(windows, str):
         return windows
     lane = c.cols[-1]
-    if windows.lane_axis is not known.b.coordinates[-1] or (known.y[lane.name] != known.out and lane.extent > 1):
+    side_by_side = known.x[lane.name] == windows.lane.step * known.item
+    if not side_by_side or (known.y[lane.name] != known.out and lane.extent > 1):
         return "reads x and writes y along their contiguous axes, which are not the last of the columns"
     inner = a.rows + a.cols
     packed = dtypes.array != dtypes.work
@@ -336,12 +339,13 @@ def _words(known: _Product, r: Recipe) -> tuple[dict[str, int], int, int, int]:
     chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
     first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
     loss = NARROW_LINES if r.by_lines else NARROW_TAPS
+    narrow = bool(r.halves and half * loss < 2 * chunks)
     words |= {
-        "first chunk": first, "last chunk": last, "narrow": int(r.halves and half * loss < 2 * chunks), "y m": y[row],
+        "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[row],
         f"w {group}": r.packed_bytes if r.packed else known.w[group], f"bias {group}": r.m * known.work,
         "w step": known.w[group], "w groups": extents[group],
     }  # fmt: skip
-    return words, planes, lines if r.rows else chunks, r.heights[0]
+    return words, planes, lines if r.rows else half if narrow else chunks, r.heights[0]
 
 
 def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from .slots import Slots
 MOST_UNROLLED = 16
 """Taps along the lane axis that are written out one by one; of more, there is a loop."""
 
-MOST_STEPS = 400
+MOST_STEPS = 190
 """FMAs of one block that are written out: more would only crowd the instruction cache."""
 
 TALLEST = 8
@@ -101,6 +101,11 @@ class Recipe:
         return self.lane.taps <= MOST_UNROLLED and 4 * self.m * self.taps <= MOST_STEPS
 
     @property
+    def unrolled(self) -> bool:
+        """Whether the taps along the lane axis are; if not, there is a loop over them."""
+        return self.lane.taps <= MOST_UNROLLED and (self.written_out or not self.by_lines)
+
+    @property
     def alive(self) -> int:
         """How many output rows a line of x goes into or passes by."""
         return -(-(self.window.reach + 1) // self.window.step)
@@ -140,7 +145,7 @@ class Recipe:
     @property
     def distances(self) -> list[int]:
         """Of the taps that are read from one address: all, or one in a loop."""
-        return list(self.lane.distances) if self.lane.taps <= MOST_UNROLLED else [0]
+        return list(self.lane.distances) if self.unrolled else [0]
 
     @property
     def behind(self) -> int:
@@ -395,7 +400,7 @@ class Planes(Walker):
     def _together(self, place: _Place, work: Sequence[_Line], sums: Sums) -> Sums:
         """Lines of x, tap by tap in turns."""
         fn, r, sums = self.fn, self.r, [list(each) for each in sums]
-        if r.lane.taps <= MOST_UNROLLED:
+        if r.unrolled:
             vectors = [self.reads.line(fn, each.x, place.edge and place.edge.masks) for each in work]
             for f, distance in enumerate(r.lane.distances):
                 for each, vector in zip(work, vectors, strict=True):
@@ -439,7 +444,7 @@ class Planes(Walker):
         bases = [x]
         while len(bases) < len(flat) // r.m:
             bases.append(bases[-1] + place.x_line * r.window.step)
-        if r.lane.taps <= MOST_UNROLLED:
+        if r.unrolled:
             lines = [self.reads.line(fn, base, place.edge and place.edge.masks) for base in bases]
             for f, distance in enumerate(r.lane.distances):
                 flat = self._tap([lambda line=line, d=distance: line(d) for line in lines], w + f * r.tap_step, flat)

@@ -8,6 +8,7 @@ size compiles nothing.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import threading
 from collections.abc import Mapping
@@ -17,16 +18,17 @@ from typing import Any
 import numpy as np
 
 from ..product import Packing, Product
-from . import kernel, objects, pool, recycle
+from . import direct, directchannels, kernel, objects, pool, recycle, schedule
 from .blas import Dtypes, Operands
 from .cpu import Cpu, host
+from .direct import plan_direct
 from .ir import PREFER_512
 from .memory import Array, room
-from .kernel import Recipe
-from .schedule import Step, plan_step
+from .schedule import Effort, plan_step
 from .slots import BLOCK, WORD
 
 Weights = list[Array]
+Step = schedule.Step | direct.Step
 
 
 def prepare(
@@ -50,17 +52,13 @@ def prepare(
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     steps = []
     for product in products:
-        step = plan_step(product, dtypes, shapes, threads, target)
+        plan = plan_direct if packing is Packing.NOTHING else plan_step
+        step = plan(product, dtypes, shapes, threads, target)
         if isinstance(step, str):
             return step
         steps.append(step)
-    if packing is not Packing.PANEL:
-        whole = packing is Packing.WHOLE
-        return (
-            "never stores the unrolled input: it packs a panel at a time"
-            if whole
-            else "packs a panel at a time"
-        )
+    if packing is Packing.WHOLE:
+        return "never stores the unrolled input: it packs a panel at a time"
     return Program(tuple(steps), dtypes, target, bound=bound)
 
 
@@ -73,8 +71,10 @@ class Program:
         self.cpu = cpu
         self.bound = bound
         # _aligned asks for a cache line more
-        self.weight_bytes = sum(s.weight_bytes + (64 if s.packs else 0) for s in steps) if bound else 0
-        loose = max((room(s.weight_bytes) + 64 for s in steps if s.packs), default=0) if not bound else 0
+        self.weight_bytes = sum(s.weight_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
+        loose = (
+            max((room(s.weight_bytes) + 64 for s in steps if s.weight_tasks), default=0) if not bound else 0
+        )
         self.workspace = max((s.workspace for s in steps), default=0) + loose
 
     @cached_property
@@ -82,6 +82,11 @@ class Program:
         """The addresses of each step's `task` and `weights`; compiles what is new."""
         loaded = objects.load([text(s.recipe, self.cpu) for s in self.steps], self.cpu)
         return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in loaded]
+
+    @property
+    def efforts(self) -> list[Effort]:
+        """What each step makes the machine do."""
+        return [s.effort if isinstance(s, schedule.Step) else _in_place(s) for s in self.steps]
 
     @property
     def loaded(self) -> bool:
@@ -100,10 +105,10 @@ class Program:
         """Pack A of every product as its kernel reads it; a copy of w where A is packed on the way."""
         w = _whole(w)
         made = []
-        for step, (_, kernel) in zip(self.steps, self.kernels, strict=True):
-            out = w.copy() if not step.packs else _aligned(step.weight_bytes)
-            if step.packs:
-                _pack(step, kernel, w, address(out), step.threads)
+        for step, (_, pack) in zip(self.steps, self.kernels, strict=True):
+            out = w.copy() if not step.weight_tasks else _aligned(step.weight_bytes)
+            if step.weight_tasks:
+                _pack(step, pack, w, address(out), step.threads)
             made.append(out)
         return made
 
@@ -124,7 +129,7 @@ class Program:
         for i, (step, (task, pack)) in enumerate(zip(self.steps, self.kernels, strict=True)):
             if weights is not None:
                 a = address(weights[i])
-            elif step.packs:
+            elif step.weight_tasks:
                 a = scratch + room(step.workspace)
                 _pack(step, pack, w, a, threads)
             else:
@@ -197,10 +202,32 @@ def _scratch(count: int) -> tuple[Array, int]:
 
 
 @lru_cache(maxsize=1024)
-def text(recipe: Recipe, cpu: Cpu) -> str:
+def text(recipe: kernel.Recipe | direct.Recipe, cpu: Cpu) -> str:
     """The IR of a recipe for a CPU."""
     attributes = PREFER_512 if cpu.vector_bytes == 64 else ""
-    return str(kernel.module(recipe, attributes, fused=cpu.fma))
+    if isinstance(recipe, kernel.Recipe):
+        return str(kernel.module(recipe, attributes, fused=cpu.fma))
+    return str(direct.module(recipe, attributes, cpu.fma))
+
+
+LEAST_ROWS = 2
+"""A tap read in place costs at least as much as multiplying it with so many rows: loads and masks bound it."""
+
+
+def _in_place(step: direct.Step) -> Effort:
+    """What a step that reads x in place makes the machine do: every tap of every vector of pixels or channels."""
+    p, r = step.product, step.recipe
+    if isinstance(r, directchannels.Recipe):
+        vectors = p.n * -(-p.batch // r.lanes)
+    else:
+        columns = p.c.cols[-1].extent
+        whole = math.prod(index.extent for index in p.c.cols[-2:])
+        vectors = p.batch * min(
+            p.n // max(columns, 1) * -(-columns // r.lanes), p.n // max(whole, 1) * -(-whole // r.lanes)
+        )
+    touched = sum(math.prod(step.shapes[name]) * step.dtypes.array.itemsize for name in ("x", "w", "y"))
+    rows = max(p.m, LEAST_ROWS)
+    return Effort(2 * r.lanes * vectors * p.k * rows, 0, vectors * p.m, touched, 0, step.tasks)
 
 
 def _block(step: Step, kernel: int, tasks: int, threads: int) -> Any:
@@ -212,8 +239,7 @@ def _block(step: Step, kernel: int, tasks: int, threads: int) -> Any:
 
 def _pack(step: Step, kernel: int, w: Array, out: int, threads: int) -> None:
     """Pack A at `out`, all blocks of it at once."""
-    tasks = step.product.batch * step.recipe.blocks
-    block = _block(step, kernel, tasks, min(threads, step.threads))
+    block = _block(step, kernel, step.weight_tasks, min(threads, step.threads))
     block[step.at["w"]] = address(w) + step.origin["w"]
     block[step.at["a"]] = out
     pool.launch(ctypes.addressof(block))
@@ -227,11 +253,12 @@ def _fill(step: Step, block: Any, a: int, bias: Array | None) -> None:
 
 def _start(step: Step, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
     """Run a filled block on the arrays at these addresses."""
-    at_x, at_y, at_scratch, at_residual = step.call
-    block[at_x] = x + step.origin_x
-    block[at_y] = y + step.origin_y
-    block[at_scratch] = scratch
-    block[at_residual] = residual + step.origin_y
+    at, origin = step.at, step.origin
+    block[at["x"]] = x + origin["x"]
+    block[at["y"]] = y + origin["y"]
+    block[at["residual"]] = residual + origin["y"]
+    if "scratch" in at:
+        block[at["scratch"]] = scratch
     pool.launch(ctypes.addressof(block))
 
 

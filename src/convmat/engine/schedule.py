@@ -276,8 +276,7 @@ class Step:
         self.template = bytes(np.array([0, 0, 0, 0, *(self.words.get(n, 0) for n in slots.names)], np.int64))
         named = ("x", "y", "a", "w", "bias", "residual", "scratch")
         self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
-        self.call = tuple(self.at[name] for name in ("x", "y", "scratch", "residual"))
-        self.origin_x, self.origin_y = self.origin["x"], self.origin["y"]
+        self.weight_tasks = 0 if r.streams else product.batch * r.blocks
 
     @property
     def effort(self) -> Effort:
@@ -311,11 +310,6 @@ class Step:
             reread=a_bytes,
             tasks=self.tasks,
         )
-
-    @property
-    def packs(self) -> bool:
-        """Whether A is packed before the tasks run; if not, each task packs what it needs."""
-        return not self.recipe.streams
 
     def __getstate__(self) -> dict[str, Any]:
         """What it is made of; addresses are made anew."""

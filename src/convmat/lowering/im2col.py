@@ -21,7 +21,7 @@ class Im2col(Lowering):
     name = "im2col"
     summary = "every window becomes a column"
     source = "Chellapilla, Puri, Simard 2006"
-    packings = (Packing.PANEL, Packing.WHOLE)
+    packings = (Packing.NOTHING, Packing.PANEL, Packing.WHOLE)
 
     def product(self, part: Part) -> Product:
         """(O, C*F) @ (C*F, B*P), batched over the groups."""

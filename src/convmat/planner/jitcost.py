@@ -32,8 +32,8 @@ def jit_cost(problem: Problem, program: Program, workspace: int, peaks: Peaks, t
     pad = workspace - program.workspace
     seconds = CALL + 2 * pad / peaks.memory_bandwidth
     flops = moved = 0
-    for step in program.steps:
-        effort, lanes = step.effort, step.recipe.lanes
+    for step, effort in zip(program.steps, program.efforts, strict=True):
+        lanes = step.recipe.lanes
         flops += step.product.flops
         moved += effort.touched + 2 * effort.packed * lanes * step.recipe.work.bytes
         wide = step.recipe.work.bytes / 4
@@ -46,7 +46,7 @@ def jit_cost(problem: Problem, program: Program, workspace: int, peaks: Peaks, t
         near = effort.reread / peaks.l3_bandwidth
         far = effort.touched / (peaks.l3_bandwidth if effort.touched < L3_BYTES else peaks.memory_bandwidth)
         seconds += max(busy * share, near, far) + effort.tasks * TASK / threads
-        if not program.bound and step.packs:
+        if not program.bound and step.weight_tasks:
             seconds += 3 * step.weight_bytes / peaks.l3_bandwidth
     return Cost(
         flops=flops,
