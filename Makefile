@@ -29,7 +29,7 @@ run: $(VENV)/.run  ## the demonstration: prints its tables, writes its pictures 
 test: lint types check docs  ## everything that must hold
 
 check-slow: $(VENV)/.outside  ## every test, the long ones too, against PyTorch as well
-	$(PYTEST) -n $(WORKERS) --slow
+	$(PYTEST) -n $(WORKERS) --dist worksteal --slow
 
 check-outside: $(VENV)/.outside  ## the comparisons with PyTorch alone
 	$(PYTEST) -n $(WORKERS) -m outside tests
@@ -50,7 +50,7 @@ types: $(VENV)/.test  ## types alone
 	$(BIN)/mypy
 
 check: $(VENV)/.test  ## the quick tests, and every example in docstrings, README and docs
-	$(PYTEST) -n $(WORKERS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal --maxfail 50
 
 docs: $(VENV)/.test  ## the documentation, to site/
 	$(MKDOCS) build --strict --quiet
