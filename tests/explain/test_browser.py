@@ -177,7 +177,7 @@ def test_every_control_has_a_name(example: Any) -> None:
 # -- ways and passes --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["im2col", "panels", "mec", "kn2row"])
+@pytest.mark.parametrize("way", ["im2col", "panels", "direct", "mec", "kn2row"])
 @pytest.mark.parametrize("direction", ["forward", "input", "weight"])
 def test_every_way_and_pass_ends_with_the_same_numbers(example: Any, way: str, direction: str) -> None:
     x, w = X[None], W[None]
@@ -229,7 +229,7 @@ def test_sliders_change_the_convolution_and_what_it_costs(example: Any) -> None:
     assert f"({g.m} × {g.k}) @ ({g.k} × {g.n})" in facts
     assert f"{g.unrolled} elements" in facts
     bars = example.locator("#bars tr[data-way]").all_inner_texts()
-    assert [row.split()[0] for row in bars] == ["im2col", "panels", "MEC", "kn2row"]
+    assert [row.split()[0] for row in bars] == ["im2col", "panels", "in", "MEC", "kn2row"]
     assert f"{g.unrolled * 8 / 1024:.4g} KiB" in bars[0]
 
 

@@ -17,6 +17,7 @@ import convmat
 from convmat.cases import CASES
 from convmat.errors import PlanError
 from convmat.explain import linker
+from convmat.explain.costs import way_name
 from convmat.explain.page import DRAWN, html, page_example
 from convmat.lowering import ALL
 from tests.explain.twins import WEB
@@ -109,13 +110,13 @@ def test_modules_say_what_the_linker_understands(monkeypatch: pytest.MonkeyPatch
         linker.link()
 
 
-def test_every_lowering_that_stores_the_unrolled_input_has_a_module() -> None:
-    """A new lowering joins the page with a module; until then the page opens with im2col instead."""
+def test_every_way_has_a_module_or_is_known_to_have_none() -> None:
+    """A new lowering joins the page with a module; until then a plan that chose it opens with im2col."""
     modules = {path.stem for path in (WEB / "lowering").glob("*.js")} - {"all", "lowering"}
     assert modules == set(DRAWN)
-    assert {"im2col", "mec", "kn2row", "pointwise", "depthwise"} <= modules & {way.name for way in ALL} | {
-        "im2col"
-    }
+    ways = {way_name(way.name, packing) for way in ALL for packing in way.packings}
+    assert ways - modules <= {"winograd", "fft"}
+    assert modules - ways <= {"direct"}
 
 
 @pytest.mark.npm

@@ -41,7 +41,7 @@ def test_a_view_can_be_shared(visit: Any) -> None:
         ("#x=1x3xmany", "x=many must be a whole number of at least 1"),
         ("#x=1x3x3x3&w=1x3x2", "x=1x3x3x3 and w=1x3x2 need the same axes, at least three"),
         ("#groups=2", "w takes 3 channels in each of 2 groups, x has 3"),
-        ("#way=magic", "way=magic is none of im2col, panels, mec, kn2row, pointwise, depthwise"),
+        ("#way=magic", "way=magic is none of im2col, panels, direct, mec, kn2row, pointwise, depthwise"),
         ("#pass=sideways", "pass=sideways is none of forward, input, weight"),
         ("#step=minus", "step=minus must be a whole number of at least -1"),
         ("#x=99999x99999x99999x99999&w=1x99999x1x1", "x=99999x99999x99999x99999 has more than 2^40 elements"),
@@ -150,4 +150,4 @@ def test_the_page_says_what_is_in_its_title(visit: Any, tmp_path: Path) -> None:
     page = visit(path=convmat.plan((1, 1, 4), (1, 1, 2)).page(tmp_path / "titled.html", title=title))
     assert page.title() == title
     assert page.locator("h1").inner_text() == title
-    assert json.loads(page.locator("#config").inner_text())["way"] in ("im2col", "panels")
+    assert json.loads(page.locator("#config").inner_text())["geometry"]["I"] == [4]

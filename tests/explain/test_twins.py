@@ -46,7 +46,8 @@ def held(answers: list[dict[str, Any]]) -> None:
         expected = twins.expected(g)
         assert {name: answer[name] for name in expected} == expected, str(g)
         ways = {way["name"]: (way["refusal"], way["stored"], way["flops"]) for way in answer["ways"]}
-        assert ways == twins.expected_ways(g), str(g)
+        known = twins.expected_ways(g)
+        assert {name: ways[name] for name in known} == known, str(g)
         if "y" in answer:
             stories += same_numbers(g, answer)
     assert stories > 1500

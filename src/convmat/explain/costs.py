@@ -30,7 +30,10 @@ def way_name(lowering: str, packing: Packing) -> str:
     >>> way_name("im2col", Packing.PANEL), way_name("mec", Packing.WHOLE)
     ('panels', 'mec')
     """
-    return "panels" if lowering == "im2col" and packing is not Packing.WHOLE else lowering
+    return _IM2COL[packing] if lowering == "im2col" else lowering
+
+
+_IM2COL = {Packing.NOTHING: "direct", Packing.PANEL: "panels", Packing.WHOLE: "im2col"}
 
 
 def costs(g: Geometry, panel: int) -> tuple[Cost, ...]:

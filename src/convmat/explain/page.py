@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PASSES = ("forward", "input", "weight")
-DRAWN = ("im2col", "panels", "mec", "kn2row", "pointwise", "depthwise")
+DRAWN = ("im2col", "panels", "direct", "mec", "kn2row", "pointwise", "depthwise")
 """The ways that have a module in web/lowering."""
 
 MOST_GIVEN = 50_000

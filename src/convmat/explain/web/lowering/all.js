@@ -2,6 +2,7 @@
 /** The registry: a new lowering is a module and a line here. */
 
 import { depthwise } from "./depthwise.js";
+import { direct } from "./direct.js";
 import { im2col } from "./im2col.js";
 import { kn2row } from "./kn2row.js";
 import { mec } from "./mec.js";
@@ -12,7 +13,7 @@ import { pointwise } from "./pointwise.js";
 /** @typedef {import("./lowering.js").Lowering} Lowering */
 
 /** @type {Lowering[]} */
-export const ALL = [im2col, panels, mec, kn2row, pointwise, depthwise];
+export const ALL = [im2col, panels, direct, mec, kn2row, pointwise, depthwise];
 
 /** What a way costs. @typedef {{name: string, title: string, refusal: string | null, stored: number, flops: number}} Way */
 
