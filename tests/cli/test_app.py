@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import convmat
 from convmat.cli import EXTRA
@@ -210,6 +211,9 @@ def ctrl_c(*arguments, **options):
     os.kill(os.getpid(), signal.SIGINT)
     for _ in range(10**9):
         pass
+import functools
+import convmat.explain.demo as demo
+demo.run = functools.partial(demo.run, seconds=0.05)
 """
 
 
@@ -227,7 +231,8 @@ def test_ctrl_c_leaves_no_half_file(process: Run, tmp_path: Path, at: str) -> No
     target = tmp_path / "out" / "demo.png"
     target.parent.mkdir()
     target.write_bytes(b"the one before")
-    done = process("demo", before=INTERRUPT + at)
+    Image.new("RGB", (24, 16), "teal").save(tmp_path / "small.png")
+    done = process("demo", "--image", "small.png", before=INTERRUPT + at)
     assert done.code == 130
     assert "Traceback" not in done.errors
     assert done.errors.endswith("interrupted\n")
