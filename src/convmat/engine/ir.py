@@ -30,6 +30,7 @@ from .instructions import (
     Type,
     Value,
     const,
+    extract,
     i1,
     i32,
     i64,
@@ -315,8 +316,12 @@ class Function:
     ) -> None:
         """Writes the value at `pointer + offset` bytes; masked lanes are not touched."""
         at, type, align = pointer + offset, value.type, align or value.type.scalar.bytes
+        only = None if mask is None or mask.number else _only_lane(mask)
         if mask is None or mask.number:
             self.do(f"store {type.text} {value.name}, ptr {at.name}, align {align}")
+        elif only is not None and value.home is not None:
+            # Of a truncated vector LLVM 22 would store the whole of the element, over what lies behind it.
+            self.store(extract(value, lane=only), at, only * type.scalar.bytes)
         else:
             self.do(
                 f"call void @llvm.masked.store.{type.suffix}.p0"
@@ -501,6 +506,12 @@ class Branch(_Carrying):
 
 def _value(operand: Operand, type: Type = i64) -> Value:
     return operand if isinstance(operand, Value) else const(type, operand)
+
+
+def _only_lane(mask: Value) -> int | None:
+    """The one lane that is true in a mask known when the code is written; None if there is no such lane."""
+    lanes = [i for i, lane in enumerate(mask.name.split(",")) if "true" in lane]
+    return lanes[0] if mask.home is None and len(lanes) == 1 else None
 
 
 def prefix_mask(lanes: int, count: Int) -> Value:
