@@ -33,7 +33,7 @@ from .slots import Slots
 MOST_UNROLLED = 16
 """Taps along the lane axis that are written out one by one; of more, there is a loop."""
 
-MOST_STEPS = 190
+MOST_STEPS = 400
 """FMAs of one block that are written out: more would only crowd the instruction cache."""
 
 TALLEST = 8
