@@ -136,7 +136,9 @@ def conv_transpose(
     rtol: float | None = None,
     exact: bool = False,
 ) -> Array:
-    """x: (B, C, *I), w: (C, O//G, *F), bias: (O,) -> y: (B, O, *P), P = (I-1)*s - lo - hi + d*(F-1) + output_padding + 1.
+    """x: (B, C, *I), w: (C, O//G, *F), bias: (O,) -> y: (B, O, *P).
+
+    P = (I - 1)*stride - lo - hi + dilation*(F - 1) + output_padding + 1 along each axis.
 
     The input gradient of a convolution, run forward (w is not conjugated). Inserted zeros are never multiplied. The
     other keywords are those of `conv`. Raises GeometryError or PlanError.
@@ -449,8 +451,8 @@ def _transposed(
         groups=groups,
     )  # fmt: skip
     return _make(
-        "conv_transpose", g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol, exact,
-        "forward", transposed=True, reuse_weights=False, threads=threads,
+        "conv_transpose", g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol,
+        exact, "forward", transposed=True, reuse_weights=False, threads=threads,
     )  # fmt: skip
 
 

@@ -418,7 +418,8 @@ def _whole(call: str, name: str, value: Any, *, least: int) -> int:
         ) from None
     if number < least:
         raise GeometryError(
-            f"{call}: {name} is too small\n  {name} = {number}\n  at least {least} is needed, e.g. {name}={max(least, 1)}"
+            f"{call}: {name} is too small\n  {name} = {number}\n"
+            f"  at least {least} is needed, e.g. {name}={max(least, 1)}"
         )
     return number
 

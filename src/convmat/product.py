@@ -123,7 +123,8 @@ class View:
     then over the axes batch + rows + cols of that View, and it is packed once for each value of its batch indices.
     `conjugate` applies to every entry.
 
-    >>> row = View("x", rows=(Index("f", 2),), cols=(Index("p", 3),), coordinates=(Coordinate(4, (("p", 1), ("f", 1))),))
+    >>> at = Coordinate(4, (("p", 1), ("f", 1)))
+    >>> row = View("x", rows=(Index("f", 2),), cols=(Index("p", 3),), coordinates=(at,))
     >>> row.shape, row.inside
     ((2, 3), True)
     """
@@ -191,7 +192,7 @@ class Activation:
 
     @staticmethod
     def of(value: str | tuple[str | float, ...] | Activation | None) -> Activation | None:
-        """From a name, or a tuple of a name and its parameters. Raises ValueError for what ACTIVATIONS does not hold."""
+        """From a name, or a tuple of a name and its parameters. Raises ValueError for what is not in ACTIVATIONS."""
         if value is None or isinstance(value, Activation):
             return value
         name, *given = (value,) if isinstance(value, str) else value

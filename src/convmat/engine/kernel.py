@@ -11,8 +11,8 @@ No task waits for another. A is packed in blocks of rows, one after the other: [
 
     COLUMNS   x is contiguous along columns of B: a panel is [k][column]
     PIXELS    x is contiguous along k (channels last): a panel is [column][k]
-    SUMS      x and A are contiguous along k, which is long (a weight gradient): [column][k], and A is packed part by part
-    OUTER     the same with channels last: x is contiguous along the columns, A along m, which is read in place: [k][column]
+    SUMS      x and A are contiguous along k, which is long (a weight gradient): [column][k]; A is packed by parts
+    OUTER     the same with channels last: x is contiguous along the columns, A along m and read in place: [k][column]
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Recipe:
     `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`, `width`: rows of A and
     of one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
     fixes (group, image). `places`: the column indices that a table of places is made of, for stores that are neither
-    side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for OUTER. `lines`: A is contiguous along k; if not, `k_counts` are the extents of its indices.
+    side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for OUTER. `blocked`: C's rows are
+    stored in blocks of one vector. `lines`: A is contiguous along k; if not, `k_counts` are the extents of its indices.
     """
 
     form: Form
@@ -66,6 +67,7 @@ class Recipe:
     lines: bool
     k_counts: tuple[int, ...]
     a_step: int
+    blocked: bool
     places: tuple[str, ...]
     bias: bool
     residual: bool
@@ -161,7 +163,7 @@ class Recipe:
             "line",
         ]
         names += ["panels", "group", "groups", "chunk", "chunks", "block step", "sums", "places", "packed a"]
-        names += ["w", "w line", "w steps", "k", "k inner", "k outer"]
+        names += ["between", "w", "w line", "w steps", "k", "k inner", "k outer"]
         for index in self.outer:
             names += [f"{what} {index}" for what in ("count", "x", "y", "a", "w", "bias")]
         names += [f"{what} {index}" for index in self.places for what in ("y step", "y extent")]
@@ -226,9 +228,9 @@ class _Writer:
         fn = self.made.function(
             f"tile_{columns}_{rows}",
             {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64, "c": ptr, "residual": ptr, "bias": ptr,
-             "line": i64, "count": i64, "places": ptr},
+             "line": i64, "count": i64, "places": ptr} | ({"between": i64} if r.blocked else {}),
         )  # fmt: skip
-        a, b, depth, kept, place, c, residual, bias, line, count, places = fn.arguments
+        a, b, depth, kept, place, c, residual, bias, line, count, places, *between = fn.arguments
         scalars, vectors = (b, a) if r.along_m else (a, b)
         sums = tile.multiply(fn, scalars, vectors, depth)
         flat = [each for row in sums for each in row]
@@ -238,7 +240,7 @@ class _Writer:
         flat = added.results
         sums = [flat[i * tile.vectors : (i + 1) * tile.vectors] for i in range(tile.rows)]
         with fn.if_((place & LAST) > 0) as last:
-            finish.emit(fn, tile, sums, Target(c, residual, bias, line, count, places), rows)
+            finish.emit(fn, tile, sums, Target(c, residual, bias, line, count, places, *between), rows)
         with last.otherwise():
             tile.store_parts(fn, sums, kept)
         return fn
@@ -437,6 +439,7 @@ class _Writer:
         across = r.along_m and r.store in (Store.LINES, Store.PLACED)
         beside = const(i64, 0) if r.places else (line if across else const(i64, r.out.bytes))
         down = const(i64, r.out.bytes) if across else line
+        between = (t.word("between"),) if r.blocked else ()
         with fn.loop(0, t.blocks) as block:
             number = t.first_block + block.index
             row = number * r.width
@@ -445,7 +448,8 @@ class _Writer:
             with fn.loop(0, panels) as panel:
                 at = first + panel.index * r.panel
                 count = minimum(end - at, r.panel)
-                c_at = row * down + at * beside
+                above = number * (r.width // r.lanes) * between[0] if r.blocked else row * down
+                c_at = above + at * beside
                 arguments = (
                     a_block,
                     t.scratch + panel.index * room,
@@ -458,6 +462,7 @@ class _Writer:
                     line,
                     count,
                     t.scratch + t.word("places") + panel.index * (r.panel * 8),
+                    *between,
                 )
                 if r.blocks == 1 or r.tail == r.width:
                     _dispatch(fn, self.tiles[r.tail], count, arguments)

@@ -417,10 +417,8 @@ class PixelPacker:
         }
         if depth == len(walk.run) - 1:
             return self._copy(source, out, count, alive)
-        step, closing = self._word(f"step {name}"), []
-        for check in walk.checks:
-            if check.by(name) and not any(check.by(n) for n in walk.run[depth + 1 :]):
-                closing.append(check)
+        step, after = self._word(f"step {name}"), walk.run[depth + 1 :]
+        closing = [c for c in walk.checks if c.by(name) and not any(c.by(n) for n in after)]
         axes = list(moved)
         with fn.loop(0, count, carried=[source, out, *moved.values()], at_least_once=True) as loop:
             src, dst, *now = loop.carried
@@ -428,20 +426,19 @@ class PixelPacker:
             inside = alive
             for check in closing:
                 inside = inside & below(here[check.axis], self._word(f"limit {check.axis}"))
-            after = self._nest(depth + 1, src, dst, here, inside)
+            end = self._nest(depth + 1, src, dst, here, inside)
             ahead = [here[c.axis] + c.by(name) if c.by(name) else here[c.axis] for c in walk.checks]
-            loop.carry(src + step, after, *ahead)
+            loop.carry(src + step, end, *ahead)
         return loop.results[1]
 
     def _copy(self, source: Value, out: Value, count: Value, alive: Value) -> Value:
         """`count` channels, or zeros; whole vectors are written, what is beyond the run is written again later."""
         fn, work = self.fn, self.work.x(self.lanes)
-        with fn.if_(alive) as there:
-            with fn.loop(0, count, self.lanes) as chunk:
-                at = chunk.index
-                mask = prefix_mask(self.lanes, count - at)
-                made = fn.load(source + at * self.source.bytes, self.source.x(self.lanes), mask=mask)
-                fn.store(widen(made, self.work, signed=self.signed), out + at * work.scalar.bytes)
+        with fn.if_(alive) as there, fn.loop(0, count, self.lanes) as chunk:
+            at = chunk.index
+            mask = prefix_mask(self.lanes, count - at)
+            made = fn.load(source + at * self.source.bytes, self.source.x(self.lanes), mask=mask)
+            fn.store(widen(made, self.work, signed=self.signed), out + at * work.scalar.bytes)
         with there.otherwise(), fn.loop(0, count, self.lanes) as chunk:
             fn.store(const(work, 0.0), out + chunk.index * work.scalar.bytes)
         return out + count * work.scalar.bytes

@@ -16,9 +16,9 @@ from ..product import Index, Product, View
 from .blas import Dtypes
 from .cpu import Cpu
 from .instructions import Type, bf16, f16, f32, f64, i8, i32
+from .kernel import Form, Recipe
 from .memory import Array, Block, count, room
 from .pack import LARGEST_EXTENT, Walk
-from .kernel import Form, Recipe
 from .slots import BLOCK, WORD
 from .tile import Store
 
@@ -46,7 +46,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
     """The step of a product, or the sentence why no kernel is made for it."""
-    refusal = _refuses(product, dtypes)
+    refusal = _refuses(product, dtypes) or _refuses_rows(product, dtypes, shapes, cpu)
     if refusal is not None:
         return refusal
     a, b = product.terms[0]
@@ -77,8 +77,8 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
 
 
 def _outer(product: Product, dtypes: Dtypes, last: dict[str, int], w: dict[str, int]) -> bool:
-    """Whether x is contiguous along the first column index (channels) and A along m: a channels-last weight gradient."""
-    a, b = product.terms[0]
+    """Whether x is contiguous along the first column index and A along m: a channels-last weight gradient."""
+    _, b = product.terms[0]
     first, rows = product.c.cols[0], product.c.rows[0]
     beside = last.get(first.name) == 1 and len(last) == 1 and w[rows.name] == 1
     # A is read as it lies, so its elements must be what is multiplied, evenly apart along the whole of k.
@@ -98,14 +98,24 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return f"reads 0 outside an array, got {b.fill}"
     if not product.m * product.n * product.batch:
         return "multiplies what has elements"
-    if len(product.c.rows) != 1 or len(product.c.batch) != 1:
-        return (
-            f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
-        )
+    if len(product.c.batch) != 1:
+        return f"takes one index of groups, got {len(product.c.batch)}"
     if any(coordinate.extent > LARGEST_EXTENT for coordinate in b.coordinates):
         return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}"
     if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
         return "reads x forwards along every axis"
+    return None
+
+
+def _refuses_rows(product: Product, dtypes: Dtypes, shapes: Shapes, cpu: Cpu) -> str | None:
+    """Rows of C in blocks are taken where a block is a vector."""
+    a, c, lanes = product.terms[0][0], product.c, cpu.lanes(dtypes.work.itemsize)
+    if len(c.rows) == 1:
+        return None
+    y, w = _strides(c, shapes["y"], 1), _strides(a, shapes["w"], 1)
+    inner = c.rows[-1]
+    if len(c.rows) > 2 or inner.extent != lanes or y[inner.name] != 1 or not _uniform(c.rows, w):
+        return f"writes blocks of {lanes} channels, got {' x '.join(str(i.extent) for i in c.rows)} rows"
     return None
 
 
@@ -118,9 +128,9 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors)
     if form is Form.OUTER:
         along_m, width, panel = _along_n(m, lanes, cpu.vectors)
-    elif form is not Form.COLUMNS and not along_m:
+    elif not along_m and (form is not Form.COLUMNS or len(c.rows) > 1):
         along_m, width, panel = _along_m(m, lanes, cpu.vectors)
-    rows = c.rows[0].name
+    rows = c.rows[-1].name
     store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y), False
     if first is None or (form is Form.PIXELS and first > 0 and y[rows] == 1):
         # C's columns do not lie side by side: its rows do (channels last), or nothing does.
@@ -165,6 +175,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         lines=lines,
         k_counts=() if lines else tuple(i.extent for i in b.rows),
         a_step=_column_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
+        blocked=len(c.rows) > 1,
         places=_names(inner) if places else (),
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
@@ -211,8 +222,8 @@ class Effort:
     """What a step makes the machine do, for predictions: counts over all tasks.
 
     `fma`: FLOPs of the register tiles, lanes that nobody wants included. `packed`: vectors written to panels, for B and
-    for A. `stored`: vectors of C finished and written, or kept and read again between parts. `touched`: bytes of x, w, y
-    that are read or written at least once. `reread`: bytes of A that come from beyond a core's second cache.
+    for A. `stored`: vectors of C finished and written, or kept and read again between parts. `touched`: bytes of x, w
+    and y that are read or written at least once. `reread`: bytes of A that come from beyond a core's second cache.
     """
 
     fma: int
@@ -249,9 +260,9 @@ class Step:
         )
         self.words = self._blocks(b, threads, extents)
         self.words |= {
-            "line": self._line(y), "w line": w[c.rows[0].name], "k": product.k,
+            "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k,
             "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
-            "w steps": self.steps(w).ctypes.data,
+            "w steps": self.steps(w).ctypes.data, "between": y[c.rows[0].name] if r.blocked else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
             first = _run(b.rows, _strides(a, shapes["w"], 1)) or 0
@@ -323,7 +334,7 @@ class Step:
         r, c = self.recipe, self.product.c
         if r.along_m and r.store in (Store.LINES, Store.PLACED):
             return min((y[i.name] for i in c.cols[-1:] if i.extent > 1), default=_column_step(c.cols, y))
-        return y[c.rows[0].name]
+        return y[c.rows[-1].name]
 
     def steps(self, w: dict[str, int]) -> Array:
         """The byte step in A of each index of k: a gathering packer's table."""
@@ -332,7 +343,7 @@ class Step:
 
     def _blocks(self, b: View, threads: int, extents: dict[str, int]) -> dict[str, int]:
         """How columns and rows are shared out, and the room it takes."""
-        r, product, work = self.recipe, self.product, self.dtypes.work.itemsize
+        r, product = self.recipe, self.product
         wanted = TASKS * threads if threads > 1 else 1
         outer = math.prod(extents[name] for name in r.outer)
         if r.streams:
@@ -400,7 +411,9 @@ def _table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
 
 
 def cut(indices: tuple[Index, ...], most: int) -> list[Block]:
-    """The index space in runs of at most `most` values, C order: inner indices whole, one cut evenly, outer ones singly.
+    """The index space in runs of at most `most` values, C order.
+
+    Inner indices are whole, one is cut evenly, outer ones are taken singly.
 
     An empty index space is one empty run: a sum of nothing still has its epilogue.
 

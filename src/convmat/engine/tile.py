@@ -108,7 +108,8 @@ class Target:
 
     c, residual: address of its first element. bias: of its first value. stride: bytes from one line of C to the next,
     a line being what is contiguous. count: how many of the tile's columns of C are stored. places: for PLACED and
-    SCATTERED, the table of each column's distance from c in bytes.
+    SCATTERED, the table of each column's distance from c in bytes. between: bytes from one vector of a line to the
+    next, where lanes lie along rows of C that are stored in blocks of a vector; None: they are side by side.
     """
 
     c: Value
@@ -117,6 +118,7 @@ class Target:
     stride: Value
     count: Value
     places: Value
+    between: Value | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,8 @@ class Finish:
                             down = const(i64.x(n), range(v * n, v * n + n)) * splat(to.stride, lanes=n)
                             self._scattered(fn, each, biases[v], to, down + splat(begin, lanes=n), masks[v])
                         else:
-                            self._line(fn, each, biases[v], to, begin + v * n * self.out.bytes, masks[v])
+                            along = v * n * self.out.bytes if to.between is None else to.between * v
+                            self._line(fn, each, biases[v], to, begin + along, masks[v])
         else:
             masks = [prefix_mask(n, to.count - v * n) for v in range(tile.vectors)]
             for r, row in enumerate(sums[:rows]):
