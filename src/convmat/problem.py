@@ -66,7 +66,8 @@ class Problem:
     `conjugate` names the operand ("w" or "x", or "") whose complex elements enter conjugated, as gradients need.
     `workspace_limit` is in bytes, None the soft default; `rtol` the norm-wise error that may be spent on fewer
     multiplications; `exact` admits the definition's own products alone; `reuse_weights` says that w is
-    packed once and used often; `threads` how many cores the engine may use. With a `pad`, geometry and layouts are those of the padded input.
+    packed once and used often; `threads` how many cores the engine may use. With a `pad`, geometry and layouts are
+    those of the padded input.
 
     >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
     >>> p.grad_input().geometry.y_shape, p.grad_weight().geometry.y_shape
