@@ -159,7 +159,7 @@ def _fma_meaning(a: Any, b: Any, c: Any) -> Any:
         if exact == 0 or abs(exact) > Fraction(np.finfo(np.float64).max):
             return plain  # the sign of zero and infinity are as ever
         near = np.float64(float(exact))
-        if Fraction(float(near)) != exact and not near.view(np.int64) & 1:
+        if Fraction(float(near)) != exact and not int(near.view(np.int64)) & 1:
             # Inexact and about to be rounded again, to float32: with an odd last bit that cannot go wrong.
             odd = np.nextafter(near, np.inf if Fraction(float(near)) < exact else -np.inf)
             return near if plain.dtype == np.float64 else odd

@@ -116,8 +116,9 @@ def output(
 def _overlap(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):
         return False
+    steps: Any = WORK_FOR_OVERLAP  # some of NumPy's stubs know 0 and -1 alone
     try:
-        return bool(np.shares_memory(a, b, max_work=WORK_FOR_OVERLAP))  # type: ignore[arg-type]  # stubs know 0 and -1
+        return bool(np.shares_memory(a, b, max_work=steps))
     except np.exceptions.TooHardError:
         return True
 
