@@ -275,17 +275,36 @@ def plan(
     rtol: float | None = None,
     exact: bool = False,
     direction: str = "forward",
+    transposed: bool = False,
+    output_padding: PerAxis = 0,
 ) -> Plan:
     """How a convolution of these shapes would run, and why: a Plan, to print, to `bind` weights to, to call.
 
     `x_shape` is (B, C, *I), or (B, *I, C) with layout="NHWC"; `w_shape` is (O, C//G, *F). `bias` and `residual` say
     whether the calls have one. `reuse_weights`: the weights are packed once and used often. `direction` "input" or
-    "weight" plans a gradient. The other keywords are those of `conv`. Raises GeometryError or PlanError.
+    "weight" plans a gradient. `transposed` plans `conv_transpose`, with w_shape (C, O//G, *F) and `output_padding`. The
+    other keywords are those of `conv`. Raises GeometryError or PlanError.
 
     >>> p = plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
     >>> p.chosen.lowering, p.chosen.product
     ('im2col', (64, 3136, 576))
     """
+    if transposed:
+        if padding_mode != "zeros":
+            raise GeometryError(
+                f"plan: a transposed convolution pads with zeros alone\n  padding_mode = {padding_mode!r}\n"
+                "  leave padding_mode away"
+            )
+        return _transposed(
+            tuple(x_shape), tuple(w_shape), dtype_name(dtype), *_hashable(stride, padding, output_padding, dilation),
+            groups, *_hashable(activation), bias, residual, layout, lowering, engine, workspace_limit, rtol, exact,
+            _threads(), reuse_weights, direction, "plan",
+        )  # fmt: skip
+    if output_padding != 0:
+        raise GeometryError(
+            f"plan: output_padding belongs to transposed convolutions\n  output_padding = {output_padding!r}\n"
+            "  leave it away, or plan with transposed=True"
+        )
     return _plan(
         "plan", tuple(x_shape), tuple(w_shape), dtype_name(dtype), stride, padding, dilation, groups, padding_mode,
         activation, bias, residual, layout, lowering, engine, workspace_limit, rtol, exact, reuse_weights, direction,
@@ -397,10 +416,7 @@ def _planned(
     *,
     threads: int,
 ) -> Plan:
-    if direction not in ("forward", "input", "weight"):
-        raise PlanError(
-            f'plan: unknown direction\n  direction = {direction!r}\n  "forward", "input" or "weight"'
-        )
+    _checked_direction(direction)
     if padding_mode not in ("zeros", "reflect", "edge", "wrap"):
         raise GeometryError(
             f"{call}: unknown padding_mode\n  padding_mode = {padding_mode!r}\n"
@@ -442,18 +458,29 @@ def _transposed(
     rtol: float | None,
     exact: bool,
     threads: int,
+    reuse_weights: bool = False,
+    direction: str = "forward",
+    call: str = "conv_transpose",
 ) -> Plan:
-    channels_last = _channels_last("conv_transpose", layout, len(w_shape))
+    _checked_direction(direction)
+    channels_last = _channels_last(call, layout, len(w_shape))
     if channels_last and len(x_shape) == len(w_shape):
         x_shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
     g = Geometry.transposed(
         x_shape, w_shape, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation,
-        groups=groups,
+        groups=groups, call=call,
     )  # fmt: skip
     return _make(
-        "conv_transpose", g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol,
-        exact, "forward", transposed=True, reuse_weights=False, threads=threads,
+        call, g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol,
+        exact, direction, transposed=True, reuse_weights=reuse_weights, threads=threads,
     )  # fmt: skip
+
+
+def _checked_direction(direction: str) -> None:
+    if direction not in ("forward", "input", "weight"):
+        raise PlanError(
+            f'plan: unknown direction\n  direction = {direction!r}\n  "forward", "input" or "weight"'
+        )
 
 
 def _make(

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from convmat.cli import parse, screen
-from convmat.errors import PlanError
 
 CONVOLUTION, ARRAYS, CHOICE = "The convolution", "Its arrays", "What may be chosen"
 """The panels of options in the help."""
@@ -150,17 +149,13 @@ def plan(
     if workspace_limit:
         options["workspace_limit"] = parse.size("workspace_limit", workspace_limit)
     shapes = parse.shape("x", x), parse.shape("w", w)
-    if transposed:
-        if padding_mode != "zeros":
-            raise PlanError(
-                f"plan: a transposed convolution pads with zeros alone\n  padding_mode = {padding_mode!r}\n"
-                "  leave --padding-mode away"
-            )
-        found = _transposed(
-            *shapes, output_padding=parse.numbers("output_padding", output_padding), **options
-        )
-    else:
-        found = convmat.plan(*shapes, padding_mode=padding_mode, **options)
+    found = convmat.plan(
+        *shapes,
+        padding_mode=padding_mode,
+        transposed=transposed,
+        output_padding=parse.numbers("output_padding", output_padding),
+        **options,
+    )
 
     from convmat.explain import plan_report, ways
 
@@ -173,50 +168,3 @@ def plan(
         screen.as_json(plan_report.as_dict(found, measured))
     else:
         plan_report.show(found, screen.console(), measured)
-
-
-def _transposed(
-    x: tuple[int, ...],
-    w: tuple[int, ...],
-    *,
-    dtype: str,
-    layout: str,
-    activation: Any,
-    bias: bool,
-    residual: bool,
-    direction: str,
-    lowering: str | None,
-    engine: str | None,
-    rtol: float | None,
-    **rest: Any,
-) -> Any:
-    """The plan of a transposed convolution, which `convmat.plan` does not make."""
-    from convmat import planner
-    from convmat.api import dtype_name
-    from convmat.geometry import Geometry
-    from convmat.problem import Epilogue, Problem
-    from convmat.product import Activation
-
-    if layout not in ("NCHW", "NHWC"):
-        raise PlanError(f"plan: unknown layout\n  layout = {layout!r}\n  NCHW or NHWC, at any rank")
-    if direction != "forward":
-        raise PlanError(
-            f"plan: a transposed convolution is planned forward\n  direction = {direction!r}\n"
-            "  its input gradient is the convolution of the same numbers: leave --transposed away"
-        )
-    if layout == "NHWC" and len(x) > 1:
-        x = (x[0], x[-1], *x[1:-1])
-    numbers = {name: rest.pop(name) for name in ("stride", "padding", "dilation", "groups", "output_padding")}
-    geometry = Geometry.transposed(x, w, call="plan", **numbers)
-    try:
-        epilogue = Epilogue(bias=bias, residual=residual, activation=Activation.of(activation))
-    except ValueError as error:
-        raise PlanError(
-            f"plan: the activation is not understood\n  activation = {activation!r}\n  {error}"
-        ) from None
-    if rtol is not None:
-        rest["rtol"] = rtol
-    problem = Problem.of(
-        geometry, dtype_name(dtype), x=layout, y=layout, transposed=True, epilogue=epilogue, **rest
-    )
-    return planner.make(problem, lowering, engine)
