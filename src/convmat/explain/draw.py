@@ -146,8 +146,9 @@ def picture_of(plan: Plan, *, x: Any = None, w: Any = None, theme: Theme = LIGHT
     scene = Scene(g, given("draw", problem, "x", x), given("draw", problem, "w", w))
     groups = f"{g.G} groups of " if g.G > 1 else ""
     stored = in_bytes(g.unrolled * plan.itemsize)
+    times = "once" if g.duplication == 1 else f"{g.duplication:.3g} times"
     notes = [
-        f"{groups}({g.m} x {g.k}) @ ({g.k} x {g.n}); U whole: {stored}, every element of x {g.duplication:.3g} times",
+        f"{groups}({g.m} x {g.k}) @ ({g.k} x {g.n}); U whole: {stored}, every element of x {times}",
         f"planned: {plan.chosen.name}, with {in_bytes(plan.workspace)} beside the arrays",
     ]
     shown = ["a sample, sums are those of the whole"] if not scene.sample.whole else []

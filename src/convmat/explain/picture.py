@@ -76,18 +76,23 @@ class Picture:
     def _lay_out(self) -> tuple[float, float]:
         s = self.scene
         wide = max(s.U.cols, s.Y.cols)
-        beside = max(s.A.cols, min(s.x.cols, wide), 6)
+        beside = max(s.A.cols, min(s.x.sheets * (s.x.cols + 0.5), wide, 14), 6)
         u = float(max(min(900 // (beside + wide), 34), 17))
         top = TOP + 18 * len(self.notes)
-        ux, uy = MARGIN + LEFT + beside * u + MIDDLE, top
-        ax, ay = ux - MIDDLE - s.A.cols * u, top + s.U.rows * u + 16
+        # The corner is as high as U, or as one row of sheets where U is low.
+        corner = max(s.U.rows * u, s.x.rows * min(u, beside * u / (s.x.cols + 0.5)))
+        ux, uy = MARGIN + LEFT + beside * u + MIDDLE, top + corner - s.U.rows * u
+        ax, ay = ux - MIDDLE - s.A.cols * u, top + corner + 16
         self._places["U"] = _Place(u, [(ux, uy)])
         self._places["A"] = _Place(u, [(ax, ay)])
         self._places["Y"] = _Place(u, [(ux, ay)])
         below = ay + s.A.rows * u + UNDER
+        # A filter in one row, to the left of A's beginning where A is short.
+        filter_ = s.w.sheets // s.sample.outs * (s.w.cols * 0.9 * u + GAP)
+        w = max(s.A.cols * u, min(filter_, beside * u))
         self._fill(s.x, MARGIN + LEFT, top - 34, beside * u, ay - 10 - (top - 34), min(1.35 * u, 42.0))
         ends = [
-            self._rows(s.w, ax, below, max(s.A.cols * u, 6 * u), 0.9 * u),
+            self._rows(s.w, ux - MIDDLE - w, below, w, 0.9 * u),
             self._rows(s.y, ux, below, max(wide * u, 150.0), u),
         ]
         return ux + max(wide * u, 150.0) + RIGHT + MARGIN, max(ends) + MARGIN
@@ -104,7 +109,8 @@ class Picture:
             )
             fits.append((across, down, size))
         best = max(size for *_, size in fits)
-        across, down, size = next(f for f in fits if f[2] >= 0.62 * best)
+        # One above the other, beside their rows of U, unless cells could be much larger.
+        across, down, size = fits[0] if fits[0][2] >= 0.62 * best else max(fits, key=lambda fit: fit[2])
         size = max(math.floor(size * 2) / 2, 7.0)
         step = height / down
         slack = width - (across * (board.cols * size + GAP) - GAP)
@@ -280,7 +286,9 @@ class Picture:
         many = "the kernels, flattened" if s.A.rows > 1 else "the kernel, flattened"
         room = s.A.cols * u + MIDDLE - 20
         choices = (f"{many}: w, {_cross(g.w_shape, ' x ')}", many, "= w")
-        shapes += self._title(MARGIN + LEFT, uy - 48, "x", f"input, {_cross((g.C, *g.I), ' x ')}")
+        shapes += self._title(
+            MARGIN + LEFT, TOP + 18 * len(self.notes) - 48, "x", f"input, {_cross((g.C, *g.I), ' x ')}"
+        )
         shapes += self._title(ux, uy - 48, "U", "the unrolled input")
         shapes += self._title(
             ax, ay + s.A.rows * u + 44, "A", next((c for c in choices if 7 * len(c) + 24 < room), "")

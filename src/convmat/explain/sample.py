@@ -24,7 +24,7 @@ class Budget:
     box: int
 
 
-WIDE = Budget(rows=27, columns=25, outs=3, channels=4, box=10)
+WIDE = Budget(rows=27, columns=25, outs=3, channels=5, box=10)
 NARROW = Budget(rows=27, columns=9, outs=2, channels=3, box=8)
 
 

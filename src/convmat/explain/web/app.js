@@ -151,7 +151,8 @@ export class App {
       return;
     }
     this.narrow = element("figure").clientWidth < NARROW_BELOW;
-    const scene = new Scene(g, this.narrow ? NARROW : WIDE, {
+    const budget = this.narrow ? NARROW : WIDE;
+    const scene = new Scene(g, lowering.budget?.(g, budget) ?? budget, {
       group: view.group,
       image: view.image,
       panel: view.panel,

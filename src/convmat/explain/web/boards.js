@@ -292,8 +292,8 @@ export class Boards {
     return this.#matrix("U", board.symbol, board.title, board.rows, board.cols, first, {
       trueRows: board.trueRows,
       trueCols: board.trueCols,
-      cutRows: !scene.whole && this.depth.length < scene.g.k,
-      cutCols: scene.pixels.length < scene.g.n,
+      cutRows: board.cutRows,
+      cutCols: board.cutCols,
     });
   }
 

@@ -36,6 +36,7 @@ import { range } from "./geometry.js";
 const [LARGEST, SMALLEST] = [44, 12];
 
 const SHEET_LABEL = 15;
+const GAP = 14;
 
 /**
  * @param {Boards} boards
@@ -68,29 +69,34 @@ class Placing {
   wide(width, height) {
     const { A, U, Y, w, y, x } = this.planes;
     const columns = Math.max(U.cols, Y.cols);
-    const beside = Math.max(A.cols, Math.min(x.cols, columns));
+    const beside = Math.max(A.cols, Math.min(x.sheets * (x.cols + 0.5), columns, 14));
     const [left, middle, right, top, between, bottom] = [56, 74, 56, 54, 60, 14];
     const below = Math.max(w.rows, y.rows) * 0.9;
     const across = (width - left - middle - right) / (beside + columns);
     const down = (height - top - between - bottom - 16 - SHEET_LABEL) / (U.rows + A.rows + below);
     const u = Math.floor(Math.max(Math.min(across, Math.max(down, 15), LARGEST), SMALLEST));
+    // The corner is as high as U, or as one row of sheets where U is low.
+    const corner = Math.max(U.rows * u, x.rows * Math.min(u, (beside * u) / (x.cols + 0.5)));
 
     const used = left + middle + right + u * (beside + columns);
     const x0 = left + Math.max((width - used) / 2, 0);
     const ux = x0 + beside * u + middle;
     const ax = ux - middle - A.cols * u;
-    const uy = top;
-    const ay = uy + U.rows * u + 16;
+    const ay = top + corner + 16;
+    const uy = ay - 16 - U.rows * u;
     this.#matrix(U, ux, uy, u);
     this.#matrix(A, ax, ay, u);
     this.#matrix(Y, ux, ay, u);
 
     const by = ay + A.rows * u + between;
     this.#sheets(x, x0, 30, beside * u, ay - 16 - 30, Math.min(1.35 * u, LARGEST), "fill");
-    const wEnd = this.#sheets(w, ax, by, A.cols * u, Infinity, 0.9 * u, "row");
+    // A filter in one row, to the left of A's beginning where A is short.
+    const filter = (w.sheets / A.rows) * (w.cols * 0.9 * u + GAP);
+    const wide = Math.max(A.cols * u, Math.min(filter, beside * u));
+    const wEnd = this.#sheets(w, ux - middle - wide, by, wide, Infinity, 0.9 * u, "row");
     const yEnd = this.#sheets(y, ux, by, Math.max(columns * u, 110) + right - 16, Infinity, u, "row");
 
-    this.#title(U, ux, 16, "start");
+    this.#title(U, ux, uy - 38, "start");
     this.#above(U, ux, uy - 12, u, U.trueCols);
     this.#aside(U, ux + U.cols * u + 12, uy, u, U.trueRows, 1);
     this.#rowLabels(ux - 8, uy, u);
@@ -125,7 +131,7 @@ class Placing {
     this.#above(U, ux, uy - 10, u, U.trueCols);
     this.#aside(U, ux + U.cols * u + 12, uy, u, U.trueRows, 1);
     this.#title(U, ux, uy - 32, "start");
-    this.#title(A, ax - 8, uy - 10, "middle", `${this.name("A")}ᵀ`);
+    this.#title(A, ax + (A.rows * u) / 2, uy - 24, "middle", `${this.name("A")}ᵀ`);
     this.#rowLabels(ax - 6, uy, u);
     const yy = uy + Math.max(U.rows, A.cols) * u + 26;
     this.#matrix(Y, ux, yy, u);
@@ -176,24 +182,23 @@ class Placing {
    */
   #sheets(plane, x, y, width, height, largest, way) {
     const { sheets, rows, cols, key } = plane;
-    const gap = 14;
     const each = way === "row" && sheets > this.boards.outs ? sheets / this.boards.outs : 1;
     const fit = range(sheets).map((i) => {
       const across = i + 1;
       const down = Math.ceil(sheets / across);
       const size = Math.min(
         largest,
-        (width - gap * (across - 1)) / (across * cols),
+        (width - GAP * (across - 1)) / (across * cols),
         (height - down * (SHEET_LABEL + 8)) / (down * rows),
       );
       return { across, down, size };
     });
     // A row begins with a filter: a whole number of filters side by side, or parts of one.
     const even = fit.filter(({ across }) => across % each === 0 || across < each);
-    const best = way === "row" ? mostAcross(even, largest * 0.8) : fewestAcross(fit);
+    const best = way === "row" ? mostAcross(even, largest * 0.8) : besideRows(fit);
     const size = Math.max(Math.floor(best.size * 2) / 2, 7);
     const { across, down } = best;
-    const stepX = cols * size + gap;
+    const stepX = cols * size + GAP;
     const stepY = way === "fill" ? height / down : rows * size + SHEET_LABEL + 8;
     const slack = width - ((across - 1) * stepX + cols * size);
     for (const s of range(sheets)) {
@@ -249,7 +254,7 @@ class Placing {
       return [`${plane.title}: ${name}, ${cross(g.wShape)}`, plane.title, `= ${name}`, ""];
     }
     if (plane.key === "Y") return [`= ${this.name("y")}, ${cross([g.O, ...g.P])}`];
-    return [`${gradient}${plane.title}`];
+    return [`${gradient && "gradient of "}${plane.title}`];
   }
 
   /** @param {Plane} plane @param {number} x @param {number} y @param {number} u @param {string} text */
@@ -286,6 +291,6 @@ const largestOf = (fit) => fit.reduce((a, b) => (b.size > a.size ? b : a));
  * @template {{size: number}} T @param {T[]} fit @param {number} enough @returns {T} */
 const mostAcross = (fit, enough) => [...fit].reverse().find((f) => f.size >= enough) ?? largestOf(fit);
 
-/** The one with the fewest side by side whose cells are not much smaller than they could be: sheets then lie beside
- * their rows of U. @template {{size: number}} T @param {T[]} fit @returns {T} */
-const fewestAcross = (fit) => fit.find((f) => f.size >= 0.62 * largestOf(fit).size) ?? fit[0];
+/** One above the other, beside their rows of U, unless cells could be much larger.
+ * @template {{size: number}} T @param {T[]} fit @returns {T} */
+const besideRows = (fit) => (fit[0].size >= 0.62 * largestOf(fit).size ? fit[0] : largestOf(fit));

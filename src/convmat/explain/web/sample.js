@@ -17,6 +17,7 @@ import { product, range } from "./geometry.js";
  * @property {number} outs output channels
  * @property {number} channels input channels
  * @property {number} box input elements along an axis
+ * @property {number} lines rows of the input that the windows read, along the first axis
  */
 
 /**
@@ -31,10 +32,10 @@ import { product, range } from "./geometry.js";
  */
 
 /** @type {Budget} */
-export const WIDE = { rows: 27, columns: 25, outs: 3, channels: 4, box: 10 };
+export const WIDE = { rows: 27, columns: 25, outs: 3, channels: 5, box: 10, lines: Infinity };
 
 /** @type {Budget} */
-export const NARROW = { rows: 27, columns: 9, outs: 2, channels: 3, box: 8 };
+export const NARROW = { rows: 27, columns: 9, outs: 2, channels: 3, box: 8, lines: Infinity };
 
 /** The largest r with r^power <= n. @param {number} n @param {number} power */
 function root(n, power) {
@@ -69,6 +70,8 @@ export function sampleOf(g, budget) {
   const most = range(rank).map((a) =>
     Math.min(P[a], Math.max(Math.floor((box[a] - (d[a] * (taps[a] - 1) + 1)) / s[a]) + 1, 1)),
   );
+  const lines = budget.lines - (d[0] * (taps[0] - 1) + 1);
+  most[0] = Math.min(most[0], Math.max(Math.floor(lines / s[0]) + 1, 1));
   const side = root(budget.columns, rank);
   const pixels = most.map((p) => Math.min(p, side));
   for (let a = rank - 1; a >= 0; a -= 1) {

@@ -77,6 +77,11 @@ export class Story {
     return (gradients.includes(symbol[0]) ? "d" : "") + symbol;
   }
 
+  /** How many there are, and of them drawn. @param {number} drawn @param {number} all */
+  #some(drawn, all) {
+    return drawn < all ? `${all} (${drawn} drawn)` : String(all);
+  }
+
   // -- the three passes ------------------------------------------------------------------------------------------------
 
   #forward() {
@@ -197,7 +202,7 @@ export class Story {
       text:
         (block ? `${capital(block)}: the ` : "The ") +
         (at
-          ? `${to.length} elements under the kernel become column ${col} of ${boards.board.symbol}`
+          ? `${this.#some(to.length, this.scene.g.k)} elements under the kernel become column ${col} of ${boards.board.symbol}`
           : `${to.length} elements that output column ${col} reads, over all rows, become column ${col} of L`) +
         (zeros ? `; ${zeros} of them ${zeros === 1 ? "is a zero" : "are zeros"} of the padding.` : "."),
       from: real.map((id) => boards.cells[id].twin).filter((id) => id >= 0),
@@ -247,7 +252,8 @@ export class Story {
       stage: "multiply",
       title: `Row ${this.scene.out(o)} of A times column ${j}`,
       text:
-        `${block.name ? `${capital(block.name)}: the` : "The"} ${block.k.length} products, added up, are ` +
+        `${block.name ? `${capital(block.name)}: the` : "The"} ${this.#some(block.k.length, this.scene.g.k)} products, ` +
+        `added up, are ` +
         `${boards.cells[out].name} = ${show(total)}.`,
       from: [...column, ...block.k.map((k) => boards.id("A", o, k))],
       to: [y, out],

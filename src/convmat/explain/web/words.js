@@ -38,7 +38,7 @@ export function writeSum(story, sum) {
     part(bracket(term.right), "factor", term.rightCell);
   });
   if (sum.more > 0 || sum.rest) {
-    const more = sum.more > 0 ? `${inCount(sum.more)} more terms: ` : "not drawn: ";
+    const more = sum.more > 0 ? `${inCount(sum.more)} more ${sum.more === 1 ? "term" : "terms"}: ` : "not drawn: ";
     part(`${sum.terms.length ? " + " : ""}(${more}${show(sum.rest)})`);
   }
   part(" = ");
@@ -48,12 +48,12 @@ export function writeSum(story, sum) {
 /** The sizes in a sentence. @param {Geometry} g @param {import("./story.js").Pass} pass @param {number} itemsize */
 export function facts(g, pass, itemsize) {
   const groups = g.G > 1 ? `${g.G} groups of ` : "";
+  const times = g.duplication === 1 ? "once" : `${Number(g.duplication.toPrecision(3))} times`;
   const own = { forward: null, input: g.gradInput(), weight: g.gradWeight() }[pass];
   const also = own ? `  As convmat runs it, a convolution of its own: ${own}.` : "";
   return (
     `${groups}(${g.m} × ${g.k}) @ (${g.k} × ${g.n}).  U would hold ${inCount(g.unrolled)} elements ` +
-    `(${inBytes(g.unrolled * itemsize)}) from ${inCount(product(g.xShape))} of x: each ` +
-    `${Number(g.duplication.toPrecision(3))} times.  ${inCount(ways(g, 1)[0].flops)} FLOP.${also}`
+    `(${inBytes(g.unrolled * itemsize)}) from ${inCount(product(g.xShape))} of x: each ${times}.  ${inCount(ways(g, 1)[0].flops)} FLOP.${also}`
   );
 }
 

@@ -11,6 +11,7 @@ import { product, range } from "../geometry.js";
 /** @typedef {import("../geometry.js").Geometry} Geometry */
 /** @typedef {import("../scene.js").Scene} Scene */
 /** @typedef {import("../story.js").Story} Story */
+/** @typedef {import("../sample.js").Budget} Budget */
 
 /** A tap of a channel: one column of A. @typedef {{c: number, f: number[]}} Depth */
 
@@ -28,6 +29,8 @@ import { product, range } from "../geometry.js";
  * @property {(row: number) => string} label
  * @property {string} trueRows the true number of rows with its formula, e.g. "C·F = 12"
  * @property {string} trueCols
+ * @property {boolean} cutRows rows are left out
+ * @property {boolean} cutCols
  */
 
 /**
@@ -52,6 +55,7 @@ import { product, range } from "../geometry.js";
  * @property {(scene: Scene) => Depth[]} depth the order of A's columns
  * @property {(scene: Scene) => Board} board
  * @property {(scene: Scene) => Block[]} blocks
+ * @property {(g: Geometry, budget: Budget) => Budget} [budget] of its own sample
  * @property {(scene: Scene, pass: import("../story.js").Pass) => Story} [tell]
  * @property {typeof import("../layout.js").layoutOf} [layout]
  */
@@ -80,6 +84,8 @@ export function unrolled(scene, depth) {
     label: (row) => [scene.channel(depth[row].c), ...depth[row].f].join(", "),
     trueRows: `k = C/G·F = ${g.k}`,
     trueCols: `n = B·P = ${g.n}`,
+    cutRows: depth.length < g.k,
+    cutCols: pixels.length < g.n,
   };
 }
 

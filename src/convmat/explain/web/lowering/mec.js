@@ -2,6 +2,7 @@
 /** mec: lower all axes but the first; along it the windows of neighbouring output rows overlap in place. */
 
 import { indices, product, range } from "../geometry.js";
+import { sampleOf } from "../sample.js";
 import { tapsFirst, tuple } from "./lowering.js";
 
 /** @type {import("./lowering.js").Lowering} */
@@ -26,6 +27,12 @@ export const mec = {
     return null;
   },
   stored: (g) => product(g.P.slice(1)) * lines(g.P[0], g.s[0], g.F[0]) * product(g.F.slice(1)) * (g.C / g.G),
+  budget: (g, budget) => {
+    // L has all taps of a line below each other: few lines, but enough for two output rows.
+    const { taps, channels } = sampleOf(g, budget);
+    const run = product(taps.slice(1)) * channels;
+    return { ...budget, lines: Math.max(Math.floor(36 / run), taps[0] + g.s[0]) };
+  },
   depth: tapsFirst,
   board: (scene) => {
     const { g, sample, channels } = scene;
@@ -52,6 +59,8 @@ export const mec = {
       },
       trueRows: `rows of x · F₁ · C/G = ${total}`,
       trueCols: `P₁ = ${product(g.P.slice(1))}`,
+      cutRows: rows < total,
+      cutCols: columns.length < product(g.P.slice(1)),
     };
   },
   blocks: (scene) => {
