@@ -26,8 +26,14 @@ from .slots import BLOCK, WORD
 LONGEST = 1024
 """Longer sums are taken in parts, by panels."""
 
-MOST_ROWS = 8
+MOST_ROWS = 128
 """Rows of A: more of them repay the packing of a panel."""
+
+MOST_WEIGHTS = 48 << 10
+"""Bytes of a group's weights, which are read again for every vector: more would come from the second-level cache."""
+
+CACHED = 256 << 10
+"""Bytes of x that a task reads for one block of A's rows and finds again for the next."""
 
 TASKS = 4
 """Tasks that a thread should have: enough to even out who is late."""
@@ -87,6 +93,9 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return f"sums up to {LONGEST} terms in place, got {product.k}"
     if product.m > MOST_ROWS:
         return f"reads x in place for up to {MOST_ROWS} rows of A, got {product.m}"
+    weights = product.m * product.k * dtypes.work.itemsize
+    if weights > MOST_WEIGHTS:
+        return f"reads x in place for up to {MOST_WEIGHTS:,} bytes of weights a group, got {weights:,}"
     if len(product.c.rows) != 1 or len(product.c.batch) != 1:
         return f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
     if b.fill or any(by < 0 for c in b.coordinates for _, by in c.terms):
@@ -114,7 +123,12 @@ class Step:
             "w": _origin(known.a, shapes["w"], known.item),
         }  # fmt: skip
         words, planes, lines, height = _words(known, recipe)
-        per, parts, height = _shared(product.flops, threads, planes, lines, height)
+        blocks, slabs = 1, 1
+        if isinstance(recipe, directplanes.Recipe) and product.m > recipe.m:
+            # What one block of A's rows reads of x is still in a cache when the next one does.
+            reads = [c.extent for c in known.b.coordinates if not {n for n, _ in c.terms} & known.apart]
+            blocks, slabs = product.m // recipe.m, -(-math.prod(reads) * known.item // CACHED)
+        per, parts, height = _shared(product.flops, threads, planes, blocks, lines, height, slabs)
         self.words = words | {"planes": planes, "per": per, "parts": parts, "height": height}
         self.tasks = -(-planes // per) * parts if planes and lines and product.batch else 0
         groups = product.batch
@@ -144,7 +158,13 @@ class _Product:
         self.x = _strides(self.b, shapes["x"], self.item)
         self.y = _strides(self.c, shapes["y"], self.out)
         self.w = _strides(self.a, shapes["w"], self.item)
-        self.extents = {i.name: i.extent for i in product.c.batch + product.c.cols + self.b.rows}
+        self.extents = {i.name: i.extent for i in product.c.indices + self.b.rows}
+
+    @property
+    def apart(self) -> set[str]:
+        """Indices of which each value has an x of its own: groups and images, which no tap moves along."""
+        alone = {c.terms[0][0] for c in self.b.coordinates if len(c.terms) == 1}
+        return alone & {i.name for i in self.c.batch + self.c.cols}
 
     def axis(self, name: str) -> Coordinate | None:
         """The axis of x along which an index moves, if it is one alone."""
@@ -237,18 +257,21 @@ def _planes(known: _Product, cpu: Cpu) -> directplanes.Recipe | str:
     if not side_by_side or (known.y[lane.name] != known.out and lane.extent > 1):
         return "reads x and writes y along their contiguous axes, which are not the last of the columns"
     inner = a.rows + a.cols
+    height = directplanes.block_rows(product.m, cpu.vectors)
+    if height is None:
+        return f"takes rows of A in blocks of equal height, got {product.m}"
     packed = dtypes.array != dtypes.work
     steps = known.w
     if packed:
         plain = contiguous(tuple(i.extent for i in inner), known.work)
         steps = {i.name: step for i, step in zip(inner, plain, strict=True)}
     return directplanes.Recipe(
-        outer=windows.moves(c.batch + windows.outer),
+        outer=windows.moves(c.batch + windows.outer + c.rows),
         terms=windows.terms(steps),
         checks=len(windows.checked),
         rows=windows.rows,
         lane=windows.lane,
-        m=product.m,
+        m=height,
         m_step=steps[c.rows[0].name],
         row_step=steps.get(windows.row_tap, 0),
         tap_step=steps.get(windows.lane_tap, 0),
@@ -321,7 +344,7 @@ def _words(known: _Product, r: Recipe) -> tuple[dict[str, int], int, int, int]:
             "last row": last, "x row": x[row.name] // windows.rows.step, "y row": y[row.name],
         }  # fmt: skip
     for name, _ in r.outer:
-        words |= {f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name]}
+        words |= {f"count {name}": extents[name], f"x {name}": x.get(name, 0), f"y {name}": y[name]}
     words |= {f"x {term.name}": x[term.name] for term in r.terms}
     for number, coordinate in enumerate(windows.checked):
         words |= {f"offset {number}": coordinate.offset, f"limit {number}": coordinate.extent}
@@ -335,17 +358,20 @@ def _words(known: _Product, r: Recipe) -> tuple[dict[str, int], int, int, int]:
         if windows.rows is None:
             words["rows"] = 1
         return words, planes, lines, r.block[0]
-    group, row = c.batch[0].name, c.rows[0].name
+    group, row, blocks = c.batch[0].name, c.rows[0].name, known.product.m // r.m
     chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
     first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
     loss = NARROW_LINES if r.by_lines else NARROW_TAPS
     narrow = bool(r.halves and half * loss < 2 * chunks)
     words |= {
         "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[row],
-        f"w {group}": r.packed_bytes if r.packed else known.w[group], f"bias {group}": r.m * known.work,
+        f"w {group}": r.packed_bytes if r.packed else known.w[group],
+        f"bias {group}": known.product.m * known.work,
+        # The rows of A are walked over in blocks.
+        f"count {row}": blocks, f"y {row}": y[row] * r.m, f"w {row}": r.m_step * r.m, f"bias {row}": r.m * known.work,
         "w step": known.w[group], "w groups": extents[group],
     }  # fmt: skip
-    return words, planes, lines if r.rows else half if narrow else chunks, r.heights[0]
+    return words, planes // r.m, lines if r.rows else half if narrow else chunks, r.heights[0]
 
 
 def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, int]:
@@ -358,14 +384,25 @@ def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, i
     return first, max(min((axis.extent - 1 - reach - axis.offset) // step + 1, count), first)
 
 
-def _shared(flops: int, threads: int, planes: int, lines: int, height: int) -> tuple[int, int, int]:
-    """(planes of a task, parts of a plane, rows of a part): tasks are planes, or parts of one where there are few."""
+def _shared(
+    flops: int, threads: int, planes: int, blocks: int, lines: int, height: int, slabs: int
+) -> tuple[int, int, int]:
+    """(planes of a task, parts of a plane, rows of a part).
+
+    Tasks are planes, whole where there are many; of `blocks` planes each that read the same of x, together where that
+    leaves enough of them. A plane is cut into `slabs` parts at least, by multiples of `height` rows.
+
+    >>> _shared(10**9, 2, 32, 1, 56, 8, 1), _shared(10**9, 2, 1, 1, 56, 8, 1)
+    ((4, 1, 56), (1, 7, 8))
+    """
     wanted = max(1, min(TASKS * threads, flops // TASK_FLOPS)) if threads > 1 else 1
-    if planes >= wanted:
-        return max(-(-planes // wanted), 1), 1, max(lines, 1)
-    parts = -(-wanted // max(planes, 1))
-    height = max(-(-lines // parts // height) * height, 1)
-    return 1, max(-(-lines // height), 1), height
+    units = max(planes // blocks, 1)
+    parts = max(min(max(slabs, -(-wanted // units)), -(-lines // height)), 1)
+    tall = -(-lines // parts // height) * height if parts > 1 else max(lines, 1)
+    parts = max(-(-lines // tall), 1)
+    if units * parts >= wanted:
+        return -(-units // -(-wanted // parts)) * blocks, parts, tall
+    return max(planes * parts // wanted, 1), parts, tall
 
 
 def _strides(view: View, shape: tuple[int, ...], item: int) -> dict[str, int]:

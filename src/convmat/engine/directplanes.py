@@ -45,7 +45,7 @@ class Recipe:
     """All that is constant in the kernel.
 
     `outer`: the indices that a plane of y fixes, with the step of each along every checked outer axis. `rows`: the
-    window along the axis before the last, absent in 1-D. `m`: rows of A; `m_step`, `row_step`, `tap_step`: bytes in w
+    window along the axis before the last, absent in 1-D. `m`: rows of A in a block of them; `m_step`, `row_step`, `tap_step`: bytes in w
     from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w is packed to the
     working type first, its indices within a group having the extents and steps in bytes `w_steps`; otherwise it is read
     in place. `halves`: vectors of half the size cost half as much.
@@ -517,6 +517,24 @@ def _replaced(sums: Sums, taps: Sequence[tuple[int, int]], flat: Sequence[Value]
     return made
 
 
+def block_rows(m: int, registers: int) -> int | None:
+    """Rows of A in a block: of those that divide m, the number for which a multiplication takes the fewest loads.
+
+    A tap of a block of r rows of y takes r vectors of x, which mostly cross a cache line, and as many weights as it
+    has rows of A. None if m has no divisor but itself and does not fit the registers.
+
+    >>> block_rows(8, 32), block_rows(64, 32), block_rows(37, 32)
+    (8, 8, None)
+    """
+    found = []
+    for rows in (r for r in range(1, m + 1) if m % r == 0):
+        high = max((r for r in range(1, TALLEST + 1) if rows * r + min(rows, r) + 1 <= registers), default=0)
+        if high:
+            found.append(((1.7 * high + rows) / (rows * high), rows))
+    best = min(found)[1]
+    return None if best < min(m, 4) else best
+
+
 WEIGHT_GROUPS = 16
 """Groups whose weights a task packs."""
 
@@ -562,4 +580,4 @@ def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     return made
 
 
-__all__ = ["WEIGHT_GROUPS", "Planes", "Recipe", "module"]
+__all__ = ["WEIGHT_GROUPS", "Planes", "Recipe", "block_rows", "module"]
