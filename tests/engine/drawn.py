@@ -122,7 +122,7 @@ def kind(pick: Pick) -> Kind:
         reach = d[-1] * (F[-1] - 1) + 1
         lo.append(pick((0, 0, 1, 1, reach // 2, reach - 1, reach + 2, -1)))
     width = pick(("dense", "dense", "dense", "groups", "narrow", "depthwise", "deep"))
-    counts = (1, 2, 3, 4, 5, 7, 8, 9, 14, 15, 16, 17, 24, 31, 32, 33)
+    counts = (1, 2, 3, 4, 5, 7, 8, 9, 14, 15, 16, 17, 24, 31, 32, 33, 48, 79, 80)
     if width == "deep":
         c, o, G = pick((65, 130)), pick((1, 3, 9, 16)), 1
     elif width == "depthwise":
@@ -132,7 +132,10 @@ def kind(pick: Pick) -> Kind:
     else:
         c, o, G = pick(counts), pick(counts), 1 if width == "dense" else pick((2, 3))
     direction = pick(("forward", "forward", "input", "weight"))
-    x = pick(("NCHW", "NHWC"))
+    x = pick(("NCHW", "NCHW", "NHWC", "NHWC", *_blocked(c, G)))
+    y = x
+    if x.startswith("nChw") or pick(range(4)) == 0:
+        y = pick(("NCHW", "NHWC", *2 * _blocked(o, G)))
     epilogue = Epilogue()
     if direction == "forward":
         epilogue = Epilogue(
@@ -141,9 +144,23 @@ def kind(pick: Pick) -> Kind:
     return Kind(
         F=tuple(F), s=tuple(s), d=tuple(d), e=tuple(e), lo=tuple(lo), c=c, o=o, G=G,
         dtype=pick(("float32",) * 8 + ("float64", "float64", "float16", "bfloat16", "int8", "uint8")),
-        x=x, y=pick((x, x, x, x, "NCHW", "NHWC")), transposed=pick((False, False, True)),
+        x=x, y=y, transposed=pick((False, False, True)),
         direction=direction, epilogue=epilogue,
     )  # fmt: skip
+
+
+def _blocked(channels: int, groups: int) -> tuple[str, ...]:
+    """The layouts whose blocks these channels fill."""
+    return tuple(f"nChw{n}c" for n in (8, 16) if channels % n == 0 and groups == 1)
+
+
+def laid(array: Array, layout: str) -> Array:
+    """An NCHW array in any layout, contiguous."""
+    if layout.startswith("nChw"):
+        block = int(layout[4:-1])
+        split = array.reshape(len(array), -1, block, *array.shape[2:])
+        return np.ascontiguousarray(np.moveaxis(split, 2, -1))
+    return put(array, layout)
 
 
 def sized(made: Kind, pick: Pick) -> Drawn:
@@ -217,12 +234,12 @@ def exact(drawn: Drawn, seed: int) -> Exact:
     )
     given, out = dtype_of(k.dtype), dtype_of("int32" if k.dtype.endswith("int8") else k.dtype)
     y, dx, dw = by_taps(x, w, None if k.direction == "forward" else dy, g)
-    laid = turned(w, g.G) if k.transposed else w
+    weights = turned(w, g.G) if k.transposed else w
     if k.direction == "input":
-        return Exact(put(dy, k.y).astype(given), laid.astype(given), None, None, put(dx, k.x).astype(out))
+        return Exact(laid(dy, k.y).astype(given), weights.astype(given), None, None, laid(dx, k.x).astype(out))
     if k.direction == "weight":
         dw = turned(dw, g.G) if k.transposed else dw
-        return Exact(put(x, k.x).astype(given), put(dy, k.y).astype(given), None, None, dw.astype(out))
+        return Exact(laid(x, k.x).astype(given), laid(dy, k.y).astype(given), None, None, dw.astype(out))
     e = k.epilogue
     if e.bias:
         y = y + bias.reshape(-1, *(1,) * g.rank)
@@ -230,11 +247,11 @@ def exact(drawn: Drawn, seed: int) -> Exact:
         y = y + residual
     y = activated(e.activation, y)
     return Exact(
-        put(x, k.x).astype(given),
-        laid.astype(given),
+        laid(x, k.x).astype(given),
+        weights.astype(given),
         bias.astype(out) if e.bias else None,
-        put(residual, k.y).astype(out) if e.residual else None,
-        put(y, k.y).astype(out),
+        laid(residual, k.y).astype(out) if e.residual else None,
+        laid(y, k.y).astype(out),
     )
 
 
