@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from ..product import Packing, Product
-from . import blasthreads
+from . import blasthreads, recycle
 from .blocking import Blocks, Forms
 from .blockwise import Blockwise
 from .finish import Dtypes, Operands
@@ -21,11 +21,9 @@ from .memory import Array, Shape
 from .taps import MOST_PASSES, Taps
 from .work import Work
 
-PANEL_BYTES = 1 << 20
-"""Bytes of a panel of B for one thread: it stays in a core's second-level cache while BLAS copies it once more."""
-
-PANEL_BYTES_SHARED = 4 << 20
-"""Bytes of a panel for several BLAS threads: they meet at the end of each product, which should not be too often."""
+BUDGETS = (1 << 20, 2 << 20, 4 << 20, 8 << 20)
+"""Bytes of a panel of B to choose from. The least stays in a core's second-level cache while BLAS copies it once more;
+with larger ones A is read less often, and several BLAS threads meet less often."""
 
 TILE_BYTES = 1 << 18
 """Bytes of output that the tap-by-tap way works on: tile, product and box stay in a core's second-level cache."""
@@ -59,11 +57,12 @@ class Program:
 
         Each array has one axis per coordinate of its View. Infinities and NaN pass through without a warning.
         """
-        buffer = np.empty(self.workspace, np.uint8)
+        buffer = recycle.take(self.workspace)
         alone = threads == 1 or all(step.alone for step in self.steps)
         with np.errstate(all="ignore"), blasthreads.limit(1 if alone else threads):
             for number, step in enumerate(self.steps):
                 step.run(operands, None if weights is None else weights[number], buffer)
+        recycle.give(buffer)
 
 
 def prepare(
@@ -116,12 +115,20 @@ def _step(
             budget //= 2
             thin = Taps(product, dtypes, shapes, budget, bound)
         return thin
-    budget = PANEL_BYTES if threads == 1 else PANEL_BYTES_SHARED
-    blocks = Blocks(form, forms, packing, budget, limit)
-    while blocks.workspace > limit and budget > 64 and packing is not Packing.WHOLE:
-        budget //= 2
+    item = dtypes.work.itemsize
+    found: list[Blockwise] = []
+    for budget in BUDGETS:
         blocks = Blocks(form, forms, packing, budget, limit)
-    return Blockwise(forms, form, blocks)
+        if not found or blocks.workspace <= limit:
+            found.append(Blockwise(forms, form, blocks))
+        if blocks.count == 1 or packing is Packing.WHOLE:
+            break
+    best = min(found, key=lambda step: step.work.nanoseconds(item, threads))
+    budget = BUDGETS[0]
+    while best.workspace > limit and budget > 64 and packing is not Packing.WHOLE:
+        budget //= 2
+        best = Blockwise(forms, form, Blocks(form, forms, packing, budget, limit))
+    return best
 
 
 __all__ = ["Dtypes", "Operands", "Program", "Work", "prepare"]

@@ -12,22 +12,19 @@ then the **blocks**, for a budget of bytes a panel: see `Blocks`.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..product import Index, Packing, Product, View, size
 from .finish import Dtypes, Finish
 from .memory import Array, Cut, Reader, Scratch, Shape, cut, example, matrices, room
+from .work import copying
 
 LEAST_COLUMNS = 128
 """A block has at least this many columns before its sum is cut: narrower ones cost BLAS more than a second pass."""
 
-APART = 192
+WIDE = 192
 """Columns from which a stack of products straight into the output beats one product into a tile."""
-
-LOOP, NEAR, FAR = 5.0, 0.1, 0.8
-"""Nanoseconds, about, that NumPy's copies take an inner loop, an element beside its neighbour, one apart from it."""
 
 Indices = tuple[Index, ...]
 Extents = Mapping[str, Shape]
@@ -55,6 +52,10 @@ class Form:
         return len(self.groups) + len(self.stack)
 
 
+def _kind(a: View, b: View) -> object:
+    return a.cols, tuple(c.terms for c in a.coordinates), b.rows, tuple(c.terms for c in b.coordinates)
+
+
 class Forms:
     """The forms that one product may take, given the shapes of its operands."""
 
@@ -71,6 +72,10 @@ class Forms:
         sources = (b.source for _, b in product.terms)
         self.nested = next((source for source in sources if isinstance(source, View)), None)
         self.same = dtypes.array == dtypes.work
+        # Terms that differ in nothing but offsets (the taps of kn2row, say) are alike in all that is asked here.
+        seen: dict[object, int] = {}
+        self.like = [seen.setdefault(_kind(a, b), t) for t, (a, b) in enumerate(product.terms)]
+        self.kinds = {t: self.like.count(t) for t in seen.values()}
 
     def best(self) -> Form | None:
         """The form to use; None where B was to be read in place and no BLAS can."""
@@ -86,7 +91,7 @@ class Forms:
         found = [plain, *self._ordered(0)]
         if not plain.direct:
             deeper = (
-                self._form(self._stacked(s), s, False) for s in range(1, len(cols)) if size(cols[s:]) >= APART
+                self._form(self._stacked(s), s, False) for s in range(1, len(cols)) if size(cols[s:]) >= WIDE
             )
             stacked = next((form for form in deeper if form.direct), None)
             if stacked is not None:
@@ -108,20 +113,21 @@ class Forms:
     def _ordered(self, s: int) -> Iterator[Form]:
         """Forms with depth or columns in the order in which x has them, and with either contiguous in the panel."""
         base = self._stacked(s)
-        for by_depth, by_columns, turned in itertools.product((False, True), repeat=3):
-            product = base
-            if by_columns:
-                if len(base.terms) != 1:
-                    continue
-                cols = self._sorted(base.terms[0][1], base.c.cols)
-                product = _columns(product, cols)
-            if by_depth:
-                terms = []
-                for a, b in product.terms:
-                    rows = self._sorted(b, b.rows)
-                    terms.append((replace(a, cols=rows), replace(b, rows=rows)))
-                product = replace(product, terms=tuple(terms))
-            yield self._form(product, s, False, turned)
+        yield self._form(base, s, False, turned=True)
+        if not base.terms:
+            return
+        cols = self._sorted(base.terms[0][1], base.c.cols)
+        rows = [self._sorted(b, b.rows) for _, b in base.terms]
+        by_columns = [base] if cols == base.c.cols else [base, _columns(base, cols)]
+        for product in by_columns:
+            sorted_terms = tuple(
+                (replace(a, cols=order), replace(b, rows=order))
+                for (a, b), order in zip(product.terms, rows, strict=True)
+            )
+            by_depth = replace(product, terms=sorted_terms)
+            for other, turned in itertools.product((product, by_depth), (False, True)):
+                if other != base:
+                    yield self._form(other, s, False, turned)
 
     def _sorted(self, view: View, indices: Indices) -> Indices:
         lying = self.example(view)
@@ -131,7 +137,8 @@ class Forms:
     def _form(self, product: Product, s: int, in_place: bool, turned: bool = False) -> Form:
         batch = product.c.batch
         groups, stack = batch[: len(batch) - s], batch[len(batch) - s :]
-        left = tuple(self._left(a, len(groups)) for a, _ in product.terms)
+        there = {t: self._left(product.terms[t][0], len(groups)) for t in self.kinds}
+        left = tuple(there[t] for t in self.like)
         direct = (
             self.dtypes.out == self.dtypes.work
             and product.epilogue.residual is None
@@ -153,7 +160,7 @@ class Forms:
             return False
         return all(
             b.inside and not b.conjugate and matrices(self.example(b), len(b.batch), len(b.rows)) is not None
-            for _, b in product.terms
+            for _, b in (product.terms[t] for t in self.kinds)
         )
 
     def example(self, view: View) -> Array:
@@ -169,7 +176,7 @@ class Forms:
     def _nanoseconds(self, form: Form) -> float:
         """What packing B, packing A and storing C take, about: to weigh one order against another."""
         product = form.product
-        total = sum(copying(*self.panel(form, t)).nanoseconds for t in range(len(product.terms)))
+        total = sum(copying(*self.panel(form, t)).nanoseconds * many for t, many in self.kinds.items())
         if not self.bound:
             packed = (a for (a, _), there in zip(product.terms, form.left, strict=True) if not there)
             total += sum(size(a.rows + a.cols + form.groups) for a in packed)
@@ -181,48 +188,14 @@ class Forms:
         """The extents and the source's strides of B, its axes in the order in which the panel has them."""
         _, b = form.product.terms[term]
         lying = self.example(b)
+        if not b.inside and b.elements:
+            reader = Reader(b)
+            lying = example(reader.boxed, reader.box_shape(reader.shape), lying.dtype)
         lead, rows = len(b.batch), len(b.rows)
         axes = list(range(lying.ndim))
         if form.turned[term]:
             axes = axes[:lead] + axes[lead + rows :] + axes[lead : lead + rows]
         return tuple(lying.shape[a] for a in axes), tuple(lying.strides[a] // lying.itemsize for a in axes)
-
-
-@dataclass(frozen=True)
-class Copying:
-    """What copying to a contiguous array takes: elements, inner loops, and elements read apart from each other."""
-
-    elements: int
-    loops: int
-    apart: int
-
-    @property
-    def nanoseconds(self) -> float:
-        """About."""
-        return self.loops * LOOP + (self.elements - self.apart) * NEAR + self.apart * FAR
-
-    def times(self, count: int) -> Copying:
-        """The same done `count` times."""
-        return Copying(self.elements * count, self.loops * count, self.apart * count)
-
-
-def copying(shape: Shape, strides: Shape) -> Copying:
-    """For a source of these extents and strides (in elements), the target C-contiguous.
-
-    >>> copying((64, 9, 56, 56), (3364, 58, 58, 1))
-    Copying(elements=1806336, loops=32256, apart=0)
-    """
-    elements, run, step = math.prod(shape), 1, 1
-    for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if extent == 1:
-            continue
-        if run == 1:
-            run, step = extent, stride
-        elif stride == step * run:
-            run *= extent
-        else:
-            break
-    return Copying(elements, elements // run if run else 0, 0 if step == 1 else elements)
 
 
 def _columns(product: Product, cols: Indices) -> Product:
@@ -284,7 +257,7 @@ class Blocks:
         panel = 0 if form.in_place else self.products * self.deep * self.columns.most * item
         self.sizes = {
             "panel": panel,
-            "box": self._box(form, panel, item),
+            "box": self._box(form, forms, panel, item),
             "nested": size(form.nested.rows + form.nested.cols) * item if form.nested else 0,
             "nested box": self._nested_box(form, item),
             "tile": 0 if form.direct else tile,
@@ -310,12 +283,13 @@ class Blocks:
         """How many blocks C has."""
         return len(self.groups) * len(self.stack) * len(self.columns) * len(self.rows)
 
-    def _box(self, form: Form, panel: int, item: int) -> int:
+    def _box(self, form: Form, forms: Forms, panel: int, item: int) -> int:
         """Bytes for what a block reaches, if it may reach outside and that is no more than its panel."""
         if not panel or all(b.inside for _, b in form.product.terms):
             return 0
         most = 0
-        for (_, b), depth in zip(form.product.terms, self.depths, strict=True):
+        for t in forms.kinds:
+            (_, b), depth = form.product.terms[t], self.depths[t]
             widest = self.groups.widest + self.stack.widest + depth.widest + self.columns.widest
             most = max(most, Reader(b).box_elements(widest) * item)
         return most if most <= max(panel, 4096) else 0

@@ -21,10 +21,10 @@ import numpy as np
 
 from ..product import size
 from . import blasthreads
-from .blocking import Blocks, Copying, Form, Forms, copying
+from .blocking import Blocks, Form, Forms
 from .finish import Operands
 from .memory import REMEMBERED, Array, Block, Reader, Scratch, Shape, count, cut, flat, matrices, window
-from .work import Work
+from .work import Copying, Work, copying
 
 Weights = list[Array]
 
@@ -136,14 +136,14 @@ class Blockwise:
         outer, item = blocks.count, self.dtypes.work.itemsize
         packed = []
         if not form.in_place:
-            for term, depths in enumerate(blocks.depths):
-                lead = (*blocks.groups.widest, *blocks.stack.widest)
+            for term, many in forms.kinds.items():
+                depths, lead = blocks.depths[term], (*blocks.groups.widest, *blocks.stack.widest)
                 k, n = depths.widest, blocks.columns.widest
                 extents = lead + (n + k if form.turned[term] else k + n)
-                again = outer // (len(blocks.rows) if blocks.passes == 1 else 1) * len(depths)
+                again = outer // (len(blocks.rows) if blocks.passes == 1 else 1) * len(depths) * many
                 packed.append(copying(extents, forms.panel(form, term)[1]).times(again))
             boxes = blocks.sizes["box"] // item * outer * blocks.passes
-            packed.append(Copying(boxes, boxes // max(self.col_extents[-1] if self.col_extents else 1, 1), 0))
+            packed.append(Copying(boxes, boxes // max(self.col_extents[-1] if self.col_extents else 1, 1)))
         elif form.nested is not None:
             lying = forms.example(form.nested)
             packed.append(copying(lying.shape, tuple(s // lying.itemsize for s in lying.strides)))
@@ -159,6 +159,7 @@ class Blockwise:
                     steps = tuple(s // lying.itemsize for s in lying.strides)
                     packed.append(copying(lying.shape, steps).times(whole))
         written = product.batch * product.m * product.n
+        cold = 0 if outer * max(blocks.passes, 1) <= REMEMBERED else 12
         sweeps = 2 * max(blocks.passes - 1, 0) + blocks.finish.passes + (0 if form.direct else 1)
         return Work(
             flops=product.flops,
@@ -167,11 +168,12 @@ class Blockwise:
             n=blocks.columns.most,
             k=blocks.deep,
             threads=not self.alone,
-            copied=sum(c.elements for c in packed),
-            loops=sum(c.loops for c in packed),
-            apart=sum(c.apart for c in packed),
+            panel=blocks.sizes["panel"],
+            copies=sum(packed, Copying()),
             swept=written * sweeps,
-            calls=outer * (6 + blocks.passes * (4 if form.in_place else 12) + 2 * blocks.finish.passes),
+            loops=written * sweeps // max(blocks.columns.widest[-1] if self.col_extents else 1, 1),
+            calls=outer
+            * (cold + 6 + blocks.passes * (4 if form.in_place else 12) + 2 * blocks.finish.passes),
         )
 
 
@@ -313,7 +315,9 @@ def _lengths(spans: Block) -> Shape:
 
 def _matmul(a: Array, b: Array, out: Array) -> None:
     """out = a @ b for stacks of matrices; a column-major `out` is computed as its transpose."""
-    if out.strides[-1] != out.itemsize and out.strides[-2] == out.itemsize:
+    if a.shape[-1] == 1:  # NumPy gives these to no BLAS, and its own loop is slower than a plain product
+        np.multiply(a, b, out=out)
+    elif out.strides[-1] != out.itemsize and out.strides[-2] == out.itemsize:
         np.matmul(b.swapaxes(-1, -2), a.swapaxes(-1, -2), out=out.swapaxes(-1, -2))
     else:
         np.matmul(a, b, out=out)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ Span = tuple[int, int]  # start and stop of an index
 Block = tuple[Span, ...]
 Slices = tuple[slice, ...]
 
-REMEMBERED = 64
+REMEMBERED = 128
 """Blocks whose way into memory is worked out once, not in every call."""
 
 
@@ -242,11 +242,21 @@ class Reader:
             return None
         return at(array.__array_interface__["data"][0] + found[0], found[1], found[2], array.dtype)
 
-    def box_elements(self, widest: Shape) -> int:
-        """The most elements that the box of a block of these extents has."""
+    def box_shape(self, widest: Shape) -> Shape:
+        """The extents of the box of a block of these extents."""
         spans = dict(zip(self._names, ((0, e) for e in widest), strict=True))
         ends = (reach(c, spans) for c in self.view.coordinates)
-        return math.prod(high - low + 1 for low, high in ends) if all(widest) else 0
+        return tuple(high - low + 1 for low, high in ends) if all(widest) else (0,)
+
+    def box_elements(self, widest: Shape) -> int:
+        """How many elements that box has."""
+        return math.prod(self.box_shape(widest))
+
+    @property
+    def boxed(self) -> View:
+        """The View over its box: to ask about strides."""
+        moved = (replace(c, offset=0) for c in self.view.coordinates)
+        return replace(self.view, coordinates=tuple(moved))
 
     def pack(self, array: Array, source: Array, block: Block, out: Array, room: Array) -> None:
         """Write a block to `out`, which has the block's extents; `source` is `over(array)`, `room` holds the box."""

@@ -15,11 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..product import Product, View, size
+from ..product import Product, size
 from .blocking import Extents
 from .finish import Dtypes, Finish, Operands
 from .memory import Array, Block, Cut, Reader, Scratch, cut, example
-from .work import Work
+from .work import Copying, Work
 
 MOST_PASSES = 4096
 """Rows of A times taps, at most: each is a pass over the output, and a thicker product is a BLAS's."""
@@ -76,7 +76,7 @@ class Taps:
         self.scratch = Scratch(self.sizes, dtypes.work)
         self.workspace = self.scratch.bytes
         self.weight_bytes = weights * item if bound else 0
-        self.work = self._work(box, b, shapes)
+        self.work = self._work(box)
 
     def _order(self, y: Array) -> tuple[tuple[int, ...], bool]:
         """The tile's axes, outermost first, as positions among C's indices; whether the batch is innermost."""
@@ -167,23 +167,19 @@ class Taps:
                 np.multiply(images[tap], mine[number], out=spare)
                 np.add(tile, spare, out=tile)
 
-    def _work(self, box: int, b: View | None, shapes: Extents) -> Work:
-        product = self.product
-        blocks = len(self.groups) * len(self.columns)
+    def _work(self, box: int) -> Work:
+        product, blocks = self.product, len(self.groups) * len(self.columns)
         written = product.batch * product.m * product.n
-        inner = product.c.indices[self.order[-1]].extent if self.order else 1
-        longest = max(inner, 1)
-        transposed = 0
-        copied, loops = (blocks * box, blocks * box // longest) if b is not None else (0, 0)
-        if self.inward:
-            transposed = copied + written
-        passes = (2 * product.k - 1) if product.k else 1
+        longest = max(product.c.indices[self.order[-1]].extent if self.order else 1, 1)
+        moved = blocks * box
+        copies = Copying(moved, moved // longest, 0, moved if self.inward else 0)
+        if not self.direct:
+            copies += Copying(written, written // longest, 0, written if self.inward else 0)
+        passes = max(2 * product.k - 1, 1)
         return Work(
-            copied=copied + (0 if self.direct else written),
-            loops=loops + (0 if self.direct else written // longest),
-            apart=transposed,
+            copies=copies,
             tapped=written * passes,
-            tap_loops=written * passes // longest,
+            loops=written * (passes + self.finish.passes) // longest,
             swept=written * self.finish.passes,
             calls=blocks * (4 * product.k + 20),
         )

@@ -1,9 +1,10 @@
 """What a candidate is predicted to cost.
 
-    seconds = FLOPs / product rate + products + copies (inner loops, elements) + elementwise passes + calls
+    blas: seconds = FLOPs / product rate + what NumPy and BLAS take beside them
 
-The product rate is the machine's measured one and falls off for matrices too small to fill a BLAS kernel; the
-constants below are those of NumPy's own loops, in nanoseconds rather the same on every machine of these years.
+The product rate is this machine's, measured; the rest `engine.work` counts and weighs. `jitcost` has the other
+engine's seconds.
+
 The error is the expected norm-wise one, |y - y64| / |y64| on independent zero-mean data, twice over for safety: the
 partial sums of k terms grow as a random walk, so rounding each to u leaves u*sqrt(k/6), and storing y leaves u_y/2.
 Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019.
@@ -17,26 +18,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..engine.work import CONVERT
 from ..problem import Problem
 
 if TYPE_CHECKING:
     from ..engine.blas import Program, Work
     from ..engine.machine import Machine
 
-CALL = 1.0e-6
-"""Seconds of one small NumPy call and the Python around it."""
-
-PRODUCT = 0.3e-6
-"""Seconds that BLAS takes to begin one product."""
-
-HALF = (4, 10, 12)
-"""The m, n and k at which a product reaches half its rate."""
-
-LOOP, NEAR, FAR = 5e-9, 0.1e-9, 0.7e-9
-"""Seconds of a copy's inner loop, of an element beside its neighbour, of one apart from it (4 bytes)."""
-
-SWEEP, SWEEP_LOOP = 0.15e-9, 12e-9
-"""Seconds of an element and of an inner loop of an elementwise pass in cache (4 bytes)."""
+START = 10e-6
+"""Seconds from a call to its first product."""
 
 ROUNDOFF = {
     "float16": 2.0**-11,
@@ -70,34 +60,28 @@ def blas_cost(problem: Problem, program: Program, workspace: int, machine: Machi
     pad = workspace - program.workspace
     sizes = problem.geometry.bytes(_itemsize(problem.dtype))
     work = program.work
-    copied = item * sum(2 * w.copied + 2 * w.swept for w in work)
+    copied = item * sum(2 * w.copies.elements + 2 * w.swept for w in work)
     return Cost(
         flops=sum(w.flops + w.tapped for w in work),
         moved=sizes["x"] + sizes["w"] + sizes["y"] + copied + 2 * pad,
         workspace=workspace,
         weight_bytes=program.weight_bytes,
-        seconds=sum(blas_seconds(w, item, problem.threads, machine) for w in work)
-        + 2 * pad / machine.copy_bandwidth
-        + 20 * CALL,
+        seconds=START
+        + sum(blas_seconds(w, problem, machine) for w in work)
+        + 2 * pad / machine.copy_bandwidth,
         error=error_estimate(problem),
     )
 
 
-def blas_seconds(work: Work, item: int, threads: int, machine: Machine) -> float:
-    """Predicted seconds of one product whose elements are `item` bytes while it is summed."""
-    wide = item / 4
-    rate = machine.blas_flops / wide / (1 if work.threads else threads)
-    for extent, half in zip((work.m, work.n, work.k), HALF, strict=True):
-        rate *= max(extent, 1) / (max(extent, 1) + half)
-    return (
-        work.flops / rate
-        + work.products * PRODUCT
-        + work.loops * LOOP
-        + ((work.copied - work.apart) * NEAR + work.apart * FAR) * wide
-        + (work.swept + work.tapped) * SWEEP * wide
-        + work.tap_loops * SWEEP_LOOP
-        + work.calls * CALL
-    )
+def blas_seconds(work: Work, problem: Problem, machine: Machine) -> float:
+    """Predicted time of one product of a blas program."""
+    dtype = np.dtype(problem.work_dtype)
+    # The machine's rate is that of all its threads for 4-byte reals.
+    slower = dtype.itemsize / 4 * (2 if dtype.kind == "c" else 1) * (1 if work.threads else problem.threads)
+    arithmetic = 0.0 if work.thin else work.flops / machine.blas_flops * slower
+    converted = work.copies.elements if _itemsize(problem.dtype) == 2 else 0
+    beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * CONVERT
+    return arithmetic + beside * 1e-9
 
 
 def _itemsize(dtype: str) -> int:

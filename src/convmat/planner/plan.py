@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..engine import recycle
 from ..errors import EngineError, PlanError
 from ..lowering import ALL
 from ..problem import Problem
@@ -185,11 +186,11 @@ class Plan(Shown):
         problem, padding = self.problem, self.problem.pad
         folded = out
         if padding is not None and padding.operand == "x":
-            padded = np.empty(problem.x.shape, self._dtypes.array)
+            padded = recycle.empty(problem.x.shape, self._dtypes.array)
             pad.forward(padding, _spatial(problem.x, "i"), x, padded)
             x = padded
         elif padding is not None:
-            folded = np.empty(problem.y.shape, self._dtypes.out)
+            folded = recycle.empty(problem.y.shape, self._dtypes.out)
         program = self._ready()
         operands = {"x": x, "y": folded}
         if weights is None:
