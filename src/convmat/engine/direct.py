@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -86,7 +85,9 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     if not product.flops:
         return "multiplies what has elements"
     a, b = product.terms[0]
-    known = dtypes.work.name in ("float32", "float64") and {dtypes.array.name, dtypes.out.name} <= TYPES.keys()
+    known = (
+        dtypes.work.name in ("float32", "float64") and {dtypes.array.name, dtypes.out.name} <= TYPES.keys()
+    )
     if not known or a.conjugate or b.conjugate:
         return f"multiplies real numbers, got {dtypes.array.name}"
     if not 0 < product.k <= LONGEST:
@@ -97,7 +98,9 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     if weights > MOST_WEIGHTS:
         return f"reads x in place for up to {MOST_WEIGHTS:,} bytes of weights a group, got {weights:,}"
     if len(product.c.rows) != 1 or len(product.c.batch) != 1:
-        return f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
+        return (
+            f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
+        )
     if b.fill or any(by < 0 for c in b.coordinates for _, by in c.terms):
         return "reads x forwards, and 0 outside it"
     if any(c.extent > LARGEST_EXTENT for c in b.coordinates):
@@ -114,7 +117,9 @@ class Step:
 
     workspace = 0
 
-    def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe) -> None:
+    def __init__(
+        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe
+    ) -> None:
         self.product, self.dtypes, self.recipe, self.threads = product, dtypes, recipe, threads
         self.shapes = dict(shapes)
         known = _Product(product, dtypes, shapes)
@@ -196,7 +201,9 @@ class _Product:
                 return "moves along each axis of x by one index of the columns and one of the sum"
             if deep and len(names) > 1:
                 checked.append(coordinate)
-        return _Windows((*lane, lane_axis), (*rows, rows_axis) if rows and rows_axis else None, outer, k, checked)
+        return _Windows(
+            (*lane, lane_axis), (*rows, rows_axis) if rows and rows_axis else None, outer, k, checked
+        )
 
 
 class _Windows:
@@ -211,7 +218,11 @@ class _Windows:
         checked: list[Coordinate],
     ) -> None:
         self.lane, self.lane_tap, self.lane_axis = lane
-        self.rows, self.row_tap, self.rows_axis = rows or (None, "", None)
+        self.rows: Window | None = None
+        self.row_tap = ""
+        self.rows_axis: Coordinate | None = None
+        if rows is not None:
+            self.rows, self.row_tap, self.rows_axis = rows
         self.outer, self.k, self.checked = outer, k, checked
 
     def terms(self, steps: Mapping[str, int]) -> tuple[Term, ...]:
@@ -220,7 +231,9 @@ class _Windows:
         for index in self.k:
             moved = [dict(c.terms).get(index.name, 0) for c in self.checked]
             number = next((n for n, by in enumerate(moved) if by), -1)
-            found.append(Term(index.name, index.extent, steps[index.name], number, moved[number] if number >= 0 else 0))
+            found.append(
+                Term(index.name, index.extent, steps[index.name], number, moved[number] if number >= 0 else 0)
+            )
         return tuple(found)
 
     def moves(self, indices: tuple[Index, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -283,6 +296,7 @@ def _planes(known: _Product, cpu: Cpu) -> directplanes.Recipe | str:
         signed=dtypes.array.name != "uint8",
         lanes=cpu.lanes(known.work),
         halves=cpu.vector_bytes == 64,
+        signs=cpu.vector_bytes < 64,
         registers=cpu.vectors,
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
@@ -358,17 +372,18 @@ def _words(known: _Product, r: Recipe) -> tuple[dict[str, int], int, int, int]:
         if windows.rows is None:
             words["rows"] = 1
         return words, planes, lines, r.block[0]
-    group, row, blocks = c.batch[0].name, c.rows[0].name, known.product.m // r.m
+    group, down, blocks = c.batch[0].name, c.rows[0].name, known.product.m // r.m
     chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
     first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
     loss = NARROW_LINES if r.by_lines else NARROW_TAPS
     narrow = bool(r.halves and half * loss < 2 * chunks)
     words |= {
-        "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[row],
+        "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[down],
         f"w {group}": r.packed_bytes if r.packed else known.w[group],
         f"bias {group}": known.product.m * known.work,
         # The rows of A are walked over in blocks.
-        f"count {row}": blocks, f"y {row}": y[row] * r.m, f"w {row}": r.m_step * r.m, f"bias {row}": r.m * known.work,
+        f"count {down}": blocks, f"y {down}": y[down] * r.m, f"w {down}": r.m_step * r.m,
+        f"bias {down}": r.m * known.work,
         "w step": known.w[group], "w groups": extents[group],
     }  # fmt: skip
     return words, planes // r.m, lines if r.rows else half if narrow else chunks, r.heights[0]

@@ -20,12 +20,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from ..product import Activation
 from .directreads import Masks, Reads
 from .directwalk import Plane, Term, Walker, Window, names, split, task
-from .instructions import Type, Value, below, const, equal, fma, greater_equal, i64, less_equal, minimum, ptr, select, splat, udiv
+from .instructions import (
+    Type,
+    Value,
+    below,
+    const,
+    equal,
+    fma,
+    greater_equal,
+    i64,
+    less_equal,
+    minimum,
+    ptr,
+    select,
+    splat,
+    udiv,
+)
 from .ir import Function, Module, prefix_mask
 from .lanes import widen
 from .slots import Slots
@@ -45,10 +60,10 @@ class Recipe:
     """All that is constant in the kernel.
 
     `outer`: the indices that a plane of y fixes, with the step of each along every checked outer axis. `rows`: the
-    window along the axis before the last, absent in 1-D. `m`: rows of A in a block of them; `m_step`, `row_step`, `tap_step`: bytes in w
-    from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w is packed to the
-    working type first, its indices within a group having the extents and steps in bytes `w_steps`; otherwise it is read
-    in place. `halves`: vectors of half the size cost half as much.
+    window along the axis before the last, absent in 1-D. `m`: rows of A in a block of them; `m_step`, `row_step`,
+    `tap_step`: bytes in w from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w
+    is packed to the working type first, its indices within a group having the extents and steps in bytes `w_steps`;
+    otherwise it is read in place. `halves`: vectors of half the size cost half as much. `signs`: masks have no registers of their own.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -68,6 +83,7 @@ class Recipe:
     signed: bool
     lanes: int
     halves: bool
+    signs: bool
     registers: int
     bias: bool
     residual: bool
@@ -140,7 +156,7 @@ class Recipe:
 
     def reads(self, lanes: int) -> Reads:
         """How vectors of `lanes` elements of x are read."""
-        return Reads(self.array, self.work, self.signed, lanes, self.lane.step)
+        return Reads(self.array, self.work, self.signed, lanes, self.lane.step, self.signs)
 
     @property
     def distances(self) -> list[int]:
@@ -174,11 +190,12 @@ Held = list[list[Value]]
 
 @dataclass(frozen=True)
 class _Edge:
-    """What a block at the edge checks: a position along the lanes, masks of the loads and of what is stored."""
+    """What a block at the edge checks: a position along the lanes, masks of loads and of what is stored; if all is."""
 
     position: Value
     masks: Masks
     stored: Value
+    whole: Value
 
 
 @dataclass(frozen=True)
@@ -261,7 +278,15 @@ class Planes(Walker):
             self._row(x + at * x_row, y + moved, residual + moved, at, 1, None, checked=True)
 
     def _row(
-        self, x: Value, y: Value, residual: Value, row: Value, rows: int, inside: Value | None, *, checked: bool
+        self,
+        x: Value,
+        y: Value,
+        residual: Value,
+        row: Value,
+        rows: int,
+        inside: Value | None,
+        *,
+        checked: bool,
     ) -> None:
         """`rows` output rows from `row` on, chunk by chunk; `inside` says whether all their lines are."""
         fn, r = self.fn, self.r
@@ -282,14 +307,16 @@ class Planes(Walker):
             chunk = edge(loop.index)
             moved = chunk * self.y_chunk
             at = x + chunk * self.x_chunk
-            self._block(_Place(at, y + moved, residual + moved, x_line, y_row, self._edge(chunk), start), rows)
+            self._block(
+                _Place(at, y + moved, residual + moved, x_line, y_row, self._edge(chunk), start), rows
+            )
 
     def _chunks(self, x: Value, y: Value, residual: Value, first: Value, stop: Value) -> None:
         """In 1-D: chunks [first, stop) of the only row; the rows of a block are chunks, one vector apart."""
         fn, r = self.fn, self.r
         steps = const(i64, self.x_chunk), const(i64, self.y_chunk)
         if self.edges_only:
-            edges, edge = stop - first, lambda i: first + i
+            edges, edge = stop - first, _after(first)
         else:
             begin, end, edges, edge = split(first, stop, self.word("first chunk"), self.word("last chunk"))
             for rows in r.heights:
@@ -312,8 +339,9 @@ class Planes(Walker):
     def _edge(self, chunk: Value) -> _Edge:
         first = chunk * self.lanes
         position = first * self.r.lane.step + self.word("lane offset")
-        stored = prefix_mask(self.lanes, self.word("columns") - first)
-        return _Edge(position, self._masks(position), stored)
+        left = self.word("columns") - first
+        stored = prefix_mask(self.lanes, left)
+        return _Edge(position, self._masks(position), stored, greater_equal(left, self.lanes))
 
     def _masks(self, position: Value) -> Masks:
         return self.reads.masks(position, self.word("lane limit"), self.r.distances)
@@ -401,7 +429,7 @@ class Planes(Walker):
         """Lines of x, tap by tap in turns."""
         fn, r, sums = self.fn, self.r, [list(each) for each in sums]
         if r.unrolled:
-            vectors = [self.reads.line(fn, each.x, place.edge and place.edge.masks) for each in work]
+            vectors = [self.reads.line(fn, each.x, place.edge.masks if place.edge else None) for each in work]
             for f, distance in enumerate(r.lane.distances):
                 for each, vector in zip(work, vectors, strict=True):
                     for at, (row, tap) in enumerate(each.taps):
@@ -415,10 +443,10 @@ class Planes(Walker):
             now = _flat([sums[row] for row, _ in each.taps])
             with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[each.w, *now]) as loop:
                 w_at, *now = loop.carried
-                vector = self._shifted(place, each.x, loop.index)
+                shifted = self._shifted(place, each.x, loop.index)
                 for at, value in enumerate(now):
                     offset = at % r.m * r.m_step + each.taps[at // r.m][1] * r.row_step
-                    now[at] = fma(self._splat(w_at, offset), vector, value)
+                    now[at] = fma(self._splat(w_at, offset), shifted, value)
                 loop.carry(w_at + r.tap_step, *now)
             sums = _replaced(sums, each.taps, loop.results[1:])
         return sums
@@ -445,13 +473,13 @@ class Planes(Walker):
         while len(bases) < len(flat) // r.m:
             bases.append(bases[-1] + place.x_line * r.window.step)
         if r.unrolled:
-            lines = [self.reads.line(fn, base, place.edge and place.edge.masks) for base in bases]
+            lines = [self.reads.line(fn, base, place.edge.masks if place.edge else None) for base in bases]
             for f, distance in enumerate(r.lane.distances):
-                flat = self._tap([lambda line=line, d=distance: line(d) for line in lines], w + f * r.tap_step, flat)
+                flat = self._tap([partial(line, distance) for line in lines], w + f * r.tap_step, flat)
             return flat
         with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[w, *flat]) as loop:
             w_at, *flat = loop.carried
-            vectors = [lambda base=base: self._shifted(place, base, loop.index) for base in bases]
+            vectors = [partial(self._shifted, place, base, loop.index) for base in bases]
             loop.carry(w_at + r.tap_step, *self._tap(vectors, w_at, flat))
         return loop.results[1:]
 
@@ -474,7 +502,7 @@ class Planes(Walker):
 
     def _shifted(self, place: _Place, x: Value, distance: Value) -> Value:
         """The vector of a tap at a distance that is known at run time."""
-        masks = place.edge and self._masks(place.edge.position + distance)
+        masks = self._masks(place.edge.position + distance) if place.edge else None
         return self.reads.line(self.fn, x + distance * self.r.array.bytes, masks)(0)
 
     # ---- weights, and what becomes of the sums --------------------------------------------------------------
@@ -484,7 +512,9 @@ class Planes(Walker):
         r = self.r
         return [
             [
-                self._splat(w, mi * r.m_step + number // r.lane.taps * r.row_step + number % r.lane.taps * r.tap_step)
+                self._splat(
+                    w, mi * r.m_step + number // r.lane.taps * r.row_step + number % r.lane.taps * r.tap_step
+                )
                 for mi in range(r.m)
             ]
             for number in range(r.held)
@@ -495,11 +525,24 @@ class Planes(Walker):
 
     def _finish(self, place: _Place, row: int, sums: Sequence[Value]) -> None:
         y, residual = place.y + place.y_step * row, place.residual + place.y_step * row
-        mask = place.edge and place.edge.stored
+        mask = place.edge.stored if place.edge else None
         for mi, value in enumerate(sums):
             at = self.word("y m") * mi if mi else 0
             bias = self._biases[mi] if self.r.bias else None
-            self.fn.store(self.finished(value, bias, residual, at, mask), y, at, mask=mask)
+            made = self.finished(value, bias, residual, at, mask)
+            if self.r.signs and place.edge:
+                # Masked stores are slow without registers for masks, and most edges are those of x, not of y.
+                with self.fn.if_(place.edge.whole) as whole:
+                    self.fn.store(made, y, at)
+                with whole.otherwise():
+                    self.fn.store(made, y, at, mask=mask)
+            else:
+                self.fn.store(made, y, at, mask=mask)
+
+
+def _after(first: Value) -> Callable[[Value], Value]:
+    """The numbers from `first` on."""
+    return lambda i: first + i
 
 
 def _flat(sums: Sums) -> list[Value]:
@@ -565,7 +608,9 @@ def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)`, and `weights` where w is packed."""
     made = Module(attributes, fused=fused)
     whole = Planes(recipe, recipe.lanes, edges_only=False).function(made, "whole")
-    half = Planes(recipe, recipe.lanes // 2, edges_only=True).function(made, "half") if recipe.halves else whole
+    half = (
+        Planes(recipe, recipe.lanes // 2, edges_only=True).function(made, "half") if recipe.halves else whole
+    )
     slots = recipe.slots()
 
     def call(fn: Function, args: Value, given: list[Value]) -> None:

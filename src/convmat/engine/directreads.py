@@ -3,8 +3,8 @@
     vector(f)[lane] = x[lane * step + f * dilation]
 
     step 1      a load, wherever it begins
-    step 2      two loads and a shuffle; the second tap of a pair takes the other elements of the same two, and a tap two
-                elements on is the vector before, moved by a lane, with one element more
+    step 2      two loads and a shuffle; the second tap of a pair takes the other elements of the same two, and a tap
+                two elements on is the vector before, moved by a lane, with one element more
     step 3, 4   whole vectors and shuffles; beyond, or under a mask, each lane by its address
 
 Under masks, positions are compared as a vector: lanes outside [0, limit) are 0 and are not read. Without masks
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .instructions import Type, Value, below, const, i1, i32, i64, shuffle, splat, trunc
+from .instructions import Type, Value, below, const, i1, i32, i64, less, select, shuffle, splat, trunc
 from .ir import Function
 from .lanes import load_every, widen
 from .tile import gather_at
@@ -29,13 +29,18 @@ Masks = dict[int, Value]
 
 @dataclass(frozen=True)
 class Reads:
-    """Vectors of `lanes` elements of type `array`, `step` apart, widened to `work`."""
+    """Vectors of `lanes` elements of type `array`, `step` apart, widened to `work`.
+
+    `signs`: the CPU has no registers for masks. Each is then kept as a vector of signs, which its masked loads take as
+    it is; LLVM would compare the positions again before each of them.
+    """
 
     array: Type
     work: Type
     signed: bool
     lanes: int
     step: int
+    signs: bool
 
     def masks(self, position: Value, limit: Value, distances: Sequence[int]) -> Masks:
         """The mask of each load that the taps at these distances need, by where it begins.
@@ -46,10 +51,17 @@ class Reads:
         spread = 1 if self.step <= 2 else self.step
         first = splat(trunc(position, to=i32), lanes=n)
         bound = splat(trunc(limit, to=i32), lanes=n)
-        return {
-            begin: below(first + const(i32.x(n), [begin + i * spread for i in range(n)]), bound)
-            for begin in self._loads(distances)[0]
-        }
+        found = {}
+        for begin in self._loads(distances)[0]:
+            inside = below(first + const(i32.x(n), [begin + i * spread for i in range(n)]), bound)
+            found[begin] = select(inside, self._sign(-1), self._sign(0)) if self.signs else inside
+        return found
+
+    def _sign(self, number: int) -> Value:
+        return const((i64 if self.work.bytes == 8 else i32).x(self.lanes), number)
+
+    def _mask(self, masks: Masks, begin: int) -> Value:
+        return less(masks[begin], self._sign(0)) if self.signs else masks[begin]
 
     def behind(self, distances: Sequence[int]) -> int:
         """How far behind its first element an unmasked vector of these taps is read."""
@@ -80,7 +92,7 @@ class Reads:
         n, item = self.lanes, self.array.bytes
 
         def load(begin: int) -> Value:
-            mask = None if masks is None else masks[begin]
+            mask = None if masks is None else self._mask(masks, begin)
             return self._widened(fn.load(x, self.array.x(n), begin * item, mask=mask))
 
         def every_second(distance: int) -> Value:
@@ -99,13 +111,15 @@ class Reads:
         def apart(distance: int) -> Value:
             if masks is None and self.step <= EVERY:
                 return self._widened(load_every(fn, x, self.array.x(n), self.step, distance * item))
-            mask = const(i1.x(n), 1) if masks is None else masks[distance]
+            mask = const(i1.x(n), 1) if masks is None else self._mask(masks, distance)
             places = const(i64.x(n), [(distance + i * self.step) * item for i in range(n)])
             return self._widened(gather_at(fn, x, places, self.array.x(n), mask))
 
         def vector(distance: int) -> Value:
             if distance not in made:
-                made[distance] = (load if self.step == 1 else every_second if self.step == 2 else apart)(distance)
+                made[distance] = (load if self.step == 1 else every_second if self.step == 2 else apart)(
+                    distance
+                )
             return made[distance]
 
         return vector
