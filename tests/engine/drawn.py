@@ -236,7 +236,9 @@ def exact(drawn: Drawn, seed: int) -> Exact:
     y, dx, dw = by_taps(x, w, None if k.direction == "forward" else dy, g)
     weights = turned(w, g.G) if k.transposed else w
     if k.direction == "input":
-        return Exact(laid(dy, k.y).astype(given), weights.astype(given), None, None, laid(dx, k.x).astype(out))
+        return Exact(
+            laid(dy, k.y).astype(given), weights.astype(given), None, None, laid(dx, k.x).astype(out)
+        )
     if k.direction == "weight":
         dw = turned(dw, g.G) if k.transposed else dw
         return Exact(laid(x, k.x).astype(given), laid(dy, k.y).astype(given), None, None, dw.astype(out))

@@ -161,7 +161,10 @@ class Channels(Walker):
         fn, r = self.fn, self.r
         moved = row * self._y_row
         here = replace(
-            plane, x=plane.x + row * (self._x_row * r.window.step), y=plane.y + moved, residual=plane.residual + moved
+            plane,
+            x=plane.x + row * (self._x_row * r.window.step),
+            y=plane.y + moved,
+            residual=plane.residual + moved,
         )
         whole, rest = divmod(r.channels, r.lanes)
         if whole:
@@ -224,11 +227,13 @@ class Channels(Walker):
 
     def _lines(self, block: _Block, x: Value, w: Value, sums: list[Value]) -> list[Value]:
         """Line by line of x, with a branch around those outside."""
-        fn, r, window, sums = self.fn, self.r, self.r.window, list(sums)
+        fn, window, sums = self.fn, self.r.window, list(sums)
         for number in range((block.rows - 1) * window.step + window.reach + 1):
             meets = window.meets(range(block.rows), number)
             if meets:
-                touched = [row * block.columns + column for row, _ in meets for column in range(block.columns)]
+                touched = [
+                    row * block.columns + column for row, _ in meets for column in range(block.columns)
+                ]
                 if block.row is None:
                     sums = self._line(block, x, w, meets, sums)
                 else:
@@ -335,7 +340,9 @@ def _pack(module: Module, recipe: Recipe) -> None:
 
     def nest(depth: int, source: Value, target: Value, mask: Value) -> Value:
         if depth == len(recipe.w_steps):
-            made = widen(gather_at(fn, source, places, recipe.array.x(n), mask), recipe.work, signed=recipe.signed)
+            made = widen(
+                gather_at(fn, source, places, recipe.array.x(n), mask), recipe.work, signed=recipe.signed
+            )
             fn.store(made, target)
             return target + recipe.pitch
         extent, step = recipe.w_steps[depth]

@@ -63,7 +63,8 @@ class Recipe:
     window along the axis before the last, absent in 1-D. `m`: rows of A in a block of them; `m_step`, `row_step`,
     `tap_step`: bytes in w from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w
     is packed to the working type first, its indices within a group having the extents and steps in bytes `w_steps`;
-    otherwise it is read in place. `halves`: vectors of half the size cost half as much. `signs`: masks have no registers of their own.
+    otherwise it is read in place. `halves`: vectors of half the size cost half as much. `signs`: masks have no
+    registers of their own.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -293,7 +294,7 @@ class Planes(Walker):
         x_line, y_row, lines = self.word("x row"), self.word("y row"), self._line_chunks()
         start = row * r.window.step + self.word("row offset") if checked else None
         if self.edges_only or (checked and inside is None):
-            edges, edge = lines, lambda i: i
+            edges, edge = lines, _after(const(i64, 0))
         else:
             low, high = self.word("first chunk"), self.word("last chunk")
             if inside is not None:

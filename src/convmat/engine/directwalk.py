@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..product import Activation
-from .instructions import Type, Value, below, equal, fptosi, i64, less, maximum, minimum, ptr, select, udiv, zext
+from .instructions import (
+    Type,
+    Value,
+    below,
+    equal,
+    fptosi,
+    i64,
+    less,
+    maximum,
+    minimum,
+    ptr,
+    select,
+    udiv,
+    zext,
+)
 from .ir import Function, Module
 from .lanes import narrow, widen
 from .slots import Slots
@@ -70,25 +84,46 @@ class Term:
 
 
 class Constants(Protocol):
-    """What a recipe of either kernel has.
-
-    `outer`: the indices that a plane fixes, with the step of each along every checked outer axis. `window`: along the
-    rows' axis. `weights`: the word that says where the weights are.
-    """
-
-    outer: tuple[tuple[str, tuple[int, ...]], ...]
-    terms: tuple[Term, ...]
-    checks: int
-    out: Type
-    work: Type
-    bias: bool
-    residual: bool
-    activation: Activation | None
+    """What a recipe of either kernel has."""
 
     @property
-    def weights(self) -> str: ...
+    def outer(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The indices that a plane fixes, with the step of each along every checked outer axis."""
 
-    def slots(self) -> Slots: ...
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The indices of k outside the window."""
+
+    @property
+    def checks(self) -> int:
+        """How many outer axes are checked."""
+
+    @property
+    def out(self) -> Type:
+        """The type of y."""
+
+    @property
+    def work(self) -> Type:
+        """The type of the sums."""
+
+    @property
+    def bias(self) -> bool:
+        """Whether a bias is added."""
+
+    @property
+    def residual(self) -> bool:
+        """Whether a residual is added."""
+
+    @property
+    def activation(self) -> Activation | None:
+        """What is applied at the end."""
+
+    @property
+    def weights(self) -> str:
+        """The word that says where the weights are."""
+
+    def slots(self) -> Slots:
+        """The words of the kernel's block."""
 
 
 def names(recipe: Constants) -> list[str]:
@@ -138,7 +173,9 @@ class Walker(ABC):
         self.fn = fn = module.function(name, {"args": ptr, "first": i64, "count": i64, "part": i64})
         self._args, first, count, part = fn.arguments
         outer = [each for each, _ in recipe.outer]
-        counts, start, rest = [self.word(f"count {each}") for each in outer], [], first
+        counts = [self.word(f"count {each}") for each in outer]
+        start: list[Value] = []
+        rest = first
         for extent in reversed(counts[1:]):
             above = udiv(rest, extent)
             start.insert(0, rest - above * extent)
@@ -162,9 +199,15 @@ class Walker(ABC):
         return fn
 
     def over_terms(
-        self, x: Value, w: Value, positions: list[Value], sums: list[Value], window: Callable[..., list[Value]], depth: int = 0
+        self,
+        x: Value,
+        w: Value,
+        positions: list[Value],
+        sums: list[Value],
+        window: Callable[..., list[Value]],
+        depth: int = 0,
     ) -> list[Value]:
-        """The sums after all terms of k, in order; `window(x, w, sums)` adds one window. Taps outside x are left out."""
+        """The sums after all terms of k, in order; `window(x, w, sums)` adds one window. Outside x nothing is added."""
         fn, terms = self.fn, self.recipe.terms
         if depth == len(terms):
             return window(x, w, sums)
@@ -183,13 +226,17 @@ class Walker(ABC):
             loop.carry(x_at + self.word(f"x {term.name}"), w_at + term.w_step, *moved, *now)
         return loop.results[2 + len(positions) :]
 
-    def finished(self, value: Value, bias: Value | None, residual: Value, offset: Value | int, mask: Value | None) -> Value:
+    def finished(
+        self, value: Value, bias: Value | None, residual: Value, offset: Value | int, mask: Value | None
+    ) -> Value:
         """A sum after bias, residual and activation, as it is stored."""
         r = self.recipe
         if bias is not None:
             value = value + bias
         if r.residual:
-            value = value + widen(self.fn.load(residual + offset, r.out.x(value.type.lanes), mask=mask), r.work)
+            value = value + widen(
+                self.fn.load(residual + offset, r.out.x(value.type.lanes), mask=mask), r.work
+            )
         value = activate(value, r.activation)
         return narrow(value, r.out) if r.out.is_float else fptosi(value, to=r.out)
 
@@ -206,17 +253,24 @@ def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
     return following
 
 
-def split(first: Value, stop: Value, low: Value, high: Value) -> tuple[Value, Value, Value, Callable[[Value], Value]]:
+def split(
+    first: Value, stop: Value, low: Value, high: Value
+) -> tuple[Value, Value, Value, Callable[[Value], Value]]:
     """Of [first, stop) what lies in [low, high): its begin and end; how many do not, and the i-th of those."""
     before = maximum(minimum(stop, low) - first, 0)
     after = maximum(first, high)
     edges = before + maximum(stop - after, 0)
     behind = after - before
-    return maximum(first, low), minimum(stop, high), edges, lambda i: i + select(less(i, before), first, behind)
+    return (
+        maximum(first, low),
+        minimum(stop, high),
+        edges,
+        lambda i: i + select(less(i, before), first, behind),
+    )
 
 
-def task(module: Module, slots: Slots, call: Callable[[Function, Value, list[Value]], None]) -> None:
-    """Writes `task(args, index, thread)`, in which `call(fn, args, [args, first, count, part])` does a task's planes."""
+def task(module: Module, slots: Slots, call: Callable[[Function, Value, list[Value]], object]) -> None:
+    """Writes `task(args, index, thread)`: `call(fn, args, [args, first, count, part])` does a task's planes."""
     fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
     args, index, _ = fn.arguments
     parts, per = slots.load(fn, args, "parts"), slots.load(fn, args, "per")

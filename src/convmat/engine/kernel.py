@@ -448,7 +448,7 @@ class _Writer:
             with fn.loop(0, panels) as panel:
                 at = first + panel.index * r.panel
                 count = minimum(end - at, r.panel)
-                above = number * (r.width // r.lanes) * between[0] if r.blocked else row * down
+                above = number * (r.width // r.lanes) * t.word("between") if r.blocked else row * down
                 c_at = above + at * beside
                 arguments = (
                     a_block,
