@@ -84,7 +84,9 @@ class Blockwise:
         """Compute the product; `weights` are what `bind` made, None takes operands["w"] as it is."""
         form, finish, y = self.form, self.blocks.finish, operands["y"]
         scratch = self.scratch.over(buffer)
-        lefts = list(weights) if weights is not None else self._left(operands["w"], scratch["left"])
+        lefts: list[Array | None] = (
+            list(weights) if weights is not None else self._left(operands["w"], scratch["left"])
+        )
         if form.stack:
             lefts = [None if left is None else left[self.apart] for left in lefts]
         call = _Call(self, operands, scratch, lefts)
@@ -231,7 +233,7 @@ class _Call:
     ) -> None:
         self.step, self.operands, self.scratch, self.lefts = step, operands, scratch, lefts
         self.dtype = step.dtypes.work
-        self.held: tuple[Block, ...] | None = None
+        self.held: Block | None = None
         self.panel = scratch["panel"]
         self.x = operands["x"]
         self.sources: list[Array | None] = [None] * len(step.b)
