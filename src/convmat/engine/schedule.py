@@ -131,11 +131,15 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     elif not along_m and (form is not Form.COLUMNS or len(c.rows) > 1):
         along_m, width, panel = _along_m(m, lanes, cpu.vectors)
     rows = c.rows[-1].name
-    store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y), False
+    # Extents of 1 count too: another batch or image size must not be another kernel.
+    store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y, ones=True), False
     if first is None or (form is Form.PIXELS and first > 0 and y[rows] == 1):
         # C's columns do not lie side by side: its rows do (channels last), or nothing does.
         first = 0 if form is Form.PIXELS else min(1, len(c.cols) - 1)
-        uniform = _uniform(c.cols[first:], y)
+        dense = all(
+            by == 1 for coordinate in c.coordinates for name, by in coordinate.terms if name[0] == "p"
+        )
+        uniform = dense and _uniform(c.cols[first:], y, ones=True)
         if y[rows] == 1 and (along_m or form is Form.PIXELS):
             store, places = (Store.LINES, False) if uniform else (Store.PLACED, True)
         elif form is Form.PIXELS:
@@ -442,24 +446,27 @@ def _names(indices: tuple[Index, ...]) -> tuple[str, ...]:
     return tuple(i.name for i in indices)
 
 
-def _run(indices: tuple[Index, ...], moves: dict[str, int]) -> int | None:
-    """The first index from which on all are side by side (steps of one element); None if not even the last is."""
+def _run(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = False) -> int | None:
+    """The first index from which on all are side by side (steps of one element); None if not even the last is.
+
+    `ones`: whether the steps of indices that take one value have to fit too.
+    """
     expected, first = 1, None
     for at in range(len(indices) - 1, -1, -1):
         index = indices[at]
-        if moves[index.name] != expected and index.extent != 1:
+        if moves[index.name] != expected and (ones or index.extent != 1):
             break
         expected *= index.extent
         first = at
     return first
 
 
-def _uniform(indices: tuple[Index, ...], moves: dict[str, int]) -> bool:
-    """Whether walking the indices in order moves by the same step throughout."""
-    step = _column_step(indices, moves)
+def _uniform(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = False) -> bool:
+    """Whether walking the indices in order moves by the same step throughout; `ones` as in `_run`."""
+    step = moves[indices[-1].name] if ones else _column_step(indices, moves)
     expected = step
     for index in reversed(indices):
-        if index.extent != 1 and moves[index.name] != expected:
+        if (ones or index.extent != 1) and moves[index.name] != expected:
             return False
         expected *= index.extent
     return True
