@@ -108,9 +108,8 @@ def html(
     direction: str = "forward",
     lowering: str | None = None,
     theme: str | None = None,
-    embedded: bool = False,
 ) -> str:
-    """The page as text; `embedded` leaves less margin, for a frame."""
+    """The page as text; the keywords are those of `page`."""
     problem, g = plan.problem, plan.problem.geometry
     _one_of("direction", direction, PASSES)
     if lowering is not None:
@@ -145,7 +144,6 @@ def html(
         report=str(plan),
         version=__version__,
         theme=theme,
-        embedded=embedded,
     )
     return made
 
@@ -158,7 +156,7 @@ def notebook(plan: Plan) -> str:
     '<iframe'
     """
     try:
-        text = html(plan, embedded=True)
+        text = html(plan)
     except PlanError as error:
         return f"<pre>{escape(str(plan))}</pre><p>{escape(str(error)).replace(chr(10), '<br>')}</p>"
     return (

@@ -114,7 +114,7 @@ class Placing {
     const columns = Math.max(U.cols, Y.cols);
     const [left, middle, right] = [46, 28, 46];
     const u = Math.floor(
-      Math.max(Math.min((width - left - middle - right) / (A.rows + columns), 30), SMALLEST),
+      Math.max(Math.min((width - left - middle - right) / (A.rows + columns), 640 / U.rows, 30), SMALLEST),
     );
     const used = left + middle + right + u * (A.rows + columns);
     const shift = Math.max((width - used) / 2, 0);

@@ -4,5 +4,6 @@
 import { App } from "./app.js";
 import { library } from "./library.js";
 
+if (self !== top) document.body.classList.add("embedded");
 const written = document.getElementById("config")?.textContent ?? "{}";
 Object.assign(globalThis, { convmat: { app: new App(JSON.parse(written)), ...library } });
