@@ -216,8 +216,9 @@ class Reader:
         self._straight = self.order == tuple(range(len(view.coordinates)))
         self._names = tuple(i.name for i in view.indices)
         self._risky = view.risky
+        self._inside = view.inside and view.elements > 0
         self._strides: dict[Shape, tuple[int, Shape]] = {}
-        self._matrices: dict[Shape, tuple[int, Shape, Shape] | None] = {}
+        self._matrices: dict[Shape, tuple[int, tuple[Shape, Shape] | None]] = {}
         self._known: dict[Block, _Box | bool] = {}
 
     def over(self, array: Array) -> Array:
@@ -227,20 +228,24 @@ class Reader:
             if len(self._strides) >= REMEMBERED:
                 self._strides.clear()
             found = self._strides[array.strides] = _strides(self.view, array.strides)
-        return at(array.__array_interface__["data"][0] + found[0], self.shape, found[1], array.dtype)
+        return self._lay(array, found[0], self.shape, found[1])
+
+    def _lay(self, array: Array, offset: int, shape: Shape, strides: Shape) -> Array:
+        """An array of the memory of another; the quick way where it surely lies within."""
+        if self._inside and array.flags.c_contiguous and array.dtype.isbuiltin == 1:
+            return np.ndarray(shape, array.dtype, array, offset, strides)
+        return at(array.__array_interface__["data"][0] + offset, shape, strides, array.dtype)
 
     def matrices(self, array: Array, lead: int) -> Array | None:
         """`matrices` of `over(array)`: one stack of matrices where it lies, None if no BLAS reads it there."""
-        if array.strides not in self._matrices:
+        found = self._matrices.get(array.strides)
+        if found is None:
             if len(self._matrices) >= REMEMBERED:
                 self._matrices.clear()
             offset, strides = _strides(self.view, array.strides)
             made = _collapsed(self.shape, strides, array.itemsize, lead, len(self.view.rows))
-            self._matrices[array.strides] = None if made is None else (offset, *made)
-        found = self._matrices[array.strides]
-        if found is None:
-            return None
-        return at(array.__array_interface__["data"][0] + found[0], found[1], found[2], array.dtype)
+            found = self._matrices[array.strides] = (offset, made)
+        return None if found[1] is None else self._lay(array, found[0], *found[1])
 
     def box_shape(self, widest: Shape) -> Shape:
         """The extents of the box of a block of these extents."""
