@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "convmat"
 
-GROUND = ("errors", "geometry", "product", "problem", "reference", "cases")
+GROUND = ("errors", "arguments", "geometry", "product", "problem", "reference", "cases")
 LEVELS = (
     *((each,) for each in GROUND),
     ("lowering", "engine"),

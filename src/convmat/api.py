@@ -11,8 +11,7 @@ Each makes a Problem, asks the planner for its Plan (remembered), and runs it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,18 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import planner
-from .errors import GeometryError, PlanError
-from .geometry import Geometry, Padding, PerAxis
-from .planner import Plan
-from .planner.arrays import checked, read
-from .problem import WORKSPACE_LIMIT, Epilogue, Problem
-from .product import Activation
+from .arguments import Padding, PerAxis, cross, per_axis, shape_of, shown
+from .errors import GeometryError
+from .geometry import Geometry
+from .planner import ActivationLike, Plan, dtype_name, request
+from .planner.arrays import alike, beside, checked, numbers, read
+from .problem import Problem
 
 Array = npt.NDArray[Any]
-ActivationLike = str | tuple[str | float, ...] | None
-
-INT32_ROOM = {"int8": 2**31 // 2**14, "uint8": 2**31 // 2**16}
-"""The longest sum of products of 8-bit integers that surely fits int32."""
 
 
 def conv(
@@ -75,18 +70,15 @@ def conv(
     >>> y
     array([[[-1., -1., -1.]]])
     """
-    x, w, bias, residual = _operands("conv", x, w, bias, residual)
-    single = x.ndim == w.ndim - 1
-    if single:
-        x = x[None]
-        residual = None if residual is None else residual[None]
-        out = out[None] if isinstance(out, np.ndarray) else out
-    made = _plan(
-        "conv", x.shape, w.shape, _name(x.dtype), stride, padding, dilation, groups, padding_mode, activation,
+    x, w = alike("conv", "x", x, "w", w)
+    if bias is not None or residual is not None:
+        bias, residual = _epilogue("conv", bias, residual, x.dtype)
+    made = request(
+        "conv", _shape(x, w), w.shape, _name(x.dtype), stride, padding, 0, dilation, groups, padding_mode, activation,
         bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol, exact, False,
+        "forward", False,
     )  # fmt: skip
-    y = made(x, w, bias, residual=residual, out=out)
-    return y[0] if single else y
+    return _run("conv", made, x, w, bias, residual, out)
 
 
 def conv1d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
@@ -146,19 +138,15 @@ def conv_transpose(
     >>> conv_transpose([[[1.0, 2.0]]], [[[1.0, 10.0, 100.0]]], stride=2)
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
-    x, w, bias, residual = _operands("conv_transpose", x, w, bias, residual)
-    single = x.ndim == w.ndim - 1
-    if single:
-        x = x[None]
-        residual = None if residual is None else residual[None]
-        out = out[None] if isinstance(out, np.ndarray) else out
-    made = _transposed(
-        x.shape, w.shape, _name(x.dtype), *_hashable(stride, padding, output_padding, dilation), groups,
-        *_hashable(activation), bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol,
-        exact, _threads(),
+    x, w = alike("conv_transpose", "x", x, "w", w)
+    if bias is not None or residual is not None:
+        bias, residual = _epilogue("conv_transpose", bias, residual, x.dtype)
+    made = request(
+        "conv_transpose", _shape(x, w), w.shape, _name(x.dtype), stride, padding, output_padding, dilation, groups,
+        "zeros", activation, bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol,
+        exact, False, "forward", True,
     )  # fmt: skip
-    y = made(x, w, bias, residual=residual, out=out)
-    return y[0] if single else y
+    return _run("conv_transpose", made, x, w, bias, residual, out)
 
 
 def conv_transpose1d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
@@ -213,10 +201,11 @@ def conv_input_grad(
     >>> conv_input_grad(np.ones((1, 1, 3)), np.array([[[1.0, 10.0]]]), (1, 1, 4))
     array([[[ 1., 11., 11., 10.]]])
     """
-    dy, w, _, _ = _operands("conv_input_grad", dy, w, None, None, first="dy")
-    made = _plan(
-        "conv_input_grad", tuple(x_shape), w.shape, _name(dy.dtype), stride, padding, dilation, groups, padding_mode,
-        None, False, False, layout, lowering, engine, workspace_limit, rtol, exact, False, "input",
+    dy, w = alike("conv_input_grad", "dy", dy, "w", w)
+    made = request(
+        "conv_input_grad", shape_of("conv_input_grad", "x_shape", x_shape), w.shape, _name(dy.dtype), stride, padding,
+        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, rtol, exact,
+        False, "input", False,
     )  # fmt: skip
     return made(checked("dy", dy, made.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
 
@@ -246,10 +235,11 @@ def conv_weight_grad(
     >>> conv_weight_grad(np.array([[[1.0, 2.0, 4.0]]]), np.ones((1, 1, 2)), (1, 1, 2))
     array([[[3., 6.]]])
     """
-    x, dy, _, _ = _operands("conv_weight_grad", x, dy, None, None, second="dy")
-    made = _plan(
-        "conv_weight_grad", x.shape, tuple(w_shape), _name(x.dtype), stride, padding, dilation, groups, padding_mode,
-        None, False, False, layout, lowering, engine, workspace_limit, rtol, exact, False, "weight",
+    x, dy = alike("conv_weight_grad", "x", x, "dy", dy)
+    made = request(
+        "conv_weight_grad", x.shape, shape_of("conv_weight_grad", "w_shape", w_shape), _name(x.dtype), stride, padding,
+        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, rtol, exact,
+        False, "weight", False,
     )  # fmt: skip
     return made(x, checked("dy", dy, made.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
 
@@ -289,25 +279,10 @@ def plan(
     >>> p.chosen.lowering, p.chosen.product
     ('im2col', (64, 3136, 576))
     """
-    if transposed:
-        if padding_mode != "zeros":
-            raise GeometryError(
-                f"plan: a transposed convolution pads with zeros alone\n  padding_mode = {padding_mode!r}\n"
-                "  leave padding_mode away"
-            )
-        return _transposed(
-            tuple(x_shape), tuple(w_shape), dtype_name(dtype), *_hashable(stride, padding, output_padding, dilation),
-            groups, *_hashable(activation), bias, residual, layout, lowering, engine, workspace_limit, rtol, exact,
-            _threads(), reuse_weights, direction, "plan",
-        )  # fmt: skip
-    if output_padding != 0:
-        raise GeometryError(
-            f"plan: output_padding belongs to transposed convolutions\n  output_padding = {output_padding!r}\n"
-            "  leave it away, or plan with transposed=True"
-        )
-    return _plan(
-        "plan", tuple(x_shape), tuple(w_shape), dtype_name(dtype), stride, padding, dilation, groups, padding_mode,
-        activation, bias, residual, layout, lowering, engine, workspace_limit, rtol, exact, reuse_weights, direction,
+    return request(
+        "plan", shape_of("plan", "x_shape", x_shape), shape_of("plan", "w_shape", w_shape), dtype_name(dtype), stride,
+        padding, output_padding, dilation, groups, padding_mode, activation, bias, residual, layout, lowering, engine,
+        workspace_limit, rtol, exact, reuse_weights, direction, transposed,
     )  # fmt: skip
 
 
@@ -329,11 +304,11 @@ def im2col(
     array([[0., 1., 2.],
            [1., 2., 3.]])
     """
-    x = _numbers("im2col", "x", x)
+    x = numbers("x", x, "im2col")
     g = _windows("im2col", x.shape, kernel_size, stride, padding, dilation)
-    if order not in ("C", "F"):
+    if type(order) is not str or order not in ("C", "F"):
         raise GeometryError(
-            f"im2col: unknown order\n  order = {order!r}\n  'F' (columns contiguous) or 'C' (rows)"
+            f"im2col: unknown order\n  order = {shown(order)}\n  'F' (columns contiguous) or 'C' (rows)"
         )
     return planner.unroll(Problem.of(g, "float32"), x, order)
 
@@ -354,8 +329,8 @@ def col2im(
     >>> col2im(np.ones((2, 3)), (1, 1, 4), 2)
     array([[[1., 2., 2., 1.]]])
     """
-    cols = _numbers("col2im", "cols", cols)
-    g = _windows("col2im", tuple(x_shape), kernel_size, stride, padding, dilation)
+    cols = numbers("cols", cols, "col2im")
+    g = _windows("col2im", shape_of("col2im", "x_shape", x_shape), kernel_size, stride, padding, dilation)
     if cols.shape != (g.k, g.n):
         raise GeometryError(
             f"col2im: cols does not have the shape that im2col gives\n"
@@ -365,239 +340,37 @@ def col2im(
     return planner.fold(Problem.of(g, "float32"), cols)
 
 
-# -- from keywords to a problem ---------------------------------------------------------------------------------------
+# -- arrays on their way to a plan ------------------------------------------------------------------------------------
 
 
-def dtype_name(dtype: Any) -> str:
-    """The name of an element type, however it is given; GeometryError if there is none."""
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
-    if name != "bfloat16":
-        try:
-            name = np.dtype(dtype).name
-        except TypeError:
-            name = str(dtype)
-    if name == "object" or name not in planner.DTYPES:
-        raise GeometryError(
-            f"plan: dtype is not taken\n  dtype = {dtype!r}\n  one of {', '.join(planner.DTYPES)}, e.g. dtype='float32'"
-        )
-    return str(name)
+def _epilogue(call: str, bias: Any, residual: Any, dtype: np.dtype[Any]) -> tuple[Array | None, Array | None]:
+    """Bias and residual, of the result's element type."""
+    wide = np.dtype(np.int32) if dtype.kind in "iu" else dtype
+    bias = None if bias is None else beside(call, "bias", bias, wide)
+    return bias, None if residual is None else beside(call, "residual", residual, wide)
 
 
-def _plan(call: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], dtype: str, *rest: Any) -> Plan:
-    try:
-        hash(rest)
-    except TypeError:
-        rest = _hashable(*rest)
-    return _planned(call, x_shape, w_shape, dtype, *rest, threads=_threads())
-
-
-@lru_cache(maxsize=4096)
-def _planned(
-    call: str,
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    dtype: str,
-    stride: PerAxis,
-    padding: Padding,
-    dilation: PerAxis,
-    groups: int,
-    padding_mode: str,
-    activation: ActivationLike,
-    bias: bool,
-    residual: bool,
-    layout: str,
-    lowering: str | None,
-    engine: str | None,
-    workspace_limit: int | None,
-    rtol: float | None,
-    exact: bool,
-    reuse_weights: bool,
-    direction: str = "forward",
-    *,
-    threads: int,
-) -> Plan:
-    _checked_direction(direction)
-    if padding_mode not in ("zeros", "reflect", "edge", "wrap"):
-        raise GeometryError(
-            f"{call}: unknown padding_mode\n  padding_mode = {padding_mode!r}\n"
-            f'  one of "zeros", "reflect", "edge", "wrap"'
-        )
-    channels_last = _channels_last(call, layout, len(w_shape))
-    if channels_last and len(x_shape) == len(w_shape):
-        x_shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
-    g = Geometry.of(
-        x_shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, call=call
-    )
-    if padding_mode != "zeros" and 0 in g.I:
-        raise GeometryError(
-            f"{call}: nothing to repeat\n  input {g.I}, padding_mode = {padding_mode!r}\n  use padding_mode='zeros'"
-        )
-    return _make(
-        call, g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol, exact,
-        direction, padding_mode=padding_mode, reuse_weights=reuse_weights, threads=threads,
-    )  # fmt: skip
-
-
-@lru_cache(maxsize=4096)
-def _transposed(
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    dtype: str,
-    stride: PerAxis,
-    padding: Padding,
-    output_padding: PerAxis,
-    dilation: PerAxis,
-    groups: int,
-    activation: ActivationLike,
-    bias: bool,
-    residual: bool,
-    layout: str,
-    lowering: str | None,
-    engine: str | None,
-    workspace_limit: int | None,
-    rtol: float | None,
-    exact: bool,
-    threads: int,
-    reuse_weights: bool = False,
-    direction: str = "forward",
-    call: str = "conv_transpose",
-) -> Plan:
-    _checked_direction(direction)
-    channels_last = _channels_last(call, layout, len(w_shape))
-    if channels_last and len(x_shape) == len(w_shape):
-        x_shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
-    g = Geometry.transposed(
-        x_shape, w_shape, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation,
-        groups=groups, call=call,
-    )  # fmt: skip
-    return _make(
-        call, g, dtype, channels_last, activation, bias, residual, lowering, engine, workspace_limit, rtol,
-        exact, direction, transposed=True, reuse_weights=reuse_weights, threads=threads,
-    )  # fmt: skip
-
-
-def _checked_direction(direction: str) -> None:
-    if direction not in ("forward", "input", "weight"):
-        raise PlanError(
-            f'plan: unknown direction\n  direction = {direction!r}\n  "forward", "input" or "weight"'
-        )
-
-
-def _make(
-    call: str,
-    g: Geometry,
-    dtype: str,
-    channels_last: bool,
-    activation: ActivationLike,
-    bias: bool,
-    residual: bool,
-    lowering: str | None,
-    engine: str | None,
-    workspace_limit: Any,
-    rtol: Any,
-    exact: bool,
-    direction: str,
-    **rest: Any,
-) -> Plan:
-    if dtype in INT32_ROOM and g.k > INT32_ROOM[dtype]:
-        raise GeometryError(
-            f"{call}: the sums may pass what int32 holds\n  C//G * F = {g.k} products of {dtype};  at most "
-            f"{INT32_ROOM[dtype]}\n  convolve parts of the channels and add them as int64, or use dtype float64"
-        )
-    limited = workspace_limit is not None
-    if limited and (
-        not isinstance(workspace_limit, int) or isinstance(workspace_limit, bool) or workspace_limit < 0
-    ):
-        raise PlanError(
-            f"{call}: workspace_limit must be a number of bytes\n  workspace_limit = {workspace_limit!r}\n"
-            f"  e.g. workspace_limit={WORKSPACE_LIMIT}"
-        )
-    layout = "NHWC" if channels_last else "NCHW"
-    options = dict(rest, workspace_limit=workspace_limit, exact=bool(exact))
-    if rtol is not None:
-        if not isinstance(rtol, int | float) or not 0 < rtol < math.inf:
-            raise PlanError(f"{call}: rtol must be a positive number\n  rtol = {rtol!r}\n  e.g. rtol=5e-6")
-        options["rtol"] = float(rtol)
-    epilogue = Epilogue(bias=bias, residual=residual, activation=_activation(call, activation, dtype))
-    problem = Problem.of(g, dtype, x=layout, y=layout, epilogue=epilogue, **options)
-    if direction == "input":
-        problem = problem.grad_input()
-    elif direction == "weight":
-        problem = problem.grad_weight()
-    return planner.make(problem, lowering, engine)
-
-
-def _activation(call: str, value: Any, dtype: str) -> Activation | None:
-    try:
-        made = Activation.of(tuple(value) if isinstance(value, list) else value)
-    except (ValueError, TypeError) as error:
-        raise GeometryError(
-            f"{call}: the activation is not understood\n  activation = {value!r}\n  {error}"
-        ) from None
-    if made is not None and (dtype.startswith("complex") or dtype.endswith("int8")) and made.name != "relu":
-        raise GeometryError(
-            f"{call}: this activation needs real floating-point results\n  activation = {made.name!r}, dtype {dtype}\n"
-            f"  apply it to the result, or convolve in float32"
-        )
-    if made is not None and dtype.startswith("complex"):
-        raise GeometryError(
-            f"{call}: complex numbers have no order for relu\n  activation = {made.name!r}, dtype {dtype}\n"
-            f"  apply an activation to the real and imaginary parts of the result"
-        )
-    return made
-
-
-def _channels_last(call: str, layout: str, ndim: int) -> bool:
-    """Whether channels come last: NCHW and NHWC at any rank, and the usual names of other ranks."""
-    spatial = {3: ("W", "L"), 4: ("HW",), 5: ("DHW",)}.get(ndim, ())
-    first = {"NCHW", *(f"NC{s}" for s in spatial)}
-    last = {"NHWC", *(f"N{s}C" for s in spatial)}
-    if layout not in first | last:
-        raise GeometryError(
-            f"{call}: unknown layout\n  layout = {layout!r}\n"
-            f'  "NCHW" (channels second) or "NHWC" (channels last), at any rank'
-        )
-    return layout in last
-
-
-def _operands(
-    call: str, x: Any, w: Any, bias: Any, residual: Any, first: str = "x", second: str = "w"
-) -> tuple[Array, Array, Array | None, Array | None]:
-    """The arrays, read and of one element type. Raises GeometryError."""
-    x, w = read(first, x, call), read(second, w, call)
-    if x.dtype != w.dtype:
-        raise GeometryError(
-            f"{call}: {first} and {second} have different element types\n"
-            f"  {first}.dtype = {x.dtype}, {second}.dtype = {w.dtype}\n"
-            f"  convert one, e.g. {second}.astype('{x.dtype}')"
-        )
-    if bias is None and residual is None:
-        return x, w, None, None
-    wide = np.dtype(np.int32) if x.dtype.name in INT32_ROOM else x.dtype
-    made = []
-    for name, value in (("bias", bias), ("residual", residual)):
-        if value is not None and not isinstance(value, np.ndarray):
-            value = (
-                np.asarray(value, dtype=wide) if isinstance(value, list | tuple) else read(name, value, call)
-            )
-        if value is not None and value.dtype != wide:
+def _run(call: str, made: Plan, x: Array, w: Array, bias: Array | None, residual: Any, out: Any) -> Array:
+    """The plan on a whole batch, or on one image without its batch axis, whose result has none either."""
+    if x.ndim == w.ndim:
+        return made(x, w, bias, residual=residual, out=out)
+    shape = made.problem.shape("y")[1:]
+    for name, array in (("residual", residual), ("out", out)):
+        if isinstance(array, np.ndarray) and array.shape != shape:
             raise GeometryError(
-                f"{call}: {name} has another element type than the result\n"
-                f"  {name}.dtype = {value.dtype}, the result is {wide}\n  convert it, e.g. {name}.astype('{wide}')"
+                f"{call}: {name} does not have the shape of the result, and x has no batch axis\n"
+                f"  {name}.shape = {array.shape}, expected {shape}\n"
+                f"  give an array of that shape, or give x a batch axis, e.g. x[None]"
             )
-        made.append(value)
-    return x, w, made[0], made[1]
+    residual = residual if residual is None else residual[None]
+    found = made(x[None], w, bias, residual=residual, out=out[None] if isinstance(out, np.ndarray) else out)
+    image: Array = found[0] if out is None else out
+    return image
 
 
-def _numbers(call: str, name: str, value: Any) -> Array:
-    """An array of any numeric type: im2col only moves elements."""
-    made = np.asarray(value)
-    if made.dtype.kind not in "biufc" and made.dtype.name != "bfloat16":
-        raise GeometryError(
-            f"{call}: {name} does not hold numbers\n  {name}.dtype = {made.dtype}\n"
-            f"  give numbers, e.g. np.asarray({name}, dtype='float32')"
-        )
-    return made
+def _shape(x: Array, w: Array) -> tuple[int, ...]:
+    """x's shape with a batch axis, if it is only that one which it lacks."""
+    return (1, *x.shape) if x.ndim == w.ndim - 1 else x.shape
 
 
 def _windows(
@@ -610,38 +383,26 @@ def _windows(
 ) -> Geometry:
     """The geometry of one filter over x."""
     rank = len(x_shape) - 2
-    sizes = tuple(kernel_size) if isinstance(kernel_size, Sequence) else (kernel_size,) * max(rank, 0)
-    channels = x_shape[1] if len(x_shape) > 1 else 1
+    if rank < 1:
+        raise GeometryError(
+            f"{call}: x must have a batch axis, a channel axis and one spatial axis or more\n"
+            f"  x has {len(x_shape)} axes {cross(x_shape)}\n  (B, C, *I), e.g. 1x3x8x8"
+        )
+    sizes = per_axis(call, "kernel_size", kernel_size, rank, least=1)
     return Geometry.of(
-        x_shape, (1, channels, *sizes), stride=stride, padding=padding, dilation=dilation, call=call
+        x_shape, (1, x_shape[1], *sizes), stride=stride, padding=padding, dilation=dilation, call=call
     )
 
 
-def _ranked(call: str, w: Any, rank: int) -> Array:
+def _ranked(call: str, w: Any, rank: int) -> Any:
+    """w itself, if it has the rank that the function's name promises."""
     array = read("w", w, call)
     if array.ndim != rank + 2:
         raise GeometryError(
             f"{call}: w must have {rank + 2} axes\n  w has {array.ndim}: {array.shape}\n"
             f"  (O, C//G, *F) with {rank} spatial {'axis' if rank == 1 else 'axes'}, or call conv, which takes any rank"
         )
-    return array
-
-
-def _hashable(*values: Any) -> tuple[Any, ...]:
-    """The same with lists as tuples, all the way down."""
-    return tuple(_hashable(*v) if isinstance(v, list | tuple) else v for v in values)
-
-
-@lru_cache(maxsize=1)
-def _counter() -> Callable[[], int]:
-    from .engine import pool
-
-    return pool.count
-
-
-def _threads() -> int:
-    """How many threads a call may use now."""
-    return _counter()()
+    return w if isinstance(w, list | tuple) else array
 
 
 @lru_cache(maxsize=64)

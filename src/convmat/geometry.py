@@ -18,21 +18,30 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
+from .arguments import (
+    LARGEST,
+    Padding,
+    PerAxis,
+    Shape,
+    axis_names,
+    channels,
+    cross,
+    paddings,
+    per_axis,
+    shapes,
+    whole,
+)
 from .errors import GeometryError
 
-Shape = tuple[int, ...]
-Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
-PerAxis = int | Sequence[int]
+__all__ = ["Geometry", "Padding", "PerAxis", "Phase", "Shape"]
 
-_NAMES = {1: ("W",), 2: ("H", "W"), 3: ("D", "H", "W")}
-_LARGEST = 2**63 - 1
 _WIDEST_ITEM = 16  # bytes of a complex128, the largest element taken: no byte offset may pass 63 bits
+_MOST_PHASES = 4096  # each is a product of its own, planned and run one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +71,34 @@ class Geometry:
     e: Shape
 
     def __post_init__(self) -> None:
+        most = LARGEST // _WIDEST_ITEM
         counts = {"x": self.x_shape, "w": self.w_shape, "y": self.y_shape}
         for name, shape in counts.items():
-            if math.prod(shape) * _WIDEST_ITEM > _LARGEST:
+            if math.prod(shape) > most:
                 raise GeometryError(
                     f"geometry: {name} has too many elements to address\n"
-                    f"  {name} {_cross(shape)} = {math.prod(shape)} elements of up to {_WIDEST_ITEM} bytes\n"
-                    f"  at most {_LARGEST // _WIDEST_ITEM} elements fit 64-bit offsets: split the batch or the image"
+                    f"  {name} {cross(shape)} = {math.prod(shape)} elements of up to {_WIDEST_ITEM} bytes\n"
+                    f"  at most {most} elements fit 64-bit offsets: split the batch or the image"
                 )
+        for a, name in enumerate(axis_names(self.rank)):
+            # what one step along the axis skips: all other axes of the larger array
+            line = max(1, *(math.prod(s) // max(s[a + 2], 1) for s in (self.x_shape, self.y_shape)))
+            step = max(self.s[a], self.d[a] * self.F[a], self.e[a], abs(self.lo[a]), abs(self.hi[a]))
+            if step * line > most:
+                raise GeometryError(
+                    f"geometry: a step along axis {name} passes what 64-bit offsets reach\n"
+                    f"  stride {self.s[a]}, dilation {self.d[a]}, input dilation {self.e[a]}, "
+                    f"padding ({self.lo[a]}, {self.hi[a]});  {line} elements lie beside each other\n"
+                    f"  at most {most // line} in all: take less"
+                )
+        phases = math.prod(min(self._period(a), max(p, 1)) for a, p in enumerate(self.P))
+        if phases > _MOST_PHASES:
+            raise GeometryError(
+                f"geometry: the input dilation makes too many phases\n"
+                f"  input dilation {cross(self.e)} (the stride, of a transposed convolution or an input gradient): "
+                f"{phases} dense products\n"
+                f"  at most {_MOST_PHASES}: put zeros between the elements of x first, and convolve with stride 1"
+            )
 
     # -- making one --------------------------------------------------------------------------------------------------
 
@@ -97,27 +126,27 @@ class Geometry:
         >>> Geometry.of((1, 3, 8), (4, 3, 3), padding=((1, 0),)).P
         (7,)
         """
-        x, w, rank = _shapes(call, x_shape, w_shape)
-        G = _whole(call, "groups", groups, least=1)
+        x, w, rank = shapes(call, x_shape, w_shape)
+        G = whole(call, "groups", groups, least=1)
         B, C, I = x[0], x[1], x[2:]
         O, F = w[0], w[2:]
         if w[1] * G != C or O % G:
-            raise GeometryError(_channels(call, C, O, G, w))
-        s = _per_axis(call, "stride", stride, rank, least=1)
-        d = _per_axis(call, "dilation", dilation, rank, least=1)
-        e = _per_axis(call, "input_dilation", input_dilation, rank, least=1)
+            raise GeometryError(channels(call, C, O, G, w))
+        s = per_axis(call, "stride", stride, rank, least=1)
+        d = per_axis(call, "dilation", dilation, rank, least=1)
+        e = per_axis(call, "input_dilation", input_dilation, rank, least=1)
         reach = tuple(dd * (ff - 1) + 1 for dd, ff in zip(d, F, strict=True))
         E = tuple(_spread(i, ee) for i, ee in zip(I, e, strict=True))
 
         def same(a: int) -> int:
             return max((-(-E[a] // s[a]) - 1) * s[a] + reach[a] - E[a], 0)
 
-        lo, hi = _padding(call, padding, rank, same)
-        for a, name in enumerate(axis_names(rank)):
-            padded = lo[a] + E[a] + hi[a]
-            if reach[a] > padded:
-                raise GeometryError(_too_wide(call, a, name, I, E, F, d, reach, lo, hi, padded))
-        return cls(B=B, C=C, O=O, G=G, I=I, F=F, s=s, d=d, lo=lo, hi=hi, e=e)
+        lo, hi = paddings(call, padding, rank, same)
+        made = cls(B=B, C=C, O=O, G=G, I=I, F=F, s=s, d=d, lo=lo, hi=hi, e=e)
+        for a in range(rank):
+            if reach[a] > lo[a] + E[a] + hi[a]:
+                raise GeometryError(_too_wide(call, made, a))
+        return made
 
     @classmethod
     def transposed(
@@ -142,25 +171,25 @@ class Geometry:
         >>> g.P, g.e, g.s
         ((10, 10), (2, 2), (1, 1))
         """
-        x, w, rank = _shapes(call, x_shape, w_shape)
-        G = _whole(call, "groups", groups, least=1)
+        x, w, rank = shapes(call, x_shape, w_shape)
+        G = whole(call, "groups", groups, least=1)
         B, C, I = x[0], x[1], x[2:]
         F, O = w[2:], w[1] * G
         if w[0] != C or C % G:
             raise GeometryError(
                 f"{call}: the channels of x do not match the filters in groups\n"
-                f"  x has C = {C}, w {_cross(w)} is (C, O//G, *F) and takes C = {w[0]};  groups = {G}\n"
+                f"  x has C = {C}, w {cross(w)} is (C, O//G, *F) and takes C = {w[0]};  groups = {G}\n"
                 f"  C must be w.shape[0] and a multiple of groups, "
-                f"e.g. w of shape {_cross((C, w[1], *F))} with groups={math.gcd(C, G)}"
+                f"e.g. w of shape {(C, *w[1:])} with groups={math.gcd(C, G)}"
             )
-        s = _per_axis(call, "stride", stride, rank, least=1)
-        d = _per_axis(call, "dilation", dilation, rank, least=1)
-        extra = _per_axis(call, "output_padding", output_padding, rank, least=0)
+        s = per_axis(call, "stride", stride, rank, least=1)
+        d = per_axis(call, "dilation", dilation, rank, least=1)
+        extra = per_axis(call, "output_padding", output_padding, rank, least=0)
 
         def same(a: int) -> int:
             return d[a] * (F[a] - 1) + 1 - s[a] + extra[a]
 
-        lo, hi = _padding(call, padding, rank, same)
+        lo, hi = paddings(call, padding, rank, same)
         span = tuple(dd * (ff - 1) for dd, ff in zip(d, F, strict=True))
         g_lo = tuple(span[a] - lo[a] for a in range(rank))
         g_hi = tuple(span[a] - hi[a] + extra[a] for a in range(rank))
@@ -171,7 +200,12 @@ class Geometry:
                     f"{call}: the padding leaves no output on axis {name}\n"
                     f"  input {name} = {I[a]}, stride {s[a]}, filter {F[a]}, dilation {d[a]}, "
                     f"output_padding {extra[a]} -> {grown};  padding ({lo[a]}, {hi[a]})\n"
-                    f"  {grown} - {lo[a]} - {hi[a]} < 1: less padding is needed, e.g. padding=0"
+                    f"  {grown} - {lo[a]} - {hi[a]} < 1: "
+                    + (
+                        "less padding is needed, e.g. padding=0"
+                        if grown > 0
+                        else f"x needs an element along {name}"
+                    )
                 )
         ones = (1,) * rank
         return cls(B=B, C=C, O=O, G=G, I=I, F=F, s=ones, d=d, lo=g_lo, hi=g_hi, e=s)
@@ -320,7 +354,7 @@ class Geometry:
     def _axis_phases(self, a: int) -> list[_AxisPhase]:
         """The classes of one axis: outputs r + j*T with their taps f0 + t*U, and where in x they begin."""
         s, d, e, lo, F, P = self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a]
-        T, U = e // math.gcd(s, e), e // math.gcd(d, e)
+        T, U = self._period(a), e // math.gcd(d, e)
         found = []
         for r in range(min(T, max(P, 1))):
             f0 = next((f for f in range(min(U, F)) if (r * s + f * d - lo) % e == 0), F)
@@ -328,6 +362,10 @@ class Geometry:
             outputs = -(-(P - r) // T) if r < P else 0
             found.append(_AxisPhase(r, T, outputs, f0, U, -(-(F - f0) // U), s * T // e, d * U // e, -first))
         return found
+
+    def _period(self, a: int) -> int:
+        """After how many outputs along an axis the taps repeat."""
+        return self.e[a] // math.gcd(self.s[a], self.e[a])
 
     def _phase(self, parts: tuple[_AxisPhase, ...]) -> Phase:
         F = tuple(p.taps for p in parts)
@@ -346,14 +384,14 @@ class Geometry:
         )
 
     def __str__(self) -> str:
-        parts = [f"{_cross(self.x_shape)} * {_cross(self.w_shape)} -> {_cross(self.y_shape)}"]
+        parts = [f"{cross(self.x_shape)} * {cross(self.w_shape)} -> {cross(self.y_shape)}"]
         for name, values, plain in (
             ("stride", self.s, 1),
             ("dilation", self.d, 1),
             ("input dilation", self.e, 1),
         ):
             if set(values) - {plain}:
-                parts.append(f"{name} {_cross(values)}")
+                parts.append(f"{name} {cross(values)}")
         if any(self.lo) or any(self.hi):
             parts.append("padding " + " ".join(f"({a}, {b})" for a, b in zip(self.lo, self.hi, strict=True)))
         if self.G > 1:
@@ -385,160 +423,23 @@ class _AxisPhase:
     lo: int
 
 
-def axis_names(rank: int) -> tuple[str, ...]:
-    """What errors call the spatial axes: W; H W; D H W; from four on their numbers.
-
-    >>> axis_names(2)
-    ('H', 'W')
-    """
-    return _NAMES.get(rank, tuple(str(a) for a in range(rank)))
-
-
 def _spread(extent: int, e: int) -> int:
     """The extent once e - 1 zeros stand between neighbours; nothing stays nothing."""
     return (extent - 1) * e + 1 if extent else 0
 
 
-def _cross(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) if shape else "()"
-
-
-# -- reading what people write ----------------------------------------------------------------------------------------
-
-
-def _whole(call: str, name: str, value: Any, *, least: int) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise GeometryError(
-            f"{call}: {name} must be a whole number\n  {name} = {value!r}\n"
-            f"  give an int of at least {least}, e.g. {name}={max(least, 1)}"
-        ) from None
-    if number < least:
-        raise GeometryError(
-            f"{call}: {name} is too small\n  {name} = {number}\n"
-            f"  at least {least} is needed, e.g. {name}={max(least, 1)}"
-        )
-    return number
-
-
-def _per_axis(call: str, name: str, value: Any, rank: int, *, least: int) -> Shape:
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return (_whole(call, name, value, least=least),) * rank
-    values = tuple(value)
-    if len(values) != rank:
-        raise GeometryError(
-            f"{call}: {name} has the wrong number of entries\n"
-            f"  {name} = {values!r} has {len(values)}, the convolution has {rank} spatial "
-            f"{'axis' if rank == 1 else 'axes'} ({', '.join(axis_names(rank))})\n"
-            f"  give one number, or one per axis, e.g. {name}={(max(least, 1),) * rank}"
-        )
-    return tuple(_whole(call, f"{name}[{i}]", v, least=least) for i, v in enumerate(values))
-
-
-def _shapes(call: str, x_shape: Any, w_shape: Any) -> tuple[Shape, Shape, int]:
-    read = []
-    for name, shape in (("x", x_shape), ("w", w_shape)):
-        try:
-            read.append(tuple(_whole(call, f"{name}.shape[{i}]", n, least=0) for i, n in enumerate(shape)))
-        except TypeError:
-            raise GeometryError(
-                f"{call}: the shape of {name} must be a sequence of whole numbers\n  {name} shape = {shape!r}\n"
-                f"  e.g. {'(1, 3, 8, 8)' if name == 'x' else '(4, 3, 3, 3)'}"
-            ) from None
-    x, w = read
-    if len(x) != len(w) or len(x) < 3:
-        raise GeometryError(
-            f"{call}: x and w must have a batch or filter axis, a channel axis and the same spatial axes\n"
-            f"  x has {len(x)} axes {_cross(x)};  w has {len(w)} axes {_cross(w)}\n"
-            f"  x: (B, C, *I) and w: (O, C//G, *F) with one spatial axis or more, "
-            f"e.g. x 1x3x8x8 and w 4x3x3x3"
-        )
-    if 0 in w[2:]:
-        raise GeometryError(
-            f"{call}: the filter has no elements along an axis\n  w {_cross(w)}\n"
-            f"  every spatial extent of w must be at least 1"
-        )
-    return x, w, len(x) - 2
-
-
-def _channels(call: str, C: int, O: int, G: int, w: Shape) -> str:
-    head = f"{call}: the channels of x do not match the filters in groups\n"
-    values = (
-        f"  x has C = {C}, w {_cross(w)} is (O, C//G, *F) and takes {w[1]} channels a group;  groups = {G}\n"
-    )
-    if w[1] and C % w[1] == 0 and C // w[1] >= 1 and O % (C // w[1]) == 0:
-        return head + values + f"  {G} * {w[1]} != {C}: groups={C // w[1]} fits these arrays"
-    if C % G == 0 and O % G:
-        fit = -(-O // G) * G
-        return head + values + f"  {O} filters do not divide into {G} groups, e.g. {fit} filters do"
-    if C % G == 0:
-        return head + values + f"  {G} * {w[1]} != {C}: give w the shape {_cross((O, C // G, *w[2:]))}"
-    return (
-        head
-        + values
-        + f"  {C} channels do not divide into {G} groups, e.g. groups={math.gcd(C, O) or 1} does"
-    )
-
-
-def _padding(call: str, value: Any, rank: int, same: Any) -> tuple[Shape, Shape]:
-    """(lo, hi) from a number, a flat tuple, a nested one or a word; `same(axis)` is the total that "same" needs."""
-    axes = range(rank)
-    if isinstance(value, str):
-        if value == "valid":
-            return (0,) * rank, (0,) * rank
-        if value not in ("same", "same_lower"):
-            raise GeometryError(
-                f"{call}: unknown padding\n  padding = {value!r}\n"
-                f'  give a number, one per axis, (lo, hi) per axis, "valid", "same" or "same_lower"'
-            )
-        total = [same(a) for a in axes]
-        small, large = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
-        return (small, large) if value == "same" else (large, small)
-    if not hasattr(value, "__iter__"):
-        each = (_whole(call, "padding", value, least=-_LARGEST),) * rank
-        return each, each
-    entries = tuple(value)
-    nested = [hasattr(entry, "__iter__") and not isinstance(entry, str) for entry in entries]
-    if any(nested):
-        pairs = [tuple(e) if n else (e,) for e, n in zip(entries, nested, strict=True)]
-        if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
-            raise GeometryError(
-                f"{call}: nested padding needs one (lo, hi) pair per axis\n  padding = {value!r}\n"
-                f"  {rank} spatial {'axis' if rank == 1 else 'axes'}, e.g. padding={((1, 1),) * rank}"
-            )
-        lo, hi = zip(*pairs, strict=True)
-        return (
-            tuple(_whole(call, f"padding[{a}][0]", v, least=-_LARGEST) for a, v in enumerate(lo)),
-            tuple(_whole(call, f"padding[{a}][1]", v, least=-_LARGEST) for a, v in enumerate(hi)),
-        )
-    flat = _per_axis(call, "padding", entries, rank, least=-_LARGEST)
-    return flat, flat
-
-
-def _too_wide(
-    call: str,
-    a: int,
-    name: str,
-    I: Shape,
-    E: Shape,
-    F: Shape,
-    d: Shape,
-    reach: Shape,
-    lo: Shape,
-    hi: Shape,
-    padded: int,
-) -> str:
-    need = reach[a] - padded
+def _too_wide(call: str, g: Geometry, a: int) -> str:
+    """The sentence for a filter wider than the padded input; its fix widens every axis that needs it."""
+    padded = [lo + E + hi for lo, E, hi in zip(g.lo, g.E, g.hi, strict=True)]
+    needs = [max(reach - p, 0) for reach, p in zip(g.reach, padded, strict=True)]
+    name = axis_names(g.rank)[a]
     kind = {"W": "column", "H": "row"}.get(name, "element")
-    count = f"one more {kind} is" if need == 1 else f"{need} more {kind}s are"
-    fixed = tuple((lo[i], hi[i] + (need if i == a else 0)) for i in range(len(I)))
-    spread = f" ({E[a]} with input dilation)" if E[a] != I[a] else ""
+    count = f"one more {kind} is" if needs[a] == 1 else f"{needs[a]} more {kind}s are"
+    fixed = tuple((lo, hi + need) for lo, hi, need in zip(g.lo, g.hi, needs, strict=True))
+    spread = f" ({g.E[a]} with input dilation)" if g.E[a] != g.I[a] else ""
     return (
         f"{call}: the filter is wider than the padded input on axis {name}\n"
-        f"  input {name} = {I[a]}{spread}, padding ({lo[a]}, {hi[a]}) -> {padded};  "
-        f"filter {name} = {F[a]}, dilation {d[a]} -> reach {reach[a]}\n"
-        f"  {reach[a]} > {padded}: {count} enough, e.g. padding={fixed}"
+        f"  input {name} = {g.I[a]}{spread}, padding ({g.lo[a]}, {g.hi[a]}) -> {padded[a]};  "
+        f"filter {name} = {g.F[a]}, dilation {g.d[a]} -> reach {g.reach[a]}\n"
+        f"  {g.reach[a]} > {padded[a]}: {count} enough, e.g. padding={fixed}"
     )

@@ -9,6 +9,7 @@ from ..problem import WORK_DTYPES
 from .candidates import Candidate
 from .cost import Cost, error_bound, error_estimate
 from .plan import Bound, Plan, make
+from .request import ActivationLike, dtype_name, request
 from .shown import present_with
 from .unroll import fold, unroll
 
@@ -17,14 +18,17 @@ DTYPES = tuple(WORK_DTYPES)
 
 __all__ = [
     "DTYPES",
+    "ActivationLike",
     "Bound",
     "Candidate",
     "Cost",
     "Plan",
+    "dtype_name",
     "error_bound",
     "error_estimate",
     "fold",
     "make",
     "present_with",
+    "request",
     "unroll",
 ]

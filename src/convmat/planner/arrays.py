@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import cross
 from ..engine import recycle
-from ..errors import GeometryError
+from ..errors import EngineError, GeometryError
 from ..problem import WORK_DTYPES
 
 Array = npt.NDArray[Any]
@@ -22,25 +24,37 @@ WORK_FOR_OVERLAP = 100_000
 _TAKEN = frozenset(np.dtype(name) for name in WORK_DTYPES if name != "bfloat16")
 
 
-def read(name: str, value: Any, call: str = "conv") -> Array:
+def read(name: str, value: Any, call: str = "conv", also: tuple[str, ...] = ()) -> Array:
     """Anything with `__array__` or DLPack on the CPU, or nested lists, as an ndarray that is not copied if it is one.
 
-    Raises GeometryError for ragged lists, objects and element types that no engine multiplies.
+    `also` are element types that are taken beside those of the problems. Raises GeometryError for ragged lists,
+    objects, masked arrays and element types that no engine multiplies.
     """
     if type(value) is np.ndarray and value.dtype in _TAKEN:
         return value
-    array: Array = value if isinstance(value, np.ndarray) else _foreign(name, value, call)
-    if not _taken(array.dtype):
+    array = value if type(value) is np.ndarray else _foreign(name, value, call)
+    if not _taken(array.dtype) and array.dtype.name not in also:
         if array.dtype == np.longdouble or array.dtype.kind in "iub":
             fix = f"convert it first, e.g. {name}.astype('float32') or {name}.astype('int8')"
         else:
             fix = f"give numbers, e.g. np.asarray({name}, dtype='float32')"
         raise GeometryError(
             f"{call}: {name} has an element type that is not taken\n  {name}.dtype = {array.dtype}\n"
-            f"  one of {', '.join(WORK_DTYPES)}: {fix}"
+            f"  one of {', '.join((*WORK_DTYPES, *also))}: {fix}"
         )
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def numbers(name: str, value: Any, call: str) -> Array:
+    """The same for functions that only move elements: any type of numbers. Raises GeometryError."""
+    array = value if type(value) is np.ndarray else _foreign(name, value, call)
+    if array.dtype.kind not in "iufc" and not _taken(array.dtype):
+        raise GeometryError(
+            f"{call}: {name} does not hold numbers\n  {name}.dtype = {array.dtype}\n"
+            f"  give numbers, e.g. np.asarray({name}, dtype='float32')"
+        )
     return array
 
 
@@ -51,14 +65,20 @@ def _taken(dtype: np.dtype[Any]) -> bool:
 
 
 def _foreign(name: str, value: Any, call: str) -> Array:
+    if isinstance(value, np.ma.MaskedArray):
+        raise GeometryError(
+            f"{call}: {name} is a masked array, and a product has no masks\n"
+            f"  {np.count_nonzero(np.ma.getmaskarray(value))} of {value.size} elements are masked\n"
+            f"  say what they count as, e.g. {name}.filled(0)"
+        )
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.asarray(np.from_dlpack(value))
         made = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError, BufferError, AttributeError) as error:
+    except Exception as error:  # whatever the foreign object raises, it is not an array then
+        reason = " ".join(str(error).split())[:200]
         raise GeometryError(
-            f"{call}: {name} cannot be read as an array\n  {name} is a {type(value).__name__}: "
-            f"{str(error).splitlines()[0]}\n"
+            f"{call}: {name} cannot be read as an array\n  {name} is a {type(value).__name__}: {reason}\n"
             f"  give a NumPy array, nested lists of equal lengths, or an array on the CPU"
         ) from None
     if isinstance(value, list | tuple) and made.dtype.kind in "iub":
@@ -66,23 +86,83 @@ def _foreign(name: str, value: Any, call: str) -> Array:
     return made
 
 
+def alike(call: str, first: str, x: Any, second: str, w: Any) -> tuple[Array, Array]:
+    """Two operands of one element type: lists take the type of the array beside them. Raises GeometryError."""
+    a, b = read(first, x, call), read(second, w, call)
+    if a.dtype == b.dtype:
+        return a, b
+    if isinstance(x, list | tuple):
+        a = _as_beside(a, b.dtype)
+    elif isinstance(w, list | tuple):
+        b = _as_beside(b, a.dtype)
+    if a.dtype != b.dtype:
+        raise GeometryError(
+            f"{call}: {first} and {second} have different element types\n"
+            f"  {first}.dtype = {a.dtype}, {second}.dtype = {b.dtype}\n"
+            f"  convert one, e.g. {second}.astype('{a.dtype}')"
+        )
+    return a, b
+
+
+def beside(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+    """A bias or residual: of the result's element type. Raises GeometryError."""
+    array = _like(name, value, dtype, call)
+    if array.dtype != dtype:
+        raise GeometryError(
+            f"{call}: {name} has another element type than the result\n"
+            f"  {name}.dtype = {array.dtype}, the result is {dtype}\n  convert it, e.g. {name}.astype('{dtype}')"
+        )
+    return array
+
+
 def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], call: str = "plan") -> Array:
     """The operand as an array of exactly this shape and dtype. Raises GeometryError."""
-    if type(value) is not np.ndarray or value.dtype != dtype:
-        value = read(name, value, call) if dtype != np.int32 else np.asarray(value)
-        if value.dtype != dtype:
-            raise GeometryError(
-                f"{call}: {name} has another element type than planned\n"
-                f"  {name}.dtype = {value.dtype}, expected {dtype}\n"
-                f"  convert it, e.g. {name}.astype('{dtype}')"
-            )
-    if value.shape != shape:
+    array: Array = (
+        value if type(value) is np.ndarray and value.dtype == dtype else _like(name, value, dtype, call)
+    )
+    if array.dtype != dtype:
+        raise GeometryError(
+            f"{call}: {name} has another element type than planned\n"
+            f"  {name}.dtype = {array.dtype}, expected {dtype}\n"
+            f"  convert it, e.g. {name}.astype('{dtype}')"
+        )
+    if array.shape != shape:
         raise GeometryError(
             f"{call}: {name} has another shape than planned\n"
-            f"  {name}.shape = {value.shape}, expected {shape}\n"
+            f"  {name}.shape = {array.shape}, expected {shape}\n"
             f"  give an array of that shape, or make a plan for this one"
         )
-    return value  # type: ignore[no-any-return]  # an ndarray by now
+    return array
+
+
+def _like(name: str, value: Any, dtype: np.dtype[Any], call: str) -> Array:
+    """What was given, in the wanted type if it was written by hand."""
+    array = read(name, value, call, also=("int32",) if dtype == np.int32 else ())
+    return _as_beside(array, dtype) if isinstance(value, list | tuple) else array
+
+
+def _as_beside(written: Array, dtype: np.dtype[Any]) -> Array:
+    """Numbers written by hand in another type, unless that would change more of them than rounding does."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        whole = written.dtype.kind == "f" and bool(np.all(written == np.floor(written)))
+        fits = whole and bool(np.all((written >= limits.min) & (written <= limits.max)))
+        return written.astype(dtype) if fits else written
+    return written if written.dtype.kind == "c" and dtype.kind != "c" else written.astype(dtype)
+
+
+def room_for(
+    call: str, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C"
+) -> Array:
+    """A new array. Raises EngineError where there is no memory for it."""
+    try:
+        return recycle.empty(shape, dtype) if order == "C" else np.empty(shape, dtype, order)
+    except (MemoryError, ValueError):
+        raise EngineError(
+            f"{call}: no memory for the result\n"
+            f"  {cross(shape)} elements of {dtype} take {math.prod(shape) * dtype.itemsize:,} bytes\n"
+            f"  take a smaller batch, or parts of the image"
+        ) from None
 
 
 def output(
@@ -90,11 +170,12 @@ def output(
 ) -> Array:
     """`out` once it is known to fit and to overlap no input, or a new array. `residual is out` is allowed."""
     if out is None:
-        return recycle.empty(shape, dtype)
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        return room_for("conv", shape, dtype)
+    array = isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray)
+    if not array or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
         given = (
             f"a {out.dtype} array of shape {out.shape}{'' if out.flags.writeable else ', read-only'}"
-            if isinstance(out, np.ndarray)
+            if array
             else f"a {type(out).__name__}"
         )
         raise GeometryError(

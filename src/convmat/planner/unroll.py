@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..lowering import Part
 from ..problem import Problem
 from ..product import View
+from .arrays import room_for
 from .plan import dims
 
 Array = npt.NDArray[Any]
@@ -28,7 +29,7 @@ def unroll(problem: Problem, x: Array, order: str) -> Array:
 
     view = _view(problem)
     k, n = view.shape
-    out = np.empty((k, n), x.dtype, order="F" if order == "F" else "C")
+    out = room_for("im2col", (k, n), x.dtype, "F" if order == "F" else "C")
     # Splitting the two axes of an F-ordered matrix is a view of it too, but reshape would copy: go by its transpose.
     shape = [i.extent for i in view.rows], [i.extent for i in view.cols]
     if order == "F":
@@ -45,7 +46,8 @@ def fold(problem: Problem, cols: Array) -> Array:
     from ..engine.memory import cut, inside, virtual
 
     view = _view(problem)
-    x = np.zeros(problem.geometry.x_shape, cols.dtype)
+    x = room_for("col2im", problem.geometry.x_shape, cols.dtype)
+    x[...] = 0
     into = virtual(view, dims(problem.x, x))
     parts = cols.reshape([i.extent for i in view.indices])
     spans = tuple((0, i.extent) for i in view.indices)
