@@ -352,16 +352,24 @@ def _epilogue(call: str, bias: Any, residual: Any, dtype: np.dtype[Any]) -> tupl
 
 def _run(call: str, made: Plan, x: Array, w: Array, bias: Array | None, residual: Any, out: Any) -> Array:
     """The plan on a whole batch, or on one image without its batch axis, whose result has none either."""
-    if x.ndim == w.ndim:
-        return made(x, w, bias, residual=residual, out=out)
-    shape = made.problem.shape("y")[1:]
-    for name, array in (("residual", residual), ("out", out)):
-        if isinstance(array, np.ndarray) and array.shape != shape:
+    if x.ndim == w.ndim and bias is None and residual is None:
+        return made(x, w, out=out)
+    single, shape = x.ndim < w.ndim, made.problem.shape("y")
+    expected = {"bias": (made.problem.geometry.O,), "residual": shape[1:] if single else shape}
+    if single:
+        expected["out"] = shape[1:]
+    given = {"bias": bias, "residual": residual, "out": out}
+    for name, wanted in expected.items():
+        array = given[name]
+        if isinstance(array, np.ndarray) and array.shape != wanted:
+            without = ", and x has no batch axis" if single and name != "bias" else ""
             raise GeometryError(
-                f"{call}: {name} does not have the shape of the result, and x has no batch axis\n"
-                f"  {name}.shape = {array.shape}, expected {shape}\n"
-                f"  give an array of that shape, or give x a batch axis, e.g. x[None]"
+                f"{call}: {name} does not fit the result{without}\n  {name}.shape = {array.shape}, expected {wanted}\n"
+                f"  give an array of that shape"
+                + (", or give x a batch axis, e.g. x[None]" if without else "")
             )
+    if not single:
+        return made(x, w, bias, residual=residual, out=out)
     residual = residual if residual is None else residual[None]
     found = made(x[None], w, bias, residual=residual, out=out[None] if isinstance(out, np.ndarray) else out)
     image: Array = found[0] if out is None else out

@@ -45,6 +45,10 @@ def cross(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) if shape else "()"
 
 
+def _axes(shape: Shape) -> str:
+    return "1 axis" if len(shape) == 1 else f"{len(shape)} axes"
+
+
 def shown(value: Any, most: int = 100) -> str:
     """A value as errors show it: on one line, shortened, and whatever its `repr` does.
 
@@ -69,20 +73,19 @@ def whole(call: str, name: str, value: Any, *, least: int) -> int:
         number = None if type(value).__name__ in ("bool", "bool_") else operator.index(value)
     except Exception:
         number = None
+    example = f"e.g. {name}={max(least, 1)}" if name.isidentifier() else f"e.g. {max(least, 1)}"
     if number is None:
+        bound = f" of at least {least}" if least > -LARGEST else ""
         raise GeometryError(
-            f"{call}: {name} must be a whole number\n  {name} = {shown(value)}\n"
-            f"  give an int of at least {least}, e.g. {name}={max(least, 1)}"
+            f"{call}: {name} must be a whole number\n  {name} = {shown(value)}\n  give an int{bound}, {example}"
         )
     if number < least:
         raise GeometryError(
-            f"{call}: {name} is too small\n  {name} = {shown(number)}\n"
-            f"  at least {least} is needed, e.g. {name}={max(least, 1)}"
+            f"{call}: {name} is too small\n  {name} = {shown(number)}\n  at least {least} is needed, {example}"
         )
     if number > LARGEST:
         raise GeometryError(
-            f"{call}: {name} does not fit 64 bits\n  {name} = {shown(number)}\n"
-            f"  at most {LARGEST}, e.g. {name}={max(least, 1)}"
+            f"{call}: {name} does not fit 64 bits\n  {name} = {shown(number)}\n  at most {LARGEST}, {example}"
         )
     return number
 
@@ -141,7 +144,7 @@ def shapes(call: str, x_shape: Any, w_shape: Any) -> tuple[Shape, Shape, int]:
     if len(x) != len(w) or len(x) < 3:
         raise GeometryError(
             f"{call}: x and w must have a batch or filter axis, a channel axis and the same spatial axes\n"
-            f"  x has {len(x)} axes {cross(x)};  w has {len(w)} axes {cross(w)}\n"
+            f"  x has {_axes(x)} {cross(x)};  w has {_axes(w)} {cross(w)}\n"
             f"  x: (B, C, *I) and w: (O, C//G, *F) with one spatial axis or more, "
             f"e.g. x 1x3x8x8 and w 4x3x3x3"
         )

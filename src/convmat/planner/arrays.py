@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import cross
+from ..arguments import cross, shown
 from ..engine import recycle
 from ..errors import EngineError, GeometryError
 from ..problem import WORK_DTYPES
@@ -81,6 +81,11 @@ def _foreign(name: str, value: Any, call: str) -> Array:
             f"{call}: {name} cannot be read as an array\n  {name} is a {type(value).__name__}: {reason}\n"
             f"  give a NumPy array, nested lists of equal lengths, or an array on the CPU"
         ) from None
+    if value is None or isinstance(value, str | bytes):
+        raise GeometryError(
+            f"{call}: {name} is not an array\n  {name} = {shown(value)}\n"
+            f"  give a NumPy array, nested lists of equal lengths, or an array on the CPU"
+        )
     if isinstance(value, list | tuple) and made.dtype.kind in "iub":
         return made.astype(np.float64)  # numbers written by hand are meant as numbers, not as 64-bit integers
     return made
@@ -191,7 +196,8 @@ def output(
             f"  out of shape {out.shape} shares bytes with an array of shape {overlapping[0].shape}\n"
             f"  give memory of its own, e.g. out=np.empty({shape}, '{dtype}') (residual may be out itself)"
         )
-    return out
+    written: Array = out
+    return written
 
 
 def _overlap(a: Array, b: Array) -> bool:
