@@ -103,7 +103,7 @@ def test_errors_go_to_stderr_without_a_traceback(process: Run) -> None:
     assert done.errors == (
         "plan: the channels of x do not match the filters in groups\n"
         "  x has C = 3, w 1x2x3x3 is (O, C//G, *F) and takes 2 channels a group;  groups = 1\n"
-        "  1 * 2 != 3: give w the shape 1x3x3x3\n"
+        "  1 * 2 != 3: give w the shape (1, 3, 3, 3)\n"
     )
 
 

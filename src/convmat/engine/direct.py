@@ -62,6 +62,8 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     refusal = _refuses(product, dtypes)
     if refusal is not None:
         return refusal
+    if any(c.offset or any(by != 1 for _, by in c.terms) for c in product.c.coordinates):
+        return "writes y densely, got one phase of several"
     known = _Product(product, dtypes, shapes)
     group, x, y = product.c.batch[0], known.x, known.y
     # Two groups at least: of one alone nothing says whether its channel or its pixels are contiguous.

@@ -61,10 +61,23 @@ def _borders(
     """(axis, border position, the inner position it repeats), both in the padded array."""
     for axis, lo, hi in zip(axes, pad.lo, pad.hi, strict=True):
         before, after = max(lo, 0), max(hi, 0)
-        inner = np.arange(before, padded[axis] - after)
-        positions = np.pad(inner, (before, after), mode=pad.mode)  # type: ignore[call-overload]  # one of MODES
+        extent = padded[axis] - before - after
         for to in (*range(before), *range(padded[axis] - after, padded[axis])):
-            yield axis, to, int(positions[to])
+            yield axis, to, before + _inner(pad.mode, to - before, extent)
+
+
+def _inner(mode: str, position: int, extent: int) -> int:
+    """The position inside an axis that one outside it repeats.
+
+    >>> [_inner("reflect", p, 3) for p in (-2, -1, 3, 4)]
+    [2, 1, 1, 0]
+    """
+    if mode == "edge" or extent == 1:
+        return min(max(position, 0), extent - 1)
+    if mode == "wrap":
+        return position % extent
+    there = position % (2 * extent - 2)
+    return min(there, 2 * extent - 2 - there)
 
 
 def _at(axis: int, position: int) -> tuple[Any, ...]:
