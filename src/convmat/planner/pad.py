@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ..problem import Pad
@@ -23,6 +22,7 @@ MODES = ("reflect", "edge", "wrap")
 def forward(pad: Pad, axes: tuple[int, ...], x: Array, out: Array) -> None:
     """Write x to `out`, larger by lo + hi along each of `axes`.
 
+    >>> import numpy as np
     >>> out = np.empty((1, 6)); forward(Pad("reflect", (2,), (1,)), (1,), np.array([[1.0, 2.0, 3.0]]), out); out
     array([[3., 2., 1., 2., 3., 2.]])
     """
@@ -35,6 +35,7 @@ def forward(pad: Pad, axes: tuple[int, ...], x: Array, out: Array) -> None:
 def adjoint(pad: Pad, axes: tuple[int, ...], y: Array, out: Array) -> None:
     """Fold the padded y into `out`; y is used up on the way.
 
+    >>> import numpy as np
     >>> out = np.empty((1, 3)); adjoint(Pad("edge", (1,), (0,)), (1,), np.ones((1, 4)), out); out
     array([[2., 1., 1.]])
     """
