@@ -170,6 +170,33 @@ def put(array: Array, layout: str) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, 1, -1) if layout == "NHWC" else array)
 
 
+MARGIN = 64
+"""Elements around a hedged array: of most outrunning kernels they catch what is read or written."""
+
+
+def hedged(array: Array) -> Array:
+    """A copy amid elements that no kernel may touch: NaN, or the largest integer."""
+    alien = np.nan if array.dtype.kind not in "iu" else np.iinfo(array.dtype).max
+    memory = np.full(array.size + 2 * MARGIN, alien, array.dtype)
+    copy = memory[MARGIN : MARGIN + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def blank(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A hedged array to write to, of which every element is as alien as those around it."""
+    return hedged(np.full(shape, np.nan if dtype.kind not in "iu" else np.iinfo(dtype).max, dtype))
+
+
+def written_alone(array: Array) -> None:
+    """Assert that what lies around a hedged array is as it was."""
+    memory = array
+    while isinstance(memory.base, np.ndarray):
+        memory = memory.base
+    for margin in (memory[:MARGIN], memory[len(memory) - MARGIN :]):
+        assert (margin == np.iinfo(array.dtype).max if array.dtype.kind in "iu" else margin != margin).all()
+
+
 def operands(case: Case, dtype: str, layout: str, direction: str) -> tuple[Array, Array, Array]:
     """First and second operand of a pass and its exact result, each in its element type."""
     t = truth(case, kind_of(dtype))

@@ -24,13 +24,16 @@ from tests.strategies import Drawn, convolutions, laid_out, transposes
 from tests.support import (
     DTYPES,
     Array,
+    blank,
     dtype_of,
     gradients,
+    hedged,
     integers,
     kind_of,
     plans,
     put,
     turned,
+    written_alone,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -45,31 +48,37 @@ def data(seed: int, *shapes: tuple[int, ...], kind: str = "real") -> list[Array]
 def test_every_way_gives_the_definition(drawn: Drawn, seed: int, dtype: str, layout: str) -> None:
     g = drawn.geometry
     x, w = data(seed, g.x_shape, g.w_shape, kind=kind_of(dtype))
-    expected = put(convolve(x, w, g), layout)
-    for _, plan in plans(Problem.of(g, dtype, x=layout, y=layout)):
-        y = plan(put(x, layout).astype(dtype_of(dtype)), w.astype(dtype_of(dtype)))
-        np.testing.assert_array_equal(y, expected.astype(y.dtype))
+    problem = Problem.of(g, dtype, x=layout, y=layout)
+    every_way(problem, put(x, layout), w, put(convolve(x, w, g), layout))
+
+
+def every_way(problem: Problem, x: Array, w: Array, expected: Array) -> None:
+    """Every candidate gives `expected`, reads nothing outside its operands and writes all of y and nothing else."""
+    kind = dtype_of(problem.dtype)
+    x, w = hedged(x.astype(kind)), hedged(w.astype(kind))
+    for chosen, plan in plans(problem):
+        out = blank(expected.shape, dtype_of(problem.out_dtype))
+        np.testing.assert_array_equal(plan(x, w, out=out), expected.astype(out.dtype), err_msg=str(chosen))
+        written_alone(out)
 
 
 @given(convolutions(input_dilation=True), seeds)
 def test_every_way_gives_the_definition_with_input_dilation_and_stride(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
     x, w = data(seed, g.x_shape, g.w_shape)
-    expected = convolve(x, w, g)
-    for _, plan in plans(Problem.of(g, "float64")):
-        np.testing.assert_array_equal(plan(x, w), expected)
+    every_way(Problem.of(g, "float64"), x, w, convolve(x, w, g))
 
 
-@given(convolutions(), seeds, st.sampled_from(["real", "complex"]))
-def test_gradients_are_the_definition_scattered_back(drawn: Drawn, seed: int, kind: str) -> None:
+@given(convolutions(), seeds, st.sampled_from(["float64", "complex128"]), st.sampled_from(["NCHW", "NHWC"]))
+def test_gradients_are_the_definition_scattered_back(
+    drawn: Drawn, seed: int, dtype: str, layout: str
+) -> None:
     g = drawn.geometry
-    x, w, dy = data(seed, g.x_shape, g.w_shape, g.y_shape, kind=kind)
+    x, w, dy = data(seed, g.x_shape, g.w_shape, g.y_shape, kind=kind_of(dtype))
     dx, dw = gradients(x, w, dy, g)
-    problem = Problem.of(g, "complex128" if kind == "complex" else "float64")
-    for _, plan in plans(problem.grad_input()):
-        np.testing.assert_array_equal(plan(dy, w), dx)
-    for _, plan in plans(problem.grad_weight()):
-        np.testing.assert_array_equal(plan(x, dy), dw)
+    problem = Problem.of(g, dtype, x=layout, y=layout)
+    every_way(problem.grad_input(), put(dy, layout), w, put(dx, layout))
+    every_way(problem.grad_weight(), put(x, layout), put(dy, layout), dw)
 
 
 @given(transposes(), seeds)

@@ -189,11 +189,13 @@ def by_generator(rng: np.random.Generator) -> Pick:
 # -- the definition ---------------------------------------------------------------------------------------------------
 
 
-def by_taps(x: Array, w: Array, dy: Array | None, g: Geometry) -> tuple[Array, Array, Array]:
-    """(y, dx, dw) of the definition in float64, every product of one tap at once; without dy, y alone."""
-    xs, ws = grouped(x.astype(np.float64), 1, g.G), grouped(w.astype(np.float64), 0, g.G)
-    ys = grouped(np.zeros(g.y_shape), 1, g.G)
-    dys = None if dy is None else grouped(dy.astype(np.float64), 1, g.G)
+def by_taps(
+    x: Array, w: Array, dy: Array | None, g: Geometry, wide: type[np.floating[Any]] = np.float64
+) -> tuple[Array, Array, Array]:
+    """(y, dx, dw) of the definition in a wide type, every product of one tap at once; without dy, y alone."""
+    xs, ws = grouped(x.astype(wide), 1, g.G), grouped(w.astype(wide), 0, g.G)
+    ys = grouped(np.zeros(g.y_shape, wide), 1, g.G)
+    dys = None if dy is None else grouped(dy.astype(wide), 1, g.G)
     dxs, dws = np.zeros_like(xs), np.zeros_like(ws)
     lead = [np.arange(n) for n in xs.shape[:3]], [np.arange(n) for n in ys.shape[:3]]
     for f in itertools.product(*map(range, g.F)):

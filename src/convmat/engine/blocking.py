@@ -84,8 +84,8 @@ class Forms:
             alone = {i.name for i in self.nested.batch} if self.nested else set()
             start = max((s + 1 for s, i in enumerate(cols) if i.name in alone), default=0)
             least = next((s for s in range(start, len(cols) + 1) if self._reads(s)), None)
-            if least is None:
-                return None
+            if least is None or (self.nested is None and size(cols[least:]) == 1 < size(cols)):
+                return None  # or a matrix of one column for every pixel, which is none
             return self._form(self._stacked(least), least, True)
         plain = self._form(self._stacked(0), 0, False)
         found = [plain, *self._ordered(0)]
@@ -240,6 +240,10 @@ class Blocks:
             if form.in_place or whole or tall * deepest * item <= 4 * budget
             else budget // (item * tall)
         )
+        if not (forms.bound or all(form.left) or whole):
+            # A sum over images: A is a matrix in each image where it lies, and nowhere across two.
+            inner = max((size(b.rows[1:]) for _, b in product.terms), default=0)
+            depth = min(depth, inner) if inner >= WIDE else depth
         rows = m if one else 4 * budget // (item * tall)
         many = columns // max(n, 1) if not one else size(form.stack) * size(form.groups)
         self.columns = Cut.into(product.c.cols, max(columns, 1), multiple=16)

@@ -8,14 +8,14 @@ kernels: lanes lie along pixels (`directplanes`) or along channels (`directchann
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from ..product import Coordinate, Index, Product, View
-from . import directchannels, directplanes
+from ..product import Coordinate, Product, View
+from . import directchannels, directplanes, directrows
 from .cpu import Cpu
-from .directwalk import Term, Window
+from .directviews import Reading, Shapes, origin
+from .directweights import WEIGHT_GROUPS, WEIGHT_VECTORS
 from .finish import Dtypes
 from .instructions import Type, bf16, f16, f32, f64, i8, i32
 from .ir import Module
@@ -30,6 +30,10 @@ MOST_ROWS = 128
 
 MOST_WEIGHTS = 48 << 10
 """Bytes of a group's weights, which are read again for every vector: more would come from the second-level cache."""
+
+SMALL_WINDOW = 128
+"""Taps of a window that may exceed its outputs. A larger one is an image, summed over for a weight gradient: its
+extents would be constants of the kernel."""
 
 CACHED = 256 << 10
 """Bytes of x that a task reads for one block of A's rows and finds again for the next."""
@@ -50,7 +54,6 @@ TYPES: dict[str, Type] = {
     "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
 }  # fmt: skip
 
-Shapes = Mapping[str, tuple[int, ...]]
 Recipe = directplanes.Recipe | directchannels.Recipe
 
 
@@ -64,7 +67,7 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
         return refusal
     if any(c.offset or any(by != 1 for _, by in c.terms) for c in product.c.coordinates):
         return "writes y densely, got one phase of several"
-    known = _Product(product, dtypes, shapes)
+    known = Reading(product, dtypes, shapes)
     group, x, y = product.c.batch[0], known.x, known.y
     # Two groups at least: of one alone nothing says whether its channel or its pixels are contiguous.
     if group.extent > 1 and x[group.name] == known.item and y[group.name] == product.m * known.out:
@@ -78,7 +81,7 @@ def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     """The kernel of a recipe: `task(args, index, thread)`, and `weights` of the same kind where w is packed."""
     if isinstance(recipe, directchannels.Recipe):
         return directchannels.module(recipe, attributes, fused)
-    return directplanes.module(recipe, attributes, fused)
+    return directrows.module(recipe, attributes, fused)
 
 
 def _refuses(product: Product, dtypes: Dtypes) -> str | None:
@@ -124,10 +127,10 @@ class Step:
     ) -> None:
         self.product, self.dtypes, self.recipe, self.threads = product, dtypes, recipe, threads
         self.shapes = dict(shapes)
-        known = _Product(product, dtypes, shapes)
+        known = Reading(product, dtypes, shapes)
         self.origin = {
-            "x": _origin(known.b, shapes["x"], known.item), "y": _origin(product.c, shapes["y"], known.out),
-            "w": _origin(known.a, shapes["w"], known.item),
+            "x": origin(known.b, shapes["x"], known.item), "y": origin(product.c, shapes["y"], known.out),
+            "w": origin(known.a, shapes["w"], known.item),
         }  # fmt: skip
         words, planes, lines, height = _words(known, recipe)
         blocks, slabs = 1, 1
@@ -141,10 +144,10 @@ class Step:
         groups = product.batch
         if isinstance(recipe, directchannels.Recipe):
             self.weight_bytes = product.k * recipe.pitch
-            self.weight_tasks = -(-recipe.channels // (recipe.lanes * directchannels.WEIGHT_VECTORS))
+            self.weight_tasks = -(-recipe.channels // (recipe.lanes * WEIGHT_VECTORS))
         elif recipe.packed:
             self.weight_bytes = groups * recipe.packed_bytes
-            self.weight_tasks = -(-groups // directplanes.WEIGHT_GROUPS)
+            self.weight_tasks = -(-groups // WEIGHT_GROUPS)
         else:
             self.weight_bytes, self.weight_tasks = math.prod(shapes["w"]) * known.item, 0
         slots = recipe.slots()
@@ -154,120 +157,15 @@ class Step:
         self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
 
 
-class _Product:
-    """A product with one term over arrays of these types and shapes: Views, strides in bytes, windows."""
-
-    def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes) -> None:
-        self.product, self.dtypes = product, dtypes
-        ((self.a, self.b),) = product.terms
-        self.c = product.c
-        self.item, self.out, self.work = dtypes.array.itemsize, dtypes.out.itemsize, dtypes.work.itemsize
-        self.x = _strides(self.b, shapes["x"], self.item)
-        self.y = _strides(self.c, shapes["y"], self.out)
-        self.w = _strides(self.a, shapes["w"], self.item)
-        self.extents = {i.name: i.extent for i in product.c.indices + self.b.rows}
-
-    @property
-    def apart(self) -> set[str]:
-        """Indices of which each value has an x of its own: groups and images, which no tap moves along."""
-        alone = {c.terms[0][0] for c in self.b.coordinates if len(c.terms) == 1}
-        return alone & {i.name for i in self.c.batch + self.c.cols}
-
-    def axis(self, name: str) -> Coordinate | None:
-        """The axis of x along which an index moves, if it is one alone."""
-        found = [c for c in self.b.coordinates if name in dict(c.terms)]
-        return found[0] if len(found) == 1 else None
-
-    def windows(self) -> _Windows | str:
-        """How windows lie along the last pixel axes, and what a plane fixes and checks."""
-        cols, k = self.c.cols, list(self.b.rows)
-        lane_axis = self.axis(cols[-1].name)
-        lane = _window(lane_axis, cols[-1].name, k)
-        if lane is None or lane_axis is None:
-            return "sums along the last pixel axis last"
-        rows_axis, rows = self.axis(cols[-2].name) if len(cols) > 1 else None, None
-        if rows_axis is not None and len(rows_axis.terms) > 1:
-            # An axis that no tap moves along, such as the batch, is not worth a block of rows.
-            rows = _window(rows_axis, cols[-2].name, k)
-        rows_axis = rows_axis if rows else None
-        outer = cols[:-2] if rows else cols[:-1]
-        rest = {each.name for each in k}
-        fixed = {each.name for each in self.c.batch + outer}
-        checked = []
-        for at, coordinate in enumerate(self.b.coordinates):
-            if coordinate is lane_axis or coordinate is rows_axis:
-                continue
-            names = {name for name, _ in coordinate.terms}
-            deep = names & rest
-            if not names <= fixed | rest or len(deep) > 1 or (at in self.b.risky and not deep):
-                return "moves along each axis of x by one index of the columns and one of the sum"
-            if deep and len(names) > 1:
-                checked.append(coordinate)
-        return _Windows(
-            (*lane, lane_axis), (*rows, rows_axis) if rows and rows_axis else None, outer, k, checked
-        )
-
-
-class _Windows:
-    """What `_Product.windows` finds: window, tap and axis of the lanes and rows, what a plane fixes, the rest of k."""
-
-    def __init__(
-        self,
-        lane: tuple[Window, str, Coordinate],
-        rows: tuple[Window, str, Coordinate] | None,
-        outer: tuple[Index, ...],
-        k: list[Index],
-        checked: list[Coordinate],
-    ) -> None:
-        self.lane, self.lane_tap, self.lane_axis = lane
-        self.rows: Window | None = None
-        self.row_tap = ""
-        self.rows_axis: Coordinate | None = None
-        if rows is not None:
-            self.rows, self.row_tap, self.rows_axis = rows
-        self.outer, self.k, self.checked = outer, k, checked
-
-    def terms(self, steps: Mapping[str, int]) -> tuple[Term, ...]:
-        """The indices of the sum outside the windows; `steps` in bytes in the weights."""
-        found = []
-        for index in self.k:
-            moved = [dict(c.terms).get(index.name, 0) for c in self.checked]
-            number = next((n for n, by in enumerate(moved) if by), -1)
-            found.append(
-                Term(index.name, index.extent, steps[index.name], number, moved[number] if number >= 0 else 0)
-            )
-        return tuple(found)
-
-    def moves(self, indices: tuple[Index, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Indices that a plane fixes, with the step of each along the checked axes."""
-        return tuple((i.name, tuple(dict(c.terms).get(i.name, 0) for c in self.checked)) for i in indices)
-
-
-def _window(axis: Coordinate | None, name: str, k: list[Index]) -> tuple[Window, str] | None:
-    """How windows lie along an axis, and its tap ("": none), which is taken off `k`. None if it is not the last there.
-
-    Indices of one value may be anywhere: they order nothing.
-    """
-    terms = dict(axis.terms) if axis else {}
-    step = terms.pop(name, 0)
-    if step < 1 or len(terms) > 1:
-        return None
-    if not terms:
-        return Window(step, 1, 1), ""
-    ((found, by),) = terms.items()
-    at = next((at for at, index in enumerate(k) if index.name == found), len(k))
-    if at == len(k) or any(index.extent > 1 for index in k[at + 1 :]):
-        return None
-    return Window(step, k.pop(at).extent, by), found
-
-
-def _planes(known: _Product, cpu: Cpu) -> directplanes.Recipe | str:
+def _planes(known: Reading, cpu: Cpu) -> directplanes.Recipe | str:
     """Lanes along the last pixel axis."""
     product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
     windows = known.windows()
     if isinstance(windows, str):
         return windows
-    lane = c.cols[-1]
+    lane, taps = c.cols[-1], windows.lane.taps * (windows.rows.taps if windows.rows else 1)
+    if taps > max(product.n, SMALL_WINDOW):
+        return f"takes windows of {SMALL_WINDOW} taps or of fewer than there are outputs, got {taps}"
     side_by_side = known.x[lane.name] == windows.lane.step * known.item
     if not side_by_side or (known.y[lane.name] != known.out and lane.extent > 1):
         return "reads x and writes y along their contiguous axes, which are not the last of the columns"
@@ -306,7 +204,7 @@ def _planes(known: _Product, cpu: Cpu) -> directplanes.Recipe | str:
     )
 
 
-def _channels(known: _Product, cpu: Cpu) -> directchannels.Recipe | str:
+def _channels(known: Reading, cpu: Cpu) -> directchannels.Recipe | str:
     """Lanes along channels."""
     product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
     windows = known.windows()
@@ -343,7 +241,7 @@ def _channels(known: _Product, cpu: Cpu) -> directchannels.Recipe | str:
 # ---- words --------------------------------------------------------------------------------------------------
 
 
-def _words(known: _Product, r: Recipe) -> tuple[dict[str, int], int, int, int]:
+def _words(known: Reading, r: Recipe) -> tuple[dict[str, int], int, int, int]:
     """The words that do not depend on how the work is shared; planes, rows of a plane, and rows of a block."""
     c, x, y, extents = known.c, known.x, known.y, known.extents
     windows = known.windows()
@@ -420,21 +318,6 @@ def _shared(
     if units * parts >= wanted:
         return -(-units // -(-wanted // parts)) * blocks, parts, tall
     return max(planes * parts // wanted, 1), parts, tall
-
-
-def _strides(view: View, shape: tuple[int, ...], item: int) -> dict[str, int]:
-    """How far a step of each index goes in a C-contiguous array of `item` bytes an element."""
-    moves = dict.fromkeys(view.extents, 0)
-    for coordinate, stride in zip(view.coordinates, contiguous(shape, item), strict=True):
-        for name, by in coordinate.terms:
-            moves[name] += by * stride
-    return moves
-
-
-def _origin(view: View, shape: tuple[int, ...], item: int) -> int:
-    """Where all indices are 0, in bytes from the start of a C-contiguous array."""
-    steps = contiguous(shape, item)
-    return sum(coordinate.offset * step for coordinate, step in zip(view.coordinates, steps, strict=True))
 
 
 __all__ = ["Recipe", "Step", "module", "plan_direct"]

@@ -19,11 +19,11 @@ from functools import cached_property
 
 from ..product import Activation
 from .directwalk import Plane, Term, Walker, Window, names, split, task
-from .instructions import Type, Value, below, const, fma, i64, minimum, ptr, shuffle
+from .directweights import pack_vectors
+from .instructions import Type, Value, below, const, fma, i64, shuffle
 from .ir import Function, Module, prefix_mask
 from .lanes import widen
 from .slots import Slots
-from .tile import gather_at
 
 MOST_TAPS = 32
 """Taps of a window that are written out."""
@@ -324,46 +324,13 @@ class Channels(Walker):
         return self.fn.load(w, self.vector, tap * self.r.pitch)
 
 
-WEIGHT_VECTORS = 16
-"""Vectors of channels that a task packs."""
-
-
-def _pack(module: Module, recipe: Recipe) -> None:
-    """Writes `weights(args, index, thread)`: w becomes [k][channel], zero for channels that fill the last vector up."""
-    fn = module.function("weights", {"args": ptr, "index": i64, "thread": i64})
-    args, index, _ = fn.arguments
-    slots, n, m = recipe.slots(), recipe.lanes, recipe.m
-    w, out = slots.load(fn, args, "w", ptr), slots.load(fn, args, "a", ptr)
-    apart, among = recipe.w_lanes
-    places = const(i64.x(n), [lane // m * apart + lane % m * among for lane in range(n)])
-    vectors = -(-recipe.channels // n)
-
-    def nest(depth: int, source: Value, target: Value, mask: Value) -> Value:
-        if depth == len(recipe.w_steps):
-            made = widen(
-                gather_at(fn, source, places, recipe.array.x(n), mask), recipe.work, signed=recipe.signed
-            )
-            fn.store(made, target)
-            return target + recipe.pitch
-        extent, step = recipe.w_steps[depth]
-        with fn.loop(0, extent, carried=[source, target]) as loop:
-            here, there = loop.carried
-            loop.carry(here + step, nest(depth + 1, here, there, mask))
-        return loop.results[1]
-
-    with fn.loop(index * WEIGHT_VECTORS, minimum((index + 1) * WEIGHT_VECTORS, vectors)) as loop:
-        first = loop.index * n
-        mask = prefix_mask(n, recipe.channels - first)
-        nest(0, w + loop.index * (n // m * apart), out + loop.index * (n * recipe.work.bytes), mask)
-
-
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)` and `weights` of the same kind."""
     made = Module(attributes, fused=fused)
     planes: Function = Channels(recipe).function(made, "planes")
     task(made, recipe.slots(), lambda fn, _, given: fn.call(planes.address, *given))
-    _pack(made, recipe)
+    pack_vectors(made, recipe)
     return made
 
 
-__all__ = ["WEIGHT_VECTORS", "Channels", "Recipe", "module"]
+__all__ = ["Channels", "Recipe", "module"]

@@ -135,17 +135,16 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y, ones=True), False
     if first is None or (form is Form.PIXELS and first > 0 and y[rows] == 1):
         # C's columns do not lie side by side: its rows do (channels last), or nothing does.
-        first = 0 if form is Form.PIXELS else min(1, len(c.cols) - 1)
+        first = min(1, len(c.cols) - 1) if form is Form.COLUMNS else 0
         dense = all(
             by == 1 for coordinate in c.coordinates for name, by in coordinate.terms if name[0] == "p"
         )
         uniform = dense and _uniform(c.cols[first:], y, ones=True)
         if y[rows] == 1 and (along_m or form is Form.PIXELS):
             store, places = (Store.LINES, False) if uniform else (Store.PLACED, True)
-        elif form is Form.PIXELS:
-            store, places = Store.SCATTERED, True
         else:
-            along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+            if form is Form.COLUMNS:
+                along_m, width, panel = _along_n(m, lanes, cpu.vectors)
             store, places = Store.SCATTERED, True
     inner = c.cols[first:]
     if form is Form.OUTER:

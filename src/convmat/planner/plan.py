@@ -313,10 +313,15 @@ def _program(problem: Problem, candidate: Candidate) -> Any:
     return program
 
 
-@lru_cache(maxsize=1)
+_warned = False
+
+
 def warn_once(message: str) -> None:
-    """Say it the first time in a process."""
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
+    """Say it the first time in a process: what LLVM says differs from kernel to kernel, the first tells enough."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def _replay(problem: Problem, found: tuple[Candidate, ...], chosen: int, forced: bool) -> Plan:

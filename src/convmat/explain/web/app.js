@@ -14,6 +14,7 @@ import { NARROW, WIDE } from "./sample.js";
 import { Scene } from "./scene.js";
 import { fromFragment, toFragment } from "./state.js";
 import { PASSES, Story } from "./story.js";
+import { clock, copyLink, playButton, strip, switchTheme } from "./transport.js";
 import { facts, sampleNote, tables, writeSum } from "./words.js";
 
 /** @typedef {import("./state.js").View} View */
@@ -32,8 +33,6 @@ import { facts, sampleNote, tables, writeSum } from "./words.js";
  * @property {number} itemsize bytes of an element
  * @property {import("./numbers.js").Given} given
  */
-
-const STAGES = { flatten: "flatten", read: "unroll", multiply: "multiply", add: "add back", rest: "rest" };
 
 /** Below this width A stands upright and the sample is smaller. */
 const NARROW_BELOW = 560;
@@ -144,7 +143,7 @@ export class App {
     }
     if (reason !== null) {
       this.story = null;
-      this.#strip();
+      this.#clock(true);
       for (const id of ["step-title", "step-text", "sum", "sample"]) element(id).textContent = "";
       say(reason);
       this.write();
@@ -162,7 +161,7 @@ export class App {
     this.view = { ...view, step: Math.min(view.step, this.story.steps.length - 1) };
     element("sample").textContent = sampleNote(scene);
     this.draw();
-    this.#strip();
+    this.#clock(true);
     this.#tables();
     this.go(this.view.step, false);
   }
@@ -286,7 +285,7 @@ export class App {
     if (!this.story) return;
     if (this.view.step >= this.story.steps.length - 1) this.go(-1, false);
     this.playing = true;
-    this.#playButton();
+    playButton(this.playing);
     say("Playing");
     const next = () => {
       if (!this.playing || !this.story) return;
@@ -303,41 +302,14 @@ export class App {
   stop() {
     this.playing = false;
     clearTimeout(this.timer);
-    this.#playButton();
+    playButton(this.playing);
   }
 
-  #playButton() {
-    element("play").textContent = this.playing ? "❚❚" : "▶";
-    element("play").setAttribute("aria-label", this.playing ? "Pause" : "Play");
-  }
-
-  /** The stages over the time line. */
-  #strip() {
+  /** Shows on the time line where the story is; `anew` when it is another story. */
+  #clock(anew = false) {
     const steps = this.story?.steps ?? [];
-    input("timeline").max = String(steps.length);
-    input("timeline").disabled = steps.length === 0;
-    element("stages").replaceChildren();
-    for (let i = 0; i < steps.length; ) {
-      let end = i;
-      while (end < steps.length && steps[end].stage === steps[i].stage) end += 1;
-      const part = document.createElement("span");
-      part.className = steps[i].stage;
-      part.style.flexGrow = String(end - i);
-      part.textContent = (end - i) / steps.length > 0.09 ? STAGES[steps[i].stage] : "";
-      element("stages").append(part);
-      i = end;
-    }
-    this.#clock();
-  }
-
-  #clock() {
-    const total = this.story?.steps.length ?? 0;
-    const now = this.view.step + 1;
-    input("timeline").value = String(now);
-    input("timeline").setAttribute("aria-valuetext", `step ${now} of ${total}`);
-    element("clock").textContent = total ? `${now} / ${total}` : "";
-    for (const id of ["first", "back"]) element(id).setAttribute("aria-disabled", String(now <= 0));
-    for (const id of ["forward", "last"]) element(id).setAttribute("aria-disabled", String(now >= total));
+    if (anew) strip(steps);
+    clock(this.view.step + 1, steps.length);
   }
 
   // -- looking at one element ------------------------------------------------------------------------------------------
@@ -424,9 +396,9 @@ export class App {
       forward: () => this.step(1),
       last: () => this.step(Infinity),
       play: () => (this.playing ? this.stop() : this.play()),
-      theme: () => this.#theme(),
+      theme: switchTheme,
       present: () => this.#present(),
-      link: () => this.#link(),
+      link: copyLink,
       reset: () => {
         this.controls.apart = false;
         this.set(this.start);
@@ -456,28 +428,11 @@ export class App {
     }).observe(element("figure"));
   }
 
-  #theme() {
-    const root = document.documentElement;
-    const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-    root.dataset.theme = (root.dataset.theme ?? system) === "dark" ? "light" : "dark";
-  }
-
   /** The picture alone, as large as the window. */
   #present() {
     const on = document.body.classList.toggle("presenting");
     element("present").setAttribute("aria-pressed", String(on));
     this.draw();
     this.go(this.view.step, false);
-  }
-
-  async #link() {
-    const button = element("link");
-    try {
-      await navigator.clipboard.writeText(location.href);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "It is in the address bar";
-    }
-    setTimeout(() => (button.textContent = "Copy link"), 1600);
   }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** What belongs to a cell: where an element is duplicated to, which row and column make an output; in words as well. */
 
-import { show } from "./story.js";
+import { show } from "./show.js";
 
 /** @typedef {import("./story.js").Story} Story */
 /** @typedef {import("./paint.js").Mark} Mark */

@@ -2,7 +2,7 @@
 /** The picture: SVG elements for boards, labels and dimension lines, and their changes from step to step. */
 
 import { ink } from "./colour.js";
-import { show } from "./story.js";
+import { show } from "./show.js";
 
 /** @typedef {import("./story.js").Story} Story */
 /** @typedef {import("./layout.js").Layout} Layout */

@@ -5,7 +5,7 @@ import { inBytes, inCount } from "./bars.js";
 import { product, range } from "./geometry.js";
 import { ways } from "./lowering/all.js";
 import { element } from "./page.js";
-import { show } from "./story.js";
+import { show } from "./show.js";
 
 /** @typedef {import("./geometry.js").Geometry} Geometry */
 /** @typedef {import("./scene.js").Scene} Scene */

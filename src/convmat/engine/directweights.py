@@ -1,0 +1,132 @@
+"""Packing w for the direct kernels: as rows of scalars to broadcast, or as vectors of channels.
+
+[group][row][k]     for lanes along pixels, where the elements of w are not those that are multiplied
+[k][channel]        for lanes along channels, zero for channels that fill the last vector up
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .instructions import Type, Value, const, i64, minimum, ptr
+from .ir import Module, prefix_mask
+from .lanes import widen
+from .slots import Slots
+from .tile import gather_at
+
+
+class Packed(Protocol):
+    """What both recipes have."""
+
+    @property
+    def w_steps(self) -> tuple[tuple[int, int], ...]:
+        """The extent of each index within a group (of k) and its step in bytes."""
+
+    @property
+    def array(self) -> Type:
+        """Of w as it is stored."""
+
+    @property
+    def work(self) -> Type:
+        """Of w as it is multiplied."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether integers of w are."""
+
+    def slots(self) -> Slots:
+        """The words of a kernel."""
+
+
+class Rows(Packed, Protocol):
+    """A recipe of lanes along pixels."""
+
+    @property
+    def packed_bytes(self) -> int:
+        """Of one group's packed weights."""
+
+
+class Vectors(Packed, Protocol):
+    """A recipe of lanes along channels."""
+
+    @property
+    def lanes(self) -> int:
+        """Of a vector."""
+
+    @property
+    def channels(self) -> int:
+        """Of y."""
+
+    @property
+    def m(self) -> int:
+        """Channels of y that share one of x."""
+
+    @property
+    def w_lanes(self) -> tuple[int, int]:
+        """Bytes of w from one channel of x to the next, and among those of y that share it."""
+
+    @property
+    def pitch(self) -> int:
+        """Bytes of the weights of one tap."""
+
+
+WEIGHT_GROUPS = 16
+"""Groups whose weights a task packs."""
+
+
+def pack_rows(module: Module, recipe: Rows) -> None:
+    """Writes `weights(args, index, thread)`: w, in the working type, as [group][row][k]."""
+    fn = module.function("weights", {"args": ptr, "index": i64, "thread": i64})
+    args, index, _ = fn.arguments
+    slots = recipe.slots()
+    w, out = slots.load(fn, args, "w", ptr), slots.load(fn, args, "a", ptr)
+    step, groups = slots.load(fn, args, "w step"), slots.load(fn, args, "w groups")
+
+    def nest(depth: int, source: Value, target: Value) -> Value:
+        if depth == len(recipe.w_steps):
+            fn.store(widen(fn.load(source, recipe.array), recipe.work, signed=recipe.signed), target)
+            return target + recipe.work.bytes
+        extent, by = recipe.w_steps[depth]
+        with fn.loop(0, extent, carried=[source, target]) as loop:
+            here, there = loop.carried
+            loop.carry(here + by, nest(depth + 1, here, there))
+        return loop.results[1]
+
+    with fn.loop(index * WEIGHT_GROUPS, minimum((index + 1) * WEIGHT_GROUPS, groups)) as loop:
+        nest(0, w + loop.index * step, out + loop.index * recipe.packed_bytes)
+
+
+WEIGHT_VECTORS = 16
+"""Vectors of channels that a task packs."""
+
+
+def pack_vectors(module: Module, recipe: Vectors) -> None:
+    """Writes `weights(args, index, thread)`: w becomes [k][channel], zero for channels that fill the last vector up."""
+    fn = module.function("weights", {"args": ptr, "index": i64, "thread": i64})
+    args, index, _ = fn.arguments
+    slots, n, m = recipe.slots(), recipe.lanes, recipe.m
+    w, out = slots.load(fn, args, "w", ptr), slots.load(fn, args, "a", ptr)
+    apart, among = recipe.w_lanes
+    places = const(i64.x(n), [lane // m * apart + lane % m * among for lane in range(n)])
+    vectors = -(-recipe.channels // n)
+
+    def nest(depth: int, source: Value, target: Value, mask: Value) -> Value:
+        if depth == len(recipe.w_steps):
+            made = widen(
+                gather_at(fn, source, places, recipe.array.x(n), mask), recipe.work, signed=recipe.signed
+            )
+            fn.store(made, target)
+            return target + recipe.pitch
+        extent, step = recipe.w_steps[depth]
+        with fn.loop(0, extent, carried=[source, target]) as loop:
+            here, there = loop.carried
+            loop.carry(here + step, nest(depth + 1, here, there, mask))
+        return loop.results[1]
+
+    with fn.loop(index * WEIGHT_VECTORS, minimum((index + 1) * WEIGHT_VECTORS, vectors)) as loop:
+        first = loop.index * n
+        mask = prefix_mask(n, recipe.channels - first)
+        nest(0, w + loop.index * (n // m * apart), out + loop.index * (n * recipe.work.bytes), mask)
+
+
+__all__ = ["WEIGHT_GROUPS", "WEIGHT_VECTORS", "pack_rows", "pack_vectors"]

@@ -1,0 +1,405 @@
+"""Products read in place: equal to the definition, in its order, inside their arrays, whoever does which task."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import itertools
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convmat.engine import direct, directchannels, directplanes, jit
+from convmat.engine.compiler import generate
+from convmat.engine.cpu import Cpu, host
+from convmat.engine.instructions import fma
+from convmat.errors import GeometryError
+from convmat.geometry import Geometry
+from convmat.lowering.im2col import Im2col
+from convmat.planner.candidates import dtype_of, dtypes_of, extents
+from convmat.problem import Epilogue, Problem
+from convmat.product import Activation, Packing
+from convmat.reference import convolve
+from tests.support import Array, put
+
+Sizes = tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]]  # batch, input extents, padding
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is constant in a kernel: groups, channels and outputs of one, filter, stride, dilation, layout, types."""
+
+    name: str
+    F: tuple[int, ...]
+    G: int = 3
+    c: int = 1
+    m: int = 1
+    s: tuple[int, ...] = ()
+    d: tuple[int, ...] = ()
+    layout: str = "NCHW"
+    dtype: str = "float32"
+    epilogue: Epilogue = field(default_factory=Epilogue)
+
+    def problem(self, sizes: Sizes, threads: int = 1) -> Problem:
+        batch, extents_, padding = sizes
+        geometry = Geometry.of(
+            (batch, self.G * self.c, *extents_), (self.G * self.m, self.c, *self.F),
+            stride=self.s or 1, dilation=self.d or 1, padding=padding, groups=self.G,
+        )  # fmt: skip
+        return Problem.of(
+            geometry, self.dtype, x=self.layout, y=self.layout, epilogue=self.epilogue, threads=threads
+        )
+
+    def sizes(self, count: int) -> Iterator[Sizes]:
+        """Extents at which vectors and blocks just fit or just do not; padding of both signs, wider than the filter."""
+        rng = np.random.default_rng(sum(map(ord, self.name)))
+        widest = {1: 400, 2: 70, 3: 40}[len(self.F)]
+        found = 0
+        while found < count:
+            *high, wide = (int(n) for n in rng.integers(1, 14, len(self.F)))
+            wide = int(rng.choice([wide, *rng.integers(1, widest, 2), 7, 8, 15, 16, 17, 33, 64]))
+            reach = [d * (f - 1) for f, d in zip(self.F, self.d or (1,) * len(self.F), strict=True)]
+            padding = tuple((int(rng.integers(-2, r + 3)), int(rng.integers(-2, r + 3))) for r in reach)
+            sizes = int(rng.integers(1, 3)), (*high, wide), padding
+            try:
+                terms = self.problem(sizes).geometry.flops
+            except GeometryError:
+                continue
+            if 0 < terms <= 60_000:
+                found += 1
+                yield sizes
+
+
+EVERYTHING = Epilogue(bias=True, residual=True, activation=Activation.of("relu"))
+
+PLANES = (
+    Kind("depthwise", (3, 3)),
+    Kind("every second", (3, 3), s=(2, 2)),
+    Kind("every second, filter of two", (2, 2), s=(2, 2)),
+    Kind("every second, five", (5, 5), s=(2, 2), G=2),
+    Kind("every third", (3, 3), s=(3, 3)),
+    Kind("every fifth", (2, 3), s=(1, 5)),
+    Kind("dilated", (3, 3), d=(2, 2)),
+    Kind("dilated, every second", (3, 4), s=(2, 2), d=(3, 1)),
+    Kind("widely dilated, every second", (2, 3), s=(1, 2), d=(1, 5)),
+    Kind("5x5", (5, 5), G=2),
+    Kind("7x7", (7, 7), G=1),
+    Kind("9x9", (9, 9), G=1),
+    Kind("1x7", (1, 7)),
+    Kind("7x1", (7, 1)),
+    Kind("3x20", (3, 20), G=1),
+    Kind("20x3", (20, 3), G=1),
+    Kind("two of 3x20", (3, 20), G=1, m=2, s=(2, 1)),
+    Kind("9x9, every second", (9, 9), G=1, s=(2, 2)),
+    Kind("multiplier", (3, 3), m=3),
+    Kind("narrow groups", (3, 3), c=2, m=4),
+    Kind("summed channels", (3, 3), G=1, c=5),
+    Kind("first layer", (3, 3), G=1, c=3, m=16, s=(2, 2)),
+    Kind("a prime of outputs", (2, 2), G=1, c=3, m=11),
+    Kind("1x1", (1, 1), G=1, c=4, m=6),
+    Kind("1-D", (5,)),
+    Kind("1-D, every second", (4,), c=2, m=2, s=(2,)),
+    Kind("1-D, forty", (40,), G=2),
+    Kind("3-D", (3, 3, 3), G=2),
+    Kind("3-D, strides", (2, 3, 2), G=2, c=2, s=(2, 1, 2), d=(1, 2, 1)),
+    Kind("one channel last", (3, 3), G=1, layout="NHWC"),
+    Kind("double", (3, 3), dtype="float64"),
+    Kind("half", (3, 3), s=(1, 2), dtype="float16"),
+    Kind("brain", (3, 3), dtype="bfloat16", epilogue=EVERYTHING),
+    Kind("bytes", (3, 3), m=2, dtype="int8"),
+    Kind("unsigned bytes", (3, 3), s=(1, 3), dtype="uint8", epilogue=EVERYTHING),
+    Kind("bias", (3, 3), m=2, epilogue=Epilogue(bias=True)),
+    Kind("all of the epilogue", (3, 3), m=3, epilogue=EVERYTHING),
+    Kind("blocks and epilogue", (2, 2), G=2, m=16, c=2, epilogue=EVERYTHING),
+)
+
+CHANNELS = tuple(
+    replace(kind, layout="NHWC")
+    for kind in (
+        Kind("channels: few", (3, 3), G=5),
+        Kind("channels: a vector", (3, 3), G=16),
+        Kind("channels: and a half", (3, 3), G=24),
+        Kind("channels: and some", (3, 3), G=37),
+        Kind("channels: every second", (3, 3), G=18, s=(2, 2)),
+        Kind("channels: strides and dilation", (3, 2), G=9, s=(1, 3), d=(2, 3)),
+        Kind("channels: 5x5", (5, 5), G=17),
+        Kind("channels: 7x7", (7, 7), G=4),
+        Kind("channels: 1-D", (5,), G=19),
+        Kind("channels: 3-D", (3, 3, 3), G=9),
+        Kind("channels: in twos", (3, 3), G=9, m=2),
+        Kind("channels: in fours", (2, 3), G=5, m=4),
+        Kind("channels: double", (3, 3), G=11, m=2, dtype="float64"),
+        Kind("channels: half", (3, 3), G=19, dtype="float16", epilogue=EVERYTHING),
+        Kind("channels: bytes", (3, 3), G=21, dtype="int8"),
+        Kind("channels: all of the epilogue", (3, 3), G=21, epilogue=EVERYTHING),
+    )
+)
+
+KINDS = PLANES + CHANNELS
+TARGETS = ("native", "x86-64-v3")
+
+
+@pytest.fixture(params=TARGETS)
+def cpu(request: pytest.FixtureRequest) -> Cpu:
+    """This machine as it is, and as if it had no more than AVX2."""
+    made = Cpu.named(request.param)
+    if not made.runs_here() or not made.fma:
+        pytest.skip(f"{request.param} does not run here")
+    return made
+
+
+def program(problem: Problem, cpu: Cpu, threads: int = 1) -> jit.Program:
+    made = jit.prepare(
+        Im2col().products(problem), Packing.NOTHING, dtypes_of(problem), extents(problem), 0,
+        bound=False, threads=threads, cpu=cpu,
+    )  # fmt: skip
+    assert isinstance(made, jit.Program), made
+    return made
+
+
+@cache
+def example(kind: Kind, sizes: Sizes) -> dict[str, Array]:
+    """Operands of small integers and the result by the definition, "y", in the kind's layout and types."""
+    problem = kind.problem(sizes)
+    g, rng = problem.geometry, np.random.default_rng(len(kind.name))
+    least = 0 if kind.dtype == "uint8" else -3
+    x, w = (rng.integers(least, 4, shape).astype(float) for shape in (g.x_shape, g.w_shape))
+    y = convolve(x, w, g)
+    given, out = dtype_of(kind.dtype), dtype_of(problem.out_dtype)
+    found = {"x": put(x, kind.layout).astype(given), "w": w.astype(given)}
+    if kind.epilogue.bias:
+        bias = rng.integers(-3, 4, g.O)
+        found["bias"] = bias.astype(dtype_of(problem.work_dtype))
+        y = y + bias.reshape(-1, *(1,) * g.rank)
+    if kind.epilogue.residual:
+        residual = rng.integers(-3, 4, y.shape)
+        found["residual"] = put(residual, kind.layout).astype(out)
+        y = y + residual
+    y = np.maximum(y, 0) if kind.epilogue.activation else y
+    return {**found, "y": put(y, kind.layout).astype(out)}
+
+
+# ---- memory that ends where an array does -------------------------------------------------------------------
+
+
+class Fence:
+    """Pages between two unreadable ones; arrays in them begin at the first byte, or end at the last."""
+
+    def __init__(self, count: int) -> None:
+        page = mmap.PAGESIZE
+        self.size = max(-(-count // page), 1) * page
+        self.memory = mmap.mmap(-1, self.size + 2 * page)
+        self.bytes = np.frombuffer(self.memory, np.uint8)[page : page + self.size]
+        start = self.bytes.ctypes.data
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+        protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        for at in (start - page, start + self.size):
+            assert protect(at, page, 0) == 0
+
+    def holding(self, array: Array, *, at_end: bool) -> Array:
+        self.bytes[...] = 0xFF
+        start = self.size - array.nbytes if at_end else 0
+        made: Array = self.bytes[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        made[...] = array
+        return made
+
+
+def fenced(made: jit.Program, given: dict[str, Array], *, at_end: bool) -> Array:
+    """The result of a program whose arrays all have an unreadable page before or behind them."""
+    fences = {name: Fence(array.nbytes) for name, array in given.items()}
+    operands = {name: fences[name].holding(array, at_end=at_end) for name, array in given.items()}
+    operands["y"][...] = 77
+    made.run(operands, None, 1)
+    for name, array in given.items():
+        if name != "y":
+            assert operands[name].tobytes() == array.tobytes(), f"{name} was written"
+    around = fences["y"].bytes
+    assert np.count_nonzero(around == 0xFF) >= fences["y"].size - operands["y"].nbytes
+    return operands["y"].copy()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_equals_the_definition_and_stays_inside(kind: Kind, cpu: Cpu) -> None:
+    recipes = set()
+    for number, sizes in enumerate(kind.sizes(8)):
+        made = program(kind.problem(sizes), cpu)
+        (step,) = made.steps
+        recipes.add(step.recipe)
+        given = example(kind, sizes)
+        for at_end in (True, False) if number < 3 else (True,):
+            found = fenced(made, given, at_end=at_end)
+            np.testing.assert_array_equal(found, given["y"], f"{kind}, {sizes}, {at_end=}")
+    assert len(recipes) == 1, "a new batch, image size or padding compiles nothing"
+    (recipe,) = recipes
+    of = directchannels.Recipe if kind in CHANNELS else directplanes.Recipe
+    assert isinstance(recipe, of)
+
+
+def test_the_fence_would_tell() -> None:
+    fence = Fence(100)
+    array = fence.holding(np.zeros(25, np.float32), at_end=True)
+    reader, writer = os.pipe()
+    try:
+        # The system reads for us, and refuses where a kernel would be stopped.
+        write = ctypes.CDLL(None, use_errno=True).write
+        one = ctypes.c_size_t(1)
+        first, last = array.ctypes.data, array.ctypes.data + array.nbytes - 1
+        assert write(writer, ctypes.c_void_p(last), one) == 1
+        assert write(writer, ctypes.c_void_p(last + 1), one) == -1
+        assert ctypes.get_errno() == errno.EFAULT
+        begin = last + 1 - fence.size
+        assert write(writer, ctypes.c_void_p(begin), one) == 1
+        assert write(writer, ctypes.c_void_p(begin - 1), one) == -1
+        assert np.isnan((ctypes.c_float * 1).from_address(first - 4)[0])
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+# ---- order, tasks -------------------------------------------------------------------------------------------
+
+
+def by_the_book(x: Array, w: Array, g: Geometry) -> Array:
+    """The sums in float32, one fused multiply-add a term, in the order of k = (c, f); terms outside are left out."""
+    y = np.zeros(g.y_shape, np.float32)
+    channels = g.C // g.G
+    for b, o, *p in np.ndindex(*g.y_shape):
+        total = np.zeros((), np.float32)
+        for c, *f in itertools.product(range(channels), *map(range, g.F)):
+            at = tuple(p[a] * g.s[a] + f[a] * g.d[a] - g.lo[a] for a in range(g.rank))
+            if all(0 <= i < extent for i, extent in zip(at, g.I, strict=True)):
+                element = x[(b, o // (g.O // g.G) * channels + c, *at)]
+                total = fma.meaning(*np.atleast_1d(w[(o, c, *f)], element, total)).reshape(())
+        y[(b, o, *p)] = total
+    return y
+
+
+ORDERED = (
+    "depthwise",
+    "every second",
+    "20x3",
+    "narrow groups",
+    "summed channels",
+    "channels: few",
+    "channels: 7x7",
+)
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_sums_run_over_k_in_order(name: str, cpu: Cpu) -> None:
+    kind = next(kind for kind in KINDS if kind.name == name)
+    problem = kind.problem((1, (5, 21), tuple((f // 2 + 7 * (f > 9), f // 2) for f in kind.F)))
+    g, rng = problem.geometry, np.random.default_rng(7)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.w_shape))
+    expected = put(by_the_book(x, w, g), kind.layout)
+    y = np.empty_like(expected)
+    program(problem, cpu).run({"x": put(x, kind.layout), "w": w, "y": y}, None, 1)
+    assert y.tobytes() == expected.tobytes()
+
+
+TASKED = (
+    ("depthwise", (2, (13, 40), ((1, 1), (1, 1)))),
+    ("1-D", (1, (390,), ((2, 2),))),
+    ("1-D", (2, (19,), ((2, 2),))),
+    ("first layer", (1, (23, 50), ((1, 1), (1, 1)))),
+    ("3-D", (1, (5, 6, 20), ((1, 1), (1, 1), (1, 1)))),
+    ("channels: and some", (1, (13, 9), ((1, 1), (1, 1)))),
+    ("channels: 1-D", (3, (50,), ((2, 2),))),
+)
+
+
+@pytest.mark.parametrize(("name", "sizes"), TASKED)
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_the_bits_do_not_depend_on_threads(
+    name: str, sizes: Sizes, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "TASK_FLOPS", 1)
+    kind = next(kind for kind in KINDS if kind.name == name)
+    given = example(kind, sizes)
+    made = program(kind.problem(sizes), host(), threads)
+    (step,) = made.steps
+    assert step.tasks > 1
+    y = np.full_like(given["y"], np.nan)
+    made.run({**given, "y": y}, None, threads)
+    np.testing.assert_array_equal(y, given["y"])
+
+
+def test_a_task_reads_no_more_of_x_than_a_cache_keeps() -> None:
+    problem = Problem.of(Geometry.of((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3))
+    (step,) = program(problem, host()).steps
+    assert isinstance(step, direct.Step)
+    assert step.words["parts"] * direct.CACHED >= 4 * 3 * 224 * 224
+    assert step.words["per"] == 64 // step.recipe.m  # all blocks of A's rows, one after the other
+
+
+def test_few_tasks_for_little_work() -> None:
+    problem = Problem.of(Geometry.of((1, 8, 8, 8), (8, 1, 3, 3), padding=1, groups=8))
+    (step,) = program(problem, host(), threads=2).steps
+    assert step.tasks == 1
+
+
+def test_the_residual_may_be_the_output(cpu: Cpu) -> None:
+    for kind in KINDS:
+        if kind.epilogue.residual and kind.dtype == "float32":
+            sizes = (2, (9, 23), ((1, 1), (1, 1)))
+            given = example(kind, sizes)
+            y = given["residual"].copy()
+            program(kind.problem(sizes), cpu).run({**given, "residual": y, "y": y}, None, 1)
+            np.testing.assert_array_equal(y, given["y"], kind.name)
+
+
+def test_gradients_read_in_place_too(cpu: Cpu) -> None:
+    g = Geometry.of((2, 6, 9, 20), (6, 1, 3, 3), padding=(1, 2), groups=6)
+    rng = np.random.default_rng(3)
+    dy, w = (rng.integers(-3, 4, shape).astype(np.float32) for shape in (g.y_shape, g.w_shape))
+    for layout in ("NCHW", "NHWC"):
+        problem = Problem.of(g, x=layout, y=layout).grad_input()
+        dx = np.full(put(np.empty(g.x_shape), layout).shape, np.nan, np.float32)
+        program(problem, cpu).run({"x": put(dy, layout), "w": w, "y": dx}, None, 1)
+        expected = convolve(dy, np.flip(w, (2, 3)), g.grad_input())
+        np.testing.assert_array_equal(dx, put(expected, layout))
+
+
+# ---- refusals, other machines -------------------------------------------------------------------------------
+
+REFUSED: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], str | None], ...] = (
+    ((1, 2000, 8, 8), (1, 2000, 1, 1), {}, "sums up to 1024 terms in place, got 2000"),
+    ((1, 8, 8, 8), (256, 8, 1, 1), {}, "reads x in place for up to 128 rows of A, got 256"),
+    ((1, 200, 8, 8), (100, 200, 1, 1), {}, "reads x in place for up to 49,152 bytes of weights a group, got 80,000"),
+    ((1, 1, 8, 8), (127, 1, 1, 1), {}, "takes rows of A in blocks of equal height, got 127"),
+    ((1, 8, 8, 8), (8, 2, 3, 3), {"groups": 4, "layout": "NHWC"}, None),
+    ((1, 3, 8, 8), (9, 1, 3, 3), {"groups": 3, "layout": "NHWC"},
+     "reads x along its channels for 1, 2 or 4 rows of A, which are contiguous in y; got 3"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("x", "w", "options", "sentence"), REFUSED)
+def test_refusals_are_sentences(
+    x: tuple[int, ...], w: tuple[int, ...], options: dict[str, Any], sentence: str | None
+) -> None:
+    layout = options.pop("layout", "NCHW")
+    problem = Problem.of(Geometry.of(x, w, **options), x=layout, y=layout)
+    found = jit.prepare(
+        Im2col().products(problem), Packing.NOTHING, dtypes_of(problem), extents(problem), 0, cpu=host()
+    )
+    assert isinstance(found, str)
+    assert sentence is None or found == sentence
+
+
+@pytest.mark.parametrize("kind", [PLANES[0], PLANES[1], PLANES[5], CHANNELS[0]], ids=lambda kind: kind.name)
+def test_arm_code_calls_nothing(kind: Kind) -> None:
+    sizes = (1, (9, 23), ((1, 1), (1, 1)))
+    arm = Cpu.named("neoverse-n1")
+    problem = kind.problem(sizes)
+    (product,) = Im2col().products(problem)
+    step = direct.plan_direct(product, dtypes_of(problem), extents(problem), 1, arm)
+    assert isinstance(step, direct.Step)
+    text = generate(jit.text(step.recipe, arm), arm.triple, arm.name, "", 2, "assembly").decode()
+    assert set(re.findall(r"\bbl\s+(\S+)", text)) <= {"whole", "half", "planes"}

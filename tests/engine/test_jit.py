@@ -1,0 +1,329 @@
+"""The jit engine as a whole: right on random problems, within the estimate, compiled once, replaced where need be."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convmat.cases import LAYERS, Case, case
+from convmat.engine import jit, objects, pool, schedule
+from convmat.engine.cpu import Cpu, host
+from convmat.errors import EngineError
+from convmat.geometry import Geometry
+from convmat.planner import plan as plans
+from convmat.planner.cost import error_estimate
+from convmat.problem import Epilogue, Problem
+from convmat.product import Activation
+from convmat.reference import convolve
+from tests.engine.drawn import by_generator, by_taps, exact, kind, programs, sized, views
+from tests.support import LAYOUTS, PASSES, Array, gradients, operands, problem_of, put
+
+pytestmark = pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+
+
+# -- right --------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(st.data(), st.integers(0, 2**32 - 1), st.integers(1, 3), st.booleans(), st.booleans())
+def test_random_problems(data: st.DataObject, seed: int, threads: int, bound: bool, in_place: bool) -> None:
+    """Whole vectors and tails, many phases, every layout, type and epilogue; the residual may be the output."""
+
+    def pick(values: Sequence[Any]) -> Any:
+        return data.draw(st.sampled_from(values))
+
+    drawn = sized(kind(pick), pick)
+    expected = exact(drawn, seed)
+    problem = drawn.problem(threads=threads, reuse_weights=bound)
+    for name, program in programs(problem):
+        y = np.full_like(expected.result, 77) if expected.residual is None else expected.residual.copy()
+        arrays = {"x": expected.first, "w": expected.second, "y": y}
+        if expected.bias is not None:
+            arrays["bias"] = expected.bias
+        if expected.residual is not None:
+            arrays["residual"] = y if in_place else expected.residual
+        with pool.threads(threads):
+            given_ = views(problem, arrays)
+            program.run(given_, program.bind(given_["w"]) if bound else None, threads)
+        np.testing.assert_array_equal(y, expected.result, f"{name}: {drawn}")
+
+
+def test_the_definition_by_taps_is_the_definition() -> None:
+    """What the random problems are judged by, against loops over every output."""
+    pick = by_generator(np.random.default_rng(5))
+    small = 0
+    while small < 10:
+        g = sized(kind(pick), pick).geometry
+        if math.prod(g.y_shape) * g.k > 20_000:
+            continue
+        small += 1
+        rng = np.random.default_rng(small)
+        x, w, dy = (rng.integers(-4, 5, s).astype(np.float64) for s in (g.x_shape, g.w_shape, g.y_shape))
+        y, dx, dw = by_taps(x, w, dy, g)
+        np.testing.assert_array_equal(y, convolve(x, w, g))
+        for found, expected in zip((dx, dw), gradients(x, w, dy, g), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+# -- exact to the estimate ----------------------------------------------------------------------------------------
+
+
+def ran(problem: Problem, first: Array, second: Array) -> Iterator[tuple[str, Array]]:
+    """What each of the jit's programs gives."""
+    for name, program in programs(problem):
+        y = np.full(problem.y.shape, np.nan, first.dtype)
+        given_ = views(problem, {"x": first, "w": second, "y": y})
+        program.run(given_, program.bind(given_["w"]) if problem.reuse_weights else None, problem.threads)
+        yield name, y
+
+
+SAMPLES = (
+    Case("2d/long", (2, 200, 7, 9), (17, 200, 3, 3), {"padding": 1}),
+    Case("2d/many-pixels", (2, 3, 50, 61), (9, 3, 3, 3), {"padding": 1, "stride": 2}),
+    Case("2d/depthwise", (1, 20, 33, 35), (20, 1, 7, 7), {"padding": 3, "groups": 20}),
+    Case("1d/pointwise", (1, 1500, 40), (33, 1500, 1)),
+)
+
+
+@cache
+def normal(each: Case, dtype: str) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """(x, w, dy) of normal data, and (y, dx, dw) in extended precision."""
+    g = each.geometry
+    rng = np.random.default_rng(len(each.name))
+    x, w, dy = (rng.standard_normal(s).astype(dtype) for s in (g.x_shape, g.w_shape, g.y_shape))
+    return (x, w, dy), by_taps(x, w, dy, g, np.longdouble)
+
+
+def operands_of(each: Case, dtype: str, layout: str, direction: str) -> tuple[Array, Array, Array]:
+    """First and second operand of a pass, and what it should give."""
+    (x, w, dy), (y, dx, dw) = normal(each, dtype)
+    return {
+        "forward": (put(x, layout), w, put(y, layout)),
+        "input": (put(dy, layout), w, put(dx, layout)),
+        "weight": (put(x, layout), put(dy, layout), dw),
+    }[direction]
+
+
+def error(y: Array, expected: Array) -> float:
+    """Norm-wise and relative."""
+    wide = expected.dtype
+    return float(np.linalg.norm((y.astype(wide) - expected).ravel()) / np.linalg.norm(expected.ravel()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("direction", PASSES)
+def test_the_error_is_within_the_estimate(dtype: str, layout: str, direction: str) -> None:
+    if dtype == "float64" and np.finfo(np.longdouble).nmant <= 52:
+        pytest.skip("no type here is wider than float64")
+    for each in SAMPLES:
+        problem = problem_of(each, dtype, layout, direction)
+        first, second, expected = operands_of(each, dtype, layout, direction)
+        for name, y in ran(problem, first, second):
+            assert error(y, expected) <= error_estimate(problem), f"{name}: {each}"
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_the_error_is_no_worse_than_twice_pytorchs(layer: Case) -> None:
+    """All passes of a layer, against float64; PyTorch computes all three."""
+    import torch
+
+    g = layer.geometry
+    rng = np.random.default_rng(g.k)
+    x, w, dy = (rng.standard_normal(s).astype("float32") for s in (g.x_shape, g.w_shape, g.y_shape))
+
+    def theirs(dtype: Any) -> dict[str, Array]:
+        tensors = [torch.from_numpy(a).to(dtype).requires_grad_() for a in (x, w)]
+        y = torch.nn.functional.conv2d(*tensors, stride=g.s, padding=g.lo, dilation=g.d, groups=g.G)
+        y.backward(torch.from_numpy(dy).to(dtype))
+        return dict(zip(PASSES, (y.detach().numpy(), *(t.grad.numpy() for t in tensors)), strict=True))
+
+    exact_, other = theirs(torch.float64), theirs(torch.float32)
+    for layout in LAYOUTS:
+        for direction in PASSES:
+            problem = problem_of(layer, "float32", layout, direction, threads=2)
+            first = put(dy if direction == "input" else x, layout)
+            second = put(dy, layout) if direction == "weight" else w
+            allowed = 2 * error(other[direction], exact_[direction])
+            for name, y in ran(problem, first, second):
+                found = y if layout == "NCHW" or direction == "weight" else np.moveaxis(y, -1, 1)
+                found_error = error(found, exact_[direction])
+                assert found_error <= allowed, f"{name}, {layout}, {direction}"
+                assert found_error <= error_estimate(problem), f"{name}, {layout}, {direction}"
+
+
+# -- compiled once ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """An empty cache for one test."""
+    objects.use_folder(tmp_path / "objects")
+    yield tmp_path / "objects"
+    objects.use_folder(None)
+
+
+def compiled(call: Callable[[], object]) -> int:
+    """How many kernels a call compiles."""
+    before = objects.counts.compiled
+    call()
+    return objects.counts.compiled - before
+
+
+KINDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "3x3": ((6,), (20, 6, 3, 3), {"padding": 1}),
+    "1x1": ((40,), (12, 40, 1, 1), {}),
+    "3x3 stride 2": ((6,), (20, 6, 3, 3), {"padding": 1, "stride": 2}),
+    "depthwise": ((24,), (24, 1, 3, 3), {"padding": 1, "groups": 24}),
+    "grouped": ((12,), (24, 4, 3, 3), {"padding": (0, 1), "groups": 3}),
+}
+FIRST = [
+    (1, 16, 16),
+    (1, 17, 19),
+    (1, 16, 19),
+    (1, 17, 16),
+]  # even and odd: a stride's phases may be cut or not
+OTHERS = [(4, 16, 16), (3, 33, 20), (1, 56, 56), (2, 64, 31), (16, 21, 48), (1, 40, 97)]
+
+
+def runs(name: str, layout: str, direction: str, sizes: Sequence[tuple[int, ...]]) -> None:
+    """Run every program at these batches and image sizes."""
+    channels, w_shape, options = KINDS[name]
+    for batch, *extents in sizes:
+        each = Case(name, (batch, *channels, *extents), w_shape, options)
+        problem = problem_of(each, "float32", layout, direction)
+        g = each.geometry
+        first = np.ones(
+            put(np.empty(g.y_shape if direction == "input" else g.x_shape), layout).shape, "float32"
+        )
+        second = np.ones(
+            put(np.empty(g.y_shape), layout).shape if direction == "weight" else w_shape, "float32"
+        )
+        for way, _ in ran(problem, first, second):
+            assert way
+
+
+@pytest.mark.parametrize("direction", ["forward", "input"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", KINDS)
+def test_a_new_batch_or_image_size_compiles_nothing(
+    name: str, layout: str, direction: str, folder: Path
+) -> None:
+    assert compiled(lambda: runs(name, layout, direction, FIRST)) > 0
+    assert compiled(lambda: runs(name, layout, direction, OTHERS)) == 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["3x3", "1x1"])
+def test_nor_does_it_for_a_weight_gradient(name: str, layout: str, folder: Path) -> None:
+    """Whose filter is the image: it is summed over, packed, however large."""
+    assert compiled(lambda: runs(name, layout, "weight", FIRST)) > 0
+    assert compiled(lambda: runs(name, layout, "weight", OTHERS)) == 0
+
+
+SCRIPT = """
+import numpy as np
+import convmat
+from convmat.engine import objects
+plan = convmat.plan((2, 5, 12, 13), (7, 5, 3, 3), padding=1, engine="jit")
+y = plan(np.ones((2, 5, 12, 13), np.float32), np.ones((7, 5, 3, 3), np.float32))
+assert y[0, 0, 1, 1] == 45
+print(objects.counts.compiled, objects.counts.disk)
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    def process() -> tuple[int, int]:
+        printed = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env=os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True, text=True, timeout=300, check=True,
+        ).stdout  # fmt: skip
+        made, read = map(int, printed.split())
+        return made, read
+
+    made, read = process()
+    assert made > 0
+    assert read == 0
+    none, read = process()
+    assert none == 0
+    assert read > 0
+    for path in (tmp_path / "convmat" / "objects").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert process() == (read, 0), "cut files were run"
+
+
+# -- replaced where it cannot be ----------------------------------------------------------------------------------
+
+
+def test_where_no_code_can_be_made_blas_computes_with_one_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter(range(100))
+
+    def fails(*arguments: object, **options: object) -> object:
+        raise EngineError(f"compiler: no code for this CPU, attempt {next(failures)}")
+
+    case_ = case("2d/3x3/tail")
+    given_ = {direction: operands(case_, "float32", "NCHW", direction) for direction in PASSES}
+    made = {
+        direction: plans.make(problem_of(case_, "float32", "NCHW", direction, rtol=0.25), engine="jit")
+        for direction in PASSES
+    }
+    again = plans.make(problem_of(case_, "float32", "NHWC", rtol=0.25))
+    monkeypatch.setattr(objects, "load", fails)
+    monkeypatch.setattr(plans, "_warned", False)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for direction, plan in made.items():
+            first, second, expected = given_[direction]
+            np.testing.assert_array_equal(plan(first, second), expected)
+            assert plan.chosen.engine == "blas"
+        first, second, expected = operands(case_, "float32", "NHWC", "forward")
+        np.testing.assert_array_equal(again(first, second), expected)
+    assert [each.category for each in said] == [RuntimeWarning]
+    assert re.fullmatch(
+        r"convmat computes with NumPy's BLAS, more slowly: compiler: no code for this CPU, attempt \d+",
+        str(said[0].message),
+    )
+
+
+def test_a_cpu_without_fused_multiply_add_is_left_to_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = replace(Cpu.named("x86-64"), model="an old one")
+    monkeypatch.setattr(jit, "host", lambda: plain)
+    plan = plans.make(problem_of(case("2d/3x3/tail"), "float32", rtol=0.125))
+    assert plan.chosen.engine == "blas"
+    refusals = {c.refusal for c in plan.candidates if c.engine == "jit" and c.lowering == "im2col"}
+    assert refusals == {"makes code for CPUs with fused multiply-add, this one is an old one"}
+
+
+# -- the text -----------------------------------------------------------------------------------------------------
+
+
+def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows, one vector of AVX2, bias and relu."""
+    monkeypatch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors: (False, 2, lanes))
+    monkeypatch.setattr(jit, "host", lambda: Cpu.named("x86-64-v3"))
+    epilogue = Epilogue(bias=True, activation=Activation("relu"))
+    problem = Problem.of(Geometry.of((1, 3, 4, 9), (2, 3, 3, 3), padding=1), epilogue=epilogue)
+    program = next(p for name, p in programs(problem) if isinstance(p.steps[0], schedule.Step))
+    text = jit.text(program.steps[0].recipe, program.cpu)
+    golden(
+        "tile.ll",
+        text[text.index("define void @tile_8_2(") : text.index("\n}\n", text.index("@tile_8_2(")) + 3],
+    )
