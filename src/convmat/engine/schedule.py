@@ -22,8 +22,9 @@ from .pack import LARGEST_EXTENT, Walk
 from .slots import BLOCK, WORD
 from .tile import Store
 
-PART = 1024
-"""The longest sum taken in one go: a panel of it stays in cache, and shorter sums round less."""
+PART = 384
+"""About the longest sum taken in one go. Shorter ones round less (by the root of their number) and cost no time: a
+panel of one stays in the first-level cache, but its sums are kept between parts."""
 
 RUN_PART = 512
 """The same where k is a run of pixels: A is then packed part by part beside the panels."""
@@ -158,7 +159,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     else:
         walk = Walk.of(b, _names(b.rows), _names(c.cols))
     streams = form in (Form.SUMS, Form.OUTER)
-    depth = RUN_PART if streams else max(map(count, cut(b.rows, PART)), default=0)
+    depth = RUN_PART if streams else max(map(count, _parts(b.rows)), default=0)
     lines = streams or _run(b.rows, w) == 0
     return Recipe(
         form=form,
@@ -378,7 +379,7 @@ class Step:
             }  # fmt: skip
         columns = math.prod(extents[name] for name in (r.walk.run if r.form is Form.COLUMNS else r.walk.taps))
         panels = -(-columns // r.panel)
-        parts_ = cut(b.rows, PART)
+        parts_ = _parts(b.rows)
         self.table = _table(b.rows, parts_)
         room_ = r.panel_bytes(r.depth)
         group = max(1, min(panels, PANEL_BYTES // max(room_, 1)))
@@ -411,6 +412,12 @@ def _table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
         rows.append([*(n for first, stop in block for n in (first, stop - first)), start, count(block)])
         start += count(block)
     return np.array(rows, np.int64).reshape(len(rows), 2 * len(indices) + 2)
+
+
+def _parts(indices: tuple[Index, ...]) -> list[Block]:
+    """The parts of k: as many as make their length nearest to PART, so that little more than that is not halved."""
+    total = math.prod(i.extent for i in indices)
+    return cut(indices, -(-total // max(round(total / PART), 1)))
 
 
 def cut(indices: tuple[Index, ...], most: int) -> list[Block]:
