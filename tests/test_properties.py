@@ -1,5 +1,6 @@
-"""What holds for every convolution, on random geometries of ranks 1 to 4 (200 of each; 1,000 with --slow).
+"""What holds for every convolution, on random geometries of ranks 1 to 4.
 
+200 of them against the definition, 60 of what follows from it; with --slow, 1,000 and 300.
 Data are small integers in float64 unless said otherwise, so that equality is meant.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import convmat
@@ -37,6 +38,8 @@ from tests.support import (
 )
 
 seeds = st.integers(0, 2**32 - 1)
+some = settings(max_examples=settings().max_examples * 3 // 10)
+"""For what follows from the definition, which is tested on all."""
 
 
 def data(seed: int, *shapes: tuple[int, ...], kind: str = "real") -> list[Array]:
@@ -81,6 +84,7 @@ def test_gradients_are_the_definition_scattered_back(
     every_way(problem.grad_weight(), put(x, layout), put(dy, layout), dw)
 
 
+@some
 @given(transposes(), seeds)
 def test_the_transposed_convolution_is_the_adjoint_run_forward(drawn: Drawn, seed: int) -> None:
     g = Geometry.transposed(drawn.x_shape, drawn.w_shape, **drawn.options)
@@ -126,6 +130,7 @@ def test_a_delta_filter_shifts(draw: st.DataObject, rank: int, seed: int) -> Non
     np.testing.assert_array_equal(y, expected)
 
 
+@some
 @given(convolutions(), seeds)
 def test_adjoint_identities(drawn: Drawn, seed: int) -> None:
     """<conv(x, w), dy> == <x, conv_input_grad(dy, w)> == <w, conv_weight_grad(x, dy)>."""
@@ -200,6 +205,7 @@ def test_memory_layout_changes_nothing(drawn: Drawn, seed: int, draw: st.DataObj
     np.testing.assert_array_equal(out, expected)
 
 
+@some
 @given(convolutions(), seeds, st.data())
 def test_broadcast_inputs(drawn: Drawn, seed: int, draw: st.DataObject) -> None:
     """Stride 0: one value shown many times."""
@@ -233,6 +239,7 @@ def test_residual_may_be_out(drawn: Drawn, seed: int) -> None:
     np.testing.assert_array_equal(out, expected)
 
 
+@some
 @given(convolutions(), seeds)
 def test_channels_last_is_the_same_numbers(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
@@ -248,6 +255,7 @@ def test_channels_last_is_the_same_numbers(drawn: Drawn, seed: int) -> None:
     np.testing.assert_array_equal(convmat.conv_weight_grad(xl, dyl, w.shape, **options), dw)
 
 
+@some
 @given(
     convolutions(empty=False),
     seeds,
@@ -290,6 +298,7 @@ def test_im2col_is_the_matrix_and_col2im_its_adjoint(drawn: Drawn, seed: int, or
     np.testing.assert_array_equal(U, expected.reshape(g.k, g.n))
 
 
+@some
 @given(convolutions(empty=False), seeds, st.sampled_from(["reflect", "edge", "wrap"]))
 def test_padding_modes_are_numpys(drawn: Drawn, seed: int, mode: Any) -> None:
     g = drawn.geometry

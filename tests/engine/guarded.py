@@ -144,7 +144,7 @@ def origin_moved(module: Any, operand: str, by: int) -> None:
     def moved(view: View, shape: tuple[int, ...], item: int) -> int:
         return int(plain(view, shape, item)) + (by * item if view.source == operand else 0)
 
-    plain = put_into(module, _origin=moved)
+    plain = put_into(module, origin=moved)
 
 
 def limit_beyond() -> None:

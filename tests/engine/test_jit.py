@@ -148,9 +148,10 @@ def test_the_error_is_no_worse_than_twice_pytorchs(layer: Case) -> None:
     x, w, dy = (rng.standard_normal(s).astype("float32") for s in (g.x_shape, g.w_shape, g.y_shape))
 
     def theirs(dtype: Any) -> dict[str, Array]:
-        tensors = [torch.from_numpy(a).to(dtype).requires_grad_() for a in (x, w)]
-        y = torch.nn.functional.conv2d(*tensors, stride=g.s, padding=g.lo, dilation=g.d, groups=g.G)
-        y.backward(torch.from_numpy(dy).to(dtype))
+        with torch.enable_grad():  # whatever other tests have turned off
+            tensors = [torch.from_numpy(a).to(dtype).requires_grad_() for a in (x, w)]
+            y = torch.nn.functional.conv2d(*tensors, stride=g.s, padding=g.lo, dilation=g.d, groups=g.G)
+            y.backward(torch.from_numpy(dy).to(dtype))
         return dict(zip(PASSES, (y.detach().numpy(), *(t.grad.numpy() for t in tensors)), strict=True))
 
     exact_, other = theirs(torch.float64), theirs(torch.float32)

@@ -14,13 +14,14 @@ import numpy as np
 from ..product import Coordinate, Product, View
 from . import directchannels, directplanes, directrows
 from .cpu import Cpu
-from .directviews import Reading, Shapes, origin
+from .directviews import Reading
 from .directweights import WEIGHT_GROUPS, WEIGHT_VECTORS
 from .finish import Dtypes
 from .instructions import Type, bf16, f16, f32, f64, i8, i32
 from .ir import Module
 from .memory import contiguous
 from .slots import BLOCK, WORD
+from .strides import Shapes, origin
 
 LONGEST = 1024
 """Longer sums are taken in parts, by panels."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..product import Coordinate, Index, Product, View
+from ..product import Coordinate, Index, Product
 from .directwalk import Term, Window
 from .finish import Dtypes
-from .memory import contiguous
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .strides import Shapes, strides
 
 
 class Reading:
@@ -119,19 +117,4 @@ def _window(axis: Coordinate | None, name: str, k: list[Index]) -> tuple[Window,
     return Window(step, k.pop(at).extent, by), found
 
 
-def strides(view: View, shape: tuple[int, ...], item: int) -> dict[str, int]:
-    """How far a step of each index goes in a C-contiguous array of `item` bytes an element."""
-    moves = dict.fromkeys(view.extents, 0)
-    for coordinate, stride in zip(view.coordinates, contiguous(shape, item), strict=True):
-        for name, by in coordinate.terms:
-            moves[name] += by * stride
-    return moves
-
-
-def origin(view: View, shape: tuple[int, ...], item: int) -> int:
-    """Where all indices are 0, in bytes from the start of a C-contiguous array."""
-    steps = contiguous(shape, item)
-    return sum(coordinate.offset * step for coordinate, step in zip(view.coordinates, steps, strict=True))
-
-
-__all__ = ["Reading", "Shapes", "Windows", "origin", "strides"]
+__all__ = ["Reading", "Windows"]

@@ -6,7 +6,6 @@ Nothing here changes the order in which a sum is taken: k is cut into parts by i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from .kernel import Form, Recipe
 from .memory import Array, Block, count, room
 from .pack import LARGEST_EXTENT, Walk
 from .slots import BLOCK, WORD
+from .strides import Shapes, origin, strides
 from .tile import Store
 
 PART = 384
@@ -42,8 +42,6 @@ TYPES: dict[str, Type] = {
     "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
 }  # fmt: skip
 
-Shapes = Mapping[str, tuple[int, ...]]
-
 
 def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
     """The step of a product, or the sentence why no kernel is made for it."""
@@ -54,8 +52,8 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
     c = product.c
     last = dict(b.coordinates[-1].terms)
     column, depth = c.cols[-1], b.rows[-1]
-    y = _strides(c, shapes["y"], 1)
-    w = _strides(a, shapes["w"], 1)
+    y = strides(c, shapes["y"], 1)
+    w = strides(a, shapes["w"], 1)
     side_by_side = _run(b.rows, w)
     k_run = side_by_side is not None and len(b.rows) - side_by_side >= max(len(b.rows) - 1, 1)
     if (
@@ -113,7 +111,7 @@ def _refuses_rows(product: Product, dtypes: Dtypes, shapes: Shapes, cpu: Cpu) ->
     a, c, lanes = product.terms[0][0], product.c, cpu.lanes(dtypes.work.itemsize)
     if len(c.rows) == 1:
         return None
-    y, w = _strides(c, shapes["y"], 1), _strides(a, shapes["w"], 1)
+    y, w = strides(c, shapes["y"], 1), strides(a, shapes["w"], 1)
     inner = c.rows[-1]
     if len(c.rows) > 2 or inner.extent != lanes or y[inner.name] != 1 or not _uniform(c.rows, w):
         return f"writes blocks of {lanes} channels, got {' x '.join(str(i.extent) for i in c.rows)} rows"
@@ -123,8 +121,8 @@ def _refuses_rows(product: Product, dtypes: Dtypes, shapes: Shapes, cpu: Cpu) ->
 def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> Recipe:
     a, b = product.terms[0]
     c, m = product.c, product.m
-    y = _strides(c, shapes["y"], 1)
-    w = _strides(a, shapes["w"], 1)
+    y = strides(c, shapes["y"], 1)
+    w = strides(a, shapes["w"], 1)
     lanes = cpu.lanes(dtypes.work.itemsize)
     along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors)
     if form is Form.OUTER:
@@ -250,7 +248,7 @@ class Step:
         c, r = product.c, recipe
         item, out = dtypes.array.itemsize, dtypes.out.itemsize
         self.origin = {
-            "x": _origin(b, shapes["x"], item), "y": _origin(c, shapes["y"], out), "w": _origin(a, shapes["w"], item),
+            "x": origin(b, shapes["x"], item), "y": origin(c, shapes["y"], out), "w": origin(a, shapes["w"], item),
         }  # fmt: skip
         sums = r.streams
         self.weight_bytes = (
@@ -258,9 +256,9 @@ class Step:
         )
         extents = {i.name: i.extent for i in product.c.batch + product.c.cols + b.rows}
         x, y, w = (
-            _strides(b, shapes["x"], item),
-            _strides(c, shapes["y"], out),
-            _strides(a, shapes["w"], item),
+            strides(b, shapes["x"], item),
+            strides(c, shapes["y"], out),
+            strides(a, shapes["w"], item),
         )
         self.words = self._blocks(b, threads, extents)
         self.words |= {
@@ -269,7 +267,7 @@ class Step:
             "w steps": self.steps(w).ctypes.data, "between": y[c.rows[0].name] if r.blocked else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
-            first = _run(b.rows, _strides(a, shapes["w"], 1)) or 0
+            first = _run(b.rows, strides(a, shapes["w"], 1)) or 0
             self.words["k inner"] = math.prod(i.extent for i in b.rows[first:])
             self.words["k outer"] = w[b.rows[0].name] if first else 0
         for name in r.outer:
@@ -481,26 +479,6 @@ def _uniform(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = 
 def _column_step(indices: tuple[Index, ...], moves: dict[str, int]) -> int:
     """The step of the innermost index that takes more than one value."""
     return next((moves[i.name] for i in reversed(indices) if i.extent != 1), 0)
-
-
-def _strides(view: View, shape: tuple[int, ...], item: int) -> dict[str, int]:
-    """How far a step of each index goes in a C-contiguous array of `item` bytes an element."""
-    moves = dict.fromkeys(view.extents, 0)
-    stride = item
-    for coordinate, extent in zip(reversed(view.coordinates), reversed(shape), strict=True):
-        for name, by in coordinate.terms:
-            moves[name] += by * stride
-        stride *= extent
-    return moves
-
-
-def _origin(view: View, shape: tuple[int, ...], item: int) -> int:
-    """Where all indices are 0, in bytes from the start of a C-contiguous array."""
-    origin, stride = 0, item
-    for coordinate, extent in zip(reversed(view.coordinates), reversed(shape), strict=True):
-        origin += coordinate.offset * stride
-        stride *= extent
-    return origin
 
 
 __all__ = ["Effort", "Step", "cut", "plan_step"]
