@@ -78,13 +78,19 @@ class Blocks(Walker):
     def block(self, place: Place, rows: int) -> None:
         """Computes and stores `rows` rows of a chunk."""
         r = self.r
+        if place.edge is None:
+            self._expect(place, rows)
         sums: Sums = [[const(self.vector, 0.0) for _ in range(r.m)] for _ in range(rows)]
         if r.single and r.by_lines:
+            if place.edge is None:
+                self._fetch(place, place.x, rows)
             self._by_lines(place, place.x, self.w, self._held, sums, finish=True)
             return
 
         def window(x: Value, w: Value, flat: list[Value]) -> list[Value]:
             now = _rows(flat, r.m)
+            if place.edge is None:
+                self._fetch(place, x, rows)
             if not r.by_lines:
                 return _flat(self._by_taps(place, x, w, now))
             return _flat(self._by_lines(place, x, w, self._held or self._weights(w), now, finish=False))
@@ -92,6 +98,21 @@ class Blocks(Walker):
         flat = self.over_terms(place.x, self.w, self._positions, _flat(sums), window)
         for number, row in enumerate(_rows(flat, r.m)):
             self._finish(place, number, row)
+
+    def _expect(self, place: Place, rows: int) -> None:
+        """Fetches the lines of y behind a block: it writes more streams at a time than the hardware follows."""
+        r = self.r
+        for row in range(rows):
+            line = place.y + place.y_step * row if row else place.y
+            for mi in range(r.m):
+                at = self.word("y m") * mi if mi else 0
+                self.fn.prefetch(line + at if mi else line, self.lanes * r.out.bytes, write=True)
+
+    def _fetch(self, place: Place, x: Value, rows: int) -> None:
+        """Fetches the lines of x that the block below reads first."""
+        r = self.r
+        for row in range(rows * r.window.step):
+            self.fn.prefetch(x + place.x_line * (r.window.reach + 1 + row))
 
     def _by_lines(self, place: Place, x: Value, w: Value, held: Held, sums: Sums, *, finish: bool) -> Sums:
         """Line by line of x; with `finish` a row whose last line this was is stored at once, and its registers free.

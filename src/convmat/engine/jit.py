@@ -210,7 +210,7 @@ def text(recipe: kernel.Recipe | direct.Recipe, cpu: Cpu) -> str:
     return str(direct.module(recipe, attributes, cpu.fma))
 
 
-LEAST_ROWS = 2
+LEAST_ROWS = 1.2
 """A tap read in place costs at least as much as multiplying it with so many rows: loads and masks bound it."""
 
 
@@ -227,7 +227,7 @@ def _in_place(step: direct.Step) -> Effort:
         )
     touched = sum(math.prod(step.shapes[name]) * step.dtypes.array.itemsize for name in ("x", "w", "y"))
     rows = max(p.m, LEAST_ROWS)
-    return Effort(2 * r.lanes * vectors * p.k * rows, 0, vectors * p.m, touched, 0, step.tasks)
+    return Effort(round(2 * r.lanes * vectors * p.k * rows), 0, vectors * p.m, touched, 0, step.tasks)
 
 
 def _block(step: Step, kernel: int, tasks: int, threads: int) -> Any:

@@ -1,6 +1,7 @@
 """What a jit program is predicted to cost.
 
     seconds = max(arithmetic, memory) on the slowest thread, arithmetic = FMA / peak + vectors packed + vectors stored
+    seconds = arithmetic + memory                            where x is read in place
 
 The peak and the bandwidths are this machine's measured ones; a vector packed or stored costs so many turns of the FMA
 unit, read off kernels whose other costs vanish.
@@ -45,7 +46,9 @@ def jit_cost(problem: Problem, program: Program, workspace: int, peaks: Peaks, t
         share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
         near = effort.reread / peaks.l3_bandwidth
         far = effort.touched / (peaks.l3_bandwidth if effort.touched < L3_BYTES else peaks.memory_bandwidth)
-        seconds += max(busy * share, near, far) + effort.tasks * TASK / threads
+        # What is packed comes from memory while other panels are multiplied; in place x is waited for.
+        seconds += max(busy * share, near, far) if effort.packed else busy * share + far
+        seconds += effort.tasks * TASK / threads
         if not program.bound and step.weight_tasks:
             seconds += 3 * step.weight_bytes / peaks.l3_bandwidth
     return Cost(
