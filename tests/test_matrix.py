@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from convmat.cases import CASES, Case, case
-from convmat.lowering import ALL
+from convmat.lowering import ALL, Lowering
 from convmat.product import Packing
 from tests.support import DTYPES, LAYOUTS, PASSES, TAILS, Way, check, problem_of, way_name, ways
 
@@ -31,13 +31,20 @@ def _quick(each: Case, dtype: str, layout: str, way: Way) -> bool:
     return each in TAILS and layout == "NCHW" and (dtype == "float64" or each.name.startswith("2d"))
 
 
+EXACT = {way.name for way in ALL if way.exact}
+
+
 def _combinations(slow: bool) -> Iterator[tuple[Case, str, str, Way]]:
     """All that some pass of the case may take: what a lowering refuses whole is held by TAKES below."""
     for each in CASES:
         passes = [problem_of(each, "float32", direction=direction) for direction in PASSES]
         taken = {way.name for way in ALL if any(way.refuses(problem) is None for problem in passes)}
         for dtype, layout, way in itertools.product(DTYPES, LAYOUTS, ways()):
-            if way[1] in taken and (slow or _quick(each, dtype, layout, way)):
+            if (
+                way[1] in taken
+                and (way[0] == "jit" or way[1] in EXACT)
+                and (slow or _quick(each, dtype, layout, way))
+            ):
                 yield each, dtype, layout, way
 
 
@@ -52,6 +59,14 @@ def test_every_way_gives_what_the_definition_gives(each: Case, dtype: str, layou
     refusals = {check(way, each, dtype, layout, direction) for direction in PASSES}
     if None not in refusals:
         pytest.skip("; ".join(sorted(str(refusal) for refusal in refusals)))
+
+
+@pytest.mark.parametrize("transforming", [way for way in ALL if not way.exact], ids=lambda way: way.name)
+def test_blas_has_no_transforms(transforming: Lowering) -> None:
+    refusal = check(
+        ("blas", transforming.name, Packing.PANEL), case("2d/3x3/tail"), "float32", "NCHW", "forward"
+    )
+    assert refusal == "multiplies matrices as they are, without transforms"
 
 
 REFUSED_BY_JIT = {"mec", "kn2row"}
@@ -87,6 +102,8 @@ TAKES = {
         "1d/long-filter/tail",
         "4d/dense/plain",
     ],
+    "winograd 2": ["2d/3x3/tail", "2d/grouped/plain"],
+    "winograd 4": ["2d/3x3/tail", "2d/grouped/plain"],
 }
 
 

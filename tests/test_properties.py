@@ -25,6 +25,7 @@ from tests.strategies import Drawn, convolutions, laid_out, transposes
 from tests.support import (
     DTYPES,
     Array,
+    agree,
     blank,
     dtype_of,
     gradients,
@@ -33,6 +34,7 @@ from tests.support import (
     kind_of,
     plans,
     put,
+    tolerance,
     turned,
     written_alone,
 )
@@ -61,7 +63,8 @@ def every_way(problem: Problem, x: Array, w: Array, expected: Array) -> None:
     x, w = hedged(x.astype(kind)), hedged(w.astype(kind))
     for chosen, plan in plans(problem):
         out = blank(expected.shape, dtype_of(problem.out_dtype))
-        np.testing.assert_array_equal(plan(x, w, out=out), expected.astype(out.dtype), err_msg=str(chosen))
+        found = plan(x, w, out=out)
+        agree(found, expected.astype(out.dtype), tolerance(problem, chosen.lowering), str(chosen))
         written_alone(out)
 
 

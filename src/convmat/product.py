@@ -18,6 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from fractions import Fraction
 from functools import cached_property
 
 Shape = tuple[int, ...]
@@ -247,24 +248,61 @@ class Packing(Enum):
     WHOLE = "stored whole"
 
 
+Matrix = tuple[tuple[Fraction, ...], ...]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """What happens along one window axis: `pre_a` to A, `pre_b` to B, `post` to their products.
+
+    The i-th Transform of a Product takes the i-th window index of each View, which are the last of their batches:
+    `pre_a` is (t, window of A), `pre_b` (t, window of B) and `post` (window of C, t), all exact.
+    """
+
+    pre_a: Matrix
+    pre_b: Matrix
+    post: Matrix
+
+    @property
+    def points(self) -> int:
+        """How many products a window axis takes."""
+        return len(self.pre_b)
+
+
 @dataclass(frozen=True)
 class Product:
     """C = epilogue(sum over terms of A @ B), for each matrix of the batch; C is a View of "y", inside it everywhere.
 
     All terms share C's batch, rows and cols; a term's rows of B (its columns of A) may differ from the next one's.
+
+    With `transforms`, C = epilogue(post(pre_a(A) @ pre_b(B))): small constant matrices go along the window axes of A,
+    B and C, and there is one product of matrices for each pair (triple, ..) of their points. Windows of C may reach
+    outside it: what is there is not stored.
     """
 
     terms: tuple[tuple[View, View], ...]
     c: View
     epilogue: Epilogue = field(default_factory=Epilogue)
+    transforms: tuple[Transform, ...] = ()
 
     def __post_init__(self) -> None:
-        assert self.c.inside
+        assert self.c.inside or self.transforms
         for a, b in self.terms:
-            assert a.batch == b.batch == self.c.batch
+            assert self.groups(a) == self.groups(b) == self.groups(self.c)
             assert a.rows == self.c.rows
             assert a.cols == b.rows
             assert b.cols == self.c.cols
+            for transform, *windows in zip(self.transforms, *map(self.windows, (a, b, self.c)), strict=True):
+                wide = (len(transform.pre_a[0]), len(transform.pre_b[0]), len(transform.post))
+                assert tuple(index.extent for index in windows) == wide
+
+    def groups(self, view: View) -> tuple[Index, ...]:
+        """The indices of a View's batch that the other Views share."""
+        return view.batch[: len(view.batch) - len(self.transforms)]
+
+    def windows(self, view: View) -> tuple[Index, ...]:
+        """The indices of a View's windows."""
+        return view.batch[len(view.batch) - len(self.transforms) :]
 
     @property
     def m(self) -> int:
@@ -283,12 +321,12 @@ class Product:
 
     @property
     def batch(self) -> int:
-        """How many such matrices there are."""
-        return size(self.c.batch)
+        """How many such matrices there are: of the groups, and of each of them one for each combination of points."""
+        return size(self.groups(self.c)) * math.prod(t.points for t in self.transforms)
 
     @property
     def flops(self) -> int:
-        """Multiplications and additions of all matrices."""
+        """Multiplications and additions of all matrices, without those of the transforms."""
         return 2 * self.batch * self.m * self.n * self.k
 
 

@@ -130,7 +130,9 @@ def test_threads(each: Pass) -> None:
 
 @every_image_alone
 def test_weights_packed_before_or_by_the_call(each: Pass) -> None:
-    same(results(each, bound=True), results(each, bound=False))
+    """Transforms are for weights that are packed before."""
+    before = results(each, bound=True)
+    same({way: y for way, y in before.items() if "winograd" not in way[0]}, results(each, bound=False))
 
 
 @every_image_alone

@@ -83,6 +83,8 @@ def prepare(
     """
     steps = []
     for product in products:
+        if product.transforms:
+            return "multiplies matrices as they are, without transforms"
         if not product.c.elements:
             continue
         made = _step(product, packing, dtypes, shapes, limit, bound, threads)

@@ -11,24 +11,26 @@ import ctypes
 import math
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..product import Packing, Product
-from . import direct, directchannels, kernel, objects, pool, recycle, schedule
+from . import direct, directchannels, kernel, objects, pool, recycle, schedule, winograd, winogradplan
 from .blas import Dtypes, Operands
 from .cpu import Cpu, host
 from .direct import plan_direct
+from .effort import Effort
 from .ir import PREFER_512
 from .memory import Array, room
-from .schedule import Effort, plan_step
+from .schedule import plan_step
 from .slots import BLOCK, WORD
+from .winogradplan import plan_transformed
 
 Weights = list[Array]
-Step = schedule.Step | direct.Step
+Step = schedule.Step | direct.Step | winogradplan.Step
 
 
 def prepare(
@@ -52,8 +54,10 @@ def prepare(
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     steps = []
     for product in products:
-        plan = plan_direct if packing is Packing.NOTHING else plan_step
-        step = plan(product, dtypes, shapes, threads, target)
+        if product.transforms and not bound:
+            return "transforms weights that are bound once, not those of each call"
+        plan: Callable[..., Step | str] = plan_direct if packing is Packing.NOTHING else plan_step
+        step = (plan_transformed if product.transforms else plan)(product, dtypes, shapes, threads, target)
         if isinstance(step, str):
             return step
         steps.append(step)
@@ -71,7 +75,7 @@ class Program:
         self.cpu = cpu
         self.bound = bound
         # _aligned asks for a cache line more
-        self.weight_bytes = sum(s.weight_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
+        self.weight_bytes = sum(s.weight_bytes + 64 for s in steps) if bound else 0
         loose = (
             max((room(s.weight_bytes) + 64 for s in steps if s.weight_tasks), default=0) if not bound else 0
         )
@@ -86,7 +90,7 @@ class Program:
     @property
     def efforts(self) -> list[Effort]:
         """What each step makes the machine do."""
-        return [s.effort if isinstance(s, schedule.Step) else _in_place(s) for s in self.steps]
+        return [_in_place(s) if isinstance(s, direct.Step) else s.effort for s in self.steps]
 
     @property
     def loaded(self) -> bool:
@@ -106,8 +110,11 @@ class Program:
         w = _whole(w)
         made = []
         for step, (_, pack) in zip(self.steps, self.kernels, strict=True):
-            out = w.copy() if not step.weight_tasks else _aligned(step.weight_bytes)
-            if step.weight_tasks:
+            transformed = isinstance(step, winogradplan.Step)
+            out = _aligned(step.weight_bytes) if step.weight_tasks or transformed else w.copy()
+            if isinstance(step, winogradplan.Step):
+                step.pack(w, out)
+            elif step.weight_tasks:
                 _pack(step, pack, w, address(out), step.threads)
             made.append(out)
         return made
@@ -202,11 +209,13 @@ def _scratch(count: int) -> tuple[Array, int]:
 
 
 @lru_cache(maxsize=1024)
-def text(recipe: kernel.Recipe | direct.Recipe, cpu: Cpu) -> str:
+def text(recipe: kernel.Recipe | direct.Recipe | winograd.Recipe, cpu: Cpu) -> str:
     """The IR of a recipe for a CPU."""
     attributes = PREFER_512 if cpu.vector_bytes == 64 else ""
     if isinstance(recipe, kernel.Recipe):
         return str(kernel.module(recipe, attributes, fused=cpu.fma))
+    if isinstance(recipe, winograd.Recipe):
+        return str(winograd.module(recipe, attributes, cpu.fma))
     return str(direct.module(recipe, attributes, cpu.fma))
 
 

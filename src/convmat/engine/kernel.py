@@ -465,12 +465,12 @@ class _Writer:
                     *between,
                 )
                 if r.blocks == 1 or r.tail == r.width:
-                    _dispatch(fn, self.tiles[r.tail], count, arguments)
+                    dispatch(fn, self.tiles[r.tail], count, arguments)
                 else:
                     with fn.if_(is_tail) as tail:
-                        _dispatch(fn, self.tiles[r.tail], count, arguments)
+                        dispatch(fn, self.tiles[r.tail], count, arguments)
                     with tail.otherwise():
-                        _dispatch(fn, self.tiles[r.width], count, arguments)
+                        dispatch(fn, self.tiles[r.width], count, arguments)
 
 
 class _Word(Protocol):
@@ -504,7 +504,7 @@ def _place(part: Value, parts: Value) -> Value:
     )
 
 
-def _dispatch(
+def dispatch(
     fn: Function, tiles: list[tuple[int, Function]], count: Value, arguments: tuple[Value, ...]
 ) -> None:
     """Call the widest tile if the panel is full (nearly always), else the least that holds its columns."""
@@ -515,7 +515,7 @@ def _dispatch(
     with fn.if_(count > tiles[-2][0]) as full:
         fn.call(widest.address, *arguments)
     with full.otherwise():
-        _dispatch(fn, tiles[:-1], count, arguments)
+        dispatch(fn, tiles[:-1], count, arguments)
 
 
-__all__ = ["Form", "Recipe", "module"]
+__all__ = ["Form", "Recipe", "dispatch", "module"]

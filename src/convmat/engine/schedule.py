@@ -6,7 +6,6 @@ Nothing here changes the order in which a sum is taken: k is cut into parts by i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from ..product import Index, Product, View
 from .blas import Dtypes
 from .cpu import Cpu
+from .effort import Effort
 from .instructions import Type, bf16, f16, f32, f64, i8, i32
 from .kernel import Form, Recipe
 from .memory import Array, Block, count, room
@@ -217,23 +217,6 @@ def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
         tall, wide = 6, 4
     blocks = max(-(-m // tall), 1)
     return False, max(-(-m // blocks), 1), wide * lanes
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What a step makes the machine do, for predictions: counts over all tasks.
-
-    `fma`: FLOPs of the register tiles, lanes that nobody wants included. `packed`: vectors written to panels, for B and
-    for A. `stored`: vectors of C finished and written, or kept and read again between parts. `touched`: bytes of x, w
-    and y that are read or written at least once. `reread`: bytes of A that come from beyond a core's second cache.
-    """
-
-    fma: int
-    packed: int
-    stored: int
-    touched: int
-    reread: int
-    tasks: int
 
 
 class Step:

@@ -31,14 +31,15 @@ UNROLL = 4  # steps of k in one turn: more lets LLVM's scheduler hoist loads unt
 class Tile:
     """A register tile: `rows` broadcast scalars times `vectors` vectors of `lanes` elements of type `work`.
 
-    `scalar_k`, `scalar_row` and `vector_k` are the byte strides of the operands; an operand's vectors are contiguous.
+    `scalar_k` (perhaps known at run time alone), `scalar_row` and `vector_k` are the byte strides of the operands; an
+    operand's vectors are contiguous.
     """
 
     work: Type
     rows: int
     vectors: int
     lanes: int
-    scalar_k: int
+    scalar_k: int | Value
     scalar_row: int
     vector_k: int
 

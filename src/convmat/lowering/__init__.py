@@ -12,7 +12,8 @@ from .im2col import Im2col
 from .kn2row import Kn2row
 from .mec import Mec
 from .pointwise import Pointwise
+from .winograd import Winograd
 
-ALL: tuple[Lowering, ...] = (Pointwise(), Depthwise(), Im2col(), Mec(), Kn2row())
+ALL: tuple[Lowering, ...] = (Pointwise(), Depthwise(), Im2col(), Mec(), Kn2row(), Winograd(2), Winograd(4))
 
 __all__ = ["ALL", "Lowering", "Part"]

@@ -28,6 +28,11 @@ class Lowering(ABC):
     summary: str
     source: str
     packings: tuple[Packing, ...]
+    exact = True
+
+    def amplification(self, problem: Problem) -> float:
+        """How much larger than y, in the mean, the terms are that add up to it; 1 for the definition's own products."""
+        return 1.0
 
     def refuses(self, problem: Problem) -> str | None:
         """The reason, with its values, why this problem cannot be written this way; None if it can."""
@@ -115,14 +120,14 @@ class Part:
 
         def coordinate(dim: Dim) -> Coordinate:
             if dim.role[0] != "i":
-                return self._channel(dim)
+                return self.channel(dim)
             a = int(dim.role[1:])
             p, f = (f"p{a}", g.s[a]), (f"f{a}", g.d[a])
             if f[0] in fixed:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])
 
-        return self._view("x", self.problem.x, coordinate, rows, cols, batch)
+        return self.view("x", self.problem.x, coordinate, rows, cols, batch)
 
     def w(self, rows: Indices, cols: Indices, batch: Indices, taps: Mapping[str, int] | None = None) -> View:
         """The weights as a matrix: this phase's taps tap_start + f*tap_step."""
@@ -130,14 +135,14 @@ class Part:
 
         def coordinate(dim: Dim) -> Coordinate:
             if dim.role[0] != "f":
-                return self._channel(dim)
+                return self.channel(dim)
             a = int(dim.role[1:])
             start, step = phase.tap_start[a], phase.tap_step[a]
             if dim.role in fixed:
                 return Coordinate(dim.extent, (), start + fixed[dim.role] * step)
             return Coordinate(dim.extent, ((dim.role, step),), start)
 
-        return self._view("w", self.problem.w, coordinate, rows, cols, batch)
+        return self.view("w", self.problem.w, coordinate, rows, cols, batch)
 
     def y(self, rows: Indices, cols: Indices, batch: Indices, source: str = "y") -> View:
         """The outputs start + p*step of this phase."""
@@ -145,11 +150,11 @@ class Part:
 
         def coordinate(dim: Dim) -> Coordinate:
             if dim.role[0] != "p":
-                return self._channel(dim)
+                return self.channel(dim)
             a = int(dim.role[1:])
             return Coordinate(dim.extent, ((dim.role, phase.step[a]),), phase.start[a])
 
-        return self._view(source, self.problem.y, coordinate, rows, cols, batch)
+        return self.view(source, self.problem.y, coordinate, rows, cols, batch)
 
     def epilogue(self, rows: Indices, cols: Indices, batch: Indices) -> Epilogue:
         """The problem's epilogue as Views: bias over the channels, residual where y is."""
@@ -159,11 +164,11 @@ class Part:
         if split:
             vector = Layout((tuple(Dim("o", i.extent, step) for i, step in self._cuts("o")),))
         channel = tuple(i for i in rows + cols if i.name[0] == "o")
-        bias = self._view("bias", vector, self._channel, channel, (), batch) if wanted.bias else None
+        bias = self.view("bias", vector, self.channel, channel, (), batch) if wanted.bias else None
         residual = self.y(rows, cols, batch, "residual") if wanted.residual else None
         return Epilogue(bias=bias, residual=residual, activation=wanted.activation)
 
-    def _channel(self, dim: Dim) -> Coordinate:
+    def channel(self, dim: Dim) -> Coordinate:
         """A Dim of b, g, c or o: the indices that move along it, each by its step over the Dim's."""
         terms = tuple(
             (index.name, step // dim.step)
@@ -172,9 +177,10 @@ class Part:
         )
         return Coordinate(dim.extent, terms)
 
-    def _view(
+    def view(
         self, source: str, layout: Layout, coordinate: object, rows: Indices, cols: Indices, batch: Indices
     ) -> View:
+        """A View of an array: `coordinate` gives the Coordinate of each spatial Dim, and of any other if it can."""
         assert callable(coordinate)
         coordinates = tuple(_flipped(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims)
         conjugate = source == self.problem.conjugate and self.problem.dtype.startswith("complex")

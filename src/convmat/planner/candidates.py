@@ -112,6 +112,8 @@ def candidates(problem: Problem, machine: Machine, peak: Peaks | None = None) ->
     found = []
     for lowering in ALL:
         refusal = lowering.refuses(problem)
+        if problem.exact and not lowering.exact:
+            refusal = "multiplies otherwise than the definition, exact=True admits nothing else"
         for packing in lowering.packings:
             for engine in ENGINES:
                 if refusal is not None:
@@ -132,9 +134,12 @@ def _weigh(
         return Candidate(engine, lowering.name, packing, shape, refusal=program)
     total = program.workspace + padding_bytes(problem)
     try:
-        cost = _cost(problem, program, total, engine, machine, peak)
+        cost = _cost(problem, program, total, engine, machine, peak, lowering.amplification(problem))
     except EngineError as error:
         return Candidate(engine, lowering.name, packing, shape, refusal=str(error).splitlines()[0])
+    if not lowering.exact and cost.error > problem.rtol:
+        refusal = f"is expected to be off by {cost.error:.1e}, rtol is {problem.rtol:.1e}"
+        return Candidate(engine, lowering.name, packing, shape, refusal=refusal)
     if total > limit_of(problem):
         refusal = f"needs {total:,} bytes of workspace, the limit is {limit_of(problem):,}"
         return Candidate(engine, lowering.name, packing, shape, refusal=refusal, beyond=cost)
@@ -142,13 +147,21 @@ def _weigh(
 
 
 def _cost(
-    problem: Problem, program: Any, workspace: int, engine: str, machine: Machine, peak: Peaks | None
+    problem: Problem,
+    program: Any,
+    workspace: int,
+    engine: str,
+    machine: Machine,
+    peak: Peaks | None,
+    amplification: float,
 ) -> Cost:
     if engine == "blas":
         return blas_cost(problem, program, workspace, machine)
     from ..engine.machine import peaks
 
-    return jit_cost(problem, program, workspace, peak or peaks(problem.threads), problem.threads)
+    return jit_cost(
+        problem, program, workspace, peak or peaks(problem.threads), problem.threads, amplification
+    )
 
 
 def admit(candidate: Candidate) -> Candidate:

@@ -6,7 +6,8 @@ The product rate is this machine's, measured; the rest `engine.work` counts and 
 engine's seconds.
 
 The error is the expected norm-wise one, |y - y64| / |y64| on independent zero-mean data, twice over for safety: the
-partial sums of k terms grow as a random walk, so rounding each to u leaves u*sqrt(k/6), and storing y leaves u_y/2.
+partial sums of k terms grow as a random walk, so rounding each by up to u leaves u*sqrt(SPREAD*k/6), and storing y
+leaves u_y/2.
 Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019.
 """
 
@@ -88,13 +89,26 @@ def _itemsize(dtype: str) -> int:
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
-def error_estimate(problem: Problem) -> float:
-    """The expected norm-wise error of the definition's own products, doubled; 0 for integers."""
+def error_estimate(problem: Problem, amplification: float = 1.0) -> float:
+    """The expected norm-wise error, doubled; 0 for integers.
+
+    `amplification` is a lowering's: 1 for the definition's own products. Others sum over channels alone, but round
+    transformed inputs, weights and products too.
+    """
     work = ROUNDOFF[problem.work_dtype]
     if problem.out_dtype == "int32":
         return 0.0
     out = ROUNDOFF[problem.out_dtype]
-    return 2 * (work * math.sqrt(problem.geometry.k / 6) + out / 2)
+    g = problem.geometry
+    terms = g.k if amplification == 1.0 else g.C // g.G + TRANSFORMED
+    return 2 * (work * amplification * math.sqrt(SPREAD * terms / 6) + out / 2)
+
+
+SPREAD = 0.75 / math.log(4)
+"""The mean of 1/m^2 over significands m from 1 to 2, which spread evenly on a logarithmic scale."""
+
+TRANSFORMED = 12
+"""Roundings of transforms, in terms of a sum."""
 
 
 def error_bound(problem: Problem) -> float:

@@ -28,7 +28,9 @@ CALL, TASK = 4e-6, 0.15e-6
 """Seconds of a call from Python, and of a task beside its arithmetic."""
 
 
-def jit_cost(problem: Problem, program: Program, workspace: int, peaks: Peaks, threads: int) -> Cost:
+def jit_cost(
+    problem: Problem, program: Program, workspace: int, peaks: Peaks, threads: int, amplification: float = 1.0
+) -> Cost:
     """What a jit program is predicted to take; `workspace` with the padded input."""
     pad = workspace - program.workspace
     seconds = CALL + 2 * pad / peaks.memory_bandwidth
@@ -57,7 +59,7 @@ def jit_cost(problem: Problem, program: Program, workspace: int, peaks: Peaks, t
         workspace=workspace,
         weight_bytes=program.weight_bytes,
         seconds=seconds,
-        error=error_estimate(problem),
+        error=error_estimate(problem, amplification),
     )
 
 

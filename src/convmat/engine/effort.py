@@ -1,0 +1,25 @@
+"""What a step makes the machine do, counted for predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a step makes the machine do, for predictions: counts over all tasks.
+
+    `fma`: FLOPs of the register tiles, lanes that nobody wants included. `packed`: vectors written to panels, for B and
+    for A. `stored`: vectors of C finished and written, or kept and read again between parts. `touched`: bytes of x, w
+    and y that are read or written at least once. `reread`: bytes of A that come from beyond a core's second cache.
+    """
+
+    fma: int
+    packed: int
+    stored: int
+    touched: int
+    reread: int
+    tasks: int
+
+
+__all__ = ["Effort"]

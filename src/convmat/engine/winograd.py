@@ -1,0 +1,302 @@
+"""The kernel of products with transforms over two window axes, x and y contiguous along the second.
+
+A task owns a block of tiles of one image, and perhaps a share of A's blocks of rows. Without waiting for any other it
+does all three steps in its own scratch:
+
+    pre     V[s][k][tile] = pre_b on both window axes        lanes along pixels, then along tiles
+    sum     M[s][tile][m] = sum over k of V * A, for each of the points s        A: [block][s][k][m], lanes along m
+    post    y = epilogue(post on both window axes)           lanes along m, turned on their way out
+
+Tiles run on across their rows, so maps that are narrower than a vector waste nothing in the sum. Vectors of V are
+written over the beginning of the next row of tiles, which is written after them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..product import Activation, Transform
+from .instructions import (
+    Type,
+    Value,
+    below,
+    const,
+    equal,
+    i32,
+    i64,
+    minimum,
+    ptr,
+    select,
+    shuffle,
+    splat,
+    trunc,
+    udiv,
+)
+from .ir import Function, Module
+from .kernel import dispatch
+from .lanes import deinterleave
+from .linear import combine
+from .slots import Slots
+from .tile import Finish, Store, Target, Tile
+
+TALLEST = 14
+"""Tiles of a register tile, two vectors of rows of A wide."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them."""
+
+    rows: Transform
+    columns: Transform
+    work: Type
+    lanes: int
+    m: int
+    width: int
+    tallest: int
+    bias: bool
+    residual: bool
+    activation: Activation | None
+
+    @property
+    def points(self) -> int:
+        """Products: one for each pair of points."""
+        return self.rows.points * self.columns.points
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of A's rows, the last one perhaps smaller."""
+        return -(-self.m // self.width)
+
+    @property
+    def tail(self) -> int:
+        """Rows of the last block."""
+        return self.m - (self.blocks - 1) * self.width
+
+    def stored(self, rows: int) -> int:
+        """Elements that a block of so many rows takes: whole vectors."""
+        return -(-rows // self.lanes) * self.lanes
+
+    def sizes(self) -> list[int]:
+        """Tiles of each register tile there is."""
+        return list(range(2, self.tallest + 1, 2))
+
+    def slots(self) -> Slots:
+        """The words a task reads."""
+        names = ["x", "y", "w", "a", "bias", "residual", "scratch", "scratch size", "sums", "lines", "turned"]
+        names += ["chunk", "chunks", "count b", "x b", "y b", "x g", "y g", "a g", "bias g", "count g"]
+        names += ["block rows", "block columns", "row blocks", "column blocks", "tile rows", "tile columns"]
+        names += ["x c", "x row", "y o", "y row", "row offset", "column offset", "height", "width"]
+        return Slots(
+            [*names, "out rows", "out columns", "k", "panel", "v line", "v plane", "m plane", "line pitch"]
+        )
+
+
+class _Writer:
+    """Writes one module."""
+
+    def __init__(self, recipe: Recipe, made: Module) -> None:
+        self.r, self.made = recipe, made
+        self.slots = recipe.slots()
+        self.vector = recipe.work.x(recipe.lanes)
+        self.item = recipe.work.bytes
+
+    def word(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
+        return self.slots.load(fn, args, name, type)
+
+    # -- pre ----------------------------------------------------------------------------------------------------------
+
+    def pre(self) -> Function:
+        """One channel of one row of `count` tiles, whose first element lies at (row, column) of x, to V."""
+        r, item, n = self.r, self.item, self.r.lanes
+        fn = self.made.function(
+            "pre",
+            {"x": ptr, "v": ptr, "lines": ptr, "count": i64, "row": i64, "column": i64, "args": ptr},
+        )
+        x, v, lines, count, row, column, args = fn.arguments
+        t0, m1 = r.rows.points, len(r.columns.post)
+        t1 = r.columns.points
+        x_row, pitch, plane = (self.word(fn, args, name) for name in ("x row", "line pitch", "v plane"))
+        height, width = self.word(fn, args, "height"), self.word(fn, args, "width")
+        limits = [splat(trunc(select(below(row + u, height), width, 0), to=i32), lanes=n) for u in range(t0)]
+        pixels = count * m1 + (t1 - m1)
+        with fn.loop(0, udiv(pixels + (n - 1), n)) as chunk:
+            moved = chunk.index * (n * item)
+            places = splat(trunc(column + chunk.index * n, to=i32), lanes=n) + const(i32.x(n), range(n))
+            read = [
+                fn.load(x + x_row * u + moved, self.vector, mask=below(places, limits[u])) for u in range(t0)
+            ]
+            for s, each in enumerate(combine(r.rows.pre_b, read)):
+                fn.store(each, lines + pitch * s + moved)
+        with fn.loop(0, udiv(count + (n - 1), n)) as tiles:
+            for s in range(t0):
+                at = lines + pitch * s + tiles.index * (n * m1 * item)
+                made = combine(r.columns.pre_b, self._windows(fn, at, m1, t1))
+                for number, each in enumerate(made):
+                    fn.store(each, v + plane * (s * t1 + number) + tiles.index * (n * item))
+        return fn
+
+    def _windows(self, fn: Function, at: Value, step: int, reach: int) -> list[Value]:
+        """For each position in a window the vector of that element of the windows side by side, `step` apart."""
+        n, item = self.r.lanes, self.item
+        phases = deinterleave([fn.load(at, self.vector, j * n * item) for j in range(step)])
+        behind = fn.load(at, self.vector, step * n * item) if reach > step else None
+        found = list(phases)
+        for position in range(step, reach):
+            ahead, phase = divmod(position, step)
+            assert behind is not None
+            indices = [
+                lane + ahead if lane + ahead < n else n + (lane + ahead - n) * step + phase
+                for lane in range(n)
+            ]
+            found.append(shuffle(phases[phase], behind, indices=indices))
+        return found
+
+    # -- sum ----------------------------------------------------------------------------------------------------------
+
+    def sum(self, tiles: int, rows: int) -> Function:
+        """`tiles` tiles by a block of `rows` rows of A: over all of k, to M."""
+        r, item = self.r, self.item
+        width = r.stored(rows)
+        fn = self.made.function(
+            f"sum_{tiles}_{rows}", {"a": ptr, "v": ptr, "depth": i64, "m": ptr, "line": i64}
+        )
+        a, v, depth, m, line = fn.arguments
+        tile = Tile(r.work, tiles, width // r.lanes, r.lanes, line, item, width * item)
+        tile.store_parts(fn, tile.multiply(fn, v, a, depth), m)
+        return fn
+
+    # -- post ---------------------------------------------------------------------------------------------------------
+
+    def post(self, rows: int) -> Function:
+        """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it."""
+        r, item, n = self.r, self.item, self.r.lanes
+        fn = self.made.function(
+            f"post_{rows}",
+            {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
+             "across": i64, "args": ptr},
+        )  # fmt: skip
+        m, y, residual, bias, turned, count, down, across, args = fn.arguments
+        width = r.stored(rows) * item
+        plane, y_row, y_o = (self.word(fn, args, name) for name in ("m plane", "y row", "y o"))
+        m0, m1, t0, t1 = len(r.rows.post), len(r.columns.post), r.rows.points, r.columns.points
+        group = n // m1
+        finish = Finish(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
+        tile = Tile(r.work, n, 1, n, item, item, item)
+        for vector in range(r.stored(rows) // n):
+            below_ = y_o * (vector * n)
+            with fn.loop(0, udiv(count + (group - 1), group)) as some:
+                first = some.index * group
+                with fn.loop(0, minimum(count - first, group)) as each:
+                    at = m + (first + each.index) * width + vector * n * item
+                    read = [
+                        [fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)]
+                        for s1 in range(t1)
+                    ]
+                    half = [combine(r.rows.post, column) for column in read]
+                    for v0 in range(m0):
+                        made = combine(r.columns.post, [column[v0] for column in half])
+                        for v1, value in enumerate(made):
+                            to = turned + each.index * (m1 * n * item)
+                            fn.store(value, to, (v0 * n + v1) * n * item)
+                for v0 in range(m0):
+                    with fn.if_(down > v0):
+                        lines = [[fn.load(turned, self.vector, (v0 * n + i) * n * item)] for i in range(n)]
+                        moved = below_ + y_row * v0 + first * (m1 * item)
+                        left = across - first * m1
+                        target = Target(
+                            y + moved, residual + moved, bias + vector * n * item, y_o, left, turned
+                        )
+                        finish.emit(fn, tile, lines, target, min(n, rows - vector * n))
+        return fn
+
+    # -- the task -----------------------------------------------------------------------------------------------------
+
+    def task(self) -> None:
+        r, item = self.r, self.item
+        pre = self.pre()
+        heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
+        sums = {rows: [(n, self.sum(n, rows)) for n in r.sizes()] for rows in heights}
+        posts = {rows: self.post(rows) for rows in heights}
+        fn = self.made.function("task", {"args": ptr, "index": i64, "thread": i64})
+        args, index, thread = fn.arguments
+
+        def word(name: str, type: Type = i64) -> Value:
+            return self.word(fn, args, name, type)
+
+        def digit(rest: Value, name: str) -> tuple[Value, Value]:
+            above = udiv(rest, word(name))
+            return above, rest - above * word(name)
+
+        rest, chunk = digit(index, "chunks")
+        rest, block_column = digit(rest, "column blocks")
+        rest, block_row = digit(rest, "row blocks")
+        group, image = digit(rest, "count b")
+        x = word("x", ptr) + image * word("x b") + group * word("x g")
+        to = image * word("y b") + group * word("y g")
+        y, residual = word("y", ptr) + to, word("residual", ptr) + to
+        bias = word("bias", ptr) + group * word("bias g")
+        m0, m1 = len(r.rows.post), len(r.columns.post)
+        first_row = block_row * word("block rows")
+        first_column = block_column * word("block columns")
+        rows = minimum(word("tile rows") - first_row, word("block rows"))
+        columns = minimum(word("tile columns") - first_column, word("block columns"))
+        scratch = word("scratch", ptr) + thread * word("scratch size")
+        kept, lines, turned = (scratch + word(name) for name in ("sums", "lines", "turned"))
+        at_row = first_row * m0 + word("row offset")
+        at_column = first_column * m1 + word("column offset")
+        corner = x + at_row * word("x row") + at_column * item
+        depth, v_line = word("k"), word("v line")
+        with fn.loop(0, depth) as channel, fn.loop(0, rows) as row:
+            fn.call(
+                pre.address,
+                corner + channel.index * word("x c") + row.index * word("x row") * m0,
+                scratch + channel.index * v_line + row.index * columns * item,
+                lines, columns, at_row + row.index * m0, at_column, args,
+            )  # fmt: skip
+        tiles, panel = rows * columns, word("panel")
+        panels = udiv(tiles + (panel - 1), panel)
+        first_block = chunk * word("chunk")
+        with fn.loop(0, minimum(const(i64, r.blocks) - first_block, word("chunk"))) as share:
+            number = first_block + share.index
+            a = word("a", ptr) + group * word("a g") + number * depth * (r.points * r.stored(r.width) * item)
+            top = number * r.width
+
+            def block(height: int, a: Value = a, top: Value = top) -> None:
+                width = r.stored(height) * item
+                with fn.loop(0, r.points) as point, fn.loop(0, panels) as each:
+                    at = each.index * panel
+                    dispatch(fn, sums[height], panel, (
+                        a + point.index * depth * width,
+                        scratch + point.index * word("v plane") + at * item,
+                        depth,
+                        kept + point.index * word("m plane") + at * width,
+                        v_line,
+                    ))  # fmt: skip
+                with fn.loop(0, rows) as row:
+                    p, q = (first_row + row.index) * m0, first_column * m1
+                    moved = top * word("y o") + p * word("y row") + q * item
+                    fn.call(
+                        posts[height].address,
+                        kept + row.index * columns * width,
+                        y + moved, residual + moved, bias + top * item, turned, columns,
+                        word("out rows") - p, word("out columns") - q, args,
+                    )  # fmt: skip
+
+            if len(heights) == 1:
+                block(heights[0])
+            else:
+                with fn.if_(equal(number, r.blocks - 1)) as last:
+                    block(r.tail)
+                with last.otherwise():
+                    block(r.width)
+
+
+def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
+    """The module with `task(args, index, thread)`."""
+    made = Module(attributes, fused=fused)
+    _Writer(recipe, made).task()
+    return made
+
+
+__all__ = ["TALLEST", "Recipe", "module"]

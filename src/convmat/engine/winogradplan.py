@@ -1,0 +1,266 @@
+"""How a product with transforms runs on one CPU: its recipe, the blocks of tiles it is cut into, and its weights.
+
+Blocks are chosen by counting what the slowest thread does: tiles that fill register tiles badly, transforms that
+several tasks repeat, and A, which every block reads anew.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..product import Product
+from .cpu import Cpu
+from .effort import Effort
+from .finish import Dtypes
+from .instructions import Type, f32, f64
+from .linear import operations
+from .memory import Array, room
+from .slots import BLOCK, WORD
+from .strides import Shapes, origin, strides
+from .winograd import TALLEST, Recipe
+
+TYPES: dict[str, Type] = {"float32": f32, "float64": f64}
+
+SCRATCH = 1 << 20
+"""Bytes of transformed inputs that a block should keep to: most of a second-level cache."""
+
+LEAST_TILES = 28
+"""Of a block where there are as many: every block reads all of A."""
+
+
+def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
+    """The step of a product with transforms, or the sentence why no kernel is made for it."""
+    b, c = product.terms[0][1], product.c
+    if dtypes.array.name not in TYPES or {dtypes.array, dtypes.out} != {dtypes.work}:
+        return f"transforms float32 and float64, got {dtypes.array.name}"
+    if len(product.transforms) != 2:
+        return f"transforms two window axes, got {len(product.transforms)}"
+    if len(c.rows) != 1 or len(product.groups(c)) != 1 or len(b.rows) != 1:
+        return "takes one index each of groups, rows and depth"
+    item = dtypes.work.itemsize
+    x, y = strides(b, shapes["x"], item), strides(c, shapes["y"], item)
+    (_, u1), (_, v1) = product.windows(b), product.windows(c)
+    if x[u1.name] != item or y[v1.name] != item:
+        return "reads x and writes y along their last pixel axis, one pixel after the other"
+    written = [coordinate for coordinate in c.coordinates if len(coordinate.terms) == 2]
+    if any(coordinate.offset or coordinate.terms[1][1] != 1 for coordinate in written):
+        return "writes y densely, got one phase of several"
+    lanes = cpu.lanes(item)
+    rows, columns = product.transforms
+    if lanes % len(columns.post) or lanes < columns.points - 1 or len(rows.post) > lanes:
+        return f"takes tiles that divide a vector of {lanes}, got {len(columns.post)}"
+    if not product.flops:
+        return "multiplies what has elements"
+    whole = -(-product.m // lanes)
+    recipe = Recipe(
+        rows=rows,
+        columns=columns,
+        work=TYPES[dtypes.work.name],
+        lanes=lanes,
+        m=product.m,
+        width=lanes * min(whole, 2),
+        tallest=TALLEST if cpu.vectors >= 32 else 6,
+        bias=product.epilogue.bias is not None,
+        residual=product.epilogue.residual is not None,
+        activation=product.epilogue.activation,
+    )
+    return Step(product, dtypes, shapes, threads, recipe)
+
+
+class Step:
+    """One product, its recipe, and the words of its block; holds no arrays."""
+
+    weight_tasks = 0
+
+    def __init__(
+        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe
+    ) -> None:
+        self.product, self.dtypes, self.recipe, self.threads = product, dtypes, recipe, threads
+        self.shapes = dict(shapes)
+        r, item = recipe, dtypes.work.itemsize
+        a, b = product.terms[0]
+        c = product.c
+        x, y = strides(b, shapes["x"], item), strides(c, shapes["y"], item)
+        self.origin = {"x": 0, "y": 0, "w": origin(a, shapes["w"], item)}
+        (group,) = product.groups(c)
+        image, *tiles = c.cols
+        (channel,), (o,) = b.rows, c.rows
+        u0, v0 = product.windows(b)[0], product.windows(c)[0]
+        by_row, by_column = (self._axis(b, u.name) for u in product.windows(b))
+        out_row, out_column = (self._axis(c, v.name) for v in product.windows(c))
+        self.block = _Block.best(product, recipe, threads)
+        k = self.block
+        stored = (r.blocks - 1) * r.stored(r.width) + r.stored(r.tail)
+        self.weight_bytes = group.extent * r.points * channel.extent * stored * item
+        wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
+        v_line = k.tiles * item
+        v_plane = _odd_lines(channel.extent * v_line + 2 * r.lanes * item)
+        m_plane = _odd_lines(k.panels * k.panel * r.stored(r.width) * item)
+        sums = room(r.points * v_plane + 64)
+        lines = sums + room(r.points * m_plane)
+        turned = lines + room(r.rows.points * wide * item)
+        size = turned + room(len(r.rows.post) * r.lanes * r.lanes * item)
+        self.words = {
+            "scratch size": size, "sums": sums, "lines": lines, "turned": turned, "chunk": k.chunk,
+            "chunks": k.chunks, "count b": image.extent, "x b": x[image.name], "y b": y[image.name],
+            "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
+            "a g": self.weight_bytes // group.extent, "bias g": product.m * item, "block rows": k.rows,
+            "block columns": k.columns, "row blocks": k.row_blocks, "column blocks": k.column_blocks,
+            "tile rows": tiles[0].extent, "tile columns": tiles[1].extent, "x c": x[channel.name],
+            "x row": x[u0.name], "y o": y[o.name], "y row": y[v0.name], "row offset": by_row.offset,
+            "column offset": by_column.offset, "height": by_row.extent, "width": by_column.extent,
+            "out rows": out_row.extent, "out columns": out_column.extent, "k": channel.extent, "panel": k.panel,
+            "v line": v_line, "v plane": v_plane, "m plane": m_plane, "line pitch": wide * item,
+        }  # fmt: skip
+        slots = r.slots()
+        assert set(self.words) <= set(slots.names), set(self.words) - set(slots.names)
+        self.template = bytes(np.array([0, 0, 0, 0, *(self.words.get(n, 0) for n in slots.names)], np.int64))
+        named = ("x", "y", "a", "w", "bias", "residual", "scratch")
+        self.at = {name: (BLOCK + slots.offset(name)) // WORD for name in named}
+        self.tasks = group.extent * image.extent * k.row_blocks * k.column_blocks * k.chunks
+        self.workspace = size * threads + 64
+
+    @staticmethod
+    def _axis(view: Any, window: str) -> Any:
+        (found,) = [c for c in view.coordinates if window in dict(c.terms)]
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it is made of."""
+        return {"made of": (self.product, self.dtypes, self.shapes, self.threads, self.recipe)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Step.__init__(self, *state["made of"])
+
+    def pack(self, w: Array, out: Array) -> None:
+        """Transform the weights in float64 and lay them out as [group][block][point][k][row], zero beyond the rows.
+
+        Some channels at a time: what it needs beside `out` is less than the workspace of a call.
+        """
+        r, a = self.recipe, self.product.terms[0][0]
+        item = self.dtypes.work.itemsize
+        steps = strides(a, self.shapes["w"], item)
+        (group,), (f0, f1) = self.product.groups(a), self.product.windows(a)
+        (o,), (c,) = a.rows, a.cols
+        order = (group, f0, f1, c, o)
+        view = np.lib.stride_tricks.as_strided(
+            w.reshape(-1)[origin(a, self.shapes["w"], item) // item :],
+            [i.extent for i in order],
+            [steps[i.name] for i in order],
+        )
+        G0, G1 = (np.array(t.pre_a, dtype=np.float64) for t in (r.rows, r.columns))
+        both = np.kron(G0, G1)
+        made = out.view(self.dtypes.work)
+        at, some = 0, max(self.workspace // (2 * sum(both.shape) * r.width * 8), 1)
+        for matrix in view:
+            for first in range(0, r.m, r.width):
+                rows = min(r.width, r.m - first)
+                shape = (r.points, c.extent, r.stored(rows))
+                block = made[at : at + math.prod(shape)].reshape(shape)
+                block[..., rows:] = 0
+                at += block.size
+                for begin in range(0, c.extent, some):
+                    taps = matrix[..., begin : begin + some, first : first + rows].astype(np.float64)
+                    part = both @ taps.reshape(both.shape[1], -1)
+                    block[:, begin : begin + some, :rows] = part.reshape(r.points, -1, rows)
+
+    @property
+    def effort(self) -> Effort:
+        """What one call makes the machine do."""
+        r, p, k = self.recipe, self.product, self.block
+        item = self.dtypes.work.itemsize
+        images = self.words["count g"] * self.words["count b"]
+        rows = (r.blocks - 1) * r.stored(r.width) + r.stored(r.tail)
+        blocks = images * k.row_blocks * k.column_blocks
+        arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
+        return Effort(
+            fma=2 * blocks * k.panels * k.panel * rows * p.k * r.points,
+            packed=round(images * k.chunks * p.k * _pre(p, r, k) / 4),
+            stored=round(images * (rows // r.lanes) * _post(p, r) / 5),
+            touched=arrays + self.weight_bytes,
+            reread=(blocks - 1) * self.weight_bytes // max(self.words["count g"], 1),
+            tasks=self.tasks,
+        )
+
+
+def _odd_lines(count: int) -> int:
+    """At least so many bytes in an odd number of cache lines: planes fall into different sets."""
+    lines = -(-count // 64)
+    return 64 * (lines + 1 - lines % 2)
+
+
+class _Block:
+    """`rows` x `columns` tiles, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
+
+    def __init__(self, product: Product, r: Recipe, rows: int, columns: int, chunks: int) -> None:
+        down, across = (i.extent for i in product.c.cols[1:])
+        self.rows, self.columns = rows, columns
+        self.tiles = rows * columns
+        self.panels = -(-self.tiles // r.tallest)
+        even = -(-self.tiles // self.panels)
+        self.panel = even + even % 2
+        self.panels = -(-self.tiles // self.panel)
+        self.row_blocks, self.column_blocks = -(-down // rows), -(-across // columns)
+        self.chunk = -(-r.blocks // chunks)
+        self.chunks = -(-r.blocks // self.chunk)
+
+    @classmethod
+    def best(cls, product: Product, r: Recipe, threads: int) -> _Block:
+        """The one whose slowest thread is done first."""
+        down, across = (i.extent for i in product.c.cols[1:])
+        room_for = max(SCRATCH // (r.points * product.k * r.work.bytes), LEAST_TILES)
+        pieces = max(-(-across // room_for), 1)
+        columns = -(-across // pieces)
+        found = []
+        for rows in sorted({-(-down // n) for n in range(1, down + 1)}):
+            if rows > 1 and rows * columns > room_for:
+                break
+            for chunks in range(1, min(r.blocks, threads) + 1):
+                block = cls(product, r, rows, columns, chunks)
+                found.append((block._seconds(product, r, threads), -rows, block))
+        return min(found, key=lambda each: each[:2])[2]
+
+    def _seconds(self, product: Product, r: Recipe, threads: int) -> float:
+        """In turns of the FMA unit, of the slowest thread."""
+        outer = math.prod(i.extent for i in (*product.groups(product.c), product.c.cols[0]))
+        tasks = outer * self.row_blocks * self.column_blocks * self.chunks
+        width = r.stored(r.width) // r.lanes
+        point = self.panels * (self.panel * width * product.k + 40) + product.k * width * A_FROM_L3
+        pre = product.k * self.rows * _pre_row(r, self.columns)
+        each = pre + self.chunk * (r.points * point + width * self.tiles * _post_tile(r))
+        return -(-tasks // threads) * each
+
+
+A_FROM_L3 = 3.0
+"""Turns of the FMA unit that reading a vector of A anew takes, at most: some of it is hidden."""
+
+
+def _pre_row(r: Recipe, count: int) -> float:
+    """Instructions of transforming one channel of a row of `count` tiles."""
+    t0, t1, m1 = r.rows.points, r.columns.points, len(r.columns.post)
+    chunks = -(-(count * m1 + t1 - m1) // r.lanes)
+    down = chunks * (3 * t0 + operations(r.rows.pre_b))
+    moves = m1 * m1 + 2 * (t1 - m1) + t1
+    return down + -(-count // r.lanes) * t0 * (moves + operations(r.columns.pre_b))
+
+
+def _post_tile(r: Recipe) -> float:
+    """Instructions of one tile and vector of rows of A, until it is stored."""
+    t0, t1, m0, m1 = r.rows.points, r.columns.points, len(r.rows.post), len(r.columns.post)
+    sums = t1 * operations(r.rows.post) + m0 * operations(r.columns.post)
+    return t0 * t1 + sums + m0 * m1 * 7
+
+
+def _pre(product: Product, r: Recipe, block: _Block) -> float:
+    down = product.c.cols[1].extent
+    return down * block.column_blocks * _pre_row(r, block.columns)
+
+
+def _post(product: Product, r: Recipe) -> float:
+    return math.prod(i.extent for i in product.c.cols[1:]) * _post_tile(r)
+
+
+__all__ = ["Step", "plan_transformed"]

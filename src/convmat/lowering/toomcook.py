@@ -1,0 +1,105 @@
+"""The matrices of fast correlation, derived exactly from interpolation points.
+
+    y = AT @ ((G @ w) * (BT @ x))        m outputs of a correlation with r taps, from m + r - 1 products
+
+Correlation is the transpose of polynomial multiplication: two polynomials of degrees m-1 and r-1 are evaluated at
+m + r - 2 finite points and at infinity, multiplied there, and their product is interpolated. AT evaluates the one,
+G the other, and BT is interpolation transposed.
+Toom 1963; Cook 1966; Winograd, "Arithmetic complexity of computations", 1980; Lavin and Gray, "Fast algorithms for
+convolutional neural networks", 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from ..product import Matrix
+
+POINTS = tuple(
+    Fraction(*p) for p in [(0, 1), (2, 3), (-2, 3), (3, 2), (-3, 2), (1, 3), (-1, 3), (3, 1), (-3, 1)]
+)
+"""Finite points, the first ones first: reciprocal pairs of both signs keep the matrices small and half their sums."""
+
+FEW = (Fraction(0), Fraction(1), Fraction(-1))
+"""Where three are enough: then nothing but signs and halves is multiplied by."""
+
+
+@dataclass(frozen=True)
+class FastCorrelation:
+    """AT (m, t), G (t, r), BT (t, t) with t = m + r - 1."""
+
+    AT: Matrix
+    G: Matrix
+    BT: Matrix
+
+    @property
+    def m(self) -> int:
+        """Outputs of a tile."""
+        return len(self.AT)
+
+    @property
+    def r(self) -> int:
+        """Taps."""
+        return len(self.G[0])
+
+    @property
+    def t(self) -> int:
+        """Products, and inputs of a tile."""
+        return len(self.BT)
+
+    @property
+    def amplification(self) -> float:
+        """How much larger than the outputs, in the mean over independent zero-mean data, the products' terms are.
+
+        1 would be the definition's own: r terms, none larger than what they add up to.
+        """
+        total = Fraction(0)
+        for row in self.AT:
+            for weight, g, b in zip(row, self.G, self.BT, strict=True):
+                total += weight**2 * sum(v**2 for v in g) * sum(v**2 for v in b)
+        return math.sqrt(total / (self.m * self.r))
+
+
+@lru_cache(maxsize=64)
+def fast_correlation(m: int, r: int, points: tuple[Fraction, ...] | None = None) -> FastCorrelation:
+    """F(m, r) at m + r - 2 distinct finite points (by default those of POINTS) and infinity.
+
+    >>> f = fast_correlation(2, 3)
+    >>> w, x = [1, 2, 3], [1, -1, 2, 5]
+    >>> products = [sum(a * b for a, b in zip(g, w)) * sum(a * b for a, b in zip(b, x)) for g, b in zip(f.G, f.BT)]
+    >>> [int(sum(a * b for a, b in zip(row, products))) for row in f.AT]
+    [5, 18]
+    """
+    count = m + r - 2
+    finite = points or (FEW if count <= len(FEW) else POINTS)
+    if m < 1 or r < 1 or len(set(finite[:count])) < count:
+        raise ValueError(f"F({m}, {r}) needs {count} distinct points, got {len(set(finite[:count]))}")
+    finite = finite[:count]
+    infinity = Fraction(1)
+    AT = tuple((*(p**i for p in finite), infinity if i == m - 1 else Fraction(0)) for i in range(m))
+    G = []
+    BT = []
+    for j, p in enumerate(finite):
+        others = [q for i, q in enumerate(finite) if i != j]
+        scale = Fraction(1)
+        for q in others:
+            scale *= p - q
+        G.append(tuple(p**i / scale for i in range(r)))
+        BT.append((*_product(others), Fraction(0)))
+    G.append((*([Fraction(0)] * (r - 1)), infinity))
+    BT.append(tuple(_product(finite)))
+    return FastCorrelation(AT, tuple(G), tuple(BT))
+
+
+def _product(roots: tuple[Fraction, ...] | list[Fraction]) -> list[Fraction]:
+    """The coefficients of (x - root) (x - root) .., lowest power first."""
+    made = [Fraction(1)]
+    for root in roots:
+        made = [a - root * b for a, b in zip([Fraction(0), *made], [*made, Fraction(0)], strict=True)]
+    return made
+
+
+__all__ = ["FastCorrelation", "fast_correlation"]

@@ -1,0 +1,113 @@
+"""Winograd's minimal filtering: tiles of m outputs from m + r - 1 products an axis instead of m * r.
+
+    A[s][o, c]         = sum over f of G[s, f] * w[o, c, f]
+    U[s][c, (b, q)]    = sum over u of BT[s, u] * x[b, c, q*m + u - lo]
+    y[b, o, q*m + v]   = sum over s of AT[v, s] * (A[s] @ U[s])[o, (b, q)]
+
+Shown for one axis. In two, s is a pair: F(4x4, 3x3) takes 36 products of m = O, n = B * tiles, k = C where the
+definition takes 9 of sixteen times as many columns: a quarter of the multiplications. What it costs: the transforms,
+weights of 36/9 times the size, and rounding, which the sums over s amplify.
+Winograd 1980; Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..geometry import Geometry
+from ..problem import Problem
+from ..product import Coordinate, Dim, Index, Packing, Product, Transform
+from .base import Lowering, Part
+from .toomcook import fast_correlation
+
+
+class Winograd(Lowering):
+    """F(m, r) along every axis with more than one tap, for stride and dilation 1."""
+
+    exact = False
+    packings = (Packing.PANEL,)
+    source = "Winograd 1980; Lavin and Gray 2016"
+
+    def __init__(self, m: int) -> None:
+        self.m = m
+        self.name = f"winograd {m}"
+        self.summary = f"tiles of {m} outputs an axis, from fewer products"
+
+    def refuses_geometry(self, geometry: Geometry) -> str | None:
+        """Stride and dilation 1, and axes of 2 to MOST_TAPS taps."""
+        if any(s != 1 for s in geometry.s):
+            return f"takes stride 1, got {_joined(geometry.s)}"
+        if any(d != 1 and f > 1 for d, f in zip(geometry.d, geometry.F, strict=True)):
+            return f"takes dilation 1, got {_joined(geometry.d)}"
+        if min(geometry.F) < 1:
+            return f"needs a filter position on every axis, got {_joined(geometry.F)}"
+        if max(geometry.F) == 1:
+            return "needs more than one filter position: a 1x1 filter multiplies no less"
+        if max(geometry.F) > MOST_TAPS:
+            return f"takes filters up to {MOST_TAPS} wide, got {_joined(geometry.F)}"
+        return None
+
+    def amplification(self, problem: Problem) -> float:
+        """How much larger than y, in the mean, the terms are that add up to it."""
+        made = 1.0
+        for taps in problem.geometry.F:
+            made *= fast_correlation(self.outputs(taps), taps).amplification
+        return made
+
+    def outputs(self, taps: int) -> int:
+        """Outputs of a tile along an axis of so many taps: one where there is nothing to be saved."""
+        return self.m if taps > 1 else 1
+
+    def product(self, part: Part) -> Product:
+        """One product of (O, C) @ (C, B*tiles) for each combination of points."""
+        g = part.geometry
+        tiles, windows, reached, filled = [], [], [], []
+        transforms = []
+        for a in range(g.rank):
+            fast = fast_correlation(self.outputs(g.F[a]), g.F[a])
+            tiles.append(Index(f"q{a}", -(-g.P[a] // fast.m)))
+            windows.append(Index(f"f{a}", fast.r))
+            reached.append(Index(f"u{a}", fast.t))
+            filled.append(Index(f"v{a}", fast.m))
+            transforms.append(Transform(fast.G, fast.BT, fast.AT))
+
+        def read(dim: Dim) -> Coordinate:
+            if dim.role[0] != "i":
+                return part.channel(dim)
+            a = int(dim.role[1:])
+            return Coordinate(dim.extent, ((f"q{a}", len(transforms[a].post)), (f"u{a}", 1)), -g.lo[a])
+
+        def write(dim: Dim) -> Coordinate:
+            if dim.role[0] != "p":
+                return part.channel(dim)
+            a, phase = int(dim.role[1:]), part.phase
+            by = phase.step[a]
+            return Coordinate(
+                dim.extent, ((f"q{a}", by * len(transforms[a].post)), (f"v{a}", by)), phase.start[a]
+            )
+
+        group, m, k = part.index("g"), part.index("o"), part.index("c")
+        n = part.index("b") + tuple(tiles)
+        c = part.view("y", part.problem.y, write, m, n, (*group, *filled))
+        epilogue = part.epilogue(m, n, group)
+        if epilogue.residual is not None:
+            epilogue = replace(epilogue, residual=replace(c, source="residual"))
+        return Product(
+            terms=(
+                (
+                    part.w(m, k, (*group, *windows)),
+                    part.view("x", part.problem.x, read, k, n, (*group, *reached)),
+                ),
+            ),
+            c=c,
+            epilogue=epilogue,
+            transforms=tuple(transforms),
+        )
+
+
+MOST_TAPS = 5
+"""Beyond, tiles of a useful size amplify rounding too much."""
+
+
+def _joined(numbers: tuple[int, ...]) -> str:
+    return "x".join(map(str, numbers))

@@ -1,0 +1,167 @@
+"""Fewer multiplications: the matrices exactly, the kernel within its estimated error, on any CPU and thread."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmat
+from convmat import PlanError
+from convmat.engine import jit
+from convmat.engine.cpu import Cpu, host
+from convmat.geometry import Geometry
+from convmat.lowering import ALL
+from convmat.lowering.toomcook import fast_correlation
+from convmat.planner import Plan
+from convmat.planner.candidates import dtypes_of, extents
+from convmat.planner.cost import error_estimate
+from convmat.problem import Problem
+from convmat.product import Packing
+from convmat.reference import convolve
+from tests.engine.drawn import by_taps, views
+from tests.support import Array, blank, hedged, plans, written_alone
+
+pytestmark = pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+NAMES = [way.name for way in ALL if not way.exact]
+
+
+@pytest.mark.parametrize(("m", "r"), [(1, 1), (1, 3), (2, 3), (4, 3), (6, 3), (2, 5), (4, 5), (3, 2), (5, 4)])
+def test_a_fast_correlation_is_one(m: int, r: int) -> None:
+    """In rationals: not nearly, exactly."""
+    fast = fast_correlation(m, r)
+    draw = random.Random(m * 10 + r)
+    x, w = ([Fraction(draw.randint(-9, 9), draw.randint(1, 9)) for _ in range(n)] for n in (m + r - 1, r))
+
+    def times(matrix: Any, vector: list[Fraction]) -> list[Fraction]:
+        return [sum((a * b for a, b in zip(row, vector, strict=True)), Fraction(0)) for row in matrix]
+
+    products = [a * b for a, b in zip(times(fast.G, w), times(fast.BT, x), strict=True)]
+    assert len(products) == m + r - 1 == fast.t
+    assert times(fast.AT, products) == [sum(w[f] * x[i + f] for f in range(r)) for i in range(m)]
+
+
+def test_points_must_differ() -> None:
+    with pytest.raises(ValueError, match="needs 4 distinct points, got 1"):
+        fast_correlation(4, 2, (Fraction(1),) * 4)
+
+
+def _normal(seed: int, dtype: str, *shapes: tuple[int, ...]) -> list[Array]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def _apart(y: Array, expected: Array) -> float:
+    wide = expected.dtype
+    return float(np.linalg.norm((y.astype(wide) - expected).ravel()) / np.linalg.norm(expected.ravel()))
+
+
+def _geometry(pick: random.Random) -> Geometry:
+    groups = pick.choice([1, 1, 2, 3])
+    F = pick.choice([(3, 3), (3, 3), (2, 2), (5, 5), (1, 3), (3, 1), (2, 3), (4, 1)])
+    padding = tuple((pick.randint(-1, 3), pick.randint(0, 3)) for _ in F)
+    extents = tuple(f + pick.randint(2, 30) for f in F)
+    channels, filters = groups * pick.randint(1, 24), groups * pick.randint(1, 40)
+    x_shape = (pick.randint(1, 3), channels, *extents)
+    return Geometry.of(x_shape, (filters, channels // groups, *F), padding=padding, groups=groups)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_error_stays_under_the_estimate(seed: int) -> None:
+    """On random geometries; nothing outside the arrays is read, and all of y and nothing else written."""
+    pick = random.Random(seed)
+    g, dtype, threads = _geometry(pick), pick.choice(["float32", "float64"]), pick.choice([1, 2])
+    x, w = _normal(seed, dtype, g.x_shape, g.w_shape)
+    wide = np.longdouble if dtype == "float64" else np.float64
+    expected = by_taps(x, w, None, g, wide)[0]
+    problem = Problem.of(g, dtype, threads=threads, rtol=1.0, workspace_limit=1 << 30)
+    ran = 0
+    for chosen, plan in plans(problem):
+        if chosen.lowering in NAMES:
+            assert chosen.cost is not None
+            out = blank(g.y_shape, np.dtype(dtype))
+            y = plan(hedged(x), hedged(w), out=out)
+            written_alone(out)
+            few = 1 + 6 / np.sqrt(y.size)  # an expectation: a handful of elements may be beyond it
+            assert _apart(y, expected) <= few * chosen.cost.error, chosen
+            ran += 1
+    assert ran == len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_input_gradient_and_epilogue(name: str) -> None:
+    x_shape, w_shape = (2, 6, 17, 13), (20, 6, 3, 3)
+    x, w, bias, residual, dy = _normal(
+        5, "float32", x_shape, w_shape, (20,), (2, 20, 17, 13), (2, 20, 17, 13)
+    )
+    g = Geometry.of(x_shape, w_shape, padding=1)
+    plan = convmat.plan(
+        x_shape, w_shape, padding=1, bias=True, residual=True, activation="relu", lowering=name, rtol=1e-4
+    )
+    expected = np.maximum(convolve(x, w, g) + bias.reshape(-1, 1, 1) + residual, 0)
+    assert _apart(plan(x, w, bias, residual=residual), expected.astype(np.float64)) < 3e-6
+    back = convmat.plan(x_shape, w_shape, padding=1, direction="input", lowering=name, rtol=1e-4)
+    _, dx, _ = by_taps(x, w, dy, g)
+    assert _apart(back(dy, w), dx) < 3e-6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bits_depend_on_neither_threads_nor_batch(name: str) -> None:
+    x, w = _normal(7, "float32", (3, 40, 29, 31), (70, 40, 3, 3))
+    made = []
+    for threads, batch in ((1, 3), (2, 3), (1, 1), (2, 1)):
+        g = Geometry.of((batch, *x.shape[1:]), w.shape, padding=1)
+        problem = Problem.of(g, "float32", threads=threads, rtol=1.0, workspace_limit=1 << 30)
+        (plan,) = [plan for chosen, plan in plans(problem) if chosen.lowering == name]
+        made.append(plan(x[:batch], w)[0])
+    for other in made[1:]:
+        np.testing.assert_array_equal(other, made[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lesser_vectors(name: str) -> None:
+    """Eight lanes and sixteen registers."""
+    x, w = _normal(9, "float32", (2, 12, 19, 23), (21, 12, 3, 3))
+    g = Geometry.of(x.shape, w.shape, padding=1)
+    problem = Problem.of(g, "float32")
+    way = next(each for each in ALL if each.name == name)
+    program = jit.prepare(
+        way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 30,
+        cpu=Cpu.named("x86-64-v3"),
+    )  # fmt: skip
+    assert isinstance(program, jit.Program)
+    y = np.empty(g.y_shape, np.float32)
+    operands = views(problem, {"x": x, "w": w, "y": y})
+    program.run(operands, program.bind(operands["w"]), 1)
+    assert _apart(y, convolve(x.astype(float), w.astype(float), g)) <= error_estimate(
+        problem, way.amplification(problem)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"exact": True}, "exact=True admits nothing else"),
+        ({"rtol": 1e-8}, "is expected to be off by"),
+        ({"stride": 2}, "takes stride 1, got 2x2"),
+        ({"dilation": 2}, "takes dilation 1, got 2x2"),
+        ({"reuse_weights": False}, "transforms weights that are bound once"),
+        ({"layout": "NHWC"}, "one pixel after the other"),
+        ({"dtype": "float16"}, "transforms float32 and float64, got float16"),
+    ],
+)
+def test_it_refuses_with_a_sentence(given: dict[str, Any], sentence: str) -> None:
+    x_shape = (1, 8, 20, 20) if "layout" not in given else (1, 20, 20, 8)
+    for name in NAMES:
+        with pytest.raises(PlanError, match=sentence):
+            convmat.plan(x_shape, (8, 8, 3, 3), lowering=name, **given)
+
+
+def test_the_plan_takes_it_where_it_is_faster() -> None:
+    plan: Plan = convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
+    assert plan.chosen.lowering in NAMES
+    assert convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, exact=True).chosen.lowering == "im2col"
+    assert convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, rtol=1e-8).chosen.lowering == "im2col"
