@@ -10,7 +10,7 @@ from typing import Any
 from _docstrings import markdown
 
 from convmat.geometry import Geometry
-from convmat.lowering import ALL
+from convmat.lowering import ALL, Lowering
 from convmat.planner import make
 from convmat.planner.report import in_bytes
 from convmat.problem import Problem
@@ -18,7 +18,7 @@ from convmat.problem import Problem
 
 def table() -> str:
     """Name, summary and source of each."""
-    rows = [f"| [`{each.name}`](#{each.name}) | {each.summary} | {each.source} |" for each in ALL]
+    rows = [f"| [`{each.name}`](#{_file(each)}) | {each.summary} | {each.source} |" for each in ALL]
     return "\n".join(["| lowering | in a sentence | source |", "|---|---|---|", *rows])
 
 
@@ -42,13 +42,17 @@ def one_layer() -> str:
 
 
 def sections() -> str:
-    """The docstring of each lowering's file: its mathematics."""
-    parts = []
+    """The docstring of each lowering's file, which may have several: its mathematics."""
+    parts = {}
     for each in ALL:
         title, _, body = cleandoc(sys.modules[type(each).__module__].__doc__ or "").partition("\n")
-        sentence = title.partition(": ")[2]
-        parts.append(f"## {each.name}\n\n{sentence[:1].upper()}{sentence[1:]}\n{markdown(body)}")
-    return "\n\n".join(parts)
+        sentence = title.partition(": ")[2] or title
+        parts[_file(each)] = f"## {_file(each)}\n\n{sentence[:1].upper()}{sentence[1:]}\n{markdown(body)}"
+    return "\n\n".join(parts.values())
+
+
+def _file(lowering: Lowering) -> str:
+    return type(lowering).__module__.rpartition(".")[2]
 
 
 FILLERS = {"table": table, "one layer": one_layer, "sections": sections}

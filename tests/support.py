@@ -240,5 +240,5 @@ def agree(found: Array, expected: Array, allowed: float, message: str) -> None:
     if not allowed:
         np.testing.assert_array_equal(found, expected, message)
         return
-    apart, scale = (float(np.linalg.norm(a.astype(np.float64).ravel())) for a in (found - expected, expected))
+    apart, scale = (float(np.linalg.norm(abs(a).ravel())) for a in (found - expected, expected))
     assert apart <= allowed * max(scale, 1.0), f"{message}: {apart} of {scale}"

@@ -18,6 +18,7 @@ from convmat.bench.stats import geometric_mean, quantile
 from convmat.cases import LAYERS
 
 OURS = "convmat"
+FEWEST = "convmat fewest"
 EAGER = "torch eager"
 DIRECT = ("torch prepacked", "onnxruntime", "litert")
 TORCH = ("torch eager", "torch channels_last")
@@ -32,8 +33,8 @@ Ratio = Callable[[Measured], float | None]
 class Goal:
     """One line of the summary: what is asked, what was found, over how many of how many layers, worst where.
 
-    `statistic`: which figure of those layers it is. `unit` is "times", "percent", "seconds", "bytes" or "layers";
-    `at_most` says that less is better.
+    `statistic`: which figure of those layers it is. `unit` is "times", "percent", "seconds", "bytes", "error"
+    or "layers"; `at_most` says that less is better.
     """
 
     text: str
@@ -127,7 +128,33 @@ def _jit(run: Run, threads: int) -> list[Goal]:
         *_gradient(run, threads, f"{t}: weight gradient, against the best of torch", "weight", against(TORCH), 1.15),
         _most(f"{t}: error, in errors of torch eager", forward, every, _errors, 2.0),
         _predicted(t, forward, every),
+        *_fewest(run, t, forward),
     ]  # fmt: skip
+
+
+def _fewest(run: Run, t: str, forward: Mapping[str, Measured]) -> list[Goal]:
+    """What is asked where fewer multiplications than the definition's are allowed, of convmat and of all others."""
+    theirs = [name for name, each in run.peers.items() if each.library != "convmat"]
+    three = [
+        layer.name
+        for layer in LAYERS
+        if (g := layer.geometry).F == (3, 3) and set(g.s) == set(g.d) == {1} and g.G == 1
+    ]
+
+    def against(m: Measured) -> float | None:
+        return ratio(m, theirs, FEWEST)
+
+    def rounding(m: Measured) -> float | None:
+        entry = m.entries.get(FEWEST)
+        return entry.error if entry else None
+
+    mean, least = (1.15, 1.0) if t.startswith("1 ") else (1.05, 0.9)
+    every = [layer.name for layer in LAYERS]
+    return [
+        *_both(f"{t}: {FEWEST}, 3x3 at stride 1, against the fastest", forward, three, against, mean, least),
+        *_both(f"{t}: {FEWEST}, all layers, against the fastest", forward, every, against, 1.15, 0.95),
+        _most(f"{t}: {FEWEST}, norm-wise error", forward, three, rounding, 2e-6, "error"),
+    ]
 
 
 def _blas(run: Run, threads: int) -> list[Goal]:

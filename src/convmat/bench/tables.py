@@ -190,6 +190,8 @@ def _in_unit(value: float | None, unit: str) -> str:
         return f"{value:.1%}"
     if unit == "seconds":
         return f"{value * 1e3:.0f} ms"
+    if unit == "error":
+        return f"{value:.1e}"
     if unit == "bytes":
         return in_bytes(int(value))
     return f"{value:.0f}" if unit == "layers" else f"{value:.2f}"

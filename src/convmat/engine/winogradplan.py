@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..product import Product
+from ..product import Coordinate, Product, View
 from .cpu import Cpu
 from .effort import Effort
 from .finish import Dtypes
@@ -124,9 +124,9 @@ class Step:
         self.workspace = size * threads + 64
 
     @staticmethod
-    def _axis(view: Any, window: str) -> Any:
-        (found,) = [c for c in view.coordinates if window in dict(c.terms)]
-        return found
+    def _axis(view: View, window: str) -> Coordinate:
+        """The axis along which a window index moves; one of a single position where there is none."""
+        return next((c for c in view.coordinates if window in dict(c.terms)), Coordinate(1, ()))
 
     def __getstate__(self) -> dict[str, Any]:
         """What it is made of."""

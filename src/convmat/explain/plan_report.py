@@ -153,7 +153,7 @@ def as_dict(plan: Plan, measured: Mapping[Candidate, Measured] | None = None) ->
         "phases": len(g.phases()),
         "workspace": plan.workspace,
         "weight_bytes": plan.weight_bytes,
-        "error_bound": error_bound(problem),
+        "error_bound": error_bound(problem) if plan.exact else None,
         "why": report.why(plan),
         "candidates": candidates,
     }  # fmt: skip

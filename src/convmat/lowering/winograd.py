@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering: tiles of m outputs from m + r - 1 products an axis instead of m * r.
+"""winograd: tiles of m outputs from m + r - 1 products an axis instead of m * r.
 
     A[s][o, c]         = sum over f of G[s, f] * w[o, c, f]
     U[s][c, (b, q)]    = sum over u of BT[s, u] * x[b, c, q*m + u - lo]
@@ -34,7 +34,9 @@ class Winograd(Lowering):
         self.summary = f"tiles of {m} outputs an axis, from fewer products"
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:
-        """Stride and dilation 1, and axes of 2 to MOST_TAPS taps."""
+        """One or two axes of up to MOST_TAPS taps, stride and dilation 1."""
+        if geometry.rank > 2:
+            return f"takes one or two spatial axes, got {geometry.rank}"
         if any(s != 1 for s in geometry.s):
             return f"takes stride 1, got {_joined(geometry.s)}"
         if any(d != 1 and f > 1 for d, f in zip(geometry.d, geometry.F, strict=True)):
@@ -61,21 +63,24 @@ class Winograd(Lowering):
     def product(self, part: Part) -> Product:
         """One product of (O, C) @ (C, B*tiles) for each combination of points."""
         g = part.geometry
+        # A line is an image of one row, which no array knows of: two axes in any case.
+        flat = [("", 1, 1)] if g.rank == 1 else []
         tiles, windows, reached, filled = [], [], [], []
         transforms = []
-        for a in range(g.rank):
-            fast = fast_correlation(self.outputs(g.F[a]), g.F[a])
-            tiles.append(Index(f"q{a}", -(-g.P[a] // fast.m)))
+        for a, taps, outputs in [*flat, *((str(a), g.F[a], g.P[a]) for a in range(g.rank))]:
+            fast = fast_correlation(self.outputs(taps), taps)
+            tiles.append(Index(f"q{a}", -(-outputs // fast.m)))
             windows.append(Index(f"f{a}", fast.r))
             reached.append(Index(f"u{a}", fast.t))
             filled.append(Index(f"v{a}", fast.m))
             transforms.append(Transform(fast.G, fast.BT, fast.AT))
+        by_axis = transforms[len(flat) :]
 
         def read(dim: Dim) -> Coordinate:
             if dim.role[0] != "i":
                 return part.channel(dim)
             a = int(dim.role[1:])
-            return Coordinate(dim.extent, ((f"q{a}", len(transforms[a].post)), (f"u{a}", 1)), -g.lo[a])
+            return Coordinate(dim.extent, ((f"q{a}", len(by_axis[a].post)), (f"u{a}", 1)), -g.lo[a])
 
         def write(dim: Dim) -> Coordinate:
             if dim.role[0] != "p":
@@ -83,7 +88,7 @@ class Winograd(Lowering):
             a, phase = int(dim.role[1:]), part.phase
             by = phase.step[a]
             return Coordinate(
-                dim.extent, ((f"q{a}", by * len(transforms[a].post)), (f"v{a}", by)), phase.start[a]
+                dim.extent, ((f"q{a}", by * len(by_axis[a].post)), (f"v{a}", by)), phase.start[a]
             )
 
         group, m, k = part.index("g"), part.index("o"), part.index("c")

@@ -62,6 +62,16 @@ class Plan(Shown):
         self._dims = {name: tuple(d.extent for d in layout.dims) for name, layout in layouts.items()}
 
     @property
+    def exact(self) -> bool:
+        """Whether the products are the definition's own: a NaN or inf then goes where the definition takes it.
+
+        >>> import convmat
+        >>> convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, exact=True).exact
+        True
+        """
+        return next(way for way in ALL if way.name == self.chosen.lowering).exact
+
+    @property
     def itemsize(self) -> int:
         """Bytes of an element of x."""
         return dtype_of(self.problem.dtype).itemsize

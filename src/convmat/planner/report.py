@@ -106,9 +106,19 @@ def why(plan: Plan) -> list[str]:
             ]
         else:
             lines = [f"{chosen.name}: every other way refuses."]
-    bound = error_bound(plan.problem)
-    lines.append(f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|)." if bound else "Exact.")
-    return lines
+    return [*lines, _rounding(plan)]
+
+
+def _rounding(plan: Plan) -> str:
+    """What is known of the error."""
+    if plan.exact:
+        bound = error_bound(plan.problem)
+        return f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|)." if bound else "Exact."
+    assert plan.chosen.cost is not None
+    return (
+        f"Expected error, norm-wise: {plan.chosen.cost.error:.1e}, rtol is {plan.problem.rtol:.1e}. "
+        "A NaN or inf reaches all outputs of its tiles; with exact=True, those of the definition."
+    )
 
 
 def in_bytes(n: int) -> str:

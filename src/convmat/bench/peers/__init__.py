@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convmat.bench.peers import convmat_peer, litert_peer, numpy_peer, onnxruntime_peer, torch_peer
+from convmat.bench.peers import convmat_peer, litert_peer, ncnn_peer, numpy_peer, onnxruntime_peer, torch_peer
 from convmat.bench.peers.base import Peer, Prepared
 from convmat.errors import PlanError
 
@@ -13,6 +13,7 @@ ALL: tuple[Peer, ...] = (
     *torch_peer.PEERS,
     *onnxruntime_peer.PEERS,
     *litert_peer.PEERS,
+    *ncnn_peer.PEERS,
     *numpy_peer.PEERS,
 )
 

@@ -24,12 +24,22 @@ class Convmat(Peer):
     library = "convmat"
 
     def __init__(
-        self, name: str, about: str, *, layout: str = "NCHW", bound: bool = True, engine: str | None = None
+        self,
+        name: str,
+        about: str,
+        *,
+        layout: str = "NCHW",
+        bound: bool = True,
+        engine: str | None = None,
+        direct: bool = True,
     ) -> None:
         self.name = name
         self.about = about
         self.default = engine is None
-        self.directions = ("forward", "input", "weight") if bound and engine is None else ("forward",)
+        self.direct = direct
+        self.directions = (
+            ("forward", "input", "weight") if bound and engine is None and direct else ("forward",)
+        )
         self._layout = layout
         self._bound = bound
         self._engine = engine
@@ -47,7 +57,7 @@ class Convmat(Peer):
         convmat.threads(job.threads)
         last = self._layout == "NHWC"
         # exact=True: the definition's own products, as the peers' direct algorithms have them.
-        options: dict[str, Any] = {**job.options, "layout": self._layout, "exact": True}
+        options: dict[str, Any] = {**job.options, "layout": self._layout, "exact": self.direct}
         laid = channels_last if last else np.ascontiguousarray
         images = {"forward": (0,), "input": (0,), "weight": (0, 1)}[job.direction]
         a, b = (laid(each) if i in images else each for i, each in enumerate((a, b)))
@@ -104,6 +114,10 @@ PEERS: tuple[Peer, ...] = (
     Convmat("convmat", "C-contiguous NCHW arrays in and out, weights bound, `out=` reused"),
     Convmat(
         "convmat per call", "`conv(x, w)`: NCHW, weights packed and output allotted in each call", bound=False
+    ),
+    Convmat(
+        "convmat fewest", "as convmat, with fewer multiplications than the definition where `rtol` allows",
+        direct=False,
     ),
     Convmat("convmat NHWC", "C-contiguous NHWC arrays in and out, weights bound, `out=` reused", layout="NHWC"),
     Convmat("convmat blas", "the blas engine, NCHW, weights bound, `out=` reused", engine="blas"),
