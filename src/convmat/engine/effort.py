@@ -12,6 +12,7 @@ class Effort:
     `fma`: FLOPs of the register tiles, lanes that nobody wants included. `packed`: vectors written to panels, for B and
     for A. `stored`: vectors of C finished and written, or kept and read again between parts. `touched`: bytes of x, w
     and y that are read or written at least once. `reread`: bytes of A that come from beyond a core's second cache.
+    `waits`: whether what is touched is waited for; otherwise other panels are multiplied while one is packed.
     """
 
     fma: int
@@ -20,6 +21,7 @@ class Effort:
     touched: int
     reread: int
     tasks: int
+    waits: bool = False
 
 
 __all__ = ["Effort"]

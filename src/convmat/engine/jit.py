@@ -236,7 +236,7 @@ def _in_place(step: direct.Step) -> Effort:
         )
     touched = sum(math.prod(step.shapes[name]) * step.dtypes.array.itemsize for name in ("x", "w", "y"))
     rows = max(p.m, LEAST_ROWS)
-    return Effort(round(2 * r.lanes * vectors * p.k * rows), 0, vectors * p.m, touched, 0, step.tasks)
+    return Effort(round(2 * r.lanes * vectors * p.k * rows), 0, vectors * p.m, touched, 0, step.tasks, True)
 
 
 def _block(step: Step, kernel: int, tasks: int, threads: int) -> Any:

@@ -180,9 +180,10 @@ class Step:
             fma=2 * blocks * k.panels * k.panel * rows * p.k * r.points,
             packed=round(images * k.chunks * p.k * _pre(p, r, k) / 4),
             stored=round(images * (rows // r.lanes) * _post(p, r) / 5),
-            touched=arrays + self.weight_bytes,
-            reread=(blocks - 1) * self.weight_bytes // max(self.words["count g"], 1),
+            touched=arrays,
+            reread=blocks * self.weight_bytes // self.words["count g"],
             tasks=self.tasks,
+            waits=True,
         )
 
 

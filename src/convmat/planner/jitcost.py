@@ -1,7 +1,7 @@
 """What a jit program is predicted to cost.
 
     seconds = max(arithmetic, memory) on the slowest thread, arithmetic = FMA / peak + vectors packed + vectors stored
-    seconds = arithmetic + memory                            where x is read in place
+    seconds = arithmetic + memory                            where x is waited for: read in place, or transformed
 
 The peak and the bandwidths are this machine's measured ones; a vector packed or stored costs so many turns of the FMA
 unit, read off kernels whose other costs vanish.
@@ -46,10 +46,11 @@ def jit_cost(
         busy = effort.fma * wide / (peaks.fma_flops / threads) / EFFICIENCY
         busy += (effort.packed * PACK + effort.stored * STORE) * vector
         share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
-        near = effort.reread / peaks.l3_bandwidth
+        near = effort.reread / (
+            peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
+        )
         far = effort.touched / (peaks.l3_bandwidth if effort.touched < L3_BYTES else peaks.memory_bandwidth)
-        # What is packed comes from memory while other panels are multiplied; in place x is waited for.
-        seconds += max(busy * share, near, far) if effort.packed else busy * share + far
+        seconds += max(busy * share + far, near) if effort.waits else max(busy * share, near, far)
         seconds += effort.tasks * TASK / threads
         if not program.bound and step.weight_tasks:
             seconds += 3 * step.weight_bytes / peaks.l3_bandwidth
@@ -62,6 +63,9 @@ def jit_cost(
         error=error_estimate(problem, amplification),
     )
 
+
+WEIGHT_BYTES = 24 << 20
+"""Weights that are larger are gone from the last cache before they are read again."""
 
 L3_BYTES = 8 << 20
 """Arrays of a call that are larger come from memory rather than from the last cache."""
