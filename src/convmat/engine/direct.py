@@ -42,8 +42,8 @@ CACHED = 256 << 10
 TASKS = 4
 """Tasks that a thread should have: enough to even out who is late."""
 
-TASK_FLOPS = 500_000
-"""Of one task at least, about 10 microseconds: waking a worker must pay."""
+TASK_FLOPS = 100_000
+"""Of one task at least, a few microseconds: waking a worker must pay."""
 
 LARGEST_EXTENT = 1 << 29
 """The longest axis whose positions are compared in 32 bits."""
