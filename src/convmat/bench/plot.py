@@ -11,7 +11,7 @@ from convmat.bench.tables import heading, label, main_peer
 
 _OURS = "#c2410c"
 _THEIRS = ("#1d4ed8", "#0891b2", "#6d28d9", "#15803d", "#a16207", "#475569", "#be185d", "#334155")
-_MARKS = ("s", "^", "v", "D", "P", "X", "<", ">")
+_MARKS = ("s", "^", "v", "D", "P", "X", "<", ">", "*", "p", "h")
 
 
 def plot(run: Run, path: Path) -> None:
