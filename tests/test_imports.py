@@ -43,7 +43,7 @@ OUTSIDE = {
     "network": {"onnx"},
     "nn": {"dask"},
     "explain": {"PIL", "jinja2", "rich"},
-    "bench": {"PIL", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "onnx", "onnxruntime", "psutil",
+    "bench": {"PIL", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx", "onnxruntime",
               "rich", "threadpoolctl", "torch"},
     "cli": {"typer", "rich"},
 }  # fmt: skip
