@@ -149,7 +149,6 @@ def test_lesser_vectors(name: str) -> None:
         ({"rtol": 1e-8}, "is expected to be off by"),
         ({"stride": 2}, "takes stride 1, got 2x2"),
         ({"dilation": 2}, "takes dilation 1, got 2x2"),
-        ({"reuse_weights": False}, "transforms weights that are bound once"),
         ({"layout": "NHWC"}, "one pixel after the other"),
         ({"dtype": "float16"}, "transforms float32 and float64, got float16"),
     ],

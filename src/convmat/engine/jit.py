@@ -54,8 +54,6 @@ def prepare(
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     steps = []
     for product in products:
-        if product.transforms and not bound:
-            return "transforms weights that are bound once, not those of each call"
         plan: Callable[..., Step | str] = plan_direct if packing is Packing.NOTHING else plan_step
         step = (plan_transformed if product.transforms else plan)(product, dtypes, shapes, threads, target)
         if isinstance(step, str):
@@ -75,7 +73,7 @@ class Program:
         self.cpu = cpu
         self.bound = bound
         # _aligned asks for a cache line more
-        self.weight_bytes = sum(s.weight_bytes + 64 for s in steps) if bound else 0
+        self.weight_bytes = sum(s.weight_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
         loose = (
             max((room(s.weight_bytes) + 64 for s in steps if s.weight_tasks), default=0) if not bound else 0
         )
@@ -110,11 +108,8 @@ class Program:
         w = _whole(w)
         made = []
         for step, (_, pack) in zip(self.steps, self.kernels, strict=True):
-            transformed = isinstance(step, winogradplan.Step)
-            out = _aligned(step.weight_bytes) if step.weight_tasks or transformed else w.copy()
-            if isinstance(step, winogradplan.Step):
-                step.pack(w, out)
-            elif step.weight_tasks:
+            out = _aligned(step.weight_bytes) if step.weight_tasks else w.copy()
+            if step.weight_tasks:
                 _pack(step, pack, w, address(out), step.threads)
             made.append(out)
         return made

@@ -32,12 +32,12 @@ from .instructions import (
     trunc,
     udiv,
 )
-from .ir import Function, Module
+from .ir import Function, Module, prefix_mask
 from .kernel import dispatch
 from .lanes import deinterleave
 from .linear import combine
 from .slots import Slots
-from .tile import Finish, Store, Target, Tile
+from .tile import Finish, Store, Target, Tile, gather_at
 
 TALLEST = 14
 """Tiles of a register tile, two vectors of rows of A wide."""
@@ -85,6 +85,7 @@ class Recipe:
         """The words a task reads."""
         names = ["x", "y", "w", "a", "bias", "residual", "scratch", "scratch size", "sums", "lines", "turned"]
         names += ["chunk", "chunks", "count b", "x b", "y b", "x g", "y g", "a g", "bias g", "count g"]
+        names += ["w g", "w o", "w c", "w f0", "w f1"]
         names += ["block rows", "block columns", "row blocks", "column blocks", "tile rows", "tile columns"]
         names += ["x c", "x row", "y o", "y row", "row offset", "column offset", "height", "width"]
         return Slots(
@@ -151,6 +152,53 @@ class _Writer:
             ]
             found.append(shuffle(phases[phase], behind, indices=indices))
         return found
+
+    # -- weights ------------------------------------------------------------------------------------------------------
+
+    def weights(self) -> None:
+        """`weights(args, index, thread)`: block `index % blocks` of the group `index // blocks`, transformed."""
+        r = self.r
+        fn = self.made.function("weights", {"args": ptr, "index": i64, "thread": i64})
+        args, index, _ = fn.arguments
+        group = udiv(index, r.blocks)
+        number = index - group * r.blocks
+        depth, down = self.word(fn, args, "k"), self.word(fn, args, "w o")
+        w = self.word(fn, args, "w", ptr) + group * self.word(fn, args, "w g") + number * r.width * down
+        a = self.word(fn, args, "a", ptr) + group * self.word(fn, args, "a g")
+        a = a + number * depth * (r.points * r.stored(r.width) * self.item)
+        if r.blocks == 1 or r.tail == r.width:
+            self._block_of_weights(fn, args, w, a, r.tail)
+            return
+        with fn.if_(equal(number, r.blocks - 1)) as last:
+            self._block_of_weights(fn, args, w, a, r.tail)
+        with last.otherwise():
+            self._block_of_weights(fn, args, w, a, r.width)
+
+    def _block_of_weights(self, fn: Function, args: Value, w: Value, a: Value, rows: int) -> None:
+        """[point][k][row] of a block of `rows` rows, zero for rows that fill the last vector up."""
+        r, n, item = self.r, self.r.lanes, self.item
+        depth, down, across, f0, f1 = (
+            self.word(fn, args, name) for name in ("k", "w o", "w c", "w f0", "w f1")
+        )
+        places = const(i64.x(n), range(n)) * splat(down, lanes=n)
+        width = r.stored(rows) * item
+        G0, G1 = r.rows.pre_a, r.columns.pre_a
+        for vector in range(r.stored(rows) // n):
+            mask = prefix_mask(n, rows - vector * n)
+            with fn.loop(0, depth) as channel:
+                at = w + channel.index * across + down * (vector * n)
+                taps = [
+                    [
+                        gather_at(fn, at + f0 * u + f1 * v, places, self.vector, mask)
+                        for u in range(len(G0[0]))
+                    ]
+                    for v in range(len(G1[0]))
+                ]
+                half = [combine(G0, column) for column in taps]
+                to = a + channel.index * width + vector * n * item
+                for s0 in range(len(G0)):
+                    for s1, value in enumerate(combine(G1, [column[s0] for column in half])):
+                        fn.store(value, to + depth * (width * (s0 * len(G1) + s1)))
 
     # -- sum ----------------------------------------------------------------------------------------------------------
 
@@ -293,9 +341,11 @@ class _Writer:
 
 
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
-    """The module with `task(args, index, thread)`."""
+    """The module with `task(args, index, thread)`, and `weights` of the same kind which transforms A."""
     made = Module(attributes, fused=fused)
-    _Writer(recipe, made).task()
+    writer = _Writer(recipe, made)
+    writer.weights()
+    writer.task()
     return made
 
 

@@ -17,7 +17,7 @@ from .effort import Effort
 from .finish import Dtypes
 from .instructions import Type, f32, f64
 from .linear import operations
-from .memory import Array, room
+from .memory import room
 from .slots import BLOCK, WORD
 from .strides import Shapes, origin, strides
 from .winograd import TALLEST, Recipe
@@ -73,8 +73,6 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
 class Step:
     """One product, its recipe, and the words of its block; holds no arrays."""
 
-    weight_tasks = 0
-
     def __init__(
         self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: Recipe
     ) -> None:
@@ -84,6 +82,8 @@ class Step:
         a, b = product.terms[0]
         c = product.c
         x, y = strides(b, shapes["x"], item), strides(c, shapes["y"], item)
+        w = strides(a, shapes["w"], item)
+        f0, f1 = product.windows(a)
         self.origin = {"x": 0, "y": 0, "w": origin(a, shapes["w"], item)}
         (group,) = product.groups(c)
         image, *tiles = c.cols
@@ -94,6 +94,7 @@ class Step:
         self.block = _Block.best(product, recipe, threads)
         k = self.block
         stored = (r.blocks - 1) * r.stored(r.width) + r.stored(r.tail)
+        self.weight_tasks = group.extent * r.blocks
         self.weight_bytes = group.extent * r.points * channel.extent * stored * item
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
         v_line = k.tiles * item
@@ -107,8 +108,10 @@ class Step:
             "scratch size": size, "sums": sums, "lines": lines, "turned": turned, "chunk": k.chunk,
             "chunks": k.chunks, "count b": image.extent, "x b": x[image.name], "y b": y[image.name],
             "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
-            "a g": self.weight_bytes // group.extent, "bias g": product.m * item, "block rows": k.rows,
-            "block columns": k.columns, "row blocks": k.row_blocks, "column blocks": k.column_blocks,
+            "w g": w[group.name], "w o": w[o.name], "w c": w[channel.name], "w f0": w[f0.name],
+            "w f1": w[f1.name], "a g": self.weight_bytes // group.extent, "bias g": product.m * item,
+            "block rows": k.rows, "block columns": k.columns, "row blocks": k.row_blocks,
+            "column blocks": k.column_blocks,
             "tile rows": tiles[0].extent, "tile columns": tiles[1].extent, "x c": x[channel.name],
             "x row": x[u0.name], "y o": y[o.name], "y row": y[v0.name], "row offset": by_row.offset,
             "column offset": by_column.offset, "height": by_row.extent, "width": by_column.extent,
@@ -134,38 +137,6 @@ class Step:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Step.__init__(self, *state["made of"])
-
-    def pack(self, w: Array, out: Array) -> None:
-        """Transform the weights in float64 and lay them out as [group][block][point][k][row], zero beyond the rows.
-
-        Some channels at a time: what it needs beside `out` is less than the workspace of a call.
-        """
-        r, a = self.recipe, self.product.terms[0][0]
-        item = self.dtypes.work.itemsize
-        steps = strides(a, self.shapes["w"], item)
-        (group,), (f0, f1) = self.product.groups(a), self.product.windows(a)
-        (o,), (c,) = a.rows, a.cols
-        order = (group, f0, f1, c, o)
-        view = np.lib.stride_tricks.as_strided(
-            w.reshape(-1)[origin(a, self.shapes["w"], item) // item :],
-            [i.extent for i in order],
-            [steps[i.name] for i in order],
-        )
-        G0, G1 = (np.array(t.pre_a, dtype=np.float64) for t in (r.rows, r.columns))
-        both = np.kron(G0, G1)
-        made = out.view(self.dtypes.work)
-        at, some = 0, max(self.workspace // (2 * sum(both.shape) * r.width * 8), 1)
-        for matrix in view:
-            for first in range(0, r.m, r.width):
-                rows = min(r.width, r.m - first)
-                shape = (r.points, c.extent, r.stored(rows))
-                block = made[at : at + math.prod(shape)].reshape(shape)
-                block[..., rows:] = 0
-                at += block.size
-                for begin in range(0, c.extent, some):
-                    taps = matrix[..., begin : begin + some, first : first + rows].astype(np.float64)
-                    part = both @ taps.reshape(both.shape[1], -1)
-                    block[:, begin : begin + some, :rows] = part.reshape(r.points, -1, rows)
 
     @property
     def effort(self) -> Effort:
