@@ -57,7 +57,7 @@ def shown(value: Any, most: int = 100) -> str:
     """
     try:
         text = " ".join(repr(value).split())
-    except Exception:
+    except Exception:  # a caller's own `__repr__` may raise anything
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
@@ -71,7 +71,7 @@ def whole(call: str, name: str, value: Any, *, least: int) -> int:
     try:
         # True is an int to Python, and a slip of the pen here
         number = None if type(value).__name__ in ("bool", "bool_") else operator.index(value)
-    except Exception:
+    except Exception:  # a caller's own `__index__` may raise anything
         number = None
     example = f"e.g. {name}={max(least, 1)}" if name.isidentifier() else f"e.g. {max(least, 1)}"
     if number is None:
@@ -100,7 +100,7 @@ def several(value: Any) -> tuple[Any, ...] | None:
         return None
     try:
         return tuple(islice(iter(value), _MOST_AXES + 1))
-    except Exception:
+    except Exception:  # a caller's own `__iter__` may raise anything
         return None
 
 

@@ -17,9 +17,10 @@ from .cpu import Cpu
 from .directviews import Reading
 from .directweights import WEIGHT_GROUPS, WEIGHT_VECTORS
 from .finish import Dtypes
-from .instructions import Type, bf16, f16, f32, f64, i8, i32
+from .instructions import TYPES
 from .ir import Module
 from .memory import contiguous
+from .pack import LARGEST_EXTENT
 from .slots import BLOCK, WORD
 from .strides import Shapes, origin
 
@@ -45,15 +46,8 @@ TASKS = 4
 TASK_FLOPS = 100_000
 """Of one task at least, a few microseconds: waking a worker must pay."""
 
-LARGEST_EXTENT = 1 << 29
-"""The longest axis whose positions are compared in 32 bits."""
-
 NARROW_LINES, NARROW_TAPS = 1.25, 1.05
 """How much more an element costs in vectors of half the size, by lines and by taps."""
-
-TYPES: dict[str, Type] = {
-    "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
-}  # fmt: skip
 
 Recipe = directplanes.Recipe | directchannels.Recipe
 

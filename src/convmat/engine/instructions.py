@@ -24,6 +24,7 @@ import numpy as np
 
 from .values import (
     INSTRUCTIONS,
+    TYPES,
     Instruction,
     Operand,
     Text,
@@ -48,7 +49,7 @@ from .values import (
 # fmt: off
 # What instructions are made of, so that their users import one module; then the instructions, in order.
 __all__ = [  # noqa: RUF022
-    "INSTRUCTIONS", "Instruction", "Operand", "Type", "Value", "const", "poison",
+    "INSTRUCTIONS", "TYPES", "Instruction", "Operand", "Type", "Value", "const", "poison",
     "bf16", "f16", "f32", "f64", "i1", "i8", "i16", "i32", "i64", "ptr",
     "add", "sub", "mul", "div", "neg", "maximum", "minimum", "fma", "fabs", "sqrt", "copysign", "rint",
     "and_", "or_", "xor", "shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem",

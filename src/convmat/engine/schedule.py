@@ -14,7 +14,7 @@ from ..product import Index, Product, View
 from .blas import Dtypes
 from .cpu import Cpu
 from .effort import Effort
-from .instructions import Type, bf16, f16, f32, f64, i8, i32
+from .instructions import TYPES
 from .kernel import Form, Recipe
 from .memory import Array, Block, count, room
 from .pack import LARGEST_EXTENT, Walk
@@ -37,10 +37,6 @@ A_BYTES = 256 << 10
 
 TASKS = 4
 """Tasks that a thread should have: enough to even out who is late."""
-
-TYPES: dict[str, Type] = {
-    "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
-}  # fmt: skip
 
 
 def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:

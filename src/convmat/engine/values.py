@@ -88,6 +88,11 @@ i1, i8, i16, i32, i64 = (_interned(kind, 0) for kind in ("i1", "i8", "i16", "i32
 f16, bf16, f32, f64 = (_interned(kind, 0) for kind in ("f16", "bf16", "f32", "f64"))
 ptr = _interned("ptr", 0)
 
+TYPES: dict[str, Type] = {
+    "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
+}  # fmt: skip
+"""The types of the elements of arrays, by NumPy's names."""
+
 
 class Home(Protocol):
     """Where values live: a function under construction."""

@@ -77,6 +77,10 @@ class Recipe:
         """Elements that a block of so many rows takes: whole vectors."""
         return -(-rows // self.lanes) * self.lanes
 
+    def plane(self, rows: int) -> str:
+        """The word that says how far the points of a block of so many rows lie apart."""
+        return "a tail plane" if rows == self.tail else "a plane"
+
     def sizes(self) -> list[int]:
         """Tiles of each register tile there is."""
         return list(range(2, self.tallest + 1, 2))
@@ -85,7 +89,7 @@ class Recipe:
         """The words a task reads."""
         names = ["x", "y", "w", "a", "bias", "residual", "scratch", "scratch size", "sums", "lines", "turned"]
         names += ["chunk", "chunks", "count b", "x b", "y b", "x g", "y g", "a g", "bias g", "count g"]
-        names += ["w g", "w o", "w c", "w f0", "w f1"]
+        names += ["w g", "w o", "w c", "w f0", "w f1", "block step", "a plane", "a tail plane"]
         names += ["block rows", "block columns", "row blocks", "column blocks", "tile rows", "tile columns"]
         names += ["x c", "x row", "y o", "y row", "row offset", "column offset", "height", "width"]
         return Slots(
@@ -162,10 +166,10 @@ class _Writer:
         args, index, _ = fn.arguments
         group = udiv(index, r.blocks)
         number = index - group * r.blocks
-        depth, down = self.word(fn, args, "k"), self.word(fn, args, "w o")
+        down = self.word(fn, args, "w o")
         w = self.word(fn, args, "w", ptr) + group * self.word(fn, args, "w g") + number * r.width * down
         a = self.word(fn, args, "a", ptr) + group * self.word(fn, args, "a g")
-        a = a + number * depth * (r.points * r.stored(r.width) * self.item)
+        a = a + number * self.word(fn, args, "block step")
         if r.blocks == 1 or r.tail == r.width:
             self._block_of_weights(fn, args, w, a, r.tail)
             return
@@ -181,7 +185,7 @@ class _Writer:
             self.word(fn, args, name) for name in ("k", "w o", "w c", "w f0", "w f1")
         )
         places = const(i64.x(n), range(n)) * splat(down, lanes=n)
-        width = r.stored(rows) * item
+        width, plane = r.stored(rows) * item, self.word(fn, args, r.plane(rows))
         G0, G1 = r.rows.pre_a, r.columns.pre_a
         for vector in range(r.stored(rows) // n):
             mask = prefix_mask(n, rows - vector * n)
@@ -198,7 +202,7 @@ class _Writer:
                 to = a + channel.index * width + vector * n * item
                 for s0 in range(len(G0)):
                     for s1, value in enumerate(combine(G1, [column[s0] for column in half])):
-                        fn.store(value, to + depth * (width * (s0 * len(G1) + s1)))
+                        fn.store(value, to + plane * (s0 * len(G1) + s1))
 
     # -- sum ----------------------------------------------------------------------------------------------------------
 
@@ -307,7 +311,7 @@ class _Writer:
         first_block = chunk * word("chunk")
         with fn.loop(0, minimum(const(i64, r.blocks) - first_block, word("chunk"))) as share:
             number = first_block + share.index
-            a = word("a", ptr) + group * word("a g") + number * depth * (r.points * r.stored(r.width) * item)
+            a = word("a", ptr) + group * word("a g") + number * word("block step")
             top = number * r.width
 
             def block(height: int, a: Value = a, top: Value = top) -> None:
@@ -315,7 +319,7 @@ class _Writer:
                 with fn.loop(0, r.points) as point, fn.loop(0, panels) as each:
                     at = each.index * panel
                     dispatch(fn, sums[height], panel, (
-                        a + point.index * depth * width,
+                        a + point.index * word(r.plane(height)),
                         scratch + point.index * word("v plane") + at * item,
                         depth,
                         kept + point.index * word("m plane") + at * width,

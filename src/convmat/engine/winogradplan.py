@@ -1,4 +1,4 @@
-"""How a product with transforms runs on one CPU: its recipe, the blocks of tiles it is cut into, and its weights.
+"""How a product with transforms runs on one CPU: its recipe, and the blocks of tiles it is cut into.
 
 Blocks are chosen by counting what the slowest thread does: tiles that fill register tiles badly, transforms that
 several tasks repeat, and A, which every block reads anew.
@@ -7,7 +7,6 @@ several tasks repeat, and A, which every block reads anew.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -15,14 +14,13 @@ from ..product import Coordinate, Product, View
 from .cpu import Cpu
 from .effort import Effort
 from .finish import Dtypes
-from .instructions import Type, f32, f64
+from .instructions import TYPES
 from .linear import operations
 from .memory import room
+from .pack import LARGEST_EXTENT
 from .slots import BLOCK, WORD
 from .strides import Shapes, origin, strides
 from .winograd import TALLEST, Recipe
-
-TYPES: dict[str, Type] = {"float32": f32, "float64": f64}
 
 SCRATCH = 1 << 20
 """Bytes of transformed inputs that a block should keep to: most of a second-level cache."""
@@ -34,7 +32,7 @@ LEAST_TILES = 28
 def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
     """The step of a product with transforms, or the sentence why no kernel is made for it."""
     b, c = product.terms[0][1], product.c
-    if dtypes.array.name not in TYPES or {dtypes.array, dtypes.out} != {dtypes.work}:
+    if dtypes.array.name not in ("float32", "float64") or {dtypes.array, dtypes.out} != {dtypes.work}:
         return f"transforms float32 and float64, got {dtypes.array.name}"
     if len(product.transforms) != 2:
         return f"transforms two window axes, got {len(product.transforms)}"
@@ -48,6 +46,9 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
     written = [coordinate for coordinate in c.coordinates if len(coordinate.terms) == 2]
     if any(coordinate.offset or coordinate.terms[1][1] != 1 for coordinate in written):
         return "writes y densely, got one phase of several"
+    widest = max(coordinate.extent for coordinate in b.coordinates)
+    if widest > LARGEST_EXTENT:
+        return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, got {widest}"
     lanes = cpu.lanes(item)
     rows, columns = product.transforms
     if lanes % len(columns.post) or lanes < columns.points - 1 or len(rows.post) > lanes:
@@ -93,9 +94,10 @@ class Step:
         out_row, out_column = (self._axis(c, v.name) for v in product.windows(c))
         self.block = _Block.best(product, recipe, threads)
         k = self.block
-        stored = (r.blocks - 1) * r.stored(r.width) + r.stored(r.tail)
+        plane, tail_plane = (_odd_lines(channel.extent * r.stored(n) * item) for n in (r.width, r.tail))
+        matrix = r.points * ((r.blocks - 1) * plane + tail_plane)
         self.weight_tasks = group.extent * r.blocks
-        self.weight_bytes = group.extent * r.points * channel.extent * stored * item
+        self.weight_bytes = group.extent * matrix
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
         v_line = k.tiles * item
         v_plane = _odd_lines(channel.extent * v_line + 2 * r.lanes * item)
@@ -109,7 +111,8 @@ class Step:
             "chunks": k.chunks, "count b": image.extent, "x b": x[image.name], "y b": y[image.name],
             "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
             "w g": w[group.name], "w o": w[o.name], "w c": w[channel.name], "w f0": w[f0.name],
-            "w f1": w[f1.name], "a g": self.weight_bytes // group.extent, "bias g": product.m * item,
+            "w f1": w[f1.name], "a g": matrix, "bias g": product.m * item,
+            "block step": r.points * plane, "a plane": plane, "a tail plane": tail_plane,
             "block rows": k.rows, "block columns": k.columns, "row blocks": k.row_blocks,
             "column blocks": k.column_blocks,
             "tile rows": tiles[0].extent, "tile columns": tiles[1].extent, "x c": x[channel.name],
@@ -130,13 +133,6 @@ class Step:
     def _axis(view: View, window: str) -> Coordinate:
         """The axis along which a window index moves; one of a single position where there is none."""
         return next((c for c in view.coordinates if window in dict(c.terms)), Coordinate(1, ()))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What it is made of."""
-        return {"made of": (self.product, self.dtypes, self.shapes, self.threads, self.recipe)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        Step.__init__(self, *state["made of"])
 
     @property
     def effort(self) -> Effort:
@@ -192,11 +188,11 @@ class _Block:
                 break
             for chunks in range(1, min(r.blocks, threads) + 1):
                 block = cls(product, r, rows, columns, chunks)
-                found.append((block._seconds(product, r, threads), -rows, block))
+                found.append((block._turns(product, r, threads), -rows, block))
         return min(found, key=lambda each: each[:2])[2]
 
-    def _seconds(self, product: Product, r: Recipe, threads: int) -> float:
-        """In turns of the FMA unit, of the slowest thread."""
+    def _turns(self, product: Product, r: Recipe, threads: int) -> float:
+        """What the slowest thread takes, in turns of its FMA unit."""
         outer = math.prod(i.extent for i in (*product.groups(product.c), product.c.cols[0]))
         tasks = outer * self.row_blocks * self.column_blocks * self.chunks
         width = r.stored(r.width) // r.lanes

@@ -22,6 +22,8 @@ class Lowering(ABC):
 
     `name` is what plans and callers call it, `source` where the idea comes from, `packings` how much of the unrolled
     input its products may store: together with the engine's schedules they are the plan's candidates.
+    `exact`: its products are the definition's own, so that integers come out exactly; if not, `spreads` says where else
+    a NaN or inf goes.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Lowering(ABC):
     source: str
     packings: tuple[Packing, ...]
     exact = True
+    spreads = ""
 
     def amplification(self, problem: Problem) -> float:
         """How much larger than y, in the mean, the terms are that add up to it; 1 for the definition's own products."""

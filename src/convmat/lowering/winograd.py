@@ -25,6 +25,7 @@ class Winograd(Lowering):
     """F(m, r) along every axis with more than one tap, for stride and dilation 1."""
 
     exact = False
+    spreads = "all outputs of its tiles"
     packings = (Packing.PANEL,)
     source = "Winograd 1980; Lavin and Gray 2016"
 

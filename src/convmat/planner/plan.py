@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..engine import recycle
 from ..errors import EngineError, PlanError
-from ..lowering import ALL
+from ..lowering import ALL, Lowering
 from ..problem import Problem
 from ..product import Layout
 from . import pad, report
@@ -69,7 +69,12 @@ class Plan(Shown):
         >>> convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, exact=True).exact
         True
         """
-        return next(way for way in ALL if way.name == self.chosen.lowering).exact
+        return self.lowering.exact
+
+    @property
+    def lowering(self) -> Lowering:
+        """The chosen one."""
+        return _named(self.chosen.lowering)
 
     @property
     def itemsize(self) -> int:
@@ -317,10 +322,14 @@ def _asked(lowering: str | None, engine: str | None) -> str:
 
 def _program(problem: Problem, candidate: Candidate) -> Any:
     """The program of a candidate that can run."""
-    lowering = next(way for way in ALL if way.name == candidate.lowering)
+    lowering = _named(candidate.lowering)
     program = program_of(problem, lowering, candidate.packing, candidate.engine)
     assert not isinstance(program, str), program
     return program
+
+
+def _named(name: str) -> Lowering:
+    return next(way for way in ALL if way.name == name)
 
 
 _warned = False

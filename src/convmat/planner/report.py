@@ -117,7 +117,7 @@ def _rounding(plan: Plan) -> str:
     assert plan.chosen.cost is not None
     return (
         f"Expected error, norm-wise: {plan.chosen.cost.error:.1e}, rtol is {plan.problem.rtol:.1e}. "
-        "A NaN or inf reaches all outputs of its tiles; with exact=True, those of the definition."
+        f"A NaN or inf reaches {plan.lowering.spreads}; with exact=True, those of the definition."
     )
 
 

@@ -144,7 +144,7 @@ def dtype_name(dtype: Any) -> str:
     if not isinstance(name, str) or name != "bfloat16":
         try:
             name = np.dtype(dtype).name if dtype is not None else None
-        except Exception:
+        except Exception:  # NumPy looks into whatever was given, which may raise anything
             name = None
     if name not in WORK_DTYPES:
         raise GeometryError(
@@ -217,7 +217,7 @@ def _activation(call: str, value: Any, dtype: str) -> Activation | None:
     made, reason = None, "a name, or a tuple of a name and its numbers, e.g. 'relu' or ('clip', 0.0, 6.0)"
     try:
         made = Activation.of(given) if given else None
-    except Exception as error:
+    except Exception as error:  # its numbers are asked to be floats, which may raise anything
         reason = str(error)
     if made is None:
         raise GeometryError(
