@@ -1,0 +1,158 @@
+"""Graph: a network as nodes between named values, whatever file it came from.
+
+    Graph    inputs, constants, nodes in an order in which they can run, outputs
+    Node     an operator, the names of what it reads and writes, its attributes
+    Spec     what is known of a value before it exists: shape, element type, and the value itself if it is constant
+
+Graphs are values: a rewrite makes a new one. Operators carry ONNX's names and the version of the operator set they
+were written for, since that is the alphabet of the files; nothing here needs the onnx package.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import NetworkError
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Shape and element type of a value, and its content where that is constant.
+
+    >>> Spec((2, 3), np.dtype("float32")).bytes
+    24
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    value: Array | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, array: Array) -> Spec:
+        """The Spec of a constant."""
+        return cls(array.shape, array.dtype, array)
+
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a C-contiguous array of it."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def rank(self) -> int:
+        """Axes."""
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator. `inputs` and `outputs` are names of values, "" where an optional one is left away.
+
+    `version` is the operator set's; `source` the node as its file has it, for operators that others compute, and
+    `captured` names what its subgraphs read of the values around it.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    version: int = 0
+    domain: str = ""
+    source: bytes = field(default=b"", repr=False)
+    captured: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How errors and tables call it: the operator and the node's name, or that of its first output."""
+        return f"{self.op} {(self.name or next(filter(None, self.outputs), ''))!r}"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An attribute, or its default."""
+        return self.attributes.get(name, default)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All names that it needs, those of its subgraphs too."""
+        return (*(name for name in self.inputs if name), *self.captured)
+
+    def error(self, what: str) -> NetworkError:
+        """A NetworkError that names this node; `what` is the sentence, with its values."""
+        return NetworkError(f"load: {self.label} cannot run\n  {what}")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input: its name, element type and declared extents (a word stands for any extent, None is not declared)."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str | None, ...] | None
+
+    def __str__(self) -> str:
+        shape = "any shape" if self.shape is None else "x".join("?" if n is None else str(n) for n in self.shape)
+        return f"{self.name}: {self.dtype} {shape}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in an order in which they can run; every name is written once."""
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Input, ...]
+    outputs: tuple[str, ...]
+    constants: Mapping[str, Array]
+    name: str = ""
+
+    @cached_property
+    def producer(self) -> dict[str, Node]:
+        """Which node writes each value."""
+        return {name: node for node in self.nodes for name in node.outputs if name}
+
+    @cached_property
+    def readers(self) -> dict[str, list[Node]]:
+        """Which nodes read each value, once for each time they do."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in node.reads:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def only_reader(self, name: str) -> Node | None:
+        """The one node that reads a value, if it is one, reads it once, and nobody outside sees the value."""
+        readers = self.readers.get(name, [])
+        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
+    def with_nodes(self, nodes: Iterable[Node], constants: Mapping[str, Array] | None = None) -> Graph:
+        """The same inputs and outputs around other nodes; `constants` are added."""
+        more = self.constants if not constants else {**self.constants, **constants}
+        return replace(self, nodes=tuple(nodes), constants=more)
+
+    def needed(self) -> Graph:
+        """Without the nodes and constants that no output needs."""
+        wanted, kept = set(self.outputs), []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.outputs):
+                kept.append(node)
+                wanted.update(node.reads)
+        constants = {name: array for name, array in self.constants.items() if name in wanted}
+        if len(kept) == len(self.nodes) and len(constants) == len(self.constants):
+            return self
+        return replace(self, nodes=tuple(reversed(kept)), constants=constants)

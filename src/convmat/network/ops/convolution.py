@@ -1,0 +1,147 @@
+"""Conv and ConvTranspose: convmat's own products, with what rewriting put into their epilogues.
+
+    y = activation(conv(x, w) + bias + residual)
+
+ONNX's inputs are x, w and bias; a rewritten node has the residual as its fourth input and the attribute `activation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import api
+from ...errors import ConvmatError
+from ...geometry import Geometry
+from ...planner import Plan
+from ...problem import WORK_DTYPES
+from ..graph import Array, Node, Shape, Spec
+from .base import Options, Specs, Step, given, operator
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometry]:
+    """The keywords of `conv` or `conv_transpose` that the node's attributes mean, and the geometry they make."""
+    if len(x) < 3 or len(x) != len(w):
+        raise node.error(f"x has {len(x)} axes and w {len(w)}\n  both need a first axis, channels, and the same spatial axes")
+    rank = len(x) - 2
+    if tuple(node.get("kernel_shape", w[2:])) != w[2:]:
+        raise node.error(f"its kernel_shape {tuple(node.get('kernel_shape'))} is not that of w, {w[2:]}")
+    words: dict[str, Any] = {
+        "stride": _numbers(node, "strides", rank, 1), "dilation": _numbers(node, "dilations", rank, 1), "groups": node.get("group", 1),
+    }  # fmt: skip
+    transposed = node.op == "ConvTranspose"
+    if transposed:
+        words["output_padding"] = _numbers(node, "output_padding", rank, 0)
+    words["padding"] = (_transposed_pads if transposed else _pads)(node, x, w, words)
+    try:
+        make = Geometry.transposed if transposed else Geometry.of
+        return words, make(x, w, call=node.label, **words)
+    except ConvmatError as error:
+        raise node.error(str(error)) from None
+
+
+def _numbers(node: Node, name: str, rank: int, default: int) -> tuple[int, ...]:
+    value = tuple(node.get(name) or (default,) * rank)
+    if len(value) != rank:
+        raise node.error(f"its {name} {value} are not one for each of {rank} spatial axes")
+    return value
+
+
+def pads_of(node: Node, rank: int) -> Pairs:
+    """The attribute `pads`, (lo, hi) per axis."""
+    pads = tuple(node.get("pads") or (0,) * (2 * rank))
+    if len(pads) != 2 * rank:
+        raise node.error(f"its pads {pads} are not two for each of {rank} spatial axes")
+    return tuple(zip(pads[:rank], pads[rank:], strict=True))
+
+
+def auto_pad(node: Node) -> str:
+    """The attribute `auto_pad`; NetworkError for an unknown word."""
+    word = node.get("auto_pad") or "NOTSET"
+    if word not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise node.error(f"its auto_pad is {word!r}\n  NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+    return str(word)
+
+
+def _pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> str | Pairs:
+    word = auto_pad(node)
+    return pads_of(node, len(x) - 2) if word == "NOTSET" else {"VALID": "valid", "SAME_UPPER": "same"}.get(word, "same_lower")
+
+
+def _transposed_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pairs:
+    """`output_shape` and `auto_pad` say how much is cut off in all, and at which end the odd element."""
+    rank, word = len(x) - 2, auto_pad(node)
+    wanted = node.get("output_shape")
+    if wanted is None and word in ("NOTSET", "VALID"):
+        return pads_of(node, rank) if word == "NOTSET" else ((0, 0),) * rank
+    s = words["stride"]
+    if wanted is None:
+        wanted = tuple(x[a + 2] * s[a] for a in range(rank))
+    wanted = tuple(wanted)[-rank:]
+    if len(wanted) != rank:
+        raise node.error(f"its output_shape {wanted} is not one extent for each of {rank} spatial axes")
+    pairs = []
+    for a in range(rank):
+        whole = (x[a + 2] - 1) * s[a] + words["output_padding"][a] + (w[a + 2] - 1) * words["dilation"][a] + 1
+        total = whole - wanted[a]
+        small = total // 2
+        pairs.append((small, total - small) if word == "SAME_UPPER" else (total - small, small))
+    return tuple(pairs)
+
+
+def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, w = given(node, specs, 0), given(node, specs, 1)
+    _, g = geometry_of(node, x.shape, w.shape)
+    if x.dtype != w.dtype:
+        raise node.error(f"x is {x.dtype} and w {w.dtype}")
+    for at, shape in ((2, (g.O,)), (3, g.y_shape)):
+        other = specs[at] if at < len(specs) else None
+        if other is not None and (other.shape != shape or other.dtype != x.dtype):
+            raise node.error(f"its input {at} is {other}, expected {Spec(shape, x.dtype)}")
+    return (Spec(g.y_shape, x.dtype),)
+
+
+def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
+    """The plan of a Conv or ConvTranspose for inputs of these shapes."""
+    x, w = given(node, specs, 0), given(node, specs, 1)
+    words, _ = geometry_of(node, x.shape, w.shape)
+    return api.plan(
+        x.shape, w.shape, dtype=x.dtype, transposed=node.op == "ConvTranspose", activation=node.get("activation"),
+        bias=_has(specs, 2), residual=_has(specs, 3), exact=options.exact, rtol=options.rtol,
+        workspace_limit=options.workspace_limit, **words,
+    )  # fmt: skip
+
+
+def _has(specs: Sequence[Any], at: int) -> bool:
+    return at < len(specs) and specs[at] is not None
+
+
+def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    """Constant weights are packed now; a residual follows x."""
+    w, bias = given(node, specs, 1).value, specs[2].value if _has(specs, 2) and specs[2] else None
+    if w is None or (_has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
+        return None
+    bound = plan_of(node, specs, options).bind(w, bias)
+    at, last = (3 if _has(specs, 3) else None), len(specs)
+
+    def step(*arrays: Array) -> None:
+        bound(arrays[0], arrays[at] if at else None, arrays[last])
+
+    return step
+
+
+@operator("Conv", "ConvTranspose", shape=_shape, prepare=_prepare)
+def convolution(node: Node, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None) -> Array:
+    """x: (B, C, *I), w: (O, C//G, *F), or (C, O//G, *F) transposed -> (B, O, *P)."""
+    words, _ = geometry_of(node, x.shape, w.shape)
+    call = api.conv_transpose if node.op == "ConvTranspose" else api.conv
+    if x.dtype.name not in WORK_DTYPES:
+        raise node.error(f"x is {x.dtype}\n  one of {', '.join(WORK_DTYPES)} is taken")
+    try:
+        return np.asarray(call(x, w, bias, residual=residual, activation=node.get("activation"), exact=True, **words))
+    except ConvmatError as error:
+        raise node.error(str(error)) from None
