@@ -32,6 +32,7 @@ from .planner import Plan, present_with
 
 if TYPE_CHECKING:
     from .engine.pool import threads
+    from .network import Network, load
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "EngineError",
     "Geometry",
     "GeometryError",
+    "Network",
     "NetworkError",
     "Plan",
     "PlanError",
@@ -55,17 +57,22 @@ __all__ = [
     "conv_transpose3d",
     "conv_weight_grad",
     "im2col",
+    "load",
     "plan",
     "threads",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """`threads` lives with the engine, which loads when it is first asked for."""
+    """`threads` lives with the engine and `load` with networks, which load when they are first asked for."""
     if name == "threads":
         from .engine.pool import threads
 
         return threads
+    if name in ("load", "Network"):
+        from . import network
+
+        return getattr(network, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

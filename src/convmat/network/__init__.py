@@ -3,8 +3,8 @@
     net = convmat.load("model.onnx")
     y = net(x)
 
-read.py makes a Graph of a file; rewrite/ makes it shorter; ops/ knows each operator; program.py prepares a graph for the
-shapes of its inputs (plans, packed weights, one arena of memory); net.py is what users hold.
+read.py makes a Graph of a file; ops/ knows each operator; program.py prepares a graph for the shapes of its inputs
+(plans, packed weights, one arena of memory); net.py is what users hold.
 """
 
 from __future__ import annotations

@@ -49,7 +49,11 @@ def allot(lives: Mapping[str, Life], root: Mapping[str, str]) -> Allotment:
     places: dict[str, int] = {}
     done: list[str] = []
     for name in sorted(lives, key=lambda each: (-lives[each].bytes, lives[each].first)):
-        taken = sorted((places[other], places[other] + _padded(lives[other].bytes)) for other in done if lives[other].meets(lives[name]))
+        taken = sorted(
+            (places[other], places[other] + _padded(lives[other].bytes))
+            for other in done
+            if lives[other].meets(lives[name])
+        )
         at = 0
         for begin, end in taken:
             if at + _padded(lives[name].bytes) <= begin:
@@ -59,7 +63,9 @@ def allot(lives: Mapping[str, Life], root: Mapping[str, str]) -> Allotment:
         done.append(name)
     size = max((places[name] + _padded(life.bytes) for name, life in lives.items()), default=0)
     times = {life.first for life in lives.values()}
-    least = max((sum(_padded(x.bytes) for x in lives.values() if x.first <= t <= x.last) for t in times), default=0)
+    least = max(
+        (sum(_padded(x.bytes) for x in lives.values() if x.first <= t <= x.last) for t in times), default=0
+    )
     return Allotment({name: places[other] for name, other in root.items()}, size, least)
 
 

@@ -107,7 +107,9 @@ class Input:
     shape: tuple[int | str | None, ...] | None
 
     def __str__(self) -> str:
-        shape = "any shape" if self.shape is None else "x".join("?" if n is None else str(n) for n in self.shape)
+        shape = (
+            "any shape" if self.shape is None else "x".join("?" if n is None else str(n) for n in self.shape)
+        )
         return f"{self.name}: {self.dtype} {shape}"
 
 

@@ -16,7 +16,9 @@ from ..errors import NetworkError
 from .graph import Array, Graph, Node, Spec
 from .ops import Operator, Unknown, operator_of
 
-RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"})
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
 """What is computed anew at each call, whatever it reads."""
 
 MEMORY_LIMIT = 8 * 2**30
@@ -41,13 +43,17 @@ def inferred(graph: Graph, inputs: Mapping[str, Spec], limit: int = MEMORY_LIMIT
                     constants[name], specs[name] = array, Spec.of(array)
             continue
         kept.append(node)
-        for name, spec in zip(node.outputs, shapes(node, operator_of(node), specs, limit) or (), strict=False):
+        for name, spec in zip(
+            node.outputs, shapes(node, operator_of(node), specs, limit) or (), strict=False
+        ):
             if name:
                 specs[name] = spec
     return graph.with_nodes(kept, constants).needed(), specs
 
 
-def shapes(node: Node, operator: Operator, specs: Specs, limit: int = MEMORY_LIMIT) -> tuple[Spec, ...] | None:
+def shapes(
+    node: Node, operator: Operator, specs: Specs, limit: int = MEMORY_LIMIT
+) -> tuple[Spec, ...] | None:
     """The Specs that a node makes; None where they are known only when it runs."""
     if any(name not in specs for name in node.reads):
         return None
@@ -57,8 +63,12 @@ def shapes(node: Node, operator: Operator, specs: Specs, limit: int = MEMORY_LIM
         return None
     except NetworkError:
         raise
-    except Exception as error:  # attributes and constants of the wrong kind: the rules take them as they should be
-        raise node.error(f"its attributes or inputs do not fit it\n  {type(error).__name__}: {error}") from None
+    except (
+        Exception
+    ) as error:  # attributes and constants of the wrong kind: the rules take them as they should be
+        raise node.error(
+            f"its attributes or inputs do not fit it\n  {type(error).__name__}: {error}"
+        ) from None
     for spec in made:
         if spec.bytes > limit:
             raise too_large(node, spec, limit)
@@ -67,7 +77,9 @@ def shapes(node: Node, operator: Operator, specs: Specs, limit: int = MEMORY_LIM
 
 def too_large(node: Node, spec: Any, limit: int) -> NetworkError:
     """The error for a value that takes more memory than a network may."""
-    return node.error(f"its result takes too much memory\n  {spec} is {spec.bytes:,} bytes; memory_limit = {limit:,}")
+    return node.error(
+        f"its result takes too much memory\n  {spec} is {spec.bytes:,} bytes; memory_limit = {limit:,}"
+    )
 
 
 def folded(node: Node, specs: Specs, limit: int) -> tuple[Array, ...] | None:

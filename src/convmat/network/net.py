@@ -31,8 +31,14 @@ def load(
 ) -> Network:
     """The network of an ONNX file (its path, or the bytes of it).
 
-    `exact`, `rtol` and `workspace_limit` are those of `conv`, for each of its convolutions. `memory_limit`: bytes that any one of its
-    values may take. Raises NetworkError.
+    `exact`, `rtol` and `workspace_limit` are those of `conv`, for each of its convolutions. `memory_limit`: bytes
+    that any one of its values may take. Raises NetworkError.
+
+    >>> import onnx
+    >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
+    >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+    >>> net(np.array([-1.0, 2.0], np.float32))
+    array([0., 2.], dtype=float32)
     """
     return Network(read(source), Options(exact, rtol, workspace_limit), memory_limit)
 
@@ -42,6 +48,14 @@ class Network:
 
     It prepares itself for the shapes that it is called with (plans, packed weights, memory) and keeps what it
     prepared. May be called from several threads at once.
+
+    >>> import onnx
+    >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n,2] a, float[2] b) => (y) { y = Mul(a, b) }'
+    >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+    >>> print(*net.inputs, sep="; ")
+    a: float32 nx2; b: float32 2
+    >>> net({"a": np.ones((1, 2), np.float32), "b": np.array([3, 4], np.float32)})
+    array([[3., 4.]], dtype=float32)
     """
 
     def __init__(self, graph: Graph, options: Options, memory_limit: int) -> None:
@@ -60,7 +74,7 @@ class Network:
         return self.graph.outputs
 
     def __call__(self, x: Any) -> Any:
-        """An array if the network has one output, else a dict by name. Raises NetworkError for inputs that do not fit."""
+        """An array if the network has one output, else a dict by name. Raises NetworkError."""
         given = self._read(x)
         program = self.program({name: Spec(array.shape, array.dtype) for name, array in given.items()})
         found = program(given)

@@ -21,7 +21,7 @@ from .allot import Allotment, Life, allot
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
 
-Step = Callable[..., object]
+Step = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Program:
             raise task.node.error(f"{type(error).__name__}: {error}") from error
         found = {}
         for name in self.graph.outputs:
-            array = values[self._slot[name]]
-            assert array is not None
-            found[name] = np.array(array) if self._slot[name] in self._copied else array
+            made = values[self._slot[name]]
+            assert made is not None
+            found[name] = np.array(made) if self._slot[name] in self._copied else made
         self._give_back(values)
         return found
 
@@ -123,7 +123,13 @@ class Program:
             made = tuple(self.specs[name] for name in node.outputs if name and name in self.specs)
             static = len(made) == sum(map(bool, node.outputs)) and not node.captured
             first = node.inputs[0] if node.inputs else ""
-            if static and operator.view and first in root and len(node.outputs) == 1 and node.outputs[0] not in outputs:
+            if (
+                static
+                and operator.view
+                and first in root
+                and len(node.outputs) == 1
+                and node.outputs[0] not in outputs
+            ):
                 root[node.outputs[0]] = root[first]
                 lives[root[first]] = lives[root[first]].until(last.get(node.outputs[0], at))
                 continue
@@ -151,7 +157,9 @@ class Program:
         if operator.prepare is None:
             return None
         try:
-            return operator.prepare(node, [self.specs[n] if n else None for n in node.inputs], tuple(made), options)
+            return operator.prepare(
+                node, [self.specs[n] if n else None for n in node.inputs], tuple(made), options
+            )
         except NetworkError:
             raise
         except ConvmatError as error:
@@ -178,4 +186,6 @@ class Program:
         if name not in root or self.specs[name] != spec:
             return False
         together = [each for each, other in root.items() if other == root[name]]
-        return all(last.get(each, -1) <= at for each in together) and self.graph.nodes[at].reads.count(name) == 1
+        return (
+            all(last.get(each, -1) <= at for each in together) and self.graph.nodes[at].reads.count(name) == 1
+        )

@@ -1,7 +1,7 @@
 """ONNX files, read with the onnx package and believed in nothing: a Graph, or a NetworkError that says why not.
 
 Checked here: that the bytes are a model, its operator sets, that every operator is known, that names are written once
-and can be put in an order in which they are read after they are written, that tensors hold as many bytes as their shapes say, that external
+and that some order writes each before it is read, that tensors hold as many bytes as their shapes say, that external
 data lies inside the model's own folder. What a node's shapes and attributes allow is checked when it is prepared.
 """
 
@@ -57,8 +57,8 @@ def _bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise NetworkError(
-                f"load: {path.name} is too large for an ONNX model\n  {size:,} bytes, a model has at most {MOST_BYTES:,}\n"
-                f"  save its tensors as external data beside it"
+                f"load: {path.name} is too large for an ONNX model\n"
+                f"  {size:,} bytes, a model has at most {MOST_BYTES:,}\n  save its tensors as external data beside it"
             )
         return path.read_bytes()
     except OSError as error:
@@ -104,10 +104,10 @@ class _Reader:
         inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
         outputs = tuple(value.name for value in graph.output)
         ordered = self.ordered(nodes, {each.name for each in inputs} | set(constants))
+        there = {each.name for each in inputs} | set(constants) | {n for node in nodes for n in node.outputs}
         for output in outputs:
-            if output not in constants and not any(output in node.outputs for node in nodes):
-                if not any(output == each.name for each in inputs):
-                    raise self.error(f"nothing computes the output {output!r}")
+            if output not in there:
+                raise self.error(f"nothing computes the output {output!r}")
         if not outputs:
             raise self.error("the graph has no outputs")
         return Graph(ordered, inputs, outputs, constants, graph.name or self.name)
@@ -136,7 +136,8 @@ class _Reader:
                 else "convert it, e.g. with onnx.version_converter.convert_version(model, 13)"
             )
             raise self.error(
-                f"its operators are of a set that is not read\n  operator set {main}; {OLDEST} to {newest} are read\n  {fix}"
+                f"its operators are of a set that is not read\n"
+                f"  operator set {main}; {OLDEST} to {newest} are read\n  {fix}"
             )
         return found | {"": main, "ai.onnx": main}
 
@@ -182,7 +183,9 @@ class _Reader:
             if made.shape != tuple(proto.dims):
                 raise ValueError(f"{made.shape} elements found")
         except Exception as error:
-            raise self.error(f"{what} does not hold what its shape says\n  {list(proto.dims)} {dtype}: {_short(error)}") from None
+            raise self.error(
+                f"{what} does not hold what its shape says\n  {list(proto.dims)} {dtype}: {_short(error)}"
+            ) from None
         return _frozen(made)
 
     def external(self, proto: Any, what: str, dtype: np.dtype[Any]) -> Array:
@@ -190,8 +193,11 @@ class _Reader:
         about = {each.key: each.value for each in proto.external_data}
         location = about.get("location", "")
         if self.folder is None:
-            raise self.error(f"{what} is external data, and the model was given as bytes\n  load it from its file")
+            raise self.error(
+                f"{what} is external data, and the model was given as bytes\n  load it from its file"
+            )
         root = self.folder.resolve()
+        path = root
         try:
             path = (root / location).resolve()
             inside = bool(location) and path.is_relative_to(root) and path.is_file()
@@ -217,7 +223,9 @@ class _Reader:
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(length)
-        return _frozen(np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(proto.dims))
+        return _frozen(
+            np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(proto.dims)
+        )
 
     def dense(self, proto: Any) -> Array:
         """A sparse tensor with its zeros."""
@@ -243,8 +251,12 @@ class _Reader:
                 return value
             if name == "sparse_value" and isinstance(value, np.ndarray):
                 return value
-            kinds = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64,
-                     "value_string": np.object_, "value_strings": np.object_}  # fmt: skip
+            kinds: dict[str, Any] = {
+                "value_float": np.float32,
+                "value_int": np.int64,
+                "value_string": np.object_,
+            }
+            kinds |= {f"{name}s": kind for name, kind in kinds.items()}
             if name in kinds and not isinstance(value, np.ndarray):
                 return _frozen(np.array(value, kinds[name]))
         raise self.error(f"{what} holds no value\n  its attributes: {', '.join(found) or 'none'}")
@@ -253,16 +265,21 @@ class _Reader:
         """A declared input, its extents as they are declared."""
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
-            raise self.error(f"the input {value.name!r} is no tensor\n  it is a {kind or 'value without a type'}")
+            raise self.error(
+                f"the input {value.name!r} is no tensor\n  it is a {kind or 'value without a type'}"
+            )
         tensor = value.type.tensor_type
         try:
             dtype = self.dtype(tensor.elem_type)
         except Exception:
-            raise self.error(f"the input {value.name!r} has an unknown element type\n  type {tensor.elem_type}") from None
+            raise self.error(
+                f"the input {value.name!r} has an unknown element type\n  type {tensor.elem_type}"
+            ) from None
         if not tensor.HasField("shape"):
             return Input(value.name, dtype, None)
         shape = tuple(
-            d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or None) for d in tensor.shape.dim
+            d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or None)
+            for d in tensor.shape.dim
         )
         return Input(value.name, dtype, shape)
 
@@ -282,10 +299,16 @@ class _Reader:
                 attributes[each.name] = self.attribute(each, what)
         captured: set[str] = set().union(*map(_captured, graphs))
         return Node(
-            op=proto.op_type, inputs=tuple(proto.input), outputs=tuple(proto.output), attributes=attributes, name=proto.name,
-            version=versions.get(proto.domain, 1), domain="" if proto.domain == "ai.onnx" else proto.domain,
-            source=proto.SerializeToString(), captured=tuple(sorted(captured)),
-        )  # fmt: skip
+            op=proto.op_type,
+            inputs=tuple(proto.input),
+            outputs=tuple(proto.output),
+            attributes=attributes,
+            name=proto.name,
+            version=versions.get(proto.domain, 1),
+            domain="" if proto.domain == "ai.onnx" else proto.domain,
+            source=proto.SerializeToString(),
+            captured=tuple(sorted(captured)),
+        )
 
     def attribute(self, proto: Any, what: str) -> Any:
         kinds = self.onnx.AttributeProto
@@ -298,7 +321,9 @@ class _Reader:
         except NetworkError:
             raise
         except Exception as error:
-            raise self.error(f"{what}: its attribute {proto.name!r} cannot be read\n  {_short(error)}") from None
+            raise self.error(
+                f"{what}: its attribute {proto.name!r} cannot be read\n  {_short(error)}"
+            ) from None
         if proto.type == kinds.STRING:
             return value.decode("utf-8", "replace")
         if proto.type in (kinds.INTS, kinds.FLOATS):
@@ -321,7 +346,8 @@ class _Reader:
             for name in node.reads:
                 if name not in writer and name not in given:
                     raise self.error(
-                        f"{node.label} reads {name!r}, which nothing computes\n  it is no input, constant or output of a node"
+                        f"{node.label} reads {name!r}, which nothing computes\n"
+                        f"  it is no input, constant or output of a node"
                     )
         if all(writer.get(name, -1) < i for i, node in enumerate(nodes) for name in node.reads):
             return tuple(nodes)
@@ -345,7 +371,9 @@ def _all_nodes(graph: Any) -> Iterator[Any]:
 def _captured(graph: Any) -> set[str]:
     """What a subgraph reads of the values around it."""
     own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    own |= {t.values.name for t in graph.sparse_initializer} | {name for proto in graph.node for name in proto.output}
+    own |= {t.values.name for t in graph.sparse_initializer} | {
+        name for proto in graph.node for name in proto.output
+    }
     read = {v.name for v in graph.output} | {name for proto in graph.node for name in proto.input if name}
     for proto in graph.node:
         for attribute in proto.attribute:

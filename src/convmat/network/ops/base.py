@@ -21,7 +21,7 @@ from ..graph import Array, Node, Shape, Spec
 
 Specs = Sequence[Spec | None]
 ShapeRule = Callable[[Node, Specs], tuple[Spec, ...]]
-Step = Callable[..., object]
+Step = Callable[..., Any]
 
 
 class Unknown(Exception):

@@ -26,13 +26,17 @@ Pairs = tuple[tuple[int, int], ...]
 def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometry]:
     """The keywords of `conv` or `conv_transpose` that the node's attributes mean, and the geometry they make."""
     if len(x) < 3 or len(x) != len(w):
-        raise node.error(f"x has {len(x)} axes and w {len(w)}\n  both need a first axis, channels, and the same spatial axes")
+        raise node.error(
+            f"x has {len(x)} axes and w {len(w)}\n  both need a first axis, channels, and the same spatial axes"
+        )
     rank = len(x) - 2
     if tuple(node.get("kernel_shape", w[2:])) != w[2:]:
         raise node.error(f"its kernel_shape {tuple(node.get('kernel_shape'))} is not that of w, {w[2:]}")
     words: dict[str, Any] = {
-        "stride": _numbers(node, "strides", rank, 1), "dilation": _numbers(node, "dilations", rank, 1), "groups": node.get("group", 1),
-    }  # fmt: skip
+        "stride": _numbers(node, "strides", rank, 1),
+        "dilation": _numbers(node, "dilations", rank, 1),
+        "groups": node.get("group", 1),
+    }
     transposed = node.op == "ConvTranspose"
     if transposed:
         words["output_padding"] = _numbers(node, "output_padding", rank, 0)
@@ -69,7 +73,11 @@ def auto_pad(node: Node) -> str:
 
 def _pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> str | Pairs:
     word = auto_pad(node)
-    return pads_of(node, len(x) - 2) if word == "NOTSET" else {"VALID": "valid", "SAME_UPPER": "same"}.get(word, "same_lower")
+    return (
+        pads_of(node, len(x) - 2)
+        if word == "NOTSET"
+        else {"VALID": "valid", "SAME_UPPER": "same"}.get(word, "same_lower")
+    )
 
 
 def _transposed_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pairs:
@@ -135,13 +143,17 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
 
 
 @operator("Conv", "ConvTranspose", shape=_shape, prepare=_prepare)
-def convolution(node: Node, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None) -> Array:
+def convolution(
+    node: Node, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None
+) -> Array:
     """x: (B, C, *I), w: (O, C//G, *F), or (C, O//G, *F) transposed -> (B, O, *P)."""
     words, _ = geometry_of(node, x.shape, w.shape)
     call = api.conv_transpose if node.op == "ConvTranspose" else api.conv
     if x.dtype.name not in WORK_DTYPES:
         raise node.error(f"x is {x.dtype}\n  one of {', '.join(WORK_DTYPES)} is taken")
     try:
-        return np.asarray(call(x, w, bias, residual=residual, activation=node.get("activation"), exact=True, **words))
+        return np.asarray(
+            call(x, w, bias, residual=residual, activation=node.get("activation"), exact=True, **words)
+        )
     except ConvmatError as error:
         raise node.error(str(error)) from None

@@ -18,7 +18,9 @@ def _together(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """All inputs broadcast; the element type is the first one's."""
     found = [given(node, specs, i) for i in range(len(specs))]
     if any(each.dtype != found[0].dtype for each in found[1:]):
-        raise node.error(f"its inputs have different element types: {', '.join(str(each.dtype) for each in found)}")
+        raise node.error(
+            f"its inputs have different element types: {', '.join(str(each.dtype) for each in found)}"
+        )
     return (Spec(broadcast(node, [each.shape for each in found]), found[0].dtype),)
 
 

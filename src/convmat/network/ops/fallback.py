@@ -36,7 +36,9 @@ def _run(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
             found = _session(node.source, node.version, node.domain, tuple(feeds)).run(None, feeds)
     except Exception as error:  # whatever the reference raises, the node does not fit its inputs
         said = " ".join(str(error).split())[:300]
-        raise node.error(f"the reference of the ONNX standard refuses it\n  {type(error).__name__}: {said}") from None
+        raise node.error(
+            f"the reference of the ONNX standard refuses it\n  {type(error).__name__}: {said}"
+        ) from None
     if any(not isinstance(each, np.ndarray | np.generic | int | float | bool) for each in found):
         raise node.error("it gives sequences or maps, and only tensors are passed on here")
     wanted = iter(found)

@@ -1,0 +1,94 @@
+"""Networks as users call them."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import convmat
+from tests.network.made import Array, model, node, normal
+
+W, V = normal(4, 3, 3, 3, seed=1), normal(4, 4, 3, 3, seed=2)
+SMALL = model(
+    [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("Relu", "a", "b"),
+        node("Conv", "b v", "c", pads=[1, 1, 1, 1]),
+        node("Add", "c b", "y"),
+    ],
+    {"x": ("n", 3, None, None)},
+    "y",
+    {"w": W, "v": V},
+)
+
+
+def small(x: Array) -> Array:
+    b = np.maximum(convmat.conv(x, W, padding=1, exact=True), 0)
+    return convmat.conv(b, V, padding=1, exact=True) + b
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (2, 3, 5, 9), (0, 3, 4, 4)])
+def test_answers_for_any_batch_and_size(shape: tuple[int, ...]) -> None:
+    net, x = convmat.load(SMALL), normal(*shape)
+    np.testing.assert_allclose(net(x), small(x), rtol=1e-5, atol=1e-5)
+
+
+def test_each_call_gives_arrays_of_its_own() -> None:
+    net, x = convmat.load(SMALL), normal(1, 3, 8, 8)
+    first = net(x)
+    kept = first.copy()
+    net(-x)
+    assert np.array_equal(first, kept)
+
+
+def test_many_threads_at_once() -> None:
+    net = convmat.load(SMALL)
+    inputs = [normal(1, 3, 16, 16, seed=i) for i in range(8)]
+    alone = [net(x) for x in inputs]
+    found: dict[int, list[Array]] = {}
+
+    def work(i: int) -> None:
+        found[i] = [net(inputs[i]) for _ in range(20)]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert all(np.array_equal(y, alone[i]) for i, ys in found.items() for y in ys)
+
+
+def refusal(x: object) -> str:
+    with pytest.raises(convmat.NetworkError) as error:
+        convmat.load(SMALL)(x)
+    return str(error.value)
+
+
+def test_inputs_that_do_not_fit() -> None:
+    assert refusal(normal(3, 8, 8)) == (
+        "call: the input 'x' has 3 axes, (3, 8, 8)\n"
+        "  the network takes x: float32 nx3x?x?\n  give an array with 4 axes"
+    )
+    assert refusal(normal(1, 3, 8, 8).astype(np.float64)) == (
+        "call: the input 'x' has another element type than the network's\n"
+        "  float64, expected float32\n  convert it, e.g. x.astype('float32')"
+    )
+    assert refusal({"z": normal(1, 3, 8, 8)}) == (
+        "call: the inputs are not those of the network\n  given: 'z'\n  inputs: x: float32 nx3x?x?"
+    )
+    assert refusal(normal(1, 5, 8, 8)).startswith(
+        "load: Conv 'Conv_a' cannot run\n  Conv 'Conv_a': the channels"
+    )
+
+
+def test_outputs_that_are_inputs_or_constants_or_named_twice() -> None:
+    made = model([node("Relu", "x", "y")], {"x": (2,)}, "y x w", {"w": normal(2)})
+    x = normal(2, seed=3)
+    found = convmat.load(made)(x)
+    assert list(found) == ["y", "x", "w"]
+    assert np.array_equal(found["x"], x)
+    assert found["x"] is not x
+    found["w"][:] = 0
+    assert np.array_equal(convmat.load(made)(x)["w"], normal(2))
