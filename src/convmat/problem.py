@@ -100,7 +100,7 @@ class Problem:
         padding_mode: str = "zeros",
         **rest: Any,
     ) -> Problem:
-        """The problem of NCHW, NHWC or blocked nChw16c arrays; `transposed` takes w as (C, O//G, *F) and turns it."""
+        """The problem of NCHW, NHWC or blocked (nChw16c) arrays; `transposed` takes w as (C, O//G, *F) and turns it."""
         g = geometry
         if padding_mode != "zeros" and (any(g.lo) or any(g.hi)):
             rest["pad"], g = Pad(padding_mode, g.lo, g.hi), g.without_padding()
@@ -180,7 +180,7 @@ class Problem:
 
 
 def _axes(layout: str, channel: str, spatial: str, g: Geometry) -> Roles:
-    """The roles of each array axis under a layout's name: NCHW, NHWC (any rank) or nChw16c (one group)."""
+    """The roles of each array axis under a layout's name: NCHW, NHWC (any rank) or nChw16c, nChw8c .. (one group)."""
     pixels = tuple(f"{spatial}{a}" for a in range(g.rank))
     if layout == "NCHW":
         return ("b", f"g {channel}", *pixels)

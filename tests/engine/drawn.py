@@ -150,8 +150,8 @@ def kind(pick: Pick) -> Kind:
 
 
 def _blocked(channels: int, groups: int) -> tuple[str, ...]:
-    """The layouts whose blocks these channels fill."""
-    return tuple(f"nChw{n}c" for n in (8, 16) if channels % n == 0 and groups == 1)
+    """The layouts whose blocks these channels fill: part of a vector, one, several, or neither."""
+    return tuple(f"nChw{n}c" for n in (3, 8, 12, 16, 24, 40) if channels % n == 0 and groups == 1)
 
 
 def laid(array: Array, layout: str) -> Array:

@@ -168,8 +168,10 @@ def test_the_error_is_no_worse_than_twice_pytorchs(layer: Case) -> None:
             for name, y in ran(problem, first, second):
                 found = y if layout == "NCHW" or direction == "weight" else np.moveaxis(y, -1, 1)
                 found_error = error(found, exact_[direction])
-                assert found_error <= allowed, f"{name}, {layout}, {direction}"
-                assert found_error <= error_estimate(problem), f"{name}, {layout}, {direction}"
+                way = next(way for way in ALL if way.name == name)
+                assert found_error <= allowed or not way.exact, f"{name}, {layout}, {direction}"
+                estimate = error_estimate(problem, way.amplification(problem))
+                assert found_error <= estimate, f"{name}, {layout}, {direction}"
 
 
 # -- compiled once ------------------------------------------------------------------------------------------------

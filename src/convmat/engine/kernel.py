@@ -46,8 +46,9 @@ class Recipe:
     `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`, `width`: rows of A and
     of one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
     fixes (group, image). `places`: the column indices that a table of places is made of, for stores that are neither
-    side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for OUTER. `blocked`: C's rows are
-    stored in blocks of one vector. `lines`: A is contiguous along k; if not, `k_counts` are the extents of its indices.
+    side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for OUTER. `block`: C's rows are stored
+    in blocks of so many, 0: they are evenly apart. `lines`: A's rows are evenly apart and contiguous along k; if not,
+    k has `k_indices` indices.
     """
 
     form: Form
@@ -65,9 +66,9 @@ class Recipe:
     panel: int
     depth: int
     lines: bool
-    k_counts: tuple[int, ...]
+    k_indices: int
     a_step: int
-    blocked: bool
+    block: int
     places: tuple[str, ...]
     bias: bool
     residual: bool
@@ -163,7 +164,7 @@ class Recipe:
             "line",
         ]
         names += ["panels", "group", "groups", "chunk", "chunks", "block step", "sums", "places", "packed a"]
-        names += ["between", "w", "w line", "w steps", "k", "k inner", "k outer"]
+        names += ["between", "w", "w line", "w rows", "w walk", "k", "k inner", "k outer"]
         for index in self.outer:
             names += [f"{what} {index}" for what in ("count", "x", "y", "a", "w", "bias")]
         names += [f"{what} {index}" for index in self.places for what in ("y step", "y extent")]
@@ -218,17 +219,17 @@ class _Writer:
         name, width = f"a_{rows}", r.stored_width(rows)
         if r.lines:
             return line_packer(self.made, name, rows, width, r.array, r.work, r.lanes, r.signed)
-        return gather_packer(self.made, name, r.k_counts, rows, width, r.array, r.work, r.lanes, r.signed)
+        return gather_packer(self.made, name, r.k_indices, rows, width, r.array, r.work, r.lanes, r.signed)
 
     def _tile(self, columns: int, rows: int) -> Function:
         """The function of one register tile: multiply, add the parts before, finish or keep."""
         r = self.recipe
         tile = r.tile(columns, rows)
-        finish = Finish(r.out, r.bias, r.residual, r.activation, r.along_m, r.store)
+        finish = Finish(r.out, r.bias, r.residual, r.activation, r.along_m, r.store, r.block)
         fn = self.made.function(
             f"tile_{columns}_{rows}",
             {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64, "c": ptr, "residual": ptr, "bias": ptr,
-             "line": i64, "count": i64, "places": ptr} | ({"between": i64} if r.blocked else {}),
+             "line": i64, "count": i64, "places": ptr} | ({"between": i64} if r.block else {}),
         )  # fmt: skip
         a, b, depth, kept, place, c, residual, bias, line, count, places, *between = fn.arguments
         scalars, vectors = (b, a) if r.along_m else (a, b)
@@ -270,7 +271,9 @@ class _Writer:
         number = index - batch * r.blocks
         w, out = self._word(fn, args, "w", ptr), self._word(fn, args, "a", ptr)
         line = self._word(fn, args, "w line")
-        source = w + batch * self._word(fn, args, "w g") + number * r.width * line
+        source = w + batch * self._word(fn, args, "w g")
+        if r.lines:
+            source = source + number * r.width * line
         target = out + batch * self._word(fn, args, "a g") + number * self._word(fn, args, "block step")
         self._pack_block(fn, args, number, source, target, line, self._word(fn, args, "k"))
 
@@ -285,7 +288,10 @@ class _Writer:
         depth: Value,
     ) -> None:
         r = self.recipe
-        more = depth if r.lines else self._word(fn, args, "w steps", ptr)
+        more = depth
+        if not r.lines:
+            line = self._word(fn, args, "w rows", ptr) + number * (r.width * WORD)
+            more = self._word(fn, args, "w walk", ptr)
         if r.blocks == 1 or r.tail == r.width:
             fn.call(self.packers[r.tail].address, source, target, line, more)
             return
@@ -439,16 +445,19 @@ class _Writer:
         across = r.along_m and r.store in (Store.LINES, Store.PLACED)
         beside = const(i64, 0) if r.places else (line if across else const(i64, r.out.bytes))
         down = const(i64, r.out.bytes) if across else line
-        between = (t.word("between"),) if r.blocked else ()
+        between = (t.word("between"),) if r.block else ()
         with fn.loop(0, t.blocks) as block:
             number = t.first_block + block.index
             row = number * r.width
             is_tail = equal(number, r.blocks - 1)
             a_block = a + number * block_step + start * self._width(is_tail) * r.work.bytes
+            above = row * down
+            if r.block:
+                full = udiv(row, r.block)
+                above = full * t.word("between") + (row - full * r.block) * r.out.bytes
             with fn.loop(0, panels) as panel:
                 at = first + panel.index * r.panel
                 count = minimum(end - at, r.panel)
-                above = number * (r.width // r.lanes) * t.word("between") if r.blocked else row * down
                 c_at = above + at * beside
                 arguments = (
                     a_block,

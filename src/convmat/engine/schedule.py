@@ -41,7 +41,7 @@ TASKS = 4
 
 def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
     """The step of a product, or the sentence why no kernel is made for it."""
-    refusal = _refuses(product, dtypes) or _refuses_rows(product, dtypes, shapes, cpu)
+    refusal = _refuses(product, dtypes) or _refuses_rows(product, shapes)
     if refusal is not None:
         return refusal
     a, b = product.terms[0]
@@ -58,6 +58,7 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         and last.get(depth.name, 0) >= 1
         and depth.extent >= 2 * column.extent
         and _run(c.cols, y) == 0
+        and _uniform(c.rows, w)
     ):
         form = Form.SUMS
     elif _outer(product, dtypes, last, w):
@@ -66,6 +67,8 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         form = Form.COLUMNS
     elif last.get(depth.name, 0) == 1:
         form = Form.PIXELS
+    elif any(last.get(index.name) == 1 for index in c.cols):
+        form = Form.COLUMNS
     else:
         return "reads x along its contiguous axis, which is neither the last of the columns nor of the sum"
     return Step(product, dtypes, shapes, threads, _recipe(product, dtypes, shapes, form, cpu))
@@ -74,8 +77,8 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
 def _outer(product: Product, dtypes: Dtypes, last: dict[str, int], w: dict[str, int]) -> bool:
     """Whether x is contiguous along the first column index and A along m: a channels-last weight gradient."""
     _, b = product.terms[0]
-    first, rows = product.c.cols[0], product.c.rows[0]
-    beside = last.get(first.name) == 1 and len(last) == 1 and w[rows.name] == 1
+    first, rows = product.c.cols[0], product.c.rows
+    beside = last.get(first.name) == 1 and len(last) == 1 and w[rows[-1].name] == 1 and _uniform(rows, w)
     # A is read as it lies, so its elements must be what is multiplied, evenly apart along the whole of k.
     return beside and dtypes.array == dtypes.work and _uniform(b.rows, w) and product.k > 0
 
@@ -102,29 +105,41 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     return None
 
 
-def _refuses_rows(product: Product, dtypes: Dtypes, shapes: Shapes, cpu: Cpu) -> str | None:
-    """Rows of C in blocks are taken where a block is a vector."""
-    a, c, lanes = product.terms[0][0], product.c, cpu.lanes(dtypes.work.itemsize)
-    if len(c.rows) == 1:
+def _refuses_rows(product: Product, shapes: Shapes) -> str | None:
+    """Rows of C are evenly apart, or lie in blocks."""
+    rows, y = product.c.rows, strides(product.c, shapes["y"], 1)
+    if _uniform(rows, y) or (len(rows) == 2 and y[rows[-1].name] == 1):
         return None
-    y, w = strides(c, shapes["y"], 1), strides(a, shapes["w"], 1)
-    inner = c.rows[-1]
-    if len(c.rows) > 2 or inner.extent != lanes or y[inner.name] != 1 or not _uniform(c.rows, w):
-        return f"writes blocks of {lanes} channels, got {' x '.join(str(i.extent) for i in c.rows)} rows"
-    return None
+    return f"writes rows evenly apart or in one kind of block, got {' x '.join(str(i.extent) for i in rows)}"
+
+
+def _fitting(width: int, block: int, lanes: int) -> int:
+    """Rows of a tile, up to `width`, of which none is part of two blocks of C: some blocks, or an equal part of one.
+
+    >>> _fitting(32, 8, 16), _fitting(32, 12, 16), _fitting(32, 48, 16)
+    (32, 24, 16)
+    """
+    if block <= width:
+        return width // block * block
+    parts = [n for n in range(1, width + 1) if block % n == 0]
+    return max(parts, key=lambda n: (n / -(-n // lanes), n))
 
 
 def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> Recipe:
     a, b = product.terms[0]
     c, m = product.c, product.m
+    last = dict(b.coordinates[-1].terms)
     y = strides(c, shapes["y"], 1)
     w = strides(a, shapes["w"], 1)
     lanes = cpu.lanes(dtypes.work.itemsize)
     along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors)
     if form is Form.OUTER:
         along_m, width, panel = _along_n(m, lanes, cpu.vectors)
-    elif not along_m and (form is not Form.COLUMNS or len(c.rows) > 1):
+    block = 0 if _uniform(c.rows, y) else c.rows[-1].extent
+    if form is not Form.OUTER and not along_m and (form is not Form.COLUMNS or block):
         along_m, width, panel = _along_m(m, lanes, cpu.vectors)
+    if block:
+        width = _fitting(width, block, lanes)
     rows = c.rows[-1].name
     # Extents of 1 count too: another batch or image size must not be another kernel.
     store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y, ones=True), False
@@ -147,6 +162,12 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         store, first, places = Store.SCATTERED, 0, True
         walk = Walk.of(b, _names(inner), _names(b.rows))
     elif form is Form.COLUMNS:
+        if not last.get(inner[-1].name):
+            # x is contiguous along another of the columns: lanes lie along that one.
+            beside = next(i for i in c.cols if last.get(i.name) == 1)
+            along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+            inner = (*(i for i in c.cols if i != beside), beside)
+            store, first, places = Store.SCATTERED, 0, True
         walk = Walk.of(b, _names(inner), _names(b.rows))
     elif form is Form.PIXELS:
         walk = Walk.of(b, _names(b.rows), _names(inner))
@@ -154,7 +175,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         walk = Walk.of(b, _names(b.rows), _names(c.cols))
     streams = form in (Form.SUMS, Form.OUTER)
     depth = RUN_PART if streams else max(map(count, _parts(b.rows)), default=0)
-    lines = streams or _run(b.rows, w) == 0
+    lines = streams or (_run(b.rows, w) == 0 and _uniform(c.rows, w))
     return Recipe(
         form=form,
         walk=walk,
@@ -171,9 +192,9 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         panel=panel,
         depth=depth,
         lines=lines,
-        k_counts=() if lines else tuple(i.extent for i in b.rows),
+        k_indices=0 if lines else len(b.rows),
         a_step=_column_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
-        blocked=len(c.rows) > 1,
+        block=block,
         places=_names(inner) if places else (),
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
@@ -243,7 +264,8 @@ class Step:
         self.words |= {
             "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k,
             "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
-            "w steps": self.steps(w).ctypes.data, "between": y[c.rows[0].name] if r.blocked else 0,
+            "w rows": self._where(w).ctypes.data, "w walk": self._walked(w).ctypes.data,
+            "between": y[c.rows[0].name] if r.block else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
             first = _run(b.rows, strides(a, shapes["w"], 1)) or 0
@@ -317,10 +339,18 @@ class Step:
             return min((y[i.name] for i in c.cols[-1:] if i.extent > 1), default=_column_step(c.cols, y))
         return y[c.rows[-1].name]
 
-    def steps(self, w: dict[str, int]) -> Array:
-        """The byte step in A of each index of k: a gathering packer's table."""
-        self._steps = np.array([w[i.name] for i in self.product.terms[0][1].rows], np.int64)
-        return self._steps
+    def _walked(self, w: dict[str, int]) -> Array:
+        """A gathering packer's table of k: the extent of each index and its step in A in bytes."""
+        depth = self.product.terms[0][1].rows
+        self._walk = np.array([n for i in depth for n in (i.extent, w[i.name])], np.int64)
+        return self._walk
+
+    def _where(self, w: dict[str, int]) -> Array:
+        """A gathering packer's table of A's rows: where each lies, in bytes from the first."""
+        self._rows = np.zeros(1, np.int64)
+        for index in self.product.c.rows:
+            self._rows = np.add.outer(self._rows, np.arange(index.extent) * w[index.name]).reshape(-1)
+        return self._rows
 
     def _blocks(self, b: View, threads: int, extents: dict[str, int]) -> dict[str, int]:
         """How columns and rows are shared out, and the room it takes."""

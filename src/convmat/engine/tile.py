@@ -14,13 +14,13 @@ C's contiguous axis, goes through the epilogue and is stored under a mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from ..product import Activation
 from . import vecmath
-from .instructions import Type, Value, const, fma, fptosi, i64, ptr, splat
+from .instructions import Type, Value, const, fma, fptosi, i1, i64, ptr, splat
 from .ir import Function, prefix_mask
 from .lanes import narrow, transpose, widen
 
@@ -109,8 +109,8 @@ class Target:
 
     c, residual: address of its first element. bias: of its first value. stride: bytes from one line of C to the next,
     a line being what is contiguous. count: how many of the tile's columns of C are stored. places: for PLACED and
-    SCATTERED, the table of each column's distance from c in bytes. between: bytes from one vector of a line to the
-    next, where lanes lie along rows of C that are stored in blocks of a vector; None: they are side by side.
+    SCATTERED, the table of each column's distance from c in bytes. between: bytes from one block of C's rows to the
+    next, where they are stored in blocks and lanes lie along them.
     """
 
     c: Value
@@ -126,7 +126,8 @@ class Target:
 class Finish:
     """How finished elements are stored: as type `out`, after bias, residual and activation.
 
-    `along_m`: lanes lie along rows of C (the tile's rows are C's columns); otherwise along its columns.
+    `along_m`: lanes lie along rows of C (the tile's rows are C's columns); otherwise along its columns. `block`: rows
+    of C lie side by side in blocks of so many; a tile begins with one, or is part of one. 0: they are evenly apart.
     """
 
     out: Type
@@ -135,6 +136,7 @@ class Finish:
     activation: Activation | None
     along_m: bool
     store: Store
+    block: int = 0
 
     def emit(self, fn: Function, tile: Tile, sums: list[list[Value]], to: Target, rows: int) -> None:
         """Stores a tile of `rows` rows of C (a constant) and `to.count` columns."""
@@ -163,8 +165,8 @@ class Finish:
                             down = const(i64.x(n), range(v * n, v * n + n)) * splat(to.stride, lanes=n)
                             self._scattered(fn, each, biases[v], to, down + splat(begin, lanes=n), masks[v])
                         else:
-                            along = v * n * self.out.bytes if to.between is None else to.between * v
-                            self._line(fn, each, biases[v], to, begin + along, masks[v])
+                            for along, mask in self._pieces(v * n, min(v * n + n, rows), n, to):
+                                self._line(fn, each, biases[v], to, begin + along, mask)
         else:
             masks = [prefix_mask(n, to.count - v * n) for v in range(tile.vectors)]
             for r, row in enumerate(sums[:rows]):
@@ -175,6 +177,16 @@ class Finish:
                         self._scattered(fn, each, bias, to, across + splat(to.stride * r, lanes=n), masks[v])
                     else:
                         self._line(fn, each, bias, to, to.stride * r + v * n * self.out.bytes, masks[v])
+
+    def _pieces(self, row: int, end: int, lanes: int, to: Target) -> Iterator[tuple[Value | int, Value]]:
+        """For each block that the rows from `row` up to `end` meet: where lane 0 would lie, and which lanes it has."""
+        if to.between is None:
+            yield row * self.out.bytes, prefix_mask(lanes, end - row)
+            return
+        for number in range(row // self.block, -(-end // self.block)):
+            first, stop = number * self.block - row, min((number + 1) * self.block, end) - row
+            there = [first <= lane < stop for lane in range(lanes)]
+            yield to.between * number - first * self.out.bytes, const(i1.x(lanes), 1 if all(there) else there)
 
     def _bias(self, fn: Function, tile: Tile, to: Target, row: int) -> Value | None:
         if not self.bias:

@@ -7,9 +7,7 @@ Two ways to read it: lines contiguous along k are transposed in squares of regis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from .instructions import Type, Value, const, i1, i64, minimum, ptr, select, splat
+from .instructions import Type, Value, const, i1, i64, minimum, ptr, select
 from .ir import Function, Module, prefix_mask
 from .lanes import transpose, widen
 from .tile import gather_at
@@ -56,7 +54,7 @@ def line_packer(
 def gather_packer(
     module: Module,
     name: str,
-    counts: Sequence[int],
+    indices: int,
     rows: int,
     width: int,
     source: Type,
@@ -64,29 +62,30 @@ def gather_packer(
     lanes: int,
     signed: bool,
 ) -> Function:
-    """Writes `pack(a, out, line, steps)`: A read at any strides; `steps` is a table of bytes, one for each index of k.
+    """Writes `pack(a, out, places, walk)`: A read at any strides.
 
-    counts: how many values each index of k takes, outermost first.
+    places: a table of where each row is, in bytes from `a`. walk: the extent and the step in bytes of each of the
+    `indices` of k, outermost first.
     """
-    fn = module.function(name, {"a": ptr, "out": ptr, "line": i64, "steps": ptr})
-    a, out, line, steps = fn.arguments
-    each = [fn.load(steps, i64, 8 * i) for i in range(len(counts))]
+    fn = module.function(name, {"a": ptr, "out": ptr, "places": ptr, "walk": ptr})
+    a, out, places, walk = fn.arguments
+    counts, steps = ([fn.load(walk, i64, 16 * i + at) for i in range(indices)] for at in (0, 8))
     lanes_at = [
-        const(i64.x(lanes), range(first, first + lanes)) * splat(line, lanes=lanes)
+        fn.load(places, i64.x(lanes), first * i64.bytes, mask=prefix_mask(lanes, max(rows - first, 0)))
         for first in range(0, width, lanes)
     ]
 
     def nest(depth: int, at: Value, to: Value) -> Value:
-        if depth == len(counts):
-            for v, places in enumerate(lanes_at):
+        if depth == indices:
+            for v, where in enumerate(lanes_at):
                 held = prefix_mask(lanes, max(rows - v * lanes, 0))
                 stored = prefix_mask(lanes, width - v * lanes)
-                made = widen(gather_at(fn, at, places, source.x(lanes), held), work, signed=signed)
+                made = widen(gather_at(fn, at, where, source.x(lanes), held), work, signed=signed)
                 fn.store(made, to, v * lanes * work.bytes, mask=stored)
             return to + width * work.bytes
         with fn.loop(0, counts[depth], carried=[at, to]) as loop:
             here, there = loop.carried
-            loop.carry(here + each[depth], nest(depth + 1, here, there))
+            loop.carry(here + steps[depth], nest(depth + 1, here, there))
         return loop.results[1]
 
     nest(0, a, out)
