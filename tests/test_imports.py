@@ -40,7 +40,7 @@ NARROWER = {
 OUTSIDE = {
     "engine": {"llvmlite", "threadpoolctl", "platformdirs"},
     "planner": {"ml_dtypes", "platformdirs"},
-    "network": {"onnx"},
+    "network": {"onnx", "onnxruntime"},
     "nn": {"dask"},
     "explain": {"PIL", "jinja2", "rich"},
     "bench": {"PIL", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx", "onnxruntime",

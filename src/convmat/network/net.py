@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +19,12 @@ from .graph import Array, Graph, Input, Spec
 from .ops import Options
 from .program import Program
 from .read import read
+from .shapes import Extents, declared, overridden, random
+
+if TYPE_CHECKING:
+    from .compare import Comparison
+    from .profile import Profile
+    from .summary import Memory, Summary
 
 PROGRAMS = 8
 """Sets of input shapes that a network keeps prepared at a time."""
@@ -40,7 +49,9 @@ def load(
     >>> net(np.array([-1.0, 2.0], np.float32))
     array([0., 2.], dtype=float32)
     """
-    return Network(read(source), Options(exact, rtol, workspace_limit), memory_limit)
+    made = Network(read(source), Options(exact, rtol, workspace_limit), memory_limit)
+    made.source = source
+    return made
 
 
 class Network:
@@ -60,7 +71,9 @@ class Network:
 
     def __init__(self, graph: Graph, options: Options, memory_limit: int) -> None:
         self.graph, self.options, self.memory_limit = graph, options, memory_limit
+        self.source: str | os.PathLike[str] | bytes | None = None
         self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -73,12 +86,25 @@ class Network:
         """The names of what it gives."""
         return self.graph.outputs
 
-    def __call__(self, x: Any) -> Any:
-        """An array if the network has one output, else a dict by name. Raises NetworkError."""
-        given = self._read(x)
-        program = self.program({name: Spec(array.shape, array.dtype) for name, array in given.items()})
-        found = program(given)
+    def __call__(self, x: Any, outputs: Sequence[str] | None = None) -> Any:
+        """An array if the network has one output, else a dict by name. Raises NetworkError.
+
+        `outputs`: names of any values of the network, or of nodes for what they write first; the answer is then a
+        dict by these names. What stands between two nodes that run as one is computed apart for it.
+        """
+        if outputs is not None:
+            names = self._values(outputs)
+            found = self._giving(tuple(dict.fromkeys(names)))._run(x)
+            return {given: found[name] for given, name in zip(outputs, names, strict=True)}
+        found = self._run(x)
         return found[self.outputs[0]] if len(self.outputs) == 1 else found
+
+    def _run(self, x: Any) -> dict[str, Array]:
+        given = self._read(x)
+        return self._prepared(given)(given)
+
+    def _prepared(self, given: Mapping[str, Array]) -> Program:
+        return self.program({name: Spec(array.shape, array.dtype) for name, array in given.items()})
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
         """The graph prepared for inputs of these shapes."""
@@ -99,6 +125,100 @@ class Network:
     def _made(self, specs: Mapping[str, Spec]) -> Program:
         graph, known = infer.inferred(self.graph, specs, self.memory_limit)
         return Program(graph, known, self.options)
+
+    # -- seeing --------------------------------------------------------------------------------------------------------
+
+    def with_shapes(
+        self, shapes: Mapping[str, int | Extents] | None = None, /, **more: int | Extents
+    ) -> Network:
+        """The same network with other declared shapes, which `summary`, `memory` and `profile` go by.
+
+        A name is that of an input (`x=(1, 3, 224, 224)`) or a word that stands for an extent (`batch=1`); those that
+        are no words of Python go into a dict. Calls take whatever fits, as before. Raises NetworkError.
+
+        >>> import onnx
+        >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n,m] x) => (float[n,m] y) { y = Relu(x) }'
+        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> print(*net.with_shapes(n=2, m=5).inputs)
+        x: float32 2x5
+        """
+        return self._around(overridden(self.graph, {**(shapes or {}), **more}))
+
+    def summary(self) -> Summary:
+        """Its nodes for the declared shapes: their products, ways, parameters and predicted times. Print it.
+
+        Raises NetworkError where an extent is left open: `with_shapes` fills it in.
+        """
+        from ..engine import pool
+        from .summary import summary
+
+        return summary(self.program(declared(self.graph, "summary")), pool.count())
+
+    def memory(self) -> Memory:
+        """Bytes of weights, arena and peak for the declared shapes, beside the unrolled inputs. Raises NetworkError."""
+        from .summary import memory
+
+        return memory(self.program(declared(self.graph, "memory")))
+
+    def profile(self, x: Any = None, seconds: float = 1.0) -> Profile:
+        """Measured seconds of each node, in calls for about so many seconds; on random inputs where x is None.
+
+        Raises NetworkError.
+        """
+        from ..engine import pool
+        from .profile import profile
+
+        given = random(declared(self.graph, "profile")) if x is None else self._read(x)
+        return profile(self._prepared(given), given, pool.count(), seconds)
+
+    def compare(self, x: Any = None, peer: str = "onnxruntime", seconds: float = 1.0) -> Comparison:
+        """Outputs and times of this network beside the peer's on the same input; random where x is None.
+
+        Raises NetworkError where the peer is not installed or refuses the model.
+        """
+        from ..engine import pool
+        from .compare import compare
+
+        given = random(declared(self.graph, "compare")) if x is None else self._read(x)
+        program = self._prepared(given)
+        return compare(lambda: program(given), self.source, given, self.outputs, peer, pool.count(), seconds)
+
+    def _around(self, graph: Graph) -> Network:
+        """The same choices for another graph; nothing prepared is shared."""
+        made = copy.copy(self)
+        made.graph, made._programs, made._lock = graph, OrderedDict(), threading.Lock()
+        made._others = OrderedDict()
+        return made
+
+    def _giving(self, outputs: tuple[str, ...]) -> Network:
+        """The network with other outputs; the latest few are kept."""
+        with self._lock:
+            if outputs not in self._others:
+                self._others[outputs] = self._around(replace(self.graph, outputs=outputs))
+                while len(self._others) > PROGRAMS:
+                    self._others.popitem(last=False)
+            self._others.move_to_end(outputs)
+            return self._others[outputs]
+
+    def _values(self, names: Sequence[str]) -> list[str]:
+        """The values meant by names of values and nodes."""
+        if isinstance(names, str):
+            raise NetworkError(
+                f"call: outputs is a text\n  outputs = {names!r}\n  give names in a list: [{names!r}]"
+            )
+        graph = self.graph
+        values = {*graph.constants, *(each.name for each in graph.inputs), *graph.producer}
+        nodes = {node.name: node.outputs[0] for node in graph.nodes if node.name and node.outputs}
+        for name in names:
+            if name not in values and name not in nodes:
+                near = difflib.get_close_matches(str(name), sorted(values | set(nodes)), 5, 0)
+                raise NetworkError(
+                    f"call: there is no value or node of that name\n  outputs = {name!r}\n"
+                    f"  the nearest: {', '.join(map(repr, near))}"
+                )
+        return [name if name in values else nodes[name] for name in names]
+
+    # -- inputs --------------------------------------------------------------------------------------------------------
 
     def _read(self, x: Any) -> dict[str, Array]:
         """The inputs by name, as C-contiguous arrays of the declared types."""

@@ -53,8 +53,10 @@ class Program:
         self._idle: list[list[Array | None]] = []
         self._lock = threading.Lock()
 
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs by name."""
+    def __call__(
+        self, inputs: Mapping[str, Array], watch: Callable[[Task], None] | None = None
+    ) -> dict[str, Array]:
+        """The outputs by name. `watch` is told of each task that is done."""
         values = self._values()
         for name, array in inputs.items():
             values[self._slot[name]] = array
@@ -72,6 +74,8 @@ class Program:
                     task.run(*operands, *[values[i] for i in task.writes])
                 for i in task.drops:
                     values[i] = None
+                if watch is not None:
+                    watch(task)
         except ConvmatError:
             raise
         except Exception as error:  # NumPy's own words for shapes that turn out not to fit, or no memory

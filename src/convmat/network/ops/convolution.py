@@ -19,6 +19,7 @@ from ...planner import Plan
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, given, operator
+from .planned import Planned
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -133,13 +134,14 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     w, bias = given(node, specs, 1).value, specs[2].value if _has(specs, 2) and specs[2] else None
     if w is None or (_has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
-    bound = plan_of(node, specs, options).bind(w, bias)
+    plan = plan_of(node, specs, options)
+    bound = plan.bind(w, bias)
     at, last = (3 if _has(specs, 3) else None), len(specs)
 
     def step(*arrays: Array) -> None:
         bound(arrays[0], arrays[at] if at else None, arrays[last])
 
-    return step
+    return Planned(step, plan)
 
 
 @operator("Conv", "ConvTranspose", shape=_shape, prepare=_prepare)

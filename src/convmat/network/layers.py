@@ -1,0 +1,144 @@
+"""What a prepared network consists of, node by node: shapes, products, parameters, and who computes them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..geometry import Geometry
+from ..planner import Plan
+from .graph import Node, Shape
+from .ops import operator_of
+from .ops.convolution import geometry_of
+from .ops.fallback import REFERENCE
+from .ops.planned import Planned
+from .program import Program
+
+SLOW = "reference"
+"""The engine of nodes that the ONNX standard's reference computes."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node: `product` is (m, n, k) of each of `groups` products; `seconds` what its plan predicts, if it has one.
+
+    `way` is the lowering, or how else it runs; `engine` is jit, blas, numpy, reference, or "" where nothing moves.
+    """
+
+    name: str
+    op: str
+    outputs: tuple[tuple[str, Shape | None], ...]
+    product: tuple[int, int, int] | None
+    groups: int
+    flops: int
+    parameters: int
+    way: str
+    engine: str
+    seconds: float | None
+    unrolled: int = 0
+    """Bytes that the whole unrolled input would take, for convolutions."""
+
+    @property
+    def product_text(self) -> str:
+        """m x n x k, with the number of groups before it."""
+        if self.product is None:
+            return ""
+        return (f"{self.groups} * " if self.groups > 1 else "") + " x ".join(map(str, self.product))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, for JSON."""
+        return {
+            "name": self.name,
+            "op": self.op,
+            "outputs": {name: None if shape is None else list(shape) for name, shape in self.outputs},
+            "product": dict(zip("mnk", self.product, strict=True)) if self.product else None,
+            "groups": self.groups,
+            "flops": self.flops,
+            "parameters": self.parameters,
+            "way": self.way,
+            "engine": self.engine,
+            "predicted_seconds": self.seconds,
+            "unrolled_bytes": self.unrolled,
+        }
+
+
+def layers(program: Program) -> list[Layer]:
+    """One for each node that is left once shapes are known, in the order in which they run."""
+    steps = {id(task.node): task for task in program.tasks}
+    counted: set[str] = set()
+    made = []
+    for node in program.graph.nodes:
+        task = steps.get(id(node))
+        plan = plan_of(task.run) if task else None
+        way, engine = _who(node, task is None, plan)
+        g, groups, product = _product(program, node, plan)
+        made.append(
+            Layer(
+                name=node.name or next(filter(None, node.outputs), ""),
+                op=node.op,
+                outputs=tuple(
+                    (name, program.specs[name].shape if name in program.specs else None)
+                    for name in node.outputs
+                    if name
+                ),
+                product=product,
+                groups=groups,
+                flops=g.flops if g else 2 * groups * math.prod(product) if product else 0,
+                parameters=_parameters(program, node, counted),
+                way=way,
+                engine=engine,
+                seconds=plan.chosen.cost.seconds if plan and plan.chosen.cost else None,
+                unrolled=g.bytes(program.specs[node.inputs[0]].dtype.itemsize)["unrolled"] if g else 0,
+            )
+        )
+    return made
+
+
+def plan_of(step: Any) -> Plan | None:
+    """The plan behind a step."""
+    return step.plan if isinstance(step, Planned) else None
+
+
+def _who(node: Node, nothing: bool, plan: Plan | None) -> tuple[str, str]:
+    if nothing:
+        return "a view", ""
+    if plan is not None:
+        return plan.chosen.name, plan.chosen.engine
+    if operator_of(node) is REFERENCE:
+        return "ONNX reference", SLOW
+    return "", "numpy"
+
+
+def _product(
+    program: Program, node: Node, plan: Plan | None
+) -> tuple[Geometry | None, int, tuple[int, int, int] | None]:
+    """A convolution's geometry, the number of its products and their extents."""
+    specs = [program.specs.get(name) for name in node.inputs]
+    if node.domain or len(specs) < 2 or specs[0] is None or specs[1] is None:
+        return None, 1, None
+    a, b = specs[0].shape, specs[1].shape
+    if node.op in ("Conv", "ConvTranspose"):
+        g = plan.problem.geometry if plan else geometry_of(node, a, b)[1]
+        return g, g.G, (g.m, g.n, g.k)
+    if node.op == "Gemm" and len(a) == len(b) == 2:
+        m, k = reversed(a) if node.get("transA", 0) else a
+        return None, 1, (m, b[0] if node.get("transB", 0) else b[1], k)
+    if node.op == "MatMul" and a and b and _broadcast(a[:-2], b[:-2]):
+        m, n, k = a[-2] if len(a) > 1 else 1, b[-1] if len(b) > 1 else 1, a[-1]
+        return None, math.prod(np.broadcast_shapes(a[:-2], b[:-2])), (m, n, k)
+    return None, 1, None
+
+
+def _broadcast(a: Shape, b: Shape) -> bool:
+    return all(m == n or 1 in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False))
+
+
+def _parameters(program: Program, node: Node, counted: set[str]) -> int:
+    """Elements of the constants it reads that are numbers to learn, not shapes; each is counted once."""
+    own = {name for name in node.reads if name in program.graph.constants} - counted
+    counted |= own
+    arrays = [program.graph.constants[name] for name in own]
+    return sum(each.size for each in arrays if each.dtype.kind in "fc" or each.dtype.itemsize == 1)

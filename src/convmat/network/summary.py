@@ -1,0 +1,173 @@
+"""A network as a table: its nodes, their products, who computes them; and the memory that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..planner.report import in_bytes, in_seconds
+from .graph import Spec
+from .layers import SLOW, Layer, layers, plan_of
+from .program import Program
+from .tables import extents, short, table
+
+HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "parameters", "predicted")
+WORDS = 5
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a network consists of for inputs of given shapes. Print it; `as_dict()` is its JSON."""
+
+    name: str
+    inputs: Mapping[str, Spec]
+    outputs: Mapping[str, Spec | None]
+    layers: tuple[Layer, ...]
+    threads: int
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of all products."""
+        return sum(each.flops for each in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learnt."""
+        return sum(each.parameters for each in self.layers)
+
+    @property
+    def seconds(self) -> float:
+        """Predicted for all products together; what is no product is not in it."""
+        return sum(each.seconds or 0.0 for each in self.layers)
+
+    @property
+    def slow(self) -> tuple[Layer, ...]:
+        """The nodes that the ONNX standard's reference computes."""
+        return tuple(each for each in self.layers if each.engine == SLOW)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The table, for JSON; times in seconds."""
+        return {
+            "name": self.name,
+            "inputs": {name: _shown(spec) for name, spec in self.inputs.items()},
+            "outputs": {name: _shown(spec) for name, spec in self.outputs.items()},
+            "threads": self.threads,
+            "flops": self.flops,
+            "parameters": self.parameters,
+            "predicted_seconds": self.seconds,
+            "reference": [each.name for each in self.slow],
+            "layers": [each.as_dict() for each in self.layers],
+        }
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                short(each.name),
+                each.op,
+                ", ".join("?" if shape is None else extents(shape) for _, shape in each.outputs[:2]),
+                each.way,
+                each.engine,
+                each.product_text,
+                f"{each.flops / 1e9:.4g}" if each.flops else "",
+                f"{each.parameters:,}" if each.parameters else "",
+                "" if each.seconds is None else in_seconds(each.seconds),
+            )
+            for each in self.layers
+        ]
+        lines = [
+            f"{self.name}: {_listed(self.inputs)} -> {_listed(self.outputs)}",
+            "",
+            *table(HEAD, rows, WORDS),
+            "",
+            f"{len(self.layers)} nodes, {self.flops / 1e9:.4g} GFLOP, {self.parameters:,} parameters; products "
+            f"predicted to take {in_seconds(self.seconds)} on {threads(self.threads)}",
+        ]
+        if self.slow:
+            slow = [f"{each.op} {each.name!r}" for each in self.slow]
+            lines.append(f"by the reference of the ONNX standard, slowly: {', '.join(slow)}")
+        return "\n".join(lines)
+
+
+def summary(program: Program, count: int) -> Summary:
+    """Of a prepared network, for a number of threads."""
+    graph = program.graph
+    return Summary(
+        name=graph.name,
+        inputs={each.name: program.specs[each.name] for each in graph.inputs},
+        outputs={name: program.specs.get(name) for name in graph.outputs},
+        layers=tuple(layers(program)),
+        threads=count,
+    )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a network in a steady state.
+
+    `weights` as they are packed, and `constants` as the file has them; `arena`, which all values between nodes share,
+    `alive` of which are needed at the busiest node; `outputs` of a call; `scratch` of the node that needs most.
+    `unrolled` is what explicit im2col would store for all convolutions, `largest` for the largest of them.
+    """
+
+    weights: int
+    constants: int
+    arena: int
+    alive: int
+    outputs: int
+    scratch: int
+    unrolled: int
+    largest: int
+
+    @property
+    def peak(self) -> int:
+        """Weights, arena, outputs and scratch: what a call needs, beyond its inputs."""
+        return self.weights + self.arena + self.outputs + self.scratch
+
+    def as_dict(self) -> dict[str, int]:
+        """The figures, for JSON; bytes."""
+        return {**self.__dict__, "peak": self.peak}
+
+    def __str__(self) -> str:
+        rows = [
+            ("weights, packed", self.weights),
+            ("arena of values between nodes", self.arena),
+            ("outputs of a call", self.outputs),
+            ("scratch of a node", self.scratch),
+            ("peak of a call: their sum", self.peak),
+            ("weights as the file has them", self.constants),
+            ("unrolled inputs, were they stored", self.unrolled),
+            ("the largest of those", self.largest),
+        ]
+        return "\n".join(table(("memory", "bytes"), [(name, in_bytes(n)) for name, n in rows], 1))
+
+
+def memory(program: Program) -> Memory:
+    """Of a prepared network."""
+    plans = [plan for task in program.tasks if (plan := plan_of(task.run)) is not None]
+    unrolled = [each.unrolled for each in layers(program)]
+    made = [program.specs[name] for name in dict.fromkeys(program.graph.outputs) if name in program.specs]
+    return Memory(
+        weights=sum(plan.weight_bytes for plan in plans),
+        constants=sum(each.nbytes for each in program.graph.constants.values()),
+        arena=program.memory.size,
+        alive=program.memory.least,
+        outputs=sum(spec.bytes for spec in made),
+        scratch=max((plan.workspace for plan in plans), default=0),
+        unrolled=sum(unrolled),
+        largest=max(unrolled, default=0),
+    )
+
+
+def threads(count: int) -> str:
+    """1 thread, 2 threads."""
+    return f"{count} thread{'s' * (count > 1)}"
+
+
+def _listed(specs: Mapping[str, Spec | None]) -> str:
+    shown = [f"{name} {extents(spec.shape) if spec else '?'}" for name, spec in specs.items()]
+    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+
+
+def _shown(spec: Spec | None) -> dict[str, Any] | None:
+    return None if spec is None else {"dtype": str(spec.dtype), "shape": list(spec.shape)}
