@@ -12,7 +12,7 @@ from _docstrings import markdown
 from convmat.geometry import Geometry
 from convmat.lowering import ALL, Lowering
 from convmat.planner import make
-from convmat.planner.report import in_bytes
+from convmat.planner.units import in_bytes
 from convmat.problem import Problem
 
 

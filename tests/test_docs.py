@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from convmat import cases
+from convmat import cases, lowering
 from convmat.lowering import ALL, Lowering
-from convmat.planner import candidates, plan
+from convmat.planner import candidates, choose
 from tests.support import PASSES, check, ways
 
 ROOT = Path(__file__).parent.parent
@@ -94,7 +94,7 @@ def test_a_lowering_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -
     """What CONTRIBUTING.md promises: its class, registered, gives the definition's numbers in all passes."""
     made = session(ROOT / "CONTRIBUTING.md")["FilterRows"]()
     assert isinstance(made, Lowering)
-    for module in (candidates, plan):
+    for module in (candidates, choose, lowering):
         monkeypatch.setattr(module, "ALL", (*ALL, made))
     own = {way[0]: way for way in ways() if way[1] == made.name}
     refusal = "needs a filter of two rows or more, got "

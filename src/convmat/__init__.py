@@ -28,7 +28,7 @@ from .api import (
 )
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
-from .planner import Plan, present_with
+from .planner import Plan, export_choices, forget_choices, import_choices, present_with
 
 if TYPE_CHECKING:
     from .engine.pool import threads
@@ -56,7 +56,10 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "conv_weight_grad",
+    "export_choices",
+    "forget_choices",
     "im2col",
+    "import_choices",
     "load",
     "plan",
     "threads",

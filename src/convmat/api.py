@@ -11,7 +11,7 @@ Each makes a Problem, asks the planner for its Plan (remembered), and runs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +22,7 @@ from . import planner
 from .arguments import Padding, PerAxis, cross, per_axis, shape_of, shown
 from .errors import GeometryError
 from .geometry import Geometry
-from .planner import ActivationLike, Plan, dtype_name, request
+from .planner import ActivationLike, Plan, dtype_name, request, tuning_asked
 from .planner.arrays import alike, beside, checked, numbers, read
 from .problem import Problem
 
@@ -48,6 +48,7 @@ def conv(
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
+    deterministic: bool = False,
 ) -> Array:
     """x: (B, C, *I), w: (O, C//G, *F), bias: (O,) -> y: (B, O, *P) = activation(conv + bias + residual).
 
@@ -62,6 +63,8 @@ def conv(
     lowering, engine force one by name; see `plan`
     workspace_limit  bytes of scratch that may be allocated; None: at most 16 MiB where any way keeps to that
     rtol, exact      the norm-wise error to spend on fewer multiplications; exact=True spends none
+    deterministic    True: no choice depends on what was ever timed on this machine, and the jit engine is taken where
+                     it can run, whose bits depend on neither threads nor batch
 
     float32, float64, complex64 and complex128 stay what they are; float16 and bfloat16 are summed in float32; int8
     and uint8 give exact int32. Raises GeometryError or PlanError before anything is written.
@@ -75,8 +78,8 @@ def conv(
         bias, residual = _epilogue("conv", bias, residual, x.dtype)
     made = request(
         "conv", _shape(x, w), w.shape, _name(x.dtype), stride, padding, 0, dilation, groups, padding_mode, activation,
-        bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol, exact, False,
-        "forward", False,
+        bias is not None, residual is not None, layout, lowering, engine, workspace_limit, None, rtol, exact,
+        deterministic, False, "forward", False,
     )  # fmt: skip
     return _run("conv", made, x, w, bias, residual, out)
 
@@ -127,6 +130,7 @@ def conv_transpose(
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
+    deterministic: bool = False,
 ) -> Array:
     """x: (B, C, *I), w: (C, O//G, *F), bias: (O,) -> y: (B, O, *P).
 
@@ -143,8 +147,8 @@ def conv_transpose(
         bias, residual = _epilogue("conv_transpose", bias, residual, x.dtype)
     made = request(
         "conv_transpose", _shape(x, w), w.shape, _name(x.dtype), stride, padding, output_padding, dilation, groups,
-        "zeros", activation, bias is not None, residual is not None, layout, lowering, engine, workspace_limit, rtol,
-        exact, False, "forward", True,
+        "zeros", activation, bias is not None, residual is not None, layout, lowering, engine, workspace_limit, None,
+        rtol, exact, deterministic, False, "forward", True,
     )  # fmt: skip
     return _run("conv_transpose", made, x, w, bias, residual, out)
 
@@ -193,6 +197,7 @@ def conv_input_grad(
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
+    deterministic: bool = False,
 ) -> Array:
     """The gradient of sum(dy * conv(x, w)) in x: dy: (B, O, *P), w: (O, C//G, *F) -> dx of shape `x_shape`.
 
@@ -204,8 +209,8 @@ def conv_input_grad(
     dy, w = alike("conv_input_grad", "dy", dy, "w", w)
     made = request(
         "conv_input_grad", shape_of("conv_input_grad", "x_shape", x_shape), w.shape, _name(dy.dtype), stride, padding,
-        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, rtol, exact,
-        False, "input", False,
+        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, None, rtol,
+        exact, deterministic, False, "input", False,
     )  # fmt: skip
     return made(checked("dy", dy, made.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
 
@@ -227,6 +232,7 @@ def conv_weight_grad(
     workspace_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
+    deterministic: bool = False,
 ) -> Array:
     """The gradient of sum(dy * conv(x, w)) in w: x: (B, C, *I), dy: (B, O, *P) -> dw of shape `w_shape`.
 
@@ -238,8 +244,8 @@ def conv_weight_grad(
     x, dy = alike("conv_weight_grad", "x", x, "dy", dy)
     made = request(
         "conv_weight_grad", x.shape, shape_of("conv_weight_grad", "w_shape", w_shape), _name(x.dtype), stride, padding,
-        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, rtol, exact,
-        False, "weight", False,
+        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, None, rtol,
+        exact, deterministic, False, "weight", False,
     )  # fmt: skip
     return made(x, checked("dy", dy, made.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
 
@@ -262,28 +268,45 @@ def plan(
     lowering: str | None = None,
     engine: str | None = None,
     workspace_limit: int | None = None,
+    weight_limit: int | None = None,
     rtol: float | None = None,
     exact: bool = False,
+    deterministic: bool = False,
     direction: str = "forward",
     transposed: bool = False,
     output_padding: PerAxis = 0,
+    tune: str = "none",
+    seconds: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Plan:
     """How a convolution of these shapes would run, and why: a Plan, to print, to `bind` weights to, to call.
 
     `x_shape` is (B, C, *I), or (B, *I, C) with layout="NHWC"; `w_shape` is (O, C//G, *F). `bias` and `residual` say
     whether the calls have one. `reuse_weights`: the weights are packed once and used often. `direction` "input" or
-    "weight" plans a gradient. `transposed` plans `conv_transpose`, with w_shape (C, O//G, *F) and `output_padding`. The
-    other keywords are those of `conv`. Raises GeometryError or PlanError.
+    "weight" plans a gradient. `transposed` plans `conv_transpose`, with w_shape (C, O//G, *F) and `output_padding`.
+    `weight_limit` is in bytes of bound weights. The other keywords are those of `conv`.
+
+    `tune` says what is measured before the choice: "none"; "quick", the ways predicted to be near the best, in a
+    fraction of a second; "full", all that can run. `seconds` is the time for it, without compiling, and
+    `progress(done, all)` is called after every step. What is found is remembered on disk, and plans of the same problem
+    choose by it, whatever their `tune`; what was measured before is not measured again. Raises GeometryError or
+    PlanError; KeyboardInterrupt passes through, and what was measured until then is remembered.
 
     >>> p = plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, exact=True)
     >>> p.chosen.lowering, p.chosen.product
     ('im2col', (64, 3136, 576))
     """
-    return request(
+    given = tuning_asked("plan", tune, seconds, progress, deterministic)
+    made = request(
         "plan", shape_of("plan", "x_shape", x_shape), shape_of("plan", "w_shape", w_shape), dtype_name(dtype), stride,
         padding, output_padding, dilation, groups, padding_mode, activation, bias, residual, layout, lowering, engine,
-        workspace_limit, rtol, exact, reuse_weights, direction, transposed,
+        workspace_limit, weight_limit, rtol, exact, deterministic, reuse_weights, direction, transposed,
     )  # fmt: skip
+    if tune == "none":
+        return made
+    from .planner.tuning import tuned
+
+    return tuned(made.problem, lowering, engine, tune, *given)
 
 
 def im2col(

@@ -64,10 +64,10 @@ class Problem:
     """Geometry, dtype, the layouts of x, w and y, epilogue and limits.
 
     `conjugate` names the operand ("w" or "x", or "") whose complex elements enter conjugated, as gradients need.
-    `workspace_limit` is in bytes, None the soft default; `rtol` the norm-wise error that may be spent on fewer
-    multiplications; `exact` admits the definition's own products alone; `reuse_weights` says that w is
-    packed once and used often; `threads` how many cores the engine may use. With a `pad`, geometry and layouts are
-    those of the padded input.
+    `workspace_limit` is in bytes, None the soft default; `weight_limit` those of bound weights, None for any number;
+    `rtol` the norm-wise error that may be spent on fewer multiplications; `exact` admits the definition's own products
+    alone; `deterministic` forbids choices made by timing; `reuse_weights` says that w is packed once and used often;
+    `threads` how many cores the engine may use. With a `pad`, geometry and layouts are those of the padded input.
 
     >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
     >>> p.grad_input().geometry.y_shape, p.grad_weight().geometry.y_shape
@@ -83,8 +83,10 @@ class Problem:
     pad: Pad | None = None
     conjugate: str = ""
     workspace_limit: int | None = None
+    weight_limit: int | None = None
     rtol: float = 5e-6
     exact: bool = False
+    deterministic: bool = False
     reuse_weights: bool = True
     threads: int = 1
 

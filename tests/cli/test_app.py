@@ -19,7 +19,10 @@ from convmat.errors import EngineError, GeometryError, NetworkError, PlanError
 
 Run = Callable[..., Any]
 
-COMMANDS = ("demo", "example", "plan", "draw", "explain", "info", "bench", "cache info", "cache clear")
+COMMANDS = (
+    "demo", "example", "plan", "tune", "draw", "explain", "info", "bench", "choices show", "choices export",
+    "choices import", "choices clear", "cache info", "cache clear",
+)  # fmt: skip
 
 
 # -- help -------------------------------------------------------------------------------------------------------------
@@ -221,7 +224,7 @@ demo.run = functools.partial(demo.run, seconds=0.05)
 @pytest.mark.parametrize(
     "at",
     [
-        "import convmat.explain.ways as w; w.allocated = ctrl_c",  # amid measuring
+        "import convmat.planner.trial as w; w.allocated = ctrl_c",  # amid measuring
         "import convmat.explain.sheet as s; s.draw = ctrl_c",  # amid drawing
         "import PIL.Image; PIL.Image.Image.save = lambda self, path, **o: (open(path, 'wb').write(b'half'), ctrl_c())",
     ],

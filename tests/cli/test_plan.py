@@ -100,21 +100,21 @@ def test_more_room_more_columns(run: Run) -> None:
 
 
 def test_measured_beside_predicted(run: Run) -> None:
-    found = run("plan", "1x4x12x12", "6x4x3x3", "--measure", "--json").json
+    found = run("plan", "1x4x12x12", "6x4x3x3", "--compare", "--json").json
     for candidate in found["candidates"]:
         measured = candidate["measured"]
         assert (measured is None) == (candidate["refusal"] is not None)
         if measured is not None:
             assert measured["seconds"] > 0
             assert measured["apart"] < 1e-5
-    table = run("plan", "1x4x12x12", "6x4x3x3", "--measure", width=160).out
+    table = run("plan", "1x4x12x12", "6x4x3x3", "--compare", width=160).out
     assert "measured" in table
     assert "allocated" in table
 
 
 @pytest.mark.parametrize("dtype", ["float16", "complex64", "int8", "float64"])
-def test_measure_takes_any_dtype(run: Run, dtype: str) -> None:
-    arguments = ("--measure", "--dtype", dtype, "--json")
+def test_compare_takes_any_dtype(run: Run, dtype: str) -> None:
+    arguments = ("--compare", "--dtype", dtype, "--json")
     done = run(
         "plan", "1x2x6x6", "2x2x3x3", *arguments, *([] if dtype == "complex64" else ["--bias", "--residual"])
     )

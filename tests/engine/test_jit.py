@@ -26,6 +26,7 @@ from convmat.errors import EngineError
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
 from convmat.planner import plan as plans
+from convmat.planner.choose import make
 from convmat.planner.cost import error_estimate
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
@@ -289,10 +290,10 @@ def test_where_no_code_can_be_made_blas_computes_with_one_warning(
     case_ = case("2d/3x3/tail")
     given_ = {direction: operands(case_, "float32", "NCHW", direction) for direction in PASSES}
     made = {
-        direction: plans.make(problem_of(case_, "float32", "NCHW", direction, rtol=0.25), engine="jit")
+        direction: make(problem_of(case_, "float32", "NCHW", direction, rtol=0.25), engine="jit")
         for direction in PASSES
     }
-    again = plans.make(problem_of(case_, "float32", "NHWC", rtol=0.25))
+    again = make(problem_of(case_, "float32", "NHWC", rtol=0.25))
     monkeypatch.setattr(objects, "load", fails)
     monkeypatch.setattr(plans, "_warned", False)
     with warnings.catch_warnings(record=True) as said:
@@ -313,7 +314,7 @@ def test_where_no_code_can_be_made_blas_computes_with_one_warning(
 def test_a_cpu_without_fused_multiply_add_is_left_to_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = replace(Cpu.named("x86-64"), model="an old one")
     monkeypatch.setattr(jit, "host", lambda: plain)
-    plan = plans.make(problem_of(case("2d/3x3/tail"), "float32", rtol=0.125))
+    plan = make(problem_of(case("2d/3x3/tail"), "float32", rtol=0.125))
     assert plan.chosen.engine == "blas"
     refusals = {c.refusal for c in plan.candidates if c.engine == "jit" and c.lowering == "im2col"}
     assert refusals == {"makes code for CPUs with fused multiply-add, this one is an old one"}

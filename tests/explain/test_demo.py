@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 
 from convmat import GeometryError
 from convmat.cli.app import app
-from convmat.explain import demo, demo_report, filters, photo, sheet, ways
+from convmat.explain import demo, demo_report, filters, photo, sheet
 from convmat.explain.photo import Picture
 from convmat.geometry import Geometry
+from convmat.planner import trial
 from convmat.reference import convolve
 
 QUICK = 0.05  # seconds of measuring
@@ -109,7 +110,7 @@ def test_every_way_that_does_not_refuse_is_measured(found: demo.Demo) -> None:
     assert names[-2:] == ["im2col in plain NumPy", "the definition, loops"]
     for m in found.ways:
         assert 0 < m.least <= m.seconds <= m.most
-        assert m.runs >= ways.FEWEST
+        assert m.runs >= trial.FEWEST
         assert m.apart < 1e-5
 
 
@@ -136,9 +137,9 @@ def test_small_pictures(size: tuple[int, int]) -> None:
 
 
 def test_ways_that_differ_show() -> None:
-    right = ways.Way("right", lambda: np.ones(4))
-    wrong = ways.Way("wrong", lambda: np.array([1.0, 1.0, 1.0, 3.0]))
-    found = ways.measure([right, wrong], QUICK)
+    right = trial.Way("right", lambda: np.ones(4))
+    wrong = trial.Way("wrong", lambda: np.array([1.0, 1.0, 1.0, 3.0]))
+    found = trial.measure([right, wrong], QUICK)
     assert found[0].apart == 0
     assert found[1].apart == 1
 

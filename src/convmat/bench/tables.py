@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from convmat.bench.facts import BUSY
 from convmat.bench.goals import EAGER, NUMPY, Goal, goals, of_peak, others, ratio
 from convmat.bench.results import Entry, Measured, Run
-from convmat.planner.report import in_bytes
+from convmat.planner.units import in_bytes
 
 NOTHING = "–"
 

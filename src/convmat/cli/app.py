@@ -14,13 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from convmat import __version__
-from convmat.cli import bench, cache, demo, draw, example, explain, info, missing, plan, screen
+from convmat.cli import bench, cache, choices, demo, draw, example, explain, info, missing, plan, screen, tune
 from convmat.errors import ConvmatError, GeometryError, PlanError
 
 COMMANDS = (
-    demo.demo, example.example, plan.plan, draw.draw, explain.explain, info.info, bench.bench,
+    demo.demo, example.example, plan.plan, tune.tune, draw.draw, explain.explain, info.info,
 )  # fmt: skip
-GROUPS = {"cache": cache.commands}
+GROUPS = {"bench": bench.commands, "choices": choices.commands, "cache": cache.commands}
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -94,7 +94,9 @@ def _paragraphs(text: str | None) -> str:
 for command in COMMANDS:
     app.command(context_settings=HELP, help=_paragraphs(command.__doc__))(command)
 for name, commands in GROUPS.items():
-    app.add_typer(commands, name=name, context_settings=HELP)
+    whole = commands.registered_callback
+    said = _paragraphs(whole.callback.__doc__) if whole and whole.callback else commands.info.help
+    app.add_typer(commands, name=name, context_settings=HELP, help=said)
 
 
 def run() -> int:

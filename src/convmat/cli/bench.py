@@ -9,13 +9,17 @@ import typer
 
 from convmat.cli import screen
 
+commands = typer.Typer()
+
 OUT = Path("out/bench")
 DOCS = Path("docs")
 
 INTERRUPTED = 130
 
 
+@commands.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     layers: Annotated[
         list[str] | None,
         typer.Option("--layers", "-l", help="A layer by number, range or part of its name; may be repeated."),
@@ -57,6 +61,8 @@ def bench(
 
       convmat bench --docs
     """
+    if context.invoked_subcommand is not None:
+        return
     from convmat.bench import command
 
     if show_list:

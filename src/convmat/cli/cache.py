@@ -27,7 +27,7 @@ def info(
       convmat cache info --json
     """
     from convmat.engine import objects
-    from convmat.planner.report import in_bytes
+    from convmat.planner.units import in_bytes
 
     found = objects.disk().info()
     if json:

@@ -121,7 +121,7 @@ def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from convmat.planner.report import in_bytes
+    from convmat.planner.units import in_bytes
 
     console, cpu, cores = screen.console(), found["cpu"], found["cores"]
     vectors = (

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from convmat.cli import parse, screen
-
-CONVOLUTION, ARRAYS, CHOICE = "The convolution", "Its arrays", "What may be chosen"
-"""The panels of options in the help."""
+from convmat.cli import options, parse, screen
+from convmat.cli.options import CHOICE
 
 
 def plan(
@@ -21,95 +19,45 @@ def plan(
             show_default=False,
         ),
     ],
-    stride: Annotated[
-        str,
-        typer.Option("--stride", "-s", help="A number, or one per axis: 2,1.", rich_help_panel=CONVOLUTION),
-    ] = "1",
-    padding: Annotated[
-        str,
-        typer.Option(
-            "--padding",
-            "-p",
-            help="A number, one per axis, before:after per axis, valid, same, same_lower.",
-            rich_help_panel=CONVOLUTION,
-        ),
-    ] = "0",
-    dilation: Annotated[
-        str, typer.Option("--dilation", "-d", help="A number, or one per axis.", rich_help_panel=CONVOLUTION)
-    ] = "1",
-    groups: Annotated[
-        int,
-        typer.Option(
-            "--groups", "-g", help="Groups of channels; C for depthwise.", rich_help_panel=CONVOLUTION
-        ),
-    ] = 1,
-    transposed: Annotated[
-        bool, typer.Option("--transposed", help="A transposed convolution.", rich_help_panel=CONVOLUTION)
-    ] = False,
-    output_padding: Annotated[
-        str, typer.Option(help="With --transposed: a number, or one per axis.", rich_help_panel=CONVOLUTION)
-    ] = "0",
-    direction: Annotated[
-        str, typer.Option(help="forward, or the gradient in input or weight.", rich_help_panel=CONVOLUTION)
-    ] = "forward",
-    dtype: Annotated[
+    stride: options.Stride = "1",
+    padding: options.Padding = "0",
+    dilation: options.Dilation = "1",
+    groups: options.Groups = 1,
+    transposed: options.Transposed = False,
+    output_padding: options.OutputPadding = "0",
+    direction: options.Direction = "forward",
+    dtype: options.Dtype = "float32",
+    layout: options.Layout = "NCHW",
+    padding_mode: options.PaddingMode = "zeros",
+    bias: options.Bias = False,
+    residual: options.Residual = False,
+    activation: options.Activation = "",
+    lowering: options.Lowering = "",
+    engine: options.Engine = "",
+    workspace_limit: options.WorkspaceLimit = "",
+    rtol: options.Rtol = None,
+    exact: options.Exact = False,
+    weight_limit: options.WeightLimit = "",
+    deterministic: options.Deterministic = False,
+    tune: Annotated[
         str,
         typer.Option(
-            help="float32, float64, float16, bfloat16, complex64, complex128, int8, uint8.",
-            rich_help_panel=ARRAYS,
+            help="Measure before choosing: none, quick or full; remembered.", rich_help_panel=CHOICE
         ),
-    ] = "float32",
-    layout: Annotated[
-        str, typer.Option(help="Channels second, NCHW, or last, NHWC; at any rank.", rich_help_panel=ARRAYS)
-    ] = "NCHW",
-    padding_mode: Annotated[
-        str, typer.Option(help="zeros, reflect, edge or wrap.", rich_help_panel=CONVOLUTION)
-    ] = "zeros",
-    bias: Annotated[bool, typer.Option("--bias", help="With a bias.", rich_help_panel=ARRAYS)] = False,
-    residual: Annotated[
-        bool, typer.Option("--residual", help="With a residual that is added.", rich_help_panel=ARRAYS)
+    ] = "none",
+    once: options.Once = False,
+    threads: options.Threads = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", "-c", help="Run every way on random numbers, and time it.")
     ] = False,
-    activation: Annotated[
-        str, typer.Option(help="relu, silu, clip:0,6 and so on.", rich_help_panel=ARRAYS)
-    ] = "",
-    lowering: Annotated[
-        str, typer.Option(help="Force a way by name: im2col, mec and so on.", rich_help_panel=CHOICE)
-    ] = "",
-    engine: Annotated[str, typer.Option(help="Force an engine: jit or blas.", rich_help_panel=CHOICE)] = "",
-    workspace_limit: Annotated[
-        str, typer.Option(help="Scratch that may be allocated: 16MiB.", rich_help_panel=CHOICE)
-    ] = "",
-    rtol: Annotated[
-        float | None,
-        typer.Option(help="Norm-wise error to spend on fewer multiplications.", rich_help_panel=CHOICE),
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Spend none.", rich_help_panel=CHOICE)] = False,
-    once: Annotated[
-        bool,
-        typer.Option(
-            "--once", help="Weights used once: packing them counts, as in conv().", rich_help_panel=CHOICE
-        ),
-    ] = False,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads",
-            "-t",
-            min=1,
-            max=1024,
-            metavar="N",
-            help="Threads; default: the cores allowed.",
-            rich_help_panel=CHOICE,
-        ),
-    ] = None,
-    measure: Annotated[
-        bool, typer.Option("--measure", "-m", help="Run every way on random numbers, and time it.")
+    why: Annotated[
+        bool, typer.Option("--why", help="Say why this way, and what each other one would take.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show how a convolution would run: every way with its cost or its refusal, the chosen one, and why.
 
-    Nothing is computed, and nothing allocated, unless you ask to --measure.
+    Nothing is computed, and nothing allocated, unless you ask to --compare or to --tune.
 
     Examples:
 
@@ -121,50 +69,40 @@ def plan(
 
       convmat plan 1x56x56x64 64x64x3x3 --layout NHWC --direction weight
 
-      convmat plan 1x1x16000 64x1x400 -s 160 --measure          (one axis: sound)
+      convmat plan 1x1x16000 64x1x400 -s 160 --compare          (one axis: sound)
 
-      convmat plan 1x64x56x56 64x64x3x3 --workspace-limit 512KiB --json
+      convmat plan 1x64x56x56 64x64x3x3 -p 1 --weight-limit 200KiB --why
+
+      convmat plan 1x64x56x56 64x64x3x3 -p 1 --tune full
     """
     import convmat
 
-    if threads is not None:
-        convmat.threads(threads)
-    options: dict[str, Any] = {
-        "stride": parse.numbers("stride", stride),
-        "padding": parse.padding(padding),
-        "dilation": parse.numbers("dilation", dilation),
-        "groups": groups,
-        "activation": parse.activation(activation) if activation else None,
-        "layout": layout,
-        "lowering": lowering or None,
-        "engine": engine or None,
-        "rtol": rtol,
-        "exact": exact,
-        "bias": bias,
-        "residual": residual,
-        "direction": direction,
-        "reuse_weights": not once,
-        "dtype": dtype,
-    }
-    if workspace_limit:
-        options["workspace_limit"] = parse.size("workspace_limit", workspace_limit)
-    shapes = parse.shape("x", x), parse.shape("w", w)
-    found = convmat.plan(
-        *shapes,
-        padding_mode=padding_mode,
-        transposed=transposed,
-        output_padding=parse.numbers("output_padding", output_padding),
-        **options,
-    )
+    given = options.keywords(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, transposed=transposed,
+        output_padding=output_padding, direction=direction, dtype=dtype, layout=layout, padding_mode=padding_mode,
+        bias=bias, residual=residual, activation=activation, lowering=lowering, engine=engine,
+        workspace_limit=workspace_limit, rtol=rtol, exact=exact, weight_limit=weight_limit, deterministic=deterministic,
+        once=once, threads=threads,
+    )  # fmt: skip
+    with screen.progress("planning") as tell:
+        found = convmat.plan(
+            parse.shape("x", x),
+            parse.shape("w", w),
+            tune=tune,
+            progress=lambda done, steps: tell(f"measuring: {done} of {steps}"),
+            **given,
+        )
+        compared = found.compare(progress=tell) if compare else None
 
-    from convmat.explain import plan_report, ways
+    from convmat.explain import plan_report
 
-    measured = {}
-    if measure:
-        with screen.progress("packing weights") as tell:
-            timed = ways.measure(ways.of_plan(found, *ways.operands(found.problem)), tell=tell)
-        measured = {each.way.candidate: each for each in timed if each.way.candidate}
+    measured = {m.way.candidate: m for m in compared.measured if m.way.candidate} if compared else {}
     if json:
         screen.as_json(plan_report.as_dict(found, measured))
+    elif why:
+        for line in found.why().splitlines():
+            screen.console().print(line, markup=False)
     else:
         plan_report.show(found, screen.console(), measured)
+        if compared:
+            screen.console().print(compared.verdict(), markup=False)

@@ -99,13 +99,7 @@ class ObjectCache:
         if not self._usable() or len(data) > self.limit // 4:
             return
         content = _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()) + data
-        temporary = self.path / f".{os.getpid()}-{os.urandom(6).hex()}.tmp"
-        try:
-            with os.fdopen(os.open(temporary, WRITE, 0o600), "wb") as file:
-                file.write(content)
-            os.replace(temporary, self._place(key))
-        except OSError:
-            self._delete(temporary)
+        if not replace(self._place(key), content):
             return
         if self._estimate is not None:
             self._estimate += len(content)
@@ -135,23 +129,7 @@ class ObjectCache:
         """Create and check the folder once; warn once when it is not to be trusted."""
         if not self._ready:
             self._ready = True
-            try:
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                facts = os.lstat(self.path)
-            except OSError as error:
-                # A read-only home is no danger, and no news to its owner: compile each time, quietly.
-                self._refused = f"it cannot be created: {error.strerror}"
-                return False
-            if not trusted(facts, stat.S_ISDIR):
-                self._refused = (
-                    f"others may write there (owner {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):o})"
-                )
-                warnings.warn(
-                    f"convmat does not keep compiled kernels in {self.path}: {self._refused}; "
-                    "each process compiles its own. Make the folder yours with mode 700 to change that.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+            self._refused = claim(self.path, "compiled kernels", "each process compiles its own")
         return self._refused is None
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
@@ -197,6 +175,55 @@ def _unwrap(key: bytes, content: bytes) -> bytes | None:
     if magic != MAGIC or owner != key or length != len(data) or hashlib.sha256(data).digest() != digest:
         return None
     return data
+
+
+def claim(path: Path, kept: str, otherwise: str) -> str | None:
+    """Create a folder of ours, or say why it is not used; warns where others may write to it.
+
+    `kept` is what is kept there, `otherwise` what follows if it is not.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = os.lstat(path)
+    except OSError as error:
+        # A read-only home is no danger, and no news to its owner: do without, quietly.
+        return f"it cannot be created: {error.strerror}"
+    if trusted(facts, stat.S_ISDIR):
+        return None
+    refused = f"others may write there (owner {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):o})"
+    warnings.warn(
+        f"convmat does not keep {kept} in {path}: {refused}; {otherwise}. "
+        "Make the folder yours with mode 700 to change that.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return refused
+
+
+def read_own(path: Path, most: int) -> bytes:
+    """Up to so many bytes of a file of ours; none where it is not there, or where others may write it."""
+    try:
+        descriptor = os.open(path, READ)
+        try:
+            return os.read(descriptor, most) if trusted(os.fstat(descriptor), stat.S_ISREG) else b""
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return b""
+
+
+def replace(path: Path, content: bytes) -> bool:
+    """Write a file of ours whole, or leave it as it was; whether it could be written."""
+    temporary = path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.tmp")
+    try:
+        with os.fdopen(os.open(temporary, WRITE, 0o600), "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        return False
+    return True
 
 
 def trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:

@@ -9,8 +9,6 @@ write, is not read; what is no plausible rate in it is passed over. Written to a
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -62,14 +60,8 @@ def get(name: str, measure: Callable[[], float]) -> float:
 def _read(file: Path) -> dict[str, float]:
     """The figures in a file, without what is no figure; none from a file that others may write."""
     try:
-        descriptor = os.open(file, cache.READ)
-        try:
-            if not cache.trusted(os.fstat(descriptor), stat.S_ISREG):
-                return {}
-            found = json.loads(os.read(descriptor, _MOST_BYTES))
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(cache.read_own(file, _MOST_BYTES))
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
@@ -80,9 +72,6 @@ def _read(file: Path) -> dict[str, float]:
 def _write(file: Path, figures: dict[str, float]) -> None:
     """Keep them beside those another process has measured meanwhile; not being able to is no error."""
     merged = _read(file) | figures
-    temporary = file.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.tmp")
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(temporary, cache.WRITE, 0o600), "w") as stream:
-            json.dump(merged, stream, indent=1)
-        os.replace(temporary, file)
+        cache.replace(file, json.dumps(merged, indent=1).encode())

@@ -20,9 +20,9 @@ from convmat.api import plan
 from convmat.explain import filters, plan_report, sheet, ways
 from convmat.explain.files import needs
 from convmat.explain.photo import Picture
-from convmat.explain.ways import Measured
-from convmat.planner import Plan
-from convmat.planner.report import in_bytes, in_seconds
+from convmat.planner import Plan, trial
+from convmat.planner.trial import Measured
+from convmat.planner.units import in_bytes, in_seconds
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], object]
@@ -87,12 +87,12 @@ def run(picture: Picture, seconds: float = 4.0, tell: Tell = lambda text: None) 
     tell(f"{len(bank)} classical filters as one matrix product")
     pictures = bank_plan(colours, w)
 
-    chosen, *others = ways.of_plan(layer_plan, centred, layer.w)
+    chosen, *others = trial.of_plan(layer_plan, centred, layer.w)
     g = layer_plan.problem.geometry
     by_hand = ways.by_hand(centred, layer.w, g, layer_plan.problem.threads)
     definition = ways.by_definition(centred, layer.w, g, FILTERS, PIXELS)
-    measured = ways.measure([chosen, *others, by_hand, definition], seconds, tell)
-    [bank_way] = ways.measure(ways.of_plan(bank_plan, colours, w)[:1], seconds / 8, tell)
+    measured = trial.measure([chosen, *others, by_hand, definition], seconds, tell)
+    [bank_way] = trial.measure(trial.of_plan(bank_plan, colours, w)[:1], seconds / 8, tell)
     return Demo(
         picture=picture, layer=layer, layer_plan=layer_plan, maps=maps[0], ways=tuple(measured), bank=bank,
         bank_plan=bank_plan, pictures=pictures.transpose(1, 0, 2, 3), bank_way=bank_way,

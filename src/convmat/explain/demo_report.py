@@ -11,9 +11,9 @@ from rich.text import Text
 
 from convmat.explain import plan_report
 from convmat.explain.demo import Demo, product
-from convmat.explain.ways import Measured
-from convmat.planner import report
-from convmat.planner.report import in_bytes, in_seconds
+from convmat.planner import why
+from convmat.planner.trial import Measured
+from convmat.planner.units import in_bytes, in_seconds
 
 
 def show(demo: Demo, path: Path, console: Console) -> None:
@@ -114,10 +114,10 @@ def remarks(demo: Demo) -> list[RenderableType]:
 def verdict(demo: Demo) -> str:
     """Why the chosen one, and what the clock said about it."""
     chosen = demo.chosen
-    why = report.why(demo.layer_plan)[0]
+    decided = why.summary(demo.layer_plan)[0]
     of_plan = [m for m in demo.ways if m.predicted is not None]
     fastest: Measured = min(of_plan, key=lambda m: m.seconds)
     if fastest is chosen:
-        return f"The plan chose {why} It was the fastest of them."
+        return f"The plan chose {decided} It was the fastest of them."
     lead = chosen.seconds / fastest.seconds
-    return f"The plan chose {why} Measured, {fastest.way.name} was {lead:.2g} times as fast this time."
+    return f"The plan chose {decided} Measured, {fastest.way.name} was {lead:.2g} times as fast this time."

@@ -16,7 +16,7 @@ import numpy as np
 from convmat.errors import PlanError
 from convmat.geometry import Geometry
 from convmat.planner import Plan
-from convmat.planner.report import in_bytes
+from convmat.planner.units import in_bytes
 from convmat.problem import Problem
 
 from .animation import frames as animate

@@ -12,9 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from convmat.explain.ways import Measured
-from convmat.planner import Candidate, Plan, error_bound, report
-from convmat.planner.report import in_bytes, in_seconds
+from convmat.planner import Candidate, Plan, error_bound, report, why
+from convmat.planner.trial import Measured
+from convmat.planner.units import in_bytes, in_seconds
 
 CHOSEN = "bold green"
 
@@ -43,7 +43,7 @@ def show(plan: Plan, console: Console, measured: Mapping[Candidate, Measured] | 
     for part in refusals(plan):
         console.print(part)
     console.print()
-    for line in report.why(plan):
+    for line in why.summary(plan):
         console.print(Text(line))
 
 
@@ -96,11 +96,14 @@ def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[Column]
         Column("workspace", cost(lambda c: in_bytes(c.workspace))),
         Column("predicted", cost(lambda c: in_seconds(c.seconds))),
     ]
+    if any(c.measured for c in plan.candidates):
+        columns.append(Column("tuned", lambda c: in_seconds(c.measured) if c.measured else ""))
     if measured:
         columns += [
             Column("measured", taken(lambda m: in_seconds(m.seconds))),
             Column("GFLOP/s", taken(lambda m: f"{m.flops_rate / 1e9:.3g}"), goes=6),
             Column("allocated", taken(lambda m: in_bytes(m.memory)), goes=7),
+            Column("off by", taken(lambda m: f"{m.apart:.1e}"), goes=8),
         ]
     if len({c.engine for c in plan.candidates}) == 1:
         columns = [column for column in columns if column.head != "engine"]
@@ -133,6 +136,7 @@ def as_dict(plan: Plan, measured: Mapping[Candidate, Measured] | None = None) ->
             "product": dict(zip("mnk", c.product, strict=True)) if c.product else None,
             "refusal": c.refusal,
             "cost": None if c.cost is None else {**c.cost.__dict__},
+            "tuned_seconds": c.measured,
             "measured": measured[c].as_dict() if c in measured else None,
         }
         for c in plan.candidates
@@ -154,6 +158,6 @@ def as_dict(plan: Plan, measured: Mapping[Candidate, Measured] | None = None) ->
         "workspace": plan.workspace,
         "weight_bytes": plan.weight_bytes,
         "error_bound": error_bound(problem) if plan.exact else None,
-        "why": report.why(plan),
+        "why": why.sentences(plan),
         "candidates": candidates,
     }  # fmt: skip

@@ -16,4 +16,14 @@ from .winograd import Winograd
 
 ALL: tuple[Lowering, ...] = (Pointwise(), Depthwise(), Im2col(), Mec(), Kn2row(), Winograd(2), Winograd(4))
 
-__all__ = ["ALL", "Lowering", "Part"]
+
+def named(name: str) -> Lowering:
+    """The lowering of that name; StopIteration if there is none.
+
+    >>> named("im2col").exact
+    True
+    """
+    return next(way for way in ALL if way.name == name)
+
+
+__all__ = ["ALL", "Lowering", "Part", "named"]

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from ..problem import WORK_DTYPES
 from .candidates import Candidate
+from .choices import export_choices, forget_choices, import_choices
+from .choose import make
 from .cost import Cost, error_bound, error_estimate
-from .plan import Bound, Plan, make
-from .request import ActivationLike, dtype_name, request
+from .plan import Bound, Plan
+from .request import ActivationLike, dtype_name, request, tuning_asked
 from .shown import present_with
 from .unroll import fold, unroll
 
@@ -26,9 +28,13 @@ __all__ = [
     "dtype_name",
     "error_bound",
     "error_estimate",
+    "export_choices",
     "fold",
+    "forget_choices",
+    "import_choices",
     "make",
     "present_with",
     "request",
+    "tuning_asked",
     "unroll",
 ]

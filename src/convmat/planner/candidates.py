@@ -30,7 +30,7 @@ class Candidate:
     """One lowering with one schedule: what it is predicted to cost, or the sentence why it cannot run.
 
     `product` is (m, n, k) of its largest product (of one group); None where the lowering refused. `beyond` is the
-    cost of one that is refused for nothing but its memory.
+    cost of one that is refused by a limit alone. `measured` is the seconds of a call, where tuning has timed it.
     """
 
     engine: str
@@ -40,11 +40,17 @@ class Candidate:
     cost: Cost | None = None
     refusal: str | None = None
     beyond: Cost | None = None
+    measured: float | None = None
 
     @property
     def name(self) -> str:
         """How reports and errors call it: the lowering and what it stores."""
         return f"{self.lowering}, {self.packing.value}"
+
+    @property
+    def way(self) -> str:
+        """How it is called among the ways of all engines."""
+        return f"{self.engine}: {self.name}"
 
 
 def dtype_of(name: Any) -> np.dtype[Any]:
@@ -137,13 +143,35 @@ def _weigh(
         cost = _cost(problem, program, total, engine, machine, peak, lowering.amplification(problem))
     except EngineError as error:
         return Candidate(engine, lowering.name, packing, shape, refusal=str(error).splitlines()[0])
-    if not lowering.exact and cost.error > problem.rtol:
-        refusal = f"is expected to be off by {cost.error:.1e}, rtol is {problem.rtol:.1e}"
-        return Candidate(engine, lowering.name, packing, shape, refusal=refusal)
-    if total > limit_of(problem):
-        refusal = f"needs {total:,} bytes of workspace, the limit is {limit_of(problem):,}"
+    beyond = breaches(problem, cost, exact=lowering.exact)
+    if beyond:
+        refusal = "; ".join(_breach(problem, name, needed) for name, needed in beyond.items())
         return Candidate(engine, lowering.name, packing, shape, refusal=refusal, beyond=cost)
     return Candidate(engine, lowering.name, packing, shape, cost)
+
+
+def breaches(problem: Problem, cost: Cost, *, exact: bool) -> dict[str, float]:
+    """The limits that a cost breaks, by the name of their keyword, each with the least that would admit it.
+
+    `exact`: of the definition's own products, which no `rtol` refuses: nothing rounds less.
+    """
+    found: dict[str, float] = {}
+    if not exact and cost.error > problem.rtol:
+        found["rtol"] = cost.error
+    if cost.workspace > limit_of(problem):
+        found["workspace_limit"] = cost.workspace
+    if problem.weight_limit is not None and cost.weight_bytes > problem.weight_limit:
+        found["weight_limit"] = cost.weight_bytes
+    return found
+
+
+def _breach(problem: Problem, name: str, needed: float) -> str:
+    """One broken limit as a sentence."""
+    if name == "rtol":
+        return f"is expected to be off by {needed:.1e}, rtol is {problem.rtol:.1e}"
+    if name == "workspace_limit":
+        return f"needs {needed:,} bytes of workspace, the limit is {limit_of(problem):,}"
+    return f"needs {needed:,} bytes of bound weights, the limit is {problem.weight_limit:,}"
 
 
 def _cost(
@@ -165,5 +193,5 @@ def _cost(
 
 
 def admit(candidate: Candidate) -> Candidate:
-    """A candidate refused for its memory alone, with its cost instead."""
+    """A candidate refused by a limit alone, with its cost instead."""
     return replace(candidate, cost=candidate.beyond, refusal=None, beyond=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,25 +10,19 @@ import numpy.typing as npt
 
 from ..engine import recycle
 from ..errors import EngineError, PlanError
-from ..lowering import ALL, Lowering
+from ..lowering import Lowering, named
 from ..problem import Problem
 from ..product import Layout
-from . import pad, report
+from . import pad, report, why
 from .arrays import checked, output
-from .candidates import (
-    ENGINES,
-    Candidate,
-    admit,
-    candidates,
-    dtype_of,
-    dtypes_of,
-    padding_bytes,
-    program_of,
-)
+from .candidates import Candidate, dtype_of, dtypes_of, padding_bytes, program_of
 from .shown import Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..engine import jit
+    from .comparison import Comparison
 
 Array = npt.NDArray[Any]
 Weights = Any  # what the engine's program packed: only it looks inside
@@ -74,7 +67,7 @@ class Plan(Shown):
     @property
     def lowering(self) -> Lowering:
         """The chosen one."""
-        return _named(self.chosen.lowering)
+        return named(self.chosen.lowering)
 
     @property
     def itemsize(self) -> int:
@@ -133,6 +126,37 @@ class Plan(Shown):
         if bias is not None:
             bias = checked("bias", bias, (problem.geometry.O,), self._dtypes.out)
         return w, bias
+
+    def why(self) -> str:
+        """In words: why this way, what the others would take, and what keeps quicker ones away.
+
+        >>> import convmat
+        >>> print(convmat.plan((1, 8, 9, 9), (8, 8, 1, 1), lowering="pointwise", engine="blas").why().splitlines()[0])
+        pointwise, in place (blas): asked for.
+        """
+        return "\n".join(why.sentences(self))
+
+    def compare(
+        self,
+        x: Any = None,
+        w: Any = None,
+        *,
+        seconds: float = 3.0,
+        progress: Callable[[str], object] | None = None,
+    ) -> Comparison:
+        """Run every candidate in turns, for about so many seconds: what it took beside what was predicted.
+
+        x and w are arrays for it; without them random ones of the plan's shapes. `progress` is told in words what is
+        being done. Errors are those from the same product in float64. Raises GeometryError.
+        """
+        from .comparison import compare
+
+        return compare(self, x, w, seconds, progress)
+
+    def load(self) -> None:
+        """Get the machine code now, compiled if it is new. Raises EngineError where none can be made or run."""
+        if self.chosen.engine == "jit":
+            self._program.load()
 
     def __str__(self) -> str:
         return report.text(self)
@@ -259,77 +283,12 @@ class Bound:
         return out
 
 
-@lru_cache(maxsize=4096)
-def make(problem: Problem, lowering: str | None = None, engine: str | None = None) -> Plan:
-    """The plan of a problem: the candidate with the least predicted time, of the lowering and engine asked for.
-
-    Raises PlanError where nothing that is allowed can run it.
-    """
-    names = [way.name for way in ALL]
-    if lowering is not None and lowering not in names:
-        raise PlanError(
-            f"plan: there is no lowering of that name\n  lowering = {lowering!r}\n"
-            f"  one of {', '.join(map(repr, names))}"
-        )
-    from ..engine.machine import machine
-
-    found = candidates(problem, machine(problem.threads))
-    if engine is not None and engine not in ENGINES:
-        raise PlanError(
-            f"plan: there is no engine of that name\n  engine = {engine!r}\n  one of {', '.join(map(repr, ENGINES))}"
-        )
-    allowed = [c for c in found if lowering in (None, c.lowering) and engine in (None, c.engine)]
-    possible = [c for c in allowed if c.cost is not None]
-    if not possible and problem.workspace_limit is None:
-        # The default limit is soft: where nothing keeps to it, the way that needs least runs.
-        least = min(
-            (c for c in allowed if c.beyond),
-            key=lambda c: c.beyond.workspace if c.beyond else 0,
-            default=None,
-        )
-        if least is not None:
-            admitted = admit(least)
-            found, possible = tuple(admitted if c is least else c for c in found), [admitted]
-    if not possible:
-        raise PlanError(_refused(problem, lowering, engine, allowed))
-    chosen = min(possible, key=lambda c: c.cost.seconds if c.cost else 0.0)
-    return Plan(problem, found, chosen, forced=(lowering, engine) != (None, None))
-
-
-def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed: list[Candidate]) -> str:
-    least = min((c.beyond.workspace for c in allowed if c.beyond), default=None)
-    if least is None:
-        return (
-            f"plan: {_asked(lowering, engine)} refuses this problem: {allowed[0].refusal}\n"
-            f"  {problem.geometry}, {problem.dtype}\n"
-            f"  leave {'engine' if lowering is None else 'lowering'}= away, or use lowering='im2col' with "
-            f"engine='blas', which refuses nothing but memory limits"
-        )
-    way = "nothing" if (lowering, engine) == (None, None) else f"no way of {_asked(lowering, engine)}"
-    return (
-        f"plan: {way} runs within the workspace limit\n"
-        f"  {problem.geometry}, {problem.dtype};  workspace_limit = {problem.workspace_limit:,} bytes\n"
-        + "".join(f"  {c.name}: {c.refusal}\n" for c in allowed if c.beyond)
-        + f"  {least:,} bytes are enough: workspace_limit={least}, or None for whatever it takes"
-    )
-
-
-def _asked(lowering: str | None, engine: str | None) -> str:
-    """What the caller insisted on."""
-    wanted = [f"the lowering {lowering!r}"] if lowering else []
-    return " on ".join(wanted + ([f"the engine {engine!r}"] if engine else []))
-
-
 def _program(problem: Problem, candidate: Candidate) -> Any:
     """The program of a candidate that can run."""
-    lowering = _named(candidate.lowering)
+    lowering = named(candidate.lowering)
     program = program_of(problem, lowering, candidate.packing, candidate.engine)
     assert not isinstance(program, str), program
     return program
-
-
-def _named(name: str) -> Lowering:
-    return next(way for way in ALL if way.name == name)
 
 
 _warned = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .cost import error_bound
+from .units import in_bytes, in_seconds
+from .why import summary
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -78,70 +79,15 @@ def refusals(plan: Plan) -> list[str]:
 def text(plan: Plan) -> str:
     """The whole report."""
     table = [HEAD, *rows(plan)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(HEAD))]
+    if any(c.measured for c in plan.candidates):
+        tuned = (in_seconds(c.measured) if c.measured else "" for c in plan.candidates if c.cost)
+        table = [(*row, cell) for row, cell in zip(table, ("tuned", *tuned), strict=True)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = [*header(plan), ""]
     for row in table:
         left = [row[i].ljust(widths[i]) for i in range(3)]
-        lines.append("  ".join(left + [row[i].rjust(widths[i]) for i in range(3, len(HEAD))]).rstrip())
+        lines.append("  ".join(left + [row[i].rjust(widths[i]) for i in range(3, len(widths))]).rstrip())
     refused = refusals(plan)
     if refused:
         lines += ["", "refused", *refused]
-    return "\n".join([*lines, "", *why(plan)])
-
-
-def why(plan: Plan) -> list[str]:
-    """Why the chosen candidate: in a sentence or two."""
-    chosen = plan.chosen
-    assert chosen.cost is not None
-    if plan.forced:
-        lines = [f"{chosen.name} ({chosen.engine}): asked for."]
-    else:
-        others = [c for c in plan.candidates if c.cost is not None and c is not chosen]
-        if others:
-            second = min(others, key=lambda c: c.cost.seconds if c.cost else 0.0)
-            assert second.cost is not None
-            lines = [
-                f"{chosen.name} ({chosen.engine}): predicted {in_seconds(chosen.cost.seconds)}; next is "
-                f"{second.name} ({second.engine}) with {in_seconds(second.cost.seconds)}."
-            ]
-        else:
-            lines = [f"{chosen.name}: every other way refuses."]
-    return [*lines, _rounding(plan)]
-
-
-def _rounding(plan: Plan) -> str:
-    """What is known of the error."""
-    if plan.exact:
-        bound = error_bound(plan.problem)
-        return f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|)." if bound else "Exact."
-    assert plan.chosen.cost is not None
-    return (
-        f"Expected error, norm-wise: {plan.chosen.cost.error:.1e}, rtol is {plan.problem.rtol:.1e}. "
-        f"A NaN or inf reaches {plan.lowering.spreads}; with exact=True, those of the definition."
-    )
-
-
-def in_bytes(n: int) -> str:
-    """Bytes for people.
-
-    >>> in_bytes(0), in_bytes(1536), in_bytes(3 * 2**20)
-    ('0 B', '1.5 KiB', '3 MiB')
-    """
-    value, unit = float(n), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.4g} {unit}"
-
-
-def in_seconds(seconds: float) -> str:
-    """Seconds for people.
-
-    >>> in_seconds(0.0025), in_seconds(4e-6)
-    ('2.5 ms', '4 us')
-    """
-    for scale, unit in ((1.0, "s"), (1e-3, "ms")):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+    return "\n".join([*lines, "", *summary(plan)])

@@ -19,8 +19,15 @@ from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Epilogue, Problem
 from ..product import Activation
+from . import choices
 from .candidates import ENGINES
-from .plan import Plan, make
+from .choose import make
+from .plan import Plan
+
+EFFORTS = ("none", "quick", "full")
+"""How much is measured before a choice: nothing; those predicted to be near the best; all that can run."""
+
+Progress = Callable[[int, int], object]
 
 ActivationLike = str | tuple[str | float, ...] | None
 
@@ -38,8 +45,8 @@ def request(call: str, x_shape: Shape, w_shape: Shape, dtype: str, *rest: Any) -
     try:
         rest = tuple([value if type(value) in _PLAIN else _plain(value) for value in rest])
     except TypeError:
-        return _planned.__wrapped__(call, x_shape, w_shape, dtype, *rest, threads=_threads())
-    return _planned(call, x_shape, w_shape, dtype, *rest, threads=_threads())
+        return _planned.__wrapped__(call, x_shape, w_shape, dtype, *rest, threads=_threads(), version=0)
+    return _planned(call, x_shape, w_shape, dtype, *rest, threads=_threads(), version=choices.version())
 
 
 def _plain(value: Any) -> Any:
@@ -74,28 +81,32 @@ def _planned(
     lowering: str | None,
     engine: str | None,
     workspace_limit: int | None,
+    weight_limit: int | None,
     rtol: float | None,
     exact: bool,
+    deterministic: bool,
     reuse_weights: bool,
     direction: str,
     transposed: bool,
     *,
     threads: int,
+    version: int,
 ) -> Plan:
-    """With `transposed`, w is (C, O//G, *F)."""
+    """With `transposed`, w is (C, O//G, *F). `version` is that of what tuning has found: plans follow it."""
     _choice(call, "direction", direction, DIRECTIONS)
     _choice(call, "padding_mode", padding_mode, PADDING_MODES, GeometryError)
     _choice(call, "lowering", lowering, (None, *(way.name for way in ALL)))
     _choice(call, "engine", engine, (None, *ENGINES))
     flags = {
-        "bias": bias, "residual": residual, "exact": exact, "reuse_weights": reuse_weights, "transposed": transposed,
+        "bias": bias, "residual": residual, "exact": exact, "deterministic": deterministic,
+        "reuse_weights": reuse_weights, "transposed": transposed,
     }  # fmt: skip
     for name, flag in flags.items():
         if not isinstance(flag, bool | np.bool_):
             raise PlanError(
                 f"{call}: {name} must be True or False\n  {name} = {shown(flag)}\n  e.g. {name}=True"
             )
-    options = _limits(call, workspace_limit, rtol)
+    options = _limits(call, workspace_limit, weight_limit, rtol)
     channels_last = _channels_last(call, layout, len(w_shape))
     if channels_last and len(x_shape) == len(w_shape) >= 3:
         x_shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
@@ -125,13 +136,39 @@ def _planned(
     problem = Problem.of(
         g, dtype, x=places, y=places, transposed=bool(transposed), padding_mode=padding_mode,
         epilogue=Epilogue(bias=bool(bias), residual=bool(residual), activation=_activation(call, activation, dtype)),
-        exact=bool(exact), reuse_weights=bool(reuse_weights), threads=threads, **options,
+        exact=bool(exact), deterministic=bool(deterministic), reuse_weights=bool(reuse_weights), threads=threads,
+        **options,
     )  # fmt: skip
     if direction == "input":
         problem = problem.grad_input()
     elif direction == "weight":
         problem = problem.grad_weight()
     return make(problem, lowering, engine)
+
+
+def tuning_asked(
+    call: str, effort: Any, seconds: Any, progress: Any, deterministic: Any
+) -> tuple[float | None, Progress | None]:
+    """The keywords of tuning, read: seconds and progress. Raises PlanError."""
+    _choice(call, "tune", effort, EFFORTS)
+    if effort is None:
+        raise PlanError(f"{call}: unknown tune\n  tune = None\n  one of {', '.join(map(repr, EFFORTS))}")
+    number = type(seconds) in (int, float) or isinstance(seconds, np.floating | np.integer)
+    if seconds is not None and not (number and 0 < seconds < math.inf):
+        raise PlanError(
+            f"{call}: seconds must be a positive number\n  seconds = {shown(seconds)}\n  e.g. seconds=0.5, or None"
+        )
+    if progress is not None and not callable(progress):
+        raise PlanError(
+            f"{call}: progress must be a function\n  progress = {shown(progress)}\n"
+            f"  it is called with steps done and all steps, e.g. progress=print"
+        )
+    if effort != "none" and deterministic:
+        raise PlanError(
+            f"{call}: deterministic=True forbids choices made by timing\n  tune = {effort!r}\n"
+            f"  leave one of the two away"
+        )
+    return None if seconds is None else float(seconds), progress
 
 
 def dtype_name(dtype: Any) -> str:
@@ -163,14 +200,16 @@ def _choice(
         raise error(f"{call}: {head}\n  {name} = {shown(value)}\n  one of {words}")
 
 
-def _limits(call: str, workspace_limit: Any, rtol: Any) -> dict[str, Any]:
-    whole = type(workspace_limit) is int or isinstance(workspace_limit, np.integer)
-    if workspace_limit is not None and not (whole and workspace_limit >= 0):
-        raise PlanError(
-            f"{call}: workspace_limit must be a number of bytes\n  workspace_limit = {shown(workspace_limit)}\n"
-            f"  e.g. workspace_limit={WORKSPACE_LIMIT}, or None"
-        )
-    options: dict[str, Any] = {"workspace_limit": None if workspace_limit is None else int(workspace_limit)}
+def _limits(call: str, workspace_limit: Any, weight_limit: Any, rtol: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, limit in (("workspace_limit", workspace_limit), ("weight_limit", weight_limit)):
+        whole = type(limit) is int or isinstance(limit, np.integer)
+        if limit is not None and not (whole and limit >= 0):
+            raise PlanError(
+                f"{call}: {name} must be a number of bytes\n  {name} = {shown(limit)}\n"
+                f"  e.g. {name}={WORKSPACE_LIMIT}, or None"
+            )
+        options[name] = None if limit is None else int(limit)
     if rtol is not None:
         number = type(rtol) in (int, float) or isinstance(rtol, np.floating)
         if not number or not 0 < rtol < math.inf:

@@ -1,0 +1,176 @@
+"""Which candidate runs: the one measured quickest where tuning has measured, otherwise the one predicted quickest.
+
+`make` is the second of the three hops from `conv` to the arithmetic. It remembers plans by their problem, until
+something new has been measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+from ..errors import PlanError
+from ..lowering import ALL, named
+from ..problem import Problem
+from . import choices, nominal
+from .candidates import ENGINES, Candidate, admit, breaches, candidates
+from .plan import Plan
+
+Candidates = tuple[Candidate, ...]
+
+WRONG = "gave a wrong answer when it was measured"
+
+
+def make(problem: Problem, lowering: str | None = None, engine: str | None = None) -> Plan:
+    """The plan of a problem: the best candidate of the lowering and engine asked for.
+
+    Raises PlanError where nothing that is allowed can run it.
+    """
+    return _made(problem, lowering, engine, choices.version())
+
+
+@lru_cache(maxsize=4096)
+def _made(problem: Problem, lowering: str | None, engine: str | None, version: int) -> Plan:
+    found, possible = weighed(problem, lowering, engine)
+    known = {} if problem.deterministic else choices.lookup(choices.key(problem, lowering, engine))
+    if known:
+        told = [(c, _remembered(c, known)) for c in found]
+        found, possible = (
+            tuple(new for _, new in told),
+            tuple(new for old, new in told if old in possible and new.cost is not None) or possible,
+        )
+    timed = [c for c in possible if c.measured is not None]
+    return Plan(
+        problem, found, min(timed or possible, key=_seconds), forced=(lowering, engine) != (None, None)
+    )
+
+
+def _remembered(candidate: Candidate, known: choices.Seconds) -> Candidate:
+    """A candidate with what tuning found of it."""
+    if candidate.cost is None or candidate.way not in known:
+        return candidate
+    measured = known[candidate.way]
+    return replace(candidate, measured=measured) if measured else replace(candidate, cost=None, refusal=WRONG)
+
+
+def _seconds(candidate: Candidate) -> float:
+    assert candidate.cost is not None
+    return candidate.cost.seconds if candidate.measured is None else candidate.measured
+
+
+@lru_cache(maxsize=4096)
+def weighed(problem: Problem, lowering: str | None, engine: str | None) -> tuple[Candidates, Candidates]:
+    """All candidates, and those of them that may be chosen: one at least. Raises PlanError where there is none."""
+    names = [way.name for way in ALL]
+    if lowering is not None and lowering not in names:
+        raise PlanError(
+            f"plan: there is no lowering of that name\n  lowering = {lowering!r}\n"
+            f"  one of {', '.join(map(repr, names))}"
+        )
+    if engine is not None and engine not in ENGINES:
+        raise PlanError(
+            f"plan: there is no engine of that name\n  engine = {engine!r}\n  one of {', '.join(map(repr, ENGINES))}"
+        )
+    found = _candidates(problem)
+    allowed = [c for c in found if lowering in (None, c.lowering) and engine in (None, c.engine)]
+    possible = [c for c in allowed if c.cost is not None]
+    if not possible and problem.workspace_limit is None:
+        # The default limit is soft: where nothing keeps to it, the way that needs least runs.
+        soft = [c for c in allowed if set(_breached(problem, c)) == {"workspace_limit"}]
+        least = min(soft, key=lambda c: c.beyond.workspace if c.beyond else 0, default=None)
+        if least is not None:
+            admitted = admit(least)
+            found, possible = tuple(admitted if c is least else c for c in found), [admitted]
+    if not possible:
+        raise PlanError(_refused(problem, lowering, engine, allowed))
+    if problem.deterministic and engine is None:
+        # A BLAS promises no bits; what the jit promises of its own holds wherever it can run.
+        possible = [c for c in possible if c.engine == "jit"] or possible
+    return found, tuple(possible)
+
+
+def _candidates(problem: Problem) -> Candidates:
+    if problem.deterministic:
+        n = problem.threads
+        return candidates(problem, nominal.machine(n), nominal.peaks(n))
+    from ..engine.machine import machine
+
+    return candidates(problem, machine(problem.threads))
+
+
+# -- refusals --------------------------------------------------------------------------------------------
+
+
+def _breached(problem: Problem, candidate: Candidate) -> dict[str, float]:
+    """The limits that a candidate breaks, where nothing else refuses it."""
+    if candidate.beyond is None:
+        return {}
+    return breaches(problem, candidate.beyond, exact=named(candidate.lowering).exact)
+
+
+def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed: list[Candidate]) -> str:
+    """Why nothing runs, and if it is for limits, the nearest that would do."""
+    over = {c: broken for c in allowed if (broken := _breached(problem, c))}
+    if not over:
+        return (
+            f"plan: {_asked(lowering, engine)} refuses this problem: {allowed[0].refusal}\n"
+            f"  {problem.geometry}, {problem.dtype}\n"
+            f"  leave {'engine' if lowering is None else 'lowering'}= away, or use lowering='im2col' with "
+            f"engine='blas', which refuses nothing but memory limits"
+        )
+    way = "nothing" if (lowering, engine) == (None, None) else f"no way of {_asked(lowering, engine)}"
+    names = [name for name in _UNITS if any(name in broken for broken in over.values())]
+    given = ", ".join(f"{name} = {_given(problem, name)}" for name in names)
+    return (
+        f"plan: {way} runs within {'the ' + _UNITS[names[0]] if len(names) == 1 else 'the limits'}\n"
+        f"  {problem.geometry}, {problem.dtype};  {given}\n"
+        + "".join(f"  {c.name}: {c.refusal}\n" for c in over)
+        + f"  {_nearest(list(over.values()))}"
+    )
+
+
+_UNITS = {"workspace_limit": "workspace limit", "weight_limit": "weight limit", "rtol": "tolerance"}
+
+
+def _given(problem: Problem, name: str) -> str:
+    value = getattr(problem, name)
+    return f"{value:g}" if name == "rtol" else "None" if value is None else f"{value:,} bytes"
+
+
+def _nearest(broken: list[dict[str, float]]) -> str:
+    """The least change of a limit that admits something: of one, or else of the fewest together.
+
+    >>> _nearest([{"workspace_limit": 2048}, {"workspace_limit": 4096}])
+    '2,048 bytes are enough: workspace_limit=2048, or None for whatever it takes'
+    >>> _nearest([{"weight_limit": 512}, {"workspace_limit": 2048, "weight_limit": 256}, {"rtol": 3.14e-6}])
+    'weight_limit=512 is enough, and so is rtol=3.2e-06'
+    """
+    fewest = min(map(len, broken))
+    least: dict[tuple[str, ...], dict[str, float]] = {}
+    for each in (each for each in broken if len(each) == fewest):
+        names = tuple(each)
+        if names not in least or list(each.values()) < list(least[names].values()):
+            least[names] = each
+    if list(least) == [("workspace_limit",)] or list(least) == [("weight_limit",)]:
+        [((name, needed),)] = [each.items() for each in least.values()]
+        return f"{needed:,} bytes are enough: {name}={needed}, or None for whatever it takes"
+    said = [" and ".join(_keyword(name, value) for name, value in each.items()) for each in least.values()]
+    verb = "is" if fewest == 1 else "are"
+    return ", and so is ".join([f"{said[0]} {verb} enough", *said[1:]])
+
+
+def _keyword(name: str, needed: float) -> str:
+    if name != "rtol":
+        return f"{name}={needed}"
+    unit = 10.0 ** (math.floor(math.log10(needed)) - 1)
+    return f"rtol={math.ceil(needed / unit) * unit:.2g}"
+
+
+def _asked(lowering: str | None, engine: str | None) -> str:
+    """What the caller insisted on."""
+    wanted = [f"the lowering {lowering!r}"] if lowering else []
+    return " on ".join(wanted + ([f"the engine {engine!r}"] if engine else []))
+
+
+__all__ = ["make", "weighed"]

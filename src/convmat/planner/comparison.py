@@ -1,0 +1,104 @@
+"""A plan's candidates run side by side: predicted beside measured, as a value that prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .arrays import checked
+from .candidates import dtype_of
+from .cost import Cost
+from .plan import Plan
+from .trial import Measured, Operands, measure, of_plan
+from .units import in_bytes, in_seconds
+
+HEAD = ("", "way", "engine", "predicted", "measured", "ratio", "workspace", "allocated", "estimate", "error")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Every candidate of a plan that can run, the chosen one first, with what it took.
+
+    `measured` has for each: seconds (median, least, most), bytes that a call allocated, and the error from the same
+    product in float64.
+    """
+
+    plan: Plan
+    measured: tuple[Measured, ...]
+
+    @property
+    def best(self) -> Measured:
+        """The quickest."""
+        return min(self.measured, key=lambda each: each.seconds)
+
+    @property
+    def loss(self) -> float:
+        """How many times the quickest way's seconds the chosen one took: 1.0 where it is the quickest."""
+        return self.measured[0].seconds / self.best.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, for JSON: seconds and bytes."""
+        return {
+            "loss": self.loss,
+            "best": self.best.as_dict(),
+            "ways": [each.as_dict() for each in self.measured],
+        }
+
+    def __str__(self) -> str:
+        table = [HEAD, *(_row(each, each is self.measured[0]) for each in self.measured)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = []
+        for row in table:
+            words = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
+            figures = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
+            lines.append("  ".join(words + figures).rstrip())
+        return "\n".join([*lines, "", self.verdict()])
+
+    def verdict(self) -> str:
+        """How the choice stands, in a sentence."""
+        chosen, best = self.measured[0], self.best
+        if best is chosen:
+            return f"{chosen.way.name} was chosen, and is the quickest."
+        assert best.way.candidate is not None
+        return (
+            f"{chosen.way.name} was chosen; {best.way.name} ({best.way.candidate.engine}) is quicker, the chosen way "
+            f"takes {self.loss:.2f} times as long. plan(..., tune='quick') measures before it chooses."
+        )
+
+
+def compare(
+    plan: Plan, x: Any, w: Any, seconds: float, progress: Callable[[str], object] | None
+) -> Comparison:
+    """Run all candidates of a plan; see `Plan.compare`."""
+    problem, kind = plan.problem, dtype_of(plan.problem.dtype)
+    x, w = (
+        array if array is None else checked(name, array, problem.shape(name), kind, "compare")
+        for name, array in (("x", x), ("w", w))
+    )
+    tell = progress or (lambda text: None)
+    tell("packing weights")
+    ways, operands = of_plan(plan, x, w), Operands(problem, x, w)
+    tell("computing in float64")
+    return Comparison(plan, tuple(measure(ways, seconds, tell, operands.truth())))
+
+
+def _row(each: Measured, chosen: bool) -> tuple[str, ...]:
+    candidate, cost = each.way.candidate, each.predicted
+    assert candidate is not None
+    assert isinstance(cost, Cost)
+    return (
+        ">" if chosen else "",
+        candidate.name,
+        candidate.engine,
+        in_seconds(cost.seconds),
+        in_seconds(each.seconds),
+        f"{each.seconds / cost.seconds:.2f}" if cost.seconds else "",
+        in_bytes(cost.workspace),
+        in_bytes(each.memory),
+        f"{cost.error:.1e}",
+        f"{each.apart:.1e}",
+    )
+
+
+__all__ = ["Comparison", "compare"]

@@ -1,0 +1,272 @@
+"""Ways to the same output, run in turns and held to each other.
+
+sample    one call untimed, then calls for about 2 ms, timed together: a layer that runs again and again
+round     a sample of every way, so that a disturbance meets each of them
+seconds   the median of a way's samples
+memory    bytes that one call allocates at most, by tracemalloc (Python's objects and NumPy's arrays), the output
+          and packed weights apart
+apart     |y - y0| / |y0| from the output of the first way, or from the one computed in float64
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import recycle
+from ..problem import Problem
+from .candidates import Candidate, dtype_of
+from .choose import make
+from .cost import Cost
+from .plan import Plan
+
+Array = npt.NDArray[Any]
+Call = Callable[[], Array]
+Tell = Callable[[str], object]
+
+FEWEST, MOST = 3, 25
+"""Rounds, however long or short the calls are."""
+
+SAMPLE_SECONDS, MOST_CALLS = 2e-3, 1000
+"""What a sample takes at least, unless it would be more calls than these."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way: what it is called and how it is run.
+
+    `call` gives the output, or the part of it that `part` cuts out of the others'; its seconds count `scale` times.
+    """
+
+    name: str
+    call: Call
+    candidate: Candidate | None = None
+    part: tuple[slice, ...] = ()
+    scale: float = 1.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a way took: seconds (median, least, most) for the whole output, bytes of memory, and how far apart."""
+
+    way: Way
+    seconds: float
+    least: float
+    most: float
+    runs: int
+    memory: int
+    apart: float
+
+    @property
+    def predicted(self) -> Cost | None:
+        """What the plan expected, if it knew the way."""
+        return self.way.candidate.cost if self.way.candidate else None
+
+    @property
+    def flops_rate(self) -> float:
+        """FLOP/s of a way that the plan knew, 0 for others."""
+        return self.predicted.flops / self.seconds if self.predicted else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, for JSON."""
+        way, cost = self.way, self.predicted
+        return {
+            "way": way.name,
+            "engine": way.candidate.engine if way.candidate else None,
+            "seconds": self.seconds,
+            "seconds_least": self.least,
+            "seconds_most": self.most,
+            "runs": self.runs,
+            "memory_bytes": self.memory,
+            "apart": self.apart,
+            "predicted_seconds": cost.seconds if cost else None,
+            "predicted_bytes": cost.workspace if cost else None,
+            "predicted_error": cost.error if cost else None,
+            "scaled_from": way.note or None,
+        }
+
+
+class Operands:
+    """A problem's arrays: x, w, and where the epilogue asks for them bias and residual; the same numbers each time.
+
+    Floats are about normal, the weights so much smaller that outputs are too; integers are small.
+    """
+
+    def __init__(self, problem: Problem, x: Array | None = None, w: Array | None = None) -> None:
+        rng = np.random.default_rng(0)
+        g, out = problem.geometry, dtype_of(problem.out_dtype)
+        drawn = partial(_drawn, rng, dtype_of(problem.dtype))
+        self.problem = problem
+        self.x = drawn(problem.shape("x"), 1.0) if x is None else x
+        self.w = drawn(problem.shape("w"), max(g.k, 1) ** -0.5) if w is None else w
+        epilogue = problem.epilogue
+        self.bias = np.ones(g.O, out) if epilogue.bias else None
+        self.residual = np.ones(problem.shape("y"), out) if epilogue.residual else None
+
+    def way(self, plan: Plan, out: Array) -> Way:
+        """The plan's chosen candidate, its weights bound if the problem reuses them, writing to `out`."""
+        if plan.problem.reuse_weights:
+            bound = plan.bind(self.w, self.bias)
+            call = partial(bound, self.x, self.residual, out=out)
+        else:
+            call = partial(plan, self.x, self.w, self.bias, residual=self.residual, out=out)
+        return Way(plan.chosen.name, call, plan.chosen)
+
+    def truth(self) -> Array:
+        """The output in float64 (or complex128), whatever the problem's element type, by the definition's products."""
+        kind = "complex128" if self.problem.dtype.startswith("complex") else "float64"
+        exact = replace(
+            self.problem,
+            dtype=kind,
+            exact=True,
+            deterministic=True,
+            reuse_weights=False,
+            workspace_limit=None,
+        )
+        wide = [
+            each if each is None else each.astype(kind) for each in (self.x, self.w, self.bias, self.residual)
+        ]
+        found: Array = make(exact, engine="blas")(*wide[:3], residual=wide[3])
+        return found
+
+
+def _drawn(rng: np.random.Generator, kind: np.dtype[Any], shape: tuple[int, ...], scale: float) -> Array:
+    if kind.kind in "iu":
+        return rng.integers(0, 8, shape).astype(kind)
+    if kind.kind == "c":
+        return (scale * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))).astype(kind)
+    return (rng.standard_normal(shape, np.float32) * np.float32(scale)).astype(kind)
+
+
+def of_plan(plan: Plan, x: Array | None = None, w: Array | None = None) -> list[Way]:
+    """Every candidate that does not refuse, its weights packed, all writing to one output; the chosen one first."""
+    operands = Operands(plan.problem, x, w)
+    out = np.empty(plan.problem.shape("y"), dtype_of(plan.problem.out_dtype))
+    running = [c for c in plan.candidates if c.cost is not None]
+    return [
+        operands.way(Plan(plan.problem, plan.candidates, candidate, forced=True), out)
+        for candidate in sorted(running, key=lambda c: c is not plan.chosen)
+    ]
+
+
+def measure(
+    ways: Sequence[Way],
+    seconds: float = 3.0,
+    tell: Tell = lambda text: None,
+    truth: Array | None = None,
+) -> list[Measured]:
+    """Run all ways in turns for about so many seconds, each at least three times. `tell` hears what is going on.
+
+    `truth` is what the outputs are held to; without it the first way's.
+    """
+    memories: list[int] = []
+    apart: list[float] = []
+    whole = ways[0].call().copy() if truth is None else truth
+    for way in ways:
+        tell(f"checking {way.name}")
+        y = way.call()
+        apart.append(distance(y, whole[way.part] if way.part else whole))
+        memories.append(allocated(way.call))
+    race = Race([way.call for way in ways])
+    for part in race.rounds(seconds):
+        tell(f"timing {len(ways)} ways in turns: {part:.0%}")
+    return [
+        Measured(
+            way,
+            way.scale * statistics.median(taken),
+            way.scale * min(taken),
+            way.scale * max(taken),
+            len(taken),
+            memory,
+            far,
+        )
+        for way, taken, memory, far in zip(ways, race.samples, memories, apart, strict=True)
+    ]
+
+
+class Race:
+    """Calls timed in turns: `samples` holds the seconds of a call for each of them, one figure a round."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.samples: list[list[float]] = [[] for _ in calls]
+        self._calls = calls
+        self._counts = [0] * len(calls)
+
+    def rounds(self, seconds: float, hopeless: float = math.inf) -> Iterator[float]:
+        """Run rounds for about so many seconds, FEWEST at least and MOST at most; gives how much is done.
+
+        A call that in FEWEST rounds never came within `hopeless` times the quickest is left out of further ones.
+        """
+        start = time.perf_counter()
+        for turn in range(1, MOST + 1):
+            best = min((min(taken) for taken in self.samples if taken), default=math.inf)
+            for at, taken in enumerate(self.samples):
+                if len(taken) < FEWEST or min(taken) <= hopeless * best:
+                    taken.append(self._sample(at))
+            spent = time.perf_counter() - start
+            if turn >= FEWEST and spent >= seconds:
+                break
+            yield min(max(turn / MOST, min(turn / FEWEST, spent / seconds if seconds else 1.0)), 1.0)
+        yield 1.0
+
+    def medians(self) -> list[float | None]:
+        """Seconds of each call, None for one that was not timed yet."""
+        return [statistics.median(taken) if taken else None for taken in self.samples]
+
+    def _sample(self, at: int) -> float:
+        call, clock = self._calls[at], time.perf_counter
+        start = clock()
+        call()
+        first = clock() - start
+        if not self._counts[at]:
+            self._counts[at] = max(1, min(MOST_CALLS, round(SAMPLE_SECONDS / max(first, 1e-9))))
+        start = clock()
+        for _ in range(self._counts[at]):
+            call()
+        return (clock() - start) / self._counts[at]
+
+
+def allocated(call: Callable[[], object]) -> int:
+    """Bytes that a call allocates at most at once, where it finds no memory kept from earlier calls.
+
+    >>> allocated(lambda: np.empty(10**6, np.uint8)) // 10**5
+    10
+    """
+    began = tracemalloc.is_tracing()
+    if not began:
+        tracemalloc.start()
+    try:
+        # Scratch is kept for each thread and in a store: a thread of its own and an empty store have none.
+        recycle.clear()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        with ThreadPoolExecutor(1) as fresh:
+            fresh.submit(call).result()
+        return max(tracemalloc.get_traced_memory()[1] - before, 0)
+    finally:
+        if not began:
+            tracemalloc.stop()
+
+
+def distance(y: Array, whole: Array) -> float:
+    """|y - whole| / |whole|, norm-wise; |y| where `whole` is 0.
+
+    >>> distance(np.array([3.0, 4.5]), np.array([3.0, 4.0]))
+    0.1
+    """
+    wide = np.complex128 if np.iscomplexobj(y) else np.float64
+    a, b = y.astype(wide), whole.astype(wide)
+    scale = float(np.linalg.norm(b))
+    far = float(np.linalg.norm(a - b))
+    return far / scale if scale else far

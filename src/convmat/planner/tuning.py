@@ -1,0 +1,146 @@
+"""Choosing by measurement: the best few candidates run in turns on arrays of the problem, and held to each other.
+
+    quick   those predicted within QUICK times the best     about 0.2 s, and compiling what is new
+    full    all that can run                                about 2 s
+
+Each is compiled, its weights bound, its answer compared with the first one's: norm-wise no further apart than the
+estimated errors of both. Where two differ by more, the product in float64 says who is wrong, and that one is out.
+Whatever ends the measurement, what was timed until then is remembered.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ..errors import EngineError
+from ..problem import Problem
+from . import choices
+from .candidates import Candidate, dtype_of
+from .choose import make, weighed
+from .plan import Plan
+from .request import Progress
+from .trial import Call, Operands, Race, distance
+
+QUICK = 1.6
+"""How much longer than the best a candidate may be predicted to take and still be measured by quick tuning."""
+
+SECONDS = {"quick": 0.2, "full": 2.0}
+"""What timing takes about, unless said otherwise."""
+
+HOPELESS = 2.0
+"""Who takes so many times the quickest is not timed again."""
+
+
+def tuned(
+    problem: Problem,
+    lowering: str | None,
+    engine: str | None,
+    effort: str,
+    seconds: float | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """The plan of a problem, lowering and engine that measurement chooses; it is remembered for later plans.
+
+    Candidates that were measured before are not measured again. `progress(done, all)` hears of every step. A
+    KeyboardInterrupt passes through, after what was timed so far has been remembered. Raises PlanError.
+    """
+    found, possible = weighed(problem, lowering, engine)
+    running, name = rivals(possible, effort), choices.key(problem, lowering, engine)
+    known = choices.lookup(name)
+    if len(running) > 1 and not all(c.way in known for c in running):
+        budget = SECONDS[effort] if seconds is None else seconds
+        told = progress or (lambda done, steps: None)
+        race(problem, found, running, budget, told, lambda seconds: choices.remember(name, seconds))
+    return make(problem, lowering, engine)
+
+
+def rivals(possible: Sequence[Candidate], effort: str) -> list[Candidate]:
+    """The candidates that are worth measuring, the one of the least predicted time first.
+
+    Of several on one engine with the same cost in every respect, which are one program under two names, the first.
+    """
+    apart: dict[object, Candidate] = {}
+    for candidate in possible:
+        apart.setdefault((candidate.engine, candidate.cost), candidate)
+    running = sorted(apart.values(), key=_predicted)
+    if effort == "quick":
+        return [c for c in running if _predicted(c) <= QUICK * _predicted(running[0])]
+    return running
+
+
+def _predicted(candidate: Candidate) -> float:
+    assert candidate.cost is not None
+    return candidate.cost.seconds
+
+
+def race(
+    problem: Problem,
+    found: tuple[Candidate, ...],
+    running: Sequence[Candidate],
+    seconds: float,
+    progress: Progress,
+    keep: Callable[[dict[str, float | None]], None],
+) -> None:
+    """Time candidates in turns and hand their seconds over by way, None for wrong answers; whatever ends it."""
+    steps = 2 * len(running)
+    progress(0, steps)
+    plans = _loaded([Plan(problem, found, candidate, forced=True) for candidate in running])
+    operands = Operands(problem)
+    out = np.empty(problem.shape("y"), dtype_of(problem.out_dtype))
+    calls = []
+    for plan in plans:
+        calls.append(operands.way(plan, out).call)
+        progress(len(calls), steps)
+    right = _right(operands, plans, calls)
+    ways = [plan.chosen.way for plan, fine in zip(plans, right, strict=True) if fine]
+    wrong = [plan.chosen.way for plan, fine in zip(plans, right, strict=True) if not fine]
+    turns = Race([call for call, fine in zip(calls, right, strict=True) if fine])
+    try:
+        for part in turns.rounds(seconds, HOPELESS):
+            progress(len(running) + int(part * (steps - len(running))), steps)
+    finally:
+        timed = {way: taken for way, taken in zip(ways, turns.medians(), strict=True) if taken is not None}
+        if timed:
+            keep({**timed, **dict.fromkeys(wrong)})
+
+
+def _loaded(plans: list[Plan]) -> list[Plan]:
+    """Those whose machine code can be made and run, compiled side by side."""
+
+    def load(plan: Plan) -> bool:
+        try:
+            plan.load()
+        except EngineError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        return [plan for plan, ready in zip(plans, pool.map(load, plans), strict=True) if ready]
+
+
+def _right(operands: Operands, plans: list[Plan], calls: list[Call]) -> list[bool]:
+    """Whose answer is as near to the first one's as their estimates say, or else to the product in float64."""
+    errors = [plan.chosen.cost.error if plan.chosen.cost else 0.0 for plan in plans]
+    if not calls:
+        return []
+    first = calls[0]().copy()
+    if all(distance(call(), first) <= errors[0] + error for call, error in zip(calls, errors, strict=True)):
+        return [True] * len(calls)
+    truth = operands.truth()
+    far = [distance(call(), truth) for call in calls]
+    for plan, off, error in zip(plans, far, errors, strict=True):
+        if off > error:
+            warnings.warn(
+                f"convmat does not choose {plan.chosen.way} for {operands.problem.geometry}: it was off by {off:.1e} "
+                f"where {error:.1e} is expected",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return [off <= error for off, error in zip(far, errors, strict=True)]
+
+
+__all__ = ["QUICK", "race", "rivals", "tuned"]

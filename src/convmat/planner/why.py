@@ -1,0 +1,144 @@
+"""Why a plan goes the way it goes, in words: what decided, what each other way would take and where its time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..lowering import named
+from .candidates import Candidate, breaches
+from .cost import Cost, error_bound
+from .units import in_bytes, in_seconds
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+def summary(plan: Plan) -> list[str]:
+    """What decided, and what is known of the error: two sentences."""
+    return [_decided(plan), _rounding(plan)]
+
+
+def sentences(plan: Plan) -> list[str]:
+    """The whole account, a line each."""
+    chosen = plan.chosen
+    lines = [_decided(plan), *_facts(plan, chosen)]
+    others = sorted((c for c in plan.candidates if c.cost and c is not chosen), key=_seconds)
+    lines += [_beside(plan, other) for other in others]
+    lines += [line for c in plan.candidates if c.beyond for line in _kept_away(plan, c)]
+    lines.append(_rounding(plan))
+    if plan.problem.deterministic:
+        lines.append(_deterministic(plan))
+    return lines
+
+
+def _decided(plan: Plan) -> str:
+    """Who was chosen, by what, and who comes next."""
+    chosen, problem = plan.chosen, plan.problem
+    name = f"{chosen.name} ({chosen.engine})"
+    if plan.forced:
+        return f"{name}: asked for{_measured(chosen)}."
+    others = [c for c in plan.candidates if c.cost is not None and c is not chosen]
+    if problem.deterministic and chosen.engine == "jit":
+        others = [c for c in others if c.engine == "jit"]
+    if not others:
+        return f"{name}: every other way refuses."
+    timed = [c for c in others if c.measured is not None]
+    if chosen.measured is not None and timed:
+        second = min(timed, key=_seconds)
+        return (
+            f"{name}: measured {in_seconds(chosen.measured)}, the quickest of {len(timed) + 1} measured; next is "
+            f"{second.name} ({second.engine}) with {in_seconds(_seconds(second))}."
+        )
+    second = min(others, key=_predicted)
+    return (
+        f"{name}: predicted {in_seconds(_predicted(chosen))}; next is "
+        f"{second.name} ({second.engine}) with {in_seconds(_predicted(second))}."
+    )
+
+
+def _measured(candidate: Candidate) -> str:
+    return "" if candidate.measured is None else f", and measured {in_seconds(candidate.measured)}"
+
+
+def _facts(plan: Plan, chosen: Candidate) -> Iterator[str]:
+    """What the chosen way does."""
+    cost, g = chosen.cost, plan.problem.geometry
+    assert cost is not None
+    less = (
+        f", {g.flops / cost.flops:.3g} times fewer than the definition" if cost.flops < 0.99 * g.flops else ""
+    )
+    weights = f", {in_bytes(cost.weight_bytes)} of packed weights" if cost.weight_bytes else ""
+    yield (
+        f"It takes {cost.flops / 1e9:.3g} GFLOP{less}, moves {in_bytes(cost.moved)}, and needs "
+        f"{in_bytes(cost.workspace)} of workspace{weights}."
+    )
+
+
+def _beside(plan: Plan, other: Candidate) -> str:
+    """Another way that could run, by what it does more or less."""
+    ours, theirs, chosen = plan.chosen.cost, other.cost, plan.chosen
+    assert ours is not None
+    assert theirs is not None
+    both = other.measured is not None and chosen.measured is not None
+    mine, its = (_seconds(chosen), _seconds(other)) if both else (ours.seconds, theirs.seconds)
+    said = "measured" if both else "predicted"
+    ratio = its / mine if mine else 1.0
+    times = f"{ratio:.2f} times the chosen way's" if ratio < 10 else f"{ratio:.0f} times the chosen way's"
+    reasons = "; ".join(_differences(ours, theirs))
+    return f"{other.name} ({other.engine}): {said} {in_seconds(its)}, {times}{': ' + reasons if reasons else ''}."
+
+
+def _differences(ours: Cost, theirs: Cost) -> Iterator[str]:
+    """Where another way multiplies, moves or keeps clearly more, or less."""
+    for what, mine, its, write in (
+        ("multiplies", ours.flops, theirs.flops, lambda n: f"{n / 1e9:.3g} GFLOP"),
+        ("moves", ours.moved, theirs.moved, in_bytes),
+        ("packs weights of", ours.weight_bytes, theirs.weight_bytes, in_bytes),
+    ):
+        if max(mine, its) > 1.25 * min(mine, its):
+            yield f"it {what} {write(its)}, not {write(mine)}"
+
+
+def _kept_away(plan: Plan, candidate: Candidate) -> Iterator[str]:
+    """A way that a limit refuses though it is predicted quicker, and the limit that would admit it."""
+    cost, problem = candidate.beyond, plan.problem
+    assert cost is not None
+    if cost.seconds >= _predicted(plan.chosen):
+        return
+    needed = breaches(problem, cost, exact=named(candidate.lowering).exact)
+    admits = ", ".join(
+        f"{name}={value:.2g}" if name == "rtol" else f"{name}={value}" for name, value in needed.items()
+    )
+    yield (
+        f"{candidate.name} ({candidate.engine}): predicted {in_seconds(cost.seconds)}, but {candidate.refusal}; "
+        f"{admits} would admit it."
+    )
+
+
+def _rounding(plan: Plan) -> str:
+    """What is known of the error."""
+    chosen, problem = plan.chosen.cost, plan.problem
+    assert chosen is not None
+    if not plan.exact:
+        return (
+            f"Expected error, norm-wise: {chosen.error:.1e}, rtol is {problem.rtol:.1e}. "
+            f"A NaN or inf reaches {plan.lowering.spreads}; with exact=True, those of the definition."
+        )
+    bound = error_bound(problem)
+    return f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|)." if bound else "Exact."
+
+
+def _deterministic(plan: Plan) -> str:
+    said = "Deterministic: predicted for a nominal machine, so that every process chooses alike"
+    if plan.chosen.engine == "jit":
+        return f"{said}; the bits do not depend on threads or batch."
+    return f"{said}. It runs on a BLAS, which may round otherwise with another number of threads."
+
+
+def _predicted(candidate: Candidate) -> float:
+    return candidate.cost.seconds if candidate.cost else 0.0
+
+
+def _seconds(candidate: Candidate) -> float:
+    return _predicted(candidate) if candidate.measured is None else candidate.measured
