@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NetworkError
-from ..planner.report import in_seconds
+from ..planner.units import in_seconds
 from .graph import Array
 from .summary import threads
 from .tables import extents, short, table

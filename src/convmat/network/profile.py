@@ -15,7 +15,7 @@ from typing import Any
 
 from ..engine import machine
 from ..errors import EngineError
-from ..planner.report import in_seconds
+from ..planner.units import in_seconds
 from .graph import Array
 from .layers import Layer, layers
 from .program import Program, Task

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..planner.report import in_bytes, in_seconds
+from ..planner.units import in_bytes, in_seconds
 from .graph import Spec
 from .layers import SLOW, Layer, layers, plan_of
 from .program import Program
