@@ -20,8 +20,8 @@ from convmat.errors import EngineError, GeometryError, NetworkError, PlanError
 Run = Callable[..., Any]
 
 COMMANDS = (
-    "demo", "example", "plan", "tune", "draw", "explain", "info", "bench", "choices show", "choices export",
-    "choices import", "choices clear", "cache info", "cache clear",
+    "demo", "example", "plan", "tune", "draw", "explain", "run", "summary", "profile", "info", "bench",
+    "choices show", "choices export", "choices import", "choices clear", "cache info", "cache clear",
 )  # fmt: skip
 
 

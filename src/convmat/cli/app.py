@@ -14,11 +14,26 @@ import typer
 from typer.core import TyperGroup
 
 from convmat import __version__
-from convmat.cli import bench, cache, choices, demo, draw, example, explain, info, missing, plan, screen, tune
+from convmat.cli import (
+    bench,
+    cache,
+    choices,
+    demo,
+    draw,
+    example,
+    explain,
+    info,
+    missing,
+    networks,
+    plan,
+    screen,
+    tune,
+)
 from convmat.errors import ConvmatError, GeometryError, PlanError
 
 COMMANDS = (
-    demo.demo, example.example, plan.plan, tune.tune, draw.draw, explain.explain, info.info,
+    demo.demo, example.example, plan.plan, tune.tune, draw.draw, explain.explain,
+    networks.run, networks.summary, networks.profile, info.info,
 )  # fmt: skip
 GROUPS = {"bench": bench.commands, "choices": choices.commands, "cache": cache.commands}
 

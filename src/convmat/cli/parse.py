@@ -44,6 +44,21 @@ def numbers(name: str, text: str) -> Numbers:
     return found[0] if len(found) == 1 else found
 
 
+def fractions(name: str, text: str) -> tuple[float, ...]:
+    """0.5,0.4 or 0.5 -> a tuple; nothing -> (). Raises PlanError.
+
+    >>> fractions("mean", "0.485,0.456,0.406"), fractions("std", "")
+    ((0.485, 0.456, 0.406), ())
+    """
+    try:
+        return tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise PlanError(
+            f"convmat: {name} is not understood\n  {name} = {text!r}\n"
+            f"  a number, or one a channel with commas between them, e.g. --{name} 0.485,0.456,0.406"
+        ) from None
+
+
 def padding(text: str) -> str | Numbers | tuple[tuple[int, int], ...]:
     """1, or 1,0 per axis, or 0:1,2:2 before and after per axis, or a word. Raises GeometryError.
 

@@ -49,15 +49,20 @@ def shipped() -> Picture:
         return read(path)
 
 
-def read(path: Path) -> Picture:
-    """A picture in any format that Pillow reads: first frame, upright, on white, at most 640 pixels a side.
+def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Picture:
+    """A picture in any format that Pillow reads: first frame, upright, on white, at most `side` pixels a side.
 
     Raises GeometryError for whatever cannot be read as one.
     """
-    needs("PIL", "demo", "reading a picture")
+    needs("PIL", call, "reading a picture")
+
+    def refused(what: str, fix: str) -> GeometryError:
+        return GeometryError(f"{call}: the picture cannot be read\n  {path}: {what}\n  {fix}")
+
     if not path.is_file():
         what = "it is no file" if path.exists() else "there is no such file"
-        raise _refused(path, what, "give the path of a picture, e.g. --image photo.jpg")
+        option = "--image" if call == "demo" else "--input"
+        raise refused(what, f"give the path of a picture, e.g. {option} photo.jpg")
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -66,40 +71,37 @@ def read(path: Path) -> Picture:
             with Image.open(path) as image:
                 size = image.size
                 if size[0] * size[1] > MOST_PIXELS:
-                    raise _refused(
-                        path,
+                    raise refused(
                         f"{size[0]} x {size[1]} pixels, at most {MOST_PIXELS:,}",
                         "give a smaller picture",
                     )
-                pixels = _pixels(image)
+                pixels = _pixels(image, side)
     except GeometryError:
         raise
     except UnidentifiedImageError:
-        raise _refused(path, "no format that Pillow knows", "give a PNG, JPEG, GIF, TIFF or WebP") from None
+        raise refused("no format that Pillow knows", "give a PNG, JPEG, GIF, TIFF or WebP") from None
     except Exception as error:
         # Decoders of two dozen formats raise whatever they trip over in a broken or hostile file.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _refused(path, reason, "save it again as PNG or JPEG, or give another") from None
+        raise refused(reason, "save it again as PNG or JPEG, or give another") from None
     return Picture(path.name, pixels, size)
 
 
-def _pixels(image: Any) -> Array:
+def _pixels(image: Any, side: int | None) -> Array:
     from PIL import Image, ImageOps
 
+    most = (side, side) if side is not None else image.size
+
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel: from the darkest to the brightest
-        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
+        image.thumbnail(most, Image.Resampling.BOX)
         values = np.nan_to_num(np.asarray(image, np.float64))
         low, high = float(values.min()), float(values.max())
         grey = (values - low) / max(high - low, 1e-12) * 255
         image = Image.fromarray(np.rint(grey).astype(np.uint8))
-    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail(most, Image.Resampling.LANCZOS)
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return np.asarray(image.convert("RGB"))
-
-
-def _refused(path: Path, what: str, fix: str) -> GeometryError:
-    return GeometryError(f"demo: the picture cannot be read\n  {path}: {what}\n  {fix}")

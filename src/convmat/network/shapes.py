@@ -60,16 +60,22 @@ def _extent(n: Any) -> bool:
     return isinstance(n, int | np.integer) and not isinstance(n, bool) and 0 <= int(n) < 2**63
 
 
-def declared(graph: Graph, call: str) -> dict[str, Spec]:
-    """Specs of the inputs as they are declared. Raises NetworkError where an extent is left open."""
+def declared(graph: Graph, call: str, line: bool = False) -> dict[str, Spec]:
+    """Specs of the inputs as they are declared. Raises NetworkError where an extent is left open.
+
+    `line`: the fix is one for the command line.
+    """
     found = {}
     for each in graph.inputs:
         shape = each.shape
         if shape is None or not all(isinstance(n, int) for n in shape):
-            example = "1, 3, 224, 224" if shape is None else ", ".join(map(str, _filled(each)))
+            numbers = _filled(each)
+            fix = f"net.with_shapes({{{each.name!r}: {tuple(numbers)}}})"
+            if line:
+                fix = f"--shape {each.name}={'x'.join(map(str, numbers))}"
             raise NetworkError(
                 f"{call}: the shape of the input {each.name!r} is not known\n  it is declared as {each}\n"
-                f"  say which, e.g. net.with_shapes({{{each.name!r}: ({example})}})"
+                f"  say which, e.g. {fix}"
             )
         found[each.name] = Spec(tuple(int(n) for n in shape if n is not None), each.dtype)
     return found
@@ -77,7 +83,8 @@ def declared(graph: Graph, call: str) -> dict[str, Spec]:
 
 def _filled(each: Input) -> list[int]:
     """An example of a shape: one image, of 224 pixels a side."""
-    return [n if isinstance(n, int) else 1 if i == 0 else 224 for i, n in enumerate(each.shape or ())]
+    shape = (1, 3, None, None) if each.shape is None else each.shape
+    return [n if isinstance(n, int) else 1 if i == 0 else 224 for i, n in enumerate(shape)]
 
 
 def random(specs: Mapping[str, Spec], seed: int = 0) -> dict[str, Array]:

@@ -1,0 +1,241 @@
+"""`convmat run`, `summary` and `profile`: a network from an ONNX file, called, listed, timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convmat.cli import parse, screen
+from convmat.errors import NetworkError
+
+if TYPE_CHECKING:
+    from convmat import Network
+    from convmat.explain.feed import Preparation
+
+PICTURE, NETWORK = "A picture as input", "The network"
+"""The panels of options in the help."""
+
+Model = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        help="A .npy file or a picture; NAME=FILE for one of several. Random numbers where none is given.",
+        metavar="[NAME=]FILE",
+    ),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        "-s",
+        help="Extents of an input, x=1x3x224x224, or of a word, batch=1.",
+        metavar="NAME=EXTENTS",
+        rich_help_panel=NETWORK,
+    ),
+]
+Exact = Annotated[
+    bool,
+    typer.Option("--exact", help="Only the definition's own products.", rich_help_panel=NETWORK),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", "-t", min=1, max=1024, metavar="N", help="Threads; default: the cores allowed.",
+                 rich_help_panel=NETWORK),
+]  # fmt: skip
+Mean = Annotated[
+    str, typer.Option(help="Taken off the pixels: a number, or one a channel.", rich_help_panel=PICTURE)
+]
+Std = Annotated[str, typer.Option(help="What they are divided by then.", rich_help_panel=PICTURE)]
+Unit = Annotated[
+    bool, typer.Option("--unit", help="Pixels from 0 to 1 instead of 0 to 255.", rich_help_panel=PICTURE)
+]
+Bgr = Annotated[bool, typer.Option("--bgr", help="Blue first, red last.", rich_help_panel=PICTURE)]
+LayoutOption = Annotated[
+    str, typer.Option(help="NCHW or NHWC; default: what the input's extents say.", rich_help_panel=PICTURE)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+
+def run(
+    model: Model,
+    input: Inputs = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the output: .npy, or .npz for several."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Names of the scores: a text file, one a line.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="So many of the best scores.", metavar="N")] = 5,
+    mean: Mean = "",
+    std: Std = "",
+    unit: Unit = False,
+    bgr: Bgr = False,
+    layout: LayoutOption = "",
+    shape: Shapes = None,
+    exact: Exact = False,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Call a network with arrays or a picture: its outputs in a line each, and the best of its scores.
+
+    A picture is scaled to the height and width that the input declares, or --shape says; it keeps its own where they
+    are open.
+
+    Examples:
+
+      convmat run model.onnx --input photo.jpg --mean 127.5 --std 127.5 --labels names.txt
+
+      convmat run model.onnx --input x.npy --output y.npy
+
+      convmat run model.onnx --input left=a.npy --input right=b.npy --json
+
+      convmat run model.onnx --shape x=1x3x224x224         (on random numbers)
+    """
+    from convmat.explain import answer, files
+
+    network = _loaded(model, exact, threads, shape)
+    if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
+        several = len(network.outputs) > 1
+        raise NetworkError(
+            f"run: the network has {len(network.outputs)} output{'s' * several}, {output} is no "
+            f"{'.npz' if several else '.npy'}\n  outputs: {', '.join(network.outputs)}\n"
+            f"  write to {output.with_suffix('.npz' if several else '.npy')}"
+        )
+    given = _given(network, input or (), _preparation(mean, std, unit, bgr, layout), "run")
+    with screen.progress("running"):
+        found = network(given, outputs=network.outputs)
+    names = answer.read_labels(labels, found) if labels else ()
+    if output is not None:
+        with files.replacing(output, "run") as part, part.open("wb") as file:
+            answer.write(file, found)
+    said = answer.Answer(found, names, top)
+    if json:
+        screen.as_json({"random_input": not input, "outputs": said.as_dict()})
+        return
+    if not input:
+        typer.echo("no --input is given: run on random numbers\n")
+    typer.echo(str(said))
+    if output is not None:
+        typer.echo(f"\nwritten to {output}")
+
+
+def summary(
+    model: Model, shape: Shapes = None, exact: Exact = False, threads: Threads = None, json: Json = False
+) -> None:
+    """List a network's nodes: their products, who computes them, parameters, predicted times; and its memory.
+
+    Examples:
+
+      convmat summary model.onnx
+
+      convmat summary model.onnx --shape x=1x3x224x224
+
+      convmat summary model.onnx --shape batch=1 --json
+    """
+    from convmat.network import shapes
+
+    network = _loaded(model, exact, threads, shape)
+    shapes.declared(network.graph, "summary", line=True)
+    with screen.progress("planning"):
+        found, memory = network.summary(), network.memory()
+    if json:
+        screen.as_json({**found.as_dict(), "memory": memory.as_dict()})
+    else:
+        typer.echo(f"{found}\n\n{memory}")
+
+
+def profile(
+    model: Model,
+    input: Inputs = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long to measure.")] = 2.0,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Beside onnxruntime: its time, and how far apart the outputs are."),
+    ] = False,
+    mean: Mean = "",
+    std: Std = "",
+    unit: Unit = False,
+    bgr: Bgr = False,
+    layout: LayoutOption = "",
+    shape: Shapes = None,
+    exact: Exact = False,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Time each node of a network: where the time goes, and how near its products come to what the CPU can do.
+
+    Examples:
+
+      convmat profile model.onnx
+
+      convmat profile model.onnx --shape x=8x3x224x224 --threads 1
+
+      convmat profile model.onnx --input photo.jpg --unit --compare
+    """
+    network = _loaded(model, exact, threads, shape)
+    given = _given(network, input or (), _preparation(mean, std, unit, bgr, layout), "profile")
+    with screen.progress("measuring"):
+        found = network.profile(given, seconds)
+        beside = network.compare(given, seconds=seconds) if compare else None
+    if json:
+        more = {"comparison": beside.as_dict()} if beside else {}
+        screen.as_json({"random_input": not input, **found.as_dict(), **more})
+        return
+    if not input:
+        typer.echo("no --input is given: measured on random numbers\n")
+    typer.echo(str(found))
+    if beside:
+        typer.echo(f"\n{beside}")
+
+
+def _loaded(model: Path, exact: bool, threads: int | None, shapes: Sequence[str] | None) -> Network:
+    import convmat
+
+    if threads is not None:
+        convmat.threads(threads)
+    with screen.progress(f"reading {model.name}"):
+        network = convmat.load(model, exact=exact)
+    found: dict[str, Any] = {}
+    for text in shapes or ():
+        name, equals, extents = text.rpartition("=")
+        if not equals and len(network.inputs) == 1:
+            name = network.inputs[0].name
+        numbers = parse.shape(name or "the input", extents)
+        is_input = name in {each.name for each in network.inputs}
+        found[name] = numbers if is_input or len(numbers) != 1 else numbers[0]
+    return network.with_shapes(found) if found else network
+
+
+def _given(network: Network, files: Sequence[str], how: Preparation, call: str) -> dict[str, Any]:
+    """The inputs by name: from files, or random where there is none."""
+    from convmat.explain import feed
+    from convmat.network import shapes
+
+    wanted = {each.name: each for each in network.inputs}
+    if not files:
+        return dict(shapes.random(shapes.declared(network.graph, call, line=True)))
+    found = {}
+    for text in files:
+        name, equals, path = text.partition("=")
+        if not equals or name not in wanted:
+            if len(wanted) != 1:
+                raise NetworkError(
+                    f"{call}: which input {text} is for is not said\n"
+                    f"  inputs: {', '.join(map(str, network.inputs))}\n"
+                    f"  say it, e.g. --input {next(iter(wanted), 'x')}={text}"
+                )
+            name, path = next(iter(wanted)), text
+        found[name] = feed.array(Path(path), wanted[name], how)
+    return found
+
+
+def _preparation(mean: str, std: str, unit: bool, bgr: bool, layout: str) -> Preparation:
+    from convmat.explain.feed import Preparation
+
+    return Preparation(
+        mean=parse.fractions("mean", mean), std=parse.fractions("std", std), unit=unit, bgr=bgr, layout=layout
+    )
