@@ -65,7 +65,8 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     known = Reading(product, dtypes, shapes)
     group, x, y = product.c.batch[0], known.x, known.y
     # Two groups at least: of one alone nothing says whether its channel or its pixels are contiguous.
-    if group.extent > 1 and x[group.name] == known.item and y[group.name] == product.m * known.out:
+    read = known.beside.extent if known.beside else 1
+    if group.extent > 1 and x[group.name] == read * known.item and y[group.name] == product.m * known.out:
         recipe: Recipe | str = _channels(known, cpu)
     else:
         recipe = _planes(known, cpu)
@@ -202,13 +203,15 @@ def _planes(known: Reading, cpu: Cpu) -> directplanes.Recipe | str:
 def _channels(known: Reading, cpu: Cpu) -> directchannels.Recipe | str:
     """Lanes along channels."""
     product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
-    windows = known.windows()
+    windows = known.windows(known.beside)
     if isinstance(windows, str):
         return windows
     group, row, m = c.batch[0], c.rows[0], product.m
-    lanes = cpu.lanes(known.work)
-    if m not in (1, 2, 4) or 2 * m > lanes or (m > 1 and known.y[row.name] != known.out):
-        return f"reads x along its channels for 1, 2 or 4 rows of A, which are contiguous in y; got {m}"
+    lanes, read = cpu.lanes(known.work), known.beside.extent if known.beside else 1
+    if m not in (1, 2, 4, 8) or m > lanes or (m > 1 and known.y[row.name] != known.out):
+        return f"reads x along its channels for 1, 2, 4 or 8 rows of A, which are contiguous in y; got {m}"
+    if read not in (1, 2, 4, 8) or read > 2 * m:
+        return f"reads 1, 2, 4 or 8 channels of x a group, up to twice those of y, which are {m}; got {read}"
     pitch = -(-group.extent * m // lanes) * lanes * known.work
     plain = contiguous(tuple(i.extent for i in a.cols), pitch)
     return directchannels.Recipe(
@@ -219,6 +222,7 @@ def _channels(known: Reading, cpu: Cpu) -> directchannels.Recipe | str:
         lane=windows.lane,
         channels=group.extent * m,
         m=m,
+        c=read,
         w_lanes=(known.w[group.name], known.w[row.name]),
         w_steps=tuple((i.extent, known.w[i.name]) for i in a.cols),
         array=TYPES[dtypes.array.name],
@@ -239,7 +243,7 @@ def _channels(known: Reading, cpu: Cpu) -> directchannels.Recipe | str:
 def _words(known: Reading, r: Recipe) -> tuple[dict[str, int], int, int, int]:
     """The words that do not depend on how the work is shared; planes, rows of a plane, and rows of a block."""
     c, x, y, extents = known.c, known.x, known.y, known.extents
-    windows = known.windows()
+    windows = known.windows(known.beside if isinstance(r, directchannels.Recipe) else None)
     assert not isinstance(windows, str)
     lane, axis = c.cols[-1], windows.lane_axis
     words = {"columns": lane.extent, "lane offset": axis.offset, "lane limit": axis.extent}

@@ -1,11 +1,12 @@
-"""The direct kernel where channels are contiguous (channels last) and each is a group: lanes lie along y's channels.
+"""The direct kernel where channels are contiguous (channels last) and groups have few: lanes lie along y's channels.
 
-    y[p0, p1, o..o+lanes] = sum over k = (.., f0, f1) of  w[k, o..] * x[p0*s0 + f0*d0 + .., p1*s1 + f1*d1 + .., o // m]
+    y[p0, p1, o..o+lanes] = sum over k = (.., f0, f1, c) of  w[k, o..] * x[p0*s0 + f0*d0 + .., p1*s1 + .., o//m*C + c]
 
-Weights are packed [k][channel]: a tap is a vector of them. A block is some output rows high, some pixels wide and one
-vector of channels deep; each pixel of x that it needs is read once and goes into every output whose window holds it,
-line by line, so every sum runs over k in order. A window's weights stay in registers where there is room, else those
-of a line. Larger windows are walked by loops over taps, in blocks of one row.
+for groups of C channels of x and m of y: a vector holds the y of several groups, and each of their C channels of x is
+spread over its group's lanes by a shuffle. Weights are packed [k][channel]: a tap is C vectors of them. A block is some
+output rows high, some pixels wide and one vector of channels deep; each pixel of x that it needs is read once and goes
+into every output whose window holds it, line by line, so every sum runs over k in order. A window's weights stay in
+registers where there is room, else those of a line. Larger windows are walked by loops over taps, in blocks of one row.
 
 Pixels whose windows leave x to the left or right are taken singly, with a branch around each tap outside; rows whose
 windows leave it above or below, with a branch around each line.
@@ -25,8 +26,8 @@ from .ir import Function, Module, prefix_mask
 from .lanes import widen
 from .slots import Slots
 
-MOST_TAPS = 32
-"""Taps of a window that are written out."""
+MOST_TAPS, MOST_TERMS = 32, 96
+"""Taps of a window that are written out, and times the channels of a group."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Recipe:
     """All that is constant in the kernel.
 
     `outer`, `terms`, `checks`: as in `directplanes`. `rows`, `lane`: the windows along the axis before the last pixel
-    axis (absent in 1-D) and along the last. `channels`: of y; `m`: those that share one of x. `w_lanes`: bytes in w
-    from one channel of x to the next and among those of y that share it; `w_steps`: the extent of each index of k and
-    its bytes in w.
+    axis (absent in 1-D) and along the last. `channels`: of y; `m`: those of a group; `c`: channels of x of a group.
+    `w_lanes`: bytes in w from one group to the next and among its channels of y; `w_steps`: the extent of each index of
+    k and its bytes in w.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -46,6 +47,7 @@ class Recipe:
     lane: Window
     channels: int
     m: int
+    c: int
     w_lanes: tuple[int, int]
     w_steps: tuple[tuple[int, int], ...]
     array: Type
@@ -84,22 +86,33 @@ class Recipe:
     @property
     def written_out(self) -> bool:
         """Whether a window's taps are."""
-        return self.taps <= MOST_TAPS
+        return self.taps <= MOST_TAPS and self.taps * self.c <= MOST_TERMS
 
     @property
     def held(self) -> bool:
         """Whether all weights of a window stay in registers beside four sums."""
-        return self.written_out and self.single and self.taps + 4 + 2 <= self.registers
+        return self.written_out and self.single and self.taps * self.c + 4 + 2 <= self.registers
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the weights of a line are loaded together; if not, each where it is used."""
+        return self.c == 1 or self.lane.taps * self.c + 4 + 2 <= self.registers
 
     @cached_property
     def block(self) -> tuple[int, int]:
         """Output rows and pixels of a block."""
         if not self.written_out:
             return 1, 8
-        kept = self.taps if self.held else 2 * self.lane.taps
+        kept = self.taps * self.c if self.held else 2 * self.lane.taps * self.c
         if self.rows is not None and self.window.taps > 1 and kept + 8 + 2 <= self.registers:
             return 2, 4
-        return 1, 4
+        wide = self.c > 1 and self.lane.taps * self.c + 8 + self.c <= self.registers
+        return 1, 8 if wide else 4
+
+    @property
+    def widths(self) -> list[int]:
+        """Pixels of a block, and of those that finish a row: sums of many terms are slow one by one."""
+        return [n for n in (8, 4, 2, 1) if n in (self.block[1], 1) or (self.c > 1 and n < self.block[1])]
 
     def slots(self) -> Slots:
         """The words the kernel reads."""
@@ -133,7 +146,7 @@ class Channels(Walker):
         """From here on vectors have so many lanes, of which `count` are there."""
         self.lanes, self.vector = lanes, self.r.work.x(lanes)
         self.mask = None if count == lanes else prefix_mask(lanes, count)
-        self.x_mask = None if count == lanes else prefix_mask(lanes // self.r.m, count // self.r.m)
+        self.groups = None if count == lanes else count // self.r.m
 
     def rows(self) -> Value:
         """Emits how many rows a plane has."""
@@ -174,7 +187,7 @@ class Channels(Walker):
                 self._pixels(replace(here, x=x, y=y, residual=residual, w=w, bias=bias), row, rows)
                 out = r.lanes * r.out.bytes
                 loop.carry(
-                    x + r.lanes // r.m * r.array.bytes, y + out, residual + out,
+                    x + r.lanes // r.m * (r.c * r.array.bytes), y + out, residual + out,
                     w + r.lanes * r.work.bytes, bias + r.lanes * r.work.bytes,
                 )  # fmt: skip
             x, y, residual, w, bias = loop.results
@@ -188,11 +201,11 @@ class Channels(Walker):
         fn, r = self.fn, self.r
         self.w = plane.w
         self._bias = fn.load(plane.bias, self.vector, mask=self.mask) if r.bias else None
-        self._held = [self._weight(plane.w, tap) for tap in range(r.taps)] if r.held else []
+        self._held = [self._weight(plane.w, at) for at in range(r.taps * r.c)] if r.held else []
         at_row = row * r.window.step + self.word("row offset") if rows == 1 and r.rows is not None else None
         x_step, low, high = self._x_column * r.lane.step, self.word("first column"), self.word("last column")
         begin, end, edges, edge = split(const(i64, 0), self.word("columns"), low, high)
-        for columns in dict.fromkeys((r.block[1], 1)):
+        for columns in r.widths:
             with fn.loop(begin, end - (columns - 1), columns, carried=[begin]) as loop:
                 moved = loop.index * self._y_column
                 at = plane.x + loop.index * x_step
@@ -251,10 +264,17 @@ class Channels(Walker):
     ) -> list[Value]:
         """One line of x: `meets` are the rows of the block that it goes into, each with its tap."""
         fn, r, sums = self.fn, self.r, list(sums)
-        weights = {
-            (tap, f): self._held[tap * r.lane.taps + f] if self._held else self._weight(w, tap * r.lane.taps + f)
-            for _, tap in meets for f in range(r.lane.taps)
-        }  # fmt: skip
+        known: dict[int, Value] = {}
+
+        def weight(tap: int, f: int, i: int) -> Value:
+            at = (tap * r.lane.taps + f) * r.c + i
+            return self._held[at] if self._held else known[at] if r.fetched else self._weight(w, at)
+
+        if r.fetched and not self._held:
+            line = r.lane.taps * r.c
+            known = {
+                at: self._weight(w, at) for _, tap in meets for at in range(tap * line, (tap + 1) * line)
+            }
         for number in range((block.columns - 1) * r.lane.step + r.lane.reach + 1):
             columns = r.lane.meets(range(block.columns), number)
             if not columns:
@@ -265,16 +285,20 @@ class Channels(Walker):
                 touched = [row for row, _ in meets]
                 there = below(block.column + number, self.word("lane limit"))
                 with fn.if_(there, default=[sums[row] for row in touched]) as inside:
-                    vector = self._pixel(x + self._x_column * number)
-                    inside.carry(*[fma(weights[tap, f], vector, sums[row]) for row, tap in meets])
+                    made = [sums[row] for row in touched]
+                    for i, vector in enumerate(self._pixel(x + self._x_column * number)):
+                        made = [
+                            fma(weight(tap, f, i), vector, s) for (_, tap), s in zip(meets, made, strict=True)
+                        ]
+                    inside.carry(*made)
                 for row, value in zip(touched, inside.results, strict=True):
                     sums[row] = value
                 continue
-            vector = self._pixel(x + self._x_column * number)
-            for row, tap in meets:
-                for column, f in columns:
-                    at = row * block.columns + column
-                    sums[at] = fma(weights[tap, f], vector, sums[at])
+            for i, vector in enumerate(self._pixel(x + self._x_column * number)):
+                for row, tap in meets:
+                    for column, f in columns:
+                        at = row * block.columns + column
+                        sums[at] = fma(weight(tap, f, i), vector, sums[at])
         return sums
 
     def _loops(self, block: _Block, x: Value, w: Value, sums: list[Value]) -> list[Value]:
@@ -285,7 +309,9 @@ class Channels(Walker):
         def line(x: Value, w: Value, now: list[Value]) -> list[Value]:
             with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[x, w, *now]) as taps:
                 x_at, w_at, *flat = taps.carried
-                taps.carry(x_at + x_tap, w_at + r.pitch, *self._tap(block, x_at, w_at, taps.index, flat))
+                taps.carry(
+                    x_at + x_tap, w_at + r.c * r.pitch, *self._tap(block, x_at, w_at, taps.index, flat)
+                )
             return taps.results[2:]
 
         with fn.loop(0, window.reach + 1, window.dilation, carried=[x, w, *sums]) as lines:
@@ -297,15 +323,20 @@ class Channels(Walker):
                 with fn.if_(there, default=now) as inside:
                     inside.carry(*line(x_at, w_at, now))
                 now = inside.results
-            lines.carry(x_at + self._x_row * window.dilation, w_at + r.lane.taps * r.pitch, *now)
+            lines.carry(x_at + self._x_row * window.dilation, w_at + r.lane.taps * r.c * r.pitch, *now)
         return lines.results[2:]
 
     def _tap(self, block: _Block, x: Value, w: Value, distance: Value, flat: list[Value]) -> list[Value]:
         fn, step = self.fn, self._x_column * self.r.lane.step
 
         def added() -> list[Value]:
-            weight = fn.load(w, self.vector)
-            return [fma(weight, self._pixel(x + step * at), value) for at, value in enumerate(flat)]
+            weights = [fn.load(w, self.vector, i * self.r.pitch) for i in range(self.r.c)]
+            made = []
+            for at, value in enumerate(flat):
+                for weight, vector in zip(weights, self._pixel(x + step * at), strict=True):
+                    value = fma(weight, vector, value)
+                made.append(value)
+            return made
 
         if block.column is None:
             return added()
@@ -313,15 +344,26 @@ class Channels(Walker):
             inside.carry(*added())
         return inside.results
 
-    def _pixel(self, x: Value) -> Value:
-        """A vector of channels of x, each as often as channels of y share it."""
-        r, m = self.r, self.r.m
-        raw = self.fn.load(x, r.array.x(self.lanes // m), mask=self.x_mask)
-        made = widen(raw, r.work, signed=r.signed)
-        return made if m == 1 else shuffle(made, made, indices=[lane // m for lane in range(self.lanes)])
+    def _pixel(self, x: Value) -> list[Value]:
+        """For each channel of a group, a vector that has it in all lanes of its group."""
+        r, m, c = self.r, self.r.m, self.r.c
+        groups = self.lanes // m
+        parts = 2 if c > m else 1
+        apart = groups * c // parts
+        vectors = []
+        for part in range(parts):
+            mask = None if self.groups is None else prefix_mask(apart, self.groups * c - part * apart)
+            raw = self.fn.load(x, r.array.x(apart), part * apart * r.array.bytes, mask=mask)
+            vectors.append(widen(raw, r.work, signed=r.signed))
+        if m == c == 1:
+            return vectors
+        return [
+            shuffle(vectors[0], vectors[-1], indices=[lane // m * c + i for lane in range(self.lanes)])
+            for i in range(c)
+        ]
 
-    def _weight(self, w: Value, tap: int) -> Value:
-        return self.fn.load(w, self.vector, tap * self.r.pitch)
+    def _weight(self, w: Value, at: int) -> Value:
+        return self.fn.load(w, self.vector, at * self.r.pitch)
 
 
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:

@@ -34,9 +34,15 @@ class Reading:
         found = [c for c in self.b.coordinates if name in dict(c.terms)]
         return found[0] if len(found) == 1 else None
 
-    def windows(self) -> Windows | str:
-        """How windows lie along the last pixel axes, and what a plane fixes and checks."""
-        cols, k = self.c.cols, list(self.b.rows)
+    @property
+    def beside(self) -> Index | None:
+        """The last index of the sum, if x is contiguous along it: a group's channels, channels last."""
+        last = self.b.rows[-1]
+        return last if last.extent > 1 and self.x[last.name] == self.item else None
+
+    def windows(self, but: Index | None = None) -> Windows | str:
+        """How windows lie along the last pixel axes, and what a plane fixes and checks; `but` an index of the sum."""
+        cols, k = self.c.cols, [index for index in self.b.rows if index != but]
         lane_axis = self.axis(cols[-1].name)
         lane = _window(lane_axis, cols[-1].name, k)
         if lane is None or lane_axis is None:
@@ -48,7 +54,7 @@ class Reading:
         rows_axis = rows_axis if rows else None
         outer = cols[:-2] if rows else cols[:-1]
         rest = {each.name for each in k}
-        fixed = {each.name for each in self.c.batch + outer}
+        fixed = {each.name for each in (*self.c.batch, *outer, *([but] if but else []))}
         checked = []
         for at, coordinate in enumerate(self.b.coordinates):
             if coordinate is lane_axis or coordinate is rows_axis:

@@ -59,11 +59,11 @@ class Vectors(Packed, Protocol):
 
     @property
     def m(self) -> int:
-        """Channels of y that share one of x."""
+        """Channels of y in a group."""
 
     @property
     def w_lanes(self) -> tuple[int, int]:
-        """Bytes of w from one channel of x to the next, and among those of y that share it."""
+        """Bytes of w from one group to the next, and among its channels of y."""
 
     @property
     def pitch(self) -> int:
