@@ -69,6 +69,8 @@ def shapes(
         raise node.error(
             f"its attributes or inputs do not fit it\n  {type(error).__name__}: {error}"
         ) from None
+    if any(spec.dtype.hasobject for spec in made):  # texts have no place in an arena of bytes
+        return None
     for spec in made:
         if spec.bytes > limit:
             raise too_large(node, spec, limit)

@@ -64,18 +64,19 @@ class Program:
             values[slot] = recycle.empty(shape, dtype)
         task = None
         try:
-            for task in self.tasks:
-                operands = [values[i] for i in task.reads]
-                if task.makes:
-                    for i, array in zip(task.writes, task.run(*operands), strict=False):
-                        if i >= 0:
-                            values[i] = array
-                else:
-                    task.run(*operands, *[values[i] for i in task.writes])
-                for i in task.drops:
-                    values[i] = None
-                if watch is not None:
-                    watch(task)
+            with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
+                for task in self.tasks:
+                    operands = [values[i] for i in task.reads]
+                    if task.makes:
+                        for i, array in zip(task.writes, task.run(*operands), strict=False):
+                            if i >= 0:
+                                values[i] = array
+                    else:
+                        task.run(*operands, *[values[i] for i in task.writes])
+                    for i in task.drops:
+                        values[i] = None
+                    if watch is not None:
+                        watch(task)
         except ConvmatError:
             raise
         except Exception as error:  # NumPy's own words for shapes that turn out not to fit, or no memory

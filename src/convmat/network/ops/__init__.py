@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from . import convolution, elementwise
+from . import (
+    activations,
+    convolution,
+    elementwise,
+    gather,
+    linear,
+    movement,
+    normalisation,
+    pooling,
+    reductions,
+    resize,
+    shapes,
+)
 from .base import OPERATORS, Operator, Options, Unknown
 from .fallback import operator_of
 
-__all__ = ["OPERATORS", "Operator", "Options", "Unknown", "convolution", "elementwise", "operator_of"]
+__all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
+
+_ENTERED = (
+    activations, convolution, elementwise, gather, linear, movement, normalisation, pooling, reductions, resize, shapes,
+)  # fmt: skip
+"""Each enters its operators in OPERATORS when it is imported."""

@@ -5,6 +5,8 @@
     prepare(node, specs, made, options)
                                   -> step(*inputs, *outputs), which writes into the outputs; None: `run`, then a copy
 
+A step gets the inputs and outputs that are there, in their order: what is left away has no place in it.
+
 `shape` raises `Unknown` where a shape depends on a value that is no constant: the node then runs by `run`, when its
 turn comes. One entry an operator in OPERATORS; what is not there is left to the standard's own reference.
 """
@@ -56,7 +58,8 @@ class Operator:
 
     def __call__(self, node: Node, inputs: Sequence[Array | None]) -> tuple[Array, ...]:
         """`run`, its result as a tuple of arrays."""
-        found = self.run(node, *inputs)
+        with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
+            found = self.run(node, *inputs)
         several = found if isinstance(found, tuple) else (found,)
         return tuple(np.asarray(each) for each in several)
 
@@ -79,7 +82,32 @@ def operator(
     return enter
 
 
-# -- shape rules that many share ---------------------------------------------------------------------------------------
+def stepped(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:
+    """Enter a function that gives an operator's step: what it writes is the operator's meaning too."""
+
+    def enter(prepare: Prepare) -> Prepare:
+        def run(node: Node, *arrays: Array | None) -> tuple[Array, ...]:
+            specs = specs_of(arrays)
+            made = shape(node, specs)[: len(node.outputs)]
+            outputs = [np.empty(spec.shape, spec.dtype) for spec in made]
+            named = [i for i, name in enumerate(node.outputs) if name]
+            step = prepare(node, specs, tuple(made[i] for i in named), Options())
+            assert step is not None
+            step(*(array for array in arrays if array is not None), *(outputs[i] for i in named))
+            return tuple(outputs)
+
+        operator(*names, shape=shape, prepare=prepare, in_place=in_place)(run)
+        return prepare
+
+    return enter
+
+
+def specs_of(arrays: Sequence[Array | None]) -> list[Spec | None]:
+    """The Specs of arrays that are there, their values known."""
+    return [None if array is None else Spec.of(array) for array in arrays]
+
+
+# -- what shape rules share --------------------------------------------------------------------------------------------
 
 
 def given(node: Node, specs: Specs, at: int) -> Spec:
@@ -88,6 +116,11 @@ def given(node: Node, specs: Specs, at: int) -> Spec:
     if spec is None:
         raise node.error(f"its input {at} is missing\n  it has {len(node.inputs)}")
     return spec
+
+
+def has(specs: Specs, at: int) -> bool:
+    """Whether an optional input is there."""
+    return at < len(specs) and specs[at] is not None
 
 
 def constant(node: Node, specs: Specs, at: int) -> Array:
@@ -100,7 +133,28 @@ def constant(node: Node, specs: Specs, at: int) -> Array:
 
 def optional(node: Node, specs: Specs, at: int) -> Array | None:
     """The same where the input may be left away."""
-    return constant(node, specs, at) if at < len(specs) and specs[at] is not None else None
+    return constant(node, specs, at) if has(specs, at) else None
+
+
+def whole(node: Node, specs: Specs, at: int, what: str) -> tuple[int, ...]:
+    """A constant input of whole numbers; NetworkError where it holds others."""
+    return numbers(node, constant(node, specs, at), what)
+
+
+def numbers(node: Node, value: Any, what: str) -> tuple[int, ...]:
+    """Whole numbers of a constant or an attribute, as a flat tuple."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu" and array.size:
+        raise node.error(f"its {what} are {array.dtype}\n  whole numbers are needed")
+    return tuple(int(n) for n in array.ravel().tolist())
+
+
+def moved(node: Node, specs: Specs, name: str, at: int, since: int) -> tuple[int, ...] | None:
+    """Whole numbers that were an attribute before operator set `since`, and are an input from then on."""
+    if node.version < since:
+        value = node.get(name)
+        return None if value is None else numbers(node, value, name)
+    return whole(node, specs, at, name) if has(specs, at) else None
 
 
 def same(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -123,3 +177,11 @@ def axis_of(node: Node, axis: int, rank: int) -> int:
     if not -rank <= axis < max(rank, 1):
         raise node.error(f"axis {axis} of an array with {rank} axes")
     return int(axis) % max(rank, 1)
+
+
+def axes_of(node: Node, axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    """The same for several, none of them twice."""
+    found = tuple(axis_of(node, axis, rank) for axis in axes)
+    if len(set(found)) != len(found):
+        raise node.error(f"its axes {tuple(axes)} name one twice\n  of an array with {rank} axes")
+    return found

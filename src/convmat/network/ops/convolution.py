@@ -7,7 +7,6 @@ ONNX's inputs are x, w and bias; a rewritten node has the residual as its fourth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from ...geometry import Geometry
 from ...planner import Plan
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, operator
+from .base import Options, Specs, Step, given, has, operator
 from .planned import Planned
 
 Pairs = tuple[tuple[int, int], ...]
@@ -34,13 +33,13 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
     if tuple(node.get("kernel_shape", w[2:])) != w[2:]:
         raise node.error(f"its kernel_shape {tuple(node.get('kernel_shape'))} is not that of w, {w[2:]}")
     words: dict[str, Any] = {
-        "stride": _numbers(node, "strides", rank, 1),
-        "dilation": _numbers(node, "dilations", rank, 1),
+        "stride": per_axis(node, "strides", rank, 1),
+        "dilation": per_axis(node, "dilations", rank, 1),
         "groups": node.get("group", 1),
     }
     transposed = node.op == "ConvTranspose"
     if transposed:
-        words["output_padding"] = _numbers(node, "output_padding", rank, 0)
+        words["output_padding"] = per_axis(node, "output_padding", rank, 0)
     words["padding"] = (_transposed_pads if transposed else _pads)(node, x, w, words)
     try:
         make = Geometry.transposed if transposed else Geometry.of
@@ -49,7 +48,8 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
         raise node.error(str(error)) from None
 
 
-def _numbers(node: Node, name: str, rank: int, default: int) -> tuple[int, ...]:
+def per_axis(node: Node, name: str, rank: int, default: int) -> tuple[int, ...]:
+    """An attribute with one number for each spatial axis."""
     value = tuple(node.get(name) or (default,) * rank)
     if len(value) != rank:
         raise node.error(f"its {name} {value} are not one for each of {rank} spatial axes")
@@ -120,23 +120,19 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     words, _ = geometry_of(node, x.shape, w.shape)
     return api.plan(
         x.shape, w.shape, dtype=x.dtype, transposed=node.op == "ConvTranspose", activation=node.get("activation"),
-        bias=_has(specs, 2), residual=_has(specs, 3), exact=options.exact, rtol=options.rtol,
+        bias=has(specs, 2), residual=has(specs, 3), exact=options.exact, rtol=options.rtol,
         workspace_limit=options.workspace_limit, **words,
     )  # fmt: skip
 
 
-def _has(specs: Sequence[Any], at: int) -> bool:
-    return at < len(specs) and specs[at] is not None
-
-
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     """Constant weights are packed now; a residual follows x."""
-    w, bias = given(node, specs, 1).value, specs[2].value if _has(specs, 2) and specs[2] else None
-    if w is None or (_has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
+    w, bias = given(node, specs, 1).value, specs[2].value if has(specs, 2) and specs[2] else None
+    if w is None or (has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
     plan = plan_of(node, specs, options)
     bound = plan.bind(w, bias)
-    at, last = (3 if _has(specs, 3) else None), len(specs)
+    at, last = (2 + has(specs, 2) if has(specs, 3) else None), sum(spec is not None for spec in specs)
 
     def step(*arrays: Array) -> None:
         bound(arrays[0], arrays[at] if at else None, arrays[last])

@@ -1,27 +1,45 @@
-"""Functions of single elements, of one array or several that broadcast.
+"""Arithmetic, comparisons and logic on single elements, of one array or several that broadcast.
 
-Each is a NumPy ufunc, or a formula in its own module's place below; one rule of shapes serves all.
+Each is a NumPy ufunc, or a formula that names one; three rules of shapes serve all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, broadcast, given, operator, same
+from .base import Options, Specs, Step, Unknown, axis_of, broadcast, given, operator, same, stepped
+from .blocks import blockwise
+from .fallback import reference
+
+FOLLOWS_AXIS = 7
+"""The operator set since which operands broadcast as in NumPy; before, `axis` said where the second one begins."""
+
+
+def _aligned(node: Node, first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    """The second operand's shape, with the axes that the attribute `axis` of old operator sets leaves to its right."""
+    if node.version >= FOLLOWS_AXIS or "axis" not in node.attributes or len(second) >= len(first):
+        return second
+    behind = len(first) - axis_of(node, node.get("axis"), len(first)) - len(second)
+    if behind < 0:
+        raise node.error(
+            f"its second input has {len(second)} axes\n  they do not fit from axis {node.get('axis')} on"
+        )
+    return (*second, *(1,) * behind)
 
 
 def _together(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """All inputs broadcast; the element type is the first one's."""
-    found = [given(node, specs, i) for i in range(len(specs))]
+    found = [given(node, specs, i) for i in range(max(len(specs), 1))]
     if any(each.dtype != found[0].dtype for each in found[1:]):
         raise node.error(
             f"its inputs have different element types: {', '.join(str(each.dtype) for each in found)}"
         )
-    return (Spec(broadcast(node, [each.shape for each in found]), found[0].dtype),)
+    shapes = [found[0].shape, *(_aligned(node, found[0].shape, each.shape) for each in found[1:])]
+    return (Spec(broadcast(node, shapes), found[0].dtype),)
 
 
 def _compared(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -29,24 +47,176 @@ def _compared(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(first.shape, np.dtype(bool)),)
 
 
-def _ufunc(function: np.ufunc) -> Callable[[Node, Specs, tuple[Spec, ...], Options], Step]:
-    def prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-        return function  # its last argument is where the result goes
+def _asked(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    return (Spec(given(node, specs, 0).shape, np.dtype(bool)),)
 
-    return prepare
+
+# -- one pass: the ufunc writes where it should ------------------------------------------------------------------------
 
 
 def _enter(names: dict[str, np.ufunc], rule: Any) -> None:
-    for name, function in names.items():
-        operator(name, shape=rule, prepare=_ufunc(function), in_place=rule is not _compared)(
-            lambda node, *arrays, f=function: f(*arrays)
+    def prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+        ufunc = names[node.op]
+        if node.version >= FOLLOWS_AXIS or len(specs) < 2:
+            return ufunc  # its last argument is where the result goes
+        second = _aligned(node, given(node, specs, 0).shape, given(node, specs, 1).shape)
+        return lambda a, b, out: ufunc(a, b.reshape(second), out)
+
+    stepped(*names, shape=rule, in_place=rule not in (_compared, _asked))(prepare)
+
+
+_enter({
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or,
+    "BitwiseXor": np.bitwise_xor,
+}, _together)  # fmt: skip
+_enter({
+    "Equal": np.equal, "Greater": np.greater, "GreaterOrEqual": np.greater_equal, "Less": np.less,
+    "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
+}, _compared)  # fmt: skip
+_enter({
+    "Abs": np.absolute, "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh,
+    "Atan": np.arctan, "Atanh": np.arctanh, "BitwiseNot": np.invert, "Ceil": np.ceil, "Cos": np.cos, "Cosh": np.cosh,
+    "Exp": np.exp, "Floor": np.floor, "Log": np.log, "Neg": np.negative, "Reciprocal": np.reciprocal,
+    "Round": np.rint, "Sign": np.sign, "Sin": np.sin, "Sinh": np.sinh, "Sqrt": np.sqrt, "Tan": np.tan, "Tanh": np.tanh,
+}, same)  # fmt: skip
+_enter({"Not": np.logical_not, "IsNaN": np.isnan}, _asked)
+
+
+# -- division and powers, whose meaning depends on the element types ---------------------------------------------------
+
+
+def _divide(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    first, second = given(node, specs, 0), given(node, specs, 1)
+    plain = first.dtype.kind not in "iub" and _aligned(node, first.shape, second.shape) == second.shape
+    return np.true_divide if plain else None
+
+
+@operator("Div", shape=_together, prepare=_divide, in_place=True)
+def div(node: Node, a: Array, b: Array) -> Any:
+    """a / b; whole numbers are cut towards zero."""
+    b = b.reshape(_aligned(node, a.shape, b.shape))
+    if a.dtype.kind not in "iu":
+        return np.true_divide(a, b)
+    found = np.floor_divide(a, b)
+    return found + ((found < 0) & (found * b != a)).astype(a.dtype)
+
+
+@operator("Mod", shape=_together)
+def mod(node: Node, a: Array, b: Array) -> Any:
+    """The remainder: of the divisor's sign, or with `fmod` of the dividend's."""
+    return np.fmod(a, b) if node.get("fmod") else np.remainder(a, b)
+
+
+@operator("BitShift", shape=_together)
+def bit_shift(node: Node, a: Array, b: Array) -> Any:
+    """a shifted by b places in the `direction`."""
+    return np.left_shift(a, b) if node.get("direction") == "LEFT" else np.right_shift(a, b)
+
+
+def _power_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    base, exponent = given(node, specs, 0), given(node, specs, 1)
+    return (Spec(broadcast(node, [base.shape, _aligned(node, base.shape, exponent.shape)]), base.dtype),)
+
+
+def _power(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    base, exponent = given(node, specs, 0), given(node, specs, 1)
+    if base.dtype.kind != "f":
+        return None
+    if exponent.value is not None and exponent.size == 1 and made[0].shape == base.shape:
+        p = float(exponent.value.item())
+        if p == 2.0:
+            return lambda x, _, out: np.multiply(x, x, out=out)
+        if p == 0.5:
+            return lambda x, _, out: np.sqrt(x, out=out)
+    return (
+        np.power
+        if exponent.dtype == base.dtype and _aligned(node, base.shape, exponent.shape) == exponent.shape
+        else None
+    )
+
+
+@operator("Pow", shape=_power_shape, prepare=_power, in_place=True)
+def power(node: Node, a: Array, b: Array) -> Any:
+    """a ** b, of a's element type."""
+    b = b.reshape(_aligned(node, a.shape, b.shape))
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu":
+        return np.where(b < 0, np.power(a.astype(np.float64), b), np.power(a, np.maximum(b, 0))).astype(
+            a.dtype
         )
+    return np.power(a, b).astype(a.dtype)
 
 
-_enter({"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}, _together)
+# -- any number of operands --------------------------------------------------------------------------------------------
 
 
-@operator("Relu", shape=same, in_place=True, prepare=lambda *_: lambda x, out: np.clip(x, 0, None, out=out))
-def relu(node: Node, x: Array) -> Array:
-    """max(x, 0)."""
-    return np.maximum(x, 0)
+FOLDS = {"Max": np.maximum, "Min": np.minimum, "Sum": np.add, "Mean": np.add}
+
+
+@stepped(*FOLDS, shape=_together, in_place=True)
+def fold(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """All inputs, one after the other, joined by a ufunc; the Mean is a share of their sum."""
+    ufunc, share = FOLDS[node.op], node.op == "Mean"
+
+    def together(*several: Array) -> Array:
+        found = reduce(ufunc, several)
+        return found / found.dtype.type(len(several)) if share else found
+
+    if len(specs) == 2 and not share:
+        return lambda a, b, out: ufunc(a, b, out=out)
+    return lambda *arrays: blockwise(together, arrays[-1], *arrays[:-1])
+
+
+# -- choices and element types -----------------------------------------------------------------------------------------
+
+
+def _chosen(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    condition, a, b = (given(node, specs, i) for i in range(3))
+    if condition.dtype != bool or a.dtype != b.dtype:
+        raise node.error(
+            f"its inputs are {condition.dtype}, {a.dtype} and {b.dtype}\n  a bool and two of one type are needed"
+        )
+    return (Spec(broadcast(node, [condition.shape, a.shape, b.shape]), a.dtype),)
+
+
+@operator("Where", shape=_chosen, prepare=lambda *_: lambda c, a, b, out: blockwise(np.where, out, c, a, b))
+def where(node: Node, condition: Array, a: Array, b: Array) -> Any:
+    """a where the condition holds, else b."""
+    return np.where(condition, a, b)
+
+
+@operator("IsInf", shape=_asked)
+def is_inf(node: Node, x: Array) -> Any:
+    """Which elements are infinite, of the signs asked for."""
+    above = np.isposinf(x) if node.get("detect_positive", 1) else False
+    return above | (np.isneginf(x) if node.get("detect_negative", 1) else np.zeros(x.shape, bool))
+
+
+TYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
+    11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128",
+}  # fmt: skip
+"""ONNX's numbers of NumPy's own element types."""
+
+
+def _cast_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    if node.op == "CastLike":
+        return (Spec(x.shape, given(node, specs, 1).dtype),)
+    if node.get("to") not in TYPES or x.dtype.hasobject:
+        raise Unknown
+    return (Spec(x.shape, np.dtype(TYPES[node.get("to")])),)
+
+
+@operator(
+    "Cast",
+    "CastLike",
+    shape=_cast_shape,
+    prepare=lambda *_: lambda x, *rest: np.copyto(rest[-1], x, casting="unsafe"),
+)
+def cast(node: Node, x: Array, like: Array | None = None) -> Any:
+    """x with another element type; texts and types that NumPy lacks as the standard's reference has them."""
+    if like is not None and not x.dtype.hasobject:
+        return x.astype(like.dtype)
+    if node.get("to") not in TYPES or x.dtype.hasobject:
+        return reference(node, x) if like is None else reference(node, x, like)
+    return x.astype(TYPES[node.get("to")])

@@ -27,7 +27,8 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     raise Unknown
 
 
-def _run(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
+def reference(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
+    """The outputs of a node as the standard's reference computes them. Raises NetworkError."""
     names = [*node.inputs, *node.captured]
     feeds = {name: array for name, array in zip(names, inputs, strict=True) if name and array is not None}
     try:
@@ -45,7 +46,7 @@ def _run(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
     return tuple(np.asarray(next(wanted)) if name else np.empty(0) for name in node.outputs)
 
 
-REFERENCE = Operator("the ONNX reference", _shape, _run)
+REFERENCE = Operator("the ONNX reference", _shape, reference)
 
 
 @lru_cache(maxsize=256)

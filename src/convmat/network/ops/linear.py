@@ -1,0 +1,124 @@
+"""Products of matrices, as NumPy's own matmul does them.
+
+MatMul    (..., m, k) @ (..., k, n); an array of one axis is a row on the left, a column on the right
+Gemm      alpha * A' @ B' + beta * C, where ' transposes if transA or transB says so
+Einsum    a sum of products by its equation
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Node, Spec
+from .base import Options, Specs, Step, Unknown, broadcast, given, has, operator
+
+
+def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    a, b = given(node, specs, 0), given(node, specs, 1)
+    if a.dtype != b.dtype:
+        raise node.error(f"its inputs are {a} and {b}\n  one element type is needed")
+    left, right = (1, *a.shape) if a.rank == 1 else a.shape, (*b.shape, 1) if b.rank == 1 else b.shape
+    if not a.rank or not b.rank or left[-1] != right[-2]:
+        raise node.error(f"its inputs {a} and {b} are no product\n  (..., m, k) @ (..., k, n) is needed")
+    shape = (
+        *broadcast(node, [left[:-2], right[:-2]]),
+        *left[-2:-1] * (a.rank > 1),
+        *right[-1:] * (b.rank > 1),
+    )
+    return (Spec(shape, a.dtype),)
+
+
+def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    a, b = given(node, specs, 0), given(node, specs, 1)
+    if a.rank > 2 and b.rank == 2:  # one matrix for all: one product
+        return lambda a, b, out: np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1]))
+    return lambda a, b, out: np.matmul(a, b, out=out)
+
+
+@operator("MatMul", shape=_product_shape, prepare=_product_step)
+def matmul(node: Node, a: Array, b: Array) -> Any:
+    """a @ b."""
+    return np.matmul(a, b)
+
+
+def _gemm_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    a, b = given(node, specs, 0), given(node, specs, 1)
+    if a.rank != 2 or b.rank != 2 or a.dtype != b.dtype:
+        raise node.error(f"its inputs are {a} and {b}\n  two matrices of one element type are needed")
+    m, k = a.shape[::-1] if node.get("transA") else a.shape
+    other, n = b.shape[::-1] if node.get("transB") else b.shape
+    if k != other:
+        raise node.error(f"its inputs {a} and {b} are no product\n  ({m}, {k}) @ ({other}, {n})")
+    if has(specs, 2):
+        c = given(node, specs, 2)
+        if broadcast(node, [(m, n), c.shape]) != (m, n):
+            raise node.error(f"its third input {c} does not broadcast to the product\n  ({m}, {n})")
+    return (Spec((m, n), a.dtype),)
+
+
+def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    if given(node, specs, 0).dtype.kind not in "fc":
+        return None
+    alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
+
+    def step(a: Array, b: Array, *rest: Array) -> None:
+        out = rest[-1]
+        np.matmul(a.T if node.get("transA") else a, b.T if node.get("transB") else b, out=out)
+        if alpha != 1:
+            np.multiply(out, alpha, out=out)
+        if len(rest) > 1:
+            np.add(out, rest[0] if beta == 1 else rest[0] * rest[0].dtype.type(beta), out=out)
+
+    return step
+
+
+@operator("Gemm", shape=_gemm_shape, prepare=_gemm_step)
+def gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Any:
+    """alpha * A' @ B' + beta * C."""
+    found = (a.T if node.get("transA") else a) @ (b.T if node.get("transB") else b)
+    alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
+    found = found if alpha == 1 else found * alpha
+    if c is not None:
+        found = found + (c if beta == 1 else c * beta)
+    return found.astype(a.dtype, copy=False)
+
+
+def _sum_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    equation = str(node.get("equation", "")).replace(" ", "")
+    if "..." in equation:
+        raise Unknown
+    left, arrow, right = equation.partition("->")
+    extents: dict[str, int] = {}
+    terms = left.split(",")
+    if len(terms) != len(specs):
+        raise node.error(f"its equation {equation!r} has {len(terms)} operands\n  it has {len(specs)} inputs")
+    for i, letters in enumerate(terms):
+        spec = given(node, specs, i)
+        if len(letters) != spec.rank:
+            raise node.error(
+                f"its equation {equation!r} does not fit its input {i}\n  {letters!r} and {spec}"
+            )
+        for letter, extent in zip(letters, spec.shape, strict=True):
+            if extents.setdefault(letter, extent) != extent:
+                raise node.error(
+                    f"its equation {equation!r} gives {letter!r} two extents\n  {extents[letter]} and {extent}"
+                )
+    if not arrow:
+        right = "".join(sorted(letter for letter in extents if left.count(letter) == 1))
+    return (Spec(tuple(extents[letter] for letter in right), given(node, specs, 0).dtype),)
+
+
+@operator(
+    "Einsum",
+    shape=_sum_shape,
+    prepare=lambda node, *_: (
+        lambda *arrays: np.einsum(
+            node.get("equation"), *arrays[:-1], out=arrays[-1], optimize=len(arrays) > 3
+        )
+    ),
+)
+def einsum(node: Node, *arrays: Array) -> Any:
+    """The sum of products that the equation names."""
+    return np.einsum(node.get("equation"), *arrays, optimize=len(arrays) > 2)

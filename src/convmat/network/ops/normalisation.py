@@ -1,0 +1,264 @@
+"""Normalisation: y = (x - mean) / sqrt(variance + epsilon) * scale + bias, over different sets of elements.
+
+BatchNormalization       a channel, its mean and variance given (in training: measured)
+InstanceNormalization    a channel of one image
+GroupNormalization       a group of channels of one image
+LayerNormalization       all axes from one on
+LRN                      squares of neighbouring channels: y = x / (bias + alpha/size * sum)^beta
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Node, Spec
+from .base import Options, Specs, Step, axes_of, axis_of, broadcast, given, has, operator, same, stepped
+from .blocks import slabs
+
+MEASURED_SINCE = 14
+"""The operator set since which training is asked for by `training_mode`; before, by wanting more than one output."""
+
+
+def _over_channels(value: Array, rank: int) -> Array:
+    """(C,) as (C, 1, 1, ...), to stand beside the axes from 1 on."""
+    return value.reshape(*value.shape, *(1,) * (rank - 1 - value.ndim))
+
+
+# -- over the batch ----------------------------------------------------------------------------------------------------
+
+
+def _measures(node: Node) -> bool:
+    if node.version >= MEASURED_SINCE:
+        return bool(node.get("training_mode", 0))
+    return sum(map(bool, node.outputs)) > 1 and not node.get("is_test", 0)
+
+
+def _batch_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, *rest = (given(node, specs, i) for i in range(5))
+    if x.rank < 2:
+        raise node.error(f"its input {x} has no channels\n  (batch, channels, ...) is needed")
+    for each in rest:
+        if (
+            each.shape[:1] != x.shape[1:2]
+            or broadcast(node, [(*each.shape, *(1,) * (x.rank - 1 - each.rank)), x.shape[1:]]) != x.shape[1:]
+        ):
+            raise node.error(
+                f"one of its scale, bias, mean and variance is {each}\n"
+                f"  one for each of {x.shape[1]} channels is needed"
+            )
+    mean = Spec(rest[2].shape, rest[2].dtype)
+    return (Spec(x.shape, x.dtype), mean, mean, mean, mean)[: max(1, len(node.outputs))]
+
+
+def _batch_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    if _measures(node) or len(made) > 1:
+        return None
+    rank, epsilon = given(node, specs, 0).rank, node.get("epsilon", 1e-5)
+    known = [given(node, specs, i).value for i in range(1, 5)]
+    values = [each for each in known if each is not None]
+    fixed = factors(*values[:4], epsilon=epsilon) if len(values) == 4 else None
+
+    def step(x: Array, *rest: Array) -> None:
+        pair = fixed or factors(*rest[:4], epsilon=epsilon)
+        by, add = (_over_channels(each.astype(x.dtype), rank) for each in pair)
+        affine(x, by, add, rest[-1])
+
+    return step
+
+
+def factors(
+    scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float
+) -> tuple[Array, Array]:
+    """y = x * by + add, in float64."""
+    by = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
+    return by, bias - mean * by
+
+
+def affine(x: Array, by: Array, add: Array, out: Array) -> None:
+    """out[b] = x[b] * by + add, a block of channels at a time; `out` may be x."""
+    by, add = np.broadcast_to(by, x.shape), np.broadcast_to(add, x.shape)
+    for index in slabs(x.shape, x.itemsize):
+        part = out[index]
+        np.multiply(x[index], by[index], out=part)
+        np.add(part, add[index], out=part)
+
+
+@operator("BatchNormalization", shape=_batch_shape, prepare=_batch_step, in_place=True)
+def batch_normalization(node: Node, x: Array, scale: Array, bias: Array, mean: Array, variance: Array) -> Any:
+    """Each channel by its mean and variance; when they are measured, what there was of them goes on by `momentum`."""
+    epsilon, out = node.get("epsilon", 1e-5), np.empty_like(x, order="C")
+    more: tuple[Array, ...] = ()
+    if _measures(node):
+        others = (0, *range(2, x.ndim))
+        now = x.mean(others), x.var(others)
+        keep = node.get("momentum", 0.9)
+        more = tuple(
+            (old * keep + new * (1 - keep)).astype(old.dtype)
+            for old, new in zip((mean, variance), now, strict=True)
+        )
+        mean, variance = now
+        if node.version < MEASURED_SINCE:
+            more = (*more, *now)
+    else:
+        more = (mean, variance, mean, variance)
+    by, add = (
+        _over_channels(each.astype(x.dtype), x.ndim) for each in factors(scale, bias, mean, variance, epsilon=epsilon)
+    )
+    affine(x, by, add, out)
+    return (out, *more)[: max(1, len(node.outputs))]
+
+
+# -- over one image ----------------------------------------------------------------------------------------------------
+
+
+def _image_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, scale, bias = (given(node, specs, i) for i in range(3))
+    groups = node.get("num_groups", 1)
+    if x.rank < 2 or groups < 1 or x.shape[1] % groups:
+        raise node.error(f"its input {x} has no channels in {groups} groups")
+    wanted = groups if node.op == "GroupNormalization" and node.version < 21 else x.shape[1]
+    if scale.shape != (wanted,) or bias.shape != (wanted,):
+        raise node.error(f"its scale is {scale} and its bias {bias}\n  {wanted} numbers are needed")
+    return (Spec(x.shape, x.dtype),)
+
+
+@stepped("InstanceNormalization", "GroupNormalization", shape=_image_shape, in_place=True)
+def image_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """Each group of channels of each image by the mean and variance of its own elements."""
+    (B, C), rank = given(node, specs, 0).shape[:2], given(node, specs, 0).rank
+    groups = node.get("num_groups", 1) if node.op == "GroupNormalization" else C
+    epsilon = node.get("epsilon", 1e-5)
+
+    def step(x: Array, scale: Array, bias: Array, out: Array) -> None:
+        if not x.size:
+            return
+        sets = x.reshape(B, groups, -1)
+        mean = sets.mean(2, dtype=np.float64)
+        variance = _variance(sets, mean)
+        each = C // groups
+        scale, bias = (v.repeat(each) if v.size != C else v for v in (scale, bias))
+        by, add = factors(
+            scale, bias, mean.repeat(each, axis=1), variance.repeat(each, axis=1), epsilon=epsilon
+        )
+        shape = (B, C, *(1,) * (rank - 2))
+        affine(x, by.astype(x.dtype).reshape(shape), add.astype(x.dtype).reshape(shape), out)
+
+    return step
+
+
+def _variance(sets: Array, mean: Array) -> Array:
+    """(B, G) of sets: (B, G, n): the mean of squares around the mean, a set at a time."""
+    found = np.empty(mean.shape)
+    for index in np.ndindex(*mean.shape):
+        about = sets[index] - mean[index].astype(sets.dtype)
+        found[index] = np.dot(about, about) / max(about.size, 1)
+    return found
+
+
+# -- over the last axes ------------------------------------------------------------------------------------------------
+
+
+def _layer_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    axis = axis_of(node, node.get("axis", -1), x.rank)
+    for at in (1, 2):
+        if has(specs, at) and broadcast(node, [x.shape, given(node, specs, at).shape]) != x.shape:
+            raise node.error(f"its input {at} is {specs[at]}\n  it does not broadcast to {x}")
+    small = Spec(
+        (*x.shape[:axis], *(1,) * (x.rank - axis)), np.dtype(np.float32) if x.dtype.itemsize < 8 else x.dtype
+    )
+    return (Spec(x.shape, x.dtype), small, small)[: max(1, len(node.outputs))]
+
+
+@stepped("LayerNormalization", "RMSNormalization", shape=_layer_shape)
+def layer_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """All axes from `axis` on by their mean and variance (RMSNormalization: by their squares alone)."""
+    x = given(node, specs, 0)
+    axis = axis_of(node, node.get("axis", -1), x.rank)
+    axes, epsilon = tuple(range(axis, x.rank)), node.get("epsilon", 1e-5)
+    centred, biased = node.op == "LayerNormalization", has(specs, 2)
+    named = [i for i, name in enumerate(node.outputs) if name]
+    work = x.dtype if x.dtype.itemsize >= 4 else np.dtype(np.float32)
+
+    def step(*arrays: Array) -> None:
+        x, scale, outs = (
+            arrays[0].astype(work, copy=False),
+            arrays[1],
+            dict(zip(named, arrays[2 + biased :], strict=True)),
+        )
+        mean = x.mean(axes, keepdims=True) if centred else work.type(0)
+        about = x - mean
+        spread = np.sqrt(np.square(about).mean(axes, keepdims=True) + work.type(epsilon))
+        y = np.divide(about, spread, out=about)
+        if biased:
+            np.add(y * scale, arrays[2], out=outs[0], casting="same_kind")
+        else:
+            np.multiply(y, scale, out=outs[0], casting="same_kind")
+        for at, value in ((1, mean), (2, 1 / spread)):
+            if at in outs:
+                outs[at][...] = value
+
+    return step
+
+
+# -- others ------------------------------------------------------------------------------------------------------------
+
+
+@stepped("LRN", shape=same)
+def lrn(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """x / (bias + alpha/size * sum of squares over `size` neighbouring channels) ** beta."""
+    size, alpha = node.get("size"), node.get("alpha", 1e-4)
+    beta, bias = node.get("beta", 0.75), node.get("bias", 1.0)
+    x = given(node, specs, 0)
+    if not isinstance(size, int) or size < 1 or x.rank < 2:
+        raise node.error(
+            f"its size is {size} and its input {x}\n  a size from 1 on, (batch, channels, ...) are needed"
+        )
+    below, above, C = (size - 1) // 2, size // 2, x.shape[1]
+
+    def step(x: Array, out: Array) -> None:
+        for image, y in zip(x, out, strict=True):
+            squares = np.square(image)
+            total = squares.copy()
+            for shift in (*range(-min(below, C), 0), *range(1, min(above, C) + 1)):
+                if shift < 0:
+                    total[-shift:] += squares[:shift]
+                else:
+                    total[:-shift] += squares[shift:]
+            total *= alpha / size
+            total += bias
+            np.divide(image, _power(total, beta), out=y)
+
+    return step
+
+
+def _power(base: Array, exponent: float) -> Array:
+    """base ** exponent; 3/4, which all use, by two square roots."""
+    if exponent == 0.75:
+        root = np.sqrt(base)
+        return root * np.sqrt(root)
+    return np.power(base, exponent)
+
+
+@operator("LpNormalization", shape=same)
+def lp_normalization(node: Node, x: Array) -> Any:
+    """x by its 1-norm or 2-norm along an axis; 0 where that is 0."""
+    axis = node.get("axis", -1)
+    size = (
+        np.abs(x).sum(axis, keepdims=True)
+        if node.get("p", 2) == 1
+        else np.sqrt(np.square(x).sum(axis, keepdims=True))
+    )
+    return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
+
+
+@operator("MeanVarianceNormalization", shape=same)
+def mean_variance_normalization(node: Node, x: Array) -> Any:
+    """(x - mean) / (standard deviation + 1e-9) over the `axes`."""
+    axes = axes_of(node, node.get("axes", (0, 2, 3)), x.ndim)
+    about = x - x.mean(axes, keepdims=True)
+    return (about / (np.sqrt(np.square(about).mean(axes, keepdims=True)) + x.dtype.type(1e-9))).astype(
+        x.dtype
+    )

@@ -1,0 +1,249 @@
+"""Pooling: one number of every window.
+
+    y[b, c, p] = max or sum over f of  x[b, c, p*s + f*d - lo]        (terms outside [0, I) are left out)
+
+Maxima and sums of boxes are taken one axis after the other, one strided slice for each f, over a block of channels.
+An average divides by the elements in the window, or with `count_include_pad` by those in the padded input.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Node, Shape, Spec
+from .base import Options, Specs, Step, given, operator, stepped
+from .blocks import slabs
+from .convolution import auto_pad, pads_of, per_axis
+
+MOST_TAPS = 2**20
+"""Along one axis of a window; no network has more, and one that says so wants time."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Along one axis: input, filter and output extent, stride, dilation, padding before and after."""
+
+    I: int
+    F: int
+    P: int
+    s: int
+    d: int
+    lo: int
+    hi: int
+
+    def taps(self) -> list[tuple[slice, slice]]:
+        """For each f the outputs it reaches, and the inputs that they read there."""
+        found = []
+        for f in range(self.F):
+            first = max(0, -((f * self.d - self.lo) // self.s))
+            end = min(self.P, (self.I - 1 + self.lo - f * self.d) // self.s + 1)
+            if first < end:
+                start = first * self.s + f * self.d - self.lo
+                found.append(
+                    (slice(first, end), slice(start, start + (end - first - 1) * self.s + 1, self.s))
+                )
+        return found
+
+    def counts(self, padded: bool) -> Any:
+        """(P,): how many elements each window has in the input, or in the padded one."""
+        lowest, end = (-self.lo, self.I + self.hi) if padded else (0, self.I)
+        start = np.arange(self.P) * self.s - self.lo
+        before = np.maximum(0, -((start - lowest) // self.d))
+        after = np.minimum(self.F, -((start - end) // self.d))
+        return np.maximum(after - before, 0)
+
+
+def windows(node: Node, x: Shape) -> tuple[Window, ...]:
+    """The window along each spatial axis of x: (B, C, *I). Raises NetworkError."""
+    rank = len(x) - 2
+    F = tuple(node.get("kernel_shape") or ())
+    if rank < 1 or len(F) != rank:
+        raise node.error(
+            f"its kernel_shape {F} does not fit an input with {len(x)} axes\n  one for each spatial axis is needed"
+        )
+    s, d = per_axis(node, "strides", rank, 1), per_axis(node, "dilations", rank, 1)
+    pads, word = pads_of(node, rank), auto_pad(node)
+    return tuple(_window(node, x[a + 2], F[a], s[a], d[a], pads[a], word) for a in range(rank))
+
+
+def _window(node: Node, I: int, F: int, s: int, d: int, pads: tuple[int, int], word: str) -> Window:
+    if min(F, s, d) < 1 or min(pads) < 0 or F > MOST_TAPS:
+        raise node.error(f"its window is no window\n  filter {F}, stride {s}, dilation {d}, padding {pads}")
+    reach, (lo, hi) = (F - 1) * d + 1, (pads if word == "NOTSET" else (0, 0))
+    if word.startswith("SAME"):
+        P = -(-I // s)
+        total = max((P - 1) * s + reach - I, 0)
+        lo = total // 2 if word == "SAME_UPPER" else total - total // 2
+        return Window(I, F, P, s, d, lo, total - lo)
+    free = lo + I + hi - reach
+    if free < 0:
+        raise node.error(f"its window is wider than the padded input\n  {reach} of {lo} + {I} + {hi}")
+    P = free // s + 1
+    if node.get("ceil_mode") and free % s and P * s < I + lo:  # a last window begins inside, or is none
+        P += 1
+    return Window(I, F, P, s, d, lo, hi)
+
+
+def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    shape = (*x.shape[:2], *(w.P for w in windows(node, x.shape)))
+    return (Spec(shape, x.dtype), Spec(shape, np.dtype(np.int64)))[: max(len(node.outputs), 1)]
+
+
+def _boxes(ufunc: np.ufunc, fill: Any, x: Array, out: Array, along: tuple[Window, ...]) -> None:
+    """x: (C, *I) -> out: (C, *P), the ufunc's result of each box."""
+    for axis, window in enumerate(along, 1):
+        last = axis == len(along)
+        shape = (*x.shape[:axis], window.P, *x.shape[axis + 1 :])
+        y = out if last else np.empty(shape, x.dtype)
+        before = (slice(None),) * axis
+        taps = window.taps()
+        full = [inside for reached, inside in taps if reached == slice(0, window.P)]
+        rest = [each for each in taps if each[0] != slice(0, window.P)]
+        if len(full) > 1:
+            ufunc(x[(*before, full[0])], x[(*before, full[1])], out=y)
+        else:
+            y[...] = x[(*before, full[0])] if full else fill
+        for inside in full[2:]:
+            ufunc(y, x[(*before, inside)], out=y)
+        for reached, inside in rest:
+            part = y[(*before, reached)]
+            ufunc(part, x[(*before, inside)], out=part)
+        x = y
+
+
+# -- maxima ------------------------------------------------------------------------------------------------------------
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    return -np.inf if dtype.kind not in "iu" else np.iinfo(dtype).min
+
+
+@stepped("MaxPool", shape=_shape)
+def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """The largest element of each window, and where in x it is."""
+    x = given(node, specs, 0)
+    along, lowest = windows(node, x.shape), _lowest(x.dtype)
+    rank = len(along)
+    if len(node.outputs) > 1 and node.outputs[1]:
+        return lambda x, *outs: _with_indices(
+            x, outs[0] if node.outputs[0] else None, outs[-1], along, lowest, node.get("storage_order", 0)
+        )
+
+    def step(x: Array, out: Array) -> None:
+        x, out = x.reshape(-1, *x.shape[2:]), out.reshape(-1, *out.shape[2:])
+        for index in slabs(x.shape, x.itemsize, keep=rank):
+            _boxes(
+                np.maximum,
+                lowest,
+                np.atleast_1d(x[index]).reshape(-1, *x.shape[1:]),
+                out[index].reshape(-1, *out.shape[1:]),
+                along,
+            )
+
+    return step
+
+
+def _with_indices(
+    x: Array, out: Array | None, where: Array, along: tuple[Window, ...], lowest: Any, order: int
+) -> None:
+    """Maxima and the flat index in x of each: the first one where several are equal."""
+    best = np.empty(where.shape, x.dtype) if out is None else out
+    best[...], where[...] = lowest, 0
+    I = x.shape[2:]
+    places = np.arange(math.prod(I)).reshape(I, order="F" if order else "C")
+    planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *(1,) * len(I)) * math.prod(I)
+    for taps in product(*(w.taps() for w in along)):
+        reached: Any = tuple(t[0] for t in taps)
+        inside: Any = tuple(t[1] for t in taps)
+        part, at = best[(..., *reached)], where[(..., *reached)]
+        value = x[(..., *inside)]
+        index = np.broadcast_to(planes + places[inside], value.shape)
+        better = (value > part) | ((value == part) & (index < at))
+        np.copyto(part, value, where=better)
+        np.copyto(at, index, where=better)
+
+
+# -- averages and norms ------------------------------------------------------------------------------------------------
+
+
+@stepped("AveragePool", shape=_shape)
+def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """The mean of each window."""
+    x = given(node, specs, 0)
+    along = windows(node, x.shape)
+    counts = np.ones((), x.dtype)
+    for w in along:
+        counts = np.multiply.outer(counts, w.counts(bool(node.get("count_include_pad"))).astype(x.dtype))
+
+    def step(x: Array, out: Array) -> None:
+        x, out = x.reshape(-1, *x.shape[2:]), out.reshape(-1, *out.shape[2:])
+        for index in slabs(x.shape, x.itemsize, keep=len(along)):
+            y = out[index].reshape(-1, *out.shape[1:])
+            _boxes(np.add, 0, x[index].reshape(-1, *x.shape[1:]), y, along)
+            np.divide(y, counts, out=y)
+
+    return step
+
+
+@stepped("LpPool", shape=_shape)
+def lp_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """(sum of |x|^p) ** (1/p) over each window."""
+    along, p = windows(node, given(node, specs, 0).shape), node.get("p", 2)
+
+    def step(x: Array, out: Array) -> None:
+        x, out = x.reshape(-1, *x.shape[2:]), out.reshape(-1, *out.shape[2:])
+        for index in slabs(x.shape, x.itemsize, keep=len(along)):
+            y = out[index].reshape(-1, *out.shape[1:])
+            _boxes(np.add, 0, np.power(np.abs(x[index]), p).reshape(-1, *x.shape[1:]), y, along)
+            np.power(y, 1 / p, out=y)
+
+    return step
+
+
+# -- whole planes ------------------------------------------------------------------------------------------------------
+
+
+def _global_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    if x.rank < 3:
+        raise node.error(f"its input {x} has no spatial axes\n  (batch, channels, *spatial) is needed")
+    return (Spec((*x.shape[:2], *(1,) * (x.rank - 2)), x.dtype),)
+
+
+def _planes(x: Array, out: Array) -> tuple[Array, Array]:
+    return x.reshape(out.size, -1), out.reshape(-1)
+
+
+@operator("GlobalAveragePool", shape=_global_shape, prepare=lambda *_: lambda x, out: _mean(*_planes(x, out)))
+def global_average_pool(node: Node, x: Array) -> Any:
+    """The mean of each channel."""
+    return np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True, dtype=x.dtype)
+
+
+def _mean(x: Array, out: Array) -> None:
+    np.mean(x, axis=1, out=out)
+
+
+@operator(
+    "GlobalMaxPool",
+    shape=_global_shape,
+    prepare=lambda *_: lambda x, out: np.max(_planes(x, out)[0], axis=1, out=_planes(x, out)[1]),
+)
+def global_max_pool(node: Node, x: Array) -> Any:
+    """The largest element of each channel."""
+    return np.max(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+
+
+@operator("GlobalLpPool", shape=_global_shape)
+def global_lp_pool(node: Node, x: Array) -> Any:
+    """(sum of |x|^p) ** (1/p) of each channel."""
+    p = node.get("p", 2)
+    return np.power(np.power(np.abs(x), p).sum(axis=tuple(range(2, x.ndim)), keepdims=True), 1 / p).astype(
+        x.dtype
+    )

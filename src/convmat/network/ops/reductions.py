@@ -1,0 +1,218 @@
+"""Reductions: one number of all along some axes; and softmax, which divides by one.
+
+softmax(x) = exp(x - max) / sum of exp(x - max)        along an axis
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Node, Spec
+from .base import Options, Specs, Step, axes_of, axis_of, given, moved, operator, same, stepped
+from .blocks import slabs
+
+Reduction = Callable[..., Any]
+
+# -- sums, means, extremes ---------------------------------------------------------------------------------------------
+
+
+def _axes(node: Node, specs: Specs, rank: int) -> tuple[int, ...] | None:
+    """The axes reduced; None for a node that leaves x as it is."""
+    since = 13 if node.op == "ReduceSum" else 18
+    axes = moved(node, specs, "axes", 1, since)
+    if not axes:
+        return None if node.get("noop_with_empty_axes", 0) and node.version >= since else tuple(range(rank))
+    return axes_of(node, axes, rank)
+
+
+def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    axes = _axes(node, specs, x.rank)
+    if axes is None:
+        return (Spec(x.shape, x.dtype),)
+    keep = node.get("keepdims", 1)
+    return (
+        Spec(tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keep or a not in axes), x.dtype),
+    )
+
+
+def _extreme(ufunc: np.ufunc, above: bool) -> Reduction:
+    def reduce(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
+        if x.dtype == bool:
+            worst: Any = above
+        elif x.dtype.kind in "iu":
+            worst = np.iinfo(x.dtype).max if above else np.iinfo(x.dtype).min
+        else:
+            worst = np.inf if above else -np.inf
+        ufunc.reduce(x, axis=axis, out=out, keepdims=keepdims, initial=worst)
+
+    return reduce
+
+
+def _sum(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
+    np.add.reduce(x, axis=axis, out=out, keepdims=keepdims)
+
+
+def _log_sum_exp(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
+    """log(sum(exp(x))), around the largest so that nothing overflows."""
+    most = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    most = np.where(np.isfinite(most), most, x.dtype.type(0))
+    _sum(np.exp(x - most), axis, out, keepdims)
+    np.log(out, out=out)
+    np.add(out, most.reshape(out.shape), out=out)
+
+
+REDUCTIONS: dict[str, Reduction] = {
+    "ReduceSum": _sum,
+    "ReduceMean": lambda x, axis, out, keepdims: np.mean(x, axis=axis, out=out, keepdims=keepdims),
+    "ReduceProd": lambda x, axis, out, keepdims: np.multiply.reduce(x, axis=axis, out=out, keepdims=keepdims),
+    "ReduceMax": _extreme(np.maximum, above=False),
+    "ReduceMin": _extreme(np.minimum, above=True),
+    "ReduceL1": lambda x, axis, out, keepdims: _sum(np.abs(x), axis, out, keepdims),
+    "ReduceL2": lambda x, axis, out, keepdims: np.copyto(
+        out, np.sqrt(np.add.reduce(np.square(x), axis=axis, keepdims=keepdims)), casting="unsafe"
+    ),
+    "ReduceSumSquare": lambda x, axis, out, keepdims: _sum(np.square(x), axis, out, keepdims),
+    "ReduceLogSum": lambda x, axis, out, keepdims: np.copyto(
+        out, np.log(np.add.reduce(x, axis=axis, keepdims=keepdims)), casting="unsafe"
+    ),
+    "ReduceLogSumExp": _log_sum_exp,
+}
+
+
+@stepped(*REDUCTIONS, shape=_shape)
+def reduction(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """The `axes` of x reduced; all of them where none are named."""
+    axes, reduce, keep = (
+        _axes(node, specs, given(node, specs, 0).rank),
+        REDUCTIONS[node.op],
+        bool(node.get("keepdims", 1)),
+    )
+    if axes is None:
+        return lambda x, *rest: np.copyto(rest[-1], x)
+    return lambda x, *rest: reduce(x, axes, rest[-1], keep)
+
+
+# -- where, and in which order -----------------------------------------------------------------------------------------
+
+
+def _place_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    axis = axis_of(node, node.get("axis", 0), x.rank)
+    if not x.shape[axis : axis + 1] or not x.shape[axis]:
+        raise node.error(f"its input {x} has nothing along axis {axis}")
+    kept = (1,) if node.get("keepdims", 1) else ()
+    return (Spec((*x.shape[:axis], *kept, *x.shape[axis + 1 :]), np.dtype(np.int64)),)
+
+
+@operator("ArgMax", "ArgMin", shape=_place_shape)
+def place(node: Node, x: Array) -> Any:
+    """Where along an axis the extreme is: the first place, or with `select_last_index` the last."""
+    axis, find = node.get("axis", 0), np.argmax if node.op == "ArgMax" else np.argmin
+    if node.get("select_last_index", 0):
+        found = x.shape[axis] - 1 - find(np.flip(x, axis), axis=axis, keepdims=True)
+    else:
+        found = find(x, axis=axis, keepdims=True)
+    return found if node.get("keepdims", 1) else np.squeeze(found, axis)
+
+
+def _top_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    axis, k = axis_of(node, node.get("axis", -1), x.rank), _top(node, specs)
+    if not x.rank or not 0 <= k <= x.shape[axis]:
+        raise node.error(f"its k is {k}\n  {x} has fewer along axis {axis}")
+    shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
+    return (Spec(shape, x.dtype), Spec(shape, np.dtype(np.int64)))
+
+
+def _top(node: Node, specs: Specs) -> int:
+    k = moved(node, specs, "k", 1, 10)
+    if k is None or len(k) != 1:
+        raise node.error("its k is not one number")
+    return k[0]
+
+
+@operator("TopK", shape=_top_shape)
+def top(node: Node, x: Array, k: Array | None = None) -> Any:
+    """The k largest (or smallest) along an axis in their order, and where they are; of equal ones the first."""
+    axis = node.get("axis", -1)
+    count = node.get("k") if k is None else int(k.reshape(()))
+    if node.get("largest", 1):  # the last of the order of x read backwards
+        order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+    else:
+        order = np.argsort(x, axis=axis, kind="stable")
+    order = np.take(order, range(count), axis=axis)
+    return np.take_along_axis(x, order, axis), order.astype(np.int64)
+
+
+@operator("CumSum", shape=same)
+def cumulative_sum(node: Node, x: Array, axis: Array) -> Any:
+    """Sums of all up to each element; `exclusive` of itself, `reverse` from the end."""
+    at = int(axis.reshape(()))
+    y = np.flip(x, at) if node.get("reverse", 0) else x
+    y = np.cumsum(y, axis=at, dtype=x.dtype)
+    if node.get("exclusive", 0):
+        y = np.roll(y, 1, at)
+        y[(slice(None),) * (at % x.ndim) + (slice(0, 1),)] = 0
+    return np.ascontiguousarray(np.flip(y, at) if node.get("reverse", 0) else y)
+
+
+# -- softmax -----------------------------------------------------------------------------------------------------------
+
+ONE_AXIS = 13
+"""The operator set since which softmax is along one axis; before, along that and all behind it."""
+
+
+def _softmax_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    axis_of(node, node.get("axis", -1 if node.version >= ONE_AXIS else 1), x.rank)
+    return (Spec(x.shape, x.dtype),)
+
+
+def _planes(node: Node, rank: int) -> Callable[[Array], Array]:
+    """x as (before, along, behind)."""
+    if node.version >= ONE_AXIS:
+        axis = axis_of(node, node.get("axis", -1), rank)
+        return lambda x: x.reshape(
+            int(np.prod(x.shape[:axis])), x.shape[axis] if rank else 1, int(np.prod(x.shape[axis + 1 :]))
+        )
+    axis = axis_of(node, node.get("axis", 1), rank)
+    return lambda x: x.reshape(int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:])), 1)
+
+
+def _soft(x: Array, out: Array) -> None:
+    np.subtract(x, x.max(1, keepdims=True), out=out)
+    np.exp(out, out=out)
+    np.divide(out, out.sum(1, keepdims=True), out=out)
+
+
+def _log_soft(x: Array, out: Array) -> None:
+    np.subtract(x, x.max(1, keepdims=True), out=out)
+    np.subtract(out, np.log(np.exp(out).sum(1, keepdims=True)), out=out)
+
+
+def _hard(x: Array, out: Array) -> None:
+    out[...] = 0
+    np.put_along_axis(out, np.argmax(x, axis=1, keepdims=True), 1, axis=1)
+
+
+@stepped("Softmax", "LogSoftmax", "Hardmax", shape=_softmax_shape, in_place=True)
+def softmax(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """exp(x) over its sum, the logarithm of that, or 1 at the first maximum."""
+    planes = _planes(node, given(node, specs, 0).rank)
+    function = {"Softmax": _soft, "LogSoftmax": _log_soft, "Hardmax": _hard}[node.op]
+
+    def step(x: Array, out: Array) -> None:
+        if not x.size:
+            return
+        x, out = planes(x), planes(out)
+        if x.shape[2] == 1:  # rows: what is along is also innermost
+            x, out = x[:, :, 0], out[:, :, 0]
+        for index in slabs(x.shape, x.itemsize, keep=x.ndim - 1):
+            part = index if isinstance(index[0], slice) else (slice(index[0], index[0] + 1),)
+            function(x[part], out[part])
+
+    return step

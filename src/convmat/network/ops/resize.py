@@ -1,0 +1,269 @@
+"""Resize and Upsample: along each axis, a sparse matrix that says what every output is made of.
+
+    y[..., p, ...] = sum over t of  weight[p, t] * x[..., index[p, t], ...]
+
+    nearest    one term          linear    2 terms          cubic    4 terms (Keys, 1981)
+
+A coordinate c(p) in x belongs to every output; the terms are its neighbours, at the edge the edge's element again. With
+`antialias` a filter that shrinks is stretched by as much, so that every input counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Node, Shape, Spec
+from .base import Options, Specs, Step, axes_of, given, optional, stepped
+from .blocks import slabs
+
+MODES = ("nearest", "linear", "cubic")
+COORDINATES = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_crop_and_resize",
+)
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: input and output extent, outputs per input, and which part of the input is meant."""
+
+    axis: int
+    I: int
+    P: int
+    scale: float
+    roi: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """What every output along an axis is made of: `index` and `weight` (P, T), and where it is outside of x."""
+
+    axis: int
+    index: Array
+    weight: Array
+    outside: Array
+
+
+# -- attributes and inputs ---------------------------------------------------------------------------------------------
+
+
+def _word(node: Node, name: str, default: str, allowed: tuple[str, ...]) -> str:
+    word = str(node.get(name, default))
+    if word not in allowed:
+        raise node.error(f"its {name} is {word!r}\n  one of {', '.join(allowed)}")
+    return word
+
+
+def mode_of(node: Node) -> str:
+    """nearest, linear or cubic."""
+    mode = node.get("mode", "nearest")
+    return _word(node, "mode", "nearest", MODES) if mode != "bilinear" else "linear"
+
+
+def _coordinates(node: Node) -> str:
+    old = node.op == "Upsample" or node.version < 11
+    return "asymmetric" if old else _word(node, "coordinate_transformation_mode", "half_pixel", COORDINATES)
+
+
+def _rounding(node: Node) -> str:
+    if node.op == "Upsample" or node.version < 11:
+        return "simple"
+    return _word(node, "nearest_mode", "round_prefer_floor", ROUNDINGS[:-1])
+
+
+def axes(node: Node, specs: Specs) -> list[Axis]:
+    """The axes that are resized. Raises NetworkError, and Unknown where the scales or sizes are no constants."""
+    x = given(node, specs, 0)
+    old = node.op == "Upsample" or node.version < 11
+    scales = node.get("scales") if old and len(specs) < 2 else optional(node, specs, 1 if old else 2)
+    sizes = None if old else optional(node, specs, 3)
+    scales = None if scales is None or not np.size(scales) else np.asarray(scales, np.float64)
+    sizes = None if sizes is None or not np.size(sizes) else np.asarray(sizes)
+    named = node.get("axes")
+    at = tuple(range(x.rank)) if named is None else axes_of(node, named, x.rank)
+    wanted = scales if sizes is None else sizes
+    if wanted is None or wanted.shape != (len(at),) or (scales is not None and sizes is not None):
+        raise node.error(
+            f"its scales or sizes do not fit\n  {x} is resized along {len(at)} axes\n  one scale or one size for each is needed"
+        )
+    if not np.isfinite(wanted).all() or wanted.min(initial=1) <= 0:
+        raise node.error(f"its scales or sizes are {wanted.tolist()}\n  numbers above 0 are needed")
+    by, to = _extents(node, tuple(x.shape[a] for a in at), scales, sizes)
+    roi = np.asarray([0.0] * len(at) + [1.0] * len(at))
+    if _coordinates(node) == "tf_crop_and_resize":
+        region = optional(node, specs, 1)
+        if region is None or region.size != 2 * len(at):
+            raise node.error(
+                "its roi is missing\n  tf_crop_and_resize needs where to begin and end along each axis"
+            )
+        roi = region.astype(np.float64)
+    found = [
+        Axis(a, x.shape[a], to[i], by[i], (float(roi[i]), float(roi[i + len(at)]))) for i, a in enumerate(at)
+    ]
+    if any(not each.I and each.P for each in found):
+        raise node.error(f"its input {x} has nothing to make {to} of")
+    return found
+
+
+def _extents(
+    node: Node, I: Shape, scales: Array | None, sizes: Array | None
+) -> tuple[list[float], list[int]]:
+    """Scale and output extent along each axis."""
+    if sizes is None:
+        assert scales is not None
+        # the product of a float32 scale, as files hold it, and an extent may be just below a whole number
+        return scales.tolist(), [math.floor(float(np.float32(n * s))) for n, s in zip(I, scales, strict=True)]
+    by = [int(size) / max(n, 1) for size, n in zip(sizes, I, strict=True)]
+    policy = node.get("keep_aspect_ratio_policy", "stretch")
+    if policy == "stretch":
+        return by, [int(size) for size in sizes]
+    one = min(by) if policy == "not_larger" else max(by)
+    return [one] * len(I), [math.floor(one * n + 0.5) for n in I]
+
+
+def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, shape = given(node, specs, 0), list(given(node, specs, 0).shape)
+    mode_of(node), _rounding(node)
+    for each in axes(node, specs):
+        shape[each.axis] = each.P
+    return (Spec(tuple(shape), x.dtype),)
+
+
+# -- the matrix along one axis -----------------------------------------------------------------------------------------
+
+
+def coordinates(how: str, a: Axis) -> Array:
+    """(P,): the place in x that belongs to each output."""
+    p, length = np.arange(a.P, dtype=np.float64), a.scale * a.I
+    if how == "asymmetric":
+        return p / a.scale
+    if how == "align_corners":
+        return p * ((a.I - 1) / (length - 1)) if length != 1 else 0 * p
+    if how == "tf_crop_and_resize":
+        begin, end = a.roi
+        if length == 1:
+            return 0 * p + (begin + end) * (a.I - 1) / 2
+        return begin * (a.I - 1) + p * ((end - begin) * (a.I - 1) / (length - 1))
+    if how == "pytorch_half_pixel" and length == 1:
+        return 0 * p - 0.5
+    found = (p + 0.5) / a.scale - 0.5
+    return found + a.I / 2 * (1 - a.P / length) if how == "half_pixel_symmetric" else found
+
+
+def _nearest(at: Array, how: str, scale: float) -> Array:
+    if how == "round_prefer_floor":
+        return np.ceil(at - 0.5)
+    if how == "round_prefer_ceil":
+        return np.floor(at + 0.5)
+    up = how == "ceil" or (how == "simple" and scale < 1)
+    return np.ceil(at) if up else np.floor(at)
+
+
+def _filter(mode: str, distance: Array, a: float) -> Any:
+    """A tent, or Keys' cubic with its parameter a."""
+    z = np.abs(distance)
+    if mode == "linear":
+        return np.clip(1 - z, 0, None)
+    near = ((a + 2) * z - (a + 3)) * z * z + 1
+    far = ((z - 5) * z + 8) * z * a - 4 * a
+    return np.where(z <= 1, near, np.where(z < 2, far, 0))
+
+
+def taps(node: Node, a: Axis) -> Taps:
+    """The terms of every output along one axis."""
+    mode, how = mode_of(node), _coordinates(node)
+    at = coordinates(how, a)
+    outside = (at < 0) | (at > a.I - 1) if how == "tf_crop_and_resize" else np.zeros(a.P, bool)
+    if mode == "nearest":
+        index = np.clip(_nearest(at, _rounding(node), a.scale), 0, a.I - 1).astype(np.intp)[:, None]
+        return Taps(a.axis, index, np.ones((a.P, 1)), outside)
+    if not a.P:
+        return Taps(a.axis, np.zeros((0, 1), np.intp), np.zeros((0, 1)), outside)
+    stretch = min(a.scale, 1.0) if node.get("antialias", 0) else 1.0
+    reach = (1 if mode == "linear" else 2) / stretch
+    neighbours = np.floor(at)[:, None] + np.arange(math.floor(-reach) + 1, math.ceil(reach) + 1)
+    weight = _filter(mode, (neighbours - at[:, None]) * stretch, node.get("cubic_coeff_a", -0.75))
+    if node.get("exclude_outside", 0):
+        weight = np.where((neighbours < 0) | (neighbours > a.I - 1), 0, weight)
+    if stretch < 1 or node.get("exclude_outside", 0):
+        weight /= weight.sum(1, keepdims=True)
+    return Taps(a.axis, np.clip(neighbours, 0, a.I - 1).astype(np.intp), weight, outside)
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+@stepped("Resize", "Upsample", shape=_shape)
+def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """x with other extents."""
+    x = given(node, specs, 0)
+    cropped = _coordinates(node) == "tf_crop_and_resize"
+    moved = [each for each in axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]
+    repeats = _repeats(node, moved, x.rank)
+    if repeats is not None:
+        return lambda x, *rest: _repeat(x, rest[-1], repeats)
+    along = sorted((taps(node, each) for each in moved), key=lambda t: -t.axis)
+    outside = [t for t in along if t.outside.any()]
+    value = node.get("extrapolation_value", 0.0)
+    inner = x.rank - min((t.axis for t in along), default=x.rank)
+
+    def step(x: Array, *rest: Array) -> None:
+        out = rest[-1]
+        for index in slabs(out.shape, out.itemsize, keep=inner):
+            y = x[index]
+            for t in along:
+                y = _apply(y, t, t.axis - x.ndim)
+            out[index] = y
+        for t in outside:
+            place: tuple[Any, ...] = (*(slice(None),) * t.axis, t.outside)
+            out[place] = value
+
+    return step
+
+
+def _apply(x: Array, t: Taps, axis: int) -> Array:
+    """The matrix of one axis, applied to x."""
+    if t.index.shape[1] == 1:
+        return np.take(x, t.index[:, 0], axis=axis)
+    work = x.dtype if x.dtype.kind == "f" and x.itemsize >= 4 else np.dtype(np.float32)
+    weight = t.weight.astype(work).reshape(*t.weight.shape, *(1,) * (-1 - axis))
+    found = None
+    for k in range(t.index.shape[1]):
+        term = np.take(x, t.index[:, k], axis=axis) * weight[:, k]
+        found = term if found is None else np.add(found, term, out=found)
+    assert found is not None
+    return found if x.dtype.kind == "f" or x.dtype.kind not in "iu" else np.rint(found)
+
+
+def _repeats(node: Node, moved: list[Axis], rank: int) -> tuple[int, ...] | None:
+    """How often each element comes along each axis, if nearest neighbours are just that."""
+    times = [1] * rank
+    for each in moved:
+        if mode_of(node) != "nearest" or not each.I or each.P % each.I:
+            return None
+        times[each.axis] = each.P // each.I
+        if not np.array_equal(taps(node, each).index[:, 0], np.arange(each.P) // times[each.axis]):
+            return None
+    return tuple(times)
+
+
+def _repeat(x: Array, out: Array, times: tuple[int, ...]) -> None:
+    """Every element `times` along each axis: the last axis by strided copies, the others by copies of what is there."""
+    lanes = tuple(slice(None, None, t) for t in times[:-1])
+    first = out[lanes]
+    for i in range(times[-1]):
+        first[..., i :: times[-1]] = x
+    for axis in range(len(times) - 2, -1, -1):
+        if times[axis] > 1:
+            seen: tuple[Any, ...] = lanes[:axis]
+            for i in range(1, times[axis]):
+                out[(*seen, slice(i, None, times[axis]))] = out[(*seen, slice(0, None, times[axis]))]
