@@ -307,7 +307,9 @@ def columns_to_image(node: Node, x: Array, image: Array, block: Array) -> Any:
     wide = np.zeros((x.shape[0], C, *(I[a] + sum(pads[a]) for a in range(rank))), x.dtype)
     parts = x.reshape(x.shape[0], C, *F, *P)
     for f in np.ndindex(*F):
-        window: Any = tuple(slice(f[a] * d[a], f[a] * d[a] + (P[a] - 1) * s[a] + 1, s[a]) for a in range(rank))
+        window: Any = tuple(
+            slice(f[a] * d[a], f[a] * d[a] + (P[a] - 1) * s[a] + 1, s[a]) for a in range(rank)
+        )
         wide[(..., *window)] += parts[(slice(None), slice(None), *f)]
     inner: Any = tuple(slice(lo, lo + n) for (lo, _), n in zip(pads, I, strict=True))
     return wide[(..., *inner)]

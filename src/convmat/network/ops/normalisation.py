@@ -104,7 +104,8 @@ def batch_normalization(node: Node, x: Array, scale: Array, bias: Array, mean: A
     else:
         more = (mean, variance, mean, variance)
     by, add = (
-        _over_channels(each.astype(x.dtype), x.ndim) for each in factors(scale, bias, mean, variance, epsilon=epsilon)
+        _over_channels(each.astype(x.dtype), x.ndim)
+        for each in factors(scale, bias, mean, variance, epsilon=epsilon)
     )
     affine(x, by, add, out)
     return (out, *more)[: max(1, len(node.outputs))]

@@ -93,7 +93,7 @@ def axes(node: Node, specs: Specs) -> list[Axis]:
     wanted = scales if sizes is None else sizes
     if wanted is None or wanted.shape != (len(at),) or (scales is not None and sizes is not None):
         raise node.error(
-            f"its scales or sizes do not fit\n  {x} is resized along {len(at)} axes\n  one scale or one size for each is needed"
+            f"its scales or sizes do not fit\n  {x}, {len(at)} axes: one scale or one size for each is needed"
         )
     if not np.isfinite(wanted).all() or wanted.min(initial=1) <= 0:
         raise node.error(f"its scales or sizes are {wanted.tolist()}\n  numbers above 0 are needed")

@@ -19,6 +19,7 @@ from .base import (
     moved,
     numbers,
     operator,
+    optional,
     same,
     specs_of,
     whole,
@@ -104,8 +105,10 @@ def identity(node: Node, x: Array) -> Any:
 def _dropped(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """Nothing is dropped but in training, which is asked for by an input; what is dropped is new at each call."""
     x = given(node, specs, 0)
-    if node.version >= 12 and has(specs, 2) and bool(constant(node, specs, 2).any()):
-        raise Unknown
+    if node.version >= 12 and has(specs, 2) and constant(node, specs, 2).any():
+        share = optional(node, specs, 1)
+        if share is None or share.any():
+            raise Unknown
     mask = np.dtype(bool) if node.version >= 10 else x.dtype
     return (Spec(x.shape, x.dtype), Spec(x.shape, mask))[: max(1, len(node.outputs))]
 

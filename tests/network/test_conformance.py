@@ -1,0 +1,117 @@
+"""Networks on the ONNX standard's own conformance cases: the stored outputs are the truth.
+
+Each case runs three times: all inputs given (shapes may be known only when it runs), all but the first constant (as
+networks have them), and all constant (folded before it runs). Exceptions are in `exceptions.txt`, a reason each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from convmat.errors import NetworkError
+from convmat.network.graph import Graph, Spec
+from convmat.network.infer import MEMORY_LIMIT
+from convmat.network.net import Network
+from convmat.network.ops import OPERATORS, Options, Unknown
+from convmat.network.read import read
+
+from .cases import ALSO, ELEMENTS, FURTHER, REQUIRED, Array, Case, single, stored, with_constants
+
+COUNTED_WITH = "1.23.2"
+"""The onnx package whose cases are counted here; others have a few more or less."""
+
+
+@cache
+def exceptions() -> dict[str, str]:
+    """Cases that cannot pass, and why."""
+    lines = (Path(__file__).parent / "exceptions.txt").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def disagreement(case: Case) -> str:
+    """How a network differs from what is stored; nothing where it does not."""
+    names = list(case.inputs)
+    for constant in ([], names[1:], names):
+        graph = read(with_constants(case, constant).SerializeToString())
+        try:
+            said = _compared(case, graph, {n: a for n, a in case.inputs.items() if n not in constant})
+        except NetworkError as error:
+            said = str(error)
+        if said:
+            return f"{len(constant)} of {len(names)} inputs constant: {said}"
+    return _shapes(case)
+
+
+def _compared(case: Case, graph: Graph, inputs: dict[str, Array]) -> str:
+    found = Network(graph, Options(exact=True), MEMORY_LIMIT)(inputs)
+    found = found if isinstance(found, dict) else {graph.outputs[0]: found}
+    for name, wanted in case.outputs.items():
+        array = found[name]
+        if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
+            return f"{name} is {Spec.of(array)}, not {Spec.of(wanted)}"
+        if not np.allclose(array, wanted, rtol=case.rtol, atol=case.atol, equal_nan=True):
+            return f"{name} differs by {np.abs(np.subtract(array, wanted, dtype=float)).max()}"
+    return ""
+
+
+def _shapes(case: Case) -> str:
+    """What the rule of shapes says before anything runs, beside what there is."""
+    for node in read(case.model.SerializeToString()).nodes:
+        if node.op not in OPERATORS or any(name and name not in case.inputs for name in node.inputs):
+            continue
+        try:
+            made = OPERATORS[node.op].shape(
+                node, [Spec.of(case.inputs[n]) if n else None for n in node.inputs]
+            )
+        except Unknown:
+            if node.op in REQUIRED:
+                return "the shapes of its outputs are not known"
+            continue
+        for name, spec in zip(node.outputs, made, strict=False):
+            if name in case.outputs and spec != Spec.of(case.outputs[name]):
+                return f"{name} should be {spec}, and is {Spec.of(case.outputs[name])}"
+    return ""
+
+
+def passes(cases: Iterable[Case]) -> int:
+    """How many cases agree; what else there is is an error that lists it."""
+    wrong, count = [], 0
+    for case in cases:
+        said, excused = disagreement(case), exceptions().get(case.name)
+        count += 1
+        if said and excused is None:
+            wrong.append(f"{case.name}: {said}")
+        if not said and excused is not None:
+            wrong.append(f"{case.name} agrees: take it out of exceptions.txt")
+    assert not wrong, "\n".join(wrong)
+    return count
+
+
+def counted(found: int, wanted: int) -> None:
+    """The number of cases, where it is known."""
+    if onnx.__version__ == COUNTED_WITH:
+        assert found == wanted
+
+
+def test_the_cases_of_single_nodes() -> None:
+    """One test, since making them takes seconds: all 411 that are required, other operators, and the reference's."""
+    required, also = list(single(REQUIRED, ELEMENTS)), list(single(ALSO, ELEMENTS))
+    further = list(single(FURTHER))
+    counted(passes(required), 411)
+    passes(also)
+    counted(passes(further), 41)
+    assert {*OPERATORS, "Constant"} >= REQUIRED | ALSO
+    assert set(exceptions()) <= {case.name for case in (*required, *also, *further)}
+
+
+def test_the_cases_converted_from_pytorch() -> None:
+    counted(passes(stored("pytorch-converted")), 82)
+
+
+def test_the_operators_that_pytorch_exports() -> None:
+    counted(passes(stored("pytorch-operator")), 35)
