@@ -84,7 +84,7 @@ def node_cases() -> tuple[Any, ...]:
 
 
 def single(operators: set[str], elements: set[int] | None = None) -> Iterator[Case]:
-    """The cases of these operators that are one node of the standard, without the random ones; of some element types."""
+    """The cases of these operators that are one node, without the random ones; only of these element types."""
     for each in node_cases():
         graph, node = each.model.graph, each.model.graph.node[0]
         types = [value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)]
