@@ -23,7 +23,7 @@ def model(
     nodes: Sequence[Any],
     inputs: Mapping[str, Sequence[int | str | None]],
     outputs: str,
-    constants: Mapping[str, Array] | None = None,
+    constants: Mapping[str, Any] | None = None,
     *,
     opset: int = 17,
     dtype: int = onnx.TensorProto.FLOAT,

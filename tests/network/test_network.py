@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import convmat
+from convmat.network.graph import Spec
 from tests.network.made import Array, model, node, normal
 
 W, V = normal(4, 3, 3, 3, seed=1), normal(4, 4, 3, 3, seed=2)
@@ -92,3 +93,30 @@ def test_outputs_that_are_inputs_or_constants_or_named_twice() -> None:
     assert found["x"] is not x
     found["w"][:] = 0
     assert np.array_equal(convmat.load(made)(x)["w"], normal(2))
+
+
+def test_joined_values_lie_where_the_whole_has_them() -> None:
+    """Concat of two convolutions is no step at batch 1, and one at batch 2; the answer is the same."""
+    nodes = [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("Conv", "x u", "b"),
+        node("Relu", "a", "c"),
+        node("Concat", "b a", "d", axis=1),
+        node("Conv", "d z", "e"),
+        node("Concat", "e c", "y", axis=1),
+    ]
+    constants = {"w": W, "u": normal(2, 3, 1, 1), "z": normal(3, 6, 1, 1)}
+    net = convmat.load(model(nodes, {"x": ("n", 3, "h", "w_")}, "y", constants), exact=True)
+    x = normal(2, 3, 7, 7)
+    both = net(x)
+    np.testing.assert_allclose(both, np.concatenate([net(x[:1]), net(x[1:])]), rtol=1e-5, atol=1e-5)
+    counts = [len(net.program({"x": Spec((n, 3, 7, 7), x.dtype)}).tasks) for n in (1, 2)]
+    assert counts == [5, 6]
+
+
+def test_memory_is_used_again() -> None:
+    """Twenty layers in a row need room for two."""
+    nodes = [node("Conv", f"v{i} w", f"v{i + 1}") for i in range(20)]
+    net = convmat.load(model(nodes, {"v0": (1, 4, 16, 16)}, "v20", {"w": normal(4, 4, 1, 1)}))
+    memory = net.program({"v0": Spec((1, 4, 16, 16), np.dtype(np.float32))}).memory
+    assert memory.size == memory.least == 2 * 4 * 16 * 16 * 4

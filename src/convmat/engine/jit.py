@@ -152,7 +152,7 @@ class Program:
 
 
 class Launcher:
-    """A program with its weights, bias and blocks filled in: what remains is three addresses a call.
+    """A program with its weights, bias and blocks filled in: what remains is a few addresses a call.
 
     Scratch is kept for each Python thread and used again, up to KEPT_BYTES.
     """
@@ -167,14 +167,21 @@ class Launcher:
             _fill(step, block, address(packed), self._held[2])
             self._blocks.append((step, type(block), bytes(block)))
 
-    def start(self, x: Array, y: Array) -> bool:
-        """Compute y from x, C-contiguous arrays of the planned shapes; False, and nothing done, if they overlap."""
-        at_x, at_y = address(x), address(y)
+    def start(self, x: Array, y: Array, residual: Array | None = None) -> bool:
+        """Compute y from x, C-contiguous arrays of the planned shapes; False, and nothing done, if they overlap.
+
+        The residual may be y itself.
+        """
+        at_x, at_y, at_r = address(x), address(y), 0
         if at_x < at_y + y.nbytes and at_y < at_x + x.nbytes:
             return False
+        if residual is not None:
+            at_r = address(residual)
+            if at_r != at_y and at_r < at_y + y.nbytes and at_y < at_r + y.nbytes:
+                return False
         held, scratch = _scratch(self.workspace)
         for step, kind, template in self._blocks:
-            _start(step, kind.from_buffer_copy(template), at_x, at_y, scratch, 0)
+            _start(step, kind.from_buffer_copy(template), at_x, at_y, scratch, at_r)
         del held
         return True
 

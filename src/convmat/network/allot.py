@@ -40,10 +40,11 @@ class Allotment:
     least: int
 
 
-def allot(lives: Mapping[str, Life], root: Mapping[str, str]) -> Allotment:
-    """Places for the values of `lives`, and for those that lie where others do (`root`).
+def allot(lives: Mapping[str, Life], root: Mapping[str, str], shift: Mapping[str, int]) -> Allotment:
+    """Places for the values of `lives`, and for those that lie where others do: `shift` bytes into `root`.
 
-    >>> allot({"a": Life(64, 0, 1), "b": Life(64, 1, 2), "c": Life(64, 2, 3)}, {"a": "a", "b": "b", "c": "c"}).size
+    >>> at = {name: name for name in "abc"}
+    >>> allot({"a": Life(64, 0, 1), "b": Life(64, 1, 2), "c": Life(64, 2, 3)}, at, {}).size
     128
     """
     places: dict[str, int] = {}
@@ -66,7 +67,7 @@ def allot(lives: Mapping[str, Life], root: Mapping[str, str]) -> Allotment:
     least = max(
         (sum(_padded(x.bytes) for x in lives.values() if x.first <= t <= x.last) for t in times), default=0
     )
-    return Allotment({name: places[other] for name, other in root.items()}, size, least)
+    return Allotment({name: places[other] + shift.get(name, 0) for name, other in root.items()}, size, least)
 
 
 def _padded(size: int) -> int:

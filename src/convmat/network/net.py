@@ -7,7 +7,7 @@ import difflib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .graph import Array, Graph, Input, Spec
 from .ops import Options
 from .program import Program
 from .read import read
+from .rewrite import chosen, rewritten
 from .shapes import Extents, declared, overridden, random
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ def load(
     rtol: float | None = None,
     workspace_limit: int | None = None,
     memory_limit: int = infer.MEMORY_LIMIT,
+    rewrite: bool | Collection[str] = True,
 ) -> Network:
     """The network of an ONNX file (its path, or the bytes of it).
 
     `exact`, `rtol` and `workspace_limit` are those of `conv`, for each of its convolutions. `memory_limit`: bytes
-    that any one of its values may take. Raises NetworkError.
+    that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
+    `convmat.network.rewrite`) apply those alone. Raises NetworkError.
 
     >>> import onnx
     >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
@@ -49,7 +52,9 @@ def load(
     >>> net(np.array([-1.0, 2.0], np.float32))
     array([0., 2.], dtype=float32)
     """
-    made = Network(read(source), Options(exact, rtol, workspace_limit), memory_limit)
+    rules = None if rewrite is True else () if rewrite is False else tuple(rewrite)
+    chosen(rules)
+    made = Network(read(source), Options(exact, rtol, workspace_limit), memory_limit, rules)
     made.source = source
     return made
 
@@ -69,8 +74,10 @@ class Network:
     array([[3., 4.]], dtype=float32)
     """
 
-    def __init__(self, graph: Graph, options: Options, memory_limit: int) -> None:
-        self.graph, self.options, self.memory_limit = graph, options, memory_limit
+    def __init__(
+        self, graph: Graph, options: Options, memory_limit: int, rules: Collection[str] | None = None
+    ) -> None:
+        self.graph, self.options, self.memory_limit, self.rules = graph, options, memory_limit, rules
         self.source: str | os.PathLike[str] | bytes | None = None
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
@@ -124,6 +131,7 @@ class Network:
 
     def _made(self, specs: Mapping[str, Spec]) -> Program:
         graph, known = infer.inferred(self.graph, specs, self.memory_limit)
+        graph, known = rewritten(graph, known, self.rules)
         return Program(graph, known, self.options)
 
     # -- seeing --------------------------------------------------------------------------------------------------------

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..engine import recycle
 from ..errors import ConvmatError, NetworkError
-from .allot import Allotment, Life, allot
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
+from .places import is_view, places
 
 Step = Callable[..., Any]
+
+NOTHING = -1
+"""The place of an operand that is left away: the last of the values, which stays None."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,8 @@ class Program:
         names += [name for node in graph.nodes for name in node.outputs if name]
         self._slot = {name: i for i, name in enumerate(names)}
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
-        self._copied: list[int] = []
+        self._called: list[int] = []
         self.tasks: list[Task] = []
-        self.memory: Allotment
         self._prepare(options)
         self._idle: list[list[Array | None]] = []
         self._lock = threading.Lock()
@@ -69,7 +71,7 @@ class Program:
                     operands = [values[i] for i in task.reads]
                     if task.makes:
                         for i, array in zip(task.writes, task.run(*operands), strict=False):
-                            if i >= 0:
+                            if i != NOTHING:
                                 values[i] = array
                     else:
                         task.run(*operands, *[values[i] for i in task.writes])
@@ -97,7 +99,7 @@ class Program:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        values: list[Array | None] = [None] * len(self._slot)
+        values: list[Array | None] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
         arena = recycle.empty((self.memory.size,), np.dtype(np.uint8))
@@ -118,53 +120,42 @@ class Program:
 
     def _prepare(self, options: Options) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
-        graph, outputs = self.graph, set(self.graph.outputs)
-        lives: dict[str, Life] = {}
-        root: dict[str, str] = {}  # the value in whose place another lies
-        self._called: list[int] = []
-        last = self._last_reads()
-        for at, node in enumerate(graph.nodes):
-            operator = operator_of(node)
-            made = tuple(self.specs[name] for name in node.outputs if name and name in self.specs)
-            static = len(made) == sum(map(bool, node.outputs)) and not node.captured
-            first = node.inputs[0] if node.inputs else ""
-            if (
-                static
-                and operator.view
-                and first in root
-                and len(node.outputs) == 1
-                and node.outputs[0] not in outputs
-            ):
-                root[node.outputs[0]] = root[first]
-                lives[root[first]] = lives[root[first]].until(last.get(node.outputs[0], at))
+        graph, outputs = self.graph, self.graph.outputs
+        steps = [self._step(node, options) for node in graph.nodes]
+        placed = places(graph, self.specs, [step is not None for step in steps])
+        self.memory = placed.allotment()
+        for node, step in zip(graph.nodes, steps, strict=True):
+            if node.outputs[0] in placed.joined or (is_view(node) and node.outputs[0] in placed.root):
                 continue
-            step = self._step(node, operator, made, options) if static else None
             if step is None:
-                self._dynamic(node, operator)
+                self._dynamic(node, operator_of(node))
                 continue
-            writes = tuple(self._slot[name] for name in node.outputs if name)
-            self.tasks.append(Task(node, step, tuple(self._slot[n] for n in node.reads), writes))
-            for name, spec in zip(filter(None, node.outputs), made, strict=True):
+            reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
+            self.tasks.append(Task(node, step, reads, writes))
+            for name in node.outputs:
                 if name in outputs:
-                    self._fresh.append((self._slot[name], spec.shape, spec.dtype))
-                elif operator.in_place and self._dies(first, at, root, last, spec):
-                    root[name] = root[first]
-                    lives[root[name]] = lives[root[name]].until(last.get(name, at))
-                else:
-                    root[name] = name
-                    lives[name] = Life(spec.bytes, at, last.get(name, at))
-        produced = {slot for slot, *_ in self._fresh} | set(self._called)
-        self._copied = [self._slot[name] for name in outputs if self._slot[name] not in produced]
-        self._copied += [self._slot[n] for n in outputs if self._slot[n] in self._called]
-        self.memory = allot(lives, root)
+                    self._fresh.append((self._slot[name], self.specs[name].shape, self.specs[name].dtype))
+        given = {self._slot[name] for name in outputs}
+        self._copied = given - {slot for slot, *_ in self._fresh}
+        last = {slot: at for at, task in enumerate(self.tasks) for slot in (*task.reads, *task.writes)}
+        for slot in set(self._called) - given:
+            task = self.tasks[last[slot]]
+            self.tasks[last[slot]] = replace(task, drops=(*task.drops, slot))
 
-    def _step(self, node: Node, operator: Operator, made: Sequence[Spec], options: Options) -> Step | None:
-        if operator.prepare is None:
+    def _step(self, node: Node, options: Options) -> Step | None:
+        """How the node writes into arrays that are there; None where it makes its own."""
+        operator = operator_of(node)
+        made = [self.specs.get(name) for name in node.outputs if name]
+        if (
+            operator.prepare is None
+            or node.captured
+            or None in made
+            or any(n and n not in self.specs for n in node.inputs)
+        ):
             return None
+        inputs = [self.specs[name] if name else None for name in node.inputs]
         try:
-            return operator.prepare(
-                node, [self.specs[n] if n else None for n in node.inputs], tuple(made), options
-            )
+            return operator.prepare(node, inputs, tuple(spec for spec in made if spec), options)
         except NetworkError:
             raise
         except ConvmatError as error:
@@ -172,25 +163,13 @@ class Program:
 
     def _dynamic(self, node: Node, operator: Operator) -> None:
         """The node makes its arrays when its turn comes."""
-        names = (*node.inputs, *node.captured)
 
-        def run(*arrays: Array) -> tuple[Array, ...]:
-            given = iter(arrays)
-            return operator(node, [next(given) if name else None for name in names])
+        def run(*arrays: Array | None) -> tuple[Array, ...]:
+            return operator(node, arrays)
 
-        writes = tuple(self._slot[name] if name else -1 for name in node.outputs)
-        self._called += [slot for slot in writes if slot >= 0]
-        self.tasks.append(Task(node, run, tuple(self._slot[n] for n in node.reads), writes, makes=True))
+        writes = self._slots(node.outputs)
+        self._called += [slot for slot in writes if slot != NOTHING]
+        self.tasks.append(Task(node, run, self._slots((*node.inputs, *node.captured)), writes, makes=True))
 
-    def _last_reads(self) -> dict[str, int]:
-        """The last node that reads each value."""
-        return {name: at for at, node in enumerate(self.graph.nodes) for name in node.reads}
-
-    def _dies(self, name: str, at: int, root: dict[str, str], last: dict[str, int], spec: Spec) -> bool:
-        """Whether a node may write over its first input."""
-        if name not in root or self.specs[name] != spec:
-            return False
-        together = [each for each, other in root.items() if other == root[name]]
-        return (
-            all(last.get(each, -1) <= at for each in together) and self.graph.nodes[at].reads.count(name) == 1
-        )
+    def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
+        return tuple(self._slot[name] if name else NOTHING for name in names)

@@ -169,20 +169,25 @@ class Plan(Shown):
 
     def _launcher(self, weights: Weights | None, bias: Array | None) -> jit.Launcher | None:
         """The short way of a bound call, where nothing but x and out is left to say."""
-        if (
-            self.chosen.engine != "jit"
-            or weights is None
-            or self.problem.pad
-            or self.problem.epilogue.residual
-        ):
+        if self.chosen.engine != "jit" or weights is None or self.problem.pad:
             return None
         launcher: jit.Launcher = self._program.launcher(weights, bias)
         return launcher
 
-    def _plain(self, x: Any, out: Any) -> bool:
-        """Whether x and out are just what was planned: all checks of the short way, in a microsecond."""
+    def _plain(self, x: Any, out: Any, residual: Any) -> bool:
+        """Whether the arrays are just what was planned: all checks of the short way, in a microsecond."""
+        if not self.problem.epilogue.residual:
+            fits = residual is None
+        else:
+            fits = (
+                type(residual) is np.ndarray
+                and residual.dtype is self._dtypes.out
+                and residual.shape == self._shapes["y"]
+                and residual.flags.c_contiguous
+            )
         return (
-            type(x) is np.ndarray
+            fits
+            and type(x) is np.ndarray
             and type(out) is np.ndarray
             and x.dtype is self._dtypes.array
             and out.dtype is self._dtypes.out
@@ -264,7 +269,7 @@ class Bound:
         """
         plan, problem = self.plan, self.plan.problem
         short = self._launcher
-        if short and out is not None and residual is None and plan._plain(x, out) and short.start(x, out):
+        if short and out is not None and plan._plain(x, out, residual) and short.start(x, out, residual):
             return out
         x = checked("x", x, plan._shapes["x"], plan._dtypes.array)
         if problem.epilogue.residual != (residual is not None):

@@ -3,7 +3,7 @@
     shape(node, specs)            Specs of the inputs (None where left away) -> Specs of the outputs, nothing computed
     run(node, *arrays)            arrays in, new arrays (or views) out: the meaning, in NumPy
     prepare(node, specs, made, options)
-                                  -> step(*inputs, *outputs), which writes into the outputs; None: `run`, then a copy
+                                  -> step(*inputs, *outputs), which writes into the outputs; None: `run` makes new ones
 
 A step gets the inputs and outputs that are there, in their order: what is left away has no place in it.
 

@@ -1,0 +1,105 @@
+"""Where the values of a prepared graph lie: each in a stretch of the arena, or where another value lies.
+
+    view        the output of Reshape and its kin lies where its input does
+    in place    y = f(x) element by element lies where x did, if nobody needs x any more
+    joined      what Concat joins along its first axis longer than 1 is written where the whole has it
+
+Inputs, outputs and what is known only at run time are arrays of their own, which each call brings or makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .allot import Allotment, Life, allot
+from .graph import Graph, Node, Spec
+from .ops import operator_of
+
+
+@dataclass
+class Places:
+    """Who lies where: `root` and `shift` of each value in the arena, the joins that are done by lying right."""
+
+    root: dict[str, str] = field(default_factory=dict)
+    shift: dict[str, int] = field(default_factory=dict)
+    lives: dict[str, Life] = field(default_factory=dict)
+    joined: set[str] = field(default_factory=set)
+
+    def allotment(self) -> Allotment:
+        """Places in an arena."""
+        return allot(self.lives, self.root, self.shift)
+
+
+def places(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> Places:
+    """Places for what the nodes with steps write, and for views of that."""
+    found, inside = Places(), _joins(graph, specs, stepped)
+    last = {name: at for at, node in enumerate(graph.nodes) for name in node.reads}
+    for at, node in enumerate(graph.nodes):
+        first = node.inputs[0] if node.inputs else ""
+        for name in filter(None, node.outputs):
+            if name in graph.outputs or name not in specs:
+                continue
+            size, shift = specs[name].bytes, 0
+            if is_view(node) and first in found.root:
+                root, shift = found.root[first], found.shift[first]
+            elif not stepped[at]:
+                continue
+            elif name in inside:
+                root, shift = inside[name]
+                size = specs[root].bytes
+            elif (
+                operator_of(node).in_place
+                and specs.get(first) == specs[name]
+                and _dies(found, node, at, last)
+            ):
+                root, shift = found.root[first], found.shift[first]
+            else:
+                root = name
+            found.root[name], found.shift[name] = root, shift
+            life = found.lives.get(root, Life(size, at, at))
+            found.lives[root] = life.until(max(at, last.get(name, at)))
+    found.joined = {root for root, _ in inside.values()}
+    return found
+
+
+def is_view(node: Node) -> bool:
+    """Whether the one output is the first input with another shape."""
+    return operator_of(node).view and len(list(filter(None, node.outputs))) == 1
+
+
+def _joins(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> dict[str, tuple[str, int]]:
+    """For each value that lies in a joined array: which one, and how many bytes from its beginning."""
+    inside: dict[str, tuple[str, int]] = {}
+    writer = {name: at for at, node in enumerate(graph.nodes) for name in node.outputs if name}
+    for at, node in enumerate(graph.nodes):
+        if node.op != "Concat" or node.domain or not stepped[at] or node.outputs[0] in graph.outputs:
+            continue
+        whole = specs[node.outputs[0]]
+        axis = int(node.get("axis", 1)) % max(whole.rank, 1)
+        written = [writer[name] for name in node.inputs if name in writer and name in specs]
+        alone = (
+            len(set(node.inputs)) == len(node.inputs) == len(written)
+            and all(n == 1 for n in whole.shape[:axis])
+            and all(
+                stepped[i] and not is_view(graph.nodes[i]) and graph.nodes[i].op != "Concat" for i in written
+            )
+            and not any(name in inside or name in graph.outputs for name in node.inputs)
+        )
+        if alone:
+            shift = 0
+            for name in node.inputs:
+                inside[name] = (node.outputs[0], shift)
+                shift += specs[name].bytes
+    return inside
+
+
+def _dies(found: Places, node: Node, at: int, last: Mapping[str, int]) -> bool:
+    """Whether the node may write over its first input: nothing that lies there is read later, or twice now."""
+    first = node.inputs[0]
+    if first not in found.root or node.reads.count(first) > 1:
+        return False
+    root = found.root[first]
+    together = [name for name, other in found.root.items() if other == root]
+    others = set(node.inputs[1:]).intersection(together)
+    return not others and found.lives[root].last <= at and all(last.get(name, -1) <= at for name in together)

@@ -1,0 +1,171 @@
+"""Each rule alone: which nodes are left, and the answer of the graph as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmat
+from convmat.network.graph import Spec
+from convmat.network.rewrite import RULES
+from tests.network.made import Array, model, node, normal
+
+X = normal(2, 4, 6, 5)
+CONV = node("Conv", "x w b", "a", pads=[1, 1, 1, 1])
+BARE = node("Conv", "x w", "a", group=2)
+TURNED = node("ConvTranspose", "x v", "a", group=2, strides=[2, 2])
+CONSTANTS = {
+    "w": normal(4, 4, 3, 3, seed=1),
+    "b": normal(4, seed=2),
+    "v": normal(4, 3, 2, 2, seed=3),
+    "half": normal(4, 2, 1, 1, seed=4),
+    "each": normal(1, 4, 1, 1, seed=5),
+    "six": normal(6, 1, 1, seed=6),
+    "row": normal(5, seed=7),
+    "two": np.float32(2),
+    "three": np.float32(3),
+    "sixth": np.float32(1 / 6),
+    "zero": np.float32(0),
+    "most": np.float32(6),
+    "gamma": normal(4, seed=8),
+    "mean": normal(4, seed=9),
+    "variance": np.abs(normal(4, seed=10)) + 0.5,
+    "around": np.array([0, 0, 1, 0, 0, 0, 2, 1]),
+    "channels": np.array([0, 1, 0, 0, 0, 0, 0, 0]),
+}
+NORM = node("BatchNormalization", "a gamma b mean variance", "y", epsilon=1e-3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Nodes, the one rule that is tried, and the operators that are left."""
+
+    rule: str
+    nodes: tuple[Any, ...]
+    left: str
+    outputs: str = "y"
+
+    def __str__(self) -> str:
+        return f"{self.rule}-{'-'.join(n.op_type for n in self.nodes)}-{self.left.replace(' ', '')}"
+
+
+HALF = node("Conv", "x half", "a", group=2)
+CASES = [
+    Case("fold_scale", (CONV, NORM), "Conv"),
+    Case("fold_scale", (HALF, NORM), "Conv"),
+    Case("fold_scale", (TURNED, node("Mul", "a six", "y")), "ConvTranspose"),
+    Case("fold_scale", (CONV, node("Mul", "each a", "y")), "Conv"),
+    Case("fold_scale", (CONV, node("Div", "a two", "y")), "Conv"),
+    Case("fold_scale", (CONV, node("Sub", "a each", "y")), "Conv"),
+    Case("fold_scale", (CONV, node("Add", "two a", "y")), "Conv"),
+    Case("fold_scale", (CONV, node("Sub", "two a", "y")), "Conv Sub"),
+    Case("fold_scale", (CONV, node("Mul", "a row", "y")), "Conv Mul"),
+    Case("fold_scale", (CONV, node("Mul", "a two", "y")), "Conv Mul", outputs="y a"),
+    Case("fold_scale", (CONV, node("Mul", "a two", "c"), node("Add", "a c", "y")), "Conv Mul Add"),
+    Case("scale_before", (node("Mul", "x each", "c"), node("Conv", "c w b", "y", pads=[1, 0, 0, 1])), "Conv"),
+    Case("scale_before", (node("Div", "x two", "c"), node("Conv", "c half", "y", group=2)), "Conv"),
+    Case("scale_before", (node("Mul", "x row", "c"), node("Conv", "c w b", "y")), "Mul Conv"),
+    Case("pad_into_conv", (node("Pad", "x around", "c"), node("Conv", "c w", "y", pads=[1, 1, 0, 0])), "Conv"),
+    Case("pad_into_conv", (node("Pad", "x around zero", "c"), node("Conv", "c w", "y", strides=[2, 1])), "Conv"),
+    Case("pad_into_conv", (node("Pad", "x around two", "c"), node("Conv", "c w", "y")), "Pad Conv"),
+    Case("pad_into_conv", (node("Pad", "x around", "c", mode="edge"), node("Conv", "c w", "y")), "Pad Conv"),
+    Case("swish", (node("Sigmoid", "x", "c"), node("Mul", "x c", "y")), "Swish"),
+    Case("swish", (node("HardSigmoid", "x", "c", alpha=1 / 6), node("Mul", "c x", "y")), "HardSwish"),
+    Case("swish", (node("HardSigmoid", "x", "c"), node("Mul", "c x", "y")), "HardSigmoid Mul"),
+    Case(
+        "swish",
+        (node("Add", "x three", "c"), node("Clip", "c zero most", "d"), node("Div", "d most", "y")),
+        "HardSigmoid",
+    ),
+    Case(
+        "swish",
+        (node("Add", "x three", "c"), node("Clip", "c zero most", "d"), node("Mul", "d sixth", "y")),
+        "HardSigmoid",
+    ),
+    Case("swish", (node("Sigmoid", "x", "c"), node("Mul", "x c", "y")), "Sigmoid Mul", outputs="y c"),
+    Case("add_into_epilogue", (CONV, node("Relu", "x", "c"), node("Add", "c a", "y")), "Relu Conv"),
+    Case("add_into_epilogue", (CONV, node("Add", "a a", "y")), "Conv Add"),
+    Case("add_into_epilogue", (CONV, node("Add", "a row", "y")), "Conv Add"),
+    Case("add_into_epilogue", (CONV, node("Add", "a x", "y")), "Conv"),
+    Case("activate", (CONV, node("Relu", "a", "y")), "Conv"),
+    Case("activate", (CONV, node("LeakyRelu", "a", "y", alpha=0.3)), "Conv"),
+    Case("activate", (CONV, node("Clip", "a zero most", "y")), "Conv"),
+    Case("activate", (CONV, node("Clip", "a zero", "y")), "Conv"),
+    Case("activate", (CONV, node("Clip", "a most zero", "y")), "Conv Clip"),
+    Case("activate", (CONV, node("HardSwish", "a", "y")), "Conv"),
+    Case("activate", (TURNED, node("Tanh", "a", "y")), "ConvTranspose"),
+    Case("activate", (CONV, node("Relu", "a", "c"), node("Tanh", "c", "y")), "Conv Tanh"),
+    Case("activate", (CONV, node("Relu", "a", "y")), "Conv Relu", outputs="y a"),
+    Case(
+        "cancel_transposes",
+        (
+            node("Transpose", "x", "c", perm=[0, 2, 3, 1]),
+            node("Transpose", "c", "d", perm=[0, 3, 1, 2]),
+            node("Neg", "d", "y"),
+        ),
+        "Neg",
+    ),
+    Case(
+        "cancel_transposes",
+        (node("Transpose", "x", "c", perm=[0, 2, 3, 1]), node("Transpose", "c", "y", perm=[0, 2, 1, 3])),
+        "Transpose",
+    ),
+    Case(
+        "cancel_transposes",
+        (node("ReduceMean", "x", "c", axes=[2, 3]), node("Transpose", "c", "y", perm=[0, 2, 3, 1])),
+        "ReduceMean Reshape",
+    ),
+    Case("skip", (node("Identity", "x", "c"), node("Dropout", "c", "d"), node("Neg", "d", "y")), "Neg"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_rule_and_its_answer(case: Case) -> None:
+    source = model(case.nodes, {"x": ("n", 4, "h", "w")}, case.outputs, CONSTANTS)
+    net = convmat.load(source, rewrite=[case.rule], exact=True)
+    plain = convmat.load(source, rewrite=False, exact=True)(X)
+    found = net(X)
+    left = [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes]
+    assert left == case.left.split()
+    for a, b in zip(arrays(found), arrays(plain), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+
+
+def arrays(found: Any) -> list[Array]:
+    return list(found.values()) if isinstance(found, dict) else [found]
+
+
+def test_every_rule_is_tried() -> None:
+    assert {case.rule for case in CASES} == set(RULES)
+
+
+def test_a_block_becomes_its_convolutions() -> None:
+    """What a residual block is made of, in the order in which its file has it."""
+    nodes = [
+        node("Conv", "x w b", "a", pads=[1, 1, 1, 1]),
+        node("BatchNormalization", "a gamma b mean variance", "c"),
+        node("Relu", "c", "d"),
+        node("Conv", "d w", "e", pads=[1, 1, 1, 1]),
+        node("BatchNormalization", "e gamma b mean variance", "f"),
+        node("Add", "x f", "g"),
+        node("Relu", "g", "y"),
+    ]
+    source = model(nodes, {"x": ("n", 4, "h", "w")}, "y", CONSTANTS)
+    net = convmat.load(source, exact=True)
+    np.testing.assert_allclose(
+        net(X), convmat.load(source, rewrite=False, exact=True)(X), rtol=2e-5, atol=2e-5
+    )
+    assert [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes] == ["Conv", "Conv"]
+
+
+def test_an_unknown_rule() -> None:
+    with pytest.raises(convmat.NetworkError) as error:
+        convmat.load(model([node("Relu", "x", "y")], {"x": (1,)}, "y"), rewrite=["fuse"])
+    assert str(error.value) == (
+        "load: there is no rule of that name\n  rewrite = ('fuse',)\n"
+        f"  True, False, or some of {', '.join(map(repr, RULES))}"
+    )
