@@ -1,4 +1,4 @@
-# make run         the demonstration: a photograph through a bank of filters, in every way there is
+# make run         the demonstration: a photograph through a bank of filters, in every way there is; faces by a network
 # make test        everything that must hold: style, types, tests, examples, documentation (below ten minutes)
 # make check-slow  the long tests too, with PyTorch as an outside judge
 # make help        the rest
@@ -73,7 +73,7 @@ clean:  ## all that these commands made
 
 # -- the virtual environment: each stamp says that the extras it names are installed as pyproject.toml wants them ------
 
-EXTRAS.run := cli,draw
+EXTRAS.run := cli,draw,onnx
 EXTRAS.test := test,docs
 EXTRAS.outside := test,outside
 EXTRAS.bench := bench

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,18 @@ def pytest_configure(config: pytest.Config) -> None:
         # Kernels and figures of this session, its workers' and its subprocesses': the user's cache stays as it is.
         folder = tempfile.mkdtemp(prefix="convmat-tests-")
         before = os.environ.get("XDG_CACHE_HOME")
+        _share_packages(Path(before) if before else Path.home() / ".cache", Path(folder))
         os.environ["XDG_CACHE_HOME"] = folder
         config.add_cleanup(lambda: _leave(folder, before))
+
+
+def _share_packages(user: Path, folder: Path) -> None:
+    """Packages that tests fetch are kept for the next session: they are known by their checksums."""
+    with suppress(OSError):
+        kept = user / "convmat" / "packages"
+        kept.mkdir(parents=True, exist_ok=True)
+        (folder / "convmat").mkdir()
+        (folder / "convmat" / "packages").symlink_to(kept)
 
 
 def _leave(folder: str, before: str | None) -> None:

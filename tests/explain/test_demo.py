@@ -309,12 +309,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "run", partial(demo.run, seconds=QUICK))
     monkeypatch.chdir(tmp_path)
     Image.fromarray(picture().pixels).save("noise.png")
-    done = CliRunner().invoke(app, ["demo", "-i", "noise.png", "--json"])
+    done = CliRunner().invoke(app, ["demo", "-i", "noise.png", "--no-network", "--json"])
     assert done.exit_code == 0
     made = json.loads(done.output)
     assert made["sheet"] == str(Path("out/demo.png"))
     assert [path.name for path in Path("out").iterdir()] == ["demo.png"]
-    done = CliRunner().invoke(app, ["demo", "-i", "noise.png", "-o", "new/sheet.png"])
+    done = CliRunner().invoke(app, ["demo", "-i", "noise.png", "--no-network", "-o", "new/sheet.png"])
     assert done.exit_code == 0
     assert done.output.endswith(f"the contact sheet: {Path('new/sheet.png')}\n")
     assert Path("new/sheet.png").is_file()

@@ -39,13 +39,13 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def shipped() -> Picture:
-    """The photograph that comes with convmat; its source is in data/SOURCES.md.
+def shipped(name: str = SHIPPED) -> Picture:
+    """A photograph that comes with convmat; its source is in data/SOURCES.md.
 
     >>> shipped().size
     (320, 213)
     """
-    with resources.as_file(resources.files("convmat") / "data" / SHIPPED) as path:
+    with resources.as_file(resources.files("convmat") / "data" / name) as path:
         return read(path)
 
 
