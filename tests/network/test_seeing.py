@@ -153,7 +153,6 @@ def test_comparisons_that_cannot_be() -> None:
 
 
 def test_onnxruntime_says_the_same() -> None:
-    pytest.importorskip("onnxruntime", reason="the comparison is with onnxruntime")
     simple = model(
         [node("Conv", "x w", "a"), node("Relu", "a", "y")], {"x": (1, 3, 32, 32)}, "y", {"w": W}, opset=17
     )

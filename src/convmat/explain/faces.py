@@ -157,7 +157,8 @@ def find(picture: Picture, net: Network, seconds: float = 1.0) -> Found:
     """The faces in a picture, and about so many seconds of measuring. Raises NetworkError."""
     x, scale = prepared(picture.pixels)
     shaped = net.with_shapes({net.inputs[0].name: x.shape})
-    heat, size, offset = (net(x)[name] for name in net.outputs[:3])
+    maps = shaped(x)
+    heat, size, offset = (maps[name] for name in net.outputs[:3])
     return Found(
         picture=picture,
         faces=tuple(faces(heat, size, offset, scale)),

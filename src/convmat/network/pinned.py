@@ -52,8 +52,8 @@ class Package:
             return [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", folder, what]
         return [
             sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps",
-            "--no-cache-dir", "--only-binary", ":all:", "--retries", "1", "--timeout", "15", *self.options, "--dest", folder,
-            f"{self.name}=={self.version}",
+            "--no-cache-dir", "--only-binary", ":all:", "--retries", "1", "--timeout", "15", *self.options,
+            "--dest", folder, f"{self.name}=={self.version}",
         ]  # fmt: skip
 
 
