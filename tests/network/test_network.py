@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import onnx
 import pytest
 
 import convmat
@@ -120,3 +121,24 @@ def test_memory_is_used_again() -> None:
     net = convmat.load(model(nodes, {"v0": (1, 4, 16, 16)}, "v20", {"w": normal(4, 4, 1, 1)}))
     memory = net.program({"v0": Spec((1, 4, 16, 16), np.dtype(np.float32))}).memory
     assert memory.size == memory.least == 2 * 4 * 16 * 16 * 4
+
+
+def test_views_that_are_given_away_lie_outside_the_arena() -> None:
+    """Their elements stay when the place of what they are views of is used again."""
+    nodes = [
+        node("Relu", "x", "a"),
+        node("Reshape", "a shape", "y"),  # an output
+        node("Relu", "x", "b"),
+        node("Reshape", "b asked", "c"),  # its shape is known only when it runs
+        node("Exp", "x", "d"),
+        node("Neg", "x", "e"),
+        node("Add", "d e", "f"),
+        node("Mul", "f c", "z"),
+    ]
+    made = model(nodes, {"x": (6,)}, "y z", {"shape": np.array([2, 3])})
+    proto = onnx.ModelProto.FromString(made)
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("asked", onnx.TensorProto.INT64, [1]))
+    x = normal(6)
+    found = convmat.load(proto.SerializeToString())({"x": x, "asked": np.array([6])})
+    np.testing.assert_array_equal(found["y"], np.maximum(x, 0).reshape(2, 3))
+    np.testing.assert_allclose(found["z"], (np.exp(x) - x) * np.maximum(x, 0), rtol=1e-6)

@@ -65,7 +65,7 @@ def places(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> 
 
 def is_view(node: Node) -> bool:
     """Whether the one output is the first input with another shape."""
-    return operator_of(node).view and len(list(filter(None, node.outputs))) == 1
+    return operator_of(node).view and bool(node.outputs[0]) and not any(node.outputs[1:])
 
 
 def _joins(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> dict[str, tuple[str, int]]:

@@ -19,7 +19,7 @@ from ..engine import recycle
 from ..errors import ConvmatError, NetworkError
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
-from .places import is_view, places
+from .places import Places, is_view, places
 
 Step = Callable[..., Any]
 
@@ -128,7 +128,7 @@ class Program:
             if node.outputs[0] in placed.joined or (is_view(node) and node.outputs[0] in placed.root):
                 continue
             if step is None:
-                self._dynamic(node, operator_of(node))
+                self._dynamic(node, operator_of(node), placed)
                 continue
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
             self.tasks.append(Task(node, step, reads, writes))
@@ -146,6 +146,8 @@ class Program:
         """How the node writes into arrays that are there; None where it makes its own."""
         operator = operator_of(node)
         made = [self.specs.get(name) for name in node.outputs if name]
+        if is_view(node) and node.outputs[0] in self.graph.outputs and None not in made:
+            return _copy  # what the network gives away does not lie in its arena
         if (
             operator.prepare is None
             or node.captured
@@ -161,15 +163,23 @@ class Program:
         except ConvmatError as error:
             raise node.error(str(error)) from error
 
-    def _dynamic(self, node: Node, operator: Operator) -> None:
-        """The node makes its arrays when its turn comes."""
+    def _dynamic(self, node: Node, operator: Operator, placed: Places) -> None:
+        """The node makes its arrays when its turn comes; views of the arena are copied, since that is used again."""
+        names = (*node.inputs, *node.captured)
+        lent = [i for i, name in enumerate(names) if name in placed.root]
 
         def run(*arrays: Array | None) -> tuple[Array, ...]:
-            return operator(node, arrays)
+            made, seen = operator(node, arrays), [x for i in lent if (x := arrays[i]) is not None]
+            return tuple(np.array(y) if any(np.may_share_memory(y, x) for x in seen) else y for y in made)
 
         writes = self._slots(node.outputs)
         self._called += [slot for slot in writes if slot != NOTHING]
-        self.tasks.append(Task(node, run, self._slots((*node.inputs, *node.captured)), writes, makes=True))
+        self.tasks.append(Task(node, run, self._slots(names), writes, makes=True))
 
     def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
         return tuple(self._slot[name] if name else NOTHING for name in names)
+
+
+def _copy(x: Array, *rest: Array) -> None:
+    """The step of a view whose elements must lie elsewhere."""
+    np.copyto(rest[-1], x.reshape(rest[-1].shape))
