@@ -139,5 +139,5 @@ def test_why_speaks_of_every_way_that_can_run() -> None:
             assert any(line.startswith(f"{c.name} ({c.engine}): ") for line in lines), c.way
     assert lines[1].startswith("It takes ")
     assert "times fewer than the definition" in lines[1]
-    assert any("it multiplies 0.0106 GFLOP, not " in line for line in lines)
+    assert any("it multiplies 10.6 MFLOP, not " in line for line in lines)
     assert plan(lowering="kn2row").why().startswith("kn2row, a panel at a time (blas): asked for.\n")

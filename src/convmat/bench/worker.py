@@ -29,6 +29,7 @@ import numpy as np
 
 from convmat.bench import peers
 from convmat.bench.jobs import Array, Job, operands
+from convmat.planner.trial import switches
 
 Message = dict[str, Any]
 
@@ -75,12 +76,12 @@ class Worker:
         call = self._prepared(peer, Job(**job)).call
         for _ in range(warm):
             call()
-        before = _switches()
+        before = switches()
         start = time.perf_counter()
         for _ in range(calls):
             call()
         seconds = time.perf_counter() - start
-        return {"seconds": seconds / calls, "switched": _switches() > before}
+        return {"seconds": seconds / calls, "switched": switches() > before}
 
     def do_forget(self) -> Message:
         """Let go of the operands and of all that was made ready."""
@@ -113,15 +114,6 @@ def reason(error: BaseException) -> str:
     """
     text = f"{type(error).__name__}: {error}".strip()
     return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + " ..."
-
-
-def _switches() -> int:
-    """How often any thread of this process had to give up its CPU to another."""
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def serve(connection: Connection) -> None:

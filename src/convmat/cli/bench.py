@@ -84,3 +84,51 @@ def bench(
     screen.errors().print(f"results: {out / command.LATEST}", markup=False)
     if found.partial:
         raise typer.Exit(INTERRUPTED)
+
+
+@commands.command()
+def choices(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Layers.")] = 200,
+    seed: Annotated[int, typer.Option(help="Which layers are drawn.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-t", min=1, max=1024, help="Default: the cores allowed.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each layer, about.")] = 0.5,
+    keep_to: Annotated[
+        float | None, typer.Option("--for", help="Stop after so many seconds; the next run goes on.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for results.")] = OUT,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Draw layers as networks have them, measure every way to run each, and say how good the plans' choices are.
+
+    A run that was stopped goes on where it was. On a busy machine figures say little: identical ways then differ.
+
+    Examples:
+
+      convmat bench choices
+
+      convmat bench choices --count 50 --seed 7 --threads 1
+
+      convmat bench choices --for 90
+    """
+    import math
+
+    import convmat
+    from convmat.bench import choices as measuring
+    from convmat.bench.lock import alone
+
+    if threads is not None:
+        convmat.threads(threads)
+    n = int(convmat.threads())
+    path = out / f"choices-{seed}-{n}.json"
+    with screen.progress("waiting") as tell, alone(wait=wait):
+        made = measuring.run(
+            path, seed, n, count, seconds, keep_to or math.inf, lambda done: tell(f"{done} of {count} layers")
+        )
+    typer.echo(made.as_json() if json else measuring.summary(made))
+    screen.errors().print(f"results: {path}", markup=False)
+
+
+__all__ = ["bench", "choices", "commands"]

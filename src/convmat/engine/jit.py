@@ -232,10 +232,15 @@ def _in_place(step: direct.Step) -> Effort:
         vectors = p.n * -(-p.batch // r.lanes)
     else:
         columns = p.c.cols[-1].extent
-        whole = math.prod(index.extent for index in p.c.cols[-2:])
-        vectors = p.batch * min(
-            p.n // max(columns, 1) * -(-columns // r.lanes), p.n // max(whole, 1) * -(-whole // r.lanes)
-        )
+        if step.words["narrow"]:
+            line = (
+                -(-columns // (r.lanes // 2))
+                / 2
+                * (direct.NARROW_LINES if r.by_lines else direct.NARROW_TAPS)
+            )
+        else:
+            line = -(-columns // r.lanes)
+        vectors = round(p.batch * (p.n // max(columns, 1)) * line)
     touched = sum(math.prod(step.shapes[name]) * step.dtypes.array.itemsize for name in ("x", "w", "y"))
     rows = max(p.m, LEAST_ROWS)
     return Effort(round(2 * r.lanes * vectors * p.k * rows), 0, vectors * p.m, touched, 0, step.tasks, True)

@@ -23,7 +23,8 @@ from .strides import Shapes, origin, strides
 from .winograd import TALLEST, Recipe
 
 SCRATCH = 1 << 20
-"""Bytes of transformed inputs that a block should keep to: most of a second-level cache."""
+"""Bytes of transformed inputs, and of the products of a block of A's rows, that a block should keep to: most of a
+second-level cache."""
 
 LEAST_TILES = 28
 """Of a block where there are as many: every block reads all of A."""
@@ -179,7 +180,8 @@ class _Block:
     def best(cls, product: Product, r: Recipe, threads: int) -> _Block:
         """The one whose slowest thread is done first."""
         down, across = (i.extent for i in product.c.cols[1:])
-        room_for = max(SCRATCH // (r.points * product.k * r.work.bytes), LEAST_TILES)
+        each = r.points * max(product.k, r.stored(r.width)) * r.work.bytes
+        room_for = max(SCRATCH // each, LEAST_TILES)
         pieces = max(-(-across // room_for), 1)
         columns = -(-across // pieces)
         found = []

@@ -30,8 +30,8 @@ MEET = 5000.0
 VECTOR, ROW = 0.055, 2.0
 """An element and a row of the matrix in a product of a matrix and a vector."""
 
-CACHE_BYTES, BEYOND, OUT = 1 << 20, 0.22, 0.1
-"""Bytes that a second-level cache holds; what an element of A beyond it costs more, and one of C."""
+CACHE_BYTES, BEYOND, AHEAD, OUT = 1 << 20, 0.22, 0.1, 0.1
+"""Bytes that a second-level cache holds; what an element of A beyond it costs more, one of B, and one of C."""
 
 SPREAD = 0.026 / (1 << 20)
 """What each element of a panel costs more, written and read, for each byte of the panel: it strays from the cores."""
@@ -130,7 +130,8 @@ class Work:
             product = (left + right) * VECTOR + max(self.k, self.m) * ROW
         else:
             product = left * LEFT + right * RIGHT + third * THIRD
-        product += max(left - CACHE_BYTES / 4, 0) * BEYOND + max(third - CACHE_BYTES / 4, 0) * OUT
+        beyond = ((left, BEYOND), (right, AHEAD), (third, OUT))
+        product += sum(max(count - CACHE_BYTES / 4, 0) * more for count, more in beyond)
         product += right * self.panel * SPREAD
         meeting = MEET if threads > 1 else 0.0
         return (

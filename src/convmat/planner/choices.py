@@ -93,7 +93,9 @@ def lookup(name: str) -> Seconds:
 def remember(name: str, seconds: Seconds) -> None:
     """Keep what was measured just now, in memory and, where that is possible, on disk."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    _add({name: Entry(when, dict(seconds))})
+    # Four digits: more is noise.
+    kept = {way: taken and float(f"{taken:.4g}") for way, taken in seconds.items()}
+    _add({name: Entry(when, kept)})
 
 
 # -- what users call -----------------------------------------------------------------------------------
@@ -229,15 +231,10 @@ def _on_disk() -> dict[str, Entry]:
 def _written(entries: Mapping[str, Entry]) -> bytes:
     head = f'{{"convmat choices": {FORMAT}, "cpu": {json.dumps(_cpu())}, "choices": {{'
     lines = (
-        f" {json.dumps(name)}: {json.dumps({'when': entry.when, 'seconds': _rounded(entry.seconds)})}"
+        f" {json.dumps(name)}: {json.dumps({'when': entry.when, 'seconds': dict(entry.seconds)})}"
         for name, entry in entries.items()
     )
     return (head + "\n" + ",\n".join(lines) + "\n}}\n").encode()
-
-
-def _rounded(seconds: Seconds) -> dict[str, float | None]:
-    """Four digits: more is noise."""
-    return {way: taken and float(f"{taken:.4g}") for way, taken in seconds.items()}
 
 
 def _parsed(content: bytes) -> dict[str, Entry] | str:

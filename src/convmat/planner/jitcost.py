@@ -1,17 +1,21 @@
 """What a jit program is predicted to cost.
 
     seconds = max(arithmetic, memory) on the slowest thread, arithmetic = FMA / peak + vectors packed + vectors stored
-    seconds = arithmetic + memory                            where x is waited for: read in place, or transformed
+    seconds = arithmetic + memory      where x is waited for: transformed, or read in place from many channels at once
 
 The peak and the bandwidths are this machine's measured ones; a vector packed or stored costs so many turns of the FMA
-unit, read off kernels whose other costs vanish.
+unit, read off kernels whose other costs vanish. Of what is read in place only x is waited for, and nothing where each
+output has a channel of its own: planes are then read from start to end, which the hardware sees coming.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from ..engine import direct
 from ..problem import Problem
+from ..product import Product
 from .cost import Cost, error_estimate
 
 if TYPE_CHECKING:
@@ -21,8 +25,14 @@ if TYPE_CHECKING:
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""
 
-PACK, STORE = 4.0, 5.0
+PACK, STORE, STORE_IN_PLACE = 6.0, 5.0, 1.0
 """Vectors of FMA that writing one vector to a panel, and finishing one of C, take the time of."""
+
+TRANSFORM = 4.0
+"""The same for a vector of a transformed panel, of which effort counts four instructions as one."""
+
+STRIDED = 1.5
+"""How much longer packing takes where every second element of x is wanted, or fewer."""
 
 CALL, TASK = 4e-6, 0.15e-6
 """Seconds of a call from Python, and of a task beside its arithmetic."""
@@ -34,6 +44,7 @@ def jit_cost(
     """What a jit program is predicted to take; `workspace` with the padded input."""
     pad = workspace - program.workspace
     seconds = CALL + 2 * pad / peaks.memory_bandwidth
+    kept = program.cpu.l3 * L3_SHARE
     flops = moved = 0
     for step, effort in zip(program.steps, program.efforts, strict=True):
         lanes = step.recipe.lanes
@@ -44,13 +55,21 @@ def jit_cost(
             2 * lanes * wide / (peaks.fma_flops / threads)
         )  # seconds of one FMA instruction on one thread
         busy = effort.fma * wide / (peaks.fma_flops / threads) / EFFICIENCY
-        busy += (effort.packed * PACK + effort.stored * STORE) * vector
+        in_place = isinstance(step, direct.Step)
+        store = STORE_IN_PLACE if in_place else STORE
+        busy += (effort.packed * _packing(step.product) + effort.stored * store) * vector
         share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
         near = effort.reread / (
             peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
         )
-        far = effort.touched / (peaks.l3_bandwidth if effort.touched < L3_BYTES else peaks.memory_bandwidth)
-        seconds += max(busy * share + far, near) if effort.waits else max(busy * share, near, far)
+        bandwidth = peaks.l3_bandwidth if effort.touched < kept else peaks.memory_bandwidth
+        far = effort.touched / bandwidth
+        waited = far
+        if in_place:
+            read = math.prod(step.shapes["x"]) * step.dtypes.array.itemsize
+            apart = problem.geometry.C > problem.geometry.G and read > program.cpu.l2
+            waited = read / bandwidth if apart else 0.0
+        seconds += max(busy * share + waited, near, far) if effort.waits else max(busy * share, near, far)
         seconds += effort.tasks * TASK / threads
         if not program.bound and step.weight_tasks:
             seconds += 3 * step.weight_bytes / peaks.l3_bandwidth
@@ -67,5 +86,15 @@ def jit_cost(
 WEIGHT_BYTES = 24 << 20
 """Weights that are larger are gone from the last cache before they are read again."""
 
-L3_BYTES = 8 << 20
-"""Arrays of a call that are larger come from memory rather than from the last cache."""
+L3_SHARE = 0.75
+"""Of the last cache: arrays of a call that are larger come from memory."""
+
+
+def _packing(product: Product) -> float:
+    """Vectors of FMA that writing one vector to a panel takes the time of."""
+    if product.transforms:
+        return TRANSFORM
+    b = product.terms[0][1]
+    steps = dict(b.coordinates[-1].terms)
+    strided = max((abs(steps.get(i.name, 0)) for i in product.c.cols), default=0) > 1
+    return PACK * STRIDED if strided else PACK

@@ -1,17 +1,20 @@
 """Ways to the same output, run in turns and held to each other.
 
-sample    one call untimed, then calls for about 2 ms, timed together: a layer that runs again and again
-round     a sample of every way, so that a disturbance meets each of them
-seconds   the median of a way's samples
-memory    bytes that one call allocates at most, by tracemalloc (Python's objects and NumPy's arrays), the output
-          and packed weights apart
-apart     |y - y0| / |y0| from the output of the first way, or from the one computed in float64
+    sample    one call untimed, then calls for about 2 ms, timed together: a layer that runs again and again
+    round     a sample of every way, so that a disturbance meets each of them
+    seconds   the median of a way's samples
+    memory    bytes that one call allocates at most, by tracemalloc (Python's objects and NumPy's arrays), the output
+              and packed weights apart
+    apart     |y - y0| / |y0| from the output of the first way, or from the one computed in float64
+
+Samples during which another process took a CPU away do not count, as long as there are enough others.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -191,15 +194,19 @@ def measure(
             memory,
             far,
         )
-        for way, taken, memory, far in zip(ways, race.samples, memories, apart, strict=True)
+        for way, taken, memory, far in zip(ways, race.counted(), memories, apart, strict=True)
     ]
 
 
 class Race:
-    """Calls timed in turns: `samples` holds the seconds of a call for each of them, one figure a round."""
+    """Calls timed in turns: `samples` holds the seconds of a call for each of them, one figure a round.
+
+    `calm` says of each sample whether no thread of this process had to give up its CPU meanwhile.
+    """
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self.samples: list[list[float]] = [[] for _ in calls]
+        self.calm: list[list[bool]] = [[] for _ in calls]
         self._calls = calls
         self._counts = [0] * len(calls)
 
@@ -222,7 +229,15 @@ class Race:
 
     def medians(self) -> list[float | None]:
         """Seconds of each call, None for one that was not timed yet."""
-        return [statistics.median(taken) if taken else None for taken in self.samples]
+        return [statistics.median(taken) if taken else None for taken in self.counted()]
+
+    def counted(self) -> list[list[float]]:
+        """The samples that count: the calm ones, or all where there are fewer than FEWEST of them."""
+        made = []
+        for taken, calm in zip(self.samples, self.calm, strict=True):
+            kept = [seconds for seconds, undisturbed in zip(taken, calm, strict=True) if undisturbed]
+            made.append(kept if len(kept) >= FEWEST else list(taken))
+        return made
 
     def _sample(self, at: int) -> float:
         call, clock = self._calls[at], time.perf_counter
@@ -231,10 +246,21 @@ class Race:
         first = clock() - start
         if not self._counts[at]:
             self._counts[at] = max(1, min(MOST_CALLS, round(SAMPLE_SECONDS / max(first, 1e-9))))
-        start = clock()
+        before, start = switches(), clock()
         for _ in range(self._counts[at]):
             call()
-        return (clock() - start) / self._counts[at]
+        seconds = (clock() - start) / self._counts[at]
+        self.calm[at].append(switches() == before)
+        return seconds
+
+
+def switches() -> int:
+    """How often any thread of this process had to give up its CPU to another."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def allocated(call: Callable[[], object]) -> int:

@@ -1,4 +1,4 @@
-"""Bytes and seconds for people."""
+"""Bytes, seconds and FLOPs for people."""
 
 from __future__ import annotations
 
@@ -27,3 +27,15 @@ def in_seconds(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
     return f"{seconds * 1e6:.3g} us"
+
+
+def in_flops(n: int) -> str:
+    """Multiplications and additions for people.
+
+    >>> in_flops(62_208), in_flops(231_211_008)
+    ('62.2 kFLOP', '231 MFLOP')
+    """
+    for scale, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
+        if n >= scale:
+            return f"{n / scale:.3g} {unit}"
+    return f"{n} FLOP"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..lowering import named
 from .candidates import Candidate, breaches
 from .cost import Cost, error_bound
-from .units import in_bytes, in_seconds
+from .units import in_bytes, in_flops, in_seconds
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -70,7 +70,7 @@ def _facts(plan: Plan, chosen: Candidate) -> Iterator[str]:
     )
     weights = f", {in_bytes(cost.weight_bytes)} of packed weights" if cost.weight_bytes else ""
     yield (
-        f"It takes {cost.flops / 1e9:.3g} GFLOP{less}, moves {in_bytes(cost.moved)}, and needs "
+        f"It takes {in_flops(cost.flops)}{less}, moves {in_bytes(cost.moved)}, and needs "
         f"{in_bytes(cost.workspace)} of workspace{weights}."
     )
 
@@ -92,7 +92,7 @@ def _beside(plan: Plan, other: Candidate) -> str:
 def _differences(ours: Cost, theirs: Cost) -> Iterator[str]:
     """Where another way multiplies, moves or keeps clearly more, or less."""
     for what, mine, its, write in (
-        ("multiplies", ours.flops, theirs.flops, lambda n: f"{n / 1e9:.3g} GFLOP"),
+        ("multiplies", ours.flops, theirs.flops, in_flops),
         ("moves", ours.moved, theirs.moved, in_bytes),
         ("packs weights of", ours.weight_bytes, theirs.weight_bytes, in_bytes),
     ):

@@ -1,0 +1,66 @@
+"""Calls timed in turns: what a sample is, which ones count, who is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convmat.planner import trial
+from convmat.planner.trial import FEWEST, MOST, Race
+
+ONES = np.ones(1)
+
+
+def counting(calls: list[int], at: int, seconds: float, clock: list[float]) -> trial.Call:
+    def call() -> trial.Array:
+        calls[at] += 1
+        clock[0] += seconds
+        return ONES
+
+    return call
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that only calls move."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    return now
+
+
+def test_short_calls_are_timed_together(clock: list[float]) -> None:
+    calls = [0, 0]
+    race = Race([counting(calls, 0, 1e-4, clock), counting(calls, 1, 0.5, clock)])
+    parts = list(race.rounds(0.0))
+    assert race.medians() == pytest.approx([1e-4, 0.5])
+    assert calls == [FEWEST * (1 + 20), FEWEST * 2], "one untimed call, then 2 ms of them"
+    assert parts[-1] == 1.0
+    assert parts == sorted(parts)
+
+
+def test_rounds_end_with_the_time_or_at_their_most(clock: list[float]) -> None:
+    calls = [0]
+    race = Race([counting(calls, 0, 0.125, clock)])
+    list(race.rounds(1.0))
+    assert len(race.samples[0]) == 4, "each sample is two calls"
+    race = Race([counting(calls, 0, 0.1, clock)])
+    list(race.rounds(1e9))
+    assert len(race.samples[0]) == MOST
+
+
+def test_the_hopeless_are_left_out(clock: list[float]) -> None:
+    calls = [0, 0, 0]
+    race = Race([counting(calls, at, seconds, clock) for at, seconds in enumerate((0.01, 0.019, 0.021))])
+    list(race.rounds(1.0, hopeless=2.0))
+    assert [len(taken) > FEWEST for taken in race.samples] == [True, True, False]
+
+
+def test_disturbed_samples_do_not_count(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    race = Race([counting([0], 0, 0.125, clock)])
+    list(race.rounds(1.25))
+    race.samples[0][:2] = [9.0, 9.0]
+    race.calm[0][:2] = [False, False]
+    assert race.counted() == [race.samples[0][2:]]
+    race.calm[0][2] = False
+    assert race.counted() == race.samples, "too few calm ones: all count"
+    assert Race([lambda: ONES]).medians() == [None]
