@@ -278,15 +278,20 @@ class Product:
     With `transforms`, C = epilogue(post(pre_a(A) @ pre_b(B))): small constant matrices go along the window axes of A,
     B and C, and there is one product of matrices for each pair (triple, ..) of their points. Windows of C may reach
     outside it: what is there is not stored.
+
+    With `maximum`, C = epilogue(the largest entry in each column of B): a product in the semiring of max and +, whose A
+    is 0 everywhere and is not read. Entries outside B's array are left out. A NaN is the largest.
     """
 
     terms: tuple[tuple[View, View], ...]
     c: View
     epilogue: Epilogue = field(default_factory=Epilogue)
     transforms: tuple[Transform, ...] = ()
+    maximum: bool = False
 
     def __post_init__(self) -> None:
         assert self.c.inside or self.transforms
+        assert not (self.transforms and self.maximum)
         for a, b in self.terms:
             assert self.groups(a) == self.groups(b) == self.groups(self.c)
             assert a.rows == self.c.rows

@@ -85,6 +85,8 @@ def prepare(
     for product in products:
         if product.transforms:
             return "multiplies matrices as they are, without transforms"
+        if product.maximum:
+            return "sums products, and these are maxima"
         if not product.c.elements:
             continue
         made = _step(product, packing, dtypes, shapes, limit, bound, threads)

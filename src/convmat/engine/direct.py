@@ -156,6 +156,8 @@ class Step:
 def _planes(known: Reading, cpu: Cpu) -> directplanes.Recipe | str:
     """Lanes along the last pixel axis."""
     product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
+    if product.maximum and dtypes.array != dtypes.work:
+        return f"compares float32 and float64, got {dtypes.array.name}"
     windows = known.windows()
     if isinstance(windows, str):
         return windows
@@ -197,12 +199,15 @@ def _planes(known: Reading, cpu: Cpu) -> directplanes.Recipe | str:
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
+        maximum=product.maximum,
     )
 
 
 def _channels(known: Reading, cpu: Cpu) -> directchannels.Recipe | str:
     """Lanes along channels."""
     product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
+    if product.maximum:
+        return "compares along pixels, and here channels are contiguous"
     windows = known.windows(known.beside)
     if isinstance(windows, str):
         return windows

@@ -1,6 +1,8 @@
 """One block of the direct kernel along pixels: its sums, by lines or by taps, and their way into y.
 
 sums[row][mi] = sum over k of  w[mi, k] * x[line of (row, k)], a vector of pixels        row < rows, mi < m
+
+or, where the recipe says `maximum`, the largest x[line of (row, k)].
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from functools import partial
 from .directplanes import Recipe
 from .directreads import Masks
 from .directwalk import Plane, Walker
-from .instructions import Value, below, const, fma, splat
+from .instructions import Value, below, const, fma, maximum, not_equal, select, splat
 
 Sums = list[list[Value]]
 Held = list[list[Value]]
@@ -80,7 +82,7 @@ class Blocks(Walker):
         r = self.r
         if place.edge is None:
             self._expect(place, rows)
-        sums: Sums = [[const(self.vector, 0.0) for _ in range(r.m)] for _ in range(rows)]
+        sums: Sums = [[const(self.vector, self.reads.outside) for _ in range(r.m)] for _ in range(rows)]
         if r.single and r.by_lines:
             if place.edge is None:
                 self._fetch(place, place.x, rows)
@@ -185,8 +187,8 @@ class Blocks(Walker):
                         kept = each.held[at][f] if each.held and f < len(each.held[at]) else []
                         for mi in range(r.m):
                             offset = mi * r.m_step + tap * r.row_step + f * r.tap_step
-                            weight = kept[mi] if kept else self._splat(each.w, offset)
-                            sums[row][mi] = fma(weight, vector(distance), sums[row][mi])
+                            weight = kept[mi] if kept else self._weight(each.w, offset)
+                            sums[row][mi] = self._with(weight, vector(distance), sums[row][mi])
             return sums
         for each in work:
             now = _flat([sums[row] for row, _ in each.taps])
@@ -195,7 +197,7 @@ class Blocks(Walker):
                 shifted = self._shifted(place, each.x, loop.index)
                 for at, value in enumerate(now):
                     offset = at % r.m * r.m_step + each.taps[at // r.m][1] * r.row_step
-                    now[at] = fma(self._splat(w_at, offset), shifted, value)
+                    now[at] = self._with(self._weight(w_at, offset), shifted, value)
                 loop.carry(w_at + r.tap_step, *now)
             sums = _replaced(sums, each.taps, loop.results[1:])
         return sums
@@ -236,17 +238,17 @@ class Blocks(Walker):
         """One tap for every row of the block: whichever are fewer, weights or vectors, are held in registers."""
         r, flat = self.r, list(flat)
         if r.m <= len(vectors):
-            weights = [self._splat(w, mi * r.m_step) for mi in range(r.m)]
+            weights = [self._weight(w, mi * r.m_step) for mi in range(r.m)]
             for row, vector in enumerate(vectors):
                 here = vector()
                 for mi, weight in enumerate(weights):
-                    flat[row * r.m + mi] = fma(weight, here, flat[row * r.m + mi])
+                    flat[row * r.m + mi] = self._with(weight, here, flat[row * r.m + mi])
         else:
             held = [vector() for vector in vectors]
             for mi in range(r.m):
-                weight = self._splat(w, mi * r.m_step)
+                weight = self._weight(w, mi * r.m_step)
                 for row, here in enumerate(held):
-                    flat[row * r.m + mi] = fma(weight, here, flat[row * r.m + mi])
+                    flat[row * r.m + mi] = self._with(weight, here, flat[row * r.m + mi])
         return flat
 
     def _shifted(self, place: Place, x: Value, distance: Value) -> Value:
@@ -255,6 +257,15 @@ class Blocks(Walker):
         return self.reads.line(self.fn, x + distance * self.r.array.bytes, masks)(0)
 
     # ---- weights, and what becomes of the sums --------------------------------------------------------------
+
+    def _with(self, weight: Value | None, x: Value, total: Value) -> Value:
+        """A sum with one term more, or the larger one of two; a NaN stays."""
+        if weight is not None:
+            return fma(weight, x, total)
+        return select(not_equal(x, x), x, maximum(x, total))
+
+    def _weight(self, w: Value, offset: int) -> Value | None:
+        return None if self.r.maximum else self._splat(w, offset)
 
     def _weights(self, w: Value) -> Held:
         """The weights of a window that are held, [tap][m], in all lanes."""

@@ -46,7 +46,7 @@ class Recipe:
     `tap_step`: bytes in w from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w
     is packed to the working type first, its indices within a group having the extents and steps in bytes `w_steps`;
     otherwise it is read in place. `halves`: vectors of half the size cost half as much. `signs`: masks have no
-    registers of their own.
+    registers of their own. `maximum`: the largest entry instead of the sum, and no weights.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -71,6 +71,7 @@ class Recipe:
     bias: bool
     residual: bool
     activation: Activation | None
+    maximum: bool = False
 
     @cached_property
     def window(self) -> Window:
@@ -117,7 +118,7 @@ class Recipe:
     @cached_property
     def held(self) -> int:
         """How many of a row's weights stay in registers, beside the sums, where lines are walked over."""
-        if not (self.by_lines and self.written_out):
+        if self.maximum or not (self.by_lines and self.written_out):
             return 0
         alive = self.alive * self.streams if self.single else 4
         return max(min(self.taps, (self.registers - 2) // self.m - alive), 0)
@@ -139,7 +140,8 @@ class Recipe:
 
     def reads(self, lanes: int) -> Reads:
         """How vectors of `lanes` elements of x are read."""
-        return Reads(self.array, self.work, self.signed, lanes, self.lane.step, self.signs)
+        outside = -math.inf if self.maximum else 0.0
+        return Reads(self.array, self.work, self.signed, lanes, self.lane.step, self.signs, outside)
 
     @property
     def distances(self) -> list[int]:

