@@ -30,6 +30,7 @@ CONSTANTS = {
     "sixth": np.float32(1 / 6),
     "zero": np.float32(0),
     "most": np.float32(6),
+    "dense": normal(7, 120, seed=11),
     "gamma": normal(4, seed=8),
     "mean": normal(4, seed=9),
     "variance": np.abs(normal(4, seed=10)) + 0.5,
@@ -98,6 +99,15 @@ CASES = [
     Case("activate", (CONV, node("HardSwish", "a", "y")), "Conv"),
     Case("activate", (TURNED, node("Tanh", "a", "y")), "ConvTranspose"),
     Case("activate", (CONV, node("Relu", "a", "c"), node("Tanh", "c", "y")), "Conv Tanh"),
+    Case(
+        "activate",
+        (
+            node("Flatten", "x", "c"),
+            node("Gemm", "c dense three", "d", transB=1, alpha=0.5, beta=2.0),
+            node("Relu", "d", "y"),
+        ),
+        "Flatten Gemm",
+    ),
     Case("activate", (CONV, node("Relu", "a", "y")), "Conv Relu", outputs="y a"),
     Case(
         "cancel_transposes",

@@ -14,8 +14,8 @@ from .graph import Node, Shape
 from .ops import operator_of
 from .ops.convolution import geometry_of
 from .ops.fallback import REFERENCE
-from .ops.planned import Planned
-from .program import Program
+from .ops.planned import Compiled, Planned
+from .program import Program, Task
 
 SLOW = "reference"
 """The engine of nodes that the ONNX standard's reference computes."""
@@ -73,7 +73,7 @@ def layers(program: Program) -> list[Layer]:
     for node in program.graph.nodes:
         task = steps.get(id(node))
         plan = plan_of(task.run) if task else None
-        way, engine = _who(node, task is None, plan)
+        way, engine = _who(node, task, plan)
         g, groups, product = _product(program, node, plan)
         made.append(
             Layer(
@@ -102,9 +102,11 @@ def plan_of(step: Any) -> Plan | None:
     return step.plan if isinstance(step, Planned) else None
 
 
-def _who(node: Node, nothing: bool, plan: Plan | None) -> tuple[str, str]:
-    if nothing:
+def _who(node: Node, task: Task | None, plan: Plan | None) -> tuple[str, str]:
+    if task is None:
         return "a view", ""
+    if isinstance(task.run, Compiled):
+        return task.run.way, "jit"
     if plan is not None:
         return plan.chosen.name, plan.chosen.engine
     if operator_of(node) is REFERENCE:

@@ -26,6 +26,7 @@ from ..product import Activation
 from .draft import Draft
 from .graph import Array, Graph, Node, Spec
 from .ops.convolution import pads_of
+from .ops.linear import dense_gemm
 
 Rule = Callable[[Draft, Node], bool]
 
@@ -225,9 +226,9 @@ def add_into_epilogue(draft: Draft, node: Node) -> bool:
 
 
 def activate(draft: Draft, node: Node) -> bool:
-    """A convolution, then a function of each element that the epilogue knows."""
+    """A convolution or dense layer, then a function of each element that the epilogue knows."""
     activation = activation_of(draft, node)
-    conv = _convolution(draft, node.inputs[0]) if activation else None
+    conv = (_convolution(draft, node.inputs[0]) or _dense(draft, node.inputs[0])) if activation else None
     if (
         conv is None
         or not draft.seen_by_one(node.inputs[0])
@@ -373,6 +374,14 @@ def _convolution(draft: Draft, name: str, *, plain: bool = False) -> Node | None
     if plain and (not draft.seen_by_one(name) or len(conv.inputs) > 3 or conv.get("activation")):
         return None
     return conv
+
+
+def _dense(draft: Draft, name: str) -> Node | None:
+    """The Gemm that writes a value, if it is a product with constants."""
+    gemm = draft.writer(name, "Gemm")
+    if gemm is None or name not in draft.specs or any(n and n not in draft.specs for n in gemm.inputs):
+        return None
+    return gemm if dense_gemm(gemm, [draft.specs[n] if n else None for n in gemm.inputs]) else None
 
 
 def _bias(draft: Draft, conv: Node, y: Spec) -> Array | None:

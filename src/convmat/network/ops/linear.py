@@ -1,8 +1,11 @@
-"""Products of matrices, as NumPy's own matmul does them.
+"""Products of matrices.
 
 MatMul    (..., m, k) @ (..., k, n); an array of one axis is a row on the left, a column on the right
 Gemm      alpha * A' @ B' + beta * C, where ' transposes if transA or transB says so
 Einsum    a sum of products by its equation
+
+A product with a constant matrix is a 1x1 convolution whose pixels are the rows of the other: convmat's own, its weights
+packed once. The others are NumPy's matmul.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ... import api
+from ...engine.activation import apply
 from ..graph import Array, Node, Spec
 from .base import Options, Specs, Step, Unknown, broadcast, given, has, operator
+from .planned import Planned
 
 
 def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -32,6 +38,8 @@ def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     a, b = given(node, specs, 0), given(node, specs, 1)
+    if a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE:
+        return dense(node, a, b.value.T, None, options)
     if a.rank > 2 and b.rank == 2:  # one matrix for all: one product
         return lambda a, b, out: np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1]))
     return lambda a, b, out: np.matmul(a, b, out=out)
@@ -41,6 +49,34 @@ def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
 def matmul(node: Node, a: Array, b: Array) -> Any:
     """a @ b."""
     return np.matmul(a, b)
+
+
+DENSE = ("float32", "float64")
+"""Element types of the products that convmat takes over."""
+
+
+def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -> Step:
+    """a: (..., k) times w: (n, k), transposed, plus bias: (n,)."""
+    (n, k), rows = w.shape, a.size // max(a.shape[-1], 1)
+    x, layout = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
+    plan = api.plan(
+        x, (n, k, 1), dtype=a.dtype, bias=bias is not None, layout=layout, activation=node.get("activation"),
+        exact=options.exact, rtol=options.rtol, workspace_limit=options.workspace_limit,
+    )  # fmt: skip
+    bound = plan.bind(np.ascontiguousarray(w).reshape(n, k, 1), bias)
+    y = plan.problem.shape("y")
+
+    def step(*arrays: Array) -> None:
+        bound(arrays[0].reshape(x), None, arrays[-1].reshape(y))
+
+    return Planned(step, plan)
+
+
+def dense_gemm(node: Node, specs: Specs) -> bool:
+    """Whether a Gemm multiplies by constants and adds one number to each column: what `dense` does."""
+    a, b, c = given(node, specs, 0), given(node, specs, 1), given(node, specs, 2) if has(specs, 2) else None
+    fits = a.dtype.name in DENSE and b.value is not None and not node.get("transA") and a.size > 0
+    return fits and (c is None or (c.value is not None and (c.rank < 2 or c.shape[0] == 1)))
 
 
 def _gemm_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -59,9 +95,17 @@ def _gemm_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    if given(node, specs, 0).dtype.kind not in "fc":
+    a, b = given(node, specs, 0), given(node, specs, 1)
+    if a.dtype.kind not in "fc":
         return None
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
+    c = given(node, specs, 2) if has(specs, 2) else None
+    if dense_gemm(node, specs):
+        w = b.value if node.get("transB") else np.asarray(b.value).T
+        each = None if c is None else np.broadcast_to(np.asarray(c.value).reshape(-1), made[0].shape[1:])
+        scaled = np.asarray(w) if alpha == 1 else np.asarray(w) * a.dtype.type(alpha)
+        bias = each if each is None or beta == 1 else each * a.dtype.type(beta)
+        return dense(node, a, scaled, bias, options)
 
     def step(a: Array, b: Array, *rest: Array) -> None:
         out = rest[-1]
@@ -82,7 +126,10 @@ def gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Any:
     found = found if alpha == 1 else found * alpha
     if c is not None:
         found = found + (c if beta == 1 else c * beta)
-    return found.astype(a.dtype, copy=False)
+    found = np.ascontiguousarray(found, a.dtype)
+    if node.get("activation"):
+        apply(node.get("activation"), found, np.empty_like(found))
+    return found
 
 
 def _sum_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:

@@ -1,4 +1,4 @@
-"""A step that is a plan with its weights packed: what reports ask for its product, its way and its memory."""
+"""Steps that convmat computes itself: what reports ask for their product, their way and their memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,20 @@ from .base import Step
 
 
 @dataclass(frozen=True)
+class Compiled:
+    """`run(*inputs, *outputs)` is machine code; `way` says of which kind."""
+
+    run: Step
+    way: str
+
+    def __call__(self, *arrays: Any) -> None:
+        """Write into the outputs, which are the last of the arrays."""
+        self.run(*arrays)
+
+
+@dataclass(frozen=True)
 class Planned:
-    """`run(*inputs, *outputs)` computes what `plan` says."""
+    """`run(*inputs, *outputs)` computes what `plan` says, with weights that are packed."""
 
     run: Step
     plan: Plan
