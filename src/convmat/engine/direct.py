@@ -20,9 +20,12 @@ from .finish import Dtypes
 from .instructions import TYPES
 from .ir import Module
 from .memory import contiguous
-from .pack import LARGEST_EXTENT
+from .pack import too_far
 from .slots import BLOCK, WORD
 from .strides import Shapes, origin
+
+FARTHEST_ROW = 512
+"""Rows of x between the first and the last that a window reads: the code has a part for each of them."""
 
 LONGEST = 1024
 """Longer sums are taken in parts, by panels."""
@@ -104,9 +107,7 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         )
     if b.fill or any(by < 0 for c in b.coordinates for _, by in c.terms):
         return "reads x forwards, and 0 outside it"
-    if any(c.extent > LARGEST_EXTENT for c in b.coordinates):
-        return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}"
-    return None
+    return too_far(b)
 
 
 class Step:
@@ -161,6 +162,9 @@ def _planes(known: Reading, cpu: Cpu) -> directplanes.Recipe | str:
     windows = known.windows()
     if isinstance(windows, str):
         return windows
+    if windows.rows and max(windows.rows.reach, windows.rows.step) > FARTHEST_ROW:
+        far = max(windows.rows.reach, windows.rows.step)
+        return f"walks windows of rows up to {FARTHEST_ROW} apart, got {far}"
     lane, taps = c.cols[-1], windows.lane.taps * (windows.rows.taps if windows.rows else 1)
     if taps > max(product.n, SMALL_WINDOW):
         return f"takes windows of {SMALL_WINDOW} taps or of fewer than there are outputs, got {taps}"

@@ -44,6 +44,19 @@ OUTSIDE = -(1 << 30)
 LARGEST_EXTENT = 1 << 29
 """The longest axis whose positions are compared in 32 bits."""
 
+_SPARE = 64
+"""Steps that lanes may go beyond the last of an index."""
+
+
+def too_far(view: View) -> str | None:
+    """The sentence why positions along an axis of x cannot be compared in 32 bits, if they cannot."""
+    indices = view.extents
+    for c in view.coordinates:
+        reach = abs(c.offset) + sum(abs(by) * (indices[name] + _SPARE) for name, by in c.terms)
+        if c.extent > LARGEST_EXTENT or reach > 2 * LARGEST_EXTENT:
+            return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, its padding included"
+    return None
+
 
 FETCH = 2
 """How many panels ahead of the packer its lines are asked for."""
@@ -450,4 +463,4 @@ def _parameters(walk: Walk) -> dict[str, Type]:
     return named | {f"at{axis}": i64 for axis in walk.moved}
 
 
-__all__ = ["LARGEST_EXTENT", "Check", "Packer", "PixelPacker", "Walk"]
+__all__ = ["LARGEST_EXTENT", "Check", "Packer", "PixelPacker", "Walk", "too_far"]

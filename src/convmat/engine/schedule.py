@@ -17,7 +17,7 @@ from .effort import Effort
 from .instructions import TYPES
 from .kernel import Form, Recipe
 from .memory import Array, Block, count, room
-from .pack import LARGEST_EXTENT, Walk
+from .pack import Walk, too_far
 from .slots import BLOCK, WORD
 from .strides import Shapes, origin, strides
 from .tile import Store
@@ -100,11 +100,9 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return "sums products, and these are maxima"
     if len(product.c.batch) != 1:
         return f"takes one index of groups, got {len(product.c.batch)}"
-    if any(coordinate.extent > LARGEST_EXTENT for coordinate in b.coordinates):
-        return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}"
     if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
         return "reads x forwards along every axis"
-    return None
+    return too_far(b)
 
 
 def _refuses_rows(product: Product, shapes: Shapes) -> str | None:

@@ -125,7 +125,8 @@ class Part:
             if dim.role[0] != "i":
                 return self.channel(dim)
             a = int(dim.role[1:])
-            p, f = (f"p{a}", g.s[a]), (f"f{a}", g.d[a])
+            # Where an index has one value its step is never taken, and may be as long as it likes.
+            p, f = (f"p{a}", g.s[a] if g.P[a] > 1 else 1), (f"f{a}", g.d[a] if g.F[a] > 1 else 1)
             if f[0] in fixed:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])

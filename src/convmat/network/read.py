@@ -91,6 +91,7 @@ class _Reader:
         graph = model.graph
         if len(graph.node) > MOST_NODES:
             raise self.error(f"too many nodes\n  {len(graph.node):,}, at most {MOST_NODES:,} are read")
+        self.refuse_bytes(graph)
         self.refuse_unknown(graph, versions)
         constants = {t.name: self.tensor(t, f"the initializer {t.name!r}") for t in graph.initializer}
         for sparse in graph.sparse_initializer:
@@ -140,6 +141,18 @@ class _Reader:
                 f"  operator set {main}; {OLDEST} to {newest} are read\n  {fix}"
             )
         return found | {"": main, "ai.onnx": main}
+
+    def refuse_bytes(self, graph: Any) -> None:
+        """Names that are no text: protobuf hands those over as bytes."""
+        for proto in _all_nodes(graph):
+            own = (proto.op_type, proto.domain, proto.name, *(each.name for each in proto.attribute))
+            for name in (*own, *proto.input, *proto.output):
+                if not isinstance(name, str):
+                    raise self.error(f"a name in it is no text\n  {name!r} is not UTF-8")
+        values = (*graph.input, *graph.output, *graph.initializer)
+        for name in (graph.name, *(each.name for each in values)):
+            if not isinstance(name, str):
+                raise self.error(f"a name in it is no text\n  {name!r} is not UTF-8")
 
     def refuse_unknown(self, graph: Any, versions: dict[str, int]) -> None:
         """All operators that nobody here knows, in one error."""
@@ -291,8 +304,11 @@ class _Reader:
 
     def node(self, proto: Any, versions: dict[str, int]) -> Node:
         what = f"{proto.op_type} {(proto.name or next(filter(None, proto.output), ''))!r}"
+        known = self.signature(proto, what, versions)
         attributes, graphs = {}, []
         for each in proto.attribute:
+            if each.name not in known:
+                continue
             if each.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS):
                 graphs += [each.g] if each.type == self.onnx.AttributeProto.GRAPH else list(each.graphs)
             else:
@@ -309,6 +325,33 @@ class _Reader:
             source=proto.SerializeToString(),
             captured=tuple(sorted(captured)),
         )
+
+    def signature(self, proto: Any, what: str, versions: dict[str, int]) -> frozenset[str]:
+        """The attributes that the standard knows of an operator, once the node's counts and types are those it has."""
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        schema = self.onnx.defs.get_schema(proto.op_type, versions.get(proto.domain, 1), domain)
+        counts = (
+            ("inputs", len(proto.input), schema.min_input, schema.max_input),
+            ("outputs", len(proto.output), schema.min_output, schema.max_output),
+        )
+        for word, count, least, most in counts:
+            if not least <= count <= most:
+                wanted = (
+                    f"{least}"
+                    if least == most
+                    else f"{least} to {most}"
+                    if most < 2**31 - 1
+                    else f"at least {least}"
+                )
+                raise self.error(f"{what} has {count} {word}\n  the operator has {wanted}")
+        for each in proto.attribute:
+            wanted = schema.attributes.get(each.name)
+            if wanted is not None and each.type != wanted.type.value:
+                raise self.error(
+                    f"{what}: its attribute {each.name!r} is of type {each.type}\n"
+                    f"  the operator has {wanted.type.name}, {wanted.type.value}"
+                )
+        return frozenset(schema.attributes)
 
     def attribute(self, proto: Any, what: str) -> Any:
         kinds = self.onnx.AttributeProto
