@@ -185,6 +185,18 @@ class Launcher:
         del held
         return True
 
+    def blocks(self, x: Array, y: Array, residual: Array | None, scratch: int) -> list[Any]:
+        """The jobs of a call with these arrays, for `pool.launch_all`: as long as they live, and so does this.
+
+        x, y and residual as for `start`, not overlapping; scratch: the address of `workspace` bytes, a line's multiple.
+        """
+        found = []
+        for step, kind, template in self._blocks:
+            block = kind.from_buffer_copy(template)
+            _aim(step, block, address(x), address(y), scratch, 0 if residual is None else address(residual))
+            found.append(block)
+        return found
+
 
 KEPT_BYTES = 4 << 20
 """Scratch that a Python thread keeps for its next call."""
@@ -267,14 +279,19 @@ def _fill(step: Step, block: Any, a: int, bias: Array | None) -> None:
     block[step.at["bias"]] = 0 if bias is None else address(bias)
 
 
-def _start(step: Step, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
-    """Run a filled block on the arrays at these addresses."""
+def _aim(step: Step, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
+    """What a block says of the arrays of a call."""
     at, origin = step.at, step.origin
     block[at["x"]] = x + origin["x"]
     block[at["y"]] = y + origin["y"]
     block[at["residual"]] = residual + origin["y"]
     if "scratch" in at:
         block[at["scratch"]] = scratch
+
+
+def _start(step: Step, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
+    """Run a filled block on the arrays at these addresses."""
+    _aim(step, block, x, y, scratch, residual)
     pool.launch(ctypes.addressof(block))
 
 

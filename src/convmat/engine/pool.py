@@ -40,6 +40,7 @@ class Pool:
         word, pointer = ctypes.c_int64, ctypes.c_void_p
         self.enter_run = code.function("run", None, pointer, pointer, pointer, word, word)
         self.enter_launch = code.function("launch", None, pointer, pointer)
+        self.enter_all = code.function("launch_all", None, pointer, pointer, word)
         self._worker = code.function("worker", word, pointer, word)
         self._stop = code.function("stop", None, pointer)
         self.nothing = code.symbols["nothing"]
@@ -185,6 +186,18 @@ def launch(block: int) -> None:
         tasks, threads = (ctypes.c_int64.from_address(block + at).value for at in (8, 16))
         pool.wake_in_python(tasks, threads)
     pool.enter_launch(pool.state, block)
+
+
+def launch_all(blocks: ctypes.Array[ctypes.c_int64]) -> None:
+    """The same for several jobs, one after the other: the addresses of their blocks. Python is entered once."""
+    pool = _pool
+    if pool is None or _count is None or pool.size < _count:
+        pool = start(count())
+    if pool.futex:
+        pool.enter_all(pool.state, ctypes.addressof(blocks), len(blocks))
+        return
+    for block in blocks:
+        launch(block)
 
 
 def stop() -> None:

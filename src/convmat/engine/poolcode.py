@@ -50,7 +50,7 @@ _CLOCK = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"
 
 
 def source(arch: str) -> str:
-    """The module as LLVM IR: `run`, `launch`, `worker`, `stop`, `clock`, and `nothing` (an empty task).
+    """The module as LLVM IR: `run`, `launch`, `launch_all`, `worker`, `stop`, `clock`, and `nothing` (an empty task).
 
     >>> "cmpxchg" in source("x86_64")
     True
@@ -414,6 +414,23 @@ define void @launch(ptr %s, ptr %block) {
   %threads = load i64, ptr %at.threads
   %args = getelementptr i8, ptr %block, i64 $BLOCK$
   call void @run(ptr %s, ptr %fn, ptr %args, i64 %tasks, i64 %threads)
+  ret void
+}
+
+; One job after the other: the addresses of their blocks.
+define void @launch_all(ptr %s, ptr %blocks, i64 %count) {
+entry:
+  %none = icmp eq i64 %count, 0
+  br i1 %none, label %out, label %each
+each:
+  %i = phi i64 [ 0, %entry ], [ %next, %each ]
+  %at = getelementptr ptr, ptr %blocks, i64 %i
+  %block = load ptr, ptr %at
+  call void @launch(ptr %s, ptr %block)
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %count
+  br i1 %more, label %each, label %out
+out:
   ret void
 }
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..engine import recycle
 from ..errors import ConvmatError, NetworkError
+from .chains import Call, Chain, chained
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
 from .places import Places, is_view, places
@@ -40,6 +41,14 @@ class Task:
     """Whether `run` gives new arrays instead of writing into those there are."""
 
 
+@dataclass
+class State:
+    """What one call works on: an array for each value, and the work over those that stay."""
+
+    values: list[Array | None]
+    work: list[Chain | Task]
+
+
 class Program:
     """Runs a graph for inputs of the given Specs. May be called from several threads at once."""
 
@@ -52,14 +61,15 @@ class Program:
         self._called: list[int] = []
         self.tasks: list[Task] = []
         self._prepare(options)
-        self._idle: list[list[Array | None]] = []
+        self._idle: list[State] = []
         self._lock = threading.Lock()
 
     def __call__(
         self, inputs: Mapping[str, Array], watch: Callable[[Task], None] | None = None
     ) -> dict[str, Array]:
-        """The outputs by name. `watch` is told of each task that is done."""
-        values = self._values()
+        """The outputs by name. `watch` is told of each task that is done: they then run one by one."""
+        state = self._state()
+        values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
         for slot, shape, dtype in self._fresh:
@@ -67,7 +77,11 @@ class Program:
         task = None
         try:
             with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
-                for task in self.tasks:
+                for each in state.work if watch is None else self.tasks:
+                    if isinstance(each, Chain):
+                        each()
+                        continue
+                    task = each
                     operands = [values[i] for i in task.reads]
                     if task.makes:
                         for i, array in zip(task.writes, task.run(*operands), strict=False):
@@ -89,13 +103,13 @@ class Program:
             made = values[self._slot[name]]
             assert made is not None
             found[name] = np.array(made) if self._slot[name] in self._copied else made
-        self._give_back(values)
+        self._give_back(state)
         return found
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
-    def _values(self) -> list[Array | None]:
-        """The values of one call: those of a call that ended, or new ones."""
+    def _state(self) -> State:
+        """What one call works on: left by a call that ended, or new."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
@@ -106,15 +120,20 @@ class Program:
         for name, place in self.memory.places.items():
             spec = self.specs[name]
             values[self._slot[name]] = arena[place : place + spec.bytes].view(spec.dtype).reshape(spec.shape)
-        return values
+        calls = []
+        for task in self.tasks:
+            arrays = [values[i] for i in (*task.reads, *task.writes)]
+            stay = not task.makes and all(array is not None for array in arrays)
+            calls.append(Call(task, task.run, [a for a in arrays if a is not None] if stay else None))
+        return State(values, chained(calls))
 
-    def _give_back(self, values: list[Array | None]) -> None:
+    def _give_back(self, state: State) -> None:
         for each in self.graph.inputs:
-            values[self._slot[each.name]] = None
+            state.values[self._slot[each.name]] = None
         for slot in (*self._called, *(slot for slot, *_ in self._fresh)):
-            values[slot] = None
+            state.values[slot] = None
         with self._lock:
-            self._idle.append(values)
+            self._idle.append(state)
 
     # -- preparing -----------------------------------------------------------------------------------------------------
 

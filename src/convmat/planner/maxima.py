@@ -7,9 +7,8 @@ The depthwise product with its sums replaced by maxima: the same windows, masks 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +20,31 @@ from ..problem import Problem
 from ..product import Packing
 from .candidates import dtypes_of, extents, limit_of
 
+if TYPE_CHECKING:
+    from ..engine.jit import Launcher
+
 Array = npt.NDArray[Any]
 
 
-def maxima(geometry: Geometry, dtype: str, threads: int) -> Callable[[Array, Array], None] | str:
-    """The function (x, y) that fills y: (B, C, *P), C-contiguous, or the sentence why no kernel does.
+class Maxima:
+    """Fills y: (B, C, *P) with the maxima of x: (B, C, *I). May be called from several threads at once."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+
+    def __call__(self, x: Array, y: Array) -> None:
+        """x of any strides, y C-contiguous; both of the planned shapes and type."""
+        assert y.flags.carray
+        if not self._launcher.start(np.ascontiguousarray(x), y):
+            self._launcher.start(x.copy(), y)  # they overlap
+
+    def jobs(self, x: Array, y: Array) -> list[Any]:
+        """The jobs of a call with these C-contiguous arrays, which do not overlap, for `pool.launch_all`."""
+        return self._launcher.blocks(x, y, None, 0)
+
+
+def maxima(geometry: Geometry, dtype: str, threads: int) -> Maxima | str:
+    """The maxima of a geometry's windows, or the sentence why no kernel takes them.
 
     `geometry` is depthwise: C = O = G.
 
@@ -50,14 +69,7 @@ def maxima(geometry: Geometry, dtype: str, threads: int) -> Callable[[Array, Arr
         program.load()
     except EngineError as error:
         return str(error).splitlines()[0]
-    launcher = program.launcher([np.empty(0, known.array) for _ in products], None)
-
-    def fill(x: Array, y: Array) -> None:
-        assert y.flags.carray
-        if not launcher.start(np.ascontiguousarray(x), y):
-            launcher.start(x.copy(), y)  # they overlap
-
-    return fill
+    return Maxima(program.launcher([np.empty(0, known.array) for _ in products], None))
 
 
-__all__ = ["maxima"]
+__all__ = ["Maxima", "maxima"]

@@ -262,6 +262,21 @@ class Bound:
         self._w = w
         self._launcher = plan._launcher(weights, bias)
 
+    @property
+    def scratch(self) -> int:
+        """Bytes that `jobs` needs beside the arrays."""
+        return self._launcher.workspace if self._launcher else 0
+
+    def jobs(self, x: Array, residual: Array | None, out: Array, scratch: int) -> list[Any] | None:
+        """The jobs of a call with these arrays, for `pool.launch_all`, or None where it takes another way.
+
+        The arrays do not overlap, but the residual may be `out`; `scratch` is the address of so many bytes. All of it
+        must outlive the jobs, and so must this.
+        """
+        if self._launcher is None or not self.plan._plain(x, out, residual):
+            return None
+        return self._launcher.blocks(x, out, residual, scratch)
+
     def __call__(self, x: Any, residual: Any = None, out: Array | None = None) -> Array:
         """x: (B, C, *I), residual like y -> y: (B, O, *P); `out` is written and returned where it is given.
 

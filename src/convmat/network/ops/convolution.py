@@ -130,14 +130,9 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     w, bias = given(node, specs, 1).value, specs[2].value if has(specs, 2) and specs[2] else None
     if w is None or (has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
-    plan = plan_of(node, specs, options)
-    bound = plan.bind(w, bias)
-    at, last = (2 + has(specs, 2) if has(specs, 3) else None), sum(spec is not None for spec in specs)
-
-    def step(*arrays: Array) -> None:
-        bound(arrays[0], arrays[at] if at else None, arrays[last])
-
-    return Planned(step, plan)
+    bound = plan_of(node, specs, options).bind(w, bias)
+    at = 2 + has(specs, 2) if has(specs, 3) else None
+    return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))
 
 
 @operator("Conv", "ConvTranspose", shape=_shape, prepare=_prepare)

@@ -65,11 +65,7 @@ def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -
     )  # fmt: skip
     bound = plan.bind(np.ascontiguousarray(w).reshape(n, k, 1), bias)
     y = plan.problem.shape("y")
-
-    def step(*arrays: Array) -> None:
-        bound(arrays[0].reshape(x), None, arrays[-1].reshape(y))
-
-    return Planned(step, plan)
+    return Planned(bound, lambda arrays: (arrays[0].reshape(x), None, arrays[-1].reshape(y)))
 
 
 def dense_gemm(node: Node, specs: Specs) -> bool:

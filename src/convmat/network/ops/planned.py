@@ -1,33 +1,62 @@
-"""Steps that convmat computes itself: what reports ask for their product, their way and their memory."""
+"""Steps of machine code: what reports ask for their product, their way and their memory, and how they run in a row.
+
+`jobs(arrays, scratch)` are what the pool does for a call with these arrays, as long as they live: a network runs those
+of one step after those of another without coming back to Python. None where a call takes another way.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...planner import Plan
-from .base import Step
+from ...planner import Bound, Plan
+from ...planner.maxima import Maxima
+from ..graph import Array
 
-
-@dataclass(frozen=True)
-class Compiled:
-    """`run(*inputs, *outputs)` is machine code; `way` says of which kind."""
-
-    run: Step
-    way: str
-
-    def __call__(self, *arrays: Any) -> None:
-        """Write into the outputs, which are the last of the arrays."""
-        self.run(*arrays)
+Order = Callable[[Sequence[Array]], tuple[Array, Array | None, Array]]
+"""From a step's arrays, inputs first, to x, residual and y."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """`run(*inputs, *outputs)` computes what `plan` says, with weights that are packed."""
+    """A plan with its weights packed, called with the arrays that `order` picks."""
 
-    run: Step
-    plan: Plan
+    bound: Bound
+    order: Order
 
-    def __call__(self, *arrays: Any) -> None:
+    def __call__(self, *arrays: Array) -> None:
         """Write into the outputs, which are the last of the arrays."""
-        self.run(*arrays)
+        x, residual, y = self.order(arrays)
+        self.bound(x, residual, y)
+
+    @property
+    def plan(self) -> Plan:
+        """Which product, and how."""
+        return self.bound.plan
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that its jobs need beside the arrays."""
+        return self.bound.scratch
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module."""
+        return self.bound.jobs(*self.order(arrays), scratch)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Maxima of windows by a kernel."""
+
+    maxima: Maxima
+    way = "maxima, in place"
+    scratch = 0
+
+    def __call__(self, x: Array, y: Array) -> None:
+        """Write y."""
+        self.maxima(x, y)
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module."""
+        return self.maxima.jobs(*arrays)

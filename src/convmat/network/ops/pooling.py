@@ -17,12 +17,12 @@ import numpy as np
 
 from ...errors import ConvmatError
 from ...geometry import Geometry
-from ...planner.maxima import maxima
+from ...planner.maxima import Maxima, maxima
 from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, given, operator, stepped
 from .blocks import slabs
 from .convolution import auto_pad, pads_of, per_axis
-from .planned import Compiled
+from .planned import Compared
 
 MOST_TAPS = 2**20
 """Along one axis of a window; no network has more, and one that says so wants time."""
@@ -136,7 +136,7 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     rank = len(along)
     kernel = _kernel(x, along) if len(made) == 1 and len(node.outputs) == 1 else ""
     if not isinstance(kernel, str):
-        return Compiled(kernel, "maxima, in place")
+        return Compared(kernel)
     if len(node.outputs) > 1 and node.outputs[1]:
         return lambda x, *outs: _with_indices(
             x, outs[0] if node.outputs[0] else None, outs[-1], along, lowest, node.get("storage_order", 0)
@@ -156,7 +156,7 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     return step
 
 
-def _kernel(x: Spec, along: tuple[Window, ...]) -> Step | str:
+def _kernel(x: Spec, along: tuple[Window, ...]) -> Maxima | str:
     """Machine code for it; a sentence where there is none."""
     from ...engine import pool
 
