@@ -213,7 +213,7 @@ def _merged(ours: Mapping[str, Entry], theirs: Mapping[str, Entry]) -> dict[str,
 
 
 def _usable(*, create: bool = True) -> bool:
-    """Whether the folder is ours; asked before each reading and writing, since what fails once may be mended."""
+    """Whether the folder is there, or can be made, and is ours; what was refused stays so in this process."""
     global _refused
     folder = file().parent
     if not create and not folder.exists():
