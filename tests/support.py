@@ -232,7 +232,7 @@ def tolerance(problem: Problem, name: str) -> float:
     inexact = {each.name: each for each in lowering.ALL if not each.exact}
     if name not in inexact:
         return 0.0
-    return SLACK * error_estimate(problem, inexact[name].amplification(problem))
+    return SLACK * error_estimate(problem, inexact[name].roundings(problem))
 
 
 def agree(found: Array, expected: Array, allowed: float, message: str) -> None:

@@ -22,6 +22,8 @@ from tests.support import DTYPES, LAYOUTS, PASSES, TAILS, Way, check, problem_of
 def _quick(each: Case, dtype: str, layout: str, way: Way) -> bool:
     """Whether a quick run takes it."""
     engine, lowering, packing = way
+    if lowering == "fft":
+        return each in TAILS and (layout == "NCHW" or dtype == "float32")
     if engine == "blas":
         return dtype == "float32" or (each in TAILS and layout == "NCHW")
     if packing is Packing.WHOLE or lowering in REFUSED_BY_JIT:
@@ -42,7 +44,7 @@ def _combinations(slow: bool) -> Iterator[tuple[Case, str, str, Way]]:
         for dtype, layout, way in itertools.product(DTYPES, LAYOUTS, ways()):
             if (
                 way[1] in taken
-                and (way[0] == "jit" or way[1] in EXACT)
+                and (way[1] in EXACT or (way[0] == "blas") == (way[1] == "fft"))
                 and (slow or _quick(each, dtype, layout, way))
             ):
                 yield each, dtype, layout, way
@@ -62,11 +64,12 @@ def test_every_way_gives_what_the_definition_gives(each: Case, dtype: str, layou
 
 
 @pytest.mark.parametrize("transforming", [way for way in ALL if not way.exact], ids=lambda way: way.name)
-def test_blas_has_no_transforms(transforming: Lowering) -> None:
-    refusal = check(
-        ("blas", transforming.name, Packing.PANEL), case("2d/3x3/tail"), "float32", "NCHW", "forward"
-    )
-    assert refusal == "multiplies matrices as they are, without transforms"
+def test_each_engine_has_transforms_of_its_own(transforming: Lowering) -> None:
+    engine, sentence = "blas", "transforms by Fourier's matrices alone"
+    if transforming.name == "fft":
+        engine, sentence = "jit", "transforms by small constant matrices, Fourier's are the blas engine's"
+    way = engine, transforming.name, Packing.PANEL
+    assert check(way, case("2d/3x3/tail"), "float32", "NCHW", "forward") == sentence
 
 
 REFUSED_BY_JIT = {"mec", "kn2row"}
@@ -104,6 +107,13 @@ TAKES = {
     ],
     "winograd 2": ["2d/3x3/tail", "2d/grouped/plain"],
     "winograd 4": ["2d/3x3/tail", "2d/grouped/plain"],
+    "fft": [
+        "2d/3x3/tail",
+        "2d/grouped/strided-tail",
+        "2d/depthwise/tail",
+        "1d/long-filter/tail",
+        "4d/dense/tail",
+    ],
 }
 
 

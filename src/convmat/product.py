@@ -268,6 +268,39 @@ class Transform:
         """How many products a window axis takes."""
         return len(self.pre_b)
 
+    @property
+    def windows(self) -> tuple[int, int, int]:
+        """The extents of the windows of A, of B and of C."""
+        return len(self.pre_a[0]), len(self.pre_b[0]), len(self.post)
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """The same with Fourier's matrices, which nobody writes down: with z = exp(-2 pi i / window)
+
+        pre_a[s, f] = z^(-s*f)        pre_b[s, u] = z^(s*u)        post[v, s] = z^(-s*v) / window
+
+    so that post(pre_a(a) * pre_b(b))[v] = sum over f of a[f] * b[v + f] for the v whose windows do not wrap around.
+    `halved`: A and B are real, products beyond the middle are conjugates of others and are left out.
+
+    >>> Fourier(taps=3, window=8, halved=True).windows, Fourier(taps=3, window=8, halved=True).points
+    ((3, 8, 6), 5)
+    """
+
+    taps: int
+    window: int
+    halved: bool = False
+
+    @property
+    def points(self) -> int:
+        """How many products a window axis takes."""
+        return self.window // 2 + 1 if self.halved else self.window
+
+    @property
+    def windows(self) -> tuple[int, int, int]:
+        """The extents of the windows of A, of B and of C."""
+        return self.taps, self.window, self.window - self.taps + 1
+
 
 @dataclass(frozen=True)
 class Product:
@@ -275,9 +308,9 @@ class Product:
 
     All terms share C's batch, rows and cols; a term's rows of B (its columns of A) may differ from the next one's.
 
-    With `transforms`, C = epilogue(post(pre_a(A) @ pre_b(B))): small constant matrices go along the window axes of A,
-    B and C, and there is one product of matrices for each pair (triple, ..) of their points. Windows of C may reach
-    outside it: what is there is not stored.
+    With `transforms`, C = epilogue(post(pre_a(A) @ pre_b(B))): small constant matrices, or Fourier's, go along the
+    window axes of A, B and C, and there is one product of matrices for each pair (triple, ..) of their points. Windows
+    of C may reach outside it: what is there is not stored.
 
     With `maximum`, C = epilogue(the largest entry in each column of B): a product in the semiring of max and +, whose A
     is 0 everywhere and is not read. Entries outside B's array are left out. A NaN is the largest.
@@ -286,7 +319,7 @@ class Product:
     terms: tuple[tuple[View, View], ...]
     c: View
     epilogue: Epilogue = field(default_factory=Epilogue)
-    transforms: tuple[Transform, ...] = ()
+    transforms: tuple[Transform, ...] | tuple[Fourier, ...] = ()
     maximum: bool = False
 
     def __post_init__(self) -> None:
@@ -298,8 +331,7 @@ class Product:
             assert a.cols == b.rows
             assert b.cols == self.c.cols
             for transform, *windows in zip(self.transforms, *map(self.windows, (a, b, self.c)), strict=True):
-                wide = (len(transform.pre_a[0]), len(transform.pre_b[0]), len(transform.post))
-                assert tuple(index.extent for index in windows) == wide
+                assert tuple(index.extent for index in windows) == transform.windows
 
     def groups(self, view: View) -> tuple[Index, ...]:
         """The indices of a View's batch that the other Views share."""

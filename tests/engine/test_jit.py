@@ -137,9 +137,7 @@ def test_the_error_is_within_the_estimate(dtype: str, layout: str, direction: st
         first, second, expected = operands_of(each, dtype, layout, direction)
         for name, y in ran(problem, first, second):
             way = next(way for way in ALL if way.name == name)
-            assert error(y, expected) <= error_estimate(problem, way.amplification(problem)), (
-                f"{name}: {each}"
-            )
+            assert error(y, expected) <= error_estimate(problem, way.roundings(problem)), f"{name}: {each}"
 
 
 @pytest.mark.outside

@@ -1,8 +1,8 @@
 """The blas engine: NumPy's matrix product over packed panels. Readable, always there, the yardstick.
 
 A product whose operands a BLAS reads, or that is packed for it, runs in `blockwise`; one that is to be read in place
-and is no matrix there (depthwise) runs in `taps`. All scratch is one NumPy array of `workspace` bytes; the BLAS
-library's own buffers are not in it.
+and is no matrix there (depthwise) runs in `taps`; one with Fourier transforms in `fourier`. All scratch is one NumPy
+array, beside which transforms alone allocate: `workspace` is both. The BLAS library's own buffers are not in it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..product import Packing, Product
-from . import blasthreads, recycle
+from ..product import Fourier, Packing, Product
+from . import blasthreads, fourier, recycle
 from .blocking import Blocks, Forms
 from .blockwise import Blockwise
 from .finish import Dtypes, Operands
@@ -28,7 +28,7 @@ with larger ones A is read less often, and several BLAS threads meet less often.
 TILE_BYTES = 1 << 18
 """Bytes of output that the tap-by-tap way works on: tile, product and box stay in a core's second-level cache."""
 
-Step = Blockwise | Taps
+Step = Blockwise | Taps | fourier.Transformed
 Weights = list[list[Array]]
 
 
@@ -41,6 +41,7 @@ class Program:
     def __init__(self, steps: tuple[Step, ...]) -> None:
         self.steps = steps
         self.workspace = max((step.workspace for step in steps), default=0)
+        self.scratch = max((step.scratch.bytes for step in steps), default=0)
         self.weight_bytes = sum(step.weight_bytes for step in steps)
 
     @cached_property
@@ -57,7 +58,7 @@ class Program:
 
         Each array has one axis per coordinate of its View. Infinities and NaN pass through without a warning.
         """
-        buffer = recycle.take(self.workspace)
+        buffer = recycle.take(self.scratch)
         alone = threads == 1 or all(step.alone for step in self.steps)
         with np.errstate(all="ignore"), blasthreads.limit(1 if alone else threads):
             for number, step in enumerate(self.steps):
@@ -83,13 +84,18 @@ def prepare(
     """
     steps = []
     for product in products:
-        if product.transforms:
-            return "multiplies matrices as they are, without transforms"
         if product.maximum:
             return "sums products, and these are maxima"
+        transforms = tuple(each for each in product.transforms if isinstance(each, Fourier))
+        if len(transforms) != len(product.transforms):
+            return "transforms by Fourier's matrices alone"
         if not product.c.elements:
             continue
-        made = _step(product, packing, dtypes, shapes, limit, bound, threads)
+        made: Step | str
+        if transforms:
+            made = fourier.Transformed(product, transforms, dtypes, limit, bound, threads)
+        else:
+            made = _step(product, packing, dtypes, shapes, limit, bound, threads)
         if isinstance(made, str):
             return made
         steps.append(made)

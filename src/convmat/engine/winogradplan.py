@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ..product import Coordinate, Product, View
+from ..product import Coordinate, Product, Transform, View
 from .cpu import Cpu
 from .effort import Effort
 from .finish import Dtypes
@@ -33,10 +33,13 @@ LEAST_TILES = 28
 def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
     """The step of a product with transforms, or the sentence why no kernel is made for it."""
     b, c = product.terms[0][1], product.c
+    transforms = [each for each in product.transforms if isinstance(each, Transform)]
+    if len(transforms) != len(product.transforms):
+        return "transforms by small constant matrices, Fourier's are the blas engine's"
     if dtypes.array.name not in ("float32", "float64") or {dtypes.array, dtypes.out} != {dtypes.work}:
         return f"transforms float32 and float64, got {dtypes.array.name}"
-    if len(product.transforms) != 2:
-        return f"transforms two window axes, got {len(product.transforms)}"
+    if len(transforms) != 2:
+        return f"transforms two window axes, got {len(transforms)}"
     if len(c.rows) != 1 or len(product.groups(c)) != 1 or len(b.rows) != 1:
         return "takes one index each of groups, rows and depth"
     item = dtypes.work.itemsize
@@ -51,7 +54,7 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
     if widest > LARGEST_EXTENT:
         return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, got {widest}"
     lanes = cpu.lanes(item)
-    rows, columns = product.transforms
+    rows, columns = transforms
     if lanes % len(columns.post) or lanes < columns.points - 1 or len(rows.post) > lanes:
         return f"takes tiles that divide a vector of {lanes}, got {len(columns.post)}"
     if not product.flops:

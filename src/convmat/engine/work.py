@@ -39,6 +39,12 @@ SPREAD = 0.026 / (1 << 20)
 SWEEP, SWEEP_LOOP = 0.14, 9.0
 """An element and an inner loop of an elementwise pass."""
 
+TRANSFORM, TRANSFORM_SCIPY = 0.1, 0.05
+"""A FLOP of a fast Fourier transform, by NumPy and by SciPy."""
+
+SPECTRUM = 0.05
+"""A byte of a spectrum of A, which no cache holds for long."""
+
 TAP = 0.25
 """An element of a tap-by-tap pass: one in two multiplies across a box and is slower."""
 
@@ -99,7 +105,8 @@ class Work:
     `products` multiplications of (m, k) by (k, n) that a BLAS does, `flops` in all of them, `threads` whether they are
     large enough for more than one; `panel` is the bytes of B that are packed at a time. `copies` is all packing.
     `swept` elements are written by elementwise passes over C (sums, epilogue, store), `tapped` by those over images,
-    in `loops` inner loops. `calls` of NumPy, about.
+    in `loops` inner loops. `calls` of NumPy, about. `fourier` FLOPs of transforms, with all threads; bytes of A's
+    `spectra` that are read.
     """
 
     flops: int = 0
@@ -114,6 +121,8 @@ class Work:
     tapped: int = 0
     loops: int = 0
     calls: int = 0
+    fourier: int = 0
+    spectra: int = 0
 
     @property
     def thin(self) -> bool:
@@ -140,4 +149,5 @@ class Work:
             + (self.swept * SWEEP + self.tapped * TAP) * wide
             + self.loops * SWEEP_LOOP
             + self.calls * CALL
+            + self.spectra * SPECTRUM
         )

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from .base import Lowering, Part
 from .depthwise import Depthwise
+from .fft import Fft
 from .im2col import Im2col
 from .kn2row import Kn2row
 from .mec import Mec
 from .pointwise import Pointwise
 from .winograd import Winograd
 
-ALL: tuple[Lowering, ...] = (Pointwise(), Depthwise(), Im2col(), Mec(), Kn2row(), Winograd(2), Winograd(4))
+ALL: tuple[Lowering, ...] = (
+    Pointwise(),
+    Depthwise(),
+    Im2col(),
+    Mec(),
+    Kn2row(),
+    Winograd(2),
+    Winograd(4),
+    Fft(),
+)
 
 
 def named(name: str) -> Lowering:

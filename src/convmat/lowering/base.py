@@ -33,9 +33,9 @@ class Lowering(ABC):
     exact = True
     spreads = ""
 
-    def amplification(self, problem: Problem) -> float:
-        """How much larger than y, in the mean, the terms are that add up to it; 1 for the definition's own products."""
-        return 1.0
+    def roundings(self, problem: Problem) -> float:
+        """How much rounding adds up in an element of y: that of so many partial sums, of as many terms of its size."""
+        return problem.geometry.k
 
     def refuses(self, problem: Problem) -> str | None:
         """The reason, with its values, why this problem cannot be written this way; None if it can."""

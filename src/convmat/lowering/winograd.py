@@ -50,12 +50,13 @@ class Winograd(Lowering):
             return f"takes filters up to {MOST_TAPS} wide, got {_joined(geometry.F)}"
         return None
 
-    def amplification(self, problem: Problem) -> float:
-        """How much larger than y, in the mean, the terms are that add up to it."""
+    def roundings(self, problem: Problem) -> float:
+        """A sum over channels alone, and the transforms; all of it as much larger than y as its terms are."""
         made = 1.0
         for taps in problem.geometry.F:
             made *= fast_correlation(self.outputs(taps), taps).amplification
-        return made
+        g = problem.geometry
+        return made**2 * (g.C // g.G + TRANSFORMED)
 
     def outputs(self, taps: int) -> int:
         """Outputs of a tile along an axis of so many taps: one where there is nothing to be saved."""
@@ -110,6 +111,9 @@ class Winograd(Lowering):
             transforms=tuple(transforms),
         )
 
+
+TRANSFORMED = 12
+"""Roundings of transformed inputs, weights and products, in terms of a sum."""
 
 MOST_TAPS = 5
 """Beyond, tiles of a useful size amplify rounding too much."""

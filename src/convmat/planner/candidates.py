@@ -140,7 +140,7 @@ def _weigh(
         return Candidate(engine, lowering.name, packing, shape, refusal=program)
     total = program.workspace + padding_bytes(problem)
     try:
-        cost = _cost(problem, program, total, engine, machine, peak, lowering.amplification(problem))
+        cost = _cost(problem, program, total, engine, machine, peak, lowering.roundings(problem))
     except EngineError as error:
         return Candidate(engine, lowering.name, packing, shape, refusal=str(error).splitlines()[0])
     beyond = breaches(problem, cost, exact=lowering.exact)
@@ -181,15 +181,13 @@ def _cost(
     engine: str,
     machine: Machine,
     peak: Peaks | None,
-    amplification: float,
+    roundings: float,
 ) -> Cost:
     if engine == "blas":
-        return blas_cost(problem, program, workspace, machine)
+        return blas_cost(problem, program, workspace, machine, roundings)
     from ..engine.machine import peaks
 
-    return jit_cost(
-        problem, program, workspace, peak or peaks(problem.threads), problem.threads, amplification
-    )
+    return jit_cost(problem, program, workspace, peak or peaks(problem.threads), problem.threads, roundings)
 
 
 def admit(candidate: Candidate) -> Candidate:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine.work import CONVERT
+from ..engine.work import CONVERT, TRANSFORM, TRANSFORM_SCIPY
 from ..problem import Problem
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ class Cost:
     error: float
 
 
-def blas_cost(problem: Problem, program: Program, workspace: int, machine: Machine) -> Cost:
+def blas_cost(
+    problem: Problem, program: Program, workspace: int, machine: Machine, roundings: float | None = None
+) -> Cost:
     """What a blas program is predicted to take; `workspace` with the padded input."""
     item = np.dtype(problem.work_dtype).itemsize
     pad = workspace - program.workspace
@@ -70,7 +72,7 @@ def blas_cost(problem: Problem, program: Program, workspace: int, machine: Machi
         seconds=START
         + sum(blas_seconds(w, problem, machine) for w in work)
         + 2 * pad / machine.copy_bandwidth,
-        error=error_estimate(problem),
+        error=error_estimate(problem, roundings),
     )
 
 
@@ -82,33 +84,37 @@ def blas_seconds(work: Work, problem: Problem, machine: Machine) -> float:
     arithmetic = 0.0 if work.thin else work.flops / machine.blas_flops * slower
     converted = work.copies.elements if _itemsize(problem.dtype) == 2 else 0
     beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * CONVERT
-    return arithmetic + beside * 1e-9
+    return arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize, problem.threads)
+
+
+def _transforms(work: Work, item: int, threads: int) -> float:
+    """Predicted time of Fourier transforms."""
+    if not work.fourier:
+        return 0.0
+    from ..engine.spectra import scipy_there
+
+    rate = TRANSFORM_SCIPY / threads if scipy_there() else TRANSFORM
+    return work.fourier * rate * item / 4 * 1e-9
 
 
 def _itemsize(dtype: str) -> int:
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
-def error_estimate(problem: Problem, amplification: float = 1.0) -> float:
+def error_estimate(problem: Problem, roundings: float | None = None) -> float:
     """The expected norm-wise error, doubled; 0 for integers.
 
-    `amplification` is a lowering's: 1 for the definition's own products. Others sum over channels alone, but round
-    transformed inputs, weights and products too.
+    `roundings` are a lowering's; by default those of the definition's own products, the k terms of its sums.
     """
-    work = ROUNDOFF[problem.work_dtype]
     if problem.out_dtype == "int32":
         return 0.0
-    out = ROUNDOFF[problem.out_dtype]
-    g = problem.geometry
-    terms = g.k if amplification == 1.0 else g.C // g.G + TRANSFORMED
-    return 2 * (work * amplification * math.sqrt(SPREAD * terms / 6) + out / 2)
+    terms = problem.geometry.k if roundings is None else roundings
+    work, out = ROUNDOFF[problem.work_dtype], ROUNDOFF[problem.out_dtype]
+    return 2 * (work * math.sqrt(SPREAD * terms / 6) + out / 2)
 
 
 SPREAD = 0.75 / math.log(4)
 """The mean of 1/m^2 over significands m from 1 to 2, which spread evenly on a logarithmic scale."""
-
-TRANSFORMED = 12
-"""Roundings of transforms, in terms of a sum."""
 
 
 def error_bound(problem: Problem) -> float:

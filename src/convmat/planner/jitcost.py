@@ -39,7 +39,12 @@ CALL, TASK = 4e-6, 0.15e-6
 
 
 def jit_cost(
-    problem: Problem, program: Program, workspace: int, peaks: Peaks, threads: int, amplification: float = 1.0
+    problem: Problem,
+    program: Program,
+    workspace: int,
+    peaks: Peaks,
+    threads: int,
+    roundings: float | None = None,
 ) -> Cost:
     """What a jit program is predicted to take; `workspace` with the padded input."""
     pad = workspace - program.workspace
@@ -79,7 +84,7 @@ def jit_cost(
         workspace=workspace,
         weight_bytes=program.weight_bytes,
         seconds=seconds,
-        error=error_estimate(problem, amplification),
+        error=error_estimate(problem, roundings),
     )
 
 
