@@ -38,7 +38,7 @@ NARROWER = {
 }
 
 OUTSIDE = {
-    "engine": {"llvmlite", "threadpoolctl", "platformdirs"},
+    "engine": {"llvmlite", "threadpoolctl", "platformdirs", "scipy"},
     "planner": {"ml_dtypes", "platformdirs"},
     "network": {"onnx", "onnxruntime"},
     "nn": {"dask"},
@@ -212,7 +212,7 @@ def test_import_convmat_loads_numpy_alone() -> None:
 
 def test_a_convolution_needs_no_extra() -> None:
     """With every package but the core's four made unfindable."""
-    extras = sorted(set.union(*OUTSIDE.values()) - {"llvmlite", "threadpoolctl", "platformdirs"} | {"scipy"})
+    extras = sorted(set.union(*OUTSIDE.values()) - {"llvmlite", "threadpoolctl", "platformdirs"})
     found = fresh(
         "import json, sys\n"
         "class Absent:\n"

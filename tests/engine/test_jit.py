@@ -169,7 +169,7 @@ def test_the_error_is_no_worse_than_twice_pytorchs(layer: Case) -> None:
                 found_error = error(found, exact_[direction])
                 way = next(way for way in ALL if way.name == name)
                 assert found_error <= allowed or not way.exact, f"{name}, {layout}, {direction}"
-                estimate = error_estimate(problem, way.amplification(problem))
+                estimate = error_estimate(problem, way.roundings(problem))
                 assert found_error <= estimate, f"{name}, {layout}, {direction}"
 
 

@@ -273,9 +273,9 @@ class Transformed:
             m=0 if self.thin else 2 * rows.most,
             n=columns.most,
             k=2 * depths.most,
-            copies=copies + Copying(boxes) + Copying(2 * turned, 0, 0, 2 * turned),
+            copies=copies + Copying(boxes) + Copying(3 * turned, 0, 0, 3 * turned),
             swept=2 * p.batch * p.m * p.n * (2 * deep - 1) * self.thin + written * self.finish.passes,
-            calls=blocks * (30 + len(rows) * len(depths) * (20 + 6 * self.finish.passes)),
+            calls=blocks * (50 + len(rows) * len(depths) * (60 + 6 * self.finish.passes)),
             fourier=round(transforms * window * log),
             spectra=0 if self.thin or not self.bound else self.weight_bytes * len(columns),
         )

@@ -7,6 +7,7 @@ takes twice as long. float32 stays float32, but with NumPy below 2, which comput
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -21,7 +22,9 @@ WIDENS = int(np.__version__.partition(".")[0]) < 2
 @cache
 def scipy_there() -> bool:
     """Whether SciPy is installed; it is imported with the first transform."""
-    return find_spec("scipy") is not None
+    with suppress(ImportError):
+        return find_spec("scipy") is not None
+    return False
 
 
 def spectrum_type(work: np.dtype[Any]) -> np.dtype[Any]:

@@ -39,7 +39,7 @@ SPREAD = 0.026 / (1 << 20)
 SWEEP, SWEEP_LOOP = 0.14, 9.0
 """An element and an inner loop of an elementwise pass."""
 
-TRANSFORM, TRANSFORM_SCIPY = 0.1, 0.05
+TRANSFORM, TRANSFORM_SCIPY = 0.12, 0.06
 """A FLOP of a fast Fourier transform, by NumPy and by SciPy."""
 
 SPECTRUM = 0.05
