@@ -179,3 +179,16 @@ def test_the_plan_says_how_far_a_nan_reaches() -> None:
     assert spread["im2col"].sum() == 9
     assert not (spread["im2col"] & ~spread["winograd 4"]).any()
     assert spread["winograd 4"].sum() <= 4 * 16
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+def test_blocks_beside_each_other_leave_each_other_alone(tile: int) -> None:
+    """A block of 46 tiles ends within a vector of them; what lies to the right is another thread's."""
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal((1, 96, 32, 368), np.float32), rng.standard_normal((24, 96, 3, 3), np.float32)
+    with convmat.threads(1):
+        wanted = convmat.plan(x.shape, w.shape, padding=1, exact=True).bind(w)(x)
+    with convmat.threads(2):
+        layer = convmat.plan(x.shape, w.shape, padding=1, lowering=f"winograd {tile}", engine="jit").bind(w)
+        for _ in range(20):
+            assert np.abs(layer(x) - wanted).max() < 1e-4 * np.abs(wanted).max()

@@ -221,7 +221,10 @@ class _Writer:
     # -- post ---------------------------------------------------------------------------------------------------------
 
     def post(self, rows: int) -> Function:
-        """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it."""
+        """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it.
+
+        What lies to the right of them may be another task's.
+        """
         r, item, n = self.r, self.item, self.r.lanes
         fn = self.made.function(
             f"post_{rows}",
@@ -332,7 +335,7 @@ class _Writer:
                         posts[height].address,
                         kept + row.index * columns * width,
                         y + moved, residual + moved, bias + top * item, turned, columns,
-                        word("out rows") - p, word("out columns") - q, args,
+                        word("out rows") - p, minimum(word("out columns") - q, columns * m1), args,
                     )  # fmt: skip
 
             if len(heights) == 1:
