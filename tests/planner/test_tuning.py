@@ -152,6 +152,22 @@ def test_a_wrong_answer_is_never_chosen(
     assert choices.lookup(choices.key(found.problem))[liar] is None
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_who_writes_nothing_is_found_out(folder: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """All write to one array, where the answer before would still lie."""
+    way = trial.Operands.way
+    running = [c.way for c in plan(dtype=dtype).candidates if c.cost]
+    idle = running[-1]
+
+    def idling(self: trial.Operands, plan: convmat.Plan, out: Any) -> trial.Way:
+        return trial.Way("idle", lambda: out) if plan.chosen.way == idle else way(self, plan, out)
+
+    monkeypatch.setattr(trial.Operands, "way", idling)
+    with pytest.warns(RuntimeWarning, match=f"does not choose {idle}"):
+        found = plan(tune="full", seconds=0.01, dtype=dtype)
+    assert choices.lookup(choices.key(found.problem))[idle] is None
+
+
 @pytest.mark.parametrize("dtype", ["float16", "complex64", "int8", "float64"])
 @pytest.mark.parametrize("options", [{}, {"bias": True, "residual": True}, {"direction": "weight"}], ids=str)
 def test_answers_of_all_types_agree(folder: Path, dtype: str, options: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from .candidates import Candidate, dtype_of
 from .choose import make, weighed
 from .plan import Plan
 from .request import Progress
-from .trial import Call, Operands, Race, distance
+from .trial import Call, Operands, Race, answer, distance
 
 QUICK = 1.6
 """How much longer than the best a candidate may be predicted to take and still be measured by quick tuning."""
@@ -127,13 +127,13 @@ def _right(operands: Operands, plans: list[Plan], calls: list[Call]) -> list[boo
     errors = [plan.chosen.cost.error if plan.chosen.cost else 0.0 for plan in plans]
     if not calls:
         return []
-    first = calls[0]().copy()
-    if all(distance(call(), first) <= errors[0] + error for call, error in zip(calls, errors, strict=True)):
+    first = answer(calls[0])
+    if all(distance(answer(call), first) <= errors[0] + e for call, e in zip(calls, errors, strict=True)):
         return [True] * len(calls)
     truth = operands.truth()
-    far = [distance(call(), truth) for call in calls]
+    far = [distance(answer(call), truth) for call in calls]
     for plan, off, error in zip(plans, far, errors, strict=True):
-        if off > error:
+        if not off <= error:
             warnings.warn(
                 f"convmat does not choose {plan.chosen.way} for {operands.problem.geometry}: it was off by {off:.1e} "
                 f"where {error:.1e} is expected",
