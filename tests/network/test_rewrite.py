@@ -87,6 +87,16 @@ CASES = [
         "HardSigmoid",
     ),
     Case("swish", (node("Sigmoid", "x", "c"), node("Mul", "x c", "y")), "Sigmoid Mul", outputs="y c"),
+    Case(
+        "swish",
+        (
+            node("Add", "x three", "c"),
+            node("Clip", "c zero most", "d"),
+            node("Mul", "d x", "e"),
+            node("Div", "e most", "y"),
+        ),
+        "HardSwish",
+    ),
     Case("add_into_epilogue", (CONV, node("Relu", "x", "c"), node("Add", "c a", "y")), "Relu Conv"),
     Case("add_into_epilogue", (CONV, node("Add", "a a", "y")), "Conv Add"),
     Case("add_into_epilogue", (CONV, node("Add", "a row", "y")), "Conv Add"),

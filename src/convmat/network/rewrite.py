@@ -290,28 +290,40 @@ def swish(draft: Draft, node: Node) -> bool:
 
 
 def _spelt_out(draft: Draft, node: Node) -> bool:
-    """clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha 1/6, whatever follows."""
+    """clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha 1/6; times x before the division, HardSwish."""
     value = draft.constant(node.inputs[1])
     if value is None or value.size != 1 or not draft.seen_by_one(node.inputs[0]):
         return False
     factor = float(value.item()) if node.op == "Mul" else 1 / float(value.item() or np.inf)
-    clip = draft.writer(node.inputs[0], "Clip")
-    if (
-        clip is None
-        or abs(factor - 1 / 6) > 1e-6
-        or _bounds(draft, clip) != (0, 6)
-        or not draft.seen_by_one(clip.inputs[0])
-    ):
+    if abs(factor - 1 / 6) > 1e-6:
         return False
+    found = _clipped(draft, node.inputs[0])
+    if found is not None:
+        gate = {"alpha": 1 / 6, "beta": 0.5}
+        draft.replace(
+            [*found, node],
+            Node("HardSigmoid", found[0].inputs[:1], node.outputs, gate, node.name, node.version),
+        )
+        return True
+    product = draft.writer(node.inputs[0], "Mul")
+    for x, gated in (product.inputs, product.inputs[::-1]) if product else ():
+        found = _clipped(draft, gated) if draft.seen_by_one(gated) else None
+        if product and found is not None and found[0].inputs[0] == x:
+            draft.replace(
+                [*found, product, node], Node("HardSwish", (x,), node.outputs, {}, node.name, node.version)
+            )
+            return True
+    return False
+
+
+def _clipped(draft: Draft, name: str) -> tuple[Node, Node] | None:
+    """The Add and the Clip of clip(x + 3, 0, 6), if that is what a value is."""
+    clip = draft.writer(name, "Clip")
+    if clip is None or _bounds(draft, clip) != (0, 6) or not draft.seen_by_one(clip.inputs[0]):
+        return None
     add = draft.writer(clip.inputs[0], "Add")
     three = draft.constant(add.inputs[1]) if add else None
-    if add is None or three is None or three.size != 1 or three.item() != 3:
-        return False
-    gate = Node(
-        "HardSigmoid", add.inputs[:1], node.outputs, {"alpha": 1 / 6, "beta": 0.5}, node.name, node.version
-    )
-    draft.replace([add, clip, node], gate)
-    return True
+    return (add, clip) if add and three is not None and three.size == 1 and three.item() == 3 else None
 
 
 # -- moving nothing ----------------------------------------------------------------------------------------------------
