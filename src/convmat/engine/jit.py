@@ -11,7 +11,7 @@ import ctypes
 import math
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -149,6 +149,14 @@ class Program:
         recycle.give(buffer)
         if target is not y:
             np.copyto(y, target)
+
+
+def load_together(programs: Sequence[Program]) -> None:
+    """Get the kernels of several programs, what is new compiled side by side. Raises EngineError."""
+    new = [program for program in programs if not program.loaded]
+    for cpu in {program.cpu for program in new}:
+        texts = [text(s.recipe, cpu) for program in new if program.cpu == cpu for s in program.steps]
+        objects.load(list(dict.fromkeys(texts)), cpu)
 
 
 class Launcher:

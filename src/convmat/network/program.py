@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +18,11 @@ import numpy as np
 
 from ..engine import recycle
 from ..errors import ConvmatError, NetworkError
+from ..planner import Plan, ready_together
 from .chains import Call, Chain, chained
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
+from .ops.convolution import plan_of
 from .places import Places, is_view, places
 
 Step = Callable[..., Any]
@@ -140,6 +143,7 @@ class Program:
     def _prepare(self, options: Options) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
+        ready_together(self._plans(options))
         steps = [self._step(node, options) for node in graph.nodes]
         placed = places(graph, self.specs, [step is not None for step in steps])
         self.memory = placed.allotment()
@@ -160,6 +164,16 @@ class Program:
         for slot in set(self._called) - given:
             task = self.tasks[last[slot]]
             self.tasks[last[slot]] = replace(task, drops=(*task.drops, slot))
+
+    def _plans(self, options: Options) -> list[Plan]:
+        """The plans of the convolutions that can be planned: their kernels are compiled side by side."""
+        found = []
+        for node in self.graph.nodes:
+            specs = [self.specs.get(name) for name in node.inputs]
+            if node.op in ("Conv", "ConvTranspose") and not node.domain and all(specs[:2]):
+                with suppress(ConvmatError):  # its own step says what is wrong
+                    found.append(plan_of(node, specs, options))
+        return found
 
     def _step(self, node: Node, options: Options) -> Step | None:
         """How the node writes into arrays that are there; None where it makes its own."""

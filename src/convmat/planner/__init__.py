@@ -10,7 +10,7 @@ from .candidates import Candidate
 from .choices import export_choices, forget_choices, import_choices
 from .choose import make
 from .cost import Cost, error_bound, error_estimate
-from .plan import Bound, Plan
+from .plan import Bound, Plan, ready_together
 from .request import ActivationLike, dtype_name, request, tuning_asked
 from .shown import present_with
 from .unroll import fold, unroll
@@ -34,6 +34,7 @@ __all__ = [
     "import_choices",
     "make",
     "present_with",
+    "ready_together",
     "request",
     "tuning_asked",
     "unroll",

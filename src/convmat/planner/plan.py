@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -250,6 +252,16 @@ class Plan(Shown):
         program.run(operands, weights, problem.threads)
         if padding is not None and folded is not out:
             pad.adjoint(padding, _spatial(problem.y, "p"), folded, out)
+
+
+def ready_together(plans: Sequence[Plan]) -> None:
+    """Make the kernels of several plans, side by side; a plan whose kernels cannot be made says so when it runs."""
+    programs = [plan._program for plan in plans if plan.chosen.engine == "jit"]
+    if programs:
+        from ..engine import jit
+
+        with suppress(EngineError):
+            jit.load_together(programs)
 
 
 class Bound:
