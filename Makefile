@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check docs serve-docs format check-slow check-outside check-oldest bench wheel clean
+.PHONY: help run test lint types check docs serve-docs format check-slow check-models check-outside check-oldest bench wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -30,6 +30,9 @@ test: lint types check docs  ## everything that must hold
 
 check-slow: $(VENV)/.outside  ## every test, the long ones too, against PyTorch as well
 	$(PYTEST) -n $(WORKERS) --dist worksteal --slow
+
+check-models: $(VENV)/.test  ## trained networks on real inputs, which are fetched once
+	$(PYTEST) -n $(WORKERS) --models tests/network/test_real.py
 
 check-outside: $(VENV)/.outside  ## the comparisons with PyTorch alone
 	$(PYTEST) -n $(WORKERS) -m outside tests

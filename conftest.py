@@ -46,7 +46,7 @@ def left_out(config: pytest.Config) -> dict[str, str]:
     if not config.getoption("--slow"):
         reasons["slow"] = "they take minutes; --slow runs them (make check-slow)"
     if not config.getoption("--models"):
-        reasons["models"] = "they fetch trained networks; --models runs them"
+        reasons["models"] = "they fetch trained networks; --models runs them (make check-models)"
     if found is None or not found.startswith(TORCH):
         there = "it is not installed" if found is None else f"installed is {found}"
         reasons["outside"] = (

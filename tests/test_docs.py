@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from convmat import cases, lowering
 from convmat.lowering import ALL, Lowering
 from convmat.planner import candidates, choose
+from tests.network.made import model, node
 from tests.support import PASSES, check, ways
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +81,14 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("arguments", commands())
 def test_commands_on_pages_work(arguments: str, tmp_path: Path) -> None:
+    """In a folder with a small network, a picture, labels and an array, as pages call them."""
+    w = np.zeros((3, 3, 8, 8), np.float32)
+    conv = node("Conv", "x w", "y", strides=[8, 8], kernel_shape=[8, 8])
+    made = model([conv, node("GlobalAveragePool", "y", "z")], {"x": (1, 3, 32, 32)}, "z", {"w": w})
+    (tmp_path / "model.onnx").write_bytes(made)
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg")
+    (tmp_path / "names.txt").write_text("cat\ndog\ncow\n")
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 32, 32), np.float32))
     run = subprocess.run(
         [sys.executable, "-c", "from convmat.cli import main; main()", *arguments.split()],
         capture_output=True,
