@@ -9,7 +9,9 @@ import onnx
 import pytest
 
 import convmat
+from convmat.engine.cpu import host
 from convmat.network.graph import Spec
+from tests.allocations import Allocations
 from tests.network.made import Array, model, node, normal
 
 W, V = normal(4, 3, 3, 3, seed=1), normal(4, 4, 3, 3, seed=2)
@@ -142,3 +144,38 @@ def test_views_that_are_given_away_lie_outside_the_arena() -> None:
     found = convmat.load(proto.SerializeToString())({"x": x, "asked": np.array([6])})
     np.testing.assert_array_equal(found["y"], np.maximum(x, 0).reshape(2, 3))
     np.testing.assert_allclose(found["z"], (np.exp(x) - x) * np.maximum(x, 0), rtol=1e-6)
+
+
+def chained() -> convmat.Network:
+    """Four layers that are machine code, two of them between values of the arena."""
+    nodes = [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("Conv", "a v", "b", pads=[1, 1, 1, 1]),
+        node("MaxPool", "b", "c", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", "c v", "y", pads=[1, 1, 1, 1]),
+    ]
+    return convmat.load(model(nodes, {"x": ("n", 3, "h", "w_")}, "y", {"w": W, "v": V}), exact=True)
+
+
+def test_a_steady_state_allocates_outputs_alone() -> None:
+    net, x = chained(), normal(1, 3, 32, 32)
+    y = net(x)
+    net(x)
+    with Allocations() as made:
+        again = net(x)
+    assert np.array_equal(again, y)
+    assert made.peak <= y.nbytes + 4096
+    assert not made.broken
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+def test_layers_in_a_row_are_one_call() -> None:
+    """Input and output lie elsewhere at each call; what is between them does not."""
+    net, x = chained(), normal(1, 3, 16, 16)
+    y = net(x)
+    program = net.program({"x": Spec(x.shape, x.dtype)})
+    assert [type(each).__name__ for each in program.state().work] == ["Task", "Chain", "Task"]
+    watched: list[str] = []
+    one_by_one = program({"x": x}, lambda task: watched.append(task.node.op))
+    assert watched == ["Conv", "Conv", "MaxPool", "Conv"]
+    assert np.array_equal(one_by_one["y"], y)

@@ -71,7 +71,7 @@ class Program:
         self, inputs: Mapping[str, Array], watch: Callable[[Task], None] | None = None
     ) -> dict[str, Array]:
         """The outputs by name. `watch` is told of each task that is done: they then run one by one."""
-        state = self._state()
+        state = self.state()
         values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
@@ -111,7 +111,7 @@ class Program:
 
     # -- memory --------------------------------------------------------------------------------------------------------
 
-    def _state(self) -> State:
+    def state(self) -> State:
         """What one call works on: left by a call that ended, or new."""
         with self._lock:
             if self._idle:
