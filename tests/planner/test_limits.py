@@ -137,6 +137,8 @@ def test_why_speaks_of_every_way_that_can_run() -> None:
     for c in found.candidates:
         if c.cost is not None:
             assert any(line.startswith(f"{c.name} ({c.engine}): ") for line in lines), c.way
+        else:
+            assert any(f": {c.refusal}." in line for line in lines), c.way
     assert lines[1].startswith("It takes ")
     assert "times fewer than the definition" in lines[1]
     assert any("it multiplies 10.6 MFLOP, not " in line for line in lines)

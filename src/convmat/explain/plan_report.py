@@ -65,7 +65,7 @@ def table(plan: Plan, width: int, measured: Mapping[Candidate, Measured]) -> Tab
 
 def refusals(plan: Plan) -> Iterator[RenderableType]:
     """The report's sentences about ways that cannot run, each under its name."""
-    lines = report.refusals(plan)
+    lines = why.refusals(plan)
     if lines:
         yield Text("\nrefused", style="dim")
     for line in lines:

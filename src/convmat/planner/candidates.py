@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,18 @@ def breaches(problem: Problem, cost: Cost, *, exact: bool) -> dict[str, float]:
     if problem.weight_limit is not None and cost.weight_bytes > problem.weight_limit:
         found["weight_limit"] = cost.weight_bytes
     return found
+
+
+def keyword(name: str, needed: float) -> str:
+    """A limit as one would type it; a tolerance rounded up to two digits.
+
+    >>> keyword("rtol", 3.14e-6), keyword("weight_limit", 512)
+    ('rtol=3.2e-06', 'weight_limit=512')
+    """
+    if name != "rtol":
+        return f"{name}={needed}"
+    unit = 10.0 ** (math.floor(math.log10(needed)) - 1)
+    return f"rtol={math.ceil(needed / unit) * unit:.2g}"
 
 
 def _breach(problem: Problem, name: str, needed: float) -> str:

@@ -6,7 +6,6 @@ something new has been measured.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,7 +13,7 @@ from ..errors import PlanError
 from ..lowering import ALL, named
 from ..problem import Problem
 from . import choices, nominal
-from .candidates import ENGINES, Candidate, admit, breaches, candidates
+from .candidates import ENGINES, Candidate, admit, breaches, candidates, keyword
 from .plan import Plan
 
 Candidates = tuple[Candidate, ...]
@@ -155,16 +154,9 @@ def _nearest(broken: list[dict[str, float]]) -> str:
     if list(least) == [("workspace_limit",)] or list(least) == [("weight_limit",)]:
         [((name, needed),)] = [each.items() for each in least.values()]
         return f"{needed:,} bytes are enough: {name}={needed}, or None for whatever it takes"
-    said = [" and ".join(_keyword(name, value) for name, value in each.items()) for each in least.values()]
+    said = [" and ".join(keyword(name, value) for name, value in each.items()) for each in least.values()]
     verb = "is" if fewest == 1 else "are"
     return ", and so is ".join([f"{said[0]} {verb} enough", *said[1:]])
-
-
-def _keyword(name: str, needed: float) -> str:
-    if name != "rtol":
-        return f"{name}={needed}"
-    unit = 10.0 ** (math.floor(math.log10(needed)) - 1)
-    return f"rtol={math.ceil(needed / unit) * unit:.2g}"
 
 
 def _asked(lowering: str | None, engine: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .units import in_bytes, in_seconds
-from .why import summary
+from .why import refusals, summary
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -58,22 +58,6 @@ def rows(plan: Plan) -> list[Row]:
                 )
             )
     return made
-
-
-def refusals(plan: Plan) -> list[str]:
-    """A sentence for each way that cannot run; one where packings or engines refuse alike."""
-    said: dict[tuple[str, str], dict[str, str]] = {}
-    ways: dict[str, set[str]] = {}
-    for c in plan.candidates:
-        ways.setdefault(c.lowering, set()).add(c.engine)
-        if c.refusal is not None:
-            said.setdefault((c.lowering, c.refusal), {})[c.engine] = c.name
-    lines = []
-    for (lowering, refusal), engines in said.items():
-        everywhere = set(engines) == ways[lowering]
-        who = lowering if everywhere else f"{next(iter(engines.values()))} ({', '.join(engines)})"
-        lines.append(f"  {who}: {refusal}")
-    return lines
 
 
 def text(plan: Plan) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from ..lowering import named
-from .candidates import Candidate, breaches
+from .candidates import Candidate, breaches, keyword
 from .cost import Cost, error_bound
 from .units import in_bytes, in_flops, in_seconds
 
@@ -25,10 +25,28 @@ def sentences(plan: Plan) -> list[str]:
     lines = [_decided(plan), *_facts(plan, chosen)]
     others = sorted((c for c in plan.candidates if c.cost and c is not chosen), key=_seconds)
     lines += [_beside(plan, other) for other in others]
-    lines += [line for c in plan.candidates if c.beyond for line in _kept_away(plan, c)]
+    away = [c for c in plan.candidates if c.beyond and c.beyond.seconds < _predicted(chosen)]
+    lines += [_kept_away(plan, c) for c in away]
+    lines += [f"{line.strip()}." for line in refusals(plan, away)]
     lines.append(_rounding(plan))
     if plan.problem.deterministic:
         lines.append(_deterministic(plan))
+    return lines
+
+
+def refusals(plan: Plan, but: Collection[Candidate] = ()) -> list[str]:
+    """A sentence for each way that cannot run, `but` some; one where packings or engines refuse alike."""
+    said: dict[tuple[str, str], dict[str, str]] = {}
+    ways: dict[str, set[str]] = {}
+    for c in plan.candidates:
+        ways.setdefault(c.lowering, set()).add(c.engine)
+        if c.refusal is not None and c not in but:
+            said.setdefault((c.lowering, c.refusal), {})[c.engine] = c.name
+    lines = []
+    for (lowering, refusal), engines in said.items():
+        everywhere = set(engines) == ways[lowering]
+        who = lowering if everywhere else f"{next(iter(engines.values()))} ({', '.join(engines)})"
+        lines.append(f"  {who}: {refusal}")
     return lines
 
 
@@ -98,19 +116,17 @@ def _differences(ours: Cost, theirs: Cost) -> Iterator[str]:
     ):
         if max(mine, its) > 1.25 * min(mine, its):
             yield f"it {what} {write(its)}, not {write(mine)}"
+    if max(ours.error, theirs.error) > 1.25 * min(ours.error, theirs.error):
+        yield f"it is expected to be off by {theirs.error:.1e}, not {ours.error:.1e}"
 
 
-def _kept_away(plan: Plan, candidate: Candidate) -> Iterator[str]:
+def _kept_away(plan: Plan, candidate: Candidate) -> str:
     """A way that a limit refuses though it is predicted quicker, and the limit that would admit it."""
     cost, problem = candidate.beyond, plan.problem
     assert cost is not None
-    if cost.seconds >= _predicted(plan.chosen):
-        return
     needed = breaches(problem, cost, exact=named(candidate.lowering).exact)
-    admits = ", ".join(
-        f"{name}={value:.2g}" if name == "rtol" else f"{name}={value}" for name, value in needed.items()
-    )
-    yield (
+    admits = " with ".join(keyword(name, value) for name, value in needed.items())
+    return (
         f"{candidate.name} ({candidate.engine}): predicted {in_seconds(cost.seconds)}, but {candidate.refusal}; "
         f"{admits} would admit it."
     )
