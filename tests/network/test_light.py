@@ -1,0 +1,86 @@
+"""Nine whole graphs of the onnx package, with weights drawn at random, beside onnxruntime.
+
+The package keeps their weights as constants of one number, whose answers prove nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import convmat
+
+from .made import normal
+
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+QUICK = ("densenet121", "resnet50", "shufflenet", "squeezenet")
+LONG = ("bvlc_alexnet", "inception_v1", "inception_v2", "vgg19", "zfnet512")
+"""Some have 60 to 140 million weights, others as many kernels to be compiled as all of the quick ones."""
+
+WITHIN = 1e-4
+
+
+def drawn(name: str) -> bytes:
+    """The model up to its softmax, which such answers would saturate; its constant weights random."""
+    model = onnx.load(LIGHT / f"light_{name}.onnx")
+    graph, random = model.graph, np.random.default_rng(0)
+    shapes = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    use = {value: (node.op_type, i) for node in graph.node for i, value in enumerate(node.input)}
+    kept = []
+    for node in graph.node:
+        if node.op_type == "Softmax":
+            graph.output[0].name = node.input[0]
+        elif node.op_type != "ConstantOfShape":
+            kept.append(node)
+        if node.op_type != "ConstantOfShape":
+            continue
+        shape = tuple(int(n) for n in shapes[node.input[0]])
+        graph.initializer.append(
+            numpy_helper.from_array(weights(use, node.output[0], shape, random), node.output[0])
+        )
+    del graph.node[:]
+    graph.node.extend(kept)
+    made: bytes = model.SerializeToString()
+    return made
+
+
+def weights(use: dict[str, tuple[str, int]], name: str, shape: tuple[int, ...], random: Any) -> Any:
+    """Variance 2/inputs for products, around 1 and 0 for normalisation: values stay in range through many layers."""
+    drawn = random.standard_normal(shape, np.float32)
+    op, at = use.get(name, ("", 0))
+    if op in ("Conv", "Gemm") and at == 1:
+        return drawn * np.float32((2 / max(1, int(np.prod(shape[1:])))) ** 0.5)
+    positive = (op == "BatchNormalization" and at in (1, 4)) or (op == "Unsqueeze" and "_w_" in name)
+    return np.abs(1 + drawn / 8) if positive else drawn / 8
+
+
+def agrees(name: str) -> None:
+    """max|a - b| <= 1e-4 max|b|, and the answers differ from each other."""
+    runtime = pytest.importorskip("onnxruntime", reason="the comparison is with onnxruntime")
+    model = drawn(name)
+    x = normal(1, 3, 224, 224, seed=1)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # these are old files, and it says so
+    theirs = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (b,) = theirs.run(None, {theirs.get_inputs()[0].name: x})
+    net = convmat.load(model, exact=True)
+    a = net(x)
+    assert a.shape == b.shape
+    assert np.abs(a - b).max() <= WITHIN * np.abs(b).max()
+    assert b.std() > 1e-2 * np.abs(b).max()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_graph_with_weights_drawn_at_random(name: str) -> None:
+    agrees(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_a_longer_graph_with_weights_drawn_at_random(name: str) -> None:
+    agrees(name)

@@ -1,0 +1,251 @@
+"""What the standard's own cases leave out: older operator sets, arrays of many blocks, shapes that lie."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmat
+from convmat.network.graph import Node, Spec
+from convmat.network.ops import OPERATORS, Options, Unknown
+from convmat.network.ops.base import specs_of
+from convmat.network.ops.blocks import BYTES, blockwise, slabs
+
+from .cases import Array
+from .made import normal
+
+
+def node(op: str, version: int = 22, outputs: int = 1, **attributes: Any) -> Node:
+    return Node(op, (), tuple(f"y{i}" for i in range(outputs)), attributes, "here", version)
+
+
+def run(made: Node, *arrays: Array | None) -> Any:
+    found = OPERATORS[made.op](made, arrays)
+    return found[0] if len(made.outputs) == 1 else found
+
+
+def ints(*values: int) -> Array:
+    return np.array(values, np.int64)
+
+
+# -- older operator sets -----------------------------------------------------------------------------------------------
+
+
+def test_operands_began_at_an_axis() -> None:
+    x, channels = np.abs(normal(2, 3, 4, 5)), normal(3)
+    for op, ufunc in (("Add", np.add), ("Mul", np.multiply), ("Div", np.divide), ("Pow", np.power)):
+        found = run(node(op, 6, broadcast=1, axis=1), x, channels)
+        np.testing.assert_array_equal(found, ufunc(x, channels[:, None, None]))
+    x = -x
+    np.testing.assert_array_equal(
+        run(node("PRelu", 6), x, channels), np.where(x < 0, x * channels[:, None, None], x)
+    )
+
+
+def test_softmax_was_over_all_axes_behind() -> None:
+    x = normal(2, 3, 4)
+    both = run(node("Softmax", 11), x)
+    np.testing.assert_allclose(both.sum((1, 2)), [1, 1], rtol=1e-6)
+    np.testing.assert_allclose(run(node("Softmax", 13, axis=1), x).sum(1), np.ones((2, 4)), rtol=1e-6)
+
+
+def test_inputs_that_were_attributes() -> None:
+    x = normal(3, 4)
+    np.testing.assert_array_equal(run(node("Clip", 6, min=-0.5, max=0.5), x), np.clip(x, -0.5, 0.5))
+    np.testing.assert_array_equal(run(node("Slice", 9, starts=(1,), ends=(-1,), axes=(1,)), x), x[:, 1:-1])
+    np.testing.assert_array_equal(
+        run(node("Pad", 10, pads=(0, 1, 0, 2), value=7.0), x), np.pad(x, ((0, 0), (1, 2)), constant_values=7)
+    )
+    np.testing.assert_array_equal(run(node("Unsqueeze", 11, axes=(0, 3)), x), x[None, :, :, None])
+    np.testing.assert_array_equal(run(node("Squeeze", 11), x[None]), x)
+    np.testing.assert_array_equal(run(node("ReduceMean", 17, axes=(1,), keepdims=0), x), x.mean(1))
+    np.testing.assert_array_equal(run(node("ReduceSum", 11), x), x.sum(keepdims=True))
+    first, second = run(node("Split", 11, 2, axis=1, split=(1, 3)), x)
+    np.testing.assert_array_equal(np.concatenate([first, second], 1), x)
+    values, places = run(node("TopK", 9, 2, k=2), x)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, places, 1))
+    np.testing.assert_array_equal(run(node("Upsample", 7, scales=(1.0, 2.0)), x), x.repeat(2, 1))
+
+
+def test_normalisation_by_running_means_has_one_output() -> None:
+    """Before operator set 14 `momentum` says nothing about training: wanting the measured means does."""
+    x, scale, bias, mean, variance = normal(4, 3, 5), *(normal(3, seed=s) ** 2 + 0.1 for s in range(4))
+    fixed = (x - mean[:, None]) / np.sqrt(variance + 1e-5)[:, None] * scale[:, None] + bias[:, None]
+    arrays = (x, scale, bias, mean, variance)
+    np.testing.assert_allclose(
+        run(node("BatchNormalization", 9, momentum=0.9), *arrays), fixed, rtol=1e-4, atol=1e-5
+    )
+    y, after, *_ = run(node("BatchNormalization", 9, 5, momentum=0.9), *arrays)
+    np.testing.assert_allclose(y.mean((0, 2)), bias, atol=1e-5)
+    np.testing.assert_allclose(after, mean * 0.9 + x.mean((0, 2)) * 0.1, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("version", "shift"), [(10, 0.0), (11, 0.5)])
+def test_coordinates_of_resized_images(version: int, shift: float) -> None:
+    """Corners were aligned at 0; since operator set 11 the middles of pixels are."""
+    x = np.arange(8.0, dtype=np.float32).reshape(1, 1, 1, 8)
+    scales = np.array([1, 1, 1, 2], np.float32)
+    inputs = (x, scales) if version == 10 else (x, None, scales)
+    at = (np.arange(16) + shift) / 2 - shift
+    np.testing.assert_allclose(
+        run(node("Resize", version, mode="linear"), *inputs).ravel(), np.clip(at, 0, 7)
+    )
+
+
+# -- many blocks -------------------------------------------------------------------------------------------------------
+
+LARGE = normal(2, 3, 150, 301)  # several blocks, none of them even
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        "Sigmoid",
+        "Gelu",
+        "Elu",
+        "HardSwish",
+        "Softplus",
+        "Mish",
+        "LeakyRelu",
+        "Softmax",
+        "Erf",
+        "LRN",
+        "Clip",
+        "Relu",
+    ],
+)
+def test_blocks_make_the_whole(op: str) -> None:
+    made = node(op, size=3) if op == "LRN" else node(op)
+    specs = [Spec(LARGE.shape, LARGE.dtype)]
+    operator = OPERATORS[op]
+    assert operator.prepare is not None
+    step, y = (
+        operator.prepare(made, specs, tuple(operator.shape(made, specs)), Options()),
+        np.empty_like(LARGE),
+    )
+    assert step is not None
+    step(LARGE, y)
+    small = [run(made, each[None]) for each in LARGE]
+    np.testing.assert_allclose(y, np.concatenate(small), rtol=1e-6, atol=1e-7)
+    if operator.in_place:
+        x = LARGE.copy()
+        step(x, x)
+        np.testing.assert_array_equal(x, y)
+
+
+def test_blocks_cover_everything_once() -> None:
+    for shape, keep in (
+        ((3, 5, 7), 0),
+        ((2, 3, 500, 501), 2),
+        ((2, 70_000), 0),
+        ((2, 2, 70_000), 1),
+        ((), 0),
+        ((0, 3), 1),
+    ):
+        seen = np.zeros(shape, int)
+        for index in slabs(shape, 4, keep):
+            seen[index] += 1
+            assert keep or seen[index].nbytes <= 4 * BYTES
+        assert (seen == 1).all()
+
+
+def test_several_inputs_that_broadcast() -> None:
+    a, b, out = LARGE, normal(3, 1, 301), np.empty_like(LARGE)
+    blockwise(np.multiply, out, a, b)
+    np.testing.assert_array_equal(out, a * b)
+    blockwise(np.add, out, out, np.array(1, np.float32))
+    np.testing.assert_array_equal(out, a * b + 1)
+
+
+def test_the_error_function() -> None:
+    x = np.concatenate([np.linspace(-6, 6, 4001), [np.inf, -np.inf, 0.0, 1e-9, 40.0]])
+    wanted = np.array([math.erf(v) for v in x])
+    np.testing.assert_allclose(run(node("Erf"), x), wanted, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(run(node("Erf"), x.astype(np.float32)), wanted, rtol=0, atol=3e-7)
+
+
+def test_windows_with_ceilings_and_margins() -> None:
+    """Every window by itself, beside boxes taken axis after axis."""
+    x = normal(1, 2, 9, 8)
+    attributes: dict[str, Any] = {
+        "kernel_shape": (3, 2),
+        "strides": (2, 3),
+        "dilations": (1, 2),
+        "pads": (1, 0, 2, 1),
+        "ceil_mode": 1,
+    }
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 9), (0, 9)), constant_values=np.nan)
+    means, most = run(node("AveragePool", 22, **attributes), x), run(node("MaxPool", 22, **attributes), x)
+    for i, j in np.ndindex(*means.shape[2:]):
+        window = padded[:, :, 2 * i : 2 * i + 3, 3 * j : 3 * j + 3 : 2]
+        np.testing.assert_allclose(means[:, :, i, j], np.nanmean(window, (2, 3)), rtol=1e-6, atol=1e-7)
+        np.testing.assert_array_equal(most[:, :, i, j], np.nanmax(window, (2, 3)))
+
+
+# -- shapes that lie ---------------------------------------------------------------------------------------------------
+
+
+def said(made: Node, *arrays: Any) -> str:
+    specs = [a if a is None or isinstance(a, Spec) else Spec.of(a) for a in arrays]
+    with pytest.raises(convmat.NetworkError) as error:
+        OPERATORS[made.op].shape(made, specs)
+    return str(error.value)
+
+
+X = Spec((2, 3, 8, 8), np.dtype(np.float32))
+
+
+def test_errors_name_the_node_and_its_values() -> None:
+    assert said(node("Add"), X, Spec((5,), X.dtype)) == (
+        "load: Add 'here' cannot run\n  its inputs of shapes 2x3x8x8 and 5 do not broadcast"
+    )
+    assert said(node("Reshape"), X, ints(7, -1)) == (
+        "load: Reshape 'here' cannot run\n  its shape (7, -1) does not fit its input\n"
+        "  float32[2,3,8,8] has 384 elements"
+    )
+    assert said(node("MaxPool", kernel_shape=(9, 9)), X) == (
+        "load: MaxPool 'here' cannot run\n  its window is wider than the padded input\n  9 of 0 + 8 + 0"
+    )
+    assert (
+        said(node("Concat", axis=4), X, X)
+        == "load: Concat 'here' cannot run\n  axis 4 of an array with 4 axes"
+    )
+    assert said(node("MatMul"), X, Spec((7, 2), X.dtype)) == (
+        "load: MatMul 'here' cannot run\n  its inputs float32[2,3,8,8] and float32[7,2] are no product\n"
+        "  (..., m, k) @ (..., k, n) is needed"
+    )
+    assert said(node("Resize"), X, None, np.array([1, 1, 0, np.nan], np.float32)) == (
+        "load: Resize 'here' cannot run\n  its scales or sizes are [1.0, 1.0, 0.0, nan]\n  numbers above 0 are needed"
+    )
+    assert said(node("Squeeze"), X, ints(0)) == (
+        "load: Squeeze 'here' cannot run\n  its axes (0,) are not all of extent 1\n  float32[2,3,8,8]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "more", "elements"),
+    [
+        (node("Expand"), (ints(10**6, 10**6, 2, 3, 8, 8),), 10**12 * 384),
+        (node("Tile"), (ints(1, 1, 10**9, 10**9),), 384 * 10**18),
+        (node("Pad", pads=()), (ints(0, 0, 0, 10**15, 0, 0, 0, 0),), 2 * 3 * 8 * (10**15 + 8)),
+        (node("Resize"), (None, None, ints(2, 3, 10**9, 10**9)), 6 * 10**18),
+        (node("MaxPool", kernel_shape=(1, 1), pads=(10**12,) * 4), (), 6 * (2 * 10**12 + 8) ** 2),
+    ],
+)
+def test_shapes_are_told_before_memory_is_taken(
+    made: Node, more: tuple[Array | None, ...], elements: int
+) -> None:
+    (spec, *_) = OPERATORS[made.op].shape(made, [X, *specs_of(more)])
+    assert spec.size == elements
+
+
+def test_shapes_that_depend_on_values_are_unknown() -> None:
+    asked = Spec((4,), np.dtype(np.int64))
+    for op in ("Reshape", "Expand", "Tile", "Pad", "Unsqueeze"):
+        with pytest.raises(Unknown):
+            OPERATORS[op].shape(node(op), [X, asked])
+    with pytest.raises(Unknown):
+        OPERATORS["ConstantOfShape"].shape(node("ConstantOfShape"), [asked])
