@@ -36,7 +36,8 @@ def exceptions() -> dict[str, str]:
 def disagreement(case: Case) -> str:
     """How a network differs from what is stored; nothing where it does not."""
     names = list(case.inputs)
-    for constant in ([], names[1:], names):
+    ways = ([], names[1:], names) if len(names) > 1 else ([], names) if names else ([],)
+    for constant in ways:
         graph = read(with_constants(case, constant).SerializeToString())
         try:
             said = _compared(case, graph, {n: a for n, a in case.inputs.items() if n not in constant})
