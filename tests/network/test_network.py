@@ -179,3 +179,14 @@ def test_layers_in_a_row_are_one_call() -> None:
     one_by_one = program({"x": x}, lambda task: watched.append(task.node.op))
     assert watched == ["Conv", "Conv", "MaxPool", "Conv"]
     assert np.array_equal(one_by_one["y"], y)
+
+
+def test_the_latest_shapes_stay_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as their packed weights leave room for, one at least."""
+    net = chained()
+    programs = [net.program({"x": Spec((1, 3, n, n), np.dtype(np.float32))}) for n in (8, 10)]
+    assert programs[0].weight_bytes > 0
+    assert len(net._programs) == 2
+    monkeypatch.setattr("convmat.network.net.WEIGHT_BYTES", 1)
+    net.program({"x": Spec((1, 3, 12, 12), np.dtype(np.float32))})
+    assert len(net._programs) == 1

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 PROGRAMS = 8
 """Sets of input shapes that a network keeps prepared at a time."""
 
+WEIGHT_BYTES = 2**30
+"""Packed weights that it keeps for all of them together, beside those of the latest."""
+
 
 def load(
     source: str | os.PathLike[str] | bytes,
@@ -125,8 +128,10 @@ class Network:
         made = self._made(specs)
         with self._lock:
             self._programs[key] = made
-            while len(self._programs) > PROGRAMS:
+            kept = [program.weight_bytes for program in self._programs.values()]
+            while len(kept) > 1 and (len(kept) > PROGRAMS or sum(kept) > WEIGHT_BYTES):
                 self._programs.popitem(last=False)
+                kept.pop(0)
         return made
 
     def _made(self, specs: Mapping[str, Spec]) -> Program:

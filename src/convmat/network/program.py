@@ -23,6 +23,7 @@ from .chains import Call, Chain, chained
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
 from .ops.convolution import plan_of
+from .ops.planned import Planned
 from .places import Places, is_view, places
 
 Step = Callable[..., Any]
@@ -164,6 +165,11 @@ class Program:
         for slot in set(self._called) - given:
             task = self.tasks[last[slot]]
             self.tasks[last[slot]] = replace(task, drops=(*task.drops, slot))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the packed weights of all its steps."""
+        return sum(task.run.plan.weight_bytes for task in self.tasks if isinstance(task.run, Planned))
 
     def _plans(self, options: Options) -> list[Plan]:
         """The plans of the convolutions that can be planned: their kernels are compiled side by side."""

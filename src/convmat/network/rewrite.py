@@ -357,7 +357,7 @@ def skip(draft: Draft, node: Node) -> bool:
     """Nodes that give what they take."""
     if (
         node.op not in ("Identity", "Dropout")
-        or len(list(filter(None, node.outputs))) != 1
+        or [i for i, name in enumerate(node.outputs) if name] != [0]
         or node.inputs[0] not in draft.specs
     ):
         return False
