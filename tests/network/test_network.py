@@ -190,3 +190,18 @@ def test_the_latest_shapes_stay_prepared(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("convmat.network.net.WEIGHT_BYTES", 1)
     net.program({"x": Spec((1, 3, 12, 12), np.dtype(np.float32))})
     assert len(net._programs) == 1
+
+
+def test_limits_of_plans_hold_for_each_layer() -> None:
+    net, x = convmat.load(SMALL, weight_limit=16, rewrite=False), normal(1, 3, 8, 8)
+    with pytest.raises(convmat.NetworkError) as error:
+        net(x)
+    assert str(error.value).startswith(
+        "load: Conv 'Conv_a' cannot run\n  plan: nothing runs within the weight limit"
+    )
+
+
+def test_tuned_layers_give_the_same_answers() -> None:
+    x = normal(1, 3, 8, 8)
+    found = convmat.load(SMALL, tune="quick", exact=True)(x)
+    np.testing.assert_allclose(found, small(x), rtol=1e-5, atol=1e-5)

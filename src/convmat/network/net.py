@@ -40,12 +40,15 @@ def load(
     exact: bool = False,
     rtol: float | None = None,
     workspace_limit: int | None = None,
+    weight_limit: int | None = None,
+    deterministic: bool = False,
+    tune: str = "none",
     memory_limit: int = infer.MEMORY_LIMIT,
     rewrite: bool | Collection[str] = True,
 ) -> Network:
     """The network of an ONNX file (its path, or the bytes of it).
 
-    `exact`, `rtol` and `workspace_limit` are those of `conv`, for each of its convolutions. `memory_limit`: bytes
+    The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `memory_limit`: bytes
     that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
     `convmat.network.rewrite`) apply those alone. Raises NetworkError.
 
@@ -57,7 +60,12 @@ def load(
     """
     rules = None if rewrite is True else () if rewrite is False else tuple(rewrite)
     chosen(rules)
-    made = Network(read(source), Options(exact, rtol, workspace_limit), memory_limit, rules)
+    made = Network(
+        read(source),
+        Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune),
+        memory_limit,
+        rules,
+    )
     made.source = source
     return made
 

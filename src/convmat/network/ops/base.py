@@ -14,7 +14,7 @@ turn comes. One entry an operator in OPERATORS; what is not there is left to the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,19 @@ class Unknown(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What a network was loaded with, as far as its nodes need it."""
+    """What a network was loaded with for its convolutions: keywords of `plan`."""
 
     exact: bool = False
     rtol: float | None = None
     workspace_limit: int | None = None
+    weight_limit: int | None = None
+    deterministic: bool = False
+    tune: str = "none"
+
+
+def keywords(options: Options) -> dict[str, Any]:
+    """The options as keywords of `plan`."""
+    return asdict(options)
 
 
 Prepare = Callable[[Node, Specs, tuple[Spec, ...], Options], Step | None]

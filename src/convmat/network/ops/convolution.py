@@ -17,7 +17,7 @@ from ...geometry import Geometry
 from ...planner import Plan
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, has, operator
+from .base import Options, Specs, Step, given, has, keywords, operator
 from .planned import Planned
 
 Pairs = tuple[tuple[int, int], ...]
@@ -120,8 +120,7 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     words, _ = geometry_of(node, x.shape, w.shape)
     return api.plan(
         x.shape, w.shape, dtype=x.dtype, transposed=node.op == "ConvTranspose", activation=node.get("activation"),
-        bias=has(specs, 2), residual=has(specs, 3), exact=options.exact, rtol=options.rtol,
-        workspace_limit=options.workspace_limit, **words,
+        bias=has(specs, 2), residual=has(specs, 3), **words, **keywords(options),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ... import api
 from ...engine.activation import apply
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, Unknown, broadcast, given, has, operator
+from .base import Options, Specs, Step, Unknown, broadcast, given, has, keywords, operator
 from .planned import Planned
 
 
@@ -61,7 +61,7 @@ def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -
     x, layout = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
     plan = api.plan(
         x, (n, k, 1), dtype=a.dtype, bias=bias is not None, layout=layout, activation=node.get("activation"),
-        exact=options.exact, rtol=options.rtol, workspace_limit=options.workspace_limit,
+        **keywords(options),
     )  # fmt: skip
     bound = plan.bind(np.ascontiguousarray(w).reshape(n, k, 1), bias)
     y = plan.problem.shape("y")
