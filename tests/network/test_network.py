@@ -205,3 +205,17 @@ def test_tuned_layers_give_the_same_answers() -> None:
     x = normal(1, 3, 8, 8)
     found = convmat.load(SMALL, tune="quick", exact=True)(x)
     np.testing.assert_allclose(found, small(x), rtol=1e-5, atol=1e-5)
+
+
+def test_values_whose_shapes_are_known_late_keep_to_the_limit() -> None:
+    net = convmat.load(
+        model([node("ConstantOfShape", "n", "y")], {"n": (2,)}, "y", dtype=onnx.TensorProto.INT64),
+        memory_limit=4000,
+    )
+    np.testing.assert_array_equal(net(np.array([20, 50])), np.zeros((20, 50)))
+    with pytest.raises(convmat.NetworkError) as error:
+        net(np.array([10**6, 10**6]))
+    assert str(error.value) == (
+        "load: ConstantOfShape 'ConstantOfShape_y' cannot run\n  its result takes too much memory\n"
+        "  float32[1000000,1000000] is 4,000,000,000,000 bytes; memory_limit = 4,000"
+    )

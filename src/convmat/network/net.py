@@ -145,7 +145,7 @@ class Network:
     def _made(self, specs: Mapping[str, Spec]) -> Program:
         graph, known = infer.inferred(self.graph, specs, self.memory_limit)
         graph, known = rewritten(graph, known, self.rules)
-        return Program(graph, known, self.options)
+        return Program(graph, known, self.options, self.memory_limit)
 
     # -- seeing --------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..engine import recycle
 from ..errors import ConvmatError, NetworkError
 from ..planner import Plan, ready_together
+from . import infer
 from .chains import Call, Chain, chained
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
@@ -54,10 +55,15 @@ class State:
 
 
 class Program:
-    """Runs a graph for inputs of the given Specs. May be called from several threads at once."""
+    """Runs a graph for inputs of the given Specs. May be called from several threads at once.
 
-    def __init__(self, graph: Graph, specs: Mapping[str, Spec], options: Options) -> None:
-        self.graph, self.specs = graph, dict(specs)
+    `limit`: bytes that a value may take whose shape is known only when it is made.
+    """
+
+    def __init__(
+        self, graph: Graph, specs: Mapping[str, Spec], options: Options, limit: int = infer.MEMORY_LIMIT
+    ) -> None:
+        self.graph, self.specs, self.limit = graph, dict(specs), limit
         names = [*(each.name for each in graph.inputs), *graph.constants]
         names += [name for node in graph.nodes for name in node.outputs if name]
         self._slot = {name: i for i, name in enumerate(names)}
@@ -208,6 +214,8 @@ class Program:
         lent = [i for i, name in enumerate(names) if name in placed.root]
 
         def run(*arrays: Array | None) -> tuple[Array, ...]:
+            specs = {name: Spec.of(x) for name, x in zip(names, arrays, strict=True) if x is not None}
+            infer.shapes(node, operator, specs, self.limit)  # says no before anything large is made
             made, seen = operator(node, arrays), [x for i in lent if (x := arrays[i]) is not None]
             return tuple(np.array(y) if any(np.may_share_memory(y, x) for x in seen) else y for y in made)
 
