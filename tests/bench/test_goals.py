@@ -76,7 +76,7 @@ def test_met_and_missed() -> None:
 def with_entry(run: Run, layer: str, threads: int, name: str, entry: Entry) -> Run:
     measured = [
         Measured(m.job, {**m.entries, name: entry})
-        if (m.job.layer, m.job.threads, m.job.direction) == (layer, threads, "forward")
+        if (m.job.subject, m.job.threads, m.job.direction) == (layer, threads, "forward")
         else m
         for m in run.measured
     ]

@@ -15,6 +15,7 @@ from convmat.bench.crew import DiedError, Message
 from convmat.bench.jobs import Job, operands
 
 JOB = Job("2d/3x3/tail")
+TRUTH = truth.Truth(JOB)
 X, W = (each.astype(np.float64) for each in operands(JOB))
 RIGHT = truth.forward(X, W, JOB.geometry).astype(np.float32)
 
@@ -70,7 +71,7 @@ def then(*answers: Any) -> Callable[[int, Message], Message]:
 
 def run(crew: Paper, names: list[str], tmp_path: Path, **options: Any) -> Any:
     options = {"seconds": 1e-9, "least_rounds": 4, **options}
-    return measure.measure(JOB, names, crew, tmp_path, **options)  # type: ignore[arg-type]  # a crew on paper
+    return measure.measure(JOB, names, crew, tmp_path, TRUTH, **options)  # type: ignore[arg-type]  # a crew on paper
 
 
 def test_everyone_has_as_many_samples_and_others_between_them(tmp_path: Path) -> None:
@@ -147,5 +148,5 @@ def test_a_wrong_answer_is_not_timed(tmp_path: Path) -> None:
 
 def test_a_refusal_is_asked_for_without_a_process(tmp_path: Path) -> None:
     job = Job("1d/3/plain")
-    found = measure.measure(job, ["litert"], Paper(), tmp_path, seconds=1, least_rounds=1)  # type: ignore[arg-type]
+    found = measure.measure(job, ["litert"], Paper(), tmp_path, TRUTH, seconds=1, least_rounds=1)  # type: ignore[arg-type]
     assert (found.entries["litert"].refused or "").startswith("takes images with equal padding")

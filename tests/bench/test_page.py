@@ -96,10 +96,13 @@ def test_publishing_writes_the_page_and_what_it_is_made_of(tmp_path: Path) -> No
 
 def test_the_page_in_docs_is_written_not_typed() -> None:
     """Page and data are there together or not at all, and one follows from the other."""
-    text, data = DOCS / page.TEXT, DOCS / page.DATA
-    assert text.exists() == data.exists()
-    if text.exists():
-        assert text.read_text(encoding="utf-8") == page.page(Run.from_json(data.read_text(encoding="utf-8")))
+    for name in (page.LAYERS, page.NETWORKS):
+        text, data = DOCS / f"{name}.md", DOCS / f"{name}.json"
+        assert text.exists() == data.exists()
+        if text.exists():
+            run = Run.from_json(data.read_text(encoding="utf-8"))
+            assert text.read_text(encoding="utf-8") == page.page(run)
+            assert run.networks == (name == page.NETWORKS)
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="draws with matplotlib, of the extra bench")

@@ -21,8 +21,11 @@ NEEDS = {
     "onnxruntime": ("onnx", "onnxruntime"),
     "litert": ("ai_edge_litert",),
     "ncnn": ("ncnn",),
+    "openvino": ("openvino",),
+    "mnn": ("MNN", "onnx"),
 }
 HERE = [peer for peer in peers.ALL if all(map(find_spec, NEEDS[peer.library]))]
+WITH_LAYERS = [peer for peer in HERE if peer.runs(networks=False)]
 
 LAYERS = (
     "2d/3x3/tail",
@@ -41,7 +44,7 @@ JOBS = [
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: f"{job.layer}-{job.direction}")
-@pytest.mark.parametrize("peer", HERE, ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", WITH_LAYERS, ids=lambda peer: peer.name)
 def test_its_answers_are_right(peer: peers.Peer, job: Job) -> None:
     refusal = peer.refuses(job)
     if refusal is not None:
@@ -82,7 +85,7 @@ def test_names_are_one_each() -> None:
 
 
 def test_which_peers_a_wish_means() -> None:
-    defaults = [peer.name for peer in peers.ALL if peer.default]
+    defaults = [peer.name for peer in peers.ALL if peer.default and peer.runs(networks=False)]
     assert list(peers.chosen([])) == defaults
     assert peers.chosen(["numpy im2col", "convmat"]) == (
         "convmat",

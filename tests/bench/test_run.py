@@ -46,7 +46,7 @@ def test_a_run(threads: int) -> None:
     )
     assert kept == [1, 2, 2]
     assert found.partial is None
-    assert [m.job.layer for m in found.measured] == list(WISH.layers)
+    assert [m.job.subject for m in found.measured] == list(WISH.layers)
     for m in found.measured:
         for entry in m.entries.values():
             assert entry.failed is None

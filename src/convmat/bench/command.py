@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convmat.bench import facts, jobs, page, peers
+from convmat.bench import facts, jobs, netjobs, page, peers
 from convmat.bench.plot import plot
 from convmat.bench.results import Run, write
 from convmat.bench.run import Wish, quickly, run
@@ -45,6 +45,33 @@ def wish(
         gradients=gradients,
         startup=startup,
         engine=engine,
+        wait=wait,
+    )
+    return quickly(made) if quick else made
+
+
+def networks(
+    nets: Sequence[str],
+    names: Sequence[str],
+    threads: str,
+    *,
+    seconds: float = 4.0,
+    startup: bool = True,
+    quick: bool = False,
+    wait: bool = False,
+) -> Wish:
+    """A wish of networks from what was typed. Raises PlanError for what means nothing.
+
+    >>> networks(["resnet"], ["convmat", "ncnn"], "2").nets
+    ('resnet50',)
+    """
+    made = Wish(
+        layers=(),
+        nets=netjobs.chosen(nets),
+        peers=peers.chosen(names, networks=True),
+        threads=_numbers(threads),
+        seconds=seconds,
+        startup=startup,
         wait=wait,
     )
     return quickly(made) if quick else made
@@ -115,4 +142,4 @@ def _numbers(threads: str) -> tuple[int, ...]:
         ) from None
 
 
-__all__ = ["LATEST", "measure", "publish", "show", "show_list", "wish"]
+__all__ = ["LATEST", "measure", "networks", "publish", "show", "show_list", "wish"]

@@ -66,7 +66,7 @@ class Goal:
 
 
 def goals(run: Run) -> list[Goal]:
-    """Every goal that a run says something about."""
+    """Every goal of layers that a run says something about."""
     found: list[Goal] = []
     for threads in run.threads():
         found += _blas(run, threads) if run.engine else _jit(run, threads)
@@ -87,7 +87,7 @@ def dense_layers() -> list[str]:
 def of_peak(run: Run, measured: Measured, name: str = OURS) -> float | None:
     """FLOP/s over the machine's FMA peak, both as this run measured them; 1.0 is the peak."""
     seconds, peak = measured.seconds(name), run.peak(measured.job.threads)
-    return measured.job.geometry.flops / seconds / peak if seconds and peak else None
+    return measured.job.flops / seconds / peak if seconds and peak else None
 
 
 def ratio(measured: Measured, names: Sequence[str], ours: str = OURS) -> float | None:
@@ -97,13 +97,17 @@ def ratio(measured: Measured, names: Sequence[str], ours: str = OURS) -> float |
 
 
 def others(run: Run) -> tuple[str, ...]:
-    """The peers that are not convmat, those whose algorithm is the definition's."""
-    return tuple(name for name, each in run.peers.items() if each.library != "convmat" and each.direct)
+    """The peers that are not convmat: of layers those whose algorithm is the definition's, of networks all."""
+    return tuple(
+        name
+        for name, each in run.peers.items()
+        if each.library != "convmat" and (each.direct or run.networks)
+    )
 
 
 def _jit(run: Run, threads: int) -> list[Goal]:
     """What is asked for each number of threads; numbers are set for one and two."""
-    forward = {m.job.layer: m for m in run.of(threads, "forward")}
+    forward = {m.job.subject: m for m in run.of(threads, "forward")}
     dense = dense_layers()
     rest = [layer.name for layer in LAYERS if layer.geometry.G > 1]
     every = [layer.name for layer in LAYERS]
@@ -117,16 +121,16 @@ def _jit(run: Run, threads: int) -> list[Goal]:
         return of_peak(run, m)
 
     return [
-        *_both(f"{t}: of the FMA peak, dense layers", forward, dense, share, mean, least, "percent"),
-        *_both(f"{t}: against the fastest direct peer, dense layers", forward, dense, against(DIRECT), 1.03, 0.95),
-        *_both(
+        *both(f"{t}: of the FMA peak, dense layers", forward, dense, share, mean, least, "percent"),
+        *both(f"{t}: against the fastest direct peer, dense layers", forward, dense, against(DIRECT), 1.03, 0.95),
+        *both(
             f"{t}: weights packed per call, against torch eager", forward, every,
             against((EAGER,), "convmat per call"), 1.5, 1.0,
         ),
-        *_both(f"{t}: depthwise and grouped, against the fastest peer", forward, rest, against(others(run)), 1.3, 1.0),
+        *both(f"{t}: depthwise and grouped, against the fastest peer", forward, rest, against(others(run)), 1.3, 1.0),
         *_gradient(run, threads, f"{t}: input gradient, against the best of torch", "input", against(TORCH), 0.95),
         *_gradient(run, threads, f"{t}: weight gradient, against the best of torch", "weight", against(TORCH), 1.15),
-        _most(f"{t}: error, in errors of torch eager", forward, every, _errors, 2.0),
+        most(f"{t}: error, in errors of torch eager", forward, every, _errors, 2.0),
         _predicted(t, forward, every),
         *_fewest(run, threads, t, forward),
     ]  # fmt: skip
@@ -151,15 +155,15 @@ def _fewest(run: Run, threads: int, t: str, forward: Mapping[str, Measured]) -> 
     mean, least = (1.15, 1.0) if threads == 1 else (1.05, 0.9)
     every = [layer.name for layer in LAYERS]
     return [
-        *_both(f"{t}: {FEWEST}, 3x3 at stride 1, against the fastest", forward, three, against, mean, least),
-        *_both(f"{t}: {FEWEST}, all layers, against the fastest", forward, every, against, 1.15, 0.95),
-        _most(f"{t}: {FEWEST}, norm-wise error", forward, three, rounding, 2e-6, "error"),
+        *both(f"{t}: {FEWEST}, 3x3 at stride 1, against the fastest", forward, three, against, mean, least),
+        *both(f"{t}: {FEWEST}, all layers, against the fastest", forward, every, against, 1.15, 0.95),
+        most(f"{t}: {FEWEST}, norm-wise error", forward, three, rounding, 2e-6, "error"),
     ]
 
 
 def _blas(run: Run, threads: int) -> list[Goal]:
     """Never slower than NumPy im2col, in at most 16 MiB."""
-    forward = {m.job.layer: m for m in run.of(threads, "forward")}
+    forward = {m.job.subject: m for m in run.of(threads, "forward")}
     every = [layer.name for layer in LAYERS]
     found = []
     t = f"{threads} thread{'s' * (threads > 1)}"
@@ -172,12 +176,12 @@ def _blas(run: Run, threads: int) -> list[Goal]:
             entry = m.entries.get(ours)
             return entry.workspace if entry else None
 
-        found += _both(f"{t}: {ours}, against {NUMPY}", forward, every, against, None, 1.0)
-        found.append(_most(f"{t}: {ours}, workspace", forward, every, scratch, MOST_WORKSPACE, "bytes"))
+        found += both(f"{t}: {ours}, against {NUMPY}", forward, every, against, None, 1.0)
+        found.append(most(f"{t}: {ours}, workspace", forward, every, scratch, MOST_WORKSPACE, "bytes"))
     return found
 
 
-def _both(
+def both(
     text: str,
     measured: Mapping[str, Measured],
     layers: Sequence[str],
@@ -196,7 +200,7 @@ def _both(
     ]
 
 
-def _most(
+def most(
     text: str,
     measured: Mapping[str, Measured],
     layers: Sequence[str],
@@ -216,8 +220,8 @@ def _values(measured: Mapping[str, Measured], layers: Sequence[str], value: Rati
 
 
 def _gradient(run: Run, threads: int, text: str, direction: str, value: Ratio, mean: float) -> list[Goal]:
-    measured = {m.job.layer: m for m in run.of(threads, direction)}
-    return _both(text, measured, TRAINING_LAYERS, value, mean, None)
+    measured = {m.job.subject: m for m in run.of(threads, direction)}
+    return both(text, measured, TRAINING_LAYERS, value, mean, None)
 
 
 def _errors(measured: Measured) -> float | None:
@@ -241,15 +245,15 @@ def _predicted(t: str, forward: Mapping[str, Measured], layers: Sequence[str]) -
 
 def _scaling(run: Run) -> list[Goal]:
     """One thread's seconds over two threads', on layers above 0.1 GFLOP."""
-    one, two = ({m.job.layer: m for m in run.of(threads, "forward")} for threads in (1, 2))
+    one, two = ({m.job.subject: m for m in run.of(threads, "forward")} for threads in (1, 2))
 
     def gain(m: Measured) -> float | None:
-        alone = one[m.job.layer].seconds(OURS) if m.job.layer in one else None
+        alone = one[m.job.subject].seconds(OURS) if m.job.subject in one else None
         together = m.seconds(OURS)
         return alone / together if alone and together else None
 
     layers = [layer.name for layer in LAYERS if layer.geometry.flops > LARGE]
-    return _both("two threads against one, layers above 0.1 GFLOP", two, layers, gain, None, 1.8)
+    return both("two threads against one, layers above 0.1 GFLOP", two, layers, gain, None, 1.8)
 
 
 def _startup(run: Run) -> list[Goal]:

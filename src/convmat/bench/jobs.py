@@ -67,6 +67,21 @@ class Job:
         return {"forward": (x, w, y), "input": (y, w, x), "weight": (x, y, w)}[self.direction]
 
     @property
+    def subject(self) -> str:
+        """What it is about: the layer."""
+        return self.layer
+
+    @property
+    def kind(self) -> str:
+        """What its table is called."""
+        return "forward" if self.direction == "forward" else "gradients"
+
+    @property
+    def flops(self) -> int:
+        """FLOPs by the definition."""
+        return self.geometry.flops
+
+    @property
     def name(self) -> str:
         """How logs and errors call it."""
         what = "forward" if self.direction == "forward" else f"{self.direction} gradient"

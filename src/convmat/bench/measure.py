@@ -19,7 +19,8 @@ import numpy as np
 
 from convmat.bench import peers
 from convmat.bench.crew import Crew, DiedError, Message
-from convmat.bench.jobs import Job
+from convmat.bench.netjobs import AnyJob
+from convmat.bench.nettruth import NetTruth
 from convmat.bench.results import Entry, Measured
 from convmat.bench.stats import Sample, settle
 from convmat.bench.truth import WRONG, Truth
@@ -43,14 +44,20 @@ class _Candidate:
 
 
 def measure(
-    job: Job, names: Sequence[str], crew: Crew, folder: Path, *, seconds: float, least_rounds: int
+    job: AnyJob,
+    names: Sequence[str],
+    crew: Crew,
+    folder: Path,
+    truth: Truth | NetTruth,
+    *,
+    seconds: float,
+    least_rounds: int,
 ) -> Measured:
-    """A job's figures for these peers.
+    """A job's figures for these peers, whose answers are held against the truth.
 
     seconds: time for each peer, warm-up included, on average; at least `least_rounds` rounds all the same.
     folder: for answers on their way from another process.
     """
-    truth = Truth(job)
     entries: dict[str, Entry] = {}
     racing: list[_Candidate] = []
     for name in names:
@@ -70,7 +77,7 @@ def measure(
     return Measured(job, {name: entries[name] for name in names})
 
 
-def _start(job: Job, name: str, crew: Crew, folder: Path, truth: Truth) -> _Candidate | Entry:
+def _start(job: AnyJob, name: str, crew: Crew, folder: Path, truth: Truth | NetTruth) -> _Candidate | Entry:
     """A peer made ready and its answer judged; otherwise the entry that says why not."""
     peer = peers.peer(name)
     refusal = peer.refuses(job)
@@ -92,12 +99,12 @@ def _start(job: Job, name: str, crew: Crew, folder: Path, truth: Truth) -> _Cand
 
 
 def _race(
-    job: Job, racing: Sequence[_Candidate], crew: Crew, seconds: float, least_rounds: int
+    job: AnyJob, racing: Sequence[_Candidate], crew: Crew, seconds: float, least_rounds: int
 ) -> list[tuple[_Candidate, str]]:
     """Samples for everyone; who falls out on the way, and why."""
     running = list(racing)
     lost: list[tuple[_Candidate, str]] = []
-    order = random.Random(job.layer)
+    order = random.Random(job.subject)
     start = time.monotonic()
     for number in range(max(MOST_ROUNDS, least_rounds)):
         if not running or (number >= least_rounds and time.monotonic() - start > seconds * len(running)):

@@ -1,35 +1,40 @@
-"""`docs/benchmarks.md`, written from a run and from nothing else."""
+"""`docs/benchmarks.md` and `docs/benchmarks-networks.md`, written from runs and from nothing else."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from convmat.bench import plot
+from convmat.bench.netstart import NET
 from convmat.bench.results import Run, write
 from convmat.bench.tables import WORDS, Table, main_peer, remarks, tables
 
-TEXT, DATA, PICTURE = "benchmarks.md", "benchmarks.json", "benchmarks.svg"
+LAYERS, NETWORKS = "benchmarks", "benchmarks-networks"
+"""The names of the pages, of their data and their pictures, without what tells these apart."""
 
 
 def publish(run: Run, folder: Path) -> list[Path]:
     """Write the page, its picture, and the figures that it is made of; the files that were written."""
-    short = run.without_samples()
-    write(folder / DATA, short.as_json() + "\n")
-    write(folder / TEXT, page(short))
-    plot.plot(short, folder / PICTURE)
-    return [path for name in (TEXT, DATA, PICTURE) if (path := folder / name).exists()]
+    short, name = run.without_samples(), NETWORKS if run.networks else LAYERS
+    text, data, picture = (folder / f"{name}{suffix}" for suffix in (".md", ".json", ".svg"))
+    write(data, short.as_json() + "\n")
+    write(text, page(short))
+    plot.plot(short, picture)
+    return [path for path in (text, data, picture) if path.exists()]
 
 
 def page(run: Run) -> str:
     """The whole page as Markdown."""
+    what, name, words = ("network", NETWORKS, "bench nets") if run.networks else ("layer", LAYERS, "bench")
     parts = [
-        "# Benchmarks",
-        f"<!-- Written by `convmat bench --docs` from {DATA}: run that, don't edit this. -->",
-        "The same layers, on the same machine, in the same minutes. `make bench` does it again: on a quiet machine.",
+        "# Benchmarks of networks" if run.networks else "# Benchmarks",
+        f"<!-- Written by `convmat {words} --docs` from {name}.json: run that, don't edit this. -->",
+        f"The same {what}s, on the same machine, in the same minutes. "
+        f"`make {words.replace(' ', '-')}` does it again: on a quiet machine.",
         *(f"> {line}" for line in remarks(run)),
-        f"![Share of the machine's FMA peak, by layer and library]({PICTURE})" if run.peaks else "",
+        f"![Share of the machine's FMA peak, by {what} and library]({name}.svg)" if run.peaks else "",
         "## How it was measured",
-        _method(run),
+        _of_networks(run) if run.networks else _method(run),
         "## On what",
         _markdown(_machine(run)),
         "## Who",
@@ -57,6 +62,27 @@ def _method(run: Run) -> str:
             "  own: the median of FMA throughput measured before every layer.",
             "- Gradients: batch 16, plain functions; PyTorch's through `aten.convolution_backward`.",
             f"- {run.seconds:g} s for each peer and layer{', a quick run' if run.quick else ''}; "
+            f"{len(run.measured)} of {run.jobs} measurements; {run.date}.",
+        ]
+    )
+
+
+def _of_networks(run: Run) -> str:
+    pinned = "pinned to a core" if run.machine.get("pinned") else "not pinned (this system cannot)"
+    return "\n".join(
+        [
+            "- float32, one random image of 3x224x224, random weights; every answer is first held against the same",
+            "  graph in float64: its error is norm-wise, |y - y64| / |y64|.",
+            f"- One thread: one process, {pinned}; each round takes a sample of every peer, in an order drawn anew.",
+            "  Several threads: a process for each library, one running while the others are stopped.",
+            "- A sample is a call that follows an untimed one (two where processes take turns). The figure is the",
+            "  median; ± is half the distance between the quartiles, as a share of it. Samples during which the system",
+            "  took the CPU away, or of 1.5 times the median, are dropped and counted.",
+            "- GFLOP are those of convolutions and dense layers by the definition: who multiplies less than that can",
+            "  pass the peak.",
+            f"- First answers and memory: {NET} in fresh processes that load the file, `import` included, NumPy's not;",
+            "  memory after ten more calls.",
+            f"- {run.seconds:g} s for each peer and network{', a quick run' if run.quick else ''}; "
             f"{len(run.measured)} of {run.jobs} measurements; {run.date}.",
         ]
     )

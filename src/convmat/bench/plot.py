@@ -1,4 +1,4 @@
-"""A run as one picture: a row for each layer, a mark for each peer, how much of the machine's peak it reaches."""
+"""A run as one picture: a row for each layer or network, a mark for each peer, its share of the machine's peak."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convmat.bench.tables import heading, label, main_peer
 
 _OURS = "#c2410c"
 _THEIRS = ("#1d4ed8", "#0891b2", "#6d28d9", "#15803d", "#a16207", "#475569", "#be185d", "#334155")
-_MARKS = ("s", "^", "v", "D", "P", "X", "<", ">", "*", "p", "h")
+_MARKS = ("s", "^", "v", "D", "P", "X", "<", ">", "*", "p", "h", "d")
 
 
 def plot(run: Run, path: Path) -> None:
@@ -20,7 +20,7 @@ def plot(run: Run, path: Path) -> None:
         measured
         for threads in run.threads()
         if run.peak(threads)
-        for directions in (("forward",), ("input", "weight"))
+        for directions in (("forward",), ("input", "weight"), ("network",))
         if (measured := run.of(threads, *directions))
     ]
     if not groups:

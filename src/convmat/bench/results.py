@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convmat.bench.jobs import Job
+from convmat.bench.netjobs import AnyJob, made
 from convmat.bench.stats import Figure, Sample, quantile
 from convmat.errors import PlanError
 
@@ -42,7 +42,7 @@ class Entry:
 class Measured:
     """One job with every peer's entry."""
 
-    job: Job
+    job: AnyJob
     entries: dict[str, Entry]
 
     def seconds(self, peer: str) -> float | None:
@@ -83,11 +83,17 @@ class Run:
     peaks: dict[int, list[dict[str, float]]] = field(default_factory=dict)
     measured: list[Measured] = field(default_factory=list)
     startup: dict[str, list[float]] = field(default_factory=dict)
+    memory: dict[str, list[int]] = field(default_factory=dict)
 
     def peak(self, threads: int, what: str = "fma_flops") -> float | None:
         """The machine's FMA peak in FLOP/s (or a bandwidth): the median of what was measured along the run."""
         found = [peaks[what] for peaks in self.peaks.get(threads, [])]
         return quantile(found, 0.5) if found else None
+
+    @property
+    def networks(self) -> bool:
+        """Whether it is about networks, not layers."""
+        return any(each.job.direction == "network" for each in self.measured)
 
     def threads(self) -> list[int]:
         """The thread counts that were measured, in order."""
@@ -143,13 +149,14 @@ class Run:
 
 def _packed(measured: Measured) -> dict[str, Any]:
     """Samples as two lists, nanoseconds in whole numbers: a tenth of the text."""
-    made = asdict(measured)
+    packed = asdict(measured)
+    packed["job"].pop("file", None)
     for name, entry in measured.entries.items():
-        made["entries"][name]["samples"] = {
+        packed["entries"][name]["samples"] = {
             "ns": [round(sample.seconds * 1e9) for sample in entry.samples],
             "switched": [i for i, sample in enumerate(entry.samples) if sample.switched],
         }
-    return made
+    return packed
 
 
 def _unpacked(parts: dict[str, Any]) -> Measured:
@@ -163,7 +170,7 @@ def _unpacked(parts: dict[str, Any]) -> Measured:
             figure=Figure(**figure) if figure else None,
             samples=tuple(Sample(ns / 1e9, i in switched) for i, ns in enumerate(samples["ns"])),
         )
-    return Measured(Job(**parts["job"]), entries)
+    return Measured(made(parts["job"]), entries)
 
 
 def write(path: Path, text: str) -> None:

@@ -17,11 +17,14 @@ from pathlib import Path
 from types import FrameType
 
 import convmat
-from convmat.bench import facts, lock, peers, startup
+from convmat.bench import facts, lock, netjobs, netstart, peers, startup
 from convmat.bench.crew import Crew, DiedError
 from convmat.bench.jobs import Job, suite
 from convmat.bench.measure import measure
+from convmat.bench.netjobs import AnyJob, NetJob
+from convmat.bench.nettruth import NetTruth
 from convmat.bench.results import Library, Run
+from convmat.bench.truth import Truth
 from convmat.errors import ConvmatError, PlanError
 
 MACHINE = "machine"
@@ -29,10 +32,12 @@ MACHINE = "machine"
 
 @dataclass(frozen=True)
 class Wish:
-    """What to run. `seconds`: for each peer and job, on average; at least `least_rounds` samples all the same."""
+    """What to run: layers, or networks. `seconds`: for each peer and job, on average; at least `least_rounds` samples
+    all the same."""
 
     layers: tuple[str, ...]
     peers: tuple[str, ...]
+    nets: tuple[str, ...] = ()
     threads: tuple[int, ...] = (1, 2)
     seconds: float = 1.0
     least_rounds: int = 7
@@ -59,7 +64,6 @@ def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found
     Raises EngineError (another benchmark is running, too few cores), PlanError (a wish that means nothing).
     """
     _check(wish)
-    jobs = suite(wish.layers, wish.threads, wish.gradients and wish.engine is None)
     with (
         lock.alone(wait=wish.wait, waiting=lambda holder: tell(f"waiting for {holder}")),
         tempfile.TemporaryDirectory(prefix="convmat-bench-") as folder,
@@ -70,7 +74,7 @@ def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found
             machine=facts.machine(),
             peers={},
             seconds=wish.seconds,
-            jobs=len(jobs),
+            jobs=len(_jobs(wish)),
             quick=wish.quick,
             engine=wish.engine,
         )
@@ -80,12 +84,12 @@ def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found
             )
         try:
             with _interruptible():
-                _measure_all(wish, jobs, found, Path(folder), tell, keep)
+                _measure_all(wish, found, Path(folder), tell, keep)
         except KeyboardInterrupt:
-            found.partial = f"interrupted after {len(found.measured)} of {len(jobs)} measurements"
+            found.partial = f"interrupted after {len(found.measured)} of {found.jobs} measurements"
         except Exception as error:
             # What took minutes to find is not thrown away with the error.
-            found.partial = f"ended after {len(found.measured)} of {len(jobs)} measurements by {error!r}"
+            found.partial = f"ended after {len(found.measured)} of {found.jobs} measurements by {error!r}"
             keep(found)
             raise
         keep(found)
@@ -107,28 +111,51 @@ def _check(wish: Wish) -> None:
         raise PlanError("bench: nobody to measure\n  peers = ()\n  leave --peers away for all of them")
 
 
-def _measure_all(wish: Wish, jobs: Sequence[Job], found: Run, folder: Path, tell: Tell, keep: Keep) -> None:
+def _jobs(wish: Wish) -> tuple[AnyJob, ...]:
+    layers = suite(wish.layers, wish.threads, wish.gradients and wish.engine is None)
+    return (*layers, *(NetJob(net, threads) for threads in wish.threads for net in wish.nets))
+
+
+def _measure_all(wish: Wish, found: Run, folder: Path, tell: Tell, keep: Keep) -> None:
+    files, truths = {}, {}
+    for net in wish.nets:
+        tell(f"{net}: written, and run in float64")
+        files[net] = netjobs.written(net, folder)
+        truths[net] = NetTruth(net, files[net])
     for threads in wish.threads:
         tell(f"{threads} thread{'s' * (threads > 1)}: starting")
         with Crew(threads, facts.cores_for(threads), folder) as crew:
-            there = _who_is_there(wish.peers, crew, found)
-            for job in (each for each in jobs if each.threads == threads):
+            there = _who_is_there(wish.peers, bool(wish.nets), crew, found)
+            for job in (each for each in _jobs(wish) if each.threads == threads):
                 tell(job.name)
                 _peaks(crew, threads, folder, found, tell)
+                truth: Truth | NetTruth
+                if isinstance(job, Job):
+                    truth = Truth(job)
+                else:
+                    truth = truths[job.net]
+                    job = replace(job, flops=truth.flops, file=str(files[job.net]))
                 able = [name for name in there if job.direction in peers.peer(name).directions]
                 found.measured.append(
-                    measure(job, able, crew, folder, seconds=wish.seconds, least_rounds=wish.least_rounds)
+                    measure(
+                        job, able, crew, folder, truth, seconds=wish.seconds, least_rounds=wish.least_rounds
+                    )
                 )
                 keep(found)
     if wish.startup and wish.engine is None:
         tell("first calls in fresh processes")
+        times = 2 if wish.quick else 5
         try:
-            found.startup = startup.measure(2 if wish.quick else 5)
+            if wish.layers:
+                found.startup = startup.measure(times)
+            if netstart.NET in files:
+                found.startup |= (started := netstart.measure(files[netstart.NET], times)).seconds
+                found.memory = started.bytes
         except ConvmatError as error:
             tell(str(error))
 
 
-def _who_is_there(names: Sequence[str], crew: Crew, found: Run) -> list[str]:
+def _who_is_there(names: Sequence[str], networks: bool, crew: Crew, found: Run) -> list[str]:
     """The peers whose library can be loaded; all are written down, with version or reason."""
     there = []
     for name in names:
@@ -138,7 +165,8 @@ def _who_is_there(names: Sequence[str], crew: Crew, found: Run) -> list[str]:
         except DiedError as died:
             made = {"failed": str(died)}
         version, missing = made.get("version"), made.get("missing") or made.get("failed")
-        found.peers[name] = Library(peer.library, peer.about, peer.direct, version, missing)
+        about = peer.about_networks if networks and peer.about_networks else peer.about
+        found.peers[name] = Library(peer.library, about, peer.direct, version, missing)
         if version is not None:
             there.append(name)
     return there

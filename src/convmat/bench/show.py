@@ -54,7 +54,8 @@ def pieces(table: Table, width: int) -> Iterator[Table]:
     >>> [part.head for part in pieces(table, 17)]
     [('layer', 'a'), ('layer', 'b')]
     """
-    cells = [(*name.split(), *(row[i] for row in table.rows)) for i, name in enumerate(table.head)]
+    heads = [(name,) if name in WORDS else tuple(name.split()) for name in table.head]
+    cells = [(*head, *(row[i] for row in table.rows)) for i, head in enumerate(heads)]
     needed = [max(map(len, column)) + _BETWEEN for column in cells]
     start = 1
     while start < len(needed):

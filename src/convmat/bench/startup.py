@@ -20,6 +20,8 @@ from convmat.errors import EngineError
 
 PATIENCE = 120.0
 
+_CALL = "...convmat.conv(x, w, padding=1)"
+
 _SCRIPT = """
 import json, time
 start = time.perf_counter()
@@ -38,24 +40,28 @@ def measure(times: int = 5) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"import": [], "first": [], "again": []}
     for _ in range(times):
         with tempfile.TemporaryDirectory(prefix="convmat-bench-") as folder:
-            _, first = _fresh(folder)
-            imported, again = _fresh(folder)
+            _, first = json.loads(fresh(_CALL, _SCRIPT, folder))
+            imported, again = json.loads(fresh(_CALL, _SCRIPT, folder))
         for name, seconds in (("import", imported), ("first", first), ("again", again)):
             found[name].append(seconds)
     return found
 
 
-def _fresh(cache: str) -> tuple[float, float]:
-    """Seconds of importing and of the first call in a process of its own whose caches are in that folder."""
+def fresh(what: str, script: str, cache: str, *arguments: str) -> str:
+    """What a script prints in a process of its own whose caches are in that folder. `what`: the gist of it, for errors.
+
+    Raises EngineError if it fails.
+    """
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "XDG_CACHE_HOME": cache, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True, timeout=PATIENCE
-        )
+            [sys.executable, "-c", script, *arguments], env=environment, capture_output=True, text=True,
+            timeout=PATIENCE,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise EngineError(
-            f"bench: a first call did not end in {PATIENCE:g} seconds\n  python -c '...convmat.conv(x, w, padding=1)'\n"
+            f"bench: a first call did not end in {PATIENCE:g} seconds\n  python -c '{what}'\n"
             "  leave this part out, e.g. with --no-startup"
         ) from None
     if done.returncode != 0:
@@ -64,5 +70,4 @@ def _fresh(cache: str) -> tuple[float, float]:
             f"  {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}\n"
             "  try `python -c 'import convmat'`, or leave this part out, e.g. with --no-startup"
         )
-    imported, called = json.loads(done.stdout)
-    return imported, called
+    return done.stdout

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from convmat.bench import netgoals
 from convmat.bench.facts import BUSY
 from convmat.bench.goals import EAGER, NUMPY, Goal, goals, of_peak, others, ratio
 from convmat.bench.results import Entry, Measured, Run
 from convmat.planner.units import in_bytes
 
 NOTHING = "–"
+RUNTIME = "onnxruntime"
 
 WORDS = frozenset(
-    ("layer", "fastest peer", "goal", "figure", "verdict", "where", "fact", "value", "peer",
+    ("layer", "network", "fastest peer", "goal", "figure", "verdict", "where", "fact", "value", "peer",
      "version", "how it is used")
 )  # fmt: skip
 """The heads of columns that are not numbers."""
@@ -37,12 +39,12 @@ class Table:
 def tables(run: Run) -> Iterator[Table]:
     """All of them, in the order in which they are read."""
     for threads in run.threads():
-        for directions in (("forward",), ("input", "weight")):
+        for directions in (("forward",), ("input", "weight"), ("network",)):
             measured = run.of(threads, *directions)
             if measured:
                 yield times(run, measured)
                 yield closer(run, measured)
-    found = goals(run)
+    found = netgoals.goals(run) if run.networks else goals(run)
     if found:
         yield summary(found)
 
@@ -62,25 +64,32 @@ def times(run: Run, measured: list[Measured]) -> Table:
         if fastest:
             marked.add((i, 1 + names.index(fastest[0])))
         rows.append((label(m), *(_time(m.entries.get(name)) for name in names)))
-    return Table(f"{heading(measured)}: ms of one call", ("layer", *names), rows, frozenset(marked))
+    return Table(f"{heading(measured)}: ms of one call", (_what(measured), *names), rows, frozenset(marked))
 
 
 def closer(run: Run, measured: list[Measured]) -> Table:
     """The main peer's figures with all that a reader may want to divide them by."""
     ours, theirs = main_peer(run), others(run)
-    eager = EAGER if EAGER in run.peers else NUMPY
+    eager = RUNTIME if run.networks else EAGER if EAGER in run.peers else NUMPY
     call = f"{ours} per call"
-    head = ["layer", "GFLOP/s", "of peak", "fastest peer", "ratio", f"to {eager}"]
+    head = [_what(measured), "GFLOP/s", "of peak", "fastest peer", "ratio", f"to {eager}"]
     if any(call in m.entries for m in measured):
         head.append(f"per call to {eager}")
-    head += ["±", "dropped", "error", f"error of {eager}", "workspace", "predicted ms"]
+    head += [
+        "±",
+        "dropped",
+        "error",
+        f"error of {eager}",
+        "arena" if run.networks else "workspace",
+        "predicted ms",
+    ]
     rows = []
     for m in measured:
         entry, seconds = m.entries.get(ours), m.seconds(ours)
         fastest = m.fastest(theirs)
         row = [
             label(m),
-            _number(m.job.geometry.flops / seconds / 1e9 if seconds else None, 1),
+            _number(m.job.flops / seconds / 1e9 if seconds else None, 1),
             _percent(of_peak(run, m, ours)),
             fastest[0] if fastest else NOTHING,
             _number(ratio(m, theirs, ours), 2),
@@ -134,16 +143,20 @@ def remarks(run: Run) -> list[str]:
 
 
 def label(measured: Measured) -> str:
-    """A row's name: the layer, and for gradients which."""
+    """A row's name: the layer or network, and for gradients which."""
     job = measured.job
-    return job.layer if job.direction == "forward" else f"{job.layer}, {job.direction}"
+    return f"{job.subject}, {job.direction}" if job.kind == "gradients" else job.subject
+
+
+def _what(measured: list[Measured]) -> str:
+    """The head of the first column."""
+    return "network" if measured[0].job.kind == "networks" else "layer"
 
 
 def heading(measured: list[Measured]) -> str:
     """What the rows of a table have in common."""
     job = measured[0].job
-    what = "forward" if job.direction == "forward" else "gradients"
-    return f"{what}, batch {job.batch}, {job.threads} thread{'s' * (job.threads > 1)}"
+    return f"{job.kind}, batch {job.batch}, {job.threads} thread{'s' * (job.threads > 1)}"
 
 
 def _time(entry: Entry | None) -> str:

@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 
 from convmat.bench import peers
-from convmat.bench.jobs import Array, Job, operands
+from convmat.bench.jobs import Array
+from convmat.bench.netjobs import AnyJob, NetJob, given, made
 from convmat.planner.trial import switches
 
 Message = dict[str, Any]
@@ -41,8 +42,8 @@ class Worker:
     """The jobs that are ready in this process: those of one job at a time, for any number of peers."""
 
     def __init__(self) -> None:
-        self._job: Job | None = None
-        self._operands: tuple[Array, Array] | None = None
+        self._job: AnyJob | None = None
+        self._operands: tuple[Array, ...] | None = None
         self._ready: dict[str, peers.Prepared] = {}
 
     def answer(self, message: Message) -> Message:
@@ -64,7 +65,7 @@ class Worker:
 
     def do_prepare(self, peer: str, job: Message, answer: str) -> Message:
         """Make a job ready, save the peer's answer, and time a second call, roughly."""
-        ready = self._prepared(peer, Job(**job))
+        ready = self._prepared(peer, made(job))
         np.save(answer, np.ascontiguousarray(ready.answer()))
         start = time.perf_counter()
         ready.call()
@@ -73,7 +74,7 @@ class Worker:
 
     def do_sample(self, peer: str, job: Message, warm: int, calls: int) -> Message:
         """Seconds of one call, in a row of them, and whether the process lost its CPU meanwhile."""
-        call = self._prepared(peer, Job(**job)).call
+        call = self._prepared(peer, made(job)).call
         for _ in range(warm):
             call()
         before = switches()
@@ -97,12 +98,15 @@ class Worker:
         machine.remeasure()
         return dataclasses.asdict(machine.peaks(threads))
 
-    def _prepared(self, name: str, job: Job) -> peers.Prepared:
+    def _prepared(self, name: str, job: AnyJob) -> peers.Prepared:
         if job != self._job or self._operands is None:
             self.do_forget()
-            self._job, self._operands = job, operands(job)
+            self._job, self._operands = job, given(job)
         if name not in self._ready:
-            self._ready[name] = peers.peer(name).prepare(job, *self._operands)
+            peer, operands = peers.peer(name), self._operands
+            self._ready[name] = (
+                peer.load(job, *operands) if isinstance(job, NetJob) else peer.prepare(job, *operands)
+            )
         return self._ready[name]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convmat.cli import screen
+
+if TYPE_CHECKING:
+    from convmat.bench.run import Wish
 
 commands = typer.Typer()
 
@@ -76,6 +79,63 @@ def bench(
         layers or [], peers or [], threads, seconds=seconds, gradients=gradients, startup=startup, engine=engine,
         quick=quick, wait=wait,
     )  # fmt: skip
+    _measured(wish, out, json)
+
+
+@commands.command()
+def nets(
+    net: Annotated[
+        list[str] | None, typer.Option("--net", "-n", help="A part of a network's name; may be repeated.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    seconds: Annotated[float, typer.Option(help="Seconds for each peer and network.")] = 4.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A couple of minutes: wider spreads.")] = False,
+    startup: Annotated[bool, typer.Option(help="Also first answers and memory of fresh processes.")] = True,
+    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT / "nets",
+    docs: Annotated[
+        bool,
+        typer.Option(
+            "--docs", help="Measure nothing: write docs/benchmarks-networks.md from the last results."
+        ),
+    ] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="Other results for --docs.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Time whole networks, an image at a time, in convmat and in other libraries, on this machine.
+
+    ResNet-50, VGG-16, MobileNetV2 and SqueezeNet 1.1 with random weights. Needs the extra `bench`; peers that are not
+    installed are named and left out. Answers are checked first. Results go to out/bench/nets: JSON and a picture.
+    All of it takes about ten minutes, and a machine that does nothing else.
+
+    Examples:
+
+      convmat bench nets --quick
+
+      convmat bench nets --net resnet50 --threads 2 -p convmat -p onnxruntime
+
+      convmat bench nets --docs
+    """
+    from convmat.bench import command
+
+    if docs:
+        for path in command.publish(source or out / command.LATEST, DOCS):
+            typer.echo(path)
+        return
+    wish = command.networks(
+        net or [], peers or [], threads, seconds=seconds, startup=startup, quick=quick, wait=wait
+    )
+    _measured(wish, out, json)
+
+
+def _measured(wish: Wish, out: Path, json: bool) -> None:
+    """Run it, keep it, show it."""
+    from convmat.bench import command
+
     found = command.measure(wish, out, screen.errors())
     if json:
         typer.echo(found.without_samples().as_json())

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convmat.bench.peers import convmat_peer, litert_peer, ncnn_peer, numpy_peer, onnxruntime_peer, torch_peer
+from convmat.bench.peers import (
+    convmat_peer,
+    litert_peer,
+    mnn_peer,
+    ncnn_peer,
+    numpy_peer,
+    onnxruntime_peer,
+    openvino_peer,
+    torch_peer,
+)
 from convmat.bench.peers.base import Peer, Prepared
 from convmat.errors import PlanError
 
@@ -12,8 +21,10 @@ ALL: tuple[Peer, ...] = (
     *convmat_peer.PEERS,
     *torch_peer.PEERS,
     *onnxruntime_peer.PEERS,
+    *openvino_peer.PEERS,
     *litert_peer.PEERS,
     *ncnn_peer.PEERS,
+    *mnn_peer.PEERS,
     *numpy_peer.PEERS,
 )
 
@@ -30,34 +41,38 @@ def peer(name: str) -> Peer:
     return found
 
 
-def chosen(wanted: Sequence[str], engine: str | None = None) -> tuple[str, ...]:
+def chosen(wanted: Sequence[str], engine: str | None = None, *, networks: bool = False) -> tuple[str, ...]:
     """Names of the peers that are meant: by name, or all default ones of a library; all default ones if none is given.
 
-    With an `engine`, convmat's peers are those that run on it, and without further wishes NumPy stands beside them.
-    Raises PlanError, with the peers there are.
+    `networks`: of those that run networks, instead of those that run layers. With an `engine`, convmat's peers are
+    those that run on it, and without further wishes NumPy stands beside them. Raises PlanError, with the peers there
+    are.
 
     >>> chosen(["torch", "litert"])
     ('torch eager', 'torch channels_last', 'torch prepacked', 'litert')
     >>> chosen([], engine="blas")
     ('convmat blas', 'convmat blas per call', 'numpy im2col')
+    >>> chosen(["convmat", "torch"], networks=True)
+    ('convmat', 'torch channels_last')
     """
-    ours = [each.name for each in ALL if engine and each.name.startswith(f"convmat {engine}")]
+    able = [each for each in ALL if each.runs(networks)]
+    ours = [each.name for each in able if engine and each.name.startswith(f"convmat {engine}")]
     if engine and not ours:
         raise PlanError(
             f"bench: no peer runs convmat on the engine {engine!r}\n  engine = {engine!r}\n  e.g. 'blas'"
         )
     if not wanted:
-        wanted = ["numpy"] if engine else sorted({each.library for each in ALL})
-    names = {each.name for each in ALL} | {each.library for each in ALL}
+        wanted = ["numpy"] if engine else sorted({each.library for each in able})
+    names = {each.name for each in able} | {each.library for each in able}
     for text in wanted:
         if text not in names:
-            listed = "\n".join(f"  {each.name}: {each.about}" for each in ALL)
+            listed = "\n".join(f"  {each.name}: {each.about}" for each in able)
             raise PlanError(
                 f"bench: there is no peer {text!r}\n{listed}\n  give a name, or a library for all of its own"
             )
     return tuple(
         each.name
-        for each in ALL
+        for each in able
         if each.name in ours
         or (each.name in wanted and each.name != each.library)
         or (each.default and each.library in wanted and not (engine and each.library == "convmat"))

@@ -1,4 +1,4 @@
-"""What a peer is: a library, or one way of using it, that can do a job.
+"""What a peer is: a library, or one way of using it, that can do a job: a layer, or a whole network.
 
 A peer is a file in this folder and an entry in `convmat.bench.peers.ALL`; nothing else is edited. It imports its
 library inside its methods, so that it can be asked about where the library is missing.
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.bench.jobs import Job
+from convmat.bench.netjobs import AnyJob, NetJob
 
 Array = npt.NDArray[Any]
 
@@ -33,16 +34,18 @@ class Prepared:
 
 
 class Peer(ABC):
-    """One way of computing a convolution, to be timed beside others.
+    """One way of computing a convolution or a network of them, to be timed beside others.
 
     `library`: peers of one library share a process when several threads are measured. `about`: a sentence for the
-    reader of the results: layout, and when weights are packed. `direct`: it multiplies as often as the definition
-    does. `default`: it runs when nobody says which peers are wanted.
+    reader of the results: layout, and when weights are packed; `about_networks` where that is another one.
+    `directions`: of a layer, and "network". `direct`: it multiplies as often as the definition does. `default`: it
+    runs when nobody says which peers are wanted.
     """
 
     name: str
     library: str
     about: str
+    about_networks: str = ""
     directions: tuple[str, ...] = ("forward",)
     direct: bool = True
     default: bool = True
@@ -51,15 +54,25 @@ class Peer(ABC):
     def version(self) -> str:
         """The library's version. Raises ImportError where it is missing."""
 
-    def refuses(self, job: Job) -> str | None:
-        """Why this job is not for this peer, or None."""
-        if job.direction not in self.directions:
-            return "does no gradients" if job.direction != "forward" else "does gradients alone"
-        return None
+    def runs(self, networks: bool) -> bool:
+        """Whether it does anything with networks, or with layers."""
+        return any((direction == "network") == networks for direction in self.directions)
 
-    @abstractmethod
+    def refuses(self, job: AnyJob) -> str | None:
+        """Why this job is not for this peer, or None."""
+        if job.direction in self.directions:
+            return None
+        return {"forward": "runs no single layers", "network": "runs no networks"}.get(
+            job.direction, "does no gradients"
+        )
+
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """Everything that happens before the clock starts, with the job's operands (`convmat.bench.jobs.operands`)."""
+        raise NotImplementedError(self.refuses(job))
+
+    def load(self, job: NetJob, x: Array) -> Prepared:
+        """The same for a network: its file read, its weights packed, for this image."""
+        raise NotImplementedError(self.refuses(job))
 
 
 def channels_last(array: Array) -> Array:
@@ -72,8 +85,10 @@ def channels_second(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, -1, 1))
 
 
-def only_symmetric_2d(job: Job) -> str | None:
-    """The refusal of libraries whose layers are images with equal padding on both sides."""
+def only_symmetric_2d(job: AnyJob) -> str | None:
+    """The refusal of libraries whose layers are images with equal padding on both sides; of networks, not asked."""
+    if isinstance(job, NetJob):
+        return None
     g = job.geometry
     if g.rank != 2 or g.lo != g.hi or min(g.lo) < 0:
         return f"takes images with equal padding on both sides, got {g}"

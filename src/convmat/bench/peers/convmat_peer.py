@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from convmat.bench.jobs import Job
+from convmat.bench.netjobs import NetJob
 from convmat.bench.peers.base import Array, Peer, Prepared, channels_last, channels_second
 from convmat.errors import PlanError
 
@@ -22,6 +23,7 @@ class Convmat(Peer):
     """
 
     library = "convmat"
+    about_networks = "`convmat.load(file)(x)`: NCHW in and out, weights packed at load"
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class Convmat(Peer):
         self.direct = direct
         self.directions = (
             ("forward", "input", "weight") if bound and engine is None and direct else ("forward",)
-        )
+        ) + ("network",) * (name == self.library)
         self._layout = layout
         self._bound = bound
         self._engine = engine
@@ -94,6 +96,18 @@ class Convmat(Peer):
             workspace=plan.workspace,
             predicted=cost.seconds if cost else None,
         )
+
+    def load(self, job: NetJob, x: Array) -> Prepared:
+        """The network as a user has it: its defaults, which allow fewer multiplications than the definition."""
+        import convmat
+        from convmat.network.graph import Spec
+        from convmat.network.summary import summary
+
+        convmat.threads(job.threads)
+        net = convmat.load(job.file)
+        call = functools.partial(net, x)
+        program = net.program({net.inputs[0].name: Spec(x.shape, x.dtype)})
+        return Prepared(call, call, program.memory.size, summary(program, job.threads).seconds)
 
 
 def on_engine(plan: Any, engine: str) -> Any:

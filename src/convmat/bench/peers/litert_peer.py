@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from convmat.bench.jobs import Job
+from convmat.bench.netjobs import AnyJob
 from convmat.bench.peers.base import Array, Peer, Prepared, channels_last, channels_second, only_symmetric_2d
 from convmat.errors import EngineError
 from convmat.geometry import Geometry
@@ -35,7 +36,7 @@ class LiteRT(Peer):
 
         return version("ai-edge-litert")
 
-    def refuses(self, job: Job) -> str | None:
+    def refuses(self, job: AnyJob) -> str | None:
         """Images with equal padding on both sides alone."""
         return super().refuses(job) or only_symmetric_2d(job)
 

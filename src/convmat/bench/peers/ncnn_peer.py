@@ -1,4 +1,4 @@
-"""ncnn: a network of one layer, written here as its text and its weights.
+"""ncnn: a network, of one layer or of all, written here as its text and its weights.
 
     Convolution            0=O  1=kw 11=kh  2=dw 12=dh  3=sw 13=sh  4=left 14=top  5=bias  6=weights
     ConvolutionDepthWise   the same with 7=groups
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from convmat.bench.jobs import Job
+from convmat.bench.netjobs import AnyJob, NetJob
 from convmat.bench.peers.base import Array, Peer, Prepared, only_symmetric_2d
+from convmat.bench.peers.ncnn_network import MAGIC, network
 from convmat.geometry import Geometry
-
-_MAGIC = "7767517"
 
 
 class Ncnn(Peer):
@@ -27,6 +27,7 @@ class Ncnn(Peer):
     name = "ncnn"
     library = "ncnn"
     about = "NCHW, blocked inside, weights packed at load, Winograd where it takes it"
+    directions = ("forward", "network")
     direct = False
 
     def version(self) -> str:
@@ -35,34 +36,44 @@ class Ncnn(Peer):
 
         return str(ncnn.__version__)
 
-    def refuses(self, job: Job) -> str | None:
+    def refuses(self, job: AnyJob) -> str | None:
         """One image with equal padding on both sides."""
-        if job.geometry.B != 1:
-            return f"takes one image at a time, got {job.geometry.B}"
+        if job.batch != 1:
+            return f"takes one image at a time, got {job.batch}"
         return super().refuses(job) or only_symmetric_2d(job)
 
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """Write the layer, load it, share the input's memory."""
-        import ncnn
+        weights = bytes(4) + np.ascontiguousarray(b, np.float32).tobytes()
+        return _loaded(layer(job.geometry), weights, "x", "y", a, job.threads)
 
-        net = ncnn.Net()
-        net.opt.num_threads = job.threads
-        for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
-            setattr(net.opt, f"use_{name}", False)
-        with tempfile.TemporaryDirectory() as folder:
-            text, weights = Path(folder, "layer.param"), Path(folder, "layer.bin")
-            text.write_text(layer(job.geometry))
-            weights.write_bytes(bytes(4) + np.ascontiguousarray(b, np.float32).tobytes())
-            if net.load_param(str(text)) or net.load_model(str(weights)):
-                raise ValueError(f"ncnn does not take the layer {job.geometry}")
-        x = ncnn.Mat(np.ascontiguousarray(a[0])).clone()
+    def load(self, job: NetJob, x: Array) -> Prepared:
+        """Write the network, load it, share the input's memory."""
+        return _loaded(*network(job.file, x), x, job.threads)
 
-        def call() -> object:
-            extractor = net.create_extractor()
-            extractor.input("x", x)
-            return extractor.extract("y")[1]
 
-        return Prepared(call, lambda: np.array(call())[None])
+def _loaded(text: str, weights: bytes, start: str, end: str, a: Array, threads: int) -> Prepared:
+    """The net of text and weights, from the blob `start` to the blob `end`. Raises ValueError if ncnn refuses it."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+        setattr(net.opt, f"use_{name}", False)
+    with tempfile.TemporaryDirectory() as folder:
+        param, data = Path(folder, "net.param"), Path(folder, "net.bin")
+        param.write_text(text)
+        data.write_bytes(weights)
+        if net.load_param(str(param)) or net.load_model(str(data)):
+            raise ValueError(f"ncnn does not take this:\n{text}")
+    x = ncnn.Mat(np.ascontiguousarray(a[0])).clone()
+
+    def call() -> object:
+        extractor = net.create_extractor()
+        extractor.input(start, x)
+        return extractor.extract(end)[1]
+
+    return Prepared(call, lambda: np.array(call())[None])
 
 
 def layer(g: Geometry) -> str:
@@ -76,7 +87,7 @@ def layer(g: Geometry) -> str:
     values |= {5: 0, 6: g.O * (g.C // g.G) * g.F[0] * g.F[1]} | ({7: g.G} if g.G > 1 else {})
     kind = "ConvolutionDepthWise" if g.G > 1 else "Convolution"
     settings = " ".join(f"{key}={value}" for key, value in values.items())
-    return f"{_MAGIC}\n2 2\nInput x 0 1 x\n{kind} y 1 1 x y {settings}\n"
+    return f"{MAGIC}\n2 2\nInput x 0 1 x\n{kind} y 1 1 x y {settings}\n"
 
 
 PEERS: tuple[Peer, ...] = (Ncnn(),)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from convmat.bench.jobs import Job
+from convmat.bench.netjobs import AnyJob, NetJob
 from convmat.bench.peers.base import Array, Peer, Prepared, only_symmetric_2d
+from convmat.bench.peers.torch_network import network
 
 
 class Torch(Peer):
@@ -15,10 +17,13 @@ class Torch(Peer):
     library = "torch"
     directions: tuple[str, ...] = ("forward", "input", "weight")
 
-    def __init__(self, name: str, about: str, *, last: bool) -> None:
+    def __init__(self, name: str, about: str, *, last: bool, networks: bool = False) -> None:
         self.name = name
         self.about = about
         self._last = last
+        if networks:
+            self.directions = (*self.directions, "network")
+            self.about_networks = f"{about}, normalisation folded into weights, nothing compiled"
 
     def version(self) -> str:
         """PyTorch's."""
@@ -26,7 +31,7 @@ class Torch(Peer):
 
         return str(torch.__version__)
 
-    def refuses(self, job: Job) -> str | None:
+    def refuses(self, job: AnyJob) -> str | None:
         """Images with equal padding on both sides alone."""
         return super().refuses(job) or only_symmetric_2d(job)
 
@@ -38,6 +43,20 @@ class Torch(Peer):
         torch.set_num_threads(job.threads)
         tensors = self._tensors(a, b)
         call = self._call(job, *tensors)
+        return Prepared(call, lambda: _array(call()))
+
+    def load(self, job: NetJob, x: Array) -> Prepared:
+        """The graph's functions one after the other."""
+        import torch
+
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(job.threads)
+        run = network(job.file, x)
+
+        def call() -> Any:
+            with torch.inference_mode():
+                return run()
+
         return Prepared(call, lambda: _array(call()))
 
     def _tensors(self, a: Array, b: Array) -> tuple[Any, Any]:
@@ -89,6 +108,7 @@ PEERS: tuple[Peer, ...] = (
         "torch channels_last",
         "channels_last tensors, weights packed and output allotted in each call",
         last=True,
+        networks=True,
     ),
     Prepacked(
         "torch prepacked",

@@ -1,0 +1,242 @@
+"""Whole networks, as small as has every operator that the benchmark's have: truth, peers, runs, goals, page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmat
+from convmat.bench import command, lock, models, netgoals, netstart, page, peers, run
+from convmat.bench.goals import Goal
+from convmat.bench.models import Builder
+from convmat.bench.netjobs import NetJob, given
+from convmat.bench.nettruth import NetTruth, maxima
+from convmat.bench.results import Entry, Library, Measured, Run
+from convmat.bench.run import Wish
+from convmat.errors import PlanError
+from tests.bench import made
+from tests.bench.test_peers import HERE
+
+pytestmark = pytest.mark.skipif(find_spec("onnx") is None, reason="reads ONNX models, of the extra onnx")
+
+NETWORKS = [peer for peer in HERE if peer.runs(networks=True)]
+
+
+def small() -> bytes:
+    """What the benchmark's networks are made of, once each, and values that are read twice."""
+    b = Builder(1)
+    zero, six = b.tensor(np.float32(0)), b.tensor(np.float32(6))
+    x = b.pool(b.relu(b.conv("x", 3, 8, 5, stride=8)), 3, 2, ceil=1)
+    y = b.node("Clip", b.conv(b.conv(x, 8, 16, 1), 16, 16, 3, groups=16), zero, six)
+    x = b.relu(b.node("Add", b.conv(y, 16, 8, 1, gain=0.2), x))
+    x = b.node(
+        "Concat", b.relu(b.conv(x, 8, 4, 1, norm=False)), b.relu(b.conv(x, 8, 4, 3, norm=False)), axis=1
+    )
+    sides = [b.node("Flatten", each) for each in (b.pool(x, 2, 2, 1), b.node("GlobalAveragePool", x))]
+    return b.model(b.node("Softmax", b.dense(b.node("Concat", *sides, axis=1), 8 * 8 * 8 + 8, 10)))
+
+
+FLOPS = 2 * (28**2 * 8 * 75 + 14**2 * (2 * 16 * 8 + 16 * 9 + 8 * 4 * (1 + 9)) + 520 * 10)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("nets") / "small.onnx"
+    path.write_bytes(small())
+    return path
+
+
+@pytest.fixture(scope="module")
+def truth(file: Path) -> NetTruth:
+    return NetTruth("small", file)
+
+
+@pytest.fixture
+def job(file: Path) -> NetJob:
+    return NetJob("small", file=str(file))
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_truth_is_what_the_nodes_say_one_by_one(truth: NetTruth, job: NetJob) -> None:
+    """convmat runs the same nodes without rewriting them, by the definition's products, in float32."""
+    y = convmat.load(job.file, exact=True, rewrite=False)(given(job)[0])
+    assert truth.expected.dtype == np.float64
+    assert truth.expected.sum() == pytest.approx(1, abs=1e-12)
+    assert truth.error(y) < 1e-6
+    assert truth.flops == FLOPS
+    assert truth.error(y[:, :9]) == truth.error(y * np.nan) == np.inf
+    assert truth.error(1.01 * truth.expected) == pytest.approx(0.01)
+
+
+def test_maxima_of_windows_that_begin_in_the_padding_are_left_out() -> None:
+    x = np.arange(5.0).reshape(1, 1, 5)
+    about = {"kernel_shape": [2], "strides": [2], "pads": [0, 1], "ceil_mode": 1}
+    np.testing.assert_array_equal(maxima(x, about), [[[1, 3, 4]]])
+    about = {"kernel_shape": [1], "strides": [3], "pads": [0, 1], "ceil_mode": 1}
+    np.testing.assert_array_equal(maxima(x, about), [[[0, 3]]])
+
+
+@pytest.mark.parametrize("peer", NETWORKS, ids=lambda peer: peer.name)
+def test_its_answer_is_right_again_and_again(peer: peers.Peer, job: NetJob, truth: NetTruth) -> None:
+    assert peer.refuses(job) is None
+    ready = peer.load(job, *given(job))
+    ready.call()
+    assert truth.error(ready.answer()) < 5e-6
+    if peer.library == "convmat":
+        assert ready.workspace
+        assert ready.predicted
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torch channels_last", "PyTorch: no function is written here for Sin 'sin_0'"),
+        ("ncnn", "ncnn: no layer is written here for Sin 'sin_0'"),
+    ],
+)
+def test_what_a_peer_has_no_layer_for_is_named(name: str, message: str, tmp_path: Path) -> None:
+    if peers.peer(name) not in NETWORKS:
+        return
+    b = Builder()
+    (tmp_path / "sin.onnx").write_bytes(b.model(b.node("Sin", "x")))
+    job = NetJob("sin", file=str(tmp_path / "sin.onnx"))
+    with pytest.raises(ValueError) as caught:
+        peers.peer(name).load(job, *given(job))
+    assert str(caught.value) == message
+
+
+def test_who_runs_what() -> None:
+    job = NetJob("resnet50")
+    assert peers.peer("litert").refuses(job) == "runs no networks"
+    assert peers.peer("openvino").refuses(made.run().measured[0].job) == "runs no single layers"
+    assert "openvino" not in peers.chosen([])
+    assert peers.chosen([], networks=True)[0] == "convmat"
+    with pytest.raises(PlanError) as caught:
+        peers.chosen(["litert"], networks=True)
+    assert str(caught.value).splitlines()[0] == "bench: there is no peer 'litert'"
+    with pytest.raises(PlanError) as caught:
+        command.networks(["alexnet"], [], "1")
+    assert str(caught.value) == (
+        "bench: no network matches 'alexnet'\n  there are resnet50, vgg16, mobilenet_v2, squeezenet1.1\n"
+        "  give a part of a name"
+    )
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lock, "default_path", lambda: tmp_path / "lock")
+    monkeypatch.setitem(models.MODELS, "small", small)
+    wish = Wish(
+        layers=(),
+        nets=("small",),
+        peers=("convmat",),
+        threads=(1,),
+        seconds=1e-6,
+        least_rounds=3,
+        startup=False,
+    )
+    told: list[str] = []
+    found = run.run(wish, tell=told.append)
+    assert (found.partial, found.jobs, found.networks) == (None, 1, True)
+    (m,) = found.measured
+    entry = m.entries["convmat"]
+    assert (m.job.subject, m.job.flops) == ("small", FLOPS)
+    assert entry.failed is None
+    assert entry.error is not None
+    assert 0 < entry.error < 5e-6
+    assert len(entry.samples) == 3
+    assert found.peers["convmat"].about.startswith("`convmat.load(file)(x)`")
+    words = ["small: written, and run in float64", "1 thread: starting", "small, batch 1, 1 thread"]
+    assert [text for text in told if text in words] == words
+    assert Run.from_json(found.as_json()).without_samples() == found.without_samples()
+    assert json.loads(found.as_json())["measured"][0]["job"] == {"net": "small", "threads": 1, "flops": FLOPS}
+
+
+def test_first_answers_in_fresh_processes(file: Path) -> None:
+    found = netstart.measure(file, 1)
+    libraries = ["convmat", *(["onnxruntime"] if find_spec("onnxruntime") else [])]
+    assert set(found.seconds) == {"cold", "cached", *libraries[1:]}
+    assert {f"{library} {kind}" for library in libraries for kind in ("resident", "peak")} == set(found.bytes)
+    assert all(seconds > 0 for (seconds,) in found.seconds.values())
+    assert all(size > 1 << 20 for (size,) in found.bytes.values())
+
+
+# -- what is made of them ---------------------------------------------------------------------------------------------
+
+SECONDS = {"convmat": 1.0, "torch channels_last": 2.0, "onnxruntime": 1.5, "ncnn": 1.2}
+"""Seconds of each peer in units of convmat's."""
+
+
+def by_hand() -> Run:
+    """A run of networks whose every figure can be worked out on paper."""
+    library = {
+        peer.name: Library(peer.library, peer.about_networks or peer.about, peer.direct, "1.0")
+        for peer in peers.ALL
+    }
+    measured = []
+    for threads in (1, 2):
+        for flops, net in enumerate(models.MODELS, 1):
+            one = flops / 50 / threads
+            entries = {name: made.entry(one * ratio, 1e-6 * flops) for name, ratio in SECONDS.items()}
+            entries["openvino"] = Entry(failed="RuntimeError: no")
+            measured.append(Measured(NetJob(net, threads, flops * 10**9), entries))
+    return replace(
+        made.run(), jobs=8, measured=measured, peers={name: library[name] for name in (*SECONDS, "openvino")},
+        startup={"cold": [4.0], "cached": [2.0, 1.0, 0.5], "onnxruntime": [0.5]},
+        memory={"convmat resident": [300 << 20], "convmat peak": [400 << 20],
+                "onnxruntime resident": [100 << 20], "onnxruntime peak": [200 << 20]},
+    )  # fmt: skip
+
+
+def test_every_goal() -> None:
+    found = {(goal.text, goal.statistic): goal for goal in netgoals.goals(by_hand())}
+    values: dict[tuple[str, str], Any] = {
+        key: (goal.value, goal.wanted, goal.met) for key, goal in found.items()
+    }
+    start = "resnet50, from file to first answer"
+    for t in ("1 thread", "2 threads"):
+        assert values.pop((f"{t}: against the fastest peer", "geometric mean")) == (
+            pytest.approx(1.2),
+            1.1,
+            True,
+        )
+        assert values.pop((f"{t}: against the fastest peer", "least")) == (pytest.approx(1.2), 0.9, True)
+        assert values.pop((f"{t}: norm-wise error", "most")) == (pytest.approx(4e-6), 5e-6, True)
+    assert values == {
+        (f"{start}, compiling", "median"): (4.0, 5.0, True),
+        (f"{start}, from the disk cache", "median"): (1.0, 1.0, True),
+        (f"{start}, in onnxruntime", "median"): (0.5, None, None),
+        ("resnet50, resident memory of convmat", "median"): (300 << 20, None, None),
+        ("resnet50, resident memory of onnxruntime", "median"): (100 << 20, None, None),
+        ("resnet50, resident memory, in that of onnxruntime", "median"): (3.0, 2.0, False),
+        ("resnet50, peak memory of convmat", "median"): (400 << 20, None, None),
+        ("resnet50, peak memory of onnxruntime", "median"): (200 << 20, None, None),
+        ("resnet50, peak memory, in that of onnxruntime", "median"): (2.0, 2.0, True),
+    }
+
+
+def test_some_networks_say_nothing_of_the_mean() -> None:
+    run = by_hand()
+    goals = {
+        g.text: g for g in netgoals.goals(replace(run, measured=run.measured[:2])) if "mean" in g.statistic
+    }
+    goal: Goal = goals["1 thread: against the fastest peer"]
+    assert (goal.over, goal.of, goal.met) == (2, 4, None)
+
+
+def test_the_page(golden: Callable[[str, str], None], tmp_path: Path) -> None:
+    run = by_hand().without_samples()
+    golden("bench-networks-page.md", page.page(run))
+    written = page.publish(replace(run, peaks={}), tmp_path)
+    assert [path.name for path in written] == ["benchmarks-networks.md", "benchmarks-networks.json"]
