@@ -43,8 +43,8 @@ OUTSIDE = {
     "network": {"onnx", "onnxruntime"},
     "nn": {"dask"},
     "explain": {"PIL", "jinja2", "rich"},
-    "bench": {"PIL", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx", "onnxruntime",
-              "rich", "threadpoolctl", "torch"},
+    "bench": {"MNN", "PIL", "_tools", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx",
+              "onnxruntime", "openvino", "rich", "threadpoolctl", "torch"},
     "cli": {"typer", "rich"},
 }  # fmt: skip
 """Which packages beside NumPy a room may import."""
