@@ -150,7 +150,7 @@ def cut_out(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) 
 
 # -- padding -----------------------------------------------------------------------------------------------------------
 
-MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+MODES = ("constant", "reflect", "edge", "wrap")
 
 
 def _pads(node: Node, specs: Specs) -> list[tuple[int, int]]:
