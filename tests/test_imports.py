@@ -40,7 +40,7 @@ NARROWER = {
 OUTSIDE = {
     "engine": {"llvmlite", "threadpoolctl", "platformdirs", "scipy"},
     "planner": {"ml_dtypes", "platformdirs"},
-    "network": {"onnx", "onnxruntime"},
+    "network": {"ml_dtypes", "onnx", "onnxruntime"},
     "nn": {"dask"},
     "explain": {"PIL", "jinja2", "rich"},
     "bench": {"MNN", "PIL", "_tools", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx",

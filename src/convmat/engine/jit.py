@@ -18,7 +18,18 @@ from typing import Any
 import numpy as np
 
 from ..product import Packing, Product
-from . import direct, directchannels, kernel, objects, pool, recycle, schedule, winograd, winogradplan
+from . import (
+    brought,
+    direct,
+    directchannels,
+    kernel,
+    objects,
+    pool,
+    recycle,
+    schedule,
+    winograd,
+    winogradplan,
+)
 from .blas import Dtypes, Operands
 from .cpu import Cpu, host
 from .direct import plan_direct
@@ -79,11 +90,20 @@ class Program:
         )
         self.workspace = max((s.workspace for s in steps), default=0) + loose
 
-    @cached_property
+    @property
     def kernels(self) -> list[tuple[int, int]]:
         """The addresses of each step's `task` and `weights`; compiles what is new."""
-        loaded = objects.load([text(s.recipe, self.cpu) for s in self.steps], self.cpu)
-        return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in loaded]
+        brought.note((s.recipe for s in self.steps), self.cpu)
+        return self._kernels
+
+    @cached_property
+    def _kernels(self) -> list[tuple[int, int]]:
+        recipes = [s.recipe for s in self.steps]
+        loaded = [brought.find(recipe, self.cpu) for recipe in recipes]
+        missing = [text(r, self.cpu) for r, there in zip(recipes, loaded, strict=True) if there is None]
+        made = iter(objects.load(missing, self.cpu))
+        ready = [there or next(made) for there in loaded]
+        return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in ready]
 
     @property
     def efforts(self) -> list[Effort]:
@@ -93,7 +113,7 @@ class Program:
     @property
     def loaded(self) -> bool:
         """Whether the kernels are there."""
-        return "kernels" in self.__dict__
+        return "_kernels" in self.__dict__
 
     def load(self) -> None:
         """Get the kernels now. Raises EngineError where they cannot be compiled or run."""
@@ -101,7 +121,7 @@ class Program:
 
     def __getstate__(self) -> dict[str, Any]:
         """Addresses mean nothing elsewhere."""
-        return {name: value for name, value in self.__dict__.items() if name != "kernels"}
+        return {name: value for name, value in self.__dict__.items() if name != "_kernels"}
 
     def bind(self, w: Array) -> Weights:
         """Pack A of every product as its kernel reads it; a copy of w where A is packed on the way."""
@@ -155,8 +175,8 @@ def load_together(programs: Sequence[Program]) -> None:
     """Get the kernels of several programs, what is new compiled side by side. Raises EngineError."""
     new = [program for program in programs if not program.loaded]
     for cpu in {program.cpu for program in new}:
-        texts = [text(s.recipe, cpu) for program in new if program.cpu == cpu for s in program.steps]
-        objects.load(list(dict.fromkeys(texts)), cpu)
+        recipes = {s.recipe for program in new if program.cpu == cpu for s in program.steps}
+        objects.load([text(each, cpu) for each in recipes if brought.find(each, cpu) is None], cpu)
 
 
 class Launcher:

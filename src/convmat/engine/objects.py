@@ -1,4 +1,4 @@
-"""Kernels by their text: in memory, else from disk, else compiled; each at most once.
+"""Kernels by their text: in memory, else brought along, else from disk, else compiled; each at most once.
 
 load([ir, ...], cpu) -> [Loaded, ...]
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convmat.engine import cache, children, compiler, loader
+from convmat.engine import brought, cache, children, compiler, loader
 from convmat.engine.cpu import Cpu
 from convmat.engine.loader import Loaded
 from convmat.errors import EngineError
@@ -82,6 +82,14 @@ def load(irs: Sequence[str], cpu: Cpu, *, level: int = 2) -> list[Loaded]:
 
     Raises: EngineError when LLVM refuses a module or the system refuses to run code.
     """
+    ready = {ir: found for ir in irs if (found := brought.find(ir, cpu)) is not None}
+    missing = [ir for ir in irs if ir not in ready]
+    made = iter(_load(missing, cpu, level) if missing else ())
+    return [ready[ir] if ir in ready else next(made) for ir in irs]
+
+
+def _load(irs: Sequence[str], cpu: Cpu, level: int) -> list[Loaded]:
+    """Those that nobody brought along: in memory, or else made."""
     keys = [key_of(ir, cpu, level) for ir in irs]
     found = [_loaded.get(key) for key in keys]
     result = [one for one in found if one is not None]
@@ -128,6 +136,18 @@ def _make(texts: dict[bytes, str], cpu: Cpu, level: int) -> None:
         _loaded[key] = loader.load(data)
         counts.compiled += 1
         store.put(key, data)
+
+
+def code(irs: Sequence[str], cpu: Cpu, *, level: int = 2) -> list[bytes]:
+    """The object files themselves, from disk or else compiled: what a file brings along.
+
+    Raises: EngineError when LLVM refuses a module.
+    """
+    keys = [key_of(ir, cpu, level) for ir in irs]
+    found = {key: disk().get(key) for key in keys}
+    missing = {key: ir for key, ir in zip(keys, irs, strict=True) if found[key] is None}
+    found.update(zip(missing, children.compile_many([*missing.values()], cpu, level=level), strict=True))
+    return [found[key] or b"" for key in keys]
 
 
 def _after_fork() -> None:

@@ -8,13 +8,16 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import NetworkError
-from . import infer
+from . import infer, saving
+from .contents import Contents
 from .graph import Array, Graph, Input, Spec
 from .ops import Options
 from .program import Program
@@ -23,6 +26,7 @@ from .rewrite import chosen, rewritten
 from .shapes import Extents, declared, overridden, random
 
 if TYPE_CHECKING:
+    from ..planner.follow import Choice
     from .compare import Comparison
     from .profile import Profile
     from .summary import Memory, Summary
@@ -45,12 +49,14 @@ def load(
     tune: str = "none",
     memory_limit: int = infer.MEMORY_LIMIT,
     rewrite: bool | Collection[str] = True,
+    trust: bool = False,
 ) -> Network:
-    """The network of an ONNX file (its path, or the bytes of it).
+    """The network of an ONNX file, or of one that `Network.save` wrote (its path, or the bytes of it).
 
     The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `memory_limit`: bytes
     that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
-    `convmat.network.rewrite`) apply those alone. Raises NetworkError.
+    `convmat.network.rewrite`) apply those alone. A saved network was saved with its own; what is given here goes first.
+    `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError.
 
     >>> import onnx
     >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
@@ -60,12 +66,14 @@ def load(
     """
     rules = None if rewrite is True else () if rewrite is False else tuple(rewrite)
     chosen(rules)
-    made = Network(
-        read(source),
-        Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune),
-        memory_limit,
-        rules,
-    )
+    given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune)
+    if saving.is_saved(source):
+        found = saving.unpacked(source, trust)
+        options = saving.over(found.options, given)
+        made = Network(found.graph, options, memory_limit, found.rules if rules is None else rules)
+        made.choices = found.choices
+        return made
+    made = Network(read(source), given, memory_limit, rules)
     made.source = source
     return made
 
@@ -90,6 +98,7 @@ class Network:
     ) -> None:
         self.graph, self.options, self.memory_limit, self.rules = graph, options, memory_limit, rules
         self.source: str | os.PathLike[str] | bytes | None = None
+        self.choices: Mapping[str, Choice] | None = None
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._lock = threading.Lock()
@@ -143,9 +152,54 @@ class Network:
         return made
 
     def _made(self, specs: Mapping[str, Spec]) -> Program:
+        if self.choices is not None:
+            return saving.prepared(lambda: self._planned(specs), self.choices)
+        return self._planned(specs)
+
+    def _planned(self, specs: Mapping[str, Spec]) -> Program:
         graph, known = infer.inferred(self.graph, specs, self.memory_limit)
         graph, known = rewritten(graph, known, self.rules)
         return Program(graph, known, self.options, self.memory_limit)
+
+    # -- saving --------------------------------------------------------------------------------------------------------
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        shapes: Mapping[str, int | Extents] | Sequence[Mapping[str, int | Extents]] | None = None,
+    ) -> None:
+        """Write the network to a file that `convmat.load` reads without onnx, and runs without compiling.
+
+        `shapes`: those that it is prepared for, as `with_shapes` takes them, or several of them in a list; None: those
+        it was called with, else the declared ones; (): none. Any others run as well, once their kernels are compiled.
+        Beside the graph and its weights the file has the choices of the plans and the kernels, for this CPU and number
+        of threads; who loads it says `trust=True` for these to be run. Raises NetworkError.
+
+        >>> import onnx, tempfile
+        >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
+        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(f"{folder}/relu.convmat", {"n": 2})
+        ...     load(f"{folder}/relu.convmat", trust=True)(np.array([-1.0, 2.0], np.float32))
+        array([0., 2.], dtype=float32)
+        """
+        if shapes is None:
+            with self._lock:
+                wanted = [dict(specs) for specs, _ in self._programs]
+            wanted = wanted or [declared(self.graph, "save")]
+        else:
+            several = [shapes] if isinstance(shapes, Mapping) else shapes
+            wanted = [declared(overridden(self.graph, each), "save") for each in several]
+
+        def run(specs: Mapping[str, Spec]) -> None:
+            made = self._made(specs)
+            with suppress(NetworkError):  # it may need inputs that are not random
+                made(random(specs))
+
+        saving.save(Path(path), Contents(self.graph, self.options, self._rules()), run, wanted)
+
+    def _rules(self) -> tuple[str, ...] | None:
+        return None if self.rules is None else tuple(self.rules)
 
     # -- seeing --------------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ MOST_BYTES = 2**31
 
 def read(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of an ONNX file, or of the bytes of one. Raises NetworkError."""
-    onnx = _onnx()
+    onnx = the_package()
     if isinstance(source, bytes):
         name, data, folder = "the model", source, None
     else:
@@ -49,7 +49,7 @@ def read(source: str | os.PathLike[str] | bytes) -> Graph:
             f"load: {name} is not an ONNX model\n  {len(data):,} bytes, no graph in them\n"
             f"  give a .onnx file, as torch.onnx.export and others write it"
         )
-    return _Reader(onnx, name, folder).graph(model)
+    return Reader(onnx, name, folder).graph(model)
 
 
 def _bytes(path: Path) -> bytes:
@@ -67,7 +67,8 @@ def _bytes(path: Path) -> bytes:
         ) from None
 
 
-def _onnx() -> Any:
+def the_package() -> Any:
+    """onnx. Raises NetworkError where it is not installed."""
     try:
         import onnx
     except ImportError:
@@ -77,7 +78,7 @@ def _onnx() -> Any:
     return onnx
 
 
-class _Reader:
+class Reader:
     """One model on its way to a Graph."""
 
     def __init__(self, onnx: Any, name: str, folder: Path | None) -> None:
@@ -104,6 +105,17 @@ class _Reader:
                 nodes.append(self.node(proto, versions))
         inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
         outputs = tuple(value.name for value in graph.output)
+        return self.connected(nodes, inputs, outputs, constants, graph.name or self.name)
+
+    def connected(
+        self,
+        nodes: list[Node],
+        inputs: tuple[Input, ...],
+        outputs: tuple[str, ...],
+        constants: dict[str, Array],
+        name: str,
+    ) -> Graph:
+        """The graph of these, once every value that is read or given away is written, and once."""
         ordered = self.ordered(nodes, {each.name for each in inputs} | set(constants))
         there = {each.name for each in inputs} | set(constants) | {n for node in nodes for n in node.outputs}
         for output in outputs:
@@ -111,9 +123,10 @@ class _Reader:
                 raise self.error(f"nothing computes the output {output!r}")
         if not outputs:
             raise self.error("the graph has no outputs")
-        return Graph(ordered, inputs, outputs, constants, graph.name or self.name)
+        return Graph(ordered, inputs, outputs, constants, name)
 
     def error(self, what: str) -> NetworkError:
+        """A NetworkError that names the file."""
         return NetworkError(f"load: {self.name}: {what}")
 
     def inlined(self, model: Any) -> Any:
@@ -170,6 +183,7 @@ class _Reader:
             )
 
     def known(self, proto: Any, versions: dict[str, int]) -> bool:
+        """Whether the standard has the operator."""
         try:
             domain = "" if proto.domain == "ai.onnx" else proto.domain
             return bool(self.onnx.defs.has(proto.op_type, versions.get(proto.domain, 1), domain))
@@ -297,12 +311,14 @@ class _Reader:
         return Input(value.name, dtype, shape)
 
     def dtype(self, number: int) -> np.dtype[Any]:
+        """An element type by ONNX's number. Raises whatever onnx does for one that is none."""
         made: np.dtype[Any] = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(number))
         return made
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
     def node(self, proto: Any, versions: dict[str, int]) -> Node:
+        """A node, its attributes read. Raises NetworkError."""
         what = f"{proto.op_type} {(proto.name or next(filter(None, proto.output), ''))!r}"
         known = self.signature(proto, what, versions)
         attributes, graphs = {}, []
@@ -354,6 +370,7 @@ class _Reader:
         return frozenset(schema.attributes)
 
     def attribute(self, proto: Any, what: str) -> Any:
+        """An attribute as plain numbers, texts, arrays and tuples of them. Raises NetworkError."""
         kinds = self.onnx.AttributeProto
         try:
             if proto.type == kinds.TENSOR:

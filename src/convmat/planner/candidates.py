@@ -13,6 +13,7 @@ from ..errors import EngineError
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
+from . import nominal
 from .cost import Cost, blas_cost
 from .jitcost import jit_cost
 
@@ -128,6 +129,17 @@ def candidates(problem: Problem, machine: Machine, peak: Peaks | None = None) ->
                 else:
                     found.append(_weigh(problem, lowering, packing, engine, machine, peak))
     return tuple(found)
+
+
+def by_blas(problem: Problem) -> list[Candidate]:
+    """The ways of the blas engine that can run, weighed by nominal figures: nothing is measured."""
+    found = [
+        _weigh(problem, way, packing, "blas", nominal.machine(problem.threads), None)
+        for way in ALL
+        if way.refuses(problem) is None and (way.exact or not problem.exact)
+        for packing in way.packings
+    ]
+    return [each for each in found if each.cost is not None]
 
 
 def _weigh(

@@ -12,7 +12,7 @@ from functools import lru_cache
 from ..errors import PlanError
 from ..lowering import ALL, named
 from ..problem import Problem
-from . import choices, nominal
+from . import choices, follow, nominal
 from .candidates import ENGINES, Candidate, admit, breaches, candidates, keyword
 from .plan import Plan
 
@@ -26,7 +26,9 @@ def make(problem: Problem, lowering: str | None = None, engine: str | None = Non
 
     Raises PlanError where nothing that is allowed can run it.
     """
-    return _made(problem, lowering, engine, choices.version())
+    made = follow.followed(problem, lowering, engine) or _made(problem, lowering, engine, choices.version())
+    follow.note(made, lowering, engine)
+    return made
 
 
 @lru_cache(maxsize=4096)

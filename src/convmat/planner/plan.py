@@ -17,7 +17,7 @@ from ..problem import Problem
 from ..product import Layout
 from . import pad, report, why
 from .arrays import checked, output
-from .candidates import Candidate, dtype_of, dtypes_of, padding_bytes, program_of
+from .candidates import Candidate, by_blas, dtype_of, dtypes_of, padding_bytes, program_of
 from .shown import Shown
 
 if TYPE_CHECKING:
@@ -211,6 +211,7 @@ class Plan(Shown):
 
     def _fall_back(self, error: EngineError) -> None:
         others = [c for c in self.candidates if c.engine == "blas" and c.cost is not None]
+        others = others or by_blas(self.problem)
         if not others:
             raise error
         self.chosen = min(others, key=lambda c: c.cost.seconds if c.cost else 0.0)

@@ -19,7 +19,7 @@ from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Epilogue, Problem
 from ..product import Activation
-from . import choices
+from . import choices, follow
 from .candidates import ENGINES
 from .choose import make
 from .plan import Plan
@@ -43,8 +43,10 @@ _PLAIN = frozenset({int, str, float, bool, type(None)})
 def request(call: str, x_shape: Shape, w_shape: Shape, dtype: str, *rest: Any) -> Plan:
     """The plan for keywords in the order of `_planned`; shapes and dtype are read already. Raises ConvmatError."""
     try:
-        rest = tuple([value if type(value) in _PLAIN else _plain(value) for value in rest])
+        rest, plain = tuple([value if type(value) in _PLAIN else _plain(value) for value in rest]), True
     except TypeError:
+        plain = False
+    if not plain or follow.active():
         return _planned.__wrapped__(call, x_shape, w_shape, dtype, *rest, threads=_threads(), version=0)
     return _planned(call, x_shape, w_shape, dtype, *rest, threads=_threads(), version=choices.version())
 

@@ -1,0 +1,95 @@
+"""Kernels that a file brings along: run because its reader trusts who made it, and compiled nowhere.
+
+    name = sha256(this engine's own source, the system, the CPU, what the kernel is made from)
+
+A kernel is made from its text or from a recipe, which says less and is there sooner: one that was brought along is
+found without its text ever being written. The source of the engine is in the name because it decides which words a
+kernel reads: another version's kernels are not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from convmat.engine import loader
+from convmat.engine.cpu import Cpu
+from convmat.engine.loader import Loaded
+from convmat.errors import EngineError
+
+Kernel = Any
+"""The text of a module, or a recipe: a value whose `repr` says all that its text is made from."""
+
+_brought: dict[str, bytes | Loaded] = {}
+_lock = threading.Lock()
+_noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """What changes with this engine's source and with the system."""
+    digest = hashlib.sha256(f"{platform.system()} {sys.byteorder}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def name(kernel: Kernel, cpu: Cpu) -> str:
+    """What a kernel for a CPU is called.
+
+    >>> from convmat.engine.cpu import Cpu
+    >>> name("; a", Cpu.named("x86-64-v3")) == name("; a", Cpu.named("x86-64-v4"))
+    False
+    """
+    said = (version(), cpu.triple, cpu.key, cpu.name, cpu.features, type(kernel).__module__)
+    text = kernel if isinstance(kernel, str) else repr(kernel)
+    return hashlib.sha256("\0".join((*said, text)).encode()).hexdigest()
+
+
+def add(objects: Mapping[str, bytes]) -> None:
+    """Use these object files from now on, each for the kernel of its name: whoever calls this trusts them."""
+    with _lock:
+        for each, data in objects.items():
+            _brought.setdefault(each, data)
+
+
+def find(kernel: Kernel, cpu: Cpu) -> Loaded | None:
+    """A kernel that was brought along, ready to run; None where it was not, or cannot be loaded here."""
+    if not _brought:
+        return None
+    key = name(kernel, cpu)
+    with _lock:
+        found = _brought.get(key)
+        if isinstance(found, bytes):
+            try:
+                found = _brought[key] = loader.load(found)
+            except EngineError:
+                del _brought[key]
+                return None
+        return found
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, Kernel]]:
+    """The recipes of kernels that this Python thread makes ready inside the block, by their names."""
+    made: dict[str, Kernel] = {}
+    token = _noted.set(made)
+    try:
+        yield made
+    finally:
+        _noted.reset(token)
+
+
+def note(recipes: Iterable[Kernel], cpu: Cpu) -> None:
+    """Write down recipes, where somebody is noting."""
+    made = _noted.get()
+    if made is not None:
+        made.update((name(each, cpu), each) for each in recipes)

@@ -1,0 +1,41 @@
+"""What the file of a saved network holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..planner.follow import Choice
+from .graph import Graph
+from .ops import Options
+
+ALIGNMENT = 64
+"""Bytes: tensors and objects begin at multiples of it."""
+
+FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
+WHOLE = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+NARROW = (
+    "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
+    "float4_e2m1fn", "int4", "uint4",
+)  # fmt: skip
+"""Element types by name; those of NARROW are ml_dtypes'."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Object files by the names of their kernels, for this CPU and version of the engine alone."""
+
+    cpu: str
+    version: str
+    objects: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds: a graph, what it was loaded with, the choices of its plans, and machine code."""
+
+    graph: Graph
+    options: Options = field(default_factory=Options)
+    rules: tuple[str, ...] | None = None
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    code: Code | None = None

@@ -1,0 +1,100 @@
+"""Saving a network with what it was prepared by, and preparing it again from that.
+
+save       the choices of its plans and the kernels that it runs are noted while it is prepared and called
+unpacked   its machine code joins that of this process, if it is trusted and made for this CPU and version
+prepared   its plans follow the choices; nothing is weighed, nothing measured
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from ..engine import brought, jit, objects, peaks, poolcode
+from ..engine.cpu import host
+from ..errors import ConvmatError, EngineError, NetworkError
+from ..planner import follow
+from ..planner.follow import Choice
+from .contents import Code, Contents
+from .graph import Spec
+from .ops import Options
+from .program import Program
+from .rewrite import chosen
+from .saved import is_saved, opened, write
+
+
+def save(
+    path: Path,
+    contents: Contents,
+    run: Callable[[Mapping[str, Spec]], object],
+    wanted: Sequence[Mapping[str, Spec]],
+) -> None:
+    """Write a network with the choices and kernels of `run` for each of these inputs. Raises NetworkError."""
+    with follow.noting() as choices, brought.noting() as kernels:
+        for specs in wanted:
+            run(specs)
+    code = _code(kernels) if wanted else None
+    write(path, replace(contents, choices=choices, code=code))
+
+
+def _code(kernels: Mapping[str, brought.Kernel]) -> Code | None:
+    """The object files of kernels, of those that share them out to threads, and of those that measure this machine."""
+    cpu = host()
+    texts = {name: jit.text(each, cpu) for name, each in sorted(kernels.items())}
+    texts |= {brought.name(each, cpu): each for each in (poolcode.source(cpu.arch), peaks.source(cpu))}
+    try:
+        made = objects.code([*texts.values()], cpu)
+    except EngineError:  # where nothing can be compiled, nothing was: the blas engine runs, here as there
+        return None
+    return Code(cpu.key, brought.version(), dict(zip(texts, made, strict=True)))
+
+
+def unpacked(source: str | os.PathLike[str] | bytes, trust: bool) -> Contents:
+    """What a file holds; its machine code is ready to run where it may. Raises NetworkError."""
+    found = opened(source)
+    chosen(found.rules)
+    code = found.code
+    if code is None:
+        return found
+    reason = None
+    if not trust:
+        reason = "trust=True was not given"
+    elif code.cpu != host().key:
+        reason = f"it is for another CPU, {code.cpu}; this one is {host().key}"
+    elif code.version != brought.version():
+        reason = "another version of convmat made it"
+    if reason is None:
+        brought.add(code.objects)
+    else:
+        name = "the network" if isinstance(source, bytes) else Path(source).name
+        warnings.warn(
+            f"load: {name}: its machine code is not run: {reason}\n  its kernels are compiled here",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return found
+
+
+def over(own: Options, given: Options) -> Options:
+    """What a network was saved with, under what is given now and not left at its default."""
+    said = {each.name: getattr(given, each.name) for each in fields(given)}
+    return replace(own, **{name: value for name, value in said.items() if value != getattr(Options(), name)})
+
+
+def prepared(make: Callable[[], Program], choices: Mapping[str, Choice]) -> Program:
+    """A program whose plans follow these choices. Raises NetworkError, whatever is wrong with the file's nodes."""
+    try:
+        with follow.following(choices):
+            return make()
+    except (ConvmatError, MemoryError):
+        raise
+    except Exception as error:  # the onnx package would have refused attributes of a wrong kind
+        raise NetworkError(
+            f"load: one of the network's nodes does not fit its operator\n  {type(error).__name__}: {error}"
+        ) from error
+
+
+__all__ = ["is_saved", "over", "prepared", "save", "unpacked"]
