@@ -7,7 +7,7 @@ vector divides. Most kinds come in three variants:
     tail           one short of, or one over, a multiple of either
     strided-tail   the same with a stride more along each axis, another one on each
 
-All are small: the definition's loops need a fraction of a second. `LAYERS` are the sizes that benchmarks run.
+All are small: the definition's loops need a fraction of a second. `LAYERS` and `IMAGES` are what benchmarks run.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def case(name: str) -> Case:
     >>> case("3x3 64->64 @56 pad 1").geometry.P
     (56, 56)
     """
-    found = next((each for each in (*CASES, *LAYERS) if each.name == name), None)
+    found = next((each for each in (*CASES, *LAYERS, *IMAGES) if each.name == name), None)
     if found is None:
         raise KeyError(name)
     return found
@@ -175,3 +175,8 @@ LAYERS: tuple[Case, ...] = (
     _layer("3x3 dilation 2 256->256 @28 pad 2", 256, 256, 28, 3, padding=2, dilation=2),
 )
 """The 20 layers of the benchmark, batch 1: of ResNet-50, VGG-16, MobileNetV2, Inception-v3 and ResNeXt-50."""
+
+IMAGES: tuple[Case, ...] = tuple(
+    _layer(f"image {F}x{F} @2048 pad {F // 2}", 1, 1, 2048, F, padding=F // 2) for F in (3, 7, 15, 31, 63)
+)
+"""One channel of 2048 x 2048 pixels, filters of five sizes."""

@@ -21,11 +21,20 @@ NEEDS = {
     "onnxruntime": ("onnx", "onnxruntime"),
     "litert": ("ai_edge_litert",),
     "ncnn": ("ncnn",),
+<<<<<<< HEAD
     "openvino": ("openvino",),
     "mnn": ("MNN", "onnx"),
 }
 HERE = [peer for peer in peers.ALL if all(map(find_spec, NEEDS[peer.library]))]
 WITH_LAYERS = [peer for peer in HERE if peer.runs(networks=False)]
+=======
+    "opencv": ("cv2",),
+    "scipy": ("scipy",),
+}
+THERE = [peer for peer in peers.ALL if all(map(find_spec, NEEDS[peer.library]))]
+FILTERS = [peer for peer in THERE if peer.library in ("opencv", "scipy")]
+HERE = [peer for peer in THERE if peer not in FILTERS]
+>>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
 
 LAYERS = (
     "2d/3x3/tail",
@@ -55,7 +64,17 @@ def test_its_answers_are_right(peer: peers.Peer, job: Job) -> None:
     assert Truth(job).error(ready.answer()) < (1e-6 if peer.direct else 2e-6)
 
 
-@pytest.mark.parametrize("peer", HERE, ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", FILTERS, ids=lambda peer: peer.name)
+def test_images_are_filtered_right(peer: peers.Peer) -> None:
+    job = Job("image 31x31 @2048 pad 15")  # enough taps for the sums to be taken as transforms
+    ready = peer.prepare(job, *operands(job))
+    assert Truth(job).error(ready.answer()) < 2e-6
+    assert peer.refuses(Job("2d/3x3/tail")) == (
+        "filters one channel to as many pixels, got 1x3x5x17 * 5x3x3x3 -> 1x5x5x17, padding (1, 1) (1, 1)"
+    )
+
+
+@pytest.mark.parametrize("peer", THERE, ids=lambda peer: peer.name)
 def test_it_tells_its_version(peer: peers.Peer) -> None:
     assert any(character.isdigit() for character in peer.version())
 

@@ -11,7 +11,7 @@ from convmat.bench.plot import plot
 from convmat.bench.results import Run, write
 from convmat.bench.run import Wish, quickly, run
 from convmat.bench.show import show
-from convmat.cases import LAYERS
+from convmat.cases import IMAGES, LAYERS
 from convmat.errors import PlanError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def wish(
     return quickly(made) if quick else made
 
 
+<<<<<<< HEAD
 def networks(
     nets: Sequence[str],
     names: Sequence[str],
@@ -72,6 +73,25 @@ def networks(
         threads=_numbers(threads),
         seconds=seconds,
         startup=startup,
+=======
+def images(
+    layers: Sequence[str],
+    names: Sequence[str],
+    threads: str,
+    *,
+    seconds: float = 1.0,
+    quick: bool = False,
+    wait: bool = False,
+) -> Wish:
+    """The same for filters over an image; by default those who filter images, with two threads where there are."""
+    made = Wish(
+        layers=jobs.chosen(layers, IMAGES),
+        peers=peers.chosen(names or peers.IMAGES),
+        threads=_numbers(threads)[-1:] if not threads.strip() else _numbers(threads),
+        seconds=seconds,
+        gradients=False,
+        startup=False,
+>>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
         wait=wait,
     )
     return quickly(made) if quick else made
@@ -142,4 +162,8 @@ def _numbers(threads: str) -> tuple[int, ...]:
         ) from None
 
 
+<<<<<<< HEAD
 __all__ = ["LATEST", "measure", "networks", "publish", "show", "show_list", "wish"]
+=======
+__all__ = ["LATEST", "images", "measure", "publish", "show", "show_list", "wish"]
+>>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)

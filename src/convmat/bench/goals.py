@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from convmat.bench.jobs import TRAINING_LAYERS
 from convmat.bench.results import Measured, Run
 from convmat.bench.stats import geometric_mean, quantile
-from convmat.cases import LAYERS
+from convmat.cases import IMAGES, LAYERS
 
 OURS = "convmat"
 FEWEST = "convmat fewest"
@@ -70,6 +70,7 @@ def goals(run: Run) -> list[Goal]:
     found: list[Goal] = []
     for threads in run.threads():
         found += _blas(run, threads) if run.engine else _jit(run, threads)
+        found += _images(run, threads)
     if not run.engine:
         found += [*_scaling(run), *_startup(run)]
     return [goal for goal in found if goal.value is not None]
@@ -159,6 +160,21 @@ def _fewest(run: Run, threads: int, t: str, forward: Mapping[str, Measured]) -> 
         *both(f"{t}: {FEWEST}, all layers, against the fastest", forward, every, against, 1.15, 0.95),
         most(f"{t}: {FEWEST}, norm-wise error", forward, three, rounding, 2e-6, "error"),
     ]
+
+
+def _images(run: Run, threads: int) -> list[Goal]:
+    """What is asked of filters over an image: each size has its own figure, of two threads."""
+    found = {m.job.layer: m for m in run.of(threads, "forward")}
+    theirs = [name for name, each in run.peers.items() if each.library != "convmat"]
+    text = f"{threads} thread{'s' * (threads > 1)}: {FEWEST}, against the fastest"
+    goals_: list[Goal] = []
+    if not found.keys() & {image.name for image in IMAGES}:
+        return goals_
+    for image, wanted in zip(IMAGES, (1.0, 1.5, 2.0, 1.0, 1.0), strict=True):
+        value = ratio(found[image.name], theirs, FEWEST) if image.name in found else None
+        asked = wanted if threads == 2 else None
+        goals_.append(Goal(text, "ratio", "times", value, asked, int(value is not None), 1, image.name))
+    return goals_
 
 
 def _blas(run: Run, threads: int) -> list[Goal]:

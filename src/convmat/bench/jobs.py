@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convmat.cases import LAYERS, case
+from convmat.cases import LAYERS, Case, case
 from convmat.errors import PlanError
 from convmat.geometry import Geometry, Shape
 
@@ -119,7 +119,7 @@ def suite(layers: Sequence[str], threads: Iterable[int], gradients: bool) -> tup
     return tuple(made)
 
 
-def chosen(wanted: Sequence[str]) -> tuple[str, ...]:
+def chosen(wanted: Sequence[str], among: Sequence[Case] = LAYERS) -> tuple[str, ...]:
     """Names of the layers that are meant: by number from 1 ("3", "1-5") or by a part of the name; all by default.
 
     Raises PlanError, with the layers there are.
@@ -127,7 +127,7 @@ def chosen(wanted: Sequence[str]) -> tuple[str, ...]:
     >>> chosen(["2", "1024"])
     ('7x7 s2 3->64 @224 pad 3', '1x1 1024->256 @14')
     """
-    names = [layer.name for layer in LAYERS]
+    names = [layer.name for layer in among]
     if not wanted:
         return tuple(names)
     found: set[int] = set()

@@ -147,6 +147,44 @@ def _measured(wish: Wish, out: Path, json: bool) -> None:
 
 
 @commands.command()
+def images(
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", "-l", help="A filter by number or part of its name; may be repeated."),
+    ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    seconds: Annotated[float, typer.Option(help="Seconds for each peer and filter.")] = 1.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Wider spreads.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT / "images",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Filter an image of 2048x2048 pixels: convmat beside OpenCV, SciPy and PyTorch, filters from 3 to 63 wide.
+
+    Examples:
+
+      convmat bench images
+
+      convmat bench images -l 63x63 --threads 1,2
+    """
+    from convmat.bench import command
+
+    wish = command.images(layers or [], peers or [], threads, seconds=seconds, quick=quick, wait=wait)
+    found = command.measure(wish, out, screen.errors())
+    if json:
+        typer.echo(found.without_samples().as_json())
+    else:
+        command.show(found, screen.console())
+    screen.errors().print(f"results: {out / command.LATEST}", markup=False)
+    if found.partial:
+        raise typer.Exit(INTERRUPTED)
+
+
+@commands.command()
 def choices(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Layers.")] = 200,
     seed: Annotated[int, typer.Option(help="Which layers are drawn.")] = 1,
@@ -191,4 +229,4 @@ def choices(
     screen.errors().print(f"results: {path}", markup=False)
 
 
-__all__ = ["bench", "choices", "commands"]
+__all__ = ["bench", "choices", "commands", "images"]

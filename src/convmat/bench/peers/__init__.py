@@ -7,11 +7,19 @@ from collections.abc import Sequence
 from convmat.bench.peers import (
     convmat_peer,
     litert_peer,
+<<<<<<< HEAD
     mnn_peer,
     ncnn_peer,
     numpy_peer,
     onnxruntime_peer,
     openvino_peer,
+=======
+    ncnn_peer,
+    numpy_peer,
+    onnxruntime_peer,
+    opencv_peer,
+    scipy_peer,
+>>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
     torch_peer,
 )
 from convmat.bench.peers.base import Peer, Prepared
@@ -26,7 +34,18 @@ ALL: tuple[Peer, ...] = (
     *ncnn_peer.PEERS,
     *mnn_peer.PEERS,
     *numpy_peer.PEERS,
+    *opencv_peer.PEERS,
+    *scipy_peer.PEERS,
 )
+
+IMAGES = (
+    "convmat fewest",
+    "torch eager",
+    "opencv filter2D",
+    "scipy oaconvolve",
+    "scipy fftconvolve",
+)
+"""Those who filter images."""
 
 
 def peer(name: str) -> Peer:
@@ -79,4 +98,4 @@ def chosen(wanted: Sequence[str], engine: str | None = None, *, networks: bool =
     )
 
 
-__all__ = ["ALL", "Peer", "Prepared", "chosen", "peer"]
+__all__ = ["ALL", "IMAGES", "Peer", "Prepared", "chosen", "peer"]
