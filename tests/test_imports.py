@@ -43,13 +43,8 @@ OUTSIDE = {
     "network": {"ml_dtypes", "onnx", "onnxruntime"},
     "nn": {"dask"},
     "explain": {"PIL", "jinja2", "rich"},
-<<<<<<< HEAD
-    "bench": {"MNN", "PIL", "_tools", "ai_edge_litert", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx",
-              "onnxruntime", "openvino", "rich", "threadpoolctl", "torch"},
-=======
-    "bench": {"PIL", "ai_edge_litert", "cv2", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx", "onnxruntime",
-              "rich", "scipy", "threadpoolctl", "torch"},
->>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
+    "bench": {"MNN", "PIL", "_tools", "ai_edge_litert", "cv2", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx",
+              "onnxruntime", "openvino", "rich", "scipy", "threadpoolctl", "torch"},
     "cli": {"typer", "rich"},
 }  # fmt: skip
 """Which packages beside NumPy a room may import."""

@@ -21,20 +21,15 @@ NEEDS = {
     "onnxruntime": ("onnx", "onnxruntime"),
     "litert": ("ai_edge_litert",),
     "ncnn": ("ncnn",),
-<<<<<<< HEAD
     "openvino": ("openvino",),
     "mnn": ("MNN", "onnx"),
-}
-HERE = [peer for peer in peers.ALL if all(map(find_spec, NEEDS[peer.library]))]
-WITH_LAYERS = [peer for peer in HERE if peer.runs(networks=False)]
-=======
     "opencv": ("cv2",),
     "scipy": ("scipy",),
 }
 THERE = [peer for peer in peers.ALL if all(map(find_spec, NEEDS[peer.library]))]
 FILTERS = [peer for peer in THERE if peer.library in ("opencv", "scipy")]
 HERE = [peer for peer in THERE if peer not in FILTERS]
->>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
+WITH_LAYERS = [peer for peer in HERE if peer.runs(networks=False)]
 
 LAYERS = (
     "2d/3x3/tail",

@@ -50,7 +50,6 @@ def wish(
     return quickly(made) if quick else made
 
 
-<<<<<<< HEAD
 def networks(
     nets: Sequence[str],
     names: Sequence[str],
@@ -73,7 +72,11 @@ def networks(
         threads=_numbers(threads),
         seconds=seconds,
         startup=startup,
-=======
+        wait=wait,
+    )
+    return quickly(made) if quick else made
+
+
 def images(
     layers: Sequence[str],
     names: Sequence[str],
@@ -91,7 +94,6 @@ def images(
         seconds=seconds,
         gradients=False,
         startup=False,
->>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
         wait=wait,
     )
     return quickly(made) if quick else made
@@ -162,8 +164,4 @@ def _numbers(threads: str) -> tuple[int, ...]:
         ) from None
 
 
-<<<<<<< HEAD
-__all__ = ["LATEST", "measure", "networks", "publish", "show", "show_list", "wish"]
-=======
-__all__ = ["LATEST", "images", "measure", "publish", "show", "show_list", "wish"]
->>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
+__all__ = ["LATEST", "images", "measure", "networks", "publish", "show", "show_list", "wish"]

@@ -164,7 +164,7 @@ def _fewest(run: Run, threads: int, t: str, forward: Mapping[str, Measured]) -> 
 
 def _images(run: Run, threads: int) -> list[Goal]:
     """What is asked of filters over an image: each size has its own figure, of two threads."""
-    found = {m.job.layer: m for m in run.of(threads, "forward")}
+    found = {m.job.subject: m for m in run.of(threads, "forward")}
     theirs = [name for name, each in run.peers.items() if each.library != "convmat"]
     text = f"{threads} thread{'s' * (threads > 1)}: {FEWEST}, against the fastest"
     goals_: list[Goal] = []

@@ -7,19 +7,13 @@ from collections.abc import Sequence
 from convmat.bench.peers import (
     convmat_peer,
     litert_peer,
-<<<<<<< HEAD
     mnn_peer,
     ncnn_peer,
     numpy_peer,
     onnxruntime_peer,
-    openvino_peer,
-=======
-    ncnn_peer,
-    numpy_peer,
-    onnxruntime_peer,
     opencv_peer,
+    openvino_peer,
     scipy_peer,
->>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
     torch_peer,
 )
 from convmat.bench.peers.base import Peer, Prepared

@@ -85,23 +85,20 @@ def channels_second(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, -1, 1))
 
 
-<<<<<<< HEAD
-def only_symmetric_2d(job: AnyJob) -> str | None:
-    """The refusal of libraries whose layers are images with equal padding on both sides; of networks, not asked."""
+def only_one_channel(job: AnyJob) -> str | None:
+    """The refusal of libraries that filter one channel to as many pixels; of networks, not asked."""
     if isinstance(job, NetJob):
         return None
-=======
-def only_one_channel(job: Job) -> str | None:
-    """The refusal of libraries that filter an image of one channel, each output where its input is."""
     g = job.geometry
     if (g.B, g.C, g.O) != (1, 1, 1) or g.rank != 2 or {*g.s, *g.d} != {1} or g.P != g.I or g.lo != g.hi:
         return f"filters one channel to as many pixels, got {g}"
     return None
 
 
-def only_symmetric_2d(job: Job) -> str | None:
-    """The refusal of libraries whose layers are images with equal padding on both sides."""
->>>>>>> a477fca (convmat bench images: OpenCV and SciPy as peers, goals by filter size)
+def only_symmetric_2d(job: AnyJob) -> str | None:
+    """The refusal of libraries whose layers are images with equal padding on both sides; of networks, not asked."""
+    if isinstance(job, NetJob):
+        return None
     g = job.geometry
     if g.rank != 2 or g.lo != g.hi or min(g.lo) < 0:
         return f"takes images with equal padding on both sides, got {g}"

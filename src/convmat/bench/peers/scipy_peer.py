@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from convmat.bench.jobs import Job
+from convmat.bench.netjobs import AnyJob
 from convmat.bench.peers.base import Array, Peer, Prepared, only_one_channel
 
 
@@ -24,7 +25,7 @@ class SciPy(Peer):
 
         return str(scipy.__version__)
 
-    def refuses(self, job: Job) -> str | None:
+    def refuses(self, job: AnyJob) -> str | None:
         """One channel."""
         return super().refuses(job) or only_one_channel(job)
 
