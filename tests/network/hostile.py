@@ -52,11 +52,14 @@ NUMBERS = (
     2**63 - 1,
 )
 OPERATORS = (
-    "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "ConstantOfShape", "Conv", "ConvTranspose",
-    "DepthToSpace", "Div", "Einsum", "Expand", "EyeLike", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "If", "LRN",
-    "LpPool", "MatMul", "MaxPool", "MaxUnpool", "Mod", "Mul", "NonZero", "OneHot", "Pad", "Pow", "PRelu", "Range",
-    "ReduceMean", "Relu", "Reshape", "Resize", "ScatterND", "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze",
-    "Sub", "Tile", "TopK", "Transpose", "Unsqueeze", "Upsample", "Where",
+    "Add", "AveragePool", "BatchNormalization", "Bernoulli", "Cast", "CenterCropPad", "Clip", "Col2Im",
+    "Concat", "ConstantOfShape", "Conv", "ConvTranspose", "CumSum", "DeformConv", "DepthToSpace", "Div",
+    "Dropout", "Einsum", "Expand", "EyeLike", "Flatten", "Gather", "Gemm", "GlobalAveragePool", "GridSample",
+    "HannWindow", "If", "InstanceNormalization", "LayerNormalization", "LpPool", "LRN", "MatMul", "MaxPool",
+    "MaxUnpool", "Mod", "Mul", "NonZero", "OneHot", "Pad", "Pow", "PRelu", "RandomNormalLike", "Range",
+    "ReduceMean", "Relu", "Reshape", "Resize", "ReverseSequence", "RoiAlign", "ScatterND", "Shape", "Sigmoid",
+    "Slice", "Softmax", "SpaceToDepth", "Split", "Squeeze", "Sub", "Tile", "TopK", "Transpose", "Trilu",
+    "Unsqueeze", "Upsample", "Where",
 )  # fmt: skip
 
 

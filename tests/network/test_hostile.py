@@ -81,7 +81,20 @@ def test_names_that_are_no_text() -> None:
     assert refusal(made) == "load: the model: a name in it is no text\n  b'Rel\\xff_y' is not UTF-8"
 
 
-@pytest.mark.parametrize("op", ["Range", "Tile", "OneHot", "Expand", "ConstantOfShape", "Pad"])
+@pytest.mark.parametrize(
+    "op",
+    [
+        "Range",
+        "Tile",
+        "OneHot",
+        "Expand",
+        "ConstantOfShape",
+        "Pad",
+        "HannWindow",
+        "RandomNormal",
+        "CenterCropPad",
+    ],
+)
 def test_large_results_are_refused_before_they_are_made(op: str) -> None:
     i = np.array
     nodes = {
@@ -91,10 +104,13 @@ def test_large_results_are_refused_before_they_are_made(op: str) -> None:
         "Expand": node("Expand", "x many1", "y"),
         "ConstantOfShape": node("ConstantOfShape", "many1", "y"),
         "Pad": node("Pad", "x pads", "y"),
+        "HannWindow": node("HannWindow", "many", "y"),
+        "RandomNormal": node("RandomNormal", "", "y", shape=[2**29]),
+        "CenterCropPad": node("CenterCropPad", "x many1", "y"),
     }
     constants = {"zero": i(0), "one": i(1), "many": i(2**29), "many1": i([2**29]), "zero1": i([0]),
                  "two": i([0.0, 1.0], np.float32), "pads": i([0, 2**29])}  # fmt: skip
-    net = convmat.load(model([nodes[op]], {"x": (None,)}, "y", constants), memory_limit=2**24)
+    net = convmat.load(model([nodes[op]], {"x": (None,)}, "y", constants, opset=18), memory_limit=2**24)
     with pytest.raises(convmat.NetworkError) as error:
         net(np.ones(1, np.float32))
     assert "too much memory" in str(error.value)

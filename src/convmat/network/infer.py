@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import NetworkError
 from .graph import Array, Graph, Node, Spec
 from .ops import Operator, Unknown, operator_of
+from .ops.fallback import expected
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -60,6 +61,9 @@ def shapes(
     try:
         made = operator.shape(node, [specs[name] if name else None for name in node.inputs])
     except Unknown:
+        for spec in expected(node, [specs[name] if name else None for name in node.inputs]):
+            if spec.bytes > limit:
+                raise too_large(node, spec, limit) from None
         return None
     except NetworkError:
         raise

@@ -15,6 +15,9 @@ import numpy as np
 from ..graph import Array, Node, Spec
 from .base import OPERATORS, Operator, Specs, Unknown
 
+LONGEST_SHAPE = 1024
+"""Elements of constants that may say how large an output is."""
+
 
 def operator_of(node: Node) -> Operator:
     """The operator of a node: written here, or the reference's."""
@@ -44,6 +47,39 @@ def reference(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
         raise node.error("it gives sequences or maps, and only tensors are passed on here")
     wanted = iter(found)
     return tuple(np.asarray(next(wanted)) if name else np.empty(0) for name in node.outputs)
+
+
+def expected(node: Node, specs: Specs) -> list[Spec]:
+    """What the standard's own inference knows of the outputs' sizes: only whether they are too large is asked of it."""
+    import onnx
+
+    proto = onnx.NodeProto()
+    proto.ParseFromString(node.source)
+    given = {name: spec for name, spec in zip(node.inputs, specs, strict=True) if name and spec is not None}
+    values = {name: s.value for name, s in given.items() if s.value is not None and s.size <= LONGEST_SHAPE}
+    if any(each.HasField("g") or each.graphs for each in proto.attribute):
+        return []  # what a subgraph makes is known once it ran
+    try:
+        kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(spec.dtype) for name, spec in given.items()}
+        found = onnx.shape_inference.infer_node_outputs(
+            onnx.defs.get_schema(node.op, node.version, node.domain),
+            proto,
+            {
+                name: onnx.helper.make_tensor_type_proto(kinds[name], spec.shape)
+                for name, spec in given.items()
+            },
+            {name: onnx.numpy_helper.from_array(value, name) for name, value in values.items()},
+            [onnx.helper.make_opsetid(node.domain, node.version)],
+        )
+        made = []
+        for each in found.values():
+            kind, extents = each.tensor_type.elem_type, each.tensor_type.shape.dim
+            if each.tensor_type.HasField("shape") and all(n.HasField("dim_value") for n in extents):
+                shape = tuple(n.dim_value for n in extents)
+                made.append(Spec(shape, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))))
+    except Exception:  # what it cannot tell, or thinks wrong, the reference will say when it runs
+        return []
+    return made
 
 
 REFERENCE = Operator("the ONNX reference", _shape, reference)
