@@ -1,0 +1,159 @@
+"""Rules that put constants into the weights of convolutions, and zeros around x into their padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .draft import Draft
+from .graph import Array, Node, Spec
+from .ops.convolution import pads_of
+from .patterns import convolution
+
+
+def fold_scale(draft: Draft, node: Node) -> bool:
+    """A convolution, then s*y + t with constants for each channel: both into its weights and bias."""
+    conv = convolution(draft, node.inputs[0] if node.inputs else "", plain=True)
+    other = 1
+    if conv is None and node.op in ("Mul", "Add") and len(node.inputs) == 2:
+        conv, other = convolution(draft, node.inputs[1], plain=True), 0
+    if conv is None:
+        return False
+    y = draft.specs[conv.outputs[0]]
+    found = _affine(draft, node, other, y)
+    if found is None:
+        return False
+    scale, shift = found
+    w, bias = draft.constants[conv.inputs[1]], _bias(draft, conv, y)
+    if bias is None:
+        return False
+    groups = conv.get("group", 1)
+    if conv.op == "Conv":
+        scaled = w * scale.reshape(-1, *(1,) * (w.ndim - 1))
+    else:  # (C, O//G, *F): the filters of group g are rows g*C/G .. and all columns
+        each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
+        scaled = w * each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))
+    weights = draft.keep(scaled.astype(w.dtype), conv.inputs[1])
+    added = draft.keep((bias * scale + shift).astype(w.dtype), f"{conv.outputs[0]}.bias")
+    draft.replace(
+        [conv, node], replace(conv, inputs=(conv.inputs[0], weights, added), outputs=node.outputs[:1])
+    )
+    return True
+
+
+def _affine(draft: Draft, node: Node, other: int, y: Spec) -> tuple[Array, Array] | None:
+    """s and t for each channel, if the node is s*y + t."""
+    ones, zeros = np.ones(y.shape[1]), np.zeros(y.shape[1])
+    if (
+        node.op == "BatchNormalization"
+        and len(list(filter(None, node.outputs))) == 1
+        and not node.get("training_mode", 0)
+    ):
+        values = [draft.constant(name) for name in node.inputs[1:5]]
+        if len(values) < 4 or any(v is None or v.shape != ones.shape for v in values):
+            return None
+        gamma, beta, mean, variance = (np.asarray(v, np.float64) for v in values)
+        scale = gamma / np.sqrt(variance + node.get("epsilon", 1e-5))
+        return scale, beta - mean * scale
+    if node.op not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
+        return None
+    value = draft.constant(node.inputs[other])
+    if value is None or (one := _each_channel(value, y)) is None:
+        return None
+    with np.errstate(divide="ignore"):
+        return {"Add": (ones, one), "Sub": (ones, -one), "Mul": (one, zeros), "Div": (1 / one, zeros)}[
+            node.op
+        ]
+
+
+def _each_channel(value: Array, y: Spec) -> Array | None:
+    """A constant that broadcasts over all but the channels, as one number a channel."""
+    if value.size == 1 and value.ndim <= y.rank:
+        return np.full(y.shape[1], value.reshape(()), np.float64)
+    fits = (
+        value.ndim >= y.rank - 1
+        and value.ndim <= y.rank
+        and value.size == value.shape[value.ndim - y.rank + 1]
+    )
+    return np.asarray(value, np.float64).reshape(-1) if fits and value.size == y.shape[1] else None
+
+
+def scale_before(draft: Draft, node: Node) -> bool:
+    """x times a constant for each channel, then a convolution: into its weights."""
+    if (
+        node.op != "Conv"
+        or convolution(draft, node.outputs[0]) is None
+        or not draft.seen_by_one(node.inputs[0])
+    ):
+        return False
+    before = draft.writer(node.inputs[0], "Mul", "Div")
+    if before is None or len(before.inputs) != 2:
+        return False
+    x, value = draft.specs.get(before.inputs[0]), draft.constant(before.inputs[1])
+    if (
+        x is None
+        or value is None
+        or (scale := _each_channel(value, x)) is None
+        or x.shape != draft.specs[node.inputs[0]].shape
+    ):
+        return False
+    with np.errstate(divide="ignore"):
+        scale = 1 / scale if before.op == "Div" else scale
+    w, groups = draft.constants[node.inputs[1]], node.get("group", 1)
+    each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
+    scaled = draft.keep((w * each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))).astype(w.dtype), node.inputs[1])
+    draft.replace([before, node], replace(node, inputs=(before.inputs[0], scaled, *node.inputs[2:])))
+    return True
+
+
+def pad_into_conv(draft: Draft, node: Node) -> bool:
+    """Zeros put around the pixels of x, then a convolution: its own padding."""
+    if (
+        node.op != "Conv"
+        or node.get("auto_pad", "NOTSET") != "NOTSET"
+        or not draft.seen_by_one(node.inputs[0])
+    ):
+        return False
+    pad = draft.writer(node.inputs[0], "Pad")
+    if pad is None or pad.get("mode", "constant") != "constant" or len(pad.inputs) > 3:
+        return False
+    amounts = (
+        draft.constant(pad.inputs[1])
+        if len(pad.inputs) > 1
+        else np.asarray(pad.get("pads", pad.get("paddings", ())))
+    )
+    value = (
+        draft.constant(pad.inputs[2])
+        if len(pad.inputs) > 2 and pad.inputs[2]
+        else np.asarray(pad.get("value", 0.0))
+    )
+    x = draft.specs.get(pad.inputs[0])
+    if (
+        amounts is None
+        or value is None
+        or x is None
+        or value.size != 1
+        or value.item() != 0
+        or amounts.size != 2 * x.rank
+    ):
+        return False
+    lo, hi = (tuple(int(n) for n in half) for half in np.split(amounts, 2))
+    if any(lo[:2] + hi[:2]) or any(n < 0 for n in lo + hi):
+        return False
+    own = pads_of(node, x.rank - 2)
+    both = [a + b for a, (b, _) in zip(lo[2:], own, strict=True)] + [
+        a + b for a, (_, b) in zip(hi[2:], own, strict=True)
+    ]
+    attributes = {**node.attributes, "pads": tuple(both)}
+    draft.replace([pad, node], replace(node, inputs=(pad.inputs[0], *node.inputs[1:]), attributes=attributes))
+    return True
+
+
+def _bias(draft: Draft, conv: Node, y: Spec) -> Array | None:
+    """The bias of a convolution in float64, zeros where it has none; None for types whose constants are not folded."""
+    if y.dtype.kind != "f":
+        return None
+    if len(conv.inputs) < 3 or not conv.inputs[2]:
+        return np.zeros(y.shape[1])
+    return np.asarray(draft.constants[conv.inputs[2]], np.float64)

@@ -1,0 +1,129 @@
+"""Rules that put what follows a convolution or a dense layer into its epilogue, and activations spelt out into one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..product import Activation
+from .draft import Draft
+from .graph import Node
+from .patterns import convolution, dense, is_real
+
+
+def add_into_epilogue(draft: Draft, node: Node) -> bool:
+    """A convolution plus an array of the same shape: its residual."""
+    if node.op not in ("Add", "Sum") or len(node.inputs) != 2 or node.inputs[0] == node.inputs[1]:
+        return False
+    for mine, other in (node.inputs, node.inputs[::-1]):
+        conv = convolution(draft, mine, plain=True)
+        if conv is None or draft.specs.get(other) != draft.specs[mine]:
+            continue
+        bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
+        draft.replace(
+            [conv, node], replace(conv, inputs=(*conv.inputs[:2], bias, other), outputs=node.outputs)
+        )
+        return True
+    return False
+
+
+def activate(draft: Draft, node: Node) -> bool:
+    """A convolution or dense layer, then a function of each element that the epilogue knows."""
+    activation = activation_of(draft, node)
+    conv = (convolution(draft, node.inputs[0]) or dense(draft, node.inputs[0])) if activation else None
+    if (
+        conv is None
+        or not draft.seen_by_one(node.inputs[0])
+        or conv.get("activation")
+        or not is_real(draft, conv)
+    ):
+        return False
+    attributes = {**conv.attributes, "activation": activation}
+    draft.replace([conv, node], replace(conv, attributes=attributes, outputs=node.outputs))
+    return True
+
+
+def activation_of(draft: Draft, node: Node) -> Activation | None:
+    """The activation that a node computes."""
+    simple = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish"}
+    if node.op in simple:
+        return Activation.of(simple[node.op])
+    if node.op == "LeakyRelu":
+        return Activation.of(("leaky_relu", node.get("alpha", 0.01)))
+    if node.op == "HardSigmoid":
+        return Activation.of(("hardsigmoid", node.get("alpha", 0.2), node.get("beta", 0.5)))
+    if node.op == "Swish" and node.get("alpha", 1.0) == 1:
+        return Activation.of("silu")
+    bounds = _bounds(draft, node) if node.op == "Clip" else None
+    if bounds is None or bounds[0] > bounds[1]:
+        return None
+    return Activation.of("relu" if bounds[0] == 0 and bounds[1] == np.inf else ("clip", *bounds))
+
+
+def _bounds(draft: Draft, node: Node) -> tuple[float, float] | None:
+    """What Clip keeps to: attributes before operator set 11, inputs since."""
+    low, high = node.get("min", -np.inf), node.get("max", np.inf)
+    for at, name in enumerate(node.inputs[1:3]):
+        value = draft.constant(name) if name else None
+        if name and (value is None or value.size != 1):
+            return None
+        if value is not None:
+            low, high = (float(value.item()), high) if at == 0 else (low, float(value.item()))
+    return float(low), float(high)
+
+
+def swish(draft: Draft, node: Node) -> bool:
+    """x times a gate that is a function of x: Sigmoid, HardSigmoid, or clip(x + 3, 0, 6)/6 spelt out."""
+    if node.op not in ("Mul", "Div") or len(node.inputs) != 2:
+        return False
+    for x, gated in (node.inputs, node.inputs[::-1]):
+        if not draft.seen_by_one(gated):
+            continue
+        gate = draft.writer(gated, "Sigmoid", "HardSigmoid") if node.op == "Mul" else None
+        if gate is None or gate.inputs[0] != x:
+            continue
+        sixth = abs(gate.get("alpha", 0.2) - 1 / 6) < 1e-4 and gate.get("beta", 0.5) == 0.5
+        if gate.op == "HardSigmoid" and not sixth:
+            continue
+        made = "Swish" if gate.op == "Sigmoid" else "HardSwish"
+        draft.replace([gate, node], Node(made, (x,), node.outputs, {}, node.name, node.version))
+        return True
+    return _spelt_out(draft, node)
+
+
+def _spelt_out(draft: Draft, node: Node) -> bool:
+    """clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha 1/6; times x before the division, HardSwish."""
+    value = draft.constant(node.inputs[1])
+    if value is None or value.size != 1 or not draft.seen_by_one(node.inputs[0]):
+        return False
+    factor = float(value.item()) if node.op == "Mul" else 1 / float(value.item() or np.inf)
+    if abs(factor - 1 / 6) > 1e-6:
+        return False
+    found = _clipped(draft, node.inputs[0])
+    if found is not None:
+        gate = {"alpha": 1 / 6, "beta": 0.5}
+        draft.replace(
+            [*found, node],
+            Node("HardSigmoid", found[0].inputs[:1], node.outputs, gate, node.name, node.version),
+        )
+        return True
+    product = draft.writer(node.inputs[0], "Mul")
+    for x, gated in (product.inputs, product.inputs[::-1]) if product else ():
+        found = _clipped(draft, gated) if draft.seen_by_one(gated) else None
+        if product and found is not None and found[0].inputs[0] == x:
+            draft.replace(
+                [*found, product, node], Node("HardSwish", (x,), node.outputs, {}, node.name, node.version)
+            )
+            return True
+    return False
+
+
+def _clipped(draft: Draft, name: str) -> tuple[Node, Node] | None:
+    """The Add and the Clip of clip(x + 3, 0, 6), if that is what a value is."""
+    clip = draft.writer(name, "Clip")
+    if clip is None or _bounds(draft, clip) != (0, 6) or not draft.seen_by_one(clip.inputs[0]):
+        return None
+    add = draft.writer(clip.inputs[0], "Add")
+    three = draft.constant(add.inputs[1]) if add else None
+    return (add, clip) if add and three is not None and three.size == 1 and three.item() == 3 else None
