@@ -14,6 +14,7 @@ An engine reads nothing but this file: it has never heard of convolution.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -116,6 +117,10 @@ class Coordinate:
     offset: int = 0
 
 
+LEFT_OUT = 0.04
+"""Share of entries outside an array from which sums are put so that an engine can leave those out."""
+
+
 @dataclass(frozen=True)
 class View:
     """A batch of matrices read from an array (or from another View, packed whole) by affine coordinates.
@@ -178,6 +183,31 @@ class View:
     def inside(self) -> bool:
         """Whether every entry lies inside the array."""
         return not self.risky
+
+    @cached_property
+    def outside(self) -> float:
+        """The share of entries that lie outside the array, if no two axes share an index.
+
+        >>> at = Coordinate(4, (("p", 1), ("f", 1)), -1)
+        >>> View("x", (Index("f", 3),), (Index("p", 4),), (at,)).outside
+        0.16666666666666666
+        """
+        share = 1.0
+        for coordinate in (self.coordinates[axis] for axis in self.risky):
+            terms = sorted(coordinate.terms, key=lambda term: self.extents[term[0]])
+            (name, by), others = terms[-1], terms[:-1]
+            steps = [[step * value for value in range(self.extents[other])] for other, step in others]
+            total, count = 0, self.extents[name]
+            for moved in itertools.product(*steps):
+                low, high = (
+                    -coordinate.offset - sum(moved),
+                    coordinate.extent - 1 - coordinate.offset - sum(moved),
+                )
+                if by < 0:
+                    low, high = -high, -low
+                total += max(min(high // abs(by), count - 1) - max(-(-low // abs(by)), 0) + 1, 0)
+            share *= total / (count * math.prod(map(len, steps)))
+        return 1 - share
 
 
 @dataclass(frozen=True)

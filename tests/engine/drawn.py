@@ -121,10 +121,12 @@ def kind(pick: Pick) -> Kind:
         e.append(pick((1, 1, 1, 1, 1, 2, 3)) if math.prod(e) == 1 else 1)
         reach = d[-1] * (F[-1] - 1) + 1
         lo.append(pick((0, 0, 1, 1, reach // 2, reach - 1, reach + 2, -1)))
-    width = pick(("dense", "dense", "dense", "groups", "narrow", "depthwise", "deep"))
+    width = pick(("dense", "dense", "dense", "groups", "narrow", "depthwise", "deep", "many"))
     counts = (1, 2, 3, 4, 5, 7, 8, 9, 14, 15, 16, 17, 24, 31, 32, 33, 48, 79, 80)
     if width == "deep":
         c, o, G = pick((65, 130)), pick((1, 3, 9, 16)), 1
+    elif width == "many":  # of which those outside x are left out
+        c, o, G = pick((128, 130)), pick((66, 80)), 1
     elif width == "depthwise":
         c, o, G = 1, pick((1, 1, 2, 3)), pick((3, 8, 16, 17, 33))
     elif width == "narrow":

@@ -72,6 +72,7 @@ def _passes() -> Iterator[Pass]:
     for layout in ("NCHW", "NHWC"):
         yield Pass("3x3 epilogue", (20, 9, 19), (23, 20, 3, 3), {"padding": 1}, layout)
         yield Pass("several parts", (130, 3, 18), (5, 130, 3, 3), {"padding": (1, 0)}, layout)
+        yield Pass("left out", (128, 5, 17), (80, 128, 1, 5), {"padding": (0, 2)}, layout)
         yield Pass("depthwise", (18, 11, 21), (18, 1, 3, 3), {"padding": 1, "groups": 18}, layout)
         yield Pass(
             "stride 2", (6, 9, 20), (14, 3, 3, 4), {"stride": 2, "padding": 1, "groups": 2}, layout, "input"

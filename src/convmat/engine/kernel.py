@@ -17,6 +17,7 @@ No task waits for another. A is packed in blocks of rows, one after the other: [
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -47,8 +48,9 @@ class Recipe:
     of one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
     fixes (group, image). `places`: the column indices that a table of places is made of, for stores that are neither
     side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for OUTER. `block`: C's rows are stored
-    in blocks of so many, 0: they are evenly apart. `lines`: A's rows are evenly apart and contiguous along k; if not,
-    k has `k_indices` indices.
+    in blocks of so many, 0: they are evenly apart. `lines`: A's rows are evenly apart and contiguous along k, perhaps
+    in another order (not `ordered`); if they are not, k has `k_indices` indices. `skips`: a part of k is one tap, and
+    columns where it lies outside x are left out.
     """
 
     form: Form
@@ -66,7 +68,9 @@ class Recipe:
     panel: int
     depth: int
     lines: bool
+    ordered: bool
     k_indices: int
+    skips: bool
     a_step: int
     block: int
     places: tuple[str, ...]
@@ -144,6 +148,8 @@ class Recipe:
 
     def steps(self) -> list[int]:
         """The panel widths for which there is a tile: a panel's last columns take the least that holds them."""
+        if self.skips:
+            return [*range(1, self.panel + 1)]
         if not self.along_m:
             return [*range(self.lanes, self.panel, self.lanes), self.panel]
         return sorted({n for n in (1, 2, 4, 7, 10) if n < self.panel} | {self.panel})
@@ -164,7 +170,19 @@ class Recipe:
             "line",
         ]
         names += ["panels", "group", "groups", "chunk", "chunks", "block step", "sums", "places", "packed a"]
-        names += ["between", "w", "w line", "w rows", "w walk", "k", "k inner", "k outer"]
+        names += [
+            "between",
+            "w",
+            "w line",
+            "w rows",
+            "w walk",
+            "w places",
+            "cuts",
+            "hulls",
+            "k",
+            "k inner",
+            "k outer",
+        ]
         for index in self.outer:
             names += [f"{what} {index}" for what in ("count", "x", "y", "a", "w", "bias")]
         names += [f"{what} {index}" for index in self.places for what in ("y step", "y extent")]
@@ -208,6 +226,8 @@ class _Writer:
         heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
         self.packers = {} if r.form is Form.OUTER else {rows: self._a_packer(rows) for rows in heights}
         self.tiles = {rows: [(n, self._tile(n, rows)) for n in r.steps()] for rows in heights}
+        if r.skips:
+            self.finishes = {rows: self._finish(rows) for rows in heights}
         if r.places:
             self.places = self._places()
         if not r.streams:
@@ -218,13 +238,18 @@ class _Writer:
         r = self.recipe
         name, width = f"a_{rows}", r.stored_width(rows)
         if r.lines:
-            return line_packer(self.made, name, rows, width, r.array, r.work, r.lanes, r.signed)
+            return line_packer(self.made, name, rows, width, r.array, r.work, r.lanes, r.signed, r.ordered)
         return gather_packer(self.made, name, r.k_indices, rows, width, r.array, r.work, r.lanes, r.signed)
 
     def _tile(self, columns: int, rows: int) -> Function:
         """The function of one register tile: multiply, add the parts before, finish or keep."""
         r = self.recipe
         tile = r.tile(columns, rows)
+        if r.skips:
+            fn = self.made.function(f"tile_{columns}_{rows}", {"a": ptr, "b": ptr, "depth": i64, "kept": ptr})
+            a, b, depth, kept = fn.arguments
+            tile.store_parts(fn, tile.add_parts(fn, tile.multiply(fn, b, a, depth), kept), kept)
+            return fn
         finish = Finish(r.out, r.bias, r.residual, r.activation, r.along_m, r.store, r.block)
         fn = self.made.function(
             f"tile_{columns}_{rows}",
@@ -244,6 +269,20 @@ class _Writer:
             finish.emit(fn, tile, sums, Target(c, residual, bias, line, count, places, *between), rows)
         with last.otherwise():
             tile.store_parts(fn, sums, kept)
+        return fn
+
+    def _finish(self, rows: int) -> Function:
+        """The function that stores the finished sums of a panel."""
+        r = self.recipe
+        tile = r.tile(r.panel, rows)
+        finish = Finish(r.out, r.bias, r.residual, r.activation, r.along_m, r.store, r.block)
+        fn = self.made.function(
+            f"finish_{rows}",
+            {"kept": ptr, "c": ptr, "residual": ptr, "bias": ptr, "line": i64, "count": i64, "places": ptr}
+            | ({"between": i64} if r.block else {}),
+        )
+        kept, *rest = fn.arguments
+        finish.emit(fn, tile, tile.load_parts(fn, kept), Target(*rest), rows)
         return fn
 
     def _places(self) -> Function:
@@ -288,17 +327,22 @@ class _Writer:
         depth: Value,
     ) -> None:
         r = self.recipe
-        more = depth
+        more = [depth]
         if not r.lines:
             line = self._word(fn, args, "w rows", ptr) + number * (r.width * WORD)
-            more = self._word(fn, args, "w walk", ptr)
-        if r.blocks == 1 or r.tail == r.width:
-            fn.call(self.packers[r.tail].address, source, target, line, more)
-            return
-        with fn.if_(equal(number, r.blocks - 1)) as tail:
-            fn.call(self.packers[r.tail].address, source, target, line, more)
-        with tail.otherwise():
-            fn.call(self.packers[r.width].address, source, target, line, more)
+            more = [self._word(fn, args, "w walk", ptr)]
+        elif not r.ordered:
+            more = [depth, self._word(fn, args, "w places", ptr)]
+            if r.blocks > 1 and r.stored_width(r.tail) != r.stored_width(r.width):
+                # The table of the last block, of another width, stands behind that of all others.
+                behind = select(equal(number, r.blocks - 1), depth * WORD, const(i64, 0))
+                more = [depth, more[1] + behind]
+        pack = self.packers
+        self._of_height(
+            fn,
+            equal(number, r.blocks - 1),
+            lambda rows: fn.call(pack[rows].address, source, target, line, *more),
+        )
 
     def _word(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
         return self.slots.load(fn, args, name, type)
@@ -348,10 +392,12 @@ class _Writer:
         parts = t.word("parts")
         if r.places:
             with fn.loop(0, panels) as panel:
-                start = (first + panel.index) * r.panel
-                count = minimum(t.word("columns") - start, r.panel)
+                start, count = self._columns(t, first + panel.index)
                 at = t.scratch + t.word("places") + panel.index * (r.panel * 8)
                 fn.call(self.places.address, at, start, count, t.args)
+        if r.skips:
+            self._taps(t, first, panels, parts)
+            return
         with fn.loop(0, parts, carried=[t.word("boxes", ptr)]) as part:
             (box,) = part.carried
             start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
@@ -367,6 +413,105 @@ class _Writer:
                 t, place, t.bases["a"], step, start, depth, first * r.panel, panels, room, t.word("columns")
             )
             part.carry(box + r.box_bytes)
+
+    def _columns(self, t: _Share, panel: Value) -> tuple[Value, Value]:
+        """Where a panel's columns begin, and how many it has."""
+        r = self.recipe
+        if not r.skips:
+            start = panel * r.panel
+            return start, minimum(t.word("columns") - start, r.panel)
+        cut = t.word("cuts", ptr) + panel * (2 * WORD)
+        return t.fn.load(cut, i64), t.fn.load(cut, i64, WORD)
+
+    def _taps(self, t: _Share, first: Value, panels: Value, parts: Value) -> None:
+        """Parts of one tap each: of every panel the columns from the first to the last where it lies inside x."""
+        r, fn = self.recipe, t.fn
+        vector = r.work.x(r.lanes)
+        with fn.loop(0, t.blocks * panels * r.tile_bytes, vector.bytes) as zero:
+            fn.store(const(vector, 0.0), t.kept + zero.index)
+        line = r.stored_width(r.width) * r.work.bytes
+        hulls = t.word("hulls", ptr) + first * (2 * WORD)
+        with fn.loop(0, parts, carried=[t.word("boxes", ptr), hulls]) as part:
+            box, hulls = part.carried
+            start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
+            room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.panel * r.pitch)
+            with fn.loop(0, panels) as panel:
+                at, count = (fn.load(hulls + panel.index * (2 * WORD), i64, i * WORD) for i in range(2))
+                target = t.scratch + panel.index * room
+                at = at + self._columns(t, first + panel.index)[0]
+                with fn.if_(count > 0):
+                    fn.call(self.pack.address, t.bases["x"], target, at, count, box, t.args, *t.moved)
+            with fn.loop(0, t.blocks) as block:
+                number = t.first_block + block.index
+                is_tail = equal(number, r.blocks - 1)
+                a = t.bases["a"] + number * t.word("block step") + start * self._width(is_tail) * r.work.bytes
+                with fn.loop(0, panels) as panel:
+                    at, count = (fn.load(hulls + panel.index * (2 * WORD), i64, i * WORD) for i in range(2))
+                    kept = t.kept + (block.index * panels + panel.index) * r.tile_bytes
+                    short = r.stored_width(r.tail) * r.work.bytes
+                    kept = kept + at * select(is_tail, const(i64, short), const(i64, line))
+                    arguments = (a, t.scratch + panel.index * room, depth, kept)
+                    with fn.if_(count > 0):
+                        self._of_height(
+                            fn, is_tail, lambda rows: dispatch(fn, self.tiles[rows], count, arguments)
+                        )
+            part.carry(box + r.box_bytes, hulls + t.word("panels") * (2 * WORD))
+        self._store(t, first, panels)
+
+    def _of_height(self, fn: Function, is_tail: Value, write: Callable[[int], object]) -> None:
+        """Emits what is to be done with blocks of each height."""
+        r = self.recipe
+        if r.blocks == 1 or r.tail == r.width:
+            write(r.tail)
+            return
+        with fn.if_(is_tail) as tail:
+            write(r.tail)
+        with tail.otherwise():
+            write(r.width)
+
+    def _store(self, t: _Share, first: Value, panels: Value) -> None:
+        """Finishes and stores all that is kept."""
+        r, fn = self.recipe, t.fn
+        line, beside, down, between = self._steps(t)
+        with fn.loop(0, t.blocks) as block:
+            number = t.first_block + block.index
+            row = number * r.width
+            above = self._above(t, row, down)
+            with fn.loop(0, panels) as panel:
+                at, count = self._columns(t, first + panel.index)
+                c_at = above + at * beside
+                arguments = (
+                    t.kept + (block.index * panels + panel.index) * r.tile_bytes,
+                    t.bases["y"] + c_at,
+                    t.bases["residual"] + c_at,
+                    t.bases["bias"] + row * r.work.bytes,
+                    line,
+                    count,
+                    t.scratch + t.word("places") + panel.index * (r.panel * 8),
+                    *between,
+                )
+                self._of_height(
+                    fn,
+                    equal(number, r.blocks - 1),
+                    lambda rows: fn.call(self.finishes[rows].address, *arguments),
+                )
+
+    def _steps(self, t: _Share) -> tuple[Value, Value, Value, tuple[Value, ...]]:
+        """In C: a line's step, that of neighbouring columns and rows, and of blocks of rows."""
+        r, line = self.recipe, t.word("line")
+        # Neighbouring columns of C: side by side, a line apart where lanes lie along C's rows, or by the table.
+        across = r.along_m and r.store in (Store.LINES, Store.PLACED)
+        beside = const(i64, 0) if r.places else (line if across else const(i64, r.out.bytes))
+        down = const(i64, r.out.bytes) if across else line
+        return line, beside, down, (t.word("between"),) if r.block else ()
+
+    def _above(self, t: _Share, row: Value, down: Value) -> Value:
+        """Where a row of C begins."""
+        r = self.recipe
+        if not r.block:
+            return row * down
+        full = udiv(row, r.block)
+        return full * t.word("between") + (row - full * r.block) * r.out.bytes
 
     def _sums(self, t: _Share, group: Value) -> None:
         """Parts of k are pieces of a run; the task's columns are a box from the table."""
@@ -440,21 +585,13 @@ class _Writer:
     ) -> None:
         """All tiles of a part: its columns of C are `first` to `end`, its k those of A from `start`."""
         r, fn = self.recipe, t.fn
-        line = t.word("line")
-        # Neighbouring columns of C: side by side, a line apart where lanes lie along C's rows, or by the table.
-        across = r.along_m and r.store in (Store.LINES, Store.PLACED)
-        beside = const(i64, 0) if r.places else (line if across else const(i64, r.out.bytes))
-        down = const(i64, r.out.bytes) if across else line
-        between = (t.word("between"),) if r.block else ()
+        line, beside, down, between = self._steps(t)
         with fn.loop(0, t.blocks) as block:
             number = t.first_block + block.index
             row = number * r.width
             is_tail = equal(number, r.blocks - 1)
             a_block = a + number * block_step + start * self._width(is_tail) * r.work.bytes
-            above = row * down
-            if r.block:
-                full = udiv(row, r.block)
-                above = full * t.word("between") + (row - full * r.block) * r.out.bytes
+            above = self._above(t, row, down)
             with fn.loop(0, panels) as panel:
                 at = first + panel.index * r.panel
                 count = minimum(end - at, r.panel)
@@ -473,13 +610,7 @@ class _Writer:
                     t.scratch + t.word("places") + panel.index * (r.panel * 8),
                     *between,
                 )
-                if r.blocks == 1 or r.tail == r.width:
-                    dispatch(fn, self.tiles[r.tail], count, arguments)
-                else:
-                    with fn.if_(is_tail) as tail:
-                        dispatch(fn, self.tiles[r.tail], count, arguments)
-                    with tail.otherwise():
-                        dispatch(fn, self.tiles[r.width], count, arguments)
+                self._of_height(fn, is_tail, lambda rows: dispatch(fn, self.tiles[rows], count, arguments))
 
 
 class _Word(Protocol):

@@ -113,7 +113,9 @@ class Walk:
         moved = tuple(c.axis for c in checks if any(c.by(name) for name in fixed))
         last = dict(view.coordinates[-1].terms)
         coefficient = last.pop(run[-1])
-        beside = [name for name in last if name in taps and 1 < view.extents[name] <= MOST_NEAR]
+        # The innermost of the sum alone is whole wherever the sum is cut.
+        inner = next((name for name in reversed(taps) if view.extents[name] > 1), "")
+        beside = [name for name in last if name == inner and view.extents[name] <= MOST_NEAR]
         if len(last) != 1 or not beside:
             return cls(tuple(run), tuple(taps), checks, moved, coefficient)
         (near,) = beside

@@ -4,11 +4,16 @@
             done, waiter     tasks finished; whether the caller sleeps until they all are
             lock             held by the caller whose job it is
             fn, args, tasks  the job; stands still until every task taken from the ticket is reported done
+            back             how many of its last tasks workers have been given
             asleep[id]       1 while worker `id` sleeps on it; beside it, its thread and the CPUs it may use
 
 Taking a task is a compare-and-swap of the ticket to ticket - 1. A worker may come late, with a ticket read
 long ago: if the swap succeeds, the ticket stood there now, so there is an unfinished job and this is one of
 its tasks, whichever job it is. That is why workers are not counted in and out.
+
+Which task is settled after that: the caller's are the first ones, in order, the workers' the last ones, backwards. Of
+two threads each then finds in its own cache what it wrote there in the call before; and no task is given twice, since
+no more are taken than there are.
 
 Nobody misses anybody: who wants to sleep first says so and then looks at the ticket; a caller first writes
 the ticket and then looks who sleeps; all four are sequentially consistent. So it is for the caller's sleep.
@@ -25,7 +30,7 @@ MOST_THREADS = 1024
 
 # The state's fields, in bytes, each group on cache lines of its own (pairs of lines: prefetchers fetch two).
 DONE, WAITER, LOCK, STOP = 128, 132, 256, 384
-FN, ARGS, TASKS = 512, 520, 528
+FN, ARGS, TASKS, BACK = 512, 520, 528, 576
 SYSCALL, FUTEX, WORKERS, CORES, TICKS, SPIN, GETCPU, AFFINITY = 640, 648, 656, 664, 672, 680, 688, 696
 ELSEWHERE = 768
 ASLEEP, ASLEEP_STRIDE = 1024, 256
@@ -66,9 +71,9 @@ def source(arch: str) -> str:
     values = {
         "PAUSE": _PAUSE[arch], "PAUSE_DECLARATION": _PAUSE_DECLARATION[arch], "CLOCK": _CLOCK[arch],
         "DONE": DONE, "WAITER": WAITER, "LOCK": LOCK, "STOP": STOP, "FN": FN, "ARGS": ARGS, "TASKS": TASKS,
-        "SYSCALL": SYSCALL, "FUTEX": FUTEX, "WORKERS": WORKERS, "CORES": CORES, "TICKS": TICKS, "SPIN": SPIN,
-        "GETCPU": GETCPU, "AFFINITY": AFFINITY, "ELSEWHERE": ELSEWHERE, "THREAD": THREAD, "CPUS_BYTES": CPUS_BYTES,
-        "CPUS": CPUS, "ASLEEP_STRIDE": ASLEEP_STRIDE, "ASLEEP": ASLEEP, "BLOCK": BLOCK,
+        "BACK": BACK, "SYSCALL": SYSCALL, "FUTEX": FUTEX, "WORKERS": WORKERS, "CORES": CORES, "TICKS": TICKS,
+        "SPIN": SPIN, "GETCPU": GETCPU, "AFFINITY": AFFINITY, "ELSEWHERE": ELSEWHERE, "THREAD": THREAD,
+        "CPUS_BYTES": CPUS_BYTES, "CPUS": CPUS, "ASLEEP_STRIDE": ASLEEP_STRIDE, "ASLEEP": ASLEEP, "BLOCK": BLOCK,
     }  # fmt: skip
     text = _IR
     for name, value in values.items():
@@ -168,7 +173,7 @@ define internal i64 @drain(ptr %s, i64 %id) {
 entry:
   br label %look
 look:
-  %count = phi i64 [ 0, %entry ], [ %count, %take ], [ %more, %work ]
+  %count = phi i64 [ 0, %entry ], [ %count, %take ], [ %more, %do ]
   %ticket = load atomic i64, ptr %s acquire, align 8
   %left = and i64 %ticket, 281474976710655
   %limit = lshr i64 %ticket, 48
@@ -188,9 +193,19 @@ work:
   %args = load ptr, ptr %at.args
   %at.tasks = getelementptr i8, ptr %s, i64 $TASKS$
   %tasks = load i64, ptr %at.tasks
-  %index = sub i64 %tasks, %left
-  call void %fn(ptr %args, i64 %index, i64 %id)
   %more = add i64 %count, 1
+  %caller = icmp eq i64 %id, 0
+  br i1 %caller, label %do, label %behind
+behind:
+  %at.back = getelementptr i8, ptr %s, i64 $BACK$
+  %given = atomicrmw add ptr %at.back, i64 1 monotonic, align 8
+  %above = sub i64 %tasks, %given
+  %last = add i64 %above, -1
+  br label %do
+do:
+  ; Task 0 was the caller's before it came here.
+  %index = phi i64 [ %more, %work ], [ %last, %behind ]
+  call void %fn(ptr %args, i64 %index, i64 %id)
   br label %look
 out:
   ret i64 %count
@@ -309,6 +324,8 @@ publish:
   store ptr %args, ptr %at.args
   %at.tasks = getelementptr i8, ptr %s, i64 $TASKS$
   store i64 %tasks, ptr %at.tasks
+  %at.back = getelementptr i8, ptr %s, i64 $BACK$
+  store atomic i64 0, ptr %at.back monotonic, align 8
   %at.done = getelementptr i8, ptr %s, i64 $DONE$
   store atomic i32 0, ptr %at.done monotonic, align 4
   %at.waiter = getelementptr i8, ptr %s, i64 $WAITER$

@@ -5,12 +5,13 @@ Nothing here changes the order in which a sum is taken: k is cut into parts by i
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from ..product import Index, Product, View
+from ..product import LEFT_OUT, Index, Product, View, size
 from .blas import Dtypes
 from .cpu import Cpu
 from .effort import Effort
@@ -174,8 +175,9 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     else:
         walk = Walk.of(b, _names(b.rows), _names(c.cols))
     streams = form in (Form.SUMS, Form.OUTER)
-    depth = RUN_PART if streams else max(map(count, _parts(b.rows)), default=0)
-    lines = streams or (_run(b.rows, w) == 0 and _uniform(c.rows, w))
+    depth = RUN_PART if streams else max(map(count, _parts(b)), default=0)
+    along = b.rows if streams else _as_it_lies(b.rows, w)
+    lines = streams or (_run(along, w) == 0 and _uniform(c.rows, w))
     return Recipe(
         form=form,
         walk=walk,
@@ -192,6 +194,8 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         panel=panel,
         depth=depth,
         lines=lines,
+        ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
+        skips=along_m and not streams and _windows(b) > 0,
         k_indices=0 if lines else len(b.rows),
         a_step=_column_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
         block=block,
@@ -260,11 +264,13 @@ class Step:
             strides(c, shapes["y"], out),
             strides(a, shapes["w"], item),
         )
+        self.cuts = self.hulls = np.zeros(1, np.int64)
         self.words = self._blocks(b, threads, extents)
         self.words |= {
             "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k,
             "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
             "w rows": self._where(w).ctypes.data, "w walk": self._walked(w).ctypes.data,
+            "w places": self._turned(w).ctypes.data, "cuts": self.cuts.ctypes.data, "hulls": self.hulls.ctypes.data,
             "between": y[c.rows[0].name] if r.block else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
@@ -307,6 +313,10 @@ class Step:
         else:
             rows, wide = p.m, -(-columns // r.lanes) * r.lanes
         chunks, parts = self.words["chunks"], self.words["parts"]
+        multiplied = wide * p.k
+        if r.skips:
+            depths = np.array([count(part) for part in _parts(self.product.terms[0][1])])
+            multiplied = int(depths @ self.hulls[:, :, 1].sum(axis=1))
         tiles = runs * rows * wide // r.lanes
         packed = runs * p.k * -(-columns // r.lanes) * chunks
         if r.form is Form.COLUMNS and r.along_m:
@@ -317,7 +327,7 @@ class Step:
         a_bytes = 0 if sums else runs * groups * r.packed_bytes(p.k)
         arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         return Effort(
-            fma=2 * runs * rows * wide * p.k,
+            fma=2 * runs * rows * multiplied,
             packed=packed,
             stored=tiles * (2 * parts - 1),
             touched=arrays,
@@ -344,6 +354,23 @@ class Step:
         depth = self.product.terms[0][1].rows
         self._walk = np.array([n for i in depth for n in (i.extent, w[i.name])], np.int64)
         return self._walk
+
+    def _turned(self, w: dict[str, int]) -> Array:
+        """A packer's table of lines in another order than k: where each element goes, in bytes.
+
+        Once for a full block of A's rows and once for the last.
+        """
+        r, depth = self.recipe, self.product.terms[0][1].rows
+        self._order = np.zeros(1, np.int64)
+        if r.ordered or not r.lines:
+            return self._order
+        numbers = np.arange(math.prod(i.extent for i in depth)).reshape([i.extent for i in depth])
+        lying = [depth.index(i) for i in _as_it_lies(depth, w)]
+        widths = [r.stored_width(rows) * r.work.bytes for rows in (r.width, r.tail)]
+        if r.blocks == 1:
+            widths = widths[1:]
+        self._order = np.multiply.outer(widths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
+        return self._order
 
     def _where(self, w: dict[str, int]) -> Array:
         """A gathering packer's table of A's rows: where each lies, in bytes from the first."""
@@ -384,9 +411,15 @@ class Step:
                 "scratch size": size, "parts": parts, "groups": len(blocks), "chunk": chunk, "chunks": chunks,
                 "packed a": panel_room, "sums": panel_room + packed, "places": panel_room + packed + kept,
             }  # fmt: skip
-        columns = math.prod(extents[name] for name in (r.walk.run if r.form is Form.COLUMNS else r.walk.taps))
+        inner = r.walk.run if r.form is Form.COLUMNS else r.walk.taps
+        columns = math.prod(extents[name] for name in inner)
+        parts_ = _parts(b)
         panels = -(-columns // r.panel)
-        parts_ = _parts(b.rows)
+        if r.skips:
+            self.cuts, self.hulls = _hulls(
+                b, parts_, tuple(Index(name, extents[name]) for name in inner), r.panel
+            )
+            panels = len(self.cuts)
         self.table = _table(b.rows, parts_)
         room_ = r.panel_bytes(r.depth)
         group = max(1, min(panels, PANEL_BYTES // max(room_, 1)))
@@ -398,7 +431,7 @@ class Step:
         chunk = max(-(-r.blocks // max(chunks, 1)), 1)
         chunks = -(-r.blocks // chunk)
         panel_room = room(group * room_ + 64)
-        kept = room(group * chunk * r.tile_bytes if len(parts_) > 1 else 0)
+        kept = room(group * chunk * r.tile_bytes if len(parts_) > 1 or r.skips else 0)
         places = room(group * r.panel * 8 if r.places else 0)
         size = panel_room + kept + places
         self._totals(outer * groups * chunks, size, threads)
@@ -421,10 +454,61 @@ def _table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
     return np.array(rows, np.int64).reshape(len(rows), 2 * len(indices) + 2)
 
 
-def _parts(indices: tuple[Index, ...]) -> list[Block]:
-    """The parts of k: as many as make their length nearest to PART, so that little more than that is not halved."""
-    total = math.prod(i.extent for i in indices)
-    return cut(indices, -(-total // max(round(total / PART), 1)))
+def _parts(b: View) -> list[Block]:
+    """The parts of k: as many as make their length nearest to PART, so that little more than that is not halved.
+
+    Where windows often leave the array, each of their taps has parts of its own.
+    """
+    outer, inner = b.rows[: _windows(b)], b.rows[_windows(b) :]
+    taps = itertools.product(*([(n, n + 1) for n in range(index.extent)] for index in outer))
+    within = cut(inner, -(-size(inner) // max(round(size(inner) / PART), 1)))
+    return [(*tap, *part) for tap in taps for part in within]
+
+
+LEAST_PART = 128
+"""A tap with so many terms is worth a part of its own."""
+
+
+def _windows(b: View) -> int:
+    """How many outer indices of k are taps of windows that often leave the array, with long sums in them; or 0."""
+    moving = {name for axis in b.risky for name, _ in b.coordinates[axis].terms}
+    taps = max((at + 1 for at, index in enumerate(b.rows) if index.name in moving), default=0)
+    return taps if size(b.rows[taps:]) >= LEAST_PART and b.outside >= LEFT_OUT else 0
+
+
+def _hulls(b: View, parts: list[Block], columns: tuple[Index, ...], panel: int) -> tuple[Array, Array]:
+    """The panels as (first column, count), and for each part and panel where the part's tap is inside: the same.
+
+    A panel is some whole lines of columns, or an even part of one.
+    """
+    line, total = columns[-1].extent, size(columns)
+    starts = np.arange(0, total, line * max(panel // line, 1))
+    if line > panel:
+        per = -(-line // -(-line // panel))
+        starts = np.add.outer(starts, np.arange(0, line, per)).reshape(-1)
+    stops = np.append(starts[1:], total)
+    at = dict(zip((i.name for i in columns), np.indices([i.extent for i in columns]), strict=True))
+    hulls = np.zeros((len(parts), len(starts), 2), np.int64)
+    for number, part in enumerate(parts):
+        tap = {index.name: first for index, (first, _) in zip(b.rows, part, strict=True)}
+        inside = np.ones([i.extent for i in columns], bool)
+        for coordinate in (b.coordinates[axis] for axis in b.risky):
+            if all(name in at or name in tap for name, _ in coordinate.terms):
+                position = coordinate.offset + sum(
+                    by * (at[n] if n in at else tap[n]) for n, by in coordinate.terms
+                )
+                inside &= (position >= 0) & (position < coordinate.extent)
+        where = np.flatnonzero(inside)
+        first, last = np.searchsorted(where, starts), np.searchsorted(where, stops)
+        there = last > first
+        hulls[number, there, 0] = where[first[there]] - starts[there]
+        hulls[number, there, 1] = where[last[there] - 1] + 1 - where[first[there]]
+    return np.stack([starts, stops - starts], 1).astype(np.int64), hulls
+
+
+def _as_it_lies(indices: tuple[Index, ...], moves: dict[str, int]) -> tuple[Index, ...]:
+    """The indices in the order in which an array has them, outermost first."""
+    return tuple(sorted(indices, key=lambda index: -moves[index.name]))
 
 
 def cut(indices: tuple[Index, ...], most: int) -> list[Block]:

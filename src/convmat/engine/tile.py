@@ -87,6 +87,14 @@ class Tile:
             for r, row in enumerate(tile)
         ]
 
+    def load_parts(self, fn: Function, parts: Value) -> list[list[Value]]:
+        """The sum so far, from `parts`."""
+        size = self.vector.bytes
+        return [
+            [fn.load(parts, self.vector, (r * self.vectors + v) * size) for v in range(self.vectors)]
+            for r in range(self.rows)
+        ]
+
     def store_parts(self, fn: Function, tile: list[list[Value]], parts: Value) -> None:
         """Keeps the sum so far at `parts`."""
         for r, row in enumerate(tile):

@@ -14,16 +14,26 @@ from .tile import gather_at
 
 
 def line_packer(
-    module: Module, name: str, rows: int, width: int, source: Type, work: Type, lanes: int, signed: bool
+    module: Module,
+    name: str,
+    rows: int,
+    width: int,
+    source: Type,
+    work: Type,
+    lanes: int,
+    signed: bool,
+    ordered: bool,
 ) -> Function:
     """Writes `pack(a, out, line, depth)`: lines of A, contiguous along k, become the vectors of a tile.
 
         out[k, row] = a[row, k]        row < rows, k < depth; `line` bytes from row to row; zero for row >= rows
 
-    Squares of lanes x lanes elements are transposed in registers.
+    Squares of lanes x lanes elements are transposed in registers. Where k does not run along the lines in its order
+    (not `ordered`), the last parameter is a table of where in `out` each element of a line goes, in bytes.
     """
-    fn = module.function(name, {"a": ptr, "out": ptr, "line": i64, "depth": i64})
-    a, out, line, depth = fn.arguments
+    parameters = {"a": ptr, "out": ptr, "line": i64, "depth": i64} | ({} if ordered else {"places": ptr})
+    fn = module.function(name, parameters)
+    a, out, line, depth, *places = fn.arguments
     with fn.loop(0, depth, lanes) as chunk:
         at = chunk.index
         mask = prefix_mask(lanes, depth - at)
@@ -45,9 +55,10 @@ def line_packer(
             narrow_store = min(lanes, width - first)
             for i, each in enumerate(turned):
                 with fn.if_(left > i):
-                    fn.store(
-                        each, target, (i * width + first) * work.bytes, mask=prefix_mask(lanes, narrow_store)
-                    )
+                    to = target + i * width * work.bytes
+                    if places:
+                        to = out + fn.load(places[0] + at * i64.bytes, i64, i * i64.bytes)
+                    fn.store(each, to, first * work.bytes, mask=prefix_mask(lanes, narrow_store))
     return fn
 
 

@@ -12,9 +12,12 @@ from functools import cached_property, lru_cache
 
 from ..geometry import Geometry, Phase
 from ..problem import Problem
-from ..product import Coordinate, Dim, Epilogue, Index, Layout, Packing, Product, View
+from ..product import LEFT_OUT, Coordinate, Dim, Epilogue, Index, Layout, Packing, Product, View
 
 Indices = tuple[Index, ...]
+
+MANY = 128
+"""Channels of a group that are a sum of their own."""
 
 
 class Lowering(ABC):
@@ -93,9 +96,17 @@ class Part:
 
     @cached_property
     def depth(self) -> Indices:
-        """What a product sums over: (c, f), or (f, c) where x keeps its channels side by side."""
-        channels_last = self.problem.x.dims[-1].role == "c"
-        return self.axes("f") + self.index("c") if channels_last else self.index("c") + self.axes("f")
+        """What a product sums over: (c, f), or (f, c) where x keeps its channels side by side.
+
+        So it is too where windows leave x often, and channels are many: all of a tap is then outside, or nothing.
+        """
+        g, x = self.geometry, self.problem.x.dims
+        c, f = self.index("c"), self.axes("f")
+        many = g.C >= MANY * g.G and 2 * g.O > MANY * g.G and x[0].role == "b"
+        taps_first = x[-1].role == "c" or (
+            many and self.x(f + c, self.columns, self.index("g")).outside >= LEFT_OUT
+        )
+        return f + c if taps_first else c + f
 
     def _cuts(self, role: str) -> list[tuple[Index, int]]:
         """The indices of a role, outermost first, with the step along the role of each."""
