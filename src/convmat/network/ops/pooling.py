@@ -250,8 +250,8 @@ def global_average_pool(node: Node, x: Array) -> Any:
 
 
 def _mean(x: Array, out: Array) -> None:
-    """By a product with ones, which takes a tenth of the time of `np.mean` along short rows."""
-    np.matmul(x, np.ones(x.shape[1], x.dtype), out=out)
+    """By einsum: along short rows a third of the time of `np.mean`, and no BLAS, whose threads get into ours' way."""
+    np.einsum("ij->i", x, out=out)
     np.divide(out, x.shape[1], out=out)
 
 
