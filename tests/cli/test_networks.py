@@ -197,3 +197,21 @@ def test_pictures_that_do_not_fit(shape: Any, how: Preparation, said: str) -> No
 def test_figures_are_json_numbers(run: Run, two: str) -> None:
     text = run("profile", two, "--seconds", "0", "--json").out
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_compile_and_run_what_was_compiled(run: Run, conv: str, tmp_path: Path) -> None:
+    path = tmp_path / "conv.convmat"
+    said = run("compile", conv, "--shape", "x=1x3x5x5")
+    assert said.out == f"written to {path}: {path.stat().st_size:,} bytes\n"
+    found = run("compile", conv, "--shape", "x=1x3x5x5", "--json").json
+    assert found == {"path": str(path), "bytes": path.stat().st_size}
+    x = normal(1, 3, 5, 5)
+    np.save(tmp_path / "x.npy", x)
+    given = ("--input", str(tmp_path / "x.npy"))
+    for word, name in (((conv,), "a"), ((str(path), "--trust"), "b")):
+        said = run("run", *word, *given, "--output", str(tmp_path / f"{name}.npy"))
+        assert "machine code" not in said.out
+    assert np.array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+    assert run("run", str(path), *given).out.startswith(
+        "load: conv.convmat: its machine code is not run: --trust was not given\n  its kernels are compiled here\n"
+    )

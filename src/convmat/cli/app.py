@@ -33,7 +33,7 @@ from convmat.errors import ConvmatError, GeometryError, PlanError
 
 COMMANDS = (
     demo.demo, example.example, plan.plan, tune.tune, draw.draw, explain.explain,
-    networks.run, networks.summary, networks.profile, info.info,
+    networks.run, networks.summary, networks.profile, networks.compile, info.info,
 )  # fmt: skip
 GROUPS = {"bench": bench.commands, "choices": choices.commands, "cache": cache.commands}
 

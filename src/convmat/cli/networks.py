@@ -1,7 +1,8 @@
-"""`convmat run`, `summary` and `profile`: a network from an ONNX file, called, listed, timed."""
+"""`convmat run`, `summary`, `profile` and `compile`: a network from its file, called, listed, timed, saved."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 PICTURE, NETWORK = "A picture as input", "The network"
 """The panels of options in the help."""
 
-Model = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
+Model = Annotated[
+    Path, typer.Argument(help="An ONNX file, or one that `convmat compile` wrote.", show_default=False)
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
@@ -47,6 +50,10 @@ Threads = Annotated[
     typer.Option("--threads", "-t", min=1, max=1024, metavar="N", help="Threads; default: the cores allowed.",
                  rich_help_panel=NETWORK),
 ]  # fmt: skip
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Run the machine code of a saved network.", rich_help_panel=NETWORK),
+]
 Mean = Annotated[
     str, typer.Option(help="Taken off the pixels: a number, or one a channel.", rich_help_panel=PICTURE)
 ]
@@ -78,6 +85,7 @@ def run(
     shape: Shapes = None,
     exact: Exact = False,
     threads: Threads = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Call a network with arrays or a picture: its outputs in a line each, and the best of its scores.
@@ -94,10 +102,12 @@ def run(
       convmat run model.onnx --input left=a.npy --input right=b.npy --json
 
       convmat run model.onnx --shape x=1x3x224x224         (on random numbers)
+
+      convmat run model.convmat --trust --input x.npy      (see convmat compile)
     """
     from convmat.explain import answer, files
 
-    network = _loaded(model, exact, threads, shape)
+    network = _loaded(model, exact, threads, shape, trust)
     if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
         several = len(network.outputs) > 1
         raise NetworkError(
@@ -164,6 +174,7 @@ def profile(
     shape: Shapes = None,
     exact: Exact = False,
     threads: Threads = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Time each node of a network: where the time goes, and how near its products come to what the CPU can do.
@@ -176,7 +187,7 @@ def profile(
 
       convmat profile model.onnx --input photo.jpg --unit --compare
     """
-    network = _loaded(model, exact, threads, shape)
+    network = _loaded(model, exact, threads, shape, trust)
     given = _given(network, input or (), _preparation(mean, std, unit, bgr, layout), "profile")
     with screen.progress("measuring"):
         found = network.profile(given, seconds)
@@ -192,13 +203,49 @@ def profile(
         typer.echo(f"\n{beside}")
 
 
-def _loaded(model: Path, exact: bool, threads: int | None, shapes: Sequence[str] | None) -> Network:
+def compile(
+    model: Model,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to; default: beside the model, ending in .convmat."),
+    ] = None,
+    shape: Shapes = None,
+    exact: Exact = False,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Save a network with its plans and kernels for one set of shapes: a file that NumPy and convmat alone run.
+
+    The kernels are for this kind of CPU and this number of threads. Who runs the file says --trust for them to be used.
+
+    Examples:
+
+      convmat compile model.onnx --shape x=1x3x224x224
+
+      convmat compile model.onnx -o faces.convmat --threads 1
+    """
+    network = _loaded(model, exact, threads, shape)
+    path = output or model.with_suffix(".convmat")
+    with screen.progress("compiling"):
+        network.save(path)
+    if json:
+        screen.as_json({"path": str(path), "bytes": path.stat().st_size})
+        return
+    typer.echo(f"written to {path}: {path.stat().st_size:,} bytes")
+
+
+def _loaded(
+    model: Path, exact: bool, threads: int | None, shapes: Sequence[str] | None, trust: bool = False
+) -> Network:
     import convmat
 
     if threads is not None:
         convmat.threads(threads)
-    with screen.progress(f"reading {model.name}"):
-        network = convmat.load(model, exact=exact)
+    with screen.progress(f"reading {model.name}"), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        network = convmat.load(model, exact=exact, trust=trust)
+    for each in told:
+        typer.echo(str(each.message).replace("trust=True", "--trust"), err=True)
     found: dict[str, Any] = {}
     for text in shapes or ():
         name, equals, extents = text.rpartition("=")
