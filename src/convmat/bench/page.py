@@ -8,6 +8,7 @@ from convmat.bench import plot
 from convmat.bench.netstart import NET
 from convmat.bench.results import Run, write
 from convmat.bench.tables import WORDS, Table, main_peer, remarks, tables
+from convmat.bench.worker import OFTEN
 
 LAYERS, NETWORKS = "benchmarks", "benchmarks-networks"
 """The names of the pages, of their data and their pictures, without what tells these apart."""
@@ -76,8 +77,8 @@ def _of_networks(run: Run) -> str:
             f"- One thread: one process, {pinned}; each round takes a sample of every peer, in an order drawn anew.",
             "  Several threads: a process for each library, one running while the others are stopped.",
             "- A sample is a call that follows an untimed one (two where processes take turns). The figure is the",
-            "  median; ± is half the distance between the quartiles, as a share of it. Samples during which the system",
-            "  took the CPU away, or of 1.5 times the median, are dropped and counted.",
+            "  median; ± is half the distance between the quartiles, as a share of it. Samples are dropped",
+            f"  and counted if the CPU was taken away more than {OFTEN} times a second, or if 1.5 times the median.",
             "- GFLOP are those of convolutions and dense layers by the definition: who multiplies less than that can",
             "  pass the peak.",
             f"- First answers and memory: {NET} in fresh processes that load the file, `import` included, NumPy's not;",
