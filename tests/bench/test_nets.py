@@ -40,10 +40,11 @@ def small() -> bytes:
         "Concat", b.relu(b.conv(x, 8, 4, 1, norm=False)), b.relu(b.conv(x, 8, 4, 3, norm=False)), axis=1
     )
     sides = [b.node("Flatten", each) for each in (b.pool(x, 2, 2, 1), b.node("GlobalAveragePool", x))]
-    return b.model(b.node("Softmax", b.dense(b.node("Concat", *sides, axis=1), 8 * 8 * 8 + 8, 10)))
+    x = b.relu(b.dense(b.node("Concat", *sides, axis=1), 8 * 8 * 8 + 8, 20))
+    return b.model(b.node("Softmax", b.dense(x, 20, 10)))
 
 
-FLOPS = 2 * (28**2 * 8 * 75 + 14**2 * (2 * 16 * 8 + 16 * 9 + 8 * 4 * (1 + 9)) + 520 * 10)
+FLOPS = 2 * (28**2 * 8 * 75 + 14**2 * (2 * 16 * 8 + 16 * 9 + 8 * 4 * (1 + 9)) + 520 * 20 + 20 * 10)
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def _gemm(node: Node, graph: Graph, made: Writer) -> Layer:
     w, bias = (graph.constants[name] for name in node.inputs[1:3])
     w = w if node.get("transB", 0) else w.T
     made.keep(w, bias)
-    return "InnerProduct", {"_0": w.shape[0], "_1": 1, "_2": w.size}
+    return "InnerProduct", {"_0": w.shape[0], "_1": 1, "_2": w.size} | _activation(node)
 
 
 def _pool(node: Node, graph: Graph, made: Writer) -> Layer:
