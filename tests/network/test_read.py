@@ -108,3 +108,21 @@ def test_external_data_stays_in_the_folder(tmp_path: Path, location: str) -> Non
         "load: model.onnx: the file with the data of the initializer 'w' is not in the model's folder\n"
         f"  location {location!r}\n  put it beside the model"
     )
+
+
+def test_external_data_in_a_subgraph_is_not_read(tmp_path: Path) -> None:
+    """What runs by the reference would read any file."""
+    tensor = numpy_helper.from_array(normal(3), "secret")
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", "/etc/hostname"
+    inner = helper.make_graph(
+        [node("Identity", "secret", "z")], "inner", [], [helper.make_empty_tensor_value_info("z")], [tensor]
+    )
+    nodes = [node("If", "flag", "y", then_branch=inner, else_branch=inner)]
+    made = model(nodes, {"x": (1,)}, "y", {"flag": np.array(True)})
+    assert refusal(made) == (
+        "load: the model: If 'If_y' keeps external data in an attribute\n"
+        "  only initializers and Constant nodes may\n  save it within the model"
+    )

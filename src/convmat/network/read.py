@@ -94,6 +94,7 @@ class Reader:
             raise self.error(f"too many nodes\n  {len(graph.node):,}, at most {MOST_NODES:,} are read")
         self.refuse_bytes(graph)
         self.refuse_unknown(graph, versions)
+        self.refuse_hidden(graph)
         constants = {t.name: self.tensor(t, f"the initializer {t.name!r}") for t in graph.initializer}
         for sparse in graph.sparse_initializer:
             constants[sparse.values.name] = self.dense(sparse)
@@ -166,6 +167,17 @@ class Reader:
         for name in (graph.name, *(each.name for each in values)):
             if not isinstance(name, str):
                 raise self.error(f"a name in it is no text\n  {name!r} is not UTF-8")
+
+    def refuse_hidden(self, graph: Any) -> None:
+        """External data where only the standard's reference would read it, from wherever it says."""
+        for proto in graph.node:
+            kept = proto.op_type == "Constant"  # read here, with all checks
+            if not kept and any(t.data_location == self.onnx.TensorProto.EXTERNAL for t in _tensors(proto)):
+                label = f"{proto.op_type} {(proto.name or next(iter(proto.output), ''))!r}"
+                raise self.error(
+                    f"{label} keeps external data in an attribute\n"
+                    f"  only initializers and Constant nodes may\n  save it within the model"
+                )
 
     def refuse_unknown(self, graph: Any, versions: dict[str, int]) -> None:
         """All operators that nobody here knows, in one error."""
@@ -426,6 +438,16 @@ def _all_nodes(graph: Any) -> Iterator[Any]:
         for attribute in proto.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
                 yield from _all_nodes(inner)
+
+
+def _tensors(node: Any) -> Iterator[Any]:
+    """The tensors in a node's attributes, and in the graphs there."""
+    for attribute in node.attribute:
+        yield from (*([attribute.t] if attribute.HasField("t") else ()), *attribute.tensors)
+        for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+            yield from inner.initializer
+            for proto in inner.node:
+                yield from _tensors(proto)
 
 
 def _captured(graph: Any) -> set[str]:
