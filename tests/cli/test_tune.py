@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from convmat.bench import choices as drawn
+from convmat.bench import lowerings
 from convmat.planner import choices, tuning
 
 Run = Callable[..., Any]
@@ -122,3 +126,22 @@ def test_choices_among_drawn_layers(run: Run, tmp_path: Path, monkeypatch: pytes
     assert done.code == 0
     assert done.out.startswith("2 layers, 1 thread, ")
     assert len(run(*arguments, "--json").out.split('"untuned"')) == 3
+
+
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="draws with matplotlib, of the extra bench")
+def test_lowerings_along_lines(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lowerings, "LINES", (replace(lowerings.LINES[0], points=(8,)),))
+    done = run("bench", "lowerings", "--seconds", "0", "--out", str(tmp_path), "--wait", width=500)
+    assert done.code == 0
+    assert sorted(map(Path, done.out.splitlines())) == sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    assert "kn2row" in (tmp_path / "lowerings.json").read_text()
+
+
+def test_a_package_that_pictures_need_is_asked_for_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(lowerings, "run", None)
+    done = run("bench", "lowerings")
+    assert (done.code, done.out) == (
+        1,
+        "convmat: this command needs matplotlib, which is not installed\n  pip install 'convmat[bench]'\n",
+    )

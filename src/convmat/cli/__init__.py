@@ -10,7 +10,14 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-EXTRA = {"typer": "cli", "click": "cli", "rich": "cli", "PIL": "draw", "jinja2": "page"}
+EXTRA = {
+    "typer": "cli",
+    "click": "cli",
+    "rich": "cli",
+    "PIL": "draw",
+    "jinja2": "page",
+    "matplotlib": "bench",
+}
 """Which extra brings a package that a command needs."""
 
 

@@ -229,4 +229,36 @@ def choices(
     screen.errors().print(f"results: {path}", markup=False)
 
 
-__all__ = ["bench", "choices", "commands", "images"]
+@commands.command()
+def lowerings(
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each of the 20 layers, about.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="The folder for lowerings.json and images.")] = DOCS,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Run every lowering against channels, filter width and image width: time, memory and error, as pictures.
+
+    Needs the extra `bench`, half a minute, and a machine that does nothing else. The pictures are those of the
+    documentation's page of lowerings.
+
+    Examples:
+
+      convmat bench lowerings
+
+      convmat bench lowerings --seconds 3 --out out/lowerings
+    """
+    from convmat.bench import lowerings as measuring
+    from convmat.bench import lowerplot
+    from convmat.bench.lock import alone
+
+    lowerplot.needed()
+    with screen.progress("waiting") as tell, alone(wait=wait):
+        made = measuring.run(seconds, tell)
+    written = measuring.publish(made, out)
+    if json:
+        typer.echo(made.as_json())
+    else:
+        typer.echo("\n".join(map(str, written)))
+
+
+__all__ = ["bench", "choices", "commands", "images", "lowerings"]
