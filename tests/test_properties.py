@@ -104,6 +104,7 @@ def test_the_transposed_convolution_is_the_adjoint_run_forward(drawn: Drawn, see
     assert np.vdot(y, t) == np.vdot(x, seen)
 
 
+@some
 @given(convolutions(), seeds, st.integers(-3, 3), st.integers(-3, 3))
 def test_linear_in_both_arguments(drawn: Drawn, seed: int, a: int, b: int) -> None:
     x1, x2, w1, w2 = data(seed, drawn.x_shape, drawn.x_shape, drawn.w_shape, drawn.w_shape)
@@ -115,6 +116,7 @@ def test_linear_in_both_arguments(drawn: Drawn, seed: int, a: int, b: int) -> No
     np.testing.assert_array_equal(conv(x1, a * w1 + b * w2), a * conv(x1, w1) + b * conv(x1, w2))
 
 
+@some
 @given(st.data(), st.sampled_from([1, 2, 3, 4]), seeds)
 def test_a_delta_filter_shifts(draw: st.DataObject, rank: int, seed: int) -> None:
     I = draw.draw(st.tuples(*[st.integers(1, 5)] * rank))
@@ -154,6 +156,7 @@ def test_complex_adjoints_conjugate(drawn: Drawn, seed: int) -> None:
     assert np.vdot(convmat.conv_weight_grad(x, dy, w.shape, **options), w) == whole
 
 
+@some
 @given(convolutions(), seeds)
 def test_groups_are_concatenation(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
@@ -194,6 +197,7 @@ def test_phases_write_every_output_once_and_read_every_tap(drawn: Drawn) -> None
         assert reads == expected
 
 
+@some
 @given(convolutions(), seeds, st.data())
 def test_memory_layout_changes_nothing(drawn: Drawn, seed: int, draw: st.DataObject) -> None:
     g = drawn.geometry
@@ -233,6 +237,7 @@ def test_broadcast_inputs(drawn: Drawn, seed: int, draw: st.DataObject) -> None:
     )
 
 
+@some
 @given(convolutions(), seeds)
 def test_residual_may_be_out(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
