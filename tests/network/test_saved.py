@@ -24,6 +24,7 @@ from onnx import helper
 
 import convmat
 from convmat.engine import brought, objects
+from convmat.engine.cpu import usable_cores
 from convmat.network import saved
 from tests.network.made import model, node, normal
 
@@ -62,8 +63,10 @@ SHAPE = (1, 3, 12, 12)
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
+    """Saved for as many threads as a new process uses, whatever other tests have set."""
     path = tmp_path / "small.convmat"
-    convmat.load(small()).save(path, {"x": SHAPE})
+    with convmat.threads(usable_cores()):
+        convmat.load(small()).save(path, {"x": SHAPE})
     return path
 
 

@@ -19,6 +19,9 @@ Indices = tuple[Index, ...]
 MANY = 128
 """Channels of a group that are a sum of their own."""
 
+LONG = 1 << 16
+"""Steps that no kernel counts on; shorter ones are constants of kernels, whether they are taken or not."""
+
 
 class Lowering(ABC):
     """One way to write a Problem as Products.
@@ -136,8 +139,7 @@ class Part:
             if dim.role[0] != "i":
                 return self.channel(dim)
             a = int(dim.role[1:])
-            # Where an index has one value its step is never taken, and may be as long as it likes.
-            p, f = (f"p{a}", g.s[a] if g.P[a] > 1 else 1), (f"f{a}", g.d[a] if g.F[a] > 1 else 1)
+            p, f = (f"p{a}", _taken(g.s[a], g.P[a])), (f"f{a}", _taken(g.d[a], g.F[a]))
             if f[0] in fixed:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])
@@ -200,6 +202,11 @@ class Part:
         coordinates = tuple(_flipped(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims)
         conjugate = source == self.problem.conjugate and self.problem.dtype.startswith("complex")
         return View(source, rows, cols, coordinates, batch, conjugate=conjugate)
+
+
+def _taken(step: int, extent: int) -> int:
+    """A step between the values of an index: where there is one it is never taken, and may be as long as it likes."""
+    return step if extent > 1 or step < LONG else 1
 
 
 def _flipped(c: Coordinate) -> Coordinate:
