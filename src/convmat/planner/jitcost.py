@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..engine import direct
 from ..problem import Problem
 from ..product import Product
 from .cost import Cost, error_estimate
@@ -47,6 +46,8 @@ def jit_cost(
     roundings: float | None = None,
 ) -> Cost:
     """What a jit program is predicted to take; `workspace` with the padded input."""
+    from ..engine import direct  # `import convmat` loads no kernels
+
     pad = workspace - program.workspace
     seconds = CALL + 2 * pad / peaks.memory_bandwidth
     kept = program.cpu.l3 * L3_SHARE
