@@ -102,6 +102,23 @@ def test_deterministic_plans_ask_no_clock(monkeypatch: pytest.MonkeyPatch) -> No
         assert found.why().splitlines()[-1].startswith("Deterministic: predicted for a nominal machine")
 
 
+def test_a_blas_of_several_threads_is_left_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = machine.Machine(blas_flops=1e18, copy_bandwidth=1e18)
+    monkeypatch.setattr(machine, "machine", lambda threads: fast)
+    shapes = (1, 256, 28, 28), (257, 256, 1, 1)
+    with convmat.threads(2):
+        found = convmat.plan(*shapes)
+        quickest = min((c for c in found.candidates if c.cost), key=lambda c: c.cost.seconds if c.cost else 0.0)
+        assert (found.chosen.engine, quickest.engine) == ("jit", "blas")
+        assert found.why().splitlines()[-1] == (
+            "On 2 threads a BLAS is left aside where the jit can run: its threads stay awake after a product, "
+            "on the cores that the next one needs. engine='blas' asks for it."
+        )
+        assert convmat.plan(*shapes, engine="blas").chosen.engine == "blas"
+    with convmat.threads(1):
+        assert convmat.plan(*shapes).chosen.engine == "blas"
+
+
 def test_deterministic_functions_give_what_others_give() -> None:
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 6, 13, 13), (10, 6, 3, 3)))

@@ -44,6 +44,9 @@ class Peaks:
     memory_bandwidth: float
 
 
+BLAS_AWAKE = 0.1
+"""Seconds after which the threads of a BLAS have gone to sleep: until then they would slow what is measured next."""
+
 _machines: dict[int, Machine] = {}
 _peaks: dict[int, Peaks] = {}
 
@@ -134,7 +137,10 @@ def _blas_flops(threads: int) -> float:
     a = np.ones((512, 512), np.float32)
     out = np.empty_like(a)
     with blasthreads.limit(threads):
-        return 2 * 512**3 / _best(lambda: np.matmul(a, a, out=out))
+        found = 2 * 512**3 / _best(lambda: np.matmul(a, a, out=out))
+    if threads > 1:
+        time.sleep(BLAS_AWAKE)
+    return found
 
 
 def _copy_bandwidth() -> float:

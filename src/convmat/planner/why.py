@@ -31,6 +31,11 @@ def sentences(plan: Plan) -> list[str]:
     lines.append(_rounding(plan))
     if plan.problem.deterministic:
         lines.append(_deterministic(plan))
+    elif any(_left_aside(plan, c) for c in plan.candidates):
+        lines.append(
+            f"On {plan.problem.threads} threads a BLAS is left aside where the jit can run: its threads stay awake "
+            "after a product, on the cores that the next one needs. engine='blas' asks for it."
+        )
     return lines
 
 
@@ -59,6 +64,8 @@ def _decided(plan: Plan) -> str:
     others = [c for c in plan.candidates if c.cost is not None and c is not chosen]
     if problem.deterministic and chosen.engine == "jit":
         others = [c for c in others if c.engine == "jit"]
+    elif any(_left_aside(plan, c) for c in others):
+        others = [c for c in others if not _left_aside(plan, c)]
     if not others:
         return f"{name}: every other way refuses."
     timed = [c for c in others if c.measured is not None]
@@ -150,6 +157,17 @@ def _deterministic(plan: Plan) -> str:
     if plan.chosen.engine == "jit":
         return f"{said}; the bits do not depend on threads or batch."
     return f"{said}. It runs on a BLAS, which may round otherwise with another number of threads."
+
+
+def _left_aside(plan: Plan, candidate: Candidate) -> bool:
+    """Whether it was predicted to be quicker than the chosen one, of the jit, and yet not taken."""
+    return (
+        not plan.forced
+        and (plan.chosen.engine, candidate.engine) == ("jit", "blas")
+        and plan.chosen.measured is None
+        and candidate.cost is not None
+        and _predicted(candidate) < _predicted(plan.chosen)
+    )
 
 
 def _predicted(candidate: Candidate) -> float:
