@@ -108,7 +108,9 @@ def test_a_blas_of_several_threads_is_left_aside(monkeypatch: pytest.MonkeyPatch
     shapes = (1, 256, 28, 28), (257, 256, 1, 1)
     with convmat.threads(2):
         found = convmat.plan(*shapes)
-        quickest = min((c for c in found.candidates if c.cost), key=lambda c: c.cost.seconds if c.cost else 0.0)
+        quickest = min(
+            (c for c in found.candidates if c.cost), key=lambda c: c.cost.seconds if c.cost else 0.0
+        )
         assert (found.chosen.engine, quickest.engine) == ("jit", "blas")
         assert found.why().splitlines()[-1] == (
             "On 2 threads a BLAS is left aside where the jit can run: its threads stay awake after a product, "
