@@ -10,6 +10,8 @@ import pytest
 
 import convmat
 from convmat.engine.cpu import host
+from convmat.engine.sweep import Sweep
+from convmat.errors import EngineError
 from convmat.network.graph import Spec
 from tests.allocations import Allocations
 from tests.network.made import Array, model, node, normal
@@ -219,3 +221,49 @@ def test_values_whose_shapes_are_known_late_keep_to_the_limit() -> None:
         "load: ConstantOfShape 'ConstantOfShape_y' cannot run\n  its result takes too much memory\n"
         "  float32[1000000,1000000] is 4,000,000,000,000 bytes; memory_limit = 4,000"
     )
+
+
+def swept() -> bytes:
+    """A gate over channels, an enlargement, a softmax: nodes that are no products, between convolutions."""
+    nodes = [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("GlobalAveragePool", "a", "b"),
+        node("HardSigmoid", "b", "c"),
+        node("Mul", "a c", "d"),
+        node("Add", "d a", "e"),
+        node("Upsample", "e times", "f"),
+        node("Conv", "f v", "g"),
+        node("Softmax", "g", "h", axis=3),
+        node("Conv", "h v", "y"),
+    ]
+    constants = {"w": W, "v": V, "times": np.array([1, 1, 2, 2], np.float32)}
+    return model(nodes, {"x": ("n", 3, "h", "w_")}, "y", constants, opset=9)
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+def test_what_is_no_product_is_a_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same call as the products, and by NumPy where nothing can be compiled."""
+    net, x = convmat.load(swept()), normal(2, 3, 24, 20)
+    y = net(x)
+    program = net.program({"x": Spec(x.shape, x.dtype)})
+    assert [type(each).__name__ for each in program.state().work] == ["Task", "Chain", "Task"]
+    shown = net.with_shapes(x=x.shape).summary()
+    assert {each.engine for each in shown.layers} == {"jit"}
+    ways = [(each.op, each.way) for each in shown.layers if each.op not in ("Conv", "HardSigmoid")]
+    assert ways == [
+        ("GlobalAveragePool", "rows"),
+        ("Elementwise", "one pass: Mul, Add"),
+        ("Upsample", "repeated"),
+        ("Softmax", "rows"),
+    ]
+    with convmat.threads(1):
+        np.testing.assert_array_equal(net(x), y)
+
+    def refused(self: Sweep) -> None:
+        raise EngineError("sweep: nothing is compiled here")
+
+    monkeypatch.setattr(Sweep, "load", refused)
+    plain = convmat.load(swept())
+    np.testing.assert_allclose(plain(x), y, rtol=1e-4, atol=1e-5)
+    shown = plain.with_shapes(x=x.shape).summary()
+    assert {each.engine for each in shown.layers if each.op != "Conv"} == {"numpy"}

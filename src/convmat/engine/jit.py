@@ -27,6 +27,7 @@ from . import (
     pool,
     recycle,
     schedule,
+    sweep,
     winograd,
     winogradplan,
 )
@@ -251,8 +252,10 @@ def _scratch(count: int) -> tuple[Array, int]:
 
 
 @lru_cache(maxsize=1024)
-def text(recipe: kernel.Recipe | direct.Recipe | winograd.Recipe, cpu: Cpu) -> str:
+def text(recipe: kernel.Recipe | direct.Recipe | winograd.Recipe | sweep.Recipe, cpu: Cpu) -> str:
     """The IR of a recipe for a CPU."""
+    if isinstance(recipe, sweep.Recipe):
+        return recipe.text(cpu)
     attributes = PREFER_512 if cpu.vector_bytes == 64 else ""
     if isinstance(recipe, kernel.Recipe):
         return str(kernel.module(recipe, attributes, fused=cpu.fma))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..engine import pool
 from .graph import Array
-from .ops.planned import Compared, Planned
+from .ops.planned import Compared, Planned, Swept
 
 LINE = 64
 """Bytes to whose multiple scratch is aligned."""
@@ -63,7 +63,7 @@ def _joined(jobs: Sequence[tuple[Call, list[Any] | None]], scratch: Array) -> It
 
 
 def _kernel(call: Call) -> bool:
-    return call.arrays is not None and isinstance(call.run, Planned | Compared)
+    return call.arrays is not None and isinstance(call.run, Planned | Compared | Swept)
 
 
 def _address(array: Array) -> int:

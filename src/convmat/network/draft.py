@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .graph import Array, Graph, Node, Spec
+from .ops.base import OWN
 
 
 class Draft:
@@ -36,7 +37,7 @@ class Draft:
     def writer(self, name: str, *ops: str) -> Node | None:
         """The node that writes a value, if it is one of these operators."""
         node = self._nodes[self._writer[name]] if name in self._writer else None
-        return node if node is not None and not node.domain and (not ops or node.op in ops) else None
+        return node if node is not None and node.domain in ("", OWN) and (not ops or node.op in ops) else None
 
     def seen_by_one(self, name: str) -> bool:
         """Whether one node reads a value, once, and nobody outside the graph."""

@@ -81,30 +81,61 @@ def _each_channel(value: Array, y: Spec) -> Array | None:
 
 def scale_before(draft: Draft, node: Node) -> bool:
     """x times a constant for each channel, then a convolution: into its weights."""
+    found = _before(draft, node, "Mul", "Div")
+    if found is None:
+        return False
+    before, x, value = found
+    with np.errstate(divide="ignore"):
+        scale = 1 / value if before.op == "Div" else value
+    w, groups = draft.constants[node.inputs[1]], node.get("group", 1)
+    scaled = draft.keep((w * _as_filters(scale, w, groups)).astype(w.dtype), node.inputs[1])
+    draft.replace([before, node], replace(node, inputs=(x, scaled, *node.inputs[2:])))
+    return True
+
+
+def shift_before(draft: Draft, node: Node) -> bool:
+    """x plus a constant for each channel, then a convolution that puts nothing around it: into its bias."""
+    found = _before(draft, node, "Add", "Sub")
+    if found is None or node.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return False
+    before, x, value = found
+    y, w = draft.specs[node.outputs[0]], draft.constants[node.inputs[1]]
+    bias = _bias(draft, node, y)
+    if bias is None or any(any(pair) for pair in pads_of(node, w.ndim - 2)):
+        return False
+    shift = -value if before.op == "Sub" else value
+    terms = w * _as_filters(shift, w, node.get("group", 1))
+    added = draft.keep((bias + terms.reshape(len(w), -1).sum(1)).astype(w.dtype), f"{node.outputs[0]}.bias")
+    draft.replace([before, node], replace(node, inputs=(x, node.inputs[1], added, *node.inputs[3:])))
+    return True
+
+
+def _before(draft: Draft, node: Node, *ops: str) -> tuple[Node, str, Array] | None:
+    """What a convolution's input is made by: the node, its x, and its constant as one number a channel."""
     if (
         node.op != "Conv"
         or convolution(draft, node.outputs[0]) is None
         or not draft.seen_by_one(node.inputs[0])
     ):
-        return False
-    before = draft.writer(node.inputs[0], "Mul", "Div")
+        return None
+    before = draft.writer(node.inputs[0], *ops)
     if before is None or len(before.inputs) != 2:
-        return False
-    x, value = draft.specs.get(before.inputs[0]), draft.constant(before.inputs[1])
-    if (
-        x is None
-        or value is None
-        or (scale := _each_channel(value, x)) is None
-        or x.shape != draft.specs[node.inputs[0]].shape
-    ):
-        return False
-    with np.errstate(divide="ignore"):
-        scale = 1 / scale if before.op == "Div" else scale
-    w, groups = draft.constants[node.inputs[1]], node.get("group", 1)
-    each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
-    scaled = draft.keep((w * each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))).astype(w.dtype), node.inputs[1])
-    draft.replace([before, node], replace(node, inputs=(before.inputs[0], scaled, *node.inputs[2:])))
-    return True
+        return None
+    both = (before.inputs, before.inputs[::-1]) if before.op in ("Mul", "Add") else (before.inputs,)
+    for name, other in both:
+        x, value = draft.specs.get(name), draft.constant(other)
+        if x is None or value is None or x.shape != draft.specs[node.inputs[0]].shape:
+            continue
+        each = _each_channel(value, x)
+        if each is not None:
+            return before, name, each
+    return None
+
+
+def _as_filters(each: Array, w: Array, groups: int) -> Array:
+    """A number for each input channel, to be multiplied with w: (O, C//G, *F), in float64."""
+    rows = np.repeat(np.asarray(each, np.float64).reshape(groups, -1), w.shape[0] // groups, axis=0)
+    return rows.reshape(w.shape[:2] + (1,) * (w.ndim - 2))
 
 
 def pad_into_conv(draft: Draft, node: Node) -> bool:

@@ -14,7 +14,7 @@ from .graph import Node, Shape
 from .ops import operator_of
 from .ops.convolution import geometry_of
 from .ops.fallback import REFERENCE
-from .ops.planned import Compared, Planned
+from .ops.planned import Compared, Planned, Swept
 from .program import Program, Task
 
 SLOW = "reference"
@@ -105,7 +105,7 @@ def plan_of(step: Any) -> Plan | None:
 def _who(node: Node, task: Task | None, plan: Plan | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
-    if isinstance(task.run, Compared):
+    if isinstance(task.run, Compared | Swept):
         return task.run.way, "jit"
     if plan is not None:
         return plan.chosen.name, plan.chosen.engine

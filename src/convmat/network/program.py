@@ -17,14 +17,16 @@ from typing import Any
 import numpy as np
 
 from ..engine import recycle
-from ..errors import ConvmatError, NetworkError
+from ..engine.sweep import load_together
+from ..errors import ConvmatError, EngineError, NetworkError
 from ..planner import Plan, ready_together
 from . import infer
 from .chains import Call, Chain, chained
 from .graph import Array, Graph, Node, Shape, Spec
 from .ops import Operator, Options, operator_of
 from .ops.convolution import plan_of
-from .ops.planned import Planned
+from .ops.kernels import LEAST, swept
+from .ops.planned import Planned, Swept
 from .places import Places, is_view, places
 
 Step = Callable[..., Any]
@@ -151,6 +153,7 @@ class Program:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
         ready_together(self._plans(options))
+        self._sweeps = self._swept()
         steps = [self._step(node, options) for node in graph.nodes]
         placed = places(graph, self.specs, [step is not None for step in steps])
         self.memory = placed.allotment()
@@ -187,6 +190,25 @@ class Program:
                     found.append(plan_of(node, specs, options))
         return found
 
+    def _swept(self) -> dict[int, Swept]:
+        """By the identity of their nodes, those that a kernel passes over, if it can be had: compiled side by side."""
+        found: dict[int, Swept] = {}
+        if max((spec.size for spec in self.specs.values()), default=0) < LEAST:
+            return found
+        for node in self.graph.nodes:
+            inputs = [self.specs.get(name) for name in node.inputs]
+            made = [self.specs.get(name) for name in node.outputs if name]
+            if None not in made and all(s or not name for s, name in zip(inputs, node.inputs, strict=True)):
+                step = swept(node, inputs, [spec for spec in made if spec])
+                found |= {} if step is None else {id(node): step}
+        load_together([step.sweep for step in found.values()])
+        for key, step in list(found.items()):
+            try:
+                step.sweep.load()
+            except EngineError:  # where nothing is compiled, NumPy runs the node
+                del found[key]
+        return found
+
     def _step(self, node: Node, options: Options) -> Step | None:
         """How the node writes into arrays that are there; None where it makes its own."""
         operator = operator_of(node)
@@ -201,6 +223,8 @@ class Program:
         ):
             return None
         inputs = [self.specs[name] if name else None for name in node.inputs]
+        if id(node) in self._sweeps:
+            return self._sweeps[id(node)]
         try:
             return operator.prepare(node, inputs, tuple(spec for spec in made if spec), options)
         except NetworkError:

@@ -8,6 +8,8 @@
     activate             f(conv(x) + b + r)                        f in the epilogue
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
     skip                 Identity, and Dropout outside training
+    shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
+    join                 g(f(x), z) element by element             one pass; tried once the others have settled
 
 A rule looks back from a node to what it reads, and changes the graph only if nobody else needs what would vanish.
 What it computes of constants it computes in float64 and rounds once.
@@ -19,9 +21,10 @@ from collections.abc import Callable, Collection, Mapping
 
 from ..errors import NetworkError
 from .draft import Draft
-from .folding import fold_scale, pad_into_conv, scale_before
+from .folding import fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_into_epilogue, swish
 from .graph import Graph, Node, Spec
+from .joining import join
 from .moving import cancel_transposes, skip
 
 Rule = Callable[[Draft, Node], bool]
@@ -35,11 +38,15 @@ def rewritten(
     """The graph after all rules, or those named; Specs of new constants are added. Raises NetworkError."""
     wanted = chosen(rules)
     draft = Draft(graph, specs)
-    for _ in range(MOST_PASSES):
-        reading = (node for node in draft if node.inputs)
-        changed = [rule(draft, node) for node in reading for rule in wanted if _there(draft, node)]
-        if not any(changed):
-            break
+    for together in (
+        [rule for rule in wanted if rule is not join],
+        [rule for rule in wanted if rule is join],
+    ):
+        for _ in range(MOST_PASSES):
+            reading = (node for node in draft if node.inputs)
+            changed = [rule(draft, node) for node in reading for rule in together if _there(draft, node)]
+            if not any(changed):
+                break
     return draft.finished(), draft.specs
 
 
@@ -69,9 +76,11 @@ RULES: dict[str, Rule] = {
         pad_into_conv,
         fold_scale,
         scale_before,
+        shift_before,
         swish,
         add_into_epilogue,
         activate,
+        join,
     )
 }
 """In the order in which they are tried at a node."""

@@ -10,6 +10,7 @@ from . import (
     linear,
     movement,
     normalisation,
+    pointwise,
     pooling,
     reductions,
     resize,
@@ -21,6 +22,7 @@ from .fallback import operator_of
 __all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
 
 _ENTERED = (
-    activations, convolution, elementwise, gather, linear, movement, normalisation, pooling, reductions, resize, shapes,
+    activations, convolution, elementwise, gather, linear, movement, normalisation, pointwise, pooling,
+    reductions, resize, shapes,
 )  # fmt: skip
 """Each enters its operators in OPERATORS when it is imported."""

@@ -75,6 +75,12 @@ class Operator:
 OPERATORS: dict[str, Operator] = {}
 """By ONNX's name."""
 
+OWN = "convmat"
+"""The domain of operators that no file has: rewriting makes their nodes."""
+
+OWNED: dict[str, Operator] = {}
+"""Those operators by name."""
+
 
 def operator(
     *names: str, shape: ShapeRule, prepare: Prepare | None = None, view: bool = False, in_place: bool = False

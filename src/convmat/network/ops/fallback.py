@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import OPERATORS, Operator, Specs, Unknown
+from .base import OPERATORS, OWN, OWNED, Operator, Specs, Unknown
 
 LONGEST_SHAPE = 1024
 """Elements of constants that may say how large an output is."""
@@ -23,7 +23,7 @@ def operator_of(node: Node) -> Operator:
     """The operator of a node: written here, or the reference's."""
     if node.domain == "" and node.op in OPERATORS:
         return OPERATORS[node.op]
-    return REFERENCE
+    return OWNED[node.op] if node.domain == OWN else REFERENCE
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...engine.sweep import Sweep
 from ...planner import Bound, Plan
 from ...planner.maxima import Maxima
 from ..graph import Array
@@ -60,3 +61,22 @@ class Compared:
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
         return self.maxima.jobs(*arrays)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """One pass of a kernel over the first `reads` arrays and the last; others are constants that it knows."""
+
+    sweep: Sweep
+    way: str
+    reads: int = 1
+    scratch = 0
+
+    def __call__(self, *arrays: Array) -> None:
+        """Write the last of the arrays."""
+        self.sweep(*arrays[: self.reads], arrays[-1])
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module."""
+        taken = [*arrays[: self.reads], arrays[-1]]
+        return [self.sweep.block(taken)] if all(each.flags.c_contiguous for each in taken) else None

@@ -19,7 +19,7 @@ Reduction = Callable[..., Any]
 # -- sums, means, extremes ---------------------------------------------------------------------------------------------
 
 
-def _axes(node: Node, specs: Specs, rank: int) -> tuple[int, ...] | None:
+def reduced(node: Node, specs: Specs, rank: int) -> tuple[int, ...] | None:
     """The axes reduced; None for a node that leaves x as it is."""
     since = 13 if node.op == "ReduceSum" else 18
     axes = moved(node, specs, "axes", 1, since)
@@ -30,7 +30,7 @@ def _axes(node: Node, specs: Specs, rank: int) -> tuple[int, ...] | None:
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = given(node, specs, 0)
-    axes = _axes(node, specs, x.rank)
+    axes = reduced(node, specs, x.rank)
     if axes is None:
         return (Spec(x.shape, x.dtype),)
     keep = node.get("keepdims", 1)
@@ -87,7 +87,7 @@ REDUCTIONS: dict[str, Reduction] = {
 def reduction(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The `axes` of x reduced; all of them where none are named."""
     axes, reduce, keep = (
-        _axes(node, specs, given(node, specs, 0).rank),
+        reduced(node, specs, given(node, specs, 0).rank),
         REDUCTIONS[node.op],
         bool(node.get("keepdims", 1)),
     )

@@ -205,13 +205,10 @@ def taps(node: Node, a: Axis) -> Taps:
 @stepped("Resize", "Upsample", shape=_shape)
 def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x with other extents."""
-    x = given(node, specs, 0)
-    cropped = _coordinates(node) == "tf_crop_and_resize"
-    moved = [each for each in axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]
-    repeats = _repeats(node, moved, x.rank)
-    if repeats is not None:
-        return lambda x, *rest: _repeat(x, rest[-1], repeats)
-    along = sorted((taps(node, each) for each in moved), key=lambda t: -t.axis)
+    x, times = given(node, specs, 0), repeats(node, specs)
+    if times is not None:
+        return lambda x, *rest: _repeat(x, rest[-1], times)
+    along = sorted((taps(node, each) for each in _moved(node, specs)), key=lambda t: -t.axis)
     outside = [t for t in along if t.outside.any()]
     value = node.get("extrapolation_value", 0.0)
     inner = x.rank - min((t.axis for t in along), default=x.rank)
@@ -244,10 +241,16 @@ def _apply(x: Array, t: Taps, axis: int) -> Array:
     return found if x.dtype.kind == "f" or x.dtype.kind not in "iu" else np.rint(found)
 
 
-def _repeats(node: Node, moved: list[Axis], rank: int) -> tuple[int, ...] | None:
+def _moved(node: Node, specs: Specs) -> list[Axis]:
+    """The axes along which anything changes."""
+    cropped = _coordinates(node) == "tf_crop_and_resize"
+    return [each for each in axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]
+
+
+def repeats(node: Node, specs: Specs) -> tuple[int, ...] | None:
     """How often each element comes along each axis, if nearest neighbours are just that."""
-    times = [1] * rank
-    for each in moved:
+    times = [1] * given(node, specs, 0).rank
+    for each in _moved(node, specs):
         if mode_of(node) != "nearest" or not each.I or each.P % each.I:
             return None
         times[each.axis] = each.P // each.I

@@ -1,0 +1,158 @@
+"""Sweeps: kernels that pass over whole arrays once, without a product in between.
+
+    task(args, index, thread)    one share of the lines of the arrays
+
+What a kernel has constant is its Recipe, whose class writes it; a Sweep adds the words of arrays of certain shapes:
+extents, strides, how the lines are shared out. A line belongs to one task whatever the number of threads, and nothing
+is summed across lines, so bits do not depend on threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import EngineError
+from . import brought, objects, pool
+from .cpu import Cpu, host
+from .instructions import Value, i64, minimum, ptr, udiv, urem
+from .ir import PREFER_512, Function, Module
+from .slots import BLOCK, WORD, Slots
+
+Array = npt.NDArray[Any]
+
+TASKS = 4
+"""Tasks that a thread should have: enough to even out who is late."""
+
+TASK_ELEMENTS = 8192
+"""Elements that a task passes over at least, a microsecond or more: handing it to another thread must pay."""
+
+
+class Recipe(ABC):
+    """What is constant in a kernel: a frozen value whose `repr` says all that its text is made from."""
+
+    @property
+    @abstractmethod
+    def words(self) -> tuple[str, ...]:
+        """The names of its words beside those of arrays and shares."""
+
+    @property
+    @abstractmethod
+    def arrays(self) -> tuple[str, ...]:
+        """The names of the words that hold the addresses of its arrays, inputs first."""
+
+    @abstractmethod
+    def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
+        """The body of `task`."""
+
+    @property
+    def slots(self) -> Slots:
+        """All words of its block."""
+        return Slots((*self.arrays, *SHARED, *self.words))
+
+    def text(self, cpu: Cpu) -> str:
+        """Its IR for a CPU."""
+        module = Module(PREFER_512 if cpu.vector_bytes == 64 else "", fused=cpu.fma)
+        fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
+        args, index, _ = fn.arguments
+        words = {n: self.slots.load(fn, args, n, ptr if n in self.arrays else i64) for n in self.slots.names}
+        self.write(fn, words, Share.of(index, words))
+        return str(module)
+
+
+SHARED = ("lines", "columns", "per", "pieces", "piece")
+"""A task has `per` lines, or where a line is cut into several `pieces`, one piece of one line."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a task does: lines first .. stop - 1, of each the columns begin .. end - 1."""
+
+    first: Value
+    stop: Value
+    begin: Value
+    end: Value
+
+    @classmethod
+    def of(cls, index: Value, words: Mapping[str, Value]) -> Share:
+        """Written from the task's index."""
+        first = udiv(index, words["pieces"]) * words["per"]
+        begin = urem(index, words["pieces"]) * words["piece"]
+        stop = minimum(first + words["per"], words["lines"])
+        return cls(first, stop, begin, minimum(begin + words["piece"], words["columns"]))
+
+
+def shared(lines: int, columns: int, threads: int, *, whole: bool) -> tuple[dict[str, int], int]:
+    """The words of SHARED, and the number of tasks; `whole`: no line is cut.
+
+    >>> shared(3, 100_000, 2, whole=False)
+    ({'lines': 3, 'columns': 100000, 'per': 1, 'pieces': 3, 'piece': 33344}, 9)
+    >>> shared(64, 64, 2, whole=False)[1]
+    1
+    """
+    wanted = max(1, min(threads * TASKS, lines * columns // TASK_ELEMENTS)) if threads > 1 else 1
+    if lines >= wanted or whole:
+        per = max(-(-lines // wanted), 1)
+        words = {"lines": lines, "columns": columns, "per": per, "pieces": 1, "piece": columns}
+        return words, -(-lines // per)
+    piece = -(-columns // -(-wanted // lines) // 64) * 64
+    pieces = -(-columns // piece)
+    return {"lines": lines, "columns": columns, "per": 1, "pieces": pieces, "piece": piece}, lines * pieces
+
+
+@dataclass
+class Sweep:
+    """A kernel over arrays of certain shapes. May be called from several threads at once.
+
+    `size`: elements of the largest of its arrays.
+    """
+
+    recipe: Recipe
+    words: Mapping[str, int]
+    tasks: int
+    threads: int
+    size: int
+    cpu: Cpu = field(default_factory=host)
+    _kernel: int = 0
+
+    def load(self) -> None:
+        """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
+        brought.note([self.recipe], self.cpu)
+        if not self._kernel:
+            found = brought.find(self.recipe, self.cpu)
+            found = found or objects.load([self.recipe.text(self.cpu)], self.cpu)[0]
+            self._kernel = found.symbols["task"]
+
+    def block(self, arrays: Sequence[Array]) -> Any:
+        """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""
+        slots = self.recipe.slots
+        block = (ctypes.c_int64 * (BLOCK // WORD + len(slots.names)))(self._kernel, self.tasks, self.threads)
+        for name, array in zip(self.recipe.arrays, arrays, strict=True):
+            block[(BLOCK + slots.offset(name)) // WORD] = array.ctypes.data
+        for name, value in self.words.items():
+            block[(BLOCK + slots.offset(name)) // WORD] = value
+        return block
+
+    def __call__(self, *arrays: Array) -> None:
+        """Write the last of the arrays, which is C-contiguous; the others may have any strides."""
+        held = [np.ascontiguousarray(each) for each in arrays[:-1]]
+        block = self.block([*held, arrays[-1]])
+        pool.launch(ctypes.addressof(block))
+
+
+def load_together(sweeps: Sequence[Sweep]) -> None:
+    """Compile what several of them need side by side; what cannot be compiled says so in its own `load`."""
+    for cpu in {each.cpu for each in sweeps}:
+        new = dict.fromkeys(each.recipe for each in sweeps if each.cpu == cpu)
+        with suppress(EngineError):
+            objects.load([each.text(cpu) for each in new if brought.find(each, cpu) is None], cpu)
+
+
+__all__ = ["Recipe", "Share", "Sweep", "load_together", "shared"]

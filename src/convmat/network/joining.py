@@ -1,0 +1,61 @@
+"""The rule that makes one pass over memory of elementwise nodes in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..engine.elementwise import MOST_INPUTS, Expression
+from .draft import Draft
+from .graph import Node, Shape
+from .ops.base import OWN
+from .ops.pointwise import ELEMENTWISE, expression
+
+MOST_STEPS = 16
+"""Operations of one pass: beyond, arithmetic takes longer than memory."""
+
+
+def join(draft: Draft, node: Node) -> bool:
+    """An elementwise node, and one that writes what it alone reads, of the same shape."""
+    own = _expression(draft, node)
+    if own is None:
+        return False
+    names, shape = [name for name in node.inputs if name], draft.specs[node.outputs[0]].shape
+    for at, name in enumerate(names):
+        before = draft.writer(name)
+        if before is None or not draft.seen_by_one(name) or draft.specs[name].shape != shape:
+            continue
+        other = _expression(draft, before)
+        if other is None:
+            continue
+        read = [*(n for n in before.inputs if n), *names[:at], *names[at + 1 :]]
+        inputs = _ordered(draft, read, shape)
+        made = own.after(at, other).taking([inputs.index(each) for each in read])
+        if made.inputs > MOST_INPUTS or len(made.steps) > MOST_STEPS:
+            continue
+        attributes = {"expression": made, "operators": (*_operators(before), *_operators(node))}
+        draft.replace(
+            [before, node],
+            Node(ELEMENTWISE, inputs, node.outputs, attributes, node.name, node.version, OWN),
+        )
+        return True
+    return False
+
+
+def _expression(draft: Draft, node: Node) -> Expression | None:
+    if len(node.outputs) != 1 or any(
+        name and name not in draft.specs for name in (*node.inputs, *node.outputs)
+    ):
+        return None
+    return expression(node, [draft.specs[name] if name else None for name in node.inputs])
+
+
+def _ordered(draft: Draft, names: Sequence[str], shape: Shape) -> tuple[str, ...]:
+    """Each name once; first, if there is one, an array in whose place the result may be written."""
+    once = list(dict.fromkeys(names))
+    whole = [n for n in once if draft.specs[n].shape == shape and draft.constant(n) is None]
+    return tuple(dict.fromkeys([*whole, *once]))
+
+
+def _operators(node: Node) -> tuple[str, ...]:
+    found: tuple[str, ...] = node.get("operators", (node.op,))
+    return found

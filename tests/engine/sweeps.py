@@ -1,0 +1,118 @@
+"""Sweeps over arrays of random shapes, with unreadable pages beside the arrays.
+
+    python -m tests.engine.sweeps SEED COUNT
+
+In a process of its own, which a read outside the arrays ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from convmat.engine.elementwise import OPERATIONS, Expression, Step, elementwise
+from convmat.engine.repeat import repeat
+from convmat.engine.rows import rows
+from convmat.engine.sweep import Sweep
+from tests.engine.guarded import Fenced
+from tests.support import Array
+
+PARAMETERS = {"clip": (-0.5, 1.5), "leaky_relu": (0.2,), "hardsigmoid": (0.2, 0.5)}
+TWO = ("add", "sub", "mul", "div", "max", "min")
+Pick = np.random.Generator
+
+
+def expression(pick: Pick, inputs: int) -> Expression:
+    """Every input is read, then some operations follow, one of them on the last two results."""
+    steps = [Step(str(pick.choice(TWO)), (inputs + i - 1 if i else 0, i + 1)) for i in range(inputs - 1)]
+    for _ in range(int(pick.integers(1, 4))):
+        last = inputs + len(steps) - 1
+        name = str(pick.choice([n for n in OPERATIONS if n not in ("exp", "reciprocal")]))
+        steps.append(Step(name, (last, 0) if name in TWO else (last,), PARAMETERS.get(name, ())))
+    return Expression(inputs, tuple(steps))
+
+
+def pointwise(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], list[Array], Array]:
+    rank = int(pick.integers(0, 4))
+    out = tuple(int(n) for n in pick.integers(1, (2, 20_000, 150, 25)[rank], rank))
+    shapes = [
+        out,
+        *(tuple(int(n) if pick.integers(2) else 1 for n in out) for _ in range(int(pick.integers(3)))),
+    ]
+    shapes = [shape[int(pick.integers(len(shape) + 1)) :] if shape != out else shape for shape in shapes]
+    inputs = [pick.standard_normal(shape).astype(dtype) for shape in shapes]
+    found = expression(pick, len(inputs))
+    return (
+        lambda threads: elementwise(found, shapes, out, dtype, threads),
+        inputs,
+        np.broadcast_to(found(*(x.astype(np.float64) for x in inputs)), out),
+    )
+
+
+def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], list[Array], Array]:
+    x = pick.standard_normal(
+        [int(pick.integers(1, 500)), int(pick.integers(1, (9, 40, 300)[pick.integers(3)]))]
+    )
+    x = x.astype(dtype)
+    name, wide = str(pick.choice(["sum", "mean", "max", "min", "softmax", "repeat"])), x.astype(np.float64)
+    if name == "repeat":
+        r, k = (int(n) for n in pick.integers(1, 6, 2))
+        return (
+            lambda threads: repeat(len(x), x.shape[1], r, k, dtype, threads),
+            [x],
+            wide[:, None].repeat(r, 1).repeat(k, 2),
+        )
+    if name == "softmax":
+        power = np.exp(wide - wide.max(1, keepdims=True))
+        y = power / power.sum(1, keepdims=True)
+    else:
+        y = getattr(wide, name)(1)
+    return lambda threads: rows(name, len(x), x.shape[1], dtype, threads), [x], y
+
+
+def check(make: Callable[[int], Sweep | str], inputs: Sequence[Array], y: Array) -> bool:
+    """The answer between pages, the same bits by one thread and by three; False where there is no kernel."""
+    found = []
+    for threads in (1, 3):
+        sweep = make(threads)
+        if isinstance(sweep, str):
+            assert sweep.startswith("takes 3 axes that do not merge"), sweep
+            return False
+        sweep.load()
+        for Fenced.behind in (True, False):
+            fenced, out = (
+                [Fenced.holding(x) for x in inputs],
+                Fenced.holding(np.zeros(y.shape, inputs[0].dtype)),
+            )
+            for each in fenced:
+                each.freeze()
+            made = out.array(np.empty(y.shape, inputs[0].dtype))
+            sweep(*(f.array(x) for f, x in zip(fenced, inputs, strict=True)), made)
+            assert out.untouched()
+            found.append(made.copy())
+    single = inputs[0].dtype == np.float32
+    finite = np.where(np.abs(y) < (1e30 if single else 1e300), y, 0)
+    size = 1 + np.abs(finite)
+    close = np.abs(np.where(finite == y, found[0], 0) - finite) <= (2e-4 if single else 1e-11) * size
+    assert np.where(np.isnan(y), np.isnan(found[0]), close).all(), np.argwhere(~close)[:3]
+    assert all(np.array_equal(found[0], each, equal_nan=True) for each in found)
+    return True
+
+
+def main(seed: int, count: int) -> None:
+    pick, done, shown = np.random.default_rng(seed), 0, 0
+    with np.errstate(all="ignore"):
+        while done < count:
+            kind = (pointwise, lines)[shown % 2]
+            dtype = ("float32", "float64")[shown // 2 % 2]
+            make, inputs, y = kind(pick, dtype)
+            print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
+            done += check(make, inputs, y)
+            shown += 1
+    print(f"done: {done} sweeps", flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,90 @@
+"""Kernels that pass over arrays once: expressions, reductions of lines, repetition."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convmat.engine.cpu import host
+from convmat.engine.elementwise import Expression, Step, elementwise
+from convmat.engine.repeat import repeat
+from convmat.engine.rows import rows
+from convmat.engine.sweep import Sweep
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
+ADD = Expression(2, (Step("add", (0, 1)),))
+
+
+def test_random_sweeps_between_unreadable_pages() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.engine.sweeps", "0", "40"],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False,
+    )  # fmt: skip
+    last = ran.stdout.splitlines()[-1] if ran.stdout else "nothing was printed"
+    assert ran.returncode == 0, f"{last}\n{ran.stderr[-2000:]}"
+    assert last == "done: 40 sweeps"
+
+
+def test_what_has_no_kernel_says_why() -> None:
+    many = Expression(9, tuple(Step("add", (8 + i if i else 0, i + 1)) for i in range(8)))
+    assert elementwise(many, [(4,)] * 9, (4,), "float32", 1) == "takes up to 8 inputs, got 9"
+    crossed = elementwise(ADD, [(2, 1, 2, 1), (1, 2, 1, 2)], (2, 2, 2, 2), "float32", 1)
+    assert crossed == "takes 3 axes that do not merge, got 4"
+    assert rows("sum", 2, 0, "float32", 1) == "takes lines with elements, got 2 of 0"
+    assert rows("sum", 2, 2, "int32", 1) == "takes float32 and float64, got int32"
+    assert repeat(0, 3, 1, 1, "float32", 1) == "takes lines with elements, got 0 of 3"
+    assert repeat(3, 3, 1, 1, "float16", 1) == "takes float32 and float64, got float16"
+    assert repeat(3, 3, 9, 2, "float32", 1) == "repeats up to 8 times, got 9 by 2"
+
+
+def loaded(sweep: Sweep | str) -> Sweep:
+    assert isinstance(sweep, Sweep), sweep
+    sweep.load()
+    return sweep
+
+
+def test_nan_and_infinity_are_what_numpy_says() -> None:
+    inf, nan = np.inf, np.nan
+    a, b = (
+        x.ravel()
+        for x in np.meshgrid(np.array([nan, -inf, -1, 0, 2, inf], np.float32), [nan, -inf, 1, 3, inf])
+    )
+    b = b.astype(np.float32)
+    with np.errstate(all="ignore"):
+        for name, wanted in (
+            ("max", np.maximum(a, b)),
+            ("min", np.minimum(a, b)),
+            ("div", a / b),
+            ("mul", a * b),
+        ):
+            y = np.empty_like(a)
+            made = Expression(2, (Step(name, (0, 1)),))
+            loaded(elementwise(made, [a.shape, b.shape], a.shape, "float32", 1))(a, b, y)
+            np.testing.assert_array_equal(y, wanted)
+        for x in (
+            np.array([[1, nan, 3], [-inf] * 3, [inf, 1, 2]], np.float32).repeat(n, axis=1) for n in (1, 31)
+        ):
+            for name in ("max", "min", "mean"):
+                y = np.empty(3, np.float32)
+                loaded(rows(name, 3, x.shape[1], "float32", 1))(x, y)
+                np.testing.assert_array_equal(y, getattr(x, name)(1))
+            y = np.empty_like(x)
+            loaded(rows("softmax", 3, x.shape[1], "float32", 1))(x, y)
+            assert np.isnan(y).all()
+
+
+def test_in_place_and_from_any_strides() -> None:
+    x = np.arange(20_000, dtype=np.float32).reshape(100, 200)
+    twice = loaded(elementwise(ADD, [(200, 100)] * 2, (200, 100), "float32", 2))
+    y = np.empty((200, 100), np.float32)
+    twice(x.T, x.T, y)
+    assert np.array_equal(y, 2 * x.T)
+    twice(y, y, y)
+    assert np.array_equal(y, 4 * x.T)
