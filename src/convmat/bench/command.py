@@ -138,7 +138,7 @@ def publish(source: Path, folder: Path) -> list[Path]:
 
 
 def show_list(console: Console) -> None:
-    """Layers with their numbers, peers with what they are."""
+    """Layers with their numbers, networks, peers with what they are and where they take part."""
     from rich.table import Table
 
     layers = Table("", "layer", "GFLOP", "weights, KiB", title="layers", title_justify="left")
@@ -146,9 +146,14 @@ def show_list(console: Console) -> None:
         g = layer.geometry
         layers.add_row(str(number), layer.name, f"{g.flops / 1e9:.3f}", f"{g.bytes(4)['w'] / 1024:.0f}")
     console.print(layers)
-    known = Table("peer", "library", "how it is used", title="peers", title_justify="left")
+    nets = Table("network", "input", title="networks (bench nets)", title_justify="left")
+    for name, net in netjobs.NETS.items():
+        nets.add_row(name, "x".join(map(str, net.shape)))
+    console.print(nets)
+    known = Table("peer", "library", "takes part in", "how it is used", title="peers", title_justify="left")
     for peer in peers.ALL:
-        known.add_row(peer.name, peer.library, peer.about + ("" if peer.default else " (with --engine)"))
+        about = peer.about + ("" if peer.default else " (with --engine)")
+        known.add_row(peer.name, peer.library, ", ".join(peer.where), about)
     console.print(known)
 
 

@@ -92,6 +92,8 @@ def _start(job: AnyJob, name: str, crew: Crew, folder: Path, truth: Truth | NetT
         return Entry(failed=str(died))
     if "failed" in made:
         return Entry(failed=made["failed"])
+    if "refused" in made:
+        return Entry(refused=made["refused"])
     error = truth.error(np.load(answer))
     if not error <= WRONG:
         return Entry(error=error, failed=f"wrong answer: off by {error:.1e} of its length, not timed")

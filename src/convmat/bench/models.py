@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Pixels = tuple[int, ...]
+
+@dataclass(frozen=True)
+class Net:
+    """A network that can be had: what makes its model's bytes, and the shape of its one input, float32."""
+
+    make: Callable[[], bytes]
+    shape: tuple[int, ...] = (1, 3, 224, 224)
 
 
 class Builder:
@@ -170,10 +177,10 @@ def squeezenet11() -> bytes:
     return b.model(b.node("Softmax", b.node("Flatten", b.node("GlobalAveragePool", x))))
 
 
-MODELS: dict[str, Callable[[], bytes]] = {
-    "resnet50": resnet50,
-    "vgg16": vgg16,
-    "mobilenet_v2": mobilenet_v2,
-    "squeezenet1.1": squeezenet11,
+MODELS = {
+    "resnet50": Net(resnet50),
+    "vgg16": Net(vgg16),
+    "mobilenet_v2": Net(mobilenet_v2),
+    "squeezenet1.1": Net(squeezenet11),
 }
-"""Each network by its name; all take x: (n, 3, 224, 224) and give (n, 1000)."""
+"""Each network by its name; all give (1, 1000)."""

@@ -8,7 +8,7 @@ memory   convmat's bytes / onnxruntime's, both in fresh processes
 from __future__ import annotations
 
 from convmat.bench.goals import OURS, Goal, both, most, others, ratio
-from convmat.bench.models import MODELS
+from convmat.bench.netjobs import NETS
 from convmat.bench.netstart import NET
 from convmat.bench.results import Measured, Run
 from convmat.bench.stats import quantile
@@ -33,8 +33,8 @@ def goals(run: Run) -> list[Goal]:
     for threads in run.threads():
         measured = {m.job.subject: m for m in run.of(threads, "network")}
         t = f"{threads} thread{'s' * (threads > 1)}"
-        found += both(f"{t}: against the fastest peer", measured, list(MODELS), against, MEAN, LEAST)
-        found.append(most(f"{t}: norm-wise error", measured, list(MODELS), rounding, ERROR, "error"))
+        found += both(f"{t}: against the fastest peer", measured, list(NETS), against, MEAN, LEAST)
+        found.append(most(f"{t}: norm-wise error", measured, list(NETS), rounding, ERROR, "error"))
     return [goal for goal in (*found, *_first_answers(run), *_memory(run)) if goal.value is not None]
 
 

@@ -1,47 +1,49 @@
 """Is a network's answer right? Held against the same graph in float64, operator by operator.
 
-    error = |y - y64| / |y64|           Frobenius norms
+    error = |y - y64| / |y64|           Frobenius norms, of the output where it is largest
 
 Every operator is the ONNX standard's own reference, but for those that would take it minutes (convolutions are the sums
-over taps of `convmat.bench.truth`, maxima the largest of shifted images) and BatchNormalization, which it takes for
-training before operator set 14. No engine and no lowering has a part in it.
+over taps of `convmat.bench.truth`, maxima the largest of shifted images, Resize by whole factors repeats pixels) and
+BatchNormalization, which it takes for training before operator set 14. No engine and no lowering has a part in it.
 """
 
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from convmat.bench.netjobs import NetJob, given
-from convmat.bench.truth import Array, forward
+from convmat.bench.truth import Array, forward, input_grad
 from convmat.geometry import Geometry
 
 
 class NetTruth:
-    """The answer of one network to its image, made once. `flops`: of its convolutions and dense layers."""
+    """The outputs of one network for its input, made once. `flops`: of its convolutions and dense layers."""
 
-    def __init__(self, net: str, file: Path) -> None:
+    def __init__(self, job: NetJob) -> None:
         import onnx
         from onnx.reference import ReferenceEvaluator
 
-        model = onnx.load(file)
+        model = onnx.load(job.file)
         widen(model)
         operators, counted = _operators()
         evaluator = ReferenceEvaluator(model, new_ops=operators)
-        (x,) = given(NetJob(net))
-        (y,) = evaluator.run(None, {model.graph.input[0].name: x.astype(np.float64)})
-        self.expected: Array = y
+        (x,) = given(job)
+        self.expected: list[Array] = evaluator.run(None, {model.graph.input[0].name: x.astype(np.float64)})
         self.flops = sum(counted)
-        self._length = float(np.linalg.norm(y))
 
     def error(self, answer: Array) -> float:
-        """The norm-wise error of an answer; inf for a wrong shape or numbers that are not finite."""
-        if answer.shape != self.expected.shape or not np.isfinite(answer).all():
+        """The largest norm-wise error of an output; inf for another size or numbers that are not finite."""
+        sizes = [y.size for y in self.expected]
+        if answer.size != sum(sizes) or not np.isfinite(answer).all():
             return float("inf")
-        return float(np.linalg.norm(answer.astype(np.float64) - self.expected)) / self._length
+        parts = np.split(answer.ravel().astype(np.float64), np.cumsum(sizes)[:-1])
+        return max(
+            float(np.linalg.norm(part - y.ravel()) / np.linalg.norm(y))
+            for part, y in zip(parts, self.expected, strict=True)
+        )
 
 
 def widen(model: Any) -> None:
@@ -67,8 +69,10 @@ def widen(model: Any) -> None:
 
 
 def _operators() -> tuple[list[Any], list[int]]:
-    """Conv, Gemm, MaxPool and BatchNormalization for the reference evaluator, and the list of the FLOPs counted."""
+    """Operators for the reference evaluator that are faster than its own, or count, and the list of FLOPs counted."""
     from onnx.reference.op_run import OpRun
+    from onnx.reference.ops.op_matmul import MatMul as OwnMatMul
+    from onnx.reference.ops.op_resize import Resize as OwnResize
 
     counted: list[int] = []
 
@@ -90,6 +94,30 @@ def _operators() -> tuple[list[Any], list[int]]:
             y = about.get("alpha", 1.0) * (a @ b)
             return (y if c is None else y + about.get("beta", 1.0) * c,)
 
+    class MatMul(OwnMatMul):  # type: ignore[misc]
+        def _run(self, a: Array, b: Array, **about: Any) -> Any:
+            (y,) = super()._run(a, b, **about)
+            counted.append(2 * y.size * a.shape[-1])
+            return (y,)
+
+    class ConvTranspose(OpRun):  # type: ignore[misc]
+        op_domain = ""
+
+        def _run(self, x: Array, w: Array, bias: Array | None = None, **about: Any) -> tuple[Array]:
+            counted.append(2 * x.size * w[0].size)
+            y = transposed(x, w, about)
+            return (y if bias is None else y + bias.reshape(-1, *(1,) * (x.ndim - 2)),)
+
+    class Resize(OwnResize):  # type: ignore[misc]
+        def _run(self, x: Array, roi: Any = None, scales: Any = None, sizes: Any = None, **about: Any) -> Any:
+            words = ("mode", "coordinate_transformation_mode", "nearest_mode")
+            plain = [about.get(word) for word in words] == ["nearest", "asymmetric", "floor"]
+            if not plain or scales is None or len(scales) != x.ndim or any(n < 1 or n % 1 for n in scales):
+                return super()._run(x, roi, scales, sizes, **about)
+            for axis, n in enumerate(scales):
+                x = x.repeat(int(n), axis)
+            return (x,)
+
     class MaxPool(OpRun):  # type: ignore[misc]
         op_domain = ""
 
@@ -104,7 +132,7 @@ def _operators() -> tuple[list[Any], list[int]]:
             gamma, beta, mean, variance = (each.reshape(shape) for each in statistics)
             return (gamma * (x - mean) / np.sqrt(variance + (epsilon or 1e-5)) + beta,)
 
-    return [Conv, Gemm, MaxPool, BatchNormalization], counted
+    return [Conv, Gemm, MatMul, ConvTranspose, Resize, MaxPool, BatchNormalization], counted
 
 
 def geometry(x: tuple[int, ...], w: tuple[int, ...], about: dict[str, Any]) -> Geometry:
@@ -119,6 +147,27 @@ def geometry(x: tuple[int, ...], w: tuple[int, ...], about: dict[str, Any]) -> G
         padding=words.get(about.get("auto_pad") or "", tuple(zip(pads[:rank], pads[rank:], strict=True))),
         groups=about.get("group") or 1,
     )  # fmt: skip
+
+
+def transposed(x: Array, w: Array, about: dict[str, Any]) -> Array:
+    """ConvTranspose without `auto_pad` and `output_shape`: the input gradient of the convolution that gives x.
+
+    >>> transposed(np.array([[[1.0, 100.0]]]), np.array([[[10.0, 1.0]]]), {"strides": [2], "output_padding": [1]})
+    array([[[  10.,    1., 1000.,  100.,    0.]]])
+    """
+    assert about.get("auto_pad") in (None, "NOTSET")
+    assert not about.get("output_shape")
+    rank, groups = x.ndim - 2, about.get("group") or 1
+    pads, more = (about.get(word) or [0] * 2 * rank for word in ("pads", "output_padding"))
+    I = [
+        s * (p - 1) + m + d * (f - 1) + 1 - lo - hi
+        for p, f, s, d, m, lo, hi in zip(
+            x.shape[2:], w.shape[2:], about.get("strides") or [1] * rank, about.get("dilations") or [1] * rank,
+            more[:rank], pads[:rank], pads[rank:], strict=True,
+        )
+    ]  # fmt: skip
+    shape = (len(x), w.shape[1] * groups, *I)
+    return input_grad(x, w, geometry(shape, w.shape, about))
 
 
 def maxima(x: Array, about: dict[str, Any]) -> Array:

@@ -69,7 +69,11 @@ class Library:
 
 @dataclass
 class Run:
-    """Everything a run found. `partial`: why it ended before its time, or None; `jobs`: how many there were to be."""
+    """Everything a run found.
+
+    `partial`: why it ended before its time, or None; `jobs`: how many there were to be; `left_out`: networks that could
+    not be had, and why.
+    """
 
     convmat: str
     date: str
@@ -84,6 +88,7 @@ class Run:
     measured: list[Measured] = field(default_factory=list)
     startup: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, list[int]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def peak(self, threads: int, what: str = "fma_flops") -> float | None:
         """The machine's FMA peak in FLOP/s (or a bandwidth): the median of what was measured along the run."""

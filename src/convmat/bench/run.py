@@ -25,7 +25,7 @@ from convmat.bench.netjobs import AnyJob, NetJob
 from convmat.bench.nettruth import NetTruth
 from convmat.bench.results import Library, Run
 from convmat.bench.truth import Truth
-from convmat.errors import ConvmatError, PlanError
+from convmat.errors import ConvmatError, NetworkError, PlanError
 
 MACHINE = "machine"
 
@@ -74,7 +74,7 @@ def run(wish: Wish, *, tell: Tell = lambda text: None, keep: Keep = lambda found
             machine=facts.machine(),
             peers={},
             seconds=wish.seconds,
-            jobs=len(_jobs(wish)),
+            jobs=0,
             quick=wish.quick,
             engine=wish.engine,
         )
@@ -111,22 +111,32 @@ def _check(wish: Wish) -> None:
         raise PlanError("bench: nobody to measure\n  peers = ()\n  leave --peers away for all of them")
 
 
-def _jobs(wish: Wish) -> tuple[AnyJob, ...]:
+def _jobs(wish: Wish, nets: Sequence[str]) -> tuple[AnyJob, ...]:
     layers = suite(wish.layers, wish.threads, wish.gradients and wish.engine is None)
-    return (*layers, *(NetJob(net, threads) for threads in wish.threads for net in wish.nets))
+    networks = (
+        NetJob(net, threads, shape=netjobs.NETS[net].shape) for threads in wish.threads for net in nets
+    )
+    return (*layers, *networks)
 
 
 def _measure_all(wish: Wish, found: Run, folder: Path, tell: Tell, keep: Keep) -> None:
     files, truths = {}, {}
     for net in wish.nets:
         tell(f"{net}: written, and run in float64")
-        files[net] = netjobs.written(net, folder)
-        truths[net] = NetTruth(net, files[net])
+        try:
+            files[net] = str(netjobs.written(net, folder))
+        except NetworkError as error:
+            found.left_out[net] = " ".join(str(error).split())
+            tell(f"{net} is left out: {found.left_out[net]}")
+            continue
+        truths[net] = NetTruth(NetJob(net, shape=netjobs.NETS[net].shape, file=files[net]))
+    jobs = _jobs(wish, tuple(files))
+    found.jobs = len(jobs)
     for threads in wish.threads:
         tell(f"{threads} thread{'s' * (threads > 1)}: starting")
         with Crew(threads, facts.cores_for(threads), folder) as crew:
             there = _who_is_there(wish.peers, bool(wish.nets), crew, found)
-            for job in (each for each in _jobs(wish) if each.threads == threads):
+            for job in (each for each in jobs if each.threads == threads):
                 tell(job.name)
                 _peaks(crew, threads, folder, found, tell)
                 truth: Truth | NetTruth
@@ -134,7 +144,7 @@ def _measure_all(wish: Wish, found: Run, folder: Path, tell: Tell, keep: Keep) -
                     truth = Truth(job)
                 else:
                     truth = truths[job.net]
-                    job = replace(job, flops=truth.flops, file=str(files[job.net]))
+                    job = replace(job, flops=truth.flops, file=files[job.net])
                 able = [name for name in there if job.direction in peers.peer(name).directions]
                 found.measured.append(
                     measure(
@@ -149,7 +159,7 @@ def _measure_all(wish: Wish, found: Run, folder: Path, tell: Tell, keep: Keep) -
             if wish.layers:
                 found.startup = startup.measure(times)
             if netstart.NET in files:
-                found.startup |= (started := netstart.measure(files[netstart.NET], times)).seconds
+                found.startup |= (started := netstart.measure(Path(files[netstart.NET]), times)).seconds
                 found.memory = started.bytes
         except ConvmatError as error:
             tell(str(error))

@@ -129,11 +129,14 @@ def remarks(run: Run) -> list[str]:
     if run.partial:
         lines.append(f"PARTIAL: {run.partial}.")
     lines += [f"missing: {name}: {each.missing}" for name, each in run.peers.items() if each.missing]
+    lines += [f"left out: {net}: {reason}" for net, reason in run.left_out.items()]
     unsettled = 0
     for m in run.measured:
         for name, entry in m.entries.items():
             if entry.failed:
                 lines.append(f"failed: {name}, {m.job.name}: {entry.failed}")
+            if entry.refused and m.job.kind == "networks":
+                lines.append(f"refused: {name}, {m.job.name}: {entry.refused}")
             unsettled += bool(entry.figure and entry.figure.unsettled)
     if unsettled:
         lines.append(f"{unsettled} figures are unsettled (marked ?): most of their samples were disturbed.")

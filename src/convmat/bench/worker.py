@@ -1,7 +1,8 @@
 """A process that makes jobs ready and takes samples when it is asked to: `python -m convmat.bench.worker ...`
 
     {"do": "version", "peer"}                         -> {"version"} or {"missing"}
-    {"do": "prepare", "peer", "job", "answer"}        -> {"seconds", "workspace", "predicted"}; saves the answer
+    {"do": "prepare", "peer", "job", "answer"}        -> {"seconds", "workspace", "predicted"}, and saves the answer,
+                                                         or {"refused"}
     {"do": "sample", "peer", "job", "warm", "calls"}  -> {"seconds", "switched"}
     {"do": "forget"}                                  -> {}
     {"do": "peaks", "threads", "file"}                -> the fields of `convmat.engine.machine.Peaks`
@@ -67,7 +68,10 @@ class Worker:
 
     def do_prepare(self, peer: str, job: Message, answer: str) -> Message:
         """Make a job ready, save the peer's answer, and time a second call, roughly."""
-        ready = self._prepared(peer, made(job))
+        try:
+            ready = self._prepared(peer, made(job))
+        except peers.RefusedError as refusal:
+            return {"refused": str(refusal)}
         np.save(answer, np.ascontiguousarray(ready.answer()))
         start = time.perf_counter()
         ready.call()

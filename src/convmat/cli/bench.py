@@ -108,9 +108,10 @@ def nets(
 ) -> None:
     """Time whole networks, an image at a time, in convmat and in other libraries, on this machine.
 
-    ResNet-50, VGG-16, MobileNetV2 and SqueezeNet 1.1 with random weights. Needs the extra `bench`; peers that are not
-    installed are named and left out. Answers are checked first. Results go to out/bench/nets: JSON and a picture.
-    All of it takes about ten minutes, and a machine that does nothing else.
+    ResNet-50, VGG-16, MobileNetV2 and SqueezeNet 1.1 with random weights, and trained networks, fetched once. Needs
+    the extra `bench`; peers that are not installed or cannot read a network are named and left out, as are networks
+    that cannot be fetched. Answers are checked first. Results go to out/bench/nets: JSON and a picture. All of it takes
+    about half an hour, and a machine that does nothing else.
 
     Examples:
 

@@ -16,7 +16,7 @@ from convmat.bench.peers import (
     scipy_peer,
     torch_peer,
 )
-from convmat.bench.peers.base import Peer, Prepared
+from convmat.bench.peers.base import Peer, Prepared, RefusedError
 from convmat.errors import PlanError
 
 ALL: tuple[Peer, ...] = (
@@ -78,11 +78,17 @@ def chosen(wanted: Sequence[str], engine: str | None = None, *, networks: bool =
         wanted = ["numpy"] if engine else sorted({each.library for each in able})
     names = {each.name for each in able} | {each.library for each in able}
     for text in wanted:
-        if text not in names:
-            listed = "\n".join(f"  {each.name}: {each.about}" for each in able)
-            raise PlanError(
-                f"bench: there is no peer {text!r}\n{listed}\n  give a name, or a library for all of its own"
-            )
+        if text in names:
+            continue
+        listed = "\n".join(f"  {each.name}: {each.about}" for each in able)
+        elsewhere = [each for each in ALL if text in (each.name, each.library)]
+        if elsewhere:
+            refusal = "runs no networks" if networks else "runs no single layers"
+            where = ", ".join(f"`convmat {name}`" for name in elsewhere[0].where)
+            raise PlanError(f"bench: {text!r} {refusal}\n{listed}\n  it takes part in {where}")
+        raise PlanError(
+            f"bench: there is no peer {text!r}\n{listed}\n  give a name, or a library for all of its own"
+        )
     return tuple(
         each.name
         for each in able
@@ -92,4 +98,4 @@ def chosen(wanted: Sequence[str], engine: str | None = None, *, networks: bool =
     )
 
 
-__all__ = ["ALL", "IMAGES", "Peer", "Prepared", "chosen", "peer"]
+__all__ = ["ALL", "IMAGES", "Peer", "Prepared", "RefusedError", "chosen", "peer"]

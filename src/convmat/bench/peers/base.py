@@ -22,7 +22,8 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job made ready: `call()` is what is timed, `answer()` its result, channels second, as NumPy sees it.
+    """A job made ready: `call()` is what is timed, `answer()` its result, as NumPy sees it: of a layer channels second,
+    of a network as `convmat.bench.netjobs.joined` has it.
 
     `workspace` is the scratch of a call in bytes, `predicted` its time in seconds, where the peer can tell.
     """
@@ -31,6 +32,10 @@ class Prepared:
     answer: Callable[[], Array]
     workspace: int | None = None
     predicted: float | None = None
+
+
+class RefusedError(Exception):
+    """A network that a library cannot read, or that nobody wrote for it here: the reason, for the results."""
 
 
 class Peer(ABC):
@@ -58,6 +63,18 @@ class Peer(ABC):
         """Whether it does anything with networks, or with layers."""
         return any((direction == "network") == networks for direction in self.directions)
 
+    @property
+    def where(self) -> tuple[str, ...]:
+        """Which benchmarks it takes part in, as a user types them.
+
+        >>> from convmat.bench.peers import peer
+        >>> peer("litert").where, peer("ncnn").where
+        (('bench',), ('bench', 'bench nets'))
+        """
+        return tuple(
+            name for name, networks in (("bench", False), ("bench nets", True)) if self.runs(networks)
+        )
+
     def refuses(self, job: AnyJob) -> str | None:
         """Why this job is not for this peer, or None."""
         if job.direction in self.directions:
@@ -71,7 +88,7 @@ class Peer(ABC):
         raise NotImplementedError(self.refuses(job))
 
     def load(self, job: NetJob, x: Array) -> Prepared:
-        """The same for a network: its file read, its weights packed, for this image."""
+        """The same for a network: its file read, its weights packed, for this input. Raises RefusedError."""
         raise NotImplementedError(self.refuses(job))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convmat.bench.jobs import Job
-from convmat.bench.netjobs import NetJob
+from convmat.bench.netjobs import NetJob, joined
 from convmat.bench.peers.base import Array, Peer, Prepared, channels_last, channels_second
 from convmat.errors import PlanError
 
@@ -23,7 +23,7 @@ class Convmat(Peer):
     """
 
     library = "convmat"
-    about_networks = "`convmat.load(file)(x)`: NCHW in and out, weights packed at load"
+    about_networks = "`convmat.load(file)(x)`: arrays as the file has them, weights packed at the first call"
 
     def __init__(
         self,
@@ -107,7 +107,13 @@ class Convmat(Peer):
         net = convmat.load(job.file)
         call = functools.partial(net, x)
         program = net.program({net.inputs[0].name: Spec(x.shape, x.dtype)})
-        return Prepared(call, call, program.memory.size, summary(program, job.threads).seconds)
+        seconds = summary(program, job.threads).seconds
+
+        def answer() -> Array:
+            found = call()
+            return joined([found] if len(net.outputs) == 1 else [found[name] for name in net.outputs])
+
+        return Prepared(call, answer, program.memory.size, seconds)
 
 
 def on_engine(plan: Any, engine: str) -> Any:

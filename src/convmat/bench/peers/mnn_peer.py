@@ -6,13 +6,14 @@ The wheel's script `mnnconvert` does the same, and then reports to its makers; s
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from convmat.bench.jobs import Job
-from convmat.bench.netjobs import NetJob
-from convmat.bench.peers.base import Array, Peer, Prepared
+from convmat.bench.netjobs import NetJob, joined, names
+from convmat.bench.peers.base import Array, Peer, Prepared, RefusedError
 from convmat.bench.peers.onnx_layer import layer_model
 
 
@@ -37,42 +38,44 @@ class Mnn(Peer):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "layer.onnx")
             file.write_bytes(layer_model(job, b))
-            return _module(str(file), a, job.threads)
+            call, outputs = _module(str(file), a, job.threads)
+        return Prepared(call, lambda: outputs()[0])
 
     def load(self, job: NetJob, x: Array) -> Prepared:
         """The network's file."""
-        return _module(job.file, x, job.threads)
+        call, outputs = _module(job.file, x, job.threads)
+        return Prepared(call, lambda: joined(outputs()))
 
 
-def _module(file: str, a: Array, threads: int) -> Prepared:
-    """The model as a Module, which keeps its input: a Session would write over it."""
+def _module(file: str, a: Array, threads: int) -> tuple[Callable[[], object], Callable[[], list[Array]]]:
+    """A call and one that gives outputs, of the model as a Module, which keeps its input: a Session writes over it."""
     import MNN.expr
     import MNN.nn
 
     settings = {"backend": "CPU", "precision": "high", "numThread": threads}
     manager = MNN.nn.create_runtime_manager((settings,))
-    module = MNN.nn.load_module_from_file(str(converted(file)), [], [], runtime_manager=manager)
+    source, targets = names(file)
+    module = MNN.nn.load_module_from_file(str(converted(file)), [source], targets, runtime_manager=manager)
     x = MNN.expr.const(a, list(a.shape), MNN.expr.NCHW)
 
     def call() -> object:
-        return module.forward([x])[0]
+        return module.forward([x])
 
-    def answer() -> Array:
-        y = module.forward([x])[0]
-        return np.array(y.read()).reshape(y.shape)
+    def outputs() -> list[Array]:
+        return [np.array(y.read()).reshape(y.shape) for y in module.forward([x])]
 
-    return Prepared(call, answer)
+    return call, outputs
 
 
 def converted(file: str) -> Path:
-    """The model beside an ONNX file, made of it unless it is there. Raises ValueError where MNN takes it not."""
+    """The model beside an ONNX file, made of it unless it is there. Raises RefusedError where MNN takes it not."""
     import _tools
 
     made = Path(file).with_suffix(".mnn")
     if not made.exists():
         words = ["-f", "ONNX", "--modelFile", file, "--MNNModel", str(made), "--bizCode", "convmat"]
         if not _tools.mnnconvert(["mnnconvert", *words]) or not made.exists():
-            raise ValueError(f"MNN does not take the model {file}")
+            raise RefusedError(f"MNN's converter does not take {Path(file).name}")
     return made
 
 

@@ -1,4 +1,4 @@
-"""ncnn: a network, of one layer or of all, written here as its text and its weights.
+"""ncnn: a layer written here as its text and its weights, a network as pnnx, its converter, writes it.
 
     Convolution            0=O  1=kw 11=kh  2=dw 12=dh  3=sw 13=sh  4=left 14=top  5=bias  6=weights
     ConvolutionDepthWise   the same with 7=groups
@@ -9,24 +9,32 @@ faster, so it does not multiply as often as the definition. It has no batches.
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from convmat.bench.jobs import Job
-from convmat.bench.netjobs import AnyJob, NetJob
-from convmat.bench.peers.base import Array, Peer, Prepared, only_symmetric_2d
-from convmat.bench.peers.ncnn_network import MAGIC, network
+from convmat.bench.netjobs import AnyJob, NetJob, joined
+from convmat.bench.peers.base import Array, Peer, Prepared, RefusedError, only_symmetric_2d
 from convmat.geometry import Geometry
+
+MAGIC = "7767517"
 
 
 class Ncnn(Peer):
-    """A net whose weights are packed when it is loaded; its own memory for outputs, which it uses again."""
+    """A net whose weights are packed when it is loaded; its own memory for outputs, which it uses again.
+
+    An input has no batch axis here; outputs come without axes of extent 1.
+    """
 
     name = "ncnn"
     library = "ncnn"
     about = "NCHW, blocked inside, weights packed at load, Winograd where it takes it"
+    about_networks = "converted by pnnx; blocked inside, weights packed at load, Winograd where it takes it"
     directions = ("forward", "network")
     direct = False
 
@@ -45,35 +53,65 @@ class Ncnn(Peer):
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """Write the layer, load it, share the input's memory."""
         weights = bytes(4) + np.ascontiguousarray(b, np.float32).tobytes()
-        return _loaded(layer(job.geometry), weights, "x", "y", a, job.threads)
+        with tempfile.TemporaryDirectory() as folder:
+            param, data = Path(folder, "net.param"), Path(folder, "net.bin")
+            param.write_text(layer(job.geometry))
+            data.write_bytes(weights)
+            call = _loaded(param, data, a, job.threads)
+        return Prepared(call, lambda: np.array(call()[0])[None])
 
     def load(self, job: NetJob, x: Array) -> Prepared:
-        """Write the network, load it, share the input's memory."""
-        return _loaded(*network(job.file, x), x, job.threads)
+        """Convert the network, load it, share the input's memory."""
+        call = _loaded(*converted(job.file, x.shape), x, job.threads)
+        return Prepared(call, lambda: joined([np.array(each) for each in call()]))
 
 
-def _loaded(text: str, weights: bytes, start: str, end: str, a: Array, threads: int) -> Prepared:
-    """The net of text and weights, from the blob `start` to the blob `end`. Raises ValueError if ncnn refuses it."""
+def _loaded(param: Path, data: Path, a: Array, threads: int) -> Callable[[], list[Any]]:
+    """A call of the net of text and weights that gives all its outputs. Raises RefusedError if ncnn lacks a layer."""
     import ncnn
+
+    kinds = {line.split()[0] for line in param.read_text().splitlines()[2:]}
+    missing = sorted(kind for kind in kinds if ncnn.layer_to_index(kind) < 0)
+    if missing:
+        raise RefusedError(f"ncnn has no layer {', '.join(missing)}, which pnnx leaves in the network")
 
     net = ncnn.Net()
     net.opt.num_threads = threads
     for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
         setattr(net.opt, f"use_{name}", False)
-    with tempfile.TemporaryDirectory() as folder:
-        param, data = Path(folder, "net.param"), Path(folder, "net.bin")
-        param.write_text(text)
-        data.write_bytes(weights)
-        if net.load_param(str(param)) or net.load_model(str(data)):
-            raise ValueError(f"ncnn does not take this:\n{text}")
+    if net.load_param(str(param)) or net.load_model(str(data)):
+        raise ValueError(f"ncnn does not take this:\n{param.read_text()}")
     x = ncnn.Mat(np.ascontiguousarray(a[0])).clone()
+    (start,), ends = net.input_names(), sorted(net.output_names(), key=lambda name: (len(name), name))
 
-    def call() -> object:
+    def call() -> list[Any]:
         extractor = net.create_extractor()
         extractor.input(start, x)
-        return extractor.extract(end)[1]
+        return [extractor.extract(end)[1] for end in ends]
 
-    return Prepared(call, lambda: np.array(call())[None])
+    return call
+
+
+def converted(file: str, shape: Sequence[int]) -> tuple[Path, Path]:
+    """Text and weights beside an ONNX file, made of it by pnnx unless they are there. Raises RefusedError."""
+    import pnnx
+
+    source = Path(file)
+    param, data = (source.with_name(f"{source.stem}.ncnn.{kind}") for kind in ("param", "bin"))
+    if not param.exists():
+        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+            # It writes eight more files, beside the one it is given.
+            link = Path(folder, source.name)
+            link.symlink_to(source.resolve())
+            words = [f"inputshape=[{','.join(map(str, shape))}]f32", "fp16=0"]
+            words += [f"ncnn{kind}={path.resolve()}" for kind, path in (("param", param), ("bin", data))]
+            done = subprocess.run(
+                [pnnx.EXEC_PATH, str(link), *words], capture_output=True, text=True, check=False
+            )
+        if done.returncode or not param.exists():
+            said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
+            raise RefusedError(f"pnnx does not take {source.name}: {said}")
+    return param, data
 
 
 def layer(g: Geometry) -> str:

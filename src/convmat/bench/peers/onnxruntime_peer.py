@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from convmat.bench.jobs import Job
-from convmat.bench.netjobs import NetJob
+from convmat.bench.netjobs import NetJob, joined
 from convmat.bench.peers.base import Array, Peer, Prepared
 from convmat.bench.peers.onnx_layer import layer_model
 
@@ -25,15 +27,19 @@ class OnnxRuntime(Peer):
 
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """A session, and an IO binding."""
-        return _bound(layer_model(job, b), a, job.threads)
+        call, outputs = _bound(layer_model(job, b), a, job.threads)
+        return Prepared(call, lambda: outputs()[0])
 
     def load(self, job: NetJob, x: Array) -> Prepared:
         """The same, of a file."""
-        return _bound(job.file, x, job.threads)
+        call, outputs = _bound(job.file, x, job.threads)
+        return Prepared(call, lambda: joined(outputs()))
 
 
-def _bound(model: bytes | str, a: Array, threads: int) -> Prepared:
-    """A session of the model, its input bound to `a`, its output to memory of the shape that a first run tells."""
+def _bound(
+    model: bytes | str, a: Array, threads: int
+) -> tuple[Callable[[], object], Callable[[], list[Array]]]:
+    """A call and one that gives outputs: a session, its input bound to `a`, outputs to memory that stays."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -42,20 +48,21 @@ def _bound(model: bytes | str, a: Array, threads: int) -> Prepared:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
-    x = onnxruntime.OrtValue.ortvalue_from_numpy(a)
-    shape = session.run([target], {source: a})[0].shape
-    y = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, a.dtype)
+    source, targets = session.get_inputs()[0].name, [each.name for each in session.get_outputs()]
+    kept = [onnxruntime.OrtValue.ortvalue_from_numpy(y) for y in session.run(targets, {source: a})]
     binding = session.io_binding()
-    binding.bind_ortvalue_input(source, x)
-    binding.bind_ortvalue_output(target, y)
+    binding.bind_ortvalue_input(source, onnxruntime.OrtValue.ortvalue_from_numpy(a))
+    for target, y in zip(targets, kept, strict=True):
+        binding.bind_ortvalue_output(target, y)
 
-    def answer() -> Array:
-        session.run_with_iobinding(binding)
-        array: Array = y.numpy()
-        return array
+    def call() -> object:
+        return session.run_with_iobinding(binding)
 
-    return Prepared(lambda: session.run_with_iobinding(binding), answer)
+    def outputs() -> list[Array]:
+        call()
+        return [y.numpy() for y in kept]
+
+    return call, outputs
 
 
 PEERS: tuple[Peer, ...] = (OnnxRuntime(),)

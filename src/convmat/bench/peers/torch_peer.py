@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from convmat.bench.jobs import Job
-from convmat.bench.netjobs import AnyJob, NetJob
+from convmat.bench.netjobs import AnyJob, NetJob, joined
 from convmat.bench.peers.base import Array, Peer, Prepared, only_symmetric_2d
 from convmat.bench.peers.torch_network import network
 
@@ -57,7 +57,7 @@ class Torch(Peer):
             with torch.inference_mode():
                 return run()
 
-        return Prepared(call, lambda: _array(call()))
+        return Prepared(call, lambda: joined([_array(each) for each in call()]))
 
     def _tensors(self, a: Array, b: Array) -> tuple[Any, Any]:
         import torch
