@@ -80,6 +80,8 @@ def _passes() -> Iterator[Pass]:
         yield Pass("long sum", (5, 17, 19), (18, 5, 3, 3), {"padding": 1}, layout, "weight")
     yield Pass("float64", (7, 40), (80, 7, 5), {"dilation": 2}, "NCHW", "forward", "float64")
     yield Pass("many filters", (8, 6, 7), (80, 8, 3, 3), {"padding": 1})
+    yield Pass("1x1", (70, 8, 40), (20, 70, 1, 1), {})
+    yield Pass("1x1 cropped", (70, 6, 72), (20, 35, 1, 1), {"padding": -1, "groups": 2})
 
 
 PASSES = list(_passes())
@@ -134,6 +136,16 @@ def test_weights_packed_before_or_by_the_call(each: Pass) -> None:
     same(results(each, bound=True), results(each, bound=False))
 
 
+@pytest.mark.parametrize("each", [p for p in PASSES if p.name.startswith("1x1")], ids=str)
+def test_a_line_of_x_is_packed_in_passing(each: Pass) -> None:
+    """By one lowering and not by the other: `test_in_place_or_packed` compares their sums."""
+    steps = {
+        name: step for name, program in programs(each.problem()) for step in program.steps if step.workspace
+    }
+    passed = {name: isinstance(s, schedule.Step) and s.recipe.in_passing for name, s in steps.items()}
+    assert passed == {"pointwise": True, "im2col": False}
+
+
 @every_image_alone
 def test_limits(each: Pass) -> None:
     same(results(each, workspace_limit=1 << 40), results(each, workspace_limit=1))
@@ -150,13 +162,13 @@ def thin(patch: pytest.MonkeyPatch) -> None:
     """Lanes along n, 3 rows, one vector."""
     patch.setattr(schedule, "_along_n", lambda m, lanes, vectors: (False, min(m, 3), lanes))
     patch.setattr(schedule, "_along_m", lambda m, lanes, vectors: (True, lanes, 3))
-    patch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors: (False, min(m, 3), lanes))
+    patch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors, passed: (False, min(m, 3), lanes))
 
 
 def turned(patch: pytest.MonkeyPatch) -> None:
     """Lanes along m wherever that is possible, two vectors of 5 columns."""
     patch.setattr(schedule, "_along_m", lambda m, lanes, vectors: (True, 2 * lanes, 5))
-    patch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors: (True, 2 * lanes, 5))
+    patch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors, passed: (True, 2 * lanes, 5))
 
 
 def little_memory(patch: pytest.MonkeyPatch) -> None:

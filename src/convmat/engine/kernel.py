@@ -7,7 +7,9 @@ A task owns a block of C's columns (a few panels) and perhaps a share of its row
         for block of A's rows, for panel:
             tile = sum over the part's k; add the earlier parts; in the last part finish and store
 
-No task waits for another. A is packed in blocks of rows, one after the other: [block][k][width]. Three forms:
+Where lines of a panel lie in x as they are (1x1, stride 1), its first tile reads them there and writes the panel in
+passing: waiting for x then overlaps with multiplying. No task waits for another. A is packed in blocks of rows, one
+after the other: [block][k][width]. Four forms:
 
     COLUMNS   x is contiguous along columns of B: a panel is [k][column]
     PIXELS    x is contiguous along k (channels last): a panel is [column][k]
@@ -18,7 +20,7 @@ No task waits for another. A is packed in blocks of rows, one after the other: [
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -146,6 +148,13 @@ class Recipe:
         k, column = (self.pitch, item) if self.form is Form.COLUMNS else (item, self.pitch)
         return Tile(self.work, columns, width // self.lanes, self.lanes, k, column, width * item)
 
+    @property
+    def in_passing(self) -> bool:
+        """Whether a panel may be packed by its first tile: x has the panel's lines side by side, as they are needed."""
+        plain = len(self.walk.taps) == 1 and not self.walk.checks and self.walk.coefficient == 1
+        lanes = self.form is Form.COLUMNS and not self.along_m and self.panel % self.lanes == 0
+        return plain and lanes and not self.skips and self.array == self.work
+
     def steps(self) -> list[int]:
         """The panel widths for which there is a tile: a panel's last columns take the least that holds them."""
         if self.skips:
@@ -226,6 +235,8 @@ class _Writer:
         heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
         self.packers = {} if r.form is Form.OUTER else {rows: self._a_packer(rows) for rows in heights}
         self.tiles = {rows: [(n, self._tile(n, rows)) for n in r.steps()] for rows in heights}
+        if r.in_passing:
+            self.firsts = {rows: self._tile(r.panel, rows, packs=True) for rows in heights}
         if r.skips:
             self.finishes = {rows: self._finish(rows) for rows in heights}
         if r.places:
@@ -241,8 +252,11 @@ class _Writer:
             return line_packer(self.made, name, rows, width, r.array, r.work, r.lanes, r.signed, r.ordered)
         return gather_packer(self.made, name, r.k_indices, rows, width, r.array, r.work, r.lanes, r.signed)
 
-    def _tile(self, columns: int, rows: int) -> Function:
-        """The function of one register tile: multiply, add the parts before, finish or keep."""
+    def _tile(self, columns: int, rows: int, *, packs: bool = False) -> Function:
+        """The function of one register tile: multiply, add the parts before, finish or keep.
+
+        One that `packs` reads the vectors of k in x, `step` bytes apart, and writes them to the panel.
+        """
         r = self.recipe
         tile = r.tile(columns, rows)
         if r.skips:
@@ -251,14 +265,23 @@ class _Writer:
             tile.store_parts(fn, tile.add_parts(fn, tile.multiply(fn, b, a, depth), kept), kept)
             return fn
         finish = Finish(r.out, r.bias, r.residual, r.activation, r.along_m, r.store, r.block)
+        source = {"x": ptr, "step": i64} if packs else {}
         fn = self.made.function(
-            f"tile_{columns}_{rows}",
-            {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64, "c": ptr, "residual": ptr, "bias": ptr,
-             "line": i64, "count": i64, "places": ptr} | ({"between": i64} if r.block else {}),
+            f"{'first' if packs else 'tile'}_{columns}_{rows}",
+            source | {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64, "c": ptr, "residual": ptr,
+             "bias": ptr, "line": i64, "count": i64, "places": ptr} | ({"between": i64} if r.block else {}),
         )  # fmt: skip
-        a, b, depth, kept, place, c, residual, bias, line, count, places, *between = fn.arguments
-        scalars, vectors = (b, a) if r.along_m else (a, b)
-        sums = tile.multiply(fn, scalars, vectors, depth)
+        where, (a, b, depth, kept, place, c, *ends) = (
+            fn.arguments[: len(source)],
+            fn.arguments[len(source) :],
+        )
+        residual, bias, line, count, places, *between = ends
+        if packs:
+            x, step = where
+            sums = replace(tile, vector_k=step).multiply(fn, a, x, depth, copy=(b, r.pitch))
+        else:
+            scalars, vectors = (b, a) if r.along_m else (a, b)
+            sums = tile.multiply(fn, scalars, vectors, depth)
         flat = [each for row in sums for each in row]
         with fn.if_((place & LATER) > 0, default=flat) as added:
             more = tile.add_parts(fn, sums, kept)
@@ -402,17 +425,57 @@ class _Writer:
             (box,) = part.carried
             start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
             room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.panel * r.pitch)
-            with fn.if_(depth > 0), fn.loop(0, panels) as panel:
-                at = (first + panel.index) * r.panel
-                count = minimum(t.word("columns") - at, r.panel)
-                target = t.scratch + panel.index * room
-                fn.call(self.pack.address, t.bases["x"], target, at, count, box, t.args, *t.moved)
-            place = _place(part.index, parts)
-            step = t.word("block step")
-            self._multiply(
-                t, place, t.bases["a"], step, start, depth, first * r.panel, panels, room, t.word("columns")
+            work = _Part(
+                place=_place(part.index, parts),
+                a=t.bases["a"],
+                block_step=t.word("block step"),
+                start=start,
+                depth=depth,
+                first=first * r.panel,
+                panels=panels,
+                room=room,
+                end=t.word("columns"),
             )
+            if r.in_passing:
+                with fn.loop(0, panels) as panel:
+                    self._first(t, work, panel.index, box)
+                self._multiply(t, work, 1)
+            else:
+                with fn.if_(depth > 0), fn.loop(0, panels) as panel:
+                    at = work.first + panel.index * r.panel
+                    count = minimum(work.end - at, r.panel)
+                    target = t.scratch + panel.index * room
+                    fn.call(self.pack.address, t.bases["x"], target, at, count, box, t.args, *t.moved)
+                self._multiply(t, work)
             part.carry(box + r.box_bytes)
+
+    def _first(self, t: _Share, work: _Part, panel: Value, box: Value) -> None:
+        """Packs a panel and multiplies it by the share's first block of A: at once where x has it in one line."""
+        r, fn = self.recipe, t.fn
+        at = work.first + panel * r.panel
+        count = minimum(work.end - at, r.panel)
+        target = t.scratch + panel * work.room
+        lane, width = at, t.word(f"extent {r.walk.lane}")
+        source, rest = t.bases["x"] + fn.load(box, i64) * t.word(f"step {r.walk.taps[0]}"), at
+        for name in reversed(r.walk.run):
+            extent = t.word(f"extent {name}")
+            above = udiv(rest, extent)
+            place, rest = rest - above * extent, above
+            source = source + place * t.word(f"step {name}")
+            lane = place if name == r.walk.lane else lane
+        with fn.if_(equal(minimum(count, width - lane), r.panel)) as whole:
+            step = t.word(f"step {r.walk.taps[0]}")
+            self._tile_of(
+                t,
+                work,
+                const(i64, 0),
+                panel,
+                lambda rows, _, arguments: fn.call(self.firsts[rows].address, source, step, *arguments),
+            )
+        with whole.otherwise():
+            with fn.if_(work.depth > 0):
+                fn.call(self.pack.address, t.bases["x"], target, at, count, box, t.args, *t.moved)
+            self._tile_of(t, work, const(i64, 0), panel, self._dispatched(fn))
 
     def _columns(self, t: _Share, panel: Value) -> tuple[Value, Value]:
         """Where a panel's columns begin, and how many it has."""
@@ -539,7 +602,7 @@ class _Writer:
                 room = const(i64, r.panel * r.pitch)
                 local = packed + t.first_block * -r.block_bytes(r.depth)
             place, zero = _place(part.index, parts), const(i64, 0)
-            self._multiply(t, place, local, step, zero, depth, first, panels, room, columns + first)
+            self._multiply(t, _Part(place, local, step, zero, depth, first, panels, room, columns + first))
 
     def _pack_runs(self, t: _Share, packed: Value, step: Value, start: Value, depth: Value) -> None:
         """The task's blocks of A for one part."""
@@ -570,47 +633,40 @@ class _Writer:
         r = self.recipe
         return select(is_tail, const(i64, r.stored_width(r.tail)), const(i64, r.stored_width(r.width)))
 
-    def _multiply(
-        self,
-        t: _Share,
-        place: Value,
-        a: Value,
-        block_step: Value,
-        start: Value,
-        depth: Value,
-        first: Value,
-        panels: Value,
-        room: Value,
-        end: Value,
-    ) -> None:
-        """All tiles of a part: its columns of C are `first` to `end`, its k those of A from `start`."""
+    def _multiply(self, t: _Share, work: _Part, done: int = 0) -> None:
+        """All tiles of a part but those of the first `done` blocks of A's rows."""
+        fn = t.fn
+        with fn.loop(done, t.blocks) as block, fn.loop(0, work.panels) as panel:
+            self._tile_of(t, work, block.index, panel.index, self._dispatched(fn))
+
+    def _dispatched(self, fn: Function) -> _Call:
+        return lambda rows, count, arguments: dispatch(fn, self.tiles[rows], count, arguments)
+
+    def _tile_of(self, t: _Share, work: _Part, block: Value, panel: Value, call: _Call) -> None:
+        """One tile of a part, by the function that `call` takes."""
         r, fn = self.recipe, t.fn
         line, beside, down, between = self._steps(t)
-        with fn.loop(0, t.blocks) as block:
-            number = t.first_block + block.index
-            row = number * r.width
-            is_tail = equal(number, r.blocks - 1)
-            a_block = a + number * block_step + start * self._width(is_tail) * r.work.bytes
-            above = self._above(t, row, down)
-            with fn.loop(0, panels) as panel:
-                at = first + panel.index * r.panel
-                count = minimum(end - at, r.panel)
-                c_at = above + at * beside
-                arguments = (
-                    a_block,
-                    t.scratch + panel.index * room,
-                    depth,
-                    t.kept + (block.index * panels + panel.index) * r.tile_bytes,
-                    place,
-                    t.bases["y"] + c_at,
-                    t.bases["residual"] + c_at,
-                    t.bases["bias"] + row * r.work.bytes,
-                    line,
-                    count,
-                    t.scratch + t.word("places") + panel.index * (r.panel * 8),
-                    *between,
-                )
-                self._of_height(fn, is_tail, lambda rows: dispatch(fn, self.tiles[rows], count, arguments))
+        number = t.first_block + block
+        row = number * r.width
+        is_tail = equal(number, r.blocks - 1)
+        at = work.first + panel * r.panel
+        count = minimum(work.end - at, r.panel)
+        c_at = self._above(t, row, down) + at * beside
+        arguments = (
+            work.a + number * work.block_step + work.start * self._width(is_tail) * r.work.bytes,
+            t.scratch + panel * work.room,
+            work.depth,
+            t.kept + (block * work.panels + panel) * r.tile_bytes,
+            work.place,
+            t.bases["y"] + c_at,
+            t.bases["residual"] + c_at,
+            t.bases["bias"] + row * r.work.bytes,
+            line,
+            count,
+            t.scratch + t.word("places") + panel * (r.panel * 8),
+            *between,
+        )
+        self._of_height(fn, is_tail, lambda rows: call(rows, count, arguments))
 
 
 class _Word(Protocol):
@@ -635,6 +691,28 @@ class _Share:
     kept: Value
     first_block: Value
     blocks: Value
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of k: its place among the parts, A from the k `start` on, and the columns of C from `first` to `end`.
+
+    `room`: bytes from one packed panel to the next; `block_step`: from one block of A to the next.
+    """
+
+    place: Value
+    a: Value
+    block_step: Value
+    start: Value
+    depth: Value
+    first: Value
+    panels: Value
+    room: Value
+    end: Value
+
+
+_Call = Callable[[int, Value, tuple[Value, ...]], object]
+"""Calls the function of a tile: of so many rows and columns, with these arguments."""
 
 
 def _place(part: Value, parts: Value) -> Value:

@@ -133,7 +133,12 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     y = strides(c, shapes["y"], 1)
     w = strides(a, shapes["w"], 1)
     lanes = cpu.lanes(dtypes.work.itemsize)
-    along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors)
+    # Extents of 1 count too: another batch or image size must not be another kernel.
+    first = _run(c.cols, y, ones=True)
+    passed = 0
+    if form is Form.COLUMNS and first is not None and _plain(b) and dtypes.array == dtypes.work:
+        passed = math.prod(i.extent for i in c.cols[first:])
+    along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors, passed)
     if form is Form.OUTER:
         along_m, width, panel = _along_n(m, lanes, cpu.vectors)
     block = 0 if _uniform(c.rows, y) else c.rows[-1].extent
@@ -142,8 +147,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     if block:
         width = _fitting(width, block, lanes)
     rows = c.rows[-1].name
-    # Extents of 1 count too: another batch or image size must not be another kernel.
-    store, first, places = Store.TURNED if along_m else Store.LINES, _run(c.cols, y, ones=True), False
+    store, places = Store.TURNED if along_m else Store.LINES, False
     if first is None or (form is Form.PIXELS and first > 0 and y[rows] == 1):
         # C's columns do not lie side by side: its rows do (channels last), or nothing does.
         first = min(1, len(c.cols) - 1) if form is Form.COLUMNS else 0
@@ -209,14 +213,24 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
 FEW_ROWS = 64
 """Up to so many rows of A, packing a panel is worth sharing among more columns: lanes along n."""
 
+EMPTY = 0.02
+"""Lanes along n stay empty in the last vector: with more of them, lanes lie along m even where packing is free."""
 
-def _tiles(m: int, k: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+
+def _plain(b: View) -> bool:
+    """Whether a line of a panel lies in x as it is: one tap, nothing outside, neighbours side by side."""
+    return len(b.rows) == 1 and not b.risky and all(by == 1 for _, by in b.coordinates[-1].terms)
+
+
+def _tiles(m: int, k: int, lanes: int, vectors: int, passed: int) -> tuple[bool, int, int]:
     """(lanes along m, rows of a block of A, columns of a panel).
 
     Lanes along m waste nothing where m is a multiple of them, and leave columns to be counted singly; turning a tile
-    costs about its columns in shuffles, which a long sum hides.
+    costs about its columns in shuffles, which a long sum hides. `passed` columns, if not 0, would be packed in passing
+    with lanes along n.
     """
-    if m > FEW_ROWS and -(-m // lanes) * lanes <= 1.1 * m and k >= 32:
+    free = passed > 0 and -passed % lanes <= EMPTY * passed
+    if m > FEW_ROWS and -(-m // lanes) * lanes <= 1.1 * m and k >= 32 and not free:
         return _along_m(m, lanes, vectors)
     return _along_n(m, lanes, vectors)
 
@@ -238,6 +252,22 @@ def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
         tall, wide = 6, 4
     blocks = max(-(-m // tall), 1)
     return False, max(-(-m // blocks), 1), wide * lanes
+
+
+def _in_line(run: tuple[str, ...], steps: dict[str, int], extents: dict[str, int]) -> dict[str, int]:
+    """The extents of a run whose lines follow each other without a gap, taken as one line.
+
+    >>> _in_line(("b", "p0", "p1"), {"b": 1000, "p0": 40, "p1": 4}, {"b": 2, "p0": 5, "p1": 10})
+    {'p1': 50, 'p0': 1, 'b': 2}
+    """
+    lane = run[-1]
+    found = {lane: extents[lane]}
+    for name in reversed(run[:-1]):
+        follows = len(found) == sum(found.get(n) == 1 for n in found) + 1
+        joined = follows and steps[name] == found[lane] * steps[lane]
+        found[name] = 1 if joined else extents[name]
+        found[lane] *= extents[name] if joined else 1
+    return found
 
 
 class Step:
@@ -285,8 +315,9 @@ class Step:
                 f"w {name}": w[name] if group else 0,
                 f"bias {name}": product.m * dtypes.work.itemsize if group else 0,
             }  # fmt: skip
+        along = extents if r.walk.checks else _in_line(r.walk.run, x, extents)
         for name in r.walk.run + r.walk.taps:
-            self.words |= {f"step {name}": x[name], f"extent {name}": extents[name]}
+            self.words |= {f"step {name}": x[name], f"extent {name}": along.get(name, extents[name])}
         for name in r.places:
             self.words |= {f"y step {name}": y[name], f"y extent {name}": extents[name]}
         self.words |= {f"limit {check.axis}": b.coordinates[check.axis].extent for check in r.walk.checks}
@@ -328,7 +359,8 @@ class Step:
         arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         return Effort(
             fma=2 * runs * rows * multiplied,
-            packed=packed,
+            packed=0 if r.in_passing else packed,
+            passed=packed if r.in_passing else 0,
             stored=tiles * (2 * parts - 1),
             touched=arrays,
             reread=a_bytes,

@@ -31,8 +31,8 @@ UNROLL = 4  # steps of k in one turn: more lets LLVM's scheduler hoist loads unt
 class Tile:
     """A register tile: `rows` broadcast scalars times `vectors` vectors of `lanes` elements of type `work`.
 
-    `scalar_k` (perhaps known at run time alone), `scalar_row` and `vector_k` are the byte strides of the operands; an
-    operand's vectors are contiguous.
+    `scalar_k` and `vector_k` (perhaps known at run time alone) and `scalar_row` are the byte strides of the operands;
+    an operand's vectors are contiguous.
     """
 
     work: Type
@@ -41,7 +41,7 @@ class Tile:
     lanes: int
     scalar_k: int | Value
     scalar_row: int
-    vector_k: int
+    vector_k: int | Value
 
     @property
     def vector(self) -> Type:
@@ -53,31 +53,52 @@ class Tile:
         """Bytes of all accumulators."""
         return self.rows * self.vectors * self.vector.bytes
 
-    def multiply(self, fn: Function, scalars: Value, vectors: Value, depth: Value) -> list[list[Value]]:
-        """Emits the sum over `depth` steps (i64, may be 0); gives tile[r][v]."""
+    def multiply(
+        self,
+        fn: Function,
+        scalars: Value,
+        vectors: Value,
+        depth: Value,
+        copy: tuple[Value, int] | None = None,
+    ) -> list[list[Value]]:
+        """Emits the sum over `depth` steps (i64, may be 0); gives tile[r][v].
+
+        `copy` (address, bytes from one k to the next): the vectors are written there in passing.
+        """
         zeros: list[Value | float] = [const(self.vector, 0.0)] * (self.rows * self.vectors)
+        copies, pitch = ([copy[0]], copy[1]) if copy else ([], 0)
         unrolled = depth - (depth & (UNROLL - 1))
-        with fn.loop(0, unrolled, UNROLL, carried=[scalars, vectors, *zeros]) as loop:
-            loop.carry(*self._steps(fn, loop.carried, UNROLL))
+        with fn.loop(0, unrolled, UNROLL, carried=[scalars, vectors, *zeros, *copies]) as loop:
+            loop.carry(*self._steps(fn, loop.carried, UNROLL, pitch))
         with fn.loop(unrolled, depth, 1, carried=loop.results) as rest:
-            rest.carry(*self._steps(fn, rest.carried, 1))
+            rest.carry(*self._steps(fn, rest.carried, 1, pitch))
         totals = rest.results[2:]
         return [totals[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
 
-    def _steps(self, fn: Function, carried: Sequence[Value], steps: int) -> list[Value]:
+    def _steps(self, fn: Function, carried: Sequence[Value], steps: int, pitch: int) -> list[Value]:
         scalars, vectors, *totals = carried
+        copies = totals[self.rows * self.vectors :]
         for step in range(steps):
             held = [
                 fn.load(vectors, self.vector, step * self.vector_k + v * self.vector.bytes)
                 for v in range(self.vectors)
             ]
+            for copy in copies:
+                for v, vector in enumerate(held):
+                    fn.store(vector, copy, step * pitch + v * self.vector.bytes)
             for r in range(self.rows):
                 one = fn.load(scalars, self.work, step * self.scalar_k + r * self.scalar_row)
                 factor = splat(one, lanes=self.lanes)
                 for v, vector in enumerate(held):
                     at = r * self.vectors + v
                     totals[at] = fma(factor, vector, totals[at])
-        return [scalars + steps * self.scalar_k, vectors + steps * self.vector_k, *totals]
+        moved = [copy + steps * pitch for copy in copies]
+        return [
+            scalars + steps * self.scalar_k,
+            vectors + steps * self.vector_k,
+            *totals[: self.rows * self.vectors],
+            *moved,
+        ]
 
     def add_parts(self, fn: Function, tile: list[list[Value]], parts: Value) -> list[list[Value]]:
         """The tile plus the sum of the parts before it, which lies at `parts`."""

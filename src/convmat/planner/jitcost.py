@@ -18,14 +18,14 @@ from ..product import Product
 from .cost import Cost, error_estimate
 
 if TYPE_CHECKING:
-    from ..engine.jit import Program
+    from ..engine.jit import Program, Step
     from ..engine.machine import Peaks
 
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""
 
-PACK, STORE, STORE_IN_PLACE = 6.0, 5.0, 1.0
-"""Vectors of FMA that writing one vector to a panel, and finishing one of C, take the time of."""
+PACK, PASS, STORE, STORE_IN_PLACE = 6.0, 1.0, 5.0, 1.0
+"""Vectors of FMA that writing a vector to a panel, the same in passing, and finishing one of C take the time of."""
 
 TRANSFORM = 4.0
 """The same for a vector of a transformed panel, of which effort counts four instructions as one."""
@@ -55,7 +55,7 @@ def jit_cost(
     for step, effort in zip(program.steps, program.efforts, strict=True):
         lanes = step.recipe.lanes
         flops += step.product.flops
-        moved += effort.touched + 2 * effort.packed * lanes * step.recipe.work.bytes
+        moved += effort.touched + 2 * (effort.packed + effort.passed) * lanes * step.recipe.work.bytes
         wide = step.recipe.work.bytes / 4
         vector = (
             2 * lanes * wide / (peaks.fma_flops / threads)
@@ -63,7 +63,10 @@ def jit_cost(
         busy = effort.fma * wide / (peaks.fma_flops / threads) / EFFICIENCY
         in_place = isinstance(step, direct.Step)
         store = STORE_IN_PLACE if in_place else STORE
-        busy += (effort.packed * _packing(step.product) + effort.stored * store) * vector
+        busy += (
+            effort.packed * _packing(step.product) + effort.passed * PASS + effort.stored * store
+        ) * vector
+        busy += _page_misses(problem, step) * PAGE_MISS
         share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
         near = effort.reread / (
             peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
@@ -87,6 +90,23 @@ def jit_cost(
         seconds=seconds,
         error=error_estimate(problem, roundings),
     )
+
+
+PAGE, PAGES, PAGE_MISS = 4096, 64, 1.2e-9
+"""Bytes of a page, pages that a core finds at once, and the seconds of finding another."""
+
+
+def _page_misses(problem: Problem, step: Step) -> int:
+    """How often a line of x read in place begins on a page that is not at hand: every plane has pages of its own."""
+    from ..engine import directplanes
+
+    g = problem.geometry
+    channels, rows = g.C // g.G, g.O // g.G
+    far = math.prod(g.I[-2:]) * step.dtypes.array.itemsize >= PAGE and channels + rows > PAGES
+    if g.C == g.G or not far or not isinstance(step.recipe, directplanes.Recipe):
+        return 0
+    lines = g.B * math.prod(g.P[:-1]) * math.prod(g.F[:-1])
+    return lines * g.C * -(-rows // step.recipe.m)
 
 
 WEIGHT_BYTES = 24 << 20
