@@ -105,8 +105,8 @@ TAKES = {
         "1d/long-filter/tail",
         "4d/dense/plain",
     ],
-    "winograd 2": ["2d/3x3/tail", "2d/grouped/plain"],
-    "winograd 4": ["2d/3x3/tail", "2d/grouped/plain"],
+    "winograd 2": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail"],
+    "winograd 4": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail"],
     "fft": [
         "2d/3x3/tail",
         "2d/grouped/strided-tail",

@@ -61,16 +61,20 @@ def test_concat_and_part(compiled: Callable[[Module], Any]) -> None:
 
 
 @pytest.mark.parametrize("lanes", [4, 8, 16])
-@pytest.mark.parametrize("step", [2, 3, 4])
-def test_deinterleave(step: int, lanes: int, compiled: Callable[[Module], Any]) -> None:
+@pytest.mark.parametrize("step", [2, 3, 4, 6])
+@pytest.mark.parametrize("unit", [1, 2, 4])
+def test_deinterleave(step: int, lanes: int, unit: int, compiled: Callable[[Module], Any]) -> None:
     module = Module()
     fn = module.function("f", {"x": ptr, "y": ptr})
     x, y = fn.arguments
-    for i, phase in enumerate(deinterleave([fn.load(x, f32.x(lanes), 4 * lanes * i) for i in range(step)])):
+    read = [fn.load(x, f32.x(lanes), 4 * lanes * i) for i in range(step)]
+    for i, phase in enumerate(deinterleave(read, unit)):
         fn.store(phase, y, 4 * lanes * i)
     source, target = np.arange(step * lanes, dtype="f"), np.zeros((step, lanes), "f")
     compiled(module).f(source, target)
-    np.testing.assert_array_equal(target, source.reshape(lanes, step).T)
+    np.testing.assert_array_equal(
+        target, source.reshape(lanes // unit, step, unit).swapaxes(0, 1).reshape(step, lanes)
+    )
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -136,17 +136,24 @@ def load_every(fn: Function, pointer: Value, type: Type, step: int, offset: Int 
     return result
 
 
-def deinterleave(vectors: Sequence[Value]) -> list[Value]:
-    """Of s vectors side by side in memory (n lanes each), the s vectors of every s-th element.
+def deinterleave(vectors: Sequence[Value], unit: int = 1) -> list[Value]:
+    """Of s vectors side by side in memory (n lanes each), the s vectors of every s-th unit of so many elements.
 
-    out[r][i] = (vectors[0], vectors[1], ...)[i * s + r]
+    out[r][i*unit + e] = (vectors[0], vectors[1], ...)[(i*s + r)*unit + e]
+
+    While s is even, every second unit of each two vectors first: s*log2(s) shuffles if it is a power of two.
     """
     step, n = len(vectors), vectors[0].type.lanes
+    assert n % unit == 0, f"{vectors[0].type} holds no whole number of units of {unit}"
+    if step > 2 and step % 2 == 0:
+        pairs = [deinterleave(vectors[i : i + 2], unit) for i in range(0, step, 2)]
+        halves = [deinterleave([pair[parity] for pair in pairs], unit) for parity in (0, 1)]
+        return [half[i] for i in range(step // 2) for half in halves]
     out = []
     for phase in range(step):
         result = vectors[0]
+        wanted = [(lane // unit * step + phase) * unit + lane % unit for lane in range(n)]
         for which, vector in enumerate(vectors):
-            wanted = range(phase, step * n, step)
             indices = [
                 n + at - which * n if at // n == which else (lane if at // n < which else -1)
                 for lane, at in enumerate(wanted)

@@ -9,6 +9,10 @@ does all three steps in its own scratch:
 
 Tiles run on across their rows, so maps that are narrower than a vector waste nothing in the sum. Vectors of V are
 written over the beginning of the next row of tiles, which is written after them.
+
+Elements of a window may lie `apart`: then so many tiles interleave, one for each residue, and are neighbours in V and
+M. Along rows a row of tiles is one of a residue. Along columns shuffles move units of so many elements instead of
+single ones, and whole lines of y are written.
 """
 
 from __future__ import annotations
@@ -45,10 +49,15 @@ TALLEST = 14
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them."""
+    """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them.
+
+    `apart`: how far the elements of a window lie from each other. `part`: terms of a sum that is rounded on its own.
+    """
 
     rows: Transform
     columns: Transform
+    apart: tuple[int, int]
+    part: int
     work: Type
     lanes: int
     m: int
@@ -67,6 +76,16 @@ class Recipe:
     def blocks(self) -> int:
         """Blocks of A's rows, the last one perhaps smaller."""
         return -(-self.m // self.width)
+
+    @property
+    def line(self) -> int:
+        """Tiles that are stored together: in the outputs of one row of a vector's width, if they fit it."""
+        return self.apart[1] * max(self.lanes // (len(self.columns.post) * self.apart[1]), 1)
+
+    @property
+    def turned(self) -> int:
+        """Vectors of a row of their outputs."""
+        return -(-self.line * len(self.columns.post) // self.lanes)
 
     @property
     def tail(self) -> int:
@@ -114,6 +133,7 @@ class _Writer:
     def pre(self) -> Function:
         """One channel of one row of `count` tiles, whose first element lies at (row, column) of x, to V."""
         r, item, n = self.r, self.item, self.r.lanes
+        d0, d1 = r.apart
         fn = self.made.function(
             "pre",
             {"x": ptr, "v": ptr, "lines": ptr, "count": i64, "row": i64, "column": i64, "args": ptr},
@@ -123,13 +143,16 @@ class _Writer:
         t1 = r.columns.points
         x_row, pitch, plane = (self.word(fn, args, name) for name in ("x row", "line pitch", "v plane"))
         height, width = self.word(fn, args, "height"), self.word(fn, args, "width")
-        limits = [splat(trunc(select(below(row + u, height), width, 0), to=i32), lanes=n) for u in range(t0)]
-        pixels = count * m1 + (t1 - m1)
+        limits = [
+            splat(trunc(select(below(row + u * d0, height), width, 0), to=i32), lanes=n) for u in range(t0)
+        ]
+        pixels = count * m1 + (t1 - m1) * d1
         with fn.loop(0, udiv(pixels + (n - 1), n)) as chunk:
             moved = chunk.index * (n * item)
             places = splat(trunc(column + chunk.index * n, to=i32), lanes=n) + const(i32.x(n), range(n))
             read = [
-                fn.load(x + x_row * u + moved, self.vector, mask=below(places, limits[u])) for u in range(t0)
+                fn.load(x + x_row * (u * d0) + moved, self.vector, mask=below(places, limits[u]))
+                for u in range(t0)
             ]
             for s, each in enumerate(combine(r.rows.pre_b, read)):
                 fn.store(each, lines + pitch * s + moved)
@@ -143,17 +166,19 @@ class _Writer:
 
     def _windows(self, fn: Function, at: Value, step: int, reach: int) -> list[Value]:
         """For each position in a window the vector of that element of the windows side by side, `step` apart."""
-        n, item = self.r.lanes, self.item
-        phases = deinterleave([fn.load(at, self.vector, j * n * item) for j in range(step)])
+        n, item, unit = self.r.lanes, self.item, self.r.apart[1]
+        units = n // unit
+        phases = deinterleave([fn.load(at, self.vector, j * n * item) for j in range(step)], unit)
         behind = fn.load(at, self.vector, step * n * item) if reach > step else None
         found = list(phases)
         for position in range(step, reach):
             ahead, phase = divmod(position, step)
             assert behind is not None
-            indices = [
-                lane + ahead if lane + ahead < n else n + (lane + ahead - n) * step + phase
-                for lane in range(n)
+            places = [
+                number + ahead if number + ahead < units else units + (number + ahead - units) * step + phase
+                for number in range(units)
             ]
+            indices = [place * unit + e for place in places for e in range(unit)]
             found.append(shuffle(phases[phase], behind, indices=indices))
         return found
 
@@ -207,15 +232,20 @@ class _Writer:
     # -- sum ----------------------------------------------------------------------------------------------------------
 
     def sum(self, tiles: int, rows: int) -> Function:
-        """`tiles` tiles by a block of `rows` rows of A: over all of k, to M."""
+        """`tiles` tiles by a block of `rows` rows of A: a part of k, to M, or added to the parts `before` there."""
         r, item = self.r, self.item
         width = r.stored(rows)
         fn = self.made.function(
-            f"sum_{tiles}_{rows}", {"a": ptr, "v": ptr, "depth": i64, "m": ptr, "line": i64}
+            f"sum_{tiles}_{rows}",
+            {"a": ptr, "v": ptr, "depth": i64, "m": ptr, "line": i64, "before": i64},
         )
-        a, v, depth, m, line = fn.arguments
+        a, v, depth, m, line, before = fn.arguments
         tile = Tile(r.work, tiles, width // r.lanes, r.lanes, line, item, width * item)
-        tile.store_parts(fn, tile.multiply(fn, v, a, depth), m)
+        made = tile.multiply(fn, v, a, depth)
+        with fn.if_(equal(before, 0)) as first:
+            tile.store_parts(fn, made, m)
+        with first.otherwise():
+            tile.store_parts(fn, tile.add_parts(fn, made, m), m)
         return fn
 
     # -- post ---------------------------------------------------------------------------------------------------------
@@ -223,7 +253,7 @@ class _Writer:
     def post(self, rows: int) -> Function:
         """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it.
 
-        What lies to the right of them may be another task's.
+        What lies to the right of them may be another task's, and so may rows of y between its own.
         """
         r, item, n = self.r, self.item, self.r.lanes
         fn = self.made.function(
@@ -235,7 +265,7 @@ class _Writer:
         width = r.stored(rows) * item
         plane, y_row, y_o = (self.word(fn, args, name) for name in ("m plane", "y row", "y o"))
         m0, m1, t0, t1 = len(r.rows.post), len(r.columns.post), r.rows.points, r.columns.points
-        group = n // m1
+        (d0, d1), group = r.apart, r.line
         finish = Finish(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
         tile = Tile(r.work, n, 1, n, item, item, item)
         for vector in range(r.stored(rows) // n):
@@ -244,6 +274,8 @@ class _Writer:
                 first = some.index * group
                 with fn.loop(0, minimum(count - first, group)) as each:
                     at = m + (first + each.index) * width + vector * n * item
+                    number = udiv(each.index, d1)
+                    column = number * (m1 * d1) + (each.index - number * d1)
                     read = [
                         [fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)]
                         for s1 in range(t1)
@@ -252,17 +284,20 @@ class _Writer:
                     for v0 in range(m0):
                         made = combine(r.columns.post, [column[v0] for column in half])
                         for v1, value in enumerate(made):
-                            to = turned + each.index * (m1 * n * item)
-                            fn.store(value, to, (v0 * n + v1) * n * item)
+                            to = turned + column * (n * item)
+                            fn.store(value, to, (v0 * r.turned * n + v1 * d1) * n * item)
                 for v0 in range(m0):
-                    with fn.if_(down > v0):
-                        lines = [[fn.load(turned, self.vector, (v0 * n + i) * n * item)] for i in range(n)]
-                        moved = below_ + y_row * v0 + first * (m1 * item)
-                        left = across - first * m1
-                        target = Target(
-                            y + moved, residual + moved, bias + vector * n * item, y_o, left, turned
-                        )
-                        finish.emit(fn, tile, lines, target, min(n, rows - vector * n))
+                    with fn.if_(down > v0 * d0):
+                        left = minimum(across - first * m1, group * m1)
+                        for piece in range(0, group * m1, n):
+                            pixels = [v0 * r.turned * n + piece + i for i in range(n)]
+                            lines = [[fn.load(turned, self.vector, at * n * item)] for at in pixels]
+                            moved = below_ + y_row * (v0 * d0) + (first * m1 + piece) * item
+                            target = Target(
+                                y + moved, residual + moved, bias + vector * n * item, y_o, left - piece,
+                                turned,
+                            )  # fmt: skip
+                            finish.emit(fn, tile, lines, target, min(n, rows - vector * n))
         return fn
 
     # -- the task -----------------------------------------------------------------------------------------------------
@@ -291,23 +326,29 @@ class _Writer:
         to = image * word("y b") + group * word("y g")
         y, residual = word("y", ptr) + to, word("residual", ptr) + to
         bias = word("bias", ptr) + group * word("bias g")
-        m0, m1 = len(r.rows.post), len(r.columns.post)
+        m0, m1, d0 = len(r.rows.post), len(r.columns.post), r.apart[0]
         first_row = block_row * word("block rows")
         first_column = block_column * word("block columns")
         rows = minimum(word("tile rows") - first_row, word("block rows"))
         columns = minimum(word("tile columns") - first_column, word("block columns"))
+        first_pixel = first_column * m1
         scratch = word("scratch", ptr) + thread * word("scratch size")
         kept, lines, turned = (scratch + word(name) for name in ("sums", "lines", "turned"))
-        at_row = first_row * m0 + word("row offset")
-        at_column = first_column * m1 + word("column offset")
-        corner = x + at_row * word("x row") + at_column * item
+        at_column = first_pixel + word("column offset")
         depth, v_line = word("k"), word("v line")
+
+        def top_row(row: Value) -> Value:
+            """Of the outputs, and of the inputs before padding, of a row of tiles."""
+            number = udiv(first_row + row, d0)
+            return number * (m0 * d0) + (first_row + row - number * d0)
+
         with fn.loop(0, depth) as channel, fn.loop(0, rows) as row:
+            at_row = top_row(row.index) + word("row offset")
             fn.call(
                 pre.address,
-                corner + channel.index * word("x c") + row.index * word("x row") * m0,
+                x + at_row * word("x row") + at_column * item + channel.index * word("x c"),
                 scratch + channel.index * v_line + row.index * columns * item,
-                lines, columns, at_row + row.index * m0, at_column, args,
+                lines, columns, at_row, at_column, args,
             )  # fmt: skip
         tiles, panel = rows * columns, word("panel")
         panels = udiv(tiles + (panel - 1), panel)
@@ -319,17 +360,22 @@ class _Writer:
 
             def block(height: int, a: Value = a, top: Value = top) -> None:
                 width = r.stored(height) * item
-                with fn.loop(0, r.points) as point, fn.loop(0, panels) as each:
+                with (
+                    fn.loop(0, r.points) as point,
+                    fn.loop(0, panels) as each,
+                    fn.loop(0, depth, r.part) as part,
+                ):
                     at = each.index * panel
                     dispatch(fn, sums[height], panel, (
-                        a + point.index * word(r.plane(height)),
-                        scratch + point.index * word("v plane") + at * item,
-                        depth,
+                        a + point.index * word(r.plane(height)) + part.index * width,
+                        scratch + point.index * word("v plane") + at * item + part.index * v_line,
+                        minimum(depth - part.index, r.part),
                         kept + point.index * word("m plane") + at * width,
                         v_line,
+                        part.index,
                     ))  # fmt: skip
                 with fn.loop(0, rows) as row:
-                    p, q = (first_row + row.index) * m0, first_column * m1
+                    p, q = top_row(row.index), first_pixel
                     moved = top * word("y o") + p * word("y row") + q * item
                     fn.call(
                         posts[height].address,

@@ -26,6 +26,9 @@ SCRATCH = 1 << 20
 """Bytes of transformed inputs, and of the products of a block of A's rows, that a block should keep to: most of a
 second-level cache."""
 
+PART = 256
+"""Terms that are summed in a row, about: shorter sums round less, and are kept and read again more often."""
+
 LEAST_TILES = 28
 """Of a block where there are as many: every block reads all of A."""
 
@@ -45,24 +48,35 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
     item = dtypes.work.itemsize
     x, y = strides(b, shapes["x"], item), strides(c, shapes["y"], item)
     (_, u1), (_, v1) = product.windows(b), product.windows(c)
-    if x[u1.name] != item or y[v1.name] != item:
+    *_, r0, _, r1 = c.cols
+    apart = r0.extent, r1.extent
+    if any(strides[window.name] != r1.extent * item for strides, window in ((x, u1), (y, v1))):
         return "reads x and writes y along their last pixel axis, one pixel after the other"
-    written = [coordinate for coordinate in c.coordinates if len(coordinate.terms) == 2]
-    if any(coordinate.offset or coordinate.terms[1][1] != 1 for coordinate in written):
+    windows = {v.name: d for v, d in zip(product.windows(c), apart, strict=True)}
+    if any(
+        coordinate.offset or by != windows.get(name, by)
+        for coordinate in c.coordinates
+        for name, by in coordinate.terms
+    ):
         return "writes y densely, got one phase of several"
     widest = max(coordinate.extent for coordinate in b.coordinates)
     if widest > LARGEST_EXTENT:
         return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, got {widest}"
     lanes = cpu.lanes(item)
     rows, columns = transforms
-    if lanes % len(columns.post) or lanes < columns.points - 1 or len(rows.post) > lanes:
-        return f"takes tiles that divide a vector of {lanes}, got {len(columns.post)}"
+    if lanes % r1.extent:
+        return f"takes dilations along lines that divide a vector of {lanes}, got {r1.extent}"
+    overlap = (columns.points - len(columns.post)) * r1.extent
+    if overlap > lanes:
+        return f"takes windows that overlap by up to a vector of {lanes}, got {overlap}"
     if not product.flops:
         return "multiplies what has elements"
     whole = -(-product.m // lanes)
     recipe = Recipe(
         rows=rows,
         columns=columns,
+        apart=apart,
+        part=-(-product.k // max(round(product.k / PART), 1)),
         work=TYPES[dtypes.work.name],
         lanes=lanes,
         m=product.m,
@@ -91,7 +105,7 @@ class Step:
         f0, f1 = product.windows(a)
         self.origin = {"x": 0, "y": 0, "w": origin(a, shapes["w"], item)}
         (group,) = product.groups(c)
-        image, *tiles = c.cols
+        image = c.cols[0]
         (channel,), (o,) = b.rows, c.rows
         u0, v0 = product.windows(b)[0], product.windows(c)[0]
         by_row, by_column = (self._axis(b, u.name) for u in product.windows(b))
@@ -102,6 +116,7 @@ class Step:
         matrix = r.points * ((r.blocks - 1) * plane + tail_plane)
         self.weight_tasks = group.extent * r.blocks
         self.weight_bytes = group.extent * matrix
+        tiles, d0 = _tiles(product), r.apart[0]
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
         v_line = k.tiles * item
         v_plane = _odd_lines(channel.extent * v_line + 2 * r.lanes * item)
@@ -109,7 +124,7 @@ class Step:
         sums = room(r.points * v_plane + 64)
         lines = sums + room(r.points * m_plane)
         turned = lines + room(r.rows.points * wide * item)
-        size = turned + room(len(r.rows.post) * r.lanes * r.lanes * item)
+        size = turned + room(len(r.rows.post) * r.turned * r.lanes * r.lanes * item)
         self.words = {
             "scratch size": size, "sums": sums, "lines": lines, "turned": turned, "chunk": k.chunk,
             "chunks": k.chunks, "count b": image.extent, "x b": x[image.name], "y b": y[image.name],
@@ -119,8 +134,8 @@ class Step:
             "block step": r.points * plane, "a plane": plane, "a tail plane": tail_plane,
             "block rows": k.rows, "block columns": k.columns, "row blocks": k.row_blocks,
             "column blocks": k.column_blocks,
-            "tile rows": tiles[0].extent, "tile columns": tiles[1].extent, "x c": x[channel.name],
-            "x row": x[u0.name], "y o": y[o.name], "y row": y[v0.name], "row offset": by_row.offset,
+            "tile rows": tiles[0], "tile columns": tiles[1], "x c": x[channel.name],
+            "x row": x[u0.name] // d0, "y o": y[o.name], "y row": y[v0.name] // d0, "row offset": by_row.offset,
             "column offset": by_column.offset, "height": by_row.extent, "width": by_column.extent,
             "out rows": out_row.extent, "out columns": out_column.extent, "k": channel.extent, "panel": k.panel,
             "v line": v_line, "v plane": v_plane, "m plane": m_plane, "line pitch": wide * item,
@@ -158,6 +173,12 @@ class Step:
         )
 
 
+def _tiles(product: Product) -> tuple[int, int]:
+    """Rows of tiles and tiles in a row: all residues of both."""
+    q0, r0, q1, r1 = (index.extent for index in product.c.cols[1:])
+    return q0 * r0, q1 * r1
+
+
 def _odd_lines(count: int) -> int:
     """At least so many bytes in an odd number of cache lines: planes fall into different sets."""
     lines = -(-count // 64)
@@ -168,7 +189,7 @@ class _Block:
     """`rows` x `columns` tiles, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
 
     def __init__(self, product: Product, r: Recipe, rows: int, columns: int, chunks: int) -> None:
-        down, across = (i.extent for i in product.c.cols[1:])
+        down, across = _tiles(product)
         self.rows, self.columns = rows, columns
         self.tiles = rows * columns
         self.panels = -(-self.tiles // r.tallest)
@@ -182,11 +203,11 @@ class _Block:
     @classmethod
     def best(cls, product: Product, r: Recipe, threads: int) -> _Block:
         """The one whose slowest thread is done first."""
-        down, across = (i.extent for i in product.c.cols[1:])
+        down, across = _tiles(product)
         each = r.points * max(product.k, r.stored(r.width)) * r.work.bytes
         room_for = max(SCRATCH // each, LEAST_TILES)
         pieces = max(-(-across // room_for), 1)
-        columns = -(-across // pieces)
+        columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
         found = []
         for rows in sorted({-(-down // n) for n in range(1, down + 1)}):
             if rows > 1 and rows * columns > room_for:
@@ -214,7 +235,7 @@ A_FROM_L3 = 3.0
 def _pre_row(r: Recipe, count: int) -> float:
     """Instructions of transforming one channel of a row of `count` tiles."""
     t0, t1, m1 = r.rows.points, r.columns.points, len(r.columns.post)
-    chunks = -(-(count * m1 + t1 - m1) // r.lanes)
+    chunks = -(-(count * m1 + (t1 - m1) * r.apart[1]) // r.lanes)
     down = chunks * (3 * t0 + operations(r.rows.pre_b))
     moves = m1 * m1 + 2 * (t1 - m1) + t1
     return down + -(-count // r.lanes) * t0 * (moves + operations(r.columns.pre_b))
@@ -228,12 +249,12 @@ def _post_tile(r: Recipe) -> float:
 
 
 def _pre(product: Product, r: Recipe, block: _Block) -> float:
-    down = product.c.cols[1].extent
+    down = _tiles(product)[0]
     return down * block.column_blocks * _pre_row(r, block.columns)
 
 
 def _post(product: Product, r: Recipe) -> float:
-    return math.prod(i.extent for i in product.c.cols[1:]) * _post_tile(r)
+    return math.prod(_tiles(product)) * _post_tile(r)
 
 
 __all__ = ["Step", "plan_transformed"]

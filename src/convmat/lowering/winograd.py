@@ -1,12 +1,14 @@
 """winograd: tiles of m outputs from m + r - 1 products an axis instead of m * r.
 
-    A[s][o, c]         = sum over f of G[s, f] * w[o, c, f]
-    U[s][c, (b, q)]    = sum over u of BT[s, u] * x[b, c, q*m + u - lo]
-    y[b, o, q*m + v]   = sum over s of AT[v, s] * (A[s] @ U[s])[o, (b, q)]
+    A[s][o, c]                = sum over f of G[s, f] * w[o, c, f]
+    U[s][c, (b, q, e)]        = sum over u of BT[s, u] * x[b, c, (q*m + u)*d + e - lo]
+    y[b, o, (q*m + v)*d + e]  = sum over s of AT[v, s] * (A[s] @ U[s])[o, (b, q, e)]
 
-Shown for one axis. In two, s is a pair: F(4x4, 3x3) takes 36 products of m = O, n = B * tiles, k = C where the
-definition takes 9 of sixteen times as many columns: a quarter of the multiplications. What it costs: the transforms,
-weights of 36/9 times the size, and rounding, which the sums over s amplify.
+Shown for one axis. Outputs whose positions leave the same rest e < d read no input that others read: a dilated
+convolution is d plain ones that interleave, and one product. In two axes, s is a pair: F(4x4, 3x3) takes 36 products
+of m = O, n = B * tiles, k = C where the definition takes 9 of sixteen times as many columns: a quarter of the
+multiplications. What it costs: the transforms, weights of 36/9 times the size, and rounding, which the sums over s
+amplify.
 Winograd 1980; Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016.
 """
 
@@ -22,7 +24,7 @@ from .toomcook import fast_correlation
 
 
 class Winograd(Lowering):
-    """F(m, r) along every axis with more than one tap, for stride and dilation 1."""
+    """F(m, r) along every axis with more than one tap, for stride 1."""
 
     exact = False
     spreads = "all outputs of its tiles"
@@ -35,13 +37,11 @@ class Winograd(Lowering):
         self.summary = f"tiles of {m} outputs an axis, from fewer products"
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:
-        """One or two axes of up to MOST_TAPS taps, stride and dilation 1."""
+        """One or two axes of up to MOST_TAPS taps, stride 1."""
         if geometry.rank > 2:
             return f"takes one or two spatial axes, got {geometry.rank}"
         if any(s != 1 for s in geometry.s):
             return f"takes stride 1, got {_joined(geometry.s)}"
-        if any(d != 1 and f > 1 for d, f in zip(geometry.d, geometry.F, strict=True)):
-            return f"takes dilation 1, got {_joined(geometry.d)}"
         if min(geometry.F) < 1:
             return f"needs a filter position on every axis, got {_joined(geometry.F)}"
         if max(geometry.F) == 1:
@@ -66,12 +66,13 @@ class Winograd(Lowering):
         """One product of (O, C) @ (C, B*tiles) for each combination of points."""
         g = part.geometry
         # A line is an image of one row, which no array knows of: two axes in any case.
-        flat = [("", 1, 1)] if g.rank == 1 else []
+        flat = [("", 1, 1, 1)] if g.rank == 1 else []
         tiles, windows, reached, filled = [], [], [], []
         transforms = []
-        for a, taps, outputs in [*flat, *((str(a), g.F[a], g.P[a]) for a in range(g.rank))]:
+        apart = [d if taps > 1 else 1 for d, taps in zip(g.d, g.F, strict=True)]
+        for a, taps, outputs, d in [*flat, *((str(a), g.F[a], g.P[a], apart[a]) for a in range(g.rank))]:
             fast = fast_correlation(self.outputs(taps), taps)
-            tiles.append(Index(f"q{a}", -(-outputs // fast.m)))
+            tiles += [Index(f"q{a}", -(-outputs // (d * fast.m))), Index(f"e{a}", d)]
             windows.append(Index(f"f{a}", fast.r))
             reached.append(Index(f"u{a}", fast.t))
             filled.append(Index(f"v{a}", fast.m))
@@ -82,16 +83,16 @@ class Winograd(Lowering):
             if dim.role[0] != "i":
                 return part.channel(dim)
             a = int(dim.role[1:])
-            return Coordinate(dim.extent, ((f"q{a}", len(by_axis[a].post)), (f"u{a}", 1)), -g.lo[a])
+            d, m = apart[a], len(by_axis[a].post)
+            return Coordinate(dim.extent, ((f"q{a}", m * d), (f"u{a}", d), (f"e{a}", 1)), -g.lo[a])
 
         def write(dim: Dim) -> Coordinate:
             if dim.role[0] != "p":
                 return part.channel(dim)
             a, phase = int(dim.role[1:]), part.phase
-            by = phase.step[a]
-            return Coordinate(
-                dim.extent, ((f"q{a}", by * len(by_axis[a].post)), (f"v{a}", by)), phase.start[a]
-            )
+            by, d, m = phase.step[a], apart[a], len(by_axis[a].post)
+            terms = ((f"q{a}", by * m * d), (f"v{a}", by * d), (f"e{a}", by))
+            return Coordinate(dim.extent, terms, phase.start[a])
 
         group, m, k = part.index("g"), part.index("o"), part.index("c")
         n = part.index("b") + tuple(tiles)
