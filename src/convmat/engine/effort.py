@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PACK, PASS = 6.0, 1.0
+"""Vectors of FMA that writing a vector to a panel takes the time of: by a packer, and by a tile in passing."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -26,4 +29,4 @@ class Effort:
     passed: int = 0
 
 
-__all__ = ["Effort"]
+__all__ = ["PACK", "PASS", "Effort"]

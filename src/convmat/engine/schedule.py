@@ -14,11 +14,12 @@ import numpy as np
 from ..product import LEFT_OUT, Index, Product, View, size
 from .blas import Dtypes
 from .cpu import Cpu
-from .effort import Effort
+from .effort import PACK, PASS, Effort
 from .instructions import TYPES
 from .kernel import Form, Recipe
 from .memory import Array, Block, count, room
 from .pack import Walk, too_far
+from .shares import shares
 from .slots import BLOCK, WORD
 from .strides import Shapes, origin, strides
 from .tile import Store
@@ -37,7 +38,13 @@ A_BYTES = 256 << 10
 """Bytes of A that a task packs for itself."""
 
 TASKS = 4
-"""Tasks that a thread should have: enough to even out who is late."""
+"""Tasks that a thread should have of several matrices: enough to even out who is late."""
+
+FETCHED = 1 / 64
+"""FMAs that wait for a byte of A: it comes from beyond the second-level cache, mostly behind other FMAs."""
+
+TASK_FMAS = 500.0
+"""FMAs in the time that it takes to begin a task."""
 
 
 def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> Step | str:
@@ -454,14 +461,17 @@ class Step:
             panels = len(self.cuts)
         self.table = _table(b.rows, parts_)
         room_ = r.panel_bytes(r.depth)
-        group = max(1, min(panels, PANEL_BYTES // max(room_, 1)))
-        if threads > 1:
+        group, chunk = max(1, min(panels, PANEL_BYTES // max(room_, 1))), r.blocks
+        if threads > 1 and outer == 1 and panels:
+            last = columns / r.panel - panels + 1
+            group, chunk = self._dealt(panels, 1.0 if r.skips else last, group, threads)
+        elif threads > 1:
             group = max(1, min(group, -(-panels * outer // wanted)))
-        groups = -(-panels // group)
-        group = -(-panels // groups) if groups else 1
-        chunks = min(r.blocks, -(-wanted // max(outer * groups, 1))) if 0 < outer * groups < wanted else 1
-        chunk = max(-(-r.blocks // max(chunks, 1)), 1)
-        chunks = -(-r.blocks // chunk)
+            group = -(-panels // max(-(-panels // group), 1)) or 1
+            groups = outer * -(-panels // group)
+            chunks = min(r.blocks, -(-wanted // groups)) if 0 < groups < wanted else 1
+            chunk = -(-r.blocks // chunks)
+        groups, chunks = -(-panels // group), -(-r.blocks // chunk)
         panel_room = room(group * room_ + 64)
         kept = room(group * chunk * r.tile_bytes if len(parts_) > 1 or r.skips else 0)
         places = room(group * r.panel * 8 if r.places else 0)
@@ -471,6 +481,24 @@ class Step:
             "scratch size": size, "parts": len(parts_), "columns": columns, "panels": panels, "group": group,
             "groups": groups, "chunk": chunk, "chunks": chunks, "sums": panel_room, "places": panel_room + kept,
         }  # fmt: skip
+
+    def _dealt(self, panels: int, last: float, most: int, threads: int) -> tuple[int, int]:
+        """Panels of a group and blocks of a chunk, for one matrix and several threads."""
+        r = self.recipe
+        width = r.stored_width(r.width) if r.along_m else r.width
+        vectors = width * r.panel / r.lanes  # FMAs of a whole tile for one k
+        packed = r.pitch / (r.lanes * r.work.bytes) if r.form is Form.COLUMNS else r.panel / r.lanes
+        return shares(
+            panels,
+            last,
+            r.blocks,
+            r.tail / r.width,
+            most=most,
+            threads=threads,
+            pack=packed * (PASS if r.in_passing else PACK) / vectors,
+            fetch=FETCHED * width * r.work.bytes / vectors,
+            start=TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0,
+        )
 
     def _totals(self, tasks: int, size: int, threads: int) -> None:
         self.tasks = tasks

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ..engine.effort import PACK, PASS
 from ..problem import Problem
 from ..product import Product
 from .cost import Cost, error_estimate
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""
 
-PACK, PASS, STORE, STORE_IN_PLACE = 6.0, 1.0, 5.0, 1.0
-"""Vectors of FMA that writing a vector to a panel, the same in passing, and finishing one of C take the time of."""
+STORE, STORE_IN_PLACE = 5.0, 1.0
+"""Vectors of FMA that finishing a vector of C takes the time of."""
 
 TRANSFORM = 4.0
 """The same for a vector of a transformed panel, of which effort counts four instructions as one."""
