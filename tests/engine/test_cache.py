@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from convmat import errors
-from convmat.engine import cache, children, compiler, objects
+from convmat.engine import brought, cache, children, compiler, objects
 from convmat.engine.cache import ObjectCache
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.loader import Loaded
@@ -71,7 +71,6 @@ def test_the_key_knows_all_that_decides_the_code(monkeypatch: pytest.MonkeyPatch
     assert len(base) == 32
     others = [
         objects.key_of(text(2), here),
-        objects.key_of(text(1), here, level=3),
         objects.key_of(text(1), replace(here, key="another CPU")),
         objects.key_of(text(1), replace(here, features="+avx")),
         objects.key_of(text(1), Cpu.named("x86-64-v3")),
@@ -83,9 +82,10 @@ def test_the_key_knows_all_that_decides_the_code(monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as changed:
         changed.setattr(compiler, "OPTIONS", ("-another",))
         others.append(objects.key_of(text(1), here))
-    with monkeypatch.context() as changed:
-        changed.setattr(objects, "GENERATION", objects.GENERATION + 1)
-        others.append(objects.key_of(text(1), here))
+    for name in ("GENERATION", "LEVEL"):
+        with monkeypatch.context() as changed:
+            changed.setattr(objects, name, getattr(objects, name) + 1)
+            others.append(objects.key_of(text(1), here))
     assert len({base, *others}) == 1 + len(others)
     assert objects.key_of(text(1), here) == base
 
@@ -360,7 +360,7 @@ def test_a_forked_process_loads_too(folder: Path) -> None:
     objects.load([text(1)], host())
     with objects._changed:
         # Another thread is about to make a kernel, and holds the lock: neither is there after the fork.
-        objects._being_made.add(objects.key_of(text(2), host()))
+        objects._being_made.add(brought.name(text(2), host()))
         pid = os.fork()
         if pid == 0:
             status = 1

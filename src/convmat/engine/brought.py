@@ -10,6 +10,7 @@ kernel reads: another version's kernels are not found.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sys
 import threading
@@ -20,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from convmat import product
 from convmat.engine import loader
 from convmat.engine.cpu import Cpu
 from convmat.engine.loader import Loaded
@@ -35,10 +37,17 @@ _noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """What changes with this engine's source and with the system."""
+    """What changes with this engine's source and with the system.
+
+    Where the source is not there (a frozen program), nobody can say what wrote a text: it changes each time.
+    """
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(product.__file__)]
     digest = hashlib.sha256(f"{platform.system()} {sys.byteorder}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    try:
+        for path in sources:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    except OSError:
+        digest.update(os.urandom(32))
     return digest.hexdigest()
 
 
@@ -49,9 +58,9 @@ def name(kernel: Kernel, cpu: Cpu) -> str:
     >>> name("; a", Cpu.named("x86-64-v3")) == name("; a", Cpu.named("x86-64-v4"))
     False
     """
-    said = (version(), cpu.triple, cpu.key, cpu.name, cpu.features, type(kernel).__module__)
+    code = (cpu.triple, cpu.key, cpu.name, cpu.features, str(cpu.vector_bytes), str(cpu.fma))
     text = kernel if isinstance(kernel, str) else repr(kernel)
-    return hashlib.sha256("\0".join((*said, text)).encode()).hexdigest()
+    return hashlib.sha256("\0".join((version(), *code, type(kernel).__module__, text)).encode()).hexdigest()
 
 
 def add(objects: Mapping[str, bytes]) -> None:
@@ -61,18 +70,15 @@ def add(objects: Mapping[str, bytes]) -> None:
             _brought.setdefault(each, data)
 
 
-def find(kernel: Kernel, cpu: Cpu) -> Loaded | None:
-    """A kernel that was brought along, ready to run; None where it was not, or cannot be loaded here."""
-    if not _brought:
-        return None
-    key = name(kernel, cpu)
+def find(name: str) -> Loaded | None:
+    """The kernel of a name that was brought along, ready to run; None where it was not, or cannot be loaded here."""
     with _lock:
-        found = _brought.get(key)
+        found = _brought.get(name)
         if isinstance(found, bytes):
             try:
-                found = _brought[key] = loader.load(found)
+                found = _brought[name] = loader.load(found)
             except EngineError:
-                del _brought[key]
+                del _brought[name]
                 return None
         return found
 

@@ -12,7 +12,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,12 +99,8 @@ class Program:
 
     @cached_property
     def _kernels(self) -> list[tuple[int, int]]:
-        recipes = [s.recipe for s in self.steps]
-        loaded = [brought.find(recipe, self.cpu) for recipe in recipes]
-        missing = [text(r, self.cpu) for r, there in zip(recipes, loaded, strict=True) if there is None]
-        made = iter(objects.load(missing, self.cpu))
-        ready = [there or next(made) for there in loaded]
-        return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in ready]
+        loaded = objects.load([s.recipe for s in self.steps], self.cpu, text)
+        return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in loaded]
 
     @property
     def efforts(self) -> list[Effort]:
@@ -176,8 +172,7 @@ def load_together(programs: Sequence[Program]) -> None:
     """Get the kernels of several programs, what is new compiled side by side. Raises EngineError."""
     new = [program for program in programs if not program.loaded]
     for cpu in {program.cpu for program in new}:
-        recipes = {s.recipe for program in new if program.cpu == cpu for s in program.steps}
-        objects.load([text(each, cpu) for each in recipes if brought.find(each, cpu) is None], cpu)
+        objects.load([s.recipe for program in new if program.cpu == cpu for s in program.steps], cpu, text)
 
 
 class Launcher:
@@ -251,7 +246,6 @@ def _scratch(count: int) -> tuple[Array, int]:
     return fresh, at
 
 
-@lru_cache(maxsize=1024)
 def text(recipe: kernel.Recipe | direct.Recipe | winograd.Recipe | sweep.Recipe, cpu: Cpu) -> str:
     """The IR of a recipe for a CPU."""
     if isinstance(recipe, sweep.Recipe):

@@ -1,8 +1,12 @@
-"""Kernels by their text: in memory, else brought along, else from disk, else compiled; each at most once.
+"""Kernels by text or recipe: in memory, else brought along, else from disk, else compiled; each at most once.
 
-load([ir, ...], cpu) -> [Loaded, ...]
+load([kernel, ...], cpu, text) -> [Loaded, ...]
 
-key = sha256(IR, CPU, LLVM and llvmlite, code generation options, convmat)
+    key  = sha256(IR, CPU, LLVM and llvmlite, code generation options, convmat)      of an object on disk
+    link = the same of a recipe's name instead of its IR                             of a file that holds such a key
+
+A recipe's name has the engine's own source in it (`brought`). So where kernel and engine are those of before no text is
+written; where the engine has changed, texts are written again, and what stayed the same is not compiled.
 """
 
 from __future__ import annotations
@@ -11,17 +15,24 @@ import hashlib
 import os
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from convmat.engine import brought, cache, children, compiler, loader
+from convmat.engine.brought import Kernel
 from convmat.engine.cpu import Cpu
 from convmat.engine.loader import Loaded
 from convmat.errors import EngineError
 
 # Counts up when objects made by an earlier version must not be used (conventions of arguments, for example).
 GENERATION = 1
+
+LEVEL = 2
+"""Of LLVM's code generation, 0 to 3."""
+
+Text = Callable[[Kernel, Cpu], str]
+"""Writes the LLVM IR of a kernel."""
 
 
 @dataclass
@@ -34,13 +45,13 @@ class Counts:
 
 
 counts = Counts()
-_loaded: dict[bytes, Loaded] = {}
-_being_made: set[bytes] = set()
+_loaded: dict[str, Loaded] = {}
+_being_made: set[str] = set()
 _changed = threading.Condition()
 _disk: cache.ObjectCache | None = None
 
 
-def key_of(ir: str, cpu: Cpu, level: int = 2) -> bytes:
+def key_of(ir: str, cpu: Cpu) -> bytes:
     """32 bytes that change with anything that could change the code.
 
     >>> from convmat.engine.cpu import Cpu
@@ -48,7 +59,7 @@ def key_of(ir: str, cpu: Cpu, level: int = 2) -> bytes:
     False
     """
     circumstances = (
-        GENERATION, cpu.triple, cpu.key, cpu.name, cpu.features, level, children.llvm_version(),
+        GENERATION, cpu.triple, cpu.key, cpu.name, cpu.features, LEVEL, children.llvm_version(),
         compiler.OPTIONS, platform.system(),
     )  # fmt: skip
     digest = hashlib.sha256(repr(circumstances).encode())
@@ -75,78 +86,87 @@ def use_folder(path: Path | None, limit: int = cache.LIMIT_BYTES) -> None:
         _loaded.clear()
 
 
-def load(irs: Sequence[str], cpu: Cpu, *, level: int = 2) -> list[Loaded]:
-    """Machine code for modules of LLVM IR, compiled side by side where it is new.
+def _itself(kernel: Kernel, cpu: Cpu) -> str:
+    """The text of a kernel that is one."""
+    return str(kernel)
 
-    irs: n texts -> n Loaded, in the same order; equal texts share one.
+
+def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Loaded]:
+    """Machine code of kernels, compiled side by side where it is new.
+
+    n kernels -> n Loaded, in the same order; equal ones share one. `text` writes those that are not found.
 
     Raises: EngineError when LLVM refuses a module or the system refuses to run code.
     """
-    ready = {ir: found for ir in irs if (found := brought.find(ir, cpu)) is not None}
-    missing = [ir for ir in irs if ir not in ready]
-    made = iter(_load(missing, cpu, level) if missing else ())
-    return [ready[ir] if ir in ready else next(made) for ir in irs]
-
-
-def _load(irs: Sequence[str], cpu: Cpu, level: int) -> list[Loaded]:
-    """Those that nobody brought along: in memory, or else made."""
-    keys = [key_of(ir, cpu, level) for ir in irs]
-    found = [_loaded.get(key) for key in keys]
-    result = [one for one in found if one is not None]
-    if len(result) == len(irs):
-        counts.memory += len(result)
-        return result
-    texts = dict(zip(keys, irs, strict=True))
+    names = [brought.name(each, cpu) for each in kernels]
+    ready = {name: found for name in names if (found := brought.find(name)) is not None}
+    wanted = {name: each for name, each in zip(names, kernels, strict=True) if name not in ready}
+    counts.memory += sum(name in _loaded for name in wanted)
     while True:
         with _changed:
-            mine = [key for key in texts if key not in _loaded and key not in _being_made]
-            if not mine and all(key in _loaded for key in texts):
-                return [_loaded[key] for key in keys]
+            ready |= {name: _loaded[name] for name in wanted if name in _loaded}
+            mine = [name for name in wanted if name not in ready and name not in _being_made]
+            if len(ready) == len({*names}):
+                return [ready[name] for name in names]
             if not mine:
                 # Another thread is making what we need; if it fails, it is ours to make.
                 _changed.wait()
                 continue
             _being_made.update(mine)
         try:
-            _make({key: texts[key] for key in mine}, cpu, level)
+            _make({name: wanted[name] for name in mine}, cpu, text)
         finally:
             with _changed:
                 _being_made.difference_update(mine)
                 _changed.notify_all()
 
 
-def _make(texts: dict[bytes, str], cpu: Cpu, level: int) -> None:
+def _make(kernels: Mapping[str, Kernel], cpu: Cpu, text: Text) -> None:
     """Load these from disk, or compile, store and load them."""
-    store = disk()
-    missing = []
-    for key in texts:
-        data = store.get(key)
-        try:
-            if data is not None:
-                _loaded[key] = loader.load(data)
-                counts.disk += 1
-                continue
-        except EngineError:
-            # As it was written, but not loadable: made under rules that no longer hold. Make it again.
-            pass
-        missing.append(key)
-    objects = children.compile_many([texts[key] for key in missing], cpu, level=level)
-    for key, data in zip(missing, objects, strict=True):
-        # First proof that it loads, then the copy on disk.
-        _loaded[key] = loader.load(data)
-        counts.compiled += 1
-        store.put(key, data)
+    links = {name: key_of(name, cpu) for name, each in kernels.items() if not isinstance(each, str)}
+    keys: dict[str, bytes] = {}
+    texts: dict[bytes, str] = {}
+    for name, each in kernels.items():
+        linked = disk().get(links[name]) if name in links else None
+        if linked is not None and _from_disk(name, linked):
+            continue
+        ir = text(each, cpu)
+        keys[name] = key_of(ir, cpu)
+        if not _from_disk(name, keys[name]):
+            texts[keys[name]] = ir
+    made = dict(zip(texts, children.compile_many([*texts.values()], cpu, level=LEVEL), strict=True))
+    for name, key in keys.items():
+        if key in made:
+            # First proof that it loads, then the copy on disk.
+            _loaded[name] = loader.load(made[key])
+            counts.compiled += 1
+            disk().put(key, made[key])
+        if name in links:
+            disk().put(links[name], key)
 
 
-def code(irs: Sequence[str], cpu: Cpu, *, level: int = 2) -> list[bytes]:
+def _from_disk(name: str, key: bytes) -> bool:
+    """Load the object of this key as the kernel of this name, if it is there."""
+    data = disk().get(key)
+    if data is None:
+        return False
+    try:
+        _loaded[name] = loader.load(data)
+    except EngineError:  # as it was written, but made under rules that no longer hold: make it again
+        return False
+    counts.disk += 1
+    return True
+
+
+def code(irs: Sequence[str], cpu: Cpu) -> list[bytes]:
     """The object files themselves, from disk or else compiled: what a file brings along.
 
     Raises: EngineError when LLVM refuses a module.
     """
-    keys = [key_of(ir, cpu, level) for ir in irs]
+    keys = [key_of(ir, cpu) for ir in irs]
     found = {key: disk().get(key) for key in keys}
     missing = {key: ir for key, ir in zip(keys, irs, strict=True) if found[key] is None}
-    found.update(zip(missing, children.compile_many([*missing.values()], cpu, level=level), strict=True))
+    found.update(zip(missing, children.compile_many([*missing.values()], cpu, level=LEVEL), strict=True))
     return [found[key] or b"" for key in keys]
 
 

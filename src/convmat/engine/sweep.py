@@ -126,8 +126,7 @@ class Sweep:
         """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
         brought.note([self.recipe], self.cpu)
         if not self._kernel:
-            found = brought.find(self.recipe, self.cpu)
-            found = found or objects.load([self.recipe.text(self.cpu)], self.cpu)[0]
+            (found,) = objects.load([self.recipe], self.cpu, Recipe.text)
             self._kernel = found.symbols["task"]
 
     def block(self, arrays: Sequence[Array]) -> Any:
@@ -150,9 +149,8 @@ class Sweep:
 def load_together(sweeps: Sequence[Sweep]) -> None:
     """Compile what several of them need side by side; what cannot be compiled says so in its own `load`."""
     for cpu in {each.cpu for each in sweeps}:
-        new = dict.fromkeys(each.recipe for each in sweeps if each.cpu == cpu)
         with suppress(EngineError):
-            objects.load([each.text(cpu) for each in new if brought.find(each, cpu) is None], cpu)
+            objects.load([each.recipe for each in sweeps if each.cpu == cpu], cpu, Recipe.text)
 
 
 __all__ = ["Recipe", "Share", "Sweep", "load_together", "shared"]
