@@ -18,6 +18,7 @@ single ones, and whole lines of y are written.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..product import Activation, Transform
 from .instructions import (
@@ -39,7 +40,7 @@ from .instructions import (
 from .ir import Function, Module, prefix_mask
 from .kernel import dispatch
 from .lanes import deinterleave
-from .linear import combine
+from .linear import combine, operations
 from .slots import Slots
 from .tile import Finish, Store, Target, Tile, gather_at
 
@@ -71,6 +72,13 @@ class Recipe:
     def points(self) -> int:
         """Products: one for each pair of points."""
         return self.rows.points * self.columns.points
+
+    @cached_property
+    def operations(self) -> tuple[int, int, int, int]:
+        """Instructions that transforming B takes, down and across, and transforming the products."""
+        matrices = (self.rows.pre_b, self.columns.pre_b, self.rows.post, self.columns.post)
+        a, b, c, d = map(operations, matrices)
+        return a, b, c, d
 
     @property
     def blocks(self) -> int:

@@ -15,7 +15,6 @@ from .cpu import Cpu
 from .effort import Effort
 from .finish import Dtypes
 from .instructions import TYPES
-from .linear import operations
 from .memory import room
 from .pack import LARGEST_EXTENT
 from .slots import BLOCK, WORD
@@ -236,15 +235,15 @@ def _pre_row(r: Recipe, count: int) -> float:
     """Instructions of transforming one channel of a row of `count` tiles."""
     t0, t1, m1 = r.rows.points, r.columns.points, len(r.columns.post)
     chunks = -(-(count * m1 + (t1 - m1) * r.apart[1]) // r.lanes)
-    down = chunks * (3 * t0 + operations(r.rows.pre_b))
+    down = chunks * (3 * t0 + r.operations[0])
     moves = m1 * m1 + 2 * (t1 - m1) + t1
-    return down + -(-count // r.lanes) * t0 * (moves + operations(r.columns.pre_b))
+    return down + -(-count // r.lanes) * t0 * (moves + r.operations[1])
 
 
 def _post_tile(r: Recipe) -> float:
     """Instructions of one tile and vector of rows of A, until it is stored."""
     t0, t1, m0, m1 = r.rows.points, r.columns.points, len(r.rows.post), len(r.columns.post)
-    sums = t1 * operations(r.rows.post) + m0 * operations(r.columns.post)
+    sums = t1 * r.operations[2] + m0 * r.operations[3]
     return t0 * t1 + sums + m0 * m1 * 7
 
 

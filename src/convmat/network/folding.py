@@ -25,20 +25,15 @@ def fold_scale(draft: Draft, node: Node) -> bool:
     if found is None:
         return False
     scale, shift = found
-    w, bias = draft.constants[conv.inputs[1]], _bias(draft, conv, y)
+    bias = _bias(draft, conv, y)
     if bias is None:
         return False
-    groups = conv.get("group", 1)
-    if conv.op == "Conv":
-        scaled = w * scale.reshape(-1, *(1,) * (w.ndim - 1))
-    else:  # (C, O//G, *F): the filters of group g are rows g*C/G .. and all columns
-        each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
-        scaled = w * each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))
-    weights = draft.keep(scaled.astype(w.dtype), conv.inputs[1])
-    added = draft.keep((bias * scale + shift).astype(w.dtype), f"{conv.outputs[0]}.bias")
-    draft.replace(
-        [conv, node], replace(conv, inputs=(conv.inputs[0], weights, added), outputs=node.outputs[:1])
+    added = draft.keep((bias * scale + shift).astype(y.dtype), f"{conv.outputs[0]}.bias")
+    attributes = {**conv.attributes, "scale": scale * conv.get("scale", 1.0)}
+    folded = replace(
+        conv, inputs=(*conv.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes
     )
+    draft.replace([conv, node], folded)
     return True
 
 

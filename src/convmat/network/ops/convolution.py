@@ -2,7 +2,8 @@
 
     y = activation(conv(x, w) + bias + residual)
 
-ONNX's inputs are x, w and bias; a rewritten node has the residual as its fourth input and the attribute `activation`.
+ONNX's inputs are x, w and bias; a rewritten node has the residual as its fourth input and the attributes `activation`
+and `scale`, a factor of w for each output channel: one array of weights is scaled at a time, just before it is packed.
 """
 
 from __future__ import annotations
@@ -124,12 +125,26 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     )  # fmt: skip
 
 
+def _scaled(node: Node, w: Array) -> Array:
+    """The weights times the node's `scale`, computed in float64 and rounded once."""
+    scale = node.get("scale")
+    if scale is None:
+        return w
+    if node.op == "Conv":
+        each = scale.reshape(-1, *(1,) * (w.ndim - 1))
+    else:  # (C, O//G, *F): the filters of group g are rows g*C/G .. and all columns
+        groups = node.get("group", 1)
+        each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
+        each = each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))
+    return np.multiply(w, each, out=np.empty_like(w), casting="same_kind")
+
+
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     """Constant weights are packed now; a residual follows x."""
     w, bias = given(node, specs, 1).value, specs[2].value if has(specs, 2) and specs[2] else None
     if w is None or (has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
-    bound = plan_of(node, specs, options).bind(w, bias)
+    bound = plan_of(node, specs, options).bind(_scaled(node, w), bias)
     at = 2 + has(specs, 2) if has(specs, 3) else None
     return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))
 
@@ -145,7 +160,7 @@ def convolution(
         raise node.error(f"x is {x.dtype}\n  one of {', '.join(WORK_DTYPES)} is taken")
     try:
         return np.asarray(
-            call(x, w, bias, residual=residual, activation=node.get("activation"), exact=True, **words)
+            call(x, _scaled(node, w), bias, residual=residual, activation=node.get("activation"), exact=True, **words)
         )
     except ConvmatError as error:
         raise node.error(str(error)) from None
