@@ -7,17 +7,22 @@ data lies inside the model's own folder. What a node's shapes and attributes all
 
 from __future__ import annotations
 
+import io
 import math
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import NetworkError
+from . import wire
 from .graph import Array, Graph, Input, Node
+from .wire import Place
 
 STANDARD = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}
 """The domains whose operators the standard defines."""
@@ -33,38 +38,48 @@ MOST_BYTES = 2**31
 def read(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of an ONNX file, or of the bytes of one. Raises NetworkError."""
     onnx = the_package()
-    if isinstance(source, bytes):
-        name, data, folder = "the model", source, None
-    else:
-        path = Path(source)
-        name, folder = path.name, path.parent
-        data = _bytes(path)
+    name, folder = ("the model", None) if isinstance(source, bytes) else (Path(source).name, Path(source).parent)
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size > MOST_BYTES:
+                raise NetworkError(
+                    f"load: {name} is too large for an ONNX model\n"
+                    f"  {size:,} bytes, a model has at most {MOST_BYTES:,}\n  save its tensors as external data beside it"
+                )
+            model, places = _model(onnx, stream, size)
+            if model is None or not model.HasField("graph") or not model.opset_import:
+                raise NetworkError(
+                    f"load: {name} is not an ONNX model\n  {size:,} bytes, no graph in them\n"
+                    f"  give a .onnx file, as torch.onnx.export and others write it"
+                )
+            return Reader(onnx, name, folder, stream, places).graph(model)
+    except OSError as error:
+        raise NetworkError(
+            f"load: {error.filename or name} cannot be read\n  {error.strerror or error}\n  give the path of a .onnx file"
+        ) from None
+
+
+def _model(onnx: Any, stream: BinaryIO, size: int) -> tuple[Any, Sequence[Place | None]]:
+    """The model without raw data and where these are, or the model as it is; None where the bytes are no model."""
+    with suppress(wire.Unclear):
+        data, places = wire.parted(stream, size)
+        model = _parsed(onnx, data)
+        # What replaces functions by their nodes is to find all of the model.
+        if model is not None and len(places) == len(model.graph.initializer) and not len(model.functions):
+            return model, places
+    stream.seek(0)
+    model = _parsed(onnx, stream.read())
+    return model, [None] * len(model.graph.initializer if model is not None else ())
+
+
+def _parsed(onnx: Any, data: bytes) -> Any:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except Exception:  # protobuf's own error differs between its implementations
-        model = None
-    if model is None or not model.HasField("graph") or not model.opset_import:
-        raise NetworkError(
-            f"load: {name} is not an ONNX model\n  {len(data):,} bytes, no graph in them\n"
-            f"  give a .onnx file, as torch.onnx.export and others write it"
-        )
-    return Reader(onnx, name, folder).graph(model)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise NetworkError(
-                f"load: {path.name} is too large for an ONNX model\n"
-                f"  {size:,} bytes, a model has at most {MOST_BYTES:,}\n  save its tensors as external data beside it"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise NetworkError(
-            f"load: {path} cannot be read\n  {error.strerror or error}\n  give the path of a .onnx file"
-        ) from None
+        return None
+    return model
 
 
 def the_package() -> Any:
@@ -78,16 +93,31 @@ def the_package() -> Any:
     return onnx
 
 
-class Reader:
-    """One model on its way to a Graph."""
+PLAIN = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13))
+"""ONNX's numbers of the element types whose raw data are as NumPy has them: real numbers of 1 to 8 bytes, truth."""
 
-    def __init__(self, onnx: Any, name: str, folder: Path | None) -> None:
-        self.onnx, self.name, self.folder = onnx, name, folder
+
+class Reader:
+    """One model on its way to a Graph.
+
+    `places`: where in `stream` the raw data of each initializer are that the model comes without.
+    """
+
+    def __init__(
+        self,
+        onnx: Any,
+        name: str,
+        folder: Path | None,
+        stream: BinaryIO | None = None,
+        places: Sequence[Place | None] = (),
+    ) -> None:
+        self.onnx, self.name, self.folder, self.stream, self.places = onnx, name, folder, stream, places
 
     def graph(self, model: Any) -> Graph:
         """All checks, in the order in which their errors help most."""
         if len(model.functions):
             model = self.inlined(model)
+            self.places = [None] * len(model.graph.initializer)
         versions = self.versions(model)
         graph = model.graph
         if len(graph.node) > MOST_NODES:
@@ -95,7 +125,7 @@ class Reader:
         self.refuse_bytes(graph)
         self.refuse_unknown(graph, versions)
         self.refuse_hidden(graph)
-        constants = {t.name: self.tensor(t, f"the initializer {t.name!r}") for t in graph.initializer}
+        constants = self.initializers(graph.initializer)
         for sparse in graph.sparse_initializer:
             constants[sparse.values.name] = self.dense(sparse)
         nodes = []
@@ -203,6 +233,45 @@ class Reader:
             return False
 
     # -- values --------------------------------------------------------------------------------------------------------
+
+    def initializers(self, protos: Sequence[Any]) -> dict[str, Array]:
+        """All of them by name; raw data go from the stream to their places in one piece of memory."""
+        plain: dict[int, Place] = {}
+        for i, (proto, place) in enumerate(zip(protos, self.places, strict=True)):
+            if place is not None and self.is_plain(proto, place):
+                plain[i] = place
+            elif place is not None:
+                proto.raw_data = self.raw(place, np.empty(place[1] - place[0], np.uint8)).tobytes()
+        memory = np.empty(sum(_room(place) for place in plain.values()), np.uint8)
+        found, at = {}, 0
+        for i, proto in enumerate(protos):
+            if i in plain:
+                (start, stop), dtype = plain[i], self.dtype(proto.data_type)
+                made = self.raw(plain[i], memory[at : at + stop - start]).view(dtype).reshape(proto.dims)
+                made.flags.writeable = False
+                at += _room(plain[i])
+            else:
+                made = self.tensor(proto, f"the initializer {proto.name!r}")
+            found[proto.name] = made
+        return found
+
+    def is_plain(self, proto: Any, place: Place) -> bool:
+        """Whether raw data are the elements of an array as NumPy has them, and as many as its shape says."""
+        return (
+            proto.data_type in PLAIN
+            and proto.data_location != self.onnx.TensorProto.EXTERNAL
+            and sys.byteorder == "little"
+            and all(n >= 0 for n in proto.dims)
+            and math.prod(proto.dims) * self.dtype(proto.data_type).itemsize == place[1] - place[0]
+        )
+
+    def raw(self, place: Place, memory: Array) -> Array:
+        """Fill memory with the stream's bytes from one place to another."""
+        assert self.stream is not None
+        self.stream.seek(place[0])
+        if self.stream.readinto(memory.data) < place[1] - place[0]:  # type: ignore[attr-defined]
+            raise self.error("it became shorter while it was read\n  load it again")
+        return memory
 
     def tensor(self, proto: Any, what: str) -> Array:
         """A tensor as an array, of just the bytes that its shape says."""
@@ -462,6 +531,11 @@ def _captured(graph: Any) -> set[str]:
             for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
                 read |= _captured(inner)
     return read - own
+
+
+def _room(place: Place) -> int:
+    """Bytes for raw data: a multiple of what any element wants to begin at."""
+    return (place[1] - place[0] + 63) // 64 * 64
 
 
 def _frozen(array: Array) -> Array:
