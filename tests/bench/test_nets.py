@@ -260,7 +260,7 @@ def test_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_first_answers_in_fresh_processes(file: Path) -> None:
     found = netstart.measure(file, 1)
     libraries = ["convmat", *(["onnxruntime"] if find_spec("onnxruntime") else [])]
-    assert set(found.seconds) == {"cold", "cached", *libraries[1:]}
+    assert set(found.seconds) == {"cold", "cached", "saved", *libraries[1:]}
     assert {f"{library} {kind}" for library in libraries for kind in ("resident", "peak")} == set(found.bytes)
     assert all(seconds > 0 for (seconds,) in found.seconds.values())
     assert all(size > 1 << 20 for (size,) in found.bytes.values())
@@ -289,7 +289,7 @@ def by_hand() -> Run:
             measured.append(Measured(NetJob(net, threads, flops * 10**9, about.shape), entries))
     return replace(
         made.run(), jobs=28, measured=measured, peers={name: library[name] for name in (*SECONDS, "openvino")},
-        startup={"cold": [4.0], "cached": [2.0, 1.0, 0.5], "onnxruntime": [0.5]},
+        startup={"cold": [4.0], "cached": [2.0, 1.0, 0.5], "saved": [0.25], "onnxruntime": [0.5]},
         memory={"convmat resident": [300 << 20], "convmat peak": [400 << 20],
                 "onnxruntime resident": [100 << 20], "onnxruntime peak": [200 << 20]},
     )  # fmt: skip
@@ -312,6 +312,7 @@ def test_every_goal() -> None:
     assert values == {
         (f"{start}, compiling", "median"): (4.0, 5.0, True),
         (f"{start}, from the disk cache", "median"): (1.0, 1.0, True),
+        (f"{start}, saved with its machine code", "median"): (0.25, 1.0, True),
         (f"{start}, in onnxruntime", "median"): (0.5, None, None),
         ("resnet50, resident memory of convmat", "median"): (300 << 20, None, None),
         ("resnet50, resident memory of onnxruntime", "median"): (100 << 20, None, None),

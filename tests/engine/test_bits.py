@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convmat.engine import direct, directchannels, directplanes, jit, pool, schedule
+from convmat.engine import brought, direct, directchannels, directplanes, jit, pool, schedule
 from convmat.engine.cpu import Cpu, host
 from convmat.geometry import Geometry
 from convmat.problem import Epilogue, Problem
@@ -180,7 +180,8 @@ def little_memory(patch: pytest.MonkeyPatch) -> None:
 
 
 def low_blocks(patch: pytest.MonkeyPatch) -> None:
-    """What the direct kernels hold in registers."""
+    """What the direct kernels hold in registers: kernels of the same recipes, written by another engine."""
+    patch.setattr(brought, "version", lambda: "low blocks")
     patch.setattr(directplanes, "TALLEST", 2)
     patch.setattr(directplanes, "MOST_UNROLLED", 1)
     patch.setattr(directchannels, "MOST_TAPS", 1)

@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,76 @@ def test_memory_then_disk_then_compiler(folder: Path) -> None:
     (again,) = objects.load([text(1)], host())
     assert value(again) == 1
     assert objects.counts == objects.Counts(memory=1, disk=1, compiled=1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    number: int
+
+
+class Writer:
+    """Writes texts of recipes, and counts them."""
+
+    def __init__(self) -> None:
+        self.texts = 0
+
+    def __call__(self, kernel: object, cpu: Cpu) -> str:
+        assert isinstance(kernel, Recipe)
+        self.texts += 1
+        return text(kernel.number)
+
+
+def again(folder: Path, *numbers: int) -> tuple[list[int], int, objects.Counts]:
+    """What these recipes' kernels give in a process that starts, how many texts it writes, and which ways it takes."""
+    objects.use_folder(folder)
+    before, writer = replace(objects.counts), Writer()
+    found = [value(each) for each in objects.load([Recipe(n) for n in numbers], host(), writer)]
+    taken = (getattr(objects.counts, each) - getattr(before, each) for each in ("memory", "disk", "compiled"))
+    return found, writer.texts, objects.Counts(*taken)
+
+
+def test_a_recipe_that_is_found_writes_no_text(folder: Path) -> None:
+    assert again(folder, 1, 2, 1) == ([1, 2, 1], 2, objects.Counts(compiled=2))
+    assert again(folder, 1, 2, 1) == ([1, 2, 1], 0, objects.Counts(disk=2))
+    writer = Writer()
+    objects.load([Recipe(1)], host(), writer)
+    assert writer.texts == 0
+
+
+def test_another_engine_writes_texts_anew_and_compiles_those_that_differ(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again(folder, 1, 2)
+    monkeypatch.setattr(brought, "version", lambda: "another")
+    assert again(folder, 1, 2, 3) == ([1, 2, 3], 3, objects.Counts(disk=2, compiled=1))
+    assert again(folder, 1, 2, 3) == ([1, 2, 3], 0, objects.Counts(disk=3))
+
+
+def link(folder: Path, number: int) -> Path:
+    name = brought.name(Recipe(number), host())
+    return folder / f"{objects.key_of(name, host()).hex()}.o"
+
+
+def test_a_link_without_its_object(folder: Path) -> None:
+    again(folder, 1)
+    (kept,) = (path for path in folder.glob("*.o") if path != link(folder, 1))
+    kept.unlink()
+    assert again(folder, 1) == ([1], 1, objects.Counts(compiled=1))
+    assert again(folder, 1) == ([1], 0, objects.Counts(disk=1))
+
+
+@pytest.mark.parametrize("content", [b"", b"nowhere", bytes(32), b"/" * 4096])
+def test_a_link_that_leads_nowhere(folder: Path, content: bytes) -> None:
+    """Whole and ours, but no key of anything."""
+    again(folder, 1)
+    objects.disk().put(objects.key_of(brought.name(Recipe(1), host()), host()), content)
+    assert again(folder, 1) == ([1], 1, objects.Counts(disk=1))
+    assert again(folder, 1) == ([1], 0, objects.Counts(disk=1))
+
+
+def test_recipes_with_one_text_share_its_object(folder: Path) -> None:
+    objects.load([text(1)], host())
+    assert again(folder, 1) == ([1], 1, objects.Counts(disk=1))
 
 
 def test_equal_texts_are_one_kernel(folder: Path) -> None:
@@ -118,6 +188,16 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "another length": lambda content: content[:48] + (1 << 60).to_bytes(8, "little") + content[56:],
     "something else": lambda content: b"#!/bin/sh\necho hello\n" * 20,
 }
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_links_are_made_again(folder: Path, damage: str) -> None:
+    again(folder, 1)
+    path = link(folder, 1)
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](whole))
+    assert again(folder, 1) == ([1], 1, objects.Counts(disk=1))
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -318,6 +318,20 @@ def test_a_cpu_without_fused_multiply_add_is_left_to_blas(monkeypatch: pytest.Mo
     assert refusals == {"makes code for CPUs with fused multiply-add, this one is an old one"}
 
 
+def test_a_recipe_says_all_that_its_text_is_made_from() -> None:
+    """Kernels are found by it: no two texts have one, and it is the same in every process."""
+    texts: dict[str, str] = {}
+    some = [(each, layout, way) for each in LAYERS[::2] for layout in LAYOUTS for way in PASSES]
+    for each, layout, way in some:
+        for _, program in programs(problem_of(each, "float32", layout, way)):
+            for step in program.steps:
+                said = f"{type(step.recipe).__module__} {step.recipe}"
+                assert " at 0x" not in said
+                assert "frozenset" not in said
+                assert texts.setdefault(said, written := jit.text(step.recipe, program.cpu)) == written
+    assert len(texts) > 20
+
+
 # -- the text -----------------------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,9 @@ CASES = [
     Case("fold_scale", (CONV, node("Div", "a two", "y")), "Conv"),
     Case("fold_scale", (CONV, node("Sub", "a each", "y")), "Conv"),
     Case("fold_scale", (CONV, node("Add", "two a", "y")), "Conv"),
+    Case("fold_scale", (CONV, node("Mul", "a each", "c"), node("Add", "c each", "d"), node("Div", "d two", "y")),
+         "Conv"),
+    Case("fold_scale", (TURNED, node("Mul", "a six", "c"), node("Div", "c two", "y")), "ConvTranspose"),
     Case("fold_scale", (CONV, node("Sub", "two a", "y")), "Conv Sub"),
     Case("fold_scale", (CONV, node("Mul", "a row", "y")), "Conv Mul"),
     Case("fold_scale", (CONV, node("Mul", "a two", "y")), "Conv Mul", outputs="y a"),
@@ -195,6 +198,12 @@ def test_a_block_becomes_its_convolutions() -> None:
         net(X), convmat.load(source, rewrite=False, exact=True)(X), rtol=2e-5, atol=2e-5
     )
     assert [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes] == ["Conv", "Conv"]
+
+
+def test_scaled_weights_are_not_kept() -> None:
+    net = convmat.load(model((CONV, NORM), {"x": X.shape}, "y", CONSTANTS))
+    net(X)
+    assert net.program({"x": Spec(X.shape, X.dtype)}).graph.constants["w"] is net.graph.constants["w"]
 
 
 def test_an_unknown_rule() -> None:

@@ -43,6 +43,7 @@ def _first_answers(run: Run) -> list[Goal]:
     asked = {
         "cold": (f"{NET}, from file to first answer, compiling", COLD),
         "cached": (f"{NET}, from file to first answer, from the disk cache", CACHED),
+        "saved": (f"{NET}, from file to first answer, saved with its machine code", CACHED),
         "onnxruntime": (f"{NET}, from file to first answer, in onnxruntime", None),
     }
     return [

@@ -2,6 +2,7 @@
 
     cold         convmat with empty caches: machine measured, network planned, kernels compiled
     cached       the same in another process, which finds both on disk
+    saved        convmat with empty caches, from a file that `net.save` wrote, its machine code trusted
     onnxruntime  its session made and run
 
 The clock starts before the import of the library and stops at the answer; NumPy is there already. Memory is what the
@@ -37,10 +38,15 @@ with open("/proc/self/status") as status:
 print(json.dumps([seconds, kept["VmRSS"], kept["VmHWM"]]))
 """
 
+_SAVE = """
+import sys, convmat
+convmat.load(sys.argv[1]).save(sys.argv[2])
+"""
+
 _LOADS = {
     "convmat": """
 import convmat
-net = convmat.load(sys.argv[1])
+net = convmat.load(sys.argv[1], trust=sys.argv[1].endswith(".convmat"))
 call = lambda: net(x)
 """,
     "onnxruntime": """
@@ -65,14 +71,20 @@ def measure(file: Path, times: int = 5) -> Started:
     if sys.platform != "linux":
         return found
     for _ in range(times):
-        with tempfile.TemporaryDirectory(prefix="convmat-bench-") as cache:
-            for way, library in (("cold", "convmat"), ("cached", "convmat"), ("onnxruntime", "onnxruntime")):
+        with tempfile.TemporaryDirectory(prefix="convmat-bench-") as folder:
+            saved = Path(folder) / f"{file.stem}.convmat"
+            ways = {"cold": ("convmat", file), "cached": ("convmat", file), "saved": ("convmat", saved)}
+            for way, (library, source) in (ways | {"onnxruntime": ("onnxruntime", file)}).items():
                 if find_spec(library) is None:
                     continue
-                said = fresh(f"import {library}...", _SCRIPT.format(load=_LOADS[library]), cache, str(file))
+                cache = f"{folder}/caches"
+                if way == "saved":
+                    fresh("net.save(...)", _SAVE, cache, str(file), str(saved))
+                    cache = f"{folder}/none"
+                said = fresh(f"import {library}...", _SCRIPT.format(load=_LOADS[library]), cache, str(source))
                 seconds, resident, peak = json.loads(said)
                 found.seconds.setdefault(way, []).append(seconds)
-                if way != "cold":
+                if way in ("cached", "onnxruntime"):
                     found.bytes.setdefault(f"{library} resident", []).append(resident)
                     found.bytes.setdefault(f"{library} peak", []).append(peak)
     return found

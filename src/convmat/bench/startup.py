@@ -4,16 +4,19 @@
     first     one layer through `convmat.conv` with empty caches: machine measured, kernels compiled
     again     the same in another process, which finds both on disk
 
-Seconds; nothing is pinned, for nobody's first call is.
+Seconds; nothing is pinned, for nobody's first call is. Python's bytecode is there, as pip leaves it: to compile all of
+the package's source takes as long as everything else.
 """
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 from convmat.errors import EngineError
@@ -52,6 +55,7 @@ def fresh(what: str, script: str, cache: str, *arguments: str) -> str:
 
     Raises EngineError if it fails.
     """
+    _write_bytecode()
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "XDG_CACHE_HOME": cache, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     try:
@@ -71,3 +75,9 @@ def fresh(what: str, script: str, cache: str, *arguments: str) -> str:
             "  try `python -c 'import convmat'`, or leave this part out, e.g. with --no-startup"
         )
     return done.stdout
+
+
+@lru_cache(maxsize=1)
+def _write_bytecode() -> None:
+    """Write what is missing or older than its source, where that is allowed."""
+    compileall.compile_dir(Path(__file__).parents[1], quiet=2)

@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ from convmat.errors import EngineError
 Kernel = Any
 """The text of a module, or a recipe: a value whose `repr` says all that its text is made from."""
 
+_IMPORTED = time.time()
 _brought: dict[str, bytes | Loaded] = {}
 _lock = threading.Lock()
 _noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
@@ -39,13 +41,15 @@ _noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
 def version() -> str:
     """What changes with this engine's source and with the system.
 
-    Where the source is not there (a frozen program), nobody can say what wrote a text: it changes each time.
+    Where the source is not there (a frozen program), or was written after it was imported, nobody can say what it is
+    that runs: then it is another one in each process.
     """
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(product.__file__)]
     digest = hashlib.sha256(f"{platform.system()} {sys.byteorder}".encode())
     try:
-        for path in sources:
+        for path in (Path(product.__file__), *sorted(Path(__file__).parent.glob("*.py"))):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
+            if path.stat().st_mtime > _IMPORTED:
+                digest.update(os.urandom(32))
     except OSError:
         digest.update(os.urandom(32))
     return digest.hexdigest()

@@ -30,9 +30,7 @@ def fold_scale(draft: Draft, node: Node) -> bool:
         return False
     added = draft.keep((bias * scale + shift).astype(y.dtype), f"{conv.outputs[0]}.bias")
     attributes = {**conv.attributes, "scale": scale * conv.get("scale", 1.0)}
-    folded = replace(
-        conv, inputs=(*conv.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes
-    )
+    folded = replace(conv, inputs=(*conv.inputs[:2], added), outputs=node.outputs[:1], attributes=attributes)
     draft.replace([conv, node], folded)
     return True
 

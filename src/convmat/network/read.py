@@ -38,14 +38,17 @@ MOST_BYTES = 2**31
 def read(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of an ONNX file, or of the bytes of one. Raises NetworkError."""
     onnx = the_package()
-    name, folder = ("the model", None) if isinstance(source, bytes) else (Path(source).name, Path(source).parent)
+    name, folder = (
+        ("the model", None) if isinstance(source, bytes) else (Path(source).name, Path(source).parent)
+    )
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             if size > MOST_BYTES:
                 raise NetworkError(
                     f"load: {name} is too large for an ONNX model\n"
-                    f"  {size:,} bytes, a model has at most {MOST_BYTES:,}\n  save its tensors as external data beside it"
+                    f"  {size:,} bytes, a model has at most {MOST_BYTES:,}\n"
+                    "  save its tensors as external data beside it"
                 )
             model, places = _model(onnx, stream, size)
             if model is None or not model.HasField("graph") or not model.opset_import:
@@ -56,7 +59,8 @@ def read(source: str | os.PathLike[str] | bytes) -> Graph:
             return Reader(onnx, name, folder, stream, places).graph(model)
     except OSError as error:
         raise NetworkError(
-            f"load: {error.filename or name} cannot be read\n  {error.strerror or error}\n  give the path of a .onnx file"
+            f"load: {error.filename or name} cannot be read\n  {error.strerror or error}\n"
+            "  give the path of a .onnx file"
         ) from None
 
 

@@ -136,7 +136,7 @@ def _scaled(node: Node, w: Array) -> Array:
         groups = node.get("group", 1)
         each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
         each = each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))
-    return np.multiply(w, each, out=np.empty_like(w), casting="same_kind")
+    return np.asarray(np.multiply(w, each, out=np.empty_like(w), casting="same_kind"))
 
 
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
@@ -160,7 +160,15 @@ def convolution(
         raise node.error(f"x is {x.dtype}\n  one of {', '.join(WORK_DTYPES)} is taken")
     try:
         return np.asarray(
-            call(x, _scaled(node, w), bias, residual=residual, activation=node.get("activation"), exact=True, **words)
+            call(
+                x,
+                _scaled(node, w),
+                bias,
+                residual=residual,
+                activation=node.get("activation"),
+                exact=True,
+                **words,
+            )
         )
     except ConvmatError as error:
         raise node.error(str(error)) from None
