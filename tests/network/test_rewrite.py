@@ -200,6 +200,20 @@ def test_a_block_becomes_its_convolutions() -> None:
     assert [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes] == ["Conv", "Conv"]
 
 
+def test_scales_and_shifts_on_both_sides() -> None:
+    """A shift before a convolution goes through what scales it afterwards, whichever is seen first."""
+    nodes = [
+        node("Mul", "x each", "p"), node("Add", "p each", "q"), node("Conv", "q w b", "a"),
+        node("BatchNormalization", "a gamma b mean variance", "c"), node("Mul", "c three", "y"),
+    ]  # fmt: skip
+    source = model(nodes, {"x": ("n", 4, "h", "w")}, "y", CONSTANTS)
+    plain = convmat.load(source, rewrite=False, exact=True)(X)
+    for rules in (True, ["fold_scale", "shift_before"], ["shift_before", "fold_scale"]):
+        np.testing.assert_allclose(
+            convmat.load(source, rewrite=rules, exact=True)(X), plain, rtol=2e-5, atol=2e-5
+        )
+
+
 def test_scaled_weights_are_not_kept() -> None:
     net = convmat.load(model((CONV, NORM), {"x": X.shape}, "y", CONSTANTS))
     net(X)

@@ -40,7 +40,8 @@ print(json.dumps([seconds, kept["VmRSS"], kept["VmHWM"]]))
 
 _SAVE = """
 import sys, convmat
-convmat.load(sys.argv[1]).save(sys.argv[2])
+net = convmat.load(sys.argv[1])
+net.save(sys.argv[2], {net.inputs[0].name: (1, 3, 224, 224)})
 """
 
 _LOADS = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from .draft import Draft
 from .graph import Array, Node, Spec
-from .ops.convolution import pads_of
+from .ops.convolution import pads_of, scaled
 from .patterns import convolution
 
 
@@ -81,8 +81,8 @@ def scale_before(draft: Draft, node: Node) -> bool:
     with np.errstate(divide="ignore"):
         scale = 1 / value if before.op == "Div" else value
     w, groups = draft.constants[node.inputs[1]], node.get("group", 1)
-    scaled = draft.keep((w * _as_filters(scale, w, groups)).astype(w.dtype), node.inputs[1])
-    draft.replace([before, node], replace(node, inputs=(x, scaled, *node.inputs[2:])))
+    weights = draft.keep((w * _as_filters(scale, w, groups)).astype(w.dtype), node.inputs[1])
+    draft.replace([before, node], replace(node, inputs=(x, weights, *node.inputs[2:])))
     return True
 
 
@@ -97,7 +97,7 @@ def shift_before(draft: Draft, node: Node) -> bool:
     if bias is None or any(any(pair) for pair in pads_of(node, w.ndim - 2)):
         return False
     shift = -value if before.op == "Sub" else value
-    terms = w * _as_filters(shift, w, node.get("group", 1))
+    terms = scaled(node, w) * _as_filters(shift, w, node.get("group", 1))
     added = draft.keep((bias + terms.reshape(len(w), -1).sum(1)).astype(w.dtype), f"{node.outputs[0]}.bias")
     draft.replace([before, node], replace(node, inputs=(x, node.inputs[1], added, *node.inputs[3:])))
     return True

@@ -17,6 +17,7 @@ from convmat.bench.nettruth import geometry
 from convmat.bench.peers.base import RefusedError
 from convmat.network.graph import Graph, Node, Spec
 from convmat.network.infer import inferred
+from convmat.network.ops.convolution import scaled
 from convmat.network.read import read
 from convmat.network.rewrite import rewritten
 
@@ -46,7 +47,8 @@ class Place:
         names = (*node.inputs, "")[1:3]
         if any(name and name not in self.graph.constants for name in names):
             raise RefusedError(f"no function is written here for {node.label}, whose weights are computed")
-        w = self.tensor(names[0]).contiguous(memory_format=torch.channels_last)
+        w = torch.from_numpy(np.array(scaled(node, self.graph.constants[names[0]])))
+        w = w.contiguous(memory_format=torch.channels_last)
         return w, self.tensor(names[1]) if names[1] else None
 
 

@@ -125,7 +125,7 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     )  # fmt: skip
 
 
-def _scaled(node: Node, w: Array) -> Array:
+def scaled(node: Node, w: Array) -> Array:
     """The weights times the node's `scale`, computed in float64 and rounded once."""
     scale = node.get("scale")
     if scale is None:
@@ -144,7 +144,7 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     w, bias = given(node, specs, 1).value, specs[2].value if has(specs, 2) and specs[2] else None
     if w is None or (has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
-    bound = plan_of(node, specs, options).bind(_scaled(node, w), bias)
+    bound = plan_of(node, specs, options).bind(scaled(node, w), bias)
     at = 2 + has(specs, 2) if has(specs, 3) else None
     return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))
 
@@ -162,7 +162,7 @@ def convolution(
         return np.asarray(
             call(
                 x,
-                _scaled(node, w),
+                scaled(node, w),
                 bias,
                 residual=residual,
                 activation=node.get("activation"),
