@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from convmat.engine.elementwise import OPERATIONS, Expression, Step, elementwise
+from convmat.engine.interleave import interleave
 from convmat.engine.repeat import repeat
 from convmat.engine.rows import rows
 from convmat.engine.sweep import Sweep
@@ -56,7 +57,14 @@ def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], list[Ar
         [int(pick.integers(1, 500)), int(pick.integers(1, (9, 40, 300)[pick.integers(3)]))]
     )
     x = x.astype(dtype)
-    name, wide = str(pick.choice(["sum", "mean", "max", "min", "softmax", "repeat"])), x.astype(np.float64)
+    name = str(pick.choice(["sum", "mean", "max", "min", "softmax", "repeat", "interleave"]))
+    wide = x.astype(np.float64)
+    if name == "interleave":
+        r, k = (int(n) for n in pick.integers(1, 4, 2))
+        h, w = (int(n) for n in pick.integers(1, (9, 70), 2))
+        x = pick.standard_normal((3, r, k, h, w)).astype(dtype)
+        y = x.astype(np.float64).transpose(0, 3, 1, 4, 2).reshape(3, h * r, w * k)
+        return lambda threads: interleave(3, (r, k), (h, w), dtype, threads), [x], y
     if name == "repeat":
         r, k = (int(n) for n in pick.integers(1, 6, 2))
         return (

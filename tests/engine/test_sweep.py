@@ -12,6 +12,7 @@ import pytest
 
 from convmat.engine.cpu import host
 from convmat.engine.elementwise import Expression, Step, elementwise
+from convmat.engine.interleave import interleave
 from convmat.engine.repeat import repeat
 from convmat.engine.rows import rows
 from convmat.engine.sweep import Sweep
@@ -41,6 +42,9 @@ def test_what_has_no_kernel_says_why() -> None:
     assert rows("sum", 2, 2, "int32", 1) == "takes float32 and float64, got int32"
     assert repeat(0, 3, 1, 1, "float32", 1) == "takes lines with elements, got 0 of 3"
     assert repeat(3, 3, 1, 1, "float16", 1) == "takes float32 and float64, got float16"
+    assert interleave(0, (2, 2), (3, 5), "float32", 1) == "takes planes with elements, got 0 of 3 x 5"
+    assert interleave(1, (2, 5), (3, 5), "float32", 1) == "weaves up to 4 lines, got 5"
+    assert interleave(1, (2, 2), (3, 5), "int8", 1) == "takes float32 and float64, got int8"
     assert repeat(3, 3, 9, 2, "float32", 1) == "repeats up to 8 times, got 9 by 2"
 
 

@@ -267,3 +267,56 @@ def test_what_is_no_product_is_a_kernel_too(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_allclose(plain(x), y, rtol=1e-4, atol=1e-5)
     shown = plain.with_shapes(x=x.shape).summary()
     assert {each.engine for each in shown.layers if each.op != "Conv"} == {"numpy"}
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+@pytest.mark.parametrize("shape", [(1, 8, 128, 130), (2, 3, 25_000)])
+def test_windows_side_by_side_are_one_product_and_a_kernel(shape: tuple[int, ...]) -> None:
+    """Alone and in a row of jobs, within a limit of scratch, and by phases where that is too little."""
+    F = (2, 3)[: len(shape) - 2]
+    w, b, x = normal(shape[1], 4, *F, seed=3), normal(4, seed=4), normal(*shape, seed=5)
+    nodes = [
+        node("Neg", "x", "a"),
+        node("ConvTranspose", "a w b", "c", strides=list(F)),
+        node("Relu", "c", "d"),
+        node("Abs", "d", "y"),
+    ]
+    source = model(nodes, {"x": shape}, "y", {"w": w, "b": b})
+    expected = convmat.conv_transpose(-x, w, b, stride=F, activation="relu", exact=True)
+    between = x.nbytes // shape[1] * 4 * int(np.prod(F))
+    for limit, scratch in ((None, between), (4 * between, between), (between // 2, 0)):
+        net = convmat.load(source, workspace_limit=limit)
+        np.testing.assert_allclose(net(x), expected, rtol=1e-5, atol=1e-5)
+        assert scratch <= net.memory().scratch <= (limit or 2 * between)
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+def test_averages_of_full_windows_are_products() -> None:
+    x = normal(2, 20, 15, 17)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 2), (2, 3))[:, :, ::3, ::2]
+    whole = np.pad(x, ((0, 0), (0, 0), (1, 1), (0, 1)))
+    padded = np.lib.stride_tricks.sliding_window_view(whole, (3, 2), (2, 3))[:, :, ::3, ::2]
+    for attributes, expected, engine in (
+        ({}, windows, "jit"),
+        ({"pads": [1, 0, 1, 1], "count_include_pad": 1}, padded, "jit"),
+        ({"pads": [1, 0, 1, 1]}, None, "numpy"),
+    ):
+        pool = node("AveragePool", "x", "y", kernel_shape=[3, 2], strides=[3, 2], **attributes)
+        net = convmat.load(model([pool], {"x": x.shape}, "y"))
+        y = net(x)
+        assert [each.engine for each in net.summary().layers] == [engine]
+        if expected is not None:
+            np.testing.assert_allclose(y, expected.mean((4, 5)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+def test_channels_become_pixels() -> None:
+    x = normal(2, 12, 15, 17)
+    for mode, engine, order in (("CRD", "jit", (2, 3, 2, 2)), ("DCR", "numpy", (2, 2, 2, 3))):
+        net = convmat.load(
+            model([node("DepthToSpace", "x", "y", blocksize=2, mode=mode)], {"x": x.shape}, "y")
+        )
+        parts = x.reshape(*order, 15, 17)
+        axes = (0, 1, 4, 2, 5, 3) if mode == "CRD" else (0, 3, 4, 1, 5, 2)
+        assert np.array_equal(net(x), parts.transpose(axes).reshape(2, 3, 30, 34))
+        assert [each.engine for each in net.summary().layers] == [engine]

@@ -111,6 +111,36 @@ def test_numpy_and_convmat_are_enough(file: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def test_kernels_between_products_come_along(tmp_path: Path) -> None:
+    """Elementwise nodes, reductions, enlargements and a woven product run where nothing can be compiled."""
+    weights = {"w": normal(4, 3, 3, 3), "v": normal(4, 8, 2, 2, seed=1)}
+    nodes = [
+        node("Conv", "x w", "a"),
+        node("Neg", "a", "n"),
+        node("ConvTranspose", "n v", "b", strides=[2, 2]),
+        node("Abs", "b", "c"),
+        node("GlobalMaxPool", "c", "d"),
+        node("Div", "c d", "y"),
+    ]
+    source, x = model(nodes, {"x": (1, 3, 182, 184)}, "y", weights), normal(1, 3, 182, 184, seed=2)
+    path = tmp_path / "between.convmat"
+    np.save(tmp_path / "x.npy", x)
+    with convmat.threads(usable_cores()):
+        net = convmat.load(source)
+        net.save(path)
+        y = net(x)
+    said = fresh(
+        "net = convmat.load(sys.argv[1], trust=True)\n"
+        f"y = net(np.load({str(tmp_path / 'x.npy')!r}))\n"
+        "import hashlib\n"
+        "print(hashlib.sha256(y.tobytes()).hexdigest(), {each.engine for each in net.summary().layers})",
+        path,
+        ("onnx", "llvmlite"),
+        tmp_path / "home",
+    )
+    assert said == [f"{hashlib.sha256(y.tobytes()).hexdigest()} {{'jit'}}"]
+
+
 def test_without_trust_the_blas_engine_runs_where_nothing_compiles(file: Path, tmp_path: Path) -> None:
     said = fresh(
         "print(float(np.abs(convmat.load(sys.argv[1])(np.ones((1, 3, 12, 12), np.float32))).max()))",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -38,7 +37,7 @@ from .effort import Effort
 from .ir import PREFER_512
 from .memory import Array, room
 from .schedule import plan_step
-from .slots import BLOCK, WORD
+from .slots import BLOCK, WORD, address
 from .winogradplan import plan_transformed
 
 Weights = list[Array]
@@ -325,23 +324,6 @@ def _aligned(count: int) -> Array:
     memory = np.empty(count + 64, np.uint8)
     start = -address(memory) % 64
     return memory[start : start + count]
-
-
-def _by_interface(array: Array) -> int:
-    found: int = array.__array_interface__["data"][0]
-    return found
-
-
-def _by_struct(array: Array) -> int:
-    """NumPy's array object keeps its data pointer behind the two words of every CPython object: 20 times as fast."""
-    return _word_at(id(array) + 16).value
-
-
-_word_at = ctypes.c_size_t.from_address
-_probe = np.zeros(2, np.uint8)
-_plain = sys.implementation.name == "cpython" and _by_struct(_probe) == _by_interface(_probe)
-address = _by_struct if _plain and _by_struct(_probe[1:]) == _by_interface(_probe[1:]) else _by_interface
-"""Where an array's first element is."""
 
 
 def _whole(array: Array) -> Array:

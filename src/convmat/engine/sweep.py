@@ -24,7 +24,7 @@ from . import brought, objects, pool
 from .cpu import Cpu, host
 from .instructions import Value, i64, minimum, ptr, udiv, urem
 from .ir import PREFER_512, Function, Module
-from .slots import BLOCK, WORD, Slots
+from .slots import BLOCK, WORD, Slots, address
 
 Array = npt.NDArray[Any]
 
@@ -121,6 +121,7 @@ class Sweep:
     size: int
     cpu: Cpu = field(default_factory=host)
     _kernel: int = 0
+    _template: bytes = b""
 
     def load(self) -> None:
         """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
@@ -128,16 +129,16 @@ class Sweep:
         if not self._kernel:
             (found,) = objects.load([self.recipe], self.cpu, Recipe.text)
             self._kernel = found.symbols["task"]
+            given = {**dict.fromkeys(self.recipe.arrays, 0), **self.words}
+            words = [self._kernel, self.tasks, self.threads, 0, *(given[n] for n in self.recipe.slots.names)]
+            self._template = np.array(words, np.int64).tobytes()
 
     def block(self, arrays: Sequence[Array]) -> Any:
         """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""
-        slots = self.recipe.slots
-        block = (ctypes.c_int64 * (BLOCK // WORD + len(slots.names)))(self._kernel, self.tasks, self.threads)
-        for name, array in zip(self.recipe.arrays, arrays, strict=True):
-            block[(BLOCK + slots.offset(name)) // WORD] = array.ctypes.data
-        for name, value in self.words.items():
-            block[(BLOCK + slots.offset(name)) // WORD] = value
-        return block
+        made = (ctypes.c_int64 * (len(self._template) // WORD)).from_buffer_copy(self._template)
+        for at, array in enumerate(arrays, BLOCK // WORD):  # addresses are the first of its words
+            made[at] = address(array)
+        return made
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays, which is C-contiguous; the others may have any strides."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..planner.units import in_bytes, in_seconds
 from .graph import Spec
-from .layers import SLOW, Layer, layers, plan_of
+from .layers import SLOW, Layer, layers
+from .ops.planned import Planned
 from .program import Program
 from .tables import extents, short, table
 
@@ -144,7 +145,8 @@ class Memory:
 
 def memory(program: Program) -> Memory:
     """Of a prepared network."""
-    plans = [plan for task in program.tasks if (plan := plan_of(task.run)) is not None]
+    steps = [task.run for task in program.tasks if isinstance(task.run, Planned)]
+    plans = [step.plan for step in steps]
     unrolled = [each.unrolled for each in layers(program)]
     made = [program.specs[name] for name in dict.fromkeys(program.graph.outputs) if name in program.specs]
     return Memory(
@@ -153,7 +155,7 @@ def memory(program: Program) -> Memory:
         arena=program.memory.size,
         alive=program.memory.least,
         outputs=sum(spec.bytes for spec in made),
-        scratch=max((plan.workspace for plan in plans), default=0),
+        scratch=max((max(step.plan.workspace, step.scratch) for step in steps), default=0),
         unrolled=sum(unrolled),
         largest=max(unrolled, default=0),
     )

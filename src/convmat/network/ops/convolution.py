@@ -8,18 +8,22 @@ and `scale`, a factor of w for each output channel: one array of weights is scal
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ... import api
-from ...errors import ConvmatError
+from ...engine import pool
+from ...engine.interleave import interleave
+from ...engine.sweep import Sweep
+from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
 from ...planner import Plan
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, given, has, keywords, operator
-from .planned import Planned
+from .planned import Planned, Woven
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -118,6 +122,14 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     """The plan of a Conv or ConvTranspose for inputs of these shapes."""
     x, w = given(node, specs, 0), given(node, specs, 1)
+    if weaving(node, specs, options) is not None:
+        filters = (w.size // x.shape[1], x.shape[1], *(1,) * (x.rank - 2))
+        given_to = keywords(options)
+        if options.workspace_limit is not None:
+            given_to["workspace_limit"] = options.workspace_limit - _between(x, w).bytes
+        return api.plan(
+            x.shape, filters, dtype=x.dtype, activation=node.get("activation"), bias=has(specs, 2), **given_to
+        )
     words, _ = geometry_of(node, x.shape, w.shape)
     return api.plan(
         x.shape, w.shape, dtype=x.dtype, transposed=node.op == "ConvTranspose", activation=node.get("activation"),
@@ -139,12 +151,59 @@ def scaled(node: Node, w: Array) -> Array:
     return np.asarray(np.multiply(w, each, out=np.empty_like(w), casting="same_kind"))
 
 
+def weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
+    """For a ConvTranspose whose windows lie side by side: the kernel that puts its pixels where they belong.
+
+    y[b, o, p*s + f] = sum over c of w[c, o, f] * x[b, c, p]: one product of rows (o, f) reads x once, where one for
+    each f would read it for each.
+    """
+    x, w = given(node, specs, 0), given(node, specs, 1)
+    if node.op != "ConvTranspose" or x.rank not in (3, 4) or has(specs, 3) or node.get("group", 1) != 1:
+        return None
+    words, g = geometry_of(node, x.shape, w.shape)
+    F = w.shape[2:]
+    apart = any(d != 1 for d in words["dilation"]) or any(words["output_padding"])
+    if words["stride"] != F or apart or any(any(pair) for pair in words["padding"]) or math.prod(F) == 1:
+        return None
+    limit = MOST_WOVEN if options.workspace_limit is None else options.workspace_limit // 2
+    if w.value is None or x.bytes < LEAST_WOVEN or _between(x, w).bytes > limit:
+        return None
+    block, plane = (((1,) * (2 - len(each)) + each) for each in (F, x.shape[2:]))
+    found = interleave(
+        x.shape[0] * g.O, (block[0], block[1]), (plane[0], plane[1]), x.dtype.name, pool.count()
+    )
+    if isinstance(found, str):
+        return None
+    try:
+        found.load()
+    except EngineError:
+        return None
+    return found
+
+
+LEAST_WOVEN, MOST_WOVEN = 512 << 10, 16 << 20
+"""Bytes: of x, since fewer stay in a cache while each f reads them; of the product before it is woven."""
+
+
+def _between(x: Spec, w: Spec) -> Spec:
+    """The product before its pixels are put where they belong: (B, O*F, *P)."""
+    return Spec((x.shape[0], w.size // x.shape[1], *x.shape[2:]), x.dtype)
+
+
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     """Constant weights are packed now; a residual follows x."""
     w, bias = given(node, specs, 1).value, specs[2].value if has(specs, 2) and specs[2] else None
     if w is None or (has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
-    bound = plan_of(node, specs, options).bind(scaled(node, w), bias)
+    w = scaled(node, w)
+    woven = weaving(node, specs, options)
+    if woven is not None:
+        filters = np.ascontiguousarray(w.reshape(len(w), -1).T).reshape(-1, len(w), *(1,) * (w.ndim - 2))
+        added = None if bias is None else bias.repeat(math.prod(w.shape[2:]))
+        bound = plan_of(node, specs, options).bind(filters, added)
+        between = _between(given(node, specs, 0), given(node, specs, 1))
+        return Woven(bound, lambda arrays: (arrays[0], None, arrays[-1]), woven, between)
+    bound = plan_of(node, specs, options).bind(w, bias)
     at = 2 + has(specs, 2) if has(specs, 3) else None
     return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))
 

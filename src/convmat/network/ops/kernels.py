@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ...engine import pool
 from ...engine.elementwise import elementwise
+from ...engine.interleave import interleave
 from ...engine.repeat import repeat
 from ...engine.rows import rows
 from ...engine.sweep import Sweep
@@ -88,6 +89,13 @@ def _resize(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     return _step(repeat(lines, columns, times[-2], times[-1], x.dtype.name, pool.count()), "repeated")
 
 
+def _depth_to_space(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    b, (B, C, H, W) = node.get("blocksize"), x.shape
+    if node.get("mode", "DCR") != "CRD":
+        return None
+    return _step(interleave(B * C // (b * b), (b, b), (H, W), x.dtype.name, pool.count()), "interleaved")
+
+
 KINDS: dict[str, Callable[[Node, Specs, Spec, Spec], Found]] = {
     "GlobalAveragePool": _global("mean"),
     "GlobalMaxPool": _global("max"),
@@ -96,6 +104,7 @@ KINDS: dict[str, Callable[[Node, Specs, Spec, Spec], Found]] = {
     "ReduceMax": _reduce("max"),
     "ReduceMin": _reduce("min"),
     "Softmax": _softmax,
+    "DepthToSpace": _depth_to_space,
     "Resize": _resize,
     "Upsample": _resize,
 }

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...engine import memory, recycle
 from ...engine.sweep import Sweep
 from ...planner import Bound, Plan
 from ...planner.maxima import Maxima
-from ..graph import Array
+from ..graph import Array, Spec
 
 Order = Callable[[Sequence[Array]], tuple[Array, Array | None, Array]]
 """From a step's arrays, inputs first, to x, residual and y."""
@@ -44,6 +45,38 @@ class Planned:
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
         return self.bound.jobs(*self.order(arrays), scratch)
+
+
+@dataclass(frozen=True)
+class Woven(Planned):
+    """A plan whose y, of the shape `between`, is interleaved by a kernel."""
+
+    sweep: Sweep
+    between: Spec
+
+    def __call__(self, *arrays: Array) -> None:
+        """Write the last of the arrays."""
+        x, _, y = self.order(arrays)
+        made = recycle.empty(self.between.shape, self.between.dtype)
+        self.bound(x, None, made)
+        self.sweep(made, y)
+
+    @property
+    def scratch(self) -> int:
+        """That of the plan, and what lies between it and the kernel."""
+        return self.bound.scratch + self._room
+
+    @property
+    def _room(self) -> int:
+        return -(-self.between.bytes // 64) * 64
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module."""
+        x, _, y = self.order(arrays)
+        shape, dtype = self.between.shape, self.between.dtype
+        made = memory.at(scratch, shape, memory.contiguous(shape, dtype.itemsize), dtype)
+        found = self.bound.jobs(x, None, made, scratch + self._room)
+        return None if found is None or not y.flags.c_contiguous else [*found, self.sweep.block([made, y])]
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from ... import api
 from ...errors import ConvmatError
 from ...geometry import Geometry
+from ...planner import Bound
 from ...planner.maxima import Maxima, maxima
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, operator, stepped
+from .base import Options, Specs, Step, given, keywords, operator, stepped
 from .blocks import slabs
 from .convolution import auto_pad, pads_of, per_axis
-from .planned import Compared
+from .planned import Compared, Planned
+
+LEAST = 4096
+"""Elements of x, from which on an average repays being planned."""
+
+MOST_WEIGHTS = 1024
+"""Taps of a window that are written out as equal weights."""
 
 MOST_TAPS = 2**20
 """Along one axis of a window; no network has more, and one that says so wants time."""
@@ -162,11 +170,12 @@ def _kernel(x: Spec, along: tuple[Window, ...]) -> Maxima | str:
 
     if x.dtype.name not in ("float32", "float64") or not x.size:
         return f"takes float32 and float64, got {x.dtype}"
-    padding = tuple((w.lo, (w.P - 1) * w.s + (w.F - 1) * w.d + 1 - w.I - w.lo) for w in along)
     w = (x.shape[1], 1, *(each.F for each in along))
     stride, dilation = tuple(each.s for each in along), tuple(each.d for each in along)
     try:
-        g = Geometry.of(x.shape, w, stride=stride, padding=padding, dilation=dilation, groups=x.shape[1])
+        g = Geometry.of(
+            x.shape, w, stride=stride, padding=_padding(along), dilation=dilation, groups=x.shape[1]
+        )
     except ConvmatError as error:
         return str(error)
     return maxima(g, x.dtype.name, pool.count())
@@ -200,6 +209,9 @@ def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     """The mean of each window."""
     x = given(node, specs, 0)
     along = windows(node, x.shape)
+    bound = _planned(node, x, along, options)
+    if bound is not None:
+        return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
     counts = np.ones((), x.dtype)
     for w in along:
         counts = np.multiply.outer(counts, w.counts(bool(node.get("count_include_pad"))).astype(x.dtype))
@@ -212,6 +224,31 @@ def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
             np.divide(y, counts, out=y)
 
     return step
+
+
+def _planned(node: Node, x: Spec, along: tuple[Window, ...], options: Options) -> Bound | None:
+    """The mean as a depthwise product with equal weights, where all windows have as many elements."""
+    taps = math.prod(w.F for w in along)
+    full = all((w.counts(bool(node.get("count_include_pad"))) == w.F).all() for w in along)
+    if not full or x.dtype.name not in ("float32", "float64") or x.size < LEAST or taps > MOST_WEIGHTS:
+        return None
+    weights = np.full((x.shape[1], 1, *(w.F for w in along)), 1 / taps, x.dtype)
+    words: dict[str, Any] = keywords(options)
+    words |= {
+        "stride": tuple(w.s for w in along),
+        "dilation": tuple(w.d for w in along),
+        "padding": _padding(along),
+    }
+    try:
+        made = api.plan(x.shape, weights.shape, dtype=x.dtype, groups=x.shape[1], **words)
+    except ConvmatError:  # padding wider than a geometry has it, or limits that no plan keeps to
+        return None
+    return made.bind(weights) if made.chosen.engine == "jit" else None
+
+
+def _padding(along: tuple[Window, ...]) -> tuple[tuple[int, int], ...]:
+    """Before and after, so that there are as many outputs as the node has."""
+    return tuple((w.lo, (w.P - 1) * w.s + (w.F - 1) * w.d + 1 - w.I - w.lo) for w in along)
 
 
 @stepped("LpPool", shape=_shape)

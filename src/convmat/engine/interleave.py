@@ -1,0 +1,105 @@
+"""Interleave: planes that hold every s-th pixel each, made one plane.
+
+    y[g, p*r + i, q*s + j] = x[g, i, j, p, q]        i < r, j < s
+
+What a transposed convolution with stride = filter leaves of its products, and DepthToSpace of its channels. A task
+weaves lines: s vectors of s planes become s vectors of one line, by shuffles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .cpu import host
+from .instructions import TYPES, Type, Value, shuffle, udiv
+from .ir import Function, prefix_mask
+from .sweep import Recipe, Share, Sweep, shared
+
+MOST_TIMES = 4
+"""Along a line: so many vectors are shuffled into each other."""
+
+
+def woven(vectors: Sequence[Value]) -> list[Value]:
+    """The elements of s vectors in turn, as s vectors: element e of them all is lane e // s of vector e % s."""
+    s, lanes = len(vectors), vectors[0].type.lanes
+    made = []
+    for begin in range(0, s * lanes, lanes):
+        result = vectors[0]
+        for which, vector in enumerate(vectors):
+            wanted = range(begin, begin + lanes)
+            lane = [e // s + lanes if e % s == which else (i if which else -1) for i, e in enumerate(wanted)]
+            result = shuffle(result, vector, indices=lane)
+        made.append(result)
+    return made
+
+
+@dataclass(frozen=True)
+class Interleave(Recipe):
+    """Pixels of a block along a line and along a column, the type, lanes of a vector."""
+
+    times: int
+    rows: int
+    type: Type
+    lanes: int
+    words = ("height",)
+    arrays = ("x", "y")
+
+    def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
+        """A line is ((g, i), p): one of y, made of `times` lines of x that lie a plane apart."""
+        item, lanes, s, columns = self.type.bytes, self.lanes, self.times, words["columns"]
+        height, kind = words["height"], self.type.x(lanes)
+        plane = columns * height * item
+        with fn.loop(share.first, share.stop) as line:
+            group = udiv(line.index, height)
+            p = line.index - group * height
+            g = udiv(group, self.rows)
+            x = words["x"] + (group * s * plane + p * columns * item)
+            y = words["y"] + ((g * height + p) * self.rows + (group - g * self.rows)) * columns * (s * item)
+
+            def vector(column: Value, left: Value | None) -> None:
+                mask = None if left is None else prefix_mask(lanes, left)
+                read = [fn.load(x + plane * j, kind, column * item, mask=mask) for j in range(s)]
+                for k, made in enumerate(woven(read) if s > 1 else read):
+                    stored = None if left is None else prefix_mask(lanes, left * s - k * lanes)
+                    fn.store(made, y, column * (s * item) + k * lanes * item, mask=stored)
+
+            with fn.loop(share.begin, share.end - (lanes - 1), lanes, carried=[share.begin]) as main:
+                vector(main.index, None)
+                main.carry(main.index + lanes)
+            with fn.loop(main.results[0], share.end, lanes) as rest:
+                vector(rest.index, share.end - rest.index)
+
+
+def interleave(
+    groups: int, block: tuple[int, int], plane: tuple[int, int], dtype: str, threads: int
+) -> Sweep | str:
+    """The kernel that weaves; a sentence where there is none.
+
+    x: (groups, *block, *plane) -> y: (groups, plane[0] * block[0], plane[1] * block[1]); both C-contiguous.
+
+    >>> import numpy as np
+    >>> made = interleave(1, (1, 2), (1, 3), "float32", 1)
+    >>> made.load()
+    >>> y = np.empty((1, 1, 6), np.float32)
+    >>> made(np.arange(6, dtype=np.float32).reshape(1, 1, 2, 1, 3), y)
+    >>> y
+    array([[[0., 3., 1., 4., 2., 5.]]], dtype=float32)
+    """
+    cpu, (rows, times), (height, columns) = host(), block, plane
+    if dtype not in ("float32", "float64"):
+        return f"takes float32 and float64, got {dtype}"
+    if not cpu.fma:
+        return f"makes code for CPUs with fused multiply-add, this one is {cpu.model}"
+    if not groups * height * columns:
+        return f"takes planes with elements, got {groups} of {height} x {columns}"
+    if times > MOST_TIMES:
+        return f"weaves up to {MOST_TIMES} lines, got {times}"
+    type = TYPES[dtype]
+    words, tasks = shared(groups * rows * height, columns * times, threads, whole=True)
+    words |= {"height": height, "columns": columns, "piece": columns}
+    recipe = Interleave(times, rows, type, cpu.lanes(type.bytes))
+    return Sweep(recipe, words, tasks, threads, groups * rows * times * height * columns)
+
+
+__all__ = ["Interleave", "interleave", "woven"]
