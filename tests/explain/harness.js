@@ -2,7 +2,7 @@
 
 // eslint-disable-next-line no-unused-vars
 function answer(lib, cases) {
-  const { Geometry, Numbers, Scene, Story, sampleOf, WIDE, NARROW, ALL, ways, refusal, tint, ink } = lib;
+  const { Geometry, Numbers, Scene, Story, sampleOf, WIDE, NARROW, ALL, ways, refusal, tint, ink, fastCorrelation, textOf } = lib;
 
   const numbers = (g) => ({
     P: g.P, E: g.E, reach: g.reach, m: g.m, n: g.n, k: g.k, flops: g.flops, unrolled: g.unrolled,
@@ -10,10 +10,10 @@ function answer(lib, cases) {
   });
 
   const story = (g, way, pass, budget) => {
-    const told = new Story(new Scene(g, budget, { panel: 3, group: g.G - 1, image: g.B - 1 }), way, pass);
+    const scene = new Scene(g, budget, { panel: 3, group: g.G - 1, image: g.B - 1 });
+    const told = way.tell ? way.tell(scene, pass) : new Story(scene, way, pass);
     const values = told.valuesAt(told.steps.length - 1);
-    const result = { forward: ["y", "Y"], input: ["x"], weight: ["w", "A"] }[pass];
-    const cells = told.boards.cells.filter((c) => result.includes(c.board) && c.kind === "element");
+    const cells = told.boards.cells.filter((c) => told.results.includes(c.board) && c.kind === "element");
     return {
       steps: told.steps.length,
       ends: cells.map((c) => [c.name, values[c.id] ?? 0]),
@@ -26,7 +26,20 @@ function answer(lib, cases) {
     };
   };
 
-  return cases.map(({ fields, small }) => {
+  // The boards of a story of tiles at its end, sheet by sheet.
+  const tiles = (g, m) => {
+    const told = ALL.find((way) => way.name === `winograd ${m}`).tell(new Scene(g, WIDE), "forward");
+    const values = told.valuesAt(told.steps.length - 1);
+    const boards = Object.keys(told.boards.planes).filter((key) => !told.boards.planes[key].bench);
+    return Object.fromEntries(boards.map((key) => [key, told.boards.all(key).map((cell) => values[cell.id] ?? 0)]));
+  };
+
+  return cases.map(({ fields, small, matrices, m }) => {
+    if (matrices) {
+      const { AT, G, BT } = fastCorrelation(...matrices);
+      return [AT, G, BT].map((matrix) => matrix.map((row) => row.map((f) => textOf(f).replace("\u2212", "-"))));
+    }
+    if (m) return tiles(new Geometry(fields), m);
     const g = new Geometry(fields);
     let error = null;
     try {
@@ -56,10 +69,10 @@ function answer(lib, cases) {
       dx: all.all("dx"),
       dw: all.all("dw"),
       U: board.all("U").map((cell) => [cell.row, cell.col, board.given(cell.id), cell.tint]),
-      stories: ALL.filter((way) => refusal(way, g) === null).flatMap((way) =>
-        ["forward", "input", "weight"].flatMap((pass) =>
-          [g.C % 2 ? WIDE : NARROW].map((budget) => ({ way: way.name, pass, ...story(g, way, pass, budget) })),
-        ),
+      stories: ALL.flatMap((way) =>
+        ["forward", "input", "weight"]
+          .filter((pass) => refusal(way, g, pass) === null)
+          .map((pass) => ({ way: way.name, pass, ...story(g, way, pass, g.C % 2 ? WIDE : NARROW) })),
       ),
     };
   });

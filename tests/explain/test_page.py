@@ -48,7 +48,7 @@ def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
     assert not re.findall(r'\b(?:src|href)="(?!#|data:)', text)
     code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)  # types are imported in comments
     assert not re.findall(r"\b(?:fetch|XMLHttpRequest|WebSocket|importScripts)\b|\bimport\s*\(|@import", code)
-    assert len(text) < 200_000
+    assert len(text) < 300_000
 
 
 def test_the_page_opens_with_what_was_asked_for() -> None:
@@ -113,8 +113,8 @@ def test_modules_say_what_the_linker_understands(monkeypatch: pytest.MonkeyPatch
 def test_every_module_is_a_way_there_is() -> None:
     """A new lowering joins the page with a module; until then a plan that chose it opens with im2col."""
     modules = {path.stem for path in (WEB / "lowering").glob("*.js")} - {"all", "lowering"}
-    assert modules == set(DRAWN)
-    assert modules <= {way_name(way.name, packing) for way in ALL for packing in way.packings}
+    assert modules == {name.split()[0] for name in DRAWN}
+    assert set(DRAWN) <= {way_name(way.name, packing) for way in ALL for packing in way.packings}
 
 
 @pytest.mark.npm

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import convmat
+from convmat.explain.page import DRAWN
 from tests.explain.screen import CONTRAST, Y, cell, say, slide, values
 
 pytestmark = pytest.mark.browser
@@ -41,7 +42,7 @@ def test_a_view_can_be_shared(visit: Any) -> None:
         ("#x=1x3xmany", "x=many must be a whole number of at least 1"),
         ("#x=1x3x3x3&w=1x3x2", "x=1x3x3x3 and w=1x3x2 need the same axes, at least three"),
         ("#groups=2", "w takes 3 channels in each of 2 groups, x has 3"),
-        ("#way=magic", "way=magic is none of im2col, panels, direct, mec, kn2row, pointwise, depthwise"),
+        ("#way=magic", f"way=magic is none of {', '.join(DRAWN)}"),
         ("#pass=sideways", "pass=sideways is none of forward, input, weight"),
         ("#step=minus", "step=minus must be a whole number of at least -1"),
         ("#x=99999x99999x99999x99999&w=1x99999x1x1", "x=99999x99999x99999x99999 has more than 2^40 elements"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,6 +58,9 @@ def draw(
     speed: Annotated[
         float, typer.Option(help="The animation so many times as fast.", rich_help_panel=PICTURE)
     ] = 1.0,
+    lowering: Annotated[
+        str, typer.Option(help="im2col, or tiles: winograd 2, winograd 4.", rich_help_panel=PICTURE)
+    ] = "im2col",
     json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Draw how a convolution becomes one matrix product.
@@ -74,6 +77,8 @@ def draw(
       convmat draw 1x64x56x56 128x64x3x3 layer.png -s 2 -p 1 --dark --size 1600
 
       convmat draw 1x2x24 4x2x5 sound.gif -s 2 --speed 2        (one axis: sound)
+
+      convmat draw 1x2x6x6 1x2x3x3 tiles.gif --lowering "winograd 2"
     """
     import convmat
     from convmat.explain.draw import draw_example
@@ -84,8 +89,11 @@ def draw(
         def progress(done: int, count: int) -> None:
             tell(f"drawing: frame {done} of {count}")
 
+        how: dict[str, Any] = {
+            "dark": dark, "size": size, "frames": frames, "speed": speed, "lowering": lowering, "progress": progress,
+        }  # fmt: skip
         if example:
-            made = draw_example(path, dark=dark, size=size, frames=frames, speed=speed, progress=progress)
+            made = draw_example(path, **how)
         else:
             plan = convmat.plan(
                 *shapes,
@@ -95,7 +103,7 @@ def draw(
                 groups=groups,
                 dtype=dtype,
             )
-            made = plan.draw(path, dark=dark, size=size, frames=frames, speed=speed, progress=progress)
+            made = plan.draw(path, **how)
     report(made, json)
 
 

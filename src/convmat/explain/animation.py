@@ -7,9 +7,10 @@ take their time; later ones hurry, and a sample of many columns does not last lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 from .digits import show
 from .picture import Flight, Moment
@@ -19,16 +20,20 @@ HURRY = (1.0, 0.85, 0.6, 0.6, 0.4, 0.4, 0.3, 0.3)
 """The pace of each column; the last one holds for all that follow."""
 
 
+M = TypeVar("M")
+"""What a picture shows at a moment."""
+
+
 @dataclass(frozen=True)
-class Act:
+class Act(Generic[M]):
     """A stretch of the story: its seconds, and what is seen a part of the way through (0 to 1)."""
 
     seconds: float
-    at: Callable[[float], Moment]
+    at: Callable[[float], M]
     still: bool = False
 
 
-def acts(scene: Scene) -> list[Act]:
+def acts(scene: Scene) -> list[Act[Moment]]:
     """The story of a scene.
 
     >>> from convmat.geometry import Geometry
@@ -53,12 +58,11 @@ def acts(scene: Scene) -> list[Act]:
     return [*story, Act(2.4, partial(_end, scene), still=True)]
 
 
-def frames(scene: Scene, count: int | None, per_second: float) -> Iterator[tuple[Moment, float]]:
-    """Moments with the seconds that each is shown: `count` of them spread evenly, or `per_second`.
+def frames(story: Sequence[Act[M]], count: int | None, per_second: float) -> Iterator[tuple[M, float]]:
+    """Moments of a story with the seconds that each is shown: `count` of them spread evenly, or `per_second`.
 
     A stretch in which nothing moves is one frame, however long.
     """
-    story = acts(scene)
     total = sum(act.seconds for act in story)
     step = total / count if count else 1 / per_second
     if count is not None:
@@ -74,7 +78,7 @@ def frames(scene: Scene, count: int | None, per_second: float) -> Iterator[tuple
             yield act.at((i + 0.5) / parts), act.seconds / parts
 
 
-def _moment(story: list[Act], seconds: float) -> Moment:
+def _moment(story: Sequence[Act[M]], seconds: float) -> M:
     for act in story:
         if seconds < act.seconds:
             return act.at(seconds / act.seconds)
@@ -93,14 +97,14 @@ def _flatten(scene: Scene, t: float) -> Moment:
     pairs = [(cell.origin, cell) for cell in scene.A.cells if cell.origin]
     many = "each kernel becomes a row" if scene.A.rows > 1 else "the kernel becomes a row"
     return Moment(
-        flat=_there(len(pairs), t), columns=0, outputs=0, folded=0, flights=_flights(pairs, t),
+        flat=there(len(pairs), t), columns=0, outputs=0, folded=0, flights=flights(pairs, t),
         caption=f"Flatten: {many} of A",
     )  # fmt: skip
 
 
 def _move(scene: Scene, j: int, before: tuple[float, ...] | None, t: float) -> Moment:
     here = scene.pixels[j]
-    at = tuple(a + (b - a) * _ease(t) for a, b in zip(before or here, here, strict=True))
+    at = tuple(a + (b - a) * ease(t) for a, b in zip(before or here, here, strict=True))
     done = j * scene.Y.rows
     return Moment(columns=j, outputs=done, folded=done, window=at, caption=_unrolling(scene, j))
 
@@ -108,9 +112,9 @@ def _move(scene: Scene, j: int, before: tuple[float, ...] | None, t: float) -> M
 def _fly(scene: Scene, j: int, t: float) -> Moment:
     pairs = [(origin, scene.U.at(row, j)) for row, origin in scene.window(j)]
     done = j * scene.Y.rows
-    landed = frozenset(range(_there(len(pairs), t)))
+    landed = frozenset(range(there(len(pairs), t)))
     return Moment(
-        columns=j, outputs=done, folded=done, landed=landed, flights=_flights(pairs, t),
+        columns=j, outputs=done, folded=done, landed=landed, flights=flights(pairs, t),
         window=tuple(map(float, scene.pixels[j])), caption=_unrolling(scene, j),
     )  # fmt: skip
 
@@ -128,7 +132,7 @@ def _appear(scene: Scene, j: int, o: int, t: float) -> Moment:
     cell = scene.Y.at(o, j)
     return Moment(
         columns=j + 1, outputs=done + 1, folded=done + (t >= 1), product=(o, j),
-        flights=(Flight(cell, cell.origin, _ease(t)),) if cell.origin else (),
+        flights=(Flight(cell, cell.origin, ease(t)),) if cell.origin else (),
         window=tuple(map(float, scene.pixels[j])), caption=written(scene, o, j),
     )  # fmt: skip
 
@@ -167,23 +171,23 @@ def _bracket(value: float) -> str:
 # -- timing ------------------------------------------------------------------------------------------------------------
 
 
-def _flights(pairs: list[tuple[Cell, Cell]], t: float) -> tuple[Flight, ...]:
+def flights(pairs: list[tuple[Cell, Cell]], t: float) -> tuple[Flight, ...]:
     """Those on their way: one leaves after the other."""
-    parts = ((cell, to, _part(i, len(pairs), t)) for i, (cell, to) in enumerate(pairs))
-    return tuple(Flight(cell, to, _ease(part)) for cell, to, part in parts if 0 < part < 1)
+    parts = ((cell, to, part_of(i, len(pairs), t)) for i, (cell, to) in enumerate(pairs))
+    return tuple(Flight(cell, to, ease(part)) for cell, to, part in parts if 0 < part < 1)
 
 
-def _there(count: int, t: float) -> int:
+def there(count: int, t: float) -> int:
     """How many have landed: they land in the order in which they left."""
-    return sum(_part(i, count, t) >= 1 for i in range(count))
+    return sum(part_of(i, count, t) >= 1 for i in range(count))
 
 
-def _part(i: int, count: int, t: float) -> float:
+def part_of(i: int, count: int, t: float) -> float:
     """How far the i-th of `count` is when the whole is t of the way: each takes half the time."""
     start = 0.5 * i / max(count - 1, 1)
     return (t - start) / 0.5
 
 
-def _ease(t: float) -> float:
+def ease(t: float) -> float:
     """Slow at both ends."""
     return t * t * (3 - 2 * t)

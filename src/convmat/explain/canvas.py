@@ -55,7 +55,7 @@ class Line:
 class Text:
     """A line of text: `anchor` left, middle or right; `y` its middle; `turned` a quarter to the left.
 
-    `kind` is "plain", "bold" or "symbol" (the letter of a matrix).
+    `kind` is "plain", "bold" or "symbol" (the letter of a matrix). Text with a raised T is anchored left.
     """
 
     x: float
@@ -123,6 +123,10 @@ _FINER = 2
 
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 _MIDDLE = 0.36
+
+RAISED = "ᵀ"
+"""Of a transposed matrix."""
+
 _SYMBOL_FONTS = "Georgia, 'Times New Roman', serif"
 
 
@@ -239,6 +243,17 @@ class _Pen:
         heavy = 0 if t.kind == "plain" else max(size / 34, 0.4)
         x, y = t.x * self._scale, t.y * self._scale
         text = t.text.replace("×", "x").replace("−", "-")
+        if RAISED in text:
+            # Pillow's font has no raised T.
+            raised = _font(size * 0.62)
+            for i, piece in enumerate(text.split(RAISED)):
+                if i:
+                    up = (x + 0.06 * size, y - 0.3 * size)
+                    self._draw.text(up, "T", channels(t.fill), raised, "lm", stroke_width=heavy * 0.5)
+                    x += raised.getlength("T") + 0.12 * size
+                self._draw.text((x, y), piece, channels(t.fill), font, "lm", stroke_width=heavy)
+                x += font.getlength(piece)
+            return
         if not t.turned:
             self._draw.text((x, y), text, channels(t.fill), font, anchor, stroke_width=heavy)
             return

@@ -6,6 +6,7 @@ is as wide as the reader makes it. web/lowering/all.js computes the same numbers
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from convmat.geometry import Geometry
@@ -59,12 +60,17 @@ def costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
 
 
 def _stored(product: Product, packing: Packing, panel: int) -> int:
-    """Elements of the second operand that exist at the same time."""
+    """Elements held at the same time: of the second operand, and of the first where it is not w."""
     nested = next((b.source for _, b in product.terms if isinstance(b.source, View)), None)
     if nested is not None:
         return size(nested.rows) * size(nested.cols)
     if packing is Packing.NOTHING:
         return 0
     if packing is Packing.PANEL:
-        return max((size(b.rows) for _, b in product.terms), default=0) * min(product.n, panel)
+        columns = max((size(b.rows) for _, b in product.terms), default=0) * min(product.n, panel)
+        if not product.transforms:
+            return columns
+        # A panel at every point; and the transformed weights of all groups, which are others than those of w.
+        points = math.prod(transform.points for transform in product.transforms)
+        return points * columns + product.batch * product.m * product.k
     return sum(b.elements for _, b in product.terms)

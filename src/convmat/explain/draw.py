@@ -19,18 +19,27 @@ from convmat.planner import Plan
 from convmat.planner.units import in_bytes
 from convmat.problem import Problem
 
+from .animation import Act, acts
 from .animation import frames as animate
 from .canvas import Drawing, smooth
 from .colour import DARK, LIGHT, Theme, channels
+from .costs import Cost, costs
 from .example import W, X
 from .files import needs, replacing
 from .picture import Picture
+from .sample import sample_of
 from .scene import Scene
+from .tilepicture import TilePicture
+from .tiles import TileScene, tile_of
+from .tilestory import tile_acts
 
 if TYPE_CHECKING:
     from PIL import Image
 
 KINDS = (".svg", ".png", ".gif")
+PICTURES = ("im2col", "winograd 2", "winograd 4")
+"""The lowerings that are drawn: the others are im2col's product in another order."""
+
 PER_SECOND = 12.5
 """Frames of an animation, where their number is not given: 8 hundredths of a second each, which GIF can say exactly."""
 
@@ -50,6 +59,7 @@ def draw(
     size: int | None = None,
     frames: int | None = None,
     speed: float = 1.0,
+    lowering: str = "im2col",
     progress: Progress | None = None,
 ) -> Path:
     """Draw a plan's convolution as one matrix product, to a file whose name ends in .svg, .png or .gif.
@@ -57,7 +67,8 @@ def draw(
     `x` and `w` are arrays to take the numbers from, of the plan's shapes; without them small digits stand in. `size`
     is the width in pixels, `dark` a dark ground. A .gif tells the story: `frames` sets their number, `speed` 2 makes
     it twice as fast, `progress(done, all)` is called after each frame. Layers too large for a page are drawn as a
-    sample with torn edges; sizes and sums are true. Returns the path. Raises PlanError.
+    sample with torn edges; sizes and sums are true. `lowering` is "im2col", or "winograd 2" or "winograd 4" for tiles,
+    their transforms and the products between. Returns the path. Raises PlanError.
 
     >>> import convmat, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +77,7 @@ def draw(
     108
     """
     kind = _kind(path, frames)
-    picture = picture_of(plan, x=x, w=w, theme=DARK if dark else LIGHT)
+    picture = picture_of(plan, x=x, w=w, theme=DARK if dark else LIGHT, lowering=lowering)
     return write(picture, path, kind, size=size, frames=frames, speed=speed, progress=progress)
 
 
@@ -77,6 +88,7 @@ def draw_example(
     size: int | None = None,
     frames: int | None = None,
     speed: float = 1.0,
+    lowering: str = "im2col",
     progress: Progress | None = None,
 ) -> Path:
     """Draw the worked example, input 3x3x3 and kernel 3x2x2, with its own numbers; the keywords are those of `draw`.
@@ -92,12 +104,17 @@ def draw_example(
         "A convolution is a matrix multiplication whose second operand, the unrolled input, need not exist."
     ]
     theme = DARK if dark else LIGHT
-    picture = Picture(Scene(g, X[None], W[None]), theme, "Input 3x3x3, kernel 3x2x2, output 2x2", notes)
+    heading = "Input 3x3x3, kernel 3x2x2, output 2x2"
+    picture: Picture | TilePicture
+    if _way(g, lowering) is None:
+        picture = Picture(Scene(g, X[None], W[None]), theme, heading, notes)
+    else:
+        picture = TilePicture(TileScene(g, tile_of(lowering), X[None], W[None]), theme, heading, notes)
     return write(picture, path, kind, size=size, frames=frames, speed=speed, progress=progress)
 
 
 def write(
-    picture: Picture,
+    picture: Picture | TilePicture,
     path: str | os.PathLike[str],
     kind: str,
     *,
@@ -140,10 +157,16 @@ def _kind(path: str | os.PathLike[str], frames: int | None) -> str:
     return kind
 
 
-def picture_of(plan: Plan, *, x: Any = None, w: Any = None, theme: Theme = LIGHT) -> Picture:
+def picture_of(
+    plan: Plan, *, x: Any = None, w: Any = None, theme: Theme = LIGHT, lowering: str = "im2col"
+) -> Picture | TilePicture:
     """The picture of a plan's convolution, headed by it and by what the plan chose."""
     problem, g = plan.problem, plan.problem.geometry
-    scene = Scene(g, given("draw", problem, "x", x), given("draw", problem, "w", w))
+    way = _way(g, lowering)
+    arrays = given("draw", problem, "x", x), given("draw", problem, "w", w)
+    if way is not None:
+        return _tiles(plan, way, arrays, theme)
+    scene = Scene(g, *arrays)
     groups = f"{g.G} groups of " if g.G > 1 else ""
     stored = in_bytes(g.unrolled * plan.itemsize)
     times = "once" if g.duplication == 1 else f"{g.duplication:.3g} times"
@@ -151,12 +174,46 @@ def picture_of(plan: Plan, *, x: Any = None, w: Any = None, theme: Theme = LIGHT
         f"{groups}({g.m} x {g.k}) @ ({g.k} x {g.n}); U whole: {stored}, every element of x {times}",
         f"planned: {plan.chosen.name}, with {in_bytes(plan.workspace)} beside the arrays",
     ]
-    shown = ["a sample, sums are those of the whole"] if not scene.sample.whole else []
+    return Picture(scene, theme, str(g), [*notes, *_shown(g, scene.sample.whole)])
+
+
+def _shown(g: Geometry, whole: bool) -> list[str]:
+    """A line on what is drawn, where it is not all."""
+    shown = ["a sample, sums are those of the whole"] if not whole else []
     shown += [f"group 1 of {g.G}"] if g.G > 1 else []
     shown += [f"image 1 of {g.B}"] if g.B > 1 else []
-    if shown:
-        notes.append(f"drawn: {', '.join(shown)}")
-    return Picture(scene, theme, str(g), notes)
+    return [f"drawn: {', '.join(shown)}"] if shown else []
+
+
+def _way(g: Geometry, lowering: str) -> Cost | None:
+    """What a lowering by tiles costs; None for im2col. Raises PlanError."""
+    if lowering not in PICTURES:
+        raise PlanError(
+            f"draw: no picture of that lowering\n  lowering = {lowering!r}\n"
+            f"  one of {', '.join(map(repr, PICTURES))}; the page has more: convmat explain"
+        )
+    if lowering == "im2col":
+        return None
+    sample_of(g)
+    way = next(cost for cost in costs(g, 1) if cost.name == lowering)
+    if way.refusal is not None:
+        raise PlanError(
+            f"draw: {lowering} refuses this convolution\n  {g}: {way.refusal}\n"
+            f"  leave lowering= away for im2col, which refuses nothing"
+        )
+    return way
+
+
+def _tiles(plan: Plan, way: Cost, arrays: tuple[Any, Any], theme: Theme) -> TilePicture:
+    g = plan.problem.geometry
+    scene = TileScene(g, tile_of(way.name), *arrays)
+    phases = len(g.phases())
+    notes = [
+        f"{way.name}: {way.flops:,} FLOP between the transforms, {g.flops:,} by the definition",
+        *([f"drawn: the first of {phases} phases of the input dilation"] if phases > 1 else []),
+        *_shown(g, scene.whole),
+    ]
+    return TilePicture(scene, theme, str(g), notes)
 
 
 def given(call: str, problem: Problem, name: str, value: Any) -> Any:
@@ -199,10 +256,17 @@ def given(call: str, problem: Problem, name: str, value: Any) -> Any:
 
 
 def _gif(
-    picture: Picture, path: Path, scale: float, count: int | None, speed: float, progress: Progress | None
+    picture: Picture | TilePicture,
+    path: Path,
+    scale: float,
+    count: int | None,
+    speed: float,
+    progress: Progress | None,
 ) -> None:
     """All frames with one palette; where nothing moves one frame lasts."""
-    moments = list(animate(picture.scene, count, PER_SECOND / max(speed, 0.25)))
+    story: list[Act[Any]]
+    story = acts(picture.scene) if isinstance(picture, Picture) else [*tile_acts(picture.scene)]
+    moments = list(animate(story, count, PER_SECOND / max(speed, 0.25)))
     if len(moments) > MOST_FRAMES:
         raise PlanError(
             f"draw: the animation would be too long\n  {len(moments)} frames;  at most {MOST_FRAMES}\n"
@@ -228,7 +292,7 @@ def _gif(
     )  # fmt: skip
 
 
-def _palette(picture: Picture, scale: float) -> Image.Image:
+def _palette(picture: Picture | TilePicture, scale: float) -> Image.Image:
     """256 colours: those of the finished picture, and the theme's own exactly."""
     from PIL import Image
 
@@ -254,7 +318,7 @@ def _sized(svg: str, drawing: Drawing, scale: float) -> str:
     return svg.replace(f"{w} {h} role", f"{scaled[0]} {scaled[1]} role", 1)
 
 
-def _scale(picture: Picture, size: Any, usual: float) -> float:
+def _scale(picture: Picture | TilePicture, size: Any, usual: float) -> float:
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 100):
         raise PlanError(
             f"draw: size must be a width in pixels\n  size = {size!r}\n  at least 100, e.g. size=1200"

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from convmat import api
 from convmat.errors import PlanError
 from convmat.geometry import Geometry
+from convmat.lowering import named
 from convmat.planner import Plan
+from convmat.problem import Problem
 
 from .costs import way_name
 from .draw import given
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PASSES = ("forward", "input", "weight")
-DRAWN = ("im2col", "panels", "direct", "mec", "kn2row", "pointwise", "depthwise")
+DRAWN = (
+    "im2col", "panels", "direct", "mec", "kn2row", "pointwise", "depthwise", "winograd 2", "winograd 4",
+)  # fmt: skip
 """The ways that have a module in web/lowering."""
 
 MOST_GIVEN = 50_000
@@ -118,11 +122,10 @@ def html(
         _one_of("theme", theme, ("light", "dark"))
     needs("jinja2", "page", "a page")
     sample_of(g)
-    planned = way_name(plan.chosen.lowering, plan.chosen.packing)
     config = {
         "geometry": fields(g),
         "pass": direction,
-        "way": lowering or (planned if planned in DRAWN else "im2col"),
+        "way": lowering or _planned(plan, direction),
         "panel": max(min(math.prod(g.P) // 2, 4), 1),
         "itemsize": plan.itemsize,
         "given": {
@@ -146,6 +149,18 @@ def html(
         theme=theme,
     )
     return made
+
+
+def _planned(plan: Plan, direction: str) -> str:
+    """The way that the plan chose, where the page has it for that direction; otherwise im2col."""
+    name, g = way_name(plan.chosen.lowering, plan.chosen.packing), plan.problem.geometry
+    if name not in DRAWN:
+        return "im2col"
+    if not name.startswith("winograd"):
+        return name
+    # By tiles a gradient is a convolution of its own.
+    own = {"forward": g, "input": g.grad_input(), "weight": g.grad_weight()}[direction]
+    return name if named(name).refuses(Problem.of(own)) is None else "im2col"
 
 
 def notebook(plan: Plan) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .canvas import Drawing, Line, Rect, Shape, Text
-from .colour import LIGHT, Theme, ink, mix
-from .digits import show
+from .cells import Box, cell_shapes, flying, frame, ghost, symbol_title, tear
+from .colour import LIGHT, Theme
 from .scene import Board, Cell, Scene
 
 MARGIN = 26.0
@@ -133,7 +133,7 @@ class Picture:
         self._places[board.name] = _Place(size, corners)
         return y + -(-board.sheets // across) * step[1]
 
-    def box(self, cell: Cell) -> tuple[float, float, float]:
+    def box(self, cell: Cell) -> Box:
         """x, y and size of a cell."""
         place = self._places[cell.board]
         x, y = place.corners[cell.sheet]
@@ -179,11 +179,11 @@ class Picture:
         if moment.product is not None:
             o, j = moment.product
             x, y, u = self.box(s.U.at(0, j))
-            shapes.append(_frame(x, y, u, s.U.rows * u, theme))
+            shapes.append(frame(x, y, u, s.U.rows * u, theme))
             x, y, u = self.box(s.A.at(o, 0))
-            shapes.append(_frame(x, y, s.A.cols * u, u, theme))
+            shapes.append(frame(x, y, s.A.cols * u, u, theme))
             x, y, u = self.box(s.Y.at(o, j))
-            shapes.append(_frame(x, y, u, u, theme, theme.accent))
+            shapes.append(frame(x, y, u, u, theme, theme.accent))
         if moment.window is not None:
             shapes += self._window(moment.window)
         shapes += [part for flight in moment.flights for part in self._flight(flight)]
@@ -203,52 +203,14 @@ class Picture:
         return cell.col * self.scene.Y.rows + cell.row
 
     def _cells(self, cells: Iterable[Cell]) -> list[Shape]:
-        return [shape for cell in cells for shape in self._cell(cell, *self.box(cell))]
-
-    def _cell(self, cell: Cell, x: float, y: float, size: float) -> list[Shape]:
-        theme = self.theme
-        inset = 1.0 if size > 14 else 0.5
-        side, radius = size - 2 * inset, 3.0 if size > 18 else 1.5
-        corner = (x + inset, y + inset, side, side)
-        if cell.kind != "element":
-            third = side / 3
-            x0, y0 = corner[:2]
-            lines = [[(x0, y0 + i * third), (x0 + i * third, y0)] for i in (1, 2, 3)]
-            lines += [[(x0 + i * third, y0 + side), (x0 + side, y0 + i * third)] for i in (1, 2)]
-            hatch = Line(lines[0], theme.line, 1.2, more=lines[1:])
-            body: list[Shape] = [hatch, Rect(*corner, None, theme.faint, 1, radius, dash=True)]
-            colour = theme.muted
-        elif cell.board in ("x", "U"):
-            fill = cell.tint or theme.line
-            body, colour = [Rect(*corner, fill, radius=radius)], ink(fill)
-        elif cell.board in ("w", "A"):
-            tint = cell.tint or theme.line
-            body = [Rect(*corner, mix(tint, theme.paper, theme.wash), tint, 2 if size > 16 else 1.5, radius)]
-            colour = theme.ink
-        else:
-            body, colour = [Rect(*corner, theme.result, radius=radius)], theme.on_result
-        text = show(cell.value)
-        fit = min(size * 0.46, size / (0.62 * max(len(text), 1.6)), 18.0)
-        if size < 11:
-            return body
-        return [*body, Text(x + size / 2, y + size / 2, text, round(fit, 1), colour, kind="bold")]
+        return [shape for cell in cells for shape in cell_shapes(self.theme, cell, *self.box(cell))]
 
     def _ghosts(self, cells: Iterable[Cell]) -> list[Shape]:
         """Places of elements that are not there yet."""
-        return [
-            Rect(x + 1, y + 1, size - 2, size - 2, None, self.theme.line, 1, 2, dash=True)
-            for x, y, size in map(self.box, cells)
-        ]
+        return [ghost(self.theme, *self.box(cell)) for cell in cells]
 
     def _flight(self, flight: Flight) -> list[Shape]:
-        x0, y0, a = self.box(flight.cell)
-        x1, y1, b = self.box(flight.to)
-        t = flight.progress
-        bend = -0.12 * abs(x1 - x0) * 4 * t * (1 - t)
-        x, y = x0 + (x1 - x0) * t, y0 + (y1 - y0) * t + bend
-        size = a + (b - a) * t
-        shadow = Rect(x + 2, y + 3, size - 2, size - 2, mix(self.theme.ink, self.theme.paper, 0.25), radius=3)
-        return [shadow, *self._cell(flight.cell, x, y, size)]
+        return flying(self.theme, flight.cell, flight.progress, self.box(flight.cell), self.box(flight.to))
 
     def _window(self, at: tuple[float, ...]) -> list[Shape]:
         """The outline of an output's window on every sheet of x that it touches."""
@@ -286,14 +248,14 @@ class Picture:
         many = "the kernels, flattened" if s.A.rows > 1 else "the kernel, flattened"
         room = s.A.cols * u + MIDDLE - 20
         choices = (f"{many}: w, {_cross(g.w_shape, ' x ')}", many, "= w")
-        shapes += self._title(
-            MARGIN + LEFT, TOP + 18 * len(self.notes) - 48, "x", f"input, {_cross((g.C, *g.I), ' x ')}"
+        shapes += symbol_title(
+            theme, MARGIN + LEFT, TOP + 18 * len(self.notes) - 48, "x", f"input, {_cross((g.C, *g.I), ' x ')}"
         )
-        shapes += self._title(ux, uy - 48, "U", "the unrolled input")
-        shapes += self._title(
-            ax, ay + s.A.rows * u + 44, "A", next((c for c in choices if 7 * len(c) + 24 < room), "")
+        shapes += symbol_title(theme, ux, uy - 48, "U", "the unrolled input")
+        shapes += symbol_title(
+            theme, ax, ay + s.A.rows * u + 44, "A", next((c for c in choices if 7 * len(c) + 24 < room), "")
         )
-        shapes += self._title(ux, ay + s.A.rows * u + 44, "Y", f"= y, {_cross((g.O, *g.P), ' x ')}")
+        shapes += symbol_title(theme, ux, ay + s.A.rows * u + 44, "Y", f"= y, {_cross((g.O, *g.P), ' x ')}")
         for board in (s.x, s.w, s.y):
             corners = self._places[board.name].corners
             shapes += [
@@ -308,13 +270,6 @@ class Picture:
                 for row, (c, f) in enumerate(s.depth)
             ]
         return shapes
-
-    def _title(self, x: float, y: float, symbol: str, words: str) -> list[Shape]:
-        theme = self.theme
-        return [
-            Text(x, y, symbol, 18, theme.ink, "start", "symbol"),
-            Text(x + 22, y, words, 13.5, theme.muted, "start"),
-        ]
 
     def _dimensions(self) -> list[Shape]:
         s, g = self.scene, self.scene.g
@@ -366,20 +321,10 @@ class Picture:
             w, h = board.cols * place.size, board.rows * place.size
             for x, y in place.corners:
                 if torn[-1]:
-                    shapes.append(_tear(x + w + 4, y, h, True, self.theme.muted))
+                    shapes.append(tear(x + w + 4, y, h, True, self.theme.muted))
                 if len(torn) > 1 and torn[-2]:
-                    shapes.append(_tear(x, y + h + 4, w, False, self.theme.muted))
+                    shapes.append(tear(x, y + h + 4, w, False, self.theme.muted))
         return shapes
-
-
-def _frame(x: float, y: float, w: float, h: float, theme: Theme, stroke: str | None = None) -> Rect:
-    return Rect(x - 0.5, y - 0.5, w + 1, h + 1, None, stroke or theme.ink, 2.6, 4)
-
-
-def _tear(x: float, y: float, length: float, down: bool, stroke: str) -> Line:
-    teeth = 2 * max(round(length / 8), 2)
-    points = [(length * i / teeth, 3.0 * (-1) ** (i // 2) if i % 2 else 0.0) for i in range(teeth + 1)]
-    return Line([(x + b, y + a) if down else (x + a, y + b) for a, b in points], stroke, 1.3)
 
 
 def _cross(shape: Iterable[int], by: str = "x") -> str:

@@ -32,7 +32,8 @@ Array = npt.NDArray[Any]
 class Cell:
     """One element: where on its board, what it holds, its colour, and the cell it is a copy of.
 
-    `kind` is "element", "pad" (a zero of the padding) or "gap" (one that input dilation inserts).
+    `kind` is "element", "pad" (a zero of the padding) or "gap" (one that input dilation inserts). `text` is an exact
+    value, a fraction.
     """
 
     board: str
@@ -43,6 +44,7 @@ class Cell:
     tint: str | None = None
     kind: str = "element"
     origin: Cell | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)

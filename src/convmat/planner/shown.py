@@ -33,13 +33,15 @@ class Shown:
         size: int | None = None,
         frames: int | None = None,
         speed: float = 1.0,
+        lowering: str = "im2col",
         progress: Callable[[int, int], None] | None = None,
     ) -> Path:
         """Draw the convolution as one matrix product: path ends in .svg, .png or, for the animation, .gif.
 
         `x` and `w` are arrays to take the numbers from; without them small digits stand in. `size` is the width in
         pixels, `dark` a dark ground; `frames` and `speed` are the animation's, and `progress(done, all)` is called
-        after each frame. Large layers are drawn as a sample, with true sizes and sums. Raises PlanError.
+        after each frame. Large layers are drawn as a sample, with true sizes and sums. `lowering` "winograd 2" or
+        "winograd 4" draws tiles, their transforms and the products between. Raises PlanError.
 
         >>> import convmat, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -47,8 +49,9 @@ class Shown:
         'layer.svg'
         """
         made: Path = _find[0]().draw(
-            self, path, x=x, w=w, dark=dark, size=size, frames=frames, speed=speed, progress=progress
-        )
+            self, path, x=x, w=w, dark=dark, size=size, frames=frames, speed=speed, lowering=lowering,
+            progress=progress,
+        )  # fmt: skip
         return made
 
     def page(

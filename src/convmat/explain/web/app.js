@@ -5,21 +5,20 @@ import { bars } from "./bars.js";
 import { Controls } from "./controls.js";
 import { Geometry, GeometryError } from "./geometry.js";
 import { keyboard, neighbour, pointer } from "./hands.js";
-import { inspect } from "./inspect.js";
-import { layoutOf } from "./layout.js";
 import { ALL, refusal } from "./lowering/all.js";
-import { check, element, input, notice, say, segments } from "./page.js";
+import { check, element, input, notice, say, segment, segments } from "./page.js";
 import { Picture } from "./paint.js";
 import { NARROW, WIDE } from "./sample.js";
 import { Scene } from "./scene.js";
 import { fromFragment, toFragment } from "./state.js";
 import { PASSES, Story } from "./story.js";
 import { clock, copyLink, playButton, strip, switchTheme } from "./transport.js";
-import { facts, sampleNote, tables, writeSum } from "./words.js";
+import { facts, tables, writeSum } from "./words.js";
 
 /** @typedef {import("./state.js").View} View */
 /** @typedef {import("./story.js").Pass} Pass */
 /** @typedef {import("./story.js").Step} Step */
+/** @typedef {import("./tiles/story.js").TileStory} TileStory */
 /** @typedef {import("./boards.js").Key} Key */
 /** @typedef {import("./paint.js").Mark} Mark */
 
@@ -55,7 +54,7 @@ export class App {
     const svg = /** @type {unknown} */ (element("picture"));
     this.picture = new Picture(/** @type {SVGSVGElement} */ (svg));
     this.controls = new Controls(element("sliders"), (geometry) => this.set({ geometry, step: -1 }));
-    /** @type {Story | null} */
+    /** @type {Story | TileStory | null} */
     this.story = null;
     /** @type {(number | undefined)[]} */
     this.values = [];
@@ -157,9 +156,9 @@ export class App {
       panel: view.panel,
       given: this.#given(g),
     });
-    this.story = lowering.tell ? lowering.tell(scene, view.pass) : new Story(scene, lowering, view.pass);
+    this.story = "tell" in lowering ? lowering.tell(scene, view.pass) : new Story(scene, lowering, view.pass);
     this.view = { ...view, step: Math.min(view.step, this.story.steps.length - 1) };
-    element("sample").textContent = sampleNote(scene);
+    element("sample").textContent = this.story.note;
     this.draw();
     this.#clock(true);
     this.#tables();
@@ -179,14 +178,14 @@ export class App {
 
   /** Why the lowering cannot do it; the switch shows of each whether it can. @param {import("./lowering/all.js").Lowering} chosen */
   #refused(chosen) {
-    const g = this.view.geometry;
+    const { geometry: g, pass } = this.view;
     for (const way of ALL) {
-      const reason = refusal(way, g);
-      const label = element(`ways-${way.name}`).parentElement;
+      const reason = refusal(way, g, pass);
+      const label = element(segment("ways", way.name)).parentElement;
       label?.classList.toggle("refuses", reason !== null);
       label?.setAttribute("title", reason === null ? way.summary.forward : `refuses: ${reason}`);
     }
-    const reason = refusal(chosen, g);
+    const reason = refusal(chosen, g, pass);
     return reason === null ? null : `${chosen.title} refuses this convolution: ${reason}.`;
   }
 
@@ -207,8 +206,7 @@ export class App {
     if (!story) return;
     const frame = element("figure");
     const room = Math.max(innerHeight - frame.getBoundingClientRect().top - scrollY - 176, 300);
-    const place = story.lowering.layout ?? layoutOf;
-    const layout = place(story.boards, frame.clientWidth, room, (symbol) => story.name(symbol));
+    const layout = story.layout(frame.clientWidth, room);
     this.picture.draw(story, layout, (key) => {
       const plane = story.boards.planes[key];
       const size = `${plane.matrix ? "" : `${plane.sheets} sheets of `}${plane.rows} by ${plane.cols}`;
@@ -232,6 +230,7 @@ export class App {
     this.#words();
     this.#clock();
     const after = story.valuesAt(t);
+    this.picture.stage(story.benchAt(t));
     if (step && fly && !this.calm.matches && step.flights.length) {
       const before = story.valuesAt(t - 1);
       const late = new Set(step.flights.map(([, to]) => to));
@@ -261,11 +260,11 @@ export class App {
   }
 
   #words() {
-    const story = /** @type {Story} */ (this.story);
+    const story = /** @type {Story | TileStory} */ (this.story);
     const t = this.view.step;
     const step = t >= 0 ? story.steps[t] : null;
-    const { title, given, product } = PASSES[this.view.pass];
-    const heading = step ? step.title : `${title}: ${product}`;
+    const { title, given } = PASSES[this.view.pass];
+    const heading = step ? step.title : `${title}: ${story.heading}`;
     const text = step ? step.text : `${given}. Step forward, play, or touch any element to see where it belongs.`;
     element("step-title").textContent = heading;
     element("step-text").textContent = text;
@@ -318,7 +317,7 @@ export class App {
   look(id, aloud) {
     const { story } = this;
     if (!story) return;
-    const found = inspect(story, id, this.values);
+    const found = story.look(id, this.values, this.view.step);
     this.picture.update(this.values, found.marks, true);
     this.picture.outline(found.pixels);
     element("step-title").textContent = found.title;

@@ -3,27 +3,9 @@
 
 import { product } from "./geometry.js";
 import { ways } from "./lowering/all.js";
+import { inBytes, inCount } from "./show.js";
 
 /** @typedef {import("./geometry.js").Geometry} Geometry */
-
-/** Bytes for people, as Python prints them. @param {number} n */
-export function inBytes(n) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let [value, unit] = [n, 0];
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${Number(value.toPrecision(4))} ${units[unit]}`;
-}
-
-/** A count with thousands apart, in millions or more where it is large. @param {number} n */
-export function inCount(n) {
-  for (const [scale, unit] of /** @type {[number, string][]} */ ([[1e12, "T"], [1e9, "G"], [1e6, "M"]])) {
-    if (n >= scale) return `${Number((n / scale).toPrecision(3))} ${unit}`;
-  }
-  return n.toLocaleString("en-GB");
-}
 
 /**
  * Writes the table: one row a way, refusals with their sentence.

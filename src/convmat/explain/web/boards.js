@@ -11,8 +11,8 @@ import { flat, indices, range } from "./geometry.js";
 import { tint } from "./colour.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
-/** @typedef {import("./lowering/lowering.js").Lowering} Lowering */
-/** @typedef {"x" | "w" | "A" | "U" | "Y" | "y"} Key */
+/** @typedef {import("./lowering/lowering.js").Unrolling} Lowering */
+/** A board's name; here one of x, w, A, U, Y, y. @typedef {string} Key */
 
 /**
  * @typedef {object} Cell
@@ -25,6 +25,9 @@ import { tint } from "./colour.js";
  * @property {string} name e.g. "x[0, 1, 2]"
  * @property {string | null} tint the colour of the input element behind it
  * @property {number} twin the cell of the other board that holds the same element: x behind U, w behind A, y behind Y
+ * @property {string} [paint] the board whose looks it has, where that is not its own
+ * @property {string} [text] of a constant, exact: a fraction
+ * @property {number} [constant] its value
  */
 
 /**
@@ -42,6 +45,7 @@ import { tint } from "./colour.js";
  * @property {string} trueCols
  * @property {boolean} cutRows rows are left out
  * @property {boolean} cutCols
+ * @property {string} [bench] the group of boards that is shown with it, in the place of others
  */
 
 /** Where a board cell is used: column k of A, column j of Y. @typedef {{k: number, j: number}} Use */

@@ -9,8 +9,9 @@ import { NARROW, WIDE, sampleOf } from "./sample.js";
 import { Scene } from "./scene.js";
 import { fromFragment, toFragment } from "./state.js";
 import { Story } from "./story.js";
+import { fastCorrelation, textOf } from "./toomcook.js";
 
 export const library = {
   ALL, Geometry, GeometryError, NARROW, Numbers, Scene, Story, WIDE,
-  fromFragment, ink, refusal, sampleOf, tint, toFragment, ways,
+  fastCorrelation, fromFragment, ink, refusal, sampleOf, textOf, tint, toFragment, ways,
 }; // prettier-ignore

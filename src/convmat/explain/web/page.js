@@ -20,6 +20,9 @@ export function notice(id, text) {
 /** What a screen reader says next. @param {string} text */
 export const say = (text) => (element("live").textContent = text);
 
+/** The id of a choice of a switch: names may have spaces. @param {string} id @param {string} name */
+export const segment = (id, name) => `${id}-${name.replaceAll(" ", "-")}`;
+
 /**
  * Radio buttons drawn as one switch.
  * @param {string} id
@@ -32,7 +35,7 @@ export function segments(id, choices, choose) {
     label.dataset.name = name;
     label.title = hint;
     const radio = document.createElement("input");
-    Object.assign(radio, { type: "radio", name: id, value: name, id: `${id}-${name}` });
+    Object.assign(radio, { type: "radio", name: id, value: name, id: segment(id, name) });
     radio.addEventListener("change", () => choose(name));
     const text = document.createElement("span");
     text.textContent = title;
@@ -42,4 +45,4 @@ export function segments(id, choices, choose) {
 }
 
 /** @param {string} id @param {string} name */
-export const check = (id, name) => (input(`${id}-${name}`).checked = true);
+export const check = (id, name) => (input(segment(id, name)).checked = true);

@@ -4,7 +4,7 @@
 import { ink } from "./colour.js";
 import { show } from "./show.js";
 
-/** @typedef {import("./story.js").Story} Story */
+/** @typedef {import("./story.js").Story | import("./tiles/story.js").TileStory} Story */
 /** @typedef {import("./layout.js").Layout} Layout */
 /** @typedef {import("./boards.js").Cell} Cell */
 /** @typedef {import("./boards.js").Key} Key */
@@ -27,6 +27,23 @@ function make(tag, attributes, parent) {
   return element;
 }
 
+/** Writes a number into a cell, a fraction over its line. @param {SVGTextElement} element @param {string} text @param {number} size */
+function write(element, text, size) {
+  const [over, under] = text.split("/");
+  const longest = under === undefined ? text.length : Math.max(over.length, under.length);
+  const most = size / (0.62 * Math.max(longest, 1.6));
+  const font = Math.min(size * (under === undefined ? 0.46 : 0.36), most, 18);
+  element.setAttribute("font-size", font.toFixed(1));
+  if (under === undefined) {
+    element.textContent = text;
+    return;
+  }
+  element.replaceChildren();
+  const sign = over.startsWith("\u2212") ? 1 : 0;
+  make("tspan", { x: size / 2, dy: -0.58 * font, "text-decoration": "underline" }, element).textContent = over;
+  make("tspan", { x: size / 2 + (sign * font) / 4, dy: 1.14 * font }, element).textContent = under;
+}
+
 export class Picture {
   /** @param {SVGSVGElement} svg */
   constructor(svg) {
@@ -39,6 +56,18 @@ export class Picture {
     this.story = null;
     /** @type {Layout | null} */
     this.layout = null;
+    /** @type {[string, SVGElement][]} what is shown with its bench alone */
+    this.turns = [];
+  }
+
+  /** Shows one bench, in the colour of the channel that is worked on. @param {{name: string, tint: string | null} | null} bench */
+  stage(bench) {
+    for (const [name, element] of this.turns) {
+      element.style.display = name === bench?.name ? "" : "none";
+      if (!bench?.tint) continue;
+      element.style.setProperty("--tint", bench.tint);
+      element.style.setProperty("--on", ink(bench.tint));
+    }
   }
 
   /** Draws all of a story's boards anew. @param {Story} story @param {Layout} layout @param {(key: Key) => string} describe */
@@ -53,14 +82,17 @@ export class Picture {
     svg.setAttribute("height", String(layout.height));
     this.#patterns();
     const words = make("g", { class: "words", "aria-hidden": "true" }, svg);
+    this.turns = [];
     for (const d of layout.dimensions) this.#dimension(d, words);
     for (const l of layout.labels) {
+      const bench = l.key && story.boards.planes[l.key].bench;
       const text = make("text", { class: l.role, x: l.x, y: l.y, "text-anchor": l.anchor, "font-size": l.size }, words);
       if (l.role === "title") {
         const [symbol, ...rest] = l.text.split("  ");
         make("tspan", { class: "symbol" }, text).textContent = symbol;
         if (rest.length) make("tspan", { dx: 8, class: "what" }, text).textContent = rest.join("  ");
       } else text.textContent = l.text;
+      if (bench) this.turns.push([bench, text]);
     }
     this.cells = new Array(story.boards.cells.length);
     for (const key of /** @type {Key[]} */ (Object.keys(story.boards.planes))) {
@@ -70,6 +102,8 @@ export class Picture {
         svg,
       );
       board.setAttribute("aria-roledescription", "matrix");
+      const { bench } = story.boards.planes[key];
+      if (bench) this.turns.push([bench, board]);
       for (const cell of story.boards.all(key)) this.#cell(cell, board);
       for (const frame of layout.frames.filter((f) => f.key === key)) this.#frame(frame, board);
     }
@@ -165,61 +199,43 @@ export class Picture {
     const { story, layout } = this;
     if (!story || !layout) return;
     this.svg.classList.toggle("dimmed", dim);
-    const place = story.lowering.store === "place";
     for (const cell of story.boards.cells) {
       const value = values[cell.id];
       const mark = marks.get(cell.id);
       const stored = value !== undefined;
       const state = [
         "cell",
-        `on-${cell.board}`,
+        `on-${cell.paint ?? cell.board}`,
         cell.kind,
         stored ? "stored" : "absent",
-        place && cell.board === "U" ? "place" : "",
+        story.place && cell.board === "U" ? "place" : "",
+        story.boards.planes[cell.board].bench ? "bench" : "",
         mark ?? "",
       ].join(" ");
-      const text = stored ? show(value) : cell.kind === "element" || cell.board === "U" ? "" : "0";
+      const text = stored ? (cell.text ?? show(value)) : cell.kind === "element" || cell.board === "U" ? "" : "0";
       const key = `${state}|${text}`;
       if (this.shown[cell.id] === key) continue;
       this.shown[cell.id] = key;
       const drawn = this.cells[cell.id];
       drawn.group.setAttribute("class", state);
-      if (drawn.text) {
-        drawn.text.textContent = text;
-        const { size } = layout.cells[cell.id];
-        const most = size / (0.62 * Math.max(text.length, 1.6));
-        drawn.text.setAttribute("font-size", String(Math.min(size * 0.46, most, 18).toFixed(1)));
-      }
+      if (drawn.text) write(drawn.text, text, layout.cells[cell.id].size);
     }
   }
 
-  /** Outlines the windows of some outputs on every sheet of x. @param {number[]} pixels columns of Y */
+  /** Outlines the windows of an output, or tiles. @param {number[]} pixels their numbers */
   outline(pixels) {
     const { story, layout, windows } = this;
     if (!story || !layout || !windows) return;
     windows.replaceChildren();
-    const { scene, boards } = story;
-    if (pixels.length !== 1) return;
-    const { taps } = scene;
-    const p = scene.pixels[pixels[0]];
-    for (const c of scene.channels) {
-      const ids = taps
-        .map((f) => boards.at.get(`x ${c} ${scene.coordinate(p, f)}`))
-        .filter((id) => id !== undefined);
-      const bySheet = new Map();
-      for (const id of ids) {
-        const sheet = boards.cells[id].sheet;
-        bySheet.set(sheet, [...(bySheet.get(sheet) ?? []), id]);
-      }
-      for (const members of bySheet.values()) {
-        const boxes = members.map((/** @type {number} */ id) => layout.cells[id]);
-        const x0 = Math.min(...boxes.map((/** @type {{x: number}} */ b) => b.x));
-        const y0 = Math.min(...boxes.map((/** @type {{y: number}} */ b) => b.y));
-        const x1 = Math.max(...boxes.map((/** @type {{x: number, size: number}} */ b) => b.x + b.size));
-        const y1 = Math.max(...boxes.map((/** @type {{y: number, size: number}} */ b) => b.y + b.size));
-        for (const name of ["halo", "edge"]) {
-          make("rect", { class: name, x: x0 - 1, y: y0 - 1, width: x1 - x0 + 2, height: y1 - y0 + 2, rx: 4 }, windows);
-        }
+    for (const members of story.windows(pixels)) {
+      const boxes = members.filter((id) => id >= 0).map((id) => layout.cells[id]);
+      if (!boxes.length) continue;
+      const x0 = Math.min(...boxes.map((b) => b.x));
+      const y0 = Math.min(...boxes.map((b) => b.y));
+      const x1 = Math.max(...boxes.map((b) => b.x + b.size));
+      const y1 = Math.max(...boxes.map((b) => b.y + b.size));
+      for (const name of ["halo", "edge"]) {
+        make("rect", { class: name, x: x0 - 1, y: y0 - 1, width: x1 - x0 + 2, height: y1 - y0 + 2, rx: 4 }, windows);
       }
     }
   }
@@ -239,10 +255,11 @@ export class Picture {
     const landing = pairs.map(([from, to], i) => {
       const [a, b] = [layout.cells[from], layout.cells[to]];
       const cell = story.boards.cells[from];
-      const group = make("g", { class: `cell flyer stored ${cell.kind} on-${cell.board}` }, flights);
-      if (cell.tint) {
-        group.style.setProperty("--tint", cell.tint);
-        group.style.setProperty("--on", ink(cell.tint));
+      const group = make("g", { class: `cell flyer stored ${cell.kind} on-${cell.paint ?? cell.board}` }, flights);
+      const tint = cell.tint ?? story.boards.cells[to].tint;
+      if (tint) {
+        group.style.setProperty("--tint", tint);
+        group.style.setProperty("--on", ink(tint));
       }
       make("rect", { x: 1, y: 1, width: a.size - 2, height: a.size - 2, rx: 3 }, group);
       const value = values[to] ?? values[from];

@@ -18,6 +18,8 @@ import { product, range } from "./geometry.js";
  * @property {number} channels input channels
  * @property {number} box input elements along an axis
  * @property {number} lines rows of the input that the windows read, along the first axis
+ * @property {{across: number, down: number, channels: number}} tiles elements of tiles side by side and below each
+ *   other, and channels of either kind
  */
 
 /**
@@ -32,10 +34,10 @@ import { product, range } from "./geometry.js";
  */
 
 /** @type {Budget} */
-export const WIDE = { rows: 27, columns: 25, outs: 3, channels: 5, box: 10, lines: Infinity };
+export const WIDE = { rows: 27, columns: 25, outs: 3, channels: 5, box: 10, lines: Infinity, tiles: { across: 12, down: 10, channels: 2 } };
 
 /** @type {Budget} */
-export const NARROW = { rows: 27, columns: 9, outs: 2, channels: 3, box: 8, lines: Infinity };
+export const NARROW = { rows: 27, columns: 9, outs: 2, channels: 3, box: 8, lines: Infinity, tiles: { across: 8, down: 8, channels: 1 } };
 
 /** The largest r with r^power <= n. @param {number} n @param {number} power */
 function root(n, power) {

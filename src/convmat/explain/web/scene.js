@@ -22,6 +22,7 @@ export class Scene {
    */
   constructor(g, budget, { group = 0, image = 0, panel = 4, given = {} } = {}) {
     this.g = g;
+    this.budget = budget;
     this.group = Math.min(group, g.G - 1);
     this.image = Math.min(image, g.B - 1);
     this.panel = panel;

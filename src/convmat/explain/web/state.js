@@ -43,7 +43,7 @@ export function toFragment(view) {
     ...(view.image ? { image: view.image } : {}),
     step: view.step,
   };
-  return `#${Object.entries(parts).map(([name, value]) => `${name}=${value}`).join("&")}`;
+  return `#${Object.entries(parts).map(([name, value]) => `${name}=${String(value).replaceAll(" ", "+")}`).join("&")}`;
 }
 
 /**

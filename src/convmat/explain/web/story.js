@@ -10,17 +10,19 @@
  */
 
 import { Boards } from "./boards.js";
-import { range } from "./geometry.js";
-import { near } from "./show.js";
+import { product, range } from "./geometry.js";
+import { inspect } from "./inspect.js";
+import { layoutOf } from "./layout.js";
+import { near, sampleNote } from "./show.js";
 import { Teller } from "./teller.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
-/** @typedef {import("./lowering/lowering.js").Lowering} Lowering */
+/** @typedef {import("./lowering/lowering.js").Unrolling} Lowering */
 /** @typedef {"forward" | "input" | "weight"} Pass */
 
 /**
  * @typedef {object} Step
- * @property {"flatten" | "read" | "multiply" | "add" | "rest"} stage
+ * @property {"flatten" | "read" | "filter" | "tile" | "multiply" | "add" | "back" | "rest"} stage
  * @property {string} title
  * @property {string} text
  * @property {number[]} from cells that are read
@@ -28,7 +30,7 @@ import { Teller } from "./teller.js";
  * @property {[number, number][]} flights from cell to cell
  * @property {[number, number][]} sets cell and its new value
  * @property {number[]} drops cells that are no longer stored
- * @property {number[]} pixels columns of Y whose windows are outlined in x
+ * @property {number[]} pixels columns of Y (or tiles) whose windows are outlined in x
  * @property {number | null} focus the cell whose sum is written out
  */
 
@@ -36,7 +38,8 @@ import { Teller } from "./teller.js";
  * A sum written out.
  * @typedef {object} Sum
  * @property {string} name of the element it gives
- * @property {{left: number | null, right: number, leftCell: number, rightCell: number}[]} terms left * right, or right
+ * @property {{left: number | null, leftText?: string, right: number, leftCell: number, rightCell: number}[]} terms
+ *   left * right, or right
  * @property {number} rest of the terms that are not drawn
  * @property {number} more how many they are
  * @property {number} total
@@ -56,6 +59,12 @@ export class Story {
     this.lowering = lowering;
     this.pass = pass;
     this.boards = new Boards(scene, lowering);
+    /** The second operand is read where it lies. */
+    this.place = lowering.store === "place";
+    /** @type {import("./boards.js").Key[]} the boards that the story fills */
+    this.results = { forward: ["y", "Y"], input: ["x"], weight: ["w", "A"] }[pass];
+    /** @type {import("./boards.js").Key[]} the boards that are shown as tables */
+    this.tabled = ["A", "U", "Y"];
     this.steps = new Teller(this).steps;
   }
 
@@ -63,6 +72,65 @@ export class Story {
   name(symbol) {
     const gradients = { forward: "", input: "xULYy", weight: "wAYy" }[this.pass];
     return (gradients.includes(symbol[0]) ? "d" : "") + symbol;
+  }
+
+  /** What is to be done, before the first step. */
+  get heading() {
+    return PASSES[this.pass].product;
+  }
+
+  /** What is drawn, where it is not all. */
+  get note() {
+    const { scene } = this;
+    const { g, sample } = scene;
+    return sampleNote(
+      [
+        [sample.channels, g.C / g.G, "input channels"],
+        [sample.outs, g.m, "output channels"],
+        [product(sample.taps), product(g.F), "filter positions"],
+        [product(sample.pixels), product(g.P), "outputs"],
+      ],
+      [["group", scene.group, g.G], ["image", scene.image, g.B]],
+      scene.whole,
+    ); // prettier-ignore
+  }
+
+  /** @param {number} width @param {number} height */
+  layout(width, height) {
+    return layoutOf(this.boards, width, height, (symbol) => this.name(symbol));
+  }
+
+  /** What belongs to a cell. @param {number} id @param {(number | undefined)[]} values */
+  look(id, values) {
+    return inspect(this, id, values);
+  }
+
+  /** What a cell holds when its board is full. @param {number} id */
+  given(id) {
+    return this.boards.given(id);
+  }
+
+  /** No boards take turns. */
+  benchAt() {
+    return null;
+  }
+
+  /** The window of one output: its cells of x, a list for each sheet. @param {number[]} pixels columns of Y */
+  windows(pixels) {
+    const { scene, boards } = this;
+    if (pixels.length !== 1) return [];
+    const p = scene.pixels[pixels[0]];
+    return scene.channels.flatMap((c) => {
+      /** @type {Map<number, number[]>} */
+      const bySheet = new Map();
+      for (const f of scene.taps) {
+        const id = boards.at.get(`x ${c} ${scene.coordinate(p, f)}`);
+        if (id === undefined) continue;
+        const { sheet } = boards.cells[id];
+        bySheet.set(sheet, [...(bySheet.get(sheet) ?? []), id]);
+      }
+      return [...bySheet.values()];
+    });
   }
 
   // -- values ----------------------------------------------------------------------------------------------------------
@@ -100,7 +168,7 @@ export class Story {
     const values = new Array(this.boards.cells.length).fill(undefined);
     const start = this.givens.flatMap((key) => this.boards.all(key));
     for (const cell of start) if (cell.kind === "element") values[cell.id] = this.boards.given(cell.id);
-    if (this.lowering.store === "place" && this.pass !== "input") {
+    if (this.place && this.pass !== "input") {
       for (const cell of this.boards.all("U")) values[cell.id] = this.boards.given(cell.id);
     }
     for (const step of this.steps.slice(0, t + 1)) {

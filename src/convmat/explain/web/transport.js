@@ -5,7 +5,9 @@ import { element, input } from "./page.js";
 
 /** @typedef {import("./story.js").Step} Step */
 
-const STAGES = { flatten: "flatten", read: "unroll", multiply: "multiply", add: "add back", rest: "rest" };
+const STAGES = {
+  flatten: "flatten", read: "unroll", filter: "kernels", tile: "tiles", multiply: "multiply", add: "add back", back: "back", rest: "rest",
+}; // prettier-ignore
 
 /** The stages over the time line, each as long as it has steps. @param {Step[]} steps */
 export function strip(steps) {

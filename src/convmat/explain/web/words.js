@@ -1,15 +1,13 @@
 // @ts-check
-/** The words around the picture: sums written out, sizes, what the sample leaves out, tables. */
+/** The words around the picture: sums written out, sizes, tables. */
 
-import { inBytes, inCount } from "./bars.js";
 import { product, range } from "./geometry.js";
 import { ways } from "./lowering/all.js";
 import { element } from "./page.js";
-import { show } from "./show.js";
+import { inBytes, inCount, show } from "./show.js";
 
 /** @typedef {import("./geometry.js").Geometry} Geometry */
-/** @typedef {import("./scene.js").Scene} Scene */
-/** @typedef {import("./story.js").Story} Story */
+/** @typedef {import("./story.js").Story | import("./tiles/story.js").TileStory} Story */
 /** @typedef {import("./story.js").Sum} Sum */
 
 /** Writes a sum out, its factors in the colour of the input element. @param {Story} story @param {Sum | null} sum */
@@ -26,13 +24,14 @@ export function writeSum(story, sum) {
     if (colour) span.style.setProperty("--tint", colour);
     root.append(span);
   };
+  const bracketed = (/** @type {string} */ text) => (/^\d+$/.test(text) ? text : `(${text})`);
   const bracket = (/** @type {number} */ v) => (v < 0 ? `(${show(v)})` : show(v));
   part(sum.name, "name");
   part(" = ");
   sum.terms.forEach((term, i) => {
     if (i) part(" + ");
     if (term.left !== null) {
-      part(bracket(term.left), "factor weight", term.leftCell);
+      part(term.leftText ? bracketed(term.leftText) : bracket(term.left), "factor weight", term.leftCell);
       part("·");
     }
     part(bracket(term.right), "factor", term.rightCell);
@@ -57,40 +56,24 @@ export function facts(g, pass, itemsize) {
   );
 }
 
-/** What is drawn, where it is not all. @param {Scene} scene */
-export function sampleNote(scene) {
-  const { g, sample } = scene;
-  const parts = [];
-  const some = (/** @type {number} */ n, /** @type {number} */ all, /** @type {string} */ what) => {
-    if (n < all) parts.push(`${n} of ${inCount(all)} ${what}`);
-  };
-  some(sample.channels, g.C / g.G, "input channels");
-  some(sample.outs, g.m, "output channels");
-  some(product(sample.taps), product(g.F), "filter positions");
-  some(product(sample.pixels), product(g.P), "outputs");
-  if (!scene.whole && !parts.length) parts.push("part of the input");
-  const one = [];
-  if (g.G > 1) one.push(`group ${scene.group + 1} of ${g.G}`);
-  if (g.B > 1) one.push(`image ${scene.image + 1} of ${g.B}`);
-  const sums = parts.length ? `a sample: ${parts.join(", ")}; sums are those of the whole` : "";
-  const text = [one.join(", "), sums].filter(Boolean).join("; ");
-  return text ? `Drawn is ${text}.` : "";
-}
-
-/** The three matrices as real tables, for screen readers and for copying. @param {HTMLElement} root @param {Story} story */
+/** The matrices as real tables, for screen readers and for copying. @param {HTMLElement} root @param {Story} story */
 export function tables(root, story) {
   const values = story.valuesAt(story.steps.length - 1);
-  for (const key of /** @type {import("./boards.js").Key[]} */ (["A", "U", "Y"])) {
+  for (const key of story.tabled) {
     const plane = story.boards.planes[key];
-    const table = document.createElement("table");
-    table.createCaption().textContent = `${story.name(plane.symbol)}: ${plane.title}`;
-    for (const row of range(plane.rows)) {
-      const tr = table.insertRow();
-      for (const col of range(plane.cols)) {
-        const id = story.boards.id(key, row, col);
-        tr.insertCell().textContent = show(values[id] ?? story.sum(id)?.total ?? story.boards.given(id));
+    for (const sheet of range(plane.sheets)) {
+      const table = document.createElement("table");
+      const label = plane.sheets > 1 ? `, ${plane.labels[sheet]}` : "";
+      table.createCaption().textContent = `${story.name(plane.symbol)}: ${plane.title}${label}`;
+      for (const row of range(plane.rows)) {
+        const tr = table.insertRow();
+        for (const col of range(plane.cols)) {
+          const id = story.boards.id(key, row, col, sheet);
+          const { text } = story.boards.cells[id];
+          tr.insertCell().textContent = text ?? show(values[id] ?? story.sum(id)?.total ?? story.given(id));
+        }
       }
+      root.append(table);
     }
-    root.append(table);
   }
 }

@@ -3,14 +3,15 @@
  * What a lowering is to the page: a matrix to draw (its board), and the products it makes, block by block.
  *
  * A new lowering is one module that exports a `Lowering`, and one line in all.js. One whose products are not of the
- * unrolled input itself (Winograd's tiles, say) gives its own `tell`, which makes boards and steps of any kind, and its own `layout` for them.
+ * unrolled input itself (Winograd's tiles) gives its own `tell`: a story with boards, steps and a layout of any kind.
  */
 
 import { product, range } from "../geometry.js";
 
 /** @typedef {import("../geometry.js").Geometry} Geometry */
 /** @typedef {import("../scene.js").Scene} Scene */
-/** @typedef {import("../story.js").Story} Story */
+/** @typedef {import("../story.js").Pass} Pass */
+/** @typedef {import("../tiles/story.js").TileStory} TileStory */
 /** @typedef {import("../sample.js").Budget} Budget */
 
 /** A tap of a channel: one column of A. @typedef {{c: number, f: number[]}} Depth */
@@ -44,21 +45,29 @@ import { product, range } from "../geometry.js";
  */
 
 /**
- * @typedef {object} Lowering
+ * What all lowerings say.
+ * @typedef {object} Common
  * @property {string} name as in Python, e.g. "im2col"; panels are im2col's other schedule
  * @property {string} title
- * @property {Record<import("../story.js").Pass, string>} summary
+ * @property {Record<Pass, string>} summary
  * @property {"whole" | "panel" | "place"} store what is kept of the board: all, one block at a time, nothing
  * @property {boolean} [atOnce] a block is read and multiplied in one step each
  * @property {(g: Geometry) => string | null} refuses the reason, for one dense geometry
  * @property {(g: Geometry, panel: number) => number} stored elements held beside x, w and y, for one dense geometry
- * @property {(scene: Scene) => Depth[]} depth the order of A's columns
- * @property {(scene: Scene) => Board} board
- * @property {(scene: Scene) => Block[]} blocks
+ * @property {(g: Geometry) => number} [flops] where they are fewer than the definition's
+ * @property {(g: Geometry, pass: Pass) => Geometry} [own] the geometry that a pass is run as, where it is not g's own matrices
  * @property {(g: Geometry, budget: Budget) => Budget} [budget] of its own sample
- * @property {(scene: Scene, pass: import("../story.js").Pass) => Story} [tell]
- * @property {typeof import("../layout.js").layoutOf} [layout]
  */
+
+/**
+ * A product of the unrolled input, in whatever order.
+ * @typedef {Common & {depth: (scene: Scene) => Depth[], board: (scene: Scene) => Board,
+ *   blocks: (scene: Scene) => Block[]}} Unrolling `depth` is the order of A's columns
+ */
+
+/** One that tells a story of its own. @typedef {Common & {tell: (scene: Scene, pass: Pass) => TileStory}} Telling */
+
+/** @typedef {Unrolling | Telling} Lowering */
 
 /** Taps within channels: im2col's order. @param {Scene} scene @returns {Depth[]} */
 export const channelsFirst = (scene) => scene.channels.flatMap((c) => scene.taps.map((f) => ({ c, f })));

@@ -1,0 +1,58 @@
+// @ts-check
+/** winograd: tiles of m outputs from m + r - 1 products an axis instead of m * r. */
+
+import { product } from "../geometry.js";
+import { ownGeometry } from "../tiles/own.js";
+import { TileStory } from "../tiles/story.js";
+
+/** @typedef {import("../geometry.js").Geometry} Geometry */
+
+const MOST_TAPS = 5;
+
+/** @param {number[]} numbers */
+const joined = (numbers) => numbers.join("x");
+
+/** Points of a tile, and tiles of an image. @param {Geometry} g @param {number} m */
+function counts(g, m) {
+  const each = g.F.map((f) => (f > 1 ? m : 1));
+  return {
+    points: product(g.F.map((f, a) => each[a] + f - 1)),
+    tiles: product(g.P.map((p, a) => Math.ceil(p / each[a]))),
+  };
+}
+
+/** F(m, r) along every axis with more than one tap. @param {number} m @returns {import("./lowering.js").Telling} */
+const winograd = (m) => ({
+  name: `winograd ${m}`,
+  title: `Winograd ${m}`,
+  summary: {
+    forward:
+      `Overlapping tiles of the input and the filters are transformed; at each point of a tile a small matrix product ` +
+      `over the channels; transformed back, a tile is ${m} outputs an axis.`,
+    input: "The input's gradient is a convolution too, of dy with the filters flipped: by tiles like any other.",
+    weight: "The gradient of w is a convolution too, of x with dy as its filter: by tiles where dy is small enough.",
+  },
+  store: "panel",
+  refuses: (g) => {
+    if (g.rank > 2) return `takes one or two spatial axes, got ${g.rank}`;
+    if (g.s.some((s) => s !== 1)) return `takes stride 1, got ${joined(g.s)}`;
+    if (g.d.some((d, a) => d !== 1 && g.F[a] > 1)) return `takes dilation 1, got ${joined(g.d)}`;
+    if (Math.min(...g.F) < 1) return `needs a filter position on every axis, got ${joined(g.F)}`;
+    if (Math.max(...g.F) === 1) return "needs more than one filter position: a 1x1 filter multiplies no less";
+    if (Math.max(...g.F) > MOST_TAPS) return `takes filters up to ${MOST_TAPS} wide, got ${joined(g.F)}`;
+    return null;
+  },
+  stored: (g, panel) => {
+    const { points, tiles } = counts(g, m);
+    return points * (g.C / g.G) * (Math.min(g.B * tiles, panel) + g.O);
+  },
+  flops: (g) => {
+    const { points, tiles } = counts(g, m);
+    return 2 * points * g.O * (g.C / g.G) * g.B * tiles;
+  },
+  own: ownGeometry,
+  tell: (scene, pass) => new TileStory(scene, pass, m),
+});
+
+export const winograd2 = winograd(2);
+export const winograd4 = winograd(4);
