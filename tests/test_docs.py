@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,7 +91,7 @@ def test_commands_on_pages_work(arguments: str, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\ndog\ncow\n")
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 32, 32), np.float32))
     run = subprocess.run(
-        [sys.executable, "-c", "from convmat.cli import main; main()", *arguments.split()],
+        [sys.executable, "-c", "from convmat.cli import main; main()", *shlex.split(arguments)],
         capture_output=True,
         text=True,
         cwd=tmp_path,

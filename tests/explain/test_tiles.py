@@ -97,14 +97,13 @@ def test_what_is_transformed_is_exact_to_the_last_digits() -> None:
 def test_the_page_has_the_same_matrices_and_numbers() -> None:
     orders = list(itertools.product((1, 2, 4), range(1, 6)))
     drawn = [(g, m) for g in GEOMETRIES for m in (2, 4)]
-    answers = by_node(
+    answers: Any = by_node(
         [{"matrices": order} for order in orders] + [{"fields": fields(g), "m": m} for g, m in drawn]
     )
     for order, found in zip(orders, answers, strict=False):
         f = fast_correlation(*order)
         assert found == [[[str(v) for v in row] for row in matrix] for matrix in (f.AT, f.G, f.BT)]
     for (g, m), found in zip(drawn, answers[len(orders) :], strict=True):
-        boards: Any = found
         for key, board in TileScene(g, m).boards.items():
             expected = [each.value for each in board.cells]
             np.testing.assert_allclose(
@@ -318,6 +317,11 @@ def test_gradients_by_tiles_are_convolutions_of_their_own(visit: Any, tiles: Pat
 def test_no_board_covers_another_at_any_width(visit: Any, tiles: Path, width: int, m: int) -> None:
     page = visit(f"#way=winograd+{m}&step=6", path=tiles, viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    right = page.evaluate("document.getElementById('picture').getBoundingClientRect().right")
+    ends = page.evaluate(
+        "() => [...document.querySelectorAll('#picture text')].map((t) => t.getBoundingClientRect().right)"
+    )
+    assert max(ends) <= right
     boxes = page.evaluate(
         """() => [...document.querySelectorAll('.cell:not(.flyer) rect')].map((r) => r.getBoundingClientRect())
           .filter((b) => b.width).map((b) => [b.left, b.top, b.right, b.bottom])"""

@@ -56,7 +56,7 @@ def explain(
         typer.Option(help="Opens with forward, or the gradient in input or weight.", rich_help_panel=PAGE),
     ] = "forward",
     lowering: Annotated[
-        str, typer.Option(help="Opens with a way: im2col, panels, mec and so on.", rich_help_panel=PAGE)
+        str, typer.Option(help="Opens with a way: im2col, mec, winograd 2 and so on.", rich_help_panel=PAGE)
     ] = "",
     theme: Annotated[
         str, typer.Option(help="light or dark; otherwise as the system.", rich_help_panel=PAGE)
@@ -76,6 +76,8 @@ def explain(
       convmat explain 1x3x3x3 1x3x2x2 --open
 
       convmat explain 1x64x56x56 128x64x3x3 -s 2 -p 1 -o layer.html --lowering mec
+
+      convmat explain 1x2x6x6 1x2x3x3 --lowering "winograd 2" --open
 
       convmat explain 1x4x5x5 4x2x3x3 -p 1 -g 2 --direction input --theme dark
     """

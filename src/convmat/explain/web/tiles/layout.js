@@ -17,7 +17,7 @@ const [LARGEST, SMALLEST] = [30, 11];
 /** The bench's cells are larger: its numbers are there to be read. */
 const LARGE = 42;
 
-const [TITLE, LABEL, GAP, BETWEEN] = [22, 14, 12, 22];
+const [TITLE, LABEL, APART, GAP, BETWEEN] = [22, 14, 9, 12, 22];
 const BENCHES = /** @type {const} */ (["tile", "filter", "points", "back"]);
 
 /** A block of sheets: how many in a row, with the gaps between tiles and between channels.
@@ -50,17 +50,18 @@ class Placing {
     const sizes = BENCHES.map((bench) => this.#bench(bench));
     const [rows, cols] = [Math.max(...sizes.map((size) => size.rows)), Math.max(...sizes.map((size) => size.cols))];
     const around = 2 * BETWEEN + 16;
+    const most = Math.max(height, 600) - 3 * BETWEEN;
     /** The room of the bench, and how high the picture is, where cells have that size. */
     const at = (/** @type {number} */ u, /** @type {boolean} */ stacked) => {
       const [x, X, ...below] = ["x", "X", "w", "W", "Y", "y"].map((key) => this.#block(key, stacked));
       const room = width - this.#width(x, u) - this.#width(X, u) - around - 2 * GAP;
-      const bench = Math.min(Math.floor(room / cols), LARGE);
-      const top = Math.max(this.#height(x, u), this.#height(X, u), rows * bench + GAP + 2 * TITLE) + TITLE;
       const foot = Math.max(...below.map((block) => this.#height(block, u))) + TITLE;
+      const beside = GAP + 3 * TITLE;
+      const bench = Math.min(Math.floor(room / cols), Math.floor((most - foot - beside) / rows), LARGE);
+      const top = Math.max(this.#height(x, u), this.#height(X, u), rows * bench + GAP + 2 * TITLE) + TITLE;
       const wide = below.reduce((sum, block) => sum + this.#width(block, u) + BETWEEN, 16);
-      return { u, stacked, bench, room, top, foot, fits: bench >= Math.min(1.3 * u, 26) && wide <= width };
+      return { u, stacked, bench, top, foot, fits: bench >= Math.min(1.3 * u, 26) && wide <= width };
     };
-    const most = Math.max(height, 600) - 3 * BETWEEN;
     const all = [false, true].flatMap((stacked) => range(LARGEST - SMALLEST + 1).map((i) => at(LARGEST - i, stacked)));
     const good = all.filter((way) => way.fits && way.top + way.foot <= most);
     const possible = good.length ? good : [at(SMALLEST, true)];
@@ -83,7 +84,8 @@ class Placing {
     const apart = Math.max(Math.min((right - left - taken) / 3, 90), BETWEEN);
     let bx = left;
     for (const block of below) {
-      this.#sheets(block, bx, top + BETWEEN + TITLE, u, this.#width(block, u) + apart - 6);
+      const room = block === below[3] ? right - bx : this.#width(block, u) + apart - 6;
+      this.#sheets(block, bx, top + BETWEEN + TITLE, u, room);
       bx += this.#width(block, u) + apart;
     }
     return this.#done(Math.max(right + 8, bx), top + foot + 2 * BETWEEN);
@@ -157,7 +159,7 @@ class Placing {
 
   /** @param {Block} block @param {number} u */
   #height(block, u) {
-    return Math.ceil(block.groups / this.#columns(block)) * (this.#group(block, u).h + LABEL + 4);
+    return Math.ceil(block.groups / this.#columns(block)) * (this.#group(block, u).h + LABEL + APART);
   }
 
   /** @param {Block} block @param {number} x @param {number} y @param {number} u @param {number} room for the title */
@@ -168,11 +170,11 @@ class Placing {
     const columns = this.#columns(block);
     const slit = this.#slit(u);
     const titles = this.#titles(plane);
-    const title = titles.find((text) => text.length * 7 < room) ?? titles[titles.length - 1];
+    const title = titles.find((text) => text.length * 7.2 < room) ?? titles[titles.length - 1];
     this.#text(key, "title", x, y - 6, title, 14);
     for (const i of range(groups)) {
       const gx = x + (i % columns) * (group.w + GAP);
-      const gy = y + Math.floor(i / columns) * (group.h + LABEL + 4) + LABEL;
+      const gy = y + Math.floor(i / columns) * (group.h + LABEL + APART) + LABEL;
       const label = this.#label(key, i);
       if (label) this.#text(key, "label", gx, gy - 4, label, 11);
       for (const tile of range(down * across)) {
