@@ -106,9 +106,7 @@ def test_the_page_has_the_same_matrices_and_numbers() -> None:
     for (g, m), found in zip(drawn, answers[len(orders) :], strict=True):
         for key, board in TileScene(g, m).boards.items():
             expected = [each.value for each in board.cells]
-            np.testing.assert_allclose(
-                boards[key], expected, rtol=1e-9, atol=1e-9, err_msg=f"{key}, {g}, {m}"
-            )
+            np.testing.assert_allclose(found[key], expected, rtol=1e-9, atol=1e-9, err_msg=f"{key}, {g}, {m}")
 
 
 def test_a_page_opens_with_what_the_plan_chose_where_it_can() -> None:
