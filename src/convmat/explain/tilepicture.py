@@ -14,11 +14,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .canvas import Drawing, Rect, Shape, Text
 from .cells import Box, cell_shapes, flying, frame, ghost, tear
 from .colour import LIGHT, Theme
 from .scene import Board, Cell
-from .tiles import BENCHES, Point, TileScene
+from .tiles import BENCHES, Array, Point, TileScene
 
 MARGIN, TOP, GAP, LABEL = 26.0, 64.0, 14.0, 16.0
 BETWEEN, HEAD = 44.0, 30.0
@@ -269,8 +271,8 @@ class TilePicture:
             return q * s.channels + c
         if key == "Y":
             return i * s.t[1] + j
-        tile = (i // s.out[0]) * s.axes[1].drawn + j // s.out[1]
-        return cell.sheet * len(s.tiles) + tile
+        tile = [int(np.argwhere(axis.slots == k)[0][0]) for axis, k in zip(s.axes, (i, j), strict=True)]
+        return cell.sheet * len(s.tiles) + tile[0] * s.axes[1].drawn + tile[1]
 
     def _split(self, key: str, board: Board, there: Iterable[Cell]) -> list[Shape]:
         """Cells that are in place, and the empty places of the others."""
@@ -288,29 +290,26 @@ class TilePicture:
         """The tile in x and where its outputs lie in y, or the one of them that is worked at."""
         s, u = self.scene, self.u
         first, q = at
-        tile = s.tiles[q]
-        m0, m1 = s.out
-        low, extent = (tile[0] * m0, tile[1] * m1), s.t
+        under = [axis.spots[n] for axis, n in zip(s.axes, s.tiles[q], strict=True)]
+        given = [axis.slots[n][axis.slots[n] >= 0] for axis, n in zip(s.axes, s.tiles[q], strict=True)]
         shapes: list[Shape] = []
-        channels = range(s.channels) if lit in ("back", "still") else [first]
-        for c in channels:
-            x, y = self.sheet_corner("x", c)
-            shapes += self._outline(x, y, low, extent)
-        board = s.boards["y"]
-        rows, cols = (board.cols, 1) if s.line else (board.rows, board.cols)
-        kept = (min(m0, rows - low[0]), min(m1, cols - low[1]))
-        for o in [first] if lit == "back" else range(s.outs):
-            x, y = self.sheet_corner("y", o)
-            shapes += self._outline(x, y, low, kept)
+        for c in range(s.channels) if lit in ("back", "still") else [first]:
+            shapes += self._outline(*self.sheet_corner("x", c), under)
+        if all(map(len, given)):
+            for o in [first] if lit == "back" else range(s.outs):
+                shapes += self._outline(*self.sheet_corner("y", o), given)
         if lit == "back":
             x, y = self.sheet_corner("Y", first * len(s.tiles) + q)
             board = s.boards["Y"]
             shapes.append(frame(x, y, board.cols * u, board.rows * u, self.theme))
         return shapes
 
-    def _outline(self, x: float, y: float, low: Point, extent: Point) -> list[Shape]:
+    def _outline(self, x: float, y: float, at: list[Array]) -> list[Shape]:
+        """Around the rows and columns of a sheet from the first to the last."""
         u = self.u
-        (row, col), (rows, cols) = ((0, low[0]), (1, extent[0])) if self.scene.line else (low, extent)
+        (row, rows), (col, cols) = ((int(i.min()), int(i.max() - i.min()) + 1) for i in at)
+        if self.scene.line:
+            row, rows, col, cols = 0, 1, row, rows
         left, top, w, h = x + col * u - 1, y + row * u - 1, cols * u + 2, rows * u + 2
         return [
             Rect(left, top, w, h, None, self.theme.paper, 6, 4),

@@ -1,10 +1,11 @@
 """A convolution cut into tiles, as Winograd's lowering takes it: what is drawn of it, and every number on the way.
 
-    X[c, q] = BT d B                     d: the tile q of channel c, t x t elements of x, m apart
+    X[c, q] = BT d B                     d: the tile q of channel c, t x t elements of x
     W[o, c] = G w GT
     Y[o, q] = sum over c of W[o, c] * X[c, q], point by point: at each point s a product Y[s] = W[s] @ X[s]
     y[o, q] = AT Y A                     m x m outputs
 
+Tiles are m apart. Of a dilated convolution each takes every d-th element, and d of them interleave before the next.
 Two axes always: with one, the second has a single tap. Numbers are float64, rounded to what their sums are certain of;
 Y and y are sums over all channels, also where some are drawn. web/tiles/scene.js is its twin.
 """
@@ -44,13 +45,34 @@ BENCHES = {"filter": ("G", "w", "W"), "tile": ("BT", "d", "X"), "back": ("AT", "
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: its matrices, how many tiles there are and how many are drawn, and what lies before x."""
+    """An axis: its matrices, how many tiles there are and how many are drawn, its dilation, what lies before x."""
 
     fast: FastCorrelation
     tiles: int
     drawn: int
+    d: int
     lo: int
     P: int
+
+    def reached(self, count: int) -> Array:
+        """(tile, i): the position of each tile's i-th element, from where the first tile begins."""
+        q = np.arange(self.drawn)
+        first = q // self.d * self.fast.m * self.d + q % self.d
+        return np.asarray(np.add.outer(first, np.arange(count) * self.d))
+
+    @cached_property
+    def spots(self) -> Array:
+        """(tile, u): which of the drawn rows (or columns) of x it is."""
+        return np.unique(self.reached(self.fast.t), return_inverse=True)[1].reshape(self.drawn, self.fast.t)
+
+    @cached_property
+    def slots(self) -> Array:
+        """(tile, v): which of the drawn rows of y it is; -1 beyond y."""
+        at = self.reached(self.fast.m)
+        real = at < self.P
+        found = np.full(at.shape, -1)
+        found[real] = np.unique(at[real], return_inverse=True)[1].ravel()
+        return found
 
 
 @dataclass(frozen=True)
@@ -118,8 +140,9 @@ class TileScene:
         for a, room in enumerate(rooms):
             F, P, lo = (h.F[a], h.P[a], h.lo[a]) if a < h.rank else (1, 1, 0)
             fast = fast_correlation(way.outputs(F), F)
-            tiles = -(-P // fast.m)
-            axes.append(Axis(fast, tiles, min(tiles, max(room // fast.t, 1)), lo, P))
+            d = h.d[a] if F > 1 else 1
+            tiles = -(-P // (d * fast.m)) * d
+            axes.append(Axis(fast, tiles, min(tiles, max(room // fast.t, 1)), d, lo, P))
         self.axes = tuple(axes)
         self.channels = min(h.C // h.G, CHANNELS)
         self.outs = min(h.m, CHANNELS)
@@ -163,7 +186,7 @@ class TileScene:
     def _numbers(self) -> None:
         h, phase, digits = self.h, self._phase, self._digits
         C, rank = h.C // h.G, h.rank
-        where = [np.add.outer(np.arange(a.drawn) * a.fast.m, np.arange(a.fast.t)) - a.lo for a in self.axes]
+        where = [a.reached(a.fast.t) - a.lo for a in self.axes]
         inside = [(i >= 0) & (i < n) for i, n in zip(where, (*h.I, 1), strict=False)]
         at = [np.where(real, i, 0) for i, real in zip(where, inside, strict=True)]
         # (c, tile down, row, tile across, column) -> (c, tile down, tile across, row, column)
@@ -215,30 +238,25 @@ class TileScene:
             "W": self._board("W", [W[o, c] for o, c in pairs], [c for _, c in pairs]),
             "Y": self._board("Z", [Y[(o, *self.tiles[q])] for o, q in sums], [None] * len(sums)),
         }
-        P = [min(axis.drawn * axis.fast.m, axis.P) for axis in self.axes]
-        m0, m1 = self.out
-        whole = self.y.settled.transpose(0, 1, 3, 2, 4).reshape(
-            self.outs, self.axes[0].drawn * m0, self.axes[1].drawn * m1
-        )
-        made["y"] = self._board("y", [whole[o, : P[0], : P[1]] for o in O], [None] * self.outs)
+        slots = [axis.slots for axis in self.axes]
+        whole = np.zeros((self.outs, *(int(at.max()) + 1 for at in slots)))
+        y = self.y.settled
+        for n0, v0 in np.argwhere(slots[0] >= 0).tolist():
+            for n1, v1 in np.argwhere(slots[1] >= 0).tolist():
+                whole[:, slots[0][n0, v0], slots[1][n1, v1]] = y[:, n0, n1, v0, v1]
+        made["y"] = self._board("y", list(whole), [None] * self.outs)
         return made
 
     def _image(self) -> Board:
         """x under the tiles, each element once, in its colour."""
-        span = [(a.drawn - 1) * a.fast.m + a.fast.t for a in self.axes]
-        # Row i of x lies in a tile at i // m, as far as there are tiles.
-        rows, cols = (
-            [min(i // a.fast.m, a.drawn - 1) * (a.fast.t - a.fast.m) + i for i in range(n)]
-            for n, a in zip(span, self.axes, strict=True)
-        )
+        # Each row and column once, from the first tile that it lies in.
+        rows, cols = (np.unique(a.spots, return_index=True)[1] for a in self.axes)
+        span = len(rows), len(cols)
         values, real = self.image[:, rows][:, :, cols], self.inside[np.ix_(rows, cols)]
         cells = []
         for c in range(self.channels):
             for i, j in self._order(span):
-                u, v = (
-                    min(max((k - a.lo) / (n - 1), 0.0), 1.0) if n > 1 else 0.5
-                    for k, n, a in zip((i, j), span, self.axes, strict=True)
-                )
+                u, v = (k / (n - 1) if n > 1 else 0.5 for k, n in zip((i, j), span, strict=True))
                 shade = (0.5, u) if self.line else (u, v)
                 kind = "element" if real[i, j] else "pad"
                 colour = tint(c, *shade) if real[i, j] else None

@@ -105,8 +105,8 @@ class _Told:
         s = self.scene
         first, second = at
         if name == "tile":
-            low = [q * m for q, m in zip(s.tiles[second], s.out, strict=True)]
-            return [(self._sheet("x", first, low[0] + c.row, low[1] + c.col), c) for c in source.cells]
+            rows, cols = (axis.spots[q].tolist() for axis, q in zip(s.axes, s.tiles[second], strict=True))
+            return [(self._sheet("x", first, rows[c.row], cols[c.col]), c) for c in source.cells]
         key, sheet = (
             ("w", first * s.channels + second) if name == "filter" else ("Y", first * len(s.tiles) + second)
         )
@@ -117,10 +117,9 @@ class _Told:
         s = self.scene
         first, second = at
         if name == "back":
-            low = [q * m for q, m in zip(s.tiles[second], s.out, strict=True)]
-            ends = [axis.P for axis in s.axes]
-            there = [c for c in result.cells if low[0] + c.row < ends[0] and low[1] + c.col < ends[1]]
-            return [(c, self._sheet("y", first, low[0] + c.row, low[1] + c.col)) for c in there]
+            rows, cols = (axis.slots[q].tolist() for axis, q in zip(s.axes, s.tiles[second], strict=True))
+            there = [c for c in result.cells if rows[c.row] >= 0 and cols[c.col] >= 0]
+            return [(c, self._sheet("y", first, rows[c.row], cols[c.col])) for c in there]
         key, each = ("W", s.channels) if name == "filter" else ("X", len(s.tiles))
         return [(c, self._sheet(key, first * each + second, c.row, c.col)) for c in result.cells]
 

@@ -15,9 +15,10 @@ const joined = (numbers) => numbers.join("x");
 /** Points of a tile, and tiles of an image. @param {Geometry} g @param {number} m */
 function counts(g, m) {
   const each = g.F.map((f) => (f > 1 ? m : 1));
+  const apart = g.F.map((f, a) => (f > 1 ? g.d[a] : 1));
   return {
     points: product(g.F.map((f, a) => each[a] + f - 1)),
-    tiles: product(g.P.map((p, a) => Math.ceil(p / each[a]))),
+    tiles: product(g.P.map((p, a) => Math.ceil(p / (apart[a] * each[a])) * apart[a])),
   };
 }
 
@@ -36,7 +37,6 @@ const winograd = (m) => ({
   refuses: (g) => {
     if (g.rank > 2) return `takes one or two spatial axes, got ${g.rank}`;
     if (g.s.some((s) => s !== 1)) return `takes stride 1, got ${joined(g.s)}`;
-    if (g.d.some((d, a) => d !== 1 && g.F[a] > 1)) return `takes dilation 1, got ${joined(g.d)}`;
     if (Math.min(...g.F) < 1) return `needs a filter position on every axis, got ${joined(g.F)}`;
     if (Math.max(...g.F) === 1) return "needs more than one filter position: a 1x1 filter multiplies no less";
     if (Math.max(...g.F) > MOST_TAPS) return `takes filters up to ${MOST_TAPS} wide, got ${joined(g.F)}`;

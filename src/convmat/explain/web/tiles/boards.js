@@ -118,15 +118,19 @@ export class TileBoards {
     const flat = (/** @type {number[]} */ [rows, cols]) => (line ? { rows: 1, cols: rows } : { rows, cols });
     const at = (/** @type {number} */ row, /** @type {number} */ col) => (line ? [col, 0] : [row, col]);
     const cut = (/** @type {boolean[]} */ [rows, cols]) => ({ cutRows: !line && rows, cutCols: line ? rows : cols });
-    const span = axes.map((axis) => (axis.drawn - 1) * axis.fast.m + axis.fast.t);
+    const { spots, slots } = scene;
+    const lengths = (/** @type {number[][]} */ of) => of.map((list) => list.length);
     const some = axes.map((axis) => axis.drawn < axis.tiles);
 
     const named = channels.map((c) => `c = ${scene.channel(c)}`);
-    this.#add("x", { symbol: "x", title: "input", sheets: channels.length, labels: named, ...flat(span), ...cut(some) }, (c, row, col) => {
-      const q = scene.coordinate([0, 0], at(row, col));
+    this.#add("x", { symbol: "x", title: "input", sheets: channels.length, labels: named, ...flat(lengths(spots)), ...cut(some) }, (c, row, col) => {
+      const q = at(row, col).map((i, a) => spots[a][i]);
       this.at.set(`x ${c} ${q}`, this.cells.length);
       const inside = scene.inside(q);
-      const [u, v] = axes.map((axis, a) => (span[a] > 1 ? Math.min(Math.max(q[a] / (span[a] - 1), 0), 1) : 0.5));
+      const [u, v] = spots.map((list, a) => {
+        const most = list[list.length - 1];
+        return most > 0 ? Math.min(Math.max(q[a] / most, 0), 1) : 0.5;
+      });
       return {
         kind: inside ? "element" : "pad",
         name: inside ? own.x.name(scene.image, scene.channel(c), ...scene.real(q)) : "padding",
@@ -154,11 +158,11 @@ export class TileBoards {
       const [o, q] = [Math.floor(sheet / tiles.length), sheet % tiles.length];
       return { name: `Y[${[scene.filter(o), this.#tuple(tiles[q]), this.#tuple(at(row, col))].join(", ")}]`, paint: "Z" };
     });
-    const P = axes.map((axis) => Math.min(axis.drawn * axis.fast.m, axis.P));
     const results = outs.map((o) => `o = ${scene.filter(o)}`);
-    this.#add("y", { symbol: "y", title: "output", sheets: outs.length, labels: results, ...flat(P), ...cut(some) }, (o, row, col) => {
-      this.at.set(`y ${o} ${at(row, col)}`, this.cells.length);
-      return { name: own.y.name(scene.image, scene.filter(o), ...scene.real(at(row, col))) };
+    this.#add("y", { symbol: "y", title: "output", sheets: outs.length, labels: results, ...flat(lengths(slots)), ...cut(some) }, (o, row, col) => {
+      const p = at(row, col).map((i, a) => slots[a][i]);
+      this.at.set(`y ${o} ${p}`, this.cells.length);
+      return { name: own.y.name(scene.image, scene.filter(o), ...scene.real(p)) };
     });
   }
 

@@ -2,11 +2,12 @@
 /**
  * A convolution cut into tiles: what is drawn of it, and every number on the way from x and w to y.
  *
- *   X[c, q] = BT d B       d: the tile q of channel c, t x t elements of x, m apart
+ *   X[c, q] = BT d B       d: the tile q of channel c, t x t elements of x
  *   W[o, c] = G w GT
  *   Y[o, q] = sum over c of W[o, c] * X[c, q], point by point
  *   y[o, q] = AT Y A       m x m outputs
  *
+ * Tiles are m apart. Of a dilated convolution each takes every d-th element, and d of them interleave before the next.
  * Two axes always: with one, the second has a single tap. A matrix of every transform is exact; numbers are rounded in
  * their last digits only, to what their sums are certain of.
  */
@@ -20,9 +21,9 @@ import { ownOf } from "./own.js";
 
 /** Values and, of each, the sum of its terms' magnitudes. @typedef {{v: number[][], a: number[][]}} Grid */
 
-/** An axis: its matrices, its tiles and how many of them are drawn, its first coordinate and its outputs.
- * @typedef {{fast: import("../toomcook.js").FastCorrelation, tiles: number, drawn: number, lo: number, P: number,
- *   real: boolean}} Axis */
+/** An axis: its matrices, its tiles and how many of them are drawn, its dilation, its first coordinate, its outputs.
+ * @typedef {{fast: import("../toomcook.js").FastCorrelation, tiles: number, drawn: number, d: number, lo: number,
+ *   P: number}} Axis */
 
 export class TileScene {
   /** @param {Scene} scene @param {import("../story.js").Pass} pass @param {number} m */
@@ -40,9 +41,10 @@ export class TileScene {
       const real = a < h.rank;
       const F = real ? h.F[a] : 1;
       const fast = fastCorrelation(F > 1 ? m : 1, F);
-      const count = real ? Math.ceil(h.P[a] / fast.m) : 1;
+      const d = F > 1 ? h.d[a] : 1;
+      const count = real ? Math.ceil(h.P[a] / (d * fast.m)) * d : 1;
       const drawn = real ? Math.min(count, Math.max(Math.floor(rooms[a] / fast.t), 1)) : 1;
-      return { fast, tiles: count, drawn, lo: real ? h.lo[a] : 0, P: real ? h.P[a] : 1, real };
+      return { fast, tiles: count, drawn, d, lo: real ? h.lo[a] : 0, P: real ? h.P[a] : 1 };
     });
     this.channels = range(Math.min(h.C / h.G, tiles.channels));
     this.outs = range(Math.min(h.m, tiles.channels));
@@ -88,7 +90,7 @@ export class TileScene {
 
   /** Where element u of tile q lies in x. @param {number[]} q @param {number[]} u */
   coordinate(q, u) {
-    return this.axes.map((axis, a) => q[a] * axis.fast.m + u[a] - axis.lo);
+    return this.axes.map((axis, a) => first(axis, q[a]) + u[a] * axis.d - axis.lo);
   }
 
   /** Whether a coordinate is one of x. @param {number[]} at */
@@ -98,12 +100,26 @@ export class TileScene {
 
   /** Output v of tile q. @param {number[]} q @param {number[]} v */
   pixel(q, v) {
-    return this.axes.map((axis, a) => q[a] * axis.fast.m + v[a]);
+    return this.axes.map((axis, a) => first(axis, q[a]) + v[a] * axis.d);
   }
 
-  /** Whether an output exists: the last tiles may reach beyond. @param {number[]} p */
-  exists(p) {
-    return p.every((v, a) => v < this.axes[a].P);
+  /** Coordinates of x under the tiles that are drawn, along both axes. */
+  get spots() {
+    return this.axes.map((axis) => reached(axis, axis.fast.t, Infinity).map((p) => p - axis.lo));
+  }
+
+  /** Positions of y that they give. */
+  get slots() {
+    return this.axes.map((axis) => reached(axis, axis.fast.m, axis.P));
+  }
+
+  /** The number of the tile that gives an output, and where it lies there. @param {number[]} p */
+  tileOf(p) {
+    const place = this.axes.map(({ fast, d }, a) => ({
+      q: Math.floor(p[a] / (d * fast.m)) * d + (p[a] % d),
+      v: Math.floor((p[a] % (d * fast.m)) / d),
+    }));
+    return { q: place[0].q * this.axes[1].drawn + place[1].q, v: place.map(({ v }) => v) };
   }
 
   // -- numbers ---------------------------------------------------------------------------------------------------------
@@ -171,6 +187,16 @@ export class TileScene {
     this.made.set(key, made);
     return made;
   }
+}
+
+/** Where a tile begins: d of them interleave. @param {Axis} axis @param {number} q */
+const first = ({ fast, d }, q) => Math.floor(q / d) * fast.m * d + (q % d);
+
+/** The positions below `end` of `count` elements of each tile that is drawn. @param {Axis} axis @param {number} count
+ * @param {number} end */
+function reached(axis, count, end) {
+  const all = range(axis.drawn).flatMap((q) => range(count).map((i) => first(axis, q) + i * axis.d));
+  return [...new Set(all)].filter((p) => p < end).sort((a, b) => a - b);
 }
 
 /** @param {number[]} extents @param {(at: number[]) => number} at @returns {Grid} */

@@ -169,10 +169,9 @@ export class TileStory {
   /** The filter of a cell of y, the number of its tile, and where it lies in it. @param {Cell} cell */
   output(cell) {
     const { tiles } = this;
-    const p = tiles.h.rank > 1 ? [cell.row, cell.col] : [cell.col, 0];
-    const m = tiles.out;
-    const tile = p.map((v, a) => Math.floor(v / m[a]));
-    return { o: cell.sheet, q: tile[0] * tiles.axes[1].drawn + tile[1], v: p.map((n, a) => n % m[a]) };
+    const at = tiles.h.rank > 1 ? [cell.row, cell.col] : [cell.col, 0];
+    const { slots } = tiles;
+    return { o: cell.sheet, ...tiles.tileOf(at.map((i, a) => slots[a][i])) };
   }
 
   /** @param {string} name @param {"tile" | "filter" | "back"} bench @param {number[]} at @param {Grid} source
@@ -300,7 +299,8 @@ export class TileStory {
 
   #cut() {
     const { tiles, boards } = this;
-    const overlap = tiles.axes.map((axis) => axis.fast.r - 1);
+    const overlap = tiles.real(tiles.axes.map((axis) => axis.fast.r - 1));
+    const apart = Math.max(...tiles.axes.map((axis) => axis.d));
     tiles.tiles.forEach((q, n) => {
       for (const c of tiles.channels) {
         const to = tiles.points.map((s) => boards.point("X", boards.sheet(c, n), s));
@@ -309,8 +309,9 @@ export class TileStory {
           stage: "tile",
           title: `Cut tile (${place}) of channel ${tiles.channel(c)}`,
           text:
-            `d: ${tiles.real(tiles.t).join(" x ")} elements, ${tiles.m} further on than the tile before; neighbours share ` +
-            `${tiles.real(overlap).join(" x ")}. X = ${this.#formula("tile")}: as many numbers.`,
+            `d: ${tiles.real(tiles.t).join(" x ")} elements${apart > 1 ? `, ${apart} apart: tiles interleave` : ""}. The next tile begins ` +
+            `${tiles.m * apart} further on: neighbours share ${overlap.join(" x ")}. ` +
+            `X = ${this.#formula("tile")}: as many numbers.`,
           source: tiles.d(c, q), result: tiles.X(c, q), from: boards.under(c, n), to, at: [c, n],
           tint: this.#tint("x", c), slow: n === 0 && c === 0, pixels: [n], focus: to[tiles.t[1] > 1 && tiles.t[0] > 1 ? tiles.t[1] + 1 : 1],
         }); // prettier-ignore
