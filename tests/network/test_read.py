@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import convmat
+from convmat.network.ops import fallback
 from tests.network.made import model, node, normal
 
 
@@ -110,19 +113,149 @@ def test_external_data_stays_in_the_folder(tmp_path: Path, location: str) -> Non
     )
 
 
-def test_external_data_in_a_subgraph_is_not_read(tmp_path: Path) -> None:
-    """What runs by the reference would read any file."""
-    tensor = numpy_helper.from_array(normal(3), "secret")
+def secret(name: str = "secret") -> Any:
+    """A tensor in a file that is nobody's business."""
+    tensor = numpy_helper.from_array(normal(3), name)
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "/etc/hostname"
-    inner = helper.make_graph(
-        [node("Identity", "secret", "z")], "inner", [], [helper.make_empty_tensor_value_info("z")], [tensor]
+    return tensor
+
+
+def branching(*, sparse: bool = False, deep: bool = False) -> bytes:
+    """An If whose branches keep such a tensor: as it is, in a sparse one, in a branch of a branch."""
+    made = helper.make_graph(
+        [node("Identity", "secret", "z")], "inner", [], [helper.make_empty_tensor_value_info("z")],
+        *([] if sparse else [[secret()]]),
+    )  # fmt: skip
+    if sparse:
+        indices = numpy_helper.from_array(np.arange(3), "where")
+        made.sparse_initializer.append(helper.make_sparse_tensor(secret(), indices, [3]))
+    if deep:
+        nodes = [
+            node("Constant", "", "often", value=numpy_helper.from_array(np.array(True), "often")),
+            node("If", "often", "z", then_branch=made, else_branch=made),
+        ]
+        made = helper.make_graph(nodes, "outer", [], [helper.make_empty_tensor_value_info("z")])
+    nodes = [node("If", "flag", "y", then_branch=made, else_branch=made)]
+    return model(nodes, {"x": (1,)}, "y", {"flag": np.array(True)})
+
+
+HIDDEN = "keeps external data in an attribute\n  only initializers and Constant nodes may\n  save it within the model"
+
+
+@pytest.mark.parametrize("how", [{}, {"sparse": True}, {"deep": True}], ids=str)
+def test_external_data_in_a_subgraph_is_not_read(how: dict[str, bool]) -> None:
+    """What runs by the reference would read any file."""
+    assert refusal(branching(**how)) == f"load: the model: If 'If_y' {HIDDEN}"
+
+
+def test_external_data_in_a_sparse_attribute_is_not_read() -> None:
+    indices = numpy_helper.from_array(np.arange(3), "where")
+    sparse = helper.make_sparse_tensor(secret(), indices, [3])
+    made = onnx.load_from_string(model([node("Relu", "x", "y")], {"x": (1,)}, "y"))
+    made.graph.node[0].attribute.append(helper.make_attribute("more", sparse))
+    assert refusal(made.SerializeToString()) == f"load: the model: Relu 'Relu_y' {HIDDEN}"
+
+
+def test_a_saved_networks_nodes_hide_no_external_data(tmp_path: Path) -> None:
+    own = node("Constant", "", "z", value=numpy_helper.from_array(normal(3), "z"))
+    inner = helper.make_graph([own], "inner", [], [helper.make_empty_tensor_value_info("z")])
+    good = model(
+        [node("If", "flag", "y", then_branch=inner, else_branch=inner)],
+        {"x": (1,)},
+        "y",
+        {"flag": np.array(True)},
     )
-    nodes = [node("If", "flag", "y", then_branch=inner, else_branch=inner)]
-    made = model(nodes, {"x": (1,)}, "y", {"flag": np.array(True)})
-    assert refusal(made) == (
-        "load: the model: If 'If_y' keeps external data in an attribute\n"
-        "  only initializers and Constant nodes may\n  save it within the model"
+    net = convmat.load(good)
+    (proto,) = onnx.load_from_string(branching()).graph.node
+    net.graph = net.graph.with_nodes([replace(net.graph.nodes[0], source=proto.SerializeToString())])
+    net.save(tmp_path / "hidden.convmat", ())
+    assert refusal(tmp_path / "hidden.convmat") == f"load: hidden.convmat: If 'If_y' {HIDDEN}"
+
+
+def test_unknown_numbers_of_types_and_operator_sets() -> None:
+    made = onnx.load_from_string(model([node("Add", "x w", "y")], {"x": (3,)}, "y", {"w": normal(3)}))
+    made.graph.initializer[0].data_type = 99
+    assert refusal(made.SerializeToString()) == (
+        "load: the model: the initializer 'w' has an unknown element type\n  type 99"
     )
+    made.graph.initializer[0].data_type = 1
+    made.graph.input[0].type.tensor_type.elem_type = 77
+    assert refusal(made.SerializeToString()) == (
+        "load: the model: the input 'x' has an unknown element type\n  type 77"
+    )
+    made.graph.node.append(helper.make_node("Scaler", ["x"], ["z"], domain="ai.onnx.ml"))
+    made.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2**40))
+    assert refusal(made.SerializeToString()).startswith(
+        "load: the model: some of its operators are not known\n  ai.onnx.ml.Scaler (1 node)\n"
+    )
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
+
+
+def loop(trips: int, body: Any = None) -> bytes:
+    """x doubled in each turn of a Loop whose condition stays true, or another body."""
+    value = helper.make_empty_tensor_value_info
+    names = [[value(n) for n in each.split()] for each in ("i go a", "on b")]
+    nodes = [node("Identity", "go", "on"), node("Add", "a a", "b")]
+    made = body or helper.make_graph(nodes, "body", *names)
+    constants = {"trips": np.array(trips), "true": np.array(True)}
+    return model([node("Loop", "trips true x", "y", body=made)], {"x": (2,)}, "y", constants)
+
+
+def test_a_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallback, "MOST_TURNS", 50)
+    x = np.array([1, 2], np.float32)
+    for _ in range(2):
+        assert convmat.load(loop(6))(x).tolist() == [64, 128]
+    assert convmat.load(loop(50))(0 * x).tolist() == [0, 0]
+    with pytest.raises(convmat.NetworkError) as error:
+        convmat.load(loop(2**62))(x)
+    assert str(error.value) == (
+        "load: Loop 'Loop_y' cannot run\n  a Loop takes too many turns\n"
+        "  trip count 4,611,686,018,427,387,904; at most 50 turns are taken in a call\n"
+        "  give a smaller trip count, or export the model with its loops unrolled"
+    )
+
+
+def test_turns_of_loops_in_loops_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallback, "MOST_TURNS", 50)
+    value = helper.make_empty_tensor_value_info
+    inner = onnx.load_from_string(loop(1)).graph.node[0].attribute[0].g
+    seven = numpy_helper.from_array(np.array(7), "seven")
+    nodes = [
+        node("Constant", "", "seven", value=seven),
+        node("Identity", "go", "more"),
+        node("Loop", "seven go a", "c", body=inner),
+    ]
+    outer = helper.make_graph(
+        nodes, "outer", [value(n) for n in ("j", "go", "a")], [value("more"), value("c")]
+    )
+    x = np.array([1, 2], np.float32)
+    assert convmat.load(loop(2, outer))(x).tolist() == [2**14, 2**15]
+    with pytest.raises(convmat.NetworkError) as error:
+        convmat.load(loop(7, outer))(x)
+    assert "trip count 7; at most 50 turns are taken" in str(error.value)
+
+
+# -- keywords ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keywords", "said"),
+    [
+        ({"tune": "foo"}, "load: unknown tune\n  tune = 'foo'\n  one of 'none', 'quick', 'full'"),
+        ({"rtol": 0}, "load: rtol must be a positive number\n  rtol = 0\n  e.g. rtol=5e-6, or None"),
+        ({"tune": "quick", "deterministic": True}, "load: deterministic=True forbids choices made by timing\n"
+                                                   "  tune = 'quick'\n  leave one of the two away"),
+        ({"weight_limit": "much"}, "load: weight_limit must be a number of bytes\n  weight_limit = 'much'\n"
+                                   "  e.g. weight_limit=16777216, or None"),
+    ],
+)  # fmt: skip
+def test_keywords_that_mean_nothing_are_refused_at_once(keywords: dict[str, Any], said: str) -> None:
+    with pytest.raises(convmat.PlanError) as error:
+        convmat.load(model([node("Relu", "x", "y")], {"x": (1,)}, "y"), **keywords)
+    assert str(error.value) == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import convmat
 from convmat.network.compare import difference
 from tests.network.made import model, node, normal
+from tests.network.test_read import external
 
 W, V = normal(4, 3, 3, 3, seed=1), normal(7, 5, seed=2)
 SMALL = model(
@@ -161,3 +163,25 @@ def test_onnxruntime_says_the_same() -> None:
     assert found.outputs[0].shape == (2, 4, 7, 7)
     assert "times as fast" in str(found)
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["outputs"][0]["name"] == "y"
+
+
+def test_a_comparison_reads_external_data_where_it_was_checked(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = external(tmp_path)
+    net = convmat.load(path)
+    [found] = net.compare(np.zeros(3, np.float32), seconds=0).outputs
+    assert found.largest == 0
+    (tmp_path / "w.bin").unlink()
+    (tmp_path / "w.bin").symlink_to("/etc/hostname")
+    with pytest.raises(convmat.NetworkError) as error:
+        net.compare(np.zeros(3, np.float32))
+    assert str(error.value) == (
+        "load: model.onnx: the file with the data of the initializer 'w' is not in the model's folder\n"
+        "  location 'w.bin'\n  put it beside the model"
+    )
+    path.unlink()
+    with pytest.raises(convmat.NetworkError) as error:
+        net.compare(np.zeros(3, np.float32))
+    assert str(error.value) == (
+        f"load: {path} cannot be read\n  No such file or directory\n  give the path of a .onnx file"
+    )

@@ -14,7 +14,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from ..errors import NetworkError
 from ..planner.units import in_seconds
 from .graph import Array
+from .read import whole
 from .summary import threads
 from .tables import extents, short, table
 
@@ -155,16 +155,17 @@ def compare(
 
 
 def _session(source: Source, count: int) -> Any:
-    """The model in onnxruntime. Declared extents are taken away, since convmat takes any that fit."""
+    """The model in onnxruntime, checked as it is for us, so that it reads no file of its own choice.
+
+    Declared extents are taken away, since convmat takes any that fit.
+    """
     try:
         import onnxruntime
     except ImportError:
         raise NetworkError(
             "compare: onnxruntime is not installed\n  no module onnxruntime\n  pip install onnxruntime"
         ) from None
-    import onnx
-
-    model = onnx.load_from_string(source) if isinstance(source, bytes) else onnx.load(Path(source))
+    model = whole(source)
     for value in (*model.graph.input, *model.graph.output):
         for i, extent in enumerate(value.type.tensor_type.shape.dim):
             extent.Clear()

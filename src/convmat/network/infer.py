@@ -67,9 +67,8 @@ def shapes(
         return None
     except NetworkError:
         raise
-    except (
-        Exception
-    ) as error:  # attributes and constants of the wrong kind: the rules take them as they should be
+    except Exception as error:
+        # Attributes and constants of a wrong kind: the rules take them to be what the standard says they are.
         raise node.error(
             f"its attributes or inputs do not fit it\n  {type(error).__name__}: {error}"
         ) from None
@@ -105,7 +104,7 @@ def folded(node: Node, specs: Specs, limit: int) -> tuple[Array, ...] | None:
         found = operator(node, inputs)
     except NetworkError:
         raise
-    except Exception as error:
+    except Exception as error:  # the same, with values
         raise node.error(f"its constant inputs do not fit it\n  {type(error).__name__}: {error}") from None
     return tuple(_frozen(array) for array in found)
 

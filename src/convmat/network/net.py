@@ -9,13 +9,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import NetworkError
+from ..planner.request import limits_asked
 from . import infer, saving
 from .contents import Contents
 from .graph import Array, Graph, Input, Spec
@@ -56,17 +57,29 @@ def load(
     The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `memory_limit`: bytes
     that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
     `convmat.network.rewrite`) apply those alone. A saved network was saved with its own; what is given here goes first.
-    `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError.
+    `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError, and PlanError for keywords
+    that mean nothing.
 
     >>> import onnx
     >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
     >>> net = load(onnx.parser.parse_model(text).SerializeToString())
     >>> net(np.array([-1.0, 2.0], np.float32))
     array([0., 2.], dtype=float32)
+
+    A file, its convolutions by the definition's own products, and what each of its values may take:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "relu.onnx")
+    ...     _ = path.write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    ...     print(*load(path, exact=True, memory_limit=2**20).inputs)
+    x: float32 n
     """
     rules = None if rewrite is True else () if rewrite is False else tuple(rewrite)
     chosen(rules)
     given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune)
+    asked = {name: value for name, value in asdict(given).items() if name != "exact"}
+    limits_asked("load", **asked)
     if saving.is_saved(source):
         found = saving.unpacked(source, trust)
         options = saving.over(found.options, given)

@@ -150,6 +150,13 @@ class Plan(Shown):
 
         x and w are arrays for it; without them random ones of the plan's shapes. `progress` is told in words what is
         being done. Errors are those from the same product in float64. Raises GeometryError.
+
+        >>> import convmat
+        >>> found = convmat.plan((1, 4, 9, 9), (6, 4, 3, 3), exact=True).compare(seconds=0.01)
+        >>> found.measured[0].way.name == found.plan.chosen.name, found.loss >= 1
+        (True, True)
+        >>> print(*str(found).split()[:4])
+        way engine predicted measured
         """
         from .comparison import compare
 

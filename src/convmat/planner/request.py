@@ -173,6 +173,22 @@ def tuning_asked(
     return None if seconds is None else float(seconds), progress
 
 
+def limits_asked(
+    call: str, *, rtol: Any, workspace_limit: Any, weight_limit: Any, deterministic: Any, tune: Any
+) -> None:
+    """Keywords that many plans are going to share, read before there is one. Raises PlanError.
+
+    >>> limits_asked("load", rtol=None, workspace_limit=-1, weight_limit=None, deterministic=False, tune="none")
+    Traceback (most recent call last):
+    ...
+    convmat.errors.PlanError: load: workspace_limit must be a number of bytes
+      workspace_limit = -1
+      e.g. workspace_limit=16777216, or None
+    """
+    _limits(call, workspace_limit, weight_limit, rtol)
+    tuning_asked(call, tune, None, None, deterministic)
+
+
 def dtype_name(dtype: Any) -> str:
     """The name of an element type, however it is given; GeometryError if there is none.
 

@@ -1,0 +1,292 @@
+"""The values in an ONNX file, believed in nothing: tensors, attributes, declared inputs.
+
+A tensor holds just as many bytes as its shape says; external data lies inside the model's own folder, and is read here
+or not at all.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import NetworkError
+from .graph import Array, Input
+from .wire import Place
+
+MOST_BYTES = 2**31
+"""A protobuf message ends there; external data may be larger."""
+
+
+PLAIN = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13))
+"""ONNX's numbers of the element types whose raw data are as NumPy has them: real numbers of 1 to 8 bytes, truth."""
+
+
+class Values:
+    """What a model's messages hold; `name` is what errors call the model, `folder` where its external data may lie.
+
+    `places`: where in `stream` the raw data of each initializer are that the model comes without.
+    """
+
+    def __init__(
+        self,
+        onnx: Any,
+        name: str,
+        folder: Path | None,
+        stream: BinaryIO | None = None,
+        places: Sequence[Place | None] = (),
+    ) -> None:
+        self.onnx, self.name, self.folder, self.stream, self.places = onnx, name, folder, stream, places
+
+    def error(self, what: str) -> NetworkError:
+        """A NetworkError that names the file."""
+        return NetworkError(f"load: {self.name}: {what}")
+
+    def initializers(self, protos: Sequence[Any]) -> dict[str, Array]:
+        """All of them by name; raw data go from the stream to their places in one piece of memory."""
+        plain: dict[int, Place] = {}
+        for i, (proto, place) in enumerate(zip(protos, self.places, strict=True)):
+            if place is not None and self.is_plain(proto, place):
+                plain[i] = place
+            elif place is not None:
+                proto.raw_data = self.raw(place, np.empty(place[1] - place[0], np.uint8)).tobytes()
+        memory = np.empty(sum(_room(place) for place in plain.values()), np.uint8)
+        found, at = {}, 0
+        for i, proto in enumerate(protos):
+            if i in plain:
+                (start, stop), dtype = plain[i], self.dtype(proto.data_type)
+                made = self.raw(plain[i], memory[at : at + stop - start]).view(dtype).reshape(proto.dims)
+                made.flags.writeable = False
+                at += _room(plain[i])
+            else:
+                made = self.tensor(proto, f"the initializer {proto.name!r}")
+            found[proto.name] = made
+        return found
+
+    def is_plain(self, proto: Any, place: Place) -> bool:
+        """Whether raw data are the elements of an array as NumPy has them, and as many as its shape says."""
+        return (
+            proto.data_type in PLAIN
+            and proto.data_location != self.onnx.TensorProto.EXTERNAL
+            and sys.byteorder == "little"
+            and all(n >= 0 for n in proto.dims)
+            and math.prod(proto.dims) * self.dtype(proto.data_type).itemsize == place[1] - place[0]
+        )
+
+    def raw(self, place: Place, memory: Array) -> Array:
+        """Fill memory with the stream's bytes from one place to another."""
+        assert self.stream is not None
+        self.stream.seek(place[0])
+        if self.stream.readinto(memory.data) < place[1] - place[0]:  # type: ignore[attr-defined]
+            raise self.error("it became shorter while it was read\n  load it again")
+        return memory
+
+    def tensor(self, proto: Any, what: str) -> Array:
+        """A tensor as an array, of just the bytes that its shape says."""
+        if any(n < 0 for n in proto.dims):
+            raise self.error(f"{what} has a negative extent\n  {list(proto.dims)}")
+        try:
+            dtype = self.dtype(proto.data_type)
+        except KeyError:
+            raise self.error(f"{what} has an unknown element type\n  type {proto.data_type}") from None
+        if proto.data_location == self.onnx.TensorProto.EXTERNAL:
+            return self.external(proto, what, dtype)
+        elements = math.prod(proto.dims)
+        if elements > MOST_BYTES:
+            raise self.error(f"{what} says it is larger than its file\n  {list(proto.dims)} elements")
+        try:
+            made = self.onnx.numpy_helper.to_array(proto)
+            if made.shape != tuple(proto.dims):
+                raise ValueError(f"{made.shape} elements found")
+        except Exception as error:  # each storage of its elements has errors of its own
+            raise self.error(
+                f"{what} does not hold what its shape says\n  {list(proto.dims)} {dtype}: {short(error)}"
+            ) from None
+        return _frozen(made)
+
+    def external(self, proto: Any, what: str, dtype: np.dtype[Any]) -> Array:
+        """A tensor kept in a file of its own, which must lie in the model's folder or below it."""
+        about = {each.key: each.value for each in proto.external_data}
+        location = about.get("location", "")
+        if self.folder is None:
+            raise self.error(
+                f"{what} is external data, and the model was given as bytes\n  load it from its file"
+            )
+        root = self.folder.resolve()
+        path = root
+        try:
+            path = (root / location).resolve()
+            inside = bool(location) and path.is_relative_to(root) and path.is_file()
+        except (OSError, ValueError, RuntimeError):
+            inside = False
+        if not inside:
+            raise self.error(
+                f"the file with the data of {what} is not in the model's folder\n  location {location!r}\n"
+                f"  put it beside the model"
+            )
+        try:
+            offset = int(about.get("offset") or 0)
+            wanted = math.prod(proto.dims) * dtype.itemsize
+            length = int(about["length"]) if about.get("length") else wanted
+        except ValueError:
+            raise self.error(f"{what} has an offset or length that is no number\n  {about}") from None
+        size = path.stat().st_size
+        if offset < 0 or length != wanted or offset + length > size or dtype.hasobject:
+            raise self.error(
+                f"{what} does not fit its file\n  {list(proto.dims)} {dtype} take {wanted:,} bytes; "
+                f"offset {offset:,}, length {length:,}, the file has {size:,}"
+            )
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+        return _frozen(
+            np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(proto.dims)
+        )
+
+    def dense(self, proto: Any) -> Array:
+        """A sparse tensor with its zeros."""
+        what = f"the sparse initializer {proto.values.name!r}"
+        values, indices = self.tensor(proto.values, what), self.tensor(proto.indices, what)
+        shape = tuple(proto.dims)
+        if any(n < 0 for n in shape) or math.prod(shape) > MOST_BYTES // 8:
+            raise self.error(f"{what} is too large\n  {list(shape)} elements")
+        made = np.zeros(shape, values.dtype)
+        try:
+            made[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, shape)] = values
+        except (IndexError, ValueError) as error:
+            raise self.error(f"{what} has indices outside its shape\n  {short(error)}") from None
+        return _frozen(made)
+
+    def constant(self, proto: Any) -> Array:
+        """What a Constant node holds."""
+        what = f"Constant {proto.output[0]!r}"
+        found = {a.name: self.attribute(a, what) for a in proto.attribute}
+        if len(found) == 1:
+            name, value = next(iter(found.items()))
+            if name == "value" and isinstance(value, np.ndarray):
+                return value
+            if name == "sparse_value" and isinstance(value, np.ndarray):
+                return value
+            kinds: dict[str, Any] = {
+                "value_float": np.float32,
+                "value_int": np.int64,
+                "value_string": np.object_,
+            }
+            kinds |= {f"{name}s": kind for name, kind in kinds.items()}
+            if name in kinds and not isinstance(value, np.ndarray):
+                return _frozen(np.array(value, kinds[name]))
+        raise self.error(f"{what} holds no value\n  its attributes: {', '.join(found) or 'none'}")
+
+    def input(self, value: Any) -> Input:
+        """A declared input, its extents as they are declared."""
+        kind = value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            raise self.error(
+                f"the input {value.name!r} is no tensor\n  it is a {kind or 'value without a type'}"
+            )
+        tensor = value.type.tensor_type
+        try:
+            dtype = self.dtype(tensor.elem_type)
+        except KeyError:
+            raise self.error(
+                f"the input {value.name!r} has an unknown element type\n  type {tensor.elem_type}"
+            ) from None
+        if not tensor.HasField("shape"):
+            return Input(value.name, dtype, None)
+        shape = tuple(
+            d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or None)
+            for d in tensor.shape.dim
+        )
+        return Input(value.name, dtype, shape)
+
+    def dtype(self, number: int) -> np.dtype[Any]:
+        """An element type by ONNX's number. Raises KeyError for one that is none."""
+        made: np.dtype[Any] = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(number))
+        return made
+
+    def attribute(self, proto: Any, what: str) -> Any:
+        """An attribute as plain numbers, texts, arrays and tuples of them. Raises NetworkError."""
+        kinds = self.onnx.AttributeProto
+        try:
+            if proto.type == kinds.TENSOR:
+                return self.tensor(proto.t, f"{what}, attribute {proto.name!r}")
+            if proto.type == kinds.SPARSE_TENSOR:
+                return self.dense(proto.sparse_tensor)
+            value = self.onnx.helper.get_attribute_value(proto)
+        except NetworkError:
+            raise
+        except Exception as error:  # lists of messages, and kinds that this onnx does not know
+            raise self.error(
+                f"{what}: its attribute {proto.name!r} cannot be read\n  {short(error)}"
+            ) from None
+        if proto.type == kinds.STRING:
+            return value.decode("utf-8", "replace")
+        if proto.type in (kinds.INTS, kinds.FLOATS):
+            return tuple(value)
+        if proto.type == kinds.STRINGS:
+            return tuple(each.decode("utf-8", "replace") for each in value)
+        if proto.type == kinds.TENSORS:
+            return tuple(self.tensor(each, what) for each in value)
+        return value
+
+
+def all_nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of the graphs in their attributes."""
+    for proto in graph.node:
+        yield proto
+        for attribute in proto.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from all_nodes(inner)
+
+
+def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
+    """The tensors of a graph or in a node's attributes, the parts of sparse ones too; `inside`: of graphs within."""
+    if hasattr(proto, "node"):
+        yield from proto.initializer
+        for sparse in proto.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for node in proto.node if inside else ():
+            yield from tensors(node)
+        return
+    for attribute in proto.attribute:
+        yield from (*([attribute.t] if attribute.HasField("t") else ()), *attribute.tensors)
+        single = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+        for sparse in (*single, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+            yield from tensors(inner)
+
+
+def captured(graph: Any) -> set[str]:
+    """What a subgraph reads of the values around it."""
+    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    own |= {t.values.name for t in graph.sparse_initializer} | {
+        name for proto in graph.node for name in proto.output
+    }
+    read = {v.name for v in graph.output} | {name for proto in graph.node for name in proto.input if name}
+    for proto in graph.node:
+        for attribute in proto.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                read |= captured(inner)
+    return read - own
+
+
+def _room(place: Place) -> int:
+    """Bytes for raw data: a multiple of what any element wants to begin at."""
+    return (place[1] - place[0] + 63) // 64 * 64
+
+
+def _frozen(array: Array) -> Array:
+    """A C-contiguous array of the machine's byte order, that nobody writes to."""
+    made = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+    made.flags.writeable = False
+    return made
+
+
+def short(error: Exception) -> str:
+    """What an error says, in a line."""
+    return " ".join(str(error).split())[:200]
