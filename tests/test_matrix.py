@@ -106,7 +106,8 @@ TAKES = {
         "4d/dense/plain",
     ],
     "winograd 2": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail"],
-    "winograd 4": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail"],
+    "winograd 4": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail", "2d/1x7/tail"],
+    "winograd 6": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail"],
     "fft": [
         "2d/3x3/tail",
         "2d/grouped/strided-tail",

@@ -340,7 +340,8 @@ class Product:
 
     With `transforms`, C = epilogue(post(pre_a(A) @ pre_b(B))): small constant matrices, or Fourier's, go along the
     window axes of A, B and C, and there is one product of matrices for each pair (triple, ..) of their points. Windows
-    of C may reach outside it: what is there is not stored.
+    of C may reach outside it: what is there is not stored. Small matrices amplify rounding: `part` terms are summed in
+    a row, and then the parts.
 
     With `maximum`, C = epilogue(the largest entry in each column of B): a product in the semiring of max and +, whose A
     is 0 everywhere and is not read. Entries outside B's array are left out. A NaN is the largest.
@@ -350,6 +351,7 @@ class Product:
     c: View
     epilogue: Epilogue = field(default_factory=Epilogue)
     transforms: tuple[Transform, ...] | tuple[Fourier, ...] = ()
+    part: int = 0
     maximum: bool = False
 
     def __post_init__(self) -> None:

@@ -25,9 +25,6 @@ SCRATCH = 1 << 20
 """Bytes of transformed inputs, and of the products of a block of A's rows, that a block should keep to: most of a
 second-level cache."""
 
-PART = 256
-"""Terms that are summed in a row, about: shorter sums round less, and are kept and read again more often."""
-
 LEAST_TILES = 28
 """Of a block where there are as many: every block reads all of A."""
 
@@ -75,7 +72,7 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
         rows=rows,
         columns=columns,
         apart=apart,
-        part=-(-product.k // max(round(product.k / PART), 1)),
+        part=product.part,
         work=TYPES[dtypes.work.name],
         lanes=lanes,
         m=product.m,
@@ -160,9 +157,10 @@ class Step:
         images = self.words["count g"] * self.words["count b"]
         rows = (r.blocks - 1) * r.stored(r.width) + r.stored(r.tail)
         blocks = images * k.row_blocks * k.column_blocks
+        parts = -(-p.k // r.part)
         arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
         return Effort(
-            fma=2 * blocks * k.panels * k.panel * rows * p.k * r.points,
+            fma=2 * blocks * k.panels * k.panel * rows * (p.k + KEPT * (parts - 1)) * r.points,
             packed=round(images * k.chunks * p.k * _pre(p, r, k) / 4),
             stored=round(images * (rows // r.lanes) * _post(p, r) / 5),
             touched=arrays,
@@ -226,6 +224,9 @@ class _Block:
         each = pre + self.chunk * (r.points * point + width * self.tiles * _post_tile(r))
         return -(-tasks // threads) * each
 
+
+KEPT = 3
+"""Terms in whose time a register tile is kept, and added to the next part."""
 
 A_FROM_L3 = 3.0
 """Turns of the FMA unit that reading a vector of A anew takes, at most: some of it is hidden."""

@@ -23,6 +23,7 @@ ALL: tuple[Lowering, ...] = (
     Kn2row(),
     Winograd(2),
     Winograd(4),
+    Winograd(6),
     Fft(),
 )
 

@@ -14,13 +14,14 @@ Winograd 1980; Lavin and Gray, "Fast algorithms for convolutional neural network
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from ..geometry import Geometry
 from ..problem import Problem
 from ..product import Coordinate, Dim, Index, Packing, Product, Transform
 from .base import Lowering, Part
-from .toomcook import fast_correlation
+from .toomcook import POINTS, fast_correlation
 
 
 class Winograd(Lowering):
@@ -37,7 +38,7 @@ class Winograd(Lowering):
         self.summary = f"tiles of {m} outputs an axis, from fewer products"
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:
-        """One or two axes of up to MOST_TAPS taps, stride 1."""
+        """One or two axes, not too many taps, stride 1."""
         if geometry.rank > 2:
             return f"takes one or two spatial axes, got {geometry.rank}"
         if any(s != 1 for s in geometry.s):
@@ -46,17 +47,33 @@ class Winograd(Lowering):
             return f"needs a filter position on every axis, got {_joined(geometry.F)}"
         if max(geometry.F) == 1:
             return "needs more than one filter position: a 1x1 filter multiplies no less"
-        if max(geometry.F) > MOST_TAPS:
-            return f"takes filters up to {MOST_TAPS} wide, got {_joined(geometry.F)}"
+        if max(geometry.F) > self.widest:
+            return f"takes filters up to {self.widest} wide, got {_joined(geometry.F)}"
         return None
 
+    @property
+    def widest(self) -> int:
+        """Taps along an axis that it takes: as many as there are points for."""
+        return max(POINTS) + 2 - self.m
+
     def roundings(self, problem: Problem) -> float:
-        """A sum over channels alone, and the transforms; all of it as much larger than y as its terms are."""
-        made = 1.0
-        for taps in problem.geometry.F:
-            made *= fast_correlation(self.outputs(taps), taps).amplification
+        """A sum over channels alone, and the transforms; all of it as much larger than y as its terms are.
+
+        In P parts of n terms the terms are added to sums of n, and the parts to one of P.
+        """
         g = problem.geometry
-        return made**2 * (g.C // g.G + TRANSFORMED)
+        terms = self.part(g)
+        return self.amplification(g) ** 2 * (terms + -(-g.C // g.G // terms) - 1 + TRANSFORMED)
+
+    def amplification(self, geometry: Geometry) -> float:
+        """How much larger than y the terms are that its rows and columns are added up from."""
+        return math.prod(fast_correlation(self.outputs(r), r).amplification for r in geometry.F)
+
+    def part(self, geometry: Geometry) -> int:
+        """How many channels are summed in a row, at least 1: shorter sums round less, and are kept more often."""
+        channels, amplification = geometry.C // geometry.G, self.amplification(geometry)
+        part = next(length for most, length in PARTS if amplification < most)
+        return max(-(-channels // max(round(channels / part), 1)), 1)
 
     def outputs(self, taps: int) -> int:
         """Outputs of a tile along an axis of so many taps: one where there is nothing to be saved."""
@@ -110,14 +127,19 @@ class Winograd(Lowering):
             c=c,
             epilogue=epilogue,
             transforms=tuple(transforms),
+            part=self.part(g),
         )
 
 
+PARTS = ((2.5, 128), (8.0, 256), (16.0, 128), (math.inf, 32))
+"""Channels that are summed in a row, about, up to an amplification: what keeps tiles within a tolerance.
+
+Tiles of 2 within 1e-6; the most usual, 3x3 with tiles of 4, far within the default, for 0.3 % of their time; 1x7 with
+tiles of 4, and 5x5 at 4 % of its time, still within it, where tiles of 2 would take twice as long.
+"""
+
 TRANSFORMED = 12
 """Roundings of transformed inputs, weights and products, in terms of a sum."""
-
-MOST_TAPS = 5
-"""Beyond, tiles of a useful size amplify rounding too much."""
 
 
 def _joined(numbers: tuple[int, ...]) -> str:
