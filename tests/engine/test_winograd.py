@@ -91,7 +91,12 @@ def _geometry(pick: random.Random) -> Geometry:
     )
 
 
-@pytest.mark.parametrize("seed", range(60))
+def _last(array: Array) -> Array:
+    """The same with channels last."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+
+
+@pytest.mark.parametrize("seed", range(50))
 def test_the_error_stays_under_the_estimate(seed: int) -> None:
     """On random geometries; nothing outside the arrays is read, and all of y and nothing else written."""
     pick = random.Random(seed)
@@ -99,67 +104,74 @@ def test_the_error_stays_under_the_estimate(seed: int) -> None:
     x, w = _normal(seed, dtype, g.x_shape, g.w_shape)
     wide = np.longdouble if dtype == "float64" else np.float64
     expected = by_taps(x, w, None, g, wide)[0]
-    problem = Problem.of(g, dtype, threads=threads, rtol=1.0, workspace_limit=1 << 30)
+    layout = pick.choice(["NCHW", "NCHW", "NHWC"])
+    if layout == "NHWC":
+        x, expected = _last(x), _last(expected)
+    problem = Problem.of(g, dtype, x=layout, y=layout, threads=threads, rtol=1.0, workspace_limit=1 << 30)
     ran = []
     for chosen, plan in plans(problem):
         if chosen.lowering in NAMES:
             assert chosen.cost is not None
-            out = blank(g.y_shape, np.dtype(dtype))
+            out = blank(expected.shape, np.dtype(dtype))
             y = plan(hedged(x), hedged(w), out=out)
             written_alone(out)
             few = 1 + 6 / np.sqrt(y.size)  # an expectation: a handful of elements may be beyond it
             assert _apart(y, expected) <= few * chosen.cost.error, chosen
             ran.append(chosen.lowering)
-    fits = (g.F[-1] - 1) * g.d[-1] <= host().lanes(np.dtype(dtype).itemsize)
+    fits = layout == "NHWC" or (g.F[-1] - 1) * g.d[-1] <= host().lanes(np.dtype(dtype).itemsize)
     assert ran == [way.name for way in ALL if way.name in NAMES and fits and way.refuses(problem) is None]
 
 
-@pytest.mark.parametrize("dilation", [1, (3, 2)])
+@pytest.mark.parametrize(("layout", "dilation"), [("NCHW", 1), ("NCHW", (3, 2)), ("NHWC", (1, 3))])
 @pytest.mark.parametrize("name", NAMES)
-def test_input_gradient_and_epilogue(name: str, dilation: int | tuple[int, int]) -> None:
+def test_input_gradient_and_epilogue(name: str, layout: str, dilation: int | tuple[int, int]) -> None:
     padding = dilation  # keeps the size
     x_shape, w_shape = (2, 6, 17, 13), (20, 6, 3, 3)
     x, w, bias, residual, dy = _normal(
         5, "float32", x_shape, w_shape, (20,), (2, 20, 17, 13), (2, 20, 17, 13)
     )
     g = Geometry.of(x_shape, w_shape, padding=padding, dilation=dilation)
-    plan = convmat.plan(
-        x_shape, w_shape, padding=padding, dilation=dilation, bias=True, residual=True, activation="relu",
-        lowering=name, rtol=1e-4,
-    )  # fmt: skip
     expected = np.maximum(convolve(x, w, g) + bias.reshape(-1, 1, 1) + residual, 0)
+    dx = by_taps(x, w, dy, g)[1]
+    if layout == "NHWC":
+        x, residual, dy, expected, dx = (_last(each) for each in (x, residual, dy, expected, dx))
+    options: dict[str, Any] = {"padding": padding, "dilation": dilation, "layout": layout}
+    options |= {"lowering": name, "rtol": 1e-4}
+    plan = convmat.plan(x.shape, w_shape, bias=True, residual=True, activation="relu", **options)
     assert plan.chosen.cost is not None
     assert _apart(plan(x, w, bias, residual=residual), expected.astype(np.float64)) < plan.chosen.cost.error
-    back = convmat.plan(
-        x_shape, w_shape, padding=padding, dilation=dilation, direction="input", lowering=name, rtol=1e-4
-    )
-    _, dx, _ = by_taps(x, w, dy, g)
+    back = convmat.plan(x.shape, w_shape, direction="input", **options)
     assert back.chosen.cost is not None
     assert _apart(back(dy, w), dx) < back.chosen.cost.error
 
 
-@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize(("layout", "dilation"), [("NCHW", 1), ("NCHW", 2), ("NHWC", 1)])
 @pytest.mark.parametrize("name", NAMES)
-def test_bits_depend_on_neither_threads_nor_batch(name: str, dilation: int) -> None:
+def test_bits_depend_on_neither_threads_nor_batch(name: str, layout: str, dilation: int) -> None:
     """Nor does a sum in parts, as there are with 400 channels."""
     x, w = _normal(7, "float32", (3, 400 // dilation, 29, 31), (70, 400 // dilation, 3, 3))
     made = []
     for threads, batch in ((1, 3), (2, 3), (1, 1), (2, 1)):
         g = Geometry.of((batch, *x.shape[1:]), w.shape, padding=1, dilation=dilation)
-        problem = Problem.of(g, "float32", threads=threads, rtol=1.0, workspace_limit=1 << 30)
+        problem = Problem.of(
+            g, "float32", x=layout, y=layout, threads=threads, rtol=1.0, workspace_limit=1 << 30
+        )
         (plan,) = [plan for chosen, plan in plans(problem) if chosen.lowering == name]
-        made.append(plan(x[:batch], w)[0])
+        made.append(plan(_last(x[:batch]) if layout == "NHWC" else x[:batch], w)[0])
     for other in made[1:]:
         np.testing.assert_array_equal(other, made[0])
 
 
-@pytest.mark.parametrize(("dtype", "dilation"), [("float32", 1), ("float32", 2), ("float64", 1)])
+@pytest.mark.parametrize(
+    ("dtype", "layout", "dilation"),
+    [("float32", "NCHW", 1), ("float32", "NCHW", 2), ("float64", "NCHW", 1), ("float64", "NHWC", 1)],
+)
 @pytest.mark.parametrize("name", NAMES)
-def test_lesser_vectors(name: str, dtype: str, dilation: int) -> None:
+def test_lesser_vectors(name: str, dtype: str, layout: str, dilation: int) -> None:
     """Eight lanes or four, and sixteen registers."""
     x, w = _normal(9, dtype, (2, 12, 19, 23), (21, 12, 3, 3))
     g = Geometry.of(x.shape, w.shape, padding=1, dilation=dilation)
-    problem = Problem.of(g, dtype)
+    problem = Problem.of(g, dtype, x=layout, y=layout)
     way = next(each for each in ALL if each.name == name)
     program = jit.prepare(
         way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 30,
@@ -167,8 +179,11 @@ def test_lesser_vectors(name: str, dtype: str, dilation: int) -> None:
     )  # fmt: skip
     assert isinstance(program, jit.Program)
     y = np.empty(g.y_shape, dtype)
-    operands = views(problem, {"x": x, "w": w, "y": y})
+    given = {"x": x, "w": w, "y": y} if layout == "NCHW" else {"x": _last(x), "w": w, "y": _last(y)}
+    operands = views(problem, given)
     program.run(operands, program.bind(operands["w"]), 1)
+    if layout == "NHWC":
+        y = np.moveaxis(given["y"], -1, 1)
     assert _apart(y, convolve(x.astype(np.longdouble), w.astype(np.longdouble), g)) <= error_estimate(
         problem, way.roundings(problem)
     )
@@ -186,24 +201,32 @@ def test_lesser_vectors(name: str, dtype: str, dilation: int) -> None:
         ),
         ({"w": (8, 8, 10, 1)}, "takes filters up to [579] wide, got 10x1"),
         ({"dilation": (1, 3)}, "takes dilations along lines that divide a vector of [0-9]+, got 3"),
-        ({"layout": "NHWC"}, "one pixel after the other"),
         ({"dtype": "float16"}, "transforms float32 and float64, got float16"),
     ],
 )
 def test_it_refuses_with_a_sentence(given: dict[str, Any], sentence: str) -> None:
-    x_shape = (1, 8, 20, 20) if "layout" not in given else (1, 20, 20, 8)
     w_shape = given.get("w", (8, 8, 3, 3))
     options = {key: value for key, value in given.items() if key != "w"}
     for name in NAMES:
         with pytest.raises(PlanError, match=sentence):
-            convmat.plan(x_shape, w_shape, lowering=name, **options)
+            convmat.plan((1, 8, 20, 20), w_shape, lowering=name, **options)
+
+
+def test_it_takes_one_layout_at_a_time() -> None:
+    problem = Problem.of(Geometry.of((1, 8, 20, 20), (8, 8, 3, 3)), x="NCHW", y="NHWC")
+    products = ALL[-2].products(problem)
+    made = jit.prepare(products, Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 30)
+    assert made == (
+        "reads x and writes y along their last pixel axis or their channels, one element after the other"
+    )
 
 
 def test_the_plan_takes_it_where_it_is_faster() -> None:
     plan: Plan = convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
     assert plan.chosen.lowering in NAMES
-    assert convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, exact=True).chosen.lowering == "im2col"
-    assert convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, rtol=1e-8).chosen.lowering == "im2col"
+    for option in ({"exact": True}, {"rtol": 1e-8}):
+        without: Plan = convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, **option)
+        assert without.chosen.lowering not in NAMES
 
 
 def test_the_plan_says_how_far_a_nan_reaches() -> None:

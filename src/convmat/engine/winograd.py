@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..product import Activation, Transform
+from . import winogradlast
 from .instructions import (
     Type,
     Value,
@@ -53,12 +54,14 @@ class Recipe:
     """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them.
 
     `apart`: how far the elements of a window lie from each other. `part`: terms of a sum that is rounded on its own.
+    `k`: terms of the whole sum, where x and y keep their channels side by side (`winogradlast`); otherwise 0.
     """
 
     rows: Transform
     columns: Transform
     apart: tuple[int, int]
     part: int
+    k: int
     work: Type
     lanes: int
     m: int
@@ -96,6 +99,12 @@ class Recipe:
         return -(-self.line * len(self.columns.post) // self.lanes)
 
     @property
+    def pitch(self) -> int:
+        """Bytes from one tile of V to the next: all of k, in an odd number of cache lines."""
+        lines = -(-self.stored(self.k) * self.work.bytes // 64)
+        return 64 * (lines + 1 - lines % 2)
+
+    @property
     def tail(self) -> int:
         """Rows of the last block."""
         return self.m - (self.blocks - 1) * self.width
@@ -118,13 +127,12 @@ class Recipe:
         names += ["chunk", "chunks", "count b", "x b", "y b", "x g", "y g", "a g", "bias g", "count g"]
         names += ["w g", "w o", "w c", "w f0", "w f1", "block step", "a plane", "a tail plane"]
         names += ["block rows", "block columns", "row blocks", "column blocks", "tile rows", "tile columns"]
-        names += ["x c", "x row", "y o", "y row", "row offset", "column offset", "height", "width"]
-        return Slots(
-            [*names, "out rows", "out columns", "k", "panel", "v line", "v plane", "m plane", "line pitch"]
-        )
+        names += ["x c", "x row", "x column", "y o", "y row", "y column", "row offset", "column offset"]
+        names += ["height", "width", "out rows", "out columns", "k", "panel", "v line", "v plane", "m plane"]
+        return Slots([*names, "line pitch"])
 
 
-class _Writer:
+class Writer:
     """Writes one module."""
 
     def __init__(self, recipe: Recipe, made: Module) -> None:
@@ -135,6 +143,12 @@ class _Writer:
 
     def word(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
         return self.slots.load(fn, args, name, type)
+
+    def pixel(self, tile: Value) -> Value:
+        """The first column of a tile, from the first one of its row of tiles."""
+        step, unit = len(self.r.columns.post), self.r.apart[1]
+        number = udiv(tile, unit)
+        return number * (step * unit) + (tile - number * unit)
 
     # -- pre ----------------------------------------------------------------------------------------------------------
 
@@ -248,7 +262,8 @@ class _Writer:
             {"a": ptr, "v": ptr, "depth": i64, "m": ptr, "line": i64, "before": i64},
         )
         a, v, depth, m, line, before = fn.arguments
-        tile = Tile(r.work, tiles, width // r.lanes, r.lanes, line, item, width * item)
+        steps: tuple[Value | int, int] = (item, r.pitch) if r.k else (line, item)
+        tile = Tile(r.work, tiles, width // r.lanes, r.lanes, *steps, width * item)
         made = tile.multiply(fn, v, a, depth)
         with fn.if_(equal(before, 0)) as first:
             tile.store_parts(fn, made, m)
@@ -282,8 +297,7 @@ class _Writer:
                 first = some.index * group
                 with fn.loop(0, minimum(count - first, group)) as each:
                     at = m + (first + each.index) * width + vector * n * item
-                    number = udiv(each.index, d1)
-                    column = number * (m1 * d1) + (each.index - number * d1)
+                    column = self.pixel(each.index)
                     read = [
                         [fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)]
                         for s1 in range(t1)
@@ -312,10 +326,10 @@ class _Writer:
 
     def task(self) -> None:
         r, item = self.r, self.item
-        pre = self.pre()
+        pre = winogradlast.pre(self) if r.k else self.pre()
         heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
         sums = {rows: [(n, self.sum(n, rows)) for n in r.sizes()] for rows in heights}
-        posts = {rows: self.post(rows) for rows in heights}
+        posts = {rows: winogradlast.post(self, rows) if r.k else self.post(rows) for rows in heights}
         fn = self.made.function("task", {"args": ptr, "index": i64, "thread": i64})
         args, index, thread = fn.arguments
 
@@ -344,18 +358,20 @@ class _Writer:
         kept, lines, turned = (scratch + word(name) for name in ("sums", "lines", "turned"))
         at_column = first_pixel + word("column offset")
         depth, v_line = word("k"), word("v line")
+        v_step = r.pitch if r.k else item
 
         def top_row(row: Value) -> Value:
             """Of the outputs, and of the inputs before padding, of a row of tiles."""
             number = udiv(first_row + row, d0)
             return number * (m0 * d0) + (first_row + row - number * d0)
 
-        with fn.loop(0, depth) as channel, fn.loop(0, rows) as row:
+        # Channels side by side are one call's.
+        with fn.loop(0, 1 if r.k else depth) as channel, fn.loop(0, rows) as row:
             at_row = top_row(row.index) + word("row offset")
             fn.call(
                 pre.address,
-                x + at_row * word("x row") + at_column * item + channel.index * word("x c"),
-                scratch + channel.index * v_line + row.index * columns * item,
+                x + at_row * word("x row") + at_column * word("x column") + channel.index * word("x c"),
+                scratch + channel.index * v_line + row.index * columns * v_step,
                 lines, columns, at_row, at_column, args,
             )  # fmt: skip
         tiles, panel = rows * columns, word("panel")
@@ -376,7 +392,7 @@ class _Writer:
                     at = each.index * panel
                     dispatch(fn, sums[height], panel, (
                         a + point.index * word(r.plane(height)) + part.index * width,
-                        scratch + point.index * word("v plane") + at * item + part.index * v_line,
+                        scratch + point.index * word("v plane") + at * v_step + part.index * v_line,
                         minimum(depth - part.index, r.part),
                         kept + point.index * word("m plane") + at * width,
                         v_line,
@@ -384,7 +400,7 @@ class _Writer:
                     ))  # fmt: skip
                 with fn.loop(0, rows) as row:
                     p, q = top_row(row.index), first_pixel
-                    moved = top * word("y o") + p * word("y row") + q * item
+                    moved = top * word("y o") + p * word("y row") + q * word("y column")
                     fn.call(
                         posts[height].address,
                         kept + row.index * columns * width,
@@ -404,7 +420,7 @@ class _Writer:
 def module(recipe: Recipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)`, and `weights` of the same kind which transforms A."""
     made = Module(attributes, fused=fused)
-    writer = _Writer(recipe, made)
+    writer = Writer(recipe, made)
     writer.weights()
     writer.task()
     return made

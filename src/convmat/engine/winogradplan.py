@@ -46,8 +46,12 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
     (_, u1), (_, v1) = product.windows(b), product.windows(c)
     *_, r0, _, r1 = c.cols
     apart = r0.extent, r1.extent
-    if any(strides[window.name] != r1.extent * item for strides, window in ((x, u1), (y, v1))):
-        return "reads x and writes y along their last pixel axis, one pixel after the other"
+    last = x[b.rows[0].name] == y[c.rows[0].name] == item
+    lines = x[u1.name] == y[v1.name] == r1.extent * item
+    if not (last or lines):
+        return (
+            "reads x and writes y along their last pixel axis or their channels, one element after the other"
+        )
     windows = {v.name: d for v, d in zip(product.windows(c), apart, strict=True)}
     if any(
         coordinate.offset or by != windows.get(name, by)
@@ -60,10 +64,10 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
         return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, got {widest}"
     lanes = cpu.lanes(item)
     rows, columns = transforms
-    if lanes % r1.extent:
+    if lines and lanes % r1.extent:
         return f"takes dilations along lines that divide a vector of {lanes}, got {r1.extent}"
     overlap = (columns.points - len(columns.post)) * r1.extent
-    if overlap > lanes:
+    if lines and overlap > lanes:
         return f"takes windows that overlap by up to a vector of {lanes}, got {overlap}"
     if not product.flops:
         return "multiplies what has elements"
@@ -73,6 +77,7 @@ def plan_transformed(product: Product, dtypes: Dtypes, shapes: Shapes, threads: 
         columns=columns,
         apart=apart,
         part=product.part,
+        k=0 if lines else product.k,
         work=TYPES[dtypes.work.name],
         lanes=lanes,
         m=product.m,
@@ -103,7 +108,7 @@ class Step:
         (group,) = product.groups(c)
         image = c.cols[0]
         (channel,), (o,) = b.rows, c.rows
-        u0, v0 = product.windows(b)[0], product.windows(c)[0]
+        (u0, u1), (v0, v1) = product.windows(b), product.windows(c)
         by_row, by_column = (self._axis(b, u.name) for u in product.windows(b))
         out_row, out_column = (self._axis(c, v.name) for v in product.windows(c))
         self.block = _Block.best(product, recipe, threads)
@@ -112,10 +117,12 @@ class Step:
         matrix = r.points * ((r.blocks - 1) * plane + tail_plane)
         self.weight_tasks = group.extent * r.blocks
         self.weight_bytes = group.extent * matrix
-        tiles, d0 = _tiles(product), r.apart[0]
+        tiles, (d0, d1) = _tiles(product), r.apart
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
-        v_line = k.tiles * item
-        v_plane = _odd_lines(channel.extent * v_line + 2 * r.lanes * item)
+        v_line = item if r.k else k.tiles * item
+        v_plane = _odd_lines(
+            k.panels * k.panel * r.pitch if r.k else channel.extent * v_line + 2 * r.lanes * item
+        )
         m_plane = _odd_lines(k.panels * k.panel * r.stored(r.width) * item)
         sums = room(r.points * v_plane + 64)
         lines = sums + room(r.points * m_plane)
@@ -131,7 +138,8 @@ class Step:
             "block rows": k.rows, "block columns": k.columns, "row blocks": k.row_blocks,
             "column blocks": k.column_blocks,
             "tile rows": tiles[0], "tile columns": tiles[1], "x c": x[channel.name],
-            "x row": x[u0.name] // d0, "y o": y[o.name], "y row": y[v0.name] // d0, "row offset": by_row.offset,
+            "x row": x[u0.name] // d0, "y o": y[o.name], "y row": y[v0.name] // d0,
+            "x column": x[u1.name] // d1, "y column": y[v1.name] // d1, "row offset": by_row.offset,
             "column offset": by_column.offset, "height": by_row.extent, "width": by_column.extent,
             "out rows": out_row.extent, "out columns": out_column.extent, "k": channel.extent, "panel": k.panel,
             "v line": v_line, "v plane": v_plane, "m plane": m_plane, "line pitch": wide * item,
@@ -159,8 +167,9 @@ class Step:
         blocks = images * k.row_blocks * k.column_blocks
         parts = -(-p.k // r.part)
         arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
+        terms = (p.k + KEPT * (parts - 1)) * (MANY_LINES if r.k else 1.0)
         return Effort(
-            fma=2 * blocks * k.panels * k.panel * rows * (p.k + KEPT * (parts - 1)) * r.points,
+            fma=round(2 * blocks * k.panels * k.panel * rows * terms * r.points),
             packed=round(images * k.chunks * p.k * _pre(p, r, k) / 4),
             stored=round(images * (rows // r.lanes) * _post(p, r) / 5),
             touched=arrays,
@@ -228,6 +237,9 @@ class _Block:
 KEPT = 3
 """Terms in whose time a register tile is kept, and added to the next part."""
 
+MANY_LINES = 1.1
+"""How much longer a register tile takes that reads each of its tiles from a line of its own."""
+
 A_FROM_L3 = 3.0
 """Turns of the FMA unit that reading a vector of A anew takes, at most: some of it is hidden."""
 
@@ -235,6 +247,9 @@ A_FROM_L3 = 3.0
 def _pre_row(r: Recipe, count: int) -> float:
     """Instructions of transforming one channel of a row of `count` tiles."""
     t0, t1, m1 = r.rows.points, r.columns.points, len(r.columns.post)
+    if r.k:
+        sums = t1 * r.operations[0] + t0 * r.operations[1]
+        return count * (3 * t0 * t1 + sums) * r.stored(r.k) / (r.lanes * r.k)
     chunks = -(-(count * m1 + (t1 - m1) * r.apart[1]) // r.lanes)
     down = chunks * (3 * t0 + r.operations[0])
     moves = m1 * m1 + 2 * (t1 - m1) + t1
@@ -245,7 +260,7 @@ def _post_tile(r: Recipe) -> float:
     """Instructions of one tile and vector of rows of A, until it is stored."""
     t0, t1, m0, m1 = r.rows.points, r.columns.points, len(r.rows.post), len(r.columns.post)
     sums = t1 * r.operations[2] + m0 * r.operations[3]
-    return t0 * t1 + sums + m0 * m1 * 7
+    return t0 * t1 + sums + m0 * m1 * (2 if r.k else 7)
 
 
 def _pre(product: Product, r: Recipe, block: _Block) -> float:
