@@ -48,7 +48,7 @@ class Reading:
         if lane is None or lane_axis is None:
             return "sums along the last pixel axis last"
         rows_axis, rows = self.axis(cols[-2].name) if len(cols) > 1 else None, None
-        if rows_axis is not None and len(rows_axis.terms) > 1:
+        if rows_axis is not None and (len(rows_axis.terms) > 1 or cols[-2].name[0] == "p"):
             # An axis that no tap moves along, such as the batch, is not worth a block of rows.
             rows = _window(rows_axis, cols[-2].name, k)
         rows_axis = rows_axis if rows else None

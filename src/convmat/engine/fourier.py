@@ -8,7 +8,8 @@
             tile = its inverse, without what has wrapped around
             finish the tile and store what of it lies inside C
 
-Spectra of A are kept by `bind` as the products read them. The depth is cut too where a limit leaves no other way:
+Blocks of columns are shared out among threads, each with scratch of its own: NumPy and pocketfft let go of Python's
+lock. Spectra of A are kept by `bind` as the products read them. The depth is cut too where a limit leaves no other way:
 windows are then transformed again for each block of rows. pocketfft's lines in work are its own, like BLAS's buffers.
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ FEW = 16
 """Rows times columns of A up to which whole spectra are multiplied and added: turning them for a BLAS costs more."""
 
 BUDGET = 4 << 20
-"""Bytes of a block's windows and spectra, for each thread: more would not be found in a cache."""
+"""Bytes of a block's windows and spectra: more would not be found in a cache."""
 
 LEAST_COLUMNS = 16
 """Columns of a product of matrices that are not given up for rows."""
@@ -65,7 +67,7 @@ class Transformed:
         threads: int,
     ) -> None:
         ((a, b),) = product.terms
-        self.product, self.dtypes, self.bound, self.threads = product, dtypes, bound, threads
+        self.product, self.dtypes, self.bound = product, dtypes, bound
         self.real = dtypes.work.kind == "f"
         self.spectrum = spectra.spectrum_type(dtypes.work)
         self.groups = product.groups(product.c)
@@ -78,7 +80,11 @@ class Transformed:
         self.axes = [axis - turned for axis in range(turned) if self.window[axis] > 1]
         self.finish = Finish(product.epilogue, product.c, dtypes.work)
         self.known: dict[Block, tuple[_Piece, ...]] = {}
+        self.lanes = threads
         self._cut(limit)
+        if threads > 1 and (self.workspace > limit or len(self._blocks) < threads):
+            self.lanes = 1
+            self._cut(limit)
         self.weight_bytes = self._weights() * self.spectrum.itemsize if bound else 0
         self.work = self._work()
 
@@ -87,8 +93,10 @@ class Transformed:
     def _cut(self, limit: int) -> None:
         """Blocks of groups, columns, rows and depth that keep to the limit, if there are any."""
         p, (a, b) = self.product, self.product.terms[0]
-        many = [1, p.n, p.m, size(a.cols)]
-        budget = min(limit, BUDGET * self.threads)
+        # Two blocks for each thread at least, so that one who comes late is not waited for.
+        many = [1, -(-p.n // (2 * self.lanes)) if self.lanes > 1 else p.n, p.m, size(a.cols)]
+        limit //= self.lanes
+        budget = min(limit, BUDGET)
         groups, n, m, k = range(4)
         while self._bytes(many) > budget:
             whole = self._bytes(many) > limit
@@ -103,7 +111,7 @@ class Transformed:
             else:
                 break
             many[at] = -(-many[at] // 2)
-        while many[groups] < size(self.groups):
+        while many[groups] < size(self.groups) // self.lanes:
             more = [min(2 * many[groups], size(self.groups)), *many[1:]]
             if self._bytes(more) > budget:
                 break
@@ -113,14 +121,15 @@ class Transformed:
             for indices, target in zip((self.groups, p.c.cols, p.c.rows, b.rows), many, strict=True)
         ]
         self.sizes = self._sizes(many)
-        self.scratch = Scratch(self.sizes, np.dtype(np.uint8))
+        self.scratch = Scratch(self.sizes, np.dtype(np.uint8), self.lanes)
         self.beside = self._beside(many)
+        self._blocks = list(itertools.product(*self.cuts[:2]))
         # What `bind` takes beside the spectra that it leaves, a few filters at a time.
         one = math.prod(i.extent for i in p.windows(a)) + math.prod(self.window)
         one = (
             one * self.dtypes.work.itemsize + math.prod(self.points) * self.spectrum.itemsize * spectra.held()
         )
-        self.workspace = max(self.scratch.bytes + self.beside, one + SMALL)
+        self.workspace = max(self.scratch.bytes + self.lanes * self.beside, one + SMALL)
         self.filters = (self.workspace - SMALL) // one
 
     def _bytes(self, many: list[int]) -> int:
@@ -209,7 +218,7 @@ class Transformed:
         wide = np.zeros((*shape, *self.window), self.dtypes.work)
         wide[_corner(taps)] = packed
         del packed
-        found = spectra.forward(wide, self.axes, self.threads)
+        found = spectra.forward(wide, self.axes)
         del wide
         found = found.reshape(*map(count, block), math.prod(self.points))
         np.conjugate(found if self.thin else np.moveaxis(found, 3, 1), out=out)
@@ -224,19 +233,36 @@ class Transformed:
 
     def run(self, operands: Operands, weights: list[Array] | None, buffer: Array) -> None:
         """Compute the product; `weights` are what `bind` made, None transforms operands["w"]."""
-        call = _Call(self, operands, None if weights is None else weights[0], self.scratch.over(buffer))
-        groups, columns, rows, depths = self.cuts
-        for group, column in itertools.product(groups, columns):
-            held = None
-            for row in rows:
-                total: Array | None = None
-                for depth in depths:
-                    if held is None or len(depths) > 1:
-                        held = None
-                        held = call.spectra(group, column, depth)
-                    total = call.multiply(held, group, row, depth, total)
-                assert total is not None
-                call.store(total, group, row, column)
+
+        def share(lane: int) -> None:
+            spectra = None if weights is None else weights[0]
+            call = _Call(self, operands, spectra, self.scratch.over(buffer, lane))
+            with np.errstate(all="ignore"):
+                for group, column in self._blocks[lane :: self.lanes]:
+                    self._run(call, group, column)
+
+        if self.lanes == 1:
+            share(0)
+            return
+        with ThreadPoolExecutor(self.lanes - 1) as others:
+            waiting = [others.submit(share, lane) for lane in range(1, self.lanes)]
+            share(0)
+            for each in waiting:
+                each.result()
+
+    def _run(self, call: _Call, group: Block, column: Block) -> None:
+        """A block of columns: all its rows."""
+        _, _, rows, depths = self.cuts
+        held = None
+        for row in rows:
+            total: Array | None = None
+            for depth in depths:
+                if held is None or len(depths) > 1:
+                    held = None
+                    held = call.spectra(group, column, depth)
+                total = call.multiply(held, group, row, depth, total)
+            assert total is not None
+            call.store(total, group, row, column)
 
     def pieces(self, block: Block) -> tuple[_Piece, ...]:
         """The parts of a block of C that lie inside it, each with where it is in the block's tile."""
@@ -276,6 +302,7 @@ class Transformed:
             copies=copies + Copying(boxes) + Copying(3 * turned, 0, 0, 3 * turned),
             swept=2 * p.batch * p.m * p.n * (2 * deep - 1) * self.thin + written * self.finish.passes,
             calls=blocks * (50 + len(rows) * len(depths) * (60 + 6 * self.finish.passes)),
+            lanes=self.lanes,
             fourier=round(transforms * window * log),
             spectra=0 if self.thin or not self.bound else self.weight_bytes * len(columns),
         )
@@ -307,7 +334,7 @@ class _Call:
         tiles = _part(self.scratch["tiles"], (*inner, *step.window), step.dtypes.work)
         box = self.scratch["box"].view(step.dtypes.work)
         step.b.pack(self.x, self.source, spans, step.as_view(tiles), box)
-        found = spectra.forward(tiles, step.axes, step.threads)
+        found = spectra.forward(tiles, step.axes)
         groups, k, n = map(count, (group, depth, column))
         points = math.prod(step.points)
         found = found.reshape(groups, k, n, points)
@@ -358,7 +385,6 @@ class _Call:
             step.axes,
             step.window[step.axes[-1]],
             step.real,
-            step.threads,
         )
         tile = step.as_view(made[_corner(step.kept)])
         block = (*group, *((0, extent) for extent in step.kept), *row, *column)

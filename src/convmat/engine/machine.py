@@ -44,7 +44,7 @@ class Peaks:
     memory_bandwidth: float
 
 
-BLAS_AWAKE = 0.1
+BLAS_AWAKE = 0.04
 """Seconds after which the threads of a BLAS have gone to sleep: until then they would slow what is measured next."""
 
 _machines: dict[int, Machine] = {}

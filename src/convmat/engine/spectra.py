@@ -1,7 +1,7 @@
 """Fast Fourier transforms of the last axes of an array: SciPy's pocketfft where it is installed, otherwise NumPy's.
 
-SciPy's transforms several lines at once in vector registers, shares them among threads and works in place; NumPy's
-takes twice as long. float32 stays float32, but with NumPy below 2, which computes in float64.
+SciPy's transforms several lines at once in vector registers and works in place; NumPy's takes twice as long. float32
+stays float32, but with NumPy below 2, which computes in float64.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def held() -> int:
     return 1 if scipy_there() else 6
 
 
-def forward(tiles: Array, axes: Sequence[int], threads: int) -> Array:
+def forward(tiles: Array, axes: Sequence[int]) -> Array:
     """The spectra of `tiles`, new or in place of them: of real ones the half along the last of `axes`.
 
-    >>> forward(np.array([[1.0, 2.0, 3.0, 4.0]]), [1], 1).real
+    >>> forward(np.array([[1.0, 2.0, 3.0, 4.0]]), [1]).real
     array([[10., -2., -2.]])
     """
     real = tiles.dtype.kind == "f"
@@ -53,16 +53,16 @@ def forward(tiles: Array, axes: Sequence[int], threads: int) -> Array:
         from scipy import fft
 
         if real:
-            found = fft.rfftn(tiles, axes=axes, workers=threads)
+            found = fft.rfftn(tiles, axes=axes)
         else:
-            found = fft.fftn(tiles, axes=axes, workers=threads, overwrite_x=True)
+            found = fft.fftn(tiles, axes=axes, overwrite_x=True)
     else:
         found = (np.fft.rfftn if real else np.fft.fftn)(tiles, axes=axes)
     made: Array = found
     return made
 
 
-def inverse(spectra: Array, axes: Sequence[int], extent: int, real: bool, threads: int) -> Array:
+def inverse(spectra: Array, axes: Sequence[int], extent: int, real: bool) -> Array:
     """Back again; `spectra` are used up, `extent` is that of the last of `axes`."""
     if not scipy_there():
         for axis in axes[:-1]:
@@ -72,8 +72,8 @@ def inverse(spectra: Array, axes: Sequence[int], extent: int, real: bool, thread
 
     complex_axes = axes[:-1] if real else axes
     if complex_axes:
-        spectra = fft.ifftn(spectra, axes=complex_axes, workers=threads, overwrite_x=True)
+        spectra = fft.ifftn(spectra, axes=complex_axes, overwrite_x=True)
     if real:
-        spectra = fft.irfft(spectra, extent, axes[-1], workers=threads)
+        spectra = fft.irfft(spectra, extent, axes[-1])
     made: Array = spectra
     return made

@@ -105,8 +105,8 @@ class Work:
     `products` multiplications of (m, k) by (k, n) that a BLAS does, `flops` in all of them, `threads` whether they are
     large enough for more than one; `panel` is the bytes of B that are packed at a time. `copies` is all packing.
     `swept` elements are written by elementwise passes over C (sums, epilogue, store), `tapped` by those over images,
-    in `loops` inner loops. `calls` of NumPy, about. `fourier` FLOPs of transforms, with all threads; bytes of A's
-    `spectra` that are read.
+    in `loops` inner loops. `calls` of NumPy, about. `fourier` FLOPs of transforms; bytes of A's
+    `spectra` that are read. `lanes` Python threads share all of it.
     """
 
     flops: int = 0
@@ -123,6 +123,7 @@ class Work:
     calls: int = 0
     fourier: int = 0
     spectra: int = 0
+    lanes: int = 1
 
     @property
     def thin(self) -> bool:

@@ -84,16 +84,16 @@ def blas_seconds(work: Work, problem: Problem, machine: Machine) -> float:
     arithmetic = 0.0 if work.thin else work.flops / machine.blas_flops * slower
     converted = work.copies.elements if _itemsize(problem.dtype) == 2 else 0
     beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * CONVERT
-    return arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize, problem.threads)
+    return (arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize)) / work.lanes
 
 
-def _transforms(work: Work, item: int, threads: int) -> float:
+def _transforms(work: Work, item: int) -> float:
     """Predicted time of Fourier transforms."""
     if not work.fourier:
         return 0.0
     from ..engine.spectra import scipy_there
 
-    rate = TRANSFORM_SCIPY / threads if scipy_there() else TRANSFORM
+    rate = TRANSFORM_SCIPY if scipy_there() else TRANSFORM
     return work.fourier * rate * item / 4 * 1e-9
 
 
