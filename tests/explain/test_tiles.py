@@ -184,7 +184,7 @@ def test_what_is_not_drawn_by_tiles(tmp_path: Path) -> None:
     path = tmp_path / "tiles.svg"
     assert refused(lambda: small().draw(path, lowering="mec")) == (
         "draw: no picture of that lowering\n  lowering = 'mec'\n"
-        "  one of 'im2col', 'winograd 2', 'winograd 4'; the page has more: convmat explain"
+        "  one of 'im2col', 'winograd 2', 'winograd 4', 'winograd 6'; the page has more: convmat explain"
     )
     strided = plan((1, 2, 6, 6), (1, 2, 3, 3), stride=2)
     assert refused(lambda: strided.draw(path, lowering="winograd 2")) == (
@@ -306,9 +306,9 @@ def test_gradients_by_tiles_are_convolutions_of_their_own(visit: Any, tiles: Pat
     found = [float(value.replace("−", "-")) for value in values(page, "y").values()]
     assert found == dw[0, 0].ravel().tolist()
     assert say(page, "sample") == "Drawn is image 1 of 2."
-    page.locator("#type-I0").fill("8")
+    page.locator("#type-I0").fill("12")
     page.locator("#type-I0").press("Enter")
-    assert say(page, "refusal") == "Winograd 2 refuses this convolution: takes filters up to 5 wide, got 6x4."
+    assert say(page, "refusal") == "Winograd 2 refuses this convolution: takes filters up to 9 wide, got 10x4."
     page.locator("#passes-forward").check()
     assert say(page, "refusal") == ""
 

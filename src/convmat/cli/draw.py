@@ -59,7 +59,7 @@ def draw(
         float, typer.Option(help="The animation so many times as fast.", rich_help_panel=PICTURE)
     ] = 1.0,
     lowering: Annotated[
-        str, typer.Option(help="im2col, or tiles: winograd 2, winograd 4.", rich_help_panel=PICTURE)
+        str, typer.Option(help="im2col, or tiles: winograd 2, 4 or 6.", rich_help_panel=PICTURE)
     ] = "im2col",
     json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:

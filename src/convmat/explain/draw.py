@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 KINDS = (".svg", ".png", ".gif")
-PICTURES = ("im2col", "winograd 2", "winograd 4")
+PICTURES = ("im2col", "winograd 2", "winograd 4", "winograd 6")
 """The lowerings that are drawn: the others are im2col's product in another order."""
 
 PER_SECOND = 12.5
@@ -67,8 +67,8 @@ def draw(
     `x` and `w` are arrays to take the numbers from, of the plan's shapes; without them small digits stand in. `size`
     is the width in pixels, `dark` a dark ground. A .gif tells the story: `frames` sets their number, `speed` 2 makes
     it twice as fast, `progress(done, all)` is called after each frame. Layers too large for a page are drawn as a
-    sample with torn edges; sizes and sums are true. `lowering` is "im2col", or "winograd 2" or "winograd 4" for tiles,
-    their transforms and the products between. Returns the path. Raises PlanError.
+    sample with torn edges; sizes and sums are true. `lowering` is "im2col", or "winograd 2", "winograd 4" or
+    "winograd 6" for tiles, their transforms and the products between. Returns the path. Raises PlanError.
 
     >>> import convmat, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

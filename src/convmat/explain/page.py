@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PASSES = ("forward", "input", "weight")
 DRAWN = (
-    "im2col", "panels", "direct", "mec", "kn2row", "pointwise", "depthwise", "winograd 2", "winograd 4",
+    "im2col", "panels", "direct", "mec", "kn2row", "pointwise", "depthwise", "winograd 2", "winograd 4", "winograd 6",
 )  # fmt: skip
 """The ways that have a module in web/lowering."""
 

@@ -31,13 +31,22 @@ export const textOf = (f) => (f.d === 1 ? String(f.n) : `${f.n}/${f.d}`).replace
 
 const [ZERO, ONE] = [fraction(0), fraction(1)];
 
-const POINTS = [[0, 1], [2, 3], [-2, 3], [3, 2], [-3, 2], [1, 3], [-1, 3], [3, 1], [-3, 1]].map(([n, d]) => fraction(n, d));
-const FEW = [0, 1, -1].map((n) => fraction(n));
+/** Points that are known, at most. */
+export const MOST_POINTS = 9;
+
+/** For each number of finite points those that amplify rounding least, each but 0 with both its signs. */
+const POINTS = ["", "0", "1", "0 1", "2/5 5/4", "0 2/3 3/2", "1/4 4/5 5/3", "0 1/2 1 2", "1/4 2/3 5/4 2", "0 2/5 4/5 5/4 5/2"];
+
+/** So many points. @param {number} count @returns {Fraction[]} */
+function known(count) {
+  const sizes = POINTS[count].split(" ").filter(Boolean);
+  const fractions = sizes.map((text) => text.split("/").map(Number)).map(([n, d = 1]) => fraction(n, d));
+  return fractions.flatMap((f) => (f.n ? [f, fraction(-f.n, f.d)] : [f]));
+}
 
 /** F(m, r) at m + r - 2 finite points and infinity. @param {number} m @param {number} r @returns {FastCorrelation} */
 export function fastCorrelation(m, r) {
-  const count = m + r - 2;
-  const finite = (count <= FEW.length ? FEW : POINTS).slice(0, count);
+  const finite = known(m + r - 2);
   const power = (/** @type {Fraction} */ p, /** @type {number} */ i) => range(i).reduce((made) => times(made, p), ONE);
   const AT = range(m).map((i) => [...finite.map((p) => power(p, i)), i === m - 1 ? ONE : ZERO]);
   const G = finite.map((p) => {

@@ -8,13 +8,13 @@ import { kn2row } from "./kn2row.js";
 import { mec } from "./mec.js";
 import { panels } from "./panels.js";
 import { pointwise } from "./pointwise.js";
-import { winograd2, winograd4 } from "./winograd.js";
+import { winograd2, winograd4, winograd6 } from "./winograd.js";
 
 /** @typedef {import("../geometry.js").Geometry} Geometry */
 /** @typedef {import("./lowering.js").Lowering} Lowering */
 
 /** @type {Lowering[]} */
-export const ALL = [im2col, panels, direct, mec, kn2row, pointwise, depthwise, winograd2, winograd4];
+export const ALL = [im2col, panels, direct, mec, kn2row, pointwise, depthwise, winograd2, winograd4, winograd6];
 
 /** What a way costs. @typedef {{name: string, title: string, refusal: string | null, stored: number, flops: number}} Way */
 

@@ -4,10 +4,9 @@
 import { product } from "../geometry.js";
 import { ownGeometry } from "../tiles/own.js";
 import { TileStory } from "../tiles/story.js";
+import { MOST_POINTS } from "../toomcook.js";
 
 /** @typedef {import("../geometry.js").Geometry} Geometry */
-
-const MOST_TAPS = 5;
 
 /** @param {number[]} numbers */
 const joined = (numbers) => numbers.join("x");
@@ -39,7 +38,8 @@ const winograd = (m) => ({
     if (g.s.some((s) => s !== 1)) return `takes stride 1, got ${joined(g.s)}`;
     if (Math.min(...g.F) < 1) return `needs a filter position on every axis, got ${joined(g.F)}`;
     if (Math.max(...g.F) === 1) return "needs more than one filter position: a 1x1 filter multiplies no less";
-    if (Math.max(...g.F) > MOST_TAPS) return `takes filters up to ${MOST_TAPS} wide, got ${joined(g.F)}`;
+    const widest = MOST_POINTS + 2 - m;
+    if (Math.max(...g.F) > widest) return `takes filters up to ${widest} wide, got ${joined(g.F)}`;
     return null;
   },
   stored: (g, panel) => {
@@ -56,3 +56,4 @@ const winograd = (m) => ({
 
 export const winograd2 = winograd(2);
 export const winograd4 = winograd(4);
+export const winograd6 = winograd(6);
