@@ -113,6 +113,12 @@ def test_the_page_has_the_same_matrices_and_numbers() -> None:
             np.testing.assert_allclose(found[key], expected, rtol=1e-9, atol=1e-9, err_msg=f"{key}, {g}, {m}")
 
 
+def test_what_is_infinite_is_drawn_so(tmp_path: Path) -> None:
+    x = np.ones((1, 2, 6, 6))
+    x[0, 0, 2, 2] = np.inf
+    assert "inf" in words(small().draw(tmp_path / "tiles.svg", x=x, lowering="winograd 2"))
+
+
 def test_a_page_opens_with_what_the_plan_chose_where_it_can() -> None:
     layer = plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, lowering="winograd 4")
     assert '"way": "winograd 4"' in html(layer)
@@ -308,9 +314,7 @@ def test_gradients_by_tiles_are_convolutions_of_their_own(visit: Any, tiles: Pat
     assert say(page, "sample") == "Drawn is image 1 of 2."
     page.locator("#type-I0").fill("12")
     page.locator("#type-I0").press("Enter")
-    assert (
-        say(page, "refusal") == "Winograd 2 refuses this convolution: takes filters up to 9 wide, got 10x4."
-    )
+    assert say(page, "refusal") == "Winograd 2 refuses this convolution: takes filters up to 9 wide, got 10x4."
     page.locator("#passes-forward").check()
     assert say(page, "refusal") == ""
 

@@ -90,15 +90,16 @@ class Grid:
     def through(self, rows: Matrix, cols: Matrix | None) -> Grid:
         """rows @ v @ cols^T; without `cols` the half of it."""
         made = []
-        for of, take in ((self.v, lambda m: m), (self.a, np.abs)):
-            half = take(np.array(rows, float)) @ of
-            made.append(half if cols is None else half @ take(np.array(cols, float)).T)
+        with np.errstate(all="ignore"):  # what a user gives may be infinite, or become it
+            for of, take in ((self.v, lambda m: m), (self.a, np.abs)):
+                half = take(np.array(rows, float)) @ of
+                made.append(half if cols is None else half @ take(np.array(cols, float)).T)
         return Grid(*made)
 
     @property
     def settled(self) -> Array:
         """The numbers without the digits that rounding made."""
-        digits = [14 - math.ceil(math.log10(a)) if a > 0 else 0 for a in self.a.ravel().tolist()]
+        digits = [14 - math.ceil(math.log10(a)) if 0 < a < math.inf else 0 for a in self.a.ravel().tolist()]
         pairs = zip(self.v.ravel().tolist(), digits, strict=True)
         return np.array([round(v, d) + 0.0 for v, d in pairs]).reshape(self.v.shape)
 
