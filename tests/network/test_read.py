@@ -76,6 +76,62 @@ def test_a_tensor_shorter_than_its_shape() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("extents", "data", "said"),
+    [
+        ([1] * 100, bytes(4), "has too many axes\n  100, at most 32 are read"),
+        ([0, 2**62], b"", f"says it is larger than its file\n  {[0, 2**62]} elements"),
+        ([2**62] * 300_000, b"", "has too many axes\n  300,000, at most 32 are read"),
+    ],
+    ids=["axes", "nothing", "product"],
+)
+def test_shapes_that_no_array_has(extents: list[int], data: bytes, said: str) -> None:
+    wrong = onnx.load_from_string(model([node("Add", "x w", "y")], {"x": (3,)}, "y", {"w": normal(3)}))
+    wrong.graph.initializer[0].dims[:] = extents
+    wrong.graph.initializer[0].raw_data = data
+    assert refusal(wrong.SerializeToString()) == f"load: the model: the initializer 'w' {said}"
+
+
+def sparse(extents: list[int], indices: Any) -> bytes:
+    """A model that adds a sparse tensor of one element 5."""
+    made = onnx.load_from_string(model([node("Add", "x w", "y")], {"x": (2, 2)}, "y"))
+    value = numpy_helper.from_array(np.array([5], np.float32), "w")
+    where = numpy_helper.from_array(np.array(indices), "")
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(value, where, extents))
+    data: bytes = made.SerializeToString()
+    return data
+
+
+@pytest.mark.parametrize("indices", [[2], [[1, 0]]], ids=["flat", "by axis"])
+def test_a_sparse_initializer(indices: list[Any]) -> None:
+    assert convmat.load(sparse([2, 2], indices))(np.ones((2, 2), np.float32)).tolist() == [[1, 1], [6, 1]]
+
+
+@pytest.mark.parametrize(
+    ("extents", "indices", "said"),
+    [
+        ([2, 2], [[1, -1]], "has indices outside its shape\n  -1 is below 0"),
+        (
+            [2, 2],
+            [[1]],
+            "has indices that do not fit its values\n"
+            "  int64 [1, 1] for [1] values of 2 axes; int64, one or one for each axis is needed",
+        ),
+        (
+            [2, 2],
+            [0.5],
+            "has indices that do not fit its values\n"
+            "  float64 [1] for [1] values of 2 axes; int64, one or one for each axis is needed",
+        ),
+        ([1] * 33, [0], "has too many axes\n  33, at most 32 are read"),
+        ([0, 2**62], [0], f"is too large\n  {[0, 2**62]} elements"),
+    ],
+    ids=["below", "part", "fractions", "axes", "nothing"],
+)
+def test_sparse_initializers_that_hold_no_array(extents: list[int], indices: list[Any], said: str) -> None:
+    assert refusal(sparse(extents, indices)) == f"load: the model: the sparse initializer 'w' {said}"
+
+
 def external(tmp_path: Path, **about: object) -> Path:
     made = onnx.load_from_string(model([node("Add", "x w", "y")], {"x": (3,)}, "y", {"w": normal(3)}))
     tensor = made.graph.initializer[0]

@@ -327,6 +327,7 @@ def test_damage(file: Path) -> None:
         (lambda h: h.update(nodes=3), "its nodes is no list\n  3"),
         (lambda h: h["tensors"][0].update(at=2**62), "one of its tensors lies outside the file\n  [8, 3, 3, 3] "),
         (lambda h: h["tensors"][0].update(shape=[2**40, 2**40]), "one of its tensors lies outside the file\n"),
+        (lambda h: h["tensors"][0].update(shape=[0, 2**62]), "its shape is that of no array\n  [0, 46116860184"),
         (lambda h: h["tensors"][0].update(shape=[-1]), "its shape is out of range\n  -1; 0 to 9,223,"),
         (lambda h: h["tensors"][0].update(dtype="object"), 'it has elements of an unknown type\n  "object"'),
         (lambda h: h["nodes"][0].update(op="Conv2"), 'one of its operators is not known\n  "Conv2"'),

@@ -16,8 +16,7 @@ from .contents import ALIGNMENT, FLOATS, NARROW, WHOLE, Code, Contents
 from .graph import Array, Input, Node
 from .ops import OPERATORS, Options
 from .read import MOST_NODES, Reader, the_package
-
-MOST_AXES = 64
+from .values import MOST_AXES, MOST_ELEMENTS, extent
 
 
 def decoded(name: str, head: Array, data: Array, code: Array) -> Contents:
@@ -114,7 +113,10 @@ class _Decoder:
         found = self.checked(value, what, list)
         if len(found) > MOST_AXES:
             raise self.wrong(f"its {what} has too many axes\n  {len(found)}, at most {MOST_AXES}")
-        return tuple(self.count(n, what) for n in found)
+        made = tuple(self.count(n, what) for n in found)
+        if 0 in made and extent(made) > MOST_ELEMENTS:
+            raise self.wrong(f"its {what} is that of no array\n  {list(made)}")
+        return made
 
     def tensor(self, value: Any) -> Array:
         """A tensor as an array over the bytes of the file."""

@@ -21,6 +21,11 @@ from .wire import Place
 MOST_BYTES = 2**31
 """A protobuf message ends there; external data may be larger."""
 
+MOST_AXES = 32
+"""Of a tensor: what all versions of NumPy have."""
+
+MOST_ELEMENTS = 2**48
+"""The product of extents above 0, where nothing says less: beyond, NumPy has no such shape, even of 0 elements."""
 
 PLAIN = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13))
 """ONNX's numbers of the element types whose raw data are as NumPy has them: real numbers of 1 to 8 bytes, truth."""
@@ -73,7 +78,9 @@ class Values:
             proto.data_type in PLAIN
             and proto.data_location != self.onnx.TensorProto.EXTERNAL
             and sys.byteorder == "little"
+            and len(proto.dims) <= MOST_AXES
             and all(n >= 0 for n in proto.dims)
+            and extent(proto.dims) <= MOST_BYTES
             and math.prod(proto.dims) * self.dtype(proto.data_type).itemsize == place[1] - place[0]
         )
 
@@ -87,16 +94,14 @@ class Values:
 
     def tensor(self, proto: Any, what: str) -> Array:
         """A tensor as an array, of just the bytes that its shape says."""
-        if any(n < 0 for n in proto.dims):
-            raise self.error(f"{what} has a negative extent\n  {list(proto.dims)}")
+        self.refuse_shape(proto.dims, what)
         try:
             dtype = self.dtype(proto.data_type)
         except KeyError:
             raise self.error(f"{what} has an unknown element type\n  type {proto.data_type}") from None
         if proto.data_location == self.onnx.TensorProto.EXTERNAL:
             return self.external(proto, what, dtype)
-        elements = math.prod(proto.dims)
-        if elements > MOST_BYTES:
+        if extent(proto.dims) > MOST_BYTES:
             raise self.error(f"{what} says it is larger than its file\n  {list(proto.dims)} elements")
         try:
             made = self.onnx.numpy_helper.to_array(proto)
@@ -107,6 +112,13 @@ class Values:
                 f"{what} does not hold what its shape says\n  {list(proto.dims)} {dtype}: {short(error)}"
             ) from None
         return _frozen(made)
+
+    def refuse_shape(self, dims: Sequence[int], what: str) -> None:
+        """Extents that no array has."""
+        if len(dims) > MOST_AXES:
+            raise self.error(f"{what} has too many axes\n  {len(dims):,}, at most {MOST_AXES} are read")
+        if any(n < 0 for n in dims):
+            raise self.error(f"{what} has a negative extent\n  {list(dims)}")
 
     def external(self, proto: Any, what: str, dtype: np.dtype[Any]) -> Array:
         """A tensor kept in a file of its own, which must lie in the model's folder or below it."""
@@ -135,7 +147,8 @@ class Values:
         except ValueError:
             raise self.error(f"{what} has an offset or length that is no number\n  {about}") from None
         size = path.stat().st_size
-        if offset < 0 or length != wanted or offset + length > size or dtype.hasobject:
+        fits = 0 <= offset <= size - length and length == wanted and extent(proto.dims) <= MOST_ELEMENTS
+        if not fits or dtype.hasobject:
             raise self.error(
                 f"{what} does not fit its file\n  {list(proto.dims)} {dtype} take {wanted:,} bytes; "
                 f"offset {offset:,}, length {length:,}, the file has {size:,}"
@@ -151,15 +164,25 @@ class Values:
         """A sparse tensor with its zeros."""
         what = f"the sparse initializer {proto.values.name!r}"
         values, indices = self.tensor(proto.values, what), self.tensor(proto.indices, what)
-        shape = tuple(proto.dims)
-        if any(n < 0 for n in shape) or math.prod(shape) > MOST_BYTES // 8:
+        self.refuse_shape(proto.dims, what)
+        shape, n = tuple(proto.dims), values.size
+        if extent(shape) * values.itemsize > MOST_BYTES:
             raise self.error(f"{what} is too large\n  {list(shape)} elements")
+        if values.ndim != 1 or indices.dtype != np.int64 or indices.shape not in ((n,), (n, len(shape))):
+            raise self.error(
+                f"{what} has indices that do not fit its values\n"
+                f"  {indices.dtype} {list(indices.shape)} for {list(values.shape)} values of {len(shape)} axes;"
+                " int64, one or one for each axis is needed"
+            )
         made = np.zeros(shape, values.dtype)
+        if indices.min(initial=0) < 0:
+            raise self.error(f"{what} has indices outside its shape\n  {indices.min()} is below 0")
         try:
             made[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, shape)] = values
         except (IndexError, ValueError) as error:
             raise self.error(f"{what} has indices outside its shape\n  {short(error)}") from None
-        return _frozen(made)
+        made.flags.writeable = False  # not `_frozen`: a copy would take pages for all the zeros
+        return made
 
     def constant(self, proto: Any) -> Array:
         """What a Constant node holds."""
@@ -273,6 +296,15 @@ def captured(graph: Any) -> set[str]:
             for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
                 read |= captured(inner)
     return read - own
+
+
+def extent(dims: Sequence[int]) -> int:
+    """The product of the extents above 0.
+
+    >>> extent((3, 0, 4))
+    12
+    """
+    return math.prod(n for n in dims if n)
 
 
 def _room(place: Place) -> int:
