@@ -314,7 +314,9 @@ def test_gradients_by_tiles_are_convolutions_of_their_own(visit: Any, tiles: Pat
     assert say(page, "sample") == "Drawn is image 1 of 2."
     page.locator("#type-I0").fill("12")
     page.locator("#type-I0").press("Enter")
-    assert say(page, "refusal") == "Winograd 2 refuses this convolution: takes filters up to 9 wide, got 10x4."
+    assert (
+        say(page, "refusal") == "Winograd 2 refuses this convolution: takes filters up to 9 wide, got 10x4."
+    )
     page.locator("#passes-forward").check()
     assert say(page, "refusal") == ""
 
