@@ -98,6 +98,18 @@ def test_what_is_no_message_is_left_to_protobuf(data: bytes) -> None:
     assert str(found(data)).startswith("load: the model is not an ONNX model\n")
 
 
+def test_more_fields_than_anybody_writes_are_left_to_protobuf(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = small()
+    parts = wire.parted(io.BytesIO(data), len(data))
+    assert parts[1].count(None) == 0
+    monkeypatch.setattr(wire, "MOST_FIELDS", 10)
+    with pytest.raises(wire.Unclear):
+        wire.parted(io.BytesIO(data), len(data))
+    told = found(data)
+    monkeypatch.undo()
+    assert told == found(data)
+
+
 def test_changed_bytes_are_read_as_protobuf_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     rng, told = random.Random(1), []
     for each in [made.SerializeToString() for made in models()] * 40:

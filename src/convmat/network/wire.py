@@ -9,7 +9,8 @@ https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5
@@ -19,12 +20,15 @@ RAW_DATA = (7, 5, 9)
 LONGEST_KEY, LONGEST = 5, 10
 """Bytes of a key, and of any other varint."""
 
+MOST_FIELDS = 500_000
+"""On the way to raw data: a second's work. A file of 100 MB may hold fifty million, of two bytes each."""
+
 Place = tuple[int, int]
 """Where a field's value begins and ends."""
 
 
 class Unclear(Exception):
-    """The bytes are no message, or one of a kind that nobody writes: protobuf itself is to judge them."""
+    """The bytes are no message, or one of a kind or length that nobody writes: protobuf itself is to judge them."""
 
 
 def parted(stream: BinaryIO, size: int) -> tuple[bytes, list[Place | None]]:
@@ -33,15 +37,19 @@ def parted(stream: BinaryIO, size: int) -> tuple[bytes, list[Place | None]]:
     Raises Unclear.
     """
     places: list[Place | None] = []
-    return _without(stream, (0, size), RAW_DATA, places), places
+    return _without(stream, (0, size), RAW_DATA, places, itertools.count(1)), places
 
 
-def _without(stream: BinaryIO, message: Place, path: Sequence[int], places: list[Place | None]) -> bytes:
-    """A message without the fields that a path leads to."""
+def _without(
+    stream: BinaryIO, message: Place, path: Sequence[int], places: list[Place | None], fields: Iterator[int]
+) -> bytes:
+    """A message without the fields that a path leads to; `fields` counts all that are looked at."""
     parts: list[bytes] = []
     kept, stop = message
     at = kept
     while at < stop:
+        if next(fields) > MOST_FIELDS:
+            raise Unclear
         number, kind, value = _field(stream, at, stop)
         if (number, kind) == (path[0], LENGTH):
             parts.append(_read(stream, (kept, at)))
@@ -51,7 +59,7 @@ def _without(stream: BinaryIO, message: Place, path: Sequence[int], places: list
             else:
                 if len(path) == 2:
                     places.append(None)
-                inner = _without(stream, value, path[1:], places)
+                inner = _without(stream, value, path[1:], places, fields)
                 parts += [_varint(number << 3 | kind), _varint(len(inner)), inner]
         at = value[1]
     parts.append(_read(stream, (kept, stop)))

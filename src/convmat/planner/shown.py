@@ -40,8 +40,8 @@ class Shown:
 
         `x` and `w` are arrays to take the numbers from; without them small digits stand in. `size` is the width in
         pixels, `dark` a dark ground; `frames` and `speed` are the animation's, and `progress(done, all)` is called
-        after each frame. Large layers are drawn as a sample, with true sizes and sums. `lowering` "winograd 2" or
-        "winograd 4" draws tiles, their transforms and the products between. Raises PlanError.
+        after each frame. Large layers are drawn as a sample, with true sizes and sums. `lowering` "winograd 2",
+        "winograd 4" or "winograd 6" draws tiles, their transforms and the products between. Raises PlanError.
 
         >>> import convmat, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
