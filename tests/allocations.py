@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -48,6 +49,7 @@ class Allocations:
         self.now = self.peak = 0
         self.broken: list[str] = []
         self._sizes: dict[int, int] = {}
+        self._lock = threading.RLock()  # the collector may free an array while one is counted
 
     def __enter__(self) -> Self:
         global _active
@@ -65,12 +67,14 @@ class Allocations:
     def add(self, address: int, size: int) -> None:
         if size <= SCALAR:
             return
-        self._sizes[address] = size
-        self.now += size
-        self.peak = max(self.peak, self.now)
+        with self._lock:
+            self._sizes[address] = size
+            self.now += size
+            self.peak = max(self.peak, self.now)
 
     def drop(self, address: int) -> None:
-        self.now -= self._sizes.pop(address, 0)
+        with self._lock:
+            self.now -= self._sizes.pop(address, 0)
 
 
 _active: Allocations | None = None

@@ -98,6 +98,19 @@ def test_the_epilogue_fits_into_the_workspace(name: str, dtype: str) -> None:
             held(plan, t.x.astype(given), t.w.astype(given), bias=bias, residual=residual)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_bias_of_many_filters_fits_too(dtype: str, threads: int) -> None:
+    """Where little else is needed; what other threads allocate is counted."""
+    given, rng = dtype_of(dtype), np.random.default_rng(0)
+    for groups, extent in ((1, 16), (64, 80)):
+        g = convmat.Geometry.of((1, groups, extent, extent), (2048, 1, 9, 9), stride=4, groups=groups)
+        x, w, bias = (rng.standard_normal(shape).astype(given) for shape in (g.x_shape, g.w_shape, (g.O,)))
+        problem = Problem.of(g, dtype, threads=threads, rtol=1.0, epilogue=Epilogue(bias=True))
+        (plan,) = (plan for _, plan in plans(problem) if plan.chosen.lowering == "fft")
+        held(plan, x, w, bias=bias)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
 def test_explicit_padding_fits_into_the_workspace(mode: str) -> None:
     g = convmat.Geometry.of((2, 3, 9, 11), (4, 3, 3, 3), padding=((1, 2), (2, 1)), stride=2)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from convmat import errors
+from convmat import errors, product
 from convmat.engine import brought, cache, children, compiler, objects
 from convmat.engine.cache import ObjectCache
 from convmat.engine.cpu import Cpu, host
@@ -78,6 +78,18 @@ def again(folder: Path, *numbers: int) -> tuple[list[int], int, objects.Counts]:
     found = [value(each) for each in objects.load([Recipe(n) for n in numbers], host(), writer)]
     taken = (getattr(objects.counts, each) - getattr(before, each) for each in ("memory", "disk", "compiled"))
     return found, writer.texts, objects.Counts(*taken)
+
+
+def test_an_engine_whose_source_is_not_there_is_another_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = brought.version.__wrapped__
+    assert of() == of()
+    compiled = tmp_path / "product.pyc"
+    compiled.write_bytes(b"compiled")
+    os.utime(compiled, (0, 0))
+    monkeypatch.setattr(product, "__file__", str(compiled))
+    assert of() != of()
 
 
 def test_a_recipe_that_is_found_writes_no_text(folder: Path) -> None:

@@ -84,6 +84,14 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
             assert np.isnan(y).all()
 
 
+@pytest.mark.parametrize("shapes", [((0,), ()), ((0, 3), (3,)), ((2, 0, 3), (2, 1, 3)), ((2, 3, 0), (3, 1))])
+def test_nothing_to_pass_over(shapes: tuple[tuple[int, ...], ...]) -> None:
+    out = np.broadcast_shapes(*shapes)
+    sweep = loaded(elementwise(ADD, shapes, out, "float32", 2))
+    assert sweep.tasks == 0
+    sweep(*(np.ones(shape, np.float32) for shape in shapes), np.empty(out, np.float32))
+
+
 def test_in_place_and_from_any_strides() -> None:
     x = np.arange(20_000, dtype=np.float32).reshape(100, 200)
     twice = loaded(elementwise(ADD, [(200, 100)] * 2, (200, 100), "float32", 2))

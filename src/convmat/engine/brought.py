@@ -41,12 +41,13 @@ _noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
 def version() -> str:
     """What changes with this engine's source and with the system.
 
-    Where the source is not there (a frozen program), or was written after it was imported, nobody can say what it is
-    that runs: then it is another one in each process.
+    Where the source is not there (a frozen program, compiled files alone), or was written after it was imported, nobody
+    can say what it is that runs: then it is another one in each process.
     """
     digest = hashlib.sha256(f"{platform.system()} {sys.byteorder}".encode())
     try:
-        for path in (Path(product.__file__), *sorted(Path(__file__).parent.glob("*.py"))):
+        beside = Path(product.__file__).with_suffix(".py")
+        for path in (beside, *sorted(Path(__file__).parent.glob("*.py"))):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
             if path.stat().st_mtime > _IMPORTED:
                 digest.update(os.urandom(32))

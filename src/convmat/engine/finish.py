@@ -49,7 +49,7 @@ class Finish:
         view, bias = self.epilogue.bias, None
         if view is not None:
             vector = operands["bias"].reshape([c.extent for c in view.coordinates])
-            values = virtual(view, vector).astype(self.work)
+            values = virtual(view, vector)
             extents = iter(values.shape)
             bias = values.reshape([next(extents) if there else 1 for there in self._along])
         residual = None if self._residual is None else self._residual.over(operands["residual"])
@@ -69,7 +69,7 @@ class Finishing:
                 slice(*s) if there else slice(None)
                 for s, there in zip(block, self.finish._along, strict=True)
             )
-            np.add(tile, self.bias[tuple(where)], out=tile)
+            np.add(tile, self.bias[tuple(where)], out=tile, casting="unsafe")
         if self.residual is not None:
             np.add(tile, cut(self.residual, block), out=tile, casting="unsafe")
         if self.finish.epilogue.activation is not None:

@@ -19,6 +19,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -245,7 +246,8 @@ class Transformed:
             share(0)
             return
         with ThreadPoolExecutor(self.lanes - 1) as others:
-            waiting = [others.submit(share, lane) for lane in range(1, self.lanes)]
+            # In the caller's context: NumPy's allocator is part of it.
+            waiting = [others.submit(copy_context().run, share, lane) for lane in range(1, self.lanes)]
             share(0)
             for each in waiting:
                 each.result()

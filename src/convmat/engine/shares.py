@@ -9,6 +9,7 @@ thread idle at the end; which is better is tried out on paper: tasks are dealt f
 from __future__ import annotations
 
 from functools import lru_cache
+from heapq import heapreplace
 
 TASKS = 8
 """Tasks that a thread is given at most, of a product that is dealt this way."""
@@ -40,12 +41,17 @@ def shares(
     (4, 3)
     >>> shares(12, 1.0, 1, 1.0, most=9, threads=2, pack=0.1, fetch=0.05, start=0.01)
     (3, 1)
+    >>> shares(100_000_000, 1.0, 6, 1.0, most=1, threads=2, pack=0.1, fetch=0.05, start=0.01)  # tasks enough
+    (1, 6)
     """
+    fewest = -(-panels // most)
+    if fewest >= TASKS * threads:
+        return -(-panels // fewest), blocks
     best, least = (min(panels, most), blocks), float("inf")
-    for group in _even(panels, -(-panels // most), TASKS * threads):
+    for group in _even(panels, fewest, TASKS * threads):
         for chunk in _even(blocks, 1, TASKS * threads):
             groups, chunks = -(-panels // group), -(-blocks // chunk)
-            if groups * chunks > max(TASKS * threads, groups):
+            if groups * chunks > TASKS * threads:
                 continue
             wide = [_cut(panels, last_panel, group, at) for at in range(groups)]
             tall = [_cut(blocks, last_block, chunk, at) for at in range(chunks)]
@@ -62,16 +68,17 @@ def dealt(tasks: list[float], threads: int) -> float:
     >>> dealt([3.0, 2.0, 2.0, 1.0], 2)
     5.0
     """
-    free, first, last = [0.0] * threads, 0, len(tasks)
+    free, first, last = [(0.0, thread) for thread in range(threads)], 0, len(tasks)
     while first < last:
-        thread = free.index(min(free))
+        since, thread = free[0]
         if thread == 0:
-            free[0] += tasks[first]
+            task = tasks[first]
             first += 1
         else:
             last -= 1
-            free[thread] += tasks[last]
-    return max(free)
+            task = tasks[last]
+        heapreplace(free, (since + task, thread))
+    return max(free)[0]
 
 
 def _even(count: int, least: int, most: int) -> list[int]:

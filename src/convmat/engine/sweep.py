@@ -94,11 +94,11 @@ def shared(lines: int, columns: int, threads: int, *, whole: bool) -> tuple[dict
 
     >>> shared(3, 100_000, 2, whole=False)
     ({'lines': 3, 'columns': 100000, 'per': 1, 'pieces': 3, 'piece': 33344}, 9)
-    >>> shared(64, 64, 2, whole=False)[1]
-    1
+    >>> [shared(lines, 64, 2, whole=False)[1] for lines in (0, 64)]
+    [0, 1]
     """
     wanted = max(1, min(threads * TASKS, lines * columns // TASK_ELEMENTS)) if threads > 1 else 1
-    if lines >= wanted or whole:
+    if lines >= wanted or whole or not lines:
         per = max(-(-lines // wanted), 1)
         words = {"lines": lines, "columns": columns, "per": per, "pieces": 1, "piece": columns}
         return words, -(-lines // per)
@@ -128,10 +128,11 @@ class Sweep:
         brought.note([self.recipe], self.cpu)
         if not self._kernel:
             (found,) = objects.load([self.recipe], self.cpu, Recipe.text)
-            self._kernel = found.symbols["task"]
+            kernel = found.symbols["task"]
             given = {**dict.fromkeys(self.recipe.arrays, 0), **self.words}
-            words = [self._kernel, self.tasks, self.threads, 0, *(given[n] for n in self.recipe.slots.names)]
+            words = [kernel, self.tasks, self.threads, 0, *(given[n] for n in self.recipe.slots.names)]
             self._template = np.array(words, np.int64).tobytes()
+            self._kernel = kernel  # last: another thread takes it as the sign that all is there
 
     def block(self, arrays: Sequence[Array]) -> Any:
         """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""
