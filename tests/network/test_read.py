@@ -304,6 +304,10 @@ def test_turns_of_loops_in_loops_are_counted_together(monkeypatch: pytest.Monkey
     ("keywords", "said"),
     [
         ({"tune": "foo"}, "load: unknown tune\n  tune = 'foo'\n  one of 'none', 'quick', 'full'"),
+        (
+            {"memory_limit": "1 GB"},
+            "load: memory_limit must be a number of bytes\n  memory_limit = '1 GB'\n  e.g. memory_limit=8589934592",
+        ),
         ({"rtol": 0}, "load: rtol must be a positive number\n  rtol = 0\n  e.g. rtol=5e-6, or None"),
         ({"tune": "quick", "deterministic": True}, "load: deterministic=True forbids choices made by timing\n"
                                                    "  tune = 'quick'\n  leave one of the two away"),

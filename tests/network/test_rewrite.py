@@ -220,10 +220,11 @@ def test_scaled_weights_are_not_kept() -> None:
     assert net.program({"x": Spec(X.shape, X.dtype)}).graph.constants["w"] is net.graph.constants["w"]
 
 
-def test_an_unknown_rule() -> None:
+@pytest.mark.parametrize("rules", [["fuse"], "skip", 3], ids=str)
+def test_an_unknown_rule(rules: Any) -> None:
     with pytest.raises(convmat.NetworkError) as error:
-        convmat.load(model([node("Relu", "x", "y")], {"x": (1,)}, "y"), rewrite=["fuse"])
+        convmat.load(model([node("Relu", "x", "y")], {"x": (1,)}, "y"), rewrite=rules)
     assert str(error.value) == (
-        "load: there is no rule of that name\n  rewrite = ('fuse',)\n"
+        f"load: there is no rule of that name\n  rewrite = {rules!r}\n"
         f"  True, False, or some of {', '.join(map(repr, RULES))}"
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import NetworkError
+from ..errors import NetworkError, PlanError
 from ..planner.request import limits_asked
 from . import infer, saving
 from .contents import Contents
@@ -75,8 +75,15 @@ def load(
     ...     print(*load(path, exact=True, memory_limit=2**20).inputs)
     x: float32 n
     """
-    rules = None if rewrite is True else () if rewrite is False else tuple(rewrite)
+    rules = None if rewrite is True else () if rewrite is False else rewrite
     chosen(rules)
+    rules = None if rules is None else tuple(rules)
+    bytes_: Any = memory_limit
+    if isinstance(bytes_, bool) or not isinstance(bytes_, (int, np.integer)) or bytes_ < 0:
+        raise PlanError(
+            f"load: memory_limit must be a number of bytes\n  memory_limit = {memory_limit!r}\n"
+            f"  e.g. memory_limit={infer.MEMORY_LIMIT}"
+        )
     given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune)
     asked = {name: value for name, value in asdict(given).items() if name != "exact"}
     limits_asked("load", **asked)

@@ -18,6 +18,7 @@ What it computes of constants it computes in float64 and rounds once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from ..errors import NetworkError
 from .draft import Draft
@@ -54,8 +55,9 @@ def chosen(names: Collection[str] | None) -> list[Rule]:
     """Rules by their names; None: all. Raises NetworkError for a name that is none."""
     if names is None:
         return list(RULES.values())
-    unknown = [name for name in names if name not in RULES]
-    if isinstance(names, str) or unknown:
+    given: Any = names
+    listed = isinstance(given, Collection) and not isinstance(given, str)
+    if not listed or any(name not in RULES for name in given):
         raise NetworkError(
             f"load: there is no rule of that name\n  rewrite = {names!r}\n"
             f"  True, False, or some of {', '.join(map(repr, RULES))}"
