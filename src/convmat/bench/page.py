@@ -32,7 +32,6 @@ def page(run: Run) -> str:
         f"<!-- Written by `convmat {words} --docs` from {name}.json: run that, don't edit this. -->",
         f"The same {what}s, on the same machine, in the same minutes. "
         f"`make {words.replace(' ', '-')}` does it again: on a quiet machine.",
-        *(f"> {line}" for line in remarks(run)),
         f"![Share of the machine's FMA peak, by {what} and library]({name}.svg)" if run.peaks else "",
         "## How it was measured",
         _of_networks(run) if run.networks else _method(run),
@@ -44,6 +43,8 @@ def page(run: Run) -> str:
     # The answer first, then what it was worked out from.
     for table in sorted(tables(run), key=lambda table: "goal" not in table.head):
         parts += [f"## {table.title[0].upper()}{table.title[1:]}", _markdown(table)]
+    told = remarks(run)
+    parts += ["## What else is to be said", "\n".join(f"- {line}" for line in told)] if told else []
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
