@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..errors import NetworkError
 from . import wire
@@ -61,7 +61,9 @@ def whole(source: str | os.PathLike[str] | bytes) -> Any:
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[str, Path | None, BinaryIO, int]]:
+def _opened(
+    source: str | os.PathLike[str] | bytes,
+) -> Iterator[tuple[str, Path | None, io.BufferedIOBase, int]]:
     """What errors call a model, the folder it is in, its bytes and how many. Raises NetworkError."""
     name, folder = (
         ("the model", None) if isinstance(source, bytes) else (Path(source).name, Path(source).parent)
@@ -93,7 +95,7 @@ def _found(model: Any, name: str, size: int) -> Any:
     return model
 
 
-def _model(onnx: Any, stream: BinaryIO, size: int) -> tuple[Any, Sequence[Place | None]]:
+def _model(onnx: Any, stream: io.BufferedIOBase, size: int) -> tuple[Any, Sequence[Place | None]]:
     """The model without raw data and where these are, or the model as it is; None where the bytes are no model."""
     with suppress(wire.Unclear):
         data, places = wire.parted(stream, size)

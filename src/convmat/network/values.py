@@ -6,11 +6,12 @@ or not at all.
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Values:
         onnx: Any,
         name: str,
         folder: Path | None,
-        stream: BinaryIO | None = None,
+        stream: io.BufferedIOBase | None = None,
         places: Sequence[Place | None] = (),
     ) -> None:
         self.onnx, self.name, self.folder, self.stream, self.places = onnx, name, folder, stream, places
@@ -88,7 +89,7 @@ class Values:
         """Fill memory with the stream's bytes from one place to another."""
         assert self.stream is not None
         self.stream.seek(place[0])
-        if self.stream.readinto(memory.data) < place[1] - place[0]:  # type: ignore[attr-defined]
+        if self.stream.readinto(memory.data) < place[1] - place[0]:
             raise self.error("it became shorter while it was read\n  load it again")
         return memory
 

@@ -9,9 +9,9 @@ https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
 
 VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5
 RAW_DATA = (7, 5, 9)
@@ -31,7 +31,7 @@ class Unclear(Exception):
     """The bytes are no message, or one of a kind or length that nobody writes: protobuf itself is to judge them."""
 
 
-def parted(stream: BinaryIO, size: int) -> tuple[bytes, list[Place | None]]:
+def parted(stream: io.BufferedIOBase, size: int) -> tuple[bytes, list[Place | None]]:
     """The model without raw data, and for each initializer where its raw data are, None where it has none.
 
     Raises Unclear.
@@ -41,7 +41,11 @@ def parted(stream: BinaryIO, size: int) -> tuple[bytes, list[Place | None]]:
 
 
 def _without(
-    stream: BinaryIO, message: Place, path: Sequence[int], places: list[Place | None], fields: Iterator[int]
+    stream: io.BufferedIOBase,
+    message: Place,
+    path: Sequence[int],
+    places: list[Place | None],
+    fields: Iterator[int],
 ) -> bytes:
     """A message without the fields that a path leads to; `fields` counts all that are looked at."""
     parts: list[bytes] = []
@@ -66,7 +70,7 @@ def _without(
     return b"".join(parts)
 
 
-def _field(stream: BinaryIO, at: int, stop: int) -> tuple[int, int, Place]:
+def _field(stream: io.BufferedIOBase, at: int, stop: int) -> tuple[int, int, Place]:
     """The number, kind and value of a field that begins at `at`. Raises Unclear."""
     head = _read(stream, (at, min(stop, at + LONGEST_KEY + LONGEST)))
     key, start = _number(head, 0, LONGEST_KEY)
@@ -103,7 +107,7 @@ def _varint(value: int) -> bytes:
     return bytes(made)
 
 
-def _read(stream: BinaryIO, place: Place) -> bytes:
+def _read(stream: io.BufferedIOBase, place: Place) -> bytes:
     stream.seek(place[0])
     found = stream.read(place[1] - place[0])
     if len(found) < place[1] - place[0]:  # somebody cuts the file meanwhile
