@@ -357,6 +357,7 @@ class Product:
     def __post_init__(self) -> None:
         assert self.c.inside or self.transforms
         assert not (self.transforms and self.maximum)
+        assert self.part > 0 or not any(isinstance(each, Transform) for each in self.transforms)
         for a, b in self.terms:
             assert self.groups(a) == self.groups(b) == self.groups(self.c)
             assert a.rows == self.c.rows

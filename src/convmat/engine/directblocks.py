@@ -14,7 +14,8 @@ from functools import partial
 from .directplanes import Recipe
 from .directreads import Masks
 from .directwalk import Plane, Walker
-from .instructions import Value, below, const, fma, maximum, not_equal, select, splat
+from .instructions import Value, below, const, fma, splat
+from .vecmath import greatest
 
 Sums = list[list[Value]]
 Held = list[list[Value]]
@@ -262,7 +263,7 @@ class Blocks(Walker):
         """A sum with one term more, or the larger one of two; a NaN stays."""
         if weight is not None:
             return fma(weight, x, total)
-        return select(not_equal(x, x), x, maximum(x, total))
+        return greatest(x, total)
 
     def _weight(self, w: Value, offset: int) -> Value | None:
         return None if self.r.maximum else self._splat(w, offset)

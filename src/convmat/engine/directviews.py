@@ -40,6 +40,11 @@ class Reading:
         last = self.b.rows[-1]
         return last if last.extent > 1 and self.x[last.name] == self.item else None
 
+    def _follow(self, lane_axis: Coordinate) -> bool:
+        """Whether lines of an image of x follow each other without a gap, in the order of the columns."""
+        *outer, row, lane = self.c.cols
+        return bool(outer) and self.x[row.name] == lane_axis.extent * self.x[lane.name]
+
     def windows(self, but: Index | None = None) -> Windows | str:
         """How windows lie along the last pixel axes, and what a plane fixes and checks; `but` an index of the sum."""
         cols, k = self.c.cols, [index for index in self.b.rows if index != but]
@@ -48,8 +53,8 @@ class Reading:
         if lane is None or lane_axis is None:
             return "sums along the last pixel axis last"
         rows_axis, rows = self.axis(cols[-2].name) if len(cols) > 1 else None, None
-        if rows_axis is not None and (len(rows_axis.terms) > 1 or cols[-2].name[0] == "p"):
-            # An axis that no tap moves along, such as the batch, is not worth a block of rows.
+        if rows_axis is not None and (len(rows_axis.terms) > 1 or self._follow(lane_axis)):
+            # Of axes that no tap moves along only lines of x one after the other are worth a block of rows.
             rows = _window(rows_axis, cols[-2].name, k)
         rows_axis = rows_axis if rows else None
         outer = cols[:-2] if rows else cols[:-1]

@@ -23,18 +23,14 @@ from .instructions import (
     Type,
     Value,
     const,
-    equal,
     fabs,
-    maximum,
-    minimum,
     rint,
-    select,
     splat,
     sqrt,
     udiv,
 )
 from .ir import Function, prefix_mask
-from .sweep import Recipe, Share, Sweep, shared
+from .sweep import Recipe, Share, Sweep, refuses, shared
 
 Array = npt.NDArray[Any]
 
@@ -50,22 +46,13 @@ class Operation:
     emit: Callable[..., Value]
 
 
-def _greatest(a: Value, b: Value) -> Value:
-    """NaN where either is NaN, as `np.maximum` has it."""
-    return select(equal(a, a), maximum(a, b), a)
-
-
-def _least(a: Value, b: Value) -> Value:
-    return select(equal(a, a), minimum(a, b), a)
-
-
 OPERATIONS: dict[str, Operation] = {
     "add": Operation(np.add, lambda a, b: a + b),
     "sub": Operation(np.subtract, lambda a, b: a - b),
     "mul": Operation(np.multiply, lambda a, b: a * b),
     "div": Operation(np.true_divide, lambda a, b: a / b),
-    "max": Operation(np.maximum, _greatest),
-    "min": Operation(np.minimum, _least),
+    "max": Operation(np.maximum, vecmath.greatest),
+    "min": Operation(np.minimum, vecmath.least),
     "neg": Operation(np.negative, lambda a: -a),
     "abs": Operation(np.absolute, fabs),
     "sqrt": Operation(np.sqrt, sqrt),
@@ -178,20 +165,15 @@ class Pass(Recipe):
             }
             y = words["y"] + line.index * words["columns"] * item
 
-            def vector(column: Value, mask: Value | None = None) -> None:
-                kind = self.type.x(lanes)
+            def vector(column: Value, left: Value | None) -> None:
+                kind, mask = self.type.x(lanes), None if left is None else prefix_mask(lanes, left)
                 given = [
                     fixed[i] if i in fixed else fn.load(each, kind, column * item, mask=mask)
                     for i, each in enumerate(at)
                 ]
                 fn.store(self.expression.emit(given), y, column * item, mask=mask)
 
-            with fn.loop(share.begin, share.end - (2 * lanes - 1), 2 * lanes, carried=[share.begin]) as two:
-                vector(two.index)
-                vector(two.index + lanes)
-                two.carry(two.index + 2 * lanes)
-            with fn.loop(two.results[0], share.end, lanes) as rest:
-                vector(rest.index, prefix_mask(lanes, share.end - rest.index))
+            share.vectors(fn, lanes, vector, 2)
 
 
 def elementwise(
@@ -203,13 +185,11 @@ def elementwise(
     >>> elementwise(twice, [(2, 3)], (2, 3), "int8", 1)
     'takes float32 and float64, got int8'
     """
-    if dtype not in ("float32", "float64"):
-        return f"takes float32 and float64, got {dtype}"
+    if refusal := refuses(dtype):
+        return refusal
     if expression.inputs > MOST_INPUTS:
         return f"takes up to {MOST_INPUTS} inputs, got {expression.inputs}"
-    type, cpu = TYPES[dtype], host()
-    if not cpu.fma:
-        return f"makes code for CPUs with fused multiply-add, this one is {cpu.model}"
+    type = TYPES[dtype]
     extents, strides = _merged(shapes, out, type.bytes)
     if len(extents) > 3:
         return f"takes 3 axes that do not merge, got {len(extents)}"
@@ -222,7 +202,7 @@ def elementwise(
         along.append(last != 0)
     if not outer * rows * columns:
         tasks = 0
-    recipe = Pass(expression, tuple(along), type, cpu.lanes(type.bytes))
+    recipe = Pass(expression, tuple(along), type, host().lanes(type.bytes))
     return Sweep(recipe, words, tasks, threads, outer * rows * columns)
 
 

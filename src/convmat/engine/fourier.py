@@ -236,8 +236,8 @@ class Transformed:
         """Compute the product; `weights` are what `bind` made, None transforms operands["w"]."""
 
         def share(lane: int) -> None:
-            spectra = None if weights is None else weights[0]
-            call = _Call(self, operands, spectra, self.scratch.over(buffer, lane))
+            left = None if weights is None else weights[0]
+            call = _Call(self, operands, left, self.scratch.over(buffer, lane))
             with np.errstate(all="ignore"):
                 for group, column in self._blocks[lane :: self.lanes]:
                     self._run(call, group, column)

@@ -8,30 +8,17 @@ weaves lines: s vectors of s planes become s vectors of one line, by shuffles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .cpu import host
-from .instructions import TYPES, Type, Value, shuffle, udiv
+from .instructions import TYPES, Type, Value, udiv
 from .ir import Function, prefix_mask
-from .sweep import Recipe, Share, Sweep, shared
+from .lanes import woven
+from .sweep import Recipe, Share, Sweep, refuses, shared
 
 MOST_TIMES = 4
 """Along a line: so many vectors are shuffled into each other."""
-
-
-def woven(vectors: Sequence[Value]) -> list[Value]:
-    """The elements of s vectors in turn, as s vectors: element e of them all is lane e // s of vector e % s."""
-    s, lanes = len(vectors), vectors[0].type.lanes
-    made = []
-    for begin in range(0, s * lanes, lanes):
-        result = vectors[0]
-        for which, vector in enumerate(vectors):
-            wanted = range(begin, begin + lanes)
-            lane = [e // s + lanes if e % s == which else (i if which else -1) for i, e in enumerate(wanted)]
-            result = shuffle(result, vector, indices=lane)
-        made.append(result)
-    return made
 
 
 @dataclass(frozen=True)
@@ -60,15 +47,11 @@ class Interleave(Recipe):
             def vector(column: Value, left: Value | None) -> None:
                 mask = None if left is None else prefix_mask(lanes, left)
                 read = [fn.load(x + plane * j, kind, column * item, mask=mask) for j in range(s)]
-                for k, made in enumerate(woven(read) if s > 1 else read):
+                for k, made in enumerate(woven(read)):
                     stored = None if left is None else prefix_mask(lanes, left * s - k * lanes)
                     fn.store(made, y, column * (s * item) + k * lanes * item, mask=stored)
 
-            with fn.loop(share.begin, share.end - (lanes - 1), lanes, carried=[share.begin]) as main:
-                vector(main.index, None)
-                main.carry(main.index + lanes)
-            with fn.loop(main.results[0], share.end, lanes) as rest:
-                vector(rest.index, share.end - rest.index)
+            share.vectors(fn, lanes, vector)
 
 
 def interleave(
@@ -86,11 +69,9 @@ def interleave(
     >>> y
     array([[[0., 3., 1., 4., 2., 5.]]], dtype=float32)
     """
-    cpu, (rows, times), (height, columns) = host(), block, plane
-    if dtype not in ("float32", "float64"):
-        return f"takes float32 and float64, got {dtype}"
-    if not cpu.fma:
-        return f"makes code for CPUs with fused multiply-add, this one is {cpu.model}"
+    (rows, times), (height, columns) = block, plane
+    if refusal := refuses(dtype):
+        return refusal
     if not groups * height * columns:
         return f"takes planes with elements, got {groups} of {height} x {columns}"
     if times > MOST_TIMES:
@@ -98,8 +79,8 @@ def interleave(
     type = TYPES[dtype]
     words, tasks = shared(groups * rows * height, columns * times, threads, whole=True)
     words |= {"height": height, "columns": columns, "piece": columns}
-    recipe = Interleave(times, rows, type, cpu.lanes(type.bytes))
+    recipe = Interleave(times, rows, type, host().lanes(type.bytes))
     return Sweep(recipe, words, tasks, threads, groups * rows * times * height * columns)
 
 
-__all__ = ["Interleave", "interleave", "woven"]
+__all__ = ["Interleave", "interleave"]

@@ -151,9 +151,8 @@ class Recipe:
     @property
     def in_passing(self) -> bool:
         """Whether a panel may be packed by its first tile: x has the panel's lines side by side, as they are needed."""
-        plain = len(self.walk.taps) == 1 and not self.walk.checks and self.walk.coefficient == 1
         lanes = self.form is Form.COLUMNS and not self.along_m and self.panel % self.lanes == 0
-        return plain and lanes and not self.skips and self.array == self.work
+        return self.walk.plain and lanes and not self.skips and self.array == self.work
 
     def steps(self) -> list[int]:
         """The panel widths for which there is a tile: a panel's last columns take the least that holds them."""

@@ -3,7 +3,7 @@
     transpose       rows[i][j] -> rows[j][i], as a network of two-operand shuffles
     load_strided    x[0], x[s], x[2s], ...: one scalar load a lane
     load_every      the same for a small constant step, by whole vectors and shuffles
-    deinterleave    the same in registers, for every phase at once
+    deinterleave    the same in registers, for every phase at once; woven undoes it
     widen, narrow   float16 and bfloat16 to float32 and back, int8 and uint8 to int32 and float32
 
 None of them calls libm or the compiler's runtime on x86-64-v3 or newer, nor on AArch64.
@@ -164,6 +164,23 @@ def deinterleave(vectors: Sequence[Value], unit: int = 1) -> list[Value]:
     return out
 
 
+def woven(vectors: Sequence[Value]) -> list[Value]:
+    """The elements of s vectors in turn, as s vectors: what `deinterleave` undoes.
+
+    (out[0], out[1], ...)[e] = vectors[e % s][e // s]
+    """
+    s, lanes = len(vectors), vectors[0].type.lanes
+    made = []
+    for begin in range(0, s * lanes, lanes):
+        result = vectors[0]
+        for which, vector in enumerate(vectors):
+            wanted = range(begin, begin + lanes)
+            lane = [e // s + lanes if e % s == which else (i if which else -1) for i, e in enumerate(wanted)]
+            result = shuffle(result, vector, indices=lane)
+        made.append(result)
+    return made
+
+
 # ---- narrow types -----------------------------------------------------------------------------------------
 
 
@@ -199,4 +216,14 @@ def narrow(a: Value, to: Type) -> Value:
     return bitcast(trunc(lshr(select(equal(a, a), rounded, quiet), 16), to=i16), to=bf16)
 
 
-__all__ = ["concat", "deinterleave", "load_every", "load_strided", "narrow", "part", "transpose", "widen"]
+__all__ = [
+    "concat",
+    "deinterleave",
+    "load_every",
+    "load_strided",
+    "narrow",
+    "part",
+    "transpose",
+    "widen",
+    "woven",
+]

@@ -122,6 +122,11 @@ class Walk:
         return cls(tuple(run), tuple(taps), checks, moved, coefficient, near, view.extents[near], last[near])
 
     @property
+    def plain(self) -> bool:
+        """Whether a panel's lines lie in the array as they are: one tap, nothing outside, neighbours side by side."""
+        return len(self.taps) == 1 and not self.checks and self.coefficient == 1
+
+    @property
     def lane(self) -> str:
         """The index along which lanes lie."""
         return self.run[-1]

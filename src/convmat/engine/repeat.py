@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .cpu import host
 from .instructions import TYPES, Type, Value, shuffle
 from .ir import Function, prefix_mask
-from .sweep import Recipe, Share, Sweep, shared
+from .sweep import Recipe, Share, Sweep, refuses, shared
 
 MOST_TIMES = 8
 """Along a row: a vector becomes as many, which have to stay in registers."""
@@ -47,11 +47,7 @@ class Repeat(Recipe):
                     for row in range(self.rows):
                         fn.store(made, y + width * row, column * (k * item) + i * lanes * item, mask=stored)
 
-            with fn.loop(share.begin, share.end - (lanes - 1), lanes, carried=[share.begin]) as main:
-                vector(main.index, None)
-                main.carry(main.index + lanes)
-            with fn.loop(main.results[0], share.end, lanes) as rest:
-                vector(rest.index, share.end - rest.index)
+            share.vectors(fn, lanes, vector)
 
 
 def repeat(lines: int, columns: int, rows: int, times: int, dtype: str, threads: int) -> Sweep | str:
@@ -67,11 +63,8 @@ def repeat(lines: int, columns: int, rows: int, times: int, dtype: str, threads:
     >>> y
     array([[[1., 1., 1., 2., 2., 2.]]], dtype=float32)
     """
-    cpu = host()
-    if dtype not in ("float32", "float64"):
-        return f"takes float32 and float64, got {dtype}"
-    if not cpu.fma:
-        return f"makes code for CPUs with fused multiply-add, this one is {cpu.model}"
+    if refusal := refuses(dtype):
+        return refusal
     if not lines or not columns:
         return f"takes lines with elements, got {lines} of {columns}"
     if max(rows, times) > MOST_TIMES:
@@ -79,7 +72,7 @@ def repeat(lines: int, columns: int, rows: int, times: int, dtype: str, threads:
     type = TYPES[dtype]
     words, tasks = shared(lines, columns, threads, whole=False)
     made = lines * rows * columns * times
-    return Sweep(Repeat(times, rows, type, cpu.lanes(type.bytes)), words, tasks, threads, made)
+    return Sweep(Repeat(times, rows, type, host().lanes(type.bytes)), words, tasks, threads, made)
 
 
 __all__ = ["Repeat", "repeat"]

@@ -23,10 +23,7 @@ from .instructions import (
     Value,
     const,
     extract,
-    greater,
-    less,
     maximum,
-    not_equal,
     select,
     shuffle,
     sitofp,
@@ -34,8 +31,8 @@ from .instructions import (
 )
 from .ir import Function, prefix_mask
 from .lanes import deinterleave
-from .sweep import Recipe, Share, Sweep, shared
-from .vecmath import exp
+from .sweep import Recipe, Share, Sweep, refuses, shared
+from .vecmath import exp, greatest, least
 
 ACCUMULATORS = 4
 """Sums side by side: an addition takes 4 cycles, and two loads a cycle feed it."""
@@ -46,20 +43,11 @@ SHORTEST = 8
 Pair = Callable[[Value, Value], Value]
 
 
-def _greatest(a: Value, b: Value) -> Value:
-    """The greater; NaN once there was one."""
-    return select(not_equal(a, a) | greater(a, b), a, b)
-
-
-def _least(a: Value, b: Value) -> Value:
-    return select(not_equal(a, a) | less(a, b), a, b)
-
-
 REDUCTIONS: dict[str, tuple[float, Pair]] = {
     "sum": (0.0, lambda a, b: a + b),
     "mean": (0.0, lambda a, b: a + b),
-    "max": (-np.inf, _greatest),
-    "min": (np.inf, _least),
+    "max": (-np.inf, greatest),
+    "min": (np.inf, least),
 }
 """What is there before the first element, and how one is added."""
 
@@ -195,15 +183,12 @@ def rows(name: str, lines: int, columns: int, dtype: str, threads: int) -> Sweep
     >>> y
     array([ 3., 12.], dtype=float32)
     """
-    cpu = host()
-    if dtype not in ("float32", "float64"):
-        return f"takes float32 and float64, got {dtype}"
-    if not cpu.fma:
-        return f"makes code for CPUs with fused multiply-add, this one is {cpu.model}"
+    if refusal := refuses(dtype):
+        return refusal
     if not lines or not columns:
         return f"takes lines with elements, got {lines} of {columns}"
     type = TYPES[dtype]
-    lanes, short = cpu.lanes(type.bytes), columns if 1 < columns <= SHORTEST else 0
+    lanes, short = host().lanes(type.bytes), columns if 1 < columns <= SHORTEST else 0
     recipe = Softmax(type, lanes) if name == "softmax" else Reduce(name, type, lanes, short)
     words, tasks = shared(lines, columns, threads, whole=True)
     return Sweep(recipe, words, tasks, threads, lines * columns)

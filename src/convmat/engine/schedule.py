@@ -143,8 +143,10 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     # Extents of 1 count too: another batch or image size must not be another kernel.
     first = _run(c.cols, y, ones=True)
     passed = 0
-    if form is Form.COLUMNS and first is not None and _plain(b) and dtypes.array == dtypes.work:
-        passed = math.prod(i.extent for i in c.cols[first:])
+    if form is Form.COLUMNS and first is not None and dtypes.array == dtypes.work:
+        line = c.cols[first:]
+        plain = last.get(line[-1].name, 0) > 0 and Walk.of(b, _names(line), _names(b.rows)).plain
+        passed = math.prod(i.extent for i in line) if plain else 0
     along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors, passed)
     if form is Form.OUTER:
         along_m, width, panel = _along_n(m, lanes, cpu.vectors)
@@ -224,11 +226,6 @@ EMPTY = 0.02
 """Lanes along n stay empty in the last vector: with more of them, lanes lie along m even where packing is free."""
 
 
-def _plain(b: View) -> bool:
-    """Whether a line of a panel lies in x as it is: one tap, nothing outside, neighbours side by side."""
-    return len(b.rows) == 1 and not b.risky and all(by == 1 for _, by in b.coordinates[-1].terms)
-
-
 def _tiles(m: int, k: int, lanes: int, vectors: int, passed: int) -> tuple[bool, int, int]:
     """(lanes along m, rows of a block of A, columns of a panel).
 
@@ -267,11 +264,10 @@ def _in_line(run: tuple[str, ...], steps: dict[str, int], extents: dict[str, int
     >>> _in_line(("b", "p0", "p1"), {"b": 1000, "p0": 40, "p1": 4}, {"b": 2, "p0": 5, "p1": 10})
     {'p1': 50, 'p0': 1, 'b': 2}
     """
-    lane = run[-1]
+    lane, joined = run[-1], True
     found = {lane: extents[lane]}
     for name in reversed(run[:-1]):
-        follows = len(found) == sum(found.get(n) == 1 for n in found) + 1
-        joined = follows and steps[name] == found[lane] * steps[lane]
+        joined = joined and steps[name] == found[lane] * steps[lane]
         found[name] = 1 if joined else extents[name]
         found[lane] *= extents[name] if joined else 1
     return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +88,29 @@ class Share:
         stop = minimum(first + words["per"], words["lines"])
         return cls(first, stop, begin, minimum(begin + words["piece"], words["columns"]))
 
+    def vectors(
+        self, fn: Function, lanes: int, vector: Callable[[Value, Value | None], None], many: int = 1
+    ) -> None:
+        """Emits `vector(column, left)` for its columns, `many` at a time; `left` is None while vectors are whole."""
+        step = many * lanes
+        with fn.loop(self.begin, self.end - (step - 1), step, carried=[self.begin]) as main:
+            for i in range(many):
+                vector(main.index + i * lanes, None)
+            main.carry(main.index + step)
+        with fn.loop(main.results[0], self.end, lanes) as rest:
+            vector(rest.index, self.end - rest.index)
+
+
+def refuses(dtype: str) -> str | None:
+    """The sentence why no sweep takes elements of this type on this CPU, if none does.
+
+    >>> refuses("int8")
+    'takes float32 and float64, got int8'
+    """
+    if dtype not in ("float32", "float64"):
+        return f"takes float32 and float64, got {dtype}"
+    return None if host().fma else f"makes code for CPUs with fused multiply-add, this one is {host().model}"
+
 
 def shared(lines: int, columns: int, threads: int, *, whole: bool) -> tuple[dict[str, int], int]:
     """The words of SHARED, and the number of tasks; `whole`: no line is cut.
@@ -155,4 +178,4 @@ def load_together(sweeps: Sequence[Sweep]) -> None:
             objects.load([each.recipe for each in sweeps if each.cpu == cpu], cpu, Recipe.text)
 
 
-__all__ = ["Recipe", "Share", "Sweep", "load_together", "shared"]
+__all__ = ["Recipe", "Share", "Sweep", "load_together", "refuses", "shared"]

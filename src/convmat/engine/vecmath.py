@@ -43,6 +43,7 @@ from .instructions import (
     i64,
     maximum,
     minimum,
+    not_equal,
     select,
 )
 
@@ -142,6 +143,16 @@ def formula(meaning: Callable[..., NDArray[Any]]) -> Callable[[Callable[..., Val
         return found
 
     return declare
+
+
+def greatest(a: Value, b: Value) -> Value:
+    """The greater of two, NaN where either is."""
+    return select(not_equal(a, a), a, maximum(a, b))
+
+
+def least(a: Value, b: Value) -> Value:
+    """The lesser of two, NaN where either is."""
+    return select(not_equal(a, a), a, minimum(a, b))
 
 
 # ---- the exponential --------------------------------------------------------------------------------------

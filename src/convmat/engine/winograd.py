@@ -273,6 +273,12 @@ class Writer:
 
     # -- post ---------------------------------------------------------------------------------------------------------
 
+    def outputs_down(self, fn: Function, at: Value, plane: Value) -> list[list[Value]]:
+        """Of the tile at `at` in M, a vector of rows of A: for each column of its points the outputs down it."""
+        t0, t1 = self.r.rows.points, self.r.columns.points
+        read = [[fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)] for s1 in range(t1)]
+        return [combine(self.r.rows.post, column) for column in read]
+
     def post(self, rows: int) -> Function:
         """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it.
 
@@ -287,7 +293,7 @@ class Writer:
         m, y, residual, bias, turned, count, down, across, args = fn.arguments
         width = r.stored(rows) * item
         plane, y_row, y_o = (self.word(fn, args, name) for name in ("m plane", "y row", "y o"))
-        m0, m1, t0, t1 = len(r.rows.post), len(r.columns.post), r.rows.points, r.columns.points
+        m0, m1 = len(r.rows.post), len(r.columns.post)
         (d0, d1), group = r.apart, r.line
         finish = Finish(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
         tile = Tile(r.work, n, 1, n, item, item, item)
@@ -297,16 +303,11 @@ class Writer:
                 first = some.index * group
                 with fn.loop(0, minimum(count - first, group)) as each:
                     at = m + (first + each.index) * width + vector * n * item
-                    column = self.pixel(each.index)
-                    read = [
-                        [fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)]
-                        for s1 in range(t1)
-                    ]
-                    half = [combine(r.rows.post, column) for column in read]
+                    half, pixel = self.outputs_down(fn, at, plane), self.pixel(each.index)
                     for v0 in range(m0):
                         made = combine(r.columns.post, [column[v0] for column in half])
                         for v1, value in enumerate(made):
-                            to = turned + column * (n * item)
+                            to = turned + pixel * (n * item)
                             fn.store(value, to, (v0 * r.turned * n + v1 * d1) * n * item)
                 for v0 in range(m0):
                     with fn.if_(down > v0 * d0):

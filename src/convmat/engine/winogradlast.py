@@ -71,7 +71,7 @@ def post(writer: Writer, rows: int) -> Function:
     """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it."""
     r, item, n = writer.r, writer.item, writer.r.lanes
     d0, d1 = r.apart
-    t0, t1, m0, m1 = r.rows.points, r.columns.points, len(r.rows.post), len(r.columns.post)
+    m0, m1 = len(r.rows.post), len(r.columns.post)
     fn = writer.made.function(
         f"post_{rows}",
         {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
@@ -86,10 +86,7 @@ def post(writer: Writer, rows: int) -> Function:
         left = udiv(maximum(across - first, 0) + (d1 - 1), d1)
         for vector in range(r.stored(rows) // n):
             at = m + each.index * (r.stored(rows) * item) + vector * n * item
-            read = [
-                [fn.load(at + plane * (s0 * t1 + s1), writer.vector) for s0 in range(t0)] for s1 in range(t1)
-            ]
-            half = [combine(r.rows.post, column) for column in read]
+            half = writer.outputs_down(fn, at, plane)
             for v0 in range(m0):
                 with fn.if_(down > v0 * d0):
                     made = combine(r.columns.post, [column[v0] for column in half])
