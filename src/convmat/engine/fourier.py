@@ -83,7 +83,7 @@ class Transformed:
         self.known: dict[Block, tuple[_Piece, ...]] = {}
         self.lanes = threads
         self._cut(limit)
-        if threads > 1 and (self.workspace > limit or len(self._blocks) < threads):
+        if threads > 1 and (self.workspace > limit or len(self.cuts[0]) * len(self.cuts[1]) < threads):
             self.lanes = 1
             self._cut(limit)
         self.weight_bytes = self._weights() * self.spectrum.itemsize if bound else 0
@@ -124,7 +124,6 @@ class Transformed:
         self.sizes = self._sizes(many)
         self.scratch = Scratch(self.sizes, np.dtype(np.uint8), self.lanes)
         self.beside = self._beside(many)
-        self._blocks = list(itertools.product(*self.cuts[:2]))
         # What `bind` takes beside the spectra that it leaves, a few filters at a time.
         one = math.prod(i.extent for i in p.windows(a)) + math.prod(self.window)
         one = (
@@ -234,12 +233,14 @@ class Transformed:
 
     def run(self, operands: Operands, weights: list[Array] | None, buffer: Array) -> None:
         """Compute the product; `weights` are what `bind` made, None transforms operands["w"]."""
+        groups, columns, *_ = self.cuts
 
         def share(lane: int) -> None:
             left = None if weights is None else weights[0]
             call = _Call(self, operands, left, self.scratch.over(buffer, lane))
             with np.errstate(all="ignore"):
-                for group, column in self._blocks[lane :: self.lanes]:
+                blocks = ((group, column) for group in groups for column in columns)
+                for group, column in itertools.islice(blocks, lane, None, self.lanes):
                     self._run(call, group, column)
 
         if self.lanes == 1:

@@ -215,9 +215,9 @@ class _Block:
         pieces = max(-(-across // room_for), 1)
         columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
         found = []
-        for rows in sorted({-(-down // n) for n in range(1, down + 1)}):
-            if rows > 1 and rows * columns > room_for:
-                break
+        for rows in range(1, max(room_for // columns, 1) + 1):
+            if -(-down // -(-down // rows)) != rows:
+                continue  # the same number of blocks have fewer rows
             for chunks in range(1, min(r.blocks, threads) + 1):
                 block = cls(product, r, rows, columns, chunks)
                 found.append((block._turns(product, r, threads), -rows, block))

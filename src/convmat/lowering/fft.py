@@ -169,10 +169,8 @@ MOST_ELEMENTS = 1 << 18
 BYTES = 48
 """Of scratch for an element of a window, about, with its spectra."""
 
-SMOOTH = sorted(
-    n for a, b, c in itertools.product(range(25), range(4), range(2)) if (n := 2**a * 3**b * 5**c) < 2**24
-)
-"""Lengths whose transform is fast."""
+SMOOTH = sorted(2**a * 3**b * 5**c for a, b, c in itertools.product(range(65), range(4), range(2)))
+"""Lengths whose transform is fast: beyond any axis that 64-bit offsets reach, so that there always is one."""
 
 TRIED = 900
 """Windows that are weighed, about."""
@@ -234,17 +232,35 @@ def _roundings(g: Geometry, sizes: tuple[int, ...]) -> float:
     larger = 1.0
     for a, (axis, size) in enumerate(zip(axes(g), sizes, strict=True)):
         kept = size - axis.taps + 1
-        q = np.arange(-(-axis.outputs // kept))[:, None, None]
-        j, i = np.arange(axis.columns)[:, None], np.arange(axis.terms)
+        (j, each_j), (i, each_i) = _some(axis.columns, FEW), _some(axis.terms, FEW)
+        q, each_q = _some(-(-axis.outputs // kept), SAMPLED // (len(i) * len(j)))
+        q, j = q[:, None, None], j[:, None]
         taps = -(-(g.F[a] - i) // axis.apart)
         first = axis.step * kept * q + j * g.s[a] + i * g.d[a] - g.lo[a]
         inside = _below(g.I[a] - first, axis.step, size) - _below(-first, axis.step, size)
         stored = np.clip(-(-(g.P[a] - j) // axis.between) - q * kept, 0, kept)
-        f = np.arange(g.F[a]) * g.d[a] - g.lo[a]
+        around = float((1.0 * taps * inside * stored).sum()) * each_q * each_j * each_i / size
+        f, each_f = _some(g.F[a], SAMPLED)
+        f = f * g.d[a] - g.lo[a]
         read = _below(g.I[a] - f, g.s[a], g.P[a]) - _below(-f, g.s[a], g.P[a])
-        larger *= float((taps * inside * stored).sum()) / size / max(float(read.sum()), 1.0)
+        larger *= around / max(float(read.sum()) * each_f, 1.0)
     terms = g.C // g.G * math.prod(axis.terms for axis in axes(g))
     return larger * (terms + TRANSFORM * math.log2(math.prod(sizes)))
+
+
+SAMPLED, FEW = 4096, 16
+"""Windows and taps, and residues of an axis, up to which each is counted; of more, so many stand for the rest."""
+
+
+def _some(count: int, most: int) -> tuple[Array, float]:
+    """Numbers below `count`, all or so many of them evenly spread, and how many each stands for.
+
+    >>> _some(3, 16), _some(1 << 40, 3)
+    ((array([0, 1, 2]), 1.0), (array([            0,  549755813887, 1099511627775]), 366503875925.3333))
+    """
+    many = min(count, most)
+    found = [at * (count - 1) // max(many - 1, 1) for at in range(many)]
+    return np.array(found, np.int64), count / max(many, 1)
 
 
 def _below(limit: Array, step: int, count: int) -> Array:
