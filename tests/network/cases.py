@@ -48,6 +48,7 @@ ALSO = _words(
     Hardmax Shrink Size CastLike Cast Mean ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
     ReduceSumSquare GlobalLpPool LpNormalization MeanVarianceNormalization RMSNormalization IsNaN IsInf BitShift
     BitwiseAnd BitwiseOr BitwiseXor BitwiseNot Sinh Cosh Tan Asin Acos Atan Asinh Acosh Atanh
+    RNN GRU LSTM
     """
 )
 """Operators written here that the required set leaves out."""

@@ -27,12 +27,16 @@ def model(
     *,
     opset: int = 17,
     dtype: int = onnx.TensorProto.FLOAT,
+    kinds: Mapping[str, int] | None = None,
 ) -> bytes:
-    """A model's bytes."""
+    """A model's bytes; `kinds` are the element types of inputs that differ from `dtype`."""
     graph = helper.make_graph(
         list(nodes),
         "made",
-        [helper.make_tensor_value_info(name, dtype, list(shape)) for name, shape in inputs.items()],
+        [
+            helper.make_tensor_value_info(name, (kinds or {}).get(name, dtype), list(shape))
+            for name, shape in inputs.items()
+        ],
         [helper.make_empty_tensor_value_info(name) for name in outputs.split()],
         [numpy_helper.from_array(np.asarray(a), name) for name, a in (constants or {}).items()],
     )

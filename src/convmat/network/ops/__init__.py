@@ -12,6 +12,7 @@ from . import (
     normalisation,
     pointwise,
     pooling,
+    recurrent,
     reductions,
     resize,
     shapes,
@@ -23,6 +24,6 @@ __all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
 
 _ENTERED = (
     activations, convolution, elementwise, gather, linear, movement, normalisation, pointwise, pooling,
-    reductions, resize, shapes,
+    recurrent, reductions, resize, shapes,
 )  # fmt: skip
 """Each enters its operators in OPERATORS when it is imported."""

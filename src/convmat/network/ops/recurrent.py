@@ -1,0 +1,183 @@
+"""Recurrent networks: RNN, GRU, LSTM.
+
+    Y[t] = H[t] = cell(X[t], H[t - 1])        t = 0 ... T - 1, or backwards; both side by side when bidirectional
+
+What the inputs add to the gates is one product for all steps, X W^T + b: (T*B, I) @ (I, G*H). A sequence of the batch
+ends at its `sequence_lens`: outputs beyond are 0, its last state is the one at its end, and backwards it begins there.
+A sequence of no steps has no last output, and its last state is 0 (so onnxruntime). Sums of 16-bit types are float32,
+rounded when they are stored.
+
+With layout 1 the batch stands first: X (B, T, I), Y (B, T, D, H), states (B, D, H).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph import Array, Node, Shape, Spec
+from .base import Options, Specs, Step, given, has, stepped
+from .cells import Cell, Function, Gated, LongShort, Simple, State, Weights, functions_of
+
+INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+CELLS: dict[str, type[Simple] | type[Gated] | type[LongShort]] = {
+    "RNN": Simple, "GRU": Gated, "LSTM": LongShort,
+}  # fmt: skip
+DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+"""Whether each direction runs backwards."""
+
+
+@dataclass(frozen=True)
+class Extents:
+    """T steps of B sequences with I numbers each, D directions, H numbers of state, G gates."""
+
+    T: int
+    B: int
+    I: int
+    D: int
+    H: int
+    G: int
+    batch_first: bool
+
+    @property
+    def state(self) -> Shape:
+        """The shape of a state as the node has it."""
+        return (self.B, self.D, self.H) if self.batch_first else (self.D, self.B, self.H)
+
+    @property
+    def output(self) -> Shape:
+        """The shape of Y."""
+        return (self.B, self.T, self.D, self.H) if self.batch_first else (self.T, self.D, self.B, self.H)
+
+
+def _extents(node: Node, specs: Specs) -> Extents:
+    """The extents, all inputs checked against them."""
+    x, _, r = (given(node, specs, i) for i in range(3))
+    direction, layout, G = node.get("direction", "forward"), node.get("layout", 0), GATES[node.op]
+    if direction not in DIRECTIONS or layout not in (0, 1):
+        raise node.error(
+            f"its direction is {direction!r} and its layout {layout}\n"
+            f"  forward, reverse or bidirectional, and 0 or 1 are needed"
+        )
+    if x.rank != 3 or r.rank != 3:
+        raise node.error(f"its X is {x} and its R {r}\n  both need three axes")
+    T, B = x.shape[:2][:: -1 if layout else 1]
+    e = Extents(T, B, x.shape[2], len(DIRECTIONS[direction]), r.shape[2], G, bool(layout))
+    needed: list[Shape] = [
+        x.shape, (e.D, G * e.H, e.I), (e.D, G * e.H, e.H), (e.D, 2 * G * e.H), (B,), e.state, e.state, (e.D, 3 * e.H),
+    ]  # fmt: skip
+    for at, (name, shape) in enumerate(zip(INPUTS, needed, strict=True)):
+        if not has(specs, at):
+            continue
+        spec = given(node, specs, at)
+        fits = spec.dtype.kind in "iu" if name == "sequence_lens" else spec.dtype == x.dtype
+        if spec.shape != shape or not fits:
+            kind = "int32" if name == "sequence_lens" else x.dtype
+            raise node.error(
+                f"its {name} is {spec}\n  {kind}[{','.join(map(str, shape))}] is needed: X is {x}, "
+                f"hidden_size {e.H}, {e.D} direction(s)"
+            )
+    if node.get("hidden_size", e.H) != e.H:
+        raise node.error(f"its hidden_size is {node.get('hidden_size')}\n  its R {r} has {e.H}")
+    functions_of(node, e.D)
+    return e
+
+
+def _recurrent_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    e, dtype = _extents(node, specs), given(node, specs, 0).dtype
+    return (Spec(e.output, dtype), *(Spec(e.state, dtype),) * (2 if node.op == "LSTM" else 1))
+
+
+@stepped("RNN", "GRU", "LSTM", shape=_recurrent_shape)
+def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """Y, the outputs of all steps; Y_h and Y_c, the state after the last."""
+    e, functions = _extents(node, specs), functions_of(node, _extents(node, specs).D)
+    names = [INPUTS[at] for at, spec in enumerate(specs) if spec is not None]
+    wanted = [at for at, name in enumerate(node.outputs) if name]
+    sums = np.dtype(np.float64 if given(node, specs, 0).dtype == np.float64 else np.float32)
+
+    def step(*arrays: Array) -> None:
+        inputs = dict(zip(names, arrays, strict=False))
+        outputs = dict(zip(wanted, arrays[len(names) :], strict=True))
+        lengths = inputs.get("sequence_lens")
+        if lengths is not None and lengths.size and not 0 <= lengths.min() <= lengths.max() <= e.T:
+            raise node.error(
+                f"its sequence_lens are {lengths.min()} to {lengths.max()}\n  X has {e.T} steps: 0 to {e.T} are needed"
+            )
+        x = inputs["X"].swapaxes(0, 1) if e.batch_first else inputs["X"]
+        for d, backwards in enumerate(DIRECTIONS[node.get("direction", "forward")]):
+            cell = _cell(node, inputs, d, functions[d], sums)
+            state = tuple(
+                np.zeros((e.B, e.H), sums) if name not in inputs else _part(e, inputs[name], d).astype(sums)
+                for name in ("initial_h", "initial_c")[: 2 if node.op == "LSTM" else 1]
+            )
+            Y = outputs.get(0)
+            y = None if Y is None else Y[:, :, d].swapaxes(0, 1) if e.batch_first else Y[:, d]
+            order, seen = None, x
+            if backwards and lengths is None:
+                seen, y = x[::-1], None if y is None else y[::-1]
+            elif backwards and lengths is not None:
+                order = _backwards(e, lengths)
+                seen = x[order]
+            found = _run(e, cell, _products(seen, inputs["W"][d], cell.bias, sums), state, lengths, y)
+            if y is not None and order is not None:
+                y[...] = y[order]
+            for at, part in enumerate(found, 1):
+                if at in outputs:
+                    _part(e, outputs[at], d)[...] = part
+
+    return step
+
+
+def _part(e: Extents, state: Array, d: int) -> Array:
+    """The state of one direction: (B, H)."""
+    return state[:, d] if e.batch_first else state[d]
+
+
+def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Function], sums: np.dtype) -> Cell:
+    """The cell of one direction with its weights."""
+    Wb, Rb = inputs["B"][d].astype(sums).reshape(2, -1) if "B" in inputs else (None, None)
+    P = inputs["P"][d].astype(sums) if "P" in inputs else None
+    weights = Weights(inputs["R"][d].astype(sums, copy=False), Wb, Rb, P)
+    return CELLS[node.op](node, weights, functions)
+
+
+def _products(x: Array, w: Array, bias: Array | None, sums: np.dtype) -> Array:
+    """x: (T, B, I), w: (G*H, I) -> (T, B, G*H), what the inputs add to the gates of all steps."""
+    T, B, I = x.shape
+    found = x.astype(sums, copy=False).reshape(T * B, I) @ w.astype(sums, copy=False).T
+    if bias is not None:
+        found += bias
+    made: Array = found.reshape(T, B, w.shape[0])
+    return made
+
+
+def _backwards(e: Extents, lengths: Array) -> tuple[Array, Array]:
+    """Indices (T, B) that turn each sequence round and leave what is behind its end: done twice, nothing is changed."""
+    steps, ends = np.arange(e.T)[:, None], lengths.astype(np.int64)
+    return np.where(steps < ends, ends - 1 - steps, steps), np.arange(e.B)[None, :]
+
+
+def _run(e: Extents, cell: Cell, x: Array, state: State, lengths: Array | None, y: Array | None) -> State:
+    """Steps over x: (T, B, G*H), their outputs into y: (T, B, H) if there is one; the state after the last."""
+    first = e.T if lengths is None else int(lengths.min(initial=e.T))
+    last = e.T if lengths is None else int(lengths.max(initial=0))
+    for t in range(last):
+        after = cell(x[t], state)
+        if t >= first:
+            assert lengths is not None
+            going = (lengths > t)[:, None]
+            after = tuple(np.where(going, new, old) for new, old in zip(after, state, strict=True))
+            if y is not None:
+                y[t] = np.where(going, after[0], 0)
+        elif y is not None:
+            y[t] = after[0]
+        state = after
+    if y is not None:
+        y[last:] = 0
+    if first > 0:
+        return state
+    ran = np.zeros((e.B, 1), bool) if lengths is None else (lengths > 0)[:, None]
+    return tuple(np.where(ran, part, 0) for part in state)

@@ -1,0 +1,52 @@
+"""One node run by onnxruntime, as an outside opinion: a list of its outputs, None where it has no such node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx import helper
+
+from convmat.network.graph import Node
+
+from .cases import Array
+
+onnxruntime.set_default_logger_severity(4)
+
+
+def outside(node: Node, *arrays: Array | None) -> list[Array] | None:
+    """The outputs that onnxruntime gives, empty arrays for those without a name."""
+    names = [f"x{i}" if x is not None else "" for i, x in enumerate(arrays)]
+    made = helper.make_node(node.op, names, list(node.outputs), **_plain(node.attributes))
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+        for name, x in zip(names, arrays, strict=True)
+        if x is not None
+    ]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs if name]
+    graph = helper.make_graph([made], "one", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.version)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        feeds = {name: x for name, x in zip(names, arrays, strict=True) if x is not None}
+        found = iter(session.run(None, feeds))
+    except (
+        Exception
+    ) as error:  # it has no kernel of this type or version, or refuses what the standard allows
+        if "onnxruntime" not in type(error).__module__:
+            raise
+        return None
+    return [np.asarray(next(found)) if name else np.empty(0) for name in node.outputs]
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    return {
+        name: list(v) if isinstance(v, Sequence) and not isinstance(v, str) else v
+        for name, v in attributes.items()
+    }
