@@ -40,12 +40,19 @@ FURTHER = {
     "MaxUnpool",
     "LayerNormalization",
     "CausalConvWithState",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearMatMul",
+    "MatMulInteger",
+    "Cast",
+    "CastLike",
 }
 ALSO = _words(
     """
     And Or Xor Not Greater GreaterOrEqual Less LessOrEqual Cos Sin Reciprocal Floor Ceil Round Sign Erf Mod ArgMax
     ArgMin TopK GatherElements GatherND ScatterElements ScatterND OneHot NonZero Compress Tile Range CumSum Einsum
-    Hardmax Shrink Size CastLike Cast Mean ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
+    Hardmax Shrink Size Mean ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
     ReduceSumSquare GlobalLpPool LpNormalization MeanVarianceNormalization RMSNormalization IsNaN IsInf BitShift
     BitwiseAnd BitwiseOr BitwiseXor BitwiseNot Sinh Cosh Tan Asin Acos Atan Asinh Acosh Atanh
     RNN GRU LSTM

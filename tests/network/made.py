@@ -46,3 +46,31 @@ def model(
 
 def normal(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def by_onnxruntime(
+    op: str, version: int, arrays: Sequence[Array | None], outputs: int = 1, **attributes: Any
+) -> Any:
+    """What onnxruntime computes of one node."""
+    import onnxruntime
+
+    names = ["" if array is None else f"x{i}" for i, array in enumerate(arrays)]
+    given = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
+    made = [f"y{i}" for i in range(outputs)]
+    kind = helper.np_dtype_to_tensor_dtype
+    graph = helper.make_graph(
+        [helper.make_node(op, names, made, **attributes)],
+        "one node",
+        [
+            helper.make_tensor_value_info(name, kind(array.dtype), array.shape)
+            for name, array in given.items()
+        ],
+        [helper.make_empty_tensor_value_info(name) for name in made],
+    )
+    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, given)

@@ -14,11 +14,7 @@ ALIGNMENT = 64
 
 FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
 WHOLE = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-NARROW = (
-    "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu",
-    "float4_e2m1fn", "int4", "uint4",
-)  # fmt: skip
-"""Element types by name; those of NARROW are ml_dtypes'."""
+"""Element types by name; beside them there are those of NARROW."""
 
 
 @dataclass(frozen=True)

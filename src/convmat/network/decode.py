@@ -12,9 +12,10 @@ import numpy as np
 
 from ..errors import NetworkError
 from ..planner.follow import Choice
-from .contents import ALIGNMENT, FLOATS, NARROW, WHOLE, Code, Contents
+from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
 from .graph import Array, Input, Node
 from .ops import OPERATORS, Options
+from .ops.dtypes import NARROW, named
 from .read import MOST_NODES, Reader, the_package
 from .values import MOST_AXES, MOST_ELEMENTS, extent
 
@@ -96,15 +97,9 @@ class _Decoder:
 
     def dtype(self, name: Any, *more: str) -> np.dtype[Any]:
         """An element type by its name."""
-        if name in NARROW:
-            try:
-                import ml_dtypes
-
-                narrow: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-            except (ImportError, AttributeError, TypeError):
-                raise self.wrong(f"it has {name} elements\n  pip install --upgrade ml_dtypes") from None
-            return narrow
-        if self.checked(name, "dtype", str) not in (*FLOATS, *WHOLE, *more):
+        if self.checked(name, "dtype", str) in NARROW:
+            return named(name)
+        if name not in (*FLOATS, *WHOLE, *more):
             raise self.wrong(f"it has elements of an unknown type\n  {_shown(name)}")
         made: np.dtype[Any] = np.dtype(name)
         return made

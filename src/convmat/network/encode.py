@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import NetworkError
-from .contents import ALIGNMENT, FLOATS, NARROW, WHOLE, Code, Contents
+from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
 from .graph import Array, Node
 from .ops import OPERATORS
+from .ops.dtypes import NARROW
 
 Piece = bytes | memoryview
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     activations,
+    casting,
     convolution,
     elementwise,
     gather,
@@ -12,6 +13,7 @@ from . import (
     normalisation,
     pointwise,
     pooling,
+    quantise,
     recurrent,
     reductions,
     resize,
@@ -23,7 +25,20 @@ from .fallback import operator_of
 __all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
 
 _ENTERED = (
-    activations, convolution, elementwise, gather, linear, movement, normalisation, pointwise, pooling,
-    recurrent, reductions, resize, shapes,
-)  # fmt: skip
+    activations,
+    casting,
+    convolution,
+    elementwise,
+    gather,
+    linear,
+    movement,
+    normalisation,
+    pointwise,
+    pooling,
+    quantise,
+    recurrent,
+    reductions,
+    resize,
+    shapes,
+)
 """Each enters its operators in OPERATORS when it is imported."""

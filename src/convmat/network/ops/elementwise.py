@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, Unknown, axis_of, broadcast, given, operator, same, stepped
+from .base import Options, Specs, Step, axis_of, broadcast, given, operator, same, stepped
 from .blocks import blockwise
-from .fallback import reference
 
 FOLLOWS_AXIS = 7
 """The operator set since which operands broadcast as in NumPy; before, `axis` said where the second one begins."""
@@ -166,7 +165,7 @@ def fold(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> 
     return lambda *arrays: blockwise(together, arrays[-1], *arrays[:-1])
 
 
-# -- choices and element types -----------------------------------------------------------------------------------------
+# -- choices -----------------------------------------------------------------------------------------------------------
 
 
 def _chosen(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -189,34 +188,3 @@ def is_inf(node: Node, x: Array) -> Any:
     """Which elements are infinite, of the signs asked for."""
     above = np.isposinf(x) if node.get("detect_positive", 1) else False
     return above | (np.isneginf(x) if node.get("detect_negative", 1) else np.zeros(x.shape, bool))
-
-
-TYPES = {
-    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
-    11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128",
-}  # fmt: skip
-"""ONNX's numbers of NumPy's own element types."""
-
-
-def _cast_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
-    if node.op == "CastLike":
-        return (Spec(x.shape, given(node, specs, 1).dtype),)
-    if node.get("to") not in TYPES or x.dtype.hasobject:
-        raise Unknown
-    return (Spec(x.shape, np.dtype(TYPES[node.get("to")])),)
-
-
-@operator(
-    "Cast",
-    "CastLike",
-    shape=_cast_shape,
-    prepare=lambda *_: lambda x, *rest: np.copyto(rest[-1], x, casting="unsafe"),
-)
-def cast(node: Node, x: Array, like: Array | None = None) -> Any:
-    """x with another element type; texts and types that NumPy lacks as the standard's reference has them."""
-    if like is not None and not x.dtype.hasobject:
-        return x.astype(like.dtype)
-    if node.get("to") not in TYPES or x.dtype.hasobject:
-        return reference(node, x) if like is None else reference(node, x, like)
-    return x.astype(TYPES[node.get("to")])
