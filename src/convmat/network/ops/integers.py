@@ -1,0 +1,293 @@
+"""Convolutions and products of matrices in 8-bit integers: exact sums, then one rounding.
+
+    sum      s = (x - x_zero) * (w - w_zero)                    a convolution or a product of matrices; the output of
+                                                                ConvInteger and MatMulInteger, cut to 32 bits
+    output   saturate(round(s * (x_scale * w_scale / y_scale)) + y_zero)      of QLinearConv and QLinearMatMul
+
+Differences of bytes are below 2^8 and their products below 2^16: float32 holds sums of 256 of them exactly, float64 all
+that fit in memory. The factor of the output is a float32, and so is its product with s, as in onnxruntime.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ... import api
+from ...errors import ConvmatError
+from ..graph import Array, Node, Shape, Spec
+from .base import Options, Specs, Step, broadcast, given, has, keywords, operator
+from .convolution import geometry_of
+from .dtypes import converted, is_whole, widened
+from .quantise import saturated
+
+FEW_TERMS = 256
+"""Products of differences of bytes whose sums float32 holds: 256 * 255^2 < 2^24."""
+
+
+def _differences(x: Array, zero: Array | None, terms: int) -> Array:
+    """x - zero in a float type that holds sums of so many products of them exactly."""
+    dtype = np.float32 if terms <= FEW_TERMS and is_whole(x.dtype) else np.float64
+    wide = widened(x).astype(dtype)
+    return wide if zero is None else wide - widened(zero).astype(dtype)
+
+
+def _scalar(node: Node, spec: Spec, what: str) -> None:
+    if spec.size != 1 or spec.rank > 1:
+        raise node.error(f"its {what} is {spec}\n  one number is needed")
+
+
+def _of_type(node: Node, spec: Spec, what: str, wanted: np.dtype[Any]) -> None:
+    if spec.dtype != wanted:
+        raise node.error(f"its {what} is {spec.dtype}\n  {wanted} is needed")
+
+
+def _bytes(node: Node, specs: Specs, *inputs: int) -> None:
+    for at in inputs:
+        if given(node, specs, at).dtype not in (np.int8, np.uint8):
+            raise node.error(f"its input {at} is {given(node, specs, at).dtype}\n  int8 or uint8 is needed")
+
+
+# -- convolutions ------------------------------------------------------------------------------------------------------
+
+
+def _convolved(node: Node, specs: Specs, w_at: int, x_zero: int, w_zero: int) -> Shape:
+    """The output's shape, once the types and shapes of zero points fit, which are inputs of these numbers."""
+    x, w = given(node, specs, 0), given(node, specs, w_at)
+    _bytes(node, specs, 0, w_at)
+    _, g = geometry_of(node, x.shape, w.shape)
+    if has(specs, x_zero):
+        _scalar(node, given(node, specs, x_zero), "zero point of x")
+        _of_type(node, given(node, specs, x_zero), "zero point of x", x.dtype)
+    if has(specs, w_zero):
+        _each_filter(node, given(node, specs, w_zero), g.O, "zero point of w")
+        _of_type(node, given(node, specs, w_zero), "zero point of w", w.dtype)
+    return g.y_shape
+
+
+def _each_filter(node: Node, spec: Spec, filters: int, what: str) -> None:
+    if spec.rank > 1 or spec.size not in (1, filters):
+        raise node.error(
+            f"its {what} is {spec}\n  one number, or one for each of {filters} filters is needed"
+        )
+
+
+def _rowwise(each: Array, rank: int) -> Array:
+    """One number, or one for each filter, so that it broadcasts over weights of so many axes."""
+    return each.reshape(-1, *(1,) * (rank - 1))
+
+
+def _terms(w: Shape) -> int:
+    return math.prod(w[1:])
+
+
+def _filters(w: Array, zero: Array | None) -> Array:
+    return _differences(w, None if zero is None else _rowwise(zero, w.ndim), _terms(w.shape))
+
+
+def _sums(node: Node, x: Array, w: Array, x_zero: Array | None, w_zero: Array | None) -> Array:
+    """The convolution's sums, exact in a float type."""
+    words, _ = geometry_of(node, x.shape, w.shape)
+    zero = None if x_zero is None else x_zero.reshape(())
+    try:
+        return np.asarray(
+            api.conv(_differences(x, zero, _terms(w.shape)), _filters(w, w_zero), exact=True, **words)
+        )
+    except ConvmatError as error:
+        raise node.error(str(error)) from None
+
+
+def _bound(
+    node: Node, specs: Specs, w_at: int, w_zero_at: int, options: Options
+) -> Callable[..., Array] | None:
+    """x and its zero point -> the same sums, by a plan whose weights are packed; None where they are no constants."""
+    x, w = given(node, specs, 0), given(node, specs, w_at)
+    zero = specs[w_zero_at] if has(specs, w_zero_at) else None
+    if w.value is None or (zero is not None and zero.value is None):
+        return None
+    filters, terms = _filters(w.value, None if zero is None else zero.value), _terms(w.shape)
+    words, _ = geometry_of(node, x.shape, w.shape)
+    about = keywords(options) | {"exact": True, "rtol": None}
+    bound = api.plan(x.shape, w.shape, dtype=filters.dtype, **words, **about).bind(filters)
+    return lambda x, zero=None: bound(_differences(x, None if zero is None else zero.reshape(()), terms))
+
+
+def _integer_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    return (Spec(_convolved(node, specs, 1, 2, 3), np.dtype(np.int32)),)
+
+
+def _integer_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    sums, shifted = _bound(node, specs, 1, 3, options), has(specs, 2)
+    if sums is None:
+        return None
+    return lambda x, w, *rest: np.copyto(rest[-1], _cut(sums(x, rest[0]) if shifted else sums(x)))
+
+
+@operator("ConvInteger", shape=_integer_shape, prepare=_integer_step)
+def conv_integer(
+    node: Node, x: Array, w: Array, x_zero: Array | None = None, w_zero: Array | None = None
+) -> Array:
+    """x: (B, C, *I), w: (O, C//G, *F), 8-bit integers -> (B, O, *P) in int32, modulo 2^32."""
+    return _cut(_sums(node, x, w, x_zero, w_zero))
+
+
+def _cut(sums: Array) -> Array:
+    """Whole numbers in a float type as int32, their low 32 bits."""
+    return sums.astype(np.int32 if sums.dtype == np.float32 else np.int64).astype(np.int32)
+
+
+def _linear_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    shape = _convolved(node, specs, 3, 2, 5)
+    filters, y_zero = shape[1], given(node, specs, 7)
+    _bytes(node, specs, 7)
+    for at, what in ((1, "scale of x"), (6, "scale of y"), (7, "zero point of y")):
+        _scalar(node, given(node, specs, at), what)
+    _each_filter(node, given(node, specs, 4), filters, "scale of w")
+    for at, what in ((1, "scale of x"), (4, "scale of w"), (6, "scale of y")):
+        _of_type(node, given(node, specs, at), what, np.dtype(np.float32))
+    if has(specs, 8):
+        bias = given(node, specs, 8)
+        _of_type(node, bias, "bias", np.dtype(np.int32))
+        if bias.shape != (filters,):
+            raise node.error(f"its bias is {bias}\n  one number for each of {filters} filters is needed")
+    return (Spec(shape, y_zero.dtype),)
+
+
+def _requantised(sums: Array, factor: Array, zero: Array) -> Array:
+    """saturate(round(sums * factor) + zero), the product in float32."""
+    with np.errstate(all="ignore"):
+        q = np.multiply(sums.astype(np.float32, copy=False), factor)
+        return saturated(np.rint(q, out=q), zero, zero.dtype)
+
+
+def _linear(
+    sums: Array, x_scale: Array, w_scale: Array, y_scale: Array, y_zero: Array, *bias: Array
+) -> Array:
+    """The output of QLinearConv from its sums."""
+    rank = sums.ndim - 1
+    if bias:  # in float64: a sum and a bias may need more than 24 bits
+        sums = sums + _rowwise(bias[0], rank).astype(np.float64)
+    factor = x_scale.reshape(()) * _rowwise(w_scale, rank) / y_scale.reshape(())
+    return _requantised(sums, factor, y_zero.reshape(()))
+
+
+def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    sums = _bound(node, specs, 3, 5, options)
+    if sums is None:
+        return None
+
+    def step(
+        x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array, y_scale: Array, y_zero: Array,
+        *rest: Array,
+    ) -> None:  # fmt: skip
+        rest[-1][...] = _linear(sums(x, x_zero), x_scale, w_scale, y_scale, y_zero, *rest[:-1])
+
+    return step
+
+
+@operator("QLinearConv", shape=_linear_shape, prepare=_linear_step)
+def conv_linear(
+    node: Node, x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array, y_scale: Array,
+    y_zero: Array, bias: Array | None = None,
+) -> Array:  # fmt: skip
+    """x: (B, C, *I), w: (O, C//G, *F), 8-bit integers -> (B, O, *P) of y's scale and zero point."""
+    sums = _sums(node, x, w, x_zero, w_zero)
+    return _linear(sums, x_scale, w_scale, y_scale, y_zero, *(() if bias is None else (bias,)))
+
+
+# -- products of matrices ----------------------------------------------------------------------------------------------
+
+
+def _multiplied(node: Node, a: Spec, b: Spec) -> Shape:
+    left, right = (1, *a.shape) if a.rank == 1 else a.shape, (*b.shape, 1) if b.rank == 1 else b.shape
+    if not a.rank or not b.rank or left[-1] != right[-2]:
+        raise node.error(f"its inputs {a} and {b} are no product\n  (..., m, k) @ (..., k, n) is needed")
+    rows, columns = left[-2:-1] * (a.rank > 1), right[-1:] * (b.rank > 1)
+    return (*broadcast(node, [left[:-2], right[:-2]]), *rows, *columns)
+
+
+def _along(each: Shape, of: Shape, axis: int) -> Shape:
+    """The shape that makes one number for each row (axis -2) or column (-1) of matrices broadcast over them."""
+    if math.prod(each) == 1:
+        return ()
+    return (*each, 1) if len(each) == 1 and axis == -2 and len(of) > 1 else each
+
+
+def _fits(node: Node, spec: Spec, of: Spec, axis: int, what: str) -> None:
+    """Zero points and scales: one number, or one for each row of a (axis -2) or column of b (-1)."""
+    shape = _along(spec.shape, of.shape, axis)
+    full = of.shape if of.rank > 1 else ()
+    wanted = tuple(n if i - len(full) == axis or i < len(full) - 2 else 1 for i, n in enumerate(full))
+    if shape not in ((), wanted, wanted[-1:] if axis == -1 else wanted, wanted[-2:]):
+        word = "row" if axis == -2 else "column"
+        raise node.error(f"its {what} is {spec}\n  one number, or one for each {word} of {of} is needed")
+
+
+def _product(a: Array, b: Array, a_zero: Array | None, b_zero: Array | None) -> Array:
+    """(a - a_zero) @ (b - b_zero), exact in a float type for integers, in float64 for 8-bit floats."""
+    terms = a.shape[-1]
+    if a_zero is not None:
+        a_zero = a_zero.reshape(_along(a_zero.shape, a.shape, -2))
+    if b_zero is not None:
+        b_zero = b_zero.reshape(_along(b_zero.shape, b.shape, -1))
+    return np.asarray(_differences(a, a_zero, terms) @ _differences(b, b_zero, terms))
+
+
+def _integer_product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    a, b = given(node, specs, 0), given(node, specs, 1)
+    _bytes(node, specs, 0, 1)
+    for at, of, axis, name in ((2, a, -2, "a"), (3, b, -1, "b")):
+        if has(specs, at):
+            _fits(node, given(node, specs, at), of, axis, f"zero point of {name}")
+            _of_type(node, given(node, specs, at), f"zero point of {name}", of.dtype)
+    return (Spec(_multiplied(node, a, b), np.dtype(np.int32)),)
+
+
+@operator("MatMulInteger", shape=_integer_product_shape)
+def matmul_integer(
+    node: Node, a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None
+) -> Array:
+    """(a - a_zero) @ (b - b_zero) of 8-bit integers, in int32, modulo 2^32."""
+    return _cut(_product(a, b, a_zero, b_zero))
+
+
+EIGHT_BITS = ("int8", "uint8", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+
+
+def _linear_product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    a, b, zero = given(node, specs, 0), given(node, specs, 3), given(node, specs, 7)
+    for at in (0, 3, 7):
+        if given(node, specs, at).dtype.name not in EIGHT_BITS:
+            raise node.error(
+                f"its input {at} is {given(node, specs, at).dtype}\n  one of {', '.join(EIGHT_BITS)} is needed"
+            )
+    for at, of, axis, name in ((1, a, -2, "a"), (4, b, -1, "b")):
+        _fits(node, given(node, specs, at), of, axis, f"scale of {name}")
+        _fits(node, given(node, specs, at + 1), of, axis, f"zero point of {name}")
+        _of_type(node, given(node, specs, at + 1), f"zero point of {name}", of.dtype)
+    _scalar(node, given(node, specs, 6), "scale of y")
+    _scalar(node, zero, "zero point of y")
+    return (Spec(_multiplied(node, a, b), zero.dtype),)
+
+
+@operator("QLinearMatMul", shape=_linear_product_shape)
+def matmul_linear(
+    node: Node, a: Array, a_scale: Array, a_zero: Array, b: Array, b_scale: Array, b_zero: Array, y_scale: Array,
+    y_zero: Array,
+) -> Array:  # fmt: skip
+    """a @ b of 8-bit numbers with scales and zero points -> numbers of y's."""
+    sums = _product(a, b, a_zero, b_zero)
+    rows = a_scale.reshape(_along(a_scale.shape, a.shape, -2)).astype(np.float32)
+    columns = b_scale.reshape(_along(b_scale.shape, b.shape, -1)).astype(np.float32)
+    if a.ndim == 1 and columns.ndim > 1:  # the product of a row has no axis of rows
+        columns = columns[..., 0, :]
+    if b.ndim == 1 and rows.ndim > 1:
+        rows = rows[..., 0]
+    factor = rows * columns / y_scale.astype(np.float32).reshape(())
+    zero = y_zero.reshape(())
+    if is_whole(zero.dtype):
+        return _requantised(sums, factor, zero)
+    return converted(sums.astype(np.float32) * factor + widened(zero), zero.dtype)
