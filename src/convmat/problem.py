@@ -11,6 +11,7 @@ A lowering sees x, w, y and their Layouts, and cannot tell which pass it serves.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +58,14 @@ class Pad:
     lo: tuple[int, ...]
     hi: tuple[int, ...]
     operand: str = "x"
+
+    def repeats(self, axis: int, extent: int) -> int:
+        """How many elements of the padded axis are one and the same of the `extent` elements inside it, at most."""
+        lo, hi = max(self.lo[axis], 0), max(self.hi[axis], 0)
+        if self.mode == "edge" or extent == 1:
+            return 1 + (lo + hi if extent == 1 else max(lo, hi))
+        period = extent - 1 if self.mode == "reflect" else extent
+        return 1 + -(-lo // period) - (-hi // period)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +148,11 @@ class Problem:
     def work_dtype(self) -> str:
         """The type that products are taken in: exact for 8-bit integers, float32 for the 16-bit types.
 
-        A sum of k products of 8-bit integers is below 2^16 * k: float32 holds it exactly up to 2^24.
+        A sum of k products of 8-bit integers is below 2^16 * k: float32 holds it exactly up to 2^24. What is added to
+        it may be any int32.
         """
-        if self.dtype in ("int8", "uint8") and self.geometry.k <= 2**8:
+        alone = not (self.epilogue.bias or self.epilogue.residual)
+        if self.dtype in ("int8", "uint8") and self.geometry.k <= 2**8 and alone:
             return "float32"
         return WORK_DTYPES[self.dtype]
 
@@ -149,6 +160,29 @@ class Problem:
     def out_dtype(self) -> str:
         """The type of y: int32 for 8-bit integers, otherwise that of x."""
         return "int32" if self.dtype in ("int8", "uint8") else self.dtype
+
+    @property
+    def stored_dtype(self) -> str:
+        """The type that products are stored in: that of y, but float32 where 16-bit borders are still to be added."""
+        folded = self.pad is not None and self.pad.operand == "y"
+        return self.work_dtype if folded and self.out_dtype in ("float16", "bfloat16") else self.out_dtype
+
+    @property
+    def longest_sum(self) -> int:
+        """How many products an element of y is the sum of, at most; borders that are added to it with theirs.
+
+        >>> Problem.of(Geometry.of((2, 3, 8), (4, 3, 3))).grad_weight().longest_sum
+        12
+        """
+        g = self.geometry
+        count = g.C // g.G
+        for f, d, e in zip(g.F, g.d, g.e, strict=True):
+            count *= -(-f // (e // math.gcd(d, e)))  # taps that the outputs of one phase have
+        if self.pad is not None and self.pad.operand == "y":
+            extents = zip(g.P, self.pad.lo, self.pad.hi, strict=True)
+            inside = (p - max(lo, 0) - max(hi, 0) for p, lo, hi in extents)
+            count *= math.prod(self.pad.repeats(a, extent) for a, extent in enumerate(inside))
+        return count
 
     def grad_input(self) -> Problem:
         """The problem whose x is dy and whose y is dx."""

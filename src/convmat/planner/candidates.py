@@ -66,10 +66,10 @@ def dtype_of(name: Any) -> np.dtype[Any]:
 
 
 def dtypes_of(problem: Problem) -> blas.Dtypes:
-    """The element types of a problem's arrays, sums and output."""
+    """The element types of a problem's arrays, sums and of what its products store."""
     from ..engine import blas
 
-    return blas.Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.out_dtype))
+    return blas.Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.stored_dtype))
 
 
 def extents(problem: Problem) -> dict[str, tuple[int, ...]]:
@@ -87,7 +87,7 @@ def padding_bytes(problem: Problem) -> int:
     if problem.pad is None:
         return 0
     layout, name = (
-        (problem.x, problem.dtype) if problem.pad.operand == "x" else (problem.y, problem.out_dtype)
+        (problem.x, problem.dtype) if problem.pad.operand == "x" else (problem.y, problem.stored_dtype)
     )
     whole = int(np.prod(layout.shape, dtype=object)) * dtype_of(name).itemsize
     extents_ = problem.geometry.I if problem.pad.operand == "x" else problem.geometry.P

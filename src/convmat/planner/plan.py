@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..product import Layout
 from . import pad, report, why
 from .arrays import checked, output
 from .candidates import Candidate, by_blas, dtype_of, dtypes_of, padding_bytes, program_of
+from .integers import require_small
 from .shown import Shown
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class Plan(Shown):
         self.chosen = chosen
         self.forced = forced
         self._program = _program(problem, chosen)
-        self._dtypes = dtypes_of(problem)
+        self._stored = dtypes_of(problem).out
+        self._dtypes = replace(dtypes_of(problem), out=dtype_of(problem.out_dtype))
         # What every call asks for, worked out once: the shapes as owners see them, and with one axis per Dim.
         self._shapes = {name: problem.shape(name) for name in ("x", "w", "y")}
         layouts = {"x": problem.x, "w": problem.w, "y": problem.y, "residual": problem.y}
@@ -127,6 +130,7 @@ class Plan(Shown):
             )
         if bias is not None:
             bias = checked("bias", bias, (problem.geometry.O,), self._dtypes.out)
+            require_small(problem, bias=bias)
         return w, bias
 
     def why(self) -> str:
@@ -190,6 +194,7 @@ class Plan(Shown):
         else:
             fits = (
                 type(residual) is np.ndarray
+                and residual.dtype.kind != "i"  # whose size is looked at first
                 and residual.dtype is self._dtypes.out
                 and residual.shape == self._shapes["y"]
                 and residual.flags.c_contiguous
@@ -244,7 +249,7 @@ class Plan(Shown):
             pad.forward(padding, _spatial(problem.x, "i"), x, padded)
             x = padded
         elif padding is not None:
-            folded = recycle.empty(problem.y.shape, self._dtypes.out)
+            folded = recycle.empty(problem.y.shape, self._stored)
         program = self._ready()
         operands = {"x": x, "y": folded}
         if weights is None:
@@ -317,6 +322,7 @@ class Bound:
         shape = plan._shapes["y"]
         if residual is not None:
             residual = checked("residual", residual, shape, plan._dtypes.out)
+            require_small(problem, bias=self._bias, residual=residual)
         inputs = [array for array in (x, self._w, self._bias) if array is not None]
         out = output(out, shape, plan._dtypes.out, inputs, residual)
         plan.run(x, self._w, self._weights, self._bias, residual, out)

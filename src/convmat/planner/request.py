@@ -22,6 +22,7 @@ from ..product import Activation
 from . import choices, follow
 from .candidates import ENGINES
 from .choose import make
+from .integers import require_short
 from .plan import Plan
 
 EFFORTS = ("none", "quick", "full")
@@ -30,9 +31,6 @@ EFFORTS = ("none", "quick", "full")
 Progress = Callable[[int, int], object]
 
 ActivationLike = str | tuple[str | float, ...] | None
-
-INT32_ROOM = {"int8": 2**31 // 2**14, "uint8": 2**31 // 2**16}
-"""The longest sum of products of 8-bit integers that surely fits int32."""
 
 DIRECTIONS = ("forward", "input", "weight")
 PADDING_MODES = ("zeros", "reflect", "edge", "wrap")
@@ -128,12 +126,6 @@ def _planned(
             )
     if padding_mode != "zeros":
         _repeatable(call, g, padding_mode, transposed=bool(transposed))
-    if dtype in INT32_ROOM and g.k > INT32_ROOM[dtype]:
-        raise GeometryError(
-            f"{call}: the sums may pass what int32 holds\n"
-            f"  C//G * F = {g.k} products of {dtype};  at most {INT32_ROOM[dtype]}\n"
-            f"  convert both arrays, e.g. x.astype('float64')"
-        )
     places = "NHWC" if channels_last else "NCHW"
     problem = Problem.of(
         g, dtype, x=places, y=places, transposed=bool(transposed), padding_mode=padding_mode,
@@ -145,6 +137,7 @@ def _planned(
         problem = problem.grad_input()
     elif direction == "weight":
         problem = problem.grad_weight()
+    require_short(call, problem, "dy" if direction == "input" else "x")
     return make(problem, lowering, engine)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import GeometryError
 from ..lowering import Part
 from ..problem import Problem
 from ..product import View
@@ -42,11 +44,16 @@ def unroll(problem: Problem, x: Array, order: str) -> Array:
 
 
 def fold(problem: Problem, cols: Array) -> Array:
-    """(C*F, B*P) -> (B, C, *I): each element added to where the unrolled input reads it, tap by tap."""
+    """(C*F, B*P) -> (B, C, *I): each element added to where the unrolled input reads it, tap by tap.
+
+    16-bit floats are summed in float32, integers in a type that holds their sums. Raises GeometryError where sums do
+    not fit the type of cols.
+    """
     from ..engine.memory import cut, inside, virtual
 
     view = _view(problem)
-    x = room_for("col2im", problem.geometry.x_shape, cols.dtype)
+    kind = _sums(cols, math.prod(problem.geometry.F))
+    x = room_for("col2im", problem.geometry.x_shape, kind)
     x[...] = 0
     into = virtual(view, dims(problem.x, x))
     parts = cols.reshape([i.extent for i in view.indices])
@@ -58,4 +65,31 @@ def fold(problem: Problem, cols: Array) -> Array:
         if block is not None:
             target = cut(into, block)
             target += parts[tuple(slice(start, stop) for start, stop in block)]
-    return x
+    if kind == cols.dtype:
+        return x
+    if kind.kind == "i" and x.size:
+        _require_fit(cols.dtype, int(x.min()), int(x.max()))
+    with np.errstate(over="ignore"):  # too large for 16 bits is infinite, as everywhere
+        return x.astype(cols.dtype)
+
+
+def _sums(cols: Array, taps: int) -> np.dtype[Any]:
+    """The type in which `taps` elements of cols are summed."""
+    if cols.dtype.kind in "iu" and cols.size:
+        least, greatest = taps * min(int(cols.min()), 0), taps * max(int(cols.max()), 0)
+        if cols.dtype.itemsize < 8 and not _fits(cols.dtype, least, greatest):
+            return np.dtype(np.int64)
+        _require_fit(cols.dtype, least, greatest)
+    return np.dtype(np.float32) if cols.dtype.name in ("float16", "bfloat16") else cols.dtype
+
+
+def _fits(dtype: np.dtype[Any], least: int, greatest: int) -> bool:
+    return np.iinfo(dtype).min <= least and greatest <= np.iinfo(dtype).max
+
+
+def _require_fit(dtype: np.dtype[Any], least: int, greatest: int) -> None:
+    if not _fits(dtype, least, greatest):
+        raise GeometryError(
+            f"col2im: the sums pass what {dtype} holds\n  {least} .. {greatest};  "
+            f"{np.iinfo(dtype).min} .. {np.iinfo(dtype).max}\n  convert cols, e.g. cols.astype('float64')"
+        )

@@ -1,0 +1,68 @@
+"""Sums of 8-bit integers, and what is added to them: whether all of it fits int32, whose sums would wrap unseen.
+
+    least, greatest = terms * that of one product,  plus bias and residual          inside [-2^31, 2^31 - 1]
+
+How long sums are is known when a call is planned, bias and residual when it is made; what may not fit is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GeometryError
+from ..problem import Problem
+
+Array = npt.NDArray[Any]
+
+PRODUCTS = {"int8": (-128 * 127, 128 * 128), "uint8": (0, 255 * 255)}
+"""The least and the greatest product of two numbers of a type."""
+
+LEAST, GREATEST = -(2**31), 2**31 - 1
+
+
+def require_short(call: str, problem: Problem, first: str) -> None:
+    """Refuse sums so long that they may not fit; `first` is what the call's first array is called.
+
+    Raises GeometryError.
+    """
+    if problem.dtype not in PRODUCTS or problem.longest_sum <= _most(problem.dtype):
+        return
+    fix = (
+        "plan for dtype='float64'"
+        if call == "plan"
+        else f"convert both arrays, e.g. {first}.astype('float64')"
+    )
+    raise GeometryError(
+        f"{call}: the sums may pass what int32 holds\n"
+        f"  sums of {problem.longest_sum} products of {problem.dtype};  at most {_most(problem.dtype)}\n"
+        f"  {fix}"
+    )
+
+
+def _most(dtype: str) -> int:
+    return GREATEST // PRODUCTS[dtype][1]
+
+
+def require_small(problem: Problem, **added: Array | None) -> None:
+    """Refuse what is added to the sums, arrays by name, where the result may not fit. Raises GeometryError."""
+    given = {name: array for name, array in added.items() if array is not None and array.size}
+    if problem.dtype not in PRODUCTS or not given:
+        return
+    low, high = (each * problem.longest_sum for each in PRODUCTS[problem.dtype])
+    ranges = {name: (int(np.min(array)), int(np.max(array))) for name, array in given.items()}
+    least, greatest = low + sum(r[0] for r in ranges.values()), high + sum(r[1] for r in ranges.values())
+    if least >= LEAST and greatest <= GREATEST:
+        return
+    said = ", ".join(f"{name} {a} .. {b}" for name, (a, b) in ranges.items())
+    names = " and ".join(f"the {name}" for name in ranges)
+    raise GeometryError(
+        f"conv: {names} may take the sums past what int32 holds\n"
+        f"  products of {problem.dtype} sum up to {low} .. {high};  {said}\n"
+        f"  {least} .. {greatest} in all: convolve without, and add to y.astype('int64')"
+    )
+
+
+__all__ = ["require_short", "require_small"]
