@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import convmat
-from convmat.network.ops import fallback
+from convmat.network.ops import loops
 from tests.network.made import model, node, normal
 
 
@@ -216,19 +216,13 @@ def test_external_data_in_a_sparse_attribute_is_not_read() -> None:
 
 
 def test_a_saved_networks_nodes_hide_no_external_data(tmp_path: Path) -> None:
-    own = node("Constant", "", "z", value=numpy_helper.from_array(normal(3), "z"))
-    inner = helper.make_graph([own], "inner", [], [helper.make_empty_tensor_value_info("z")])
-    good = model(
-        [node("If", "flag", "y", then_branch=inner, else_branch=inner)],
-        {"x": (1,)},
-        "y",
-        {"flag": np.array(True)},
-    )
-    net = convmat.load(good)
-    (proto,) = onnx.load_from_string(branching()).graph.node
+    net = convmat.load(model([node("Det", "x", "y")], {"x": (2, 2)}, "y"))
+    proto = node("Det", "x", "y")
+    sparse = helper.make_sparse_tensor(secret(), numpy_helper.from_array(np.arange(3), "where"), [3])
+    proto.attribute.append(helper.make_attribute("more", sparse))
     net.graph = net.graph.with_nodes([replace(net.graph.nodes[0], source=proto.SerializeToString())])
     net.save(tmp_path / "hidden.convmat", ())
-    assert refusal(tmp_path / "hidden.convmat") == f"load: hidden.convmat: If 'If_y' {HIDDEN}"
+    assert refusal(tmp_path / "hidden.convmat") == f"load: hidden.convmat: Det 'Det_y' {HIDDEN}"
 
 
 def test_unknown_numbers_of_types_and_operator_sets() -> None:
@@ -263,7 +257,7 @@ def loop(trips: int, body: Any = None) -> bytes:
 
 
 def test_a_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fallback, "MOST_TURNS", 50)
+    monkeypatch.setattr(loops, "MOST_TURNS", 50)
     x = np.array([1, 2], np.float32)
     for _ in range(2):
         assert convmat.load(loop(6))(x).tolist() == [64, 128]
@@ -278,7 +272,7 @@ def test_a_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_turns_of_loops_in_loops_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fallback, "MOST_TURNS", 50)
+    monkeypatch.setattr(loops, "MOST_TURNS", 50)
     value = helper.make_empty_tensor_value_info
     inner = onnx.load_from_string(loop(1)).graph.node[0].attribute[0].g
     seven = numpy_helper.from_array(np.array(7), "seven")

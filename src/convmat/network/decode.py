@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy as np
 from ..errors import NetworkError
 from ..planner.follow import Choice
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
-from .graph import Array, Input, Node
+from .graph import Array, Graph, Input, Node, captured_by
 from .ops import OPERATORS, Options
 from .ops.dtypes import NARROW, named
-from .read import MOST_NODES, Reader, the_package
+from .read import MOST_DEPTH, MOST_NODES, Reader, the_package
 from .values import MOST_AXES, MOST_ELEMENTS, extent
 
 
@@ -39,27 +40,52 @@ class _Decoder:
     def __init__(self, name: str, head: Any, data: Array, code: Array) -> None:
         self.name, self.head, self.data, self.code = name, head, data, code
         self._tensors: list[Array] = []
+        self._count = self._depth = 0
 
     def contents(self) -> Contents:
         head = self.checked(self.head, "head", dict)
         self._tensors = [self.tensor(each) for each in self.get(head, "tensors", list)]
-        constants = {name: self.array(value) for name, value in self.get(head, "constants", dict).items()}
-        inputs = tuple(self.input(each) for each in self.get(head, "inputs", list))
-        names = [each.name for each in inputs]
-        if len({*names, *constants}) < len(names) + len(constants):
-            raise self.wrong("two of its inputs and constants have the same name")
-        outputs = self.texts(head, "outputs")
-        found = self.get(head, "nodes", list)
-        if len(found) > MOST_NODES:
-            raise self.wrong(f"too many nodes\n  {len(found):,}, at most {MOST_NODES:,} are read")
-        nodes = self.nodes(found)
-        graph = Reader(None, self.name, None).connected(
-            nodes, inputs, outputs, constants, self.get(head, "name", str)
-        )
+        graph = self.graph(head)
         rules = None if head.get("rules") is None else self.texts(head, "rules")
         choices = {key: self.choice(value) for key, value in self.get(head, "choices", dict).items()}
         code = None if head.get("code") is None else self.kernels(self.get(head, "code", dict))
         return Contents(graph, self.options(head), rules, choices, code)
+
+    def graph(self, found: dict[str, Any]) -> Graph:
+        """The graph of a network or of a body."""
+        constants = {name: self.array(value) for name, value in self.get(found, "constants", dict).items()}
+        inputs = tuple(self.input(each) for each in self.get(found, "inputs", list))
+        names = [each.name for each in inputs]
+        if len({*names, *constants}) < len(names) + len(constants):
+            raise self.wrong("two of its inputs and constants have the same name")
+        outputs = self.texts(found, "outputs")
+        several = self.get(found, "nodes", list)
+        self._count += len(several)
+        if self._count > MOST_NODES:
+            raise self.wrong(f"too many nodes\n  {self._count:,}, at most {MOST_NODES:,} are read")
+        name = self.get(found, "name", str)
+        return Reader(None, self.name, None).connected(self.nodes(several), inputs, outputs, constants, name)
+
+    def body(self, value: Any) -> Graph:
+        """A graph in an attribute of a node."""
+        if self._depth == MOST_DEPTH:
+            raise self.wrong(
+                f"its bodies lie too deep within each other\n  at most {MOST_DEPTH} levels are read"
+            )
+        found = self.checked(value, "graph", dict)
+        self._depth += 1
+        graph = self.graph(found)
+        self._depth -= 1
+        captured = self.texts(found, "captured")
+        last = tuple(each.name for each in graph.inputs)[len(graph.inputs) - len(captured) :]
+        if last != captured:
+            raise self.wrong(
+                f"a body of it captures what is none of its last inputs\n  {_shown(list(captured))}"
+            )
+        declared = tuple(
+            None if each is None else self.input(each) for each in self.get(found, "declared", list)
+        )
+        return replace(graph, declared=declared, captured=captured)
 
     # -- values --------------------------------------------------------------------------------------------------------
 
@@ -144,6 +170,8 @@ class _Decoder:
             return tuple(self.value(each) for each in value)
         if type(value) is dict and set(value) == {"tensor"}:
             return self._tensors[self.count(value["tensor"], "tensor", len(self._tensors) - 1)]
+        if type(value) is dict and set(value) == {"graph"}:
+            return self.body(value["graph"])
         if type(value) is dict and value in ({"float": "inf"}, {"float": "-inf"}, {"float": "nan"}):
             return float(value["float"])
         if type(value) is dict and set(value) == {"texts", "shape"}:
@@ -213,6 +241,7 @@ class _Decoder:
         if op not in OPERATORS:
             raise self.wrong(f"one of its operators is not known\n  {_shown(op)}")
         attributes = {name: self.value(each) for name, each in self.get(found, "attributes", dict).items()}
+        around = captured_by(attributes)
         return Node(
             op=op,
             inputs=self.texts(found, "inputs"),
@@ -220,6 +249,8 @@ class _Decoder:
             attributes=attributes,
             name=self.get(found, "name", str),
             version=self.count(found.get("version"), "version", 10**6),
+            captured=around,
+            inside=around,
         )
 
     def foreign(self, count: int, of: int) -> Reader:

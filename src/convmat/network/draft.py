@@ -78,15 +78,15 @@ class Draft:
         if name in self.graph.outputs:
             return False
         readers = list(self._readers.get(name, ()))
-        if any(name in reader.captured for at in readers if (reader := self._nodes[at]) is not None):
-            return False  # a subgraph knows the value by its name
         self._take(self._place(node))
         for at in readers:
             reader = self._nodes[at]
-            if reader is not None and name in reader.inputs:
-                self._nodes[at] = replace(
-                    reader, inputs=tuple(instead if n == name else n for n in reader.inputs)
+            if reader is not None:
+                inputs, captured = (
+                    tuple(instead if n == name else n for n in names)
+                    for names in (reader.inputs, reader.captured)
                 )
+                self._nodes[at] = replace(reader, inputs=inputs, captured=captured)
         self._readers[instead] = sorted([*self._readers.get(instead, ()), *readers])
         self._readers.pop(name, None)
         return True

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import NetworkError
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
-from .graph import Array, Node
+from .graph import Array, Graph, Input, Node
 from .ops import OPERATORS
 from .ops.dtypes import NARROW
 
@@ -45,26 +45,19 @@ class Writer:
     def head(self, contents: Contents) -> bytes:
         """The head; `data` and `code` then hold what it points at. Raises NetworkError."""
         graph, options = contents.graph, contents.options
-        nodes = [self.node(each) for each in graph.nodes]
-        constants = {
-            name: self.value(array, f"the constant {name!r}") for name, array in graph.constants.items()
-        }
+        parts = self.graph(graph)
         choices = {
             key: [c.engine, c.lowering, c.packing, c.flops, c.moved, c.seconds]
             for key, c in contents.choices.items()
         }
         head = {
-            "name": graph.name,
+            **parts,
             "exact": options.exact,
             "rtol": options.rtol,
             "workspace_limit": options.workspace_limit,
             "weight_limit": options.weight_limit,
             "deterministic": options.deterministic,
             "rules": contents.rules,
-            "inputs": [[each.name, each.dtype.name, each.shape] for each in graph.inputs],
-            "outputs": graph.outputs,
-            "nodes": nodes,
-            "constants": constants,
             "tensors": self.tensors,
             "choices": choices,
             "code": self.kernels(contents.code) if contents.code else None,
@@ -88,10 +81,33 @@ class Writer:
             "version": node.version,
         }
 
+    def graph(self, graph: Graph) -> dict[str, Any]:
+        """The parts that a network and a body have."""
+        return {
+            "name": graph.name,
+            "inputs": [self.input(each) for each in graph.inputs],
+            "outputs": graph.outputs,
+            "nodes": [self.node(each) for each in graph.nodes],
+            "constants": {
+                name: self.value(array, f"the constant {name!r}") for name, array in graph.constants.items()
+            },
+        }
+
+    def body(self, graph: Graph) -> dict[str, Any]:
+        """A graph in an attribute of a node."""
+        declared = [None if each is None else self.input(each) for each in graph.declared]
+        return {**self.graph(graph), "declared": declared, "captured": graph.captured}
+
+    def input(self, each: Input) -> list[Any]:
+        """A name, an element type and a shape."""
+        return [each.name, each.dtype.name, each.shape]
+
     def value(self, value: Any, what: str) -> Any:
-        """A number, a text, an array, or a tuple of such as JSON has them."""
+        """A number, a text, an array, a body, or a tuple of such as JSON has them."""
         if isinstance(value, np.ndarray):
             return {"tensor": self.tensor(value, what)} if value.dtype != object else self.texts(value, what)
+        if isinstance(value, Graph):
+            return {"graph": self.body(value)}
         if isinstance(value, tuple | list):
             return [self.value(each, what) for each in value]
         if isinstance(value, np.generic):

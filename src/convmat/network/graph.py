@@ -23,6 +23,11 @@ from ..errors import NetworkError
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+Value = Array | list[Array] | None
+"""What a name stands for while a network runs: a tensor, a sequence of tensors, an optional that is empty.
+
+Nobody writes into a sequence or its tensors.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,18 @@ class Spec:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
 
+def captured_by(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the graphs in a node's attributes read of the values around it."""
+    bodies = [value for value in attributes.values() if isinstance(value, Graph)]
+    return tuple(sorted({name for graph in bodies for name in graph.captured}))
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator. `inputs` and `outputs` are names of values, "" where an optional one is left away.
 
-    `version` is the operator set's; `source` the node as its file has it, for operators that others compute, and
-    `captured` names what its subgraphs read of the values around it.
+    `version` is the operator set's; `source` the node as its file has it, for operators that others compute. Graphs in
+    its attributes read `captured` of the values around the node, and call them by the names `inside`, one for each.
     """
 
     op: str
@@ -78,6 +89,7 @@ class Node:
     domain: str = ""
     source: bytes = field(default=b"", repr=False)
     captured: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -115,13 +127,21 @@ class Input:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which they can run; every name is written once."""
+    """Nodes in an order in which they can run; every name is written once.
+
+    The graph in an attribute of a node is a body: its inputs, untyped, are those that its operator gives it, then what
+    it reads of the values around the node.
+    """
 
     nodes: tuple[Node, ...]
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, Array]
     name: str = ""
+    declared: tuple[Input | None, ...] = ()
+    """What a body says of its outputs, None where it says nothing of use."""
+    captured: tuple[str, ...] = ()
+    """The inputs of a body, the last of them, that are values around its node."""
 
     @cached_property
     def producer(self) -> dict[str, Node]:

@@ -7,14 +7,17 @@ from it alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import NetworkError
-from .graph import Array, Graph, Node, Spec
+from .branches import inlined, with_constants
+from .graph import Array, Graph, Node, Spec, Value
 from .ops import Operator, Unknown, operator_of
+from .ops.bodies import taken_branch
 from .ops.fallback import expected
 
 RANDOM = frozenset(
@@ -26,18 +29,34 @@ MEMORY_LIMIT = 8 * 2**30
 """Bytes that one value of a network may take, unless it is loaded with another limit."""
 
 Specs = dict[str, Spec]
+Opened = Callable[[Node], Callable[..., tuple[Value, ...]]]
+"""From a node with bodies to what runs it."""
 
 
-def inferred(graph: Graph, inputs: Mapping[str, Spec], limit: int = MEMORY_LIMIT) -> tuple[Graph, Specs]:
+def inferred(
+    graph: Graph, inputs: Mapping[str, Spec], limit: int = MEMORY_LIMIT, opened: Opened | None = None
+) -> tuple[Graph, Specs]:
     """The graph without what is constant, and the Specs of its values; those known only at run time are absent.
 
-    `limit`: bytes that a value may take. Raises NetworkError, naming the node.
+    `limit`: bytes that a value may take; `opened` runs nodes with bodies where all they read is constant. An If whose
+    condition is constant gives way to its branch. Raises NetworkError, naming the node.
     """
     specs: Specs = dict(inputs) | {name: Spec.of(array) for name, array in graph.constants.items()}
     constants: dict[str, Array] = dict(graph.constants)
+    taken: set[str] = set()
     kept: list[Node] = []
-    for node in graph.nodes:
-        found = folded(node, specs, limit)
+    waiting = deque(graph.nodes)
+    while waiting:
+        node = with_constants(waiting.popleft(), constants)
+        branch = _branch(node, specs)
+        if branch is not None:
+            taken = taken or {*specs, *(name for each in graph.nodes for name in each.outputs)}
+            nodes, own = inlined(node, branch, taken)
+            constants |= own
+            specs |= {name: Spec.of(array) for name, array in own.items()}
+            waiting.extendleft(reversed(nodes))
+            continue
+        found = folded(node, specs, limit, opened)
         if found is not None:
             for name, array in zip(node.outputs, found, strict=False):
                 if name:
@@ -47,19 +66,46 @@ def inferred(graph: Graph, inputs: Mapping[str, Spec], limit: int = MEMORY_LIMIT
         for name, spec in zip(
             node.outputs, shapes(node, operator_of(node), specs, limit) or (), strict=False
         ):
-            if name:
+            if name and spec is not None:
                 specs[name] = spec
     return graph.with_nodes(kept, constants).needed(), specs
 
 
+def outputs_of(graph: Graph, given: Sequence[Spec | None], limit: int) -> list[Spec | None]:
+    """What is known of a body's outputs for such inputs: nothing where it would not run, since it may never have to."""
+    known = {each.name: spec for each, spec in zip(graph.inputs, given, strict=True) if spec is not None}
+    try:
+        specs = inferred(graph, known, limit)[1]
+    except NetworkError:
+        return [None] * len(graph.outputs)
+    return [_valueless(specs[name]) if name in specs else None for name in graph.outputs]
+
+
+def _valueless(spec: Spec) -> Spec:
+    return Spec(spec.shape, spec.dtype)
+
+
+def _branch(node: Node, specs: Specs) -> Graph | None:
+    """The branch that an If takes, if that is known."""
+    if node.op != "If" or node.domain or node.inputs[0] not in specs:
+        return None
+    value = specs[node.inputs[0]].value
+    return None if value is None else taken_branch(node, value)
+
+
 def shapes(
     node: Node, operator: Operator, specs: Specs, limit: int = MEMORY_LIMIT
-) -> tuple[Spec, ...] | None:
+) -> tuple[Spec | None, ...] | None:
     """The Specs that a node makes; None where they are known only when it runs."""
-    if any(name not in specs for name in node.reads):
+    if operator.bodies is None and any(name not in specs for name in node.reads):
         return None
+    made: tuple[Spec | None, ...]
     try:
-        made = operator.shape(node, [specs[name] if name else None for name in node.inputs])
+        if operator.bodies is not None:
+            given = [_valueless(specs[name]) if name in specs else None for name in _operands(node)]
+            made = operator.bodies.shape(node, given, lambda graph, own: outputs_of(graph, own, limit))
+        else:
+            made = operator.shape(node, [specs[name] if name else None for name in node.inputs])
     except Unknown:
         for spec in expected(node, [specs[name] if name else None for name in node.inputs]):
             if spec.bytes > limit:
@@ -72,12 +118,18 @@ def shapes(
         raise node.error(
             f"its attributes or inputs do not fit it\n  {type(error).__name__}: {error}"
         ) from None
-    if any(spec.dtype.hasobject for spec in made):  # texts have no place in an arena of bytes
+    known = [each for each in made if each is not None]
+    if any(each.dtype.hasobject for each in known):  # texts have no place in an arena of bytes
         return None
-    for spec in made:
-        if spec.bytes > limit:
-            raise too_large(node, spec, limit)
+    for each in known:
+        if each.bytes > limit:
+            raise too_large(node, each, limit)
     return made
+
+
+def _operands(node: Node) -> tuple[str, ...]:
+    """The names of a node's inputs, those that are left away too, and of what its bodies read."""
+    return (*node.inputs, *node.captured)
 
 
 def too_large(node: Node, spec: Any, limit: int) -> NetworkError:
@@ -87,7 +139,7 @@ def too_large(node: Node, spec: Any, limit: int) -> NetworkError:
     )
 
 
-def folded(node: Node, specs: Specs, limit: int) -> tuple[Array, ...] | None:
+def folded(node: Node, specs: Specs, limit: int, opened: Opened | None = None) -> tuple[Array, ...] | None:
     """The outputs of a node that reads constants alone, or asks only for a shape."""
     if node.op in ("Shape", "Size") and not node.domain and len(node.inputs) == 1 and node.inputs[0] in specs:
         shape = specs[node.inputs[0]].shape
@@ -98,15 +150,18 @@ def folded(node: Node, specs: Specs, limit: int) -> tuple[Array, ...] | None:
     if node.op in RANDOM or any(value is None for value in values):
         return None
     operator = operator_of(node)
+    if operator.bodies is not None and opened is None:
+        return None
     shapes(node, operator, specs, limit)  # says no before anything large is made
     try:
-        inputs = [specs[name].value if name else None for name in (*node.inputs, *node.captured)]
-        found = operator(node, inputs)
+        inputs = [specs[name].value if name else None for name in _operands(node)]
+        found = operator(node, inputs) if operator.bodies is None or opened is None else opened(node)(*inputs)
     except NetworkError:
         raise
     except Exception as error:  # the same, with values
         raise node.error(f"its constant inputs do not fit it\n  {type(error).__name__}: {error}") from None
-    return tuple(_frozen(array) for array in found)
+    arrays = [array for array in found if isinstance(array, np.ndarray)]
+    return tuple(map(_frozen, arrays)) if len(arrays) == len(found) else None
 
 
 def _frozen(array: Array) -> Array:

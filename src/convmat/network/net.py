@@ -19,11 +19,12 @@ from ..errors import NetworkError, PlanError
 from ..planner.request import limits_asked
 from . import infer, saving
 from .contents import Contents
-from .graph import Array, Graph, Input, Spec
+from .graph import Array, Graph, Input, Spec, Value
 from .ops import Options
 from .program import Program
+from .programs import PROGRAMS, Programs, Setting, specs_of
 from .read import read
-from .rewrite import chosen, rewritten
+from .rewrite import chosen
 from .shapes import Extents, declared, overridden, random
 
 if TYPE_CHECKING:
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
     from .compare import Comparison
     from .profile import Profile
     from .summary import Memory, Summary
-
-PROGRAMS = 8
-"""Sets of input shapes that a network keeps prepared at a time."""
-
-WEIGHT_BYTES = 2**30
-"""Packed weights that it keeps for all of them together, beside those of the latest."""
 
 
 def load(
@@ -90,9 +85,8 @@ def load(
     if saving.is_saved(source):
         found = saving.unpacked(source, trust)
         options = saving.over(found.options, given)
-        made = Network(found.graph, options, memory_limit, found.rules if rules is None else rules)
-        made.choices = found.choices
-        return made
+        kept = found.rules if rules is None else rules
+        return Network(found.graph, options, memory_limit, kept, found.choices)
     made = Network(read(source), given, memory_limit, rules)
     made.source = source
     return made
@@ -114,14 +108,20 @@ class Network:
     """
 
     def __init__(
-        self, graph: Graph, options: Options, memory_limit: int, rules: Collection[str] | None = None
+        self,
+        graph: Graph,
+        options: Options,
+        memory_limit: int,
+        rules: Collection[str] | None = None,
+        choices: Mapping[str, Choice] | None = None,
     ) -> None:
         self.graph, self.options, self.memory_limit, self.rules = graph, options, memory_limit, rules
         self.source: str | os.PathLike[str] | bytes | None = None
-        self.choices: Mapping[str, Choice] | None = None
-        self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self.choices = choices
         self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._lock = threading.Lock()
+        kept = None if rules is None else tuple(rules)
+        self._programs = Programs(graph, Setting(options, memory_limit, kept, choices))
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -146,40 +146,16 @@ class Network:
         found = self._run(x)
         return found[self.outputs[0]] if len(self.outputs) == 1 else found
 
-    def _run(self, x: Any) -> dict[str, Array]:
+    def _run(self, x: Any) -> dict[str, Value]:
         given = self._read(x)
         return self._prepared(given)(given)
 
-    def _prepared(self, given: Mapping[str, Array]) -> Program:
-        return self.program({name: Spec(array.shape, array.dtype) for name, array in given.items()})
+    def _prepared(self, given: Mapping[str, Value]) -> Program:
+        return self.program(specs_of(given))
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
         """The graph prepared for inputs of these shapes."""
-        from ..engine import pool
-
-        key = (tuple(specs.items()), pool.count())
-        with self._lock:
-            if key in self._programs:
-                self._programs.move_to_end(key)
-                return self._programs[key]
-        made = self._made(specs)
-        with self._lock:
-            self._programs[key] = made
-            kept = [program.weight_bytes for program in self._programs.values()]
-            while len(kept) > 1 and (len(kept) > PROGRAMS or sum(kept) > WEIGHT_BYTES):
-                self._programs.popitem(last=False)
-                kept.pop(0)
-        return made
-
-    def _made(self, specs: Mapping[str, Spec]) -> Program:
-        if self.choices is not None:
-            return saving.prepared(lambda: self._planned(specs), self.choices)
-        return self._planned(specs)
-
-    def _planned(self, specs: Mapping[str, Spec]) -> Program:
-        graph, known = infer.inferred(self.graph, specs, self.memory_limit)
-        graph, known = rewritten(graph, known, self.rules)
-        return Program(graph, known, self.options, self.memory_limit)
+        return self._programs.program(specs)
 
     # -- saving --------------------------------------------------------------------------------------------------------
 
@@ -204,15 +180,13 @@ class Network:
         array([0., 2.], dtype=float32)
         """
         if shapes is None:
-            with self._lock:
-                wanted = [dict(specs) for specs, _ in self._programs]
-            wanted = wanted or [declared(self.graph, "save")]
+            wanted = self._programs.met() or [declared(self.graph, "save")]
         else:
             several = [shapes] if isinstance(shapes, Mapping) else shapes
             wanted = [declared(overridden(self.graph, each), "save") for each in several]
 
         def run(specs: Mapping[str, Spec]) -> None:
-            made = self._made(specs)
+            made = self._programs.made(specs)
             with suppress(NetworkError):  # it may need inputs that are not random
                 made(random(specs))
 
@@ -276,13 +250,17 @@ class Network:
 
         given = random(declared(self.graph, "compare")) if x is None else self._read(x)
         program = self._prepared(given)
-        return compare(lambda: program(given), self.source, given, self.outputs, peer, pool.count(), seconds)
+
+        def run() -> dict[str, Array]:
+            return {name: y for name, y in program(given).items() if isinstance(y, np.ndarray)}
+
+        return compare(run, self.source, given, self.outputs, peer, pool.count(), seconds)
 
     def _around(self, graph: Graph) -> Network:
-        """The same choices for another graph; nothing prepared is shared."""
+        """The same network around another graph; nothing prepared is shared."""
         made = copy.copy(self)
-        made.graph, made._programs, made._lock = graph, OrderedDict(), threading.Lock()
-        made._others = OrderedDict()
+        made.graph, made._programs = graph, Programs(graph, self._programs.setting)
+        made._others, made._lock = OrderedDict(), threading.Lock()
         return made
 
     def _giving(self, outputs: tuple[str, ...]) -> Network:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,12 +22,16 @@ from ..errors import ConvmatError, EngineError, NetworkError
 from ..planner import Plan, ready_together
 from . import infer
 from .chains import Call, Chain, chained
-from .graph import Array, Graph, Node, Shape, Spec
-from .ops import Operator, Options, operator_of
+from .graph import Array, Graph, Node, Shape, Spec, Value
+from .ops import Options, operator_of
+from .ops.bodies import shown
 from .ops.convolution import plan_of
 from .ops.kernels import LEAST, swept
 from .ops.planned import Planned, Swept
 from .places import Places, is_view, places
+
+if TYPE_CHECKING:
+    from .programs import Setting
 
 Step = Callable[..., Any]
 
@@ -52,33 +56,28 @@ class Task:
 class State:
     """What one call works on: an array for each value, and the work over those that stay."""
 
-    values: list[Array | None]
+    values: list[Value]
     work: list[Chain | Task]
 
 
 class Program:
-    """Runs a graph for inputs of the given Specs. May be called from several threads at once.
+    """Runs a graph for inputs of the given Specs. May be called from several threads at once."""
 
-    `limit`: bytes that a value may take whose shape is known only when it is made.
-    """
-
-    def __init__(
-        self, graph: Graph, specs: Mapping[str, Spec], options: Options, limit: int = infer.MEMORY_LIMIT
-    ) -> None:
-        self.graph, self.specs, self.limit = graph, dict(specs), limit
+    def __init__(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> None:
+        self.graph, self.specs, self.setting = graph, dict(specs), setting
         names = [*(each.name for each in graph.inputs), *graph.constants]
         names += [name for node in graph.nodes for name in node.outputs if name]
         self._slot = {name: i for i, name in enumerate(names)}
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
         self._called: list[int] = []
         self.tasks: list[Task] = []
-        self._prepare(options)
+        self._prepare(setting.options)
         self._idle: list[State] = []
         self._lock = threading.Lock()
 
     def __call__(
-        self, inputs: Mapping[str, Array], watch: Callable[[Task], None] | None = None
-    ) -> dict[str, Array]:
+        self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None = None
+    ) -> dict[str, Value]:
         """The outputs by name. `watch` is told of each task that is done: they then run one by one."""
         state = self.state()
         values = state.values
@@ -113,8 +112,8 @@ class Program:
         found = {}
         for name in self.graph.outputs:
             made = values[self._slot[name]]
-            assert made is not None
-            found[name] = np.array(made) if self._slot[name] in self._copied else made
+            copied = isinstance(made, np.ndarray) and self._slot[name] in self._copied
+            found[name] = np.array(made) if copied else made
         self._give_back(state)
         return found
 
@@ -125,7 +124,7 @@ class Program:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        values: list[Array | None] = [None] * (len(self._slot) + 1)
+        values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
         arena = recycle.empty((self.memory.size,), np.dtype(np.uint8))
@@ -136,7 +135,8 @@ class Program:
         for task in self.tasks:
             arrays = [values[i] for i in (*task.reads, *task.writes)]
             stay = not task.makes and all(array is not None for array in arrays)
-            calls.append(Call(task, task.run, [a for a in arrays if a is not None] if stay else None))
+            there = [array for array in arrays if isinstance(array, np.ndarray)]
+            calls.append(Call(task, task.run, there if stay else None))
         return State(values, chained(calls))
 
     def _give_back(self, state: State) -> None:
@@ -161,7 +161,7 @@ class Program:
             if node.outputs[0] in placed.joined or (is_view(node) and node.outputs[0] in placed.root):
                 continue
             if step is None:
-                self._dynamic(node, operator_of(node), placed)
+                self._dynamic(node, placed)
                 continue
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
             self.tasks.append(Task(node, step, reads, writes))
@@ -215,12 +215,7 @@ class Program:
         made = [self.specs.get(name) for name in node.outputs if name]
         if is_view(node) and node.outputs[0] in self.graph.outputs and None not in made:
             return _copy  # what the network gives away does not lie in its arena
-        if (
-            operator.prepare is None
-            or node.captured
-            or None in made
-            or any(n and n not in self.specs for n in node.inputs)
-        ):
+        if operator.prepare is None or None in made or any(n and n not in self.specs for n in node.inputs):
             return None
         inputs = [self.specs[name] if name else None for name in node.inputs]
         if id(node) in self._sweeps:
@@ -232,16 +227,24 @@ class Program:
         except ConvmatError as error:
             raise node.error(str(error)) from error
 
-    def _dynamic(self, node: Node, operator: Operator, placed: Places) -> None:
-        """The node makes its arrays when its turn comes; views of the arena are copied, since that is used again."""
-        names = (*node.inputs, *node.captured)
+    def _dynamic(self, node: Node, placed: Places) -> None:
+        """The node makes its values when its turn comes; views of the arena are copied, since that is used again."""
+        names, operator, limit = (*node.inputs, *node.captured), operator_of(node), self.setting.limit
         lent = [i for i, name in enumerate(names) if name in placed.root]
+        known = [self.specs.get(name) if name else None for name in node.outputs]
+        inner = None if operator.bodies is None else self.setting.opened(node)
 
-        def run(*arrays: Array | None) -> tuple[Array, ...]:
-            specs = {name: Spec.of(x) for name, x in zip(names, arrays, strict=True) if x is not None}
-            infer.shapes(node, operator, specs, self.limit)  # says no before anything large is made
-            made, seen = operator(node, arrays), [x for i in lent if (x := arrays[i]) is not None]
-            return tuple(np.array(y) if any(np.may_share_memory(y, x) for x in seen) else y for y in made)
+        def run(*values: Value) -> tuple[Value, ...]:
+            if inner is not None:  # whose own values keep to the limit
+                made = inner(*values)
+            else:
+                given = zip(names, values, strict=True)
+                specs = {name: Spec.of(x) for name, x in given if isinstance(x, np.ndarray)}
+                infer.shapes(node, operator, specs, limit)  # says no before anything large is made
+                made = operator(node, values)
+            seen = [x for i in lent if (x := values[i]) is not None]
+            _require(node, made, known, limit)
+            return tuple(_apart(value, seen) for value in made)
 
         writes = self._slots(node.outputs)
         self._called += [slot for slot in writes if slot != NOTHING]
@@ -249,6 +252,28 @@ class Program:
 
     def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
         return tuple(self._slot[name] if name else NOTHING for name in names)
+
+
+def _require(node: Node, made: Sequence[Value], known: Sequence[Spec | None], limit: int) -> None:
+    """That values are what those who read them were prepared for, and sequences no larger than a value may be."""
+    for value, spec in zip(made, known, strict=False):
+        if isinstance(value, list) and (size := sum(each.nbytes for each in value)) > limit:
+            raise node.error(
+                f"its sequence takes too much memory\n"
+                f"  {len(value):,} tensors are {size:,} bytes; memory_limit = {limit:,}"
+            )
+        if spec is not None and not (
+            isinstance(value, np.ndarray) and (value.shape, value.dtype) == (spec.shape, spec.dtype)
+        ):
+            raise node.error(f"its result is not what its inputs promise\n  {shown(value)}, expected {spec}")
+
+
+def _apart(value: Value, seen: Sequence[Value]) -> Value:
+    """A value, its arrays copied where they share memory with one of those seen."""
+    if isinstance(value, list):
+        return [_apart(each, seen) for each in value]  # type: ignore[misc]  # arrays stay arrays
+    shares = any(isinstance(x, np.ndarray) and np.may_share_memory(value, x) for x in seen)
+    return np.array(value) if value is not None and shares else value
 
 
 def _copy(x: Array, *rest: Array) -> None:

@@ -8,17 +8,21 @@ allow is checked when it is prepared.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import NetworkError
 from . import wire
-from .graph import Array, Graph, Input, Node
-from .values import MOST_BYTES, Values, all_nodes, captured, short, tensors
+from .graph import Array, Graph, Input, Node, captured_by
+from .values import MOST_BYTES, Values, all_graphs, all_nodes, captured, graphs, short, tensors
 from .wire import Place
 
 STANDARD = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}
@@ -28,6 +32,9 @@ OLDEST = 6
 """The first operator set that is read."""
 
 MOST_NODES = 1_000_000
+
+MOST_DEPTH = 24
+"""Bodies within bodies."""
 
 
 def read(source: str | os.PathLike[str] | bytes) -> Graph:
@@ -138,12 +145,32 @@ class Reader(Values):
             self.places = [None] * len(model.graph.initializer)
         versions = self.versions(model)
         graph = model.graph
-        if len(graph.node) > MOST_NODES:
-            raise self.error(f"too many nodes\n  {len(graph.node):,}, at most {MOST_NODES:,} are read")
+        self.refuse_many(graph)
         self.refuse_bytes(graph)
         self.refuse_unknown(graph, versions)
         self.refuse_hidden(graph)
-        constants = self.initializers(graph.initializer)
+        constants, nodes = self.parts(graph, versions, self.places)
+        inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
+        outputs = tuple(value.name for value in graph.output)
+        return self.connected(nodes, inputs, outputs, constants, graph.name or self.name)
+
+    def body(self, graph: Any, versions: dict[str, int]) -> Graph:
+        """The graph in an attribute of a node: what it reads of the values around it are further inputs."""
+        constants, nodes = self.parts(graph, versions, [None] * len(graph.initializer))
+        own, around = [value.name for value in graph.input], sorted(captured(graph))
+        if len(set(own)) < len(own):
+            raise self.error(f"two inputs of a body have the same name\n  its inputs: {', '.join(own)}")
+        constants = {name: array for name, array in constants.items() if name not in own}
+        inputs = tuple(Input(name, np.dtype(object), None) for name in (*own, *around))
+        outputs = tuple(value.name for value in graph.output)
+        made = self.connected(nodes, inputs, outputs, constants, graph.name)
+        return replace(made, declared=tuple(map(self.declared, graph.output)), captured=tuple(around))
+
+    def parts(
+        self, graph: Any, versions: dict[str, int], places: Sequence[Place | None]
+    ) -> tuple[dict[str, Array], list[Node]]:
+        """The constants and the nodes of a graph."""
+        constants = self.initializers(graph.initializer, places)
         for sparse in graph.sparse_initializer:
             constants[sparse.values.name] = self.dense(sparse)
         nodes = []
@@ -152,9 +179,7 @@ class Reader(Values):
                 constants[proto.output[0]] = self.constant(proto)
             else:
                 nodes.append(self.node(proto, versions))
-        inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
-        outputs = tuple(value.name for value in graph.output)
-        return self.connected(nodes, inputs, outputs, constants, graph.name or self.name)
+        return constants, nodes
 
     def connected(
         self,
@@ -200,6 +225,21 @@ class Reader(Values):
             )
         return found | {"": main, "ai.onnx": main}
 
+    def refuse_many(self, graph: Any) -> None:
+        """More nodes than are read, or bodies too deep within bodies: whoever walks them does so by recursion."""
+        count, level = 0, [graph]
+        for depth in itertools.count():
+            count += sum(len(each.node) for each in level)
+            if count > MOST_NODES:
+                raise self.error(f"too many nodes\n  {count:,}, at most {MOST_NODES:,} are read")
+            level = [inner for each in level for proto in each.node for inner in graphs(proto)]
+            if not level:
+                return
+            if depth == MOST_DEPTH:
+                raise self.error(
+                    f"its bodies lie too deep within each other\n  at most {MOST_DEPTH} levels are read"
+                )
+
     def refuse_bytes(self, graph: Any) -> None:
         """Names that are no text: protobuf hands those over as bytes."""
         for proto in all_nodes(graph):
@@ -207,10 +247,11 @@ class Reader(Values):
             for name in (*own, *proto.input, *proto.output):
                 if not isinstance(name, str):
                     raise self.error(f"a name in it is no text\n  {name!r} is not UTF-8")
-        values = (*graph.input, *graph.output, *graph.initializer)
-        for name in (graph.name, *(each.name for each in values)):
-            if not isinstance(name, str):
-                raise self.error(f"a name in it is no text\n  {name!r} is not UTF-8")
+        for each in all_graphs(graph):
+            values = (*each.input, *each.output, *each.initializer)
+            for name in (each.name, *(value.name for value in values)):
+                if not isinstance(name, str):
+                    raise self.error(f"a name in it is no text\n  {name!r} is not UTF-8")
 
     def refuse_hidden(self, graph: Any) -> None:
         """External data where only the standard's reference would read it, from wherever it says."""
@@ -252,15 +293,13 @@ class Reader(Values):
         """A node, its attributes read. Raises NetworkError."""
         what = f"{proto.op_type} {(proto.name or next(filter(None, proto.output), ''))!r}"
         known = self.signature(proto, what, versions)
-        attributes, graphs = {}, []
+        attributes = {}
         for each in proto.attribute:
-            if each.name not in known:
-                continue
-            if each.type in (self.onnx.AttributeProto.GRAPH, self.onnx.AttributeProto.GRAPHS):
-                graphs += [each.g] if each.type == self.onnx.AttributeProto.GRAPH else list(each.graphs)
-            else:
-                attributes[each.name] = self.attribute(each, what)
-        around: set[str] = set().union(*map(captured, graphs))
+            # The type of an optional's element says nothing that its element does not.
+            if each.name in known and each.type != self.onnx.AttributeProto.TYPE_PROTO:
+                graph = each.type == self.onnx.AttributeProto.GRAPH
+                attributes[each.name] = self.body(each.g, versions) if graph else self.attribute(each, what)
+        around = captured_by(attributes)
         return Node(
             op=proto.op_type,
             inputs=tuple(proto.input),
@@ -269,8 +308,9 @@ class Reader(Values):
             name=proto.name,
             version=versions.get(proto.domain, 1),
             domain="" if proto.domain == "ai.onnx" else proto.domain,
-            source=proto.SerializeToString(),
-            captured=tuple(sorted(around)),
+            source=proto.SerializeToString() if not graphs(proto) else b"",
+            captured=around,
+            inside=around,
         )
 
     def signature(self, proto: Any, what: str, versions: dict[str, int]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 save       the choices of its plans and the kernels that it runs are noted while it is prepared and called
 unpacked   its machine code joins that of this process, if it is trusted and made for this CPU and version
-prepared   its plans follow the choices; nothing is weighed, nothing measured
+           and its plans follow the choices: nothing is weighed, nothing measured
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from pathlib import Path
 
 from ..engine import brought, jit, objects, peaks, poolcode
 from ..engine.cpu import host
-from ..errors import ConvmatError, EngineError, NetworkError
+from ..errors import EngineError
 from ..planner import follow
-from ..planner.follow import Choice
 from .contents import Code, Contents
 from .graph import Spec
 from .ops import Options
-from .program import Program
 from .rewrite import chosen
 from .saved import is_saved, opened, write
 
@@ -84,17 +82,4 @@ def over(own: Options, given: Options) -> Options:
     return replace(own, **{name: value for name, value in said.items() if value != getattr(Options(), name)})
 
 
-def prepared(make: Callable[[], Program], choices: Mapping[str, Choice]) -> Program:
-    """A program whose plans follow these choices. Raises NetworkError, whatever is wrong with the file's nodes."""
-    try:
-        with follow.following(choices):
-            return make()
-    except (ConvmatError, MemoryError):
-        raise
-    except Exception as error:  # the onnx package would have refused attributes of a wrong kind
-        raise NetworkError(
-            f"load: one of the network's nodes does not fit its operator\n  {type(error).__name__}: {error}"
-        ) from error
-
-
-__all__ = ["is_saved", "over", "prepared", "save", "unpacked"]
+__all__ = ["is_saved", "over", "save", "unpacked"]

@@ -52,10 +52,10 @@ class Values:
         """A NetworkError that names the file."""
         return NetworkError(f"load: {self.name}: {what}")
 
-    def initializers(self, protos: Sequence[Any]) -> dict[str, Array]:
+    def initializers(self, protos: Sequence[Any], places: Sequence[Place | None]) -> dict[str, Array]:
         """All of them by name; raw data go from the stream to their places in one piece of memory."""
         plain: dict[int, Place] = {}
-        for i, (proto, place) in enumerate(zip(protos, self.places, strict=True)):
+        for i, (proto, place) in enumerate(zip(protos, places, strict=True)):
             if place is not None and self.is_plain(proto, place):
                 plain[i] = place
             elif place is not None:
@@ -227,6 +227,13 @@ class Values:
         )
         return Input(value.name, dtype, shape)
 
+    def declared(self, value: Any) -> Input | None:
+        """The same for an output of a body, where it says of which type it is and that is a tensor's."""
+        try:
+            return self.input(value)
+        except NetworkError:
+            return None
+
     def dtype(self, number: int) -> np.dtype[Any]:
         """An element type by ONNX's number. Raises KeyError for one that is none."""
         made: np.dtype[Any] = np.dtype(self.onnx.helper.tensor_dtype_to_np_dtype(number))
@@ -258,13 +265,27 @@ class Values:
         return value
 
 
+def graphs(proto: Any) -> list[Any]:
+    """The graphs in a node's attributes."""
+    return [
+        inner
+        for attribute in proto.attribute
+        for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs)
+    ]
+
+
+def all_graphs(graph: Any) -> Iterator[Any]:
+    """A graph and those in the attributes of its nodes."""
+    yield graph
+    for proto in graph.node:
+        for inner in graphs(proto):
+            yield from all_graphs(inner)
+
+
 def all_nodes(graph: Any) -> Iterator[Any]:
     """The nodes of a graph and of the graphs in their attributes."""
-    for proto in graph.node:
-        yield proto
-        for attribute in proto.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
-                yield from all_nodes(inner)
+    for each in all_graphs(graph):
+        yield from each.node
 
 
 def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
@@ -281,8 +302,8 @@ def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
         single = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
         for sparse in (*single, *attribute.sparse_tensors):
             yield from (sparse.values, sparse.indices)
-        for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
-            yield from tensors(inner)
+    for inner in graphs(proto):
+        yield from tensors(inner)
 
 
 def captured(graph: Any) -> set[str]:
@@ -293,9 +314,8 @@ def captured(graph: Any) -> set[str]:
     }
     read = {v.name for v in graph.output} | {name for proto in graph.node for name in proto.input if name}
     for proto in graph.node:
-        for attribute in proto.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
-                read |= captured(inner)
+        for inner in graphs(proto):
+            read |= captured(inner)
     return read - own
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from . import (
     activations,
+    bodies,
     casting,
     convolution,
     elementwise,
     gather,
     integers,
     linear,
+    loops,
     movement,
     normalisation,
     pointwise,
@@ -18,6 +20,8 @@ from . import (
     recurrent,
     reductions,
     resize,
+    scan,
+    sequences,
     shapes,
 )
 from .base import OPERATORS, Operator, Options, Unknown
@@ -27,12 +31,14 @@ __all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
 
 _ENTERED = (
     activations,
+    bodies,
     casting,
     convolution,
     elementwise,
     gather,
     integers,
     linear,
+    loops,
     movement,
     normalisation,
     pointwise,
@@ -41,6 +47,8 @@ _ENTERED = (
     recurrent,
     reductions,
     resize,
+    scan,
+    sequences,
     shapes,
 )
 """Each enters its operators in OPERATORS when it is imported."""

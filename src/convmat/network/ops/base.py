@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..graph import Array, Node, Shape, Spec
+from ..graph import Array, Graph, Node, Shape, Spec, Value
 
 Specs = Sequence[Spec | None]
 ShapeRule = Callable[[Node, Specs], tuple[Spec, ...]]
@@ -50,11 +50,41 @@ def keywords(options: Options) -> dict[str, Any]:
 Prepare = Callable[[Node, Specs, tuple[Spec, ...], Options], Step | None]
 
 
+Inside = Callable[[Graph, Specs], list[Spec | None]]
+"""From a body and the Specs of its inputs to those of its outputs, None where they are known only once it ran."""
+
+
+class Around(Protocol):
+    """What an operator with bodies needs of the network around it."""
+
+    @property
+    def limit(self) -> int:
+        """Bytes that a value may take."""
+
+    def runner(self, graph: Graph) -> Callable[[Sequence[Value]], list[Value]]:
+        """From the values of a body's inputs to those of its outputs: prepared for their shapes, and remembered."""
+
+    def specs(self, graph: Graph, given: Specs) -> list[Spec | None]:
+        """See Inside."""
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """How an operator with graphs in its attributes runs: inputs and captured values in, as new values out.
+
+    `shape` gives None for the outputs that are known only once it ran.
+    """
+
+    shape: Callable[[Node, Specs, Inside], tuple[Spec | None, ...]]
+    open: Callable[[Node, Around], Callable[..., tuple[Value, ...]]]
+
+
 @dataclass(frozen=True)
 class Operator:
     """One operator of the standard. `view`: the output is the first input with another shape, and no element moves.
 
-    `in_place`: the output may lie where the first input lay, if nobody needs that any more.
+    `in_place`: the output may lie where the first input lay, if nobody needs that any more. `late`: no more is known of
+    its outputs when the shapes of its inputs are.
     """
 
     name: str
@@ -63,13 +93,15 @@ class Operator:
     prepare: Prepare | None = None
     view: bool = False
     in_place: bool = False
+    late: bool = False
+    bodies: Bodies | None = None
 
-    def __call__(self, node: Node, inputs: Sequence[Array | None]) -> tuple[Array, ...]:
-        """`run`, its result as a tuple of arrays."""
+    def __call__(self, node: Node, inputs: Sequence[Value]) -> tuple[Value, ...]:
+        """`run`, its result as a tuple of values."""
         with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
             found = self.run(node, *inputs)
         several = found if isinstance(found, tuple) else (found,)
-        return tuple(np.asarray(each) for each in several)
+        return tuple(each if each is None or isinstance(each, list) else np.asarray(each) for each in several)
 
 
 OPERATORS: dict[str, Operator] = {}
@@ -83,14 +115,19 @@ OWNED: dict[str, Operator] = {}
 
 
 def operator(
-    *names: str, shape: ShapeRule, prepare: Prepare | None = None, view: bool = False, in_place: bool = False
+    *names: str,
+    shape: ShapeRule,
+    prepare: Prepare | None = None,
+    view: bool = False,
+    in_place: bool = False,
+    late: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function, the operator's meaning, under its names."""
 
     def enter(run: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
             assert name not in OPERATORS, name
-            OPERATORS[name] = Operator(name, shape, run, prepare, view, in_place)
+            OPERATORS[name] = Operator(name, shape, run, prepare, view, in_place, late)
         return run
 
     return enter
@@ -119,6 +156,11 @@ def stepped(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[
 def specs_of(arrays: Sequence[Array | None]) -> list[Spec | None]:
     """The Specs of arrays that are there, their values known."""
     return [None if array is None else Spec.of(array) for array in arrays]
+
+
+def unknown(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    """The rule of operators whose outputs are known only once they ran."""
+    raise Unknown
 
 
 # -- what shape rules share --------------------------------------------------------------------------------------------

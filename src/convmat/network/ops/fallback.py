@@ -7,26 +7,16 @@ constants.
 from __future__ import annotations
 
 import warnings
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import OPERATORS, OWN, OWNED, Operator, Specs, Unknown
+from .base import OPERATORS, OWN, OWNED, Operator, Specs, unknown
 
 LONGEST_SHAPE = 1024
 """Elements of constants that may say how large an output is."""
-
-MOST_TURNS = 100_000
-"""Turns that the loops of one node may take in one call, those within others counted each time: some seconds."""
-
-_turns: ContextVar[int] = ContextVar("turns", default=0)
-
-
-class EndlessError(Exception):
-    """A Loop has taken all the turns that there are: its trip count."""
 
 
 def operator_of(node: Node) -> Operator:
@@ -36,24 +26,15 @@ def operator_of(node: Node) -> Operator:
     return OWNED[node.op] if node.domain == OWN else REFERENCE
 
 
-def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    raise Unknown
-
-
 def reference(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
     """The outputs of a node as the standard's reference computes them. Raises NetworkError."""
-    names = [*node.inputs, *node.captured]
-    feeds = {name: array for name, array in zip(names, inputs, strict=True) if name and array is not None}
-    _turns.set(0)
+    feeds = {
+        name: array for name, array in zip(node.inputs, inputs, strict=True) if name and array is not None
+    }
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             found = _session(node.source, node.version, node.domain, tuple(feeds)).run(None, feeds)
-    except EndlessError as error:
-        raise node.error(
-            f"a Loop takes too many turns\n  trip count {error}; at most {MOST_TURNS:,} turns are taken in a call\n"
-            f"  give a smaller trip count, or export the model with its loops unrolled"
-        ) from None
     except Exception as error:  # whatever the reference raises, the node does not fit its inputs
         said = " ".join(str(error).split())[:300]
         raise node.error(
@@ -73,8 +54,6 @@ def expected(node: Node, specs: Specs) -> list[Spec]:
     proto.ParseFromString(node.source)
     given = {name: spec for name, spec in zip(node.inputs, specs, strict=True) if name and spec is not None}
     values = {name: s.value for name, s in given.items() if s.value is not None and s.size <= LONGEST_SHAPE}
-    if any(each.HasField("g") or each.graphs for each in proto.attribute):
-        return []  # what a subgraph makes is known once it ran
     try:
         kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(spec.dtype) for name, spec in given.items()}
         found = onnx.shape_inference.infer_node_outputs(
@@ -98,7 +77,7 @@ def expected(node: Node, specs: Specs) -> list[Spec]:
     return made
 
 
-REFERENCE = Operator("the ONNX reference", _shape, reference)
+REFERENCE = Operator("the ONNX reference", unknown, reference)
 
 
 @lru_cache(maxsize=256)
@@ -115,35 +94,4 @@ def _session(source: bytes, version: int, domain: str, feeds: tuple[str, ...]) -
     opsets = [onnx.helper.make_opsetid("", version if domain == "" else onnx.defs.onnx_opset_version())]
     if domain:
         opsets.append(onnx.helper.make_opsetid(domain, version))
-    return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets), new_ops=[_loop()])
-
-
-@lru_cache(maxsize=1)
-def _loop() -> Any:
-    """The reference's Loop, whose turns are counted: its trip count may be 2^63 - 1, its condition always true."""
-    from onnx.reference.ops.op_loop import Loop as Endless
-
-    class Loop(Endless):  # type: ignore[misc]  # onnx is Any
-        op_domain = ""
-
-        def __init__(self, node: Any, about: Any) -> None:
-            super().__init__(node, about)
-            body = vars(self)["_run_body"]  # which the reference puts there
-
-            def counted(*inputs: Any, **rest: Any) -> Any:
-                _turns.set(_turns.get() + 1)
-                if _turns.get() > MOST_TURNS:
-                    raise EndlessError
-                return body(*inputs, **rest)
-
-            self._run_body = counted
-
-        def _run(self, trips: Array | None, *rest: Any, **about: Any) -> Any:
-            try:
-                return super()._run(trips, *rest, **about)
-            except EndlessError as error:
-                if error.args:
-                    raise
-                raise EndlessError("none" if trips is None else f"{int(trips):,}") from None
-
-    return Loop
+    return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets))
