@@ -77,7 +77,7 @@ class Program:
 
     def __call__(
         self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None = None
-    ) -> dict[str, Value]:
+    ) -> dict[str, Any]:
         """The outputs by name. `watch` is told of each task that is done: they then run one by one."""
         state = self.state()
         values = state.values
@@ -109,7 +109,7 @@ class Program:
         except Exception as error:  # NumPy's own words for shapes that turn out not to fit, or no memory
             assert task is not None
             raise task.node.error(f"{type(error).__name__}: {error}") from error
-        found = {}
+        found: dict[str, Any] = {}
         for name in self.graph.outputs:
             made = values[self._slot[name]]
             copied = isinstance(made, np.ndarray) and self._slot[name] in self._copied

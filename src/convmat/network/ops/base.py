@@ -96,7 +96,7 @@ class Operator:
     late: bool = False
     bodies: Bodies | None = None
 
-    def __call__(self, node: Node, inputs: Sequence[Value]) -> tuple[Value, ...]:
+    def __call__(self, node: Node, inputs: Sequence[Value]) -> tuple[Any, ...]:
         """`run`, its result as a tuple of values."""
         with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
             found = self.run(node, *inputs)
