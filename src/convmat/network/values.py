@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -129,14 +130,8 @@ class Values:
             raise self.error(
                 f"{what} is external data, and the model was given as bytes\n  load it from its file"
             )
-        root = self.folder.resolve()
-        path = root
-        try:
-            path = (root / location).resolve()
-            inside = bool(location) and path.is_relative_to(root) and path.is_file()
-        except (OSError, ValueError, RuntimeError):
-            inside = False
-        if not inside:
+        path = self.beside(location)
+        if path is None:
             raise self.error(
                 f"the file with the data of {what} is not in the model's folder\n  location {location!r}\n"
                 f"  put it beside the model"
@@ -160,6 +155,22 @@ class Values:
         return _frozen(
             np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(proto.dims)
         )
+
+    def beside(self, location: str) -> Path | None:
+        """The file at a place in the model's folder, and not outside of it; None where there is none.
+
+        Caches keep models as links into a folder of blobs: one beside the model's may lead where that leads.
+        """
+        assert self.folder is not None
+        outside = os.path.isabs(location) or os.path.normpath(location).split(os.sep)[0] == os.pardir
+        if not location or outside:
+            return None
+        try:
+            path = (self.folder.resolve() / location).resolve()
+            roots = (self.folder.resolve(), (self.folder / self.name).resolve().parent)
+            return path if path.is_file() and any(map(path.is_relative_to, roots)) else None
+        except (OSError, ValueError, RuntimeError):
+            return None
 
     def dense(self, proto: Any) -> Array:
         """A sparse tensor with its zeros."""
