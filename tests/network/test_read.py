@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from convmat.network.ops import loops
 from tests.network.made import model, node, normal
 
 
-def refusal(source: bytes | str | Path) -> str:
+def refusal(source: Any) -> str:
     with pytest.raises(convmat.NetworkError) as error:
         convmat.load(source)
     return str(error.value)
@@ -35,6 +36,47 @@ def test_no_such_file(tmp_path: Path) -> None:
         refusal(path)
         == f"load: {path} cannot be read\n  No such file or directory\n  give the path of a .onnx file"
     )
+
+
+RELU = model([node("Relu", "x", "y")], {"x": (2,)}, "y")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [bytearray(RELU), memoryview(RELU), io.BytesIO(RELU), onnx.load_from_string(RELU)],
+    ids=["bytearray", "memoryview", "BytesIO", "ModelProto"],
+)
+def test_what_else_a_network_is_loaded_from(source: Any) -> None:
+    net = convmat.load(source)
+    assert net(np.array([-1, 2], np.float32)).tolist() == [0, 2]
+
+
+def test_an_open_file(tmp_path: Path) -> None:
+    path = tmp_path / "relu.onnx"
+    path.write_bytes(RELU)
+    with path.open("rb") as file:
+        net = convmat.load(file)
+    x = np.array([-1, 2], np.float32)
+    assert net(x).tolist() == [0, 2]
+    net.save(tmp_path / "relu.convmat")
+    with (tmp_path / "relu.convmat").open("rb") as file:
+        assert convmat.load(file, trust=True)(x).tolist() == [0, 2]
+    assert refusal(file) == (
+        "load: the open file cannot be read\n  ValueError: read of closed file\n  open it with mode 'rb'"
+    )
+    assert refusal(io.StringIO("text")) == (
+        "load: the open file gives a str, not bytes\n  open it with mode 'rb'"
+    )
+
+
+FIX = "give the path of a .onnx file, its bytes, an open file or an onnx.ModelProto"
+
+
+def test_what_nothing_is_loaded_from() -> None:
+    assert refusal(5) == f"load: it cannot be read from an int\n  5\n  {FIX}"
+    assert refusal(None) == f"load: it cannot be read from a NoneType\n  None\n  {FIX}"
+    assert refusal("a\0") == f"load: no file has this name\n  'a\\x00'\n  {FIX}"
+    assert refusal(onnx.ModelProto()).startswith("load: the model is not an ONNX model\n  0 bytes")
 
 
 def test_all_unknown_operators_are_named_at_once() -> None:
@@ -164,6 +206,33 @@ def test_external_data_stays_in_the_folder(tmp_path: Path, location: str) -> Non
     (tmp_path / "secret.bin").write_bytes(b"x" * 64)
     (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
     assert refusal(external(folder, location=location)) == (
+        "load: model.onnx: the file with the data of the initializer 'w' is not in the model's folder\n"
+        f"  location {location!r}\n  put it beside the model"
+    )
+
+
+def linked(tmp_path: Path, location: str = "w.bin") -> Path:
+    """A model in a cache: it and its data are links into a folder of blobs."""
+    blobs, shown = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs.mkdir()
+    shown.mkdir(parents=True)
+    made = external(blobs, location=location)
+    (shown / "model.onnx").symlink_to(Path("../../blobs") / made.rename(blobs / "4f1c").name)
+    (shown / "w.bin").symlink_to(Path("../../blobs") / (blobs / "w.bin").rename(blobs / "9e07").name)
+    return shown / "model.onnx"
+
+
+def test_external_data_of_a_cache_made_of_links(tmp_path: Path) -> None:
+    path = linked(tmp_path)
+    assert np.array_equal(convmat.load(path)(np.zeros(3, np.float32)), normal(3))
+
+
+@pytest.mark.parametrize("location", ["../../blobs/9e07", "other/../../../blobs/9e07", "away.bin"])
+def test_links_lead_to_where_the_model_lies_and_no_further(tmp_path: Path, location: str) -> None:
+    path = linked(tmp_path, location)
+    (tmp_path / "secret.bin").write_bytes(b"x" * 64)
+    (path.parent / "away.bin").symlink_to(tmp_path / "secret.bin")
+    assert refusal(path) == (
         "load: model.onnx: the file with the data of the initializer 'w' is not in the model's folder\n"
         f"  location {location!r}\n  put it beside the model"
     )

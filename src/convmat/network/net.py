@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -26,8 +26,11 @@ from .programs import PROGRAMS, Programs, Setting, specs_of
 from .read import read
 from .rewrite import chosen
 from .shapes import Extents, declared, overridden, random
+from .sources import located
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from ..planner.follow import Choice
     from .compare import Comparison
     from .profile import Profile
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    source: str | os.PathLike[str] | bytes,
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ModelProto,
     *,
     exact: bool = False,
     rtol: float | None = None,
@@ -47,7 +50,9 @@ def load(
     rewrite: bool | Collection[str] = True,
     trust: bool = False,
 ) -> Network:
-    """The network of an ONNX file, or of one that `Network.save` wrote (its path, or the bytes of it).
+    """The network of an ONNX file, or of one that `Network.save` wrote.
+
+    `source`: its path, its bytes, an open binary file (read from where it stands to its end), or an `onnx.ModelProto`.
 
     The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `memory_limit`: bytes
     that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
@@ -57,7 +62,7 @@ def load(
 
     >>> import onnx
     >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
-    >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+    >>> net = load(onnx.parser.parse_model(text))
     >>> net(np.array([-1.0, 2.0], np.float32))
     array([0., 2.], dtype=float32)
 
@@ -82,6 +87,7 @@ def load(
     given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune)
     asked = {name: value for name, value in asdict(given).items() if name != "exact"}
     limits_asked("load", **asked)
+    source = located(source)
     if saving.is_saved(source):
         found = saving.unpacked(source, trust)
         options = saving.over(found.options, given)

@@ -1,0 +1,68 @@
+"""What a network is loaded from: a path, the bytes of a file, a file that is open, a model of the onnx package."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..errors import NetworkError
+from .values import MOST_BYTES
+
+FIX = "give the path of a .onnx file, its bytes, an open file or an onnx.ModelProto"
+
+
+def located(source: Any) -> str | os.PathLike[str] | bytes:
+    """A path, or the bytes of a model. Raises NetworkError for all that is neither, nor can be read as such.
+
+    >>> import io
+    >>> located(io.BytesIO(b"a model")), located("net.onnx")
+    (b'a model', 'net.onnx')
+    """
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        if not isinstance(path, str) or "\0" in path:
+            raise NetworkError(f"load: no file has this name\n  {path!r}\n  {FIX}")
+        return source
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if callable(getattr(source, "read", None)):
+        return _read(source)
+    if callable(getattr(source, "SerializeToString", None)) and hasattr(source, "graph"):
+        return _serialized(source)
+    raise NetworkError(f"load: it cannot be read from {_kind(source)}\n  {source!r:.80}\n  {FIX}")
+
+
+def _read(file: Any) -> bytes:
+    """The rest of an open file."""
+    try:
+        found = file.read()
+    except (OSError, ValueError) as error:  # closed, open for writing alone, or text that is none
+        raise NetworkError(
+            f"load: the open file cannot be read\n  {type(error).__name__}: {error}\n  open it with mode 'rb'"
+        ) from None
+    if not isinstance(found, bytes | bytearray | memoryview):
+        raise NetworkError(f"load: the open file gives {_kind(found)}, not bytes\n  open it with mode 'rb'")
+    return bytes(found)
+
+
+def _serialized(model: Any) -> bytes:
+    """The bytes of an onnx.ModelProto."""
+    size = int(model.ByteSize())
+    if size > MOST_BYTES - 1:
+        raise NetworkError(
+            f"load: the model is too large to be given as a message\n"
+            f"  {size:,} bytes, one has at most {MOST_BYTES - 1:,}\n"
+            "  save it with external data, onnx.save(model, 'net.onnx', save_as_external_data=True), and load that"
+        )
+    made: bytes = model.SerializeToString()
+    return made
+
+
+def _kind(of: Any) -> str:
+    """An object's type, with its article.
+
+    >>> _kind(5), _kind("a"), _kind(None)
+    ('an int', 'a str', 'a NoneType')
+    """
+    name = type(of).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
