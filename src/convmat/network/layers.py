@@ -14,7 +14,8 @@ from .graph import Node, Shape
 from .ops import operator_of
 from .ops.convolution import geometry_of
 from .ops.fallback import REFERENCE
-from .ops.planned import Compared, Planned, Swept
+from .ops.half import plan_behind
+from .ops.planned import Compared, Swept
 from .program import Program, Task
 
 SLOW = "reference"
@@ -72,7 +73,7 @@ def layers(program: Program) -> list[Layer]:
     made = []
     for node in program.graph.nodes:
         task = steps.get(id(node))
-        plan = plan_of(task.run) if task else None
+        plan = plan_behind(task.run) if task else None
         way, engine = _who(node, task, plan)
         g, groups, product = _product(program, node, plan)
         made.append(
@@ -95,11 +96,6 @@ def layers(program: Program) -> list[Layer]:
             )
         )
     return made
-
-
-def plan_of(step: Any) -> Plan | None:
-    """The plan behind a step."""
-    return step.plan if isinstance(step, Planned) else None
 
 
 def _who(node: Node, task: Task | None, plan: Plan | None) -> tuple[str, str]:

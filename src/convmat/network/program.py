@@ -26,8 +26,9 @@ from .graph import Array, Graph, Node, Shape, Spec, Value
 from .ops import Options, operator_of
 from .ops.bodies import shown
 from .ops.convolution import plan_of
+from .ops.half import plan_behind
 from .ops.kernels import LEAST, swept
-from .ops.planned import Planned, Swept
+from .ops.planned import Swept
 from .places import Places, is_view, places
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ class Program:
     @property
     def weight_bytes(self) -> int:
         """Of the packed weights of all its steps."""
-        return sum(task.run.plan.weight_bytes for task in self.tasks if isinstance(task.run, Planned))
+        plans = [plan_behind(task.run) for task in self.tasks]
+        return sum(plan.weight_bytes for plan in plans if plan is not None)
 
     def _plans(self, options: Options) -> list[Plan]:
         """The plans of the convolutions that can be planned: their kernels are compiled side by side."""

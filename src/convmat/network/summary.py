@@ -9,6 +9,7 @@ from typing import Any
 from ..planner.units import in_bytes, in_seconds
 from .graph import Spec
 from .layers import SLOW, Layer, layers
+from .ops.half import plan_behind
 from .ops.planned import Planned
 from .program import Program
 from .tables import extents, short, table
@@ -146,7 +147,7 @@ class Memory:
 def memory(program: Program) -> Memory:
     """Of a prepared network."""
     steps = [task.run for task in program.tasks if isinstance(task.run, Planned)]
-    plans = [step.plan for step in steps]
+    plans = [plan for task in program.tasks if (plan := plan_behind(task.run)) is not None]
     unrolled = [each.unrolled for each in layers(program)]
     made = [program.specs[name] for name in dict.fromkeys(program.graph.outputs) if name in program.specs]
     return Memory(

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..graph import Array, Graph, Node, Shape, Spec, Value
+from .half import AS_THEY_ARE, wide_prepare, wide_run
 
 Specs = Sequence[Spec | None]
 ShapeRule = Callable[[Node, Specs], tuple[Spec, ...]]
@@ -122,12 +123,16 @@ def operator(
     in_place: bool = False,
     late: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a function, the operator's meaning, under its names."""
+    """Enter a function, the operator's meaning, under its names; half precision is widened around it (`half`)."""
 
     def enter(run: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
             assert name not in OPERATORS, name
-            OPERATORS[name] = Operator(name, shape, run, prepare, view, in_place, late)
+            if view or late or name in AS_THEY_ARE:
+                OPERATORS[name] = Operator(name, shape, run, prepare, view, in_place, late)
+                continue
+            wide = None if prepare is None else wide_prepare(prepare)
+            OPERATORS[name] = Operator(name, shape, wide_run(shape, run, Unknown), wide, view, in_place)
         return run
 
     return enter
