@@ -10,20 +10,28 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import convmat
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.read import read
 
 from .cases import Array, Case, single
+from .made import model
+from .made import node as made_node
+from .test_ops import ints, node, run
 
 HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 
 
 def ulps(found: Array, wanted: Array) -> float:
-    """The largest distance of half precision numbers from float64 ones, in units of their last place."""
+    """The largest distance of half precision numbers from float64 ones, in units of their last place.
+
+    Where terms cancel to 0, what float32 leaves of them is counted by a unit of 1/4096 of the largest.
+    """
     about = ml_dtypes.finfo(found.dtype)
     wanted = wanted.astype(np.float64)
-    size = np.maximum(np.abs(wanted), float(about.smallest_normal))
+    most = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0)) / 4096
+    size = np.maximum(np.abs(wanted), max(most, float(about.smallest_normal)))
     unit = 2.0 ** np.floor(np.log2(size)) * float(about.eps)
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = wanted.astype(found.dtype).astype(np.float64)
@@ -80,6 +88,7 @@ KEPT = 3
 """Cases of an operator: some have dozens."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_every_operator_rounds_once(dtype: np.dtype[Any]) -> None:
     """On the standard's inputs, narrowed: within a unit in the last place of what float64 gives of the same numbers."""
@@ -93,3 +102,83 @@ def test_every_operator_rounds_once(dtype: np.dtype[Any]) -> None:
                 if found.dtype == dtype and (off := ulps(found, wanted)) > 1:
                     wrong.append(f"{case.name}: {off:.1f} units")
     assert not wrong, "\n".join(wrong)
+
+
+# -- figures worked out apart ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+def test_sums_that_half_precision_does_not_hold(dtype: np.dtype[Any]) -> None:
+    ones = np.ones((1, 2, 300, 300), dtype)
+    assert run(node("GlobalAveragePool"), ones).tolist() == [[[[1]], [[1]]]]
+    assert run(node("GlobalLpPool", p=2), ones).tolist() == [[[[300]], [[300]]]]
+    assert run(node("ReduceSum"), np.ones(5000, dtype)) == np.asarray([5000.0]).astype(dtype)
+    assert run(node("ReduceMean"), ones).tolist() == [[[[1]]]]
+    assert run(node("ReduceL2"), np.ones(90000, dtype)) == [300]
+    assert run(node("ReduceLogSum"), ones).astype(float) == pytest.approx(np.log(180000), rel=2**-8)
+    assert run(node("AveragePool", kernel_shape=(300, 300)), ones).tolist() == [[[[1]], [[1]]]]
+    assert run(node("Softmax"), np.zeros((1, 65536), dtype)).ravel()[0] == 2.0**-16
+    assert run(node("CumSum"), np.ones(5000, dtype), np.array(0)).astype(float)[-1] == pytest.approx(
+        5000, rel=2**-8
+    )
+    assert run(node("Einsum", equation="i,i->"), ones.ravel()[:4096], ones.ravel()[:4096]) == 4096
+    product = run(node("Gemm", alpha=2**-12), np.ones((1, 4096), dtype), np.ones((4096, 1), dtype))
+    assert product.dtype == dtype
+    assert product.tolist() == [[1]]
+    scattered = run(
+        node("ScatterElements", reduction="add"),
+        np.zeros(1, dtype),
+        np.zeros(4096, int),
+        np.ones(4096, dtype),
+    )
+    assert scattered.tolist() == [4096]
+    assert scattered.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize(
+    ("made", "weights"),
+    [
+        (node("GroupNormalization", 21, num_groups=2), (4, 4)),
+        (node("GroupNormalization", 18, num_groups=2), (2, 2)),
+        (node("InstanceNormalization"), (4, 4)),
+        (node("LayerNormalization", axis=1), ((4, 112, 112),) * 2),
+        (node("RMSNormalization", 23, axis=1), ((4, 112, 112),)),
+        (node("MeanVarianceNormalization"), ()),
+        (node("LpNormalization", axis=1), ()),
+        (node("LRN", size=3, alpha=0.5), ()),
+    ],
+    ids=lambda each: each.op + str(each.version) if isinstance(each, Node) else "",
+)
+def test_an_ordinary_activation_is_normalised(
+    dtype: np.dtype[Any], made: Node, weights: tuple[Any, ...]
+) -> None:
+    """Mean 3, deviation 2: within a unit in the last place of what float64 gives."""
+    rng = np.random.default_rng(0)
+    arrays = [
+        rng.normal(3, 2, (1, 4, 112, 112)).astype(dtype),
+        *(rng.normal(1, 0.1, w).astype(dtype) for w in weights),
+    ]
+    (found,) = outputs(made, arrays)
+    (wanted,) = OPERATORS[made.op](made, [a.astype(np.float64) for a in arrays])
+    assert found.dtype == dtype
+    assert ulps(found, wanted) <= 1
+
+
+def test_a_network_of_half_precision_stays_so() -> None:
+    """MatMul by constants, one whose shape is known only when it runs, and a sum of many."""
+    for dtype, kind in zip(HALVES, (10, 16), strict=True):
+        w = np.ones((4096, 2), dtype)
+        nodes = [made_node("MatMul", "x w", "y"), made_node("ReduceSum", "x axes", "s")]
+        nodes += [
+            made_node("NonZero", "x", "n"),
+            made_node("Gather", "x i", "g", axis=0),
+            made_node("MatMul", "g w", "z"),
+        ]
+        source = model(
+            nodes, {"x": ("b", 4096)}, "y s z", {"w": w, "axes": ints(1), "i": ints(0)}, dtype=kind
+        )
+        found = convmat.load(source)(np.ones((3, 4096), dtype))
+        assert {name: (a.dtype, set(a.astype(float).ravel().tolist())) for name, a in found.items()} == {
+            name: (dtype, {4096.0}) for name in "ysz"
+        }

@@ -249,3 +249,53 @@ def test_shapes_that_depend_on_values_are_unknown() -> None:
             OPERATORS[op].shape(node(op), [X, asked])
     with pytest.raises(Unknown):
         OPERATORS["ConstantOfShape"].shape(node("ConstantOfShape"), [asked])
+
+
+# -- means, exactly ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1234.5, 0.1, -1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("made", "weights"),
+    [
+        (node("InstanceNormalization"), 3),
+        (node("GroupNormalization", 21, num_groups=3), 3),
+        (node("LayerNormalization", axis=2), 0),
+        (node("MeanVarianceNormalization"), -1),
+        (node("BatchNormalization", 15, training_mode=1), 3),
+    ],
+    ids=lambda each: each.op if isinstance(each, Node) else "",
+)
+def test_what_is_constant_is_normalised_to_nothing(
+    made: Node, weights: int, dtype: type, value: float
+) -> None:
+    x = np.full((2, 3, 7, 11), value, dtype)
+    scale = [] if weights < 0 else [np.ones(weights or (7, 11), dtype), np.zeros(weights or (7, 11), dtype)]
+    more = [np.zeros(3, dtype), np.ones(3, dtype)] if made.op == "BatchNormalization" else []
+    assert not run(made, x, *scale, *more).any()
+
+
+def test_a_channel_far_from_nothing_keeps_its_digits() -> None:
+    """Mean 1234.5, deviation 0.01: with the mean rounded to float32 first, half the digits are wrong."""
+    x = (1234.5 + 0.01 * normal(1, 2, 64, 64).astype(np.float64)).astype(np.float32)
+    wide, by = x.astype(np.float64), np.ones(2, np.float32)
+    about = wide - wide.mean((2, 3), keepdims=True)
+    wanted = about / np.sqrt((about**2).mean((2, 3), keepdims=True) + 1e-5)
+    for made in (node("InstanceNormalization"), node("GroupNormalization", 21, num_groups=2)):
+        np.testing.assert_allclose(run(made, x, by, 0 * by), wanted, rtol=0, atol=2e-6)
+    mean, variance = wide.mean((0, 2, 3)), (about**2).mean((0, 2, 3))
+    arrays = (x, by, 0 * by, mean, variance)  # the means in float64, as the standard allows
+    np.testing.assert_allclose(run(node("BatchNormalization", 15), *arrays), wanted, rtol=0, atol=2e-6)
+
+
+def test_the_means_that_a_layer_normalization_gives() -> None:
+    x, scale = normal(4, 6), np.ones(6, np.float32)
+    for dtype in (np.float32, np.float64):
+        y, mean, inverse = run(node("LayerNormalization", 17, 3), x.astype(dtype), scale.astype(dtype))
+        assert (y.dtype, mean.dtype, inverse.dtype) == (dtype, np.float32, np.float32)
+        np.testing.assert_allclose(mean, x.mean(1, keepdims=True), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(inverse, 1 / np.sqrt(x.var(1, keepdims=True) + 1e-5), rtol=1e-6)
+    assert said(node("LayerNormalization", stash_type=7), X, X) == (
+        "load: LayerNormalization 'here' cannot run\n  its stash_type is 7\n  one of 1, 11, 16 is taken"
+    )

@@ -9,10 +9,12 @@ LRN                      squares of neighbouring channels: y = x / (bias + alpha
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ...planner.candidates import dtype_of
 from ..graph import Array, Node, Spec
 from .base import Options, Specs, Step, axes_of, axis_of, broadcast, given, has, operator, same, stepped
 from .blocks import slabs
@@ -58,31 +60,56 @@ def _batch_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     rank, epsilon = given(node, specs, 0).rank, node.get("epsilon", 1e-5)
     known = [given(node, specs, i).value for i in range(1, 5)]
     values = [each for each in known if each is not None]
-    fixed = factors(*values[:4], epsilon=epsilon) if len(values) == 4 else None
+    dtype = made[0].dtype
+    fixed = factors(*values[:4], epsilon, dtype) if len(values) == 4 else None
 
     def step(x: Array, *rest: Array) -> None:
-        pair = fixed or factors(*rest[:4], epsilon=epsilon)
-        by, add = (_over_channels(each.astype(x.dtype), rank) for each in pair)
-        affine(x, by, add, rest[-1])
+        found = fixed or factors(*rest[:4], epsilon, dtype)
+        affine(x, *(_over_channels(each, rank) for each in found), rest[-1])
 
     return step
 
 
 def factors(
-    scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float
-) -> tuple[Array, Array]:
-    """y = x * by + add, in float64."""
+    scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float, dtype: np.dtype[Any]
+) -> tuple[Array, Array, Array]:
+    """What y = (x - less) * by + add takes: computed in float64, rounded to the element type of x.
+
+    `less` is the mean rounded, and `add` makes up for that: x * by + (bias - mean * by) would lose all but the largest
+    of its digits where the mean is far from 0.
+    """
+    mean = np.asarray(mean, np.float64)
     by = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
-    return by, bias - mean * by
+    less = mean.astype(dtype)
+    rest = np.where(np.isfinite(mean), mean - less, 0)
+    return less, by.astype(dtype), (bias - rest * by).astype(dtype)
 
 
-def affine(x: Array, by: Array, add: Array, out: Array) -> None:
-    """out[b] = x[b] * by + add, a block of channels at a time; `out` may be x."""
-    by, add = np.broadcast_to(by, x.shape), np.broadcast_to(add, x.shape)
+def affine(x: Array, less: Array, by: Array, add: Array, out: Array) -> None:
+    """out[b] = (x[b] - less) * by + add, a block of channels at a time; `out` may be x."""
+    less, by, add = (np.broadcast_to(each, x.shape) for each in (less, by, add))
     for index in slabs(x.shape, x.itemsize):
         part = out[index]
-        np.multiply(x[index], by[index], out=part)
+        np.subtract(x[index], less[index], out=part)
+        np.multiply(part, by[index], out=part)
         np.add(part, add[index], out=part)
+
+
+def mean_of(x: Array, axes: int | tuple[int, ...]) -> Array:
+    """The mean along axes, which stay, in float64: of equal elements exactly what they are."""
+    total = np.add.reduce(x, axes, np.float64, keepdims=True)
+    count = x.size // max(total.size, 1)
+    found: Array = total / np.float64(count)
+    if x.dtype == np.float64:  # a sum in its own precision is rounded: once more, around it
+        found += np.add.reduce(x - found, axes, keepdims=True) / np.float64(count)
+    return found
+
+
+def about_mean(x: Array, mean: Array) -> Array:
+    """x - mean, of x's element type, the mean not rounded to that before."""
+    near = mean.astype(x.dtype)
+    found: Array = x - near
+    return np.subtract(found, (mean - near).astype(x.dtype), out=found)
 
 
 @operator("BatchNormalization", shape=_batch_shape, prepare=_batch_step, in_place=True)
@@ -92,22 +119,18 @@ def batch_normalization(node: Node, x: Array, scale: Array, bias: Array, mean: A
     more: tuple[Array, ...] = ()
     if _measures(node):
         others = (0, *range(2, x.ndim))
-        now = x.mean(others), x.var(others)
+        now = mean_of(x, others)
+        spread = np.square(about_mean(x, now)).mean(others, dtype=np.float64)
+        old, measured = (mean, variance), (now.reshape(mean.shape), spread)
         keep = node.get("momentum", 0.9)
-        more = tuple(
-            (old * keep + new * (1 - keep)).astype(old.dtype)
-            for old, new in zip((mean, variance), now, strict=True)
-        )
-        mean, variance = now
+        more = tuple((a * keep + b * (1 - keep)).astype(a.dtype) for a, b in zip(old, measured, strict=True))
         if node.version < MEASURED_SINCE:
-            more = (*more, *now)
+            more = (*more, *(each.astype(mean.dtype) for each in measured))
+        mean, variance = measured
     else:
         more = (mean, variance, mean, variance)
-    by, add = (
-        _over_channels(each.astype(x.dtype), x.ndim)
-        for each in factors(scale, bias, mean, variance, epsilon=epsilon)
-    )
-    affine(x, by, add, out)
+    found = factors(scale, bias, mean, variance, epsilon, x.dtype)
+    affine(x, *(_over_channels(each, x.ndim) for each in found), out)
     return (out, *more)[: max(1, len(node.outputs))]
 
 
@@ -136,15 +159,13 @@ def image_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], option
         if not x.size:
             return
         sets = x.reshape(B, groups, -1)
-        mean = sets.mean(2, dtype=np.float64)
+        mean = mean_of(sets, 2)[:, :, 0]
         variance = _variance(sets, mean)
         each = C // groups
         scale, bias = (v.repeat(each) if v.size != C else v for v in (scale, bias))
-        by, add = factors(
-            scale, bias, mean.repeat(each, axis=1), variance.repeat(each, axis=1), epsilon=epsilon
-        )
-        shape = (B, C, *(1,) * (rank - 2))
-        affine(x, by.astype(x.dtype).reshape(shape), add.astype(x.dtype).reshape(shape), out)
+        mean, variance = (v.repeat(each, axis=1) for v in (mean, variance))
+        found = factors(scale, bias, mean, variance, epsilon, x.dtype)
+        affine(x, *(v.reshape(-1, C, *(1,) * (rank - 2)) for v in found), out)
 
     return step
 
@@ -153,7 +174,7 @@ def _variance(sets: Array, mean: Array) -> Array:
     """(B, G) of sets: (B, G, n): the mean of squares around the mean, a set at a time."""
     found = np.empty(mean.shape)
     for index in np.ndindex(*mean.shape):
-        about = sets[index] - mean[index].astype(sets.dtype)
+        about = about_mean(sets[index], mean[index])
         found[index] = np.dot(about, about) / max(about.size, 1)
     return found
 
@@ -167,39 +188,44 @@ def _layer_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     for at in (1, 2):
         if has(specs, at) and broadcast(node, [x.shape, given(node, specs, at).shape]) != x.shape:
             raise node.error(f"its input {at} is {specs[at]}\n  it does not broadcast to {x}")
-    small = Spec(
-        (*x.shape[:axis], *(1,) * (x.rank - axis)), np.dtype(np.float32) if x.dtype.itemsize < 8 else x.dtype
-    )
+    if node.op == "RMSNormalization":
+        return (Spec(x.shape, given(node, specs, 1).dtype),)
+    stash = node.get("stash_type", 1)
+    if stash not in STASHED:
+        raise node.error(f"its stash_type is {stash}\n  one of {', '.join(map(str, STASHED))} is taken")
+    small = Spec((*x.shape[:axis], *(1,) * (x.rank - axis)), dtype_of(STASHED[stash]))
     return (Spec(x.shape, x.dtype), small, small)[: max(1, len(node.outputs))]
+
+
+STASHED = {1: "float32", 11: "float64", 16: "bfloat16"}
+"""By ONNX's number in `stash_type`, the element type of the means that a LayerNormalization gives."""
 
 
 @stepped("LayerNormalization", "RMSNormalization", shape=_layer_shape)
 def layer_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """All axes from `axis` on by their mean and variance (RMSNormalization: by their squares alone)."""
     x = given(node, specs, 0)
-    axis = axis_of(node, node.get("axis", -1), x.rank)
-    axes, epsilon = tuple(range(axis, x.rank)), node.get("epsilon", 1e-5)
+    axis, epsilon = axis_of(node, node.get("axis", -1), x.rank), node.get("epsilon", 1e-5)
+    small = (*x.shape[:axis], *(1,) * (x.rank - axis))
+    lines, columns = math.prod(x.shape[:axis]), math.prod(x.shape[axis:])
     centred, biased = node.op == "LayerNormalization", has(specs, 2)
     named = [i for i, name in enumerate(node.outputs) if name]
-    work = x.dtype if x.dtype.itemsize >= 4 else np.dtype(np.float32)
 
     def step(*arrays: Array) -> None:
-        x, scale, outs = (
-            arrays[0].astype(work, copy=False),
-            arrays[1],
-            dict(zip(named, arrays[2 + biased :], strict=True)),
-        )
-        mean = x.mean(axes, keepdims=True) if centred else work.type(0)
-        about = x - mean
-        spread = np.sqrt(np.square(about).mean(axes, keepdims=True) + work.type(epsilon))
-        y = np.divide(about, spread, out=about)
-        if biased:
-            np.add(y * scale, arrays[2], out=outs[0], casting="same_kind")
-        else:
-            np.multiply(y, scale, out=outs[0], casting="same_kind")
+        x, scale, outs = arrays[0], arrays[1], dict(zip(named, arrays[2 + biased :], strict=True))
+        rows = x.reshape(lines, columns)
+        mean = mean_of(rows, 1) if centred else np.zeros((lines, 1))
+        about = about_mean(rows, mean) if centred else rows
+        spread = np.sqrt(np.square(about).mean(1, keepdims=True) + x.dtype.type(epsilon))
         for at, value in ((1, mean), (2, 1 / spread)):
             if at in outs:
-                outs[at][...] = value
+                outs[at][...] = value.reshape(small)
+        if 0 not in outs:
+            return
+        y = np.divide(about, spread, out=about if centred else None).reshape(x.shape)
+        np.multiply(y, scale, out=outs[0], casting="same_kind")
+        if biased:
+            np.add(outs[0], arrays[2], out=outs[0], casting="same_kind")
 
     return step
 
@@ -259,7 +285,6 @@ def lp_normalization(node: Node, x: Array) -> Any:
 def mean_variance_normalization(node: Node, x: Array) -> Any:
     """(x - mean) / (standard deviation + 1e-9) over the `axes`."""
     axes = axes_of(node, node.get("axes", (0, 2, 3)), x.ndim)
-    about = x - x.mean(axes, keepdims=True)
-    return (about / (np.sqrt(np.square(about).mean(axes, keepdims=True)) + x.dtype.type(1e-9))).astype(
-        x.dtype
-    )
+    about = about_mean(x, mean_of(x, axes))
+    spread = np.sqrt(np.square(about).mean(axes, keepdims=True, dtype=np.float64)) + 1e-9
+    return np.divide(about, spread.astype(x.dtype), out=about)
