@@ -28,7 +28,7 @@ NARROW = ("float16", "bfloat16")
 
 AS_THEY_ARE = frozenset({
     "Cast", "CastLike", "Compress", "Concat", "Constant", "ConstantOfShape", "Conv", "ConvTranspose",
-    "DepthToSpace", "Dropout", "Expand", "EyeLike", "Gather", "GatherElements", "GatherND", "Identity", "If",
+    "DepthToSpace", "DequantizeLinear", "Dropout", "Expand", "EyeLike", "Gather", "GatherElements", "GatherND", "Identity", "If",
     "Loop", "NonZero", "OneHot", "Pad", "QuantizeLinear", "ReverseSequence", "Scan", "Shape", "Size", "Slice",
     "SpaceToDepth", "Split", "Tile", "Transpose", "Trilu", "Where",
 })  # fmt: skip
