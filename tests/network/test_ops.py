@@ -268,11 +268,13 @@ def test_shapes_that_depend_on_values_are_unknown() -> None:
     ids=lambda each: each.op if isinstance(each, Node) else "",
 )
 def test_what_is_constant_is_normalised_to_nothing(
-    made: Node, weights: int, dtype: type, value: float
+    made: Node, weights: int, dtype: Any, value: float
 ) -> None:
-    x = np.full((2, 3, 7, 11), value, dtype)
-    scale = [] if weights < 0 else [np.ones(weights or (7, 11), dtype), np.zeros(weights or (7, 11), dtype)]
-    more = [np.zeros(3, dtype), np.ones(3, dtype)] if made.op == "BatchNormalization" else []
+    x: Array = np.full((2, 3, 7, 11), value, dtype)
+    scale: list[Array] = (
+        [] if weights < 0 else [np.ones(weights or (7, 11), dtype), np.zeros(weights or (7, 11), dtype)]
+    )
+    more: list[Array] = [np.zeros(3, dtype), np.ones(3, dtype)] if made.op == "BatchNormalization" else []
     assert not run(made, x, *scale, *more).any()
 
 

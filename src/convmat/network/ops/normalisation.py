@@ -61,17 +61,18 @@ def _batch_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     known = [given(node, specs, i).value for i in range(1, 5)]
     values = [each for each in known if each is not None]
     dtype = made[0].dtype
-    fixed = factors(*values[:4], epsilon, dtype) if len(values) == 4 else None
+    fixed = factors(*values, epsilon=epsilon, dtype=dtype) if len(values) == 4 else None
 
     def step(x: Array, *rest: Array) -> None:
-        found = fixed or factors(*rest[:4], epsilon, dtype)
-        affine(x, *(_over_channels(each, rank) for each in found), rest[-1])
+        found = fixed or factors(*rest[:4], epsilon=epsilon, dtype=dtype)
+        less, by, add = (_over_channels(each, rank) for each in found)
+        affine(x, less, by, add, rest[-1])
 
     return step
 
 
 def factors(
-    scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float, dtype: np.dtype[Any]
+    scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float, dtype: np.dtype[Any]
 ) -> tuple[Array, Array, Array]:
     """What y = (x - less) * by + add takes: computed in float64, rounded to the element type of x.
 
@@ -109,7 +110,8 @@ def about_mean(x: Array, mean: Array) -> Array:
     """x - mean, of x's element type, the mean not rounded to that before."""
     near = mean.astype(x.dtype)
     found: Array = x - near
-    return np.subtract(found, (mean - near).astype(x.dtype), out=found)
+    found -= (mean - near).astype(x.dtype)
+    return found
 
 
 @operator("BatchNormalization", shape=_batch_shape, prepare=_batch_step, in_place=True)
@@ -129,8 +131,9 @@ def batch_normalization(node: Node, x: Array, scale: Array, bias: Array, mean: A
         mean, variance = measured
     else:
         more = (mean, variance, mean, variance)
-    found = factors(scale, bias, mean, variance, epsilon, x.dtype)
-    affine(x, *(_over_channels(each, x.ndim) for each in found), out)
+    found = factors(scale, bias, mean, variance, epsilon=epsilon, dtype=x.dtype)
+    less, by, add = (_over_channels(each, x.ndim) for each in found)
+    affine(x, less, by, add, out)
     return (out, *more)[: max(1, len(node.outputs))]
 
 
@@ -164,8 +167,9 @@ def image_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], option
         each = C // groups
         scale, bias = (v.repeat(each) if v.size != C else v for v in (scale, bias))
         mean, variance = (v.repeat(each, axis=1) for v in (mean, variance))
-        found = factors(scale, bias, mean, variance, epsilon, x.dtype)
-        affine(x, *(v.reshape(-1, C, *(1,) * (rank - 2)) for v in found), out)
+        found = factors(scale, bias, mean, variance, epsilon=epsilon, dtype=x.dtype)
+        less, by, add = (v.reshape(-1, C, *(1,) * (rank - 2)) for v in found)
+        affine(x, less, by, add, out)
 
     return step
 
