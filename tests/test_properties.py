@@ -308,7 +308,7 @@ def test_im2col_is_the_matrix_and_col2im_its_adjoint(drawn: Drawn, seed: int, or
 
 
 @some
-@given(convolutions(empty=False), seeds, st.sampled_from(["reflect", "edge", "wrap"]))
+@given(convolutions(empty=False), seeds, st.sampled_from(["reflect", "symmetric", "edge", "wrap"]))
 def test_padding_modes_are_numpys(drawn: Drawn, seed: int, mode: Any) -> None:
     g = drawn.geometry
     assume(all(g.I))

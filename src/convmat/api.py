@@ -33,11 +33,11 @@ def conv(
     x: Any,
     w: Any,
     bias: Any = None,
-    *,
     stride: PerAxis = 1,
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
+    *,
     padding_mode: str = "zeros",
     activation: ActivationLike = None,
     residual: Any = None,
@@ -54,10 +54,11 @@ def conv(
 
     The rank is that of the arrays: one spatial axis or more; x without its batch axis gives y without it. `layout`
     says where x, residual and y have their channels ("NCHW" second, "NHWC" last, whatever the rank); w is always
-    (O, C//G, *F).
+    (O, C//G, *F). The first seven may be given by position, as PyTorch has them.
 
     padding          a number, one per axis, (lo, hi) per axis, "valid", "same" or "same_lower"; negative crops
-    padding_mode     "zeros", "reflect", "edge" or "wrap"
+    padding_mode     "zeros"; NumPy's "reflect" (c b | a b c d), "symmetric" (b a | a b c d, which SciPy calls reflect),
+                     "edge" (a a | a b c d, also "replicate"), "wrap" (c d | a b c d, also "circular")
     activation       relu, relu6, leaky_relu, sigmoid, tanh, silu, hardswish, hardsigmoid, clip; ("clip", 0.0, 1.0)
     out              written and returned; overlaps no input, but may be the residual
     lowering, engine force one by name; see `plan`
@@ -84,43 +85,70 @@ def conv(
     return _run("conv", made, x, w, bias, residual, out)
 
 
-def conv1d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
+def conv1d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    **options: Any,
+) -> Array:
     """`conv` of x: (B, C, W) with w: (O, C//G, K); GeometryError for other ranks.
 
     >>> conv1d(np.ones((1, 1, 4)), np.ones((1, 1, 3)), padding=1)
     array([[[2., 3., 3., 2.]]])
     """
-    return conv(x, _ranked("conv1d", w, 1), bias, **options)
+    return conv(x, _ranked("conv1d", w, 1), bias, stride, padding, dilation, groups, **options)
 
 
-def conv2d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
+def conv2d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    **options: Any,
+) -> Array:
     """`conv` of x: (B, C, H, W) with w: (O, C//G, KH, KW); GeometryError for other ranks.
 
     >>> conv2d(np.ones((1, 3, 4, 4)), np.ones((8, 3, 3, 3)), stride=2, padding=1).shape
     (1, 8, 2, 2)
     """
-    return conv(x, _ranked("conv2d", w, 2), bias, **options)
+    return conv(x, _ranked("conv2d", w, 2), bias, stride, padding, dilation, groups, **options)
 
 
-def conv3d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
+def conv3d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    **options: Any,
+) -> Array:
     """`conv` of x: (B, C, D, H, W) with w: (O, C//G, KD, KH, KW); GeometryError for other ranks.
 
     >>> conv3d(np.ones((1, 1, 3, 3, 3)), np.ones((1, 1, 3, 3, 3))).item()
     27.0
     """
-    return conv(x, _ranked("conv3d", w, 3), bias, **options)
+    return conv(x, _ranked("conv3d", w, 3), bias, stride, padding, dilation, groups, **options)
 
 
 def conv_transpose(
     x: Any,
     w: Any,
     bias: Any = None,
-    *,
     stride: PerAxis = 1,
     padding: Padding = 0,
     output_padding: PerAxis = 0,
-    dilation: PerAxis = 1,
     groups: int = 1,
+    dilation: PerAxis = 1,
+    *,
     activation: ActivationLike = None,
     residual: Any = None,
     out: Array | None = None,
@@ -136,8 +164,9 @@ def conv_transpose(
 
     P = (I - 1)*stride - lo - hi + dilation*(F - 1) + output_padding + 1 along each axis.
 
-    The input gradient of a convolution, run forward (w is not conjugated). Inserted zeros are never multiplied. The
-    other keywords are those of `conv`. Raises GeometryError or PlanError.
+    The input gradient of a convolution, run forward (w is not conjugated); with padding="same" of the convolution with
+    "same" padding, so that P = I*stride. Inserted zeros are never multiplied. The first eight may be given by position,
+    as PyTorch has them; the other keywords are those of `conv`. Raises GeometryError or PlanError.
 
     >>> conv_transpose([[[1.0, 2.0]]], [[[1.0, 10.0, 100.0]]], stride=2)
     array([[[  1.,  10., 102.,  20., 200.]]])
@@ -153,31 +182,64 @@ def conv_transpose(
     return _run("conv_transpose", made, x, w, bias, residual, out)
 
 
-def conv_transpose1d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
+def conv_transpose1d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    **options: Any,
+) -> Array:
     """`conv_transpose` of x: (B, C, W) with w: (C, O//G, K); GeometryError for other ranks.
 
     >>> conv_transpose1d(np.ones((1, 2, 3)), np.ones((2, 5, 4)), stride=2, padding=1).shape
     (1, 5, 6)
     """
-    return conv_transpose(x, _ranked("conv_transpose1d", w, 1), bias, **options)
+    filters = _ranked("conv_transpose1d", w, 1)
+    return conv_transpose(x, filters, bias, stride, padding, output_padding, groups, dilation, **options)
 
 
-def conv_transpose2d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
+def conv_transpose2d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    **options: Any,
+) -> Array:
     """`conv_transpose` of x: (B, C, H, W) with w: (C, O//G, KH, KW); GeometryError for other ranks.
 
     >>> conv_transpose2d(np.ones((1, 2, 3, 3)), np.ones((2, 5, 2, 2)), stride=2).shape
     (1, 5, 6, 6)
     """
-    return conv_transpose(x, _ranked("conv_transpose2d", w, 2), bias, **options)
+    filters = _ranked("conv_transpose2d", w, 2)
+    return conv_transpose(x, filters, bias, stride, padding, output_padding, groups, dilation, **options)
 
 
-def conv_transpose3d(x: Any, w: Any, bias: Any = None, **options: Any) -> Array:
+def conv_transpose3d(
+    x: Any,
+    w: Any,
+    bias: Any = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    **options: Any,
+) -> Array:
     """`conv_transpose` of x: (B, C, D, H, W) with w: (C, O//G, KD, KH, KW); GeometryError for other ranks.
 
     >>> conv_transpose3d(np.ones((1, 2, 2, 2, 2)), np.ones((2, 1, 2, 2, 2)), stride=2).shape
     (1, 1, 4, 4, 4)
     """
-    return conv_transpose(x, _ranked("conv_transpose3d", w, 3), bias, **options)
+    filters = _ranked("conv_transpose3d", w, 3)
+    return conv_transpose(x, filters, bias, stride, padding, output_padding, groups, dilation, **options)
 
 
 def conv_input_grad(

@@ -165,7 +165,7 @@ class Geometry:
 
         The input gradient of a convolution, run forward: the stride becomes input dilation, the padding is what the
         filter's reach leaves of it. P = (I - 1)*stride - lo - hi + d*(F - 1) + output_padding + 1. "same" gives
-        P = I*stride. Raises GeometryError.
+        P = I*stride, the adjoint of the convolution with padding="same". Raises GeometryError.
 
         >>> g = Geometry.transposed((1, 8, 5, 5), (8, 4, 3, 3), stride=2, padding=1, output_padding=1)
         >>> g.P, g.e, g.s
@@ -186,11 +186,12 @@ class Geometry:
         d = per_axis(call, "dilation", dilation, rank, least=1)
         extra = per_axis(call, "output_padding", output_padding, rank, least=0)
 
-        def same(a: int) -> int:
-            return d[a] * (F[a] - 1) + 1 - s[a] + extra[a]
-
-        lo, hi = paddings(call, padding, rank, same)
         span = tuple(dd * (ff - 1) for dd, ff in zip(d, F, strict=True))
+        beyond = tuple(span[a] + 1 - s[a] for a in range(rank))
+        lo, hi = paddings(call, padding, rank, lambda a: max(beyond[a], 0))
+        if isinstance(padding, str) and padding != "valid":
+            # The padding of the convolution whose adjoint this is; what its stride skips at the end is added there.
+            hi = tuple(hi[a] + min(beyond[a], 0) + extra[a] for a in range(rank))
         g_lo = tuple(span[a] - lo[a] for a in range(rank))
         g_hi = tuple(span[a] - hi[a] + extra[a] for a in range(rank))
         for a, name in enumerate(axis_names(rank)):

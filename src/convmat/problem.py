@@ -50,8 +50,8 @@ class Epilogue:
 class Pad:
     """An input that is padded (or cropped) explicitly before the product, in a mode that no View can read.
 
-    `mode` is "reflect", "edge" or "wrap"; `operand` the array that holds the padded input: "x", or "y" once the input
-    gradient has made it the output.
+    `mode` is "reflect", "symmetric", "edge" or "wrap"; `operand` the array that holds the padded input: "x", or "y"
+    once the input gradient has made it the output.
     """
 
     mode: str

@@ -97,7 +97,7 @@ def test_col2im_sums_exactly_or_refuses() -> None:
 def test_sums_of_16_bits_are_rounded_once(kind: Any) -> None:
     rng = np.random.default_rng(0)
     dy, w = (rng.integers(-64, 64, shape).astype(kind) for shape in ((1, 3, 13, 13), (3, 2, 3, 3)))
-    for mode in ("reflect", "edge", "wrap"):
+    for mode in ("reflect", "symmetric", "edge", "wrap"):
         wide = convmat.conv_input_grad(
             dy.astype("f8"), w.astype("f8"), (1, 2, 9, 9), padding=3, padding_mode=mode
         )

@@ -50,7 +50,9 @@ Dtype = Annotated[
 Layout = Annotated[
     str, typer.Option(help="Channels second, NCHW, or last, NHWC; at any rank.", rich_help_panel=ARRAYS)
 ]
-PaddingMode = Annotated[str, typer.Option(help="zeros, reflect, edge or wrap.", rich_help_panel=CONVOLUTION)]
+PaddingMode = Annotated[
+    str, typer.Option(help="zeros, reflect, symmetric, edge or wrap.", rich_help_panel=CONVOLUTION)
+]
 Bias = Annotated[bool, typer.Option("--bias", help="With a bias.", rich_help_panel=ARRAYS)]
 Residual = Annotated[
     bool, typer.Option("--residual", help="With a residual that is added.", rich_help_panel=ARRAYS)

@@ -1,6 +1,9 @@
 """Explicit padding in modes that no View can read, and its adjoint.
 
-    reflect  c b | a b c d | c b        edge  a a | a b c d | d d        wrap  c d | a b c d | a b
+    reflect  c b | a b c d | c b        symmetric  b a | a b c d | d c
+    edge     a a | a b c d | d d        wrap       c d | a b c d | a b
+
+NumPy's names. SciPy calls symmetric "reflect", and reflect "mirror"; PyTorch calls edge "replicate", wrap "circular".
 
 Axis by axis each border slab is a copy of an inner one, so the adjoint adds each border slab to the one that it
 came from, last axis first. Negative padding crops; its adjoint leaves zeros.
@@ -17,7 +20,6 @@ import numpy.typing as npt
 from ..problem import Pad
 
 Array = npt.NDArray[Any]
-MODES = ("reflect", "edge", "wrap")
 
 
 def forward(pad: Pad, axes: tuple[int, ...], x: Array, out: Array) -> None:
@@ -72,13 +74,16 @@ def _borders(
 def _inner(mode: str, position: int, extent: int) -> int:
     """The position inside an axis that one outside it repeats.
 
-    >>> [_inner("reflect", p, 3) for p in (-2, -1, 3, 4)]
-    [2, 1, 1, 0]
+    >>> [_inner("reflect", p, 3) for p in (-2, -1, 3, 4)], [_inner("symmetric", p, 3) for p in (-2, -1, 3, 4)]
+    ([2, 1, 1, 0], [1, 0, 2, 1])
     """
     if mode == "edge" or extent == 1:
         return min(max(position, 0), extent - 1)
     if mode == "wrap":
         return position % extent
+    if mode == "symmetric":
+        there = position % (2 * extent)
+        return min(there, 2 * extent - 1 - there)
     there = position % (2 * extent - 2)
     return min(there, 2 * extent - 2 - there)
 

@@ -33,7 +33,9 @@ Progress = Callable[[int, int], object]
 ActivationLike = str | tuple[str | float, ...] | None
 
 DIRECTIONS = ("forward", "input", "weight")
-PADDING_MODES = ("zeros", "reflect", "edge", "wrap")
+PADDING_MODES = ("zeros", "reflect", "symmetric", "edge", "wrap")
+PYTORCH_MODES = {"replicate": "edge", "circular": "wrap"}
+"""What PyTorch calls two of them."""
 
 _PLAIN = frozenset({int, str, float, bool, type(None)})
 
@@ -94,7 +96,8 @@ def _planned(
 ) -> Plan:
     """With `transposed`, w is (C, O//G, *F). `version` is that of what tuning has found: plans follow it."""
     _choice(call, "direction", direction, DIRECTIONS)
-    _choice(call, "padding_mode", padding_mode, PADDING_MODES, GeometryError)
+    _choice(call, "padding_mode", padding_mode, (*PADDING_MODES, *PYTORCH_MODES), GeometryError)
+    padding_mode = PYTORCH_MODES.get(padding_mode, padding_mode)
     _choice(call, "lowering", lowering, (None, *(way.name for way in ALL)))
     _choice(call, "engine", engine, (None, *ENGINES))
     flags = {
