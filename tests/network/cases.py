@@ -60,6 +60,14 @@ ALSO = _words(
 )
 """Operators written here that the required set leaves out."""
 
+BODIES = _words(
+    """
+    If Loop Scan SequenceMap SequenceEmpty SequenceConstruct SequenceAt SequenceInsert SequenceErase SequenceLength
+    ConcatFromSequence SplitToSequence Optional OptionalGetElement OptionalHasElement
+    """
+)
+"""Operators with bodies, and those of sequences and optionals: cases of several nodes too."""
+
 RANDOM = {f"test_training_dropout{rest}" for rest in ("", "_mask", "_default", "_default_mask")}
 """Cases whose outputs are drawn at random."""
 
@@ -67,12 +75,12 @@ ELEMENTS = {getattr(onnx.TensorProto, name) for name in _words("FLOAT DOUBLE INT
 
 
 class Case(NamedTuple):
-    """A model, what goes in by name, and what must come out."""
+    """A model, what goes in by name, and what must come out: arrays, lists of them, None."""
 
     name: str
     model: Any
-    inputs: dict[str, Array]
-    outputs: dict[str, Array]
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
     rtol: float
     atol: float
 
@@ -104,6 +112,14 @@ def single(operators: set[str], elements: set[int] | None = None) -> Iterator[Ca
             and "_expanded" not in each.name
         )
         if one and not old and each.name not in RANDOM and (elements is None or elements.issuperset(types)):
+            for inputs, outputs in each.data_sets:
+                yield _case(each.name, each.model, inputs, outputs, each.rtol, each.atol)
+
+
+def within() -> Iterator[Case]:
+    """The cases that have an operator of BODIES in them, functions written out too."""
+    for each in node_cases():
+        if BODIES.intersection(node.op_type for node in each.model.graph.node):
             for inputs, outputs in each.data_sets:
                 yield _case(each.name, each.model, inputs, outputs, each.rtol, each.atol)
 
@@ -147,7 +163,10 @@ def _case(name: str, model: Any, inputs: Any, outputs: Any, rtol: float, atol: f
     )
 
 
-def _array(value: Any) -> Array:
+def _array(value: Any) -> Any:
+    """An array, a list of them, or None."""
+    if value is None or isinstance(value, list):
+        return None if value is None else [_array(each) for each in value]
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
 
 

@@ -363,6 +363,121 @@ def test_scans_that_do_not_fit() -> None:
         assert str(error.value) == f"load: Scan 'Scan_t' cannot run\n  {said}"
 
 
+# -- sequences ---------------------------------------------------------------------------------------------------------
+
+
+def typed(data: bytes, **kinds: str) -> bytes:
+    """The model with some of its inputs as sequences or optionals."""
+    proto = onnx.load_from_string(data)
+    for value in proto.graph.input:
+        if value.name in kinds:
+            told = value.type
+            for word in reversed(kinds[value.name].split()):
+                make = getattr(helper, f"make_{word}_type_proto")
+                told = make(told)
+            value.type.CopyFrom(told)
+    made: bytes = proto.SerializeToString()
+    return made
+
+
+def test_sequences_go_in_and_come_out() -> None:
+    nodes = [
+        node("SequenceInsert", "s x zero", "front"),
+        node("SequenceErase", "front one", "fewer"),
+        node("SequenceAt", "fewer last", "back"),
+        node("SequenceLength", "fewer", "n"),
+        node("ConcatFromSequence", "fewer", "whole", axis=1),
+        node("SplitToSequence", "whole two", "parts", axis=1),
+        node("SequenceConstruct", "x back", "pair"),
+        node("ConcatFromSequence", "pair", "stacked", axis=-1, new_axis=1),
+        node("SplitToSequence", "x", "rows", keepdims=0),
+    ]
+    constants = {"zero": np.array(0), "one": np.array(1), "last": np.array(-1), "two": np.array(2)}
+    made = model(nodes, {"s": (2, None), "x": (2, 3)}, "fewer n whole parts stacked rows", constants)
+    net = convmat.load(typed(made, s="sequence"))
+    assert [str(each) for each in net.inputs] == ["s: sequence of float32 2x?", "x: float32 2x3"]
+    x, s = normal(2, 3), [normal(2, n, seed=n) for n in (1, 2, 3)]
+    found = net({"s": s, "x": x})
+    whole = np.concatenate([x, s[1], s[2]], 1)
+    wanted = {
+        "fewer": [x, s[1], s[2]],
+        "n": np.array(3),
+        "whole": whole,
+        "parts": [whole[:, i : i + 2] for i in range(0, 8, 2)],
+        "stacked": np.stack([x, s[2]], -1),
+        "rows": list(x),
+    }
+    for name, value in wanted.items():
+        assert type(found[name]) is type(value)
+        several = (found[name], value) if isinstance(value, list) else ([found[name]], [value])
+        for a, b in zip(*several, strict=True):
+            np.testing.assert_array_equal(a, b)
+    found["fewer"][1][:] = 0  # the answer is the caller's alone
+    assert s[1].all()
+
+
+def test_sequences_that_do_not_fit() -> None:
+    def said(nodes: list[Any], given: Any, kind: str = "sequence") -> str:
+        made = model(nodes, {"s": (2,)}, "y", {"at": np.array(5)})
+        with pytest.raises(convmat.NetworkError) as error:
+            convmat.load(typed(made, s=kind))({"s": given})
+        return str(error.value)
+
+    one = [normal(2)]
+    assert said([node("SequenceAt", "s at", "y")], one) == (
+        "load: SequenceAt 'SequenceAt_y' cannot run\n  there is no place 5 in its sequence\n  it has 1"
+    )
+    assert said([node("ConcatFromSequence", "s", "y", axis=0)], []) == (
+        "load: ConcatFromSequence 'ConcatFromSequence_y' cannot run\n  its sequence has nothing to join\n"
+        "  a sequence of 0"
+    )
+    assert said([node("OptionalGetElement", "s", "y")], None, "optional") == (
+        "load: OptionalGetElement 'OptionalGetElement_y' cannot run\n  its optional is empty\n"
+        "  ask OptionalHasElement first"
+    )
+    assert said([node("SequenceLength", "s", "y")], normal(2)) == (
+        "call: the input 's' is no sequence\n  ndarray; the network takes s: sequence of float32 2\n"
+        "  give a list of arrays"
+    )
+
+
+def test_a_loop_gathers_into_a_sequence(tmp_path: Path) -> None:
+    """Of optional state, beside a memory limit; saved, too."""
+    inner = body(
+        "i go s",
+        [
+            node("OptionalHasElement", "s", "has"),
+            node(
+                "If", "has", "now",
+                then_branch=body("", [node("OptionalGetElement", "s", "t")], "t"),
+                else_branch=body("", [node("SequenceEmpty", "", "t")], "t"),
+            ),
+            node("Cast", "i", "f", to=1),
+            node("Add", "x f", "row"),
+            node("SequenceInsert", "now row", "more"),
+            node("Identity", "go", "on"),
+        ],
+        "on more",
+    )  # fmt: skip
+    made = model([node("Loop", "n - s", "y", body=inner)], {"s": (3,), "x": (3,)}, "y", {"n": np.array(4)})
+    made = typed(made, s="optional sequence")
+    net, x = convmat.load(made), normal(3)
+    net({"s": None, "x": x})
+    net.save(tmp_path / "net.convmat")
+    for each in (net, convmat.load(tmp_path / "net.convmat", trust=True)):
+        for first in (None, [x, x]):
+            found = each({"s": first, "x": x})
+            np.testing.assert_array_equal(
+                np.stack(found), np.stack([*(first or []), *(x + i for i in range(4))])
+            )
+    with pytest.raises(convmat.NetworkError) as error:
+        convmat.load(made, memory_limit=40)({"s": None, "x": x})
+    assert str(error.value) == (
+        "load: SequenceInsert 'SequenceInsert_more' cannot run\n  its sequence takes too much memory\n"
+        "  4 tensors are 48 bytes; memory_limit = 40"
+    )
+
+
 # -- saved -------------------------------------------------------------------------------------------------------------
 
 

@@ -146,7 +146,7 @@ def compare(
         other.append(time.perf_counter() - middle)
     return Comparison(
         peer=peer,
-        outputs=tuple(difference(name, ours[name], np.asarray(theirs[name])) for name in outputs),
+        outputs=tuple(difference(name, ours[name], np.asarray(theirs[name])) for name in ours),
         seconds=statistics.median(mine),
         peer_seconds=statistics.median(other),
         runs=len(mine),

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import NetworkError
 from ..planner.follow import Choice
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
-from .graph import Array, Graph, Input, Node, captured_by
+from .graph import KINDS, Array, Graph, Input, Node, captured_by
 from .ops import OPERATORS, Options
 from .ops.dtypes import NARROW, named
 from .read import MOST_DEPTH, MOST_NODES, Reader, the_package
@@ -184,17 +184,18 @@ class _Decoder:
 
     def input(self, value: Any) -> Input:
         found = self.checked(value, "input", list)
+        kind = found.pop() if len(found) == 4 and found[3] in KINDS else "tensor"
         if len(found) != 3:
             raise self.wrong(f"one of its inputs is not a name, a type and a shape\n  {_shown(value)}")
         name, dtype = self.checked(found[0], "input", str), self.dtype(found[1], "object")
         if found[2] is None:
-            return Input(name, dtype, None)
+            return Input(name, dtype, None, kind)
         extents = self.checked(found[2], "shape", list)
         kinds = (int, str, type(None))
         shape = tuple(
             self.count(n, "shape") if type(n) is int else self.checked(n, "shape", *kinds) for n in extents
         )
-        return Input(name, dtype, shape)
+        return Input(name, dtype, shape, kind)
 
     def options(self, head: dict[str, Any]) -> Options:
         """What the network was loaded with; whether it measures is up to who loads it now."""

@@ -99,8 +99,8 @@ class Writer:
         return {**self.graph(graph), "declared": declared, "captured": graph.captured}
 
     def input(self, each: Input) -> list[Any]:
-        """A name, an element type and a shape."""
-        return [each.name, each.dtype.name, each.shape]
+        """A name, an element type and a shape, and what it is if it is no tensor."""
+        return [each.name, each.dtype.name, each.shape, *([] if each.kind == "tensor" else [each.kind])]
 
     def value(self, value: Any, what: str) -> Any:
         """A number, a text, an array, a body, or a tuple of such as JSON has them."""

@@ -110,19 +110,28 @@ class Node:
         return NetworkError(f"load: {self.label} cannot run\n  {what}")
 
 
+KINDS = ("tensor", "sequence", "optional", "optional sequence")
+"""What an input may be: an array, a list of arrays, and one of these or None."""
+
+
 @dataclass(frozen=True)
 class Input:
-    """One input: its name, element type and declared extents (a word stands for any extent, None is not declared)."""
+    """One input: its name, element type and declared extents (a word stands for any extent, None is not declared).
+
+    `kind`: one of KINDS; of a sequence or an optional these are its tensors'.
+    """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...] | None
+    kind: str = "tensor"
 
     def __str__(self) -> str:
         shape = (
             "any shape" if self.shape is None else "x".join("?" if n is None else str(n) for n in self.shape)
         )
-        return f"{self.name}: {self.dtype} {shape}"
+        of = "" if self.kind == "tensor" else f"{self.kind} of "
+        return f"{self.name}: {of}{self.dtype} {shape}"
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,8 @@ class Network:
     def __call__(self, x: Any, outputs: Sequence[str] | None = None) -> Any:
         """An array if the network has one output, else a dict by name. Raises NetworkError.
 
+        Sequences are lists of arrays, here as in `x`; an optional without a value is None.
+
         `outputs`: names of any values of the network, or of nodes for what they write first; the answer is then a
         dict by these names. What stands between two nodes that run as one is computed apart for it.
         """
@@ -154,7 +156,8 @@ class Network:
 
     def _run(self, x: Any) -> dict[str, Value]:
         given = self._read(x)
-        return self._prepared(given)(given)
+        found = self._prepared(given)(given)
+        return {name: [np.array(y) for y in v] if isinstance(v, list) else v for name, v in found.items()}
 
     def _prepared(self, given: Mapping[str, Value]) -> Program:
         return self.program(specs_of(given))
@@ -299,8 +302,8 @@ class Network:
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
-    def _read(self, x: Any) -> dict[str, Array]:
-        """The inputs by name, as C-contiguous arrays of the declared types."""
+    def _read(self, x: Any) -> dict[str, Any]:
+        """The inputs by name, as C-contiguous arrays of the declared types, lists of them, or None."""
         if not isinstance(x, Mapping):
             if len(self.inputs) != 1:
                 raise NetworkError(
@@ -317,7 +320,21 @@ class Network:
         return {each.name: _fitting(each, x[each.name]) for each in self.inputs}
 
 
-def _fitting(wanted: Input, value: Any) -> Array:
+def _fitting(wanted: Input, value: Any) -> Any:
+    """A value as an input wants it. Raises NetworkError."""
+    if value is None and wanted.kind.startswith("optional"):
+        return None
+    if not wanted.kind.endswith("sequence"):
+        return _array(wanted, value)
+    if not isinstance(value, list | tuple):
+        raise NetworkError(
+            f"call: the input {wanted.name!r} is no sequence\n  {type(value).__name__}; the network takes {wanted}\n"
+            "  give a list of arrays"
+        )
+    return [_array(wanted, each) for each in value]
+
+
+def _array(wanted: Input, value: Any) -> Array:
     array = np.asarray(value)
     if array.dtype != wanted.dtype:
         if isinstance(value, list | tuple) and np.can_cast(array.dtype, wanted.dtype, "same_kind"):

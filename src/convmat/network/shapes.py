@@ -67,6 +67,8 @@ def declared(graph: Graph, call: str, line: bool = False) -> dict[str, Spec]:
     """
     found = {}
     for each in graph.inputs:
+        if each.kind != "tensor":  # nothing is known of what is in it before a call
+            continue
         shape = each.shape
         if shape is None or not all(isinstance(n, int) for n in shape):
             numbers = _filled(each)

@@ -23,7 +23,7 @@ class Summary:
     """What a network consists of for inputs of given shapes. Print it; `as_dict()` is its JSON."""
 
     name: str
-    inputs: Mapping[str, Spec]
+    inputs: Mapping[str, Spec | None]
     outputs: Mapping[str, Spec | None]
     layers: tuple[Layer, ...]
     threads: int
@@ -96,7 +96,7 @@ def summary(program: Program, count: int) -> Summary:
     graph = program.graph
     return Summary(
         name=graph.name,
-        inputs={each.name: program.specs[each.name] for each in graph.inputs},
+        inputs={each.name: program.specs.get(each.name) for each in graph.inputs},
         outputs={name: program.specs.get(name) for name in graph.outputs},
         layers=tuple(layers(program)),
         threads=count,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NetworkError
-from .graph import Array, Input
+from .graph import KINDS, Array, Input
 from .wire import Place
 
 MOST_BYTES = 2**31
@@ -218,12 +218,17 @@ class Values:
 
     def input(self, value: Any) -> Input:
         """A declared input, its extents as they are declared."""
-        kind = value.type.WhichOneof("value")
-        if kind != "tensor_type":
+        told = value.type
+        words: list[str] = []
+        while told.WhichOneof("value") in ("optional_type", "sequence_type") and len(words) < 2:
+            words.append(told.WhichOneof("value").removesuffix("_type"))
+            told = getattr(told, f"{words[-1]}_type").elem_type
+        found, kind = told.WhichOneof("value"), " ".join(words) or "tensor"
+        if found != "tensor_type" or kind not in KINDS:
             raise self.error(
-                f"the input {value.name!r} is no tensor\n  it is a {kind or 'value without a type'}"
+                f"the input {value.name!r} is no tensor\n  it is a {found or 'value without a type'}"
             )
-        tensor = value.type.tensor_type
+        tensor = told.tensor_type
         try:
             dtype = self.dtype(tensor.elem_type)
         except KeyError:
@@ -231,19 +236,20 @@ class Values:
                 f"the input {value.name!r} has an unknown element type\n  type {tensor.elem_type}"
             ) from None
         if not tensor.HasField("shape"):
-            return Input(value.name, dtype, None)
+            return Input(value.name, dtype, None, kind)
         shape = tuple(
             d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else (d.dim_param or None)
             for d in tensor.shape.dim
         )
-        return Input(value.name, dtype, shape)
+        return Input(value.name, dtype, shape, kind)
 
     def declared(self, value: Any) -> Input | None:
         """The same for an output of a body, where it says of which type it is and that is a tensor's."""
         try:
-            return self.input(value)
+            found = self.input(value)
         except NetworkError:
             return None
+        return found if found.kind == "tensor" else None
 
     def dtype(self, number: int) -> np.dtype[Any]:
         """An element type by ONNX's number. Raises KeyError for one that is none."""
