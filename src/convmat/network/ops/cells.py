@@ -39,7 +39,7 @@ class Cell(Protocol):
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one direction: R (G*H, H), two biases (G*H,), peepholes (3*H,), in the type of the sums."""
+    """The weights of one direction: R (G*H, H), two biases (G*H,), peepholes (3*H,)."""
 
     R: Array
     Wb: Array | None = None

@@ -4,8 +4,7 @@
 
 What the inputs add to the gates is one product for all steps, X W^T + b: (T*B, I) @ (I, G*H). A sequence of the batch
 ends at its `sequence_lens`: outputs beyond are 0, its last state is the one at its end, and backwards it begins there.
-A sequence of no steps has no last output, and its last state is 0 (so onnxruntime). Sums of 16-bit types are float32,
-rounded when they are stored.
+A sequence of no steps has no last output, and its last state is 0 (so onnxruntime).
 
 With layout 1 the batch stands first: X (B, T, I), Y (B, T, D, H), states (B, D, H).
 """
@@ -96,7 +95,6 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
     e, functions = _extents(node, specs), functions_of(node, _extents(node, specs).D)
     names = [INPUTS[at] for at, spec in enumerate(specs) if spec is not None]
     wanted = [at for at, name in enumerate(node.outputs) if name]
-    sums = np.dtype(np.float64 if given(node, specs, 0).dtype == np.float64 else np.float32)
 
     def step(*arrays: Array) -> None:
         inputs = dict(zip(names, arrays, strict=False))
@@ -108,9 +106,9 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
             )
         x = inputs["X"].swapaxes(0, 1) if e.batch_first else inputs["X"]
         for d, backwards in enumerate(DIRECTIONS[node.get("direction", "forward")]):
-            cell = _cell(node, inputs, d, functions[d], sums)
+            cell = _cell(node, inputs, d, functions[d])
             state = tuple(
-                np.zeros((e.B, e.H), sums) if name not in inputs else _part(e, inputs[name], d).astype(sums)
+                _part(e, inputs[name], d) if name in inputs else np.zeros((e.B, e.H), x.dtype)
                 for name in ("initial_h", "initial_c")[: 2 if node.op == "LSTM" else 1]
             )
             Y = outputs.get(0)
@@ -121,7 +119,7 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
             elif backwards and lengths is not None:
                 order = _backwards(e, lengths)
                 seen = x[order]
-            found = _run(e, cell, _products(seen, inputs["W"][d], cell.bias, sums), state, lengths, y)
+            found = _run(e, cell, _products(seen, inputs["W"][d], cell.bias), state, lengths, y)
             if y is not None and order is not None:
                 y[...] = y[order]
             for at, part in enumerate(found, 1):
@@ -136,18 +134,18 @@ def _part(e: Extents, state: Array, d: int) -> Array:
     return state[:, d] if e.batch_first else state[d]
 
 
-def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Function], sums: np.dtype) -> Cell:
+def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Function]) -> Cell:
     """The cell of one direction with its weights."""
-    Wb, Rb = inputs["B"][d].astype(sums).reshape(2, -1) if "B" in inputs else (None, None)
-    P = inputs["P"][d].astype(sums) if "P" in inputs else None
-    weights = Weights(inputs["R"][d].astype(sums, copy=False), Wb, Rb, P)
+    Wb, Rb = inputs["B"][d].reshape(2, -1) if "B" in inputs else (None, None)
+    P = inputs["P"][d] if "P" in inputs else None
+    weights = Weights(inputs["R"][d], Wb, Rb, P)
     return CELLS[node.op](node, weights, functions)
 
 
-def _products(x: Array, w: Array, bias: Array | None, sums: np.dtype) -> Array:
+def _products(x: Array, w: Array, bias: Array | None) -> Array:
     """x: (T, B, I), w: (G*H, I) -> (T, B, G*H), what the inputs add to the gates of all steps."""
     T, B, I = x.shape
-    found = x.astype(sums, copy=False).reshape(T * B, I) @ w.astype(sums, copy=False).T
+    found = x.reshape(T * B, I) @ w.T
     if bias is not None:
         found += bias
     made: Array = found.reshape(T, B, w.shape[0])
