@@ -55,7 +55,7 @@ ALSO = _words(
     Hardmax Shrink Size Mean ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
     ReduceSumSquare GlobalLpPool LpNormalization MeanVarianceNormalization RMSNormalization IsNaN IsInf BitShift
     BitwiseAnd BitwiseOr BitwiseXor BitwiseNot Sinh Cosh Tan Asin Acos Atan Asinh Acosh Atanh
-    RNN GRU LSTM
+    RNN GRU LSTM NonMaxSuppression RoiAlign GridSample ReverseSequence Trilu
     """
 )
 """Operators written here that the required set leaves out."""

@@ -7,9 +7,12 @@ from . import (
     bodies,
     casting,
     convolution,
+    deform,
+    detection,
     elementwise,
     gather,
     integers,
+    kept,
     linear,
     loops,
     movement,
@@ -20,9 +23,11 @@ from . import (
     recurrent,
     reductions,
     resize,
+    sampling,
     scan,
     sequences,
     shapes,
+    unpool,
 )
 from .base import OPERATORS, Operator, Options, Unknown
 from .fallback import operator_of
@@ -34,9 +39,12 @@ _ENTERED = (
     bodies,
     casting,
     convolution,
+    deform,
+    detection,
     elementwise,
     gather,
     integers,
+    kept,
     linear,
     loops,
     movement,
@@ -49,6 +57,8 @@ _ENTERED = (
     resize,
     scan,
     sequences,
+    sampling,
     shapes,
+    unpool,
 )
 """Each enters its operators in OPERATORS when it is imported."""

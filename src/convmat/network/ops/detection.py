@@ -1,0 +1,208 @@
+"""Boxes in images: NonMaxSuppression chooses among them, RoiAlign reads what lies in them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..graph import Array, Node, Spec
+from .base import Specs, Unknown, given, has, operator
+
+SUPPRESSION = ("boxes", "scores", "max_output_boxes_per_class", "iou_threshold", "score_threshold")
+
+
+def _suppressed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    boxes, scores = given(node, specs, 0), given(node, specs, 1)
+    fits = boxes.rank == scores.rank == 3 and boxes.shape[2] == 4
+    if not fits or scores.shape[::2] != boxes.shape[:2]:
+        raise node.error(
+            f"its boxes are {boxes} and its scores {scores}\n  (batches, n, 4) and (batches, classes, n) are needed"
+        )
+    for at in range(2, 5):
+        if has(specs, at) and given(node, specs, at).size != 1:
+            raise node.error(f"its {SUPPRESSION[at]} is {given(node, specs, at)}\n  one number is needed")
+    raise Unknown
+
+
+@operator("NonMaxSuppression", shape=_suppressed)
+def suppress(
+    node: Node,
+    boxes: Array,
+    scores: Array,
+    most: Array | None = None,
+    overlap: Array | None = None,
+    least: Array | None = None,
+) -> Any:
+    """(n, 3): image, class and box of those chosen, by falling score, each class for itself.
+
+    A box is left out if its score is not above `score_threshold`, or if its intersection with one already chosen is
+    more than `iou_threshold` of their union; of equal scores the first box comes first.
+    """
+    count = 0 if most is None else int(most.reshape(-1)[0])
+    bound = 0.0 if overlap is None else float(overlap.reshape(-1)[0])
+    if not 0 <= bound <= 1:
+        raise node.error(f"its iou_threshold is {bound}\n  a number from 0 to 1 is needed")
+    first, last = _corners(boxes, bool(node.get("center_point_box", 0)))
+    found: list[tuple[int, int, int]] = []
+    for b, c in np.ndindex(*scores.shape[:2]) if count > 0 else ():
+        score = scores[b, c]
+        order = np.argsort(-score, kind="stable")
+        if least is not None:
+            order = order[score[order] > least.reshape(-1)[0]]
+        found += [(b, c, box) for box in _chosen(first[b], last[b], order, count, bound)]
+    return np.array(found, np.int64).reshape(-1, 3)
+
+
+def _corners(boxes: Array, centred: bool) -> tuple[Array, Array]:
+    """(..., 2) each: the corners of least and of largest coordinates."""
+    if centred:
+        middle, half = boxes[..., :2], boxes[..., 2:] / 2
+        return middle - half, middle + half
+    return np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])
+
+
+def _chosen(first: Array, last: Array, order: Array, count: int, bound: float) -> list[int]:
+    """The boxes that stay, in their order; those that are left are compared with each one that is chosen."""
+    area = np.prod(last - first, axis=1)
+    found: list[int] = []
+    while order.size and len(found) < count:
+        box, order = int(order[0]), order[1:]
+        found.append(box)
+        sides = np.minimum(last[order], last[box]) - np.maximum(first[order], first[box])
+        shared = np.prod(np.maximum(sides, 0), axis=1)
+        union = area[order] + area[box] - shared
+        real = (area[order] > 0) & (area[box] > 0) & (union > 0) & (shared > 0)
+        order = order[~(real & (shared / np.where(real, union, 1) > bound))]
+    return found
+
+
+# -- RoiAlign ----------------------------------------------------------------------------------------------------------
+
+
+def _aligned(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, rois, images = (given(node, specs, i) for i in range(3))
+    height, width = node.get("output_height", 1), node.get("output_width", 1)
+    mode, shift = (
+        str(node.get("mode", "avg")).lower(),
+        node.get("coordinate_transformation_mode", "half_pixel"),
+    )
+    ratio = node.get("sampling_ratio", 0)
+    if mode not in ("avg", "max") or shift not in ("half_pixel", "output_half_pixel"):
+        raise node.error(
+            f"its mode is {mode!r} and its coordinate_transformation_mode {shift!r}\n"
+            f"  avg or max, and half_pixel or output_half_pixel are needed"
+        )
+    if min(height, width) < 1 or ratio < 0:
+        raise node.error(
+            f"its output_height is {height}, its output_width {width}, its sampling_ratio {ratio}\n"
+            f"  numbers from 1, 1 and 0 on are needed"
+        )
+    fits = x.rank == 4 and rois.rank == 2 and rois.shape[1] == 4 and images.shape == rois.shape[:1]
+    if not fits or images.dtype.kind not in "iu" or rois.dtype != x.dtype:
+        raise node.error(
+            f"its X is {x}, its rois {rois} and its batch_indices {images}\n"
+            f"  (N, C, H, W), (n, 4) of the same type, and (n,) of whole numbers are needed"
+        )
+    return (Spec((rois.shape[0], x.shape[1], height, width), x.dtype),)
+
+
+@operator("RoiAlign", shape=_aligned)
+def align(node: Node, x: Array, rois: Array, images: Array) -> Any:
+    """(n, C, H', W'): each region in bins, each bin the mean or the maximum of points that are read between pixels.
+
+    The maximum is the one of the four weighted pixels around each point, as the standard's own cases have it. Before
+    operator set 16 pixels were not shifted by half of one.
+    """
+    height, width = node.get("output_height", 1), node.get("output_width", 1)
+    out = np.zeros((len(rois), x.shape[1], height, width), x.dtype)
+    if images.size and not 0 <= images.min() <= images.max() < x.shape[0]:
+        raise node.error(
+            f"its batch_indices are {images.min()} to {images.max()}\n  its X has {x.shape[0]} images: "
+            f"0 to {x.shape[0] - 1} are needed"
+        )
+    if not x.size:
+        return out
+    legacy = node.version < 16 or node.get("coordinate_transformation_mode", "half_pixel") != "half_pixel"
+    scale = x.dtype.type(node.get("spatial_scale", 1.0))
+    most = str(node.get("mode", "avg")).lower() == "max"
+    for n, roi in enumerate(rois):
+        left, top, right, bottom = roi * scale - x.dtype.type(0 if legacy else 0.5)
+        many = [
+            _count(node, end - start, bins, legacy)
+            for start, end, bins in ((top, bottom, height), (left, right, width))
+        ]
+        if 0 in many:
+            continue  # a region turned inside out has no points
+        rows = _points(top, bottom, height, many[0], x.shape[2], legacy)
+        columns = _points(left, right, width, many[1], x.shape[3], legacy)
+        image = x[images[n]]
+        if most:
+            for i, j in np.ndindex(height, width):
+                out[n, :, i, j] = _largest(image, rows, columns, i, j)
+        else:
+            across = _mean(image, rows)
+            out[n] = _mean(across.swapaxes(1, 2), columns).swapaxes(1, 2)
+    return out
+
+
+MOST_POINTS = 1 << 16
+"""Along an axis of a bin."""
+
+
+class Points(NamedTuple):
+    """Along one axis, (bins, points) each: pixels below and above, the part of the upper one, whether there are any."""
+
+    low: Array
+    high: Array
+    part: Array
+    inside: Array
+
+
+def _count(node: Node, size: Any, bins: int, legacy: bool) -> int:
+    """How many points a bin has along an axis."""
+    ratio = int(node.get("sampling_ratio", 0))
+    size = max(size, size.dtype.type(1)) if legacy else size
+    if not np.isfinite(size) or not size / bins <= MOST_POINTS:
+        raise node.error(
+            f"one of its regions is {size} pixels long\n  at most {MOST_POINTS * bins} in {bins} bins are read"
+        )
+    return ratio or max(0, math.ceil(size / bins))
+
+
+def _points(start: Any, end: Any, bins: int, many: int, extent: int, legacy: bool) -> Points:
+    """Where the points lie."""
+    size = max(end - start, start.dtype.type(1)) if legacy else end - start
+    step = size / bins
+    at = start + np.arange(bins, dtype=start.dtype)[:, None] * step
+    at = at + (np.arange(many, dtype=start.dtype) + start.dtype.type(0.5)) * step / many
+    inside = (at >= -1) & (at <= extent)
+    at = np.clip(at, 0, extent - 1)
+    low = np.floor(at).astype(np.int64)
+    return Points(low, np.minimum(low + 1, extent - 1), at - low, inside)
+
+
+def _mean(image: Array, points: Points) -> Array:
+    """image: (C, H, W) -> (C, bins, W): the mean of each bin's points along the first axis of pixels."""
+    bins, many = points.low.shape
+    found = np.zeros((image.shape[0], bins, image.shape[2]), image.dtype)
+    for b in range(bins):
+        kept = points.inside[b]
+        if kept.any():
+            part = points.part[b, kept][:, None]
+            read = image[:, points.low[b, kept]] * (1 - part) + image[:, points.high[b, kept]] * part
+            found[:, b] = read.sum(1) / many
+    return found
+
+
+def _largest(image: Array, rows: Points, columns: Points, i: int, j: int) -> Array:
+    """(C,): the largest weighted pixel around the points of a bin."""
+    found = None
+    for y, wy in ((rows.low[i], 1 - rows.part[i]), (rows.high[i], rows.part[i])):
+        for x, wx in ((columns.low[j], 1 - columns.part[j]), (columns.high[j], columns.part[j])):
+            value = image[:, y[:, None], x] * (wy[:, None] * wx)
+            found = value if found is None else np.maximum(found, value)
+    inside = rows.inside[i][:, None] & columns.inside[j]
+    assert found is not None
+    return np.asarray(np.where(inside, found, 0).max((1, 2)))

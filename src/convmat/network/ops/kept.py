@@ -1,0 +1,58 @@
+"""Elements kept or turned round by their place: the triangles of matrices, and sequences read backwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Node, Spec
+from .base import Specs, axis_of, given, has, operator
+
+
+def _triangle(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    if x.rank < 2:
+        raise node.error(f"its input is {x}\n  matrices are needed: two axes at least")
+    if has(specs, 1) and (given(node, specs, 1).size != 1 or given(node, specs, 1).dtype.kind not in "iu"):
+        raise node.error(f"its k is {given(node, specs, 1)}\n  one whole number is needed")
+    return (Spec(x.shape, x.dtype),)
+
+
+@operator("Trilu", shape=_triangle)
+def triangle(node: Node, x: Array, k: Array | None = None) -> Any:
+    """The elements on and above the k-th diagonal of each matrix (or below, `upper` = 0), 0 elsewhere."""
+    rows, columns = x.shape[-2:]
+    beyond = min(max(0 if k is None else int(k.reshape(-1)[0]), -rows), columns)
+    place = np.arange(columns) - np.arange(rows)[:, None]
+    kept = place >= beyond if node.get("upper", 1) else place <= beyond
+    return np.where(kept, x, "" if x.dtype.hasobject else x.dtype.type(0))
+
+
+def _turned(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, lengths = given(node, specs, 0), given(node, specs, 1)
+    time, batch = node.get("time_axis", 0), node.get("batch_axis", 1)
+    if x.rank < 2 or {time, batch} != {0, 1}:
+        raise node.error(
+            f"its time_axis is {time} and its batch_axis {batch}\n  0 and 1, or 1 and 0, of {x} are needed"
+        )
+    if lengths.shape != (x.shape[batch],) or lengths.dtype.kind not in "iu":
+        raise node.error(
+            f"its sequence_lens is {lengths}\n  int64[{x.shape[batch]}] is needed, as its input is {x}"
+        )
+    return (Spec(x.shape, x.dtype),)
+
+
+@operator("ReverseSequence", shape=_turned)
+def turn(node: Node, x: Array, lengths: Array) -> Any:
+    """The first elements of each sequence, so many as it has, backwards; the others stay."""
+    time = axis_of(node, node.get("time_axis", 0), x.ndim)
+    T = x.shape[time]
+    if lengths.size and not 0 <= lengths.min() <= lengths.max() <= T:
+        raise node.error(
+            f"its sequence_lens are {lengths.min()} to {lengths.max()}\n  its input has {T} steps: 0 to {T} are needed"
+        )
+    steps, ends = np.arange(T)[:, None], lengths[None, :]
+    source = np.where(steps < ends, ends - 1 - steps, steps)
+    sequences = np.arange(x.shape[1 - time])
+    return x[source, sequences] if time == 0 else x[sequences[:, None], source.T]

@@ -1,0 +1,161 @@
+"""Arrays read between their elements: GridSample, and the interpolation that DeformConv shares.
+
+    y[b, c, k] = sum over the corners of  x[b, c, i0, i1, ...] * w0 * w1 * ...
+
+Along each axis a coordinate has a few terms, an index i and a weight w: one for the nearest element, two for a line
+between neighbours, four for a cubic through them (Keys, 1981, with a = -0.75). The corners are all choices of a term
+for each axis. A corner outside x is 0, or its index is brought back to the edge, or mirrored at it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..graph import Array, Node, Spec
+from .base import Specs, given, operator
+
+
+class Term(NamedTuple):
+    """One of the elements that a coordinate reads, (B, K) each: where, how much of it, and whether it is there."""
+
+    place: Array
+    weight: Array
+    inside: Array | None = None
+
+
+def interpolated(x: Array, terms: Sequence[Sequence[Term]]) -> Array:
+    """x: (B, C, *I), for each of its I axes terms of (B, K) coordinates -> (B, C, K)."""
+    B, C, *I = x.shape
+    flat = x.reshape(B, C, math.prod(I))
+    y = None
+    for corner in itertools.product(*terms):
+        at = np.zeros_like(corner[0].place)
+        for n, term in zip(I, corner, strict=True):
+            at = at * n + term.place
+        value = np.take_along_axis(flat, at[:, None], 2)
+        inside = [term.inside for term in corner if term.inside is not None]
+        if inside:
+            value = np.where(np.logical_and.reduce(inside)[:, None], value, value.dtype.type(0))
+        weight = math.prod((term.weight for term in corner[1:]), start=corner[0].weight)
+        part = value * weight[:, None]
+        y = part if y is None else y + part
+    assert y is not None
+    return np.asarray(y)
+
+
+def line(at: Array, n: int) -> list[Term]:
+    """Terms of a line between neighbours along an axis of n, nothing outside."""
+    at = np.clip(at, -4, n + 4)  # outside stays outside, and small enough for an index
+    low = np.floor(at)
+    return [_inside(low, 1 - (at - low), n), _inside(low + 1, at - low, n)]
+
+
+def _inside(place: Array, weight: Array, n: int) -> Term:
+    return Term(np.clip(place, 0, n - 1).astype(np.int64), weight, (place >= 0) & (place < n))
+
+
+# -- GridSample --------------------------------------------------------------------------------------------------------
+
+MODES = {
+    "bilinear": "linear", "linear": "linear", "nearest": "nearest", "bicubic": "cubic", "cubic": "cubic",
+}  # fmt: skip
+"""The names before operator set 20 and since."""
+
+PADDINGS = ("zeros", "border", "reflection")
+
+
+def _sampled(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, grid = given(node, specs, 0), given(node, specs, 1)
+    mode, padding = node.get("mode", "linear"), node.get("padding_mode", "zeros")
+    if mode not in MODES or padding not in PADDINGS:
+        raise node.error(
+            f"its mode is {mode!r} and its padding_mode {padding!r}\n"
+            f"  linear, nearest or cubic (before operator set 20 bilinear, nearest or bicubic) "
+            f"and {', '.join(PADDINGS)} are needed"
+        )
+    rank = x.rank - 2
+    if rank < 1 or grid.rank != x.rank or grid.shape[-1] != rank or grid.shape[0] != x.shape[0]:
+        raise node.error(
+            f"its X is {x} and its grid {grid}\n  (N, C, d1 ... dr) and (N, p1 ... pr, r) are needed"
+        )
+    if grid.dtype.kind not in "fV" or x.dtype.kind not in "fVciub":
+        raise node.error(f"its X is {x} and its grid {grid}\n  numbers and floating point numbers are needed")
+    if 0 in x.shape[2:] and 0 not in (*grid.shape, x.shape[1]):
+        raise node.error(f"its X is {x}\n  there is nothing to sample")
+    return (Spec((*x.shape[:2], *grid.shape[1:-1]), x.dtype),)
+
+
+@operator("GridSample", shape=_sampled)
+def grid_sample(node: Node, x: Array, grid: Array) -> Any:
+    """y[b, c, p] = x[b, c] at grid[b, p], whose numbers from -1 to 1 span the axes of x, the last axis first.
+
+    A coordinate that is no number, or infinite, counts as -1, as in PyTorch and onnxruntime. Whole numbers are computed
+    as floating point and cut towards zero, within their range.
+    """
+    shape = (*x.shape[:2], *grid.shape[1:-1])
+    if 0 in shape:
+        return np.zeros(shape, x.dtype)
+    extents = x.shape[2:]
+    places = np.where(np.isfinite(grid), grid, grid.dtype.type(-1)).reshape(x.shape[0], -1, len(extents))
+    terms = [_terms(node, places[:, :, -1 - a], n) for a, n in enumerate(extents)]
+    exact = x.dtype.kind in "iub"
+    if exact and all(len(each) == 1 for each in terms):
+        terms = [[Term(t.place, t.weight.astype(x.dtype), t.inside) for t in each] for each in terms]
+    elif exact:
+        x, made = x.astype(np.float64), x.dtype
+        least, most = (0, 1) if made.kind == "b" else (np.iinfo(made).min, np.iinfo(made).max)
+        return np.clip(np.trunc(interpolated(x, terms)), least, most).astype(made).reshape(shape)
+    return interpolated(x, terms).astype(x.dtype, copy=False).reshape(shape)
+
+
+def _terms(node: Node, at: Array, n: int) -> list[Term]:
+    """The terms along an axis of n of coordinates from -1 to 1."""
+    mode, padding = MODES[node.get("mode", "linear")], node.get("padding_mode", "zeros")
+    aligned = bool(node.get("align_corners", 0))
+    lo, hi = (0.0, n - 1.0) if aligned else (-0.5, n - 0.5)
+    at = (at + 1) / 2 * (n - 1) if aligned else ((at + 1) * n - 1) / 2
+    if mode == "nearest":
+        at = np.rint(at)
+    outside = (at < lo) | (at > hi)
+    if padding == "zeros" or (padding == "border" and mode == "cubic"):
+        at = np.clip(
+            at, -4, n + 4
+        )  # a cubic's elements are brought to the edge, not its middle: as in PyTorch
+    elif padding == "border":
+        at = np.where(outside, np.clip(at, 0, n - 1), at)
+    else:
+        at = np.where(outside, _mirrored(at, lo, hi), at)
+
+    def term(place: Array, weight: Array) -> Term:
+        if padding == "zeros":
+            return _inside(place, weight, n)
+        place = np.clip(_mirrored(place, lo, hi) if padding == "reflection" else place, 0, n - 1)
+        return Term(place.astype(np.int64), weight)
+
+    if mode == "nearest":
+        return [term(at, np.ones_like(at))]
+    low = np.floor(at)
+    t = at - low
+    if mode == "linear":
+        return [term(low, 1 - t), term(low + 1, t)]
+    return [term(low + k, _cubic(np.abs(t - k))) for k in (-1, 0, 1, 2)]
+
+
+def _mirrored(at: Array, lo: float, hi: float) -> Array:
+    """Coordinates mirrored at both ends until they lie between them."""
+    if hi <= lo:
+        return np.full_like(at, lo)
+    far = np.mod(at - lo, 2 * (hi - lo))
+    return np.asarray(lo + np.minimum(far, 2 * (hi - lo) - far))
+
+
+def _cubic(distance: Array) -> Array:
+    """The weight of an element so far from the coordinate, below 2."""
+    a, d = -0.75, distance
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    return np.where(d <= 1, near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
