@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from convmat import Plan, lowering
 from convmat.cases import CASES, Case
-from convmat.engine.machine import machine
+from convmat.engine.measure.machine import machine
 from convmat.geometry import Geometry
 from convmat.planner.candidates import Candidate, candidates
 from convmat.planner.cost import error_estimate

@@ -147,6 +147,59 @@ def test_imports_run_one_way() -> None:
     assert not wrong
 
 
+ENGINE_ROOMS = {
+    "cpu": set(),
+    "operands": set(),
+    "job": set(),
+    "ir": {"cpu", "job"},
+    "kernels": {"cpu", "operands", "job", "ir"},
+    "runtime": {"cpu", "job"},
+    "blas": {"cpu", "operands", "runtime.buffers"},
+    "jit": {"cpu", "operands", "job", "ir", "kernels", "runtime"},
+    "measure": {"cpu", "operands", "job", "ir", "kernels", "runtime", "jit", "blas"},
+}
+"""What each room of the engine may import of the others."""
+
+VIEWS = {"ir", "kernels", "jit", "blas", "operands"}
+"""Rooms of the engine that may know Views and Products."""
+
+
+def inner(module: str) -> str:
+    """The path of a module within the engine: `convmat.engine.runtime.buffers` is runtime.buffers."""
+    return ".".join(module.split(".")[2:])
+
+
+def test_the_rooms_of_the_engine_run_one_way() -> None:
+    wrong = []
+    for each in ALL:
+        parts = each.file.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] != "engine" or parts[1] == "__init__":
+            continue
+        room, other = parts[1], inner(each.module)
+        if each.module.startswith("convmat.engine") and other.split(".")[0] != room:
+            allowed = ENGINE_ROOMS[room]
+            if not ({other, ".".join(other.split(".")[:2]), other.split(".")[0]} & allowed):
+                wrong.append(str(each))
+        if target(each.module) == "product" and room not in VIEWS:
+            wrong.append(str(each))
+    assert not wrong
+
+
+def test_other_rooms_import_the_engine_s_face_alone() -> None:
+    behind = [
+        str(each) for each in ALL if each.room != "engine" and each.module.startswith("convmat.engine.")
+    ]
+    assert not behind
+
+
+def test_every_name_of_the_engine_s_face_is_there() -> None:
+    from convmat import engine
+
+    assert {name for name in engine.__all__ if getattr(engine, name) is None} == set()
+    with pytest.raises(AttributeError, match=r"^module 'convmat\.engine' has no attribute 'none'$"):
+        engine.none  # noqa: B018  # asking is what is tried
+
+
 def test_packages_from_outside_stay_in_their_rooms() -> None:
     wrong = []
     for each in ALL:

@@ -31,7 +31,7 @@ from .geometry import Geometry
 from .planner import Plan, export_choices, forget_choices, import_choices, present_with
 
 if TYPE_CHECKING:
-    from .engine.pool import threads
+    from .engine import threads
     from .network import Network, load
 
 __version__ = "0.1.0"
@@ -69,7 +69,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`threads` lives with the engine and `load` with networks, which load when they are first asked for."""
     if name == "threads":
-        from .engine.pool import threads
+        from .engine import threads
 
         return threads
     if name in ("load", "Network"):

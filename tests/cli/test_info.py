@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.engine import machine, objects
 from convmat.engine.cpu import host, usable_cores
+from convmat.engine.measure import machine
+from convmat.engine.runtime import jit_cache
 from convmat.errors import EngineError
 
 Run = Callable[..., Any]
@@ -21,9 +22,9 @@ Run = Callable[..., Any]
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A cache of objects that is nobody's."""
-    objects.use_folder(tmp_path / "objects")
+    jit_cache.use_folder(tmp_path / "objects")
     yield tmp_path / "objects"
-    objects.use_folder(None)
+    jit_cache.use_folder(None)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_cache(run: Run, folder: Path) -> None:
         "limit": 256 << 20,
         "refused": None,
     }
-    objects.disk().put(bytes(32), b"code")
+    jit_cache.disk().put(bytes(32), b"code")
     out = run("cache", "info").out
     assert out.startswith("1 kernel, ")
     assert str(folder) in out.replace("\n", "")

@@ -10,8 +10,8 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from convmat.engine.compiler import generate
-from convmat.engine.ir import Module
+from convmat.engine.ir.emitter import Module
+from convmat.engine.runtime.compiler import generate
 
 CPUS = {"this CPU": ("native", ""), "AVX2": ("x86-64-v3", "")}
 

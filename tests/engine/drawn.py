@@ -274,14 +274,14 @@ def activated(activation: Activation | None, y: Array) -> Array:
 # -- programs ---------------------------------------------------------------------------------------------------------
 
 
-def programs(problem: Problem) -> Iterator[tuple[str, jit.Program]]:
+def programs(problem: Problem) -> Iterator[tuple[str, jit.JitProgram]]:
     """Every different program that the jit has for a problem, with its lowering's name."""
     seen = set()
     for way in lowering.ALL:
         if way.refuses(problem) is None:
             for packing in way.packings:
                 program = program_of(problem, way, packing, "jit")
-                if isinstance(program, jit.Program):
+                if isinstance(program, jit.JitProgram):
                     made_of = tuple((step.recipe, step.template) for step in program.steps)
                     if made_of not in seen:
                         seen.add(made_of)

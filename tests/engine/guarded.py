@@ -18,8 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from convmat.engine import brought, direct, jit, pack, recycle, schedule, tile
+from convmat.engine import jit
 from convmat.engine.cpu import Cpu
+from convmat.engine.kernels import tile
+from convmat.engine.kernels.direct import plan as direct_plan
+from convmat.engine.kernels.panel import pack_b
+from convmat.engine.kernels.panel import plan as panel_plan
+from convmat.engine.runtime import buffers, preloaded
 from convmat.geometry import Geometry
 from convmat.problem import Epilogue
 from convmat.product import View
@@ -150,7 +155,7 @@ def origin_moved(module: Any, operand: str, by: int) -> None:
 
 def limit_beyond() -> None:
     """Let every check of a position pass one element too many."""
-    below: Any = put_into(pack, below=lambda position, limit: below(position, limit + 1))
+    below: Any = put_into(pack_b, below=lambda position, limit: below(position, limit + 1))
 
 
 def mask_beyond() -> None:
@@ -160,7 +165,7 @@ def mask_beyond() -> None:
 
 FAULTS = {
     f"{operand}{by:+} {module.__name__.rpartition('.')[2]}": (origin_moved, (module, operand, by))
-    for module in (schedule, direct)
+    for module in (panel_plan, direct_plan)
     for operand in ("x", "w", "y")
     for by in (1, -1)
 } | {"limit schedule": (limit_beyond, ()), "mask schedule": (mask_beyond, ())}
@@ -172,7 +177,7 @@ def faulty(name: str) -> None:
     change, arguments = FAULTS[name]
     change(*arguments)
     version = os.urandom(8).hex()
-    put_into(brought, version=lambda: version)  # nobody else is to find these kernels
+    put_into(preloaded, version=lambda: version)  # nobody else is to find these kernels
     module = name.split()[1]
     c, o, G = (5, 11, 1) if module == "schedule" else (1, 1, 5)
     plain = Kind(
@@ -186,7 +191,7 @@ def faulty(name: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Fence the engine's own memory, then run."""
-    put_into(recycle, take=scratch, give=lambda memory: None)
+    put_into(buffers, take=scratch, give=lambda memory: None)
     put_into(jit, _aligned=scratch)
     if arguments[0] == "fault":
         faulty(arguments[1])

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from convmat.engine.elementwise import OPERATIONS, Expression, Step, elementwise
-from convmat.engine.interleave import interleave
-from convmat.engine.repeat import repeat
-from convmat.engine.rows import rows
-from convmat.engine.sweep import Sweep
+from convmat.engine.jit import Sweep
+from convmat.engine.kernels.sweeps.base import SweepPlan
+from convmat.engine.kernels.sweeps.elementwise import OPERATIONS, Expression, ExpressionStep, elementwise
+from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
+from convmat.engine.kernels.sweeps.reductions import reduce_rows
+from convmat.engine.kernels.sweeps.upsample import upsample
 from tests.engine.guarded import Fenced
 from tests.support import Array
 
@@ -27,15 +28,17 @@ Pick = np.random.Generator
 
 def expression(pick: Pick, inputs: int) -> Expression:
     """Every input is read, then some operations follow, one of them on the last two results."""
-    steps = [Step(str(pick.choice(TWO)), (inputs + i - 1 if i else 0, i + 1)) for i in range(inputs - 1)]
+    steps = [
+        ExpressionStep(str(pick.choice(TWO)), (inputs + i - 1 if i else 0, i + 1)) for i in range(inputs - 1)
+    ]
     for _ in range(int(pick.integers(1, 4))):
         last = inputs + len(steps) - 1
         name = str(pick.choice([n for n in OPERATIONS if n not in ("exp", "reciprocal")]))
-        steps.append(Step(name, (last, 0) if name in TWO else (last,), PARAMETERS.get(name, ())))
+        steps.append(ExpressionStep(name, (last, 0) if name in TWO else (last,), PARAMETERS.get(name, ())))
     return Expression(inputs, tuple(steps))
 
 
-def pointwise(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], list[Array], Array]:
+def pointwise(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
     rank = int(pick.integers(0, 4))
     out = tuple(int(n) for n in pick.integers(1, (2, 20_000, 150, 25)[rank], rank))
     shapes = [
@@ -52,7 +55,7 @@ def pointwise(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], lis
     )
 
 
-def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], list[Array], Array]:
+def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
     x = pick.standard_normal(
         [int(pick.integers(1, 500)), int(pick.integers(1, (9, 40, 300)[pick.integers(3)]))]
     )
@@ -64,11 +67,11 @@ def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], list[Ar
         h, w = (int(n) for n in pick.integers(1, (9, 70), 2))
         x = pick.standard_normal((3, r, k, h, w)).astype(dtype)
         y = x.astype(np.float64).transpose(0, 3, 1, 4, 2).reshape(3, h * r, w * k)
-        return lambda threads: interleave(3, (r, k), (h, w), dtype, threads), [x], y
+        return lambda threads: pixel_shuffle(3, (r, k), (h, w), dtype, threads), [x], y
     if name == "repeat":
         r, k = (int(n) for n in pick.integers(1, 6, 2))
         return (
-            lambda threads: repeat(len(x), x.shape[1], r, k, dtype, threads),
+            lambda threads: upsample(len(x), x.shape[1], r, k, dtype, threads),
             [x],
             wide[:, None].repeat(r, 1).repeat(k, 2),
         )
@@ -77,17 +80,18 @@ def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], Sweep | str], list[Ar
         y = power / power.sum(1, keepdims=True)
     else:
         y = getattr(wide, name)(1)
-    return lambda threads: rows(name, len(x), x.shape[1], dtype, threads), [x], y
+    return lambda threads: reduce_rows(name, len(x), x.shape[1], dtype, threads), [x], y
 
 
-def check(make: Callable[[int], Sweep | str], inputs: Sequence[Array], y: Array) -> bool:
+def check(make: Callable[[int], SweepPlan | str], inputs: Sequence[Array], y: Array) -> bool:
     """The answer between pages, the same bits by one thread and by three; False where there is no kernel."""
     found = []
     for threads in (1, 3):
-        sweep = make(threads)
-        if isinstance(sweep, str):
-            assert sweep.startswith("takes 3 axes that do not merge"), sweep
+        plan = make(threads)
+        if isinstance(plan, str):
+            assert plan.startswith("takes 3 axes that do not merge"), plan
             return False
+        sweep = Sweep(plan)
         sweep.load()
         for Fenced.behind in (True, False):
             fenced, out = (

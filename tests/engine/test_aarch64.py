@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convmat.engine import compiler, elf, peaks, poolcode
 from convmat.engine.cpu import Cpu
+from convmat.engine.job import HEADER
+from convmat.engine.measure import microbench
+from convmat.engine.runtime import compiler, elf, thread_pool_ir
 
 unicorn: Any = pytest.importorskip("unicorn", reason="no emulator of AArch64 is installed")
 registers: Any = pytest.importorskip("unicorn.arm64_const", reason="no emulator of AArch64 is installed")
@@ -113,21 +115,21 @@ define void @mark(ptr %args, i64 %index, i64 %thread) {
   ret void
 }
 """
-    arm = Arm(poolcode.source("aarch64") + mark, cpu)
+    arm = Arm(thread_pool_ir.source("aarch64") + mark, cpu)
     state, board = DATA, DATA + SPACE // 2
     for times, threads in enumerate((1, 4, 4), 1):
         arm.call("run", state, arm.address("mark"), board, 10, threads)
         assert arm.read(board, "<10q") == (times,) * 10
-        assert arm.read(state + poolcode.LOCK, "<i") == (0,)
-    assert arm.read(state + poolcode.DONE, "<i") == (10,)
+        assert arm.read(state + thread_pool_ir.LOCK, "<i") == (0,)
+    assert arm.read(state + thread_pool_ir.DONE, "<i") == (10,)
     arm.write(board, struct.pack("<4q", arm.address("mark"), 10, 3, 0) + bytes(80))
     arm.call("launch", state, board)
-    assert arm.read(board + poolcode.BLOCK, "<10q") == (1,) * 10
+    assert arm.read(board + HEADER, "<10q") == (1,) * 10
 
 
 def test_the_measuring_kernels() -> None:
     cpu = Cpu.named("neoverse-n1")
-    arm = Arm(peaks.source(cpu))
+    arm = Arm(microbench.source(cpu))
     data = np.arange(1024, dtype=np.int64) * 0x1234567
     sink = DATA + SPACE // 2
     arm.write(DATA + 4096, data.tobytes())
@@ -136,5 +138,5 @@ def test_the_measuring_kernels() -> None:
     assert arm.read(sink, "<2q") == tuple(functools.reduce(np.bitwise_xor, data.reshape(-1, 2)).tolist())
     arm.write(DATA, struct.pack("<3q", 2, 0, sink))
     arm.call("fma", DATA, 0, 0)
-    expected = sum((start * 0.5 + 0.5) * 0.5 + 0.5 for start in range(peaks.accumulators(cpu)))
+    expected = sum((start * 0.5 + 0.5) * 0.5 + 0.5 for start in range(microbench.accumulators(cpu)))
     assert arm.read(sink, "<4f") == (expected,) * 4

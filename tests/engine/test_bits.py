@@ -17,8 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convmat.engine import brought, direct, directchannels, directplanes, jit, pool, schedule
+from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
+from convmat.engine.kernels.direct import channels, pixels
+from convmat.engine.kernels.direct import plan as direct_plan
+from convmat.engine.kernels.panel import plan as panel_plan
+from convmat.engine.runtime import preloaded, thread_pool
 from convmat.geometry import Geometry
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
@@ -127,7 +131,7 @@ def test_in_place_or_packed(each: Pass) -> None:
 def test_threads(each: Pass) -> None:
     one = results(each, threads=1)
     for number in (2, 3):
-        with pool.threads(number):
+        with thread_pool.threads(number):
             same(results(each, threads=number), one)
 
 
@@ -142,7 +146,7 @@ def test_a_line_of_x_is_packed_in_passing(each: Pass) -> None:
     steps = {
         name: step for name, program in programs(each.problem()) for step in program.steps if step.workspace
     }
-    passed = {name: isinstance(s, schedule.Step) and s.recipe.in_passing for name, s in steps.items()}
+    passed = {name: isinstance(s, panel_plan.PanelPlan) and s.recipe.in_passing for name, s in steps.items()}
     assert passed == {"pointwise": True, "im2col": False}
 
 
@@ -160,31 +164,31 @@ def test_batch_size_and_position(each: Pass) -> None:
 
 def thin(patch: pytest.MonkeyPatch) -> None:
     """Lanes along n, 3 rows, one vector."""
-    patch.setattr(schedule, "_along_n", lambda m, lanes, vectors: (False, min(m, 3), lanes))
-    patch.setattr(schedule, "_along_m", lambda m, lanes, vectors: (True, lanes, 3))
-    patch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors, passed: (False, min(m, 3), lanes))
+    patch.setattr(panel_plan, "_along_n", lambda m, lanes, vectors: (False, min(m, 3), lanes))
+    patch.setattr(panel_plan, "_along_m", lambda m, lanes, vectors: (True, lanes, 3))
+    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, vectors, passed: (False, min(m, 3), lanes))
 
 
 def turned(patch: pytest.MonkeyPatch) -> None:
     """Lanes along m wherever that is possible, two vectors of 5 columns."""
-    patch.setattr(schedule, "_along_m", lambda m, lanes, vectors: (True, 2 * lanes, 5))
-    patch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors, passed: (True, 2 * lanes, 5))
+    patch.setattr(panel_plan, "_along_m", lambda m, lanes, vectors: (True, 2 * lanes, 5))
+    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, vectors, passed: (True, 2 * lanes, 5))
 
 
 def little_memory(patch: pytest.MonkeyPatch) -> None:
     """A panel at a time, a block of A at a time, and many more tasks."""
-    patch.setattr(schedule, "PANEL_BYTES", 1)
-    patch.setattr(schedule, "A_BYTES", 1)
-    patch.setattr(schedule, "TASKS", 50)
-    patch.setattr(direct, "TASK_FLOPS", 1)
+    patch.setattr(panel_plan, "PANEL_BYTES", 1)
+    patch.setattr(panel_plan, "A_BYTES", 1)
+    patch.setattr(panel_plan, "TASKS", 50)
+    patch.setattr(direct_plan, "TASK_FLOPS", 1)
 
 
 def low_blocks(patch: pytest.MonkeyPatch) -> None:
     """What the direct kernels hold in registers: kernels of the same recipes, written by another engine."""
-    patch.setattr(brought, "version", lambda: "low blocks")
-    patch.setattr(directplanes, "TALLEST", 2)
-    patch.setattr(directplanes, "MOST_UNROLLED", 1)
-    patch.setattr(directchannels, "MOST_TAPS", 1)
+    patch.setattr(preloaded, "version", lambda: "low blocks")
+    patch.setattr(pixels, "TALLEST", 2)
+    patch.setattr(pixels, "MOST_UNROLLED", 1)
+    patch.setattr(channels, "MOST_TAPS", 1)
 
 
 def narrow_vectors(patch: pytest.MonkeyPatch) -> None:
@@ -213,7 +217,7 @@ def test_another_order_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the sum cut elsewhere the bits are others: these tests could fail."""
     each = next(p for p in PASSES if p.name == "several parts")
     before = results(each)
-    monkeypatch.setattr(schedule, "PART", 100)
+    monkeypatch.setattr(panel_plan, "PART", 100)
     after = results(each)
     way = next(way for way in before if way in after and way[1].endswith("schedule"))
     assert not np.array_equal(before[way], after[way])

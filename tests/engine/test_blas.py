@@ -16,9 +16,11 @@ import pytest
 import convmat
 from convmat import Plan
 from convmat.cases import CASES, Case, case
-from convmat.engine import blas, blasthreads, taps
-from convmat.engine.blockwise import Blockwise
-from convmat.engine.machine import machine
+from convmat.engine.blas import engine as blas_engine
+from convmat.engine.blas import taps
+from convmat.engine.blas import threads as blas_threads
+from convmat.engine.blas.blockwise import Blockwise
+from convmat.engine.measure.machine import machine
 from convmat.geometry import Geometry
 from convmat.planner import candidates as weighing
 from convmat.problem import Epilogue, Problem
@@ -46,7 +48,7 @@ def plans(problem: Problem) -> list[Plan]:
 
 def steps(plan: Plan) -> tuple[Any, ...]:
     program = plan._program
-    assert isinstance(program, blas.Program)
+    assert isinstance(program, blas_engine.BlasProgram)
     return program.steps
 
 
@@ -242,14 +244,14 @@ def test_a_bound_is_called_from_several_threads_at_once() -> None:
 
 
 def test_limits_from_several_threads_leave_blas_as_it_was() -> None:
-    before = blasthreads.current()
+    before = blas_threads.current()
     barrier = threading.Barrier(3)
     seen = []
 
     def work(threads: int) -> None:
-        with blasthreads.limit(threads):
+        with blas_threads.limit(threads):
             barrier.wait(10)
-            seen.append(blasthreads.current())
+            seen.append(blas_threads.current())
             barrier.wait(10)
 
     workers = [threading.Thread(target=work, args=(n,)) for n in (1, 2, 3)]
@@ -258,22 +260,22 @@ def test_limits_from_several_threads_leave_blas_as_it_was() -> None:
     for worker in workers:
         worker.join()
     assert seen == [1, 1, 1]
-    assert blasthreads.current() == before
+    assert blas_threads.current() == before
 
 
 def test_an_error_within_lifts_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = blasthreads.current()
+    before = blas_threads.current()
     plan = convmat.plan((1, 2, 5, 5), (3, 2, 3, 3), engine="blas", lowering="im2col")
 
     def interrupted(*_: object) -> None:
-        assert blasthreads.current() == 1
+        assert blas_threads.current() == 1
         raise KeyboardInterrupt
 
     for step in steps(plan):
         monkeypatch.setattr(step, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         plan(np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32))
-    assert blasthreads.current() == before
+    assert blas_threads.current() == before
 
 
 # -- odd sizes --------------------------------------------------------------------------------------------------------

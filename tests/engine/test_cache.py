@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from convmat import errors, product
-from convmat.engine import brought, cache, children, compiler, objects
-from convmat.engine.cache import ObjectCache
+from convmat import errors
 from convmat.engine.cpu import Cpu, host
-from convmat.engine.loader import Loaded
+from convmat.engine.runtime import compiler, compiler_pool, jit_cache, object_cache, preloaded
+from convmat.engine.runtime.loader import Loaded
+from convmat.engine.runtime.object_cache import ObjectCache
 
 posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are POSIX")
 
@@ -37,21 +37,21 @@ def value(loaded: Loaded) -> int:
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Objects are kept here for one test, and the counts start at zero."""
     path = tmp_path / "objects"
-    objects.use_folder(path)
-    objects.counts = objects.Counts()
+    jit_cache.use_folder(path)
+    jit_cache.counts = jit_cache.Counts()
     yield path
-    objects.use_folder(None)
+    jit_cache.use_folder(None)
 
 
 def test_memory_then_disk_then_compiler(folder: Path) -> None:
-    (one,) = objects.load([text(1)], host())
-    assert (value(one), objects.counts) == (1, objects.Counts(compiled=1))
-    assert objects.load([text(1)], host()) == [one]
-    assert objects.counts == objects.Counts(memory=1, compiled=1)
-    objects.use_folder(folder)
-    (again,) = objects.load([text(1)], host())
+    (one,) = jit_cache.load([text(1)], host())
+    assert (value(one), jit_cache.counts) == (1, jit_cache.Counts(compiled=1))
+    assert jit_cache.load([text(1)], host()) == [one]
+    assert jit_cache.counts == jit_cache.Counts(memory=1, compiled=1)
+    jit_cache.use_folder(folder)
+    (again,) = jit_cache.load([text(1)], host())
     assert value(again) == 1
-    assert objects.counts == objects.Counts(memory=1, disk=1, compiled=1)
+    assert jit_cache.counts == jit_cache.Counts(memory=1, disk=1, compiled=1)
 
 
 @dataclass(frozen=True)
@@ -71,32 +71,65 @@ class Writer:
         return text(kernel.number)
 
 
-def again(folder: Path, *numbers: int) -> tuple[list[int], int, objects.Counts]:
+def again(folder: Path, *numbers: int) -> tuple[list[int], int, jit_cache.Counts]:
     """What these recipes' kernels give in a process that starts, how many texts it writes, and which ways it takes."""
-    objects.use_folder(folder)
-    before, writer = replace(objects.counts), Writer()
-    found = [value(each) for each in objects.load([Recipe(n) for n in numbers], host(), writer)]
-    taken = (getattr(objects.counts, each) - getattr(before, each) for each in ("memory", "disk", "compiled"))
-    return found, writer.texts, objects.Counts(*taken)
+    jit_cache.use_folder(folder)
+    before, writer = replace(jit_cache.counts), Writer()
+    found = [value(each) for each in jit_cache.load([Recipe(n) for n in numbers], host(), writer)]
+    taken = (
+        getattr(jit_cache.counts, each) - getattr(before, each) for each in ("memory", "disk", "compiled")
+    )
+    return found, writer.texts, jit_cache.Counts(*taken)
 
 
 def test_an_engine_whose_source_is_not_there_is_another_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of = brought.version.__wrapped__
+    of = preloaded.version.__wrapped__
     assert of() == of()
-    compiled = tmp_path / "product.pyc"
-    compiled.write_bytes(b"compiled")
-    os.utime(compiled, (0, 0))
-    monkeypatch.setattr(product, "__file__", str(compiled))
+    monkeypatch.setattr(preloaded, "_PACKAGE", tmp_path)
     assert of() != of()
 
 
+def test_a_change_in_any_file_that_shapes_a_kernel_is_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = []
+    for path in preloaded.shaping_files():
+        copy = tmp_path / path.relative_to(preloaded._PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+        os.utime(copy, (0, 0))
+        copied.append(copy)
+    monkeypatch.setattr(preloaded, "_PACKAGE", tmp_path)
+    of = preloaded.version.__wrapped__
+    versions = {of()}
+    assert of() in versions
+    for copy in copied:
+        copy.write_bytes(copy.read_bytes() + b"#")
+        os.utime(copy, (0, 0))
+        assert of() not in versions, copy
+        versions.add(of())
+
+
+def test_the_files_that_shape_a_kernel_are_all_that_writing_one_imports() -> None:
+    """What the writers and their plans load, in a fresh process, is in the digest; errors alone shape nothing."""
+    program = (
+        "import sys, convmat.engine.kernels.text, convmat.engine.kernels.panel.plan\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('convmat.engine.')), sep='\\n')"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env={
+        **os.environ, "PYTHONPATH": str(preloaded._PACKAGE.parent)})  # fmt: skip
+    loaded = {Path(line) for line in run.stdout.splitlines()}
+    assert len(loaded) > 30
+    assert loaded <= set(preloaded.shaping_files())
+
+
 def test_a_recipe_that_is_found_writes_no_text(folder: Path) -> None:
-    assert again(folder, 1, 2, 1) == ([1, 2, 1], 2, objects.Counts(compiled=2))
-    assert again(folder, 1, 2, 1) == ([1, 2, 1], 0, objects.Counts(disk=2))
+    assert again(folder, 1, 2, 1) == ([1, 2, 1], 2, jit_cache.Counts(compiled=2))
+    assert again(folder, 1, 2, 1) == ([1, 2, 1], 0, jit_cache.Counts(disk=2))
     writer = Writer()
-    objects.load([Recipe(1)], host(), writer)
+    jit_cache.load([Recipe(1)], host(), writer)
     assert writer.texts == 0
 
 
@@ -104,72 +137,72 @@ def test_another_engine_writes_texts_anew_and_compiles_those_that_differ(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again(folder, 1, 2)
-    monkeypatch.setattr(brought, "version", lambda: "another")
-    assert again(folder, 1, 2, 3) == ([1, 2, 3], 3, objects.Counts(disk=2, compiled=1))
-    assert again(folder, 1, 2, 3) == ([1, 2, 3], 0, objects.Counts(disk=3))
+    monkeypatch.setattr(preloaded, "version", lambda: "another")
+    assert again(folder, 1, 2, 3) == ([1, 2, 3], 3, jit_cache.Counts(disk=2, compiled=1))
+    assert again(folder, 1, 2, 3) == ([1, 2, 3], 0, jit_cache.Counts(disk=3))
 
 
 def link(folder: Path, number: int) -> Path:
-    name = brought.name(Recipe(number), host())
-    return folder / f"{objects.key_of(name, host()).hex()}.o"
+    name = preloaded.name(Recipe(number), host())
+    return folder / f"{jit_cache.key_of(name, host()).hex()}.o"
 
 
 def test_a_link_without_its_object(folder: Path) -> None:
     again(folder, 1)
     (kept,) = (path for path in folder.glob("*.o") if path != link(folder, 1))
     kept.unlink()
-    assert again(folder, 1) == ([1], 1, objects.Counts(compiled=1))
-    assert again(folder, 1) == ([1], 0, objects.Counts(disk=1))
+    assert again(folder, 1) == ([1], 1, jit_cache.Counts(compiled=1))
+    assert again(folder, 1) == ([1], 0, jit_cache.Counts(disk=1))
 
 
 @pytest.mark.parametrize("content", [b"", b"nowhere", bytes(32), b"/" * 4096])
 def test_a_link_that_leads_nowhere(folder: Path, content: bytes) -> None:
     """Whole and ours, but no key of anything."""
     again(folder, 1)
-    objects.disk().put(objects.key_of(brought.name(Recipe(1), host()), host()), content)
-    assert again(folder, 1) == ([1], 1, objects.Counts(disk=1))
-    assert again(folder, 1) == ([1], 0, objects.Counts(disk=1))
+    jit_cache.disk().put(jit_cache.key_of(preloaded.name(Recipe(1), host()), host()), content)
+    assert again(folder, 1) == ([1], 1, jit_cache.Counts(disk=1))
+    assert again(folder, 1) == ([1], 0, jit_cache.Counts(disk=1))
 
 
 def test_recipes_with_one_text_share_its_object(folder: Path) -> None:
-    objects.load([text(1)], host())
-    assert again(folder, 1) == ([1], 1, objects.Counts(disk=1))
+    jit_cache.load([text(1)], host())
+    assert again(folder, 1) == ([1], 1, jit_cache.Counts(disk=1))
 
 
 def test_equal_texts_are_one_kernel(folder: Path) -> None:
-    first, second, third = objects.load([text(1), text(2), text(1)], host())
+    first, second, third = jit_cache.load([text(1), text(2), text(1)], host())
     assert first is third
     assert (value(first), value(second)) == (1, 2)
-    assert objects.counts.compiled == 2
+    assert jit_cache.counts.compiled == 2
 
 
 def test_nothing_to_load(folder: Path) -> None:
-    assert objects.load([], host()) == []
+    assert jit_cache.load([], host()) == []
 
 
 def test_the_key_knows_all_that_decides_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     here = host()
-    base = objects.key_of(text(1), here)
+    base = jit_cache.key_of(text(1), here)
     assert len(base) == 32
     others = [
-        objects.key_of(text(2), here),
-        objects.key_of(text(1), replace(here, key="another CPU")),
-        objects.key_of(text(1), replace(here, features="+avx")),
-        objects.key_of(text(1), Cpu.named("x86-64-v3")),
-        objects.key_of(text(1), Cpu.named("x86-64-v4")),
+        jit_cache.key_of(text(2), here),
+        jit_cache.key_of(text(1), replace(here, key="another CPU")),
+        jit_cache.key_of(text(1), replace(here, features="+avx")),
+        jit_cache.key_of(text(1), Cpu.named("x86-64-v3")),
+        jit_cache.key_of(text(1), Cpu.named("x86-64-v4")),
     ]
     with monkeypatch.context() as changed:
-        changed.setattr(children, "llvm_version", lambda: "another LLVM")
-        others.append(objects.key_of(text(1), here))
+        changed.setattr(compiler_pool, "llvm_version", lambda: "another LLVM")
+        others.append(jit_cache.key_of(text(1), here))
     with monkeypatch.context() as changed:
         changed.setattr(compiler, "OPTIONS", ("-another",))
-        others.append(objects.key_of(text(1), here))
+        others.append(jit_cache.key_of(text(1), here))
     for name in ("GENERATION", "LEVEL"):
         with monkeypatch.context() as changed:
-            changed.setattr(objects, name, getattr(objects, name) + 1)
-            others.append(objects.key_of(text(1), here))
+            changed.setattr(jit_cache, name, getattr(jit_cache, name) + 1)
+            others.append(jit_cache.key_of(text(1), here))
     assert len({base, *others}) == 1 + len(others)
-    assert objects.key_of(text(1), here) == base
+    assert jit_cache.key_of(text(1), here) == base
 
 
 def test_llvms_version_is_known_without_importing_it() -> None:
@@ -208,38 +241,38 @@ def test_damaged_links_are_made_again(folder: Path, damage: str) -> None:
     path = link(folder, 1)
     whole = path.read_bytes()
     path.write_bytes(DAMAGE[damage](whole))
-    assert again(folder, 1) == ([1], 1, objects.Counts(disk=1))
+    assert again(folder, 1) == ([1], 1, jit_cache.Counts(disk=1))
     assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_files_are_made_again_never_run(folder: Path, damage: str) -> None:
-    objects.load([text(3)], host())
+    jit_cache.load([text(3)], host())
     (path,) = folder.glob("*.o")
     whole = path.read_bytes()
     path.write_bytes(DAMAGE[damage](whole))
-    objects.use_folder(folder)
-    (again,) = objects.load([text(3)], host())
+    jit_cache.use_folder(folder)
+    (again,) = jit_cache.load([text(3)], host())
     assert value(again) == 3
-    assert objects.counts.compiled == 2
+    assert jit_cache.counts.compiled == 2
     assert path.read_bytes() == whole
 
 
 def test_a_whole_file_that_does_not_load_is_made_again(folder: Path) -> None:
     """Its checksum holds, but it is no object: kept under a rule that no longer holds."""
-    objects.disk().put(objects.key_of(text(4), host()), b"once upon a time")
-    assert value(objects.load([text(4)], host())[0]) == 4
-    objects.use_folder(folder)
-    objects.load([text(4)], host())
-    assert objects.counts == objects.Counts(disk=1, compiled=1)
+    jit_cache.disk().put(jit_cache.key_of(text(4), host()), b"once upon a time")
+    assert value(jit_cache.load([text(4)], host())[0]) == 4
+    jit_cache.use_folder(folder)
+    jit_cache.load([text(4)], host())
+    assert jit_cache.counts == jit_cache.Counts(disk=1, compiled=1)
 
 
 def test_a_kernel_that_fails_is_not_kept(folder: Path) -> None:
     for _ in range(2):
         with pytest.raises(errors.EngineError):
-            objects.load(["nonsense"], host())
-    assert objects.disk().info().files == 0
-    assert value(objects.load([text(5)], host())[0]) == 5
+            jit_cache.load(["nonsense"], host())
+    assert jit_cache.disk().info().files == 0
+    assert value(jit_cache.load([text(5)], host())[0]) == 5
 
 
 @posix
@@ -334,14 +367,14 @@ def test_a_folder_in_a_files_place_does_no_harm(tmp_path: Path) -> None:
 def test_no_folder_no_cache_no_noise(tmp_path: Path) -> None:
     """A file where the folder should be: everything works, nothing is kept, info says why."""
     (tmp_path / "file").write_text("")
-    objects.use_folder(tmp_path / "file" / "objects")
+    jit_cache.use_folder(tmp_path / "file" / "objects")
     try:
-        assert value(objects.load([text(6)], host())[0]) == 6
-        refused = objects.disk().info().refused
+        assert value(jit_cache.load([text(6)], host())[0]) == 6
+        refused = jit_cache.disk().info().refused
         assert refused is not None
         assert refused.startswith("it cannot be created: ")
     finally:
-        objects.use_folder(None)
+        jit_cache.use_folder(None)
 
 
 def test_the_longest_unused_goes(tmp_path: Path) -> None:
@@ -368,10 +401,10 @@ def test_what_is_larger_than_a_quarter_of_the_limit_is_not_kept(tmp_path: Path) 
 
 def test_info_and_clear(tmp_path: Path) -> None:
     store = ObjectCache(tmp_path / "objects", limit=5000)
-    assert store.info() == cache.CacheInfo(store.path, 0, 0, 5000)
+    assert store.info() == object_cache.CacheInfo(store.path, 0, 0, 5000)
     for i in range(3):
         store.put(bytes([i]) * 32, b"code")
-    assert (store.info().files, store.info().bytes) == (3, 3 * (4 + cache._HEADER.size))
+    assert (store.info().files, store.info().bytes) == (3, 3 * (4 + object_cache._HEADER.size))
     (store.path / "unrelated").write_text("kept")
     assert store.clear() == 3
     assert store.info().files == 0
@@ -396,7 +429,7 @@ def test_many_threads_make_each_kernel_once(folder: Path) -> None:
     found: list[list[int]] = []
 
     def work() -> None:
-        found.append([value(each) for each in objects.load([text(i) for i in range(5)], host())])
+        found.append([value(each) for each in jit_cache.load([text(i) for i in range(5)], host())])
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -404,7 +437,7 @@ def test_many_threads_make_each_kernel_once(folder: Path) -> None:
     for thread in threads:
         thread.join(60)
     assert found == [list(range(5))] * 8
-    assert objects.counts.compiled == 5
+    assert jit_cache.counts.compiled == 5
 
 
 def test_a_failure_in_one_thread_is_not_waited_for_in_another(folder: Path) -> None:
@@ -412,7 +445,7 @@ def test_a_failure_in_one_thread_is_not_waited_for_in_another(folder: Path) -> N
 
     def work() -> None:
         try:
-            objects.load(["nonsense"], host())
+            jit_cache.load(["nonsense"], host())
         except errors.EngineError:
             outcomes.append("refused")
 
@@ -449,23 +482,23 @@ def test_many_processes_share_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_loads_too(folder: Path) -> None:
-    objects.load([text(1)], host())
-    with objects._changed:
+    jit_cache.load([text(1)], host())
+    with jit_cache._changed:
         # Another thread is about to make a kernel, and holds the lock: neither is there after the fork.
-        objects._being_made.add(brought.name(text(2), host()))
+        jit_cache._being_made.add(preloaded.name(text(2), host()))
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
                 status = (
-                    0 if [value(each) for each in objects.load([text(1), text(2)], host())] == [1, 2] else 2
+                    0 if [value(each) for each in jit_cache.load([text(1), text(2)], host())] == [1, 2] else 2
                 )
-                children.close()
+                compiler_pool.close()
             finally:
                 os._exit(status)
-        objects._being_made.clear()
+        jit_cache._being_made.clear()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_the_default_folder_is_the_users_own() -> None:
-    assert cache.default_path().parts[-2:] == ("convmat", "objects")
+    assert object_cache.default_path().parts[-2:] == ("convmat", "objects")

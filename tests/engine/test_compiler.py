@@ -16,8 +16,8 @@ import llvmlite.binding as llvm
 import pytest
 
 from convmat import errors
-from convmat.engine import children, compiler, elf
 from convmat.engine.cpu import Cpu, host
+from convmat.engine.runtime import compiler, compiler_pool, elf
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and fork are POSIX")
 
@@ -79,15 +79,15 @@ def crowded(rows: int = 14, vectors: int = 2, steps: int = 16, lanes: int = 16) 
 @pytest.fixture(autouse=True)
 def _own_children() -> Iterator[None]:
     """Each test starts and ends without children, and without a verdict on whether there can be any."""
-    children.close()
-    children._team.hopeless = False
+    compiler_pool.close()
+    compiler_pool._team.hopeless = False
     yield
-    children.close()
-    children._team.hopeless = False
+    compiler_pool.close()
+    compiler_pool._team.hopeless = False
 
 
-def idle() -> list[children.Child]:
-    return children._team.idle
+def idle() -> list[compiler_pool.Child]:
+    return compiler_pool._team.idle
 
 
 def test_frames_return_what_was_packed() -> None:
@@ -110,22 +110,22 @@ def test_nonsense_is_no_frame(nonsense: bytes) -> None:
 
 def test_objects_come_back_in_order() -> None:
     texts = [f"define i64 @f{i}() {{\n  ret i64 {i}\n}}\n" for i in range(7)]
-    found = children.compile_many(texts, host())
+    found = compiler_pool.compile_many(texts, host())
     assert [list(elf.parse(each).functions) for each in found] == [[f"f{i}"] for i in range(7)]
-    assert children.compile_many([], host()) == []
+    assert compiler_pool.compile_many([], host()) == []
 
 
 def test_the_child_is_kept() -> None:
-    children.compile_many([SEVEN], host())
+    compiler_pool.compile_many([SEVEN], host())
     (child,) = idle()
-    children.compile_many([SEVEN], host())
+    compiler_pool.compile_many([SEVEN], host())
     assert idle() == [child]
 
 
 def test_warm_starts_a_child() -> None:
-    children.warm()
+    compiler_pool.warm()
     (child,) = idle()
-    children.compile_many([SEVEN], host())
+    compiler_pool.compile_many([SEVEN], host())
     assert idle() == [child]
 
 
@@ -139,7 +139,7 @@ def test_our_option_takes_effect_and_only_in_the_child() -> None:
         return sum("zmm" in line and "(%rsp)" in line for line in lines)
 
     before = compiler.generate(text, triple, cpu.name, "", 2, "assembly")
-    (ours,) = children.compile_many([text], cpu, form="assembly")
+    (ours,) = compiler_pool.compile_many([text], cpu, form="assembly")
     after = compiler.generate(text, triple, cpu.name, "", 2, "assembly")
     assert spills(ours) == 0
     assert spills(before) > 0
@@ -149,69 +149,69 @@ def test_our_option_takes_effect_and_only_in_the_child() -> None:
 
 def test_a_mistake_in_ir_is_a_sentence_with_llvms_message() -> None:
     with pytest.raises(errors.EngineError) as error:
-        children.compile_many([SEVEN, "define i64 @f() {\n  ret i32 7\n}\n"], host())
+        compiler_pool.compile_many([SEVEN, "define i64 @f() {\n  ret i32 7\n}\n"], host())
     assert str(error.value).startswith(f"compiler: no code for native ({host().model})\n  ")
     assert "value doesn't match function result type 'i64'" in str(error.value)
-    assert children.compile_many([SEVEN], host())
+    assert compiler_pool.compile_many([SEVEN], host())
 
 
 def test_what_fells_llvm_is_an_error_and_the_next_module_compiles() -> None:
     """A call no target can lower ends the whole process: the child's, not ours."""
     fatal = 'define void @f() {\n  call void asm sideeffect "no such instruction", ""()\n  ret void\n}\n'
     with pytest.raises(errors.EngineError, match="compiler: no code for native"):
-        children.compile_many([fatal], host())
-    assert children.compile_many([SEVEN], host())
+        compiler_pool.compile_many([fatal], host())
+    assert compiler_pool.compile_many([SEVEN], host())
 
 
 @posix
 def test_a_killed_child_is_replaced() -> None:
-    children.compile_many([SEVEN], host())
+    compiler_pool.compile_many([SEVEN], host())
     (first,) = idle()
     first.process.kill()
     first.process.wait()
-    assert children.compile_many([SEVEN], host())
+    assert compiler_pool.compile_many([SEVEN], host())
     assert first not in idle()
 
 
 @posix
 def test_a_child_killed_at_work_is_replaced() -> None:
-    children.compile_many([SEVEN], host())
+    compiler_pool.compile_many([SEVEN], host())
     (first,) = idle()
     first.process.send_signal(signal.SIGSTOP)
     killer = threading.Timer(0.2, first.process.kill)
     killer.start()
-    assert children.compile_many([SEVEN], host())
+    assert compiler_pool.compile_many([SEVEN], host())
     killer.join()
     assert first not in idle()
 
 
 def test_without_a_child_this_process_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    (found,) = children.compile_many([SEVEN], host())
+    (found,) = compiler_pool.compile_many([SEVEN], host())
     assert list(elf.parse(found).functions) == ["seven"]
-    assert children._team.hopeless
+    assert compiler_pool._team.hopeless
     with pytest.raises(errors.EngineError, match="compiler: no code"):
-        children.compile_many(["nonsense"], host())
+        compiler_pool.compile_many(["nonsense"], host())
 
 
 def test_a_frozen_program_starts_no_copy_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert children.compile_many([SEVEN], host())
-    assert not children._team.all
+    assert compiler_pool.compile_many([SEVEN], host())
+    assert not compiler_pool._team.all
 
 
 def test_a_child_that_cannot_serve_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Python that starts but never greets: `false` in its place."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert children.compile_many([SEVEN, SEVEN], host())
+    assert compiler_pool.compile_many([SEVEN, SEVEN], host())
 
 
 def test_without_llvmlite_it_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "llvmlite_folder", lambda: None)
+    monkeypatch.setattr(compiler_pool, "llvmlite_folder", lambda: None)
     monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
     compiler.machine.cache_clear()
     with pytest.raises(errors.EngineError, match="compiler: no code for native"):
-        children.compile_many([SEVEN], host())
+        compiler_pool.compile_many([SEVEN], host())
 
 
 def test_many_threads_share_few_children() -> None:
@@ -221,7 +221,7 @@ def test_many_threads_share_few_children() -> None:
         try:
             for step in range(4):
                 text = f"define i64 @f{number}_{step}() {{\n  ret i64 1\n}}\n"
-                (found,) = children.compile_many([text], host())
+                (found,) = compiler_pool.compile_many([text], host())
                 assert list(elf.parse(found).functions) == [f"f{number}_{step}"]
         except BaseException as failure:
             failures.append(failure)
@@ -232,12 +232,12 @@ def test_many_threads_share_few_children() -> None:
     for thread in threads:
         thread.join(60)
     assert not failures
-    assert len(children._team.all) <= max(1, os.cpu_count() or 1)
+    assert len(compiler_pool._team.all) <= max(1, os.cpu_count() or 1)
 
 
 @posix
 def test_an_interrupted_exchange_does_not_leak_into_the_next() -> None:
-    children.compile_many([SEVEN], host())
+    compiler_pool.compile_many([SEVEN], host())
     (first,) = idle()
     first.process.send_signal(signal.SIGSTOP)
 
@@ -247,24 +247,24 @@ def test_an_interrupted_exchange_does_not_leak_into_the_next() -> None:
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        children.compile_many([SEVEN], host())
+        compiler_pool.compile_many([SEVEN], host())
     assert first.process.poll() is not None
-    (found,) = children.compile_many(["define i64 @eight() {\n  ret i64 8\n}\n"], host())
+    (found,) = compiler_pool.compile_many(["define i64 @eight() {\n  ret i64 8\n}\n"], host())
     assert list(elf.parse(found).functions) == ["eight"]
 
 
 @posix
 def test_a_forked_process_starts_its_own() -> None:
-    children.compile_many([SEVEN], host())
+    compiler_pool.compile_many([SEVEN], host())
     (ours,) = idle()
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            (found,) = children.compile_many([SEVEN], host())
+            (found,) = compiler_pool.compile_many([SEVEN], host())
             (theirs,) = idle()
             os.write(writer, b"%d" % theirs.process.pid if list(elf.parse(found).functions) else b"0")
-            children.close()
+            compiler_pool.close()
         finally:
             os._exit(0)
     os.close(writer)
@@ -272,7 +272,7 @@ def test_a_forked_process_starts_its_own() -> None:
     os.close(reader)
     os.waitpid(pid, 0)
     assert other not in (0, ours.process.pid)
-    assert children.compile_many([SEVEN], host())
+    assert compiler_pool.compile_many([SEVEN], host())
     assert idle() == [ours]
 
 
@@ -359,7 +359,7 @@ def test_aarch64_is_generated_and_assembled() -> None:
     """On any machine: this LLVM has both processors."""
     arm = Cpu.named("neoverse-n1")
     triple = arm.triple or "aarch64-unknown-linux-gnu"
-    (text,) = children.compile_many([SEVEN], arm, form="assembly")
+    (text,) = compiler_pool.compile_many([SEVEN], arm, form="assembly")
     assert "mov\tw0, #7" in text.decode()
     image = elf.parse(compiler.generate(SEVEN, triple, arm.name, "", 2))
     assert (image.machine, list(image.functions)) == ("aarch64", ["seven"])

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convmat.engine import direct, directchannels, directplanes, jit
-from convmat.engine.compiler import generate
+from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
-from convmat.engine.instructions import fma
+from convmat.engine.ir.instructions import fma
+from convmat.engine.kernels.direct import channels, pixels
+from convmat.engine.kernels.direct import plan as direct_plan
+from convmat.engine.kernels.text import kernel_text
+from convmat.engine.runtime.compiler import generate
 from convmat.errors import GeometryError
 from convmat.geometry import Geometry
 from convmat.lowering.im2col import Im2col
@@ -162,12 +165,12 @@ def cpu(request: pytest.FixtureRequest) -> Cpu:
     return made
 
 
-def program(problem: Problem, cpu: Cpu, threads: int = 1) -> jit.Program:
+def program(problem: Problem, cpu: Cpu, threads: int = 1) -> jit.JitProgram:
     made = jit.prepare(
         Im2col().products(problem), Packing.NOTHING, dtypes_of(problem), extents(problem), 0,
         bound=False, threads=threads, cpu=cpu,
     )  # fmt: skip
-    assert isinstance(made, jit.Program), made
+    assert isinstance(made, jit.JitProgram), made
     return made
 
 
@@ -218,7 +221,7 @@ class Fence:
         return made
 
 
-def fenced(made: jit.Program, given: dict[str, Array], *, at_end: bool) -> Array:
+def fenced(made: jit.JitProgram, given: dict[str, Array], *, at_end: bool) -> Array:
     """The result of a program whose arrays all have an unreadable page before or behind them."""
     fences = {name: Fence(array.nbytes) for name, array in given.items()}
     operands = {name: fences[name].holding(array, at_end=at_end) for name, array in given.items()}
@@ -245,7 +248,7 @@ def test_equals_the_definition_and_stays_inside(kind: Kind, cpu: Cpu) -> None:
             np.testing.assert_array_equal(found, given["y"], f"{kind}, {sizes}, {at_end=}")
     assert len(recipes) == 1, "a new batch, image size or padding compiles nothing"
     (recipe,) = recipes
-    of = directchannels.Recipe if kind in CHANNELS else directplanes.Recipe
+    of = channels.ChannelsRecipe if kind in CHANNELS else pixels.PixelsRecipe
     assert isinstance(recipe, of)
 
 
@@ -330,7 +333,7 @@ TASKED = (
 def test_the_bits_do_not_depend_on_threads(
     name: str, sizes: Sizes, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct, "TASK_FLOPS", 1)
+    monkeypatch.setattr(direct_plan, "TASK_FLOPS", 1)
     kind = next(kind for kind in KINDS if kind.name == name)
     given = example(kind, sizes)
     made = program(kind.problem(sizes), host(), threads)
@@ -344,8 +347,8 @@ def test_the_bits_do_not_depend_on_threads(
 def test_a_task_reads_no_more_of_x_than_a_cache_keeps() -> None:
     problem = Problem.of(Geometry.of((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3))
     (step,) = program(problem, host()).steps
-    assert isinstance(step, direct.Step)
-    assert step.words["parts"] * direct.CACHED >= 4 * 3 * 224 * 224
+    assert isinstance(step, direct_plan.DirectPlan)
+    assert step.words["parts"] * direct_plan.CACHED >= 4 * 3 * 224 * 224
     assert step.words["per"] == 64 // step.recipe.m  # all blocks of A's rows, one after the other
 
 
@@ -409,7 +412,7 @@ def test_arm_code_calls_nothing(kind: Kind) -> None:
     arm = Cpu.named("neoverse-n1")
     problem = kind.problem(sizes)
     (product,) = Im2col().products(problem)
-    step = direct.plan_direct(product, dtypes_of(problem), extents(problem), 1, arm)
-    assert isinstance(step, direct.Step)
-    text = generate(jit.text(step.recipe, arm), arm.triple, arm.name, "", 2, "assembly").decode()
+    step = direct_plan.plan_direct(product, dtypes_of(problem), extents(problem), 1, arm)
+    assert isinstance(step, direct_plan.DirectPlan)
+    text = generate(kernel_text(step.recipe, arm), arm.triple, arm.name, "", 2, "assembly").decode()
     assert set(re.findall(r"\bbl\s+(\S+)", text)) <= {"whole", "half", "planes"}

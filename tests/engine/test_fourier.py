@@ -10,7 +10,7 @@ import pytest
 
 import convmat
 from convmat import PlanError
-from convmat.engine import spectra
+from convmat.engine.blas import fft_backend
 from convmat.geometry import Geometry
 from convmat.lowering.fft import axes, windows
 from convmat.planner import Plan
@@ -87,7 +87,7 @@ def test_all_passes_with_scipy_and_without(
     direction: str, there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not there:
-        monkeypatch.setattr(spectra, "scipy_there", lambda: False)
+        monkeypatch.setattr(fft_backend, "scipy_there", lambda: False)
     rng = np.random.default_rng(3)
     g = Geometry.of((2, 12, 40, 31), (10, 6, 7, 5), padding=2, stride=(1, 2), groups=2)
     x, w, dy = (_normal(rng, shape, "float32") for shape in (g.x_shape, g.w_shape, g.y_shape))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from convmat.engine.instructions import (
+from convmat.engine.ir.emitter import Module
+from convmat.engine.ir.instructions import (
     INSTRUCTIONS,
     Instruction,
     Type,
@@ -32,7 +33,6 @@ from convmat.engine.instructions import (
     select,
     zext,
 )
-from convmat.engine.ir import Module
 
 FLOATS, INTS = (f32, f64), (i8, i16, i32, i64)
 LANES = (0, 4, 16)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convmat.engine.instructions import const, equal, f16, f32, f64, fma, i1, i8, i32, i64, ptr, splat
-from convmat.engine.ir import SYSCALL, Int, Module, prefix_mask
+from convmat.engine.ir.emitter import SYSCALL, Int, Module, prefix_mask
+from convmat.engine.ir.instructions import const, equal, f16, f32, f64, fma, i1, i8, i32, i64, ptr, splat
 
 MACHINE = platform.machine()
 RANGES = [(0, 10, 1), (3, 20, 4), (0, 16, 16), (5, 5, 1), (9, 2, 3), (-7, 8, 5), (0, 1, 8)]

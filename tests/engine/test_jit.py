@@ -20,8 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convmat.cases import LAYERS, Case, case
-from convmat.engine import jit, objects, pool, schedule
+from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
+from convmat.engine.kernels.panel import plan as panel_plan
+from convmat.engine.kernels.text import kernel_text
+from convmat.engine.runtime import jit_cache, thread_pool
 from convmat.errors import EngineError
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
@@ -58,7 +61,7 @@ def test_random_problems(data: st.DataObject, seed: int, threads: int, bound: bo
             arrays["bias"] = expected.bias
         if expected.residual is not None:
             arrays["residual"] = y if in_place else expected.residual
-        with pool.threads(threads):
+        with thread_pool.threads(threads):
             given_ = views(problem, arrays)
             program.run(given_, program.bind(given_["w"]) if bound else None, threads)
         agree(y, expected.result, tolerance(problem, name), f"{name}: {drawn}")
@@ -179,16 +182,16 @@ def test_the_error_is_no_worse_than_twice_pytorchs(layer: Case) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """An empty cache for one test."""
-    objects.use_folder(tmp_path / "objects")
+    jit_cache.use_folder(tmp_path / "objects")
     yield tmp_path / "objects"
-    objects.use_folder(None)
+    jit_cache.use_folder(None)
 
 
 def compiled(call: Callable[[], object]) -> int:
     """How many kernels a call compiles."""
-    before = objects.counts.compiled
+    before = jit_cache.counts.compiled
     call()
-    return objects.counts.compiled - before
+    return jit_cache.counts.compiled - before
 
 
 KINDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -292,7 +295,7 @@ def test_where_no_code_can_be_made_blas_computes_with_one_warning(
         for direction in PASSES
     }
     again = make(problem_of(case_, "float32", "NHWC", rtol=0.25))
-    monkeypatch.setattr(objects, "load", fails)
+    monkeypatch.setattr(jit_cache, "load", fails)
     monkeypatch.setattr(plans, "_warned", False)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -328,7 +331,7 @@ def test_a_recipe_says_all_that_its_text_is_made_from() -> None:
                 said = f"{type(step.recipe).__module__} {step.recipe}"
                 assert " at 0x" not in said
                 assert "frozenset" not in said
-                assert texts.setdefault(said, written := jit.text(step.recipe, program.cpu)) == written
+                assert texts.setdefault(said, written := kernel_text(step.recipe, program.cpu)) == written
     assert len(texts) > 20
 
 
@@ -337,12 +340,12 @@ def test_a_recipe_says_all_that_its_text_is_made_from() -> None:
 
 def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows, one vector of AVX2, bias and relu."""
-    monkeypatch.setattr(schedule, "_tiles", lambda m, k, lanes, vectors, passed: (False, 2, lanes))
+    monkeypatch.setattr(panel_plan, "_tiles", lambda m, k, lanes, vectors, passed: (False, 2, lanes))
     monkeypatch.setattr(jit, "host", lambda: Cpu.named("x86-64-v3"))
     epilogue = Epilogue(bias=True, activation=Activation("relu"))
     problem = Problem.of(Geometry.of((1, 3, 4, 9), (2, 3, 3, 3), padding=1), epilogue=epilogue)
-    program = next(p for name, p in programs(problem) if isinstance(p.steps[0], schedule.Step))
-    text = jit.text(program.steps[0].recipe, program.cpu)
+    program = next(p for name, p in programs(problem) if isinstance(p.steps[0], panel_plan.PanelPlan))
+    text = kernel_text(program.steps[0].recipe, program.cpu)
     golden(
         "tile.ll",
         text[text.index("define void @tile_8_2(") : text.index("\n}\n", text.index("@tile_8_2(")) + 3],

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from convmat.engine.instructions import Type, bf16, f16, f32, f64, i8, i16, i32, i64, ptr
-from convmat.engine.ir import Module
-from convmat.engine.lanes import (
+from convmat.engine.ir.emitter import Module
+from convmat.engine.ir.instructions import Type, bf16, f16, f32, f64, i8, i16, i32, i64, ptr
+from convmat.engine.ir.shuffles import (
     concat,
     deinterleave,
     load_every,

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convmat import errors
-from convmat.engine import compiler, elf, loader
 from convmat.engine.cpu import host
+from convmat.engine.runtime import compiler, elf, loader
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere LLVM loads objects")
 

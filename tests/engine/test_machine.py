@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convmat.engine import compiler, elf, figures, machine, objects, peaks, pool
 from convmat.engine.cpu import Cpu, host
-from convmat.engine.machine import Machine
+from convmat.engine.measure import machine, microbench, store
+from convmat.engine.measure.machine import Machine
+from convmat.engine.runtime import compiler, elf, jit_cache, thread_pool
 
 
 @pytest.fixture
@@ -72,19 +73,19 @@ def test_peaks_are_ordered(file: Path) -> None:
 
 
 def test_remeasuring_forgets(file: Path) -> None:
-    assert figures.get("a", lambda: 2e9) == 2e9
-    assert figures.get("a", never) == 2e9
+    assert store.get("a", lambda: 2e9) == 2e9
+    assert store.get("a", never) == 2e9
     assert file.exists()
     machine.remeasure()
     assert not file.exists()
-    assert figures.get("a", lambda: 3e9) == 3e9
+    assert store.get("a", lambda: 3e9) == 3e9
 
 
 def test_figures_of_other_processes_stay(file: Path) -> None:
-    figures.get("a", lambda: 2e9)
+    store.get("a", lambda: 2e9)
     theirs = {"another cpu/b": 5e9} | json.loads(file.read_text())
     file.write_text(json.dumps(theirs))
-    figures.get("c", lambda: 4e9)
+    store.get("c", lambda: 4e9)
     assert sorted(json.loads(file.read_text()).values()) == [2e9, 4e9, 5e9]
 
 
@@ -109,24 +110,24 @@ def test_what_is_no_figure_is_measured_again(file: Path, content: bytes) -> None
     file.parent.mkdir()
     key = f"{host().key}/numpy-{np.__version__}/a"
     file.write_bytes(content.replace(b"KEY", key.encode()))
-    assert figures.get("a", lambda: 2e9) == 2e9
+    assert store.get("a", lambda: 2e9) == 2e9
     assert json.loads(file.read_text())[key] == 2e9
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are POSIX")
 def test_a_file_others_may_write_is_not_read(file: Path) -> None:
-    figures.get("a", lambda: 2e9)
+    store.get("a", lambda: 2e9)
     file.chmod(0o666)
     machine.use_file(file)
-    assert figures.get("a", lambda: 3e9) == 3e9
+    assert store.get("a", lambda: 3e9) == 3e9
 
 
 def test_no_place_to_keep_figures_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     machine.use_file(tmp_path / "file" / "machine.json")
     try:
-        assert figures.get("a", lambda: 2e9) == 2e9
-        assert figures.get("a", never) == 2e9
+        assert store.get("a", lambda: 2e9) == 2e9
+        assert store.get("a", never) == 2e9
     finally:
         machine.use_file(None)
 
@@ -136,9 +137,9 @@ def test_the_kernels_are_made_for_every_cpu(name: str) -> None:
     """In registers alone: a spilled accumulator would measure memory."""
     cpu = Cpu.named(name)
     triple = f"{cpu.arch}-unknown-linux-gnu"
-    image = elf.parse(compiler.generate(peaks.source(cpu), triple, cpu.name, "", 2))
+    image = elf.parse(compiler.generate(microbench.source(cpu), triple, cpu.name, "", 2))
     assert set(image.functions) == {"fma", "read"}
-    text = compiler.generate(peaks.source(cpu), triple, cpu.name, "", 2, "assembly").decode()
+    text = compiler.generate(microbench.source(cpu), triple, cpu.name, "", 2, "assembly").decode()
     assert "Spill" not in text
     if cpu.fma:
         found = sum(
@@ -146,18 +147,18 @@ def test_the_kernels_are_made_for_every_cpu(name: str) -> None:
             for line in text.splitlines()
             if line.split()
         )
-        assert found >= peaks.accumulators(cpu)
+        assert found >= microbench.accumulators(cpu)
 
 
 def test_the_kernels_do_what_they_say() -> None:
     """Their results, against the same in Python: a measurement of something else would be worth nothing."""
     cpu = host()
-    (code,) = objects.load([peaks.source(cpu)], cpu)
+    (code,) = jit_cache.load([microbench.source(cpu)], cpu)
     sink = np.zeros(32, np.float64)
     block = (ctypes.c_int64 * 4)(3, 0, sink.ctypes.data, 0)
-    pool.run(code.symbols["fma"], ctypes.addressof(block), 1, 1)
+    thread_pool.run(code.symbols["fma"], ctypes.addressof(block), 1, 1)
     expected = 0.0
-    for start in range(peaks.accumulators(cpu)):
+    for start in range(microbench.accumulators(cpu)):
         value = float(start)
         for _ in range(3):
             value = value * 0.5 + 0.5
@@ -170,6 +171,6 @@ def test_the_kernels_do_what_they_say() -> None:
     block = (ctypes.c_int64 * 4)(1, data.ctypes.data, sink.ctypes.data, 4096)
     lanes = cpu.lanes(8)
     for tasks in (1, 2):
-        pool.run(code.symbols["read"], ctypes.addressof(block), tasks, 1)
+        thread_pool.run(code.symbols["read"], ctypes.addressof(block), tasks, 1)
         part = data[(tasks - 1) * 512 : tasks * 512].reshape(-1, lanes)
         assert sink.view(np.int64)[:lanes].tolist() == functools.reduce(np.bitwise_xor, part).tolist()

@@ -16,9 +16,10 @@ import pytest
 
 import convmat
 from convmat import errors
-from convmat.engine import compiler, elf, objects, pool, poolcode
 from convmat.engine.cpu import host, usable_cores
-from convmat.engine.loader import Loaded
+from convmat.engine.job import HEADER
+from convmat.engine.runtime import compiler, elf, jit_cache, thread_pool, thread_pool_ir
+from convmat.engine.runtime.loader import Loaded
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and fork are POSIX")
 
@@ -52,7 +53,7 @@ out:
 
 
 def code(rounds: int = 20_000) -> Loaded:
-    return objects.load([TASKS.replace("ROUNDS", str(rounds))], host())[0]
+    return jit_cache.load([TASKS.replace("ROUNDS", str(rounds))], host())[0]
 
 
 class Board:
@@ -72,12 +73,12 @@ class Board:
 
 
 @pytest.fixture(params=["futex", "python"])
-def crew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[pool.Pool]:
+def crew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[thread_pool.Pool]:
     """A pool of its own for one test, as on Linux and as elsewhere."""
     if request.param == "futex" and not sys.platform.startswith("linux"):
         pytest.skip("futexes are Linux's")
-    crew = pool.Pool(host(), futex=request.param == "futex")
-    monkeypatch.setattr(pool, "_pool", crew)
+    crew = thread_pool.Pool(host(), futex=request.param == "futex")
+    monkeypatch.setattr(thread_pool, "_pool", crew)
     yield crew
     crew.stop()
     assert not [thread for thread in threading.enumerate() if thread in crew._threads]
@@ -85,62 +86,62 @@ def crew(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("tasks", [0, 1, 2, 3, 7, 64, 1000])
-def test_every_task_is_done_once(crew: pool.Pool, tasks: int, threads: int) -> None:
+def test_every_task_is_done_once(crew: thread_pool.Pool, tasks: int, threads: int) -> None:
     mark = code().symbols["mark"]
     board = Board(tasks)
     for _ in range(5):
-        pool.run(mark, board.address, tasks, threads)
+        thread_pool.run(mark, board.address, tasks, threads)
     assert board.done == [5] * tasks
     assert board.thread < threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_job_in_one_block(crew: pool.Pool, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    monkeypatch.setattr(pool, "_count", threads)
+def test_a_job_in_one_block(crew: thread_pool.Pool, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(thread_pool, "_count", threads)
     tasks = 50
     block = (ctypes.c_int64 * (5 + tasks))(code().symbols["mark"], tasks, threads)
     for _ in range(20):
-        pool.launch(ctypes.addressof(block))
-    assert poolcode.BLOCK == 4 * 8
+        thread_pool.launch(ctypes.addressof(block))
+    assert HEADER == 4 * 8
     assert block[4] < threads
     assert list(block[5:]) == [20] * tasks
 
 
-def test_workers_do_take_part(crew: pool.Pool) -> None:
+def test_workers_do_take_part(crew: thread_pool.Pool) -> None:
     """Not in every job, on a machine that others use: in one of many."""
     busy = code().symbols["busy"]
     for _ in range(2000):
         board = Board(16)
-        pool.run(busy, board.address, 16, 3)
+        thread_pool.run(busy, board.address, 16, 3)
         assert board.done == [1] * 16
         if board.thread > 0:
             return
     pytest.fail("no worker took a task in 2000 jobs")
 
 
-def test_a_job_has_no_more_threads_than_it_has_scratch_for(crew: pool.Pool) -> None:
+def test_a_job_has_no_more_threads_than_it_has_scratch_for(crew: thread_pool.Pool) -> None:
     busy = code(2000).symbols["busy"]
     crew.grow(8)
     for threads in (1, 2, 3, 8, 2, 1):
         board = Board(100)
         for _ in range(20):
-            pool.run(busy, board.address, 100, threads)
+            thread_pool.run(busy, board.address, 100, threads)
         assert board.thread < threads
         assert board.done == [20] * 100
 
 
-def test_after_a_sleep_workers_come_back(crew: pool.Pool) -> None:
+def test_after_a_sleep_workers_come_back(crew: thread_pool.Pool) -> None:
     busy = code().symbols["busy"]
     crew.grow(4)
     for _ in range(20):
         # Longer than they spin, so that all sleep.
         time.sleep(0.005)
         board = Board(40)
-        pool.run(busy, board.address, 40, 4)
+        thread_pool.run(busy, board.address, 40, 4)
         assert board.done == [1] * 40
 
 
-def test_pauses_of_every_length(crew: pool.Pool) -> None:
+def test_pauses_of_every_length(crew: thread_pool.Pool) -> None:
     """Around half a millisecond a worker is just going to sleep when it is called."""
     mark = code().symbols["mark"]
     board = Board(6)
@@ -149,18 +150,18 @@ def test_pauses_of_every_length(crew: pool.Pool) -> None:
         until = time.perf_counter() + chance.choice((0.0, 0.0001, 0.0004, 0.0005, 0.0006, 0.001))
         while time.perf_counter() < until:
             pass
-        pool.run(mark, board.address, 6, 3)
+        thread_pool.run(mark, board.address, 6, 3)
     assert board.done == [1500] * 6
 
 
-def test_many_python_threads_call_at_once(crew: pool.Pool) -> None:
+def test_many_python_threads_call_at_once(crew: thread_pool.Pool) -> None:
     busy = code(500).symbols["busy"]
     failures: list[list[int]] = []
 
     def call() -> None:
         for tasks in (1, 2, 9, 33) * 50:
             board = Board(tasks)
-            pool.run(busy, board.address, tasks, 3)
+            thread_pool.run(busy, board.address, tasks, 3)
             if board.done != [1] * tasks or board.thread >= 3:
                 failures.append(board.done)
 
@@ -172,7 +173,7 @@ def test_many_python_threads_call_at_once(crew: pool.Pool) -> None:
     assert not failures
 
 
-def test_stopping_in_the_middle_of_calls(crew: pool.Pool) -> None:
+def test_stopping_in_the_middle_of_calls(crew: thread_pool.Pool) -> None:
     """Callers finish what workers leave; the next job gets workers again."""
     busy = code(500).symbols["busy"]
     ended = threading.Event()
@@ -181,7 +182,7 @@ def test_stopping_in_the_middle_of_calls(crew: pool.Pool) -> None:
     def call() -> None:
         while not ended.is_set():
             board = Board(9)
-            pool.run(busy, board.address, 9, 3)
+            thread_pool.run(busy, board.address, 9, 3)
             if board.done != [1] * 9:
                 wrong.append(board.done)
 
@@ -190,28 +191,28 @@ def test_stopping_in_the_middle_of_calls(crew: pool.Pool) -> None:
         caller.start()
     for _ in range(5):
         time.sleep(0.02)
-        pool.stop()
+        thread_pool.stop()
     ended.set()
     for caller in callers:
         caller.join(60)
     assert not wrong
-    pool.stop()
+    thread_pool.stop()
 
 
-def test_a_machine_without_threads_left(crew: pool.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_threads_left(crew: thread_pool.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", refuse)
         board = Board(10)
-        pool.run(code().symbols["mark"], board.address, 10, 4)
+        thread_pool.run(code().symbols["mark"], board.address, 10, 4)
     assert board.done == [1] * 10
 
 
-def test_one_core_has_no_workers(crew: pool.Pool) -> None:
+def test_one_core_has_no_workers(crew: thread_pool.Pool) -> None:
     board = Board(10)
-    pool.run(code().symbols["mark"], board.address, 10, 1)
+    thread_pool.run(code().symbols["mark"], board.address, 10, 1)
     assert crew.size == 1
     assert board.done == [1] * 10
 
@@ -220,17 +221,17 @@ def test_threads_reports_sets_and_restores() -> None:
     before = convmat.threads()
     with convmat.threads(3) as three:
         assert three == 3
-        assert (pool.count(), convmat.threads(), repr(three)) == (3, 3, "3")
+        assert (thread_pool.count(), convmat.threads(), repr(three)) == (3, 3, "3")
         with convmat.threads(1):
-            assert pool.count() == 1
+            assert thread_pool.count() == 1
             convmat.threads(2)
-            assert pool.count() == 2
-        assert pool.count() == 3
+            assert thread_pool.count() == 2
+        assert thread_pool.count() == 3
     assert convmat.threads() == before
     convmat.threads(5)
-    assert pool.count() == 5
+    assert thread_pool.count() == 5
     convmat.threads(before)
-    assert pool.count() == before
+    assert thread_pool.count() == before
 
 
 def test_threads_restores_after_an_error() -> None:
@@ -258,7 +259,7 @@ def test_what_is_no_number_of_threads(n: object) -> None:
 
 def test_an_unknown_processor_is_a_sentence() -> None:
     with pytest.raises(errors.EngineError) as error:
-        poolcode.source("pdp11")
+        thread_pool_ir.source("pdp11")
     assert str(error.value) == (
         "pool: threads are not written for pdp11\n"
         "  known: x86_64, aarch64\n"
@@ -268,7 +269,7 @@ def test_an_unknown_processor_is_a_sentence() -> None:
 
 def test_the_pool_assembles_for_aarch64() -> None:
     object_file = compiler.generate(
-        poolcode.source("aarch64"), "aarch64-unknown-linux-gnu", "neoverse-n1", "", 2
+        thread_pool_ir.source("aarch64"), "aarch64-unknown-linux-gnu", "neoverse-n1", "", 2
     )
     image = elf.parse(object_file)
     image.placed(1 << 20)
@@ -280,19 +281,19 @@ def test_the_pool_assembles_for_aarch64() -> None:
 def test_after_a_fork_both_processes_work() -> None:
     busy = code().symbols["busy"]
     board = Board(30)
-    pool.run(busy, board.address, 30, 3)
+    thread_pool.run(busy, board.address, 30, 3)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             mine = Board(30)
             for _ in range(20):
-                pool.run(busy, mine.address, 30, 3)
+                thread_pool.run(busy, mine.address, 30, 3)
             status = 0 if mine.done == [20] * 30 else 2
         finally:
             os._exit(status)
     for _ in range(20):
-        pool.run(busy, board.address, 30, 3)
+        thread_pool.run(busy, board.address, 30, 3)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert board.done == [21] * 30
 
@@ -304,7 +305,7 @@ def test_a_fork_in_the_middle_of_another_threads_job() -> None:
     long = code(20_000_000).symbols["busy"]
     mark = code().symbols["mark"]
     board = Board(4)
-    other = threading.Thread(target=pool.run, args=(long, board.address, 4, 2))
+    other = threading.Thread(target=thread_pool.run, args=(long, board.address, 4, 2))
     other.start()
     time.sleep(0.01)
     pid = os.fork()
@@ -312,7 +313,7 @@ def test_a_fork_in_the_middle_of_another_threads_job() -> None:
         status = 1
         try:
             mine = Board(8)
-            pool.run(mark, mine.address, 8, 2)
+            thread_pool.run(mark, mine.address, 8, 2)
             status = 0 if mine.done == [1] * 8 else 2
         finally:
             os._exit(status)

@@ -8,39 +8,39 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from convmat.engine import recycle
+from convmat.engine.runtime import buffers
 
 FLOAT = np.dtype("float32")
 
 
 @pytest.fixture(autouse=True)
 def emptied() -> Iterator[None]:
-    recycle.clear()
+    buffers.clear()
     yield
-    recycle.clear()
+    buffers.clear()
 
 
 def test_memory_is_used_again_once_the_last_view_is_gone() -> None:
-    first = recycle.empty((1024, 1024), FLOAT)
+    first = buffers.empty((1024, 1024), FLOAT)
     where, view = first.ctypes.data, first[3:5]
     del first
-    assert recycle.empty((1024, 1024), FLOAT).ctypes.data != where
-    recycle.clear()
+    assert buffers.empty((1024, 1024), FLOAT).ctypes.data != where
+    buffers.clear()
     del view
-    assert recycle.empty((1024, 1024), FLOAT).ctypes.data == where
+    assert buffers.empty((1024, 1024), FLOAT).ctypes.data == where
 
 
 def test_small_arrays_and_huge_ones_are_not_kept() -> None:
-    del_me = recycle.empty((10,), FLOAT)
+    del_me = buffers.empty((10,), FLOAT)
     assert del_me.base is None
-    recycle.give(recycle.take(recycle.MOST_BYTES))
-    assert not recycle._kept
+    buffers.give(buffers.take(buffers.MOST_BYTES))
+    assert not buffers._kept
 
 
 def test_the_store_is_bounded() -> None:
-    held = [recycle.empty((1024 + n, 1024), FLOAT) for n in range(40)]
+    held = [buffers.empty((1024 + n, 1024), FLOAT) for n in range(40)]
     held.clear()
-    assert 0 < sum(each.nbytes for each in recycle._kept.values()) <= recycle.MOST_BYTES
+    assert 0 < sum(each.nbytes for each in buffers._kept.values()) <= buffers.MOST_BYTES
 
 
 def test_no_memory_is_lent_to_two_at_once() -> None:
@@ -48,7 +48,7 @@ def test_no_memory_is_lent_to_two_at_once() -> None:
 
     def work(mark: int) -> None:
         for n in range(200):
-            array = recycle.empty((257 + n % 3, 1024), FLOAT)
+            array = buffers.empty((257 + n % 3, 1024), FLOAT)
             array[:] = mark
             if (array != mark).any():
                 wrong.append(mark)

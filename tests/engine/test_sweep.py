@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from convmat.engine.cpu import host
-from convmat.engine.elementwise import Expression, Step, elementwise
-from convmat.engine.interleave import interleave
-from convmat.engine.repeat import repeat
-from convmat.engine.rows import rows
-from convmat.engine.sweep import Sweep
+from convmat.engine.jit import Sweep
+from convmat.engine.kernels.sweeps.base import SweepPlan
+from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
+from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
+from convmat.engine.kernels.sweeps.reductions import reduce_rows
+from convmat.engine.kernels.sweeps.upsample import upsample
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
-ADD = Expression(2, (Step("add", (0, 1)),))
+ADD = Expression(2, (ExpressionStep("add", (0, 1)),))
 
 
 def test_random_sweeps_between_unreadable_pages() -> None:
@@ -34,22 +35,23 @@ def test_random_sweeps_between_unreadable_pages() -> None:
 
 
 def test_what_has_no_kernel_says_why() -> None:
-    many = Expression(9, tuple(Step("add", (8 + i if i else 0, i + 1)) for i in range(8)))
+    many = Expression(9, tuple(ExpressionStep("add", (8 + i if i else 0, i + 1)) for i in range(8)))
     assert elementwise(many, [(4,)] * 9, (4,), "float32", 1) == "takes up to 8 inputs, got 9"
     crossed = elementwise(ADD, [(2, 1, 2, 1), (1, 2, 1, 2)], (2, 2, 2, 2), "float32", 1)
     assert crossed == "takes 3 axes that do not merge, got 4"
-    assert rows("sum", 2, 0, "float32", 1) == "takes lines with elements, got 2 of 0"
-    assert rows("sum", 2, 2, "int32", 1) == "takes float32 and float64, got int32"
-    assert repeat(0, 3, 1, 1, "float32", 1) == "takes lines with elements, got 0 of 3"
-    assert repeat(3, 3, 1, 1, "float16", 1) == "takes float32 and float64, got float16"
-    assert interleave(0, (2, 2), (3, 5), "float32", 1) == "takes planes with elements, got 0 of 3 x 5"
-    assert interleave(1, (2, 5), (3, 5), "float32", 1) == "weaves up to 4 lines, got 5"
-    assert interleave(1, (2, 2), (3, 5), "int8", 1) == "takes float32 and float64, got int8"
-    assert repeat(3, 3, 9, 2, "float32", 1) == "repeats up to 8 times, got 9 by 2"
+    assert reduce_rows("sum", 2, 0, "float32", 1) == "takes lines with elements, got 2 of 0"
+    assert reduce_rows("sum", 2, 2, "int32", 1) == "takes float32 and float64, got int32"
+    assert upsample(0, 3, 1, 1, "float32", 1) == "takes lines with elements, got 0 of 3"
+    assert upsample(3, 3, 1, 1, "float16", 1) == "takes float32 and float64, got float16"
+    assert pixel_shuffle(0, (2, 2), (3, 5), "float32", 1) == "takes planes with elements, got 0 of 3 x 5"
+    assert pixel_shuffle(1, (2, 5), (3, 5), "float32", 1) == "weaves up to 4 lines, got 5"
+    assert pixel_shuffle(1, (2, 2), (3, 5), "int8", 1) == "takes float32 and float64, got int8"
+    assert upsample(3, 3, 9, 2, "float32", 1) == "repeats up to 8 times, got 9 by 2"
 
 
-def loaded(sweep: Sweep | str) -> Sweep:
-    assert isinstance(sweep, Sweep), sweep
+def loaded(plan: SweepPlan | str) -> Sweep:
+    assert isinstance(plan, SweepPlan), plan
+    sweep = Sweep(plan)
     sweep.load()
     return sweep
 
@@ -69,7 +71,7 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
             ("mul", a * b),
         ):
             y = np.empty_like(a)
-            made = Expression(2, (Step(name, (0, 1)),))
+            made = Expression(2, (ExpressionStep(name, (0, 1)),))
             loaded(elementwise(made, [a.shape, b.shape], a.shape, "float32", 1))(a, b, y)
             np.testing.assert_array_equal(y, wanted)
         for x in (
@@ -77,10 +79,10 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
         ):
             for name in ("max", "min", "mean"):
                 y = np.empty(3, np.float32)
-                loaded(rows(name, 3, x.shape[1], "float32", 1))(x, y)
+                loaded(reduce_rows(name, 3, x.shape[1], "float32", 1))(x, y)
                 np.testing.assert_array_equal(y, getattr(x, name)(1))
             y = np.empty_like(x)
-            loaded(rows("softmax", 3, x.shape[1], "float32", 1))(x, y)
+            loaded(reduce_rows("softmax", 3, x.shape[1], "float32", 1))(x, y)
             assert np.isnan(y).all()
 
 
@@ -88,7 +90,7 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
 def test_nothing_to_pass_over(shapes: tuple[tuple[int, ...], ...]) -> None:
     out = np.broadcast_shapes(*shapes)
     sweep = loaded(elementwise(ADD, shapes, out, "float32", 2))
-    assert sweep.tasks == 0
+    assert sweep.plan.tasks == 0
     sweep(*(np.ones(shape, np.float32) for shape in shapes), np.empty(out, np.float32))
 
 

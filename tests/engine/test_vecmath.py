@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from convmat import product
-from convmat.engine.instructions import Type, f32, f64, i64, ptr
-from convmat.engine.ir import Module
-from convmat.engine.vecmath import FORMULAS, LN2, constants, economised
+from convmat.engine.ir.activations import FORMULAS, LN2, constants, economised
+from convmat.engine.ir.emitter import Module
+from convmat.engine.ir.instructions import Type, f32, f64, i64, ptr
 
 PARAMETERS: dict[str, tuple[float, ...]] = {
     "clip": (-1.25, 2.5),

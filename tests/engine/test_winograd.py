@@ -181,7 +181,7 @@ def test_lesser_vectors(name: str, dtype: str, layout: str, dilation: int) -> No
         way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 30,
         cpu=Cpu.named("x86-64-v3"),
     )  # fmt: skip
-    assert isinstance(program, jit.Program)
+    assert isinstance(program, jit.JitProgram)
     y = np.empty(g.y_shape, dtype)
     given = {"x": x, "w": w, "y": y} if layout == "NCHW" else {"x": _last(x), "w": w, "y": _last(y)}
     operands = views(problem, given)

@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 import convmat
+from convmat.engine import Sweep
 from convmat.engine.cpu import host
-from convmat.engine.sweep import Sweep
 from convmat.errors import EngineError
 from convmat.network.graph import Spec
 from tests.allocations import Allocations

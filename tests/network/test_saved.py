@@ -23,8 +23,8 @@ import pytest
 from onnx import helper
 
 import convmat
-from convmat.engine import brought, objects
 from convmat.engine.cpu import usable_cores
+from convmat.engine.runtime import jit_cache, preloaded
 from convmat.network import saved
 from tests.network.made import model, node, normal
 
@@ -161,14 +161,14 @@ def test_other_shapes_still_run(file: Path) -> None:
 
 def test_what_is_not_trusted_is_compiled_from_the_data(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = normal(*SHAPE, seed=9)
-    monkeypatch.setattr(brought, "_brought", {})
+    monkeypatch.setattr(preloaded, "_brought", {})
     with pytest.warns(RuntimeWarning) as told:
         net = convmat.load(file)
     assert str(told[0].message) == (
         "load: small.convmat: its machine code is not run: trust=True was not given\n  its kernels are compiled here"
     )
     assert np.array_equal(net(x), convmat.load(small())(x))
-    assert not brought._brought
+    assert not preloaded._brought
 
 
 def test_no_shapes_no_code(tmp_path: Path) -> None:
@@ -439,9 +439,9 @@ def test_a_hostile_node_of_onnx(tmp_path: Path) -> None:
 def test_a_brought_object_that_does_not_load_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     from convmat.engine.cpu import host
 
-    monkeypatch.setattr(brought, "_brought", {})
+    monkeypatch.setattr(preloaded, "_brought", {})
     text = f"define i64 @task() {{\n  ret i64 {random.randrange(10**9)}\n}}\n"
-    brought.add({brought.name(text, host()): b"no object"})
-    (loaded,) = objects.load([text], host())
+    preloaded.add({preloaded.name(text, host()): b"no object"})
+    (loaded,) = jit_cache.load([text], host())
     assert "task" in loaded.symbols
-    assert not brought._brought
+    assert not preloaded._brought

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.engine import machine
+from convmat.engine.measure import machine
 from convmat.errors import PlanError
 from convmat.planner import choices
 

@@ -224,7 +224,7 @@ def run(
 
     The file is written after every layer. Stops after `keep_to` seconds. `tell` hears how many are done.
     """
-    from convmat.engine.cpu import host
+    from convmat.engine import host
 
     made = Choices(seed, threads, host().model)
     if path.exists():

@@ -23,8 +23,7 @@ def machine() -> dict[str, Any]:
     >>> sorted(machine())[:4]
     ['arch', 'cores', 'cpu', 'kernel']
     """
-    from convmat.engine import blasthreads
-    from convmat.engine.cpu import host
+    from convmat.engine import blas_threads, host
 
     cpu = host()
     return {
@@ -39,7 +38,7 @@ def machine() -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        "numpy": f"{np.__version__} ({', '.join(blasthreads.names()) or 'no BLAS found'})",
+        "numpy": f"{np.__version__} ({', '.join(blas_threads.names()) or 'no BLAS found'})",
     }
 
 

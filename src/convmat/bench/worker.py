@@ -5,7 +5,7 @@
                                                          or {"refused"}
     {"do": "sample", "peer", "job", "warm", "calls"}  -> {"seconds", "switched"}
     {"do": "forget"}                                  -> {}
-    {"do": "peaks", "threads", "file"}                -> the fields of `convmat.engine.machine.Peaks`
+    {"do": "peaks", "threads", "file"}                -> the fields of `convmat.engine.Peaks`
 
 Whatever a peer raises is answered with {"failed"}. A sample is `warm` calls untimed, then `calls` in a row; its seconds
 are those of one call. All peers of this process work in one thread's turn, on the CPUs that it is pinned to.
@@ -98,11 +98,11 @@ class Worker:
 
     def do_peaks(self, threads: int, file: str) -> Message:
         """What the hardware has, measured now."""
-        from convmat.engine import machine
+        from convmat import engine
 
-        machine.use_file(Path(file))
-        machine.remeasure()
-        return dataclasses.asdict(machine.peaks(threads))
+        engine.use_file(Path(file))
+        engine.remeasure()
+        return dataclasses.asdict(engine.peaks(threads))
 
     def _prepared(self, name: str, job: AnyJob) -> peers.Prepared:
         if job != self._job or self._operands is None:

@@ -26,10 +26,10 @@ def info(
 
       convmat cache info --json
     """
-    from convmat.engine import objects
+    from convmat.engine import jit_cache
     from convmat.planner.units import in_bytes
 
-    found = objects.disk().info()
+    found = jit_cache.disk().info()
     if json:
         screen.as_json({**asdict(found), "path": str(found.path)})
         return
@@ -51,9 +51,9 @@ def clear(
 
       convmat cache clear
     """
-    from convmat.engine import objects
+    from convmat.engine import jit_cache
 
-    deleted = objects.disk().clear()
+    deleted = jit_cache.disk().clear()
     if json:
         screen.as_json({"deleted": deleted})
     else:

@@ -49,10 +49,11 @@ def facts(measure: bool, again: bool, tell: Callable[[str], object]) -> dict[str
     from importlib import metadata
 
     import convmat
-    from convmat.engine import blasthreads, cpu, machine, objects
+    from convmat import engine
+    from convmat.engine import blas_threads, jit_cache
     from convmat.errors import EngineError
 
-    host = cpu.host()
+    host = engine.host()
     threads = int(convmat.threads())
     versions = {"convmat": convmat.__version__, "python": platform.python_version()}
     for package in PACKAGES:
@@ -71,25 +72,25 @@ def facts(measure: bool, again: bool, tell: Callable[[str], object]) -> dict[str
             "l2_bytes": host.l2,
             "l3_bytes": host.l3,
         },
-        "cores": {"allowed": cpu.usable_cores(), "of": os.cpu_count(), "threads": threads},
+        "cores": {"allowed": engine.usable_cores(), "of": os.cpu_count(), "threads": threads},
         "blas": [],
         "versions": versions,
-        "cache": str(objects.disk().path),
+        "cache": str(jit_cache.disk().path),
         "rates": [],
         "remarks": [],
     }
-    found["blas"] = blasthreads.names()
+    found["blas"] = blas_threads.names()
     if not measure:
         return found
     if again:
-        machine.remeasure()
+        engine.remeasure()
     for n in sorted({1, threads}):
         tell(f"measuring with {n} thread{'s' * (n > 1)}")
         rates: dict[str, Any] = {"threads": n}
-        blas = machine.machine(n)
+        blas = engine.machine(n)
         rates |= {"blas_flops": blas.blas_flops, "copy_bytes": blas.copy_bandwidth}
         try:
-            peaks = machine.peaks(n)
+            peaks = engine.peaks(n)
         except EngineError as error:
             found["remarks"].append(f"no kernels can be run here: {str(error).splitlines()[0]}")
         else:

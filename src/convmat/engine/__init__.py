@@ -1,4 +1,177 @@
 """Engines multiply matrix views: `blas` through NumPy, `jit` through machine code made for this CPU.
 
-Nothing here knows what a convolution is; the words are View, Product and Epilogue (`convmat.product`).
+Nothing here knows what a convolution is; the words are View, Product and Epilogue (`convmat.product`). This is the face
+of the engine, all that other rooms import. Behind it, each room importing only what stands to the left of it:
+
+    cpu, operands, job  <-  ir  <-  kernels  <-  jit        from a product to the text of its kernel, compiled and bound
+    cpu, operands, job  <-  runtime          <-  jit        from text to running threads
+    operands, runtime.buffers  <-  blas                     the same products with NumPy's matmul
+    all of these  <-  measure                               what this machine reaches, measured once
+
+A name loads its room when it is first asked for: `import convmat` loads none of them.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..product import Packing, Product
+    from .blas import cost as blas_work
+    from .blas import strided_views
+    from .blas import threads as blas_threads
+    from .blas.activation import apply as apply_activation
+    from .blas.cost import Work
+    from .blas.engine import BlasProgram
+    from .blas.fft_backend import scipy_there
+    from .cpu import Cpu, host, usable_cores
+    from .jit import JitProgram, Launcher, Sweep, load_together
+    from .kernels import effort
+    from .kernels.base import KernelPlan
+    from .kernels.sweeps.base import SweepPlan
+    from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
+    from .kernels.sweeps.pixel_shuffle import pixel_shuffle
+    from .kernels.sweeps.reductions import reduce_rows
+    from .kernels.sweeps.upsample import upsample
+    from .kernels.text import kernel_text
+    from .measure import microbench
+    from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_file
+    from .operands import Array, Dtypes, Operands, aligned_size, contiguous_strides
+    from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
+    from .runtime.thread_pool import threads
+
+ENGINES = ("jit", "blas")
+"""By name; where predicted times tie, the earlier one is chosen."""
+
+_HOMES = {
+    "apply_activation": ".blas.activation:apply",
+    "BlasProgram": ".blas.engine:BlasProgram",
+    "Work": ".blas.cost:Work",
+    "blas_work": ".blas.cost",
+    "blas_threads": ".blas.threads",
+    "scipy_there": ".blas.fft_backend:scipy_there",
+    "strided_views": ".blas.strided_views",
+    "Cpu": ".cpu:Cpu",
+    "host": ".cpu:host",
+    "usable_cores": ".cpu:usable_cores",
+    "Launcher": ".jit:Launcher",
+    "JitProgram": ".jit:JitProgram",
+    "Sweep": ".jit:Sweep",
+    "load_together": ".jit:load_together",
+    "kernel_text": ".kernels.text:kernel_text",
+    "effort": ".kernels.effort",
+    "KernelPlan": ".kernels.base:KernelPlan",
+    "SweepPlan": ".kernels.sweeps.base:SweepPlan",
+    "elementwise": ".kernels.sweeps.elementwise:elementwise",
+    "Expression": ".kernels.sweeps.elementwise:Expression",
+    "ExpressionStep": ".kernels.sweeps.elementwise:ExpressionStep",
+    "MOST_INPUTS": ".kernels.sweeps.elementwise:MOST_INPUTS",
+    "pixel_shuffle": ".kernels.sweeps.pixel_shuffle:pixel_shuffle",
+    "reduce_rows": ".kernels.sweeps.reductions:reduce_rows",
+    "upsample": ".kernels.sweeps.upsample:upsample",
+    "microbench": ".measure.microbench",
+    "Machine": ".measure.machine:Machine",
+    "Peaks": ".measure.machine:Peaks",
+    "machine": ".measure.machine:machine",
+    "peaks": ".measure.machine:peaks",
+    "remeasure": ".measure.machine:remeasure",
+    "use_file": ".measure.machine:use_file",
+    "Array": ".operands:Array",
+    "Dtypes": ".operands:Dtypes",
+    "Operands": ".operands:Operands",
+    "aligned_size": ".operands:aligned_size",
+    "contiguous_strides": ".operands:contiguous_strides",
+    "buffers": ".runtime.buffers",
+    "jit_cache": ".runtime.jit_cache",
+    "object_cache": ".runtime.object_cache",
+    "preloaded": ".runtime.preloaded",
+    "thread_pool": ".runtime.thread_pool",
+    "thread_pool_ir": ".runtime.thread_pool_ir",
+    "threads": ".runtime.thread_pool:threads",
+}
+"""Where each name lives: a module, or after a colon what stands in it."""
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the face, its room loaded now."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    found = import_module(f"convmat.engine{module}")
+    return getattr(found, attribute) if attribute else found
+
+
+def prepare(
+    engine: str,
+    products: tuple[Product, ...],
+    packing: Packing,
+    dtypes: Dtypes,
+    shapes: Mapping[str, tuple[int, ...]],
+    limit: int,
+    *,
+    bound: bool = True,
+    threads: int = 1,
+) -> BlasProgram | JitProgram | str:
+    """A program for the products by the engine of a name in ENGINES, or the sentence why it makes none.
+
+    `limit`: bytes of scratch to keep to. `bound`: weights are packed once, by `bind`; otherwise in each call.
+    """
+    if engine == "jit":
+        from . import jit
+
+        return jit.prepare(products, packing, dtypes, shapes, limit, bound=bound, threads=threads)
+    from .blas import engine as blas
+
+    return blas.prepare(products, packing, dtypes, shapes, limit, bound=bound, threads=threads)
+
+
+__all__ = [
+    "ENGINES",
+    "MOST_INPUTS",
+    "Array",
+    "BlasProgram",
+    "Cpu",
+    "Dtypes",
+    "Expression",
+    "ExpressionStep",
+    "JitProgram",
+    "KernelPlan",
+    "Launcher",
+    "Machine",
+    "Operands",
+    "Peaks",
+    "Sweep",
+    "SweepPlan",
+    "Work",
+    "aligned_size",
+    "apply_activation",
+    "blas_threads",
+    "blas_work",
+    "buffers",
+    "contiguous_strides",
+    "effort",
+    "elementwise",
+    "host",
+    "jit_cache",
+    "kernel_text",
+    "load_together",
+    "machine",
+    "microbench",
+    "object_cache",
+    "peaks",
+    "pixel_shuffle",
+    "preloaded",
+    "prepare",
+    "reduce_rows",
+    "remeasure",
+    "scipy_there",
+    "strided_views",
+    "thread_pool",
+    "thread_pool_ir",
+    "threads",
+    "upsample",
+    "usable_cores",
+    "use_file",
+]

@@ -8,40 +8,29 @@ size compiles nothing.
 from __future__ import annotations
 
 import ctypes
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..errors import EngineError
 from ..product import Packing, Product
-from . import (
-    brought,
-    direct,
-    directchannels,
-    kernel,
-    objects,
-    pool,
-    recycle,
-    schedule,
-    sweep,
-    winograd,
-    winogradplan,
-)
-from .blas import Dtypes, Operands
 from .cpu import Cpu, host
-from .direct import plan_direct
-from .effort import Effort
-from .ir import PREFER_512
-from .memory import Array, room
-from .schedule import plan_step
-from .slots import BLOCK, WORD, address
-from .winogradplan import plan_transformed
+from .job import HEADER, WORD, address
+from .kernels.base import KernelPlan
+from .kernels.direct.plan import plan_direct
+from .kernels.effort import Effort
+from .kernels.panel.plan import plan_step
+from .kernels.sweeps.base import SweepPlan
+from .kernels.text import kernel_text
+from .kernels.winograd.plan import plan_transformed
+from .operands import Array, Dtypes, Operands, aligned_size
+from .runtime import buffers, jit_cache, preloaded, thread_pool
 
 Weights = list[Array]
-Step = schedule.Step | direct.Step | winogradplan.Step
 
 
 def prepare(
@@ -54,7 +43,7 @@ def prepare(
     bound: bool = True,
     threads: int = 1,
     cpu: Cpu | None = None,
-) -> Program | str:
+) -> JitProgram | str:
     """A program for the products, or the sentence why the jit makes no code for them.
 
     `limit`: bytes of scratch that its tasks should keep to (they may need more: see `workspace`). `bound`: weights are
@@ -65,20 +54,20 @@ def prepare(
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     steps = []
     for product in products:
-        plan: Callable[..., Step | str] = plan_direct if packing is Packing.NOTHING else plan_step
+        plan: Callable[..., KernelPlan | str] = plan_direct if packing is Packing.NOTHING else plan_step
         step = (plan_transformed if product.transforms else plan)(product, dtypes, shapes, threads, target)
         if isinstance(step, str):
             return step
         steps.append(step)
     if packing is Packing.WHOLE:
         return "never stores the unrolled input: it packs a panel at a time"
-    return Program(tuple(steps), dtypes, target, bound=bound)
+    return JitProgram(tuple(steps), dtypes, target, bound=bound)
 
 
-class Program:
+class JitProgram:
     """Products made ready to run by kernels; holds no arrays and may be shared by threads."""
 
-    def __init__(self, steps: tuple[Step, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool) -> None:
+    def __init__(self, steps: tuple[KernelPlan, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool) -> None:
         self.steps = steps
         self.dtypes = dtypes
         self.cpu = cpu
@@ -86,25 +75,32 @@ class Program:
         # _aligned asks for a cache line more
         self.weight_bytes = sum(s.weight_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
         loose = (
-            max((room(s.weight_bytes) + 64 for s in steps if s.weight_tasks), default=0) if not bound else 0
+            max((aligned_size(s.weight_bytes) + 64 for s in steps if s.weight_tasks), default=0)
+            if not bound
+            else 0
         )
         self.workspace = max((s.workspace for s in steps), default=0) + loose
 
     @property
+    def recipes(self) -> list[Any]:
+        """What is constant in the kernel of each step."""
+        return [step.recipe for step in self.steps]
+
+    @property
     def kernels(self) -> list[tuple[int, int]]:
         """The addresses of each step's `task` and `weights`; compiles what is new."""
-        brought.note((s.recipe for s in self.steps), self.cpu)
+        preloaded.note((s.recipe for s in self.steps), self.cpu)
         return self._kernels
 
     @cached_property
     def _kernels(self) -> list[tuple[int, int]]:
-        loaded = objects.load([s.recipe for s in self.steps], self.cpu, text)
+        loaded = jit_cache.load([s.recipe for s in self.steps], self.cpu, kernel_text)
         return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in loaded]
 
     @property
     def efforts(self) -> list[Effort]:
         """What each step makes the machine do."""
-        return [_in_place(s) if isinstance(s, direct.Step) else s.effort for s in self.steps]
+        return [step.effort for step in self.steps]
 
     @property
     def loaded(self) -> bool:
@@ -141,14 +137,14 @@ class Program:
         x, residual, bias = _whole(operands["x"]), operands.get("residual"), operands.get("bias")
         residual = None if residual is None else _whole(residual)
         bias = None if bias is None else np.ascontiguousarray(bias, self.dtypes.work)
-        buffer = recycle.take(self.workspace)
+        buffer = buffers.take(self.workspace)
         scratch = address(buffer) + 63 & -64
         w = _whole(operands["w"]) if weights is None else x
         for i, (step, (task, pack)) in enumerate(zip(self.steps, self.kernels, strict=True)):
             if weights is not None:
                 a = address(weights[i])
             elif step.weight_tasks:
-                a = scratch + room(step.workspace)
+                a = scratch + aligned_size(step.workspace)
                 _pack(step, pack, w, a, threads)
             else:
                 a = address(w)
@@ -162,16 +158,71 @@ class Program:
                 scratch,
                 address(residual) if residual is not None else 0,
             )
-        recycle.give(buffer)
+        buffers.give(buffer)
         if target is not y:
             np.copyto(y, target)
 
 
-def load_together(programs: Sequence[Program]) -> None:
-    """Get the kernels of several programs, what is new compiled side by side. Raises EngineError."""
-    new = [program for program in programs if not program.loaded]
-    for cpu in {program.cpu for program in new}:
-        objects.load([s.recipe for program in new if program.cpu == cpu for s in program.steps], cpu, text)
+def load_together(made: Sequence[JitProgram | Sweep]) -> None:
+    """Get the kernels of several programs and sweeps, what is new compiled side by side.
+
+    What cannot be compiled says so in its own `load`.
+    """
+    new = [each for each in made if not each.loaded]
+    for cpu in {each.cpu for each in new}:
+        recipes = [recipe for each in new if each.cpu == cpu for recipe in each.recipes]
+        with suppress(EngineError):
+            jit_cache.load(recipes, cpu, kernel_text)
+
+
+class Sweep:
+    """A sweep's plan with its kernel: arrays of the planned shapes are passed over once.
+
+    May be called from several threads at once.
+    """
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self.plan = plan
+        self._kernel = 0
+
+    @property
+    def cpu(self) -> Cpu:
+        """The CPU that its kernel is made for."""
+        return self.plan.cpu
+
+    @property
+    def recipes(self) -> list[Any]:
+        """What is constant in its kernel."""
+        return [self.plan.recipe]
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the kernel is there."""
+        return self._kernel != 0
+
+    def load(self) -> None:
+        """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
+        preloaded.note(self.recipes, self.cpu)
+        if not self._kernel:
+            (found,) = jit_cache.load(self.recipes, self.cpu, kernel_text)
+            self._template = self.plan.template
+            self._kernel = found.symbols[
+                "task"
+            ]  # last: another thread takes it as the sign that all is there
+
+    def block(self, arrays: Sequence[Array]) -> Any:
+        """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""
+        made = (ctypes.c_int64 * (len(self._template) // WORD)).from_buffer_copy(self._template)
+        made[0] = self._kernel
+        for at, array in enumerate(arrays, HEADER // WORD):  # addresses are the first of its words
+            made[at] = address(array)
+        return made
+
+    def __call__(self, *arrays: Array) -> None:
+        """Write the last of the arrays, which is C-contiguous; the others may have any strides."""
+        held = [np.ascontiguousarray(each) for each in arrays[:-1]]
+        block = self.block([*held, arrays[-1]])
+        thread_pool.launch(ctypes.addressof(block))
 
 
 class Launcher:
@@ -180,11 +231,11 @@ class Launcher:
     Scratch is kept for each Python thread and used again, up to KEPT_BYTES.
     """
 
-    def __init__(self, program: Program, weights: Weights, bias: Array | None) -> None:
+    def __init__(self, program: JitProgram, weights: Weights, bias: Array | None) -> None:
         dtypes = program.dtypes
         self.workspace = program.workspace
         self._held = (program, weights, None if bias is None else np.ascontiguousarray(bias, dtypes.work))
-        self._blocks: list[tuple[Step, Any, bytes]] = []
+        self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
         for step, (task, _), packed in zip(program.steps, program.kernels, weights, strict=True):
             block = _block(step, task, step.tasks, step.threads)
             _fill(step, block, address(packed), self._held[2])
@@ -245,65 +296,28 @@ def _scratch(count: int) -> tuple[Array, int]:
     return fresh, at
 
 
-def text(recipe: kernel.Recipe | direct.Recipe | winograd.Recipe | sweep.Recipe, cpu: Cpu) -> str:
-    """The IR of a recipe for a CPU."""
-    if isinstance(recipe, sweep.Recipe):
-        return recipe.text(cpu)
-    attributes = PREFER_512 if cpu.vector_bytes == 64 else ""
-    if isinstance(recipe, kernel.Recipe):
-        return str(kernel.module(recipe, attributes, fused=cpu.fma))
-    if isinstance(recipe, winograd.Recipe):
-        return str(winograd.module(recipe, attributes, cpu.fma))
-    return str(direct.module(recipe, attributes, cpu.fma))
-
-
-LEAST_ROWS = 1.2
-"""A tap read in place costs at least as much as multiplying it with so many rows: loads and masks bound it."""
-
-
-def _in_place(step: direct.Step) -> Effort:
-    """What a step that reads x in place makes the machine do: every tap of every vector of pixels or channels."""
-    p, r = step.product, step.recipe
-    if isinstance(r, directchannels.Recipe):
-        vectors = p.n * -(-p.batch // r.lanes)
-    else:
-        columns = p.c.cols[-1].extent
-        if step.words["narrow"]:
-            line = (
-                -(-columns // (r.lanes // 2))
-                / 2
-                * (direct.NARROW_LINES if r.by_lines else direct.NARROW_TAPS)
-            )
-        else:
-            line = -(-columns // r.lanes)
-        vectors = round(p.batch * (p.n // max(columns, 1)) * line)
-    touched = sum(math.prod(step.shapes[name]) * step.dtypes.array.itemsize for name in ("x", "w", "y"))
-    rows = max(p.m, LEAST_ROWS)
-    return Effort(round(2 * r.lanes * vectors * p.k * rows), 0, vectors * p.m, touched, 0, step.tasks, True)
-
-
-def _block(step: Step, kernel: int, tasks: int, threads: int) -> Any:
+def _block(step: KernelPlan, kernel: int, tasks: int, threads: int) -> Any:
     """A fresh copy of the step's block, addressed to a kernel."""
     block = (ctypes.c_int64 * (len(step.template) // WORD)).from_buffer_copy(step.template)
     block[0], block[1], block[2] = kernel, tasks, threads
     return block
 
 
-def _pack(step: Step, kernel: int, w: Array, out: int, threads: int) -> None:
+def _pack(step: KernelPlan, kernel: int, w: Array, out: int, threads: int) -> None:
     """Pack A at `out`, all blocks of it at once."""
     block = _block(step, kernel, step.weight_tasks, min(threads, step.threads))
     block[step.at["w"]] = address(w) + step.origin["w"]
     block[step.at["a"]] = out
-    pool.launch(ctypes.addressof(block))
+    thread_pool.launch(ctypes.addressof(block))
 
 
-def _fill(step: Step, block: Any, a: int, bias: Array | None) -> None:
+def _fill(step: KernelPlan, block: Any, a: int, bias: Array | None) -> None:
     """What a block says of weights and bias."""
     block[step.at["a"]], block[step.at["w"]] = a, a + step.origin["w"]
     block[step.at["bias"]] = 0 if bias is None else address(bias)
 
 
-def _aim(step: Step, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
+def _aim(step: KernelPlan, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
     """What a block says of the arrays of a call."""
     at, origin = step.at, step.origin
     block[at["x"]] = x + origin["x"]
@@ -313,10 +327,10 @@ def _aim(step: Step, block: Any, x: int, y: int, scratch: int, residual: int) ->
         block[at["scratch"]] = scratch
 
 
-def _start(step: Step, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
+def _start(step: KernelPlan, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
     """Run a filled block on the arrays at these addresses."""
     _aim(step, block, x, y, scratch, residual)
-    pool.launch(ctypes.addressof(block))
+    thread_pool.launch(ctypes.addressof(block))
 
 
 def _aligned(count: int) -> Array:
@@ -330,4 +344,4 @@ def _whole(array: Array) -> Array:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-__all__ = ["BLOCK", "Program", "prepare", "text"]
+__all__ = ["JitProgram", "Launcher", "Sweep", "load_together", "prepare"]

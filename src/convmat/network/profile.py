@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine import machine
+from ..engine import peaks
 from ..errors import EngineError
 from ..planner.units import in_seconds
 from .graph import Array
@@ -92,7 +92,7 @@ def profile(program: Program, inputs: Mapping[str, Array], count: int, seconds: 
     timed(lambda: clock.start(program, inputs), seconds / 2)
     by_node = {id(task.node): statistics.median(spent[id(task)]) for task in program.tasks}
     try:
-        peak = machine.peaks(count).fma_flops
+        peak = peaks(count).fma_flops
     except EngineError:
         peak = None
     return Profile(

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import recycle
-from ..engine.sweep import load_together
+from ..engine import buffers, load_together
 from ..errors import ConvmatError, EngineError, NetworkError
 from ..planner import Plan, ready_together
 from . import infer
@@ -85,7 +84,7 @@ class Program:
         for name, array in inputs.items():
             values[self._slot[name]] = array
         for slot, shape, dtype in self._fresh:
-            values[slot] = recycle.empty(shape, dtype)
+            values[slot] = buffers.empty(shape, dtype)
         task = None
         try:
             with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
@@ -128,7 +127,7 @@ class Program:
         values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
-        arena = recycle.empty((self.memory.size,), np.dtype(np.uint8))
+        arena = buffers.empty((self.memory.size,), np.dtype(np.uint8))
         for name, place in self.memory.places.items():
             spec = self.specs[name]
             values[self._slot[name]] = arena[place : place + spec.bytes].view(spec.dtype).reshape(spec.shape)

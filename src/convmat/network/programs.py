@@ -78,9 +78,9 @@ class Programs:
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
         """The graph prepared for inputs of these shapes; nothing is known of others before they come."""
-        from ..engine import pool
+        from ..engine import thread_pool
 
-        key = (tuple(specs.items()), pool.count())
+        key = (tuple(specs.items()), thread_pool.count())
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

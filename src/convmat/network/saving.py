@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from ..engine import brought, jit, objects, peaks, poolcode
-from ..engine.cpu import host
+from ..engine import host, jit_cache, kernel_text, microbench, preloaded, thread_pool_ir
 from ..errors import EngineError
 from ..planner import follow
 from .contents import Code, Contents
@@ -31,23 +30,25 @@ def save(
     wanted: Sequence[Mapping[str, Spec]],
 ) -> None:
     """Write a network with the choices and kernels of `run` for each of these inputs. Raises NetworkError."""
-    with follow.noting() as choices, brought.noting() as kernels:
+    with follow.noting() as choices, preloaded.noting() as kernels:
         for specs in wanted:
             run(specs)
     code = _code(kernels) if wanted else None
     write(path, replace(contents, choices=choices, code=code))
 
 
-def _code(kernels: Mapping[str, brought.Kernel]) -> Code | None:
+def _code(kernels: Mapping[str, preloaded.Kernel]) -> Code | None:
     """The object files of kernels, of those that share them out to threads, and of those that measure this machine."""
     cpu = host()
-    texts = {name: jit.text(each, cpu) for name, each in sorted(kernels.items())}
-    texts |= {brought.name(each, cpu): each for each in (poolcode.source(cpu.arch), peaks.source(cpu))}
+    texts = {name: kernel_text(each, cpu) for name, each in sorted(kernels.items())}
+    texts |= {
+        preloaded.name(each, cpu): each for each in (thread_pool_ir.source(cpu.arch), microbench.source(cpu))
+    }
     try:
-        made = objects.code([*texts.values()], cpu)
+        made = jit_cache.code([*texts.values()], cpu)
     except EngineError:  # where nothing can be compiled, nothing was: the blas engine runs, here as there
         return None
-    return Code(cpu.key, brought.version(), dict(zip(texts, made, strict=True)))
+    return Code(cpu.key, preloaded.version(), dict(zip(texts, made, strict=True)))
 
 
 def unpacked(source: str | os.PathLike[str] | bytes, trust: bool) -> Contents:
@@ -62,10 +63,10 @@ def unpacked(source: str | os.PathLike[str] | bytes, trust: bool) -> Contents:
         reason = "trust=True was not given"
     elif code.cpu != host().key:
         reason = f"it is for another CPU, {code.cpu}; this one is {host().key}"
-    elif code.version != brought.version():
+    elif code.version != preloaded.version():
         reason = "another version of convmat made it"
     if reason is None:
-        brought.add(code.objects)
+        preloaded.add(code.objects)
     else:
         name = "the network" if isinstance(source, bytes) else Path(source).name
         warnings.warn(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import cross, shown
-from ..engine import recycle
+from ..engine import buffers
 from ..errors import EngineError, GeometryError
 from ..problem import WORK_DTYPES
 
@@ -161,7 +161,7 @@ def room_for(
 ) -> Array:
     """A new array. Raises EngineError where there is no memory for it."""
     try:
-        return recycle.empty(shape, dtype) if order == "C" else np.empty(shape, dtype, order)
+        return buffers.empty(shape, dtype) if order == "C" else np.empty(shape, dtype, order)
     except (MemoryError, ValueError):
         raise EngineError(
             f"{call}: no memory for the result\n"

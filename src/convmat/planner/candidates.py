@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..engine import ENGINES, prepare
 from ..errors import EngineError
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
@@ -18,13 +18,9 @@ from .cost import Cost, blas_cost
 from .jitcost import jit_cost
 
 if TYPE_CHECKING:
-    from ..engine import blas, jit
-    from ..engine.machine import Machine, Peaks
+    from ..engine import BlasProgram, Dtypes, JitProgram, Machine, Peaks
 
-    Program = blas.Program | jit.Program
-
-ENGINES = ("jit", "blas")
-"""Where predicted times tie, the earlier one is chosen."""
+    Program = BlasProgram | JitProgram
 
 
 @dataclass(frozen=True)
@@ -65,11 +61,11 @@ def dtype_of(name: Any) -> np.dtype[Any]:
     return made
 
 
-def dtypes_of(problem: Problem) -> blas.Dtypes:
+def dtypes_of(problem: Problem) -> Dtypes:
     """The element types of a problem's arrays, sums and of what its products store."""
-    from ..engine import blas
+    from ..engine import Dtypes
 
-    return blas.Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.stored_dtype))
+    return Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.stored_dtype))
 
 
 def extents(problem: Problem) -> dict[str, tuple[int, ...]]:
@@ -102,8 +98,8 @@ def limit_of(problem: Problem) -> int:
 
 def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
     """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
-    prepare = importlib.import_module(f"..engine.{engine}", __package__).prepare
-    made: Program | str = prepare(
+    return prepare(
+        engine,
         lowering.products(problem),
         packing,
         dtypes_of(problem),
@@ -112,7 +108,6 @@ def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: s
         bound=problem.reuse_weights,
         threads=problem.threads,
     )
-    return made
 
 
 def candidates(problem: Problem, machine: Machine, peak: Peaks | None = None) -> tuple[Candidate, ...]:
@@ -210,7 +205,7 @@ def _cost(
 ) -> Cost:
     if engine == "blas":
         return blas_cost(problem, program, workspace, machine, roundings)
-    from ..engine.machine import peaks
+    from ..engine import peaks
 
     return jit_cost(problem, program, workspace, peak or peaks(problem.threads), problem.threads, roundings)
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine import cache
+from ..engine import object_cache
 from ..errors import PlanError
 from ..problem import Problem
 
@@ -173,12 +173,12 @@ def use_folder(folder: Path | None) -> None:
 
 def file() -> Path:
     """Where this CPU's choices are kept."""
-    folder = _folder or cache.default_path().parent / "choices"
+    folder = _folder or object_cache.default_path().parent / "choices"
     return folder / (re.sub(r"[^A-Za-z0-9._-]+", "-", _cpu()) + ".json")
 
 
 def _cpu() -> str:
-    from ..engine.cpu import host
+    from ..engine import host
 
     return host().key
 
@@ -199,7 +199,7 @@ def _add(found: Mapping[str, Entry]) -> None:
         with _locked(file().with_suffix(".lock")) as alone:
             if alone:
                 merged = _merged(_on_disk(), merged)
-                cache.replace(file(), _written(merged))
+                object_cache.replace(file(), _written(merged))
     _entries, _version = merged, _version + 1
 
 
@@ -219,12 +219,12 @@ def _usable(*, create: bool = True) -> bool:
     if not create and not folder.exists():
         return False
     if _refused is None:
-        _refused = cache.claim(folder, "choices", "they hold for this process alone")
+        _refused = object_cache.claim(folder, "choices", "they hold for this process alone")
     return _refused is None
 
 
 def _on_disk() -> dict[str, Entry]:
-    found = _parsed(cache.read_own(file(), MOST_BYTES))
+    found = _parsed(object_cache.read_own(file(), MOST_BYTES))
     return {} if isinstance(found, str) else found
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+from ..engine import ENGINES
 from ..errors import PlanError
 from ..lowering import ALL, named
 from ..problem import Problem
 from . import choices, follow, nominal
-from .candidates import ENGINES, Candidate, admit, breaches, candidates, keyword
+from .candidates import Candidate, admit, breaches, candidates, keyword
 from .plan import Plan
 
 Candidates = tuple[Candidate, ...]
@@ -106,7 +107,7 @@ def _candidates(problem: Problem) -> Candidates:
     if problem.deterministic:
         n = problem.threads
         return candidates(problem, nominal.machine(n), nominal.peaks(n))
-    from ..engine.machine import machine
+    from ..engine import machine
 
     return candidates(problem, machine(problem.threads))
 

@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..engine.work import CONVERT, TRANSFORM, TRANSFORM_SCIPY
+from ..engine import blas_work
 from ..problem import Problem
 
 if TYPE_CHECKING:
-    from ..engine.blas import Program, Work
-    from ..engine.machine import Machine
+    from ..engine import BlasProgram, Machine, Work
 
 START = 10e-6
 """Seconds from a call to its first product."""
@@ -56,7 +55,7 @@ class Cost:
 
 
 def blas_cost(
-    problem: Problem, program: Program, workspace: int, machine: Machine, roundings: float | None = None
+    problem: Problem, program: BlasProgram, workspace: int, machine: Machine, roundings: float | None = None
 ) -> Cost:
     """What a blas program is predicted to take; `workspace` with the padded input."""
     item = np.dtype(problem.work_dtype).itemsize
@@ -83,7 +82,7 @@ def blas_seconds(work: Work, problem: Problem, machine: Machine) -> float:
     slower = dtype.itemsize / 4 * (2 if dtype.kind == "c" else 1) * (1 if work.threads else problem.threads)
     arithmetic = 0.0 if work.thin else work.flops / machine.blas_flops * slower
     converted = work.copies.elements if _itemsize(problem.dtype) == 2 else 0
-    beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * CONVERT
+    beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * blas_work.CONVERT
     return (arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize)) / work.lanes
 
 
@@ -91,9 +90,9 @@ def _transforms(work: Work, item: int) -> float:
     """Predicted time of Fourier transforms."""
     if not work.fourier:
         return 0.0
-    from ..engine.spectra import scipy_there
+    from ..engine import scipy_there
 
-    rate = TRANSFORM_SCIPY if scipy_there() else TRANSFORM
+    rate = blas_work.TRANSFORM_SCIPY if scipy_there() else blas_work.TRANSFORM
     return work.fourier * rate * item / 4 * 1e-9
 
 

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from ..engine import ENGINES
 from ..lowering import ALL
 from ..problem import Problem
 from ..product import Packing
 from . import choices
-from .candidates import ENGINES, Candidate, breaches, padding_bytes, program_of
+from .candidates import Candidate, breaches, padding_bytes, program_of
 from .cost import Cost, error_estimate
 from .plan import Plan
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..engine.effort import PACK, PASS
+from ..engine import effort as kernel_effort
 from ..problem import Problem
 from ..product import Product
 from .cost import Cost, error_estimate
 
 if TYPE_CHECKING:
-    from ..engine.jit import Program, Step
-    from ..engine.machine import Peaks
+    from ..engine import JitProgram, KernelPlan, Peaks
 
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""
@@ -40,15 +39,13 @@ CALL, TASK = 4e-6, 0.15e-6
 
 def jit_cost(
     problem: Problem,
-    program: Program,
+    program: JitProgram,
     workspace: int,
     peaks: Peaks,
     threads: int,
     roundings: float | None = None,
 ) -> Cost:
     """What a jit program is predicted to take; `workspace` with the padded input."""
-    from ..engine import direct  # `import convmat` loads no kernels
-
     pad = workspace - program.workspace
     seconds = CALL + 2 * pad / peaks.memory_bandwidth
     kept = program.cpu.l3 * L3_SHARE
@@ -62,10 +59,12 @@ def jit_cost(
             2 * lanes * wide / (peaks.fma_flops / threads)
         )  # seconds of one FMA instruction on one thread
         busy = effort.fma * wide / (peaks.fma_flops / threads) / EFFICIENCY
-        in_place = isinstance(step, direct.Step)
+        in_place = step.reads_in_place
         store = STORE_IN_PLACE if in_place else STORE
         busy += (
-            effort.packed * _packing(step.product) + effort.passed * PASS + effort.stored * store
+            effort.packed * _packing(step.product)
+            + effort.passed * kernel_effort.PASS
+            + effort.stored * store
         ) * vector
         busy += _page_misses(problem, step) * PAGE_MISS
         share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
@@ -97,17 +96,15 @@ PAGE, PAGES, PAGE_MISS = 4096, 64, 1.2e-9
 """Bytes of a page, pages that a core finds at once, and the seconds of finding another."""
 
 
-def _page_misses(problem: Problem, step: Step) -> int:
+def _page_misses(problem: Problem, step: KernelPlan) -> int:
     """How often a line of x read in place begins on a page that is not at hand: every plane has pages of its own."""
-    from ..engine import directplanes
-
     g = problem.geometry
     channels, rows = g.C // g.G, g.O // g.G
     far = math.prod(g.I[-2:]) * step.dtypes.array.itemsize >= PAGE and channels + rows > PAGES
-    if g.C == g.G or not far or not isinstance(step.recipe, directplanes.Recipe):
+    if g.C == g.G or not far or not step.plane_rows:
         return 0
     lines = g.B * math.prod(g.P[:-1]) * math.prod(g.F[:-1])
-    return lines * g.C * -(-rows // step.recipe.m)
+    return lines * g.C * -(-rows // step.plane_rows)
 
 
 WEIGHT_BYTES = 24 << 20
@@ -124,4 +121,4 @@ def _packing(product: Product) -> float:
     b = product.terms[0][1]
     steps = dict(b.coordinates[-1].terms)
     strided = max((abs(steps.get(i.name, 0)) for i in product.c.cols), default=0) > 1
-    return PACK * STRIDED if strided else PACK
+    return kernel_effort.PACK * STRIDED if strided else kernel_effort.PACK

@@ -21,7 +21,7 @@ from ..product import Packing
 from .candidates import dtypes_of, extents, limit_of
 
 if TYPE_CHECKING:
-    from ..engine.jit import Launcher
+    from ..engine import Launcher
 
 Array = npt.NDArray[Any]
 
@@ -54,17 +54,17 @@ def maxima(geometry: Geometry, dtype: str, threads: int) -> Maxima | str:
     >>> y.tolist()
     [[[3.0, 2.0], [5.0, 9.0]]]
     """
-    from ..engine import jit
+    from ..engine import JitProgram, prepare
 
     problem = Problem.of(geometry, dtype, threads=threads)
     (depthwise,) = (way for way in ALL if way.name == "depthwise")
     products = tuple(replace(each, maximum=True) for each in depthwise.products(problem))
     known = dtypes_of(problem)
-    program = jit.prepare(
-        products, Packing.NOTHING, known, extents(problem), limit_of(problem), threads=threads
+    program = prepare(
+        "jit", products, Packing.NOTHING, known, extents(problem), limit_of(problem), threads=threads
     )
-    if isinstance(program, str):
-        return program
+    if not isinstance(program, JitProgram):
+        return str(program)
     try:
         program.load()
     except EngineError as error:

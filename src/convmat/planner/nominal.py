@@ -7,7 +7,7 @@ else, and is then the same in every process.
 
 from __future__ import annotations
 
-from ..engine.machine import Machine, Peaks
+from ..engine import Machine, Peaks
 
 MEMORY = 20e9
 """Bytes a second from memory: one core takes nearly all that there is."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import recycle
+from ..engine import buffers
 from ..errors import EngineError, PlanError
 from ..lowering import Lowering, named
 from ..problem import Problem
@@ -25,7 +24,7 @@ from .shown import Shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine import jit
+    from ..engine import Launcher
     from .comparison import Comparison
 
 Array = npt.NDArray[Any]
@@ -180,11 +179,11 @@ class Plan(Shown):
     def __reduce__(self) -> tuple[Any, ...]:
         return _replay, (self.problem, self.candidates, self.candidates.index(self.chosen), self.forced)
 
-    def _launcher(self, weights: Weights | None, bias: Array | None) -> jit.Launcher | None:
+    def _launcher(self, weights: Weights | None, bias: Array | None) -> Launcher | None:
         """The short way of a bound call, where nothing but x and out is left to say."""
         if self.chosen.engine != "jit" or weights is None or self.problem.pad:
             return None
-        launcher: jit.Launcher = self._program.launcher(weights, bias)
+        launcher: Launcher = self._program.launcher(weights, bias)
         return launcher
 
     def _plain(self, x: Any, out: Any, residual: Any) -> bool:
@@ -245,11 +244,11 @@ class Plan(Shown):
         problem, padding = self.problem, self.problem.pad
         folded = out
         if padding is not None and padding.operand == "x":
-            padded = recycle.empty(problem.x.shape, self._dtypes.array)
+            padded = buffers.empty(problem.x.shape, self._dtypes.array)
             pad.forward(padding, _spatial(problem.x, "i"), x, padded)
             x = padded
         elif padding is not None:
-            folded = recycle.empty(problem.y.shape, self._stored)
+            folded = buffers.empty(problem.y.shape, self._stored)
         program = self._ready()
         operands = {"x": x, "y": folded}
         if weights is None:
@@ -271,10 +270,9 @@ def ready_together(plans: Sequence[Plan]) -> None:
     """Make the kernels of several plans, side by side; a plan whose kernels cannot be made says so when it runs."""
     programs = [plan._program for plan in plans if plan.chosen.engine == "jit"]
     if programs:
-        from ..engine import jit
+        from ..engine import load_together
 
-        with suppress(EngineError):
-            jit.load_together(programs)
+        load_together(programs)
 
 
 class Bound:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Padding, PerAxis, Shape, per_axis, several, shown
+from ..engine import ENGINES
 from ..errors import ConvmatError, GeometryError, PlanError
 from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Epilogue, Problem
 from ..product import Activation
 from . import choices, follow
-from .candidates import ENGINES
 from .choose import make
 from .integers import require_short
 from .plan import Plan
@@ -293,9 +293,9 @@ def _activation(call: str, value: Any, dtype: str) -> Activation | None:
 
 @lru_cache(maxsize=1)
 def _counter() -> Callable[[], int]:
-    from ..engine import pool
+    from ..engine import thread_pool
 
-    return pool.count
+    return thread_pool.count
 
 
 def _threads() -> int:

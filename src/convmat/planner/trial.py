@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import recycle
+from ..engine import buffers
 from ..problem import Problem
 from .candidates import Candidate, dtype_of
 from .choose import make
@@ -288,7 +288,7 @@ def allocated(call: Callable[[], object]) -> int:
         tracemalloc.start()
     try:
         # Scratch is kept for each thread and in a store: a thread of its own and an empty store have none.
-        recycle.clear()
+        buffers.clear()
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         with ThreadPoolExecutor(1) as fresh:

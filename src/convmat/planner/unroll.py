@@ -27,7 +27,7 @@ def _view(problem: Problem) -> View:
 
 def unroll(problem: Problem, x: Array, order: str) -> Array:
     """x: (B, C, *I) -> (C*F, B*P), columns contiguous for order "F", rows for "C"."""
-    from ..engine.memory import pack, virtual
+    from ..engine import strided_views
 
     view = _view(problem)
     k, n = view.shape
@@ -39,7 +39,12 @@ def unroll(problem: Problem, x: Array, order: str) -> Array:
         split = np.moveaxis(split, range(len(shape[1])), range(-len(shape[1]), 0))
     else:
         split = out.reshape(shape[0] + shape[1])
-    pack(view, virtual(view, dims(problem.x, x)), tuple((0, i.extent) for i in view.indices), split[None])
+    strided_views.pack(
+        view,
+        strided_views.virtual(view, dims(problem.x, x)),
+        tuple((0, i.extent) for i in view.indices),
+        split[None],
+    )
     return out
 
 
@@ -49,21 +54,21 @@ def fold(problem: Problem, cols: Array) -> Array:
     16-bit floats are summed in float32, integers in a type that holds their sums. Raises GeometryError where sums do
     not fit the type of cols.
     """
-    from ..engine.memory import cut, inside, virtual
+    from ..engine import strided_views
 
     view = _view(problem)
     kind = _sums(cols, math.prod(problem.geometry.F))
     x = room_for("col2im", problem.geometry.x_shape, kind)
     x[...] = 0
-    into = virtual(view, dims(problem.x, x))
+    into = strided_views.virtual(view, dims(problem.x, x))
     parts = cols.reshape([i.extent for i in view.indices])
     spans = tuple((0, i.extent) for i in view.indices)
     taps = 1 + sum(i.name[0] != "f" for i in view.rows)
     last = 1 + len(view.rows)
     for tap in itertools.product(*(range(i.extent) for i in view.rows[taps - 1 :])):
-        block = inside(view, (*spans[:taps], *((t, t + 1) for t in tap), *spans[last:]))
+        block = strided_views.inside(view, (*spans[:taps], *((t, t + 1) for t in tap), *spans[last:]))
         if block is not None:
-            target = cut(into, block)
+            target = strided_views.cut(into, block)
             target += parts[tuple(slice(start, stop) for start, stop in block)]
     if kind == cols.dtype:
         return x

@@ -18,9 +18,9 @@ class NumPy(Peer):
 
     def version(self) -> str:
         """NumPy's, and its BLAS's."""
-        from convmat.engine import blasthreads
+        from convmat.engine import blas_threads
 
-        return f"{np.__version__} ({', '.join(blasthreads.names()) or 'no BLAS found'})"
+        return f"{np.__version__} ({', '.join(blas_threads.names()) or 'no BLAS found'})"
 
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """Nothing can be prepared."""

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from ... import api
-from ...engine import pool
-from ...engine.interleave import interleave
-from ...engine.sweep import Sweep
+from ...engine import Sweep, pixel_shuffle, thread_pool
 from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
 from ...planner import Plan
@@ -169,11 +167,12 @@ def weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
     if w.value is None or x.bytes < LEAST_WOVEN or _between(x, w).bytes > limit:
         return None
     block, plane = (((1,) * (2 - len(each)) + each) for each in (F, x.shape[2:]))
-    found = interleave(
-        x.shape[0] * g.O, (block[0], block[1]), (plane[0], plane[1]), x.dtype.name, pool.count()
+    plan = pixel_shuffle(
+        x.shape[0] * g.O, (block[0], block[1]), (plane[0], plane[1]), x.dtype.name, thread_pool.count()
     )
-    if isinstance(found, str):
+    if isinstance(plan, str):
         return None
+    found = Sweep(plan)
     try:
         found.load()
     except EngineError:

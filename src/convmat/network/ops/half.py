@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import recycle
+from ...engine import buffers
 from ...planner import Plan
 from ..graph import Array, Node, Spec
 from .planned import Planned
@@ -101,7 +101,7 @@ class Widened:
         """Inputs first, then the outputs that are written."""
         inputs, outputs = arrays[: len(self.known)], arrays[len(self.known) :]
         wide = [widened(x) if value is None else value for x, value in zip(inputs, self.known, strict=True)]
-        made = [recycle.empty(y.shape, WIDE) if is_half(y) else y for y in outputs]
+        made = [buffers.empty(y.shape, WIDE) if is_half(y) else y for y in outputs]
         self.inner(*wide, *made)
         for y, result in zip(outputs, made, strict=True):
             if y is not result:

@@ -9,12 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ...engine import pool
-from ...engine.elementwise import elementwise
-from ...engine.interleave import interleave
-from ...engine.repeat import repeat
-from ...engine.rows import rows
-from ...engine.sweep import Sweep
+from ...engine import Sweep, SweepPlan, elementwise, pixel_shuffle, reduce_rows, thread_pool, upsample
 from ..graph import Node, Spec
 from .base import Specs, Unknown, axis_of
 from .planned import Swept
@@ -37,7 +32,7 @@ def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     if said is not None:
         shapes, dtype = [each.shape for each in there], made[0].dtype.name
         return _step(
-            elementwise(said, shapes, made[0].shape, dtype, pool.count()), described(node), said.inputs
+            elementwise(said, shapes, made[0].shape, dtype, thread_pool.count()), described(node), said.inputs
         )
     if node.domain or node.op not in KINDS:
         return None
@@ -47,14 +42,14 @@ def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
         return None
 
 
-def _step(sweep: Sweep | str, way: str, reads: int = 1) -> Found:
-    return None if isinstance(sweep, str) else Swept(sweep, way, reads)
+def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
+    return None if isinstance(plan, str) else Swept(Sweep(plan), way, reads)
 
 
 def _rows(name: str, x: Spec, kept: int, way: str) -> Found:
     """Of the first `kept` axes each, over all others."""
     lines, columns = math.prod(x.shape[:kept]), math.prod(x.shape[kept:])
-    return _step(rows(name, lines, columns, x.dtype.name, pool.count()), way)
+    return _step(reduce_rows(name, lines, columns, x.dtype.name, thread_pool.count()), way)
 
 
 def _global(name: str) -> Callable[[Node, Specs, Spec, Spec], Found]:
@@ -86,14 +81,18 @@ def _resize(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     if times is None or x.rank < 2 or any(n != 1 for n in times[:-2]):
         return None
     lines, columns = math.prod(x.shape[:-1]), x.shape[-1]
-    return _step(repeat(lines, columns, times[-2], times[-1], x.dtype.name, pool.count()), "repeated")
+    return _step(
+        upsample(lines, columns, times[-2], times[-1], x.dtype.name, thread_pool.count()), "repeated"
+    )
 
 
 def _depth_to_space(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     b, (B, C, H, W) = node.get("blocksize"), x.shape
     if node.get("mode", "DCR") != "CRD":
         return None
-    return _step(interleave(B * C // (b * b), (b, b), (H, W), x.dtype.name, pool.count()), "interleaved")
+    return _step(
+        pixel_shuffle(B * C // (b * b), (b, b), (H, W), x.dtype.name, thread_pool.count()), "interleaved"
+    )
 
 
 KINDS: dict[str, Callable[[Node, Specs, Spec, Spec], Found]] = {

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import api
-from ...engine.activation import apply
+from ...engine import apply_activation
 from ..graph import Array, Node, Spec
 from .base import Options, Specs, Step, Unknown, broadcast, given, has, keywords, operator
 from .planned import Planned
@@ -124,7 +124,7 @@ def gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Any:
         found = found + (c if beta == 1 else c * beta)
     found = np.ascontiguousarray(found, a.dtype)
     if node.get("activation"):
-        apply(node.get("activation"), found, np.empty_like(found))
+        apply_activation(node.get("activation"), found, np.empty_like(found))
     return found
 
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...engine import memory, recycle
-from ...engine.sweep import Sweep
+from ...engine import Sweep, buffers, contiguous_strides, strided_views
 from ...planner import Bound, Plan
 from ...planner.maxima import Maxima
 from ..graph import Array, Spec
@@ -57,7 +56,7 @@ class Woven(Planned):
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""
         x, _, y = self.order(arrays)
-        made = recycle.empty(self.between.shape, self.between.dtype)
+        made = buffers.empty(self.between.shape, self.between.dtype)
         self.bound(x, None, made)
         self.sweep(made, y)
 
@@ -74,7 +73,7 @@ class Woven(Planned):
         """See the module."""
         x, _, y = self.order(arrays)
         shape, dtype = self.between.shape, self.between.dtype
-        made = memory.at(scratch, shape, memory.contiguous(shape, dtype.itemsize), dtype)
+        made = strided_views.at(scratch, shape, contiguous_strides(shape, dtype.itemsize), dtype)
         found = self.bound.jobs(x, None, made, scratch + self._room)
         return None if found is None or not y.flags.c_contiguous else [*found, self.sweep.block([made, y])]
 

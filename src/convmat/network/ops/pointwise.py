@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.elementwise import Expression, Step
+from ...engine import Expression, ExpressionStep
 from ..graph import Array, Node, Spec
 from . import base
 from .base import OWN, OWNED, Operator, Options, Specs, broadcast, given, has
@@ -22,16 +22,16 @@ from .elementwise import FOLLOWS_AXIS
 
 ELEMENTWISE = "Elementwise"
 
-Made = tuple[Step, ...] | None
+Made = tuple[ExpressionStep, ...] | None
 
 
 def _of_two(name: str) -> Callable[[Node, Specs], Made]:
-    return lambda node, specs: (Step(name, (0, 1)),) if len(specs) == 2 else None
+    return lambda node, specs: (ExpressionStep(name, (0, 1)),) if len(specs) == 2 else None
 
 
 def _of_one(name: str, *attributes: tuple[str, float]) -> Callable[[Node, Specs], Made]:
     return lambda node, specs: (
-        Step(name, (0,), tuple(float(node.get(a, default)) for a, default in attributes)),
+        ExpressionStep(name, (0,), tuple(float(node.get(a, default)) for a, default in attributes)),
     )
 
 
@@ -40,7 +40,11 @@ def _fold(name: str) -> Callable[[Node, Specs], Made]:
 
     def made(node: Node, specs: Specs) -> Made:
         n = len(specs)
-        return tuple(Step(name, (0 if i == 1 else n + i - 2, i)) for i in range(1, n)) if n > 1 else None
+        return (
+            tuple(ExpressionStep(name, (0 if i == 1 else n + i - 2, i)) for i in range(1, n))
+            if n > 1
+            else None
+        )
 
     return made
 
@@ -49,21 +53,21 @@ def _power(node: Node, specs: Specs) -> Made:
     exponent = specs[1].value if len(specs) == 2 and specs[1] is not None else None
     if exponent is None or exponent.size != 1:
         return None
-    known: dict[float, Made] = {2.0: (Step("mul", (0, 0)),), 0.5: (Step("sqrt", (0,)),)}
+    known: dict[float, Made] = {2.0: (ExpressionStep("mul", (0, 0)),), 0.5: (ExpressionStep("sqrt", (0,)),)}
     return known.get(float(exponent.item()))
 
 
 def _clip(node: Node, specs: Specs) -> Made:
     """Limits are attributes before operator set 11, inputs since; NumPy's rule: first the lower one."""
     if node.version < 11:
-        return (Step("clip", (0,), (node.get("min", -np.inf), node.get("max", np.inf))),)
+        return (ExpressionStep("clip", (0,), (node.get("min", -np.inf), node.get("max", np.inf))),)
     names = [word for at, word in ((1, "max"), (2, "min")) if has(specs, at)]
     n = len(names) + 1
-    return tuple(Step(word, (n + i - 1 if i else 0, i + 1)) for i, word in enumerate(names)) or None
+    return tuple(ExpressionStep(word, (n + i - 1 if i else 0, i + 1)) for i, word in enumerate(names)) or None
 
 
 def _swish(node: Node, specs: Specs) -> Made:
-    return (Step("silu", (0,)),) if node.get("alpha", 1.0) == 1 else None
+    return (ExpressionStep("silu", (0,)),) if node.get("alpha", 1.0) == 1 else None
 
 
 EXPRESSIONS: dict[str, Callable[[Node, Specs], Made]] = {

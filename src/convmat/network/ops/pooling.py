@@ -166,7 +166,7 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
 
 def _kernel(x: Spec, along: tuple[Window, ...]) -> Maxima | str:
     """Machine code for it; a sentence where there is none."""
-    from ...engine import pool
+    from ...engine import thread_pool
 
     if x.dtype.name not in ("float32", "float64") or not x.size:
         return f"takes float32 and float64, got {x.dtype}"
@@ -178,7 +178,7 @@ def _kernel(x: Spec, along: tuple[Window, ...]) -> Maxima | str:
         )
     except ConvmatError as error:
         return str(error)
-    return maxima(g, x.dtype.name, pool.count())
+    return maxima(g, x.dtype.name, thread_pool.count())
 
 
 def _with_indices(

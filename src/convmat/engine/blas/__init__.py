@@ -1,0 +1,1 @@
+"""The blas engine: the same products with NumPy's matmul."""

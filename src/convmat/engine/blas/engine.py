@@ -1,0 +1,145 @@
+"""The blas engine: NumPy's matrix product over packed panels. Readable, always there, the yardstick.
+
+A product whose operands a BLAS reads, or that is packed for it, runs in `blockwise`; one that is to be read in place
+and is no matrix there (depthwise) runs in `taps`; one with Fourier transforms in `fourier`. All scratch is one NumPy
+array, beside which transforms alone allocate: `workspace` is both. The BLAS library's own buffers are not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ...product import Fourier, Packing, Product
+from ..operands import Array, Dtypes, Operands, Shape
+from ..runtime import buffers
+from . import fft
+from . import threads as blas_threads
+from .blocking import Blocks, Forms
+from .blockwise import Blockwise
+from .cost import Work
+from .taps import MOST_PASSES, Taps
+
+BUDGETS = (1 << 20, 2 << 20, 4 << 20, 8 << 20)
+"""Bytes of a panel of B to choose from. The least stays in a core's second-level cache while BLAS copies it once more;
+with larger ones A is read less often, and several BLAS threads meet less often."""
+
+TILE_BYTES = 1 << 18
+"""Bytes of output that the tap-by-tap way works on: tile, product and box stay in a core's second-level cache."""
+
+BlasStep = Blockwise | Taps | fft.Transformed
+Weights = list[list[Array]]
+
+
+class BlasProgram:
+    """Products made ready to run; holds no arrays, so it can be shared and run by several threads at once.
+
+    `workspace` bytes are allocated by a run, `weight_bytes` by `bind`.
+    """
+
+    def __init__(self, steps: tuple[BlasStep, ...]) -> None:
+        self.steps = steps
+        self.workspace = max((step.workspace for step in steps), default=0)
+        self.scratch = max((step.scratch.bytes for step in steps), default=0)
+        self.weight_bytes = sum(step.weight_bytes for step in steps)
+
+    @cached_property
+    def work(self) -> tuple[Work, ...]:
+        """What each product costs."""
+        return tuple(step.work for step in self.steps)
+
+    def bind(self, w: Array) -> Weights:
+        """Pack the weights: for each product and term what its step multiplies by."""
+        return [step.bind(w) for step in self.steps]
+
+    def run(self, operands: Operands, weights: Weights | None, threads: int) -> None:
+        """Compute: reads "x", "bias", "residual" (and "w" where `weights` is None), writes "y".
+
+        Each array has one axis per coordinate of its View. Infinities and NaN pass through without a warning.
+        """
+        buffer = buffers.take(self.scratch)
+        alone = threads == 1 or all(step.alone for step in self.steps)
+        with np.errstate(all="ignore"), blas_threads.limit(1 if alone else threads):
+            for number, step in enumerate(self.steps):
+                step.run(operands, None if weights is None else weights[number], buffer)
+        buffers.give(buffer)
+
+
+def prepare(
+    products: tuple[Product, ...],
+    packing: Packing,
+    dtypes: Dtypes,
+    shapes: Mapping[str, Shape],
+    limit: int,
+    *,
+    bound: bool = True,
+    threads: int = 1,
+) -> BlasProgram | str:
+    """A program that keeps to `limit` bytes of scratch where it can, or the sentence why there is none.
+
+    `shapes` are those of the operands, one extent per coordinate of their Views. `bound`: A is packed by `bind`
+    before, otherwise its memory counts. The program's `workspace` may still be above the limit: it is then the least
+    that these products take.
+    """
+    steps = []
+    for product in products:
+        if product.maximum:
+            return "sums products, and these are maxima"
+        transforms = tuple(each for each in product.transforms if isinstance(each, Fourier))
+        if len(transforms) != len(product.transforms):
+            return "transforms by Fourier's matrices alone"
+        if not product.c.elements:
+            continue
+        made: BlasStep | str
+        if transforms:
+            made = fft.Transformed(product, transforms, dtypes, limit, bound, threads)
+        else:
+            made = _step(product, packing, dtypes, shapes, limit, bound, threads)
+        if isinstance(made, str):
+            return made
+        steps.append(made)
+    return BlasProgram(tuple(steps))
+
+
+def _step(
+    product: Product,
+    packing: Packing,
+    dtypes: Dtypes,
+    shapes: Mapping[str, Shape],
+    limit: int,
+    bound: bool,
+    threads: int,
+) -> BlasStep | str:
+    forms = Forms(product, packing, dtypes, shapes, bound)
+    form = forms.best()
+    if form is None:
+        if product.m * product.k > MOST_PASSES or len(product.terms) > 1:
+            return (
+                f"needs a second operand that is a matrix where it lies (for {dtypes.work} sums), or at most "
+                f"{MOST_PASSES:,} products of an image and a number, got {product.m * product.k:,}"
+            )
+        budget = TILE_BYTES
+        thin = Taps(product, dtypes, shapes, budget, bound)
+        while thin.workspace > limit and budget > 64:
+            budget //= 2
+            thin = Taps(product, dtypes, shapes, budget, bound)
+        return thin
+    item = dtypes.work.itemsize
+    found: list[Blockwise] = []
+    for budget in BUDGETS:
+        blocks = Blocks(form, forms, packing, budget, limit)
+        if not found or blocks.workspace <= limit:
+            found.append(Blockwise(forms, form, blocks))
+        if blocks.count == 1 or packing is Packing.WHOLE:
+            break
+    best = min(found, key=lambda step: step.work.nanoseconds(item, threads))
+    budget = BUDGETS[0]
+    while best.workspace > limit and budget > 64 and packing is not Packing.WHOLE:
+        budget //= 2
+        best = Blockwise(forms, form, Blocks(form, forms, packing, budget, limit))
+    return best
+
+
+__all__ = ["BlasProgram", "Dtypes", "Operands", "Work", "prepare"]

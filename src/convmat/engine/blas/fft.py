@@ -1,0 +1,429 @@
+"""Products with Fourier transforms: spectra of windows, multiplied frequency by frequency.
+
+    for each block of columns:
+        tiles = windows of B, packed            (groups, depth, columns, *window)
+        U     = their spectra                   (groups, depth, columns, *points)
+        for each block of rows:
+            Y    = A * U, or one product of matrices for each point where A has more than a few rows and columns
+            tile = its inverse, without what has wrapped around
+            finish the tile and store what of it lies inside C
+
+Blocks of columns are shared out among threads, each with scratch of its own: NumPy and pocketfft let go of Python's
+lock. Spectra of A are kept by `bind` as the products read them. The depth is cut too where a limit leaves no other way:
+windows are then transformed again for each block of rows. pocketfft's lines in work are its own, like BLAS's buffers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import numpy as np
+
+from ...product import Fourier, Product, size
+from ..operands import Array, Block, Dtypes, Operands, Shape, count
+from . import fft_backend
+from .cost import Copying, Work
+from .epilogue import Finish, Finishing
+from .strided_views import REMEMBERED, Cut, Reader, Scratch, flat, interval, reach
+from .strided_views import inside as clipped
+
+FEW = 16
+"""Rows times columns of A up to which whole spectra are multiplied and added: turning them for a BLAS costs more."""
+
+BUDGET = 4 << 20
+"""Bytes of a block's windows and spectra: more would not be found in a cache."""
+
+LEAST_COLUMNS = 16
+"""Columns of a product of matrices that are not given up for rows."""
+
+
+class Transformed:
+    """One product with Fourier transforms: `workspace` bytes of scratch and of new arrays in a run."""
+
+    alone = True
+
+    def __init__(
+        self,
+        product: Product,
+        transforms: tuple[Fourier, ...],
+        dtypes: Dtypes,
+        limit: int,
+        bound: bool,
+        threads: int,
+    ) -> None:
+        ((a, b),) = product.terms
+        self.product, self.dtypes, self.bound = product, dtypes, bound
+        self.real = dtypes.work.kind == "f"
+        self.spectrum = fft_backend.spectrum_type(dtypes.work)
+        self.groups = product.groups(product.c)
+        self.window = tuple(t.window for t in transforms)
+        self.points = tuple(t.points for t in transforms)
+        self.kept = tuple(t.windows[2] for t in transforms)
+        self.thin = size(a.cols) == 1 or product.m * size(a.cols) <= FEW
+        turned = len(transforms)
+        self.a, self.b, self.c = Reader(a), Reader(b), Reader(product.c)
+        self.axes = [axis - turned for axis in range(turned) if self.window[axis] > 1]
+        self.finish = Finish(product.epilogue, product.c, dtypes.work)
+        self.known: dict[Block, tuple[_Piece, ...]] = {}
+        self.lanes = threads
+        self._cut(limit)
+        if threads > 1 and (self.workspace > limit or len(self.cuts[0]) * len(self.cuts[1]) < threads):
+            self.lanes = 1
+            self._cut(limit)
+        self.weight_bytes = self._weights() * self.spectrum.itemsize if bound else 0
+        self.work = self._work()
+
+    # -- blocks -------------------------------------------------------------------------------------------------------
+
+    def _cut(self, limit: int) -> None:
+        """Blocks of groups, columns, rows and depth that keep to the limit, if there are any."""
+        p, (a, b) = self.product, self.product.terms[0]
+        # Two blocks for each thread at least, so that one who comes late is not waited for.
+        many = [1, -(-p.n // (2 * self.lanes)) if self.lanes > 1 else p.n, p.m, size(a.cols)]
+        limit //= self.lanes
+        budget = min(limit, BUDGET)
+        groups, n, m, k = range(4)
+        while self._bytes(many) > budget:
+            whole = self._bytes(many) > limit
+            if many[n] > (1 if self.thin else LEAST_COLUMNS):
+                at = n
+            elif many[m] > LEAST_COLUMNS:
+                at = m
+            elif whole and max(many[n], many[m]) > 1:
+                at = n if many[n] > 1 else m
+            elif whole and many[k] > 1:
+                at = k
+            else:
+                break
+            many[at] = -(-many[at] // 2)
+        while many[groups] < size(self.groups) // self.lanes:
+            more = [min(2 * many[groups], size(self.groups)), *many[1:]]
+            if self._bytes(more) > budget:
+                break
+            many = more
+        self.cuts = [
+            Cut.into(indices, target)
+            for indices, target in zip((self.groups, p.c.cols, p.c.rows, b.rows), many, strict=True)
+        ]
+        self.sizes = self._sizes(many)
+        self.scratch = Scratch(self.sizes, np.dtype(np.uint8), self.lanes)
+        self.beside = self._beside(many)
+        # What `bind` takes beside the spectra that it leaves, a few filters at a time.
+        one = math.prod(i.extent for i in p.windows(a)) + math.prod(self.window)
+        one = (
+            one * self.dtypes.work.itemsize
+            + math.prod(self.points) * self.spectrum.itemsize * fft_backend.held()
+        )
+        self.workspace = max(self.scratch.bytes + self.lanes * self.beside, one + SMALL)
+        self.filters = (self.workspace - SMALL) // one
+
+    def _bytes(self, many: list[int]) -> int:
+        """Bytes that blocks of these sizes take."""
+        return sum(self._sizes(many).values()) + self._beside(many)
+
+    def _sizes(self, many: list[int]) -> dict[str, int]:
+        """Bytes of the named parts of the scratch."""
+        groups, n, m, k = many
+        item, wide = self.dtypes.work.itemsize, self.spectrum.itemsize
+        window, points = math.prod(self.window), math.prod(self.points)
+        p, (a, b) = self.product, self.product.terms[0]
+        cuts = [
+            Cut.into(indices, target).widest
+            for indices, target in zip((self.groups, p.c.cols, b.rows), (groups, n, k), strict=True)
+        ]
+        box = 0 if b.inside else self.b.box_elements((*cuts[0], *self.window, *cuts[2], *cuts[1]))
+        taps = math.prod(i.extent for i in p.windows(a))
+        more = size(a.cols) > k or (self.thin and k > 1)
+        return {
+            "tiles": groups * k * n * window * item,
+            "box": box * item,
+            "turned": 0 if self.thin else groups * k * n * points * wide,
+            "product": 0 if self.thin else groups * m * n * points * wide,
+            "sum": groups * m * n * points * wide,
+            "more": groups * m * n * points * wide if more else 0,
+            "spare": groups * m * n * math.prod(self.kept) * item if self.finish.scratch else 0,
+            "taps": 0 if self.bound else groups * m * k * taps * item,
+            "left": 0 if self.bound else groups * m * k * points * wide,
+        }
+
+    def _beside(self, sizes: list[int]) -> int:
+        """Bytes that transforms allocate themselves, at most."""
+        groups, n, m, k = sizes
+        window, points = math.prod(self.window), math.prod(self.points)
+        wide = self.spectrum.itemsize
+        real = window * wide // 2 if self.real else 0
+        many = fft_backend.held()
+        read = groups * k * n * points * wide
+        # The spectra of a block of columns stay while its rows are multiplied.
+        kept = read if self.real and self.thin else 0
+        back = groups * m * n * (real + points * wide * (many - 1))
+        weights = (
+            0 if self.bound else groups * m * k * (window * wide // (1 + self.real) + points * wide * many)
+        )
+        return max(read * (many if self.real else many - 1), kept + back, kept + weights) + SMALL
+
+    # -- weights ------------------------------------------------------------------------------------------------------
+
+    def _weights(self) -> int:
+        return self.product.batch * self.product.m * self.product.k
+
+    def bind(self, w: Array) -> list[Array]:
+        """The spectra of A: (groups, m, k, points) to multiply whole, (groups, points, m, k) for a BLAS."""
+        p, (a, _) = self.product, self.product.terms[0]
+        out = np.empty(self._shape(size(self.groups), p.m, p.k), self.spectrum)
+        depths = Cut.into(a.cols, self.filters)
+        rows = Cut.into(a.rows, self.filters // depths.most)
+        for block in itertools.product(Cut.into(self.groups, 1), rows, depths):
+            self._transform(w, block, None, out[self._where(*block)])
+        return [out]
+
+    def _shape(self, groups: int, m: int, k: int) -> Shape:
+        """Of a block of A's spectra."""
+        points = math.prod(self.points)
+        return (groups, m, k, points) if self.thin else (groups, points, m, k)
+
+    def _where(self, group: Block, row: Block, depth: Block) -> tuple[slice, ...]:
+        """Where the spectra of a block are among all."""
+        a = self.product.terms[0][0]
+        extents = (tuple(i.extent for i in indices) for indices in (self.groups, a.rows, a.cols))
+        g, m, k = itertools.starmap(flat, zip(extents, (group, row, depth), strict=True))
+        return (g, m, k) if self.thin else (g, slice(None), m, k)
+
+    def _transform(self, w: Array, block: tuple[Block, ...], run: Array | None, out: Array) -> None:
+        """Write the spectra of a block of A, its filters packed in `run` or anew."""
+        group, row, depth = block
+        taps = tuple(i.extent for i in self.product.windows(self.product.terms[0][0]))
+        spans = (*group, *((0, extent) for extent in taps), *row, *depth)
+        shape = tuple(stop - start for start, stop in (*group, *row, *depth))
+        packed = _part(run, (*shape, *taps), self.dtypes.work)
+        self.a.pack(w, self.a.over(w), spans, self.as_view(packed), packed.reshape(-1)[:0])
+        # z^(-s*f): the spectrum of the conjugate, conjugated.
+        if not self.real:
+            np.conjugate(packed, out=packed)
+        wide = np.zeros((*shape, *self.window), self.dtypes.work)
+        wide[_corner(taps)] = packed
+        del packed
+        found = fft_backend.forward(wide, self.axes)
+        del wide
+        found = found.reshape(*map(count, block), math.prod(self.points))
+        np.conjugate(found if self.thin else np.moveaxis(found, 3, 1), out=out)
+
+    def as_view(self, array: Array) -> Array:
+        """The axes in the order of a View's indices: its windows stand behind its groups, a transform has them last."""
+        lead, many = len(self.groups), len(self.window)
+        rest = array.ndim - many
+        return array.transpose(*range(lead), *range(rest, array.ndim), *range(lead, rest))
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, operands: Operands, weights: list[Array] | None, buffer: Array) -> None:
+        """Compute the product; `weights` are what `bind` made, None transforms operands["w"]."""
+        groups, columns, *_ = self.cuts
+
+        def share(lane: int) -> None:
+            left = None if weights is None else weights[0]
+            call = _Call(self, operands, left, self.scratch.over(buffer, lane))
+            with np.errstate(all="ignore"):
+                blocks = ((group, column) for group in groups for column in columns)
+                for group, column in itertools.islice(blocks, lane, None, self.lanes):
+                    self._run(call, group, column)
+
+        if self.lanes == 1:
+            share(0)
+            return
+        with ThreadPoolExecutor(self.lanes - 1) as others:
+            # In the caller's context: NumPy's allocator is part of it.
+            waiting = [others.submit(copy_context().run, share, lane) for lane in range(1, self.lanes)]
+            share(0)
+            for each in waiting:
+                each.result()
+
+    def _run(self, call: _Call, group: Block, column: Block) -> None:
+        """A block of columns: all its rows."""
+        _, _, rows, depths = self.cuts
+        held = None
+        for row in rows:
+            total: Array | None = None
+            for depth in depths:
+                if held is None or len(depths) > 1:
+                    held = None
+                    held = call.spectra(group, column, depth)
+                total = call.multiply(held, group, row, depth, total)
+            assert total is not None
+            call.store(total, group, row, column)
+
+    def pieces(self, block: Block) -> tuple[_Piece, ...]:
+        """The parts of a block of C that lie inside it, each with where it is in the block's tile."""
+        found = self.known.get(block)
+        if found is None:
+            found = tuple(
+                (
+                    tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, block, strict=True)),
+                    tuple(itertools.starmap(slice, part)),
+                    part,
+                )
+                for part in _inside(self.product, block)
+            )
+            if len(self.known) < REMEMBERED:
+                self.known[block] = found
+        return found
+
+    def _work(self) -> Work:
+        p, (a, b) = self.product, self.product.terms[0]
+        groups, columns, rows, depths = self.cuts
+        window, points = math.prod(self.window), math.prod(self.points)
+        deep, again = size(a.cols), len(rows) if len(depths) > 1 else 1
+        tiles = size(self.groups) * p.n
+        log = math.log2(max(window, 2)) * (2.5 if self.real else 5.0)
+        transforms = tiles * (deep * again + p.m) + (0 if self.bound else size(self.groups) * p.m * deep)
+        blocks = len(groups) * len(columns)
+        read, written = tiles * deep * again * window, tiles * p.m * math.prod(self.kept)
+        turned = 0 if self.thin else tiles * (deep * again + p.m) * points
+        boxes = 0 if b.inside else self.sizes["box"] // self.dtypes.work.itemsize * blocks * again
+        copies = Copying(read, read // self.window[-1]) + Copying(written, written // self.kept[-1])
+        return Work(
+            flops=8 * p.batch * p.m * p.n * deep,
+            products=0 if self.thin else blocks * groups.most * len(rows) * len(depths) * points,
+            m=0 if self.thin else 2 * rows.most,
+            n=columns.most,
+            k=2 * depths.most,
+            copies=copies + Copying(boxes) + Copying(3 * turned, 0, 0, 3 * turned),
+            swept=2 * p.batch * p.m * p.n * (2 * deep - 1) * self.thin + written * self.finish.passes,
+            calls=blocks * (50 + len(rows) * len(depths) * (60 + 6 * self.finish.passes)),
+            lanes=self.lanes,
+            fourier=round(transforms * window * log),
+            spectra=0 if self.thin or not self.bound else self.weight_bytes * len(columns),
+        )
+
+
+_Piece = tuple[tuple[slice, ...], tuple[slice, ...], Block]
+
+SMALL = 2048
+"""Bytes of what NumPy and SciPy make beside: numbers, axes."""
+
+
+class _Call:
+    """One call: its operands and scratch."""
+
+    def __init__(
+        self, step: Transformed, operands: Operands, weights: Array | None, scratch: dict[str, Array]
+    ) -> None:
+        self.step, self.operands, self.weights, self.scratch = step, operands, weights, scratch
+        self.x = operands["x"]
+        self.source = step.b.over(self.x)
+        self.target = step.c.over(operands["y"])
+        self.finishing: Finishing | None = None if step.finish.empty else step.finish.over(operands)
+
+    def spectra(self, group: Block, column: Block, depth: Block) -> Array:
+        """The spectra of a block of B, as its products read them: (groups, k, n, points), or (groups, points, k, n)."""
+        step = self.step
+        spans = (*group, *((0, extent) for extent in step.window), *depth, *column)
+        inner = tuple(stop - start for start, stop in (*group, *depth, *column))
+        tiles = _part(self.scratch["tiles"], (*inner, *step.window), step.dtypes.work)
+        box = self.scratch["box"].view(step.dtypes.work)
+        step.b.pack(self.x, self.source, spans, step.as_view(tiles), box)
+        found = fft_backend.forward(tiles, step.axes)
+        groups, k, n = map(count, (group, depth, column))
+        points = math.prod(step.points)
+        found = found.reshape(groups, k, n, points)
+        if step.thin:
+            return found
+        turned = _part(self.scratch["turned"], (groups, points, k, n), step.spectrum)
+        np.copyto(turned, np.moveaxis(found, 3, 1))
+        return turned
+
+    def multiply(self, right: Array, group: Block, row: Block, depth: Block, total: Array | None) -> Array:
+        """A @ right for a block, added to `total`: (groups, m, n, points)."""
+        step = self.step
+        if self.weights is None:
+            shape = step._shape(count(group), count(row), count(depth))
+            left = _part(self.scratch["left"], shape, step.spectrum)
+            step._transform(self.operands["w"], (group, row, depth), self.scratch["taps"], left)
+        else:
+            left = self.weights[step._where(group, row, depth)]
+        groups, m, points = count(group), count(row), math.prod(step.points)
+        n = right.size // (groups * count(depth) * points)
+        shape = (groups, m, n, points)
+        out = _part(self.scratch["sum"], shape, step.spectrum)
+        if not step.thin:
+            made = np.matmul(
+                left, right, out=_part(self.scratch["product"], (groups, points, m, n), step.spectrum)
+            )
+            made = np.moveaxis(made, 1, 3)
+            if total is None:
+                np.copyto(out, made)
+            else:
+                np.add(out, made, out=out)
+            return out
+        for k in range(right.shape[1]):
+            factors = left[:, :, k, None], right[:, None, k]
+            if total is None:
+                total = np.multiply(*factors, out=out)
+            else:
+                more = np.multiply(*factors, out=_part(self.scratch["more"], shape, step.spectrum))
+                total = np.add(out, more, out=out)
+        return out
+
+    def store(self, total: Array, group: Block, row: Block, column: Block) -> None:
+        """Transform back, finish, write what lies inside C."""
+        step = self.step
+        inner = tuple(stop - start for start, stop in (*group, *row, *column))
+        made = fft_backend.inverse(
+            total.reshape(*inner, *step.points),
+            step.axes,
+            step.window[step.axes[-1]],
+            step.real,
+        )
+        tile = step.as_view(made[_corner(step.kept)])
+        block = (*group, *((0, extent) for extent in step.kept), *row, *column)
+        for within, where, part in step.pieces(block):
+            piece = tile[within]
+            if self.finishing is not None:
+                self.finishing(piece, part, self.scratch["spare"].view(step.dtypes.work))
+            np.copyto(self.target[where], piece, casting="unsafe")
+
+
+def _corner(extents: Shape) -> tuple[Any, ...]:
+    """The first elements along the last axes."""
+    return (..., *(slice(0, extent) for extent in extents))
+
+
+def _part(run: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """An array of this shape at the beginning of a run of bytes, or new."""
+    if run is None:
+        return np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, run)
+
+
+def _inside(product: Product, block: Block) -> Iterator[Block]:
+    """What of a block of C lies inside the array, as blocks: an index of tiles is cut off where windows reach out."""
+    view, windows = product.c, {i.name for i in product.windows(product.c)}
+    names = tuple(index.name for index in view.indices)
+    spans = dict(zip(names, block, strict=True))
+    for axis in view.risky:
+        coordinate = view.coordinates[axis]
+        low, high = reach(coordinate, spans)
+        if high < 0 or low >= coordinate.extent:
+            return
+        if low >= 0 and high < coordinate.extent:
+            continue
+        free = [t for t in coordinate.terms if t[1] and spans[t[0]][1] - spans[t[0]][0] > 1]
+        if len(free) == 1:
+            continue
+        term = next(t for t in free if t[0] not in windows)
+        at = names.index(term[0])
+        start, stop = block[at]
+        first, last = interval(coordinate, term, spans)
+        parts = [(first, last)] if first < last else []
+        parts += [(i, i + 1) for i in range(start, stop) if not first <= i < last]
+        for part in parts:
+            yield from _inside(product, (*block[:at], part, *block[at + 1 :]))
+        return
+    found = clipped(view, block)
+    if found is not None:
+        yield found

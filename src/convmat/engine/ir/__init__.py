@@ -1,0 +1,1 @@
+"""LLVM IR as text: values, instructions with their meaning, control flow."""

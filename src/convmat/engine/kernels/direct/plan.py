@@ -1,0 +1,333 @@
+"""Products that are read in place: where packing a panel would cost as much as multiplying it.
+
+That is so where few rows of A share what was packed: depthwise (m = O//G, k = F), narrow groups, image filters.
+`plan_direct` looks at a Product as `schedule` does and gives a step with the same parts, or a sentence. There are two
+kernels: lanes lie along pixels (`directplanes`) or along channels (`directchannels`), whichever are contiguous.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ....product import Coordinate, Product, View
+from ...cpu import Cpu
+from ...ir.instructions import TYPES
+from ...operands import Dtypes, Shapes, contiguous_strides, origin
+from ..base import KernelPlan
+from ..effort import Effort
+from ..panel.pack_b import too_far
+from . import channels, pixels
+from .access import Reading
+from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS
+
+FARTHEST_ROW = 512
+"""Rows of x between the first and the last that a window reads: the code has a part for each of them."""
+
+LONGEST = 1024
+"""Longer sums are taken in parts, by panels."""
+
+MOST_ROWS = 128
+"""Rows of A: more of them repay the packing of a panel."""
+
+MOST_WEIGHTS = 48 << 10
+"""Bytes of a group's weights, which are read again for every vector: more would come from the second-level cache."""
+
+SMALL_WINDOW = 128
+"""Taps of a window that may exceed its outputs. A larger one is an image, summed over for a weight gradient: its
+extents would be constants of the kernel."""
+
+CACHED = 256 << 10
+"""Bytes of x that a task reads for one block of A's rows and finds again for the next."""
+
+TASKS = 4
+"""Tasks that a thread should have: enough to even out who is late."""
+
+TASK_FLOPS = 100_000
+"""Of one task at least, a few microseconds: waking a worker must pay."""
+
+NARROW_LINES, NARROW_TAPS = 1.25, 1.05
+"""How much more an element costs in vectors of half the size, by lines and by taps."""
+
+LEAST_ROWS = 1.2
+"""A tap read in place costs at least as much as multiplying it with so many rows: loads and masks bound it."""
+
+DirectRecipe = pixels.PixelsRecipe | channels.ChannelsRecipe
+
+
+def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> DirectPlan | str:
+    """The step of a product whose x is read in place, or the sentence why it is not.
+
+    shapes: of x, w and y, which are C-contiguous, with one extent per coordinate of their Views.
+    """
+    refusal = _refuses(product, dtypes)
+    if refusal is not None:
+        return refusal
+    if any(c.offset or any(by != 1 for _, by in c.terms) for c in product.c.coordinates):
+        return "writes y densely, got one phase of several"
+    known = Reading(product, dtypes, shapes)
+    group, x, y = product.c.batch[0], known.x, known.y
+    # Two groups at least: of one alone nothing says whether its channel or its pixels are contiguous.
+    read = known.beside.extent if known.beside else 1
+    if group.extent > 1 and x[group.name] == read * known.item and y[group.name] == product.m * known.out:
+        recipe: DirectRecipe | str = _channels(known, cpu)
+    else:
+        recipe = _planes(known, cpu)
+    return recipe if isinstance(recipe, str) else DirectPlan(product, dtypes, shapes, threads, recipe)
+
+
+def _refuses(product: Product, dtypes: Dtypes) -> str | None:
+    if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
+        return "the same product as im2col, which the jit never stores"
+    if not product.flops:
+        return "multiplies what has elements"
+    a, b = product.terms[0]
+    known = (
+        dtypes.work.name in ("float32", "float64") and {dtypes.array.name, dtypes.out.name} <= TYPES.keys()
+    )
+    if not known or a.conjugate or b.conjugate:
+        return f"multiplies real numbers, got {dtypes.array.name}"
+    if not 0 < product.k <= LONGEST:
+        return f"sums up to {LONGEST} terms in place, got {product.k}"
+    if product.m > MOST_ROWS:
+        return f"reads x in place for up to {MOST_ROWS} rows of A, got {product.m}"
+    weights = product.m * product.k * dtypes.work.itemsize
+    if weights > MOST_WEIGHTS:
+        return f"reads x in place for up to {MOST_WEIGHTS:,} bytes of weights a group, got {weights:,}"
+    if len(product.c.rows) != 1 or len(product.c.batch) != 1:
+        return (
+            f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
+        )
+    if b.fill or any(by < 0 for c in b.coordinates for _, by in c.terms):
+        return "reads x forwards, and 0 outside it"
+    return too_far(b)
+
+
+class DirectPlan(KernelPlan):
+    """One product, its recipe, and the words of its block; holds no arrays."""
+
+    reads_in_place = True
+
+    def __init__(
+        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: DirectRecipe
+    ) -> None:
+        super().__init__(product, dtypes, shapes, threads)
+        self.recipe = recipe
+        known = Reading(product, dtypes, shapes)
+        self.origin = {
+            "x": origin(known.b, shapes["x"], known.item), "y": origin(product.c, shapes["y"], known.out),
+            "w": origin(known.a, shapes["w"], known.item),
+        }  # fmt: skip
+        words, planes, lines, height = _words(known, recipe)
+        blocks, slabs = 1, 1
+        if isinstance(recipe, pixels.PixelsRecipe) and product.m > recipe.m:
+            # What one block of A's rows reads of x is still in a cache when the next one does.
+            reads = [c.extent for c in known.b.coordinates if not {n for n, _ in c.terms} & known.apart]
+            blocks, slabs = product.m // recipe.m, -(-math.prod(reads) * known.item // CACHED)
+        per, parts, height = _shared(product.flops, threads, planes, blocks, lines, height, slabs)
+        words |= {"planes": planes, "per": per, "parts": parts, "height": height}
+        self.tasks = -(-planes // per) * parts if planes and lines and product.batch else 0
+        groups = product.batch
+        if isinstance(recipe, channels.ChannelsRecipe):
+            self.weight_bytes = product.k * recipe.pitch
+            self.weight_tasks = -(-recipe.channels // (recipe.lanes * WEIGHT_VECTORS))
+        elif recipe.packed:
+            self.weight_bytes = groups * recipe.packed_bytes
+            self.weight_tasks = -(-groups // WEIGHT_GROUPS)
+        else:
+            self.weight_bytes, self.weight_tasks = math.prod(shapes["w"]) * known.item, 0
+        self.lay_out(recipe.arguments(), words, ("x", "y", "w", "a", "bias", "residual"))
+        self.plane_rows = recipe.m if isinstance(recipe, pixels.PixelsRecipe) else 0
+
+    @property
+    def effort(self) -> Effort:
+        """What one call makes the machine do: every tap of every vector of pixels or channels."""
+        p, r = self.product, self.recipe
+        if isinstance(r, channels.ChannelsRecipe):
+            vectors = p.n * -(-p.batch // r.lanes)
+        else:
+            columns = p.c.cols[-1].extent
+            line: float = -(-columns // r.lanes)
+            if self.words["narrow"]:
+                line = -(-columns // (r.lanes // 2)) / 2 * (NARROW_LINES if r.by_lines else NARROW_TAPS)
+            vectors = round(p.batch * (p.n // max(columns, 1)) * line)
+        touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
+        rows = max(p.m, LEAST_ROWS)
+        flops = round(2 * r.lanes * vectors * p.k * rows)
+        return Effort(flops, 0, vectors * p.m, touched, 0, self.tasks, True)
+
+
+def _planes(known: Reading, cpu: Cpu) -> pixels.PixelsRecipe | str:
+    """Lanes along the last pixel axis."""
+    product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
+    if product.maximum and dtypes.array != dtypes.work:
+        return f"compares float32 and float64, got {dtypes.array.name}"
+    windows = known.windows()
+    if isinstance(windows, str):
+        return windows
+    if windows.rows and max(windows.rows.reach, windows.rows.step) > FARTHEST_ROW:
+        far = max(windows.rows.reach, windows.rows.step)
+        return f"walks windows of rows up to {FARTHEST_ROW} apart, got {far}"
+    lane, taps = c.cols[-1], windows.lane.taps * (windows.rows.taps if windows.rows else 1)
+    if taps > max(product.n, SMALL_WINDOW):
+        return f"takes windows of {SMALL_WINDOW} taps or of fewer than there are outputs, got {taps}"
+    side_by_side = known.x[lane.name] == windows.lane.step * known.item
+    if not side_by_side or (known.y[lane.name] != known.out and lane.extent > 1):
+        return "reads x and writes y along their contiguous axes, which are not the last of the columns"
+    inner = a.rows + a.cols
+    height = pixels.block_rows(product.m, cpu.vectors)
+    if height is None:
+        return f"takes rows of A in blocks of equal height, got {product.m}"
+    packed = dtypes.array != dtypes.work
+    steps = known.w
+    if packed:
+        plain = contiguous_strides(tuple(i.extent for i in inner), known.work)
+        steps = {i.name: step for i, step in zip(inner, plain, strict=True)}
+    return pixels.PixelsRecipe(
+        outer=windows.moves(c.batch + windows.outer + c.rows),
+        terms=windows.terms(steps),
+        checks=len(windows.checked),
+        rows=windows.rows,
+        lane=windows.lane,
+        m=height,
+        m_step=steps[c.rows[0].name],
+        row_step=steps.get(windows.row_tap, 0),
+        tap_step=steps.get(windows.lane_tap, 0),
+        packed=packed,
+        w_steps=tuple((i.extent, known.w[i.name]) for i in inner),
+        array=TYPES[dtypes.array.name],
+        work=TYPES[dtypes.work.name],
+        out=TYPES[dtypes.out.name],
+        signed=dtypes.array.name != "uint8",
+        lanes=cpu.lanes(known.work),
+        halves=cpu.vector_bytes == 64,
+        signs=cpu.vector_bytes < 64,
+        registers=cpu.vectors,
+        bias=product.epilogue.bias is not None,
+        residual=product.epilogue.residual is not None,
+        activation=product.epilogue.activation,
+        maximum=product.maximum,
+    )
+
+
+def _channels(known: Reading, cpu: Cpu) -> channels.ChannelsRecipe | str:
+    """Lanes along channels."""
+    product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
+    if product.maximum:
+        return "compares along pixels, and here channels are contiguous"
+    windows = known.windows(known.beside)
+    if isinstance(windows, str):
+        return windows
+    group, row, m = c.batch[0], c.rows[0], product.m
+    lanes, read = cpu.lanes(known.work), known.beside.extent if known.beside else 1
+    if m not in (1, 2, 4, 8) or m > lanes or (m > 1 and known.y[row.name] != known.out):
+        return f"reads x along its channels for 1, 2, 4 or 8 rows of A, which are contiguous in y; got {m}"
+    if read not in (1, 2, 4, 8) or read > 2 * m:
+        return f"reads 1, 2, 4 or 8 channels of x a group, up to twice those of y, which are {m}; got {read}"
+    pitch = -(-group.extent * m // lanes) * lanes * known.work
+    plain = contiguous_strides(tuple(i.extent for i in a.cols), pitch)
+    return channels.ChannelsRecipe(
+        outer=windows.moves(windows.outer),
+        terms=windows.terms({i.name: step for i, step in zip(a.cols, plain, strict=True)}),
+        checks=len(windows.checked),
+        rows=windows.rows,
+        lane=windows.lane,
+        channels=group.extent * m,
+        m=m,
+        c=read,
+        w_lanes=(known.w[group.name], known.w[row.name]),
+        w_steps=tuple((i.extent, known.w[i.name]) for i in a.cols),
+        array=TYPES[dtypes.array.name],
+        work=TYPES[dtypes.work.name],
+        out=TYPES[dtypes.out.name],
+        signed=dtypes.array.name != "uint8",
+        lanes=lanes,
+        registers=cpu.vectors,
+        bias=product.epilogue.bias is not None,
+        residual=product.epilogue.residual is not None,
+        activation=product.epilogue.activation,
+    )
+
+
+# ---- words --------------------------------------------------------------------------------------------------
+
+
+def _words(known: Reading, r: DirectRecipe) -> tuple[dict[str, int], int, int, int]:
+    """The words that do not depend on how the work is shared; planes, rows of a plane, and rows of a block."""
+    c, x, y, extents = known.c, known.x, known.y, known.extents
+    windows = known.windows(known.beside if isinstance(r, channels.ChannelsRecipe) else None)
+    assert not isinstance(windows, str)
+    lane, axis = c.cols[-1], windows.lane_axis
+    words = {"columns": lane.extent, "lane offset": axis.offset, "lane limit": axis.extent}
+    lines = 1
+    if windows.rows is not None and windows.rows_axis is not None:
+        row, rows_axis = c.cols[-2], windows.rows_axis
+        lines = row.extent
+        first, last = _inside(rows_axis, windows.rows.step, windows.rows.reach, lines)
+        words |= {
+            "rows": lines, "row offset": rows_axis.offset, "row limit": rows_axis.extent, "first row": first,
+            "last row": last, "x row": x[row.name] // windows.rows.step, "y row": y[row.name],
+        }  # fmt: skip
+    for name, _ in r.outer:
+        words |= {f"count {name}": extents[name], f"x {name}": x.get(name, 0), f"y {name}": y[name]}
+    words |= {f"x {term.name}": x[term.name] for term in r.terms}
+    for number, coordinate in enumerate(windows.checked):
+        words |= {f"offset {number}": coordinate.offset, f"limit {number}": coordinate.extent}
+    planes = math.prod(extents[name] for name, _ in r.outer)
+    if isinstance(r, channels.ChannelsRecipe):
+        first, last = _inside(axis, windows.lane.step, windows.lane.reach, lane.extent)
+        words |= {
+            "first column": first, "last column": last, "y column": y[lane.name],
+            "x column": x[lane.name] // windows.lane.step,
+        }  # fmt: skip
+        if windows.rows is None:
+            words["rows"] = 1
+        return words, planes, lines, r.block[0]
+    group, down, blocks = c.batch[0].name, c.rows[0].name, known.product.m // r.m
+    chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
+    first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
+    loss = NARROW_LINES if r.by_lines else NARROW_TAPS
+    narrow = bool(r.halves and half * loss < 2 * chunks)
+    words |= {
+        "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[down],
+        f"w {group}": r.packed_bytes if r.packed else known.w[group],
+        f"bias {group}": known.product.m * known.work,
+        # The rows of A are walked over in blocks.
+        f"count {down}": blocks, f"y {down}": y[down] * r.m, f"w {down}": r.m_step * r.m,
+        f"bias {down}": r.m * known.work,
+        "w step": known.w[group], "w groups": extents[group],
+    }  # fmt: skip
+    return words, planes // r.m, lines if r.rows else half if narrow else chunks, r.heights[0]
+
+
+def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, int]:
+    """The first of `count` positions from which all that is reached lies on the axis, and the first after it that not.
+
+    >>> _inside(Coordinate(8, (), -1), 1, 2, 8)
+    (1, 7)
+    """
+    first = min(max(-(axis.offset // step), 0), count)
+    return first, max(min((axis.extent - 1 - reach - axis.offset) // step + 1, count), first)
+
+
+def _shared(
+    flops: int, threads: int, planes: int, blocks: int, lines: int, height: int, slabs: int
+) -> tuple[int, int, int]:
+    """(planes of a task, parts of a plane, rows of a part).
+
+    Tasks are planes, whole where there are many; of `blocks` planes each that read the same of x, together where that
+    leaves enough of them. A plane is cut into `slabs` parts at least, by multiples of `height` rows.
+
+    >>> _shared(10**9, 2, 32, 1, 56, 8, 1), _shared(10**9, 2, 1, 1, 56, 8, 1)
+    ((4, 1, 56), (1, 7, 8))
+    """
+    wanted = max(1, min(TASKS * threads, flops // TASK_FLOPS)) if threads > 1 else 1
+    units = max(planes // blocks, 1)
+    parts = max(min(max(slabs, -(-wanted // units)), -(-lines // height)), 1)
+    tall = -(-lines // parts // height) * height if parts > 1 else max(lines, 1)
+    parts = max(-(-lines // tall), 1)
+    if units * parts >= wanted:
+        return -(-units // -(-wanted // parts)) * blocks, parts, tall
+    return max(planes * parts // wanted, 1), parts, tall
+
+
+__all__ = ["DirectPlan", "DirectRecipe", "plan_direct"]

@@ -1,0 +1,625 @@
+"""How one Product runs on one CPU: its recipe (what is constant) and its words (what is not).
+
+Nothing here changes the order in which a sum is taken: k is cut into parts by its own length alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from ....product import LEFT_OUT, Index, Product, View, size
+from ...cpu import Cpu
+from ...ir.instructions import TYPES
+from ...operands import Array, Block, Dtypes, Shapes, aligned_size, count, origin, strides
+from ..base import KernelPlan
+from ..effort import PACK, PASS, Effort
+from ..tile import Store
+from .microkernel import Form, PanelRecipe
+from .pack_b import Walk, too_far
+from .partition import shares
+
+PART = 384
+"""About the longest sum taken in one go. Shorter ones round less (by the root of their number) and cost no time: a
+panel of one stays in the first-level cache, but its sums are kept between parts."""
+
+RUN_PART = 512
+"""The same where k is a run of pixels: A is then packed part by part beside the panels."""
+
+PANEL_BYTES = 400 << 10
+"""Bytes of the panels that a task keeps packed: with a block of A they fit a second-level cache of 1 MiB."""
+
+A_BYTES = 256 << 10
+"""Bytes of A that a task packs for itself."""
+
+TASKS = 4
+"""Tasks that a thread should have of several matrices: enough to even out who is late."""
+
+FETCHED = 1 / 64
+"""FMAs that wait for a byte of A: it comes from beyond the second-level cache, mostly behind other FMAs."""
+
+TASK_FMAS = 500.0
+"""FMAs in the time that it takes to begin a task."""
+
+
+def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> PanelPlan | str:
+    """The step of a product, or the sentence why no kernel is made for it."""
+    refusal = _refuses(product, dtypes) or _refuses_rows(product, shapes)
+    if refusal is not None:
+        return refusal
+    a, b = product.terms[0]
+    c = product.c
+    last = dict(b.coordinates[-1].terms)
+    column, depth = c.cols[-1], b.rows[-1]
+    y = strides(c, shapes["y"], 1)
+    w = strides(a, shapes["w"], 1)
+    side_by_side = _run(b.rows, w)
+    k_run = side_by_side is not None and len(b.rows) - side_by_side >= max(len(b.rows) - 1, 1)
+    if (
+        product.k
+        and k_run
+        and last.get(depth.name, 0) >= 1
+        and depth.extent >= 2 * column.extent
+        and _run(c.cols, y) == 0
+        and _uniform(c.rows, w)
+    ):
+        form = Form.SUMS
+    elif _outer(product, dtypes, last, w):
+        form = Form.OUTER
+    elif last.get(column.name, 0) >= 1:
+        form = Form.COLUMNS
+    elif last.get(depth.name, 0) == 1:
+        form = Form.PIXELS
+    elif any(last.get(index.name) == 1 for index in c.cols):
+        form = Form.COLUMNS
+    else:
+        return "reads x along its contiguous axis, which is neither the last of the columns nor of the sum"
+    return PanelPlan(product, dtypes, shapes, threads, _recipe(product, dtypes, shapes, form, cpu))
+
+
+def _outer(product: Product, dtypes: Dtypes, last: dict[str, int], w: dict[str, int]) -> bool:
+    """Whether x is contiguous along the first column index and A along m: a channels-last weight gradient."""
+    _, b = product.terms[0]
+    first, rows = product.c.cols[0], product.c.rows
+    beside = last.get(first.name) == 1 and len(last) == 1 and w[rows[-1].name] == 1 and _uniform(rows, w)
+    # A is read as it lies, so its elements must be what is multiplied, evenly apart along the whole of k.
+    return beside and dtypes.array == dtypes.work and _uniform(b.rows, w) and product.k > 0
+
+
+def _refuses(product: Product, dtypes: Dtypes) -> str | None:
+    if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
+        return "the same product as im2col, which the jit never stores"
+    a, b = product.terms[0]
+    known = (
+        dtypes.work.name in ("float32", "float64") and dtypes.array.name in TYPES and dtypes.out.name in TYPES
+    )
+    if not known or a.conjugate or b.conjugate:
+        return f"multiplies real numbers, got {dtypes.array.name}"
+    if b.fill:
+        return f"reads 0 outside an array, got {b.fill}"
+    if not product.m * product.n * product.batch:
+        return "multiplies what has elements"
+    if product.maximum:
+        return "sums products, and these are maxima"
+    if len(product.c.batch) != 1:
+        return f"takes one index of groups, got {len(product.c.batch)}"
+    if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
+        return "reads x forwards along every axis"
+    return too_far(b)
+
+
+def _refuses_rows(product: Product, shapes: Shapes) -> str | None:
+    """Rows of C are evenly apart, or lie in blocks."""
+    rows, y = product.c.rows, strides(product.c, shapes["y"], 1)
+    if _uniform(rows, y) or (len(rows) == 2 and y[rows[-1].name] == 1):
+        return None
+    return f"writes rows evenly apart or in one kind of block, got {' x '.join(str(i.extent) for i in rows)}"
+
+
+def _fitting(width: int, block: int, lanes: int) -> int:
+    """Rows of a tile, up to `width`, of which none is part of two blocks of C: some blocks, or an equal part of one.
+
+    >>> _fitting(32, 8, 16), _fitting(32, 12, 16), _fitting(32, 48, 16)
+    (32, 24, 16)
+    """
+    if block <= width:
+        return width // block * block
+    parts = [n for n in range(1, width + 1) if block % n == 0]
+    return max(parts, key=lambda n: (n / -(-n // lanes), n))
+
+
+def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> PanelRecipe:
+    a, b = product.terms[0]
+    c, m = product.c, product.m
+    last = dict(b.coordinates[-1].terms)
+    y = strides(c, shapes["y"], 1)
+    w = strides(a, shapes["w"], 1)
+    lanes = cpu.lanes(dtypes.work.itemsize)
+    # Extents of 1 count too: another batch or image size must not be another kernel.
+    first = _run(c.cols, y, ones=True)
+    passed = 0
+    if form is Form.COLUMNS and first is not None and dtypes.array == dtypes.work:
+        line = c.cols[first:]
+        plain = last.get(line[-1].name, 0) > 0 and Walk.of(b, _names(line), _names(b.rows)).plain
+        passed = math.prod(i.extent for i in line) if plain else 0
+    along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors, passed)
+    if form is Form.OUTER:
+        along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+    block = 0 if _uniform(c.rows, y) else c.rows[-1].extent
+    if form is not Form.OUTER and not along_m and (form is not Form.COLUMNS or block):
+        along_m, width, panel = _along_m(m, lanes, cpu.vectors)
+    if block:
+        width = _fitting(width, block, lanes)
+    rows = c.rows[-1].name
+    store, places = Store.TURNED if along_m else Store.LINES, False
+    if first is None or (form is Form.PIXELS and first > 0 and y[rows] == 1):
+        # C's columns do not lie side by side: its rows do (channels last), or nothing does.
+        first = min(1, len(c.cols) - 1) if form is Form.COLUMNS else 0
+        dense = all(by == 1 for coordinate in c.coordinates for _, by in coordinate.terms)
+        uniform = dense and _uniform(c.cols[first:], y, ones=True)
+        if y[rows] == 1 and (along_m or form is Form.PIXELS):
+            store, places = (Store.LINES, False) if uniform else (Store.PLACED, True)
+        else:
+            if form is Form.COLUMNS:
+                along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+            store, places = Store.SCATTERED, True
+    inner = c.cols[first:]
+    if form is Form.OUTER:
+        inner = (*c.cols[1:], c.cols[0])
+        store, first, places = Store.SCATTERED, 0, True
+        walk = Walk.of(b, _names(inner), _names(b.rows))
+    elif form is Form.COLUMNS:
+        if not last.get(inner[-1].name):
+            # x is contiguous along another of the columns: lanes lie along that one.
+            beside = next(i for i in c.cols if last.get(i.name) == 1)
+            along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+            inner = (*(i for i in c.cols if i != beside), beside)
+            store, first, places = Store.SCATTERED, 0, True
+        walk = Walk.of(b, _names(inner), _names(b.rows))
+    elif form is Form.PIXELS:
+        walk = Walk.of(b, _names(b.rows), _names(inner))
+    else:
+        walk = Walk.of(b, _names(b.rows), _names(c.cols))
+    streams = form in (Form.SUMS, Form.OUTER)
+    depth = RUN_PART if streams else max(map(count, _parts(b)), default=0)
+    along = b.rows if streams else _as_it_lies(b.rows, w)
+    lines = streams or (_run(along, w) == 0 and _uniform(c.rows, w))
+    return PanelRecipe(
+        form=form,
+        walk=walk,
+        outer=_names(c.batch) if streams else _names(c.batch + c.cols[:first]),
+        array=TYPES[dtypes.array.name],
+        work=TYPES[dtypes.work.name],
+        out=TYPES[dtypes.out.name],
+        signed=dtypes.array.name != "uint8",
+        lanes=lanes,
+        along_m=along_m,
+        store=store,
+        m=m,
+        width=width,
+        panel=panel,
+        depth=depth,
+        lines=lines,
+        ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
+        skips=along_m and not streams and _windows(b) > 0,
+        k_indices=0 if lines else len(b.rows),
+        a_step=_column_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
+        block=block,
+        places=_names(inner) if places else (),
+        bias=product.epilogue.bias is not None,
+        residual=product.epilogue.residual is not None,
+        activation=product.epilogue.activation,
+    )
+
+
+FEW_ROWS = 64
+"""Up to so many rows of A, packing a panel is worth sharing among more columns: lanes along n."""
+
+EMPTY = 0.02
+"""Lanes along n stay empty in the last vector: with more of them, lanes lie along m even where packing is free."""
+
+
+def _tiles(m: int, k: int, lanes: int, vectors: int, passed: int) -> tuple[bool, int, int]:
+    """(lanes along m, rows of a block of A, columns of a panel).
+
+    Lanes along m waste nothing where m is a multiple of them, and leave columns to be counted singly; turning a tile
+    costs about its columns in shuffles, which a long sum hides. `passed` columns, if not 0, would be packed in passing
+    with lanes along n.
+    """
+    free = passed > 0 and -passed % lanes <= EMPTY * passed
+    if m > FEW_ROWS and -(-m // lanes) * lanes <= 1.1 * m and k >= 32 and not free:
+        return _along_m(m, lanes, vectors)
+    return _along_n(m, lanes, vectors)
+
+
+def _along_m(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+    """14 x 2: 28 accumulators, 2 vectors, a broadcast, of 32 registers; 6 x 2 of 16."""
+    tall = 14 if vectors >= 32 else 6
+    whole = -(-m // lanes)
+    return True, lanes * max(min(whole, 2), 1), tall if whole > 1 else 2 * tall
+
+
+def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+    """8 x 3: 24 accumulators, 3 vectors, a broadcast; 6 x 4 where there are fewer rows; 6 x 2 of 16 registers.
+
+    The rows are shared out evenly: 20 are 7, 7 and 6.
+    """
+    tall, wide = (8, 3) if vectors >= 32 else (6, 2)
+    if vectors >= 32 and m <= 6:
+        tall, wide = 6, 4
+    blocks = max(-(-m // tall), 1)
+    return False, max(-(-m // blocks), 1), wide * lanes
+
+
+def _in_line(run: tuple[str, ...], steps: dict[str, int], extents: dict[str, int]) -> dict[str, int]:
+    """The extents of a run whose lines follow each other without a gap, taken as one line.
+
+    >>> _in_line(("b", "p0", "p1"), {"b": 1000, "p0": 40, "p1": 4}, {"b": 2, "p0": 5, "p1": 10})
+    {'p1': 50, 'p0': 1, 'b': 2}
+    """
+    lane, joined = run[-1], True
+    found = {lane: extents[lane]}
+    for name in reversed(run[:-1]):
+        joined = joined and steps[name] == found[lane] * steps[lane]
+        found[name] = 1 if joined else extents[name]
+        found[lane] *= extents[name] if joined else 1
+    return found
+
+
+class PanelPlan(KernelPlan):
+    """One product, its recipe, and the words of its block; holds no arrays but tables of its own."""
+
+    def __init__(
+        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: PanelRecipe
+    ) -> None:
+        super().__init__(product, dtypes, shapes, threads)
+        self.recipe = recipe
+        a, b = product.terms[0]
+        c, r = product.c, recipe
+        item, out = dtypes.array.itemsize, dtypes.out.itemsize
+        self.origin = {
+            "x": origin(b, shapes["x"], item), "y": origin(c, shapes["y"], out), "w": origin(a, shapes["w"], item),
+        }  # fmt: skip
+        sums = r.streams
+        self.weight_bytes = (
+            math.prod(shapes["w"]) * item if sums else r.packed_bytes(product.k) * product.batch
+        )
+        extents = {i.name: i.extent for i in product.c.batch + product.c.cols + b.rows}
+        x, y, w = (
+            strides(b, shapes["x"], item),
+            strides(c, shapes["y"], out),
+            strides(a, shapes["w"], item),
+        )
+        self.cuts = self.hulls = np.zeros(1, np.int64)
+        self.words = self._blocks(b, threads, extents)
+        self.words |= {
+            "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k,
+            "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
+            "w rows": self._where(w).ctypes.data, "w walk": self._walked(w).ctypes.data,
+            "w places": self._turned(w).ctypes.data, "cuts": self.cuts.ctypes.data, "hulls": self.hulls.ctypes.data,
+            "between": y[c.rows[0].name] if r.block else 0,
+        }  # fmt: skip
+        if r.form is Form.SUMS:
+            first = _run(b.rows, strides(a, shapes["w"], 1)) or 0
+            self.words["k inner"] = math.prod(i.extent for i in b.rows[first:])
+            self.words["k outer"] = w[b.rows[0].name] if first else 0
+        for name in r.outer:
+            group = name in _names(c.batch)
+            self.words |= {
+                f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name],
+                f"a {name}": r.packed_bytes(product.k) if group and not sums else 0,
+                f"w {name}": w[name] if group else 0,
+                f"bias {name}": product.m * dtypes.work.itemsize if group else 0,
+            }  # fmt: skip
+        along = extents if r.walk.checks else _in_line(r.walk.run, x, extents)
+        for name in r.walk.run + r.walk.taps:
+            self.words |= {f"step {name}": x[name], f"extent {name}": along.get(name, extents[name])}
+        for name in r.places:
+            self.words |= {f"y step {name}": y[name], f"y extent {name}": extents[name]}
+        self.words |= {f"limit {check.axis}": b.coordinates[check.axis].extent for check in r.walk.checks}
+        addresses = ("x", "y", "a", "w", "bias", "residual", "scratch")
+        self.lay_out(r.arguments(), self.words, addresses)
+        self.weight_tasks = 0 if r.streams else product.batch * r.blocks
+
+    @property
+    def effort(self) -> Effort:
+        """What one call makes the machine do."""
+        r, p, work = self.recipe, self.product, self.dtypes.work.itemsize
+        vector = r.lanes * work
+        sums = r.streams
+        columns = p.n if sums else self.words["columns"]
+        runs = p.batch if sums else p.batch * (p.n // max(columns, 1))
+        rows = (r.blocks - 1) * r.stored_width(r.width) + r.stored_width(r.tail)
+        if r.along_m:
+            full, left = divmod(columns, r.panel)
+            wide = full * r.panel + next((n for n in r.steps() if n >= left), 0) * (left > 0)
+        else:
+            rows, wide = p.m, -(-columns // r.lanes) * r.lanes
+        chunks, parts = self.words["chunks"], self.words["parts"]
+        multiplied = wide * p.k
+        if r.skips:
+            depths = np.array([count(part) for part in _parts(self.product.terms[0][1])])
+            multiplied = int(depths @ self.hulls[:, :, 1].sum(axis=1))
+        tiles = runs * rows * wide // r.lanes
+        packed = runs * p.k * -(-columns // r.lanes) * chunks
+        if r.form is Form.COLUMNS and r.along_m:
+            packed = runs * p.k * -(-columns // r.panel) * (r.pitch // vector) * chunks
+        if sums:
+            packed += runs * self.words["groups"] * p.k * -(-p.m // r.lanes)
+        groups = self.words["groups"]
+        a_bytes = 0 if sums else runs * groups * r.packed_bytes(p.k)
+        arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
+        return Effort(
+            fma=2 * runs * rows * multiplied,
+            packed=0 if r.in_passing else packed,
+            passed=packed if r.in_passing else 0,
+            stored=tiles * (2 * parts - 1),
+            touched=arrays,
+            reread=a_bytes,
+            tasks=self.tasks,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it is made of; addresses are made anew."""
+        return {"made of": (self.product, self.dtypes, self.shapes, self.threads, self.recipe)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        PanelPlan.__init__(self, *state["made of"])
+
+    def _line(self, y: dict[str, int]) -> int:
+        """From one line of C to the next, in bytes: a row of it, or a column where lanes lie along its rows."""
+        r, c = self.recipe, self.product.c
+        if r.along_m and r.store in (Store.LINES, Store.PLACED):
+            return min((y[i.name] for i in c.cols[-1:] if i.extent > 1), default=_column_step(c.cols, y))
+        return y[c.rows[-1].name]
+
+    def _walked(self, w: dict[str, int]) -> Array:
+        """A gathering packer's table of k: the extent of each index and its step in A in bytes."""
+        depth = self.product.terms[0][1].rows
+        self._walk = np.array([n for i in depth for n in (i.extent, w[i.name])], np.int64)
+        return self._walk
+
+    def _turned(self, w: dict[str, int]) -> Array:
+        """A packer's table of lines in another order than k: where each element goes, in bytes.
+
+        Once for a full block of A's rows and once for the last.
+        """
+        r, depth = self.recipe, self.product.terms[0][1].rows
+        self._order = np.zeros(1, np.int64)
+        if r.ordered or not r.lines:
+            return self._order
+        numbers = np.arange(math.prod(i.extent for i in depth)).reshape([i.extent for i in depth])
+        lying = [depth.index(i) for i in _as_it_lies(depth, w)]
+        widths = [r.stored_width(rows) * r.work.bytes for rows in (r.width, r.tail)]
+        if r.blocks == 1:
+            widths = widths[1:]
+        self._order = np.multiply.outer(widths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
+        return self._order
+
+    def _where(self, w: dict[str, int]) -> Array:
+        """A gathering packer's table of A's rows: where each lies, in bytes from the first."""
+        self._rows = np.zeros(1, np.int64)
+        for index in self.product.c.rows:
+            self._rows = np.add.outer(self._rows, np.arange(index.extent) * w[index.name]).reshape(-1)
+        return self._rows
+
+    def _blocks(self, b: View, threads: int, extents: dict[str, int]) -> dict[str, int]:
+        """How columns and rows are shared out, and the room it takes."""
+        r, product = self.recipe, self.product
+        wanted = TASKS * threads if threads > 1 else 1
+        outer = math.prod(extents[name] for name in r.outer)
+        if r.streams:
+            outer_form = r.form is Form.OUTER
+            chunk = (
+                r.blocks if outer_form else max(1, min(r.blocks, A_BYTES // max(r.block_bytes(r.depth), 1)))
+            )
+            parts = -(-product.k // r.depth)
+            most = r.block_columns if outer_form else max(PANEL_BYTES // r.pitch // r.panel * r.panel, 1)
+            by_name = {i.name: i for i in product.c.cols}
+            columns_ = tuple(by_name[name] for name in r.box_indices)
+            blocks = cut(columns_, most)
+            chunks = -(-r.blocks // chunk)
+            if outer * len(blocks) * chunks < wanted:
+                chunks = min(r.blocks, -(-wanted // max(outer * len(blocks), 1)))
+                chunk = -(-r.blocks // chunks)
+                chunks = -(-r.blocks // chunk)
+            self.table = _table(columns_, blocks)
+            panels = -(-max(map(count, blocks), default=0) // r.panel)
+            panel_room = aligned_size((r.depth if outer_form else panels * r.panel) * r.pitch + 64)
+            packed = 0 if outer_form else aligned_size(chunk * r.block_bytes(r.depth))
+            kept = aligned_size(panels * chunk * r.tile_bytes if parts > 1 else 0)
+            places = aligned_size(panels * r.panel * 8 if r.places else 0)
+            size = panel_room + packed + kept + places
+            self._totals(outer * len(blocks) * chunks, size, threads)
+            return {
+                "scratch size": size, "parts": parts, "groups": len(blocks), "chunk": chunk, "chunks": chunks,
+                "packed a": panel_room, "sums": panel_room + packed, "places": panel_room + packed + kept,
+            }  # fmt: skip
+        inner = r.walk.run if r.form is Form.COLUMNS else r.walk.taps
+        columns = math.prod(extents[name] for name in inner)
+        parts_ = _parts(b)
+        panels = -(-columns // r.panel)
+        if r.skips:
+            self.cuts, self.hulls = _hulls(
+                b, parts_, tuple(Index(name, extents[name]) for name in inner), r.panel
+            )
+            panels = len(self.cuts)
+        self.table = _table(b.rows, parts_)
+        room_ = r.panel_bytes(r.depth)
+        group, chunk = max(1, min(panels, PANEL_BYTES // max(room_, 1))), r.blocks
+        if threads > 1 and outer == 1 and panels:
+            last = columns / r.panel - panels + 1
+            group, chunk = self._dealt(panels, 1.0 if r.skips else last, group, threads)
+        elif threads > 1:
+            group = max(1, min(group, -(-panels * outer // wanted)))
+            group = -(-panels // max(-(-panels // group), 1)) or 1
+            groups = outer * -(-panels // group)
+            chunks = min(r.blocks, -(-wanted // groups)) if 0 < groups < wanted else 1
+            chunk = -(-r.blocks // chunks)
+        groups, chunks = -(-panels // group), -(-r.blocks // chunk)
+        panel_room = aligned_size(group * room_ + 64)
+        kept = aligned_size(group * chunk * r.tile_bytes if len(parts_) > 1 or r.skips else 0)
+        places = aligned_size(group * r.panel * 8 if r.places else 0)
+        size = panel_room + kept + places
+        self._totals(outer * groups * chunks, size, threads)
+        return {
+            "scratch size": size, "parts": len(parts_), "columns": columns, "panels": panels, "group": group,
+            "groups": groups, "chunk": chunk, "chunks": chunks, "sums": panel_room, "places": panel_room + kept,
+        }  # fmt: skip
+
+    def _dealt(self, panels: int, last: float, most: int, threads: int) -> tuple[int, int]:
+        """Panels of a group and blocks of a chunk, for one matrix and several threads."""
+        r = self.recipe
+        width = r.stored_width(r.width) if r.along_m else r.width
+        vectors = width * r.panel / r.lanes  # FMAs of a whole tile for one k
+        packed = r.pitch / (r.lanes * r.work.bytes) if r.form is Form.COLUMNS else r.panel / r.lanes
+        return shares(
+            panels,
+            last,
+            r.blocks,
+            r.tail / r.width,
+            most=most,
+            threads=threads,
+            pack=packed * (PASS if r.in_passing else PACK) / vectors,
+            fetch=FETCHED * width * r.work.bytes / vectors,
+            start=TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0,
+        )
+
+    def _totals(self, tasks: int, size: int, threads: int) -> None:
+        self.tasks = tasks
+        self.workspace = size * threads + 64
+
+
+def _table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
+    """For each block (first, count) of every index, then where it begins and how much it holds."""
+    rows, start = [], 0
+    for block in blocks:
+        rows.append([*(n for first, stop in block for n in (first, stop - first)), start, count(block)])
+        start += count(block)
+    return np.array(rows, np.int64).reshape(len(rows), 2 * len(indices) + 2)
+
+
+def _parts(b: View) -> list[Block]:
+    """The parts of k: as many as make their length nearest to PART, so that little more than that is not halved.
+
+    Where windows often leave the array, each of their taps has parts of its own.
+    """
+    outer, inner = b.rows[: _windows(b)], b.rows[_windows(b) :]
+    taps = itertools.product(*([(n, n + 1) for n in range(index.extent)] for index in outer))
+    within = cut(inner, -(-size(inner) // max(round(size(inner) / PART), 1)))
+    return [(*tap, *part) for tap in taps for part in within]
+
+
+LEAST_PART = 128
+"""A tap with so many terms is worth a part of its own."""
+
+
+def _windows(b: View) -> int:
+    """How many outer indices of k are taps of windows that often leave the array, with long sums in them; or 0."""
+    moving = {name for axis in b.risky for name, _ in b.coordinates[axis].terms}
+    taps = max((at + 1 for at, index in enumerate(b.rows) if index.name in moving), default=0)
+    return taps if size(b.rows[taps:]) >= LEAST_PART and b.outside >= LEFT_OUT else 0
+
+
+def _hulls(b: View, parts: list[Block], columns: tuple[Index, ...], panel: int) -> tuple[Array, Array]:
+    """The panels as (first column, count), and for each part and panel where the part's tap is inside: the same.
+
+    A panel is some whole lines of columns, or an even part of one.
+    """
+    line, total = columns[-1].extent, size(columns)
+    starts = np.arange(0, total, line * max(panel // line, 1))
+    if line > panel:
+        per = -(-line // -(-line // panel))
+        starts = np.add.outer(starts, np.arange(0, line, per)).reshape(-1)
+    stops = np.append(starts[1:], total)
+    at = dict(zip((i.name for i in columns), np.indices([i.extent for i in columns]), strict=True))
+    hulls = np.zeros((len(parts), len(starts), 2), np.int64)
+    for number, part in enumerate(parts):
+        tap = {index.name: first for index, (first, _) in zip(b.rows, part, strict=True)}
+        inside = np.ones([i.extent for i in columns], bool)
+        for coordinate in (b.coordinates[axis] for axis in b.risky):
+            if all(name in at or name in tap for name, _ in coordinate.terms):
+                position = coordinate.offset + sum(
+                    by * (at[n] if n in at else tap[n]) for n, by in coordinate.terms
+                )
+                inside &= (position >= 0) & (position < coordinate.extent)
+        where = np.flatnonzero(inside)
+        first, last = np.searchsorted(where, starts), np.searchsorted(where, stops)
+        there = last > first
+        hulls[number, there, 0] = where[first[there]] - starts[there]
+        hulls[number, there, 1] = where[last[there] - 1] + 1 - where[first[there]]
+    return np.stack([starts, stops - starts], 1).astype(np.int64), hulls
+
+
+def _as_it_lies(indices: tuple[Index, ...], moves: dict[str, int]) -> tuple[Index, ...]:
+    """The indices in the order in which an array has them, outermost first."""
+    return tuple(sorted(indices, key=lambda index: -moves[index.name]))
+
+
+def cut(indices: tuple[Index, ...], most: int) -> list[Block]:
+    """The index space in runs of at most `most` values, C order.
+
+    Inner indices are whole, one is cut evenly, outer ones are taken singly.
+
+    An empty index space is one empty run: a sum of nothing still has its epilogue.
+
+    >>> cut((Index("c", 3), Index("f", 4)), 8)
+    [((0, 2), (0, 4)), ((2, 3), (0, 4))]
+    """
+    whole, inner = len(indices), 1
+    if not math.prod(i.extent for i in indices):
+        return [tuple((0, i.extent) for i in indices)]
+    while whole and inner * indices[whole - 1].extent <= most:
+        whole -= 1
+        inner *= indices[whole].extent
+    blocks: list[Block] = [tuple((0, i.extent) for i in indices[whole:])]
+    for at in range(whole - 1, -1, -1):
+        extent = indices[at].extent
+        step = 1
+        if at == whole - 1:
+            pieces = -(-extent // max(most // max(inner, 1), 1))
+            step = -(-extent // max(pieces, 1))
+        spans = [(first, min(first + step, extent)) for first in range(0, extent, step)]
+        blocks = [(span, *block) for span in spans for block in blocks]
+    return blocks
+
+
+def _names(indices: tuple[Index, ...]) -> tuple[str, ...]:
+    return tuple(i.name for i in indices)
+
+
+def _run(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = False) -> int | None:
+    """The first index from which on all are side by side (steps of one element); None if not even the last is.
+
+    `ones`: whether the steps of indices that take one value have to fit too.
+    """
+    expected, first = 1, None
+    for at in range(len(indices) - 1, -1, -1):
+        index = indices[at]
+        if moves[index.name] != expected and (ones or index.extent != 1):
+            break
+        expected *= index.extent
+        first = at
+    return first
+
+
+def _uniform(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = False) -> bool:
+    """Whether walking the indices in order moves by the same step throughout; `ones` as in `_run`."""
+    step = moves[indices[-1].name] if ones else _column_step(indices, moves)
+    expected = step
+    for index in reversed(indices):
+        if (ones or index.extent != 1) and moves[index.name] != expected:
+            return False
+        expected *= index.extent
+    return True
+
+
+def _column_step(indices: tuple[Index, ...], moves: dict[str, int]) -> int:
+    """The step of the innermost index that takes more than one value."""
+    return next((moves[i.name] for i in reversed(indices) if i.extent != 1), 0)
+
+
+__all__ = ["Effort", "PanelPlan", "cut", "plan_step"]

@@ -1,0 +1,36 @@
+"""The text of a kernel: which of the writers turns a recipe into a module of LLVM IR."""
+
+from __future__ import annotations
+
+from ..cpu import Cpu
+from ..ir.emitter import PREFER_512
+from .direct import channels, pixels_loop
+from .direct.channels import ChannelsRecipe
+from .direct.pixels import PixelsRecipe
+from .panel import microkernel
+from .panel.microkernel import PanelRecipe
+from .sweeps.base import SweepRecipe
+from .winograd import kernel as winograd_kernel
+from .winograd.writer import WinogradRecipe
+
+Recipe = PanelRecipe | PixelsRecipe | ChannelsRecipe | WinogradRecipe | SweepRecipe
+"""What is constant in a kernel: a frozen value whose `repr` says all that its text is made from."""
+
+
+def kernel_text(recipe: Recipe, cpu: Cpu) -> str:
+    """The IR of a recipe for a CPU: a function `task(args, index, thread)`, and `weights` where A is packed."""
+    attributes = PREFER_512 if cpu.vector_bytes == 64 else ""
+    match recipe:
+        case PanelRecipe():
+            return str(microkernel.module(recipe, attributes, fused=cpu.fma))
+        case WinogradRecipe():
+            return str(winograd_kernel.module(recipe, attributes, cpu.fma))
+        case PixelsRecipe():
+            return str(pixels_loop.module(recipe, attributes, cpu.fma))
+        case ChannelsRecipe():
+            return str(channels.module(recipe, attributes, cpu.fma))
+        case SweepRecipe():
+            return str(recipe.module(attributes, cpu.fma))
+
+
+__all__ = ["Recipe", "kernel_text"]

@@ -1,0 +1,319 @@
+"""The kernel of products with transforms over two window axes, x and y contiguous along the second.
+
+A task owns a block of tiles of one image, and perhaps a share of A's blocks of rows. Without waiting for any other it
+does all three steps in its own scratch:
+
+    pre     V[s][k][tile] = pre_b on both window axes        lanes along pixels, then along tiles
+    sum     M[s][tile][m] = sum over k of V * A, for each of the points s        A: [block][s][k][m], lanes along m
+    post    y = epilogue(post on both window axes)           lanes along m, turned on their way out
+
+Tiles run on across their rows, so maps that are narrower than a vector waste nothing in the sum. Vectors of V are
+written over the beginning of the next row of tiles, which is written after them.
+
+Elements of a window may lie `apart`: then so many tiles interleave, one for each residue, and are neighbours in V and
+M. Along rows a row of tiles is one of a residue. Along columns shuffles move units of so many elements instead of
+single ones, and whole lines of y are written.
+"""
+
+from __future__ import annotations
+
+from ...ir.constant_matmul import combine
+from ...ir.emitter import Function, Module, prefix_mask
+from ...ir.instructions import (
+    Type,
+    Value,
+    below,
+    const,
+    equal,
+    i32,
+    i64,
+    minimum,
+    ptr,
+    select,
+    shuffle,
+    splat,
+    trunc,
+    udiv,
+)
+from ...ir.shuffles import deinterleave
+from ..panel.microkernel import dispatch
+from ..tile import Finish, Store, Target, Tile, gather_at
+from . import channels_last
+from .writer import TALLEST, WinogradRecipe, Writer
+
+
+class ModuleWriter(Writer):
+    """Writes one module."""
+
+    # -- pre ----------------------------------------------------------------------------------------------------------
+
+    def pre(self) -> Function:
+        """One channel of one row of `count` tiles, whose first element lies at (row, column) of x, to V."""
+        r, item, n = self.r, self.item, self.r.lanes
+        d0, d1 = r.apart
+        fn = self.made.function(
+            "pre",
+            {"x": ptr, "v": ptr, "lines": ptr, "count": i64, "row": i64, "column": i64, "args": ptr},
+        )
+        x, v, lines, count, row, column, args = fn.arguments
+        t0, m1 = r.rows.points, len(r.columns.post)
+        t1 = r.columns.points
+        x_row, pitch, plane = (self.word(fn, args, name) for name in ("x row", "line pitch", "v plane"))
+        height, width = self.word(fn, args, "height"), self.word(fn, args, "width")
+        limits = [
+            splat(trunc(select(below(row + u * d0, height), width, 0), to=i32), lanes=n) for u in range(t0)
+        ]
+        pixels = count * m1 + (t1 - m1) * d1
+        with fn.loop(0, udiv(pixels + (n - 1), n)) as chunk:
+            moved = chunk.index * (n * item)
+            places = splat(trunc(column + chunk.index * n, to=i32), lanes=n) + const(i32.x(n), range(n))
+            read = [
+                fn.load(x + x_row * (u * d0) + moved, self.vector, mask=below(places, limits[u]))
+                for u in range(t0)
+            ]
+            for s, each in enumerate(combine(r.rows.pre_b, read)):
+                fn.store(each, lines + pitch * s + moved)
+        with fn.loop(0, udiv(count + (n - 1), n)) as tiles:
+            for s in range(t0):
+                at = lines + pitch * s + tiles.index * (n * m1 * item)
+                made = combine(r.columns.pre_b, self._windows(fn, at, m1, t1))
+                for number, each in enumerate(made):
+                    fn.store(each, v + plane * (s * t1 + number) + tiles.index * (n * item))
+        return fn
+
+    def _windows(self, fn: Function, at: Value, step: int, reach: int) -> list[Value]:
+        """For each position in a window the vector of that element of the windows side by side, `step` apart."""
+        n, item, unit = self.r.lanes, self.item, self.r.apart[1]
+        units = n // unit
+        phases = deinterleave([fn.load(at, self.vector, j * n * item) for j in range(step)], unit)
+        behind = fn.load(at, self.vector, step * n * item) if reach > step else None
+        found = list(phases)
+        for position in range(step, reach):
+            ahead, phase = divmod(position, step)
+            assert behind is not None
+            places = [
+                number + ahead if number + ahead < units else units + (number + ahead - units) * step + phase
+                for number in range(units)
+            ]
+            indices = [place * unit + e for place in places for e in range(unit)]
+            found.append(shuffle(phases[phase], behind, indices=indices))
+        return found
+
+    # -- weights ------------------------------------------------------------------------------------------------------
+
+    def weights(self) -> None:
+        """`weights(args, index, thread)`: block `index % blocks` of the group `index // blocks`, transformed."""
+        r = self.r
+        fn = self.made.function("weights", {"args": ptr, "index": i64, "thread": i64})
+        args, index, _ = fn.arguments
+        group = udiv(index, r.blocks)
+        number = index - group * r.blocks
+        down = self.word(fn, args, "w o")
+        w = self.word(fn, args, "w", ptr) + group * self.word(fn, args, "w g") + number * r.width * down
+        a = self.word(fn, args, "a", ptr) + group * self.word(fn, args, "a g")
+        a = a + number * self.word(fn, args, "block step")
+        if r.blocks == 1 or r.tail == r.width:
+            self._block_of_weights(fn, args, w, a, r.tail)
+            return
+        with fn.if_(equal(number, r.blocks - 1)) as last:
+            self._block_of_weights(fn, args, w, a, r.tail)
+        with last.otherwise():
+            self._block_of_weights(fn, args, w, a, r.width)
+
+    def _block_of_weights(self, fn: Function, args: Value, w: Value, a: Value, rows: int) -> None:
+        """[point][k][row] of a block of `rows` rows, zero for rows that fill the last vector up."""
+        r, n, item = self.r, self.r.lanes, self.item
+        depth, down, across, f0, f1 = (
+            self.word(fn, args, name) for name in ("k", "w o", "w c", "w f0", "w f1")
+        )
+        places = const(i64.x(n), range(n)) * splat(down, lanes=n)
+        width, plane = r.stored(rows) * item, self.word(fn, args, r.plane(rows))
+        G0, G1 = r.rows.pre_a, r.columns.pre_a
+        for vector in range(r.stored(rows) // n):
+            mask = prefix_mask(n, rows - vector * n)
+            with fn.loop(0, depth) as channel:
+                at = w + channel.index * across + down * (vector * n)
+                taps = [
+                    [
+                        gather_at(fn, at + f0 * u + f1 * v, places, self.vector, mask)
+                        for u in range(len(G0[0]))
+                    ]
+                    for v in range(len(G1[0]))
+                ]
+                half = [combine(G0, column) for column in taps]
+                to = a + channel.index * width + vector * n * item
+                for s0 in range(len(G0)):
+                    for s1, value in enumerate(combine(G1, [column[s0] for column in half])):
+                        fn.store(value, to + plane * (s0 * len(G1) + s1))
+
+    # -- sum ----------------------------------------------------------------------------------------------------------
+
+    def sum(self, tiles: int, rows: int) -> Function:
+        """`tiles` tiles by a block of `rows` rows of A: a part of k, to M, or added to the parts `before` there."""
+        r, item = self.r, self.item
+        width = r.stored(rows)
+        fn = self.made.function(
+            f"sum_{tiles}_{rows}",
+            {"a": ptr, "v": ptr, "depth": i64, "m": ptr, "line": i64, "before": i64},
+        )
+        a, v, depth, m, line, before = fn.arguments
+        steps: tuple[Value | int, int] = (item, r.pitch) if r.k else (line, item)
+        tile = Tile(r.work, tiles, width // r.lanes, r.lanes, *steps, width * item)
+        made = tile.multiply(fn, v, a, depth)
+        with fn.if_(equal(before, 0)) as first:
+            tile.store_parts(fn, made, m)
+        with first.otherwise():
+            tile.store_parts(fn, tile.add_parts(fn, made, m), m)
+        return fn
+
+    # -- post ---------------------------------------------------------------------------------------------------------
+
+    def post(self, rows: int) -> Function:
+        """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it.
+
+        What lies to the right of them may be another task's, and so may rows of y between its own.
+        """
+        r, item, n = self.r, self.item, self.r.lanes
+        fn = self.made.function(
+            f"post_{rows}",
+            {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
+             "across": i64, "args": ptr},
+        )  # fmt: skip
+        m, y, residual, bias, turned, count, down, across, args = fn.arguments
+        width = r.stored(rows) * item
+        plane, y_row, y_o = (self.word(fn, args, name) for name in ("m plane", "y row", "y o"))
+        m0, m1 = len(r.rows.post), len(r.columns.post)
+        (d0, d1), group = r.apart, r.line
+        finish = Finish(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
+        tile = Tile(r.work, n, 1, n, item, item, item)
+        for vector in range(r.stored(rows) // n):
+            below_ = y_o * (vector * n)
+            with fn.loop(0, udiv(count + (group - 1), group)) as some:
+                first = some.index * group
+                with fn.loop(0, minimum(count - first, group)) as each:
+                    at = m + (first + each.index) * width + vector * n * item
+                    half, pixel = self.outputs_down(fn, at, plane), self.pixel(each.index)
+                    for v0 in range(m0):
+                        made = combine(r.columns.post, [column[v0] for column in half])
+                        for v1, value in enumerate(made):
+                            to = turned + pixel * (n * item)
+                            fn.store(value, to, (v0 * r.turned * n + v1 * d1) * n * item)
+                for v0 in range(m0):
+                    with fn.if_(down > v0 * d0):
+                        left = minimum(across - first * m1, group * m1)
+                        for piece in range(0, group * m1, n):
+                            pixels = [v0 * r.turned * n + piece + i for i in range(n)]
+                            lines = [[fn.load(turned, self.vector, at * n * item)] for at in pixels]
+                            moved = below_ + y_row * (v0 * d0) + (first * m1 + piece) * item
+                            target = Target(
+                                y + moved, residual + moved, bias + vector * n * item, y_o, left - piece,
+                                turned,
+                            )  # fmt: skip
+                            finish.emit(fn, tile, lines, target, min(n, rows - vector * n))
+        return fn
+
+    # -- the task -----------------------------------------------------------------------------------------------------
+
+    def task(self) -> None:
+        r, item = self.r, self.item
+        pre = channels_last.pre(self) if r.k else self.pre()
+        heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
+        sums = {rows: [(n, self.sum(n, rows)) for n in r.sizes()] for rows in heights}
+        posts = {rows: channels_last.post(self, rows) if r.k else self.post(rows) for rows in heights}
+        fn = self.made.function("task", {"args": ptr, "index": i64, "thread": i64})
+        args, index, thread = fn.arguments
+
+        def word(name: str, type: Type = i64) -> Value:
+            return self.word(fn, args, name, type)
+
+        def digit(rest: Value, name: str) -> tuple[Value, Value]:
+            above = udiv(rest, word(name))
+            return above, rest - above * word(name)
+
+        rest, chunk = digit(index, "chunks")
+        rest, block_column = digit(rest, "column blocks")
+        rest, block_row = digit(rest, "row blocks")
+        group, image = digit(rest, "count b")
+        x = word("x", ptr) + image * word("x b") + group * word("x g")
+        to = image * word("y b") + group * word("y g")
+        y, residual = word("y", ptr) + to, word("residual", ptr) + to
+        bias = word("bias", ptr) + group * word("bias g")
+        m0, m1, d0 = len(r.rows.post), len(r.columns.post), r.apart[0]
+        first_row = block_row * word("block rows")
+        first_column = block_column * word("block columns")
+        rows = minimum(word("tile rows") - first_row, word("block rows"))
+        columns = minimum(word("tile columns") - first_column, word("block columns"))
+        first_pixel = first_column * m1
+        scratch = word("scratch", ptr) + thread * word("scratch size")
+        kept, lines, turned = (scratch + word(name) for name in ("sums", "lines", "turned"))
+        at_column = first_pixel + word("column offset")
+        depth, v_line = word("k"), word("v line")
+        v_step = r.pitch if r.k else item
+
+        def top_row(row: Value) -> Value:
+            """Of the outputs, and of the inputs before padding, of a row of tiles."""
+            number = udiv(first_row + row, d0)
+            return number * (m0 * d0) + (first_row + row - number * d0)
+
+        # Channels side by side are one call's.
+        with fn.loop(0, 1 if r.k else depth) as channel, fn.loop(0, rows) as row:
+            at_row = top_row(row.index) + word("row offset")
+            fn.call(
+                pre.address,
+                x + at_row * word("x row") + at_column * word("x column") + channel.index * word("x c"),
+                scratch + channel.index * v_line + row.index * columns * v_step,
+                lines, columns, at_row, at_column, args,
+            )  # fmt: skip
+        tiles, panel = rows * columns, word("panel")
+        panels = udiv(tiles + (panel - 1), panel)
+        first_block = chunk * word("chunk")
+        with fn.loop(0, minimum(const(i64, r.blocks) - first_block, word("chunk"))) as share:
+            number = first_block + share.index
+            a = word("a", ptr) + group * word("a g") + number * word("block step")
+            top = number * r.width
+
+            def block(height: int, a: Value = a, top: Value = top) -> None:
+                width = r.stored(height) * item
+                with (
+                    fn.loop(0, r.points) as point,
+                    fn.loop(0, panels) as each,
+                    fn.loop(0, depth, r.part) as part,
+                ):
+                    at = each.index * panel
+                    dispatch(fn, sums[height], panel, (
+                        a + point.index * word(r.plane(height)) + part.index * width,
+                        scratch + point.index * word("v plane") + at * v_step + part.index * v_line,
+                        minimum(depth - part.index, r.part),
+                        kept + point.index * word("m plane") + at * width,
+                        v_line,
+                        part.index,
+                    ))  # fmt: skip
+                with fn.loop(0, rows) as row:
+                    p, q = top_row(row.index), first_pixel
+                    moved = top * word("y o") + p * word("y row") + q * word("y column")
+                    fn.call(
+                        posts[height].address,
+                        kept + row.index * columns * width,
+                        y + moved, residual + moved, bias + top * item, turned, columns,
+                        word("out rows") - p, minimum(word("out columns") - q, columns * m1), args,
+                    )  # fmt: skip
+
+            if len(heights) == 1:
+                block(heights[0])
+            else:
+                with fn.if_(equal(number, r.blocks - 1)) as last:
+                    block(r.tail)
+                with last.otherwise():
+                    block(r.width)
+
+
+def module(recipe: WinogradRecipe, attributes: str, fused: bool) -> Module:
+    """The module with `task(args, index, thread)`, and `weights` of the same kind which transforms A."""
+    made = Module(attributes, fused=fused)
+    writer = ModuleWriter(recipe, made)
+    writer.weights()
+    writer.task()
+    return made
+
+
+__all__ = ["TALLEST", "WinogradRecipe", "module"]

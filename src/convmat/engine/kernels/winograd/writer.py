@@ -1,0 +1,127 @@
+"""What is constant in the kernel of products with transforms, and what those who write it share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ....product import Activation, Transform
+from ...ir.arguments import Arguments
+from ...ir.constant_matmul import combine, operations
+from ...ir.emitter import Function, Module
+from ...ir.instructions import Type, Value, i64, udiv
+
+TALLEST = 14
+"""Tiles of a register tile, two vectors of rows of A wide."""
+
+
+@dataclass(frozen=True)
+class WinogradRecipe:
+    """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them.
+
+    `apart`: how far the elements of a window lie from each other. `part`: terms of a sum that is rounded on its own.
+    `k`: terms of the whole sum, where x and y keep their channels side by side (`winogradlast`); otherwise 0.
+    """
+
+    rows: Transform
+    columns: Transform
+    apart: tuple[int, int]
+    part: int
+    k: int
+    work: Type
+    lanes: int
+    m: int
+    width: int
+    tallest: int
+    bias: bool
+    residual: bool
+    activation: Activation | None
+
+    @property
+    def points(self) -> int:
+        """Products: one for each pair of points."""
+        return self.rows.points * self.columns.points
+
+    @cached_property
+    def operations(self) -> tuple[int, int, int, int]:
+        """Instructions that transforming B takes, down and across, and transforming the products."""
+        matrices = (self.rows.pre_b, self.columns.pre_b, self.rows.post, self.columns.post)
+        a, b, c, d = map(operations, matrices)
+        return a, b, c, d
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of A's rows, the last one perhaps smaller."""
+        return -(-self.m // self.width)
+
+    @property
+    def line(self) -> int:
+        """Tiles that are stored together: in the outputs of one row of a vector's width, if they fit it."""
+        return self.apart[1] * max(self.lanes // (len(self.columns.post) * self.apart[1]), 1)
+
+    @property
+    def turned(self) -> int:
+        """Vectors of a row of their outputs."""
+        return -(-self.line * len(self.columns.post) // self.lanes)
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from one tile of V to the next: all of k, in an odd number of cache lines."""
+        lines = -(-self.stored(self.k) * self.work.bytes // 64)
+        return 64 * (lines + 1 - lines % 2)
+
+    @property
+    def tail(self) -> int:
+        """Rows of the last block."""
+        return self.m - (self.blocks - 1) * self.width
+
+    def stored(self, rows: int) -> int:
+        """Elements that a block of so many rows takes: whole vectors."""
+        return -(-rows // self.lanes) * self.lanes
+
+    def plane(self, rows: int) -> str:
+        """The word that says how far the points of a block of so many rows lie apart."""
+        return "a tail plane" if rows == self.tail else "a plane"
+
+    def sizes(self) -> list[int]:
+        """Tiles of each register tile there is."""
+        return list(range(2, self.tallest + 1, 2))
+
+    def arguments(self) -> Arguments:
+        """The words a task reads."""
+        names = ["x", "y", "w", "a", "bias", "residual", "scratch", "scratch size", "sums", "lines", "turned"]
+        names += ["chunk", "chunks", "count b", "x b", "y b", "x g", "y g", "a g", "bias g", "count g"]
+        names += ["w g", "w o", "w c", "w f0", "w f1", "block step", "a plane", "a tail plane"]
+        names += ["block rows", "block columns", "row blocks", "column blocks", "tile rows", "tile columns"]
+        names += ["x c", "x row", "x column", "y o", "y row", "y column", "row offset", "column offset"]
+        names += ["height", "width", "out rows", "out columns", "k", "panel", "v line", "v plane", "m plane"]
+        return Arguments([*names, "line pitch"])
+
+
+class Writer:
+    """Writes a part of one module: the words of a task, where tiles lie, what both orders of lanes transform alike."""
+
+    def __init__(self, recipe: WinogradRecipe, made: Module) -> None:
+        self.r, self.made = recipe, made
+        self.arguments = recipe.arguments()
+        self.vector = recipe.work.x(recipe.lanes)
+        self.item = recipe.work.bytes
+
+    def word(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
+        """Emits the load of a word of the task's block."""
+        return self.arguments.load(fn, args, name, type)
+
+    def pixel(self, tile: Value) -> Value:
+        """The first column of a tile, from the first one of its row of tiles."""
+        step, unit = len(self.r.columns.post), self.r.apart[1]
+        number = udiv(tile, unit)
+        return number * (step * unit) + (tile - number * unit)
+
+    def outputs_down(self, fn: Function, at: Value, plane: Value) -> list[list[Value]]:
+        """Of the tile at `at` in M, a vector of rows of A: for each column of its points the outputs down it."""
+        t0, t1 = self.r.rows.points, self.r.columns.points
+        read = [[fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)] for s1 in range(t1)]
+        return [combine(self.r.rows.post, column) for column in read]
+
+
+__all__ = ["TALLEST", "WinogradRecipe", "Writer"]

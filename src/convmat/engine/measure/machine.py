@@ -1,0 +1,151 @@
+"""What this machine can do, measured: the constants of the planner's cost model and of `convmat info`.
+
+    machine(threads)   NumPy's float32 product at 512 x 512 x 512, FLOP/s; NumPy's copy, bytes/s     (no LLVM)
+    peaks(threads)     FMAs on registers, FLOP/s; reading from L1, L2, L3 and memory, bytes/s        (kernels)
+
+An FMA is two FLOPs. A figure is measured when it is first asked for, in 5 to 50 ms, and then kept (`figures`);
+`remeasure()` forgets them all.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+# Importing convmat imports this file: what measuring needs is imported where it is used.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from convmat.engine.measure.microbench import Kernels
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the blas engine has: float32 FLOP/s of NumPy's product, bytes/s that one thread copies in cache."""
+
+    blas_flops: float
+    copy_bandwidth: float
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What compiled kernels have, all threads together: float32 FLOP/s, and bytes/s read from each level."""
+
+    threads: int
+    fma_flops: float
+    l1_bandwidth: float
+    l2_bandwidth: float
+    l3_bandwidth: float
+    memory_bandwidth: float
+
+
+BLAS_AWAKE = 0.04
+"""Seconds after which the threads of a BLAS have gone to sleep: until then they would slow what is measured next."""
+
+_machines: dict[int, Machine] = {}
+_peaks: dict[int, Peaks] = {}
+
+
+def machine(threads: int | None = None) -> Machine:
+    """The blas engine's figures with `threads` threads (default: as many as convmat uses).
+
+    >>> machine().blas_flops > 1e6
+    True
+    """
+    from convmat.engine.measure import store
+    from convmat.engine.runtime import thread_pool
+
+    n = threads or thread_pool.count()
+    if n not in _machines:
+        _machines[n] = Machine(
+            store.get(f"blas_flops/{n}", lambda: _blas_flops(n)),
+            store.get("copy_bandwidth", _copy_bandwidth),
+        )
+    return _machines[n]
+
+
+def peaks(threads: int | None = None) -> Peaks:
+    """What compiled code reaches at best with `threads` threads (default: as many as convmat uses).
+
+    Raises: EngineError where kernels cannot be compiled or run.
+    """
+    from convmat.engine.cpu import host
+    from convmat.engine.measure import store
+    from convmat.engine.runtime import thread_pool
+
+    n = threads or thread_pool.count()
+    if n not in _peaks:
+        cpu = host()
+        # Half of a cache, to leave room for what else is in it.
+        l1, l2, l3 = (_reading(n, name, size) for name, size in (
+            ("L1", cpu.l1 // 2), ("L2", cpu.l2 // 2), ("L3", cpu.l3 // 2 // n),
+        ))  # fmt: skip
+        # Read from start to end through caches that hold less: between 64 and 256 MiB for all threads.
+        memory = _reading(n, "memory", min(max(2 * cpu.l3, 64 << 20), 256 << 20) // n)
+        fma = store.get(f"fma_flops/{n}", lambda: _kernels(n).fma())
+        _peaks[n] = Peaks(n, fma, l1, l2, l3, memory)
+    return _peaks[n]
+
+
+def remeasure() -> None:
+    """Forget all figures, in memory and on disk; the next question measures again."""
+    from convmat.engine.measure import store
+
+    store.forget()
+    _machines.clear()
+    _peaks.clear()
+
+
+def use_file(path: Path | None) -> None:
+    """Keep figures in `path` (None: the user's cache folder), and forget those in memory."""
+    from convmat.engine.measure import store
+
+    store.use_file(path)
+    _machines.clear()
+    _peaks.clear()
+
+
+def _reading(threads: int, name: str, chunk: int) -> float:
+    from convmat.engine.measure import store
+
+    return store.get(f"read/{name}/{threads}", lambda: _kernels(threads).read(chunk))
+
+
+def _kernels(threads: int) -> Kernels:
+    from convmat.engine.cpu import host
+    from convmat.engine.measure.microbench import Kernels
+
+    return Kernels(host(), threads)
+
+
+def _best(call: Callable[[], object], samples: int = 5) -> float:
+    """The shortest of a few runs, in seconds."""
+    seconds = math.inf
+    for _ in range(samples):
+        start = time.perf_counter()
+        call()
+        seconds = min(seconds, time.perf_counter() - start)
+    return seconds
+
+
+def _blas_flops(threads: int) -> float:
+    from convmat.engine.blas import threads as blas_threads
+
+    a = np.ones((512, 512), np.float32)
+    out = np.empty_like(a)
+    with blas_threads.limit(threads):
+        found = 2 * 512**3 / _best(lambda: np.matmul(a, a, out=out))
+    if threads > 1:
+        time.sleep(BLAS_AWAKE)
+    return found
+
+
+def _copy_bandwidth() -> float:
+    source = np.ones(4 << 20, np.uint8)
+    target = np.empty_like(source)
+    return len(source) / _best(lambda: np.copyto(target, source))

@@ -1,0 +1,187 @@
+"""The kernels that measure this CPU: multiplications on registers, and reading from each level of memory.
+
+    fma    a = a * s + t on independent registers             2 FLOPs for each lane of each
+    read   combines all vectors of a chunk, several times     bytes
+
+Both are tasks of the pool, so that n threads are measured together. A figure is the best of five samples of 2 ms:
+disturbance only ever makes one worse.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from convmat.engine.cpu import Cpu
+from convmat.engine.runtime import jit_cache, thread_pool
+
+_SAMPLE_SECONDS = 2e-3
+_SAMPLES = 5
+
+
+class Kernels:
+    """The two kernels for one CPU and a number of threads."""
+
+    def __init__(self, cpu: Cpu, threads: int) -> None:
+        self.cpu = cpu
+        self.threads = threads
+        (code,) = jit_cache.load([source(cpu)], cpu)
+        self._symbols = code.symbols
+        # 128 bytes a thread, for results that must go somewhere to be computed at all.
+        self._sink = np.zeros(16 * threads, np.float64)
+
+    def fma(self) -> float:
+        """FLOP/s of independent FMAs on registers, all threads together."""
+        tasks = 4 * self.threads
+
+        def seconds(rounds: int) -> float:
+            return self._seconds("fma", tasks, rounds, 0, self._sink)
+
+        rounds = _enough(seconds, 1000)
+        flops = 2 * accumulators(self.cpu) * self.cpu.lanes(4)
+        return tasks * rounds * flops / min(seconds(rounds) for _ in range(_SAMPLES))
+
+    def read(self, chunk: int) -> float:
+        """Bytes/s of reading chunks of this size, each by one thread."""
+        chunk = max(4096, chunk // 4096 * 4096)
+        # Two chunks a thread where they are small, so that a thread that comes late costs less.
+        tasks = self.threads * (1 if chunk > 1 << 20 else 2)
+        # Written first: untouched pages would all be one page of zeros.
+        data = np.ones(tasks * chunk + 64, np.uint8)
+        first = data[-data.ctypes.data % 64 :]
+
+        def seconds(times: int) -> float:
+            return self._seconds("read", tasks, times, first, self._sink, chunk)
+
+        times = _enough(seconds, 1)
+        return tasks * chunk * times / min(seconds(times) for _ in range(_SAMPLES))
+
+    def _seconds(self, name: str, tasks: int, *arguments: int | npt.NDArray[np.generic]) -> float:
+        """One sample; the arguments go to the kernel as 64-bit words, arrays as addresses."""
+        words = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in arguments]
+        block = (ctypes.c_int64 * len(words))(*words)
+        start = time.perf_counter()
+        thread_pool.run(self._symbols[name], ctypes.addressof(block), tasks, self.threads)
+        return time.perf_counter() - start
+
+
+def _enough(seconds: Callable[[int], float], count: int) -> int:
+    """A count for which a sample takes about 2 ms; the first call, which wakes everybody, tells nothing."""
+    seconds(count)
+    while True:
+        spent = seconds(count)
+        if spent > _SAMPLE_SECONDS / 2 or count > 1 << 40:
+            return count
+        count = max(count + 1, int(count * min(100.0, _SAMPLE_SECONDS / max(spent, 1e-7))))
+
+
+def accumulators(cpu: Cpu) -> int:
+    """Enough to hide the latency of two FMA units (about 4 cycles each), within the registers."""
+    return 20 if cpu.vectors >= 32 else 10
+
+
+def source(cpu: Cpu) -> str:
+    """The kernels' LLVM IR.
+
+    fma   reads (rounds, -, sink):           a = a * s + t, for each accumulator a, `rounds` times
+    read  reads (times, data, sink, chunk):  combines chunk number `index` of the data, `times` times
+    """
+    n, lanes = accumulators(cpu), cpu.lanes(4)
+    vector, words = f"<{lanes} x float>", f"<{cpu.lanes(8)} x i64>"
+    some = f"{vector} splat (float 0.5)"
+    if cpu.fma:
+        step = [f"  %b{i} = call {vector} @llvm.fma({vector} %a{i}, {some}, {some})" for i in range(n)]
+    else:
+        step = [
+            f"  %c{i} = fmul {vector} %a{i}, splat (float 0.5)\n  %b{i} = fadd {vector} %c{i}, splat (float 0.5)"
+            for i in range(n)
+        ]
+    fma_phis = [
+        f"  %a{i} = phi {vector} [ splat (float {float(i)}), %entry ], [ %b{i}, %loop ]" for i in range(n)
+    ]
+    fma_sum = _reduced("b", n, vector, "fadd")
+    loads = [
+        f"  %p{i} = getelementptr i8, ptr %at, i64 {i * cpu.vector_bytes}\n"
+        f"  %v{i} = load {words}, ptr %p{i}, align {cpu.vector_bytes}\n"
+        f"  %b{i} = xor {words} %a{i}, %v{i}"
+        for i in range(8)
+    ]
+    read_phis = [f"  %a{i} = phi {words} [ zeroinitializer, %again ], [ %b{i}, %loop ]" for i in range(8)]
+    read_sum = _reduced("b", 8, words, "xor")
+    newline = "\n"
+    return f"""\
+declare {vector} @llvm.fma({vector}, {vector}, {vector})
+
+define void @fma(ptr %args, i64 %index, i64 %thread) {{
+entry:
+  %rounds = load i64, ptr %args
+  %at.sink = getelementptr i64, ptr %args, i64 2
+  %sink = load ptr, ptr %at.sink
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+{newline.join(fma_phis)}
+{newline.join(step)}
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %rounds
+  br i1 %more, label %loop, label %out
+out:
+{fma_sum}
+  %far = mul i64 %thread, 128
+  %to = getelementptr i8, ptr %sink, i64 %far
+  store {vector} %sum, ptr %to, align 4
+  ret void
+}}
+
+define void @read(ptr %args, i64 %index, i64 %thread) {{
+entry:
+  %times = load i64, ptr %args
+  %at.data = getelementptr i64, ptr %args, i64 1
+  %data = load ptr, ptr %at.data
+  %at.sink = getelementptr i64, ptr %args, i64 2
+  %sink = load ptr, ptr %at.sink
+  %at.chunk = getelementptr i64, ptr %args, i64 3
+  %chunk = load i64, ptr %at.chunk
+  %skip = mul i64 %index, %chunk
+  %mine = getelementptr i8, ptr %data, i64 %skip
+  %far = mul i64 %thread, 128
+  %to = getelementptr i8, ptr %sink, i64 %far
+  br label %again
+again:
+  %time = phi i64 [ 0, %entry ], [ %time.next, %done ]
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %again ], [ %next, %loop ]
+{newline.join(read_phis)}
+  %at = getelementptr i8, ptr %mine, i64 %i
+{newline.join(loads)}
+  %next = add i64 %i, {8 * cpu.vector_bytes}
+  %more = icmp ult i64 %next, %chunk
+  br i1 %more, label %loop, label %done
+done:
+{read_sum}
+  store {words} %sum, ptr %to, align 8
+  %time.next = add i64 %time, 1
+  %repeat = icmp ult i64 %time.next, %times
+  br i1 %repeat, label %again, label %out
+out:
+  ret void
+}}
+"""
+
+
+def _reduced(name: str, count: int, kind: str, operation: str) -> str:
+    """`%sum` of `%name0 .. %name{count-1}`: results that nobody uses would be nobody's work."""
+    lines = [f"  %{name}.1 = {operation} {kind} %{name}0, %{name}1"]
+    lines += [f"  %{name}.{i} = {operation} {kind} %{name}.{i - 1}, %{name}{i}" for i in range(2, count)]
+    lines.append(f"  %sum = {operation} {kind} %{name}.{count - 1}, {_zero(operation, kind)}")
+    return "\n".join(lines)
+
+
+def _zero(operation: str, kind: str) -> str:
+    """What leaves the other operand as it is."""
+    return "splat (float -0.0)" if operation == "fadd" else "zeroinitializer"

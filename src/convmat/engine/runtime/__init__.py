@@ -1,0 +1,1 @@
+"""From IR text to running threads: compile in child processes, cache, load, run."""

@@ -1,0 +1,321 @@
+"""The parent's side of compiling: children are started, asked, shared and replaced, and never outlive us.
+
+    compile_many([ir, ...], cpu) -> [object, ...]        as many at once as there are usable cores
+
+A child is started at the first miss and kept, so the next kernel pays for code generation alone. It sits in
+a session of its own, where Ctrl-C does not reach it; an exchange that is interrupted ends its child, because
+the pipe may hold half a frame. A child whose parent is gone reads the end of its input and leaves. After
+`fork` the new process forgets its parent's children and starts its own.
+
+Where no child can be started, the same code runs in this process, with LLVM's options as they are.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from convmat.engine.cpu import Cpu, usable_cores
+from convmat.engine.runtime import compiler
+from convmat.errors import EngineError
+
+# A kernel takes tens of milliseconds; only a stopped or swapped-out child takes minutes.
+PATIENCE_SECONDS = 120.0
+# After waiting this long for a busy child, another one is started beyond the number of cores.
+QUEUE_SECONDS = 5.0
+
+
+class _NoChild(Exception):
+    """A child could not be started."""
+
+
+class Child:
+    """One compiling process."""
+
+    def __init__(self) -> None:
+        folder = llvmlite_folder()
+        script = Path(compiler.__file__)
+        # A frozen program's `sys.executable` is the program itself: it would start over, again and again.
+        if not sys.executable or getattr(sys, "frozen", False) or not script.is_file() or folder is None:
+            raise _NoChild("no Python to start")
+        self.log = _nameless_file()
+        try:
+            self.process = subprocess.Popen(
+                # Neither site-packages nor environment variables: a sooner start, and nobody's startup files.
+                [sys.executable, "-I", "-S", str(script), str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if self.log is None else self.log,
+                bufsize=0,
+                cwd="/" if os.name == "posix" else None,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            self._close_log()
+            raise _NoChild(str(error)) from error
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.sink = self.process.stdin.fileno()
+        self.source = self.process.stdout.fileno()
+        self.greeted = False
+
+    def ask(self, fields: Sequence[bytes]) -> None:
+        """Send a request. A child that is gone says so in `reply`."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            compiler.write(self.sink, compiler.frame(*fields))
+
+    def reply(self) -> list[bytes]:
+        """The answer to the request. Raises: compiler.Broken when the child is gone or mute."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        read = compiler.reader(self.source)
+
+        def patiently(size: int) -> bytes:
+            if not compiler.readable([self.source], deadline - time.monotonic()):
+                raise compiler.Broken(f"no answer in {PATIENCE_SECONDS:.0f} s")
+            return read(size)
+
+        if not self.greeted:
+            compiler.unframe(patiently)
+            self.greeted = True
+        return compiler.unframe(patiently)
+
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.poll() is None
+
+    def last_words(self) -> str:
+        """How the process ended, and what LLVM printed before it gave up."""
+        self.process.kill()
+        code = self.process.wait()
+        printed = b""
+        if self.log is not None:
+            printed = os.pread(self.log, 4000, max(0, os.fstat(self.log).st_size - 4000))
+        lines = printed.decode(errors="replace").splitlines()
+        fault = next((line for line in lines if "LLVM ERROR" in line), "it printed nothing")
+        return f"exit code {code}: {fault}"
+
+    def kill(self) -> None:
+        """End the process now."""
+        self.process.kill()
+        self.process.wait()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close our ends of its pipes; the process then leaves by itself."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+        self._close_log()
+
+    def _close_log(self) -> None:
+        if self.log is not None:
+            os.close(self.log)
+            self.log = None
+
+
+def _nameless_file() -> int | None:
+    """Where a child's standard error goes: a pipe that nobody reads would block it."""
+    try:
+        return os.memfd_create("convmat-compiler")
+    except (AttributeError, OSError):
+        return None
+
+
+def llvmlite_folder() -> Path | None:
+    """The folder that holds the package llvmlite, found without importing it; None: not installed."""
+    spec = importlib.util.find_spec("llvmlite")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))).parent
+
+
+@lru_cache(maxsize=1)
+def llvm_version() -> str:
+    """What tells one LLVM from another in cache keys, without importing it.
+
+    Its package's version file and its library's size: package metadata would take 30 ms to read.
+    """
+    folder = llvmlite_folder()
+    if folder is None:
+        return "none"
+    try:
+        text = (folder / "llvmlite" / "_version.py").read_text()
+        sizes = [path.stat().st_size for path in sorted((folder / "llvmlite/binding").glob("*llvmlite*"))]
+    except OSError:
+        return "unknown"
+    return f"{text}{sizes}"
+
+
+class _Team:
+    """The children of this process."""
+
+    def __init__(self) -> None:
+        self.all: set[Child] = set()
+        self.idle: list[Child] = []
+        self.changed = threading.Condition()
+        self.hopeless = False
+
+    def take(self, wanted: int) -> list[Child]:
+        """Between 1 and `wanted` children; waits while all are busy; none when none can be started."""
+        taken: list[Child] = []
+        with self.changed:
+            limit = usable_cores()
+            while not taken and not self.hopeless:
+                while self.idle and len(taken) < wanted:
+                    child = self.idle.pop()
+                    if child.alive():
+                        taken.append(child)
+                    else:
+                        self._remove(child)
+                try:
+                    while len(taken) < wanted and len(self.all) < limit:
+                        child = Child()
+                        self.all.add(child)
+                        taken.append(child)
+                except _NoChild:
+                    self.hopeless = not self.all
+                # Whoever was interrupted between taking a child and using it has kept its place.
+                if not taken and not self.hopeless and not self.changed.wait(QUEUE_SECONDS):
+                    limit = len(self.all) + 1
+        return taken
+
+    def give_back(self, child: Child, healthy: bool) -> None:
+        """Keep a child for the next call, or end one whose pipes are in an unknown state."""
+        with self.changed:
+            if healthy:
+                self.idle.append(child)
+            else:
+                self._remove(child)
+            self.changed.notify()
+
+    def _remove(self, child: Child) -> None:
+        self.all.discard(child)
+        child.kill()
+
+    def close(self) -> None:
+        """End the idle children."""
+        with self.changed:
+            while self.idle:
+                self._remove(self.idle.pop())
+
+
+_team = _Team()
+
+
+def compile_many(irs: Sequence[str], cpu: Cpu, *, level: int = 2, form: str = "object") -> list[bytes]:
+    """Compile modules of LLVM IR, as many at once as this process has cores.
+
+    irs: n texts -> n object files (with `form="assembly"` n texts in UTF-8), in the same order.
+
+    Raises: EngineError with LLVM's message.
+    """
+    requests = [(ir, cpu.triple, cpu.name, cpu.features, level, form) for ir in irs]
+    if not requests:
+        return []
+    return _Batch(requests, cpu).done()
+
+
+def warm() -> None:
+    """Start a child without waiting for it: by the time the first IR is written it is ready."""
+    for child in _team.take(1):
+        _team.give_back(child, healthy=True)
+
+
+class _Batch:
+    """One call's modules: which are waiting, which child is at which, and what has come back."""
+
+    def __init__(self, requests: Sequence[tuple[str, str, str, str, int, str]], cpu: Cpu) -> None:
+        self.requests = requests
+        self.cpu = cpu
+        self.waiting = list(reversed(range(len(requests))))
+        self.at_work: dict[Child, int] = {}
+        self.results: dict[int, bytes] = {}
+        self.retried: set[int] = set()
+
+    def done(self) -> list[bytes]:
+        """Compile them all."""
+        children = _team.take(len(self.requests))
+        try:
+            while self.waiting or self.at_work:
+                if not children:
+                    self._here(self.waiting.pop())
+                    continue
+                for child in children:
+                    if self.waiting and child not in self.at_work:
+                        self.at_work[child] = self.waiting.pop()
+                        child.ask([str(field).encode() for field in self.requests[self.at_work[child]]])
+                child = self._first_to_speak()
+                try:
+                    status, payload = child.reply()
+                except (compiler.Broken, OSError, ValueError) as silence:
+                    children.remove(child)
+                    self._lost(child, silence)
+                    children = children or _team.take(1)
+                    continue
+                index = self.at_work.pop(child)
+                if status != b"ok":
+                    raise self._refused(payload.decode(errors="replace"))
+                self.results[index] = payload
+        finally:
+            for child in children:
+                # One that still owes an answer was interrupted; nobody would read it.
+                _team.give_back(child, healthy=child not in self.at_work)
+        return [self.results[index] for index in range(len(self.requests))]
+
+    def _first_to_speak(self) -> Child:
+        """A child with something to read; after too long a silence, any: reading will say what is wrong."""
+        spoken = compiler.readable([child.source for child in self.at_work], PATIENCE_SECONDS)
+        return next((child for child in self.at_work if child.source in spoken), next(iter(self.at_work)))
+
+    def _lost(self, child: Child, silence: Exception) -> None:
+        """A child ended or fell silent in the middle of a module."""
+        index = self.at_work.pop(child)
+        greeted, words = child.greeted, f"{silence}; {child.last_words()}"
+        _team.give_back(child, healthy=False)
+        if not greeted:
+            # Perhaps none can live here (its Python cannot import llvmlite, no memory): do it ourselves.
+            self._here(index)
+        elif index not in self.retried:
+            # Ended from outside, perhaps, or idle too long; what fells LLVM fells the next child as well.
+            self.retried.add(index)
+            self.waiting.append(index)
+        else:
+            raise self._refused(words) from silence
+
+    def _here(self, index: int) -> None:
+        """Compile one in this process."""
+        try:
+            self.results[index] = compiler.generate(*self.requests[index])
+        except (ImportError, OSError, RuntimeError) as error:
+            raise self._refused(str(error)) from error
+
+    def _refused(self, message: str) -> EngineError:
+        return EngineError(f"compiler: no code for {self.cpu.name} ({self.cpu.model})\n  {message.strip()}")
+
+
+def close() -> None:
+    """End the idle children; the next compilation starts new ones."""
+    _team.close()
+
+
+def _after_fork() -> None:
+    """The parent's children are not ours; to hold their pipes open would keep them alive without it."""
+    global _team
+    for child in _team.all:
+        child.process.returncode = 0
+        child.abandon()
+    _team = _Team()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(close)

@@ -1,0 +1,181 @@
+"""Kernels by text or recipe: in memory, else brought along, else from disk, else compiled; each at most once.
+
+load([kernel, ...], cpu, text) -> [Loaded, ...]
+
+    key  = sha256(IR, CPU, LLVM and llvmlite, code generation options, convmat)      of an object on disk
+    link = the same of a recipe's name instead of its IR                             of a file that holds such a key
+
+A recipe's name has the engine's own source in it (`brought`). So where kernel and engine are those of before no text is
+written; where the engine has changed, texts are written again, and what stayed the same is not compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convmat.engine.cpu import Cpu
+from convmat.engine.runtime import compiler, compiler_pool, loader, object_cache, preloaded
+from convmat.engine.runtime.loader import Loaded
+from convmat.engine.runtime.preloaded import Kernel
+from convmat.errors import EngineError
+
+# Counts up when objects made by an earlier version must not be used (conventions of arguments, for example).
+GENERATION = 1
+
+LEVEL = 2
+"""Of LLVM's code generation, 0 to 3."""
+
+Text = Callable[[Kernel, Cpu], str]
+"""Writes the LLVM IR of a kernel."""
+
+
+@dataclass
+class Counts:
+    """How often each way was taken in this process."""
+
+    memory: int = 0
+    disk: int = 0
+    compiled: int = 0
+
+
+counts = Counts()
+_loaded: dict[str, Loaded] = {}
+_being_made: set[str] = set()
+_changed = threading.Condition()
+_disk: object_cache.ObjectCache | None = None
+
+
+def key_of(ir: str, cpu: Cpu) -> bytes:
+    """32 bytes that change with anything that could change the code.
+
+    >>> from convmat.engine.cpu import Cpu
+    >>> key_of("; a", Cpu.named("x86-64-v3")) == key_of("; a", Cpu.named("x86-64-v4"))
+    False
+    """
+    circumstances = (
+        GENERATION, cpu.triple, cpu.key, cpu.name, cpu.features, LEVEL, compiler_pool.llvm_version(),
+        compiler.OPTIONS, platform.system(),
+    )  # fmt: skip
+    digest = hashlib.sha256(repr(circumstances).encode())
+    digest.update(ir.encode())
+    return digest.digest()
+
+
+def disk() -> object_cache.ObjectCache:
+    """The cache on disk that `load` uses."""
+    global _disk
+    if _disk is None:
+        _disk = object_cache.ObjectCache(object_cache.default_path())
+    return _disk
+
+
+def use_folder(path: Path | None, limit: int = object_cache.LIMIT_BYTES) -> None:
+    """Keep objects in `path` from now on (None: the user's cache folder), and forget those in memory.
+
+    Kernels already handed out stay valid.
+    """
+    global _disk
+    with _changed:
+        _disk = object_cache.ObjectCache(path, limit) if path is not None else None
+        _loaded.clear()
+
+
+def _itself(kernel: Kernel, cpu: Cpu) -> str:
+    """The text of a kernel that is one."""
+    return str(kernel)
+
+
+def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Loaded]:
+    """Machine code of kernels, compiled side by side where it is new.
+
+    n kernels -> n Loaded, in the same order; equal ones share one. `text` writes those that are not found.
+
+    Raises: EngineError when LLVM refuses a module or the system refuses to run code.
+    """
+    names = [preloaded.name(each, cpu) for each in kernels]
+    ready = {name: found for name in names if (found := preloaded.find(name)) is not None}
+    wanted = {name: each for name, each in zip(names, kernels, strict=True) if name not in ready}
+    counts.memory += sum(name in _loaded for name in wanted)
+    while True:
+        with _changed:
+            ready |= {name: _loaded[name] for name in wanted if name in _loaded}
+            mine = [name for name in wanted if name not in ready and name not in _being_made]
+            if len(ready) == len({*names}):
+                return [ready[name] for name in names]
+            if not mine:
+                # Another thread is making what we need; if it fails, it is ours to make.
+                _changed.wait()
+                continue
+            _being_made.update(mine)
+        try:
+            _make({name: wanted[name] for name in mine}, cpu, text)
+        finally:
+            with _changed:
+                _being_made.difference_update(mine)
+                _changed.notify_all()
+
+
+def _make(kernels: Mapping[str, Kernel], cpu: Cpu, text: Text) -> None:
+    """Load these from disk, or compile, store and load them."""
+    links = {name: key_of(name, cpu) for name, each in kernels.items() if not isinstance(each, str)}
+    keys: dict[str, bytes] = {}
+    texts: dict[bytes, str] = {}
+    for name, each in kernels.items():
+        linked = disk().get(links[name]) if name in links else None
+        if linked is not None and _from_disk(name, linked):
+            continue
+        ir = text(each, cpu)
+        keys[name] = key_of(ir, cpu)
+        if not _from_disk(name, keys[name]):
+            texts[keys[name]] = ir
+    made = dict(zip(texts, compiler_pool.compile_many([*texts.values()], cpu, level=LEVEL), strict=True))
+    for name, key in keys.items():
+        if key in made:
+            # First proof that it loads, then the copy on disk.
+            _loaded[name] = loader.load(made[key])
+            counts.compiled += 1
+            disk().put(key, made[key])
+        if name in links:
+            disk().put(links[name], key)
+
+
+def _from_disk(name: str, key: bytes) -> bool:
+    """Load the object of this key as the kernel of this name, if it is there."""
+    data = disk().get(key)
+    if data is None:
+        return False
+    try:
+        _loaded[name] = loader.load(data)
+    except EngineError:  # as it was written, but made under rules that no longer hold: make it again
+        return False
+    counts.disk += 1
+    return True
+
+
+def code(irs: Sequence[str], cpu: Cpu) -> list[bytes]:
+    """The object files themselves, from disk or else compiled: what a file brings along.
+
+    Raises: EngineError when LLVM refuses a module.
+    """
+    keys = [key_of(ir, cpu) for ir in irs]
+    found = {key: disk().get(key) for key in keys}
+    missing = {key: ir for key, ir in zip(keys, irs, strict=True) if found[key] is None}
+    found.update(zip(missing, compiler_pool.compile_many([*missing.values()], cpu, level=LEVEL), strict=True))
+    return [found[key] or b"" for key in keys]
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have held the lock or have been making something; here it is gone."""
+    global _changed
+    _changed = threading.Condition()
+    _being_made.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

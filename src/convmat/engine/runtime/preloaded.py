@@ -1,0 +1,124 @@
+"""Kernels that a file brings along: run because its reader trusts who made it, and compiled nowhere.
+
+    name = sha256(this engine's own source, the system, the CPU, what the kernel is made from)
+
+A kernel is made from its text or from a recipe, which says less and is there sooner: one that was brought along is
+found without its text ever being written. The source of the engine is in the name because it decides which words a
+kernel reads: another version's kernels are not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from convmat import errors
+from convmat.engine.cpu import Cpu
+from convmat.engine.runtime import loader
+from convmat.engine.runtime.loader import Loaded
+from convmat.errors import EngineError
+
+Kernel = Any
+"""The text of a module, or a recipe: a value whose `repr` says all that its text is made from."""
+
+SHAPING = ("product.py", "engine/cpu.py", "engine/operands.py", "engine/job.py", "engine/jit.py", "engine/ir",
+           "engine/kernels")  # fmt: skip
+"""What shapes a kernel: what writes its text, and what fills in its arguments; rooms whole."""
+
+_PACKAGE = Path(errors.__file__).parent
+_IMPORTED = time.time()
+_brought: dict[str, bytes | Loaded] = {}
+_lock = threading.Lock()
+_noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
+
+
+def shaping_files() -> list[Path]:
+    """The files of source that decide what a kernel does and which arguments it is given.
+
+    Raises OSError where a room of them is not there.
+    """
+    found: list[Path] = []
+    for name in SHAPING:
+        path = _PACKAGE / name
+        found += [path] if path.suffix == ".py" else sorted(path.rglob("*.py"))
+        if not found or not path.exists():
+            raise FileNotFoundError(path)
+    return found
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """What changes with this engine's source and with the system.
+
+    Where the source is not there (a frozen program, compiled files alone), or was written after it was imported, nobody
+    can say what it is that runs: then it is another one in each process.
+    """
+    digest = hashlib.sha256(f"{platform.system()} {sys.byteorder}".encode())
+    try:
+        for path in shaping_files():
+            digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+            if path.stat().st_mtime > _IMPORTED:
+                digest.update(os.urandom(32))
+    except OSError:
+        digest.update(os.urandom(32))
+    return digest.hexdigest()
+
+
+def name(kernel: Kernel, cpu: Cpu) -> str:
+    """What a kernel for a CPU is called.
+
+    >>> from convmat.engine.cpu import Cpu
+    >>> name("; a", Cpu.named("x86-64-v3")) == name("; a", Cpu.named("x86-64-v4"))
+    False
+    """
+    code = (cpu.triple, cpu.key, cpu.name, cpu.features, str(cpu.vector_bytes), str(cpu.fma))
+    text = kernel if isinstance(kernel, str) else repr(kernel)
+    return hashlib.sha256("\0".join((version(), *code, type(kernel).__module__, text)).encode()).hexdigest()
+
+
+def add(objects: Mapping[str, bytes]) -> None:
+    """Use these object files from now on, each for the kernel of its name: whoever calls this trusts them."""
+    with _lock:
+        for each, data in objects.items():
+            _brought.setdefault(each, data)
+
+
+def find(name: str) -> Loaded | None:
+    """The kernel of a name that was brought along, ready to run; None where it was not, or cannot be loaded here."""
+    with _lock:
+        found = _brought.get(name)
+        if isinstance(found, bytes):
+            try:
+                found = _brought[name] = loader.load(found)
+            except EngineError:
+                del _brought[name]
+                return None
+        return found
+
+
+@contextmanager
+def noting() -> Iterator[dict[str, Kernel]]:
+    """The recipes of kernels that this Python thread makes ready inside the block, by their names."""
+    made: dict[str, Kernel] = {}
+    token = _noted.set(made)
+    try:
+        yield made
+    finally:
+        _noted.reset(token)
+
+
+def note(recipes: Iterable[Kernel], cpu: Cpu) -> None:
+    """Write down recipes, where somebody is noting."""
+    made = _noted.get()
+    if made is not None:
+        made.update((name(each, cpu), each) for each in recipes)
