@@ -280,9 +280,10 @@ def test_a_forked_process_starts_its_own() -> None:
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, None])
 def test_children_end_with_their_parent(ending: signal.Signals | None) -> None:
     code = (
-        "import sys, time; from convmat.engine import children, cpu\n"
-        f"children.compile_many([{SEVEN!r}], cpu.host())\n"
-        "print(children._team.idle[0].process.pid, flush=True)\n" + ("time.sleep(60)\n" if ending else "")
+        "import sys, time; from convmat.engine import cpu\nfrom convmat.engine.runtime import compiler_pool\n"
+        f"compiler_pool.compile_many([{SEVEN!r}], cpu.host())\n"
+        "print(compiler_pool._team.idle[0].process.pid, flush=True)\n"
+        + ("time.sleep(60)\n" if ending else "")
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
@@ -340,7 +341,7 @@ def test_it_serves_as_a_module_too() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     request = compiler.frame(SEVEN.encode(), b"", b"native", b"", b"2", b"object")
     ran = subprocess.run(
-        [sys.executable, "-m", "convmat.engine.compiler"],
+        [sys.executable, "-m", "convmat.engine.runtime.compiler"],
         input=request,
         capture_output=True,
         timeout=60,

@@ -248,11 +248,11 @@ def test_nor_does_it_for_a_weight_gradient(name: str, layout: str, folder: Path)
 SCRIPT = """
 import numpy as np
 import convmat
-from convmat.engine import objects
+from convmat.engine.runtime import jit_cache
 plan = convmat.plan((2, 5, 12, 13), (7, 5, 3, 3), padding=1, engine="jit")
 y = plan(np.ones((2, 5, 12, 13), np.float32), np.ones((7, 5, 3, 3), np.float32))
 assert y[0, 0, 1, 1] == 45
-print(objects.counts.compiled, objects.counts.disk)
+print(jit_cache.counts.compiled, jit_cache.counts.disk)
 """
 
 

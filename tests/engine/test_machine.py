@@ -50,8 +50,8 @@ def test_machine_measures_once(file: Path) -> None:
 
 def test_machine_needs_no_llvm() -> None:
     code = (
-        "import sys; from pathlib import Path; from convmat.engine import machine\n"
-        "print('convmat.engine.objects' in sys.modules)\n"
+        "import sys; from pathlib import Path; from convmat.engine.measure import machine\n"
+        "print('convmat.engine.runtime.jit_cache' in sys.modules)\n"
         "machine.use_file(Path('/no/such/folder/file'))\n"
         "print(machine.machine(1).blas_flops > 0, 'llvmlite' in sys.modules)"
     )

@@ -326,10 +326,10 @@ def in_a_process(text: str, timeout: float = 60.0, **more: object) -> subprocess
     """Run a program that begins as these tests do."""
     start = (
         "import atexit, ctypes, os, signal, sys, threading, time\n"
-        "from convmat.engine import objects, pool\nfrom convmat.engine.cpu import host\n"
+        "from convmat.engine.runtime import jit_cache, thread_pool\nfrom convmat.engine.cpu import host\n"
         f"TASKS = {TASKS!r}\n"
         "def code(rounds=20_000):\n"
-        "    return objects.load([TASKS.replace('ROUNDS', str(rounds))], host())[0].symbols\n"
+        "    return jit_cache.load([TASKS.replace('ROUNDS', str(rounds))], host())[0].symbols\n"
         "words = (ctypes.c_int64 * 101)()\n"
         "board = ctypes.addressof(words)\n"
     )
@@ -345,29 +345,29 @@ def in_a_process(text: str, timeout: float = 60.0, **more: object) -> subprocess
 
 
 EXITS = {
-    "right after a job": "pool.run(code()['busy'], board, 100, 4)",
-    "with sleeping workers": "pool.run(code()['busy'], board, 100, 4); time.sleep(0.02)",
-    "by sys.exit": "pool.run(code()['busy'], board, 100, 4); sys.exit(0)",
-    "without workers": "pool.run(code()['busy'], board, 100, 1)",
+    "right after a job": "thread_pool.run(code()['busy'], board, 100, 4)",
+    "with sleeping workers": "thread_pool.run(code()['busy'], board, 100, 4); time.sleep(0.02)",
+    "by sys.exit": "thread_pool.run(code()['busy'], board, 100, 4); sys.exit(0)",
+    "without workers": "thread_pool.run(code()['busy'], board, 100, 1)",
     "with a job in a handler of the end": """
-        atexit.register(lambda: pool.run(code()['busy'], board, 100, 4))
-        pool.run(code()['busy'], board, 100, 2)
+        atexit.register(lambda: thread_pool.run(code()['busy'], board, 100, 4))
+        thread_pool.run(code()['busy'], board, 100, 2)
     """,
     "with another thread's job going on": """
         def forever():
             while True:
-                pool.run(code()['busy'], board, 100, 3)
+                thread_pool.run(code()['busy'], board, 100, 3)
         threading.Thread(target=forever, daemon=True).start()
         time.sleep(0.1)
     """,
     "with a job in a finaliser": """
         class Late:
-            def __del__(self, run=pool.run, busy=code()['busy']):
+            def __del__(self, run=thread_pool.run, busy=code()['busy']):
                 run(busy, board, 100, 4)
         late = Late()
-        pool.run(code()['busy'], board, 100, 2)
+        thread_pool.run(code()['busy'], board, 100, 2)
     """,
-    "without Python's end": "pool.run(code()['busy'], board, 100, 4); sys.stdout.flush(); os._exit(0)",
+    "without Python's end": "thread_pool.run(code()['busy'], board, 100, 4); sys.stdout.flush(); os._exit(0)",
 }
 
 
@@ -385,10 +385,10 @@ def test_ctrl_c_during_a_job_is_raised_after_it() -> None:
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         start = time.perf_counter()
         try:
-            pool.run(busy, board, 8, 2)
+            thread_pool.run(busy, board, 8, 2)
         except KeyboardInterrupt:
             print('interrupted', list(words[1:9]))
-        pool.run(code()['mark'], board, 8, 2)
+        thread_pool.run(code()['mark'], board, 8, 2)
         print('again', list(words[1:9]))
     """)
     assert ran.stderr == ""
@@ -404,7 +404,7 @@ def test_signals_go_to_the_callers_threads() -> None:
     ran = in_a_process("""
         seen = []
         signal.signal(signal.SIGUSR1, lambda *_: seen.append(threading.current_thread().name))
-        pool.run(code()['busy'], board, 100, 4)
+        thread_pool.run(code()['busy'], board, 100, 4)
         for _ in range(100):
             os.kill(os.getpid(), signal.SIGUSR1)
         print(len(seen), set(seen))
@@ -430,12 +430,12 @@ def test_workers_may_run_where_the_process_may() -> None:
         busy = code()['busy']
         for _ in range(20):
             time.sleep(0.003)
-            pool.run(busy, board, 100, 3)
+            thread_pool.run(busy, board, 100, 3)
         deadline = time.monotonic() + 20
         workers = [t.native_id for t in threading.enumerate() if t.name.startswith('convmat-')]
         while time.monotonic() < deadline:
             # Only a worker that is still on its way may be elsewhere.
-            pool.run(busy, board, 100, 3)
+            thread_pool.run(busy, board, 100, 3)
             if all(os.sched_getaffinity(w) == allowed for w in workers):
                 print('anywhere', len(workers))
                 break

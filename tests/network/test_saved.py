@@ -101,8 +101,8 @@ def test_numpy_and_convmat_are_enough(file: Path, tmp_path: Path) -> None:
     said = fresh(
         "net = convmat.load(sys.argv[1], trust=True)\n"
         f"print(net(np.load({str(tmp_path / 'x.npy')!r})).tobytes().hex())\n"
-        "from convmat.engine import objects\n"
-        "print(objects.counts.compiled + objects.counts.disk)",
+        "from convmat.engine.runtime import jit_cache\n"
+        "print(jit_cache.counts.compiled + jit_cache.counts.disk)",
         file,
         others,
         tmp_path / "home",

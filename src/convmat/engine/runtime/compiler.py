@@ -4,7 +4,7 @@
 
 LLVM's options belong to a whole process, and its lock to every thread in it. So kernels are compiled in a
 process of their own, `python -I -S compiler.py FOLDER` (FOLDER holds llvmlite; `python -m
-convmat.engine.compiler` works too), where `OPTIONS` disturb nobody: the pre-register-allocation scheduler,
+convmat.engine.runtime.compiler` works too), where `OPTIONS` disturb nobody: the pre-register-allocation scheduler,
 which hoists loads until accumulators spill, is off.
 
 This file imports nothing of convmat or NumPy: start-up time is compile time. Both ends speak in frames,
