@@ -160,11 +160,28 @@ def test_several_inputs_that_broadcast() -> None:
     np.testing.assert_array_equal(out, a * b + 1)
 
 
-def test_the_error_function() -> None:
-    x = np.concatenate([np.linspace(-6, 6, 4001), [np.inf, -np.inf, 0.0, 1e-9, 40.0]])
+@pytest.mark.parametrize(("dtype", "units"), [(np.float64, 8), (np.float32, 4)])
+def test_the_error_function(dtype: Any, units: int) -> None:
+    """Within a few units in the last place, odd, and 0 at 0."""
+    grid = [np.linspace(-6, 6, 4001), np.logspace(-30, 0, 301), [np.inf, 0.5, 40.0]]
+    x = np.concatenate(grid).astype(dtype)
     wanted = np.array([math.erf(v) for v in x])
-    np.testing.assert_allclose(run(node("Erf"), x), wanted, rtol=0, atol=1e-14)
-    np.testing.assert_allclose(run(node("Erf"), x.astype(np.float32)), wanted, rtol=0, atol=3e-7)
+    found = run(node("Erf"), x)
+    np.testing.assert_allclose(found, wanted, rtol=units * float(np.finfo(dtype).eps), atol=0)
+    np.testing.assert_array_equal(run(node("Erf"), -x), -found)
+    zeros = run(node("Erf"), np.array([0.0, -0.0], dtype))
+    assert not zeros.any()
+    assert np.signbit(zeros).tolist() == [False, True]
+
+
+def test_gelu_keeps_the_digits_of_its_tail() -> None:
+    x = np.array([-9.0, -5.0, -3.0, -1.0, 0.0, 1e-6, 2.0, 20.0])
+    exact = np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x])
+    inner = [math.sqrt(2 / math.pi) * (v + 0.044715 * v**3) for v in x]
+    rough = np.array([v / (1 + math.exp(-2 * u)) for v, u in zip(x, inner, strict=True)])
+    for approximate, wanted in (("none", exact), ("tanh", rough)):
+        found = run(node("Gelu", approximate=approximate), x.astype(np.float32))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=0)
 
 
 def test_windows_with_ceilings_and_margins() -> None:
