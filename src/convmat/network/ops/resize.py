@@ -210,7 +210,8 @@ def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
         return lambda x, *rest: _repeat(x, rest[-1], times)
     along = sorted((taps(node, each) for each in _moved(node, specs)), key=lambda t: -t.axis)
     outside = [t for t in along if t.outside.any()]
-    value = node.get("extrapolation_value", 0.0)
+    value = _rounded(np.asarray(node.get("extrapolation_value", 0.0)), x.dtype)
+    work = _work(x.dtype)
     inner = x.rank - min((t.axis for t in along), default=x.rank)
 
     def step(x: Array, *rest: Array) -> None:
@@ -218,8 +219,8 @@ def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
         for index in slabs(out.shape, out.itemsize, keep=inner):
             y = x[index]
             for t in along:
-                y = _apply(y, t, t.axis - x.ndim)
-            out[index] = y
+                y = _apply(y, t, t.axis - x.ndim, work)
+            out[index] = _rounded(y, out.dtype)
         for t in outside:
             place: tuple[Any, ...] = (*(slice(None),) * t.axis, t.outside)
             out[place] = value
@@ -227,18 +228,36 @@ def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     return step
 
 
-def _apply(x: Array, t: Taps, axis: int) -> Array:
-    """The matrix of one axis, applied to x."""
+def _work(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What sums of weighted elements are taken in: whole numbers of 8 bytes need more digits than float64 has."""
+    if dtype.kind in "fc":
+        return dtype
+    return np.dtype(np.longdouble if dtype.kind in "iu" and dtype.itemsize == 8 else np.float64)
+
+
+def _apply(x: Array, t: Taps, axis: int, work: np.dtype[Any]) -> Array:
+    """The matrix of one axis, applied to x; sums are of the type `work`, and not rounded to that of x."""
     if t.index.shape[1] == 1:
         return np.take(x, t.index[:, 0], axis=axis)
-    work = x.dtype if x.dtype.kind == "f" and x.itemsize >= 4 else np.dtype(np.float32)
     weight = t.weight.astype(work).reshape(*t.weight.shape, *(1,) * (-1 - axis))
     found = None
     for k in range(t.index.shape[1]):
         term = np.take(x, t.index[:, k], axis=axis) * weight[:, k]
         found = term if found is None else np.add(found, term, out=found)
     assert found is not None
-    return found if x.dtype.kind == "f" or x.dtype.kind not in "iu" else np.rint(found)
+    return found
+
+
+def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
+    """y as elements of this type: whole numbers are the nearest, of what the type can hold."""
+    if dtype.kind not in "iu" or y.dtype.kind not in "f":
+        return y
+    limits = np.iinfo(dtype)
+    most = y.dtype.type(limits.max)
+    if int(most) > limits.max:  # rounded up: the number before it
+        most = np.nextafter(most, y.dtype.type(0))
+    found: Array = np.clip(np.rint(y), y.dtype.type(limits.min), most).astype(dtype)
+    return found
 
 
 def _moved(node: Node, specs: Specs) -> list[Axis]:
