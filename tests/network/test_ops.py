@@ -318,3 +318,92 @@ def test_the_means_that_a_layer_normalization_gives() -> None:
     assert said(node("LayerNormalization", stash_type=7), X, X) == (
         "load: LayerNormalization 'here' cannot run\n  its stash_type is 7\n  one of 1, 11, 16 is taken"
     )
+
+
+# -- windows -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_maxima_and_their_places_by_the_definition(order: int) -> None:
+    """NaN is kept and found, -infinity too, the first of equals in C order, whatever order indices count in."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 3, (2, 2, 6, 5)).astype(np.float32)
+    x[0, 0, 2, 1] = x[0, 0, 2, 2] = x[1, 1, 5, 4] = np.nan
+    x[1, 0] = -np.inf
+    made = node("MaxPool", 22, 2, kernel_shape=(3, 2), strides=(2, 1), pads=(1, 1, 1, 1), storage_order=order)
+    most, places = run(made, x)
+    for b, c, i, j in np.ndindex(*most.shape):
+        inside = [
+            (h, w)
+            for h in range(2 * i - 1, 2 * i + 2)
+            for w in range(j - 1, j + 1)
+            if 0 <= h < 6 and 0 <= w < 5
+        ]
+        values = [float(x[b, c, h, w]) for h, w in inside]
+        best = next((n for n, v in enumerate(values) if math.isnan(v)), values.index(max(values)))
+        h, w = inside[best]
+        np.testing.assert_equal(float(most[b, c, i, j]), values[best])
+        assert places[b, c, i, j] == (b * 2 + c) * 30 + (w * 6 + h if order else h * 5 + w)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1000, 1000), (1, 1, 1, 100_000)])
+def test_averages_of_many_are_as_good_as_pairwise_sums(shape: tuple[int, ...]) -> None:
+    x = np.abs(normal(*shape))
+    wanted = x.astype(np.float64).mean()
+    for found in (run(node("AveragePool", kernel_shape=shape[2:]), x), run(node("GlobalAveragePool"), x)):
+        assert float(found.item()) == pytest.approx(wanted, rel=4e-7)
+
+
+# -- sizes of whole numbers --------------------------------------------------------------------------------------------
+
+WHOLE = [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64]
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"mode": "linear"},
+        {"mode": "cubic"},
+        {"mode": "cubic", "exclude_outside": 1},
+        {"mode": "linear", "antialias": 1},
+        {"mode": "cubic", "antialias": 1},
+    ],
+    ids=str,
+)
+def test_whole_numbers_are_rounded_once_and_kept_in_range(dtype: Any, attributes: dict[str, Any]) -> None:
+    """Steps between the least and the most, along both axes, larger and smaller."""
+    limits = np.iinfo(dtype)
+    steps = np.array([limits.min, limits.max, limits.max // 3], dtype)
+    x = steps[np.random.default_rng(0).integers(0, 3, (1, 1, 9, 8))]
+    scales = np.array([1, 1, 1.7, 0.6] if "antialias" in attributes else [1, 1, 1.7, 2.3], np.float32)
+    found = run(node("Resize", 19, **attributes), x, None, scales)
+    exact = run(node("Resize", 19, **attributes), x.astype(np.longdouble), None, scales)
+    assert found.dtype == dtype
+    off = np.abs(found.astype(np.longdouble) - np.clip(exact, limits.min, limits.max))
+    # the sums round where numbers are large
+    assert (
+        off.max()
+        <= 0.5 + limits.max * float(np.finfo(np.float64 if limits.bits < 64 else np.longdouble).eps) * 64
+    )
+
+
+def test_a_step_between_bytes_enlarged() -> None:
+    x = np.array([0, 255], np.uint8).reshape(1, 1, 1, 2)
+    for made in (node("Resize", 13, mode="cubic"), node("Resize", 19, mode="cubic", exclude_outside=1)):
+        y = run(made, x, None, np.array([1, 1, 1, 4], np.float32)).ravel()
+        assert (y[0], y[-1]) == (0, 255)
+        assert (np.diff(y.astype(int)) >= 0).all()
+    assert run(node("Upsample", 9, mode="linear"), x, np.array([1, 1, 1, 2], np.float32)).tolist() == [
+        [[[0, 128, 255, 255]]]
+    ]
+    crop = node(
+        "Resize",
+        13,
+        mode="linear",
+        coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=300.0,
+    )
+    region = np.array([0, 0, 0, -2, 1, 1, 1, 2], np.float32)
+    y = run(crop, x, region, np.array([1, 1, 1, 4], np.float32))
+    assert y.ravel()[0] == 255

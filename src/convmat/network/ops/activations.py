@@ -128,7 +128,9 @@ def shrink(x: Array, node: Node) -> Any:
 @_activation("Gelu")
 def gelu(x: Array, node: Node) -> Any:
     """x times the normal distribution up to x; with `approximate` its usual tanh formula."""
-    if node.get("approximate", "none") == "tanh":  # (1 + tanh(u)) / 2 = sigmoid(2u), whose digits do not cancel
+    if (
+        node.get("approximate", "none") == "tanh"
+    ):  # (1 + tanh(u)) / 2 = sigmoid(2u), whose digits do not cancel
         return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x * x * x))
     tail = _upper(x * math.sqrt(0.5))
     return 0.5 * x * np.where(x < 0, tail, 2 - tail)
@@ -136,7 +138,7 @@ def gelu(x: Array, node: Node) -> Any:
 
 @_activation("Erf")
 def erf(x: Array, node: Node | None = None) -> Any:
-    """The error function: below 1/2 its power series x (2 / sqrt(pi)) (1 - x^2/3 + x^4/10 - ...), else 1 - erfc(|x|)."""
+    """The error function: below 1/2 its power series x 2/sqrt(pi) (1 - x^2/3 + x^4/10 - ...), else 1 - erfc(|x|)."""
     square = np.square(np.clip(x, -0.5, 0.5))
     series = _power_series()[: None if x.dtype.itemsize > 4 else 8]
     near = np.full_like(square, series[-1])

@@ -9,6 +9,7 @@ An average divides by the elements in the window, or with `count_include_pad` by
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -21,7 +22,7 @@ from ...geometry import Geometry
 from ...planner import Bound
 from ...planner.maxima import Maxima, maxima
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, keywords, operator, stepped
+from .base import Options, Specs, Step, given, keywords, stepped
 from .blocks import slabs
 from .convolution import auto_pad, pads_of, per_axis
 from .planned import Compared, Planned
@@ -107,26 +108,39 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(shape, x.dtype), Spec(shape, np.dtype(np.int64)))[: max(len(node.outputs), 1)]
 
 
+RUN = 16
+"""Terms that are joined one after the other; more are joined as a tree, whose sums round as pairwise ones do."""
+
+
 def _boxes(ufunc: np.ufunc, fill: Any, x: Array, out: Array, along: tuple[Window, ...]) -> None:
     """x: (C, *I) -> out: (C, *P), the ufunc's result of each box."""
     for axis, window in enumerate(along, 1):
-        last = axis == len(along)
         shape = (*x.shape[:axis], window.P, *x.shape[axis + 1 :])
-        y = out if last else np.empty(shape, x.dtype)
-        before = (slice(None),) * axis
-        taps = window.taps()
-        full = [inside for reached, inside in taps if reached == slice(0, window.P)]
-        rest = [each for each in taps if each[0] != slice(0, window.P)]
-        if len(full) > 1:
-            ufunc(x[(*before, full[0])], x[(*before, full[1])], out=y)
-        else:
-            y[...] = x[(*before, full[0])] if full else fill
-        for inside in full[2:]:
-            ufunc(y, x[(*before, inside)], out=y)
-        for reached, inside in rest:
-            part = y[(*before, reached)]
-            ufunc(part, x[(*before, inside)], out=part)
+        y = out if axis == len(along) else np.empty(shape, x.dtype)
+        taps = sorted(
+            window.taps(), key=lambda tap: tap[0] != slice(0, window.P)
+        )  # first those that reach all of y
+        _line(ufunc, fill, x, y, axis, taps)
         x = y
+
+
+def _line(ufunc: np.ufunc, fill: Any, x: Array, y: Array, axis: int, taps: list[tuple[slice, slice]]) -> None:
+    """The ufunc's result along one axis of the slices of x that `taps` names, into y."""
+    if len(taps) > RUN:
+        half, other = len(taps) // 2, np.empty_like(y)
+        _line(ufunc, fill, x, y, axis, taps[:half])
+        _line(ufunc, fill, x, other, axis, taps[half:])
+        ufunc(y, other, out=y)
+        return
+    before, whole = (slice(None),) * axis, slice(0, y.shape[axis])
+    full = sum(reached == whole for reached, _ in taps)
+    if full > 1:
+        ufunc(x[(*before, taps[0][1])], x[(*before, taps[1][1])], out=y)
+    else:
+        y[...] = x[(*before, taps[0][1])] if full else fill
+    for reached, inside in taps[min(full, 2) :]:
+        part = y[(*before, reached)]
+        ufunc(part, x[(*before, inside)], out=part)
 
 
 # -- maxima ------------------------------------------------------------------------------------------------------------
@@ -184,9 +198,12 @@ def _kernel(x: Spec, along: tuple[Window, ...]) -> Maxima | str:
 def _with_indices(
     x: Array, out: Array | None, where: Array, along: tuple[Window, ...], lowest: Any, order: int
 ) -> None:
-    """Maxima and the flat index in x of each: the first one where several are equal."""
+    """Maxima and the flat index in x of each: the first one, in C order, where several are equal, or NaN.
+
+    A window without an element of x has the least number there is, and index 0.
+    """
     best = np.empty(where.shape, x.dtype) if out is None else out
-    best[...], where[...] = lowest, 0
+    best[...], where[...] = lowest, NOWHERE
     I = x.shape[2:]
     places = np.arange(math.prod(I)).reshape(I, order="F" if order else "C")
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *(1,) * len(I)) * math.prod(I)
@@ -195,10 +212,14 @@ def _with_indices(
         inside: Any = tuple(t[1] for t in taps)
         part, at = best[(..., *reached)], where[(..., *reached)]
         value = x[(..., *inside)]
-        index = np.broadcast_to(planes + places[inside], value.shape)
-        better = (value > part) | ((value == part) & (index < at))
+        better = (value > part) | (np.isnan(value) & ~np.isnan(part)) | (at == NOWHERE)
         np.copyto(part, value, where=better)
-        np.copyto(at, index, where=better)
+        np.copyto(at, np.broadcast_to(planes + places[inside], value.shape), where=better)
+    where[where == NOWHERE] = 0
+
+
+NOWHERE = -1
+"""The index of a window that has seen no element yet."""
 
 
 # -- averages and norms ------------------------------------------------------------------------------------------------
@@ -276,36 +297,42 @@ def _global_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*x.shape[:2], *(1,) * (x.rank - 2)), x.dtype),)
 
 
-def _planes(x: Array, out: Array) -> tuple[Array, Array]:
-    return x.reshape(out.size, -1), out.reshape(-1)
+Lines = Callable[[Node, Array, Array], Any]
 
 
-@operator("GlobalAveragePool", shape=_global_shape, prepare=lambda *_: lambda x, out: _mean(*_planes(x, out)))
-def global_average_pool(node: Node, x: Array) -> Any:
-    """The mean of each channel."""
-    return np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True, dtype=x.dtype)
+def _global(name: str) -> Callable[[Lines], Lines]:
+    """Enter a function that writes a number for each line of a matrix."""
+
+    def enter(lines: Lines) -> Lines:
+        def prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+            x = given(node, specs, 0)
+            shape = (math.prod(x.shape[:2]), math.prod(x.shape[2:]))
+            return lambda x, out: lines(node, x.reshape(shape), out.reshape(-1))
+
+        stepped(name, shape=_global_shape)(prepare)
+        return lines
+
+    return enter
 
 
-def _mean(x: Array, out: Array) -> None:
-    """By einsum: along short rows a third of the time of `np.mean`, and no BLAS, whose threads get into ours' way."""
+@_global("GlobalAveragePool")
+def _mean(node: Node, x: Array, out: Array) -> None:
+    """The mean.
+
+    By einsum: along short rows a third of the time of `np.mean`, and no BLAS, whose threads get into ours' way.
+    """
     np.einsum("ij->i", x, out=out)
     np.divide(out, x.shape[1], out=out)
 
 
-@operator(
-    "GlobalMaxPool",
-    shape=_global_shape,
-    prepare=lambda *_: lambda x, out: np.max(_planes(x, out)[0], axis=1, out=_planes(x, out)[1]),
-)
-def global_max_pool(node: Node, x: Array) -> Any:
-    """The largest element of each channel."""
-    return np.max(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+@_global("GlobalMaxPool")
+def _most(node: Node, x: Array, out: Array) -> None:
+    """The largest element; the least number there is, where there is no element."""
+    np.max(x, axis=1, out=out, initial=_lowest(x.dtype))
 
 
-@operator("GlobalLpPool", shape=_global_shape)
-def global_lp_pool(node: Node, x: Array) -> Any:
-    """(sum of |x|^p) ** (1/p) of each channel."""
+@_global("GlobalLpPool")
+def _norm(node: Node, x: Array, out: Array) -> None:
+    """(sum of |x|^p) ** (1/p)."""
     p = node.get("p", 2)
-    return np.power(np.power(np.abs(x), p).sum(axis=tuple(range(2, x.ndim)), keepdims=True), 1 / p).astype(
-        x.dtype
-    )
+    np.power(np.power(np.abs(x), p).sum(axis=1), 1 / p, out=out)
