@@ -163,7 +163,7 @@ def test_several_inputs_that_broadcast() -> None:
 @pytest.mark.parametrize(("dtype", "units"), [(np.float64, 8), (np.float32, 4)])
 def test_the_error_function(dtype: Any, units: int) -> None:
     """Within a few units in the last place, odd, and 0 at 0."""
-    grid = [np.linspace(-6, 6, 4001), np.logspace(-30, 0, 301), [np.inf, 0.5, 40.0]]
+    grid: list[Array] = [np.linspace(-6, 6, 4001), np.logspace(-30, 0, 301), np.array([np.inf, 0.5, 40.0])]
     x = np.concatenate(grid).astype(dtype)
     wanted = np.array([math.erf(v) for v in x])
     found = run(node("Erf"), x)

@@ -245,7 +245,7 @@ def _apply(x: Array, t: Taps, axis: int, work: np.dtype[Any]) -> Array:
         term = np.take(x, t.index[:, k], axis=axis) * weight[:, k]
         found = term if found is None else np.add(found, term, out=found)
     assert found is not None
-    return found
+    return np.asarray(found)
 
 
 def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
