@@ -99,16 +99,18 @@ def node_cases() -> tuple[Any, ...]:
         return tuple(load_model_tests(kind="node"))
 
 
-def single(operators: set[str], elements: set[int] | None = None) -> Iterator[Case]:
+def single(
+    operators: set[str], elements: set[int] | None = None, domains: tuple[str, ...] = ("",)
+) -> Iterator[Case]:
     """The cases of these operators that are one node, without the random ones; only of these element types."""
     for each in node_cases():
         graph, node = each.model.graph, each.model.graph.node[0]
         types = [value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)]
-        old = any(opset.version < OLDEST for opset in each.model.opset_import)
+        old = any(opset.version < OLDEST for opset in each.model.opset_import if not opset.domain)
         one = (
             len(graph.node) == 1
             and node.op_type in operators
-            and not node.domain
+            and node.domain in domains
             and "_expanded" not in each.name
         )
         if one and not old and each.name not in RANDOM and (elements is None or elements.issuperset(types)):

@@ -277,6 +277,7 @@ class _Decoder:
         graph.node.append(proto)
         reader.refuse_bytes(graph)
         reader.refuse_unknown(graph, versions)
+        reader.refuse_unheld(graph, versions)
         reader.refuse_hidden(graph)
         made: Node = reader.node(proto, versions)
         return made

@@ -1,8 +1,8 @@
 """ONNX files, read with the onnx package and believed in nothing: a Graph, or a NetworkError that says why not.
 
-Checked here: that the bytes are a model, its operator sets, that every operator is known, that names are written once
-and that some order writes each before it is read; its values are those of `values`. What a node's shapes and attributes
-allow is checked when it is prepared.
+Checked here: that the bytes are a model, its operator sets, that every operator is known and computed, that names are
+written once and that some order writes each before it is read; its values are those of `values`. What a node's shapes
+and attributes allow is checked when it is prepared.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import NetworkError
 from . import wire
 from .graph import Array, Graph, Input, Node, captured_by
+from .ops.held import refused
 from .values import MOST_BYTES, Values, all_graphs, all_nodes, captured, graphs, short, tensors
 from .wire import Place
 
@@ -148,6 +149,7 @@ class Reader(Values):
         self.refuse_many(graph)
         self.refuse_bytes(graph)
         self.refuse_unknown(graph, versions)
+        self.refuse_unheld(graph, versions)
         self.refuse_hidden(graph)
         constants, nodes = self.parts(graph, versions, self.places)
         inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
@@ -278,6 +280,12 @@ class Reader(Values):
                 + ", ".join(f"{word} ({n} node{'s' if n > 1 else ''})" for word, n in sorted(missing.items()))
                 + "\n  those of the ONNX standard are; export the model without the others"
             )
+
+    def refuse_unheld(self, graph: Any, versions: dict[str, int]) -> None:
+        """All operators, in one error, that nobody wrote here and whose reference is not known to be right."""
+        found = refused(self.onnx, all_nodes(graph), versions)
+        if found:
+            raise self.error("\n  ".join(("some of its operators are not computed here", *found)))
 
     def known(self, proto: Any, versions: dict[str, int]) -> bool:
         """Whether the standard has the operator."""

@@ -1,7 +1,7 @@
-"""Operators that nobody wrote here: computed by the reference of the ONNX standard, one node at a time.
+"""Operators of the table `held`: computed by the reference of the ONNX standard, one node at a time.
 
-Slow and right. A network names the nodes that run so. Their shapes are known once they ran, unless all inputs are
-constants.
+Slow, and right as far as the table goes. A network names the nodes that run so. Their shapes are known once they ran,
+unless all inputs are constants.
 """
 
 from __future__ import annotations
@@ -43,7 +43,12 @@ def reference(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
     if any(not isinstance(each, np.ndarray | np.generic | int | float | bool) for each in found):
         raise node.error("it gives sequences or maps, and only tensors are passed on here")
     wanted = iter(found)
-    return tuple(np.asarray(next(wanted)) if name else np.empty(0) for name in node.outputs)
+    return tuple(_plain(np.asarray(next(wanted))) if name else np.empty(0) for name in node.outputs)
+
+
+def _plain(array: Array) -> Array:
+    """Texts as objects, which is what they are everywhere else."""
+    return array.astype(object) if array.dtype.kind in "US" else array
 
 
 def expected(node: Node, specs: Specs) -> list[Spec]:

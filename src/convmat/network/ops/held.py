@@ -1,0 +1,129 @@
+"""What is left to the reference of the ONNX standard: operators, versions, attributes and optional inputs, each of
+which a test has held against the standard's cases, onnxruntime or the text's own formula.
+
+The reference is not right everywhere: it lacks older versions, and leaves attributes and inputs away that it has not
+thought of. What is not in this table is refused when a network is loaded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .base import OPERATORS
+
+
+@dataclass(frozen=True)
+class Held:
+    """One operator: the operator sets its versions begin with, and the attributes and optional inputs it may have."""
+
+    versions: tuple[int, ...]
+    attributes: str = ""
+    optional: str = ""
+
+
+HELD: dict[str, Held] = {
+    "AffineGrid": Held((20,), "align_corners"),
+    "Attention": Held(
+        (23, 24, 25),
+        "is_causal kv_num_heads left_window_size q_num_heads right_window_size scale softcap",
+        "attn_mask past_key past_value nonpad_kv_seqlen",
+    ),
+    "Bernoulli": Held((15, 22), "dtype seed"),
+    "BitCast": Held((26,), "to"),
+    "BlackmanWindow": Held((17,), "periodic output_datatype"),
+    "CausalConvWithState": Held((27,), "activation", "bias past_state"),
+    "CenterCropPad": Held((18,), "axes"),
+    "CumProd": Held((26,), "exclusive reverse"),
+    "DFT": Held((17, 20), "axis inverse onesided", "dft_length axis"),
+    "Det": Held((11, 22)),
+    "EyeLike": Held((9, 22), "dtype k"),
+    "HammingWindow": Held((17,), "periodic output_datatype"),
+    "HannWindow": Held((17,), "periodic output_datatype"),
+    "ImageDecoder": Held((20,), "pixel_format"),
+    "LinearAttention": Held((27,), "kv_num_heads q_num_heads scale update_rule", "past_state decay beta"),
+    "MelWeightMatrix": Held((17,)),
+    "NegativeLogLikelihoodLoss": Held((12, 13, 22), "ignore_index reduction", "weight"),
+    "RandomNormal": Held((1, 22), "dtype mean scale seed shape"),
+    "RandomNormalLike": Held((1, 22), "dtype mean scale seed"),
+    "RandomUniform": Held((1, 22), "dtype high low seed shape"),
+    "RandomUniformLike": Held((1, 22), "dtype high low seed"),
+    "RegexFullMatch": Held((20,), "pattern"),
+    "RotaryEmbedding": Held((23,), "interleaved num_heads rotary_embedding_dim", "position_ids"),
+    "STFT": Held((17,), "onesided", "window frame_length"),
+    "SoftmaxCrossEntropyLoss": Held((12, 13), "ignore_index reduction", "weights"),
+    "StringConcat": Held((20,)),
+    "StringNormalizer": Held((10,), "case_change_action is_case_sensitive stopwords"),
+    "StringSplit": Held((20,), "delimiter maxsplit"),
+    "SwiGLU": Held((28,), "alpha"),
+    "TensorScatter": Held((24,), "axis mode", "write_indices"),
+    "TfIdfVectorizer": Held(
+        (9,), "max_gram_length max_skip_count min_gram_length mode ngram_counts ngram_indexes pool_int64s"
+    ),
+    "Unique": Held((11, 28), "axis sorted"),
+    "ai.onnx.ml.ArrayFeatureExtractor": Held((1,)),
+    "ai.onnx.ml.Binarizer": Held((1,), "threshold"),
+    "ai.onnx.ml.LabelEncoder": Held(
+        (2, 4), "default_int64 default_tensor keys_strings keys_tensor values_int64s values_tensor"
+    ),
+    "ai.onnx.ml.TreeEnsemble": Held(
+        (5,),
+        "aggregate_function leaf_targetids leaf_weights membership_values n_targets nodes_falseleafs "
+        "nodes_falsenodeids nodes_featureids nodes_modes nodes_splits nodes_trueleafs nodes_truenodeids post_transform "
+        "tree_roots",
+    ),
+}
+"""By name, with the domain where it is not the standard's first."""
+
+UNBOUND = frozenset(
+    ["DeformConv", "GridSample", "MaxUnpool", "NonMaxSuppression", "ReverseSequence", "RoiAlign", "Trilu"]
+)
+"""Those whose every form is left to the reference."""
+
+
+def refusal(name: str, version: int, attributes: Collection[str], given: Collection[str]) -> str | None:
+    """Why an operator is not left to the reference, and what would do; None where it is.
+
+    `version`: the operator set that its version began with. `given`: the names of its optional inputs that are there.
+
+    >>> refusal("Det", 22, (), ())
+    >>> refusal("DFT", 1, (), ())
+    'no version of it but those of operator sets 17 and 20; convert the model to one of them'
+    """
+    if name in UNBOUND:
+        return None
+    held = HELD.get(name)
+    if held is None:
+        return "nothing here computes it; export the model without it"
+    if version not in held.versions:
+        sets = " and ".join(map(str, held.versions))
+        return f"no version of it but those of operator sets {sets}; convert the model to one of them"
+    odd = sorted(set(attributes) - set(held.attributes.split()))
+    if odd:
+        return f"its attribute {odd[0]!r} is not computed; leave it away"
+    odd = sorted(set(given) - set(held.optional.split()))
+    return f"its input {odd[0]!r} is not computed; leave it away" if odd else None
+
+
+def refused(onnx: Any, protos: Iterable[Any], versions: Mapping[str, int]) -> list[str]:
+    """A line for each operator among the nodes of a model that is neither written here nor left to the reference.
+
+    The standard has them all, with `versions` of the domains.
+    """
+    found: Counter[tuple[str, str]] = Counter()
+    optional = onnx.defs.OpSchema.FormalParameterOption.Optional
+    for proto in protos:
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        if not domain and proto.op_type in (*OPERATORS, "Constant"):
+            continue
+        schema = onnx.defs.get_schema(proto.op_type, versions.get(proto.domain, 1), domain)
+        places = zip(schema.inputs, proto.input, strict=False)
+        given = [each.name for each, name in places if name and each.option == optional]
+        attributes = [each.name for each in proto.attribute if each.name in schema.attributes]
+        word = f"{domain}.{proto.op_type}" if domain else proto.op_type
+        why = refusal(word, schema.since_version, attributes, given)
+        if why is not None:
+            found[f"{word}-{schema.since_version}", why] += 1
+    return [f"{word} ({n} node{'s' if n > 1 else ''}): {why}" for (word, why), n in sorted(found.items())]
