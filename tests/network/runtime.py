@@ -1,4 +1,4 @@
-"""One node run by onnxruntime, as an outside opinion: a list of its outputs, None where it has no such node."""
+"""One node by itself: as a network has it, its shapes first; and by onnxruntime, as an outside opinion."""
 
 from __future__ import annotations
 
@@ -7,17 +7,40 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 from onnx import helper
 
-from convmat.network.graph import Node
+import convmat
+from convmat.network.graph import Node, Spec
+from convmat.network.ops import OPERATORS, Unknown
 
 from .cases import Array
 
 onnxruntime.set_default_logger_severity(4)
 
 
+def run(node: Node, *arrays: Array | None) -> list[Array]:
+    """All outputs of a node whose shapes are told first, and right, if they can be."""
+    operator = OPERATORS[node.op]
+    try:
+        specs = operator.shape(node, [None if x is None else Spec.of(x) for x in arrays])
+    except Unknown:
+        specs = ()
+    found = [np.asarray(y) for y in operator(node, arrays)]
+    for name, spec, y in zip(node.outputs, specs, found, strict=False):
+        assert not name or spec == Spec.of(y), (spec, Spec.of(y))
+    return found
+
+
+def said(node: Node, *arrays: Array | None) -> str:
+    """What the refusal of a node called 'here' says of it."""
+    with pytest.raises(convmat.NetworkError) as error:
+        run(node, *arrays)
+    return str(error.value).removeprefix(f"load: {node.op} 'here' cannot run\n")
+
+
 def outside(node: Node, *arrays: Array | None) -> list[Array] | None:
-    """The outputs that onnxruntime gives, empty arrays for those without a name."""
+    """The outputs that onnxruntime gives, empty arrays for those without a name; None where it has no such node."""
     names = [f"x{i}" if x is not None else "" for i, x in enumerate(arrays)]
     made = helper.make_node(node.op, names, list(node.outputs), **_plain(node.attributes))
     inputs = [
@@ -34,7 +57,7 @@ def outside(node: Node, *arrays: Array | None) -> list[Array] | None:
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        feeds = {name: x for name, x in zip(names, arrays, strict=True) if x is not None}
+        feeds = {name: np.asarray(x) for name, x in zip(names, arrays, strict=True) if x is not None}
         found = iter(session.run(None, feeds))
     except (
         Exception

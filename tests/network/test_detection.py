@@ -8,33 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import convmat
-from convmat.network.graph import Node, Spec
-from convmat.network.ops import OPERATORS, Unknown
+from convmat.network.graph import Node
 
 from .cases import Array
 from .made import normal
-from .runtime import outside
-
-
-def run(node: Node, *arrays: Array | None) -> Array:
-    return np.asarray(OPERATORS[node.op](node, arrays)[0])
-
-
-def said(node: Node, *arrays: Array | None) -> str:
-    with pytest.raises(convmat.NetworkError) as error:
-        known(node, *arrays)
-    return str(error.value).removeprefix(f"load: {node.op} 'here' cannot run\n")
-
-
-def known(node: Node, *arrays: Array | None) -> Array:
-    """The result as a network has it: shapes first."""
-    try:
-        OPERATORS[node.op].shape(node, [None if x is None else Spec.of(x) for x in arrays])
-    except Unknown:
-        assert node.op == "NonMaxSuppression"
-    return run(node, *arrays)
-
+from .runtime import outside, run, said
 
 # -- NonMaxSuppression -------------------------------------------------------------------------------------------------
 
@@ -91,7 +69,7 @@ def drawn_boxes(seed: int) -> tuple[Node, list[Array | None]]:
 def test_boxes_that_overlap_are_left_out() -> None:
     for seed in range(60):
         node, arrays = drawn_boxes(seed)
-        y = known(node, *arrays)
+        y = run(node, *arrays)[0]
         assert y.dtype == np.int64
         assert y.tolist() == suppressed(node, *arrays), node  # type: ignore[arg-type]
 
@@ -101,20 +79,20 @@ def test_thresholds_and_what_is_absent() -> None:
     boxes = np.array([[[0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 1, 2], [3, 3, 3, 3]]], np.float32)
     scores = np.array([[[0.5, 0.5, 0.25, 0.125]]], np.float32)
     ten, half = np.array(10), np.array([0.5], np.float32)
-    assert known(node, boxes, scores).shape == (0, 3)  # none may be chosen
-    assert known(node, boxes, scores, np.array([-1])).shape == (0, 3)
-    assert known(node, boxes, scores, ten).tolist() == [[0, 0, 0], [0, 0, 3]]
-    assert known(node, boxes, scores, ten, half).tolist() == [
+    assert run(node, boxes, scores)[0].shape == (0, 3)  # none may be chosen
+    assert run(node, boxes, scores, np.array([-1]))[0].shape == (0, 3)
+    assert run(node, boxes, scores, ten)[0].tolist() == [[0, 0, 0], [0, 0, 3]]
+    assert run(node, boxes, scores, ten, half)[0].tolist() == [
         [0, 0, 0],
         [0, 0, 2],
         [0, 0, 3],
     ]  # half is not more
-    assert known(node, boxes, scores, ten, half, np.array(0.125, np.float32)).tolist() == [
+    assert run(node, boxes, scores, ten, half, np.array(0.125, np.float32))[0].tolist() == [
         [0, 0, 0],
         [0, 0, 2],
     ]
-    assert known(node, boxes, scores, np.array(1), half).tolist() == [[0, 0, 0]]
-    assert known(node, boxes[:, :0], scores[:, :, :0], ten).shape == (0, 3)
+    assert run(node, boxes, scores, np.array(1), half)[0].tolist() == [[0, 0, 0]]
+    assert run(node, boxes[:, :0], scores[:, :, :0], ten)[0].shape == (0, 3)
     assert said(node, boxes, scores, ten, half * 3) == (
         "  its iou_threshold is 1.5\n  a number from 0 to 1 is needed"
     )
@@ -181,7 +159,7 @@ def test_bins_of_regions() -> None:
     for seed in range(48):
         for dtype, bound in ((np.float64, 1e-12), (np.float32, 1e-4)):
             node, arrays = drawn_regions(seed, dtype)
-            y = known(node, *arrays)
+            y = run(node, *arrays)[0]
             assert y.dtype == dtype
             np.testing.assert_allclose(y, aligned(node, *arrays), rtol=bound, atol=bound, err_msg=str(node))
 
@@ -189,7 +167,7 @@ def test_bins_of_regions() -> None:
 def test_regions_that_do_not_fit() -> None:
     node, x = Node("RoiAlign", (), ("y",), {}, "here", 16), normal(2, 3, 4, 4)
     rois = np.array([[0, 0, 2, 2]], np.float32)
-    assert known(node, x, rois[:0], np.zeros(0, np.int64)).shape == (0, 3, 1, 1)
+    assert run(node, x, rois[:0], np.zeros(0, np.int64))[0].shape == (0, 3, 1, 1)
     assert said(node, x, rois, np.array([2])) == (
         "  its batch_indices are 2 to 2\n  its X has 2 images: 0 to 1 are needed"
     )
@@ -202,7 +180,7 @@ def test_regions_that_do_not_fit() -> None:
     )
     far = Node("RoiAlign", (), ("y",), {"sampling_ratio": 2}, "here", 16)
     wild = np.full((1, 1, 4, 4), np.inf, np.float32)
-    np.testing.assert_array_equal(known(far, wild, rois + 50, np.array([0])), [[[[0]]]])
+    np.testing.assert_array_equal(run(far, wild, rois + 50, np.array([0]))[0], [[[[0]]]])
 
 
 @pytest.mark.slow
@@ -214,6 +192,6 @@ def test_drawn_nodes_beside_onnxruntime() -> None:
             if theirs is not None:
                 asked += 1
                 np.testing.assert_allclose(
-                    run(node, *arrays), theirs[0], rtol=1e-3, atol=1e-4, err_msg=str(node)
+                    run(node, *arrays)[0], theirs[0], rtol=1e-3, atol=1e-4, err_msg=str(node)
                 )
     assert asked >= 60

@@ -5,27 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import convmat
-from convmat.network.graph import Node, Spec
-from convmat.network.ops import OPERATORS
+from convmat.network.graph import Node
 
-from .cases import Array
 from .made import normal
-from .runtime import outside
-
-
-def run(node: Node, *arrays: Array | None) -> Array:
-    """As a network has it: the shape first, and it is told right."""
-    specs = OPERATORS[node.op].shape(node, [None if x is None else Spec.of(x) for x in arrays])
-    y = np.asarray(OPERATORS[node.op](node, arrays)[0])
-    assert specs == (Spec.of(y),)
-    return y
-
-
-def said(node: Node, *arrays: Array | None) -> str:
-    with pytest.raises(convmat.NetworkError) as error:
-        run(node, *arrays)
-    return str(error.value).removeprefix(f"load: {node.op} 'here' cannot run\n")
+from .runtime import outside, run, said
 
 
 @pytest.mark.parametrize("upper", [0, 1])
@@ -35,11 +18,11 @@ def test_triangles(upper: int, dtype: str) -> None:
     for shape in ((4, 4), (2, 3, 5), (5, 2), (0, 3), (2, 0)):
         x = (normal(*shape) + 9).astype(dtype)
         for k in (None, 0, 1, -2, 7, -7, 2**62, -(2**62)):
-            y = run(node, x, None if k is None else np.array(k, np.int64))
+            y = run(node, x, None if k is None else np.array(k, np.int64))[0]
             least = min(max(k or 0, -9), 9)
             np.testing.assert_array_equal(y, np.triu(x, least) if upper else np.tril(x, least))
     wild = np.full((2, 2), np.nan, np.float32)
-    assert np.isnan(run(node, wild)).sum() == 3
+    assert np.isnan(run(node, wild)[0]).sum() == 3
     assert said(node, wild[0]) == "  its input is float32[2]\n  matrices are needed: two axes at least"
     assert said(node, wild, np.array([1, 2])) == "  its k is int64[2]\n  one whole number is needed"
 
@@ -50,14 +33,14 @@ def test_sequences_backwards(time: int) -> None:
     for more in ((), (2,), (2, 3)):
         x = normal(4, 4, *more)
         lengths = np.array([0, 1, 3, 4])
-        y = run(node, x, lengths)
+        y = run(node, x, lengths)[0]
         for b, n in enumerate(lengths):
             one, its = (x[:, b], y[:, b]) if time == 0 else (x[b], y[b])
             np.testing.assert_array_equal(its, np.concatenate([one[:n][::-1], one[n:]]))
         theirs = outside(node, x, lengths)
         assert theirs is not None
         np.testing.assert_array_equal(y, theirs[0])
-    assert run(node, normal(4, 0) if time == 0 else normal(0, 4), np.zeros(0, np.int64)).size == 0
+    assert run(node, normal(4, 0) if time == 0 else normal(0, 4), np.zeros(0, np.int64))[0].size == 0
     assert said(node, normal(4, 4), np.array([0, 1, 3, 5])) == (
         "  its sequence_lens are 0 to 5\n  its input has 4 steps: 0 to 4 are needed"
     )

@@ -10,31 +10,12 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.network.graph import Node, Spec
+from convmat.network.graph import Node
 from convmat.network.ops import OPERATORS
 
 from .cases import Array
 from .made import normal
-from .runtime import outside
-
-
-def run(node: Node, *arrays: Array | None) -> Array:
-    return np.asarray(OPERATORS[node.op](node, arrays)[0])
-
-
-def checked(node: Node, *arrays: Array | None) -> Array:
-    """As a network has it: the shapes first, and they are told right."""
-    specs = OPERATORS[node.op].shape(node, [None if x is None else Spec.of(x) for x in arrays])
-    y = run(node, *arrays)
-    assert specs == (Spec.of(y),)
-    return y
-
-
-def said(node: Node, *arrays: Array | None) -> str:
-    with pytest.raises(convmat.NetworkError) as error:
-        checked(node, *arrays)
-    return str(error.value).removeprefix(f"load: {node.op} 'here' cannot run\n")
-
+from .runtime import outside, run, said
 
 # -- GridSample --------------------------------------------------------------------------------------------------------
 
@@ -112,7 +93,7 @@ def test_samples_of_every_mode() -> None:
     for seed in range(54):
         for dtype, bound in ((np.float64, 1e-12), (np.float32, 2e-5)):
             node, (x, grid) = drawn_grid(seed, dtype)
-            y = checked(node, x, grid)
+            y = run(node, x, grid)[0]
             assert y.dtype == dtype
             np.testing.assert_allclose(y, sampled(node, x, grid), rtol=bound, atol=bound, err_msg=str(node))
 
@@ -123,27 +104,27 @@ def test_samples_of_odd_places_and_types() -> None:
     node = Node("GridSample", (), ("y",), about, "here", 22)
     x = np.array([[[1, 2, 3, 4, 5]]], np.int16)
     halves = (np.array([0.5, 1.5, 2.5, np.nan, np.inf, -np.inf, 3e38], np.float32) / 2 - 1)[None, :, None]
-    y = run(node, x, halves)
+    y = run(node, x, halves)[0]
     assert y.dtype == np.int16
     np.testing.assert_array_equal(y[0, 0], [1, 3, 3, 1, 1, 1, 5])
     linear = Node("GridSample", (), ("y",), {"mode": "linear", "align_corners": 1}, "here", 22)
-    np.testing.assert_array_equal(run(linear, x * 2, halves)[0, 0], [3, 5, 7, 2, 2, 2, 0])
+    np.testing.assert_array_equal(run(linear, x * 2, halves)[0][0, 0], [3, 5, 7, 2, 2, 2, 0])
     wild = np.array([[[np.inf, 2, 3, np.nan]]], np.float32)
     far = np.array([[[-9.0], [9.0], [1e30], [0.0]]], np.float32)
-    np.testing.assert_array_equal(run(linear, wild, far)[0, 0], [0, 0, 0, 2.5])
+    np.testing.assert_array_equal(run(linear, wild, far)[0][0, 0], [0, 0, 0, 2.5])
     cubic = Node("GridSample", (), ("y",), {"mode": "cubic", "padding_mode": "border"}, "here", 22)
     high = np.array([[[0, 255, 255, 0, 0]]], np.uint8)
     places = np.linspace(-1, 1, 21, dtype=np.float32)[None, :, None]
-    y = run(cubic, high, places)
-    right = np.clip(run(cubic, high.astype(np.float64), places), 0, 255)
+    y = run(cubic, high, places)[0]
+    right = np.clip(run(cubic, high.astype(np.float64), places)[0], 0, 255)
     np.testing.assert_array_equal(y, np.trunc(right).astype(np.uint8))  # it does not wrap
 
 
 def test_samples_of_nothing() -> None:
     node = Node("GridSample", (), ("y",), {}, "here", 20)
     x, grid = np.zeros((0, 3, 4, 5), np.float32), np.zeros((0, 6, 7, 2), np.float32)
-    assert checked(node, x, grid).shape == (0, 3, 6, 7)
-    assert run(node, np.zeros((2, 0, 4, 5), np.float32), np.zeros((2, 6, 7, 2), np.float32)).shape == (
+    assert run(node, x, grid)[0].shape == (0, 3, 6, 7)
+    assert run(node, np.zeros((2, 0, 4, 5), np.float32), np.zeros((2, 6, 7, 2), np.float32))[0].shape == (
         2,
         0,
         6,
@@ -151,7 +132,7 @@ def test_samples_of_nothing() -> None:
     )
     one = np.zeros((1, 1, 1, 1), np.float32) + 3
     mirrored = Node("GridSample", (), ("y",), {"padding_mode": "reflection", "align_corners": 1}, "here", 20)
-    np.testing.assert_array_equal(run(mirrored, one, np.full((1, 1, 1, 2), 0.3, np.float32)), one)
+    np.testing.assert_array_equal(run(mirrored, one, np.full((1, 1, 1, 2), 0.3, np.float32))[0], one)
 
 
 def test_grids_that_do_not_fit() -> None:
@@ -229,17 +210,17 @@ def test_taps_look_beside_their_places(rank: int) -> None:
     for seed in range(12 if rank < 3 else 4):
         node, arrays = drawn_deformed(seed, rank)
         right = deformed(node, *(a for a in arrays))  # type: ignore[arg-type]
-        np.testing.assert_allclose(checked(node, *arrays), right, rtol=1e-4, atol=1e-4, err_msg=str(node))
+        np.testing.assert_allclose(run(node, *arrays)[0], right, rtol=1e-4, atol=1e-4, err_msg=str(node))
 
 
 def test_without_offsets_it_is_a_convolution() -> None:
     x, w = normal(2, 4, 9, 8), normal(6, 2, 3, 3)
     node = Node("DeformConv", (), ("y",), {"group": 2, "pads": (1, 1, 1, 1)}, "here", 22)
-    y = run(node, x, w, np.zeros((2, 18, 9, 8), np.float32))
+    y = run(node, x, w, np.zeros((2, 18, 9, 8), np.float32))[0]
     np.testing.assert_allclose(y, convmat.conv(x, w, groups=2, padding=1), rtol=1e-4, atol=1e-5)
     x[0, 0, 0, 0] = np.inf  # nothing of it beyond its windows
-    assert np.isfinite(run(node, x, w, np.full((2, 18, 9, 8), 100.0, np.float32))).all()
-    assert checked(node, x[:0], w, np.zeros((0, 18, 9, 8), np.float32)).shape == (0, 6, 9, 8)
+    assert np.isfinite(run(node, x, w, np.full((2, 18, 9, 8), 100.0, np.float32))[0]).all()
+    assert run(node, x[:0], w, np.zeros((0, 18, 9, 8), np.float32))[0].shape == (0, 6, 9, 8)
 
 
 def test_deformed_windows_that_do_not_fit() -> None:
@@ -264,10 +245,10 @@ def test_maxima_return_to_their_places() -> None:
     x = normal(2, 3, 8, 6)
     about = {"kernel_shape": (2, 3), "strides": (2, 3)}
     pooled, places = OPERATORS["MaxPool"](Node("MaxPool", (), ("y", "i"), about, "", 12), [x])
-    y = run(Node("MaxUnpool", (), ("y",), about, "here", 11), pooled, places)
+    y = run(Node("MaxUnpool", (), ("y",), about, "here", 11), pooled, places)[0]
     right = np.where(x == pooled.repeat(2, 2).repeat(3, 3), x, 0)
     np.testing.assert_array_equal(y, right)
-    larger = checked(Node("MaxUnpool", (), ("y",), about, "here", 9), pooled, places, np.array([2, 3, 9, 7]))
+    larger = run(Node("MaxUnpool", (), ("y",), about, "here", 9), pooled, places, np.array([2, 3, 9, 7]))[0]
     np.testing.assert_array_equal(larger, np.pad(right, ((0, 0), (0, 0), (0, 1), (0, 1))))
     node = Node("MaxUnpool", (), ("y",), about, "here", 22)
     assert said(node, pooled, places + 288) == (
@@ -291,6 +272,6 @@ def test_drawn_nodes_beside_onnxruntime() -> None:
             if theirs is not None:
                 asked += 1
                 np.testing.assert_allclose(
-                    run(node, *arrays), theirs[0], rtol=1e-3, atol=1e-4, err_msg=str(node)
+                    run(node, *arrays)[0], theirs[0], rtol=1e-3, atol=1e-4, err_msg=str(node)
                 )
     assert asked >= 80

@@ -1,6 +1,6 @@
 """Elements taken from places, or put there, that another input names.
 
-Indices below 0 count from the end; one outside is an IndexError, when the node runs.
+Indices below 0 count from the end; one outside is refused, when the node runs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node, Spec
+from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, Unknown, axis_of, given, operator
 
 
@@ -31,11 +31,9 @@ def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     x, indices, axis = _indexed(node, specs)
     n = x.shape[axis]
     if indices.value is None or not indices.size:
-        return lambda x, indices, out: np.copyto(out, np.take(x, indices, axis=axis))
-    at = indices.value
-    if at.min() < -n or at.max() >= n:
-        raise node.error(f"its indices are {at.min()} to {at.max()}\n  {x} has {n} places along axis {axis}")
-    at = at % n
+        return lambda x, indices, out: np.copyto(out, _taken(node, x, indices, axis))
+    _within(node, indices.value, n)
+    at = indices.value % n
     if at.ndim == 0:
         place = (*(slice(None),) * axis, int(at))
         return lambda x, _, out: np.copyto(out, x[place])
@@ -45,20 +43,40 @@ def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
 @operator("Gather", shape=_gathered, prepare=_gather_step)
 def gather(node: Node, x: Array, indices: Array) -> Any:
     """x[..., indices, ...] along an axis."""
-    return np.take(x, indices, axis=node.get("axis", 0))
+    return _taken(node, x, indices, axis_of(node, node.get("axis", 0), x.ndim))
+
+
+def _taken(node: Node, x: Array, indices: Array, axis: int) -> Array:
+    _within(node, indices, x.shape[axis])
+    return np.take(x, indices, axis=axis)
+
+
+def _within(node: Node, indices: Array, extent: int) -> None:
+    """NetworkError where an index names none of so many places."""
+    if indices.size and not -extent <= indices.min() <= indices.max() < extent:
+        raise node.error(
+            f"its indices are {indices.min()} to {indices.max()}\n"
+            f"  there are {extent} places: {-extent} to {extent - 1} are needed"
+        )
 
 
 def _like_indices(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, indices, _ = _indexed(node, specs)
-    if x.rank != indices.rank:
-        raise node.error(f"its indices {indices} do not have the axes of its input\n  {x}")
+    if not _under(x, indices, axis_of(node, node.get("axis", 0), x.rank)):
+        raise node.error(f"its indices {indices} do not lie within its input, but for its axis\n  {x}")
     return (Spec(indices.shape, x.dtype),)
 
 
-def _open(indices: Array, axis: int, extent: int) -> tuple[Array, ...]:
+def _under(x: Spec, indices: Spec, axis: int) -> bool:
+    """Whether indices have the axes of x, and along each but one no more places than it."""
+    return x.rank == indices.rank and all(
+        m <= n or a == axis for a, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True))
+    )
+
+
+def _open(node: Node, indices: Array, axis: int, extent: int) -> tuple[Array, ...]:
     """Indices along `axis`, every element's own place along the others."""
-    if indices.size and (indices.min() < -extent or indices.max() >= extent):
-        raise IndexError(f"indices {indices.min()} to {indices.max()} along an axis of {extent}")
+    _within(node, indices, extent)
     own = list(np.ix_(*map(np.arange, indices.shape)))
     own[axis] = indices
     return tuple(own)
@@ -68,7 +86,7 @@ def _open(indices: Array, axis: int, extent: int) -> tuple[Array, ...]:
 def gather_elements(node: Node, x: Array, indices: Array) -> Any:
     """y[i, j, ...] = x[indices[i, j, ...], j, ...] for axis 0."""
     axis = axis_of(node, node.get("axis", 0), x.ndim)
-    return x[_open(indices, axis, x.shape[axis])]
+    return x[_open(node, indices, axis, x.shape[axis])]
 
 
 def _gathered_slices(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -76,7 +94,7 @@ def _gathered_slices(node: Node, specs: Specs) -> tuple[Spec, ...]:
     if not 0 <= batch < min(x.rank, indices.rank) or indices.shape[:batch] != x.shape[:batch]:
         raise node.error(f"its batch_dims is {batch}\n  its inputs are {x} and {indices}")
     depth = indices.shape[-1]
-    if not 0 < depth <= x.rank - batch:
+    if not 0 < depth <= x.rank - batch or indices.dtype.kind not in "iu":
         raise node.error(f"its indices {indices} name {depth} axes\n  of {x}, {batch} of them the batch's")
     return (Spec((*indices.shape[:-1], *x.shape[batch + depth :]), x.dtype),)
 
@@ -87,22 +105,33 @@ def gather_slices(node: Node, x: Array, indices: Array) -> Any:
     batch = node.get("batch_dims", 0)
     own = np.ix_(*map(np.arange, indices.shape[:batch]))
     spread = tuple(each.reshape(*each.shape, *(1,) * (indices.ndim - 1 - batch)) for each in own)
-    return x[(*spread, *np.moveaxis(indices, -1, 0))]
+    return x[(*spread, *_tuples(node, indices, x.shape[batch:]))]
+
+
+def _tuples(node: Node, indices: Array, extents: Shape) -> tuple[Array, ...]:
+    """What indices (..., k) say of each of k axes."""
+    found = tuple(np.moveaxis(indices, -1, 0))
+    for each, extent in zip(found, extents, strict=False):
+        _within(node, each, extent)
+    return found
 
 
 # -- putting -----------------------------------------------------------------------------------------------------------
 
 UFUNCS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+"""By the name of the `reduction`, which is an attribute since operator set 16."""
 
 
 def _scattered(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, indices, updates = (given(node, specs, i) for i in range(3))
+    if node.get("reduction", "none") not in ("none", *UFUNCS):
+        raise node.error(f"its reduction is {node.get('reduction')!r}\n  there are none, {', '.join(UFUNCS)}")
     if node.op == "ScatterND":
         depth = indices.shape[-1] if indices.rank else 0
         fits = 0 < depth <= x.rank and updates.shape == (*indices.shape[:-1], *x.shape[depth:])
     else:
-        axis_of(node, node.get("axis", 0), x.rank)
-        fits = indices.shape == updates.shape and indices.rank == x.rank > 0
+        axis = axis_of(node, node.get("axis", 0), x.rank)
+        fits = indices.shape == updates.shape and _under(x, indices, axis) and x.rank > 0
     if not fits or indices.dtype.kind not in "iu" or updates.dtype != x.dtype:
         raise node.error(f"its indices {indices} and updates {updates} do not fit its input\n  {x}")
     return (Spec(x.shape, x.dtype),)
@@ -121,13 +150,13 @@ def _put(node: Node, y: Array, places: tuple[Array, ...], updates: Array) -> Arr
 def scatter_elements(node: Node, x: Array, indices: Array, updates: Array) -> Any:
     """x with y[indices[i, j, ...], j, ...] = updates[i, j, ...] for axis 0, or combined by `reduction`."""
     axis = axis_of(node, node.get("axis", 0), x.ndim)
-    return _put(node, x.copy(), _open(indices, axis, x.shape[axis]), updates)
+    return _put(node, x.copy(), _open(node, indices, axis, x.shape[axis]), updates)
 
 
 @operator("ScatterND", shape=_scattered)
 def scatter_slices(node: Node, x: Array, indices: Array, updates: Array) -> Any:
     """x with y[indices[..., 0], indices[..., 1], ...] = updates, or combined by `reduction`."""
-    return _put(node, x.copy(), tuple(np.moveaxis(indices, -1, 0)), updates)
+    return _put(node, x.copy(), _tuples(node, indices, x.shape), updates)
 
 
 # -- found when it runs ------------------------------------------------------------------------------------------------
@@ -139,8 +168,8 @@ def _later(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 @operator("NonZero", shape=_later)
 def non_zero(node: Node, x: Array) -> Any:
-    """(rank, n): where x is not 0."""
-    return np.array(np.nonzero(x), np.int64).reshape(x.ndim, -1)
+    """(rank, n): where x is not 0; of a scalar (0, 1) or (0, 0)."""
+    return np.ascontiguousarray(np.argwhere(x).T, np.int64)
 
 
 @operator("Compress", shape=_later)

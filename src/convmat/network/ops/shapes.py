@@ -165,6 +165,15 @@ def _counting(node: Node, specs: Specs) -> tuple[Spec, ...]:
     if delta.size != 1 or start.size != 1 or limit.size != 1 or not delta.any():
         raise node.error("its start, limit and delta are not three numbers, the last not 0")
     first, end, by = (each.item() for each in (start, limit, delta))
+    if (
+        not math.isfinite(first)
+        or not math.isfinite(end)
+        or not math.isfinite(by)
+        or start.dtype != delta.dtype
+    ):
+        raise node.error(
+            f"its start is {first}, its limit {end} and its delta {by}\n  finite numbers of one type are needed"
+        )
     count = (
         max(-int((first - end) // by), 0) if isinstance(by, int) else max(math.ceil((end - first) / by), 0)
     )
@@ -224,10 +233,12 @@ def _one_hot(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 @operator("OneHot", shape=_one_hot)
 def one_hot(node: Node, indices: Array, depth: Array, values: Array) -> Any:
-    """The second value at each index along a new axis, the first elsewhere."""
+    """The second value at each index along a new axis, the first elsewhere; fractions are cut off."""
     (spec,) = _one_hot(node, specs_of((indices, depth, values)))
     axis = axis_of(node, node.get("axis", -1), spec.rank)
     n = spec.shape[axis]
-    at = np.where((indices < -n) | (indices >= n), -1, indices % n)
+    cut = np.trunc(indices) if indices.dtype.kind not in "iu" else indices
+    known = (cut >= -n) & (cut < n)
+    at = np.where(known, np.where(known, cut, 0).astype(np.int64) % n, -1)
     places = np.arange(n).reshape(n, *(1,) * (spec.rank - 1 - axis))
     return np.where(np.expand_dims(at, axis) == places, values[1], values[0])

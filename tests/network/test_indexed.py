@@ -1,0 +1,205 @@
+"""What takes elements from places, or puts them there, beside loops over every index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convmat.network.graph import Node
+
+from .cases import Array
+from .made import normal
+from .runtime import outside, run, said
+
+JOINED: dict[str, Any] = {
+    "none": lambda old, new: new, "add": lambda old, new: old + new, "mul": lambda old, new: old * new,
+    "max": max, "min": min,
+}  # fmt: skip
+
+
+def node(op: str, version: int = 18, **about: Any) -> Node:
+    return Node(op, (), ("y",), about, "here", version)
+
+
+def definition(made: Node, x: Array, indices: Array, updates: Array | None = None) -> Array:
+    """One index after the other, in Python's own numbers."""
+    axis, batch = made.get("axis", 0), made.get("batch_dims", 0)
+    if made.op == "GatherElements":
+        y = np.empty(indices.shape, x.dtype)
+        for at in np.ndindex(*indices.shape):
+            y[at] = x[(*at[: axis % x.ndim], indices[at], *at[axis % x.ndim + 1 :])]
+        return y
+    if made.op == "GatherND":
+        y = np.empty((*indices.shape[:-1], *x.shape[batch + indices.shape[-1] :]), x.dtype)
+        for at in np.ndindex(*indices.shape[:-1]):
+            y[at] = x[(*at[:batch], *indices[at])]
+        return y
+    assert updates is not None
+    y, join = x.copy(), JOINED[made.get("reduction", "none")]
+    for at in np.ndindex(*indices.shape[:-1] if made.op == "ScatterND" else indices.shape):
+        if made.op == "ScatterND":
+            place: tuple[Any, ...] = tuple(indices[at])
+            y[place] = np.vectorize(join, otypes=[x.dtype])(y[place], updates[at])
+        else:
+            place = (*at[: axis % x.ndim], indices[at], *at[axis % x.ndim + 1 :])
+            y[place] = join(y[place], updates[at])
+    return y
+
+
+def drawn(op: str, seed: int) -> tuple[Node, list[Array]]:
+    draw = np.random.default_rng(seed)
+    rank = int(draw.integers(1, 5))
+    shape = tuple(int(n) for n in draw.integers(1, 5, rank))
+    dtype = (np.float32, np.int64, np.float64, np.int32)[seed % 4]
+    x = (draw.standard_normal(shape) * 9).astype(dtype)
+    about: dict[str, Any] = {}
+    if op in ("GatherElements", "ScatterElements"):
+        axis = int(draw.integers(-rank, rank))
+        extents = [int(draw.integers(1, n + 1)) for n in shape]
+        if op == "GatherElements":
+            extents[axis] = int(draw.integers(1, 7))
+        about["axis"] = axis
+        indices = draw.integers(-shape[axis], shape[axis], extents)
+        indices = indices.astype((np.int64, np.int32)[seed % 2])
+        updates = (draw.standard_normal(extents) * 9).astype(dtype)
+    else:
+        batch = int(draw.integers(0, rank)) if op == "GatherND" else 0
+        depth = int(draw.integers(1, rank - batch + 1))
+        before = (*shape[:batch], *(int(n) for n in draw.integers(1, 4, int(draw.integers(0, 3)))))
+        indices = np.stack([draw.integers(-n, n, before) for n in shape[batch : batch + depth]], -1)
+        about |= {"batch_dims": batch} if op == "GatherND" else {}
+        updates = (draw.standard_normal((*before, *shape[depth:])) * 9).astype(dtype)
+    if op.startswith("Gather"):
+        return node(op, 13, **about), [x, indices]
+    how = list(JOINED)[seed // 4 % 5]
+    if how == "none":  # which of several stays is not said
+        return node(op, (11, 13)[seed % 2], **about), [x, *_apart(op, about, x, indices, updates)]
+    return node(op, 18, reduction=how, **about), [x, indices, updates]
+
+
+def _apart(op: str, about: Any, x: Array, indices: Array, updates: Array) -> tuple[Array, Array]:
+    """No place twice."""
+    if op == "ScatterElements":
+        axis = about["axis"]
+        n = x.shape[axis]
+        cut = (*(slice(None),) * (axis % x.ndim), slice(0, n))
+        indices, updates = indices[cut], updates[cut]
+        order = np.arange(indices.shape[axis]).reshape(-1, *(1,) * (x.ndim - 1 - axis % x.ndim))
+        return np.broadcast_to((order + 1) % n - n * (n > 1), indices.shape).astype(indices.dtype), updates
+    return indices.reshape(-1, indices.shape[-1])[:1], updates.reshape(-1, *x.shape[indices.shape[-1] :])[:1]
+
+
+@pytest.mark.parametrize("op", ["GatherElements", "GatherND", "ScatterElements", "ScatterND"])
+def test_every_index_by_itself(op: str) -> None:
+    for seed in range(40):
+        made, arrays = drawn(op, seed)
+        (y,) = run(made, *arrays)
+        right = definition(made, *arrays)
+        assert y.dtype == right.dtype
+        np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-5, err_msg=str(made))
+
+
+def test_the_first_scatter_is_the_later_one() -> None:
+    x, indices, updates = np.zeros((3, 3), np.float32), np.array([[1, 0, 2], [0, 2, 1]]), normal(2, 3)
+    for axis in (0, 1):
+        found, right = (
+            run(node(op, v, axis=axis), x, indices, updates)[0]
+            for op, v in (("Scatter", 9), ("ScatterElements", 11))
+        )
+        np.testing.assert_array_equal(found, right)
+
+
+def test_maxima_keep_what_is_no_number() -> None:
+    x = np.array([1, np.nan, 3], np.float32)
+    y = run(
+        node("ScatterElements", reduction="max"), x, np.array([0, 1, 2]), np.array([2, 2, np.nan], np.float32)
+    )
+    np.testing.assert_array_equal(y[0], [2, np.nan, np.nan])
+
+
+def test_nothing_is_taken() -> None:
+    x, none = normal(2, 3), np.zeros((0, 3), np.int64)
+    assert run(node("GatherElements"), x, none)[0].shape == (0, 3)
+    assert run(node("GatherND"), x, np.zeros((0, 2), np.int64))[0].shape == (0,)
+    np.testing.assert_array_equal(run(node("ScatterElements"), x, none, normal(0, 3))[0], x)
+    np.testing.assert_array_equal(run(node("ScatterND"), x, np.zeros((0, 1), np.int64), normal(0, 3))[0], x)
+
+
+def test_indices_outside_are_refused() -> None:
+    x, far = normal(2, 3), np.array([[0, 5, 0]])
+    beyond = "  its indices are 0 to 5\n  there are 2 places: -2 to 1 are needed"
+    assert said(node("GatherElements"), x, far) == beyond
+    assert said(node("ScatterElements"), x, far, normal(1, 3)) == beyond
+    assert said(node("GatherND"), x, np.array([[0], [5]])) == beyond
+    assert said(node("ScatterND"), x, np.array([[0], [5]]), normal(2, 3)) == beyond
+    assert said(node("Gather"), x, far) == beyond
+    assert said(node("Gather", axis=1), x, np.array(-4)) == (
+        "  its indices are -4 to -4\n  there are 3 places: -3 to 2 are needed"
+    )
+    assert said(node("GatherElements"), x, np.zeros((1, 4), int)) == (
+        "  its indices int64[1,4] do not lie within its input, but for its axis\n  float32[2,3]"
+    )
+    assert said(node("ScatterND", reduction="mean"), x, np.array([[0]]), normal(1, 3)) == (
+        "  its reduction is 'mean'\n  there are none, add, mul, max, min"
+    )
+
+
+# -- OneHot, NonZero ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "uint64", "float32", "float64"])
+def test_one_of_many_places(dtype: str) -> None:
+    values, depths = (
+        np.array([2, 5], np.int16),
+        (np.array(4), np.array([4.7], np.float32), np.array(4, np.uint8)),
+    )
+    inside: list[float] = [0, 3, 1, 4, 200] if dtype.startswith("u") else [0, 3, -1, -4, -5, 4, 9]
+    if dtype.startswith("f"):
+        inside += [1.9, -0.5, -4.5, np.inf, np.nan, 1e30]
+    indices = np.array(inside).astype(dtype)
+    if dtype == "uint64":
+        indices[-1] = 2**64 - 1  # it is not -1
+    for axis in (-1, 0, 1):
+        for depth in depths:
+            (y,) = run(node("OneHot", 11, axis=axis), indices, depth, values)
+            right = np.full((len(indices), 4), 2, np.int16)
+            for i, at in enumerate(indices.tolist()):
+                if -5 < at < 4 and int(at) >= -4:
+                    right[i, int(at)] = 5
+            np.testing.assert_array_equal(y, right.T if axis == 0 else right)
+    (scalar,) = run(node("OneHot", 9), np.array(1).astype(dtype), np.array(3), np.array([False, True]))
+    np.testing.assert_array_equal(scalar, [False, True, False])
+    many = np.array([0, 200]).astype(dtype)
+    assert run(node("OneHot", 11), many, np.array(1000), values)[0].argmax(1).tolist() == [0, 200]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bool", "int8", "complex64", "bfloat16", "float16"])
+def test_what_is_not_zero(dtype: str) -> None:
+    import ml_dtypes
+
+    kind = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+    x = (np.arange(24) % 5 > 1).reshape(2, 3, 4).astype(kind)
+    (y,) = run(node("NonZero", 13), x)
+    assert y.dtype == np.int64
+    np.testing.assert_array_equal(y, np.nonzero(np.arange(24).reshape(2, 3, 4) % 5 > 1))
+    for value, shape in ((0, (0, 0)), (3, (0, 1))):
+        assert run(node("NonZero", 9), np.array(value).astype(kind))[0].shape == shape
+    assert run(node("NonZero", 9), x[:0])[0].shape == (3, 0)
+    assert run(node("NonZero", 9), np.zeros((2, 2)).astype(kind))[0].shape == (2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ["GatherElements", "GatherND", "ScatterElements", "ScatterND"])
+def test_drawn_nodes_beside_onnxruntime(op: str) -> None:
+    asked = 0
+    for seed in range(400, 440):
+        made, arrays = drawn(op, seed)
+        theirs = outside(made, *arrays)
+        if theirs is not None:
+            asked += 1
+            np.testing.assert_allclose(
+                run(made, *arrays)[0], theirs[0], rtol=1e-4, atol=1e-4, err_msg=str(made)
+            )
+    assert asked >= 20
