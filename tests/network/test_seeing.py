@@ -20,7 +20,7 @@ SMALL = model(
         node("Relu", "a", "r"),
         node("Det", "d", "unused"),
         node("MatMul", "r v", "m"),
-        node("Trilu", "m", "y"),
+        node("Unique", "m", "y"),
     ],
     {"x": ("n", 3, 6, None), "d": ("n", 2, 2)},
     "y",
@@ -86,13 +86,13 @@ def test_the_summary() -> None:
     assert found.parameters == W.size + 4 + V.size
     assert matmul.product == (6, 5, 7)
     assert matmul.groups == 8
-    assert found.slow[-1].name == "Trilu_y"
+    assert found.slow[-1].name == "Unique_y"
     text = str(found)
     assert text.splitlines()[0] == "made: x 2x3x6x7, d 2x2x2 -> y ?"
     assert "4 x 84 x 27" in text
     assert text.splitlines()[-1].startswith("by the reference of the ONNX standard, slowly: ")
-    assert text.endswith("Trilu 'Trilu_y'")
-    assert json.loads(json.dumps(found.as_dict()))["reference"][-1] == "Trilu_y"
+    assert text.endswith("Unique 'Unique_y'")
+    assert json.loads(json.dumps(found.as_dict()))["reference"][-1] == "Unique_y"
 
 
 def test_the_memory() -> None:

@@ -77,11 +77,6 @@ HELD: dict[str, Held] = {
 }
 """By name, with the domain where it is not the standard's first."""
 
-UNBOUND = frozenset(
-    ["DeformConv", "GridSample", "MaxUnpool", "NonMaxSuppression", "ReverseSequence", "RoiAlign", "Trilu"]
-)
-"""Those whose every form is left to the reference."""
-
 
 def refusal(name: str, version: int, attributes: Collection[str], given: Collection[str]) -> str | None:
     """Why an operator is not left to the reference, and what would do; None where it is.
@@ -92,8 +87,6 @@ def refusal(name: str, version: int, attributes: Collection[str], given: Collect
     >>> refusal("DFT", 1, (), ())
     'no version of it but those of operator sets 17 and 20; convert the model to one of them'
     """
-    if name in UNBOUND:
-        return None
     held = HELD.get(name)
     if held is None:
         return "nothing here computes it; export the model without it"
