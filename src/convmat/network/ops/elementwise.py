@@ -100,9 +100,15 @@ def div(node: Node, a: Array, b: Array) -> Any:
     return found + ((found < 0) & (found * b != a)).astype(a.dtype)
 
 
-@operator("Mod", shape=_together)
+def _remains(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    if node.get("fmod", 0) not in (0, 1):
+        raise node.error(f"its fmod is {node.get('fmod')}\n  0 or 1 is needed")
+    return _together(node, specs)
+
+
+@operator("Mod", shape=_remains)
 def mod(node: Node, a: Array, b: Array) -> Any:
-    """The remainder: of the divisor's sign, or with `fmod` of the dividend's."""
+    """The remainder: of the divisor's sign, or with `fmod` of the dividend's; by 0, of whole numbers, 0."""
     return np.fmod(a, b) if node.get("fmod") else np.remainder(a, b)
 
 

@@ -2,7 +2,6 @@
 
 MatMul    (..., m, k) @ (..., k, n); an array of one axis is a row on the left, a column on the right
 Gemm      alpha * A' @ B' + beta * C, where ' transposes if transA or transB says so
-Einsum    a sum of products by its equation
 
 A product with a constant matrix is a 1x1 convolution whose pixels are the rows of the other: convmat's own, its weights
 packed once. The others are NumPy's matmul.
@@ -17,7 +16,7 @@ import numpy as np
 from ... import api
 from ...engine import apply_activation
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, Unknown, broadcast, given, has, keywords, operator
+from .base import Options, Specs, Step, broadcast, given, has, keywords, operator
 from .planned import Planned
 
 
@@ -126,42 +125,3 @@ def gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Any:
     if node.get("activation"):
         apply_activation(node.get("activation"), found, np.empty_like(found))
     return found
-
-
-def _sum_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    equation = str(node.get("equation", "")).replace(" ", "")
-    if "..." in equation:
-        raise Unknown
-    left, arrow, right = equation.partition("->")
-    extents: dict[str, int] = {}
-    terms = left.split(",")
-    if len(terms) != len(specs):
-        raise node.error(f"its equation {equation!r} has {len(terms)} operands\n  it has {len(specs)} inputs")
-    for i, letters in enumerate(terms):
-        spec = given(node, specs, i)
-        if len(letters) != spec.rank:
-            raise node.error(
-                f"its equation {equation!r} does not fit its input {i}\n  {letters!r} and {spec}"
-            )
-        for letter, extent in zip(letters, spec.shape, strict=True):
-            if extents.setdefault(letter, extent) != extent:
-                raise node.error(
-                    f"its equation {equation!r} gives {letter!r} two extents\n  {extents[letter]} and {extent}"
-                )
-    if not arrow:
-        right = "".join(sorted(letter for letter in extents if left.count(letter) == 1))
-    return (Spec(tuple(extents[letter] for letter in right), given(node, specs, 0).dtype),)
-
-
-@operator(
-    "Einsum",
-    shape=_sum_shape,
-    prepare=lambda node, *_: (
-        lambda *arrays: np.einsum(
-            node.get("equation"), *arrays[:-1], out=arrays[-1], optimize=len(arrays) > 3
-        )
-    ),
-)
-def einsum(node: Node, *arrays: Array) -> Any:
-    """The sum of products that the equation names."""
-    return np.einsum(node.get("equation"), *arrays, optimize=len(arrays) > 2)

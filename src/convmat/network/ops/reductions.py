@@ -148,15 +148,24 @@ def top(node: Node, x: Array, k: Array | None = None) -> Any:
     return np.take_along_axis(x, order, axis), order.astype(np.int64)
 
 
-@operator("CumSum", shape=same)
+def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, axis = given(node, specs, 0), given(node, specs, 1)
+    if axis.size != 1 or axis.dtype.kind not in "iu" or not x.rank:
+        raise node.error(f"its axis is {axis}\n  one whole number is needed, an axis of {x}")
+    if axis.value is not None:
+        axis_of(node, int(axis.value.reshape(())), x.rank)
+    return same(node, specs)
+
+
+@operator("CumSum", shape=_summed)
 def cumulative_sum(node: Node, x: Array, axis: Array) -> Any:
     """Sums of all up to each element; `exclusive` of itself, `reverse` from the end."""
-    at = int(axis.reshape(()))
+    at = axis_of(node, int(axis.reshape(())), x.ndim)
     y = np.flip(x, at) if node.get("reverse", 0) else x
     y = np.cumsum(y, axis=at, dtype=x.dtype)
     if node.get("exclusive", 0):
         y = np.roll(y, 1, at)
-        y[(slice(None),) * (at % x.ndim) + (slice(0, 1),)] = 0
+        y[(slice(None),) * at + (slice(0, 1),)] = 0
     return np.ascontiguousarray(np.flip(y, at) if node.get("reverse", 0) else y)
 
 
