@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 
 import convmat
@@ -15,7 +17,8 @@ from convmat.network.ops.base import specs_of
 from convmat.network.ops.blocks import BYTES, blockwise, slabs
 
 from .cases import Array
-from .made import normal
+from .made import model, normal
+from .made import node as made_node
 
 
 def node(op: str, version: int = 22, outputs: int = 1, **attributes: Any) -> Node:
@@ -407,3 +410,37 @@ def test_a_step_between_bytes_enlarged() -> None:
     region = np.array([0, 0, 0, -2, 1, 1, 1, 2], np.float32)
     y = run(crop, x, region, np.array([1, 1, 1, 4], np.float32))
     assert y.ravel()[0] == 255
+
+
+# -- element types that NumPy lacks, and texts -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm"])
+def test_products_of_bfloat16_stay_so_when_shapes_come_late(op: str) -> None:
+    a = np.arange(6).astype(ml_dtypes.bfloat16).reshape(2, 3)
+    nodes = [made_node("Reshape", "a s", "r"), made_node(op, "r b", "y")]
+    kinds = {"s": onnx.TensorProto.INT64}
+    source = model(
+        nodes, {"a": (6,), "s": (2,)}, "y", {"b": a.T}, dtype=onnx.TensorProto.BFLOAT16, kinds=kinds
+    )
+    found = convmat.load(source)({"a": a.ravel(), "s": np.array([2, 3])})
+    assert found.dtype == a.dtype
+    np.testing.assert_array_equal(found.astype(float), [[5, 14], [14, 50]])
+
+
+def test_texts_are_objects() -> None:
+    """From constants, conversions, inputs, operators of our own and of the reference alike."""
+    nodes = [
+        made_node("Constant", "", "constant", value_strings=["x", "y"]),
+        made_node("Cast", "numbers", "cast", to=onnx.TensorProto.STRING),
+        made_node("Identity", "words", "same"),
+        made_node("StringConcat", "words constant", "joined"),
+        made_node("Concat", "joined cast", "all", axis=0),
+    ]
+    source = model(
+        nodes, {"words": (2,)}, "constant cast same joined all", {"numbers": np.array([1.5, 2], np.float32)},
+        dtype=onnx.TensorProto.STRING, opset=20,
+    )  # fmt: skip
+    found = convmat.load(source)(np.array(["a", "b"], object))
+    assert all(array.dtype == object for array in found.values())
+    assert found["all"].tolist() == ["ax", "by", "1.5", "2"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import convmat
@@ -28,6 +29,9 @@ CONSTANTS = {
     "two": np.float32(2),
     "three": np.float32(3),
     "sixth": np.float32(1 / 6),
+    "near": np.nextafter(np.float32(1 / 6), np.float32(1)),
+    "coarse": np.float32(0.1667),
+    "axes": np.full((1,) * 5, 6, np.float32),
     "zero": np.float32(0),
     "most": np.float32(6),
     "dense": normal(7, 120, seed=11),
@@ -103,6 +107,19 @@ CASES = [
         "swish",
         (node("Add", "x three", "c"), node("Clip", "c zero most", "d"), node("Mul", "d sixth", "y")),
         "HardSigmoid",
+    ),
+    Case("swish", (node("HardSigmoid", "x", "c", alpha=0.1667), node("Mul", "c x", "y")), "HardSigmoid Mul"),
+    *(
+        Case(
+            "swish",
+            (node("Add", "x three", "c"), node("Clip", "c zero most", "d"), node(op, f"d {other}", "y")),
+            left,
+        )
+        for op, other, left in (
+            ("Mul", "near", "HardSigmoid"),
+            ("Mul", "coarse", "Add Clip Mul"),
+            ("Div", "axes", "Add Clip Div"),
+        )
     ),
     Case("swish", (node("Sigmoid", "x", "c"), node("Mul", "x c", "y")), "Sigmoid Mul", outputs="y c"),
     Case(
@@ -212,6 +229,20 @@ def test_scales_and_shifts_on_both_sides() -> None:
         np.testing.assert_allclose(
             convmat.load(source, rewrite=rules, exact=True)(X), plain, rtol=2e-5, atol=2e-5
         )
+
+
+def test_hard_sigmoid_of_doubles_needs_the_digits_of_doubles() -> None:
+    """An attribute of 32 bits is no sixth beside numbers of 64, nor are whole numbers the gate of anything."""
+    nodes = [node("HardSigmoid", "x", "c", alpha=1 / 6), node("Mul", "c x", "y")]
+    source = model(nodes, {"x": (5,)}, "y", dtype=onnx.TensorProto.DOUBLE, opset=22)
+    x = np.linspace(-4, 4, 5)
+    np.testing.assert_array_equal(
+        convmat.load(source)(x), x * np.clip(float(np.float32(1 / 6)) * x + 0.5, 0, 1)
+    )
+    nodes = [node("Add", "x three", "c"), node("Clip", "c zero most", "d"), node("Div", "d most", "y")]
+    kept = {"three": np.int32(3), "zero": np.int32(0), "most": np.int32(6)}
+    source = model(nodes, {"x": (3,)}, "y", kept, dtype=onnx.TensorProto.INT32)
+    assert convmat.load(source)(np.array([-9, 0, 5], np.int32)).tolist() == [0, 0, 1]
 
 
 def test_scaled_weights_are_not_kept() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from ..product import Activation
 from .draft import Draft
 from .graph import Node
-from .patterns import convolution, dense, is_real
+from .patterns import convolution, dense, is_near, is_real, one_number
 
 
 def add_into_epilogue(draft: Draft, node: Node) -> bool:
@@ -83,8 +83,7 @@ def swish(draft: Draft, node: Node) -> bool:
         gate = draft.writer(gated, "Sigmoid", "HardSigmoid") if node.op == "Mul" else None
         if gate is None or gate.inputs[0] != x:
             continue
-        sixth = abs(gate.get("alpha", 0.2) - 1 / 6) < 1e-4 and gate.get("beta", 0.5) == 0.5
-        if gate.op == "HardSigmoid" and not sixth:
+        if gate.op == "HardSigmoid" and not _is_sixth_and_half(draft, gate):
             continue
         made = "Swish" if gate.op == "Sigmoid" else "HardSwish"
         draft.replace([gate, node], Node(made, (x,), node.outputs, {}, node.name, node.version))
@@ -92,13 +91,22 @@ def swish(draft: Draft, node: Node) -> bool:
     return _spelt_out(draft, node)
 
 
+def _is_sixth_and_half(draft: Draft, gate: Node) -> bool:
+    """Whether a HardSigmoid is the gate of HardSwish, as far as its attributes, float32, or its input can tell."""
+    x = draft.specs.get(gate.inputs[0])
+    if x is None or gate.get("beta", 0.5) != 0.5:
+        return False
+    return is_near(gate.get("alpha", 0.2), 1 / 6, np.promote_types(np.float32, x.dtype))
+
+
 def _spelt_out(draft: Draft, node: Node) -> bool:
     """clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha 1/6; times x before the division, HardSwish."""
-    value = draft.constant(node.inputs[1])
-    if value is None or value.size != 1 or not draft.seen_by_one(node.inputs[0]):
+    value = one_number(draft, node.inputs[1], node.inputs[0])
+    if value is None or value.dtype not in (np.float16, np.float32, np.float64):
         return False
-    factor = float(value.item()) if node.op == "Mul" else 1 / float(value.item() or np.inf)
-    if abs(factor - 1 / 6) > 1e-6:
+    if not draft.seen_by_one(node.inputs[0]):
+        return False
+    if value.item() != 6 if node.op == "Div" else not is_near(value.item(), 1 / 6, value.dtype):
         return False
     found = _clipped(draft, node.inputs[0])
     if found is not None:
@@ -125,5 +133,5 @@ def _clipped(draft: Draft, name: str) -> tuple[Node, Node] | None:
     if clip is None or _bounds(draft, clip) != (0, 6) or not draft.seen_by_one(clip.inputs[0]):
         return None
     add = draft.writer(clip.inputs[0], "Add")
-    three = draft.constant(add.inputs[1]) if add else None
-    return (add, clip) if add and three is not None and three.size == 1 and three.item() == 3 else None
+    three = one_number(draft, add.inputs[1], add.inputs[0]) if add else None
+    return (add, clip) if add and three is not None and three.item() == 3 else None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from ..problem import WORK_DTYPES
 from .draft import Draft
-from .graph import Node
+from .graph import Array, Node
 from .ops.linear import dense_gemm
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -38,3 +42,21 @@ def dense(draft: Draft, name: str) -> Node | None:
 def is_real(draft: Draft, conv: Node) -> bool:
     """Whether its results are floating-point numbers, which activations are for."""
     return draft.specs[conv.outputs[0]].dtype.kind == "f"
+
+
+def one_number(draft: Draft, name: str, beside: str) -> Array | None:
+    """A constant of one element that gives a value beside it no further axes."""
+    value, other = draft.constant(name), draft.specs.get(beside)
+    if value is None or value.size != 1 or (value.ndim and (other is None or value.ndim > other.rank)):
+        return None
+    return value
+
+
+def is_near(value: float, wanted: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a number is the one wanted, to one unit in the last place of a float type.
+
+    >>> is_near(0.16666667, 1 / 6, np.dtype("float32")), is_near(0.1667, 1 / 6, np.dtype("float32"))
+    (True, False)
+    """
+    rounded = dtype.type(wanted)
+    return abs(value - float(rounded)) <= float(np.spacing(rounded))
