@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets wheel clean
+.PHONY: help run test lint types check docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-images wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -41,10 +41,13 @@ check-oldest:  ## the quick tests with the oldest packages that pyproject.toml a
 	$(MAKE) --no-print-directory check VENV=.venv-oldest CONSTRAINED=-ctests/oldest.txt
 
 bench: $(VENV)/.bench  ## side by side with other libraries; needs a quiet machine
-	$(BIN)/convmat bench
+	$(BIN)/python -m benchmarks
 
 bench-nets: $(VENV)/.bench  ## the same with whole networks
-	$(BIN)/convmat bench nets
+	$(BIN)/python -m benchmarks nets
+
+bench-images: $(VENV)/.bench  ## filters over an image, beside OpenCV, SciPy and PyTorch
+	$(BIN)/python -m benchmarks images
 
 # -- the parts of `make test` -------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ LEVELS = (
     ("planner",),
     ("api",),
     ("__init__",),
-    ("nn", "network"),
-    ("explain", "bench"),
+    ("network",),
+    ("explain",),
     ("cli",),
 )
 """From the ground up. A room imports rooms of lower levels only; two on one level never meet."""
@@ -41,10 +41,7 @@ OUTSIDE = {
     "engine": {"llvmlite", "threadpoolctl", "platformdirs", "scipy"},
     "planner": {"ml_dtypes", "platformdirs"},
     "network": {"ml_dtypes", "onnx", "onnxruntime"},
-    "nn": {"dask"},
     "explain": {"PIL", "jinja2", "rich"},
-    "bench": {"MNN", "PIL", "_tools", "ai_edge_litert", "cv2", "flatbuffers", "llvmlite", "matplotlib", "ncnn", "onnx",
-              "onnxruntime", "openvino", "pnnx", "rich", "scipy", "threadpoolctl", "torch"},
     "cli": {"typer", "rich"},
 }  # fmt: skip
 """Which packages beside NumPy a room may import."""
@@ -167,6 +164,53 @@ VIEWS = {"ir", "kernels", "jit", "blas", "operands"}
 def inner(module: str) -> str:
     """The path of a module within the engine: `convmat.engine.runtime.buffers` is runtime.buffers."""
     return ".".join(module.split(".")[2:])
+
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+PUBLIC = {
+    "convmat",
+    "convmat.cases",
+    "convmat.errors",
+    "convmat.geometry",
+    "convmat.engine",
+    "convmat.planner",
+}
+"""What the benchmarks, which stand outside the package, import of it: what is public, the layers, rates and plans."""
+
+NEEDED = {
+    "convmat.cli": "the same terminal, errors and exit codes",
+    "convmat.cli.app": "the same terminal, errors and exit codes",
+    "convmat.lowering": "one curve for each lowering",
+    "convmat.problem": "candidates of drawn problems",
+    "convmat.planner.choose": "candidates of drawn problems, weighed and measured",
+    "convmat.planner.trial": "candidates of drawn problems, weighed and measured",
+    "convmat.planner.tuning": "candidates of drawn problems, weighed and measured",
+    "convmat.planner.units": "seconds and bytes in words",
+    "convmat.network": "packages of trained networks, by their digests",
+    "convmat.network.graph": "a network in float64, operator by operator: the truth",
+    "convmat.network.infer": "a network in float64, operator by operator: the truth",
+    "convmat.network.ops.convolution": "a network in float64, operator by operator: the truth",
+    "convmat.network.read": "a network in float64, operator by operator: the truth",
+    "convmat.network.rewrite": "a network in float64, operator by operator: the truth",
+    "convmat.network.summary": "a network in float64, operator by operator: the truth",
+}
+"""What they must import beside that, and what for."""
+
+
+def test_benchmarks_import_what_is_public_and_what_they_must() -> None:
+    wanted = set()
+    for file in sorted(BENCHMARKS.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "convmat":
+                wanted.add(node.module)
+            elif isinstance(node, ast.Import):
+                wanted |= {each.name for each in node.names if each.name.split(".")[0] == "convmat"}
+    assert wanted - PUBLIC == set(NEEDED)
+
+
+def test_the_package_knows_no_benchmark() -> None:
+    assert not [str(each) for each in ALL if each.module.split(".")[0] == "benchmarks"]
 
 
 def test_the_rooms_of_the_engine_run_one_way() -> None:

@@ -12,10 +12,12 @@ All are small: the definition's loops need a fraction of a second. `LAYERS` and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .errors import PlanError
 from .geometry import Geometry
 
 Shape = tuple[int, ...]
@@ -180,3 +182,32 @@ IMAGES: tuple[Case, ...] = tuple(
     _layer(f"image {F}x{F} @2048 pad {F // 2}", 1, 1, 2048, F, padding=F // 2) for F in (3, 7, 15, 31, 63)
 )
 """One channel of 2048 x 2048 pixels, filters of five sizes."""
+
+
+def select_layers(
+    wanted: Sequence[str], among: Sequence[Case] = LAYERS, *, call: str = "bench"
+) -> tuple[str, ...]:
+    """Names of the layers that are meant: by number from 1 ("3", "1-5") or by a part of the name; all by default.
+
+    Raises PlanError, with the layers there are.
+
+    >>> select_layers(["2", "1024"])
+    ('7x7 s2 3->64 @224 pad 3', '1x1 1024->256 @14')
+    """
+    names = [layer.name for layer in among]
+    if not wanted:
+        return tuple(names)
+    found: set[int] = set()
+    for text in wanted:
+        numbers = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+        if numbers and 1 <= int(numbers[1]) <= len(names):
+            found.update(range(int(numbers[1]) - 1, min(int(numbers[2] or numbers[1]), len(names))))
+            continue
+        matches = [i for i, name in enumerate(names) if text in name]
+        if not matches:
+            listed = "\n".join(f"  {i + 1:2}  {name}" for i, name in enumerate(names))
+            raise PlanError(
+                f"{call}: no layer matches {text!r}\n{listed}\n  give a number, a range or a part of a name"
+            )
+        found.update(matches)
+    return tuple(names[i] for i in sorted(found))

@@ -20,7 +20,7 @@ from convmat.errors import EngineError, GeometryError, NetworkError, PlanError
 Run = Callable[..., Any]
 
 COMMANDS = (
-    "demo", "example", "plan", "tune", "draw", "explain", "run", "summary", "profile", "compile", "info", "bench",
+    "demo", "example", "plan", "tune", "draw", "explain", "run", "summary", "profile", "compile", "info",
     "choices show", "choices export", "choices import", "choices clear", "cache info", "cache clear",
 )  # fmt: skip
 
@@ -80,7 +80,7 @@ def test_help_is_quick(process: Run) -> None:
         "torch",
         "convmat.explain",
     }
-    assert not [name for name in loaded if name.startswith(("convmat.explain", "convmat.bench"))]
+    assert not [name for name in loaded if name.startswith(("convmat.explain", "benchmarks"))]
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------

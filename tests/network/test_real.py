@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import convmat
-from convmat.bench import trained
+from benchmarks import trained
 from convmat.explain import faces, photo
 from convmat.network import pinned
 

