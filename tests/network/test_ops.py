@@ -444,3 +444,24 @@ def test_texts_are_objects() -> None:
     found = convmat.load(source)(np.array(["a", "b"], object))
     assert all(array.dtype == object for array in found.values())
     assert found["all"].tolist() == ["ax", "by", "1.5", "2"]
+
+
+@pytest.mark.parametrize("word", ["NOTSET", "SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize(
+    ("stride", "extent", "wanted"),
+    [
+        (4, None, [1, 2, 0, 0, 10, 20, 0, 0, 100, 200, 0, 0]),
+        (2, 9, [1, 2, 10, 20, 100, 200, 0, 0, 0]),
+        (2, 7, [1, 2, 10, 20, 100, 200, 0]),
+    ],
+)
+def test_transposed_convolutions_end_in_what_no_window_reaches(
+    word: str, stride: int, extent: int | None, wanted: list[int]
+) -> None:
+    x, w = np.array([[[1, 10, 100]]], np.float32), np.array([[[1, 2]]], np.float32)
+    attributes: dict[str, Any] = {"strides": (stride,), "auto_pad": word}
+    if extent is not None:
+        attributes["output_shape"] = (extent,)
+    elif word == "NOTSET":
+        wanted = wanted[:10]
+    assert run(node("ConvTranspose", 11, **attributes), x, w).ravel().tolist() == wanted

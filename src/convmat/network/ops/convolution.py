@@ -85,7 +85,11 @@ def _pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> str | Pairs:
 
 
 def _transposed_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pairs:
-    """`output_shape` and `auto_pad` say how much is cut off in all, and at which end the odd element."""
+    """`output_shape` and `auto_pad` say how much is cut off in all, and at which end the odd element.
+
+    Where less than nothing is (the output is to be longer than what the windows reach), zeros follow at the end: the
+    standard does not say where, TensorFlow and onnxruntime begin with the first window.
+    """
     rank, word = len(x) - 2, auto_pad(node)
     wanted = node.get("output_shape")
     if wanted is None and word in ("NOTSET", "VALID"):
@@ -100,6 +104,9 @@ def _transposed_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> P
     for a in range(rank):
         whole = (x[a + 2] - 1) * s[a] + words["output_padding"][a] + (w[a + 2] - 1) * words["dilation"][a] + 1
         total = whole - wanted[a]
+        if total < 0:
+            pairs.append((0, total))
+            continue
         small = total // 2
         pairs.append((small, total - small) if word == "SAME_UPPER" else (total - small, small))
     return tuple(pairs)
