@@ -465,3 +465,23 @@ def test_transposed_convolutions_end_in_what_no_window_reaches(
     elif word == "NOTSET":
         wanted = wanted[:10]
     assert run(node("ConvTranspose", 11, **attributes), x, w).ravel().tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_whole_numbers_divide_and_average_exactly(dtype: Any) -> None:
+    """Towards zero, at the ends of the range too; sums and products wrap as the machine's do."""
+    limits = np.iinfo(dtype)
+    x = np.array([[limits.min, limits.min, 0, 7], [limits.max, limits.max, limits.max - 1, 3]], dtype)
+    wanted = [int(abs(sum(row)) // 4) * (-1 if sum(row) < 0 else 1) for row in x.tolist()]
+    assert run(node("ReduceMean", 18, keepdims=0), x, ints(1)).tolist() == wanted
+    divisor = np.array(3, dtype)
+    assert run(node("Div"), x, divisor).tolist() == [
+        [abs(v) // 3 * (-1 if v < 0 else 1) for v in row] for row in x.tolist()
+    ]
+    assert run(node("ReduceLogSumExp", 18, keepdims=0), np.full((1, 4), 5, dtype), ints(1)).tolist() == [6]
+    if limits.min < 0:
+        low = x[0, :1]
+        assert run(node("Abs"), low).tolist() == run(node("Neg"), low).tolist() == [limits.min]
+        assert run(node("Div"), low, np.array([-1], dtype)).tolist() == [limits.min]
+        assert run(node("Mod", fmod=1), low, np.array([-3], dtype)).tolist() == [math.fmod(limits.min, -3)]
+        assert run(node("Mod"), np.array([-7, 7], dtype), np.array([3, -3], dtype)).tolist() == [2, -2]

@@ -5,6 +5,7 @@ softmax(x) = exp(x - max) / sum of exp(x - max)        along an axis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +57,27 @@ def _sum(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
     np.add.reduce(x, axis=axis, out=out, keepdims=keepdims)
 
 
+def _mean(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
+    """The sum by the number of elements; of whole numbers the exact mean, cut towards zero."""
+    n = math.prod(x.shape[a] for a in axis)
+    if x.dtype.kind not in "iu":
+        _sum(x, axis, out, keepdims)
+        np.divide(out, n, out=out)
+        return
+    wide = x.astype(np.uint64 if x.dtype == np.uint64 else np.int64)
+    # x = whole * n + part: neither sum leaves 64 bits, as that of x might
+    whole, part = (np.add.reduce(each, axis=axis, keepdims=keepdims) for each in np.divmod(wide, max(n, 1)))
+    whole, part = whole + part // max(n, 1), part % max(n, 1)
+    np.copyto(out, whole + ((whole < 0) & (part > 0)), casting="unsafe")
+
+
 def _log_sum_exp(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
     """log(sum(exp(x))), around the largest so that nothing overflows."""
+    if x.dtype.kind in "iu":
+        wide = np.empty(out.shape)
+        _log_sum_exp(x.astype(np.float64), axis, wide, keepdims)
+        np.copyto(out, wide, casting="unsafe")
+        return
     most = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     most = np.where(np.isfinite(most), most, x.dtype.type(0))
     _sum(np.exp(x - most), axis, out, keepdims)
@@ -67,7 +87,7 @@ def _log_sum_exp(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
 
 REDUCTIONS: dict[str, Reduction] = {
     "ReduceSum": _sum,
-    "ReduceMean": lambda x, axis, out, keepdims: np.mean(x, axis=axis, out=out, keepdims=keepdims),
+    "ReduceMean": _mean,
     "ReduceProd": lambda x, axis, out, keepdims: np.multiply.reduce(x, axis=axis, out=out, keepdims=keepdims),
     "ReduceMax": _extreme(np.maximum, above=False),
     "ReduceMin": _extreme(np.minimum, above=True),
