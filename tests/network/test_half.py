@@ -53,7 +53,8 @@ def standard_cases() -> dict[str, list[Case]]:
         if any("tensor(float16)" in each.allowed_type_strs for each in schema.type_constraints)
     }
     for case in single(narrow):
-        tensors = all(value.type.HasField("tensor_type") for value in case.model.graph.input)
+        values = (*case.model.graph.input, *case.model.graph.output)
+        tensors = all(value.type.HasField("tensor_type") for value in values)
         if tensors and any(array.dtype == np.float32 for array in case.inputs.values()):
             found.setdefault(case.op, []).append(case)
     return found

@@ -99,10 +99,25 @@ class Operator:
 
     def __call__(self, node: Node, inputs: Sequence[Value]) -> tuple[Any, ...]:
         """`run`, its result as a tuple of values."""
+        if (nothing := self._nothing(node, inputs)) is not None:
+            return nothing
         with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
             found = self.run(node, *inputs)
         several = found if isinstance(found, tuple) else (found,)
         return tuple(each if each is None or isinstance(each, list) else np.asarray(each) for each in several)
+
+    def _nothing(self, node: Node, inputs: Sequence[Value]) -> tuple[Any, ...] | None:
+        """The outputs of empty inputs, if they are empty too: there is nothing to compute, whatever the operator."""
+        there = [each for each in inputs if isinstance(each, np.ndarray)]
+        lists = any(isinstance(each, list) for each in inputs)
+        if self.late or self.view or self.bodies is not None or lists or all(each.size for each in there):
+            return None
+        arrays = [each if isinstance(each, np.ndarray) else None for each in inputs]
+        try:
+            made = self.shape(node, specs_of(arrays))[: len(node.outputs)]
+        except Unknown:
+            return None
+        return None if any(spec.size for spec in made) else tuple(np.empty(s.shape, s.dtype) for s in made)
 
 
 OPERATORS: dict[str, Operator] = {}
@@ -125,6 +140,8 @@ def operator(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function, the operator's meaning, under its names; half precision is widened around it (`half`)."""
 
+    prepare = None if prepare is None else _unless_empty(prepare)
+
     def enter(run: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
             assert name not in OPERATORS, name
@@ -136,6 +153,17 @@ def operator(
         return run
 
     return enter
+
+
+def _unless_empty(prepare: Prepare) -> Prepare:
+    """The same, but for outputs without elements: then there is nothing to write."""
+
+    def prepared(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+        if not any(spec.size for spec in made):
+            return lambda *arrays: None
+        return prepare(node, specs, made, options)
+
+    return prepared
 
 
 def stepped(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:

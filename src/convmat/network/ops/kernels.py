@@ -26,7 +26,7 @@ Found = Swept | None
 def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     """The step of a node by a kernel that is not loaded yet; None where NumPy runs it."""
     there = [spec for spec in specs if spec is not None]
-    if not there or len(made) != 1 or not made[0].size:
+    if not there or len(made) != 1 or not made[0].size or not there[0].size:
         return None
     said = expression(node, specs)
     if said is not None:

@@ -37,7 +37,7 @@ def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     a, b = given(node, specs, 0), given(node, specs, 1)
-    if a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE:
+    if a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE and a.size:
         return dense(node, a, b.value.T, None, options)
     if a.rank > 2 and b.rank == 2:  # one matrix for all: one product
         return lambda a, b, out: np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1]))

@@ -66,7 +66,9 @@ def _mean(x: Array, axis: Any, out: Array, keepdims: bool) -> None:
         return
     wide = x.astype(np.uint64 if x.dtype == np.uint64 else np.int64)
     # x = whole * n + part: neither sum leaves 64 bits, as that of x might
-    whole, part = (np.add.reduce(each, axis=axis, keepdims=keepdims) for each in np.divmod(wide, max(n, 1)))
+    whole, part = (np.empty(out.shape, wide.dtype) for _ in range(2))
+    for each, y in zip(np.divmod(wide, max(n, 1)), (whole, part), strict=True):
+        _sum(each, axis, y, keepdims)
     whole, part = whole + part // max(n, 1), part % max(n, 1)
     np.copyto(out, whole + ((whole < 0) & (part > 0)), casting="unsafe")
 

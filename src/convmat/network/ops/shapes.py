@@ -40,7 +40,11 @@ def _reshaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
                 shape[a] = x.shape[a]
     if shape.count(-1) == 1:
         rest = math.prod(n for n in shape if n != -1)
-        shape[shape.index(-1)] = x.size // rest if rest else 0
+        if not rest and not x.size:  # no batch: what is left of the others' extents
+            rest, size = (math.prod(n for n in extents if n > 0) for extents in (shape, x.shape))
+            shape[shape.index(-1)] = size // rest
+        else:
+            shape[shape.index(-1)] = x.size // rest if rest else 0
     if min(shape, default=0) < 0 or math.prod(shape) != x.size:
         raise node.error(f"its shape {wanted} does not fit its input\n  {x} has {x.size:,} elements")
     return (Spec(tuple(shape), x.dtype),)
