@@ -110,6 +110,15 @@ class Node:
         return NetworkError(f"load: {self.label} cannot run\n  {what}")
 
 
+def specs_of(values: Mapping[str, Value]) -> dict[str, Spec]:
+    """The Specs of those values that are tensors; what is in them is not known."""
+    return {
+        name: Spec(value.shape, value.dtype)
+        for name, value in values.items()
+        if isinstance(value, np.ndarray)
+    }
+
+
 KINDS = ("tensor", "sequence", "optional", "optional sequence")
 """What an input may be: an array, a list of arrays, and one of these or None."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..geometry import Geometry
 from ..planner import Plan
-from .graph import Node, Shape
+from .graph import Graph, Node, Shape
 from .ops import operator_of
 from .ops.convolution import geometry_of
 from .ops.fallback import REFERENCE
@@ -66,36 +66,59 @@ class Layer:
         }
 
 
+LATE = "once shapes are known"
+"""The way of nodes that wait for a shape which only a run finds, where there was none yet."""
+
+
+def nodes_of(program: Program) -> list[tuple[Program | None, Node]]:
+    """The nodes in the order in which they run, each with what it is prepared in, None for those that wait."""
+    stages = program.stages()
+    found: list[tuple[Program | None, Node]] = [
+        (stage, node) for stage in stages for node in stage.graph.nodes
+    ]
+    rest = stages[-1].rest
+    return found if rest is None else [*found, *((None, node) for node in rest.graph.nodes)]
+
+
 def layers(program: Program) -> list[Layer]:
     """One for each node that is left once shapes are known, in the order in which they run."""
-    steps = {id(task.node): task for task in program.tasks}
+    stages = program.stages()
+    steps = {id(task.node): task for stage in stages for task in stage.tasks}
+    rest = stages[-1].rest
     counted: set[str] = set()
     made = []
-    for node in program.graph.nodes:
-        task = steps.get(id(node))
-        plan = plan_behind(task.run) if task else None
-        way, engine = _who(node, task, plan)
-        g, groups, product = _product(program, node, plan)
-        made.append(
-            Layer(
-                name=node.name or next(filter(None, node.outputs), ""),
-                op=node.op,
-                outputs=tuple(
-                    (name, program.specs[name].shape if name in program.specs else None)
-                    for name in node.outputs
-                    if name
-                ),
-                product=product,
-                groups=groups,
-                flops=g.flops if g else 2 * groups * math.prod(product) if product else 0,
-                parameters=_parameters(program, node, counted),
-                way=way,
-                engine=engine,
-                seconds=plan.chosen.cost.seconds if plan and plan.chosen.cost else None,
-                unrolled=g.bytes(program.specs[node.inputs[0]].dtype.itemsize)["unrolled"] if g else 0,
-            )
-        )
+    for stage, node in nodes_of(program):
+        if stage is not None:
+            made.append(_layer(stage, node, steps.get(id(node)), counted))
+            continue
+        assert rest is not None
+        outputs = tuple((name, None) for name in node.outputs if name)
+        own, parameters = node.name or next(iter(outputs))[0], _parameters(rest.graph, node, counted)
+        made.append(Layer(own, node.op, outputs, None, 1, 0, parameters, LATE, "", None))
     return made
+
+
+def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -> Layer:
+    plan = plan_behind(task.run) if task else None
+    way, engine = _who(node, task, plan)
+    g, groups, product = _product(program, node, plan)
+    return Layer(
+        name=node.name or next(filter(None, node.outputs), ""),
+        op=node.op,
+        outputs=tuple(
+            (name, program.specs[name].shape if name in program.specs else None)
+            for name in node.outputs
+            if name
+        ),
+        product=product,
+        groups=groups,
+        flops=g.flops if g else 2 * groups * math.prod(product) if product else 0,
+        parameters=_parameters(program.graph, node, counted),
+        way=way,
+        engine=engine,
+        seconds=plan.chosen.cost.seconds if plan and plan.chosen.cost else None,
+        unrolled=g.bytes(program.specs[node.inputs[0]].dtype.itemsize)["unrolled"] if g else 0,
+    )
 
 
 def _who(node: Node, task: Task | None, plan: Plan | None) -> tuple[str, str]:
@@ -107,6 +130,8 @@ def _who(node: Node, task: Task | None, plan: Plan | None) -> tuple[str, str]:
         return plan.chosen.name, plan.chosen.engine
     if operator_of(node) is REFERENCE:
         return "ONNX reference", SLOW
+    if operator_of(node).bodies is not None:
+        return "bodies, prepared", ""
     return "", "numpy"
 
 
@@ -134,9 +159,9 @@ def _broadcast(a: Shape, b: Shape) -> bool:
     return all(m == n or 1 in (m, n) for m, n in zip(reversed(a), reversed(b), strict=False))
 
 
-def _parameters(program: Program, node: Node, counted: set[str]) -> int:
+def _parameters(graph: Graph, node: Node, counted: set[str]) -> int:
     """Elements of the constants it reads that are numbers to learn, not shapes; each is counted once."""
-    own = {name for name in node.reads if name in program.graph.constants} - counted
+    own = {name for name in node.reads if name in graph.constants} - counted
     counted |= own
-    arrays = [program.graph.constants[name] for name in own]
+    arrays = [graph.constants[name] for name in own]
     return sum(each.size for each in arrays if each.dtype.kind in "fc" or each.dtype.itemsize == 1)

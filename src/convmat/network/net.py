@@ -19,10 +19,10 @@ from ..errors import NetworkError, PlanError
 from ..planner.request import limits_asked
 from . import infer, saving
 from .contents import Contents
-from .graph import Array, Graph, Input, Spec, Value
+from .graph import Array, Graph, Input, Spec, Value, specs_of
 from .ops import Options
 from .program import Program
-from .programs import PROGRAMS, Programs, Setting, specs_of
+from .programs import PROGRAMS, Programs, Setting
 from .read import read
 from .rewrite import chosen
 from .shapes import Extents, declared, overridden, random

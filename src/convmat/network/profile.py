@@ -16,8 +16,8 @@ from typing import Any
 from ..engine import peaks
 from ..errors import EngineError
 from ..planner.units import in_seconds
-from .graph import Array
-from .layers import Layer, layers
+from .graph import Node, Value
+from .layers import Layer, layers, nodes_of
 from .program import Program, Task
 from .summary import threads
 from .tables import bar, short, table
@@ -84,20 +84,20 @@ class Profile:
         return "\n".join([*table(HEAD, rows, 3), "", last])
 
 
-def profile(program: Program, inputs: Mapping[str, Array], count: int, seconds: float = 1.0) -> Profile:
+def profile(program: Program, inputs: Mapping[str, Value], count: int, seconds: float = 1.0) -> Profile:
     """Call the program for about so many seconds, half of them with a clock between nodes."""
     whole = timed(lambda: program(inputs), seconds / 2)
-    spent: dict[int, list[float]] = {id(task): [] for task in program.tasks}
+    spent: dict[int, tuple[Node, list[float]]] = {}
     clock = _Clock(spent)
     timed(lambda: clock.start(program, inputs), seconds / 2)
-    by_node = {id(task.node): statistics.median(spent[id(task)]) for task in program.tasks}
+    by_node = {id(node): statistics.median(times) for node, times in spent.values()}
     try:
         peak = peaks(count).fma_flops
     except EngineError:
         peak = None
     return Profile(
         layers=tuple(layers(program)),
-        seconds=tuple(by_node.get(id(node), 0.0) for node in program.graph.nodes),
+        seconds=tuple(by_node.get(id(node), 0.0) for _, node in nodes_of(program)),
         total=statistics.median(whole),
         runs=len(whole),
         threads=count,
@@ -119,14 +119,14 @@ def timed(call: Any, seconds: float) -> list[float]:
 class _Clock:
     """Reads the time after each task."""
 
-    def __init__(self, spent: dict[int, list[float]]) -> None:
+    def __init__(self, spent: dict[int, tuple[Node, list[float]]]) -> None:
         self.spent, self.last = spent, 0.0
 
-    def start(self, program: Program, inputs: Mapping[str, Array]) -> None:
+    def start(self, program: Program, inputs: Mapping[str, Value]) -> None:
         self.last = time.perf_counter()
         program(inputs, self)
 
     def __call__(self, task: Task) -> None:
         now = time.perf_counter()
-        self.spent[id(task)].append(now - self.last)
+        self.spent.setdefault(id(task), (task.node, []))[1].append(now - self.last)
         self.last = time.perf_counter()

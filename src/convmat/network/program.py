@@ -21,17 +21,18 @@ from ..errors import ConvmatError, EngineError, NetworkError
 from ..planner import Plan, ready_together
 from . import infer
 from .chains import Call, Chain, chained
-from .graph import Array, Graph, Node, Shape, Spec, Value
+from .graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from .ops import Options, operator_of
 from .ops.bodies import shown
 from .ops.convolution import plan_of
+from .ops.fallback import REFERENCE
 from .ops.half import plan_behind
 from .ops.kernels import LEAST, swept
 from .ops.planned import Swept
-from .places import Places, is_view, places
+from .places import is_view, places
 
 if TYPE_CHECKING:
-    from .programs import Setting
+    from .programs import Programs, Setting
 
 Step = Callable[..., Any]
 
@@ -61,10 +62,24 @@ class State:
 
 
 class Program:
-    """Runs a graph for inputs of the given Specs. May be called from several threads at once."""
+    """Runs a graph for inputs of the given Specs. May be called from several threads at once.
 
-    def __init__(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> None:
-        self.graph, self.specs, self.setting = graph, dict(specs), setting
+    `rest` is what waits for shapes that this part finds, and is prepared for them; `outputs` are those of both.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        specs: Mapping[str, Spec],
+        setting: Setting,
+        outputs: tuple[str, ...] | None = None,
+        rest: Graph | None = None,
+    ) -> None:
+        self.graph, self.specs = graph, dict(specs)
+        self.outputs = graph.outputs if outputs is None else outputs
+        self.bodies: list[Programs] = []
+        self.setting = replace(setting, bodies=self.bodies)
+        self.rest = None if rest is None else self.setting.within(rest)
         names = [*(each.name for each in graph.inputs), *graph.constants]
         names += [name for node in graph.nodes for name in node.outputs if name]
         self._slot = {name: i for i, name in enumerate(names)}
@@ -79,6 +94,24 @@ class Program:
         self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None = None
     ) -> dict[str, Any]:
         """The outputs by name. `watch` is told of each task that is done: they then run one by one."""
+        stage, answer = self, self._run(inputs, watch)
+        values = {**inputs, **answer}
+        while stage.rest is not None:
+            values = {each.name: values[each.name] for each in stage.rest.graph.inputs}
+            stage = stage.rest.program(specs_of(values))
+            found = stage._run(values, watch)
+            values |= found
+            answer |= found
+        return {name: answer[name] for name in self.outputs}
+
+    def stages(self) -> list[Program]:
+        """This part, and what was prepared last of those that wait for shapes."""
+        found = [self]
+        while (rest := found[-1].rest) is not None and rest.latest is not None:
+            found.append(rest.latest)
+        return found
+
+    def _run(self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None) -> dict[str, Any]:
         state = self.state()
         values = state.values
         for name, array in inputs.items():
@@ -112,8 +145,8 @@ class Program:
         found: dict[str, Any] = {}
         for name in self.graph.outputs:
             made = values[self._slot[name]]
-            copied = isinstance(made, np.ndarray) and self._slot[name] in self._copied
-            found[name] = np.array(made) if copied else made
+            copied = self._slot[name] in self._copied or any(made is other for other in found.values())
+            found[name] = np.array(made) if copied and isinstance(made, np.ndarray) else made
         self._give_back(state)
         return found
 
@@ -161,7 +194,7 @@ class Program:
             if node.outputs[0] in placed.joined or (is_view(node) and node.outputs[0] in placed.root):
                 continue
             if step is None:
-                self._dynamic(node, placed)
+                self._dynamic(node)
                 continue
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
             self.tasks.append(Task(node, step, reads, writes))
@@ -169,7 +202,7 @@ class Program:
                 if name in outputs:
                     self._fresh.append((self._slot[name], self.specs[name].shape, self.specs[name].dtype))
         given = {self._slot[name] for name in outputs}
-        self._copied = given - {slot for slot, *_ in self._fresh}
+        self._copied = given - {slot for slot, *_ in self._fresh} - set(self._called)
         last = {slot: at for at, task in enumerate(self.tasks) for slot in (*task.reads, *task.writes)}
         for slot in set(self._called) - given:
             task = self.tasks[last[slot]]
@@ -177,9 +210,14 @@ class Program:
 
     @property
     def weight_bytes(self) -> int:
-        """Of the packed weights of all its steps."""
-        plans = [plan_behind(task.run) for task in self.tasks]
-        return sum(plan.weight_bytes for plan in plans if plan is not None)
+        """Of the packed weights of all its steps, those of its bodies and of what waits for shapes too."""
+        total, waiting = 0, [self]
+        while waiting:  # as many stages behind each other as there are shapes to wait for
+            program = waiting.pop()
+            plans = [plan_behind(task.run) for task in program.tasks]
+            total += sum(plan.weight_bytes for plan in plans if plan is not None)
+            waiting += [kept for each in program.bodies for kept in each.kept()]
+        return total
 
     def _plans(self, options: Options) -> list[Plan]:
         """The plans of the convolutions that can be planned: their kernels are compiled side by side."""
@@ -218,6 +256,8 @@ class Program:
             return _copy  # what the network gives away does not lie in its arena
         if operator.prepare is None or None in made or any(n and n not in self.specs for n in node.inputs):
             return None
+        if not any(spec.size for spec in made if spec):
+            return _nothing
         inputs = [self.specs[name] if name else None for name in node.inputs]
         if id(node) in self._sweeps:
             return self._sweeps[id(node)]
@@ -228,10 +268,12 @@ class Program:
         except ConvmatError as error:
             raise node.error(str(error)) from error
 
-    def _dynamic(self, node: Node, placed: Places) -> None:
-        """The node makes its values when its turn comes; views of the arena are copied, since that is used again."""
+    def _dynamic(self, node: Node) -> None:
+        """The node makes its values when its turn comes, none of which lies where one that it reads does.
+
+        The arena is used again, and what comes in is the caller's.
+        """
         names, operator, limit = (*node.inputs, *node.captured), operator_of(node), self.setting.limit
-        lent = [i for i, name in enumerate(names) if name in placed.root]
         known = [self.specs.get(name) if name else None for name in node.outputs]
         inner = None if operator.bodies is None else self.setting.opened(node)
 
@@ -239,13 +281,14 @@ class Program:
             if inner is not None:  # whose own values keep to the limit
                 made = inner(*values)
             else:
-                given = zip(names, values, strict=True)
-                specs = {name: Spec.of(x) for name, x in given if isinstance(x, np.ndarray)}
-                infer.shapes(node, operator, specs, limit)  # says no before anything large is made
+                if None in known:  # says no before anything large is made
+                    given = {n: x for n, x in zip(names, values, strict=True) if isinstance(x, np.ndarray)}
+                    infer.shapes(node, operator, {n: Spec.of(x) for n, x in given.items()}, limit)
                 made = operator(node, values)
-            seen = [x for i in lent if (x := values[i]) is not None]
+                if operator is REFERENCE:
+                    made = tuple(map(_typed, made, known))
             _require(node, made, known, limit)
-            return tuple(_apart(value, seen) for value in made)
+            return tuple(_apart(value, values) for value in made)
 
         writes = self._slots(node.outputs)
         self._called += [slot for slot in writes if slot != NOTHING]
@@ -269,12 +312,24 @@ def _require(node: Node, made: Sequence[Value], known: Sequence[Spec | None], li
             raise node.error(f"its result is not what its inputs promise\n  {shown(value)}, expected {spec}")
 
 
+def _typed(value: Value, spec: Spec | None) -> Value:
+    """A tensor of the type that the standard says: its reference often makes float64 of what it computes."""
+    return value.astype(spec.dtype, copy=False) if spec and isinstance(value, np.ndarray) else value
+
+
 def _apart(value: Value, seen: Sequence[Value]) -> Value:
-    """A value, its arrays copied where they share memory with one of those seen."""
+    """A value, its arrays copied where they share memory with what was seen; sequences share tensors."""
+    arrays = [x for x in seen if isinstance(x, np.ndarray)]
+    if value is None:
+        return None
     if isinstance(value, list):
-        return [_apart(each, seen) for each in value]  # type: ignore[misc]  # arrays stay arrays
-    shares = any(isinstance(x, np.ndarray) and np.may_share_memory(value, x) for x in seen)
-    return np.array(value) if value is not None and shares else value
+        return [np.array(y) if any(np.may_share_memory(y, x) for x in arrays) else y for y in value]
+    arrays += [x for each in seen if isinstance(each, list) for x in each]
+    return np.array(value) if any(np.may_share_memory(value, x) for x in arrays) else value
+
+
+def _nothing(*arrays: Array) -> None:
+    """The step of a node whose outputs have no element."""
 
 
 def _copy(x: Array, *rest: Array) -> None:

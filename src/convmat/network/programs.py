@@ -11,15 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import ConvmatError, NetworkError
 from ..planner import follow
 from . import infer
-from .graph import Graph, Node, Spec, Value
+from .graph import Graph, Node, Spec, Value, specs_of
 from .ops import Options, operator_of
 from .program import Program
 from .rewrite import rewritten
+from .stages import parted
 
 if TYPE_CHECKING:
     from ..planner.follow import Choice
@@ -29,6 +28,9 @@ PROGRAMS = 8
 
 WEIGHT_BYTES = 2**30
 """Packed weights that are kept for all of them together, beside those of the latest."""
+
+MOST_CHANGES = 16
+"""Sets of shapes that a body, or what waits for a shape, is prepared for before it counts as one that ever changes."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,25 @@ class Setting:
     limit: int = infer.MEMORY_LIMIT
     rules: tuple[str, ...] | None = None
     choices: Mapping[str, Choice] | None = None
+    bodies: list[Programs] | None = None
+    """Where those that are made of it are noted."""
 
     def runner(self, graph: Graph) -> Callable[[Sequence[Value]], list[Value]]:
         """From the values of a body's inputs to those of its outputs."""
-        programs, names = Programs(graph, self), [each.name for each in graph.inputs]
+        programs, names = self.within(graph), [each.name for each in graph.inputs]
 
         def run(values: Sequence[Value]) -> list[Value]:
             found = programs(dict(zip(names, values, strict=True)))
             return [found[name] for name in graph.outputs]
 
         return run
+
+    def within(self, graph: Graph) -> Programs:
+        """A part of the network that is prepared for the shapes it meets."""
+        made = Programs(graph, self, part=True)
+        if self.bodies is not None:
+            self.bodies.append(made)
+        return made
 
     def specs(self, graph: Graph, given: Sequence[Spec | None]) -> list[Spec | None]:
         """What is known of a body's outputs for such inputs."""
@@ -65,10 +76,17 @@ class Setting:
 
 
 class Programs:
-    """A graph ready to be called with values. May be called from several threads at once."""
+    """A graph ready to be called with values. May be called from several threads at once.
 
-    def __init__(self, graph: Graph, setting: Setting) -> None:
-        self.graph, self.setting = graph, setting
+    `part`: it is a part of a network, whose shapes may be new at each call. Where most of them are, preparing takes
+    longer than it gains: its nodes then run one by one, by NumPy.
+    """
+
+    def __init__(self, graph: Graph, setting: Setting, part: bool = False) -> None:
+        self.graph, self.setting, self.part = graph, setting, part
+        self.latest: Program | None = None
+        self._any: Program | None = None
+        self._found = self._made = 0
         self._kept: OrderedDict[Any, Program] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -78,13 +96,23 @@ class Programs:
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
         """The graph prepared for inputs of these shapes; nothing is known of others before they come."""
+        made = self.latest = self._prepared(specs)
+        return made
+
+    def _prepared(self, specs: Mapping[str, Spec]) -> Program:
         from ..engine import thread_pool
 
         key = (tuple(specs.items()), thread_pool.count())
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
+                self._found += 1
                 return self._kept[key]
+            self._made += 1
+            changes = self.part and self._made > max(MOST_CHANGES, self._found)
+        if changes:
+            self._any = self._any or self._shapeless()
+            return self._any
         made = self.made(specs)
         with self._lock:
             self._kept[key] = made
@@ -113,17 +141,19 @@ class Programs:
         with self._lock:
             return [dict(specs) for specs, _ in self._kept]
 
+    def kept(self) -> list[Program]:
+        """What it is prepared to, the latest last."""
+        with self._lock:
+            return [*self._kept.values(), *([self._any] if self._any else [])]
+
+    def _shapeless(self) -> Program:
+        """The graph for any shapes."""
+        setting = self.setting
+        return Program(*infer.inferred(self.graph, {}, setting.limit, setting.opened), setting)
+
     def _planned(self, specs: Mapping[str, Spec]) -> Program:
         setting = self.setting
         graph, known = infer.inferred(self.graph, specs, setting.limit, setting.opened)
-        graph, known = rewritten(graph, known, setting.rules)
-        return Program(graph, known, setting)
-
-
-def specs_of(values: Mapping[str, Value]) -> dict[str, Spec]:
-    """Of those that are tensors."""
-    return {
-        name: Spec(value.shape, value.dtype)
-        for name, value in values.items()
-        if isinstance(value, np.ndarray)
-    }
+        first, rest = parted(graph, known)
+        first, known = rewritten(first, known, setting.rules)
+        return Program(first, known, setting, graph.outputs, rest)

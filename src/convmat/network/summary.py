@@ -93,11 +93,11 @@ class Summary:
 
 def summary(program: Program, count: int) -> Summary:
     """Of a prepared network, for a number of threads."""
-    graph = program.graph
+    graph, known = program.graph, _specs(program)
     return Summary(
         name=graph.name,
         inputs={each.name: program.specs.get(each.name) for each in graph.inputs},
-        outputs={name: program.specs.get(name) for name in graph.outputs},
+        outputs={name: known.get(name) for name in program.outputs},
         layers=tuple(layers(program)),
         threads=count,
     )
@@ -145,21 +145,28 @@ class Memory:
 
 
 def memory(program: Program) -> Memory:
-    """Of a prepared network."""
-    steps = [task.run for task in program.tasks if isinstance(task.run, Planned)]
-    plans = [plan for task in program.tasks if (plan := plan_behind(task.run)) is not None]
+    """Of a prepared network; of what waits for shapes, that which was prepared last."""
+    stages, known = program.stages(), _specs(program)
+    steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned)]
+    plans = [plan for each in stages for task in each.tasks if (plan := plan_behind(task.run)) is not None]
     unrolled = [each.unrolled for each in layers(program)]
-    made = [program.specs[name] for name in dict.fromkeys(program.graph.outputs) if name in program.specs]
+    made = [known[name] for name in dict.fromkeys(program.outputs) if name in known]
+    kept = {id(array): array.nbytes for each in stages for array in each.graph.constants.values()}
     return Memory(
         weights=sum(plan.weight_bytes for plan in plans),
-        constants=sum(each.nbytes for each in program.graph.constants.values()),
-        arena=program.memory.size,
-        alive=program.memory.least,
+        constants=sum(kept.values()),
+        arena=sum(each.memory.size for each in stages),
+        alive=max(each.memory.least for each in stages),
         outputs=sum(spec.bytes for spec in made),
         scratch=max((max(step.plan.workspace, step.scratch) for step in steps), default=0),
         unrolled=sum(unrolled),
         largest=max(unrolled, default=0),
     )
+
+
+def _specs(program: Program) -> dict[str, Spec]:
+    """What is known of values, the first stage's word before those of later ones."""
+    return {name: spec for stage in reversed(program.stages()) for name, spec in stage.specs.items()}
 
 
 def threads(count: int) -> str:

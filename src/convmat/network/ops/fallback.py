@@ -1,7 +1,7 @@
 """Operators of the table `held`: computed by the reference of the ONNX standard, one node at a time.
 
-Slow, and right as far as the table goes. A network names the nodes that run so. Their shapes are known once they ran,
-unless all inputs are constants.
+Slow, and right as far as the table goes. A network names the nodes that run so. Their shapes are what the standard's
+own inference knows.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def _plain(array: Array) -> Array:
     return array.astype(object) if array.dtype.kind in "US" else array
 
 
-def expected(node: Node, specs: Specs) -> list[Spec]:
-    """What the standard's own inference knows of the outputs' sizes: only whether they are too large is asked of it."""
+def expected(node: Node, specs: Specs) -> tuple[Spec | None, ...]:
+    """What the standard's own inference knows of the outputs."""
     import onnx
 
     proto = onnx.NodeProto()
@@ -71,15 +71,15 @@ def expected(node: Node, specs: Specs) -> list[Spec]:
             {name: onnx.numpy_helper.from_array(value, name) for name, value in values.items()},
             [onnx.helper.make_opsetid(node.domain, node.version)],
         )
-        made = []
-        for each in found.values():
+        made = {}
+        for name, each in found.items():
             kind, extents = each.tensor_type.elem_type, each.tensor_type.shape.dim
             if each.tensor_type.HasField("shape") and all(n.HasField("dim_value") for n in extents):
                 shape = tuple(n.dim_value for n in extents)
-                made.append(Spec(shape, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))))
+                made[name] = Spec(shape, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))
     except Exception:  # what it cannot tell, or thinks wrong, the reference will say when it runs
-        return []
-    return made
+        return (None,) * len(node.outputs)
+    return tuple(made.get(name) for name in node.outputs)
 
 
 REFERENCE = Operator("the ONNX reference", unknown, reference)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, Unknown, axis_of, given, operator
+from .base import Options, Specs, Step, axis_of, given, operator, unknown
 
 
 def _indexed(node: Node, specs: Specs) -> tuple[Spec, Spec, int]:
@@ -162,17 +162,13 @@ def scatter_slices(node: Node, x: Array, indices: Array, updates: Array) -> Any:
 # -- found when it runs ------------------------------------------------------------------------------------------------
 
 
-def _later(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    raise Unknown
-
-
-@operator("NonZero", shape=_later)
+@operator("NonZero", shape=unknown, late=True)
 def non_zero(node: Node, x: Array) -> Any:
     """(rank, n): where x is not 0; of a scalar (0, 1) or (0, 0)."""
     return np.ascontiguousarray(np.argwhere(x).T, np.int64)
 
 
-@operator("Compress", shape=_later)
+@operator("Compress", shape=unknown, late=True)
 def compress(node: Node, x: Array, condition: Array) -> Any:
     """x at the places along an axis (or of x read flat) where the condition holds."""
     return np.compress(condition, x, axis=node.get("axis"))
