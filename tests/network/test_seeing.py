@@ -88,7 +88,7 @@ def test_the_summary() -> None:
     assert matmul.groups == 8
     assert found.slow[-1].name == "Unique_y"
     text = str(found)
-    assert text.splitlines()[0] == "made: x 2x3x6x7, d 2x2x2 -> y 2x4x6x5"
+    assert text.splitlines()[0] == "made: x 2x3x6x7, d 2x2x2 -> y ?"
     assert "4 x 84 x 27" in text
     assert text.splitlines()[-1].startswith("by the reference of the ONNX standard, slowly: ")
     assert text.endswith("Unique 'Unique_y'")
