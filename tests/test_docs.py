@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from convmat import cases, lowering
 from convmat.lowering import ALL, Lowering
+from convmat.network.ops import OPERATORS
+from convmat.network.ops.held import HELD, refusal
 from convmat.planner import candidates, choose
 from tests.network.made import model, node
 from tests.support import PASSES, check, ways
@@ -142,3 +145,35 @@ def test_docstrings_become_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
         "",
         "Done.",
     ]
+
+
+def test_the_table_of_operators_has_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it says that one runs is where a network runs it, and what it says is refused, is."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from _operators import FILLERS, on_page_markdown, table  # type: ignore[import-not-found]  # a script, too
+
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table().splitlines()[2:]]
+    names = [row[0] for row in rows]
+    standard = {(each.domain, each.name) for each in onnx.defs.get_all_schemas() if not each.deprecated}
+    wanted = {
+        f"{domain}.{name}" if domain else name for domain, name in standard if domain in ("", "ai.onnx.ml")
+    }
+    assert set(names) >= wanted
+    assert len(set(names)) == len(names)
+    places = dict(zip(names, (row[3] for row in rows), strict=True))
+    assert {*OPERATORS} == {name for name in names if "NumPy" in places[name]} - {"Constant"}
+    assert {name for name in HELD if name in names} == {n for n in names if places[n] == "reference"}
+    for name in (name for name in names if places[name] == "refused"):
+        assert refusal(name, 1, (), ()) == "nothing here computes it; export the model without it"
+    for row in rows:
+        if places[row[0]] == "reference":
+            versions = [int(each) for each in row[1].split(", ") if f"version {each}" not in row[4]]
+            assert all(refusal(row[0], each, (), ()) is None for each in versions)
+            for word in re.findall("`(.*?)`", row[4]):
+                assert (
+                    refusal(row[0], versions[-1], (word,), ())
+                    == f"its attribute {word!r} is not computed; leave it away"
+                )
+    page = on_page_markdown((ROOT / "docs/operators.md").read_text())
+    assert "<!--" not in page
+    assert all(made() in page for made in FILLERS.values())
