@@ -33,29 +33,22 @@ REQUIRED = _words(
     ConstantOfShape Shape Where Equal Resize Col2Im
     """
 )
-FURTHER = {
-    "DeformConv",
-    "ConvInteger",
-    "QLinearConv",
-    "MaxUnpool",
-    "LayerNormalization",
-    "CausalConvWithState",
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "QLinearMatMul",
-    "MatMulInteger",
-    "Cast",
-    "CastLike",
-}
+FURTHER = _words(
+    """
+    DeformConv ConvInteger QLinearConv MaxUnpool LayerNormalization CausalConvWithState QuantizeLinear DequantizeLinear
+    DynamicQuantizeLinear QLinearMatMul MatMulInteger Cast CastLike RNN GRU LSTM NonMaxSuppression RoiAlign GridSample
+    ReverseSequence Trilu TopK GatherElements GatherND ScatterElements ScatterND OneHot NonZero Tile Range CumSum Einsum
+    Mod
+    """
+)
+"""Operators whose cases of every element type are run."""
+
 ALSO = _words(
     """
-    And Or Xor Not Greater GreaterOrEqual Less LessOrEqual Cos Sin Reciprocal Floor Ceil Round Sign Erf Mod ArgMax
-    ArgMin TopK GatherElements GatherND ScatterElements ScatterND OneHot NonZero Compress Tile Range CumSum Einsum
-    Hardmax Shrink Size Mean ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
+    And Or Xor Not Greater GreaterOrEqual Less LessOrEqual Cos Sin Reciprocal Floor Ceil Round Sign Erf ArgMax
+    ArgMin Compress Hardmax Shrink Size Mean ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
     ReduceSumSquare GlobalLpPool LpNormalization MeanVarianceNormalization RMSNormalization IsNaN IsInf BitShift
     BitwiseAnd BitwiseOr BitwiseXor BitwiseNot Sinh Cosh Tan Asin Acos Atan Asinh Acosh Atanh
-    RNN GRU LSTM NonMaxSuppression RoiAlign GridSample ReverseSequence Trilu
     """
 )
 """Operators written here that the required set leaves out."""
