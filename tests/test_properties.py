@@ -181,12 +181,12 @@ def test_phases_write_every_output_once_and_read_every_tap(drawn: Drawn) -> None
             if key in seen:
                 continue
             seen.add(key)
-            positions = [phase.start[a] + j * phase.step[a] for j in range(dense.P[a])]
-            outputs += positions
-            for j, p in enumerate(positions):
+            for r, j in itertools.product(range(phase.count[a]), range(dense.P[a])):
+                p = phase.start[a] + r * phase.apart[a] + j * phase.step[a]
+                outputs.append(p)
                 for t in range(dense.F[a]):
                     i = j * dense.s[a] + t * dense.d[a] - dense.lo[a]
-                    reads.add((p, phase.tap_start[a] + t * phase.tap_step[a], i))
+                    reads.add((p, phase.tap_start[a] - r * phase.back[a] + t * phase.tap_step[a], i))
         assert sorted(outputs) == list(range(g.P[a]))
         expected = {
             (p, f, at // g.e[a])

@@ -41,7 +41,7 @@ from .errors import GeometryError
 __all__ = ["Geometry", "Padding", "PerAxis", "Phase", "Shape"]
 
 _WIDEST_ITEM = 16  # bytes of a complex128, the largest element taken: no byte offset may pass 63 bits
-_MOST_PHASES = 4096  # each is a product of its own, planned and run one by one
+_MOST_PHASES = 4096  # of different kinds: each is a product of its own, planned and run one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +91,12 @@ class Geometry:
                     f"padding ({self.lo[a]}, {self.hi[a]});  {line} elements lie beside each other\n"
                     f"  at most {most // line} in all: take less"
                 )
-        phases = math.prod(min(self._period(a), max(p, 1)) for a, p in enumerate(self.P))
-        if phases > _MOST_PHASES:
+        kinds = math.prod(len(self._axis_phases(a)) for a in range(self.rank))
+        if kinds > _MOST_PHASES:
             raise GeometryError(
                 f"geometry: the input dilation makes too many phases\n"
-                f"  input dilation {cross(self.e)} (the stride, of a transposed convolution or an input gradient): "
-                f"{phases} dense products\n"
+                f"  input dilation {cross(self.e)} (the stride, of a transposed convolution or an input gradient), "
+                f"dilation {cross(self.d)}: more than {_MOST_PHASES} dense products\n"
                 f"  at most {_MOST_PHASES}: put zeros between the elements of x first, and convolve with stride 1"
             )
 
@@ -338,12 +338,15 @@ class Geometry:
         """Dense geometries (e = 1) that together write every output once.
 
         An output p reads tap f only where p*s + f*d - lo is a multiple of e. The outputs p = start + j*step share
-        their taps f = tap_start + t*tap_step: each such class is a phase. A geometry without input dilation is its
-        own single phase; a class that no tap reaches has F = 0: a product with k = 0.
+        their taps f = tap_start + t*tap_step: such a class is a phase, and those that follow it at `apart` with taps
+        `back` before its own read the same of x: they are phases of a kind, and told once. A geometry without
+        input dilation is its own single phase; a class that no tap reaches has F = 0: a product with k = 0.
 
         >>> g = Geometry.transposed((1, 1, 4), (1, 1, 3), stride=2)
         >>> [(p.start, p.step, p.geometry.F) for p in g.phases()]
         [((0,), (2,), (2,)), ((1,), (2,), (1,))]
+        >>> [(p.start, p.count, p.geometry.F) for p in Geometry.transposed((1, 1, 4), (1, 1, 9), stride=9).phases()]
+        [((0,), (9,), (1,))]
         """
         return self._phases
 
@@ -352,21 +355,54 @@ class Geometry:
         axes = [self._axis_phases(a) for a in range(self.rank)]
         return tuple(self._phase(parts) for parts in itertools.product(*axes))
 
-    def _axis_phases(self, a: int) -> list[_AxisPhase]:
-        """The classes of one axis: outputs r + j*T with their taps f0 + t*U, and where in x they begin."""
-        s, d, e, lo, F, P = self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a]
-        T, U = self._period(a), e // math.gcd(d, e)
-        found = []
-        for r in range(min(T, max(P, 1))):
-            f0 = next((f for f in range(min(U, F)) if (r * s + f * d - lo) % e == 0), F)
-            first = (r * s + f0 * d - lo) // e if f0 < F else 0
-            outputs = -(-(P - r) // T) if r < P else 0
-            found.append(_AxisPhase(r, T, outputs, f0, U, -(-(F - f0) // U), s * T // e, d * U // e, -first))
-        return found
+    @property
+    def phase_count(self) -> int:
+        """How many phases there are, of all kinds.
 
-    def _period(self, a: int) -> int:
-        """After how many outputs along an axis the taps repeat."""
-        return self.e[a] // math.gcd(self.s[a], self.e[a])
+        >>> Geometry.transposed((1, 1, 4, 4), (1, 1, 9, 9), stride=9).phase_count
+        81
+        """
+        return sum(math.prod(phase.count) for phase in self.phases())
+
+    def _axis_phases(self, a: int) -> list[_AxisPhase]:
+        """The kinds of phases of one axis, by their first outputs; more than _MOST_PHASES are not told to the end.
+
+        Outputs r + j*T have the taps f0 + t*U. From r to r + ahead, f0 falls by `back`, and where in x both begin is
+        the same, as (r + ahead)*s + (f0 - back)*d = r*s + f0*d.
+        """
+        s, d, e, lo, F, P = self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a]
+        if e == 1 or not P:
+            return [_AxisPhase(0, 1, P, 0, 1, F, s, d, lo)]
+        both, T = math.gcd(d, e), e // math.gcd(s, e)
+        U, often = e // both, both // math.gcd(s, both)
+        ahead, back, residues = d // math.gcd(s, d), s // math.gcd(s, d), min(T, P)
+        invert, first = pow(d // both, -1, U), self._first_reached(a, often)
+        apart = s * T // e, d * U // e  # of x, from an output of a phase to its next and from tap to tap
+        found = [
+            _AxisPhase(start, step, outputs, 0, 1, 0, *apart, 0, count)
+            for start, step, outputs, count in _unreached(P, often, first)
+        ]
+        for start in () if first is None else range(first, min(ahead, residues), often):
+            r = start
+            while r < residues and len(found) <= _MOST_PHASES:
+                f0 = (lo - r * s) // both * invert % U
+                outputs, taps = -(-(P - r) // T), max(-(-(F - f0) // U), 0)
+                last = min(residues - 1, P - (outputs - 1) * T - 1)
+                least = max(F - taps * U, 0) if taps else F
+                count = min((last - r) // ahead, (f0 - least) // back) + 1
+                if taps:
+                    x = -((r * s + f0 * d - lo) // e)
+                    at = _AxisPhase(r, T, outputs, f0, U, taps, *apart, x, count, ahead, back)
+                else:
+                    at = _AxisPhase(r, T, outputs, 0, 1, 0, *apart, 0, count, ahead)
+                found.append(at)
+                r += count * ahead
+        return sorted(found, key=lambda each: each.start)
+
+    def _first_reached(self, a: int, often: int) -> int | None:
+        """The first output of those, one in `often`, that a filter long enough reaches; None where it reaches none."""
+        s, lo, common = self.s[a], self.lo[a], math.gcd(self.s[a], self.d[a], self.e[a])
+        return None if lo % common else lo // common * pow(s // common, -1, often) % often
 
     def _phase(self, parts: tuple[_AxisPhase, ...]) -> Phase:
         F = tuple(p.taps for p in parts)
@@ -382,6 +418,9 @@ class Geometry:
             step=tuple(p.step for p in parts),
             tap_start=tuple(p.tap_start for p in parts),
             tap_step=tuple(p.tap_step for p in parts),
+            count=tuple(p.count for p in parts),
+            apart=tuple(p.apart for p in parts),
+            back=tuple(p.back for p in parts),
         )
 
     def __str__(self) -> str:
@@ -402,13 +441,19 @@ class Geometry:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A dense geometry that computes the outputs start + j*step from the taps tap_start + t*tap_step."""
+    """A dense geometry that computes outputs start + r*apart + j*step from taps tap_start - r*back + t*tap_step.
+
+    Along each axis r counts phases of a kind, `count` of them: they read the same of x by other taps.
+    """
 
     geometry: Geometry
     start: Shape
     step: Shape
     tap_start: Shape
     tap_step: Shape
+    count: Shape
+    apart: Shape
+    back: Shape
 
 
 @dataclass(frozen=True)
@@ -422,6 +467,24 @@ class _AxisPhase:
     stride: int
     dilation: int
     lo: int
+    count: int = 1
+    apart: int = 1
+    back: int = 0
+
+
+def _unreached(P: int, often: int, first: int | None) -> list[tuple[int, int, int, int]]:
+    """The outputs of P that no tap reaches however long the filter: all but first + j*often, or all for None.
+
+    As (start, step, outputs, count) of phases of a kind that lie side by side.
+    """
+    if first is None:
+        return [(0, 1, P, 1)]
+    more, found = P % often, []  # residues before the `more`-th have an output more
+    for start, stop in ((0, first), (first + 1, often)):
+        for low, high in ((start, min(stop, more)), (max(start, more), min(stop, P))):
+            if low < high:
+                found.append((low, often, -(-(P - low) // often), high - low))
+    return found
 
 
 def _spread(extent: int, e: int) -> int:

@@ -54,7 +54,10 @@ function answer(lib, cases) {
       numbers: numbers(g),
       grad_input: g.gradInput().fields,
       grad_weight: g.gradWeight().fields,
-      phases: g.phases().map((p) => ({ ...p, geometry: p.geometry.fields })),
+      phases: g
+        .phases()
+        .filter((p) => [...p.geometry.F, ...p.geometry.P].every(Boolean))
+        .map((p) => ({ ...p, geometry: p.geometry.fields })),
       ways: ways(g, 3),
       wide: sampleOf(g, WIDE),
       narrow: sampleOf(g, NARROW),

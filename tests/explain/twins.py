@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import cache, lru_cache
 from pathlib import Path
@@ -90,20 +91,28 @@ def expected(g: Geometry) -> dict[str, Any]:
         },
         "grad_input": _lists(fields(g.grad_input())),
         "grad_weight": _lists(fields(g.grad_weight())),
-        "phases": [
-            {
-                "geometry": _lists(fields(p.geometry)),
-                "start": list(p.start),
-                "step": list(p.step),
-                "tapStart": list(p.tap_start),
-                "tapStep": list(p.tap_step),
-            }
-            for p in g.phases()
-        ],
+        "phases": _phases(g),
         "wide": _sample(g, WIDE),
         "narrow": _sample(g, NARROW),
         "tints": [[colour, ink(colour)] for colour in (tint(0, 0, 1), tint(g.C % 6, 0.25, 0.5))],
     }
+
+
+def _phases(g: Geometry) -> list[dict[str, Any]]:
+    """Every phase that has outputs and taps, those of a kind one by one, by where they begin."""
+    found = [
+        {
+            "geometry": _lists(fields(p.geometry)),
+            "start": [start + r * by for start, r, by in zip(p.start, at, p.apart, strict=True)],
+            "step": list(p.step),
+            "tapStart": [start - r * by for start, r, by in zip(p.tap_start, at, p.back, strict=True)],
+            "tapStep": list(p.tap_step),
+        }
+        for p in g.phases()
+        if all((*p.geometry.F, *p.geometry.P))
+        for at in itertools.product(*map(range, p.count))
+    ]
+    return sorted(found, key=lambda phase: phase["start"])
 
 
 def expected_ways(g: Geometry) -> dict[str, tuple[str | None, int, int]]:

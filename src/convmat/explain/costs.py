@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
 from convmat.problem import Problem
-from convmat.product import Packing, Product, View, size
+from convmat.product import Index, Packing, Product, View, size
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,10 @@ def _stored(product: Product, packing: Packing, panel: int) -> int:
         # A panel at every point; and the transformed weights of all groups, which are others than those of w.
         points = math.prod(transform.points for transform in product.transforms)
         return points * columns + product.batch * product.m * product.k
-    return sum(b.elements for _, b in product.terms)
+    return sum(size(_moving(b)) for _, b in product.terms)
+
+
+def _moving(view: View) -> tuple[Index, ...]:
+    """The indices along which a View moves: phases of a kind read the same of x, which is stored once."""
+    moved = {name for coordinate in view.coordinates for name, _ in coordinate.terms}
+    return tuple(index for index in view.indices if index.name in moved)

@@ -207,7 +207,7 @@ def _way(g: Geometry, lowering: str) -> Cost | None:
 def _tiles(plan: Plan, way: Cost, arrays: tuple[Any, Any], theme: Theme) -> TilePicture:
     g = plan.problem.geometry
     scene = TileScene(g, tile_of(way.name), *arrays)
-    phases = len(g.phases())
+    phases = g.phase_count
     notes = [
         f"{way.name}: {way.flops:,} FLOP between the transforms, {g.flops:,} by the definition",
         *([f"drawn: the first of {phases} phases of the input dilation"] if phases > 1 else []),

@@ -154,7 +154,7 @@ def as_dict(plan: Plan, measured: Mapping[Candidate, Measured] | None = None) ->
         "bytes": g.bytes(plan.itemsize),
         "duplication": g.duplication,
         "intensity": g.intensity(plan.itemsize),
-        "phases": len(g.phases()),
+        "phases": g.phase_count,
         "workspace": plan.workspace,
         "weight_bytes": plan.weight_bytes,
         "error_bound": error_bound(problem) if plan.exact else None,

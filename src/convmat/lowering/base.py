@@ -81,7 +81,7 @@ class Part:
         g = phase.geometry
         self._extents = {"b": g.B, "g": g.G, "c": g.C // g.G, "o": g.O // g.G}
         for a in range(g.rank):
-            self._extents |= {f"p{a}": g.P[a], f"f{a}": g.F[a]}
+            self._extents |= {f"p{a}": g.P[a], f"f{a}": g.F[a], f"r{a}": phase.count[a]}
         self._known: dict[str, list[tuple[Index, int]]] = {}  # kn2row asks for each role once a tap
 
     def index(self, *roles: str) -> Indices:
@@ -91,6 +91,12 @@ class Part:
     def axes(self, letter: str) -> Indices:
         """The indices of all spatial axes of a letter: p0 p1 .. or f0 f1 .."""
         return self.index(*(f"{letter}{a}" for a in range(self.geometry.rank)))
+
+    @cached_property
+    def batch(self) -> Indices:
+        """(g, r): groups, and the phases of a kind, along the axes that have several."""
+        several = (f"r{a}" for a, count in enumerate(self.phase.count) if count > 1)
+        return self.index("g", *several)
 
     @cached_property
     def columns(self) -> Indices:
@@ -107,7 +113,7 @@ class Part:
         c, f = self.index("c"), self.axes("f")
         many = g.C >= MANY * g.G and 2 * g.O > MANY * g.G and x[0].role == "b"
         taps_first = x[-1].role == "c" or (
-            many and self.x(f + c, self.columns, self.index("g")).outside >= LEFT_OUT
+            many and self.x(f + c, self.columns, self.batch).outside >= LEFT_OUT
         )
         return f + c if taps_first else c + f
 
@@ -156,8 +162,8 @@ class Part:
             a = int(dim.role[1:])
             start, step = phase.tap_start[a], phase.tap_step[a]
             if dim.role in fixed:
-                return Coordinate(dim.extent, (), start + fixed[dim.role] * step)
-            return Coordinate(dim.extent, ((dim.role, step),), start)
+                return Coordinate(dim.extent, self.back(a), start + fixed[dim.role] * step)
+            return Coordinate(dim.extent, ((dim.role, step), *self.back(a)), start)
 
         return self.view("w", self.problem.w, coordinate, rows, cols, batch)
 
@@ -169,9 +175,17 @@ class Part:
             if dim.role[0] != "p":
                 return self.channel(dim)
             a = int(dim.role[1:])
-            return Coordinate(dim.extent, ((dim.role, phase.step[a]),), phase.start[a])
+            return Coordinate(dim.extent, ((dim.role, phase.step[a]), *self.apart(a)), phase.start[a])
 
         return self.view(source, self.problem.y, coordinate, rows, cols, batch)
+
+    def back(self, a: int) -> tuple[tuple[str, int], ...]:
+        """How phases of a kind move along axis `a` of w."""
+        return ((f"r{a}", -self.phase.back[a]),) if self.phase.count[a] > 1 else ()
+
+    def apart(self, a: int) -> tuple[tuple[str, int], ...]:
+        """How phases of a kind move along axis `a` of y."""
+        return ((f"r{a}", self.phase.apart[a]),) if self.phase.count[a] > 1 else ()
 
     def epilogue(self, rows: Indices, cols: Indices, batch: Indices) -> Epilogue:
         """The problem's epilogue as Views: bias over the channels, residual where y is."""

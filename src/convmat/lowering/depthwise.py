@@ -30,5 +30,5 @@ class Depthwise(Lowering):
 
     def product(self, part: Part) -> Product:
         """(O//G, F) @ (F, B*P), batched over the groups."""
-        g, m, n, k = part.index("g"), part.index("o"), part.columns, part.index("c") + part.axes("f")
+        g, m, n, k = part.batch, part.index("o"), part.columns, part.index("c") + part.axes("f")
         return Product(((part.w(m, k, g), part.x(k, n, g)),), part.y(m, n, g), part.epilogue(m, n, g))

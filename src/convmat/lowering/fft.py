@@ -95,7 +95,8 @@ class Fft(Lowering):
                 return part.channel(dim)
             a = int(dim.role[1:])
             by = phase.tap_step[a]
-            return Coordinate(dim.extent, ((f"f{a}", by * along[a].apart), (f"h{a}", by)), phase.tap_start[a])
+            terms = ((f"f{a}", by * along[a].apart), (f"h{a}", by), *part.back(a))
+            return Coordinate(dim.extent, terms, phase.tap_start[a])
 
         def write(dim: Dim) -> Coordinate:
             if dim.role[0] != "p":
@@ -103,14 +104,13 @@ class Fft(Lowering):
             a = int(dim.role[1:])
             by = phase.step[a]
             far = by * along[a].between
-            return Coordinate(
-                dim.extent, ((f"q{a}", far * kept[a]), (f"v{a}", far), (f"j{a}", by)), phase.start[a]
-            )
+            terms = ((f"q{a}", far * kept[a]), (f"v{a}", far), (f"j{a}", by), *part.apart(a))
+            return Coordinate(dim.extent, terms, phase.start[a])
 
         tiles = indices("q", *(-(-axis.outputs // many) for axis, many in zip(along, kept, strict=True)))
         n = part.index("b") + tiles + indices("j", *(axis.columns for axis in along))
         k = part.index("c") + indices("h", *(axis.terms for axis in along))
-        group, m = part.index("g"), part.index("o")
+        group, m = part.batch, part.index("o")
         taps = indices("f", *(axis.taps for axis in along))
         reached, filled = indices("u", *sizes), indices("v", *kept)
         c = part.view("y", part.problem.y, write, m, n, (*group, *filled))

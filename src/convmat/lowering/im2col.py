@@ -25,5 +25,5 @@ class Im2col(Lowering):
 
     def product(self, part: Part) -> Product:
         """(O, C*F) @ (C*F, B*P), batched over the groups."""
-        g, m, n, k = part.index("g"), part.index("o"), part.columns, part.depth
+        g, m, n, k = part.batch, part.index("o"), part.columns, part.depth
         return Product(((part.w(m, k, g), part.x(k, n, g)),), part.y(m, n, g), part.epilogue(m, n, g))

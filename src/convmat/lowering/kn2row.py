@@ -38,7 +38,7 @@ class Kn2row(Lowering):
 
     def product(self, part: Part) -> Product:
         """One term a tap."""
-        g, m, n, k = part.index("g"), part.index("o"), part.columns, part.index("c")
+        g, m, n, k = part.batch, part.index("o"), part.columns, part.index("c")
         positions = itertools.product(*(range(f.extent) for f in part.axes("f")))
         names = [f.name for f in part.axes("f")]
         terms = tuple(

@@ -42,7 +42,7 @@ class Mec(Lowering):
     def product(self, part: Part) -> Product:
         """(O, F0*F1*C) @ (F0*F1*C, P1) for each output row, in place in L."""
         geometry = part.geometry
-        g, m, n, c = part.index("g"), part.index("o"), part.columns, part.index("c")
+        g, m, n, c = part.batch, part.index("o"), part.columns, part.index("c")
         taps, pixels = part.axes("f"), part.axes("p")
         k = taps + c
         rows = (geometry.P[0] - 1) * geometry.s[0] + geometry.F[0]
@@ -52,7 +52,7 @@ class Mec(Lowering):
         first = next(a for a, dim in enumerate(part.problem.x.dims) if dim.role == "i0")
         coordinates = list(full.coordinates)
         coordinates[first] = Coordinate(coordinates[first].extent, (("p0", 1),), -geometry.lo[0])
-        batch = part.index("b") + g
+        batch = part.index("b", "g")
         lowered = View(
             "x", pixels[1:], (line, *taps[1:], *c), tuple(coordinates), batch, conjugate=full.conjugate
         )

@@ -31,7 +31,7 @@ class Pointwise(Lowering):
 
     def product(self, part: Part) -> Product:
         """(O, C) @ (C, B*P), batched over the groups."""
-        g, m, n, k = part.index("g"), part.index("o"), part.columns, part.index("c")
+        g, m, n, k = part.batch, part.index("o"), part.columns, part.index("c")
         taps = {f.name: 0 for f in part.axes("f")}
         return Product(
             ((part.w(m, k, g, taps), part.x(k, n, g, taps)),), part.y(m, n, g), part.epilogue(m, n, g)

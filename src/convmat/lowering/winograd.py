@@ -108,10 +108,10 @@ class Winograd(Lowering):
                 return part.channel(dim)
             a, phase = int(dim.role[1:]), part.phase
             by, d, m = phase.step[a], apart[a], len(by_axis[a].post)
-            terms = ((f"q{a}", by * m * d), (f"v{a}", by * d), (f"e{a}", by))
+            terms = ((f"q{a}", by * m * d), (f"v{a}", by * d), (f"e{a}", by), *part.apart(a))
             return Coordinate(dim.extent, terms, phase.start[a])
 
-        group, m, k = part.index("g"), part.index("o"), part.index("c")
+        group, m, k = part.batch, part.index("o"), part.index("c")
         n = part.index("b") + tuple(tiles)
         c = part.view("y", part.problem.y, write, m, n, (*group, *filled))
         epilogue = part.epilogue(m, n, group)

@@ -33,7 +33,7 @@ def header(plan: Plan) -> list[str]:
             f"padded explicitly ({problem.pad.mode}) {problem.pad.lo} before, {problem.pad.hi} after"
         )
     if len(set(g.e)) > 1 or set(g.e) != {1}:
-        lines.append(f"{len(g.phases())} phases: no inserted zero is multiplied")
+        lines.append(f"{g.phase_count} phases: no inserted zero is multiplied")
     return lines
 
 

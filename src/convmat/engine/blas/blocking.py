@@ -214,6 +214,13 @@ def _alone(indices: Indices, nested: View) -> Cut:
     return Cut(extents, tuple(1 if i.name in names else max(i.extent, 1) for i in indices))
 
 
+def _repeated(groups: Indices, product: Product) -> Cut:
+    """One value at a time of the indices along which no B moves: stored whole, each would be the same once more."""
+    moved = {name for _, b in product.terms for coordinate in b.coordinates for name, _ in coordinate.terms}
+    extents = tuple(i.extent for i in groups)
+    return Cut(extents, tuple(max(i.extent, 1) if i.name in moved or i is groups[0] else 1 for i in groups))
+
+
 class Blocks:
     """A form cut up for a budget of bytes a panel, and the bytes of scratch that this takes.
 
@@ -254,6 +261,8 @@ class Blocks:
         self.stack, self.groups = Cut.into(form.stack, stack), Cut.into(form.groups, groups)
         if form.nested is not None:
             self.stack, self.groups = (_alone(part, form.nested) for part in (form.stack, form.groups))
+        elif whole:
+            self.groups = _repeated(form.groups, product)
         self.passes = sum(len(d) for d in self.depths)
         self.deep = max((d.most for d in self.depths), default=0)
         self.products = self.groups.most * self.stack.most

@@ -47,17 +47,18 @@ class Form(Enum):
 class PanelRecipe:
     """All that is constant in a panel kernel.
 
-    `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`, `width`: rows of A and
-    of one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
-    fixes (group, image). `places`: the column indices that a table of places is made of, for stores that are neither
-    side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for OUTER. `block`: C's rows are stored
-    in blocks of so many, 0: they are evenly apart. `lines`: A's rows are evenly apart and contiguous along k, perhaps
-    in another order (not `ordered`); if they are not, k has `k_indices` indices. `skips`: a part of k is one tap, and
-    columns where it lies outside x are left out.
+    `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`, `width`: rows of A and of
+    one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
+    fixes (groups, images), `batch` those of them that A has too. `places`: the column indices that a table of places is
+    made of, for stores that are neither side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for
+    OUTER. `block`: C's rows are stored in blocks of so many, 0: they are evenly apart. `lines`: A's rows are evenly
+    apart and contiguous along k, perhaps in another order (not `ordered`); if they are not, k has `k_indices` indices.
+    `skips`: a part of k is one tap, and columns where it lies outside x are left out.
     """
 
     form: Form
     walk: Walk
+    batch: tuple[str, ...]
     outer: tuple[str, ...]
     array: Type
     work: Type
@@ -333,10 +334,21 @@ class _Writer:
         number = index - batch * r.blocks
         w, out = self._word(fn, args, "w", ptr), self._word(fn, args, "a", ptr)
         line = self._word(fn, args, "w line")
-        source = w + batch * self._word(fn, args, "w g")
+        for name in reversed(r.batch[1:]):
+            count = self._word(fn, args, f"count {name}")
+            above = udiv(batch, count)
+            value, batch = batch - above * count, above
+            w, out = (
+                at + value * self._word(fn, args, f"{what} {name}") for at, what in ((w, "w"), (out, "a"))
+            )
+        source = w + batch * self._word(fn, args, f"w {r.batch[0]}")
         if r.lines:
             source = source + number * r.width * line
-        target = out + batch * self._word(fn, args, "a g") + number * self._word(fn, args, "block step")
+        target = (
+            out
+            + batch * self._word(fn, args, f"a {r.batch[0]}")
+            + number * self._word(fn, args, "block step")
+        )
         self._pack_block(fn, args, number, source, target, line, self._word(fn, args, "k"))
 
     def _pack_block(

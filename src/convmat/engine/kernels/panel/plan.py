@@ -104,8 +104,6 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return "multiplies what has elements"
     if product.maximum:
         return "sums products, and these are maxima"
-    if len(product.c.batch) != 1:
-        return f"takes one index of groups, got {len(product.c.batch)}"
     if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
         return "reads x forwards along every axis"
     return too_far(b)
@@ -190,6 +188,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     return PanelRecipe(
         form=form,
         walk=walk,
+        batch=_names(c.batch),
         outer=_names(c.batch) if streams else _names(c.batch + c.cols[:first]),
         array=TYPES[dtypes.array.name],
         work=TYPES[dtypes.work.name],
@@ -307,12 +306,13 @@ class PanelPlan(KernelPlan):
             self.words["k inner"] = math.prod(i.extent for i in b.rows[first:])
             self.words["k outer"] = w[b.rows[0].name] if first else 0
         for name in r.outer:
-            group = name in _names(c.batch)
+            group = name in r.batch
+            inner = math.prod(extents[other] for other in r.batch[r.batch.index(name) + 1 :]) if group else 0
             self.words |= {
                 f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name],
-                f"a {name}": r.packed_bytes(product.k) if group and not sums else 0,
+                f"a {name}": 0 if sums else r.packed_bytes(product.k) * inner,
                 f"w {name}": w[name] if group else 0,
-                f"bias {name}": product.m * dtypes.work.itemsize if group else 0,
+                f"bias {name}": product.m * dtypes.work.itemsize if name == r.batch[0] else 0,
             }  # fmt: skip
         along = extents if r.walk.checks else _in_line(r.walk.run, x, extents)
         for name in r.walk.run + r.walk.taps:
