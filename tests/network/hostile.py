@@ -63,12 +63,54 @@ OPERATORS = (
 )  # fmt: skip
 
 
+def body(inputs: str, nodes: list[Any], outputs: str) -> Any:
+    """A graph for an attribute."""
+    untyped = [
+        [onnx.helper.make_empty_tensor_value_info(n) for n in each.split()] for each in (inputs, outputs)
+    ]
+    return onnx.helper.make_graph(nodes, "body", *untyped)
+
+
+def bodies() -> bytes:
+    """A Loop, an If and a Scan, one behind the other, then what waits for a shape."""
+    turn = body(
+        "i go a",
+        [
+            node("Conv", "a w", "c", pads=[1, 1]),
+            node("ReduceMean", "c", "m", keepdims=0),
+            node("Less", "m hi", "on"),
+        ],
+        "on c m",
+    )
+    sums = body("s r", [node("Add", "s r", "t")], "t t")
+    return model(
+        [
+            node("Loop", "n yes x", "l means", body=turn),
+            node("Shape", "l", "s"),
+            node("Size", "s", "rank"),
+            node("Equal", "rank n", "three"),
+            node("If", "three", "f", then_branch=body("", [node("Neg", "l", "b")], "b"),
+                 else_branch=body("", [node("Squeeze", "l", "b")], "b")),
+            node("Scan", "zero f", "last all", body=sums, num_scan_inputs=1, scan_input_axes=[2]),
+            node("NonZero", "last", "places"),
+            node("Gather", "all at", "g", axis=0),
+            node("SplitToSequence", "g", "parts", axis=0),
+            node("ConcatFromSequence", "parts", "y", axis=0),
+        ],
+        {"x": (1, 2, 9)},
+        "y means places",
+        {"n": np.array(3), "yes": np.array(True), "w": normal(2, 2, 3) / 4, "hi": np.float32(9),
+         "zero": np.zeros((1, 2), np.float32), "at": np.array([0])},
+    )  # fmt: skip
+
+
 def models() -> list[Any]:
     """Small networks of the shapes that real ones have."""
     i = np.array
     return [
         onnx.load_from_string(each)
         for each in (
+            bodies(),
             model(
                 [
                     node("Conv", "x w b", "a", strides=[2, 2], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
@@ -199,6 +241,13 @@ def _values(graph: Any, rng: random.Random) -> None:
         tensor.raw_data = tensor.raw_data[: rng.randrange(len(tensor.raw_data) + 1)]
 
 
+def _inside(graph: Any, rng: random.Random) -> None:
+    """An edit of a graph in an attribute."""
+    found = [a.g for n in graph.node for a in n.attribute if a.HasField("g") and a.g.node]
+    if found:
+        rng.choice((_attribute, _wiring, _operator))(rng.choice(found), rng)
+
+
 def _missing(graph: Any, rng: random.Random) -> None:
     found = [each for each in (graph.initializer, graph.node, graph.input, graph.output) if each]
     if found:
@@ -265,7 +314,7 @@ def _twice(graph: Any, rng: random.Random) -> None:
 Edit = Callable[[Any, random.Random], None]
 EDITS: tuple[Edit, ...] = (
     _dims, _kind, _values, _values, _missing, _attribute, _attribute, _attribute, _wiring, _wiring, _operator,
-    _operator, _declared, _twice,
+    _operator, _declared, _twice, _inside,
 )  # fmt: skip
 
 
