@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..engine import thread_pool
 from ..errors import ConvmatError, NetworkError
 from ..planner import follow
 from . import infer
@@ -87,7 +88,7 @@ class Programs:
         self.latest: Program | None = None
         self._any: Program | None = None
         self._found = self._made = 0
-        self._kept: OrderedDict[Any, Program] = OrderedDict()
+        self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -100,14 +101,13 @@ class Programs:
         return made
 
     def _prepared(self, specs: Mapping[str, Spec]) -> Program:
-        from ..engine import thread_pool
-
-        key = (tuple(specs.items()), thread_pool.count())
+        # Plain tuples: a body is looked up at each turn, and comparing Specs takes longer.
+        key = (*((name, spec.shape, spec.dtype) for name, spec in specs.items()), thread_pool.count())
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 self._found += 1
-                return self._kept[key]
+                return self._kept[key][1]
             self._made += 1
             changes = self.part and self._made > max(MOST_CHANGES, self._found)
         if changes:
@@ -115,8 +115,8 @@ class Programs:
             return self._any
         made = self.made(specs)
         with self._lock:
-            self._kept[key] = made
-            kept = [program.weight_bytes for program in self._kept.values()]
+            self._kept[key] = dict(specs), made
+            kept = [program.weight_bytes for _, program in self._kept.values()]
             while len(kept) > 1 and (len(kept) > PROGRAMS or sum(kept) > WEIGHT_BYTES):
                 self._kept.popitem(last=False)
                 kept.pop(0)
@@ -139,12 +139,12 @@ class Programs:
     def met(self) -> list[Mapping[str, Spec]]:
         """The shapes that it is prepared for, the latest last."""
         with self._lock:
-            return [dict(specs) for specs, _ in self._kept]
+            return [specs for specs, _ in self._kept.values()]
 
     def kept(self) -> list[Program]:
         """What it is prepared to, the latest last."""
         with self._lock:
-            return [*self._kept.values(), *([self._any] if self._any else [])]
+            return [program for _, program in self._kept.values()] + ([self._any] if self._any else [])
 
     def _shapeless(self) -> Program:
         """The graph for any shapes."""
