@@ -288,6 +288,14 @@ def test_a_loop_over_constants_is_folded() -> None:
     assert [task.node.op for task in net.program({"x": Spec((2,), x.dtype)}).tasks] == ["Mul"]
 
 
+def test_a_loop_that_draws_is_not_folded() -> None:
+    turn = [node("RandomNormalLike", "a", "r"), node("Add", "a r", "b"), node("Identity", "go", "on")]
+    made = [node("Loop", "n - one", "s", body=body("i go a", turn, "on b")), node("Mul", "x s", "y")]
+    net = convmat.load(model(made, {"x": (2,)}, "y", {"n": np.array(2), "one": np.float32(1)}))
+    x = np.ones(2, np.float32)
+    assert net(x)[0] != net(x)[0]
+
+
 # -- Scan --------------------------------------------------------------------------------------------------------------
 
 SUMS = body(

@@ -126,6 +126,12 @@ def shapes(
     return made
 
 
+def _draws(node: Node) -> bool:
+    """Whether it is computed anew at each call, or something in its bodies is."""
+    bodies = [value for value in node.attributes.values() if isinstance(value, Graph)]
+    return node.op in RANDOM or any(_draws(each) for body in bodies for each in body.nodes)
+
+
 def _operands(node: Node) -> tuple[str, ...]:
     """The names of a node's inputs, those that are left away too, and of what its bodies read."""
     return (*node.inputs, *node.captured)
@@ -146,7 +152,7 @@ def folded(node: Node, specs: Specs, limit: int, opened: Opened | None = None) -
             return (np.array(math.prod(shape), np.int64),)
         return (np.array(shape[node.get("start", 0) : node.get("end")], np.int64),)
     values = [specs[name].value if name in specs else None for name in node.reads]
-    if node.op in RANDOM or any(value is None for value in values):
+    if any(value is None for value in values) or _draws(node):
         return None
     operator = operator_of(node)
     if operator.bodies is not None and opened is None:
