@@ -289,7 +289,7 @@ def test_a_loop_over_constants_is_folded() -> None:
 
 
 def test_a_loop_that_draws_is_not_folded() -> None:
-    turn = [node("RandomNormalLike", "a", "r"), node("Add", "a r", "b"), node("Identity", "go", "on")]
+    turn = [node("RandomNormal", "", "r", shape=[2]), node("Add", "a r", "b"), node("Identity", "go", "on")]
     made = [node("Loop", "n - one", "s", body=body("i go a", turn, "on b")), node("Mul", "x s", "y")]
     net = convmat.load(model(made, {"x": (2,)}, "y", {"n": np.array(2), "one": np.float32(1)}))
     x = np.ones(2, np.float32)
