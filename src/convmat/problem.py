@@ -184,6 +184,18 @@ class Problem:
             count *= math.prod(self.pad.repeats(a, extent) for a, extent in enumerate(inside))
         return count
 
+    def alone(self) -> Problem:
+        """The problem of one image on one thread; a weight gradient, which sums over images, keeps its batch.
+
+        >>> p = Problem.of(Geometry.of((9, 3, 8, 8), (4, 3, 3, 3)), threads=2).alone()
+        >>> p.shape("x"), p.shape("y"), p.threads
+        ((1, 3, 8, 8), (1, 4, 6, 6), 1)
+        """
+        if self.x.dims[0].role != "b" or self.geometry.B < 2:
+            return replace(self, threads=1)
+        x, y = (layout.with_extent("b", 1) for layout in (self.x, self.y))
+        return replace(self, geometry=replace(self.geometry, B=1), x=x, y=y, threads=1)
+
     def grad_input(self) -> Problem:
         """The problem whose x is dy and whose y is dx."""
         axes = range(self.geometry.rank)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
@@ -89,6 +89,14 @@ class Layout:
                     for d in axis
                 )
                 for axis in self.axes
+            )
+        )
+
+    def with_extent(self, role: str, extent: int) -> Layout:
+        """The same layout where a role that is not split has another extent."""
+        return Layout(
+            tuple(
+                tuple(replace(d, extent=extent) if d.role == role else d for d in axis) for axis in self.axes
             )
         )
 

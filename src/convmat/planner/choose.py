@@ -34,8 +34,10 @@ def make(problem: Problem, lowering: str | None = None, engine: str | None = Non
 
 @lru_cache(maxsize=4096)
 def _made(problem: Problem, lowering: str | None, engine: str | None, version: int) -> Plan:
+    if problem.deterministic:
+        return _image_by_image(problem, lowering, engine)
     found, possible = weighed(problem, lowering, engine)
-    known = {} if problem.deterministic else choices.lookup(choices.key(problem, lowering, engine))
+    known = choices.lookup(choices.key(problem, lowering, engine))
     if known:
         told = [(c, _remembered(c, known)) for c in found]
         found, possible = (
@@ -47,6 +49,32 @@ def _made(problem: Problem, lowering: str | None, engine: str | None, version: i
     return Plan(
         problem, found, min(timed or untimed, key=_seconds), forced=(lowering, engine) != (None, None)
     )
+
+
+def _image_by_image(problem: Problem, lowering: str | None, engine: str | None) -> Plan:
+    """The way chosen for one image on one thread, whatever the batch; on fewer threads where scratch is short."""
+    forced = (lowering, engine) != (None, None)
+    ways = [c.way for c in sorted(weighed(problem.alone(), lowering, engine)[1], key=_seconds)]
+    for threads in range(problem.threads, 0, -1):
+        fewer = replace(problem, threads=threads)
+        found = _candidates(fewer)
+        chosen = next(c for c in found if c.way == ways[0])
+        if chosen.cost is not None:
+            return Plan(fewer, found, chosen, forced=forced)
+    if problem.workspace_limit is None:
+        # The default limit is soft, on all threads if not even one keeps to it.
+        found = _candidates(problem)
+        chosen = next(c for c in found if c.way == ways[0])
+        if set(_breached(problem, chosen)) == {"workspace_limit"}:
+            admitted = admit(chosen)
+            return Plan(
+                problem, tuple(admitted if c is chosen else c for c in found), admitted, forced=forced
+            )
+    # The padded inputs of the whole batch pass a limit, or a BLAS reads this batch otherwise than one image.
+    fewer = replace(problem, threads=1)
+    found, possible = weighed(fewer, lowering, engine)
+    kept = [c for c in possible if c.way in ways] or possible
+    return Plan(fewer, found, min(kept, key=_seconds), forced=forced)
 
 
 def _undisturbing(possible: Candidates) -> Candidates:
