@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "convmat"
 
-GROUND = ("errors", "arguments", "geometry", "product", "problem", "reference", "cases")
+GROUND = ("errors", "processes", "arguments", "geometry", "product", "problem", "reference", "cases")
 LEVELS = (
     *((each,) for each in GROUND),
     ("lowering", "engine"),
@@ -33,8 +33,8 @@ DOORS = {("__init__", "explain"), ("__init__", "network")}
 """The root knows every room: it opens these, inside functions, when they are first asked for."""
 
 NARROWER = {
-    "engine": {"errors", "product"},  # has never heard of convolution
-    "lowering": {"errors", "geometry", "product", "problem"},  # has never heard of a CPU
+    "engine": {"errors", "processes", "product"},  # has never heard of convolution
+    "lowering": {"errors", "processes", "geometry", "product", "problem"},  # has never heard of a CPU
 }
 
 OUTSIDE = {

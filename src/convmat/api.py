@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import planner
-from .arguments import Padding, PerAxis, cross, per_axis, shape_of, shown
-from .errors import GeometryError
+from .arguments import Padding, PerAxis, cross, per_axis, shape_of
+from .errors import GeometryError, shown
 from .geometry import Geometry
 from .planner import ActivationLike, Plan, dtype_name, request, tuning_asked
 from .planner.arrays import alike, beside, checked, numbers, read

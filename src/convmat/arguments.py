@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from .errors import GeometryError
+from .errors import GeometryError, shown
 
 Shape = tuple[int, ...]
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
@@ -47,19 +47,6 @@ def cross(shape: Sequence[int]) -> str:
 
 def _axes(shape: Shape) -> str:
     return "1 axis" if len(shape) == 1 else f"{len(shape)} axes"
-
-
-def shown(value: Any, most: int = 100) -> str:
-    """A value as errors show it: on one line, shortened, and whatever its `repr` does.
-
-    >>> shown([0] * 100, 20)
-    '[0, 0, 0, 0, 0, 0...'
-    """
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # a caller's own `__repr__` may raise anything
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def whole(call: str, name: str, value: Any, *, least: int) -> int:

@@ -11,6 +11,8 @@ A message has up to three lines: what is wrong and where; the values; the rule, 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ConvmatError(Exception):
     """The root: catch this to catch all that convmat raises on purpose.
@@ -63,3 +65,16 @@ class NetworkError(ConvmatError):
     >>> issubclass(convmat.NetworkError, convmat.ConvmatError)
     True
     """
+
+
+def shown(value: Any, most: int = 100) -> str:
+    """A value as errors show it: on one line, shortened, and whatever its `repr` does.
+
+    >>> shown([0] * 100, 20)
+    '[0, 0, 0, 0, 0, 0...'
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a caller's own `__repr__` may raise anything
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -20,7 +20,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 from .arguments import (
@@ -37,6 +36,7 @@ from .arguments import (
     whole,
 )
 from .errors import GeometryError
+from .processes import kept_property
 
 __all__ = ["Geometry", "Padding", "PerAxis", "Phase", "Shape"]
 
@@ -218,17 +218,17 @@ class Geometry:
         """How many spatial axes there are."""
         return len(self.I)
 
-    @cached_property
+    @kept_property
     def reach(self) -> Shape:
         """Per axis, the input elements between a window's first and last, both counted: d*(F - 1) + 1."""
         return tuple(d * (f - 1) + 1 for d, f in zip(self.d, self.F, strict=True))
 
-    @cached_property
+    @kept_property
     def E(self) -> Shape:
         """Per axis, the extent of the input with its inserted zeros."""
         return tuple(_spread(i, e) for i, e in zip(self.I, self.e, strict=True))
 
-    @cached_property
+    @kept_property
     def P(self) -> Shape:
         """Per axis, the output's extent."""
         axes = zip(self.lo, self.E, self.hi, self.reach, self.s, strict=True)
@@ -350,7 +350,7 @@ class Geometry:
         """
         return self._phases
 
-    @cached_property
+    @kept_property
     def _phases(self) -> tuple[Phase, ...]:
         axes = [self._axis_phases(a) for a in range(self.rank)]
         return tuple(self._phase(parts) for parts in itertools.product(*axes))

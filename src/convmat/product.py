@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
-from functools import cached_property
+
+from .processes import kept_property
 
 Shape = tuple[int, ...]
 
@@ -75,7 +76,7 @@ class Layout:
         """The shape of the array as its owner sees it."""
         return tuple(math.prod(dim.extent for dim in axis) for axis in self.axes)
 
-    @cached_property
+    @kept_property
     def dims(self) -> tuple[Dim, ...]:
         """All Dims in the array's order: the shape that a View's coordinates speak of."""
         return tuple(dim for axis in self.axes for dim in axis)
@@ -156,7 +157,7 @@ class View:
         """batch + rows + cols."""
         return self.batch + self.rows + self.cols
 
-    @cached_property
+    @kept_property
     def extents(self) -> dict[str, int]:
         """The extent of each index by name."""
         return {index.name: index.extent for index in self.indices}
@@ -179,7 +180,7 @@ class View:
             low, high = low + min(last, 0), high + max(last, 0)
         return low, high
 
-    @cached_property
+    @kept_property
     def risky(self) -> tuple[int, ...]:
         """The array axes on which some entry lies outside the array."""
         if not self.elements:
@@ -192,7 +193,7 @@ class View:
         """Whether every entry lies inside the array."""
         return not self.risky
 
-    @cached_property
+    @kept_property
     def outside(self) -> float:
         """The share of entries that lie outside the array, if no two axes share an index.
 

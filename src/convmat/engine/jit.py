@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..errors import EngineError
+from ..processes import OfThisProcess
 from ..product import Packing, Product
 from .cpu import Cpu, host
 from .job import HEADER, WORD, address
@@ -29,6 +30,7 @@ from .kernels.text import kernel_text
 from .kernels.winograd.plan import plan_transformed
 from .operands import Array, Dtypes, Operands, aligned_size
 from .runtime import buffers, jit_cache, preloaded, thread_pool
+from .runtime.loader import Loaded
 
 Weights = list[Array]
 
@@ -64,14 +66,18 @@ def prepare(
     return JitProgram(tuple(steps), dtypes, target, bound=bound)
 
 
-class JitProgram:
-    """Products made ready to run by kernels; holds no arrays and may be shared by threads."""
+class JitProgram(OfThisProcess):
+    """Products made ready to run by kernels; holds neither arrays nor code, and may be shared by threads.
+
+    Code is held while it runs and by launchers: the many programs that a planner remembers would keep all of it.
+    """
 
     def __init__(self, steps: tuple[KernelPlan, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool) -> None:
         self.steps = steps
         self.dtypes = dtypes
         self.cpu = cpu
         self.bound = bound
+        self._code: tuple[weakref.ref[Loaded], ...] = ()
         # _aligned asks for a cache line more
         self.weight_bytes = sum(s.weight_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
         loose = (
@@ -87,15 +93,23 @@ class JitProgram:
         return [step.recipe for step in self.steps]
 
     @property
-    def kernels(self) -> list[tuple[int, int]]:
-        """The addresses of each step's `task` and `weights`; compiles what is new."""
+    def code(self) -> list[Loaded]:
+        """The machine code of each step, compiled if it is new: it stays as long as it is held."""
         preloaded.note((s.recipe for s in self.steps), self.cpu)
-        return self._kernels
+        found = self._found()
+        if len(found) < len(self.steps):
+            found = jit_cache.load(self.recipes, self.cpu, kernel_text)
+            self._code = tuple(map(weakref.ref, found))
+        return found
 
-    @cached_property
-    def _kernels(self) -> list[tuple[int, int]]:
-        loaded = jit_cache.load([s.recipe for s in self.steps], self.cpu, kernel_text)
-        return [(each.symbols["task"], each.symbols.get("weights", 0)) for each in loaded]
+    def _found(self) -> list[Loaded]:
+        """What is left of the code that was here last."""
+        return [code for each in self._code if (code := each()) is not None]
+
+    @property
+    def weights_name(self) -> tuple[str, ...]:
+        """Changes with whatever changes how A is packed: CPU, version and what is constant in the kernels."""
+        return tuple(preloaded.name(each, self.cpu) for each in self.recipes)
 
     @property
     def efforts(self) -> list[Effort]:
@@ -105,24 +119,29 @@ class JitProgram:
     @property
     def loaded(self) -> bool:
         """Whether the kernels are there."""
-        return "_kernels" in self.__dict__
+        return bool(self._code) and len(self._found()) == len(self.steps)
 
     def load(self) -> None:
         """Get the kernels now. Raises EngineError where they cannot be compiled or run."""
-        assert self.kernels is not None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Addresses mean nothing elsewhere."""
-        return {name: value for name, value in self.__dict__.items() if name != "_kernels"}
+        _ = self.code
 
     def bind(self, w: Array) -> Weights:
         """Pack A of every product as its kernel reads it; a copy of w where A is packed on the way."""
         w = _whole(w)
         made = []
-        for step, (_, pack) in zip(self.steps, self.kernels, strict=True):
+        for step, code in zip(self.steps, self.code, strict=True):
             out = _aligned(step.weight_bytes) if step.weight_tasks else w.copy()
             if step.weight_tasks:
-                _pack(step, pack, w, address(out), step.threads)
+                _pack(step, code, w, address(out), step.threads)
+            made.append(out)
+        return made
+
+    def adopt(self, weights: Weights) -> Weights:
+        """Weights that a program of the same `weights_name` packed, and that lie elsewhere now."""
+        made = []
+        for step, packed in zip(self.steps, weights, strict=True):
+            out = _aligned(step.weight_bytes) if step.weight_tasks else np.empty_like(packed)
+            np.copyto(out, packed)
             made.append(out)
         return made
 
@@ -140,15 +159,15 @@ class JitProgram:
         buffer = buffers.take(self.workspace)
         scratch = address(buffer) + 63 & -64
         w = _whole(operands["w"]) if weights is None else x
-        for i, (step, (task, pack)) in enumerate(zip(self.steps, self.kernels, strict=True)):
+        for i, (step, code) in enumerate(zip(self.steps, self.code, strict=True)):
             if weights is not None:
                 a = address(weights[i])
             elif step.weight_tasks:
                 a = scratch + aligned_size(step.workspace)
-                _pack(step, pack, w, a, threads)
+                _pack(step, code, w, a, threads)
             else:
                 a = address(w)
-            block = _block(step, task, step.tasks, min(threads, step.threads))
+            block = _block(step, code.symbols["task"], step.tasks, min(threads, step.threads))
             _fill(step, block, a, bias)
             _start(
                 step,
@@ -175,7 +194,7 @@ def load_together(made: Sequence[JitProgram | Sweep]) -> None:
             jit_cache.load(recipes, cpu, kernel_text)
 
 
-class Sweep:
+class Sweep(OfThisProcess):
     """A sweep's plan with its kernel: arrays of the planned shapes are passed over once.
 
     May be called from several threads at once.
@@ -183,7 +202,7 @@ class Sweep:
 
     def __init__(self, plan: SweepPlan) -> None:
         self.plan = plan
-        self._kernel = 0
+        self._code: Loaded | None = None
 
     @property
     def cpu(self) -> Cpu:
@@ -198,22 +217,20 @@ class Sweep:
     @property
     def loaded(self) -> bool:
         """Whether the kernel is there."""
-        return self._kernel != 0
+        return self._code is not None
 
     def load(self) -> None:
         """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
         preloaded.note(self.recipes, self.cpu)
-        if not self._kernel:
+        if self._code is None:
             (found,) = jit_cache.load(self.recipes, self.cpu, kernel_text)
-            self._template = self.plan.template
-            self._kernel = found.symbols[
-                "task"
-            ]  # last: another thread takes it as the sign that all is there
+            self._template, self._task = self.plan.template, found.symbols["task"]
+            self._code = found  # last: another thread takes it as the sign that all is there
 
     def block(self, arrays: Sequence[Array]) -> Any:
         """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""
         made = (ctypes.c_int64 * (len(self._template) // WORD)).from_buffer_copy(self._template)
-        made[0] = self._kernel
+        made[0] = self._task
         for at, array in enumerate(arrays, HEADER // WORD):  # addresses are the first of its words
             made[at] = address(array)
         return made
@@ -225,7 +242,7 @@ class Sweep:
         thread_pool.launch(ctypes.addressof(block))
 
 
-class Launcher:
+class Launcher(OfThisProcess):
     """A program with its weights, bias and blocks filled in: what remains is a few addresses a call.
 
     Scratch is kept for each Python thread and used again, up to KEPT_BYTES.
@@ -234,11 +251,12 @@ class Launcher:
     def __init__(self, program: JitProgram, weights: Weights, bias: Array | None) -> None:
         dtypes = program.dtypes
         self.workspace = program.workspace
-        self._held = (program, weights, None if bias is None else np.ascontiguousarray(bias, dtypes.work))
+        code, bias = program.code, None if bias is None else np.ascontiguousarray(bias, dtypes.work)
+        self._held = (program, code, weights, bias)  # whose addresses are in the blocks
         self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
-        for step, (task, _), packed in zip(program.steps, program.kernels, weights, strict=True):
-            block = _block(step, task, step.tasks, step.threads)
-            _fill(step, block, address(packed), self._held[2])
+        for step, each, packed in zip(program.steps, code, weights, strict=True):
+            block = _block(step, each.symbols["task"], step.tasks, step.threads)
+            _fill(step, block, address(packed), bias)
             self._blocks.append((step, type(block), bytes(block)))
 
     def start(self, x: Array, y: Array, residual: Array | None = None) -> bool:
@@ -303,9 +321,9 @@ def _block(step: KernelPlan, kernel: int, tasks: int, threads: int) -> Any:
     return block
 
 
-def _pack(step: KernelPlan, kernel: int, w: Array, out: int, threads: int) -> None:
+def _pack(step: KernelPlan, code: Loaded, w: Array, out: int, threads: int) -> None:
     """Pack A at `out`, all blocks of it at once."""
-    block = _block(step, kernel, step.weight_tasks, min(threads, step.threads))
+    block = _block(step, code.symbols["weights"], step.weight_tasks, min(threads, step.threads))
     block[step.at["w"]] = address(w) + step.origin["w"]
     block[step.at["a"]] = out
     thread_pool.launch(ctypes.addressof(block))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from convmat.lowering import named
 from convmat.lowering.toomcook import FastCorrelation, fast_correlation
 from convmat.lowering.winograd import Winograd
 from convmat.problem import Problem
+from convmat.processes import kept_property
 from convmat.product import Matrix
 
 from .colour import tint
@@ -60,12 +60,12 @@ class Axis:
         first = q // self.d * self.fast.m * self.d + q % self.d
         return np.asarray(np.add.outer(first, np.arange(count) * self.d))
 
-    @cached_property
+    @kept_property
     def spots(self) -> Array:
         """(tile, u): which of the drawn rows (or columns) of x it is."""
         return np.unique(self.reached(self.fast.t), return_inverse=True)[1].reshape(self.drawn, self.fast.t)
 
-    @cached_property
+    @kept_property
     def slots(self) -> Array:
         """(tile, v): which of the drawn rows of y it is; -1 beyond y."""
         at = self.reached(self.fast.m)
@@ -226,7 +226,7 @@ class TileScene:
 
     # -- boards --------------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @kept_property
     def boards(self) -> dict[str, Board]:
         """x, w and y as they are; X, W and Y a sheet for each channel (or pair of them) and tile."""
         C, O, N = range(self.channels), range(self.outs), range(len(self.tiles))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from ..geometry import Geometry, Phase
 from ..problem import Problem
+from ..processes import kept_property
 from ..product import LEFT_OUT, Coordinate, Dim, Epilogue, Index, Layout, Packing, Product, View
 
 Indices = tuple[Index, ...]
@@ -92,18 +93,18 @@ class Part:
         """The indices of all spatial axes of a letter: p0 p1 .. or f0 f1 .."""
         return self.index(*(f"{letter}{a}" for a in range(self.geometry.rank)))
 
-    @cached_property
+    @kept_property
     def batch(self) -> Indices:
         """(g, r): groups, and the phases of a kind, along the axes that have several."""
         several = (f"r{a}" for a, count in enumerate(self.phase.count) if count > 1)
         return self.index("g", *several)
 
-    @cached_property
+    @kept_property
     def columns(self) -> Indices:
         """(b, p): every pixel of every output image."""
         return self.index("b") + self.axes("p")
 
-    @cached_property
+    @kept_property
     def depth(self) -> Indices:
         """What a product sums over: (c, f), or (f, c) where x keeps its channels side by side.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import thread_pool
+from ..processes import OfThisProcess
 from .graph import Array
 from .ops.planned import Compared, Planned, Swept
 
@@ -23,7 +24,7 @@ LINE = 64
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(OfThisProcess):
     """Jobs for the pool, by the addresses of their blocks; what they need stays alive as long as this."""
 
     addresses: Any

@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import NetworkError
+from ..processes import kept_property
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -161,12 +161,12 @@ class Graph:
     captured: tuple[str, ...] = ()
     """The inputs of a body, the last of them, that are values around its node."""
 
-    @cached_property
+    @kept_property
     def producer(self) -> dict[str, Node]:
         """Which node writes each value."""
         return {name: node for node in self.nodes for name in node.outputs if name}
 
-    @cached_property
+    @kept_property
     def readers(self) -> dict[str, list[Node]]:
         """Which nodes read each value, once for each time they do."""
         found: dict[str, list[Node]] = {}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +15,7 @@ import numpy as np
 
 from ..errors import NetworkError, PlanError
 from ..planner.request import limits_asked
+from ..processes import Lock
 from . import infer, saving
 from .contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
@@ -125,9 +124,19 @@ class Network:
         self.source: str | os.PathLike[str] | bytes | None = None
         self.choices = choices
         self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
         kept = None if rules is None else tuple(rules)
         self._programs = Programs(graph, Setting(options, memory_limit, kept, choices))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy and a pickle hold the graph and what it was loaded with, and prepare themselves anew."""
+        made = (self.graph, self.options, self.memory_limit, self._rules(), self.choices)
+        return Network, made, {"source": self.source}
+
+    def __repr__(self) -> str:
+        nodes = len(self.graph.nodes)
+        inputs, outputs = ", ".join(map(str, self.inputs)), ", ".join(self.outputs)
+        return f"<Network {inputs} -> {outputs}: {nodes} node{'' if nodes == 1 else 's'}>"
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -267,20 +276,18 @@ class Network:
 
     def _around(self, graph: Graph) -> Network:
         """The same network around another graph; nothing prepared is shared."""
-        made = copy.copy(self)
-        made.graph, made._programs = graph, Programs(graph, self._programs.setting)
-        made._others, made._lock = OrderedDict(), threading.Lock()
+        made = Network(graph, self.options, self.memory_limit, self.rules, self.choices)
+        made.source = self.source
         return made
 
     def _giving(self, outputs: tuple[str, ...]) -> Network:
         """The network with other outputs; the latest few are kept."""
         with self._lock:
-            if outputs not in self._others:
-                self._others[outputs] = self._around(replace(self.graph, outputs=outputs))
-                while len(self._others) > PROGRAMS:
-                    self._others.popitem(last=False)
-            self._others.move_to_end(outputs)
-            return self._others[outputs]
+            found = self._others.pop(outputs, None) or self._around(replace(self.graph, outputs=outputs))
+            self._others[outputs] = found
+            while len(self._others) > PROGRAMS:
+                self._others.popitem(last=False)
+            return found
 
     def _values(self, names: Sequence[str]) -> list[str]:
         """The values meant by names of values and nodes."""

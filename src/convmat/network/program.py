@@ -8,7 +8,6 @@ Nothing is allocated in a steady state but the outputs. Each call that runs at t
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import numpy as np
 from ..engine import buffers, load_together
 from ..errors import ConvmatError, EngineError, NetworkError
 from ..planner import Plan, ready_together
+from ..processes import OfThisProcess
 from . import infer
 from .chains import Call, Chain, chained
 from .graph import Array, Graph, Node, Shape, Spec, Value, specs_of
@@ -61,7 +61,7 @@ class State:
     work: list[Chain | Task]
 
 
-class Program:
+class Program(OfThisProcess):
     """Runs a graph for inputs of the given Specs. May be called from several threads at once.
 
     `rest` is what waits for shapes that this part finds, and is prepared for them; `outputs` are those of both.
@@ -88,7 +88,6 @@ class Program:
         self.tasks: list[Task] = []
         self._prepare(setting.options)
         self._idle: list[State] = []
-        self._lock = threading.Lock()
 
     def __call__(
         self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None = None
@@ -154,9 +153,8 @@ class Program:
 
     def state(self) -> State:
         """What one call works on: left by a call that ended, or new."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+        with suppress(IndexError):
+            return self._idle.pop()
         values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
@@ -177,8 +175,7 @@ class Program:
             state.values[self._slot[each.name]] = None
         for slot in (*self._called, *(slot for slot, *_ in self._fresh)):
             state.values[slot] = None
-        with self._lock:
-            self._idle.append(state)
+        self._idle.append(state)
 
     # -- preparing -----------------------------------------------------------------------------------------------------
 

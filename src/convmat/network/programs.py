@@ -5,7 +5,6 @@ The latest few are kept, as many as their packed weights leave room for.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine import thread_pool
 from ..errors import ConvmatError, NetworkError
 from ..planner import follow
+from ..processes import Lock, OfThisProcess
 from . import infer
 from .graph import Graph, Node, Spec, Value, specs_of
 from .ops import Options, operator_of
@@ -76,7 +76,7 @@ class Setting:
         return bodies.open(node, self)
 
 
-class Programs:
+class Programs(OfThisProcess):
     """A graph ready to be called with values. May be called from several threads at once.
 
     `part`: it is a part of a network, whose shapes may be new at each call. Where most of them are, preparing takes
@@ -89,7 +89,7 @@ class Programs:
         self._any: Program | None = None
         self._found = self._made = 0
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __call__(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The outputs by name, for the inputs by name."""
@@ -104,10 +104,11 @@ class Programs:
         # Plain tuples: a body is looked up at each turn, and comparing Specs takes longer.
         key = (*((name, spec.shape, spec.dtype) for name, spec in specs.items()), thread_pool.count())
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept[key] = self._kept.pop(key, found)
                 self._found += 1
-                return self._kept[key][1]
+                return found[1]
             self._made += 1
             changes = self.part and self._made > max(MOST_CHANGES, self._found)
         if changes:
@@ -116,11 +117,12 @@ class Programs:
         made = self.made(specs)
         with self._lock:
             self._kept[key] = dict(specs), made
-            kept = [program.weight_bytes for _, program in self._kept.values()]
-            while len(kept) > 1 and (len(kept) > PROGRAMS or sum(kept) > WEIGHT_BYTES):
+            while len(self._kept) > 1 and (len(self._kept) > PROGRAMS or self._weight_bytes() > WEIGHT_BYTES):
                 self._kept.popitem(last=False)
-                kept.pop(0)
         return made
+
+    def _weight_bytes(self) -> int:
+        return sum(program.weight_bytes for _, program in self._kept.values())
 
     def made(self, specs: Mapping[str, Spec]) -> Program:
         """The same made anew. Raises NetworkError, for a saved network whatever is wrong with the file's nodes."""

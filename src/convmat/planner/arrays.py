@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import cross, shown
+from ..arguments import cross
 from ..engine import buffers
-from ..errors import EngineError, GeometryError
+from ..errors import EngineError, GeometryError, shown
 from ..problem import WORK_DTYPES
 
 Array = npt.NDArray[Any]

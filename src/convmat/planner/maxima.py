@@ -17,6 +17,7 @@ from ..errors import EngineError
 from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import Problem
+from ..processes import OfThisProcess
 from ..product import Packing
 from .candidates import dtypes_of, extents, limit_of
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class Maxima:
+class Maxima(OfThisProcess):
     """Fills y: (B, C, *P) with the maxima of x: (B, C, *I). May be called from several threads at once."""
 
     def __init__(self, launcher: Launcher) -> None:

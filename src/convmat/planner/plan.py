@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import buffers
+from ..engine import buffers, preloaded
 from ..errors import EngineError, PlanError
 from ..lowering import Lowering, named
 from ..problem import Problem
@@ -51,6 +51,7 @@ class Plan(Shown):
         self.chosen = chosen
         self.forced = forced
         self._program = _program(problem, chosen)
+        self._bound = False
         self._stored = dtypes_of(problem).out
         self._dtypes = replace(dtypes_of(problem), out=dtype_of(problem.out_dtype))
         # What every call asks for, worked out once: the shapes as owners see them, and with one axis per Dim.
@@ -114,7 +115,9 @@ class Plan(Shown):
         bias = None if bias is None else bias.copy()
         if not self.problem.reuse_weights:
             return Bound(self, None, bias, w.copy())
-        return Bound(self, self._ready().bind(w.reshape(self._dims["w"])), bias, None)
+        weights = self._ready().bind(w.reshape(self._dims["w"]))
+        self._bound = True
+        return Bound(self, weights, bias, None)
 
     def _read(self, w: Any, bias: Any) -> tuple[Array, Array | None]:
         """The weights and bias as arrays that fit the plan."""
@@ -177,7 +180,7 @@ class Plan(Shown):
         return f"<Plan {self.problem.geometry}, {self.problem.dtype}: {self.chosen.name}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _replay, (self.problem, self.candidates, self.candidates.index(self.chosen), self.forced)
+        return _replay, (self.problem, self.candidates, self.chosen, self.forced)
 
     def _launcher(self, weights: Weights | None, bias: Array | None) -> Launcher | None:
         """The short way of a bound call, where nothing but x and out is left to say."""
@@ -217,6 +220,8 @@ class Plan(Shown):
             try:
                 program.load()
             except EngineError as error:
+                if self._bound:  # weights are packed for this program, and another would misread them
+                    raise
                 self._fall_back(error)
         return self._program
 
@@ -276,7 +281,10 @@ def ready_together(plans: Sequence[Plan]) -> None:
 
 
 class Bound:
-    """A plan with its weights (packed, or as they are in w where `weights` is None): called with x alone."""
+    """A plan with its weights (packed, or as they are in w where `weights` is None): called with x alone.
+
+    It never changes, so a copy is the Bound itself; a pickle is right on CPUs of this kind, and refused on others.
+    """
 
     def __init__(self, plan: Plan, weights: Weights | None, bias: Array | None, w: Array | None) -> None:
         self.plan = plan
@@ -284,6 +292,24 @@ class Bound:
         self._bias = bias
         self._w = w
         self._launcher = plan._launcher(weights, bias)
+
+    def __copy__(self) -> Bound:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bound:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._weights is None:
+            return Bound, (self.plan, None, self._bias, self._w)
+        return _bound_again, (self.plan, _packed_for(self.plan._program), self._weights, self._bias)
+
+    def __repr__(self) -> str:
+        problem, packed = self.plan.problem, self._weights is not None
+        return (
+            f"<Bound {problem.geometry}, {problem.dtype}: {self.plan.chosen.name}, "
+            f"weights {'packed' if packed else 'as they are'}>"
+        )
 
     @property
     def scratch(self) -> int:
@@ -346,8 +372,26 @@ def warn_once(message: str) -> None:
         warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
-def _replay(problem: Problem, found: tuple[Candidate, ...], chosen: int, forced: bool) -> Plan:
-    return Plan(problem, found, found[chosen], forced=forced)
+def _replay(problem: Problem, found: tuple[Candidate, ...], chosen: Candidate, forced: bool) -> Plan:
+    return Plan(problem, found, chosen, forced=forced)
+
+
+def _packed_for(program: Any) -> tuple[str, ...]:
+    """What packed weights mean something to: a version of convmat and, of machine code, a CPU."""
+    return (preloaded.version(), *program.weights_name)
+
+
+def _bound_again(plan: Plan, name: object, weights: Weights, bias: Array | None) -> Bound:
+    """A Bound from weights that were packed before, here or elsewhere."""
+    program = plan._ready()
+    if _packed_for(program) != name:
+        raise PlanError(
+            "plan: the pickle's weights are packed for another CPU, or by another version of convmat\n"
+            f"  {plan.problem.geometry}, {plan.problem.dtype}: {plan.chosen.name}\n"
+            "  pickle w beside the plan, and bind it where it is read: plan.bind(w)"
+        )
+    plan._bound = True
+    return Bound(plan, program.adopt(weights), bias, None)
 
 
 def dims(layout: Layout, array: Array) -> Array:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Padding, PerAxis, Shape, per_axis, several, shown
+from ..arguments import Padding, PerAxis, Shape, per_axis, several
 from ..engine import ENGINES
-from ..errors import ConvmatError, GeometryError, PlanError
+from ..errors import ConvmatError, GeometryError, PlanError, shown
 from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Epilogue, Problem

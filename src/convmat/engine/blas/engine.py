@@ -8,10 +8,10 @@ array, beside which transforms alone allocate: `workspace` is both. The BLAS lib
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 
+from ...processes import kept_property
 from ...product import Fourier, Packing, Product
 from ..operands import Array, Dtypes, Operands, Shape
 from ..runtime import buffers
@@ -45,7 +45,7 @@ class BlasProgram:
         self.scratch = max((step.scratch.bytes for step in steps), default=0)
         self.weight_bytes = sum(step.weight_bytes for step in steps)
 
-    @cached_property
+    @kept_property
     def work(self) -> tuple[Work, ...]:
         """What each product costs."""
         return tuple(step.work for step in self.steps)
@@ -53,6 +53,15 @@ class BlasProgram:
     def bind(self, w: Array) -> Weights:
         """Pack the weights: for each product and term what its step multiplies by."""
         return [step.bind(w) for step in self.steps]
+
+    @property
+    def weights_name(self) -> tuple[str, ...]:
+        """Changes with whatever else than the version changes how A is packed: nothing."""
+        return ()
+
+    def adopt(self, weights: Weights) -> Weights:
+        """Weights that a program of the same `weights_name` packed."""
+        return weights
 
     def run(self, operands: Operands, weights: Weights | None, threads: int) -> None:
         """Compute: reads "x", "bias", "residual" (and "w" where `weights` is None), writes "y".

@@ -8,12 +8,13 @@ process, and threadpoolctl would let one Python thread alone set it, for good.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from types import TracebackType
 from typing import Any
+
+from ...processes import Lock, in_child
 
 WORTH_TWO = 4_000_000
 """FLOPs from which a second BLAS thread pays for waking it."""
@@ -27,8 +28,10 @@ class _Library:
     get: Callable[[], int | None]
     set: Callable[[int], Any]
     before: int = 1
+    owed: int = 0
+    """What a forked child has to put back, where another thread of its parent held a limit."""
     active: list[int] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: Lock = field(default_factory=Lock)
 
     def enter(self, threads: int) -> bool:
         """Limit it, if that is needed; whether `leave` must be called."""
@@ -37,7 +40,7 @@ class _Library:
             return False
         with self.lock:
             if not self.active:
-                self.before = self.get() or 1
+                self.before, self.owed = max(self.get() or 1, self.owed), 0
             self.active.append(threads)
             self.set(min(self.before, *self.active))
         return True
@@ -45,8 +48,24 @@ class _Library:
     def leave(self, threads: int) -> None:
         """Lift one limit; the last one puts back what was there before the first."""
         with self.lock:
-            self.active.remove(threads)
+            if threads in self.active:  # not in a child that was forked inside the limit
+                self.active.remove(threads)
             self.set(min(self.before, *self.active) if self.active else self.before)
+
+    def forget(self) -> None:
+        """In a forked child: the limits were other threads'."""
+        if self.active:
+            self.owed = self.before
+            self.active.clear()
+
+
+_found: list[_Library] = []
+
+
+@in_child
+def _forget() -> None:
+    for library in _found:
+        library.forget()
 
 
 @cache
@@ -55,7 +74,8 @@ def _libraries() -> tuple[_Library, ...]:
     from threadpoolctl import ThreadpoolController
 
     found = (c for c in ThreadpoolController().lib_controllers if c.user_api == "blas")
-    return tuple(_Library(f"{c.internal_api} {c.version}", *_functions(c)) for c in found)
+    _found.extend(_Library(f"{c.internal_api} {c.version}", *_functions(c)) for c in found)
+    return tuple(_found)
 
 
 def _functions(controller: Any) -> tuple[Callable[[], int | None], Callable[[int], Any]]:

@@ -29,8 +29,7 @@ class Kernels:
     def __init__(self, cpu: Cpu, threads: int) -> None:
         self.cpu = cpu
         self.threads = threads
-        (code,) = jit_cache.load([source(cpu)], cpu)
-        self._symbols = code.symbols
+        (self._code,) = jit_cache.load([source(cpu)], cpu)
         # 128 bytes a thread, for results that must go somewhere to be computed at all.
         self._sink = np.zeros(16 * threads, np.float64)
 
@@ -65,7 +64,7 @@ class Kernels:
         words = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in arguments]
         block = (ctypes.c_int64 * len(words))(*words)
         start = time.perf_counter()
-        thread_pool.run(self._symbols[name], ctypes.addressof(block), tasks, self.threads)
+        thread_pool.run(self._code.symbols[name], ctypes.addressof(block), tasks, self.threads)
         return time.perf_counter() - start
 
 

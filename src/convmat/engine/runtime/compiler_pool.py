@@ -17,7 +17,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +26,7 @@ from pathlib import Path
 from convmat.engine.cpu import Cpu, usable_cores
 from convmat.engine.runtime import compiler
 from convmat.errors import EngineError
+from convmat.processes import Condition, in_child
 
 # A kernel takes tens of milliseconds; only a stopped or swapped-out child takes minutes.
 PATIENCE_SECONDS = 120.0
@@ -161,7 +161,7 @@ class _Team:
     def __init__(self) -> None:
         self.all: set[Child] = set()
         self.idle: list[Child] = []
-        self.changed = threading.Condition()
+        self.changed = Condition()
         self.hopeless = False
 
     def take(self, wanted: int) -> list[Child]:
@@ -195,7 +195,7 @@ class _Team:
                 self.idle.append(child)
             else:
                 self._remove(child)
-            self.changed.notify()
+            self.changed.notify_all()
 
     def _remove(self, child: Child) -> None:
         self.all.discard(child)
@@ -307,6 +307,7 @@ def close() -> None:
     _team.close()
 
 
+@in_child
 def _after_fork() -> None:
     """The parent's children are not ours; to hold their pipes open would keep them alive without it."""
     global _team
@@ -316,6 +317,4 @@ def _after_fork() -> None:
     _team = _Team()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 atexit.register(close)

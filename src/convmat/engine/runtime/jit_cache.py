@@ -12,10 +12,11 @@ written; where the engine has changed, texts are written again, and what stayed 
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,19 @@ from convmat.engine.runtime import compiler, compiler_pool, loader, object_cache
 from convmat.engine.runtime.loader import Loaded
 from convmat.engine.runtime.preloaded import Kernel
 from convmat.errors import EngineError
+from convmat.processes import Condition, in_child
 
 # Counts up when objects made by an earlier version must not be used (conventions of arguments, for example).
 GENERATION = 1
 
 LEVEL = 2
 """Of LLVM's code generation, 0 to 3."""
+
+MOST_BYTES = 16 << 20
+"""Code that is kept in memory for whoever asks next; beyond it, what was asked for longest ago is left to its users."""
+
+WAIT_SECONDS = 1.0
+"""After so long, whoever waits for another thread looks whether that is still there: in a forked child it is not."""
 
 Text = Callable[[Kernel, Cpu], str]
 """Writes the LLVM IR of a kernel."""
@@ -45,9 +53,10 @@ class Counts:
 
 
 counts = Counts()
-_loaded: dict[str, Loaded] = {}
-_being_made: set[str] = set()
-_changed = threading.Condition()
+_loaded: OrderedDict[str, Loaded] = OrderedDict()
+_being_made: dict[str, int] = {}
+"""By which thread."""
+_changed = Condition()
 _disk: object_cache.ObjectCache | None = None
 
 
@@ -104,58 +113,81 @@ def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Load
     counts.memory += sum(name in _loaded for name in wanted)
     while True:
         with _changed:
-            ready |= {name: _loaded[name] for name in wanted if name in _loaded}
-            mine = [name for name in wanted if name not in ready and name not in _being_made]
+            ready |= {name: found for name in wanted if (found := _loaded.get(name)) is not None}
+            for name in ready.keys() & _loaded.keys():
+                with suppress(KeyError):  # a signal's handler may come in between
+                    _loaded.move_to_end(name)
             if len(ready) == len({*names}):
                 return [ready[name] for name in names]
+            # What this very thread is making, it makes again: this is then a signal's handler, amid that.
+            us = threading.get_ident()
+            mine = [name for name in wanted if name not in ready and _being_made.get(name, us) == us]
             if not mine:
                 # Another thread is making what we need; if it fails, it is ours to make.
-                _changed.wait()
+                _changed.wait(WAIT_SECONDS)
                 continue
-            _being_made.update(mine)
+            _being_made.update(dict.fromkeys(mine, us))
         try:
-            _make({name: wanted[name] for name in mine}, cpu, text)
+            ready |= _made({name: wanted[name] for name in mine}, cpu, text)
         finally:
             with _changed:
-                _being_made.difference_update(mine)
+                for name in mine:
+                    _being_made.pop(name, None)
                 _changed.notify_all()
 
 
-def _make(kernels: Mapping[str, Kernel], cpu: Cpu, text: Text) -> None:
+def _made(kernels: Mapping[str, Kernel], cpu: Cpu, text: Text) -> dict[str, Loaded]:
     """Load these from disk, or compile, store and load them."""
+    ready: dict[str, Loaded] = {}
     links = {name: key_of(name, cpu) for name, each in kernels.items() if not isinstance(each, str)}
     keys: dict[str, bytes] = {}
     texts: dict[bytes, str] = {}
     for name, each in kernels.items():
         linked = disk().get(links[name]) if name in links else None
-        if linked is not None and _from_disk(name, linked):
+        found = None if linked is None else _from_disk(linked)
+        if found is not None:
+            ready[name] = found
             continue
         ir = text(each, cpu)
         keys[name] = key_of(ir, cpu)
-        if not _from_disk(name, keys[name]):
+        found = _from_disk(keys[name])
+        if found is not None:
+            ready[name] = found
+        else:
             texts[keys[name]] = ir
     made = dict(zip(texts, compiler_pool.compile_many([*texts.values()], cpu, level=LEVEL), strict=True))
     for name, key in keys.items():
         if key in made:
             # First proof that it loads, then the copy on disk.
-            _loaded[name] = loader.load(made[key])
+            ready[name] = loader.load(made[key])
             counts.compiled += 1
             disk().put(key, made[key])
         if name in links:
             disk().put(links[name], key)
+    _keep(ready)
+    return ready
 
 
-def _from_disk(name: str, key: bytes) -> bool:
-    """Load the object of this key as the kernel of this name, if it is there."""
+def _keep(made: Mapping[str, Loaded]) -> None:
+    """Have these at hand, and let go of what was asked for longest ago."""
+    with _changed:
+        _loaded.update(made)
+        size = sum(each.size for each in _loaded.values())
+        while size > MOST_BYTES and len(_loaded) > 1:
+            size -= _loaded.popitem(last=False)[1].size
+
+
+def _from_disk(key: bytes) -> Loaded | None:
+    """The object of this key, loaded, if it is there."""
     data = disk().get(key)
     if data is None:
-        return False
+        return None
     try:
-        _loaded[name] = loader.load(data)
+        found = loader.load(data)
     except EngineError:  # as it was written, but made under rules that no longer hold: make it again
-        return False
+        return None
     counts.disk += 1
-    return True
+    return found
 
 
 def code(irs: Sequence[str], cpu: Cpu) -> list[bytes]:
@@ -170,12 +202,4 @@ def code(irs: Sequence[str], cpu: Cpu) -> list[bytes]:
     return [found[key] or b"" for key in keys]
 
 
-def _after_fork() -> None:
-    """Another thread of the parent may have held the lock or have been making something; here it is gone."""
-    global _changed
-    _changed = threading.Condition()
-    _being_made.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_child(_being_made.clear)  # other threads of the parent are gone

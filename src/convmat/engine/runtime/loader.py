@@ -14,25 +14,30 @@ import ctypes
 import mmap
 import platform
 import sys
+import weakref
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from convmat.engine.runtime import elf
 from convmat.errors import EngineError
+from convmat.processes import OfThisProcess
 
 
 @dataclass
-class Loaded:
-    """Machine code in memory: `symbols[name]` is a function's address. It stays mapped until `close()`."""
+class Loaded(OfThisProcess):
+    """Machine code in memory: `symbols[name]` is a function's address, as long as this lives, or until `close()`."""
 
     symbols: dict[str, int]
     size: int
+    """Bytes that it takes, whole pages."""
     _keep: Any = field(repr=False, default=None)
 
     def function(self, name: str, restype: Any = None, *argtypes: Any) -> Any:
         """A ctypes function; the GIL is released while it runs."""
-        return ctypes.CFUNCTYPE(restype, *argtypes)(self.symbols[name])
+        found: Any = ctypes.CFUNCTYPE(restype, *argtypes)(self.symbols[name])
+        found.code = self  # as long as it can be called
+        return found
 
     def close(self) -> None:
         """Unmap the code. Nothing may be running in it, or ever enter it again."""
@@ -53,6 +58,9 @@ class _Pages:
         if address is None or address == ctypes.c_void_p(-1).value:
             raise EngineError(f"loader: no memory for {self.size} bytes of code")
         self.address: int = address
+        self.release = weakref.finalize(self, _libc().munmap, address, self.size)
+        """Give the memory back; done by itself once nobody holds the pages."""
+        self.release.atexit = False  # a thread that is still in there keeps it to the end
 
     def seal(self, data: bytes) -> None:
         """Copy the bytes in and exchange the right to write for the right to execute."""
@@ -63,10 +71,6 @@ class _Pages:
                 "  the blas engine needs no such permission: engine='blas'"
             )
         _flush(self.address, self.size)
-
-    def release(self) -> None:
-        """Give the memory back."""
-        _libc().munmap(self.address, self.size)
 
 
 @lru_cache(maxsize=1)
@@ -111,7 +115,7 @@ def load(file: bytes) -> Loaded:
         pages.release()
         raise
     symbols = {name: pages.address + offset for name, offset in image.functions.items()}
-    return Loaded(symbols, len(image.data), pages)
+    return Loaded(symbols, pages.size, pages)
 
 
 def _through_llvm(file: bytes) -> Loaded:

@@ -13,7 +13,6 @@ import hashlib
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from convmat.engine.cpu import Cpu
 from convmat.engine.runtime import loader
 from convmat.engine.runtime.loader import Loaded
 from convmat.errors import EngineError
+from convmat.processes import Lock
 
 Kernel = Any
 """The text of a module, or a recipe: a value whose `repr` says all that its text is made from."""
@@ -38,7 +38,7 @@ SHAPING = ("product.py", "engine/cpu.py", "engine/operands.py", "engine/job.py",
 _PACKAGE = Path(errors.__file__).parent
 _IMPORTED = time.time()
 _brought: dict[str, bytes | Loaded] = {}
-_lock = threading.Lock()
+_lock = Lock()
 _noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
 
 
@@ -101,7 +101,7 @@ def find(name: str) -> Loaded | None:
             try:
                 found = _brought[name] = loader.load(found)
             except EngineError:
-                del _brought[name]
+                _brought.pop(name, None)
                 return None
         return found
 

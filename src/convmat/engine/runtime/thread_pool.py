@@ -18,7 +18,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import mmap
-import os
+import operator
 import signal
 import sys
 import threading
@@ -27,7 +27,8 @@ from typing import Any
 
 from convmat.engine.cpu import Cpu, host, usable_cores
 from convmat.engine.runtime import jit_cache, thread_pool_ir
-from convmat.errors import EngineError
+from convmat.errors import EngineError, shown
+from convmat.processes import Lock, in_child
 
 SPIN_SECONDS = 0.5e-3
 
@@ -37,6 +38,7 @@ class Pool:
 
     def __init__(self, cpu: Cpu, futex: bool = True) -> None:
         code = jit_cache.load([thread_pool_ir.source(cpu.arch)], cpu)[0]
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
         word, pointer = ctypes.c_int64, ctypes.c_void_p
         self.enter_run = code.function("run", None, pointer, pointer, pointer, word, word)
         self.enter_launch = code.function("launch", None, pointer, pointer)
@@ -48,7 +50,8 @@ class Pool:
         self.size = 1
         self._threads: list[threading.Thread] = []
         self._beds: list[threading.Semaphore] = []
-        self._growing = threading.Lock()
+        self._growing = Lock()
+        self._grower = 0
         self._put(thread_pool_ir.CORES, usable_cores())
         self._put(thread_pool_ir.TICKS, int(SPIN_SECONDS * _ticks_a_second(code.function("clock", word))))
         self.futex = futex and sys.platform.startswith("linux")
@@ -65,22 +68,33 @@ class Pool:
 
     def grow(self, threads: int) -> None:
         """Start workers until `threads` threads (the caller is one) can work; those already there stay."""
+        us = threading.get_ident()
+        if self._grower == us:  # a signal's handler, amid that: it makes do with those that are there
+            return
         with self._growing:
-            while self.size < threads and not _ending:
-                number = self.size
-                self._beds.append(threading.Semaphore(0))
-                thread = threading.Thread(
-                    target=self._live, args=(number,), name=f"convmat-{number}", daemon=True
-                )
-                try:
-                    thread.start()
-                except RuntimeError:
-                    # The system has no thread left for us: counted, not started. No job needs its helpers.
-                    self.size = threads
-                    return
-                self._threads.append(thread)
-                self._put(thread_pool_ir.WORKERS, number)
-                self.size += 1
+            self._grower = us
+            try:
+                self._grow(threads)
+            finally:
+                self._grower = 0
+
+    def _grow(self, threads: int) -> None:
+        """Start them, one after the other."""
+        while self.size < threads and not _ending:
+            number = self.size
+            self._beds.append(threading.Semaphore(0))
+            thread = threading.Thread(
+                target=self._live, args=(number,), name=f"convmat-{number}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                # The system has no thread left for us: counted, not started. No job needs its helpers.
+                self.size = threads
+                return
+            self._threads.append(thread)
+            self._put(thread_pool_ir.WORKERS, number)
+            self.size += 1
 
     def _live(self, number: int) -> None:
         """A worker's Python side: into compiled code; out of it to end or, without futexes, to sleep."""
@@ -91,12 +105,6 @@ class Pool:
         if self.futex:
             bed = thread_pool_ir.ASLEEP + thread_pool_ir.ASLEEP_STRIDE * number
             self._put(bed + thread_pool_ir.THREAD, threading.get_native_id())
-            cpus = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < 8 * thread_pool_ir.CPUS_BYTES)
-            ctypes.memmove(
-                self.state + bed + thread_pool_ir.CPUS,
-                cpus.to_bytes(thread_pool_ir.CPUS_BYTES, "little"),
-                thread_pool_ir.CPUS_BYTES,
-            )
         while self._worker(self.state, number) == 1:
             self._beds[number - 1].acquire()
 
@@ -140,7 +148,7 @@ def _ticks_a_second(clock: Any) -> float:
 
 
 _pool: Pool | None = None
-_starting = threading.Lock()
+_starting = Lock()
 _ending = False
 # None until first asked: the cores are counted when they are needed, not at import.
 _count: int | None = None
@@ -151,7 +159,9 @@ def start(threads: int = 1) -> Pool:
     global _pool
     with _starting:
         if _pool is None:
-            _pool = Pool(host())
+            made = Pool(host())
+            if _pool is None:  # else a signal's handler made one meanwhile
+                _pool = made
         pool = _pool
     if threads > pool.size:
         pool.grow(min(threads, thread_pool_ir.MOST_THREADS))
@@ -243,14 +253,7 @@ class threads(int):
         global _count
         before = count()
         if n is not None:
-            whole = hasattr(n, "__index__") and not isinstance(n, bool)
-            if not whole or not 1 <= n.__index__() <= thread_pool_ir.MOST_THREADS:
-                raise EngineError(
-                    f"threads: {n!r} is not a number of threads\n"
-                    f"  from 1 to {thread_pool_ir.MOST_THREADS}; this process may use {usable_cores()} cores\n"
-                    "  for example convmat.threads(1)"
-                )
-            _count = n.__index__()
+            _count = _number(n)
         self = super().__new__(cls, count())
         self._before = before
         return self
@@ -265,11 +268,30 @@ class threads(int):
     def __repr__(self) -> str:
         return int.__repr__(self)
 
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)  # a copy is the number: what it was made for has been done
 
+
+def _number(n: Any) -> int:
+    """What `threads` is given, as a number of threads. Raises EngineError."""
+    try:
+        number = 0 if isinstance(n, bool) else operator.index(n)
+    except Exception:  # whatever an object's own `__index__` raises
+        number = 0
+    if not 1 <= number <= thread_pool_ir.MOST_THREADS:
+        raise EngineError(
+            f"threads: {shown(n)} is not a number of threads\n"
+            f"  from 1 to {thread_pool_ir.MOST_THREADS}; this process may use {usable_cores()} cores\n"
+            "  for example convmat.threads(1)"
+        )
+    return number
+
+
+@in_child
 def _after_fork() -> None:
     """Threads do not survive a fork, and the state may be amid a job: start afresh when needed."""
-    global _pool, _starting
-    _pool, _starting = None, threading.Lock()
+    global _pool
+    _pool = None
 
 
 def _at_exit() -> None:
@@ -280,6 +302,4 @@ def _at_exit() -> None:
         _pool.stop()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
+from ....processes import kept_property
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
@@ -63,7 +63,7 @@ class ChannelsRecipe:
     packed = True
     weights = "a"
 
-    @cached_property
+    @kept_property
     def window(self) -> Window:
         """The window along the rows; in 1-D there is one row."""
         return self.rows or Window(1, 1, 1)
@@ -98,7 +98,7 @@ class ChannelsRecipe:
         """Whether the weights of a line are loaded together; if not, each where it is used."""
         return self.c == 1 or self.lane.taps * self.c + 4 + 2 <= self.registers
 
-    @cached_property
+    @kept_property
     def block(self) -> tuple[int, int]:
         """Output rows and pixels of a block."""
         if not self.written_out:

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
+from ....processes import kept_property
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
@@ -73,12 +73,12 @@ class PixelsRecipe:
     activation: Activation | None
     maximum: bool = False
 
-    @cached_property
+    @kept_property
     def window(self) -> Window:
         """The window along the rows; in 1-D the rows of a block are chunks of the only axis, a vector apart."""
         return self.rows or Window(1, 1, 1)
 
-    @cached_property
+    @kept_property
     def single(self) -> bool:
         """Whether a sum takes one window, and always does: k is the filter alone, and no outer axis may miss x."""
         return all(term.extent == 1 and term.check < 0 for term in self.terms)
@@ -88,7 +88,7 @@ class PixelsRecipe:
         """Of a window."""
         return self.window.taps * self.lane.taps
 
-    @cached_property
+    @kept_property
     def by_lines(self) -> bool:
         """The order: see the module."""
         if self.m * self.taps + self.m * 4 + 2 <= self.registers:
@@ -115,7 +115,7 @@ class PixelsRecipe:
         """Into how many runs the rows of a block are cut which are worked on in turns."""
         return {1: 4, 2: 2}.get(self.alive * self.m, 1)
 
-    @cached_property
+    @kept_property
     def held(self) -> int:
         """How many of a row's weights stay in registers, beside the sums, where lines are walked over."""
         if self.maximum or not (self.by_lines and self.written_out):
@@ -123,7 +123,7 @@ class PixelsRecipe:
         alive = self.alive * self.streams if self.single else 4
         return max(min(self.taps, (self.registers - 2) // self.m - alive), 0)
 
-    @cached_property
+    @kept_property
     def heights(self) -> tuple[int, ...]:
         """Rows of a block, and of those that take what larger ones leave."""
         m, free = self.m, self.registers

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
+from ....processes import kept_property
 from ....product import Activation, Transform
 from ...ir.arguments import Arguments
 from ...ir.constant_matmul import combine, operations
@@ -42,7 +42,7 @@ class WinogradRecipe:
         """Products: one for each pair of points."""
         return self.rows.points * self.columns.points
 
-    @cached_property
+    @kept_property
     def operations(self) -> tuple[int, int, int, int]:
         """Instructions that transforming B takes, down and across, and transforming the products."""
         matrices = (self.rows.pre_b, self.columns.pre_b, self.rows.post, self.columns.post)

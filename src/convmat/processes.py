@@ -1,0 +1,153 @@
+"""What belongs to one process: locks that a forked child finds open, objects that are neither copied nor pickled.
+
+A child made by `fork` has one thread, the one that forked. A lock that another thread held then is held for ever there,
+so every lock of the package is made here, and opened in a child. They are reentrant, since a signal handler runs in
+the midst of whatever its thread is doing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, NoReturn, Self, TypeVar, overload
+
+from .errors import EngineError
+
+T = TypeVar("T")
+
+
+class Lock:
+    """A reentrant lock that is open in a forked child, unless the thread that forked holds it.
+
+    >>> lock = Lock()
+    >>> with lock, lock:
+    ...     "ours"
+    'ours'
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _locks.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+    def reopen(self) -> None:
+        """Be open, in a child in which no other thread is left to release it."""
+        if self._lock.acquire(
+            blocking=False
+        ):  # nobody's, or ours: whoever forked amid `with` still leaves it
+            self._lock.release()
+        else:
+            self._lock = threading.RLock()
+
+
+class Condition(Lock):
+    """A Lock to wait at for what other threads do; who waited in the parent does not in a child.
+
+    >>> changed = Condition()
+    >>> with changed:
+    ...     changed.notify_all()
+    ...     changed.wait(0.001)
+    False
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting = threading.Condition(self._lock)
+
+    def wait(self, seconds: float) -> bool:
+        """Let go of the lock until notified, or for so long; whether notified. The lock is held."""
+        return self._waiting.wait(seconds)
+
+    def notify_all(self) -> None:
+        """Wake all who wait. The lock is held."""
+        self._waiting.notify_all()
+
+    def reopen(self) -> None:
+        """Be open, and waited at by nobody."""
+        super().reopen()
+        self._waiting = threading.Condition(self._lock)
+
+
+_locks: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _reopen() -> None:
+    for lock in list(_locks):
+        lock.reopen()
+
+
+def in_child(function: Callable[[], None]) -> Callable[[], None]:
+    """Call a function, which takes no lock, first thing in every child that is forked from now on."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+    return function
+
+
+in_child(_reopen)
+
+
+class kept_property(Generic[T]):
+    """A property worked out once for each object and kept in its `__dict__`, without a lock.
+
+    The standard library's holds one lock a class on Python 3.11, also in a forked child. Threads that meet here may
+    each work it out; the first value is what all of them get.
+
+    >>> class Circle:
+    ...     @kept_property
+    ...     def area(self):
+    ...         print("worked out")
+    ...         return 3
+    >>> circle = Circle()
+    >>> circle.area, circle.area
+    worked out
+    (3, 3)
+    """
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        self.__wrapped__ = function
+        self.__doc__, self.__module__ = function.__doc__, function.__module__
+        self._name = function.__name__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> T: ...
+    def __get__(self, instance: object | None, owner: type | None = None) -> Self | T:
+        """The value, of a class the property itself."""
+        if instance is None:
+            return self
+        value = self.__wrapped__(instance)
+        kept: T = instance.__dict__.setdefault(self._name, value)
+        return kept
+
+
+class OfThisProcess:
+    """Holds addresses, which mean nothing elsewhere: a copy is the object itself, which nothing changes.
+
+    >>> import copy
+    >>> one = OfThisProcess()
+    >>> copy.deepcopy(one) is one
+    True
+    """
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise EngineError(
+            f"pickle: {type(self).__name__} holds addresses of this process, which mean nothing in another\n"
+            "  pickle the Plan, the bound layer or the Network that it is of"
+        )
+
+
+__all__ = ["Condition", "Lock", "OfThisProcess", "in_child", "kept_property"]
