@@ -64,10 +64,10 @@ def test_nothing_outside_the_arrays_of_many_more(seed: int, target: str) -> None
 
 
 EVERY = [
-    f"{operand}{by} {whose}" for operand in "xwy" for by in ("+1", "-1") for whose in ("schedule", "direct")
+    f"{operand}{by} {whose}" for operand in "xwy" for by in ("+1", "-1") for whose in ("panel", "direct")
 ]
-EVERY += ["limit schedule", "mask schedule"]
-QUICK = ("x+1 schedule", "w+1 schedule", "y-1 schedule", "limit schedule", "mask schedule", "x-1 direct")
+EVERY += ["limit panel", "mask panel"]
+QUICK = ("x+1 panel", "w+1 panel", "y-1 panel", "limit panel", "mask panel", "x-1 direct")
 
 
 @pytest.mark.parametrize(
