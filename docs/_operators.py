@@ -12,7 +12,7 @@ from convmat.network.ops import OPERATORS
 from convmat.network.ops.held import HELD
 from convmat.network.ops.kernels import KINDS
 from convmat.network.ops.pointwise import EXPRESSIONS
-from convmat.network.read import OLDEST
+from convmat.network.reading.read import OLDEST
 
 PRODUCTS = ("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MaxPool", "QLinearConv")
 """What the engine computes by plans, and by windows' maxima."""

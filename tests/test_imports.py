@@ -189,11 +189,11 @@ NEEDED = {
     "convmat.planner.units": "seconds and bytes in words",
     "convmat.network": "packages of trained networks, by their digests",
     "convmat.network.graph": "a network in float64, operator by operator: the truth",
-    "convmat.network.infer": "a network in float64, operator by operator: the truth",
+    "convmat.network.preparing.infer": "a network in float64, operator by operator: the truth",
     "convmat.network.ops.convolution": "a network in float64, operator by operator: the truth",
-    "convmat.network.read": "a network in float64, operator by operator: the truth",
-    "convmat.network.rewrite": "a network in float64, operator by operator: the truth",
-    "convmat.network.summary": "a network in float64, operator by operator: the truth",
+    "convmat.network.reading.read": "a network in float64, operator by operator: the truth",
+    "convmat.network.rewriting.rewrite": "a network in float64, operator by operator: the truth",
+    "convmat.network.reports.summary": "a network in float64, operator by operator: the truth",
 }
 """What they must import beside that, and what for."""
 
@@ -226,6 +226,32 @@ def test_the_rooms_of_the_engine_run_one_way() -> None:
                 wrong.append(str(each))
         if target(each.module) == "product" and room not in VIEWS:
             wrong.append(str(each))
+    assert not wrong
+
+
+NETWORK_ROOMS = {
+    "graph": set(),
+    "packages": set(),
+    "input_shapes": {"graph"},
+    "ops": {"graph"},
+    "reading": {"graph", "ops"},
+    "rewriting": {"graph", "ops"},
+    "preparing": {"graph", "ops", "rewriting"},
+    "files": {"graph", "ops", "reading", "rewriting"},
+    "reports": {"graph", "ops", "reading", "preparing"},
+    "net": {"graph", "input_shapes", "ops", "reading", "rewriting", "preparing", "files", "reports"},
+    "__init__": {"net"},
+}
+"""What each room of networks may import of the others."""
+
+
+def test_the_rooms_of_networks_run_one_way() -> None:
+    wrong = []
+    for each in ALL:
+        parts = each.file.relative_to(PACKAGE).with_suffix("").parts
+        other = each.module.split(".")[2:3]
+        if each.room == "network" and each.module.startswith("convmat.network.") and other != [parts[1]]:
+            wrong += [str(each)] if not set(other) <= NETWORK_ROOMS[parts[1]] else []
     assert not wrong
 
 

@@ -101,7 +101,7 @@ class Convmat(Peer):
         """The network as a user has it: its defaults, which allow fewer multiplications than the definition."""
         import convmat
         from convmat.network.graph import Spec
-        from convmat.network.summary import summary
+        from convmat.network.reports.summary import summary
 
         convmat.threads(job.threads)
         net = convmat.load(job.file)

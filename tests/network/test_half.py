@@ -15,7 +15,7 @@ import convmat
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.ops.half import AS_THEY_ARE
-from convmat.network.read import read
+from convmat.network.reading.read import read
 
 from .cases import Array, Case, single
 from .made import model

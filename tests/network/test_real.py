@@ -19,7 +19,7 @@ from PIL import Image
 import convmat
 from benchmarks import trained
 from convmat.explain import faces, photo
-from convmat.network import pinned
+from convmat.network import packages
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +30,7 @@ WITHIN = 1e-4
 def member(package: str, path: str) -> bytes:
     """A file of a pinned package; a skip with the reason where it cannot be had."""
     try:
-        return pinned.read(package, path)
+        return packages.read(package, path)
     except convmat.NetworkError as error:
         if "cannot be had" not in str(error):
             raise

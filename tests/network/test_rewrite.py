@@ -11,7 +11,7 @@ import pytest
 
 import convmat
 from convmat.network.graph import Spec
-from convmat.network.rewrite import RULES
+from convmat.network.rewriting.rewrite import RULES
 from tests.network.made import Array, model, node, normal
 
 X = normal(2, 4, 6, 5)

@@ -25,7 +25,7 @@ from onnx import helper
 import convmat
 from convmat.engine.cpu import usable_cores
 from convmat.engine.runtime import jit_cache, preloaded
-from convmat.network import saved
+from convmat.network.files import archive
 from tests.network.made import model, node, normal
 
 Array = npt.NDArray[Any]
@@ -174,7 +174,7 @@ def test_what_is_not_trusted_is_compiled_from_the_data(file: Path, monkeypatch: 
 def test_no_shapes_no_code(tmp_path: Path) -> None:
     net = convmat.load(small())
     net.save(tmp_path / "bare.convmat", ())
-    assert saved.opened(tmp_path / "bare.convmat").code is None
+    assert archive.opened(tmp_path / "bare.convmat").code is None
     again = convmat.load(tmp_path / "bare.convmat")
     assert np.array_equal(again(np.ones(SHAPE, np.float32)), net(np.ones(SHAPE, np.float32)))
     with pytest.raises(convmat.NetworkError) as error:
@@ -190,7 +190,7 @@ def test_what_was_called_is_saved(tmp_path: Path) -> None:
     net = convmat.load(small(), exact=True, rewrite=["activate"])
     net(np.ones(SHAPE, np.float32))
     net.save(tmp_path / "called.convmat")
-    found = saved.opened(tmp_path / "called.convmat")
+    found = archive.opened(tmp_path / "called.convmat")
     assert found.options.exact
     assert found.rules == ("activate",)
     assert found.choices
@@ -282,7 +282,7 @@ def sealed(head: Head | bytes, tensors: bytes, code: bytes) -> bytes:
     """A file with a right checksum, whatever is in it."""
     text = head if isinstance(head, bytes) else json.dumps(head).encode()
     text += b" " * (-(80 + len(text)) % 64)
-    header = struct.pack("<16sQQQQ", saved.MAGIC, saved.FORMAT, len(text), len(tensors), len(code))
+    header = struct.pack("<16sQQQQ", archive.MAGIC, archive.FORMAT, len(text), len(tensors), len(code))
     rest = text + tensors + code
     return header + hashlib.sha256(header + rest).digest() + rest
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.network.compare import difference
+from convmat.network.reports.compare import difference
 from tests.network.made import model, node, normal
 from tests.network.test_read import external
 

@@ -10,7 +10,7 @@ import pytest
 
 import convmat
 from convmat.network.graph import Spec
-from convmat.network.programs import MOST_CHANGES, PROGRAMS
+from convmat.network.preparing.programs import MOST_CHANGES, PROGRAMS
 from tests.network.made import Array, model, node, normal
 
 W, V = normal(8, 5, seed=1), normal(4, 3, 3, 3, seed=2)

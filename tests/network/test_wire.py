@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 import convmat
-from convmat.network import wire
-from convmat.network.read import read
+from convmat.network.reading import wire
+from convmat.network.reading.read import read
 from tests.network.hostile import cut, flipped, models
 from tests.network.made import model, node, normal
 

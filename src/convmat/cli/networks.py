@@ -146,10 +146,10 @@ def summary(
 
       convmat summary model.onnx --shape batch=1 --json
     """
-    from convmat.network import shapes
+    from convmat.network import input_shapes
 
     network = _loaded(model, exact, threads, shape)
-    shapes.declared(network.graph, "summary", line=True)
+    input_shapes.declared(network.graph, "summary", line=True)
     with screen.progress("planning"):
         found, memory = network.summary(), network.memory()
     if json:
@@ -260,11 +260,11 @@ def _loaded(
 def _given(network: Network, files: Sequence[str], how: Preparation, call: str) -> dict[str, Any]:
     """The inputs by name: from files, or random where there is none."""
     from convmat.explain import feed
-    from convmat.network import shapes
+    from convmat.network import input_shapes
 
     wanted = {each.name: each for each in network.inputs}
     if not files:
-        return dict(shapes.random(shapes.declared(network.graph, call, line=True)))
+        return dict(input_shapes.random(input_shapes.declared(network.graph, call, line=True)))
     found = {}
     for text in files:
         name, equals, path = text.partition("=")

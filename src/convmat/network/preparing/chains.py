@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import thread_pool
-from ..processes import OfThisProcess
-from .graph import Array
-from .ops.planned import Compared, Planned, Swept
+from ...engine import thread_pool
+from ...processes import OfThisProcess
+from ..graph import Array
+from ..ops.planned import Compared, Planned, Swept
 
 LINE = 64
 """Bytes to whose multiple scratch is aligned."""

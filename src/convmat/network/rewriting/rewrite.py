@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ..errors import NetworkError
+from ...errors import NetworkError
+from ..graph import Graph, Node, Spec
 from .draft import Draft
 from .folding import fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_into_epilogue, swish
-from .graph import Graph, Node, Spec
 from .joining import join
 from .moving import cancel_transposes, skip
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
-from ..planner.units import in_seconds
-from .graph import Array
-from .read import whole
+from ...errors import NetworkError
+from ...planner.units import in_seconds
+from ..graph import Array
+from ..reading.read import whole
 from .summary import threads
 from .tables import extents, short, table
 

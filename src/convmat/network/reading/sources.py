@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..errors import NetworkError
+from ...errors import NetworkError
 from .values import MOST_BYTES
 
 FIX = "give the path of a .onnx file, its bytes, an open file or an onnx.ModelProto"

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .allot import Allotment, Life, allot
-from .graph import Graph, Node, Spec
-from .ops import operator_of
+from ..graph import Graph, Node, Spec
+from ..ops import operator_of
+from .arena import Allotment, Life, allot
 
 
 @dataclass

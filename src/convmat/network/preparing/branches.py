@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .graph import Array, Graph, Node
+from ..graph import Array, Graph, Node
 
 
 def with_constants(node: Node, constants: Mapping[str, Array]) -> Node:

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engine import thread_pool
-from ..errors import ConvmatError, NetworkError
-from ..planner import follow
-from ..processes import Lock, OfThisProcess
+from ...engine import thread_pool
+from ...errors import ConvmatError, NetworkError
+from ...planner import follow
+from ...processes import Lock, OfThisProcess
+from ..graph import Graph, Node, Spec, Value, specs_of
+from ..ops import Options, operator_of
+from ..rewriting.rewrite import rewritten
 from . import infer
-from .graph import Graph, Node, Spec, Value, specs_of
-from .ops import Options, operator_of
 from .program import Program
-from .rewrite import rewritten
 from .stages import parted
 
 if TYPE_CHECKING:
-    from ..planner.follow import Choice
+    from ...planner.follow import Choice
 
 PROGRAMS = 8
 """Sets of input shapes that a graph is kept prepared for at a time."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
+from ...errors import NetworkError
+from ..graph import Array, Graph, Node, Spec, Value
+from ..ops import Operator, Unknown, operator_of
+from ..ops.bodies import taken_branch
+from ..ops.fallback import REFERENCE, expected
 from .branches import inlined, with_constants
-from .graph import Array, Graph, Node, Spec, Value
-from .ops import Operator, Unknown, operator_of
-from .ops.bodies import taken_branch
-from .ops.fallback import REFERENCE, expected
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}

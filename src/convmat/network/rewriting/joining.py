@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engine import MOST_INPUTS, Expression
+from ...engine import MOST_INPUTS, Expression
+from ..graph import Node, Shape
+from ..ops.base import OWN
+from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
-from .graph import Node, Shape
-from .ops.base import OWN
-from .ops.pointwise import ELEMENTWISE, expression
 
 MOST_STEPS = 16
 """Operations of one pass: beyond, arithmetic takes longer than memory."""

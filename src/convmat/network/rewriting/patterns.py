@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..problem import WORK_DTYPES
+from ...problem import WORK_DTYPES
+from ..graph import Array, Node
+from ..ops.linear import dense_gemm
 from .draft import Draft
-from .graph import Array, Node
-from .ops.linear import dense_gemm
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 

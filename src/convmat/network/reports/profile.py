@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..engine import peaks
-from ..errors import EngineError
-from ..planner.units import in_seconds
-from .graph import Node, Value
+from ...engine import peaks
+from ...errors import EngineError
+from ...planner.units import in_seconds
+from ..graph import Node, Value
+from ..preparing.program import Program, Task
 from .layers import Layer, layers, nodes_of
-from .program import Program, Task
 from .summary import threads
 from .tables import bar, short, table
 

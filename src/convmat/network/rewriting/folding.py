@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..graph import Array, Node, Spec
+from ..ops.convolution import pads_of, scaled
 from .draft import Draft
-from .graph import Array, Node, Spec
-from .ops.convolution import pads_of, scaled
 from .patterns import convolution
 
 

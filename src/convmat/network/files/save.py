@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from ..engine import host, jit_cache, kernel_text, microbench, preloaded, thread_pool_ir
-from ..errors import EngineError
-from ..planner import follow
+from ...engine import host, jit_cache, kernel_text, microbench, preloaded, thread_pool_ir
+from ...errors import EngineError
+from ...planner import follow
+from ..graph import Spec
+from ..ops import Options
+from ..rewriting.rewrite import chosen
+from .archive import is_saved, opened, write
 from .contents import Code, Contents
-from .graph import Spec
-from .ops import Options
-from .rewrite import chosen
-from .saved import is_saved, opened, write
 
 
 def save(

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
-from ..planner.follow import Choice
+from ...errors import NetworkError
+from ...planner.follow import Choice
+from ..graph import KINDS, Array, Graph, Input, Node, captured_by
+from ..ops import OPERATORS, Options
+from ..ops.dtypes import NARROW, named
+from ..reading.read import MOST_DEPTH, MOST_NODES, Reader, the_package
+from ..reading.values import MOST_AXES, MOST_ELEMENTS, extent
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
-from .graph import KINDS, Array, Graph, Input, Node, captured_by
-from .ops import OPERATORS, Options
-from .ops.dtypes import NARROW, named
-from .read import MOST_DEPTH, MOST_NODES, Reader, the_package
-from .values import MOST_AXES, MOST_ELEMENTS, extent
 
 
 def decoded(name: str, head: Array, data: Array, code: Array) -> Contents:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import Geometry
-from ..planner import Plan
-from .graph import Graph, Node, Shape
-from .ops import operator_of
-from .ops.convolution import geometry_of
-from .ops.fallback import REFERENCE
-from .ops.half import plan_behind
-from .ops.planned import Compared, Swept
-from .program import Program, Task
+from ...geometry import Geometry
+from ...planner import Plan
+from ..graph import Graph, Node, Shape
+from ..ops import operator_of
+from ..ops.convolution import geometry_of
+from ..ops.fallback import REFERENCE
+from ..ops.half import plan_behind
+from ..ops.planned import Compared, Swept
+from ..preparing.program import Program, Task
 
 SLOW = "reference"
 """The engine of nodes that the ONNX standard's reference computes."""

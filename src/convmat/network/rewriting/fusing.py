@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..product import Activation
+from ...product import Activation
+from ..graph import Node
 from .draft import Draft
-from .graph import Node
 from .patterns import convolution, dense, is_near, is_real, one_number
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
+from ...errors import NetworkError
+from ..graph import Array, Graph, Input, Node, captured_by
+from ..ops.held import refused
 from . import wire
-from .graph import Array, Graph, Input, Node, captured_by
-from .ops.held import refused
 from .values import MOST_BYTES, Values, all_graphs, all_nodes, captured, graphs, short, tensors
 from .wire import Place
 

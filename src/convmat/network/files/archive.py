@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import NetworkError
+from ...errors import NetworkError
+from ..graph import Array
 from .contents import ALIGNMENT, Contents
 from .decode import decoded
 from .encode import Piece, Writer
-from .graph import Array
 
 MAGIC = b"convmat network\n"
 FORMAT = 1

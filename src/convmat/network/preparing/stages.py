@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .graph import Graph, Input, Node, Spec
-from .ops import operator_of
+from ..graph import Graph, Input, Node, Spec
+from ..ops import operator_of
 
 
 def parted(graph: Graph, known: Mapping[str, Spec]) -> tuple[Graph, Graph | None]:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..graph import Node
 from .draft import Draft
-from .graph import Node
 
 
 def cancel_transposes(draft: Draft, node: Node) -> bool:

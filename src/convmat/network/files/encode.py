@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
+from ...errors import NetworkError
+from ..graph import Array, Graph, Input, Node
+from ..ops import OPERATORS
+from ..ops.dtypes import NARROW
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
-from .graph import Array, Graph, Input, Node
-from .ops import OPERATORS
-from .ops.dtypes import NARROW
 
 Piece = bytes | memoryview
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
-from .graph import KINDS, Array, Input
+from ...errors import NetworkError
+from ..graph import KINDS, Array, Input
 from .wire import Place
 
 MOST_BYTES = 2**31

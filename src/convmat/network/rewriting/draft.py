@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from .graph import Array, Graph, Node, Spec
-from .ops.base import OWN
+from ..graph import Array, Graph, Node, Spec
+from ..ops.base import OWN
 
 
 class Draft:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..planner.units import in_bytes, in_seconds
-from .graph import Spec
+from ...planner.units import in_bytes, in_seconds
+from ..graph import Spec
+from ..ops.half import plan_behind
+from ..ops.planned import Planned
+from ..preparing.program import Program
 from .layers import SLOW, Layer, layers
-from .ops.half import plan_behind
-from .ops.planned import Planned
-from .program import Program
 from .tables import extents, short, table
 
 HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "parameters", "predicted")

@@ -1,0 +1,1 @@
+"""Fewer nodes with the same answer: rules, each a function, tried at every node until none applies."""
