@@ -181,8 +181,10 @@ PUBLIC = {
 NEEDED = {
     "convmat.cli": "the same terminal, errors and exit codes",
     "convmat.cli.app": "the same terminal, errors and exit codes",
+    "convmat.engine.jit": "plans for CPUs that are not this one, whose kernels are only written",
     "convmat.lowering": "one curve for each lowering",
     "convmat.problem": "candidates of drawn problems",
+    "convmat.planner.candidates": "what of a problem the engine is told",
     "convmat.planner.choose": "candidates of drawn problems, weighed and measured",
     "convmat.planner.trial": "candidates of drawn problems, weighed and measured",
     "convmat.planner.tuning": "candidates of drawn problems, weighed and measured",

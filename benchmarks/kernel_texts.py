@@ -1,0 +1,106 @@
+"""Digests of the kernels that the layers ask for, so that two commits can be compared: `diff` shows what changed.
+
+    text       of the LLVM IR of a kernel; what a change of names or of layout must leave alone
+    arguments  of all that a call hands to it: extents, strides and tables (addresses left out), tasks, bytes, effort
+
+A line for each kernel of every layer, its two gradients, each lowering and packing that the jit engine takes, in both
+layouts, on AVX-512 and on AVX2; nothing is compiled or run. Some minutes of one core, most of them writing texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+
+from convmat.cases import LAYERS, Case, select_layers
+from convmat.engine import Cpu, kernel_text
+from convmat.engine.jit import prepare
+from convmat.lowering import ALL
+from convmat.planner.candidates import dtypes_of, extents, limit_of
+from convmat.problem import Problem
+
+CPUS = ("x86-64-v4", "x86-64-v3")
+LAYOUTS = ("NCHW", "NHWC")
+THREADS = (1, 2)
+DIGITS = 16
+
+LARGEST = 1 << 40
+"""No extent, stride or count is larger; an address of a table is."""
+
+
+def lines(layers: Sequence[Case], cpus: Sequence[str] = CPUS) -> Iterator[str]:
+    """One for each kernel: digest of its text, of its arguments, then CPU, threads, layer, layout, gradient and way."""
+    texts: dict[Any, str] = {}
+    for name in cpus:
+        cpu = Cpu.named(name)
+        for what, problem in _problems(layers):
+            for way, step in _steps(problem, cpu):
+                key = (name, step.recipe)
+                if key not in texts:
+                    texts[key] = _digest(kernel_text(step.recipe, cpu).encode())
+                yield f"{texts[key]} {_arguments(step)} {name} {what} {way}"
+
+
+def _problems(layers: Sequence[Case]) -> Iterator[tuple[str, Problem]]:
+    """Every layer in both layouts, its gradients too, for one thread and for two."""
+    for layer, layout, threads in itertools.product(layers, LAYOUTS, THREADS):
+        forward = Problem.of(layer.geometry, x=layout, y=layout, threads=threads)
+        gradients = {"forward": forward, "input": forward.grad_input(), "weight": forward.grad_weight()}
+        for direction, problem in gradients.items():
+            yield f"{threads} {layer.name!r} {layout} {direction}", problem
+
+
+def _steps(problem: Problem, cpu: Cpu) -> Iterator[tuple[str, Any]]:
+    """Every plan of a kernel that the jit engine makes for a problem: the way it belongs to and its place there."""
+    for lowering in ALL:
+        if lowering.refuses(problem) is not None:
+            continue
+        products = lowering.products(problem)
+        for packing in lowering.packings:
+            program = prepare(
+                products,
+                packing,
+                dtypes_of(problem),
+                extents(problem),
+                limit_of(problem),
+                threads=problem.threads,
+                cpu=cpu,
+            )
+            if not isinstance(program, str):
+                for number, step in enumerate(program.steps):
+                    yield f"{lowering.name}, {packing.value}: {number}", step
+
+
+def _arguments(step: Any) -> str:
+    """Digest of what a call hands to a kernel: words in their order, tables whatever they are called, and totals."""
+    words = np.frombuffer(step.template, np.int64)
+    told = [np.where(np.abs(words) > LARGEST, 0, words).tobytes()]
+    told += sorted(table.tobytes() for table in vars(step).values() if isinstance(table, np.ndarray))
+    totals = (step.tasks, step.workspace, step.weight_tasks, step.weight_bytes, sorted(step.origin.items()))
+    told.append(repr((totals, astuple(step.effort))).encode())
+    return _digest(b"".join(told))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
+
+
+def main() -> None:
+    """Print the lines of the layers that the command line names, by default of all."""
+    command = argparse.ArgumentParser(description="Digests of the kernels that the layers ask for.")
+    command.add_argument("layers", nargs="*", help="by number, range or part of the name")
+    command.add_argument("--cpu", choices=CPUS, action="append", help="by default both")
+    given = command.parse_args()
+    wanted = set(select_layers(given.layers))
+    for line in lines([each for each in LAYERS if each.name in wanted], given.cpu or CPUS):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
