@@ -141,13 +141,15 @@ def test_weights_packed_before_or_by_the_call(each: Pass) -> None:
 
 
 @pytest.mark.parametrize("each", [p for p in PASSES if p.name.startswith("1x1")], ids=str)
-def test_a_line_of_x_is_packed_in_passing(each: Pass) -> None:
+def test_packing_a_line_of_x_is_fused(each: Pass) -> None:
     """By one lowering and not by the other: `test_in_place_or_packed` compares their sums."""
     steps = {
         name: step for name, program in programs(each.problem()) for step in program.steps if step.workspace
     }
-    passed = {name: isinstance(s, panel_plan.PanelPlan) and s.recipe.in_passing for name, s in steps.items()}
-    assert passed == {"pointwise": True, "im2col": False}
+    fused = {
+        name: isinstance(s, panel_plan.PanelPlan) and s.recipe.fuses_packing for name, s in steps.items()
+    }
+    assert fused == {"pointwise": True, "im2col": False}
 
 
 @every_image_alone
@@ -164,15 +166,15 @@ def test_batch_size_and_position(each: Pass) -> None:
 
 def thin(patch: pytest.MonkeyPatch) -> None:
     """Lanes along n, 3 rows, one vector."""
-    patch.setattr(panel_plan, "_along_n", lambda m, lanes, vectors: (False, min(m, 3), lanes))
-    patch.setattr(panel_plan, "_along_m", lambda m, lanes, vectors: (True, lanes, 3))
-    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, vectors, passed: (False, min(m, 3), lanes))
+    patch.setattr(panel_plan, "_along_n", lambda m, lanes, registers: (False, min(m, 3), lanes))
+    patch.setattr(panel_plan, "_along_m", lambda m, lanes, registers: (True, lanes, 3))
+    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, registers, fused: (False, min(m, 3), lanes))
 
 
 def turned(patch: pytest.MonkeyPatch) -> None:
     """Lanes along m wherever that is possible, two vectors of 5 columns."""
-    patch.setattr(panel_plan, "_along_m", lambda m, lanes, vectors: (True, 2 * lanes, 5))
-    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, vectors, passed: (True, 2 * lanes, 5))
+    patch.setattr(panel_plan, "_along_m", lambda m, lanes, registers: (True, 2 * lanes, 5))
+    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, registers, fused: (True, 2 * lanes, 5))
 
 
 def little_memory(patch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,13 @@ def test_caches(tmp_path: Path) -> None:
 
 def test_named_targets() -> None:
     avx2 = Cpu.named("x86-64-v3")
-    assert (avx2.vector_bytes, avx2.vectors, avx2.fma, avx2.lanes(4), avx2.lanes(8)) == (32, 16, True, 8, 4)
+    assert (avx2.vector_bytes, avx2.vector_registers, avx2.fma, avx2.lanes(4), avx2.lanes(8)) == (
+        32,
+        16,
+        True,
+        8,
+        4,
+    )
     assert avx2.key != cpu.host().key
     assert Cpu.named("native") is cpu.host()
     assert Cpu.named("neoverse-n1").arch == "aarch64"

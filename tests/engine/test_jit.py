@@ -340,7 +340,7 @@ def test_a_recipe_says_all_that_its_text_is_made_from() -> None:
 
 def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows, one vector of AVX2, bias and relu."""
-    monkeypatch.setattr(panel_plan, "_tiles", lambda m, k, lanes, vectors, passed: (False, 2, lanes))
+    monkeypatch.setattr(panel_plan, "_tiles", lambda m, k, lanes, registers, fused: (False, 2, lanes))
     monkeypatch.setattr(jit, "host", lambda: Cpu.named("x86-64-v3"))
     epilogue = Epilogue(bias=True, activation=Activation("relu"))
     problem = Problem.of(Geometry.of((1, 3, 4, 9), (2, 3, 3, 3), padding=1), epilogue=epilogue)

@@ -66,7 +66,7 @@ def facts(measure: bool, again: bool, tell: Callable[[str], object]) -> dict[str
             "model": host.model,
             "arch": host.arch,
             "vector_bits": host.vector_bytes * 8,
-            "vector_registers": host.vectors,
+            "vector_registers": host.vector_registers,
             "fma": host.fma,
             "l1_bytes": host.l1,
             "l2_bytes": host.l2,

@@ -1,7 +1,7 @@
 """What this CPU is: vectors, registers, caches, and the cores this process may use.
 
-    vector_bytes   64 AVX-512, 32 AVX2, 16 SSE and NEON
-    vectors        how many of them: 32 with AVX-512 and AArch64, else 16
+    vector_bytes      64 AVX-512, 32 AVX2, 16 SSE and NEON
+    vector_registers  how many: 32 with AVX-512 and AArch64, else 16
 
 Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The
 target `"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the
@@ -25,7 +25,7 @@ class Cpu:
     """One CPU as the engine sees it; sizes in bytes.
 
     >>> avx2 = Cpu.named("x86-64-v3")
-    >>> avx2.vector_bytes, avx2.vectors, avx2.fma
+    >>> avx2.vector_bytes, avx2.vector_registers, avx2.fma
     (32, 16, True)
     >>> avx2.lanes(4)
     8
@@ -35,7 +35,7 @@ class Cpu:
     name: str
     features: str
     vector_bytes: int
-    vectors: int
+    vector_registers: int
     fma: bool
     l1: int
     l2: int
@@ -70,13 +70,13 @@ class Cpu:
                 f"  known: native, {', '.join(NAMED)}\n"
                 "  take the nearest older one; 'native' describes this machine"
             )
-        arch, vector_bytes, vectors, fma = NAMED[name]
+        arch, vector_bytes, registers, fma = NAMED[name]
         here = host()
         # An empty triple means the compiling process's own; objects for it can be loaded on this machine.
         triple = "" if arch == here.arch else f"{arch}-unknown-linux-gnu"
         return replace(
             here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
-            vector_bytes=vector_bytes, vectors=vectors, fma=fma, triple=triple,
+            vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple,
         )  # fmt: skip
 
 
@@ -124,12 +124,12 @@ def host() -> Cpu:
     model, identity, flags = _cpuinfo(Path("/proc/cpuinfo"))
     if not flags:
         model, identity, flags = _ask_llvm(arch)
-    vector_bytes, vectors, fma = _vectors(arch, flags)
+    vector_bytes, registers, fma = _vectors(arch, flags)
     # Features are part of the key: a hypervisor may hide some from an otherwise equal CPU.
     digest = hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
     l1, l2, l3 = _caches(Path("/sys/devices/system/cpu/cpu0/cache"))
     return Cpu(
-        arch=arch, name="native", features="", vector_bytes=vector_bytes, vectors=vectors, fma=fma,
+        arch=arch, name="native", features="", vector_bytes=vector_bytes, vector_registers=registers, fma=fma,
         l1=l1, l2=l2, l3=l3, model=model or arch, key=f"{arch}/{identity}/{digest}",
     )  # fmt: skip
 

@@ -53,7 +53,7 @@ def jit_cost(
     for step, effort in zip(program.steps, program.efforts, strict=True):
         lanes = step.recipe.lanes
         flops += step.product.flops
-        moved += effort.touched + 2 * (effort.packed + effort.passed) * lanes * step.recipe.work.bytes
+        moved += effort.touched + 2 * (effort.packed + effort.fused_packed) * lanes * step.recipe.work.bytes
         wide = step.recipe.work.bytes / 4
         vector = (
             2 * lanes * wide / (peaks.fma_flops / threads)
@@ -63,7 +63,7 @@ def jit_cost(
         store = STORE_IN_PLACE if in_place else STORE
         busy += (
             effort.packed * _packing(step.product)
-            + effort.passed * kernel_effort.PASS
+            + effort.fused_packed * kernel_effort.FUSED_PACK
             + effort.stored * store
         ) * vector
         busy += _page_misses(problem, step) * PAGE_MISS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PACK, PASS = 6.0, 1.0
-"""Vectors of FMA that writing a vector to a panel takes the time of: by a packer, and by a tile in passing."""
+PACK, FUSED_PACK = 6.0, 1.0
+"""Vectors of FMA that take as long as writing a vector to a panel: by a packer, and by a tile that multiplies it."""
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,8 @@ class Effort:
     """What a step makes the machine do, for predictions: counts over all tasks.
 
     `fma`: FLOPs of the register tiles, lanes that nobody wants included. `packed`: vectors written to panels, for B
-    and for A; `passed`: the same, by a tile that reads them anyway. `stored`: vectors of C finished and written, or
-    kept and read again between parts. `touched`: bytes of x, w and y that are read or written at least once.
+    and for A; `fused_packed`: the same, by a tile that reads them anyway. `stored`: vectors of C finished and written,
+    or kept and read again between parts. `touched`: bytes of x, w and y that are read or written at least once.
     `reread`: bytes of A that come from beyond a core's second cache.
     `waits`: whether what is touched is waited for; otherwise other panels are multiplied while one is packed.
     """
@@ -26,7 +26,7 @@ class Effort:
     reread: int
     tasks: int
     waits: bool = False
-    passed: int = 0
+    fused_packed: int = 0
 
 
-__all__ = ["PACK", "PASS", "Effort"]
+__all__ = ["FUSED_PACK", "PACK", "Effort"]

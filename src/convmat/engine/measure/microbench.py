@@ -80,7 +80,7 @@ def _enough(seconds: Callable[[int], float], count: int) -> int:
 
 def accumulators(cpu: Cpu) -> int:
     """Enough to hide the latency of two FMA units (about 4 cycles each), within the registers."""
-    return 20 if cpu.vectors >= 32 else 10
+    return 20 if cpu.vector_registers >= 32 else 10
 
 
 def source(cpu: Cpu) -> str:

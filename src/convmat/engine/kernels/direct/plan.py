@@ -174,7 +174,7 @@ def _planes(known: Reading, cpu: Cpu) -> pixels.PixelsRecipe | str:
     if not side_by_side or (known.y[lane.name] != known.out and lane.extent > 1):
         return "reads x and writes y along their contiguous axes, which are not the last of the columns"
     inner = a.rows + a.cols
-    height = pixels.block_rows(product.m, cpu.vectors)
+    height = pixels.block_rows(product.m, cpu.vector_registers)
     if height is None:
         return f"takes rows of A in blocks of equal height, got {product.m}"
     packed = dtypes.array != dtypes.work
@@ -201,7 +201,7 @@ def _planes(known: Reading, cpu: Cpu) -> pixels.PixelsRecipe | str:
         lanes=cpu.lanes(known.work),
         halves=cpu.vector_bytes == 64,
         signs=cpu.vector_bytes < 64,
-        registers=cpu.vectors,
+        registers=cpu.vector_registers,
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
@@ -241,7 +241,7 @@ def _channels(known: Reading, cpu: Cpu) -> channels.ChannelsRecipe | str:
         out=TYPES[dtypes.out.name],
         signed=dtypes.array.name != "uint8",
         lanes=lanes,
-        registers=cpu.vectors,
+        registers=cpu.vector_registers,
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,

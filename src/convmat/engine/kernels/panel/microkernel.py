@@ -7,9 +7,9 @@ A task owns a block of C's columns (a few panels) and perhaps a share of its row
         for block of A's rows, for panel:
             tile = sum over the part's k; add the earlier parts; in the last part finish and store
 
-Where lines of a panel lie in x as they are (1x1, stride 1), its first tile reads them there and writes the panel in
-passing: waiting for x then overlaps with multiplying. No task waits for another. A is packed in blocks of rows, one
-after the other: [block][k][width]. Four forms:
+Where lines of a panel lie in x as they are (1x1, stride 1), its first tile reads them there and writes the panel as
+it goes (fused packing): waiting for x then overlaps with multiplying. No task waits for another. A is packed in blocks
+of rows, one after the other: [block][k][row]. Four forms:
 
     COLUMNS   x is contiguous along columns of B: a panel is [k][column]
     PIXELS    x is contiguous along k (channels last): a panel is [column][k]
@@ -47,13 +47,13 @@ class Form(Enum):
 class PanelRecipe:
     """All that is constant in a panel kernel.
 
-    `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`, `width`: rows of A and of
-    one block of them. `panel`: columns of a panel. `depth`: the longest part of k. `outer`: the indices that a task
-    fixes (groups, images), `batch` those of them that A has too. `places`: the column indices that a table of places is
-    made of, for stores that are neither side by side nor evenly apart. `a_step`: bytes from one k of A to the next, for
-    OUTER. `block`: C's rows are stored in blocks of so many, 0: they are evenly apart. `lines`: A's rows are evenly
-    apart and contiguous along k, perhaps in another order (not `ordered`); if they are not, k has `k_indices` indices.
-    `skips`: a part of k is one tap, and columns where it lies outside x are left out.
+    `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`: rows of A. `mr`: rows of
+    one block of them, MR. `nr`: columns of a panel, NR. `kc`: the longest part of k, KC. `outer`: the indices that a
+    task fixes (groups, images), `batch` those of them that A has too. `places`: the column indices that a table of
+    places is made of, for stores that are neither side by side nor evenly apart. `a_step`: bytes from one k of A to the
+    next, for OUTER. `block`: C's rows are stored in blocks of so many, 0: they are evenly apart. `lines`: A's rows are
+    evenly apart and contiguous along k, perhaps in another order (not `ordered`); if they are not, k has `k_indices`
+    indices. `skips`: a part of k is one tap, and columns where it lies outside x are omitted.
     """
 
     form: Form
@@ -68,9 +68,9 @@ class PanelRecipe:
     along_m: bool
     store: Store
     m: int
-    width: int
-    panel: int
-    depth: int
+    mr: int
+    nr: int
+    kc: int
     lines: bool
     ordered: bool
     k_indices: int
@@ -87,8 +87,8 @@ class PanelRecipe:
         """Bytes of a line of a panel: its columns, or its k, in whole vectors."""
         vector = self.lanes * self.work.bytes
         if self.form is Form.COLUMNS:
-            return -(-self.panel // self.lanes) * vector
-        length = self.block_columns if self.form is Form.OUTER else self.depth
+            return -(-self.nr // self.lanes) * vector
+        length = self.block_columns if self.form is Form.OUTER else self.kc
         lines = -(-length * self.work.bytes // 64)
         return 64 * (
             lines + 1 - lines % 2
@@ -97,7 +97,7 @@ class PanelRecipe:
     @property
     def block_columns(self) -> int:
         """Columns that a task of form OUTER has at most: a line of its panels."""
-        return 8 * self.panel
+        return 8 * self.nr
 
     @property
     def streams(self) -> bool:
@@ -107,40 +107,40 @@ class PanelRecipe:
     @property
     def blocks(self) -> int:
         """Blocks of A's rows, the last one perhaps smaller."""
-        return max(-(-self.m // self.width), 1)
+        return max(-(-self.m // self.mr), 1)
 
     @property
     def tail(self) -> int:
         """Rows of the last block."""
-        return self.m - (self.blocks - 1) * self.width
+        return self.m - (self.blocks - 1) * self.mr
 
-    def stored_width(self, rows: int) -> int:
+    def padded_rows(self, rows: int) -> int:
         """Elements that a block of `rows` rows takes for each k: whole vectors if lanes lie along m."""
         return -(-rows // self.lanes) * self.lanes if self.along_m else rows
 
     def block_bytes(self, depth: int) -> int:
         """Bytes of a full block of A with `depth` k."""
-        return depth * self.stored_width(self.width) * self.work.bytes
+        return depth * self.padded_rows(self.mr) * self.work.bytes
 
     def packed_bytes(self, depth: int) -> int:
         """Bytes of all blocks of one matrix A."""
-        last = depth * self.stored_width(self.tail) * self.work.bytes
+        last = depth * self.padded_rows(self.tail) * self.work.bytes
         return (self.blocks - 1) * self.block_bytes(depth) + last
 
     def panel_bytes(self, depth: int) -> int:
         """Bytes of one packed panel with `depth` k."""
-        return (depth if self.form is Form.COLUMNS else self.panel) * self.pitch
+        return (depth if self.form is Form.COLUMNS else self.nr) * self.pitch
 
     @property
     def tile_bytes(self) -> int:
         """Bytes of the largest tile: what is kept of it between parts."""
         if self.along_m:
-            return self.panel * self.stored_width(self.width) * self.work.bytes
-        return self.width * -(-self.panel // self.lanes) * self.lanes * self.work.bytes
+            return self.nr * self.padded_rows(self.mr) * self.work.bytes
+        return self.mr * -(-self.nr // self.lanes) * self.lanes * self.work.bytes
 
     def tile(self, columns: int, rows: int) -> Tile:
         """The register tile of a panel's first `columns` columns and a block of `rows` rows."""
-        item, width = self.work.bytes, self.stored_width(rows)
+        item, width = self.work.bytes, self.padded_rows(rows)
         if self.form is Form.OUTER:
             vectors = -(-columns // self.lanes)
             return Tile(self.work, rows, vectors, self.lanes, self.a_step, item, self.pitch)
@@ -151,18 +151,18 @@ class PanelRecipe:
         return Tile(self.work, columns, width // self.lanes, self.lanes, k, column, width * item)
 
     @property
-    def in_passing(self) -> bool:
-        """Whether a panel may be packed by its first tile: x has the panel's lines side by side, as they are needed."""
-        lanes = self.form is Form.COLUMNS and not self.along_m and self.panel % self.lanes == 0
+    def fuses_packing(self) -> bool:
+        """Whether a panel's first tile may pack it (fused packing): x has its lines side by side, in order."""
+        lanes = self.form is Form.COLUMNS and not self.along_m and self.nr % self.lanes == 0
         return self.walk.plain and lanes and not self.skips and self.array == self.work
 
-    def steps(self) -> list[int]:
+    def tile_columns(self) -> list[int]:
         """The panel widths for which there is a tile: a panel's last columns take the least that holds them."""
         if self.skips:
-            return [*range(1, self.panel + 1)]
+            return [*range(1, self.nr + 1)]
         if not self.along_m:
-            return [*range(self.lanes, self.panel, self.lanes), self.panel]
-        return sorted({n for n in (1, 2, 4, 7, 10) if n < self.panel} | {self.panel})
+            return [*range(self.lanes, self.nr, self.lanes), self.nr]
+        return sorted({n for n in (1, 2, 4, 7, 10) if n < self.nr} | {self.nr})
 
     def arguments(self) -> Arguments:
         """The words a task reads at run time."""
@@ -179,7 +179,7 @@ class PanelRecipe:
             "columns",
             "line",
         ]
-        names += ["panels", "group", "groups", "chunk", "chunks", "block step", "sums", "places", "packed a"]
+        names += ["panels", "nc", "nc blocks", "mc", "mc blocks", "block step", "sums", "places", "packed a"]
         names += [
             "between",
             "w",
@@ -187,8 +187,8 @@ class PanelRecipe:
             "w rows",
             "w walk",
             "w places",
-            "cuts",
-            "hulls",
+            "panel columns",
+            "valid ranges",
             "k",
             "k inner",
             "k outer",
@@ -233,11 +233,11 @@ class _Writer:
         self.pack = packer(
             r.walk, self.arguments, r.array, r.work, r.lanes, r.pitch, signed=r.signed
         ).function(self.made)
-        heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
+        heights = sorted({r.mr, r.tail} if r.blocks > 1 else {r.tail})
         self.packers = {} if r.form is Form.OUTER else {rows: self._a_packer(rows) for rows in heights}
-        self.tiles = {rows: [(n, self._tile(n, rows)) for n in r.steps()] for rows in heights}
-        if r.in_passing:
-            self.firsts = {rows: self._tile(r.panel, rows, packs=True) for rows in heights}
+        self.tiles = {rows: [(n, self._tile(n, rows)) for n in r.tile_columns()] for rows in heights}
+        if r.fuses_packing:
+            self.firsts = {rows: self._tile(r.nr, rows, packs=True) for rows in heights}
         if r.skips:
             self.finishes = {rows: self._finish(rows) for rows in heights}
         if r.places:
@@ -248,7 +248,7 @@ class _Writer:
 
     def _a_packer(self, rows: int) -> Function:
         r = self.recipe
-        name, width = f"a_{rows}", r.stored_width(rows)
+        name, width = f"a_{rows}", r.padded_rows(rows)
         if r.lines:
             return line_packer(self.made, name, rows, width, r.array, r.work, r.lanes, r.signed, r.ordered)
         return gather_packer(self.made, name, r.k_indices, rows, width, r.array, r.work, r.lanes, r.signed)
@@ -298,7 +298,7 @@ class _Writer:
     def _finish(self, rows: int) -> Function:
         """The function that stores the finished sums of a panel."""
         r = self.recipe
-        tile = r.tile(r.panel, rows)
+        tile = r.tile(r.nr, rows)
         finish = Finish(r.out, r.bias, r.residual, r.activation, r.along_m, r.store, r.block)
         fn = self.made.function(
             f"finish_{rows}",
@@ -343,7 +343,7 @@ class _Writer:
             )
         source = w + batch * self._word(fn, args, f"w {r.batch[0]}")
         if r.lines:
-            source = source + number * r.width * line
+            source = source + number * r.mr * line
         target = (
             out
             + batch * self._word(fn, args, f"a {r.batch[0]}")
@@ -364,11 +364,11 @@ class _Writer:
         r = self.recipe
         more = [depth]
         if not r.lines:
-            line = self._word(fn, args, "w rows", ptr) + number * (r.width * WORD)
+            line = self._word(fn, args, "w rows", ptr) + number * (r.mr * WORD)
             more = [self._word(fn, args, "w walk", ptr)]
         elif not r.ordered:
             more = [depth, self._word(fn, args, "w places", ptr)]
-            if r.blocks > 1 and r.stored_width(r.tail) != r.stored_width(r.width):
+            if r.blocks > 1 and r.padded_rows(r.tail) != r.padded_rows(r.mr):
                 # The table of the last block, of another width, stands behind that of all others.
                 behind = select(equal(number, r.blocks - 1), depth * WORD, const(i64, 0))
                 more = [depth, more[1] + behind]
@@ -392,11 +392,11 @@ class _Writer:
         def word(name: str, type: Type = i64) -> Value:
             return self._word(fn, args, name, type)
 
-        chunks, groups = word("chunks"), word("groups")
-        rest = udiv(index, chunks)
-        chunk = index - rest * chunks
-        outer = udiv(rest, groups)
-        group = rest - outer * groups
+        mc_blocks, nc_blocks = word("mc blocks"), word("nc blocks")
+        rest = udiv(index, mc_blocks)
+        mc_block = index - rest * mc_blocks
+        outer = udiv(rest, nc_blocks)
+        nc_block = rest - outer * nc_blocks
         bases = {what: word(what, ptr) for what in ("x", "y", "a", "w", "bias", "residual")}
         moved = dict.fromkeys(r.walk.moved, const(i64, 0))
         for name in reversed(r.outer):
@@ -409,26 +409,26 @@ class _Writer:
                 if check.by(name):
                     moved[check.axis] = moved[check.axis] + value * check.by(name)
         scratch = word("scratch", ptr) + thread * word("scratch size")
-        first_block = chunk * word("chunk")
-        blocks = minimum(const(i64, r.blocks) - first_block, word("chunk"))
+        first_block = mc_block * word("mc")
+        blocks = minimum(const(i64, r.blocks) - first_block, word("mc"))
         share = _Share(
             fn, args, word, bases, (*moved.values(),), scratch, scratch + word("sums"), first_block, blocks
         )
         if r.streams:
-            self._sums(share, group)
+            self._sums(share, nc_block)
         else:
-            self._parts(share, group)
+            self._parts(share, nc_block)
 
-    def _parts(self, t: _Share, group: Value) -> None:
-        """Parts of k from the table; the task's columns are `group` panels."""
+    def _parts(self, t: _Share, nc_block: Value) -> None:
+        """Parts of k from the table; the task's columns are NC, so many panels."""
         r, fn = self.recipe, t.fn
-        first = group * t.word("group")
-        panels = minimum(t.word("panels") - first, t.word("group"))
+        first = nc_block * t.word("nc")
+        panels = minimum(t.word("panels") - first, t.word("nc"))
         parts = t.word("parts")
         if r.places:
             with fn.loop(0, panels) as panel:
                 start, count = self._columns(t, first + panel.index)
-                at = t.scratch + t.word("places") + panel.index * (r.panel * 8)
+                at = t.scratch + t.word("places") + panel.index * (r.nr * 8)
                 fn.call(self.places.address, at, start, count, t.args)
         if r.skips:
             self._taps(t, first, panels, parts)
@@ -436,26 +436,26 @@ class _Writer:
         with fn.loop(0, parts, carried=[t.word("boxes", ptr)]) as part:
             (box,) = part.carried
             start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
-            room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.panel * r.pitch)
+            room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.nr * r.pitch)
             work = _Part(
                 place=_place(part.index, parts),
                 a=t.bases["a"],
                 block_step=t.word("block step"),
                 start=start,
                 depth=depth,
-                first=first * r.panel,
+                first=first * r.nr,
                 panels=panels,
                 room=room,
                 end=t.word("columns"),
             )
-            if r.in_passing:
+            if r.fuses_packing:
                 with fn.loop(0, panels) as panel:
                     self._first(t, work, panel.index, box)
                 self._multiply(t, work, 1)
             else:
                 with fn.if_(depth > 0), fn.loop(0, panels) as panel:
-                    at = work.first + panel.index * r.panel
-                    count = minimum(work.end - at, r.panel)
+                    at = work.first + panel.index * r.nr
+                    count = minimum(work.end - at, r.nr)
                     target = t.scratch + panel.index * room
                     fn.call(self.pack.address, t.bases["x"], target, at, count, box, t.args, *t.moved)
                 self._multiply(t, work)
@@ -464,8 +464,8 @@ class _Writer:
     def _first(self, t: _Share, work: _Part, panel: Value, box: Value) -> None:
         """Packs a panel and multiplies it by the share's first block of A: at once where x has it in one line."""
         r, fn = self.recipe, t.fn
-        at = work.first + panel * r.panel
-        count = minimum(work.end - at, r.panel)
+        at = work.first + panel * r.nr
+        count = minimum(work.end - at, r.nr)
         target = t.scratch + panel * work.room
         lane, width = at, t.word(f"extent {r.walk.lane}")
         source, rest = t.bases["x"] + fn.load(box, i64) * t.word(f"step {r.walk.taps[0]}"), at
@@ -475,7 +475,7 @@ class _Writer:
             place, rest = rest - above * extent, above
             source = source + place * t.word(f"step {name}")
             lane = place if name == r.walk.lane else lane
-        with fn.if_(equal(minimum(count, width - lane), r.panel)) as whole:
+        with fn.if_(equal(minimum(count, width - lane), r.nr)) as whole:
             step = t.word(f"step {r.walk.taps[0]}")
             self._tile_of(
                 t,
@@ -493,9 +493,9 @@ class _Writer:
         """Where a panel's columns begin, and how many it has."""
         r = self.recipe
         if not r.skips:
-            start = panel * r.panel
-            return start, minimum(t.word("columns") - start, r.panel)
-        cut = t.word("cuts", ptr) + panel * (2 * WORD)
+            start = panel * r.nr
+            return start, minimum(t.word("columns") - start, r.nr)
+        cut = t.word("panel columns", ptr) + panel * (2 * WORD)
         return t.fn.load(cut, i64), t.fn.load(cut, i64, WORD)
 
     def _taps(self, t: _Share, first: Value, panels: Value, parts: Value) -> None:
@@ -504,14 +504,14 @@ class _Writer:
         vector = r.work.x(r.lanes)
         with fn.loop(0, t.blocks * panels * r.tile_bytes, vector.bytes) as zero:
             fn.store(const(vector, 0.0), t.kept + zero.index)
-        line = r.stored_width(r.width) * r.work.bytes
-        hulls = t.word("hulls", ptr) + first * (2 * WORD)
-        with fn.loop(0, parts, carried=[t.word("boxes", ptr), hulls]) as part:
-            box, hulls = part.carried
+        line = r.padded_rows(r.mr) * r.work.bytes
+        ranges = t.word("valid ranges", ptr) + first * (2 * WORD)
+        with fn.loop(0, parts, carried=[t.word("boxes", ptr), ranges]) as part:
+            box, ranges = part.carried
             start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
-            room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.panel * r.pitch)
+            room = depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.nr * r.pitch)
             with fn.loop(0, panels) as panel:
-                at, count = (fn.load(hulls + panel.index * (2 * WORD), i64, i * WORD) for i in range(2))
+                at, count = (fn.load(ranges + panel.index * (2 * WORD), i64, i * WORD) for i in range(2))
                 target = t.scratch + panel.index * room
                 at = at + self._columns(t, first + panel.index)[0]
                 with fn.if_(count > 0):
@@ -521,28 +521,28 @@ class _Writer:
                 is_tail = equal(number, r.blocks - 1)
                 a = t.bases["a"] + number * t.word("block step") + start * self._width(is_tail) * r.work.bytes
                 with fn.loop(0, panels) as panel:
-                    at, count = (fn.load(hulls + panel.index * (2 * WORD), i64, i * WORD) for i in range(2))
+                    at, count = (fn.load(ranges + panel.index * (2 * WORD), i64, i * WORD) for i in range(2))
                     kept = t.kept + (block.index * panels + panel.index) * r.tile_bytes
-                    short = r.stored_width(r.tail) * r.work.bytes
+                    short = r.padded_rows(r.tail) * r.work.bytes
                     kept = kept + at * select(is_tail, const(i64, short), const(i64, line))
                     arguments = (a, t.scratch + panel.index * room, depth, kept)
                     with fn.if_(count > 0):
                         self._of_height(
                             fn, is_tail, lambda rows: dispatch(fn, self.tiles[rows], count, arguments)
                         )
-            part.carry(box + r.box_bytes, hulls + t.word("panels") * (2 * WORD))
+            part.carry(box + r.box_bytes, ranges + t.word("panels") * (2 * WORD))
         self._store(t, first, panels)
 
     def _of_height(self, fn: Function, is_tail: Value, write: Callable[[int], object]) -> None:
         """Emits what is to be done with blocks of each height."""
         r = self.recipe
-        if r.blocks == 1 or r.tail == r.width:
+        if r.blocks == 1 or r.tail == r.mr:
             write(r.tail)
             return
         with fn.if_(is_tail) as tail:
             write(r.tail)
         with tail.otherwise():
-            write(r.width)
+            write(r.mr)
 
     def _store(self, t: _Share, first: Value, panels: Value) -> None:
         """Finishes and stores all that is kept."""
@@ -550,7 +550,7 @@ class _Writer:
         line, beside, down, between = self._steps(t)
         with fn.loop(0, t.blocks) as block:
             number = t.first_block + block.index
-            row = number * r.width
+            row = number * r.mr
             above = self._above(t, row, down)
             with fn.loop(0, panels) as panel:
                 at, count = self._columns(t, first + panel.index)
@@ -562,7 +562,7 @@ class _Writer:
                     t.bases["bias"] + row * r.work.bytes,
                     line,
                     count,
-                    t.scratch + t.word("places") + panel.index * (r.panel * 8),
+                    t.scratch + t.word("places") + panel.index * (r.nr * 8),
                     *between,
                 )
                 self._of_height(
@@ -588,31 +588,31 @@ class _Writer:
         full = udiv(row, r.block)
         return full * t.word("between") + (row - full * r.block) * r.out.bytes
 
-    def _sums(self, t: _Share, group: Value) -> None:
+    def _sums(self, t: _Share, nc_block: Value) -> None:
         """Parts of k are pieces of a run; the task's columns are a box from the table."""
         r, fn = self.recipe, t.fn
-        box = t.word("boxes", ptr) + group * r.box_bytes
+        box = t.word("boxes", ptr) + nc_block * r.box_bytes
         first, columns = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
-        panels = udiv(columns + (r.panel - 1), r.panel)
+        panels = udiv(columns + (r.nr - 1), r.nr)
         parts, total = t.word("parts"), t.word("k")
         packed = t.scratch + t.word("packed a")
-        step = const(i64, r.block_bytes(r.depth))
+        step = const(i64, r.block_bytes(r.kc))
         if r.places:
             with fn.loop(0, panels) as panel:
-                start = first + panel.index * r.panel
-                at = t.scratch + t.word("places") + panel.index * (r.panel * 8)
-                fn.call(self.places.address, at, start, minimum(first + columns - start, r.panel), t.args)
+                start = first + panel.index * r.nr
+                at = t.scratch + t.word("places") + panel.index * (r.nr * 8)
+                fn.call(self.places.address, at, start, minimum(first + columns - start, r.nr), t.args)
         with fn.loop(0, parts) as part:
-            start = part.index * r.depth
-            depth = minimum(total - start, r.depth)
+            start = part.index * r.kc
+            depth = minimum(total - start, r.kc)
             fn.call(self.pack.address, t.bases["x"], t.scratch, start, depth, box, t.args, *t.moved)
             if r.form is Form.OUTER:
-                room = const(i64, r.panel * r.work.bytes)
-                local, step = t.bases["w"] + start * r.a_step, const(i64, r.width * r.array.bytes)
+                room = const(i64, r.nr * r.work.bytes)
+                local, step = t.bases["w"] + start * r.a_step, const(i64, r.mr * r.array.bytes)
             else:
                 self._pack_runs(t, packed, step, start, depth)
-                room = const(i64, r.panel * r.pitch)
-                local = packed + t.first_block * -r.block_bytes(r.depth)
+                room = const(i64, r.nr * r.pitch)
+                local = packed + t.first_block * -r.block_bytes(r.kc)
             place, zero = _place(part.index, parts), const(i64, 0)
             self._multiply(t, _Part(place, local, step, zero, depth, first, panels, room, columns + first))
 
@@ -622,7 +622,7 @@ class _Writer:
         with fn.loop(0, t.blocks) as block:
             number = t.first_block + block.index
             line = t.word("w line")
-            rows = t.bases["w"] + number * r.width * line
+            rows = t.bases["w"] + number * r.mr * line
             self._pack_run(t, number, rows, packed + block.index * step, line, start, depth)
 
     def _pack_run(
@@ -643,7 +643,7 @@ class _Writer:
 
     def _width(self, is_tail: Value) -> Value:
         r = self.recipe
-        return select(is_tail, const(i64, r.stored_width(r.tail)), const(i64, r.stored_width(r.width)))
+        return select(is_tail, const(i64, r.padded_rows(r.tail)), const(i64, r.padded_rows(r.mr)))
 
     def _multiply(self, t: _Share, work: _Part, done: int = 0) -> None:
         """All tiles of a part but those of the first `done` blocks of A's rows."""
@@ -659,10 +659,10 @@ class _Writer:
         r, fn = self.recipe, t.fn
         line, beside, down, between = self._steps(t)
         number = t.first_block + block
-        row = number * r.width
+        row = number * r.mr
         is_tail = equal(number, r.blocks - 1)
-        at = work.first + panel * r.panel
-        count = minimum(work.end - at, r.panel)
+        at = work.first + panel * r.nr
+        count = minimum(work.end - at, r.nr)
         c_at = self._above(t, row, down) + at * beside
         arguments = (
             work.a + number * work.block_step + work.start * self._width(is_tail) * r.work.bytes,
@@ -675,7 +675,7 @@ class _Writer:
             t.bases["bias"] + row * r.work.bytes,
             line,
             count,
-            t.scratch + t.word("places") + panel * (r.panel * 8),
+            t.scratch + t.word("places") + panel * (r.nr * 8),
             *between,
         )
         self._of_height(fn, is_tail, lambda rows: call(rows, count, arguments))

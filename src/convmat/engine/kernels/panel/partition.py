@@ -1,71 +1,87 @@
-"""How the tiles of a product are dealt to threads: panels in groups, blocks of A's rows in chunks.
+"""The work partition: which tiles of a product make a task, for several threads.
 
-    task = group of panels x chunk of blocks      its time = multiplying + packing its panels + fetching its blocks
+    task = NC columns x MC rows      its time = multiplying + packing its panels of B + fetching its blocks of A
 
-A panel is packed once in every chunk, a block of A fetched once in every group. Few large tasks save both and leave a
-thread idle at the end; which is better is tried out on paper: tasks are dealt from both ends, as the pool deals them.
+NC is counted in panels (of NR columns), MC in blocks (of MR rows). A panel is packed once for every MC rows, a block
+of A fetched once for every NC columns. Few large tasks save both and leave a thread idle at the end; which is better
+is tried out on paper: tasks are taken from both ends, as the pool takes them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapreplace
 
 TASKS = 8
-"""Tasks that a thread is given at most, of a product that is dealt this way."""
+"""Tasks that a thread is given at most, of a product that is partitioned this way."""
 
 LATE = 0.05
 """Of its longest task that a thread is expected to come late."""
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """What is shared out: `count` panels or blocks, the last of which holds `last` of a whole one."""
+
+    count: int
+    last: float = 1.0
+
+    def within(self, size: int, at: int) -> float:
+        """How many of them the `at`-th group of `size` holds."""
+        first = at * size
+        return min(size, self.count - first) - (1 - self.last) * (first + size >= self.count)
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """What a task does beside multiplying, in times of multiplying a panel by a block.
+
+    Packing a panel, fetching a block of A, and starting.
+    """
+
+    pack: float
+    fetch: float
+    start: float
+
+
 @lru_cache(maxsize=4096)
-def shares(
-    panels: int,
-    last_panel: float,
-    blocks: int,
-    last_block: float,
-    *,
-    most: int,
-    threads: int,
-    pack: float,
-    fetch: float,
-    start: float,
+def partition(
+    panels: Pieces, blocks: Pieces, overheads: Overheads, *, most: int, threads: int
 ) -> tuple[int, int]:
-    """(panels of a group, blocks of a chunk) of the least time on so many threads.
+    """(NC in panels, MC in blocks) of the least time on so many threads; `most`: the largest NC, for its memory.
 
-    last_panel, last_block: how much of a whole one the last is. most: panels of a group, for their memory. pack,
-    fetch, start: packing a panel, fetching a block of A and starting a task, in times of multiplying the one by the
-    other.
-
-    >>> shares(4, 0.5, 6, 1.0, most=9, threads=2, pack=0.1, fetch=0.05, start=0.01)
+    >>> overheads = Overheads(pack=0.1, fetch=0.05, start=0.01)
+    >>> partition(Pieces(4, last=0.5), Pieces(6), overheads, most=9, threads=2)
     (4, 3)
-    >>> shares(12, 1.0, 1, 1.0, most=9, threads=2, pack=0.1, fetch=0.05, start=0.01)
+    >>> partition(Pieces(12), Pieces(1), overheads, most=9, threads=2)
     (3, 1)
-    >>> shares(100_000_000, 1.0, 6, 1.0, most=1, threads=2, pack=0.1, fetch=0.05, start=0.01)  # tasks enough
+    >>> partition(Pieces(100_000_000), Pieces(6), overheads, most=1, threads=2)  # tasks enough
     (1, 6)
     """
-    fewest = -(-panels // most)
+    fewest = -(-panels.count // most)
     if fewest >= TASKS * threads:
-        return -(-panels // fewest), blocks
-    best, least = (min(panels, most), blocks), float("inf")
-    for group in _even(panels, fewest, TASKS * threads):
-        for chunk in _even(blocks, 1, TASKS * threads):
-            groups, chunks = -(-panels // group), -(-blocks // chunk)
-            if groups * chunks > TASKS * threads:
+        return -(-panels.count // fewest), blocks.count
+    best, least = (min(panels.count, most), blocks.count), float("inf")
+    for nc in _even(panels.count, fewest, TASKS * threads):
+        for mc in _even(blocks.count, 1, TASKS * threads):
+            nc_blocks, mc_blocks = -(-panels.count // nc), -(-blocks.count // mc)
+            if nc_blocks * mc_blocks > TASKS * threads:
                 continue
-            wide = [_cut(panels, last_panel, group, at) for at in range(groups)]
-            tall = [_cut(blocks, last_block, chunk, at) for at in range(chunks)]
-            tasks = [p * q + pack * group + fetch * chunk + start for p in wide for q in tall]
-            taken = dealt(tasks, threads) + LATE * max(tasks)
+            wide = [panels.within(nc, at) for at in range(nc_blocks)]
+            tall = [blocks.within(mc, at) for at in range(mc_blocks)]
+            beside = overheads.pack * nc + overheads.fetch * mc + overheads.start
+            tasks = [p * q + beside for p in wide for q in tall]
+            taken = makespan(tasks, threads) + LATE * max(tasks)
             if taken < least * (1 - 1e-9):
-                best, least = (group, chunk), taken
+                best, least = (nc, mc), taken
     return best
 
 
-def dealt(tasks: list[float], threads: int) -> float:
-    """When the last of the threads ends: the first takes from the front, the others from the back.
+def makespan(tasks: list[float], threads: int) -> float:
+    """When the last of the threads ends: the first takes tasks from the front, the others from the back.
 
-    >>> dealt([3.0, 2.0, 2.0, 1.0], 2)
+    >>> makespan([3.0, 2.0, 2.0, 1.0], 2)
     5.0
     """
     free, first, last = [(0.0, thread) for thread in range(threads)], 0, len(tasks)
@@ -87,10 +103,4 @@ def _even(count: int, least: int, most: int) -> list[int]:
     return list(dict.fromkeys(-(-count // n) for n in pieces))
 
 
-def _cut(count: int, last: float, size: int, at: int) -> float:
-    """How much the `at`-th piece holds."""
-    first = at * size
-    return min(size, count - first) - (1 - last) * (first + size >= count)
-
-
-__all__ = ["dealt", "shares"]
+__all__ = ["Overheads", "Pieces", "makespan", "partition"]

@@ -16,11 +16,11 @@ from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Array, Block, Dtypes, Shapes, aligned_size, count, origin, strides
 from ..base import KernelPlan
-from ..effort import PACK, PASS, Effort
+from ..effort import FUSED_PACK, PACK, Effort
 from ..tile import Store
 from .microkernel import Form, PanelRecipe
 from .pack_b import Walk, too_far
-from .partition import shares
+from .partition import Overheads, Pieces, partition
 
 PART = 384
 """About the longest sum taken in one go. Shorter ones round less (by the root of their number) and cost no time: a
@@ -138,19 +138,19 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     lanes = cpu.lanes(dtypes.work.itemsize)
     # Extents of 1 count too: another batch or image size must not be another kernel.
     first = _run(c.cols, y, ones=True)
-    passed = 0
+    fused_columns = 0
     if form is Form.COLUMNS and first is not None and dtypes.array == dtypes.work:
         line = c.cols[first:]
         plain = last.get(line[-1].name, 0) > 0 and Walk.of(b, _names(line), _names(b.rows)).plain
-        passed = math.prod(i.extent for i in line) if plain else 0
-    along_m, width, panel = _tiles(m, product.k, lanes, cpu.vectors, passed)
+        fused_columns = math.prod(i.extent for i in line) if plain else 0
+    along_m, mr, nr = _tiles(m, product.k, lanes, cpu.vector_registers, fused_columns)
     if form is Form.OUTER:
-        along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+        along_m, mr, nr = _along_n(m, lanes, cpu.vector_registers)
     block = 0 if _uniform(c.rows, y) else c.rows[-1].extent
     if form is not Form.OUTER and not along_m and (form is not Form.COLUMNS or block):
-        along_m, width, panel = _along_m(m, lanes, cpu.vectors)
+        along_m, mr, nr = _along_m(m, lanes, cpu.vector_registers)
     if block:
-        width = _fitting(width, block, lanes)
+        mr = _fitting(mr, block, lanes)
     rows = c.rows[-1].name
     store, places = Store.TURNED if along_m else Store.LINES, False
     if first is None or (form is Form.PIXELS and first > 0 and y[rows] == 1):
@@ -162,7 +162,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
             store, places = (Store.LINES, False) if uniform else (Store.PLACED, True)
         else:
             if form is Form.COLUMNS:
-                along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+                along_m, mr, nr = _along_n(m, lanes, cpu.vector_registers)
             store, places = Store.SCATTERED, True
     inner = c.cols[first:]
     if form is Form.OUTER:
@@ -173,7 +173,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         if not last.get(inner[-1].name):
             # x is contiguous along another of the columns: lanes lie along that one.
             beside = next(i for i in c.cols if last.get(i.name) == 1)
-            along_m, width, panel = _along_n(m, lanes, cpu.vectors)
+            along_m, mr, nr = _along_n(m, lanes, cpu.vector_registers)
             inner = (*(i for i in c.cols if i != beside), beside)
             store, first, places = Store.SCATTERED, 0, True
         walk = Walk.of(b, _names(inner), _names(b.rows))
@@ -182,7 +182,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     else:
         walk = Walk.of(b, _names(b.rows), _names(c.cols))
     streams = form in (Form.SUMS, Form.OUTER)
-    depth = RUN_PART if streams else max(map(count, _parts(b)), default=0)
+    kc = RUN_PART if streams else max(map(count, _parts(b)), default=0)
     along = b.rows if streams else _as_it_lies(b.rows, w)
     lines = streams or (_run(along, w) == 0 and _uniform(c.rows, w))
     return PanelRecipe(
@@ -198,9 +198,9 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
         along_m=along_m,
         store=store,
         m=m,
-        width=width,
-        panel=panel,
-        depth=depth,
+        mr=mr,
+        nr=nr,
+        kc=kc,
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
         skips=along_m and not streams and _windows(b) > 0,
@@ -221,33 +221,33 @@ EMPTY = 0.02
 """Lanes along n stay empty in the last vector: with more of them, lanes lie along m even where packing is free."""
 
 
-def _tiles(m: int, k: int, lanes: int, vectors: int, passed: int) -> tuple[bool, int, int]:
-    """(lanes along m, rows of a block of A, columns of a panel).
+def _tiles(m: int, k: int, lanes: int, registers: int, fused_columns: int) -> tuple[bool, int, int]:
+    """(lanes along m, MR, NR): rows of a block of A, columns of a panel of B.
 
     Lanes along m waste nothing where m is a multiple of them, and leave columns to be counted singly; turning a tile
-    costs about its columns in shuffles, which a long sum hides. `passed` columns, if not 0, would be packed in passing
-    with lanes along n.
+    costs about its columns in shuffles, which a long sum hides. With lanes along n the packing of `fused_columns`
+    columns, if not 0, would be fused with multiplying.
     """
-    free = passed > 0 and -passed % lanes <= EMPTY * passed
+    free = fused_columns > 0 and -fused_columns % lanes <= EMPTY * fused_columns
     if m > FEW_ROWS and -(-m // lanes) * lanes <= 1.1 * m and k >= 32 and not free:
-        return _along_m(m, lanes, vectors)
-    return _along_n(m, lanes, vectors)
+        return _along_m(m, lanes, registers)
+    return _along_n(m, lanes, registers)
 
 
-def _along_m(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+def _along_m(m: int, lanes: int, registers: int) -> tuple[bool, int, int]:
     """14 x 2: 28 accumulators, 2 vectors, a broadcast, of 32 registers; 6 x 2 of 16."""
-    tall = 14 if vectors >= 32 else 6
+    tall = 14 if registers >= 32 else 6
     whole = -(-m // lanes)
     return True, lanes * max(min(whole, 2), 1), tall if whole > 1 else 2 * tall
 
 
-def _along_n(m: int, lanes: int, vectors: int) -> tuple[bool, int, int]:
+def _along_n(m: int, lanes: int, registers: int) -> tuple[bool, int, int]:
     """8 x 3: 24 accumulators, 3 vectors, a broadcast; 6 x 4 where there are fewer rows; 6 x 2 of 16 registers.
 
     The rows are shared out evenly: 20 are 7, 7 and 6.
     """
-    tall, wide = (8, 3) if vectors >= 32 else (6, 2)
-    if vectors >= 32 and m <= 6:
+    tall, wide = (8, 3) if registers >= 32 else (6, 2)
+    if registers >= 32 and m <= 6:
         tall, wide = 6, 4
     blocks = max(-(-m // tall), 1)
     return False, max(-(-m // blocks), 1), wide * lanes
@@ -292,13 +292,14 @@ class PanelPlan(KernelPlan):
             strides(c, shapes["y"], out),
             strides(a, shapes["w"], item),
         )
-        self.cuts = self.hulls = np.zeros(1, np.int64)
+        self.panel_columns = self.valid_ranges = np.zeros(1, np.int64)
         self.words = self._blocks(b, threads, extents)
         self.words |= {
             "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k,
             "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
             "w rows": self._where(w).ctypes.data, "w walk": self._walked(w).ctypes.data,
-            "w places": self._turned(w).ctypes.data, "cuts": self.cuts.ctypes.data, "hulls": self.hulls.ctypes.data,
+            "w places": self._turned(w).ctypes.data, "panel columns": self.panel_columns.ctypes.data,
+            "valid ranges": self.valid_ranges.ctypes.data,
             "between": y[c.rows[0].name] if r.block else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
@@ -332,30 +333,30 @@ class PanelPlan(KernelPlan):
         sums = r.streams
         columns = p.n if sums else self.words["columns"]
         runs = p.batch if sums else p.batch * (p.n // max(columns, 1))
-        rows = (r.blocks - 1) * r.stored_width(r.width) + r.stored_width(r.tail)
+        rows = (r.blocks - 1) * r.padded_rows(r.mr) + r.padded_rows(r.tail)
         if r.along_m:
-            full, left = divmod(columns, r.panel)
-            wide = full * r.panel + next((n for n in r.steps() if n >= left), 0) * (left > 0)
+            full, left = divmod(columns, r.nr)
+            wide = full * r.nr + next((n for n in r.tile_columns() if n >= left), 0) * (left > 0)
         else:
             rows, wide = p.m, -(-columns // r.lanes) * r.lanes
-        chunks, parts = self.words["chunks"], self.words["parts"]
+        mc_blocks, parts = self.words["mc blocks"], self.words["parts"]
         multiplied = wide * p.k
         if r.skips:
             depths = np.array([count(part) for part in _parts(self.product.terms[0][1])])
-            multiplied = int(depths @ self.hulls[:, :, 1].sum(axis=1))
+            multiplied = int(depths @ self.valid_ranges[:, :, 1].sum(axis=1))
         tiles = runs * rows * wide // r.lanes
-        packed = runs * p.k * -(-columns // r.lanes) * chunks
+        packed = runs * p.k * -(-columns // r.lanes) * mc_blocks
         if r.form is Form.COLUMNS and r.along_m:
-            packed = runs * p.k * -(-columns // r.panel) * (r.pitch // vector) * chunks
+            packed = runs * p.k * -(-columns // r.nr) * (r.pitch // vector) * mc_blocks
         if sums:
-            packed += runs * self.words["groups"] * p.k * -(-p.m // r.lanes)
-        groups = self.words["groups"]
+            packed += runs * self.words["nc blocks"] * p.k * -(-p.m // r.lanes)
+        groups = self.words["nc blocks"]
         a_bytes = 0 if sums else runs * groups * r.packed_bytes(p.k)
         arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         return Effort(
             fma=2 * runs * rows * multiplied,
-            packed=0 if r.in_passing else packed,
-            passed=packed if r.in_passing else 0,
+            packed=0 if r.fuses_packing else packed,
+            fused_packed=packed if r.fuses_packing else 0,
             stored=tiles * (2 * parts - 1),
             touched=arrays,
             reread=a_bytes,
@@ -393,10 +394,10 @@ class PanelPlan(KernelPlan):
             return self._order
         numbers = np.arange(math.prod(i.extent for i in depth)).reshape([i.extent for i in depth])
         lying = [depth.index(i) for i in _as_it_lies(depth, w)]
-        widths = [r.stored_width(rows) * r.work.bytes for rows in (r.width, r.tail)]
+        lengths = [r.padded_rows(rows) * r.work.bytes for rows in (r.mr, r.tail)]
         if r.blocks == 1:
-            widths = widths[1:]
-        self._order = np.multiply.outer(widths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
+            lengths = lengths[1:]
+        self._order = np.multiply.outer(lengths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
         return self._order
 
     def _where(self, w: dict[str, int]) -> Array:
@@ -413,80 +414,74 @@ class PanelPlan(KernelPlan):
         outer = math.prod(extents[name] for name in r.outer)
         if r.streams:
             outer_form = r.form is Form.OUTER
-            chunk = (
-                r.blocks if outer_form else max(1, min(r.blocks, A_BYTES // max(r.block_bytes(r.depth), 1)))
-            )
-            parts = -(-product.k // r.depth)
-            most = r.block_columns if outer_form else max(PANEL_BYTES // r.pitch // r.panel * r.panel, 1)
+            mc = r.blocks if outer_form else max(1, min(r.blocks, A_BYTES // max(r.block_bytes(r.kc), 1)))
+            parts = -(-product.k // r.kc)
+            most = r.block_columns if outer_form else max(PANEL_BYTES // r.pitch // r.nr * r.nr, 1)
             by_name = {i.name: i for i in product.c.cols}
             columns_ = tuple(by_name[name] for name in r.box_indices)
             blocks = cut(columns_, most)
-            chunks = -(-r.blocks // chunk)
-            if outer * len(blocks) * chunks < wanted:
-                chunks = min(r.blocks, -(-wanted // max(outer * len(blocks), 1)))
-                chunk = -(-r.blocks // chunks)
-                chunks = -(-r.blocks // chunk)
+            mc_blocks = -(-r.blocks // mc)
+            if outer * len(blocks) * mc_blocks < wanted:
+                mc_blocks = min(r.blocks, -(-wanted // max(outer * len(blocks), 1)))
+                mc = -(-r.blocks // mc_blocks)
+                mc_blocks = -(-r.blocks // mc)
             self.table = _table(columns_, blocks)
-            panels = -(-max(map(count, blocks), default=0) // r.panel)
-            panel_room = aligned_size((r.depth if outer_form else panels * r.panel) * r.pitch + 64)
-            packed = 0 if outer_form else aligned_size(chunk * r.block_bytes(r.depth))
-            kept = aligned_size(panels * chunk * r.tile_bytes if parts > 1 else 0)
-            places = aligned_size(panels * r.panel * 8 if r.places else 0)
+            panels = -(-max(map(count, blocks), default=0) // r.nr)
+            panel_room = aligned_size((r.kc if outer_form else panels * r.nr) * r.pitch + 64)
+            packed = 0 if outer_form else aligned_size(mc * r.block_bytes(r.kc))
+            kept = aligned_size(panels * mc * r.tile_bytes if parts > 1 else 0)
+            places = aligned_size(panels * r.nr * 8 if r.places else 0)
             size = panel_room + packed + kept + places
-            self._totals(outer * len(blocks) * chunks, size, threads)
+            self._totals(outer * len(blocks) * mc_blocks, size, threads)
             return {
-                "scratch size": size, "parts": parts, "groups": len(blocks), "chunk": chunk, "chunks": chunks,
+                "scratch size": size, "parts": parts, "nc blocks": len(blocks), "mc": mc, "mc blocks": mc_blocks,
                 "packed a": panel_room, "sums": panel_room + packed, "places": panel_room + packed + kept,
             }  # fmt: skip
         inner = r.walk.run if r.form is Form.COLUMNS else r.walk.taps
         columns = math.prod(extents[name] for name in inner)
         parts_ = _parts(b)
-        panels = -(-columns // r.panel)
+        panels = -(-columns // r.nr)
         if r.skips:
-            self.cuts, self.hulls = _hulls(
-                b, parts_, tuple(Index(name, extents[name]) for name in inner), r.panel
+            self.panel_columns, self.valid_ranges = _valid_ranges(
+                b, parts_, tuple(Index(name, extents[name]) for name in inner), r.nr
             )
-            panels = len(self.cuts)
+            panels = len(self.panel_columns)
         self.table = _table(b.rows, parts_)
-        room_ = r.panel_bytes(r.depth)
-        group, chunk = max(1, min(panels, PANEL_BYTES // max(room_, 1))), r.blocks
+        room_ = r.panel_bytes(r.kc)
+        nc, mc = max(1, min(panels, PANEL_BYTES // max(room_, 1))), r.blocks
         if threads > 1 and outer == 1 and panels:
-            last = columns / r.panel - panels + 1
-            group, chunk = self._dealt(panels, 1.0 if r.skips else last, group, threads)
+            last = columns / r.nr - panels + 1
+            nc, mc = self._partition(panels, 1.0 if r.skips else last, nc, threads)
         elif threads > 1:
-            group = max(1, min(group, -(-panels * outer // wanted)))
-            group = -(-panels // max(-(-panels // group), 1)) or 1
-            groups = outer * -(-panels // group)
-            chunks = min(r.blocks, -(-wanted // groups)) if 0 < groups < wanted else 1
-            chunk = -(-r.blocks // chunks)
-        groups, chunks = -(-panels // group), -(-r.blocks // chunk)
-        panel_room = aligned_size(group * room_ + 64)
-        kept = aligned_size(group * chunk * r.tile_bytes if len(parts_) > 1 or r.skips else 0)
-        places = aligned_size(group * r.panel * 8 if r.places else 0)
+            nc = max(1, min(nc, -(-panels * outer // wanted)))
+            nc = -(-panels // max(-(-panels // nc), 1)) or 1
+            nc_blocks = outer * -(-panels // nc)
+            mc_blocks = min(r.blocks, -(-wanted // nc_blocks)) if 0 < nc_blocks < wanted else 1
+            mc = -(-r.blocks // mc_blocks)
+        nc_blocks, mc_blocks = -(-panels // nc), -(-r.blocks // mc)
+        panel_room = aligned_size(nc * room_ + 64)
+        kept = aligned_size(nc * mc * r.tile_bytes if len(parts_) > 1 or r.skips else 0)
+        places = aligned_size(nc * r.nr * 8 if r.places else 0)
         size = panel_room + kept + places
-        self._totals(outer * groups * chunks, size, threads)
+        self._totals(outer * nc_blocks * mc_blocks, size, threads)
         return {
-            "scratch size": size, "parts": len(parts_), "columns": columns, "panels": panels, "group": group,
-            "groups": groups, "chunk": chunk, "chunks": chunks, "sums": panel_room, "places": panel_room + kept,
+            "scratch size": size, "parts": len(parts_), "columns": columns, "panels": panels, "nc": nc,
+            "nc blocks": nc_blocks, "mc": mc, "mc blocks": mc_blocks, "sums": panel_room, "places": panel_room + kept,
         }  # fmt: skip
 
-    def _dealt(self, panels: int, last: float, most: int, threads: int) -> tuple[int, int]:
-        """Panels of a group and blocks of a chunk, for one matrix and several threads."""
+    def _partition(self, panels: int, last: float, most: int, threads: int) -> tuple[int, int]:
+        """NC in panels and MC in blocks of rows, for one matrix and several threads."""
         r = self.recipe
-        width = r.stored_width(r.width) if r.along_m else r.width
-        vectors = width * r.panel / r.lanes  # FMAs of a whole tile for one k
-        packed = r.pitch / (r.lanes * r.work.bytes) if r.form is Form.COLUMNS else r.panel / r.lanes
-        return shares(
-            panels,
-            last,
-            r.blocks,
-            r.tail / r.width,
-            most=most,
-            threads=threads,
-            pack=packed * (PASS if r.in_passing else PACK) / vectors,
-            fetch=FETCHED * width * r.work.bytes / vectors,
+        rows = r.padded_rows(r.mr) if r.along_m else r.mr
+        vectors = rows * r.nr / r.lanes  # FMAs of a whole tile for one k
+        packed = r.pitch / (r.lanes * r.work.bytes) if r.form is Form.COLUMNS else r.nr / r.lanes
+        overheads = Overheads(
+            pack=packed * (FUSED_PACK if r.fuses_packing else PACK) / vectors,
+            fetch=FETCHED * rows * r.work.bytes / vectors,
             start=TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0,
         )
+        blocks = Pieces(r.blocks, r.tail / r.mr)
+        return partition(Pieces(panels, last), blocks, overheads, most=most, threads=threads)
 
     def _totals(self, tasks: int, size: int, threads: int) -> None:
         self.tasks = tasks
@@ -524,7 +519,7 @@ def _windows(b: View) -> int:
     return taps if size(b.rows[taps:]) >= LEAST_PART and b.outside >= LEFT_OUT else 0
 
 
-def _hulls(b: View, parts: list[Block], columns: tuple[Index, ...], panel: int) -> tuple[Array, Array]:
+def _valid_ranges(b: View, parts: list[Block], columns: tuple[Index, ...], panel: int) -> tuple[Array, Array]:
     """The panels as (first column, count), and for each part and panel where the part's tap is inside: the same.
 
     A panel is some whole lines of columns, or an even part of one.
@@ -536,7 +531,7 @@ def _hulls(b: View, parts: list[Block], columns: tuple[Index, ...], panel: int) 
         starts = np.add.outer(starts, np.arange(0, line, per)).reshape(-1)
     stops = np.append(starts[1:], total)
     at = dict(zip((i.name for i in columns), np.indices([i.extent for i in columns]), strict=True))
-    hulls = np.zeros((len(parts), len(starts), 2), np.int64)
+    ranges = np.zeros((len(parts), len(starts), 2), np.int64)
     for number, part in enumerate(parts):
         tap = {index.name: first for index, (first, _) in zip(b.rows, part, strict=True)}
         inside = np.ones([i.extent for i in columns], bool)
@@ -549,9 +544,9 @@ def _hulls(b: View, parts: list[Block], columns: tuple[Index, ...], panel: int) 
         where = np.flatnonzero(inside)
         first, last = np.searchsorted(where, starts), np.searchsorted(where, stops)
         there = last > first
-        hulls[number, there, 0] = where[first[there]] - starts[there]
-        hulls[number, there, 1] = where[last[there] - 1] + 1 - where[first[there]]
-    return np.stack([starts, stops - starts], 1).astype(np.int64), hulls
+        ranges[number, there, 0] = where[first[there]] - starts[there]
+        ranges[number, there, 1] = where[last[there] - 1] + 1 - where[first[there]]
+    return np.stack([starts, stops - starts], 1).astype(np.int64), ranges
 
 
 def _as_it_lies(indices: tuple[Index, ...], moves: dict[str, int]) -> tuple[Index, ...]:

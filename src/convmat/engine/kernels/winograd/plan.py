@@ -80,7 +80,7 @@ def plan_transformed(
         lanes=lanes,
         m=product.m,
         width=lanes * min(whole, 2),
-        tallest=TALLEST if cpu.vectors >= 32 else 6,
+        tallest=TALLEST if cpu.vector_registers >= 32 else 6,
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
