@@ -491,9 +491,14 @@ def _ranked(call: str, w: Any, rank: int) -> Any:
     """w itself, if it has the rank that the function's name promises."""
     array = read("w", w, call)
     if array.ndim != rank + 2:
+        if array.ndim == rank:
+            more = "[[w]]" if isinstance(w, list | tuple) else "w[None, None]"
+            fix = f"give it two more axes, {more}, and x likewise if it is one image of one channel"
+        else:
+            other = "" if array.ndim < 3 else ", or call conv, which takes any rank"
+            fix = f"(O, C//G, *F) with {rank} spatial {'axis' if rank == 1 else 'axes'}{other}"
         raise GeometryError(
-            f"{call}: w must have {rank + 2} axes\n  w has {array.ndim}: {array.shape}\n"
-            f"  (O, C//G, *F) with {rank} spatial {'axis' if rank == 1 else 'axes'}, or call conv, which takes any rank"
+            f"{call}: w must have {rank + 2} axes\n  w has {array.ndim}: {array.shape}\n  {fix}"
         )
     return w if isinstance(w, list | tuple) else array
 

@@ -132,8 +132,7 @@ def shapes(call: str, x_shape: Any, w_shape: Any) -> tuple[Shape, Shape, int]:
         raise GeometryError(
             f"{call}: x and w must have a batch or filter axis, a channel axis and the same spatial axes\n"
             f"  x has {_axes(x)} {cross(x)};  w has {_axes(w)} {cross(w)}\n"
-            f"  x: (B, C, *I) and w: (O, C//G, *F) with one spatial axis or more, "
-            f"e.g. x 1x3x8x8 and w 4x3x3x3"
+            f"  x: (B, C, *I) and w: (O, C//G, *F): {_with_axes(x, w)}"
         )
     if 0 in w[2:]:
         raise GeometryError(
@@ -141,6 +140,49 @@ def shapes(call: str, x_shape: Any, w_shape: Any) -> tuple[Shape, Shape, int]:
             f"  every spatial extent of w must be at least 1, e.g. w of shape {tuple(max(n, 1) for n in w)}"
         )
     return x, w, len(x) - 2
+
+
+def _with_axes(x: Shape, w: Shape) -> str:
+    """The axes that x and w lack, if it is two of them: pictures and filters as they come, of one channel."""
+    single = {"x": x, "w": w}
+    if len(x) == len(w) in (1, 2):
+        return "give both two more axes, x[None, None] and w[None, None] (lists: [[x]] and [[w]])"
+    for name, other in (("x", w), ("w", x)):
+        lacking = single[name]
+        if len(lacking) == len(other) - 2 and lacking:
+            if other[1] == 1:
+                return f"give {name} two more axes, {name}[None, None] (a list: [[{name}]])"
+            stacked = f"np.stack([{name}] * {other[1]})[None]"
+            return f"give {name} the other's channels too, {(1, other[1], *lacking)}, e.g. {stacked}"
+    return "with one spatial axis or more, e.g. x 1x3x8x8 and w 4x3x3x3"
+
+
+def require_layout(
+    call: str, x: Shape, w: Shape, groups: Any, *, channels_last: bool, transposed: bool
+) -> None:
+    """Raise GeometryError where x would fit the filters with its channels in the other place.
+
+    x: the shape as it was given.
+
+    >>> require_layout("conv", (1, 71, 99, 3), (8, 3, 5, 5), 1, channels_last=False, transposed=False)
+    Traceback (most recent call last):
+    ...
+    convmat.errors.GeometryError: conv: the channels of x do not match the filters in groups
+      x 1x71x99x3 with layout='NCHW' has C = 71, w 8x3x5x5 takes 3;  groups = 1
+      its last axis has 3: say layout='NHWC'
+    """
+    if not len(x) == len(w) >= 3 or type(groups) is not int:
+        return  # what is wrong then is said elsewhere
+    wanted = w[0] if transposed else w[1] * groups
+    here, there = (x[-1], x[1]) if channels_last else (x[1], x[-1])
+    if here == wanted or there != wanted:
+        return
+    given, other = ("NHWC", "NCHW") if channels_last else ("NCHW", "NHWC")
+    raise GeometryError(
+        f"{call}: the channels of x do not match the filters in groups\n"
+        f"  x {cross(x)} with layout={given!r} has C = {here}, w {cross(w)} takes {wanted};  groups = {groups}\n"
+        f"  its {'second' if channels_last else 'last'} axis has {wanted}: say layout={other!r}"
+    )
 
 
 def paddings(call: str, value: Any, rank: int, same: Callable[[int], int]) -> tuple[Shape, Shape]:

@@ -24,23 +24,23 @@ WORK_FOR_OVERLAP = 100_000
 _TAKEN = frozenset(np.dtype(name) for name in WORK_DTYPES if name != "bfloat16")
 
 
-def read(name: str, value: Any, call: str = "conv", also: tuple[str, ...] = ()) -> Array:
+def read(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] | None = None) -> Array:
     """Anything with `__array__` or DLPack on the CPU, or nested lists, as an ndarray that is not copied if it is one.
 
-    `also` are element types that are taken beside those of the problems. Raises GeometryError for ragged lists,
-    objects, masked arrays and element types that no engine multiplies.
+    `wanted`: the element type that the array will be needed in; it may be one that only results have. Raises
+    GeometryError for ragged lists, objects, masked arrays and element types that no engine multiplies.
     """
     if type(value) is np.ndarray and value.dtype in _TAKEN:
         return value
     array = value if type(value) is np.ndarray else _foreign(name, value, call)
-    if not _taken(array.dtype) and array.dtype.name not in also:
-        if array.dtype == np.longdouble or array.dtype.kind in "iub":
-            fix = f"convert it first, e.g. {name}.astype('float32') or {name}.astype('int8')"
-        else:
-            fix = f"give numbers, e.g. np.asarray({name}, dtype='float32')"
+    if not _taken(array.dtype) and array.dtype != wanted:
+        taken = (
+            *WORK_DTYPES,
+            *([wanted.name] if wanted is not None and wanted.name not in WORK_DTYPES else ()),
+        )
         raise GeometryError(
             f"{call}: {name} has an element type that is not taken\n  {name}.dtype = {array.dtype}\n"
-            f"  one of {', '.join((*WORK_DTYPES, *also))}: {fix}"
+            f"  one of {', '.join(taken)}: {_numbers_of(name, array, wanted)}"
         )
     if not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
@@ -56,6 +56,30 @@ def numbers(name: str, value: Any, call: str) -> Array:
             f"  give numbers, e.g. np.asarray({name}, dtype='float32')"
         )
     return array
+
+
+def _numbers_of(name: str, array: Array, wanted: np.dtype[Any] | None) -> str:
+    """How to make numbers of what no engine multiplies."""
+    if array.dtype.kind in "biufc":
+        near = {"float": "float64", "complex": "complex128"}.get(
+            str(array.dtype).rstrip("0123456789"), "float32"
+        )
+        return f"convert it first, e.g. {_converted(name, array.dtype, wanted or np.dtype(near))}"
+    target = "float32" if wanted is None else wanted.name
+    try:
+        array.astype(target)
+    except Exception:  # whatever an object raises when it is asked for its number, it has none
+        return "give an array of numbers"
+    return f"give numbers, e.g. np.asarray({name}, dtype='{target}')"
+
+
+def _converted(name: str, have: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """What a caller writes for the same numbers in another element type."""
+    if have.kind == "c" and wanted.kind != "c":
+        name, have = f"{name}.real", np.dtype("float64")
+    if wanted.kind in "iu" and have.kind not in "biu":
+        return f"np.rint({name}).astype('{wanted}')"
+    return f"{name}.astype('{wanted}')"
 
 
 @lru_cache(maxsize=64)
@@ -79,7 +103,7 @@ def _foreign(name: str, value: Any, call: str) -> Array:
         reason = " ".join(str(error).split())[:200]
         raise GeometryError(
             f"{call}: {name} cannot be read as an array\n  {name} is a {type(value).__name__}: {reason}\n"
-            f"  give a NumPy array, nested lists of equal lengths, or an array on the CPU"
+            f"  {_readable(name, value)}"
         ) from None
     if value is None or isinstance(value, str | bytes):
         raise GeometryError(
@@ -89,6 +113,18 @@ def _foreign(name: str, value: Any, call: str) -> Array:
     if isinstance(value, list | tuple) and made.dtype.kind in "iub":
         return made.astype(np.float64)  # numbers written by hand are meant as numbers, not as 64-bit integers
     return made
+
+
+def _readable(name: str, value: Any) -> str:
+    """What to give instead of an object that NumPy could not read."""
+    # PyTorch's tensors say what keeps them from being arrays; what NumPy knows no bfloat16 of, it reads as float32.
+    if "bfloat16" in shown(getattr(value, "dtype", "")):
+        return f"NumPy has no bfloat16: give {name}.float()"
+    if getattr(value, "requires_grad", False) is True:
+        return f"give it without its gradient, {name}.detach()"
+    if getattr(getattr(value, "device", None), "type", "cpu") != "cpu":
+        return f"give it on the CPU, {name}.cpu()"
+    return "give a NumPy array, nested lists of equal lengths, or an array on the CPU"
 
 
 def alike(call: str, first: str, x: Any, second: str, w: Any) -> tuple[Array, Array]:
@@ -104,9 +140,25 @@ def alike(call: str, first: str, x: Any, second: str, w: Any) -> tuple[Array, Ar
         raise GeometryError(
             f"{call}: {first} and {second} have different element types\n"
             f"  {first}.dtype = {a.dtype}, {second}.dtype = {b.dtype}\n"
-            f"  convert one, e.g. {second}.astype('{a.dtype}')"
+            f"  {_made_alike(first, a.dtype, second, b.dtype)}"
         )
     return a, b
+
+
+def _made_alike(first: str, a: np.dtype[Any], second: str, b: np.dtype[Any]) -> str:
+    """How two arrays come to one element type in which both keep their values.
+
+    >>> _made_alike("x", np.dtype("uint8"), "w", np.dtype("float32"))
+    "convert x, e.g. x.astype('float32')"
+    >>> _made_alike("x", np.dtype("uint8"), "w", np.dtype("int8"))
+    "convert both, e.g. x.astype('float32') and w.astype('float32')"
+    """
+    classes = [0 if dtype.kind in "iu" else 2 if dtype.kind == "c" else 1 for dtype in (a, b)]
+    if classes == [0, 0]:  # bytes with and without a sign: neither holds the other
+        return f"convert both, e.g. {first}.astype('float32') and {second}.astype('float32')"
+    if classes[0] < classes[1]:
+        return f"convert {first}, e.g. {first}.astype('{b}')"
+    return f"convert {second}, e.g. {second}.astype('{a}')"
 
 
 def beside(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
@@ -115,7 +167,8 @@ def beside(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     if array.dtype != dtype:
         raise GeometryError(
             f"{call}: {name} has another element type than the result\n"
-            f"  {name}.dtype = {array.dtype}, the result is {dtype}\n  convert it, e.g. {name}.astype('{dtype}')"
+            f"  {name}.dtype = {array.dtype}, the result is {dtype}\n"
+            f"  convert it, e.g. {_converted(name, array.dtype, dtype)}"
         )
     return array
 
@@ -126,10 +179,13 @@ def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any],
         value if type(value) is np.ndarray and value.dtype == dtype else _like(name, value, dtype, call)
     )
     if array.dtype != dtype:
+        # Bytes would wrap or be cut off: what holds them all is planned anew.
+        narrow = dtype.kind in "iu" and dtype.itemsize == 1
         raise GeometryError(
             f"{call}: {name} has another element type than planned\n"
-            f"  {name}.dtype = {array.dtype}, expected {dtype}\n"
-            f"  convert it, e.g. {name}.astype('{dtype}')"
+            f"  {name}.dtype = {array.dtype}, expected {dtype}\n  "
+            + ("plan with dtype='float32' and " if narrow else "")
+            + f"convert it, e.g. {_converted(name, array.dtype, np.dtype('float32') if narrow else dtype)}"
         )
     if array.shape != shape:
         raise GeometryError(
@@ -142,7 +198,7 @@ def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any],
 
 def _like(name: str, value: Any, dtype: np.dtype[Any], call: str) -> Array:
     """What was given, in the wanted type if it was written by hand."""
-    array = read(name, value, call, also=("int32",) if dtype == np.int32 else ())
+    array = read(name, value, call, dtype)
     return _as_beside(array, dtype) if isinstance(value, list | tuple) else array
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Padding, PerAxis, Shape, per_axis, several
+from ..arguments import Padding, PerAxis, Shape, per_axis, require_layout, several
 from ..engine import ENGINES
 from ..errors import ConvmatError, GeometryError, PlanError, shown
 from ..geometry import Geometry
@@ -111,6 +111,7 @@ def _planned(
             )
     options = _limits(call, workspace_limit, weight_limit, rtol)
     channels_last = _channels_last(call, layout, len(w_shape))
+    require_layout(call, x_shape, w_shape, groups, channels_last=channels_last, transposed=bool(transposed))
     if channels_last and len(x_shape) == len(w_shape) >= 3:
         x_shape = (x_shape[0], x_shape[-1], *x_shape[1:-1])
     if transposed:
