@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmat.errors import PlanError
+from convmat.errors import PlanError, shown
 from convmat.geometry import Geometry
 from convmat.planner import Plan
 from convmat.planner.units import in_bytes
@@ -149,7 +149,7 @@ def _kind(path: str | os.PathLike[str], frames: int | None) -> str:
         )
     if kind != ".gif" and frames is not None:
         raise PlanError(
-            f"draw: only an animation has frames\n  frames = {frames}, path = {str(path)!r}\n"
+            f"draw: only an animation has frames\n  frames = {shown(frames)}, path = {str(path)!r}\n"
             f"  give {str(target.with_suffix('.gif'))!r}, or leave frames= away"
         )
     if kind != ".svg":
@@ -174,22 +174,22 @@ def picture_of(
         f"{groups}({g.m} x {g.k}) @ ({g.k} x {g.n}); U whole: {stored}, every element of x {times}",
         f"planned: {plan.chosen.name}, with {in_bytes(plan.workspace)} beside the arrays",
     ]
-    return Picture(scene, theme, str(g), [*notes, *_shown(g, scene.sample.whole)])
+    return Picture(scene, theme, str(g), [*notes, *_parts(g, scene.sample.whole)])
 
 
-def _shown(g: Geometry, whole: bool) -> list[str]:
+def _parts(g: Geometry, whole: bool) -> list[str]:
     """A line on what is drawn, where it is not all."""
-    shown = ["a sample, sums are those of the whole"] if not whole else []
-    shown += [f"group 1 of {g.G}"] if g.G > 1 else []
-    shown += [f"image 1 of {g.B}"] if g.B > 1 else []
-    return [f"drawn: {', '.join(shown)}"] if shown else []
+    parts = ["a sample, sums are those of the whole"] if not whole else []
+    parts += [f"group 1 of {g.G}"] if g.G > 1 else []
+    parts += [f"image 1 of {g.B}"] if g.B > 1 else []
+    return [f"drawn: {', '.join(parts)}"] if parts else []
 
 
-def _way(g: Geometry, lowering: str) -> Cost | None:
+def _way(g: Geometry, lowering: Any) -> Cost | None:
     """What a lowering by tiles costs; None for im2col. Raises PlanError."""
-    if lowering not in PICTURES:
+    if not isinstance(lowering, str) or lowering not in PICTURES:
         raise PlanError(
-            f"draw: no picture of that lowering\n  lowering = {lowering!r}\n"
+            f"draw: no picture of that lowering\n  lowering = {shown(lowering)}\n"
             f"  one of {', '.join(map(repr, PICTURES))}; the page has more: convmat explain"
         )
     if lowering == "im2col":
@@ -211,7 +211,7 @@ def _tiles(plan: Plan, way: Cost, arrays: tuple[Any, Any], theme: Theme) -> Tile
     notes = [
         f"{way.name}: {way.flops:,} FLOP between the transforms, {g.flops:,} by the definition",
         *([f"drawn: the first of {phases} phases of the input dilation"] if phases > 1 else []),
-        *_shown(g, scene.whole),
+        *_parts(g, scene.whole),
     ]
     return TilePicture(scene, theme, str(g), notes)
 
@@ -321,7 +321,7 @@ def _sized(svg: str, drawing: Drawing, scale: float) -> str:
 def _scale(picture: Picture | TilePicture, size: Any, usual: float) -> float:
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 100):
         raise PlanError(
-            f"draw: size must be a width in pixels\n  size = {size!r}\n  at least 100, e.g. size=1200"
+            f"draw: size must be a width in pixels\n  size = {shown(size)}\n  at least 100, e.g. size=1200"
         )
     scale = usual if size is None else size / picture.width
     pixels = picture.width * picture.height * scale**2
@@ -338,7 +338,7 @@ def _count(frames: Any) -> int | None:
     whole = isinstance(frames, int) and not isinstance(frames, bool)
     if frames is not None and not (whole and 2 <= frames <= MOST_FRAMES):
         raise PlanError(
-            f"draw: frames must be a number of pictures\n  frames = {frames!r}\n"
+            f"draw: frames must be a number of pictures\n  frames = {shown(frames)}\n"
             f"  from 2 to {MOST_FRAMES}, e.g. frames=120"
         )
     return None if frames is None else int(frames)
@@ -347,6 +347,6 @@ def _count(frames: Any) -> int | None:
 def _pace(speed: Any) -> float:
     if not isinstance(speed, int | float) or isinstance(speed, bool) or not 0.1 <= speed <= 20:
         raise PlanError(
-            f"draw: speed must say how many times as fast\n  speed = {speed!r}\n  from 0.1 to 20, e.g. speed=2"
+            f"draw: speed must say how many times as fast\n  speed = {shown(speed)}\n  from 0.1 to 20, e.g. speed=2"
         )
     return float(speed)

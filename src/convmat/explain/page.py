@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convmat import api
-from convmat.errors import PlanError
+from convmat.errors import PlanError, shown
 from convmat.geometry import Geometry
 from convmat.lowering import named
 from convmat.planner import Plan
@@ -196,10 +196,10 @@ def _flat(name: str, array: npt.NDArray[Any]) -> list[float]:
     return [int(v) if float(v).is_integer() else float(v) for v in array.ravel()]
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in allowed:
         raise PlanError(
-            f"page: unknown {name}\n  {name} = {value!r}\n  one of {', '.join(map(repr, allowed))}"
+            f"page: unknown {name}\n  {name} = {shown(value)}\n  one of {', '.join(map(repr, allowed))}"
         )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
+from ..arguments import several
+from ..errors import NetworkError, shown
 from .graph import Array, Graph, Input, Spec
 
 Extents = Sequence[int | str | None]
@@ -28,7 +29,7 @@ def overridden(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
             words[name] = int(value)  # type: ignore[arg-type]  # _extent says that it is a number
         else:
             raise NetworkError(
-                f"with_shapes: {name!r} = {value!r} is no shape of this network\n"
+                f"with_shapes: {name!r} = {shown(value)} is no shape of this network\n"
                 f"  inputs: {', '.join(map(str, graph.inputs))}\n"
                 f"  name an input and its extents, or a word and its extent"
             )
@@ -42,15 +43,12 @@ def overridden(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
 
 
 def _checked(wanted: Input, value: Any) -> tuple[int | str | None, ...]:
-    try:
-        shape = tuple(value)
-    except TypeError:
-        shape = ()
+    shape = several(value) or ()
     whole = all(n is None or isinstance(n, str) or _extent(n) for n in shape)
     if not whole or (wanted.shape is not None and len(shape) != len(wanted.shape)):
         axes = "" if wanted.shape is None else f"{len(wanted.shape)} "
         raise NetworkError(
-            f"with_shapes: {value!r} is no shape of the input {wanted.name!r}\n"
+            f"with_shapes: {shown(value)} is no shape of the input {wanted.name!r}\n"
             f"  the network takes {wanted}\n  give {axes}extents, whole numbers from 0 on, or None where any fits"
         )
     return tuple(n if n is None or isinstance(n, str) else int(n) for n in shape)

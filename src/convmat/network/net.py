@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ..errors import NetworkError, PlanError
+from ..errors import NetworkError, PlanError, shown
 from ..planner.request import limits_asked
 from ..processes import Lock
 from .files import save
@@ -81,7 +81,7 @@ def load(
     bytes_: Any = memory_limit
     if isinstance(bytes_, bool) or not isinstance(bytes_, (int, np.integer)) or bytes_ < 0:
         raise PlanError(
-            f"load: memory_limit must be a number of bytes\n  memory_limit = {memory_limit!r}\n"
+            f"load: memory_limit must be a number of bytes\n  memory_limit = {shown(memory_limit)}\n"
             f"  e.g. memory_limit={infer.MEMORY_LIMIT}"
         )
     given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune)
@@ -294,7 +294,7 @@ class Network:
         """The values meant by names of values and nodes."""
         if isinstance(names, str):
             raise NetworkError(
-                f"call: outputs is a text\n  outputs = {names!r}\n  give names in a list: [{names!r}]"
+                f"call: outputs is a text\n  outputs = {shown(names)}\n  give names in a list: [{names!r}]"
             )
         graph = self.graph
         values = {*graph.constants, *(each.name for each in graph.inputs), *graph.producer}
@@ -303,7 +303,7 @@ class Network:
             if name not in values and name not in nodes:
                 near = difflib.get_close_matches(str(name), sorted(values | set(nodes)), 5, 0)
                 raise NetworkError(
-                    f"call: there is no value or node of that name\n  outputs = {name!r}\n"
+                    f"call: there is no value or node of that name\n  outputs = {shown(name)}\n"
                     f"  the nearest: {', '.join(map(repr, near))}"
                 )
         return [name if name in values else nodes[name] for name in names]

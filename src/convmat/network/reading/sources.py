@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ...errors import NetworkError
+from ...errors import NetworkError, shown
 from .values import MOST_BYTES
 
 FIX = "give the path of a .onnx file, its bytes, an open file or an onnx.ModelProto"
@@ -29,7 +29,7 @@ def located(source: Any) -> str | os.PathLike[str] | bytes:
         return _read(source)
     if callable(getattr(source, "SerializeToString", None)) and hasattr(source, "graph"):
         return _serialized(source)
-    raise NetworkError(f"load: it cannot be read from {_kind(source)}\n  {source!r:.80}\n  {FIX}")
+    raise NetworkError(f"load: it cannot be read from {_kind(source)}\n  {shown(source, 80)}\n  {FIX}")
 
 
 def _read(file: Any) -> bytes:

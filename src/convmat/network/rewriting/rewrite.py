@@ -18,9 +18,9 @@ What it computes of constants it computes in float64 and rounds once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
-from ...errors import NetworkError
+from ...arguments import several
+from ...errors import NetworkError, shown
 from ..graph import Graph, Node, Spec
 from .draft import Draft
 from .folding import fold_scale, pad_into_conv, scale_before, shift_before
@@ -55,14 +55,13 @@ def chosen(names: Collection[str] | None) -> list[Rule]:
     """Rules by their names; None: all. Raises NetworkError for a name that is none."""
     if names is None:
         return list(RULES.values())
-    given: Any = names
-    listed = isinstance(given, Collection) and not isinstance(given, str)
-    if not listed or any(name not in RULES for name in given):
+    given = several(names)
+    if given is None or any(not isinstance(name, str) or name not in RULES for name in given):
         raise NetworkError(
-            f"load: there is no rule of that name\n  rewrite = {names!r}\n"
+            f"load: there is no rule of that name\n  rewrite = {shown(names)}\n"
             f"  True, False, or some of {', '.join(map(repr, RULES))}"
         )
-    return [rule for name, rule in RULES.items() if name in names]
+    return [rule for name, rule in RULES.items() if name in given]
 
 
 def _there(draft: Draft, node: Node) -> bool:
