@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .engine import threads
     from .network import Network, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ConvmatError",
