@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks.results import write
 from benchmarks.stats import geometric_mean
 from convmat.geometry import Geometry
-from convmat.planner import Candidate
-from convmat.planner.choose import weighed
+from convmat.planner import Candidate, Decision, Prepared
+from convmat.planner.choose import admit_candidates
 from convmat.planner.tuning import SECONDS, race, rivals
 from convmat.planner.units import in_seconds
 from convmat.problem import Problem
@@ -182,11 +182,11 @@ def _layer(rng: random.Random, kind: str, size: int, C: int, O: int) -> Layer:
 def examine(layer: Layer, threads: int, seconds: float) -> Found:
     """Measure a layer: quick tuning first, then all candidates in turns for about so many seconds."""
     problem = layer.problem(threads)
-    found, possible = weighed(problem, None, None)
-    running = rivals(possible, "full")
-    quick = rivals(possible, "quick")
-    tuned = _timed(problem, found, quick, SECONDS["quick"]) if len(quick) > 1 else {}
-    measured = _timed(problem, found, running, seconds)
+    admitted = admit_candidates(problem, None, None)
+    running = rivals(admitted.possible, "full")
+    quick = rivals(admitted.possible, "quick")
+    tuned = _timed(problem, quick, SECONDS["quick"]) if len(quick) > 1 else {}
+    measured = _timed(problem, running, seconds)
     return Found(
         layer=layer,
         predicted={c.way: c.cost.seconds for c in running if c.cost},
@@ -196,14 +196,10 @@ def examine(layer: Layer, threads: int, seconds: float) -> Found:
     )
 
 
-def _timed(
-    problem: Problem, found: tuple[Candidate, ...], running: Sequence[Candidate], seconds: float
-) -> dict[str, float]:
+def _timed(problem: Problem, running: Sequence[Candidate], seconds: float) -> dict[str, float]:
     kept: dict[str, float] = {}
     race(
-        problem,
-        found,
-        running,
+        [Prepared(Decision(problem, tuple(running), each, forced=True)) for each in running],
         seconds,
         lambda done, steps: None,
         lambda timed: kept.update({way: taken for way, taken in timed.items() if taken is not None}),

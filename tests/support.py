@@ -20,7 +20,8 @@ from convmat import Plan, lowering
 from convmat.cases import CASES, Case
 from convmat.engine.measure.machine import machine
 from convmat.geometry import Geometry
-from convmat.planner.candidates import Candidate, candidates
+from convmat.planner import Candidate, Decision
+from convmat.planner.candidates import weigh
 from convmat.planner.cost import error_estimate
 from convmat.problem import WORK_DTYPES, Problem
 from convmat.product import Packing
@@ -126,7 +127,7 @@ def problem_of(
 
 def ways() -> tuple[Way, ...]:
     """Every engine, lowering and packing that the planner weighs."""
-    found = candidates(Problem.of(Geometry.of((1, 1, 1), (1, 1, 1))), machine())
+    found = weigh(Problem.of(Geometry.of((1, 1, 1), (1, 1, 1))), machine()).candidates
     return tuple((c.engine, c.lowering, c.packing) for c in found)
 
 
@@ -145,12 +146,12 @@ def plan_of(problem: Problem, way: Way) -> Plan | str:
 @lru_cache(maxsize=64)
 def _candidates(problem: Problem, registry: object) -> tuple[Candidate, ...]:
     """The candidates of a problem, remembered while the registry of lowerings stays what it is."""
-    return candidates(problem, machine())
+    return weigh(problem, machine()).candidates
 
 
 def plans(problem: Problem) -> Iterator[tuple[Candidate, Plan]]:
     """A plan for every candidate that does not refuse."""
-    found = candidates(problem, machine())
+    found = weigh(problem, machine()).candidates
     for chosen in found:
         made = forced(problem, found, chosen)
         if isinstance(made, Plan):
@@ -160,7 +161,7 @@ def plans(problem: Problem) -> Iterator[tuple[Candidate, Plan]]:
 def forced(problem: Problem, found: tuple[Candidate, ...], chosen: Candidate) -> Plan | str:
     if chosen.cost is None:
         return chosen.refusal or ""
-    return Plan(problem, found, chosen, forced=True)
+    return Plan(Decision(problem, found, chosen, forced=True))
 
 
 # -- the check --------------------------------------------------------------------------------------------------------

@@ -272,6 +272,27 @@ def test_every_name_of_the_engine_s_face_is_there() -> None:
         engine.none  # noqa: B018  # asking is what is tried
 
 
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """Files that import each other in a circle, lazily or not; none where there is an order of them all."""
+    left = {name: set(others) for name, others in arrows.items()}
+    while free := [name for name, others in left.items() if not others & set(left)]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def test_the_files_of_the_planner_form_no_circle() -> None:
+    arrows: dict[str, set[str]] = {path.stem: set() for path in (PACKAGE / "planner").glob("*.py")}
+    for each in ALL:
+        if each.room == "planner" and each.module.startswith("convmat.planner."):
+            arrows[each.file.stem].add(each.module.split(".")[2])
+    assert len(arrows) > 20
+    assert sum(map(len, arrows.values())) > 50
+    assert circle(arrows) == []
+    closed = circle(arrows | {"decision": {"plan"}})
+    assert {"decision", "prepared", "plan"} <= set(closed), "what closes a circle is seen"
+
+
 def test_packages_from_outside_stay_in_their_rooms() -> None:
     wrong = []
     for each in ALL:

@@ -127,7 +127,7 @@ def on_engine(plan: Any, engine: str) -> Any:
             f"  engines with candidates: {', '.join(sorted({c.engine for c in plan.candidates}))}"
         )
     fastest = min(possible, key=lambda c: c.cost.seconds)
-    return convmat.Plan(plan.problem, plan.candidates, fastest, forced=True)
+    return convmat.Plan(plan.decision.force(fastest))
 
 
 PEERS: tuple[Peer, ...] = (

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,18 @@ from . import planner
 from .arguments import Padding, PerAxis, cross, per_axis, shape_of
 from .errors import GeometryError, shown
 from .geometry import Geometry
-from .planner import ActivationLike, Plan, dtype_name, request, tuning_asked
-from .planner.arrays import alike, beside, checked, numbers, read
+from .planner import (
+    ActivationLike,
+    ConvKeywords,
+    Plan,
+    PlanOptions,
+    TransposeKeywords,
+    dtype_name,
+    read_tuning,
+    request,
+    request_tuned,
+)
+from .planner.arrays import alike, beside, numbers, read, require_operand
 from .problem import Problem
 
 Array = npt.NDArray[Any]
@@ -77,12 +87,13 @@ def conv(
     x, w = alike("conv", "x", x, "w", w)
     if bias is not None or residual is not None:
         bias, residual = _epilogue("conv", bias, residual, x.dtype)
-    made = request(
-        "conv", _shape(x, w), w.shape, _name(x.dtype), stride, padding, 0, dilation, groups, padding_mode, activation,
-        bias is not None, residual is not None, layout, lowering, engine, workspace_limit, None, rtol, exact,
-        deterministic, False, "forward", False,
+    options = PlanOptions(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
+        activation=activation, bias=bias is not None, residual=residual is not None, layout=layout, lowering=lowering,
+        engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact, deterministic=deterministic,
     )  # fmt: skip
-    return _run("conv", made, x, w, bias, residual, out)
+    plan = request("conv", _add_batch(x, w), w.shape, _name(x.dtype), options)
+    return _run("conv", plan, x, w, bias, residual, out)
 
 
 def conv1d(
@@ -93,7 +104,7 @@ def conv1d(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    **options: Any,
+    **options: Unpack[ConvKeywords],
 ) -> Array:
     """`conv` of x: (B, C, W) with w: (O, C//G, K); GeometryError for other ranks.
 
@@ -111,7 +122,7 @@ def conv2d(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    **options: Any,
+    **options: Unpack[ConvKeywords],
 ) -> Array:
     """`conv` of x: (B, C, H, W) with w: (O, C//G, KH, KW); GeometryError for other ranks.
 
@@ -129,7 +140,7 @@ def conv3d(
     padding: Padding = 0,
     dilation: PerAxis = 1,
     groups: int = 1,
-    **options: Any,
+    **options: Unpack[ConvKeywords],
 ) -> Array:
     """`conv` of x: (B, C, D, H, W) with w: (O, C//G, KD, KH, KW); GeometryError for other ranks.
 
@@ -174,12 +185,14 @@ def conv_transpose(
     x, w = alike("conv_transpose", "x", x, "w", w)
     if bias is not None or residual is not None:
         bias, residual = _epilogue("conv_transpose", bias, residual, x.dtype)
-    made = request(
-        "conv_transpose", _shape(x, w), w.shape, _name(x.dtype), stride, padding, output_padding, dilation, groups,
-        "zeros", activation, bias is not None, residual is not None, layout, lowering, engine, workspace_limit, None,
-        rtol, exact, deterministic, False, "forward", True,
+    options = PlanOptions(
+        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
+        transposed=True, activation=activation, bias=bias is not None, residual=residual is not None, layout=layout,
+        lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
+        deterministic=deterministic,
     )  # fmt: skip
-    return _run("conv_transpose", made, x, w, bias, residual, out)
+    plan = request("conv_transpose", _add_batch(x, w), w.shape, _name(x.dtype), options)
+    return _run("conv_transpose", plan, x, w, bias, residual, out)
 
 
 def conv_transpose1d(
@@ -191,7 +204,7 @@ def conv_transpose1d(
     output_padding: PerAxis = 0,
     groups: int = 1,
     dilation: PerAxis = 1,
-    **options: Any,
+    **options: Unpack[TransposeKeywords],
 ) -> Array:
     """`conv_transpose` of x: (B, C, W) with w: (C, O//G, K); GeometryError for other ranks.
 
@@ -211,7 +224,7 @@ def conv_transpose2d(
     output_padding: PerAxis = 0,
     groups: int = 1,
     dilation: PerAxis = 1,
-    **options: Any,
+    **options: Unpack[TransposeKeywords],
 ) -> Array:
     """`conv_transpose` of x: (B, C, H, W) with w: (C, O//G, KH, KW); GeometryError for other ranks.
 
@@ -231,7 +244,7 @@ def conv_transpose3d(
     output_padding: PerAxis = 0,
     groups: int = 1,
     dilation: PerAxis = 1,
-    **options: Any,
+    **options: Unpack[TransposeKeywords],
 ) -> Array:
     """`conv_transpose` of x: (B, C, D, H, W) with w: (C, O//G, KD, KH, KW); GeometryError for other ranks.
 
@@ -269,12 +282,14 @@ def conv_input_grad(
     array([[[ 1., 11., 11., 10.]]])
     """
     dy, w = alike("conv_input_grad", "dy", dy, "w", w)
-    made = request(
-        "conv_input_grad", shape_of("conv_input_grad", "x_shape", x_shape), w.shape, _name(dy.dtype), stride, padding,
-        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, None, rtol,
-        exact, deterministic, False, "input", False,
+    options = PlanOptions(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout,
+        lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
+        deterministic=deterministic, direction="input",
     )  # fmt: skip
-    return made(checked("dy", dy, made.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
+    shape = shape_of("conv_input_grad", "x_shape", x_shape)
+    plan = request("conv_input_grad", shape, w.shape, _name(dy.dtype), options)
+    return plan(require_operand("dy", dy, plan.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
 
 
 def conv_weight_grad(
@@ -304,12 +319,14 @@ def conv_weight_grad(
     array([[[3., 6.]]])
     """
     x, dy = alike("conv_weight_grad", "x", x, "dy", dy)
-    made = request(
-        "conv_weight_grad", x.shape, shape_of("conv_weight_grad", "w_shape", w_shape), _name(x.dtype), stride, padding,
-        0, dilation, groups, padding_mode, None, False, False, layout, lowering, engine, workspace_limit, None, rtol,
-        exact, deterministic, False, "weight", False,
+    options = PlanOptions(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout,
+        lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
+        deterministic=deterministic, direction="weight",
     )  # fmt: skip
-    return made(x, checked("dy", dy, made.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
+    shape = shape_of("conv_weight_grad", "w_shape", w_shape)
+    plan = request("conv_weight_grad", x.shape, shape, _name(x.dtype), options)
+    return plan(x, require_operand("dy", dy, plan.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
 
 
 def plan(
@@ -358,17 +375,16 @@ def plan(
     >>> p.chosen.lowering, p.chosen.product
     ('im2col', (64, 3136, 576))
     """
-    given = tuning_asked("plan", tune, seconds, progress, deterministic)
-    made = request(
-        "plan", shape_of("plan", "x_shape", x_shape), shape_of("plan", "w_shape", w_shape), dtype_name(dtype), stride,
-        padding, output_padding, dilation, groups, padding_mode, activation, bias, residual, layout, lowering, engine,
-        workspace_limit, weight_limit, rtol, exact, deterministic, reuse_weights, direction, transposed,
+    tuning = read_tuning("plan", tune, seconds, progress, deterministic)
+    options = PlanOptions(
+        stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
+        padding_mode=padding_mode, activation=activation, bias=bias, residual=residual, layout=layout,
+        lowering=lowering, engine=engine, workspace_limit=workspace_limit, weight_limit=weight_limit, rtol=rtol,
+        exact=exact, deterministic=deterministic, reuse_weights=reuse_weights, direction=direction,
+        transposed=transposed,
     )  # fmt: skip
-    if tune == "none":
-        return made
-    from .planner.tuning import tuned
-
-    return tuned(made.problem, lowering, engine, tune, *given)
+    x, w = shape_of("plan", "x_shape", x_shape), shape_of("plan", "w_shape", w_shape)
+    return request_tuned("plan", x, w, dtype_name(dtype), options, tuning)
 
 
 def im2col(
@@ -435,12 +451,12 @@ def _epilogue(call: str, bias: Any, residual: Any, dtype: np.dtype[Any]) -> tupl
     return bias, None if residual is None else beside(call, "residual", residual, wide)
 
 
-def _run(call: str, made: Plan, x: Array, w: Array, bias: Array | None, residual: Any, out: Any) -> Array:
+def _run(call: str, plan: Plan, x: Array, w: Array, bias: Array | None, residual: Any, out: Any) -> Array:
     """The plan on a whole batch, or on one image without its batch axis, whose result has none either."""
     if x.ndim == w.ndim and bias is None and residual is None:
-        return made(x, w, out=out)
-    single, shape = x.ndim < w.ndim, made.problem.shape("y")
-    expected = {"bias": (made.problem.geometry.O,), "residual": shape[1:] if single else shape}
+        return plan(x, w, out=out)
+    single, shape = x.ndim < w.ndim, plan.problem.shape("y")
+    expected = {"bias": (plan.problem.geometry.O,), "residual": shape[1:] if single else shape}
     if single:
         expected["out"] = shape[1:]
     given = {"bias": bias, "residual": residual, "out": out}
@@ -454,14 +470,14 @@ def _run(call: str, made: Plan, x: Array, w: Array, bias: Array | None, residual
                 + (", or give x a batch axis, e.g. x[None]" if without else "")
             )
     if not single:
-        return made(x, w, bias, residual=residual, out=out)
+        return plan(x, w, bias, residual=residual, out=out)
     residual = residual if residual is None else residual[None]
-    found = made(x[None], w, bias, residual=residual, out=out[None] if isinstance(out, np.ndarray) else out)
+    found = plan(x[None], w, bias, residual=residual, out=out[None] if isinstance(out, np.ndarray) else out)
     image: Array = found[0] if out is None else out
     return image
 
 
-def _shape(x: Array, w: Array) -> tuple[int, ...]:
+def _add_batch(x: Array, w: Array) -> tuple[int, ...]:
     """x's shape with a batch axis, if it is only that one which it lacks."""
     return (1, *x.shape) if x.ndim == w.ndim - 1 else x.shape
 

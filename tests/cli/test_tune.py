@@ -61,14 +61,14 @@ def test_layers_of_the_benchmark(run: Run) -> None:
 
 
 def test_ctrl_c_shows_what_was_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    tuned, calls = tuning.tuned, iter([1, 2])
+    tuned, calls = tuning.tune_plan, iter([1, 2])
 
     def once(*arguments: Any) -> Any:
         if next(calls) == 2:
             raise KeyboardInterrupt
         return tuned(*arguments)
 
-    monkeypatch.setattr(tuning, "tuned", once)
+    monkeypatch.setattr(tuning, "tune_plan", once)
     done = run("tune", "-l", "16", "-l", "10", "-e", "quick", "--seconds", "0.01", width=150)
     assert done.code == 130
     assert "interrupted: 1 of 2 done, and remembered with what was begun" in done.out

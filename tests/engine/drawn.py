@@ -19,7 +19,7 @@ from convmat import lowering
 from convmat.engine import jit
 from convmat.geometry import Geometry
 from convmat.planner.candidates import program_of
-from convmat.planner.plan import dims
+from convmat.planner.prepared import dims
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Layout
 from tests.support import Array, dtype_of, grouped, integers, kind_of, put, turned

@@ -22,6 +22,7 @@ from convmat.engine.blas import threads as blas_threads
 from convmat.engine.blas.blockwise import Blockwise
 from convmat.engine.measure.machine import machine
 from convmat.geometry import Geometry
+from convmat.planner import Decision
 from convmat.planner import candidates as weighing
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
@@ -39,15 +40,15 @@ def plans(problem: Problem) -> list[Plan]:
     Fourier transforms have tests of their own.
     """
     found, problem = [], replace(problem, exact=True)
-    for each in weighing.candidates(problem, machine()):
+    for each in weighing.weigh(problem, machine()).candidates:
         chosen = weighing.admit(each) if each.beyond else each
         if each.engine == "blas" and chosen.cost is not None:
-            found.append(Plan(problem, (chosen,), chosen, forced=True))
+            found.append(Plan(Decision(problem, (chosen,), chosen, forced=True)))
     return found
 
 
 def steps(plan: Plan) -> tuple[Any, ...]:
-    program = plan._program
+    program = plan.program
     assert isinstance(program, blas_engine.BlasProgram)
     return program.steps
 
@@ -318,7 +319,8 @@ def test_a_transposed_convolution_in_256_phases() -> None:
 
 
 def test_thick_products_that_are_no_matrices_are_refused() -> None:
-    found = weighing.candidates(Problem.of(Geometry.of((1, 64, 9, 9), (128, 64, 1, 1), stride=2)), machine())
+    problem = Problem.of(Geometry.of((1, 64, 9, 9), (128, 64, 1, 1), stride=2))
+    found = weighing.weigh(problem, machine()).candidates
     (refused,) = [c for c in found if (c.engine, c.name) == ("blas", "pointwise, in place")]
     assert refused.refusal == (
         "needs a second operand that is a matrix where it lies (for float32 sums), or at most 4,096 products of an "

@@ -28,8 +28,7 @@ from convmat.engine.runtime import jit_cache, thread_pool
 from convmat.errors import EngineError
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
-from convmat.planner import plan as plans
-from convmat.planner.choose import make
+from convmat.planner import make, prepared
 from convmat.planner.cost import error_estimate
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
@@ -296,7 +295,7 @@ def test_where_no_code_can_be_made_blas_computes_with_one_warning(
     }
     again = make(problem_of(case_, "float32", "NHWC", rtol=0.25))
     monkeypatch.setattr(jit_cache, "load", fails)
-    monkeypatch.setattr(plans, "_warned", False)
+    monkeypatch.setattr(prepared, "_warned", False)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         for direction, plan in made.items():

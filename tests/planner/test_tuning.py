@@ -13,7 +13,7 @@ import pytest
 import convmat
 from convmat.errors import PlanError
 from convmat.planner import choices, trial, tuning
-from convmat.planner.choose import weighed
+from convmat.planner.choose import admit_candidates
 
 SHAPES = (1, 4, 12, 12), (6, 4, 3, 3)
 
@@ -84,7 +84,7 @@ def test_plain_conv_follows_what_was_tuned_for_weights_used_once(
 
 
 def test_quick_measures_those_predicted_near_the_best(folder: Path, timed: list[str]) -> None:
-    _, possible = weighed(plan().problem, None, None)
+    possible = admit_candidates(plan().problem, None, None).possible
     seconds = {c.way: c.cost.seconds for c in possible if c.cost}
     least = min(seconds.values())
     plan(tune="quick", seconds=0.01)

@@ -95,7 +95,6 @@ class JitProgram(OfThisProcess):
     @property
     def code(self) -> list[Loaded]:
         """The machine code of each step, compiled if it is new: it stays as long as it is held."""
-        preloaded.note((s.recipe for s in self.steps), self.cpu)
         found = self._found()
         if len(found) < len(self.steps):
             found = jit_cache.load(self.recipes, self.cpu, kernel_text)
@@ -221,7 +220,6 @@ class Sweep(OfThisProcess):
 
     def load(self) -> None:
         """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
-        preloaded.note(self.recipes, self.cpu)
         if self._code is None:
             (found,) = jit_cache.load(self.recipes, self.cpu, kernel_text)
             self._template, self._task = self.plan.template, found.symbols["task"]

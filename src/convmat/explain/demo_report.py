@@ -114,7 +114,7 @@ def remarks(demo: Demo) -> list[RenderableType]:
 def verdict(demo: Demo) -> str:
     """Why the chosen one, and what the clock said about it."""
     chosen = demo.chosen
-    decided = why.summary(demo.layer_plan)[0]
+    decided = why.summary(demo.layer_plan.decision)[0]
     of_plan = [m for m in demo.ways if m.predicted is not None]
     fastest: Measured = min(of_plan, key=lambda m: m.seconds)
     if fastest is chosen:

@@ -36,14 +36,14 @@ class Column:
 
 def show(plan: Plan, console: Console, measured: Mapping[Candidate, Measured] | None = None) -> None:
     """Print the plan in the console's width, with what was measured beside what was predicted."""
-    for line in report.header(plan):
+    for line in report.header(plan.decision):
         console.print(Text(line))
     console.print()
     console.print(table(plan, console.width, measured or {}))
     for part in refusals(plan):
         console.print(part)
     console.print()
-    for line in why.summary(plan):
+    for line in why.summary(plan.decision):
         console.print(Text(line))
 
 
@@ -65,7 +65,7 @@ def table(plan: Plan, width: int, measured: Mapping[Candidate, Measured]) -> Tab
 
 def refusals(plan: Plan) -> Iterator[RenderableType]:
     """The report's sentences about ways that cannot run, each under its name."""
-    lines = why.refusals(plan)
+    lines = why.refusals(plan.decision)
     if lines:
         yield Text("\nrefused", style="dim")
     for line in lines:
@@ -158,6 +158,6 @@ def as_dict(plan: Plan, measured: Mapping[Candidate, Measured] | None = None) ->
         "workspace": plan.workspace,
         "weight_bytes": plan.weight_bytes,
         "error_bound": error_bound(problem) if plan.exact else None,
-        "why": why.sentences(plan),
+        "why": why.sentences(plan.decision),
         "candidates": candidates,
     }  # fmt: skip

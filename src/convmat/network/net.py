@@ -7,14 +7,14 @@ import os
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ..errors import NetworkError, PlanError, shown
-from ..planner.request import limits_asked
+from ..planner import Record, require_limits
 from ..processes import Lock
 from .files import save
 from .files.contents import Contents
@@ -31,7 +31,7 @@ from .rewriting.rewrite import chosen
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ..planner.follow import Choice
+    from ..planner import Choice
     from .reports.compare import Comparison
     from .reports.profile import Profile
     from .reports.summary import Memory, Summary
@@ -85,8 +85,14 @@ def load(
             f"  e.g. memory_limit={infer.MEMORY_LIMIT}"
         )
     given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune)
-    asked = {name: value for name, value in asdict(given).items() if name != "exact"}
-    limits_asked("load", **asked)
+    require_limits(
+        "load",
+        rtol=rtol,
+        workspace_limit=workspace_limit,
+        weight_limit=weight_limit,
+        deterministic=deterministic,
+        tune=tune,
+    )
     source = located(source)
     if save.is_saved(source):
         found = save.unpacked(source, trust)
@@ -204,8 +210,8 @@ class Network:
             several = [shapes] if isinstance(shapes, Mapping) else shapes
             wanted = [declared(overridden(self.graph, each), "save") for each in several]
 
-        def run(specs: Mapping[str, Spec]) -> None:
-            made = self._programs.made(specs)
+        def run(specs: Mapping[str, Spec], record: Record) -> None:
+            made = self._programs.prepare(specs, record)
             with suppress(NetworkError):  # it may need inputs that are not random
                 made(random(specs))
 

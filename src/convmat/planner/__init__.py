@@ -8,11 +8,16 @@ from __future__ import annotations
 from ..problem import WORK_DTYPES
 from .candidates import Candidate
 from .choices import export_choices, forget_choices, import_choices
-from .choose import make
 from .cost import Cost, error_bound, error_estimate
-from .plan import Bound, Plan, ready_together
-from .request import ActivationLike, dtype_name, request, tuning_asked
-from .shown import present_with
+from .decision import Decision
+from .making import make
+from .options import ActivationLike, ConvKeywords, PlanOptions, TransposeKeywords, Tuning
+from .plan import Plan
+from .prepared import Bound, Prepared, ready_together
+from .presenter import present_with
+from .reading import dtype_name, read_tuning, require_limits
+from .record import Choice, Record
+from .request import request, request_tuned
 from .unroll import fold, unroll
 
 DTYPES = tuple(WORK_DTYPES)
@@ -23,8 +28,16 @@ __all__ = [
     "ActivationLike",
     "Bound",
     "Candidate",
+    "Choice",
+    "ConvKeywords",
     "Cost",
+    "Decision",
     "Plan",
+    "PlanOptions",
+    "Prepared",
+    "Record",
+    "TransposeKeywords",
+    "Tuning",
     "dtype_name",
     "error_bound",
     "error_estimate",
@@ -34,8 +47,10 @@ __all__ = [
     "import_choices",
     "make",
     "present_with",
+    "read_tuning",
     "ready_together",
     "request",
-    "tuning_asked",
+    "request_tuned",
+    "require_limits",
     "unroll",
 ]

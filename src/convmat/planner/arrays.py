@@ -173,7 +173,9 @@ def beside(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     return array
 
 
-def checked(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], call: str = "plan") -> Array:
+def require_operand(
+    name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], call: str = "plan"
+) -> Array:
     """The operand as an array of exactly this shape and dtype. Raises GeometryError."""
     array: Array = (
         value if type(value) is np.ndarray and value.dtype == dtype else _like(name, value, dtype, call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -110,9 +111,18 @@ def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: s
     )
 
 
-def candidates(problem: Problem, machine: Machine, peak: Peaks | None = None) -> tuple[Candidate, ...]:
-    """All of them, in the order of `ALL`; `peak` are the rates of compiled kernels, by default this machine's."""
-    found = []
+@dataclass(frozen=True)
+class Weighed:
+    """All candidates of a problem in the order of `ALL`, and by their ways the programs of those that have one."""
+
+    candidates: tuple[Candidate, ...]
+    programs: Mapping[str, Program]
+
+
+def weigh(problem: Problem, machine: Machine, peak: Peaks | None = None) -> Weighed:
+    """Every way, weighed; `peak` are the rates of compiled kernels, by default this machine's."""
+    found: list[Candidate] = []
+    programs: dict[str, Program] = {}
     for lowering in ALL:
         refusal = lowering.refuses(problem)
         if problem.exact and not lowering.exact:
@@ -121,41 +131,54 @@ def candidates(problem: Problem, machine: Machine, peak: Peaks | None = None) ->
             for engine in ENGINES:
                 if refusal is not None:
                     found.append(Candidate(engine, lowering.name, packing, refusal=refusal))
-                else:
-                    found.append(_weigh(problem, lowering, packing, engine, machine, peak))
-    return tuple(found)
+                    continue
+                candidate, program = _weigh_one(problem, lowering, packing, engine, machine, peak)
+                found.append(candidate)
+                if program is not None:
+                    programs[candidate.way] = program
+    return Weighed(tuple(found), programs)
 
 
-def by_blas(problem: Problem) -> list[Candidate]:
+def weigh_blas(problem: Problem) -> tuple[Candidate, ...]:
     """The ways of the blas engine that can run, weighed by nominal figures: nothing is measured."""
-    found = [
-        _weigh(problem, way, packing, "blas", nominal.machine(problem.threads), None)
+    machine = nominal.machine(problem.threads)
+    found = (
+        _weigh_one(problem, way, packing, "blas", machine, None)[0]
         for way in ALL
         if way.refuses(problem) is None and (way.exact or not problem.exact)
         for packing in way.packings
-    ]
-    return [each for each in found if each.cost is not None]
+    )
+    return tuple(each for each in found if each.cost is not None)
 
 
-def _weigh(
+def _weigh_one(
     problem: Problem, lowering: Lowering, packing: Packing, engine: str, machine: Machine, peak: Peaks | None
-) -> Candidate:
+) -> tuple[Candidate, Program | None]:
     products = lowering.products(problem)
     largest = max(products, key=lambda p: p.flops, default=None)
     shape = (largest.m, largest.n, largest.k) if largest else None
+    candidate = Candidate(engine, lowering.name, packing, shape)
     program = program_of(problem, lowering, packing, engine)
     if isinstance(program, str):
-        return Candidate(engine, lowering.name, packing, shape, refusal=program)
-    total = program.workspace + padding_bytes(problem)
+        return replace(candidate, refusal=program), None
     try:
-        cost = _cost(problem, program, total, engine, machine, peak, lowering.roundings(problem))
+        cost = _cost(problem, program, machine, peak, lowering.roundings(problem))
     except EngineError as error:
-        return Candidate(engine, lowering.name, packing, shape, refusal=str(error).splitlines()[0])
+        return replace(candidate, refusal=str(error).splitlines()[0]), None
     beyond = breaches(problem, cost, exact=lowering.exact)
     if beyond:
         refusal = "; ".join(_breach(problem, name, needed) for name, needed in beyond.items())
-        return Candidate(engine, lowering.name, packing, shape, refusal=refusal, beyond=cost)
-    return Candidate(engine, lowering.name, packing, shape, cost)
+        return replace(candidate, refusal=refusal, beyond=cost), program
+    return replace(candidate, cost=cost), program
+
+
+def _cost(problem: Problem, program: Program, machine: Machine, peak: Peaks | None, roundings: float) -> Cost:
+    from ..engine import BlasProgram, peaks
+
+    padding = padding_bytes(problem)
+    if isinstance(program, BlasProgram):
+        return blas_cost(problem, program, padding, machine, roundings)
+    return jit_cost(problem, program, padding, peak or peaks(problem.threads), roundings)
 
 
 def breaches(problem: Problem, cost: Cost, *, exact: bool) -> dict[str, float]:
@@ -192,22 +215,6 @@ def _breach(problem: Problem, name: str, needed: float) -> str:
     if name == "workspace_limit":
         return f"needs {needed:,} bytes of workspace, the limit is {limit_of(problem):,}"
     return f"needs {needed:,} bytes of bound weights, the limit is {problem.weight_limit:,}"
-
-
-def _cost(
-    problem: Problem,
-    program: Any,
-    workspace: int,
-    engine: str,
-    machine: Machine,
-    peak: Peaks | None,
-    roundings: float,
-) -> Cost:
-    if engine == "blas":
-        return blas_cost(problem, program, workspace, machine, roundings)
-    from ..engine import peaks
-
-    return jit_cost(problem, program, workspace, peak or peaks(problem.threads), problem.threads, roundings)
 
 
 def admit(candidate: Candidate) -> Candidate:

@@ -1,80 +1,95 @@
 """Which candidate runs: the one measured quickest where tuning has measured, otherwise the one predicted quickest.
 
-`make` is the second of the three hops from `conv` to the arithmetic. It remembers plans by their problem, until
-something new has been measured.
+The program that a candidate was weighed by is the one that runs, where that candidate is chosen.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ..engine import ENGINES
 from ..errors import PlanError
 from ..lowering import ALL, named
 from ..problem import Problem
-from . import choices, follow, nominal
-from .candidates import Candidate, admit, breaches, candidates, keyword
-from .plan import Plan
+from . import choices, nominal
+from .candidates import Candidate, Weighed, admit, breaches, keyword, weigh
+from .decision import Decision
+
+if TYPE_CHECKING:
+    from .candidates import Program
 
 Candidates = tuple[Candidate, ...]
+
+REMEMBERED = 256
+"""Problems whose candidates are kept with their programs: between tuning one and choosing anew."""
 
 WRONG = "gave a wrong answer when it was measured"
 
 
-def make(problem: Problem, lowering: str | None = None, engine: str | None = None) -> Plan:
-    """The plan of a problem: the best candidate of the lowering and engine asked for.
+@dataclass(frozen=True)
+class Admitted:
+    """All candidates, those of them that may be chosen (one at least), and the programs that weighing prepared."""
 
-    Raises PlanError where nothing that is allowed can run it.
+    candidates: Candidates
+    possible: Candidates
+    programs: Mapping[str, Program]
+
+
+def choose(
+    problem: Problem, lowering: str | None = None, engine: str | None = None
+) -> tuple[Decision, Program]:
+    """The best candidate of the lowering and engine asked for, with the program that it was weighed by.
+
+    Raises PlanError where nothing that is allowed can run.
     """
-    made = follow.followed(problem, lowering, engine) or _made(problem, lowering, engine, choices.version())
-    follow.note(made, lowering, engine)
-    return made
-
-
-@lru_cache(maxsize=4096)
-def _made(problem: Problem, lowering: str | None, engine: str | None, version: int) -> Plan:
     if problem.deterministic:
-        return _image_by_image(problem, lowering, engine)
-    found, possible = weighed(problem, lowering, engine)
+        return _choose_for_images(problem, lowering, engine)
+    admitted = admit_candidates(problem, lowering, engine)
+    found, possible = admitted.candidates, admitted.possible
     known = choices.lookup(choices.key(problem, lowering, engine))
     if known:
-        told = [(c, _remembered(c, known)) for c in found]
+        told = [(c, _add_measured(c, known)) for c in found]
         found, possible = (
             tuple(new for _, new in told),
             tuple(new for old, new in told if old in possible and new.cost is not None) or possible,
         )
     timed = [c for c in possible if c.measured is not None]
     untimed = possible if engine or problem.threads == 1 else _undisturbing(possible)
-    return Plan(
-        problem, found, min(timed or untimed, key=_seconds), forced=(lowering, engine) != (None, None)
-    )
+    chosen = min(timed or untimed, key=_seconds)
+    forced = (lowering, engine) != (None, None)
+    return Decision(problem, found, chosen, forced), admitted.programs[chosen.way]
 
 
-def _image_by_image(problem: Problem, lowering: str | None, engine: str | None) -> Plan:
+def _choose_for_images(
+    problem: Problem, lowering: str | None, engine: str | None
+) -> tuple[Decision, Program]:
     """The way chosen for one image on one thread, whatever the batch; on fewer threads where scratch is short."""
     forced = (lowering, engine) != (None, None)
-    ways = [c.way for c in sorted(weighed(problem.alone(), lowering, engine)[1], key=_seconds)]
+    alone = admit_candidates(problem.alone(), lowering, engine).possible
+    ways = [c.way for c in sorted(alone, key=_seconds)]
     for threads in range(problem.threads, 0, -1):
         fewer = replace(problem, threads=threads)
-        found = _candidates(fewer)
-        chosen = next(c for c in found if c.way == ways[0])
+        weighed = _weigh_here(fewer)
+        chosen = next(c for c in weighed.candidates if c.way == ways[0])
         if chosen.cost is not None:
-            return Plan(fewer, found, chosen, forced=forced)
+            return Decision(fewer, weighed.candidates, chosen, forced), weighed.programs[chosen.way]
     if problem.workspace_limit is None:
         # The default limit is soft, on all threads if not even one keeps to it.
-        found = _candidates(problem)
-        chosen = next(c for c in found if c.way == ways[0])
+        weighed = _weigh_here(problem)
+        chosen = next(c for c in weighed.candidates if c.way == ways[0])
         if set(_breached(problem, chosen)) == {"workspace_limit"}:
             admitted = admit(chosen)
-            return Plan(
-                problem, tuple(admitted if c is chosen else c for c in found), admitted, forced=forced
-            )
+            found = tuple(admitted if c is chosen else c for c in weighed.candidates)
+            return Decision(problem, found, admitted, forced), weighed.programs[chosen.way]
     # The padded inputs of the whole batch pass a limit, or a BLAS reads this batch otherwise than one image.
     fewer = replace(problem, threads=1)
-    found, possible = weighed(fewer, lowering, engine)
-    kept = [c for c in possible if c.way in ways] or possible
-    return Plan(fewer, found, min(kept, key=_seconds), forced=forced)
+    rest = admit_candidates(fewer, lowering, engine)
+    kept = [c for c in rest.possible if c.way in ways] or rest.possible
+    chosen = min(kept, key=_seconds)
+    return Decision(fewer, rest.candidates, chosen, forced), rest.programs[chosen.way]
 
 
 def _undisturbing(possible: Candidates) -> Candidates:
@@ -87,7 +102,7 @@ def _undisturbing(possible: Candidates) -> Candidates:
     return tuple(c for c in possible if c.engine == "jit" or c.lowering not in by_jit)
 
 
-def _remembered(candidate: Candidate, known: choices.Seconds) -> Candidate:
+def _add_measured(candidate: Candidate, known: choices.Seconds) -> Candidate:
     """A candidate with what tuning found of it."""
     if candidate.cost is None or candidate.way not in known:
         return candidate
@@ -100,9 +115,12 @@ def _seconds(candidate: Candidate) -> float:
     return candidate.cost.seconds if candidate.measured is None else candidate.measured
 
 
-@lru_cache(maxsize=4096)
-def weighed(problem: Problem, lowering: str | None, engine: str | None) -> tuple[Candidates, Candidates]:
-    """All candidates, and those of them that may be chosen: one at least. Raises PlanError where there is none."""
+@lru_cache(maxsize=REMEMBERED)
+def admit_candidates(problem: Problem, lowering: str | None, engine: str | None) -> Admitted:
+    """The candidates, and those of the lowering and engine that keep to the limits.
+
+    Raises PlanError where there is none.
+    """
     names = [way.name for way in ALL]
     if lowering is not None and lowering not in names:
         raise PlanError(
@@ -113,7 +131,8 @@ def weighed(problem: Problem, lowering: str | None, engine: str | None) -> tuple
         raise PlanError(
             f"plan: there is no engine of that name\n  engine = {engine!r}\n  one of {', '.join(map(repr, ENGINES))}"
         )
-    found = _candidates(problem)
+    weighed = _weigh_here(problem)
+    found = weighed.candidates
     allowed = [c for c in found if lowering in (None, c.lowering) and engine in (None, c.engine)]
     possible = [c for c in allowed if c.cost is not None]
     if not possible and problem.workspace_limit is None:
@@ -128,16 +147,17 @@ def weighed(problem: Problem, lowering: str | None, engine: str | None) -> tuple
     if problem.deterministic and engine is None:
         # A BLAS promises no bits; what the jit promises of its own holds wherever it can run.
         possible = [c for c in possible if c.engine == "jit"] or possible
-    return found, tuple(possible)
+    return Admitted(found, tuple(possible), weighed.programs)
 
 
-def _candidates(problem: Problem) -> Candidates:
+def _weigh_here(problem: Problem) -> Weighed:
+    """Every way on this machine, or with `deterministic` on the nominal one."""
     if problem.deterministic:
         n = problem.threads
-        return candidates(problem, nominal.machine(n), nominal.peaks(n))
+        return weigh(problem, nominal.machine(n), nominal.peaks(n))
     from ..engine import machine
 
-    return candidates(problem, machine(problem.threads))
+    return weigh(problem, machine(problem.threads))
 
 
 # -- refusals --------------------------------------------------------------------------------------------
@@ -207,4 +227,4 @@ def _asked(lowering: str | None, engine: str | None) -> str:
     return " on ".join(wanted + ([f"the engine {engine!r}"] if engine else []))
 
 
-__all__ = ["make", "weighed"]
+__all__ = ["Admitted", "admit_candidates", "choose"]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .arrays import checked
+from .arrays import require_operand
 from .candidates import dtype_of
 from .cost import Cost
-from .plan import Plan
+from .prepared import Prepared
 from .trial import Measured, Operands, measure, of_plan
 from .units import in_bytes, in_seconds
 
@@ -24,7 +24,7 @@ class Comparison:
     product in float64.
     """
 
-    plan: Plan
+    plan: Prepared
     measured: tuple[Measured, ...]
 
     @property
@@ -68,12 +68,12 @@ class Comparison:
 
 
 def compare(
-    plan: Plan, x: Any, w: Any, seconds: float, progress: Callable[[str], object] | None
+    plan: Prepared, x: Any, w: Any, seconds: float, progress: Callable[[str], object] | None
 ) -> Comparison:
     """Run all candidates of a plan; see `Plan.compare`."""
     problem, kind = plan.problem, dtype_of(plan.problem.dtype)
     x, w = (
-        array if array is None else checked(name, array, problem.shape(name), kind, "compare")
+        array if array is None else require_operand(name, array, problem.shape(name), kind, "compare")
         for name, array in (("x", x), ("w", w))
     )
     tell = progress or (lambda text: None)

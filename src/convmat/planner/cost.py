@@ -55,22 +55,21 @@ class Cost:
 
 
 def blas_cost(
-    problem: Problem, program: BlasProgram, workspace: int, machine: Machine, roundings: float | None = None
+    problem: Problem, program: BlasProgram, padding: int, machine: Machine, roundings: float | None = None
 ) -> Cost:
-    """What a blas program is predicted to take; `workspace` with the padded input."""
+    """What a blas program is predicted to take; `padding` are the bytes of the explicitly padded input."""
     item = np.dtype(problem.work_dtype).itemsize
-    pad = workspace - program.workspace
     sizes = problem.geometry.bytes(_itemsize(problem.dtype))
     work = program.work
     copied = item * sum(2 * w.copies.elements + 2 * w.swept for w in work)
     return Cost(
         flops=sum(w.flops + w.tapped for w in work),
-        moved=sizes["x"] + sizes["w"] + sizes["y"] + copied + 2 * pad,
-        workspace=workspace,
+        moved=sizes["x"] + sizes["w"] + sizes["y"] + copied + 2 * padding,
+        workspace=program.workspace + padding,
         weight_bytes=program.weight_bytes,
         seconds=START
         + sum(blas_seconds(w, problem, machine) for w in work)
-        + 2 * pad / machine.copy_bandwidth,
+        + 2 * padding / machine.copy_bandwidth,
         error=error_estimate(problem, roundings),
     )
 

@@ -19,7 +19,9 @@ from ..product import Product
 from .cost import Cost, error_estimate
 
 if TYPE_CHECKING:
-    from ..engine import JitProgram, KernelPlan, Peaks
+    from ..engine import Cpu, JitProgram, KernelPlan, Peaks
+
+    Effort = kernel_effort.Effort
 
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""
@@ -38,58 +40,55 @@ CALL, TASK = 4e-6, 0.15e-6
 
 
 def jit_cost(
-    problem: Problem,
-    program: JitProgram,
-    workspace: int,
-    peaks: Peaks,
-    threads: int,
-    roundings: float | None = None,
+    problem: Problem, program: JitProgram, padding: int, peaks: Peaks, roundings: float | None = None
 ) -> Cost:
-    """What a jit program is predicted to take; `workspace` with the padded input."""
-    pad = workspace - program.workspace
-    seconds = CALL + 2 * pad / peaks.memory_bandwidth
-    kept = program.cpu.l3 * L3_SHARE
-    flops = moved = 0
+    """What a jit program is predicted to take; `padding` are the bytes of the explicitly padded input."""
+    seconds = CALL + 2 * padding / peaks.memory_bandwidth
+    moved = 2 * padding
     for step, effort in zip(program.steps, program.efforts, strict=True):
-        lanes = step.recipe.lanes
-        flops += step.product.flops
-        moved += effort.touched + 2 * (effort.packed + effort.fused_packed) * lanes * step.recipe.work.bytes
-        wide = step.recipe.work.bytes / 4
-        vector = (
-            2 * lanes * wide / (peaks.fma_flops / threads)
-        )  # seconds of one FMA instruction on one thread
-        busy = effort.fma * wide / (peaks.fma_flops / threads) / EFFICIENCY
-        in_place = step.reads_in_place
-        store = STORE_IN_PLACE if in_place else STORE
-        busy += (
-            effort.packed * _packing(step.product)
-            + effort.fused_packed * kernel_effort.FUSED_PACK
-            + effort.stored * store
-        ) * vector
-        busy += _page_misses(problem, step) * PAGE_MISS
-        share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
-        near = effort.reread / (
-            peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
-        )
-        bandwidth = peaks.l3_bandwidth if effort.touched < kept else peaks.memory_bandwidth
-        far = effort.touched / bandwidth
-        waited = far
-        if in_place:
-            read = math.prod(step.shapes["x"]) * step.dtypes.array.itemsize
-            apart = problem.geometry.C > problem.geometry.G and read > program.cpu.l2
-            waited = read / bandwidth if apart else 0.0
-        seconds += max(busy * share + waited, near, far) if effort.waits else max(busy * share, near, far)
-        seconds += effort.tasks * TASK / threads
+        moved += effort.touched
+        moved += 2 * (effort.packed + effort.fused_packed) * step.recipe.lanes * step.recipe.work.bytes
+        seconds += _step_seconds(problem, step, effort, program.cpu, peaks)
         if not program.bound and step.weight_tasks:
             seconds += 3 * step.weight_bytes / peaks.l3_bandwidth
     return Cost(
-        flops=flops,
-        moved=moved + 2 * pad,
-        workspace=workspace,
+        flops=sum(step.product.flops for step in program.steps),
+        moved=moved,
+        workspace=program.workspace + padding,
         weight_bytes=program.weight_bytes,
         seconds=seconds,
         error=error_estimate(problem, roundings),
     )
+
+
+def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> float:
+    """Predicted time of one product: the slowest thread's arithmetic, beside or after what memory takes."""
+    threads = problem.threads
+    share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
+    busy = _busy_seconds(problem, step, effort, peaks.fma_flops / threads) * share
+    weights = peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
+    near = effort.reread / weights
+    far_bandwidth = peaks.l3_bandwidth if effort.touched < cpu.l3 * L3_SHARE else peaks.memory_bandwidth
+    far = effort.touched / far_bandwidth
+    waited = far
+    if step.reads_in_place:
+        read = math.prod(step.shapes["x"]) * step.dtypes.array.itemsize
+        apart = problem.geometry.C > problem.geometry.G and read > cpu.l2
+        waited = read / far_bandwidth if apart else 0.0
+    taken = max(busy + waited, near, far) if effort.waits else max(busy, near, far)
+    return taken + effort.tasks * TASK / threads
+
+
+def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peak: float) -> float:
+    """Arithmetic of all tasks on one thread that reaches `peak` FLOP/s for 4-byte numbers, packing included."""
+    wide: float = step.recipe.work.bytes / 4
+    vector: float = 2 * step.recipe.lanes * wide / peak  # seconds of one FMA instruction
+    vectors = (
+        effort.packed * _packing(step.product)
+        + effort.fused_packed * kernel_effort.FUSED_PACK
+        + effort.stored * (STORE_IN_PLACE if step.reads_in_place else STORE)
+    )
+    return effort.fma * wide / peak / EFFICIENCY + vectors * vector + _page_misses(problem, step) * PAGE_MISS
 
 
 PAGE, PAGES, PAGE_MISS = 4096, 64, 1.2e-9

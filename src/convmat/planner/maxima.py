@@ -22,7 +22,7 @@ from ..product import Packing
 from .candidates import dtypes_of, extents, limit_of
 
 if TYPE_CHECKING:
-    from ..engine import Launcher
+    from ..engine import JitProgram
 
 Array = npt.NDArray[Any]
 
@@ -30,8 +30,9 @@ Array = npt.NDArray[Any]
 class Maxima(OfThisProcess):
     """Fills y: (B, C, *P) with the maxima of x: (B, C, *I). May be called from several threads at once."""
 
-    def __init__(self, launcher: Launcher) -> None:
-        self._launcher = launcher
+    def __init__(self, program: JitProgram, dtype: np.dtype[Any]) -> None:
+        self.program = program
+        self._launcher = program.launcher([np.empty(0, dtype) for _ in program.steps], None)
 
     def __call__(self, x: Array, y: Array) -> None:
         """x of any strides, y C-contiguous; both of the planned shapes and type."""
@@ -70,7 +71,7 @@ def maxima(geometry: Geometry, dtype: str, threads: int) -> Maxima | str:
         program.load()
     except EngineError as error:
         return str(error).splitlines()[0]
-    return Maxima(program.launcher([np.empty(0, known.array) for _ in products], None))
+    return Maxima(program, known.array)
 
 
 __all__ = ["Maxima", "maxima"]

@@ -1,63 +1,36 @@
-"""Plan: every candidate with its cost or refusal, and the one chosen, ready to run."""
+"""Plan: every candidate with its cost or refusal, and the one chosen, ready to run and to give account of itself."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
-from ..engine import buffers, preloaded
-from ..errors import EngineError, PlanError
-from ..lowering import Lowering, named
-from ..problem import Problem
-from ..product import Layout
-from . import pad, report, why
-from .arrays import checked, output
-from .candidates import Candidate, by_blas, dtype_of, dtypes_of, padding_bytes, program_of
-from .integers import require_small
-from .shown import Shown
+from . import report, why
+from .decision import Decision
+from .prepared import Prepared
+from .presenter import Presentable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..engine import Launcher
     from .comparison import Comparison
 
 Array = npt.NDArray[Any]
-Weights = Any  # what the engine's program packed: only it looks inside
 
 
-class Plan(Shown):
+class Plan(Prepared, Presentable):
     """How one Problem runs. Call it with arrays, or `bind` the weights first; print it; pickle it.
 
-    `candidates` are all ways with their costs or refusals, `chosen` the one that runs. It holds no arrays and may be
-    used from several threads at once.
+    `decision` is what was weighed and chosen: `candidates`, all ways with their costs or refusals, and `chosen`, the
+    one that runs. It holds no arrays and may be used from several threads at once.
 
     >>> import convmat
+    >>> import numpy as np
     >>> plan = convmat.plan((1, 3, 8, 8), (4, 3, 3, 3), padding=1)
     >>> plan(np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32))[0, 0, 0]
     array([12., 18., 18., 18., 18., 18., 18., 12.], dtype=float32)
     """
-
-    def __init__(
-        self, problem: Problem, found: tuple[Candidate, ...], chosen: Candidate, *, forced: bool
-    ) -> None:
-        self.problem = problem
-        self.candidates = found
-        self.chosen = chosen
-        self.forced = forced
-        self._program = _program(problem, chosen)
-        self._bound = False
-        self._stored = dtypes_of(problem).out
-        self._dtypes = replace(dtypes_of(problem), out=dtype_of(problem.out_dtype))
-        # What every call asks for, worked out once: the shapes as owners see them, and with one axis per Dim.
-        self._shapes = {name: problem.shape(name) for name in ("x", "w", "y")}
-        layouts = {"x": problem.x, "w": problem.w, "y": problem.y, "residual": problem.y}
-        self._dims = {name: tuple(d.extent for d in layout.dims) for name, layout in layouts.items()}
 
     @property
     def exact(self) -> bool:
@@ -67,73 +40,7 @@ class Plan(Shown):
         >>> convmat.plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, exact=True).exact
         True
         """
-        return self.lowering.exact
-
-    @property
-    def lowering(self) -> Lowering:
-        """The chosen one."""
-        return named(self.chosen.lowering)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element of x."""
-        return dtype_of(self.problem.dtype).itemsize
-
-    @property
-    def workspace(self) -> int:
-        """Bytes that a call allocates beyond inputs, output and packed weights, for C-contiguous arrays.
-
-        Buffers of the BLAS library itself are not in it.
-        """
-        own: int = self._program.workspace
-        return own + padding_bytes(self.problem)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of the packed weights that `bind` makes, and that a call without `bind` makes for its duration.
-
-        0 with reuse_weights=False: calls then read w where it lies, or pack it within `workspace`.
-        """
-        packed: int = self._program.weight_bytes
-        return packed
-
-    def __call__(
-        self, x: Any, w: Any, bias: Any = None, *, residual: Any = None, out: Array | None = None
-    ) -> Array:
-        """x: (B, C, *I), w: (O, C//G, *F), bias: (O,), residual like y -> y: (B, O, *P), in the problem's layouts.
-
-        Raises GeometryError for arrays that do not fit the plan, before anything is written.
-        """
-        if self.problem.reuse_weights:
-            return self.bind(w, bias)(x, residual=residual, out=out)
-        w, bias = self._read(w, bias)
-        return Bound(self, None, bias, w)(x, residual=residual, out=out)
-
-    def bind(self, w: Any, bias: Any = None) -> Bound:
-        """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it."""
-        w, bias = self._read(w, bias)
-        bias = None if bias is None else bias.copy()
-        if not self.problem.reuse_weights:
-            return Bound(self, None, bias, w.copy())
-        weights = self._ready().bind(w.reshape(self._dims["w"]))
-        self._bound = True
-        return Bound(self, weights, bias, None)
-
-    def _read(self, w: Any, bias: Any) -> tuple[Array, Array | None]:
-        """The weights and bias as arrays that fit the plan."""
-        problem = self.problem
-        w = checked("w", w, self._shapes["w"], self._dtypes.array)
-        if problem.epilogue.bias != (bias is not None):
-            wanted = "with" if problem.epilogue.bias else "without"
-            raise PlanError(
-                f"plan: made {wanted} a bias, called {'with' if bias is not None else 'without'} one\n"
-                f"  bias = {'an array' if bias is not None else None}\n"
-                f"  plan again with bias={bias is not None}"
-            )
-        if bias is not None:
-            bias = checked("bias", bias, (problem.geometry.O,), self._dtypes.out)
-            require_small(problem, bias=bias)
-        return w, bias
+        return self.decision.exact
 
     def why(self) -> str:
         """In words: why this way, what the others would take, and what keeps quicker ones away.
@@ -142,7 +49,7 @@ class Plan(Shown):
         >>> print(convmat.plan((1, 8, 9, 9), (8, 8, 1, 1), lowering="pointwise", engine="blas").why().splitlines()[0])
         pointwise, in place (blas): asked for.
         """
-        return "\n".join(why.sentences(self))
+        return "\n".join(why.sentences(self.decision))
 
     def compare(
         self,
@@ -168,236 +75,14 @@ class Plan(Shown):
 
         return compare(self, x, w, seconds, progress)
 
-    def load(self) -> None:
-        """Get the machine code now, compiled if it is new. Raises EngineError where none can be made or run."""
-        if self.chosen.engine == "jit":
-            self._program.load()
-
     def __str__(self) -> str:
-        return report.text(self)
+        return report.text(self.decision)
 
     def __repr__(self) -> str:
         return f"<Plan {self.problem.geometry}, {self.problem.dtype}: {self.chosen.name}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _replay, (self.problem, self.candidates, self.chosen, self.forced)
-
-    def _launcher(self, weights: Weights | None, bias: Array | None) -> Launcher | None:
-        """The short way of a bound call, where nothing but x and out is left to say."""
-        if self.chosen.engine != "jit" or weights is None or self.problem.pad:
-            return None
-        launcher: Launcher = self._program.launcher(weights, bias)
-        return launcher
-
-    def _plain(self, x: Any, out: Any, residual: Any) -> bool:
-        """Whether the arrays are just what was planned: all checks of the short way, in a microsecond."""
-        if not self.problem.epilogue.residual:
-            fits = residual is None
-        else:
-            fits = (
-                type(residual) is np.ndarray
-                and residual.dtype.kind != "i"  # whose size is looked at first
-                and residual.dtype is self._dtypes.out
-                and residual.shape == self._shapes["y"]
-                and residual.flags.c_contiguous
-            )
-        return (
-            fits
-            and type(x) is np.ndarray
-            and type(out) is np.ndarray
-            and x.dtype is self._dtypes.array
-            and out.dtype is self._dtypes.out
-            and x.shape == self._shapes["x"]
-            and out.shape == self._shapes["y"]
-            and x.flags.c_contiguous
-            and out.flags.carray
-        )
-
-    def _ready(self) -> Any:
-        """The program once it can run. Where no code can be made or run here, that of the blas engine instead."""
-        program = self._program
-        if self.chosen.engine == "jit" and not program.loaded:
-            try:
-                program.load()
-            except EngineError as error:
-                if self._bound:  # weights are packed for this program, and another would misread them
-                    raise
-                self._fall_back(error)
-        return self._program
-
-    def _fall_back(self, error: EngineError) -> None:
-        others = [c for c in self.candidates if c.engine == "blas" and c.cost is not None]
-        others = others or by_blas(self.problem)
-        if not others:
-            raise error
-        self.chosen = min(others, key=lambda c: c.cost.seconds if c.cost else 0.0)
-        self._program = _program(self.problem, self.chosen)
-        warn_once(f"convmat computes with NumPy's BLAS, more slowly: {error}")
-
-    # -- running -------------------------------------------------------------------------------------------------------
-
-    def run(
-        self,
-        x: Array,
-        w: Array | None,
-        weights: Weights | None,
-        bias: Array | None,
-        residual: Array | None,
-        out: Array,
-    ) -> None:
-        """Checked arrays in, `out` written: the third of the three hops from `conv` to the arithmetic."""
-        problem, padding = self.problem, self.problem.pad
-        folded = out
-        if padding is not None and padding.operand == "x":
-            padded = buffers.empty(problem.x.shape, self._dtypes.array)
-            pad.forward(padding, _spatial(problem.x, "i"), x, padded)
-            x = padded
-        elif padding is not None:
-            folded = buffers.empty(problem.y.shape, self._stored)
-        program = self._ready()
-        operands = {"x": x, "y": folded}
-        if weights is None:
-            assert w is not None
-            operands["w"] = w
-        if residual is not None:
-            operands["residual"] = residual
-        if self.chosen.engine == "blas":
-            # One axis per Dim: axes are split, so each is a view of its array.
-            operands = {name: array.reshape(self._dims[name]) for name, array in operands.items()}
-        if bias is not None:
-            operands["bias"] = bias
-        program.run(operands, weights, problem.threads)
-        if padding is not None and folded is not out:
-            pad.adjoint(padding, _spatial(problem.y, "p"), folded, out)
+    def __reduce__(self) -> tuple[type[Plan], tuple[Decision]]:
+        return Plan, (self.decision,)
 
 
-def ready_together(plans: Sequence[Plan]) -> None:
-    """Make the kernels of several plans, side by side; a plan whose kernels cannot be made says so when it runs."""
-    programs = [plan._program for plan in plans if plan.chosen.engine == "jit"]
-    if programs:
-        from ..engine import load_together
-
-        load_together(programs)
-
-
-class Bound:
-    """A plan with its weights (packed, or as they are in w where `weights` is None): called with x alone.
-
-    It never changes, so a copy is the Bound itself; a pickle is right on CPUs of this kind, and refused on others.
-    """
-
-    def __init__(self, plan: Plan, weights: Weights | None, bias: Array | None, w: Array | None) -> None:
-        self.plan = plan
-        self._weights = weights
-        self._bias = bias
-        self._w = w
-        self._launcher = plan._launcher(weights, bias)
-
-    def __copy__(self) -> Bound:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Bound:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self._weights is None:
-            return Bound, (self.plan, None, self._bias, self._w)
-        return _bound_again, (self.plan, _packed_for(self.plan._program), self._weights, self._bias)
-
-    def __repr__(self) -> str:
-        problem, packed = self.plan.problem, self._weights is not None
-        return (
-            f"<Bound {problem.geometry}, {problem.dtype}: {self.plan.chosen.name}, "
-            f"weights {'packed' if packed else 'as they are'}>"
-        )
-
-    @property
-    def scratch(self) -> int:
-        """Bytes that `jobs` needs beside the arrays."""
-        return self._launcher.workspace if self._launcher else 0
-
-    def jobs(self, x: Array, residual: Array | None, out: Array, scratch: int) -> list[Any] | None:
-        """The jobs of a call with these arrays, for `pool.launch_all`, or None where it takes another way.
-
-        The arrays do not overlap, but the residual may be `out`; `scratch` is the address of so many bytes. All of it
-        must outlive the jobs, and so must this.
-        """
-        if self._launcher is None or not self.plan._plain(x, out, residual):
-            return None
-        return self._launcher.blocks(x, out, residual, scratch)
-
-    def __call__(self, x: Any, residual: Any = None, out: Array | None = None) -> Array:
-        """x: (B, C, *I), residual like y -> y: (B, O, *P); `out` is written and returned where it is given.
-
-        Raises GeometryError for arrays that do not fit, before anything is written.
-        """
-        plan, problem = self.plan, self.plan.problem
-        short = self._launcher
-        if short and out is not None and plan._plain(x, out, residual) and short.start(x, out, residual):
-            return out
-        x = checked("x", x, plan._shapes["x"], plan._dtypes.array)
-        if problem.epilogue.residual != (residual is not None):
-            raise PlanError(
-                f"plan: made {'with' if problem.epilogue.residual else 'without'} a residual, called "
-                f"{'with' if residual is not None else 'without'} one\n"
-                f"  residual = {'an array' if residual is not None else None}\n"
-                f"  plan again with residual={residual is not None}"
-            )
-        shape = plan._shapes["y"]
-        if residual is not None:
-            residual = checked("residual", residual, shape, plan._dtypes.out)
-            require_small(problem, bias=self._bias, residual=residual)
-        inputs = [array for array in (x, self._w, self._bias) if array is not None]
-        out = output(out, shape, plan._dtypes.out, inputs, residual)
-        plan.run(x, self._w, self._weights, self._bias, residual, out)
-        return out
-
-
-def _program(problem: Problem, candidate: Candidate) -> Any:
-    """The program of a candidate that can run."""
-    lowering = named(candidate.lowering)
-    program = program_of(problem, lowering, candidate.packing, candidate.engine)
-    assert not isinstance(program, str), program
-    return program
-
-
-_warned = False
-
-
-def warn_once(message: str) -> None:
-    """Say it the first time in a process: what LLVM says differs from kernel to kernel, the first tells enough."""
-    global _warned
-    if not _warned:
-        _warned = True
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
-
-
-def _replay(problem: Problem, found: tuple[Candidate, ...], chosen: Candidate, forced: bool) -> Plan:
-    return Plan(problem, found, chosen, forced=forced)
-
-
-def _packed_for(program: Any) -> tuple[str, ...]:
-    """What packed weights mean something to: a version of convmat and, of machine code, a CPU."""
-    return (preloaded.version(), *program.weights_name)
-
-
-def _bound_again(plan: Plan, name: object, weights: Weights, bias: Array | None) -> Bound:
-    """A Bound from weights that were packed before, here or elsewhere."""
-    program = plan._ready()
-    if _packed_for(program) != name:
-        raise PlanError(
-            "plan: the pickle's weights are packed for another CPU, or by another version of convmat\n"
-            f"  {plan.problem.geometry}, {plan.problem.dtype}: {plan.chosen.name}\n"
-            "  pickle w beside the plan, and bind it where it is read: plan.bind(w)"
-        )
-    plan._bound = True
-    return Bound(plan, program.adopt(weights), bias, None)
-
-
-def dims(layout: Layout, array: Array) -> Array:
-    """The array with one axis per Dim of its layout: splitting axes, so always a view of it."""
-    return array.reshape(tuple(d.extent for d in layout.dims))
-
-
-def _spatial(layout: Layout, letter: str) -> tuple[int, ...]:
-    return tuple(a for a, axis in enumerate(layout.axes) if axis[0].role[0] == letter)
+__all__ = ["Plan"]

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .decision import Decision
 from .units import in_bytes, in_seconds
 from .why import refusals, summary
-
-if TYPE_CHECKING:
-    from .plan import Plan
 
 Row = tuple[str, ...]
 HEAD: Row = ("", "way", "engine", "m x n x k", "GFLOP", "moved", "workspace", "weights", "predicted", "error")
 
 
-def header(plan: Plan) -> list[str]:
+def header(decision: Decision) -> list[str]:
     """The lines above the table: the convolution, its product and its intensity."""
-    problem = plan.problem
+    problem = decision.problem
     g = problem.geometry
-    item = plan.itemsize
+    item = decision.itemsize
     sizes = g.bytes(item)
     groups = f"{g.G} groups of " if g.G > 1 else ""
     lines = [
@@ -37,15 +33,15 @@ def header(plan: Plan) -> list[str]:
     return lines
 
 
-def rows(plan: Plan) -> list[Row]:
+def rows(decision: Decision) -> list[Row]:
     """One row for each candidate that can run, the chosen one marked."""
     made: list[Row] = []
-    for candidate in plan.candidates:
+    for candidate in decision.candidates:
         cost = candidate.cost
         if cost is not None:
             made.append(
                 (
-                    ">" if candidate is plan.chosen else "",
+                    ">" if candidate is decision.chosen else "",
                     candidate.name,
                     candidate.engine,
                     " x ".join(map(str, candidate.product or ())),
@@ -60,18 +56,18 @@ def rows(plan: Plan) -> list[Row]:
     return made
 
 
-def text(plan: Plan) -> str:
+def text(decision: Decision) -> str:
     """The whole report."""
-    table = [HEAD, *rows(plan)]
-    if any(c.measured for c in plan.candidates):
-        tuned = (in_seconds(c.measured) if c.measured else "" for c in plan.candidates if c.cost)
+    table = [HEAD, *rows(decision)]
+    if any(c.measured for c in decision.candidates):
+        tuned = (in_seconds(c.measured) if c.measured else "" for c in decision.candidates if c.cost)
         table = [(*row, cell) for row, cell in zip(table, ("tuned", *tuned), strict=True)]
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = [*header(plan), ""]
+    lines = [*header(decision), ""]
     for row in table:
         left = [row[i].ljust(widths[i]) for i in range(3)]
         lines.append("  ".join(left + [row[i].rjust(widths[i]) for i in range(3, len(widths))]).rstrip())
-    refused = refusals(plan)
+    refused = refusals(decision)
     if refused:
         lines += ["", "refused", *refused]
-    return "\n".join([*lines, "", *summary(plan)])
+    return "\n".join([*lines, "", *summary(decision)])

@@ -29,9 +29,9 @@ import numpy.typing as npt
 from ..engine import buffers
 from ..problem import Problem
 from .candidates import Candidate, dtype_of
-from .choose import make
+from .choose import choose
 from .cost import Cost
-from .plan import Plan
+from .prepared import Prepared
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Array]
@@ -117,7 +117,7 @@ class Operands:
         self.bias = np.ones(g.O, out) if epilogue.bias else None
         self.residual = np.ones(problem.shape("y"), out) if epilogue.residual else None
 
-    def way(self, plan: Plan, out: Array) -> Way:
+    def way(self, plan: Prepared, out: Array) -> Way:
         """The plan's chosen candidate, its weights bound if the problem reuses them, writing to `out`."""
         if plan.problem.reuse_weights:
             bound = plan.bind(self.w, self.bias)
@@ -140,8 +140,7 @@ class Operands:
         wide = [
             each if each is None else each.astype(kind) for each in (self.x, self.w, self.bias, self.residual)
         ]
-        found: Array = make(exact, engine="blas")(*wide[:3], residual=wide[3])
-        return found
+        return Prepared(*choose(exact, engine="blas"))(*wide[:3], residual=wide[3])
 
 
 def _drawn(rng: np.random.Generator, kind: np.dtype[Any], shape: tuple[int, ...], scale: float) -> Array:
@@ -152,13 +151,13 @@ def _drawn(rng: np.random.Generator, kind: np.dtype[Any], shape: tuple[int, ...]
     return (rng.standard_normal(shape, np.float32) * np.float32(scale)).astype(kind)
 
 
-def of_plan(plan: Plan, x: Array | None = None, w: Array | None = None) -> list[Way]:
+def of_plan(plan: Prepared, x: Array | None = None, w: Array | None = None) -> list[Way]:
     """Every candidate that does not refuse, its weights packed, all writing to one output; the chosen one first."""
     operands = Operands(plan.problem, x, w)
     out = np.empty(plan.problem.shape("y"), dtype_of(plan.problem.out_dtype))
     running = [c for c in plan.candidates if c.cost is not None]
     return [
-        operands.way(Plan(plan.problem, plan.candidates, candidate, forced=True), out)
+        operands.way(Prepared(plan.decision.force(candidate)), out)
         for candidate in sorted(running, key=lambda c: c is not plan.chosen)
     ]
 

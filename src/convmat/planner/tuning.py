@@ -20,9 +20,13 @@ from ..errors import EngineError
 from ..problem import Problem
 from . import choices
 from .candidates import Candidate, dtype_of
-from .choose import make, weighed
+from .choose import admit_candidates
+from .decision import Decision
+from .making import make
+from .options import Progress, Tuning
 from .plan import Plan
-from .request import Progress
+from .prepared import Prepared
+from .record import Record
 from .trial import Call, Operands, Race, answer, distance
 
 QUICK = 1.6
@@ -35,27 +39,30 @@ HOPELESS = 2.0
 """Who takes so many times the quickest is not timed again."""
 
 
-def tuned(
+def tune_plan(
     problem: Problem,
     lowering: str | None,
     engine: str | None,
-    effort: str,
-    seconds: float | None = None,
-    progress: Progress | None = None,
+    tuning: Tuning,
+    record: Record | None = None,
 ) -> Plan:
     """The plan of a problem, lowering and engine that measurement chooses; it is remembered for later plans.
 
-    Candidates that were measured before are not measured again. `progress(done, all)` hears of every step. A
-    KeyboardInterrupt passes through, after what was timed so far has been remembered. Raises PlanError.
+    Candidates that were measured before are not measured again. A KeyboardInterrupt passes through, after what was
+    timed so far has been remembered. Raises PlanError.
     """
-    found, possible = weighed(problem, lowering, engine)
-    running, name = rivals(possible, effort), choices.key(problem, lowering, engine)
+    admitted = admit_candidates(problem, lowering, engine)
+    running, name = rivals(admitted.possible, tuning.effort), choices.key(problem, lowering, engine)
     known = choices.lookup(name)
     if len(running) > 1 and not all(c.way in known for c in running):
-        budget = SECONDS[effort] if seconds is None else seconds
-        told = progress or (lambda done, steps: None)
-        race(problem, found, running, budget, told, lambda seconds: choices.remember(name, seconds))
-    return make(problem, lowering, engine)
+        budget = SECONDS[tuning.effort] if tuning.seconds is None else tuning.seconds
+        told = tuning.progress or (lambda done, steps: None)
+        ways = [
+            Prepared(Decision(problem, admitted.candidates, each, forced=True), admitted.programs[each.way])
+            for each in running
+        ]
+        race(ways, budget, told, lambda seconds: choices.remember(name, seconds))
+    return make(problem, lowering, engine, record)
 
 
 def rivals(possible: Sequence[Candidate], effort: str) -> list[Candidate]:
@@ -78,24 +85,23 @@ def _predicted(candidate: Candidate) -> float:
 
 
 def race(
-    problem: Problem,
-    found: tuple[Candidate, ...],
-    running: Sequence[Candidate],
+    running: Sequence[Prepared],
     seconds: float,
     progress: Progress,
     keep: Callable[[dict[str, float | None]], None],
 ) -> None:
-    """Time candidates in turns and hand their seconds over by way, None for wrong answers; whatever ends it."""
+    """Time ways of one problem in turns and hand their seconds over by way, None for wrong answers."""
     steps = 2 * len(running)
     progress(0, steps)
-    plans = _loaded([Plan(problem, found, candidate, forced=True) for candidate in running])
+    plans = _load_together(running)
+    problem = running[0].problem
     operands = Operands(problem)
     out = np.empty(problem.shape("y"), dtype_of(problem.out_dtype))
     calls = []
     for plan in plans:
         calls.append(operands.way(plan, out).call)
         progress(len(calls), steps)
-    right = _right(operands, plans, calls)
+    right = _find_right(operands, plans, calls)
     ways = [plan.chosen.way for plan, fine in zip(plans, right, strict=True) if fine]
     wrong = [plan.chosen.way for plan, fine in zip(plans, right, strict=True) if not fine]
     turns = Race([call for call, fine in zip(calls, right, strict=True) if fine])
@@ -108,10 +114,10 @@ def race(
             keep({**timed, **dict.fromkeys(wrong)})
 
 
-def _loaded(plans: list[Plan]) -> list[Plan]:
+def _load_together(plans: Sequence[Prepared]) -> list[Prepared]:
     """Those whose machine code can be made and run, compiled side by side."""
 
-    def load(plan: Plan) -> bool:
+    def load(plan: Prepared) -> bool:
         try:
             plan.load()
         except EngineError:
@@ -122,7 +128,7 @@ def _loaded(plans: list[Plan]) -> list[Plan]:
         return [plan for plan, ready in zip(plans, pool.map(load, plans), strict=True) if ready]
 
 
-def _right(operands: Operands, plans: list[Plan], calls: list[Call]) -> list[bool]:
+def _find_right(operands: Operands, plans: list[Prepared], calls: list[Call]) -> list[bool]:
     """Whose answer is as near to the first one's as their estimates say, or else to the product in float64."""
     errors = [plan.chosen.cost.error if plan.chosen.cost else 0.0 for plan in plans]
     if not calls:
@@ -143,4 +149,4 @@ def _right(operands: Operands, plans: list[Plan], calls: list[Call]) -> list[boo
     return [off <= error for off, error in zip(far, errors, strict=True)]
 
 
-__all__ = ["QUICK", "race", "rivals", "tuned"]
+__all__ = ["QUICK", "race", "rivals", "tune_plan"]

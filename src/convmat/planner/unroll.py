@@ -14,7 +14,7 @@ from ..lowering import Part
 from ..problem import Problem
 from ..product import View
 from .arrays import room_for
-from .plan import dims
+from .prepared import dims
 
 Array = npt.NDArray[Any]
 

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
 
 from ..lowering import named
 from .candidates import Candidate, breaches, keyword
 from .cost import Cost, error_bound
+from .decision import Decision
 from .units import in_bytes, in_flops, in_seconds
 
-if TYPE_CHECKING:
-    from .plan import Plan
 
-
-def summary(plan: Plan) -> list[str]:
+def summary(decision: Decision) -> list[str]:
     """What decided, and what is known of the error: two sentences."""
-    return [_decided(plan), _rounding(plan)]
+    return [_decided(decision), _rounding(decision)]
 
 
-def sentences(plan: Plan) -> list[str]:
+def sentences(decision: Decision) -> list[str]:
     """The whole account, a line each."""
-    chosen = plan.chosen
-    lines = [_decided(plan), *_facts(plan, chosen)]
-    others = sorted((c for c in plan.candidates if c.cost and c is not chosen), key=_seconds)
-    lines += [_beside(plan, other) for other in others]
-    away = [c for c in plan.candidates if c.beyond and c.beyond.seconds < _predicted(chosen)]
-    lines += [_kept_away(plan, c) for c in away]
-    lines += [f"{line.strip()}." for line in refusals(plan, away)]
-    lines.append(_rounding(plan))
-    if plan.problem.deterministic:
-        lines.append(_deterministic(plan))
-    elif any(_left_aside(plan, c) for c in plan.candidates):
+    chosen = decision.chosen
+    lines = [_decided(decision), *_facts(decision, chosen)]
+    others = sorted((c for c in decision.candidates if c.cost and c is not chosen), key=_seconds)
+    lines += [_beside(decision, other) for other in others]
+    away = [c for c in decision.candidates if c.beyond and c.beyond.seconds < _predicted(chosen)]
+    lines += [_kept_away(decision, c) for c in away]
+    lines += [f"{line.strip()}." for line in refusals(decision, away)]
+    lines.append(_rounding(decision))
+    if decision.problem.deterministic:
+        lines.append(_deterministic(decision))
+    elif any(_left_aside(decision, c) for c in decision.candidates):
         lines.append(
-            f"On {plan.problem.threads} threads a BLAS is left aside where the jit can run: its threads stay awake "
+            f"On {decision.problem.threads} threads a BLAS is left aside where the jit can run: its threads stay awake "
             "after a product, on the cores that the next one needs. engine='blas' asks for it."
         )
     return lines
 
 
-def refusals(plan: Plan, but: Collection[Candidate] = ()) -> list[str]:
+def refusals(decision: Decision, but: Collection[Candidate] = ()) -> list[str]:
     """A sentence for each way that cannot run, `but` some; one where packings or engines refuse alike."""
     said: dict[tuple[str, str], dict[str, str]] = {}
     ways: dict[str, set[str]] = {}
-    for c in plan.candidates:
+    for c in decision.candidates:
         ways.setdefault(c.lowering, set()).add(c.engine)
         if c.refusal is not None and c not in but:
             said.setdefault((c.lowering, c.refusal), {})[c.engine] = c.name
@@ -55,17 +52,17 @@ def refusals(plan: Plan, but: Collection[Candidate] = ()) -> list[str]:
     return lines
 
 
-def _decided(plan: Plan) -> str:
+def _decided(decision: Decision) -> str:
     """Who was chosen, by what, and who comes next."""
-    chosen, problem = plan.chosen, plan.problem
+    chosen, problem = decision.chosen, decision.problem
     name = f"{chosen.name} ({chosen.engine})"
-    if plan.forced:
+    if decision.forced:
         return f"{name}: asked for{_measured(chosen)}."
-    others = [c for c in plan.candidates if c.cost is not None and c is not chosen]
+    others = [c for c in decision.candidates if c.cost is not None and c is not chosen]
     if problem.deterministic and chosen.engine == "jit":
         others = [c for c in others if c.engine == "jit"]
-    elif any(_left_aside(plan, c) for c in others):
-        others = [c for c in others if not _left_aside(plan, c)]
+    elif any(_left_aside(decision, c) for c in others):
+        others = [c for c in others if not _left_aside(decision, c)]
     if not others:
         return f"{name}: every other way refuses."
     timed = [c for c in others if c.measured is not None]
@@ -86,9 +83,9 @@ def _measured(candidate: Candidate) -> str:
     return "" if candidate.measured is None else f", and measured {in_seconds(candidate.measured)}"
 
 
-def _facts(plan: Plan, chosen: Candidate) -> Iterator[str]:
+def _facts(decision: Decision, chosen: Candidate) -> Iterator[str]:
     """What the chosen way does."""
-    cost, g = chosen.cost, plan.problem.geometry
+    cost, g = chosen.cost, decision.problem.geometry
     assert cost is not None
     less = (
         f", {g.flops / cost.flops:.3g} times fewer than the definition" if cost.flops < 0.99 * g.flops else ""
@@ -100,9 +97,9 @@ def _facts(plan: Plan, chosen: Candidate) -> Iterator[str]:
     )
 
 
-def _beside(plan: Plan, other: Candidate) -> str:
+def _beside(decision: Decision, other: Candidate) -> str:
     """Another way that could run, by what it does more or less."""
-    ours, theirs, chosen = plan.chosen.cost, other.cost, plan.chosen
+    ours, theirs, chosen = decision.chosen.cost, other.cost, decision.chosen
     assert ours is not None
     assert theirs is not None
     both = other.measured is not None and chosen.measured is not None
@@ -127,9 +124,9 @@ def _differences(ours: Cost, theirs: Cost) -> Iterator[str]:
         yield f"it is expected to be off by {theirs.error:.1e}, not {ours.error:.1e}"
 
 
-def _kept_away(plan: Plan, candidate: Candidate) -> str:
+def _kept_away(decision: Decision, candidate: Candidate) -> str:
     """A way that a limit refuses though it is predicted quicker, and the limit that would admit it."""
-    cost, problem = candidate.beyond, plan.problem
+    cost, problem = candidate.beyond, decision.problem
     assert cost is not None
     needed = breaches(problem, cost, exact=named(candidate.lowering).exact)
     admits = " with ".join(keyword(name, value) for name, value in needed.items())
@@ -139,34 +136,34 @@ def _kept_away(plan: Plan, candidate: Candidate) -> str:
     )
 
 
-def _rounding(plan: Plan) -> str:
+def _rounding(decision: Decision) -> str:
     """What is known of the error."""
-    chosen, problem = plan.chosen.cost, plan.problem
+    chosen, problem = decision.chosen.cost, decision.problem
     assert chosen is not None
-    if not plan.exact:
+    if not decision.exact:
         return (
             f"Expected error, norm-wise: {chosen.error:.1e}, rtol is {problem.rtol:.1e}. "
-            f"A NaN or inf reaches {plan.lowering.spreads}; with exact=True, those of the definition."
+            f"A NaN or inf reaches {decision.lowering.spreads}; with exact=True, those of the definition."
         )
     bound = error_bound(problem)
     return f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|)." if bound else "Exact."
 
 
-def _deterministic(plan: Plan) -> str:
+def _deterministic(decision: Decision) -> str:
     said = "Deterministic: predicted for a nominal machine, so that every process chooses alike"
-    if plan.chosen.engine == "jit":
+    if decision.chosen.engine == "jit":
         return f"{said}; the bits do not depend on threads or batch."
     return f"{said}. It runs on a BLAS, which may round otherwise with another number of threads."
 
 
-def _left_aside(plan: Plan, candidate: Candidate) -> bool:
+def _left_aside(decision: Decision, candidate: Candidate) -> bool:
     """Whether it was predicted to be quicker than the chosen one, of the jit, and yet not taken."""
     return (
-        not plan.forced
-        and (plan.chosen.engine, candidate.engine) == ("jit", "blas")
-        and plan.chosen.measured is None
+        not decision.forced
+        and (decision.chosen.engine, candidate.engine) == ("jit", "blas")
+        and decision.chosen.measured is None
         and candidate.cost is not None
-        and _predicted(candidate) < _predicted(plan.chosen)
+        and _predicted(candidate) < _predicted(decision.chosen)
     )
 
 

@@ -14,9 +14,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,6 @@ _PACKAGE = Path(errors.__file__).parent
 _IMPORTED = time.time()
 _brought: dict[str, bytes | Loaded] = {}
 _lock = Lock()
-_noted: ContextVar[dict[str, Kernel] | None] = ContextVar("noted", default=None)
 
 
 def shaping_files() -> list[Path]:
@@ -104,21 +101,3 @@ def find(name: str) -> Loaded | None:
                 _brought.pop(name, None)
                 return None
         return found
-
-
-@contextmanager
-def noting() -> Iterator[dict[str, Kernel]]:
-    """The recipes of kernels that this Python thread makes ready inside the block, by their names."""
-    made: dict[str, Kernel] = {}
-    token = _noted.set(made)
-    try:
-        yield made
-    finally:
-        _noted.reset(token)
-
-
-def note(recipes: Iterable[Kernel], cpu: Cpu) -> None:
-    """Write down recipes, where somebody is noting."""
-    made = _noted.get()
-    if made is not None:
-        made.update((name(each, cpu), each) for each in recipes)

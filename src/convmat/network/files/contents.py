@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ...planner.follow import Choice
+from ...planner import Choice
 from ..graph import Graph
 from ..ops import Options
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
-from ...planner.follow import Choice
+from ...planner import Choice
 from ..graph import KINDS, Array, Graph, Input, Node, captured_by
 from ..ops import OPERATORS, Options
 from ..ops.dtypes import NARROW, named

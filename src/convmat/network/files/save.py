@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...engine import host, jit_cache, kernel_text, microbench, preloaded, thread_pool_ir
 from ...errors import EngineError
-from ...planner import follow
+from ...planner import Record
 from ..graph import Spec
 from ..ops import Options
 from ..rewriting.rewrite import chosen
@@ -26,21 +26,25 @@ from .contents import Code, Contents
 def save(
     path: Path,
     contents: Contents,
-    run: Callable[[Mapping[str, Spec]], object],
+    run: Callable[[Mapping[str, Spec], Record], object],
     wanted: Sequence[Mapping[str, Spec]],
 ) -> None:
-    """Write a network with the choices and kernels of `run` for each of these inputs. Raises NetworkError."""
-    with follow.noting() as choices, preloaded.noting() as kernels:
-        for specs in wanted:
-            run(specs)
-    code = _code(kernels) if wanted else None
-    write(path, replace(contents, choices=choices, code=code))
+    """Write a network with the choices and kernels of `run` for each of these inputs. Raises NetworkError.
+
+    Plans follow the choices that the contents have already.
+    """
+    record = Record(contents.choices)
+    for specs in wanted:
+        run(specs, record)
+    code = _code(record.kernels()) if wanted else None
+    write(path, replace(contents, choices=record.choices, code=code))
 
 
-def _code(kernels: Mapping[str, preloaded.Kernel]) -> Code | None:
+def _code(kernels: Sequence[preloaded.Kernel]) -> Code | None:
     """The object files of kernels, of those that share them out to threads, and of those that measure this machine."""
     cpu = host()
-    texts = {name: kernel_text(each, cpu) for name, each in sorted(kernels.items())}
+    named = {preloaded.name(each, cpu): each for each in kernels}
+    texts = {name: kernel_text(each, cpu) for name, each in sorted(named.items())}
     texts |= {
         preloaded.name(each, cpu): each for each in (thread_pool_ir.source(cpu.arch), microbench.source(cpu))
     }

@@ -14,11 +14,12 @@ turn comes. One entry an operator in OPERATORS; what is not there is left to the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from ...planner import Plan, PlanOptions, Record, Tuning, dtype_name, request_tuned
 from ..graph import Array, Graph, Node, Shape, Spec, Value
 from .half import AS_THEY_ARE, wide_prepare, wide_run
 
@@ -41,11 +42,25 @@ class Options:
     weight_limit: int | None = None
     deterministic: bool = False
     tune: str = "none"
+    record: Record | None = field(default=None, compare=False, repr=False)
+    """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
 
 
-def keywords(options: Options) -> dict[str, Any]:
-    """The options as keywords of `plan`."""
-    return asdict(options)
+def plan_node(options: Options, x: Shape, w: Shape, dtype: np.dtype[Any], asked: PlanOptions) -> Plan:
+    """The plan of a node's product with weights that are used often, within the network's options.
+
+    Raises ConvmatError.
+    """
+    whole = replace(
+        asked,
+        exact=options.exact,
+        rtol=options.rtol,
+        workspace_limit=options.workspace_limit,
+        weight_limit=options.weight_limit,
+        deterministic=options.deterministic,
+        reuse_weights=True,
+    )
+    return request_tuned("plan", x, w, dtype_name(dtype), whole, Tuning(options.tune), options.record)
 
 
 Prepare = Callable[[Node, Specs, tuple[Spec, ...], Options], Step | None]

@@ -9,6 +9,7 @@ and `scale`, a factor of w for each output channel: one array of weights is scal
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from ... import api
 from ...engine import Sweep, pixel_shuffle, thread_pool
 from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
-from ...planner import Plan
+from ...planner import Plan, PlanOptions
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, has, keywords, operator
+from .base import Options, Specs, Step, given, has, operator, plan_node
 from .planned import Planned, Woven
 
 Pairs = tuple[tuple[int, int], ...]
@@ -129,17 +130,17 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     x, w = given(node, specs, 0), given(node, specs, 1)
     if weaving(node, specs, options) is not None:
         filters = (w.size // x.shape[1], x.shape[1], *(1,) * (x.rank - 2))
-        given_to = keywords(options)
         if options.workspace_limit is not None:
-            given_to["workspace_limit"] = options.workspace_limit - _between(x, w).bytes
-        return api.plan(
-            x.shape, filters, dtype=x.dtype, activation=node.get("activation"), bias=has(specs, 2), **given_to
-        )
+            left = options.workspace_limit - _between(x, w).bytes
+            options = replace(options, workspace_limit=left)
+        asked = PlanOptions(activation=node.get("activation"), bias=has(specs, 2))
+        return plan_node(options, x.shape, filters, x.dtype, asked)
     words, _ = geometry_of(node, x.shape, w.shape)
-    return api.plan(
-        x.shape, w.shape, dtype=x.dtype, transposed=node.op == "ConvTranspose", activation=node.get("activation"),
-        bias=has(specs, 2), residual=has(specs, 3), **words, **keywords(options),
+    asked = PlanOptions(
+        transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has(specs, 2),
+        residual=has(specs, 3), **words,
     )  # fmt: skip
+    return plan_node(options, x.shape, w.shape, x.dtype, asked)
 
 
 def scaled(node: Node, w: Array) -> Array:
@@ -184,6 +185,8 @@ def weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
         found.load()
     except EngineError:
         return None
+    if options.record is not None:
+        options.record.add_program(found)
     return found
 
 

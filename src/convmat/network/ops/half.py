@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import buffers
-from ...planner import Plan
+from ...planner import Prepared
 from ..graph import Array, Node, Spec
 from .planned import Planned
 
@@ -108,7 +108,7 @@ class Widened:
                 np.copyto(y, result, casting="unsafe")
 
 
-def plan_behind(step: Any) -> Plan | None:
+def plan_behind(step: Any) -> Prepared | None:
     """The plan that a step runs, if it has one."""
     inner = step.inner if isinstance(step, Widened) else step
     return inner.plan if isinstance(inner, Planned) else None

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ... import api
 from ...errors import ConvmatError
+from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, broadcast, given, has, keywords, operator
+from .base import Options, Specs, Step, broadcast, given, has, operator, plan_node
 from .convolution import geometry_of
 from .dtypes import converted, is_whole, widened
 from .quantise import saturated
@@ -110,8 +112,8 @@ def _bound(
         return None
     filters, terms = _filters(w.value, None if zero is None else zero.value), _terms(w.shape)
     words, _ = geometry_of(node, x.shape, w.shape)
-    about = keywords(options) | {"exact": True, "rtol": None}
-    bound = api.plan(x.shape, w.shape, dtype=filters.dtype, **words, **about).bind(filters)
+    exactly = replace(options, exact=True, rtol=None)
+    bound = plan_node(exactly, x.shape, w.shape, filters.dtype, PlanOptions(**words)).bind(filters)
     return lambda x, zero=None: bound(_differences(x, None if zero is None else zero.reshape(()), terms))
 
 

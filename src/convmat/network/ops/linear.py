@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ... import api
 from ...engine import apply_activation
+from ...planner import PlanOptions
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, broadcast, given, has, keywords, operator
+from .base import Options, Specs, Step, broadcast, given, has, operator, plan_node
 from .planned import Planned
 
 
@@ -58,10 +58,8 @@ def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -
     """a: (..., k) times w: (n, k), transposed, plus bias: (n,)."""
     (n, k), rows = w.shape, a.size // max(a.shape[-1], 1)
     x, layout = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
-    plan = api.plan(
-        x, (n, k, 1), dtype=a.dtype, bias=bias is not None, layout=layout, activation=node.get("activation"),
-        **keywords(options),
-    )  # fmt: skip
+    asked = PlanOptions(bias=bias is not None, layout=layout, activation=node.get("activation"))
+    plan = plan_node(options, x, (n, k, 1), a.dtype, asked)
     bound = plan.bind(np.ascontiguousarray(w).reshape(n, k, 1), bias)
     y = plan.problem.shape("y")
     return Planned(bound, lambda arrays: (arrays[0].reshape(x), None, arrays[-1].reshape(y)))

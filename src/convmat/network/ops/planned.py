@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine import Sweep, buffers, contiguous_strides, strided_views
-from ...planner import Bound, Plan
+from ...planner import Bound, Prepared
 from ...planner.maxima import Maxima
 from ..graph import Array, Spec
 
@@ -32,7 +32,7 @@ class Planned:
         self.bound(x, residual, y)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> Prepared:
         """Which product, and how."""
         return self.bound.plan
 

@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import api
 from ...errors import ConvmatError
 from ...geometry import Geometry
-from ...planner import Bound
+from ...planner import Bound, PlanOptions
 from ...planner.maxima import Maxima, maxima
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, keywords, stepped
+from .base import Options, Specs, Step, given, plan_node, stepped
 from .blocks import slabs
 from .convolution import auto_pad, pads_of, per_axis
 from .planned import Compared, Planned
@@ -156,7 +155,7 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     x = given(node, specs, 0)
     along, lowest = windows(node, x.shape), _lowest(x.dtype)
     rank = len(along)
-    kernel = _kernel(x, along) if len(made) == 1 and len(node.outputs) == 1 else ""
+    kernel = _kernel(x, along, options) if len(made) == 1 and len(node.outputs) == 1 else ""
     if not isinstance(kernel, str):
         return Compared(kernel)
     if len(node.outputs) > 1 and node.outputs[1]:
@@ -178,7 +177,7 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     return step
 
 
-def _kernel(x: Spec, along: tuple[Window, ...]) -> Maxima | str:
+def _kernel(x: Spec, along: tuple[Window, ...], options: Options) -> Maxima | str:
     """Machine code for it; a sentence where there is none."""
     from ...engine import thread_pool
 
@@ -192,7 +191,10 @@ def _kernel(x: Spec, along: tuple[Window, ...]) -> Maxima | str:
         )
     except ConvmatError as error:
         return str(error)
-    return maxima(g, x.dtype.name, thread_pool.count())
+    found = maxima(g, x.dtype.name, thread_pool.count())
+    if options.record is not None and not isinstance(found, str):
+        options.record.add_program(found.program)
+    return found
 
 
 def _with_indices(
@@ -254,14 +256,14 @@ def _planned(node: Node, x: Spec, along: tuple[Window, ...], options: Options) -
     if not full or x.dtype.name not in ("float32", "float64") or x.size < LEAST or taps > MOST_WEIGHTS:
         return None
     weights = np.full((x.shape[1], 1, *(w.F for w in along)), 1 / taps, x.dtype)
-    words: dict[str, Any] = keywords(options)
-    words |= {
-        "stride": tuple(w.s for w in along),
-        "dilation": tuple(w.d for w in along),
-        "padding": _padding(along),
-    }
+    asked = PlanOptions(
+        stride=tuple(w.s for w in along),
+        dilation=tuple(w.d for w in along),
+        padding=_padding(along),
+        groups=x.shape[1],
+    )
     try:
-        made = api.plan(x.shape, weights.shape, dtype=x.dtype, groups=x.shape[1], **words)
+        made = plan_node(options, x.shape, weights.shape, x.dtype, asked)
     except ConvmatError:  # padding wider than a geometry has it, or limits that no plan keeps to
         return None
     return made.bind(weights) if made.chosen.engine == "jit" else None

@@ -243,6 +243,9 @@ class Program(OfThisProcess):
                 step.sweep.load()
             except EngineError:  # where nothing is compiled, NumPy runs the node
                 del found[key]
+        if (record := self.setting.options.record) is not None:
+            for step in found.values():
+                record.add_program(step.sweep)
         return found
 
     def _step(self, node: Node, options: Options) -> Step | None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...engine import thread_pool
 from ...errors import ConvmatError, NetworkError
-from ...planner import follow
+from ...planner import Record
 from ...processes import Lock, OfThisProcess
 from ..graph import Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
@@ -22,7 +22,7 @@ from .program import Program
 from .stages import parted
 
 if TYPE_CHECKING:
-    from ...planner.follow import Choice
+    from ...planner import Choice
 
 PROGRAMS = 8
 """Sets of input shapes that a graph is kept prepared for at a time."""
@@ -114,7 +114,7 @@ class Programs(OfThisProcess):
         if changes:
             self._any = self._any or self._shapeless()
             return self._any
-        made = self.made(specs)
+        made = self.prepare(specs)
         with self._lock:
             self._kept[key] = dict(specs), made
             while len(self._kept) > 1 and (len(self._kept) > PROGRAMS or self._weight_bytes() > WEIGHT_BYTES):
@@ -124,13 +124,20 @@ class Programs(OfThisProcess):
     def _weight_bytes(self) -> int:
         return sum(program.weight_bytes for _, program in self._kept.values())
 
-    def made(self, specs: Mapping[str, Spec]) -> Program:
-        """The same made anew. Raises NetworkError, for a saved network whatever is wrong with the file's nodes."""
-        if self.setting.choices is None:
-            return self._planned(specs)
+    def prepare(self, specs: Mapping[str, Spec], record: Record | None = None) -> Program:
+        """The same made anew; plans and kernels are written down in the record, and those of bodies when they run.
+
+        Raises NetworkError, for a saved network whatever is wrong with the file's nodes.
+        """
+        setting = self.setting
+        record = record or setting.options.record
+        if record is None and setting.choices is not None:
+            record = Record(setting.choices)
+        setting = replace(setting, options=replace(setting.options, record=record))
+        if setting.choices is None:
+            return self._prepare(specs, setting)
         try:
-            with follow.following(self.setting.choices):
-                return self._planned(specs)
+            return self._prepare(specs, setting)
         except (ConvmatError, MemoryError):
             raise
         except Exception as error:  # the onnx package would have refused attributes of a wrong kind
@@ -153,8 +160,7 @@ class Programs(OfThisProcess):
         setting = self.setting
         return Program(*infer.inferred(self.graph, {}, setting.limit, setting.opened), setting)
 
-    def _planned(self, specs: Mapping[str, Spec]) -> Program:
-        setting = self.setting
+    def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
         graph, known = infer.inferred(self.graph, specs, setting.limit, setting.opened)
         first, rest = parted(graph, known)
         first, known = rewritten(first, known, setting.rules)

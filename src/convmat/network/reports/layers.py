@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...geometry import Geometry
-from ...planner import Plan
+from ...planner import Prepared
 from ..graph import Graph, Node, Shape
 from ..ops import operator_of
 from ..ops.convolution import geometry_of
@@ -121,7 +121,7 @@ def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -
     )
 
 
-def _who(node: Node, task: Task | None, plan: Plan | None) -> tuple[str, str]:
+def _who(node: Node, task: Task | None, plan: Prepared | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
     if isinstance(task.run, Compared | Swept):
@@ -136,7 +136,7 @@ def _who(node: Node, task: Task | None, plan: Plan | None) -> tuple[str, str]:
 
 
 def _product(
-    program: Program, node: Node, plan: Plan | None
+    program: Program, node: Node, plan: Prepared | None
 ) -> tuple[Geometry | None, int, tuple[int, int, int] | None]:
     """A convolution's geometry, the number of its products and their extents."""
     specs = [program.specs.get(name) for name in node.inputs]

@@ -20,7 +20,7 @@ def present_with(find: Callable[[], Any]) -> None:
     _find[:] = [find]
 
 
-class Shown:
+class Presentable:
     """A plan's methods that need a presenter."""
 
     def draw(
