@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 import convmat
@@ -241,7 +242,7 @@ def test_threads_restores_after_an_error() -> None:
     assert convmat.threads() == before
 
 
-@pytest.mark.parametrize("n", [0, -1, 1025, 2.0, "2", True])
+@pytest.mark.parametrize("n", [0, -1, 1025, 2.0, "2", True, np.array([1, 1])])
 def test_what_is_no_number_of_threads(n: object) -> None:
     before = convmat.threads()
     with pytest.raises(errors.EngineError) as error:
@@ -441,3 +442,25 @@ def test_workers_may_run_where_the_process_may() -> None:
                 break
     """)
     assert (ran.stdout, ran.stderr) == ("anywhere 2\n", "")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="affinity is Linux's")
+def test_workers_stay_where_they_are_put_from_outside() -> None:
+    """As `taskset --all-tasks --pid` does it, while they run and sleep."""
+    ran = in_a_process("""
+        busy, allowed = code()['busy'], os.sched_getaffinity(0)
+        thread_pool.run(busy, board, 100, 3)
+        workers = [t.native_id for t in threading.enumerate() if t.name.startswith('convmat-')]
+        for wanted in ({max(allowed)}, allowed, {min(allowed)}):
+            for worker in workers:
+                os.sched_setaffinity(worker, wanted)
+            for _ in range(10):
+                time.sleep(0.003)
+                thread_pool.run(busy, board, 100, 3)
+            deadline = time.monotonic() + 20
+            while any(os.sched_getaffinity(w) != wanted for w in workers) and time.monotonic() < deadline:
+                time.sleep(0.003)  # only a worker that is still on its way may be elsewhere
+                thread_pool.run(busy, board, 100, 3)
+            print(all(os.sched_getaffinity(w) == wanted for w in workers))
+    """)
+    assert (ran.stdout, ran.stderr) == ("True\nTrue\nTrue\n", "")

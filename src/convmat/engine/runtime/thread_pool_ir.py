@@ -19,7 +19,8 @@ Nobody misses anybody: who wants to sleep first says so and then looks at the ti
 the ticket and then looks who sleeps; all four are sequentially consistent. So it is for the caller's sleep.
 
 A scheduler may put a woken worker in the queue of the very CPU its caller is busy on, for milliseconds. So the
-caller first takes that CPU from the sleeper's set, and the sleeper, once awake elsewhere, puts its set back.
+caller first takes that CPU from the sleeper's set, and the sleeper, once awake elsewhere, puts back the set that the
+caller found. Both ask the system: a set that is neither was given from outside meanwhile, and stays.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ DONE, WAITER, LOCK, STOP = 128, 132, 256, 384
 FN, ARGS, TASKS, BACK = 512, 520, 528, 576
 SYSCALL, FUTEX, WORKERS, CORES, TICKS, SPIN, GETCPU, AFFINITY = 640, 648, 656, 664, 672, 680, 688, 696
 ELSEWHERE = 768
-ASLEEP, ASLEEP_STRIDE = 1024, 256
+ASLEEP, ASLEEP_STRIDE = 1024, 512
 STATE_BYTES = ASLEEP + ASLEEP_STRIDE * MOST_THREADS
-# Beside a worker's `asleep`: its thread's number, and a set of CPUs, one bit each.
-THREAD, CPUS, CPUS_BYTES = 8, 128, 128
+# Beside a worker's `asleep`: its thread's number, whether a caller has moved it, and sets of CPUs, one bit each: which
+# it had, which a caller gave it, and room to ask which it has.
+THREAD, MOVED, CPUS, GIVEN, NOW, CPUS_BYTES = 8, 16, 128, 256, 384, 128
 
 
-# Linux's numbers for futex and sched_setaffinity.
+# Linux's numbers for futex and sched_setaffinity; sched_getaffinity follows.
 FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
 AFFINITY_NUMBER = {"x86_64": 203, "aarch64": 122}
 # How a processor says "I am waiting", and how it tells the time.
@@ -72,7 +74,8 @@ def source(arch: str) -> str:
         "DONE": DONE, "WAITER": WAITER, "LOCK": LOCK, "STOP": STOP, "FN": FN, "ARGS": ARGS, "TASKS": TASKS,
         "BACK": BACK, "SYSCALL": SYSCALL, "FUTEX": FUTEX, "WORKERS": WORKERS, "CORES": CORES, "TICKS": TICKS,
         "SPIN": SPIN, "GETCPU": GETCPU, "AFFINITY": AFFINITY, "ELSEWHERE": ELSEWHERE, "THREAD": THREAD,
-        "CPUS_BYTES": CPUS_BYTES, "CPUS": CPUS, "ASLEEP_STRIDE": ASLEEP_STRIDE, "ASLEEP": ASLEEP, "HEADER": HEADER,
+        "CPUS_BYTES": CPUS_BYTES, "CPUS": CPUS, "MOVED": MOVED, "GIVEN": GIVEN, "NOW": NOW,
+        "ASLEEP_STRIDE": ASLEEP_STRIDE, "ASLEEP": ASLEEP, "HEADER": HEADER,
     }  # fmt: skip
     text = _IR
     for name, value in values.items():
@@ -113,8 +116,8 @@ define internal void @futex(ptr %s, ptr %word, i32 %operation, i32 %value) {
   ret void
 }
 
-; Let `thread` (0: the one that calls) run on these CPUs.
-define internal void @settle(ptr %s, i64 %thread, ptr %cpus) {
+; Ask (%ask = 1) which CPUs `thread` (0: the one that calls) may run on, or say so (0). Negative where it is refused.
+define internal i64 @settle(ptr %s, i64 %ask, i64 %thread, ptr %cpus) {
 entry:
   %at.number = getelementptr i8, ptr %s, i64 $AFFINITY$
   %number = load i64, ptr %at.number
@@ -123,7 +126,67 @@ entry:
 set:
   %at.call = getelementptr i8, ptr %s, i64 $SYSCALL$
   %call = load ptr, ptr %at.call
-  %ignored = call i64 (i64, ...) %call(i64 %number, i64 %thread, i64 $CPUS_BYTES$, ptr %cpus)
+  %which = add i64 %number, %ask
+  %said = call i64 (i64, ...) %call(i64 %which, i64 %thread, i64 $CPUS_BYTES$, ptr %cpus)
+  ret i64 %said
+out:
+  ret i64 -1
+}
+
+; Copy a set of CPUs.
+define internal void @copy(ptr %to, ptr %from) {
+entry:
+  br label %each
+each:
+  %i = phi i64 [ 0, %entry ], [ %next, %each ]
+  %at.from = getelementptr i64, ptr %from, i64 %i
+  %at.to = getelementptr i64, ptr %to, i64 %i
+  %word = load i64, ptr %at.from
+  store i64 %word, ptr %at.to
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, 16
+  br i1 %more, label %each, label %out
+out:
+  ret void
+}
+
+; Whether two sets of CPUs are the same.
+define internal i1 @same(ptr %a, ptr %b) {
+entry:
+  br label %each
+each:
+  %i = phi i64 [ 0, %entry ], [ %next, %each ]
+  %so.far = phi i64 [ 0, %entry ], [ %differ, %each ]
+  %at.a = getelementptr i64, ptr %a, i64 %i
+  %at.b = getelementptr i64, ptr %b, i64 %i
+  %in.a = load i64, ptr %at.a
+  %in.b = load i64, ptr %at.b
+  %bits = xor i64 %in.a, %in.b
+  %differ = or i64 %so.far, %bits
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, 16
+  br i1 %more, label %each, label %out
+out:
+  %equal = icmp eq i64 %differ, 0
+  ret i1 %equal
+}
+
+; Put back the CPUs that the thread of %bed, which calls, had before a caller moved it; not if others were given since.
+define internal void @back(ptr %s, ptr %bed) {
+entry:
+  %at.moved = getelementptr i8, ptr %bed, i64 $MOVED$
+  %was = atomicrmw xchg ptr %at.moved, i32 0 seq_cst, align 4
+  %stayed = icmp eq i32 %was, 0
+  br i1 %stayed, label %out, label %ask
+ask:
+  %now = getelementptr i8, ptr %bed, i64 $NOW$
+  %given = getelementptr i8, ptr %bed, i64 $GIVEN$
+  %said = call i64 @settle(ptr %s, i64 1, i64 0, ptr %now)
+  %ours = call i1 @same(ptr %now, ptr %given)
+  br i1 %ours, label %set, label %out
+set:
+  %cpus = getelementptr i8, ptr %bed, i64 $CPUS$
+  %done = call i64 @settle(ptr %s, i64 0, i64 0, ptr %cpus)
   br label %out
 out:
   ret void
@@ -137,17 +200,35 @@ entry:
   %unknown = icmp eq ptr %getcpu, null
   br i1 %unknown, label %out, label %ask
 ask:
+  %at.thread = getelementptr i8, ptr %bed, i64 $THREAD$
+  %thread = load i64, ptr %at.thread
+  %now = getelementptr i8, ptr %s, i64 $ELSEWHERE$
+  %from = getelementptr i8, ptr %bed, i64 $CPUS$
+  %to = getelementptr i8, ptr %bed, i64 $GIVEN$
+  %at.moved = getelementptr i8, ptr %bed, i64 $MOVED$
+  %said = call i64 @settle(ptr %s, i64 1, i64 %thread, ptr %now)
+  %told = icmp sgt i64 %said, 0
+  br i1 %told, label %compare, label %out
+compare:
+  ; It may still have what a caller gave it: the set it had before is then the one to put back.
+  %was = load atomic i32, ptr %at.moved seq_cst, align 4
+  %moved = icmp ne i32 %was, 0
+  %given = call i1 @same(ptr %now, ptr %to)
+  %known = and i1 %moved, %given
+  br i1 %known, label %where, label %note
+note:
+  call void @copy(ptr %from, ptr %now)
+  br label %where
+where:
   %cpu32 = call i32 %getcpu()
   %cpu = sext i32 %cpu32 to i64
   %ours = ashr i64 %cpu, 6
   %bit.at = and i64 %cpu, 63
   %bit = shl i64 1, %bit.at
   %keep = xor i64 %bit, -1
-  %from = getelementptr i8, ptr %bed, i64 $CPUS$
-  %to = getelementptr i8, ptr %s, i64 $ELSEWHERE$
   br label %copy
 copy:
-  %i = phi i64 [ 0, %ask ], [ %next, %copy ]
+  %i = phi i64 [ 0, %where ], [ %next, %copy ]
   %at.from = getelementptr i64, ptr %from, i64 %i
   %at.to = getelementptr i64, ptr %to, i64 %i
   %word = load i64, ptr %at.from
@@ -159,9 +240,8 @@ copy:
   %more = icmp ult i64 %next, 16
   br i1 %more, label %copy, label %set
 set:
-  %at.thread = getelementptr i8, ptr %bed, i64 $THREAD$
-  %thread = load i64, ptr %at.thread
-  call void @settle(ptr %s, i64 %thread, ptr %to)
+  store atomic i32 1, ptr %at.moved seq_cst, align 4
+  %done = call i64 @settle(ptr %s, i64 0, i64 %thread, ptr %to)
   br label %out
 out:
   ret void
@@ -219,7 +299,6 @@ entry:
   %at.stop = getelementptr i8, ptr %s, i64 $STOP$
   %at.spin = getelementptr i8, ptr %s, i64 $SPIN$
   %at.number = getelementptr i8, ptr %s, i64 $FUTEX$
-  %cpus = getelementptr i8, ptr %bed, i64 $CPUS$
   br label %awake
 awake:
   store atomic i32 0, ptr %bed seq_cst, align 4
@@ -275,7 +354,7 @@ wait:
   %woken = icmp eq i32 %still, 0
   br i1 %woken, label %risen, label %sleep
 risen:
-  call void @settle(ptr %s, i64 0, ptr %cpus)
+  call void @back(ptr %s, ptr %bed)
   br label %awake
 leave:
   ret i64 1
