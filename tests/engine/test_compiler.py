@@ -173,6 +173,26 @@ def test_a_killed_child_is_replaced() -> None:
     assert first not in idle()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux says that a process is stopped")
+def test_a_stopped_child_is_not_waited_for() -> None:
+    compiler_pool.close()
+    compiler_pool.warm()
+    (child,) = idle()
+    os.kill(child.process.pid, signal.SIGSTOP)
+    start = time.monotonic()
+    try:
+        with pytest.warns(RuntimeWarning) as warned:
+            made = [compiler_pool.compile_many([SEVEN], host()) for _ in range(4)]
+    finally:
+        compiler_pool._team.hopeless = False
+    assert len(made) == 4
+    assert time.monotonic() - start < 30
+    assert [str(each.message) for each in warned] == [
+        "convmat compiles in this process, one kernel after the other: its compiling process was stopped"
+    ]
+    assert child.process.poll() is not None
+
+
 @posix
 def test_a_child_killed_at_work_is_replaced() -> None:
     compiler_pool.compile_many([SEVEN], host())

@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -28,8 +29,10 @@ from convmat.engine.runtime import compiler
 from convmat.errors import EngineError
 from convmat.processes import Condition, in_child
 
-# A kernel takes tens of milliseconds; only a stopped or swapped-out child takes minutes.
+# A kernel takes tens of milliseconds; a child that computes may take this long where many want the processor.
 PATIENCE_SECONDS = 120.0
+# How long a child may be silent without computing anything: it is stopped, or frozen.
+STALL_SECONDS = 6.0
 # After waiting this long for a busy child, another one is started beyond the number of cores.
 QUEUE_SECONDS = 5.0
 
@@ -75,12 +78,11 @@ class Child:
 
     def reply(self) -> list[bytes]:
         """The answer to the request. Raises: compiler.Broken when the child is gone or mute."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
         read = compiler.reader(self.source)
 
         def patiently(size: int) -> bytes:
-            if not compiler.readable([self.source], deadline - time.monotonic()):
-                raise compiler.Broken(f"no answer in {PATIENCE_SECONDS:.0f} s")
+            if not first_to_speak([self]):
+                raise Stalled("no answer")
             return read(size)
 
         if not self.greeted:
@@ -88,14 +90,21 @@ class Child:
             self.greeted = True
         return compiler.unframe(patiently)
 
+    def state(self) -> tuple[str, str] | None:
+        """As the system tells it: a letter, and how much it has computed; None where that is not known."""
+        try:
+            facts = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return facts[0], " ".join(facts[11:13])
+
     def alive(self) -> bool:
         """Whether the process has not ended."""
         return self.process.poll() is None
 
     def last_words(self) -> str:
         """How the process ended, and what LLVM printed before it gave up."""
-        self.process.kill()
-        code = self.process.wait()
+        code = self._ended()
         printed = b""
         if self.log is not None:
             printed = os.pread(self.log, 4000, max(0, os.fstat(self.log).st_size - 4000))
@@ -105,9 +114,15 @@ class Child:
 
     def kill(self) -> None:
         """End the process now."""
-        self.process.kill()
-        self.process.wait()
+        self._ended()
         self.abandon()
+
+    def _ended(self) -> int | None:
+        """End it; its exit code, None where the system keeps it frozen."""
+        self.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            return self.process.wait(1.0)
+        return None
 
     def abandon(self) -> None:
         """Close our ends of its pipes; the process then leaves by itself."""
@@ -120,6 +135,27 @@ class Child:
         if self.log is not None:
             os.close(self.log)
             self.log = None
+
+
+class Stalled(compiler.Broken):
+    """A child neither answers nor computes."""
+
+
+def first_to_speak(children: Sequence[Child]) -> Child | None:
+    """A child with something to read; None once one of them has stalled, or all have been silent for too long."""
+    deadline, before = time.monotonic() + PATIENCE_SECONDS, {child: child.state() for child in children}
+    still = dict.fromkeys(children, 0)
+    while time.monotonic() < deadline:
+        spoken = compiler.readable([child.source for child in children], STALL_SECONDS / 3)
+        if spoken:
+            return next(child for child in children if child.source in spoken)
+        for child in children:
+            now = child.state()
+            still[child] = still[child] + 1 if now is not None and now == before[child] else 0
+            before[child] = now
+            if still[child] == 3 or (now is not None and now[0] in "Tt"):
+                return None
+    return None
 
 
 def _nameless_file() -> int | None:
@@ -197,6 +233,16 @@ class _Team:
                 self._remove(child)
             self.changed.notify_all()
 
+    def give_up(self) -> None:
+        """Start no more children in this process."""
+        if not self.hopeless:
+            self.hopeless = True
+            warnings.warn(
+                "convmat compiles in this process, one kernel after the other: its compiling process was stopped",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
     def _remove(self, child: Child) -> None:
         self.all.discard(child)
         child.kill()
@@ -253,7 +299,8 @@ class _Batch:
                     if self.waiting and child not in self.at_work:
                         self.at_work[child] = self.waiting.pop()
                         child.ask([str(field).encode() for field in self.requests[self.at_work[child]]])
-                child = self._first_to_speak()
+                # After too long a silence any: reading will say which it is that has stalled.
+                child = first_to_speak([*self.at_work]) or next(iter(self.at_work))
                 try:
                     status, payload = child.reply()
                 except (compiler.Broken, OSError, ValueError) as silence:
@@ -271,17 +318,16 @@ class _Batch:
                 _team.give_back(child, healthy=child not in self.at_work)
         return [self.results[index] for index in range(len(self.requests))]
 
-    def _first_to_speak(self) -> Child:
-        """A child with something to read; after too long a silence, any: reading will say what is wrong."""
-        spoken = compiler.readable([child.source for child in self.at_work], PATIENCE_SECONDS)
-        return next((child for child in self.at_work if child.source in spoken), next(iter(self.at_work)))
-
     def _lost(self, child: Child, silence: Exception) -> None:
         """A child ended or fell silent in the middle of a module."""
         index = self.at_work.pop(child)
         greeted, words = child.greeted, f"{silence}; {child.last_words()}"
         _team.give_back(child, healthy=False)
-        if not greeted:
+        if isinstance(silence, Stalled):
+            # Something stops them (a debugger, a frozen group): no further child is tried.
+            _team.give_up()
+            self._here(index)
+        elif not greeted:
             # Perhaps none can live here (its Python cannot import llvmlite, no memory): do it ourselves.
             self._here(index)
         elif index not in self.retried:
