@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import mmap
 import os
 import stat
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -330,8 +333,12 @@ def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_link_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "objects").symlink_to(tmp_path / "real")
-    with pytest.warns(RuntimeWarning, match="does not keep compiled kernels"):
+    with pytest.warns(RuntimeWarning) as warned:
         ObjectCache(tmp_path / "objects").put(bytes(32), b"code")
+    assert [str(each.message) for each in warned] == [
+        f"convmat does not keep compiled kernels in {tmp_path / 'objects'}: it is a symbolic link; each process "
+        "compiles its own. Put a folder in its place, or link the folder above it to change that."
+    ]
     assert not list((tmp_path / "real").iterdir())
 
 
@@ -426,6 +433,57 @@ def test_leftovers_of_dead_writers_go(tmp_path: Path) -> None:
     assert store.info().files == 1
     assert not old.exists()
     assert young.exists()
+
+
+def test_eight_writers_keep_to_the_limit_together(tmp_path: Path) -> None:
+    """Each counts what it adds itself; together they exceed the limit by eight parts of SHARE at most."""
+    limit = 64_000
+    writers = [ObjectCache(tmp_path / "objects", limit) for _ in range(8)]
+    most = 0
+    for number in range(400):
+        writers[number % 8].put(number.to_bytes(32, "big"), bytes(900))
+        most = max(most, sum(each.stat().st_size for each in (tmp_path / "objects").iterdir()))
+    one = 900 + object_cache._HEADER.size
+    assert limit // 2 < most <= limit + 8 * (limit // object_cache.SHARE + one)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_a_folder_that_cannot_be_read_is_done_without(
+    folder: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jit_cache.load([text(1)], host())
+    jit_cache.use_folder(folder)
+    (kept,) = folder.iterdir()
+
+    def refuse(*given: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.warns(RuntimeWarning) as warned:
+            found = jit_cache.load([text(1), text(2)], host())
+    assert [value(each) for each in found] == [1, 2]
+    assert [str(each.message) for each in warned] == [
+        f"convmat does without the kernels kept in {folder}: it cannot be read: {os.strerror(code)}; this process "
+        "compiles its own"
+    ]
+    assert kept.exists()
+
+
+def test_kernels_in_memory_are_bounded_and_those_in_use_stay(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit_cache, "MOST_BYTES", 5 * mmap.PAGESIZE)
+    (first,) = jit_cache.load([text(0)], host())
+    others = [weakref.ref(jit_cache.load([text(n)], host())[0]) for n in range(1, 21)]
+    assert sum(each.size for each in jit_cache._loaded.values()) <= jit_cache.MOST_BYTES
+    assert sum(each() is not None for each in others) == 5
+    assert value(first) == 0
+    call = first.function("f", ctypes.c_int64)
+    del first
+    assert call() == 0
+    assert [value(each) for each in jit_cache.load([text(n) for n in range(21)], host())] == list(range(21))
+    assert jit_cache.counts.compiled == 21
 
 
 def test_many_threads_make_each_kernel_once(folder: Path) -> None:

@@ -6,11 +6,14 @@
 The folder is the user's own (mode 0700, files 0600). A folder or file that is not ours, or that others may
 write, is refused: it could make us run a stranger's code. Corrupt, truncated or foreign files are deleted,
 and the kernel is compiled again. Writes go to a temporary name first and are moved into place, so processes
-may share the folder freely; beyond its limit of bytes the files longest unused go.
+may share the folder freely; beyond its limit of bytes the files longest unused go. Each process looks how much there
+is before it adds anything, and again whenever it has added a SHARE-th of the limit. A folder that cannot be read (a
+network's, gone stale) is done without.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -26,9 +29,12 @@ from pathlib import Path
 MAGIC = b"convmat object 1"
 _HEADER = struct.Struct("<16s32sQ32s")
 LIMIT_BYTES = 256 << 20
+SHARE = 64
+"""Of n processes that write at once, all together exceed the limit by n parts of so many, and no more."""
 # Links are not followed: they would lead to where others may write. A pipe in a file's place does not block.
 READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_UNREADABLE = {errno.EIO, errno.EACCES, errno.EPERM, getattr(errno, "ESTALE", errno.EIO)}
 # A hit renews a file's time at most this often: order among minutes decides nothing.
 _TOUCH_SECONDS = 60.0
 # A temporary file this old belongs to a process that died while writing.
@@ -63,7 +69,7 @@ class ObjectCache:
         self.limit = limit
         self._ready = False
         self._refused: str | None = None
-        self._estimate: int | None = None
+        self._added: int | None = None
 
     def get(self, key: bytes) -> bytes | None:
         """The object stored under `key` (32 bytes), or None."""
@@ -74,7 +80,10 @@ class ObjectCache:
             descriptor = os.open(path, READ)
         except FileNotFoundError:
             return None
-        except OSError:
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                self._do_without(error)
+                return None
             self._delete(path)
             return None
         try:
@@ -83,8 +92,12 @@ class ObjectCache:
             if trusted(facts, stat.S_ISREG):
                 with os.fdopen(descriptor, "rb", closefd=False) as file:
                     content = file.read(self.limit + _HEADER.size + 1)
+        except OSError as error:
+            self._do_without(error)
+            return None
         finally:
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)
         data = _unwrap(key, content)
         if data is None:
             self._delete(path)
@@ -101,9 +114,9 @@ class ObjectCache:
         content = _HEADER.pack(MAGIC, key, len(data), hashlib.sha256(data).digest()) + data
         if not replace(self._place(key), content):
             return
-        if self._estimate is not None:
-            self._estimate += len(content)
-        if self._estimate is None or self._estimate > self.limit:
+        if self._added is not None:
+            self._added += len(content)
+        if self._added is None or self._added > self.limit // SHARE:
             self._trim()
 
     def info(self) -> CacheInfo:
@@ -119,8 +132,17 @@ class ObjectCache:
         paths = [path for path, _ in self._files()]
         for path in paths:
             self._delete(path)
-        self._estimate = None
+        self._added = None
         return len(paths)
+
+    def _do_without(self, error: OSError) -> None:
+        """Leave the folder alone from now on, and say so once."""
+        self._refused = f"it cannot be read: {error.strerror or error}"
+        warnings.warn(
+            f"convmat does without the kernels kept in {self.path}: {self._refused}; this process compiles its own",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
     def _place(self, key: bytes) -> Path:
         return self.path / f"{key.hex()}.o"
@@ -158,7 +180,7 @@ class ObjectCache:
                     break
                 self._delete(path)
                 total -= facts.st_size
-        self._estimate = total
+        self._added = 0
 
     @staticmethod
     def _delete(path: Path) -> None:
@@ -190,10 +212,15 @@ def claim(path: Path, kept: str, otherwise: str) -> str | None:
         return f"it cannot be created: {error.strerror}"
     if trusted(facts, stat.S_ISDIR):
         return None
-    refused = f"others may write there (owner {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):o})"
+    if stat.S_ISLNK(facts.st_mode):
+        refused, remedy = "it is a symbolic link", "Put a folder in its place, or link the folder above it"
+    elif not stat.S_ISDIR(facts.st_mode):
+        refused, remedy = "it is no folder", "Put a folder in its place"
+    else:
+        refused = f"others may write there (owner {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):o})"
+        remedy = "Make the folder yours with mode 700"
     warnings.warn(
-        f"convmat does not keep {kept} in {path}: {refused}; {otherwise}. "
-        "Make the folder yours with mode 700 to change that.",
+        f"convmat does not keep {kept} in {path}: {refused}; {otherwise}. {remedy} to change that.",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -237,6 +264,8 @@ def trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:
 @lru_cache(maxsize=1)
 def default_path() -> Path:
     """Where objects are kept unless said otherwise: the user's cache folder, `convmat/objects`."""
-    import platformdirs
-
+    try:
+        import platformdirs
+    except ImportError:  # where saved networks run, NumPy and convmat are enough
+        return Path("~/.cache/convmat/objects").expanduser()
     return platformdirs.user_cache_path("convmat", appauthor=False) / "objects"
