@@ -341,3 +341,78 @@ def test_a_handler_may_call_what_its_thread_is_inside() -> None:
         print(calls == right, met[0] == met[1], met[0] > 50)
     """)
     assert said == "True True True\n"
+
+
+# -- without asserts, and without what is not needed -------------------------------------------------------------------
+
+
+PURE = {
+    "all", "any", "callable", "get", "isinstance", "issubclass", "len", "map", "max", "min", "refuses", "set", "tuple",
+    "type", "groups", "of",
+}  # fmt: skip
+
+
+def test_no_assert_has_an_effect() -> None:
+    """`python -O` leaves them away: what they call only looks."""
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        for found in ast.walk(ast.parse(text)) if "assert " in text else ():
+            if isinstance(found, ast.Assert):
+                for each in ast.walk(found.test):
+                    if isinstance(each, ast.NamedExpr | ast.Await | ast.Yield):
+                        wrong.append(f"{path.name}:{found.lineno}")
+                    if isinstance(each, ast.Call):
+                        name = getattr(each.func, "attr", getattr(each.func, "id", ""))
+                        wrong += [f"{path.name}:{found.lineno} {name}"] * (name not in PURE)
+    assert wrong == []
+
+
+OTHERS = ("llvmlite", "platformdirs", "threadpoolctl", "onnx")
+WITHOUT = """
+    import os, sys, warnings
+    os.environ["HOME"] = {home!r}
+    for name in {names!r}:
+        sys.modules[name] = None
+    warnings.simplefilter("ignore", RuntimeWarning)
+    import numpy as np, convmat
+    x, w = np.ones((1, 4, 12, 12), np.float32), np.ones((4, 4, 3, 3), np.float32)
+    print(convmat.conv(x, w, padding=1)[0, 0, 5, 5], convmat.plan(x.shape, w.shape).bind(w)(x)[0, 0, 5, 5])
+    net = convmat.load({path!r})
+    print(net(x)[0, 0, 5, 5], net(x[..., :7])[0, 0, 5, 5], [n for n in {names!r} if sys.modules.get(n)])
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-O",)], ids=["plain", "-O"])
+@pytest.mark.parametrize(
+    "names", [(), ("llvmlite", "platformdirs", "threadpoolctl", "onnx")], ids=["all", "numpy alone"]
+)
+def test_numpy_alone_is_enough_and_asserts_are_not_needed(
+    names: tuple[str, ...], options: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.convmat"
+    small_network().save(path, {"n": 1, "h": 12, "w": 12})
+    text = WITHOUT.format(names=names, path=str(path), home=str(tmp_path))
+    found = in_a_process(text, *options).split()
+    assert [round(float(each), 3) for each in found[:4]] == [36] * 4
+    assert found[4:] == ["[]"]
+
+
+def test_all_names_are_listed() -> None:
+    assert set(convmat.__all__) <= set(dir(convmat))
+
+
+def test_idle_arenas_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen calls at once had sixteen arenas; what stays of them is so many bytes, or one."""
+    import convmat.network.preparing.program as of
+
+    nodes = [node("Relu", "x", "a"), node("Mul", "a a", "b"), node("Relu", "b", "y")]
+    net = convmat.load(model(nodes, {"x": (1, 4, 32, 32)}, "y"), rewrite=False)
+    made = net.program({"x": net_spec((1, 4, 32, 32))})
+    assert made.memory.size > 0
+    for bound, kept in ((3 * made.memory.size, 3), (0, 1)):
+        monkeypatch.setattr(of, "IDLE_BYTES", bound)
+        made._idle.clear()
+        for state in [made.state() for _ in range(16)]:
+            made._give_back(state)
+        assert len(made._idle) == kept

@@ -79,6 +79,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    """All names, those that load later too."""
+    return sorted({*globals(), *__all__})
+
+
 def _presenter() -> Any:
     """The room that draws plans, opened when a plan is first asked to show itself."""
     from . import explain

@@ -174,8 +174,10 @@ def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed
     """Why nothing runs, and if it is for limits, the nearest that would do."""
     over = {c: broken for c in allowed if (broken := _breached(problem, c))}
     if not over:
+        # Where everything is refused, what the way that takes everything is refused for is the reason.
+        most = next((c for c in allowed if c.lowering == "im2col"), allowed[0])
         return (
-            f"plan: {_asked(lowering, engine)} refuses this problem: {allowed[0].refusal}\n"
+            f"plan: {_asked(lowering, engine)} refuses this problem: {most.refusal}\n"
             f"  {problem.geometry}, {problem.dtype}\n"
             f"  leave {'engine' if lowering is None else 'lowering'}= away, or use lowering='im2col' with "
             f"engine='blas', which refuses nothing but memory limits"

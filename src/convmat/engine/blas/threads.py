@@ -71,7 +71,11 @@ def _forget() -> None:
 @cache
 def _libraries() -> tuple[_Library, ...]:
     import numpy  # noqa: F401  # its BLAS must be loaded to be found
-    from threadpoolctl import ThreadpoolController
+
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:  # where saved networks run, NumPy and convmat are enough
+        return ()
 
     found = (c for c in ThreadpoolController().lib_controllers if c.user_api == "blas")
     _found.extend(_Library(f"{c.internal_api} {c.version}", *_functions(c)) for c in found)

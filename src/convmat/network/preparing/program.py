@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 Step = Callable[..., Any]
 
+IDLE_BYTES = 64 << 20
+"""Arenas that are kept for later calls beside the first, all together."""
+
 NOTHING = -1
 """The place of an operand that is left away: the last of the values, which stays None."""
 
@@ -175,7 +178,8 @@ class Program(OfThisProcess):
             state.values[self._slot[each.name]] = None
         for slot in (*self._called, *(slot for slot, *_ in self._fresh)):
             state.values[slot] = None
-        self._idle.append(state)
+        if not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES:
+            self._idle.append(state)
 
     # -- preparing -----------------------------------------------------------------------------------------------------
 
