@@ -20,7 +20,7 @@ import numpy as np
 
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu
-from convmat.engine.kernels import tile
+from convmat.engine.kernels import epilogue
 from convmat.engine.kernels.direct import plan as direct_plan
 from convmat.engine.kernels.panel import pack_b
 from convmat.engine.kernels.panel import plan as panel_plan
@@ -160,7 +160,7 @@ def limit_beyond() -> None:
 
 def mask_beyond() -> None:
     """Store one lane too many of each line."""
-    prefix: Any = put_into(tile, prefix_mask=lambda lanes, count: prefix(lanes, count + 1))
+    prefix: Any = put_into(epilogue, prefix_mask=lambda lanes, count: prefix(lanes, count + 1))
 
 
 ROOMS = {"panel": panel_plan, "direct": direct_plan}

@@ -7,8 +7,8 @@ from ..ir.emitter import PREFER_512
 from .direct import channels, pixels_loop
 from .direct.channels import ChannelsRecipe
 from .direct.pixels import PixelsRecipe
-from .panel import microkernel
-from .panel.microkernel import PanelRecipe
+from .panel import loops as panel_loops
+from .panel.recipe import PanelRecipe
 from .sweeps.base import SweepRecipe
 from .winograd import kernel as winograd_kernel
 from .winograd.writer import WinogradRecipe
@@ -22,7 +22,7 @@ def kernel_text(recipe: Recipe, cpu: Cpu) -> str:
     attributes = PREFER_512 if cpu.vector_bytes == 64 else ""
     match recipe:
         case PanelRecipe():
-            return str(microkernel.module(recipe, attributes, fused=cpu.fma))
+            return str(panel_loops.module(recipe, attributes, fused=cpu.fma))
         case WinogradRecipe():
             return str(winograd_kernel.module(recipe, attributes, cpu.fma))
         case PixelsRecipe():

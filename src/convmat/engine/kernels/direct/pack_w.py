@@ -12,7 +12,7 @@ from ...ir.arguments import Arguments
 from ...ir.emitter import Module, prefix_mask
 from ...ir.instructions import Type, Value, const, i64, minimum, ptr
 from ...ir.shuffles import widen
-from ..tile import gather_at
+from ..epilogue import gather_at
 
 
 class Packed(Protocol):

@@ -30,7 +30,7 @@ from ...ir.instructions import (
     zext,
 )
 from ...ir.shuffles import narrow, widen
-from ..tile import activate
+from ..epilogue import activate
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ...ir.emitter import Function
 from ...ir.instructions import Type, Value, below, const, i1, i32, i64, less, select, shuffle, splat, trunc
 from ...ir.shuffles import load_every, widen
-from ..tile import gather_at
+from ..epilogue import gather_at
 
 EVERY = 4
 """Steps that are read as whole vectors."""

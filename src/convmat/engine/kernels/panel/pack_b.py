@@ -13,17 +13,16 @@ each tap, and masked-off lanes are never read. So padding costs a comparison, an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ....product import View
 from ...ir.arguments import Arguments
-from ...ir.emitter import Function, Module, prefix_mask
+from ...ir.emitter import Function, Module
 from ...ir.instructions import (
     Type,
     Value,
     below,
     const,
-    i1,
     i32,
     i64,
     less,
@@ -36,7 +35,7 @@ from ...ir.instructions import (
     udiv,
 )
 from ...ir.shuffles import widen
-from ..tile import gather_at
+from ..epilogue import gather_at
 
 OUTSIDE = -(1 << 30)
 """A position that is outside every array the jit takes, and stays so when a tap is added."""
@@ -138,7 +137,40 @@ class Walk:
         return [*words, *(f"limit {c.axis}" for c in self.checks)]
 
 
-class Packer:
+@dataclass(frozen=True)
+class Elements:
+    """What a packer reads and writes: type `source` in the array, type `work` in vectors of `lanes` in the panel.
+
+    `pitch`: bytes from one line of the panel to the next. `signed`: whether integers in the array are.
+    """
+
+    source: Type
+    work: Type
+    lanes: int
+    pitch: int
+    signed: bool = True
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """How far the loops over taps have come.
+
+    source, out: addresses. positions: on each checked axis but the lane's that is not compared yet. lanes: of each lane
+    along the lane axis, until that is compared. masks: of the lanes to read, `nears` of each near tap. free: the tap
+    indices that no loop has fixed. later: whether lanes of an earlier line are there already.
+    """
+
+    source: Value
+    out: Value
+    positions: dict[int, Value]
+    lanes: list[Value] | None
+    masks: list[Value]
+    free: frozenset[str]
+    later: bool
+    nears: list[list[Value]] | None = None
+
+
+class BPacker:
     """Writes the function `pack(x, out, start, count, box, args, at..)` of a walk.
 
     x: the array, moved to where all indices are 0 (which may be outside it) but those that the caller fixes. start,
@@ -146,31 +178,22 @@ class Packer:
     fixed indices move along each of the walk's `moved` axes. Elements of type `source` become `work`.
     """
 
-    def __init__(
-        self,
-        walk: Walk,
-        arguments: Arguments,
-        source: Type,
-        work: Type,
-        lanes: int,
-        pitch: int,
-        *,
-        signed: bool = True,
-    ) -> None:
+    def __init__(self, walk: Walk, arguments: Arguments, elements: Elements) -> None:
         self.walk, self.arguments = walk, arguments
-        self.source, self.work, self.lanes, self.pitch = source, work, lanes, pitch
-        self.signed = signed
+        self.source, self.work, self.lanes = elements.source, elements.work, elements.lanes
+        self.pitch, self.signed = elements.pitch, elements.signed
+        self.fetch = FETCH * self.pitch // self.work.bytes * self.source.bytes
+        self._lane_check = next((c for c in walk.checks if c.by(walk.lane)), None)
         self._own: Value
-        self.fetch = FETCH * pitch // work.bytes * source.bytes
 
     def function(self, module: Module, name: str = "pack") -> Function:
         """Emits it."""
-        fn = module.function(name, _parameters(self.walk))
+        fn = module.function(name, pack_parameters(self.walk))
         x, out, start, count, box, args, *at = fn.arguments
         self.fn, self._fixed = fn, dict(zip(self.walk.moved, at, strict=True))
-        self._word: Callable[[str], Value] = lambda name: self.arguments.load(fn, args, name)
-        self._steps = {name: self._word(f"step {name}") for name in (*self.walk.run, *self.walk.taps)}
-        self._limits = {c.axis: trunc(self._word(f"limit {c.axis}"), to=i32) for c in self.walk.checks}
+        self._argument: Callable[[str], Value] = lambda name: self.arguments.load(fn, args, name)
+        self._steps = {name: self._argument(f"step {name}") for name in (*self.walk.run, *self.walk.taps)}
+        self._limits = {c.axis: trunc(self._argument(f"limit {c.axis}"), to=i32) for c in self.walk.checks}
         self._firsts = [fn.load(box, i64, 16 * i) for i in range(len(self.walk.taps))]
         self._counts = [fn.load(box, i64, 16 * i + 8) for i in range(len(self.walk.taps))]
         self._moves = self._tap_moves()
@@ -190,7 +213,7 @@ class Packer:
     def _chunk(self, x: Value, out: Value, start: Value, count: Value) -> None:
         """One vector's worth of the run for every tap, line by line of the run."""
         fn, walk = self.fn, self.walk
-        width = self._word(f"extent {walk.lane}")
+        width = self._argument(f"extent {walk.lane}")
         line = udiv(start, width) if len(walk.run) > 1 else const(i64, 0)
         place = start - line * width
         with fn.repeat(carried=[const(i64, 0), place, line]) as segment:
@@ -210,7 +233,7 @@ class Packer:
         walk = self.walk
         values: dict[str, Value] = {}
         for name in reversed(walk.run[1:-1]):
-            extent = self._word(f"extent {name}")
+            extent = self._argument(f"extent {name}")
             above = udiv(line, extent)
             values[name], line = line - above * extent, above
         if len(walk.run) > 1:
@@ -262,7 +285,7 @@ class Packer:
         whose planes lie a multiple of 4096 bytes apart.
         """
         walk = self.walk
-        lane_check = next((c for c in walk.checks if c.by(walk.lane)), None)
+        lane_check = self._lane_check
         others = [n for n in walk.taps if n != walk.near]
         checked = [n for n in others if any(c.by(n) for c in walk.checks)]
         order = checked + [n for n in others if n not in checked]
@@ -280,7 +303,7 @@ class Packer:
                         lanes = [p + splat(trunc(move, to=i32), lanes=self.lanes) for p in lanes]
                     else:
                         base[check.axis] = base[check.axis] + move
-        self._nest(order, source, out, base, lanes, segment, lane_check, set(others), later)
+        self._nest(order, _Reached(source, out, base, lanes, segment, frozenset(others), later))
 
     def _positions(self, check: Check, segment: list[Value], place: Value) -> list[Value]:
         """Along the lane axis, the position of each raw lane; outside for lanes of other lines."""
@@ -293,56 +316,55 @@ class Packer:
             found.append(select(mask, first + raw, const(i32.x(self.lanes), OUTSIDE)))
         return found
 
-    def _nest(
-        self,
-        order: list[str],
-        source: Value,
-        out: Value,
-        base: dict[int, Value],
-        lanes: list[Value] | None,
-        masks: list[Value],
-        lane_check: Check | None,
-        open_: set[str],
-        later: bool,
-        nears: list[list[Value]] | None = None,
-    ) -> None:
-        """The loops over `order`; `open_` are the tap indices not yet fixed, `nears` the masks of each near tap."""
+    def _nest(self, order: Sequence[str], at: _Reached) -> None:
+        """The loops over the tap indices of `order`, and in the innermost a vector moved for each near tap."""
         fn, walk = self.fn, self.walk
-        base_masks = masks
-        for axis in list(base):
-            check = next(c for c in self.walk.checks if c.axis == axis)
-            if not any(check.by(name) for name in open_):
-                inside = below(trunc(base.pop(axis), to=i32), self._limits[axis])
+        at = self._compare(at)
+        if not order:
+            for i, each in enumerate(at.nears or [at.masks] * walk.nears):
+                move = self._moves[walk.near] * i if i else 0
+                self._move(at.source + i * walk.apart * self.source.bytes, at.out + move, each, at.later)
+            return
+        name, rest = order[0], order[1:]
+        count = self._counts[walk.taps.index(name)]
+        touched = [axis for axis in at.positions if self._check(axis).by(name)]
+        by = self._lane_check.by(name) if self._lane_check else 0
+        moving = at.lanes if at.lanes is not None and by else []
+        carried = [at.source, at.out, *(at.positions[axis] for axis in touched), *moving]
+        with fn.loop(0, count, carried=carried, at_least_once=True) as loop:
+            source, out, *more = loop.carried
+            here, lanes = more[: len(touched)], more[len(touched) :]
+            inner = replace(
+                at,
+                source=source,
+                out=out,
+                positions={**at.positions, **dict(zip(touched, here, strict=True))},
+                lanes=lanes if moving else at.lanes,
+                free=at.free - {name},
+            )
+            self._nest(rest, inner)
+            ahead = [v + self._check(a).by(name) for a, v in zip(touched, here, strict=True)]
+            ahead += [p + by for p in lanes]
+            loop.carry(source + self._steps[name], out + self._moves[name], *ahead)
+
+    def _compare(self, at: _Reached) -> _Reached:
+        """Masks off what lies outside along every axis whose position no further loop moves."""
+        masks, positions, lanes, nears = at.masks, dict(at.positions), at.lanes, at.nears
+        for axis in at.positions:
+            if not any(self._check(axis).by(name) for name in at.free):
+                inside = below(trunc(positions.pop(axis), to=i32), self._limits[axis])
                 masks = [select(splat(inside, lanes=self.lanes), m, const(m.type, 0)) for m in masks]
-        if lanes is not None and lane_check is not None and not any(lane_check.by(n) for n in open_):
-            limit = splat(self._limits[lane_check.axis], lanes=self.lanes)
-            step = lane_check.by(walk.near) if walk.near else 0
-            near = [[p + i * step for p in lanes] for i in range(walk.nears)]
+        check = self._lane_check
+        if lanes is not None and check is not None and not any(check.by(name) for name in at.free):
+            limit = splat(self._limits[check.axis], lanes=self.lanes)
+            step = check.by(self.walk.near) if self.walk.near else 0
+            near = [[p + i * step for p in lanes] for i in range(self.walk.nears)]
             inside_ = [[below(p, limit) for p in each] for each in near]
             nears = [[m & i for m, i in zip(masks, each, strict=True)] for each in inside_]
             lanes = None
-        elif nears is not None and base_masks is not masks:
+        elif nears is not None and masks is not at.masks:
             nears = [[m & n for m, n in zip(masks, each, strict=True)] for each in nears]
-        if not order:
-            for i, each in enumerate(nears or [masks] * walk.nears):
-                move = self._moves[walk.near] * i if i else 0
-                self._move(source + i * walk.apart * self.source.bytes, out + move, each, later)
-            return
-        name, rest = order[0], order[1:]
-        count = self._counts[self.walk.taps.index(name)]
-        touched = [axis for axis in base if self._check(axis).by(name)]
-        in_lanes = lanes is not None and lane_check is not None and lane_check.by(name) != 0
-        carried = [source, out, *(base[a] for a in touched), *((lanes or []) if in_lanes else [])]
-        with fn.loop(0, count, carried=carried, at_least_once=True) as loop:
-            src, dst, *more = loop.carried
-            inner = {**base, **dict(zip(touched, more, strict=False))}
-            moved = more[len(touched) :] if in_lanes else lanes
-            self._nest(rest, src, dst, inner, moved, masks, lane_check, open_ - {name}, later, nears)
-            ahead = [v + self._check(a).by(name) for a, v in zip(touched, more, strict=False)]
-            if in_lanes:
-                assert lane_check is not None
-                ahead += [p + lane_check.by(name) for p in more[len(touched) :]]
-            loop.carry(src + self._steps[name], dst + self._moves[name], *ahead)
+        return replace(at, masks=masks, positions=positions, lanes=lanes, nears=nears)
 
     def _check(self, axis: int) -> Check:
         return next(c for c in self.walk.checks if c.axis == axis)
@@ -368,106 +390,10 @@ class Packer:
         fn.store(made, out)
 
 
-class PixelPacker:
-    """Writes `pack(x, out, start, count, box, args, at..)` for arrays whose channels come last: lanes lie along k.
-
-        out[j, k] = V[k, column j]        start <= j < start + count, flattened over the taps; k over a box of the run
-
-    Here the taps are the columns and the run is k with the channels last: each filter position of a pixel is one run of
-    channels, copied, or zero where the pixel's window leaves the array. Lines of `out` are `pitch` bytes apart.
-    """
-
-    def __init__(
-        self,
-        walk: Walk,
-        arguments: Arguments,
-        source: Type,
-        work: Type,
-        lanes: int,
-        pitch: int,
-        *,
-        signed: bool = True,
-    ) -> None:
-        self.walk, self.arguments = walk, arguments
-        self.source, self.work, self.lanes, self.pitch = source, work, lanes, pitch
-        self.signed = signed
-
-    def function(self, module: Module, name: str = "pack") -> Function:
-        """Emits it."""
-        fn = module.function(name, _parameters(self.walk))
-        x, out, start, count, box, args, *at = fn.arguments
-        self.fn, self._fixed = fn, dict(zip(self.walk.moved, at, strict=True))
-        self._word: Callable[[str], Value] = lambda name: self.arguments.load(fn, args, name)
-        self._box = [
-            (fn.load(box, i64, 16 * i), fn.load(box, i64, 16 * i + 8)) for i in range(len(self.walk.run))
-        ]
-        with fn.loop(0, count, carried=[out]) as pixel:
-            (line,) = pixel.carried
-            values, rest = {}, start + pixel.index
-            for tap in reversed(self.walk.taps[1:]):
-                extent = self._word(f"extent {tap}")
-                above = udiv(rest, extent)
-                values[tap], rest = rest - above * extent, above
-            values[self.walk.taps[0]] = rest
-            source = x
-            for tap, value in values.items():
-                source = source + value * self._word(f"step {tap}")
-            positions = {}
-            for check in self.walk.checks:
-                position = self._fixed.get(check.axis, const(i64, 0)) + check.offset
-                for tap, value in values.items():
-                    if check.by(tap):
-                        position = position + value * check.by(tap)
-                positions[check.axis] = position
-            self._nest(0, source, line, positions, const(i1, 1))
-            pixel.carry(line + self.pitch)
-        return fn
-
-    def _nest(
-        self, depth: int, source: Value, out: Value, positions: dict[int, Value], alive: Value
-    ) -> Value:
-        """Loops over the run's outer indices; returns where the next run of channels goes."""
-        fn, walk = self.fn, self.walk
-        name = walk.run[depth]
-        first, count = self._box[depth]
-        source = source + first * self._word(f"step {name}")
-        moved = {
-            c.axis: positions[c.axis] + first * c.by(name) if c.by(name) else positions[c.axis]
-            for c in walk.checks
-        }
-        if depth == len(walk.run) - 1:
-            return self._copy(source, out, count, alive)
-        step, after = self._word(f"step {name}"), walk.run[depth + 1 :]
-        closing = [c for c in walk.checks if c.by(name) and not any(c.by(n) for n in after)]
-        axes = list(moved)
-        with fn.loop(0, count, carried=[source, out, *moved.values()], at_least_once=True) as loop:
-            src, dst, *now = loop.carried
-            here = dict(zip(axes, now, strict=True))
-            inside = alive
-            for check in closing:
-                inside = inside & below(here[check.axis], self._word(f"limit {check.axis}"))
-            end = self._nest(depth + 1, src, dst, here, inside)
-            ahead = [here[c.axis] + c.by(name) if c.by(name) else here[c.axis] for c in walk.checks]
-            loop.carry(src + step, end, *ahead)
-        return loop.results[1]
-
-    def _copy(self, source: Value, out: Value, count: Value, alive: Value) -> Value:
-        """`count` channels, or zeros; whole vectors are written, what is beyond the run is written again later."""
-        fn, work = self.fn, self.work.x(self.lanes)
-        with fn.if_(alive) as there, fn.loop(0, count, self.lanes) as chunk:
-            at = chunk.index
-            mask = prefix_mask(self.lanes, count - at)
-            made = fn.load(source + at * self.source.bytes, self.source.x(self.lanes), mask=mask)
-            fn.store(widen(made, self.work, signed=self.signed), out + at * work.scalar.bytes)
-        with there.otherwise(), fn.loop(0, count, self.lanes) as chunk:
-            fn.store(const(work, 0.0), out + chunk.index * work.scalar.bytes)
-        return out + count * work.scalar.bytes
-
-
-def _parameters(walk: Walk) -> dict[str, Type]:
-    """Of the function that packs a walk."""
+def pack_parameters(walk: Walk) -> dict[str, Type]:
+    """Parameters of the function that packs a walk."""
     named: dict[str, Type] = {"x": ptr, "out": ptr, "start": i64, "count": i64, "box": ptr, "args": ptr}
     return named | {f"at{axis}": i64 for axis in walk.moved}
 
 
-__all__ = ["LARGEST_EXTENT", "Check", "Packer", "PixelPacker", "Walk", "too_far"]
+__all__ = ["LARGEST_EXTENT", "BPacker", "Check", "Elements", "Walk", "pack_parameters", "too_far"]

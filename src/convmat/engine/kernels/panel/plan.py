@@ -17,10 +17,10 @@ from ...ir.instructions import TYPES
 from ...operands import Array, Block, Dtypes, Shapes, aligned_size, count, origin, strides
 from ..base import KernelPlan
 from ..effort import FUSED_PACK, PACK, Effort
-from ..tile import Store
-from .microkernel import Form, PanelRecipe
+from ..epilogue import Store
 from .pack_b import Walk, too_far
 from .partition import Overheads, Pieces, partition
+from .recipe import Form, PanelRecipe
 
 PART = 384
 """About the longest sum taken in one go. Shorter ones round less (by the root of their number) and cost no time: a

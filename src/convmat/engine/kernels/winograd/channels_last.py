@@ -12,7 +12,8 @@ from __future__ import annotations
 from ...ir.constant_matmul import combine
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, below, i64, maximum, ptr, select, udiv
-from ..tile import Finish, Store, Target, Tile
+from ..epilogue import Store, Target, TileEpilogue
+from ..tile import Tile
 from .writer import Writer
 
 
@@ -75,7 +76,7 @@ def post(writer: Writer, rows: int) -> Function:
     )  # fmt: skip
     m, y, residual, bias, turned, count, down, across, args = fn.arguments
     plane, y_row, y_column = (writer.word(fn, args, name) for name in ("m plane", "y row", "y column"))
-    finish = Finish(r.work, r.bias, r.residual, r.activation, True, Store.LINES)
+    finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.LINES)
     tile = Tile(r.work, m1, 1, n, item, item, item)
     with fn.loop(0, count) as each:
         first = writer.pixel(each.index)

@@ -36,8 +36,9 @@ from ...ir.instructions import (
     udiv,
 )
 from ...ir.shuffles import deinterleave
+from ..epilogue import Store, Target, TileEpilogue, gather_at
 from ..panel.microkernel import dispatch
-from ..tile import Finish, Store, Target, Tile, gather_at
+from ..tile import Tile
 from . import channels_last
 from .writer import TALLEST, WinogradRecipe, Writer
 
@@ -184,7 +185,7 @@ class ModuleWriter(Writer):
         plane, y_row, y_o = (self.word(fn, args, name) for name in ("m plane", "y row", "y o"))
         m0, m1 = len(r.rows.post), len(r.columns.post)
         (d0, d1), group = r.apart, r.line
-        finish = Finish(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
+        finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
         tile = Tile(r.work, n, 1, n, item, item, item)
         for vector in range(r.stored(rows) // n):
             below_ = y_o * (vector * n)
