@@ -7,9 +7,7 @@ is not 2, whichever came first. Anything else is read anew at each call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -25,9 +23,6 @@ from .record import Record
 
 _PLAIN = frozenset({int, str, float, bool, type(None)})
 
-_NAMES = tuple(field.name for field in fields(PlanOptions))
-_values = attrgetter(*_NAMES)
-
 
 def request(
     call: str, x_shape: Shape, w_shape: Shape, dtype: str, options: PlanOptions, record: Record | None = None
@@ -38,7 +33,7 @@ def request(
     """
     if record is None:
         try:
-            values = [v if type(v) in _PLAIN else _make_plain(v) for v in _values(options)]
+            values = [v if type(v) in _PLAIN else _make_plain(v) for v in options]
         except TypeError:
             pass
         else:
@@ -83,7 +78,7 @@ def _remembered(
     call: str, x_shape: Shape, w_shape: Shape, dtype: str, threads: int, version: int, *values: Any
 ) -> Plan:
     """The plan for the values of PlanOptions, in its order; `version` is that of what tuning has found."""
-    options = PlanOptions(**dict(zip(_NAMES, values, strict=True)))
+    options = PlanOptions._make(values)
     problem = read_problem(call, x_shape, w_shape, dtype, options, threads)
     return make(problem, options.lowering, options.engine)
 

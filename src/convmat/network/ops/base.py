@@ -14,7 +14,7 @@ turn comes. One entry an operator in OPERATORS; what is not there is left to the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,8 +51,7 @@ def plan_node(options: Options, x: Shape, w: Shape, dtype: np.dtype[Any], asked:
 
     Raises ConvmatError.
     """
-    whole = replace(
-        asked,
+    whole = asked._replace(
         exact=options.exact,
         rtol=options.rtol,
         workspace_limit=options.workspace_limit,
