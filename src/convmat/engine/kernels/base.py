@@ -12,20 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from ...processes import kept_property
 from ...product import Product
 from ..ir.arguments import Arguments
 from ..job import HEADER, WORD
-from ..operands import Dtypes, Shapes
+from ..operands import Array, Dtypes, Shapes
 from .effort import Effort
 
 
 class KernelPlan(ABC):
-    """One product on one CPU: the recipe of its kernel, and the words of its block; holds no arrays but tables.
+    """One product on one CPU: the recipe of its kernel, and the words of its block; no arrays while nothing runs.
 
     `tasks` of the kernel's `task`, and `weight_tasks` of its `weights` (0: w is read as it is), which fill
     `weight_bytes`. `workspace`: bytes of scratch, of all threads. `origin`: where all indices are 0, in bytes from an
     array's start. `reads_in_place`: no panel is packed. `plane_rows`: rows of A for which a kernel that reads pixels in
-    place reads x once, 0 for other kernels.
+    place reads x once, 0 for other kernels. A plan is shapes: the tables that a kernel reads, which grow with them, are
+    made when it is first launched.
     """
 
     recipe: Any
@@ -48,12 +50,28 @@ class KernelPlan(ABC):
         """What one call makes the machine do."""
 
     def lay_out(self, arguments: Arguments, words: Mapping[str, int], addresses: Iterable[str]) -> None:
-        """Fill the template of the job's block with `words`; `addresses` are filled in by each call."""
-        unknown = set(words) - set(arguments.names)
-        assert not unknown, unknown
-        self.words = dict(words)
-        self.template = bytes(np.array([0, 0, 0, 0, *(words.get(n, 0) for n in arguments.names)], np.int64))
+        """Note the `words` of the job's block; `addresses` are filled in by each call."""
+        self.words, self._arguments = dict(words), arguments
         self.at = {name: (HEADER + arguments.offset(name)) // WORD for name in addresses}
+
+    def tables(self) -> dict[str, Array]:
+        """The tables that its kernel reads, by the name of the word that holds their address."""
+        return {}
+
+    @property
+    def template(self) -> bytes:
+        """The block of words that a job starts from; its tables are made the first time."""
+        return self._filled[0]
+
+    @kept_property
+    def _filled(self) -> tuple[bytes, dict[str, Array]]:
+        """The template, and the tables that its addresses are of."""
+        tables = self.tables()
+        words = self.words | {name: table.ctypes.data for name, table in tables.items()}
+        unknown = set(words) - set(self._arguments.names)
+        assert not unknown, unknown
+        block = [0, 0, 0, 0, *(words.get(name, 0) for name in self._arguments.names)]
+        return bytes(np.array(block, np.int64)), tables
 
 
 __all__ = ["KernelPlan"]

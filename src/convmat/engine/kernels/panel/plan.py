@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -182,7 +182,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: C
     else:
         walk = Walk.of(b, _names(b.rows), _names(c.cols))
     streams = form in (Form.SUMS, Form.OUTER)
-    kc = RUN_PART if streams else max(map(count, _parts(b)), default=0)
+    kc = RUN_PART if streams else _part_sizes(b)[1]
     along = b.rows if streams else _as_it_lies(b.rows, w)
     lines = streams or (_run(along, w) == 0 and _uniform(c.rows, w))
     return PanelRecipe(
@@ -292,15 +292,10 @@ class PanelPlan(KernelPlan):
             strides(c, shapes["y"], out),
             strides(a, shapes["w"], item),
         )
-        self.panel_columns = self.valid_ranges = np.zeros(1, np.int64)
         self.words = self._blocks(b, threads, extents)
         self.words |= {
             "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k,
-            "block step": r.block_bytes(product.k), "boxes": self.table.ctypes.data,
-            "w rows": self._where(w).ctypes.data, "w walk": self._walked(w).ctypes.data,
-            "w places": self._turned(w).ctypes.data, "panel columns": self.panel_columns.ctypes.data,
-            "valid ranges": self.valid_ranges.ctypes.data,
-            "between": y[c.rows[0].name] if r.block else 0,
+            "block step": r.block_bytes(product.k), "between": y[c.rows[0].name] if r.block else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
             first = _run(b.rows, strides(a, shapes["w"], 1)) or 0
@@ -325,6 +320,25 @@ class PanelPlan(KernelPlan):
         self.lay_out(r.arguments(), self.words, addresses)
         self.weight_tasks = 0 if r.streams else product.batch * r.blocks
 
+    def tables(self) -> dict[str, Array]:
+        """Where parts of k (or boxes of columns), rows of A and its packed elements lie, and what panels read."""
+        (a, b), r = self.product.terms[0], self.recipe
+        w = strides(a, self.shapes["w"], self.dtypes.array.itemsize)
+        panels = ranges = np.zeros(1, np.int64)
+        if r.streams:
+            indices, blocks = self._boxes
+            table = _table(indices, cut(indices, blocks))
+        else:
+            parts = _parts(b)
+            table = _table(b.rows, parts)
+            if r.skips:
+                panels = _panels(self._columns, r.nr)
+                ranges = _valid_ranges(b, parts, self._columns, panels)
+        return {
+            "boxes": table, "w rows": self._where(w), "w walk": self._walked(w), "w places": self._turned(w),
+            "panel columns": panels, "valid ranges": ranges,
+        }  # fmt: skip
+
     @property
     def effort(self) -> Effort:
         """What one call makes the machine do."""
@@ -342,8 +356,7 @@ class PanelPlan(KernelPlan):
         mc_blocks, parts = self.words["mc blocks"], self.words["parts"]
         multiplied = wide * p.k
         if r.skips:
-            depths = np.array([count(part) for part in _parts(self.product.terms[0][1])])
-            multiplied = int(depths @ self.valid_ranges[:, :, 1].sum(axis=1))
+            multiplied = _inside(self.product.terms[0][1], self._columns, r.nr)
         tiles = runs * rows * wide // r.lanes
         packed = runs * p.k * -(-columns // r.lanes) * mc_blocks
         if r.form is Form.COLUMNS and r.along_m:
@@ -380,8 +393,7 @@ class PanelPlan(KernelPlan):
     def _walked(self, w: dict[str, int]) -> Array:
         """A gathering packer's table of k: the extent of each index and its step in A in bytes."""
         depth = self.product.terms[0][1].rows
-        self._walk = np.array([n for i in depth for n in (i.extent, w[i.name])], np.int64)
-        return self._walk
+        return np.array([n for i in depth for n in (i.extent, w[i.name])], np.int64)
 
     def _turned(self, w: dict[str, int]) -> Array:
         """A packer's table of lines in another order than k: where each element goes, in bytes.
@@ -389,23 +401,21 @@ class PanelPlan(KernelPlan):
         Once for a full block of A's rows and once for the last.
         """
         r, depth = self.recipe, self.product.terms[0][1].rows
-        self._order = np.zeros(1, np.int64)
         if r.ordered or not r.lines:
-            return self._order
+            return np.zeros(1, np.int64)
         numbers = np.arange(math.prod(i.extent for i in depth)).reshape([i.extent for i in depth])
         lying = [depth.index(i) for i in _as_it_lies(depth, w)]
         lengths = [r.padded_rows(rows) * r.work.bytes for rows in (r.mr, r.tail)]
         if r.blocks == 1:
             lengths = lengths[1:]
-        self._order = np.multiply.outer(lengths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
-        return self._order
+        return np.multiply.outer(lengths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
 
     def _where(self, w: dict[str, int]) -> Array:
         """A gathering packer's table of A's rows: where each lies, in bytes from the first."""
-        self._rows = np.zeros(1, np.int64)
+        rows = np.zeros(1, np.int64)
         for index in self.product.c.rows:
-            self._rows = np.add.outer(self._rows, np.arange(index.extent) * w[index.name]).reshape(-1)
-        return self._rows
+            rows = np.add.outer(rows, np.arange(index.extent) * w[index.name]).reshape(-1)
+        return rows
 
     def _blocks(self, b: View, threads: int, extents: dict[str, int]) -> dict[str, int]:
         """How columns and rows are shared out, and the room it takes."""
@@ -419,34 +429,31 @@ class PanelPlan(KernelPlan):
             most = r.block_columns if outer_form else max(PANEL_BYTES // r.pitch // r.nr * r.nr, 1)
             by_name = {i.name: i for i in product.c.cols}
             columns_ = tuple(by_name[name] for name in r.box_indices)
-            blocks = cut(columns_, most)
+            self._boxes = (columns_, most)
+            blocks, longest = _cutting(columns_, most).sizes
             mc_blocks = -(-r.blocks // mc)
-            if outer * len(blocks) * mc_blocks < wanted:
-                mc_blocks = min(r.blocks, -(-wanted // max(outer * len(blocks), 1)))
+            if outer * blocks * mc_blocks < wanted:
+                mc_blocks = min(r.blocks, -(-wanted // max(outer * blocks, 1)))
                 mc = -(-r.blocks // mc_blocks)
                 mc_blocks = -(-r.blocks // mc)
-            self.table = _table(columns_, blocks)
-            panels = -(-max(map(count, blocks), default=0) // r.nr)
+            panels = -(-longest // r.nr)
             panel_room = aligned_size((r.kc if outer_form else panels * r.nr) * r.pitch + 64)
             packed = 0 if outer_form else aligned_size(mc * r.block_bytes(r.kc))
             kept = aligned_size(panels * mc * r.tile_bytes if parts > 1 else 0)
             places = aligned_size(panels * r.nr * 8 if r.places else 0)
             size = panel_room + packed + kept + places
-            self._totals(outer * len(blocks) * mc_blocks, size, threads)
+            self._totals(outer * blocks * mc_blocks, size, threads)
             return {
-                "scratch size": size, "parts": parts, "nc blocks": len(blocks), "mc": mc, "mc blocks": mc_blocks,
+                "scratch size": size, "parts": parts, "nc blocks": blocks, "mc": mc, "mc blocks": mc_blocks,
                 "packed a": panel_room, "sums": panel_room + packed, "places": panel_room + packed + kept,
             }  # fmt: skip
         inner = r.walk.run if r.form is Form.COLUMNS else r.walk.taps
         columns = math.prod(extents[name] for name in inner)
-        parts_ = _parts(b)
+        parts, _ = _part_sizes(b)
         panels = -(-columns // r.nr)
         if r.skips:
-            self.panel_columns, self.valid_ranges = _valid_ranges(
-                b, parts_, tuple(Index(name, extents[name]) for name in inner), r.nr
-            )
-            panels = len(self.panel_columns)
-        self.table = _table(b.rows, parts_)
+            self._columns = tuple(Index(name, extents[name]) for name in inner)
+            panels = _panel_count(self._columns, r.nr)
         room_ = r.panel_bytes(r.kc)
         nc, mc = max(1, min(panels, PANEL_BYTES // max(room_, 1))), r.blocks
         if threads > 1 and outer == 1 and panels:
@@ -460,12 +467,12 @@ class PanelPlan(KernelPlan):
             mc = -(-r.blocks // mc_blocks)
         nc_blocks, mc_blocks = -(-panels // nc), -(-r.blocks // mc)
         panel_room = aligned_size(nc * room_ + 64)
-        kept = aligned_size(nc * mc * r.tile_bytes if len(parts_) > 1 or r.skips else 0)
+        kept = aligned_size(nc * mc * r.tile_bytes if parts > 1 or r.skips else 0)
         places = aligned_size(nc * r.nr * 8 if r.places else 0)
         size = panel_room + kept + places
         self._totals(outer * nc_blocks * mc_blocks, size, threads)
         return {
-            "scratch size": size, "parts": len(parts_), "columns": columns, "panels": panels, "nc": nc,
+            "scratch size": size, "parts": parts, "columns": columns, "panels": panels, "nc": nc,
             "nc blocks": nc_blocks, "mc": mc, "mc blocks": mc_blocks, "sums": panel_room, "places": panel_room + kept,
         }  # fmt: skip
 
@@ -504,8 +511,20 @@ def _parts(b: View) -> list[Block]:
     """
     outer, inner = b.rows[: _windows(b)], b.rows[_windows(b) :]
     taps = itertools.product(*([(n, n + 1) for n in range(index.extent)] for index in outer))
-    within = cut(inner, -(-size(inner) // max(round(size(inner) / PART), 1)))
+    within = cut(inner, _part(inner))
     return [(*tap, *part) for tap in taps for part in within]
+
+
+def _part_sizes(b: View) -> tuple[int, int]:
+    """How many parts k has, and how long the longest is."""
+    outer, inner = b.rows[: _windows(b)], b.rows[_windows(b) :]
+    parts, longest = _cutting(inner, _part(inner)).sizes
+    return size(outer) * parts, longest if size(outer) else 0
+
+
+def _part(inner: tuple[Index, ...]) -> int:
+    """About how long a part of these indices is."""
+    return -(-size(inner) // max(round(size(inner) / PART), 1))
 
 
 LEAST_PART = 128
@@ -519,17 +538,45 @@ def _windows(b: View) -> int:
     return taps if size(b.rows[taps:]) >= LEAST_PART and b.outside >= LEFT_OUT else 0
 
 
-def _valid_ranges(b: View, parts: list[Block], columns: tuple[Index, ...], panel: int) -> tuple[Array, Array]:
-    """The panels as (first column, count), and for each part and panel where the part's tap is inside: the same.
-
-    A panel is some whole lines of columns, or an even part of one.
-    """
-    line, total = columns[-1].extent, size(columns)
-    starts = np.arange(0, total, line * max(panel // line, 1))
+def _panel_lines(columns: tuple[Index, ...], panel: int) -> tuple[int, int]:
+    """(columns of a run, columns of a panel of it): some whole lines of columns, or one in even parts."""
+    line = columns[-1].extent
     if line > panel:
-        per = -(-line // -(-line // panel))
-        starts = np.add.outer(starts, np.arange(0, line, per)).reshape(-1)
-    stops = np.append(starts[1:], total)
+        return line, -(-line // -(-line // panel))
+    return line * max(panel // max(line, 1), 1), line * max(panel // max(line, 1), 1)
+
+
+def _panel_count(columns: tuple[Index, ...], panel: int) -> int:
+    """Number of panels that `_panels` gives."""
+    run, per = _panel_lines(columns, panel)
+    return -(-size(columns) // run) * -(-run // per)
+
+
+def _panels(columns: tuple[Index, ...], panel: int) -> Array:
+    """The panels as (first column, count)."""
+    run, per = _panel_lines(columns, panel)
+    total = size(columns)
+    starts = np.add.outer(np.arange(0, total, run), np.arange(0, run, per)).reshape(-1)
+    return np.stack([starts, np.append(starts[1:], total) - starts], 1).astype(np.int64)
+
+
+COUNTED = 36 << 10
+"""Up to so many taps times columns, those inside are counted while planning; beyond, their share is estimated."""
+
+
+def _inside(b: View, columns: tuple[Index, ...], panel: int) -> int:
+    """Columns that are multiplied, summed over k."""
+    if size(columns) * size(b.rows[: _windows(b)]) > COUNTED:
+        return int(size(columns) * size(b.rows) * (1 - b.outside))
+    parts = _parts(b)
+    ranges = _valid_ranges(b, parts, columns, _panels(columns, panel))
+    return int(np.array([count(part) for part in parts]) @ ranges[:, :, 1].sum(axis=1))
+
+
+def _valid_ranges(b: View, parts: list[Block], columns: tuple[Index, ...], panels: Array) -> Array:
+    """For each part and panel where the part's tap is inside the array: (first column in the panel, count)."""
+    starts = panels[:, 0]
+    stops = starts + panels[:, 1]
     at = dict(zip((i.name for i in columns), np.indices([i.extent for i in columns]), strict=True))
     ranges = np.zeros((len(parts), len(starts), 2), np.int64)
     for number, part in enumerate(parts):
@@ -546,7 +593,7 @@ def _valid_ranges(b: View, parts: list[Block], columns: tuple[Index, ...], panel
         there = last > first
         ranges[number, there, 0] = where[first[there]] - starts[there]
         ranges[number, there, 1] = where[last[there] - 1] + 1 - where[first[there]]
-    return np.stack([starts, stops - starts], 1).astype(np.int64), ranges
+    return ranges
 
 
 def _as_it_lies(indices: tuple[Index, ...], moves: dict[str, int]) -> tuple[Index, ...]:
@@ -564,22 +611,42 @@ def cut(indices: tuple[Index, ...], most: int) -> list[Block]:
     >>> cut((Index("c", 3), Index("f", 4)), 8)
     [((0, 2), (0, 4)), ((2, 3), (0, 4))]
     """
-    whole, inner = len(indices), 1
-    if not math.prod(i.extent for i in indices):
+    cutting = _cutting(indices, most)
+    if cutting.at is None:
         return [tuple((0, i.extent) for i in indices)]
-    while whole and inner * indices[whole - 1].extent <= most:
-        whole -= 1
-        inner *= indices[whole].extent
-    blocks: list[Block] = [tuple((0, i.extent) for i in indices[whole:])]
-    for at in range(whole - 1, -1, -1):
-        extent = indices[at].extent
-        step = 1
-        if at == whole - 1:
-            pieces = -(-extent // max(most // max(inner, 1), 1))
-            step = -(-extent // max(pieces, 1))
+    blocks: list[Block] = [tuple((0, i.extent) for i in indices[cutting.at + 1 :])]
+    for at in range(cutting.at, -1, -1):
+        extent, step = indices[at].extent, cutting.step if at == cutting.at else 1
         spans = [(first, min(first + step, extent)) for first in range(0, extent, step)]
         blocks = [(span, *block) for span in spans for block in blocks]
     return blocks
+
+
+class _Cutting(NamedTuple):
+    """How `cut` cuts an index space: the index that is cut (None: it stays whole), by how much, and the sizes.
+
+    `sizes`: (number of blocks, values of the largest).
+    """
+
+    at: int | None
+    step: int
+    sizes: tuple[int, int]
+
+
+def _cutting(indices: tuple[Index, ...], most: int) -> _Cutting:
+    """How an index space is cut into runs of at most `most` values."""
+    whole, inner = len(indices), 1
+    if not size(indices):
+        return _Cutting(None, 1, (1, 0))
+    while whole and inner * indices[whole - 1].extent <= most:
+        whole -= 1
+        inner *= indices[whole].extent
+    if not whole:
+        return _Cutting(None, 1, (1, inner))
+    extent = indices[whole - 1].extent
+    pieces = -(-extent // max(most // inner, 1))
+    step = -(-extent // pieces)
+    return _Cutting(whole - 1, step, (size(indices[: whole - 1]) * -(-extent // step), step * inner))
 
 
 def _names(indices: tuple[Index, ...]) -> tuple[str, ...]:
