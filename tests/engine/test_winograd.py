@@ -233,18 +233,18 @@ def test_the_plan_takes_it_where_it_is_faster() -> None:
         assert without.chosen.lowering not in NAMES
 
 
-def test_the_plan_says_how_far_a_nan_reaches() -> None:
+def test_the_plan_says_what_its_error_means_for_one_element() -> None:
     w = np.ones((4, 4, 3, 3), np.float32)
     x = np.zeros((1, 4, 24, 24), np.float32)
     x[0, 0, 12, 12] = np.nan
-    spread = {}
+    said = (
+        "One element may be off by so much of the largest in its tile, not of itself. "
+        "A tile with a sum that is not finite, or beyond 2^40, is taken by the definition."
+    )
     for name in ("winograd 4", "im2col"):
         plan = convmat.plan(x.shape, w.shape, padding=1, lowering=name)
-        assert ("A NaN or inf reaches all outputs of its tiles" in str(plan)) is not plan.exact
-        spread[name] = np.isnan(plan(x, w)[0, 0])
-    assert spread["im2col"].sum() == 9
-    assert not (spread["im2col"] & ~spread["winograd 4"]).any()
-    assert spread["winograd 4"].sum() <= 4 * 16
+        assert (said in " ".join(str(plan).split())) is not plan.exact
+        assert np.isnan(plan(x, w)[0, 0]).sum() == 9
 
 
 @pytest.mark.parametrize("tile", [2, 4])

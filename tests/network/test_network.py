@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import onnx
@@ -320,3 +321,36 @@ def test_channels_become_pixels() -> None:
         axes = (0, 1, 4, 2, 5, 3) if mode == "CRD" else (0, 3, 4, 1, 5, 2)
         assert np.array_equal(net(x), parts.transpose(axes).reshape(2, 3, 30, 34))
         assert [each.engine for each in net.summary().layers] == [engine]
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_what_is_not_finite_reaches_what_the_definition_says(value: float) -> None:
+    """Through layers of fewer multiplications that run one after the other in compiled code, with Relu and Add."""
+    w, v = normal(64, 64, 3, 3, seed=3) / 24, normal(64, 64, 3, 3, seed=4) / 24
+    net = convmat.load(
+        model(
+            [
+                node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+                node("Relu", "a", "b"),
+                node("Conv", "b v", "c", pads=[1, 1, 1, 1]),
+                node("Add", "c x", "d"),
+                node("Relu", "d", "y"),
+            ],
+            {"x": (1, 64, 28, 28)},
+            "y",
+            {"w": w, "v": v},
+        )
+    )
+    assert convmat.plan((1, 64, 28, 28), (64, 64, 3, 3), padding=1).chosen.lowering.startswith("winograd")
+    x = normal(1, 64, 28, 28, seed=5)
+    x[0, 5, 13, 14] = value
+    exact: dict[str, Any] = {"padding": 1, "exact": True, "activation": "relu"}
+    expected = convmat.conv(convmat.conv(x, w, **exact), v, residual=x, **exact)
+    with np.errstate(all="ignore"):
+        y = net(x)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(y), np.isinf(expected))
+    finite = np.isfinite(expected)
+    np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-4, atol=1e-4)
+    assert np.isfinite(y[..., :10]).all()

@@ -79,7 +79,9 @@ class JitProgram(OfThisProcess):
         self.bound = bound
         self._code: tuple[weakref.ref[Loaded], ...] = ()
         # _aligned asks for a cache line more
-        self.weight_bytes = sum(s.weight_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
+        self.weight_bytes = (
+            sum(s.weight_bytes + s.kept_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
+        )
         loose = (
             max((aligned_size(s.weight_bytes) + 64 for s in steps if s.weight_tasks), default=0)
             if not bound
@@ -129,9 +131,11 @@ class JitProgram(OfThisProcess):
         w = _whole(w)
         made = []
         for step, code in zip(self.steps, self.code, strict=True):
-            out = _aligned(step.weight_bytes) if step.weight_tasks else w.copy()
+            out = _aligned(step.weight_bytes + step.kept_bytes) if step.weight_tasks else w.copy()
             if step.weight_tasks:
                 _pack(step, code, w, address(out), step.threads)
+            if step.kept_bytes:
+                out[step.weight_bytes :] = w.reshape(-1).view(np.uint8)
             made.append(out)
         return made
 
@@ -139,7 +143,9 @@ class JitProgram(OfThisProcess):
         """Weights that a program of the same `weights_name` packed, and that lie elsewhere now."""
         made = []
         for step, packed in zip(self.steps, weights, strict=True):
-            out = _aligned(step.weight_bytes) if step.weight_tasks else np.empty_like(packed)
+            out = (
+                _aligned(step.weight_bytes + step.kept_bytes) if step.weight_tasks else np.empty_like(packed)
+            )
             np.copyto(out, packed)
             made.append(out)
         return made
@@ -159,15 +165,17 @@ class JitProgram(OfThisProcess):
         scratch = address(buffer) + 63 & -64
         w = _whole(operands["w"]) if weights is None else x
         for i, (step, code) in enumerate(zip(self.steps, self.code, strict=True)):
+            at_w = address(w)
             if weights is not None:
                 a = address(weights[i])
+                at_w = a + step.weight_bytes if step.kept_bytes else a
             elif step.weight_tasks:
                 a = scratch + aligned_size(step.workspace)
                 _pack(step, code, w, a, threads)
             else:
-                a = address(w)
+                a = at_w
             block = _block(step, code.symbols["task"], step.tasks, min(threads, step.threads))
-            _fill(step, block, a, bias)
+            _fill(step, block, a, at_w, bias)
             _start(
                 step,
                 block,
@@ -254,7 +262,8 @@ class Launcher(OfThisProcess):
         self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
         for step, each, packed in zip(program.steps, code, weights, strict=True):
             block = _block(step, each.symbols["task"], step.tasks, step.threads)
-            _fill(step, block, address(packed), bias)
+            a = address(packed)
+            _fill(step, block, a, a + step.weight_bytes if step.kept_bytes else a, bias)
             self._blocks.append((step, type(block), bytes(block)))
 
     def start(self, x: Array, y: Array, residual: Array | None = None) -> bool:
@@ -327,9 +336,9 @@ def _pack(step: KernelPlan, code: Loaded, w: Array, out: int, threads: int) -> N
     thread_pool.launch(ctypes.addressof(block))
 
 
-def _fill(step: KernelPlan, block: Any, a: int, bias: Array | None) -> None:
-    """What a block says of weights and bias."""
-    block[step.at["a"]], block[step.at["w"]] = a, a + step.origin["w"]
+def _fill(step: KernelPlan, block: Any, a: int, w: int, bias: Array | None) -> None:
+    """What a block says of weights and bias: where A as it is packed begins, and w itself."""
+    block[step.at["a"]], block[step.at["w"]] = a, w + step.origin["w"]
     block[step.at["bias"]] = 0 if bias is None else address(bias)
 
 

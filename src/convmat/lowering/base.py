@@ -29,8 +29,8 @@ class Lowering(ABC):
 
     `name` is what plans and callers call it, `source` where the idea comes from, `packings` how much of the unrolled
     input its products may store: together with the engine's schedules they are the plan's candidates.
-    `exact`: its products are the definition's own, so that integers come out exactly; if not, `spreads` says where else
-    a NaN or inf goes.
+    `exact`: its products are the definition's own, so that integers come out exactly; if not, `shares` says whose sums
+    share their rounding.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Lowering(ABC):
     source: str
     packings: tuple[Packing, ...]
     exact = True
-    spreads = ""
+    shares = ""
 
     def roundings(self, problem: Problem) -> float:
         """How much rounding adds up in an element of y: that of so many partial sums, of as many terms of its size."""

@@ -44,7 +44,7 @@ class Fft(Lowering):
     source = "Cooley, Tukey 1965; Stockham 1966"
     packings = (Packing.PANEL,)
     exact = False
-    spreads = "all outputs of its windows"
+    shares = "window"
 
     def refuses(self, problem: Problem) -> str | None:
         """Integers; the rest is for each phase to say."""

@@ -28,7 +28,7 @@ class Winograd(Lowering):
     """F(m, r) along every axis with more than one tap, for stride 1."""
 
     exact = False
-    spreads = "all outputs of its tiles"
+    shares = "tile"
     packings = (Packing.PANEL,)
     source = "Winograd 1980; Lavin and Gray 2016"
 

@@ -136,14 +136,19 @@ def _kept_away(decision: Decision, candidate: Candidate) -> str:
     )
 
 
+WIDE = ("float64", "complex128")
+
+
 def _rounding(decision: Decision) -> str:
     """What is known of the error."""
     chosen, problem = decision.chosen.cost, decision.problem
     assert chosen is not None
     if not decision.exact:
+        unit, most = decision.lowering.shares, "2^400" if problem.dtype in WIDE else "2^40"
         return (
             f"Expected error, norm-wise: {chosen.error:.1e}, rtol is {problem.rtol:.1e}. "
-            f"A NaN or inf reaches {decision.lowering.spreads}; with exact=True, those of the definition."
+            f"One element may be off by so much of the largest in its {unit}, not of itself. "
+            f"A {unit} with a sum that is not finite, or beyond {most}, is taken by the definition."
         )
     bound = error_bound(problem)
     return f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|)." if bound else "Exact."

@@ -6,6 +6,7 @@
         for each block of rows:
             Y    = A * U, or one product of matrices for each point where A has more than a few rows and columns
             tile = its inverse, without what has wrapped around
+            take by the definition what of it is not finite, or too large
             finish the tile and store what of it lies inside C
 
 Blocks of columns are shared out among threads, each with scratch of its own: NumPy and pocketfft let go of Python's
@@ -28,6 +29,7 @@ from ...product import Fourier, Product, size
 from ..operands import Array, Block, Dtypes, Operands, Shape, count
 from . import fft_backend
 from .cost import Copying, Work
+from .definition import Definition, unsound
 from .epilogue import Finish, Finishing
 from .strided_views import REMEMBERED, Cut, Reader, Scratch, flat, interval, reach
 from .strided_views import inside as clipped
@@ -69,13 +71,16 @@ class Transformed:
         self.a, self.b, self.c = Reader(a), Reader(b), Reader(product.c)
         self.axes = [axis - turned for axis in range(turned) if self.window[axis] > 1]
         self.finish = Finish(product.epilogue, product.c, dtypes.work)
+        self.definition = Definition(product)
+        self.taps = tuple(i.extent for i in product.windows(a))
         self.known: dict[Block, tuple[_Piece, ...]] = {}
         self.lanes = threads
         self._cut(limit)
         if threads > 1 and (self.workspace > limit or len(self.cuts[0]) * len(self.cuts[1]) < threads):
             self.lanes = 1
             self._cut(limit)
-        self.weight_bytes = self._weights() * self.spectrum.itemsize if bound else 0
+        kept = math.prod(self._filters()) * dtypes.work.itemsize
+        self.weight_bytes = self._weights() * self.spectrum.itemsize + kept if bound else 0
         self.work = self._work()
 
     # -- blocks -------------------------------------------------------------------------------------------------------
@@ -114,7 +119,7 @@ class Transformed:
         self.scratch = Scratch(self.sizes, np.dtype(np.uint8), self.lanes)
         self.beside = self._beside(many)
         # What `bind` takes beside the spectra that it leaves, a few filters at a time.
-        one = math.prod(i.extent for i in p.windows(a)) + math.prod(self.window)
+        one = math.prod(self.taps) + math.prod(self.window)
         one = (
             one * self.dtypes.work.itemsize
             + math.prod(self.points) * self.spectrum.itemsize * fft_backend.held()
@@ -137,7 +142,7 @@ class Transformed:
             for indices, target in zip((self.groups, p.c.cols, b.rows), (groups, n, k), strict=True)
         ]
         box = 0 if b.inside else self.b.box_elements((*cuts[0], *self.window, *cuts[2], *cuts[1]))
-        taps = math.prod(i.extent for i in p.windows(a))
+        taps = math.prod(self.taps)
         more = size(a.cols) > k or (self.thin and k > 1)
         return {
             "tiles": groups * k * n * window * item,
@@ -147,6 +152,8 @@ class Transformed:
             "sum": groups * m * n * points * wide,
             "more": groups * m * n * points * wide if more else 0,
             "spare": groups * m * n * math.prod(self.kept) * item if self.finish.scratch else 0,
+            "window": k * window * item,
+            "terms": math.prod(self.kept) * item,
             "taps": 0 if self.bound else groups * m * k * taps * item,
             "left": 0 if self.bound else groups * m * k * points * wide,
         }
@@ -161,7 +168,7 @@ class Transformed:
         read = groups * k * n * points * wide
         # The spectra of a block of columns stay while its rows are multiplied.
         kept = read if self.real and self.thin else 0
-        back = groups * m * n * (real + points * wide * (many - 1))
+        back = groups * m * n * (real + points * wide * (many - 1) + 4 * wide)
         weights = (
             0 if self.bound else groups * m * k * (window * wide // (1 + self.real) + points * wide * many)
         )
@@ -172,15 +179,21 @@ class Transformed:
     def _weights(self) -> int:
         return self.product.batch * self.product.m * self.product.k
 
+    def _filters(self) -> Shape:
+        """The shape of A's filters as the definition reads them."""
+        return (size(self.groups), self.product.m, size(self.product.terms[0][0].cols), *self.taps)
+
     def bind(self, w: Array) -> list[Array]:
-        """The spectra of A: (groups, m, k, points) to multiply whole, (groups, points, m, k) for a BLAS."""
+        """The spectra of A, (groups, m, k, points) whole or (groups, points, m, k) for a BLAS; then A itself."""
         p, (a, _) = self.product, self.product.terms[0]
         out = np.empty(self._shape(size(self.groups), p.m, p.k), self.spectrum)
         depths = Cut.into(a.cols, self.filters)
         rows = Cut.into(a.rows, self.filters // depths.most)
+        filters = np.empty(self._filters(), self.dtypes.work)
         for block in itertools.product(Cut.into(self.groups, 1), rows, depths):
             self._transform(w, block, None, out[self._where(*block)])
-        return [out]
+            self._read(w, block, self._of(filters, block))
+        return [out, filters]
 
     def _shape(self, groups: int, m: int, k: int) -> Shape:
         """Of a block of A's spectra."""
@@ -189,24 +202,43 @@ class Transformed:
 
     def _where(self, group: Block, row: Block, depth: Block) -> tuple[slice, ...]:
         """Where the spectra of a block are among all."""
+        g, m, k = self._runs((group, row, depth))
+        return (g, m, k) if self.thin else (g, slice(None), m, k)
+
+    def _runs(self, block: tuple[Block, ...]) -> Iterator[slice]:
+        """A block of groups, rows and depth as runs of each."""
         a = self.product.terms[0][0]
         extents = (tuple(i.extent for i in indices) for indices in (self.groups, a.rows, a.cols))
-        g, m, k = itertools.starmap(flat, zip(extents, (group, row, depth), strict=True))
-        return (g, m, k) if self.thin else (g, slice(None), m, k)
+        return itertools.starmap(flat, zip(extents, block, strict=True))
+
+    def _of(self, filters: Array, block: tuple[Block, ...]) -> Array:
+        """A block of all filters."""
+        return filters[tuple(self._runs(block))].reshape(_extents(*block) + self.taps)
+
+    def _read(self, w: Array, block: tuple[Block, ...], out: Array) -> None:
+        """Write a block of A's filters to `out`: groups, rows, depth, taps."""
+        group, row, depth = block
+        spans = (*group, *((0, extent) for extent in self.taps), *row, *depth)
+        self.a.pack(w, self.a.over(w), spans, self.as_view(out), out.reshape(-1)[:0])
+
+    def taps_of(self, call: _Call, block: tuple[Block, ...]) -> Array:
+        """A block of A's filters, as `bind` kept them or read anew."""
+        if call.filters is not None:
+            return self._of(call.filters, block)
+        out = _part(call.scratch["taps"], _extents(*block) + self.taps, self.dtypes.work)
+        self._read(call.operands["w"], block, out)
+        return out
 
     def _transform(self, w: Array, block: tuple[Block, ...], run: Array | None, out: Array) -> None:
         """Write the spectra of a block of A, its filters packed in `run` or anew."""
-        group, row, depth = block
-        taps = tuple(i.extent for i in self.product.windows(self.product.terms[0][0]))
-        spans = (*group, *((0, extent) for extent in taps), *row, *depth)
-        shape = tuple(stop - start for start, stop in (*group, *row, *depth))
-        packed = _part(run, (*shape, *taps), self.dtypes.work)
-        self.a.pack(w, self.a.over(w), spans, self.as_view(packed), packed.reshape(-1)[:0])
+        shape = _extents(*block)
+        packed = _part(run, shape + self.taps, self.dtypes.work)
+        self._read(w, block, packed)
         # z^(-s*f): the spectrum of the conjugate, conjugated.
         if not self.real:
             np.conjugate(packed, out=packed)
         wide = np.zeros((*shape, *self.window), self.dtypes.work)
-        wide[_corner(taps)] = packed
+        wide[_corner(self.taps)] = packed
         del packed
         found = fft_backend.forward(wide, self.axes)
         del wide
@@ -226,8 +258,7 @@ class Transformed:
         groups, columns, *_ = self.cuts
 
         def share(lane: int) -> None:
-            left = None if weights is None else weights[0]
-            call = _Call(self, operands, left, self.scratch.over(buffer, lane))
+            call = _Call(self, operands, weights, self.scratch.over(buffer, lane))
             with np.errstate(all="ignore"):
                 blocks = ((group, column) for group in groups for column in columns)
                 for group, column in itertools.islice(blocks, lane, None, self.lanes):
@@ -311,9 +342,11 @@ class _Call:
     """One call: its operands and scratch."""
 
     def __init__(
-        self, step: Transformed, operands: Operands, weights: Array | None, scratch: dict[str, Array]
+        self, step: Transformed, operands: Operands, weights: list[Array] | None, scratch: dict[str, Array]
     ) -> None:
-        self.step, self.operands, self.weights, self.scratch = step, operands, weights, scratch
+        self.step, self.operands, self.scratch = step, operands, scratch
+        self.weights = None if weights is None else weights[0]
+        self.filters = None if weights is None else weights[1]
         self.x = operands["x"]
         self.source = step.b.over(self.x)
         self.target = step.c.over(operands["y"])
@@ -379,6 +412,9 @@ class _Call:
             step.window[step.axes[-1]],
             step.real,
         )
+        bad = unsound(made, len(step.window), step.dtypes.work)
+        if bad is not None:
+            self.afresh(made[_corner(step.kept)], bad, (group, row, column))
         tile = step.as_view(made[_corner(step.kept)])
         block = (*group, *((0, extent) for extent in step.kept), *row, *column)
         for within, where, part in step.pieces(block):
@@ -386,6 +422,38 @@ class _Call:
             if self.finishing is not None:
                 self.finishing(piece, part, self.scratch["spare"].view(step.dtypes.work))
             np.copyto(self.target[where], piece, casting="unsafe")
+
+    def afresh(self, made: Array, bad: Array, block: tuple[Block, Block, Block]) -> None:
+        """Take the windows that are `bad` by the definition; made: (*groups, *rows, *columns, *kept)."""
+        step = self.step
+        a, b = step.product.terms[0]
+        names = tuple(index.name for index in (*b.indices, *a.rows))
+        groups, rows = len(block[0]), len(block[1])
+        spare = self.scratch["terms"].view(step.dtypes.work)
+        for at in np.ndindex(bad.shape):
+            if not bad[at]:
+                continue
+            one = tuple((start + i, start + i + 1) for (start, _), i in zip(sum(block, ()), at, strict=True))
+            group, row, column = one[:groups], one[groups : groups + rows], one[groups + rows :]
+            out = made[at]
+            out[...] = 0
+            for depth in step.cuts[3]:
+                read = (*group, *((0, extent) for extent in step.window), *depth, *column)
+                x = _part(
+                    self.scratch["window"], _extents(group, depth, column) + step.window, step.dtypes.work
+                )
+                step.b.pack(self.x, self.source, read, step.as_view(x), spare[:0])
+                w = step.taps_of(self, (group, row, depth))
+                spans = dict(zip(names, (*read, *row), strict=True))
+                inner = _extents(depth)
+                step.definition.add(
+                    x.reshape(inner + step.window), w.reshape(inner + step.taps), spans, out, spare
+                )
+
+
+def _extents(*blocks: Block) -> Shape:
+    """How many values each index of some blocks takes."""
+    return tuple(stop - start for block in blocks for start, stop in block)
 
 
 def _corner(extents: Shape) -> tuple[Any, ...]:

@@ -53,7 +53,7 @@ __all__ = [  # noqa: RUF022
     "bf16", "f16", "f32", "f64", "i1", "i8", "i16", "i32", "i64", "ptr",
     "add", "sub", "mul", "div", "neg", "maximum", "minimum", "fma", "fabs", "sqrt", "copysign", "rint",
     "and_", "or_", "xor", "shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem",
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "below", "select",
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "below", "select", "all_lanes",
     "sext", "zext", "trunc", "sitofp", "uitofp", "fptosi", "fpext", "fptrunc", "bitcast",
     "advance", "splat", "shuffle", "extract", "insert",
 ]
@@ -317,6 +317,15 @@ def below(a: Value, b: Value) -> Text:
 def select(mask: Value, a: Value, b: Value) -> Text:
     """`a` where the mask is true, else `b`; a scalar mask chooses whole vectors."""
     return f"select {mask.type.text} {mask.name}, {a.type.text} {a.name}, {b.type.text} {b.name}", a.type
+
+
+@pure(np.all)
+def all_lanes(mask: Value) -> Text:
+    """Whether a mask is true in every lane."""
+    return (
+        f"call i1 @llvm.vector.reduce.and.{mask.type.suffix}({mask.type.text} {mask.name})",
+        mask.type.scalar,
+    )
 
 
 # ---- conversions: `to` is the kind of a lane --------------------------------------------------------------

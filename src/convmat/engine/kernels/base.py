@@ -24,7 +24,8 @@ class KernelPlan(ABC):
     """One product on one CPU: the recipe of its kernel, and the words of its block; no arrays while nothing runs.
 
     `tasks` of the kernel's `task`, and `weight_tasks` of its `weights` (0: w is read as it is), which fill
-    `weight_bytes`. `workspace`: bytes of scratch, of all threads. `origin`: where all indices are 0, in bytes from an
+    `weight_bytes`; `kept_bytes` of w itself lie behind them once they are bound, if the kernel reads that too.
+    `workspace`: bytes of scratch, of all threads. `origin`: where all indices are 0, in bytes from an
     array's start. `reads_in_place`: no panel is packed. `plane_rows`: rows of A for which a kernel that reads pixels in
     place reads x once, 0 for other kernels. A plan is shapes: the tables that a kernel reads, which grow with them, are
     made when it is first launched.
@@ -34,6 +35,7 @@ class KernelPlan(ABC):
     tasks: int
     weight_tasks: int
     weight_bytes: int
+    kept_bytes: int = 0
     workspace: int = 0
     reads_in_place = False
     plane_rows = 0

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from ...ir.constant_matmul import combine
 from ...ir.emitter import Function, prefix_mask
-from ...ir.instructions import Value, below, i64, maximum, ptr, select, udiv
+from ...ir.instructions import Value, below, const, i64, maximum, minimum, ptr, select, udiv
 from ..epilogue import Store, Target, TileEpilogue
 from ..tile import Tile
+from .definition import definition
 from .writer import Writer
 
 
@@ -64,35 +65,89 @@ def pre(writer: Writer) -> Function:
     return fn
 
 
-def post(writer: Writer, rows: int) -> Function:
-    """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it."""
-    r, item, n = writer.r, writer.item, writer.r.lanes
-    d0, d1 = r.apart
-    m0, m1 = len(r.rows.post), len(r.columns.post)
-    fn = writer.made.function(
-        f"post_{rows}",
-        {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
-         "across": i64, "args": ptr},
-    )  # fmt: skip
-    m, y, residual, bias, turned, count, down, across, args = fn.arguments
-    plane, y_row, y_column = (writer.word(fn, args, name) for name in ("m plane", "y row", "y column"))
-    finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.LINES)
-    tile = Tile(r.work, m1, 1, n, item, item, item)
-    with fn.loop(0, count) as each:
-        first = writer.pixel(each.index)
-        left = udiv(maximum(across - first, 0) + (d1 - 1), d1)
-        for vector in range(r.stored(rows) // n):
-            at = m + each.index * (r.stored(rows) * item) + vector * n * item
-            half = writer.outputs_down(fn, at, plane)
-            for v0 in range(m0):
-                with fn.if_(down > v0 * d0):
-                    made = combine(r.columns.post, [column[v0] for column in half])
-                    moved = y_row * (v0 * d0) + first * y_column + vector * n * item
-                    target = Target(
-                        y + moved, residual + moved, bias + vector * n * item, y_column * d1, left, turned
-                    )
-                    finish.emit(fn, tile, [[value] for value in made], target, min(n, rows - vector * n))
-    return fn
+class Post:
+    """Writes the functions that transform products back, store tiles, and take by the definition what is not sound."""
+
+    def __init__(self, writer: Writer) -> None:
+        r = writer.r
+        self.writer = writer
+        self.definition = definition(writer, len(r.columns.post), 1)
+        self.finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.LINES)
+        self._careful: dict[int, Function] = {}
+
+    def write(self, rows: int) -> Function:
+        """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it."""
+        writer = self.writer
+        r, item, n = writer.r, writer.item, writer.r.lanes
+        d0, d1 = r.apart
+        m0, m1 = len(r.rows.post), len(r.columns.post)
+        careful = [self.careful(min(n, rows - first)) for first in range(0, r.stored(rows), n)]
+        fn = writer.made.function(
+            f"post_{rows}",
+            {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
+             "across": i64, "x": ptr, "row": i64, "column": i64, "w": ptr, "args": ptr},
+        )  # fmt: skip
+        m, y, residual, bias, turned, count, down, across, x, row, column, w, args = fn.arguments
+        names = ("m plane", "y row", "y column", "x column", "w o")
+        plane, y_row, y_column, x_column, w_o = (writer.word(fn, args, name) for name in names)
+        tile = Tile(r.work, m1, 1, n, item, item, item)
+        with fn.loop(0, count) as number:
+            first = writer.pixel(number.index)
+            left = udiv(maximum(across - first, 0) + (d1 - 1), d1)
+            for vector in range(r.stored(rows) // n):
+                at = m + number.index * (r.stored(rows) * item) + vector * n * item
+                moved, behind = first * y_column + vector * n * item, bias + vector * n * item
+                half, squares = writer.outputs_down(fn, at, plane)
+                with fn.if_(writer.unsound(squares)) as lost:
+                    fn.call(
+                        careful[vector].address, at, y + moved, residual + moved, behind, turned, down, left,
+                        x + first * x_column, row, column + first, w + w_o * (vector * n), args,
+                    )  # fmt: skip
+                with lost.otherwise():
+                    for v0 in range(m0):
+                        with fn.if_(down > v0 * d0):
+                            made = combine(r.columns.post, [each[v0] for each in half])
+                            to = moved + y_row * (v0 * d0)
+                            target = Target(y + to, residual + to, behind, y_column * d1, left, turned)
+                            self.finish.emit(
+                                fn, tile, [[value] for value in made], target, min(n, rows - vector * n)
+                            )
+        return fn
+
+    def careful(self, rows: int) -> Function:
+        """One tile of a vector of `rows` rows of A, of which some lanes are not sound, to y."""
+        found = self._careful.get(rows)
+        if found is not None:
+            return found
+        writer = self.writer
+        r, item, n = writer.r, writer.item, writer.r.lanes
+        d0, d1 = r.apart
+        m0, m1 = len(r.rows.post), len(r.columns.post)
+        fn = self._careful[rows] = writer.made.function(
+            f"careful_{rows}",
+            {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "outputs": ptr, "down": i64, "left": i64, "x": ptr,
+             "row": i64, "column": i64, "w": ptr, "args": ptr},
+        )  # fmt: skip
+        m, y, residual, bias, outputs, down, left, x, row, column, w, args = fn.arguments
+        plane, y_row, y_column = (writer.word(fn, args, name) for name in ("m plane", "y row", "y column"))
+        half, sums = writer.outputs_down(fn, m, plane)
+        for number in range(m0):
+            made = combine(r.columns.post, [each[number] for each in half])
+            for at, value in enumerate(made, number * m1):
+                fn.store(value, outputs, at * n * item)
+        squares = outputs + m0 * m1 * n * item
+        fn.store(sums, squares)
+        one = const(i64, 1)
+        fn.call(
+            self.definition.address, x, row, column, w, const(i64, rows), outputs, squares, one, args,
+        )  # fmt: skip
+        tile = Tile(r.work, 1, 1, n, item, item, item)
+        with fn.loop(0, minimum(udiv(down + (d0 - 1), d0), m0)) as v0, fn.loop(0, minimum(left, m1)) as v1:
+            each = fn.load(outputs + (v0.index * m1 + v1.index) * (n * item), writer.vector)
+            to = v0.index * d0 * y_row + v1.index * d1 * y_column
+            target = Target(y + to, residual + to, bias, y_column, one, outputs)
+            self.finish.emit(fn, tile, [[each]], target, rows)
+        return fn
 
 
-__all__ = ["post", "pre"]
+__all__ = ["Post", "pre"]

@@ -7,6 +7,9 @@ does all three steps in its own scratch:
     sum     M[s][tile][m] = sum over k of V * A, for each of the points s        A: [block][s][k][m], lanes along m
     post    y = epilogue(post on both window axes)           lanes along m, turned on their way out
 
+The squares of M are added up on the way: a tile in which they are not finite, or too large, is taken by the definition
+before its epilogue.
+
 Tiles run on across their rows, so maps that are narrower than a vector waste nothing in the sum. Vectors of V are
 written over the beginning of the next row of tiles, which is written after them.
 
@@ -16,6 +19,8 @@ single ones, and whole lines of y are written.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from ...ir.constant_matmul import combine
 from ...ir.emitter import Function, Module, prefix_mask
@@ -40,6 +45,7 @@ from ..epilogue import Store, Target, TileEpilogue, gather_at
 from ..panel.microkernel import dispatch
 from ..tile import Tile
 from . import channels_last
+from .definition import definition
 from .writer import TALLEST, WinogradRecipe, Writer
 
 
@@ -169,7 +175,7 @@ class ModuleWriter(Writer):
 
     # -- post ---------------------------------------------------------------------------------------------------------
 
-    def post(self, rows: int) -> Function:
+    def post(self, rows: int, definition: Function) -> Function:
         """A row of `count` tiles of a block of `rows` rows of A, to y: at most `down` x `across` pixels of it.
 
         What lies to the right of them may be another task's, and so may rows of y between its own.
@@ -178,27 +184,39 @@ class ModuleWriter(Writer):
         fn = self.made.function(
             f"post_{rows}",
             {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
-             "across": i64, "args": ptr},
+             "across": i64, "x": ptr, "row": i64, "column": i64, "w": ptr, "args": ptr},
         )  # fmt: skip
-        m, y, residual, bias, turned, count, down, across, args = fn.arguments
+        m, y, residual, bias, turned, count, down, across, x, row, column, w, args = fn.arguments
         width = r.stored(rows) * item
-        plane, y_row, y_o = (self.word(fn, args, name) for name in ("m plane", "y row", "y o"))
+        names = ("m plane", "y row", "y o", "x column", "w o")
+        plane, y_row, y_o, x_column, w_o = (self.word(fn, args, name) for name in names)
         m0, m1 = len(r.rows.post), len(r.columns.post)
         (d0, d1), group = r.apart, r.line
+        squares = turned + m0 * r.turned * n * n * item
         finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
         tile = Tile(r.work, n, 1, n, item, item, item)
         for vector in range(r.stored(rows) // n):
             below_ = y_o * (vector * n)
             with fn.loop(0, udiv(count + (group - 1), group)) as some:
                 first = some.index * group
-                with fn.loop(0, minimum(count - first, group)) as each:
+                here = minimum(count - first, group)
+                with fn.loop(0, here, carried=[const(self.vector, 0.0)]) as each:
                     at = m + (first + each.index) * width + vector * n * item
-                    half, pixel = self.outputs_down(fn, at, plane), self.pixel(each.index)
+                    half, square = self.outputs_down(fn, at, plane)
+                    fn.store(square, squares + each.index * (n * item))
+                    each.carry(each.carried[0] + square)
+                    pixel = self.pixel(each.index)
                     for v0 in range(m0):
                         made = combine(r.columns.post, [column[v0] for column in half])
                         for v1, value in enumerate(made):
                             to = turned + pixel * (n * item)
                             fn.store(value, to, (v0 * r.turned * n + v1 * d1) * n * item)
+                with fn.if_(self.unsound(each.results[0])):
+                    pixel = self.pixel(first)
+                    fn.call(
+                        definition.address, x + pixel * x_column, row, column + pixel, w + w_o * (vector * n),
+                        const(i64, rows - vector * n), turned, squares, here, args,
+                    )  # fmt: skip
                 for v0 in range(m0):
                     with fn.if_(down > v0 * d0):
                         left = minimum(across - first * m1, group * m1)
@@ -220,7 +238,11 @@ class ModuleWriter(Writer):
         pre = channels_last.pre(self) if r.k else self.pre()
         heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
         sums = {rows: [(n, self.sum(n, rows)) for n in r.sizes()] for rows in heights}
-        posts = {rows: channels_last.post(self, rows) if r.k else self.post(rows) for rows in heights}
+        if r.k:
+            post = channels_last.Post(self).write
+        else:
+            post = partial(self.post, definition=definition(self, r.turned * r.lanes, r.apart[1]))
+        posts = {rows: post(rows) for rows in heights}
         fn = self.made.function("task", {"args": ptr, "index": i64, "thread": i64})
         args, index, thread = fn.arguments
 
@@ -239,6 +261,7 @@ class ModuleWriter(Writer):
         to = image * word("y b") + group * word("y g")
         y, residual = word("y", ptr) + to, word("residual", ptr) + to
         bias = word("bias", ptr) + group * word("bias g")
+        w = word("w", ptr) + group * word("w g")
         m0, m1, d0 = len(r.rows.post), len(r.columns.post), r.apart[0]
         first_row = block_row * word("block rows")
         first_column = block_column * word("block columns")
@@ -256,12 +279,15 @@ class ModuleWriter(Writer):
             number = udiv(first_row + row, d0)
             return number * (m0 * d0) + (first_row + row - number * d0)
 
+        def corner(at_row: Value) -> Value:
+            """Where a row of tiles begins in x."""
+            return x + at_row * word("x row") + at_column * word("x column")
+
         # Channels side by side are one call's.
         with fn.loop(0, 1 if r.k else depth) as channel, fn.loop(0, rows) as row:
             at_row = top_row(row.index) + word("row offset")
             fn.call(
-                pre.address,
-                x + at_row * word("x row") + at_column * word("x column") + channel.index * word("x c"),
+                pre.address, corner(at_row) + channel.index * word("x c"),
                 scratch + channel.index * v_line + row.index * columns * v_step,
                 lines, columns, at_row, at_column, args,
             )  # fmt: skip
@@ -291,12 +317,14 @@ class ModuleWriter(Writer):
                     ))  # fmt: skip
                 with fn.loop(0, rows) as row:
                     p, q = top_row(row.index), first_pixel
+                    at_row = p + word("row offset")
                     moved = top * word("y o") + p * word("y row") + q * word("y column")
                     fn.call(
                         posts[height].address,
                         kept + row.index * columns * width,
                         y + moved, residual + moved, bias + top * item, turned, columns,
-                        word("out rows") - p, minimum(word("out columns") - q, columns * m1), args,
+                        word("out rows") - p, minimum(word("out columns") - q, columns * m1),
+                        corner(at_row), at_row, at_column, w + top * word("w o"), args,
                     )  # fmt: skip
 
             if len(heights) == 1:

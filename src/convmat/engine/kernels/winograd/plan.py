@@ -115,6 +115,7 @@ class WinogradPlan(KernelPlan):
         matrix = r.points * ((r.blocks - 1) * plane + tail_plane)
         self.weight_tasks = group.extent * r.blocks
         self.weight_bytes = group.extent * matrix
+        self.kept_bytes = math.prod(shapes["w"]) * item
         tiles, (d0, d1) = _tiles(product), r.apart
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
         v_line = item if r.k else k.tiles * item
@@ -125,7 +126,7 @@ class WinogradPlan(KernelPlan):
         sums = aligned_size(r.points * v_plane + 64)
         lines = sums + aligned_size(r.points * m_plane)
         turned = lines + aligned_size(r.rows.points * wide * item)
-        size = turned + aligned_size(len(r.rows.post) * r.turned * r.lanes * r.lanes * item)
+        size = turned + aligned_size((len(r.rows.post) * r.turned * r.lanes + r.line) * r.lanes * item)
         words = {
             "scratch size": size, "sums": sums, "lines": lines, "turned": turned, "chunk": k.chunk,
             "chunks": k.chunks, "count b": image.extent, "x b": x[image.name], "y b": y[image.name],

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import reduce
 
 from ....processes import kept_property
-from ....product import Activation, Transform
+from ....product import Activation, Matrix, Transform
 from ...ir.arguments import Arguments
 from ...ir.constant_matmul import combine, operations
 from ...ir.emitter import Function, Module
-from ...ir.instructions import Type, Value, i64, udiv
+from ...ir.instructions import Type, Value, add, all_lanes, const, equal, fma, i64, less_equal, udiv
 
 TALLEST = 14
 """Tiles of a register tile, two vectors of rows of A wide."""
+
+
+LARGEST = {4: 2.0**40, 8: 2.0**400}
+"""Size of a tile's sums beyond which it is taken by the definition instead, by the bytes of an element.
+
+What is lost beside one such sum is more than any tolerance that is asked of ordinary data; and the squares of all
+others can still be added up.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,15 @@ class WinogradRecipe:
         return 64 * (lines + 1 - lines % 2)
 
     @property
+    def largest_square(self) -> float:
+        """What the squares of a tile's products may add up to if none of its sums is larger than `LARGEST`.
+
+        By Cauchy and Schwarz a sum is no larger than the norm of the products times that of its weights.
+        """
+        gain = _longest_row(self.rows.post) * _longest_row(self.columns.post)
+        return LARGEST[self.work.bytes] ** 2 / gain
+
+    @property
     def tail(self) -> int:
         """Rows of the last block."""
         return self.m - (self.blocks - 1) * self.width
@@ -117,11 +136,34 @@ class Writer:
         number = udiv(tile, unit)
         return number * (step * unit) + (tile - number * unit)
 
-    def outputs_down(self, fn: Function, at: Value, plane: Value) -> list[list[Value]]:
-        """Of the tile at `at` in M, a vector of rows of A: for each column of its points the outputs down it."""
+    def outputs_down(self, fn: Function, at: Value, plane: Value) -> tuple[list[list[Value]], Value]:
+        """Of the tile at `at` in M, a vector of rows of A: for each column of its points the outputs down it.
+
+        And the sum of the squares of all its points, in each lane.
+        """
         t0, t1 = self.r.rows.points, self.r.columns.points
         read = [[fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)] for s1 in range(t1)]
-        return [combine(self.r.rows.post, column) for column in read]
+        # One chain for each column: a single one would be waited for.
+        squares = []
+        for column in read:
+            square = column[0] * column[0]
+            for each in column[1:]:
+                square = fma(each, each, square)
+            squares.append(square)
+        return [combine(self.r.rows.post, column) for column in read], reduce(add, squares)
+
+    def sound(self, squares: Value) -> Value:
+        """In which lanes the products, whose squares add up to this, are finite and none of their sums too large."""
+        return less_equal(squares, const(self.vector, self.r.largest_square))
+
+    def unsound(self, squares: Value) -> Value:
+        """Whether there is a lane that is not sound."""
+        return equal(all_lanes(self.sound(squares)), 0)
 
 
-__all__ = ["TALLEST", "WinogradRecipe", "Writer"]
+def _longest_row(matrix: Matrix) -> float:
+    """The largest sum of the squares of a row."""
+    return float(max(math.fsum(float(each) ** 2 for each in row) for row in matrix))
+
+
+__all__ = ["LARGEST", "TALLEST", "WinogradRecipe", "Writer"]
