@@ -220,7 +220,14 @@ class Prepared:
             operands = {name: array.reshape(self._dims[name]) for name, array in operands.items()}
         if bias is not None:
             operands["bias"] = bias
-        program.run(operands, weights, problem.threads)
+        try:
+            program.run(operands, weights, problem.threads)
+        except MemoryError:
+            raise EngineError(
+                "conv: no memory for what it takes beside the arrays\n"
+                f"  {self.workspace:,} bytes of scratch, and a copy of each array that is not C-contiguous\n"
+                "  take a smaller batch, or parts of the image"
+            ) from None
         if padding is not None and folded is not out:
             pad.adjoint(padding, _spatial(problem.y, "p"), folded, out)
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ...product import Index, Packing, Product, View, size
-from ..operands import Array, Dtypes, Shape, aligned_size
+from ..operands import Array, Dtypes, Shape, aligned_size, contiguous_strides
 from .cost import copying
 from .epilogue import Finish
-from .strided_views import Cut, Reader, Scratch, cut, example, matrices
+from .strided_views import Cut, Reader, Scratch, cut, example, index_strides, matrices
 
 LEAST_COLUMNS = 128
 """A block has at least this many columns before its sum is cut: narrower ones cost BLAS more than a second pass."""
@@ -188,15 +188,17 @@ class Forms:
     def panel(self, form: Form, term: int) -> tuple[Shape, Shape]:
         """The extents and the source's strides of B, its axes in the order in which the panel has them."""
         _, b = form.product.terms[term]
-        lying = self.example(b)
         if not b.inside and b.elements:
-            reader = Reader(b)
-            lying = example(reader.boxed, reader.box_shape(reader.shape), lying.dtype)
+            reader = Reader(b)  # by arithmetic: the whole box may be more than an array can be
+            strides = index_strides(reader.boxed, contiguous_strides(reader.box_shape(reader.shape), 1))
+        else:
+            lying = self.example(b)
+            strides = tuple(stride // lying.itemsize for stride in lying.strides)
         lead, rows = len(b.batch), len(b.rows)
-        axes = list(range(lying.ndim))
+        axes = list(range(len(strides)))
         if form.turned[term]:
             axes = axes[:lead] + axes[lead + rows :] + axes[lead : lead + rows]
-        return tuple(lying.shape[a] for a in axes), tuple(lying.strides[a] // lying.itemsize for a in axes)
+        return tuple(b.indices[a].extent for a in axes), tuple(strides[a] for a in axes)
 
 
 def _columns(product: Product, cols: Indices) -> Product:

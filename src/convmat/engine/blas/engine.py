@@ -101,6 +101,10 @@ def prepare(
             return "transforms by Fourier's matrices alone"
         if not product.c.elements:
             continue
+        most = np.iinfo(np.intp).max // dtypes.work.itemsize
+        entries = max((b.elements for _, b in product.terms), default=0)
+        if entries > most and not transforms:
+            return f"needs a second operand of at most {most:,} entries, got {entries:,}"
         made: BlasStep | str
         if transforms:
             made = fft.Transformed(product, transforms, dtypes, limit, bound, threads)

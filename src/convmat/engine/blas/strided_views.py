@@ -73,6 +73,11 @@ def _strides(view: View, steps: Shape) -> tuple[int, Shape]:
     return offset, tuple(strides[i.name] for i in view.indices)
 
 
+def index_strides(view: View, steps: Shape) -> Shape:
+    """How far each index of the View moves in an array whose axes move by `steps`."""
+    return _strides(view, steps)[1]
+
+
 def example(view: View, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """The View over a C-contiguous array of this shape that is never touched: to ask about strides."""
     _, strides = _strides(view, contiguous_strides(shape, dtype.itemsize))
