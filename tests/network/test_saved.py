@@ -111,6 +111,30 @@ def test_numpy_and_convmat_are_enough(file: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def test_kernels_of_computed_weights_come_along(tmp_path: Path) -> None:
+    """A filter that is an input has a plan too: it is saved, and runs where nothing can be compiled."""
+    source = model(
+        [node("Conv", "x w b", "y", pads=[1, 1, 1, 1])], {"x": SHAPE, "w": (4, 3, 3, 3), "b": (4,)}, "y", {}
+    )
+    path, given = (
+        tmp_path / "computed.convmat",
+        {"x": normal(*SHAPE), "w": normal(4, 3, 3, 3, seed=1), "b": normal(4)},
+    )
+    with convmat.threads(usable_cores()):
+        net = convmat.load(source)
+        net.save(path)
+    np.savez(tmp_path / "given.npz", x=given["x"], w=given["w"], b=given["b"])
+    said = fresh(
+        "net = convmat.load(sys.argv[1], trust=True)\n"
+        f"print(net(dict(np.load({str(tmp_path / 'given.npz')!r}))).tobytes().hex())",
+        path,
+        ("onnx", "llvmlite"),
+        tmp_path / "home",
+    )
+    assert said == [net(given).tobytes().hex()]
+    assert np.allclose(net(given), convmat.conv(given["x"], given["w"], given["b"], padding=1), atol=1e-5)
+
+
 def test_kernels_between_products_come_along(tmp_path: Path) -> None:
     """Elementwise nodes, reductions, enlargements and a woven product run where nothing can be compiled."""
     weights = {"w": normal(4, 3, 3, 3), "v": normal(4, 8, 2, 2, seed=1)}

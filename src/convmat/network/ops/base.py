@@ -46,8 +46,10 @@ class Options:
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
 
 
-def plan_node(options: Options, x: Shape, w: Shape, dtype: np.dtype[Any], asked: PlanOptions) -> Plan:
-    """The plan of a node's product with weights that are used often, within the network's options.
+def plan_node(
+    options: Options, x: Shape, w: Shape, dtype: np.dtype[Any], asked: PlanOptions, *, constant: bool = True
+) -> Plan:
+    """The plan of a node's product within the network's options; `constant`: its weights are packed once.
 
     Raises ConvmatError.
     """
@@ -57,7 +59,7 @@ def plan_node(options: Options, x: Shape, w: Shape, dtype: np.dtype[Any], asked:
         workspace_limit=options.workspace_limit,
         weight_limit=options.weight_limit,
         deterministic=options.deterministic,
-        reuse_weights=True,
+        reuse_weights=constant,
     )
     return request_tuned("plan", x, w, dtype_name(dtype), whole, Tuning(options.tune), options.record)
 

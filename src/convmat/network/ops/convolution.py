@@ -22,7 +22,7 @@ from ...planner import Plan, PlanOptions
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, given, has, operator, plan_node
-from .planned import Planned, Woven
+from .planned import Planned, Unpacked, Woven
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -140,7 +140,8 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
         transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has(specs, 2),
         residual=has(specs, 3), **words,
     )  # fmt: skip
-    return plan_node(options, x.shape, w.shape, x.dtype, asked)
+    constant = w.value is not None and (not has(specs, 2) or given(node, specs, 2).value is not None)
+    return plan_node(options, x.shape, w.shape, x.dtype, asked, constant=constant)
 
 
 def scaled(node: Node, w: Array) -> Array:
@@ -200,10 +201,14 @@ def _between(x: Spec, w: Spec) -> Spec:
 
 
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    """Constant weights are packed now; a residual follows x."""
+    """Constant weights are packed now; a residual follows x. Those that are computed are packed in each call."""
     w, bias = given(node, specs, 1).value, specs[2].value if has(specs, 2) and specs[2] else None
-    if w is None or (has(specs, 2) and bias is None) or given(node, specs, 0).dtype.name not in WORK_DTYPES:
+    if given(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
+    if w is None or (has(specs, 2) and bias is None):
+        if node.get("scale") is not None:
+            return None
+        return Unpacked(plan_of(node, specs, options), has(specs, 2), has(specs, 3))
     w = scaled(node, w)
     woven = weaving(node, specs, options)
     if woven is not None:

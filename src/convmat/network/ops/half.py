@@ -18,7 +18,7 @@ import numpy as np
 from ...engine import buffers
 from ...planner import Prepared
 from ..graph import Array, Node, Spec
-from .planned import Planned
+from .planned import Planned, Unpacked
 
 WIDE = np.dtype(np.float32)
 """What half precision is widened to."""
@@ -111,7 +111,7 @@ class Widened:
 def plan_behind(step: Any) -> Prepared | None:
     """The plan that a step runs, if it has one."""
     inner = step.inner if isinstance(step, Widened) else step
-    return inner.plan if isinstance(inner, Planned) else None
+    return inner.plan if isinstance(inner, Planned | Unpacked) else None
 
 
 def wide_prepare(prepare: Callable[..., Any]) -> Callable[..., Any]:

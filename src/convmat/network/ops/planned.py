@@ -47,6 +47,26 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Unpacked:
+    """A plan whose weights are computed by the network: called with x, w, bias and residual where there are, and y."""
+
+    plan: Prepared
+    bias: bool
+    residual: bool
+    scratch = 0
+
+    def __call__(self, *arrays: Array) -> None:
+        """Write the last of the arrays."""
+        x, w, *rest, y = arrays
+        bias = rest[0] if self.bias else None
+        self.plan(x, w, bias, residual=rest[-1] if self.residual else None, out=y)
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module: weights are packed by the call itself."""
+        return None
+
+
+@dataclass(frozen=True)
 class Woven(Planned):
     """A plan whose y, of the shape `between`, is interleaved by a kernel."""
 
