@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -21,7 +21,7 @@ from convmat.cases import CASES, Case
 from convmat.engine.measure.machine import machine
 from convmat.geometry import Geometry
 from convmat.planner import Candidate, Decision
-from convmat.planner.candidates import weigh
+from convmat.planner.candidates import weigh, weigh_way
 from convmat.planner.cost import error_estimate
 from convmat.problem import WORK_DTYPES, Problem
 from convmat.product import Packing
@@ -137,16 +137,12 @@ def way_name(way: Way) -> str:
 
 
 def plan_of(problem: Problem, way: Way) -> Plan | str:
-    """The plan that goes this way, or the refusal."""
-    found = _candidates(problem, lowering.ALL)
-    chosen = next(c for c in found if (c.engine, c.lowering, c.packing) == way)
-    return forced(problem, found, chosen)
-
-
-@lru_cache(maxsize=64)
-def _candidates(problem: Problem, registry: object) -> tuple[Candidate, ...]:
-    """The candidates of a problem, remembered while the registry of lowerings stays what it is."""
-    return weigh(problem, machine()).candidates
+    """The plan that goes this way, or the refusal; the other ways are not weighed."""
+    engine, name, packing = way
+    chosen, _ = weigh_way(
+        problem, next(each for each in lowering.ALL if each.name == name), packing, engine, machine()
+    )
+    return forced(problem, (chosen,), chosen)
 
 
 def plans(problem: Problem) -> Iterator[tuple[Candidate, Plan]]:

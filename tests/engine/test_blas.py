@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat import Plan
+from convmat import Plan, lowering
 from convmat.cases import CASES, Case, case
 from convmat.engine.blas import engine as blas_engine
 from convmat.engine.blas import taps
@@ -35,15 +35,17 @@ SOME = [each for each in CASES if each.name.endswith(("/tail", "-0", "deep"))][:
 
 
 def plans(problem: Problem) -> list[Plan]:
-    """A plan for each candidate of the blas engine that multiplies as the definition does, over the limit or not.
+    """A plan for each way of the blas engine that multiplies as the definition does, over the limit or not.
 
-    Fourier transforms have tests of their own.
+    Fourier transforms have tests of their own. Ways of the other engine are not weighed: that takes far longer.
     """
     found, problem = [], replace(problem, exact=True)
-    for each in weighing.weigh(problem, machine()).candidates:
-        chosen = weighing.admit(each) if each.beyond else each
-        if each.engine == "blas" and chosen.cost is not None:
-            found.append(Plan(Decision(problem, (chosen,), chosen, forced=True)))
+    for way in lowering.ALL:
+        for packing in way.packings:
+            each, _ = weighing.weigh_way(problem, way, packing, "blas", machine())
+            chosen = weighing.admit(each) if each.beyond else each
+            if chosen.cost is not None:
+                found.append(Plan(Decision(problem, (chosen,), chosen, forced=True)))
     return found
 
 
@@ -55,11 +57,13 @@ def steps(plan: Plan) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("each", SOME, ids=str)
-def test_small_blocks_give_the_same(each: Case, limit: int) -> None:
-    for layout, direction in itertools.product(LAYOUTS, PASSES):
+def test_small_blocks_give_the_same(each: Case, limit: int, request: pytest.FixtureRequest) -> None:
+    """Weights bound or not in turn, so that every two of limit, layout, pass and that meet; with --slow both."""
+    whole = request.config.getoption("--slow")
+    for turn, (layout, direction) in enumerate(itertools.product(LAYOUTS, PASSES), LIMITS.index(limit)):
         first, second, expected = operands(each, "float32", layout, direction)
         problem = replace(problem_of(each, "float32", layout, direction), workspace_limit=limit)
-        for bound in (True, False):
+        for bound in (True, False) if whole else (turn % 2 == 0,):
             for plan in plans(replace(problem, reuse_weights=bound)):
                 np.testing.assert_array_equal(
                     plan(first, second), expected, f"{plan.chosen.name} {layout} {direction}"

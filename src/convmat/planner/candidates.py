@@ -124,19 +124,30 @@ def weigh(problem: Problem, machine: Machine, peak: Peaks | None = None) -> Weig
     found: list[Candidate] = []
     programs: dict[str, Program] = {}
     for lowering in ALL:
-        refusal = lowering.refuses(problem)
-        if problem.exact and not lowering.exact:
-            refusal = "multiplies otherwise than the definition, exact=True admits nothing else"
         for packing in lowering.packings:
             for engine in ENGINES:
-                if refusal is not None:
-                    found.append(Candidate(engine, lowering.name, packing, refusal=refusal))
-                    continue
-                candidate, program = _weigh_one(problem, lowering, packing, engine, machine, peak)
+                candidate, program = weigh_way(problem, lowering, packing, engine, machine, peak)
                 found.append(candidate)
                 if program is not None:
                     programs[candidate.way] = program
     return Weighed(tuple(found), programs)
+
+
+def weigh_way(
+    problem: Problem,
+    lowering: Lowering,
+    packing: Packing,
+    engine: str,
+    machine: Machine,
+    peak: Peaks | None = None,
+) -> tuple[Candidate, Program | None]:
+    """One way and its program: weighed, or refused by its lowering, by `exact=True` or by its engine."""
+    refusal = lowering.refuses(problem)
+    if problem.exact and not lowering.exact:
+        refusal = "multiplies otherwise than the definition, exact=True admits nothing else"
+    if refusal is not None:
+        return Candidate(engine, lowering.name, packing, refusal=refusal), None
+    return _weigh_one(problem, lowering, packing, engine, machine, peak)
 
 
 def weigh_blas(problem: Problem) -> tuple[Candidate, ...]:
