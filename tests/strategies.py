@@ -1,72 +1,121 @@
-"""Random geometries and random ways to lay the same numbers out in memory."""
+"""Random geometries and random ways to lay the same numbers out in memory.
+
+What is constant in a kernel (`Kind`) is drawn apart from what is not (batch and extents), and in quick runs from a
+fixed number of kinds that all properties share: they compile the fifth of what they would.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from convmat.geometry import Geometry
-from tests.support import Array
+from tests.support import DTYPES, LAYOUTS, Array
 
 MOST_OUTPUTS = 400
 """Output elements times taps of one group: keeps the definition's loops to some milliseconds."""
 
+KINDS = 48
+"""Kinds of convolution in a quick run, which draws them by number; with --slow each example draws its own."""
+
+Pick = Callable[[Sequence[Any]], Any]
+"""Chooses one of several values: by a random generator, or by hypothesis."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is constant in a kernel: to make one takes as long as a hundred runs, so sizes are drawn apart from it."""
+
+    F: tuple[int, ...]
+    s: tuple[int, ...]
+    d: tuple[int, ...]
+    e: tuple[int, ...]
+    lo: tuple[int, ...]
+    G: int
+    c: int
+    o: int
+    dtype: str
+    layout: str
+
 
 @dataclass(frozen=True)
 class Drawn:
-    """The arguments of `conv` for a geometry, and the geometry."""
+    """The arguments of `conv` for a geometry, and the geometry.
+
+    `dtype` and `layout` belong to the kind: for what is tried in more than one of them.
+    """
 
     x_shape: tuple[int, ...]
     w_shape: tuple[int, ...]
     options: dict[str, Any]
+    dtype: str = "float64"
+    layout: str = "NCHW"
 
     @property
     def geometry(self) -> Geometry:
         return Geometry.of(self.x_shape, self.w_shape, **self.options)
 
 
-@st.composite
-def convolutions(
-    draw: st.DrawFn,
-    *,
-    ranks: tuple[int, ...] = (1, 2, 3, 4),
-    crop: bool = True,
-    empty: bool = True,
-    input_dilation: bool = False,
-) -> Drawn:
-    """Any convolution: groups, stride, dilation, padding that is more or less than nothing, empty arrays."""
-    rank = draw(st.sampled_from(ranks))
-    small = rank > 2
-    pads = st.integers(-2 if crop else 0, 3 if small else 5)
-    room = MOST_OUTPUTS
+def _kind(pick: Pick, crop: bool, empty: bool, input_dilation: bool) -> Kind:
+    """Any kind; those without input dilation or empty arrays are the same ones without."""
+    rank = pick((1, 2, 3, 4))
+    small, room = rank > 2, MOST_OUTPUTS
     axes = []
     for _ in range(rank):
-        most = max(1, min(3 if small else 5, room))
-        F = draw(st.integers(1, most))
+        F = pick(range(1, max(1, min(3 if small else 5, room)) + 1))
+        room //= F
         # a gradient has a phase for each combination of strides: few along each of many axes
-        s, d = draw(st.integers(1, 2 if small else 4)), draw(st.integers(1, 3))
-        e = draw(st.integers(1, 2 if small else 4)) if input_dilation else 1
-        P = draw(st.integers(1, max(1, min(4 if small else 12, room // F))))
-        room //= F * P
-        lo, hi, left = draw(pads), draw(pads), draw(st.integers(0, s - 1))
-        wanted = (P - 1) * s + d * (F - 1) + 1 + left - lo - hi
-        I = -(-max(wanted - 1, 0) // e) + 1 if wanted > 0 else draw(st.integers(0, 2))
-        axes.append(
-            (I, F, s, d, lo, hi + max(0, d * (F - 1) + 1 - lo - hi - ((I - 1) * e + 1 if I else 0)), e)
-        )
-    Is, Fs, ss, ds, los, his, es = zip(*axes, strict=True)
-    B = draw(st.integers(0 if empty else 1, 3))
-    G = draw(st.sampled_from([1, 1, 2, 3]))
-    c = draw(st.sampled_from([1, 1, 2, 3, 3, *([0] if empty else [])]))
-    o = draw(st.integers(1, 3))
-    options = {"stride": ss, "padding": tuple(zip(los, his, strict=True)), "dilation": ds, "groups": G}
+        s, d = pick(range(1, 3 if small else 5)), pick(range(1, 4))
+        axes.append((F, s, d, pick(range(-2, 4 if small else 6))))
+    F, s, d, lo = zip(*axes, strict=True)
+    G, c, o = pick((1, 1, 2, 3)), pick((1, 1, 2, 3, 3)), pick((1, 2, 3))
+    dtype, layout = pick(DTYPES), pick(LAYOUTS)
+    e = tuple(pick(range(1, 3 if small else 5)) if input_dilation else 1 for _ in range(rank))
+    if empty and not pick(range(6)):
+        c = 0
+    return Kind(F, s, d, e, lo if crop else tuple(map(abs, lo)), G, c, o, dtype, layout)
+
+
+def _by_number(number: int) -> Pick:
+    """Choices that belong to a number."""
+    rng = np.random.default_rng(number)
+    return lambda values: values[int(rng.integers(len(values)))]
+
+
+@st.composite
+def convolutions(
+    draw: st.DrawFn, *, crop: bool = True, empty: bool = True, input_dilation: bool = False
+) -> Drawn:
+    """Any convolution: groups, stride, dilation, padding that is more or less than nothing, empty arrays."""
+
+    def pick(values: Sequence[Any]) -> Any:
+        return draw(st.sampled_from(values))
+
+    by = _by_number(draw(st.integers(0, KINDS - 1))) if settings().derandomize else pick
+    k = _kind(by, crop, empty, input_dilation)
+    small = len(k.F) > 2
+    room = max(MOST_OUTPUTS // math.prod(k.F), 1)
+    Is, pads = [], []
+    for F, s, d, e, lo in zip(k.F, k.s, k.d, k.e, k.lo, strict=True):
+        P = pick(range(1, max(1, min(4 if small else 12, room)) + 1))
+        room //= P
+        hi, left = pick(range(-2 if crop else 0, 4 if small else 6)), pick(range(s))
+        reach = d * (F - 1) + 1
+        wanted = (P - 1) * s + reach + left - lo - hi
+        I = -(-max(wanted - 1, 0) // e) + 1 if wanted > 0 else pick(range(3))
+        Is.append(I)
+        pads.append((lo, hi + max(0, reach - lo - hi - ((I - 1) * e + 1 if I else 0))))
+    B = pick(range(0 if empty else 1, 4))
+    options = {"stride": k.s, "padding": tuple(pads), "dilation": k.d, "groups": k.G}
     if input_dilation:
-        options["input_dilation"] = es
-    return Drawn((B, G * c, *Is), (G * o, c, *Fs), options)
+        options["input_dilation"] = k.e
+    return Drawn((B, k.G * k.c, *Is), (k.G * k.o, k.c, *k.F), options, k.dtype, k.layout)
 
 
 @st.composite
