@@ -2,8 +2,8 @@
 
 Data are small integers whose sums stay below 2^24, so results are equal, not close: float32 exactly, 16-bit types
 the exact sum rounded once, 8-bit integers in int32. Quick runs take every case in float32 in both layouts, and the
-tails in every element type; kernels, which take a tenth of a second each to compile, for every case channels first and
-for the tails channels last, and for narrow types in two dimensions. `--slow` takes all of it.
+tails in every element type; kernels, which take a tenth of a second each to compile, for the tails in float32, channels
+first, and for the rest a set that has all that kernels differ in (`covering`). `--slow` takes all of it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from collections.abc import Iterator
 import pytest
 
 from convmat.cases import CASES, Case, case
+from convmat.engine import jit
+from convmat.engine.cpu import Cpu
 from convmat.lowering import ALL, Lowering
 from convmat.product import Packing
+from tests.covering import COVERING, group, traits_of
 from tests.support import DTYPES, LAYOUTS, PASSES, TAILS, Way, check, problem_of, way_name, ways
 
 
@@ -27,6 +30,16 @@ def _quick(each: Case, dtype: str, layout: str, way: Way) -> bool:
     if engine == "blas":
         return dtype == "float32" or (each in TAILS and layout == "NCHW")
     if packing is Packing.WHOLE or lowering in REFUSED_BY_JIT:
+        return False
+    if dtype == "float32" and layout == "NCHW" and each in TAILS:
+        return True
+    return (dtype == "float32" or layout == "NCHW") and each.name in COVERING[group(dtype, layout)]
+
+
+def _compiled(each: Case, dtype: str, layout: str, way: Way) -> bool:
+    """Whether it has kernels that the quick ones stand for."""
+    engine, lowering, packing = way
+    if engine != "jit" or packing is Packing.WHOLE or lowering in REFUSED_BY_JIT:
         return False
     if dtype == "float32":
         return layout == "NCHW" or each in TAILS
@@ -61,6 +74,31 @@ def test_every_way_gives_what_the_definition_gives(each: Case, dtype: str, layou
     refusals = {check(way, each, dtype, layout, direction) for direction in PASSES}
     if None not in refusals:
         pytest.skip("; ".join(sorted(str(refusal) for refusal in refusals)))
+
+
+def _no_trait_is_missing(dtype: str, layout: str) -> None:
+    of_group = [c for c in _combinations(True) if c[1:3] == (dtype, layout) and _compiled(*c)]
+    quick = [c for c in of_group if _quick(*c)]
+    assert len(quick) < len(of_group)
+    missing = traits_of(of_group) - traits_of(quick)
+    assert not missing, f"tests/covering.py needs cases with {sorted(missing)}"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "layout"), [("float32", "NHWC"), ("float64", "NCHW"), ("float16", "NCHW"), ("int8", "NCHW")]
+)
+def test_the_quick_kernels_have_every_trait(dtype: str, layout: str) -> None:
+    _no_trait_is_missing(dtype, layout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if not dtype.startswith("complex")])
+def test_the_quick_kernels_have_every_trait_on_other_cpus(
+    dtype: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jit, "host", lambda: Cpu.named(target))
+    _no_trait_is_missing(dtype, "NCHW")
 
 
 @pytest.mark.parametrize("transforming", [way for way in ALL if not way.exact], ids=lambda way: way.name)

@@ -1,0 +1,79 @@
+"""Which kernels of the matrix a quick run compiles: all that differ in more than sizes, once for each element type.
+
+    trait       one field of a recipe and its value, sizes told apart as 0, 1 and more: a branch of what writes kernels
+    covering    cases whose kernels have together every trait that the kernels of all cases have
+
+float32, channels first, compiles every kernel of the tails. The other groups below repeat what these show about sums,
+so each takes a covering set of cases, found for vectors of 32 and of 64 bytes; `--slow` takes all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+from typing import Any
+
+from convmat import lowering
+from convmat.cases import Case
+from convmat.engine import jit
+from convmat.planner.candidates import program_of
+from tests.support import PASSES, Way, problem_of
+
+COVERING = {
+    "float32 NCHW": (
+        "2d/1x1/plain", "2d/3x3/plain", "2d/3x3/strided-tail", "2d/depthwise/plain", "2d/depthwise/strided-tail",
+        "3d/transposed/strided-tail",
+    ),
+    "float32 NHWC": (
+        "1d/depthwise/tail", "1d/one-element", "2d/1x1/tail", "2d/3x3/tail", "2d/depthwise-dilated/tail",
+        "2d/grouped-narrow/tail", "2d/nothing-but-padding", "2d/one-pixel", "2d/transposed-depthwise/tail",
+        "2d/transposed-gaps/tail", "3d/depthwise/tail", "4d/dense/tail",
+    ),
+    "float64": (
+        "1d/batch-0", "1d/depthwise/tail", "1d/one-element", "1d/transposed/tail", "2d/3x3/tail", "2d/deep",
+        "2d/nothing-but-padding", "2d/stride-skips-input", "3d/3x3x3/tail", "3d/transposed/tail", "4d/dense/tail",
+        "4d/transposed/tail",
+    ),
+    "narrow": (
+        "2d/3x3/tail", "2d/deep", "2d/nothing-but-padding", "2d/one-pixel", "2d/transposed-dilated/tail",
+        "2d/transposed-gaps/tail",
+    ),
+}  # fmt: skip
+"""The cases by group; those of float32, channels first, beside the tails."""
+
+
+def group(dtype: str, layout: str) -> str:
+    """The group of an element type and a layout."""
+    return f"float32 {layout}" if dtype == "float32" else dtype if dtype == "float64" else "narrow"
+
+
+def traits(recipe: Any) -> set[str]:
+    """What a recipe says beside sizes, numbers and element types: a line a field."""
+    name = type(recipe).__name__
+    found = {name}
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        if value is None or isinstance(value, bool | str | enum.Enum):
+            found.add(f"{name}.{field.name} {value}")
+        elif isinstance(value, int):
+            found.add(f"{name}.{field.name} {min(max(value, -1), 2)}")
+        elif isinstance(value, tuple):
+            found.add(f"{name}.{field.name} of {min(len(value), 4)}")
+        elif dataclasses.is_dataclass(value) and field.name not in ("array", "work", "out"):
+            found |= {f"{name}.{field.name} {each}" for each in traits(value)}
+    return found
+
+
+def traits_of(combinations: Iterable[tuple[Case, str, str, Way]]) -> set[str]:
+    """The traits of all kernels that these compile, in all three passes."""
+    ways = {each.name: each for each in lowering.ALL}
+    found = set()
+    for each, dtype, layout, (engine, name, packing) in combinations:
+        for direction in PASSES:
+            problem = problem_of(each, dtype, layout, direction)
+            if engine == "jit" and ways[name].refuses(problem) is None:
+                program = program_of(problem, ways[name], packing, engine)
+                if isinstance(program, jit.JitProgram):
+                    found |= {trait for step in program.steps for trait in traits(step.recipe)}
+    return found
