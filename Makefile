@@ -77,7 +77,7 @@ wheel: $(VENV)/.test  ## the wheel, to dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:  ## all that these commands made
-	rm -rf $(VENV) .venv-oldest out site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .kernels out site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests -name __pycache__ -type d -exec rm -rf {} +
 
 # -- the virtual environment: each stamp says that the extras it names are installed as pyproject.toml wants them ------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,14 @@ from convmat.cases import CASES
 from tests.support import TAILS
 
 GOLDEN = Path(__file__).parent / "golden"
+KERNELS = Path(__file__).parent.parent / ".kernels"
+"""Machine code that sessions leave to the next ones; each object's name is a digest of all that decides it."""
+
+KEPT_SECONDS = 7 * 24 * 3600.0
+"""An object that no session read for so long comes from a text that nobody writes any more."""
+
+OBJECTS = Path("convmat", "objects")
+"""Where the library keeps kernels inside the user's cache folder."""
 
 for name, examples in (("quick", 200), ("slow", 1000)):
     settings.register_profile(
@@ -36,9 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--update-golden is for people who then read the difference, not for CI")
     if not hasattr(config, "workerinput"):
         # Kernels and figures of this session, its workers' and its subprocesses': the user's cache stays as it is.
-        folder = tempfile.mkdtemp(prefix="convmat-tests-")
+        KERNELS.mkdir(mode=0o700, exist_ok=True)
+        for each in KERNELS.glob("session-*"):
+            if time.time() - each.stat().st_mtime > KEPT_SECONDS:  # it did not come to its end
+                shutil.rmtree(each, ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix="session-", dir=KERNELS)
         before = os.environ.get("XDG_CACHE_HOME")
         _share_packages(Path(before) if before else Path.home() / ".cache", Path(folder))
+        _link_kernels(KERNELS, Path(folder) / OBJECTS)
         os.environ["XDG_CACHE_HOME"] = folder
         config.add_cleanup(lambda: _leave(folder, before))
 
@@ -52,7 +66,22 @@ def _share_packages(user: Path, folder: Path) -> None:
         (folder / "convmat" / "packages").symlink_to(kept)
 
 
+def _link_kernels(source: Path, target: Path) -> None:
+    """Give each object of one folder a name in another too, where that is new: neither bytes nor time are spent.
+
+    What no session read for long goes.
+    """
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in source.glob("*.o"):
+        with suppress(OSError):
+            if time.time() - each.stat().st_mtime > KEPT_SECONDS:
+                each.unlink()
+            else:
+                os.link(each, target / each.name)
+
+
 def _leave(folder: str, before: str | None) -> None:
+    _link_kernels(Path(folder) / OBJECTS, KERNELS)
     if before is None:
         os.environ.pop("XDG_CACHE_HOME", None)
     else:

@@ -187,7 +187,8 @@ def little_memory(patch: pytest.MonkeyPatch) -> None:
 
 def low_blocks(patch: pytest.MonkeyPatch) -> None:
     """What the direct kernels hold in registers: kernels of the same recipes, written by another engine."""
-    patch.setattr(preloaded, "version", lambda: "low blocks")
+    low = f"low blocks, {preloaded.version()}"
+    patch.setattr(preloaded, "version", lambda: low)
     patch.setattr(pixels, "TALLEST", 2)
     patch.setattr(pixels, "MOST_UNROLLED", 1)
     patch.setattr(channels, "MOST_TAPS", 1)
