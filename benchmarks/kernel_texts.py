@@ -78,10 +78,10 @@ def _steps(problem: Problem, cpu: Cpu) -> Iterator[tuple[str, Any]]:
 
 
 def _arguments(step: Any) -> str:
-    """Digest of what a call hands to a kernel: words in their order, tables whatever they are called, and totals."""
+    """Digest of what a call hands to a kernel: words in their order, tables, and totals."""
     words = np.frombuffer(step.template, np.int64)
     told = [np.where(np.abs(words) > LARGEST, 0, words).tobytes()]
-    told += sorted(table.tobytes() for table in vars(step).values() if isinstance(table, np.ndarray))
+    told += [table.tobytes() for _, table in sorted(step.tables().items())]
     totals = (step.tasks, step.workspace, step.weight_tasks, step.weight_bytes, sorted(step.origin.items()))
     told.append(repr((totals, astuple(step.effort))).encode())
     return _digest(b"".join(told))

@@ -22,6 +22,7 @@ from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.direct import channels, pixels
 from convmat.engine.kernels.direct import plan as direct_plan
 from convmat.engine.kernels.panel import plan as panel_plan
+from convmat.engine.kernels.panel import tiling
 from convmat.engine.runtime import preloaded, thread_pool
 from convmat.geometry import Geometry
 from convmat.problem import Epilogue, Problem
@@ -166,15 +167,19 @@ def test_batch_size_and_position(each: Pass) -> None:
 
 def thin(patch: pytest.MonkeyPatch) -> None:
     """Lanes along n, 3 rows, one vector."""
-    patch.setattr(panel_plan, "_along_n", lambda m, lanes, registers: (False, min(m, 3), lanes))
-    patch.setattr(panel_plan, "_along_m", lambda m, lanes, registers: (True, lanes, 3))
-    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, registers, fused: (False, min(m, 3), lanes))
+    patch.setattr(tiling, "along_n", lambda m, lanes, registers: tiling.Tiling(False, min(m, 3), lanes))
+    patch.setattr(tiling, "along_m", lambda m, lanes, registers: tiling.Tiling(True, lanes, 3))
+    patch.setattr(
+        tiling, "choose_tiling", lambda m, k, lanes, registers, fused: tiling.Tiling(False, min(m, 3), lanes)
+    )
 
 
 def turned(patch: pytest.MonkeyPatch) -> None:
     """Lanes along m wherever that is possible, two vectors of 5 columns."""
-    patch.setattr(panel_plan, "_along_m", lambda m, lanes, registers: (True, 2 * lanes, 5))
-    patch.setattr(panel_plan, "_tiles", lambda m, k, lanes, registers, fused: (True, 2 * lanes, 5))
+    patch.setattr(tiling, "along_m", lambda m, lanes, registers: tiling.Tiling(True, 2 * lanes, 5))
+    patch.setattr(
+        tiling, "choose_tiling", lambda m, k, lanes, registers, fused: tiling.Tiling(True, 2 * lanes, 5)
+    )
 
 
 def little_memory(patch: pytest.MonkeyPatch) -> None:

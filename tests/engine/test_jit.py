@@ -23,6 +23,7 @@ from convmat.cases import LAYERS, Case, case
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.panel import plan as panel_plan
+from convmat.engine.kernels.panel import tiling
 from convmat.engine.kernels.text import kernel_text
 from convmat.engine.runtime import jit_cache, thread_pool
 from convmat.errors import EngineError
@@ -339,7 +340,9 @@ def test_a_recipe_says_all_that_its_text_is_made_from() -> None:
 
 def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows, one vector of AVX2, bias and relu."""
-    monkeypatch.setattr(panel_plan, "_tiles", lambda m, k, lanes, registers, fused: (False, 2, lanes))
+    monkeypatch.setattr(
+        tiling, "choose_tiling", lambda m, k, lanes, registers, fused: tiling.Tiling(False, 2, lanes)
+    )
     monkeypatch.setattr(jit, "host", lambda: Cpu.named("x86-64-v3"))
     epilogue = Epilogue(bias=True, activation=Activation("relu"))
     problem = Problem.of(Geometry.of((1, 3, 4, 9), (2, 3, 3, 3), padding=1), epilogue=epilogue)

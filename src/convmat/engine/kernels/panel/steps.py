@@ -1,0 +1,49 @@
+"""How far apart values of indices lie in an array: side by side, evenly apart, or neither."""
+
+from __future__ import annotations
+
+from ....product import Index
+
+
+def names(indices: tuple[Index, ...]) -> tuple[str, ...]:
+    """The names of indices."""
+    return tuple(i.name for i in indices)
+
+
+def in_memory_order(indices: tuple[Index, ...], moves: dict[str, int]) -> tuple[Index, ...]:
+    """The indices in the order in which an array has them, outermost first."""
+    return tuple(sorted(indices, key=lambda index: -moves[index.name]))
+
+
+def contiguous_from(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = False) -> int | None:
+    """The first index from which on all are side by side (steps of one element); None if not even the last is.
+
+    `ones`: whether the steps of indices that take one value have to fit too.
+    """
+    expected, first = 1, None
+    for at in range(len(indices) - 1, -1, -1):
+        index = indices[at]
+        if moves[index.name] != expected and (ones or index.extent != 1):
+            break
+        expected *= index.extent
+        first = at
+    return first
+
+
+def is_uniform(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = False) -> bool:
+    """Whether walking the indices in order moves by the same step throughout; `ones` as in `contiguous_from`."""
+    step = moves[indices[-1].name] if ones else innermost_step(indices, moves)
+    expected = step
+    for index in reversed(indices):
+        if (ones or index.extent != 1) and moves[index.name] != expected:
+            return False
+        expected *= index.extent
+    return True
+
+
+def innermost_step(indices: tuple[Index, ...], moves: dict[str, int]) -> int:
+    """The step of the innermost index that takes more than one value."""
+    return next((moves[i.name] for i in reversed(indices) if i.extent != 1), 0)
+
+
+__all__ = ["contiguous_from", "in_memory_order", "innermost_step", "is_uniform", "names"]

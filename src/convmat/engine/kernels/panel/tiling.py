@@ -1,0 +1,221 @@
+"""The tiling of a product: along what lanes lie, MR and NR; and how finished tiles meet C.
+
+C's columns may lie side by side (lines are stored whole, perhaps after turning a tile), its rows may (channels last),
+or neither: then a table says where each column is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ....product import Index, Product
+from ...cpu import Cpu
+from ...ir.instructions import TYPES
+from ...operands import Dtypes, Shapes, count, strides
+from ..epilogue import Store
+from .k_parts import RUN_PART, k_parts, taps_apart
+from .pack_b import Walk
+from .recipe import Form, PanelRecipe
+from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform, names
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """MR rows of a block of A, NR columns of a panel of B; `along_m`: lanes lie along m, otherwise along n."""
+
+    along_m: bool
+    mr: int
+    nr: int
+
+
+@dataclass(frozen=True)
+class Storing:
+    """How finished tiles meet C: `inner` are the column indices within one matrix, those before `first` are walked.
+
+    placed: a table says where each column is.
+    """
+
+    store: Store
+    inner: tuple[Index, ...]
+    first: int
+    placed: bool
+
+
+@dataclass(frozen=True)
+class Lying:
+    """A product's operands as they lie: steps of its indices in y and w, in elements; last: x's contiguous axis."""
+
+    product: Product
+    dtypes: Dtypes
+    form: Form
+    y: Mapping[str, int]
+    w: Mapping[str, int]
+    last: Mapping[str, int]
+
+    @property
+    def block(self) -> int:
+        """Rows of C in one block, where they are stored in blocks; 0: they are evenly apart."""
+        rows = self.product.c.rows
+        return 0 if is_uniform(rows, dict(self.y)) else rows[-1].extent
+
+
+def fitting_rows(width: int, block: int, lanes: int) -> int:
+    """Rows of a tile, up to `width`, of which none is part of two blocks of C: some blocks, or an equal part of one.
+
+    >>> fitting_rows(32, 8, 16), fitting_rows(32, 12, 16), fitting_rows(32, 48, 16)
+    (32, 24, 16)
+    """
+    if block <= width:
+        return width // block * block
+    parts = [n for n in range(1, width + 1) if block % n == 0]
+    return max(parts, key=lambda n: (n / -(-n // lanes), n))
+
+
+FEW_ROWS = 64
+"""Up to so many rows of A, packing a panel is worth sharing among more columns: lanes along n."""
+
+EMPTY = 0.02
+"""Lanes along n stay empty in the last vector: with more of them, lanes lie along m even where packing is free."""
+
+
+def choose_tiling(m: int, k: int, lanes: int, registers: int, fused_columns: int) -> Tiling:
+    """The tiling of a product with `m` rows of A and sums of `k`, for a CPU with so many vector registers.
+
+    Lanes along m waste nothing where m is a multiple of them, and leave columns to be counted singly; turning a tile
+    costs about its columns in shuffles, which a long sum hides. With lanes along n the packing of `fused_columns`
+    columns, if not 0, would be fused with multiplying.
+    """
+    free = fused_columns > 0 and -fused_columns % lanes <= EMPTY * fused_columns
+    if m > FEW_ROWS and -(-m // lanes) * lanes <= 1.1 * m and k >= 32 and not free:
+        return along_m(m, lanes, registers)
+    return along_n(m, lanes, registers)
+
+
+def along_m(m: int, lanes: int, registers: int) -> Tiling:
+    """14 x 2: 28 accumulators, 2 vectors, a broadcast, of 32 registers; 6 x 2 of 16."""
+    tall = 14 if registers >= 32 else 6
+    whole = -(-m // lanes)
+    return Tiling(True, lanes * max(min(whole, 2), 1), tall if whole > 1 else 2 * tall)
+
+
+def along_n(m: int, lanes: int, registers: int) -> Tiling:
+    """8 x 3: 24 accumulators, 3 vectors, a broadcast; 6 x 4 where there are fewer rows; 6 x 2 of 16 registers.
+
+    The rows are shared out evenly: 20 are 7, 7 and 6.
+    """
+    tall, wide = (8, 3) if registers >= 32 else (6, 2)
+    if registers >= 32 and m <= 6:
+        tall, wide = 6, 4
+    blocks = max(-(-m // tall), 1)
+    return Tiling(False, max(-(-m // blocks), 1), wide * lanes)
+
+
+def tiling_and_storing(lying: Lying, lanes: int, registers: int) -> tuple[Tiling, Storing]:
+    """What suits the operands as they lie."""
+    product, form, y, m = lying.product, lying.form, dict(lying.y), lying.product.m
+    c, block = product.c, lying.block
+    if form is Form.OUTER:
+        tiling = _fitted(along_n(m, lanes, registers), block, lanes)
+        return tiling, Storing(Store.SCATTERED, (*c.cols[1:], c.cols[0]), 0, True)
+    # Extents of 1 count too: another batch or image size must not be another kernel.
+    first = contiguous_from(c.cols, y, ones=True)
+    tiling = choose_tiling(m, product.k, lanes, registers, _fused_columns(lying, first))
+    if not tiling.along_m and (form is not Form.COLUMNS or block):
+        tiling = along_m(m, lanes, registers)
+    tiling = _fitted(tiling, block, lanes)
+    store = Store.TURNED if tiling.along_m else Store.LINES
+    side_by_side = y[c.rows[-1].name] == 1
+    if first is None or (form is Form.PIXELS and first > 0 and side_by_side):
+        # C's columns do not lie side by side: its rows do (channels last), or nothing does.
+        first = min(1, len(c.cols) - 1) if form is Form.COLUMNS else 0
+        if side_by_side and (tiling.along_m or form is Form.PIXELS):
+            dense = all(by == 1 for coordinate in c.coordinates for _, by in coordinate.terms)
+            even = dense and is_uniform(c.cols[first:], y, ones=True)
+            store = Store.LINES if even else Store.PLACED
+        else:
+            if form is Form.COLUMNS:
+                tiling = along_n(m, lanes, registers)
+            store = Store.SCATTERED
+    inner = c.cols[first:]
+    if form is Form.COLUMNS and not lying.last.get(inner[-1].name):
+        # x is contiguous along another of the columns: lanes lie along that one.
+        beside = next(i for i in c.cols if lying.last.get(i.name) == 1)
+        inner = (*(i for i in c.cols if i != beside), beside)
+        return along_n(m, lanes, registers), Storing(Store.SCATTERED, inner, 0, True)
+    return tiling, Storing(store, inner, first, store in (Store.PLACED, Store.SCATTERED))
+
+
+def _fitted(tiling: Tiling, block: int, lanes: int) -> Tiling:
+    return replace(tiling, mr=fitting_rows(tiling.mr, block, lanes)) if block else tiling
+
+
+def _fused_columns(lying: Lying, first: int | None) -> int:
+    """Columns whose packing would be fused with lanes along n: those of a matrix whose lines x has as they are."""
+    if lying.form is not Form.COLUMNS or first is None or lying.dtypes.array != lying.dtypes.work:
+        return 0
+    b, line = lying.product.terms[0][1], lying.product.c.cols[first:]
+    plain = lying.last.get(line[-1].name, 0) > 0 and Walk.of(b, names(line), names(b.rows)).plain
+    return math.prod(i.extent for i in line) if plain else 0
+
+
+def recipe_of(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> PanelRecipe:
+    """What is constant in the kernel of a product whose panels take this form."""
+    a, b = product.terms[0]
+    c, y, w = product.c, strides(product.c, shapes["y"], 1), strides(a, shapes["w"], 1)
+    lanes = cpu.lanes(dtypes.work.itemsize)
+    lying = Lying(product, dtypes, form, y, w, dict(b.coordinates[-1].terms))
+    tiling, storing = tiling_and_storing(lying, lanes, cpu.vector_registers)
+    streams = form in (Form.SUMS, Form.OUTER)
+    along = b.rows if streams else in_memory_order(b.rows, w)
+    lines = streams or (contiguous_from(along, w) == 0 and is_uniform(c.rows, w))
+    return PanelRecipe(
+        form=form,
+        walk=_walk(lying, storing),
+        batch=names(c.batch),
+        outer=names(c.batch) if streams else names(c.batch + c.cols[: storing.first]),
+        array=TYPES[dtypes.array.name],
+        work=TYPES[dtypes.work.name],
+        out=TYPES[dtypes.out.name],
+        signed=dtypes.array.name != "uint8",
+        lanes=lanes,
+        along_m=tiling.along_m,
+        store=storing.store,
+        m=product.m,
+        mr=tiling.mr,
+        nr=tiling.nr,
+        kc=RUN_PART if streams else max(map(count, k_parts(b)), default=0),
+        lines=lines,
+        ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
+        skips=tiling.along_m and not streams and taps_apart(b) > 0,
+        k_indices=0 if lines else len(b.rows),
+        a_step=innermost_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
+        block=lying.block,
+        places=names(storing.inner) if storing.placed else (),
+        bias=product.epilogue.bias is not None,
+        residual=product.epilogue.residual is not None,
+        activation=product.epilogue.activation,
+    )
+
+
+def _walk(lying: Lying, storing: Storing) -> Walk:
+    """How the packer walks over B in each form."""
+    b, inner = lying.product.terms[0][1], names(storing.inner)
+    if lying.form is Form.PIXELS:
+        return Walk.of(b, names(b.rows), inner)
+    if lying.form is Form.SUMS:
+        return Walk.of(b, names(b.rows), names(lying.product.c.cols))
+    return Walk.of(b, inner, names(b.rows))
+
+
+__all__ = [
+    "Lying",
+    "Storing",
+    "Tiling",
+    "along_m",
+    "along_n",
+    "choose_tiling",
+    "recipe_of",
+    "tiling_and_storing",
+]
