@@ -21,8 +21,8 @@ from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.direct import channels, pixels
 from convmat.engine.kernels.direct import plan as direct_plan
+from convmat.engine.kernels.panel import k_parts, tiling
 from convmat.engine.kernels.panel import plan as panel_plan
-from convmat.engine.kernels.panel import tiling
 from convmat.engine.runtime import preloaded, thread_pool
 from convmat.geometry import Geometry
 from convmat.problem import Epilogue, Problem
@@ -225,7 +225,7 @@ def test_another_order_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the sum cut elsewhere the bits are others: these tests could fail."""
     each = next(p for p in PASSES if p.name == "several parts")
     before = results(each)
-    monkeypatch.setattr(panel_plan, "PART", 100)
+    monkeypatch.setattr(k_parts, "PART", 100)
     after = results(each)
     way = next(way for way in before if way in after and way[1] == "PanelPlan")
     assert not np.array_equal(before[way], after[way])

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from ....product import Index, Product
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
-from ...operands import Dtypes, Shapes, count, strides
+from ...operands import Dtypes, Shapes, strides
 from ..epilogue import Store
-from .k_parts import RUN_PART, k_parts, taps_apart
+from .k_parts import RUN_PART, part_sizes, taps_apart
 from .pack_b import Walk
 from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform, names
@@ -185,7 +185,7 @@ def recipe_of(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu:
         m=product.m,
         mr=tiling.mr,
         nr=tiling.nr,
-        kc=RUN_PART if streams else max(map(count, k_parts(b)), default=0),
+        kc=RUN_PART if streams else part_sizes(b)[1],
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
         skips=tiling.along_m and not streams and taps_apart(b) > 0,

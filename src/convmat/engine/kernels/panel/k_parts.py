@@ -1,0 +1,188 @@
+"""How k is cut into parts, and where the taps of a part lie inside x.
+
+Parts depend on the product alone: k is cut by its own length, so the order in which a sum is taken does not change with
+threads, tiles or memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ....product import LEFT_OUT, Index, View, size
+from ...operands import Array, Block, count
+
+PART = 384
+"""About the longest sum taken in one go. Shorter ones round less (by the root of their number) and cost no time: a
+panel of one stays in the first-level cache, but its sums are kept between parts."""
+
+RUN_PART = 512
+"""The same where k is a run of pixels: A is then packed part by part beside the panels."""
+
+
+def split_evenly(indices: tuple[Index, ...], most: int) -> list[Block]:
+    """The index space in runs of at most `most` values, C order.
+
+    Inner indices are whole, one is cut evenly, outer ones are taken singly.
+
+    An empty index space is one empty run: a sum of nothing still has its epilogue.
+
+    >>> split_evenly((Index("c", 3), Index("f", 4)), 8)
+    [((0, 2), (0, 4)), ((2, 3), (0, 4))]
+    """
+    how = cutting(indices, most)
+    if how.at is None:
+        return [tuple((0, i.extent) for i in indices)]
+    blocks: list[Block] = [tuple((0, i.extent) for i in indices[how.at + 1 :])]
+    for at in range(how.at, -1, -1):
+        extent, step = indices[at].extent, how.step if at == how.at else 1
+        spans = [(first, min(first + step, extent)) for first in range(0, extent, step)]
+        blocks = [(span, *block) for span in spans for block in blocks]
+    return blocks
+
+
+class Cutting(NamedTuple):
+    """How `split_evenly` cuts an index space: the index that is cut (None: it stays whole), by how much, and the sizes.
+
+    `sizes`: (number of blocks, values of the largest).
+    """
+
+    at: int | None
+    step: int
+    sizes: tuple[int, int]
+
+
+def cutting(indices: tuple[Index, ...], most: int) -> Cutting:
+    """How an index space is cut into runs of at most `most` values."""
+    whole, inner = len(indices), 1
+    if not size(indices):
+        return Cutting(None, 1, (1, 0))
+    while whole and inner * indices[whole - 1].extent <= most:
+        whole -= 1
+        inner *= indices[whole].extent
+    if not whole:
+        return Cutting(None, 1, (1, inner))
+    extent = indices[whole - 1].extent
+    pieces = -(-extent // max(most // inner, 1))
+    step = -(-extent // pieces)
+    return Cutting(whole - 1, step, (size(indices[: whole - 1]) * -(-extent // step), step * inner))
+
+
+def box_table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
+    """For each block (first, count) of every index, then where it begins and how much it holds."""
+    rows, start = [], 0
+    for block in blocks:
+        rows.append([*(n for first, stop in block for n in (first, stop - first)), start, count(block)])
+        start += count(block)
+    return np.array(rows, np.int64).reshape(len(rows), 2 * len(indices) + 2)
+
+
+def k_parts(b: View) -> list[Block]:
+    """The parts of k: as many as make their length nearest to PART, so that little more than that is not halved.
+
+    Where windows often leave the array, each of their taps has parts of its own.
+    """
+    outer, inner = b.rows[: taps_apart(b)], b.rows[taps_apart(b) :]
+    taps = itertools.product(*([(n, n + 1) for n in range(index.extent)] for index in outer))
+    within = split_evenly(inner, _part(inner))
+    return [(*tap, *part) for tap in taps for part in within]
+
+
+def part_sizes(b: View) -> tuple[int, int]:
+    """How many parts k has, and how long the longest is."""
+    outer, inner = b.rows[: taps_apart(b)], b.rows[taps_apart(b) :]
+    parts, longest = cutting(inner, _part(inner)).sizes
+    return size(outer) * parts, longest if size(outer) else 0
+
+
+def _part(inner: tuple[Index, ...]) -> int:
+    """About how long a part of these indices is."""
+    return -(-size(inner) // max(round(size(inner) / PART), 1))
+
+
+LEAST_PART = 128
+"""A tap with so many terms is worth a part of its own."""
+
+
+def taps_apart(b: View) -> int:
+    """How many outer indices of k are taps of windows that often leave the array, with long sums in them; or 0."""
+    moving = {name for axis in b.risky for name, _ in b.coordinates[axis].terms}
+    taps = max((at + 1 for at, index in enumerate(b.rows) if index.name in moving), default=0)
+    return taps if size(b.rows[taps:]) >= LEAST_PART and b.outside >= LEFT_OUT else 0
+
+
+def _panel_lines(columns: tuple[Index, ...], panel: int) -> tuple[int, int]:
+    """(columns of a run, columns of a panel of it): some whole lines of columns, or one in even parts."""
+    line = columns[-1].extent
+    if line > panel:
+        return line, -(-line // -(-line // panel))
+    return line * max(panel // max(line, 1), 1), line * max(panel // max(line, 1), 1)
+
+
+def panel_count(columns: tuple[Index, ...], panel: int) -> int:
+    """Number of panels that `panel_ranges` gives."""
+    run, per = _panel_lines(columns, panel)
+    return -(-size(columns) // run) * -(-run // per)
+
+
+def panel_ranges(columns: tuple[Index, ...], panel: int) -> Array:
+    """The panels as (first column, count)."""
+    run, per = _panel_lines(columns, panel)
+    total = size(columns)
+    starts = np.add.outer(np.arange(0, total, run), np.arange(0, run, per)).reshape(-1)
+    return np.stack([starts, np.append(starts[1:], total) - starts], 1).astype(np.int64)
+
+
+COUNTED = 36 << 10
+"""Up to so many taps times columns, those inside are counted while planning; beyond, their share is estimated."""
+
+
+def columns_inside(b: View, columns: tuple[Index, ...], panel: int) -> int:
+    """Columns that are multiplied, summed over k."""
+    if size(columns) * size(b.rows[: taps_apart(b)]) > COUNTED:
+        return int(size(columns) * size(b.rows) * (1 - b.outside))
+    parts = k_parts(b)
+    ranges = valid_ranges(b, parts, columns, panel_ranges(columns, panel))
+    return int(np.array([count(part) for part in parts]) @ ranges[:, :, 1].sum(axis=1))
+
+
+def valid_ranges(b: View, parts: list[Block], columns: tuple[Index, ...], panels: Array) -> Array:
+    """For each part and panel where the part's tap is inside the array: (first column in the panel, count)."""
+    starts = panels[:, 0]
+    stops = starts + panels[:, 1]
+    at = dict(zip((i.name for i in columns), np.indices([i.extent for i in columns]), strict=True))
+    ranges = np.zeros((len(parts), len(starts), 2), np.int64)
+    for number, part in enumerate(parts):
+        tap = {index.name: first for index, (first, _) in zip(b.rows, part, strict=True)}
+        inside = np.ones([i.extent for i in columns], bool)
+        for coordinate in (b.coordinates[axis] for axis in b.risky):
+            if all(name in at or name in tap for name, _ in coordinate.terms):
+                position = coordinate.offset + sum(
+                    by * (at[n] if n in at else tap[n]) for n, by in coordinate.terms
+                )
+                inside &= (position >= 0) & (position < coordinate.extent)
+        where = np.flatnonzero(inside)
+        first, last = np.searchsorted(where, starts), np.searchsorted(where, stops)
+        there = last > first
+        ranges[number, there, 0] = where[first[there]] - starts[there]
+        ranges[number, there, 1] = where[last[there] - 1] + 1 - where[first[there]]
+    return ranges
+
+
+__all__ = [
+    "PART",
+    "RUN_PART",
+    "Cutting",
+    "box_table",
+    "columns_inside",
+    "cutting",
+    "k_parts",
+    "panel_count",
+    "panel_ranges",
+    "part_sizes",
+    "split_evenly",
+    "taps_apart",
+    "valid_ranges",
+]
