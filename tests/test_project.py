@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -117,6 +119,36 @@ def test_readme_lists_the_lowerings() -> None:
 def test_no_module_has_the_name_of_a_function() -> None:
     modules = {path.stem for path in (ROOT / "src/convmat").iterdir()}
     assert not modules & set(convmat.__all__)
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def named_code() -> list[str]:
+    """What the glossary says a term's code is: a module, or after a colon what stands in it."""
+    entries = re.findall(r"^- \*\*[^*]+\*\*:(.*(?:\n  .*)*)", text("docs/glossary.md"), re.MULTILINE)
+    assert len(entries) > 30
+    behind = [entry.partition("→")[2] for entry in entries]
+    return [name for each in behind for name in re.findall(r"`([\w.:]+)`", each)]
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(named_code()))
+def test_the_glossary_s_code_is_there(name: str) -> None:
+    module, _, inside = name.partition(":")
+    thing: object = import_module(f"convmat.{module}")
+    first, *rest = inside.split(".") if inside else [""]
+    thing = getattr(thing, first) if first else thing
+    for attribute in rest:
+        fields = getattr(thing, "__dataclass_fields__", {})
+        assert attribute in fields or hasattr(thing, attribute), name
+
+
+def test_the_glossary_has_each_term_once() -> None:
+    terms = re.findall(r"^- \*\*([^*]+)\*\*", text("docs/glossary.md"), re.MULTILINE)
+    assert len(terms) == len(set(terms))
+    assert {"micro-kernel", "MR", "NR", "KC", "MC", "NC", "fused packing", "valid range", "cost model"} <= {
+        *terms
+    }
 
 
 # -- what is shipped --------------------------------------------------------------------------------------------------
