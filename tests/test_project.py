@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
@@ -149,6 +150,73 @@ def test_the_glossary_has_each_term_once() -> None:
     assert {"micro-kernel", "MR", "NR", "KC", "MC", "NC", "fused packing", "valid range", "cost model"} <= {
         *terms
     }
+
+
+# -- lengths ----------------------------------------------------------------------------------------------------------
+
+LONGEST = 60  # lines of a function: a screen
+WIDEST = 8  # parameters of a function that is neither public nor a command
+
+PUBLIC = ("api.py", "cli/")
+"""Where parameters are those of public functions, or options of commands."""
+
+LONGER = {
+    ("geometry.py", "transposed"): "a public constructor, half of it docstring and examples",
+    **{
+        (f"cli/{file}.py", name): "a command: its options, with a sentence of help each"
+        for file, name in (
+            ("draw", "draw"),
+            ("explain", "explain"),
+            ("networks", "run"),
+            ("plan", "plan"),
+            ("tune", "tune"),
+        )
+    },
+    ("cli/info.py", "facts"): "one record, a line for each fact",
+    ("network/net.py", "load"): "public: its options are explained one by one",
+    (
+        "engine/kernels/winograd/kernel.py",
+        "task",
+    ): "one task's stages in their order, which share most of its values",
+    (
+        "engine/kernels/winograd/plan.py",
+        "plan_transformed",
+    ): "a list of refusals, then one record, a line a field",
+    ("engine/measure/microbench.py", "source"): "the LLVM IR of two kernels, as text",
+}
+"""Functions that are longer, and why."""
+
+WIDER = {
+    ("network/ops/integers.py", "conv_linear"): "the standard's inputs by position",
+    ("network/ops/integers.py", "matmul_linear"): "the standard's inputs by position",
+    ("explain/draw.py", "draw"): "public as Plan.draw",
+    ("planner/presenter.py", "draw"): "public as Plan.draw",
+    ("network/net.py", "load"): "public as convmat.load",
+}
+"""Functions with more parameters, and why; those of `api` and `cli` are public, or options of a command."""
+
+
+def functions() -> Iterator[tuple[tuple[str, str], ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Every function of the package, by its file and name."""
+    package = ROOT / "src/convmat"
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield (str(file.relative_to(package)), node.name), node
+
+
+def test_functions_fit_on_a_screen() -> None:
+    longer = {where for where, node in functions() if (node.end_lineno or 0) - node.lineno + 1 > LONGEST}
+    assert longer == set(LONGER)
+
+
+def test_parameter_lists_are_short() -> None:
+    wider = set()
+    for where, node in functions():
+        given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        if len(given) - (given[:1] in (["self"], ["cls"])) > WIDEST:
+            wider.add(where)
+    assert {each for each in wider if not each[0].startswith(PUBLIC)} == set(WIDER)
 
 
 # -- what is shipped --------------------------------------------------------------------------------------------------
