@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .blas import cost as blas_work
     from .blas import strided_views
     from .blas import threads as blas_threads
-    from .blas.activation import apply as apply_activation
     from .blas.cost import Work
     from .blas.engine import BlasProgram
+    from .blas.epilogue import apply as apply_activation
     from .blas.fft_backend import scipy_there
     from .cpu import Cpu, host, usable_cores
     from .jit import JitProgram, Launcher, Sweep, load_together
@@ -46,7 +46,7 @@ ENGINES = ("jit", "blas")
 """By name; where predicted times tie, the earlier one is chosen."""
 
 _HOMES = {
-    "apply_activation": ".blas.activation:apply",
+    "apply_activation": ".blas.epilogue:apply",
     "BlasProgram": ".blas.engine:BlasProgram",
     "Work": ".blas.cost:Work",
     "blas_work": ".blas.cost",

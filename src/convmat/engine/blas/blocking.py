@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from ...product import Index, Packing, Product, View, size
 from ..operands import Array, Dtypes, Shape, aligned_size, contiguous_strides
 from .cost import copying
-from .epilogue import Finish
+from .epilogue import BlockEpilogue
 from .strided_views import Cut, Reader, Scratch, cut, example, index_strides, matrices
 
 LEAST_COLUMNS = 128
@@ -238,7 +238,7 @@ class Blocks:
         item = dtypes.work.itemsize
         m, n = product.m, product.n
         deepest = max((size(b.rows) for _, b in product.terms), default=0)
-        self.finish = Finish(product.epilogue, product.c, dtypes.work)
+        self.finish = BlockEpilogue(product.epilogue, product.c, dtypes.work)
         whole = packing is Packing.WHOLE and form.nested is None
         one = whole or (form.in_place and form.direct and self.finish.empty)
         least = max(min(budget // (64 * item), LEAST_COLUMNS, n), 1)

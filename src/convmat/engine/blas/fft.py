@@ -30,7 +30,7 @@ from ..operands import Array, Block, Dtypes, Operands, Shape, count
 from . import fft_backend
 from .cost import Copying, Work
 from .definition import Definition, unsound
-from .epilogue import Finish, Finishing
+from .epilogue import BlockEpilogue, BoundEpilogue
 from .strided_views import REMEMBERED, Cut, Reader, Scratch, flat, interval, reach
 from .strided_views import inside as clipped
 
@@ -70,7 +70,7 @@ class Transformed:
         turned = len(transforms)
         self.a, self.b, self.c = Reader(a), Reader(b), Reader(product.c)
         self.axes = [axis - turned for axis in range(turned) if self.window[axis] > 1]
-        self.finish = Finish(product.epilogue, product.c, dtypes.work)
+        self.finish = BlockEpilogue(product.epilogue, product.c, dtypes.work)
         self.definition = Definition(product)
         self.taps = tuple(i.extent for i in product.windows(a))
         self.known: dict[Block, tuple[_Piece, ...]] = {}
@@ -350,7 +350,7 @@ class _Call:
         self.x = operands["x"]
         self.source = step.b.over(self.x)
         self.target = step.c.over(operands["y"])
-        self.finishing: Finishing | None = None if step.finish.empty else step.finish.over(operands)
+        self.finishing: BoundEpilogue | None = None if step.finish.empty else step.finish.over(operands)
 
     def spectra(self, group: Block, column: Block, depth: Block) -> Array:
         """The spectra of a block of B, as its products read them: (groups, k, n, points), or (groups, points, k, n)."""

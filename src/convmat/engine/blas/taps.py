@@ -19,7 +19,7 @@ from ...product import Product, size
 from ..operands import Array, Block, Dtypes, Operands
 from .blocking import Extents
 from .cost import Copying, Work
-from .epilogue import Finish
+from .epilogue import BlockEpilogue
 from .strided_views import Cut, Reader, Scratch, cut, example
 
 MOST_PASSES = 4096
@@ -40,7 +40,7 @@ class Taps:
         item, c = dtypes.work.itemsize, product.c
         lead, high = len(c.batch), len(c.rows)
         self.order, self.inward = self._order(example(c, shapes["y"], dtypes.out))
-        self.finish = Finish(product.epilogue, c, dtypes.work)
+        self.finish = BlockEpilogue(product.epilogue, c, dtypes.work)
         self.c = Reader(c)
 
         many = max(budget // (item * max(product.m, 1)), 1)
