@@ -77,3 +77,48 @@ def test_where_scratch_is_short_fewer_threads_run() -> None:
     assert len({plan.chosen.way for plan in plans}) == 1
     assert all(plan.workspace <= 600_000 for plan in plans)
     assert plans[0].chosen.engine == "jit"
+
+
+def bits_alike(seed: int) -> None:
+    """Only a BLAS multiplies complex numbers."""
+    rng, draw = np.random.default_rng(seed), random.Random(seed)
+    rank, groups = draw.choice([1, 2, 2, 3]), draw.choice([1, 1, 2])
+    C, O = (groups * draw.choice([1, 3, 8, 32, 64]) for _ in range(2))
+    I = [draw.choice([3, 7, 14, 25, 56]) if rank < 3 else draw.choice([3, 7]) for _ in range(rank)]
+    F = [draw.choice([1, 2, 3, 5, 7]) for _ in range(rank)]
+    layout = draw.choice(["NCHW", "NHWC"])
+    x = rng.standard_normal((8, C, *I)) + 1j * rng.standard_normal((8, C, *I))
+    if layout == "NHWC":
+        x = np.moveaxis(x, 1, -1)
+    x = np.ascontiguousarray(x, "complex64")
+    w = rng.standard_normal((O, C // groups, *F)).astype("complex64")
+    bias = rng.standard_normal(O).astype("complex64")
+    for lowering in (None, "fft", "im2col"):
+        found = set()
+        for batch in (1, 2, 5, 8):
+            for threads in (1, 2, 4):
+                with convmat.threads(threads):
+                    y = convmat.conv(
+                        x[:batch], w, bias, padding=tuple(f // 2 for f in F), groups=groups, layout=layout,
+                        lowering=lowering, deterministic=True,
+                    )  # fmt: skip
+                found.add(y[:1].tobytes())
+        assert len(found) == 1, lowering
+
+
+@pytest.mark.parametrize("seed", [14, 19, 27, 55, 59])
+def test_with_a_blas_alone_an_images_bits_are_its_own(seed: int) -> None:
+    bits_alike(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60, 160))
+def test_with_a_blas_alone_an_images_bits_are_its_own_for_100_shapes(seed: int) -> None:
+    bits_alike(seed)
+
+
+def test_the_plan_says_how_a_blas_is_deterministic() -> None:
+    plan = convmat.plan((4, 3, 9, 9), (4, 3, 3, 3), dtype="complex64", deterministic=True)
+    assert plan.why().endswith(
+        "the bits do not depend on threads or batch: a BLAS computes image by image, on one thread."
+    )

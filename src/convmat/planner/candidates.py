@@ -99,6 +99,8 @@ def limit_of(problem: Problem) -> int:
 
 def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
     """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
+    if engine == "blas" and problem.deterministic and problem != problem.alone():
+        return _image_by_image(problem, lowering, packing)
     return prepare(
         engine,
         lowering.products(problem),
@@ -109,6 +111,21 @@ def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: s
         bound=problem.reuse_weights,
         threads=problem.threads,
     )
+
+
+def _image_by_image(problem: Problem, lowering: Lowering, packing: Packing) -> Program | str:
+    """A BLAS's program for one image on one thread, run for each: its bits depend on neither batch nor threads."""
+    from ..engine import BlasProgram
+
+    alone = problem.alone()
+    program = program_of(alone, lowering, packing, "blas")
+    if not isinstance(program, BlasProgram):
+        return program
+    if problem.geometry.B == alone.geometry.B:
+        return program.image_by_image(1, {})
+    layouts = {"x": problem.x, "y": problem.y, "residual": problem.y}
+    axes = {name: [d.role for d in layout.dims].index("b") for name, layout in layouts.items()}
+    return program.image_by_image(problem.geometry.B, axes)
 
 
 @dataclass(frozen=True)

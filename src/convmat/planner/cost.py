@@ -60,15 +60,15 @@ def blas_cost(
     """What a blas program is predicted to take; `padding` are the bytes of the explicitly padded input."""
     item = np.dtype(problem.work_dtype).itemsize
     sizes = problem.geometry.bytes(_itemsize(problem.dtype))
-    work = program.work
+    work, images = program.work, program.images
     copied = item * sum(2 * w.copies.elements + 2 * w.swept for w in work)
     return Cost(
-        flops=sum(w.flops + w.tapped for w in work),
-        moved=sizes["x"] + sizes["w"] + sizes["y"] + copied + 2 * padding,
+        flops=images * sum(w.flops + w.tapped for w in work),
+        moved=sizes["x"] + sizes["w"] + sizes["y"] + images * copied + 2 * padding,
         workspace=program.workspace + padding,
         weight_bytes=program.weight_bytes,
         seconds=START
-        + sum(blas_seconds(w, problem, machine) for w in work)
+        + images * sum(blas_seconds(w, problem, machine) for w in work)
         + 2 * padding / machine.copy_bandwidth,
         error=error_estimate(problem, roundings),
     )
@@ -78,7 +78,12 @@ def blas_seconds(work: Work, problem: Problem, machine: Machine) -> float:
     """Predicted time of one product of a blas program."""
     dtype = np.dtype(problem.work_dtype)
     # The machine's rate is that of all its threads for 4-byte reals.
-    slower = dtype.itemsize / 4 * (2 if dtype.kind == "c" else 1) * (1 if work.threads else problem.threads)
+    slower = (
+        dtype.itemsize
+        / 4
+        * (2 if dtype.kind == "c" else 1)
+        * (1 if work.threads and not problem.deterministic else problem.threads)
+    )
     arithmetic = 0.0 if work.thin else work.flops / machine.blas_flops * slower
     converted = work.copies.elements if _itemsize(problem.dtype) == 2 else 0
     beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * blas_work.CONVERT

@@ -156,9 +156,8 @@ def _rounding(decision: Decision) -> str:
 
 def _deterministic(decision: Decision) -> str:
     said = "Deterministic: predicted for a nominal machine, so that every process chooses alike"
-    if decision.chosen.engine == "jit":
-        return f"{said}; the bits do not depend on threads or batch."
-    return f"{said}. It runs on a BLAS, which may round otherwise with another number of threads."
+    how = "" if decision.chosen.engine == "jit" else ": a BLAS computes image by image, on one thread"
+    return f"{said}; the bits do not depend on threads or batch{how}."
 
 
 def _left_aside(decision: Decision, candidate: Candidate) -> bool:

@@ -36,11 +36,14 @@ Weights = list[list[Array]]
 class BlasProgram:
     """Products made ready to run; holds no arrays, so it can be shared and run by several threads at once.
 
-    `workspace` bytes are allocated by a run, `weight_bytes` by `bind`.
+    `workspace` bytes are allocated by a run, `weight_bytes` by `bind`. With `axes` its steps are of one of `images`: a
+    BLAS may round otherwise where an image lies among others or threads share it, so each is computed by itself.
     """
 
-    def __init__(self, steps: tuple[BlasStep, ...]) -> None:
-        self.steps = steps
+    def __init__(
+        self, steps: tuple[BlasStep, ...], images: int = 1, axes: Mapping[str, int] | None = None
+    ) -> None:
+        self.steps, self.images, self._axes = steps, images, axes
         self.workspace = max((step.workspace for step in steps), default=0)
         self.scratch = max((step.scratch.bytes for step in steps), default=0)
         self.weight_bytes = sum(step.weight_bytes for step in steps)
@@ -49,6 +52,13 @@ class BlasProgram:
     def work(self) -> tuple[Work, ...]:
         """What each product costs."""
         return tuple(step.work for step in self.steps)
+
+    def image_by_image(self, images: int, axes: Mapping[str, int]) -> BlasProgram:
+        """The program of so many images that computes each by this one, which is of one image, on one thread.
+
+        `axes`: along which axis of an operand the images lie, for those that have one.
+        """
+        return BlasProgram(self.steps, images, axes)
 
     def bind(self, w: Array) -> Weights:
         """Pack the weights: for each product and term what its step multiplies by."""
@@ -69,11 +79,21 @@ class BlasProgram:
         Each array has one axis per coordinate of its View. Infinities and NaN pass through without a warning.
         """
         buffer = buffers.take(self.scratch)
-        alone = threads == 1 or all(step.alone for step in self.steps)
+        alone = threads == 1 or self._axes is not None or all(step.alone for step in self.steps)
         with np.errstate(all="ignore"), blas_threads.limit(1 if alone else threads):
-            for number, step in enumerate(self.steps):
-                step.run(operands, None if weights is None else weights[number], buffer)
+            for image in range(self.images):
+                there = self._image(operands, image) if self._axes else operands
+                for number, step in enumerate(self.steps):
+                    step.run(there, None if weights is None else weights[number], buffer)
         buffers.give(buffer)
+
+    def _image(self, operands: Operands, image: int) -> Operands:
+        """The operands of one image."""
+        axes, one = self._axes or {}, slice(image, image + 1)
+        return {
+            name: array[(*(slice(None),) * axes[name], one)] if name in axes else array
+            for name, array in operands.items()
+        }
 
 
 def prepare(
