@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +47,7 @@ class Blockwise:
         self.scratch = Scratch(blocks.sizes, self.dtypes.work)
         self.workspace = self.scratch.bytes
         self.apart = (slice(None),) * len(form.groups) + (None,) * len(form.stack)
-        self.known: tuple[_Block, ...] | None = None
+        self.known: tuple[tuple[_Block, tuple[_Step, ...]], ...] | None = None
         self.alone = 2 * blocks.rows.most * blocks.columns.most * blocks.deep < blas_threads.WORTH_TWO
         self.work = self._work(forms)
 
@@ -93,26 +93,26 @@ class Blockwise:
         whole = self.c.matrices(y, form.lead) if form.direct else None
         finishing = None if finish.empty else finish.over(operands)
         c = None if whole is not None and finishing is None else self.c.over(y)
-        for block in self._blocks():
+        for block, steps in self._blocks():
             if whole is not None:
                 into = whole[block.into]
                 tile = into if c is None else c[block.part]
             else:
                 tile = _take(scratch["tile"], block.extents, self.dtypes.work)
                 into = tile.reshape(block.matrices)
-            if block.steps and self.nested is not None:
+            if self.blocks.passes and self.nested is not None:
                 call.lower(block)
-            self._multiply(call, block, into)
+            self._multiply(call, block, steps, into)
             if finishing is not None:
                 finishing(tile, block.spans, scratch["spare"])
             if whole is None and c is not None:
                 np.copyto(c[block.part], tile, casting="unsafe")
 
-    def _multiply(self, call: _Call, block: _Block, into: Array) -> None:
+    def _multiply(self, call: _Call, block: _Block, steps: Iterable[_Step], into: Array) -> None:
         """The sum over terms and depths of one block."""
-        if not block.steps:
+        if not self.blocks.passes:
             into[...] = 0
-        for number, step in enumerate(block.steps):
+        for number, step in enumerate(steps):
             left, right = call.left(block, step), call.right(block, step)
             if number == 0:
                 _matmul(left, right, into)
@@ -121,17 +121,27 @@ class Blockwise:
                 _matmul(left, right, more)
                 np.add(into, more, out=into)
 
-    def _blocks(self) -> Iterable[_Block]:
-        """The blocks of C, remembered if they are few."""
+    def _blocks(self) -> Iterable[tuple[_Block, Iterable[_Step]]]:
+        """The blocks of C with the steps of their sums: remembered if they are few, else one at a time."""
         if self.known is not None:
             return self.known
         cuts = self.blocks
-        parts = itertools.product(cuts.groups, cuts.stack, cuts.columns, cuts.rows)
-        made = (_Block(self, *part) for part in parts)
+        made = (
+            _Block(self, group, stack, columns, high)
+            for group in cuts.groups
+            for stack in cuts.stack
+            for columns in cuts.columns
+            for high in cuts.rows
+        )
         if cuts.count * max(cuts.passes, 1) > REMEMBERED:
-            return made
-        self.known = tuple(made)
+            return ((block, self._steps(block)) for block in made)
+        self.known = tuple((block, tuple(self._steps(block))) for block in made)
         return self.known
+
+    def _steps(self, block: _Block) -> Iterator[_Step]:
+        for term, depths in enumerate(self.blocks.depths):
+            for depth in depths:
+                yield _Step(self, block, term, depth)
 
     def _work(self, forms: Forms) -> Work:
         form, blocks, product = self.form, self.blocks, self.product
@@ -180,24 +190,18 @@ class Blockwise:
 
 
 class _Block:
-    """A block of C and the steps of its sum, worked out as slices and extents."""
+    """A block of C, worked out as slices and extents."""
 
-    __slots__ = ("extents", "group", "high", "into", "lead", "matrices", "part", "spans", "stack", "steps")
+    __slots__ = ("columns", "extents", "group", "high", "into", "lead", "matrices", "part", "spans", "stack")
 
     def __init__(self, step: Blockwise, group: Block, stack: Block, columns: Block, high: Block) -> None:
-        self.group, self.stack, self.high = group, stack, high
+        self.group, self.stack, self.columns, self.high = group, stack, columns, high
         self.spans = (*group, *stack, *high, *columns)
         self.part = _slices(self.spans)
         self.lead = _slices(group + stack)
-        m, n = flat(step.row_extents, high), flat(step.col_extents, columns)
-        self.into = (*self.lead, m, n)
+        self.into = (*self.lead, flat(step.row_extents, high), flat(step.col_extents, columns))
         self.extents = _lengths(self.spans)
         self.matrices = (*_lengths(group + stack), count(high), count(columns))
-        self.steps = tuple(
-            _Step(step, self, term, depth, columns, m, n)
-            for term, depths in enumerate(step.blocks.depths)
-            for depth in depths
-        )
 
 
 class _Step:
@@ -205,10 +209,9 @@ class _Step:
 
     __slots__ = ("axes", "depth", "flat", "left", "right", "shape", "spans", "term", "turned")
 
-    def __init__(
-        self, step: Blockwise, block: _Block, term: int, depth: Block, columns: Block, m: slice, n: slice
-    ) -> None:
-        form = step.form
+    def __init__(self, step: Blockwise, block: _Block, term: int, depth: Block) -> None:
+        form, columns = step.form, block.columns
+        *_, m, n = block.into
         k = flat(step.depth_extents[term], depth)
         self.term, self.depth, self.turned = term, depth, form.turned[term]
         self.left = (*_slices(block.group), *(slice(None),) * len(form.stack), m, k)

@@ -190,7 +190,8 @@ class Transformed:
         depths = Cut.into(a.cols, self.filters)
         rows = Cut.into(a.rows, self.filters // depths.most)
         filters = np.empty(self._filters(), self.dtypes.work)
-        for block in itertools.product(Cut.into(self.groups, 1), rows, depths):
+        groups = Cut.into(self.groups, 1)
+        for block in ((group, row, depth) for group in groups for row in rows for depth in depths):
             self._transform(w, block, None, out[self._where(*block)])
             self._read(w, block, self._of(filters, block))
         return [out, filters]

@@ -113,7 +113,7 @@ class Cut:
         return cls(extents, steps)
 
     def __iter__(self) -> Iterator[Block]:
-        return itertools.product(*map(_spans, self.extents, self.steps))
+        return _nested(self.extents, self.steps)
 
     def __len__(self) -> int:
         return math.prod(-(-e // s) if e else 0 for e, s in zip(self.extents, self.steps, strict=True))
@@ -144,8 +144,15 @@ def _steps(extents: Shape, target: int, multiple: int) -> Shape:
     return (1,) * (at - 1) + (step,) + whole
 
 
-def _spans(extent: int, step: int) -> list[Span]:
-    return [(start, min(start + step, extent)) for start in range(0, extent, step)]
+def _nested(extents: Shape, steps: Shape) -> Iterator[Block]:
+    """One block after the other, the last index quickest: there may be more of them than memory should hold."""
+    if not extents:
+        yield ()
+        return
+    extent, step = extents[-1], steps[-1]
+    for outer in _nested(extents[:-1], steps[:-1]):
+        for start in range(0, extent, step):
+            yield (*outer, (start, min(start + step, extent)))
 
 
 def split(indices: tuple[Index, ...], target: int) -> list[Block]:

@@ -114,7 +114,7 @@ class Taps:
             packed = weights[0] if weights is not None else self._packed(operands["w"], scratch["left"])
             factors = self._factors(packed)
         all_rows = tuple((0, i.extent) for i in self.product.c.rows)
-        for group, columns in itertools.product(self.groups, self.columns):
+        for group, columns in ((group, columns) for group in self.groups for columns in self.columns):
             block = (*group, *all_rows, *columns)
             target = cut(c, block)
             shape = tuple(target.shape[i] for i in self.order)
