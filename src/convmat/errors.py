@@ -11,6 +11,10 @@ A message has up to three lines: what is wrong and where; the values; the rule, 
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 
@@ -78,3 +82,27 @@ def shown(value: Any, most: int = 100) -> str:
     except Exception:  # a caller's own `__repr__` may raise anything
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def cannot_write(call: str, path: str | os.PathLike[str], error: OSError) -> PlanError:
+    """The error for a file that could not be written, with what to do about it.
+
+    >>> import errno
+    >>> print(cannot_write("draw", "layer.svg", OSError(errno.ENOSPC, "No space left on device")))
+    draw: cannot write layer.svg
+      No space left on device
+      make room on the disk, or give a path on another
+    """
+    target = Path(path)
+    missing = next((each for each in target.parents if each.exists()), Path())
+    elsewhere = Path(tempfile.gettempdir(), target.name or "out")
+    fix = f"give a path that can be written, e.g. {elsewhere}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fix = "make room on the disk, or give a path on another"
+    elif error.errno == errno.ENAMETOOLONG:
+        fix = f"give a shorter name, e.g. {elsewhere.with_name('out' + target.suffix[:8])}"
+    elif target.is_dir():
+        fix = f"give the name of a file, e.g. {target / ('out' + target.suffix)}"
+    elif not target.parent.exists() and missing.is_dir() and os.access(missing, os.W_OK):
+        fix = f"make the folder first, or give another: mkdir -p {target.parent}"
+    return PlanError(f"{call}: cannot write {path}\n  {error.strerror or error}\n  {fix}")

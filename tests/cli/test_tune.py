@@ -52,7 +52,7 @@ def test_what_cannot_be_imported(run: Run, tmp_path: Path) -> None:
     done = run("choices", "import", str(path), width=200)
     assert done.code == 2
     assert done.out.startswith("import_choices: the file does not hold choices of format 1")
-    assert run("choices", "import", str(tmp_path / "none.json")).code == 1
+    assert run("choices", "import", str(tmp_path / "none.json")).code == 2
 
 
 def test_layers_of_the_benchmark(run: Run) -> None:

@@ -328,7 +328,7 @@ def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     folder.mkdir()
     text = refused(lambda: small().draw(folder))
     assert text.startswith(f"draw: cannot write {folder}\n")
-    assert text.endswith("give a path that can be written, e.g. folder-2.svg")
+    assert text.endswith(f"give the name of a file, e.g. {folder}/out.svg")
     file = tmp_path / "file"
     file.write_text("")
     assert refused(lambda: small().draw(file / "layer.svg")).startswith(

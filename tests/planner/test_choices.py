@@ -165,6 +165,44 @@ def test_what_others_may_write_is_not_used(folder: Path) -> None:
     assert choices.lookup(KEY) == SECONDS, "in memory all the same"
     assert json.loads(choices.file().read_text())["choices"][KEY]["seconds"] != SECONDS
     assert "others may write there" in choices.info()["refused"]
+    assert "others may write there" in str(choices.unwritten())
+
+
+def test_what_cannot_be_exported_or_imported_is_said(folder: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "none" / "choices.json"
+    with pytest.raises(PlanError) as caught:
+        choices.export_choices(nowhere)
+    assert str(caught.value) == (
+        f"export_choices: cannot write {nowhere}\n  No such file or directory\n"
+        f"  make the folder first, or give another: mkdir -p {nowhere.parent}"
+    )
+    with pytest.raises(PlanError) as caught:
+        choices.import_choices(nowhere)
+    assert str(caught.value) == (
+        f"import_choices: the file cannot be read: No such file or directory\n  {nowhere}\n"
+        "  give a file that export_choices wrote on a CPU like this"
+    )
+    nowhere.parent.mkdir()
+    assert choices.export_choices(nowhere) == choices.import_choices(nowhere)
+    assert [path.name for path in nowhere.parent.iterdir()] == ["choices.json"]
+
+
+def test_what_is_not_on_disk_is_said(tmp_path: Path) -> None:
+    """A folder that cannot be made, since a file is in its way: the choice holds, and tuning says for how long."""
+    (tmp_path / "file").write_text("")
+    choices.use_folder(tmp_path / "file" / "choices")
+    try:
+        with pytest.warns(RuntimeWarning) as told:
+            convmat.plan((1, 2, 6, 6), (2, 2, 3, 3), tune="quick", seconds=0.01)
+        [sentence] = {str(each.message) for each in told}
+        assert sentence == (
+            f"convmat remembers what was measured for this process alone, not in {choices.file()}: "
+            "it cannot be created: Not a directory"
+        )
+        assert choices.info()["choices"] == 1
+    finally:
+        choices.use_folder(None)
+    assert choices.unwritten() is None
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")

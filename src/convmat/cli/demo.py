@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convmat.cli import screen
+from convmat.errors import cannot_write
 
 OUTPUT = Path("out/demo.png")
 
@@ -41,7 +42,10 @@ def demo(
     files.needs("PIL", "demo", "the contact sheet")
     with screen.progress("reading the picture") as tell:
         picture = photo.shipped() if image is None else photo.read(image)
-        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write("demo", output, error) from None
         # Opened first: better refused now than after all the work.
         with files.replacing(output, "demo") as part:
             found = demonstration.run(picture, tell=tell)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from importlib import util
 from pathlib import Path
 
-from convmat.errors import PlanError
+from convmat.errors import PlanError, cannot_write
 
 EXTRAS = {"PIL": ("pillow", "draw"), "jinja2": ("jinja2", "page")}
 """For each module from outside: the package it comes in and the extra that installs it."""
@@ -38,23 +38,14 @@ def replacing(path: str | os.PathLike[str], call: str) -> Iterator[Path]:
         try:
             part.touch(exist_ok=False)
         except OSError as error:
-            raise _unwritable(call, target, error) from error
+            raise cannot_write(call, target, error) from error
         try:
             yield part
             if target.is_dir():
                 raise IsADirectoryError(21, "it is a folder")
             os.replace(part, target)
         except OSError as error:
-            raise _unwritable(call, target, error) from error
+            raise cannot_write(call, target, error) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-
-
-def _unwritable(call: str, path: Path, error: OSError) -> PlanError:
-    folder = path.parent
-    if not folder.is_dir():
-        fix = f"make the folder first, or give another: mkdir -p {folder}"
-    else:
-        fix = f"give a path that can be written, e.g. {Path(path.name).with_stem(path.stem + '-2')}"
-    return PlanError(f"{call}: cannot write {path}\n  {error.strerror or error}\n  {fix}")

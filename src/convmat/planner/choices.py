@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import object_cache
-from ..errors import PlanError
+from ..errors import PlanError, cannot_write
 from ..problem import Problem
 
 FORMAT = 1
@@ -60,6 +60,7 @@ class Entry:
 _entries: dict[str, Entry] | None = None
 _folder: Path | None = None
 _refused: str | None = None
+_unwritten: str | None = None
 _version = 0
 
 
@@ -104,7 +105,7 @@ def remember(name: str, seconds: Seconds) -> None:
 def export_choices(path: str | os.PathLike[str]) -> int:
     """Write what tuning has found on this CPU to a file, for `import_choices` on another machine like this one.
 
-    Returns how many choices there are. Raises OSError.
+    Returns how many choices there are. Raises PlanError where it cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +113,16 @@ def export_choices(path: str | os.PathLike[str]) -> int:
     True
     """
     known = _known()
-    Path(path).write_bytes(_written(known))
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    try:
+        part.write_bytes(_written(known))
+        os.replace(part, target)
+    except OSError as error:
+        raise cannot_write("export_choices", path, error) from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return len(known)
 
 
@@ -120,14 +130,17 @@ def import_choices(path: str | os.PathLike[str]) -> int:
     """Take over what `export_choices` wrote; returns how many choices the file has.
 
     Of two choices for the same problem the later measured one stays. Raises PlanError for a file that holds no choices
-    or those of another CPU, OSError where it cannot be read.
+    or those of another CPU, or that cannot be read.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     export_choices(f"{folder}/choices.json") == import_choices(f"{folder}/choices.json")
     True
     """
-    found = _parsed(Path(path).read_bytes())
+    try:
+        found = _parsed(Path(path).read_bytes())
+    except OSError as error:
+        found = f"the file cannot be read: {error.strerror}"
     if isinstance(found, str):
         raise PlanError(
             f"import_choices: {found}\n  {path}\n  give a file that export_choices wrote on a CPU like this"
@@ -154,7 +167,15 @@ def forget_choices() -> int:
 
 def info() -> dict[str, Any]:
     """Where choices are kept, how many, and why not, if the folder is refused."""
-    return {"path": str(file()), "cpu": _cpu(), "choices": len(_known()), "refused": _refused}
+    return {"path": str(file()), "cpu": _cpu(), "choices": len(_known()), "refused": _refused or _unwritten}
+
+
+def unwritten() -> str | None:
+    """Why what was remembered last is in this process's memory alone; None where it is on disk too.
+
+    Where the folder is one that others may write to, a warning has said so already.
+    """
+    return _unwritten
 
 
 def everything() -> dict[str, Entry]:
@@ -167,8 +188,8 @@ def everything() -> dict[str, Entry]:
 
 def use_folder(folder: Path | None) -> None:
     """Keep choices in `folder` from now on (None: the user's cache folder), and forget those in memory."""
-    global _folder, _entries, _refused, _version
-    _folder, _entries, _refused, _version = folder, None, None, _version + 1
+    global _folder, _entries, _refused, _unwritten, _version
+    _folder, _entries, _refused, _unwritten, _version = folder, None, None, None, _version + 1
 
 
 def file() -> Path:
@@ -193,13 +214,17 @@ def _known() -> dict[str, Entry]:
 
 def _add(found: Mapping[str, Entry]) -> None:
     """Merge with what is known, and with what other processes have written meanwhile."""
-    global _entries, _version
+    global _entries, _unwritten, _version
     merged = _merged(_known(), found)
     if _usable():
+        _unwritten = "another process keeps its lock, or it cannot be written"
         with _locked(file().with_suffix(".lock")) as alone:
             if alone:
                 merged = _merged(_on_disk(), merged)
-                object_cache.replace(file(), _written(merged))
+                kept = object_cache.replace(file(), _written(merged))
+                _unwritten = None if kept else "it cannot be written"
+    else:
+        _unwritten = _refused
     _entries, _version = merged, _version + 1
 
 

@@ -62,6 +62,12 @@ def tune_plan(
             for each in running
         ]
         race(ways, budget, told, lambda seconds: choices.remember(name, seconds))
+        if (why := choices.unwritten()) is not None:
+            warnings.warn(
+                f"convmat remembers what was measured for this process alone, not in {choices.file()}: {why}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
     return make(problem, lowering, engine, record)
 
 
