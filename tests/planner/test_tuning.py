@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import convmat
 from convmat.errors import PlanError
 from convmat.planner import choices, trial, tuning
 from convmat.planner.choose import admit_candidates
+from convmat.planner.comparison import Comparison
+from convmat.planner.prepared import Prepared
+from convmat.planner.trial import Measured, Way
 
 SHAPES = (1, 4, 12, 12), (6, 4, 3, 3)
 
@@ -198,6 +202,39 @@ def test_compare_shows_predicted_beside_measured(folder: Path) -> None:
     assert table[-1] == found.verdict()
     x = np.zeros(SHAPES[0], np.float32)
     assert all(m.apart == 0 for m in plan().compare(x, seconds=0.01).measured)
+
+
+@pytest.mark.parametrize(
+    ("options", "measured", "advice"),
+    [
+        ({}, (), "plan(..., tune='quick') measures before it chooses."),
+        ({}, (0,), "It was measured, the quicker way was not: plan(..., tune='full') measures all."),
+        (
+            {}, (0, 1),
+            "Both were measured before it was chosen: on a busy machine times differ, "
+            "and convmat.forget_choices() lets plan(..., tune='full') measure again.",
+        ),
+        ({"deterministic": True}, (), "deterministic=True chooses without measuring."),
+        ({"lowering": "im2col", "engine": "blas"}, (), "It was asked for by name."),
+    ],
+)  # fmt: skip
+def test_a_comparison_advises_what_has_not_been_done(
+    folder: Path, options: dict[str, Any], measured: tuple[int, ...], advice: str
+) -> None:
+    """The verdict on a plan whose second way is the quicker one; `measured` are ways that tuning has measured."""
+    made = plan(**options)
+    ways = [c for c in made.candidates if c.cost and c is not made.chosen][:1]
+    known = [replace(c, measured=1e-3 if i in measured else None) for i, c in enumerate([made.chosen, *ways])]
+    again = Prepared(replace(made.decision, chosen=known[0]))
+    found = [
+        Measured(Way(c.way, lambda: np.zeros(1), c), 1e-3 / (i + 1), 1e-4, 1e-2, 3, 0, 0.0)
+        for i, c in enumerate(known)
+    ]
+    if len(found) == 1:  # a forced way has no rival: the quicker one is another engine's
+        other = replace(known[0], engine="jit")
+        found.append(Measured(Way(other.way, lambda: np.zeros(1), other), 1e-4, 1e-5, 1e-3, 3, 0, 0.0))
+    said = Comparison(again, tuple(found)).verdict()
+    assert said.endswith(f" times as long. {advice}")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from ..product import Packing
 from . import nominal
 from .cost import Cost, blas_cost
 from .jitcost import jit_cost
+from .units import told_apart
 
 if TYPE_CHECKING:
     from ..engine import BlasProgram, Dtypes, JitProgram, Machine, Peaks
@@ -239,7 +240,8 @@ def keyword(name: str, needed: float) -> str:
 def _breach(problem: Problem, name: str, needed: float) -> str:
     """One broken limit as a sentence."""
     if name == "rtol":
-        return f"is expected to be off by {needed:.1e}, rtol is {problem.rtol:.1e}"
+        off, most = told_apart(needed, problem.rtol)
+        return f"is expected to be off by {off}, rtol is {most}"
     if name == "workspace_limit":
         return f"needs {needed:,} bytes of workspace, the limit is {limit_of(problem):,}"
     return f"needs {needed:,} bytes of bound weights, the limit is {problem.weight_limit:,}"

@@ -63,7 +63,22 @@ class Comparison:
         assert best.way.candidate is not None
         return (
             f"{chosen.way.name} was chosen; {best.way.name} ({best.way.candidate.engine}) is quicker, the chosen way "
-            f"takes {self.loss:.2f} times as long. plan(..., tune='quick') measures before it chooses."
+            f"takes {self.loss:.2f} times as long. {self._advice(best.way.candidate.measured is not None)}"
+        )
+
+    def _advice(self, timed: bool) -> str:
+        """What would choose better; `timed`: the quickest way was measured before this plan was chosen."""
+        if self.plan.forced:
+            return "It was asked for by name."
+        if self.plan.problem.deterministic:
+            return "deterministic=True chooses without measuring."
+        if self.plan.chosen.measured is None:
+            return "plan(..., tune='quick') measures before it chooses."
+        if not timed:
+            return "It was measured, the quicker way was not: plan(..., tune='full') measures all."
+        return (
+            "Both were measured before it was chosen: on a busy machine times differ, "
+            "and convmat.forget_choices() lets plan(..., tune='full') measure again."
         )
 
 

@@ -39,3 +39,16 @@ def in_flops(n: int) -> str:
         if n >= scale:
             return f"{n / scale:.3g} {unit}"
     return f"{n} FLOP"
+
+
+def told_apart(a: float, b: float) -> tuple[str, str]:
+    """Two different figures with as few digits, two or more, as show that they differ.
+
+    >>> told_apart(5.04e-6, 5e-6), told_apart(1e-3, 5e-6)
+    (('5.04e-06', '5.00e-06'), ('1.0e-03', '5.0e-06'))
+    """
+    for digits in range(1, 17):
+        shown = f"{a:.{digits}e}", f"{b:.{digits}e}"
+        if shown[0] != shown[1]:
+            return shown
+    return f"{a:.1e}", f"{b:.1e}"
