@@ -28,10 +28,11 @@ class Done:
     code: int
     out: str
     errors: str = ""
+    results: str = ""
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        return json.loads(self.results or self.out)
 
 
 Run = Callable[..., Done]
@@ -47,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
             result = CliRunner().invoke(app, list(arguments))
             if result.exception is not None and not isinstance(result.exception, SystemExit):
                 raise result.exception
-            return Done(result.exit_code, result.output)
+            return Done(result.exit_code, result.output, results=result.stdout)
 
         yield invoke
 

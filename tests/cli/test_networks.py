@@ -61,6 +61,7 @@ def test_a_picture_and_labels(run: Run, sums: str, photo: str, tmp_path: Path) -
     done = run("run", sums, "--input", photo, "--labels", str(labels), "--top", "2")
     assert done.code == 0
     assert done.out == (
+        f"{photo} is scaled from 12x8 to the 6x4 pixels of the input 'x'\n"
         "output  shape    type     least  mean  most\n"
         "s       1x3x1x1  float32     51   136   255\n"
         "\n"
@@ -149,6 +150,7 @@ def test_labels_that_do_not_fit(run: Run, sums: str, photo: str, tmp_path: Path)
     labels = tmp_path / "names.txt"
     labels.write_text("one\n")
     assert run("run", sums, "-i", photo, "--labels", str(labels)).out == (
+        f"{photo} is scaled from 12x8 to the 6x4 pixels of the input 'x'\n"
         f"run: the labels do not fit the outputs\n  {labels}: 1 lines; s has 3 scores\n  give one line for each score\n"
     )
 

@@ -276,7 +276,7 @@ def _given(network: Network, files: Sequence[str], how: Preparation, call: str) 
                     f"  say it, e.g. --input {next(iter(wanted), 'x')}={text}"
                 )
             name, path = next(iter(wanted)), text
-        found[name] = feed.array(Path(path), wanted[name], how)
+        found[name] = feed.array(Path(path), wanted[name], how, screen.remark)
     return found
 
 

@@ -68,6 +68,14 @@ def complain(sentence: str) -> None:
     )
 
 
+def remark(sentence: str) -> None:
+    """What a command's user should know though it goes on, on stderr."""
+    from rich.text import Text
+
+    console = errors()
+    console.print(Text(sentence, "yellow"), soft_wrap=not console.is_terminal)
+
+
 def reader_gone() -> int:
     """Send what is still to come to nobody, so that Python's own flush at exit is quiet; the exit code."""
     quiet = os.open(os.devnull, os.O_WRONLY)

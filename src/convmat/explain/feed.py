@@ -6,6 +6,7 @@ x        (pixels - mean) / std, channel by channel; batch of 1; at the input's h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,24 @@ class Preparation:
     bgr: bool = False
 
 
-def array(path: Path, wanted: Input, how: Preparation) -> Array:
-    """The input from a file: .npy as it is, anything else as a picture. Raises NetworkError, GeometryError."""
+def array(
+    path: Path, wanted: Input, how: Preparation, tell: Callable[[str], object] = lambda text: None
+) -> Array:
+    """The input from a file: .npy as it is, anything else as a picture. Raises NetworkError, GeometryError.
+
+    `tell` hears of a picture that is scaled to the size that the network takes.
+    """
     if path.suffix == ".npy":
         return _numbers(path, wanted)
-    return picture(photo.read(path, side=None, call="run").pixels, wanted, how)
+    pixels = photo.read(path, side=None, call="run").pixels
+    made = picture(pixels, wanted, how)
+    height, width = (made.shape[_layout(wanted, how.layout).index(axis)] for axis in "HW")
+    if (height, width) != pixels.shape[:2]:
+        tell(
+            f"{path} is scaled from {pixels.shape[1]}x{pixels.shape[0]} to the {width}x{height} pixels "
+            f"of the input {wanted.name!r}"
+        )
+    return made
 
 
 def _numbers(path: Path, wanted: Input) -> Array:
