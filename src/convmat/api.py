@@ -1,4 +1,4 @@
-"""The functions on NumPy arrays. Names and defaults follow torch.nn.functional, so its users have nothing to learn.
+"""The functions on NumPy arrays. Names, defaults and the order of arguments follow torch.nn.functional.
 
     conv(x, w)                 x: (B, C, *I), w: (O, C//G, *F)  -> (B, O, *P)
     conv_transpose(x, w)       x: (B, C, *I), w: (C, O//G, *F)  -> (B, O, *P)

@@ -16,6 +16,8 @@ EXTRA = {
     "rich": "cli",
     "PIL": "draw",
     "jinja2": "page",
+    "onnx": "onnx",
+    "onnxruntime": "bench",
     "matplotlib": "bench",
 }
 """Which extra brings a package that a command needs."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
+from itertools import takewhile
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from convmat import __version__
 from convmat.cli import (
@@ -35,6 +37,20 @@ COMMANDS = (
     networks.run, networks.summary, networks.profile, networks.compile, info.info,
 )  # fmt: skip
 GROUPS = {"choices": choices.commands, "cache": cache.commands}
+
+SEVERAL = (
+    "--mean",
+    "--std",
+    "--stride",
+    "-s",
+    "--padding",
+    "-p",
+    "--dilation",
+    "-d",
+    "--output-padding",
+    "--threads",
+)
+"""Options that take several numbers in one word."""
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -68,6 +84,32 @@ class Group(TyperGroup):
         except KeyboardInterrupt:
             screen.complain("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+
+
+class Command(TyperCommand):
+    """A command that says how several numbers of an option are written, where they came as words of their own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """What is typed, read. Raises click's UsageError."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # of a wrong line; typer has no public name for it
+            said: Any = error
+            for at, (name, first, second) in enumerate(zip(given, given[1:], given[2:], strict=False)):
+                if name in SEVERAL and _is_number(first) and _is_number(second) and hasattr(said, "message"):
+                    together = ",".join(word.strip(",") for word in takewhile(_is_number, given[at + 1 :]))
+                    said.message += f"\nSeveral numbers are written with commas: {name} {together}"
+                    break
+            raise
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.strip(","))
+    except ValueError:
+        return False
+    return True
 
 
 def _version(asked: bool) -> None:
@@ -106,7 +148,7 @@ def _paragraphs(text: str | None) -> str:
 
 
 for command in COMMANDS:
-    app.command(context_settings=HELP, help=_paragraphs(command.__doc__))(command)
+    app.command(cls=Command, context_settings=HELP, help=_paragraphs(command.__doc__))(command)
 for name, commands in GROUPS.items():
     whole = commands.registered_callback
     said = _paragraphs(whole.callback.__doc__) if whole and whole.callback else commands.info.help
@@ -119,6 +161,7 @@ def run(application: typer.Typer = app, name: str = "convmat") -> int:
         # A terminal that cannot show a character gets a question mark, not a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _say
     try:
         application(prog_name=name)
         sys.stdout.flush()
@@ -127,6 +170,11 @@ def run(application: typer.Typer = app, name: str = "convmat") -> int:
     except BrokenPipeError:
         return screen.reader_gone()
     return 0
+
+
+def _say(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A warning as a sentence on stderr: file and line of our own say nothing to who runs a command."""
+    screen.remark(str(message))
 
 
 def _flushed(code: Any) -> int:
