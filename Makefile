@@ -8,7 +8,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 # The first interpreter from 3.11 on that can make virtual environments.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-images wheel clean
+.PHONY: help run test lint types check coverage docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-images wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -60,6 +60,9 @@ types: $(VENV)/.test  ## types alone
 
 check: $(VENV)/.test  ## the quick tests, and every example in docstrings, README and docs
 	$(PYTEST) -n $(WORKERS) --dist worksteal --maxfail 50
+
+coverage: $(VENV)/.test  ## lines of the package that no quick test runs
+	$(PYTEST) -n $(WORKERS) --dist worksteal --cov=convmat --cov-report=term-missing:skip-covered
 
 docs: $(VENV)/.test  ## the documentation, to site/
 	$(MKDOCS) build --strict --quiet

@@ -75,7 +75,8 @@ def _made(command: str, name: str) -> bytes:
 
 
 def _figure(command: str, caption: str, height: str | None) -> str:
-    name, words = _name(command), " ".join(caption.split())
+    name, words = _name(command), " ".join(caption.replace("`", "").split())
+    said = re.sub(r"`(.+?)`", r"<code>\1</code>", escape(" ".join(caption.split())))
     if name.endswith(".html"):
         shown = (
             f'<iframe src="{FOLDER}/{name}" title="{escape(words)}" loading="lazy" '
@@ -88,6 +89,6 @@ def _figure(command: str, caption: str, height: str | None) -> str:
         shown = "".join(f'<img src="{FOLDER}/{file}#{when}" alt="{escape(words)}">' for file, when in grounds)
         alone = ""
     return (
-        f'<figure class="made">{shown}<figcaption>{escape(words)}{alone}<br><code>convmat {escape(command)}</code>'
+        f'<figure class="made">{shown}<figcaption>{said}{alone}<br><code>convmat {escape(command)}</code>'
         "</figcaption></figure>"
     )

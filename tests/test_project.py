@@ -253,4 +253,63 @@ def test_the_wheel_has_all_it_needs(tmp_path: Path) -> None:
     }
     assert ours | {"convmat/py.typed", "convmat/data/coffee.png", "convmat/data/SOURCES.md"} <= shipped
     assert any(name.endswith("licenses/LICENSE") for name in shipped)
-    assert not [name for name in shipped if name.startswith("tests")]
+    info = f"convmat-{convmat.__version__}.dist-info/"
+    tops = {name.split("/")[0] + "/" if "/" in name else name for name in shipped}
+    assert tops == {"convmat/", "convmat_command.py", info}
+    kinds = {Path(name).suffix for name in shipped if name.startswith("convmat/")}
+    assert kinds <= {".py", ".typed", ".png", ".jpg", ".md", ".js", ".css", ".jinja", ".json"}, "a pure wheel"
+    assert {name for name in shipped if name.startswith(info)} == {
+        f"{info}{name}"
+        for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE",
+                     "licenses/src/convmat/data/SOURCES.md")
+    }  # fmt: skip
+    assert "convmat = convmat_command:main" in zipfile.ZipFile(wheel).read(f"{info}entry_points.txt").decode()
+
+
+USER = """
+import numpy as np
+import numpy.typing as npt
+import convmat
+from convmat import Geometry, GeometryError, Plan
+
+x = np.ones((1, 3, 8, 8), np.float32)
+w = np.ones((4, 3, 3, 3), np.float32)
+y: npt.NDArray[np.float32] = convmat.conv2d(x, w, stride=2, padding="same", activation=("clip", 0.0, 6.0))
+plan: Plan = convmat.plan(x.shape, w.shape, padding=((1, 1), (0, 2)), tune="quick", rtol=1e-5)
+print(plan.chosen.lowering.upper(), plan.workspace + 1, plan.bind(w)(x).shape)
+with convmat.threads(1) as n:
+    net = convmat.load("net.onnx", exact=True)
+    print(n + 1, [each.name for each in net.inputs])
+try:
+    P: tuple[int, ...] = Geometry.of(x.shape, w.shape).P
+except GeometryError as error:
+    raise SystemExit(str(error))
+"""
+WRONG = """
+import convmat
+
+convmat.conv([[[1.0]]], [[[1.0]]], groups="two")
+convmat.plan((1, 3, 8, 8), (4, 3, 3, 3), paddings=1)
+"""
+
+
+def test_types_reach_a_user(tmp_path: Path) -> None:
+    """A program that is right passes under mypy --strict, by `py.typed` alone; one that is wrong does not."""
+    (tmp_path / "right.py").write_text(USER)
+    (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "convmat").symlink_to(ROOT / "src/convmat", target_is_directory=True)
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy]\nstrict = True\nfollow_imports = silent\n[mypy-onnx.*]\nignore_missing_imports = True\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--no-incremental", "right.py", "wrong.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    found = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert [line.split(": error: ")[0] for line in found] == ["wrong.py:4", "wrong.py:5"], done.stdout
+
+
+@pytest.mark.parametrize("minor", [11, 12, 13, 14])
+def test_each_python_is_named(minor: int) -> None:
+    classifiers = tomllib.loads(text("pyproject.toml"))["project"]["classifiers"]
+    assert f"Programming Language :: Python :: 3.{minor}" in classifiers
