@@ -252,9 +252,26 @@ def test_numbers_that_make_no_convolution_get_a_sentence_and_a_way_back(example:
     slide(example, "slide-F1", 5)
     assert say(example, "refusal").startswith("conv: the filter is wider than the padded input on axis W\n")
     assert say(example, "clock") == ""
+    assert say(example, "formula") == "1x3x3x3 * 1x3x2x5", "nothing is left of the shape before"
+    assert (say(example, "facts"), say(example, "bars")) == ("", "")
+    assert example.get_attribute("#play", "aria-disabled") == "true"
     slide(example, "slide-p", 1)
+    assert example.get_attribute("#play", "aria-disabled") == "false"
     assert not example.locator("#refusal").is_visible()
     assert say(example, "formula").endswith("-> 1x1x4x1, padding (1, 1) (1, 1)")
+
+
+def test_buttons_need_no_signs_of_a_font(example: Any) -> None:
+    for name in ("first", "back", "play", "forward", "last"):
+        assert say(example, name).strip() == ""
+        assert example.locator(f"#{name} svg path").get_attribute("d")
+
+
+def test_no_stage_s_name_is_cut(example: Any) -> None:
+    example.set_viewport_size({"width": 390, "height": 900})
+    example.reload()
+    cut = "e => [...e.children].filter(p => p.scrollWidth > p.clientWidth && !p.classList.contains('wordless')).length"
+    assert example.locator("#stages").evaluate(cut) == 0
 
 
 def test_each_axis_and_side_can_be_set_apart(example: Any) -> None:

@@ -357,3 +357,13 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         "draw: a .png file needs pillow, which is not installed\n  no module PIL\n  pip install 'convmat[draw]'"
     )
     assert small().draw(tmp_path / "a.svg").is_file()
+
+
+def test_sheets_that_are_not_drawn_are_counted() -> None:
+    """A layer of three axes: every sheet of the kernels has a name, the last of each board says how many are left."""
+    scene = Scene(Geometry.of((1, 2, 4, 6, 6), (2, 2, 3, 3, 3)))
+    assert scene.x.labels == ("c = 0, 0", "c = 0, 1", "c = 0, 2  (+5 more)")
+    assert scene.w.labels == ("o = 0", "f = 1", "f = 2", "o = 1", "f = 1", "f = 2  (+6 more)")
+    assert scene.y.labels == ("o = 0, 0", "o = 1, 0  (+2 more)")
+    assert Scene(Geometry.of((1, 1, 3, 4, 4), (1, 1, 2, 2, 2))).w.labels == ("c = 0, 0", "c = 0, 1")
+    assert Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2))).w.labels == ("c = 0", "c = 1", "c = 2")

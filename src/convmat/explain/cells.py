@@ -48,7 +48,9 @@ def _number(text: str, x: float, y: float, size: float, colour: str) -> list[Sha
     """A number in the middle of a cell, a fraction over its line; nothing where it could not be read."""
     over, _, under = text.partition("/")
     longest = max(len(over), len(under), 1.6)
-    fit = round(min(size * (0.36 if under else 0.46), size / (0.62 * longest), 18.0), 1)
+    # Both ends of a fraction keep a fifth of a digit from the cell's own.
+    most = size / (0.62 * longest) * (0.8 if under else 1)
+    fit = round(min(size * (0.36 if under else 0.46), most, 18.0), 1)
     middle = x + size / 2, y + size / 2
     if fit < 4:
         return []

@@ -134,6 +134,8 @@ class Scene:
                     )  # fmt: skip
                     cells.append(cell)
                     self._found[c, q] = cell
+        ends = [E + max(lo, 0) + max(hi, 0) for E, lo, hi in zip(g.E, g.lo, g.hi, strict=True)]
+        _tell_rest(labels, g.C // g.G * math.prod(ends[:-2]) - len(labels))
         return Board("x", len(labels), rows, cols, tuple(cells), tuple(labels))
 
     def _weights(self) -> Board:
@@ -144,11 +146,17 @@ class Scene:
             for at in itertools.product(*map(range, lead)):
                 several = s.outs > 1
                 first = c == 0 and not any(at)
-                labels.append((f"o = {o}" if first else "") if several else f"c = {c}")
+                tap = ", ".join(map(str, at))
+                if several:
+                    labels.append(f"o = {o}" if first else f"f = {tap}" if at else "")
+                else:
+                    labels.append(", ".join(filter(None, (f"c = {c}", tap))))
                 for row, col in itertools.product(range(rows), range(cols)):
                     f = (*at, row, col) if len(s.taps) > 1 else (col,)
                     value = float(self.digits.w(o, c, *f))
                     cells.append(Cell("w", len(labels) - 1, row, col, value, tint(c)))
+        drawn = s.outs * s.channels * math.prod(s.taps[:-2])
+        _tell_rest(labels, self.g.m * self.g.C // self.g.G * math.prod(self.g.F[:-2]) - drawn)
         return Board("w", len(labels), rows, cols, tuple(cells), tuple(labels))
 
     def _unrolled(self) -> Board:
@@ -178,6 +186,7 @@ class Scene:
                     p = (*at, row, col) if len(s.pixels) > 1 else (col,)
                     cells.append(Cell("y", len(labels) - 1, row, col, float(self.digits.y(0, o, p))))
         n = len(self.pixels)
+        _tell_rest(labels, self.g.m * math.prod(self.g.P[:-2]) - len(labels))
         y = Board("y", len(labels), rows, cols, tuple(cells), tuple(labels))
         matrix = (Cell("Y", 0, i // n, i % n, c.value, None, "element", c) for i, c in enumerate(cells))
         return y, Board("Y", 1, s.outs, n, tuple(matrix))
@@ -186,6 +195,12 @@ class Scene:
 def _sheet(extents: Shape) -> tuple[Shape, int, int]:
     """Extents before the last two axes, and rows and columns of a sheet."""
     return extents[:-2], (extents[-2] if len(extents) > 1 else 1), extents[-1]
+
+
+def _tell_rest(labels: list[str], rest: int) -> None:
+    """Say behind the last sheet how many are not drawn: they have no edge there that could be torn."""
+    if rest > 0:
+        labels[-1] = f"{labels[-1]}  (+{rest:,} more)".strip()
 
 
 def sums(scene: Scene, o: int, j: int) -> tuple[list[tuple[float, float]], float, float, int]:

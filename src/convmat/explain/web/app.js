@@ -130,7 +130,10 @@ export class App {
     notice("refusal", reason ?? "");
     element("figure").classList.toggle("refused", reason !== null);
     element("summary").textContent = lowering.summary[view.pass];
-    if (wrong === null) {
+    if (wrong !== null) {
+      element("formula").textContent = `${g.xShape.join("x")} * ${g.wShape.join("x")}`;
+      for (const id of ["facts", "bars"]) element(id).replaceChildren();
+    } else {
       element("formula").textContent = String(g);
       element("facts").textContent = facts(g, view.pass, this.config.itemsize);
       bars(element("bars"), g, {

@@ -32,7 +32,8 @@ function write(element, text, size) {
   const [over, under] = text.split("/");
   const longest = under === undefined ? text.length : Math.max(over.length, under.length);
   const most = size / (0.62 * Math.max(longest, 1.6));
-  const font = Math.min(size * (under === undefined ? 0.46 : 0.36), most, 18);
+  // Both ends of a fraction keep a fifth of a digit from the cell's own.
+  const font = Math.min(size * (under === undefined ? 0.46 : 0.36), under === undefined ? most : most * 0.8, 18);
   element.setAttribute("font-size", font.toFixed(1));
   if (under === undefined) {
     element.textContent = text;

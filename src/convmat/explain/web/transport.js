@@ -9,6 +9,10 @@ const STAGES = {
   flatten: "flatten", read: "unroll", filter: "kernels", tile: "tiles", multiply: "multiply", add: "add back", back: "back", rest: "rest",
 }; // prettier-ignore
 
+/** The two outlines of one button: fonts have no such signs everywhere. */
+const PLAY = "M3.5 1.5v13L14 8z";
+const PAUSE = "M3.5 2h3v12h-3zM9.5 2h3v12h-3z";
+
 /** The stages over the time line, each as long as it has steps. @param {Step[]} steps */
 export function strip(steps) {
   input("timeline").max = String(steps.length);
@@ -20,9 +24,18 @@ export function strip(steps) {
     const part = document.createElement("span");
     part.className = steps[i].stage;
     part.style.flexGrow = String(end - i);
-    part.textContent = (end - i) / steps.length > 0.09 ? STAGES[steps[i].stage] : "";
+    part.textContent = STAGES[steps[i].stage];
     element("stages").append(part);
     i = end;
+  }
+  fitStages();
+}
+
+/** A word that its stage has no room for is left out, and not cut in two. */
+export function fitStages() {
+  for (const part of element("stages").children) {
+    part.classList.remove("wordless");
+    part.classList.toggle("wordless", part.scrollWidth > part.clientWidth);
   }
 }
 
@@ -33,11 +46,12 @@ export function clock(now, total) {
   element("clock").textContent = total ? `${now} / ${total}` : "";
   for (const id of ["first", "back"]) element(id).setAttribute("aria-disabled", String(now <= 0));
   for (const id of ["forward", "last"]) element(id).setAttribute("aria-disabled", String(now >= total));
+  element("play").setAttribute("aria-disabled", String(total === 0));
 }
 
 /** @param {boolean} playing */
 export function playButton(playing) {
-  element("play").textContent = playing ? "❚❚" : "▶";
+  element("play").querySelector("path")?.setAttribute("d", playing ? PAUSE : PLAY);
   element("play").setAttribute("aria-label", playing ? "Pause" : "Play");
 }
 

@@ -91,7 +91,7 @@ export function unrolled(scene, depth) {
     origin: (row, col) => ({ c: depth[row].c, q: scene.coordinate(pixels[col], depth[row].f) }),
     head: "c, f",
     label: (row) => [scene.channel(depth[row].c), ...depth[row].f].join(", "),
-    trueRows: `k = C/G·F = ${g.k}`,
+    trueRows: `k = ${g.G > 1 ? "C/G" : "C"}·F = ${g.k}`,
     trueCols: `n = B·P = ${g.n}`,
     cutRows: depth.length < g.k,
     cutCols: pixels.length < g.n,

@@ -57,7 +57,7 @@ export const mec = {
         const f = across[Math.floor((row % run) / channels.length)];
         return [Math.floor(row / run) - g.lo[0], ...f, scene.channel(row % channels.length)].join(", ");
       },
-      trueRows: `rows of x · F₁ · C/G = ${total}`,
+      trueRows: `rows of x · F₁ · ${g.G > 1 ? "C/G" : "C"} = ${total}`,
       trueCols: `P₁ = ${product(g.P.slice(1))}`,
       cutRows: rows < total,
       cutCols: columns.length < product(g.P.slice(1)),
