@@ -26,6 +26,7 @@ LEVELS = (
     ("network",),
     ("explain",),
     ("cli",),
+    ("__main__",),
 )
 """From the ground up. A room imports rooms of lower levels only; two on one level never meet."""
 
@@ -43,6 +44,7 @@ OUTSIDE = {
     "network": {"ml_dtypes", "onnx", "onnxruntime"},
     "explain": {"PIL", "jinja2", "rich"},
     "cli": {"typer", "rich"},
+    "__main__": {"convmat_command"},  # ours: the entry point, outside the package
 }  # fmt: skip
 """Which packages beside NumPy a room may import."""
 
