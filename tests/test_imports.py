@@ -236,7 +236,7 @@ def test_the_rooms_of_the_engine_run_one_way() -> None:
 NETWORK_ROOMS = {
     "graph": set(),
     "packages": set(),
-    "input_shapes": {"graph"},
+    "input_shapes": {"graph", "preparing"},
     "ops": {"graph"},
     "reading": {"graph", "ops"},
     "rewriting": {"graph", "ops"},

@@ -85,8 +85,10 @@ def test_inputs_that_do_not_fit() -> None:
     assert refusal({"z": normal(1, 3, 8, 8)}) == (
         "call: the inputs are not those of the network\n  given: 'z'\n  inputs: x: float32 nx3x?x?"
     )
-    assert refusal(normal(1, 5, 8, 8)).startswith(
-        "load: Conv 'Conv_a' cannot run\n  Conv 'Conv_a': the channels"
+    assert refusal(normal(1, 5, 8, 8)) == (
+        "call: the network cannot run on an input 'x' of shape (1, 5, 8, 8)\n"
+        "  it takes x: float32 nx3x?x?;  its input 'x' has 5 channels, its filters take 3\n"
+        "  give an array of shape (1, 3, 8, 8)"
     )
 
 

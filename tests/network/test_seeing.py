@@ -68,7 +68,7 @@ def test_a_summary_needs_shapes() -> None:
         convmat.load(SMALL).summary()
     assert str(error.value) == (
         "summary: the shape of the input 'x' is not known\n  it is declared as x: float32 nx3x6x?\n"
-        "  say which, e.g. net.with_shapes({'x': (1, 3, 6, 224)})"
+        "  say which, e.g. net.with_shapes({'x': (1, 3, 6, 224), 'd': (1, 2, 2)})"
     )
 
 

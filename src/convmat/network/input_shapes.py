@@ -11,6 +11,7 @@ import numpy as np
 from ..arguments import several
 from ..errors import NetworkError, shown
 from .graph import Array, Graph, Input, Spec
+from .preparing import infer
 
 Extents = Sequence[int | str | None]
 
@@ -58,33 +59,107 @@ def _extent(n: Any) -> bool:
     return isinstance(n, int | np.integer) and not isinstance(n, bool) and 0 <= int(n) < 2**63
 
 
+SIDES = (224, 32, 64, 96, 112, 128, 160, 192, 240, 256, 299, 300, 320, 384, 416, 448, 512, 640, 28, 16, 8)
+"""Extents that are tried where one is left open: those of pictures, as networks take them."""
+
+
 def declared(graph: Graph, call: str, line: bool = False) -> dict[str, Spec]:
     """Specs of the inputs as they are declared. Raises NetworkError where an extent is left open.
 
     `line`: the fix is one for the command line.
     """
-    found = {}
+    found, unknown = {}, []
     for each in graph.inputs:
         if each.kind != "tensor":  # nothing is known of what is in it before a call
             continue
-        shape = each.shape
-        if shape is None or not all(isinstance(n, int) for n in shape):
-            numbers = _filled(each)
-            fix = f"net.with_shapes({{{each.name!r}: {tuple(numbers)}}})"
-            if line:
-                fix = f"--shape {each.name}={'x'.join(map(str, numbers))}"
-            raise NetworkError(
-                f"{call}: the shape of the input {each.name!r} is not known\n  it is declared as {each}\n"
-                f"  say which, e.g. {fix}"
-            )
-        found[each.name] = Spec(tuple(int(n) for n in shape if n is not None), each.dtype)
+        if _whole(each.shape) is None:
+            unknown.append(each)
+        else:
+            found[each.name] = Spec(_whole(each.shape) or (), each.dtype)
+    if unknown:
+        shapes = {each.name: example(graph)[each.name] for each in unknown}
+        fix = f"net.with_shapes({shapes})"
+        if line:
+            fix = " ".join(f"--shape {name}={'x'.join(map(str, shape))}" for name, shape in shapes.items())
+        first = unknown[0]
+        raise NetworkError(
+            f"{call}: the shape of the input {first.name!r} is not known\n  it is declared as {first}\n"
+            f"  say which, e.g. {fix}"
+        )
     return found
 
 
-def _filled(each: Input) -> list[int]:
-    """An example of a shape: one image, of 224 pixels a side."""
-    shape = (1, 3, None, None) if each.shape is None else each.shape
-    return [n if isinstance(n, int) else 1 if i == 0 else 224 for i, n in enumerate(shape)]
+def example(graph: Graph) -> dict[str, tuple[int, ...]]:
+    """Shapes of its tensors that the network runs on, one image of the first of SIDES that fits the whole of it."""
+    tried = [{each.name: _filled(graph, each, side) for each in graph.inputs} for side in SIDES]
+    return next((shapes for shapes in tried if runs(graph, shapes)), tried[0])
+
+
+def runs(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether the shapes of all values follow from these of the inputs."""
+    specs = {each.name: Spec(shapes[each.name], each.dtype) for each in graph.inputs if each.kind == "tensor"}
+    try:
+        infer.inferred(graph, specs)
+    except NetworkError:
+        return False
+    return True
+
+
+def misfit(graph: Graph, given: Mapping[str, Spec], error: NetworkError) -> NetworkError:
+    """The error of a network that cannot run on what it is given, with a shape that it runs on, if one is near.
+
+    Near: with the extents that are declared, and as many channels as the first convolution takes.
+    """
+    near = {}
+    for each in graph.inputs:
+        if each.name not in given or each.kind != "tensor":
+            return error
+        near[each.name] = _filled(graph, each, 224, given[each.name].shape)
+    wrong = [each for each in graph.inputs if near[each.name] != given[each.name].shape]
+    if not wrong or not runs(graph, near):
+        return error
+    first = wrong[0]
+    have, shape = given[first.name].shape, near[first.name]
+    reason = str(error).removeprefix("load: ").splitlines()[:2][-1].strip()
+    turned = ""
+    if len(have) == len(shape) == 4 and (have[0], have[3], *have[1:3]) == shape:
+        turned = f", e.g. {first.name}.transpose(0, 3, 1, 2)"
+    return NetworkError(
+        f"call: the network cannot run on an input {first.name!r} of shape {have}\n"
+        f"  it takes {first};  {reason}\n"
+        f"  give an array of shape {shape}{turned}"
+    )
+
+
+def _whole(shape: Sequence[int | str | None] | None) -> tuple[int, ...] | None:
+    """Extents that are all declared."""
+    whole = tuple(n for n in shape or () if isinstance(n, int))
+    return whole if shape is not None and len(whole) == len(shape) else None
+
+
+def _filled(graph: Graph, each: Input, side: int, given: Sequence[int] | None = None) -> tuple[int, ...]:
+    """What is declared of an input, the channels that the convolutions behind it take, and for all else `given`.
+
+    Without it, a batch of one and so many elements a side.
+    """
+    shape: list[Any] = list(each.shape if each.shape is not None else given or (1, 3, None, None))
+    for at, n in enumerate(shape):
+        if isinstance(n, int):
+            continue
+        channels = _channels(graph, each.name) if at == 1 and len(shape) > 2 else None
+        if channels is None and given is not None and at < len(given):
+            channels = given[at]
+        shape[at] = channels if channels is not None else 1 if at == 0 else side
+    return tuple(shape)
+
+
+def _channels(graph: Graph, name: str) -> int | None:
+    """How many channels the first convolution that reads an input takes, where its filters are constant."""
+    for node in graph.nodes:
+        w = graph.constants.get(node.inputs[1]) if node.op == "Conv" and not node.domain else None
+        if w is not None and node.inputs[0] == name:
+            return int(w.shape[1] * node.get("group", 1))
+    return None
 
 
 def random(specs: Mapping[str, Spec], seed: int = 0) -> dict[str, Array]:

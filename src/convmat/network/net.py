@@ -19,7 +19,7 @@ from ..processes import Lock
 from .files import save
 from .files.contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
-from .input_shapes import Extents, declared, overridden, random
+from .input_shapes import Extents, declared, misfit, overridden, random
 from .ops import Options
 from .preparing import infer
 from .preparing.program import Program
@@ -179,8 +179,11 @@ class Network:
         return self.program(specs_of(given))
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
-        """The graph prepared for inputs of these shapes."""
-        return self._programs.program(specs)
+        """The graph prepared for inputs of these shapes. Raises NetworkError, with a shape that would fit."""
+        try:
+            return self._programs.program(specs)
+        except NetworkError as error:
+            raise misfit(self.graph, specs, error) from error
 
     # -- saving --------------------------------------------------------------------------------------------------------
 

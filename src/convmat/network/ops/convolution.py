@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ... import api
+from ...arguments import cross
 from ...engine import Sweep, pixel_shuffle, thread_pool
 from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
@@ -42,6 +43,12 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
         "groups": node.get("group", 1),
     }
     transposed = node.op == "ConvTranspose"
+    takes = w[0] if transposed else w[1] * words["groups"]
+    if x[1] != takes:
+        raise node.error(
+            f"its input {node.inputs[0]!r} has {x[1]} channels, its filters take {takes}\n"
+            f"  {cross(x)} with filters {cross(w)} in {words['groups']} groups"
+        )
     if transposed:
         words["output_padding"] = per_axis(node, "output_padding", rank, 0)
     words["padding"] = (_transposed_pads if transposed else _pads)(node, x, w, words)
