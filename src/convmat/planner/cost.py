@@ -37,6 +37,16 @@ ROUNDOFF = {
     "complex128": 2.0**-53,
 }
 
+SMALLEST_NORMAL = {
+    "float16": 2.0**-14,
+    "bfloat16": 2.0**-126,
+    "float32": 2.0**-126,
+    "complex64": 2.0**-126,
+    "float64": 2.0**-1022,
+    "complex128": 2.0**-1022,
+}
+"""Smaller numbers are denormal: they keep fewer digits, which neither estimates nor bounds count."""
+
 
 @dataclass(frozen=True)
 class Cost:
