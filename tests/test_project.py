@@ -182,7 +182,6 @@ LONGER = {
         "engine/kernels/winograd/plan.py",
         "plan_transformed",
     ): "a list of refusals, then one record, a line a field",
-    ("engine/measure/microbench.py", "source"): "the LLVM IR of two kernels, as text",
 }
 """Functions that are longer, and why."""
 

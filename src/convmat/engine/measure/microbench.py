@@ -89,8 +89,16 @@ def source(cpu: Cpu) -> str:
     fma   reads (rounds, -, sink):           a = a * s + t, for each accumulator a, `rounds` times
     read  reads (times, data, sink, chunk):  combines chunk number `index` of the data, `times` times
     """
+    vector = f"<{cpu.lanes(4)} x float>"
+    return (
+        f"declare {vector} @llvm.fma({vector}, {vector}, {vector})\n\n{_fma_source(cpu)}{_read_source(cpu)}"
+    )
+
+
+def _fma_source(cpu: Cpu) -> str:
+    """Function `fma`."""
     n, lanes = accumulators(cpu), cpu.lanes(4)
-    vector, words = f"<{lanes} x float>", f"<{cpu.lanes(8)} x i64>"
+    vector = f"<{lanes} x float>"
     some = f"{vector} splat (float 0.5)"
     if cpu.fma:
         step = [f"  %b{i} = call {vector} @llvm.fma({vector} %a{i}, {some}, {some})" for i in range(n)]
@@ -103,18 +111,8 @@ def source(cpu: Cpu) -> str:
         f"  %a{i} = phi {vector} [ splat (float {float(i)}), %entry ], [ %b{i}, %loop ]" for i in range(n)
     ]
     fma_sum = _reduced("b", n, vector, "fadd")
-    loads = [
-        f"  %p{i} = getelementptr i8, ptr %at, i64 {i * cpu.vector_bytes}\n"
-        f"  %v{i} = load {words}, ptr %p{i}, align {cpu.vector_bytes}\n"
-        f"  %b{i} = xor {words} %a{i}, %v{i}"
-        for i in range(8)
-    ]
-    read_phis = [f"  %a{i} = phi {words} [ zeroinitializer, %again ], [ %b{i}, %loop ]" for i in range(8)]
-    read_sum = _reduced("b", 8, words, "xor")
     newline = "\n"
     return f"""\
-declare {vector} @llvm.fma({vector}, {vector}, {vector})
-
 define void @fma(ptr %args, i64 %index, i64 %thread) {{
 entry:
   %rounds = load i64, ptr %args
@@ -136,6 +134,22 @@ out:
   ret void
 }}
 
+"""
+
+
+def _read_source(cpu: Cpu) -> str:
+    """Function `read`."""
+    words = f"<{cpu.lanes(8)} x i64>"
+    loads = [
+        f"  %p{i} = getelementptr i8, ptr %at, i64 {i * cpu.vector_bytes}\n"
+        f"  %v{i} = load {words}, ptr %p{i}, align {cpu.vector_bytes}\n"
+        f"  %b{i} = xor {words} %a{i}, %v{i}"
+        for i in range(8)
+    ]
+    read_phis = [f"  %a{i} = phi {words} [ zeroinitializer, %again ], [ %b{i}, %loop ]" for i in range(8)]
+    read_sum = _reduced("b", 8, words, "xor")
+    newline = "\n"
+    return f"""\
 define void @read(ptr %args, i64 %index, i64 %thread) {{
 entry:
   %times = load i64, ptr %args
