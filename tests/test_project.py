@@ -178,10 +178,6 @@ LONGER = {
         "engine/kernels/winograd/kernel.py",
         "task",
     ): "one task's stages in their order, which share most of its values",
-    (
-        "engine/kernels/winograd/plan.py",
-        "plan_transformed",
-    ): "a list of refusals, then one record, a line a field",
 }
 """Functions that are longer, and why."""
 

@@ -30,15 +30,9 @@ def plan_transformed(
 ) -> WinogradPlan | str:
     """The step of a product with transforms, or the sentence why no kernel is made for it."""
     b, c = product.terms[0][1], product.c
-    transforms = [each for each in product.transforms if isinstance(each, Transform)]
-    if len(transforms) != len(product.transforms):
-        return "transforms by small constant matrices, Fourier's are the blas engine's"
-    if dtypes.array.name not in ("float32", "float64") or {dtypes.array, dtypes.out} != {dtypes.work}:
-        return f"transforms float32 and float64, got {dtypes.array.name}"
-    if len(transforms) != 2:
-        return f"transforms two window axes, got {len(transforms)}"
-    if len(c.rows) != 1 or len(product.groups(c)) != 1 or len(b.rows) != 1:
-        return "takes one index each of groups, rows and depth"
+    refusal = _refuses(product, dtypes)
+    if refusal is not None:
+        return refusal
     item = dtypes.work.itemsize
     x, y = strides(b, shapes["x"], item), strides(c, shapes["y"], item)
     (_, u1), (_, v1) = product.windows(b), product.windows(c)
@@ -61,7 +55,7 @@ def plan_transformed(
     if widest > LARGEST_EXTENT:
         return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, got {widest}"
     lanes = cpu.lanes(item)
-    rows, columns = transforms
+    rows, columns = (each for each in product.transforms if isinstance(each, Transform))
     if lines and lanes % r1.extent:
         return f"takes dilations along lines that divide a vector of {lanes}, got {r1.extent}"
     overlap = (columns.points - len(columns.post)) * r1.extent
@@ -86,6 +80,20 @@ def plan_transformed(
         activation=product.epilogue.activation,
     )
     return WinogradPlan(product, dtypes, shapes, threads, recipe)
+
+
+def _refuses(product: Product, dtypes: Dtypes) -> str | None:
+    transforms = [each for each in product.transforms if isinstance(each, Transform)]
+    if len(transforms) != len(product.transforms):
+        return "transforms by small constant matrices, Fourier's are the blas engine's"
+    if dtypes.array.name not in ("float32", "float64") or {dtypes.array, dtypes.out} != {dtypes.work}:
+        return f"transforms float32 and float64, got {dtypes.array.name}"
+    if len(transforms) != 2:
+        return f"transforms two window axes, got {len(transforms)}"
+    b, c = product.terms[0][1], product.c
+    if len(c.rows) != 1 or len(product.groups(c)) != 1 or len(b.rows) != 1:
+        return "takes one index each of groups, rows and depth"
+    return None
 
 
 class WinogradPlan(KernelPlan):
