@@ -1,7 +1,7 @@
 """The blas engine: NumPy's matrix product over packed panels. Readable, always there, the yardstick.
 
 A product whose operands a BLAS reads, or that is packed for it, runs in `blockwise`; one that is to be read in place
-and is no matrix there (depthwise) runs in `taps`; one with Fourier transforms in `fourier`. All scratch is one NumPy
+and is no matrix there (depthwise) runs in `taps`; one with Fourier transforms in `fft`. All scratch is one NumPy
 array, beside which transforms alone allocate: `workspace` is both. The BLAS library's own buffers are not in it.
 """
 

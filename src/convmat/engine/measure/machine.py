@@ -3,7 +3,7 @@
     machine(threads)   NumPy's float32 product at 512 x 512 x 512, FLOP/s; NumPy's copy, bytes/s     (no LLVM)
     peaks(threads)     FMAs on registers, FLOP/s; reading from L1, L2, L3 and memory, bytes/s        (kernels)
 
-An FMA is two FLOPs. A figure is measured when it is first asked for, in 5 to 50 ms, and then kept (`figures`);
+An FMA is two FLOPs. A figure is measured when it is first asked for, in 5 to 50 ms, and then kept (`store`);
 `remeasure()` forgets them all.
 """
 

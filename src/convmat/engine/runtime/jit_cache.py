@@ -5,8 +5,8 @@ load([kernel, ...], cpu, text) -> [Loaded, ...]
     key  = sha256(IR, CPU, LLVM and llvmlite, code generation options, convmat)      of an object on disk
     link = the same of a recipe's name instead of its IR                             of a file that holds such a key
 
-A recipe's name has the engine's own source in it (`brought`). So where kernel and engine are those of before no text is
-written; where the engine has changed, texts are written again, and what stayed the same is not compiled.
+A recipe's name has the engine's own source in it (`preloaded`). So where kernel and engine are those of before no text
+is written; where the engine has changed, texts are written again, and what stayed the same is not compiled.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 `threads` threads is enough. The caller works too, as thread 0, and returns when every task is done. `launch`
 does the same for a job kept as one block of memory, for 0.3 us less.
 
-Workers are daemon threads that enter compiled code once (`poolcode`), without the GIL. Idle, they spin for
+Workers are daemon threads that enter compiled code once (`thread_pool_ir`), without the GIL. Idle, they spin for
 half a millisecond, then sleep; a caller wakes those its job can use. A caller that finds the pool busy, from
 another Python thread, does its job alone. One thread, or one task, wakes nobody.
 

@@ -34,7 +34,7 @@ MOST_TAPS, MOST_TERMS = 32, 96
 class ChannelsRecipe:
     """All that is constant in the kernel.
 
-    `outer`, `terms`, `checks`: as in `directplanes`. `rows`, `lane`: the windows along the axis before the last pixel
+    `outer`, `terms`, `checks`: as in `pixels`. `rows`, `lane`: the windows along the axis before the last pixel
     axis (absent in 1-D) and along the last. `channels`: of y; `m`: those of a group; `c`: channels of x of a group.
     `w_lanes`: bytes in w from one group to the next and among its channels of y; `w_steps`: the extent of each index of
     k and its bytes in w.

@@ -1,8 +1,8 @@
 """Products that are read in place: where packing a panel would cost as much as multiplying it.
 
 That is so where few rows of A share what was packed: depthwise (m = O//G, k = F), narrow groups, image filters.
-`plan_direct` looks at a Product as `schedule` does and gives a step with the same parts, or a sentence. There are two
-kernels: lanes lie along pixels (`directplanes`) or along channels (`directchannels`), whichever are contiguous.
+`plan_direct` looks at a Product as `panel.plan` does and gives a kernel plan, or a sentence. There are two kernels:
+lanes lie along pixels (`pixels`) or along channels (`channels`), whichever are contiguous.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ OPERATIONS: dict[str, Operation] = {
     **{name: Operation(each.meaning, each) for name, each in activations.FORMULAS.items()},
     "hardsigmoid": Operation(lambda x, alpha, beta: np.clip(x * alpha + beta, 0, 1), activations.hardsigmoid),
 }
-"""By name; those of `vecmath` among them."""
+"""By name; those of `ir.activations` among them."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class WinogradRecipe:
     """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them.
 
     `apart`: how far the elements of a window lie from each other. `part`: terms of a sum that is rounded on its own.
-    `k`: terms of the whole sum, where x and y keep their channels side by side (`winogradlast`); otherwise 0.
+    `k`: terms of the whole sum, where x and y keep their channels side by side (`channels_last`); otherwise 0.
     """
 
     rows: Transform
