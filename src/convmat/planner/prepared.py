@@ -116,8 +116,11 @@ class Prepared:
 
     def _read(self, w: Any, bias: Any) -> tuple[Array, Array | None]:
         """The weights and bias as arrays that fit the plan."""
+        return require_operand("w", w, self._shapes["w"], self._dtypes.array), self._read_bias(bias)
+
+    def _read_bias(self, bias: Any) -> Array | None:
+        """The bias as an array that fits the plan."""
         problem = self.problem
-        w = require_operand("w", w, self._shapes["w"], self._dtypes.array)
         if problem.epilogue.bias != (bias is not None):
             wanted = "with" if problem.epilogue.bias else "without"
             raise PlanError(
@@ -126,9 +129,10 @@ class Prepared:
                 f"  plan again with bias={bias is not None}"
             )
         if bias is not None:
-            bias = require_operand("bias", bias, (problem.geometry.O,), self._dtypes.out)
-            require_small(problem, bias=bias)
-        return w, bias
+            added = require_operand("bias", bias, (problem.geometry.O,), self._dtypes.out)
+            require_small(problem, bias=added)
+            return added
+        return None
 
     def load(self) -> None:
         """Get the machine code now, compiled if it is new. Raises EngineError where none can be made or run."""
@@ -271,6 +275,16 @@ class Bound:
             f"<Bound {problem.geometry}, {problem.dtype}: {self.plan.chosen.name}, "
             f"weights {'packed' if packed else 'as they are'}>"
         )
+
+    def with_bias(self, bias: Any) -> Bound:
+        """The same packed weights, held by both, with another bias."""
+        added = self.plan._read_bias(bias)
+        return Bound(self.plan, self._weights, None if added is None else added.copy(), self._w)
+
+    @property
+    def weights(self) -> int:
+        """The identity of its packed weights: Bounds that share them have it in common."""
+        return id(self._w if self._weights is None else self._weights)
 
     @property
     def scratch(self) -> int:

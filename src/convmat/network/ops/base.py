@@ -13,13 +13,14 @@ turn comes. One entry an operator in OPERATORS; what is not there is left to the
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from ...planner import Plan, PlanOptions, Record, Tuning, dtype_name, request_tuned
+from ...planner import Bound, Plan, PlanOptions, Record, Tuning, dtype_name, request_tuned
 from ..graph import Array, Graph, Node, Shape, Spec, Value
 from .half import AS_THEY_ARE, wide_prepare, wide_run
 
@@ -44,6 +45,10 @@ class Options:
     tune: str = "none"
     record: Record | None = field(default=None, compare=False, repr=False)
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
+    packed: dict[Any, tuple[Bound, weakref.ref[Array]]] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """While a network is prepared: what its constants were bound to, by plan and place in memory."""
 
 
 def plan_node(
@@ -62,6 +67,25 @@ def plan_node(
         reuse_weights=constant,
     )
     return request_tuned("plan", x, w, dtype_name(dtype), whole, Tuning(options.tune), options.record)
+
+
+def bind_node(options: Options, plan: Plan, w: Array, bias: Array | None) -> Bound:
+    """The plan of a node bound to constant weights, which nodes that share constant and plan pack once.
+
+    w: of the plan's shape, but for extents of 1 at its end.
+    """
+    shape = plan.problem.shape("w")
+    lies = (w.__array_interface__["data"][0], w.shape, w.strides, w.dtype)
+    key = (plan.problem, plan.chosen.way, lies)
+    known, owner = (options.packed or {}).get(key), w
+    if known is not None and known[1]() is not None:  # otherwise another array may have come to lie there
+        return known[0].with_bias(bias)
+    bound = plan.bind(np.ascontiguousarray(w).reshape(shape), bias)
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if options.packed is not None:
+        options.packed[key] = bound, weakref.ref(owner)
+    return bound
 
 
 Prepare = Callable[[Node, Specs, tuple[Spec, ...], Options], Step | None]

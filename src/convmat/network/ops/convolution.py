@@ -22,7 +22,7 @@ from ...geometry import Geometry
 from ...planner import Plan, PlanOptions
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, has, operator, plan_node
+from .base import Options, Specs, Step, bind_node, given, has, operator, plan_node
 from .planned import Planned, Unpacked, Woven
 
 Pairs = tuple[tuple[int, int], ...]
@@ -224,7 +224,7 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
         bound = plan_of(node, specs, options).bind(filters, added)
         between = _between(given(node, specs, 0), given(node, specs, 1))
         return Woven(bound, lambda arrays: (arrays[0], None, arrays[-1]), woven, between)
-    bound = plan_of(node, specs, options).bind(w, bias)
+    bound = bind_node(options, plan_of(node, specs, options), w, bias)
     at = 2 + has(specs, 2) if has(specs, 3) else None
     return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))
 

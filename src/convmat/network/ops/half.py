@@ -9,7 +9,7 @@ elements stays as narrow as it is; so do Conv and ConvTranspose, whose products 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,12 @@ def plan_behind(step: Any) -> Prepared | None:
     """The plan that a step runs, if it has one."""
     inner = step.inner if isinstance(step, Widened) else step
     return inner.plan if isinstance(inner, Planned | Unpacked) else None
+
+
+def packed_sizes(steps: Iterable[Any]) -> dict[int, int]:
+    """The bytes of the packed weights of steps, by their identity: those that several share once."""
+    inner = (step.inner if isinstance(step, Widened) else step for step in steps)
+    return {step.bound.weights: step.plan.weight_bytes for step in inner if isinstance(step, Planned)}
 
 
 def wide_prepare(prepare: Callable[..., Any]) -> Callable[..., Any]:

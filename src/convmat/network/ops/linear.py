@@ -16,7 +16,7 @@ import numpy as np
 from ...engine import apply_activation
 from ...planner import PlanOptions
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, broadcast, given, has, operator, plan_node
+from .base import Options, Specs, Step, bind_node, broadcast, given, has, operator, plan_node
 from .planned import Planned
 
 
@@ -60,7 +60,7 @@ def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -
     x, layout = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
     asked = PlanOptions(bias=bias is not None, layout=layout, activation=node.get("activation"))
     plan = plan_node(options, x, (n, k, 1), a.dtype, asked)
-    bound = plan.bind(np.ascontiguousarray(w).reshape(n, k, 1), bias)
+    bound = bind_node(options, plan, w, bias)
     y = plan.problem.shape("y")
     return Planned(bound, lambda arrays: (arrays[0].reshape(x), None, arrays[-1].reshape(y)))
 

@@ -24,7 +24,7 @@ from ..ops import Options, operator_of
 from ..ops.bodies import shown
 from ..ops.convolution import plan_of
 from ..ops.fallback import REFERENCE
-from ..ops.half import plan_behind
+from ..ops.half import packed_sizes
 from ..ops.kernels import LEAST, swept
 from ..ops.planned import Swept
 from . import infer
@@ -186,6 +186,7 @@ class Program(OfThisProcess):
     def _prepare(self, options: Options) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
+        options = replace(options, packed={})
         ready_together(self._plans(options))
         self._sweeps = self._swept()
         steps = [self._step(node, options) for node in graph.nodes]
@@ -212,13 +213,13 @@ class Program(OfThisProcess):
     @property
     def weight_bytes(self) -> int:
         """Of the packed weights of all its steps, those of its bodies and of what waits for shapes too."""
-        total, waiting = 0, [self]
+        sizes: dict[int, int] = {}
+        waiting = [self]
         while waiting:  # as many stages behind each other as there are shapes to wait for
             program = waiting.pop()
-            plans = [plan_behind(task.run) for task in program.tasks]
-            total += sum(plan.weight_bytes for plan in plans if plan is not None)
+            sizes |= packed_sizes(task.run for task in program.tasks)
             waiting += [kept for each in program.bodies for kept in each.kept()]
-        return total
+        return sum(sizes.values())
 
     def _plans(self, options: Options) -> list[Plan]:
         """The plans of the convolutions that can be planned: their kernels are compiled side by side."""

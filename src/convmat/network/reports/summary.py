@@ -8,7 +8,7 @@ from typing import Any
 
 from ...planner.units import in_bytes, in_seconds
 from ..graph import Spec
-from ..ops.half import plan_behind
+from ..ops.half import packed_sizes
 from ..ops.planned import Planned
 from ..preparing.program import Program
 from .layers import SLOW, Layer, layers
@@ -148,12 +148,11 @@ def memory(program: Program) -> Memory:
     """Of a prepared network; of what waits for shapes, that which was prepared last."""
     stages, known = program.stages(), _specs(program)
     steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned)]
-    plans = [plan for each in stages for task in each.tasks if (plan := plan_behind(task.run)) is not None]
     unrolled = [each.unrolled for each in layers(program)]
     made = [known[name] for name in dict.fromkeys(program.outputs) if name in known]
     kept = {id(array): array.nbytes for each in stages for array in each.graph.constants.values()}
     return Memory(
-        weights=sum(plan.weight_bytes for plan in plans),
+        weights=sum(packed_sizes(task.run for each in stages for task in each.tasks).values()),
         constants=sum(kept.values()),
         arena=sum(each.memory.size for each in stages),
         alive=max(each.memory.least for each in stages),
