@@ -76,6 +76,8 @@ ACTIVATIONS = [
     "sigmoid",
     "tanh",
     "silu",
+    "gelu",
+    "gelu_tanh",
     "hardswish",
     "hardsigmoid",
     ("clip", -1, 5),

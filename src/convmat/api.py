@@ -69,7 +69,8 @@ def conv(
     padding          a number, one per axis, (lo, hi) per axis, "valid", "same" or "same_lower"; negative crops
     padding_mode     "zeros"; NumPy's "reflect" (c b | a b c d), "symmetric" (b a | a b c d, which SciPy calls reflect),
                      "edge" (a a | a b c d, also "replicate"), "wrap" (c d | a b c d, also "circular")
-    activation       relu, relu6, leaky_relu, sigmoid, tanh, silu, hardswish, hardsigmoid, clip; ("clip", 0.0, 1.0)
+    activation       relu, relu6, leaky_relu, sigmoid, tanh, silu, gelu, gelu_tanh, hardswish, hardsigmoid, clip, which
+                     takes bounds: ("clip", 0.0, 1.0)
     out              written and returned; overlaps no input, but may be the residual
     lowering, engine force one by name; see `plan`
     workspace_limit  bytes of scratch that may be allocated; None: at most 16 MiB where any way keeps to that

@@ -261,6 +261,8 @@ ACTIVATIONS: dict[str, tuple[float, ...] | None] = {
     "sigmoid": (),
     "tanh": (),
     "silu": (),
+    "gelu": (),
+    "gelu_tanh": (),
     "hardswish": (),
     "hardsigmoid": (1 / 6, 0.5),
     "clip": None,

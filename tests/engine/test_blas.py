@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import threading
 import tracemalloc
@@ -119,6 +120,8 @@ EPILOGUES = [
     "sigmoid",
     "tanh",
     "silu",
+    "gelu",
+    "gelu_tanh",
     "hardswish",
     "hardsigmoid",
     ("clip", -1, 5),
@@ -139,10 +142,12 @@ def activated(name: Any, y: Array) -> Array:
         "sigmoid": sigmoid,
         "tanh": np.tanh(y),
         "silu": y * sigmoid,
+        "gelu": y * (1 + np.vectorize(math.erf)(y / math.sqrt(2))) / 2,
+        "gelu_tanh": y * (1 + np.tanh(math.sqrt(2 / math.pi) * (y + 0.044715 * y**3))) / 2,
         "hardswish": y * np.clip(y / 6 + 0.5, 0, 1),
         "hardsigmoid": np.clip(y / 6 + 0.5, 0, 1),
     }
-    return found[str(name)]
+    return np.asarray(found[str(name)])
 
 
 @pytest.mark.parametrize("activation", EPILOGUES, ids=str)

@@ -32,6 +32,10 @@ CONSTANTS = {
     "near": np.nextafter(np.float32(1 / 6), np.float32(1)),
     "coarse": np.float32(0.1667),
     "axes": np.full((1,) * 5, 6, np.float32),
+    "one": np.float32(1),
+    "point": np.float32(0.5),
+    "root": np.float32(2**0.5),
+    "inverse": np.float32(0.5**0.5),
     "zero": np.float32(0),
     "most": np.float32(6),
     "dense": normal(7, 120, seed=11),
@@ -55,6 +59,15 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.rule}-{'-'.join(n.op_type for n in self.nodes)}-{self.left.replace(' ', '')}"
+
+
+def spelt_gelu(scaled: str, added: str, first: str, second: str) -> tuple[Any, ...]:
+    """x * 0.5 * (1 + erf(x / sqrt(2))) of nodes with these inputs: e is the Add, f the first product."""
+    op, *inputs = scaled.split()
+    return (
+        node(op, " ".join(inputs), "c"), node("Erf", "c", "d"), node("Add", added, "e"), node("Mul", first, "f"),
+        node("Mul", second, "y"),
+    )  # fmt: skip
 
 
 HALF = node("Conv", "x half", "a", group=2)
@@ -87,7 +100,8 @@ CASES = [
     Case("join", (node("Clip", "x - most", "c"), node("HardSigmoid", "c", "y", alpha=0.0)), "Elementwise"),
     Case("join", (node("Abs", "x", "c"), node("Sqrt", "c", "d"), node("Pow", "d two", "y")), "Elementwise"),
     Case("join", (node("Abs", "x", "c"), node("Neg", "c", "y")), "Abs Neg", outputs="y c"),
-    Case("join", (node("Exp", "x", "c"), node("Erf", "c", "d"), node("Mul", "d x", "y")), "Exp Erf Mul"),
+    Case("join", (node("Exp", "x", "c"), node("Erf", "c", "d"), node("Mul", "d x", "y")), "Elementwise"),
+    Case("join", (node("Exp", "x", "c"), node("Cos", "c", "d"), node("Mul", "d x", "y")), "Exp Cos Mul"),
     Case("join", (node("ReduceMax", "x", "c", axes=[2, 3]), node("Neg", "c", "d"), node("Mul", "d x", "y")),
          "ReduceMax Neg Mul"),
     Case("join", (node("Relu", "x", "c"), node("Pow", "c three", "d"), node("Add", "d x", "y")), "Relu Pow Add"),
@@ -132,6 +146,23 @@ CASES = [
         ),
         "HardSwish",
     ),
+    *(
+        Case("gelu", spelt_gelu(scaled, added, first, second), left)
+        for scaled, added, first, second, left in (
+            ("Div x root", "d one", "x point", "f e", "Gelu"),
+            ("Mul x inverse", "one d", "point x", "e f", "Gelu"),
+            ("Mul inverse x", "d one", "x e", "f point", "Gelu"),
+            ("Div x root", "d one", "e x", "point f", "Gelu"),
+            ("Div x root", "d one", "e point", "x f", "Gelu"),
+            ("Div x root", "one d", "point e", "f x", "Gelu"),
+            ("Div x two", "d one", "x point", "f e", "Div Erf Add Mul Mul"),
+            ("Div root x", "d one", "x point", "f e", "Div Erf Add Mul Mul"),
+            ("Div x root", "d two", "x point", "f e", "Div Erf Add Mul Mul"),
+            ("Div x root", "d one", "x two", "f e", "Div Erf Add Mul Mul"),
+            ("Div x root", "d one", "e e", "f point", "Div Erf Add Mul Mul"),
+        )
+    ),
+    Case("gelu", spelt_gelu("Div x root", "d one", "x point", "f e"), "Div Erf Add Mul Mul", outputs="y d"),
     Case("add_into_epilogue", (CONV, node("Relu", "x", "c"), node("Add", "c a", "y")), "Relu Conv"),
     Case("add_into_epilogue", (CONV, node("Add", "a a", "y")), "Conv Add"),
     Case("add_into_epilogue", (CONV, node("Add", "a row", "y")), "Conv Add"),
@@ -215,6 +246,24 @@ def test_a_block_becomes_its_convolutions() -> None:
         net(X), convmat.load(source, rewrite=False, exact=True)(X), rtol=2e-5, atol=2e-5
     )
     assert [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes] == ["Conv", "Conv"]
+
+
+def test_a_gelu_spelt_out_goes_into_the_product_before_it() -> None:
+    nodes = (CONV, *spelt_gelu("Div a root", "d one", "a point", "f e"))
+    source = model(nodes, {"x": X.shape}, "y", CONSTANTS)
+    net = convmat.load(source, exact=True)
+    plain = convmat.load(source, rewrite=False, exact=True)(X)
+    np.testing.assert_allclose(net(X), plain, rtol=2e-5, atol=2e-5)
+    assert [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes] == ["Conv"]
+
+
+@pytest.mark.parametrize("form", ["none", "tanh"])
+def test_a_gelu_goes_into_the_product_before_it(form: str) -> None:
+    source = model((CONV, node("Gelu", "a", "y", approximate=form)), {"x": X.shape}, "y", CONSTANTS, opset=20)
+    net = convmat.load(source, exact=True)
+    plain = convmat.load(source, rewrite=False, exact=True)(X)
+    np.testing.assert_allclose(net(X), plain, rtol=2e-5, atol=2e-5)
+    assert [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes] == ["Conv"]
 
 
 def test_scales_and_shifts_on_both_sides() -> None:

@@ -7,6 +7,7 @@ of the engine, all that other rooms import. Behind it, each room importing only 
     cpu, operands, job  <-  runtime          <-  jit        from text to running threads
     operands, runtime.buffers  <-  blas                     the same products with NumPy's matmul
     all of these  <-  measure                               what this machine reaches, measured once
+    fitting  <-  gaussian  <-  ir, blas                     polynomials, what they are fitted to
 
 A name loads its room when it is first asked for: `import convmat` loads none of them.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .blas.epilogue import apply as apply_activation
     from .blas.fft_backend import scipy_there
     from .cpu import Cpu, host, usable_cores
+    from .gaussian import erf, gelu, gelu_tanh
     from .jit import JitProgram, Launcher, Sweep, load_together
     from .kernels import effort
     from .kernels.base import KernelPlan
@@ -56,6 +58,9 @@ _HOMES = {
     "Cpu": ".cpu:Cpu",
     "host": ".cpu:host",
     "usable_cores": ".cpu:usable_cores",
+    "erf": ".gaussian:erf",
+    "gelu": ".gaussian:gelu",
+    "gelu_tanh": ".gaussian:gelu_tanh",
     "Launcher": ".jit:Launcher",
     "JitProgram": ".jit:JitProgram",
     "Sweep": ".jit:Sweep",
@@ -153,6 +158,9 @@ __all__ = [
     "contiguous_strides",
     "effort",
     "elementwise",
+    "erf",
+    "gelu",
+    "gelu_tanh",
     "host",
     "jit_cache",
     "kernel_text",

@@ -4,21 +4,24 @@ relu         max(x, 0)                      leaky_relu   max(x, 0) + slope*min(x
 relu6        min(max(x, 0), 6)              clip         min(max(x, low), high)
 sigmoid      1/(1 + exp(-x))                silu         x*sigmoid(x)
 hardsigmoid  clip(alpha*x + beta, 0, 1)     hardswish    x*hardsigmoid(x)               tanh
+gelu, gelu_tanh: see `engine.gaussian`
 
 `apply` is what activations of every other engine are tested against.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ...product import Activation, Epilogue, View
+from .. import gaussian
 from ..operands import Array, Block, Operands
 from .strided_views import Reader, cut, virtual
 
-NEEDS_SCRATCH = frozenset({"silu", "hardswish", "leaky_relu"})
+NEEDS_SCRATCH = frozenset({"silu", "hardswish", "leaky_relu", "gelu", "gelu_tanh"})
 """Those that need a second array of the same size while they work."""
 
 
@@ -50,6 +53,8 @@ def apply(activation: Activation, x: Array, scratch: Array | None = None) -> Non
         elif name == "hardswish":
             _hardsigmoid(x, scratch, 1 / 6, 0.5)
             np.multiply(x, scratch, out=x)
+        elif name in GELUS:
+            _gelu(name, x, scratch.reshape(-1))
         else:
             np.minimum(x, 0, out=scratch)  # no mask: it would be memory that no plan has counted
             np.multiply(scratch, parameters[0], out=scratch)
@@ -63,6 +68,32 @@ def _sigmoid(x: Array, out: Array) -> None:
         np.exp(out, out=out)
         np.add(out, 1, out=out)
         np.reciprocal(out, out=out)
+
+
+GELUS = {"gelu": gaussian.gelu_into, "gelu_tanh": gaussian.gelu_tanh_into}
+
+
+def _gelu(name: str, x: Array, scratch: Array) -> None:
+    """A third of x at a time, since it takes three arrays beside it."""
+    for part in _parts(x, max(scratch.size // 3, 1)):
+        n = part.size
+        room = (
+            [scratch[i * n : (i + 1) * n] for i in range(3)]
+            if 3 * n <= scratch.size
+            else np.empty((3, n), x.dtype)
+        )
+        GELUS[name](part, *(each.reshape(part.shape) for each in room))
+
+
+def _parts(x: Array, most: int) -> Iterator[Array]:
+    """Views that make up x, of up to so many elements each."""
+    if x.size <= most:
+        yield x
+        return
+    axis = max(range(x.ndim), key=lambda a: x.shape[a])
+    before, middle = (slice(None),) * axis, x.shape[axis] // 2
+    yield from _parts(x[(*before, slice(middle))], most)
+    yield from _parts(x[(*before, slice(middle, None))], most)
 
 
 def _hardsigmoid(x: Array, out: Array, alpha: float, beta: float) -> None:

@@ -6,12 +6,12 @@ asks for, becomes the output's type and is stored under a mask. C is not read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from ...product import Activation
-from ..ir import activations
+from ..ir.activations import FORMULAS
 from ..ir.emitter import Function, prefix_mask
 from ..ir.instructions import Type, Value, const, fptosi, i1, i64, ptr, splat
 from ..ir.shuffles import narrow, transpose, widen
@@ -168,10 +168,7 @@ def scatter_at(fn: Function, value: Value, base: Value, places: Value, mask: Val
 
 def activate(line: Value, activation: Activation | None) -> Value:
     """The activation of a vector."""
-    if activation is None:
-        return line
-    formula: Callable[..., Value] = getattr(activations, activation.name)
-    return formula(line, *activation.parameters)
+    return line if activation is None else FORMULAS[activation.name](line, *activation.parameters)
 
 
 __all__ = ["Store", "Target", "TileEpilogue", "activate", "gather_at", "scatter_at"]

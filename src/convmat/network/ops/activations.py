@@ -6,13 +6,12 @@ An operator is a function of (x, node) -> y. Slopes and limits come from the nod
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from ... import engine
 from ..graph import Array, Node, Spec
 from .base import Options, Specs, Step, broadcast, given, has, operator, same
 from .blocks import blockwise
@@ -128,65 +127,13 @@ def shrink(x: Array, node: Node) -> Any:
 @_activation("Gelu")
 def gelu(x: Array, node: Node) -> Any:
     """x times the normal distribution up to x; with `approximate` its usual tanh formula."""
-    if (
-        node.get("approximate", "none") == "tanh"
-    ):  # (1 + tanh(u)) / 2 = sigmoid(2u), whose digits do not cancel
-        return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x * x * x))
-    tail = _upper(x * math.sqrt(0.5))
-    return 0.5 * x * np.where(x < 0, tail, 2 - tail)
+    return (engine.gelu_tanh if node.get("approximate", "none") == "tanh" else engine.gelu)(x)
 
 
 @_activation("Erf")
 def erf(x: Array, node: Node | None = None) -> Any:
-    """The error function: below 1/2 its power series x 2/sqrt(pi) (1 - x^2/3 + x^4/10 - ...), else 1 - erfc(|x|)."""
-    square = np.square(np.clip(x, -0.5, 0.5))
-    series = _power_series()[: None if x.dtype.itemsize > 4 else 8]
-    near = np.full_like(square, series[-1])
-    for c in series[-2::-1]:
-        near = near * square + c
-    return np.where(np.abs(x) < 0.5, near * x, np.copysign(1 - _upper(x), x))
-
-
-def _upper(x: Array) -> Any:
-    """erfc(|x|) = exp(-x^2) g((|x| - 3.75) / (|x| + 3.75)), g smooth on [-1, 1].
-
-    g is a Chebyshev series. Schonfelder, "Chebyshev expansions for the error and related functions", 1978.
-    """
-    size = np.abs(x)
-    t = (size - 3.75) / (size + 3.75)
-    t = np.where(np.isinf(size), x.dtype.type(1), t)
-    double = x.dtype.itemsize > 4
-    series = _erf_series()[: None if double else 14]
-    two, first, second = 2 * t, np.zeros_like(t), np.zeros_like(t)
-    for c in series[:0:-1]:  # Clenshaw's rule
-        first, second = two * first - second + c, first
-    return (t * first - second + series[0]) * np.exp(-size * size)
-
-
-@lru_cache(maxsize=1)
-def _power_series() -> tuple[float, ...]:
-    """Coefficients of erf(x) / x in powers of x^2: what is left out of 14 of them is below 1e-17 up to x = 1/2."""
-    return tuple(2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(14))
-
-
-@lru_cache(maxsize=1)
-def _erf_series() -> tuple[float, ...]:
-    """Chebyshev coefficients of g(t) = exp(x^2) erfc(x), where x = 3.75 (1 + t) / (1 - t)."""
-
-    def g(t: float) -> float:
-        x = 3.75 * (1 + t) / (1 - t)
-        if x < 20:
-            return math.exp(x * x) * math.erfc(x)
-        y = 1 / (2 * x * x)  # the asymptotic series: the next term is below 1e-17
-        return (1 - y * (1 - 3 * y * (1 - 5 * y * (1 - 7 * y)))) / (x * math.sqrt(math.pi))
-
-    n = 36
-    angles = [math.pi * (k + 0.5) / n for k in range(n)]
-    values = [g(math.cos(a)) for a in angles]
-    found = [
-        2 / n * math.fsum(v * math.cos(j * a) for v, a in zip(values, angles, strict=True)) for j in range(28)
-    ]
-    return (found[0] / 2, *found[1:])
+    """The error function."""
+    return engine.erf(x)
 
 
 # -- slopes and limits from inputs -------------------------------------------------------------------------------------

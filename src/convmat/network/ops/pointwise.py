@@ -70,6 +70,10 @@ def _swish(node: Node, specs: Specs) -> Made:
     return (ExpressionStep("silu", (0,)),) if node.get("alpha", 1.0) == 1 else None
 
 
+def _gelu(node: Node, specs: Specs) -> Made:
+    return (ExpressionStep("gelu_tanh" if node.get("approximate", "none") == "tanh" else "gelu", (0,)),)
+
+
 EXPRESSIONS: dict[str, Callable[[Node, Specs], Made]] = {
     "Add": _of_two("add"),
     "Sub": _of_two("sub"),
@@ -90,6 +94,8 @@ EXPRESSIONS: dict[str, Callable[[Node, Specs], Made]] = {
     "Relu": _of_one("relu"),
     "Sigmoid": _of_one("sigmoid"),
     "Tanh": _of_one("tanh"),
+    "Erf": _of_one("erf"),
+    "Gelu": _gelu,
     "HardSwish": _of_one("hardswish"),
     "HardSigmoid": _of_one("hardsigmoid", ("alpha", 0.2), ("beta", 0.5)),
     "LeakyRelu": _of_one("leaky_relu", ("alpha", 0.01)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 
@@ -49,6 +50,8 @@ def activation_of(draft: Draft, node: Node) -> Activation | None:
     simple = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish"}
     if node.op in simple:
         return Activation.of(simple[node.op])
+    if node.op == "Gelu":
+        return Activation.of("gelu_tanh" if node.get("approximate", "none") == "tanh" else "gelu")
     if node.op == "LeakyRelu":
         return Activation.of(("leaky_relu", node.get("alpha", 0.01)))
     if node.op == "HardSigmoid":
@@ -89,6 +92,48 @@ def swish(draft: Draft, node: Node) -> bool:
         draft.replace([gate, node], Node(made, (x,), node.outputs, {}, node.name, node.version))
         return True
     return _spelt_out(draft, node)
+
+
+def gelu(draft: Draft, node: Node) -> bool:
+    """x * 0.5 * (1 + erf(x / sqrt(2))), its factors in any order."""
+    if node.op != "Mul":
+        return False
+    for other, inner in (node.inputs, node.inputs[::-1]):
+        product = draft.writer(inner, "Mul") if draft.seen_by_one(inner) else None
+        if product is None:
+            continue
+        for half, x, gate in permutations((other, *product.inputs)):
+            value = one_number(draft, half, x)
+            found = _one_and_erf(draft, gate, x) if value is not None and value.item() == 0.5 else None
+            if found is not None:
+                made = Node("Gelu", (x,), node.outputs, {}, node.name, node.version)
+                draft.replace([*found, product, node], made)
+                return True
+    return False
+
+
+def _one_and_erf(draft: Draft, name: str, x: str) -> tuple[Node, Node, Node] | None:
+    """The nodes of 1 + erf(x / sqrt(2)), if that is what a value is, with nobody else to see them."""
+    add = draft.writer(name, "Add")
+    for inner, one in (add.inputs, add.inputs[::-1]) if add else ():
+        value, erf = one_number(draft, one, x), draft.writer(inner, "Erf")
+        scaled = draft.writer(erf.inputs[0], "Div", "Mul") if erf else None
+        if not add or not erf or not scaled or value is None or value.item() != 1:
+            continue
+        if all(draft.seen_by_one(n) for n in (name, inner, erf.inputs[0])) and _is_over_root(
+            draft, scaled, x
+        ):
+            return scaled, erf, add
+    return None
+
+
+def _is_over_root(draft: Draft, node: Node, x: str) -> bool:
+    """Whether a Div or a Mul gives x / sqrt(2)."""
+    for mine, other in (node.inputs, node.inputs[::-1])[: 1 if node.op == "Div" else 2]:
+        value = one_number(draft, other, x)
+        if mine == x and value is not None and value.dtype in (np.float16, np.float32, np.float64):
+            return is_near(value.item(), np.sqrt(2 if node.op == "Div" else 0.5), value.dtype)
+    return False
 
 
 def _is_sixth_and_half(draft: Draft, gate: Node) -> bool:

@@ -4,6 +4,7 @@
     scale_before         w*(s*x) = (w*s)*x
     pad_into_conv        zeros that Pad puts around x are the convolution's own padding
     swish                x*sigmoid(x), x*hardsigmoid(x)            one activation
+    gelu                 x * 0.5 * (1 + erf(x / sqrt(2)))          one activation
     add_into_epilogue    conv(x) + r                               r is the residual
     activate             f(conv(x) + b + r)                        f in the epilogue
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
@@ -24,7 +25,7 @@ from ...errors import NetworkError, shown
 from ..graph import Graph, Node, Spec
 from .draft import Draft
 from .folding import fold_scale, pad_into_conv, scale_before, shift_before
-from .fusing import activate, add_into_epilogue, swish
+from .fusing import activate, add_into_epilogue, gelu, swish
 from .joining import join
 from .moving import cancel_transposes, skip
 
@@ -79,6 +80,7 @@ RULES: dict[str, Rule] = {
         scale_before,
         shift_before,
         swish,
+        gelu,
         add_into_epilogue,
         activate,
         join,

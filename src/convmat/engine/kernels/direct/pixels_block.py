@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ...ir.activations import greatest
+from ...ir.formulas import greatest
 from ...ir.instructions import Value, below, const, fma, splat
 from .pixels import PixelsRecipe
 from .planes import Plane, Walker

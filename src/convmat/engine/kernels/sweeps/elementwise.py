@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cpu import host
-from ...ir import activations
+from ...ir.activations import FORMULAS
 from ...ir.emitter import Function, prefix_mask
+from ...ir.formulas import greatest, least
 from ...ir.instructions import TYPES, Type, Value, const, fabs, rint, splat, sqrt, udiv
 from .base import Share, SweepPlan, SweepRecipe, refuses, shared
 
@@ -41,15 +42,15 @@ OPERATIONS: dict[str, Operation] = {
     "sub": Operation(np.subtract, lambda a, b: a - b),
     "mul": Operation(np.multiply, lambda a, b: a * b),
     "div": Operation(np.true_divide, lambda a, b: a / b),
-    "max": Operation(np.maximum, activations.greatest),
-    "min": Operation(np.minimum, activations.least),
+    "max": Operation(np.maximum, greatest),
+    "min": Operation(np.minimum, least),
     "neg": Operation(np.negative, lambda a: -a),
     "abs": Operation(np.absolute, fabs),
     "sqrt": Operation(np.sqrt, sqrt),
     "round": Operation(np.rint, rint),
     "reciprocal": Operation(np.reciprocal, lambda a: const(a.type, 1.0) / a),
-    **{name: Operation(each.meaning, each) for name, each in activations.FORMULAS.items()},
-    "hardsigmoid": Operation(lambda x, alpha, beta: np.clip(x * alpha + beta, 0, 1), activations.hardsigmoid),
+    **{name: Operation(each.meaning, each) for name, each in FORMULAS.items()},
+    "hardsigmoid": Operation(lambda x, alpha, beta: np.clip(x * alpha + beta, 0, 1), FORMULAS["hardsigmoid"]),
 }
 """By name; those of `ir.activations` among them."""
 

@@ -17,8 +17,9 @@ from functools import reduce
 import numpy as np
 
 from ...cpu import host
-from ...ir.activations import exp, greatest, least
 from ...ir.emitter import Function, prefix_mask
+from ...ir.exponential import exp
+from ...ir.formulas import greatest, least
 from ...ir.instructions import TYPES, Type, Value, const, extract, maximum, select, shuffle, sitofp, splat
 from ...ir.shuffles import deinterleave
 from .base import Share, SweepPlan, SweepRecipe, refuses, shared
