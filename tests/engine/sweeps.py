@@ -22,7 +22,7 @@ from tests.engine.guarded import Fenced
 from tests.support import Array
 
 PARAMETERS = {"clip": (-0.5, 1.5), "leaky_relu": (0.2,), "hardsigmoid": (0.2, 0.5)}
-TWO = ("add", "sub", "mul", "div", "max", "min")
+TWO = ("add", "sub", "mul", "div", "max", "min", "prelu")
 Pick = np.random.Generator
 
 

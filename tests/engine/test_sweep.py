@@ -68,6 +68,7 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
             ("max", np.maximum(a, b)),
             ("min", np.minimum(a, b)),
             ("div", a / b),
+            ("prelu", np.where(a < 0, a * b, a)),
             ("mul", a * b),
         ):
             y = np.empty_like(a)

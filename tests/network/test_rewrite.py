@@ -101,6 +101,8 @@ CASES = [
     Case("join", (node("Abs", "x", "c"), node("Sqrt", "c", "d"), node("Pow", "d two", "y")), "Elementwise"),
     Case("join", (node("Abs", "x", "c"), node("Neg", "c", "y")), "Abs Neg", outputs="y c"),
     Case("join", (node("Exp", "x", "c"), node("Erf", "c", "d"), node("Mul", "d x", "y")), "Elementwise"),
+    Case("join", (node("Exp", "x", "c"), node("PRelu", "c row", "d"), node("Neg", "d", "y")), "Elementwise"),
+    Case("join", (node("Sin", "x", "c"), node("PRelu", "c each", "d"), node("Neg", "d", "y")), "Sin Elementwise"),
     Case("join", (node("Exp", "x", "c"), node("Cos", "c", "d"), node("Mul", "d x", "y")), "Exp Cos Mul"),
     Case("join", (node("ReduceMax", "x", "c", axes=[2, 3]), node("Neg", "c", "d"), node("Mul", "d x", "y")),
          "ReduceMax Neg Mul"),

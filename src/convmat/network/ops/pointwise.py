@@ -79,6 +79,7 @@ EXPRESSIONS: dict[str, Callable[[Node, Specs], Made]] = {
     "Sub": _of_two("sub"),
     "Mul": _of_two("mul"),
     "Div": _of_two("div"),
+    "PRelu": _of_two("prelu"),
     "Max": _fold("max"),
     "Min": _fold("min"),
     "Sum": _fold("add"),

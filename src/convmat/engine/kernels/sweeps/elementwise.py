@@ -20,7 +20,7 @@ from ...cpu import host
 from ...ir.activations import FORMULAS
 from ...ir.emitter import Function, prefix_mask
 from ...ir.formulas import greatest, least
-from ...ir.instructions import TYPES, Type, Value, const, fabs, rint, splat, sqrt, udiv
+from ...ir.instructions import TYPES, Type, Value, const, fabs, rint, select, splat, sqrt, udiv
 from .base import Share, SweepPlan, SweepRecipe, refuses, shared
 
 Array = npt.NDArray[Any]
@@ -44,6 +44,9 @@ OPERATIONS: dict[str, Operation] = {
     "div": Operation(np.true_divide, lambda a, b: a / b),
     "max": Operation(np.maximum, greatest),
     "min": Operation(np.minimum, least),
+    "prelu": Operation(
+        lambda x, slope: np.where(x < 0, x * slope, x), lambda x, s: select(x < 0.0, x * s, x)
+    ),
     "neg": Operation(np.negative, lambda a: -a),
     "abs": Operation(np.absolute, fabs),
     "sqrt": Operation(np.sqrt, sqrt),
