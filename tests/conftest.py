@@ -127,12 +127,3 @@ def _threads_as_before() -> Iterator[None]:
     before = convmat.threads()
     yield
     convmat.threads(before)
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Let SIGINT interrupt this process and those it starts, also where a shell has the session in the background
-    and therefore ignores it: what is ignored stays so across exec, and Python then installs no handler."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

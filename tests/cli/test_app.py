@@ -230,7 +230,6 @@ demo.run = functools.partial(demo.run, seconds=0.05)
     ],
     ids=["measuring", "drawing", "writing"],
 )
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_no_half_file(process: Run, tmp_path: Path, at: str) -> None:
     target = tmp_path / "out" / "demo.png"
     target.parent.mkdir()

@@ -256,7 +256,6 @@ def test_many_threads_share_few_children() -> None:
 
 
 @posix
-@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_exchange_does_not_leak_into_the_next() -> None:
     compiler_pool.compile_many([SEVEN], host())
     (first,) = idle()

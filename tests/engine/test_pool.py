@@ -380,7 +380,6 @@ def test_the_process_ends(way: str) -> None:
 
 
 @posix
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_during_a_job_is_raised_after_it() -> None:
     ran = in_a_process("""
         busy = code(100_000_000)['busy']
