@@ -95,7 +95,7 @@ def test_errors_become_sentences(
     def fail() -> None:
         raise error("first line\n  the values [in brackets]\n  the rule")
 
-    monkeypatch.setattr("convmat.explain.example.worked", fail)
+    monkeypatch.setattr("convmat.explain.story.example.worked", fail)
     done = run("example")
     assert (done.code, done.out) == (code, "first line\n  the values [in brackets]\n  the rule\n")
 
@@ -114,7 +114,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(run: Run, monkeypatch: pytest.Mon
     def fail() -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("convmat.explain.example.worked", fail)
+    monkeypatch.setattr("convmat.explain.story.example.worked", fail)
     with pytest.raises(KeyError):
         run("example")
 
@@ -203,7 +203,7 @@ def test_ctrl_c_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convmat.explain.example.worked", interrupted)
+    monkeypatch.setattr("convmat.explain.story.example.worked", interrupted)
     done = run("example")
     assert (done.code, done.out) == (130, "interrupted\n")
 
@@ -215,7 +215,7 @@ def ctrl_c(*arguments, **options):
     for _ in range(10**9):
         pass
 import functools
-import convmat.explain.demo as demo
+import convmat.explain.demo.demo as demo
 demo.run = functools.partial(demo.run, seconds=0.05)
 """
 
@@ -225,7 +225,7 @@ demo.run = functools.partial(demo.run, seconds=0.05)
     "at",
     [
         "import convmat.planner.trial as w; w.allocated = ctrl_c",  # amid measuring
-        "import convmat.explain.sheet as s; s.draw = ctrl_c",  # amid drawing
+        "import convmat.explain.demo.sheet as s; s.draw = ctrl_c",  # amid drawing
         "import PIL.Image; PIL.Image.Image.save = lambda self, path, **o: (open(path, 'wb').write(b'half'), ctrl_c())",
     ],
     ids=["measuring", "drawing", "writing"],

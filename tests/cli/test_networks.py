@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from convmat.errors import NetworkError
-from convmat.explain.feed import Preparation, picture
+from convmat.explain.terminal.feed import Preparation, picture
 from convmat.network.graph import Input
 from tests.network.made import model, node, normal
 

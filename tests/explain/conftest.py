@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import chromium
-from convmat.explain.page import page_example
+from convmat.explain.webpage.page import page_example
 
 FLAGS = [
     "--no-sandbox",

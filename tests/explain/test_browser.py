@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.explain.digits import Digits
-from convmat.explain.example import W, X
+from convmat.explain.story.digits import Digits
+from convmat.explain.story.example import W, X
 from tests.explain.screen import Y, cell, lit, say, slide, values
 
 pytestmark = pytest.mark.browser

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from convmat import GeometryError
 from convmat.cli.app import app
-from convmat.explain import demo, demo_report, filters, photo, sheet
-from convmat.explain.photo import Picture
+from convmat.explain.demo import demo, demo_report, filters, photo, sheet
+from convmat.explain.demo.photo import Picture
 from convmat.geometry import Geometry
 from convmat.planner import trial
 from convmat.reference import convolve

@@ -15,11 +15,11 @@ from PIL import Image, ImageSequence
 import convmat
 from convmat.cases import CASES
 from convmat.errors import PlanError
-from convmat.explain.animation import acts
-from convmat.explain.colour import CHANNELS, DARK, LIGHT, channels, ink, luminance, tint
-from convmat.explain.draw import draw_example, picture_of
-from convmat.explain.example import W, X
-from convmat.explain.scene import Scene
+from convmat.explain.picture.animation import acts
+from convmat.explain.picture.draw import draw_example, picture_of
+from convmat.explain.story.colour import CHANNELS, DARK, LIGHT, channels, ink, luminance, tint
+from convmat.explain.story.example import W, X
+from convmat.explain.story.scene import Scene
 from convmat.geometry import Geometry
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -86,13 +86,13 @@ def test_outputs_drawn_are_those_of_the_whole(case: Any) -> None:
 
 
 def _x(i: Any) -> Any:
-    from convmat.explain.digits import x_digit
+    from convmat.explain.story.digits import x_digit
 
     return x_digit(i)
 
 
 def _w(i: Any) -> Any:
-    from convmat.explain.digits import w_digit
+    from convmat.explain.story.digits import w_digit
 
     return w_digit(i)
 

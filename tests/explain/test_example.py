@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from convmat.explain import example, example_report
-from convmat.explain.example import worked
+from convmat.explain.story import example
+from convmat.explain.story.example import worked
+from convmat.explain.terminal import example_report
 
 FLAT_KERNEL = [1, 2, 0, 1, 2, 0, 1, 1, 0, 1, 2, -1]
 

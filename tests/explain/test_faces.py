@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from convmat.cli.app import app
 from convmat.errors import NetworkError
-from convmat.explain import demo, faces, photo
-from convmat.explain.photo import Picture
+from convmat.explain.demo import demo, faces, photo
+from convmat.explain.demo.photo import Picture
 from convmat.network import packages
 from tests.network.made import model, node
 

@@ -16,9 +16,9 @@ import pytest
 import convmat
 from convmat.cases import CASES
 from convmat.errors import PlanError
-from convmat.explain import linker
-from convmat.explain.costs import way_name
-from convmat.explain.page import DRAWN, html, page_example
+from convmat.explain.story.costs import way_name
+from convmat.explain.webpage import linker
+from convmat.explain.webpage.page import DRAWN, html, page_example
 from convmat.lowering import ALL
 from tests.explain.twins import WEB
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import convmat
-from convmat.explain.page import DRAWN
+from convmat.explain.webpage.page import DRAWN
 from tests.explain.screen import CONTRAST, Y, cell, say, slide, values
 
 pytestmark = pytest.mark.browser

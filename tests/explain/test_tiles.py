@@ -16,11 +16,11 @@ from PIL import Image, ImageSequence
 
 import convmat
 from convmat.errors import PlanError
-from convmat.explain.colour import LIGHT, channels
-from convmat.explain.draw import draw_example
-from convmat.explain.page import fields, html
-from convmat.explain.tiles import TileScene
-from convmat.explain.tilestory import tile_acts
+from convmat.explain.picture.draw import draw_example
+from convmat.explain.picture.tilestory import tile_acts
+from convmat.explain.story.colour import LIGHT, channels
+from convmat.explain.story.tiles import TileScene
+from convmat.explain.webpage.page import fields, html
 from convmat.geometry import Geometry
 from convmat.lowering.toomcook import fast_correlation
 from tests.explain import twins
@@ -150,7 +150,7 @@ def test_the_picture_shows_every_number_and_counts_the_products(tmp_path: Path) 
 @pytest.mark.parametrize("m", [2, 4])
 @pytest.mark.parametrize("g", GEOMETRIES, ids=str)
 def test_everything_is_inside_the_picture(g: Geometry, m: int, tmp_path: Path) -> None:
-    from convmat.explain.tilepicture import TilePicture
+    from convmat.explain.picture.tilepicture import TilePicture
 
     path = tmp_path / "any.svg"
     path.write_text(TilePicture(TileScene(g, m)).drawing().svg())

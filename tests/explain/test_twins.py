@@ -18,7 +18,7 @@ def by_node(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     node = shutil.which("node")
     assert node is not None
     run = subprocess.run(
-        [node, str(twins.WEB.parents[3] / "tests/explain/node.mjs"), str(twins.WEB)],
+        [node, str(twins.WEB.parents[4] / "tests/explain/node.mjs"), str(twins.WEB)],
         input=json.dumps(questions),
         capture_output=True,
         text=True,

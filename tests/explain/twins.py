@@ -12,17 +12,17 @@ import numpy as np
 
 import convmat
 from convmat.cases import CASES
-from convmat.explain.colour import ink, tint
-from convmat.explain.costs import costs
-from convmat.explain.digits import dy_digit, w_digit, x_digit
-from convmat.explain.page import DRAWN, fields
-from convmat.explain.sample import NARROW, WIDE, sample_of
-from convmat.explain.scene import Scene
+from convmat.explain.story.colour import ink, tint
+from convmat.explain.story.costs import costs
+from convmat.explain.story.digits import dy_digit, w_digit, x_digit
+from convmat.explain.story.sample import NARROW, WIDE, sample_of
+from convmat.explain.story.scene import Scene
+from convmat.explain.webpage.page import DRAWN, fields
 from convmat.geometry import Geometry
 from convmat.reference import convolve
 from tests.support import gradients
 
-WEB = Path(convmat.__file__).parent / "explain" / "web"
+WEB = Path(convmat.__file__).parent / "explain" / "webpage" / "web"
 HARNESS = (Path(__file__).parent / "harness.js").read_text()
 SMALL = 1200  # multiplications: the page's plain loops stay quick
 

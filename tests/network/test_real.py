@@ -18,7 +18,7 @@ from PIL import Image
 
 import convmat
 from benchmarks import trained
-from convmat.explain import faces, photo
+from convmat.explain.demo import faces, photo
 from convmat.network import packages
 
 Array = npt.NDArray[Any]

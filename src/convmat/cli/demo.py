@@ -36,8 +36,9 @@ def demo(
 
       convmat demo --json
     """
-    from convmat.explain import demo as demonstration
-    from convmat.explain import faces, files, photo
+    from convmat.explain import files
+    from convmat.explain.demo import demo as demonstration
+    from convmat.explain.demo import faces, photo
 
     files.needs("PIL", "demo", "the contact sheet")
     with screen.progress("reading the picture") as tell:
@@ -57,7 +58,7 @@ def demo(
         more = seen.as_dict() if seen else None
         screen.as_json({**found.as_dict(), "sheet": str(output), "network": more})
         return
-    from convmat.explain import demo_report
+    from convmat.explain.demo import demo_report
 
     demo_report.show(found, output, screen.console())
     if seen:

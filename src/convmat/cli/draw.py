@@ -81,7 +81,7 @@ def draw(
       convmat draw 1x2x6x6 1x2x3x3 tiles.gif --lowering "winograd 2"
     """
     import convmat
-    from convmat.explain.draw import draw_example
+    from convmat.explain.picture.draw import draw_example
 
     shapes, path = _split("draw", words, example)
     with screen.progress("drawing") as tell:

@@ -23,12 +23,12 @@ def example(
 
       convmat example --json         the same numbers for a program
     """
-    from convmat.explain.example import worked
+    from convmat.explain.story.example import worked
 
     found = worked()
     if json:
         screen.as_json(found.as_dict())
         return
-    from convmat.explain import example_report
+    from convmat.explain.terminal import example_report
 
     example_report.show(found, screen.console())

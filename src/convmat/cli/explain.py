@@ -97,7 +97,7 @@ def explain(
         )
     with screen.progress("writing the page"):
         if x is None or w is None:
-            from convmat.explain.page import page_example
+            from convmat.explain.webpage.page import page_example
 
             made = page_example(output, **options)
         else:

@@ -14,7 +14,7 @@ from convmat.errors import NetworkError
 
 if TYPE_CHECKING:
     from convmat import Network
-    from convmat.explain.feed import Preparation
+    from convmat.explain.terminal.feed import Preparation
 
 PICTURE, NETWORK = "A picture as input", "The network"
 """The panels of options in the help."""
@@ -105,7 +105,8 @@ def run(
 
       convmat run model.convmat --trust --input x.npy      (see convmat compile)
     """
-    from convmat.explain import answer, files
+    from convmat.explain import files
+    from convmat.explain.terminal import answer
 
     network = _loaded(model, exact, threads, shape, trust)
     if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
@@ -259,7 +260,7 @@ def _loaded(
 
 def _given(network: Network, files: Sequence[str], how: Preparation, call: str) -> dict[str, Any]:
     """The inputs by name: from files, or random where there is none."""
-    from convmat.explain import feed
+    from convmat.explain.terminal import feed
     from convmat.network import input_shapes
 
     wanted = {each.name: each for each in network.inputs}
@@ -281,7 +282,7 @@ def _given(network: Network, files: Sequence[str], how: Preparation, call: str) 
 
 
 def _preparation(mean: str, std: str, unit: bool, bgr: bool, layout: str) -> Preparation:
-    from convmat.explain.feed import Preparation
+    from convmat.explain.terminal.feed import Preparation
 
     return Preparation(
         mean=parse.fractions("mean", mean), std=parse.fractions("std", std), unit=unit, bgr=bgr, layout=layout

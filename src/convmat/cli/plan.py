@@ -94,7 +94,7 @@ def plan(
         )
         compared = found.compare(progress=tell) if compare else None
 
-    from convmat.explain import plan_report
+    from convmat.explain.terminal import plan_report
 
     measured = {m.way.candidate: m for m in compared.measured if m.way.candidate} if compared else {}
     if json:

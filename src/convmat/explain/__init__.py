@@ -8,7 +8,7 @@ Both are methods of a Plan too.
 
 from __future__ import annotations
 
-from .draw import draw
-from .page import notebook, page
+from .picture.draw import draw
+from .webpage.page import notebook, page
 
 __all__ = ["draw", "notebook", "page"]

@@ -3,7 +3,7 @@
  * What of a convolution is drawn: all of a small one, an honest sample of a large one.
  *
  * A sample is the first channels, taps, outputs and pixels that fit the budget, and the box of the input that their
- * windows read. explain/sample.py is its twin; a test holds them together.
+ * windows read. explain/story/sample.py is its twin; a test holds them together.
  */
 
 import { product, range } from "./geometry.js";

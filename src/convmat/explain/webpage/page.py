@@ -19,12 +19,12 @@ from convmat.lowering import named
 from convmat.planner import Plan
 from convmat.problem import Problem
 
-from .costs import way_name
-from .draw import given
-from .example import W, X
-from .files import needs, replacing
+from ..files import needs, replacing
+from ..picture.draw import given
+from ..story.costs import way_name
+from ..story.example import W, X
+from ..story.sample import sample_of
 from .linker import link, source
-from .sample import sample_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

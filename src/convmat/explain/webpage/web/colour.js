@@ -4,7 +4,7 @@
  *
  * Channels differ in lightness as well as in hue, so they stay apart in greyscale and for colour-blind eyes; rows
  * shade the lightness a little, columns turn the hue. Oklch after Ottosson, "A perceptual color space for image
- * processing", 2020. explain/colour.py is its twin.
+ * processing", 2020. explain/story/colour.py is its twin.
  */
 
 /** Lightness, chroma and hue (degrees) of each channel; the seventh begins anew. */

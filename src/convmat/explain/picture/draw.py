@@ -19,18 +19,18 @@ from convmat.planner import Plan
 from convmat.planner.units import in_bytes
 from convmat.problem import Problem
 
+from ..files import needs, replacing
+from ..story.colour import DARK, LIGHT, Theme, channels
+from ..story.costs import Cost, costs
+from ..story.example import W, X
+from ..story.sample import sample_of
+from ..story.scene import Scene
+from ..story.tiles import TileScene, tile_of
 from .animation import Act, acts
 from .animation import frames as animate
 from .canvas import Drawing, smooth
-from .colour import DARK, LIGHT, Theme, channels
-from .costs import Cost, costs
-from .example import W, X
-from .files import needs, replacing
 from .picture import Picture
-from .sample import sample_of
-from .scene import Scene
 from .tilepicture import TilePicture
-from .tiles import TileScene, tile_of
 from .tilestory import tile_acts
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from .digits import show
+from ..story.digits import show
+from ..story.scene import Cell, Scene, sums
 from .picture import Flight, Moment
-from .scene import Cell, Scene, sums
 
 HURRY = (1.0, 0.85, 0.6, 0.6, 0.4, 0.4, 0.3, 0.3)
 """The pace of each column; the last one holds for all that follow."""

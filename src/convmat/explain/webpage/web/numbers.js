@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The numbers in the pictures: small digits computed from an element's flat position, or given arrays; and the exact
- * results by the definition, one element at a time. explain/numbers.py is its twin.
+ * results by the definition, one element at a time. explain/story/digits.py is its twin.
  */
 
 import { flat, indices, mod, product, range } from "./geometry.js";

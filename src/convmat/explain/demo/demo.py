@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.api import plan
-from convmat.explain import filters, plan_report, sheet, ways
+from convmat.explain.demo import filters, sheet, ways
+from convmat.explain.demo.photo import Picture
 from convmat.explain.files import needs
-from convmat.explain.photo import Picture
+from convmat.explain.terminal import plan_report
 from convmat.planner import Plan, trial
 from convmat.planner.trial import Measured
 from convmat.planner.units import in_bytes, in_seconds

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from convmat.explain.filters import Classical, FirstLayer
+from convmat.explain.demo.filters import Classical, FirstLayer
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from convmat.explain.example import Array, Example
+from convmat.explain.story.example import Array, Example
 
 CHANNELS = ("red", "green", "bright_blue")
 """The colour of each channel; the words say it too, for terminals without colours."""

@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convmat.explain import plan_report
-from convmat.explain.demo import Demo, product
+from convmat.explain.demo.demo import Demo, product
+from convmat.explain.terminal import plan_report
 from convmat.planner import why
 from convmat.planner.trial import Measured
 from convmat.planner.units import in_bytes, in_seconds

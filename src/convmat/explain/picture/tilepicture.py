@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..story.colour import LIGHT, Theme
+from ..story.scene import Board, Cell
+from ..story.tiles import BENCHES, Array, Point, TileScene
 from .canvas import Drawing, Rect, Shape, Text
 from .cells import Box, cell_shapes, flying, frame, ghost, tear
-from .colour import LIGHT, Theme
-from .scene import Board, Cell
-from .tiles import BENCHES, Array, Point, TileScene
 
 MARGIN, TOP, GAP, LABEL = 26.0, 64.0, 14.0, 16.0
 BETWEEN, HEAD = 44.0, 30.0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..story.colour import Theme, ink, mix
+from ..story.digits import show
+from ..story.scene import Cell
 from .canvas import Line, Rect, Shape, Text
-from .colour import Theme, ink, mix
-from .digits import show
-from .scene import Cell
 
 Box = tuple[float, float, float]
 """x, y and the size of a cell."""

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ..story.colour import LIGHT, Theme
+from ..story.scene import Board, Cell, Scene
 from .canvas import Drawing, Line, Rect, Shape, Text
 from .cells import Box, cell_shapes, flying, frame, ghost, symbol_title, tear
-from .colour import LIGHT, Theme
-from .scene import Board, Cell, Scene
 
 MARGIN = 26.0
 LEFT, MIDDLE, RIGHT = 58.0, 78.0, 44.0

@@ -8,10 +8,10 @@ import itertools
 from dataclasses import replace
 from functools import partial
 
+from ..story.scene import Board, Cell
+from ..story.tiles import Point, TileScene
 from .animation import HURRY, Act, ease, part_of
-from .scene import Board, Cell
 from .tilepicture import TileFlight, TileMoment
-from .tiles import Point, TileScene
 
 Pairs = list[tuple[Cell, Cell]]
 

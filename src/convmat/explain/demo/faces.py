@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import NetworkError
+from convmat.explain.demo.photo import Picture
 from convmat.explain.files import needs, replacing
-from convmat.explain.photo import Picture
 from convmat.network import Network, load, packages
 from convmat.network.reports.profile import Profile
 from convmat.network.reports.summary import Memory, Summary

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import NetworkError
-from convmat.explain import photo
+from convmat.explain.demo import photo
 from convmat.explain.files import needs
 from convmat.network.graph import Input
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
-from .colour import channels
+from ..story.colour import channels
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

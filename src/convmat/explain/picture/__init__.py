@@ -1,0 +1,1 @@
+"""Picture: the boards drawn as SVG or pixels, still or moving."""

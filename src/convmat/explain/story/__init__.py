@@ -1,0 +1,1 @@
+"""Story: what of a convolution is shown, on which boards, in which colours and with which numbers."""
