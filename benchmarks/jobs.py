@@ -101,6 +101,7 @@ def operands(job: Job) -> tuple[Array, Array]:
 def suite(layers: Sequence[str], threads: Iterable[int], gradients: bool) -> tuple[Job, ...]:
     """Every job of a run, by thread count: forward for each layer, then the gradients of those of training.
 
+    >>> from convmat.cases import LAYERS
     >>> len(suite([layer.name for layer in LAYERS], (1, 2), gradients=True))
     56
     """

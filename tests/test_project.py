@@ -184,7 +184,7 @@ LONGER = {
 WIDER = {
     ("network/ops/integers.py", "conv_linear"): "the standard's inputs by position",
     ("network/ops/integers.py", "matmul_linear"): "the standard's inputs by position",
-    ("explain/draw.py", "draw"): "public as Plan.draw",
+    ("explain/picture/draw.py", "draw"): "public as Plan.draw",
     ("planner/presenter.py", "draw"): "public as Plan.draw",
     ("network/net.py", "load"): "public as convmat.load",
 }
