@@ -67,7 +67,10 @@ class Taps:
             self.boxed = self.inward or not b.inside or b.conjugate or dtypes.array != dtypes.work
             widest = self.groups.widest + tuple(i.extent for i in b.rows) + self.columns.widest
             box = self.b.box_elements(widest) if self.boxed else 0
-        self.direct = not self.inward and dtypes.out == dtypes.work and product.epilogue.residual is None
+        # NumPy copies an output in which it cannot see at once that no two elements share a place: phases side by side.
+        dense = all(by == 1 for coordinate in c.coordinates for _, by in coordinate.terms)
+        plain = dtypes.out == dtypes.work and product.epilogue.residual is None
+        self.direct = dense and plain and not self.inward
         self.sizes = {
             "box": box * item,
             "tile": 0 if self.direct else tile * item,
