@@ -27,7 +27,7 @@ NEAR = 1.5
 """Below, the error function is taken as x times an even polynomial."""
 
 CUBE = 0.044715
-"""Of x^3 in GELU's tanh formula."""
+"""Coefficient of x^3 in GELU's tanh formula."""
 
 
 @dataclass(frozen=True)
