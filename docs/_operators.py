@@ -15,7 +15,7 @@ from convmat.network.ops.pointwise import EXPRESSIONS
 from convmat.network.reading.read import OLDEST
 
 PRODUCTS = ("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "MaxPool", "QLinearConv")
-"""What the engine computes by plans, and by windows' maxima."""
+"""Operators that the engine computes by plans, or as maxima of windows."""
 
 OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 
@@ -38,7 +38,7 @@ def standard() -> dict[str, list[Any]]:
 
 
 def where(name: str) -> str:
-    """What computes an operator."""
+    """The engine, NumPy or the reference: whichever computes an operator."""
     if name in (*PRODUCTS, *KINDS, *EXPRESSIONS):
         return "engine, NumPy"
     if name in OPERATORS or name == "Constant":

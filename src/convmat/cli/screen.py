@@ -69,7 +69,7 @@ def complain(sentence: str) -> None:
 
 
 def remark(sentence: str) -> None:
-    """What a command's user should know though it goes on, on stderr."""
+    """Print a sentence that the user should know, on stderr; the command goes on."""
     from rich.text import Text
 
     console = errors()

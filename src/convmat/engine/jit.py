@@ -91,7 +91,7 @@ class JitProgram(OfThisProcess):
 
     @property
     def recipes(self) -> list[Any]:
-        """What is constant in the kernel of each step."""
+        """The recipe of each step's kernel."""
         return [step.recipe for step in self.steps]
 
     @property
@@ -104,7 +104,7 @@ class JitProgram(OfThisProcess):
         return found
 
     def _found(self) -> list[Loaded]:
-        """What is left of the code that was here last."""
+        """The loaded code of the last call, as far as it is still in memory."""
         return [code for each in self._code if (code := each()) is not None]
 
     @property
@@ -218,7 +218,7 @@ class Sweep(OfThisProcess):
 
     @property
     def recipes(self) -> list[Any]:
-        """What is constant in its kernel."""
+        """The recipe of its kernel, alone in a list."""
         return [self.plan.recipe]
 
     @property
