@@ -164,6 +164,23 @@ def test_affinity_counts() -> None:
     assert 1 <= cpu.usable_cores() <= len(allowed)
 
 
+def test_a_refused_affinity_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(pid: int) -> set[int]:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_getaffinity", refused, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(cpu, "cgroup_limit", lambda membership, root: None)
+    cpu._warn_of_affinity.cache_clear()
+    with pytest.warns(RuntimeWarning) as said:
+        assert [cpu.usable_cores(), cpu.usable_cores()] == [6, 6]
+    cpu._warn_of_affinity.cache_clear()
+    assert [str(each.message) for each in said] == [
+        "convmat: the system refuses to say which cores this process may use: Operation not permitted\n"
+        "  all 6 are taken to be; say how many with convmat.threads(n)"
+    ]
+
+
 def test_a_quota_below_one_core_is_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "cgroup_limit", lambda membership, root: 0.5)
     assert cpu.usable_cores() == 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -208,14 +209,26 @@ def usable_cores() -> int:
     >>> usable_cores() >= 1
     True
     """
-    try:
-        allowed = frozenset(os.sched_getaffinity(0))
-        cores = len({_siblings(number) for number in allowed})
-    except (AttributeError, OSError):
-        cores = os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        try:
+            cores = len({_siblings(number) for number in os.sched_getaffinity(0)})
+        except OSError as error:
+            _warn_of_affinity(cores, error.strerror or str(error))
     limit = cgroup_limit(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     # Rounded down: workers spin, and with 1.5 cores two of them would be put to sleep amid a job.
     return max(1, cores if limit is None else min(cores, int(limit)))
+
+
+@lru_cache(maxsize=1)  # once a process: it is asked for with every new number of threads
+def _warn_of_affinity(cores: int, why: str) -> None:
+    """Say that the system does not tell which cores are ours."""
+    warnings.warn(
+        f"convmat: the system refuses to say which cores this process may use: {why}\n"
+        f"  all {cores} are taken to be; say how many with convmat.threads(n)",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 @lru_cache(maxsize=4096)

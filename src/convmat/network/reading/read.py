@@ -60,8 +60,7 @@ def whole(source: str | os.PathLike[str] | bytes) -> Any:
         model = reader.inlined(model)
         reader.places = [None] * len(model.graph.initializer)
     reader.graph(model)
-    kept = [proto for proto in model.graph.node if proto.op_type == "Constant"]
-    for tensor in (*tensors(model.graph, inside=False), *(t for proto in kept for t in tensors(proto))):
+    for tensor in tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             array = reader.tensor(tensor, f"the tensor {tensor.name!r}")
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
@@ -257,9 +256,10 @@ class Reader(Values):
 
     def refuse_hidden(self, graph: Any) -> None:
         """External data where only the standard's reference would read it, from wherever it says."""
-        for proto in graph.node:
-            kept = proto.op_type == "Constant"  # read here, with all checks
-            if not kept and any(t.data_location == self.onnx.TensorProto.EXTERNAL for t in tensors(proto)):
+        for proto in all_nodes(graph):
+            kept = proto.op_type == "Constant"  # read here, with all checks, as initializers are
+            own = () if kept else tensors(proto, inside=False)
+            if any(t.data_location == self.onnx.TensorProto.EXTERNAL for t in own):
                 label = f"{proto.op_type} {(proto.name or next(iter(proto.output), ''))!r}"
                 raise self.error(
                     f"{label} keeps external data in an attribute\n"

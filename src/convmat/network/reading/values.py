@@ -306,7 +306,7 @@ def all_nodes(graph: Any) -> Iterator[Any]:
 
 
 def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
-    """The tensors of a graph or in a node's attributes, the parts of sparse ones too; `inside`: of graphs within."""
+    """The tensors of a graph or in a node's attributes, the parts of sparse ones too; `inside`: those of nodes within."""
     if hasattr(proto, "node"):
         yield from proto.initializer
         for sparse in proto.sparse_initializer:
@@ -319,7 +319,7 @@ def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
         single = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
         for sparse in (*single, *attribute.sparse_tensors):
             yield from (sparse.values, sparse.indices)
-    for inner in graphs(proto):
+    for inner in graphs(proto) if inside else ():
         yield from tensors(inner)
 
 
