@@ -108,7 +108,7 @@ def _check(wish: Wish) -> None:
             f"bench: no time to measure in\n  seconds = {wish.seconds:g}\n  between 0 and 3600, e.g. --seconds 1"
         )
     if not wish.peers:
-        raise PlanError("bench: nobody to measure\n  peers = ()\n  leave --peers away for all of them")
+        raise PlanError("bench: nobody to measure\n  peers = ()\n  omit --peers for all of them")
 
 
 def _jobs(wish: Wish, nets: Sequence[str]) -> tuple[AnyJob, ...]:

@@ -172,7 +172,7 @@ def test_the_table_of_operators_has_each_once(monkeypatch: pytest.MonkeyPatch) -
             for word in re.findall("`(.*?)`", row[4]):
                 assert (
                     refusal(row[0], versions[-1], (word,), ())
-                    == f"its attribute {word!r} is not computed; leave it away"
+                    == f"its attribute {word!r} is not computed; omit it"
                 )
     page = on_page_markdown((ROOT / "docs/operators.md").read_text())
     assert "<!--" not in page

@@ -353,7 +353,7 @@ PURE = {
 
 
 def test_no_assert_has_an_effect() -> None:
-    """`python -O` leaves them away: what they call only looks."""
+    """`python -O` omits them: what they call only looks."""
     wrong = []
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()

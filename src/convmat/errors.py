@@ -84,6 +84,17 @@ def shown(value: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def reason(error: Exception) -> str:
+    """The first two lines of an error, what and why, as one: what a table of candidates has room for.
+
+    >>> reason(EngineError("compiler: no code for znver4\\n  No module named 'llvmlite'\\n  install it"))
+    "compiler: no code for znver4: No module named 'llvmlite'"
+    """
+    what, _, rest = str(error).strip().partition("\n")
+    why = rest.strip().partition("\n")[0]
+    return f"{what}: {why}" if why else what
+
+
 def cannot_write(call: str, path: str | os.PathLike[str], error: OSError) -> PlanError:
     """The error for a file that could not be written, with what to do about it.
 

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import convmat
 from convmat.cases import LAYERS, Case, case
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
@@ -26,7 +27,7 @@ from convmat.engine.kernels.panel import plan as panel_plan
 from convmat.engine.kernels.panel import tiling
 from convmat.engine.kernels.text import kernel_text
 from convmat.engine.runtime import jit_cache, thread_pool
-from convmat.errors import EngineError
+from convmat.errors import EngineError, PlanError
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
 from convmat.planner import make, prepared
@@ -310,6 +311,25 @@ def test_where_no_code_can_be_made_blas_computes_with_one_warning(
         r"convmat computes with NumPy's BLAS, more slowly: compiler: no code for this CPU, attempt \d+",
         str(said[0].message),
     )
+
+
+def test_an_engine_that_was_asked_for_says_why_it_makes_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason, not what the first of the lowerings is refused for."""
+
+    def fails(*arguments: object, **options: object) -> object:
+        raise EngineError("compiler: no code for native (a CPU)\n  No module named 'llvmlite'")
+
+    monkeypatch.setattr(jit_cache, "load", fails)
+    x, w = np.ones((1, 5, 13, 11), np.float32), np.ones((6, 5, 3, 2), np.float32)
+    with pytest.raises(PlanError) as error:
+        convmat.conv(x, w, engine="jit")
+    assert str(error.value) == (
+        "plan: the engine 'jit' refuses this problem: compiler: no code for native (a CPU): No module"
+        " named 'llvmlite'\n"
+        "  1x5x13x11 * 6x5x3x2 -> 1x6x11x10, float32\n"
+        "  omit engine=, or use lowering='im2col' with engine='blas', which refuses nothing but memory limits"
+    )
+    assert np.array_equal(convmat.conv(x, w, lowering="im2col", engine="blas"), np.full((1, 6, 11, 10), 30))
 
 
 def test_a_cpu_without_fused_multiply_add_is_left_to_blas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,7 +269,7 @@ def test_a_name_that_says_nothing(tmp_path: Path) -> None:
     )
     assert refused(lambda: small().draw(tmp_path / "layer.png", frames=9)) == (
         f"draw: only an animation has frames\n  frames = 9, path = '{tmp_path}/layer.png'\n"
-        f"  give '{tmp_path}/layer.gif', or leave frames= away"
+        f"  give '{tmp_path}/layer.gif', or omit frames="
     )
 
 
@@ -305,16 +305,16 @@ def test_arrays_that_are_not_the_plans(tmp_path: Path) -> None:
     path = tmp_path / "a.svg"
     assert refused(lambda: small().draw(path, x=np.ones((3, 3, 3)))) == (
         "draw: x is not the plan's\n  x has shape (3, 3, 3), the plan takes (1, 3, 3, 3)\n"
-        "  give an array of shape (1, 3, 3, 3), or leave x= away for digits"
+        "  give an array of shape (1, 3, 3, 3), or omit x= for digits"
     )
     assert refused(lambda: small().draw(path, w=np.ones((1, 3, 2, 2)) * 1j)) == (
         "draw: w does not hold real numbers\n  w.dtype = complex128\n"
-        "  give its real part, e.g. w=w.real, or leave w= away for digits"
+        "  give its real part, e.g. w=w.real, or omit w= for digits"
     )
     padded = plan((1, 1, 3, 3), (1, 1, 3, 3), padding=1, padding_mode="edge")
     assert refused(lambda: padded.draw(path, x=np.ones((1, 1, 3, 3)))) == (
         "draw: an input that is padded explicitly cannot be drawn with its numbers\n"
-        "  padding_mode = 'edge', x (1, 1, 3, 3) -> (1, 1, 5, 5)\n  leave x= away for digits"
+        "  padding_mode = 'edge', x (1, 1, 3, 3) -> (1, 1, 5, 5)\n  omit x= for digits"
     )
 
 

@@ -174,7 +174,7 @@ def test_what_makes_no_page(tmp_path: Path) -> None:
     large = convmat.plan((1, 1, 300, 300), (1, 1, 3, 3))
     assert refused(lambda: large.page(good, x=np.ones((1, 1, 300, 300)))) == (
         "page: x is too large to put into a page\n  x has 90,000 elements;  at most 50,000\n"
-        "  leave x= away: digits stand in for it"
+        "  omit x=: digits stand in for it"
     )
     assert refused(lambda: plan().page(tmp_path / "no" / "layer.html")).startswith("page: cannot write ")
     assert list(tmp_path.iterdir()) == []

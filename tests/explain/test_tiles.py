@@ -196,7 +196,7 @@ def test_what_is_not_drawn_by_tiles(tmp_path: Path) -> None:
     assert refused(lambda: strided.draw(path, lowering="winograd 2")) == (
         "draw: winograd 2 refuses this convolution\n"
         "  1x2x6x6 * 1x2x3x3 -> 1x1x2x2, stride 2x2: takes stride 1, got 2x2\n"
-        "  leave lowering= away for im2col, which refuses nothing"
+        "  omit lowering= for im2col, which refuses nothing"
     )
     none = plan((0, 1, 3), (1, 1, 2))
     assert refused(lambda: none.draw(path, lowering="winograd 2")).startswith(

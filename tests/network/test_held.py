@@ -173,7 +173,7 @@ def test_all_that_is_not_held_is_refused_at_once() -> None:
         "load: the model: some of its operators are not computed here\n"
         "  MaxRoiPool-1 (2 nodes): nothing here computes it; export the model without it\n"
         "  Multinomial-7 (1 node): nothing here computes it; export the model without it\n"
-        "  StringNormalizer-10 (1 node): its attribute 'locale' is not computed; leave it away"
+        "  StringNormalizer-10 (1 node): its attribute 'locale' is not computed; omit it"
     )
 
 

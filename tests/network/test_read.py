@@ -393,7 +393,7 @@ def test_turns_of_loops_in_loops_are_counted_together(monkeypatch: pytest.Monkey
         ),
         ({"rtol": 0}, "load: rtol must be a positive number\n  rtol = 0\n  e.g. rtol=5e-6, or None"),
         ({"tune": "quick", "deterministic": True}, "load: deterministic=True forbids choices made by timing\n"
-                                                   "  tune = 'quick'\n  leave one of the two away"),
+                                                   "  tune = 'quick'\n  omit one of the two"),
         ({"weight_limit": "much"}, "load: weight_limit must be a number of bytes\n  weight_limit = 'much'\n"
                                    "  e.g. weight_limit=16777216, or None"),
     ],

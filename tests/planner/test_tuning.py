@@ -253,7 +253,7 @@ def test_a_comparison_advises_what_has_not_been_done(
         ),
         (
             {"tune": "full", "deterministic": True},
-            "plan: deterministic=True forbids choices made by timing\n  tune = 'full'\n  leave one of the two away",
+            "plan: deterministic=True forbids choices made by timing\n  tune = 'full'\n  omit one of the two",
         ),
     ],
     ids=str,

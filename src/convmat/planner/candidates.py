@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine import ENGINES, prepare
-from ..errors import EngineError
+from ..errors import EngineError, reason
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
@@ -193,7 +193,7 @@ def _weigh_one(
     try:
         cost = _cost(problem, program, machine, peak, lowering.roundings(problem))
     except EngineError as error:
-        return replace(candidate, refusal=str(error).splitlines()[0]), None
+        return replace(candidate, refusal=reason(error)), None
     beyond = breaches(problem, cost, exact=lowering.exact)
     if beyond:
         refusal = "; ".join(_breach(problem, name, needed) for name, needed in beyond.items())

@@ -179,7 +179,7 @@ def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed
         return (
             f"plan: {_asked(lowering, engine)} refuses this problem: {most.refusal}\n"
             f"  {problem.geometry}, {problem.dtype}\n"
-            f"  leave {'engine' if lowering is None else 'lowering'}= away, or use lowering='im2col' with "
+            f"  omit {'engine' if lowering is None else 'lowering'}=, or use lowering='im2col' with "
             f"engine='blas', which refuses nothing but memory limits"
         )
     way = "nothing" if (lowering, engine) == (None, None) else f"no way of {_asked(lowering, engine)}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import EngineError
+from ..errors import EngineError, reason
 from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import Problem
@@ -70,7 +70,7 @@ def maxima(geometry: Geometry, dtype: str, threads: int) -> Maxima | str:
     try:
         program.load()
     except EngineError as error:
-        return str(error).splitlines()[0]
+        return reason(error)
     return Maxima(program, known.array)
 
 

@@ -98,7 +98,7 @@ def _read_geometry(call: str, x_shape: Shape, w_shape: Shape, options: PlanOptio
     if any(per_axis(call, "output_padding", options.output_padding, g.rank, least=0)):
         raise GeometryError(
             f"{call}: output_padding belongs to transposed convolutions\n"
-            f"  output_padding = {shown(options.output_padding)}\n  leave it away, or plan with transposed=True"
+            f"  output_padding = {shown(options.output_padding)}\n  omit it, or plan with transposed=True"
         )
     return g
 
@@ -121,7 +121,7 @@ def read_tuning(call: str, effort: Any, seconds: Any, progress: Any, determinist
     if effort != "none" and deterministic:
         raise PlanError(
             f"{call}: deterministic=True forbids choices made by timing\n  tune = {effort!r}\n"
-            f"  leave one of the two away"
+            f"  omit one of the two"
         )
     return Tuning(effort, None if seconds is None else float(seconds), progress)
 
@@ -213,7 +213,7 @@ def _require_repeatable(call: str, g: Geometry, mode: str, *, transposed: bool) 
     if transposed:
         raise GeometryError(
             f"{call}: a transposed convolution pads with zeros alone\n  padding_mode = {mode!r}\n"
-            f"  leave padding_mode away"
+            f"  omit padding_mode"
         )
     left = tuple(i + min(lo, 0) + min(hi, 0) for i, lo, hi in zip(g.I, g.lo, g.hi, strict=True))
     if min(left) < 1:

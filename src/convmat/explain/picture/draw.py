@@ -150,7 +150,7 @@ def _kind(path: str | os.PathLike[str], frames: int | None) -> str:
     if kind != ".gif" and frames is not None:
         raise PlanError(
             f"draw: only an animation has frames\n  frames = {shown(frames)}, path = {str(path)!r}\n"
-            f"  give {str(target.with_suffix('.gif'))!r}, or leave frames= away"
+            f"  give {str(target.with_suffix('.gif'))!r}, or omit frames="
         )
     if kind != ".svg":
         needs("PIL", "draw", f"a {kind} file")
@@ -199,7 +199,7 @@ def _way(g: Geometry, lowering: Any) -> Cost | None:
     if way.refusal is not None:
         raise PlanError(
             f"draw: {lowering} refuses this convolution\n  {g}: {way.refusal}\n"
-            f"  leave lowering= away for im2col, which refuses nothing"
+            f"  omit lowering= for im2col, which refuses nothing"
         )
     return way
 
@@ -228,19 +228,19 @@ def given(call: str, problem: Problem, name: str, value: Any) -> Any:
     if array.shape != shape:
         raise PlanError(
             f"{call}: {name} is not the plan's\n  {name} has shape {array.shape}, the plan takes {shape}\n"
-            f"  give an array of shape {shape}, or leave {name}= away for digits"
+            f"  give an array of shape {shape}, or omit {name}= for digits"
         )
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise PlanError(
             f"{call}: {name} does not hold real numbers\n  {name}.dtype = {array.dtype}\n"
-            f"  give its real part, e.g. {name}={name}.real, or leave {name}= away for digits"
+            f"  give its real part, e.g. {name}={name}.real, or omit {name}= for digits"
         )
     layout = getattr(problem, name)
     if problem.shape(name) != layout.shape:
         raise PlanError(
             f"{call}: an input that is padded explicitly cannot be drawn with its numbers\n"
             f"  padding_mode = {problem.pad.mode if problem.pad else 'zeros'!r}, x {shape} -> {layout.shape}\n"
-            f"  leave {name}= away for digits"
+            f"  omit {name}= for digits"
         )
     flips = tuple(slice(None, None, -1) if axis[0].flip else slice(None) for axis in layout.axes)
     roles = [axis[-1].role for axis in layout.axes]
@@ -250,7 +250,7 @@ def given(call: str, problem: Problem, name: str, value: Any) -> Any:
     if sorted(roles) != sorted([*order, *spatial]) or groups not in ([], ["c" if name == "x" else "o"]):
         raise PlanError(
             f"{call}: arrays in this layout cannot be drawn with their numbers\n  {name} has shape {shape}\n"
-            f"  leave {name}= away for digits"
+            f"  omit {name}= for digits"
         )
     return array[flips].transpose([roles.index(role) for role in (*order, *spatial)]).astype(np.float64)
 

@@ -191,7 +191,7 @@ def _flat(name: str, array: npt.NDArray[Any]) -> list[float]:
         raise PlanError(
             f"page: {name} is too large to put into a page\n"
             f"  {name} has {array.size:,} elements;  at most {MOST_GIVEN:,}\n"
-            f"  leave {name}= away: digits stand in for it"
+            f"  omit {name}=: digits stand in for it"
         )
     return [int(v) if float(v).is_integer() else float(v) for v in array.ravel()]
 

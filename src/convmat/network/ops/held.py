@@ -1,7 +1,7 @@
 """What is left to the reference of the ONNX standard: operators, versions, attributes and optional inputs, each of
 which a test has held against the standard's cases, onnxruntime or the text's own formula.
 
-The reference is not right everywhere: it lacks older versions, and leaves attributes and inputs away that it has not
+The reference is not right everywhere: it lacks older versions, and omits attributes and inputs that it has not
 thought of. What is not in this table is refused when a network is loaded.
 """
 
@@ -95,9 +95,9 @@ def refusal(name: str, version: int, attributes: Collection[str], given: Collect
         return f"no version of it but those of operator sets {sets}; convert the model to one of them"
     odd = sorted(set(attributes) - set(held.attributes.split()))
     if odd:
-        return f"its attribute {odd[0]!r} is not computed; leave it away"
+        return f"its attribute {odd[0]!r} is not computed; omit it"
     odd = sorted(set(given) - set(held.optional.split()))
-    return f"its input {odd[0]!r} is not computed; leave it away" if odd else None
+    return f"its input {odd[0]!r} is not computed; omit it" if odd else None
 
 
 def refused(onnx: Any, protos: Iterable[Any], versions: Mapping[str, int]) -> list[str]:

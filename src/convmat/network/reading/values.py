@@ -306,7 +306,7 @@ def all_nodes(graph: Any) -> Iterator[Any]:
 
 
 def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
-    """The tensors of a graph or in a node's attributes, the parts of sparse ones too; `inside`: those of nodes within."""
+    """The tensors of a graph or in a node's attributes, the parts of sparse ones too; `inside`: of nodes within too."""
     if hasattr(proto, "node"):
         yield from proto.initializer
         for sparse in proto.sparse_initializer:
