@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 def node(op: str, inputs: str, outputs: str, **attributes: Any) -> Any:
-    """A node; names apart by blanks, "-" for one left away."""
+    """A node; names apart by blanks, "-" for one omitted."""
     names = [["" if n == "-" else n for n in each.split()] for each in (inputs, outputs)]
     return helper.make_node(op, *names, name=f"{op}_{names[1][0]}", **attributes)
 

@@ -288,7 +288,7 @@ def test_external_data_in_a_subgraph_stays_in_the_folder(how: dict[str, bool], t
 @HOW
 def test_external_data_in_a_subgraph_is_read(how: dict[str, bool], tmp_path: Path) -> None:
     path = tmp_path / "branching.onnx"
-    path.write_bytes(branching(**how, location="kept.bin"))
+    path.write_bytes(branching(location="kept.bin", sparse="sparse" in how, deep="deep" in how))
     (tmp_path / "kept.bin").write_bytes(normal(3).tobytes())
     net = convmat.load(path)
     assert np.array_equal(np.ravel(net(np.zeros(1, np.float32))), normal(3))

@@ -74,7 +74,7 @@ def captured_by(attributes: Mapping[str, Any]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator. `inputs` and `outputs` are names of values, "" where an optional one is left away.
+    """One operator. `inputs` and `outputs` are names of values, "" where an optional one is omitted.
 
     `version` is the operator set's; `source` the node as its file has it, for operators that others compute. Graphs in
     its attributes read `captured` of the values around the node, and call them by the names `inside`, one for each.

@@ -1,11 +1,11 @@
 """What an operator is: the shapes it makes, its meaning on arrays, and how it runs in a prepared network.
 
-    shape(node, specs)            Specs of the inputs (None where left away) -> Specs of the outputs, nothing computed
+    shape(node, specs)            Specs of the inputs (None where omitted) -> Specs of the outputs, nothing computed
     run(node, *arrays)            arrays in, new arrays (or views) out: the meaning, in NumPy
     prepare(node, specs, made, options)
                                   -> step(*inputs, *outputs), which writes into the outputs; None: `run` makes new ones
 
-A step gets the inputs and outputs that are there, in their order: what is left away has no place in it.
+A step gets the inputs and outputs that are there, in their order: what is omitted has no place in it.
 
 `shape` raises `Unknown` where a shape depends on a value that is no constant: the node then runs by `run`, when its
 turn comes. One entry an operator in OPERATORS; what is not there is left to the standard's own reference.
@@ -240,7 +240,7 @@ def unknown(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 def given(node: Node, specs: Specs, at: int) -> Spec:
-    """The input at a position; NetworkError where it is left away."""
+    """The input at a position; NetworkError where it is omitted."""
     spec = specs[at] if at < len(specs) else None
     if spec is None:
         raise node.error(f"its input {at} is missing\n  it has {len(node.inputs)}")
@@ -261,7 +261,7 @@ def constant(node: Node, specs: Specs, at: int) -> Array:
 
 
 def optional(node: Node, specs: Specs, at: int) -> Array | None:
-    """The same where the input may be left away."""
+    """The same where the input may be omitted."""
     return constant(node, specs, at) if has(specs, at) else None
 
 

@@ -157,7 +157,7 @@ def _open_loop(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
 
 
 def _trips(node: Node, value: Value) -> int | None:
-    """The trip count, None where it is left away."""
+    """The trip count, None where it is omitted."""
     if value is None:
         return None
     if not isinstance(value, np.ndarray) or value.size != 1:

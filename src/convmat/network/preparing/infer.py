@@ -133,7 +133,7 @@ def _draws(node: Node) -> bool:
 
 
 def _operands(node: Node) -> tuple[str, ...]:
-    """The names of a node's inputs, those that are left away too, and of what its bodies read."""
+    """The names of a node's inputs, those that are omitted too, and of what its bodies read."""
     return (*node.inputs, *node.captured)
 
 

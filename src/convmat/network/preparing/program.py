@@ -40,7 +40,7 @@ IDLE_BYTES = 64 << 20
 """Arenas that are kept for later calls beside the first, all together."""
 
 NOTHING = -1
-"""The place of an operand that is left away: the last of the values, which stays None."""
+"""The place of an operand that is omitted: the last of the values, which stays None."""
 
 
 @dataclass(frozen=True)
