@@ -40,6 +40,9 @@ CHANNELS = "its input 'x' has {} channels, its filters take 3"
         ((1, 3, 16, 16), (1, 16, 16, 3), CHANNELS.format(16), "(1, 3, 16, 16), e.g. x.transpose(0, 3, 1, 2)"),
         ((1, 3, 16, 16), (1, 3, 2, 2), "Conv 'Conv_y': the filter is wider than the padded input on axis H",
          "(1, 3, 16, 16)"),
+        ((1, 3, "h", "w"), (1, 20, 30, 3), CHANNELS.format(20), "(1, 3, 20, 30), e.g. x.transpose(0, 3, 1, 2)"),
+        ((1, 3, "h", "w"), (1, 3, 2, 30), "Conv 'Conv_y': the filter is wider than the padded input on axis H",
+         "(1, 3, 8, 30)"),
     ],
 )  # fmt: skip
 def test_a_shape_that_fits_is_named(declared: Any, given: tuple[int, ...], said: str, fix: str) -> None:
@@ -54,6 +57,26 @@ def test_a_shape_that_fits_is_named(declared: Any, given: tuple[int, ...], said:
     assert net(np.ones(shape, np.float32)).shape[:2] == (shape[0], 4)
     if "transpose" in fix:
         assert np.ones(given).transpose(0, 3, 1, 2).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "fix"),
+    [
+        ((1, 3, "h", "w"), (3, 20, 30), "e.g. x[None]"),
+        ((1, 3, "h", "w"), (20, 30, 3), "e.g. x.transpose(2, 0, 1)[None]"),
+        (("n", 3, 20, 30), (20, 30, 3), "e.g. x.transpose(2, 0, 1)[None]"),
+        ((1, 3, 20, 30), (20, 30), "give an array with 4 axes"),
+    ],
+)
+def test_axes_that_are_missing_are_named(declared: Any, given: tuple[int, ...], fix: str) -> None:
+    net, x = conv(*declared), np.ones(given, np.float32)
+    with pytest.raises(convmat.NetworkError) as caught:
+        net(x)
+    assert str(caught.value) == (
+        f"call: the input 'x' has {len(given)} axes, {given}\n  the network takes {net.inputs[0]}\n  {fix}"
+    )
+    if fix.startswith("e.g."):
+        assert net(eval(fix.removeprefix("e.g. "))).shape == (1, 4, 18, 28)
 
 
 def test_wrong_channels_between_nodes_name_both() -> None:

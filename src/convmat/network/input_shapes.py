@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -108,27 +108,84 @@ def runs(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
 def misfit(graph: Graph, given: Mapping[str, Spec], error: NetworkError) -> NetworkError:
     """The error of a network that cannot run on what it is given, with a shape that it runs on, if one is near.
 
-    Near: with the extents that are declared, and as many channels as the first convolution takes.
+    Near, in this order: the array with its channels moved to the front; with the extents that are declared, and as many
+    channels as the first convolution takes; enlarged where an extent is left open.
     """
-    near = {}
-    for each in graph.inputs:
-        if each.name not in given or each.kind != "tensor":
-            return error
-        near[each.name] = _filled(graph, each, 224, given[each.name].shape)
-    wrong = [each for each in graph.inputs if near[each.name] != given[each.name].shape]
-    if not wrong or not runs(graph, near):
+    tensors = [each for each in graph.inputs if each.kind == "tensor"]
+    if len(tensors) != len(graph.inputs) or any(each.name not in given for each in tensors):
+        return error
+    have = {each.name: given[each.name].shape for each in tensors}
+    if runs(graph, have):  # what stands in the way is no shape: a limit, or what no plan does
+        return error
+    for near in _near(graph, have):
+        wrong = [each for each in tensors if near[each.name] != have[each.name]]
+        if wrong and runs(graph, near):
+            break
+    else:
         return error
     first = wrong[0]
-    have, shape = given[first.name].shape, near[first.name]
+    shape = near[first.name]
     reason = str(error).removeprefix("load: ").splitlines()[:2][-1].strip()
-    turned = ""
-    if len(have) == len(shape) == 4 and (have[0], have[3], *have[1:3]) == shape:
-        turned = f", e.g. {first.name}.transpose(0, 3, 1, 2)"
+    turned = f", e.g. {first.name}{_FRONT}" if _channels_first(have[first.name]) == shape else ""
     return NetworkError(
-        f"call: the network cannot run on an input {first.name!r} of shape {have}\n"
+        f"call: the network cannot run on an input {first.name!r} of shape {have[first.name]}\n"
         f"  it takes {first};  {reason}\n"
         f"  give an array of shape {shape}{turned}"
     )
+
+
+_FRONT = ".transpose(0, 3, 1, 2)"
+
+
+def _channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of pictures (B, H, W, C) as (B, C, H, W)."""
+    return (shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape
+
+
+def _near(graph: Graph, have: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Shapes like those that are there, the nearest first."""
+    turned = {each.name: _channels_first(have[each.name]) for each in graph.inputs}
+    if all(_declares(each, turned[each.name]) for each in graph.inputs):
+        yield turned
+    yield {each.name: _filled(graph, each, 224, have[each.name]) for each in graph.inputs}
+    for side in sorted(SIDES):
+        yield {each.name: _enlarged(each, have[each.name], side) for each in graph.inputs}
+
+
+def _declares(each: Input, shape: tuple[int, ...]) -> bool:
+    """Whether an input is declared so that it takes arrays of a shape."""
+    wanted = each.shape
+    return wanted is None or (
+        len(wanted) == len(shape)
+        and all(n == w for n, w in zip(shape, wanted, strict=True) if isinstance(w, int))
+    )
+
+
+def _enlarged(each: Input, have: tuple[int, ...], side: int) -> tuple[int, ...]:
+    """A shape whose open extents behind batch and channels are so long at least."""
+    wanted = each.shape if each.shape is not None and len(each.shape) == len(have) else (None,) * len(have)
+    return tuple(
+        w if isinstance(w, int) else max(n, side) if at > 1 else n
+        for at, (n, w) in enumerate(zip(have, wanted, strict=True))
+    )
+
+
+def missing_axes(wanted: Input, shape: tuple[int, ...]) -> str:
+    """What to do about an array with too many or too few axes: the expression that makes it fit, where there is one.
+
+    >>> missing_axes(Input("x", np.dtype("f4"), (1, 3, None, None)), (20, 30, 3))
+    'e.g. x.transpose(2, 0, 1)[None]'
+    """
+    needed = wanted.shape or ()
+    for made, expression in (
+        ((1, *shape), f"{wanted.name}[None]"),
+        ((1, *shape[-1:], *shape[:-1]), f"{wanted.name}.transpose(2, 0, 1)[None]"),
+        ((1, 1, *shape), f"{wanted.name}[None, None]"),
+    ):
+        turned = "transpose" not in expression or len(shape) == 3
+        if turned and len(made) == len(needed) and _declares(wanted, made):
+            return f"e.g. {expression}"
+    return f"give an array with {len(needed)} axes"
 
 
 def _whole(shape: Sequence[int | str | None] | None) -> tuple[int, ...] | None:

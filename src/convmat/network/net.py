@@ -19,7 +19,7 @@ from ..processes import Lock
 from .files import save
 from .files.contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
-from .input_shapes import Extents, declared, misfit, overridden, random
+from .input_shapes import Extents, declared, misfit, missing_axes, overridden, random
 from .ops import Options
 from .preparing import infer
 from .preparing.program import Program
@@ -364,6 +364,6 @@ def _array(wanted: Input, value: Any) -> Array:
     if wanted.shape is not None and array.ndim != len(wanted.shape):
         raise NetworkError(
             f"call: the input {wanted.name!r} has {array.ndim} axes, {array.shape}\n"
-            f"  the network takes {wanted}\n  give an array with {len(wanted.shape)} axes"
+            f"  the network takes {wanted}\n  {missing_axes(wanted, array.shape)}"
         )
     return np.ascontiguousarray(array).reshape(array.shape)
