@@ -75,8 +75,7 @@ def refusal(x: object) -> str:
 
 def test_inputs_that_do_not_fit() -> None:
     assert refusal(normal(3, 8, 8)) == (
-        "call: the input 'x' has 3 axes, (3, 8, 8)\n"
-        "  the network takes x: float32 nx3x?x?\n  e.g. x[None]"
+        "call: the input 'x' has 3 axes, (3, 8, 8)\n  the network takes x: float32 nx3x?x?\n  e.g. x[None]"
     )
     assert refusal(normal(1, 3, 8, 8).astype(np.float64)) == (
         "call: the input 'x' has another element type than the network's\n"
