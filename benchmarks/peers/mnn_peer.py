@@ -6,7 +6,7 @@ The wheel's script `mnnconvert` does the same, and then reports to its makers; s
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,31 +38,35 @@ class Mnn(Peer):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "layer.onnx")
             file.write_bytes(layer_model(job, b))
-            call, outputs = _module(str(file), a, job.threads)
+            call, outputs = _module(str(file), (a,), job.threads)
         return Prepared(call, lambda: outputs()[0])
 
-    def load(self, job: NetJob, x: Array) -> Prepared:
+    def load(self, job: NetJob, *inputs: Array) -> Prepared:
         """The network's file."""
-        call, outputs = _module(job.file, x, job.threads)
+        if any(x.dtype != np.float32 for x in inputs):
+            raise RefusedError(f"takes inputs of float32 here, got {', '.join(str(x.dtype) for x in inputs)}")
+        call, outputs = _module(job.file, inputs, job.threads)
         return Prepared(call, lambda: joined(outputs()))
 
 
-def _module(file: str, a: Array, threads: int) -> tuple[Callable[[], object], Callable[[], list[Array]]]:
-    """A call and one that gives outputs, of the model as a Module, which keeps its input: a Session writes over it."""
+def _module(
+    file: str, inputs: Sequence[Array], threads: int
+) -> tuple[Callable[[], object], Callable[[], list[Array]]]:
+    """A call and one that gives outputs, of the model as a Module: a Session would write over its inputs."""
     import MNN.expr
     import MNN.nn
 
     settings = {"backend": "CPU", "precision": "high", "numThread": threads}
     manager = MNN.nn.create_runtime_manager((settings,))
-    source, targets = names(file)
-    module = MNN.nn.load_module_from_file(str(converted(file)), [source], targets, runtime_manager=manager)
-    x = MNN.expr.const(a, list(a.shape), MNN.expr.NCHW)
+    sources, targets = names(file)
+    module = MNN.nn.load_module_from_file(str(converted(file)), sources, targets, runtime_manager=manager)
+    given = [MNN.expr.const(x, list(x.shape), MNN.expr.NCHW) for x in inputs]
 
     def call() -> object:
-        return module.forward([x])
+        return module.forward(given)
 
     def outputs() -> list[Array]:
-        return [np.array(y.read()).reshape(y.shape) for y in module.forward([x])]
+        return [np.array(y.read()).reshape(y.shape) for y in module.forward(given)]
 
     return call, outputs
 

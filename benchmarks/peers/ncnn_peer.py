@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.jobs import Job
 from benchmarks.netjobs import AnyJob, NetJob, joined
-from benchmarks.peers.base import Array, Peer, Prepared, RefusedError, only_symmetric_2d
+from benchmarks.peers.base import Array, Peer, Prepared, RefusedError, only_input, only_symmetric_2d
 from convmat.geometry import Geometry
 
 MAGIC = "7767517"
@@ -60,8 +60,9 @@ class Ncnn(Peer):
             call = _loaded(param, data, a, job.threads)
         return Prepared(call, lambda: np.array(call()[0])[None])
 
-    def load(self, job: NetJob, x: Array) -> Prepared:
+    def load(self, job: NetJob, *inputs: Array) -> Prepared:
         """Convert the network, load it, share the input's memory."""
+        x = only_input(inputs)
         call = _loaded(*converted(job.file, x.shape), x, job.threads)
         return Prepared(call, lambda: joined([np.array(each) for each in call()]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benchmarks.jobs import Job
 from benchmarks.netjobs import NetJob, joined
@@ -27,19 +27,19 @@ class OnnxRuntime(Peer):
 
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """A session, and an IO binding."""
-        call, outputs = _bound(layer_model(job, b), a, job.threads)
+        call, outputs = _bound(layer_model(job, b), (a,), job.threads)
         return Prepared(call, lambda: outputs()[0])
 
-    def load(self, job: NetJob, x: Array) -> Prepared:
+    def load(self, job: NetJob, *inputs: Array) -> Prepared:
         """The same, of a file."""
-        call, outputs = _bound(job.file, x, job.threads)
+        call, outputs = _bound(job.file, inputs, job.threads)
         return Prepared(call, lambda: joined(outputs()))
 
 
 def _bound(
-    model: bytes | str, a: Array, threads: int
+    model: bytes | str, inputs: Sequence[Array], threads: int
 ) -> tuple[Callable[[], object], Callable[[], list[Array]]]:
-    """A call and one that gives outputs: a session, its input bound to `a`, outputs to memory that stays."""
+    """A call and one that gives outputs: a session, its inputs bound, outputs to memory that stays."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -48,10 +48,12 @@ def _bound(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    source, targets = session.get_inputs()[0].name, [each.name for each in session.get_outputs()]
-    kept = [onnxruntime.OrtValue.ortvalue_from_numpy(y) for y in session.run(targets, {source: a})]
+    given = {each.name: x for each, x in zip(session.get_inputs(), inputs, strict=True)}
+    targets = [each.name for each in session.get_outputs()]
+    kept = [onnxruntime.OrtValue.ortvalue_from_numpy(y) for y in session.run(targets, given)]
     binding = session.io_binding()
-    binding.bind_ortvalue_input(source, onnxruntime.OrtValue.ortvalue_from_numpy(a))
+    for source, x in given.items():
+        binding.bind_ortvalue_input(source, onnxruntime.OrtValue.ortvalue_from_numpy(x))
     for target, y in zip(targets, kept, strict=True):
         binding.bind_ortvalue_output(target, y)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class OpenVino(Peer):
 
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """A request with the input bound."""
-        request = _request(layer_model(job, b), a, job.threads)
+        request = _request(layer_model(job, b), (a,), job.threads)
 
         def answer() -> Array:
             request.infer()
@@ -37,9 +38,9 @@ class OpenVino(Peer):
 
         return Prepared(request.infer, answer)
 
-    def load(self, job: NetJob, x: Array) -> Prepared:
+    def load(self, job: NetJob, *inputs: Array) -> Prepared:
         """The same, of a file."""
-        request = _request(job.file, x, job.threads)
+        request = _request(job.file, inputs, job.threads)
 
         def answer() -> Array:
             request.infer()
@@ -48,8 +49,8 @@ class OpenVino(Peer):
         return Prepared(request.infer, answer)
 
 
-def _request(model: bytes | str, a: Array, threads: int) -> Any:
-    """Read, compile, bind the input."""
+def _request(model: bytes | str, inputs: Sequence[Array], threads: int) -> Any:
+    """Read, compile, bind the inputs."""
     import openvino
 
     core = openvino.Core()
@@ -61,7 +62,8 @@ def _request(model: bytes | str, a: Array, threads: int) -> Any:
         "ENABLE_CPU_PINNING": False,
     }
     request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
-    request.set_input_tensor(openvino.Tensor(a))
+    for at, x in enumerate(inputs):
+        request.set_input_tensor(at, openvino.Tensor(x))
     return request
 
 

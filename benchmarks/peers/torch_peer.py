@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.jobs import Job
 from benchmarks.netjobs import AnyJob, NetJob, joined
-from benchmarks.peers.base import Array, Peer, Prepared, only_symmetric_2d
+from benchmarks.peers.base import Array, Peer, Prepared, only_input, only_symmetric_2d
 from benchmarks.peers.torch_network import network
 
 
@@ -45,9 +45,11 @@ class Torch(Peer):
         call = self._call(job, *tensors)
         return Prepared(call, lambda: _array(call()))
 
-    def load(self, job: NetJob, x: Array) -> Prepared:
+    def load(self, job: NetJob, *inputs: Array) -> Prepared:
         """The graph's functions one after the other."""
         import torch
+
+        x = only_input(inputs)
 
         torch.set_grad_enabled(False)
         torch.set_num_threads(job.threads)

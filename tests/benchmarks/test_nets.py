@@ -100,6 +100,24 @@ def several_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NetJob:
     return NetJob("several", shape=(1, 3, 16, 24), file=str(netjobs.written("several", tmp_path)))
 
 
+def stepping() -> bytes:
+    """A state that comes in beside x, whose weights are inputs too, as older files have them."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    value, kind = helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    w = numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["more"]),
+        helper.make_node("Add", ["state", "more"], ["after"]),
+    ]
+    inputs = [value("w", kind, [4, 4]), value("state", kind, ["n", 4]), value("x", kind, ["n", 4])]
+    graph = helper.make_graph(nodes, "stepping", inputs, [value("after", kind, ["n", 4])], [w])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
+    data: bytes = model.SerializeToString()
+    return data
+
+
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +151,24 @@ def test_a_transposed_convolution_is_the_standards_own() -> None:
     node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], **about)
     (y,) = ReferenceEvaluator(node).run(None, {"x": x, "w": w})
     np.testing.assert_allclose(transposed(x, w, about), y, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("peer", NETWORKS, ids=lambda peer: peer.name)
+def test_networks_with_several_inputs_take_x_first(
+    peer: peers.Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net(stepping, (1, 4), others={"state": np.arange(4, dtype=np.float32)[None]}, scale=2)
+    monkeypatch.setitem(netjobs.NETS, "stepping", net)
+    job = NetJob("stepping", shape=(1, 4), file=str(netjobs.written("stepping", tmp_path)))
+    assert netjobs.names(job.file) == (["x", "state"], ["after"])
+    x, state = given(job)
+    np.testing.assert_array_equal(NetTruth(job).expected[0], x.astype(np.float64) + state)
+    if peer.library in ("ncnn", "torch"):
+        with pytest.raises(peers.RefusedError, match="one input"):
+            peer.load(job, x, state)
+        return
+    ready = peer.load(job, x, state)
+    np.testing.assert_allclose(ready.answer(), (x + state).ravel(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("peer", NETWORKS, ids=lambda peer: peer.name)
@@ -213,7 +249,9 @@ def test_who_runs_what() -> None:
     assert str(caught.value) == (
         "bench: no network matches 'alexnet'\n  there are resnet50, vgg16, mobilenet_v2, squeezenet1.1, centerface, "
         "pp-ocr-det, pp-ocr-rec, pp-ocr-cls, blazeface-front, blazeface-back, dnsmos-v8, dnsmos-sig, basic-pitch, "
-        "efficientnet-lite0\n  give a part of a name"
+        "efficientnet-lite0, ddddocr-det, ddddocr-read, tinyocr-det, tinyocr-rec, silero-vad, smart-turn, spindles, "
+        "seizure, captcha-whisperer, terrain, blazeface-full, orientation, fsmn-vad, mlsd-large, mlsd-tiny\n"
+        "  give a part of a name"
     )
 
 
@@ -288,7 +326,7 @@ def by_hand() -> Run:
                 entries["ncnn"] = Entry(refused="ncnn has no layer ReduceMax")
             measured.append(Measured(NetJob(net, threads, flops * 10**9, about.shape), entries))
     return replace(
-        made.run(), jobs=28, measured=measured, peers={name: library[name] for name in (*SECONDS, "openvino")},
+        made.run(), jobs=58, measured=measured, peers={name: library[name] for name in (*SECONDS, "openvino")},
         startup={"cold": [4.0], "cached": [2.0, 1.0, 0.5], "saved": [0.25], "onnxruntime": [0.5]},
         memory={"convmat resident": [300 << 20], "convmat peak": [400 << 20],
                 "onnxruntime resident": [100 << 20], "onnxruntime peak": [200 << 20]},
@@ -303,12 +341,12 @@ def test_every_goal() -> None:
     start = "resnet50, from file to first answer"
     for t in ("1 thread", "2 threads"):
         assert values.pop((f"{t}: against the fastest peer", "geometric mean")) == (
-            pytest.approx((1.2**13 * 1.5) ** (1 / 14)),  # one of them is not for the fastest
+            pytest.approx((1.2**28 * 1.5) ** (1 / 29)),  # one of them is not for the fastest
             1.1,
             True,
         )
         assert values.pop((f"{t}: against the fastest peer", "least")) == (pytest.approx(1.2), 0.9, True)
-        assert values.pop((f"{t}: norm-wise error", "most")) == (pytest.approx(1.4e-6), 5e-6, True)
+        assert values.pop((f"{t}: norm-wise error", "most")) == (pytest.approx(2.9e-6), 5e-6, True)
     assert values == {
         (f"{start}, compiling", "median"): (4.0, 5.0, True),
         (f"{start}, from the disk cache", "median"): (1.0, 1.0, True),
@@ -329,7 +367,7 @@ def test_some_networks_say_nothing_of_the_mean() -> None:
         g.text: g for g in netgoals.goals(replace(run, measured=run.measured[:2])) if "mean" in g.statistic
     }
     goal: Goal = goals["1 thread: against the fastest peer"]
-    assert (goal.over, goal.of, goal.met) == (2, 14, None)
+    assert (goal.over, goal.of, goal.met) == (2, 29, None)
 
 
 def test_the_page(golden: Callable[[str, str], None], tmp_path: Path) -> None:

