@@ -27,6 +27,7 @@ from benchmarks.stats import geometric_mean
 from convmat.geometry import Geometry
 from convmat.planner import Candidate, Decision, Prepared
 from convmat.planner.choose import admit_candidates
+from convmat.planner.columns import align
 from convmat.planner.tuning import SECONDS, race, rivals
 from convmat.planner.units import in_seconds
 from convmat.problem import Problem
@@ -253,14 +254,14 @@ def summary(made: Choices) -> str:
         f"{100 * NEARER - 100:.0f} %",
         "mean loss: {:.3f} untuned, {:.3f} quickly tuned".format(*made.mean),
         "",
-        f"{'kind':14}{'layers':>8}{'near':>8}{'nearer':>8}{'untuned':>9}{'quick':>8}",
     ]
+    rows = []
     for kind in dict.fromkeys(each.layer.kind for each in made.found):
         some = replace(made, found=tuple(each for each in made.found if each.layer.kind == kind))
         untuned, quick = some.mean
-        lines.append(
-            f"{kind:14}{len(some.found):8}{some.near:8.0%}{some.nearer:8.0%}{untuned:9.3f}{quick:8.3f}"
-        )
+        shares = f"{some.near:.0%}", f"{some.nearer:.0%}"
+        rows.append((kind, str(len(some.found)), *shares, f"{untuned:.3f}", f"{quick:.3f}"))
+    lines += align(("kind", "layers", "near", "nearer", "untuned", "quick"), rows, words=1)
     worst = sorted(made.found, key=lambda each: -each.loss(each.untuned))
     lost = [each for each in worst[:WORST] if each.loss(each.untuned) > NEAR]
     lines += ["", "lost most, untuned"] * bool(lost)

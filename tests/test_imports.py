@@ -192,6 +192,7 @@ NEEDED = {
     "convmat.planner.choose": "candidates of drawn problems, weighed and measured",
     "convmat.planner.trial": "candidates of drawn problems, weighed and measured",
     "convmat.planner.tuning": "candidates of drawn problems, weighed and measured",
+    "convmat.planner.columns": "tables in aligned text",
     "convmat.planner.units": "seconds and bytes in words",
     "convmat.network": "packages of trained networks, by their digests",
     "convmat.network.graph": "a network in float64, operator by operator: the truth",

@@ -74,8 +74,8 @@ def test_summary() -> None:
             "within 3 %",
             "mean loss: 1.355 untuned, 1.107 quickly tuned",
             "",
-            "kind            layers    near  nearer  untuned   quick",
-            "3x3                  4     25%     75%    1.355   1.107",
+            "kind  layers  near  nearer  untuned  quick",
+            "3x3        4   25%     75%    1.355  1.107",
             "",
             "lost most, untuned",
             *(

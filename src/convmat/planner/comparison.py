@@ -8,6 +8,7 @@ from typing import Any
 
 from .arrays import require_operand
 from .candidates import dtype_of
+from .columns import align
 from .cost import Cost
 from .prepared import Prepared
 from .trial import Measured, Operands, measure, of_plan
@@ -46,14 +47,8 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        table = [HEAD, *(_row(each, each is self.measured[0]) for each in self.measured)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = []
-        for row in table:
-            words = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
-            figures = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
-            lines.append("  ".join(words + figures).rstrip())
-        return "\n".join([*lines, "", self.verdict()])
+        rows = [_row(each, each is self.measured[0]) for each in self.measured]
+        return "\n".join([*align(HEAD, rows, words=3), "", self.verdict()])
 
     def verdict(self) -> str:
         """How the choice stands, in a sentence."""

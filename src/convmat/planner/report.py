@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from .columns import Row, align
 from .decision import Decision
 from .units import in_bytes, in_seconds
 from .why import refusals, summary
 
-Row = tuple[str, ...]
 HEAD: Row = ("", "way", "engine", "m x n x k", "GFLOP", "moved", "workspace", "weights", "predicted", "error")
 
 
@@ -58,15 +58,11 @@ def rows(decision: Decision) -> list[Row]:
 
 def text(decision: Decision) -> str:
     """The whole report."""
-    table = [HEAD, *rows(decision)]
+    head, table = HEAD, rows(decision)
     if any(c.measured for c in decision.candidates):
         tuned = (in_seconds(c.measured) if c.measured else "" for c in decision.candidates if c.cost)
-        table = [(*row, cell) for row, cell in zip(table, ("tuned", *tuned), strict=True)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = [*header(decision), ""]
-    for row in table:
-        left = [row[i].ljust(widths[i]) for i in range(3)]
-        lines.append("  ".join(left + [row[i].rjust(widths[i]) for i in range(3, len(widths))]).rstrip())
+        head, table = (*head, "tuned"), [(*row, cell) for row, cell in zip(table, tuned, strict=True)]
+    lines = [*header(decision), "", *align(head, table, words=3)]
     refused = refusals(decision)
     if refused:
         lines += ["", "refused", *refused]

@@ -23,9 +23,10 @@ from convmat.errors import NetworkError
 from convmat.explain.demo.photo import Picture
 from convmat.explain.files import needs, replacing
 from convmat.network import Network, load, packages
+from convmat.network.reports.cells import bar
 from convmat.network.reports.profile import Profile
 from convmat.network.reports.summary import Memory, Summary
-from convmat.network.reports.tables import bar, table
+from convmat.planner.columns import align
 from convmat.planner.units import in_bytes, in_seconds
 
 Array = npt.NDArray[Any]
@@ -109,7 +110,7 @@ class Found:
             f"{in_bytes(self.memory.peak)} of memory at most; the unrolled inputs, were they stored, "
             f"{in_bytes(self.memory.unrolled)}",
             "",
-            *table(("what took longest", "way", "m x n x k", "time", ""), rows, 2),
+            *align(("what took longest", "way", "m x n x k", "time", ""), rows, words=2),
         ]
         return "\n".join(lines)
 

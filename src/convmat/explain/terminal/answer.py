@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import NetworkError
-from convmat.network.reports.tables import extents, short, table
+from convmat.network.reports.cells import extents, short
+from convmat.planner.columns import align
 
 Array = npt.NDArray[Any]
 
@@ -57,13 +58,13 @@ class Answer:
             (short(name), extents(array.shape), str(array.dtype), *(f"{n:.4g}" for n in _range(array)))
             for name, array in self.outputs.items()
         ]
-        lines = table(head, rows, 3)
+        lines = align(head, rows, words=3)
         for name, array in self.outputs.items():
             best = self.best(array)
             if best:
                 lines += ["", f"the best of {name}"]
                 scores = [(str(i), f"{score:.4g}", label) for i, score, label in best]
-                lines += table(("index", "score", "label"), scores, 1)
+                lines += align(("index", "score", "label"), scores, words=1)
         return "\n".join(lines)
 
 

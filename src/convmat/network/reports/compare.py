@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
+from ...planner.columns import align
 from ...planner.units import in_seconds
 from ..graph import Array
 from ..reading.read import whole
+from .cells import extents, short
 from .summary import threads
-from .tables import extents, short, table
 
 Source = str | os.PathLike[str] | bytes
 
@@ -85,7 +86,7 @@ class Comparison:
         ratio = self.peer_seconds / self.seconds if self.seconds else 0.0
         return "\n".join(
             [
-                *table(head, rows, 2),
+                *align(head, rows, words=2),
                 "",
                 f"convmat {in_seconds(self.seconds)}, {self.peer} {in_seconds(self.peer_seconds)} on "
                 f"{threads(self.threads)}, medians of {self.runs} in turns: {ratio:.2f} times as fast",

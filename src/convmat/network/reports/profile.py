@@ -15,12 +15,13 @@ from typing import Any
 
 from ...engine import peaks
 from ...errors import EngineError
+from ...planner.columns import align
 from ...planner.units import in_seconds
 from ..graph import Node, Value
 from ..preparing.program import Program, Task
+from .cells import bar, short
 from .layers import Layer, layers, nodes_of
 from .summary import threads
-from .tables import bar, short, table
 
 HEAD = ("node", "operator", "way", "m x n x k", "time", "share", "GFLOP/s", "of peak", "")
 
@@ -81,7 +82,7 @@ class Profile:
         )
         if self.peak:
             last += f", {100 * rate / self.peak:.0f} % of this machine's FMA peak"
-        return "\n".join([*table(HEAD, rows, 3), "", last])
+        return "\n".join([*align(HEAD, rows, words=3), "", last])
 
 
 def profile(program: Program, inputs: Mapping[str, Value], count: int, seconds: float = 1.0) -> Profile:

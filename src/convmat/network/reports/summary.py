@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...planner.columns import align
 from ...planner.units import in_bytes, in_seconds
 from ..graph import Spec
 from ..ops.half import packed_sizes
 from ..ops.planned import Planned
 from ..preparing.program import Program
+from .cells import extents, short
 from .layers import SLOW, Layer, layers
-from .tables import extents, short, table
 
 HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "parameters", "predicted")
 WORDS = 5
@@ -80,7 +81,7 @@ class Summary:
         lines = [
             f"{self.name}: {_listed(self.inputs)} -> {_listed(self.outputs)}",
             "",
-            *table(HEAD, rows, WORDS),
+            *align(HEAD, rows, words=WORDS),
             "",
             f"{len(self.layers)} nodes, {self.flops / 1e9:.4g} GFLOP, {self.parameters:,} parameters; products "
             f"predicted to take {in_seconds(self.seconds)} on {threads(self.threads)}",
@@ -141,7 +142,7 @@ class Memory:
             ("unrolled inputs, were they stored", self.unrolled),
             ("the largest of those", self.largest),
         ]
-        return "\n".join(table(("memory", "bytes"), [(name, in_bytes(n)) for name, n in rows], 1))
+        return "\n".join(align(("memory", "bytes"), [(name, in_bytes(n)) for name, n in rows], words=1))
 
 
 def memory(program: Program) -> Memory:

@@ -1,32 +1,13 @@
-"""Reports as plain text: columns as wide as they need to be, names no wider than a line allows, bars."""
+"""Cells of reports as plain text: names no wider than a line allows, bars, shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-Row = tuple[str, ...]
-
 WIDEST = 32
 """Characters of a name; longer ones lose their beginning, which many nodes share."""
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-
-
-def table(head: Row, rows: Sequence[Row], words: int) -> list[str]:
-    """Lines: the first `words` columns flush left, figures flush right.
-
-    >>> table(("node", "ms"), [("a", "1"), ("conv", "12")], words=1)
-    ['node  ms', 'a      1', 'conv  12']
-    """
-    whole = [head, *rows]
-    widths = [max(len(row[i]) for row in whole) for i in range(len(head))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < words else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in whole
-    ]
 
 
 def short(name: str) -> str:
