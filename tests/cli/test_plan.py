@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import convmat
@@ -204,3 +206,31 @@ def test_json_has_no_surprises(run: Run) -> None:
         done = run("plan", *shapes, "--json")
         assert done.code == 0
         json.loads(done.out, parse_constant=pytest.fail)
+
+
+def test_files_of_numbers_stand_for_shapes(run: Run, tmp_path: Path) -> None:
+    x, w = np.arange(16.0).reshape(1, 1, 4, 4), np.array([[[[1.0, -0.5], [2.0, 0.0]]]])
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "w.npy", w)
+    names = [str(tmp_path / "x.npy"), str(tmp_path / "w.npy")]
+    assert run("draw", *names, str(tmp_path / "layer.svg")).code == 0
+    plan = convmat.plan(x.shape, w.shape)
+    assert (tmp_path / "layer.svg").read_text() == plan.draw(x=x, w=w)
+    assert run("explain", *names, "-o", str(tmp_path / "layer.html")).code == 0
+    assert '"given": {"x": [0, 1, 2,' in (tmp_path / "layer.html").read_text()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"no array"])
+def test_files_that_are_no_array_are_refused(run: Run, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "x.npy"
+    if content is not None:
+        path.write_bytes(content)
+    reason = "No such file or directory" if content is None else "no NumPy file of one array of numbers"
+    said = run("draw", str(path), "1x1x2x2", str(tmp_path / "layer.svg"))
+    assert said.code == 2
+    assert said.out == (
+        f"convmat: the array x cannot be read\n  {path}: {reason}\n"
+        f"  write it with numpy.save({str(path)!r}, x), or give a shape, e.g. 1x3x8x8\n"
+    )
+    np.save(path, np.ones((1, 1, 3, 3)))
+    assert run("draw", str(path), "1x1x2x2", str(tmp_path / "layer.svg")).code == 0

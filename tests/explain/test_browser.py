@@ -303,3 +303,40 @@ def test_one_axis_is_a_row(example: Any) -> None:
     assert say(example, "refusal") == ""
     example.locator("#ways-mec").check()
     assert "needs two spatial axes or more" in say(example, "refusal")
+
+
+# -- the reader's own numbers ------------------------------------------------------------------------------------------
+
+
+def type_in(page: Any, name: str, text: str) -> None:
+    page.fill(f"#typed-{name}", text)
+    page.locator(f"#typed-{name}").blur()
+
+
+def test_numbers_that_are_typed_take_the_place_of_the_digits(example: Any) -> None:
+    example.click("#own-numbers summary")
+    assert np.array_equal(np.fromstring(example.input_value("#typed-x"), sep=" "), X.ravel())
+    assert not example.locator("#typed-dy-row").is_visible()
+    w = np.arange(12).reshape(1, 3, 2, 2) - 5
+    type_in(example, "w", str(w.tolist()))
+    example.click("#last")
+    y = convmat.conv(X[None].astype(np.float64), w.astype(np.float64))
+    assert values(example, "y") == {
+        f"y[0, {i}, {j}]": str(int(y[0, 0, i, j])).replace("-", "−") for i in (0, 1) for j in (0, 1)
+    }
+    # A slider that moves away and back finds them again; starting over forgets them.
+    slide(example, "slide-O", 2)
+    slide(example, "slide-O", 1)
+    assert np.array_equal(np.fromstring(example.input_value("#typed-w"), sep=" "), w.ravel())
+    example.click("#reset")
+    assert np.array_equal(np.fromstring(example.input_value("#typed-w"), sep=" "), W.ravel())
+
+
+def test_numbers_that_do_not_fit_are_refused_with_a_sentence(example: Any) -> None:
+    example.click("#own-numbers summary")
+    type_in(example, "w", "1 2 3")
+    assert say(example, "typed-wrong") == "w of 1x3x2x2 takes 12 numbers, 3 are given."
+    type_in(example, "w", "1 2 oops")
+    assert say(example, "typed-wrong") == "w: oops is no number."
+    type_in(example, "w", " ".join(["1"] * 12))
+    assert not example.locator("#typed-wrong").is_visible()

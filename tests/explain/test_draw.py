@@ -367,3 +367,14 @@ def test_sheets_that_are_not_drawn_are_counted() -> None:
     assert scene.y.labels == ("o = 0, 0", "o = 1, 0  (+2 more)")
     assert Scene(Geometry.of((1, 1, 3, 4, 4), (1, 1, 2, 2, 2))).w.labels == ("c = 0, 0", "c = 0, 1")
     assert Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2))).w.labels == ("c = 0", "c = 1", "c = 2")
+
+
+def test_without_a_path_a_notebook_shows_what_a_file_would_have(tmp_path: Path) -> None:
+    plan = convmat.plan((1, 2, 5, 5), (1, 2, 2, 2))
+    hows: list[dict[str, Any]] = [{}, {"dark": True, "size": 700}, {"lowering": "winograd 2"}]
+    for how in hows:
+        assert plan.draw(**how)._repr_svg_() == plan.draw(tmp_path / "layer.svg", **how).read_text()
+    with pytest.raises(PlanError) as error:
+        plan.draw(frames=20)  # type: ignore[call-overload]  # what the types forbid
+    assert str(error.value) == "draw: an animation needs a file\n  frames = 20, no path\n  e.g. 'layer.gif'"
+    assert plan.draw(tmp_path / "layer.gif", frames=2).stat().st_size > 0

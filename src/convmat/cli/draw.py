@@ -19,7 +19,8 @@ def draw(
         list[str],
         typer.Argument(
             metavar="[X W] FILE",
-            help="Shapes of input and weights, and a file that ends in .svg, .png or .gif (the animation).",
+            help="Shapes of input and weights, or .npy files with their numbers, and a file that ends in .svg, .png "
+            "or .gif (the animation).",
             show_default=False,
         ),
     ],
@@ -79,11 +80,13 @@ def draw(
       convmat draw 1x2x24 4x2x5 sound.gif -s 2 --speed 2        (one axis: sound)
 
       convmat draw 1x2x6x6 1x2x3x3 tiles.gif --lowering "winograd 2"
+
+      convmat draw image.npy filter.npy mine.svg                (your own numbers)
     """
     import convmat
     from convmat.explain.picture.draw import draw_example
 
-    shapes, path = _split("draw", words, example)
+    operands, path = _split("draw", words, example)
     with screen.progress("drawing") as tell:
 
         def progress(done: int, count: int) -> None:
@@ -96,14 +99,14 @@ def draw(
             made = draw_example(path, **how)
         else:
             plan = convmat.plan(
-                *shapes,
+                *(shape for shape, _ in operands),
                 stride=parse.numbers("stride", stride),
                 padding=parse.padding(padding),
                 dilation=parse.numbers("dilation", dilation),
                 groups=groups,
                 dtype=dtype,
             )
-            made = plan.draw(path, **how)
+            made = plan.draw(path, **dict(zip("xw", (array for _, array in operands), strict=True)), **how)
     report(made, json)
 
 
@@ -116,8 +119,8 @@ def report(path: Path, json: bool) -> None:
         typer.echo(f"{path}, {size:,} bytes")
 
 
-def _split(call: str, words: list[str], example: bool) -> tuple[list[tuple[int, ...]], str]:
-    """Two shapes and a file; with the example a file alone. Raises PlanError."""
+def _split(call: str, words: list[str], example: bool) -> tuple[list[tuple[tuple[int, ...], Any]], str]:
+    """Two shapes with the arrays, if any, and a file; with the example a file alone. Raises PlanError."""
     wanted = 1 if example else 3
     if len(words) != wanted:
         what = "a file alone" if example else "the shapes of input and weights, and a file"
@@ -126,4 +129,4 @@ def _split(call: str, words: list[str], example: bool) -> tuple[list[tuple[int, 
             f"{call}: {'--example needs' if example else 'it needs'} {what}\n"
             f"  given: {' '.join(words)}\n  e.g. convmat {call} {how}"
         )
-    return [parse.shape(name, text) for name, text in zip("xw", words[:-1], strict=False)], words[-1]
+    return [parse.operand(name, text) for name, text in zip("xw", words[:-1], strict=False)], words[-1]

@@ -15,10 +15,14 @@ PAGE = "The page"
 
 def explain(
     x: Annotated[
-        str | None, typer.Argument(help="Shape of the input, BxCxI: 1x3x3x3.", show_default=False)
+        str | None,
+        typer.Argument(help="Shape of the input, BxCxI: 1x3x3x3, or a .npy file of it.", show_default=False),
     ] = None,
     w: Annotated[
-        str | None, typer.Argument(help="Shape of the weights, Ox(C/groups)xF: 1x3x2x2.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Shape of the weights, Ox(C/groups)xF: 1x3x2x2, or a .npy file of them.", show_default=False
+        ),
     ] = None,
     example: Annotated[
         bool, typer.Option("--example", "-e", help="The worked example with its numbers, instead of shapes.")
@@ -80,6 +84,8 @@ def explain(
       convmat explain 1x2x6x6 1x2x3x3 --lowering "winograd 2" --open
 
       convmat explain 1x4x5x5 4x2x3x3 -p 1 -g 2 --direction input --theme dark
+
+      convmat explain image.npy filter.npy --open               (your own numbers)
     """
     import convmat
 
@@ -101,16 +107,17 @@ def explain(
 
             made = page_example(output, **options)
         else:
+            (x_shape, x_array), (w_shape, w_array) = parse.operand("x", x), parse.operand("w", w)
             plan = convmat.plan(
-                parse.shape("x", x),
-                parse.shape("w", w),
+                x_shape,
+                w_shape,
                 stride=parse.numbers("stride", stride),
                 padding=parse.padding(padding),
                 dilation=parse.numbers("dilation", dilation),
                 groups=groups,
                 dtype=dtype,
             )
-            made = plan.page(output, **options)
+            made = plan.page(output, x=x_array, w=w_array, **options)
     report(made, json)
     if open_:
         import webbrowser

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+from zipfile import BadZipFile
 
 from convmat.errors import GeometryError, PlanError
 
@@ -26,6 +28,35 @@ def shape(name: str, text: str) -> tuple[int, ...]:
             f"convmat: the shape of {name} is not understood\n  {name} = {text!r}\n"
             f"  whole numbers with an x between them, e.g. {'1x64x56x56' if name == 'x' else '128x64x3x3'}"
         ) from None
+
+
+def operand(name: str, text: str) -> tuple[tuple[int, ...], Any]:
+    """A shape, or a .npy file with the numbers themselves: the shape and the array (None where there is none).
+
+    >>> operand("x", "1x3x8x8")
+    ((1, 3, 8, 8), None)
+
+    Raises: GeometryError for what is neither; PlanError for a file that is not one array of numbers.
+    """
+    if not text.strip().lower().endswith(".npy"):
+        return shape(name, text), None
+    import numpy as np
+
+    path, reason = text.strip(), "no NumPy file of one array of numbers"
+    found: Any = None
+    try:
+        with open(path, "rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+    except OSError as error:
+        reason = error.strerror or reason
+    except (ValueError, EOFError, BadZipFile):  # another file, a torn one, objects
+        pass
+    if not isinstance(found, np.ndarray):
+        raise PlanError(
+            f"convmat: the array {name} cannot be read\n  {path}: {reason}\n"
+            f"  write it with numpy.save({path!r}, {name}), or give a shape, e.g. 1x3x8x8"
+        )
+    return found.shape, found
 
 
 def numbers(name: str, text: str) -> Numbers:

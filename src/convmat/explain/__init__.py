@@ -8,7 +8,7 @@ Both are methods of a Plan too.
 
 from __future__ import annotations
 
-from .picture.draw import draw
+from .picture.draw import draw, picture
 from .webpage.page import notebook, page
 
-__all__ = ["draw", "notebook", "page"]
+__all__ = ["draw", "notebook", "page", "picture"]

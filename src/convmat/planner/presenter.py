@@ -10,19 +10,43 @@ import os
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 _find: list[Callable[[], Any]] = []
 
 
 def present_with(find: Callable[[], Any]) -> None:
-    """Say where the presenter of all plans is found: an object with `draw`, `page` and `notebook`, plan first."""
+    """Say where the presenter of all plans is found: it has `draw`, `picture`, `page` and `notebook`, plan first."""
     _find[:] = [find]
+
+
+class Svg(str):
+    """A picture as SVG text; a notebook's cell shows it.
+
+    >>> Svg("<svg></svg>")._repr_svg_()
+    '<svg></svg>'
+    """
+
+    def _repr_svg_(self) -> str:
+        return str(self)
 
 
 class Presentable:
     """A plan's methods that need a presenter."""
 
+    @overload
+    def draw(
+        self,
+        path: None = None,
+        *,
+        x: Any = None,
+        w: Any = None,
+        dark: bool = False,
+        size: int | None = None,
+        lowering: str = "im2col",
+    ) -> Svg: ...
+
+    @overload
     def draw(
         self,
         path: str | os.PathLike[str],
@@ -35,19 +59,42 @@ class Presentable:
         speed: float = 1.0,
         lowering: str = "im2col",
         progress: Callable[[int, int], None] | None = None,
-    ) -> Path:
+    ) -> Path: ...
+
+    def draw(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        x: Any = None,
+        w: Any = None,
+        dark: bool = False,
+        size: int | None = None,
+        frames: int | None = None,
+        speed: float = 1.0,
+        lowering: str = "im2col",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path | Svg:
         """Draw the convolution as one matrix product: path ends in .svg, .png or, for the animation, .gif.
 
-        `x` and `w` are arrays to take the numbers from; without them small digits stand in. `size` is the width in
-        pixels, `dark` a dark ground; `frames` and `speed` are the animation's, and `progress(done, all)` is called
-        after each frame. Large layers are drawn as a sample, with true sizes and sums. `lowering` "winograd 2",
-        "winograd 4" or "winograd 6" draws tiles, their transforms and the products between. Raises PlanError.
+        Without a path: the picture itself, which a notebook shows. `x` and `w` are arrays to take the numbers from;
+        without them small digits stand in. `size` is the width in pixels, `dark` a dark ground; `frames` and `speed`
+        are the animation's, and `progress(done, all)` is called after each frame. Large layers are drawn as a sample,
+        with true sizes and sums. `lowering` "winograd 2", "winograd 4" or "winograd 6" draws tiles, their transforms
+        and the products between. Raises PlanError.
 
         >>> import convmat, tempfile
+        >>> plan = convmat.plan((1, 3, 5, 5), (4, 3, 3, 3))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     convmat.plan((1, 3, 5, 5), (4, 3, 3, 3)).draw(f"{folder}/layer.svg").name
+        ...     plan.draw(f"{folder}/layer.svg").name
         'layer.svg'
+        >>> plan.draw(dark=True)[:4]
+        '<svg'
         """
+        if path is None:
+            text: str = _find[0]().picture(
+                self, x=x, w=w, dark=dark, size=size, frames=frames, lowering=lowering
+            )
+            return Svg(text)
         made: Path = _find[0]().draw(
             self, path, x=x, w=w, dark=dark, size=size, frames=frames, speed=speed, lowering=lowering,
             progress=progress,

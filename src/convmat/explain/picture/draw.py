@@ -28,7 +28,7 @@ from ..story.scene import Scene
 from ..story.tiles import TileScene, tile_of
 from .animation import Act, acts
 from .animation import frames as animate
-from .canvas import Drawing, smooth
+from .canvas import smooth
 from .picture import Picture
 from .tilepicture import TilePicture
 from .tilestory import tile_acts
@@ -81,6 +81,30 @@ def draw(
     return write(picture, path, kind, size=size, frames=frames, speed=speed, progress=progress)
 
 
+def picture(
+    plan: Plan,
+    *,
+    x: Any = None,
+    w: Any = None,
+    dark: bool = False,
+    size: int | None = None,
+    frames: int | None = None,
+    lowering: str = "im2col",
+) -> str:
+    """The SVG text that `draw` writes, for a notebook; an animation needs a path. Raises PlanError.
+
+    >>> import convmat
+    >>> picture(convmat.plan((1, 3, 3, 3), (1, 3, 2, 2))).count("<rect")
+    108
+    """
+    if frames is not None:
+        raise PlanError(
+            f"draw: an animation needs a file\n  frames = {shown(frames)}, no path\n  e.g. 'layer.gif'"
+        )
+    made = picture_of(plan, x=x, w=w, theme=DARK if dark else LIGHT, lowering=lowering)
+    return _svg(made, _scale(made, size, 1.0))
+
+
 def draw_example(
     path: str | os.PathLike[str],
     *,
@@ -129,8 +153,7 @@ def write(
     count, pace = _count(frames), _pace(speed)
     with replacing(target, "draw") as part:
         if kind == ".svg":
-            drawing = picture.drawing()
-            part.write_text(_sized(drawing.svg(), drawing, scale), encoding="utf-8")
+            part.write_text(_svg(picture, scale), encoding="utf-8")
         elif kind == ".png":
             picture.drawing().paint(scale).save(part, "PNG", optimize=True)
         else:
@@ -310,12 +333,14 @@ def _palette(picture: Picture | TilePicture, scale: float) -> Image.Image:
     return palette
 
 
-def _sized(svg: str, drawing: Drawing, scale: float) -> str:
+def _svg(picture: Picture | TilePicture, scale: float) -> str:
+    """A picture as text, so many times its usual size."""
+    drawing = picture.drawing()
     if scale == 1.0:
-        return svg
+        return drawing.svg()
     w, h = f'width="{drawing.width:g}"', f'height="{drawing.height:g}"'
     scaled = f'width="{drawing.width * scale:.0f}"', f'height="{drawing.height * scale:.0f}"'
-    return svg.replace(f"{w} {h} role", f"{scaled[0]} {scaled[1]} role", 1)
+    return drawing.svg().replace(f"{w} {h} role", f"{scaled[0]} {scaled[1]} role", 1)
 
 
 def _scale(picture: Picture | TilePicture, size: Any, usual: float) -> float:

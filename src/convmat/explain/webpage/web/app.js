@@ -12,6 +12,7 @@ import { NARROW, WIDE } from "./sample.js";
 import { Scene } from "./scene.js";
 import { fromFragment, toFragment } from "./state.js";
 import { PASSES, Story } from "./story.js";
+import { Typed } from "./typed.js";
 import { clock, copyLink, playButton, strip, switchTheme } from "./transport.js";
 import { facts, tables, writeSum } from "./words.js";
 
@@ -36,6 +37,9 @@ import { facts, tables, writeSum } from "./words.js";
 /** Below this width A stands upright and the sample is smaller. */
 const NARROW_BELOW = 560;
 
+/** The arrays that a pass reads. @type {Record<Pass, ("x" | "w" | "dy")[]>} */
+const READ = { forward: ["x", "w"], input: ["dy", "w"], weight: ["dy", "x"] };
+
 export class App {
   /** @param {Config} config */
   constructor(config) {
@@ -54,6 +58,7 @@ export class App {
     const svg = /** @type {unknown} */ (element("picture"));
     this.picture = new Picture(/** @type {SVGSVGElement} */ (svg));
     this.controls = new Controls(element("sliders"), (geometry) => this.set({ geometry, step: -1 }));
+    this.typed = new Typed(() => this.set({ step: -1 }));
     /** @type {Story | TileStory | null} */
     this.story = null;
     /** @type {(number | undefined)[]} */
@@ -159,6 +164,7 @@ export class App {
       panel: view.panel,
       given: this.#given(g),
     });
+    this.typed.show(g, scene.numbers, READ[view.pass]);
     this.story = "tell" in lowering ? lowering.tell(scene, view.pass) : new Story(scene, lowering, view.pass);
     this.view = { ...view, step: Math.min(view.step, this.story.steps.length - 1) };
     element("sample").textContent = this.story.note;
@@ -192,7 +198,7 @@ export class App {
     return reason === null ? null : `${chosen.title} refuses this convolution: ${reason}.`;
   }
 
-  /** The given arrays, where the shapes are still theirs. @param {Geometry} g */
+  /** The given arrays, where the shapes are still theirs, and before them what was typed. @param {Geometry} g */
   #given(g) {
     const { given } = this.config;
     const first = this.start.geometry;
@@ -201,6 +207,7 @@ export class App {
       x: same(g.xShape, first.xShape) ? given.x : undefined,
       w: same(g.wShape, first.wShape) ? given.w : undefined,
       dy: same(g.yShape, first.yShape) ? given.dy : undefined,
+      ...this.typed.given(g),
     };
   }
 
@@ -403,6 +410,7 @@ export class App {
       link: copyLink,
       reset: () => {
         this.controls.apart = false;
+        this.typed.clear();
         this.set(this.start);
       },
     };

@@ -60,6 +60,17 @@ export class Numbers {
     return this.given.dy ? this.given.dy[i] : dyDigit(i);
   }
 
+  /** One of the given arrays, flat. @param {"x" | "w" | "dy"} name */
+  flat(name) {
+    const { g } = this;
+    const [shape, at] = {
+      x: /** @type {const} */ ([g.xShape, (/** @type {number} */ i) => this.#x(i)]),
+      w: /** @type {const} */ ([g.wShape, (/** @type {number} */ i) => this.#w(i)]),
+      dy: /** @type {const} */ ([g.yShape, (/** @type {number} */ i) => this.#dy(i)]),
+    }[name];
+    return range(product(shape)).map(at);
+  }
+
   /** @param {number} b @param {number} c over all groups @param {number[]} i */
   x(b, c, i) {
     return this.#x((b * this.g.C + c) * this.pixels + flat(i, this.g.I));
