@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -185,7 +186,7 @@ def test_other_shapes_still_run(file: Path) -> None:
 
 def test_what_is_not_trusted_is_compiled_from_the_data(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = normal(*SHAPE, seed=9)
-    monkeypatch.setattr(preloaded, "_brought", {})
+    monkeypatch.setattr(preloaded, "_brought", OrderedDict())
     with pytest.warns(RuntimeWarning) as told:
         net = convmat.load(file)
     assert str(told[0].message) == (
@@ -463,9 +464,22 @@ def test_a_hostile_node_of_onnx(tmp_path: Path) -> None:
 def test_a_brought_object_that_does_not_load_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     from convmat.engine.cpu import host
 
-    monkeypatch.setattr(preloaded, "_brought", {})
+    monkeypatch.setattr(preloaded, "_brought", OrderedDict())
     text = f"define i64 @task() {{\n  ret i64 {random.randrange(10**9)}\n}}\n"
     preloaded.add({preloaded.name(text, host()): b"no object"})
     (loaded,) = jit_cache.load([text], host())
     assert "task" in loaded.symbols
     assert not preloaded._brought
+
+
+def test_brought_objects_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for longest ago goes; one that is in use is there for its users."""
+    monkeypatch.setattr(preloaded, "_brought", OrderedDict())
+    monkeypatch.setattr(preloaded, "MOST_BYTES", 3000)
+    for name in "abc":
+        preloaded.add({name: bytes(1000)})
+    preloaded.add({"a": bytes(1000)})  # another file with the same kernel
+    preloaded.add({"d": bytes(1000), "e": bytes(1000)})
+    assert list(preloaded._brought) == ["a", "d", "e"]
+    preloaded.add({"f": bytes(9000)})
+    assert list(preloaded._brought) == ["f"]

@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -35,8 +36,11 @@ SHAPING = ("product.py", "engine/cpu.py", "engine/operands.py", "engine/job.py",
 
 _PACKAGE = Path(errors.__file__).parent
 _IMPORTED = time.time()
-_brought: dict[str, bytes | Loaded] = {}
+_brought: OrderedDict[str, bytes | Loaded] = OrderedDict()
 _lock = Lock()
+
+MOST_BYTES = 64 << 20
+"""Code of all files together that is kept; beyond it, what was asked for longest ago goes, and is compiled if wanted."""
 
 
 def shaping_files() -> list[Path]:
@@ -88,6 +92,14 @@ def add(objects: Mapping[str, bytes]) -> None:
     with _lock:
         for each, data in objects.items():
             _brought.setdefault(each, data)
+            _brought.move_to_end(each)
+        size = sum(map(_size, _brought.values()))
+        while size > MOST_BYTES and len(_brought) > 1:
+            size -= _size(_brought.popitem(last=False)[1])
+
+
+def _size(kept: bytes | Loaded) -> int:
+    return len(kept) if isinstance(kept, bytes) else kept.size
 
 
 def find(name: str) -> Loaded | None:
@@ -100,4 +112,6 @@ def find(name: str) -> Loaded | None:
             except EngineError:
                 _brought.pop(name, None)
                 return None
+        if found is not None:
+            _brought.move_to_end(name)
         return found
