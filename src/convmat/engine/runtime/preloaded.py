@@ -40,7 +40,7 @@ _brought: OrderedDict[str, bytes | Loaded] = OrderedDict()
 _lock = Lock()
 
 MOST_BYTES = 64 << 20
-"""Code of all files together that is kept; beyond it, what was asked for longest ago goes, and is compiled if wanted."""
+"""Code of all files together that is kept; beyond it, what was asked for longest ago goes, and compiled if wanted."""
 
 
 def shaping_files() -> list[Path]:
