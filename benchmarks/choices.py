@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import write
-from benchmarks.stats import geometric_mean
 from convmat.geometry import Geometry
 from convmat.planner import Candidate, Decision, Prepared
 from convmat.planner.choose import admit_candidates
@@ -109,7 +109,7 @@ class Choices:
     def mean(self) -> tuple[float, float]:
         """The geometric means of the losses: untuned, and quickly tuned."""
         losses = [(each.loss(each.untuned), each.loss(each.quick)) for each in self.found]
-        untuned, quick = (geometric_mean(each) for each in zip(*losses, strict=True))
+        untuned, quick = (statistics.geometric_mean(each) for each in zip(*losses, strict=True))
         return untuned, quick
 
     def as_json(self) -> str:

@@ -9,12 +9,12 @@ A goal is met when its figure covers every layer that it speaks of; over fewer o
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.jobs import TRAINING_LAYERS
 from benchmarks.results import Measured, Run
-from benchmarks.stats import geometric_mean, quantile
 from convmat.cases import IMAGES, LAYERS
 
 OURS = "convmat"
@@ -209,7 +209,7 @@ def both(
     """The geometric mean and the worst layer."""
     found = _values(measured, layers, value)
     worst = min(found, key=lambda name: found[name], default="")
-    middle = geometric_mean(found.values()) if found else None
+    middle = statistics.geometric_mean(found.values()) if found else None
     return [
         Goal(text, "geometric mean", unit, middle, mean, len(found), len(layers)),
         Goal(text, "least", unit, found.get(worst), least, len(found), len(layers), worst),
@@ -280,7 +280,7 @@ def _startup(run: Run) -> list[Goal]:
         "again": ("first call of a new process, from the disk cache", 0.400),
     }
     return [
-        Goal(text, "median", "seconds", quantile(run.startup[key], 0.5), wanted, 1, 1, at_most=True)
+        Goal(text, "median", "seconds", statistics.median(run.startup[key]), wanted, 1, 1, at_most=True)
         for key, (text, wanted) in asked.items()
         if run.startup.get(key)
     ]

@@ -1,6 +1,6 @@
 """One job, every peer: answers checked first, then round after round a sample of each.
 
-    sample     one call untimed (two where processes take turns), then calls for about 2 ms, timed together
+    sample     as tuning takes it, with two calls untimed where processes take turns
     round      a sample of every peer, in an order drawn anew: nobody always follows the same neighbour
     warm       weights and input were touched by the untimed call: this is a layer that runs again and again
 
@@ -22,11 +22,10 @@ from benchmarks.crew import Crew, DiedError, Message
 from benchmarks.netjobs import AnyJob
 from benchmarks.nettruth import NetTruth
 from benchmarks.results import Entry, Measured
-from benchmarks.stats import Sample, settle
+from benchmarks.stats import settle
 from benchmarks.truth import WRONG, Truth
+from convmat.planner.sampling import Sample, calls_in_sample
 
-SAMPLE_SECONDS = 2e-3
-MOST_CALLS = 1000
 MOST_ROUNDS = 100
 
 
@@ -39,7 +38,7 @@ class _Candidate:
         self.error = error
         self.workspace: int | None = prepared["workspace"]
         self.predicted: float | None = prepared["predicted"]
-        self.calls = max(1, min(MOST_CALLS, round(SAMPLE_SECONDS / max(prepared["seconds"], 1e-9))))
+        self.calls = calls_in_sample(prepared["seconds"])
         self.samples: list[Sample] = []
 
 

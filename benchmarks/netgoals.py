@@ -7,11 +7,12 @@ memory   convmat's bytes / onnxruntime's, both in fresh processes
 
 from __future__ import annotations
 
+import statistics
+
 from benchmarks.goals import OURS, Goal, both, most, others, ratio
 from benchmarks.netjobs import NETS
 from benchmarks.netstart import NET
 from benchmarks.results import Measured, Run
-from benchmarks.stats import quantile
 
 MEAN, LEAST = 1.1, 0.9
 ERROR = 5e-6
@@ -47,7 +48,7 @@ def _first_answers(run: Run) -> list[Goal]:
         "onnxruntime": (f"{NET}, from file to first answer, in onnxruntime", None),
     }
     return [
-        Goal(text, "median", "seconds", quantile(run.startup[key], 0.5), wanted, 1, 1, at_most=True)
+        Goal(text, "median", "seconds", statistics.median(run.startup[key]), wanted, 1, 1, at_most=True)
         for key, (text, wanted) in asked.items()
         if run.startup.get(key)
     ]
@@ -58,7 +59,7 @@ def _memory(run: Run) -> list[Goal]:
     found = []
     for kind in ("resident", "peak"):
         ours, theirs = (
-            quantile(sizes, 0.5) if (sizes := run.memory.get(f"{library} {kind}")) else None
+            statistics.median(sizes) if (sizes := run.memory.get(f"{library} {kind}")) else None
             for library in (OURS, "onnxruntime")
         )
         for library, size in ((OURS, ours), ("onnxruntime", theirs)):

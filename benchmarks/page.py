@@ -8,7 +8,7 @@ from benchmarks import plot
 from benchmarks.netstart import NET
 from benchmarks.results import Run, write
 from benchmarks.tables import WORDS, Table, main_peer, remarks, tables
-from benchmarks.worker import OFTEN
+from convmat.planner.sampling import OFTEN
 
 LAYERS, NETWORKS = "benchmarks", "benchmarks-networks"
 """The names of the pages, of their data and their pictures, without what tells these apart."""

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.netjobs import AnyJob, made
-from benchmarks.stats import Figure, Sample, quantile
+from benchmarks.stats import Figure
 from convmat.errors import PlanError
+from convmat.planner.sampling import Sample
 
 FORMAT = 1
 
@@ -93,7 +95,7 @@ class Run:
     def peak(self, threads: int, what: str = "fma_flops") -> float | None:
         """The machine's FMA peak in FLOP/s (or a bandwidth): the median of what was measured along the run."""
         found = [peaks[what] for peaks in self.peaks.get(threads, [])]
-        return quantile(found, 0.5) if found else None
+        return statistics.median(found) if found else None
 
     @property
     def networks(self) -> bool:

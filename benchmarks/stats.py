@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from convmat.planner.sampling import FEWEST, Sample, calm
 
 SLOW = 1.5
 """A sample this many times the median is a disturbed one."""
-
-FEWEST = 3
-"""With fewer samples that nothing disturbed, all are kept: better a disturbed figure than one of two samples."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Seconds of one call, and whether the system took the CPU away from the process meanwhile."""
-
-    seconds: float
-    switched: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,43 +44,19 @@ def settle(samples: Sequence[Sample]) -> Figure:
     Figure(seconds=1.1, low=1.05, high=1.15, kept=3, dropped_switched=1, dropped_slow=1, unsettled=False)
     """
     assert samples
-    calm = [s.seconds for s in samples if not s.switched]
-    if len(calm) < min(FEWEST, len(samples)):
-        calm = [s.seconds for s in samples]
-    switched = len(samples) - len(calm)
-    middle = quantile(calm, 0.5)
-    kept = [seconds for seconds in calm if seconds <= SLOW * middle]
+    taken = calm(samples)
+    switched = len(samples) - len(taken)
+    middle = float(np.median(taken))
+    kept = [seconds for seconds in taken if seconds <= SLOW * middle]
+    low, seconds, high = map(float, np.quantile(kept, (0.25, 0.5, 0.75)))
     return Figure(
-        seconds=quantile(kept, 0.5),
-        low=quantile(kept, 0.25),
-        high=quantile(kept, 0.75),
+        seconds=seconds,
+        low=low,
+        high=high,
         kept=len(kept),
         dropped_switched=switched,
-        dropped_slow=len(calm) - len(kept),
+        dropped_slow=len(taken) - len(kept),
         unsettled=len(kept) < FEWEST
         or 2 * len(kept) < len(samples)
         or sum(s.switched for s in samples) * 2 > len(samples),
     )
-
-
-def quantile(values: Iterable[float], at: float) -> float:
-    """The value below which a share of them lies, linear between neighbours.
-
-    >>> quantile([3.0, 1.0, 2.0], 0.5), quantile([0.0, 1.0], 0.25)
-    (2.0, 0.25)
-    """
-    ordered = sorted(values)
-    place = at * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
-
-
-def geometric_mean(values: Iterable[float]) -> float:
-    """The mean for ratios: exp of the mean logarithm; nan of nothing.
-
-    >>> geometric_mean([0.5, 2.0])
-    1.0
-    """
-    logs = [math.log(value) for value in values]
-    return math.exp(math.fsum(logs) / len(logs)) if logs else math.nan

@@ -31,14 +31,12 @@ import numpy as np
 from benchmarks import peers
 from benchmarks.jobs import Array
 from benchmarks.netjobs import AnyJob, NetJob, given, made
-from convmat.planner.trial import switches
+from convmat.planner.sampling import take_sample
 
 Message = dict[str, Any]
 
 _PR_SET_PDEATHSIG = 1
 LONGEST_REASON = 600
-OFTEN = 20
-"""Losing the CPU so often a second is no disturbance: once, in a sample of 2 ms, is; in a call of 100 ms it is not."""
 
 
 class Worker:
@@ -83,12 +81,7 @@ class Worker:
         call = self._prepared(peer, made(job)).call
         for _ in range(warm):
             call()
-        before = switches()
-        start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        seconds = time.perf_counter() - start
-        return {"seconds": seconds / calls, "switched": switches() - before > OFTEN * seconds}
+        return dataclasses.asdict(take_sample(call, calls))
 
     def do_forget(self) -> Message:
         """Let go of the operands and of all that was made ready."""

@@ -190,6 +190,7 @@ NEEDED = {
     "convmat.problem": "candidates of drawn problems",
     "convmat.planner.candidates": "what of a problem the engine is told",
     "convmat.planner.choose": "candidates of drawn problems, weighed and measured",
+    "convmat.planner.sampling": "what a sample is and which of them count",
     "convmat.planner.trial": "candidates of drawn problems, weighed and measured",
     "convmat.planner.tuning": "candidates of drawn problems, weighed and measured",
     "convmat.planner.columns": "tables in aligned text",

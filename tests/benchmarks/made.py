@@ -5,8 +5,9 @@ from __future__ import annotations
 from benchmarks import peers
 from benchmarks.jobs import TRAINING_LAYERS, Job
 from benchmarks.results import Entry, Library, Measured, Run
-from benchmarks.stats import Sample, settle
+from benchmarks.stats import settle
 from convmat.cases import LAYERS
+from convmat.planner.sampling import Sample
 
 PEAK = 100e9
 """FLOP/s of one thread of the machine that never was; two threads have twice that."""

@@ -15,9 +15,10 @@ from benchmarks import page, plot
 from benchmarks.jobs import Job
 from benchmarks.results import Entry, Library, Measured, Run
 from benchmarks.show import pieces, show
-from benchmarks.stats import Sample, settle
+from benchmarks.stats import settle
 from benchmarks.tables import Table, remarks, tables
 from convmat.cases import LAYERS
+from convmat.planner.sampling import Sample
 from tests.benchmarks import made
 
 DOCS = Path(__file__).parents[2] / "docs"

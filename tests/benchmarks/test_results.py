@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.jobs import Job
 from benchmarks.results import Entry, Library, Measured, Run, write
-from benchmarks.stats import Sample
 from convmat.errors import PlanError
+from convmat.planner.sampling import Sample
 from tests.benchmarks import made
 
 

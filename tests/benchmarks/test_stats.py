@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
-from benchmarks.stats import Sample, geometric_mean, quantile, settle
+from benchmarks.stats import settle
+from convmat.planner.sampling import Sample
 
 
 def samples(*seconds: float) -> list[Sample]:
@@ -45,13 +44,3 @@ def test_the_spread_is_half_of_what_lies_between_the_quartiles() -> None:
     assert (figure.low, figure.high) == (1.0, 1.0)
     wide = settle(samples(0.8, 0.9, 1.0, 1.1, 1.2))
     assert wide.spread == pytest.approx(0.1)
-
-
-def test_quantiles_are_linear_between_neighbours() -> None:
-    assert [quantile([4.0, 1.0, 2.0, 3.0], at) for at in (0.0, 0.5, 1.0)] == [1.0, 2.5, 4.0]
-    assert quantile([7.0], 0.25) == 7.0
-
-
-def test_geometric_means() -> None:
-    assert geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
-    assert math.isnan(geometric_mean([]))

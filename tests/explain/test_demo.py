@@ -22,7 +22,7 @@ from convmat.cli.app import app
 from convmat.explain.demo import demo, demo_report, filters, photo, sheet
 from convmat.explain.demo.photo import Picture
 from convmat.geometry import Geometry
-from convmat.planner import trial
+from convmat.planner import sampling, trial
 from convmat.reference import convolve
 
 QUICK = 0.05  # seconds of measuring
@@ -110,7 +110,7 @@ def test_every_way_that_does_not_refuse_is_measured(found: demo.Demo) -> None:
     assert names[-2:] == ["im2col in plain NumPy", "the definition, loops"]
     for m in found.ways:
         assert 0 < m.least <= m.seconds <= m.most
-        assert m.runs >= trial.FEWEST
+        assert m.runs >= sampling.FEWEST
         assert m.apart < 1e-5
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from convmat.planner import trial
-from convmat.planner.trial import FEWEST, MOST, Race
+from convmat.planner.sampling import FEWEST, Sample
+from convmat.planner.trial import MOST, Race
 
 ONES = np.ones(1)
 
@@ -58,9 +59,8 @@ def test_the_hopeless_are_left_out(clock: list[float]) -> None:
 def test_disturbed_samples_do_not_count(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     race = Race([counting([0], 0, 0.125, clock)])
     list(race.rounds(1.25))
-    race.samples[0][:2] = [9.0, 9.0]
-    race.calm[0][:2] = [False, False]
-    assert race.counted() == [race.samples[0][2:]]
-    race.calm[0][2] = False
-    assert race.counted() == race.samples, "too few calm ones: all count"
+    race.samples[0] = [Sample(9.0, switched=True)] * 2 + [Sample(0.125)] * 3
+    assert race.counted() == [[0.125] * 3]
+    race.samples[0][2] = Sample(0.125, switched=True)
+    assert race.counted() == [[9.0, 9.0, 0.125, 0.125, 0.125]], "too few calm ones: all count"
     assert Race([lambda: ONES]).medians() == [None]

@@ -1,20 +1,16 @@
 """Ways to the same output, run in turns and held to each other.
 
-    sample    one call untimed, then calls for about 2 ms, timed together: a layer that runs again and again
-    round     a sample of every way, so that a disturbance meets each of them
-    seconds   the median of a way's samples
-    memory    bytes that one call allocates at most, by tracemalloc (Python's objects and NumPy's arrays), the output
-              and packed weights apart
-    apart     |y - y0| / |y0| from the output of the first way, or from the one computed in float64
-
-Samples during which another process took a CPU away do not count, as long as there are enough others.
+round     a sample of every way (`sampling`), so that a disturbance meets each of them
+seconds   the median of a way's samples
+memory    bytes that one call allocates at most, by tracemalloc (Python's objects and NumPy's arrays), the output
+          and packed weights apart
+apart     |y - y0| / |y0| from the output of the first way, or from the one computed in float64
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -32,16 +28,14 @@ from .candidates import Candidate, dtype_of
 from .choose import choose
 from .cost import Cost
 from .prepared import Prepared
+from .sampling import FEWEST, Sample, calls_in_sample, calm, take_sample
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Array]
 Tell = Callable[[str], object]
 
-FEWEST, MOST = 3, 25
-"""Rounds, however long or short the calls are."""
-
-SAMPLE_SECONDS, MOST_CALLS = 2e-3, 1000
-"""What a sample takes at least, unless it would be more calls than these."""
+MOST = 25
+"""Rounds, however short the calls are; at least FEWEST, however long."""
 
 
 @dataclass(frozen=True)
@@ -198,14 +192,10 @@ def measure(
 
 
 class Race:
-    """Calls timed in turns: `samples` holds the seconds of a call for each of them, one figure a round.
-
-    `calm` says of each sample whether no thread of this process had to give up its CPU meanwhile.
-    """
+    """Calls timed in turns: `samples` holds those of each, one a round."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self.samples: list[list[float]] = [[] for _ in calls]
-        self.calm: list[list[bool]] = [[] for _ in calls]
+        self.samples: list[list[Sample]] = [[] for _ in calls]
         self._calls = calls
         self._counts = [0] * len(calls)
 
@@ -216,9 +206,10 @@ class Race:
         """
         start = time.perf_counter()
         for turn in range(1, MOST + 1):
-            best = min((min(taken) for taken in self.samples if taken), default=math.inf)
+            least = [min((each.seconds for each in taken), default=math.inf) for taken in self.samples]
+            best = min(least, default=math.inf)
             for at, taken in enumerate(self.samples):
-                if len(taken) < FEWEST or min(taken) <= hopeless * best:
+                if len(taken) < FEWEST or least[at] <= hopeless * best:
                     taken.append(self._sample(at))
             spent = time.perf_counter() - start
             if turn >= FEWEST and spent >= seconds:
@@ -231,35 +222,15 @@ class Race:
         return [statistics.median(taken) if taken else None for taken in self.counted()]
 
     def counted(self) -> list[list[float]]:
-        """The samples that count: the calm ones, or all where there are fewer than FEWEST of them."""
-        made = []
-        for taken, calm in zip(self.samples, self.calm, strict=True):
-            kept = [seconds for seconds, undisturbed in zip(taken, calm, strict=True) if undisturbed]
-            made.append(kept if len(kept) >= FEWEST else list(taken))
-        return made
+        """Seconds of each call's samples that count."""
+        return [calm(taken) for taken in self.samples]
 
-    def _sample(self, at: int) -> float:
-        call, clock = self._calls[at], time.perf_counter
-        start = clock()
+    def _sample(self, at: int) -> Sample:
+        call, start = self._calls[at], time.perf_counter()
         call()
-        first = clock() - start
         if not self._counts[at]:
-            self._counts[at] = max(1, min(MOST_CALLS, round(SAMPLE_SECONDS / max(first, 1e-9))))
-        before, start = switches(), clock()
-        for _ in range(self._counts[at]):
-            call()
-        seconds = (clock() - start) / self._counts[at]
-        self.calm[at].append(switches() == before)
-        return seconds
-
-
-def switches() -> int:
-    """How often any thread of this process had to give up its CPU to another."""
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+            self._counts[at] = calls_in_sample(time.perf_counter() - start)
+        return take_sample(call, self._counts[at])
 
 
 def answer(call: Call) -> Array:
