@@ -9,6 +9,7 @@ Importing this loads NumPy alone; an engine loads at the first product.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .api import (
@@ -26,6 +27,7 @@ from .api import (
     im2col,
     plan,
 )
+from .doors import serve
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
 from .planner import Plan, export_choices, forget_choices, import_choices, present_with
@@ -67,7 +69,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`threads` lives with the engine and `load` with networks, which load when they are first asked for."""
+    """`threads` lives with the engine and `load` with networks; they, `nn` and `train` load when first asked for."""
     if name == "threads":
         from .engine import threads
 
@@ -76,12 +78,24 @@ def __getattr__(name: str) -> Any:
         from . import network
 
         return getattr(network, name)
+    if name in ("nn", "train"):
+        return import_module(f"convmat.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """All names, those that load later too."""
     return sorted({*globals(), *__all__})
+
+
+def _train() -> Any:
+    """The room that trains networks, opened when one is first asked for its trainer."""
+    from . import train
+
+    return train
+
+
+serve("train", _train)
 
 
 def _presenter() -> Any:

@@ -160,6 +160,8 @@ class Graph:
     """What a body says of its outputs, None where it says nothing of use."""
     captured: tuple[str, ...] = ()
     """The inputs of a body, the last of them, that are values around its node."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Inputs that stay from call to call, and the outputs that take their places; "" where nothing does."""
 
     @kept_property
     def producer(self) -> dict[str, Node]:

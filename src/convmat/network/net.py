@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ..doors import behind
 from ..errors import NetworkError, PlanError, shown
 from ..planner import Record, require_limits
 from ..processes import Lock
@@ -184,6 +185,19 @@ class Network:
             return self._programs.program(specs)
         except NetworkError as error:
             raise misfit(self.graph, specs, error) from error
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def trainer(self, **words: Any) -> Any:
+        """What changes its parameters by examples: see `convmat.train.Trainer`, which has the keywords.
+
+        >>> from convmat import nn, train
+        >>> trainer = nn.lenet().trainer(loss="cross_entropy", optimiser=train.SGD(0.05, momentum=0.9))
+        >>> x = np.zeros((2, 1, 28, 28), np.float32)
+        >>> trainer.step(x, np.array([3, 3])) > trainer.step(x, np.array([3, 3]))
+        True
+        """
+        return behind("train").Trainer(self, **words)
 
     # -- saving --------------------------------------------------------------------------------------------------------
 

