@@ -243,6 +243,7 @@ NETWORK_ROOMS = {
     "packages": set(),
     "input_shapes": {"graph", "preparing"},
     "ops": {"graph"},
+    "gradients": {"graph", "ops"},
     "reading": {"graph", "ops"},
     "rewriting": {"graph", "ops"},
     "preparing": {"graph", "ops", "rewriting"},

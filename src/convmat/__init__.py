@@ -78,8 +78,10 @@ def __getattr__(name: str) -> Any:
         from . import network
 
         return getattr(network, name)
-    if name in ("nn", "train"):
-        return import_module(f"convmat.{name}")
+    if name == "nn":
+        return import_module("convmat.nn")
+    if name == "train":
+        return import_module("convmat.train")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
