@@ -189,3 +189,29 @@ def test_a_network_of_half_precision_stays_so() -> None:
         assert {name: (a.dtype, set(a.astype(float).ravel().tolist())) for name, a in found.items()} == {
             name: (dtype, {4096.0}) for name in "ysz"
         }
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize(
+    ("op", "version", "shapes"),
+    [("Attention", 23, [(1, 2, 60, 8)] * 3), ("CumProd", 26, [(300,), ()]), ("Det", 22, [(3, 6, 6)])],
+)
+def test_what_the_reference_computes_is_widened_too(
+    op: str, version: int, shapes: list[tuple[int, ...]], dtype: np.dtype[Any]
+) -> None:
+    rng = np.random.default_rng(1)
+    narrow: list[Array] = [
+        (1 + rng.standard_normal(shape) / 16).astype(dtype) if shape else np.array(0) for shape in shapes
+    ]
+    wide = [each.astype(np.float32) if each.dtype == dtype else each for each in narrow]
+    found: list[Array] = []
+    for arrays in (narrow, wide):
+        inputs = {f"x{i}": each for i, each in enumerate(arrays)}
+        kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(each.dtype) for name, each in inputs.items()}
+        shapes_ = {name: each.shape for name, each in inputs.items()}
+        net = convmat.load(
+            model([made_node(op, " ".join(inputs), "y")], shapes_, "y", opset=version, kinds=kinds)
+        )
+        found.append(net(inputs))
+    assert found[0].dtype == dtype
+    assert np.array_equal(found[0], found[1].astype(dtype))

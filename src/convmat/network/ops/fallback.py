@@ -14,6 +14,7 @@ import numpy as np
 
 from ..graph import Array, Node, Spec
 from .base import OPERATORS, OWN, OWNED, Operator, Specs, unknown
+from .half import AS_THEY_ARE, WIDE, is_half, widened
 
 LONGEST_SHAPE = 1024
 """Elements of constants that may say how large an output is."""
@@ -24,6 +25,21 @@ def operator_of(node: Node) -> Operator:
     if node.domain == "" and node.op in OPERATORS:
         return OPERATORS[node.op]
     return OWNED[node.op] if node.domain == OWN else REFERENCE
+
+
+def widely(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
+    """What the reference computes, half precision taken in float32 and rounded once. Raises NetworkError."""
+    half = next((array for array in inputs if is_half(array)), None)
+    if half is None or node.op in AS_THEY_ARE:
+        return reference(node, *inputs)
+    found = reference(node, *(None if array is None else widened(array) for array in inputs))
+    specs = expected(node, [None if array is None else Spec.of(array) for array in inputs])
+    return tuple(
+        each.astype(
+            spec.dtype if spec is not None else half.dtype if each.dtype == WIDE else each.dtype, copy=False
+        )
+        for each, spec in zip(found, specs, strict=True)
+    )
 
 
 def reference(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
@@ -82,7 +98,7 @@ def expected(node: Node, specs: Specs) -> tuple[Spec | None, ...]:
     return tuple(made.get(name) for name in node.outputs)
 
 
-REFERENCE = Operator("the ONNX reference", unknown, reference)
+REFERENCE = Operator("the ONNX reference", unknown, widely)
 
 
 @lru_cache(maxsize=256)

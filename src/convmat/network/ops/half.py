@@ -27,10 +27,11 @@ NARROW = ("float16", "bfloat16")
 """Element types that are widened."""
 
 AS_THEY_ARE = frozenset({
-    "Cast", "CastLike", "Compress", "Concat", "Constant", "ConstantOfShape", "Conv", "ConvTranspose",
-    "DepthToSpace", "DequantizeLinear", "Dropout", "Expand", "EyeLike", "Gather", "GatherElements",
-    "GatherND", "Identity", "If", "Loop", "NonZero", "OneHot", "Pad", "QuantizeLinear", "ReverseSequence",
-    "Scan", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "Tile", "Transpose", "Trilu", "Where",
+    "ArrayFeatureExtractor", "BitCast", "Cast", "CastLike", "Compress", "Concat", "Constant", "ConstantOfShape",
+    "Conv", "ConvTranspose", "DepthToSpace", "DequantizeLinear", "Dropout", "Expand", "EyeLike", "Gather",
+    "GatherElements", "GatherND", "Identity", "If", "Loop", "NonZero", "OneHot", "Pad", "QuantizeLinear",
+    "ReverseSequence", "Scan", "Shape", "Size", "Slice", "SpaceToDepth", "Split", "TensorScatter", "Tile",
+    "Transpose", "Trilu", "Unique", "Where",
 })  # fmt: skip
 """Operators that round nothing, do so once by themselves, or run others that do."""
 
