@@ -23,7 +23,7 @@ LEVELS = (
     ("planner",),
     ("api",),
     ("__init__",),
-    ("network",),
+    ("network", "scipy"),
     ("nn", "train"),
     ("explain",),
     ("cli",),

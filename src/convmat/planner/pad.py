@@ -68,13 +68,13 @@ def _borders(
         before, after = max(lo, 0), max(hi, 0)
         extent = padded[axis] - before - after
         for to in (*range(before), *range(padded[axis] - after, padded[axis])):
-            yield axis, to, before + _inner(pad.mode, to - before, extent)
+            yield axis, to, before + inner_position(pad.mode, to - before, extent)
 
 
-def _inner(mode: str, position: int, extent: int) -> int:
+def inner_position(mode: str, position: int, extent: int) -> int:
     """The position inside an axis that one outside it repeats.
 
-    >>> [_inner("reflect", p, 3) for p in (-2, -1, 3, 4)], [_inner("symmetric", p, 3) for p in (-2, -1, 3, 4)]
+    >>> [inner_position("reflect", p, 3) for p in (-2, -1, 3, 4)], [inner_position("symmetric", p, 3) for p in (-2, -1, 3, 4)]
     ([2, 1, 1, 0], [1, 0, 2, 1])
     """
     if mode == "edge" or extent == 1:

@@ -1,0 +1,180 @@
+"""Arguments as scipy.ndimage reads them: axes, one value an axis, outputs, modes, origins; and its errors.
+
+Types of errors and their texts are SciPy's, since programs that call it may look at them.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import buffers
+
+Array = npt.NDArray[Any]
+
+MODES = {
+    "nearest": "edge",
+    "wrap": "wrap",
+    "grid-wrap": "wrap",
+    "reflect": "symmetric",
+    "grid-mirror": "symmetric",
+    "mirror": "reflect",
+    "constant": "constant",
+    "grid-constant": "constant",
+}
+"""SciPy's names of borders, and NumPy's, which `convmat.conv` takes as padding_mode."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Arguments that say where windows lie: as they were given, not read yet."""
+
+    mode: Any
+    cval: Any
+    origin: Any = 0
+    axes: Any = None
+
+
+def border(mode: Any) -> str:
+    """NumPy's name of a border that SciPy names.
+
+    >>> border("reflect"), border("mirror")
+    ('symmetric', 'reflect')
+    """
+    if not isinstance(mode, str) or mode not in MODES:
+        raise RuntimeError("boundary mode not supported")
+    return MODES[mode]
+
+
+def one_border(mode: Any, rank: int) -> tuple[str, ...]:
+    """The border of a filter that takes one for all axes."""
+    if not isinstance(mode, str) and isinstance(mode, Iterable):
+        raise RuntimeError("A sequence of modes is not supported")
+    return (border(mode),) * rank
+
+
+def per_axis(value: Any, rank: int) -> list[Any]:
+    """One value for each of `rank` axes, from a sequence of them or one for all.
+
+    >>> per_axis(3, 2)
+    [3, 3]
+    """
+    if isinstance(value, str) or not np.iterable(value):
+        return [value] * rank
+    values = list(value)
+    if len(values) != rank:
+        raise RuntimeError("sequence argument must have length equal to input rank")
+    return values
+
+
+def read_axis(axis: Any, rank: int) -> int:
+    """One axis, counted from the front."""
+    number = operator.index(axis)
+    if not -rank <= number < rank:
+        raise np.exceptions.AxisError(number, rank)
+    return number % rank
+
+
+def read_axes(axes: Any, rank: int) -> tuple[int, ...]:
+    """The axes that a filter goes along, counted from the front; None for all of them."""
+    if axes is None:
+        return tuple(range(rank))
+    if np.isscalar(axes):
+        given = [operator.index(axes)]  # type: ignore[arg-type]  # a number
+    elif isinstance(axes, Iterable):
+        given = [operator.index(each) for each in axes]
+    else:
+        raise ValueError("axes must be an integer, iterable of integers, or None")
+    for each in given:
+        if not -rank <= each < rank:
+            raise ValueError(f"specified axis: {each} is out of range")
+    found = tuple(each % rank for each in given)
+    if len(set(found)) != len(found):
+        raise ValueError("axes must be unique")
+    return found
+
+
+def among(values: list[Any], axes: tuple[int, ...], rank: int, others: Any) -> list[Any]:
+    """One value for each axis of the array: those given for `axes`, `others` for the rest.
+
+    >>> among([7], (1,), 3, 0)
+    [0, 7, 0]
+    """
+    spread = [others] * rank
+    for axis, value in zip(axes, values, strict=True):
+        spread[axis] = value
+    return spread
+
+
+def read_input(value: Any) -> Array:
+    """The input as an array of a type that SciPy's filters take."""
+    array = np.asarray(value)
+    require_type(array.dtype)
+    return array
+
+
+def require_type(dtype: np.dtype[Any]) -> None:
+    """Refuse element types that SciPy's filters refuse."""
+    kind, size = dtype.kind, dtype.itemsize
+    if not (kind in "bui" or (kind == "f" and size in (4, 8)) or (kind == "c" and size in (8, 16))):
+        raise RuntimeError(f"array type {dtype!r} not supported")
+
+
+def make_output(
+    output: Any, like: Array, *, complex_output: bool = False, shape: tuple[int, ...] | None = None
+) -> Array:
+    """The array that results are written to: the one given, or a new one of the type that is given or the input's."""
+    shape = like.shape if shape is None else shape
+    if output is None:
+        dtype = np.promote_types(like.dtype, np.complex64) if complex_output else like.dtype.newbyteorder("=")
+    elif isinstance(output, type | np.dtype):
+        dtype = np.dtype(output)
+        if complex_output and dtype.kind != "c":
+            warnings.warn("promoting specified output dtype to complex", stacklevel=4)
+            dtype = np.promote_types(dtype, np.complex64)
+    elif isinstance(output, str):
+        dtype = np.dtype(output)
+        if complex_output and dtype.kind != "c":
+            raise RuntimeError("output must have complex dtype")
+        if not issubclass(dtype.type, np.number):
+            raise RuntimeError("output must have numeric dtype")
+    else:
+        given = np.asarray(output)
+        if given.shape != shape:
+            raise RuntimeError("output shape not correct")
+        if complex_output and given.dtype.kind != "c":
+            raise RuntimeError("output must have complex dtype")
+        require_type(given.dtype)
+        return given
+    require_type(dtype)
+    return buffers.empty(shape, dtype)
+
+
+def read_origin(origin: Any, size: int, text: str) -> int:
+    """An origin that leaves the window's centre inside it."""
+    number = operator.index(origin)
+    if not 0 <= size // 2 + number < size:
+        raise ValueError(text)
+    return number
+
+
+__all__ = [
+    "MODES",
+    "Window",
+    "among",
+    "border",
+    "make_output",
+    "one_border",
+    "per_axis",
+    "read_axes",
+    "read_axis",
+    "read_input",
+    "read_origin",
+    "require_type",
+]

@@ -1,0 +1,156 @@
+"""Maxima and minima of windows, as scipy.ndimage has them.
+
+    y[p] = max over f of  x[p + f - F//2 - origin]         f in a box: axis by axis; in a footprint: row by row
+
+A minimum is the maximum of -x, turned back. Comparisons are in float64, as SciPy's are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import (
+    Window,
+    among,
+    border,
+    make_output,
+    per_axis,
+    read_axes,
+    read_axis,
+    read_input,
+    read_origin,
+)
+from .steps import Extremum, Footprint
+from .strips import Borders, Chain, run
+
+Array = npt.NDArray[Any]
+
+
+def maximum_filter1d(
+    input: Any, size: int, axis: int = -1, output: Any = None, mode: str = "reflect", cval: float = 0.0,
+    origin: int = 0,
+) -> Array:  # fmt: skip
+    """scipy.ndimage.maximum_filter1d: the largest of `size` elements along one axis.
+
+    >>> maximum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([8, 8, 8, 4, 9, 9, 9, 9])
+    """
+    return _along_axis(input, size, axis, output, mode, cval, origin, least=False)
+
+
+def minimum_filter1d(
+    input: Any, size: int, axis: int = -1, output: Any = None, mode: str = "reflect", cval: float = 0.0,
+    origin: int = 0,
+) -> Array:  # fmt: skip
+    """scipy.ndimage.minimum_filter1d: the least of `size` elements along one axis.
+
+    >>> minimum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
+    array([2, 0, 0, 0, 1, 1, 0, 0])
+    """
+    return _along_axis(input, size, axis, output, mode, cval, origin, least=True)
+
+
+def maximum_filter(
+    input: Any, size: Any = None, footprint: Any = None, output: Any = None, mode: Any = "reflect",
+    cval: float = 0.0, origin: Any = 0, *, axes: Any = None,
+) -> Array:  # fmt: skip
+    """scipy.ndimage.maximum_filter: the largest element of a box, or of a footprint.
+
+    >>> maximum_filter([[1, 2, 3], [4, 5, 6], [7, 8, 9]], 2)
+    array([[1, 2, 3],
+           [4, 5, 6],
+           [7, 8, 9]])
+    """
+    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), least=False)
+
+
+def minimum_filter(
+    input: Any, size: Any = None, footprint: Any = None, output: Any = None, mode: Any = "reflect",
+    cval: float = 0.0, origin: Any = 0, *, axes: Any = None,
+) -> Array:  # fmt: skip
+    """scipy.ndimage.minimum_filter: the least element of a box, or of a footprint.
+
+    >>> minimum_filter([[1, 2, 3], [4, 5, 6], [7, 8, 9]], footprint=[[1, 0], [0, 1]])
+    array([[1, 1, 2],
+           [1, 1, 2],
+           [4, 4, 5]])
+    """
+    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), least=True)
+
+
+def _along_axis(
+    input: Any, size: int, axis: int, output: Any, mode: str, cval: float, origin: int, *, least: bool
+) -> Array:
+    x = _real(input)
+    at = read_axis(axis, x.ndim)
+    if size < 1:
+        raise RuntimeError("incorrect filter size")
+    out = make_output(output, x)
+    before = size // 2 + read_origin(origin, size, "invalid origin")
+    modes = among([border(mode)], (at,), x.ndim, "edge")
+    return _run(x, out, [Extremum(size, at, x.ndim, before)], modes, cval, least)
+
+
+def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Window, *, least: bool) -> Array:
+    if size is not None and footprint is not None:
+        warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
+    mask = None
+    if footprint is not None:
+        mask = np.asarray(footprint, dtype=bool)
+        if not mask.any():
+            raise ValueError("All-zero footprint is not supported.")
+        size, mask = (mask.shape, None) if mask.all() else (size, mask)
+    elif size is None:
+        raise RuntimeError("no footprint provided")
+    x = _real(input)
+    out = make_output(output, x)
+    along = read_axes(window.axes, x.ndim)
+    if mask is not None:
+        return _of_footprint(x, mask, out, window, along, least)
+    given = [per_axis(each, len(along)) for each in (size, window.origin, window.mode)]
+    wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[0] > 1]
+    chain = [
+        Extremum(int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
+        for a, n, o, _ in wanted
+    ]
+    modes = among([border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")
+    return _run(x, out, chain, modes, window.cval, least)
+
+
+def _of_footprint(
+    x: Array, mask: Array, out: Array, window: Window, along: tuple[int, ...], least: bool
+) -> Array:
+    if len(along) < x.ndim and mask.ndim != len(along):
+        raise RuntimeError(f"footprint.ndim ({mask.ndim}) must match len(axes) ({len(along)})")
+    origins = per_axis(window.origin, len(along))
+    if len(along) < x.ndim:
+        mask = np.expand_dims(mask, tuple(a for a in range(x.ndim) if a not in along))
+        origins = among(origins, along, x.ndim, 0)
+    if mask.ndim != x.ndim:
+        raise RuntimeError(f"footprint.ndim ({mask.ndim}) must match len(axes) ({len(along)})")
+    lo = tuple(n // 2 + read_origin(o, n, "invalid origin") for o, n in zip(origins, mask.shape, strict=True))
+    if not isinstance(window.mode, str) and isinstance(window.mode, Iterable):
+        raise RuntimeError("A sequence of modes is not supported for non-separable footprints")
+    return _run(x, out, [Footprint(mask, lo)], [border(window.mode)] * x.ndim, window.cval, least)
+
+
+def _real(input: Any) -> Array:
+    if np.iscomplexobj(input):
+        raise TypeError("Complex type not supported")
+    return read_input(input)
+
+
+def _run(x: Array, out: Array, chain: Chain, modes: list[str], cval: float, least: bool) -> Array:
+    if not chain:
+        out[...] = x
+        return out
+    run(x, out, [chain], Borders(tuple(modes), float(cval)), work=np.dtype(np.float64), negated=least)
+    return out
+
+
+__all__ = ["maximum_filter", "maximum_filter1d", "minimum_filter", "minimum_filter1d"]

@@ -1,0 +1,62 @@
+"""SciPy's own tests with convmat's functions in the place of theirs: what fails is listed, with its reason."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+scipy = pytest.importorskip("scipy")
+
+HOME = Path(scipy.__file__).parent
+ROOT = Path(__file__).parent.parent.parent
+
+
+def listed(file: str) -> dict[str, str]:
+    """The tests of a file that may not pass, each with its reason, from `differences.txt`."""
+    lines = (Path(__file__).parent / "differences.txt").read_text().splitlines()
+    found = (line.split(" ", 1) for line in lines if line and not line.startswith("#"))
+    return {name: reason for name, reason in found if name.startswith(file)}
+
+
+def theirs(file: str, *options: str) -> tuple[set[str], int]:
+    """Run a file of SciPy's tests; the names of those that failed, without their parameters, and how many passed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    environment["PYTEST_ADDOPTS"] = ""
+    command = [
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.scipy.stand_in", "-W", "ignore"),
+        *("-c", os.devnull, f"--rootdir={HOME}", f"--confcutdir={HOME}", "--tb=no", "-rfE", str(HOME / file), *options),
+    ]  # fmt: skip
+    run = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False, timeout=1800
+    )
+    lines = run.stdout.splitlines()
+    failed = {
+        line.split("::", 1)[1].split(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))
+    }
+    last = lines[-1].split() if lines else []
+    assert "passed" in str(last), run.stdout[-2000:] + run.stderr[-2000:]
+    passed = int(last[[word.strip(",") for word in last].index("passed") - 1])
+    return {f"{file}::{name}" for name in failed}, passed
+
+
+def hold(file: str, at_least: int, *options: str) -> None:
+    failed, passed = theirs(file, *options)
+    known = listed(file)
+    assert failed <= set(known), sorted(failed - set(known))
+    assert passed >= at_least
+    if not options:
+        assert set(known) <= failed, "these pass now, take them from the list"
+
+
+def test_filters_of_ndimage_in_part() -> None:
+    some = "test_correlate01 or convolve01 or gaussian or laplace or sobel01 or uniform or imum or axes"
+    hold("ndimage/tests/test_filters.py", 400, "-k", some)
+
+
+@pytest.mark.slow
+def test_filters_of_ndimage() -> None:
+    hold("ndimage/tests/test_filters.py", 2400)
