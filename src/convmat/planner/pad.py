@@ -74,8 +74,8 @@ def _borders(
 def inner_position(mode: str, position: int, extent: int) -> int:
     """The position inside an axis that one outside it repeats.
 
-    >>> [inner_position("reflect", p, 3) for p in (-2, -1, 3, 4)], [inner_position("symmetric", p, 3) for p in (-2, -1, 3, 4)]
-    ([2, 1, 1, 0], [1, 0, 2, 1])
+    >>> [[inner_position(mode, p, 3) for p in (-2, -1, 3, 4)] for mode in ("reflect", "symmetric")]
+    [[2, 1, 1, 0], [1, 0, 2, 1]]
     """
     if mode == "edge" or extent == 1:
         return min(max(position, 0), extent - 1)
