@@ -7,17 +7,20 @@ In a process of its own, which a read outside the arrays ends.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from convmat.engine.jit import Sweep
+from convmat.engine.kernels.sweeps import recurrence
 from convmat.engine.kernels.sweeps.base import SweepPlan
 from convmat.engine.kernels.sweeps.elementwise import OPERATIONS, Expression, ExpressionStep, elementwise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.reductions import reduce_rows
 from convmat.engine.kernels.sweeps.upsample import upsample
+from convmat.engine.runtime import thread_pool
 from tests.engine.guarded import Fenced
 from tests.support import Array
 
@@ -113,6 +116,41 @@ def check(make: Callable[[int], SweepPlan | str], inputs: Sequence[Array], y: Ar
     return True
 
 
+def steps(pick: Pick) -> None:
+    """An LSTM of all steps in one task, every array of it between pages."""
+    H, B, T = (int(pick.integers(1, most)) for most in (70, 7, 4))
+    cell = recurrence.Cell("LSTM", (("sigmoid", ()), ("tanh", ()), ("tanh", ())), peepholes=True)
+    row = 4 * H
+    strides = {"x row": 4 * row, "x step 0": B * 4 * row, "y step 0": B * row}
+    strides |= {f"{name} row": row for name in ("h", "y", "last", "c", "cc")}
+    plan = recurrence.recurrence(cell, H, B, T, strides, "float32", 1)
+    assert isinstance(plan, SweepPlan), plan
+    sweep = Sweep(plan)
+    sweep.load()
+    x, h, c, r, p = (
+        pick.standard_normal(shape).astype(np.float32) for shape in ((T, B, 4 * H), (B, H), (B, H), (4 * H, H), (3, H))
+    )  # fmt: skip
+    given = {"x": x, "h": h, "c": c, "R": recurrence.packed(plan, r), "P": p}
+    made = {"y": np.zeros((T, B, H), np.float32), "last": np.zeros_like(h), "cc": np.zeros_like(c)}
+    state, cells = h.astype(np.float64), c.astype(np.float64)
+    for t in range(T):
+        i, o, k, n = np.split(x[t] + state @ r.T.astype(np.float64), 4, axis=1)
+        i, k = (1 / (1 + np.exp(-each - peep * cells)) for each, peep in ((i, p[0]), (k, p[2])))
+        cells = k * cells + i * np.tanh(n)
+        state = np.tanh(cells) / (1 + np.exp(-o - p[1] * cells))
+    for Fenced.behind in (True, False):
+        fenced = {name: Fenced.holding(array) for name, array in (given | made).items()}
+        for name in given:
+            fenced[name].freeze()
+        arrays = {name: fenced[name].array(array) for name, array in (given | made).items()}
+        block = sweep.block([arrays[name.split()[0]] for name in plan.recipe.arrays])
+        thread_pool.launch(ctypes.addressof(block))
+        assert all(each.untouched() for each in fenced.values())
+        np.testing.assert_allclose(arrays["last"], state, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(arrays["cc"], cells, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(arrays["y"][-1], arrays["last"])
+
+
 def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
@@ -123,6 +161,8 @@ def main(seed: int, count: int) -> None:
             print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
             done += check(make, inputs, y)
             shown += 1
+        for _ in range(count // 8):
+            steps(pick)
     print(f"done: {done} sweeps", flush=True)
 
 

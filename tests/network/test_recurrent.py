@@ -13,6 +13,9 @@ import pytest
 import convmat
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS
+from convmat.network.ops.base import Options
+from convmat.network.ops.recurrent import recurrent
+from convmat.network.ops.rolled import Rolled
 
 from .cases import Array
 from .made import model, normal
@@ -190,6 +193,79 @@ def test_every_activation_has_its_numbers_in_their_order(op: str) -> None:
         for about in (numbers, {} if "ScaledTanh" not in names else numbers):
             node, arrays = drawn(op, at, np.float64, direction="forward", activations=names, **about)
             agrees(OPERATORS[op](node, arrays), definition(node, *arrays), node, 1e-12, 1e-13)
+
+
+# -- by kernels --------------------------------------------------------------------------------------------------------
+
+QUICK = (
+    ("RNN", 1, 70, {"direction": "reverse", "activations": ["Relu"]}),
+    ("GRU", 1, 130, {"direction": "bidirectional"}),
+    ("GRU", 6, 40, {"linear_before_reset": 1, "layout": 1}),
+    ("LSTM", 1, 300, {"direction": "reverse"}),
+    ("LSTM", 5, 37, {"direction": "bidirectional", "layout": 1, "clip": 0.7, "input_forget": 1}),
+)
+
+
+@pytest.mark.parametrize(("op", "N", "H", "about"), QUICK, ids=range(len(QUICK)))
+def test_kernels_take_the_steps(op: str, N: int, H: int, about: dict[str, Any]) -> None:
+    """The definition's numbers, whatever is given and asked for; the same bits on any number of threads."""
+    D, G, T, I = 2 if about.get("direction") == "bidirectional" else 1, GATES[op], 5, 12
+    state = (N, D, H) if about.get("layout") else (D, N, H)
+    for everything in (True, False):
+        arrays: list[Array | None] = [
+            normal(*((N, T, I) if about.get("layout") else (T, N, I))), normal(D, G * H, I, seed=1) / 4,
+            normal(D, G * H, H, seed=2) / 8, normal(D, 2 * G * H, seed=3) if everything else None,
+            np.full(N, T, np.int32) if everything else None, normal(*state, seed=4) if everything else None,
+        ]  # fmt: skip
+        if op == "LSTM":
+            arrays += [normal(*state, seed=5), normal(D, 3 * H, seed=6)] if everything else [None] * 2
+        outputs = ("y", "h", "c") if everything else ("", "h", "")
+        node = Node(op, ("x",) * len(arrays), outputs[: 3 if op == "LSTM" else 2], about, "here", 14)
+        bits: list[list[bytes]] = []
+        found: list[Array] = []
+        for count in (1, 3):
+            with convmat.threads(count):
+                specs = [None if each is None else Spec.of(each) for each in arrays]
+                shapes = [
+                    s for s, name in zip(OPERATORS[op].shape(node, specs), outputs, strict=False) if name
+                ]
+                step = recurrent(node, specs, tuple(shapes), Options())
+                assert isinstance(step, Rolled)
+                found[:] = [np.full(spec.shape, np.nan, spec.dtype) for spec in shapes]
+                step(*(each for each in arrays if each is not None), *found)
+            bits.append([y.tobytes() for y in found])
+        named = [y for y, name in zip(definition(node, *arrays), outputs, strict=False) if name]
+        for y, right in zip(found, named, strict=True):
+            np.testing.assert_allclose(y, right, rtol=1e-4, atol=2e-5)
+        assert bits[0] == bits[1]
+
+
+def test_what_kernels_do_not_take() -> None:
+    """Weights that are computed, sequences that end, activations without a kernel, little work."""
+    X, W, R = (Spec.of(normal(9, 1, 8)), Spec.of(normal(1, 64, 8)), Spec.of(normal(1, 64, 64)))
+    shape = (Spec((9, 1, 1, 64), np.dtype(np.float32)),)
+
+    def quick(specs: list[Spec | None], **about: Any) -> bool:
+        node = Node("RNN", ("x",) * len(specs), ("y", ""), about, "here", 14)
+        return isinstance(recurrent(node, specs, shape, Options()), Rolled)
+
+    assert quick([X, W, R])
+    assert not quick([X, W, Spec(R.shape, R.dtype)])
+    assert not quick([X, W, R, None, Spec.of(np.array([4], np.int32))])
+    assert not quick([X, W, R], activations=["Softsign"])
+    assert not quick([Spec((1, 1, 8), X.dtype), W, R])
+
+
+def test_a_network_counts_what_its_kernels_take() -> None:
+    W, R = normal(2, 256, 32), normal(2, 256, 64) / 8
+    one = made("LSTM", "x W R", "y", hidden_size=64, direction="bidirectional")
+    net = convmat.load(model([made("Relu", "a", "x"), one], {"a": (9, 1, 32)}, "y", {"W": W, "R": R}))
+    x = normal(9, 1, 32)
+    node = Node("LSTM", (), ("y", "", ""), {"direction": "bidirectional"}, "", 14)
+    np.testing.assert_allclose(net(x), definition(node, np.maximum(x, 0), W, R)[0], rtol=1e-4, atol=1e-5)
+    assert "all steps" in str(net.summary())
+    assert net.memory().weights >= W.nbytes + R.nbytes
+    assert net.memory().scratch >= 9 * 512 * 4
 
 
 def test_sequences_end() -> None:

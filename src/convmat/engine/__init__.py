@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .jit import JitProgram, Launcher, Sweep, load_together
     from .kernels import effort
     from .kernels.base import KernelPlan
+    from .kernels.sweeps import recurrence
     from .kernels.sweeps.base import SweepPlan
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
@@ -74,6 +75,7 @@ _HOMES = {
     "ExpressionStep": ".kernels.sweeps.elementwise:ExpressionStep",
     "MOST_INPUTS": ".kernels.sweeps.elementwise:MOST_INPUTS",
     "pixel_shuffle": ".kernels.sweeps.pixel_shuffle:pixel_shuffle",
+    "recurrence": ".kernels.sweeps.recurrence",
     "reduce_rows": ".kernels.sweeps.reductions:reduce_rows",
     "upsample": ".kernels.sweeps.upsample:upsample",
     "microbench": ".measure.microbench",
@@ -172,6 +174,7 @@ __all__ = [
     "pixel_shuffle",
     "preloaded",
     "prepare",
+    "recurrence",
     "reduce_rows",
     "remeasure",
     "scipy_there",

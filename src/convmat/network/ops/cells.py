@@ -23,7 +23,6 @@ import numpy as np
 from ..graph import Array, Node
 from .activations import sigmoid
 
-Function = Callable[[Array], Any]
 State = tuple[Array, ...]
 
 
@@ -50,7 +49,7 @@ class Weights:
 class Simple:
     """The cell of an RNN."""
 
-    def __init__(self, node: Node, weights: Weights, functions: list[Function]) -> None:
+    def __init__(self, node: Node, weights: Weights, functions: list[Named]) -> None:
         self.R = weights.R.T
         (self.f,) = functions
         self.bias = None if weights.Wb is None or weights.Rb is None else weights.Wb + weights.Rb
@@ -63,7 +62,7 @@ class Simple:
 class Gated:
     """The cell of a GRU."""
 
-    def __init__(self, node: Node, weights: Weights, functions: list[Function]) -> None:
+    def __init__(self, node: Node, weights: Weights, functions: list[Named]) -> None:
         H = weights.R.shape[1]
         self.H, self.inside = H, bool(node.get("linear_before_reset", 0))
         self.gates, self.new, self.all = weights.R[: 2 * H].T, weights.R[2 * H :].T, weights.R.T
@@ -90,7 +89,7 @@ class Gated:
 class LongShort:
     """The cell of an LSTM."""
 
-    def __init__(self, node: Node, weights: Weights, functions: list[Function]) -> None:
+    def __init__(self, node: Node, weights: Weights, functions: list[Named]) -> None:
         self.H, self.R = weights.R.shape[1], weights.R.T
         self.f, self.g, self.h = functions[0], functions[1], functions[2]
         self.coupled = bool(node.get("input_forget", 0))
@@ -141,7 +140,27 @@ USUAL = {
 """The activations of one direction where none are named."""
 
 
-def functions_of(node: Node, directions: int) -> list[list[Function]]:
+@dataclass(frozen=True)
+class Named:
+    """An activation with its numbers, None where it has none; `clip` bounds what it is given."""
+
+    name: str
+    alpha: float | None
+    beta: float | None
+    clip: float | None
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """Those numbers that it has."""
+        return tuple(float(each) for each in (self.alpha, self.beta) if each is not None)
+
+    def __call__(self, x: Array) -> Any:
+        """Of an array."""
+        bounded = x if self.clip is None else np.clip(x, -self.clip, self.clip)
+        return BARE[self.name][0](bounded, self.alpha, self.beta)
+
+
+def functions_of(node: Node, directions: int) -> list[list[Named]]:
     """The activations of each direction; NetworkError where they are not those of the standard.
 
     `activation_alpha` and `activation_beta` are read in the order of the functions that have such a number.
@@ -157,11 +176,11 @@ def functions_of(node: Node, directions: int) -> list[list[Function]]:
     if clip is not None and not clip >= 0:
         raise node.error(f"its clip is {clip}\n  a bound from 0 on is needed")
     alphas, betas = (iter(node.get(name) or ()) for name in ("activation_alpha", "activation_beta"))
-    found: list[Function] = []
+    found: list[Named] = []
     for name in names:
         if not isinstance(name, str) or name.lower() not in BARE:
             raise node.error(f"it has the activation {name!r}\n  there are {NAMES}")
-        formula, alpha, beta = BARE[name.lower()]
+        _, alpha, beta = BARE[name.lower()]
         alpha, beta = (
             None if usually is None else next(given, usually)
             for given, usually in ((alphas, alpha), (betas, beta))
@@ -172,11 +191,5 @@ def functions_of(node: Node, directions: int) -> list[list[Function]]:
                 "  give both, e.g. activation_alpha=[1.7159], activation_beta=[0.6667]"
             )
         reads_cell = len(usual) == 3 and len(found) % 3 == 2
-        found.append(_function(formula, alpha, beta, None if reads_cell else clip))
+        found.append(Named(name.lower(), alpha, beta, None if reads_cell else clip))
     return [found[i : i + len(usual)] for i in range(0, len(found), len(usual))]
-
-
-def _function(formula: Bare, alpha: float | None, beta: float | None, clip: float | None) -> Function:
-    if clip is None:
-        return lambda x: formula(x, alpha, beta)
-    return lambda x: formula(np.clip(x, -clip, clip), alpha, beta)

@@ -18,7 +18,7 @@ import numpy as np
 from ...engine import buffers
 from ...planner import Prepared
 from ..graph import Array, Node, Spec
-from .planned import Planned, Unpacked
+from .planned import HoldsWeights, Planned, Unpacked
 
 WIDE = np.dtype(np.float32)
 """What half precision is widened to."""
@@ -118,7 +118,9 @@ def plan_behind(step: Any) -> Prepared | None:
 def packed_sizes(steps: Iterable[Any]) -> dict[int, int]:
     """The bytes of the packed weights of steps, by their identity: those that several share once."""
     inner = (step.inner if isinstance(step, Widened) else step for step in steps)
-    return {step.bound.weights: step.plan.weight_bytes for step in inner if isinstance(step, Planned)}
+    return {
+        key: size for step in inner if isinstance(step, HoldsWeights) for key, size in step.packed.items()
+    }
 
 
 def wide_prepare(prepare: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ...engine import Sweep, buffers, contiguous_strides, strided_views
 from ...planner import Bound, Prepared
@@ -17,6 +17,15 @@ from ..graph import Array, Spec
 
 Order = Callable[[Sequence[Array]], tuple[Array, Array | None, Array]]
 """From a step's arrays, inputs first, to x, residual and y."""
+
+
+@runtime_checkable
+class HoldsWeights(Protocol):
+    """A step that packed weights."""
+
+    @property
+    def packed(self) -> dict[int, int]:
+        """The bytes of its packed weights by their identity."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,11 @@ class Planned:
     def plan(self) -> Prepared:
         """Which product, and how."""
         return self.bound.plan
+
+    @property
+    def packed(self) -> dict[int, int]:
+        """See HoldsWeights."""
+        return {self.bound.weights: self.plan.weight_bytes}
 
     @property
     def scratch(self) -> int:

@@ -2,7 +2,8 @@
 
     Y[t] = H[t] = cell(X[t], H[t - 1])        t = 0 ... T - 1, or backwards; both side by side when bidirectional
 
-What the inputs add to the gates is one product for all steps, X W^T + b: (T*B, I) @ (I, G*H). A sequence of the batch
+What the inputs add to the gates is one product for all steps, X W^T + b: (T*B, I) @ (I, G*H). Kernels take the steps
+(`rolled`); what they do not take is done here, in NumPy. A sequence of the batch
 ends at its `sequence_lens`: outputs beyond are 0, its last state is the one at its end, and backwards it begins there.
 A sequence of no steps has no last output, and its last state is 0 (so onnxruntime).
 
@@ -11,13 +12,12 @@ With layout 1 the batch stands first: X (B, T, I), Y (B, T, D, H), states (B, D,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, given, has, stepped
-from .cells import Cell, Function, Gated, LongShort, Simple, State, Weights, functions_of
+from .cells import Cell, Gated, LongShort, Named, Simple, State, Weights, functions_of
+from .rolled import Extents, Wiring, rolled
 
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -26,29 +26,6 @@ CELLS: dict[str, type[Simple] | type[Gated] | type[LongShort]] = {
 }  # fmt: skip
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 """Whether each direction runs backwards."""
-
-
-@dataclass(frozen=True)
-class Extents:
-    """T steps of B sequences with I numbers each, D directions, H numbers of state, G gates."""
-
-    T: int
-    B: int
-    I: int
-    D: int
-    H: int
-    G: int
-    batch_first: bool
-
-    @property
-    def state(self) -> Shape:
-        """The shape of a state as the node has it."""
-        return (self.B, self.D, self.H) if self.batch_first else (self.D, self.B, self.H)
-
-    @property
-    def output(self) -> Shape:
-        """The shape of Y."""
-        return (self.B, self.T, self.D, self.H) if self.batch_first else (self.T, self.D, self.B, self.H)
 
 
 def _extents(node: Node, specs: Specs) -> Extents:
@@ -95,6 +72,11 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
     e, functions = _extents(node, specs), functions_of(node, _extents(node, specs).D)
     names = [INPUTS[at] for at, spec in enumerate(specs) if spec is not None]
     wanted = [at for at, name in enumerate(node.outputs) if name]
+    backwards = DIRECTIONS[node.get("direction", "forward")]
+    inputs = {INPUTS[at]: spec for at, spec in enumerate(specs) if spec is not None}
+    wiring = Wiring(e, tuple(names), tuple(wanted), backwards, given(node, specs, 0).dtype)
+    if (quick := rolled(node, inputs, wiring, functions, options)) is not None:
+        return quick
 
     def step(*arrays: Array) -> None:
         inputs = dict(zip(names, arrays, strict=False))
@@ -105,7 +87,7 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
                 f"its sequence_lens are {lengths.min()} to {lengths.max()}\n  X has {e.T} steps: 0 to {e.T} are needed"
             )
         x = inputs["X"].swapaxes(0, 1) if e.batch_first else inputs["X"]
-        for d, backwards in enumerate(DIRECTIONS[node.get("direction", "forward")]):
+        for d, back in enumerate(backwards):
             cell = _cell(node, inputs, d, functions[d])
             state = tuple(
                 _part(e, inputs[name], d) if name in inputs else np.zeros((e.B, e.H), x.dtype)
@@ -114,9 +96,9 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
             Y = outputs.get(0)
             y = None if Y is None else Y[:, :, d].swapaxes(0, 1) if e.batch_first else Y[:, d]
             order, seen = None, x
-            if backwards and lengths is None:
+            if back and lengths is None:
                 seen, y = x[::-1], None if y is None else y[::-1]
-            elif backwards and lengths is not None:
+            elif back and lengths is not None:
                 order = _backwards(e, lengths)
                 seen = x[order]
             found = _run(e, cell, _products(seen, inputs["W"][d], cell.bias), state, lengths, y)
@@ -134,7 +116,7 @@ def _part(e: Extents, state: Array, d: int) -> Array:
     return state[:, d] if e.batch_first else state[d]
 
 
-def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Function]) -> Cell:
+def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Named]) -> Cell:
     """The cell of one direction with its weights."""
     Wb, Rb = inputs["B"][d].reshape(2, -1) if "B" in inputs else (None, None)
     P = inputs["P"][d] if "P" in inputs else None

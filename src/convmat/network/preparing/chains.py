@@ -18,6 +18,7 @@ from ...engine import thread_pool
 from ...processes import OfThisProcess
 from ..graph import Array
 from ..ops.planned import Compared, Planned, Swept
+from ..ops.rolled import Rolled
 
 LINE = 64
 """Bytes to whose multiple scratch is aligned."""
@@ -64,7 +65,7 @@ def _joined(jobs: Sequence[tuple[Call, list[Any] | None]], scratch: Array) -> It
 
 
 def _kernel(call: Call) -> bool:
-    return call.arrays is not None and isinstance(call.run, Planned | Compared | Swept)
+    return call.arrays is not None and isinstance(call.run, Planned | Compared | Swept | Rolled)
 
 
 def _address(array: Array) -> int:

@@ -16,6 +16,7 @@ from ..ops.convolution import geometry_of
 from ..ops.fallback import REFERENCE
 from ..ops.half import plan_behind
 from ..ops.planned import Compared, Swept
+from ..ops.rolled import Rolled
 from ..preparing.program import Program, Task
 
 SLOW = "reference"
@@ -124,7 +125,7 @@ def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -
 def _who(node: Node, task: Task | None, plan: Prepared | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
-    if isinstance(task.run, Compared | Swept):
+    if isinstance(task.run, Compared | Swept | Rolled):
         return task.run.way, "jit"
     if plan is not None:
         return plan.chosen.name, plan.chosen.engine

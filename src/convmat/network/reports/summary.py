@@ -11,6 +11,7 @@ from ...planner.units import in_bytes, in_seconds
 from ..graph import Spec
 from ..ops.half import packed_sizes
 from ..ops.planned import Planned
+from ..ops.rolled import Rolled
 from ..preparing.program import Program
 from .cells import extents, short
 from .layers import SLOW, Layer, layers
@@ -148,7 +149,7 @@ class Memory:
 def memory(program: Program) -> Memory:
     """Of a prepared network; of what waits for shapes, that which was prepared last."""
     stages, known = program.stages(), _specs(program)
-    steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned)]
+    steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned | Rolled)]
     unrolled = [each.unrolled for each in layers(program)]
     made = [known[name] for name in dict.fromkeys(program.outputs) if name in known]
     kept = {id(array): array.nbytes for each in stages for array in each.graph.constants.values()}
