@@ -55,7 +55,7 @@ CASES: dict[str, list[Case]] = {
     **dict.fromkeys(("equal", "not_equal", "less", "less_equal"), alike(2, FLOATS + INTS)),
     **dict.fromkeys(("greater", "greater_equal"), alike(2, FLOATS + INTS)),
     **dict.fromkeys(("div", "copysign"), alike(2, FLOATS)),
-    **dict.fromkeys(("fabs", "sqrt", "rint"), alike(1, FLOATS)),
+    **dict.fromkeys(("fabs", "sqrt", "rint", "floor", "ceil"), alike(1, FLOATS)),
     **dict.fromkeys(("shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem", "below"), alike(2, INTS)),
     **dict.fromkeys(("and", "or", "xor"), alike(2, (*INTS, i1))),
     "neg": alike(1, FLOATS + INTS),

@@ -20,7 +20,7 @@ from convmat.engine.kernels.sweeps.upsample import upsample
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
-ADD = Expression(2, (ExpressionStep("add", (0, 1)),))
+ADD = Expression(("float32",) * 2, (ExpressionStep("add", (0, 1)),))
 
 
 def test_random_sweeps_between_unreadable_pages() -> None:
@@ -35,10 +35,14 @@ def test_random_sweeps_between_unreadable_pages() -> None:
 
 
 def test_what_has_no_kernel_says_why() -> None:
-    many = Expression(9, tuple(ExpressionStep("add", (8 + i if i else 0, i + 1)) for i in range(8)))
-    assert elementwise(many, [(4,)] * 9, (4,), "float32", 1) == "takes up to 8 inputs, got 9"
-    crossed = elementwise(ADD, [(2, 1, 2, 1), (1, 2, 1, 2)], (2, 2, 2, 2), "float32", 1)
-    assert crossed == "takes 3 axes that do not merge, got 4"
+    many = Expression(
+        ("float32",) * 9, tuple(ExpressionStep("add", (8 + i if i else 0, i + 1)) for i in range(8))
+    )
+    assert elementwise(many, [(4,)] * 9, (4,), 1) == "takes up to 8 inputs, got 9"
+    crossed = elementwise(ADD, [(2, 1) * 4, (1, 2) * 4], (2,) * 8, 1)
+    assert crossed == "takes 7 axes that do not merge, got 8"
+    odd = Expression(("float64",), (ExpressionStep("sin", (0,)),))
+    assert elementwise(odd, [(4,)], (4,), 1) == "has no code for sin of float64"
     assert reduce_rows("sum", 2, 0, "float32", 1) == "takes lines with elements, got 2 of 0"
     assert reduce_rows("sum", 2, 2, "int32", 1) == "takes float32 and float64, got int32"
     assert upsample(0, 3, 1, 1, "float32", 1) == "takes lines with elements, got 0 of 3"
@@ -72,8 +76,8 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
             ("mul", a * b),
         ):
             y = np.empty_like(a)
-            made = Expression(2, (ExpressionStep(name, (0, 1)),))
-            loaded(elementwise(made, [a.shape, b.shape], a.shape, "float32", 1))(a, b, y)
+            made = Expression(("float32",) * 2, (ExpressionStep(name, (0, 1)),))
+            loaded(elementwise(made, [a.shape, b.shape], a.shape, 1))(a, b, y)
             np.testing.assert_array_equal(y, wanted)
         for x in (
             np.array([[1, nan, 3], [-inf] * 3, [inf, 1, 2]], np.float32).repeat(n, axis=1) for n in (1, 31)
@@ -90,14 +94,14 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
 @pytest.mark.parametrize("shapes", [((0,), ()), ((0, 3), (3,)), ((2, 0, 3), (2, 1, 3)), ((2, 3, 0), (3, 1))])
 def test_nothing_to_pass_over(shapes: tuple[tuple[int, ...], ...]) -> None:
     out = np.broadcast_shapes(*shapes)
-    sweep = loaded(elementwise(ADD, shapes, out, "float32", 2))
+    sweep = loaded(elementwise(ADD, shapes, out, 2))
     assert sweep.plan.tasks == 0
     sweep(*(np.ones(shape, np.float32) for shape in shapes), np.empty(out, np.float32))
 
 
 def test_in_place_and_from_any_strides() -> None:
     x = np.arange(20_000, dtype=np.float32).reshape(100, 200)
-    twice = loaded(elementwise(ADD, [(200, 100)] * 2, (200, 100), "float32", 2))
+    twice = loaded(elementwise(ADD, [(200, 100)] * 2, (200, 100), 2))
     y = np.empty((200, 100), np.float32)
     twice(x.T, x.T, y)
     assert np.array_equal(y, 2 * x.T)

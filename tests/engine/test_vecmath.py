@@ -23,7 +23,13 @@ PARAMETERS: dict[str, tuple[float, ...]] = {
     "leaky_relu": (0.2,),
     "hardsigmoid": (0.2, 0.5),
 }
-CASES = [(name, ()) for name in FORMULAS if name != "clip"] + list(PARAMETERS.items())
+FUNCTIONS = [
+    "expm1", "sinh", "cosh", "mish", "log", "log1p", "asinh", "acosh", "atanh", "softplus", "sin", "cos", "tan", "asin",
+    "acos", "atan",
+]  # fmt: skip
+"""Of sweeps alone: no epilogue has them."""
+ACTIVATIONS = [(name, ()) for name in FORMULAS if name not in ("clip", *FUNCTIONS)] + list(PARAMETERS.items())
+CASES = [*ACTIVATIONS, *(pytest.param(name, (), marks=pytest.mark.slow) for name in FUNCTIONS)]
 KINDS = [f32, f64]
 # The truth is computed in NumPy's longdouble, which is wide enough on x86 and AArch64 Linux, not everywhere.
 pytestmark = pytest.mark.skipif(
@@ -133,7 +139,7 @@ def truth(name: str, parameters: tuple[float, ...], x: NDArray[Any]) -> Any:
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fma", "no fma"])
 @pytest.mark.parametrize("kind", KINDS, ids=named)
-@pytest.mark.parametrize(("name", "parameters"), CASES, ids=named)
+@pytest.mark.parametrize(("name", "parameters"), ACTIVATIONS, ids=named)
 def test_within_four_ulp(
     name: str, parameters: tuple[float, ...], kind: Type, fused: bool, compiled: Callable[[Module], Any]
 ) -> None:
@@ -141,6 +147,17 @@ def test_within_four_ulp(
     y = np.empty_like(x)
     compiled(module(name, parameters, kind.x(8), fused)).f(x, y, len(x))
     assert ulps(y, truth(name, parameters, x)) <= 4
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=named)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_within_four_ulp(name: str, kind: Type, compiled: Callable[[Module], Any]) -> None:
+    if FORMULAS[name].single:
+        kind = f32
+    x = points(kind)[::3]
+    y = np.empty_like(x[: len(x) // 8 * 8])
+    compiled(module(name, (), kind.x(8))).f(np.ascontiguousarray(x), y, len(y))
+    assert ulps(y, truth(name, (), x[: len(y)])) <= 4
 
 
 @pytest.mark.slow
@@ -161,6 +178,8 @@ def test_every_sixteenth_float32_within_four_ulp(
 def test_scalars_and_other_widths_give_the_same_bits(
     name: str, parameters: tuple[float, ...], kind: Type, compiled: Callable[[Module], Any]
 ) -> None:
+    if FORMULAS[name].single:
+        kind = f32
     x = points(kind)[-4096:]
     results = []
     for lanes in (0, 2, 4, 16):
@@ -180,6 +199,8 @@ def test_no_call_to_anything(
     assembly: Callable[[Module], str],
     arm: Callable[[Module], str],
 ) -> None:
+    if FORMULAS[name].single:
+        kind = f32
     for lanes in (0, 4, 8, 16):
         written = module(name, parameters, kind.x(lanes))
         assert "call" not in assembly(written)
@@ -188,7 +209,7 @@ def test_no_call_to_anything(
 
 def test_nan_comes_through(compiled: Callable[[Module], Any]) -> None:
     x = np.full(8, np.nan, "f")
-    for name, parameters in CASES:
+    for name, parameters in [*ACTIVATIONS, *((name, ()) for name in FUNCTIONS)]:
         y = np.zeros(8, "f")
         compiled(module(name, parameters, f32.x(8))).f(x, y, 8)
         assert np.isnan(y).all(), name
@@ -216,7 +237,7 @@ def test_zeros_keep_their_sign(compiled: Callable[[Module], Any]) -> None:
 
 
 def test_the_names_are_those_of_product() -> None:
-    assert set(FORMULAS) == {*product.ACTIVATIONS, "exp", "erf"}
+    assert set(FORMULAS) == {*product.ACTIVATIONS, "exp", "erf", *FUNCTIONS}
 
 
 # ---- where the constants come from ---------------------------------------------------------------------------

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps import recurrence
     from .kernels.sweeps.base import SweepPlan
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
+    from .kernels.sweeps.operations import towards_zero
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
     from .kernels.sweeps.reductions import reduce_rows
     from .kernels.sweeps.upsample import upsample
@@ -96,6 +97,7 @@ _HOMES = {
     "preloaded": ".runtime.preloaded",
     "thread_pool": ".runtime.thread_pool",
     "thread_pool_ir": ".runtime.thread_pool_ir",
+    "towards_zero": ".kernels.sweeps.operations:towards_zero",
     "threads": ".runtime.thread_pool:threads",
 }
 """Where each name lives: a module, or after a colon what stands in it."""
@@ -182,6 +184,7 @@ __all__ = [
     "thread_pool",
     "thread_pool_ir",
     "threads",
+    "towards_zero",
     "upsample",
     "usable_cores",
     "use_file",

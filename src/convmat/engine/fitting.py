@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -49,6 +50,20 @@ def root(a: int) -> int:
     2
     """
     return math.isqrt(a << BITS)
+
+
+@lru_cache(maxsize=1)
+def pi() -> int:
+    """Machin's formula: pi = 16 atan(1/5) - 4 atan(1/239).
+
+    >>> pi() / ONE
+    3.141592653589793
+    """
+
+    def atan(n: int) -> int:
+        return sum((-1) ** k * ONE // ((2 * k + 1) * n ** (2 * k + 1)) for k in range(BITS // 4))
+
+    return 16 * atan(5) - 4 * atan(239)
 
 
 def in_two(a: int, single: bool) -> tuple[float, float]:

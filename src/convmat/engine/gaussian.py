@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .fitting import BITS, ONE, fitted, fixed, in_two, over, root, times
+from .fitting import ONE, fitted, fixed, in_two, over, pi, root, times
 
 Array = npt.NDArray[Any]
 
@@ -66,7 +66,7 @@ def constants(itemsize: int) -> Constants:
     whole, nothing, k = (3.93, 14.6, 1.5) if single else (5.93, 39.0, 2.0)
     near, far, tail = (8, 12, 13) if single else (14, 32, 28)  # the first whose error is below 1/4 ulp
 
-    linear = root(over(8 * ONE, _pi()))
+    linear = root(over(8 * ONE, pi()))
 
     def scaled(w: int) -> int:
         return over(_mills(over(ONE, w) - fixed(k)), 2 * w)
@@ -87,16 +87,6 @@ def constants(itemsize: int) -> Constants:
 # ---- the functions in many bits --------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=1)
-def _pi() -> int:
-    """Machin's formula: pi = 16 atan(1/5) - 4 atan(1/239)."""
-
-    def atan(n: int) -> int:
-        return sum((-1) ** k * ONE // ((2 * k + 1) * n ** (2 * k + 1)) for k in range(BITS // 4))
-
-    return 16 * atan(5) - 4 * atan(239)
-
-
 def _series(first: int, following: Callable[[int, int], int]) -> Iterator[int]:
     """first, following(1, first), ... until terms are nothing."""
     n, term = 0, first
@@ -109,12 +99,12 @@ def _series(first: int, following: Callable[[int, int], int]) -> Iterator[int]:
 def _erf_ratio(s: int) -> int:
     """erf(x) / x for s = x^2: 2/sqrt(pi) times the sum of (-s)^n / (n! (2n + 1))."""
     terms = _series(ONE, lambda n, term: -times(term, s) // n)
-    return times(over(2 * ONE, root(_pi())), sum(t // (2 * n + 1) for n, t in enumerate(terms)))
+    return times(over(2 * ONE, root(pi())), sum(t // (2 * n + 1) for n, t in enumerate(terms)))
 
 
 def _mills(v: int) -> int:
     """2 (1 - Phi(v)) e^(v^2/2): by the series of Phi near 0, by a continued fraction further out."""
-    factor, square = root(over(2 * ONE, _pi())), times(v, v)
+    factor, square = root(over(2 * ONE, pi())), times(v, v)
     if v < 5 * ONE:
         power = sum(_series(ONE, lambda n, term: times(term, square) // (2 * n)))
         return power - times(factor, sum(_series(v, lambda n, term: times(term, square) // (2 * n + 1))))

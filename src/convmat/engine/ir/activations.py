@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import exponential, gaussian
+from . import exponential, gaussian, logarithm, trigonometry
 from .formulas import FORMULAS, formula
 from .instructions import Value, const, fma, maximum, minimum, select
 
@@ -52,4 +52,4 @@ def hardswish(x: Value) -> Value:
     return x * hardsigmoid(x)
 
 
-__all__ = ["FORMULAS", "exponential", "gaussian"]
+__all__ = ["FORMULAS", "exponential", "gaussian", "logarithm", "trigonometry"]

@@ -3,6 +3,9 @@
     e^x       x = n*ln2 + r with |r| <= ln2/2;   e^x = 2^n * (1 + r + r^2 * q(r))
     sigmoid   with e = e^-|x|:   1 / (1 + e) where x >= 0,  e / (1 + e) where x < 0
     tanh      with m = e^(2|x|) - 1:   m / (m + 2), and the sign of x
+    expm1     2^n * (e^r - 1) + (2^n - 1)
+    cosh      with E = e^|x| / 2:   E + 1/(4E);   sinh  E - 1/(4E), below 1 (m + m / (m + 1)) / 2 with m = expm1 |x|
+    mish      x * tanh(log(1 + e^x)) = x * m / (m + 2) with m = e^x * (e^x + 2)
     silu      x * sigmoid(x)
 
 q is not stored: it is derived here, in rational numbers, from (e^r - 1 - r) / r^2 = sum of r^k / (k + 2)!.
@@ -24,7 +27,7 @@ from math import factorial
 
 import numpy as np
 
-from .formulas import formula
+from .formulas import formula, in_double
 from .instructions import (
     Value,
     bitcast,
@@ -194,3 +197,52 @@ def tanh(x: Value) -> Value:
     power = _power_of_two(shifted, of)
     m = fma(power, minus_one, power - 1.0)
     return copysign(m / (m + 2.0), x)
+
+
+@formula(np.expm1)
+def expm1(x: Value) -> Value:
+    """e^x - 1, exact to the last bits near 0."""
+    of = constants(x.type.kind)
+    a, b, c = exp_in_parts(minimum(const(x.type, of.highest), maximum(const(x.type, of.lowest), x)), of)
+    power = b * c  # infinite where e^x is not yet, but there 1 is nothing beside it
+    large = x > 4.0 * of.saturated
+    return copysign(select(large, (a + 1.0) * b * c, fma(power, a, power - 1.0)), x)
+
+
+def _half_exp(size: Value) -> tuple[Value, Value]:
+    """e^size / 2, finite as long as that is, and e^size - 1 for small sizes."""
+    of = constants(size.type.kind)
+    a, b, c = exp_in_parts(minimum(const(size.type, of.highest), size), of)
+    power = b * c
+    return (a + 1.0) * (b * 0.5) * c, fma(power, a, power - 1.0)
+
+
+@formula(np.sinh)
+@in_double
+def sinh(x: Value) -> Value:
+    """(e^x - e^-x) / 2."""
+    size = fabs(x)
+    half, m = _half_exp(size)
+    small = (m + m / (m + 1.0)) * 0.5
+    return copysign(select(size < 1.0, small, half - const(x.type, 0.25) / half), x)
+
+
+@formula(np.cosh)
+@in_double
+def cosh(x: Value) -> Value:
+    """(e^x + e^-x) / 2."""
+    half, _ = _half_exp(fabs(x))
+    return half + const(x.type, 0.25) / half
+
+
+@formula(lambda x: x * np.tanh(np.logaddexp(x, 0)))
+def mish(x: Value) -> Value:
+    """x * tanh(log(1 + e^x)), NaN at minus infinity as in NumPy."""
+    of = constants(x.type.kind)
+    limited = minimum(const(x.type, of.saturated * 2), maximum(const(x.type, of.lowest), x))
+    a, b = _exp_in_two(limited, of)
+    power = a * b
+    m = power * (power + 2.0)
+    # far below 0 it is x * e^x, whose last factor leads below the normal range
+    tiny = x * a * select(x < of.lowest, const(x.type, 0.0), b)
+    return select(x < -of.saturated * 4, tiny, x * (m / (m + 2.0)))

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .instructions import Value, maximum, minimum, not_equal, select
+from .instructions import Value, f32, f64, fpext, fptrunc, maximum, minimum, not_equal, select
 
 
 @dataclass(frozen=True)
 class Formula:
-    """An activation: `emit` writes it for a vector, `meaning` is NumPy's (of a wider float, to be exact)."""
+    """A function of one float: `emit` writes it for a vector, `meaning` is NumPy's (of a wider float, to be exact).
+
+    `single`: of float32 alone.
+    """
 
     emit: Callable[..., Value]
     meaning: Callable[..., NDArray[Any]]
+    single: bool = False
 
     def __call__(self, x: Value, *parameters: float) -> Value:
         """Emits it; x: f32 or f64, vector or scalar."""
@@ -30,14 +35,28 @@ FORMULAS: dict[str, Formula] = {}
 """By the names that `product.Activation` has, with its parameters in its order; and functions beside them."""
 
 
-def formula(meaning: Callable[..., NDArray[Any]]) -> Callable[[Callable[..., Value]], Formula]:
-    """Declares an activation under its function's name."""
+def formula(
+    meaning: Callable[..., NDArray[Any]], single: bool = False
+) -> Callable[[Callable[..., Value]], Formula]:
+    """Declares a function under its own name."""
 
     def declare(emit: Callable[..., Value]) -> Formula:
-        FORMULAS[emit.__name__] = found = Formula(emit, meaning)
+        FORMULAS[emit.__name__] = found = Formula(emit, meaning, single)
         return found
 
     return declare
+
+
+def in_double(emit: Callable[..., Value]) -> Callable[..., Value]:
+    """Of float32 in float64, rounded once: what is within a few units in the last place there is exact here."""
+
+    @wraps(emit)
+    def wide(*operands: Value) -> Value:
+        if operands[0].type.scalar is not f32:
+            return emit(*operands)
+        return fptrunc(emit(*(fpext(each, to=f64) for each in operands)), to=f32)
+
+    return wide
 
 
 def greatest(a: Value, b: Value) -> Value:
@@ -50,4 +69,4 @@ def least(a: Value, b: Value) -> Value:
     return select(not_equal(a, a), a, minimum(a, b))
 
 
-__all__ = ["FORMULAS", "Formula", "formula", "greatest", "least"]
+__all__ = ["FORMULAS", "Formula", "formula", "greatest", "in_double", "least"]

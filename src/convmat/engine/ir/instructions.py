@@ -52,6 +52,7 @@ __all__ = [  # noqa: RUF022
     "INSTRUCTIONS", "TYPES", "Instruction", "Operand", "Type", "Value", "const", "poison",
     "bf16", "f16", "f32", "f64", "i1", "i8", "i16", "i32", "i64", "ptr",
     "add", "sub", "mul", "div", "neg", "maximum", "minimum", "fma", "fabs", "sqrt", "copysign", "rint",
+    "floor", "ceil",
     "and_", "or_", "xor", "shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem",
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "below", "select", "all_lanes",
     "sext", "zext", "trunc", "sitofp", "uitofp", "fptosi", "fpext", "fptrunc", "bitcast",
@@ -203,6 +204,18 @@ def copysign(a: Value, b: Value) -> Text:
 def rint(a: Value) -> Text:
     """To the nearest integer, halves to even. Needs SSE4.1 on x86, else LLVM calls libm."""
     return _intrinsic("roundeven", a)
+
+
+@pure(np.floor)
+def floor(a: Value) -> Text:
+    """The integer next below; as for `rint`, SSE4.1 is needed."""
+    return _intrinsic("floor", a)
+
+
+@pure(np.ceil)
+def ceil(a: Value) -> Text:
+    """The integer next above; as for `rint`, SSE4.1 is needed."""
+    return _intrinsic("ceil", a)
 
 
 # ---- integers ---------------------------------------------------------------------------------------------

@@ -94,7 +94,8 @@ class Tape:
             for step in steps
         )
         names = tuple(dict.fromkeys(inputs))
-        found = Expression(len(inputs), read).taking([names.index(each) for each in inputs])
+        # element types are known when shapes are
+        found = Expression(("",) * len(inputs), read).taking([names.index(each) for each in inputs])
         words = tuple(step[0] for step in steps)
         return self.op(ELEMENTWISE, *names, near=near, own=True, expression=found, operators=words)
 

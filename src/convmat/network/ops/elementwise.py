@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...engine import towards_zero
 from ..graph import Array, Node, Spec
 from .base import Options, Specs, Step, axis_of, broadcast, given, operator, same, stepped
 from .blocks import blockwise
@@ -93,11 +94,7 @@ def _divide(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) 
 @operator("Div", shape=_together, prepare=_divide, in_place=True)
 def div(node: Node, a: Array, b: Array) -> Any:
     """a / b; whole numbers are cut towards zero."""
-    b = b.reshape(_aligned(node, a.shape, b.shape))
-    if a.dtype.kind not in "iu":
-        return np.true_divide(a, b)
-    found = np.floor_divide(a, b)
-    return found + ((found < 0) & (found * b != a)).astype(a.dtype)
+    return towards_zero(a, b.reshape(_aligned(node, a.shape, b.shape)))
 
 
 def _remains(node: Node, specs: Specs) -> tuple[Spec, ...]:

@@ -20,6 +20,9 @@ from .resize import repeats
 LEAST = 4096
 """Elements of a network's largest value, from which on its nodes get kernels."""
 
+FEWEST = 512
+"""Elements from which on a node of integers or bools gets one: below they are sizes and places, of many kinds."""
+
 Found = Swept | None
 
 
@@ -30,10 +33,11 @@ def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
         return None
     said = expression(node, specs)
     if said is not None:
-        shapes, dtype = [each.shape for each in there], made[0].dtype.name
-        return _step(
-            elementwise(said, shapes, made[0].shape, dtype, thread_pool.count()), described(node), said.inputs
-        )
+        if made[0].size < FEWEST and not {*said.types} <= {"float32", "float64"}:
+            return None
+        shapes = [each.shape for each in there]
+        plan = elementwise(said, shapes, made[0].shape, thread_pool.count())
+        return _step(plan, described(node), len(said.inputs))
     if node.domain or node.op not in KINDS:
         return None
     try:

@@ -276,13 +276,13 @@ class Program(OfThisProcess):
         made = [self.specs.get(name) for name in node.outputs if name]
         if is_view(node) and node.outputs[0] in self.graph.outputs and None not in made:
             return _copy  # what the network gives away does not lie in its arena
+        if id(node) in self._sweeps:
+            return self._sweeps[id(node)]
         if operator.prepare is None or None in made or any(n and n not in self.specs for n in node.inputs):
             return None
         if not any(spec.size for spec in made if spec):
             return _nothing
         inputs = [self.specs[name] if name else None for name in node.inputs]
-        if id(node) in self._sweeps:
-            return self._sweeps[id(node)]
         try:
             return operator.prepare(node, inputs, tuple(spec for spec in made if spec), options)
         except NetworkError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...engine import MOST_INPUTS, Expression
-from ..graph import Node, Shape
+from ..graph import Node, Spec
 from ..ops.base import OWN
 from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
@@ -28,9 +28,9 @@ def join(draft: Draft, node: Node) -> bool:
         if other is None:
             continue
         read = [*(n for n in before.inputs if n), *names[:at], *names[at + 1 :]]
-        inputs = _ordered(draft, read, shape)
+        inputs = _ordered(draft, read, draft.specs[node.outputs[0]])
         made = own.after(at, other).taking([inputs.index(each) for each in read])
-        if made.inputs > MOST_INPUTS or len(made.steps) > MOST_STEPS:
+        if len(made.inputs) > MOST_INPUTS or len(made.steps) > MOST_STEPS:
             continue
         attributes = {"expression": made, "operators": (*_operators(before), *_operators(node))}
         draft.replace(
@@ -49,10 +49,10 @@ def _expression(draft: Draft, node: Node) -> Expression | None:
     return expression(node, [draft.specs[name] if name else None for name in node.inputs])
 
 
-def _ordered(draft: Draft, names: Sequence[str], shape: Shape) -> tuple[str, ...]:
+def _ordered(draft: Draft, names: Sequence[str], made: Spec) -> tuple[str, ...]:
     """Each name once; first, if there is one, an array in whose place the result may be written."""
     once = list(dict.fromkeys(names))
-    whole = [n for n in once if draft.specs[n].shape == shape and draft.constant(n) is None]
+    whole = [n for n in once if draft.specs[n] == made and draft.constant(n) is None]
     return tuple(dict.fromkeys([*whole, *once]))
 
 

@@ -108,6 +108,11 @@ def refuses(dtype: str) -> str | None:
     """
     if dtype not in ("float32", "float64"):
         return f"takes float32 and float64, got {dtype}"
+    return no_kernels()
+
+
+def no_kernels() -> str | None:
+    """The sentence why there are no kernels on this CPU, if there are none."""
     return None if host().fma else f"makes code for CPUs with fused multiply-add, this one is {host().model}"
 
 
@@ -151,4 +156,4 @@ class SweepPlan:
         return np.array(words, np.int64).tobytes()
 
 
-__all__ = ["Share", "SweepPlan", "SweepRecipe", "refuses", "shared"]
+__all__ = ["Share", "SweepPlan", "SweepRecipe", "no_kernels", "refuses", "shared"]

@@ -1,217 +1,276 @@
 """Elementwise: one expression of several arrays that broadcast, in one pass.
 
-    y[o, r, c] = f(x0[o, r, c], x1[o, r, c], ...)        an input that lacks an axis has stride 0 along it
+    y[.., r, c] = f(x0[.., r, c], x1[.., r, c], ...)        an input that lacks an axis has stride 0 along it
 
 The axes of y are merged where all inputs allow it: three are left of any batch of images with a number for each
 channel or each pixel. Lanes lie along the last; what does not vary along it is spread over them once a line. An
-expression is a list of operations, each on inputs or on results before it; only the last result is stored.
+expression is a list of operations, each on inputs or on results before it, and every value has an element type; only
+the last result is stored. A vector has as many lanes as the widest of these types has in a register.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ....processes import kept_property
 from ...cpu import host
-from ...ir.activations import FORMULAS
+from ...ir.conversions import ELEMENTS, converted, stored
 from ...ir.emitter import Function, prefix_mask
-from ...ir.formulas import greatest, least
-from ...ir.instructions import TYPES, Type, Value, const, fabs, rint, select, splat, sqrt, udiv
-from .base import Share, SweepPlan, SweepRecipe, refuses, shared
+from ...ir.instructions import Value, const, i8, not_equal, splat, udiv, zext
+from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
+from .operations import ALL, CAST, CONST, OPERATIONS
 
 Array = npt.NDArray[Any]
 
 MOST_INPUTS = 8
 """Arrays of an expression: a pointer register for each, and some to spare."""
 
-
-@dataclass(frozen=True)
-class Operation:
-    """What an operation means to NumPy, and what is written for vectors; parameters follow the operands."""
-
-    meaning: Callable[..., Any]
-    emit: Callable[..., Value]
-
-
-OPERATIONS: dict[str, Operation] = {
-    "add": Operation(np.add, lambda a, b: a + b),
-    "sub": Operation(np.subtract, lambda a, b: a - b),
-    "mul": Operation(np.multiply, lambda a, b: a * b),
-    "div": Operation(np.true_divide, lambda a, b: a / b),
-    "max": Operation(np.maximum, greatest),
-    "min": Operation(np.minimum, least),
-    "prelu": Operation(
-        lambda x, slope: np.where(x < 0, x * slope, x), lambda x, s: select(x < 0.0, x * s, x)
-    ),
-    "neg": Operation(np.negative, lambda a: -a),
-    "abs": Operation(np.absolute, fabs),
-    "sqrt": Operation(np.sqrt, sqrt),
-    "round": Operation(np.rint, rint),
-    "reciprocal": Operation(np.reciprocal, lambda a: const(a.type, 1.0) / a),
-    "scale": Operation(lambda a, by: a * by, lambda a, by: a * by),
-    "shift": Operation(lambda a, by: a + by, lambda a, by: a + by),
-    "relu_grad": Operation(
-        lambda dy, y: np.where(y > 0, dy, 0), lambda dy, y: select(y > 0.0, dy, const(dy.type, 0.0))
-    ),
-    **{name: Operation(each.meaning, each) for name, each in FORMULAS.items()},
-    "hardsigmoid": Operation(lambda x, alpha, beta: np.clip(x * alpha + beta, 0, 1), FORMULAS["hardsigmoid"]),
-}
-"""By name; those of `ir.activations` among them."""
+FEWEST_AXES, MOST_AXES = 2, 6
+"""Axes beside the last: each costs a division a line."""
 
 
 @dataclass(frozen=True)
 class ExpressionStep:
-    """An operation on values by their numbers: inputs first, then the results of steps before."""
+    """An operation on values by their numbers: inputs first, then the results of steps before.
+
+    `type` is said by `cast` and `const` alone: NumPy's name of the element type that they give.
+    """
 
     operation: str
     operands: tuple[int, ...]
     parameters: tuple[float, ...] = ()
+    type: str = ""
+
+
+def element_type(name: str) -> np.dtype[Any]:
+    """NumPy's element type of a name; bfloat16 is ml_dtypes', which whoever has such arrays has."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes
+
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Steps over a number of inputs; the last one's result is what it gives.
+    """Steps over inputs of these element types; the last one's result is what it gives.
 
-    >>> twice = Expression(1, (ExpressionStep("add", (0, 0)),))
+    >>> twice = Expression(("float64",), (ExpressionStep("add", (0, 0)),))
     >>> twice(np.array([1.0, 2.0]))
     array([2., 4.])
+    >>> positive = Expression(("int8", "int8"), (ExpressionStep("less", (0, 1)),))
+    >>> positive.type
+    'bool'
     """
 
-    inputs: int
+    inputs: tuple[str, ...]
     steps: tuple[ExpressionStep, ...]
+
+    @kept_property
+    def types(self) -> tuple[str, ...]:
+        """The element type of every value, inputs first."""
+        found = list(self.inputs)
+        for step in self.steps:
+            asks = step.operation in OPERATIONS and OPERATIONS[step.operation].asks
+            found.append(step.type or ("bool" if asks else found[step.operands[-1]]))
+        return tuple(found)
+
+    @property
+    def type(self) -> str:
+        """That of the result."""
+        return self.types[-1]
+
+    @property
+    def refusal(self) -> str | None:
+        """The sentence why no kernel computes it, if none does."""
+        if len(self.inputs) > MOST_INPUTS:
+            return f"takes up to {MOST_INPUTS} inputs, got {len(self.inputs)}"
+        if strange := [name for name in self.types if name not in ALL]:
+            return f"takes numbers of up to 64 bits and bool, got {strange[0]}"
+        for step in self.steps:
+            types = [self.types[i] for i in step.operands]
+            if step.operation in (CAST, CONST):
+                continue
+            if types[-1] not in OPERATIONS[step.operation].types:
+                return f"has no code for {step.operation} of {types[-1]}"
+        return None
 
     def __call__(self, *inputs: Array) -> Array:
         """What it means, in NumPy."""
         values: list[Any] = list(inputs)
-        for step in self.steps:
-            meaning = OPERATIONS[step.operation].meaning
-            values.append(meaning(*(values[i] for i in step.operands), *step.parameters))
-        return np.asarray(values[-1], inputs[0].dtype)
+        for step, name in zip(self.steps, self.types[len(self.inputs) :], strict=True):
+            operands = [values[i] for i in step.operands]
+            if step.operation == CAST:
+                values.append(operands[0].astype(element_type(name)))
+            elif step.operation == CONST:
+                values.append(element_type(name).type(step.parameters[0]))
+            else:
+                found = OPERATIONS[step.operation].meaning(*operands, *step.parameters)
+                values.append(np.asarray(found, element_type(name)))
+        return np.asarray(values[-1])
 
-    def emit(self, inputs: Sequence[Value]) -> Value:
+    def emit(self, inputs: Sequence[Value], lanes: int) -> Value:
         """Written for vectors."""
         values = list(inputs)
-        for step in self.steps:
-            emit = OPERATIONS[step.operation].emit
-            values.append(emit(*(values[i] for i in step.operands), *step.parameters))
+        for step, name in zip(self.steps, self.types[len(self.inputs) :], strict=True):
+            operands = [values[i] for i in step.operands]
+            if step.operation == CAST:
+                values.append(converted(operands[0], self.types[step.operands[0]], name))
+            elif step.operation == CONST:
+                values.append(const(ELEMENTS[name].x(lanes), step.parameters[0]))
+            else:
+                operation = OPERATIONS[step.operation]
+                values.append(operation.emitted(self.types[step.operands[-1]], *operands, *step.parameters))
         return values[-1]
 
     def after(self, at: int, other: Expression) -> Expression:
         """With another's result for the input `at`: its inputs come first, then one's own without that.
 
-        >>> half = Expression(2, (ExpressionStep("mul", (0, 1)),))
-        >>> half.after(0, half).steps[-1]
-        ExpressionStep(operation='mul', operands=(3, 2), parameters=())
+        >>> half = Expression(("float32", "float32"), (ExpressionStep("mul", (0, 1)),))
+        >>> half.after(0, half).steps[-1].operands
+        (3, 2)
         """
-        inputs = other.inputs + self.inputs - 1
-        theirs = {
-            i: i if i < other.inputs else i + self.inputs - 1 for i in range(other.inputs + len(other.steps))
-        }
-        mine = {at: theirs[other.inputs + len(other.steps) - 1]}
-        free = iter(range(other.inputs, inputs))
-        mine |= {i: next(free) for i in range(self.inputs) if i != at}
-        mine |= {self.inputs + i: inputs + len(other.steps) + i for i in range(len(self.steps))}
-        return Expression(inputs, (*_moved(other.steps, theirs), *_moved(self.steps, mine)))
+        types = (*other.inputs, *(t for i, t in enumerate(self.inputs) if i != at))
+        inputs, n, m = len(types), len(other.inputs), len(self.inputs)
+        theirs = {i: i if i < n else i + m - 1 for i in range(n + len(other.steps))}
+        mine = {at: theirs[n + len(other.steps) - 1]}
+        free = iter(range(n, inputs))
+        mine |= {i: next(free) for i in range(m) if i != at}
+        mine |= {m + i: inputs + len(other.steps) + i for i in range(len(self.steps))}
+        return Expression(types, (*_moved(other.steps, theirs), *_moved(self.steps, mine)))
 
     def taking(self, numbers: Sequence[int]) -> Expression:
         """With its input i being the input `numbers[i]` of as many as these name: in another order, or one twice."""
-        inputs = max(numbers) + 1
-        moved = dict(enumerate(numbers)) | {self.inputs + i: inputs + i for i in range(len(self.steps))}
-        return Expression(inputs, _moved(self.steps, moved))
+        types = dict(zip(numbers, self.inputs, strict=True))
+        n, inputs = len(self.inputs), max(numbers) + 1
+        moved = dict(enumerate(numbers)) | {n + i: inputs + i for i in range(len(self.steps))}
+        return Expression(tuple(types[i] for i in range(inputs)), _moved(self.steps, moved))
 
 
 def _moved(steps: Sequence[ExpressionStep], to: Mapping[int, int]) -> tuple[ExpressionStep, ...]:
-    return tuple(ExpressionStep(s.operation, tuple(to[i] for i in s.operands), s.parameters) for s in steps)
+    return tuple(replace(s, operands=tuple(to[i] for i in s.operands)) for s in steps)
 
 
 @dataclass(frozen=True)
 class Pass(SweepRecipe):
-    """An expression, which inputs vary along the last axis, the type of all, and lanes of a vector."""
+    """An expression, which inputs vary along the last axis, axes beside that, and lanes of a vector."""
 
     expression: Expression
     along: tuple[bool, ...]
-    type: Type
+    axes: int
     lanes: int
 
     @property
     def arrays(self) -> tuple[str, ...]:
         """One an input, and y."""
-        return (*(f"x{i}" for i in range(self.expression.inputs)), "y")
+        return (*(f"x{i}" for i in range(len(self.along))), "y")
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Rows of a matrix, and for each input the bytes from one matrix, and from one row, to the next."""
-        return ("rows", *(f"{axis} {i}" for i in range(self.expression.inputs) for axis in ("outer", "row")))
+        """Extents of the axes but the last, and for each input the bytes from one index along each to the next."""
+        steps = (f"step {axis} {i}" for i in range(len(self.along)) for axis in range(self.axes))
+        return (*(f"extent {axis}" for axis in range(1, self.axes)), *steps)
 
     def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
         """Line by line, two vectors at a time, the last ones masked."""
-        item, lanes = self.type.bytes, self.lanes
+        lanes, names = self.lanes, self.expression.inputs
+        heavy = any(
+            s.operation in OPERATIONS and OPERATIONS[s.operation].heavy for s in self.expression.steps
+        )
         with fn.loop(share.first, share.stop) as line:
-            outer = udiv(line.index, words["rows"])
-            row = line.index - outer * words["rows"]
-            at = [
-                words[f"x{i}"] + (outer * words[f"outer {i}"] + row * words[f"row {i}"])
-                for i in range(self.expression.inputs)
-            ]
+            at = self._begins(line.index, words)
             fixed = {
-                i: splat(fn.load(at[i], self.type), lanes=lanes)
+                i: splat(_read(fn, at[i], names[i]), lanes=lanes)
                 for i, along in enumerate(self.along)
                 if not along
             }
-            y = words["y"] + line.index * words["columns"] * item
+            size = stored(self.expression.type).bytes
+            y = words["y"] + line.index * words["columns"] * size
 
             def vector(column: Value, left: Value | None) -> None:
-                kind, mask = self.type.x(lanes), None if left is None else prefix_mask(lanes, left)
+                mask = None if left is None else prefix_mask(lanes, left)
                 given = [
-                    fixed[i] if i in fixed else fn.load(each, kind, column * item, mask=mask)
+                    fixed[i] if i in fixed else _read(fn, each, names[i], lanes, column, mask)
                     for i, each in enumerate(at)
                 ]
-                fn.store(self.expression.emit(given), y, column * item, mask=mask)
+                found = self.expression.emit(given, lanes)
+                found = zext(found, to=i8) if self.expression.type == "bool" else found
+                fn.store(found, y, column * size, mask=mask)
 
-            share.vectors(fn, lanes, vector, 2)
+            share.vectors(fn, lanes, vector, 1 if heavy else 2)
+
+    def _begins(self, line: Value, words: Mapping[str, Value]) -> list[Value]:
+        """Where each input's part of a line begins."""
+        at, rest = [words[f"x{i}"] for i in range(len(self.along))], line
+        for axis in range(self.axes - 1, -1, -1):
+            above = udiv(rest, words[f"extent {axis}"]) if axis else None
+            index = rest if above is None else rest - above * words[f"extent {axis}"]
+            at = [each + index * words[f"step {axis} {i}"] for i, each in enumerate(at)]
+            rest = rest if above is None else above
+        return at
+
+
+def _read(
+    fn: Function, at: Value, name: str, lanes: int = 0, column: Value | None = None, mask: Value | None = None
+) -> Value:
+    """Elements of that type, lanes of them or one; a bool as a mask."""
+    kind = stored(name)
+    found = fn.load(at, kind.x(lanes), 0 if column is None else column * kind.bytes, mask=mask)
+    return not_equal(found, 0) if name == "bool" else found
 
 
 def elementwise(
-    expression: Expression, shapes: Sequence[tuple[int, ...]], out: tuple[int, ...], dtype: str, threads: int
+    expression: Expression, shapes: Sequence[tuple[int, ...]], out: tuple[int, ...], threads: int
 ) -> SweepPlan | str:
     """The kernel of an expression for inputs of these shapes, which broadcast to `out`; a sentence where there is none.
 
-    >>> twice = Expression(1, (ExpressionStep("add", (0, 0)),))
-    >>> elementwise(twice, [(2, 3)], (2, 3), "int8", 1)
-    'takes float32 and float64, got int8'
+    >>> twice = Expression(("complex64",), (ExpressionStep("add", (0, 0)),))
+    >>> elementwise(twice, [(2, 3)], (2, 3), 1)
+    'takes numbers of up to 64 bits and bool, got complex64'
     """
-    if refusal := refuses(dtype):
+    if refusal := no_kernels() or expression.refusal:
         return refusal
-    if expression.inputs > MOST_INPUTS:
-        return f"takes up to {MOST_INPUTS} inputs, got {expression.inputs}"
-    type = TYPES[dtype]
-    extents, strides = _merged(shapes, out, type.bytes)
-    if len(extents) > 3:
-        return f"takes 3 axes that do not merge, got {len(extents)}"
-    outer, rows, columns = (1,) * (3 - len(extents)) + extents
-    words, tasks = shared(outer * rows, columns, threads, whole=False)
-    words["rows"] = max(rows, 1)
+    extents, strides = merged_axes(shapes, out)
+    if len(extents) > MOST_AXES + 1:
+        return f"takes {MOST_AXES + 1} axes that do not merge, got {len(extents)}"
+    *outer, columns = extents
+    # one kernel for all of up to three axes: most arrays of a network
+    outer = [1] * (FEWEST_AXES - len(outer)) + outer
+    lines = math.prod(outer)
+    words, tasks = shared(lines, columns, threads, whole=False)
+    words |= {f"extent {axis}": max(n, 1) for axis, n in enumerate(outer) if axis}
     along = []
-    for i, steps in enumerate(strides):
-        words[f"outer {i}"], words[f"row {i}"], last = (0,) * (3 - len(steps)) + steps
-        along.append(last != 0)
-    if not outer * rows * columns:
+    for i, (steps, name) in enumerate(zip(strides, expression.inputs, strict=True)):
+        padded = (0,) * (len(outer) + 1 - len(steps)) + steps[:-1]
+        words |= {f"step {axis} {i}": n * stored(name).bytes for axis, n in enumerate(padded)}
+        along.append(steps[-1] != 0)
+    if not lines * columns:
         tasks = 0
-    recipe = Pass(expression, tuple(along), type, host().lanes(type.bytes))
-    return SweepPlan(recipe, words, tasks, threads, outer * rows * columns)
+    widest = max(stored(name).bytes for name in expression.types)
+    recipe = Pass(expression, tuple(along), len(outer), host().lanes(widest))
+    return SweepPlan(recipe, words, tasks, threads, lines * columns)
 
 
-def _merged(
-    shapes: Sequence[tuple[int, ...]], out: tuple[int, ...], item: int
+def merged_axes(
+    shapes: Sequence[tuple[int, ...]], out: tuple[int, ...]
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """The extents of y, neighbouring axes that all inputs walk alike made one, and the inputs' strides in bytes."""
+    """The extents of y, neighbouring axes that all inputs walk alike made one, and the inputs' strides in elements.
+
+    >>> merged_axes([(2, 3, 4), (3, 1)], (2, 3, 4))
+    ((2, 3, 4), [(12, 4, 1), (0, 1, 0)])
+    >>> merged_axes([(2, 3, 4), (4,)], (2, 3, 4))
+    ((6, 4), [(4, 1), (0, 1)])
+    """
     strides = []
     for shape in shapes:
-        step, found = item, []
+        step, found = 1, []
         for extent in reversed((1,) * (len(out) - len(shape)) + shape):
             found.append(step if extent > 1 else 0)
             step *= extent
@@ -236,4 +295,4 @@ def _merged(
     return tuple(extents), [tuple(each) for each in merged]
 
 
-__all__ = ["OPERATIONS", "Expression", "ExpressionStep", "Operation", "Pass", "elementwise"]
+__all__ = ["Expression", "ExpressionStep", "Pass", "element_type", "elementwise", "merged_axes"]

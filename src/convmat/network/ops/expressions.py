@@ -1,0 +1,247 @@
+"""Operators as steps of an expression: what each computes of single elements.
+
+    made(node, specs, types)    the steps over the inputs that are there, None where it is no such
+
+`types` are the names of the inputs' element types, half precision as the float32 that it is computed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...engine import ExpressionStep
+from ..graph import Node
+from .base import Specs, has
+from .dtypes import NUMBERS
+
+Steps = tuple[ExpressionStep, ...]
+Made = Callable[[Node, Specs, Sequence[str]], Steps | None]
+
+
+class Spelling:
+    """Steps being written down: each call adds one and gives its number.
+
+    >>> spelt = Spelling(("float32",))
+    >>> spelt("mul", 0, spelt.const(2.0))
+    2
+    >>> [step.operation for step in spelt.steps]
+    ['const', 'mul']
+    """
+
+    def __init__(self, types: Sequence[str]) -> None:
+        self.types = types
+        self._steps: list[ExpressionStep] = []
+
+    def __call__(self, operation: str, *operands: int, parameters: tuple[float, ...] = ()) -> int:
+        """An operation on values by their numbers."""
+        return self._add(ExpressionStep(operation, operands, parameters))
+
+    def const(self, number: float) -> int:
+        """A number of the first input's type."""
+        return self._add(ExpressionStep("const", (), (float(number),), self.types[0]))
+
+    def cast(self, operand: int, type: str) -> int:
+        """A value in another element type."""
+        return self._add(ExpressionStep("cast", (operand,), (), type))
+
+    def _add(self, step: ExpressionStep) -> int:
+        self._steps.append(step)
+        return len(self.types) + len(self._steps) - 1
+
+    @property
+    def steps(self) -> Steps:
+        """All of them."""
+        return tuple(self._steps)
+
+
+# -- the same for many operators ---------------------------------------------------------------------------------------
+
+
+def _of_one(name: str, *attributes: tuple[str, float]) -> Made:
+    return lambda node, specs, types: (
+        ExpressionStep(name, (0,), tuple(float(node.get(a, default)) for a, default in attributes)),
+    )
+
+
+def _of_two(name: str) -> Made:
+    return lambda node, specs, types: (ExpressionStep(name, (0, 1)),) if len(types) == 2 else None
+
+
+def _fold(name: str) -> Made:
+    """The first with the second, that with the third."""
+
+    def made(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+        spelt, last = Spelling(types), 0
+        for i in range(1, len(types)):
+            last = spelt(name, last, i)
+        return spelt.steps or None
+
+    return made
+
+
+def _spelt(write: Callable[[Spelling, Node], object]) -> Made:
+    def made(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+        spelt = Spelling(types)
+        write(spelt, node)
+        return spelt.steps
+
+    return made
+
+
+# -- operators with attributes or constants of their own ---------------------------------------------------------------
+
+
+def _mean(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    added = _fold("add")(node, specs, types)
+    if added is None or not types[0].startswith("float"):
+        return None
+    last = len(types) + len(added) - 1
+    count = ExpressionStep("const", (), (float(len(types)),), types[0])
+    return (*added, count, ExpressionStep("div", (last, last + 1)))
+
+
+def _power(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    """Small whole exponents are products, as exact."""
+    if len(types) != 2 or not types[0].startswith("float"):
+        return None
+    exponent, spelt = specs[1].value if specs[1] is not None else None, Spelling(types)
+    known = float(exponent.item()) if exponent is not None and exponent.size == 1 else None
+    if known == 0.5:
+        spelt("sqrt", 0)
+    elif known == -1:
+        spelt("reciprocal", 0)
+    elif known in (2.0, 3.0):
+        square = spelt("mul", 0, 0)
+        _ = spelt("mul", square, 0) if known == 3 else square
+    elif types[1] == "float64" != types[0]:
+        return None  # whose digits count
+    else:
+        spelt("pow", 0, 1 if types[1] == types[0] else spelt.cast(1, types[0]))
+    return spelt.steps
+
+
+def _clip(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    """Limits are attributes before operator set 11, inputs since; NumPy's rule: first the lower one."""
+    if node.version < 11:
+        return (ExpressionStep("clip", (0,), (node.get("min", -np.inf), node.get("max", np.inf))),)
+    spelt, last = Spelling(types), 0
+    for i, word in enumerate([word for at, word in ((1, "max"), (2, "min")) if has(specs, at)], 1):
+        last = spelt(word, last, i)
+    return spelt.steps or None
+
+
+def _gelu(node: Node, specs: Specs, types: Sequence[str]) -> Steps:
+    return (ExpressionStep("gelu_tanh" if node.get("approximate", "none") == "tanh" else "gelu", (0,)),)
+
+
+def _swish(node: Node, specs: Specs, types: Sequence[str]) -> Steps:
+    if node.get("alpha", 1.0) == 1:
+        return (ExpressionStep("silu", (0,)),)
+    spelt = Spelling(types)
+    spelt("mul", 0, spelt("sigmoid", spelt("mul", 0, spelt.const(node.get("alpha")))))
+    return spelt.steps
+
+
+def _below(spelt: Spelling, made: int) -> int:
+    """`made` where x < 0, else x."""
+    return spelt("select", spelt("less", 0, spelt.const(0.0)), made, 0)
+
+
+def _elu(spelt: Spelling, node: Node) -> None:
+    _below(spelt, spelt("mul", spelt("expm1", 0), spelt.const(node.get("alpha", 1.0))))
+
+
+def _celu(spelt: Spelling, node: Node) -> None:
+    alpha = spelt.const(node.get("alpha", 1.0))
+    _below(spelt, spelt("mul", spelt("expm1", spelt("div", 0, alpha)), alpha))
+
+
+def _selu(spelt: Spelling, node: Node) -> None:
+    alpha = spelt.const(node.get("alpha", 1.67326319217681884765625))
+    gamma = spelt.const(node.get("gamma", 1.05070102214813232421875))
+    spelt("mul", gamma, _below(spelt, spelt("mul", alpha, spelt("expm1", 0))))
+
+
+def _softsign(spelt: Spelling, node: Node) -> None:
+    spelt("div", 0, spelt("add", spelt("abs", 0), spelt.const(1.0)))
+
+
+def _thresholded(spelt: Spelling, node: Node) -> None:
+    above = spelt("greater", 0, spelt.const(node.get("alpha", 1.0)))
+    spelt("select", above, 0, spelt.const(0.0))
+
+
+def _shrink(spelt: Spelling, node: Node) -> None:
+    bias, edge = spelt.const(node.get("bias", 0.0)), node.get("lambd", 0.5)
+    above = spelt("select", spelt("greater", 0, spelt.const(edge)), spelt("sub", 0, bias), spelt.const(0.0))
+    spelt("select", spelt("less", 0, spelt.const(-edge)), spelt("add", 0, bias), above)
+
+
+def _chosen(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    return (ExpressionStep("select", (0, 1, 2)),) if len(types) == 3 else None
+
+
+def _shift(node: Node, specs: Specs, types: Sequence[str]) -> Steps:
+    return (ExpressionStep("shift_left" if node.get("direction") == "LEFT" else "shift_right", (0, 1)),)
+
+
+def _cast(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    wanted = NUMBERS.get(node.get("to", 0))
+    if wanted is None:
+        return None
+    return () if wanted == types[0] else (ExpressionStep("cast", (0,), (), wanted),)
+
+
+EXPRESSIONS: dict[str, Made] = {
+    "Add": _of_two("add"),
+    "Sub": _of_two("sub"),
+    "Mul": _of_two("mul"),
+    "Div": _of_two("div"),
+    "Mod": lambda node, specs, types: (ExpressionStep("fmod" if node.get("fmod") else "mod", (0, 1)),),
+    "Pow": _power,
+    "PRelu": _of_two("prelu"),
+    "Max": _fold("max"),
+    "Min": _fold("min"),
+    "Sum": _fold("add"),
+    "Mean": _mean,
+    "Clip": _clip,
+    "Where": _chosen,
+    "Cast": _cast,
+    "Equal": _of_two("equal"),
+    "Greater": _of_two("greater"),
+    "GreaterOrEqual": _of_two("greater_equal"),
+    "Less": _of_two("less"),
+    "LessOrEqual": _of_two("less_equal"),
+    "And": _of_two("and"),
+    "Or": _of_two("or"),
+    "Xor": _of_two("xor"),
+    "BitwiseAnd": _of_two("bit_and"),
+    "BitwiseOr": _of_two("bit_or"),
+    "BitwiseXor": _of_two("bit_xor"),
+    "BitShift": _shift,
+    "IsInf": _of_one("isinf", ("detect_positive", 1), ("detect_negative", 1)),
+    "Gelu": _gelu,
+    "Swish": _swish,
+    "HardSigmoid": _of_one("hardsigmoid", ("alpha", 0.2), ("beta", 0.5)),
+    "LeakyRelu": _of_one("leaky_relu", ("alpha", 0.01)),
+    "Elu": _spelt(_elu),
+    "Celu": _spelt(_celu),
+    "Selu": _spelt(_selu),
+    "Softsign": _spelt(_softsign),
+    "ThresholdedRelu": _spelt(_thresholded),
+    "Shrink": _spelt(_shrink),
+    **{
+        op: _of_one(name)
+        for op, name in {
+            "Neg": "neg", "Abs": "abs", "Sign": "sign", "Sqrt": "sqrt", "Round": "round", "Floor": "floor",
+            "Ceil": "ceil", "Reciprocal": "reciprocal", "Not": "not", "BitwiseNot": "bit_not", "IsNaN": "isnan",
+            "Exp": "exp", "Log": "log", "Erf": "erf", "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "asin",
+            "Acos": "acos", "Atan": "atan", "Sinh": "sinh", "Cosh": "cosh", "Tanh": "tanh", "Asinh": "asinh",
+            "Acosh": "acosh", "Atanh": "atanh", "Relu": "relu", "Sigmoid": "sigmoid", "HardSwish": "hardswish",
+            "Softplus": "softplus", "Mish": "mish",
+        }.items()
+    },
+}  # fmt: skip
+"""By ONNX's name."""

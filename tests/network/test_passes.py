@@ -1,0 +1,149 @@
+"""Operators on single elements as kernels of a network: of many element types, several in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import pytest
+
+import convmat
+from convmat.engine import host
+from convmat.network.graph import Node
+from convmat.network.ops import OPERATORS
+
+from .cases import Array
+from .made import model, node, normal
+
+pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
+SHAPE = (3, 5, 331)
+Case = tuple[str, Sequence[Array], dict[str, Any]]
+
+
+def whole(name: str, seed: int = 0) -> Array:
+    ends = np.iinfo(name)
+    pick = np.random.default_rng(seed)
+    few, many = pick.integers(max(ends.min, -3), 4, SHAPE), pick.integers(ends.min, ends.max, SHAPE, name)
+    return np.where(pick.random(SHAPE) < 0.5, few, many).astype(name)
+
+
+def run(cases: Sequence[Case], version: int = 24) -> None:
+    """One network of all nodes: each by a kernel, each as the operator by itself."""
+    nodes: list[Any] = []
+    inputs: dict[str, Array] = {}
+    for i, (op, arrays, attributes) in enumerate(cases):
+        names = [f"x{i}_{j}" for j in range(len(arrays))]
+        inputs |= dict(zip(names, arrays, strict=True))
+        nodes.append(node(op, " ".join(names), f"y{i}", **attributes))
+    kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(x.dtype) for name, x in inputs.items()}
+    outputs = " ".join(f"y{i}" for i in range(len(cases)))
+    net = convmat.load(
+        model(nodes, {n: x.shape for n, x in inputs.items()}, outputs, opset=version, kinds=kinds)
+    )
+    found: Mapping[str, Array] = net(inputs)
+    engines = [layer.engine for layer in net.summary().layers]
+    assert engines == ["jit"] * len(cases), [c[0] for c, e in zip(cases, engines, strict=True) if e != "jit"]
+    for i, (op, arrays, attributes) in enumerate(cases):
+        (wanted,) = OPERATORS[op](Node(op, (), ("y",), attributes, op, version), arrays)
+        made = found[f"y{i}"]
+        assert (made.dtype, made.shape) == (wanted.dtype, wanted.shape), op
+        if made.dtype.kind in "iub":
+            np.testing.assert_array_equal(made, wanted, err_msg=f"{op} of {arrays[0].dtype}")
+        else:
+            half = made.dtype.itemsize == 2
+            a, b = (each.astype(np.float64) for each in (made, wanted))
+            np.testing.assert_allclose(a, b, rtol=8e-3 if half else 2e-6, atol=1e-6, err_msg=op)
+
+
+def test_functions_of_floats() -> None:
+    x, y = normal(*SHAPE), normal(*SHAPE, seed=1)
+    with np.errstate(all="ignore"):
+        x[0, 0, :6] = [np.nan, np.inf, -np.inf, 0, -0.0, 1e30]
+    of_one = [
+        "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp",
+        "Floor", "Gelu", "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Reciprocal",
+        "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan",
+        "Tanh", "ThresholdedRelu",
+    ]  # fmt: skip
+    cases: list[Case] = [(op, [x], {}) for op in of_one]
+    cases += [("Swish", [x], {"alpha": 1.5}), ("Mod", [x, y], {"fmod": 1}), ("Pow", [np.abs(x), y], {})]
+    cases += [("Pow", [np.abs(x), np.array(p, np.float32)], {}) for p in (2, 3, -1, 0.5)]
+    cases += [("Mean", [x, y, x], {}), ("Clip", [x, np.array(-1, "f"), np.array(1, "f")], {})]
+    cases += [("Pow", [x, np.random.default_rng(0).integers(-3, 4, SHAPE)], {})]
+    run(cases)
+
+
+def test_integers_of_every_size() -> None:
+    cases: list[Case] = []
+    for i, name in enumerate(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)):
+        a, b = whole(name), whole(name, 1)
+        ops = [
+            "Add",
+            "Sub",
+            "Mul",
+            "Div",
+            "Mod",
+            "Max",
+            "Min",
+            "Less",
+            "GreaterOrEqual",
+            "Equal",
+            "BitwiseXor",
+        ]
+        cases += [(op, [a, b], {}) for op in ops[i % 2 :: 2]]
+        cases += [("Sign", [a], {}), ("BitwiseNot", [a], {})][i % 2 :: 2]
+        if name[0] == "u":
+            cases.append(("BitShift", [a, b % 70], {"direction": ("LEFT", "RIGHT")[i % 2]}))
+    run(cases)
+
+
+def test_choices_and_logic() -> None:
+    x, y = normal(*SHAPE), normal(5, 1, seed=1)
+    p, q = x > 0.3, normal(331) > 0
+    cases: list[Case] = [(op, [p, q], {}) for op in ("And", "Or", "Xor", "Equal")]
+    cases += [("Not", [p], {}), ("Where", [p, x, y], {}), ("Where", [q, whole("int8"), whole("int8", 2)], {})]
+    cases += [("Where", [p, x.astype(np.float16), y.astype(np.float16)], {})]
+    run(cases)
+
+
+def test_half_precision_and_casts() -> None:
+    x, kinds = normal(*SHAPE), onnx.TensorProto
+    cases: list[Case] = []
+    for dtype in (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)):
+        half, small = x.astype(dtype), normal(5, 1, seed=2).astype(dtype)
+        cases += [("Mul", [half, small], {}), ("Exp", [half], {}), ("Less", [half, small], {})]
+        cases += [
+            ("Cast", [half], {"to": kinds.FLOAT}),
+            ("Cast", [x], {"to": onnx.helper.np_dtype_to_tensor_dtype(dtype)}),
+        ]
+    cases += [("Cast", [x * 50], {"to": to}) for to in (kinds.INT8, kinds.INT64, kinds.BOOL, kinds.DOUBLE)]
+    cases += [("Cast", [whole("int64") % 99], {"to": to}) for to in (kinds.FLOAT, kinds.UINT8, kinds.FLOAT16)]
+    cases += [("Cast", [x > 0], {"to": to}) for to in (kinds.FLOAT, kinds.INT32)]
+    run(cases)
+
+
+def test_nodes_of_several_types_are_one_pass() -> None:
+    nodes = [
+        node("Greater", "x limit", "above"),
+        node("Cast", "above", "one", to=onnx.TensorProto.FLOAT),
+        node("Mul", "one x", "kept"),
+        node("Not", "above", "below"),
+        node("Where", "below zero kept", "y"),
+    ]
+    constants = {"limit": np.array(0.5, np.float32), "zero": np.zeros(331, np.float32)}
+    net = convmat.load(model(nodes, {"x": SHAPE}, "y", constants))
+    x = normal(*SHAPE)
+    np.testing.assert_array_equal(net(x), np.where(x > 0.5, x, 0))
+    assert len(net.summary().layers) == 1
+
+
+def test_small_arrays_of_integers_stay_with_numpy() -> None:
+    nodes = [node("Add", "i i", "j"), node("Relu", "x", "y")]
+    kinds = {"i": onnx.TensorProto.INT64}
+    net = convmat.load(model(nodes, {"i": (8,), "x": SHAPE}, "j y", kinds=kinds))
+    net({"i": np.arange(8), "x": normal(*SHAPE)})
+    assert [layer.engine for layer in net.summary().layers] == ["numpy", "jit"]
