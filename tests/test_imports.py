@@ -153,7 +153,7 @@ ENGINE_ROOMS = {
     "job": set(),
     "fitting": set(),
     "gaussian": {"fitting"},
-    "ir": {"cpu", "job", "gaussian"},
+    "ir": {"fitting", "cpu", "job", "gaussian"},
     "kernels": {"cpu", "operands", "job", "ir"},
     "runtime": {"cpu", "job"},
     "blas": {"cpu", "operands", "runtime.buffers", "gaussian"},
