@@ -39,23 +39,14 @@ FEWEST_AXES, MOST_AXES = 2, 6
 class ExpressionStep:
     """An operation on values by their numbers: inputs first, then the results of steps before.
 
-    `type` is said by `cast` and `const` alone: NumPy's name of the element type that they give.
+    `type` is said by `cast` and `const` alone: NumPy's name of the element type that they give ("bfloat16" is known
+    where ml_dtypes is loaded, which whoever has such arrays has).
     """
 
     operation: str
     operands: tuple[int, ...]
     parameters: tuple[float, ...] = ()
     type: str = ""
-
-
-def element_type(name: str) -> np.dtype[Any]:
-    """NumPy's element type of a name; bfloat16 is ml_dtypes', which whoever has such arrays has."""
-    if name != "bfloat16":
-        return np.dtype(name)
-    import ml_dtypes
-
-    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-    return found
 
 
 @dataclass(frozen=True)
@@ -108,12 +99,12 @@ class Expression:
         for step, name in zip(self.steps, self.types[len(self.inputs) :], strict=True):
             operands = [values[i] for i in step.operands]
             if step.operation == CAST:
-                values.append(operands[0].astype(element_type(name)))
+                values.append(operands[0].astype(np.dtype(name)))
             elif step.operation == CONST:
-                values.append(element_type(name).type(step.parameters[0]))
+                values.append(np.dtype(name).type(step.parameters[0]))
             else:
                 found = OPERATIONS[step.operation].meaning(*operands, *step.parameters)
-                values.append(np.asarray(found, element_type(name)))
+                values.append(np.asarray(found, np.dtype(name)))
         return np.asarray(values[-1])
 
     def emit(self, inputs: Sequence[Value], lanes: int) -> Value:
@@ -295,4 +286,4 @@ def merged_axes(
     return tuple(extents), [tuple(each) for each in merged]
 
 
-__all__ = ["Expression", "ExpressionStep", "Pass", "element_type", "elementwise", "merged_axes"]
+__all__ = ["Expression", "ExpressionStep", "Pass", "elementwise", "merged_axes"]
