@@ -25,13 +25,13 @@ LEVELS = (
     ("__init__",),
     ("network", "scipy"),
     ("nn", "train"),
-    ("explain",),
+    ("chunks", "explain"),
     ("cli",),
     ("__main__",),
 )
 """From the ground up. A room imports rooms of lower levels only; two on one level never meet."""
 
-DOORS = {("__init__", room) for room in ("explain", "network", "nn", "train")}
+DOORS = {("__init__", room) for room in ("chunks", "explain", "network", "nn", "train")}
 """The root knows every room: it opens these, inside functions, when they are first asked for."""
 
 NARROWER = {
@@ -43,6 +43,7 @@ OUTSIDE = {
     "engine": {"llvmlite", "threadpoolctl", "platformdirs", "scipy"},
     "planner": {"ml_dtypes", "platformdirs"},
     "network": {"ml_dtypes", "onnx", "onnxruntime"},
+    "chunks": {"dask", "distributed", "tifffile", "zarr"},
     "explain": {"PIL", "jinja2", "rich"},
     "cli": {"typer", "rich"},
     "__main__": {"convmat_command"},  # ours: the entry point, outside the package

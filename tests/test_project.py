@@ -71,7 +71,7 @@ def test_the_changelog_begins_with_this_version() -> None:
 def test_the_oldest_versions_tried_are_those_allowed() -> None:
     project = tomllib.loads(text("pyproject.toml"))["project"]
     extras = project["optional-dependencies"]
-    shipped = ("cli", "draw", "page", "onnx", "dask", "fft")
+    shipped = ("cli", "draw", "page", "onnx", "dask", "zarr", "fft")
     used = [*project["dependencies"], *(each for name in shipped for each in extras[name])]
     bound = re.compile(r"(\w+)(?:\[\w+\])?>=([\d.]+)")
     allowed = {found[1]: _release(found[2]) for each in used if (found := bound.fullmatch(each))}

@@ -108,3 +108,13 @@ def _presenter() -> Any:
 
 
 present_with(_presenter)
+
+
+def _chunks() -> Any:
+    """The room that computes on lazy arrays, opened when the first of them comes."""
+    from . import chunks
+
+    return chunks
+
+
+serve("arrays of dask", _chunks)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from . import planner
 from .arguments import Padding, PerAxis, cross, per_axis, shape_of
+from .doors import behind_arrays
 from .errors import GeometryError, shown
 from .geometry import Geometry
 from .planner import (
@@ -85,14 +86,17 @@ def conv(
     >>> y
     array([[[-1., -1., -1.]]])
     """
-    x, w = alike("conv", "x", x, "w", w)
-    if bias is not None or residual is not None:
-        bias, residual = _epilogue("conv", bias, residual, x.dtype)
     options = PlanOptions(
         stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
         activation=activation, bias=bias is not None, residual=residual is not None, layout=layout, lowering=lowering,
         engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact, deterministic=deterministic,
     )  # fmt: skip
+    if type(x) is not np.ndarray and (room := behind_arrays(x)) is not None:
+        made: Array = room.convolve("conv", options, x, w, bias, residual, out)  # lazy
+        return made
+    x, w = alike("conv", "x", x, "w", w)
+    if bias is not None or residual is not None:
+        bias, residual = _epilogue("conv", bias, residual, x.dtype)
     plan = request("conv", _add_batch(x, w), w.shape, _name(x.dtype), options)
     return _run("conv", plan, x, w, bias, residual, out)
 
@@ -183,15 +187,18 @@ def conv_transpose(
     >>> conv_transpose([[[1.0, 2.0]]], [[[1.0, 10.0, 100.0]]], stride=2)
     array([[[  1.,  10., 102.,  20., 200.]]])
     """
-    x, w = alike("conv_transpose", "x", x, "w", w)
-    if bias is not None or residual is not None:
-        bias, residual = _epilogue("conv_transpose", bias, residual, x.dtype)
     options = PlanOptions(
         stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
         transposed=True, activation=activation, bias=bias is not None, residual=residual is not None, layout=layout,
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
         deterministic=deterministic,
     )  # fmt: skip
+    if type(x) is not np.ndarray and (room := behind_arrays(x)) is not None:
+        made: Array = room.convolve("conv_transpose", options, x, w, bias, residual, out)  # lazy
+        return made
+    x, w = alike("conv_transpose", "x", x, "w", w)
+    if bias is not None or residual is not None:
+        bias, residual = _epilogue("conv_transpose", bias, residual, x.dtype)
     plan = request("conv_transpose", _add_batch(x, w), w.shape, _name(x.dtype), options)
     return _run("conv_transpose", plan, x, w, bias, residual, out)
 

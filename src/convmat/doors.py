@@ -1,6 +1,7 @@
 """Doors: what a higher room serves on a lower room's object.
 
     net.trainer(...)        a network is trained in a room that `network` does not know
+    conv(dask_array, w)     lazy arrays are computed with in a room that `api` does not know
 
 Who puts the package together says with `serve` where such a room is found; it is looked for when it is first asked for.
 """
@@ -23,4 +24,17 @@ def behind(name: str) -> Any:
     return _rooms[name]()
 
 
-__all__ = ["behind", "serve"]
+def behind_arrays(*arrays: Any) -> Any | None:
+    """The room that serves the first of these arrays whose type comes from a package with a door; None: there is none.
+
+    >>> behind_arrays([1.0], None) is None
+    True
+    """
+    for array in arrays:
+        name = f"arrays of {type(array).__module__.partition('.')[0]}"
+        if name in _rooms:
+            return _rooms[name]()
+    return None
+
+
+__all__ = ["behind", "behind_arrays", "serve"]

@@ -38,9 +38,12 @@ from .arguments import (
 from .errors import GeometryError
 from .processes import kept_property
 
-__all__ = ["Geometry", "Padding", "PerAxis", "Phase", "Shape"]
+__all__ = ["Block", "Geometry", "Padding", "PerAxis", "Phase", "Shape"]
 
 _WIDEST_ITEM = 16  # bytes of a complex128, the largest element taken: no byte offset may pass 63 bits
+SAMPLED = 1024
+"""Taps that are looked at, at most, to find how often a window leaves x."""
+
 _MOST_PHASES = 4096  # of different kinds: each is a product of its own, planned and run one by one
 
 
@@ -327,6 +330,61 @@ class Geometry:
         )
         return replace(self, B=self.C // self.G, C=self.G * self.B, F=self.P, s=self.d, d=self.s, hi=hi)
 
+    def block(self, start: Shape, stop: Shape, batch: tuple[int, int] | None = None) -> Block:
+        """What the outputs from `start` to `stop` need: a part of x, and the geometry that makes them of it.
+
+        Output p reads x from (p*s - lo)/e on, up to (p*s + reach - 1 - lo)/e: of the first and the last output that is
+        the part, as far as it lies inside x (one element at least). `stop` may lie beyond P, as a tile's end does: x is
+        then read as far as it goes, and the block ends with y. `batch`: the first image and the one after the last.
+
+        >>> g = Geometry.of((1, 3, 100), (4, 3, 5), stride=2, padding=2)
+        >>> block = g.block((10,), (20,))
+        >>> block.x, block.geometry.P, (block.geometry.lo, block.geometry.hi)
+        ((slice(18, 41, None),), (10,), ((0,), (0,)))
+        """
+        first, last = (0, self.B) if batch is None else batch
+        x, lo, hi, extents = [], [], [], []
+        for a in range(self.rank):
+            e, end = self.e[a], min(stop[a], self.P[a])
+            low = start[a] * self.s[a] - self.lo[a]
+            high = (stop[a] - 1) * self.s[a] - self.lo[a] + self.reach[a] - 1
+            begin = min(max(-(-low // e), 0), max(self.I[a] - 1, 0))
+            after = max(min(high // e + 1, self.I[a]), min(begin + 1, self.I[a]))
+            x.append(slice(begin, after))
+            extents.append(after - begin)
+            lo.append(begin * e - low)
+            hi.append((end - start[a] - 1) * self.s[a] + self.reach[a] - lo[a] - _spread(after - begin, e))
+        part = replace(self, B=last - first, I=tuple(extents), lo=tuple(lo), hi=tuple(hi))
+        return Block(part, tuple(x), (first, last))
+
+    @kept_property
+    def leaving(self) -> Shape:
+        """The axes along which some window reaches outside x."""
+        found = []
+        for a in range(self.rank):
+            last = (self.P[a] - 1) * self.s[a] + self.reach[a] - 1 - self.lo[a]
+            if self.P[a] and (self.lo[a] > 0 or last > self.E[a] - 1):
+                found.append(a)
+        return tuple(found)
+
+    @kept_property
+    def outside(self) -> float:
+        """The share of the unrolled input's entries that lie outside x; none of them are inserted zeros.
+
+        Of long windows, taps evenly apart stand for all.
+
+        >>> round(Geometry.of((1, 1, 4), (1, 1, 3), padding=1).outside, 3)
+        0.167
+        """
+        inside = 1.0
+        for a in self.leaving:
+            kinds = [k for k in self._axis_phases(a) if k.outputs and k.taps]
+            entries = [kind.count * kind.outputs * kind.taps for kind in kinds]
+            if entries:
+                shares = (kind.inside(self.I[a]) for kind in kinds)
+                inside *= sum(n * share for n, share in zip(entries, shares, strict=True)) / sum(entries)
+        return 1 - inside
+
     def without_padding(self) -> Geometry:
         """The geometry of the same windows on an input that was padded (or cropped) beforehand; needs e = 1."""
         assert set(self.e) <= {1}
@@ -439,6 +497,15 @@ class Geometry:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True)
+class Block:
+    """A block of outputs: the `geometry` that makes it of `x`, a slice of each spatial axis of x, and its images."""
+
+    geometry: Geometry
+    x: tuple[slice, ...]
+    batch: tuple[int, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Phase:
     """A dense geometry that computes outputs start + r*apart + j*step from taps tap_start - r*back + t*tap_step.
@@ -470,6 +537,19 @@ class _AxisPhase:
     count: int = 1
     apart: int = 1
     back: int = 0
+
+    def inside(self, extent: int) -> float:
+        """The share of its outputs' taps that lie inside x; of more than SAMPLED taps (or outputs) some stand for all.
+
+        >>> _AxisPhase(0, 1, 4, 0, 1, 3, 1, 1, 1).inside(4)
+        0.8333333333333334
+        """
+        many, few = sorted(((self.outputs, self.stride), (self.taps, self.dilation)), reverse=True)
+        (count, by), total, chosen = many, 0, range(0, few[0], -(-few[0] // SAMPLED))
+        for at in chosen:
+            low, high = self.lo - at * few[1], extent - 1 + self.lo - at * few[1]
+            total += max(min(high // by, count - 1) - max(-(-low // by), 0) + 1, 0)
+        return total / (count * len(chosen))
 
 
 def _unreached(P: int, often: int, first: int | None) -> list[tuple[int, int, int, int]]:

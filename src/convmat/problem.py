@@ -77,6 +77,7 @@ class Problem:
     `rtol` the norm-wise error that may be spent on fewer multiplications; `exact` admits the definition's own products
     alone; `deterministic` forbids choices made by timing; `reuse_weights` says that w is packed once and used often;
     `threads` how many cores the engine may use. With a `pad`, geometry and layouts are those of the padded input.
+    `whole` is the geometry that this one is a block of: it decides the order of sums, whose bits are then the whole's.
 
     >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
     >>> p.grad_input().geometry.y_shape, p.grad_weight().geometry.y_shape
@@ -98,6 +99,7 @@ class Problem:
     deterministic: bool = False
     reuse_weights: bool = True
     threads: int = 1
+    whole: Geometry | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -195,6 +197,23 @@ class Problem:
             return replace(self, threads=1)
         x, y = (layout.with_extent("b", 1) for layout in (self.x, self.y))
         return replace(self, geometry=replace(self.geometry, B=1), x=x, y=y, threads=1)
+
+    def of_block(self, geometry: Geometry) -> Problem:
+        """The problem of a block's geometry, summed as this one is; an explicit padding lies in its x already.
+
+        Where it is y that is padded, a block is some images, whole.
+
+        >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
+        >>> p.of_block(p.geometry.block((2, 0), (4, 6)).geometry).shape("x")
+        (1, 3, 4, 8)
+        """
+        extents = {"b": geometry.B, **{f"i{a}": n for a, n in enumerate(geometry.I)}}
+        extents |= {f"p{a}": n for a, n in enumerate(geometry.P)}
+        x, y = self.x, self.y
+        for role, extent in extents.items():
+            x, y = x.with_extent(role, extent), y.with_extent(role, extent)
+        pad = self.pad if self.pad is not None and self.pad.operand == "y" else None
+        return replace(self, geometry=geometry, x=x, y=y, pad=pad, whole=self.whole or self.geometry)
 
     def grad_input(self) -> Problem:
         """The problem whose x is dy and whose y is dx."""

@@ -126,6 +126,19 @@ class Coordinate:
     offset: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the order of a sum depends on beside the extents of its indices: said of the whole that B is a block of.
+
+    `apart`: the indices of rows whose terms often lie outside the array. `line`: the extent of the last index of the
+    whole's columns, and `columns` that of all of them.
+    """
+
+    apart: tuple[str, ...]
+    line: int
+    columns: int
+
+
 LEFT_OUT = 0.04
 """Share of entries outside an array from which sums are put so that an engine can leave those out."""
 
@@ -139,7 +152,7 @@ class View:
 
     `source` names the operand ("x", "w", "y", "bias", "residual") or is the View to pack first; its coordinates are
     then over the axes batch + rows + cols of that View, and it is packed once for each value of its batch indices.
-    `conjugate` applies to every entry.
+    `conjugate` applies to every entry. `order` is that of the sums over its rows; None: that of no larger whole.
 
     >>> at = Coordinate(4, (("p", 1), ("f", 1)))
     >>> row = View("x", rows=(Index("f", 2),), cols=(Index("p", 3),), coordinates=(at,))
@@ -154,6 +167,7 @@ class View:
     batch: tuple[Index, ...] = ()
     fill: int = 0
     conjugate: bool = False
+    order: Order | None = None
 
     @property
     def indices(self) -> tuple[Index, ...]:
@@ -195,6 +209,15 @@ class View:
     def inside(self) -> bool:
         """Whether every entry lies inside the array."""
         return not self.risky
+
+    @property
+    def ordered(self) -> Order:
+        """Its order, or the one that follows from itself."""
+        if self.order is not None:
+            return self.order
+        moving = {name for axis in self.risky for name, _ in self.coordinates[axis].terms}
+        apart = tuple(i.name for i in self.rows if i.name in moving) if self.outside >= LEFT_OUT else ()
+        return Order(apart, self.cols[-1].extent if self.cols else 1, size(self.cols))
 
     @kept_property
     def outside(self) -> float:

@@ -19,6 +19,7 @@ from convmat import __version__
 from convmat.cli import (
     cache,
     choices,
+    conv,
     demo,
     draw,
     example,
@@ -33,7 +34,7 @@ from convmat.cli import (
 from convmat.errors import ConvmatError, GeometryError, PlanError
 
 COMMANDS = (
-    demo.demo, example.example, plan.plan, tune.tune, draw.draw, explain.explain,
+    demo.demo, example.example, plan.plan, conv.conv, tune.tune, draw.draw, explain.explain,
     networks.run, networks.summary, networks.profile, networks.compile, info.info,
 )  # fmt: skip
 GROUPS = {"choices": choices.commands, "cache": cache.commands}

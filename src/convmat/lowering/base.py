@@ -6,14 +6,16 @@ Input dilation is gone before a lowering sees anything (one Part a phase), and s
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
-from ..geometry import Geometry, Phase
+from ..geometry import Geometry, Phase, Shape
 from ..problem import Problem
 from ..processes import kept_property
-from ..product import LEFT_OUT, Coordinate, Dim, Epilogue, Index, Layout, Packing, Product, View
+from ..product import LEFT_OUT, Coordinate, Dim, Epilogue, Index, Layout, Order, Packing, Product, View
 
 Indices = tuple[Index, ...]
 
@@ -56,6 +58,10 @@ class Lowering(ABC):
         """The same for one dense geometry."""
         return None
 
+    def tile(self, geometry: Geometry) -> Shape:
+        """Outputs an axis that are computed together: blocks that begin at its multiples have the whole's bits."""
+        return (1,) * geometry.rank
+
     def products(self, problem: Problem) -> tuple[Product, ...]:
         """The products of all phases; each writes its own part of y, and together they write all of it."""
         return _products(self, problem)
@@ -79,6 +85,7 @@ class Part:
         self.problem = problem
         self.phase = phase
         self.geometry = phase.geometry
+        self.whole = problem.whole or problem.geometry
         g = phase.geometry
         self._extents = {"b": g.B, "g": g.G, "c": g.C // g.G, "o": g.O // g.G}
         for a in range(g.rank):
@@ -110,13 +117,19 @@ class Part:
 
         So it is too where windows leave x often, and channels are many: all of a tap is then outside, or nothing.
         """
-        g, x = self.geometry, self.problem.x.dims
+        whole, x = self.whole, self.problem.x.dims
         c, f = self.index("c"), self.axes("f")
-        many = g.C >= MANY * g.G and 2 * g.O > MANY * g.G and x[0].role == "b"
-        taps_first = x[-1].role == "c" or (
-            many and self.x(f + c, self.columns, self.batch).outside >= LEFT_OUT
-        )
+        many = whole.C >= MANY * whole.G and 2 * whole.O > MANY * whole.G and x[0].role == "b"
+        taps_first = x[-1].role == "c" or (many and whole.outside >= LEFT_OUT)
         return f + c if taps_first else c + f
+
+    @kept_property
+    def order(self) -> Order:
+        """What the whole says of the order of sums: the same for each of its blocks, and for its phases alike."""
+        whole, steps = self.whole, self.phase.step
+        apart = tuple(f"f{a}" for a in whole.leaving) if whole.outside >= LEFT_OUT else ()
+        lines = [-(-p // step) for p, step in zip(whole.P, steps, strict=True)]
+        return Order(apart, lines[-1], whole.B * math.prod(lines))
 
     def _cuts(self, role: str) -> list[tuple[Index, int]]:
         """The indices of a role, outermost first, with the step along the role of each."""
@@ -151,7 +164,7 @@ class Part:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])
 
-        return self.view("x", self.problem.x, coordinate, rows, cols, batch)
+        return replace(self.view("x", self.problem.x, coordinate, rows, cols, batch), order=self.order)
 
     def w(self, rows: Indices, cols: Indices, batch: Indices, taps: Mapping[str, int] | None = None) -> View:
         """The weights as a matrix: this phase's taps tap_start + f*tap_step."""

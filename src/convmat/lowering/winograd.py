@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..geometry import Geometry
+from ..geometry import Geometry, Shape
 from ..problem import Problem
 from ..product import Coordinate, Dim, Index, Packing, Product, Transform
 from .base import Lowering, Part
@@ -78,6 +78,15 @@ class Winograd(Lowering):
     def outputs(self, taps: int) -> int:
         """Outputs of a tile along an axis of so many taps: one where there is nothing to be saved."""
         return self.m if taps > 1 else 1
+
+    def tile(self, geometry: Geometry) -> Shape:
+        """Its tiles, of all phases: outputs that are `d` apart, and those of a phase `step` apart, make up one."""
+        found = [1] * geometry.rank
+        for phase in geometry.phases():
+            for a, (taps, d) in enumerate(zip(phase.geometry.F, phase.geometry.d, strict=True)):
+                outputs = self.outputs(taps) * (d if taps > 1 else 1)
+                found[a] = math.lcm(found[a], phase.step[a] * outputs)
+        return tuple(found)
 
     def product(self, part: Part) -> Product:
         """One product of (O, C) @ (C, B*tiles) for each combination of points."""

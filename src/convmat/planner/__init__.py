@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from ..problem import WORK_DTYPES
-from .candidates import Candidate
+from .blocks import plan_block, way_of
+from .candidates import Candidate, dtype_of
 from .choices import export_choices, forget_choices, import_choices
 from .cost import Cost, error_bound, error_estimate
 from .decision import Decision
 from .making import make
 from .options import ActivationLike, ConvKeywords, PlanOptions, TransposeKeywords, Tuning
+from .pad import padded_source
 from .plan import Plan
 from .prepared import Bound, Prepared, ready_together
 from .presenter import present_with
@@ -39,6 +41,7 @@ __all__ = [
     "TransposeKeywords",
     "Tuning",
     "dtype_name",
+    "dtype_of",
     "error_bound",
     "error_estimate",
     "export_choices",
@@ -46,6 +49,8 @@ __all__ = [
     "forget_choices",
     "import_choices",
     "make",
+    "padded_source",
+    "plan_block",
     "present_with",
     "read_tuning",
     "ready_together",
@@ -53,4 +58,5 @@ __all__ = [
     "request_tuned",
     "require_limits",
     "unroll",
+    "way_of",
 ]

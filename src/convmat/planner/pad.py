@@ -50,6 +50,18 @@ def adjoint(pad: Pad, axes: tuple[int, ...], y: Array, out: Array) -> None:
         out[part] = y[inner]
 
 
+def padded_source(pad: Pad, axis: int, extent: int, position: int) -> int:
+    """The position in x, of so many elements along spatial axis `axis`, that a position of the padded axis repeats.
+
+    >>> [padded_source(Pad("edge", (2,), (0,)), 0, 3, p) for p in range(5)]
+    [0, 0, 0, 1, 2]
+    """
+    lo, hi = pad.lo[axis], pad.hi[axis]
+    first, last = max(-lo, 0), extent - max(-hi, 0)
+    at = position - max(lo, 0)
+    return first + (at if 0 <= at < last - first else _inner(pad.mode, at, last - first))
+
+
 def _inside(pad: Pad, axes: tuple[int, ...], x: Array) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where x lies in the padded array, and which part of x that is."""
     inner, part = [slice(None)] * x.ndim, [slice(None)] * x.ndim

@@ -168,7 +168,7 @@ def _planes(known: Reading, cpu: Cpu) -> pixels.PixelsRecipe | str:
         far = max(windows.rows.reach, windows.rows.step)
         return f"walks windows of rows up to {FARTHEST_ROW} apart, got {far}"
     lane, taps = c.cols[-1], windows.lane.taps * (windows.rows.taps if windows.rows else 1)
-    if taps > max(product.n, SMALL_WINDOW):
+    if taps > max(known.b.ordered.columns, SMALL_WINDOW):
         return f"takes windows of {SMALL_WINDOW} taps or of fewer than there are outputs, got {taps}"
     side_by_side = known.x[lane.name] == windows.lane.step * known.item
     if not side_by_side or (known.y[lane.name] != known.out and lane.extent > 1):

@@ -1,7 +1,7 @@
 """How k is cut into parts, and where the taps of a part lie inside x.
 
 Parts depend on the product alone: k is cut by its own length, so the order in which a sum is taken does not change with
-threads, tiles or memory.
+threads, tiles or memory; a block of a larger product is told the whole's order (`View.order`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ....product import LEFT_OUT, Index, View, size
+from ....product import Index, View, size
 from ...operands import Array, Block, count
 
 PART = 384
@@ -108,9 +108,9 @@ LEAST_PART = 128
 
 def taps_apart(b: View) -> int:
     """How many outer indices of k are taps of windows that often leave the array, with long sums in them; or 0."""
-    moving = {name for axis in b.risky for name, _ in b.coordinates[axis].terms}
-    taps = max((at + 1 for at, index in enumerate(b.rows) if index.name in moving), default=0)
-    return taps if size(b.rows[taps:]) >= LEAST_PART and b.outside >= LEFT_OUT else 0
+    leaving = b.ordered.apart
+    taps = max((at + 1 for at, index in enumerate(b.rows) if index.name in leaving), default=0)
+    return taps if size(b.rows[taps:]) >= LEAST_PART else 0
 
 
 def _panel_lines(columns: tuple[Index, ...], panel: int) -> tuple[int, int]:

@@ -67,7 +67,7 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         product.k
         and k_run
         and last.get(depth.name, 0) >= 1
-        and depth.extent >= 2 * column.extent
+        and depth.extent >= 2 * b.ordered.line
         and contiguous_from(c.cols, y) == 0
         and is_uniform(c.rows, w)
     ):

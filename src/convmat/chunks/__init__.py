@@ -1,0 +1,59 @@
+"""Arrays larger than memory: chunks of Dask arrays and of files, tiles of networks; each equal to the whole's result.
+
+Dask, zarr and tifffile are loaded where they are used, from the extras `dask` and `zarr`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import thread_pool
+from ..planner import PlanOptions
+from .files import stream
+from .files.conv import ConvJob
+from .files.conv import plan_files as _plan_files
+from .files.stream import Done, Job, Progress
+
+Array = npt.NDArray[Any]
+
+
+def convolve(
+    call: str, options: PlanOptions, x: Any, w: Any, bias: Any = None, residual: Any = None, out: Any = None
+) -> Any:
+    """`conv` and `conv_transpose` of a Dask array: what `api` hands over."""
+    from . import dask_arrays
+
+    return dask_arrays.convolve(call, options, x, w, bias, residual, out)
+
+
+def plan_files(
+    source: str | os.PathLike[str],
+    w: Array,
+    bias: Array | None,
+    keywords: Mapping[str, Any],
+    memory: int,
+    *,
+    plain: bool = False,
+) -> ConvJob:
+    """The job of convolving the array in a file, in blocks that keep the process within `memory` bytes.
+
+    `keywords` are those of `conv`. With `plain`, both arrays have spatial axes alone. Raises ConvmatError.
+    """
+    options = PlanOptions(**{**keywords, "bias": bias is not None})
+    return _plan_files(Path(source), np.asarray(w), bias, options, memory, thread_pool.count(), plain=plain)
+
+
+def make_file(
+    job: Job, out: str | os.PathLike[str], *, resume: bool = False, progress: Progress | None = None
+) -> Done:
+    """Write what a job makes. Raises PlanError; what is done when it is stopped is there for `resume`."""
+    return stream.make(job, Path(out), thread_pool.count(), resume=resume, progress=progress)
+
+
+__all__ = ["ConvJob", "Done", "Job", "convolve", "make_file", "plan_files"]

@@ -1,0 +1,207 @@
+"""Convolutions of Dask arrays: a lazy result whose tasks are blocks, equal to the result in memory.
+
+    x: chunks  --slab--> the part of each chunk that a block needs  --block_task--> a chunk of y
+
+A slab is a task of its own, so that it is cut off where its chunk lies and nothing else travels. Channels are joined
+first. A weight gradient is one block for each chunk of dy, added up in their order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from ..arguments import cross
+from ..errors import GeometryError, shown
+from ..planner import Plan, PlanOptions, dtype_name, request, way_of
+from ..planner.arrays import beside, read
+from .cutting import Block, Cuts, Cutting, boundaries, output_cuts
+from .work import Whole, block_task, channels_at, slab
+
+Array = npt.NDArray[Any]
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """A convolution of a Dask array, decided and cut, not built yet: what `plan` tells of and `convolve` builds."""
+
+    call: str
+    plan: Plan
+    whole: Whole
+    cutting: Cutting
+    x: Any
+    single: bool
+
+
+def require_lazy(call: str, name: str, array: Any) -> Any:
+    """A Dask array whose chunks are all known and whose numbers are NumPy's. Raises GeometryError."""
+    if not isinstance(array, da.Array):
+        raise GeometryError(
+            f"{call}: {name} is a lazy object that is no array\n  {name} is a {type(array).__name__}\n"
+            f"  give a dask.array, e.g. {name}.to_dask_array(lengths=True)"
+        )
+    if any(math.isnan(n) for axis in array.chunks for n in axis):
+        raise GeometryError(
+            f"{call}: the chunks of {name} have unknown sizes\n  {name}.chunks = {shown(array.chunks)}\n"
+            f"  find them out first: {name}.compute_chunk_sizes()"
+        )
+    return array
+
+
+def decide(
+    call: str, options: PlanOptions, x: Any, w_shape: tuple[int, ...], dtype: Any = None
+) -> tuple[Plan, bool]:
+    """The whole's plan, and whether x came without its batch axis."""
+    single = x.ndim == len(w_shape) - 1
+    shape = (1, *x.shape) if single else x.shape
+    name = dtype_name(x.dtype if dtype is None else dtype)
+    return request(call, tuple(int(n) for n in shape), tuple(w_shape), name, options), single
+
+
+def cut(call: str, plan: Plan, x: Any, single: bool, w: Array | None, bias: Array | None) -> Chunked:
+    """Cut y along x's chunks. x: (B, C, *I) or without B, in the layout of the plan."""
+    problem = plan.problem
+    if single:
+        x = x[None]
+    if x.shape != problem.shape("x"):
+        raise GeometryError(
+            f"{call}: x has another shape than planned\n  x.shape = {x.shape}, expected {problem.shape('x')}\n"
+            f"  give an array of that shape"
+        )
+    whole = Whole(problem, way_of(plan.decision), w, bias)
+    g, pad = problem.geometry, problem.pad
+    chunks = x.chunks[1:-1] if whole.channels_last else x.chunks[2:]
+    cuts = [boundaries(c) for c in chunks]
+    if pad is not None and pad.operand == "y":
+        spatial: list[Cuts] = [(0, p) for p in g.P]  # borders are folded into what may be any chunk
+    else:
+        before = pad.lo if pad is not None else (0,) * g.rank
+        spatial = [output_cuts(g, a, c, before[a]) for a, c in enumerate(cuts)]
+    tile = plan.lowering.tile(g)
+    return Chunked(
+        call, plan, whole, Cutting(problem, tile, boundaries(x.chunks[0]), spatial, cuts), x, single
+    )
+
+
+def build(chunked: Chunked, residual: Any = None) -> Any:
+    """The lazy result."""
+    whole, cutting, x = chunked.whole, chunked.cutting, chunked.x
+    problem = whole.problem
+    shape, dtype = problem.shape("y"), whole.dtype
+    if 0 in shape:
+        made = da.zeros(shape, dtype=dtype)
+        return made[0] if chunked.single else made
+    extents = [tuple(b - a for a, b in itertools.pairwise(c)) for c in cutting.spatial]
+    if problem.pad is not None and problem.pad.operand == "y":
+        outer = shape[1:-1] if whole.channels_last else shape[2:]
+        extents = [(n,) for n in outer]
+    batch = tuple(b - a for a, b in itertools.pairwise(cutting.batch))
+    chunks = channels_at(whole, extents, (problem.geometry.O,), batch)
+    token = tokenize(x.name, problem, whole.way, whole.w, whole.bias, chunks, getattr(residual, "name", None))
+    name = f"{chunked.call}-{token}"
+    graph: dict[Any, Any] = {f"whole-{token}": whole}
+    if residual is not None:
+        residual = residual.rechunk(chunks)
+    for at, block in cutting.blocks():
+        places, pieces, region = _pieces(whole, block, x, f"slab-{token}", at[0], graph)
+        key = (name, *channels_at(whole, at[1:], 0, at[0]))
+        added = None if residual is None else (residual.name, *key[1:])
+        graph[key] = (block_task, f"whole-{token}", block, region, pieces, places, added)
+    sources = [x] if residual is None else [x, residual]
+    layered = HighLevelGraph.from_collections(name, graph, dependencies=sources)
+    made = da.Array(layered, name, chunks, dtype=dtype, meta=np.empty((0,) * len(shape), dtype))
+    return made[0] if chunked.single else made
+
+
+def _pieces(
+    whole: Whole, block: Block, x: Any, name: str, batch: int, graph: dict[Any, Any]
+) -> tuple[list[tuple[slice, ...]], list[Key], tuple[int, ...]]:
+    """Where the pieces of a block's x lie in it, their keys, and its shape; slabs are added to the graph."""
+    channel_axis = x.ndim - 1 if whole.channels_last else 1
+    channels = boundaries(x.chunks[channel_axis])
+    places, keys = [], []
+    several = itertools.product(*(source.runs for source in block.sources))
+    for c, runs in itertools.product(range(len(channels) - 1), several):
+        at = channels_at(whole, [run.at for run in runs], c, batch)
+        part = channels_at(whole, [slice(run.start, run.stop) for run in runs], slice(None), slice(None))
+        source: Key = (x.name, *at)
+        extents = [x.chunks[axis][i] for axis, i in enumerate(at)]
+        if any(p != slice(None) and p.stop - p.start != n for p, n in zip(part, extents, strict=True)):
+            bounds = tuple(n for p in part if p != slice(None) for n in (p.start, p.stop))
+            key: Key = (name, *at, *bounds)
+            graph[key] = (slab, source, part)
+            source = key
+        places.append(
+            channels_at(
+                whole,
+                [slice(run.to, run.to + run.stop - run.start) for run in runs],
+                slice(channels[c], channels[c + 1]),
+                slice(None),
+            )
+        )
+        keys.append(source)
+    extents = [source.extent for source in block.sources]
+    region = channels_at(whole, extents, channels[-1], block.batch[1] - block.batch[0])
+    return places, keys, region
+
+
+# -- what `api` hands over --------------------------------------------------------------------------------------------
+
+
+def in_memory(call: str, name: str, array: Any) -> Array:
+    """A small operand as an array: computed now where it is lazy."""
+    return read(name, array.compute() if isinstance(array, da.Array) else array, call)
+
+
+def convolve(
+    call: str, options: PlanOptions, x: Any, w: Any, bias: Any = None, residual: Any = None, out: Any = None
+) -> Any:
+    """`conv` and `conv_transpose` of a Dask array."""
+    if out is not None:
+        raise GeometryError(
+            f"{call}: a lazy result is not written yet, and takes no out\n  out is a {type(out).__name__}\n"
+            f"  leave out away, and store the result, e.g. da.store(y, out)"
+        )
+    filters = in_memory(call, "w", w)
+    x = require_lazy(call, "x", x if isinstance(x, da.Array) else da.asarray(x))
+    if isinstance(w, list | tuple):
+        filters = filters.astype(x.dtype)
+    if filters.dtype != x.dtype:
+        raise GeometryError(
+            f"{call}: x and w have different element types\n  x.dtype = {x.dtype}, w.dtype = {filters.dtype}\n"
+            f"  convert one, e.g. x.astype('{filters.dtype}')"
+        )
+    plan, single = decide(call, options, x, filters.shape)
+    result = plan._dtypes.out
+    added = None if bias is None else beside(call, "bias", in_memory(call, "bias", bias), result)
+    if residual is not None:
+        residual = _residual(call, residual, plan, single, result)
+    chunked = cut(call, plan, x, single, filters, added)
+    return build(chunked, residual)
+
+
+def _residual(call: str, residual: Any, plan: Plan, single: bool, dtype: np.dtype[Any]) -> Any:
+    lazy = require_lazy(
+        call, "residual", residual if isinstance(residual, da.Array) else da.asarray(residual)
+    )
+    shape = plan.problem.shape("y")
+    wanted = shape[1:] if single else shape
+    if lazy.shape != wanted or lazy.dtype != dtype:
+        raise GeometryError(
+            f"{call}: residual does not fit the result\n"
+            f"  residual is {cross(lazy.shape)} of {lazy.dtype}, expected {cross(wanted)} of {dtype}\n"
+            f"  give an array of that shape and type"
+        )
+    return lazy[None] if single else lazy
+
+
+__all__ = ["Chunked", "build", "convolve", "cut", "decide", "require_lazy"]

@@ -1,0 +1,1 @@
+"""Arrays in files: opened without being read, written block by block, picked up again."""

@@ -1,0 +1,222 @@
+"""A convolution from file to file: which blocks, and what each of them reads, computes and writes."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arguments import cross
+from ...engine import preloaded
+from ...errors import GeometryError
+from ...planner import Plan, PlanOptions, dtype_name, dtype_of, plan_block, request, way_of
+from ..cutting import Block, Cutting
+from ..memory import SPARE, anonymous, even_cuts, largest_blocks, too_little
+from ..work import Whole, channels_at, run_block
+from .stores import Place, Store, even_chunks, open_array
+
+Array = npt.NDArray[Any]
+
+CHUNK_ELEMENTS = 1 << 22
+"""Elements that a chunk of a Zarr result has at most."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which axes the arrays in the files lack: a batch axis, or batch and channels (one image of one channel)."""
+
+    batch: bool
+    channels: bool
+
+    def widened(self, shape: tuple[int, ...], *, last: bool) -> tuple[int, ...]:
+        """A shape with all axes."""
+        if not self.channels:
+            shape = (*shape, 1) if last else (1, *shape)
+        return shape if self.batch else (1, *shape)
+
+    def narrowed(self, each: tuple[Any, ...], *, last: bool) -> tuple[Any, ...]:
+        """One thing an axis, without those of the axes that are lacking."""
+        if not self.channels:
+            each = each[:-1] if last else (each[0], *each[2:])
+        return each if self.batch else each[1:]
+
+
+@dataclass
+class ConvJob:
+    """A job of `files.stream`: the convolution of the array at `source`."""
+
+    source: Path
+    whole: Whole
+    cutting: Cutting
+    kind: Shape
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    run: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.dtype = self.whole.dtype
+        counts = [len(self.cutting.batch) - 1, *(len(c) - 1 for c in self.cutting.spatial)]
+        self._indices = list(itertools.product(*map(range, counts)))
+        self.count = len(self._indices)
+        self._store: Store | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None}
+
+    def block(self, number: int) -> Block:
+        """A block by its number."""
+        return self.cutting.block(self._indices[number])
+
+    def read(self, block: int) -> Array:
+        """What the block needs, of the weights' element type."""
+        if self._store is None:
+            self._store = open_array(self.source)
+        whole, this = self.whole, self.block(block)
+        last, images = whole.channels_last, slice(*this.batch)
+        extents = [source.extent for source in this.sources]
+        channels = whole.problem.geometry.C
+        wanted = channels_at(whole, extents, channels, images.stop - images.start)
+        dtype = np.dtype(self.run["dtype"])
+        x = None
+        for runs in itertools.product(*(source.runs for source in this.sources)):
+            there = [slice(run.start, run.stop) for run in runs]
+            place = self.kind.narrowed(channels_at(whole, there, slice(None), images), last=last)
+            found = self._store.read(place)
+            if x is None and found.size == math.prod(wanted):
+                return np.ascontiguousarray(found.reshape(wanted), dtype)
+            x = np.empty(wanted, dtype) if x is None else x
+            to = [slice(run.to, run.to + run.stop - run.start) for run in runs]
+            part = channels_at(whole, to, slice(None), slice(None))
+            x[part] = found.reshape(x[part].shape)
+        return np.empty(wanted, dtype) if x is None else x
+
+    def compute(self, block: int, x: Array, threads: int) -> Array:
+        """The block."""
+        y = run_block(self.whole, self.block(block), x, None, threads)
+        return y.reshape([p.stop - p.start for p in self.place(block)])
+
+    def place(self, block: int) -> Place:
+        """Where the block lies in the output."""
+        this = self.block(block)
+        spatial = [slice(a, b) for a, b in zip(this.start, this.stop, strict=True)]
+        channels = slice(0, self.whole.problem.geometry.O)
+        each = channels_at(self.whole, spatial, channels, slice(*this.batch))
+        return self.kind.narrowed(each, last=self.whole.channels_last)
+
+
+def plan_files(
+    source: Path,
+    w: Array,
+    bias: Array | None,
+    options: PlanOptions,
+    memory: int,
+    threads: int,
+    *,
+    plain: bool = False,
+) -> ConvJob:
+    """The job of a convolution, in blocks that keep the process within `memory` bytes. Raises ConvmatError.
+
+    `plain`: the arrays have spatial axes alone. Integers wider than 8 bits, and what else is narrower than w, are read
+    as w's type.
+    """
+    call = "conv"
+    store = open_array(source)
+    if len(store.shape) not in ((w.ndim,) if plain else (w.ndim, w.ndim - 1)):
+        raise GeometryError(
+            f"{call}: the file and the weights have different axes\n  x {cross(store.shape)};  w {cross(w.shape)}\n"
+            f"  x: (B, C, *I) or (C, *I) and w: (O, C//G, *F); or, plain, x: (*I) and w: (*F)"
+        )
+    kind = Shape(batch=not plain and len(store.shape) == w.ndim, channels=not plain)
+    last = options.layout[-1] == "C"
+    filters = w[None, None] if plain else w
+    dtype = read_as(call, store.dtype, filters.dtype)
+    filters = filters.astype(dtype, copy=False)
+    x_shape = kind.widened(store.shape, last=last)
+    plan = request(call, x_shape, filters.shape, dtype_name(dtype), options)
+    whole = Whole(plan.problem, way_of(plan.decision), filters, bias)
+    cutting = _cut(call, plan, whole, kind, store, memory, threads)
+    shape = kind.narrowed(plan.problem.shape("y"), last=last)
+    counts = [c[1] - c[0] for c in cutting.spatial]
+    block = channels_at(whole, counts, plan.problem.geometry.O, cutting.batch[1] - cutting.batch[0])
+    chunks = even_chunks(kind.narrowed(block, last=last), CHUNK_ELEMENTS)
+    return ConvJob(source, whole, cutting, kind, shape, chunks, _run(source, store, whole, cutting, dtype))
+
+
+def read_as(call: str, stored: np.dtype[Any], w: np.dtype[Any]) -> np.dtype[Any]:
+    """The element type that both are computed in: that of w, or of x where w holds less. Raises GeometryError."""
+    if stored.newbyteorder("=") == w or np.can_cast(stored, w, "same_kind") or stored.kind in "iu":
+        return w.newbyteorder("=")
+    raise GeometryError(
+        f"{call}: the file's numbers do not fit the weights' element type\n  x is {stored}, w is {w}\n"
+        f"  save w as {stored}"
+    )
+
+
+def _cut(
+    call: str, plan: Plan, whole: Whole, kind: Shape, store: Store, memory: int, threads: int
+) -> Cutting:
+    """The largest blocks that keep within the memory. Raises PlanError."""
+    problem, tile = plan.problem, plan.lowering.tile(plan.problem.geometry)
+    g = problem.geometry
+    inner = store.shape[-g.rank - 1 : -1] if whole.channels_last and kind.channels else store.shape[-g.rank :]
+    x = [(0, n) for n in inner]
+
+    def cutting(block: tuple[int, ...]) -> Cutting:
+        batch, *spatial = (even_cuts(n, b) for n, b in zip((g.B, *g.P), block, strict=True))
+        return Cutting(problem, tile, batch, spatial, x)
+
+    item, out = dtype_of(problem.dtype).itemsize, whole.dtype.itemsize
+    constant = store.overhead + (whole.w.nbytes * 2 if whole.w is not None else 0)
+
+    def needs(block: tuple[int, ...]) -> int:
+        made = cutting(block)
+        # The second of three blocks or more is whole, with all that it overlaps.
+        one = made.block(tuple(int(len(c) > 3) for c in (made.batch, *made.spatial)))
+        read = one.read(item) * (1 + (store.dtype != np.dtype(problem.dtype)))
+        again = one.read(item) if any(s.order for s in one.sources) else 0
+        work = plan_block(problem.of_block(one.geometry), whole.way, threads).workspace
+        made_bytes = one.geometry.B * g.O * math.prod(one.geometry.P) * out
+        return 2 * read + again + (2 + one.crops) * made_bytes + work + constant
+
+    # Less than four times what a window overlaps is mostly read twice.
+    units = [1]
+    for a, n in enumerate(inner):
+        overlap = max(g.reach[a] - g.s[a], 0)
+        there = store.chunks[len(store.chunks) - g.rank - (whole.channels_last and kind.channels) + a]
+        units.append(max(-(-there * g.P[a] // max(n, 1)), 4 * overlap // g.s[a], 1))
+    present = anonymous()
+    block = largest_blocks((g.B, *g.P), units, needs, memory - present - SPARE)
+    if block is None:
+        raise too_little(call, memory, needs((1,) * (g.rank + 1)), present)
+    return cutting(block)
+
+
+def _run(source: Path, store: Store, whole: Whole, cutting: Cutting, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """What decides the result, for the manifest."""
+    parts = [a for a in (whole.w, whole.bias) if a is not None]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).tobytes())
+    status = (source / "zarr.json" if (source / "zarr.json").exists() else source).stat()
+    said = {
+        "convmat": preloaded.version(),
+        "input": str(source.absolute()),
+        "shape": list(store.shape),
+        "modified": status.st_mtime_ns,
+        "weights": digest.hexdigest()[:32],
+        "problem": hashlib.sha256(repr(replace(whole.problem, threads=1)).encode()).hexdigest()[:32],
+        "way": whole.way.way,
+        "dtype": dtype.name,
+        "cuts": [list(cutting.batch), *(list(c) for c in cutting.spatial)],
+    }
+    return dict(json.loads(json.dumps(said)))
+
+
+__all__ = ["ConvJob", "plan_files"]

@@ -1,0 +1,290 @@
+"""Arrays in files as places to read from and to write to: `.npy`, Zarr (v2 and v3) and, to read, TIFF.
+
+A `.npy` file is read and written through mappings; Zarr through the `zarr` package; TIFF, OME-TIFF among them, through
+tifffile's Zarr view of it. Nothing stays mapped or cached: what is read is an array of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import GeometryError, PlanError, cannot_write, shown
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+Place = tuple[slice, ...]
+
+KINDS = ".npy, .zarr, .tif or .tiff"
+
+
+class Store(Protocol):
+    """An array in a file. `chunks`: the extents of the pieces that it is kept in."""
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    chunks: Shape
+
+    def read(self, place: Place) -> Array:
+        """A part of it, in memory of its own."""
+
+    def write(self, place: Place, array: Array) -> None:
+        """Put an array at its place."""
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that reading or writing takes beside the arrays."""
+
+
+@dataclass
+class Npy:
+    """A .npy file: one run of bytes in C order."""
+
+    path: Path
+    writing: bool = False
+
+    def __post_init__(self) -> None:
+        mapped = np.lib.format.open_memmap(self.path, mode="r")
+        self.shape: Shape = mapped.shape
+        self.dtype: np.dtype[Any] = mapped.dtype
+        self.chunks: Shape = (1, *mapped.shape[1:])
+        if not mapped.flags.c_contiguous:
+            raise PlanError(
+                f"files: {self.path} is stored column by column, which is read in pieces badly\n"
+                f"  its header says fortran_order=True\n  save it anew: np.save(path, np.ascontiguousarray(array))"
+            )
+
+    @property
+    def overhead(self) -> int:
+        """None: pages of a mapped file belong to the file."""
+        return 0
+
+    def read(self, place: Place) -> Array:
+        """Copied out of a mapping that ends with the call."""
+        mapped = np.lib.format.open_memmap(self.path, mode="r")
+        return np.array(mapped[place])
+
+    def write(self, place: Place, array: Array) -> None:
+        """Through a mapping that ends with the call."""
+        mapped = np.lib.format.open_memmap(self.path, mode="r+")
+        mapped[place] = array
+
+
+CODERS = 2
+"""Chunks of a Zarr array that are decoded or encoded at a time."""
+
+
+@dataclass
+class Zarr:
+    """An array of the zarr package, from a folder or a view of a TIFF file."""
+
+    path: Path
+    array: Any
+
+    def __post_init__(self) -> None:
+        self.shape: Shape = tuple(self.array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        self.chunks: Shape = tuple(self.array.chunks)
+
+    @property
+    def overhead(self) -> int:
+        """A chunk as it is stored and as it is read, for each that is under way."""
+        return 2 * CODERS * math.prod(self.chunks) * self.dtype.itemsize
+
+    def read(self, place: Place) -> Array:
+        """As zarr reads it."""
+        return np.asarray(self.array[place])
+
+    def write(self, place: Place, array: Array) -> None:
+        """As zarr writes it."""
+        self.array[place] = array
+
+
+def _zarr() -> Any:
+    try:
+        import zarr
+    except ModuleNotFoundError:
+        raise PlanError(
+            "files: Zarr needs zarr, which is not installed\n  no module zarr\n  pip install 'convmat[zarr]'"
+        ) from None
+    zarr.config.set({"async.concurrency": CODERS, "threading.max_workers": CODERS})
+    return zarr
+
+
+def open_array(path: str | os.PathLike[str]) -> Store:
+    """The array of a file, to be read. Raises PlanError where it is none, or is still being written."""
+    path = Path(path)
+    if path.suffix == ".part" or (part_of(path).exists() and not path.exists()):
+        raise PlanError(
+            f"files: {path} is still being written\n  {part_of(path) if path.suffix != '.part' else path} is there\n"
+            f"  wait for the run that writes it, or finish it with --resume"
+        )
+    if not path.exists():
+        raise PlanError(f"files: there is no {path}\n  in {Path.cwd()}\n  give the path of a {KINDS}")
+    if path.suffix == ".npy":
+        return _checked(path, _npy(path))
+    if path.suffix in (".tif", ".tiff"):
+        return _checked(path, _tiff(path))
+    if path.is_dir():
+        return _checked(path, Zarr(path, _array_in(path, _zarr().open(str(path), mode="r"))))
+    raise PlanError(
+        f"files: {path} is no array that can be read in pieces\n  its name ends in {path.suffix!r}\n  give a {KINDS}"
+    )
+
+
+def _npy(path: Path) -> Store:
+    try:
+        return Npy(path)
+    except (ValueError, OSError) as error:
+        raise PlanError(
+            f"files: {path} cannot be read as a .npy file\n  {' '.join(str(error).split())[:200]}\n"
+            f"  save it with np.save"
+        ) from None
+
+
+def _tiff(path: Path) -> Store:
+    try:
+        import tifffile
+    except ModuleNotFoundError:
+        raise PlanError(
+            "files: TIFF needs tifffile, which is not installed\n  no module tifffile\n  pip install 'convmat[zarr]'"
+        ) from None
+    found = _zarr().open(tifffile.imread(path, aszarr=True), mode="r")
+    return Zarr(path, _array_in(path, found))
+
+
+def _array_in(path: Path, found: Any) -> Any:
+    """The array itself, or of a group (a pyramid of an image) the first of its arrays, the full resolution."""
+    if hasattr(found, "shape"):
+        return found
+    names = sorted(name for name, _ in found.arrays())
+    if not names:
+        raise PlanError(
+            f"files: {path} is a Zarr group without arrays of its own\n"
+            f"  groups: {', '.join(sorted(n for n, _ in found.groups()))}\n"
+            f"  give the path of an array in it, e.g. {path}/0"
+        )
+    if len(names) > 1 and not all(name.isdigit() for name in names):
+        raise PlanError(
+            f"files: {path} is a Zarr group of several arrays\n  {', '.join(names)}\n  give one, e.g. {path}/{names[0]}"
+        )
+    return found[min(names, key=lambda name: (int(name) if name.isdigit() else 0, name))]
+
+
+def _checked(path: Path, store: Store) -> Store:
+    if store.dtype.kind not in "iufc":
+        raise GeometryError(
+            f"files: {path} does not hold numbers\n  its type is {shown(str(store.dtype))}\n"
+            f"  save it as numbers, e.g. array.astype('float32')"
+        )
+    return store
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is written before it is whole."""
+    return path.with_name(path.name + ".part")
+
+
+def create(path: Path, shape: Shape, dtype: np.dtype[Any], chunks: Shape) -> None:
+    """Make the file that `open_part` opens, with these `chunks` if it is Zarr. Raises PlanError without room for it."""
+    part, needed = part_of(path), math.prod(shape) * dtype.itemsize
+    if path.suffix not in (".npy", ".zarr"):
+        raise PlanError(
+            f"files: results are written as .npy or .zarr\n  out = {path}\n  e.g. {path.with_suffix('.zarr')}"
+        )
+    try:
+        free = shutil.disk_usage(path.absolute().parent).free
+        if needed > free:
+            raise PlanError(
+                f"files: there is no room for {path}\n  it takes {needed:,} bytes, {free:,} are free\n"
+                f"  write elsewhere, or make room"
+            )
+        if path.suffix == ".npy":
+            _create_npy(part, shape, dtype, needed)
+        else:
+            _zarr().create_array(
+                store=str(part), shape=shape, dtype=dtype, chunks=chunks, compressors=None, overwrite=True
+            )
+    except OSError as error:
+        raise cannot_write("files", path, error) from error
+
+
+def _create_npy(part: Path, shape: Shape, dtype: np.dtype[Any], needed: int) -> None:
+    """A .npy file with its room taken: a mapping that finds no room later would end the process."""
+    with part.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        end = file.tell() + needed
+        if hasattr(os, "posix_fallocate") and needed:
+            with suppress(OSError):  # not every file system can; a lack of room was looked for
+                os.posix_fallocate(file.fileno(), 0, end)
+        file.truncate(end)
+
+
+def open_part(path: Path) -> Store:
+    """What `create` made, to be written to."""
+    part = part_of(path)
+    return (
+        Npy(part, writing=True) if path.suffix == ".npy" else Zarr(part, _zarr().open(str(part), mode="r+"))
+    )
+
+
+def finish(path: Path) -> None:
+    """Put a whole file in its place; one that is there already goes."""
+    part, old = part_of(path), path.with_name(path.name + ".old")
+    if path.is_dir():
+        path.rename(old)
+        part.rename(path)
+        shutil.rmtree(old)
+    else:
+        os.replace(part, path)
+
+
+def discard(path: Path) -> None:
+    """Take away what an unfinished run left."""
+    part = part_of(path)
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
+
+
+def even_chunks(shape: Sequence[int], most: int) -> Shape:
+    """Extents of chunks of at most `most` elements that divide a block: halves of halves, the longest axis first.
+
+    >>> even_chunks((64, 2048, 512), 2**24)
+    (64, 512, 512)
+    """
+    found = [max(n, 1) for n in shape]
+    while math.prod(found) > most:
+        even = [a for a, n in enumerate(found) if n % 2 == 0]
+        if not even:
+            break
+        longest = max(even, key=lambda a: found[a])
+        found[longest] //= 2
+    return tuple(found)
+
+
+__all__ = [
+    "Place",
+    "Store",
+    "create",
+    "discard",
+    "even_chunks",
+    "finish",
+    "open_array",
+    "open_part",
+    "part_of",
+]

@@ -1,0 +1,135 @@
+"""What a task does: put a block's x together, run the block under the whole's Decision, keep what was asked for.
+
+A process computes one block at a time, on all its threads: blocks share the pool instead of outnumbering the cores,
+while other tasks read, copy and send.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import thread_pool
+from ..planner import Candidate, dtype_of, plan_block
+from ..problem import Problem
+from ..processes import Lock
+from .cutting import Block, Source
+
+Array = npt.NDArray[Any]
+
+_turn = Lock()
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the blocks of a result have in common: the problem of all of it, the way decided for it, w and bias."""
+
+    problem: Problem
+    way: Candidate
+    w: Array | None = field(repr=False, compare=False)
+    bias: Array | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The element type of the result."""
+        return dtype_of(self.problem.out_dtype)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether x and y have their channels last."""
+        return self.problem.x.axes[-1][0].role[0] not in "ip"
+
+    def with_weights(self, w: Array, bias: Array | None) -> Whole:
+        """The same with weights that were not there before."""
+        return replace(self, w=w, bias=bias)
+
+
+def channels_at(whole: Whole, spatial: Sequence[Any], channels: Any, batch: Any) -> tuple[Any, ...]:
+    """One thing for each axis of x or y, in the array's order."""
+    return (batch, *spatial, channels) if whole.channels_last else (batch, channels, *spatial)
+
+
+def threads_here() -> int:
+    """How many threads a block may use: those of the Dask worker that it runs in, else the process's pool.
+
+    A worker that Dask's process scheduler started is one of as many as there are cores.
+    """
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        try:
+            return max(1, min(int(distributed.get_worker().state.nthreads), thread_pool.count()))
+        except (ValueError, AttributeError):
+            pass
+    if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
+        return 1
+    return thread_pool.count()
+
+
+def slab(chunk: Array, place: tuple[slice, ...]) -> Array:
+    """A part of a chunk, in memory of its own: the chunk need not stay for it."""
+    return chunk[place].copy()
+
+
+def assembled(
+    shape: tuple[int, ...], dtype: Any, pieces: Sequence[Array], places: Sequence[tuple[slice, ...]]
+) -> Array:
+    """Pieces laid at their places in one array; the piece itself where it is all of it."""
+    if len(pieces) == 1 and pieces[0].shape == shape:
+        return np.ascontiguousarray(pieces[0])
+    made = np.empty(shape, dtype)
+    for piece, place in zip(pieces, places, strict=True):
+        made[place] = piece
+    return made
+
+
+def rearranged(whole: Whole, sources: Sequence[Source], x: Array) -> Array:
+    """The block's x where explicit padding repeats some of what was read."""
+    first = 1 if whole.channels_last else 2
+    for axis, source in enumerate(sources, first):
+        if source.order is not None:
+            x = np.take(x, source.order, axis)
+    return x
+
+
+def run_block(
+    whole: Whole, block: Block, x: Array, residual: Array | None, threads: int, out: Array | None = None
+) -> Array:
+    """y of one block: x as `assembled`, residual like y; `out` is written where it is given."""
+    x = rearranged(whole, block.sources, x)
+    with _turn:
+        plan = plan_block(whole.problem.of_block(block.geometry), whole.way, threads)
+        keep = channels_at(whole, block.keep, slice(None), slice(None))
+        if residual is not None and block.crops:
+            wide = np.zeros(plan.problem.shape("y"), residual.dtype)
+            wide[keep] = residual
+            residual = wide
+        if not block.crops:
+            return plan(x, whole.w, whole.bias, residual=residual, out=out)
+        made: Array = plan(x, whole.w, whole.bias, residual=residual)[keep]
+    if out is None:
+        return made.copy()
+    out[...] = made
+    return out
+
+
+def block_task(
+    whole: Whole,
+    block: Block,
+    shape: tuple[int, ...],
+    pieces: Sequence[Array],
+    places: Sequence[tuple[slice, ...]],
+    residual: Array | None,
+) -> Array:
+    """The task of a lazy block: pieces of x in, a chunk of y out."""
+    x = assembled(shape, pieces[0].dtype, pieces, places)
+    return run_block(whole, block, x, residual, threads_here())
+
+
+__all__ = ["Whole", "assembled", "block_task", "channels_at", "run_block", "slab", "threads_here"]

@@ -1,0 +1,83 @@
+"""`convmat conv`: a convolution from file to file, within a number of bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convmat.cli import options, parse, screen
+
+MEMORY = "Memory"
+"""The panel of options in the help."""
+
+
+def conv(
+    x: Annotated[
+        Path, typer.Argument(help="The input: .npy, .zarr, .tif; (B, C, *I) or (C, *I).", show_default=False)
+    ],
+    w: Annotated[Path, typer.Argument(help="The weights: .npy, (O, C/groups, *F).", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Where to: .npy or .zarr.", show_default=False)],
+    stride: options.Stride = "1",
+    padding: options.Padding = "0",
+    dilation: options.Dilation = "1",
+    groups: options.Groups = 1,
+    padding_mode: options.PaddingMode = "zeros",
+    activation: options.Activation = "",
+    bias: Annotated[
+        Path | None, typer.Option(help="A bias: .npy, (O,).", rich_help_panel=options.ARRAYS)
+    ] = None,
+    layout: options.Layout = "NCHW",
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="Both have spatial axes alone.", rich_help_panel=options.ARRAYS),
+    ] = False,
+    memory: Annotated[
+        str, typer.Option(help="Bytes that the process may have: 4GiB.", rich_help_panel=MEMORY)
+    ] = "2GiB",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run was stopped.", rich_help_panel=MEMORY)
+    ] = False,
+    exact: options.Exact = False,
+    lowering: options.Lowering = "",
+    threads: options.Threads = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Convolve the array in a file, however large, block by block into another file.
+
+    The result is that of convolving it in memory, bit by bit. A run that was stopped, by Ctrl-C or by force, leaves
+    OUT.part and OUT.manifest behind, and goes on with --resume.
+
+    Examples:
+
+      convmat conv big.zarr w.npy out.zarr --padding 1 --memory 2GiB
+
+      convmat conv volume.npy w.npy out.npy --plain -p 1 --memory 1GiB      (x: DxHxW, w: 3x3x3)
+
+      convmat conv slide.tif w.npy out.zarr --layout NHWC --stride 2
+
+      convmat conv big.zarr w.npy out.zarr --padding 1 --resume
+    """
+    import numpy as np
+
+    from convmat import chunks
+
+    given = options.keywords(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
+        activation=activation, layout=layout, lowering=lowering, exact=exact, threads=threads,
+    )  # fmt: skip
+    limit = parse.size("memory", memory)
+    weights: Any = np.load(w)
+    added: Any = None if bias is None else np.load(bias)
+    with screen.progress("planning") as tell:
+        job = chunks.plan_files(x, weights, added, given, limit, plain=plain)
+
+        def progress(done: int, blocks: int, left: float) -> None:
+            tell(f"block {done} of {blocks}, {left:,.0f} s left")
+
+        done = chunks.make_file(job, out, resume=resume, progress=progress)
+    if json:
+        screen.as_json({"out": str(out), "shape": list(job.shape), **done.as_dict()})
+        return
+    typer.echo(f"{done}\nwritten to {out}: {'x'.join(map(str, job.shape))} {job.dtype}")

@@ -1,0 +1,58 @@
+"""Plans of blocks: a part of y, computed the way that was decided for all of it.
+
+    whole.problem --geometry.block--> problem.of_block --> the whole's engine, lowering and packing
+
+What decides the order of a sum is the whole's (`Problem.whole`), so the jit's bits are too, where a block begins at
+multiples of the lowering's tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from ..errors import PlanError
+from ..lowering import named
+from ..problem import Problem
+from .candidates import Candidate, program_of
+from .decision import Decision
+from .plan import Plan
+
+
+def way_of(decision: Decision) -> Candidate:
+    """The chosen way alone, without what it costs: the same for every block."""
+    chosen = decision.chosen
+    return Candidate(chosen.engine, chosen.lowering, chosen.packing)
+
+
+@lru_cache(maxsize=512)
+def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
+    """The plan of a block (`Problem.of_block`) the way decided for the whole. Raises PlanError where that refuses it.
+
+    >>> from ..geometry import Geometry
+    >>> from .making import make
+    >>> whole = make(Problem.of(Geometry.of((1, 3, 64, 64), (4, 3, 3, 3), padding=1)), "im2col")
+    >>> block = whole.problem.of_block(whole.problem.geometry.block((0, 0), (32, 64)).geometry)
+    >>> plan_block(block, way_of(whole.decision), 1).problem.shape("y")
+    (1, 4, 32, 64)
+    """
+    block = replace(block, threads=threads)
+    lowering = named(way.lowering)
+    refusals = []
+    # The packings of one lowering on one engine are one sum.
+    for packing in (way.packing, *(other for other in lowering.packings if other is not way.packing)):
+        refusal = lowering.refuses(block)
+        program = refusal if refusal is not None else program_of(block, lowering, packing, way.engine)
+        if not isinstance(program, str):
+            chosen = replace(way, packing=packing)
+            return Plan(Decision(block, (chosen,), chosen, forced=True), program)
+        refusals.append(f"  {lowering.name}, {packing.value}: {program}")
+    raise PlanError(
+        f"chunks: the way that was decided for the whole refuses a block of it\n"
+        f"  {block.geometry}, {block.dtype}\n"
+        + "\n".join(dict.fromkeys(refusals))
+        + "\n  take larger chunks, or lowering='im2col'"
+    )
+
+
+__all__ = ["plan_block", "way_of"]

@@ -1,0 +1,52 @@
+"""Convolutions of Dask arrays: lazy, and bit by bit what they are in memory, whatever the chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import convmat
+
+da = pytest.importorskip("dask.array")
+
+Array = npt.NDArray[Any]
+
+
+def same_bits(found: Array, expected: Array) -> None:
+    """Equal, and of one type and shape; integers compare the bits, NaN and zeros with signs included."""
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(found, expected)
+
+
+def normal(*shape: int, dtype: str = "float32", seed: int = 0) -> Array:
+    drawn = np.random.default_rng(seed).standard_normal(shape)
+    return drawn.astype(dtype)
+
+
+def test_equal_to_the_result_in_memory() -> None:
+    x, w, b = normal(2, 8, 40, 37), normal(6, 8, 3, 3), normal(6)
+    lazy = da.from_array(x, chunks=(1, 5, (7, 20, 13), 16))
+    y = convmat.conv(lazy, w, b, padding=1, activation="relu")
+    assert isinstance(y, da.Array)
+    assert y.chunks == ((1, 1), (6,), (7, 20, 13), (16, 16, 5))
+    assert (y.dtype, y._meta.shape) == (np.dtype("float32"), (0, 0, 0, 0))
+    for scheduler in ("sync", "threads"):
+        same_bits(y.compute(scheduler=scheduler), convmat.conv(x, w, b, padding=1, activation="relu"))
+
+
+@pytest.fixture(scope="module")
+def workers() -> Any:
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def test_two_worker_processes(workers: Any) -> None:
+    x, w = normal(2, 16, 60, 50), normal(24, 16, 3, 3)
+    y = convmat.conv(da.from_array(x, chunks=(1, 16, 25, 25)), w, padding=1)
+    same_bits(y.compute(scheduler=workers), convmat.conv(x, w, padding=1))
