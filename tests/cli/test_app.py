@@ -20,7 +20,7 @@ from convmat.errors import EngineError, GeometryError, NetworkError, PlanError
 Run = Callable[..., Any]
 
 COMMANDS = (
-    "demo", "example", "plan", "tune", "draw", "explain", "run", "summary", "profile", "compile", "info",
+    "demo", "example", "plan", "conv", "tune", "draw", "explain", "run", "summary", "profile", "compile", "info",
     "choices show", "choices export", "choices import", "choices clear", "cache info", "cache clear",
 )  # fmt: skip
 
