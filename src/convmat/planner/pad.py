@@ -59,7 +59,7 @@ def padded_source(pad: Pad, axis: int, extent: int, position: int) -> int:
     lo, hi = pad.lo[axis], pad.hi[axis]
     first, last = max(-lo, 0), extent - max(-hi, 0)
     at = position - max(lo, 0)
-    return first + (at if 0 <= at < last - first else _inner(pad.mode, at, last - first))
+    return first + (at if 0 <= at < last - first else inner_position(pad.mode, at, last - first))
 
 
 def _inside(pad: Pad, axes: tuple[int, ...], x: Array) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
