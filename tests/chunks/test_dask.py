@@ -30,7 +30,7 @@ def normal(*shape: int, dtype: str = "float32", seed: int = 0) -> Array:
 def test_equal_to_the_result_in_memory() -> None:
     x, w, b = normal(2, 8, 40, 37), normal(6, 8, 3, 3), normal(6)
     lazy = da.from_array(x, chunks=(1, 5, (7, 20, 13), 16))
-    y = convmat.conv(lazy, w, b, padding=1, activation="relu")
+    y: Any = convmat.conv(lazy, w, b, padding=1, activation="relu")
     assert isinstance(y, da.Array)
     assert y.chunks == ((1, 1), (6,), (7, 20, 13), (16, 16, 5))
     assert (y.dtype, y._meta.shape) == (np.dtype("float32"), (0, 0, 0, 0))
@@ -48,5 +48,5 @@ def workers() -> Any:
 
 def test_two_worker_processes(workers: Any) -> None:
     x, w = normal(2, 16, 60, 50), normal(24, 16, 3, 3)
-    y = convmat.conv(da.from_array(x, chunks=(1, 16, 25, 25)), w, padding=1)
+    y: Any = convmat.conv(da.from_array(x, chunks=(1, 16, 25, 25)), w, padding=1)
     same_bits(y.compute(scheduler=workers), convmat.conv(x, w, padding=1))
