@@ -106,6 +106,8 @@ def axes(node: Node, specs: Specs) -> list[Axis]:
                 "its roi is missing\n  tf_crop_and_resize needs where to begin and end along each axis"
             )
         roi = region.astype(np.float64)
+        if not np.isfinite(roi).all():
+            raise node.error(f"its roi is {roi.tolist()}\n  finite numbers are needed")
     found = [
         Axis(a, x.shape[a], to[i], by[i], (float(roi[i]), float(roi[i + len(at)]))) for i, a in enumerate(at)
     ]
@@ -236,13 +238,19 @@ def _work(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _apply(x: Array, t: Taps, axis: int, work: np.dtype[Any]) -> Array:
-    """The matrix of one axis, applied to x; sums are of the type `work`, and not rounded to that of x."""
+    """The matrix of one axis, applied to x; sums are of the type `work`, and not rounded to that of x.
+
+    A weight of 0 is no term: an infinity beside the window stays where it is.
+    """
     if t.index.shape[1] == 1:
         return np.take(x, t.index[:, 0], axis=axis)
     weight = t.weight.astype(work).reshape(*t.weight.shape, *(1,) * (-1 - axis))
     found = None
     for k in range(t.index.shape[1]):
         term = np.take(x, t.index[:, k], axis=axis) * weight[:, k]
+        nothing = t.weight[:, k] == 0
+        if nothing.any():
+            term[(..., nothing, *(slice(None),) * (-1 - axis))] = 0
         found = term if found is None else np.add(found, term, out=found)
     assert found is not None
     return np.asarray(found)

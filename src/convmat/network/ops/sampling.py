@@ -56,7 +56,9 @@ def line(at: Array, n: int) -> list[Term]:
 
 
 def _inside(place: Array, weight: Array, n: int) -> Term:
-    return Term(np.clip(place, 0, n - 1).astype(np.int64), weight, (place >= 0) & (place < n))
+    # A place that is no number is nowhere outside: its weight makes the sum no number either.
+    index = np.nan_to_num(np.clip(place, 0, n - 1)).astype(np.int64)
+    return Term(index, weight, ~((place < 0) | (place >= n)))
 
 
 # -- GridSample --------------------------------------------------------------------------------------------------------
