@@ -96,6 +96,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("each_case", CASES if metafunc.config.getoption("--slow") else TAILS, ids=str)
 
 
+@pytest.fixture(scope="session")
+def slow(request: pytest.FixtureRequest) -> bool:
+    """Whether the long tests run too."""
+    return bool(request.config.getoption("--slow"))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare a text with the kept one of that name; a missing file fails unless --update-golden writes it."""

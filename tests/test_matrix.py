@@ -18,7 +18,7 @@ from convmat.engine import jit
 from convmat.engine.cpu import Cpu
 from convmat.lowering import ALL, Lowering
 from convmat.product import Packing
-from tests.covering import COVERING, group, traits_of
+from tests.covering import compiles, traits_of
 from tests.support import DTYPES, LAYOUTS, PASSES, TAILS, Way, check, problem_of, way_name, ways
 
 
@@ -31,9 +31,7 @@ def _quick(each: Case, dtype: str, layout: str, way: Way) -> bool:
         return dtype == "float32" or (each in TAILS and layout == "NCHW")
     if packing is Packing.WHOLE or lowering in REFUSED_BY_JIT:
         return False
-    if dtype == "float32" and layout == "NCHW" and each in TAILS:
-        return True
-    return (dtype == "float32" or layout == "NCHW") and each.name in COVERING[group(dtype, layout)]
+    return compiles(each, dtype, layout)
 
 
 def _compiled(each: Case, dtype: str, layout: str, way: Way) -> bool:
