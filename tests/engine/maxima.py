@@ -1,14 +1,16 @@
 """Maxima of windows of random geometries, with unreadable pages beside the arrays.
 
-    python -m tests.engine.maxima SEED COUNT
+    python -m tests.engine.maxima SEED COUNT SIZES
 
 In a process of its own, which a read outside the arrays ends. Beside the arrays all is NaN, which maxima would show.
+What is constant in a kernel is drawn COUNT times, and SIZES geometries of each.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,43 +35,47 @@ def by_hand(x: Array, g: Geometry) -> Array:
     return y
 
 
-def drawn(pick: np.random.Generator) -> Geometry | None:
-    """A depthwise geometry of one to three axes."""
-    rank = int(pick.integers(1, 4))
-    some = [int(n) for n in pick.integers(1, (40, 18, 9)[rank - 1], rank)]
+def drawn(pick: np.random.Generator, sizes: int) -> Iterator[Geometry]:
+    """So many depthwise geometries of one to three axes, which differ in sizes alone."""
+    rank, C = int(pick.integers(1, 4)), int(pick.integers(1, 4))
     F, s, d = ([int(n) for n in pick.integers(1, top, rank)] for top in (5, 4, 3))
-    pads = tuple((int(pick.integers(-1, f)), int(pick.integers(-1, f + 1))) for f in F)
-    C = int(pick.integers(1, 4))
-    try:
-        return Geometry.of((2, C, *some), (C, 1, *F), stride=s, dilation=d, padding=pads, groups=C)
-    except GeometryError:
-        return None
-
-
-def main(seed: int, count: int) -> None:
-    pick, done = np.random.default_rng(seed), 0
-    while done < count:
-        g = drawn(pick)
-        if g is None:
+    lo, count = [int(pick.integers(-1, f)) for f in F], 0
+    while count < sizes:
+        some = [int(n) for n in pick.integers(1, (40, 18, 9)[rank - 1], rank)]
+        pads = tuple((a, int(pick.integers(-1, f + 1))) for a, f in zip(lo, F, strict=True))
+        try:
+            yield Geometry.of((2, C, *some), (C, 1, *F), stride=s, dilation=d, padding=pads, groups=C)
+        except GeometryError:
             continue
-        dtype = ("float32", "float64")[done % 2]
-        print(f"{g} {dtype}", flush=True)
-        x = pick.standard_normal(g.x_shape).astype(dtype) - 3
-        if done % 3 == 0:
-            x.flat[int(pick.integers(x.size))] = np.nan
-        fill = maxima(g, dtype, 1 + done % 2)
-        assert not isinstance(fill, str), fill
-        for Fenced.behind in (True, False):
-            fenced, out = Fenced.holding(x), Fenced.holding(np.zeros(g.y_shape, dtype))
-            fenced.freeze()
-            y = out.array(np.empty(g.y_shape, dtype))
-            fill(fenced.array(x), y)
-            assert np.array_equal(y, by_hand(x, g), equal_nan=True)
-            assert fenced.untouched()
-            assert out.untouched()
-        done += 1
-    print(f"done: {done} geometries", flush=True)
+        count += 1
+
+
+def main(seed: int, count: int, sizes: int) -> None:
+    pick = np.random.default_rng(seed)
+    for kind in range(count):
+        dtype = ("float32", "float64")[kind % 2]
+        for size, g in enumerate(drawn(pick, sizes)):
+            hold(g, dtype, 1 + (kind + size) % 2, pick)
+    print(f"done: {count * sizes} geometries", flush=True)
+
+
+def hold(g: Geometry, dtype: str, threads: int, pick: np.random.Generator) -> None:
+    """Maxima between unreadable pages, held to those by hand; in a third of them an element is NaN."""
+    print(f"{g} {dtype}", flush=True)
+    x = pick.standard_normal(g.x_shape).astype(dtype) - 3
+    if not pick.integers(3):
+        x.flat[int(pick.integers(x.size))] = np.nan
+    fill = maxima(g, dtype, threads)
+    assert not isinstance(fill, str), fill
+    for Fenced.behind in (True, False):
+        fenced, out = Fenced.holding(x), Fenced.holding(np.zeros(g.y_shape, dtype))
+        fenced.freeze()
+        y = out.array(np.empty(g.y_shape, dtype))
+        fill(fenced.array(x), y)
+        assert np.array_equal(y, by_hand(x, g), equal_nan=True)
+        assert fenced.untouched()
+        assert out.untouched()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

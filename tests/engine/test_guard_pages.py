@@ -42,9 +42,10 @@ def hold(seed: int, geometries: int, extents: int, target: str) -> None:
     assert re.fullmatch(rf"done: {geometries} geometries, \d+ runs", last)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_nothing_outside_the_arrays(seed: int) -> None:
-    hold(seed, 102, 8, "native")
+    """Of each kind many extents: a kernel takes as long to make as a hundred runs of it."""
+    hold(seed, 128, 16, "native")
 
 
 @pytest.mark.parametrize("target", ["x86-64-v3", "x86-64-v4"])
