@@ -21,8 +21,14 @@ from tests.support import DTYPES, LAYOUTS, Array
 MOST_OUTPUTS = 400
 """Output elements times taps of one group: keeps the definition's loops to some milliseconds."""
 
-KINDS = 48
-"""Kinds of convolution in a quick run, which draws them by number; with --slow each example draws its own."""
+KINDS, SOME = 48, 16
+"""Kinds of convolution in a quick run, which draws them by number; with --slow each example draws its own.
+
+All are for what is held to the definition, some for what follows from it.
+"""
+
+SIZES = 2
+"""Extents of each kind where a quick run takes weight gradients: dy is their filter, and constant in a kernel too."""
 
 Pick = Callable[[Sequence[Any]], Any]
 """Chooses one of several values: by a random generator, or by hypothesis."""
@@ -82,23 +88,38 @@ def _kind(pick: Pick, crop: bool, empty: bool, input_dilation: bool) -> Kind:
     return Kind(F, s, d, e, lo if crop else tuple(map(abs, lo)), G, c, o, dtype, layout)
 
 
-def _by_number(number: int) -> Pick:
-    """Choices that belong to a number."""
-    rng = np.random.default_rng(number)
+def _by_number(*numbers: int) -> Pick:
+    """Choices that belong to a number, or to several."""
+    rng = np.random.default_rng(numbers)
     return lambda values: values[int(rng.integers(len(values)))]
+
+
+def _by_draws(draw: st.DrawFn) -> Pick:
+    """Choices of hypothesis."""
+    return lambda values: draw(st.sampled_from(values))
+
+
+def _for_kinds(draw: st.DrawFn, kinds: int) -> Pick:
+    """Choices for a kind: in quick runs those of one of so many numbers."""
+    return _by_number(draw(st.integers(0, kinds - 1))) if settings().derandomize else _by_draws(draw)
 
 
 @st.composite
 def convolutions(
-    draw: st.DrawFn, *, crop: bool = True, empty: bool = True, input_dilation: bool = False
+    draw: st.DrawFn,
+    *,
+    kinds: int = KINDS,
+    sizes: int | None = None,
+    crop: bool = True,
+    empty: bool = True,
+    input_dilation: bool = False,
 ) -> Drawn:
     """Any convolution: groups, stride, dilation, padding that is more or less than nothing, empty arrays."""
-
-    def pick(values: Sequence[Any]) -> Any:
-        return draw(st.sampled_from(values))
-
-    by = _by_number(draw(st.integers(0, KINDS - 1))) if settings().derandomize else pick
+    by = _for_kinds(draw, kinds)
     k = _kind(by, crop, empty, input_dilation)
+    pick = _by_draws(draw)
+    if sizes is not None and settings().derandomize:
+        pick = _by_number(by(range(kinds)), draw(st.integers(0, sizes - 1)))
     small = len(k.F) > 2
     room = max(MOST_OUTPUTS // math.prod(k.F), 1)
     Is, pads = [], []
@@ -111,7 +132,7 @@ def convolutions(
         I = -(-max(wanted - 1, 0) // e) + 1 if wanted > 0 else pick(range(3))
         Is.append(I)
         pads.append((lo, hi + max(0, reach - lo - hi - ((I - 1) * e + 1 if I else 0))))
-    B = pick(range(0 if empty else 1, 4))
+    B = draw(st.integers(0 if empty else 1, 3))
     options = {"stride": k.s, "padding": tuple(pads), "dilation": k.d, "groups": k.G}
     if input_dilation:
         options["input_dilation"] = k.e
@@ -121,23 +142,23 @@ def convolutions(
 @st.composite
 def transposes(draw: st.DrawFn) -> Drawn:
     """Any transposed convolution, w as (C, O//G, *F)."""
-    rank = draw(st.sampled_from((1, 2, 2, 3)))
+    by, pick = _for_kinds(draw, SOME), _by_draws(draw)
+    rank = by((1, 2, 2, 3))
+    few = range(1, 5 if rank < 3 else 3)
+    G, c, o = by((1, 1, 2, 3)), by((1, 2, 3)), by((1, 2, 3))
     axes = []
     for _ in range(rank):
-        I, F = draw(st.integers(1, 4 if rank < 3 else 2)), draw(st.integers(1, 4 if rank < 3 else 2))
-        s, d, extra = draw(st.integers(1, 5)), draw(st.integers(1, 3)), draw(st.integers(0, 3))
+        F, s, d, lo = by(few), by(range(1, 6)), by(range(1, 4)), by(range(-2, 4))
+        I, extra = pick(few), pick(range(4))
         grown = (I - 1) * s + d * (F - 1) + extra
-        lo = draw(st.integers(-2, max(grown // 2, 0)))
-        hi = draw(st.integers(-2, max(grown - max(lo, 0), 0)))
-        axes.append((I, F, s, d, extra, lo, hi))
+        lo = min(lo, grown // 2)
+        axes.append((I, F, s, d, extra, lo, pick(range(-2, max(grown - max(lo, 0), 0) + 1))))
     Is, Fs, ss, ds, extras, los, his = zip(*axes, strict=True)
-    B, G = draw(st.integers(0, 2)), draw(st.sampled_from([1, 1, 2, 3]))
-    c, o = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     options = {
         "stride": ss, "padding": tuple(zip(los, his, strict=True)), "dilation": ds, "groups": G,
         "output_padding": extras,
     }  # fmt: skip
-    return Drawn((B, G * c, *Is), (G * c, o, *Fs), options)
+    return Drawn((pick(range(3)), G * c, *Is), (G * c, o, *Fs), options)
 
 
 @st.composite

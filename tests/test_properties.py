@@ -21,7 +21,7 @@ from convmat.geometry import Geometry
 from convmat.planner import error_bound
 from convmat.problem import Problem
 from convmat.reference import convolve
-from tests.strategies import Drawn, convolutions, laid_out, transposes
+from tests.strategies import SIZES, SOME, Drawn, convolutions, laid_out, transposes
 from tests.support import (
     Array,
     agree,
@@ -74,7 +74,7 @@ def test_every_way_gives_the_definition_with_input_dilation_and_stride(drawn: Dr
     every_way(Problem.of(g, "float64"), x, w, convolve(x, w, g))
 
 
-@given(convolutions(), seeds, st.sampled_from(["float64", "complex128"]))
+@given(convolutions(kinds=SOME, sizes=SIZES), seeds, st.sampled_from(["float64", "complex128"]))
 def test_gradients_are_the_definition_scattered_back(drawn: Drawn, seed: int, dtype: str) -> None:
     g, layout = drawn.geometry, drawn.layout
     x, w, dy = data(seed, g.x_shape, g.w_shape, g.y_shape, kind=kind_of(dtype))
@@ -102,7 +102,7 @@ def test_the_transposed_convolution_is_the_adjoint_run_forward(drawn: Drawn, see
 
 
 @some
-@given(convolutions(), seeds, st.integers(-3, 3), st.integers(-3, 3))
+@given(convolutions(kinds=SOME), seeds, st.integers(-3, 3), st.integers(-3, 3))
 def test_linear_in_both_arguments(drawn: Drawn, seed: int, a: int, b: int) -> None:
     x1, x2, w1, w2 = data(seed, drawn.x_shape, drawn.x_shape, drawn.w_shape, drawn.w_shape)
 
@@ -133,7 +133,7 @@ def test_a_delta_filter_shifts(draw: st.DataObject, rank: int, seed: int) -> Non
 
 
 @some
-@given(convolutions(), seeds)
+@given(convolutions(kinds=SOME, sizes=SIZES), seeds)
 def test_adjoint_identities(drawn: Drawn, seed: int) -> None:
     """<conv(x, w), dy> == <x, conv_input_grad(dy, w)> == <w, conv_weight_grad(x, dy)>."""
     g = drawn.geometry
@@ -154,7 +154,7 @@ def test_complex_adjoints_conjugate(drawn: Drawn, seed: int) -> None:
 
 
 @some
-@given(convolutions(), seeds)
+@given(convolutions(kinds=SOME), seeds)
 def test_groups_are_concatenation(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
     x, w = data(seed, g.x_shape, g.w_shape)
@@ -195,7 +195,7 @@ def test_phases_write_every_output_once_and_read_every_tap(drawn: Drawn) -> None
 
 
 @some
-@given(convolutions(), seeds, st.data())
+@given(convolutions(kinds=SOME), seeds, st.data())
 def test_memory_layout_changes_nothing(drawn: Drawn, seed: int, draw: st.DataObject) -> None:
     g = drawn.geometry
     x, w, residual, bias = data(seed, g.x_shape, g.w_shape, g.y_shape, (g.O,))
@@ -211,7 +211,7 @@ def test_memory_layout_changes_nothing(drawn: Drawn, seed: int, draw: st.DataObj
 
 
 @some
-@given(convolutions(), seeds, st.data())
+@given(convolutions(kinds=SOME, sizes=SIZES), seeds, st.data())
 def test_broadcast_inputs(drawn: Drawn, seed: int, draw: st.DataObject) -> None:
     """Stride 0: one value shown many times."""
     x, w, dy = data(seed, drawn.x_shape, drawn.w_shape, drawn.geometry.y_shape)
@@ -235,7 +235,7 @@ def test_broadcast_inputs(drawn: Drawn, seed: int, draw: st.DataObject) -> None:
 
 
 @some
-@given(convolutions(), seeds)
+@given(convolutions(kinds=SOME), seeds)
 def test_residual_may_be_out(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
     x, w, residual = data(seed, g.x_shape, g.w_shape, g.y_shape)
@@ -246,7 +246,7 @@ def test_residual_may_be_out(drawn: Drawn, seed: int) -> None:
 
 
 @some
-@given(convolutions(), seeds)
+@given(convolutions(kinds=SOME, sizes=SIZES), seeds)
 def test_channels_last_is_the_same_numbers(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
     x, w, dy = data(seed, g.x_shape, g.w_shape, g.y_shape)
@@ -265,7 +265,7 @@ ROUNDED = ("float32", "float64", "float16", "bfloat16", "complex64")
 
 
 @some
-@given(convolutions(empty=False), seeds)
+@given(convolutions(kinds=SOME, empty=False), seeds)
 def test_rounding_stays_within_the_proven_bound(drawn: Drawn, seed: int) -> None:
     g, dtype = drawn.geometry, drawn.dtype if drawn.dtype in ROUNDED else "float32"
     rng = np.random.default_rng(seed)
@@ -304,7 +304,11 @@ def test_im2col_is_the_matrix_and_col2im_its_adjoint(drawn: Drawn, seed: int, or
 
 
 @some
-@given(convolutions(empty=False), seeds, st.sampled_from(["reflect", "symmetric", "edge", "wrap"]))
+@given(
+    convolutions(kinds=SOME, sizes=SIZES, empty=False),
+    seeds,
+    st.sampled_from(["reflect", "symmetric", "edge", "wrap"]),
+)
 def test_padding_modes_are_numpys(drawn: Drawn, seed: int, mode: Any) -> None:
     g = drawn.geometry
     assume(all(g.I))
