@@ -105,7 +105,8 @@ def test_each_engine_has_transforms_of_its_own(transforming: Lowering) -> None:
     if transforming.name == "fft":
         engine, sentence = "jit", "transforms by small constant matrices, Fourier's are the blas engine's"
     way = engine, transforming.name, Packing.PANEL
-    assert check(way, case("2d/3x3/tail"), "float32", "NCHW", "forward") == sentence
+    direction = "weight" if transforming.name == "pieces" else "forward"
+    assert check(way, case("2d/3x3/tail"), "float32", "NCHW", direction) == sentence
 
 
 REFUSED_BY_JIT = {"mec", "kn2row"}
@@ -144,6 +145,7 @@ TAKES = {
     "winograd 2": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail"],
     "winograd 4": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail", "2d/1x7/tail"],
     "winograd 6": ["2d/3x3/tail", "2d/grouped/plain", "2d/dilated/tail"],
+    "pieces": ["2d/valid/plain", "2d/crop/plain", "1d/long-filter/tail"],
     "fft": [
         "2d/3x3/tail",
         "2d/grouped/strided-tail",

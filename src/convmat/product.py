@@ -320,6 +320,10 @@ class Packing(Enum):
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
+PARTS_IN_A_ROW = 16
+"""Parts of a transformed product that are summed in a row where its sum runs over a window's axes too: sums of so many
+parts are added up in turn."""
+
 
 @dataclass(frozen=True)
 class Transform:

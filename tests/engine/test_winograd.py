@@ -14,7 +14,7 @@ from convmat import PlanError
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.geometry import Geometry
-from convmat.lowering import ALL
+from convmat.lowering import ALL, named
 from convmat.lowering.toomcook import fast_correlation
 from convmat.planner import Plan
 from convmat.planner.candidates import dtypes_of, extents
@@ -218,7 +218,7 @@ def test_it_refuses_with_a_sentence(given: dict[str, Any], sentence: str) -> Non
 
 def test_it_takes_one_layout_at_a_time() -> None:
     problem = Problem.of(Geometry.of((1, 8, 20, 20), (8, 8, 3, 3)), x="NCHW", y="NHWC")
-    products = ALL[-2].products(problem)
+    products = named("winograd 6").products(problem)
     made = jit.prepare(products, Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 30)
     assert made == (
         "reads x and writes y along their last pixel axis or their channels, one element after the other"

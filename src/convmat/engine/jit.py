@@ -25,6 +25,7 @@ from .kernels.base import KernelPlan
 from .kernels.direct.plan import plan_direct
 from .kernels.effort import Effort
 from .kernels.panel.plan import plan_step
+from .kernels.pieces.plan import plan_pieces
 from .kernels.sweeps.base import SweepPlan
 from .kernels.text import kernel_text
 from .kernels.winograd.plan import plan_transformed
@@ -56,14 +57,20 @@ def prepare(
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     steps = []
     for product in products:
-        plan: Callable[..., KernelPlan | str] = plan_direct if packing is Packing.NOTHING else plan_step
-        step = (plan_transformed if product.transforms else plan)(product, dtypes, shapes, threads, target)
+        step = _planner(product, packing)(product, dtypes, shapes, threads, target)
         if isinstance(step, str):
             return step
         steps.append(step)
     if packing is Packing.WHOLE:
         return "never stores the unrolled input: it packs a panel at a time"
     return JitProgram(tuple(steps), dtypes, target, bound=bound)
+
+
+def _planner(product: Product, packing: Packing) -> Callable[..., KernelPlan | str]:
+    """What plans the kernel of a product."""
+    if product.transforms:
+        return plan_pieces if product.terms and len(product.terms[0][1].rows) > 1 else plan_transformed
+    return plan_direct if packing is Packing.NOTHING else plan_step
 
 
 class JitProgram(OfThisProcess):

@@ -12,6 +12,7 @@ from .fft import Fft
 from .im2col import Im2col
 from .kn2row import Kn2row
 from .mec import Mec
+from .pieces import Pieces
 from .pointwise import Pointwise
 from .winograd import Winograd
 
@@ -24,6 +25,7 @@ ALL: tuple[Lowering, ...] = (
     Winograd(2),
     Winograd(4),
     Winograd(6),
+    Pieces(),
     Fft(),
 )
 

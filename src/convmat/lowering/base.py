@@ -201,8 +201,8 @@ class Part:
         """How phases of a kind move along axis `a` of y."""
         return ((f"r{a}", self.phase.apart[a]),) if self.phase.count[a] > 1 else ()
 
-    def epilogue(self, rows: Indices, cols: Indices, batch: Indices) -> Epilogue:
-        """The problem's epilogue as Views: bias over the channels, residual where y is."""
+    def epilogue(self, rows: Indices, cols: Indices, batch: Indices, c: View | None = None) -> Epilogue:
+        """The problem's epilogue as Views: bias over the channels, residual where y is (where `c` is, if given)."""
         wanted, g = self.problem.epilogue, self.geometry
         vector = Layout.of("g o", extents={"g": g.G, "o": g.O // g.G})
         split = any(len(self._cuts(role)) > 1 for role in "go")
@@ -210,7 +210,9 @@ class Part:
             vector = Layout((tuple(Dim("o", i.extent, step) for i, step in self._cuts("o")),))
         channel = tuple(i for i in rows + cols if i.name[0] == "o")
         bias = self.view("bias", vector, self.channel, channel, (), batch) if wanted.bias else None
-        residual = self.y(rows, cols, batch, "residual") if wanted.residual else None
+        residual = None
+        if wanted.residual:
+            residual = self.y(rows, cols, batch, "residual") if c is None else replace(c, source="residual")
         return Epilogue(bias=bias, residual=residual, activation=wanted.activation)
 
     def channel(self, dim: Dim) -> Coordinate:

@@ -15,7 +15,6 @@ Winograd 1980; Lavin and Gray, "Fast algorithms for convolutional neural network
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from ..geometry import Geometry, Shape
 from ..problem import Problem
@@ -123,9 +122,6 @@ class Winograd(Lowering):
         group, m, k = part.batch, part.index("o"), part.index("c")
         n = part.index("b") + tuple(tiles)
         c = part.view("y", part.problem.y, write, m, n, (*group, *filled))
-        epilogue = part.epilogue(m, n, group)
-        if epilogue.residual is not None:
-            epilogue = replace(epilogue, residual=replace(c, source="residual"))
         return Product(
             terms=(
                 (
@@ -134,7 +130,7 @@ class Winograd(Lowering):
                 ),
             ),
             c=c,
-            epilogue=epilogue,
+            epilogue=part.epilogue(m, n, group, c),
             transforms=tuple(transforms),
             part=self.part(g),
         )

@@ -9,11 +9,13 @@ from .direct.channels import ChannelsRecipe
 from .direct.pixels import PixelsRecipe
 from .panel import loops as panel_loops
 from .panel.recipe import PanelRecipe
+from .pieces import kernel as pieces_kernel
+from .pieces.recipe import PiecesRecipe
 from .sweeps.base import SweepRecipe
 from .winograd import kernel as winograd_kernel
 from .winograd.writer import WinogradRecipe
 
-Recipe = PanelRecipe | PixelsRecipe | ChannelsRecipe | WinogradRecipe | SweepRecipe
+Recipe = PanelRecipe | PixelsRecipe | ChannelsRecipe | WinogradRecipe | PiecesRecipe | SweepRecipe
 """What is constant in a kernel: a frozen value whose `repr` says all that its text is made from."""
 
 
@@ -25,6 +27,8 @@ def kernel_text(recipe: Recipe, cpu: Cpu) -> str:
             return str(panel_loops.module(recipe, attributes, fused=cpu.fma))
         case WinogradRecipe():
             return str(winograd_kernel.module(recipe, attributes, cpu.fma))
+        case PiecesRecipe():
+            return str(pieces_kernel.module(recipe, attributes, cpu.fma))
         case PixelsRecipe():
             return str(pixels_loop.module(recipe, attributes, cpu.fma))
         case ChannelsRecipe():

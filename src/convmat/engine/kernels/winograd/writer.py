@@ -82,12 +82,8 @@ class WinogradRecipe:
 
     @property
     def largest_square(self) -> float:
-        """What the squares of a tile's products may add up to if none of its sums is larger than `LARGEST`.
-
-        By Cauchy and Schwarz a sum is no larger than the norm of the products times that of its weights.
-        """
-        gain = _longest_row(self.rows.post) * _longest_row(self.columns.post)
-        return LARGEST[self.work.bytes] ** 2 / gain
+        """What the squares of a tile's products may add up to."""
+        return largest_square(self.work, self.rows.post, self.columns.post)
 
     @property
     def tail(self) -> int:
@@ -161,9 +157,17 @@ class Writer:
         return equal(all_lanes(self.sound(squares)), 0)
 
 
+def largest_square(work: Type, rows: Matrix, columns: Matrix) -> float:
+    """What the squares of products may add up to if none of their sums is larger than `LARGEST`.
+
+    By Cauchy and Schwarz a sum is no larger than the norm of the products times that of its weights.
+    """
+    return LARGEST[work.bytes] ** 2 / (_longest_row(rows) * _longest_row(columns))
+
+
 def _longest_row(matrix: Matrix) -> float:
     """The largest sum of the squares of a row."""
     return float(max(math.fsum(float(each) ** 2 for each in row) for row in matrix))
 
 
-__all__ = ["LARGEST", "TALLEST", "WinogradRecipe", "Writer"]
+__all__ = ["LARGEST", "TALLEST", "WinogradRecipe", "Writer", "largest_square"]
