@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import EngineError
 from ..processes import OfThisProcess
-from ..product import Packing, Product
+from ..product import Packing, Product, Transform
 from .cpu import Cpu, host
 from .job import HEADER, WORD, address
 from .kernels.base import KernelPlan
@@ -69,7 +69,8 @@ def prepare(
 def _planner(product: Product, packing: Packing) -> Callable[..., KernelPlan | str]:
     """What plans the kernel of a product."""
     if product.transforms:
-        return plan_pieces if product.terms and len(product.terms[0][1].rows) > 1 else plan_transformed
+        in_pieces = isinstance(product.transforms[0], Transform) and len(product.terms[0][1].rows) > 1
+        return plan_pieces if in_pieces else plan_transformed
     return plan_direct if packing is Packing.NOTHING else plan_step
 
 
