@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from convmat.errors import NetworkError
 from convmat.network.gradients import differentiate
 from convmat.network.graph import Graph, Input, Node, Spec
 from convmat.network.ops import Options
+from convmat.network.ops.base import OWN
 from convmat.network.preparing.programs import Programs, Setting
 
 Array = npt.NDArray[Any]
@@ -27,14 +29,18 @@ def run(graph: Graph, values: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def check(
-    node: Node, values: Sequence[Array], constants: Mapping[str, Array] | None = None, step: float = 1e-5
+    node: Node,
+    values: Sequence[Array],
+    constants: Mapping[str, Array] | None = None,
+    step: float = 1e-5,
+    seen: tuple[str, ...] = (),
 ) -> None:
     """The gradients of a random linear function of a node's outputs, in all its inputs that are no constants."""
     rng = np.random.default_rng(1)
     names = [name for name in dict.fromkeys(node.inputs) if name and name not in (constants or {})]
     given = dict(zip(names, values, strict=True))
     inputs = tuple(Input(name, each.dtype, each.shape) for name, each in given.items())
-    outputs = tuple(filter(None, node.outputs))
+    outputs = seen or tuple(filter(None, node.outputs))
     graph = Graph((node,), inputs, outputs, dict(constants or {}))
     made = run(graph, given)
     seeds = {f"dy.{name}": rng.standard_normal(made[name].shape) for name in outputs}
@@ -95,15 +101,68 @@ def test_gemm(left: int, right: int) -> None:
     check(node("Gemm", "a b c", **words), [normal(*shape) for shape in shapes])
 
 
-@pytest.mark.parametrize("op", ["Relu"])
+ONE: dict[str, dict[str, Any]] = {
+    "Relu": {}, "LeakyRelu": {"alpha": 0.1}, "Elu": {"alpha": 0.7}, "Celu": {"alpha": 0.8}, "Selu": {}, "Sigmoid": {},
+    "Tanh": {}, "Tan": {}, "Exp": {}, "HardSigmoid": {}, "Neg": {}, "Abs": {}, "Erf": {}, "Atan": {}, "Gelu": {},
+    "Swish": {"alpha": 1.3}, "Mish": {}, "Softplus": {}, "Softsign": {}, "HardSwish": {},
+    "ThresholdedRelu": {"alpha": 0.4}, "Sin": {}, "Cos": {}, "Identity": {}, "Softmax": {"axis": 1}, "LogSoftmax": {},
+    "Reciprocal": {}, "Transpose": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", ONE)
 def test_functions_of_one(op: str) -> None:
-    check(node(op, "x"), [normal(3, 7)])
+    check(node(op, "x", **ONE[op]), [0.2 * normal(3, 7, 2)])
 
 
-@pytest.mark.parametrize("op", ["Add", "Mul"])
+def test_more_functions_of_one() -> None:
+    check(node("Gelu", "x", approximate="tanh"), [normal(3, 7)])
+    check(node("Log", "x"), [np.abs(normal(3, 7)) + 0.5])
+    check(node("Sqrt", "x"), [np.abs(normal(3, 7)) + 0.5])
+    check(node("Clip", "x lo hi"), [normal(3, 7)], {"lo": np.array(-0.5), "hi": np.array(0.6)})
+    check(node("Softmax", "x", version=11, axis=1), [normal(2, 3, 4)])
+    for p in (2.0, 3.0):
+        check(node("Pow", "x p"), [normal(3, 4)], {"p": np.array(p)})
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum"])
 def test_functions_of_two_that_broadcast(op: str) -> None:
     check(node(op, "a b"), [normal(2, 3, 4), normal(3, 1)])
-    check(node(op, "a a"), [normal(2, 3)])
+    if op not in ("Max", "Min"):
+        check(node(op, "a a"), [normal(2, 3)])
+
+
+def test_prelu_where_and_expand() -> None:
+    check(node("PRelu", "x s"), [normal(2, 3, 4), normal(3, 1)])
+    check(node("Where", "c a b"), [normal(2, 3), normal(3)], {"c": normal(2, 3, seed=5) > 0})
+    check(node("Expand", "x s"), [normal(3, 1)], {"s": np.array([2, 3, 4])})
+
+
+@pytest.mark.parametrize(
+    ("op", "axes"),
+    [
+        (op, axes)
+        for op in (
+            "ReduceSum",
+            "ReduceMean",
+            "ReduceMax",
+            "ReduceMin",
+            "ReduceL1",
+            "ReduceL2",
+            "ReduceSumSquare",
+        )
+        for axes in ([1], [0, 2])
+    ],
+)
+def test_reductions(op: str, axes: list[int]) -> None:
+    check(node(op, "x a", keepdims=0), [normal(2, 3, 4)], {"a": np.array(axes)})
+    if op not in ("ReduceSum",):
+        check(node(op, "x", version=11, axes=axes), [normal(2, 3, 4)])
+
+
+def test_sums_of_exponentials() -> None:
+    check(node("ReduceLogSumExp", "x a"), [normal(2, 3)], {"a": np.array([1])})
+    check(node("ReduceLogSum", "x a"), [np.abs(normal(2, 3)) + 0.1], {"a": np.array([1])})
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
@@ -112,9 +171,90 @@ def test_pools(op: str) -> None:
     check(node(op, "x", kernel_shape=[2, 2], strides=[2, 2]), [normal(2, 3, 6, 8)])
 
 
-def test_reshape() -> None:
-    shape = np.array([4, 6], np.int64)
-    check(node("Reshape", "x s"), [normal(2, 3, 4)], {"s": shape})
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_pools_of_everything(op: str) -> None:
+    check(node(op, "x"), [normal(2, 3, 4, 5)])
+
+
+MOVED: dict[str, tuple[Node, list[tuple[int, ...]], dict[str, Any]]] = {
+    "reshape": (node("Reshape", "x s"), [(2, 3, 4)], {"s": [4, 6]}),
+    "flatten": (node("Flatten", "x", axis=2), [(2, 3, 4)], {}),
+    "squeeze": (node("Squeeze", "x a"), [(2, 1, 4)], {"a": [1]}),
+    "unsqueeze": (node("Unsqueeze", "x a"), [(2, 4)], {"a": [0, -1]}),
+    "transpose": (node("Transpose", "x", perm=[1, 2, 0]), [(2, 3, 4)], {}),
+    "concat": (node("Concat", "a b", axis=-1), [(2, 3), (2, 2)], {}),
+    "split": (node("Split", "x s", "y z", axis=1), [(2, 5)], {"s": [2, 3]}),
+    "slice": (
+        node("Slice", "x lo hi a by"), [(4, 7)], {"lo": [6, 1], "hi": [0, 3], "a": [1, 0], "by": [-2, 1]}
+    ),
+    "pad": (node("Pad", "x p"), [(3, 4)], {"p": [1, -1, 0, 2]}),
+    "pad edge": (node("Pad", "x p", mode="edge"), [(3, 4)], {"p": [1, 2, 0, 2]}),
+    "pad reflect": (node("Pad", "x p", mode="reflect"), [(3, 4)], {"p": [1, 2, 2, 3]}),
+    "gather": (node("Gather", "x i", axis=1), [(3, 4)], {"i": [[0, -1], [2, 0]]}),
+    "tile": (node("Tile", "x t"), [(3, 2)], {"t": [2, 3]}),
+    "depth to space": (node("DepthToSpace", "x", blocksize=2, mode="CRD"), [(1, 8, 2, 3)], {}),
+    "space to depth": (node("SpaceToDepth", "x", blocksize=2), [(1, 2, 4, 6)], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_what_moves_elements(name: str) -> None:
+    made, shapes, constants = MOVED[name]
+    check(made, [normal(*shape) for shape in shapes], {k: np.array(v) for k, v in constants.items()})
+
+
+@pytest.mark.parametrize(
+    ("mode", "how", "scales"),
+    [
+        ("nearest", "asymmetric", [1, 1, 2, 3]),
+        ("nearest", "half_pixel", [1, 1, 1.5, 0.7]),
+        ("linear", "half_pixel", [1, 1, 2, 1.5]),
+        ("linear", "align_corners", [1, 1, 2, 0.6]),
+    ],
+)
+def test_resize(mode: str, how: str, scales: list[float]) -> None:
+    made = node("Resize", "x r s", mode=mode, coordinate_transformation_mode=how)
+    made = replace(made, inputs=("x", "", "s"))
+    check(made, [normal(1, 2, 4, 5)], {"s": np.array(scales, np.float32)})
+
+
+NORMS = {
+    "instance": (node("InstanceNormalization", "x s b"), [(2, 3, 4, 2), (3,), (3,)]),
+    "group": (node("GroupNormalization", "x s b", version=21, num_groups=2), [(2, 4, 5), (4,), (4,)]),
+    "old group": (node("GroupNormalization", "x s b", num_groups=2), [(2, 4, 5), (2,), (2,)]),
+    "layer": (node("LayerNormalization", "x s b", axis=1), [(3, 4, 2), (4, 2), (2,)]),
+    "layer last": (node("LayerNormalization", "x s"), [(3, 2, 5), (5,)]),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms(name: str) -> None:
+    made, shapes = NORMS[name]
+    check(made, [normal(*shape) for shape in shapes])
+
+
+def test_batch_normalization() -> None:
+    x, scale, bias, mean = (normal(*shape) for shape in ((4, 3, 2, 2), (3,), (3,), (3,)))
+    given = {"m": mean, "v": np.abs(mean) + 0.5}
+    check(node("BatchNormalization", "x s b m v"), [x, scale, bias], given)
+    own = Node("BatchNorm", ("x", "s", "b"), ("y", "mean", "by", "spread"), {}, "bn", 0, OWN)
+    check(own, [x, scale, bias], seen=("y",))
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [(3, 4), (4, 2)],
+        [(2, 3, 4), (4, 2)],
+        [(2, 1, 3, 4), (5, 4, 2)],
+        [(4,), (4, 2)],
+        [(2, 3, 4), (4,)],
+        [(4,), (4,)],
+    ],
+    ids=str,
+)
+def test_matmul(shapes: list[tuple[int, ...]]) -> None:
+    check(node("MatMul", "a b"), [normal(*shape) for shape in shapes])
 
 
 def test_what_cannot_be_differentiated_is_listed() -> None:

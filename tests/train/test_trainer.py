@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from convmat import nn, train
-from convmat.errors import NetworkError
+from convmat.errors import NetworkError, PlanError
 
 Array = npt.NDArray[Any]
 
@@ -118,3 +120,131 @@ def test_lenet_as_in_pytorch(kind: str) -> None:
         assert loss == pytest.approx(wanted.item(), rel=1e-5)
     for name, value in c.items():
         assert np.allclose(trainer.network().graph.constants[name], value.detach().numpy(), atol=1e-5)
+
+
+def normalised(**words: Any) -> train.Trainer:
+    body = nn.Sequential(nn.Conv(4, 3, padding=1, bias=False), nn.BatchNorm(), nn.Relu())
+    model = nn.Sequential(
+        stem=nn.Sequential(nn.Conv(4, 3), nn.BatchNorm(), nn.Relu()),
+        block=nn.Residual(body),
+        head=nn.Sequential(nn.Dropout(0.2), nn.GlobalAveragePool(), nn.Linear(3)),
+    )
+    made: train.Trainer = nn.build(model, (1, 8, 8)).trainer(**words)
+    return made
+
+
+def test_a_checkpoint_goes_on_to_the_same_losses(tmp_path: Path) -> None:
+    x, target = batch(40)
+    examples = train.Examples(x, target)
+    words: dict[str, Any] = {"batch": 8, "augment": train.shifts(1)}
+    optimiser = train.Adam(1e-2)
+    whole = normalised(optimiser=optimiser)
+    wanted = [each.loss for each in whole.fit(examples, 4, **words)]
+    stopped, told = normalised(optimiser=optimiser), []
+
+    def stop(progress: train.Progress) -> None:
+        told.append(progress)
+        if len(told) == 13:
+            signal.raise_signal(signal.SIGINT)
+
+    path = tmp_path / "here.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(examples, 4, **words, checkpoint=path, progress=stop, history=tmp_path / "a.csv")
+    assert len(told) == 13
+    again = normalised(optimiser=optimiser)
+    again.resume(path)
+    found = again.fit(examples, 4, **words, history=tmp_path / "a.csv")
+    assert [each.loss for each in found] == wanted[2:]
+    for name, array in whole.held.items():
+        assert np.array_equal(array, again.held[name]), name
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[0] == "epoch,steps,loss,accuracy,test_loss,test_accuracy,seconds"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
+
+
+def test_a_checkpoint_that_is_not_whole(tmp_path: Path) -> None:
+    trainer, path = small(), tmp_path / "here.safetensors"
+    trainer.save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:-10])
+    with pytest.raises(NetworkError, match="is no checkpoint, or not a whole one"):
+        trainer.resume(path)
+    path.write_bytes(data)
+    with pytest.raises(NetworkError, match="is of another trainer"):
+        small(optimiser=train.Adam()).resume(path)
+    with pytest.raises(PlanError, match="cannot write"):
+        trainer.save(tmp_path / "nowhere" / "here.safetensors")
+    assert [each.name for each in tmp_path.iterdir()] == ["here.safetensors"]
+
+
+def test_several_batches_make_one_change_as_one_large_batch() -> None:
+    x, target = batch(8)
+    once, twice = small(optimiser=train.SGD(0.1)), small(optimiser=train.SGD(0.1), accumulate=2)
+    for _ in range(3):
+        once.step(x, target)
+        for part in (slice(0, 4), slice(4, 8)):
+            twice.step(x[part], target[part])
+    assert (once.steps, twice.steps, twice.batches) == (3, 3, 6)
+    for name in once.made.parameters:
+        assert np.allclose(once.held[name], twice.held[name], atol=1e-6), name
+
+
+def test_gradients_are_cut_to_a_norm() -> None:
+    x, target = batch()
+    trainer = small(optimiser=train.SGD(1.0), clip=0.01)
+    before = {name: trainer.held[name].copy() for name in trainer.made.parameters}
+    trainer.step(x, target)
+    moved = sum(float(np.square(trainer.held[n] - before[n]).sum()) for n in before) ** 0.5
+    assert moved == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_changes_nothing() -> None:
+    x, target = batch()
+    trainer = normalised(optimiser=train.SGD(0.1))
+    trainer.step(x, target)
+    before = {name: array.copy() for name, array in trainer.held.items()}
+    x[1, 0, 2, 2] = np.nan
+    with pytest.raises(NetworkError) as error:
+        trainer.step(x, target)
+    assert str(error.value) == (
+        "train: the loss is nan at step 1\n  the input 'x' has NaN or inf in it\n"
+        "  a smaller rate, clip=1.0, or a warm-up help; the parameters are as they were before this step"
+    )
+    for name in (*trainer.made.parameters, *trainer.made.running):
+        assert np.array_equal(before[name], trainer.held[name]), name
+    trainer.held["stem.0.weight"][...] = 3e38
+    with pytest.raises(NetworkError, match=r"Conv 'stem.0.conv.\d+' is the first node that gives NaN or inf"):
+        trainer.step(np.ones_like(x), target)
+
+
+def test_what_is_normalised_by_the_batch_is_folded_again() -> None:
+    x, target = batch(12)
+    trainer = normalised(optimiser=train.SGD(0.1))
+    for _ in range(5):
+        trainer.step(x, target)
+    net = trainer.network()
+    assert trainer.made.running
+    loss, accuracy = trainer.evaluate(train.Examples(x, target))
+    scores = net(x).astype(np.float64)
+    logs = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    assert loss == pytest.approx(-logs[np.arange(12), target].mean(), rel=1e-5)
+    assert accuracy == np.mean(scores.argmax(1) == target)
+
+
+LOSSES = {
+    "binary_cross_entropy": lambda y, t: np.log1p(np.exp(-np.abs(y))) + np.maximum(y, 0) - t * y,
+    "mean_squared_error": lambda y, t: (y - t) ** 2,
+    "mean_absolute_error": lambda y, t: np.abs(y - t),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_numbers(name: str) -> None:
+    trainer = small(loss=name, optimiser=train.SGD(0.05))
+    x, _ = batch()
+    t = np.random.default_rng(1).random((6, 3))
+    y = trainer.network()(x)
+    assert trainer.step(x, t) == pytest.approx(LOSSES[name](y, t).mean(), rel=1e-5)
+    assert [trainer.step(x, t) for _ in range(30)][-1] < LOSSES[name](y, t).mean()
+    with pytest.raises(NetworkError, match="targets do not fit"):
+        trainer.step(x, t[:, :2])

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 from .augment import flips, shifts, then
 from .data import Data, Examples, mnist
-from .losses import CrossEntropy
+from .fit import Epoch, Progress
+from .losses import BinaryCrossEntropy, CrossEntropy, MeanAbsoluteError, MeanSquaredError, Output
 from .optimisers import SGD, Adam, AdamW
 from .schedules import Cosine, Steps, WarmUp
-from .trainer import Epoch, Trainer
+from .trainer import Trainer
 
 __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "BinaryCrossEntropy",
     "Cosine",
     "CrossEntropy",
     "Data",
     "Epoch",
     "Examples",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Output",
+    "Progress",
     "Steps",
     "Trainer",
     "WarmUp",

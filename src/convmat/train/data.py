@@ -42,21 +42,18 @@ class Examples:
     def __len__(self) -> int:
         return len(self.x)
 
-    def batches(
-        self, size: int, rng: np.random.Generator | None = None, augment: Augment | None = None
-    ) -> Iterator[tuple[Array, Array]]:
-        """So many at a time, in an order that `rng` draws; the last ones may be fewer.
+    def __getitem__(self, chosen: Any) -> tuple[Array, Array]:
+        """Some of them, by their numbers or a slice."""
+        return self.x[chosen], self.target[chosen]
+
+    def batches(self, size: int) -> Iterator[tuple[Array, Array]]:
+        """So many at a time, in their order; the last ones may be fewer.
 
         >>> [len(x) for x, _ in Examples(np.zeros((5, 1)), np.zeros(5)).batches(2)]
         [2, 2, 1]
         """
-        order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
         for at in range(0, len(self), size):
-            chosen = order[at : at + size]
-            x = self.x[chosen]
-            if augment is not None and rng is not None:
-                x = augment(x, rng)
-            yield x, self.target[chosen]
+            yield self[at : at + size]
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,69 @@ class CrossEntropy:
         return found
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": CrossEntropy()}
+@dataclass(frozen=True)
+class _OfNumbers:
+    """A loss whose targets are numbers, one for each of the output."""
+
+    def build(self, tape: Tape, y: str, dtype: np.dtype[Any]) -> Built:
+        """See the module."""
+        loss, dy = tape.ops(type(self).__name__, y, TARGET, outputs=("loss", f"d.{y}"), own=True)
+        return Built(loss, {y: dy}, Input(TARGET, dtype, None))
+
+    def read(self, target: Any, y: Spec) -> Array:
+        """Numbers of the output's shape."""
+        found = np.asarray(target)
+        if found.dtype.kind not in "fiub" or found.shape != y.shape:
+            raise NetworkError(
+                f"train: the targets do not fit the network's output\n"
+                f"  targets {found.dtype}{list(found.shape)}, output {y}\n  a number is needed for each of the output"
+            )
+        found = np.ascontiguousarray(found, y.dtype)
+        if not np.isfinite(found).all():
+            raise NetworkError(
+                f"train: a target is no number\n"
+                f"  {np.count_nonzero(~np.isfinite(found))} of {found.size} are NaN or inf\n  leave these examples out"
+            )
+        return found
+
+
+class BinaryCrossEntropy(_OfNumbers):
+    """Cross-entropy of scores, not yet a sigmoid, with numbers from 0 to 1, each for itself: the mean."""
+
+
+class MeanSquaredError(_OfNumbers):
+    """The mean of (y - target)^2."""
+
+
+class MeanAbsoluteError(_OfNumbers):
+    """The mean of |y - target|."""
+
+
+class Output:
+    """The network's own output is the loss: one number. The targets are an empty array."""
+
+    def build(self, tape: Tape, y: str, dtype: np.dtype[Any]) -> Built:
+        """Nothing is added but where the gradient begins."""
+        target = Input(TARGET, dtype, (0,))
+        return Built(y, {y: tape.op("Ones", y, near=f"d.{y}", own=True)}, target)
+
+    def read(self, target: Any, y: Spec) -> Array:
+        """Nothing; the output must be one number."""
+        if y.size != 1:
+            raise NetworkError(
+                f"train: the network's output is no loss\n  it is {y}, more than one number\n"
+                "  give loss=..., or let the network end in a mean"
+            )
+        return np.empty(0, y.dtype)
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": CrossEntropy(),
+    "binary_cross_entropy": BinaryCrossEntropy(),
+    "mean_squared_error": MeanSquaredError(),
+    "mean_absolute_error": MeanAbsoluteError(),
+    "output": Output(),
+}
 """By the names that may be given instead."""
 
 
@@ -110,4 +172,15 @@ def loss_of(given: Loss | str) -> Loss:
     return given
 
 
-__all__ = ["LOSSES", "TARGET", "Built", "CrossEntropy", "Loss", "loss_of"]
+__all__ = [
+    "LOSSES",
+    "TARGET",
+    "BinaryCrossEntropy",
+    "Built",
+    "CrossEntropy",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Output",
+    "loss_of",
+]

@@ -9,12 +9,15 @@ that reads it. So a step is prepared and run as any network is.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from ..errors import NetworkError
 from ..network.gradients import Tape, differentiate
-from ..network.graph import Array, Graph, Input
+from ..network.graph import Array, Graph, Input, Node
+from ..network.ops.base import OWN
 from .losses import Built, Loss
 from .optimisers import Optimiser
 
@@ -33,15 +36,59 @@ PARAMETERS: Mapping[str, tuple[int, ...]] = {
 }
 """By operator, the inputs whose constants are trained."""
 
+SEED = "train.seed"
+"""The name of the array of seed and step that random operators read."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a step does beside its loss and optimiser: `clip`, the norm that all gradients together may have;
+    `accumulate`, of how many batches they are the mean.
+    """
+
+    clip: float | None = None
+    accumulate: int = 1
+
 
 @dataclass(frozen=True)
 class StepGraph:
-    """The graph of a step, the arrays that it keeps, and what its outputs are."""
+    """The graph of a step, the arrays that it keeps, and what its outputs are.
+
+    `gather` is the step of a batch whose gradients are only added up, where several batches make one update.
+    """
 
     graph: Graph
     held: dict[str, Array]
     built: Built
     parameters: tuple[str, ...]
+    running: tuple[str, ...]
+    gather: Graph | None = None
+
+
+@dataclass
+class _Draft:
+    """A step in the making: what it keeps, with what takes its place, and the nodes that are added."""
+
+    tape: Tape
+    held: dict[str, Array]
+    after: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, name: str, array: Array, next: str = "") -> str:
+        """An array that stays from call to call."""
+        self.held[name] = array
+        self.after[name] = next
+        return name
+
+    def finished(self, graph: Graph, outputs: Collection[str]) -> Graph:
+        """The graph with what was added, its kept inputs named."""
+        given = {each.name for each in graph.inputs}
+        more = (Input(n, a.dtype, a.shape) for n, a in self.held.items() if n not in given)
+        whole = graph.with_nodes((*graph.nodes, *self.tape.nodes), self.tape.constants)
+        outputs = dict.fromkeys((*outputs, *filter(None, self.after.values())))
+        made = replace(
+            whole, inputs=(*graph.inputs, *more), outputs=tuple(outputs), kept={**graph.kept, **self.after}
+        )
+        return made.needed()
 
 
 def parameters(graph: Graph) -> tuple[str, ...]:
@@ -56,41 +103,144 @@ def parameters(graph: Graph) -> tuple[str, ...]:
     return tuple(found)
 
 
-def step_graph(graph: Graph, loss: Loss, optimiser: Optimiser, trained: Collection[str]) -> StepGraph:
+def in_training(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[str, tuple[str, float]]]:
+    """The graph with what runs otherwise while it is trained, and of running values what they are made of.
+
+    A running value goes on as the share that stays of it, and the rest of the batch's.
+
+    BatchNormalization measures its batch, if its scale or bias is trained; Dropout draws.
+    """
+    nodes: list[Node] = []
+    running: dict[str, tuple[str, float]] = {}
+    taken = Tape(graph)
+    for node in graph.nodes:
+        made = node
+        if node.op == "BatchNormalization" and set(node.inputs[1:3]) & set(trained):
+            if any(name not in graph.constants for name in node.inputs[3:5]):
+                raise NetworkError(
+                    f"train: {node.label} has no running mean and variance of its own\n"
+                    "  these are computed by the network: freeze its scale and bias"
+                )
+            y = node.outputs[0]
+            mean, by, spread = (taken.name(f"{y}.{name}") for name in ("mean", "by", "spread"))
+            keep = node.get("momentum", 0.9)
+            running |= {node.inputs[3]: (mean, keep), node.inputs[4]: (spread, keep)}
+            words = {"epsilon": node.get("epsilon", 1e-5)}
+            made = Node("BatchNorm", node.inputs[:3], (y, mean, by, spread), words, node.name, 0, OWN)
+        elif node.op == "Dropout" and (ratio := _ratio(graph, node)) > 0:
+            outputs = (node.outputs[0], taken.name(f"{node.outputs[0]}.factor"))
+            words = {"ratio": ratio, "number": len(nodes)}
+            made = Node("DropoutDrawn", (node.inputs[0], SEED), outputs, words, node.name, 0, OWN)
+        nodes.append(made)
+    return graph.with_nodes(nodes), running
+
+
+def _ratio(graph: Graph, node: Node) -> float:
+    """The share of elements that a Dropout leaves out."""
+    name = node.inputs[1] if len(node.inputs) > 1 else ""
+    value = graph.constants.get(name) if name else None
+    return float(node.get("ratio", 0.5) if value is None else value.item())
+
+
+def step_graph(
+    graph: Graph, loss: Loss, optimiser: Optimiser, trained: Collection[str], rules: Rules | None = None
+) -> StepGraph:
     """The step of a network with one output. Raises NetworkError where it cannot be differentiated."""
-    held = {name: np.array(graph.constants[name], order="C") for name in trained}
-    dtype = next(iter(held.values())).dtype
+    rules = rules or Rules()
+    forward, running = in_training(graph, trained)
+    names = [*trained, *running]
+    held = {name: np.array(graph.constants[name], order="C") for name in names}
+    dtype = held[names[0]].dtype
     constants = {name: array for name, array in graph.constants.items() if name not in held}
-    kept = dict.fromkeys(held, "")
-    inputs = (*graph.inputs, *(Input(name, array.dtype, array.shape) for name, array in held.items()))
-    forward = replace(graph, inputs=inputs, constants=constants, kept=kept)
+    draft = _Draft(Tape(forward), {})
+    for name in names:
+        draft.keep(name, held[name])
+    if any(node.op == "DropoutDrawn" for node in forward.nodes):
+        draft.keep(SEED, np.zeros(2, np.int64))
+    built = loss.build(draft.tape, forward.outputs[0], dtype)
+    guard = draft.tape.op("Finite", built.loss, near="loss.finite", own=True)
+    for name, (
+        batch,
+        keep,
+    ) in running.items():  # behind the loss: a step that fails there has changed nothing
+        steps = (("scale", 0, (keep,)), ("scale", 1, (1 - keep,)), ("add", 2, 3))
+        draft.after[name] = draft.tape.each(*steps, inputs=[name, batch], near=f"{name}.next")
+    forward = replace(forward, constants=constants, inputs=(*forward.inputs, built.target))
+    seen = (built.loss, guard, *built.counts.values())
+    whole, gradients = differentiate(draft.finished(forward, seen), built.gradients, tuple(trained))
+    whole = replace(whole, outputs=(*seen, *filter(None, draft.after.values())))
+    gather = None if rules.accumulate == 1 else _gathered(whole, draft, gradients, seen)
+    made = _updated(whole, draft, gradients, optimiser, rules, seen, dtype)
+    return StepGraph(made, draft.held, built, tuple(trained), tuple(running), gather)
+
+
+def score_graph(graph: Graph, loss: Loss, held: Mapping[str, Array]) -> Graph:
+    """The network as it is outside training, and its loss, over the parameters that are held."""
+    constants = {name: array for name, array in graph.constants.items() if name not in held}
+    names = [name for name in graph.constants if name in held]
+    inputs = (*graph.inputs, *(Input(name, held[name].dtype, held[name].shape) for name in names))
+    forward = replace(graph, constants=constants, inputs=inputs, kept=dict.fromkeys(names, ""))
     tape = Tape(forward)
-    built = loss.build(tape, graph.outputs[0], dtype)
-    forward = replace(
-        forward.with_nodes((*forward.nodes, *tape.nodes), tape.constants),
-        inputs=(*inputs, built.target),
-        outputs=(built.loss, *built.counts.values()),
-    )
-    whole, gradients = differentiate(forward, built.gradients, tuple(trained))
-    tape = Tape(whole)
-    scalars = {name: f"train.{name}" for name in optimiser.scalars(0)}
-    state: dict[str, Array] = {each: np.zeros((), dtype) for each in scalars.values()}
-    after: dict[str, str] = dict.fromkeys(state, "")
-    for name in trained:
-        own = {each: f"{name}.{each}" for each in optimiser.state}
-        state |= {each: np.zeros_like(held[name]) for each in own.values()}
-        made = optimiser.update(tape, name, gradients[name], {**scalars, **own})
-        after[name] = made.pop("w")
-        after |= {own[each]: next for each, next in made.items()}
-    more = tuple(Input(name, array.dtype, array.shape) for name, array in state.items())
-    outputs = (built.loss, *built.counts.values(), *filter(None, after.values()))
-    made_graph = replace(
-        whole.with_nodes((*whole.nodes, *tape.nodes), tape.constants),
-        inputs=(*whole.inputs, *more),
-        outputs=outputs,
-        kept=after,
-    )
-    return StepGraph(made_graph.needed(), held | state, built, tuple(trained))
+    built = loss.build(tape, graph.outputs[0], held[names[0]].dtype)
+    whole = forward.with_nodes((*forward.nodes, *tape.nodes), tape.constants)
+    return replace(
+        whole, inputs=(*inputs, built.target), outputs=(built.loss, *built.counts.values())
+    ).needed()
 
 
-__all__ = ["PARAMETERS", "StepGraph", "parameters", "step_graph"]
+def _gathered(whole: Graph, draft: _Draft, gradients: Mapping[str, str], seen: Collection[str]) -> Graph:
+    """The step that only adds its gradients up."""
+    adding = _Draft(Tape(whole), dict(draft.held), dict(draft.after))
+    for name, gradient in gradients.items():
+        total = f"{name}.gathered"
+        draft.held[total] = np.zeros_like(draft.held[name])
+        sums = adding.tape.each(("add", 0, 1), inputs=[total, gradient], near=f"{total}.next")
+        adding.keep(total, draft.held[total], sums)
+    return adding.finished(whole, seen)
+
+
+def _updated(
+    whole: Graph, draft: _Draft, gradients: Mapping[str, str], optimiser: Optimiser, rules: Rules,
+    seen: Collection[str], dtype: np.dtype[Any],
+) -> Graph:  # fmt: skip
+    """The step that changes the parameters."""
+    draft.tape = tape = Tape(whole)
+    scalars = {name: draft.keep(f"train.{name}", np.zeros((), dtype)) for name in optimiser.scalars(0)}
+    found = dict(gradients)
+    if rules.accumulate > 1:
+        for name, gradient in gradients.items():
+            total = f"{name}.gathered"
+            found[name] = tape.each(
+                ("add", 0, 1),
+                ("scale", 2, (1 / rules.accumulate,)),
+                inputs=[total, gradient],
+                near=f"d.{name}",
+            )
+            draft.after[total] = tape.op("Zeros", total, own=True)
+    if rules.clip is not None:
+        factor = tape.op("NormFactor", *found.values(), own=True, most=float(rules.clip))
+        found = {
+            name: tape.each(("mul", 0, 1), inputs=[gradient, factor], near=f"d.{name}.clipped")
+            for name, gradient in found.items()
+        }
+    for name, gradient in found.items():
+        own = {
+            each: draft.keep(f"{name}.{each}", np.zeros_like(draft.held[name])) for each in optimiser.state
+        }
+        made = optimiser.update(tape, name, gradient, {**scalars, **own})
+        draft.after[name] = made.pop("w")
+        for each, next in made.items():
+            draft.after[own[each]] = next
+    return draft.finished(whole, seen)
+
+
+__all__ = [
+    "PARAMETERS",
+    "SEED",
+    "Rules",
+    "StepGraph",
+    "in_training",
+    "parameters",
+    "score_graph",
+    "step_graph",
+]

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import fnmatch
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError
+from ..errors import NetworkError, shown
 from ..network import Network
 from ..network.graph import Array, Shape, Spec
+from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing import infer
+from ..network.preparing.program import Program, Task
 from ..network.preparing.programs import Programs, Setting
+from . import safetensors
 from .data import Augment, Data, Examples
-from .losses import Loss, loss_of
+from .fit import Course, Epoch, Position, Progress, run
+from .losses import Loss, Output, loss_of
 from .optimisers import SGD, Optimiser
-from .step import parameters, step_graph
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What came of one time through the examples: mean loss, share that was right, seconds, the score on others."""
-
-    loss: float
-    accuracy: float
-    seconds: float
-    score: float | None
+from .step import SEED, Rules, parameters, score_graph, step_graph
 
 
 class Trainer:
     """Changes a network's parameters, a batch at a time. One call at a time.
 
-    `frozen`: patterns of the names of parameters that stay as they are.
+    `loss`: one of `convmat.train`, or its name. `frozen`: patterns of the names of parameters that stay as they are; a
+    BatchNormalization whose scale and bias are among them keeps its running means too. `clip`: the norm that all
+    gradients together may have. `accumulate`: so many batches make one change. `seed`: of what is drawn.
+    `deterministic`: the same bits for the same seed with any number of threads. Raises NetworkError.
 
     >>> from convmat import nn, train
     >>> trainer = nn.build(nn.Linear(2), (3,)).trainer(loss="cross_entropy", optimiser=train.SGD(0.1))
@@ -50,43 +50,81 @@ class Trainer:
         loss: Loss | str = "cross_entropy",
         optimiser: Optimiser | None = None,
         frozen: Sequence[str] = (),
+        clip: float | None = None,
+        accumulate: int = 1,
+        seed: int = 0,
+        deterministic: bool = False,
     ) -> None:
-        self.source = network
-        self.loss, self.optimiser = loss_of(loss), optimiser or SGD(0.01)
+        self.source, self.seed = network, seed
+        self.loss = loss_of(loss)
+        self.optimiser: Optimiser = SGD(0.01) if optimiser is None else optimiser
         graph = network.graph
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise NetworkError(
                 f"train: one input and one output are trained\n  inputs {[each.name for each in graph.inputs]}, "
                 f"outputs {list(graph.outputs)}\n  make a network of the part that is to be trained"
             )
-        every = parameters(graph)
-        trained = [name for name in every if not any(fnmatch.fnmatch(name, each) for each in frozen)]
-        if not trained:
+        batches: Any = accumulate
+        if not isinstance(batches, int) or batches < 1:
             raise NetworkError(
-                f"train: there is nothing to train\n  {len(every)} parameters, frozen = {list(frozen)}\n"
-                "  name fewer in frozen, or train a network with weights"
+                f"train: accumulate is a number of batches\n  accumulate = {shown(accumulate)}\n  e.g. accumulate=4"
             )
-        self.made = step_graph(graph, self.loss, self.optimiser, trained)
-        self.held = self.made.held
-        setting = Setting(network.options, network.memory_limit, held=self.held)
-        self._programs = Programs(self.made.graph, setting)
+        if clip is not None and not clip > 0:
+            raise NetworkError(
+                f"train: clip is the norm that gradients may have\n  clip = {shown(clip)}\n  e.g. clip=1.0, or None"
+            )
+        self.rules = Rules(clip, accumulate)
+        self.made = made = step_graph(graph, self.loss, self.optimiser, _trained(network, frozen), self.rules)
+        self.held = made.held
+        options = replace(network.options, deterministic=deterministic or network.options.deterministic)
+        setting = Setting(options, network.memory_limit, held=self.held)
+        self._programs = Programs(made.graph, setting)
+        self._gather = Programs(made.gather, setting) if made.gather else None
         self._outputs: dict[Shape, Spec] = {}
-        self.steps = 0
-        self.right = 0
+        score = score_graph(graph, self.loss, self.held)
+        self._score = Programs(score, setting)
+        self.steps = self.batches = self.epoch = self.right = 0
+        self.position = Position()
+        self._last: int | None = None
 
-    def step(self, x: Any, target: Any) -> float:
-        """One step on a batch: x (B, C, *I) and what the loss takes. The loss before it. Raises NetworkError."""
-        x = np.ascontiguousarray(x, self.source.inputs[0].dtype)
-        inputs = {self.source.inputs[0].name: x}
-        target = self.loss.read(target, self._output(x))
-        inputs[self.made.built.target.name] = target
+    def step(self, x: Any, target: Any = None) -> float:
+        """Learn from a batch: x (B, C, *I) and what the loss takes. The loss before the change.
+
+        Raises NetworkError, for a loss that is no number too; parameters are then as they were.
+        """
+        inputs = self._read(x, target)
         for name, value in self.optimiser.scalars(self.steps).items():
             self.held[f"train.{name}"][...] = value
-        program = self._programs.program({name: Spec(v.shape, v.dtype) for name, v in inputs.items()})
-        found = program(inputs)
-        self.steps += 1
-        self.right = int(found[self.made.built.counts["right"]])
+        if SEED in self.held:
+            self.held[SEED][...] = self.seed, self.batches
+        last = (self.batches + 1) % self.rules.accumulate == 0
+        programs = self._programs if last or self._gather is None else self._gather
+        program = programs.program({name: Spec(v.shape, v.dtype) for name, v in inputs.items()})
+        try:
+            found = program(inputs)
+        except NotFiniteError as error:
+            raise self._not_finite(program, inputs, error) from None
+        self.batches += 1
+        self.steps += last
+        counts = self.made.built.counts
+        self.right = int(found[counts["right"]]) if "right" in counts else 0
         return float(found[self.made.built.loss])
+
+    @property
+    def counts(self) -> bool:
+        """Whether the loss counts what is right."""
+        return "right" in self.made.built.counts
+
+    def evaluate(self, examples: Examples, batch: int = 64) -> tuple[float, float]:
+        """The mean loss of examples, and the share that is right (NaN where none can be), nothing being learned."""
+        loss, right = 0.0, 0
+        for x, target in examples.batches(batch):
+            inputs = self._read(x, target)
+            found = self._score.program({name: Spec(v.shape, v.dtype) for name, v in inputs.items()})(inputs)
+            loss += float(found[self.made.built.loss]) * len(x)
+            right += int(found[self.made.built.counts["right"]]) if self.counts else 0
+        size = max(len(examples), 1)
+        return loss / size, right / size if self.counts else float("nan")
 
     def fit(
         self,
@@ -96,31 +134,62 @@ class Trainer:
         batch: int = 64,
         validate: Examples | None = None,
         augment: Augment | None = None,
-        seed: int = 0,
+        checkpoint: str | os.PathLike[str] | None = None,
+        history: str | os.PathLike[str] | None = None,
+        progress: Callable[[Progress], object] | None = None,
     ) -> list[Epoch]:
         """So many times through all examples, in an order drawn anew each time; what came of each.
 
-        `validate`: examples that are judged after each epoch, a data set's own where it is given whole.
+        `validate`: examples that are judged after each epoch, a data set's own where it is given whole. `checkpoint`: a
+        file that is written after each epoch, and when Ctrl-C ends the fit; a trainer that `resume`d one goes on to the
+        epochs that were asked for then. `history`: a CSV file, a line an epoch. `progress` is told after each batch.
         """
         examples = data.train if isinstance(data, Data) else data
         judged = data.test if validate is None and isinstance(data, Data) else validate
-        rng, found = np.random.default_rng(seed), []
-        for _ in range(epochs):
-            begun, losses, right = time.perf_counter(), 0.0, 0
-            for x, target in examples.batches(batch, rng, augment):
-                losses += self.step(x, target) * len(x)
-                right += self.right
-            seconds = time.perf_counter() - begun
-            scored = None if judged is None else self.score(judged, batch)
-            found.append(Epoch(losses / len(examples), right / len(examples), seconds, scored))
+        self._last = self._last or self.epoch + epochs
+        files = [None if each is None else Path(each) for each in (checkpoint, history)]
+        course = Course(examples, judged, batch, augment, self.seed, files[0], files[1], progress)
+        found = run(self, course, self._last)
+        self._last = None
         return found
 
-    def score(self, examples: Examples, batch: int = 64) -> float:
-        """The share of examples whose largest score is their class's."""
-        net, right = self.network(), 0
-        for x, target in examples.batches(batch):
-            right += int((np.asarray(net(x)).argmax(axis=1) == target).sum())
-        return right / len(examples)
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint: parameters, the optimiser's state, how far the fit is. Raises PlanError."""
+        here = {
+            "steps": self.steps, "batches": self.batches, "epoch": self.epoch, "seed": self.seed,
+            "last": self._last, "position": asdict(self.position), "optimiser": repr(self.optimiser),
+        }  # fmt: skip
+        safetensors.write(path, self.held, {"convmat": json.dumps(here)})
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint of such a trainer: what follows is what would have without the stop.
+
+        Raises NetworkError where it is of another network or optimiser; nothing has changed then.
+        """
+        arrays, words = safetensors.read(path)
+        expected = {name: Spec(array.shape, array.dtype) for name, array in self.held.items()}
+        found = {name: Spec(array.shape, array.dtype) for name, array in arrays.items()}
+        if found != expected or "convmat" not in words:
+            wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+            raise NetworkError(
+                f"train: {path} is of another trainer\n"
+                f"  {len(wrong)} of {len(expected)} arrays differ, {wrong[0] if wrong else 'none'} first\n"
+                "  make the trainer with the network, the optimiser and the frozen names of that one"
+            )
+        here = json.loads(words["convmat"])
+        for name, array in arrays.items():
+            self.held[name][...] = array
+        self.steps, self.batches, self.epoch = here["steps"], here["batches"], here["epoch"]
+        self.seed, self._last, self.position = here["seed"], here["last"], Position(**here["position"])
+
+    def _read(self, x: Any, target: Any) -> dict[str, Array]:
+        """The inputs by name, checked."""
+        entry = self.source.inputs[0]
+        x = np.ascontiguousarray(x, entry.dtype)
+        if target is None and not isinstance(self.loss, Output):
+            raise NetworkError("train: the loss takes targets\n  target = None\n  trainer.step(x, target)")
+        y = self._output(x)
+        return {entry.name: x, self.made.built.target.name: self.loss.read(target, y)}
 
     def _output(self, x: Array) -> Spec:
         """What is known of the network's output for such an input."""
@@ -130,11 +199,67 @@ class Trainer:
             self._outputs[x.shape] = specs[self.source.outputs[0]]
         return self._outputs[x.shape]
 
+    def _not_finite(self, program: Program, inputs: Mapping[str, Array], error: Exception) -> NetworkError:
+        """Which node was the first whose values are no numbers."""
+        first = [
+            name for name, array in inputs.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
+        ]
+        place = f"the input {first[0]!r} has NaN or inf in it" if first else ""
+        lost = [name for name in self.made.parameters if not np.isfinite(self.held[name]).all()]
+        if lost and not place:
+            place = f"the parameter {lost[0]!r} has NaN or inf in it since an earlier step"
+        place = place or first_not_finite(program, inputs)
+        return NetworkError(
+            f"{error} at step {self.steps}\n  {place}\n"
+            "  a smaller rate, clip=1.0, or a warm-up help; the parameters are as they were before this step"
+        )
+
     def network(self) -> Network:
         """The network as it is now, ready to be called: a copy, which further steps do not change."""
         graph = self.source.graph
-        now = {name: self.held[name].copy() for name in self.made.parameters}
+        now = {name: self.held[name].copy() for name in (*self.made.parameters, *self.made.running)}
         return self.source._around(replace(graph, constants={**graph.constants, **now}))
 
 
-__all__ = ["Trainer"]
+def _trained(network: Network, frozen: Sequence[str]) -> list[str]:
+    """The names of the parameters that none of the patterns names."""
+    every = parameters(network.graph)
+    patterns = [frozen] if isinstance(frozen, str) else list(frozen)
+    for each in patterns:
+        if not fnmatch.filter(every, each):
+            raise NetworkError(
+                f"train: a pattern names no parameter\n  frozen = {shown(each)}\n"
+                f"  there are {', '.join(every[:8])}{' ..' if len(every) > 8 else ''}"
+            )
+    found = [name for name in every if not any(fnmatch.fnmatch(name, each) for each in patterns)]
+    if not found:
+        raise NetworkError(
+            f"train: there is nothing to train\n  {len(every)} parameters, frozen = {patterns}\n"
+            "  name fewer in frozen, or train a network with weights"
+        )
+    return found
+
+
+def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:
+    """In words, the first node of a program whose results are not finite for these inputs."""
+    state = program.state()
+    found: list[str] = []
+
+    def watch(task: Task) -> None:
+        for name in task.node.outputs:
+            value = state.values[program._slot[name]] if name else None
+            if (
+                not found
+                and isinstance(value, np.ndarray)
+                and value.dtype.kind == "f"
+                and not np.isfinite(value).all()
+            ):
+                found.append(f"{task.node.label} is the first node that gives NaN or inf")
+
+    program._idle.append(state)
+    with suppress(NotFiniteError):
+        program(inputs, watch)
+    return found[0] if found else "no node before the loss gives NaN or inf"
+
+
+__all__ = ["Trainer", "first_not_finite"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from . import linear, movement, pointwise, pooling
+from . import linear, movement, normalisation, pointwise, pooling, reductions
 from .differentiate import differentiate
 from .rules import RULES, Tape
 
 __all__ = ["RULES", "Tape", "differentiate"]
 
-_ENTERED = (linear, movement, pointwise, pooling)
+_ENTERED = (linear, movement, normalisation, pointwise, pooling, reductions)
 """Each enters its rules in RULES when it is imported."""

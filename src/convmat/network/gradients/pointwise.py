@@ -2,22 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from ...errors import NetworkError
 from ..graph import Node
 from .rules import Gradients, Tape, rule
 
+Steps = tuple[tuple[Any, ...], ...]
 
-@rule("Relu")
-def relu(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
-    """dy where y is positive."""
-    return {0: tape.each(("relu_grad", 0, 1), inputs=[dy[0], node.outputs[0]], near=f"d.{node.inputs[0]}")}
+# -- functions of one: steps over dy, numbered 0, and x or y, numbered 1 -----------------------------------------------
+
+
+def _by(read: str) -> Callable[[dict[str, Callable[[Node], Steps]]], None]:
+    """Enter functions whose gradient is an expression of dy and x, or of dy and y."""
+
+    def enter(table: dict[str, Callable[[Node], Steps]]) -> None:
+        for name, steps in table.items():
+
+            def gradient(
+                node: Node, dy: Sequence[str], tape: Tape, steps: Callable[[Node], Steps] = steps
+            ) -> Gradients:
+                other = node.inputs[0] if read == "x" else node.outputs[0]
+                return {0: tape.each(*steps(node), inputs=[dy[0], other], near=f"d.{node.inputs[0]}")}
+
+            rule(name)(gradient)
+
+    return enter
+
+
+def _bent(up: float, slope: float, lift: float) -> Steps:
+    """dy * up where y > 0, dy * (slope * y + lift) elsewhere."""
+    return (("bent_grad", 0, 1, (up, slope, lift)),)
+
+
+def _selu(node: Node) -> Steps:
+    gamma, alpha = node.get("gamma", 1.0507009873554805), node.get("alpha", 1.6732632423543772)
+    return _bent(gamma, 1.0, gamma * alpha)
+
+
+_by("y")({
+    "Relu": lambda node: (("relu_grad", 0, 1),),
+    "LeakyRelu": lambda node: _bent(1.0, 0.0, node.get("alpha", 0.01)),
+    "Elu": lambda node: _bent(1.0, 1.0, node.get("alpha", 1.0)),
+    "Celu": lambda node: _bent(1.0, 1 / node.get("alpha", 1.0), 1.0),
+    "Selu": _selu,
+    "Sigmoid": lambda node: (("mul", 1, 1), ("sub", 1, 2), ("mul", 0, 3)),
+    "Tanh": lambda node: (("mul", 1, 1), ("neg", 2), ("shift", 3, (1.0,)), ("mul", 0, 4)),
+    "Tan": lambda node: (("mul", 1, 1), ("shift", 2, (1.0,)), ("mul", 0, 3)),
+    "Exp": lambda node: (("mul", 0, 1),),
+    "Sqrt": lambda node: (("div", 0, 1), ("scale", 2, (0.5,))),
+    "Reciprocal": lambda node: (("mul", 1, 1), ("mul", 0, 2), ("neg", 3)),
+    "HardSigmoid": lambda node: (("within", 0, 1, (0.0, 1.0)), ("scale", 2, (node.get("alpha", 0.2),))),
+})  # fmt: skip
+
+
+def _sigmoid_of(at: int, n: int, alpha: float = 1.0) -> Steps:
+    """Steps n and n + 1: the sigmoid of alpha times value `at`."""
+    return (("scale", at, (alpha,)), ("sigmoid", n))
+
+
+def _gelu(node: Node) -> Steps:
+    """Phi(x) + x phi(x); of the tanh formula, its own derivative."""
+    if node.get("approximate", "none") == "tanh":
+        k, c = math.sqrt(2 / math.pi), 0.044715
+        return (
+            ("mul", 1, 1), ("scale", 2, (c,)), ("shift", 3, (1.0,)), ("mul", 4, 1), ("scale", 5, (k,)), ("tanh", 6),
+            ("scale", 2, (3 * c * k,)), ("shift", 8, (k,)), ("mul", 9, 1),  # 10: x u'
+            ("neg", 7), ("shift", 11, (1.0,)), ("mul", 12, 10), ("shift", 13, (1.0,)),  # (1 - t) x u' + 1
+            ("shift", 7, (1.0,)), ("mul", 14, 15), ("scale", 16, (0.5,)), ("mul", 0, 17),
+        )  # fmt: skip
+    return (
+        ("scale", 1, (math.sqrt(0.5),)), ("erf", 2), ("scale", 3, (0.5,)), ("shift", 4, (0.5,)),
+        ("mul", 1, 1), ("scale", 6, (-0.5,)), ("exp", 7), ("scale", 8, (1 / math.sqrt(2 * math.pi),)), ("mul", 1, 9),
+        ("add", 5, 10), ("mul", 0, 11),
+    )  # fmt: skip
+
+
+def _swish(node: Node) -> Steps:
+    """s + a x s (1 - s), s = sigmoid(a x)."""
+    alpha = node.get("alpha", 1.0)
+    return (
+        *_sigmoid_of(1, 2, alpha), ("mul", 3, 3), ("sub", 3, 4), ("mul", 2, 5), ("add", 3, 6), ("mul", 0, 7),
+    )  # fmt: skip
+
+
+def _mish(node: Node) -> Steps:
+    """t + x sigmoid(x) (1 - t^2), t = tanh(softplus(x)) = n / (n + 2), n = e^x (e^x + 2), e^x up to e^20."""
+    return (
+        ("clip", 1, (-math.inf, 20.0)), ("exp", 2), ("shift", 3, (2.0,)), ("mul", 3, 4), ("shift", 5, (2.0,)),
+        ("div", 5, 6), ("sigmoid", 1), ("mul", 1, 8), ("mul", 7, 7), ("neg", 10), ("shift", 11, (1.0,)),
+        ("mul", 9, 12), ("add", 7, 13), ("mul", 0, 14),
+    )  # fmt: skip
+
+
+_by("x")({
+    "Neg": lambda node: (("neg", 0),),
+    "Abs": lambda node: (("sign", 1), ("mul", 0, 2)),
+    "Log": lambda node: (("div", 0, 1),),
+    "Erf": lambda node: (
+        ("mul", 1, 1), ("neg", 2), ("exp", 3), ("scale", 4, (2 / math.sqrt(math.pi),)), ("mul", 0, 5)
+    ),
+    "Atan": lambda node: (("mul", 1, 1), ("shift", 2, (1.0,)), ("div", 0, 3)),
+    "Gelu": _gelu,
+    "Swish": _swish,
+    "Mish": _mish,
+    "Softplus": lambda node: (("sigmoid", 1), ("mul", 0, 2)),
+    "Softsign": lambda node: (("abs", 1), ("shift", 2, (1.0,)), ("mul", 3, 3), ("div", 0, 4)),
+    "HardSwish": lambda node: (("hardswish_grad", 0, 1),),
+    "ThresholdedRelu": lambda node: (("within", 0, 1, (node.get("alpha", 1.0), math.inf)),),
+})  # fmt: skip
+
+
+@rule("Sin", "Cos")
+def wave(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """The other of the two, with its sign."""
+    other = tape.op("Cos" if node.op == "Sin" else "Sin", node.inputs[0])
+    steps: Steps = (("mul", 0, 1),) if node.op == "Sin" else (("mul", 0, 1), ("neg", 2))
+    return {0: tape.each(*steps, inputs=[dy[0], other], near=f"d.{node.inputs[0]}")}
+
+
+@rule("Clip")
+def clip(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """dy where y is between the limits, which are constants."""
+    limits = [node.get("min", -math.inf), node.get("max", math.inf)]
+    for at, name in enumerate(node.inputs[1:3]):
+        if name:
+            limits[at] = _number(tape, node, name)
+    steps = ("within", 0, 1, tuple(limits))
+    return {0: tape.each(steps, inputs=[dy[0], node.outputs[0]], near=f"d.{node.inputs[0]}")}
+
+
+def _number(tape: Tape, node: Node, name: str) -> float:
+    value = tape.graph.constants.get(name)
+    if value is None or value.size != 1:
+        raise NetworkError(
+            f"train: {node.label} cannot be differentiated\n  its input {name!r} is not one constant number"
+        )
+    return float(value.item())
+
+
+# -- functions of several ----------------------------------------------------------------------------------------------
 
 
 @rule("Add", "Sum")
 def add(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy for each, summed over what was broadcast."""
     return {at: tape.summed_to(dy[0], name) for at, name in enumerate(node.inputs) if tape.wanted(node, at)}
+
+
+@rule("Sub")
+def sub(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """dy, and -dy."""
+    found = {}
+    if tape.wanted(node, 0):
+        found[0] = tape.summed_to(dy[0], node.inputs[0])
+    if tape.wanted(node, 1):
+        found[1] = tape.summed_to(tape.each(("neg", 0), inputs=[dy[0]]), node.inputs[1])
+    return found
 
 
 @rule("Mul")
@@ -28,4 +171,52 @@ def mul(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
         if tape.wanted(node, at):
             product = tape.each(("mul", 0, 1), inputs=[dy[0], node.inputs[1 - at]])
             found[at] = tape.summed_to(product, name)
+    return found
+
+
+@rule("Div")
+def div(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """dy / b, and -dy * y / b."""
+    a, b = node.inputs
+    found = {}
+    if tape.wanted(node, 0):
+        found[0] = tape.summed_to(tape.each(("div", 0, 1), inputs=[dy[0], b]), a)
+    if tape.wanted(node, 1):
+        steps = (("mul", 0, 1), ("div", 3, 2), ("neg", 4))
+        found[1] = tape.summed_to(tape.each(*steps, inputs=[dy[0], node.outputs[0], b]), b)
+    return found
+
+
+@rule("Pow")
+def power(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """dy * p * x^(p - 1) for a constant p."""
+    x, p = node.inputs
+    number, value = _number(tape, node, p), tape.graph.constants[p]
+    if number == 2:
+        return {0: tape.each(("mul", 0, 1), ("scale", 2, (2.0,)), inputs=[dy[0], x], near=f"d.{x}")}
+    lower = tape.op("Pow", x, tape.constant(value - value.dtype.type(1)))
+    return {0: tape.each(("mul", 0, 1), ("scale", 2, (number,)), inputs=[dy[0], lower], near=f"d.{x}")}
+
+
+@rule("Max", "Min")
+def extreme(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """dy to those that are the extreme, in equal parts."""
+    near = tuple(f"d.{name}" for name in node.inputs)
+    made = tape.ops("MostGrad", dy[0], node.outputs[0], *node.inputs, outputs=near, own=True)
+    return {
+        at: tape.summed_to(made[at], name) for at, name in enumerate(node.inputs) if tape.wanted(node, at)
+    }
+
+
+@rule("PRelu")
+def prelu(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """dy, times the slope where x < 0; the slope's own is a sum of dy * x there."""
+    x, slope = node.inputs
+    found = {}
+    if tape.wanted(node, 0):
+        steps = (("mul", 0, 2), ("if_negative", 1, 3, 0))
+        found[0] = tape.each(*steps, inputs=[dy[0], x, slope], near=f"d.{x}")
+    if tape.wanted(node, 1):
+        product = tape.each(("mul", 0, 1), ("sub", 0, 0), ("if_negative", 1, 2, 3), inputs=[dy[0], x])
+        found[1] = tape.summed_to(product, slope)
     return found

@@ -98,7 +98,7 @@ def split(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) ->
     return step
 
 
-def _cuts(node: Node, specs: Specs) -> Cuts:
+def cuts(node: Node, specs: Specs) -> Cuts:
     """One slice for each axis."""
     x = given(node, specs, 0)
     if node.version < 10:
@@ -135,7 +135,7 @@ def _cut_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = given(node, specs, 0)
     return (
         Spec(
-            tuple(len(range(*cut.indices(n))) for cut, n in zip(_cuts(node, specs), x.shape, strict=True)),
+            tuple(len(range(*cut.indices(n))) for cut, n in zip(cuts(node, specs), x.shape, strict=True)),
             x.dtype,
         ),
     )
@@ -144,8 +144,8 @@ def _cut_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 @stepped("Slice", shape=_cut_shape)
 def cut_out(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x from starts to ends, without those, in steps, along some axes."""
-    cuts = _cuts(node, specs)
-    return lambda x, *rest: np.copyto(rest[-1], x[cuts])
+    places = cuts(node, specs)
+    return lambda x, *rest: np.copyto(rest[-1], x[places])
 
 
 # -- padding -----------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def cut_out(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) 
 MODES = ("constant", "reflect", "edge", "wrap")
 
 
-def _pads(node: Node, specs: Specs) -> list[tuple[int, int]]:
+def pads_around(node: Node, specs: Specs) -> list[tuple[int, int]]:
     """(lo, hi) for each axis; below 0 they cut off."""
     x, pads = given(node, specs, 0), moved(node, specs, "pads", 1, 11)
     axes = axes_of(node, whole(node, specs, 3, "axes"), x.rank) if has(specs, 3) else tuple(range(x.rank))
@@ -169,7 +169,7 @@ def _pads(node: Node, specs: Specs) -> list[tuple[int, int]]:
 
 
 def _padded(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, pads = given(node, specs, 0), _pads(node, specs)
+    x, pads = given(node, specs, 0), pads_around(node, specs)
     shape = tuple(n + lo + hi for n, (lo, hi) in zip(x.shape, pads, strict=True))
     copies = node.get("mode", "constant") != "constant"
     if min(shape, default=0) < 0 or (
@@ -179,7 +179,7 @@ def _padded(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(shape, x.dtype),)
 
 
-def _inside(extents: Shape, pads: Sequence[tuple[int, int]]) -> tuple[Cuts, Cuts]:
+def inside(extents: Shape, pads: Sequence[tuple[int, int]]) -> tuple[Cuts, Cuts]:
     """Where x lands in the output, and which part of x does."""
     here, there = [], []
     for n, (lo, hi) in zip(extents, pads, strict=True):
@@ -192,11 +192,11 @@ def _inside(extents: Shape, pads: Sequence[tuple[int, int]]) -> tuple[Cuts, Cuts
 @stepped("Pad", shape=_padded)
 def pad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x with a margin: a constant, its own elements mirrored or from the other end, or its edge."""
-    x, pads, mode = given(node, specs, 0), _pads(node, specs), node.get("mode", "constant")
+    x, pads, mode = given(node, specs, 0), pads_around(node, specs), node.get("mode", "constant")
     if mode != "constant":
-        places = np.ix_(*(_sources(n, lo, hi, mode) for n, (lo, hi) in zip(x.shape, pads, strict=True)))
+        places = np.ix_(*(sources(n, lo, hi, mode) for n, (lo, hi) in zip(x.shape, pads, strict=True)))
         return lambda x, *rest: np.copyto(rest[-1], x[places])
-    here, there = _inside(x.shape, pads)
+    here, there = inside(x.shape, pads)
     valued = 2 if has(specs, 2) and node.version >= 11 else 0
 
     def step(*arrays: Array) -> None:
@@ -209,7 +209,7 @@ def pad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> S
     return step
 
 
-def _sources(n: int, lo: int, hi: int, mode: str) -> Array:
+def sources(n: int, lo: int, hi: int, mode: str) -> Array:
     """Which element of n stands at each place from -lo to n + hi."""
     at = np.arange(-lo, n + hi)
     if mode == "edge":

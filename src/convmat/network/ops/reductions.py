@@ -203,7 +203,7 @@ def _softmax_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype),)
 
 
-def _planes(node: Node, rank: int) -> Callable[[Array], Array]:
+def planes(node: Node, rank: int) -> Callable[[Array], Array]:
     """x as (before, along, behind)."""
     if node.version >= ONE_AXIS:
         axis = axis_of(node, node.get("axis", -1), rank)
@@ -233,13 +233,13 @@ def _hard(x: Array, out: Array) -> None:
 @stepped("Softmax", "LogSoftmax", "Hardmax", shape=_softmax_shape, in_place=True)
 def softmax(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """exp(x) over its sum, the logarithm of that, or 1 at the first maximum."""
-    planes = _planes(node, given(node, specs, 0).rank)
+    folded = planes(node, given(node, specs, 0).rank)
     function = {"Softmax": _soft, "LogSoftmax": _log_soft, "Hardmax": _hard}[node.op]
 
     def step(x: Array, out: Array) -> None:
         if not x.size:
             return
-        x, out = planes(x), planes(out)
+        x, out = folded(x), folded(out)
         if x.shape[2] == 1:  # rows: what is along is also innermost
             x, out = x[:, :, 0], out[:, :, 0]
         for index in slabs(x.shape, x.itemsize, keep=x.ndim - 1):

@@ -210,7 +210,7 @@ def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     x, times = given(node, specs, 0), repeats(node, specs)
     if times is not None:
         return lambda x, *rest: _repeat(x, rest[-1], times)
-    along = sorted((taps(node, each) for each in _moved(node, specs)), key=lambda t: -t.axis)
+    along = sorted((taps(node, each) for each in moved_axes(node, specs)), key=lambda t: -t.axis)
     outside = [t for t in along if t.outside.any()]
     value = _rounded(np.asarray(node.get("extrapolation_value", 0.0)), x.dtype)
     work = _work(x.dtype)
@@ -268,7 +268,7 @@ def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
     return found
 
 
-def _moved(node: Node, specs: Specs) -> list[Axis]:
+def moved_axes(node: Node, specs: Specs) -> list[Axis]:
     """The axes along which anything changes."""
     cropped = _coordinates(node) == "tf_crop_and_resize"
     return [each for each in axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]
@@ -277,7 +277,7 @@ def _moved(node: Node, specs: Specs) -> list[Axis]:
 def repeats(node: Node, specs: Specs) -> tuple[int, ...] | None:
     """How often each element comes along each axis, if nearest neighbours are just that."""
     times = [1] * given(node, specs, 0).rank
-    for each in _moved(node, specs):
+    for each in moved_axes(node, specs):
         if mode_of(node) != "nearest" or not each.I or each.P % each.I:
             return None
         times[each.axis] = each.P // each.I

@@ -18,6 +18,7 @@ from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..rewriting.rewrite import rewritten
 from . import infer
+from .keeping import readers_first
 from .program import Program
 from .stages import parted
 
@@ -167,4 +168,4 @@ class Programs(OfThisProcess):
         graph, known = infer.inferred(self.graph, specs, setting.limit, setting.opened)
         first, rest = parted(graph, known)
         first, known = rewritten(first, known, setting.rules)
-        return Program(first, known, setting, graph.outputs, rest)
+        return Program(readers_first(first), known, setting, graph.outputs, rest)

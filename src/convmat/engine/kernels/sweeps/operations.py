@@ -226,6 +226,23 @@ OPERATIONS: dict[str, Operation] = {
     "relu_grad": Operation(
         lambda dy, y: np.where(y > 0, dy, 0), lambda dy, y: select(greater(y, 0.0), dy, const(dy.type, 0.0))
     ),
+    "bent_grad": Operation(
+        lambda dy, y, up, slope, lift: np.where(y > 0, dy * up, dy * (y * slope + lift)),
+        lambda dy, y, up, slope, lift: select(greater(y, 0.0), dy * up, dy * (y * slope + lift)),
+    ),
+    "within": Operation(
+        lambda dy, y, low, high: np.where((y > low) & (y < high), dy, 0),
+        lambda dy, y, low, high: select(and_(greater(y, low), less(y, high)), dy, const(dy.type, 0.0)),
+    ),
+    "hardswish_grad": Operation(
+        lambda dy, x: dy * np.where(x > 3, 1, np.where(x < -3, 0, x * (1 / 3) + 0.5)),
+        lambda dy, x: dy * select(
+            greater(x, 3.0), const(x.type, 1.0), select(less(x, -3.0), const(x.type, 0.0), x * (1 / 3) + 0.5)
+        ),
+    ),
+    "if_negative": Operation(
+        lambda x, a, b: np.where(x < 0, a, b), lambda x, a, b: select(less(x, 0.0), a, b)
+    ),
     "equal": _compared(np.equal, lambda a, b: xor(xor(a, b), 1) if a.type.kind == "i1" else equal(a, b),
                        types=NUMBERS | BOOL),
     "less": _compared(np.less, less, below),

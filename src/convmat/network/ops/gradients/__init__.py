@@ -5,6 +5,16 @@ They run as all others do: a rule for shapes, and a step that writes where it sh
 
 from __future__ import annotations
 
-from . import convolution, losses, movement, pooling
+from . import convolution, linear, losses, movement, normalisation, pooling, random, reductions, resize
 
-__all__ = ["convolution", "losses", "movement", "pooling"]
+__all__ = [
+    "convolution",
+    "linear",
+    "losses",
+    "movement",
+    "normalisation",
+    "pooling",
+    "random",
+    "reductions",
+    "resize",
+]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....errors import NetworkError
 from ...graph import Array, Node, Spec
 from ..base import Options, Specs, Step, given, has, owned
 
@@ -64,3 +65,80 @@ def cross_entropy(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
         loss[...] = lost / total
 
     return step
+
+
+# -- of numbers --------------------------------------------------------------------------------------------------------
+
+
+def _numbers_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    y, target = given(node, specs, 0), given(node, specs, 1)
+    if target != Spec(y.shape, y.dtype):
+        raise node.error(f"its targets are {target}, the output {y}\n  one number is needed for each")
+    return (Spec((), y.dtype), Spec(y.shape, y.dtype))
+
+
+@owned("BinaryCrossEntropy", "MeanSquaredError", "MeanAbsoluteError", shape=_numbers_shape)
+def numbers_loss(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """The mean over all elements of y and target, and its gradient in y.
+
+    log(1 + e^y) - t y for scores y that are no sigmoid yet; (y - t)^2; |y - t|
+    """
+    count = max(given(node, specs, 0).size, 1)
+
+    def step(y: Array, target: Array, loss: Array, dy: Array) -> None:
+        share = y.dtype.type(1 / count)
+        if node.op == "BinaryCrossEntropy":
+            small = np.exp(-np.abs(y))
+            each = np.maximum(y, 0) + np.log1p(small) - target * y
+            total = each.sum(dtype=np.float64)
+            dy[...] = (np.where(y >= 0, 1, small) / (1 + small) - target) * share
+        elif node.op == "MeanSquaredError":
+            about = y - target
+            total = np.square(about).sum(dtype=np.float64)
+            np.multiply(about, 2 * share, out=dy)
+        else:
+            about = y - target
+            total = np.abs(about).sum(dtype=np.float64)
+            np.multiply(np.sign(about), share, out=dy)
+        loss[...] = total / count
+
+    return step
+
+
+# -- norms of gradients ------------------------------------------------------------------------------------------------
+
+
+def _factor_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    return (Spec((), given(node, specs, 0).dtype),)
+
+
+@owned("NormFactor", shape=_factor_shape)
+def norm_factor(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """What all gradients are multiplied by, so that the norm of all together is at most `most`: PyTorch's formula."""
+    most = node.get("most")
+
+    def step(*arrays: Array) -> None:
+        *gradients, out = arrays
+        squares = sum(float(np.square(each, dtype=np.float64).sum()) for each in gradients)
+        out[...] = min(1.0, most / (squares**0.5 + 1e-6))
+
+    return step
+
+
+class NotFiniteError(NetworkError):
+    """A loss that is no number; nothing that comes after it in its step has run."""
+
+
+@owned("Finite", shape=_factor_shape)
+def require_finite(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """The loss; NotFiniteError where it is NaN or infinite."""
+
+    def step(loss: Array, out: Array) -> None:
+        if not np.isfinite(loss).all():
+            raise NotFiniteError(f"train: the loss is {loss.item()}")
+        np.copyto(out, loss)
+
+    return step
+
+
+__all__ = ["NotFiniteError"]

@@ -1,15 +1,34 @@
 """Gradients of what copies elements: the elements of dy that one of x went to are added.
 
-SumTo      dy, a shape that broadcasts to dy's   ->  sums over the axes along which it was repeated
-Ones       x                                     ->  as many ones: where the gradient of a scalar begins
+    SumTo       dy, a shape that broadcasts to dy's     ->  sums over the axes along which x was repeated
+    Spread      dy of a sum or mean, the shape of x     ->  dy repeated along the axes that were summed over
+    Ones, Zeros     x                                   ->  as many
+    SliceGrad, PadGrad, GatherGrad, TileGrad            dy, the shape of x, what else the node reads
+
+The last have the node that is differentiated as an attribute, `of`: its own rule says where elements went.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, broadcast, given, owned, same, whole
+from ..base import Options, Specs, Step, axis_of, broadcast, given, owned, same, whole
+from ..movement import cuts, inside, pads_around, sources
+from ..reductions import reduced
+
+
+def shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    """The shape that the second input says."""
+    return (Spec(whole(node, specs, 1, "shape"), given(node, specs, 0).dtype),)
+
+
+def of(node: Node, specs: Specs) -> tuple[Node, list[Spec | None]]:
+    """The node that is differentiated, and its inputs: x is known by its shape alone."""
+    x = Spec(whole(node, specs, 1, "shape"), given(node, specs, 0).dtype)
+    return node.attributes["of"], [x, *specs[2:]]
 
 
 def _sum_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -38,7 +57,98 @@ def sum_to(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     return step
 
 
-@owned("Ones", shape=same)
-def ones(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    """Ones in the shape of x."""
-    return lambda x, out: out.fill(1)
+@owned("Ones", "Zeros", shape=same)
+def fill(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """One number in the shape of x."""
+    value = 1 if node.op == "Ones" else 0
+    return lambda x, out: out.fill(value)
+
+
+@owned("Spread", shape=shaped)
+def spread(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """dy along the axes that the node summed over, divided by their elements for a mean."""
+    forward, inputs = of(node, specs)
+    shape = made[0].shape
+    if forward.op.startswith("Global"):
+        axes: tuple[int, ...] = tuple(range(2, len(shape)))
+    else:
+        axes = reduced(forward, inputs, len(shape)) or ()
+    kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
+    share = 1 / math.prod(shape[a] for a in axes) if node.get("mean") else 1
+
+    def step(dy: Array, *rest: Array) -> None:
+        dy = dy.reshape(kept)
+        np.copyto(rest[-1], dy if share == 1 else dy * dy.dtype.type(share))
+
+    return step
+
+
+@owned("SliceGrad", shape=shaped)
+def slice_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """dy where it came from, zeros elsewhere."""
+    places = cuts(*of(node, specs))
+
+    def step(dy: Array, *rest: Array) -> None:
+        rest[-1].fill(0)
+        rest[-1][places] = dy
+
+    return step
+
+
+@owned("PadGrad", shape=shaped)
+def pad_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """The part of dy that is x, and where the margin is made of x, what comes from there too."""
+    forward, inputs = of(node, specs)
+    around, mode = pads_around(forward, inputs), forward.get("mode", "constant")
+    if mode == "constant":
+        here, there = inside(made[0].shape, around)
+
+        def cut(dy: Array, *rest: Array) -> None:
+            rest[-1].fill(0)
+            rest[-1][there] = dy[here]
+
+        return cut
+    along = [sources(n, lo, hi, mode) for n, (lo, hi) in zip(made[0].shape, around, strict=True)]
+
+    def step(dy: Array, *rest: Array) -> None:
+        for axis, at in enumerate(along):
+            dy = gathered(dy, at, axis, made[0].shape[axis])
+        np.copyto(rest[-1], dy)
+
+    return step
+
+
+def gathered(dy: Array, at: Array, axis: int, extent: int) -> Array:
+    """dy along an axis added up at the places `at` of as many as `extent`, in their order."""
+    if np.array_equal(at, np.arange(extent)):
+        return dy
+    found = np.zeros((extent, *np.delete(dy.shape, axis)), dy.dtype)
+    np.add.at(found, at, np.moveaxis(dy, axis, 0))
+    return np.moveaxis(found, 0, axis)
+
+
+@owned("GatherGrad", shape=shaped)
+def gather_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """Each row of dy added to the row of x that it is."""
+    axis = axis_of(node, node.get("axis", 0), made[0].rank)
+    extent = made[0].shape[axis]
+
+    def step(dy: Array, shape: Array, indices: Array, out: Array) -> None:
+        at = np.where(indices < 0, indices + extent, indices).reshape(-1)
+        rows = dy.reshape(*dy.shape[:axis], at.size, *dy.shape[axis + indices.ndim :])
+        np.copyto(out, gathered(rows, at, axis, extent))
+
+    return step
+
+
+@owned("TileGrad", shape=shaped)
+def tile_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """The sum over the copies."""
+    shape = made[0].shape
+
+    def step(dy: Array, *rest: Array) -> None:
+        times = [m // max(n, 1) for m, n in zip(dy.shape, shape, strict=True)]
+        split: list[int] = [v for pair in zip(times, shape, strict=True) for v in pair]
+        np.add.reduce(dy.reshape(split), axis=tuple(range(0, 2 * len(shape), 2)), out=rest[-1])
+
+    return step

@@ -1,0 +1,30 @@
+"""What is drawn while a network is trained: the same for the same seed and step, whatever the number of threads.
+
+DropoutDrawn    x, seed and step: whole numbers   ->  x * kept / (1 - ratio), and kept / (1 - ratio)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...graph import Array, Node, Spec
+from ..base import Options, Specs, Step, given, owned
+
+
+def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x = given(node, specs, 0)
+    return (Spec(x.shape, x.dtype), Spec(x.shape, x.dtype))
+
+
+@owned("DropoutDrawn", shape=_shape)
+def dropout(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """A share of the elements 0, the others larger for it. `number` tells the nodes of a network apart."""
+    ratio, number = node.get("ratio", 0.5), node.get("number", 0)
+
+    def step(x: Array, seed: Array, y: Array, factor: Array) -> None:
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([*seed.tolist(), number])))
+        drawn = rng.random(x.shape, np.float32)
+        np.multiply(drawn >= ratio, x.dtype.type(1 / (1 - ratio)), out=factor, casting="unsafe")
+        np.multiply(x, factor, out=y)
+
+    return step

@@ -1,0 +1,188 @@
+"""fit: many steps, with what came of them in a table, on the screen and in files.
+
+The order of the examples follows from seed and epoch, what is drawn for a batch from its number too: so a fit that goes
+on from a checkpoint takes the same steps as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import cannot_write
+from ..network.graph import Array
+from .data import Augment, Examples
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What came of one time through the examples: the mean loss, and the share that was right, of those learned from
+    and of those judged by (NaN where there are none, or where nothing can be right); and the seconds that it took.
+    """
+
+    epoch: int
+    steps: int
+    loss: float
+    accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a fit is, told after each batch."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    examples: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is learned from and how: see `Trainer.fit`."""
+
+    examples: Examples
+    judged: Examples | None
+    batch: int
+    augment: Augment | None
+    seed: int
+    checkpoint: Path | None
+    history: Path | None
+    progress: Callable[[Progress], object] | None
+
+
+def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
+    """Steps until the epoch `last`; a checkpoint after each, and when Ctrl-C ends it."""
+    found: list[Epoch] = []
+    with interruptible() as stopped:
+        while trainer.epoch < last:
+            made = _epoch(trainer, course, last, stopped)
+            if made is None:
+                if course.checkpoint is not None:
+                    trainer.save(course.checkpoint)
+                raise KeyboardInterrupt
+            found.append(made)
+            if course.history is not None:
+                _append(course.history, made)
+            if course.checkpoint is not None:
+                trainer.save(course.checkpoint)
+    return found
+
+
+def _epoch(trainer: Trainer, course: Course, last: int, stopped: threading.Event) -> Epoch | None:
+    """One time through the examples, from the batch on that is next; None where it was stopped."""
+    begun, here = time.perf_counter(), trainer.position
+    count = -(-len(course.examples) // course.batch)
+    for x, target in batches(course, trainer.epoch, here.batch):
+        if stopped.is_set():
+            return None
+        loss = trainer.step(x, target)
+        here.batch += 1
+        here.seen += len(x)
+        here.loss += loss * len(x)
+        here.right += trainer.right
+        if course.progress is not None:
+            seconds = time.perf_counter() - begun
+            course.progress(
+                Progress(
+                    trainer.epoch, last, here.batch, count, here.seen, here.loss / here.seen,
+                    here.right / here.seen, seconds,
+                )
+            )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    seen = max(here.seen, 1)
+    test = trainer.evaluate(course.judged, course.batch) if course.judged is not None else (np.nan, np.nan)
+    trainer.epoch += 1
+    accuracy = here.right / seen if trainer.counts else np.nan
+    made = Epoch(trainer.epoch, trainer.steps, here.loss / seen, accuracy, *test, seconds)
+    trainer.position = Position()
+    return made
+
+
+@dataclass
+class Position:
+    """How far an epoch is: batches that are done, their examples, the sum of their losses, those that were right."""
+
+    batch: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    right: int = 0
+
+
+def batches(course: Course, epoch: int, first: int) -> Iterator[tuple[Array, Array]]:
+    """The batches of an epoch from one on, each made while the one before it is learned from."""
+    order = np.random.default_rng([course.seed, epoch]).permutation(len(course.examples))
+
+    def made(at: int) -> tuple[Array, Array]:
+        chosen = order[at * course.batch : (at + 1) * course.batch]
+        x, target = course.examples[chosen]
+        if course.augment is not None:
+            x = course.augment(x, np.random.default_rng([course.seed, epoch, at]))
+        return np.ascontiguousarray(x), target
+
+    count = -(-len(order) // course.batch)
+    with ThreadPoolExecutor(1, "batches") as pool:
+        waiting = pool.submit(made, first) if first < count else None
+        for at in range(first, count):
+            assert waiting is not None
+            found = waiting.result()
+            if at + 1 < count:
+                waiting = pool.submit(made, at + 1)
+            yield found
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C sets an event meanwhile, so that a step is never left half done; a second one ends everything."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: Any) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _append(path: Path, epoch: Epoch) -> None:
+    """One more line of a table, its names above the first."""
+    try:
+        fresh = not path.exists() or not os.path.getsize(path)
+        with path.open("a", newline="") as file:
+            table = csv.writer(file)
+            if fresh:
+                table.writerow(each.name for each in fields(Epoch))
+            table.writerow(astuple(epoch))
+    except OSError as error:
+        raise cannot_write("train", path, error) from error
+
+
+__all__ = ["Course", "Epoch", "Position", "Progress", "batches", "interruptible", "run"]

@@ -1,0 +1,97 @@
+"""Arrays and words in one file, in the format of safetensors: a header in JSON, then the bytes of each array.
+
+    8 bytes: how long the header is     {"name": {"dtype", "shape", "data_offsets"}, ..., "__metadata__": {..}}
+
+Written beside its place and moved there when it is whole: whatever ends the writing, the file before is still there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import NetworkError, cannot_write
+from ..network.graph import Array
+
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "U8": "uint8"}
+"""The format's names of element types."""
+
+MOST_HEADER = 100 << 20
+"""Bytes: the format's own limit."""
+
+
+def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], words: Mapping[str, str]) -> None:
+    """Write the file, or leave the one that is there as it is. Raises PlanError.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/a.safetensors", {"w": np.arange(3.0)}, {"step": "7"})
+    ...     read(f"{folder}/a.safetensors")
+    ({'w': array([0., 1., 2.])}, {'step': '7'})
+    """
+    names = {each: name for name, each in DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(words)}
+    at = 0
+    for name, array in arrays.items():
+        header[name] = {
+            "dtype": names[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [at, at + array.nbytes],
+        }
+        at += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    target, part = Path(path), None
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            part = file.name
+            file.write(len(text).to_bytes(8, "little") + text)
+            for array in arrays.values():
+                file.write(np.ascontiguousarray(array).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    except OSError as error:
+        raise cannot_write("train", path, error) from error
+    finally:
+        if part is not None:
+            with suppress(OSError):
+                os.unlink(part)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and words of a file. Raises NetworkError where it is not whole."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise NetworkError(f"train: cannot read {path}\n  {error.strerror or error}") from None
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if not 0 < length <= min(MOST_HEADER, len(data) - 8):
+            raise ValueError("its header is longer than the file")
+        header = json.loads(data[8 : 8 + length])
+        words, arrays = header.pop("__metadata__", {}), {}
+        for name, each in header.items():
+            begin, end = each["data_offsets"]
+            dtype, shape = np.dtype(DTYPES[each["dtype"]]), tuple(each["shape"])
+            if begin < 0 or end - begin != dtype.itemsize * math.prod(shape) or 8 + length + end > len(data):
+                raise ValueError(f"the array {name!r} does not lie in it")
+            arrays[name] = (
+                np.frombuffer(data, dtype, math.prod(shape), 8 + length + begin).reshape(shape).copy()
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise NetworkError(
+            f"train: {path} is no checkpoint, or not a whole one\n  {error}\n  take the one before it"
+        ) from None
+    return arrays, words
+
+
+__all__ = ["read", "write"]
