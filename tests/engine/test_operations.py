@@ -20,9 +20,11 @@ pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="th
 HALF = "float16"
 TYPES = [*sorted(FLOATS), *sorted(INTEGERS), "bool", HALF]
 PARAMETERS = {"isinf": (1.0, 0.0), "clip": (-1.0, 2.0), "leaky_relu": (0.5,), "hardsigmoid": (0.25, 0.5)}
+PARAMETERS |= {"scale": (0.3,), "shift": (0.7,), "bent_grad": (0.3, 0.5, 0.7), "within": (-0.5, 2.0)}
 TWO = {
     "add", "sub", "mul", "div", "mod", "fmod", "pow", "max", "min", "prelu", "equal", "less", "less_equal", "greater",
     "greater_equal", "and", "or", "xor", "bit_and", "bit_or", "bit_xor", "shift_left", "shift_right",
+    "relu_grad", "bent_grad", "within", "hardswish_grad",
 }  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def operations() -> Iterator[tuple[str, str]]:
 
 def case(name: str, dtype: str, count: int = 333) -> tuple[Expression, list[Array]]:
     types: tuple[str, ...] = (dtype,) * (2 if name in TWO else 1)
-    types = ("bool", dtype, dtype) if name == "select" else types
+    types = {"select": ("bool", dtype, dtype), "if_negative": (dtype,) * 3}.get(name, types)
     step = ExpressionStep(name, tuple(range(len(types))), PARAMETERS.get(name, ()))
     return Expression(types, (step,)), [values(t, count + i)[:count] for i, t in enumerate(types)]
 

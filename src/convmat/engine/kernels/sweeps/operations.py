@@ -235,9 +235,9 @@ OPERATIONS: dict[str, Operation] = {
         lambda dy, y, low, high: select(and_(greater(y, low), less(y, high)), dy, const(dy.type, 0.0)),
     ),
     "hardswish_grad": Operation(
-        lambda dy, x: dy * np.where(x > 3, 1, np.where(x < -3, 0, x * (1 / 3) + 0.5)),
+        lambda dy, x: dy * np.where(x > 3, 1, np.where(x < -3, 0, (x + 1.5) * (1 / 3))),
         lambda dy, x: dy * select(
-            greater(x, 3.0), const(x.type, 1.0), select(less(x, -3.0), const(x.type, 0.0), x * (1 / 3) + 0.5)
+            greater(x, 3.0), const(x.type, 1.0), select(less(x, -3.0), const(x.type, 0.0), (x + 1.5) * (1 / 3))
         ),
     ),
     "if_negative": Operation(
