@@ -14,7 +14,7 @@ import scipy.ndimage
 import scipy.signal
 from scipy._lib import _array_api
 
-from convmat.scipy import ndimage
+from convmat.scipy import ndimage, signal
 
 
 def replace(theirs: Any, ours: Any) -> None:
@@ -27,3 +27,4 @@ def replace(theirs: Any, ours: Any) -> None:
 
 
 replace(scipy.ndimage, ndimage)
+replace(scipy.signal, signal)

@@ -45,12 +45,10 @@ def factors(weights: Array, tolerance: float) -> list[list[Array]]:
 
     In two dimensions of as few terms as that takes, in more of one; an empty list where none is found.
 
-    >>> [[v.round(6).tolist() for v in term] for term in factors(np.outer([1.0, 2.0], [2.0, 4.0, 2.0]), 1e-14)]
-    [[[2.0, 4.0], [1.0, 2.0, 1.0]]]
+    >>> terms = factors(np.outer([0.5, 1.0], [0.1, 0.2, 0.1]), 1e-14)
+    >>> len(terms), np.outer(*terms[0]).round(6).tolist()
+    (1, [[0.05, 0.1, 0.05], [0.1, 0.2, 0.1]])
     """
-    exact = _integers(weights)
-    if exact:
-        return [exact]
     if weights.ndim == 1 or not np.isfinite(weights).all() or not weights.any():
         return []
     u, s, v = np.linalg.svd(weights.reshape(weights.shape[0], -1), full_matrices=False)
@@ -72,8 +70,12 @@ def _scaled(u: Array, v: Array, weights: Array) -> list[Array]:
     return [u / size, v * size]
 
 
-def _integers(weights: Array) -> list[Array] | None:
-    """The factors of integer weights of rank one, integers too and nothing lost; None where there are none."""
+def integer_factors(weights: Array) -> list[Array] | None:
+    """The factors of integer weights of rank one, integers too and nothing lost; None where there are none.
+
+    >>> [v.tolist() for v in integer_factors(np.outer([1.0, 2.0], [2.0, 4.0, 2.0])) or []]
+    [[2.0, 4.0], [1.0, 2.0, 1.0]]
+    """
     if weights.ndim < 2 or not weights.any() or np.abs(weights).max() >= 2**31:
         return None
     if (weights != np.rint(weights)).any():
@@ -93,4 +95,4 @@ def _integers(weights: Array) -> list[Array] | None:
     return [*found, left.astype(np.float64)]
 
 
-__all__ = ["factors", "gaussian"]
+__all__ = ["factors", "gaussian", "integer_factors"]

@@ -130,14 +130,19 @@ def filter_dense(
 
 
 def _chains(weights: Array, lo: tuple[int, ...], tolerance: float, whole: bool) -> Sequence[Chain]:
-    """Weights as they are, or their factors where these have far fewer taps; for whole numbers only exact factors."""
+    """Weights as they are, or their factors where these have far fewer taps.
+
+    `whole`: results are cut to integers, for which factors must be exact. Integer weights have exact ones or none, so
+    that whole numbers stay whole.
+    """
     dense: list[Chain] = [[Correlation(np.ascontiguousarray(weights), lo, exact=whole)]]
     wide = [axis for axis, n in enumerate(weights.shape) if n > 1]
     if len(wide) < 2:
         return dense
-    terms = kernels.factors(
-        np.ascontiguousarray(weights.reshape([weights.shape[a] for a in wide])), 0.0 if whole else tolerance
-    )
+    small = np.ascontiguousarray(weights.reshape([weights.shape[a] for a in wide]))
+    whole = whole or bool((small == np.rint(small)).all())
+    exact = kernels.integer_factors(small)
+    terms = [exact] if exact else [] if whole else kernels.factors(small, tolerance)
     taps = sum(weights.shape[a] for a in wide) * len(terms)
     if not terms or CHEAPER * taps > math.prod(weights.shape):
         return dense
