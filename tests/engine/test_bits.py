@@ -208,8 +208,16 @@ def narrow_vectors(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(jit, "host", lambda: Cpu.named("x86-64-v3"))
 
 
-@pytest.mark.parametrize("change", [thin, turned, little_memory, low_blocks, narrow_vectors])
-@every
+CHANGES = [thin, turned, little_memory, low_blocks, narrow_vectors]
+CHANGED = [
+    pytest.param(each, change, id=f"{each}-{change.__name__}", marks=() if (a + b) % 2 else pytest.mark.slow)
+    for a, each in enumerate(PASSES)
+    for b, change in enumerate(CHANGES)
+]
+"""Every second in quick runs: each change is made to half of the passes, and to each pass half of the changes."""
+
+
+@pytest.mark.parametrize(("each", "change"), CHANGED)
 def test_tiles_and_tuning(
     each: Pass, change: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

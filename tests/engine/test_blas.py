@@ -59,13 +59,15 @@ def steps(plan: Plan) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("each", SOME, ids=str)
-def test_small_blocks_give_the_same(each: Case, limit: int, request: pytest.FixtureRequest) -> None:
-    """Weights bound or not in turn, so that every two of limit, layout, pass and that meet; with --slow both."""
-    whole = request.config.getoption("--slow")
-    for turn, (layout, direction) in enumerate(itertools.product(LAYOUTS, PASSES), LIMITS.index(limit)):
+def test_small_blocks_give_the_same(each: Case, limit: int, slow: bool) -> None:
+    """With --slow all; otherwise layouts, and weights bound or not, in turn, so that every two of these meet."""
+    turns = itertools.count(LIMITS.index(limit) + SOME.index(each))
+    for turn, (direction, layout) in zip(turns, itertools.product(PASSES, LAYOUTS), strict=False):
+        if not slow and turn % 2:
+            continue
         first, second, expected = operands(each, "float32", layout, direction)
         problem = replace(problem_of(each, "float32", layout, direction), workspace_limit=limit)
-        for bound in (True, False) if whole else (turn % 2 == 0,):
+        for bound in (True, False) if slow else (turn % 4 == 0,):
             for plan in plans(replace(problem, reuse_weights=bound)):
                 np.testing.assert_array_equal(
                     plan(first, second), expected, f"{plan.chosen.name} {layout} {direction}"
@@ -150,16 +152,21 @@ def activated(name: Any, y: Array) -> Array:
     return np.asarray(found[str(name)])
 
 
+WITH_EPILOGUES = ("2d/3x3/tail", "2d/grouped/tail", "2d/depthwise/tail", "2d/1x1/tail")
+
+
 @pytest.mark.parametrize("activation", EPILOGUES, ids=str)
-@pytest.mark.parametrize("name", ["2d/3x3/tail", "2d/grouped/tail", "2d/depthwise/tail", "2d/1x1/tail"])
-def test_the_epilogue_runs_once_on_every_block(name: str, activation: Any) -> None:
+@pytest.mark.parametrize("name", WITH_EPILOGUES)
+def test_the_epilogue_runs_once_on_every_block(name: str, activation: Any, slow: bool) -> None:
+    """With --slow at each limit; otherwise at one, so that every activation and every case meet all three."""
     g = case(name).geometry
     rng = np.random.default_rng(1)
     x, w = rng.standard_normal(g.x_shape), rng.standard_normal(g.w_shape)
     bias, residual = rng.standard_normal(g.O), rng.standard_normal(g.y_shape)
     y = convolve(x, w, g) + bias.reshape(-1, *(1,) * g.rank) + residual
     epilogue = Epilogue(bias=True, residual=True, activation=Activation.of(activation))
-    for limit in (0, 3000, None):
+    turn = EPILOGUES.index(activation) + WITH_EPILOGUES.index(name)
+    for limit in (0, 3000, None) if slow else ((0, 3000, None)[turn % 3],):
         for plan in plans(Problem.of(g, "float64", epilogue=epilogue, workspace_limit=limit)):
             found = plan(x, w, bias, residual=residual)
             np.testing.assert_allclose(found, activated(activation, y), rtol=1e-12, atol=1e-12)

@@ -38,11 +38,11 @@ def by_browser(questions: list[dict[str, Any]], example: Any) -> list[dict[str, 
     return answers
 
 
-def held(answers: list[dict[str, Any]]) -> None:
-    """Every answer is Python's."""
-    assert len(answers) == len(twins.geometries()) > 300
+def held(answers: list[dict[str, Any]], every: int = 1) -> None:
+    """Every answer, or one of so many, is Python's."""
+    assert len(twins.geometries()) > 300
     stories = 0
-    for g, answer in zip(twins.geometries(), answers, strict=True):
+    for g, answer in zip(twins.geometries()[::every], answers, strict=True):
         expected = twins.expected(g)
         assert {name: answer[name] for name in expected} == expected, str(g)
         ways = {way["name"]: (way["refusal"], way["stored"], way["flops"]) for way in answer["ways"]}
@@ -50,7 +50,7 @@ def held(answers: list[dict[str, Any]]) -> None:
         assert {name: ways[name] for name in known} == known, str(g)
         if "y" in answer:
             stories += same_numbers(g, answer)
-    assert stories > 1500
+    assert stories > 1500 // every
 
 
 def same_numbers(g: Geometry, answer: dict[str, Any]) -> int:
@@ -85,8 +85,10 @@ def test_node_computes_the_same_numbers() -> None:
 
 
 @pytest.mark.browser
-def test_the_browser_computes_the_same_numbers(example: Any) -> None:
-    held(by_browser(twins.questions(), example))
+def test_the_browser_computes_the_same_numbers(example: Any, slow: bool) -> None:
+    """One in seven where node has them all: it is the same engine."""
+    every = 1 if slow or shutil.which("node") is None else 7
+    held(by_browser(twins.questions()[::every], example), every)
 
 
 @pytest.mark.node

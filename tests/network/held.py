@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ ELSEWHERE = {
 DRAWN = {"Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
 
+@cache
 def schemas() -> dict[str, dict[int, Any]]:
     """All versions of the standard's operators, by the name they have in the table."""
     found: dict[str, dict[int, Any]] = {}
