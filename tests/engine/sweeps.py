@@ -17,8 +17,10 @@ from convmat.engine.jit import Sweep
 from convmat.engine.kernels.sweeps import recurrence
 from convmat.engine.kernels.sweeps.base import SweepPlan
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
+from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
-from convmat.engine.kernels.sweeps.reductions import reduce_rows
+from convmat.engine.kernels.sweeps.reductions import reduction
+from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.upsample import upsample
 from convmat.engine.runtime import thread_pool
 from tests.engine.guarded import Fenced
@@ -69,7 +71,7 @@ def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], lis
         [int(pick.integers(1, 500)), int(pick.integers(1, (9, 40, 300)[pick.integers(3)]))]
     )
     x = x.astype(dtype)
-    name = str(pick.choice(["sum", "mean", "max", "min", "softmax", "repeat", "interleave"]))
+    name = str(pick.choice(["repeat", "interleave"]))
     wide = x.astype(np.float64)
     if name == "interleave":
         r, k = (int(n) for n in pick.integers(1, 4, 2))
@@ -77,19 +79,63 @@ def lines(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], lis
         x = pick.standard_normal((3, r, k, h, w)).astype(dtype)
         y = x.astype(np.float64).transpose(0, 3, 1, 4, 2).reshape(3, h * r, w * k)
         return lambda threads: pixel_shuffle(3, (r, k), (h, w), dtype, threads), [x], y
-    if name == "repeat":
-        r, k = (int(n) for n in pick.integers(1, 6, 2))
-        return (
-            lambda threads: upsample(len(x), x.shape[1], r, k, dtype, threads),
-            [x],
-            wide[:, None].repeat(r, 1).repeat(k, 2),
-        )
-    if name == "softmax":
-        power = np.exp(wide - wide.max(1, keepdims=True))
-        y = power / power.sum(1, keepdims=True)
-    else:
-        y = getattr(wide, name)(1)
-    return lambda threads: reduce_rows(name, len(x), x.shape[1], dtype, threads), [x], y
+    r, k = (int(n) for n in pick.integers(1, 6, 2))
+    return (
+        lambda threads: upsample(len(x), x.shape[1], r, k, dtype, threads),
+        [x],
+        wide[:, None].repeat(r, 1).repeat(k, 2),
+    )
+
+
+MEANINGS: dict[str, Callable[[Array, tuple[int, ...]], Array]] = {
+    "sum": lambda x, axes: x.sum(axes),
+    "mean": lambda x, axes: x.mean(axes),
+    "max": lambda x, axes: x.max(axes),
+    "min": lambda x, axes: x.min(axes),
+    "prod": lambda x, axes: x.prod(axes),
+    "l1": lambda x, axes: np.abs(x).sum(axes),
+    "l2": lambda x, axes: np.sqrt((x * x).sum(axes)),
+    "square": lambda x, axes: (x * x).sum(axes),
+    "log_sum": lambda x, axes: np.log(x.sum(axes)),
+    "log_sum_exp": lambda x, axes: np.log(np.exp(x).sum(axes)),
+}
+
+
+def reductions(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
+    """Along any axes of up to four: few or many elements in each."""
+    rank = int(pick.integers(1, 5))
+    most = (20_000, 200, 30, 12)[rank - 1]
+    shape = tuple(int(n) for n in pick.integers(1, pick.choice([9, most]) + 1, rank))
+    axes = tuple(a for a in range(rank) if pick.integers(2)) or (int(pick.integers(rank)),)
+    x = pick.standard_normal(shape).astype(dtype)
+    name = str(pick.choice([*MEANINGS]))
+    x = np.abs(x) if name == "log_sum" else x / 2 if name == "prod" else x
+    y = np.asarray(MEANINGS[name](x.astype(np.float64), axes))
+    return lambda threads: reduction(name, shape, axes, dtype, threads), [x], y
+
+
+def shares(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
+    """Softmax along any axis, and normalisation in its kinds."""
+    a, b, c = (int(n) for n in pick.integers(1, (9, 70, 60)))
+    x = (pick.standard_normal((a, b, c)) * 3 + 1).astype(dtype)
+    wide, axis, logarithm = x.astype(np.float64), int(pick.integers(3)), bool(pick.integers(2))
+    if dtype == "float64" or pick.integers(2):
+        power = np.exp(wide - wide.max(axis, keepdims=True))
+        y = power / power.sum(axis, keepdims=True)
+        y = np.log(y) if logarithm else y
+        return lambda threads: softmax(x.shape, (axis, axis + 1), logarithm, dtype, threads), [x], y
+    biased, centred, parts = bool(pick.integers(2)), bool(pick.integers(2)), int(pick.integers(2)) * b
+    rows = wide.reshape(a, -1)
+    about = rows - rows.mean(1, keepdims=True) if centred else rows
+    y = (about / np.sqrt((about * about).mean(1, keepdims=True) + 1e-3)).reshape(a, b, c)
+    shape = (b, 1) if parts else (b, c)
+    scale, bias = (pick.standard_normal(shape).astype(dtype) for _ in range(2))
+    y = y * scale + (bias if biased else 0)
+    return (
+        lambda threads: normalise(a, b * c, 1e-3, threads, parts=parts, biased=biased, centred=centred),
+        [x, scale, bias][: 2 + biased],
+        y,
+    )
 
 
 def check(make: Callable[[int], SweepPlan | str], inputs: Sequence[Array], y: Array) -> bool:
@@ -98,7 +144,7 @@ def check(make: Callable[[int], SweepPlan | str], inputs: Sequence[Array], y: Ar
     for threads in (1, 3):
         plan = make(threads)
         if isinstance(plan, str):
-            assert plan.startswith("takes 7 axes that do not merge"), plan
+            assert plan.startswith(("takes 7 axes that do not merge", "takes up to 2 groups")), plan
             return False
         sweep = Sweep(plan)
         sweep.load()
@@ -161,8 +207,8 @@ def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
         while done < count:
-            kind = (pointwise, lines)[shown % 2]
-            dtype = ("float32", "float64")[shown // 2 % 2]
+            kind = (pointwise, lines, reductions, shares, reductions)[shown % 5]
+            dtype = ("float32", "float64")[shown // 5 % 2]
             make, inputs, y = kind(pick, dtype)
             print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
             done += check(make, inputs, y)

@@ -14,8 +14,10 @@ from convmat.engine.cpu import host
 from convmat.engine.jit import Sweep
 from convmat.engine.kernels.sweeps.base import SweepPlan
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
+from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
-from convmat.engine.kernels.sweeps.reductions import reduce_rows
+from convmat.engine.kernels.sweeps.reductions import reduction
+from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.upsample import upsample
 
 ROOT = Path(__file__).parents[2]
@@ -25,13 +27,13 @@ ADD = Expression(("float32",) * 2, (ExpressionStep("add", (0, 1)),))
 
 def test_random_sweeps_between_unreadable_pages() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.engine.sweeps", "0", "40"],
+        [sys.executable, "-m", "tests.engine.sweeps", "0", "80"],
         cwd=ROOT, capture_output=True, text=True, timeout=600,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False,
     )  # fmt: skip
     last = ran.stdout.splitlines()[-1] if ran.stdout else "nothing was printed"
     assert ran.returncode == 0, f"{last}\n{ran.stderr[-2000:]}"
-    assert last == "done: 40 sweeps"
+    assert last == "done: 80 sweeps"
 
 
 def test_what_has_no_kernel_says_why() -> None:
@@ -43,8 +45,13 @@ def test_what_has_no_kernel_says_why() -> None:
     assert crossed == "takes 7 axes that do not merge, got 8"
     odd = Expression(("float64",), (ExpressionStep("sin", (0,)),))
     assert elementwise(odd, [(4,)], (4,), 1) == "has no code for sin of float64"
-    assert reduce_rows("sum", 2, 0, "float32", 1) == "takes lines with elements, got 2 of 0"
-    assert reduce_rows("sum", 2, 2, "int32", 1) == "takes float32 and float64, got int32"
+    assert reduction("sum", (2, 0), (1,), "float32", 1) == "takes elements, got 2x0"
+    wanted = "takes floats, and sum, max, min, prod signed integers, got mean of int32"
+    assert reduction("mean", (2, 2), (1,), "int32", 1) == wanted
+    wanted = "takes up to 2 groups of axes that are reduced, and 2 that are not, got 3 and 2"
+    assert reduction("mean", (2,) * 5, (0, 2, 4), "float32", 1) == wanted
+    assert softmax((3, 0), (1, 2), False, "float32", 1) == "takes elements, got 3x0"
+    assert normalise(3, 0, 1e-5, 1) == "takes lines with elements, got 3 of 0"
     assert upsample(0, 3, 1, 1, "float32", 1) == "takes lines with elements, got 0 of 3"
     assert upsample(3, 3, 1, 1, "float16", 1) == "takes float32 and float64, got float16"
     assert pixel_shuffle(0, (2, 2), (3, 5), "float32", 1) == "takes planes with elements, got 0 of 3 x 5"
@@ -84,10 +91,10 @@ def test_nan_and_infinity_are_what_numpy_says() -> None:
         ):
             for name in ("max", "min", "mean"):
                 y = np.empty(3, np.float32)
-                loaded(reduce_rows(name, 3, x.shape[1], "float32", 1))(x, y)
+                loaded(reduction(name, x.shape, (1,), "float32", 1))(x, y)
                 np.testing.assert_array_equal(y, getattr(x, name)(1))
             y = np.empty_like(x)
-            loaded(reduce_rows("softmax", 3, x.shape[1], "float32", 1))(x, y)
+            loaded(softmax(x.shape, (1, 2), False, "float32", 1))(x, y)
             assert np.isnan(y).all()
 
 

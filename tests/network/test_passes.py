@@ -147,3 +147,54 @@ def test_small_arrays_of_integers_stay_with_numpy() -> None:
     net = convmat.load(model(nodes, {"i": (8,), "x": SHAPE}, "j y", kinds=kinds))
     net({"i": np.arange(8), "x": normal(*SHAPE)})
     assert [layer.engine for layer in net.summary().layers] == ["numpy", "jit"]
+
+
+# -- sums along axes ---------------------------------------------------------------------------------------------------
+
+
+def test_reductions_along_any_axes() -> None:
+    x, ops = normal(6, 5, 7, 33), ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSumExp")
+    some = [(1,), (0, 2), (0, 1, 2), (3,), (0, 1, 2, 3), (1, 3)]
+    cases: list[Case] = [
+        (f"Reduce{op}", [x], {"axes": some[i % len(some)], "keepdims": i % 2}) for i, op in enumerate(ops)
+    ]
+    cases += [("ReduceMean", [x], {"axes": axes}) for axes in some]
+    cases += [("ReduceLogSum", [np.abs(x)], {"axes": (0, 1)})]
+    cases += [
+        (f"Reduce{op}", [whole("int32").astype(np.int64)], {"axes": (1,)}) for op in ("Sum", "Max", "Min")
+    ]
+    run(cases, 11)
+
+
+def test_softmax_along_any_axis() -> None:
+    x = normal(6, 5, 7, 33) * 9
+    run([(op, [x], {"axis": a}) for op in ("Softmax", "LogSoftmax") for a in (0, 1, 2, -1)])
+    run([("Softmax", [x], {"axis": a}) for a in (1, 2)], 11)
+
+
+def test_normalisations() -> None:
+    x, scale, bias = normal(3, 6, 11, 33) * 3 + 7, normal(6, seed=1), normal(6, seed=2)
+    along = [normal(11, 33, seed=i) for i in (3, 4)]
+    cases: list[Case] = [("InstanceNormalization", [x, scale, bias], {"epsilon": 1e-3})]
+    cases += [("GroupNormalization", [x, scale, bias], {"num_groups": g}) for g in (1, 2, 6)]
+    cases += [("LayerNormalization", [x, *along], {"axis": 2}), ("LayerNormalization", [x, normal(33)], {})]
+    cases += [("RMSNormalization", [x, normal(33)], {})]
+    run(cases)
+    run([("GroupNormalization", [x, scale[:g], bias[:g]], {"num_groups": g}) for g in (1, 2)], 18)
+
+
+def test_batch_normalisation_that_no_convolution_takes() -> None:
+    names = ("scale", "bias", "mean")
+    constants = {name: normal(5, seed=i) for i, name in enumerate(names)} | {
+        "variance": np.abs(normal(5)) + 1
+    }
+    nodes = [
+        node("Relu", "x", "a"),
+        node("BatchNormalization", f"a {' '.join(names)} variance", "b"),
+        node("Relu", "b", "y"),
+    ]
+    source = model(nodes, {"x": (3, 5, 331)}, "y", constants)
+    net, x = convmat.load(source), normal(*SHAPE)
+    found = net(x)
+    assert [(layer.op, layer.engine) for layer in net.summary().layers] == [("Elementwise", "jit")]
+    np.testing.assert_array_equal(found, convmat.load(source, rewrite=False)(x))

@@ -100,6 +100,7 @@ CASES = [
     Case("join", (node("Clip", "x - most", "c"), node("HardSigmoid", "c", "y", alpha=0.0)), "Elementwise"),
     Case("join", (node("Abs", "x", "c"), node("Sqrt", "c", "d"), node("Pow", "d two", "y")), "Elementwise"),
     Case("join", (node("Abs", "x", "c"), node("Neg", "c", "y")), "Abs Neg", outputs="y c"),
+    Case("batch_as_pass", (node("BatchNormalization", "x gamma b mean variance", "y"),), "Elementwise"),
     Case("join", (node("Exp", "x", "c"), node("Erf", "c", "d"), node("Mul", "d x", "y")), "Elementwise"),
     Case("join", (node("Exp", "x", "c"), node("PRelu", "c row", "d"), node("Neg", "d", "y")), "Elementwise"),
     Case("join", (node("Softmax", "x", "c"),

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from .kernels.sweeps import recurrence
     from .kernels.sweeps.base import SweepPlan
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
+    from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
-    from .kernels.sweeps.reductions import reduce_rows
+    from .kernels.sweeps.reductions import reduction
+    from .kernels.sweeps.softmax import softmax
     from .kernels.sweeps.upsample import upsample
     from .kernels.text import kernel_text
     from .measure import microbench
@@ -77,7 +79,9 @@ _HOMES = {
     "MOST_INPUTS": ".kernels.sweeps.elementwise:MOST_INPUTS",
     "pixel_shuffle": ".kernels.sweeps.pixel_shuffle:pixel_shuffle",
     "recurrence": ".kernels.sweeps.recurrence",
-    "reduce_rows": ".kernels.sweeps.reductions:reduce_rows",
+    "normalise": ".kernels.sweeps.normalise:normalise",
+    "reduction": ".kernels.sweeps.reductions:reduction",
+    "softmax": ".kernels.sweeps.softmax:softmax",
     "upsample": ".kernels.sweeps.upsample:upsample",
     "microbench": ".measure.microbench",
     "Machine": ".measure.machine:Machine",
@@ -171,15 +175,17 @@ __all__ = [
     "load_together",
     "machine",
     "microbench",
+    "normalise",
     "object_cache",
     "peaks",
     "pixel_shuffle",
     "preloaded",
     "prepare",
     "recurrence",
-    "reduce_rows",
+    "reduction",
     "remeasure",
     "scipy_there",
+    "softmax",
     "strided_views",
     "thread_pool",
     "thread_pool_ir",

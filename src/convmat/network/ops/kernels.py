@@ -9,7 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ...engine import Sweep, SweepPlan, elementwise, pixel_shuffle, reduce_rows, thread_pool, upsample
+import numpy as np
+
+from ...engine import (
+    Sweep,
+    SweepPlan,
+    elementwise,
+    normalise,
+    pixel_shuffle,
+    reduction,
+    softmax,
+    thread_pool,
+    upsample,
+)
 from ..graph import Node, Spec
 from .base import Specs, Unknown, axis_of
 from .planned import Swept
@@ -24,6 +36,9 @@ FEWEST = 512
 """Elements from which on a node of integers or bools gets one: below they are sizes and places, of many kinds."""
 
 Found = Swept | None
+
+Kind = Callable[[Node, Specs, Spec, Spec], Found]
+"""From a node, the Specs of its inputs, its first input and its one output."""
 
 
 def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
@@ -50,34 +65,62 @@ def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
     return None if isinstance(plan, str) else Swept(Sweep(plan), way, reads)
 
 
-def _rows(name: str, x: Spec, kept: int, way: str) -> Found:
-    """Of the first `kept` axes each, over all others."""
-    lines, columns = math.prod(x.shape[:kept]), math.prod(x.shape[kept:])
-    return _step(reduce_rows(name, lines, columns, x.dtype.name, thread_pool.count()), way)
+def _reduced(name: str, x: Spec, axes: Sequence[int]) -> Found:
+    return _step(reduction(name, x.shape, axes, x.dtype.name, thread_pool.count()), "reduced")
 
 
-def _global(name: str) -> Callable[[Node, Specs, Spec, Spec], Found]:
-    return lambda node, specs, x, y: _rows(name, x, 2, "rows")
+def _global(name: str) -> Kind:
+    """Over all but the first two axes."""
+    return lambda node, specs, x, y: _reduced(name, x, range(2, x.rank))
 
 
-def _reduce(name: str) -> Callable[[Node, Specs, Spec, Spec], Found]:
+def _reduce(name: str) -> Kind:
     def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
-        axes = reduced(node, specs, x.rank) or ()
-        kept = [a for a in range(x.rank) if a not in axes and x.shape[a] != 1]
-        gone = [a for a in axes if x.shape[a] != 1]
-        if not gone or (kept and kept[-1] > min(gone)):
-            return None
-        return _rows(name, x, min(gone), "rows")
+        axes = reduced(node, specs, x.rank)
+        return None if axes is None else _reduced(name, x, axes)
 
     return made
 
 
-def _softmax(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
-    single = node.version >= ONE_AXIS
-    axis = axis_of(node, node.get("axis", -1 if single else 1), x.rank)
-    if single and math.prod(x.shape[axis + 1 :]) != 1:
+def _softmax(logarithm: bool) -> Kind:
+    def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+        single = node.version >= ONE_AXIS
+        axis = axis_of(node, node.get("axis", -1 if single else 1), x.rank)
+        along = (axis, axis + 1 if single else x.rank)
+        return _step(softmax(x.shape, along, logarithm, x.dtype.name, thread_pool.count()), "softmax")
+
+    return made
+
+
+def _singles(*specs: Spec | None) -> bool:
+    return all(spec is None or spec.dtype == np.float32 for spec in specs)
+
+
+def _image_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    """A scale and a bias for each channel; for each group in operator sets before 21."""
+    (B, C), scale = x.shape[:2], specs[1]
+    groups = node.get("num_groups", 1) if node.op == "GroupNormalization" else C
+    if scale is None or not _singles(*specs) or scale.size % groups:
         return None
-    return _rows("softmax", x, axis, "rows")
+    plan = normalise(
+        B * groups, x.size // (B * groups), node.get("epsilon", 1e-5), thread_pool.count(),
+        parts=scale.size // groups, cycle=groups,
+    )  # fmt: skip
+    return _step(plan, "normalised", 3)
+
+
+def _layer_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    """With the shape of what is normalised for scale and bias."""
+    axis = axis_of(node, node.get("axis", -1), x.rank)
+    own, rest = x.shape[axis:], [spec for spec in specs[1:] if spec is not None]
+    fits = all(math.prod(each.shape) == math.prod(own) and each.rank <= len(own) for each in rest)
+    if not fits or not _singles(*specs) or (len(rest) > 1 and node.op == "RMSNormalization"):
+        return None
+    plan = normalise(
+        x.size // math.prod(own), math.prod(own), node.get("epsilon", 1e-5), thread_pool.count(),
+        biased=len(rest) > 1, centred=node.op == "LayerNormalization",
+    )  # fmt: skip
+    return _step(plan, "normalised", 1 + len(rest))
 
 
 def _resize(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
@@ -99,14 +142,22 @@ def _depth_to_space(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     )
 
 
-KINDS: dict[str, Callable[[Node, Specs, Spec, Spec], Found]] = {
+REDUCTIONS = {
+    "ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "prod",
+    "ReduceL1": "l1", "ReduceL2": "l2", "ReduceSumSquare": "square", "ReduceLogSum": "log_sum",
+    "ReduceLogSumExp": "log_sum_exp",
+}  # fmt: skip
+
+KINDS: dict[str, Kind] = {
     "GlobalAveragePool": _global("mean"),
     "GlobalMaxPool": _global("max"),
-    "ReduceSum": _reduce("sum"),
-    "ReduceMean": _reduce("mean"),
-    "ReduceMax": _reduce("max"),
-    "ReduceMin": _reduce("min"),
-    "Softmax": _softmax,
+    **{op: _reduce(name) for op, name in REDUCTIONS.items()},
+    "Softmax": _softmax(logarithm=False),
+    "LogSoftmax": _softmax(logarithm=True),
+    "InstanceNormalization": _image_norm,
+    "GroupNormalization": _image_norm,
+    "LayerNormalization": _layer_norm,
+    "RMSNormalization": _layer_norm,
     "DepthToSpace": _depth_to_space,
     "Resize": _resize,
     "Upsample": _resize,

@@ -1,12 +1,13 @@
-"""The rule that makes one pass over memory of elementwise nodes in a row."""
+"""Rules that make one pass over memory of elementwise nodes in a row."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...engine import MOST_INPUTS, Expression
+from ...engine import MOST_INPUTS, Expression, ExpressionStep
 from ..graph import Node, Spec
 from ..ops.base import OWN
+from ..ops.normalisation import factors
 from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
 
@@ -39,6 +40,32 @@ def join(draft: Draft, node: Node) -> bool:
         )
         return True
     return False
+
+
+def batch_as_pass(draft: Draft, node: Node) -> bool:
+    """A BatchNormalization whose numbers are constant, and that no convolution took: (x - less) * by + add."""
+    if (
+        node.op != "BatchNormalization"
+        or len(list(filter(None, node.outputs))) != 1
+        or node.get("training_mode", 0)
+    ):
+        return False
+    x, values = draft.specs.get(node.inputs[0]), [draft.constant(name) for name in node.inputs[1:5]]
+    known = [value for value in values if value is not None and value.ndim == 1]
+    if x is None or x.dtype.name not in ("float32", "float64") or len(known) != 4:
+        return False
+    found = factors(*known, epsilon=node.get("epsilon", 1e-5), dtype=x.dtype)
+    kept = [
+        draft.keep(each.reshape(-1, *(1,) * (x.rank - 2)), f"{node.outputs[0]}.{word}")
+        for each, word in zip(found, ("less", "by", "add"), strict=True)
+    ]
+    steps = (ExpressionStep("sub", (0, 1)), ExpressionStep("mul", (4, 2)), ExpressionStep("add", (5, 3)))
+    attributes = {"expression": Expression((x.dtype.name,) * 4, steps), "operators": (node.op,)}
+    made = Node(
+        ELEMENTWISE, (node.inputs[0], *kept), node.outputs[:1], attributes, node.name, node.version, OWN
+    )
+    draft.replace([node], made)
+    return True
 
 
 def _expression(draft: Draft, node: Node) -> Expression | None:

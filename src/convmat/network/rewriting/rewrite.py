@@ -10,6 +10,7 @@
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
     skip                 Identity, and Dropout outside training
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
+    batch_as_pass        BatchNormalization left over              (x - less) * by + add, an elementwise node
     join                 g(f(x), z) element by element             one pass; tried once the others have settled
 
 A rule looks back from a node to what it reads, and changes the graph only if nobody else needs what would vanish.
@@ -26,7 +27,7 @@ from ..graph import Graph, Node, Spec
 from .draft import Draft
 from .folding import fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_into_epilogue, gelu, swish
-from .joining import join
+from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
 
 Rule = Callable[[Draft, Node], bool]
@@ -41,8 +42,8 @@ def rewritten(
     wanted = chosen(rules)
     draft = Draft(graph, specs)
     for together in (
-        [rule for rule in wanted if rule is not join],
-        [rule for rule in wanted if rule is join],
+        [rule for rule in wanted if rule not in LAST],
+        [rule for rule in wanted if rule in LAST],
     ):
         for _ in range(MOST_PASSES):
             reading = (node for node in draft if node.inputs)
@@ -83,7 +84,11 @@ RULES: dict[str, Rule] = {
         gelu,
         add_into_epilogue,
         activate,
+        batch_as_pass,
         join,
     )
 }
 """In the order in which they are tried at a node."""
+
+LAST = (batch_as_pass, join)
+"""Those that are tried once the others have settled."""
