@@ -159,11 +159,12 @@ ENGINE_ROOMS = {
     "runtime": {"cpu", "job"},
     "blas": {"cpu", "operands", "runtime.buffers", "gaussian"},
     "jit": {"cpu", "operands", "job", "ir", "kernels", "runtime"},
+    "counted": {"operands", "runtime.buffers", "jit", "blas"},
     "measure": {"cpu", "operands", "job", "ir", "kernels", "runtime", "jit", "blas"},
 }
 """What each room of the engine may import of the others."""
 
-VIEWS = {"ir", "kernels", "jit", "blas", "operands"}
+VIEWS = {"ir", "kernels", "jit", "blas", "counted", "operands"}
 """Rooms of the engine that may know Views and Products."""
 
 

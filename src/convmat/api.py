@@ -60,6 +60,11 @@ def conv(
     rtol: float | None = None,
     exact: bool = False,
     deterministic: bool = False,
+    x_zero_point: int = 0,
+    w_zero_point: Any = None,
+    scale: Any = None,
+    out_dtype: Any = None,
+    y_zero_point: int = 0,
 ) -> Array:
     """x: (B, C, *I), w: (O, C//G, *F), bias: (O,) -> y: (B, O, *P) = activation(conv + bias + residual).
 
@@ -80,7 +85,15 @@ def conv(
                      it can run, whose bits depend on neither threads nor batch
 
     float32, float64, complex64 and complex128 stay what they are; float16 and bfloat16 are summed in float32; int8
-    and uint8 give exact int32. Raises GeometryError or PlanError before anything is written.
+    and uint8, also one of each, give exact int32. Of these alone:
+
+    x_zero_point     what x counts from, outside it too: sums are of x - x_zero_point
+    w_zero_point     the same of w, one number or one for each channel of y
+    scale            one number or one for each channel of y: y = activation(scale * (conv + bias)), in float32
+    out_dtype        with a scale "float32" (the default), "uint8" or "int8": y is then rounded, halves to even,
+                     y_zero_point added, and what the type cannot hold becomes its least or greatest number
+
+    Raises GeometryError or PlanError before anything is written.
 
     >>> y = conv([[[1.0, 2.0, 3.0, 4.0]]], [[[1.0, -1.0]]])
     >>> y
@@ -90,15 +103,19 @@ def conv(
         stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
         activation=activation, bias=bias is not None, residual=residual is not None, layout=layout, lowering=lowering,
         engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact, deterministic=deterministic,
+        x_zero_point=x_zero_point, w_zero_point=w_zero_point is not None, scale=scale is not None, out_dtype=out_dtype,
+        y_zero_point=y_zero_point,
     )  # fmt: skip
     if type(x) is not np.ndarray and (room := behind_arrays(x)) is not None:
         made: Array = room.convolve("conv", options, x, w, bias, residual, out)  # lazy
         return made
-    x, w = alike("conv", "x", x, "w", w)
+    x, w = alike("conv", "x", x, "w", w, bytes_too=True)
+    if x.dtype != w.dtype:
+        options = options._replace(w_dtype=_name(w.dtype))
     if bias is not None or residual is not None:
         bias, residual = _epilogue("conv", bias, residual, x.dtype)
     plan = request("conv", _add_batch(x, w), w.shape, _name(x.dtype), options)
-    return _run("conv", plan, x, w, bias, residual, out)
+    return _run("conv", plan, x, w, bias, residual, out, scale=scale, w_zero_point=w_zero_point)
 
 
 def conv1d(
@@ -365,13 +382,20 @@ def plan(
     tune: str = "none",
     seconds: float | None = None,
     progress: Callable[[int, int], object] | None = None,
+    w_dtype: Any = None,
+    x_zero_point: int = 0,
+    w_zero_point: bool = False,
+    scale: bool = False,
+    out_dtype: Any = None,
+    y_zero_point: int = 0,
 ) -> Plan:
     """How a convolution of these shapes would run, and why: a Plan, to print, to `bind` weights to, to call.
 
     `x_shape` is (B, C, *I), or (B, *I, C) with layout="NHWC"; `w_shape` is (O, C//G, *F). `bias` and `residual` say
     whether the calls have one. `reuse_weights`: the weights are packed once and used often. `direction` "input" or
     "weight" plans a gradient. `transposed` plans `conv_transpose`, with w_shape (C, O//G, *F) and `output_padding`.
-    `weight_limit` is in bytes of bound weights. The other keywords are those of `conv`.
+    `weight_limit` is in bytes of bound weights. For 8-bit integers `w_dtype` is that of w (by default x's), and
+    `w_zero_point` and `scale` say whether calls have them. The other keywords are those of `conv`.
 
     `tune` says what is measured before the choice: "none"; "quick", the ways predicted to be near the best, in a
     fraction of a second; "full", all that can run. `seconds` is the time for it, without compiling, and
@@ -389,7 +413,8 @@ def plan(
         padding_mode=padding_mode, activation=activation, bias=bias, residual=residual, layout=layout,
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, weight_limit=weight_limit, rtol=rtol,
         exact=exact, deterministic=deterministic, reuse_weights=reuse_weights, direction=direction,
-        transposed=transposed,
+        transposed=transposed, w_dtype=None if w_dtype is None else dtype_name(w_dtype), x_zero_point=x_zero_point,
+        w_zero_point=w_zero_point, scale=scale, out_dtype=out_dtype, y_zero_point=y_zero_point,
     )  # fmt: skip
     x, w = shape_of("plan", "x_shape", x_shape), shape_of("plan", "w_shape", w_shape)
     return request_tuned("plan", x, w, dtype_name(dtype), options, tuning)
@@ -459,10 +484,12 @@ def _epilogue(call: str, bias: Any, residual: Any, dtype: np.dtype[Any]) -> tupl
     return bias, None if residual is None else beside(call, "residual", residual, wide)
 
 
-def _run(call: str, plan: Plan, x: Array, w: Array, bias: Array | None, residual: Any, out: Any) -> Array:
+def _run(
+    call: str, plan: Plan, x: Array, w: Array, bias: Array | None, residual: Any, out: Any, **channels: Any
+) -> Array:
     """The plan on a whole batch, or on one image without its batch axis, whose result has none either."""
     if x.ndim == w.ndim and bias is None and residual is None:
-        return plan(x, w, out=out)
+        return plan(x, w, out=out, **channels)
     single, shape = x.ndim < w.ndim, plan.problem.shape("y")
     expected = {"bias": (plan.problem.geometry.O,), "residual": shape[1:] if single else shape}
     if single:
@@ -478,9 +505,10 @@ def _run(call: str, plan: Plan, x: Array, w: Array, bias: Array | None, residual
                 + (", or give x a batch axis, e.g. x[None]" if without else "")
             )
     if not single:
-        return plan(x, w, bias, residual=residual, out=out)
+        return plan(x, w, bias, residual=residual, out=out, **channels)
     residual = residual if residual is None else residual[None]
-    found = plan(x[None], w, bias, residual=residual, out=out[None] if isinstance(out, np.ndarray) else out)
+    written = out[None] if isinstance(out, np.ndarray) else out
+    found = plan(x[None], w, bias, residual=residual, out=written, **channels)
     image: Array = found[0] if out is None else out
     return image
 

@@ -39,11 +39,18 @@ WORKSPACE_LIMIT = 16 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Epilogue:
-    """Which of bias, residual and activation the call has: y = activation(conv + bias + residual)."""
+    """Which of bias, residual and activation the call has: y = activation(conv + bias + residual).
+
+    Sums of 8-bit integers may have a `scale` for each channel of y and be stored as another `dtype`, 8-bit integers
+    again or float32: y = activation(scale * (conv + bias)), rounded, halves to even, plus y's zero point `zero`.
+    """
 
     bias: bool = False
     residual: bool = False
     activation: Activation | None = None
+    scale: bool = False
+    dtype: str | None = None
+    zero: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,9 @@ class Problem:
     `threads` how many cores the engine may use. With a `pad`, geometry and layouts are those of the padded input.
     `whole` is the geometry that this one is a block of: it decides the order of sums, whose bits are then the whole's.
 
+    `w_dtype` is that of w where it is another 8-bit type than x's, `x_zero` what elements of x are counted from,
+    `w_zero` whether calls say the same of w: one number, or one for each channel of y.
+
     >>> p = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
     >>> p.grad_input().geometry.y_shape, p.grad_weight().geometry.y_shape
     ((1, 3, 8, 8), (3, 4, 3, 3))
@@ -100,6 +110,9 @@ class Problem:
     reuse_weights: bool = True
     threads: int = 1
     whole: Geometry | None = field(default=None, repr=False)
+    w_dtype: str | None = None
+    x_zero: int = 0
+    w_zero: bool = False
 
     @classmethod
     def of(
@@ -154,14 +167,31 @@ class Problem:
         it may be any int32.
         """
         alone = not (self.epilogue.bias or self.epilogue.residual)
-        if self.dtype in ("int8", "uint8") and self.geometry.k <= 2**8 and alone:
+        if self.integral and self.geometry.k <= 2**8 and alone:
             return "float32"
         return WORK_DTYPES[self.dtype]
 
     @property
     def out_dtype(self) -> str:
-        """The type of y: int32 for 8-bit integers, otherwise that of x."""
-        return "int32" if self.dtype in ("int8", "uint8") else self.dtype
+        """The type of y: int32 for 8-bit integers unless the epilogue has another, otherwise that of x."""
+        return self.epilogue.dtype or ("int32" if self.integral else self.dtype)
+
+    @property
+    def integral(self) -> bool:
+        """Whether its operands are 8-bit integers, whose sums are exact."""
+        return self.dtype in ("int8", "uint8")
+
+    @property
+    def counted(self) -> bool:
+        """Whether zero points, scales or types make more of its integers than sums of products of one type."""
+        e = self.epilogue
+        return bool(self.w_dtype or self.x_zero or self.w_zero or e.scale or e.dtype or e.zero)
+
+    def differences(self) -> Problem:
+        """The problem of the same sums where operands are differences from their zero points, in the working type."""
+        return replace(
+            self, dtype=self.work_dtype, w_dtype=None, x_zero=0, w_zero=False, epilogue=Epilogue(), exact=True
+        )
 
     @property
     def stored_dtype(self) -> str:

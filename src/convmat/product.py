@@ -7,6 +7,8 @@ A **View** is a matrix that need not exist. Its entries come from an array by af
     V[g, row, col] = array[.., offset_a + sum over the indices of coefficient * index, ..]     one coordinate per axis a
                    = fill                                                                     outside the array
 
+and counts from its fill, the zero point of 8-bit arrays: what stands outside counts as nothing.
+
 The unrolled input is the View with coordinate p*s + f*d - lo on each spatial axis of x. Its rows are (c, f), its
 columns (b, p). No modulo and no conditions: what would need them is split into phases before it gets here.
 An engine reads nothing but this file: it has never heard of convolution.
@@ -152,7 +154,8 @@ class View:
 
     `source` names the operand ("x", "w", "y", "bias", "residual") or is the View to pack first; its coordinates are
     then over the axes batch + rows + cols of that View, and it is packed once for each value of its batch indices.
-    `conjugate` applies to every entry. `order` is that of the sums over its rows; None: that of no larger whole.
+    `conjugate` applies to every entry. `fill`: what is read outside, and what every entry is counted from. `order` is
+    that of the sums over its rows; None: that of no larger whole.
 
     >>> at = Coordinate(4, (("p", 1), ("f", 1)))
     >>> row = View("x", rows=(Index("f", 2),), cols=(Index("p", 3),), coordinates=(at,))
@@ -295,19 +298,23 @@ ACTIVATIONS: dict[str, tuple[float, ...] | None] = {
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What happens to a finished element before it is stored: activation(sum + bias + residual).
+    """What happens to a finished element before it is stored: activation(scale * (sum + bias) + residual) + zero.
 
-    `bias` is a View with one column per matrix, `residual` one of the shape of C; either may be absent.
+    `bias` and `scale` are Views with one column per matrix, `residual` one of the shape of C; each may be absent.
+    `zero` is added to whole numbers, after rounding to the nearest (halves to even) and before they are cut to their
+    type.
     """
 
     bias: View | None = None
     residual: View | None = None
     activation: Activation | None = None
+    scale: View | None = None
+    zero: int = 0
 
     @property
     def empty(self) -> bool:
         """Whether elements are stored as they are."""
-        return self.bias is None and self.residual is None and self.activation is None
+        return self == Epilogue()
 
 
 class Packing(Enum):
@@ -389,6 +396,8 @@ class Product:
 
     With `maximum`, C = epilogue(the largest entry in each column of B): a product in the semiring of max and +, whose A
     is 0 everywhere and is not read. Entries outside B's array are left out. A NaN is the largest.
+
+    `a_zero`: a View with one column per matrix, of what the entries of each row of A are counted from.
     """
 
     terms: tuple[tuple[View, View], ...]
@@ -397,6 +406,7 @@ class Product:
     transforms: tuple[Transform, ...] | tuple[Fourier, ...] = ()
     part: int = 0
     maximum: bool = False
+    a_zero: View | None = None
 
     def __post_init__(self) -> None:
         assert self.c.inside or self.transforms
@@ -417,6 +427,12 @@ class Product:
     def windows(self, view: View) -> tuple[Index, ...]:
         """The indices of a View's windows."""
         return view.batch[len(view.batch) - len(self.transforms) :]
+
+    @property
+    def counted(self) -> bool:
+        """Whether entries count from zero points, or C has a scale or a zero point: 8-bit numbers."""
+        filled = any(b.fill for _, b in self.terms)
+        return filled or self.a_zero is not None or self.epilogue.scale is not None or self.epilogue.zero != 0
 
     @property
     def m(self) -> int:

@@ -54,6 +54,11 @@ CASES: dict[str, list[Case]] = {
     **dict.fromkeys(("add", "sub", "mul", "maximum", "minimum"), alike(2, FLOATS + INTS)),
     **dict.fromkeys(("equal", "not_equal", "less", "less_equal"), alike(2, FLOATS + INTS)),
     **dict.fromkeys(("greater", "greater_equal"), alike(2, FLOATS + INTS)),
+    "regroup": [
+        ((i32.x(4),), {"to": i8.x(16)}),
+        ((i16.x(16),), {"to": i32.x(8)}),
+        ((f32.x(4),), {"to": i16.x(8)}),
+    ],
     **dict.fromkeys(("div", "copysign"), alike(2, FLOATS)),
     **dict.fromkeys(("fabs", "sqrt", "rint", "floor", "ceil"), alike(1, FLOATS)),
     **dict.fromkeys(("shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem", "below"), alike(2, INTS)),

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import convmat
+from convmat import NetworkError
 from convmat.network.graph import Node
 
 from .cases import Array
@@ -133,12 +134,16 @@ def test_padding_by_a_word(word: str) -> None:
 
 
 def test_sums_of_more_than_24_bits_are_exact() -> None:
-    """255 x 255 x 33,000 is above 2^31: the low 32 bits are left; one below is whole."""
+    """255 x 255 x 33,100 is above 2^31: a convolution is refused, of a product the low 32 bits are left."""
     for terms in (257, 33000, 33100):
         x, w = np.full((1, terms, 1), 255, np.uint8), np.full((1, terms, 1), 255, np.uint8)
         wanted = np.array(255 * 255 * terms).astype(np.int32)
-        assert run(node("ConvInteger", 10), x, w).item() == wanted
         assert run(node("MatMulInteger", 10), x[:, :, 0], w[0]).item() == wanted
+        if terms < 33100:
+            assert run(node("ConvInteger", 10), x, w).item() == wanted
+            continue
+        with pytest.raises(NetworkError, match="sums of 33100 products of uint8;  at most 33025"):
+            run(node("ConvInteger", 10), x, w)
 
 
 PRODUCTS = {

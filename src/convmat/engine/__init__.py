@@ -6,6 +6,7 @@ of the engine, all that other rooms import. Behind it, each room importing only 
     cpu, operands, job  <-  ir  <-  kernels  <-  jit        from a product to the text of its kernel, compiled and bound
     cpu, operands, job  <-  runtime          <-  jit        from text to running threads
     operands, runtime.buffers  <-  blas                     the same products with NumPy's matmul
+    jit, blas  <-  counted                                  8-bit integers with zero points by products of differences
     all of these  <-  measure                               what this machine reaches, measured once
     fitting  <-  gaussian  <-  ir, blas                     polynomials, what they are fitted to
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .blas.engine import BlasProgram
     from .blas.epilogue import apply as apply_activation
     from .blas.fft_backend import scipy_there
+    from .counted import Counted
     from .cpu import Cpu, host, usable_cores
     from .gaussian import erf, gelu, gelu_tanh
     from .jit import JitProgram, Launcher, Sweep, load_together
@@ -55,6 +57,7 @@ _HOMES = {
     "apply_activation": ".blas.epilogue:apply",
     "BlasProgram": ".blas.engine:BlasProgram",
     "Work": ".blas.cost:Work",
+    "Counted": ".counted:Counted",
     "blas_work": ".blas.cost",
     "blas_threads": ".blas.threads",
     "scipy_there": ".blas.fft_backend:scipy_there",
@@ -145,6 +148,7 @@ __all__ = [
     "MOST_INPUTS",
     "Array",
     "BlasProgram",
+    "Counted",
     "Cpu",
     "Dtypes",
     "Expression",

@@ -2,6 +2,7 @@
 
     vector_bytes      64 AVX-512, 32 AVX2, 16 SSE and NEON
     vector_registers  how many: 32 with AVX-512 and AArch64, else 16
+    vnni              whether dot products of four bytes are one instruction, on vectors of every size
 
 Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The
 target `"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the
@@ -44,6 +45,7 @@ class Cpu:
     model: str
     key: str
     triple: str = ""
+    vnni: bool = False
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
@@ -52,7 +54,8 @@ class Cpu:
     def runs_here(self) -> bool:
         """Whether code made for this CPU can run on the host: same architecture, no wider vectors."""
         here = host()
-        return self.arch == here.arch and self.vector_bytes <= here.vector_bytes and self.fma <= here.fma
+        wide = self.vector_bytes <= here.vector_bytes
+        return self.arch == here.arch and wide and self.fma <= here.fma and self.vnni <= here.vnni
 
     @staticmethod
     def named(name: str, features: str = "") -> Cpu:
@@ -77,7 +80,7 @@ class Cpu:
         triple = "" if arch == here.arch else f"{arch}-unknown-linux-gnu"
         return replace(
             here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
-            vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple,
+            vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple, vnni=name in _VNNI,
         )  # fmt: skip
 
 
@@ -110,6 +113,9 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
 }
 
 
+# Those of them that have AVX-512 VNNI.
+_VNNI = ("icelake-server", "sapphirerapids", "znver4")
+
 # Where LLVM's name alone would not say which processor is meant.
 _LLVM = {"aarch64": "generic"}
 
@@ -132,6 +138,7 @@ def host() -> Cpu:
     return Cpu(
         arch=arch, name="native", features="", vector_bytes=vector_bytes, vector_registers=registers, fma=fma,
         l1=l1, l2=l2, l3=l3, model=model or arch, key=f"{arch}/{identity}/{digest}",
+        vnni=vector_bytes == 64 and bool({"avx512_vnni", "avx512vnni"} & flags),
     )  # fmt: skip
 
 

@@ -26,21 +26,26 @@ from .kernels.direct.plan import plan_direct
 from .kernels.effort import Effort
 from .kernels.panel.plan import plan_step
 from .kernels.pieces.plan import plan_pieces
+from .kernels.quads.plan import BYTES, plan_quads
 from .kernels.sweeps.base import SweepPlan
 from .kernels.text import kernel_text
 from .kernels.winograd.plan import plan_transformed
-from .operands import Array, Dtypes, Operands, aligned_size
+from .operands import Array, Dtypes, Operands, Shapes, aligned_size
 from .runtime import buffers, jit_cache, preloaded, thread_pool
 from .runtime.loader import Loaded
 
 Weights = list[Array]
+Rows = Mapping[str, Array]
+"""What each row of C has, by its name in ROWS."""
+
+ROWS = ("bias", "scale", "w zero")
 
 
 def prepare(
     products: tuple[Product, ...],
     packing: Packing,
     dtypes: Dtypes,
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     limit: int,
     *,
     bound: bool = True,
@@ -55,12 +60,12 @@ def prepare(
     target = cpu or host()
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
-    steps = []
+    steps: list[KernelPlan] = []
     for product in products:
-        step = _planner(product, packing)(product, dtypes, shapes, threads, target)
-        if isinstance(step, str):
-            return step
-        steps.append(step)
+        made = _steps(product, packing, dtypes, shapes, threads, target)
+        if isinstance(made, str):
+            return made
+        steps += made
     if packing is Packing.WHOLE:
         return "never stores the unrolled input: it packs a panel at a time"
     return JitProgram(tuple(steps), dtypes, target, bound=bound)
@@ -74,11 +79,27 @@ def _planner(product: Product, packing: Packing) -> Callable[..., KernelPlan | s
     return plan_direct if packing is Packing.NOTHING else plan_step
 
 
+def _steps(
+    product: Product, packing: Packing, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu
+) -> tuple[KernelPlan, ...] | str:
+    """What is run one after the other for a product, or the sentence why no code is made for it."""
+    if packing is Packing.PANEL and dtypes.array.name in BYTES:
+        found = plan_quads(product, dtypes, shapes, threads, cpu)
+        if not isinstance(found, str) or product.counted or dtypes.weights is not None:
+            return found
+    if product.counted or dtypes.weights is not None:
+        return "counts from zero points, scales or takes two types where it packs panels alone"
+    step = _planner(product, packing)(product, dtypes, shapes, threads, cpu)
+    return step if isinstance(step, str) else (step,)
+
+
 class JitProgram(OfThisProcess):
     """Products made ready to run by kernels; holds neither arrays nor code, and may be shared by threads.
 
     Code is held while it runs and by launchers: the many programs that a planner remembers would keep all of it.
     """
+
+    by_dims = False
 
     def __init__(self, steps: tuple[KernelPlan, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool) -> None:
         self.steps = steps
@@ -134,11 +155,14 @@ class JitProgram(OfThisProcess):
         """Get the kernels now. Raises EngineError where they cannot be compiled or run."""
         _ = self.code
 
-    def bind(self, w: Array) -> Weights:
+    def bind(self, w: Array, rows: Rows | None = None) -> Weights:
         """Pack A of every product as its kernel reads it; a copy of w where A is packed on the way."""
         w = _whole(w)
         made = []
         for step, code in zip(self.steps, self.code, strict=True):
+            if not step.reads_w:
+                made.append(np.empty(0, np.uint8))
+                continue
             out = _aligned(step.weight_bytes + step.kept_bytes) if step.weight_tasks else w.copy()
             if step.weight_tasks:
                 _pack(step, code, w, address(out), step.threads)
@@ -158,17 +182,17 @@ class JitProgram(OfThisProcess):
             made.append(out)
         return made
 
-    def launcher(self, weights: Weights, bias: Array | None) -> Launcher:
+    def launcher(self, weights: Weights, rows: Rows) -> Launcher:
         """Everything of a call that does not change from one to the next: bound weights are called through it."""
-        return Launcher(self, weights, bias)
+        return Launcher(self, weights, rows)
 
     def run(self, operands: Operands, weights: Weights | None, threads: int) -> None:
-        """Compute: reads "x", "bias", "residual" (and "w" without `weights`), writes "y"; arrays of any shape."""
+        """Compute: reads "x", "residual" and what rows have (and "w" without `weights`), writes "y"; of any shape."""
         y = operands["y"]
         target = y if y.flags.c_contiguous else np.empty(y.shape, y.dtype)
-        x, residual, bias = _whole(operands["x"]), operands.get("residual"), operands.get("bias")
+        x, residual = _whole(operands["x"]), operands.get("residual")
         residual = None if residual is None else _whole(residual)
-        bias = None if bias is None else np.ascontiguousarray(bias, self.dtypes.work)
+        rows = {name: operands[name] for name in ROWS if name in operands}
         buffer = buffers.take(self.workspace)
         scratch = address(buffer) + 63 & -64
         w = _whole(operands["w"]) if weights is None else x
@@ -183,7 +207,8 @@ class JitProgram(OfThisProcess):
             else:
                 a = at_w
             block = _block(step, code.symbols["task"], step.tasks, min(threads, step.threads))
-            _fill(step, block, a, at_w, bias)
+            held = _read_rows(step, rows)
+            _fill(step, block, a, at_w, held)
             _start(
                 step,
                 block,
@@ -262,16 +287,15 @@ class Launcher(OfThisProcess):
     Scratch is kept for each Python thread and used again, up to KEPT_BYTES.
     """
 
-    def __init__(self, program: JitProgram, weights: Weights, bias: Array | None) -> None:
-        dtypes = program.dtypes
+    def __init__(self, program: JitProgram, weights: Weights, rows: Rows) -> None:
         self.workspace = program.workspace
-        code, bias = program.code, None if bias is None else np.ascontiguousarray(bias, dtypes.work)
-        self._held = (program, code, weights, bias)  # whose addresses are in the blocks
+        code, held = program.code, [_read_rows(step, rows) for step in program.steps]
+        self._held = (program, code, weights, held)  # whose addresses are in the blocks
         self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
-        for step, each, packed in zip(program.steps, code, weights, strict=True):
+        for step, each, packed, given in zip(program.steps, code, weights, held, strict=True):
             block = _block(step, each.symbols["task"], step.tasks, step.threads)
             a = address(packed)
-            _fill(step, block, a, a + step.weight_bytes if step.kept_bytes else a, bias)
+            _fill(step, block, a, a + step.weight_bytes if step.kept_bytes else a, given)
             self._blocks.append((step, type(block), bytes(block)))
 
     def start(self, x: Array, y: Array, residual: Array | None = None) -> bool:
@@ -344,10 +368,17 @@ def _pack(step: KernelPlan, code: Loaded, w: Array, out: int, threads: int) -> N
     thread_pool.launch(ctypes.addressof(block))
 
 
-def _fill(step: KernelPlan, block: Any, a: int, w: int, bias: Array | None) -> None:
-    """What a block says of weights and bias: where A as it is packed begins, and w itself."""
+def _read_rows(step: KernelPlan, rows: Rows) -> dict[str, Array]:
+    """What rows have, contiguous and in the types in which the step reads it."""
+    kinds = {"bias": step.bias_dtype, "scale": np.dtype(np.float32), "w zero": np.dtype(np.int32)}
+    return {name: np.ascontiguousarray(array, kinds[name]) for name, array in rows.items()}
+
+
+def _fill(step: KernelPlan, block: Any, a: int, w: int, rows: Rows) -> None:
+    """What a block says of weights and of what rows have: where A as it is packed begins, and w itself."""
     block[step.at["a"]], block[step.at["w"]] = a, w + step.origin["w"]
-    block[step.at["bias"]] = 0 if bias is None else address(bias)
+    for name, array in rows.items():
+        block[step.at[name]] = address(array)
 
 
 def _aim(step: KernelPlan, block: Any, x: int, y: int, scratch: int, residual: int) -> None:

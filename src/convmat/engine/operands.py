@@ -27,11 +27,17 @@ Block = tuple[Span, ...]
 
 @dataclass(frozen=True)
 class Dtypes:
-    """NumPy dtypes of the operands, of the sums and of the output."""
+    """NumPy dtypes of x, of the sums, of the output, and of w where that is another than x's."""
 
     array: np.dtype[Any]
     work: np.dtype[Any]
     out: np.dtype[Any]
+    weights: np.dtype[Any] | None = None
+
+    @property
+    def w(self) -> np.dtype[Any]:
+        """That of w."""
+        return self.array if self.weights is None else self.weights
 
 
 def contiguous_strides(shape: Shape, item: int = 1) -> Shape:

@@ -41,6 +41,8 @@ class Lowering(ABC):
     packings: tuple[Packing, ...]
     exact = True
     shares = ""
+    counts = False
+    """Whether its products may count from zero points and be scaled, as those of 8-bit integers."""
 
     def roundings(self, problem: Problem) -> float:
         """How much rounding adds up in an element of y: that of so many partial sums, of as many terms of its size."""
@@ -48,6 +50,8 @@ class Lowering(ABC):
 
     def refuses(self, problem: Problem) -> str | None:
         """The reason, with its values, why this problem cannot be written this way; None if it can."""
+        if problem.counted and not self.counts:
+            return "sums numbers as they are, got zero points or scales"
         for phase in problem.geometry.phases():
             reason = self.refuses_geometry(phase.geometry)
             if reason is not None:
@@ -75,7 +79,8 @@ class Lowering(ABC):
 def _products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
     """Remembered for a while: each of a lowering's candidates asks, and then the plan."""
     phases = problem.geometry.phases()
-    return tuple(lowering.product(Part(problem, p)) for p in phases if all(p.geometry.P))
+    parts = [Part(problem, p) for p in phases if all(p.geometry.P)]
+    return tuple(replace(made := lowering.product(part), a_zero=part.w_zero(made)) for part in parts)
 
 
 class Part:
@@ -164,7 +169,8 @@ class Part:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])
 
-        return replace(self.view("x", self.problem.x, coordinate, rows, cols, batch), order=self.order)
+        made = self.view("x", self.problem.x, coordinate, rows, cols, batch)
+        return replace(made, order=self.order, fill=self.problem.x_zero)
 
     def w(self, rows: Indices, cols: Indices, batch: Indices, taps: Mapping[str, int] | None = None) -> View:
         """The weights as a matrix: this phase's taps tap_start + f*tap_step."""
@@ -202,18 +208,31 @@ class Part:
         return ((f"r{a}", self.phase.apart[a]),) if self.phase.count[a] > 1 else ()
 
     def epilogue(self, rows: Indices, cols: Indices, batch: Indices, c: View | None = None) -> Epilogue:
-        """The problem's epilogue as Views: bias over the channels, residual where y is (where `c` is, if given)."""
-        wanted, g = self.problem.epilogue, self.geometry
-        vector = Layout.of("g o", extents={"g": g.G, "o": g.O // g.G})
-        split = any(len(self._cuts(role)) > 1 for role in "go")
-        if split:
-            vector = Layout((tuple(Dim("o", i.extent, step) for i, step in self._cuts("o")),))
+        """The problem's epilogue as Views: bias and scale over channels, residual where y is (where `c` is, if given)."""
+        wanted = self.problem.epilogue
         channel = tuple(i for i in rows + cols if i.name[0] == "o")
-        bias = self.view("bias", vector, self.channel, channel, (), batch) if wanted.bias else None
         residual = None
         if wanted.residual:
             residual = self.y(rows, cols, batch, "residual") if c is None else replace(c, source="residual")
-        return Epilogue(bias=bias, residual=residual, activation=wanted.activation)
+        return Epilogue(
+            bias=self._vector("bias", channel, batch) if wanted.bias else None,
+            residual=residual,
+            activation=wanted.activation,
+            scale=self._vector("scale", channel, batch) if wanted.scale else None,
+            zero=wanted.zero,
+        )
+
+    def w_zero(self, product: Product) -> View | None:
+        """What each row of A counts from, if the problem has zero points of w."""
+        return self._vector("w zero", product.c.rows, product.c.batch) if self.problem.w_zero else None
+
+    def _vector(self, source: str, channel: Indices, batch: Indices) -> View:
+        """An array of one number for each channel of y as a View."""
+        g = self.geometry
+        vector = Layout.of("g o", extents={"g": g.G, "o": g.O // g.G})
+        if any(len(self._cuts(role)) > 1 for role in "go"):
+            vector = Layout((tuple(Dim("o", i.extent, step) for i, step in self._cuts("o")),))
+        return self.view(source, vector, self.channel, channel, (), batch)
 
     def channel(self, dim: Dim) -> Coordinate:
         """A Dim of b, g, c or o: the indices that move along it, each by its step over the Dim's."""

@@ -20,6 +20,7 @@ class Depthwise(Lowering):
     name = "depthwise"
     summary = "one channel a group: multiply and add whole images, tap by tap"
     source = "Sifre, Mallat 2014"
+    counts = True
     packings = (Packing.NOTHING,)
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:

@@ -48,7 +48,7 @@ class Fft(Lowering):
 
     def refuses(self, problem: Problem) -> str | None:
         """Integers; the rest is for each phase to say."""
-        if problem.out_dtype == "int32":
+        if problem.integral:
             return f"rounds: sums of {problem.dtype} are exact otherwise"
         return super().refuses(problem)
 

@@ -21,6 +21,7 @@ class Im2col(Lowering):
     name = "im2col"
     summary = "every window becomes a column"
     source = "Chellapilla, Puri, Simard 2006"
+    counts = True
     packings = (Packing.NOTHING, Packing.PANEL, Packing.WHOLE)
 
     def product(self, part: Part) -> Product:

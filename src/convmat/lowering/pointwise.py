@@ -18,6 +18,7 @@ class Pointwise(Lowering):
     name = "pointwise"
     summary = "a 1x1 filter: the input is the matrix already"
     source = "Lin, Chen, Yan 2013"
+    counts = True
     packings = (Packing.NOTHING, Packing.PANEL)
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:

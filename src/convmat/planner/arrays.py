@@ -127,10 +127,15 @@ def _readable(name: str, value: Any) -> str:
     return "give a NumPy array, nested lists of equal lengths, or an array on the CPU"
 
 
-def alike(call: str, first: str, x: Any, second: str, w: Any) -> tuple[Array, Array]:
-    """Two operands of one element type: lists take the type of the array beside them. Raises GeometryError."""
+def alike(
+    call: str, first: str, x: Any, second: str, w: Any, *, bytes_too: bool = False
+) -> tuple[Array, Array]:
+    """Two operands of one element type: lists take the type of the array beside them. Raises GeometryError.
+
+    `bytes_too`: or one of bytes with a sign and one without.
+    """
     a, b = read(first, x, call), read(second, w, call)
-    if a.dtype == b.dtype:
+    if a.dtype == b.dtype or (bytes_too and a.dtype.itemsize == b.dtype.itemsize == 1):
         return a, b
     if isinstance(x, list | tuple):
         a = _as_beside(a, b.dtype)

@@ -15,14 +15,18 @@ from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
 from . import nominal
-from .cost import Cost, blas_cost
+from .cost import START, Cost, blas_cost, error_estimate
 from .jitcost import jit_cost
 from .units import told_apart
 
 if TYPE_CHECKING:
-    from ..engine import BlasProgram, Dtypes, JitProgram, Machine, Peaks
+    from ..engine import BlasProgram, Counted, Dtypes, JitProgram, Machine, Peaks
 
-    Program = BlasProgram | JitProgram
+    Program = BlasProgram | JitProgram | Counted
+
+
+PASSES = 3
+"""NumPy's passes over arrays, each counted as a start, around products of differences."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ def dtypes_of(problem: Problem) -> Dtypes:
     """The element types of a problem's arrays, sums and of what its products store."""
     from ..engine import Dtypes
 
-    return Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.stored_dtype))
+    w = None if problem.w_dtype is None else dtype_of(problem.w_dtype)
+    return Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.stored_dtype), w)
 
 
 def extents(problem: Problem) -> dict[str, tuple[int, ...]]:
@@ -100,9 +105,11 @@ def limit_of(problem: Problem) -> int:
 
 def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
     """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
+    if engine == "blas" and problem.counted:
+        return _counted(problem, lowering, packing, engine)
     if engine == "blas" and problem.deterministic and problem != problem.alone():
         return _image_by_image(problem, lowering, packing)
-    return prepare(
+    found = prepare(
         engine,
         lowering.products(problem),
         packing,
@@ -112,6 +119,20 @@ def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: s
         bound=problem.reuse_weights,
         threads=problem.threads,
     )
+    return (
+        _counted(problem, lowering, packing, engine) if isinstance(found, str) and problem.counted else found
+    )
+
+
+def _counted(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
+    """An engine's program for differences from zero points, and what makes them and finishes its sums."""
+    from ..engine import Counted
+
+    inner = program_of(problem.differences(), lowering, packing, engine)
+    if isinstance(inner, str):
+        return inner
+    assert not isinstance(inner, Counted)
+    return Counted(inner, lowering.products(problem), dtypes_of(problem), extents(problem))
 
 
 def _image_by_image(problem: Problem, lowering: Lowering, packing: Packing) -> Program | str:
@@ -202,9 +223,18 @@ def _weigh_one(
 
 
 def _cost(problem: Problem, program: Program, machine: Machine, peak: Peaks | None, roundings: float) -> Cost:
-    from ..engine import BlasProgram, peaks
+    from ..engine import BlasProgram, Counted, peaks
 
     padding = padding_bytes(problem)
+    if isinstance(program, Counted):
+        inner = _cost(problem.differences(), program.inner, machine, peak, roundings)
+        return replace(
+            inner,
+            moved=inner.moved + 8 * program.swept,
+            workspace=program.workspace + padding,
+            seconds=inner.seconds + 8 * program.swept / machine.copy_bandwidth + PASSES * START,
+            error=error_estimate(problem),
+        )
     if isinstance(program, BlasProgram):
         return blas_cost(problem, program, padding, machine, roundings)
     return jit_cost(problem, program, padding, peak or peaks(problem.threads), roundings)

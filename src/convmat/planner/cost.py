@@ -119,8 +119,8 @@ def error_estimate(problem: Problem, roundings: float | None = None) -> float:
 
     `roundings` are a lowering's; by default those of the definition's own products, the k terms of its sums.
     """
-    if problem.out_dtype == "int32":
-        return 0.0
+    if problem.integral:
+        return ROUNDOFF.get(problem.out_dtype, 0.0)
     terms = problem.geometry.k if roundings is None else roundings
     work, out = ROUNDOFF[problem.work_dtype], ROUNDOFF[problem.out_dtype]
     return 2 * (work * math.sqrt(SPREAD * terms / 6) + out / 2)
@@ -132,6 +132,6 @@ SPREAD = 0.75 / math.log(4)
 
 def error_bound(problem: Problem) -> float:
     """The proven bound k*u, relative to |A| @ |U| element by element, plus the rounding of y."""
-    if problem.out_dtype == "int32":
-        return 0.0
+    if problem.integral:
+        return 2 * ROUNDOFF.get(problem.out_dtype, 0.0)
     return problem.geometry.k * ROUNDOFF[problem.work_dtype] + ROUNDOFF[problem.out_dtype]

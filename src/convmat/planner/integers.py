@@ -17,8 +17,8 @@ from ..problem import Problem
 
 Array = npt.NDArray[Any]
 
-PRODUCTS = {"int8": (-128 * 127, 128 * 128), "uint8": (0, 255 * 255)}
-"""The least and the greatest product of two numbers of a type."""
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+"""The least and the greatest number of a type."""
 
 LEAST, GREATEST = -(2**31), 2**31 - 1
 
@@ -28,7 +28,7 @@ def require_short(call: str, problem: Problem, first: str) -> None:
 
     Raises GeometryError.
     """
-    if problem.dtype not in PRODUCTS or problem.longest_sum <= _most(problem.dtype):
+    if not problem.integral or problem.longest_sum <= _most(problem):
         return
     fix = (
         "plan for dtype='float64'"
@@ -37,21 +37,41 @@ def require_short(call: str, problem: Problem, first: str) -> None:
     )
     raise GeometryError(
         f"{call}: the sums may pass what int32 holds\n"
-        f"  sums of {problem.longest_sum} products of {problem.dtype};  at most {_most(problem.dtype)}\n"
+        f"  sums of {problem.longest_sum} products of {_types(problem)};  at most {_most(problem)}\n"
         f"  {fix}"
     )
 
 
-def _most(dtype: str) -> int:
-    return GREATEST // PRODUCTS[dtype][1]
+def products(problem: Problem) -> tuple[int, int]:
+    """The least and the greatest product of an element of x and one of w, zero points taken off.
+
+    >>> from ..geometry import Geometry
+    >>> products(Problem.of(Geometry.of((1, 1, 9), (1, 1, 3)), "uint8", w_dtype="int8", x_zero=100))
+    (-19840, 19685)
+    """
+    low, high = (each - problem.x_zero for each in LIMITS[problem.dtype])
+    w_low, w_high = LIMITS[problem.w_dtype or problem.dtype]
+    if problem.w_zero:  # any of the type, of which the numbers are as far away as they can
+        w_low, w_high = w_low - w_high, w_high - w_low
+    found = [a * b for a in (low, high) for b in (w_low, w_high)]
+    return min(found), max(found)
+
+
+def _most(problem: Problem) -> int:
+    low, high = products(problem)
+    return min(GREATEST // max(high, 1), -LEAST // max(-low, 1))
+
+
+def _types(problem: Problem) -> str:
+    return problem.dtype if problem.w_dtype is None else f"{problem.dtype} and {problem.w_dtype}"
 
 
 def require_small(problem: Problem, **added: Array | None) -> None:
     """Refuse what is added to the sums, arrays by name, where the result may not fit. Raises GeometryError."""
     given = {name: array for name, array in added.items() if array is not None and array.size}
-    if problem.dtype not in PRODUCTS or not given:
+    if not problem.integral or not given:
         return
-    low, high = (each * problem.longest_sum for each in PRODUCTS[problem.dtype])
+    low, high = (each * problem.longest_sum for each in products(problem))
     ranges = {name: (int(np.min(array)), int(np.max(array))) for name, array in given.items()}
     least, greatest = low + sum(r[0] for r in ranges.values()), high + sum(r[1] for r in ranges.values())
     if least >= LEAST and greatest <= GREATEST:
@@ -60,9 +80,9 @@ def require_small(problem: Problem, **added: Array | None) -> None:
     names = " and ".join(f"the {name}" for name in ranges)
     raise GeometryError(
         f"conv: {names} may take the sums past what int32 holds\n"
-        f"  products of {problem.dtype} sum up to {low} .. {high};  {said}\n"
+        f"  products of {_types(problem)} sum up to {low} .. {high};  {said}\n"
         f"  {least} .. {greatest} in all: convolve without, and add to y.astype('int64')"
     )
 
 
-__all__ = ["require_short", "require_small"]
+__all__ = ["LIMITS", "products", "require_short", "require_small"]

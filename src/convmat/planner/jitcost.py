@@ -52,7 +52,7 @@ def jit_cost(
         if not program.bound and step.weight_tasks:
             seconds += 3 * step.weight_bytes / peaks.l3_bandwidth
     return Cost(
-        flops=sum(step.product.flops for step in program.steps),
+        flops=sum(step.flops for step in program.steps),
         moved=moved,
         workspace=program.workspace + padding,
         weight_bytes=program.weight_bytes,
@@ -65,7 +65,7 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     """Predicted time of one product: the slowest thread's arithmetic, beside or after what memory takes."""
     threads = problem.threads
     share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
-    busy = _busy_seconds(problem, step, effort, peaks.fma_flops / threads) * share
+    busy = _busy_seconds(problem, step, effort, peaks) * share
     weights = peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
     near = effort.reread / weights
     far_bandwidth = peaks.l3_bandwidth if effort.touched < cpu.l3 * L3_SHARE else peaks.memory_bandwidth
@@ -79,8 +79,9 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     return taken + effort.tasks * TASK / threads
 
 
-def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peak: float) -> float:
-    """Arithmetic of all tasks on one thread that reaches `peak` FLOP/s for 4-byte numbers, packing included."""
+def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peaks: Peaks) -> float:
+    """Arithmetic of all tasks on one thread, packing included."""
+    peak = peaks.fma_flops / problem.threads
     wide: float = step.recipe.work.bytes / 4
     vector: float = 2 * step.recipe.lanes * wide / peak  # seconds of one FMA instruction
     vectors = (
@@ -88,7 +89,10 @@ def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peak: floa
         + effort.fused_packed * kernel_effort.FUSED_PACK
         + effort.stored * (STORE_IN_PLACE if step.reads_in_place else STORE)
     )
-    return effort.fma * wide / peak / EFFICIENCY + vectors * vector + _page_misses(problem, step) * PAGE_MISS
+    multiplied = effort.fma * wide / peak
+    if not step.recipe.work.is_float:  # sums of bytes
+        multiplied = effort.fma * problem.threads / peaks.dot_ops
+    return multiplied / EFFICIENCY + vectors * vector + _page_misses(problem, step) * PAGE_MISS
 
 
 PAGE, PAGES, PAGE_MISS = 4096, 64, 1.2e-9

@@ -32,7 +32,7 @@ class Maxima(OfThisProcess):
 
     def __init__(self, program: JitProgram, dtype: np.dtype[Any]) -> None:
         self.program = program
-        self._launcher = program.launcher([np.empty(0, dtype) for _ in program.steps], None)
+        self._launcher = program.launcher([np.empty(0, dtype) for _ in program.steps], {})
 
     def __call__(self, x: Array, y: Array) -> None:
         """x of any strides, y C-contiguous; both of the planned shapes and type."""

@@ -29,7 +29,8 @@ class PlanOptions(NamedTuple):
 
     A tuple with names, since each `conv` makes one: a frozen dataclass of so many fields takes 3 us longer.
 
-    `bias` and `residual`: whether calls have one. With `transposed`, w is (C, O//G, *F).
+    `bias` and `residual`: whether calls have one. With `transposed`, w is (C, O//G, *F). Of 8-bit integers `w_dtype` is
+    that of w, None as that of x; `w_zero_point` and `scale` say whether calls have them.
     """
 
     stride: PerAxis = 1
@@ -52,6 +53,12 @@ class PlanOptions(NamedTuple):
     direction: str = "forward"
     transposed: bool = False
     output_padding: PerAxis = 0
+    w_dtype: str | None = None
+    x_zero_point: int = 0
+    w_zero_point: bool = False
+    scale: bool = False
+    out_dtype: str | None = None
+    y_zero_point: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,11 @@ class ConvKeywords(TransposeKeywords, total=False):
     """Keywords of `conv` that have no position."""
 
     padding_mode: str
+    x_zero_point: int
+    w_zero_point: Any
+    scale: Any
+    out_dtype: Any
+    y_zero_point: int
 
 
 __all__ = ["ActivationLike", "ConvKeywords", "PlanOptions", "Progress", "TransposeKeywords", "Tuning"]

@@ -22,6 +22,7 @@ from ..product import Layout
 from . import pad
 from .arrays import output, require_operand
 from .candidates import Candidate, dtype_of, dtypes_of, padding_bytes, program_of, weigh_blas
+from .counting import read_channels, require_absent
 from .decision import Decision
 from .integers import require_small
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Weights = Any  # what the engine's program packed: only it looks inside
+Rows = dict[str, Array]  # what each channel of y has: "bias", "scale", "w zero"
 
 
 class Prepared:
@@ -93,32 +95,47 @@ class Prepared:
         return packed
 
     def __call__(
-        self, x: Any, w: Any, bias: Any = None, *, residual: Any = None, out: Array | None = None
+        self,
+        x: Any,
+        w: Any,
+        bias: Any = None,
+        *,
+        residual: Any = None,
+        out: Array | None = None,
+        scale: Any = None,
+        w_zero_point: Any = None,
     ) -> Array:
         """x: (B, C, *I), w: (O, C//G, *F), bias: (O,), residual like y -> y: (B, O, *P), in the problem's layouts.
 
-        Raises GeometryError for arrays that do not fit the plan, before anything is written.
+        `scale` and `w_zero_point` of 8-bit integers: one number, or one for each channel of y. Raises GeometryError for
+        arrays that do not fit the plan, before anything is written.
         """
         if self.problem.reuse_weights:
-            return self.bind(w, bias)(x, residual=residual, out=out)
-        w, bias = self._read(w, bias)
-        return Bound(self, None, bias, w)(x, residual=residual, out=out)
+            bound = self.bind(w, bias, scale=scale, w_zero_point=w_zero_point)
+            return bound(x, residual=residual, out=out)
+        w, rows = self._read(w, bias, scale, w_zero_point)
+        return Bound(self, None, rows, w)(x, residual=residual, out=out)
 
-    def bind(self, w: Any, bias: Any = None) -> Bound:
+    def bind(self, w: Any, bias: Any = None, *, scale: Any = None, w_zero_point: Any = None) -> Bound:
         """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it."""
-        w, bias = self._read(w, bias)
-        bias = None if bias is None else bias.copy()
+        w, given = self._read(w, bias, scale, w_zero_point)
+        rows = {name: array.copy() for name, array in given.items()}
         if not self.problem.reuse_weights:
-            return Bound(self, None, bias, w.copy())
-        weights = self._ready().bind(w.reshape(self._dims["w"]))
+            return Bound(self, None, rows, w.copy())
+        weights = self._ready().bind(w.reshape(self._dims["w"]), rows)
         self._bound = True
-        return Bound(self, weights, bias, None)
+        return Bound(self, weights, rows, None)
 
-    def _read(self, w: Any, bias: Any) -> tuple[Array, Array | None]:
-        """The weights and bias as arrays that fit the plan."""
-        return require_operand("w", w, self._shapes["w"], self._dtypes.array), self._read_bias(bias)
+    def _read(self, w: Any, bias: Any, scale: Any, w_zero_point: Any) -> tuple[Array, Rows]:
+        """The weights, and what each channel of y has, as arrays that fit the plan."""
+        problem, array = self.problem, require_operand("w", w, self._shapes["w"], self._dtypes.w)
+        rows = self._read_bias(bias)
+        if not problem.counted:
+            require_absent(scale=scale, w_zero_point=w_zero_point)
+            return array, rows
+        return array, rows | read_channels(problem, scale, w_zero_point)
 
-    def _read_bias(self, bias: Any) -> Array | None:
+    def _read_bias(self, bias: Any) -> Rows:
         """The bias as an array that fits the plan."""
         problem = self.problem
         if problem.epilogue.bias != (bias is not None):
@@ -129,21 +146,22 @@ class Prepared:
                 f"  plan again with bias={bias is not None}"
             )
         if bias is not None:
-            added = require_operand("bias", bias, (problem.geometry.O,), self._dtypes.out)
+            kind = np.dtype(np.int32) if problem.integral else self._dtypes.out
+            added = require_operand("bias", bias, (problem.geometry.O,), kind)
             require_small(problem, bias=added)
-            return added
-        return None
+            return {"bias": added}
+        return {}
 
     def load(self) -> None:
         """Get the machine code now, compiled if it is new. Raises EngineError where none can be made or run."""
         if self.chosen.engine == "jit":
             self.program.load()
 
-    def _launcher(self, weights: Weights | None, bias: Array | None) -> Launcher | None:
+    def _launcher(self, weights: Weights | None, rows: Rows) -> Launcher | None:
         """The short way of a bound call, where nothing but x and out is left to say."""
-        if self.chosen.engine != "jit" or weights is None or self.problem.pad:
+        if self.program.by_dims or weights is None or self.problem.pad:
             return None
-        launcher: Launcher = self.program.launcher(weights, bias)
+        launcher: Launcher = self.program.launcher(weights, rows)
         return launcher
 
     def _plain(self, x: Any, out: Any, residual: Any) -> bool:
@@ -199,7 +217,7 @@ class Prepared:
         x: Array,
         w: Array | None,
         weights: Weights | None,
-        bias: Array | None,
+        rows: Rows,
         residual: Array | None,
         out: Array,
     ) -> None:
@@ -219,11 +237,10 @@ class Prepared:
             operands["w"] = w
         if residual is not None:
             operands["residual"] = residual
-        if self.chosen.engine == "blas":
+        if program.by_dims:
             # One axis per Dim: axes are split, so each is a view of its array.
             operands = {name: array.reshape(self._dims[name]) for name, array in operands.items()}
-        if bias is not None:
-            operands["bias"] = bias
+        operands |= rows
         try:
             program.run(operands, weights, problem.threads)
         except MemoryError:
@@ -251,12 +268,12 @@ class Bound:
     It never changes, so a copy is the Bound itself; a pickle is right on CPUs of this kind, and refused on others.
     """
 
-    def __init__(self, plan: Prepared, weights: Weights | None, bias: Array | None, w: Array | None) -> None:
+    def __init__(self, plan: Prepared, weights: Weights | None, rows: Rows, w: Array | None) -> None:
         self.plan = plan
         self._weights = weights
-        self._bias = bias
+        self._rows = rows
         self._w = w
-        self._launcher = plan._launcher(weights, bias)
+        self._launcher = plan._launcher(weights, rows)
 
     def __copy__(self) -> Bound:
         return self
@@ -266,8 +283,8 @@ class Bound:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._weights is None:
-            return Bound, (self.plan, None, self._bias, self._w)
-        return _bind_again, (self.plan, _packed_for(self.plan.program), self._weights, self._bias)
+            return Bound, (self.plan, None, self._rows, self._w)
+        return _bind_again, (self.plan, _packed_for(self.plan.program), self._weights, self._rows)
 
     def __repr__(self) -> str:
         problem, packed = self.plan.problem, self._weights is not None
@@ -278,8 +295,8 @@ class Bound:
 
     def with_bias(self, bias: Any) -> Bound:
         """The same packed weights, held by both, with another bias."""
-        added = self.plan._read_bias(bias)
-        return Bound(self.plan, self._weights, None if added is None else added.copy(), self._w)
+        added = {name: array.copy() for name, array in self.plan._read_bias(bias).items()}
+        return Bound(self.plan, self._weights, {**self._rows, **added}, self._w)
 
     @property
     def weights(self) -> int:
@@ -321,10 +338,10 @@ class Bound:
         shape = plan._shapes["y"]
         if residual is not None:
             residual = require_operand("residual", residual, shape, plan._dtypes.out)
-            require_small(problem, bias=self._bias, residual=residual)
-        inputs = [array for array in (x, self._w, self._bias) if array is not None]
+            require_small(problem, bias=self._rows.get("bias"), residual=residual)
+        inputs = [array for array in (x, self._w, *self._rows.values()) if array is not None]
         out = output(out, shape, plan._dtypes.out, inputs, residual)
-        plan.run(x, self._w, self._weights, self._bias, residual, out)
+        plan.run(x, self._w, self._weights, self._rows, residual, out)
         return out
 
 
@@ -352,7 +369,7 @@ def _packed_for(program: Any) -> tuple[str, ...]:
     return (preloaded.version(), *program.weights_name)
 
 
-def _bind_again(plan: Prepared, name: object, weights: Weights, bias: Array | None) -> Bound:
+def _bind_again(plan: Prepared, name: object, weights: Weights, rows: Rows) -> Bound:
     """A Bound from weights that were packed before, here or elsewhere."""
     program = plan._ready()
     if _packed_for(program) != name:
@@ -362,7 +379,7 @@ def _bind_again(plan: Prepared, name: object, weights: Weights, bias: Array | No
             "  pickle w beside the plan, and bind it where it is read: plan.bind(w)"
         )
     plan._bound = True
-    return Bound(plan, program.adopt(weights), bias, None)
+    return Bound(plan, program.adopt(weights), rows, None)
 
 
 def dims(layout: Layout, array: Array) -> Array:

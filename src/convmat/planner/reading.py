@@ -17,6 +17,7 @@ from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Epilogue, Problem
 from ..product import Activation
+from .counting import read_counting
 from .integers import require_short
 from .options import PlanOptions, Tuning
 
@@ -50,16 +51,18 @@ def read_problem(
     g = _read_geometry(call, x_shape, w_shape, options)
     if mode != "zeros":
         _require_repeatable(call, g, mode, transposed=transposed)
+    counting, stored = read_counting(call, dtype, options)
     epilogue = Epilogue(
         bias=bool(options.bias),
         residual=bool(options.residual),
-        activation=_read_activation(call, options.activation, dtype),
+        activation=_read_activation(call, options.activation, dtype, scaled=bool(options.scale)),
+        **stored,
     )
     places = "NHWC" if channels_last else "NCHW"
     problem = Problem.of(
         g, dtype, x=places, y=places, transposed=transposed, padding_mode=mode, epilogue=epilogue,
         exact=bool(options.exact), deterministic=bool(options.deterministic),
-        reuse_weights=bool(options.reuse_weights), threads=threads, **limits,
+        reuse_weights=bool(options.reuse_weights), threads=threads, **limits, **counting,
     )  # fmt: skip
     if options.direction == "input":
         problem = problem.grad_input()
@@ -76,7 +79,17 @@ def _require_words(call: str, options: PlanOptions) -> None:
     _require_choice(call, "padding_mode", options.padding_mode, modes, GeometryError)
     _require_choice(call, "lowering", options.lowering, (None, *(way.name for way in ALL)))
     _require_choice(call, "engine", options.engine, (None, *ENGINES))
-    for name in ("bias", "residual", "exact", "deterministic", "reuse_weights", "transposed"):
+    flags = (
+        "bias",
+        "residual",
+        "exact",
+        "deterministic",
+        "reuse_weights",
+        "transposed",
+        "w_zero_point",
+        "scale",
+    )
+    for name in flags:
         flag = getattr(options, name)
         if not isinstance(flag, bool | np.bool_):
             raise PlanError(
@@ -224,7 +237,7 @@ def _require_repeatable(call: str, g: Geometry, mode: str, *, transposed: bool) 
         )
 
 
-def _read_activation(call: str, value: Any, dtype: str) -> Activation | None:
+def _read_activation(call: str, value: Any, dtype: str, *, scaled: bool) -> Activation | None:
     if value is None:
         return None
     given = value if isinstance(value, str | Activation) else several(value)
@@ -243,7 +256,7 @@ def _read_activation(call: str, value: Any, dtype: str) -> Activation | None:
             f"  activation = {made.name!r}, dtype {dtype}\n"
             f"  apply one to the real and imaginary parts of the result"
         )
-    if dtype.endswith("int8") and made.name != "relu":
+    if dtype.endswith("int8") and made.name != "relu" and not scaled:
         raise GeometryError(
             f"{call}: this activation needs real floating-point results\n"
             f"  activation = {made.name!r}, dtype {dtype}\n"

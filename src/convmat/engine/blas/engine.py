@@ -40,6 +40,9 @@ class BlasProgram:
     BLAS may round otherwise where an image lies among others or threads share it, so each is computed by itself.
     """
 
+    by_dims = True
+    """Whether arrays are given to `run` with one axis for each Dim of their layouts."""
+
     def __init__(
         self, steps: tuple[BlasStep, ...], images: int = 1, axes: Mapping[str, int] | None = None
     ) -> None:
@@ -60,8 +63,8 @@ class BlasProgram:
         """
         return BlasProgram(self.steps, images, axes)
 
-    def bind(self, w: Array) -> Weights:
-        """Pack the weights: for each product and term what its step multiplies by."""
+    def bind(self, w: Array, rows: Operands | None = None) -> Weights:
+        """Pack the weights: for each product and term what its step multiplies by; `rows` is what rows have."""
         return [step.bind(w) for step in self.steps]
 
     @property

@@ -55,7 +55,7 @@ __all__ = [  # noqa: RUF022
     "floor", "ceil",
     "and_", "or_", "xor", "shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem",
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "below", "select", "all_lanes",
-    "sext", "zext", "trunc", "sitofp", "uitofp", "fptosi", "fpext", "fptrunc", "bitcast",
+    "sext", "zext", "trunc", "sitofp", "uitofp", "fptosi", "fpext", "fptrunc", "bitcast", "regroup",
     "advance", "splat", "shuffle", "extract", "insert",
 ]
 # fmt: on
@@ -396,6 +396,13 @@ def fptrunc(a: Value, to: Type) -> Text:
 def bitcast(a: Value, to: Type) -> Text:
     """The same bits, lane by lane, under another type of the same size."""
     return _cast("bitcast", a, to)
+
+
+@pure(lambda a, to: np.atleast_1d(a).view(to.dtype))
+def regroup(a: Value, to: Type) -> Text:
+    """The same bits as lanes of another size: `to` is the whole type, as large as that of `a`."""
+    assert a.type.bytes == to.bytes, f"{a.type} is not as large as {to}"
+    return f"bitcast {a.type.text} {a.name} to {to.text}", to
 
 
 # ---- pointers and lanes -----------------------------------------------------------------------------------

@@ -39,12 +39,24 @@ class KernelPlan(ABC):
     workspace: int = 0
     reads_in_place = False
     plane_rows = 0
+    reads_w = True
+    """Whether it reads weights, bound or not."""
 
     def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int) -> None:
         self.product, self.dtypes, self.threads = product, dtypes, threads
         self.shapes = dict(shapes)
         self.origin: dict[str, int] = {}
         self.words: dict[str, int] = {}
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of its product."""
+        return self.product.flops
+
+    @property
+    def bias_dtype(self) -> np.dtype[Any]:
+        """The type in which it reads a bias."""
+        return self.dtypes.work
 
     @property
     @abstractmethod

@@ -138,7 +138,8 @@ class TileEpilogue:
         if residual is not None:
             line = line + widen(residual, line.type)
         line = activate(line, self.activation)
-        return narrow(line, self.out) if self.out.is_float else fptosi(line, to=self.out)
+        whole = line.type.is_float and not self.out.is_float
+        return fptosi(line, to=self.out) if whole else narrow(line, self.out)
 
 
 def gather_at(fn: Function, base: Value, places: Value, vector: Type, mask: Value) -> Value:

@@ -11,11 +11,23 @@ from .panel import loops as panel_loops
 from .panel.recipe import PanelRecipe
 from .pieces import kernel as pieces_kernel
 from .pieces.recipe import PiecesRecipe
+from .quads import kernel as quads_kernel
+from .quads.pack_x import PackRecipe, pack_module
+from .quads.recipe import QuadsRecipe
 from .sweeps.base import SweepRecipe
 from .winograd import kernel as winograd_kernel
 from .winograd.writer import WinogradRecipe
 
-Recipe = PanelRecipe | PixelsRecipe | ChannelsRecipe | WinogradRecipe | PiecesRecipe | SweepRecipe
+Recipe = (
+    PanelRecipe
+    | PixelsRecipe
+    | ChannelsRecipe
+    | WinogradRecipe
+    | PiecesRecipe
+    | QuadsRecipe
+    | PackRecipe
+    | SweepRecipe
+)
 """What is constant in a kernel: a frozen value whose `repr` says all that its text is made from."""
 
 
@@ -33,6 +45,10 @@ def kernel_text(recipe: Recipe, cpu: Cpu) -> str:
             return str(pixels_loop.module(recipe, attributes, cpu.fma))
         case ChannelsRecipe():
             return str(channels.module(recipe, attributes, cpu.fma))
+        case QuadsRecipe():
+            return str(quads_kernel.module(recipe, attributes, fused=cpu.fma))
+        case PackRecipe():
+            return str(pack_module(recipe, attributes, fused=cpu.fma))
         case SweepRecipe():
             return str(recipe.module(attributes, cpu.fma))
 

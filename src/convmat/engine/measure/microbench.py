@@ -1,6 +1,7 @@
 """The kernels that measure this CPU: multiplications on registers, and reading from each level of memory.
 
     fma    a = a * s + t on independent registers             2 FLOPs for each lane of each
+    dot    a = a + dot products of four bytes                 8 operations for each lane of each
     read   combines all vectors of a chunk, several times     bytes
 
 Both are tasks of the pool, so that n threads are measured together. A figure is the best of five samples of 2 ms:
@@ -17,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.engine.cpu import Cpu
+from convmat.engine.ir.dots import dot, signed_bytes, unit_of, unsigned_bytes
+from convmat.engine.ir.emitter import PREFER_512, Module
+from convmat.engine.ir.instructions import const, i32, i64, ptr, splat, trunc
 from convmat.engine.runtime import jit_cache, thread_pool
 
 _SAMPLE_SECONDS = 2e-3
@@ -24,7 +28,7 @@ _SAMPLES = 5
 
 
 class Kernels:
-    """The two kernels for one CPU and a number of threads."""
+    """The kernels for one CPU and a number of threads."""
 
     def __init__(self, cpu: Cpu, threads: int) -> None:
         self.cpu = cpu
@@ -43,6 +47,17 @@ class Kernels:
         rounds = _enough(seconds, 1000)
         flops = 2 * accumulators(self.cpu) * self.cpu.lanes(4)
         return tasks * rounds * flops / min(seconds(rounds) for _ in range(_SAMPLES))
+
+    def dot(self) -> float:
+        """Multiplications and additions of bytes a second on registers, all threads together."""
+        tasks = 4 * self.threads
+
+        def seconds(rounds: int) -> float:
+            return self._seconds("dot", tasks, rounds, self._sink)
+
+        rounds = _enough(seconds, 1000)
+        operations = 8 * accumulators(self.cpu) * self.cpu.lanes(4)
+        return tasks * rounds * operations / min(seconds(rounds) for _ in range(_SAMPLES))
 
     def read(self, chunk: int) -> float:
         """Bytes/s of reading chunks of this size, each by one thread."""
@@ -92,7 +107,26 @@ def source(cpu: Cpu) -> str:
     vector = f"<{cpu.lanes(4)} x float>"
     return (
         f"declare {vector} @llvm.fma({vector}, {vector}, {vector})\n\n{_fma_source(cpu)}{_read_source(cpu)}"
+        f"{_dot_source(cpu)}"
     )
+
+
+def _dot_source(cpu: Cpu) -> str:
+    """Function `dot`: reads (rounds, sink)."""
+    module = Module(PREFER_512 if cpu.vector_bytes == 64 else "", fused=cpu.fma)
+    fn = module.function("dot", {"args": ptr, "index": i64, "thread": i64})
+    args, index, thread = fn.arguments
+    vector, unit = i32.x(cpu.lanes(4)), unit_of(cpu)
+    some = splat(trunc(index, to=i32), lanes=vector.lanes)
+    x, w = unsigned_bytes(some, unit), signed_bytes(some, unit)
+    zeros = [const(vector, 0)] * accumulators(cpu)
+    with fn.loop(0, fn.load(args, i64), carried=zeros) as loop:
+        loop.carry(*(dot(fn, each, x, w, unit) for each in loop.carried))
+    total = loop.results[0]
+    for each in loop.results[1:]:
+        total = total ^ each
+    fn.store(total, fn.load(args, ptr, i64.bytes) + thread * 128)
+    return str(module)
 
 
 def _fma_source(cpu: Cpu) -> str:

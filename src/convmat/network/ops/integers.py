@@ -4,14 +4,14 @@
                                                                 ConvInteger and MatMulInteger, cut to 32 bits
     output   saturate(round(s * (x_scale * w_scale / y_scale)) + y_zero)      of QLinearConv and QLinearMatMul
 
-Differences of bytes are below 2^8 and their products below 2^16: float32 holds sums of 256 of them exactly, float64 all
-that fit in memory. The factor of the output is a float32, and so is its product with s, as in onnxruntime.
+Convolutions are plans of 8-bit products. Differences of bytes are below 2^8 and their products below 2^16: float32
+holds sums of 256 of them exactly, float64 all that fit in memory. The factor of the output is a float32, and so is its
+product with s, as in onnxruntime.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,10 @@ from ... import api
 from ...errors import ConvmatError
 from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, broadcast, given, has, operator, plan_node
+from .base import Options, Specs, Step, broadcast, given, has, operator, plan_node, specs_of
 from .convolution import geometry_of
 from .dtypes import converted, is_whole, widened
+from .planned import Planned
 from .quantise import saturated
 
 FEW_TERMS = 256
@@ -82,39 +83,51 @@ def _rowwise(each: Array, rank: int) -> Array:
     return each.reshape(-1, *(1,) * (rank - 1))
 
 
-def _terms(w: Shape) -> int:
-    return math.prod(w[1:])
+def _counting(
+    node: Node, specs: Specs, w_at: int, x_zero: Array | None, w_zero: Array | None
+) -> dict[str, Any]:
+    """The keywords of `conv` and `plan` that both operators share; of w's zero points whether there are any but 0."""
+    words, _ = geometry_of(node, given(node, specs, 0).shape, given(node, specs, w_at).shape)
+    if x_zero is not None:
+        words["x_zero_point"] = int(x_zero.reshape(()))
+    if w_zero is not None and w_zero.any():
+        words["w_zero_point"] = w_zero.reshape(-1)
+    return words
 
 
-def _filters(w: Array, zero: Array | None) -> Array:
-    return _differences(w, None if zero is None else _rowwise(zero, w.ndim), _terms(w.shape))
-
-
-def _sums(node: Node, x: Array, w: Array, x_zero: Array | None, w_zero: Array | None) -> Array:
-    """The convolution's sums, exact in a float type."""
-    words, _ = geometry_of(node, x.shape, w.shape)
-    zero = None if x_zero is None else x_zero.reshape(())
+def _convolve(node: Node, x: Array, w: Array, bias: Array | None, words: dict[str, Any]) -> Array:
     try:
-        return np.asarray(
-            api.conv(_differences(x, zero, _terms(w.shape)), _filters(w, w_zero), exact=True, **words)
-        )
+        return np.asarray(api.conv(x, w, bias, exact=True, **words))
     except ConvmatError as error:
         raise node.error(str(error)) from None
 
 
 def _bound(
-    node: Node, specs: Specs, w_at: int, w_zero_at: int, options: Options
-) -> Callable[..., Array] | None:
-    """x and its zero point -> the same sums, by a plan whose weights are packed; None where they are no constants."""
+    node: Node, specs: Specs, w_at: int, bias: Array | None, words: dict[str, Any], options: Options
+) -> Planned:
+    """The plan of these keywords with its weights packed."""
     x, w = given(node, specs, 0), given(node, specs, w_at)
-    zero = specs[w_zero_at] if has(specs, w_zero_at) else None
-    if w.value is None or (zero is not None and zero.value is None):
-        return None
-    filters, terms = _filters(w.value, None if zero is None else zero.value), _terms(w.shape)
-    words, _ = geometry_of(node, x.shape, w.shape)
+    assert w.value is not None
+    channels = {name: words.pop(name) for name in ("scale", "w_zero_point") if name in words}
+    words |= dict.fromkeys(channels, True)
+    asked = PlanOptions(w_dtype=w.dtype.name, bias=bias is not None, **words)
     exactly = replace(options, exact=True, rtol=None)
-    bound = plan_node(exactly, x.shape, w.shape, filters.dtype, PlanOptions(**words)).bind(filters)
-    return lambda x, zero=None: bound(_differences(x, None if zero is None else zero.reshape(()), terms))
+    try:
+        bound = plan_node(exactly, x.shape, w.shape, x.dtype, asked).bind(w.value, bias, **channels)
+    except ConvmatError as error:
+        raise node.error(str(error)) from None
+    return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
+
+
+def _constants(specs: Specs, *inputs: int) -> list[Array | None] | None:
+    """The values of inputs, None for those that are left away; None where one of them is no constant."""
+    found: list[Array | None] = []
+    for at in inputs:
+        spec = specs[at] if has(specs, at) else None
+        if spec is not None and spec.value is None:
+            return None
+        found.append(None if spec is None else spec.value)
+    return found
 
 
 def _integer_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -122,23 +135,18 @@ def _integer_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 def _integer_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    sums, shifted = _bound(node, specs, 1, 3, options), has(specs, 2)
-    if sums is None:
+    constants = _constants(specs, 1, 2, 3)
+    if constants is None:
         return None
-    return lambda x, w, *rest: np.copyto(rest[-1], _cut(sums(x, rest[0]) if shifted else sums(x)))
+    return _bound(node, specs, 1, None, _counting(node, specs, 1, *constants[1:]), options)
 
 
 @operator("ConvInteger", shape=_integer_shape, prepare=_integer_step)
 def conv_integer(
     node: Node, x: Array, w: Array, x_zero: Array | None = None, w_zero: Array | None = None
 ) -> Array:
-    """x: (B, C, *I), w: (O, C//G, *F), 8-bit integers -> (B, O, *P) in int32, modulo 2^32."""
-    return _cut(_sums(node, x, w, x_zero, w_zero))
-
-
-def _cut(sums: Array) -> Array:
-    """Whole numbers in a float type as int32, their low 32 bits."""
-    return sums.astype(np.int32 if sums.dtype == np.float32 else np.int64).astype(np.int32)
+    """x: (B, C, *I), w: (O, C//G, *F), 8-bit integers -> (B, O, *P) in int32."""
+    return _convolve(node, x, w, None, _counting(node, specs_of((x, w)), 1, x_zero, w_zero))
 
 
 def _linear_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -158,36 +166,37 @@ def _linear_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(shape, y_zero.dtype),)
 
 
-def _requantised(sums: Array, factor: Array, zero: Array) -> Array:
-    """saturate(round(sums * factor) + zero), the product in float32."""
+def _linear_words(
+    node: Node, specs: Specs, x_scale: Array, x_zero: Array, w_scale: Array, w_zero: Array, y_scale: Array,
+    y_zero: Array,
+) -> dict[str, Any]:  # fmt: skip
+    """The keywords that QLinearConv's scales and zero points mean. Raises NetworkError for scales that are none."""
+    for what, scale in (("x", x_scale), ("w", w_scale), ("y", y_scale)):
+        refuse_scale(node, f"scale of {what}", scale)
     with np.errstate(all="ignore"):
-        q = np.multiply(sums.astype(np.float32, copy=False), factor)
-        return saturated(np.rint(q, out=q), zero, zero.dtype)
+        factor = x_scale.reshape(()) * w_scale.reshape(-1) / y_scale.reshape(())
+    return {
+        **_counting(node, specs, 3, x_zero, w_zero), "scale": factor, "out_dtype": y_zero.dtype.name,
+        "y_zero_point": int(y_zero.reshape(())),
+    }  # fmt: skip
 
 
-def _linear(
-    sums: Array, x_scale: Array, w_scale: Array, y_scale: Array, y_zero: Array, *bias: Array
-) -> Array:
-    """The output of QLinearConv from its sums."""
-    rank = sums.ndim - 1
-    if bias:  # in float64: a sum and a bias may need more than 24 bits
-        sums = sums + _rowwise(bias[0], rank).astype(np.float64)
-    factor = x_scale.reshape(()) * _rowwise(w_scale, rank) / y_scale.reshape(())
-    return _requantised(sums, factor, y_zero.reshape(()))
+def refuse_scale(node: Node, what: str, scale: Array) -> None:
+    """Scales that are zero, negative, infinite or NaN."""
+    bad = ~(np.isfinite(scale) & (scale > 0))
+    if bad.any():
+        raise node.error(
+            f"its {what} has {scale.reshape(-1)[bad.reshape(-1)][0]!s}\n  finite numbers above 0 are needed"
+        )
 
 
 def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    sums = _bound(node, specs, 3, 5, options)
-    if sums is None:
+    constants = _constants(specs, 3, 8, 1, 2, 4, 5, 6, 7)
+    if constants is None:
         return None
-
-    def step(
-        x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array, y_scale: Array, y_zero: Array,
-        *rest: Array,
-    ) -> None:  # fmt: skip
-        rest[-1][...] = _linear(sums(x, x_zero), x_scale, w_scale, y_scale, y_zero, *rest[:-1])
-
-    return step
+    _, bias, *numbers = constants
+    words = _linear_words(node, specs, *(each for each in numbers if each is not None))
+    return _bound(node, specs, 3, bias, words, options)
 
 
 @operator("QLinearConv", shape=_linear_shape, prepare=_linear_step)
@@ -196,11 +205,24 @@ def conv_linear(
     y_zero: Array, bias: Array | None = None,
 ) -> Array:  # fmt: skip
     """x: (B, C, *I), w: (O, C//G, *F), 8-bit integers -> (B, O, *P) of y's scale and zero point."""
-    sums = _sums(node, x, w, x_zero, w_zero)
-    return _linear(sums, x_scale, w_scale, y_scale, y_zero, *(() if bias is None else (bias,)))
+    specs = specs_of((x, x_scale, x_zero, w))
+    words = _linear_words(node, specs, x_scale, x_zero, w_scale, w_zero, y_scale, y_zero)
+    return _convolve(node, x, w, bias, words)
 
 
 # -- products of matrices ----------------------------------------------------------------------------------------------
+
+
+def _requantised(sums: Array, factor: Array, zero: Array) -> Array:
+    """saturate(round(sums * factor) + zero), the product in float32."""
+    with np.errstate(all="ignore"):
+        q = np.multiply(sums.astype(np.float32, copy=False), factor)
+        return saturated(np.rint(q, out=q), zero, zero.dtype)
+
+
+def _cut(sums: Array) -> Array:
+    """Whole numbers in a float type as int32, their low 32 bits."""
+    return sums.astype(np.int32 if sums.dtype == np.float32 else np.int64).astype(np.int32)
 
 
 def _multiplied(node: Node, a: Spec, b: Spec) -> Shape:

@@ -1,0 +1,97 @@
+"""Dot products of four bytes: acc + x0*w0 + x1*w1 + x2*w2 + x3*w3 in each 32-bit lane, x unsigned and w signed.
+
+    VNNI       one instruction (vpdpbusd, which wraps and never saturates)
+    PMADDWD    bytes as 16-bit numbers, two products of two: AVX2 and AVX-512 without VNNI
+    PLAIN      shifts and 32-bit products, whatever the CPU
+
+All of them are the same number modulo 2^32. vpmaddubsw is not among them: its sums of two products stop at 2^15 - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from ..cpu import Cpu
+from .emitter import Function
+from .instructions import Type, Value, ashr, const, i8, i16, i32, lshr, regroup, shl
+
+
+class Unit(Enum):
+    """How a CPU multiplies bytes: see the module."""
+
+    VNNI = "vpdpbusd"
+    PMADDWD = "vpmaddwd"
+    PLAIN = "plain"
+
+
+def unit_of(cpu: Cpu) -> Unit:
+    """How this CPU multiplies bytes."""
+    if cpu.arch != "x86_64":
+        return Unit.PLAIN
+    return Unit.VNNI if cpu.vnni else Unit.PMADDWD
+
+
+Bytes = tuple[Value, ...]
+"""An operand as its unit takes it: four bytes in each lane, or what was made of them once for several products."""
+
+
+def unsigned_bytes(x: Value, unit: Unit) -> Bytes:
+    """Four unsigned bytes in each 32-bit lane, for `dot`."""
+    if unit is Unit.VNNI:
+        return (regroup(x, to=i8.x(4 * x.type.lanes)),)
+    if unit is Unit.PMADDWD:
+        return x & 0x00FF00FF, lshr(x, 8) & 0x00FF00FF
+    return x & 255, lshr(x, 8) & 255, lshr(x, 16) & 255, lshr(x, 24)
+
+
+def signed_bytes(w: Value, unit: Unit) -> Bytes:
+    """Four signed bytes in each 32-bit lane, for `dot`."""
+    if unit is Unit.VNNI:
+        return (regroup(w, to=i8.x(4 * w.type.lanes)),)
+    if unit is Unit.PMADDWD:
+        halves = _halves(w)
+        return ashr(shl(halves, 8), 8), ashr(halves, 8)
+    return tuple(ashr(shl(w, 24 - 8 * at) if at < 3 else w, 24) for at in range(4))
+
+
+def constant_bytes(numbers: Sequence[int], lanes: int, unit: Unit) -> Bytes:
+    """The same four signed bytes in each of so many lanes, for `dot`."""
+    if unit is Unit.VNNI:
+        return (const(i8.x(4 * lanes), [*numbers] * lanes),)
+    if unit is Unit.PMADDWD:
+        return tuple(const(i16.x(2 * lanes), [*numbers[at::2]] * lanes) for at in (0, 1))
+    return tuple(const(i32.x(lanes), each) for each in numbers)
+
+
+NAMES = {
+    Unit.VNNI: {16: "avx512.vpdpbusd.512", 8: "avx512.vpdpbusd.256", 4: "avx512.vpdpbusd.128"},
+    Unit.PMADDWD: {16: "avx512.pmaddw.d.512", 8: "avx2.pmadd.wd", 4: "sse2.pmadd.wd"},
+}
+"""LLVM's intrinsics, by the 32-bit lanes of a vector."""
+
+
+def dot(fn: Function, total: Value, x: Bytes, w: Bytes, unit: Unit) -> Value:
+    """Emits `total` plus the four products of each lane; x of `unsigned_bytes`, w of `signed_bytes`."""
+    lanes = total.type.lanes
+    if unit is Unit.VNNI:
+        return _called(fn, NAMES[unit][lanes], total.type, total, *x, *w)
+    for each, weight in zip(x, w, strict=True):
+        if unit is Unit.PMADDWD:
+            total = total + _called(fn, NAMES[unit][lanes], total.type, _halves(each), weight)
+        else:
+            total = total + each * weight
+    return total
+
+
+def _called(fn: Function, name: str, gives: Type, *arguments: Value) -> Value:
+    given = ", ".join(f"{each.type.text} {each.name}" for each in arguments)
+    return fn.emit(f"call {gives.text} @llvm.x86.{name}({given})", gives)
+
+
+def _halves(value: Value) -> Value:
+    """The same bits as 16-bit lanes."""
+    return regroup(value, to=i16.x(2 * value.type.lanes))
+
+
+__all__ = ["Bytes", "Unit", "constant_bytes", "dot", "signed_bytes", "unit_of", "unsigned_bytes"]

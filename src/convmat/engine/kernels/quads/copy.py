@@ -1,0 +1,156 @@
+"""x as products of bytes read it: channels last, inside margins; what it takes to make it so, and where things lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ....product import Product, View
+from ...operands import Dtypes, Shape, Shapes, aligned_size, contiguous_strides
+from ..base import KernelPlan
+from ..effort import Effort
+from .pack_x import BEHIND, PackRecipe
+from .recipe import QUAD
+
+TASKS = 4
+"""Tasks that a thread should have: enough to even out who is late."""
+
+PACK_BYTES = 16 << 10
+"""Bytes of x that a task makes ready at least."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of x as its copy has it: `extent` positions from `low` on, of `limit` in x, `step` bytes apart there."""
+
+    extent: int
+    low: int
+    limit: int
+    step: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is x's own."""
+        return self.low == 0 and self.extent == self.limit
+
+
+@dataclass(frozen=True)
+class Copy:
+    """x channels last, inside margins: its axes in order, how many channels all groups have and how far apart in x.
+
+    `steps`: how far in the copy a step of each index goes. `origin`: where all indices are 0. `turned`: pixels lie side
+    by side in x; if not, channels do. `signed`: x is.
+    """
+
+    axes: tuple[Axis, ...]
+    channels: int
+    channel: int
+    steps: Mapping[str, int]
+    origin: int
+    turned: bool
+    signed: bool
+
+    @classmethod
+    def of(cls, b: View, shape: Shape, signed: bool) -> Copy | str:
+        """The copy of x that a View reads, or why there is none."""
+        item = contiguous_strides(shape)
+        alone = {i.name for i in b.batch + b.rows}
+        deep = [
+            a for a, c in enumerate(b.coordinates)
+            if len(c.terms) == 1 and c.terms[0][0] in alone and c.terms[0][1] == 1 and not c.offset
+        ]  # fmt: skip
+        outer = [a for a in range(len(shape)) if a not in deep]
+        if not outer or not deep:
+            return "takes an axis of pixels and one of channels"
+        turned = outer[-1] == len(shape) - 1
+        if deep != [*range(deep[0], deep[0] + len(deep))] or not (turned or deep[-1] == len(shape) - 1):
+            return "reads x along its last axis, which is pixels or channels in one piece"
+        channels = math.prod(shape[a] for a in deep)
+        reaches = [b.reach(b.coordinates[a]) for a in outer]
+        axes = [
+            Axis(high - low + 1, low, shape[a], item[a])
+            for a, (low, high) in zip(outer, reaches, strict=True)
+        ]
+        places = dict(zip(deep, contiguous_strides(tuple(shape[a] for a in deep)), strict=True))
+        apart = contiguous_strides(tuple(axis.extent for axis in axes), channels)
+        places |= dict(zip(outer, apart, strict=True))
+        steps = dict.fromkeys(b.extents, 0)
+        for a, coordinate in enumerate(b.coordinates):
+            for name, by in coordinate.terms:
+                steps[name] += by * places[a]
+        first = sum(
+            (b.coordinates[a].offset - low) * places[a] for a, (low, _) in zip(outer, reaches, strict=True)
+        )
+        return cls(_merged(axes), channels, item[deep[-1]], steps, first, turned, signed)
+
+    @property
+    def bytes(self) -> int:
+        """Of the copy, with what may be read behind it."""
+        return aligned_size(math.prod(axis.extent for axis in self.axes) * self.channels + BEHIND)
+
+    def in_place(self, run: int) -> bool:
+        """Whether x is just that already."""
+        return (
+            not self.turned and not self.signed and run % QUAD == 0 and all(axis.whole for axis in self.axes)
+        )
+
+
+def _merged(axes: Sequence[Axis]) -> tuple[Axis, ...]:
+    """Lines that follow each other without a gap, taken as one."""
+    *outer, line = axes
+    while outer and outer[-1].whole and line.whole and outer[-1].step == line.step * line.extent:
+        above = outer.pop()
+        line = Axis(above.extent * line.extent, 0, above.extent * line.extent, line.step)
+    return (*outer, line)
+
+
+class PackPlan(KernelPlan):
+    """x, made ready for a product: its recipe, and the words of its block."""
+
+    reads_w = False
+
+    def __init__(
+        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, copy: Copy, wide: int
+    ) -> None:
+        super().__init__(product, dtypes, shapes, threads)
+        *outer, line = copy.axes
+        self.copy = copy
+        self.recipe = r = PackRecipe(max(len(outer), 1), copy.channels, copy.turned, copy.signed, wide)
+        outer = outer or [Axis(1, 0, 1, 0)]
+        lines = math.prod(axis.extent for axis in outer)
+        across = line.extent * copy.channels
+        per = max(-(-lines // (TASKS * threads)), PACK_BYTES // max(across, 1), 1) if threads > 1 else lines
+        self.tasks = -(-lines // per)
+        self.weight_tasks = self.weight_bytes = 0
+        self.workspace = copy.bytes + 64
+        begin, end = min(max(-line.low, 0), line.extent), min(max(line.limit - line.low, 0), line.extent)
+        inner = max(end - begin, 0)
+        words = {
+            "zero": product.terms[0][1].fill + 128 * copy.signed, "lines": lines, "per": per, "channel": copy.channel,
+            "left": begin, "inner": inner, "right": line.extent - begin - inner,
+        }  # fmt: skip
+        into = contiguous_strides(tuple(axis.extent for axis in outer), across)
+        for number, (axis, step) in enumerate(zip(outer, into, strict=True)):
+            words |= {
+                f"extent {number}": axis.extent, f"low {number}": axis.low, f"limit {number}": axis.limit,
+                f"x {number}": axis.step, f"y {number}": step,
+            }  # fmt: skip
+        self.origin = {"x": max(line.low, 0) * line.step, "y": 0, "w": 0}
+        self.lay_out(
+            r.arguments(), words, ("x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch")
+        )
+
+    @property
+    def flops(self) -> int:
+        """Nothing is multiplied."""
+        return 0
+
+    @property
+    def effort(self) -> Effort:
+        """What one call makes the machine do."""
+        size = self.copy.bytes
+        return Effort(0, size // self.recipe.wide, 0, math.prod(self.shapes["x"]), 0, self.tasks)
+
+
+__all__ = ["TASKS", "Copy", "PackPlan"]

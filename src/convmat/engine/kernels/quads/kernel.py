@@ -1,0 +1,178 @@
+"""The kernel of byte products: tasks, their tables of columns, and the register tile.
+
+    task(index):  NC columns x MC blocks of rows of one matrix
+        where each column begins in x (and in C, where columns lie neither side by side nor evenly)
+        for block of rows of A, for tile of columns:  multiply, finish, store
+
+Nothing is packed but x once, in front of all tasks, if it does not lie channels last inside its margins already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...ir.emitter import Function, Module
+from ...ir.instructions import Value, const, equal, i32, i64, minimum, ptr, select, udiv
+from ...job import WORD
+from ..panel.microkernel import dispatch
+from .pack_w import write_weights
+from .recipe import QuadsRecipe
+from .tile import TileWriter
+
+
+def module(recipe: QuadsRecipe, attributes: str, *, fused: bool) -> Module:
+    """The kernel: `task(args, index, thread)`, and `weights(args, index, thread)` which packs a block of A."""
+    made = Module(attributes, fused=fused)
+    write_weights(made, recipe)
+    tiles = TileWriter(recipe, made)
+    _Task(recipe, tiles, made).write()
+    return made
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """A task's columns: the first, how many, and the tables of where they begin in x and C and of their sums."""
+
+    first: Value
+    count: Value
+    x: Value
+    places: Value
+    sums: Value
+
+
+class _Task:
+    """Writes the function."""
+
+    def __init__(self, recipe: QuadsRecipe, tiles: TileWriter, module: Module) -> None:
+        self.r, self.tiles, self.names = recipe, tiles, recipe.arguments()
+        self.fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
+        self.args, self.index, self.thread = self.fn.arguments
+
+    def word(self, name: str) -> Value:
+        """Emits the load of one of the kernel's arguments."""
+        return self.names.load(self.fn, self.args, name)
+
+    def address(self, name: str) -> Value:
+        """The same of an address."""
+        return self.names.load(self.fn, self.args, name, ptr)
+
+    def write(self) -> None:
+        """All of a task."""
+        r, fn = self.r, self.fn
+        mc_blocks, nc_blocks = self.word("mc blocks"), self.word("nc blocks")
+        rest = udiv(self.index, mc_blocks)
+        mc_block = self.index - rest * mc_blocks
+        outer = udiv(rest, nc_blocks)
+        nc_block = rest - outer * nc_blocks
+        bases = {name: self.address(name) for name in ("y", "a", "bias", "scale", "w zero", "residual")}
+        bases["x"] = self.address("scratch" if r.packed else "x")
+        for name in reversed(r.outer):
+            count = self.word(f"count {name}")
+            above = udiv(outer, count)
+            value, outer = outer - above * count, above
+            for what, base in bases.items():
+                like = {"scale": "bias", "w zero": "bias", "residual": "y"}.get(what, what)
+                bases[what] = base + value * self.word(f"{like} {name}")
+        own = self.address("scratch") + self.word("own") + self.thread * self.word("scratch size")
+        first = nc_block * self.word("nc")
+        count = minimum(self.word("columns") - first, self.word("nc"))
+        columns = _Columns(first, count, own, own + self.word("places"), own + self.word("sums"))
+        self._tables(columns, bases["x"])
+        if r.sums_columns:
+            with fn.loop(0, count, r.width) as each:
+                at = each.index
+                fn.call(
+                    self.tiles.sums.address,
+                    columns.x + at * WORD,
+                    self.address("runs"),
+                    columns.sums + at * i32.bytes,
+                )
+        self._multiply(columns, mc_block * self.word("mc"), bases)
+
+    def _tables(self, columns: _Columns, x: Value) -> None:
+        """Writes where each column begins, and the last one again for the lanes of the last tile."""
+        r, fn = self.r, self.fn
+        values, rest = {}, columns.first
+        for name in reversed(r.columns[1:]):
+            extent = self.word(f"extent {name}")
+            above = udiv(rest, extent)
+            values[name], rest = rest - above * extent, above
+        values[r.columns[0]] = rest
+        place = const(i64, 0)
+        for name, value in values.items():
+            x = x + value * self.word(f"step {name}")
+            place = place + value * self.word(f"place {name}")
+        # The innermost index moves; where it comes to its end, the next one does.
+        inner = [*reversed(r.columns[1:])]
+        carried = [x, place, *(values[name] for name in inner)]
+        with fn.loop(0, columns.count, carried=carried) as column:
+            x, place, *at = column.carried
+            fn.store(x, columns.x + column.index * WORD)
+            if r.placed:
+                fn.store(place, columns.places + column.index * WORD)
+            moved = [self.word(f"{what} {r.columns[-1]}") for what in ("step", "place")]
+            after: list[Value] = []
+            ended: Value | None = None
+            for number, name in enumerate(inner):
+                extent = self.word(f"extent {name}")
+                following = at[number] + 1 if ended is None else select(ended, at[number] + 1, at[number])
+                ended = equal(following, extent)
+                after.append(select(ended, const(i64, 0), following))
+                outer = r.columns[len(r.columns) - 2 - number]
+                for i, what in enumerate(("step", "place")):
+                    back = self.word(f"{what} {outer}") - extent * self.word(f"{what} {name}")
+                    moved[i] = moved[i] + select(ended, back, const(i64, 0))
+            column.carry(x + moved[0], place + moved[1], *after)
+        last = fn.load(columns.x + columns.count * WORD, ptr, -WORD)
+        with fn.loop(0, r.width - 1) as behind:
+            fn.store(last, columns.x + (columns.count + behind.index) * WORD)
+
+    def _multiply(self, columns: _Columns, first_block: Value, bases: dict[str, Value]) -> None:
+        """All tiles of the task, block of rows by block."""
+        r, fn = self.r, self.fn
+        blocks = minimum(const(i64, r.blocks) - first_block, self.word("mc"))
+        line, runs = self.word("line"), self.address("runs")
+        across = r.store.name in ("LINES", "PLACED")
+        beside = line if r.store.name == "LINES" else const(i64, 0 if r.placed else r.out.bytes)
+        between = (self.word("between"),) if r.block else ()
+        with fn.loop(0, blocks) as block:
+            number = first_block + block.index
+            row = number * r.rows
+            above = self._row_offset(row, const(i64, r.out.bytes) if across else line)
+            a = bases["a"] + number * r.block_bytes
+            numbers = [bases[name] + row * 4 for name in ("bias", "scale", "w zero")]
+            with fn.loop(0, columns.count, r.width) as tile:
+                at = tile.index
+                c = above + (columns.first + at) * beside
+                left = columns.count - at
+                arguments = (
+                    columns.x + at * WORD, a, runs, self.args, columns.sums + at * i32.bytes, *numbers,
+                    bases["y"] + c, bases["residual"] + c, line, left, columns.places + at * WORD, *between,
+                )  # fmt: skip
+                by_height(
+                    fn, r, equal(number, r.blocks - 1),
+                    lambda rows: dispatch(fn, self.tiles.tiles[rows], left, arguments),
+                )  # fmt: skip
+
+    def _row_offset(self, row: Value, down: Value) -> Value:
+        """Where a row of C begins, in bytes from the first."""
+        r = self.r
+        if not r.block:
+            return row * down
+        full = udiv(row, r.block)
+        return full * self.word("between") + (row - full * r.block) * r.out.bytes
+
+
+def by_height(fn: Function, recipe: QuadsRecipe, is_tail: Value, write: Callable[[int], object]) -> None:
+    """Emits what is to be done with a block of A's rows, for each height that it may have."""
+    if recipe.blocks == 1 or recipe.tail == recipe.rows:
+        write(recipe.tail)
+        return
+    with fn.if_(is_tail) as tail:
+        write(recipe.tail)
+    with tail.otherwise():
+        write(recipe.rows)
+
+
+__all__ = ["module"]

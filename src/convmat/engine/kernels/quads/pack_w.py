@@ -1,0 +1,53 @@
+"""Packing w for byte products: [run][quad][row][byte] in blocks of rows, and the sum of each row behind its block."""
+
+from __future__ import annotations
+
+from ...ir.emitter import Module
+from ...ir.instructions import Value, const, equal, i8, i32, i64, ptr, select, sext, udiv
+from ...job import WORD
+from .recipe import QUAD, QuadsRecipe
+
+
+def write_weights(module: Module, recipe: QuadsRecipe) -> None:
+    """`weights(args, index, thread)`: block `index % blocks` of the matrix of batch `index // blocks`."""
+    r, arguments = recipe, recipe.arguments()
+    fn = module.function("weights", {"args": ptr, "index": i64, "thread": i64})
+    args, index, _ = fn.arguments
+    w, out = arguments.load(fn, args, "w", ptr), arguments.load(fn, args, "a", ptr)
+    batch = udiv(index, r.blocks)
+    number = index - batch * r.blocks
+    for name in reversed(r.batch):
+        count = arguments.load(fn, args, f"count {name}")
+        above = udiv(batch, count)
+        value, batch = batch - above * count, above
+        w = w + value * arguments.load(fn, args, f"w {name}")
+        out = out + value * arguments.load(fn, args, f"a {name}")
+    out = out + number * r.block_bytes
+    vector = i32.x(r.lanes)
+    with fn.loop(0, r.block_bytes, vector.bytes) as each:
+        fn.store(const(vector, 0), out + each.index)
+    rows = select(equal(number, r.blocks - 1), const(i64, r.tail), const(i64, r.rows))
+    table = arguments.load(fn, args, "w rows", ptr) + number * (r.rows * WORD)
+    places = arguments.load(fn, args, "w k", ptr)
+    with fn.loop(0, rows) as row:
+        source = w + fn.load(table + row.index * WORD, i64)
+        target = out + row.index * QUAD
+        with fn.loop(0, r.runs, carried=[places, target, const(i32, 0)]) as runs:
+            at, to, total = runs.carried
+            with fn.loop(0, r.run, carried=[total]) as byte:
+                (sum_,) = byte.carried
+                made = fn.load(source + fn.load(at + byte.index * WORD, i64), i8)
+                made = made if r.signed else made ^ -128
+                fn.store(made, to + _place(byte.index, r))
+                byte.carry(sum_ + sext(made, to=i32))
+            runs.carry(at + r.run * WORD, to + r.quads * r.rows * QUAD, byte.results[0])
+        fn.store(runs.results[2], out + row.index * QUAD, r.sums_at)
+
+
+def _place(byte: Value, r: QuadsRecipe) -> Value:
+    """Where a byte of a run goes, from where its row begins."""
+    quad = udiv(byte, QUAD)
+    return quad * (r.rows * QUAD - QUAD) + byte
+
+
+__all__ = ["write_weights"]

@@ -1,0 +1,226 @@
+"""Packing x for byte products, once in front of all tasks: channels last, inside margins that hold its zero point.
+
+    out[.., line, pixel, channel] = x[.., line - lo, pixel - lo, channel]       the zero point outside
+
+Two ways to read it: channels that lie side by side are copied; pixels that do are transposed in squares of 16 x 16
+bytes, as many of them side by side as a vector holds. A task has some lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...ir.arguments import Arguments
+from ...ir.emitter import Module, prefix_mask
+from ...ir.instructions import (
+    Value,
+    below,
+    const,
+    i8,
+    i64,
+    less,
+    minimum,
+    poison,
+    ptr,
+    shuffle,
+    splat,
+    trunc,
+    udiv,
+)
+from ...ir.shuffles import part
+
+SQUARE = 16
+"""Channels and pixels of a square: bytes of the least vector."""
+
+BEHIND = 64
+"""Bytes that may be read behind the last, and what is written beyond a line before the next one is."""
+
+
+@dataclass(frozen=True)
+class PackRecipe:
+    """All that is constant in the kernel.
+
+    `axes`: how many outer axes there are. `channels` of all groups. `turned`: pixels lie side by side in x; if not,
+    channels do. `signed`: whether x is; its bytes are then moved by 128. `wide`: bytes of a vector.
+    """
+
+    axes: int
+    channels: int
+    turned: bool
+    signed: bool
+    wide: int
+
+    work = i8
+
+    @property
+    def lanes(self) -> int:
+        """Bytes of a vector."""
+        return self.wide
+
+    def arguments(self) -> Arguments:
+        """Layout of the kernel's arguments: their names, in order."""
+        names = [*ARGUMENTS]
+        for axis in range(self.axes):
+            names += [f"{what} {axis}" for what in ("extent", "low", "limit", "x", "y")]
+        return Arguments(names)
+
+
+ARGUMENTS = (
+    "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "zero", "lines", "per", "channel",
+    "left", "inner", "right",
+)  # fmt: skip
+"""Arguments of every kernel.
+
+x, scratch: the array and where its copy goes. zero: what is outside. lines: of the copy; per: of a task. channel: bytes
+of x from one channel to the next. left, inner, right: pixels of a line before x, in it, and behind it. Of each outer
+axis: its extent in the copy, the position in x where that begins, x's extent, and bytes of x and of the copy.
+"""
+
+
+def pack_module(recipe: PackRecipe, attributes: str, *, fused: bool) -> Module:
+    """The module with `task(args, index, thread)`."""
+    made = Module(attributes, fused=fused)
+    _Packer(recipe, made).write()
+    return made
+
+
+class _Packer:
+    """Writes the function."""
+
+    def __init__(self, recipe: PackRecipe, module: Module) -> None:
+        self.r, self.names = recipe, recipe.arguments()
+        self.fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
+        self.args, self.index, _ = self.fn.arguments
+
+    def word(self, name: str) -> Value:
+        """Emits the load of one of the kernel's arguments."""
+        return self.names.load(self.fn, self.args, name)
+
+    def write(self) -> None:
+        """All lines of a task."""
+        fn, r = self.fn, self.r
+        out, x = (self.names.load(fn, self.args, name, ptr) for name in ("scratch", "x"))
+        self._zero = trunc(self.word("zero"), to=i8)
+        left, inner, right = (self.word(name) * r.channels for name in ("left", "inner", "right"))
+        first = self.index * self.word("per")
+        stop = minimum(first + self.word("per"), self.word("lines"))
+        with fn.loop(first, stop) as line:
+            rest, source, target, inside = line.index, x, out, const(i64, 0) < self.word("inner")
+            for axis in reversed(range(r.axes)):
+                above, position = const(i64, 0), rest
+                if axis:
+                    extent = self.word(f"extent {axis}")
+                    above = udiv(rest, extent)
+                    position = rest - above * extent
+                target = target + position * self.word(f"y {axis}")
+                position = position + self.word(f"low {axis}")
+                source = source + position * self.word(f"x {axis}")
+                inside = inside & below(position, self.word(f"limit {axis}"))
+                rest = above
+            self._fill(target, left)
+            with fn.if_(inside) as there:
+                if r.turned:
+                    self._turn(source, target + left, self.word("inner"))
+                else:
+                    self._copy(source, target + left, inner)
+            with there.otherwise():
+                self._fill(target + left, inner)
+            self._fill(target + left + inner, right)
+
+    def _fill(self, out: Value, count: Value) -> None:
+        fn, wide = self.fn, self.r.wide
+        with fn.loop(0, count, wide) as at:
+            mask = prefix_mask(wide, count - at.index)
+            fn.store(splat(self._zero, lanes=wide), out + at.index, mask=mask)
+
+    def _read(self, at: Value, lanes: int, mask: Value | None = None) -> Value:
+        made = self.fn.load(at, i8.x(lanes), mask=mask)
+        return made ^ -128 if self.r.signed else made
+
+    def _copy(self, source: Value, out: Value, count: Value) -> None:
+        fn, wide = self.fn, self.r.wide
+        whole = count - (count & (wide - 1))
+        with fn.loop(0, whole, wide) as at:
+            fn.store(self._read(source + at.index, wide), out + at.index)
+        with fn.if_(less(whole, count)):
+            mask = prefix_mask(wide, count - whole)
+            fn.store(self._read(source + whole, wide, mask), out + whole, mask=mask)
+
+    # ---- pixels side by side --------------------------------------------------------------------------------
+
+    def _turn(self, source: Value, out: Value, pixels: Value) -> None:
+        """A line of pixels, 16 channels at a time."""
+        fn, r = self.fn, self.r
+        step = self.word("channel")
+        whole = r.channels // SQUARE * SQUARE
+        if whole:
+            with fn.loop(0, whole, SQUARE, carried=[source]) as group:
+                (x,) = group.carried
+                self._squares(x, out + group.index, pixels, SQUARE)
+                group.carry(x + step * SQUARE)
+            source = group.results[0]
+        if whole < r.channels:
+            self._squares(source, out + whole, pixels, r.channels - whole)
+
+    def _squares(self, source: Value, out: Value, pixels: Value, channels: int) -> None:
+        """All pixels of so many channels: wide blocks, squares, and a last one that is moved back or masked."""
+        fn, r, at = self.fn, self.r, const(i64, 0)
+        for wide in dict.fromkeys((r.wide, SQUARE)):
+            with fn.loop(at, pixels - (wide - 1), wide, carried=[at]) as block:
+                self._square(source + block.index, out + block.index * r.channels, wide, channels, None)
+                block.carry(block.index + wide)
+            at = block.results[0]
+        with fn.if_(less(at, pixels)):
+            with fn.if_(less(pixels, SQUARE)) as narrow:
+                self._square(source, out, SQUARE, channels, pixels)
+            with narrow.otherwise():
+                back = pixels - SQUARE
+                self._square(source + back, out + back * r.channels, SQUARE, channels, None)
+
+    def _square(self, source: Value, out: Value, wide: int, channels: int, count: Value | None) -> None:
+        """`wide` pixels of some channels, or `count` of them."""
+        fn, r, step = self.fn, self.r, self.word("channel")
+        mask = None if count is None else prefix_mask(wide, count)
+        rows = [self._read(source + step * c, wide, mask) for c in range(channels)]
+        rows += [poison(i8.x(wide))] * (SQUARE - channels)
+        stored = None if channels == SQUARE else prefix_mask(SQUARE, channels)
+        for pixel, column in enumerate(transposed_bytes(rows)):
+            for square in range(wide // SQUARE):
+                made = column if wide == SQUARE else part(column, square * SQUARE, SQUARE)
+                to = (square * SQUARE + pixel) * r.channels
+                if count is None:
+                    fn.store(made, out, to, mask=stored)
+                else:
+                    with fn.if_(count > pixel):
+                        fn.store(made, out, to, mask=stored)
+
+
+def transposed_bytes(rows: Sequence[Value]) -> list[Value]:
+    """In every 16 lanes of 16 vectors of bytes, byte j of row i becomes byte i of row j.
+
+    Rows i and i + 8 are woven, four times: each step is one unpack on every x86.
+    """
+    rows = list(rows)
+    lanes = rows[0].type.lanes
+    low, high = (
+        [
+            block + half + at // 2 + (lanes if at % 2 else 0)
+            for block in range(0, lanes, SQUARE)
+            for at in range(SQUARE)
+        ]
+        for half in (0, SQUARE // 2)
+    )
+    for _ in range(4):
+        pairs = list(zip(rows[:8], rows[8:], strict=True))
+        rows = [_woven(a, b, which) for a, b in pairs for which in (low, high)]
+    return rows
+
+
+def _woven(a: Value, b: Value, indices: Sequence[int]) -> Value:
+    if a.name == b.name == "poison":
+        return a
+    return shuffle(a, b, indices=indices)
+
+
+__all__ = ["BEHIND", "SQUARE", "PackRecipe", "pack_module", "transposed_bytes"]

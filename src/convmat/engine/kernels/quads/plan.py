@@ -1,0 +1,309 @@
+"""How one product of bytes runs on one CPU: x made ready, then multiplied where it lies."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ....product import Index, Product, View
+from ...cpu import Cpu
+from ...ir.dots import Unit, unit_of
+from ...ir.instructions import TYPES
+from ...operands import Array, Dtypes, Shapes, aligned_size, origin, strides
+from ..base import KernelPlan
+from ..effort import Effort
+from ..epilogue import Store
+from ..panel.partition import Overheads, Pieces, partition
+from ..panel.steps import contiguous_from, is_uniform, names
+from ..panel.tiling import fitting_rows
+from .copy import TASKS, Copy, PackPlan
+from .recipe import QUAD, QuadsRecipe
+
+BYTES = ("int8", "uint8")
+
+X_BYTES = 256 << 10
+"""Bytes of x that a task reads for each block of A's rows, and finds again in a second-level cache for the next."""
+
+MOST_COLUMNS = 4096
+"""Columns of a task: their tables stay near."""
+
+WASTE = 2
+"""How many times as many bytes may be multiplied as there are, for quads that are not full."""
+
+TASK_DOTS = 500.0
+"""Vectors of dot products in the time that it takes to begin a task."""
+
+FETCHED = 1 / 64
+"""Vectors of dot products that wait for a byte of A."""
+
+
+def plan_quads(
+    product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu
+) -> tuple[KernelPlan, ...] | str:
+    """The steps of a product of 8-bit integers, or the sentence why no kernel is made for it."""
+    refusal = _refuses(product, dtypes)
+    if refusal is not None:
+        return refusal
+    copy = Copy.of(product.terms[0][1], shapes["x"], dtypes.array.name == "int8")
+    if isinstance(copy, str):
+        return copy
+    multiplied = QuadsPlan.of(product, dtypes, shapes, threads, copy, cpu)
+    if isinstance(multiplied, str) or copy.in_place(multiplied.recipe.run):
+        return multiplied if isinstance(multiplied, str) else (multiplied,)
+    return PackPlan(product, dtypes, shapes, threads, copy, cpu.vector_bytes), multiplied
+
+
+def _refuses(product: Product, dtypes: Dtypes) -> str | None:
+    if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
+        return "the same product as im2col, which the jit never stores"
+    if not {dtypes.array.name, dtypes.w.name} <= {*BYTES}:
+        return f"multiplies 8-bit integers, got {dtypes.array.name} and {dtypes.w.name}"
+    if not product.m * product.n * product.batch * product.k or product.maximum or product.transforms:
+        return "multiplies what has elements"
+    if product.epilogue.residual is not None:
+        return "adds no residual to sums of bytes"
+    return None
+
+
+# ---- the product ----------------------------------------------------------------------------------------------------
+
+
+TILES = {Unit.VNNI: (14, 2), Unit.PMADDWD: (10, 2), Unit.PLAIN: (4, 2)}
+"""Columns and vectors of a tile in 32 registers: sums, vectors and a quad in all lanes, as their unit takes them."""
+
+SMALL_TILES = {Unit.PMADDWD: (4, 2), Unit.PLAIN: (2, 2)}
+"""The same in 16."""
+
+FEW_COLUMNS = (7, 4)
+"""The same with VNNI for products of no more columns."""
+
+
+def tile_of(unit: Unit, registers: int, lanes: int, m: int, columns: int) -> tuple[int, int]:
+    """Columns and vectors of a tile.
+
+    >>> tile_of(Unit.VNNI, 32, 16, 256, 3136), tile_of(Unit.VNNI, 32, 16, 256, 1), tile_of(Unit.VNNI, 32, 16, 8, 99)
+    ((14, 2), (7, 4), (14, 1))
+    """
+    width, vectors = TILES[unit] if registers >= 32 else SMALL_TILES[unit]
+    if unit is Unit.VNNI and columns <= FEW_COLUMNS[0] and m > vectors * lanes:
+        width, vectors = FEW_COLUMNS
+    return width, min(vectors, -(-m // lanes))
+
+
+class QuadsPlan(KernelPlan):
+    """One product, its recipe, and the words of its block."""
+
+    def __init__(
+        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, copy: Copy, recipe: QuadsRecipe
+    ) -> None:
+        super().__init__(product, dtypes, shapes, threads)
+        self.recipe, self.copy = recipe, copy
+        (a, b), c, r = product.terms[0], product.c, recipe
+        x, y = copy.steps, strides(c, shapes["y"], dtypes.out.itemsize)
+        w = strides(a, shapes["w"], 1)
+        self.origin = {
+            "x": copy.origin, "y": origin(c, shapes["y"], dtypes.out.itemsize), "w": origin(a, shapes["w"], 1),
+        }  # fmt: skip
+        self.weight_bytes = product.batch * r.blocks * r.block_bytes
+        self.weight_tasks = product.batch * r.blocks
+        extents = {i.name: i.extent for i in product.c.batch + c.cols}
+        self.words = self._blocks(extents)
+        fill = b.fill + 128 * copy.signed
+        low, high = _bounds(dtypes.out, product.epilogue.zero)
+        self.words |= {
+            "line": self._line(y), "between": y[c.rows[0].name] if r.block else 0, "zero": fill,
+            "y zero": product.epilogue.zero, "low": low, "high": high,
+        }  # fmt: skip
+        for name in r.outer:
+            group = name in r.batch
+            inner = math.prod(extents[other] for other in r.batch[r.batch.index(name) + 1 :]) if group else 0
+            self.words |= {
+                f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name],
+                f"a {name}": r.blocks * r.block_bytes * inner, f"w {name}": w[name] if group else 0,
+                f"bias {name}": product.m * 4 if name == r.batch[0] else 0,
+            }  # fmt: skip
+        for name in r.columns:
+            self.words |= {f"extent {name}": extents[name], f"step {name}": x[name], f"place {name}": y[name]}
+        addresses = ("x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch")
+        self.lay_out(r.arguments(), self.words, addresses)
+
+    @classmethod
+    def of(
+        cls, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, copy: Copy, cpu: Cpu
+    ) -> QuadsPlan | str:
+        """The plan of a product, or why there is none."""
+        recipe = _recipe(product, dtypes, shapes, copy, cpu)
+        return recipe if isinstance(recipe, str) else cls(product, dtypes, shapes, threads, copy, recipe)
+
+    @property
+    def bias_dtype(self) -> np.dtype[Any]:
+        """What is added to sums."""
+        return np.dtype(np.int32)
+
+    def tables(self) -> dict[str, Array]:
+        """Where runs of k begin in x, and where rows and the bytes of k lie in w."""
+        a, b = self.product.terms[0]
+        w = strides(a, self.shapes["w"], 1)
+        outer, inner = _runs(b, self.copy.steps)
+        return {
+            "runs": _table(outer, self.copy.steps),
+            "w rows": _table(self.product.c.rows, w),
+            "w k": _table((*outer, *inner), w),
+        }
+
+    @property
+    def effort(self) -> Effort:
+        """What one call makes the machine do."""
+        r, p = self.recipe, self.product
+        full, left = divmod(self.words["columns"], r.width)
+        wide = full * r.width + next((n for n in r.widths if n >= left), 0) * (left > 0)
+        times = p.batch * (p.n // max(self.words["columns"], 1))
+        rows = (r.blocks - 1) * r.rows + -(-r.tail // r.lanes) * r.lanes
+        touched = sum(math.prod(self.shapes[name]) for name in ("x", "w")) + (
+            math.prod(self.shapes["y"]) * self.dtypes.out.itemsize
+        )
+        return Effort(
+            fma=2 * times * rows * wide * r.runs * r.quads * QUAD,
+            packed=0,
+            stored=times * rows * wide // r.lanes,
+            touched=touched,
+            reread=times * self.words["nc blocks"] * self.weight_bytes // max(p.batch, 1),
+            tasks=self.tasks,
+        )
+
+    def _line(self, y: dict[str, int]) -> int:
+        """From one line of C to the next, in bytes: a row of it, or a column where lanes lie along its rows."""
+        r, c = self.recipe, self.product.c
+        if r.store in (Store.LINES, Store.PLACED):
+            return next((y[i.name] for i in reversed(c.cols) if i.extent > 1), 0)
+        return y[c.rows[-1].name]
+
+    def _blocks(self, extents: dict[str, int]) -> dict[str, int]:
+        """How columns and rows are shared out, and the scratch it takes."""
+        r, threads = self.recipe, self.threads
+        outer = math.prod(extents[name] for name in r.outer)
+        columns = math.prod(extents[name] for name in r.columns)
+        tiles = -(-columns // r.width)
+        images = max(outer // self.product.batch, 1)
+        per = self.copy.bytes / max(columns * images, 1)
+        most = max(1, min(tiles, int(X_BYTES / per) // r.width, MOST_COLUMNS // r.width))
+        nc, mc = -(-tiles // -(-tiles // most)), r.blocks
+        if threads > 1 and outer == 1:
+            last = Pieces(tiles, columns / r.width - tiles + 1), Pieces(r.blocks, r.tail / r.rows)
+            steps = r.runs * r.quads * r.width * r.vectors
+            overheads = Overheads(
+                pack=0.5 / r.vectors / max(r.runs * r.quads, 1),
+                fetch=FETCHED * r.block_bytes / steps,
+                start=TASK_DOTS / steps,
+            )
+            nc, mc = partition(*last, overheads, most=most, threads=threads)
+        elif threads > 1:
+            nc = max(1, min(nc, -(-tiles * outer // (TASKS * threads))))
+            tasks = outer * -(-tiles // nc)
+            mc = -(
+                -r.blocks // (min(r.blocks, -(-TASKS * threads // tasks)) if tasks < TASKS * threads else 1)
+            )
+        nc_blocks, mc_blocks = -(-tiles // nc), -(-r.blocks // mc)
+        table = aligned_size((nc + 1) * r.width * 8)
+        places = table if r.placed else 0
+        sums = aligned_size((nc + 1) * r.width * 4) if r.sums_columns else 0
+        size = table + places + sums
+        self.tasks = outer * nc_blocks * mc_blocks
+        own = self.copy.bytes if r.packed else 0
+        self.workspace = own + size * threads + 64
+        return {
+            "own": own, "scratch size": size, "places": table, "sums": table + places, "columns": columns,
+            "nc": nc * r.width, "nc blocks": nc_blocks, "mc": mc, "mc blocks": mc_blocks,
+        }  # fmt: skip
+
+
+def _runs(b: View, steps: Mapping[str, int]) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
+    """The indices of k: those of runs of bytes, and those within a run."""
+    left, length = [i for i in b.rows if i.extent > 1], 1
+    inner: list[Index] = []
+    while found := [i for i in left if steps[i.name] == length]:
+        inner.insert(0, found[0])
+        left.remove(found[0])
+        length *= found[0].extent
+    return tuple(left), tuple(inner)
+
+
+def _table(indices: Sequence[Index], steps: Mapping[str, int]) -> Array:
+    """Where each value of the indices lies, C order."""
+    made = np.zeros(1, np.int64)
+    for index in indices:
+        made = np.add.outer(made, np.arange(index.extent) * steps[index.name]).reshape(-1)
+    return made
+
+
+def _bounds(out: np.dtype[Any], zero: int) -> tuple[int, int]:
+    """The least and greatest of a type before its zero point is added, as the bits of two float32."""
+    if out.kind not in "iu" or out.itemsize > 1:
+        return 0, 0
+    limits = np.iinfo(out)
+    low, high = (
+        struct.unpack("<q", struct.pack("<ff", float(each) - zero, 0.0))[0]
+        for each in (limits.min, limits.max)
+    )
+    return low, high
+
+
+def _storing(product: Product, y: dict[str, int]) -> tuple[Store, int]:
+    """How finished tiles meet C, and the first column index that a task walks."""
+    c = product.c
+    first = contiguous_from(c.cols, y, ones=True)
+    if y[c.rows[-1].name] == 1:
+        dense = all(by == 1 for coordinate in c.coordinates for _, by in coordinate.terms)
+        even = dense and is_uniform(c.cols, y)
+        return Store.LINES if even else Store.PLACED, 0
+    return (Store.SCATTERED, 0) if first is None else (Store.TURNED, first)
+
+
+def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, copy: Copy, cpu: Cpu) -> QuadsRecipe | str:
+    """What is constant in the kernel of a product."""
+    c, y = product.c, strides(product.c, shapes["y"], 1)
+    outer, inner = _runs(product.terms[0][1], copy.steps)
+    runs, run = math.prod(i.extent for i in outer), math.prod(i.extent for i in inner)
+    multiplied = runs * -(-run // QUAD) * QUAD
+    if multiplied > WASTE * product.k:
+        return f"multiplies four bytes of k that lie side by side, got {run}"
+    store, first = _storing(product, y)
+    lanes, unit = cpu.lanes(4), unit_of(cpu)
+    columns = math.prod(i.extent for i in c.cols[first:])
+    width, vectors = tile_of(unit, cpu.vector_registers, lanes, product.m, columns)
+    block = 0 if is_uniform(c.rows, y) else c.rows[-1].extent
+    if block and (
+        len(c.rows) != 2
+        or y[c.rows[-1].name] != 1
+        or fitting_rows(vectors * lanes, block, lanes) != vectors * lanes
+    ):
+        return f"writes rows evenly apart or in blocks that fill vectors, got {block}"
+    epilogue = product.epilogue
+    return QuadsRecipe(
+        outer=names(c.batch + c.cols[:first]),
+        batch=names(c.batch),
+        columns=names(c.cols[first:]),
+        runs=runs,
+        run=run,
+        m=product.m,
+        vectors=vectors,
+        width=width,
+        lanes=lanes,
+        unit=unit,
+        signed=dtypes.w.name == "int8",
+        packed=not copy.in_place(run),
+        out=TYPES[dtypes.out.name],
+        store=store,
+        block=block,
+        bias=epilogue.bias is not None,
+        scale=epilogue.scale is not None,
+        w_zero=product.a_zero is not None,
+        activation=epilogue.activation,
+    )
+
+
+__all__ = ["BYTES", "QuadsPlan", "plan_quads", "tile_of"]

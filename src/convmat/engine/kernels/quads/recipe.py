@@ -1,0 +1,139 @@
+"""What is constant in a kernel of byte products: from a recipe its whole text follows.
+
+    C[row, column] = sum over runs of k, over the bytes of a run of    w[row, run, byte] * x[column + run + byte]
+
+x lies channels last, so what a window reads of it is a few **runs** of bytes that lie side by side: a filter row of all
+channels, or the channels of one tap. Four bytes are a **quad**, one 32-bit lane. A register tile is some columns by
+some vectors of rows: a quad of x is broadcast from where it lies, the vectors are quads of w, packed
+
+    [block of rows][run][quad][row][byte]        zero for bytes behind the end of a run and rows behind the last
+
+and behind each block the sum of each of its rows. Bytes of x are unsigned, those of w signed; others are moved by 128,
+which is a zero point like any other:
+
+    sum (x - x0)(w - w0) = sum x w  -  x0 * sum w  -  w0 * sum x  +  k * x0 * w0
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ....product import Activation
+from ...ir.arguments import Arguments
+from ...ir.dots import Unit
+from ...ir.instructions import Type, i32
+from ..epilogue import Store
+
+QUAD = 4
+"""Bytes of k in one 32-bit lane."""
+
+
+@dataclass(frozen=True)
+class QuadsRecipe:
+    """All that is constant in the kernel.
+
+    `outer`: the indices that a task fixes (groups, images), `batch` those of them that A has too. `columns`: the column
+    indices that it walks, outermost first. `runs` of k, `run` bytes each. `m`: rows of A; `vectors` of them in a block.
+    `width`: columns of a tile. `signed`: whether w is; what is not is moved by 128. `packed`: x is a copy in scratch.
+    `block`: C's rows are stored in blocks of so many, 0: they are evenly apart. `bias`, `scale`, `w_zero`: whether rows
+    have such numbers.
+    """
+
+    outer: tuple[str, ...]
+    batch: tuple[str, ...]
+    columns: tuple[str, ...]
+    runs: int
+    run: int
+    m: int
+    vectors: int
+    width: int
+    lanes: int
+    unit: Unit
+    signed: bool
+    packed: bool
+    out: Type
+    store: Store
+    block: int
+    bias: bool
+    scale: bool
+    w_zero: bool
+    activation: Activation | None
+
+    work = i32
+
+    @property
+    def quads(self) -> int:
+        """Quads of a run, the last one perhaps not full."""
+        return -(-self.run // QUAD)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a block of A, stored rows behind the last included."""
+        return self.vectors * self.lanes
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of A's rows, the last one perhaps smaller."""
+        return max(-(-self.m // self.rows), 1)
+
+    @property
+    def tail(self) -> int:
+        """Rows of the last block."""
+        return self.m - (self.blocks - 1) * self.rows
+
+    @property
+    def heights(self) -> list[int]:
+        """Rows that a block may have, ascending."""
+        return sorted({self.rows, self.tail} if self.blocks > 1 else {self.tail})
+
+    @property
+    def widths(self) -> list[int]:
+        """Columns for which there is a tile: the last ones take the least that holds them."""
+        return sorted({n for n in (1, 2, 4, 7, 10) if n < self.width} | {self.width})
+
+    @property
+    def sums_at(self) -> int:
+        """Where in a packed block the sums of its rows are, in bytes."""
+        return self.runs * self.quads * self.rows * QUAD
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a packed block of A."""
+        return self.sums_at + self.rows * QUAD
+
+    @property
+    def sums_columns(self) -> bool:
+        """Whether the bytes of each column are summed too: w counts from another number than 0."""
+        return self.w_zero or not self.signed
+
+    @property
+    def placed(self) -> bool:
+        """Whether a table says where in C each column is."""
+        return self.store in (Store.PLACED, Store.SCATTERED)
+
+    def arguments(self) -> Arguments:
+        """Layout of the kernel's arguments: their names, in order."""
+        names = [*ARGUMENTS]
+        for index in self.outer:
+            names += [f"{what} {index}" for what in ("count", "x", "y", "a", "w", "bias")]
+        names += [f"{what} {index}" for index in self.columns for what in ("extent", "step", "place")]
+        return Arguments(names)
+
+
+ARGUMENTS = (
+    "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "own", "scratch size", "runs", "w rows",
+    "w k", "columns", "nc", "nc blocks", "mc", "mc blocks", "places", "sums", "line", "between", "zero", "y zero",
+    "low", "high",
+)  # fmt: skip
+"""Arguments of every kernel.
+
+x, y, a, w, residual, scratch: addresses of arrays; bias, scale, w zero: of a number for each row. own, scratch size:
+where in scratch the memory of the first thread begins, and bytes of each; in it `places` and `sums` are where the
+tables of each column's place in C and of its sum begin, behind that of its place in x. runs: a table of where each run
+begins; w rows, w k: of where each row and each byte of k lies in w. columns: of one matrix; nc: columns of a task, mc:
+its blocks of rows; nc blocks, mc blocks: how many such pieces there are. line: bytes from one line of C to the next;
+between: from one block of its rows to the next. zero, y zero: zero points of x and C. low, high: bounds of C before its
+zero point is added, as the bits of two floats.
+"""
+
+__all__ = ["QUAD", "QuadsRecipe"]

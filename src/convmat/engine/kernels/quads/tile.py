@@ -1,0 +1,190 @@
+"""The register tile of byte products, and what becomes of its sums.
+
+    tile[column][v] = sum over quads of  dot(quad of x at column, quads of w of vector v)
+
+Then, in this order: zero points and bias, in 32 bits, which wrap as the sums do; the scale of each row, in float32; the
+activation; for integers the bounds of C, the nearest integer (halves to even), C's zero point.
+"""
+
+from __future__ import annotations
+
+from ...ir.dots import Bytes, constant_bytes, dot, signed_bytes, unsigned_bytes
+from ...ir.emitter import Function, Module, prefix_mask
+from ...ir.instructions import (
+    Value,
+    bitcast,
+    const,
+    f32,
+    i32,
+    i64,
+    maximum,
+    minimum,
+    ptr,
+    sitofp,
+    splat,
+    trunc,
+)
+from ...job import WORD
+from ..epilogue import Target, TileEpilogue, activate
+from ..tile import Tile
+from .recipe import QUAD, QuadsRecipe
+
+UNROLL = 4
+"""Quads in one turn of the loop over a run."""
+
+NEAREST = 12582912.0
+"""1.5 * 2^23: added to a float32 below 2^22, it leaves the nearest integer in the last bits, halves to even."""
+
+PARAMETERS = {
+    "x": ptr, "a": ptr, "runs": ptr, "args": ptr, "sums": ptr, "bias": ptr, "scale": ptr, "w_zero": ptr,
+    "c": ptr, "residual": ptr, "line": i64, "count": i64, "places": ptr,
+}  # fmt: skip
+
+
+class TileWriter:
+    """Writes a recipe's tiles: a function for each height of a block and number of columns.
+
+    tiles: (columns, function) by height, ascending. sums: the function that sums the bytes of each column of a tile.
+    """
+
+    def __init__(self, recipe: QuadsRecipe, module: Module) -> None:
+        self.r, self._module = recipe, module
+        r = recipe
+        self.tiles = {rows: [(n, self._tile(n, rows)) for n in r.widths] for rows in r.heights}
+        if r.sums_columns:
+            self.sums = self._column_sums()
+
+    # ---- multiplying ----------------------------------------------------------------------------------------
+
+    def _over_quads(
+        self,
+        fn: Function,
+        x: Value,
+        a: Value,
+        runs: Value,
+        columns: int,
+        vectors: int,
+        sums: list[Value],
+        ones: bool = False,
+    ) -> list[Value]:
+        """Adds all quads of k to the sums; `ones`: each byte of x times 1, whatever `a` holds."""
+        r = self.r
+        step = 0 if ones else r.rows * QUAD
+        whole = r.quads // UNROLL * UNROLL
+
+        def turn(at: Value, a: Value, now: list[Value], quads: int, first: int) -> list[Value]:
+            pointers = [fn.load(x, ptr, i * WORD) + at for i in range(columns)]
+            for quad in range(quads):
+                weights = self._weights(fn, a, quad * step, vectors, None if not ones else first + quad)
+                for i, pointer in enumerate(pointers):
+                    factor = splat(fn.load(pointer, i32, quad * QUAD, align=1), lanes=r.lanes)
+                    made = unsigned_bytes(factor, r.unit)
+                    for v, weight in enumerate(weights):
+                        now[i * vectors + v] = dot(fn, now[i * vectors + v], made, weight, r.unit)
+            return now
+
+        with fn.loop(0, r.runs, carried=[a, *sums]) as run:
+            a_run, *now = run.carried
+            start = fn.load(runs + run.index * WORD, i64)
+            last = r.quads if whole == r.quads and not ones else whole
+            if ones and whole == r.quads:
+                last = whole - UNROLL
+            if last:
+                with fn.loop(0, last * QUAD, UNROLL * QUAD, carried=[a_run, *now]) as inner:
+                    a_at, *flat = inner.carried
+                    flat = turn(start + inner.index, a_at, flat, UNROLL, 0)
+                    inner.carry(a_at + UNROLL * step, *flat)
+                a_run, *now = inner.results
+            rest = r.quads - last
+            if rest:
+                now = turn(start + last * QUAD, a_run, now, rest, last)
+            run.carry(a_run + rest * step, *now)
+        return run.results[1:]
+
+    def _weights(self, fn: Function, a: Value, at: int, vectors: int, ones: int | None) -> list[Bytes]:
+        r, vector = self.r, i32.x(self.r.lanes)
+        if ones is None:
+            return [signed_bytes(fn.load(a, vector, at + v * vector.bytes), r.unit) for v in range(vectors)]
+        there = min(r.run - ones * QUAD, QUAD)
+        return [constant_bytes([1] * there + [0] * (QUAD - there), r.lanes, r.unit)]
+
+    def _column_sums(self) -> Function:
+        """`sums(x, runs, out)`: the sum of the bytes of each column of a tile, i32."""
+        r = self.r
+        fn = self._module.function("sums", {"x": ptr, "runs": ptr, "out": ptr})
+        x, runs, out = fn.arguments
+        zeros: list[Value] = [const(i32.x(r.lanes), 0)] * r.width
+        for i, total in enumerate(self._over_quads(fn, x, out, runs, r.width, 1, zeros, ones=True)):
+            fn.store(total, out, i * i32.bytes, mask=prefix_mask(r.lanes, 1))
+        return fn
+
+    # ---- one tile -------------------------------------------------------------------------------------------
+
+    def _tile(self, columns: int, rows: int) -> Function:
+        r = self.r
+        vectors = -(-rows // r.lanes)
+        parameters = PARAMETERS | ({"between": i64} if r.block else {})
+        fn = self._module.function(f"tile_{columns}_{rows}", parameters)
+        x, a, runs, args, sums, bias, scale, w_zero, c, residual, line, count, places, *between = fn.arguments
+        start, w_zeros = self._start(fn, a, args, bias, w_zero, rows, vectors)
+        made = self._over_quads(fn, x, a, runs, columns, vectors, start * columns)
+        if r.sums_columns:
+            for i in range(columns):
+                total = splat(fn.load(sums, i32, i * i32.bytes), lanes=r.lanes)
+                for v in range(vectors):
+                    made[i * vectors + v] = made[i * vectors + v] - total * w_zeros[v]
+        made = self._finished(fn, made, args, scale, rows, vectors)
+        work = made[0].type.scalar
+        tile = Tile(work, columns, vectors, r.lanes, 0, 0, 0)
+        lines = [made[i * vectors : (i + 1) * vectors] for i in range(columns)]
+        epilogue = TileEpilogue(r.out, False, False, None, True, r.store, r.block)
+        epilogue.emit(fn, tile, lines, Target(c, residual, bias, line, count, places, *between), rows)
+        return fn
+
+    def _start(
+        self, fn: Function, a: Value, args: Value, bias: Value, w_zero: Value, rows: int, vectors: int
+    ) -> tuple[list[Value], list[Value]]:
+        """What sums begin with: bias - x0 * sum of w + k * x0 * w0 of each row; and w0 of each row."""
+        r, vector = self.r, i32.x(self.r.lanes)
+        zero = splat(trunc(r.arguments().load(fn, args, "zero"), to=i32), lanes=r.lanes)
+        starts, zeros = [], []
+        for v in range(vectors):
+            mask = prefix_mask(r.lanes, rows - v * r.lanes)
+            total = fn.load(a, vector, r.sums_at + v * vector.bytes)
+            moved = const(vector, 0) if r.signed else const(vector, 128)
+            if r.sums_columns:
+                of = (
+                    fn.load(w_zero, vector, v * vector.bytes, mask=mask) - moved
+                    if r.w_zero
+                    else const(vector, -128)
+                )
+                zeros.append(of)
+                total = total - of * const(vector, r.runs * r.run)
+            start = -(total * zero)
+            if r.bias:
+                start = start + fn.load(bias, vector, v * vector.bytes, mask=mask)
+            starts.append(start)
+        return starts, zeros
+
+    def _finished(
+        self, fn: Function, sums: list[Value], args: Value, scale: Value, rows: int, vectors: int
+    ) -> list[Value]:
+        """Sums as they are stored: float32, or integers of 32 bits whose low ones are C's."""
+        r, vector = self.r, f32.x(self.r.lanes)
+        if not r.scale:
+            return [activate(each, r.activation) for each in sums]
+        factors = [
+            fn.load(scale, vector, v * vector.bytes, mask=prefix_mask(r.lanes, rows - v * r.lanes))
+            for v in range(vectors)
+        ]
+        made = [sitofp(each, to=f32) * factors[i % vectors] for i, each in enumerate(sums)]
+        if r.out.is_float:
+            return [activate(each, r.activation) for each in made]
+        load = r.arguments().load
+        low, high = (splat(load(fn, args, name, f32), lanes=r.lanes) for name in ("low", "high"))
+        zero = splat(trunc(load(fn, args, "y zero"), to=i32), lanes=r.lanes)
+        near = [minimum(maximum(activate(each, r.activation), low), high) + NEAREST for each in made]
+        return [bitcast(each, to=i32) + zero for each in near]
+
+
+__all__ = ["TileWriter"]

@@ -1,0 +1,157 @@
+"""What 8-bit integers count from and are scaled by: keywords and arrays as they come from callers, read and checked.
+
+sums of (x - x_zero_point) * (w - w_zero_point)            y = scale * (sums + bias), rounded, plus y_zero_point
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GeometryError, PlanError, shown
+from ..problem import Problem
+from .integers import LIMITS
+
+if TYPE_CHECKING:
+    from .options import PlanOptions
+
+Array = npt.NDArray[Any]
+
+STORED = ("int32", "uint8", "int8", "float32")
+"""The types that sums of 8-bit integers are stored as."""
+
+
+def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a Problem and its Epilogue say of zero points, scale and types. Raises GeometryError, PlanError."""
+    o, out = options, _read_type(call, options)
+    words = {
+        "w_dtype": o.w_dtype, "x_zero_point": o.x_zero_point, "w_zero_point": o.w_zero_point, "scale": o.scale,
+        "out_dtype": out, "y_zero_point": o.y_zero_point,
+    }  # fmt: skip
+    given = {
+        name: value for name, value in words.items() if value not in (None, 0, False) or shown(value) == "nan"
+    }
+    if not given:
+        return {}, {}
+    name, value = next(iter(given.items()))
+    if dtype not in LIMITS or (o.w_dtype or dtype) not in LIMITS:
+        raise GeometryError(
+            f"{call}: {name} belongs to 8-bit integers\n"
+            f"  {name} = {shown(value)};  x is {dtype}, w {o.w_dtype or dtype}\n"
+            f"  leave it away, or give int8 or uint8 arrays"
+        )
+    if o.direction != "forward" or o.residual:
+        what = "a residual" if o.residual else f"direction={o.direction!r}"
+        raise PlanError(
+            f"{call}: {name} does not go with {what}\n  {name} = {shown(value)}\n"
+            f"  leave one of the two away; float32 arrays take both"
+        )
+    if (out in LIMITS or o.y_zero_point) and not (o.scale and out in LIMITS):
+        raise PlanError(
+            f"{call}: numbers of 8 bits are made of sums by a scale\n"
+            f"  out_dtype = {out}, y_zero_point = {shown(o.y_zero_point)}, scale = {shown(o.scale)}\n"
+            f"  give a scale and out_dtype='uint8' or 'int8', or leave these away: int32 holds every sum"
+        )
+    if o.scale and out == "int32":
+        raise PlanError(
+            f"{call}: a scale makes other numbers than int32\n  scale = {shown(o.scale)}, out_dtype = 'int32'\n"
+            f"  one of {', '.join(map(repr, STORED[1:]))}"
+        )
+    x_zero = read_zero_points(call, "x_zero_point", o.x_zero_point, np.dtype(dtype))
+    stored: dict[str, Any] = {"scale": bool(o.scale)}
+    if o.scale or out == "float32":
+        stored["dtype"] = out or "float32"
+    if out in LIMITS:
+        stored["zero"] = int(read_zero_points(call, "y_zero_point", o.y_zero_point, np.dtype(out)))
+    w_dtype = None if o.w_dtype == dtype else o.w_dtype
+    return {"w_dtype": w_dtype, "x_zero": int(x_zero), "w_zero": bool(o.w_zero_point)}, stored
+
+
+def _read_type(call: str, options: PlanOptions) -> str | None:
+    """The name of the type that sums are stored as, however it is given."""
+    value = options.out_dtype
+    try:
+        name = None if value is None else np.dtype(value).name
+    except Exception:  # NumPy looks into whatever was given, which may raise anything
+        name = ""
+    if name is not None and name not in STORED:
+        raise GeometryError(
+            f"{call}: out_dtype is not taken\n  out_dtype = {shown(value)}\n  one of {', '.join(map(repr, STORED))}"
+        )
+    return name
+
+
+def require_absent(**given: Any) -> None:
+    """Refuse what the plan was made without. Raises PlanError."""
+    for name, value in given.items():
+        if value is not None:
+            raise PlanError(
+                f"plan: made without a {name.replace('_', ' ')}, called with one\n  {name} = {shown(value)}\n"
+                f"  plan again with {name}=True, which takes 8-bit integers"
+            )
+
+
+def read_channels(problem: Problem, scale: Any, w_zero_point: Any) -> dict[str, Array]:
+    """The scale and the zero points of w that calls have, one for each channel of y. Raises ConvmatError."""
+    made: dict[str, Array] = {}
+    wanted = {"scale": problem.epilogue.scale, "w_zero_point": problem.w_zero}
+    for name, value in (("scale", scale), ("w_zero_point", w_zero_point)):
+        if wanted[name] != (value is not None):
+            raise PlanError(
+                f"plan: made {'with' if wanted[name] else 'without'} a {name.replace('_', ' ')}, called "
+                f"{'with' if value is not None else 'without'} one\n  {name} = {'None' if value is None else 'given'}\n"
+                f"  plan again with {name}={value is not None}"
+            )
+    if scale is not None:
+        made["scale"] = _each_channel("scale", read_scales("conv", "scale", scale), problem.geometry.O)
+    if w_zero_point is not None:
+        kind = np.dtype(problem.w_dtype or problem.dtype)
+        made["w zero"] = _each_channel(
+            "w_zero_point", read_zero_points("conv", "w_zero_point", w_zero_point, kind), problem.geometry.O
+        )
+    return made
+
+
+def _each_channel(name: str, array: Array, channels: int) -> Array:
+    if array.size not in (1, channels) or array.ndim > 1:
+        raise GeometryError(
+            f"conv: {name} is neither one number nor one for each channel of y\n"
+            f"  {name}.shape = {array.shape};  y has {channels} channels\n"
+            f"  give one number, or an array of shape ({channels},)"
+        )
+    return np.ascontiguousarray(np.broadcast_to(array.reshape(-1), (channels,)))
+
+
+def read_scales(call: str, name: str, value: Any) -> Array:
+    """Scales as float32: finite and above zero. Raises GeometryError."""
+    try:
+        array = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        array = np.full(1, np.nan, np.float32)
+    good = np.isfinite(array) & (array > 0)
+    if not good.all():
+        worst = value if array.ndim == 0 else array[~good].reshape(-1)[0]
+        raise GeometryError(
+            f"{call}: {name} must be finite numbers above 0\n  {name} has {shown(worst)}\n"
+            f"  give float32 numbers such as 0.02"
+        )
+    return array
+
+
+def read_zero_points(call: str, name: str, value: Any, kind: np.dtype[Any]) -> Array:
+    """Zero points as int32: whole numbers that the type of what they belong to holds. Raises GeometryError."""
+    array, limits = np.asarray(value), LIMITS[kind.name]
+    typed = isinstance(value, np.ndarray | np.generic) and array.dtype.itemsize == 1
+    whole = array.dtype.kind in "iu" and (not typed or array.dtype == kind)
+    if not whole or (array.size and not (limits[0] <= array.min() and array.max() <= limits[1])):
+        raise GeometryError(
+            f"{call}: {name} must be whole numbers of the type that they belong to\n"
+            f"  {name} = {shown(value)}, of {array.dtype};  {kind} holds {limits[0]} .. {limits[1]}\n"
+            f"  give such a number, e.g. {name}={max(limits[0], 0)}"
+        )
+    return array.astype(np.int32)
+
+
+__all__ = ["read_channels", "read_counting", "read_scales", "read_zero_points", "require_absent"]

@@ -1,0 +1,139 @@
+"""Products of bytes: the same int32 on every instruction set, by the definition in 64-bit integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from convmat.engine import jit
+from convmat.engine.cpu import Cpu, host
+from convmat.engine.kernels.quads.pack_x import SQUARE, transposed_bytes
+from convmat.geometry import Geometry
+from convmat.lowering import ALL
+from convmat.planner.candidates import dtypes_of, extents
+from convmat.problem import Epilogue, Problem
+from convmat.product import Packing
+
+Array = npt.NDArray[Any]
+
+TARGETS = [cpu for cpu in map(Cpu.named, ("native", "x86-64-v3", "x86-64-v4")) if cpu.runs_here()]
+"""Instruction sets that this CPU runs."""
+
+CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
+    "3x3 padded": ({"padding": 1}, (2, 19, 9, 11), (37, 19, 3, 3)),
+    "first layer": ({"stride": 2, "padding": 3}, (1, 3, 20, 23), (33, 3, 7, 7)),
+    "1x1": ({}, (3, 32, 4, 4), (70, 32, 1, 1)),
+    "1x1 strided": ({"stride": 2}, (1, 33, 9, 9), (16, 33, 1, 1)),
+    "dilated, cropped": ({"dilation": 2, "padding": ((-1, 2), (0, 1))}, (1, 8, 12, 9), (5, 8, 3, 2)),
+    "grouped": ({"groups": 3, "padding": 1}, (1, 24, 7, 7), (9, 8, 3, 3)),
+    "1-D": ({"padding": 2}, (2, 4, 33), (3, 4, 5)),
+    "3-D": ({"padding": 1}, (1, 8, 4, 5, 6), (18, 8, 2, 2, 2)),
+    "one pixel": ({}, (4, 64, 1, 1), (100, 64, 1, 1)),
+}
+
+
+def truth(x: Array, w: Array, x_zero: int, w_zero: Array, words: dict[str, Any]) -> Array:
+    """The sums in float64, where all of them are exact."""
+    import convmat
+
+    wide = w.astype(float) - w_zero.reshape(-1, *(1,) * (w.ndim - 1))
+    return convmat.conv(x.astype(float) - x_zero, wide, exact=True, engine="blas", **words).astype(np.int64)
+
+
+def made(problem: Problem, cpu: Cpu) -> jit.JitProgram:
+    """The program of a problem for a CPU."""
+    (way,) = [each for each in ALL if each.name == "im2col"]
+    found = jit.prepare(
+        way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 24, cpu=cpu
+    )
+    assert isinstance(found, jit.JitProgram), found
+    return found
+
+
+TYPES = [("uint8", "int8"), ("int8", "int8"), ("uint8", "uint8"), ("int8", "uint8")]
+SOME = [(case, TYPES[i % 4], "NHWC" if i % 3 == 1 else "NCHW") for i, case in enumerate(CASES)]
+REST = [
+    pytest.param(case, types, layout, marks=pytest.mark.slow)
+    for case in CASES
+    for types in TYPES
+    for layout in ("NCHW", "NHWC")
+    if (case, types, layout) not in SOME
+]
+
+
+@pytest.mark.parametrize(("case", "types", "layout"), [*SOME, *REST])
+def test_sums_are_the_definitions_on_every_instruction_set(
+    case: str, types: tuple[str, str], layout: str
+) -> None:
+    words, x_shape, w_shape = CASES[case]
+    rng = np.random.default_rng(sum(map(ord, case)))
+    g = Geometry.of(x_shape, w_shape, **words)
+    (low, high), (w_low, w_high) = ((np.iinfo(each).min, np.iinfo(each).max) for each in types)
+    x = rng.integers(low, high + 1, x_shape).astype(types[0])
+    w = rng.integers(w_low, w_high + 1, w_shape).astype(types[1])
+    x.reshape(-1)[::2], w.reshape(-1)[::3] = high, w_low
+    w_zero = rng.integers(w_low, w_high + 1, g.O).astype(np.int32)
+    x_zero, bias = high - 3, rng.integers(-1000, 1000, g.O).astype(np.int32)
+    sums = truth(x, w, x_zero, w_zero, words) + bias.reshape(-1, *(1,) * g.rank)
+    problem = Problem.of(
+        g, types[0], x=layout, y=layout, w_dtype=types[1], x_zero=x_zero, w_zero=True, epilogue=Epilogue(bias=True)
+    )  # fmt: skip
+    moved = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    wanted = sums if layout == "NCHW" else np.moveaxis(sums, 1, -1)
+    for cpu in TARGETS:
+        program, y = made(problem, cpu), np.empty(problem.shape("y"), np.int32)
+        rows = {"bias": bias, "w zero": w_zero}
+        program.run({"x": moved, "y": y, **rows}, program.bind(w), 1)
+        np.testing.assert_array_equal(y, wanted, err_msg=cpu.model)
+
+
+@pytest.mark.parametrize("out", ["uint8", "int8", "float32"])
+def test_scaled_sums_are_rounded_once_halves_to_even(out: str) -> None:
+    rng = np.random.default_rng(7)
+    g = Geometry.of((2, 12, 8, 5), (20, 12, 3, 3), padding=1)
+    x, w = rng.integers(0, 256, g.x_shape).astype("u1"), rng.integers(-128, 128, g.w_shape).astype("i1")
+    scale = np.where(np.arange(g.O) % 2, 2.0**-9, rng.random(g.O) * 0.01).astype(
+        np.float32
+    )  # with many halves
+    zero = {"uint8": 131, "int8": -5, "float32": 0}[out]
+    exact = truth(x, w, 4, np.zeros(1), {"padding": 1}).astype(np.float32) * scale[:, None, None]
+    wanted = exact
+    if out != "float32":
+        limits = np.iinfo(out)
+        wanted = np.clip(np.rint(exact.astype(np.float64)) + zero, limits.min, limits.max)
+        assert np.mean(np.abs(exact % 1) == 0.5) > 0.001
+    for layout in ("NCHW", "NHWC"):
+        epilogue = Epilogue(scale=True, dtype=out, zero=zero)
+        problem = Problem.of(
+            g, "uint8", x=layout, y=layout, w_dtype="int8", x_zero=4, epilogue=epilogue, threads=2
+        )
+        moved = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        for cpu in TARGETS:
+            program, y = made(problem, cpu), np.empty(problem.shape("y"), out)
+            program.run({"x": moved, "y": y, "scale": scale}, program.bind(w), 1)
+            np.testing.assert_array_equal(y, wanted if layout == "NCHW" else np.moveaxis(wanted, 1, -1))
+
+
+def test_squares_of_bytes_are_turned() -> None:
+    from convmat.engine.ir.emitter import Module
+    from convmat.engine.ir.instructions import i8, ptr
+    from convmat.engine.runtime import jit_cache
+
+    module = Module()
+    fn = module.function("turn", {"x": ptr, "y": ptr})
+    x, y = fn.arguments
+    rows = transposed_bytes([fn.load(x, i8.x(2 * SQUARE), 2 * SQUARE * i) for i in range(SQUARE)])
+    for i, row in enumerate(rows):
+        fn.store(row, y, 2 * SQUARE * i)
+    (code,) = jit_cache.load([str(module)], host())
+    import ctypes
+
+    a = np.arange(SQUARE * 2 * SQUARE).astype(np.uint8).reshape(SQUARE, 2, SQUARE)
+    b = np.zeros_like(a)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(code.symbols["turn"])(
+        a.ctypes.data, b.ctypes.data
+    )
+    np.testing.assert_array_equal(b, a.transpose(2, 1, 0))
