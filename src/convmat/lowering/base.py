@@ -208,7 +208,7 @@ class Part:
         return ((f"r{a}", self.phase.apart[a]),) if self.phase.count[a] > 1 else ()
 
     def epilogue(self, rows: Indices, cols: Indices, batch: Indices, c: View | None = None) -> Epilogue:
-        """The problem's epilogue as Views: bias and scale over channels, residual where y is (where `c` is, if given)."""
+        """The problem's epilogue as Views: bias and scale over channels, residual where y (or `c`) is."""
         wanted = self.problem.epilogue
         channel = tuple(i for i in rows + cols if i.name[0] == "o")
         residual = None
