@@ -306,13 +306,16 @@ def conv_input_grad(
     >>> conv_input_grad(np.ones((1, 1, 3)), np.array([[[1.0, 10.0]]]), (1, 1, 4))
     array([[[ 1., 11., 11., 10.]]])
     """
-    dy, w = alike("conv_input_grad", "dy", dy, "w", w)
     options = PlanOptions(
         stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout,
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
         deterministic=deterministic, direction="input",
     )  # fmt: skip
     shape = shape_of("conv_input_grad", "x_shape", x_shape)
+    if type(dy) is not np.ndarray and (room := behind_arrays(dy)) is not None:
+        made: Array = room.input_grad("conv_input_grad", options, dy, w, shape, out)  # lazy
+        return made
+    dy, w = alike("conv_input_grad", "dy", dy, "w", w)
     plan = request("conv_input_grad", shape, w.shape, _name(dy.dtype), options)
     return plan(require_operand("dy", dy, plan.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
 
@@ -343,13 +346,16 @@ def conv_weight_grad(
     >>> conv_weight_grad(np.array([[[1.0, 2.0, 4.0]]]), np.ones((1, 1, 2)), (1, 1, 2))
     array([[[3., 6.]]])
     """
-    x, dy = alike("conv_weight_grad", "x", x, "dy", dy)
     options = PlanOptions(
         stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout,
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
         deterministic=deterministic, direction="weight",
     )  # fmt: skip
     shape = shape_of("conv_weight_grad", "w_shape", w_shape)
+    if not type(x) is type(dy) is np.ndarray and (room := behind_arrays(x, dy)) is not None:
+        made: Array = room.weight_grad("conv_weight_grad", options, x, dy, shape, out)  # lazy
+        return made
+    x, dy = alike("conv_weight_grad", "x", x, "dy", dy)
     plan = request("conv_weight_grad", x.shape, shape, _name(x.dtype), options)
     return plan(x, require_operand("dy", dy, plan.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
 
@@ -391,8 +397,9 @@ def plan(
 ) -> Plan:
     """How a convolution of these shapes would run, and why: a Plan, to print, to `bind` weights to, to call.
 
-    `x_shape` is (B, C, *I), or (B, *I, C) with layout="NHWC"; `w_shape` is (O, C//G, *F). `bias` and `residual` say
-    whether the calls have one. `reuse_weights`: the weights are packed once and used often. `direction` "input" or
+    `x_shape` is (B, C, *I), or (B, *I, C) with layout="NHWC"; `w_shape` is (O, C//G, *F). A Dask array in the place of
+    `x_shape` is planned with its chunks and element type. `bias` and `residual` say whether the calls have one.
+    `reuse_weights`: the weights are packed once and used often. `direction` "input" or
     "weight" plans a gradient. `transposed` plans `conv_transpose`, with w_shape (C, O//G, *F) and `output_padding`.
     `weight_limit` is in bytes of bound weights. For 8-bit integers `w_dtype` is that of w (by default x's), and
     `w_zero_point` and `scale` say whether calls have them. The other keywords are those of `conv`.
@@ -416,7 +423,11 @@ def plan(
         transposed=transposed, w_dtype=None if w_dtype is None else dtype_name(w_dtype), x_zero_point=x_zero_point,
         w_zero_point=w_zero_point, scale=scale, out_dtype=out_dtype, y_zero_point=y_zero_point,
     )  # fmt: skip
-    x, w = shape_of("plan", "x_shape", x_shape), shape_of("plan", "w_shape", w_shape)
+    w = shape_of("plan", "w_shape", w_shape)
+    if (room := behind_arrays(x_shape)) is not None:
+        lazy: Plan = room.plan(options, x_shape, w)
+        return lazy
+    x = shape_of("plan", "x_shape", x_shape)
     return request_tuned("plan", x, w, dtype_name(dtype), options, tuning)
 
 

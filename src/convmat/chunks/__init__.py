@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import thread_pool
-from ..planner import PlanOptions
+from ..planner import Plan, PlanOptions
 from .files import stream
 from .files.conv import ConvJob
 from .files.conv import plan_files as _plan_files
@@ -30,6 +30,29 @@ def convolve(
     from . import dask_arrays
 
     return dask_arrays.convolve(call, options, x, w, bias, residual, out)
+
+
+def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, x_shape: tuple[int, ...], out: Any) -> Any:
+    """`conv_input_grad` of a Dask array."""
+    from . import dask_arrays
+
+    dask_arrays.require_no_out(call, out)
+    return dask_arrays.input_grad(call, options, dy, w, x_shape)
+
+
+def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, w_shape: tuple[int, ...], out: Any) -> Any:
+    """`conv_weight_grad` where x or dy is a Dask array."""
+    from . import dask_arrays, dask_gradients
+
+    dask_arrays.require_no_out(call, out)
+    return dask_gradients.weight_grad(call, options, x, dy, w_shape)
+
+
+def plan(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Plan:
+    """`plan` of a Dask array: it prints what its chunks make of it, too."""
+    from . import chunk_plan
+
+    return chunk_plan.plan_chunks(options, x, w_shape)
 
 
 def plan_files(
@@ -56,4 +79,14 @@ def make_file(
     return stream.make(job, Path(out), thread_pool.count(), resume=resume, progress=progress)
 
 
-__all__ = ["ConvJob", "Done", "Job", "convolve", "make_file", "plan_files"]
+__all__ = [
+    "ConvJob",
+    "Done",
+    "Job",
+    "convolve",
+    "input_grad",
+    "make_file",
+    "plan",
+    "plan_files",
+    "weight_grad",
+]

@@ -57,6 +57,15 @@ def require_lazy(call: str, name: str, array: Any) -> Any:
     return array
 
 
+def require_no_out(call: str, out: Any) -> None:
+    """Raise GeometryError where a lazy result is to be written somewhere now."""
+    if out is not None:
+        raise GeometryError(
+            f"{call}: a lazy result is not written yet, and takes no out\n  out is a {type(out).__name__}\n"
+            f"  leave out away, and store the result, e.g. da.store(y, out)"
+        )
+
+
 def decide(
     call: str, options: PlanOptions, x: Any, w_shape: tuple[int, ...], dtype: Any = None
 ) -> tuple[Plan, bool]:
@@ -67,14 +76,17 @@ def decide(
     return request(call, tuple(int(n) for n in shape), tuple(w_shape), name, options), single
 
 
-def cut(call: str, plan: Plan, x: Any, single: bool, w: Array | None, bias: Array | None) -> Chunked:
+def cut(
+    call: str, plan: Plan, x: Any, *, single: bool, w: Array | None, bias: Array | None, name: str = "x"
+) -> Chunked:
     """Cut y along x's chunks. x: (B, C, *I) or without B, in the layout of the plan."""
     problem = plan.problem
     if single:
         x = x[None]
     if x.shape != problem.shape("x"):
         raise GeometryError(
-            f"{call}: x has another shape than planned\n  x.shape = {x.shape}, expected {problem.shape('x')}\n"
+            f"{call}: {name} has another shape than planned\n"
+            f"  {name}.shape = {x.shape}, expected {problem.shape('x')}\n"
             f"  give an array of that shape"
         )
     whole = Whole(problem, way_of(plan.decision), w, bias)
@@ -112,7 +124,7 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
     if residual is not None:
         residual = residual.rechunk(chunks)
     for at, block in cutting.blocks():
-        places, pieces, region = _pieces(whole, block, x, f"slab-{token}", at[0], graph)
+        places, pieces, region = pieces_of(whole, block, x, f"slab-{token}", at[0], graph)
         key = (name, *channels_at(whole, at[1:], 0, at[0]))
         added = None if residual is None else (residual.name, *key[1:])
         graph[key] = (block_task, f"whole-{token}", block, region, pieces, places, added)
@@ -122,7 +134,7 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
     return made[0] if chunked.single else made
 
 
-def _pieces(
+def pieces_of(
     whole: Whole, block: Block, x: Any, name: str, batch: int, graph: dict[Any, Any]
 ) -> tuple[list[tuple[slice, ...]], list[Key], tuple[int, ...]]:
     """Where the pieces of a block's x lie in it, their keys, and its shape; slabs are added to the graph."""
@@ -154,6 +166,26 @@ def _pieces(
     return places, keys, region
 
 
+def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, x_shape: tuple[int, ...]) -> Any:
+    """`conv_input_grad` of a Dask dy."""
+    filters = in_memory(call, "w", w)
+    dy = _lazy_like(call, "dy", dy, filters)
+    plan = request(call, x_shape, filters.shape, dtype_name(dy.dtype), options)
+    return build(cut(call, plan, dy, single=False, w=filters, bias=None, name="dy"))
+
+
+def _lazy_like(call: str, name: str, array: Any, other: Array) -> Any:
+    """A Dask array of the element type of the array beside it. Raises GeometryError."""
+    lazy = require_lazy(call, name, array if isinstance(array, da.Array) else da.asarray(array))
+    if lazy.dtype != other.dtype:
+        raise GeometryError(
+            f"{call}: {name} and w have different element types\n"
+            f"  {name}.dtype = {lazy.dtype}, w.dtype = {other.dtype}\n"
+            f"  convert one, e.g. {name}.astype('{other.dtype}')"
+        )
+    return lazy
+
+
 # -- what `api` hands over --------------------------------------------------------------------------------------------
 
 
@@ -166,26 +198,17 @@ def convolve(
     call: str, options: PlanOptions, x: Any, w: Any, bias: Any = None, residual: Any = None, out: Any = None
 ) -> Any:
     """`conv` and `conv_transpose` of a Dask array."""
-    if out is not None:
-        raise GeometryError(
-            f"{call}: a lazy result is not written yet, and takes no out\n  out is a {type(out).__name__}\n"
-            f"  leave out away, and store the result, e.g. da.store(y, out)"
-        )
+    require_no_out(call, out)
     filters = in_memory(call, "w", w)
-    x = require_lazy(call, "x", x if isinstance(x, da.Array) else da.asarray(x))
     if isinstance(w, list | tuple):
         filters = filters.astype(x.dtype)
-    if filters.dtype != x.dtype:
-        raise GeometryError(
-            f"{call}: x and w have different element types\n  x.dtype = {x.dtype}, w.dtype = {filters.dtype}\n"
-            f"  convert one, e.g. x.astype('{filters.dtype}')"
-        )
+    x = _lazy_like(call, "x", x, filters)
     plan, single = decide(call, options, x, filters.shape)
     result = plan._dtypes.out
     added = None if bias is None else beside(call, "bias", in_memory(call, "bias", bias), result)
     if residual is not None:
         residual = _residual(call, residual, plan, single, result)
-    chunked = cut(call, plan, x, single, filters, added)
+    chunked = cut(call, plan, x, single=single, w=filters, bias=added)
     return build(chunked, residual)
 
 
@@ -204,4 +227,14 @@ def _residual(call: str, residual: Any, plan: Plan, single: bool, dtype: np.dtyp
     return lazy[None] if single else lazy
 
 
-__all__ = ["Chunked", "build", "convolve", "cut", "decide", "require_lazy"]
+__all__ = [
+    "Chunked",
+    "build",
+    "convolve",
+    "cut",
+    "decide",
+    "input_grad",
+    "pieces_of",
+    "require_lazy",
+    "require_no_out",
+]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,12 +99,19 @@ def rearranged(whole: Whole, sources: Sequence[Source], x: Array) -> Array:
     return x
 
 
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """Compute while no other block of this process does."""
+    with _turn:
+        yield
+
+
 def run_block(
     whole: Whole, block: Block, x: Array, residual: Array | None, threads: int, out: Array | None = None
 ) -> Array:
     """y of one block: x as `assembled`, residual like y; `out` is written where it is given."""
     x = rearranged(whole, block.sources, x)
-    with _turn:
+    with in_turn():
         plan = plan_block(whole.problem.of_block(block.geometry), whole.way, threads)
         keep = channels_at(whole, block.keep, slice(None), slice(None))
         if residual is not None and block.crops:
@@ -132,4 +140,6 @@ def block_task(
     return run_block(whole, block, x, residual, threads_here())
 
 
-__all__ = ["Whole", "assembled", "block_task", "channels_at", "run_block", "slab", "threads_here"]
+__all__ = [
+    "Whole", "assembled", "block_task", "channels_at", "in_turn", "rearranged", "run_block", "slab", "threads_here",
+]  # fmt: skip

@@ -1,0 +1,141 @@
+"""The plan of a convolution of a Dask array: the whole's plan, and below it what the chunks make of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..arguments import cross
+from ..planner import Decision, Plan, PlanOptions, dtype_name, dtype_of, request
+from ..planner.units import in_bytes, in_seconds
+from .cutting import Cutting, boundaries
+from .dask_arrays import Chunked, cut, require_lazy
+
+EQUAL = "equal, bit by bit, to the result in memory"
+
+
+@dataclass(frozen=True)
+class ChunkFigures:
+    """What a lazy convolution takes: chunks of y, tasks, and bytes of x.
+
+    `largest`: the shape of the largest chunk of y. `read`: bytes of x that blocks are put together from, counted as
+    often as they are read, of `stored` in all; `moved`: those of chunks beside the one that most of a block comes from.
+    `holds`: how near the result is to the one in memory. `seconds`: predicted for the products, on `threads` threads.
+    """
+
+    chunks: tuple[int, ...]
+    largest: tuple[int, ...]
+    blocks: int
+    tasks: int
+    stored: int
+    read: int
+    moved: int
+    joined: int
+    holds: str
+    seconds: float
+    threads: int
+
+    def __str__(self) -> str:
+        twice = f": {self.read / self.stored - 1:.1%} twice" if self.read > self.stored else ""
+        joined = f"; {self.joined} chunks of channels are joined first" if self.joined > 1 else ""
+        return (
+            f"chunks: {cross(self.chunks)} of y, {cross(self.largest)} at most; {self.holds}\n"
+            f"{self.tasks} tasks, of which {self.blocks} are blocks; read {in_bytes(self.read)} of x's "
+            f"{in_bytes(self.stored)}{twice}{joined}\n"
+            f"moved between workers: {in_bytes(self.moved)} at most; the products take {in_seconds(self.seconds)} on "
+            f"{self.threads} thread{'s' * (self.threads != 1)}, on paper"
+        )
+
+
+class ChunkPlan(Plan):
+    """A plan of a lazy convolution, run where it is called with arrays in memory; `figures` are those of its chunks."""
+
+    def __init__(self, decision: Decision, figures: ChunkFigures) -> None:
+        super().__init__(decision)
+        self.figures = figures
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n\n{self.figures}"
+
+    def __reduce__(self) -> tuple[Callable[..., Plan], tuple[Any, ...]]:
+        return ChunkPlan, (self.decision, self.figures)
+
+
+def plan_chunks(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> ChunkPlan:
+    """The plan of convolving the Dask array x, or of a gradient for it where `options` say so."""
+    x = require_lazy("plan", "x_shape", x)
+    plan = request("plan", x.shape, w_shape, dtype_name(x.dtype), options._replace(reuse_weights=False))
+    if options.direction == "forward":
+        chunked = cut("plan", plan, x, single=False, w=None, bias=None)
+        return ChunkPlan(plan.decision, figures(chunked))
+    forward = request("plan", x.shape, w_shape, dtype_name(x.dtype), options._replace(direction="forward"))
+    if options.direction == "weight":
+        chunked = cut("plan", forward, x, single=False, w=None, bias=None)
+        return ChunkPlan(plan.decision, figures(chunked, plan.decision))
+    places = slice(1, -1) if chunked_last(options) else slice(2, None)
+    problem = plan.problem
+    cuts = [boundaries(c) for c in x.chunks[places]]
+    whole = cut("plan", forward, x, single=False, w=None, bias=None)
+    cutting = Cutting(
+        problem, plan.lowering.tile(problem.geometry), boundaries(x.chunks[0]), cuts, whole.cutting.spatial
+    )
+    return ChunkPlan(plan.decision, figures(Chunked("plan", plan, whole.whole, cutting, x, False)))
+
+
+def chunked_last(options: PlanOptions) -> bool:
+    """Whether channels come last."""
+    return options.layout[-1] == "C"
+
+
+def figures(chunked: Chunked, decision: Decision | None = None) -> ChunkFigures:
+    """What the blocks come to; `decision` is that of a weight gradient, whose blocks are those of y."""
+    cutting, problem = chunked.cutting, chunked.cutting.problem
+    item = dtype_of(problem.dtype).itemsize
+    g, blocks = problem.geometry, cutting.blocks()
+    channel_axis = chunked.x.ndim - 1 if chunked.whole.channels_last else 1
+    joined = chunked.x.numblocks[channel_axis]
+    read = moved = slabs = 0
+    for _, block in blocks:
+        parts = [
+            math.prod(run.stop - run.start for run in runs)
+            for runs in itertools.product(*(s.runs for s in block.sources))
+        ]
+        bytes_ = block.geometry.B * g.C * item
+        read += sum(parts) * bytes_
+        moved += (sum(parts) - max(parts, default=0) // (joined or 1)) * bytes_
+        slabs += len(parts) * joined if len(parts) > 1 else 0
+    made = decision or chunked.plan.decision
+    cost = made.chosen.cost
+    whole_y = problem.shape("y")
+    largest = (cutting.batch, *cutting.spatial)
+    extents = [max(b - a for a, b in itertools.pairwise(c)) for c in largest]
+    return ChunkFigures(
+        chunks=tuple(len(c) - 1 for c in largest),
+        largest=(extents[0], g.O, *extents[1:]),
+        blocks=len(blocks) if math.prod(whole_y) else 0,
+        tasks=len(blocks) + slabs,
+        stored=math.prod(problem.shape("x")) * item,
+        read=read,
+        moved=moved,
+        joined=joined,
+        holds=_holds(made, len(blocks) if decision is not None else 1),
+        seconds=cost.seconds if cost else 0.0,
+        threads=problem.threads,
+    )
+
+
+def _holds(decision: Decision, added: int) -> str:
+    """How near the result comes to the one in memory."""
+    if decision.problem.out_dtype == "int32":
+        return EQUAL
+    if added > 1:
+        return f"{added} partial sums are added in their order: equal to the result in memory up to rounding"
+    if decision.chosen.engine != "jit":
+        return "a BLAS promises no bits: equal to the result in memory up to rounding"
+    return EQUAL
+
+
+__all__ = ["ChunkFigures", "ChunkPlan", "plan_chunks"]
