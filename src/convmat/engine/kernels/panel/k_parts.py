@@ -108,7 +108,9 @@ LEAST_PART = 128
 
 def taps_apart(b: View) -> int:
     """How many outer indices of k are taps of windows that often leave the array, with long sums in them; or 0."""
-    leaving = b.ordered.apart
+    leaving = (
+        b.ordered.apart if size(b.rows) else ()
+    )  # a sum of nothing is one part, which still has its epilogue
     taps = max((at + 1 for at, index in enumerate(b.rows) if index.name in leaving), default=0)
     return taps if size(b.rows[taps:]) >= LEAST_PART else 0
 
