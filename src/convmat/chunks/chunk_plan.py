@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +59,7 @@ class ChunkPlan(Plan):
     def __str__(self) -> str:
         return f"{super().__str__()}\n\n{self.figures}"
 
-    def __reduce__(self) -> tuple[Callable[..., Plan], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return ChunkPlan, (self.decision, self.figures)
 
 

@@ -81,7 +81,7 @@ class Plan(Prepared, Presentable):
     def __repr__(self) -> str:
         return f"<Plan {self.problem.geometry}, {self.problem.dtype}: {self.chosen.name}>"
 
-    def __reduce__(self) -> tuple[type[Plan], tuple[Decision]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Plan, (self.decision,)
 
 
