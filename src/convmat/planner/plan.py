@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from . import report, why
-from .decision import Decision
 from .prepared import Prepared
 from .presenter import Presentable
 
