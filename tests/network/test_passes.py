@@ -198,3 +198,53 @@ def test_batch_normalisation_that_no_convolution_takes() -> None:
     found = net(x)
     assert [(layer.op, layer.engine) for layer in net.summary().layers] == [("Elementwise", "jit")]
     np.testing.assert_array_equal(found, convmat.load(source, rewrite=False)(x))
+
+
+# -- products of two computed arrays -----------------------------------------------------------------------------------
+
+
+def test_products_of_computed_matrices() -> None:
+    def whole_numbers(*shape: int) -> Array:
+        return np.random.default_rng(len(shape)).integers(-4, 5, shape).astype(np.float32)
+
+    a, b = whole_numbers(2, 3, 40, 24), whole_numbers(2, 3, 24, 50)
+    cases: list[Case] = [("MatMul", [a, b], {}), ("MatMul", [a, b[0]], {}), ("MatMul", [a, b[:1, :1]], {})]
+    cases += [("MatMul", [a[0, 0], b], {}), ("MatMul", [a[0, 0], b[0, 0]], {})]
+    for equation, first, second in (
+        ("bct,bcs->bts", (4, 24, 61), (4, 24, 50)),
+        ("bts,bcs->bct", (4, 61, 50), (4, 24, 50)),
+        ("bihd,bjhd->bhij", (2, 50, 4, 32), (2, 60, 4, 32)),
+        ("bhij,bjhd->bihd", (2, 4, 50, 60), (2, 60, 4, 32)),
+        ("aij,bjk->abik", (3, 30, 20), (2, 20, 10)),
+        ("ijk,kl->lij", (5, 16, 7), (7, 19)),
+        ("...ij,jk", (3, 30, 20), (20, 10)),
+        ("bij,bj->bi", (3, 70, 80), (3, 80)),
+        ("bi,bj->bij", (3, 70), (3, 80)),
+        ("bij,bjk->bik", (1, 30, 20), (3, 20, 10)),
+    ):
+        cases.append(("Einsum", [whole_numbers(*first), whole_numbers(*second)], {"equation": equation}))
+    run(cases)
+    with convmat.threads(1):
+        run(cases[::4])
+
+
+def test_attention_in_one_row_of_kernels() -> None:
+    """softmax(q k^T / 8 + mask) v, against float64."""
+    nodes = [
+        node("Transpose", "k", "kt", perm=[0, 1, 3, 2]),
+        node("MatMul", "q kt", "s"),
+        node("Mul", "s scale", "t"),
+        node("Add", "t mask", "u"),
+        node("Softmax", "u", "p"),
+        node("MatMul", "p v", "y"),
+    ]
+    shape = (2, 3, 60, 32)
+    q, k, v = (normal(*shape, seed=i) for i in range(3))
+    mask = np.triu(np.full((60, 60), -np.inf, np.float32), 1)
+    source = model(nodes, dict.fromkeys("qkv", shape), "y", {"scale": np.array(0.125, "f"), "mask": mask})
+    net = convmat.load(source)
+    found = net({"q": q, "k": k, "v": v})
+    wide = [each.astype(np.float64) for each in (q, k, v)]
+    scores = np.exp(wide[0] @ wide[1].swapaxes(2, 3) / 8 + mask)
+    wanted = scores / scores.sum(3, keepdims=True) @ wide[2]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

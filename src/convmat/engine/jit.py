@@ -107,6 +107,7 @@ class JitProgram(OfThisProcess):
         self.cpu = cpu
         self.bound = bound
         self._code: tuple[weakref.ref[Loaded], ...] = ()
+        self._held: list[Loaded] = []
         # _aligned asks for a cache line more
         self.weight_bytes = (
             sum(s.weight_bytes + s.kept_bytes + (64 if s.weight_tasks else 0) for s in steps) if bound else 0
@@ -220,6 +221,25 @@ class JitProgram(OfThisProcess):
         buffers.give(buffer)
         if target is not y:
             np.copyto(y, target)
+
+    def loose_blocks(self, x: Array, w: Array, y: Array, scratch: int) -> list[Any]:
+        """The jobs of a call that packs w too, for `pool.launch_all`: as long as they live, and so does this.
+
+        C-contiguous arrays that do not overlap; scratch: the address of `workspace` bytes, a line's multiple.
+        """
+        self._held = held = self.code
+        found = []
+        for step, code in zip(self.steps, held, strict=True):
+            a = scratch + aligned_size(step.workspace)
+            if step.weight_tasks:
+                pack = _block(step, code.symbols["weights"], step.weight_tasks, step.threads)
+                pack[step.at["w"]], pack[step.at["a"]] = address(w) + step.origin["w"], a
+                found.append(pack)
+            block = _block(step, code.symbols["task"], step.tasks, step.threads)
+            _fill(step, block, a if step.weight_tasks else address(w), address(w), None)
+            _aim(step, block, address(x), address(y), scratch, 0)
+            found.append(block)
+        return found
 
 
 def load_together(made: Sequence[JitProgram | Sweep]) -> None:

@@ -9,6 +9,7 @@ from ..problem import WORK_DTYPES
 from .blocks import plan_block, way_of
 from .candidates import Candidate, dtype_of
 from .choices import export_choices, forget_choices, import_choices
+from .contraction import Contracted, contraction
 from .cost import Cost, error_bound, error_estimate
 from .decision import Decision
 from .making import make
@@ -31,6 +32,7 @@ __all__ = [
     "Bound",
     "Candidate",
     "Choice",
+    "Contracted",
     "ConvKeywords",
     "Cost",
     "Decision",
@@ -40,6 +42,7 @@ __all__ = [
     "Record",
     "TransposeKeywords",
     "Tuning",
+    "contraction",
     "dtype_name",
     "dtype_of",
     "error_bound",

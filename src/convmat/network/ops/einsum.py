@@ -17,6 +17,12 @@ from .base import Options, Specs, Step, given, stepped
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+def equation_of(node: Node, specs: Specs) -> str:
+    """The equation with "..." and "->" written out. Raises NetworkError where it does not fit the inputs."""
+    terms, right = _terms(node, specs)
+    return ",".join(terms) + "->" + right
+
+
 def _terms(node: Node, specs: Specs) -> tuple[list[str], str]:
     """The letters of each operand and those of the output, "..." written out in letters of its own."""
     equation = str(node.get("equation", "")).replace(" ", "")
@@ -75,6 +81,5 @@ def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
 @stepped("Einsum", shape=_summed)
 def einsum(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The sum of products that the equation names."""
-    terms, right = _terms(node, specs)
-    equation = ",".join(terms) + "->" + right
-    return lambda *arrays: np.einsum(equation, *arrays[:-1], out=arrays[-1], optimize=len(arrays) > 3)
+    equation = equation_of(node, specs)
+    return lambda *arrays: np.einsum(equation, *arrays[:-1], out=arrays[-1], optimize=len(arrays) > 2)

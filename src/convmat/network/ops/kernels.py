@@ -22,9 +22,11 @@ from ...engine import (
     thread_pool,
     upsample,
 )
+from ...planner import contraction
 from ..graph import Node, Spec
-from .base import Specs, Unknown, axis_of
-from .planned import Swept
+from .base import Specs, Unknown, axis_of, given
+from .einsum import LETTERS, equation_of
+from .planned import Multiplied, Swept
 from .pointwise import described, expression
 from .reductions import ONE_AXIS, reduced
 from .resize import repeats
@@ -35,7 +37,10 @@ LEAST = 4096
 FEWEST = 512
 """Elements from which on a node of integers or bools gets one: below they are sizes and places, of many kinds."""
 
-Found = Swept | None
+LEAST_FMAS = 4096
+"""Of a product of two computed arrays, from which on it gets a kernel."""
+
+Found = Multiplied | Swept | None
 
 Kind = Callable[[Node, Specs, Spec, Spec], Found]
 """From a node, the Specs of its inputs, its first input and its one output."""
@@ -90,6 +95,30 @@ def _softmax(logarithm: bool) -> Kind:
         return _step(softmax(x.shape, along, logarithm, x.dtype.name, thread_pool.count()), "softmax")
 
     return made
+
+
+def _contracted(equation: str, specs: Specs) -> Found:
+    a, b = specs[0], specs[1]
+    if a is None or b is None or a.dtype != b.dtype:
+        return None
+    found = contraction(equation, a.shape, b.shape, a.dtype.name, thread_pool.count())
+    if isinstance(found, str) or math.prod(found.product) < LEAST_FMAS:
+        return None
+    return Multiplied(found)
+
+
+def _einsum(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    return _contracted(equation_of(node, specs), specs) if len(specs) == 2 else None
+
+
+def _matmul(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    """What is no product with a constant matrix, which has its weights packed once."""
+    a, b = given(node, specs, 0), given(node, specs, 1)
+    if a.rank < 2 or b.rank < 2 or (b.rank == 2 and b.value is not None):
+        return None
+    batch = LETTERS[: max(a.rank, b.rank) - 2]
+    first, second = (batch[len(batch) + 2 - each.rank :] for each in (a, b))
+    return _contracted(f"{first}XZ,{second}ZY->{batch}XY", specs)
 
 
 def _singles(*specs: Spec | None) -> bool:
@@ -152,6 +181,8 @@ KINDS: dict[str, Kind] = {
     "GlobalAveragePool": _global("mean"),
     "GlobalMaxPool": _global("max"),
     **{op: _reduce(name) for op, name in REDUCTIONS.items()},
+    "MatMul": _matmul,
+    "Einsum": _einsum,
     "Softmax": _softmax(logarithm=False),
     "LogSoftmax": _softmax(logarithm=True),
     "InstanceNormalization": _image_norm,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from ...engine import Sweep, buffers, contiguous_strides, strided_views
-from ...planner import Bound, Prepared
+from ...planner import Bound, Contracted, Prepared
 from ...planner.maxima import Maxima
 from ..graph import Array, Spec
 
@@ -130,6 +130,35 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Multiplied:
+    """A product of two arrays that the network computes."""
+
+    contracted: Contracted
+    way = "batched product"
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that its jobs need beside the arrays."""
+        return self.contracted.scratch
+
+    @property
+    def kernel(self) -> Any:
+        """What is loaded."""
+        return self.contracted.program
+
+    def __call__(self, a: Array, b: Array, y: Array) -> None:
+        """Write y."""
+        self.contracted(a, b, y)
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module."""
+        a, b, y = arrays
+        if not all(each.flags.c_contiguous for each in arrays):
+            return None
+        return self.contracted.jobs(a, b, y, scratch)
+
+
+@dataclass(frozen=True)
 class Swept:
     """One pass of a kernel over the first `reads` arrays and the last; others are constants that it knows."""
 
@@ -137,6 +166,11 @@ class Swept:
     way: str
     reads: int = 1
     scratch = 0
+
+    @property
+    def kernel(self) -> Sweep:
+        """What is loaded."""
+        return self.sweep
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""

@@ -15,7 +15,7 @@ from ..ops import operator_of
 from ..ops.convolution import geometry_of
 from ..ops.fallback import REFERENCE
 from ..ops.half import plan_behind
-from ..ops.planned import Compared, Swept
+from ..ops.planned import Compared, Multiplied, Swept
 from ..ops.rolled import Rolled
 from ..preparing.program import Program, Task
 
@@ -103,6 +103,9 @@ def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -
     plan = plan_behind(task.run) if task else None
     way, engine = _who(node, task, plan)
     g, groups, product = _product(program, node, plan)
+    if task is not None and isinstance(task.run, Multiplied):
+        groups, *mnk = task.run.contracted.product
+        product = (mnk[0], mnk[1], mnk[2])
     return Layer(
         name=node.name or next(filter(None, node.outputs), ""),
         op=node.op,
@@ -125,7 +128,7 @@ def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -
 def _who(node: Node, task: Task | None, plan: Prepared | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
-    if isinstance(task.run, Compared | Swept | Rolled):
+    if isinstance(task.run, Compared | Multiplied | Swept | Rolled):
         return task.run.way, "jit"
     if plan is not None:
         return plan.chosen.name, plan.chosen.engine

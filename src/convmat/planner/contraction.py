@@ -1,0 +1,190 @@
+"""Contractions: sums of products of two arrays, each index named by a letter; batched products of matrices.
+
+    "bhid,bhjd->bhij"     y[b, h, i, j] = sum over d of  a[b, h, i, d] * b[b, h, j, d]
+
+A letter that all three have is a batch of the product, one that both operands have and y lacks is summed over, and
+each other letter belongs to the rows or the columns. No array is transposed: the letters' order is what Views are for.
+Which operand is packed as A and which is read a panel at a time follows from how they lie. An extent of 1 broadcasts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from ..processes import OfThisProcess
+from ..product import Coordinate, Index, Packing, Product, View
+from .candidates import dtype_of
+
+if TYPE_CHECKING:
+    from ..engine import JitProgram
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+SCRATCH = 16 << 20
+"""Bytes that tasks should keep to."""
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """The letters of both operands and of y, and their extents.
+
+    >>> Contraction.of("ij,jk->ik", (2, 3), (3, 4)).product
+    (1, 2, 4, 3)
+    """
+
+    a: str
+    b: str
+    y: str
+    shapes: tuple[Shape, Shape]
+    extents: Mapping[str, int]
+
+    @classmethod
+    def of(cls, equation: str, a: Shape, b: Shape) -> Contraction:
+        """From an equation of two operands that fits these shapes."""
+        left, y = equation.split("->")
+        first, second = left.split(",")
+        extents: dict[str, int] = {}
+        for letter, extent in zip(first + second, a + b, strict=True):
+            extents[letter] = max(extents.get(letter, 1), extent)
+        return cls(first, second, y, (a, b), extents)
+
+    @property
+    def shape(self) -> Shape:
+        """That of y."""
+        return tuple(self.extents[letter] for letter in self.y)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The letters of the batch, of the rows, of the columns and of the sum, in y's order and in a's."""
+        a, b = set(self.a), set(self.b)
+        return {
+            "batch": "".join(c for c in self.y if c in a & b),
+            "m": "".join(c for c in self.y if c in a - b),
+            "n": "".join(c for c in self.y if c in b - a),
+            "k": "".join(c for c in self.a if c in b and c not in self.y),
+        }
+
+    @property
+    def product(self) -> tuple[int, int, int, int]:
+        """How many products of matrices, and their m, n and k."""
+        batch, m, n, k = (math.prod(self.extents[c] for c in letters) for letters in self.groups.values())
+        return batch, m, n, k
+
+    @property
+    def refusal(self) -> str | None:
+        """The sentence why it is no batched product of matrices, if it is none."""
+        letters = [self.a, self.b, self.y]
+        if any(len(set(each)) != len(each) for each in letters):
+            return "takes each letter once in an operand"
+        alone = (set(self.a) ^ set(self.b)) - set(self.y)
+        if alone:
+            return f"sums over letters of both operands, got {''.join(sorted(alone))} of one"
+        for term, shape in zip((self.a, self.b), self.shapes, strict=True):
+            if any(c in self.groups["k"] and n != self.extents[c] for c, n in zip(term, shape, strict=True)):
+                return "sums over letters that have one extent"
+        return None
+
+    def turned(self) -> Contraction:
+        """The same with its operands changing places."""
+        return Contraction(self.b, self.a, self.y, self.shapes[::-1], self.extents)
+
+    def whole(self, source: str) -> tuple[str, Shape]:
+        """The letters and extents of an operand ("w": the first, "x": the second) or of y, without axes of 1 in all."""
+        letters, shape = {
+            "w": (self.a, self.shapes[0]), "x": (self.b, self.shapes[1]), "y": (self.y, self.shape),
+        }[source]  # fmt: skip
+        kept = [(c, n) for c, n in zip(letters, shape, strict=True) if self.extents[c] > 1]
+        return "".join(c for c, _ in kept), tuple(n for _, n in kept)
+
+    def view(self, source: str, rows: str, cols: str) -> View:
+        """The matrices of an operand or of y; what broadcasts does not move along its axis."""
+        letters, shape = self.whole(source)
+        coordinates = tuple(
+            Coordinate(n, ((c, 1),) if n > 1 else ()) for c, n in zip(letters, shape, strict=True)
+        )
+        return View(
+            source,
+            self._indices(rows),
+            self._indices(cols),
+            coordinates or (Coordinate(1, ()),),
+            self._indices("batch"),
+        )
+
+    def _indices(self, group: str) -> tuple[Index, ...]:
+        """Those of extents above 1; one of extent 1 where there is none."""
+        found = tuple(Index(c, self.extents[c]) for c in self.groups[group] if self.extents[c] > 1)
+        # A first column index that moves nothing: else a kernel for weight gradients would take short sums.
+        return (Index("n1", 1), *found) if group == "n" else found or (Index(f"{group}1", 1),)
+
+    def program(self, dtype: str, threads: int) -> JitProgram | str:
+        """The jit's program, or the sentence why it makes none."""
+        from ..engine import Dtypes, JitProgram, prepare
+
+        product = Product(((self.view("w", "m", "k"), self.view("x", "k", "n")),), self.view("y", "m", "n"))
+        dtypes = Dtypes(*[dtype_of(dtype)] * 3)
+        shapes = {name: self.whole(name)[1] or (1,) for name in "wxy"}
+        made = prepare(
+            "jit", (product,), Packing.PANEL, dtypes, shapes, SCRATCH, bound=False, threads=threads
+        )
+        assert isinstance(made, JitProgram | str)
+        return made
+
+
+class Contracted(OfThisProcess):
+    """Fills y with a contraction of a and b, all C-contiguous. May be called from several threads at once."""
+
+    def __init__(self, program: JitProgram, turned: bool, product: tuple[int, int, int, int]) -> None:
+        self.program, self.turned, self.product = program, turned, product
+        self.scratch: int = program.workspace + 64
+
+    def __call__(self, a: Array, b: Array, y: Array) -> None:
+        """Write y, which overlaps neither."""
+        w, x = (b, a) if self.turned else (a, b)
+        self.program.run({"x": x, "w": w, "y": y}, None, self.program.steps[0].threads)
+
+    def jobs(self, a: Array, b: Array, y: Array, scratch: int) -> list[Any]:
+        """The jobs of a call with these arrays, for `pool.launch_all`."""
+        w, x = (b, a) if self.turned else (a, b)
+        return self.program.loose_blocks(x, w, y, scratch)
+
+
+def contraction(equation: str, a: Shape, b: Shape, dtype: str, threads: int) -> Contracted | str:
+    """The contraction that an equation names, or the sentence why no kernel takes it; `program.load()` gets the kernel.
+
+    >>> a, b = np.ones((2, 3), np.float32), np.full((3, 4), 2, np.float32)
+    >>> y = np.empty((2, 4), np.float32)
+    >>> contraction("ij,jk->ik", a.shape, b.shape, "float32", 1)(a, b, y)
+    >>> y[0].tolist()
+    [6.0, 6.0, 6.0, 6.0]
+    """
+    if dtype not in ("float32", "float64"):
+        return f"multiplies floats, got {dtype}"
+    found = Contraction.of(equation, a, b)
+    if found.refusal:
+        return found.refusal
+    if not math.prod(found.extents.values()):
+        return "multiplies what has elements"
+    refusal = ""
+    for turned in sorted((False, True), key=lambda turned: _unsuited(found.turned() if turned else found)):
+        way = found.turned() if turned else found
+        made = way.program(dtype, threads)
+        if not isinstance(made, str):
+            return Contracted(made, turned, found.product)
+        refusal = refusal or made
+    return refusal
+
+
+def _unsuited(way: Contraction) -> int:
+    """How far operands lie from what suits: y and the second operand contiguous along the columns."""
+    (y, _), (x, _), (w, _) = (way.whole(name) for name in "yxw")
+    groups = way.groups
+    return 2 * (y[-1:] not in groups["n"]) + (x[-1:] not in groups["n"]) + (w[-1:] not in groups["k"])
+
+
+__all__ = ["Contracted", "Contraction", "contraction"]
