@@ -253,10 +253,10 @@ def test_what_is_no_product_is_a_kernel_too(monkeypatch: pytest.MonkeyPatch) -> 
     assert {each.engine for each in shown.layers} == {"jit"}
     ways = [(each.op, each.way) for each in shown.layers if each.op not in ("Conv", "HardSigmoid")]
     assert ways == [
-        ("GlobalAveragePool", "rows"),
+        ("GlobalAveragePool", "reduced"),
         ("Elementwise", "one pass: Mul, Add"),
         ("Upsample", "repeated"),
-        ("Softmax", "rows"),
+        ("Softmax", "softmax"),
     ]
     with convmat.threads(1):
         np.testing.assert_array_equal(net(x), y)

@@ -236,7 +236,7 @@ class JitProgram(OfThisProcess):
                 pack[step.at["w"]], pack[step.at["a"]] = address(w) + step.origin["w"], a
                 found.append(pack)
             block = _block(step, code.symbols["task"], step.tasks, step.threads)
-            _fill(step, block, a if step.weight_tasks else address(w), address(w), None)
+            _fill(step, block, a if step.weight_tasks else address(w), address(w), {})
             _aim(step, block, address(x), address(y), scratch, 0)
             found.append(block)
         return found
