@@ -16,6 +16,7 @@ import numpy as np
 from convmat.engine.jit import Sweep
 from convmat.engine.kernels.sweeps import recurrence
 from convmat.engine.kernels.sweeps.base import SweepPlan
+from convmat.engine.kernels.sweeps.copies import Strides, copied
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
 from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
@@ -114,6 +115,22 @@ def reductions(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str]
     return lambda threads: reduction(name, shape, axes, dtype, threads), [x], y
 
 
+def copies(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
+    """A part of x, its axes in another order, some backwards or in steps, at the end of y."""
+    rank = int(pick.integers(1, 5))
+    shape = tuple(int(n) for n in pick.integers(1, (3000, 90, 24, 12)[rank - 1], rank))
+    kind = str(pick.choice(["int8", "float16", dtype]))
+    x = pick.integers(-99, 99, shape).astype(kind)
+    by = [int(pick.choice([1, 1, 1, 2, -1])) for _ in shape]
+    part = x[tuple(slice(None, None, step) for step in by)].transpose(pick.permutation(rank))
+    if pick.integers(3) == 0:
+        part = np.broadcast_to(part[..., :1], (*part.shape[:-1], 37))
+    start = int(part.__array_interface__["data"][0] - x.__array_interface__["data"][0])
+    y = np.ascontiguousarray(part)
+    found = Strides(start, part.strides)
+    return lambda threads: copied(y.shape, found, Strides(0, y.strides), y.itemsize, threads), [x], y
+
+
 def shares(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
     """Softmax along any axis, and normalisation in its kinds."""
     a, b, c = (int(n) for n in pick.integers(1, (9, 70, 60)))
@@ -207,8 +224,8 @@ def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
         while done < count:
-            kind = (pointwise, lines, reductions, shares, reductions)[shown % 5]
-            dtype = ("float32", "float64")[shown // 5 % 2]
+            kind = (pointwise, lines, reductions, shares, copies, reductions)[shown % 6]
+            dtype = ("float32", "float64")[shown // 6 % 2]
             make, inputs, y = kind(pick, dtype)
             print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
             done += check(make, inputs, y)

@@ -248,3 +248,54 @@ def test_attention_in_one_row_of_kernels() -> None:
     scores = np.exp(wide[0] @ wide[1].swapaxes(2, 3) / 8 + mask)
     wanted = scores / scores.sum(3, keepdims=True) @ wide[2]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+# -- movement ----------------------------------------------------------------------------------------------------------
+
+
+def test_movement_of_every_kind() -> None:
+    x = normal(2, 8, 12, 22)
+    y, small = normal(2, 8, 5, 22, seed=1), (x * 40).astype(np.int8)
+    nodes: list[Any] = []
+    constants: dict[str, Array] = {}
+
+    def add(op: str, inputs: str, wanted: Array | list[Array], *given: Any, **attributes: Any) -> None:
+        names = [f"c{len(constants) + i}" for i in range(len(given))]
+        constants.update({name: np.array(each) for name, each in zip(names, given, strict=True)})
+        several = wanted if isinstance(wanted, list) else [wanted]
+        outputs = [f"y{len(answers) + i}" for i in range(len(several))]
+        answers.update(dict(zip(outputs, several, strict=True)))
+        nodes.append(node(op, " ".join([inputs, *names]), " ".join(outputs), **attributes))
+
+    answers: dict[str, Array] = {}
+    for perm in ((0, 2, 3, 1), (3, 2, 1, 0), (1, 0, 2, 3), (0, 1, 3, 2)):
+        add("Transpose", "x", x.transpose(perm), perm=perm)
+        add("Transpose", "small", small.transpose(perm), perm=perm)
+    add("Concat", "x y x", np.concatenate([x, y, x], 2), axis=2)
+    add("Concat", "x x", np.concatenate([x, x], -1), axis=-1)
+    add("Split", "x", np.split(x, [3, 5], 1), [3, 2, 3], axis=1)
+    add("Slice", "x", x[:, 1:7:2, ::-1], [1, -1], [7, -99], [1, 2], [2, -1])
+    add("Pad", "x half", np.pad(x, ((0, 0), (1, 0), (2, 3), (1, 1)), constant_values=0.5))
+    nodes[-1].input.insert(1, "pads")
+    constants["pads"] = np.array([0, 1, 2, 1, 0, 0, 3, 1])
+    add("Pad", "x", np.pad(x, ((0, 0), (0, 0), (2, 3), (1, 1)))[:, :, 3:], [0, 0, -1, 1, 0, 0, 3, 1])
+    add("Tile", "x", np.tile(x, (1, 2, 1, 3)), [1, 2, 1, 3])
+    add("Expand", "column", np.broadcast_to(x[:, :, :, :1], x.shape), x.shape)
+    add("Gather", "x", x[:, :, -2], np.array(-2), axis=2)
+    net = convmat.load(
+        model(
+            nodes,
+            {"x": x.shape, "y": y.shape, "small": x.shape, "column": (2, 8, 12, 1), "half": ()},
+            " ".join(answers), constants, kinds={"small": onnx.TensorProto.INT8},
+        )
+    )  # fmt: skip
+    found = net({"x": x, "y": y, "small": small, "column": x[:, :, :, :1].copy(), "half": np.array(0.5, "f")})
+    for name, wanted in answers.items():
+        np.testing.assert_array_equal(found[name], wanted, err_msg=name)
+    assert {layer.engine for layer in net.summary().layers} == {"jit"}
+
+
+def test_blocks_of_pixels_and_back() -> None:
+    x = normal(2, 16, 12, 20)
+    run([("DepthToSpace", [x], {"blocksize": b, "mode": mode}) for b in (2, 4) for mode in ("DCR", "CRD")])
+    run([("SpaceToDepth", [x], {"blocksize": b}) for b in (2, 4)])

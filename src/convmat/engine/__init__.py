@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .kernels.base import KernelPlan
     from .kernels.sweeps import recurrence
     from .kernels.sweeps.base import SweepPlan
+    from .kernels.sweeps.copies import Strides, copied
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
@@ -82,6 +83,8 @@ _HOMES = {
     "MOST_INPUTS": ".kernels.sweeps.elementwise:MOST_INPUTS",
     "pixel_shuffle": ".kernels.sweeps.pixel_shuffle:pixel_shuffle",
     "recurrence": ".kernels.sweeps.recurrence",
+    "Strides": ".kernels.sweeps.copies:Strides",
+    "copied": ".kernels.sweeps.copies:copied",
     "normalise": ".kernels.sweeps.normalise:normalise",
     "reduction": ".kernels.sweeps.reductions:reduction",
     "softmax": ".kernels.sweeps.softmax:softmax",
@@ -159,6 +162,7 @@ __all__ = [
     "Machine",
     "Operands",
     "Peaks",
+    "Strides",
     "Sweep",
     "SweepPlan",
     "Work",
@@ -168,6 +172,7 @@ __all__ = [
     "blas_work",
     "buffers",
     "contiguous_strides",
+    "copied",
     "effort",
     "elementwise",
     "erf",

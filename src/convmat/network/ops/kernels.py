@@ -14,6 +14,7 @@ import numpy as np
 from ...engine import (
     Sweep,
     SweepPlan,
+    copied,
     elementwise,
     normalise,
     pixel_shuffle,
@@ -26,7 +27,8 @@ from ...planner import contraction
 from ..graph import Node, Spec
 from .base import Specs, Unknown, axis_of, given
 from .einsum import LETTERS, equation_of
-from .planned import Multiplied, Swept
+from .moving import COPIES
+from .planned import Moved, Multiplied, Swept
 from .pointwise import described, expression
 from .reductions import ONE_AXIS, reduced
 from .resize import repeats
@@ -40,30 +42,57 @@ FEWEST = 512
 LEAST_FMAS = 4096
 """Of a product of two computed arrays, from which on it gets a kernel."""
 
-Found = Multiplied | Swept | None
+Found = Moved | Multiplied | Swept | None
 
 Kind = Callable[[Node, Specs, Spec, Spec], Found]
 """From a node, the Specs of its inputs, its first input and its one output."""
 
 
 def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
-    """The step of a node by a kernel that is not loaded yet; None where NumPy runs it."""
+    """The step of a node by kernels that are not loaded yet; None where NumPy runs it."""
     there = [spec for spec in specs if spec is not None]
-    if not there or len(made) != 1 or not made[0].size or not there[0].size:
-        return None
-    said = expression(node, specs)
-    if said is not None:
-        if made[0].size < FEWEST and not {*said.types} <= {"float32", "float64"}:
-            return None
-        shapes = [each.shape for each in there]
-        plan = elementwise(said, shapes, made[0].shape, thread_pool.count())
-        return _step(plan, described(node), len(said.inputs))
-    if node.domain or node.op not in KINDS:
+    if not there or not all(spec.size for spec in (*made, there[0])):
         return None
     try:
-        return KINDS[node.op](node, specs, there[0], made[0])
+        if not node.domain and node.op in COPIES:
+            return _moved(node, specs, made)
+        return _passed(node, specs, made[0]) if len(made) == 1 else None
     except Unknown:
         return None
+
+
+def _moved(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
+    """Woven in registers where that is quicker than copies."""
+    if woven := node.op == "DepthToSpace" and _depth_to_space(node, specs, given(node, specs, 0), made[0]):
+        return woven
+    dtype = given(node, specs, 0).dtype
+    small = max(spec.size for spec in made) < FEWEST and dtype.kind != "f"
+    moves = None if dtype.hasobject or small else COPIES[node.op](node, specs, made)
+    if not moves:
+        return None
+    plans = [copied(each.shape, each.x, each.y, dtype.itemsize, thread_pool.count()) for each in moves]
+    if any(isinstance(plan, str) for plan in plans):
+        return None
+    return Moved(
+        tuple(
+            (Sweep(plan), move.source, move.target)
+            for plan, move in zip(plans, moves, strict=True)
+            if not isinstance(plan, str)
+        )
+    )
+
+
+def _passed(node: Node, specs: Specs, made: Spec) -> Found:
+    """One pass over the arrays."""
+    there = [spec for spec in specs if spec is not None]
+    said = expression(node, specs)
+    if said is None:
+        known = not node.domain and node.op in KINDS
+        return KINDS[node.op](node, specs, there[0], made) if known else None
+    if made.size < FEWEST and not {*said.types} <= {"float32", "float64"}:
+        return None
+    plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
+    return _step(plan, described(node), len(said.inputs))
 
 
 def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
@@ -189,7 +218,6 @@ KINDS: dict[str, Kind] = {
     "GroupNormalization": _image_norm,
     "LayerNormalization": _layer_norm,
     "RMSNormalization": _layer_norm,
-    "DepthToSpace": _depth_to_space,
     "Resize": _resize,
     "Upsample": _resize,
 }

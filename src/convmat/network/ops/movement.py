@@ -18,7 +18,8 @@ from .base import Options, Specs, Step, axes_of, axis_of, given, has, moved, num
 Cuts = tuple[slice, ...]
 
 
-def _permutation(node: Node, rank: int) -> tuple[int, ...]:
+def permutation(node: Node, rank: int) -> tuple[int, ...]:
+    """The order of axes that a Transpose asks for. Raises NetworkError."""
     perm = tuple(node.get("perm") or range(rank)[::-1])
     if len(perm) != rank or len(axes_of(node, perm, rank)) != rank:
         raise node.error(f"its perm {perm} does not order {rank} axes")
@@ -27,13 +28,13 @@ def _permutation(node: Node, rank: int) -> tuple[int, ...]:
 
 def _transposed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = given(node, specs, 0)
-    return (Spec(tuple(x.shape[a] for a in _permutation(node, x.rank)), x.dtype),)
+    return (Spec(tuple(x.shape[a] for a in permutation(node, x.rank)), x.dtype),)
 
 
 @stepped("Transpose", shape=_transposed)
 def transpose(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The axes of x in the order `perm`."""
-    perm = _permutation(node, given(node, specs, 0).rank)
+    perm = permutation(node, given(node, specs, 0).rank)
     return lambda x, out: np.copyto(out, x.transpose(perm))
 
 
@@ -63,7 +64,7 @@ def concat(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     return lambda *arrays: np.concatenate(arrays[:-1], axis=axis, out=arrays[-1])
 
 
-def _parts(node: Node, specs: Specs) -> tuple[int, list[int]]:
+def parts(node: Node, specs: Specs) -> tuple[int, list[int]]:
     """The axis, and how much of it each output gets."""
     x, count = given(node, specs, 0), len(node.outputs)
     axis = axis_of(node, node.get("axis", 0), x.rank)
@@ -79,14 +80,14 @@ def _parts(node: Node, specs: Specs) -> tuple[int, list[int]]:
 
 
 def _split_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, (axis, sizes) = given(node, specs, 0), _parts(node, specs)
+    x, (axis, sizes) = given(node, specs, 0), parts(node, specs)
     return tuple(Spec((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype) for n in sizes)
 
 
 @stepped("Split", shape=_split_shape)
 def split(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x in parts along an axis: the `split` sizes, or equal ones, the last the smaller."""
-    axis, sizes = _parts(node, specs)
+    axis, sizes = parts(node, specs)
     ends = np.cumsum([0, *sizes]).tolist()
     cuts = [(*(slice(None),) * axis, slice(a, b)) for a, b in itertools.pairwise(ends)]
     named = [cut for cut, name in zip(cuts, node.outputs, strict=True) if name]

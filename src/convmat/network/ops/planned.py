@@ -142,9 +142,9 @@ class Multiplied:
         return self.contracted.scratch
 
     @property
-    def kernel(self) -> Any:
+    def kernels(self) -> tuple[Any, ...]:
         """What is loaded."""
-        return self.contracted.program
+        return (self.contracted.program,)
 
     def __call__(self, a: Array, b: Array, y: Array) -> None:
         """Write y."""
@@ -159,6 +159,34 @@ class Multiplied:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """Copies one after the other: for each its kernel, the array it reads (or a constant) and the one it writes."""
+
+    moves: tuple[tuple[Sweep, int | Array, int], ...]
+    way = "copied"
+    scratch = 0
+
+    @property
+    def kernels(self) -> tuple[Sweep, ...]:
+        """What is loaded."""
+        return tuple(sweep for sweep, *_ in self.moves)
+
+    def __call__(self, *arrays: Array) -> None:
+        """Write the outputs, which are the last of the arrays."""
+        for sweep, source, target in self.moves:
+            sweep(arrays[source] if isinstance(source, int) else source, arrays[target])
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module."""
+        if not all(each.flags.c_contiguous for each in arrays):
+            return None
+        return [
+            sweep.block([arrays[source] if isinstance(source, int) else source, arrays[target]])
+            for sweep, source, target in self.moves
+        ]
+
+
+@dataclass(frozen=True)
 class Swept:
     """One pass of a kernel over the first `reads` arrays and the last; others are constants that it knows."""
 
@@ -168,9 +196,9 @@ class Swept:
     scratch = 0
 
     @property
-    def kernel(self) -> Sweep:
+    def kernels(self) -> tuple[Sweep, ...]:
         """What is loaded."""
-        return self.sweep
+        return (self.sweep,)
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""

@@ -17,7 +17,7 @@ import numpy as np
 from ...engine import thread_pool
 from ...processes import OfThisProcess
 from ..graph import Array
-from ..ops.planned import Compared, Multiplied, Planned, Swept
+from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
 from ..ops.rolled import Rolled
 
 LINE = 64
@@ -65,7 +65,9 @@ def _joined(jobs: Sequence[tuple[Call, list[Any] | None]], scratch: Array) -> It
 
 
 def _kernel(call: Call) -> bool:
-    return call.arrays is not None and isinstance(call.run, Planned | Compared | Multiplied | Swept | Rolled)
+    return call.arrays is not None and isinstance(
+        call.run, Planned | Compared | Moved | Multiplied | Swept | Rolled
+    )
 
 
 def _address(array: Array) -> int:

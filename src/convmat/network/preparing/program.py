@@ -28,7 +28,7 @@ from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
 from ..ops.kernels import LEAST, swept
-from ..ops.planned import Multiplied, Swept
+from ..ops.planned import Moved, Multiplied, Swept
 from . import infer
 from .chains import Call, Chain, chained
 from .places import is_view, places
@@ -248,9 +248,9 @@ class Program(OfThisProcess):
                     found.append(grad_plan(node, specs, options))
         return found
 
-    def _swept(self) -> dict[int, Multiplied | Swept]:
+    def _swept(self) -> dict[int, Multiplied | Moved | Swept]:
         """By the identity of their nodes, those that a kernel passes over, if it can be had: compiled side by side."""
-        found: dict[int, Multiplied | Swept] = {}
+        found: dict[int, Multiplied | Moved | Swept] = {}
         if max((spec.size for spec in self.specs.values()), default=0) < LEAST:
             return found
         for node in self.graph.nodes:
@@ -259,15 +259,16 @@ class Program(OfThisProcess):
             if None not in made and all(s or not name for s, name in zip(inputs, node.inputs, strict=True)):
                 step = swept(node, inputs, [spec for spec in made if spec])
                 found |= {} if step is None else {id(node): step}
-        load_together([step.kernel for step in found.values()])
+        load_together([kernel for step in found.values() for kernel in step.kernels])
         for key, step in list(found.items()):
             try:
-                step.kernel.load()
+                for kernel in step.kernels:
+                    kernel.load()
             except EngineError:  # where nothing is compiled, NumPy runs the node
                 del found[key]
         if (record := self.setting.options.record) is not None:
-            for step in found.values():
-                record.add_program(step.kernel)
+            for kernel in (kernel for step in found.values() for kernel in step.kernels):
+                record.add_program(kernel)
         return found
 
     def _step(self, node: Node, options: Options) -> Step | None:

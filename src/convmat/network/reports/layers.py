@@ -15,7 +15,7 @@ from ..ops import operator_of
 from ..ops.convolution import geometry_of
 from ..ops.fallback import REFERENCE
 from ..ops.half import plan_behind
-from ..ops.planned import Compared, Multiplied, Swept
+from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.rolled import Rolled
 from ..preparing.program import Program, Task
 
@@ -128,7 +128,7 @@ def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -
 def _who(node: Node, task: Task | None, plan: Prepared | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
-    if isinstance(task.run, Compared | Multiplied | Swept | Rolled):
+    if isinstance(task.run, Compared | Moved | Multiplied | Swept | Rolled):
         return task.run.way, "jit"
     if plan is not None:
         return plan.chosen.name, plan.chosen.engine
