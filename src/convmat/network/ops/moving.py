@@ -145,7 +145,7 @@ def _picked(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None
 
 
 def _blocks(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
-    """Channels to blocks of pixels, or back: both arrays in six axes, (image, channel, row, in block, column, in block)."""
+    """Channels to blocks of pixels, or back: both arrays in six axes, pixels as rows and columns of blocks."""
     x, y, b = given(node, specs, 0), made[0], node.get("blocksize")
     deep = node.op == "DepthToSpace"
     B, C, H, W = x.shape if deep else y.shape
