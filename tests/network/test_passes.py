@@ -299,3 +299,18 @@ def test_blocks_of_pixels_and_back() -> None:
     x = normal(2, 16, 12, 20)
     run([("DepthToSpace", [x], {"blocksize": b, "mode": mode}) for b in (2, 4) for mode in ("DCR", "CRD")])
     run([("SpaceToDepth", [x], {"blocksize": b}) for b in (2, 4)])
+
+
+# -- what runs where ---------------------------------------------------------------------------------------------------
+
+
+def test_the_share_of_time_that_each_engine_takes() -> None:
+    nodes = [node("Conv", "x w", "a"), node("Sin", "a", "b"), node("CumSum", "b axis", "y")]
+    constants = {"w": normal(8, 3, 3, 3), "axis": np.array(1)}
+    net = convmat.load(model(nodes, {"x": (1, 3, 64, 64)}, "y", constants))
+    net(normal(1, 3, 64, 64))
+    shares = net.summary().shares
+    assert set(shares) == {"jit", "numpy"}
+    assert abs(sum(shares.values()) - 1) < 1e-9
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert "of the whole network's predicted time: " in str(net.summary())

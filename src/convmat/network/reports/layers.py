@@ -42,6 +42,8 @@ class Layer:
     seconds: float | None
     unrolled: int = 0
     """Bytes that the whole unrolled input would take, for convolutions."""
+    moved: int = 0
+    """Bytes of its inputs and outputs, as far as their shapes are known."""
 
     @property
     def product_text(self) -> str:
@@ -64,6 +66,7 @@ class Layer:
             "engine": self.engine,
             "predicted_seconds": self.seconds,
             "unrolled_bytes": self.unrolled,
+            "moved_bytes": self.moved,
         }
 
 
@@ -122,6 +125,7 @@ def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -
         engine=engine,
         seconds=plan.chosen.cost.seconds if plan and plan.chosen.cost else None,
         unrolled=g.bytes(program.specs[node.inputs[0]].dtype.itemsize)["unrolled"] if g else 0,
+        moved=sum(program.specs[n].bytes for n in (*node.inputs, *node.outputs) if n in program.specs),
     )
 
 

@@ -15,6 +15,7 @@ from ..ops.rolled import Rolled
 from ..preparing.program import Program
 from .cells import extents, short
 from .layers import SLOW, Layer, layers
+from .shares import shares
 
 HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "parameters", "predicted")
 WORDS = 5
@@ -46,6 +47,11 @@ class Summary:
         return sum(each.seconds or 0.0 for each in self.layers)
 
     @property
+    def shares(self) -> Mapping[str, float]:
+        """The share of the predicted time by engine (jit, blas, numpy, reference), the largest first: see `shares`."""
+        return shares(self.layers, self.threads)
+
+    @property
     def slow(self) -> tuple[Layer, ...]:
         """The nodes that the ONNX standard's reference computes."""
         return tuple(each for each in self.layers if each.engine == SLOW)
@@ -60,6 +66,7 @@ class Summary:
             "flops": self.flops,
             "parameters": self.parameters,
             "predicted_seconds": self.seconds,
+            "shares": dict(self.shares),
             "reference": [each.name for each in self.slow],
             "layers": [each.as_dict() for each in self.layers],
         }
@@ -87,6 +94,9 @@ class Summary:
             f"{len(self.layers)} nodes, {self.flops / 1e9:.4g} GFLOP, {self.parameters:,} parameters; products "
             f"predicted to take {in_seconds(self.seconds)} on {threads(self.threads)}",
         ]
+        if self.shares:
+            parts = [f"{engine} {_percent(share)}" for engine, share in self.shares.items()]
+            lines.append(f"of the whole network's predicted time: {', '.join(parts)}")
         if self.slow:
             slow = [f"{each.op} {each.name!r}" for each in self.slow]
             lines.append(f"by the reference of the ONNX standard, slowly: {', '.join(slow)}")
@@ -168,6 +178,15 @@ def memory(program: Program) -> Memory:
 def _specs(program: Program) -> dict[str, Spec]:
     """What is known of values, the first stage's word before those of later ones."""
     return {name: spec for stage in reversed(program.stages()) for name, spec in stage.specs.items()}
+
+
+def _percent(share: float) -> str:
+    """A share in words.
+
+    >>> _percent(0.973), _percent(0.0004)
+    ('97 %', 'below 1 %')
+    """
+    return f"{100 * share:.0f} %" if share >= 0.01 else "below 1 %"
 
 
 def threads(count: int) -> str:
