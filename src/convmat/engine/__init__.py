@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
+    from .kernels.sweeps.products import products_of_rows
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.softmax import softmax
+    from .kernels.sweeps.unpool import unpool
     from .kernels.sweeps.upsample import upsample
     from .kernels.text import kernel_text
     from .measure import microbench
@@ -86,8 +88,10 @@ _HOMES = {
     "Strides": ".kernels.sweeps.copies:Strides",
     "copied": ".kernels.sweeps.copies:copied",
     "normalise": ".kernels.sweeps.normalise:normalise",
+    "products_of_rows": ".kernels.sweeps.products:products_of_rows",
     "reduction": ".kernels.sweeps.reductions:reduction",
     "softmax": ".kernels.sweeps.softmax:softmax",
+    "unpool": ".kernels.sweeps.unpool:unpool",
     "upsample": ".kernels.sweeps.upsample:upsample",
     "microbench": ".measure.microbench",
     "Machine": ".measure.machine:Machine",
@@ -190,6 +194,7 @@ __all__ = [
     "pixel_shuffle",
     "preloaded",
     "prepare",
+    "products_of_rows",
     "recurrence",
     "reduction",
     "remeasure",
@@ -200,6 +205,7 @@ __all__ = [
     "thread_pool_ir",
     "threads",
     "towards_zero",
+    "unpool",
     "upsample",
     "usable_cores",
     "use_file",

@@ -11,6 +11,7 @@ from .build import Builder, Layer, build
 from .layers import (
     AveragePool,
     BatchNorm,
+    Clip,
     Concat,
     Conv,
     ConvTranspose,
@@ -30,13 +31,14 @@ from .layers import (
     Tanh,
     Upsample,
 )
-from .models import MODELS, lenet
+from .models import MODELS, lenet, mobilenet_v2, resnet18, resnet20, unet
 
 __all__ = [
     "MODELS",
     "AveragePool",
     "BatchNorm",
     "Builder",
+    "Clip",
     "Concat",
     "Conv",
     "ConvTranspose",
@@ -58,4 +60,8 @@ __all__ = [
     "Upsample",
     "build",
     "lenet",
+    "mobilenet_v2",
+    "resnet18",
+    "resnet20",
+    "unet",
 ]

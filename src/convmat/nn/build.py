@@ -19,7 +19,7 @@ from ..network.graph import Array, Graph, Input, Node, Spec
 from ..network.ops import Options, operator_of
 from ..network.preparing import infer
 
-VERSION = 18
+VERSION = 20
 """The operator set that nodes are written in."""
 
 
@@ -64,12 +64,11 @@ class Builder:
         self.specs[full] = Spec.of(self.constants[full])
         return full
 
-    def whole(self, *numbers: int) -> str:
-        """A constant of whole numbers: axes, shapes."""
+    def constant(self, value: Array) -> str:
+        """A constant that is no parameter: limits, scales, axes."""
         self._count += 1
-        name = f"constant.{self._count}"
-        self.constants[name] = np.array(numbers, np.int64)
-        self.specs[name] = Spec.of(self.constants[name])
+        name = self.name(f"constant.{self._count}")
+        self.constants[name], self.specs[name] = value, Spec.of(value)
         return name
 
     def op(self, op: str, *inputs: str, **attributes: Any) -> str:

@@ -231,8 +231,7 @@ class Upsample:
     def __call__(self, builder: Builder, x: str) -> str:
         """One Resize."""
         rank = builder.specs[x].rank - 2
-        scales = builder.parameter("scales", np.array([1, 1, *[self.times] * rank]))
-        builder.constants[scales] = builder.constants[scales].astype(np.float32)
+        scales = builder.constant(np.array([1, 1, *[self.times] * rank], np.float32))
         words = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             if self.mode == "nearest"
@@ -249,8 +248,7 @@ class Dropout:
 
     def __call__(self, builder: Builder, x: str) -> str:
         """One node; its ratio is a constant."""
-        ratio = builder.parameter("ratio", np.array(self.share))
-        return builder.op("Dropout", x, ratio)
+        return builder.op("Dropout", x, builder.constant(np.array(self.share, np.float32)))
 
 
 @dataclass(frozen=True)
@@ -287,6 +285,19 @@ class LeakyRelu:
     def __call__(self, builder: Builder, x: str) -> str:
         """One node."""
         return builder.op("LeakyRelu", x, alpha=self.slope)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """min(max(x, low), high): with 0 and 6, ReLU6."""
+
+    low: float
+    high: float
+
+    def __call__(self, builder: Builder, x: str) -> str:
+        """One node, its limits constants."""
+        limits = [builder.constant(np.array(each, builder.dtype)) for each in (self.low, self.high)]
+        return builder.op("Clip", x, *limits)
 
 
 class Gelu:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..network import Network
-from .build import build
-from .layers import Conv, Flatten, Linear, MaxPool, Relu, Sequential
+from .build import Layer, build
+from .layers import (
+    BatchNorm,
+    Clip,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Relu,
+    Residual,
+    Sequential,
+)
 
 
 def lenet(shape: Sequence[int] = (1, 28, 28), classes: int = 10, *, seed: int = 0) -> Network:
@@ -25,7 +38,135 @@ def lenet(shape: Sequence[int] = (1, 28, 28), classes: int = 10, *, seed: int = 
     return build(model, shape, seed=seed, name="lenet")
 
 
-MODELS: dict[str, Callable[..., Network]] = {"lenet": lenet}
+# -- residual networks: He and others, "Deep residual learning for image recognition", 2015 ----------------------------
+
+
+def _normed(
+    channels: int, kernel: int, stride: int = 1, groups: int = 1, pad: int | None = None
+) -> Sequential:
+    """A convolution and its batch normalisation."""
+    padding = kernel // 2 if pad is None else pad
+    return Sequential(
+        conv=Conv(channels, kernel, stride, padding, groups=groups, bias=False, init="he"), norm=BatchNorm()
+    )
+
+
+def _block(before: int, channels: int, stride: int) -> Sequential:
+    """Two 3x3 convolutions beside a way past them."""
+    body = Sequential(_normed(channels, 3, stride), Relu(), _normed(channels, 3))
+    past = _normed(channels, 1, stride) if stride != 1 or before != channels else None
+    return Sequential(Residual(body, past), Relu())
+
+
+def _stages(first: int, widths: Sequence[int], depth: int) -> Sequential:
+    blocks, before = [], first
+    for i, channels in enumerate(widths):
+        for j in range(depth):
+            blocks.append(_block(before, channels, 2 if i and not j else 1))
+            before = channels
+    return Sequential(*blocks)
+
+
+def resnet20(shape: Sequence[int] = (3, 32, 32), classes: int = 10, *, seed: int = 0) -> Network:
+    """ResNet-20 for small pictures: 16, 32 and 64 channels, three blocks each.
+
+    >>> len(resnet20().graph.nodes)
+    73
+    """
+    model = Sequential(
+        stem=Sequential(_normed(16, 3), Relu()),
+        features=_stages(16, (16, 32, 64), 3),
+        classifier=Sequential(GlobalAveragePool(), Linear(classes)),
+    )
+    return build(model, shape, seed=seed, name="resnet20")
+
+
+def resnet18(shape: Sequence[int] = (3, 224, 224), classes: int = 1000, *, seed: int = 0) -> Network:
+    """ResNet-18: 64 to 512 channels, two blocks each, behind a 7x7 convolution and a pool.
+
+    >>> len(resnet18((3, 64, 64), 10).graph.nodes)
+    69
+    """
+    model = Sequential(
+        stem=Sequential(_normed(64, 7, 2), Relu(), MaxPool(3, 2, 1)),
+        features=_stages(64, (64, 128, 256, 512), 2),
+        classifier=Sequential(GlobalAveragePool(), Linear(classes)),
+    )
+    return build(model, shape, seed=seed, name="resnet18")
+
+
+# -- MobileNetV2: Sandler and others, "Inverted residuals and linear bottlenecks", 2018 --------------------------------
+
+INVERTED = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Stages of MobileNetV2: how much wider it is inside, channels, blocks, stride of the first."""
+
+
+def _inverted(before: int, channels: int, wider: int, stride: int) -> Layer:
+    """Wider, one 3x3 filter a channel, narrow again."""
+    inside = before * wider
+    first = [_normed(inside, 1), Clip(0, 6)] if wider != 1 else []
+    body = Sequential(*first, _normed(inside, 3, stride, inside), Clip(0, 6), _normed(channels, 1))
+    return Residual(body) if stride == 1 and before == channels else body
+
+
+def mobilenet_v2(shape: Sequence[int] = (3, 224, 224), classes: int = 1000, *, seed: int = 0) -> Network:
+    """MobileNetV2.
+
+    >>> len(mobilenet_v2((3, 96, 96), 10).graph.nodes)
+    152
+    """
+    blocks, before = [], 32
+    for wider, channels, depth, stride in INVERTED:
+        for j in range(depth):
+            blocks.append(_inverted(before, channels, wider, 1 if j else stride))
+            before = channels
+    model = Sequential(
+        stem=Sequential(_normed(32, 3, 2), Clip(0, 6)),
+        features=Sequential(*blocks),
+        last=Sequential(_normed(1280, 1), Clip(0, 6)),
+        classifier=Sequential(GlobalAveragePool(), Linear(classes)),
+    )
+    return build(model, shape, seed=seed, name="mobilenet_v2")
+
+
+# -- U-Net: Ronneberger and others, "U-Net: convolutional networks for biomedical image segmentation", 2015 ------------
+
+
+def _double(channels: int) -> Sequential:
+    return Sequential(_normed(channels, 3), Relu(), _normed(channels, 3), Relu())
+
+
+def unet(
+    shape: Sequence[int] = (1, 128, 128), classes: int = 2, *, width: int = 16, depth: int = 3, seed: int = 0
+) -> Network:
+    """A U-Net: scores of so many classes for each pixel; `width` channels, twice as many at each of `depth` steps.
+
+    >>> import numpy as np
+    >>> unet((1, 32, 32))(np.zeros((1, 1, 32, 32), np.float32)).shape
+    (1, 2, 32, 32)
+    """
+
+    def level(channels: int, left: int) -> Layer:
+        if not left:
+            return _double(channels)
+        below = Sequential(MaxPool(2), level(2 * channels, left - 1), ConvTranspose(channels, 2, 2))
+        return Sequential(_double(channels), Concat(None, below), _double(channels))
+
+    model = Sequential(body=level(width, depth), head=Conv(classes, 1))
+    return build(model, shape, seed=seed, name="unet")
+
+
+MODELS: dict[str, Callable[..., Network]] = {
+    each.__name__: each for each in (lenet, resnet20, resnet18, mobilenet_v2, unet)
+}
 """By the names that the command line takes."""
 
-__all__ = ["MODELS", "lenet"]
+__all__ = ["MODELS", "lenet", "mobilenet_v2", "resnet18", "resnet20", "unet"]

@@ -6,14 +6,18 @@ AveragePoolGrad    dy, the shape of x  ->  dx: to all of them in equal parts
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from ....engine import Sweep, thread_pool, unpool
 from ...graph import Array, Node, Spec
 from ..base import Options, Specs, Step, given, owned, whole
-from ..pooling import windows
+from ..planned import Swept
+from ..pooling import LEAST, Window, windows
+from .kernels import loaded
 
 
 def _like_x(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -25,6 +29,9 @@ def _like_x(node: Node, specs: Specs) -> tuple[Spec, ...]:
 def max_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Tap by tap, those windows that have not found their largest element yet."""
     along = windows(node, made[0].shape)
+    kernel = _side_by_side(along, made[0])
+    if kernel is not None:
+        return Swept(kernel, "to where maxima were", 3)
 
     def step(dy: Array, x: Array, y: Array, out: Array) -> None:
         out.fill(0)
@@ -38,6 +45,15 @@ def max_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
             free[reached] &= ~found
 
     return step
+
+
+def _side_by_side(along: tuple[Window, ...], x: Spec) -> Sweep | None:
+    """The kernel for windows that lie side by side and leave nothing over."""
+    if len(along) != 2 or x.size < LEAST or any(w.s != w.F or w.d != 1 or w.P * w.s != w.I for w in along):
+        return None
+    rows, columns = along
+    lines = math.prod(x.shape[:2]) * rows.P
+    return loaded(unpool(lines, columns.P, rows.F, columns.F, x.dtype.name, thread_pool.count()))
 
 
 def _shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
