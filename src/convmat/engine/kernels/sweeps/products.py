@@ -1,6 +1,6 @@
 """Products of rows: sums of products about a number of each line, which variances and their gradients are made of.
 
-    y[l] = sum over c of (x[l, c] - m[l])^2          or of (x[l, c] - m[l]) * v[l, c]
+y[l] = sum over c of (x[l, c] - m[l])^2          or of (x[l, c] - m[l]) * v[l, c]
 """
 
 from __future__ import annotations
@@ -12,10 +12,7 @@ from ...cpu import host
 from ...ir.emitter import Function
 from ...ir.instructions import TYPES, Type, Value, const, select, splat
 from .base import Share, SweepPlan, SweepRecipe, refuses, shared
-from .lines import Line
-
-ACCUMULATORS = 4
-"""Sums side by side: an addition takes 4 cycles, and two loads a cycle feed it."""
+from .lines import ACCUMULATORS, Line
 
 
 @dataclass(frozen=True)
