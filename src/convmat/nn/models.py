@@ -112,7 +112,7 @@ INVERTED = (
 def _inverted(before: int, channels: int, wider: int, stride: int) -> Layer:
     """Wider, one 3x3 filter a channel, narrow again."""
     inside = before * wider
-    first = [_normed(inside, 1), Clip(0, 6)] if wider != 1 else []
+    first: list[Layer] = [_normed(inside, 1), Clip(0, 6)] if wider != 1 else []
     body = Sequential(*first, _normed(inside, 3, stride, inside), Clip(0, 6), _normed(channels, 1))
     return Residual(body) if stride == 1 and before == channels else body
 

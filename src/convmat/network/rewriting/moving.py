@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Node
+from ..ops.base import OWN
 from .draft import Draft
 
 
@@ -36,6 +37,9 @@ def cancel_transposes(draft: Draft, node: Node) -> bool:
 
 def skip(draft: Draft, node: Node) -> bool:
     """Nodes that give what they take."""
+    if node.op == "SumTo" and node.domain == OWN:
+        x, y = (draft.specs.get(name) for name in (node.inputs[0], node.outputs[0]))
+        return x is not None and x == y and draft.drop(node, node.inputs[0])
     if (
         node.op not in ("Identity", "Dropout")
         or [i for i, name in enumerate(node.outputs) if name] != [0]

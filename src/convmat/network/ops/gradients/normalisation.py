@@ -154,7 +154,8 @@ def batch_norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: O
             if fixed
             else (factor * products * by * by / count, factor * sums / count)
         )
-        passes.mix(dy, x, *(each.astype(x.dtype) for each in (factor, mean, share, less)), dx)
+        by, share, less = (each.astype(x.dtype) for each in (factor, share, less))
+        passes.mix(dy, x, by, mean, share, less, dx)
 
     return step
 
