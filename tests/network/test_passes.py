@@ -314,3 +314,29 @@ def test_the_share_of_time_that_each_engine_takes() -> None:
     assert abs(sum(shares.values()) - 1) < 1e-9
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert "of the whole network's predicted time: " in str(net.summary())
+
+
+# -- resized images ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic", "nearest"])
+def test_resized_planes(mode: str) -> None:
+    """By kernels, as by matrices: larger, smaller, in both directions, wider and narrower than a vector."""
+    nodes, shapes, constants = [], {"x": (2, 3, 11, 70), "z": (2, 3, 40, 5)}, {}
+    words = ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel")
+    for i, (name, scale) in enumerate(
+        [("x", s) for s in ((2, 2), (1, 3.3), (3, 1.1), (0.5, 0.4), (2.5, 1))]
+        + [("z", (1.5, 4)), ("z", (0.3, 2))]
+    ):
+        constants[f"s{i}"] = np.array([1, 1, *scale], np.float32)
+        how = {"coordinate_transformation_mode": words[i % 4], "mode": mode}
+        nodes.append(node("Resize", f"{name} - s{i}", f"y{i}", **how))
+    net = convmat.load(model(nodes, shapes, " ".join(f"y{i}" for i in range(len(nodes))), constants))
+    inputs = {name: normal(*shape) for name, shape in shapes.items()}
+    found = net(inputs)
+    assert {layer.engine for layer in net.summary().layers} == {"jit"}
+    for i, each in enumerate(nodes):
+        attributes = {a.name: onnx.helper.get_attribute_value(a).decode() for a in each.attribute}
+        plain = Node("Resize", ("x", "", "s"), ("y",), attributes, "r", 17)
+        (wanted,) = OPERATORS["Resize"](plain, [inputs[each.input[0]], None, constants[f"s{i}"]])
+        np.testing.assert_allclose(found[f"y{i}"], wanted, rtol=2e-6, atol=2e-6, err_msg=str(each))

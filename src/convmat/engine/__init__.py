@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
     from .kernels.sweeps.products import products_of_rows
     from .kernels.sweeps.reductions import reduction
+    from .kernels.sweeps.resample import Weighted, resample
     from .kernels.sweeps.softmax import softmax
     from .kernels.sweeps.unpool import unpool
     from .kernels.sweeps.upsample import upsample
@@ -86,6 +87,8 @@ _HOMES = {
     "pixel_shuffle": ".kernels.sweeps.pixel_shuffle:pixel_shuffle",
     "recurrence": ".kernels.sweeps.recurrence",
     "Strides": ".kernels.sweeps.copies:Strides",
+    "Weighted": ".kernels.sweeps.resample:Weighted",
+    "resample": ".kernels.sweeps.resample:resample",
     "copied": ".kernels.sweeps.copies:copied",
     "normalise": ".kernels.sweeps.normalise:normalise",
     "products_of_rows": ".kernels.sweeps.products:products_of_rows",
@@ -169,6 +172,7 @@ __all__ = [
     "Strides",
     "Sweep",
     "SweepPlan",
+    "Weighted",
     "Work",
     "aligned_size",
     "apply_activation",
@@ -198,6 +202,7 @@ __all__ = [
     "recurrence",
     "reduction",
     "remeasure",
+    "resample",
     "scipy_there",
     "softmax",
     "strided_views",

@@ -19,6 +19,7 @@ from ...engine import (
     normalise,
     pixel_shuffle,
     reduction,
+    resample,
     softmax,
     thread_pool,
     upsample,
@@ -31,7 +32,7 @@ from .moving import COPIES
 from .planned import Moved, Multiplied, Swept
 from .pointwise import described, expression
 from .reductions import ONE_AXIS, reduced
-from .resize import repeats
+from .resize import repeats, weighted
 
 LEAST = 4096
 """Elements of a network's largest value, from which on its nodes get kernels."""
@@ -75,7 +76,7 @@ def _moved(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
         return None
     return Moved(
         tuple(
-            (Sweep(plan), move.source, move.target)
+            (Sweep(plan), (move.source,), move.target)
             for plan, move in zip(plans, moves, strict=True)
             if not isinstance(plan, str)
         )
@@ -182,13 +183,22 @@ def _layer_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
 
 
 def _resize(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
-    times = repeats(node, specs)
-    if times is None or x.rank < 2 or any(n != 1 for n in times[:-2]):
+    """Nearest neighbours that repeat elements are shuffles; others are weighted sums along the last two axes."""
+    times, threads = repeats(node, specs), thread_pool.count()
+    if times is not None and x.rank >= 2 and all(n == 1 for n in times[:-2]):
+        lines, columns = math.prod(x.shape[:-1]), x.shape[-1]
+        found = _step(upsample(lines, columns, times[-2], times[-1], x.dtype.name, threads), "repeated")
+        if found is not None:
+            return found
+    along = weighted(node, specs)
+    if along is None or x.dtype != np.float32:
         return None
-    lines, columns = math.prod(x.shape[:-1]), x.shape[-1]
-    return _step(
-        upsample(lines, columns, times[-2], times[-1], x.dtype.name, thread_pool.count()), "repeated"
-    )
+    plane = (x.shape[-2] if x.rank > 1 else 1, x.shape[-1])
+    made = resample(math.prod(x.shape[:-2]), plane, *along, threads)
+    if isinstance(made, str):
+        return None
+    plan, tables = made
+    return Moved(((Sweep(plan), (0, *tables), -1),), "resampled")
 
 
 def _depth_to_space(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:

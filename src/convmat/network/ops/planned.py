@@ -160,10 +160,10 @@ class Multiplied:
 
 @dataclass(frozen=True)
 class Moved:
-    """Copies one after the other: for each its kernel, the array it reads (or a constant) and the one it writes."""
+    """Kernels one after the other: for each the arrays it reads (or constants) and the one it writes."""
 
-    moves: tuple[tuple[Sweep, int | Array, int], ...]
-    way = "copied"
+    moves: tuple[tuple[Sweep, tuple[int | Array, ...], int], ...]
+    way: str = "copied"
     scratch = 0
 
     @property
@@ -173,17 +173,20 @@ class Moved:
 
     def __call__(self, *arrays: Array) -> None:
         """Write the outputs, which are the last of the arrays."""
-        for sweep, source, target in self.moves:
-            sweep(arrays[source] if isinstance(source, int) else source, arrays[target])
+        for sweep, sources, target in self.moves:
+            sweep(*_taken(arrays, sources), arrays[target])
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
         if not all(each.flags.c_contiguous for each in arrays):
             return None
         return [
-            sweep.block([arrays[source] if isinstance(source, int) else source, arrays[target]])
-            for sweep, source, target in self.moves
+            sweep.block([*_taken(arrays, sources), arrays[target]]) for sweep, sources, target in self.moves
         ]
+
+
+def _taken(arrays: Sequence[Array], sources: Sequence[int | Array]) -> list[Array]:
+    return [arrays[each] if isinstance(each, int) else each for each in sources]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...engine import Weighted
 from ..graph import Array, Node, Shape, Spec
 from .base import Options, Specs, Step, axes_of, given, optional, stepped
 from .blocks import slabs
@@ -284,6 +285,21 @@ def repeats(node: Node, specs: Specs) -> tuple[int, ...] | None:
         if not np.array_equal(taps(node, each).index[:, 0], np.arange(each.P) // times[each.axis]):
             return None
     return tuple(times)
+
+
+def weighted(node: Node, specs: Specs) -> tuple[Weighted, Weighted] | None:
+    """What each output is made of along the last two axes; None where others change, or an output lies outside of x."""
+    x = given(node, specs, 0)
+    found = {each.axis - x.rank: taps(node, each) for each in moved_axes(node, specs)}
+    if not x.rank or not {-2, -1} >= set(found) or any(each.outside.any() for each in found.values()):
+        return None
+    rows, columns = (
+        Weighted(found[axis].index, found[axis].weight)
+        if axis in found
+        else Weighted(np.arange(n)[:, None], np.ones((n, 1)))
+        for axis, n in ((-2, x.shape[-2] if x.rank > 1 else 1), (-1, x.shape[-1]))
+    )
+    return rows, columns
 
 
 def _repeat(x: Array, out: Array, times: tuple[int, ...]) -> None:
