@@ -162,6 +162,8 @@ PUBLIC = ("api.py", "cli/")
 """Where parameters are those of public functions, or options of commands."""
 
 LONGER = {
+    ("api.py", "conv"): "public: its keywords are explained one by one",
+    ("api.py", "plan"): "public: its keywords are explained one by one",
     ("geometry.py", "transposed"): "a public constructor, half of it docstring and examples",
     **{
         (f"cli/{file}.py", name): "a command: its options, with a sentence of help each"

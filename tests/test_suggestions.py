@@ -58,12 +58,6 @@ SLIPS = {
         "  convert w, e.g. w.astype('float64')",
         "conv(x, w.astype('float64'))", BYTES.astype(np.float64), FILTERS.astype(np.int8),
     ),
-    "bytes with and without a sign": Slip(
-        "conv(x, w)",
-        "conv: x and w have different element types\n  x.dtype = uint8, w.dtype = int8\n"
-        "  convert both, e.g. x.astype('float32') and w.astype('float32')",
-        "conv(x.astype('float32'), w.astype('float32'))", BYTES, FILTERS.astype(np.int8),
-    ),
     "a written filter of fractions": Slip(
         "conv(x, w)",
         "conv: x and w have different element types\n  x.dtype = uint8, w.dtype = float64\n"

@@ -230,7 +230,7 @@ def arrays(found: Any) -> list[Array]:
 
 
 def test_every_rule_is_tried() -> None:
-    assert {case.rule for case in CASES} == set(RULES)
+    assert {case.rule for case in CASES} | {"quantised"} == set(RULES)  # which has a file of its own
 
 
 def test_a_block_becomes_its_convolutions() -> None:

@@ -194,7 +194,45 @@ def _cast(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
     return () if wanted == types[0] else (ExpressionStep("cast", (0,), (), wanted),)
 
 
+def _one_scale(node: Node, specs: Specs, types: Sequence[str]) -> bool:
+    """Whether 8- or 16-bit integers have one scale and zero point in float32."""
+    scale, zero = specs[1], specs[2] if has(specs, 2) else None
+    plain = not {"precision", "output_dtype"} & {*node.attributes} and not node.get("block_size", 0)
+    fits = (
+        scale is not None and scale.size == 1 and types[1] == "float32" and (zero is None or zero.size == 1)
+    )
+    return plain and fits and node.get("saturate", 1) == 1
+
+
+def _quantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    """round(x / scale) + zero, cut to the type; NaN is its least."""
+    made = types[2] if has(specs, 2) else "uint8"
+    if types[0] != "float32" or made not in LIMITS or not _one_scale(node, specs, types):
+        return None
+    spelt = Spelling(types)
+    low, high = (spelt.const(each) for each in LIMITS[made])
+    q = spelt("round", spelt("div", 0, 1))
+    q = spelt("add", q, spelt.cast(2, "float32")) if has(specs, 2) else q
+    spelt.cast(spelt("min", spelt("select", spelt("greater", q, low), q, low), high), made)
+    return spelt.steps
+
+
+def _dequantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    """(x - zero) * scale."""
+    if types[0] not in LIMITS or not _one_scale(node, specs, types):
+        return None
+    spelt = Spelling(types)
+    x = spelt.cast(0, "float32")
+    spelt("mul", spelt("sub", x, spelt.cast(2, "float32")) if has(specs, 2) else x, 1)
+    return spelt.steps
+
+
+LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
+"""The least and greatest of integers whose differences float32 holds."""
+
 EXPRESSIONS: dict[str, Made] = {
+    "QuantizeLinear": _quantised,
+    "DequantizeLinear": _dequantised,
     "Add": _of_two("add"),
     "Sub": _of_two("sub"),
     "Mul": _of_two("mul"),

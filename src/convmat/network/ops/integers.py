@@ -21,11 +21,14 @@ from ... import api
 from ...errors import ConvmatError
 from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, broadcast, given, has, operator, plan_node, specs_of
+from .base import OWNED, Operator, Options, Specs, Step, broadcast, given, has, operator, plan_node, specs_of
 from .convolution import geometry_of
 from .dtypes import converted, is_whole, widened
 from .planned import Planned
-from .quantise import saturated
+from .quantise import refuse_scale, saturated
+
+INTEGER_GEMM = "IntegerGemm"
+"""The name of a product by a constant matrix, as QLinearConv is one of filters; rewriting makes it."""
 
 FEW_TERMS = 256
 """Products of differences of bytes whose sums float32 holds: 256 * 255^2 < 2^24."""
@@ -87,7 +90,9 @@ def _counting(
     node: Node, specs: Specs, w_at: int, x_zero: Array | None, w_zero: Array | None
 ) -> dict[str, Any]:
     """The keywords of `conv` and `plan` that both operators share; of w's zero points whether there are any but 0."""
-    words, _ = geometry_of(node, given(node, specs, 0).shape, given(node, specs, w_at).shape)
+    words: dict[str, Any] = {}
+    if node.op != INTEGER_GEMM:
+        words, _ = geometry_of(node, given(node, specs, 0).shape, given(node, specs, w_at).shape)
     if x_zero is not None:
         words["x_zero_point"] = int(x_zero.reshape(()))
     if w_zero is not None and w_zero.any():
@@ -177,17 +182,8 @@ def _linear_words(
         factor = x_scale.reshape(()) * w_scale.reshape(-1) / y_scale.reshape(())
     return {
         **_counting(node, specs, 3, x_zero, w_zero), "scale": factor, "out_dtype": y_zero.dtype.name,
-        "y_zero_point": int(y_zero.reshape(())),
+        "y_zero_point": int(y_zero.reshape(())), "activation": node.get("activation"),
     }  # fmt: skip
-
-
-def refuse_scale(node: Node, what: str, scale: Array) -> None:
-    """Scales that are zero, negative, infinite or NaN."""
-    bad = ~(np.isfinite(scale) & (scale > 0))
-    if bad.any():
-        raise node.error(
-            f"its {what} has {scale.reshape(-1)[bad.reshape(-1)][0]!s}\n  finite numbers above 0 are needed"
-        )
 
 
 def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
@@ -208,6 +204,50 @@ def conv_linear(
     specs = specs_of((x, x_scale, x_zero, w))
     words = _linear_words(node, specs, x_scale, x_zero, w_scale, w_zero, y_scale, y_zero)
     return _convolve(node, x, w, bias, words)
+
+
+# -- a product by a constant matrix, its rows as pixels ----------------------------------------------------------------
+
+
+def _dense_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, w, zero = given(node, specs, 0), given(node, specs, 3), given(node, specs, 7)
+    k, n = w.shape[::-1] if node.get("transB", 0) else w.shape
+    if not x.rank or x.shape[-1] != k:
+        raise node.error(f"its input {x} and weights {w} are no product\n  (.., {k}) is needed")
+    return (Spec((*x.shape[:-1], n), zero.dtype),)
+
+
+def _filters_of(node: Node, w: Array) -> Array:
+    return np.ascontiguousarray(w if node.get("transB", 0) else w.T)[..., None]
+
+
+def _dense_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    constants = _constants(specs, 3, 8, 1, 2, 4, 5, 6, 7)
+    if constants is None or constants[0] is None:
+        return None
+    x, filters = given(node, specs, 0), _filters_of(node, constants[0])
+    _, bias, *numbers = constants
+    words = _linear_words(node, specs, *(each for each in numbers if each is not None))
+    rows, k = x.size // max(x.shape[-1], 1), x.shape[-1]
+    shape, words["layout"] = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
+    pixels = [Spec(shape, x.dtype), *specs[1:3], Spec.of(filters)]
+    bound = _bound(node, pixels, 3, bias, words, options).bound
+    y = bound.plan.problem.shape("y")
+    return Planned(bound, lambda arrays: (arrays[0].reshape(shape), None, arrays[-1].reshape(y)))
+
+
+def _dense_run(
+    node: Node, x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array, y_scale: Array,
+    y_zero: Array, bias: Array | None = None,
+) -> Array:  # fmt: skip
+    """x: (.., k) times w: (k, n), or (n, k) with `transB` -> (.., n) of y's scale and zero point."""
+    specs = specs_of((x, x_scale, x_zero, w))
+    words = _linear_words(node, specs, x_scale, x_zero, w_scale, w_zero, y_scale, y_zero)
+    found = _convolve(node, x.reshape(-1, x.shape[-1], 1), _filters_of(node, w), bias, words)
+    return found.reshape(*x.shape[:-1], -1)
+
+
+OWNED[INTEGER_GEMM] = Operator(INTEGER_GEMM, _dense_shape, _dense_run, _dense_step)
 
 
 # -- products of matrices ----------------------------------------------------------------------------------------------

@@ -34,9 +34,20 @@ def spread(node: Node, values: Array, shape: Shape) -> Array:
     return np.repeat(values, block, axis)[(slice(None),) * axis + (slice(shape[axis]),)]
 
 
+def refuse_scale(node: Node, what: str, scale: Array) -> None:
+    """Scales that are zero, negative, infinite or NaN."""
+    bad = ~(np.isfinite(scale) & (scale > 0))
+    if bad.any():
+        raise node.error(
+            f"its {what} has {scale.reshape(-1)[bad.reshape(-1)][0]!s}\n  finite numbers above 0 are needed"
+        )
+
+
 def refuse_grain(node: Node, specs: Specs) -> None:
     """Scales that do not fit x, and zero points that do not fit their scales."""
     x, scale = given(node, specs, 0), given(node, specs, 1)
+    if scale.value is not None and scale.dtype.kind == "f":
+        refuse_scale(node, "scale", scale.value)
     zero = given(node, specs, 2) if has(specs, 2) else None
     if zero is not None and zero.shape != scale.shape and (zero.size, scale.size) != (1, 1):
         raise node.error(f"its zero point {zero} is not of its scale's shape\n  {scale}")

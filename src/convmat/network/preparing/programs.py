@@ -16,7 +16,7 @@ from ...planner import Record
 from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..rewriting.rewrite import rewritten
+from ..rewriting.rewrite import before_constants, rewritten
 from . import infer
 from .keeping import readers_first
 from .program import Program
@@ -165,7 +165,8 @@ class Programs(OfThisProcess):
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
         specs = {**specs, **specs_of(setting.held)}
-        graph, known = infer.inferred(self.graph, specs, setting.limit, setting.opened)
+        graph = before_constants(self.graph, setting.rules)
+        graph, known = infer.inferred(graph, specs, setting.limit, setting.opened)
         first, rest = parted(graph, known)
         first, known = rewritten(first, known, setting.rules)
         return Program(readers_first(first), known, setting, graph.outputs, rest)

@@ -11,6 +11,7 @@
     skip                 Identity, and Dropout outside training
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
     batch_as_pass        BatchNormalization left over              (x - less) * by + add, an elementwise node
+    quantised            products between dequantised and quantised numbers by integers; before all others
     join                 g(f(x), z) element by element             one pass; tried once the others have settled
 
 A rule looks back from a node to what it reads, and changes the graph only if nobody else needs what would vanish.
@@ -29,6 +30,7 @@ from .folding import fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_into_epilogue, gelu, swish
 from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
+from .quantised import quantised
 
 Rule = Callable[[Draft, Node], bool]
 
@@ -39,7 +41,7 @@ def rewritten(
     graph: Graph, specs: Mapping[str, Spec], rules: Collection[str] | None = None
 ) -> tuple[Graph, dict[str, Spec]]:
     """The graph after all rules, or those named; Specs of new constants are added. Raises NetworkError."""
-    wanted = chosen(rules)
+    wanted = [rule for rule in chosen(rules) if rule not in FIRST]
     draft = Draft(graph, specs)
     for together in (
         [rule for rule in wanted if rule not in LAST],
@@ -51,6 +53,14 @@ def rewritten(
             if not any(changed):
                 break
     return draft.finished(), draft.specs
+
+
+def before_constants(graph: Graph, rules: Collection[str] | None = None) -> Graph:
+    """The graph after those of the rules that come before anything is computed of constants. Raises NetworkError."""
+    wanted = [rule for rule in chosen(rules) if rule in FIRST]
+    draft = Draft(graph, {name: Spec.of(array) for name, array in graph.constants.items()})
+    changed = [rule(draft, node) for node in draft for rule in wanted if _there(draft, node)]
+    return draft.finished() if any(changed) else graph
 
 
 def chosen(names: Collection[str] | None) -> list[Rule]:
@@ -74,6 +84,7 @@ def _there(draft: Draft, node: Node) -> bool:
 RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
+        quantised,
         skip,
         cancel_transposes,
         pad_into_conv,
@@ -89,6 +100,9 @@ RULES: dict[str, Rule] = {
     )
 }
 """In the order in which they are tried at a node."""
+
+FIRST = (quantised,)
+"""Those that are tried before anything is computed of constants."""
 
 LAST = (batch_as_pass, join)
 """Those that are tried once the others have settled."""

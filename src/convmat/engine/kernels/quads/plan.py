@@ -64,8 +64,11 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return f"multiplies 8-bit integers, got {dtypes.array.name} and {dtypes.w.name}"
     if not product.m * product.n * product.batch * product.k or product.maximum or product.transforms:
         return "multiplies what has elements"
-    if product.epilogue.residual is not None:
+    epilogue = product.epilogue
+    if epilogue.residual is not None:
         return "adds no residual to sums of bytes"
+    if epilogue.scale is None and epilogue.activation is not None and epilogue.activation.name != "relu":
+        return f"knows relu of integers, got {epilogue.activation.name}"
     return None
 
 

@@ -1,0 +1,140 @@
+"""Graphs that quantise and dequantise around float products: integers between, one step from their meaning at most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import convmat
+from convmat import NetworkError
+
+Array = npt.NDArray[Any]
+RANDOM = np.random.default_rng(3)
+
+
+class Drawn:
+    """A graph being written down: nodes and constants, each method giving the name of a value."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, value: Any, kind: Any) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
+        return name
+
+    def node(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
+        name = out or f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def grain(self, scale: Any, zero: Any, kind: Any) -> tuple[str, str]:
+        return self.constant(scale, np.float32), self.constant(zero, kind)
+
+    def weights(self, w: Array, scale: Any, axis: int = 0) -> str:
+        scale = np.asarray(scale, np.float32)
+        zero = np.zeros(scale.shape, w.dtype)
+        return self.node(
+            "DequantizeLinear", self.constant(w, w.dtype), *self.grain(scale, zero, w.dtype), axis=axis
+        )
+
+    def model(self, inputs: dict[str, tuple[int, ...]], out: str, kind: int = TensorProto.UINT8) -> bytes:
+        given = [helper.make_tensor_value_info(n, TensorProto.UINT8, shape) for n, shape in inputs.items()]
+        graph = helper.make_graph(
+            self.nodes, "drawn", given, [helper.make_tensor_value_info(out, kind, None)], self.constants
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        found: bytes = model.SerializeToString()
+        return found
+
+
+def conv(out: str, scale: float = 0.07, zero: int = 7, after: tuple[Any, ...] = (), **words: Any) -> bytes:
+    """x: (1, 8, 9, 9) -> a quantised convolution of it by (12, 8, 3, 3), perhaps with an activation."""
+    d = Drawn()
+    w = RANDOM.integers(-127, 128, (12, 8, 3, 3)).astype(np.int8)
+    scales = RANDOM.uniform(0.001, 0.01, 12).astype(np.float32)
+    bias = RANDOM.integers(-3000, 3000, 12).astype(np.int32)
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    b = d.node(
+        "DequantizeLinear", d.constant(bias, np.int32), d.constant(scales * np.float32(0.05), np.float32), axis=0
+    )  # fmt: skip
+    y = d.node("Conv", x, d.weights(w, scales), b, pads=[1, 1, 1, 1], **words)
+    for op, *limits in after:
+        y = d.node(op, y, *(d.constant(each, np.float32) for each in limits))
+    d.node("QuantizeLinear", y, *d.grain(scale, zero, np.uint8), out=out)
+    return d.model({"x": (1, 8, 9, 9)}, out)
+
+
+def gemm(out: str, op: str) -> bytes:
+    """x: (3, 20) -> a quantised product of it by (20, 11)."""
+    d = Drawn()
+    w = RANDOM.integers(-127, 128, (20, 11)).astype(np.int8)
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    more = (d.constant(RANDOM.standard_normal(11), np.float32),) if op == "Gemm" else ()
+    y = d.node(op, x, d.weights(w, 0.01), *more)
+    d.node("QuantizeLinear", y, *d.grain(0.1, 130, np.uint8), out=out)
+    return d.model({"x": (3, 20)}, out)
+
+
+PRODUCTS = {
+    "conv": lambda: conv("y"),
+    "relu": lambda: conv("y", after=(("Relu",),)),
+    "clip": lambda: conv("y", after=(("Clip", 0.0, 6.0),)),
+    "strided": lambda: conv("y", strides=[2, 2]),
+    "Gemm": lambda: gemm("y", "Gemm"),
+    "MatMul": lambda: gemm("y", "MatMul"),
+}
+
+
+def both(model: bytes, **arrays: Array) -> tuple[Array, Array, str]:
+    """What the rewritten network gives, what its nodes give one by one, and which operators it has."""
+    net, plain = convmat.load(model), convmat.load(model, rewrite=False)
+    return np.asarray(net(arrays)), np.asarray(plain(arrays)), str(net.summary())
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_are_one_step_from_the_graphs_meaning(name: str) -> None:
+    model = PRODUCTS[name]()
+    shape = (3, 20) if name in ("Gemm", "MatMul") else (1, 8, 9, 9)
+    x = RANDOM.integers(0, 256, shape).astype(np.uint8)
+    found, wanted, said = both(model, x=x)
+    apart = np.abs(found.astype(int) - wanted.astype(int))
+    assert apart.max() <= 1
+    assert np.mean(apart) < 0.01
+    assert wanted.std() > 20
+    assert ("IntegerGemm" if name in ("Gemm", "MatMul") else "QLinearConv") in said
+
+
+def test_what_moves_elements_keeps_them_in_8_bits() -> None:
+    d = Drawn()
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    pooled = d.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], pads=[1, 1, 0, 0])
+    middle = d.node("QuantizeLinear", pooled, *d.grain(0.05, 121, np.uint8))
+    again = d.node("DequantizeLinear", middle, *d.grain(0.05, 121, np.uint8))
+    d.node("QuantizeLinear", d.node("Flatten", again), *d.grain(0.05, 121, np.uint8), out="y")
+    x_ = RANDOM.integers(0, 256, (1, 8, 9, 9)).astype(np.uint8)
+    found, wanted, said = both(d.model({"x": (1, 8, 9, 9)}, "y"), x=x_)
+    np.testing.assert_array_equal(found, wanted)
+    assert "Linear" not in said
+
+
+def test_elementwise_nodes_between_are_one_pass_with_the_same_bits() -> None:
+    d = Drawn()
+    a = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    b = d.node("DequantizeLinear", "z", *d.grain(0.031, 3, np.uint8))
+    d.node("QuantizeLinear", d.node("Relu", d.node("Add", a, b)), *d.grain(0.06, 5, np.uint8), out="y")
+    x, z = (RANDOM.integers(0, 256, (1, 8, 30, 30)).astype(np.uint8) for _ in range(2))
+    found, wanted, said = both(d.model({"x": x.shape, "z": z.shape}, "y"), x=x, z=z)
+    np.testing.assert_array_equal(found, wanted)
+    assert "one pass" in said or "Elementwise" in said
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5, np.nan, np.inf])
+def test_scales_that_are_none_are_refused_by_name(scale: float) -> None:
+    with pytest.raises(NetworkError, match="scale"):
+        convmat.load(conv("y", scale=scale))({"x": np.zeros((1, 8, 9, 9), np.uint8)})
