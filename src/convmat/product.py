@@ -276,7 +276,9 @@ class Activation:
             if len(given) != 2 or not parameters or parameters[0] > parameters[1]:
                 raise ValueError(f"clip takes a low and a high bound, e.g. ('clip', 0.0, 6.0), got {value!r}")
         elif len(parameters or ()) != len(defaults):
-            raise ValueError(f"{name} takes {len(defaults)} parameters, got {value!r}")
+            raise ValueError(
+                f"{name} takes {len(defaults) or 'no'} parameter{'s' * (len(defaults) != 1)}, got {value!r}"
+            )
         return Activation(str(name), parameters or ())
 
 

@@ -30,6 +30,7 @@ from convmat.planner.candidates import dtype_of, dtypes_of, extents
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
 from convmat.reference import convolve
+from tests.engine.drawn import by_taps
 from tests.support import Array, put
 
 Sizes = tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]]  # batch, input extents, padding
@@ -181,7 +182,7 @@ def example(kind: Kind, sizes: Sizes) -> dict[str, Array]:
     g, rng = problem.geometry, np.random.default_rng(len(kind.name))
     least = 0 if kind.dtype == "uint8" else -3
     x, w = (rng.integers(least, 4, shape).astype(float) for shape in (g.x_shape, g.w_shape))
-    y = convolve(x, w, g)
+    y = by_taps(x, w, None, g)[0]
     given, out = dtype_of(kind.dtype), dtype_of(problem.out_dtype)
     found = {"x": put(x, kind.layout).astype(given), "w": w.astype(given)}
     if kind.epilogue.bias:
