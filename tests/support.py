@@ -15,6 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from convmat import Plan, lowering
 from convmat.cases import CASES, Case
@@ -39,6 +40,13 @@ TAILS = [each for each in CASES if not each.name.endswith(("/plain", "/strided-t
 
 def dtype_of(name: str) -> np.dtype[Any]:
     return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def quick_part(seeds: range, count: int) -> list[Any]:
+    """Seeds as parameters, all but the first ones for --slow."""
+    return [
+        seed if seed < seeds.start + count else pytest.param(seed, marks=pytest.mark.slow) for seed in seeds
+    ]
 
 
 # -- the definition ---------------------------------------------------------------------------------------------------

@@ -130,8 +130,18 @@ def error(y: Array, expected: Array) -> float:
     return float(np.linalg.norm((y.astype(wide) - expected).ravel()) / np.linalg.norm(expected.ravel()))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+ROUNDING = [
+    pytest.param(
+        dtype,
+        layout,
+        marks=pytest.mark.slow if (dtype, layout) in (("float64", "NHWC"), ("float16", "NHWC")) else (),
+    )
+    for dtype in ("float32", "float64", "float16")
+    for layout in LAYOUTS
+]
+
+
+@pytest.mark.parametrize(("dtype", "layout"), ROUNDING)
 @pytest.mark.parametrize("direction", PASSES)
 def test_the_error_is_within_the_estimate(dtype: str, layout: str, direction: str) -> None:
     if dtype == "float64" and np.finfo(np.longdouble).nmant <= 52:
@@ -228,8 +238,16 @@ def runs(name: str, layout: str, direction: str, sizes: Sequence[tuple[int, ...]
             assert way
 
 
-@pytest.mark.parametrize("direction", ["forward", "input"])
-@pytest.mark.parametrize("layout", LAYOUTS)
+TURNS = [
+    pytest.param(
+        direction, layout, marks=pytest.mark.slow if (direction == "input") == (layout == "NCHW") else ()
+    )
+    for direction in ("forward", "input")
+    for layout in LAYOUTS
+]
+
+
+@pytest.mark.parametrize(("direction", "layout"), TURNS)
 @pytest.mark.parametrize("name", KINDS)
 def test_a_new_batch_or_image_size_compiles_nothing(
     name: str, layout: str, direction: str, folder: Path

@@ -23,7 +23,7 @@ from convmat.problem import Problem
 from convmat.product import Packing
 from convmat.reference import convolve
 from tests.engine.drawn import by_taps, views
-from tests.support import Array, blank, hedged, plans, written_alone
+from tests.support import Array, blank, hedged, plans, quick_part, written_alone
 
 pytestmark = pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
 LANES = host().lanes(4)
@@ -96,7 +96,7 @@ def _last(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, 1, -1))
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", quick_part(range(50), 20))
 def test_the_error_stays_under_the_estimate(seed: int) -> None:
     """On random geometries; nothing outside the arrays is read, and all of y and nothing else written."""
     pick = random.Random(seed)
