@@ -11,6 +11,7 @@ import onnx
 from convmat.network.ops import OPERATORS
 from convmat.network.ops.held import HELD
 from convmat.network.ops.kernels import KINDS
+from convmat.network.ops.moving import COPIES
 from convmat.network.ops.pointwise import EXPRESSIONS
 from convmat.network.reading.read import OLDEST
 
@@ -39,7 +40,7 @@ def standard() -> dict[str, list[Any]]:
 
 def where(name: str) -> str:
     """The engine, NumPy or the reference: whichever computes an operator."""
-    if name in (*PRODUCTS, *KINDS, *EXPRESSIONS):
+    if name in (*PRODUCTS, *KINDS, *COPIES, *EXPRESSIONS):
         return "engine, NumPy"
     if name in OPERATORS or name == "Constant":
         return "NumPy"

@@ -13,8 +13,8 @@ import pytest
 
 import convmat
 from convmat.engine import host
-from convmat.network.graph import Node
-from convmat.network.ops import OPERATORS
+from convmat.network.graph import Node, Spec
+from convmat.network.ops import OPERATORS, attention
 
 from .cases import Array
 from .made import model, node, normal
@@ -248,6 +248,56 @@ def test_attention_in_one_row_of_kernels() -> None:
     scores = np.exp(wide[0] @ wide[1].swapaxes(2, 3) / 8 + mask)
     wanted = scores / scores.sum(3, keepdims=True) @ wide[2]
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [48, 96])
+def test_attention_kept_in_cache_has_the_same_bits(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of rows after the other, as if no more fitted a cache: as step by step."""
+    monkeypatch.setattr(attention, "_rows", lambda scores: rows)
+    T, S = 96, 300
+    q, k, v = (normal(2, 3, n, 24, seed=i) for i, n in enumerate((T, S, S)))
+    nodes = [
+        node("Relu", "q", "a"),
+        node("Neg", "k", "b"),
+        node("Neg", "v", "c"),
+        node("Einsum", "a b", "s", equation="bhid,bhjd->bhij"),
+        node("Mul", "s scale", "t"),
+        node("Add", "t mask", "u"),
+        node("Softmax", "u", "p"),
+        node("MatMul", "p c", "o"),
+        node("Add", "o a", "y"),
+    ]
+    constants = {"scale": np.array(0.2, "f"), "mask": normal(T, S, seed=4) * 2}
+    net = convmat.load(model(nodes, {"q": q.shape, "k": k.shape, "v": v.shape}, "y", constants))
+    inputs = {"q": q, "k": k, "v": v}
+    found = net(inputs)
+    program = net.program({name: Spec(x.shape, x.dtype) for name, x in inputs.items()})
+    assert len(program._groups) == 1
+    np.testing.assert_array_equal(program(inputs, watch=lambda task: None)["y"], found)
+    with convmat.threads(1):
+        np.testing.assert_array_equal(net(inputs), found)
+    scores = np.einsum("bhid,bhjd->bhij", np.maximum(q, 0), -k.astype(float)) * 0.2 + constants["mask"]
+    power = np.exp(scores - scores.max(-1, keepdims=True))
+    wanted = power / power.sum(-1, keepdims=True) @ -v.astype(float) + np.maximum(q, 0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_of_what_comes_with_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose places change from call to call, step by step."""
+    monkeypatch.setattr(attention, "_rows", lambda scores: 32)
+    nodes = [
+        node("MatMul", "q k", "s"),
+        node("Softmax", "s", "p"),
+        node("MatMul", "p v", "o"),
+        node("Neg", "o", "y"),
+    ]
+    shapes = {"q": (2, 64, 16), "k": (2, 16, 90), "v": (2, 90, 16)}
+    q, k, v = (normal(*shape) for shape in shapes.values())
+    scores = np.exp((q @ k).astype(float))
+    wanted = -(scores / scores.sum(-1, keepdims=True)) @ v
+    np.testing.assert_allclose(
+        convmat.load(model(nodes, shapes, "y"))({"q": q, "k": k, "v": v}), wanted, 1e-4, 1e-5
+    )
 
 
 # -- movement ----------------------------------------------------------------------------------------------------------

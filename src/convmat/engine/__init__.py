@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .cpu import Cpu, host, usable_cores
     from .gaussian import erf, gelu, gelu_tanh
     from .jit import JitProgram, Launcher, Sweep, load_together
+    from .job import address
     from .kernels import effort
     from .kernels.base import KernelPlan
     from .kernels.sweeps import recurrence
@@ -72,6 +73,7 @@ _HOMES = {
     "erf": ".gaussian:erf",
     "gelu": ".gaussian:gelu",
     "gelu_tanh": ".gaussian:gelu_tanh",
+    "address": ".job:address",
     "Launcher": ".jit:Launcher",
     "JitProgram": ".jit:JitProgram",
     "Sweep": ".jit:Sweep",
@@ -174,6 +176,7 @@ __all__ = [
     "SweepPlan",
     "Weighted",
     "Work",
+    "address",
     "aligned_size",
     "apply_activation",
     "blas_threads",

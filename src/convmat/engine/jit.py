@@ -222,10 +222,10 @@ class JitProgram(OfThisProcess):
         if target is not y:
             np.copyto(y, target)
 
-    def loose_blocks(self, x: Array, w: Array, y: Array, scratch: int) -> list[Any]:
+    def loose_blocks(self, x: int, w: int, y: int, scratch: int) -> list[Any]:
         """The jobs of a call that packs w too, for `pool.launch_all`: as long as they live, and so does this.
 
-        C-contiguous arrays that do not overlap; scratch: the address of `workspace` bytes, a line's multiple.
+        Addresses of C-contiguous arrays that do not overlap; scratch: that of `workspace` bytes, a line's multiple.
         """
         self._held = held = self.code
         found = []
@@ -233,11 +233,11 @@ class JitProgram(OfThisProcess):
             a = scratch + aligned_size(step.workspace)
             if step.weight_tasks:
                 pack = _block(step, code.symbols["weights"], step.weight_tasks, step.threads)
-                pack[step.at["w"]], pack[step.at["a"]] = address(w) + step.origin["w"], a
+                pack[step.at["w"]], pack[step.at["a"]] = w + step.origin["w"], a
                 found.append(pack)
             block = _block(step, code.symbols["task"], step.tasks, step.threads)
-            _fill(step, block, a if step.weight_tasks else address(w), address(w), {})
-            _aim(step, block, address(x), address(y), scratch, 0)
+            _fill(step, block, a if step.weight_tasks else w, w, {})
+            _aim(step, block, x, y, scratch, 0)
             found.append(block)
         return found
 

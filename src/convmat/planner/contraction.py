@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from ..processes import OfThisProcess
-from ..product import Coordinate, Index, Packing, Product, View
+from ..product import Coordinate, Index, Order, Packing, Product, View
 from .candidates import dtype_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ SCRATCH = 16 << 20
 
 @dataclass(frozen=True)
 class Contraction:
-    """The letters of both operands and of y, and their extents.
+    """The letters of both operands and of y, and their extents; of some of these perhaps a `part`.
+
+    Of the arrays "a", "b" and "y" those `alone` hold that part and nothing else.
 
     >>> Contraction.of("ij,jk->ik", (2, 3), (3, 4)).product
     (1, 2, 4, 3)
@@ -43,6 +45,8 @@ class Contraction:
     y: str
     shapes: tuple[Shape, Shape]
     extents: Mapping[str, int]
+    part: Mapping[str, int] = field(default_factory=dict)
+    alone: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, equation: str, a: Shape, b: Shape) -> Contraction:
@@ -92,14 +96,16 @@ class Contraction:
 
     def turned(self) -> Contraction:
         """The same with its operands changing places."""
-        return Contraction(self.b, self.a, self.y, self.shapes[::-1], self.extents)
+        alone = frozenset({"a": "b", "b": "a"}.get(name, name) for name in self.alone)
+        return Contraction(self.b, self.a, self.y, self.shapes[::-1], self.extents, self.part, alone)
 
     def whole(self, source: str) -> tuple[str, Shape]:
         """The letters and extents of an operand ("w": the first, "x": the second) or of y, without axes of 1 in all."""
         letters, shape = {
             "w": (self.a, self.shapes[0]), "x": (self.b, self.shapes[1]), "y": (self.y, self.shape),
         }[source]  # fmt: skip
-        kept = [(c, n) for c, n in zip(letters, shape, strict=True) if self.extents[c] > 1]
+        part = self.part if {"w": "a", "x": "b", "y": "y"}[source] in self.alone else {}
+        kept = [(c, part.get(c, n)) for c, n in zip(letters, shape, strict=True) if self.extents[c] > 1]
         return "".join(c for c, _ in kept), tuple(n for _, n in kept)
 
     def view(self, source: str, rows: str, cols: str) -> View:
@@ -108,17 +114,17 @@ class Contraction:
         coordinates = tuple(
             Coordinate(n, ((c, 1),) if n > 1 else ()) for c, n in zip(letters, shape, strict=True)
         )
-        return View(
-            source,
-            self._indices(rows),
-            self._indices(cols),
-            coordinates or (Coordinate(1, ()),),
-            self._indices("batch"),
-        )
+        coordinates = coordinates or (Coordinate(1, ()),)
+        found = View(source, self._indices(rows), self._indices(cols), coordinates, self._indices("batch"))
+        # a part's sums have the order of the whole's
+        extents = [self.extents[c] for c in self.groups[cols] if self.extents[c] > 1]
+        order = Order((), extents[-1] if extents else 1, math.prod(extents))
+        return replace(found, order=order) if source == "x" else found
 
     def _indices(self, group: str) -> tuple[Index, ...]:
         """Those of extents above 1; one of extent 1 where there is none."""
-        found = tuple(Index(c, self.extents[c]) for c in self.groups[group] if self.extents[c] > 1)
+        letters = [c for c in self.groups[group] if self.extents[c] > 1]
+        found = tuple(Index(c, self.part.get(c, self.extents[c])) for c in letters)
         # A first column index that moves nothing: else a kernel for weight gradients would take short sums.
         return (Index("n1", 1), *found) if group == "n" else found or (Index(f"{group}1", 1),)
 
@@ -139,19 +145,43 @@ class Contraction:
 class Contracted(OfThisProcess):
     """Fills y with a contraction of a and b, all C-contiguous. May be called from several threads at once."""
 
-    def __init__(self, program: JitProgram, turned: bool, product: tuple[int, int, int, int]) -> None:
-        self.program, self.turned, self.product = program, turned, product
+    def __init__(self, program: JitProgram, of: Contraction, turned: bool, dtype: str, threads: int) -> None:
+        self.program, self.of, self.turned, self.dtype, self.threads = program, of, turned, dtype, threads
+        self.product = of.product
         self.scratch: int = program.workspace + 64
 
     def __call__(self, a: Array, b: Array, y: Array) -> None:
         """Write y, which overlaps neither."""
         w, x = (b, a) if self.turned else (a, b)
-        self.program.run({"x": x, "w": w, "y": y}, None, self.program.steps[0].threads)
+        self.program.run({"x": x, "w": w, "y": y}, None, self.threads)
 
-    def jobs(self, a: Array, b: Array, y: Array, scratch: int) -> list[Any]:
-        """The jobs of a call with these arrays, for `pool.launch_all`."""
-        w, x = (b, a) if self.turned else (a, b)
-        return self.program.loose_blocks(x, w, y, scratch)
+    def jobs(
+        self, a: Array, b: Array, y: Array, scratch: int, at: Mapping[str, int] | None = None
+    ) -> list[Any]:
+        """The jobs of a call with these arrays, for `pool.launch_all`; of a part, the one that begins `at` letters."""
+        from ..engine import address
+
+        terms = {"a": (self.of.a, a), "b": (self.of.b, b), "y": (self.of.y, y)}
+        found = {
+            name: address(each) + (0 if name in self.of.alone else _offset(letters, each, at or {}))
+            for name, (letters, each) in terms.items()
+        }
+        w, x = ("b", "a") if self.turned else ("a", "b")
+        return self.program.loose_blocks(found[x], found[w], found["y"], scratch)
+
+    def part(self, extents: Mapping[str, int], alone: str) -> Contracted | None:
+        """The same for a part of some letters, its bits the whole's; None where no kernel takes it.
+
+        `alone`: which of a, b and y holds the part and nothing else.
+        """
+        of = replace(self.of, part=dict(extents), alone=frozenset(alone))
+        made = (of.turned() if self.turned else of).program(self.dtype, self.threads)
+        return None if isinstance(made, str) else Contracted(made, of, self.turned, self.dtype, self.threads)
+
+
+def _offset(letters: str, array: Array, at: Mapping[str, int]) -> int:
+    steps = zip(letters, array.shape, array.strides, strict=True)
+    return sum(at.get(c, 0) * step for c, n, step in steps if n > 1)
 
 
 def contraction(equation: str, a: Shape, b: Shape, dtype: str, threads: int) -> Contracted | str:
@@ -175,7 +205,7 @@ def contraction(equation: str, a: Shape, b: Shape, dtype: str, threads: int) -> 
         way = found.turned() if turned else found
         made = way.program(dtype, threads)
         if not isinstance(made, str):
-            return Contracted(made, turned, found.product)
+            return Contracted(made, found, turned, dtype, threads)
         refusal = refusal or made
     return refusal
 

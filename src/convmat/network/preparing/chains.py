@@ -17,6 +17,7 @@ import numpy as np
 from ...engine import thread_pool
 from ...processes import OfThisProcess
 from ..graph import Array
+from ..ops.attention import Woven
 from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
 from ..ops.rolled import Rolled
 
@@ -42,7 +43,7 @@ class Call:
 
     task: Any
     run: Any
-    arrays: Sequence[Array] | None
+    arrays: Sequence[Any] | None
 
 
 def chained(calls: Sequence[Call]) -> list[Any]:
@@ -66,7 +67,7 @@ def _joined(jobs: Sequence[tuple[Call, list[Any] | None]], scratch: Array) -> It
 
 def _kernel(call: Call) -> bool:
     return call.arrays is not None and isinstance(
-        call.run, Planned | Compared | Moved | Multiplied | Swept | Rolled
+        call.run, Planned | Compared | Moved | Multiplied | Swept | Rolled | Woven
     )
 
 

@@ -9,7 +9,7 @@ Inputs, outputs and what is known only at run time are arrays of their own, whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..graph import Graph, Node, Spec
@@ -31,8 +31,13 @@ class Places:
         return allot(self.lives, self.root, self.shift)
 
 
-def places(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> Places:
-    """Places for what the nodes with steps write, and for views of that."""
+def places(
+    graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool], together: Iterable[tuple[int, ...]] = ()
+) -> Places:
+    """Places for what the nodes with steps write, and for views of that.
+
+    Nodes `together` run in turns: what any of them reads or writes is needed as long as all of them run.
+    """
     found, inside = Places(), _joins(graph, specs, stepped)
     last = {name: at for at, node in enumerate(graph.nodes) for name in node.reads}
     for at, node in enumerate(graph.nodes):
@@ -59,6 +64,11 @@ def places(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> 
             found.root[name], found.shift[name] = root, shift
             life = found.lives.get(root, Life(size, at, at))
             found.lives[root] = life.until(max(at, last.get(name, at)))
+    for group in together:
+        names = {n for at in group for n in (*graph.nodes[at].reads, *graph.nodes[at].outputs)}
+        for root in {found.root[name] for name in names if name in found.root}:
+            life = found.lives[root]
+            found.lives[root] = Life(life.bytes, min(life.first, group[0]), max(life.last, group[-1]))
     found.joined = {root for root, _ in inside.values()}
     return found
 

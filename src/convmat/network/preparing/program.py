@@ -21,6 +21,7 @@ from ...planner import Plan, ready_together
 from ...processes import OfThisProcess
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
+from ..ops.attention import Woven, woven
 from ..ops.base import OWN
 from ..ops.bodies import shown
 from ..ops.convolution import plan_of
@@ -185,7 +186,20 @@ class Program(OfThisProcess):
             stay = not task.makes and all(array is not None for array in arrays)
             there = [array for array in arrays if isinstance(array, np.ndarray)]
             calls.append(Call(task, task.run, there if stay else None))
-        return State(values, chained(calls))
+        return State(values, chained(self._in_turns(calls)))
+
+    def _in_turns(self, calls: list[Call]) -> list[Call]:
+        """The calls, those of nodes that run in turns as one where their arrays stay."""
+        found, at = [], 0
+        while at < len(calls):
+            length, run = self._groups.get(at, (1, None))
+            arrays = [call.arrays for call in calls[at : at + length]]
+            if run is not None and None not in arrays:
+                found.append(Call(calls[at].task, run, arrays))
+            else:
+                found += calls[at : at + length]
+            at += length
+        return found
 
     def _give_back(self, state: State) -> None:
         for each in self.graph.inputs:
@@ -205,7 +219,9 @@ class Program(OfThisProcess):
         ready_together(self._plans(options))
         self._sweeps = self._swept()
         steps = [self._step(node, options) for node in graph.nodes]
-        placed = places(graph, self.specs, [step is not None for step in steps])
+        self._woven = self._together()
+        placed = places(graph, self.specs, [step is not None for step in steps], self._woven)
+        numbers: dict[int, int] = {}
         self.memory = placed.allotment()
         for node, step in zip(graph.nodes, steps, strict=True):
             if node.outputs[0] in placed.joined or (is_view(node) and node.outputs[0] in placed.root):
@@ -214,10 +230,14 @@ class Program(OfThisProcess):
                 self._dynamic(node)
                 continue
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
+            numbers[id(node)] = len(self.tasks)
             self.tasks.append(Task(node, step, reads, writes))
             for name in node.outputs:
                 if name in outputs and name not in self._kept:
                     self._fresh.append((self._slot[name], self.specs[name].shape, self.specs[name].dtype))
+        self._groups = {
+            numbers[id(graph.nodes[group[0]])]: (len(group), each) for group, each in self._woven.items()
+        }
         given = {self._slot[name] for name in outputs if name not in self._kept}
         self._copied = given - {slot for slot, *_ in self._fresh} - set(self._called)
         last = {slot: at for at, task in enumerate(self.tasks) for slot in (*task.reads, *task.writes)}
@@ -268,6 +288,21 @@ class Program(OfThisProcess):
                 del found[key]
         if (record := self.setting.options.record) is not None:
             for kernel in (kernel for step in found.values() for kernel in step.kernels):
+                record.add_program(kernel)
+        return found
+
+    def _together(self) -> dict[tuple[int, ...], Woven]:
+        """By the places of their nodes, the attentions that run in turns, with their kernels."""
+        found = woven(self.graph, self.specs, self._sweeps)
+        load_together([kernel for each in found.values() for kernel in each.kernels])
+        for key, each in list(found.items()):
+            try:
+                for kernel in each.kernels:
+                    kernel.load()
+            except EngineError:  # each of its nodes by itself then
+                del found[key]
+        if (record := self.setting.options.record) is not None:
+            for kernel in (kernel for each in found.values() for kernel in each.kernels):
                 record.add_program(kernel)
         return found
 
