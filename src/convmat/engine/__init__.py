@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.softmax import softmax
     from .kernels.sweeps.unpool import unpool
     from .kernels.sweeps.upsample import upsample
+    from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
     from .measure import microbench
     from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_file
@@ -98,6 +99,7 @@ _HOMES = {
     "softmax": ".kernels.sweeps.softmax:softmax",
     "unpool": ".kernels.sweeps.unpool:unpool",
     "upsample": ".kernels.sweeps.upsample:upsample",
+    "windows": ".kernels.sweeps.windows:windows",
     "microbench": ".measure.microbench",
     "Machine": ".measure.machine:Machine",
     "Peaks": ".measure.machine:Peaks",
@@ -217,4 +219,5 @@ __all__ = [
     "upsample",
     "usable_cores",
     "use_file",
+    "windows",
 ]

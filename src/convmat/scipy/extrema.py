@@ -2,7 +2,7 @@
 
     y[p] = max over f of  x[p + f - F//2 - origin]         f in a box: axis by axis; in a footprint: row by row
 
-A minimum is the maximum of -x, turned back. Comparisons are in float64, as SciPy's are.
+Comparisons are in float64, as SciPy's are, or in float32 where that holds all values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .arguments import (
     read_input,
     read_origin,
 )
-from .steps import Extremum, Footprint
+from .steps import Footprint, OfWindows
 from .strips import Borders, Chain, run
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,7 @@ def maximum_filter1d(
     >>> maximum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
     array([8, 8, 8, 4, 9, 9, 9, 9])
     """
-    return _along_axis(input, size, axis, output, mode, cval, origin, least=False)
+    return _along_axis(input, size, axis, output, mode, cval, origin, name="max")
 
 
 def minimum_filter1d(
@@ -52,7 +52,7 @@ def minimum_filter1d(
     >>> minimum_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
     array([2, 0, 0, 0, 1, 1, 0, 0])
     """
-    return _along_axis(input, size, axis, output, mode, cval, origin, least=True)
+    return _along_axis(input, size, axis, output, mode, cval, origin, name="min")
 
 
 def maximum_filter(
@@ -66,7 +66,7 @@ def maximum_filter(
            [4, 5, 6],
            [7, 8, 9]])
     """
-    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), least=False)
+    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), name="max")
 
 
 def minimum_filter(
@@ -80,11 +80,11 @@ def minimum_filter(
            [1, 1, 2],
            [4, 4, 5]])
     """
-    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), least=True)
+    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), name="min")
 
 
 def _along_axis(
-    input: Any, size: int, axis: int, output: Any, mode: str, cval: float, origin: int, *, least: bool
+    input: Any, size: int, axis: int, output: Any, mode: str, cval: float, origin: int, *, name: str
 ) -> Array:
     x = _real(input)
     at = read_axis(axis, x.ndim)
@@ -93,10 +93,10 @@ def _along_axis(
     out = make_output(output, x)
     before = size // 2 + read_origin(origin, size, "invalid origin")
     modes = among([border(mode)], (at,), x.ndim, "edge")
-    return _run(x, out, [Extremum(size, at, x.ndim, before)], modes, cval, least)
+    return _run(x, out, [OfWindows(name, size, at, x.ndim, before)], modes, cval)
 
 
-def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Window, *, least: bool) -> Array:
+def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Window, *, name: str) -> Array:
     if size is not None and footprint is not None:
         warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
     mask = None
@@ -111,19 +111,19 @@ def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Wind
     out = make_output(output, x)
     along = read_axes(window.axes, x.ndim)
     if mask is not None:
-        return _of_footprint(x, mask, out, window, along, least)
+        return _of_footprint(x, mask, out, window, along, name)
     given = [per_axis(each, len(along)) for each in (size, window.origin, window.mode)]
     wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[0] > 1]
     chain = [
-        Extremum(int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
+        OfWindows(name, int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
         for a, n, o, _ in wanted
     ]
     modes = among([border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")
-    return _run(x, out, chain, modes, window.cval, least)
+    return _run(x, out, chain, modes, window.cval)
 
 
 def _of_footprint(
-    x: Array, mask: Array, out: Array, window: Window, along: tuple[int, ...], least: bool
+    x: Array, mask: Array, out: Array, window: Window, along: tuple[int, ...], name: str
 ) -> Array:
     if len(along) < x.ndim and mask.ndim != len(along):
         raise RuntimeError(f"footprint.ndim ({mask.ndim}) must match len(axes) ({len(along)})")
@@ -136,7 +136,7 @@ def _of_footprint(
     lo = tuple(n // 2 + read_origin(o, n, "invalid origin") for o, n in zip(origins, mask.shape, strict=True))
     if not isinstance(window.mode, str) and isinstance(window.mode, Iterable):
         raise RuntimeError("A sequence of modes is not supported for non-separable footprints")
-    return _run(x, out, [Footprint(mask, lo)], [border(window.mode)] * x.ndim, window.cval, least)
+    return _run(x, out, [Footprint(name, mask, lo)], [border(window.mode)] * x.ndim, window.cval)
 
 
 def _real(input: Any) -> Array:
@@ -145,11 +145,13 @@ def _real(input: Any) -> Array:
     return read_input(input)
 
 
-def _run(x: Array, out: Array, chain: Chain, modes: list[str], cval: float, least: bool) -> Array:
+def _run(x: Array, out: Array, chain: Chain, modes: list[str], cval: float) -> Array:
     if not chain:
         out[...] = x
         return out
-    run(x, out, [chain], Borders(tuple(modes), float(cval)), work=np.dtype(np.float64), negated=least)
+    small = np.can_cast(x.dtype, np.float32) and float(np.float32(cval)) == cval
+    work = np.dtype(np.float32 if small else np.float64)
+    run(x, out, [chain], Borders(tuple(modes), float(cval)), work=work)
     return out
 
 

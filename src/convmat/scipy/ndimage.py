@@ -31,7 +31,7 @@ from .arguments import (
 )
 from .extrema import maximum_filter, maximum_filter1d, minimum_filter, minimum_filter1d
 from .linear import compute_type, filter_dense, require_cval, run_parts
-from .steps import Correlation, Mean
+from .steps import Correlation, OfWindows
 from .strips import Borders, Chain
 
 Array = npt.NDArray[Any]
@@ -231,7 +231,7 @@ def uniform_filter1d(
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
     before = size // 2 + read_origin(origin, size, "invalid origin")
     modes = among([border(mode)], (at,), x.ndim, "edge")
-    return _run(x, out, [[Mean(size, at, x.ndim, before)]], modes, cval, compute)
+    return _run(x, out, [[OfWindows("mean", size, at, x.ndim, before)]], modes, cval, compute)
 
 
 def uniform_filter(
@@ -251,7 +251,7 @@ def uniform_filter(
     given = [per_axis(each, len(along)) for each in (size, origin, mode)]
     wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[0] > 1]
     chain = [
-        Mean(int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
+        OfWindows("mean", int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
         for a, n, o, _ in wanted
     ]
     modes = among([border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")

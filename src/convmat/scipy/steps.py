@@ -1,8 +1,8 @@
 """What is done to a strip with its borders around it: one product, with no border left.
 
     Correlation   y[p] = sum over f of  w[f] * x[p + f]
-    Extremum      y[p] = max over f of  x[p + f]            along one axis; a minimum is that of -x, turned back
-    Mean          y[p] = sum over f of  x[p + f] / F        along one axis
+    OfWindows     y[p] = mean, max or min over f of  x[p + f]        along one axis
+    Footprint     y[p] = max or min over some f of  x[p + f]
 
 Axes along which a window has one element are merged: before the first other axis they are a batch, after the last one
 they are pixels. So a filter along any axis of a volume is one of two kernels.
@@ -14,17 +14,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import api
-from ..engine import threads
-from ..geometry import Geometry
+from ..engine import Sweep, threads, windows
+from ..errors import EngineError
 from ..planner import Bound, Plan
-from ..planner.maxima import Maxima, maxima
 
 Array = npt.NDArray[Any]
 
@@ -97,18 +95,20 @@ class Correlation(Step):
 
 
 @dataclass
-class Mean(Step):
-    """The mean of a window along one axis: a sum, divided."""
+class OfWindows(Step):
+    """One number of each window along one axis: "mean", "max" or "min"."""
 
+    name: str
     size: int
     axis: int
     rank: int
     before: int
+    _sweeps: dict[Any, tuple[Sweep, Array] | None] = field(default_factory=dict)
 
     @property
     def integral(self) -> bool:
         """Division makes fractions."""
-        return False
+        return self.name != "mean"
 
     @property
     def sizes(self) -> tuple[int, ...]:  # type: ignore[override]  # what the axis says
@@ -121,53 +121,34 @@ class Mean(Step):
         return tuple(self.before if a == self.axis else 0 for a in range(self.rank))
 
     def run(self, x: Array, y: Array, add: bool = False) -> None:
-        """Sums are exact where all are integers, and so are then the quotients' roundings."""
-        Correlation(np.ones(self.sizes), self.lo, exact=True).run(x, y, add)
-        np.divide(y, self.size, out=y)
+        """In one pass, whatever the size; by NumPy on CPUs for which no kernel is made."""
+        if x.shape not in self._sweeps:
+            self._sweeps[x.shape] = self._sweep(x)
+        made = self._sweeps[x.shape]
+        if made is None:
+            view = np.lib.stride_tricks.sliding_window_view(x, self.size, self.axis)
+            getattr(view, self.name)(-1, out=y)
+        else:
+            made[0](x, made[1], y)
 
-
-@lru_cache(maxsize=256)
-def _maxima(x: tuple[int, ...], w: tuple[int, ...], dtype: str, count: int) -> Maxima | str:
-    return maxima(Geometry.of(x, w), dtype, count)
-
-
-@dataclass
-class Extremum(Step):
-    """The largest element of a window along one axis."""
-
-    size: int
-    axis: int
-    rank: int
-    before: int
-
-    @property
-    def sizes(self) -> tuple[int, ...]:  # type: ignore[override]
-        """1 along other axes."""
-        return tuple(self.size if a == self.axis else 1 for a in range(self.rank))
-
-    @property
-    def lo(self) -> tuple[int, ...]:  # type: ignore[override]
-        """0 along other axes."""
-        return tuple(self.before if a == self.axis else 0 for a in range(self.rank))
-
-    def run(self, x: Array, y: Array, add: bool = False) -> None:
-        """By the products of max and +."""
-        shape, taps = merged(x.shape, self.sizes)
-        found = _maxima(shape, taps, x.dtype.name, threads())
+    def _sweep(self, x: Array) -> tuple[Sweep, Array] | None:
+        shape = math.prod(x.shape[: self.axis]), x.shape[self.axis], math.prod(x.shape[self.axis + 1 :])
+        found = windows(self.name, shape, self.size, x.dtype.name, threads())
         if isinstance(found, str):
-            windows = np.lib.stride_tricks.sliding_window_view(x, self.size, self.axis)
-            windows.max(-1, out=y)
-            return
-        found(
-            x.reshape(shape),
-            y.reshape(*shape[:2], *(n - f + 1 for n, f in zip(shape[2:], taps[2:], strict=True))),
-        )
+            return None
+        sweep = Sweep(found[0])
+        try:
+            sweep.load()
+        except EngineError:
+            return None
+        return sweep, np.empty(found[1], np.uint8)
 
 
 @dataclass
 class Footprint(Step):
-    """The largest element of a window that is no box: of its rows' runs, whose maxima are shifted and compared."""
+    """The greatest or least element of a window that is no box: of its runs, shifted and compared."""
 
+    name: str
     mask: Array
     lo: tuple[int, ...]
 
@@ -177,16 +158,17 @@ class Footprint(Step):
         return self.mask.shape
 
     def run(self, x: Array, y: Array, add: bool = False) -> None:
-        """One product of max and + for each length of a run."""
+        """One pass for each length of a run, and one for each run."""
+        pair = np.maximum if self.name == "max" else np.minimum
         of_length: dict[int, Array] = {1: x}
         for number, (at, length) in enumerate(_runs(self.mask)):
             if length not in of_length:
                 made = np.empty((*x.shape[:-1], x.shape[-1] - length + 1), x.dtype)
-                Extremum(length, x.ndim - 1, x.ndim, 0).run(x, made)
+                OfWindows(self.name, length, x.ndim - 1, x.ndim, 0).run(x, made)
                 of_length[length] = made
             part = of_length[length][tuple(slice(a, a + n) for a, n in zip(at, y.shape, strict=True))]
             if number:
-                np.maximum(y, part, out=y)
+                pair(y, part, out=y)
             else:
                 np.copyto(y, part)
 
@@ -198,4 +180,4 @@ def _runs(mask: Array) -> Iterator[tuple[tuple[int, ...], int]]:
         yield tuple(map(int, begin)), int(end[-1] - begin[-1])
 
 
-__all__ = ["Correlation", "Extremum", "Footprint", "Mean", "Step", "merged"]
+__all__ = ["Correlation", "Footprint", "OfWindows", "Step", "merged"]

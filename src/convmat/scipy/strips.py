@@ -47,12 +47,11 @@ def run(
     *,
     work: np.dtype[Any],
     magnitude: bool = False,
-    negated: bool = False,
 ) -> None:
     """Write to `out`, of x's shape and any type, the sum of the chains, or the root of the sum of their squares.
 
-    Everything is computed in `work`; with `negated`, on -x, and turned back. Between steps, what is not integral is
-    cut to integers if `out` holds these, as it would be if every step was written to `out`.
+    Everything is computed in `work`. Between steps, what is not integral is cut to integers if `out` holds these, as
+    it would be if every step was written to `out`.
     """
     if not out.size:
         return
@@ -65,22 +64,17 @@ def run(
     rows = _rows(source, chains, reach, work)
     padded = (rows + reach[0], *(n + r for n, r in zip(x.shape[1:], reach[1:], strict=True)))
     scratch = _Scratch(math.prod(padded), work)
-    inner = Borders(borders.modes, -borders.cval) if negated else borders
     direct = out.dtype == work and out.flags.c_contiguous and not magnitude
     for start in _starts(x.shape[0], rows):
         target = out[start : start + rows]
         sums = target if direct else scratch.array("sums", target.shape)
         part = scratch.array("part", padded)
         lay(source, part, lo, hi, borders.modes, borders.cval, start)
-        if negated:
-            np.negative(part, out=part)
-        strip = _Strip(x.shape, start, rows, lo, hi, inner, scratch, out.dtype)
+        strip = _Strip(x.shape, start, rows, lo, hi, borders, scratch, out.dtype)
         for number, chain in enumerate(chains):
             strip.through(chain, part, sums, number > 0, magnitude)
         if magnitude:
             np.sqrt(sums, out=sums)
-        if negated:
-            np.negative(sums, out=sums)
         if not direct:
             store(sums, target)
 
