@@ -192,6 +192,29 @@ def images(
 
 
 @commands.command()
+def doors(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", "-o", help="A part of a case's name; may be repeated.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer sizes.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for doors.json.")] = OUT,
+) -> None:
+    """Time convmat.scipy beside SciPy, and OpenCV where it has the same function, on one thread.
+
+    Needs the extra `bench`, ten minutes (two with --quick), and a machine that does nothing else.
+
+    Examples:
+
+      python -m benchmarks doors --quick
+
+      python -m benchmarks doors -o gaussian -o "uniform_filter 63"
+    """
+    from benchmarks import doors as beside
+
+    beside.run(only or [], quick, out, typer.echo)
+
+
+@commands.command()
 def choices(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Layers.")] = 200,
     seed: Annotated[int, typer.Option(help="Which layers are drawn.")] = 1,
@@ -268,7 +291,7 @@ def lowerings(
         typer.echo("\n".join(map(str, written)))
 
 
-__all__ = ["bench", "choices", "commands", "images", "lowerings", "nets"]
+__all__ = ["bench", "choices", "commands", "doors", "images", "lowerings", "nets"]
 
 if __name__ == "__main__":
     raise SystemExit(run(commands, "benchmarks"))

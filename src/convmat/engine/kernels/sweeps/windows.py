@@ -22,7 +22,7 @@ from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, const, equal, less, lshr, minimum, sitofp, splat, udiv
 from .base import Share, SweepPlan, SweepRecipe, refuses, shared
-from .reductions import REDUCTIONS
+from .reductions import REDUCTIONS, Pair
 
 VECTORS = 4
 """Vectors side by side in a column: an addition takes 4 cycles."""
@@ -57,7 +57,8 @@ class DownColumns(SweepRecipe):
         self, fn: Function, x: Value, y: Value, masks: Sequence[Value], extents: tuple[Value, Value, Value]
     ) -> None:
         """The suffixes from the last row up, those of outputs stored; then the prefixes, added to them."""
-        first, pair = REDUCTIONS[self.name]
+        first: float = REDUCTIONS[self.name][0]
+        pair: Pair = REDUCTIONS[self.name][1]
         size, many, pitch = extents
         kind, width = self.type.x(self.lanes), self.type.bytes * self.lanes
         divisor = splat(sitofp(size, to=self.type), lanes=self.lanes)
@@ -122,7 +123,7 @@ class AlongRows(SweepRecipe):
     def _sweep(self, fn: Function, y: Value, count: Value, sources: list[Value], of: object) -> None:
         """y = of the sources, over so many elements; each vector is read before it is written."""
         item, lanes, kind = self.type.bytes, self.lanes, self.type.x(self.lanes)
-        _, pair = REDUCTIONS[self.name]
+        pair: Pair = REDUCTIONS[self.name][1]
 
         def vector(column: Value, left: Value | None) -> None:
             mask = None if left is None else prefix_mask(lanes, left)

@@ -1,0 +1,200 @@
+"""convmat.scipy beside SciPy, and OpenCV where it has the same function: filters over images and volumes, one thread.
+
+    ratio    SciPy's median time over convmat's, calls of both taking turns; above 1 convmat is quicker
+
+Answers are compared before anything is timed. All run in this process: SciPy's filters have one thread, so convmat and
+OpenCV get one too. Sums are float64's in convmat and SciPy, and convmat's in float32 are beside them where SciPy's input
+is float32; OpenCV's float32 sums are float32's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import convmat
+
+Call = Callable[[], Any]
+
+SECONDS = 0.25
+"""For all peers of a case, beyond the first calls."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function over an array: `size` is that of its window, or its sigma."""
+
+    function: str
+    size: float
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        return f"{self.function} {self.size:g}, {'x'.join(map(str, self.shape))} {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians in seconds by peer, and how far convmat's answer is from SciPy's, relative to its largest value."""
+
+    case: Case
+    seconds: dict[str, float]
+    error: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times SciPy's time is convmat's."""
+        return self.seconds["scipy"] / self.seconds["convmat"]
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Images 512 to 4096 wide and a volume; each function with small and large windows."""
+    widths = (512, 2048) if quick else (512, 1024, 2048, 4096)
+    for dtype in ("float32", "float64", "uint8"):
+        for n in widths:
+            for function, sizes in IMAGES.items():
+                for size in sizes:
+                    if not (function in ("correlate", "convolve2d") and size * size * n * n > 4e8):
+                        yield Case(function, size, (n, n), dtype)
+        volume = (128,) * 3 if quick else (256,) * 3
+        for function, sizes in VOLUMES.items():
+            for size in sizes:
+                yield Case(function, size, volume, dtype)
+
+
+IMAGES: dict[str, tuple[float, ...]] = {
+    "correlate": (3, 7, 15, 31, 63), "convolve2d": (3, 7), "fftconvolve": (15, 63), "correlate1d": (3, 15, 63),
+    "gaussian_filter": (1, 4, 8), "uniform_filter": (3, 15, 63), "maximum_filter": (3, 15, 63), "sobel": (3,),
+    "prewitt": (3,), "laplace": (3,), "gaussian_laplace": (2,), "gaussian_gradient_magnitude": (2,),
+}  # fmt: skip
+VOLUMES: dict[str, tuple[float, ...]] = {
+    "correlate": (3,), "gaussian_filter": (1,), "uniform_filter": (3, 7), "maximum_filter": (3, 7), "sobel": (3,),
+    "laplace": (3,), "correlate1d": (3, 7),
+}  # fmt: skip
+
+
+def calls(case: Case, x: Any) -> dict[str, Call]:
+    """What each peer does, by its name."""
+    import scipy.ndimage
+    import scipy.signal
+
+    from convmat.scipy import ndimage, signal
+
+    at_signal = case.function in ("convolve2d", "fftconvolve")
+    theirs, ours = (scipy.signal, signal) if at_signal else (scipy.ndimage, ndimage)
+    pick = np.random.default_rng(1)
+    n = int(case.size)
+    given: tuple[Any, ...] = (case.size,)
+    if case.function in ("correlate", "convolve2d", "fftconvolve"):
+        weights = pick.standard_normal((n,) * x.ndim)
+        given = (weights.astype(x.dtype) if at_signal and x.dtype.kind == "f" else weights,)
+    elif case.function == "correlate1d":
+        given = (pick.standard_normal(n),)
+    elif case.function in ("sobel", "prewitt", "laplace"):
+        given = ()
+    more = {"mode": "same"} if at_signal else {}
+    f, g = getattr(ours, case.function), getattr(theirs, case.function)
+    made: dict[str, Call] = {"convmat": lambda: f(x, *given, **more), "scipy": lambda: g(x, *given, **more)}
+    if case.dtype == "float32" and not at_signal and case.function != "maximum_filter":
+        made["convmat float32"] = lambda: f(x, *given, compute="float32")
+    peer = opencv(case, x, *given)
+    return made | ({"opencv": peer} if peer else {})
+
+
+def opencv(case: Case, x: Any, *given: Any) -> Call | None:
+    """The same by OpenCV, where it has it; None otherwise."""
+    try:
+        import cv2
+    except ImportError:
+        return None
+    cv2.setNumThreads(1)
+    if len(case.shape) != 2 or case.dtype == "uint8":
+        return None
+    mirrored, n = cv2.BORDER_REFLECT, int(case.size)
+    depth = cv2.CV_32F if case.dtype == "float32" else cv2.CV_64F
+    reach = 2 * int(4 * case.size + 0.5) + 1
+    known: dict[str, Call] = {
+        "correlate": lambda: cv2.filter2D(x, depth, given[0], borderType=mirrored),
+        "gaussian_filter": lambda: cv2.GaussianBlur(x, (reach, reach), case.size, borderType=mirrored),
+        "uniform_filter": lambda: cv2.blur(x, (n, n), borderType=mirrored),
+        "sobel": lambda: cv2.Sobel(x, depth, 1, 0, ksize=3, borderType=mirrored),
+        "maximum_filter": lambda: cv2.dilate(x, np.ones((n, n), np.uint8), borderType=mirrored),
+    }
+    return known.get(case.function)
+
+
+def measure(case: Case) -> Row:
+    """The case's row; ValueError where the answers differ."""
+    pick = np.random.default_rng(2)
+    x = (pick.random(case.shape) * 250).astype(case.dtype)
+    peers = calls(case, x)
+    answers = {name: np.asarray(call(), np.float64) for name, call in peers.items()}
+    scale = np.abs(answers["scipy"]).max() or 1.0
+    error = float(np.abs(answers["convmat"] - answers["scipy"]).max() / scale)
+    if error > (1e-5 if case.dtype == "float32" else 1e-10):
+        raise ValueError(f"{case.name}: off by {error:.1e}")
+    samples: dict[str, list[float]] = {name: [] for name in peers}
+    end = time.perf_counter() + SECONDS * len(peers)
+    while time.perf_counter() < end or len(samples["scipy"]) < 3:
+        for name, call in peers.items():
+            start = time.perf_counter()
+            call()
+            samples[name].append(time.perf_counter() - start)
+    return Row(case, {name: statistics.median(each) for name, each in samples.items()}, error)
+
+
+def geometric(values: list[float]) -> float:
+    """The geometric mean.
+
+    >>> geometric([1.0, 4.0])
+    2.0
+    """
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else float("nan")
+
+
+def run(chosen: list[str], quick: bool, folder: Path, say: Callable[[str], None]) -> list[Row]:
+    """Measure all cases whose names have one of the words; results go to doors.json of the folder."""
+    rows = []
+    with convmat.threads(1):
+        for case in cases(quick):
+            if chosen and not any(word in case.name for word in chosen):
+                continue
+            row = measure(case)
+            rows.append(row)
+            times = "  ".join(f"{name} {seconds * 1e3:.2f}" for name, seconds in row.seconds.items())
+            say(f"{row.ratio:6.2f}  {case.name:48} {times} ms")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "doors.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    for line in summary(rows):
+        say(line)
+    return rows
+
+
+def summary(rows: list[Row]) -> list[str]:
+    """What the goals ask: geometric means, and the least ratio."""
+    if not rows:
+        return ["nothing was measured"]
+    least = min(rows, key=lambda row: row.ratio)
+    lines = [
+        f"SciPy over convmat: geometric mean {geometric([r.ratio for r in rows]):.2f} of {len(rows)}",
+        f"  least {least.ratio:.2f}: {least.case.name}",
+    ]
+    beside = [r for r in rows if "opencv" in r.seconds]
+    if beside:
+        best = [min(r.seconds["convmat"], r.seconds.get("convmat float32", math.inf)) for r in beside]
+        mean = geometric([r.seconds["opencv"] / b for r, b in zip(beside, best, strict=True)])
+        lines.append(f"OpenCV over convmat, float32 in float32: geometric mean {mean:.2f} of {len(beside)}")
+    return lines
+
+
+__all__ = ["Case", "Row", "cases", "geometric", "measure", "run", "summary"]
