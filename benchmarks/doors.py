@@ -2,9 +2,8 @@
 
     ratio    SciPy's median time over convmat's, calls of both taking turns; above 1 convmat is quicker
 
-Answers are compared before anything is timed. All run in this process: SciPy's filters have one thread, so convmat and
-OpenCV get one too. Sums are float64's in convmat and SciPy, and convmat's in float32 are beside them where SciPy's input
-is float32; OpenCV's float32 sums are float32's.
+Answers are compared before anything is timed. All run in this process, on one thread, which is what SciPy's filters
+have. convmat and SciPy sum in float64; beside that, where the input is float32, convmat in float32 as OpenCV does.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from ..errors import EngineError
 from ..planner import Bound, Plan
 
 Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
 
 
 class Step(ABC):
@@ -65,7 +66,7 @@ class Correlation(Step):
     weights: Array
     lo: tuple[int, ...]
     exact: bool = False
-    _bound: dict[Any, Bound] = field(default_factory=dict)
+    _bound: dict[Any, tuple[Bound, Shape, Shape]] = field(default_factory=dict)
 
     @property
     def sizes(self) -> tuple[int, ...]:  # type: ignore[override]  # what the weights say
@@ -87,11 +88,12 @@ class Correlation(Step):
         key = (x.shape, add)
         if key not in self._bound:
             plan = self.plan(x.shape, x.dtype, add)
-            self._bound[key] = plan.bind(self.weights.astype(x.dtype).reshape(plan.problem.shape("w")))
-        bound = self._bound[key]
-        problem = bound.plan.problem
-        whole = y.reshape(problem.shape("y"))
-        bound(x.reshape(problem.shape("x")), residual=whole if add else None, out=whole)
+            taps = plan.problem.shape("w")
+            bound = plan.bind(self.weights.astype(x.dtype).reshape(taps))
+            self._bound[key] = bound, plan.problem.shape("x"), plan.problem.shape("y")
+        bound, given, made = self._bound[key]
+        whole = y.reshape(made)
+        bound(x.reshape(given), residual=whole if add else None, out=whole)
 
 
 @dataclass

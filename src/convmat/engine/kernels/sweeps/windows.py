@@ -15,14 +15,14 @@ van Herk, "A fast algorithm for local minimum and maximum filters", 1992; Gil an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, const, equal, less, lshr, minimum, sitofp, splat, udiv
 from .base import Share, SweepPlan, SweepRecipe, refuses, shared
-from .reductions import REDUCTIONS, Pair
+from .reductions import REDUCTIONS
 
 VECTORS = 4
 """Vectors side by side in a column: an addition takes 4 cycles."""
@@ -57,8 +57,7 @@ class DownColumns(SweepRecipe):
         self, fn: Function, x: Value, y: Value, masks: Sequence[Value], extents: tuple[Value, Value, Value]
     ) -> None:
         """The suffixes from the last row up, those of outputs stored; then the prefixes, added to them."""
-        first: float = REDUCTIONS[self.name][0]
-        pair: Pair = REDUCTIONS[self.name][1]
+        first, pair = REDUCTIONS[self.name].first, REDUCTIONS[self.name].pair
         size, many, pitch = extents
         kind, width = self.type.x(self.lanes), self.type.bytes * self.lanes
         divisor = splat(sitofp(size, to=self.type), lanes=self.lanes)
@@ -120,15 +119,22 @@ class AlongRows(SweepRecipe):
                     divisor = splat(sitofp(size, to=self.type), lanes=self.lanes)
                     self._sweep(fn, y, outputs, [y], lambda of: of[0] / divisor)
 
-    def _sweep(self, fn: Function, y: Value, count: Value, sources: list[Value], of: object) -> None:
+    def _sweep(
+        self,
+        fn: Function,
+        y: Value,
+        count: Value,
+        sources: list[Value],
+        of: Callable[[list[Value]], Value] | None,
+    ) -> None:
         """y = of the sources, over so many elements; each vector is read before it is written."""
         item, lanes, kind = self.type.bytes, self.lanes, self.type.x(self.lanes)
-        pair: Pair = REDUCTIONS[self.name][1]
+        pair = REDUCTIONS[self.name].pair
 
         def vector(column: Value, left: Value | None) -> None:
             mask = None if left is None else prefix_mask(lanes, left)
             found = [fn.load(each, kind, column * item, mask=mask) for each in sources]
-            made = of(found) if callable(of) else (pair(*found) if len(found) == 2 else found[0])
+            made = of(found) if of else pair(*found) if len(found) == 2 else found[0]
             fn.store(made, y, column * item, mask=mask)
 
         zero = count - count
