@@ -24,8 +24,8 @@ from .steps import Correlation, Step
 Array = npt.NDArray[Any]
 Chain = Sequence[Step]
 
-STRIP_BYTES = 512 << 10
-"""Of a strip, about: it and what becomes of it stay in a second-level cache, or are not far."""
+STRIP_BYTES = 1 << 20
+"""Of a strip, about: it and what becomes of it are in a cache still, and a step's call costs little of its time."""
 
 FEW_TAPS = 64
 """Windows of more may be transformed, for which the planner is asked; those want the whole image at once."""
@@ -158,8 +158,8 @@ def _rows(x: Array, chains: Sequence[Chain], reach: tuple[int, ...], work: np.dt
             if step.plan(padded, work).chosen.lowering == "fft":
                 return extent
     line: int = math.prod(n + r for n, r in zip(x.shape[1:], reach[1:], strict=True)) * work.itemsize
-    rows = max(STRIP_BYTES // line, reach[0], 1)
-    return min(rows, extent)
+    strips = max(round(extent * line / STRIP_BYTES), 1)
+    return min(max(-(-extent // strips), reach[0], 1), extent)
 
 
 __all__ = ["Borders", "Chain", "run"]

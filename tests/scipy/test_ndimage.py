@@ -1,0 +1,92 @@
+"""convmat.scipy.ndimage beside scipy.ndimage, where SciPy's own tests do not look: strips, threads, overlap, types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmat
+from convmat.scipy import ndimage, strips
+
+theirs = pytest.importorskip("scipy.ndimage")
+
+MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
+
+
+def some(shape: tuple[int, ...], dtype: str) -> Any:
+    return (np.random.default_rng(3).random(shape) * 250).astype(dtype)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_strips_make_no_difference(mode: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strips, "STRIP_BYTES", 4096)
+    x = some((61, 37), dtype)
+    for name, given in (
+        ("gaussian_filter", (1.5,)), ("uniform_filter", (5,)), ("maximum_filter", (4,)), ("minimum_filter", (3,)),
+        ("sobel", (0,)), ("laplace", ()), ("correlate", (np.arange(15.0).reshape(3, 5),)),
+    ):  # fmt: skip
+        made = getattr(ndimage, name)(x, *given, mode=mode, cval=3.0)
+        wanted = getattr(theirs, name)(x, *given, mode=mode, cval=3.0)
+        assert made.dtype == wanted.dtype
+        if np.dtype(dtype).kind in "iu":
+            assert np.array_equal(made, wanted), name
+        else:
+            assert np.allclose(made, wanted, rtol=1e-6 if dtype == "float32" else 1e-12, atol=1e-4), name
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_volumes_along_each_axis(axis: int) -> None:
+    x = some((9, 11, 13), "float64")
+    weights = [1.0, -2.0, 0.5, 3.0]
+    for origin in (-2, 0, 1):
+        made = ndimage.correlate1d(x, weights, axis, origin=origin)
+        assert np.allclose(made, theirs.correlate1d(x, weights, axis, origin=origin), rtol=1e-12)
+
+
+def test_an_output_may_be_the_input() -> None:
+    x = some((40, 30), "float64")
+    wanted = theirs.gaussian_filter(x, 2.0)
+    made = ndimage.gaussian_filter(x, 2.0, output=x)
+    assert made is x
+    assert np.allclose(made, wanted, rtol=1e-12)
+
+
+def test_factors_and_low_rank() -> None:
+    x = some((50, 40), "float64")
+    pick = np.random.default_rng(4)
+    one = np.outer(pick.random(9), pick.random(11))
+    two = one + np.outer(pick.random(9), pick.random(11))
+    for weights in (one, two, pick.random((9, 11))):
+        assert np.allclose(ndimage.convolve(x, weights), theirs.convolve(x, weights), rtol=1e-12)
+    near = one + 1e-7 * pick.random((9, 11))
+    assert np.allclose(ndimage.correlate(x, near, rtol=1e-3), theirs.correlate(x, near), rtol=1e-3)
+
+
+def test_sums_in_float32() -> None:
+    x = some((50, 40), "float32")
+    made = ndimage.gaussian_filter(x, 2.0, compute="float32")
+    assert np.allclose(made, theirs.gaussian_filter(x, 2.0), rtol=1e-5)
+    with pytest.raises(ValueError, match="^compute must be 'float32' or 'float64', got 'float16'$"):
+        ndimage.gaussian_filter(x, 2.0, compute="float16")
+
+
+def test_threads_change_no_bit() -> None:
+    x = some((300, 200), "float64")
+    for name, given in (
+        ("gaussian_filter", (2.0,)),
+        ("uniform_filter", (7,)),
+        ("correlate", (np.ones((3, 5)),)),
+    ):
+        with convmat.threads(1):
+            one = getattr(ndimage, name)(x, *given)
+        with convmat.threads(2):
+            assert np.array_equal(one, getattr(ndimage, name)(x, *given))
+
+
+def test_a_nan_of_a_box_stays_in_its_windows() -> None:
+    x = np.ones((1, 50))
+    x[0, 25] = np.nan
+    assert np.isnan(ndimage.uniform_filter1d(x, 5)).sum() == 5
