@@ -16,7 +16,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "convmat"
 
-GROUND = ("doors", "errors", "processes", "arguments", "geometry", "product", "problem", "reference", "cases")
+GROUND = ("doors", "errors", "processes", "arguments", "geometry", "product", "problem", "reference", "cases", "missing")
 LEVELS = (
     *((each,) for each in GROUND),
     ("lowering", "engine"),

@@ -23,6 +23,7 @@ from .arguments import Padding, PerAxis, cross, per_axis, shape_of
 from .doors import behind_arrays
 from .errors import GeometryError, shown
 from .geometry import Geometry
+from .missing import normalised, read_missing
 from .planner import (
     ActivationLike,
     ConvKeywords,
@@ -65,6 +66,8 @@ def conv(
     scale: Any = None,
     out_dtype: Any = None,
     y_zero_point: int = 0,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:
     """x: (B, C, *I), w: (O, C//G, *F), bias: (O,) -> y: (B, O, *P) = activation(conv + bias + residual).
 
@@ -93,6 +96,10 @@ def conv(
     out_dtype        with a scale "float32" (the default), "uint8" or "int8": y is then rounded, halves to even,
                      y_zero_point added, and what the type cannot hold becomes its least or greatest number
 
+    missing          "nan", or booleans that broadcast to x and are true where it is missing: y is the sum over what is
+                     there, divided by the weights that met it, NaN where nothing is; padding is there
+    normalize        False: not divided
+
     Raises GeometryError or PlanError before anything is written.
 
     >>> y = conv([[[1.0, 2.0, 3.0, 4.0]]], [[[1.0, -1.0]]])
@@ -110,6 +117,8 @@ def conv(
         made: Array = room.convolve("conv", options, x, w, bias, residual, out)  # lazy
         return made
     x, w = alike("conv", "x", x, "w", w, bytes_too=True)
+    if missing is not None:
+        return _over_missing(x, w, out, options, missing, normalize)
     if x.dtype != w.dtype:
         options = options._replace(w_dtype=_name(w.dtype))
     if bias is not None or residual is not None:
@@ -483,6 +492,44 @@ def col2im(
             f"  give cols of shape ({g.k}, {g.n})"
         )
     return planner.fold(Problem.of(g, "float32"), cols)
+
+
+def _over_missing(x: Array, w: Array, out: Any, options: PlanOptions, missing: Any, normalize: bool) -> Array:
+    """`conv` over what is there of x; `options` are those of the whole call."""
+    later = {"bias": options.bias, "residual": options.residual, "activation": options.activation is not None}
+    if given := [name for name, there in later.items() if there]:
+        raise GeometryError(
+            f"conv: missing= gives means, to which nothing is added on the way\n  {given[0]} is given\n"
+            f"  convolve without {given[0]}, then apply it to the result"
+        )
+    if x.dtype.kind not in "fc":
+        raise GeometryError(
+            f"conv: missing= takes numbers with a fraction\n  x.dtype = {x.dtype}\n  give x.astype('float32')"
+        )
+    gone = read_missing("conv", x, missing)
+
+    def run(part: Array, into: Any = None) -> Array:
+        plan = request("conv", _add_batch(part, w), w.shape, _name(x.dtype), options)
+        return _run("conv", plan, part, w, None, None, into)
+
+    if not normalize:
+        return run(np.where(gone, x.dtype.type(0), x), out)
+    cost = request("conv", _add_batch(x, w), w.shape, _name(x.dtype), options).chosen.cost
+    channels = -1 if options.layout == "NHWC" else -1 - (w.ndim - 2)
+    rounding = 4 * cost.error if cost else 0.0
+    made = normalised("conv", x, w, gone, run, channels=channels, rounding=rounding)
+    return made if out is None else _into(out, made)
+
+
+def _into(out: Any, made: Array) -> Array:
+    """The result in the array that was given for it."""
+    if not isinstance(out, np.ndarray) or out.shape != made.shape or out.dtype != made.dtype:
+        raise GeometryError(
+            f"conv: out does not fit the result\n  out: {getattr(out, 'shape', shown(out))}, expected {made.shape} of "
+            f"{made.dtype}\n  give an array of that shape and type"
+        )
+    np.copyto(out, made)
+    return out
 
 
 # -- arrays on their way to a plan ------------------------------------------------------------------------------------

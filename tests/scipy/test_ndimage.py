@@ -69,7 +69,7 @@ def test_sums_in_float32() -> None:
     x = some((50, 40), "float32")
     made = ndimage.gaussian_filter(x, 2.0, compute="float32")
     assert np.allclose(made, theirs.gaussian_filter(x, 2.0), rtol=1e-5)
-    with pytest.raises(ValueError, match="^compute must be 'float32' or 'float64', got 'float16'$"):
+    with pytest.raises(ValueError, match=r"^compute must be 'float32' or 'float64', got 'float16'$"):
         ndimage.gaussian_filter(x, 2.0, compute="float16")
 
 

@@ -97,6 +97,8 @@ class ConvKeywords(TransposeKeywords, total=False):
     scale: Any
     out_dtype: Any
     y_zero_point: int
+    missing: Any
+    normalize: bool
 
 
 __all__ = ["ActivationLike", "ConvKeywords", "PlanOptions", "Progress", "TransposeKeywords", "Tuning"]

@@ -5,7 +5,8 @@
     others      products of one-dimensional ones: gaussian, sobel, prewitt, uniform; sums of those: laplace
 
 Arguments, results and errors are SciPy's: sums are taken in float64 and rounded to the output's type, or cut to
-integers that wrap around. One keyword is ours: `compute="float32"` takes them in float32, in half the time.
+integers that wrap around. Keywords of ours: `compute="float32"` takes sums in float32, in half the time; `missing`
+is "nan" or a mask of what is missing, over which means are taken, and with `normalize=False` sums (see `convmat.conv`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .arguments import (
     read_origin,
 )
 from .extrema import maximum_filter, maximum_filter1d, minimum_filter, minimum_filter1d
+from .holes import over
 from .linear import compute_type, filter_dense, require_cval, run_parts
 from .steps import Correlation, OfWindows
 from .strips import Borders, Chain
@@ -42,6 +44,8 @@ BAD_ORIGIN_1D = "Invalid origin; origin must satisfy -(len(weights) // 2) <= ori
 def correlate(
     input: Any, weights: Any, output: Any = None, mode: str = "reflect", cval: Any = 0.0, origin: Any = 0, *,
     axes: Any = None, compute: str | None = None, rtol: float | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.correlate: weights are laid over x as they are.
 
@@ -51,30 +55,49 @@ def correlate(
     >>> correlate([1.0, 2.0, 4.0], [1.0, 10.0, 100.0])
     array([211., 421., 442.])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: correlate(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
+            input, output, cval, missing, normalize, np.asarray(weights),
+        )  # fmt: skip
     return filter_dense(input, weights, output, Window(mode, cval, origin, axes), compute, rtol, flip=False)
 
 
 def convolve(
     input: Any, weights: Any, output: Any = None, mode: str = "reflect", cval: Any = 0.0, origin: Any = 0, *,
     axes: Any = None, compute: str | None = None, rtol: float | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.convolve: weights are flipped first; see `correlate`.
 
     >>> convolve([1.0, 2.0, 4.0], [1.0, 10.0, 100.0])
     array([112., 124., 244.])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: convolve(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
+            input, output, cval, missing, normalize, np.asarray(weights),
+        )  # fmt: skip
     return filter_dense(input, weights, output, Window(mode, cval, origin, axes), compute, rtol, flip=True)
 
 
 def correlate1d(
     input: Any, weights: Any, axis: int = -1, output: Any = None, mode: str = "reflect", cval: Any = 0.0,
     origin: int = 0, *, compute: str | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.correlate1d: weights of one axis along `axis`.
 
     >>> correlate1d([2.0, 8.0, 0.0], [1.0, 3.0])
     array([ 8., 26.,  8.])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: correlate1d(x, weights, axis, None, mode, around, origin, compute=compute),
+            input, output, cval, missing, normalize, np.asarray(weights),
+        )  # fmt: skip
     x, w = read_input(input), np.asarray(weights)
     require_cval(x, w, cval)
     is_complex = x.dtype.kind == "c" or w.dtype.kind == "c"
@@ -95,12 +118,19 @@ def correlate1d(
 def convolve1d(
     input: Any, weights: Any, axis: int = -1, output: Any = None, mode: str = "reflect", cval: Any = 0.0,
     origin: int = 0, *, compute: str | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.convolve1d: `correlate1d` with flipped weights.
 
     >>> convolve1d([2.0, 8.0, 0.0], [1.0, 3.0])
     array([14., 24.,  0.])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: convolve1d(x, weights, axis, None, mode, around, origin, compute=compute),
+            input, output, cval, missing, normalize, np.asarray(weights),
+        )  # fmt: skip
     w = np.asarray(weights)[::-1]
     w = w.conj() if w.dtype.kind == "c" else w
     return correlate1d(input, w, axis, output, mode, cval, -origin - (len(w) + 1) % 2, compute=compute)
@@ -109,12 +139,21 @@ def convolve1d(
 def gaussian_filter1d(
     input: Any, sigma: float, axis: int = -1, order: int = 0, output: Any = None, mode: str = "reflect",
     cval: Any = 0.0, truncate: float = 4.0, *, radius: int | None = None, compute: str | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.gaussian_filter1d: a normal distribution of deviation `sigma`, or a derivative of it.
 
     >>> gaussian_filter1d([1.0, 2.0, 3.0, 4.0, 5.0], 1).round(2)
     array([1.43, 2.07, 3.  , 3.93, 4.57])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: gaussian_filter1d(
+                x, sigma, axis, order, None, mode, around, truncate, radius=radius, compute=compute
+            ),
+            input, output, cval, missing, normalize, _sums_to(order),
+        )  # fmt: skip
     weights = _gaussian(sigma, order, truncate, radius)
     return correlate1d(input, weights, axis, output, mode, cval, compute=compute)
 
@@ -122,6 +161,8 @@ def gaussian_filter1d(
 def gaussian_filter(
     input: Any, sigma: Any, order: Any = 0, output: Any = None, mode: Any = "reflect", cval: Any = 0.0,
     truncate: float = 4.0, *, radius: Any = None, axes: Any = None, compute: str | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.gaussian_filter: one-dimensional ones along each axis.
 
@@ -130,6 +171,13 @@ def gaussian_filter(
            [0.33, 0.34, 0.33],
            [0.17, 0.33, 0.5 ]])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: gaussian_filter(
+                x, sigma, order, None, mode, around, truncate, radius=radius, axes=axes, compute=compute
+            ),
+            input, output, cval, missing, normalize, _sums_to(order),
+        )  # fmt: skip
     x = read_input(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
     along = read_axes(axes, x.ndim)
@@ -218,12 +266,19 @@ def gaussian_gradient_magnitude(
 def uniform_filter1d(
     input: Any, size: int, axis: int = -1, output: Any = None, mode: str = "reflect", cval: Any = 0.0,
     origin: int = 0, *, compute: str | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.uniform_filter1d: the mean of `size` elements along one axis.
 
     >>> uniform_filter1d([2, 8, 0, 4, 1, 9, 9, 0], size=3)
     array([4, 3, 4, 1, 4, 6, 6, 3])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: uniform_filter1d(x, size, axis, None, mode, around, origin, compute=compute),
+            input, output, cval, missing, normalize, np.ones(1),
+        )  # fmt: skip
     x = read_input(input)
     at = read_axis(axis, x.ndim)
     if size < 1:
@@ -237,6 +292,8 @@ def uniform_filter1d(
 def uniform_filter(
     input: Any, size: Any = 3, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, origin: Any = 0, *,
     axes: Any = None, compute: str | None = None,
+    missing: Any = None,
+    normalize: bool = True,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.uniform_filter: the mean of a box.
 
@@ -245,6 +302,11 @@ def uniform_filter(
            [1, 1, 1],
            [1, 1, 1]])
     """
+    if missing is not None:
+        return over(
+            lambda x, around: uniform_filter(x, size, None, mode, around, origin, axes=axes, compute=compute),
+            input, output, cval, missing, normalize, np.ones(1),
+        )  # fmt: skip
     x = read_input(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
     along = read_axes(axes, x.ndim)
@@ -259,6 +321,11 @@ def uniform_filter(
 
 
 # -- what they share -------------------------------------------------------------------------------------------------
+
+
+def _sums_to(order: Any) -> Array:
+    """Weights with the sum of a normal distribution's derivative: 1, or 0 beside a size of 2."""
+    return np.array([1.0, -1.0] if np.any(order) else [1.0])
 
 
 def _gaussian(sigma: Any, order: int, truncate: float, radius: Any) -> Array:
