@@ -45,6 +45,7 @@ OUTSIDE = {
     "planner": {"ml_dtypes", "platformdirs"},
     "network": {"ml_dtypes", "onnx", "onnxruntime"},
     "chunks": {"dask", "distributed", "tifffile", "zarr"},
+    "train": {"PIL"},
     "explain": {"PIL", "jinja2", "rich"},
     "cli": {"typer", "rich"},
     "__main__": {"convmat_command"},  # ours: the entry point, outside the package

@@ -29,13 +29,15 @@ from convmat.cli import (
     networks,
     plan,
     screen,
+    train,
     tune,
 )
 from convmat.errors import ConvmatError, GeometryError, PlanError
 
 COMMANDS = (
     demo.demo, example.example, plan.plan, conv.conv, tune.tune, draw.draw, explain.explain,
-    networks.run, networks.summary, networks.profile, networks.compile, info.info,
+    networks.run, networks.summary, networks.profile, networks.compile, train.train,
+    info.info,
 )  # fmt: skip
 GROUPS = {"choices": choices.commands, "cache": cache.commands}
 

@@ -234,6 +234,23 @@ class Network:
 
         save.save(Path(path), Contents(self.graph, self.options, self._rules()), run, wanted)
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX file, checked by the onnx package. Raises NetworkError and PlanError.
+
+        >>> import tempfile
+        >>> from convmat import nn
+        >>> net = nn.lenet()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.to_onnx(f"{folder}/lenet.onnx")
+        ...     again = load(f"{folder}/lenet.onnx")
+        >>> x = np.ones((1, 1, 28, 28), np.float32)
+        >>> bool((again(x) == net(x)).all())
+        True
+        """
+        from .files import to_onnx
+
+        to_onnx.write(path, self.graph)
+
     def _rules(self) -> tuple[str, ...] | None:
         return None if self.rules is None else tuple(self.rules)
 

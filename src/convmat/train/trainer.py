@@ -146,7 +146,8 @@ class Trainer:
         """
         examples = data.train if isinstance(data, Data) else data
         judged = data.test if validate is None and isinstance(data, Data) else validate
-        self._last = self._last or self.epoch + epochs
+        if self._last is None or self._last <= self.epoch:
+            self._last = self.epoch + epochs
         files = [None if each is None else Path(each) for each in (checkpoint, history)]
         course = Course(examples, judged, batch, augment, self.seed, files[0], files[1], progress)
         found = run(self, course, self._last)

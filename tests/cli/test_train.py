@@ -1,0 +1,56 @@
+"""`convmat train`: from a data set to a network that others run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Run = Callable[..., Any]
+
+
+def examples(path: Path) -> str:
+    """Pictures with a bright half: which one is the class."""
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 2, 60)
+    x = rng.random((60, 1, 16, 16), np.float32)
+    x[target == 1, :, :8] += 1
+    x[target == 0, :, 8:] += 1
+    np.savez(path, x=x, y=target)
+    return str(path)
+
+
+def test_it_learns_and_goes_on(run: Run, tmp_path: Path) -> None:
+    import onnxruntime
+
+    data, out = examples(tmp_path / "halves.npz"), tmp_path / "net.onnx"
+    first = run(
+        "train", "lenet", "--data", data, "--epochs", "2", "--batch", "8", "--out", str(out), "--json"
+    )
+    assert first.code == 0, first.out
+    made = json.loads(first.out)
+    assert made["examples"] == 48
+    assert made["epochs"][-1]["test_accuracy"] > 0.9
+    session = onnxruntime.InferenceSession(str(out))
+    x = np.load(data)["x"][:4]
+    scores = session.run(None, {"x": x})[0]
+    assert scores.argmax(1).tolist() == np.load(data)["y"][:4].tolist()
+    keep = str(tmp_path / "here.safetensors")
+    words = ("--data", data, "--batch", "8", "--rate", "0.01", "--freeze", "features.*", "--checkpoint", keep)
+    assert run("train", str(out), *words, "--epochs", "1").code == 0
+    assert "judged" in run("train", str(out), *words, "--epochs", "1", "--resume").out
+
+
+def test_what_cannot_be_trained(run: Run, tmp_path: Path) -> None:
+    data = examples(tmp_path / "halves.npz")
+    done = run("train", "lenet", "--data", data, "--optimiser", "adagrad")
+    assert (done.code, "one of sgd, adam, adamw" in done.out) == (1, True)
+    done = run("train", "lenet", "--data", data, "--freeze", "head.*")
+    assert "a pattern names no parameter" in done.out
+    done = run("train", "lenet", "--data", "nowhere")
+    assert "one of 'mnist', 'fashion-mnist', 'digits'" in done.out
+    done = run("train", "lenet", "--data", data, "--resume")
+    assert "add --checkpoint FILE" in done.out

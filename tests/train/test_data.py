@@ -1,0 +1,75 @@
+"""Data sets: what is fetched is what it says, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convmat import train
+from convmat.errors import NetworkError
+from convmat.network.packages import _of_deb
+from convmat.train.data import data_of
+
+
+@pytest.mark.models
+def test_mnist_is_split_by_digit() -> None:
+    made = train.mnist()
+    assert made.train.x.shape == (8000, 1, 28, 28)
+    assert np.bincount(made.test.target).tolist() == [200] * 10
+    assert (made.train.x.min(), made.train.x.max()) == (0, 1)
+
+
+@pytest.mark.models
+def test_the_other_sets() -> None:
+    clothes, digits = train.fashion_mnist(), train.digits()
+    assert (clothes.train.x.shape, clothes.test.x.shape) == ((60000, 1, 28, 28), (10000, 1, 28, 28))
+    assert np.bincount(clothes.train.target).tolist() == [6000] * 10
+    assert (len(digits.train), len(digits.test)) == (1438, 359)
+
+
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.new("RGB", (10 + i, 8), colour).save(tmp_path / name / f"{i}.png")
+    made = train.from_folder(tmp_path, (6, 6))
+    assert (made.train.x.shape, made.test.x.shape) == ((8, 3, 6, 6), (2, 3, 6, 6))
+    assert made.train.names == ("blue", "red")
+    assert all((x[2] == 1).all() == (t == 0) for x, t in zip(made.train.x, made.train.target, strict=True))
+    bad = tmp_path / "red" / "bad.png"
+    bad.write_bytes(b"no picture")
+    with pytest.raises(NetworkError) as error:
+        train.from_folder(tmp_path, (6, 6))
+    assert str(error.value) == (
+        f"train: 1 of 11 pictures cannot be read\n  {bad}\n"
+        "  take them away, or leave them out with skip=True (--skip-unreadable)"
+    )
+    assert len(data_of(str(tmp_path), (6, 6), skip=True).train) == 8
+
+
+def test_what_is_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match="no data set of that name"):
+        data_of("nonesuch")
+    with pytest.raises(NetworkError, match="has no classes"):
+        data_of(str(tmp_path))
+    np.savez(tmp_path / "a.npz", z=np.zeros(3))
+    with pytest.raises(NetworkError, match=r"a\.npz has no x and y\n  it has 'z'"):
+        data_of(str(tmp_path / "a.npz"))
+
+
+def test_the_files_of_a_debian_package() -> None:
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:xz") as tar:
+        tar.addfile(tarfile.TarInfo("./a"), io.BytesIO())
+    members = [(b"debian-binary", b"2.0\n"), (b"control.tar.xz", b"odd"), (b"data.tar.xz", inner.getvalue())]
+    deb = b"!<arch>\n"
+    for name, data in members:
+        deb += name.ljust(48) + str(len(data)).encode().ljust(10) + b"`\n" + data + b"\n" * (len(data) % 2)
+    with tarfile.open(fileobj=io.BytesIO(_of_deb(deb))) as tar:
+        assert tar.getnames() == ["./a"]
