@@ -383,6 +383,7 @@ def test_resized_planes(mode: str) -> None:
         nodes.append(node("Resize", f"{name} - s{i}", f"y{i}", **how))
     net = convmat.load(model(nodes, shapes, " ".join(f"y{i}" for i in range(len(nodes))), constants))
     inputs = {name: normal(*shape) for name, shape in shapes.items()}
+    inputs["x"][0, 1, 4, 30], inputs["x"][1, 2, 10, 69], inputs["z"][1, 1, 20, 2] = np.inf, -np.inf, np.nan
     found = net(inputs)
     assert {layer.engine for layer in net.summary().layers} == {"jit"}
     for i, each in enumerate(nodes):

@@ -4,6 +4,7 @@
 
 Lanes lie along q. What a vector of y is made of lies close together where planes grow: one load of x holds it, and a
 permutation by a table puts it in its places. Where it does not, or the CPU has no such instruction, lanes are gathered.
+A weight of 0 is no term: an infinity beside a window stays where it is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
-from ...ir.instructions import Value, const, f32, fma, i1, i32, i64, sext, splat, udiv
+from ...ir.instructions import Value, const, f32, fma, i1, i32, i64, not_equal, select, sext, splat, udiv
 from ..epilogue import gather_at
 from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
 
@@ -59,10 +60,7 @@ class Resample(SweepRecipe):
                 x + fn.load(words["row"] + (number + s) * 8, i64) * words["width"] * 4
                 for s in range(self.down)
             ]
-            by = [
-                splat(fn.load(words["row weight"] + (number + s) * 4, f32), lanes=lanes)
-                for s in range(self.down)
-            ]
+            factors = [fn.load(words["row weight"] + (number + s) * 4, f32) for s in range(self.down)]
             y = words["y"] + line.index * words["columns"] * 4
 
             def vector(column: Value, left: Value | None) -> None:
@@ -76,12 +74,14 @@ class Resample(SweepRecipe):
                     for name, type in (("place", i32.x(lanes)), ("weight", kind))
                 )
                 total: Value = const(kind, 0.0)
-                for row, factor in zip(rows, by, strict=True):
+                counts = [not_equal(each, 0.0) for each in weights]
+                for row, factor in zip(rows, factors, strict=True):
+                    found: Value = const(kind, 0.0)
                     terms = self._terms(fn, row + begin * 4, places, held)
-                    found = terms[0] * weights[0]
-                    for term, weight in zip(terms[1:], weights[1:], strict=True):
-                        found = fma(term, weight, found)
-                    total = fma(found, factor, total)
+                    for term, weight, counted in zip(terms, weights, counts, strict=True):
+                        found = fma(select(counted, term, const(kind, 0.0)), weight, found)
+                    found = select(not_equal(factor, 0.0), found, const(kind, 0.0))
+                    total = fma(found, splat(factor, lanes=lanes), total)
                 fn.store(total, y, column * 4, mask=None if left is None else prefix_mask(lanes, left))
 
             share.vectors(fn, lanes, vector)
