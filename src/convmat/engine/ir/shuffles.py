@@ -98,6 +98,11 @@ def _picked(a: Value, b: Value, indices: Sequence[int]) -> Value:
     return shuffle(a, b, indices=indices)
 
 
+def transposed_blocks(rows: Sequence[Value]) -> list[Value]:
+    """Four vectors of 32-bit lanes: in every four of these, lane j of row i becomes lane i of row j."""
+    return _deal(rows, 1, 4)
+
+
 def load_strided(fn: Function, pointer: Value, type: Type, stride: Int, offset: Int = 0) -> Value:
     """Lane i is read at `pointer + offset + i * stride` (bytes)."""
     vector: Value = poison(type)
@@ -224,6 +229,7 @@ __all__ = [
     "narrow",
     "part",
     "transpose",
+    "transposed_blocks",
     "widen",
     "woven",
 ]

@@ -15,18 +15,23 @@ from ...ir.instructions import (
     bitcast,
     const,
     f32,
+    i8,
     i32,
     i64,
     maximum,
     minimum,
+    poison,
     ptr,
+    regroup,
     sitofp,
     splat,
     trunc,
 )
+from ...ir.shuffles import part, transposed_blocks
 from ...job import WORD
-from ..epilogue import Target, TileEpilogue, activate
+from ..epilogue import Store, Target, TileEpilogue, activate
 from ..tile import Tile
+from .pack_x import SQUARE
 from .recipe import QUAD, QuadsRecipe
 
 UNROLL = 4
@@ -134,12 +139,47 @@ class TileWriter:
                 for v in range(vectors):
                     made[i * vectors + v] = made[i * vectors + v] - total * w_zeros[v]
         made = self._finished(fn, made, args, scale, rows, vectors)
+        if r.out is i8 and r.store is Store.TURNED:
+            zero = trunc(r.arguments().load(fn, args, "y zero"), to=i8)
+            for v in range(vectors):
+                self._store_bytes(
+                    fn, made[v::vectors], zero, c + line * (v * r.lanes), line, count, rows - v * r.lanes
+                )
+            return fn
         work = made[0].type.scalar
         tile = Tile(work, columns, vectors, r.lanes, 0, 0, 0)
         lines = [made[i * vectors : (i + 1) * vectors] for i in range(columns)]
         epilogue = TileEpilogue(r.out, False, False, None, True, r.store, r.block)
         epilogue.emit(fn, tile, lines, Target(c, residual, bias, line, count, places, *between), rows)
         return fn
+
+    def _store_bytes(
+        self, fn: Function, columns: list[Value], zero: Value, c: Value, line: Value, count: Value, rows: int
+    ) -> None:
+        """Stores the low bytes of a vector of rows of each column: 16 columns of a row lie side by side.
+
+        The bytes of four columns make one vector, and squares of four by four such words are turned.
+        """
+        lanes = self.r.lanes
+        for first in range(0, len(columns), SQUARE):
+            some, words = columns[first : first + SQUARE], []
+            for at in range(0, SQUARE, QUAD):
+                four = some[at : at + QUAD]
+                if not four:
+                    words.append(poison(i32.x(lanes)))
+                    continue
+                word = four[0] & 255
+                for byte, column in enumerate(four[1:], 1):
+                    word = word | (column << 24 if byte == 3 else (column & 255) << 8 * byte)
+                words.append(word)
+            mask = prefix_mask(SQUARE, count - first)
+            for j, turned in enumerate(transposed_blocks(words)):
+                made = regroup(turned, to=i8.x(4 * lanes)) + splat(zero, lanes=4 * lanes)
+                for block in range(lanes // QUAD):
+                    row = block * QUAD + j
+                    if row < rows:
+                        piece = made if lanes == QUAD else part(made, block * SQUARE, SQUARE)
+                        fn.store(piece, c + line * row, first, mask=mask)
 
     def _start(
         self, fn: Function, a: Value, args: Value, bias: Value, w_zero: Value, rows: int, vectors: int
@@ -182,9 +222,12 @@ class TileWriter:
             return [activate(each, r.activation) for each in made]
         load = r.arguments().load
         low, high = (splat(load(fn, args, name, f32), lanes=r.lanes) for name in ("low", "high"))
-        zero = splat(trunc(load(fn, args, "y zero"), to=i32), lanes=r.lanes)
         near = [minimum(maximum(activate(each, r.activation), low), high) + NEAREST for each in made]
-        return [bitcast(each, to=i32) + zero for each in near]
+        whole = [bitcast(each, to=i32) for each in near]
+        if r.store is Store.TURNED:  # which adds it to four at once
+            return whole
+        zero = splat(trunc(load(fn, args, "y zero"), to=i32), lanes=r.lanes)
+        return [each + zero for each in whole]
 
 
 __all__ = ["TileWriter"]
