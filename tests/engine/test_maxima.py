@@ -31,7 +31,7 @@ def test_random_geometries_between_unreadable_pages() -> None:
 
 def test_other_types_are_refused() -> None:
     g = Geometry.of((1, 2, 8), (2, 1, 2), groups=2)
-    assert maxima(g, "float16", 1) == "compares float32 and float64, got float16"
+    assert maxima(g, "float16", 1) == "compares float32, float64 and 8-bit integers, got float16"
 
 
 def test_an_output_over_the_input_and_an_input_of_any_strides() -> None:

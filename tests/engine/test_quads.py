@@ -137,3 +137,42 @@ def test_squares_of_bytes_are_turned() -> None:
         a.ctypes.data, b.ctypes.data
     )
     np.testing.assert_array_equal(b, a.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(("types", "stride", "out"), [
+    (("uint8", "int8"), 1, "uint8"), (("int8", "uint8"), 2, "float32"), (("uint8", "uint8"), 3, None),
+])  # fmt: skip
+def test_depthwise_sums_are_the_definitions(types: tuple[str, str], stride: int, out: str | None) -> None:
+    """Read in place, in float32: whole numbers all the same."""
+    import convmat
+
+    rng = np.random.default_rng(stride)
+    (low, high), (w_low, w_high) = ((np.iinfo(each).min, np.iinfo(each).max) for each in types)
+    x = rng.integers(low, high + 1, (2, 5, 19, 37)).astype(types[0])
+    w = rng.integers(w_low, w_high + 1, (5, 1, 3, 5)).astype(types[1])
+    bias, scale = rng.integers(-9000, 9000, 5).astype(np.int32), (rng.random(5) * 1e-3).astype(np.float32)
+    words: dict[str, Any] = {"padding": 2, "stride": stride, "groups": 5}
+    sums = truth(x, w, high - 9, np.zeros(1), words) + bias.reshape(-1, 1, 1)
+    more: dict[str, Any] = {} if out is None else {"scale": scale, "out_dtype": out}
+    found = convmat.conv(
+        x, w, bias, x_zero_point=high - 9, lowering="depthwise", engine="jit", **words, **more
+    )
+    wanted = sums if out is None else sums.astype(np.float32) * scale.reshape(-1, 1, 1)
+    if out == "uint8":
+        wanted = np.clip(np.rint(wanted), 0, 255)
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+def test_the_greatest_bytes_of_windows(kind: str) -> None:
+    from convmat.planner.maxima import Maxima, maxima
+
+    g = Geometry.of((2, 3, 11, 40), (3, 1, 3, 3), stride=2, padding=1, groups=3)
+    limits = np.iinfo(kind)
+    x = np.random.default_rng(1).integers(limits.min, limits.max + 1, g.x_shape).astype(kind)
+    y, kernel = np.empty(g.y_shape, kind), maxima(g, kind, 1)
+    assert isinstance(kernel, Maxima)
+    kernel(x, y)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=limits.min)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))[:, :, ::2, ::2]
+    np.testing.assert_array_equal(y, windows.max((-1, -2)))

@@ -87,7 +87,7 @@ def _steps(
         found = plan_quads(product, dtypes, shapes, threads, cpu)
         if not isinstance(found, str) or product.counted or dtypes.weights is not None:
             return found
-    if product.counted or dtypes.weights is not None:
+    if (product.counted or dtypes.weights is not None) and packing is not Packing.NOTHING:
         return "counts from zero points, scales or takes two types where it packs panels alone"
     step = _planner(product, packing)(product, dtypes, shapes, threads, cpu)
     return step if isinstance(step, str) else (step,)

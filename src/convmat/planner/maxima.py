@@ -62,6 +62,8 @@ def maxima(geometry: Geometry, dtype: str, threads: int) -> Maxima | str:
     (depthwise,) = (way for way in ALL if way.name == "depthwise")
     products = tuple(replace(each, maximum=True) for each in depthwise.products(problem))
     known = dtypes_of(problem)
+    if problem.integral:  # of which the largest is one of them, and float32 holds all
+        known = replace(known, work=np.dtype(np.float32), out=known.array)
     program = prepare(
         "jit", products, Packing.NOTHING, known, extents(problem), limit_of(problem), threads=threads
     )

@@ -6,16 +6,23 @@ asks for, becomes the output's type and is stored under a mask. C is not read.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+import numpy as np
 
 from ...product import Activation
 from ..ir.activations import FORMULAS
 from ..ir.emitter import Function, prefix_mask
-from ..ir.instructions import Type, Value, const, fptosi, i1, i64, ptr, splat
+from ..ir.instructions import Type, Value, bitcast, const, fptosi, i1, i32, i64, maximum, minimum, ptr, splat
 from ..ir.shuffles import narrow, transpose, widen
 from .tile import Tile
+
+NEAREST = 12582912.0
+"""1.5 * 2^23: added to a float32 below 2^22, it leaves the nearest integer in the last bits, halves to even."""
 
 
 class Store(Enum):
@@ -142,6 +149,23 @@ class TileEpilogue:
         return fptosi(line, to=self.out) if whole else narrow(line, self.out)
 
 
+def bounds(out: np.dtype[Any], zero: int) -> tuple[int, int]:
+    """The least and greatest of a type before its zero point is added, as the bits of two float32."""
+    if out.kind not in "iu" or out.itemsize > 1:
+        return 0, 0
+    limits = np.iinfo(out)
+    low, high = (
+        struct.unpack("<q", struct.pack("<ff", float(each) - zero, 0.0))[0]
+        for each in (limits.min, limits.max)
+    )
+    return low, high
+
+
+def rounded(value: Value, low: Value, high: Value) -> Value:
+    """Floats between two bounds as 32-bit integers of which the low 8 bits are right, halves to even."""
+    return bitcast(minimum(maximum(value, low), high) + NEAREST, to=i32)
+
+
 def gather_at(fn: Function, base: Value, places: Value, vector: Type, mask: Value) -> Value:
     """Lane i from `base + places[i]` (bytes) where the mask says so, else 0; no other lane is read."""
     where = fn.emit(
@@ -172,4 +196,4 @@ def activate(line: Value, activation: Activation | None) -> Value:
     return line if activation is None else FORMULAS[activation.name](line, *activation.parameters)
 
 
-__all__ = ["Store", "Target", "TileEpilogue", "activate", "gather_at", "scatter_at"]
+__all__ = ["Store", "Target", "TileEpilogue", "activate", "bounds", "gather_at", "rounded", "scatter_at"]

@@ -181,8 +181,8 @@ def _kernel(x: Spec, along: tuple[Window, ...], options: Options) -> Maxima | st
     """Machine code for it; a sentence where there is none."""
     from ...engine import thread_pool
 
-    if x.dtype.name not in ("float32", "float64") or not x.size:
-        return f"takes float32 and float64, got {x.dtype}"
+    if x.dtype.name not in ("float32", "float64", "int8", "uint8") or not x.size:
+        return f"takes float32, float64 and 8-bit integers, got {x.dtype}"
     w = (x.shape[1], 1, *(each.F for each in along))
     stride, dilation = tuple(each.s for each in along), tuple(each.d for each in along)
     try:

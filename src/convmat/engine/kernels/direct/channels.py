@@ -24,6 +24,7 @@ from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import Type, Value, below, const, fma, i64, shuffle
 from ...ir.shuffles import widen
 from .pack_w import pack_vectors
+from .pixels import COUNTED
 from .planes import Plane, Term, Walker, Window, names, split, task
 
 MOST_TAPS, MOST_TERMS = 32, 96
@@ -61,6 +62,14 @@ class ChannelsRecipe:
     activation: Activation | None
 
     packed = True
+    counted = False
+    scale = False
+
+    @property
+    def w_signed(self) -> bool:
+        """Whether integers of w are: as those of x."""
+        return self.signed
+
     weights = "a"
 
     @kept_property
@@ -116,7 +125,7 @@ class ChannelsRecipe:
 
     def arguments(self) -> Arguments:
         """The words the kernel reads."""
-        return Arguments([*names(self), "first column", "last column", "x column", "y column"])
+        return Arguments([*names(self), "first column", "last column", "x column", "y column", *COUNTED])
 
 
 @dataclass(frozen=True)

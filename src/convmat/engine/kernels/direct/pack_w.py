@@ -31,7 +31,7 @@ class Packed(Protocol):
         """Of w as it is multiplied."""
 
     @property
-    def signed(self) -> bool:
+    def w_signed(self) -> bool:
         """Whether integers of w are."""
 
     def arguments(self) -> Arguments:
@@ -84,7 +84,7 @@ def pack_rows(module: Module, recipe: Rows) -> None:
 
     def nest(depth: int, source: Value, target: Value) -> Value:
         if depth == len(recipe.w_steps):
-            fn.store(widen(fn.load(source, recipe.array), recipe.work, signed=recipe.signed), target)
+            fn.store(widen(fn.load(source, recipe.array), recipe.work, signed=recipe.w_signed), target)
             return target + recipe.work.bytes
         extent, by = recipe.w_steps[depth]
         with fn.loop(0, extent, carried=[source, target]) as loop:
@@ -113,7 +113,7 @@ def pack_vectors(module: Module, recipe: Vectors) -> None:
     def nest(depth: int, source: Value, target: Value, mask: Value) -> Value:
         if depth == len(recipe.w_steps):
             made = widen(
-                gather_at(fn, source, places, recipe.array.x(n), mask), recipe.work, signed=recipe.signed
+                gather_at(fn, source, places, recipe.array.x(n), mask), recipe.work, signed=recipe.w_signed
             )
             fn.store(made, target)
             return target + recipe.pitch

@@ -46,7 +46,9 @@ class PixelsRecipe:
     `tap_step`: bytes in w from one to the next, from tap to tap along the rows' axis, and along the lanes'. `packed`: w
     is packed to the working type first, its indices within a group having the extents and steps in bytes `w_steps`;
     otherwise it is read in place. `halves`: vectors of half the size cost half as much. `signs`: masks have no
-    registers of their own. `maximum`: the largest entry instead of the sum, and no weights.
+    registers of their own. `maximum`: the largest entry instead of the sum, and no weights. `counted`: elements are
+    8-bit integers, whose sums in float32 are whole and finished in 32 bits; `zero`: x counts from another number than
+    0; `scale`: rows have one; `w_signed`: w is.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -72,6 +74,10 @@ class PixelsRecipe:
     residual: bool
     activation: Activation | None
     maximum: bool = False
+    counted: bool = False
+    zero: bool = False
+    scale: bool = False
+    w_signed: bool = True
 
     @kept_property
     def window(self) -> Window:
@@ -161,12 +167,18 @@ class PixelsRecipe:
 
     def arguments(self) -> Arguments:
         """The words the kernel reads."""
-        return Arguments([*names(self), "narrow", "first chunk", "last chunk", "y m", "w step", "w groups"])
+        return Arguments(
+            [*names(self), "narrow", "first chunk", "last chunk", "y m", "w step", "w groups", *COUNTED]
+        )
 
     @property
     def packed_bytes(self) -> int:
         """Of one group's packed weights."""
         return math.prod(extent for extent, _ in self.w_steps) * self.work.bytes
+
+
+COUNTED = ("zero", "scale", "y zero", "low", "high", "w zero")
+"""Words of 8-bit integers: see `quads.recipe`."""
 
 
 def block_rows(m: int, registers: int) -> int | None:

@@ -8,11 +8,13 @@ or, where the recipe says `maximum`, the largest x[line of (row, k)].
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ...ir.formulas import greatest
-from ...ir.instructions import Value, below, const, fma, splat
+from ...ir.instructions import Value, below, const, f32, fma, fptosi, i32, sitofp, splat, trunc
+from ...ir.shuffles import narrow
+from ..epilogue import activate, rounded
 from .pixels import PixelsRecipe
 from .planes import Plane, Walker
 from .strided_loads import Masks
@@ -71,8 +73,17 @@ class Blocks(Walker):
         """Loads what all blocks of a plane share: weights that are held, and the bias."""
         r = self.r
         self.w, self._positions = plane.w, plane.positions
+        if r.zero:
+            zero = sitofp(self.word("zero"), to=r.work)
+            self.reads = replace(self.reads, zero=zero)
         self._held = self._weights(plane.w) if r.single else []
-        self._biases = [self._splat(plane.bias, mi * r.work.bytes) for mi in range(r.m)] if r.bias else []
+        kind, spread = i32 if r.counted else r.work, partial(splat, lanes=self.lanes)
+        self._biases = (
+            [spread(self.fn.load(plane.bias, kind, mi * kind.bytes)) for mi in range(r.m)] if r.bias else []
+        )
+        if r.scale:
+            scales = plane.bias + (self.word("scale") - self.word("bias"))
+            self._scales = [spread(self.fn.load(scales, f32, mi * f32.bytes)) for mi in range(r.m)]
 
     def masks(self, position: Value) -> Masks:
         """The masks of a chunk's loads, from the position of its first element."""
@@ -290,7 +301,10 @@ class Blocks(Walker):
         for mi, value in enumerate(sums):
             at = self.word("y m") * mi if mi else 0
             bias = self._biases[mi] if self.r.bias else None
-            made = self.finished(value, bias, residual, at, mask)
+            if self.r.counted:
+                made = self._counted(value, bias, mi)
+            else:
+                made = self.finished(value, bias, residual, at, mask)
             if self.r.signs and place.edge:
                 # Masked stores are slow without registers for masks, and most edges are those of x, not of y.
                 with self.fn.if_(place.edge.whole) as whole:
@@ -299,6 +313,21 @@ class Blocks(Walker):
                     self.fn.store(made, y, at, mask=mask)
             else:
                 self.fn.store(made, y, at, mask=mask)
+
+    def _counted(self, value: Value, bias: Value | None, mi: int) -> Value:
+        """A whole sum after bias, scale and activation, as it is stored."""
+        r = self.r
+        whole = fptosi(value, to=i32)
+        whole = whole if bias is None else whole + bias
+        if not r.scale:
+            return narrow(activate(whole, r.activation), r.out)
+        made = activate(sitofp(whole, to=f32) * self._scales[mi], r.activation)
+        if r.out.is_float:
+            return made
+        load, lanes = self.arguments.load, self.lanes
+        low, high = (splat(load(self.fn, self._args, name, f32), lanes=lanes) for name in ("low", "high"))
+        zero = splat(trunc(self.word("y zero"), to=i32), lanes=lanes)
+        return narrow(rounded(made, low, high) + zero, r.out)
 
 
 def _flat(sums: Sums) -> list[Value]:

@@ -8,6 +8,10 @@ lanes lie along pixels (`pixels`) or along channels (`channels`), whichever are 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from ....product import Coordinate, Product, View
 from ...cpu import Cpu
@@ -15,10 +19,14 @@ from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, contiguous_strides, origin
 from ..base import KernelPlan
 from ..effort import Effort
+from ..epilogue import bounds
 from ..panel.pack_b import too_far
 from . import channels, pixels
 from .access import Reading
 from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS
+
+FEW_TERMS = 256
+"""Products of two 8-bit integers, less a zero point, whose sums float32 holds: 256 * 255^2 < 2^24."""
 
 FARTHEST_ROW = 512
 """Rows of x between the first and the last that a window reads: the code has a part for each of them."""
@@ -59,7 +67,14 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
 
     shapes: of x, w and y, which are C-contiguous, with one extent per coordinate of their Views.
     """
-    refusal = _refuses(product, dtypes)
+    counted = product.counted or dtypes.weights is not None
+    if counted:
+        if product.k > FEW_TERMS or product.a_zero is not None or product.epilogue.residual is not None:
+            return (
+                f"sums up to {FEW_TERMS} products of 8-bit integers, whose w counts from 0, got {product.k}"
+            )
+        dtypes = replace(dtypes, work=np.dtype(np.float32))
+    refusal = _refuses(product, dtypes, counted=counted)
     if refusal is not None:
         return refusal
     if any(c.offset or any(by != 1 for _, by in c.terms) for c in product.c.coordinates):
@@ -69,13 +84,15 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     # Two groups at least: of one alone nothing says whether its channel or its pixels are contiguous.
     read = known.beside.extent if known.beside else 1
     if group.extent > 1 and x[group.name] == read * known.item and y[group.name] == product.m * known.out:
-        recipe: DirectRecipe | str = _channels(known, cpu)
+        recipe: DirectRecipe | str = (
+            "counts from zero points where pixels are contiguous" if counted else _channels(known, cpu)
+        )
     else:
-        recipe = _planes(known, cpu)
+        recipe = _planes(known, cpu, counted=counted)
     return recipe if isinstance(recipe, str) else DirectPlan(product, dtypes, shapes, threads, recipe)
 
 
-def _refuses(product: Product, dtypes: Dtypes) -> str | None:
+def _refuses(product: Product, dtypes: Dtypes, *, counted: bool) -> str | None:
     if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
         return "the same product as im2col, which the jit never stores"
     if not product.flops:
@@ -97,7 +114,7 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return (
             f"takes one index of rows and one of groups, got {len(product.c.rows)} and {len(product.c.batch)}"
         )
-    if b.fill or any(by < 0 for c in b.coordinates for _, by in c.terms):
+    if (b.fill and not counted) or any(by < 0 for c in b.coordinates for _, by in c.terms):
         return "reads x forwards, and 0 outside it"
     return too_far(b)
 
@@ -124,7 +141,11 @@ class DirectPlan(KernelPlan):
             reads = [c.extent for c in known.b.coordinates if not {n for n, _ in c.terms} & known.apart]
             blocks, slabs = product.m // recipe.m, -(-math.prod(reads) * known.item // CACHED)
         per, parts, height = _shared(product.flops, threads, planes, blocks, lines, height, slabs)
-        words |= {"planes": planes, "per": per, "parts": parts, "height": height}
+        low, high = bounds(dtypes.out, product.epilogue.zero)
+        words |= {
+            "planes": planes, "per": per, "parts": parts, "height": height, "zero": known.b.fill,
+            "y zero": product.epilogue.zero, "low": low, "high": high,
+        }  # fmt: skip
         self.tasks = -(-planes // per) * parts if planes and lines and product.batch else 0
         groups = product.batch
         if isinstance(recipe, channels.ChannelsRecipe):
@@ -135,8 +156,14 @@ class DirectPlan(KernelPlan):
             self.weight_tasks = -(-groups // WEIGHT_GROUPS)
         else:
             self.weight_bytes, self.weight_tasks = math.prod(shapes["w"]) * known.item, 0
-        self.lay_out(recipe.arguments(), words, ("x", "y", "w", "a", "bias", "residual"))
+        self.lay_out(recipe.arguments(), words, ("x", "y", "w", "a", "bias", "residual", "scale", "w zero"))
         self.plane_rows = recipe.m if isinstance(recipe, pixels.PixelsRecipe) else 0
+
+    @property
+    def bias_dtype(self) -> np.dtype[Any]:
+        """Whole sums take a whole bias."""
+        counted = isinstance(self.recipe, pixels.PixelsRecipe) and self.recipe.counted
+        return np.dtype(np.int32) if counted else self.dtypes.work
 
     @property
     def effort(self) -> Effort:
@@ -156,11 +183,11 @@ class DirectPlan(KernelPlan):
         return Effort(flops, 0, vectors * p.m, touched, 0, self.tasks, True)
 
 
-def _planes(known: Reading, cpu: Cpu) -> pixels.PixelsRecipe | str:
+def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe | str:
     """Lanes along the last pixel axis."""
     product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
-    if product.maximum and dtypes.array != dtypes.work:
-        return f"compares float32 and float64, got {dtypes.array.name}"
+    if product.maximum and dtypes.array.name not in ("float32", "float64", "int8", "uint8"):
+        return f"compares float32, float64 and 8-bit integers, got {dtypes.array.name}"
     windows = known.windows()
     if isinstance(windows, str):
         return windows
@@ -206,6 +233,10 @@ def _planes(known: Reading, cpu: Cpu) -> pixels.PixelsRecipe | str:
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
         maximum=product.maximum,
+        counted=counted,
+        zero=known.b.fill != 0,
+        scale=product.epilogue.scale is not None,
+        w_signed=dtypes.w.name != "uint8",
     )
 
 

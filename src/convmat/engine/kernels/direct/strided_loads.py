@@ -32,7 +32,7 @@ class Reads:
     """Vectors of `lanes` elements of type `array`, `step` apart, widened to `work`; `outside` where a mask says so.
 
     `signs`: the CPU has no registers for masks. Each is then kept as a vector of signs, which its masked loads take as
-    it is; LLVM would compare the positions again before each of them.
+    it is; LLVM would compare the positions again before each of them. `zero`: a number that elements inside count from.
     """
 
     array: Type
@@ -42,6 +42,7 @@ class Reads:
     step: int
     signs: bool
     outside: float = 0.0
+    zero: Value | None = None
 
     def masks(self, position: Value, limit: Value, distances: Sequence[int]) -> Masks:
         """The mask of each load that the taps at these distances need, by where it begins.
@@ -129,10 +130,15 @@ class Reads:
 
     def _kept(self, value: Value, mask: Value) -> Value:
         """The value, `outside` where the mask is not set."""
-        return select(mask, value, const(self.work.x(self.lanes), self.outside)) if self.outside else value
+        if not self.outside and self.zero is None:
+            return value  # masked loads give 0
+        return select(mask, value, const(self.work.x(self.lanes), self.outside))
 
     def _widened(self, value: Value) -> Value:
-        return widen(value, self.work, signed=self.signed)
+        made = widen(value, self.work, signed=self.signed)
+        if self.zero is None:
+            return made
+        return made - (splat(self.zero, lanes=made.type.lanes) if made.type.lanes else self.zero)
 
 
 __all__ = ["Masks", "Reads"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from ...ir.instructions import TYPES
 from ...operands import Array, Dtypes, Shapes, aligned_size, origin, strides
 from ..base import KernelPlan
 from ..effort import Effort
-from ..epilogue import Store
+from ..epilogue import Store, bounds
 from ..panel.partition import Overheads, Pieces, partition
 from ..panel.steps import contiguous_from, is_uniform, names
 from ..panel.tiling import fitting_rows
@@ -116,7 +115,7 @@ class QuadsPlan(KernelPlan):
         extents = {i.name: i.extent for i in product.c.batch + c.cols}
         self.words = self._blocks(extents)
         fill = b.fill + 128 * copy.signed
-        low, high = _bounds(dtypes.out, product.epilogue.zero)
+        low, high = bounds(dtypes.out, product.epilogue.zero)
         self.words |= {
             "line": self._line(y), "between": y[c.rows[0].name] if r.block else 0, "zero": fill,
             "y zero": product.epilogue.zero, "low": low, "high": high,
@@ -241,18 +240,6 @@ def _table(indices: Sequence[Index], steps: Mapping[str, int]) -> Array:
     for index in indices:
         made = np.add.outer(made, np.arange(index.extent) * steps[index.name]).reshape(-1)
     return made
-
-
-def _bounds(out: np.dtype[Any], zero: int) -> tuple[int, int]:
-    """The least and greatest of a type before its zero point is added, as the bits of two float32."""
-    if out.kind not in "iu" or out.itemsize > 1:
-        return 0, 0
-    limits = np.iinfo(out)
-    low, high = (
-        struct.unpack("<q", struct.pack("<ff", float(each) - zero, 0.0))[0]
-        for each in (limits.min, limits.max)
-    )
-    return low, high
 
 
 def _storing(product: Product, y: dict[str, int]) -> tuple[Store, int]:

@@ -12,14 +12,11 @@ from ...ir.dots import Bytes, constant_bytes, dot, signed_bytes, unsigned_bytes
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import (
     Value,
-    bitcast,
     const,
     f32,
     i8,
     i32,
     i64,
-    maximum,
-    minimum,
     poison,
     ptr,
     regroup,
@@ -29,16 +26,13 @@ from ...ir.instructions import (
 )
 from ...ir.shuffles import part, transposed_blocks
 from ...job import WORD
-from ..epilogue import Store, Target, TileEpilogue, activate
+from ..epilogue import Store, Target, TileEpilogue, activate, rounded
 from ..tile import Tile
 from .pack_x import SQUARE
 from .recipe import QUAD, QuadsRecipe
 
 UNROLL = 4
 """Quads in one turn of the loop over a run."""
-
-NEAREST = 12582912.0
-"""1.5 * 2^23: added to a float32 below 2^22, it leaves the nearest integer in the last bits, halves to even."""
 
 PARAMETERS = {
     "x": ptr, "a": ptr, "runs": ptr, "args": ptr, "sums": ptr, "bias": ptr, "scale": ptr, "w_zero": ptr,
@@ -222,8 +216,7 @@ class TileWriter:
             return [activate(each, r.activation) for each in made]
         load = r.arguments().load
         low, high = (splat(load(fn, args, name, f32), lanes=r.lanes) for name in ("low", "high"))
-        near = [minimum(maximum(activate(each, r.activation), low), high) + NEAREST for each in made]
-        whole = [bitcast(each, to=i32) for each in near]
+        whole = [rounded(activate(each, r.activation), low, high) for each in made]
         if r.store is Store.TURNED:  # which adds it to four at once
             return whole
         zero = splat(trunc(load(fn, args, "y zero"), to=i32), lanes=r.lanes)
