@@ -21,7 +21,7 @@ LEVELS = (
     *((each,) for each in GROUND),
     ("lowering", "engine"),
     ("planner",),
-    ("missing",),
+    ("missing", "stream"),
     ("api",),
     ("__init__",),
     ("network", "scipy"),

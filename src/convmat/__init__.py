@@ -35,6 +35,7 @@ from .planner import Plan, export_choices, forget_choices, import_choices, prese
 if TYPE_CHECKING:
     from .engine import threads
     from .network import Network, load
+    from .stream import Stream
 
 __version__ = "0.2.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "NetworkError",
     "Plan",
     "PlanError",
+    "Stream",
     "col2im",
     "conv",
     "conv1d",
@@ -74,6 +76,10 @@ def __getattr__(name: str) -> Any:
         from .engine import threads
 
         return threads
+    if name == "Stream":
+        from .stream import Stream
+
+        return Stream
     if name in ("load", "Network"):
         from . import network
 
