@@ -90,3 +90,30 @@ def test_a_nan_of_a_box_stays_in_its_windows() -> None:
     x = np.ones((1, 50))
     x[0, 25] = np.nan
     assert np.isnan(ndimage.uniform_filter1d(x, 5)).sum() == 5
+
+
+@pytest.mark.parametrize("name", ["correlate", "convolve"])
+def test_many_filters_strides_and_dilations(name: str) -> None:
+    x = some((23, 17), "int32")
+    bank = np.random.default_rng(8).integers(-5, 5, (3, 4, 3)).astype(float)
+    made = getattr(ndimage, name)(
+        x, filters=bank, stride=(2, 3), dilation=(1, 2), origin=(1, -1), mode="mirror"
+    )
+    for weights, found in zip(bank, made, strict=True):
+        spread = np.zeros((4, 5))
+        spread[:, ::2] = weights
+        wanted = getattr(theirs, name)(x, spread, origin=(1, -1), mode="mirror")
+        assert np.array_equal(found, wanted[::2, ::3])
+    out = np.empty((12, 17), np.int32)
+    assert getattr(ndimage, name)(x, bank[0], output=out, stride=(2, 1)) is out
+    assert np.array_equal(out, getattr(theirs, name)(x, bank[0])[::2])
+
+
+def test_filters_that_cannot_be_say_why() -> None:
+    x = np.ones((4, 4))
+    with pytest.raises(ValueError, match=r"^give weights or filters=, one of them$"):
+        ndimage.correlate(x, stride=2)
+    with pytest.raises(ValueError, match=r"^stride and dilation are at least 1, got 0$"):
+        ndimage.correlate(x, x, stride=0)
+    with pytest.raises(TypeError, match=r"^filters=, stride= and dilation= take real numbers$"):
+        ndimage.correlate(x, filters=np.ones((1, 2, 2)) * 1j)

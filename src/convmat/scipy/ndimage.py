@@ -5,8 +5,11 @@
     others      products of one-dimensional ones: gaussian, sobel, prewitt, uniform; sums of those: laplace
 
 Arguments, results and errors are SciPy's: sums are taken in float64 and rounded to the output's type, or cut to
-integers that wrap around. Keywords of ours: `compute="float32"` takes sums in float32, in half the time; `missing`
-is "nan" or a mask of what is missing, over which means are taken, and with `normalize=False` sums (see `convmat.conv`).
+integers that wrap around. Keywords of ours:
+
+    compute                     "float32" takes sums in float32, in about half the time
+    missing, normalize          "nan", or a mask of what is missing: means over what is there (see `convmat.conv`)
+    filters, stride, dilation   many filters in one call, every s-th result, taps d apart
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from .arguments import (
     read_input,
     read_origin,
 )
+from .banks import filter_bank
 from .extrema import maximum_filter, maximum_filter1d, minimum_filter, minimum_filter1d
 from .holes import over
 from .linear import compute_type, filter_dense, require_cval, run_parts
@@ -42,10 +46,13 @@ BAD_ORIGIN_1D = "Invalid origin; origin must satisfy -(len(weights) // 2) <= ori
 
 
 def correlate(
-    input: Any, weights: Any, output: Any = None, mode: str = "reflect", cval: Any = 0.0, origin: Any = 0, *,
+    input: Any, weights: Any = None, output: Any = None, mode: str = "reflect", cval: Any = 0.0, origin: Any = 0, *,
     axes: Any = None, compute: str | None = None, rtol: float | None = None,
     missing: Any = None,
     normalize: bool = True,
+    filters: Any = None,
+    stride: Any = 1,
+    dilation: Any = 1,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.correlate: weights are laid over x as they are.
 
@@ -55,6 +62,17 @@ def correlate(
     >>> correlate([1.0, 2.0, 4.0], [1.0, 10.0, 100.0])
     array([211., 421., 442.])
     """
+    if filters is not None or stride != 1 or dilation != 1:
+        return _banked(
+            input,
+            weights,
+            filters,
+            output,
+            Window(mode, cval, origin, axes),
+            (stride, dilation),
+            compute,
+            flip=False,
+        )
     if missing is not None:
         return over(
             lambda x, around: correlate(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
@@ -64,16 +82,30 @@ def correlate(
 
 
 def convolve(
-    input: Any, weights: Any, output: Any = None, mode: str = "reflect", cval: Any = 0.0, origin: Any = 0, *,
+    input: Any, weights: Any = None, output: Any = None, mode: str = "reflect", cval: Any = 0.0, origin: Any = 0, *,
     axes: Any = None, compute: str | None = None, rtol: float | None = None,
     missing: Any = None,
     normalize: bool = True,
+    filters: Any = None,
+    stride: Any = 1,
+    dilation: Any = 1,
 ) -> Array:  # fmt: skip
     """scipy.ndimage.convolve: weights are flipped first; see `correlate`.
 
     >>> convolve([1.0, 2.0, 4.0], [1.0, 10.0, 100.0])
     array([112., 124., 244.])
     """
+    if filters is not None or stride != 1 or dilation != 1:
+        return _banked(
+            input,
+            weights,
+            filters,
+            output,
+            Window(mode, cval, origin, axes),
+            (stride, dilation),
+            compute,
+            flip=True,
+        )
     if missing is not None:
         return over(
             lambda x, around: convolve(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
@@ -321,6 +353,20 @@ def uniform_filter(
 
 
 # -- what they share -------------------------------------------------------------------------------------------------
+
+
+def _banked(
+    input: Any, weights: Any, filters: Any, output: Any, window: Window, steps: tuple[Any, Any], compute: str | None,
+    *, flip: bool,
+) -> Array:  # fmt: skip
+    """Many filters, or one with a stride or a dilation, whose result has no axis of filters."""
+    if (filters is None) == (weights is None):
+        raise ValueError("give weights or filters=, one of them")
+    if filters is not None:
+        return filter_bank(input, filters, output, window, steps, compute, flip=flip)
+    given = output[None] if isinstance(output, np.ndarray) else output
+    made: Array = filter_bank(input, np.asarray(weights)[None], given, window, steps, compute, flip=flip)[0]
+    return made if given is output else output
 
 
 def _sums_to(order: Any) -> Array:
