@@ -124,3 +124,4 @@ def _chunks() -> Any:
 
 
 serve("arrays of dask", _chunks)
+serve("chunks", _chunks)

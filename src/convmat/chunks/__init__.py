@@ -14,11 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import thread_pool
+from ..network import Network
 from ..planner import Plan, PlanOptions
 from .files import stream
 from .files.conv import ConvJob
 from .files.conv import plan_files as _plan_files
 from .files.stream import Done, Job, Progress
+from .tiles import tiled as _tiled
+from .tiles.files import TileJob
+from .tiles.tiled import ReceptiveField, receptive_field, tiled
 
 Array = npt.NDArray[Any]
 
@@ -55,6 +59,11 @@ def plan(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Plan:
     return chunk_plan.plan_chunks(options, x, w_shape)
 
 
+def run(network: Network, x: Any) -> Any:
+    """`network(x)` of Dask arrays: a lazy output."""
+    return _tiled.lazy(network, x)
+
+
 def plan_files(
     source: str | os.PathLike[str],
     w: Array,
@@ -80,13 +89,6 @@ def make_file(
 
 
 __all__ = [
-    "ConvJob",
-    "Done",
-    "Job",
-    "convolve",
-    "input_grad",
-    "make_file",
-    "plan",
-    "plan_files",
-    "weight_grad",
-]
+    "ConvJob", "Done", "Job", "ReceptiveField", "TileJob", "convolve", "input_grad", "make_file", "plan", "plan_files",
+    "receptive_field", "run", "tiled", "weight_grad",
+]  # fmt: skip

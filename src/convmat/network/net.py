@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ..doors import behind
+from ..doors import behind, behind_arrays
 from ..errors import NetworkError, PlanError, shown
 from ..planner import Record, require_limits
 from ..processes import Lock
@@ -164,6 +164,9 @@ class Network:
         `outputs`: names of any values of the network, or of nodes for what they write first; the answer is then a
         dict by these names. What stands between two nodes that run as one is computed apart for it.
         """
+        lazy = behind_arrays(*(x.values() if isinstance(x, Mapping) else (x,)))
+        if lazy is not None and outputs is None:
+            return lazy.run(self, x)
         if outputs is not None:
             names = self._values(outputs)
             found = self._giving(tuple(dict.fromkeys(names)))._run(x)
@@ -198,6 +201,54 @@ class Network:
         True
         """
         return behind("train").Trainer(self, **words)
+
+    # -- larger than memory --------------------------------------------------------------------------------------------
+
+    def tiled(
+        self,
+        x: Any,
+        *,
+        tile: int | str | Sequence[int] | None = None,
+        memory: int | None = None,
+        approximate: bool = False,
+        exact_globals: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Array:
+        """What a call gives, computed in tiles of the output: each from just the part of x that it looks at.
+
+        x: an array, or what is sliced like one (a memory map, a Zarr array); several inputs by name. `tile`: pixels of
+        a tile along each axis, or "auto": the largest that keep the process within `memory` bytes (None: a quarter of
+        what is free). Padding is where the image's border is and nowhere else, so tiles fit together and have no seams.
+
+        What looks at the whole image is refused with its name. `exact_globals`: global pooling is computed first, in a
+        pass over the tiles for each such node. `approximate`: each tile counts for a whole image there. `progress` is
+        told tiles done and all tiles. Raises NetworkError or PlanError.
+
+        >>> import onnx
+        >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
+        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> x, w = np.arange(10, dtype=np.float32).reshape(1, 1, 10), np.ones((1, 1, 3), np.float32)
+        >>> net.tiled({"x": x, "w": w}, tile=3)[0, 0]
+        array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
+        """
+        made: Array = behind("chunks").tiled(
+            self, x, tile, memory, approximate=approximate, exact_globals=exact_globals, progress=progress
+        )
+        return made
+
+    def receptive_field(self) -> tuple[Any, ...]:
+        """How far each output looks into each input: reach, stride and offset along every pixel axis.
+
+        Output p of an axis looks at `reach` inputs, from about p*stride + offset on. Print one. Raises NetworkError.
+
+        >>> import onnx
+        >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
+        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> print(net.receptive_field()[0])
+        y <- x: 3 (stride 1, from 0)
+        """
+        found: tuple[Any, ...] = behind("chunks").receptive_field(self)
+        return found
 
     # -- saving --------------------------------------------------------------------------------------------------------
 

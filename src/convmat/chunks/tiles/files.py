@@ -1,0 +1,98 @@
+"""A network from file to file: a job of `files.stream` whose blocks are tiles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...engine import preloaded
+from ...network.net import Network
+from ..files.stores import Place, Store, even_chunks, open_array
+from .tiled import Tell, Tile, tile_of, tiler_of
+
+Array = npt.NDArray[Any]
+
+CHUNK_ELEMENTS = 1 << 22
+"""Elements that a chunk of a Zarr result has at most."""
+
+
+class TileJob:
+    """The output of a network of one input, which lies in a file. Raises ConvmatError where it cannot be tiled."""
+
+    def __init__(
+        self,
+        network: Network,
+        source: Path,
+        tile: Tile,
+        memory: int,
+        *,
+        approximate: bool = False,
+        exact_globals: bool = False,
+        progress: Tell | None = None,
+    ) -> None:
+        self.source, store = source, open_array(source)
+        self._store: Store | None = store
+        (self.name,) = (each.name for each in network.inputs)
+        self.read_as = network.inputs[0].dtype
+        shown = _Sliced(store, self.read_as)
+        self.tiler = tiler_of(network, {self.name: shown}, approximate=approximate or exact_globals)
+        # The writer has one tile while the next is computed; what is read waits beside them.
+        extents = tile_of(self.tiler, tile, memory - 3 * store.overhead)
+        self.tiler.approximate = approximate
+        if exact_globals:
+            self.tiler.resolve_globals({self.name: shown}, extents, progress)
+        self.parts = list(self.tiler.grid(extents))
+        self.tiler.inputs(self.parts[0])
+        self.shape, self.dtype, self.count = self.tiler.shape, self.tiler.dtype, len(self.parts)
+        self.chunks = even_chunks(extents, CHUNK_ELEMENTS)
+        self.run = self._run(network, store, extents)
+
+    def _run(self, network: Network, store: Store, extents: tuple[int, ...]) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for name, array in sorted(network.graph.constants.items()):
+            digest.update(name.encode() + array.tobytes())
+        digest.update(repr([(n.op, n.inputs, n.outputs, sorted(n.attributes)) for n in network.graph.nodes]).encode())
+        said = {
+            "convmat": preloaded.version(),
+            "input": str(self.source.absolute()),
+            "shape": list(store.shape),
+            "network": digest.hexdigest()[:32],
+            "tile": list(extents),
+        }
+        return dict(json.loads(json.dumps(said)))
+
+    def read(self, block: int) -> Array:
+        """The part of the input that a tile looks at."""
+        if self._store is None:
+            self._store = open_array(self.source)
+        found = self._store.read(self.tiler.inputs(self.parts[block])[self.name])
+        return np.ascontiguousarray(found, self.read_as)
+
+    def compute(self, block: int, x: Array, threads: int) -> Array:
+        """The tile."""
+        return self.tiler.run(self.parts[block], {self.name: x})
+
+    def place(self, block: int) -> Place:
+        """Where it lies in the output."""
+        return tuple(slice(a, b) for a, b in self.parts[block])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None}
+
+
+class _Sliced:
+    """A store that is sliced like an array, of the network's element type."""
+
+    def __init__(self, store: Store, dtype: np.dtype[Any]) -> None:
+        self.store, self.shape, self.dtype = store, store.shape, dtype
+
+    def __getitem__(self, place: Place) -> Array:
+        return self.store.read(place).astype(self.dtype, copy=False)
+
+
+__all__ = ["TileJob"]

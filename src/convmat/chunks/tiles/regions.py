@@ -1,0 +1,187 @@
+"""From a part of a network's output back to its input: what each value is needed of, and the graph that computes it.
+
+    needed[value] = the smallest part that holds what its readers need
+
+A node makes the part that its output is needed of; a reader that needs less of it reads it through a Slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...errors import NetworkError
+from ...network.graph import Graph, Node, Spec
+from .rules import Needed, Part, WholeImage, elements, extents, needed, overlap, whole
+
+SLICE_VERSION = 13
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The part that every value is needed of for a part of the output, and what each node needs for that."""
+
+    parts: Mapping[str, Part]
+    nodes: Mapping[str, Needed]
+
+    def alive(self, graph: Graph, specs: Mapping[str, Spec]) -> int:
+        """Bytes of values at the busiest node, each from its writer to its last reader."""
+        last = {name: at for at, node in enumerate(graph.nodes) for name in node.reads}
+        size = {
+            name: elements(part) * specs[name].dtype.itemsize
+            for name, part in self.parts.items()
+            if name in specs
+        }
+        now = sum(size.get(each.name, 0) for each in graph.inputs)
+        most, output = now, set(graph.outputs)
+        for at, node in enumerate(graph.nodes):
+            now += sum(size.get(name, 0) for name in node.outputs)
+            most = max(most, now)
+            gone = {name for name in node.reads if last[name] == at and name not in output}
+            now -= sum(size.get(name, 0) for name in gone)
+        return most
+
+
+def regions(
+    graph: Graph, specs: Mapping[str, Spec], output: str, part: Part, *, approximate: bool = False
+) -> Regions:
+    """What is needed for a part of an output. Raises NetworkError, naming the node that looks at the whole image.
+
+    `approximate`: such a node looks at the pixels of its input that lie where the part does in the output.
+    """
+    wanted: dict[str, list[Part]] = {output: [part]}
+    parts: dict[str, Part] = {}
+    found: dict[str, Needed] = {}
+    for node in reversed(graph.nodes):
+        used = [name for name in node.outputs if name in wanted]
+        if not used:
+            continue
+        if node.captured or any(name not in specs for name in (*used, *filter(None, node.inputs))):
+            raise refusal(node, "what it makes is known only when it runs")
+        asked = overlap(wanted[used[0]]) if len(used) == 1 else _several(node, used, wanted, specs)
+        out = specs[used[0]]
+        inputs = [specs[name] if name else None for name in node.inputs]
+        try:
+            need = needed(node, inputs, out, asked)
+        except WholeImage as error:
+            if not approximate:
+                raise refusal(node, str(error)) from None
+            need = _in_place(inputs, out, asked, part, specs[output].shape)
+        for name in used:
+            parts[name] = asked
+        found[node.outputs[0]] = need
+        for name, each in zip(node.inputs, need.parts, strict=False):
+            if name and name not in graph.constants:
+                wanted.setdefault(name, []).append(each if each is not None else whole(specs[name].shape))
+            elif name and each is not None and name in graph.constants:
+                parts[name] = whole(specs[name].shape)
+    for given in graph.inputs:
+        if given.name in wanted:
+            parts[given.name] = overlap(wanted[given.name])
+    return Regions(parts, found)
+
+
+def _in_place(
+    inputs: Sequence[Spec | None], out: Spec, asked: Part, part: Part, shape: tuple[int, ...]
+) -> Needed:
+    """The pixels of a node's first input that lie where a part of the output of this shape does."""
+    x = inputs[0]
+    assert x is not None
+    if x.shape == out.shape:
+        return Needed((asked, *(None for _ in inputs[1:])), asked)
+    found = list(whole(x.shape))
+    for back in range(1, min(x.rank - 1, len(shape) - 1)):
+        (start, stop), n, extent = part[-back], x.shape[-back], shape[-back]
+        found[-back] = start * n // extent, -(-stop * n // extent)
+    return Needed((tuple(found), *(None for _ in inputs[1:])), whole(out.shape))
+
+
+def _several(
+    node: Node, used: list[str], wanted: Mapping[str, list[Part]], specs: Mapping[str, Spec]
+) -> Part:
+    """Of a node with several outputs, as Split has: the same pixels of each, all of their channels."""
+    if node.op != "Split":
+        raise refusal(node, "has several outputs")
+    axis = node.get("axis", 0) % specs[used[0]].rank
+    pixels = overlap([each for name in used for each in wanted[name]])
+    return (*pixels[:axis], (0, specs[used[0]].shape[axis]), *pixels[axis + 1 :])
+
+
+def refusal(node: Node, reason: str) -> NetworkError:
+    """The sentence for a node that cannot be computed in tiles."""
+    return NetworkError(
+        f"tiled: {node.label} cannot be computed tile by tile\n  it {reason}\n"
+        f"  call the network with the whole image; exact_globals=True takes global pooling in passes of its own, "
+        f"approximate=True each tile for a whole image"
+    )
+
+
+def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: str, part: Part) -> Graph:
+    """The graph that makes a part of the output of the parts of the inputs that `found` says."""
+    nodes: list[Node] = []
+    constants: dict[str, Any] = {}
+    names: dict[tuple[str, Part], str] = {}
+    made: dict[str, Part] = {
+        each.name: found.parts[each.name] for each in graph.inputs if each.name in found.parts
+    }
+
+    def cut(name: str, have: Part, want: Part) -> str:
+        """The name of a part of a value, behind a Slice if it is less than what there is."""
+        if have == want:
+            return name
+        if (name, want) not in names:
+            names[name, want] = new = f"{name}/part{len(names)}"
+            axes = [a for a, (h, w) in enumerate(zip(have, want, strict=True)) if h != w]
+            given = {
+                "starts": [want[a][0] - have[a][0] for a in axes],
+                "ends": [want[a][1] - have[a][0] for a in axes],
+                "axes": axes,
+            }
+            for word, numbers in given.items():
+                constants[f"{new}/{word}"] = np.asarray(numbers, np.int64)
+            nodes.append(
+                Node("Slice", (name, *(f"{new}/{word}" for word in given)), (new,), version=SLICE_VERSION)
+            )
+        return names[name, want]
+
+    for node in graph.nodes:
+        need = found.nodes.get(node.outputs[0])
+        if need is None:
+            continue
+        reads = []
+        for at, name in enumerate(node.inputs):
+            each = need.parts[at] if at < len(need.parts) else None
+            if at in need.inputs:
+                constants[f"{node.outputs[0]}/in{at}"] = need.inputs[at]
+                reads.append(f"{node.outputs[0]}/in{at}")
+            elif not name or each is None:
+                reads.append(name)
+            else:
+                reads.append(cut(name, made.get(name, whole(specs[name].shape)), each))
+        for at in sorted(need.inputs):
+            if at >= len(reads):
+                reads += [""] * (at - len(reads))
+                constants[f"{node.outputs[0]}/in{at}"] = need.inputs[at]
+                reads.append(f"{node.outputs[0]}/in{at}")
+        if need.inputs:  # sizes of the whole have given way to scales
+            reads = reads[: max(need.inputs) + 1]
+        kept = {k: v for k, v in node.attributes.items() if k not in need.drop}
+        nodes.append(replace(node, inputs=tuple(reads), attributes={**kept, **need.attributes}, source=b""))
+        for name in node.outputs:
+            if name:
+                made[name] = need.makes
+    final = cut(output, made[output], part)
+    inputs = tuple(
+        replace(each, shape=extents(found.parts[each.name]))
+        for each in graph.inputs
+        if each.name in found.parts
+    )
+    return replace(
+        graph, nodes=tuple(nodes), inputs=inputs, outputs=(final,), constants={**graph.constants, **constants}
+    ).needed()
+
+
+__all__ = ["Regions", "refusal", "regions", "tile_graph"]

@@ -1,0 +1,255 @@
+"""Networks on images larger than memory: `net.tiled`, lazy inputs of `net(x)`, and files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arguments import cross
+from ...errors import NetworkError, PlanError, shown
+from ...network.graph import Spec
+from ...network.net import Network
+from ..memory import SPARE, anonymous, available, largest_blocks, too_little
+from .rules import Part
+from .tiler import Tiler
+
+Array = npt.NDArray[Any]
+Tell = Callable[[int, int], object]
+Tile = int | str | Sequence[int] | None
+
+UNIT = 64
+"""Pixels that a tile's extents are multiples of where they are found here: of the strides of most networks."""
+
+SHARE = 4
+"""Of the memory that is there, tiles take one part in so many where nothing else is said."""
+
+
+def named(network: Network, x: Any) -> dict[str, Any]:
+    """The inputs by name. Raises NetworkError."""
+    if isinstance(x, Mapping):
+        return dict(x)
+    if len(network.inputs) != 1:
+        raise NetworkError(
+            f"tiled: the network has {len(network.inputs)} inputs, one array was given\n"
+            f"  inputs: {', '.join(map(str, network.inputs))}\n  give a dict of arrays by name"
+        )
+    return {network.inputs[0].name: x}
+
+
+def tiler_of(network: Network, given: Mapping[str, Any], *, approximate: bool) -> Tiler:
+    """The tiler for inputs of these shapes and element types."""
+    specs = {name: Spec(tuple(map(int, x.shape)), np.dtype(x.dtype)) for name, x in given.items()}
+    return Tiler(network, specs, approximate=approximate)
+
+
+def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
+    """The extents of a tile of the output. Raises PlanError or NetworkError."""
+    shape = tiler.shape
+    if len(shape) < 3:
+        raise NetworkError(
+            f"tiled: the output has no pixels\n  it is {cross(shape)}\n  call the network with the whole image"
+        )
+    if tile is not None and tile != "auto":
+        numbers = (
+            (tile,) * (len(shape) - 2)
+            if isinstance(tile, int)
+            else ()
+            if isinstance(tile, str)
+            else tuple(tile)
+        )
+        if len(numbers) != len(shape) - 2 or min(numbers) < 1:
+            raise PlanError(
+                f"tiled: tile is no extent of the output's pixels\n"
+                f"  tile = {shown(tile)}, the output is {cross(shape)}\n"
+                f"  a number, one for each of {len(shape) - 2} axes, or 'auto'"
+            )
+        return (*shape[:2], *(min(int(n), p) for n, p in zip(numbers, shape[2:], strict=True)))
+    present = anonymous()
+    limit = (available() + present) // SHARE if memory is None else memory
+    bound = tiler.weight_bytes
+
+    def needs(block: tuple[int, ...]) -> int:
+        starts = ((n - b) // 2 for n, b in zip(shape[2:], block, strict=True))
+        middle = tuple((a, a + b) for a, b in zip(starts, block, strict=True))
+        return tiler.bytes((*((0, n) for n in shape[:2]), *middle)) + bound
+
+    found = largest_blocks(shape[2:], [UNIT] * (len(shape) - 2), needs, limit - present - SPARE)
+    if found is None:
+        raise too_little("tiled", limit, needs((1,) * (len(shape) - 2)), present)
+    return (*shape[:2], *found)
+
+
+def tiled(
+    network: Network,
+    x: Any,
+    tile: Tile = None,
+    memory: int | None = None,
+    *,
+    approximate: bool = False,
+    exact_globals: bool = False,
+    progress: Tell | None = None,
+) -> Array:
+    """What `network(x)` is, tile by tile: see `Network.tiled`."""
+    given = named(network, x)
+    tiler = tiler_of(network, given, approximate=approximate)
+    extents = tile_of(tiler, tile, memory) if not exact_globals else None
+    if exact_globals:
+        extents = _tile_with_globals(tiler, tile, memory)
+        tiler.resolve_globals(given, extents, progress)
+    assert extents is not None
+    parts = list(tiler.grid(extents))
+    tiler.inputs(parts[0])  # refused before anything is computed
+    out = np.empty(tiler.shape, tiler.dtype)
+    for at, part in enumerate(parts):
+        read = {name: np.ascontiguousarray(given[name][place]) for name, place in tiler.inputs(part).items()}
+        out[tuple(slice(a, b) for a, b in part)] = tiler.run(part, read)
+        if progress is not None:
+            progress(at + 1, len(parts))
+    return out
+
+
+def _tile_with_globals(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
+    """The same where global nodes are to be resolved: their values are small, whatever is looked at."""
+    before, tiler.approximate = tiler.approximate, True
+    try:
+        return tile_of(tiler, tile, memory)
+    finally:
+        tiler.approximate = before
+
+
+# -- how far an output looks ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Along one axis: output p looks at `reach` inputs from about p*stride + offset on."""
+
+    reach: int
+    stride: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """How far an output looks into an input, along each of its pixel axes; `whole` names what looks at all of it."""
+
+    output: str
+    input: str
+    axes: tuple[Reach, ...]
+    whole: str = ""
+
+    def __str__(self) -> str:
+        if self.whole:
+            return f"{self.output} <- all of {self.input}: {self.whole}"
+        each = (f"{a.reach} (stride {a.stride:g}, from {a.offset:g})" for a in self.axes)
+        return f"{self.output} <- {self.input}: {' x '.join(each)}"
+
+
+PERIOD, WIDE = 64, 4096
+"""Outputs over which a window is followed, and the extent that open axes have while it is."""
+
+
+def receptive_field(network: Network) -> tuple[ReceptiveField, ...]:
+    """See `Network.receptive_field`."""
+    specs = {}
+    for each in network.inputs:
+        if each.shape is None:
+            raise NetworkError(
+                f"receptive_field: the rank of input {each.name!r} is not declared\n  {each}\n"
+                f"  say it: net.with_shapes({each.name}=(1, 3, 512, 512))"
+            )
+        declared = enumerate(each.shape)
+        extents = tuple(n if isinstance(n, int) else 1 if a < 1 else WIDE for a, n in declared)
+        specs[each.name] = Spec(extents, each.dtype)
+    found = []
+    for name in network.outputs:
+        tiler = Tiler(network._giving((name,)), specs)
+        found += [_field(tiler, name, each.name) for each in network.inputs]
+    return tuple(found)
+
+
+def _field(tiler: Tiler, output: str, source: str) -> ReceptiveField:
+    shape = tiler.shape
+    if len(shape) < 3:
+        return ReceptiveField(output, source, (), "it has no pixels")
+    period = [min(PERIOD + 1, n) for n in shape[2:]]
+    first = [(n - p) // 2 for n, p in zip(shape[2:], period, strict=True)]
+
+    def seen(at: int, axis: int) -> tuple[int, int]:
+        pixels = [(f + at if a == axis else f, (f + at if a == axis else f) + 1) for a, f in enumerate(first)]
+        part: Part = (*((0, n) for n in shape[:2]), *pixels)
+        place = tiler.inputs(part)[source][2 + axis]
+        return place.start, place.stop
+
+    axes = []
+    try:
+        for axis in range(len(shape) - 2):
+            ends = [seen(at, axis) for at in range(period[axis])]
+            stride = (ends[-1][0] - ends[0][0]) / max(period[axis] - 1, 1)
+            offset = min(a - stride * (first[axis] + at) for at, (a, _) in enumerate(ends))
+            axes.append(Reach(max(b - a for a, b in ends), stride, offset))
+    except NetworkError as error:
+        return ReceptiveField(output, source, (), str(error).splitlines()[0].removeprefix("tiled: "))
+    except KeyError:
+        return ReceptiveField(output, source, (), "it does not look at it")
+    return ReceptiveField(output, source, tuple(axes))
+
+
+# -- lazy inputs ------------------------------------------------------------------------------------------------------
+
+
+def tile_task(tiler: Tiler, part: Part, names: Sequence[str], pieces: Sequence[Array]) -> Array:
+    """The task of a lazy tile."""
+    from ..work import in_turn
+
+    given = {name: np.ascontiguousarray(piece) for name, piece in zip(names, pieces, strict=True)}
+    with in_turn():
+        return tiler.run(part, given)
+
+
+def lazy(network: Network, x: Any) -> Any:
+    """`network(x)` of Dask arrays: a chunk of the output for each chunk of the first input."""
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    from ..dask_arrays import require_lazy
+
+    given = {
+        name: require_lazy("call", name, each if isinstance(each, da.Array) else da.asarray(each))
+        for name, each in named(network, x).items()
+    }
+    tiler = tiler_of(network, given, approximate=False)
+    first, shape = next(iter(given.values())), tiler.shape
+    cuts = [
+        _scaled(first.chunks[a], p) if len(shape) == first.ndim and a != 1 else (0, p)
+        for a, p in enumerate(shape)
+    ]
+    token = tokenize(*(v.name for v in given.values()), tiler.graph.outputs, id(network))
+    name, graph, layers = f"network-{token}", {f"tiler-{token}": tiler}, []
+    for at in itertools.product(*(range(len(c) - 1) for c in cuts)):
+        part = tuple((c[i], c[i + 1]) for c, i in zip(cuts, at, strict=True))
+        keys, names = [], []
+        for source, place in tiler.inputs(part).items():
+            piece = given[source][place].rechunk(-1)
+            layers.append(piece)
+            names.append(source)
+            keys.append((piece.name, *(0 for _ in place)))
+        graph[(name, *at)] = (tile_task, f"tiler-{token}", part, names, keys)  # type: ignore[index, assignment]
+    layered = HighLevelGraph.from_collections(name, graph, dependencies=layers)
+    chunks = tuple(tuple(b - a for a, b in itertools.pairwise(c)) for c in cuts)
+    return da.Array(layered, name, chunks, dtype=tiler.dtype, meta=np.empty((0,) * len(shape), tiler.dtype))
+
+
+def _scaled(chunks: Sequence[int], extent: int) -> tuple[int, ...]:
+    """The boundaries of an input's chunks, as far along the output."""
+    cuts = (0, *itertools.accumulate(chunks))
+    return tuple(sorted({round(c * extent / max(cuts[-1], 1)) for c in cuts}))
+
+
+__all__ = ["Reach", "ReceptiveField", "lazy", "named", "receptive_field", "tile_of", "tiled", "tiler_of"]

@@ -1,0 +1,201 @@
+"""A network tile by tile: graphs of tiles, prepared once for each kind, and global pooling in passes of its own.
+
+    part of y  --regions-->  part of x  --the tile's graph-->  part of y
+
+Tiles inside an image are one kind: their graphs differ in nothing. Those at a border have its padding.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import NetworkError
+from ...network.graph import Graph, Node, Spec
+from ...network.net import Network
+from ...network.preparing.infer import inferred
+from .regions import Regions, regions, tile_graph
+from .rules import Part, elements
+
+Array = npt.NDArray[Any]
+Tell = Callable[[int, int], object]
+
+KINDS = 32
+"""Kinds of tiles that are kept prepared: corners, edges and the inside of an image, and those of passes."""
+
+SUMMED = ("GlobalAveragePool", "ReduceMean", "ReduceSum")
+LARGEST = ("GlobalMaxPool", "ReduceMax")
+
+
+class Tiler:
+    """One network with inputs of given shapes, whose output is asked for in parts. May be pickled; holds no images."""
+
+    def __init__(self, network: Network, specs: Mapping[str, Spec], *, approximate: bool = False) -> None:
+        if len(network.outputs) != 1:
+            raise NetworkError(
+                f"tiled: the network has {len(network.outputs)} outputs\n  {', '.join(network.outputs)}\n"
+                f"  ask for one, e.g. convmat.load(...) of a file that ends with it"
+            )
+        self.network, self.approximate = network, approximate
+        self.graph, self.specs = inferred(network.graph, specs, network.memory_limit)
+        self.output = self.graph.outputs[0]
+        self.passes = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._kinds: dict[Any, Network] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in ("_kinds", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the output."""
+        return self.specs[self.output].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its element type."""
+        return self.specs[self.output].dtype
+
+    def regions(self, part: Part, output: str = "") -> Regions:
+        """What a part of the output (or of another value) needs. Raises NetworkError."""
+        return regions(self.graph, self.specs, output or self.output, part, approximate=self.approximate)
+
+    def bytes(self, part: Part) -> int:
+        """About what computing a part allocates: the busiest node's values, the input and the output."""
+        found = self.regions(part)
+        read = [each for each in self.graph.inputs if each.name in found.parts]
+        inputs = sum(elements(found.parts[each.name]) * each.dtype.itemsize for each in read)
+        made = elements(part) * self.dtype.itemsize
+        return found.alive(self.graph, self.specs) + inputs + 2 * made
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the network's constants, as they are and packed."""
+        return 2 * sum(array.nbytes for array in self.graph.constants.values())
+
+    def inputs(self, part: Part, output: str = "") -> dict[str, tuple[slice, ...]]:
+        """Which parts of the inputs a part of the output (or of another value) needs."""
+        found = self.regions(part, output)
+        return {
+            each.name: tuple(slice(a, b) for a, b in found.parts[each.name])
+            for each in self.graph.inputs
+            if each.name in found.parts
+        }
+
+    def run(self, part: Part, given: Mapping[str, Array], output: str = "") -> Array:
+        """A part of the output from those parts of the inputs."""
+        name = output or self.output
+        made: Array = self._prepared(part, name)(dict(given))
+        return made
+
+    def _prepared(self, part: Part, output: str) -> Network:
+        found = self.regions(part, output)
+        graph = tile_graph(self.graph, self.specs, found, output, part)
+        key = _kind(graph, self.graph)
+        with self._lock:
+            if key not in self._kinds:
+                if len(self._kinds) >= KINDS:
+                    self._kinds.pop(next(iter(self._kinds)))
+                self._kinds[key] = self.network._around(graph)
+            return self._kinds[key]
+
+    def grid(self, tile: tuple[int, ...], output: str = "") -> Iterator[Part]:
+        """The parts of a value in tiles of these extents, in order."""
+        shape = self.specs[output or self.output].shape
+        axes = [[(a, min(a + t, n)) for a in range(0, n, t)] for n, t in zip(shape, tile, strict=True)]
+        yield from itertools.product(*axes)
+
+    # -- global pooling ------------------------------------------------------------------------------------------------
+
+    def globals(self) -> list[Node]:
+        """The nodes that pool all pixels, in order."""
+        return [node for node in self.graph.nodes if self._pools(node)]
+
+    def _pools(self, node: Node) -> bool:
+        if node.domain or node.op not in SUMMED + LARGEST or node.inputs[0] not in self.specs:
+            return False
+        x, y = (self.specs[name] for name in (node.inputs[0], node.outputs[0]))
+        if x.rank < 3 or x.size == 0:
+            return False
+        return y.size == int(np.prod(x.shape[:2])) and max(x.shape[2:]) > 1
+
+    def resolve_globals(
+        self, given: Mapping[str, Any], tile: tuple[int, ...], tell: Tell | None = None
+    ) -> None:
+        """Compute what global nodes make, one after the other, each in a pass over the tiles; they are constants then.
+
+        `given`: the whole inputs, of which tiles are read. Raises NetworkError.
+        """
+        while pools := self.globals():
+            node = pools[0]
+            total = self._pooled(node, given, tile, tell)
+            out = self.specs[node.outputs[0]]
+            constants = {**self.graph.constants, node.outputs[0]: total.reshape(out.shape).astype(out.dtype)}
+            rest = tuple(each for each in self.graph.nodes if each is not node)
+            known = {each.name: self.specs[each.name] for each in self.graph.inputs}
+            graph = replace(self.graph, nodes=rest, constants=constants)
+            self.graph, self.specs = inferred(graph, known, self.network.memory_limit)
+            self.passes += 1
+            self._kinds.clear()
+
+    def _pooled(
+        self, node: Node, given: Mapping[str, Any], tile: tuple[int, ...], tell: Tell | None
+    ) -> Array:
+        """What a global node makes, in one pass: sums in float64, tile by tile in their order."""
+        name = node.inputs[0]
+        source = self.specs[name]
+        tiles = zip(_fitted(tile, source.rank), source.shape, _fitted(self.shape, source.rank), strict=True)
+        scaled = [max(-(-t * n // max(p, 1)), 1) for t, n, p in tiles]
+        parts = list(self.grid((*source.shape[:2], *scaled[2:]), name))
+        pixels, total = tuple(range(2, source.rank)), None
+        for at, part in enumerate(parts):
+            places = self.inputs(part, name)
+            made = self.run(
+                part, {each: np.ascontiguousarray(given[each][p]) for each, p in places.items()}, name
+            )
+            if node.op in LARGEST:
+                one = made.max(pixels)
+                total = one if total is None else np.maximum(total, one)
+            else:
+                one = made.sum(pixels, dtype=np.float64)
+                total = one if total is None else total + one
+            if tell is not None:
+                tell(at + 1, len(parts))
+        assert total is not None
+        count = np.prod(source.shape[2:], dtype=np.int64)
+        found: Array = total if node.op in LARGEST or node.op == "ReduceSum" else total / count
+        return found
+
+
+def _fitted(numbers: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """So many numbers: those of the last axes, ones before them."""
+    return ((1,) * rank + tuple(numbers))[-rank:]
+
+
+def _kind(graph: Graph, around: Graph) -> Any:
+    """What tells tiles of different kinds apart: nodes, and the constants that tiles have of their own."""
+    nodes = tuple(
+        (n.op, n.inputs, n.outputs, repr(sorted(n.attributes.items(), key=_first))) for n in graph.nodes
+    )
+    own = tuple((name, a.tobytes()) for name, a in graph.constants.items() if name not in around.constants)
+    return nodes, own, tuple((i.name, i.shape) for i in graph.inputs), graph.outputs
+
+
+def _first(item: tuple[str, Any]) -> str:
+    return item[0]
+
+
+__all__ = ["Tiler"]
