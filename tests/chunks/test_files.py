@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +17,11 @@ import pytest
 
 import convmat
 from convmat import chunks
-from convmat.chunks.files import conv
+from convmat.chunks.files import conv, stream
+from convmat.chunks.files.manifest import manifest_of
 from convmat.chunks.memory import SPARE
+from convmat.errors import GeometryError, PlanError
+from tests.chunks.networks import unet
 
 Array = npt.NDArray[Any]
 
@@ -43,3 +52,173 @@ def test_from_zarr(tmp_path: Path, out: str, version: int, monkeypatch: pytest.M
     chunks.make_file(job, tmp_path / out)
     np.testing.assert_array_equal(read(tmp_path / out), convmat.conv(x, w, padding=1))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["x.zarr", out])
+
+
+def test_from_tiff_without_channels(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    x = np.random.default_rng(0).integers(0, 1000, (90, 70)).astype("uint16")
+    tifffile.imwrite(tmp_path / "x.tif", x, tile=(32, 32))
+    w = normal(3, 3)
+    job = chunks.plan_files(
+        tmp_path / "x.tif", w, None, {"padding": 1, "padding_mode": "reflect"}, 1 << 31, plain=True
+    )
+    chunks.make_file(job, tmp_path / "y.npy")
+    wide = x.astype("float32")[None, None]
+    expected = convmat.conv(wide, w[None, None], padding=1, padding_mode="reflect")[0, 0]
+    np.testing.assert_array_equal(read(tmp_path / "y.npy"), expected)
+
+
+# -- stopped and resumed ----------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import sys, numpy as np
+from convmat import chunks
+from convmat.chunks import memory
+from convmat.chunks.files import conv
+conv.anonymous = lambda: 0
+folder, resume = sys.argv[1], sys.argv[2] == "resume"
+w, limit = np.load(f"{folder}/w.npy"), memory.SPARE + (1200 << 10)
+job = chunks.plan_files(f"{folder}/x.npy", w, None, {"padding": 1}, limit)
+compute = job.compute
+def told(block, x, threads):
+    print("block", block, flush=True)
+    return compute(block, x, threads)
+job.compute = told
+done = chunks.make_file(job, f"{folder}/{sys.argv[3]}", resume=resume)
+print("done", job.count, done.before, flush=True)
+"""
+
+
+def run_until(folder: Path, out: str, resume: bool, seconds: float | None) -> tuple[int, list[str]]:
+    """The script, killed after so long; its exit code and lines."""
+    words = [sys.executable, "-c", SCRIPT, str(folder), "resume" if resume else "anew", out]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip()]
+        if seconds is not None:
+            time.sleep(seconds)
+            process.kill()
+        lines += [line.strip() for line in process.stdout]
+        return process.wait(), [line for line in lines if line]
+
+
+def kill_and_resume(folder: Path, out: str, kills: int, seed: int) -> None:
+    """A run that is killed at random moments, and at the end gives what it gives in memory."""
+    rng = np.random.default_rng(seed)
+    x, w = normal(1, 8, 400, 128), normal(16, 8, 3, 3)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "w.npy", w)
+    finished: set[int] = set()
+    for attempt in range(kills + 1):
+        begun = manifest_of(folder / out).exists()
+        seconds = None if attempt == kills else float(rng.uniform(0, 0.05))
+        code, lines = run_until(folder, out, begun, seconds)
+        again = {int(line.split()[1]) for line in lines if line.startswith("block")}
+        assert not again & finished  # nothing is made twice
+        if code == 0:
+            break
+        assert not (folder / out).exists()  # nothing half written
+        finished = {int(line) for line in manifest_of(folder / out).read_bytes().split(b"\n")[1:-1]}
+    assert sorted(p.name for p in folder.iterdir()) == ["w.npy", "x.npy", out]
+    np.testing.assert_array_equal(read(folder / out), convmat.conv(x, w, padding=1))
+
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    kill_and_resume(tmp_path, "y.npy", 2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(34))
+def test_killed_again_and_again(tmp_path: Path, seed: int) -> None:
+    pytest.importorskip("zarr")
+    kill_and_resume(tmp_path, "y.zarr" if seed % 2 else "y.npy", 3, seed)
+
+
+def test_memory_is_kept(tmp_path: Path) -> None:
+    """The peak of anonymous memory of a process that convolves 200 MB."""
+    part = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", "float32", (1, 4, 3200, 4096))
+    part[..., ::7] = 1.0
+    del part
+    np.save(tmp_path / "w.npy", normal(4, 4, 3, 3))
+    limit = 220
+    words = ["convmat", "conv", str(tmp_path / "x.npy"), str(tmp_path / "w.npy"), str(tmp_path / "y.npy")]
+    script = (
+        "import sys, threading, time, re; from pathlib import Path; from convmat.cli.app import run\n"
+        "most = 0\n"
+        "def watch():\n"
+        "    global most\n"
+        "    while True:\n"
+        "        most = max(most, int(re.search(r'RssAnon:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]))\n"
+        "        time.sleep(0.002)\n"
+        "threading.Thread(target=watch, daemon=True).start()\n"
+        f"sys.argv = {[*words, '--padding', '1', '--memory', f'{limit}MiB']!r}\n"
+        "code = run(); print('most', most // 1024); sys.exit(code)\n"
+    )
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the system does not say how much memory is anonymous")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    blocks, most = (
+        re.search(r"^(\d+) blocks", done.stdout, re.MULTILINE),
+        re.search(r"most (\d+)", done.stdout),
+    )
+    assert blocks is not None
+    assert most is not None
+    assert int(blocks[1]) > 1
+    assert int(most[1]) <= limit
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_sentences_before_anything_is_written(tmp_path: Path) -> None:
+    x, w = tmp_path / "x.npy", normal(4, 2, 3, 3)
+    np.save(x, normal(1, 2, 20, 20))
+    plan: Any = chunks.plan_files
+    with pytest.raises(PlanError, match="there is no"):
+        plan(tmp_path / "other.npy", w, None, {}, 1 << 31)
+    with pytest.raises(PlanError, match="are enough: --memory"):
+        plan(x, w, None, {}, 1000)
+    with pytest.raises(GeometryError, match="different axes"):
+        plan(x, w[0, 0], None, {}, 1 << 31)
+    job = plan(x, w, None, {"padding": 1}, 1 << 31)
+    with pytest.raises(PlanError, match="nothing to resume"):
+        chunks.make_file(job, tmp_path / "y.npy", resume=True)
+    with pytest.raises(PlanError, match=r"written as .npy or .zarr"):
+        chunks.make_file(job, tmp_path / "y.png")
+    (tmp_path / "z.npy.part").touch()
+    with pytest.raises(PlanError, match="still being written"):
+        plan(tmp_path / "z.npy", w, None, {}, 1 << 31)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "z.npy.part"]
+
+
+def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "x.npy", normal(1, 2, 20, 20))
+    job = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3), None, {}, 1 << 31)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(PlanError, match="there is no room"):
+        chunks.make_file(job, tmp_path / "y.npy")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_another_run_is_not_resumed(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", normal(1, 2, 20, 20))
+    job = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3), None, {}, 1 << 31)
+    stream.begin(job, tmp_path / "y.npy", resume=False)
+    other = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3, seed=1), None, {}, 1 << 31)
+    with pytest.raises(PlanError, match="was begun by another run"):
+        chunks.make_file(other, tmp_path / "y.npy", resume=True)
+    with pytest.raises(PlanError, match="did not finish"):
+        chunks.make_file(job, tmp_path / "y.npy")
+    chunks.make_file(job, tmp_path / "y.npy", resume=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.npy"]
+
+
+def test_a_network_from_file_to_file(tmp_path: Path) -> None:
+    net = unet(exact=True)
+    x = np.random.default_rng(0).integers(0, 4, (1, 3, 72, 60)).astype("uint8")
+    np.save(tmp_path / "x.npy", x)
+    job = chunks.TileJob(net, tmp_path / "x.npy", 32, 1 << 31)
+    assert job.count == 6
+    chunks.make_file(job, tmp_path / "y.npy")
+    np.testing.assert_array_equal(read(tmp_path / "y.npy"), net(x.astype("float32")))

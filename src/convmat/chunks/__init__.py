@@ -82,9 +82,21 @@ def plan_files(
 
 
 def make_file(
-    job: Job, out: str | os.PathLike[str], *, resume: bool = False, progress: Progress | None = None
+    job: Job,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    scheduler: str | None = None,
 ) -> Done:
-    """Write what a job makes. Raises PlanError; what is done when it is stopped is there for `resume`."""
+    """Write what a job makes, here or by the workers of a Dask scheduler.
+
+    What is done when it is stopped is there for `resume`. Raises PlanError.
+    """
+    if scheduler:
+        from .files import cluster
+
+        return cluster.make_on(scheduler, job, Path(out), resume=resume, progress=progress)
     return stream.make(job, Path(out), thread_pool.count(), resume=resume, progress=progress)
 
 

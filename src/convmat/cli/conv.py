@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +10,16 @@ import typer
 
 from convmat.cli import options, parse, screen
 
-MEMORY = "Memory"
+MEMORY = "Larger than memory"
 """The panel of options in the help."""
+
+Memory = Annotated[str, typer.Option(help="Bytes that the process may have: 4GiB.", rich_help_panel=MEMORY)]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where a run was stopped.", rich_help_panel=MEMORY)
+]
+Scheduler = Annotated[
+    str, typer.Option(help="A Dask scheduler whose workers do it: tcp://..", rich_help_panel=MEMORY)
+]
 
 
 def conv(
@@ -33,12 +42,9 @@ def conv(
         bool,
         typer.Option("--plain", help="Both have spatial axes alone.", rich_help_panel=options.ARRAYS),
     ] = False,
-    memory: Annotated[
-        str, typer.Option(help="Bytes that the process may have: 4GiB.", rich_help_panel=MEMORY)
-    ] = "2GiB",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run was stopped.", rich_help_panel=MEMORY)
-    ] = False,
+    memory: Memory = "2GiB",
+    resume: Resume = False,
+    scheduler: Scheduler = "",
     exact: options.Exact = False,
     lowering: options.Lowering = "",
     threads: options.Threads = None,
@@ -72,12 +78,17 @@ def conv(
     added: Any = None if bias is None else np.load(bias)
     with screen.progress("planning") as tell:
         job = chunks.plan_files(x, weights, added, given, limit, plain=plain)
-
-        def progress(done: int, blocks: int, left: float) -> None:
-            tell(f"block {done} of {blocks}, {left:,.0f} s left")
-
-        done = chunks.make_file(job, out, resume=resume, progress=progress)
+        done = chunks.make_file(job, out, resume=resume, progress=left_of(tell), scheduler=scheduler or None)
     if json:
         screen.as_json({"out": str(out), "shape": list(job.shape), **done.as_dict()})
         return
     typer.echo(f"{done}\nwritten to {out}: {'x'.join(map(str, job.shape))} {job.dtype}")
+
+
+def left_of(tell: Callable[[str], object]) -> Callable[[int, int, float], None]:
+    """What a run is told of its blocks, as a line of text."""
+
+    def progress(done: int, blocks: int, left: float) -> None:
+        tell(f"block {done} of {blocks}, {left:,.0f} s left")
+
+    return progress

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convmat.cli import parse, screen
+from convmat.cli import conv, parse, screen
 from convmat.errors import NetworkError
 
 if TYPE_CHECKING:
     from convmat import Network
     from convmat.explain.terminal.feed import Preparation
 
-PICTURE, NETWORK = "A picture as input", "The network"
+PICTURE, NETWORK, TILES = "A picture as input", "The network", "In tiles"
 """The panels of options in the help."""
 
 Model = Annotated[
@@ -86,6 +86,18 @@ def run(
     exact: Exact = False,
     threads: Threads = None,
     trust: Trust = False,
+    tile: Annotated[
+        str, typer.Option(help="In tiles of so many pixels: 1024, 512,768 or auto.", rich_help_panel=TILES)
+    ] = "",
+    memory: conv.Memory = "2GiB",
+    resume: conv.Resume = False,
+    scheduler: conv.Scheduler = "",
+    exact_globals: Annotated[
+        bool, typer.Option("--exact-globals", help="Global pooling in passes.", rich_help_panel=TILES)
+    ] = False,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="A tile counts for a whole image.", rich_help_panel=TILES)
+    ] = False,
     json: Json = False,
 ) -> None:
     """Call a network with arrays or a picture: its outputs in a line each, and the best of its scores.
@@ -104,7 +116,16 @@ def run(
       convmat run model.onnx --shape x=1x3x224x224         (on random numbers)
 
       convmat run model.convmat --trust --input x.npy      (see convmat compile)
+
+      convmat run model.onnx --input slide.zarr --output mask.zarr --tile auto --memory 4GiB
     """
+    if tile:
+        network = _loaded(model, exact, threads, shape, trust)
+        how = {"exact_globals": exact_globals, "approximate": approximate}
+        _run_in_tiles(
+            network, input or (), output, tile, parse.size("memory", memory), how, resume, scheduler
+        )
+        return
     from convmat.explain import files
     from convmat.explain.terminal import answer
 
@@ -132,6 +153,34 @@ def run(
     typer.echo(str(said))
     if output is not None:
         typer.echo(f"\nwritten to {output}")
+
+
+def _run_in_tiles(
+    network: Network,
+    files: Sequence[str],
+    output: Path | None,
+    tile: str,
+    memory: int,
+    how: dict[str, Any],
+    resume: bool,
+    scheduler: str,
+) -> None:
+    """A network from file to file, tile by tile."""
+    from convmat import chunks
+
+    if len(files) != 1 or output is None:
+        raise NetworkError(
+            f"run: in tiles a network goes from one file to another\n"
+            f"  --input {' '.join(files) or 'is missing'}, --output {output or 'is missing'}\n"
+            f"  e.g. --input x.zarr --output y.zarr --tile auto"
+        )
+    numbers = parse.numbers("tile", tile) if tile != "auto" else tile
+    with screen.progress("planning") as tell:
+        job = chunks.TileJob(network, Path(files[0].rpartition("=")[2]), numbers, memory, **how)
+        done = chunks.make_file(
+            job, output, resume=resume, progress=conv.left_of(tell), scheduler=scheduler or None
+        )
+    typer.echo(f"{done}\nwritten to {output}: {'x'.join(map(str, job.shape))} {job.dtype}")
 
 
 def summary(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -158,8 +159,10 @@ def _tiff(path: Path) -> Store:
         raise PlanError(
             "files: TIFF needs tifffile, which is not installed\n  no module tifffile\n  pip install 'convmat[zarr]'"
         ) from None
-    found = _zarr().open(tifffile.imread(path, aszarr=True), mode="r")
-    return Zarr(path, _array_in(path, found))
+    view = tifffile.imread(path, aszarr=True)
+    made = Zarr(path, _array_in(path, _zarr().open(view, mode="r")))
+    weakref.finalize(made, view.close)
+    return made
 
 
 def _array_in(path: Path, found: Any) -> Any:

@@ -56,7 +56,9 @@ class TileJob:
         digest = hashlib.sha256()
         for name, array in sorted(network.graph.constants.items()):
             digest.update(name.encode() + array.tobytes())
-        digest.update(repr([(n.op, n.inputs, n.outputs, sorted(n.attributes)) for n in network.graph.nodes]).encode())
+        digest.update(
+            repr([(n.op, n.inputs, n.outputs, sorted(n.attributes)) for n in network.graph.nodes]).encode()
+        )
         said = {
             "convmat": preloaded.version(),
             "input": str(self.source.absolute()),

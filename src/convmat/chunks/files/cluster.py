@@ -1,0 +1,97 @@
+"""The blocks of a file on a Dask cluster: workers read, compute and write them; who started it keeps the manifest.
+
+Every worker must see input and output under the same paths, and run the same version of convmat.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ...engine import host, preloaded
+from ...errors import PlanError
+from ..work import threads_here
+from . import stores
+from .stream import Done, Job, Progress, begin
+
+WAITING = 2
+"""Blocks that are handed to a thread of a worker ahead of time."""
+
+
+def make_on(
+    scheduler: str, job: Job, out: Path, *, resume: bool = False, progress: Progress | None = None
+) -> Done:
+    """Write `out` by the workers of a scheduler, e.g. tcp://10.0.0.1:8786. Raises PlanError."""
+    from distributed import Client, as_completed
+
+    try:
+        client = Client(scheduler, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise PlanError(
+            f"files: there is no scheduler at {scheduler}\n  {' '.join(str(error).split())[:200]}\n"
+            f"  start one, `dask scheduler`, and workers, `dask worker {scheduler}`"
+        ) from None
+    with client:
+        require_alike(client.run(facts))
+        manifest = begin(job, out, resume=resume)
+        todo = [block for block in range(job.count) if block not in manifest.done]
+        before, started = len(manifest.done), time.monotonic()
+        (shared,) = client.scatter([job], broadcast=True)
+        waiting = iter(todo)
+        most = WAITING * max(sum(client.nthreads().values()), 1)
+
+        def hand_out() -> Any:
+            block = next(waiting, None)
+            return None if block is None else client.submit(one_block, shared, str(out), block, pure=False)
+
+        running = as_completed([future for _ in range(most) if (future := hand_out()) is not None])
+        for finished in running:
+            manifest.add(finished.result())
+            if (more := hand_out()) is not None:
+                running.add(more)
+            if progress is not None:
+                made = len(manifest.done) - before
+                left = (time.monotonic() - started) / made * (len(todo) - made)
+                progress(before + made, job.count, left)
+    stores.finish(out)
+    manifest.close()
+    seconds = time.monotonic() - started
+    return Done(len(todo), before, seconds, 0.0, seconds, 0.0)
+
+
+def facts() -> tuple[str, str, bool]:
+    """What a worker is: its version of convmat, its CPU, and whether that runs compiled kernels."""
+    cpu = host()
+    return preloaded.version(), cpu.model, bool(cpu.fma)
+
+
+def require_alike(workers: dict[str, tuple[str, str, bool]]) -> None:
+    """Raise PlanError for workers of another version, or whose CPU runs no compiled kernels where ours does."""
+    if not workers:
+        raise PlanError(
+            "files: the scheduler has no workers\n  0 workers\n  start some: dask worker tcp://.."
+        )
+    ours = facts()
+    for name, (version, cpu, compiled) in sorted(workers.items()):
+        if version != ours[0]:
+            raise PlanError(
+                f"files: a worker has another version of convmat\n  {name} has {version}, here is {ours[0]}\n"
+                f"  install the same on all workers"
+            )
+        if compiled != ours[2]:
+            raise PlanError(
+                f"files: a worker's CPU does not give the bits of this one\n"
+                f"  {name}: {cpu}, compiled kernels: {compiled};  here: {ours[1]}, {ours[2]}\n"
+                f"  leave that worker out"
+            )
+
+
+def one_block(job: Job, out: str, block: int) -> int:
+    """Read, compute and write a block; its number."""
+    y = job.compute(block, job.read(block), threads_here())
+    stores.open_part(Path(out)).write(job.place(block), y)
+    return block
+
+
+__all__ = ["make_on"]

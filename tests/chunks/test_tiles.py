@@ -1,0 +1,102 @@
+"""Networks tile by tile: equal to the whole image's output, whatever the tiles; what looks at all of it is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from convmat.errors import NetworkError, PlanError
+from tests.chunks.networks import Built, unet
+
+Array = npt.NDArray[Any]
+
+
+def image(*shape: int, integers: bool = True) -> Array:
+    rng = np.random.default_rng(1)
+    drawn = rng.integers(-2, 3, shape) if integers else rng.standard_normal(shape)
+    return drawn.astype("float32")
+
+
+@pytest.mark.parametrize("tile", [37, (16, 200), "auto", None])
+def test_a_unet_of_integers_is_equal(tile: Any) -> None:
+    """No Winograd in it, whose fractions round: its sums are whole numbers."""
+    net, x = unet(exact=True), image(1, 3, 96, 128)
+    np.testing.assert_array_equal(net.tiled(x, tile=tile), net(x))
+
+
+def test_fractions_agree_to_rounding() -> None:
+    net, x = unet(integers=False), image(1, 3, 96, 128, integers=False)
+    np.testing.assert_allclose(net.tiled(x, tile=41), net(x), rtol=0, atol=2e-6 * float(np.abs(net(x)).max()))
+
+
+def test_axes_of_one_and_three_pixels() -> None:
+    for rank, shape in ((1, (500,)), (3, (20, 18, 22))):
+        n = Built(integers=True)
+        n.conv(n.node("Relu", [n.conv("x", "a", 1, 4, rank=rank, d=3)], "r"), "y", 4, 2, s=2, rank=rank)
+        net = n.load("y", 1, tuple("dhw"[:rank]), exact=True)
+        x = image(1, 1, *shape)
+        np.testing.assert_array_equal(net.tiled(x, tile=7), net(x))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("scale", [2.0, 0.5])
+def test_resizing(mode: str, scale: float) -> None:
+    n = Built(integers=True)
+    scales = n.constant("s", np.array([1, 1, scale, scale], "float32"))
+    n.node("Resize", [n.conv("x", "a", 2, 3), "", scales], "y", mode=mode)
+    net, x = n.load("y", 2), image(1, 2, 40, 44)
+    np.testing.assert_allclose(net.tiled(x, tile=(13, 11)), net(x), rtol=0, atol=1e-4)
+
+
+def test_average_pooling_counts_what_is_inside() -> None:
+    for padded in (0, 1):
+        n = Built(integers=True)
+        n.node("AveragePool", ["x"], "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=padded)
+        net, x = n.load("y", 2), image(1, 2, 30, 31)
+        np.testing.assert_allclose(net.tiled(x, tile=9), net(x), rtol=1e-6, atol=1e-6)
+
+
+def test_global_pooling_is_named_or_taken_first_or_by_tile() -> None:
+    net, x = unet(integers=False, squeeze=True), image(1, 3, 64, 80, integers=False)
+    with pytest.raises(NetworkError) as refused:
+        net.tiled(x, tile=32)
+    assert str(refused.value) == (
+        "tiled: GlobalAveragePool 'gap' cannot be computed tile by tile\n  it looks at every pixel\n"
+        "  call the network with the whole image; exact_globals=True takes global pooling in passes of its own, "
+        "approximate=True each tile for a whole image"
+    )
+    expected = net(x)
+    scale = float(np.abs(expected).max())
+    exact = net.tiled(x, tile=32, exact_globals=True)
+    np.testing.assert_allclose(exact, expected, rtol=0, atol=2e-6 * scale)
+    near = net.tiled(x, tile=32, approximate=True)
+    assert 1e-5 * scale < float(np.abs(near - expected).max()) < 0.2 * scale
+
+
+def test_lazy_images() -> None:
+    da = pytest.importorskip("dask.array")
+    net, x = unet(exact=True), image(2, 3, 60, 52)
+    y: Any = net(da.from_array(x, chunks=(1, 3, 23, 52)))
+    assert y.chunks == ((1, 1), (2,), (23, 23, 14), (52,))
+    np.testing.assert_array_equal(y.compute(scheduler="threads"), net(x))
+
+
+def test_receptive_field() -> None:
+    n = Built(integers=True)
+    n.conv(n.conv("x", "a", 1, 1, s=2), "y", 1, 1, d=2)
+    (field,) = n.load("y", 1).receptive_field()
+    assert [(a.reach, a.stride, a.offset) for a in field.axes] == [(11, 2.0, -5.0)] * 2
+    assert str(field) == "y <- x: 11 (stride 2, from -5) x 11 (stride 2, from -5)"
+    (field,) = unet(squeeze=True).receptive_field()
+    assert str(field) == "y <- all of x: GlobalAveragePool 'gap' cannot be computed tile by tile"
+
+
+def test_what_is_asked_wrongly() -> None:
+    net, x = unet(), image(1, 3, 32, 32)
+    with pytest.raises(PlanError, match="tile is no extent"):
+        net.tiled(x, tile=(4, 4, 4))
+    with pytest.raises(PlanError, match="nothing runs within so little memory"):
+        net.tiled(x, memory=1000)
