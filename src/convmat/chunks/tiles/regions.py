@@ -119,21 +119,22 @@ def refusal(node: Node, reason: str) -> NetworkError:
     )
 
 
-def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: str, part: Part) -> Graph:
-    """The graph that makes a part of the output of the parts of the inputs that `found` says."""
-    nodes: list[Node] = []
-    constants: dict[str, Any] = {}
-    names: dict[tuple[str, Part], str] = {}
-    made: dict[str, Part] = {
-        each.name: found.parts[each.name] for each in graph.inputs if each.name in found.parts
-    }
+class _Writer:
+    """The nodes of a tile's graph, written one after the other; Slices before those that need less than there is."""
 
-    def cut(name: str, have: Part, want: Part) -> str:
+    def __init__(self, made: dict[str, Part], specs: Mapping[str, Spec]) -> None:
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Any] = {}
+        self.made, self.specs = made, specs
+        self._names: dict[tuple[str, Part], str] = {}
+
+    def cut(self, name: str, want: Part) -> str:
         """The name of a part of a value, behind a Slice if it is less than what there is."""
+        have = self.made.get(name, whole(self.specs[name].shape))
         if have == want:
             return name
-        if (name, want) not in names:
-            names[name, want] = new = f"{name}/part{len(names)}"
+        if (name, want) not in self._names:
+            self._names[name, want] = new = f"{name}/part{len(self._names)}"
             axes = [a for a, (h, w) in enumerate(zip(have, want, strict=True)) if h != w]
             given = {
                 "starts": [want[a][0] - have[a][0] for a in axes],
@@ -141,46 +142,42 @@ def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: 
                 "axes": axes,
             }
             for word, numbers in given.items():
-                constants[f"{new}/{word}"] = np.asarray(numbers, np.int64)
-            nodes.append(
-                Node("Slice", (name, *(f"{new}/{word}" for word in given)), (new,), version=SLICE_VERSION)
-            )
-        return names[name, want]
+                self.constants[f"{new}/{word}"] = np.asarray(numbers, np.int64)
+            reads = (name, *(f"{new}/{word}" for word in given))
+            self.nodes.append(Node("Slice", reads, (new,), version=SLICE_VERSION))
+        return self._names[name, want]
 
+    def add(self, node: Node, need: Needed) -> None:
+        """A node that makes a part of what it makes of the whole."""
+        reads = []
+        for name, each in zip(node.inputs, (*need.parts, *(None for _ in node.inputs)), strict=False):
+            reads.append(name if not name or each is None else self.cut(name, each))
+        if need.inputs:  # sizes of the whole give way to scales, which come before them
+            reads = (reads + [""] * max(need.inputs))[: max(need.inputs) + 1]
+            for at, array in need.inputs.items():
+                reads[at] = f"{node.outputs[0]}/in{at}"
+                self.constants[reads[at]] = array
+        kept = {name: value for name, value in node.attributes.items() if name not in need.drop}
+        changed = {**kept, **need.attributes}
+        self.nodes.append(replace(node, inputs=tuple(reads), attributes=changed, source=b""))
+        self.made.update((name, need.makes) for name in node.outputs if name)
+
+
+def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: str, part: Part) -> Graph:
+    """The graph that makes a part of the output of the parts of the inputs that `found` says."""
+    given = [each for each in graph.inputs if each.name in found.parts]
+    writer = _Writer({each.name: found.parts[each.name] for each in given}, specs)
     for node in graph.nodes:
         need = found.nodes.get(node.outputs[0])
-        if need is None:
-            continue
-        reads = []
-        for at, name in enumerate(node.inputs):
-            each = need.parts[at] if at < len(need.parts) else None
-            if at in need.inputs:
-                constants[f"{node.outputs[0]}/in{at}"] = need.inputs[at]
-                reads.append(f"{node.outputs[0]}/in{at}")
-            elif not name or each is None:
-                reads.append(name)
-            else:
-                reads.append(cut(name, made.get(name, whole(specs[name].shape)), each))
-        for at in sorted(need.inputs):
-            if at >= len(reads):
-                reads += [""] * (at - len(reads))
-                constants[f"{node.outputs[0]}/in{at}"] = need.inputs[at]
-                reads.append(f"{node.outputs[0]}/in{at}")
-        if need.inputs:  # sizes of the whole have given way to scales
-            reads = reads[: max(need.inputs) + 1]
-        kept = {k: v for k, v in node.attributes.items() if k not in need.drop}
-        nodes.append(replace(node, inputs=tuple(reads), attributes={**kept, **need.attributes}, source=b""))
-        for name in node.outputs:
-            if name:
-                made[name] = need.makes
-    final = cut(output, made[output], part)
-    inputs = tuple(
-        replace(each, shape=extents(found.parts[each.name]))
-        for each in graph.inputs
-        if each.name in found.parts
-    )
+        if need is not None:
+            writer.add(node, need)
+    final = writer.cut(output, part)
     return replace(
-        graph, nodes=tuple(nodes), inputs=inputs, outputs=(final,), constants={**graph.constants, **constants}
+        graph,
+        nodes=tuple(writer.nodes),
+        inputs=tuple(replace(each, shape=extents(found.parts[each.name])) for each in given),
+        outputs=(final,),
+        constants={**graph.constants, **writer.constants},
     ).needed()
 
 
