@@ -5,6 +5,7 @@
     pad_into_conv        zeros that Pad puts around x are the convolution's own padding
     swish                x*sigmoid(x), x*hardsigmoid(x)            one activation
     gelu                 x * 0.5 * (1 + erf(x / sqrt(2)))          one activation
+    layer_norm           (x - mean) / sqrt(variance + e) * s + b    one node, over the last axes
     add_into_epilogue    conv(x) + r                               r is the residual
     activate             f(conv(x) + b + r)                        f in the epilogue
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
@@ -30,6 +31,7 @@ from .folding import fold_scale, pad_into_conv, scale_before, shift_before
 from .fusing import activate, add_into_epilogue, gelu, swish
 from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
+from .normalising import layer_norm
 from .quantised import quantised
 
 Rule = Callable[[Draft, Node], bool]
@@ -93,6 +95,7 @@ RULES: dict[str, Rule] = {
         shift_before,
         swish,
         gelu,
+        layer_norm,
         add_into_epilogue,
         activate,
         batch_as_pass,
