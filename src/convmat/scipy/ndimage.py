@@ -14,14 +14,11 @@ integers that wrap around. Keywords of ours:
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels
 from .arguments import (
     Window,
     among,
@@ -34,10 +31,12 @@ from .arguments import (
     read_origin,
 )
 from .banks import filter_bank
+from .chains import along_axis, gaussian_weights, run_chains
+from .derivatives import gaussian_gradient_magnitude, gaussian_laplace, laplace, prewitt, sobel
 from .extrema import maximum_filter, maximum_filter1d, minimum_filter, minimum_filter1d
 from .holes import over
 from .linear import compute_type, filter_dense, require_cval, run_parts
-from .steps import Correlation, OfWindows
+from .steps import OfWindows
 from .strips import Borders, Chain
 
 Array = npt.NDArray[Any]
@@ -142,7 +141,7 @@ def correlate1d(
     borders = Borders(tuple(among([border(mode)], (at,), x.ndim, "edge")), cval)
 
     def chains(part: Array) -> list[Chain]:
-        return [[_along(part, at, x.ndim, before, exact=out.dtype.kind in "biu")]]
+        return [[along_axis(part, at, x.ndim, before, exact=out.dtype.kind in "biu")]]
 
     return run_parts(x, w, out, chains, borders, compute_type(compute, x))
 
@@ -186,7 +185,7 @@ def gaussian_filter1d(
             ),
             input, output, cval, missing, normalize, _sums_to(order),
         )  # fmt: skip
-    weights = _gaussian(sigma, order, truncate, radius)
+    weights = gaussian_weights(sigma, order, truncate, radius)
     return correlate1d(input, weights, axis, output, mode, cval, compute=compute)
 
 
@@ -215,84 +214,9 @@ def gaussian_filter(
     along = read_axes(axes, x.ndim)
     given = [per_axis(each, len(along)) for each in (order, sigma, mode, radius)]
     wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[1] > 1e-15]
-    chain = [_along(_gaussian(s, n, truncate, r), a, x.ndim) for a, n, s, _, r in wanted]
+    chain = [along_axis(gaussian_weights(s, n, truncate, r), a, x.ndim) for a, n, s, _, r in wanted]
     modes = among([border(m) for _, _, _, m, _ in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")
-    return _run(x, out, [chain], modes, cval, compute)
-
-
-def sobel(
-    input: Any, axis: int = -1, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, *,
-    compute: str | None = None,
-) -> Array:  # fmt: skip
-    """scipy.ndimage.sobel: differences along one axis, smoothed by 1 2 1 along the others.
-
-    >>> sobel([[0, 0, 1], [0, 0, 1], [0, 0, 1]])
-    array([[0, 4, 4],
-           [0, 4, 4],
-           [0, 4, 4]])
-    """
-    return _gradient(input, axis, output, mode, cval, compute, [1.0, 2.0, 1.0])
-
-
-def prewitt(
-    input: Any, axis: int = -1, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, *,
-    compute: str | None = None,
-) -> Array:  # fmt: skip
-    """scipy.ndimage.prewitt: differences along one axis, summed over three along the others.
-
-    >>> prewitt([[0, 0, 1], [0, 0, 1], [0, 0, 1]])
-    array([[0, 3, 3],
-           [0, 3, 3],
-           [0, 3, 3]])
-    """
-    return _gradient(input, axis, output, mode, cval, compute, [1.0, 1.0, 1.0])
-
-
-def laplace(
-    input: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, *, axes: Any = None,
-    compute: str | None = None,
-) -> Array:  # fmt: skip
-    """scipy.ndimage.laplace: second differences along all axes, added up; one product with a cross of weights.
-
-    >>> laplace([0, 0, 1, 0])
-    array([ 0,  1, -2,  1])
-    """
-    x = read_input(input)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    along = read_axes(axes, x.ndim)
-    if not along:
-        return _run(x, out, [[]], [], cval, compute)
-    modes = among([border(m) for m in per_axis(mode, len(along))], along, x.ndim, "edge")
-    cross = np.zeros(tuple(3 if a in along else 1 for a in range(x.ndim)))
-    for a in along:
-        for at, value in enumerate((1.0, -2.0, 1.0)):
-            cross[tuple(at if b == a else int(b in along) for b in range(x.ndim))] += value
-    step = Correlation(cross, tuple(int(a in along) for a in range(x.ndim)), exact=True)
-    return _run(x, out, [[step]], modes, cval, compute)
-
-
-def gaussian_laplace(
-    input: Any, sigma: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, *, axes: Any = None,
-    truncate: float = 4.0, radius: Any = None, compute: str | None = None,
-) -> Array:  # fmt: skip
-    """scipy.ndimage.gaussian_laplace: second derivatives of normal distributions, added up.
-
-    >>> gaussian_laplace([0.0, 0.0, 1.0, 0.0, 0.0], 1.0).round(2)
-    array([ 0.2,  0. , -0.4,  0. ,  0.2])
-    """
-    return _derivatives(input, sigma, 2, output, Window(mode, cval, 0, axes), (truncate, radius), compute)
-
-
-def gaussian_gradient_magnitude(
-    input: Any, sigma: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, *, axes: Any = None,
-    truncate: float = 4.0, radius: Any = None, compute: str | None = None,
-) -> Array:  # fmt: skip
-    """scipy.ndimage.gaussian_gradient_magnitude: the root of the sum of the squares of first derivatives.
-
-    >>> gaussian_gradient_magnitude([0.0, 0.0, 1.0, 0.0, 0.0], 1.0).round(2)
-    array([0.09, 0.24, 0.  , 0.24, 0.09])
-    """
-    return _derivatives(input, sigma, 1, output, Window(mode, cval, 0, axes), (truncate, radius), compute)
+    return run_chains(x, out, [chain], modes, cval, compute)
 
 
 def uniform_filter1d(
@@ -318,7 +242,7 @@ def uniform_filter1d(
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
     before = size // 2 + read_origin(origin, size, "invalid origin")
     modes = among([border(mode)], (at,), x.ndim, "edge")
-    return _run(x, out, [[OfWindows("mean", size, at, x.ndim, before)]], modes, cval, compute)
+    return run_chains(x, out, [[OfWindows("mean", size, at, x.ndim, before)]], modes, cval, compute)
 
 
 def uniform_filter(
@@ -349,7 +273,7 @@ def uniform_filter(
         for a, n, o, _ in wanted
     ]
     modes = among([border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")
-    return _run(x, out, [chain], modes, cval, compute)
+    return run_chains(x, out, [chain], modes, cval, compute)
 
 
 # -- what they share -------------------------------------------------------------------------------------------------
@@ -372,111 +296,6 @@ def _banked(
 def _sums_to(order: Any) -> Array:
     """Weights with the sum of a normal distribution's derivative: 1, or 0 beside a size of 2."""
     return np.array([1.0, -1.0] if np.any(order) else [1.0])
-
-
-def _gaussian(sigma: Any, order: int, truncate: float, radius: Any) -> Array:
-    """Weights of a correlation with a normal distribution's derivative."""
-    reach = int(truncate * float(sigma) + 0.5) if radius is None else radius
-    if not isinstance(reach, numbers.Integral) or reach < 0:
-        raise ValueError("Radius must be a nonnegative integer.")
-    return kernels.gaussian(sigma, order, int(reach))[::-1]
-
-
-def _along(
-    weights: Sequence[float] | Array, axis: int, rank: int, before: int | None = None, exact: bool = True
-) -> Correlation:
-    """The correlation with these weights along one axis."""
-    w = np.asarray(weights)
-    lo = len(w) // 2 if before is None else before
-    return Correlation(
-        w.reshape(tuple(len(w) if a == axis else 1 for a in range(rank))),
-        tuple(lo if a == axis else 0 for a in range(rank)),
-        exact,
-    )
-
-
-def _run(
-    x: Array,
-    out: Array,
-    chains: list[Chain],
-    modes: Sequence[str],
-    cval: Any,
-    compute: str | None,
-    **how: Any,
-) -> Array:
-    """Chains of real weights over an array of any type; a chain without steps copies."""
-    if not chains[0]:
-        out[...] = x
-        return out
-    one = np.ones(1)
-    return run_parts(
-        x, one, out, lambda _: chains, Borders(tuple(modes), cval), compute_type(compute, x), **how
-    )
-
-
-def _gradient(
-    input: Any, axis: int, output: Any, mode: Any, cval: Any, compute: str | None, smooth: list[float]
-) -> Array:
-    """Differences along one axis, smoothed along the others."""
-    x = read_input(input)
-    at = read_axis(axis, x.ndim)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    modes = [border(m) for m in per_axis(mode, x.ndim)]
-    others = (a for a in range(x.ndim) if a != at)
-    chain = [_along([-1.0, 0.0, 1.0], at, x.ndim), *(_along(smooth, a, x.ndim) for a in others)]
-    return _run(x, out, [chain], modes, cval, compute)
-
-
-def _derivatives(
-    input: Any,
-    sigma: Any,
-    order: int,
-    output: Any,
-    window: Window,
-    reach: tuple[float, Any],
-    compute: str | None,
-) -> Array:
-    """Normal distributions' derivatives along each axis in turn: their sum (order 2), or its root over squares (1)."""
-    x = read_input(input)
-    out = make_output(output, x)
-    along = read_axes(window.axes, x.ndim)
-    sigmas = among(per_axis(sigma, len(along)), along, x.ndim, 0)
-    given = per_axis(window.mode, len(along))
-    if not along:
-        out[...] = x
-        return out
-    modes = [(border(m),) * x.ndim for m in given]
-    radii = per_axis(reach[1], x.ndim)
-
-    def chain(derived: int) -> Chain:
-        return [
-            _along(_gaussian(sigmas[a], order if a == derived else 0, reach[0], radii[a]), a, x.ndim)
-            for a in range(x.ndim)
-            if sigmas[a] > 1e-15
-        ]
-
-    chains = [chain(a) for a in along]
-    if out.dtype.kind == "f" and x.dtype.kind != "c" and chains[0] and len(set(modes)) == 1:
-        return _run(x, out, chains, modes[0], window.cval, compute, magnitude=order == 1)
-    parts = [
-        _run(x, np.empty(x.shape, out.dtype), [each], m, window.cval, compute)
-        for each, m in zip(chains, modes, strict=True)
-    ]
-    return _combined(parts, out, squared=order == 1)
-
-
-def _combined(parts: list[Array], out: Array, squared: bool) -> Array:
-    """The sum of the parts, or the root of the sum of their squares, in a type whose overflows are to be seen."""
-    for number, part in enumerate(parts):
-        if squared:
-            np.multiply(part, part, out=part)
-        if number:
-            out += part
-        else:
-            out[...] = part
-    if squared:
-        np.sqrt(out, out=out, casting="unsafe")
-    return out
 
 
 __all__ = [
