@@ -4,6 +4,7 @@
     conv_transpose(x, w)       x: (B, C, *I), w: (C, O//G, *F)  -> (B, O, *P)
     conv_input_grad(dy, w)     dy: (B, O, *P)                   -> (B, C, *I)
     conv_weight_grad(x, dy)                                     -> (O, C//G, *F)
+    conv_grads(x, w, dy)       both, and the bias's             -> (B, C, *I), (O, C//G, *F), (O,)
     im2col(x), col2im(cols)    the unrolled input and its adjoint
 
 Each makes a Problem, asks the planner for its Plan (remembered), and runs it.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -367,6 +368,55 @@ def conv_weight_grad(
     x, dy = alike("conv_weight_grad", "x", x, "dy", dy)
     plan = request("conv_weight_grad", x.shape, shape, _name(x.dtype), options)
     return plan(x, require_operand("dy", dy, plan.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
+
+
+class ConvGrads(NamedTuple):
+    """The gradients of a convolution in x, in w and in a bias, of the shapes of these."""
+
+    x: Array
+    w: Array
+    bias: Array
+
+
+def conv_grads(
+    x: Any,
+    w: Any,
+    dy: Any,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+    layout: str = "NCHW",
+    engine: str | None = None,
+    workspace_limit: int | None = None,
+    rtol: float | None = None,
+    exact: bool = False,
+    deterministic: bool = False,
+) -> ConvGrads:
+    """All gradients of sum(dy * (conv(x, w) + bias)): x: (B, C, *I), w: (O, C//G, *F), dy: (B, O, *P).
+
+    What `conv_input_grad` and `conv_weight_grad` give, and dy summed over images and pixels; nothing is computed before
+    all three operands are found to fit. The keywords are those given to `conv`. Raises GeometryError or PlanError.
+
+    >>> dx, dw, db = conv_grads(np.array([[[1.0, 2.0, 4.0]]]), np.array([[[1.0, 10.0]]]), np.ones((1, 1, 2)))
+    >>> dx, dw, db
+    (array([[[ 1., 11., 10.]]]), array([[[3., 6.]]]), array([2.]))
+    """
+    call = "conv_grads"
+    x, w = alike(call, "x", x, "w", w)
+    x, dy = alike(call, "x", x, "dy", dy)
+    options = PlanOptions(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout,
+        engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact, deterministic=deterministic,
+        direction="input",
+    )  # fmt: skip
+    back = request(call, x.shape, w.shape, _name(x.dtype), options)
+    filters = request(call, x.shape, w.shape, _name(x.dtype), options._replace(direction="weight"))
+    dy = require_operand("dy", dy, back.problem.shape("x"), x.dtype, call)
+    bias = planner.bias_gradient(dy, dy.ndim - 1 if layout == "NHWC" else 1)
+    return ConvGrads(back(dy, w), filters(x, dy), bias)
 
 
 def plan(

@@ -53,7 +53,9 @@ def test_functions_of_one_rank_take_the_same_positions(narrow: str, wide: str) -
     assert positions(narrow) == positions(wide)
 
 
-@pytest.mark.parametrize("name", ["conv", "conv_transpose", "conv_input_grad", "conv_weight_grad", "plan"])
+@pytest.mark.parametrize(
+    "name", ["conv", "conv_transpose", "conv_input_grad", "conv_weight_grad", "conv_grads", "plan"]
+)
 def test_defaults_are_those_of_the_record(name: str) -> None:
     defaults = PlanOptions._field_defaults
     for each, parameter in inspect.signature(getattr(convmat, name)).parameters.items():

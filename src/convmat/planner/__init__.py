@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..problem import WORK_DTYPES
+from .bias import bias_gradient
 from .blocks import plan_block, way_of
 from .candidates import Candidate, dtype_of
 from .choices import export_choices, forget_choices, import_choices
@@ -43,6 +44,7 @@ __all__ = [
     "TransposeKeywords",
     "Tuning",
     "contraction",
+    "bias_gradient",
     "dtype_name",
     "dtype_of",
     "error_bound",
