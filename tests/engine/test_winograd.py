@@ -17,13 +17,14 @@ from convmat.geometry import Geometry
 from convmat.lowering import ALL, named
 from convmat.lowering.toomcook import fast_correlation
 from convmat.planner import Plan
-from convmat.planner.candidates import dtypes_of, extents
+from convmat.planner.candidates import dtypes_of, extents, program_of
 from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
 from convmat.reference import convolve
 from tests.engine.drawn import by_taps, views
 from tests.support import Array, blank, hedged, plans, quick_part, written_alone
+from tests.support import Array, blank, hedged, plans, put, written_alone
 
 pytestmark = pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
 LANES = host().lanes(4)
@@ -258,3 +259,37 @@ def test_blocks_beside_each_other_leave_each_other_alone(tile: int) -> None:
         layer = convmat.plan(x.shape, w.shape, padding=1, lowering=f"winograd {tile}", engine="jit").bind(w)
         for _ in range(20):
             assert np.abs(layer(x) - wanted).max() < 1e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("direction", ["forward", "input"])
+def test_small_images_share_a_block(direction: str, layout: str) -> None:
+    """With weights packed before, or by the tasks: an image's bits are its own, and what is not sound stays there."""
+    g = Geometry.of((9, 37, 7, 5), (40, 37, 3, 3), padding=1)
+    x, w, dy = _normal(11, "float32", g.x_shape, g.w_shape, g.y_shape)
+    first = x if direction == "forward" else dy
+    first[4, 3, 6, 4] = np.nan
+    made = []
+    for batch, bound, threads in ((9, True, 1), (9, False, 2), (9, True, 3), (2, False, 1)):
+        problem = Problem.of(
+            Geometry.of((batch, *g.x_shape[1:]), g.w_shape, padding=1), "float32", x=layout, y=layout,
+            threads=threads, rtol=1.0, reuse_weights=bound,
+        )  # fmt: skip
+        problem = problem if direction == "forward" else problem.grad_input()
+        program = program_of(problem, named("winograd 4"), Packing.PANEL, "jit")
+        assert isinstance(program, jit.JitProgram)
+        (step,) = program.steps
+        assert step.block.images > 1
+        assert step.recipe.packs is not bound
+        y = blank(problem.y.shape, np.dtype(np.float32))
+        given = put(first[:batch], layout)
+        operands = views(problem, {"x": hedged(given), "w": w, "y": y})
+        program.run(operands, program.bind(operands["w"]) if bound else None, threads)
+        written_alone(y)
+        made.append(np.moveaxis(y, -1, 1) if layout == "NHWC" else y)
+    for other in made[1:]:
+        np.testing.assert_array_equal(other, made[0][: len(other)])
+    expected = by_taps(x, w, dy, g)[0 if direction == "forward" else 1]
+    np.testing.assert_array_equal(np.isnan(made[0]), np.isnan(expected))
+    sound = np.arange(9) != 4
+    assert _apart(made[0][sound], expected[sound]) < 2e-6

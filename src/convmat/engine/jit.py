@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,16 +67,20 @@ def prepare(
         if isinstance(made, str):
             return made
         steps += made
+        step = _planner(product, packing, bound)(product, dtypes, shapes, threads, target)
+        if isinstance(step, str):
+            return step
+        steps.append(step)
     if packing is Packing.WHOLE:
         return "never stores the unrolled input: it packs a panel at a time"
     return JitProgram(tuple(steps), dtypes, target, bound=bound)
 
 
-def _planner(product: Product, packing: Packing) -> Callable[..., KernelPlan | str]:
+def _planner(product: Product, packing: Packing, bound: bool) -> Callable[..., KernelPlan | str]:
     """What plans the kernel of a product."""
     if product.transforms:
         in_pieces = isinstance(product.transforms[0], Transform) and len(product.terms[0][1].rows) > 1
-        return plan_pieces if in_pieces else plan_transformed
+        return plan_pieces if in_pieces else partial(plan_transformed, bound=bound)
     return plan_direct if packing is Packing.NOTHING else plan_step
 
 

@@ -16,6 +16,9 @@ from ...ir.instructions import Value, below, const, i64, less, maximum, minimum,
 from ...ir.shuffles import transpose
 from .recipe import Operand, Writer
 
+AHEAD = 2
+"""Tiles by which memory is asked for before it is written."""
+
 
 def transform(writer: Writer, operand: Operand, pitch: int) -> Function:
     """The function for one operand, whose tiles lie `pitch` bytes apart in `out`.
@@ -46,6 +49,8 @@ def transform(writer: Writer, operand: Operand, pitch: int) -> Function:
         for s0 in range(len(operand.rows)):
             for value in combine(operand.columns, [each[s0] for each in half]):
                 fn.store(value, to)
+                # So many planes are more than the hardware follows, and a store that misses holds up the next.
+                fn.prefetch(to, AHEAD * pitch, write=True)
                 to = to + plane
 
     with fn.loop(0, rows) as i, fn.loop(0, columns) as j:

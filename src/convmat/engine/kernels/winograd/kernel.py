@@ -1,11 +1,14 @@
 """The kernel of products with transforms over two window axes, x and y contiguous along the second.
 
-A task owns a block of tiles of one image, and perhaps a share of A's blocks of rows. Without waiting for any other it
-does all three steps in its own scratch:
+A task owns a block of tiles of one image, or the tiles of several small ones, and perhaps a share of A's blocks of
+rows. Without waiting for any other it does all three steps in its own scratch:
 
     pre     V[s][k][tile] = pre_b on both window axes        lanes along pixels, then along tiles
     sum     M[s][tile][m] = sum over k of V * A, for each of the points s        A: [block][s][k][m], lanes along m
     post    y = epilogue(post on both window axes)           lanes along m, turned on their way out
+
+Where A changes with every call and blocks of tiles are few, a task packs the rows of A that it multiplies by for
+itself: A as a whole, several times as large as w, is then never written to memory.
 
 The squares of M are added up on the way: a tile in which they are not finite, or too large, is taken by the definition
 before its epilogue.
@@ -40,13 +43,16 @@ from ...ir.instructions import (
     trunc,
     udiv,
 )
-from ...ir.shuffles import deinterleave
+from ...ir.shuffles import deinterleave, transpose
 from ..epilogue import Store, Target, TileEpilogue, gather_at
 from ..panel.microkernel import dispatch
 from ..tile import Tile
 from . import channels_last
 from .definition import definition
 from .writer import TALLEST, WinogradRecipe, Writer
+
+AHEAD = 2
+"""Channels by which memory for transformed weights is asked for before it is written."""
 
 
 class ModuleWriter(Writer):
@@ -134,24 +140,53 @@ class ModuleWriter(Writer):
             self.word(fn, args, name) for name in ("k", "w o", "w c", "w f0", "w f1")
         )
         places = const(i64.x(n), range(n)) * splat(down, lanes=n)
+        lines = [down * i for i in range(n)]
         width, plane = r.stored(rows) * item, self.word(fn, args, r.plane(rows))
         G0, G1 = r.rows.pre_a, r.columns.pre_a
-        for vector in range(r.stored(rows) // n):
-            mask = prefix_mask(n, rows - vector * n)
-            with fn.loop(0, depth) as channel:
+        with fn.loop(0, depth) as channel:
+            for vector in range(r.stored(rows) // n):
+                mask = prefix_mask(n, rows - vector * n)
                 at = w + channel.index * across + down * (vector * n)
-                taps = [
-                    [
-                        gather_at(fn, at + f0 * u + f1 * v, places, self.vector, mask)
-                        for u in range(len(G0[0]))
+                if r.taps:
+                    taps = self._filters(fn, at, lines[: rows - vector * n])
+                else:
+                    taps = [
+                        [
+                            gather_at(fn, at + f0 * u + f1 * v, places, self.vector, mask)
+                            for u in range(len(G0[0]))
+                        ]
+                        for v in range(len(G1[0]))
                     ]
-                    for v in range(len(G1[0]))
-                ]
                 half = [combine(G0, column) for column in taps]
                 to = a + channel.index * width + vector * n * item
                 for s0 in range(len(G0)):
-                    for s1, value in enumerate(combine(G1, [column[s0] for column in half])):
-                        fn.store(value, to + plane * (s0 * len(G1) + s1))
+                    for value in combine(G1, [column[s0] for column in half]):
+                        fn.store(value, to)
+                        # So many planes are more than the hardware follows, and a store that misses holds up the next.
+                        fn.prefetch(to, AHEAD * width, write=True)
+                        to = to + plane
+
+    def _filters(self, fn: Function, at: Value, lines: list[Value]) -> list[list[Value]]:
+        """The taps of filters that lie whole in memory, by column and row: filters are read and transposed."""
+        r, n = self.r, self.r.lanes
+        down, across = len(r.rows.pre_a[0]), len(r.columns.pre_a[0])
+        count = down * across
+        begin = at if r.taps > 0 else at + (1 - count) * self.item
+        found: list[Value] = []
+        for first in range(0, count, n):
+            mask = prefix_mask(n, count - first)
+            read = [fn.load(begin + line, self.vector, first * self.item, mask=mask) for line in lines]
+            nothing = fn.load(begin, self.vector, mask=prefix_mask(n, 0))  # 0: rows that there are not
+            found += transpose(read + [nothing] * (n - len(read)))
+        found = found[:count] if r.taps > 0 else found[:count][::-1]
+        return [[found[u * across + v] for u in range(down)] for v in range(across)]
+
+    def pack(self, rows: int) -> Function:
+        """A block of `rows` rows of A for the task's own use, from w to a."""
+        fn = self.made.function(f"pack_{rows}", {"w": ptr, "a": ptr, "args": ptr})
+        w, a, args = fn.arguments
+        self._block_of_weights(fn, args, w, a, rows)
+        return fn
 
     # -- sum ----------------------------------------------------------------------------------------------------------
 
@@ -237,6 +272,7 @@ class ModuleWriter(Writer):
         r, item = self.r, self.item
         pre = channels_last.pre(self) if r.k else self.pre()
         heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
+        packs = {rows: self.pack(rows) for rows in heights} if r.packs else {}
         sums = {rows: [(n, self.sum(n, rows)) for n in r.sizes()] for rows in heights}
         if r.k:
             post = channels_last.Post(self).write
@@ -256,9 +292,11 @@ class ModuleWriter(Writer):
         rest, chunk = digit(index, "chunks")
         rest, block_column = digit(rest, "column blocks")
         rest, block_row = digit(rest, "row blocks")
-        group, image = digit(rest, "count b")
-        x = word("x", ptr) + image * word("x b") + group * word("x g")
-        to = image * word("y b") + group * word("y g")
+        group, image_block = digit(rest, "image blocks")
+        first_image = image_block * word("block images")
+        images = minimum(word("count b") - first_image, word("block images"))
+        x = word("x", ptr) + first_image * word("x b") + group * word("x g")
+        to = first_image * word("y b") + group * word("y g")
         y, residual = word("y", ptr) + to, word("residual", ptr) + to
         bias = word("bias", ptr) + group * word("bias g")
         w = word("w", ptr) + group * word("w g")
@@ -279,19 +317,19 @@ class ModuleWriter(Writer):
             number = udiv(first_row + row, d0)
             return number * (m0 * d0) + (first_row + row - number * d0)
 
-        def corner(at_row: Value) -> Value:
+        def corner(image: Value, at_row: Value) -> Value:
             """Where a row of tiles begins in x."""
-            return x + at_row * word("x row") + at_column * word("x column")
+            return x + image * word("x b") + at_row * word("x row") + at_column * word("x column")
 
         # Channels side by side are one call's.
-        with fn.loop(0, 1 if r.k else depth) as channel, fn.loop(0, rows) as row:
+        with fn.loop(0, 1 if r.k else depth) as channel, fn.loop(0, images) as image, fn.loop(0, rows) as row:
             at_row = top_row(row.index) + word("row offset")
             fn.call(
-                pre.address, corner(at_row) + channel.index * word("x c"),
-                scratch + channel.index * v_line + row.index * columns * v_step,
+                pre.address, corner(image.index, at_row) + channel.index * word("x c"),
+                scratch + channel.index * v_line + (image.index * rows + row.index) * columns * v_step,
                 lines, columns, at_row, at_column, args,
             )  # fmt: skip
-        tiles, panel = rows * columns, word("panel")
+        tiles, panel = images * rows * columns, word("panel")
         panels = udiv(tiles + (panel - 1), panel)
         first_block = chunk * word("chunk")
         with fn.loop(0, minimum(const(i64, r.blocks) - first_block, word("chunk"))) as share:
@@ -301,6 +339,9 @@ class ModuleWriter(Writer):
 
             def block(height: int, a: Value = a, top: Value = top) -> None:
                 width = r.stored(height) * item
+                if r.packs:
+                    a = scratch + word("packed")
+                    fn.call(packs[height].address, w + top * word("w o"), a, args)
                 with (
                     fn.loop(0, r.points) as point,
                     fn.loop(0, panels) as each,
@@ -315,16 +356,17 @@ class ModuleWriter(Writer):
                         v_line,
                         part.index,
                     ))  # fmt: skip
-                with fn.loop(0, rows) as row:
+                with fn.loop(0, images) as image, fn.loop(0, rows) as row:
                     p, q = top_row(row.index), first_pixel
                     at_row = p + word("row offset")
                     moved = top * word("y o") + p * word("y row") + q * word("y column")
+                    moved = moved + image.index * word("y b")
                     fn.call(
                         posts[height].address,
-                        kept + row.index * columns * width,
+                        kept + (image.index * rows + row.index) * columns * width,
                         y + moved, residual + moved, bias + top * item, turned, columns,
                         word("out rows") - p, minimum(word("out columns") - q, columns * m1),
-                        corner(at_row), at_row, at_column, w + top * word("w o"), args,
+                        corner(image.index, at_row), at_row, at_column, w + top * word("w o"), args,
                     )  # fmt: skip
 
             if len(heights) == 1:
@@ -337,10 +379,11 @@ class ModuleWriter(Writer):
 
 
 def module(recipe: WinogradRecipe, attributes: str, fused: bool) -> Module:
-    """The module with `task(args, index, thread)`, and `weights` of the same kind which transforms A."""
+    """The module with `task(args, index, thread)`, and `weights` of the same kind which transforms A beforehand."""
     made = Module(attributes, fused=fused)
     writer = ModuleWriter(recipe, made)
-    writer.weights()
+    if not recipe.packs:
+        writer.weights()
     writer.task()
     return made
 

@@ -7,9 +7,11 @@ several tasks repeat, and A, which every block reads anew.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ....product import Coordinate, Product, Transform, View
 from ...cpu import Cpu
+from ...ir.constant_matmul import operations
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, aligned_size, origin, strides
 from ..base import KernelPlan
@@ -24,11 +26,17 @@ second-level cache."""
 LEAST_TILES = 28
 """Of a block where there are as many: every block reads all of A."""
 
+SEVERAL_TILES, SEVERAL = 64, 12 << 20
+"""Of a block of several images, at most, and the bytes of all threads' transformed inputs then."""
+
 
 def plan_transformed(
-    product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu
+    product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu, *, bound: bool = True
 ) -> WinogradPlan | str:
-    """The step of a product with transforms, or the sentence why no kernel is made for it."""
+    """The step of a product with transforms, or the sentence why no kernel is made for it.
+
+    Without `bound`, A changes with every call.
+    """
     b, c = product.terms[0][1], product.c
     refusal = _refuses(product, dtypes)
     if refusal is not None:
@@ -69,6 +77,8 @@ def plan_transformed(
         columns=columns,
         apart=apart,
         part=product.part,
+        taps=_whole_filters(product, strides(product.terms[0][0], shapes["w"], item), item),
+        packs=False,
         k=0 if lines else product.k,
         work=TYPES[dtypes.work.name],
         lanes=lanes,
@@ -79,7 +89,22 @@ def plan_transformed(
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
     )
-    return WinogradPlan(product, dtypes, shapes, threads, recipe)
+    block = _Block.best(product, recipe, threads, cpu)
+    if not bound:
+        own = replace(recipe, packs=True)
+        packing = _Block.best(product, own, threads, cpu)
+        if packing.turns < block.turns + _packed_before(product, recipe, threads, cpu):
+            recipe, block = own, packing
+    return WinogradPlan(product, dtypes, shapes, threads, recipe, block)
+
+
+def _whole_filters(product: Product, w: dict[str, int], item: int) -> int:
+    """1 where the taps of a filter lie one after the other in memory, -1 where they do backwards, otherwise 0."""
+    f0, f1 = product.windows(product.terms[0][0])
+    steps = {w[f1.name] // item} if f1.extent > 1 else set[int]()
+    steps |= {w[f0.name] // (f1.extent * item)} if f0.extent > 1 else set[int]()
+    dense = all(abs(w[f.name]) in (0, by * item) for f, by in ((f1, 1), (f0, f1.extent)))
+    return steps.pop() if dense and len(steps) == 1 else 0
 
 
 def _refuses(product: Product, dtypes: Dtypes) -> str | None:
@@ -100,7 +125,13 @@ class WinogradPlan(KernelPlan):
     """One product, its recipe, and the words of its block; holds no arrays."""
 
     def __init__(
-        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: WinogradRecipe
+        self,
+        product: Product,
+        dtypes: Dtypes,
+        shapes: Shapes,
+        threads: int,
+        recipe: WinogradRecipe,
+        block: _Block,
     ) -> None:
         super().__init__(product, dtypes, shapes, threads)
         self.recipe = recipe
@@ -117,13 +148,12 @@ class WinogradPlan(KernelPlan):
         (u0, u1), (v0, v1) = product.windows(b), product.windows(c)
         by_row, by_column = (self._axis(b, u.name) for u in product.windows(b))
         out_row, out_column = (self._axis(c, v.name) for v in product.windows(c))
-        self.block = _Block.best(product, recipe, threads)
-        k = self.block
+        self.block = k = block
         plane, tail_plane = (_odd_lines(channel.extent * r.stored(n) * item) for n in (r.width, r.tail))
         matrix = r.points * ((r.blocks - 1) * plane + tail_plane)
-        self.weight_tasks = group.extent * r.blocks
-        self.weight_bytes = group.extent * matrix
-        self.kept_bytes = math.prod(shapes["w"]) * item
+        self.weight_tasks = 0 if r.packs else group.extent * r.blocks
+        self.weight_bytes = math.prod(shapes["w"]) * item if r.packs else group.extent * matrix
+        self.kept_bytes = 0 if r.packs else math.prod(shapes["w"]) * item
         tiles, (d0, d1) = _tiles(product), r.apart
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
         v_line = item if r.k else k.tiles * item
@@ -134,10 +164,12 @@ class WinogradPlan(KernelPlan):
         sums = aligned_size(r.points * v_plane + 64)
         lines = sums + aligned_size(r.points * m_plane)
         turned = lines + aligned_size(r.rows.points * wide * item)
-        size = turned + aligned_size((len(r.rows.post) * r.turned * r.lanes + r.line) * r.lanes * item)
+        packed = turned + aligned_size((len(r.rows.post) * r.turned * r.lanes + r.line) * r.lanes * item)
+        size = packed + aligned_size(r.points * plane if r.packs else 0)
         words = {
             "scratch size": size, "sums": sums, "lines": lines, "turned": turned, "chunk": k.chunk,
-            "chunks": k.chunks, "count b": image.extent, "x b": x[image.name], "y b": y[image.name],
+            "chunks": k.chunks, "packed": packed, "count b": image.extent, "block images": k.images,
+            "image blocks": -(-image.extent // k.images), "x b": x[image.name], "y b": y[image.name],
             "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
             "w g": w[group.name], "w o": w[o.name], "w c": w[channel.name], "w f0": w[f0.name],
             "w f1": w[f1.name], "a g": matrix, "bias g": product.m * item,
@@ -152,7 +184,7 @@ class WinogradPlan(KernelPlan):
             "v line": v_line, "v plane": v_plane, "m plane": m_plane, "line pitch": wide * item,
         }  # fmt: skip
         self.lay_out(r.arguments(), words, ("x", "y", "a", "w", "bias", "residual", "scratch"))
-        self.tasks = group.extent * image.extent * k.row_blocks * k.column_blocks * k.chunks
+        self.tasks = group.extent * self.words["image blocks"] * k.row_blocks * k.column_blocks * k.chunks
         self.workspace = size * threads + 64
 
     @staticmethod
@@ -166,17 +198,19 @@ class WinogradPlan(KernelPlan):
         r, p, k = self.recipe, self.product, self.block
         item = self.dtypes.work.itemsize
         images = self.words["count g"] * self.words["count b"]
+        some = self.words["count g"] * self.words["image blocks"]
         rows = (r.blocks - 1) * r.stored(r.width) + r.stored(r.tail)
-        blocks = images * k.row_blocks * k.column_blocks
+        blocks = some * k.row_blocks * k.column_blocks
         parts = -(-p.k // r.part)
         arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
+        own = blocks * p.k * rows // r.lanes * _weights(r) if r.packs else 0.0
         terms = (p.k + KEPT * (parts - 1)) * (MANY_LINES if r.k else 1.0)
         return Effort(
             fma=round(2 * blocks * k.panels * k.panel * rows * terms * r.points),
-            packed=round(images * k.chunks * p.k * _pre(p, r, k) / 4),
+            packed=round((images * k.chunks * p.k * _pre(p, r, k) + own) / 4),
             stored=round(images * (rows // r.lanes) * _post(p, r) / 5),
             touched=arrays,
-            reread=blocks * self.weight_bytes // self.words["count g"],
+            reread=0 if r.packs else blocks * self.weight_bytes // self.words["count g"],
             tasks=self.tasks,
             waits=True,
         )
@@ -195,12 +229,14 @@ def _odd_lines(count: int) -> int:
 
 
 class _Block:
-    """`rows` x `columns` tiles, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
+    """`rows` x `columns` tiles of `images`, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
 
-    def __init__(self, product: Product, r: WinogradRecipe, rows: int, columns: int, chunks: int) -> None:
+    def __init__(
+        self, product: Product, r: WinogradRecipe, images: int, rows: int, columns: int, chunks: int
+    ) -> None:
         down, across = _tiles(product)
-        self.rows, self.columns = rows, columns
-        self.tiles = rows * columns
+        self.images, self.rows, self.columns = images, rows, columns
+        self.tiles = images * rows * columns
         self.panels = -(-self.tiles // r.tallest)
         even = -(-self.tiles // self.panels)
         self.panel = even + even % 2
@@ -208,33 +244,59 @@ class _Block:
         self.row_blocks, self.column_blocks = -(-down // rows), -(-across // columns)
         self.chunk = -(-r.blocks // chunks)
         self.chunks = -(-r.blocks // self.chunk)
+        self.turns = 0.0
 
     @classmethod
-    def best(cls, product: Product, r: WinogradRecipe, threads: int) -> _Block:
+    def best(cls, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> _Block:
         """The one whose slowest thread is done first."""
         down, across = _tiles(product)
+        batch = product.c.cols[0].extent
         each = r.points * max(product.k, r.stored(r.width)) * r.work.bytes
         room_for = max(SCRATCH // each, LEAST_TILES)
         pieces = max(-(-across // room_for), 1)
         columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
+        shapes = [
+            (1, rows)
+            for rows in range(1, max(room_for // columns, 1) + 1)
+            if -(-down // -(-down // rows)) == rows  # otherwise the same number of blocks have fewer rows
+        ]
+        if columns == across:
+            room_for = max(room_for, min(SEVERAL_TILES, SEVERAL // threads // each))
+            several = range(2, min(batch, room_for // (down * across)) + 1)
+            shapes += [(images, down) for images in several if -(-batch // -(-batch // images)) == images]
         found = []
-        for rows in range(1, max(room_for // columns, 1) + 1):
-            if -(-down // -(-down // rows)) != rows:
-                continue  # the same number of blocks have fewer rows
+        for images, rows in shapes:
             for chunks in range(1, min(r.blocks, threads) + 1):
-                block = cls(product, r, rows, columns, chunks)
-                found.append((block._turns(product, r, threads), -rows, block))
-        return min(found, key=lambda each: each[:2])[2]
+                block = cls(product, r, images, rows, columns, chunks)
+                block.turns = block._turns(product, r, threads, cpu)
+                found.append((block.turns, -images, -rows, block))
+        return min(found, key=lambda each: each[:3])[3]
 
-    def _turns(self, product: Product, r: WinogradRecipe, threads: int) -> float:
+    def _turns(self, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
         """What the slowest thread takes, in turns of its FMA unit."""
-        outer = math.prod(i.extent for i in (*product.groups(product.c), product.c.cols[0]))
+        (group,), batch = product.groups(product.c), product.c.cols[0].extent
+        outer = group.extent * -(-batch // self.images)
         tasks = outer * self.row_blocks * self.column_blocks * self.chunks
         width = r.stored(r.width) // r.lanes
-        point = self.panels * (self.panel * width * product.k + 40) + product.k * width * A_FROM_L3
-        pre = product.k * self.rows * _pre_row(r, self.columns)
-        each = pre + self.chunk * (r.points * point + width * self.tiles * _post_tile(r))
-        return -(-tasks // threads) * each
+        fetched = 0.0 if r.packs else _fetched(product, r, cpu)
+        point = self.panels * (self.panel * width * product.k + 40) + product.k * width * fetched
+        pre = product.k * self.images * self.rows * _pre_row(r, self.columns)
+        block = r.points * point + width * self.tiles * _post_tile(r)
+        if r.packs:
+            block += width * product.k * _weights(r)
+        return -(-tasks // threads) * (pre + self.chunk * block)
+
+
+def _fetched(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
+    """Turns of the FMA unit that reading a vector of A anew takes."""
+    size = r.points * product.k * r.blocks * r.stored(r.width) * r.work.bytes
+    return A_FROM_MEMORY if size > cpu.l3 / 2 else A_FROM_L3
+
+
+def _packed_before(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
+    """Turns of the FMA unit in which A is packed as a whole and written."""
+    vectors = product.k * r.blocks * r.stored(r.width) // r.lanes
+    return vectors * (_weights(r) + r.points * _fetched(product, r, cpu)) / threads
 
 
 KEPT = 3
@@ -243,7 +305,7 @@ KEPT = 3
 MANY_LINES = 1.1
 """How much longer a register tile takes that reads each of its tiles from a line of its own."""
 
-A_FROM_L3 = 3.0
+A_FROM_L3, A_FROM_MEMORY = 3.0, 12.0
 """Turns of the FMA unit that reading a vector of A anew takes, at most: some of it is hidden."""
 
 
@@ -257,6 +319,13 @@ def _pre_row(r: WinogradRecipe, count: int) -> float:
     down = chunks * (3 * t0 + r.operations[0])
     moves = m1 * m1 + 2 * (t1 - m1) + t1
     return down + -(-count // r.lanes) * t0 * (moves + r.operations[1])
+
+
+def _weights(r: WinogradRecipe) -> float:
+    """Instructions of transforming a vector of filters of one channel."""
+    t0, t1, f0, f1 = r.rows.points, r.columns.points, len(r.rows.pre_a[0]), len(r.columns.pre_a[0])
+    read = r.lanes * 6 if r.taps else f0 * f1 * 2 * r.lanes
+    return read + 2 * t0 * t1 + f1 * operations(r.rows.pre_a) + t0 * operations(r.columns.pre_a)
 
 
 def _post_tile(r: WinogradRecipe) -> float:

@@ -30,6 +30,7 @@ class WinogradRecipe:
     """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them.
 
     `apart`: how far the elements of a window lie from each other. `part`: terms of a sum that is rounded on its own.
+    `taps`: a filter lies whole in memory, forwards (1) or backwards (-1); otherwise 0. `packs`: tasks pack A.
     `k`: terms of the whole sum, where x and y keep their channels side by side (`channels_last`); otherwise 0.
     """
 
@@ -37,6 +38,8 @@ class WinogradRecipe:
     columns: Transform
     apart: tuple[int, int]
     part: int
+    taps: int
+    packs: bool
     k: int
     work: Type
     lanes: int
@@ -105,7 +108,21 @@ class WinogradRecipe:
     def arguments(self) -> Arguments:
         """The words a task reads."""
         names = ["x", "y", "w", "a", "bias", "residual", "scratch", "scratch size", "sums", "lines", "turned"]
-        names += ["chunk", "chunks", "count b", "x b", "y b", "x g", "y g", "a g", "bias g", "count g"]
+        names += [
+            "chunk",
+            "chunks",
+            "count b",
+            "block images",
+            "image blocks",
+            "packed",
+            "x b",
+            "y b",
+            "x g",
+            "y g",
+            "a g",
+            "bias g",
+            "count g",
+        ]
         names += ["w g", "w o", "w c", "w f0", "w f1", "block step", "a plane", "a tail plane"]
         names += ["block rows", "block columns", "row blocks", "column blocks", "tile rows", "tile columns"]
         names += ["x c", "x row", "x column", "y o", "y row", "y column", "row offset", "column offset"]
