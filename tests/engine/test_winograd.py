@@ -13,6 +13,7 @@ import convmat
 from convmat import PlanError
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
+from convmat.engine.kernels.winograd.plan import WinogradPlan
 from convmat.geometry import Geometry
 from convmat.lowering import ALL, named
 from convmat.lowering.toomcook import fast_correlation
@@ -279,6 +280,7 @@ def test_small_images_share_a_block(direction: str, layout: str) -> None:
         program = program_of(problem, named("winograd 4"), Packing.PANEL, "jit")
         assert isinstance(program, jit.JitProgram)
         (step,) = program.steps
+        assert isinstance(step, WinogradPlan)
         assert step.block.images > 1
         assert step.recipe.packs is not bound
         y = blank(problem.y.shape, np.dtype(np.float32))

@@ -70,9 +70,13 @@ class Lowering(ABC):
         """The products of all phases; each writes its own part of y, and together they write all of it."""
         return _products(self, problem)
 
+    def products_of(self, part: Part) -> tuple[Product, ...]:
+        """The products of one phase."""
+        return (self.product(part),)
+
     @abstractmethod
     def product(self, part: Part) -> Product:
-        """The product of one phase."""
+        """The product of one phase, if it is one."""
 
 
 @lru_cache(maxsize=64)
@@ -81,6 +85,8 @@ def _products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
     phases = problem.geometry.phases()
     parts = [Part(problem, p) for p in phases if all(p.geometry.P)]
     return tuple(replace(made := lowering.product(part), a_zero=part.w_zero(made)) for part in parts)
+    parts = (Part(problem, p) for p in phases if all(p.geometry.P))
+    return tuple(product for part in parts for product in lowering.products_of(part))
 
 
 class Part:

@@ -7,11 +7,15 @@
 Shown for one axis. What it is for is the weight gradient: dy is a filter as large as a map, and dw has few outputs. Of
 3x3 its pieces of 4 x 4 take 36 products where the definition takes 144, a tile's products are added to those of all
 other tiles and images, and there is one transform back for each pair of channels. Points and BT are the forward's.
+
+Outputs whose positions leave the same rest e < d read no input that others read: a dilated filter (the gradient of a
+strided layer) makes d plain products an axis, each of its outputs alone.
 After Winograd 1980 and Lavin and Gray 2016; sums of transformed products over pieces as in block convolution.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -32,7 +36,7 @@ TRANSFORMED = 12
 
 
 class Pieces(Lowering):
-    """F(m, r) along every axis with several outputs and a longer filter, for stride 1 and dilation 1."""
+    """F(m, r) along every axis with several outputs and a longer filter, for stride 1."""
 
     name = "pieces"
     summary = "a long filter in pieces, summed over like channels, from fewer products"
@@ -42,18 +46,18 @@ class Pieces(Lowering):
     source = "Winograd 1980; Lavin and Gray 2016"
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:
-        """One or two axes, stride and dilation 1, a filter longer than the output."""
+        """One or two axes, stride 1, a filter longer than the output."""
         if geometry.rank > 2:
             return f"takes one or two spatial axes, got {geometry.rank}"
-        if any(s != 1 for s in geometry.s) or any(d != 1 for d in geometry.d):
-            return f"takes stride and dilation 1, got {_joined(geometry.s)} and {_joined(geometry.d)}"
+        if any(s != 1 for s in geometry.s):
+            return f"takes stride 1, got {_joined(geometry.s)}"
         if min(geometry.F) < 1:
             return f"needs a filter position on every axis, got {_joined(geometry.F)}"
-        axes = zip(geometry.F, geometry.P, strict=True)
-        if not any(f > p > 1 for f, p in axes):
+        outputs = self.outputs(geometry, (0,) * geometry.rank)
+        if not any(f > p > 1 for f, p in zip(geometry.F, outputs, strict=True)):
             return (
                 "needs a filter longer than the output, and several outputs, on an axis: "
-                f"got {_joined(geometry.F)} and {_joined(geometry.P)}"
+                f"got {_joined(geometry.F)} and {_joined(outputs)}"
             )
         return None
 
@@ -63,16 +67,21 @@ class Pieces(Lowering):
         All of it as much larger than y as its terms are.
         """
         g = problem.geometry
-        each = self.transforms(g)
+        each = self.transforms(g, (0,) * g.rank)
         amplification = math.prod(fast.amplification for fast in each)
         pieces = math.prod(-(-f // fast.r) for f, fast in zip(g.F, each, strict=True))
         long = -(-g.C // g.G * pieces // (PART * PARTS_IN_A_ROW))
         return amplification**2 * (PART + PARTS_IN_A_ROW + long - 1 + TRANSFORMED)
 
-    def transforms(self, geometry: Geometry) -> list[FastCorrelation]:
+    def outputs(self, geometry: Geometry, rest: tuple[int, ...]) -> tuple[int, ...]:
+        """How many outputs leave this rest."""
+        axes = zip(geometry.P, rest, _apart(geometry), strict=True)
+        return tuple(-(-(p - e) // d) for p, e, d in axes)
+
+    def transforms(self, geometry: Geometry, rest: tuple[int, ...]) -> list[FastCorrelation]:
         """F(m, r) along each axis: of those with POINTS points that which multiplies least."""
         found = []
-        for taps, outputs in zip(geometry.F, geometry.P, strict=True):
+        for taps, outputs in zip(geometry.F, self.outputs(geometry, rest), strict=True):
             if taps == 1 or outputs == 1:
                 found.append(fast_correlation(1, 1))
                 continue
@@ -81,11 +90,18 @@ class Pieces(Lowering):
             found.append(fast_correlation(m, r))
         return found
 
-    def product(self, part: Part) -> Product:
-        """One product of (O, C*pieces) @ (C*pieces, B*tiles) for each combination of points."""
+    def products_of(self, part: Part) -> tuple[Product, ...]:
+        """One for the outputs of each rest."""
         g = part.geometry
-        each = self.transforms(g)
-        axes = [*self._axes(g, each)]
+        rests = itertools.product(*(range(min(d, p)) for d, p in zip(_apart(g), g.P, strict=True)))
+        return tuple(self.product(part, rest) for rest in rests)
+
+    def product(self, part: Part, rest: tuple[int, ...] = ()) -> Product:
+        """One product of (O, C*pieces) @ (C*pieces, B*tiles) for each combination of points."""
+        g, apart = part.geometry, _apart(part.geometry)
+        rest = rest or (0,) * g.rank
+        each = self.transforms(g, rest)
+        axes = [*self._axes(g, rest, each)]
         tiles = tuple(Index(f"t{a}", -(-outputs // fast.m)) for a, _, outputs, fast in axes)
         cut = tuple(Index(f"q{a}", -(-taps // fast.r)) for a, taps, _, fast in axes)
         sizes = {
@@ -100,8 +116,9 @@ class Pieces(Lowering):
             if dim.role[0] != "i":
                 return part.channel(dim)
             a = int(dim.role[1:])
-            terms = ((f"t{a}", each[a].m), (f"q{a}", each[a].r), (f"u{a}", 1))
-            return Coordinate(dim.extent, terms, -g.lo[a])
+            d = apart[a]
+            terms = ((f"t{a}", each[a].m * d), (f"q{a}", each[a].r * d), (f"u{a}", d))
+            return Coordinate(dim.extent, terms, rest[a] - g.lo[a])
 
         def weigh(dim: Dim) -> Coordinate:
             if dim.role[0] != "f":
@@ -115,9 +132,9 @@ class Pieces(Lowering):
             if dim.role[0] != "p":
                 return part.channel(dim)
             a, phase = int(dim.role[1:]), part.phase
-            by = phase.step[a]
+            by = phase.step[a] * apart[a]
             terms = ((f"t{a}", by * each[a].m), (f"v{a}", by), *part.apart(a))
-            return Coordinate(dim.extent, terms, phase.start[a])
+            return Coordinate(dim.extent, terms, phase.start[a] + phase.step[a] * rest[a])
 
         group, m, k = part.batch, part.index("o"), (*part.index("c"), *cut)
         n, problem = (*part.index("b"), *tiles), part.problem
@@ -132,13 +149,19 @@ class Pieces(Lowering):
             part=PART,
         )
 
-    @staticmethod
-    def _axes(g: Geometry, each: list[FastCorrelation]) -> Iterator[tuple[str, int, int, FastCorrelation]]:
+    def _axes(
+        self, g: Geometry, rest: tuple[int, ...], each: list[FastCorrelation]
+    ) -> Iterator[tuple[str, int, int, FastCorrelation]]:
         """(name, taps, outputs, F(m, r)) of two axes: a line is an image of one row, which no array knows of."""
         if g.rank == 1:
             yield "", 1, 1, fast_correlation(1, 1)
-        for a, fast in enumerate(each):
-            yield str(a), g.F[a], g.P[a], fast
+        for a, (outputs, fast) in enumerate(zip(self.outputs(g, rest), each, strict=True)):
+            yield str(a), g.F[a], outputs, fast
+
+
+def _apart(geometry: Geometry) -> tuple[int, ...]:
+    """How far the elements of a window lie from each other along each axis."""
+    return tuple(d if taps > 1 else 1 for d, taps in zip(geometry.d, geometry.F, strict=True))
 
 
 def _joined(numbers: tuple[int, ...]) -> str:

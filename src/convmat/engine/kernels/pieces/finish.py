@@ -95,6 +95,7 @@ class Finish:
         partial, parts, y, residual, bias, count, _, _, x, row, column, w, out, args = fn.arguments
         m0, m1 = r.outputs
         step = writer.word(fn, args, "partial part")
+        zero = out + writer.word(fn, args, "lines") * -1  # a task's scratch begins with zeros: no place moves
         y_n, x_channel = writer.word(fn, args, "y n"), writer.word(fn, args, "x channel")
         with fn.loop(0, count) as each:
             at = partial + each.index * (m0 * m1 * size)
@@ -115,7 +116,7 @@ class Finish:
                     select(sound, total, fn.load(out, writer.vector, i * size)) for i, total in enumerate(sums)
                 ))  # fmt: skip
             moved = each.index * y_n
-            self._store(fn, lost.results, Target(y + moved, residual + moved, bias, y, count, y), rows)
+            self._store(fn, lost.results, Target(y + moved, residual + moved, bias, y_n, count, zero), rows)
         return fn
 
     def _store(self, fn: Function, sums: list[Value], to: Target, rows: int) -> None:
@@ -131,12 +132,30 @@ class Finish:
             target = Target(to.c, to.residual, to.bias, y_o, down * across, to.places)
             finish.emit(fn, tile, [[each] for each in sums], target, rows)
             return
+        if r.scattered:
+            self._scatter(fn, sums, to, rows)
+            return
         tile = Tile(r.work, m1, 1, r.lanes, item, item, item)
         for v0 in range(m0):
             with fn.if_(greater(down, v0)):
                 c, residual = to.c + y_row * v0, to.residual + y_row * v0
                 target = Target(c, residual, to.bias, y_o, minimum(across, m1), to.places)
                 finish.emit(fn, tile, [[each] for each in sums[v0 * m1 : v0 * m1 + m1]], target, rows)
+
+    def _scatter(self, fn: Function, sums: list[Value], to: Target, rows: int) -> None:
+        """The same one by one, where lines of C have other outputs between these."""
+        writer = self.writer
+        r, item = writer.r, writer.item
+        m1, (down, across, *_), args = r.outputs[1], fn.arguments[6:], fn.arguments[-1]
+        y_o, y_row, y_column = (writer.word(fn, args, name) for name in ("y o", "y row", "y column"))
+        finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.SCATTERED)
+        tile = Tile(r.work, 1, 1, r.lanes, item, item, item)
+        for number, value in enumerate(sums):
+            v0, v1 = divmod(number, m1)
+            with fn.if_(greater(down, v0) & greater(across, v1)):
+                moved = y_row * v0 + y_column * v1
+                target = Target(to.c + moved, to.residual + moved, to.bias, y_o, across, to.places)
+                finish.emit(fn, tile, [[value]], target, rows)
 
 
 def definition(writer: Writer) -> Function:
@@ -159,26 +178,26 @@ def definition(writer: Writer) -> Function:
     w_image, w_row, w_column, w_channel = words("w", "image", "row", "column", "channel")
     taps = words("w", "height", "width", "row offset", "column offset")
     images = writer.word(fn, args, "images")
-    m0, m1 = r.outputs
+    (m0, m1), (d0, d1) = r.outputs, r.apart
     mask, places = prefix_mask(n, left), const(i64.x(n), range(n)) * splat(w_channel, lanes=n)
     zeros = [const(writer.vector, 0.0)] * (m0 * m1)
     with fn.loop(0, images, carried=zeros) as image:
         with fn.loop(0, taps[0] - taps[2], carried=image.carried) as f0:
-            at = x + image.index * x_image + (row + f0.index) * x_row
+            at = x + image.index * x_image + (row + f0.index * d0) * x_row
             weights_at = w + image.index * w_image + (f0.index + taps[2]) * w_row + taps[3] * w_column
             # A line is a sum of its own, so that a long one rounds no more than it must.
             with fn.loop(0, taps[1] - taps[3], carried=zeros) as f1:
                 weights = gather_at(fn, weights_at + f1.index * w_column, places, writer.vector, mask)
-                first = column + f1.index
+                first = column + f1.index * d1
                 made: list[Value] = []
                 for v0 in range(m0):
                     line = f1.carried[v0 * m1 : v0 * m1 + m1]
-                    with fn.if_(below(row + f0.index + v0, height), default=line) as reached:
+                    with fn.if_(below(row + (f0.index + v0) * d0, height), default=line) as reached:
                         totals: list[Value] = []
                         for v1, total in enumerate(line):
                             # Taps outside x are left out: zero times an infinite weight is no zero.
-                            with fn.if_(below(first + v1, width), default=[total]) as there:
-                                one = fn.load(at + x_row * v0 + (first + v1) * x_column, r.work)
+                            with fn.if_(below(first + v1 * d1, width), default=[total]) as there:
+                                one = fn.load(at + x_row * (v0 * d0) + (first + v1 * d1) * x_column, r.work)
                                 there.carry(fma(splat(one, lanes=n), weights, total))
                             totals += there.results
                         reached.carry(*totals)

@@ -152,7 +152,12 @@ class TaskWriter(Writer):
             v = scratch + self.arg("v") + done * (r.width * self.item)
             with fn.loop(0, block.columns, r.lanes) as vector:
                 at = u + vector.index * self.item
-                place = row * r.x.piece[0] + block.top, column * r.x.piece[1] + block.left
+                place = tuple(
+                    (at * piece + first) * apart
+                    for at, piece, first, apart in zip(
+                        (row, column), r.x.piece, (block.top, block.left), r.apart, strict=True
+                    )
+                )
                 self._transform(r.x, self.of_x, block, image, block.column + vector.index, at, place, sizes)
             with fn.loop(0, block.heights) as height, fn.loop(0, r.width, r.lanes) as vector:
                 at = v + height.index * self.arg("v block") + vector.index * self.item
@@ -165,7 +170,7 @@ class TaskWriter(Writer):
 
     def _transform(
         self, operand: Operand, function: Function, block: Block, image: Value, channel: Value, to: Value,
-        place: tuple[Value, Value], sizes: tuple[Value, Value],
+        place: tuple[Value, ...], sizes: tuple[Value, Value],
     ) -> None:  # fmt: skip
         """A unit of one operand, the vector of channels that begins with `channel`."""
         name = operand.name
@@ -247,7 +252,8 @@ class TaskWriter(Writer):
                 partial + vector.index * step, self.arg("parts"), self.arg("y", ptr) + down,
                 self.arg("residual", ptr) + down, bias + row * self.item, block.columns,
                 self.arg("out rows") - block.top, self.arg("out columns") - block.left, x,
-                self.arg("x row offset") + block.top, self.arg("x column offset") + block.left,
+                self.arg("x row offset") + block.top * r.apart[0],
+                self.arg("x column offset") + block.left * r.apart[1],
                 w + row * self.arg("w channel"), scratch + self.arg("lines"), fn.arguments[0],
             )  # fmt: skip
             if self.full is self.last:

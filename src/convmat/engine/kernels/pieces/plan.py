@@ -40,17 +40,16 @@ def plan_pieces(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     item = dtypes.work.itemsize
     (f0, f1), (_, u1), (_, v1) = (product.windows(view) for view in (a, b, c))
     x, w, y = strides(b, shapes["x"], item), strides(a, shapes["w"], item), strides(c, shapes["y"], item)
-    for stride, channel, pixel in ((x, c.cols[0].name, u1.name), (w, c.rows[0].name, f1.name)):
-        if item not in (stride[channel], stride[pixel]):
+    for view, stride, channel, pixel in ((b, x, c.cols[0].name, u1.name), (a, w, c.rows[0].name, f1.name)):
+        if item not in (stride[channel], stride[pixel] / dict(_axis(view, pixel).terms)[pixel]):
             return "reads arrays along their last pixel axis or their channels, one element after the other"
-    if y[v1.name] != item and v1.extent > 1:
-        return "writes y along its last pixel axis, one element after the other"
     if any(dict(coordinate.terms).get(i.name, 1) != 1 for coordinate in a.coordinates for i in (f0, f1)):
         return "reads the filter densely, got one phase of several"
     if not product.flops:
         return "multiplies what has elements"
     rows, columns = (each for each in product.transforms if isinstance(each, Transform))
     v0 = product.windows(c)[0]
+    apart = [dict(_axis(b, u.name).terms)[u.name] for u in product.windows(b)]
     whole = [_outputs(c, v.name) == v.extent for v in product.windows(c)]
     recipe = PiecesRecipe(
         rows=rows,
@@ -62,7 +61,9 @@ def plan_pieces(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
         n=c.cols[0].extent,
         x_turned=x[c.cols[0].name] != item,
         w_turned=w[c.rows[0].name] != item,
-        flat=all(whole) and (v0.extent == 1 or y[v0.name] == v1.extent * item),
+        apart=(apart[0], apart[1]),
+        scattered=v1.extent > 1 and y[v1.name] != item,
+        flat=all(whole) and y[v1.name] == item and (v0.extent == 1 or y[v0.name] == v1.extent * item),
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
@@ -102,12 +103,9 @@ class Units:
     def of(cls, product: Product, reach: Operand, width: int) -> Units:
         """Those of a product, by what `reach` reads of a map so wide."""
         images, *pieces = (i.extent for i in product.terms[0][1].rows)
-        (r0, r1), (h0, h1) = reach.piece, reach.window
-        most = max(min((PIXELS // h0 - h1) // r1 + 1, product.part), 1)
-        columns = _evenly(pieces[1], most)
-        across = width if columns == pieces[1] else (columns - 1) * r1 + h1
-        most = min((PIXELS // max(across, 1) - h0) // r0 + 1, product.part // columns)
-        rows = _evenly(pieces[0], max(most, 1))
+        columns = _evenly(pieces[1], reach.tiles(1, PIXELS // reach.reach(0, 1), product.part))
+        across = width if columns == pieces[1] else reach.reach(1, columns)
+        rows = _evenly(pieces[0], reach.tiles(0, PIXELS // max(across, 1), product.part // columns))
         row_units, column_units = -(-pieces[0] // rows), -(-pieces[1] // columns)
         count = images * row_units * column_units
         chunk = max(product.part // (rows * columns), 1)
@@ -171,13 +169,16 @@ class PiecesPlan(KernelPlan):
         row, column = (_axis(view, window) for window in windows)
         (group,) = self.product.groups(view)
         image = self.product.terms[0][1].rows[0].name
-        reach0, reach1 = _reach(operand, k)
-        joined = k.column_units == 1 and (row.extent == 1 or moves[windows[0]] == column.extent * item)
+        reach0, reach1 = operand.reach(0, k.rows), operand.reach(1, k.columns)
+        joined = k.column_units == 1 and (
+            row.extent == 1 or moves[windows[0]] == operand.apart[0] * column.extent * item
+        )
         pitch = reach1 + self.recipe.lanes
         self._lines = max(getattr(self, "_lines", 0), reach0 * (column.extent if joined else pitch))
         return {
             f"{name} g": moves[group.name], f"{name} channel": moves[channel], f"{name} image": moves[image],
-            f"{name} row": moves[windows[0]], f"{name} column": moves[windows[1]],
+            f"{name} row": moves[windows[0]] // operand.apart[0],
+            f"{name} column": moves[windows[1]] // operand.apart[1],
             f"{name} height": row.extent, f"{name} width": column.extent, f"{name} row offset": row.offset,
             f"{name} column offset": column.offset, f"{name} flat": int(joined), f"{name} pitch": pitch,
         }  # fmt: skip
@@ -238,16 +239,10 @@ KEPT, COLLECTED = 1.5, 4.0
 
 def _transform_operations(operand: Operand) -> float:
     """Instructions of a tile of a vector of channels, the transposing of what is new in it included."""
-    (r0, r1), (h0, h1) = operand.piece, operand.window
+    r1, (h0, h1) = operand.piece[1], operand.window
     t0, t1 = len(operand.rows), len(operand.columns)
-    turned = (r0 * r1 + (h0 - r0) * r1) * 6 if operand.turned else 0
+    turned = h0 * r1 * operand.apart[0] * operand.apart[1] * 6 if operand.turned else 0
     return turned + h0 * h1 + 2 * t0 * t1 + h1 * operations(operand.rows) + t0 * operations(operand.columns)
-
-
-def _reach(operand: Operand, units: Units) -> tuple[int, int]:
-    """Rows and columns that the tiles of a unit read."""
-    (r0, r1), (h0, h1) = operand.piece, operand.window
-    return (units.rows - 1) * r0 + h0, (units.columns - 1) * r1 + h1
 
 
 def _odd_lines(count: int) -> int:

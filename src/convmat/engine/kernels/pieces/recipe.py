@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ....product import Activation, Matrix, Transform
 from ...ir.arguments import Arguments
@@ -22,8 +23,9 @@ SHARED = 64
 
 @dataclass(frozen=True)
 class Operand:
-    """A (w) or B (x): what it is called, its matrices along rows and columns, tile sizes, and how it lies.
+    """A (w) or B (x): what it is called, its matrices along rows and columns, and how it lies.
 
+    `piece`: from one tile to the next, in elements `apart` of each other, as those of a tile are.
     `turned`: it is contiguous along its columns, and its channels come side by side by transposing; otherwise they
     lie so. `left`: how many channels there are.
     """
@@ -32,6 +34,7 @@ class Operand:
     rows: Matrix
     columns: Matrix
     piece: tuple[int, int]
+    apart: tuple[int, int]
     turned: bool
     channels: int
 
@@ -40,12 +43,22 @@ class Operand:
         """Rows and columns of a tile."""
         return len(self.rows[0]), len(self.columns[0])
 
+    def tiles(self, axis: int, reach: int, most: int) -> int:
+        """Tiles that read so many rows or columns, `most` at most, at least one."""
+        fits = ((reach - 1) // self.apart[axis] - (self.window[axis] - 1)) // self.piece[axis] + 1
+        return max(min(fits, most), 1)
+
+    def reach(self, axis: int, tiles: Any) -> Any:
+        """Rows or columns of the array that so many tiles side by side read."""
+        return ((tiles - 1) * self.piece[axis] + (self.window[axis] - 1)) * self.apart[axis] + 1
+
 
 @dataclass(frozen=True)
 class PiecesRecipe:
     """All that is constant in the kernel: the transforms along both axes, types, m, n, and how operands lie.
 
-    `flat`: the outputs of a row and column of C lie one after the other.
+    `apart`: how far elements of a window of B lie from each other. `flat`: the outputs of a row and column of C lie one
+    after the other; `scattered`: not even those of one line of it do.
     """
 
     rows: Transform
@@ -57,7 +70,9 @@ class PiecesRecipe:
     n: int
     x_turned: bool
     w_turned: bool
+    apart: tuple[int, int]
     flat: bool
+    scattered: bool
     bias: bool
     residual: bool
     activation: Activation | None
@@ -66,13 +81,13 @@ class PiecesRecipe:
     def x(self) -> Operand:
         """B: tiles overlap."""
         piece = len(self.rows.pre_a[0]), len(self.columns.pre_a[0])
-        return Operand("x", self.rows.pre_b, self.columns.pre_b, piece, self.x_turned, self.n)
+        return Operand("x", self.rows.pre_b, self.columns.pre_b, piece, self.apart, self.x_turned, self.n)
 
     @property
     def w(self) -> Operand:
         """A: the pieces of the filter."""
         piece = len(self.rows.pre_a[0]), len(self.columns.pre_a[0])
-        return Operand("w", self.rows.pre_a, self.columns.pre_a, piece, self.w_turned, self.m)
+        return Operand("w", self.rows.pre_a, self.columns.pre_a, piece, (1, 1), self.w_turned, self.m)
 
     @property
     def points(self) -> int:

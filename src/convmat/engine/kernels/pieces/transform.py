@@ -31,11 +31,11 @@ def transform(writer: Writer, operand: Operand, pitch: int) -> Function:
     given |= dict.fromkeys(("row", "column", "rows", "columns", "left"), i64) | {"args": ptr}
     fn = writer.made.function(f"transform_{operand.name}", given)
     base, out, _, zero, row, column, rows, columns, left, args = fn.arguments
-    (r0, r1), (h0, h1) = operand.piece, operand.window
+    (r0, r1), (h0, h1), (d0, d1) = operand.piece, operand.window, operand.apart
     height, width = (writer.word(fn, args, f"{operand.name} {name}") for name in ("height", "width"))
     plane = writer.word(fn, args, "u plane" if operand.name == "x" else "v plane")
     if operand.turned:
-        reach = (rows - 1) * r0 + h0, (columns - 1) * r1 + h1
+        reach = operand.reach(0, rows), operand.reach(1, columns)
         base, down = _turn(writer, fn, operand, reach)
         across: Value | int = writer.r.vector_bytes
         mask = None
@@ -54,19 +54,19 @@ def transform(writer: Writer, operand: Operand, pitch: int) -> Function:
                 to = to + plane
 
     with fn.loop(0, rows) as i, fn.loop(0, columns) as j:
-        top, first = row + i.index * r0, column + j.index * r1
+        top, first = row + i.index * (r0 * d0), column + j.index * (r1 * d1)
         to = out + (i.index * columns + j.index) * pitch
         corner = base + top * down + first * across
-        inside = below(top, height) & below(top + (h0 - 1), height)
-        inside = inside & below(first, width) & below(first + (h1 - 1), width)
+        inside = below(top, height) & below(top + (h0 - 1) * d0, height)
+        inside = inside & below(first, width) & below(first + (h1 - 1) * d1, width)
         with fn.if_(inside) as whole:
-            lies = [corner + down * u for u in range(h0)]
-            tile(lambda u, v: lies[u] + across * v, to)
+            lies = [corner + down * (u * d0) for u in range(h0)]
+            tile(lambda u, v: lies[u] + across * (v * d1), to)
         with whole.otherwise():
-            there = [below(top + u, height) for u in range(h0)]
-            beside = [below(first + v, width) for v in range(h1)]
-            edge = [corner + down * u for u in range(h0)]
-            tile(lambda u, v: select(there[u] & beside[v], edge[u] + across * v, zero), to)
+            there = [below(top + u * d0, height) for u in range(h0)]
+            beside = [below(first + v * d1, width) for v in range(h1)]
+            edge = [corner + down * (u * d0) for u in range(h0)]
+            tile(lambda u, v: select(there[u] & beside[v], edge[u] + across * (v * d1), zero), to)
     return fn
 
 

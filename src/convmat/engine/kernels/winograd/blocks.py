@@ -1,0 +1,160 @@
+"""The blocks of tiles that a product with transforms is cut into.
+
+Blocks are chosen by counting what the slowest thread does: tiles that fill register tiles badly, transforms that
+several tasks repeat, and A, which every block reads anew, or packs.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ....product import Product
+from ...cpu import Cpu
+from ...ir.constant_matmul import operations
+from .writer import WinogradRecipe
+
+SCRATCH = 1 << 20
+"""Bytes of transformed inputs, and of the products of a block of A's rows, that a block should keep to: most of a
+second-level cache."""
+
+LEAST_TILES = 28
+"""Of a block where there are as many: every block reads all of A."""
+
+SEVERAL_TILES, SEVERAL = 64, 12 << 20
+"""Of a block of several images, at most, and the bytes of all threads' transformed inputs then."""
+
+
+def tiles_of(product: Product) -> tuple[int, int]:
+    """Rows of tiles and tiles in a row: all residues of both."""
+    q0, r0, q1, r1 = (index.extent for index in product.c.cols[1:])
+    return q0 * r0, q1 * r1
+
+
+class TileBlock:
+    """`rows` x `columns` tiles of `images`, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
+
+    def __init__(
+        self, product: Product, r: WinogradRecipe, images: int, rows: int, columns: int, chunks: int
+    ) -> None:
+        down, across = tiles_of(product)
+        self.images, self.rows, self.columns = images, rows, columns
+        self.tiles = images * rows * columns
+        self.panels = -(-self.tiles // r.tallest)
+        even = -(-self.tiles // self.panels)
+        self.panel = even + even % 2
+        self.panels = -(-self.tiles // self.panel)
+        self.row_blocks, self.column_blocks = -(-down // rows), -(-across // columns)
+        self.chunk = -(-r.blocks // chunks)
+        self.chunks = -(-r.blocks // self.chunk)
+        self.turns = 0.0
+
+    @classmethod
+    def best(cls, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> TileBlock:
+        """The one whose slowest thread is done first."""
+        down, across = tiles_of(product)
+        batch = product.c.cols[0].extent
+        each = r.points * max(product.k, r.stored(r.width)) * r.work.bytes
+        room_for = max(SCRATCH // each, LEAST_TILES)
+        pieces = max(-(-across // room_for), 1)
+        columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
+        shapes = [
+            (1, rows)
+            for rows in range(1, max(room_for // columns, 1) + 1)
+            if -(-down // -(-down // rows)) == rows  # otherwise the same number of blocks have fewer rows
+        ]
+        if columns == across:
+            room_for = max(room_for, min(SEVERAL_TILES, SEVERAL // threads // each))
+            several = range(2, min(batch, room_for // (down * across)) + 1)
+            shapes += [(images, down) for images in several if -(-batch // -(-batch // images)) == images]
+        found = []
+        for images, rows in shapes:
+            for chunks in range(1, min(r.blocks, threads) + 1):
+                block = cls(product, r, images, rows, columns, chunks)
+                block.turns = block._turns(product, r, threads, cpu)
+                found.append((block.turns, -images, -rows, block))
+        return min(found, key=lambda each: each[:3])[3]
+
+    def _turns(self, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
+        """What the slowest thread takes, in turns of its FMA unit."""
+        (group,), batch = product.groups(product.c), product.c.cols[0].extent
+        outer = group.extent * -(-batch // self.images)
+        tasks = outer * self.row_blocks * self.column_blocks * self.chunks
+        width = r.stored(r.width) // r.lanes
+        fetched = 0.0 if r.packs else _fetched(product, r, cpu)
+        point = self.panels * (self.panel * width * product.k + 40) + product.k * width * fetched
+        pre = product.k * self.images * self.rows * _pre_row(r, self.columns)
+        block = r.points * point + width * self.tiles * _post_tile(r)
+        if r.packs:
+            block += width * product.k * filter_operations(r)
+        return -(-tasks // threads) * (pre + self.chunk * block)
+
+
+def _fetched(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
+    """Turns of the FMA unit that reading a vector of A anew takes."""
+    size = r.points * product.k * r.blocks * r.stored(r.width) * r.work.bytes
+    return A_FROM_MEMORY if size > cpu.l3 / 2 else A_FROM_L3
+
+
+def packed_before(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
+    """Turns of the FMA unit in which A is packed as a whole and written."""
+    vectors = product.k * r.blocks * r.stored(r.width) // r.lanes
+    return vectors * (filter_operations(r) + r.points * _fetched(product, r, cpu)) / threads
+
+
+KEPT = 3
+"""Terms in whose time a register tile is kept, and added to the next part."""
+
+MANY_LINES = 1.1
+"""How much longer a register tile takes that reads each of its tiles from a line of its own."""
+
+A_FROM_L3, A_FROM_MEMORY = 3.0, 12.0
+"""Turns of the FMA unit that reading a vector of A anew takes, at most: some of it is hidden."""
+
+
+def _pre_row(r: WinogradRecipe, count: int) -> float:
+    """Instructions of transforming one channel of a row of `count` tiles."""
+    t0, t1, m1 = r.rows.points, r.columns.points, len(r.columns.post)
+    if r.k:
+        sums = t1 * r.operations[0] + t0 * r.operations[1]
+        return count * (3 * t0 * t1 + sums) * r.stored(r.k) / (r.lanes * r.k)
+    chunks = -(-(count * m1 + (t1 - m1) * r.apart[1]) // r.lanes)
+    down = chunks * (3 * t0 + r.operations[0])
+    moves = m1 * m1 + 2 * (t1 - m1) + t1
+    return down + -(-count // r.lanes) * t0 * (moves + r.operations[1])
+
+
+def filter_operations(r: WinogradRecipe) -> float:
+    """Instructions of transforming a vector of filters of one channel."""
+    t0, t1, f0, f1 = r.rows.points, r.columns.points, len(r.rows.pre_a[0]), len(r.columns.pre_a[0])
+    read = r.lanes * 6 if r.taps else f0 * f1 * 2 * r.lanes
+    return read + 2 * t0 * t1 + f1 * operations(r.rows.pre_a) + t0 * operations(r.columns.pre_a)
+
+
+def _post_tile(r: WinogradRecipe) -> float:
+    """Instructions of one tile and vector of rows of A, until it is stored."""
+    t0, t1, m0, m1 = r.rows.points, r.columns.points, len(r.rows.post), len(r.columns.post)
+    sums = t1 * r.operations[2] + m0 * r.operations[3]
+    return t0 * t1 + sums + m0 * m1 * (2 if r.k else 7)
+
+
+def pre_operations(product: Product, r: WinogradRecipe, block: TileBlock) -> float:
+    """Instructions of transforming one channel of an image."""
+    down = tiles_of(product)[0]
+    return down * block.column_blocks * _pre_row(r, block.columns)
+
+
+def post_operations(product: Product, r: WinogradRecipe) -> float:
+    """Instructions of transforming and storing a vector of an image's rows of A."""
+    return math.prod(tiles_of(product)) * _post_tile(r)
+
+
+__all__ = [
+    "KEPT",
+    "MANY_LINES",
+    "TileBlock",
+    "filter_operations",
+    "packed_before",
+    "post_operations",
+    "pre_operations",
+    "tiles_of",
+]
