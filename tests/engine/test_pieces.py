@@ -74,6 +74,7 @@ def test_the_error_stays_under_the_estimate(seed: int) -> None:
         (pick.randint(1, 3), channels, *sizes),
         (filters, channels // groups, *F),
         padding=padding,
+        stride=stride,
         groups=groups,
     )
     dtype, layout = pick.choice(["float32", "float64"]), pick.choice(["NCHW", "NHWC"])
