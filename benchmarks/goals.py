@@ -153,13 +153,32 @@ def _fewest(run: Run, threads: int, t: str, forward: Mapping[str, Measured]) -> 
         entry = m.entries.get(FEWEST)
         return entry.error if entry else None
 
+    def against_torch(m: Measured) -> float | None:
+        return ratio(m, TORCH, FEWEST)
+
     mean, least = (1.15, 1.0) if threads == 1 else (1.05, 0.9)
     every = [layer.name for layer in LAYERS]
     return [
         *both(f"{t}: {FEWEST}, 3x3 at stride 1, against the fastest", forward, three, against, mean, least),
         *both(f"{t}: {FEWEST}, all layers, against the fastest", forward, every, against, 1.15, 0.95),
         most(f"{t}: {FEWEST}, norm-wise error", forward, three, rounding, 2e-6, "error"),
-    ]
+        *(
+            goal
+            for direction, wanted in (("input", 2.0), ("weight", 1.6))
+            for goal in _gradient(
+                run, threads, f"{t}: {FEWEST}, {direction} gradient, against the best of torch", direction,
+                against_torch,
+                wanted, 1.1,
+            )
+        ),
+        *(
+            most(
+                f"{t}: {FEWEST}, norm-wise error of the {direction} gradient",
+                {m.job.subject: m for m in run.of(threads, direction)}, TRAINING_LAYERS, rounding, 2e-6, "error",
+            )
+            for direction in ("input", "weight")
+        ),
+    ]  # fmt: skip
 
 
 def _images(run: Run, threads: int) -> list[Goal]:
@@ -235,9 +254,11 @@ def _values(measured: Mapping[str, Measured], layers: Sequence[str], value: Rati
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _gradient(run: Run, threads: int, text: str, direction: str, value: Ratio, mean: float) -> list[Goal]:
+def _gradient(
+    run: Run, threads: int, text: str, direction: str, value: Ratio, mean: float, least: float | None = None
+) -> list[Goal]:
     measured = {m.job.subject: m for m in run.of(threads, direction)}
-    return both(text, measured, TRAINING_LAYERS, value, mean, None)
+    return both(text, measured, TRAINING_LAYERS, value, mean, least)
 
 
 def _errors(measured: Measured) -> float | None:

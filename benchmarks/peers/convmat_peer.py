@@ -39,9 +39,9 @@ class Convmat(Peer):
         self.about = about
         self.default = engine is None
         self.direct = direct
-        self.directions = (
-            ("forward", "input", "weight") if bound and engine is None and direct else ("forward",)
-        ) + ("network",) * (name == self.library)
+        self.directions = (("forward", "input", "weight") if bound and engine is None else ("forward",)) + (
+            "network",
+        ) * (name == self.library)
         self._layout = layout
         self._bound = bound
         self._engine = engine
