@@ -24,8 +24,7 @@ from convmat.problem import Problem
 from convmat.product import Packing
 from convmat.reference import convolve
 from tests.engine.drawn import by_taps, views
-from tests.support import Array, blank, hedged, plans, quick_part, written_alone
-from tests.support import Array, blank, hedged, plans, put, written_alone
+from tests.support import Array, blank, hedged, plans, put, quick_part, written_alone
 
 pytestmark = pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
 LANES = host().lanes(4)

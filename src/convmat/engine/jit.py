@@ -63,14 +63,10 @@ def prepare(
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     steps: list[KernelPlan] = []
     for product in products:
-        made = _steps(product, packing, dtypes, shapes, threads, target)
+        made = _steps(product, packing, dtypes, shapes, threads, target, bound)
         if isinstance(made, str):
             return made
         steps += made
-        step = _planner(product, packing, bound)(product, dtypes, shapes, threads, target)
-        if isinstance(step, str):
-            return step
-        steps.append(step)
     if packing is Packing.WHOLE:
         return "never stores the unrolled input: it packs a panel at a time"
     return JitProgram(tuple(steps), dtypes, target, bound=bound)
@@ -85,7 +81,7 @@ def _planner(product: Product, packing: Packing, bound: bool) -> Callable[..., K
 
 
 def _steps(
-    product: Product, packing: Packing, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu
+    product: Product, packing: Packing, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu, bound: bool
 ) -> tuple[KernelPlan, ...] | str:
     """What is run one after the other for a product, or the sentence why no code is made for it."""
     if packing is Packing.PANEL and dtypes.array.name in BYTES:
@@ -94,7 +90,7 @@ def _steps(
             return found
     if (product.counted or dtypes.weights is not None) and packing is not Packing.NOTHING:
         return "counts from zero points, scales or takes two types where it packs panels alone"
-    step = _planner(product, packing)(product, dtypes, shapes, threads, cpu)
+    step = _planner(product, packing, bound)(product, dtypes, shapes, threads, cpu)
     return step if isinstance(step, str) else (step,)
 
 

@@ -84,9 +84,8 @@ def _products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
     """Remembered for a while: each of a lowering's candidates asks, and then the plan."""
     phases = problem.geometry.phases()
     parts = [Part(problem, p) for p in phases if all(p.geometry.P)]
-    return tuple(replace(made := lowering.product(part), a_zero=part.w_zero(made)) for part in parts)
-    parts = (Part(problem, p) for p in phases if all(p.geometry.P))
-    return tuple(product for part in parts for product in lowering.products_of(part))
+    made = ((part, product) for part in parts for product in lowering.products_of(part))
+    return tuple(replace(product, a_zero=part.w_zero(product)) for part, product in made)
 
 
 class Part:
