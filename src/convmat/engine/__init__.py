@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .counted import Counted
     from .cpu import Cpu, host, usable_cores
     from .gaussian import erf, gelu, gelu_tanh
-    from .jit import JitProgram, Launcher, Sweep, load_together
+    from .jit import JitProgram, Launcher, LooseLauncher, Sweep, load_together
     from .job import address
     from .kernels import effort
     from .kernels.base import KernelPlan
@@ -76,6 +76,7 @@ _HOMES = {
     "gelu_tanh": ".gaussian:gelu_tanh",
     "address": ".job:address",
     "Launcher": ".jit:Launcher",
+    "LooseLauncher": ".jit:LooseLauncher",
     "JitProgram": ".jit:JitProgram",
     "Sweep": ".jit:Sweep",
     "load_together": ".jit:load_together",
@@ -170,6 +171,7 @@ __all__ = [
     "JitProgram",
     "KernelPlan",
     "Launcher",
+    "LooseLauncher",
     "Machine",
     "Operands",
     "Peaks",

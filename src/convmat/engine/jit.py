@@ -188,6 +188,10 @@ class JitProgram(OfThisProcess):
         """Everything of a call that does not change from one to the next: bound weights are called through it."""
         return Launcher(self, weights, rows)
 
+    def loose_launcher(self) -> LooseLauncher:
+        """The same for calls whose weights are not bound."""
+        return LooseLauncher(self)
+
     def run(self, operands: Operands, weights: Weights | None, threads: int) -> None:
         """Compute: reads "x", "residual" and what rows have (and "w" without `weights`), writes "y"; of any shape."""
         y = operands["y"]
@@ -350,6 +354,51 @@ class Launcher(OfThisProcess):
         return found
 
 
+class LooseLauncher(OfThisProcess):
+    """The same of a program that packs w in each call, or reads it where it lies, and takes nothing else.
+
+    The kernels are not held between calls: a plan is remembered for longer than the code of all plans fits.
+    """
+
+    def __init__(self, program: JitProgram) -> None:
+        self.workspace = program.workspace
+        code = program.code
+        self._code = [weakref.ref(each) for each in code]
+        self._blocks: list[tuple[KernelPlan, Any, bytes, bytes, int]] = []
+        for step, each in zip(program.steps, code, strict=True):
+            block = _block(step, each.symbols["task"], step.tasks, step.threads)
+            pack = b""
+            if step.weight_tasks:
+                pack = bytes(_block(step, each.symbols["weights"], step.weight_tasks, step.threads))
+            self._blocks.append((step, type(block), bytes(block), pack, aligned_size(step.workspace)))
+
+    def start(self, x: Array, w: Array, y: Array) -> bool:
+        """Compute y from x and w, C-contiguous arrays of the planned shapes.
+
+        False, and nothing done, if y overlaps one of them, or the kernels are no longer there.
+        """
+        at_x, at_w, at_y = address(x), address(w), address(y)
+        end = at_y + y.nbytes
+        if (at_x < end and at_y < at_x + x.nbytes) or (at_w < end and at_y < at_w + w.nbytes):
+            return False
+        held = [each() for each in self._code]
+        if None in held:
+            return False
+        memory, scratch = _scratch(self.workspace)
+        for step, kind, template, packing, beyond in self._blocks:
+            at, a = step.at, at_w
+            if packing:
+                a = scratch + beyond
+                block = kind.from_buffer_copy(packing)
+                block[at["w"]], block[at["a"]] = at_w + step.origin["w"], a
+                thread_pool.launch(ctypes.addressof(block))
+            block = kind.from_buffer_copy(template)
+            block[at["a"]], block[at["w"]] = a, at_w + step.origin["w"]
+            _start(step, block, at_x, at_y, scratch, 0)
+        del memory, held
+        return True
+
+
 KEPT_BYTES = 4 << 20
 """Scratch that a Python thread keeps for its next call."""
 
@@ -429,4 +478,4 @@ def _whole(array: Array) -> Array:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-__all__ = ["JitProgram", "Launcher", "Sweep", "load_together", "prepare"]
+__all__ = ["JitProgram", "Launcher", "LooseLauncher", "Sweep", "load_together", "prepare"]

@@ -20,14 +20,14 @@ from ..errors import EngineError, PlanError
 from ..lowering import Lowering
 from ..product import Layout
 from . import pad
-from .arrays import output, require_operand
+from .arrays import output, require_operand, room_for
 from .candidates import Candidate, dtype_of, dtypes_of, padding_bytes, program_of, weigh_blas
 from .counting import read_channels, require_absent
 from .decision import Decision
 from .integers import require_small
 
 if TYPE_CHECKING:
-    from ..engine import Launcher
+    from ..engine import Launcher, LooseLauncher
     from .candidates import Program
 
 Array = npt.NDArray[Any]
@@ -44,6 +44,15 @@ class Prepared:
         self.problem = problem = decision.problem
         self.program: Any = program or _program_of(decision)
         self._bound = False
+        self._loose: LooseLauncher | None = None
+        self._two_operands = not (
+            self.program.by_dims
+            or problem.reuse_weights
+            or problem.pad
+            or problem.counted
+            or problem.epilogue.bias
+            or problem.epilogue.residual
+        )
         self._stored = dtypes_of(problem).out
         self._dtypes = replace(dtypes_of(problem), out=dtype_of(problem.out_dtype))
         # What every call asks for, worked out once: the shapes as owners see them, and with one axis per Dim.
@@ -113,6 +122,10 @@ class Prepared:
         if self.problem.reuse_weights:
             bound = self.bind(w, bias, scale=scale, w_zero_point=w_zero_point)
             return bound(x, residual=residual, out=out)
+        if self._two_operands and bias is residual is scale is w_zero_point is None:
+            made = self._short_way(x, w, out)
+            if made is not None:
+                return made
         w, rows = self._read(w, bias, scale, w_zero_point)
         return Bound(self, None, rows, w)(x, residual=residual, out=out)
 
@@ -163,6 +176,22 @@ class Prepared:
             return None
         launcher: Launcher = self.program.launcher(weights, rows)
         return launcher
+
+    def _short_way(self, x: Any, w: Any, out: Any) -> Array | None:
+        """The result where x, w and out are just what was planned and lie apart; None where they are not."""
+        fits = type(w) is np.ndarray and w.dtype is self._dtypes.w and w.shape == self._shapes["w"]
+        if not fits or not w.flags.c_contiguous:
+            return None
+        y = room_for("conv", self._shapes["y"], self._dtypes.out) if out is None else out
+        if not self._plain(x, y, None):
+            return None
+        if self._loose is None and not self._ready().by_dims:
+            self._loose = self.program.loose_launcher()
+        if self._loose is None or not self._loose.start(x, w, y):
+            self._loose = None
+            return None
+        made: Array = y
+        return made
 
     def _plain(self, x: Any, out: Any, residual: Any) -> bool:
         """Whether the arrays are just what was planned: all checks of the short way, in a microsecond."""
