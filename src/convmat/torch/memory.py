@@ -1,0 +1,94 @@
+"""PyTorch's CPU tensors as arrays over the same memory, and back.
+
+    tensor (B, C, *I)                         array (B, C, *I), layout NCHW
+    tensor (B, C, *I) in channels_last        array (B, *I, C), layout NHWC
+
+bfloat16 goes by its bits: PyTorch and NumPy have no way to hand it to each other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from convmat.engine import threads, usable_cores
+from convmat.errors import GeometryError
+
+Array = npt.NDArray[Any]
+Tensor = Any
+"""A torch.Tensor: PyTorch's own types are there only where it is installed."""
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The memory formats with channels last, by the number of axes."""
+
+
+def array_of(tensor: Tensor) -> Array:
+    """A tensor's elements, where they lie. Raises GeometryError for a tensor that is not on the CPU.
+
+    >>> array_of(torch.ones(2, dtype=torch.bfloat16)).dtype
+    dtype(bfloat16)
+    """
+    if tensor.device.type != "cpu":
+        raise GeometryError(
+            f"conv: a tensor is not on the CPU\n  its device is {tensor.device}\n  give it on the CPU, x.cpu()"
+        )
+    plain = tensor.detach().resolve_conj().resolve_neg()
+    if plain.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        bits: Array = plain.view(torch.int16).numpy()
+        return bits.view(ml_dtypes.bfloat16)
+    found: Array = plain.numpy()
+    return found
+
+
+def tensor_of(array: Array) -> Tensor:
+    """The tensor over an array's memory, which it keeps alive.
+
+    >>> tensor_of(np.zeros((2, 3), np.float32)).shape
+    torch.Size([2, 3])
+    """
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def channels_last(tensor: Tensor) -> bool:
+    """Whether its channels lie last, and nothing says that they lie second.
+
+    >>> channels_last(torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last))
+    True
+    """
+    form = CHANNELS_LAST.get(tensor.dim())
+    return form is not None and not tensor.is_contiguous() and bool(tensor.is_contiguous(memory_format=form))
+
+
+def laid_out(tensor: Tensor, last: bool) -> Array:
+    """A tensor (B, C, *I) as an array of a layout: (B, *I, C) with the channels `last`."""
+    array = array_of(tensor)
+    return np.moveaxis(array, 1, -1) if last else array
+
+
+def from_layout(array: Array, last: bool) -> Tensor:
+    """The tensor (B, C, *I) over an array of a layout."""
+    return tensor_of(np.moveaxis(array, -1, 1) if last else array)
+
+
+class Threads:
+    """PyTorch's number of threads, followed: our pool uses as many once it changes."""
+
+    def __init__(self) -> None:
+        self.seen = torch.get_num_threads()
+
+    def follow(self) -> None:
+        """Use as many threads as PyTorch, if it was told another number since the last call."""
+        now = torch.get_num_threads()
+        if now != self.seen:
+            self.seen = now
+            threads(max(1, min(now, usable_cores())))
+
+
+pool = Threads()

@@ -1,0 +1,148 @@
+"""PyTorch's convolution modules, computed by convmat: the same constructors, parameters and state.
+
+    Conv1d Conv2d Conv3d                        torch.nn's own, with another `_conv_forward`
+    ConvTranspose1d ConvTranspose2d ConvTranspose3d
+
+Where nothing follows the computation (no gradient, no tracing, no subclass of Tensor) the product is taken at once;
+elsewhere through the operators of `operators`. Complex numbers and other devices stay with PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import operators
+from .memory import Tensor
+
+MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+def plain(*tensors: Tensor | None) -> bool:
+    """Whether nothing follows what is computed of these tensors: no gradient, no trace, no cast, no subclass."""
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or torch._C._functorch.maybe_current_level():
+        return False
+    there = [each for each in tensors if each is not None]
+    if torch.is_grad_enabled() and any(each.requires_grad for each in there):
+        return False
+    return all(type(each) in (torch.Tensor, nn.Parameter) for each in there) and not torch.jit.is_tracing()
+
+
+def _batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
+    """x with its batch axis, and whether it came without. Raises RuntimeError, as PyTorch does."""
+    if x.dim() == rank + 2:
+        return x, False
+    if x.dim() != rank + 1:
+        raise RuntimeError(
+            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, "
+            f"but got input of size: {list(x.shape)}"
+        )
+    return x.unsqueeze(0), True
+
+
+def _ours(x: Tensor, w: Tensor) -> bool:
+    """Whether convmat computes with these: real numbers on the CPU."""
+    return w.device.type == x.device.type == "cpu" and w.dtype == x.dtype and w.dtype.is_floating_point
+
+
+class _Conv:
+    """What the three convolutions have in common."""
+
+    def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
+            return super()._conv_forward(input, weight, bias)  # type: ignore[misc]
+        x, single = _batched(input, weight.dim() - 2)
+        # PyTorch keeps (lo, hi) of the last axis first.
+        pads = self._reversed_padding_repeated_twice
+        lo, hi = list(pads[-2::-2]), list(pads[-1::-2])
+        walk = (list(self.stride), lo, hi, list(self.dilation), self.groups, self.padding_mode)
+        call = operators.compute if plain(x, weight, bias) else operators.convolve
+        y = call(x, weight, bias, *walk)
+        return y.squeeze(0) if single else y
+
+
+class _Transposed:
+    """What the three transposed convolutions have in common."""
+
+    def forward(self: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """input: (B, C, *I) or (C, *I) -> (B, O, *P) or (O, *P), as PyTorch's own module."""
+        weight, bias = self.weight, self.bias
+        if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
+            return super().forward(input, output_size)  # type: ignore[misc]
+        if self.padding_mode != "zeros":
+            raise ValueError(f"Only `zeros` padding mode is supported for {type(self).__name__}")
+        rank = weight.dim() - 2
+        x, single = _batched(input, rank)
+        more = self._output_padding(
+            x, output_size, self.stride, self.padding, self.kernel_size, rank, self.dilation
+        )
+        each = zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, more, strict=True)
+        I = [(p - 1) * s - 2 * lo + d * (f - 1) + extra + 1 for p, s, lo, d, f, extra in each]
+        pads = list(self.padding)
+        walk = (list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros")
+        call = operators.compute_transposed if plain(x, weight) else operators.transposed
+        y = call(x, weight, I, *walk)
+        if bias is not None:
+            y = y + bias.to(y.dtype).view(-1, *(1,) * rank)
+        return y.squeeze(0) if single else y
+
+
+class Conv1d(_Conv, nn.Conv1d):
+    """torch.nn.Conv1d: x: (B, C, L) or (C, L) -> (B, O, P) or (O, P).
+
+    >>> Conv1d(2, 3, 5)(torch.zeros(1, 2, 9)).shape
+    torch.Size([1, 3, 5])
+    """
+
+
+class Conv2d(_Conv, nn.Conv2d):
+    """torch.nn.Conv2d: x: (B, C, H, W) or (C, H, W) -> (B, O, *P) or (O, *P).
+
+    >>> Conv2d(2, 3, 5, padding="same")(torch.zeros(1, 2, 9, 9)).shape
+    torch.Size([1, 3, 9, 9])
+    """
+
+
+class Conv3d(_Conv, nn.Conv3d):
+    """torch.nn.Conv3d: x: (B, C, D, H, W) or without B -> (B, O, *P).
+
+    >>> Conv3d(2, 4, 3, groups=2)(torch.zeros(2, 5, 5, 5)).shape
+    torch.Size([4, 3, 3, 3])
+    """
+
+
+class ConvTranspose1d(_Transposed, nn.ConvTranspose1d):
+    """torch.nn.ConvTranspose1d: x: (B, C, L) or (C, L) -> (B, O, P).
+
+    >>> ConvTranspose1d(2, 3, 4, stride=2)(torch.zeros(1, 2, 5)).shape
+    torch.Size([1, 3, 12])
+    """
+
+
+class ConvTranspose2d(_Transposed, nn.ConvTranspose2d):
+    """torch.nn.ConvTranspose2d: x: (B, C, H, W) or (C, H, W) -> (B, O, *P).
+
+    >>> ConvTranspose2d(2, 3, 2, stride=2)(torch.zeros(1, 2, 5, 6)).shape
+    torch.Size([1, 3, 10, 12])
+    """
+
+
+class ConvTranspose3d(_Transposed, nn.ConvTranspose3d):
+    """torch.nn.ConvTranspose3d: x: (B, C, D, H, W) or without B -> (B, O, *P).
+
+    >>> ConvTranspose3d(2, 3, 2)(torch.zeros(1, 2, 3, 3, 3)).shape
+    torch.Size([1, 3, 4, 4, 4])
+    """
+
+
+COUNTERPARTS = {
+    nn.Conv1d: Conv1d,
+    nn.Conv2d: Conv2d,
+    nn.Conv3d: Conv3d,
+    nn.ConvTranspose1d: ConvTranspose1d,
+    nn.ConvTranspose2d: ConvTranspose2d,
+    nn.ConvTranspose3d: ConvTranspose3d,
+}
+"""PyTorch's modules and those that take their place."""

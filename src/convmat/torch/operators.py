@@ -1,0 +1,164 @@
+"""Three operators that PyTorch knows, and their gradients in terms of each other.
+
+    y  = convolve(x, w)                     dx = transposed(dy, conj w)        dw = weight_gradient(x, dy)
+    x' = transposed(y, w)                   dy = convolve(dx', conj w)         dw = conj(weight_gradient(dx', y))
+    w' = weight_gradient(x, dy)             dx = transposed(dy, conj dw')      ddy = convolve(x, dw')
+
+`transposed` is the input gradient of a convolution, and so a transposed convolution; the three are closed under
+differentiation, so gradients of gradients need nothing more. Each has a shape rule (`register_fake`), which
+`torch.compile` and `torch.export` ask. Padding is (lo, hi) for each axis in `lo` and `hi`; I are spatial extents of x.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from convmat import api
+
+from .memory import CHANNELS_LAST, Tensor, array_of, channels_last, from_layout, laid_out, pool, tensor_of
+
+
+class Walk(NamedTuple):
+    """How a window walks over the input: the operators' arguments behind the tensors, in their order."""
+
+    stride: list[int]
+    lo: list[int]
+    hi: list[int]
+    dilation: list[int]
+    groups: int
+    mode: str
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The same as keywords of convmat's functions."""
+        return {
+            "stride": tuple(self.stride),
+            "padding": tuple(zip(self.lo, self.hi, strict=True)),
+            "dilation": tuple(self.dilation),
+            "groups": self.groups,
+            "padding_mode": self.mode,
+        }
+
+    def outputs(self, I: Any, F: Any) -> list[Any]:
+        """Output extents: P = (lo + I + hi - d*(F-1) - 1) // s + 1; symbols where `torch.compile` has symbols."""
+        each = zip(I, F, self.lo, self.hi, self.stride, self.dilation, strict=True)
+        return [(lo + i + hi - d * (f - 1) - 1) // s + 1 for i, f, lo, hi, s, d in each]
+
+
+_WALK = "SymInt[] stride, SymInt[] lo, SymInt[] hi, SymInt[] dilation, SymInt groups, str mode"
+
+
+# -- what they compute, on plain tensors -------------------------------------------------------------------------------
+
+
+def compute(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Tensor:
+    """x: (B, C, *I), w: (O, C//G, *F), bias: (O,) -> (B, O, *P), in the memory format of x."""
+    pool.follow()
+    last = channels_last(x)
+    found = api.conv(
+        laid_out(x, last), array_of(w), None if bias is None else array_of(bias),
+        layout="NHWC" if last else "NCHW", **Walk(*walk).keywords,
+    )  # fmt: skip
+    return from_layout(found, last)
+
+
+def compute_transposed(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
+    """y: (B, O, *P), w: (O, C//G, *F) -> (B, C, *I), in the memory format of y: the adjoint, w not conjugated."""
+    pool.follow()
+    last, how = channels_last(y), Walk(*walk)
+    C = w.shape[1] * how.groups
+    shape = (y.shape[0], *I, C) if last else (y.shape[0], C, *I)
+    found = api.conv_input_grad(
+        laid_out(y, last), array_of(w.conj()), shape, layout="NHWC" if last else "NCHW", **how.keywords
+    )
+    return from_layout(found, last)
+
+
+def compute_weight_gradient(x: Tensor, dy: Tensor, F: Any, *walk: Any) -> Tensor:
+    """x: (B, C, *I), dy: (B, O, *P) -> (O, C//G, *F); both as they lie where they lie alike."""
+    pool.follow()
+    last, how = channels_last(x) and channels_last(dy), Walk(*walk)
+    found = api.conv_weight_grad(
+        laid_out(x, last), laid_out(dy, last), (dy.shape[1], x.shape[1] // how.groups, *F),
+        layout="NHWC" if last else "NCHW", **how.keywords,
+    )  # fmt: skip
+    return tensor_of(found)
+
+
+# -- the operators -----------------------------------------------------------------------------------------------------
+
+convolve = torch.library.custom_op(
+    "convmat::convolve", compute, mutates_args=(), device_types="cpu",
+    schema=f"(Tensor x, Tensor w, Tensor? bias, {_WALK}) -> Tensor",
+)  # fmt: skip
+transposed = torch.library.custom_op(
+    "convmat::transposed", compute_transposed, mutates_args=(), device_types="cpu",
+    schema=f"(Tensor y, Tensor w, SymInt[] I, {_WALK}) -> Tensor",
+)  # fmt: skip
+weight_gradient = torch.library.custom_op(
+    "convmat::weight_gradient", compute_weight_gradient, mutates_args=(), device_types="cpu",
+    schema=f"(Tensor x, Tensor dy, SymInt[] F, {_WALK}) -> Tensor",
+)  # fmt: skip
+
+
+def _like(tensor: Tensor, shape: list[Any]) -> Tensor:
+    """An empty tensor of a shape, its channels where the tensor has its own."""
+    form = CHANNELS_LAST[tensor.dim()] if channels_last(tensor) else torch.contiguous_format
+    return torch.empty(shape, dtype=tensor.dtype, device=tensor.device, memory_format=form)
+
+
+@convolve.register_fake  # type: ignore[untyped-decorator,unused-ignore]
+def _convolve_shape(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Tensor:
+    return _like(x, [x.shape[0], w.shape[0], *Walk(*walk).outputs(x.shape[2:], w.shape[2:])])
+
+
+@transposed.register_fake  # type: ignore[untyped-decorator,unused-ignore]
+def _transposed_shape(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
+    return _like(y, [y.shape[0], w.shape[1] * Walk(*walk).groups, *I])
+
+
+@weight_gradient.register_fake  # type: ignore[untyped-decorator,unused-ignore]
+def _weight_gradient_shape(x: Tensor, dy: Tensor, F: Any, *walk: Any) -> Tensor:
+    return torch.empty([dy.shape[1], x.shape[1] // Walk(*walk).groups, *F], dtype=x.dtype, device=x.device)
+
+
+# -- their gradients ---------------------------------------------------------------------------------------------------
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """What a gradient needs: both tensors, and the walk."""
+    first, second, _, *walk = inputs
+    ctx.save_for_backward(first, second)
+    ctx.walk = walk
+
+
+def _convolve_gradient(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    (x, w), walk, needs = ctx.saved_tensors, ctx.walk, ctx.needs_input_grad
+    dx = transposed(dy, w.conj(), x.shape[2:], *walk) if needs[0] else None
+    dw = weight_gradient(x, dy, w.shape[2:], *walk) if needs[1] else None
+    db = dy.sum([0, *range(2, dy.dim())]) if needs[2] else None
+    return dx, dw, db, *(None,) * len(walk)
+
+
+def _transposed_gradient(ctx: Any, dx: Tensor) -> tuple[Any, ...]:
+    (y, w), walk, needs = ctx.saved_tensors, ctx.walk, ctx.needs_input_grad
+    dy = convolve(dx, w.conj(), None, *walk) if needs[0] else None
+    dw = weight_gradient(dx, y, w.shape[2:], *walk).conj() if needs[1] else None
+    return dy, dw, None, *(None,) * len(walk)
+
+
+def _weight_gradient_gradient(ctx: Any, dw: Tensor) -> tuple[Any, ...]:
+    (x, dy), walk, needs = ctx.saved_tensors, ctx.walk, ctx.needs_input_grad
+    dx = transposed(dy, dw.conj(), x.shape[2:], *walk) if needs[0] else None
+    ddy = convolve(x, dw, None, *walk) if needs[1] else None
+    return dx, ddy, None, *(None,) * len(walk)
+
+
+convolve.register_autograd(_convolve_gradient, setup_context=_keep)
+transposed.register_autograd(_transposed_gradient, setup_context=_keep)
+weight_gradient.register_autograd(_weight_gradient_gradient, setup_context=_keep)
+
+for _each in (convolve, transposed):
+    _each.register_autocast("cpu", torch.bfloat16)
