@@ -1,7 +1,25 @@
-"""convmat inside PyTorch: convolutions of torch.nn that convmat computes, forward and backward."""
+"""convmat inside PyTorch: convolutions of torch.nn that convmat computes, forward and backward.
+
+    convmat.torch.accelerate(model, x)      swaps the layers of a model that are quicker so, and fuses its inference
+    convmat.torch.Conv2d(3, 64, 7)          a module with torch.nn's constructor, parameters and state
+
+Needs PyTorch 2.7 or later, from the extra `torch`.
+"""
 
 from __future__ import annotations
 
+from .accelerate import Layer, Report, accelerate, restore
 from .modules import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
-__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "Layer",
+    "Report",
+    "accelerate",
+    "restore",
+]

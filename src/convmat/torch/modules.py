@@ -10,12 +10,14 @@ elsewhere through the operators of `operators`. Complex numbers and other device
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
 
 from . import operators
-from .memory import Tensor
+from .bound import Packed, traceable
+from .memory import Array, Tensor, array_of
 
 MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -54,13 +56,41 @@ class _Conv:
         if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
             return super()._conv_forward(input, weight, bias)  # type: ignore[misc]
         x, single = _batched(input, weight.dim() - 2)
-        # PyTorch keeps (lo, hi) of the last axis first.
+        if not plain(x, weight, bias):
+            y = operators.convolve(x, weight, bias, *self.walk())
+        elif self.training or weight is not self.weight or not traceable(weight, bias):
+            y = operators.compute(x, weight, bias, *self.walk())
+        else:
+            y = packed_of(self)(x)
+        return y.squeeze(0) if single else y
+
+    def walk(self: Any) -> operators.Walk:
+        """How its window walks. PyTorch keeps (lo, hi) of the last axis first."""
         pads = self._reversed_padding_repeated_twice
         lo, hi = list(pads[-2::-2]), list(pads[-1::-2])
-        walk = (list(self.stride), lo, hi, list(self.dilation), self.groups, self.padding_mode)
-        call = operators.compute if plain(x, weight, bias) else operators.convolve
-        y = call(x, weight, bias, *walk)
-        return y.squeeze(0) if single else y
+        return operators.Walk(list(self.stride), lo, hi, list(self.dilation), self.groups, self.padding_mode)
+
+
+_packed: WeakKeyDictionary[Any, Packed] = WeakKeyDictionary()
+"""Weights of modules that were called for inference; not in the modules, which are copied, pickled and saved."""
+
+
+def packed_of(conv: Any) -> Packed:
+    """The packed weights of a convolution, which follow them."""
+    found = _packed.get(conv)
+    if found is None:
+        here = ref(conv)
+
+        def sources() -> tuple[Tensor, Tensor | None]:
+            there: Any = here()
+            return there.weight, there.bias
+
+        def weights() -> tuple[Array, Array | None]:
+            w, bias = sources()
+            return array_of(w), None if bias is None else array_of(bias)
+
+        found = _packed[conv] = Packed(sources, weights, conv.walk().keywords)
+    return found
 
 
 class _Transposed:

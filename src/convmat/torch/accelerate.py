@@ -1,0 +1,289 @@
+"""A PyTorch model with its convolutions computed by convmat wherever that is quicker, measured on an example.
+
+    report = accelerate(model, x)      swaps layers in place and says which; restore(model) puts them back
+
+A layer is swapped by changing its class: parameters, hooks, names and the model's state stay what they are. For
+inference, convolution, normalisation, addition and activation then run as one where the model can be traced.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from convmat.planner.columns import align
+
+from .fusion import Inference, inference_of
+from .memory import Tensor
+from .modules import COUNTERPARTS
+
+ORIGINALS = {ours: theirs for theirs, ours in COUNTERPARTS.items()}
+
+WORTH = 1.03
+"""How much quicker a layer must be to be swapped: less is noise."""
+
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of a model: seconds of PyTorch's and of ours on its input, and whether it was swapped."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    theirs: float
+    ours: float
+    swapped: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured; printed, a table. `before` and `after` are seconds of the whole model on the example."""
+
+    layers: tuple[Layer, ...]
+    fused: int
+    before: float
+    after: float
+
+    def __str__(self) -> str:
+        head = ("layer", "input", "PyTorch", "convmat", "ratio", "")
+        rows = [
+            (each.name, "x".join(map(str, each.shape)), f"{each.theirs * 1e3:.3f} ms", f"{each.ours * 1e3:.3f} ms",
+             f"{each.theirs / each.ours:.2f}", "swapped" if each.swapped else "left as it is")
+            for each in self.layers
+        ]  # fmt: skip
+        swapped = sum(each.swapped for each in self.layers)
+        last = (
+            f"{swapped} of {len(self.layers)} convolutions swapped, {self.fused} fused with what follows them; "
+            f"the model took {self.before * 1e3:.2f} ms, takes {self.after * 1e3:.2f} ms"
+        )
+        return "\n".join([*align(head, rows, words=2), last])
+
+
+def accelerate(model: nn.Module, *example: Tensor) -> Report:
+    """Swap the convolutions of a model that convmat computes more quickly on inputs like these, in place.
+
+    `example`: what the model is called with. A model in training mode is measured with its gradients, one in evaluation
+    mode without, and is fused. Nothing is made slower: what is not quicker stays as it is. Raises TypeError for a model
+    without convolutions on the CPU.
+
+    >>> model = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    >>> report = accelerate(model, torch.zeros(1, 8, 20, 20))
+    >>> len(report.layers)
+    1
+    >>> restore(model)
+    """
+    restore(model)
+    with _undisturbed(model):
+        return _accelerate(model, example)
+
+
+def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
+    training = model.training
+    inputs = _inputs(model, example)
+    if not inputs:
+        raise TypeError(
+            f"accelerate: the model has no convolution of torch.nn that runs on the CPU\n"
+            f"  it is a {type(model).__name__}\n  give a model with Conv1d, Conv2d, Conv3d or their transposes"
+        )
+    before = _seconds([lambda: _call(model, example, training)])[0]
+    known: dict[Any, tuple[float, float]] = {}
+    layers = []
+    for name, module, x in inputs:
+        key = (str(module), tuple(x.shape), x.stride(), x.dtype)
+        if key not in known:
+            known[key] = _both(module, x, training)
+        theirs, ours = known[key]
+        quicker = theirs / ours >= WORTH
+        if quicker:
+            module.__class__ = COUNTERPARTS[type(module)]
+        layers.append(Layer(name, type(module).__name__, tuple(x.shape), theirs, ours, quicker))
+    fused = 0 if training else _fuse(model, example)
+    after = _seconds([lambda: _call(model, example, training)])[0]
+    if after > before:  # each quicker alone, but not together
+        restore(model)
+        layers = [Layer(e.name, e.kind, e.shape, e.theirs, e.ours, False) for e in layers]
+        return Report(tuple(layers), 0, before, before)
+    return Report(tuple(layers), fused, before, after)
+
+
+def restore(model: nn.Module) -> None:
+    """Put back PyTorch's own convolutions: the same parameters, in the same modules.
+
+    >>> from convmat.torch import Conv2d
+    >>> model = nn.Sequential(Conv2d(1, 1, 3))
+    >>> restore(model)
+    >>> type(model[0]) is nn.Conv2d
+    True
+    """
+    if isinstance(model, _Accelerated):
+        model.__dict__.pop("_convmat_inference", None)
+        model.__class__ = model._convmat_class  # type: ignore[assignment]
+    for module in model.modules():
+        if type(module) in ORIGINALS:
+            module.__class__ = ORIGINALS[type(module)]
+
+
+class _Accelerated:
+    """What an accelerated model's class has before its own: the fused graph where nothing follows the computation.
+
+    A copy or a pickle is of the model's own class: it has the swapped layers, and no graph.
+    """
+
+    _convmat_class: type[nn.Module]
+
+    def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        found: Inference | None = self.__dict__.get("_convmat_inference")
+        if found is not None and not self.training and not keywords and found.takes(arguments):
+            return found(*arguments)
+        return super().forward(*arguments, **keywords)  # type: ignore[misc]
+
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:
+        state = {name: value for name, value in self.__dict__.items() if name != "_convmat_inference"}
+        return _remade, (self._convmat_class, state)
+
+
+def _remade(kind: type[nn.Module], state: dict[str, Any]) -> nn.Module:
+    made = kind.__new__(kind)
+    made.__dict__.update(state)
+    return made
+
+
+def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
+    """Give the model its fused graph, if there is one, it answers alike and is quicker: how many are fused."""
+    with torch.no_grad():
+        found = inference_of(model, example)
+        if found is None or not _alike(found(*example), model(*example)):
+            return 0
+        apart, fused = _seconds([lambda: model(*example), lambda: found(*example)])
+    if fused >= apart:
+        return 0
+    own = type(model)
+    model.__class__ = type(own.__name__, (_Accelerated, own), {"_convmat_class": own, "__module__": own.__module__})
+    model.__dict__["_convmat_inference"] = found
+    return found.fused
+
+
+def _alike(found: Any, wanted: Any) -> bool:
+    """Whether two answers are the same up to rounding, whatever they are made of."""
+    if isinstance(wanted, torch.Tensor):
+        size = wanted.abs().max() if wanted.numel() else 0
+        return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(size), equal_nan=True))
+    if isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(_alike(found[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, list | tuple):
+        return len(found) == len(wanted) and all(map(_alike, found, wanted))
+    return bool(found == wanted)
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, without gradients; each module's own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """The model's statistics and PyTorch's random numbers afterwards as before: measuring in training mode moves both."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, value in kept:
+                    buffer.copy_(value)
+
+
+def _inputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, Any, Tensor]]:
+    """The convolutions on the CPU with what they are called with."""
+    found: dict[str, tuple[str, Any, Tensor]] = {}
+    hooks = []
+    for name, module in model.named_modules():
+        if type(module) in COUNTERPARTS and next(module.parameters()).device.type == "cpu":
+
+            def keep(module: Any, inputs: Any, name: str = name) -> None:
+                found.setdefault(name, (name, module, inputs[0].detach()))
+
+            hooks.append(module.register_forward_pre_hook(keep))
+    try:
+        with _evaluating(model):
+            model(*example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(found.values())
+
+
+def _both(module: Any, x: Tensor, training: bool) -> tuple[float, float]:
+    """Seconds of a layer as PyTorch computes it and as convmat does; the module is left as it was."""
+    own = type(module)
+
+    def as_class(kind: type[nn.Module]) -> Callable[[], object]:
+        def call() -> object:
+            module.__class__ = kind
+            return _call(module, (x,), training)
+
+        return call
+
+    grads = [each.grad for each in module.parameters()]
+    try:
+        theirs, ours = _seconds([as_class(own), as_class(COUNTERPARTS[own])])
+    finally:
+        module.__class__ = own
+        for each, grad in zip(module.parameters(), grads, strict=True):
+            each.grad = grad
+    return theirs, ours
+
+
+def _call(module: nn.Module, inputs: Sequence[Tensor], training: bool) -> object:
+    """One call: forward and backward for training, forward alone otherwise; gradients of parameters are kept apart."""
+    if not training:
+        with torch.no_grad():
+            return module(*inputs)
+    given = [each.detach().requires_grad_(each.is_floating_point()) for each in inputs]
+    outputs = [each for each in _tensors(module(*given)) if each.requires_grad]
+    wanted = [each for each in (*given, *module.parameters()) if each.requires_grad]
+    return torch.autograd.grad(outputs, wanted, [torch.ones_like(each) for each in outputs], allow_unused=True)
+
+
+def _tensors(answer: Any) -> Iterator[Tensor]:
+    if isinstance(answer, torch.Tensor):
+        yield answer
+    elif isinstance(answer, dict):
+        for each in answer.values():
+            yield from _tensors(each)
+    elif isinstance(answer, list | tuple):
+        for each in answer:
+            yield from _tensors(each)
+
+
+def _seconds(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """The median seconds of each call, taken in turns, after one that does not count."""
+    taken: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call()
+    for _ in range(ROUNDS):
+        for call, seconds in zip(calls, taken, strict=True):
+            start = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - start)
+    return [statistics.median(each) for each in taken]

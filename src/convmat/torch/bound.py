@@ -1,0 +1,101 @@
+"""Weights of a module, packed once and used until they change: for inference.
+
+A change is seen by PyTorch's version counter, by the place of the memory, and by 64 elements spread over each tensor:
+`.data` counts no versions, and whoever writes through it (averaging, loading) writes all of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import convmat
+
+from .memory import Array, Tensor, array_of, channels_last, from_layout, laid_out, pool
+
+MOST_PLANS = 8
+"""Input shapes that one module has plans for at a time."""
+
+PROBES = 64
+
+
+class Seen:
+    """What some tensors held when they were last looked at."""
+
+    def __init__(self, tensors: Sequence[Tensor | None]) -> None:
+        self._tensors = [each for each in tensors if each is not None]
+        self._marks = [(each._version, each.data_ptr()) for each in self._tensors]
+        self._probes = [_probe(each).copy() for each in self._tensors]
+
+    def same(self, tensors: Sequence[Tensor | None]) -> bool:
+        """Whether these are the same tensors, and hold that still."""
+        there = [each for each in tensors if each is not None]
+        return len(there) == len(self._tensors) and all(
+            each is known
+            and (each._version, each.data_ptr()) == mark
+            and np.array_equal(_probe(each), probe, equal_nan=True)
+            for each, known, mark, probe in zip(there, self._tensors, self._marks, self._probes, strict=True)
+        )
+
+
+def _probe(tensor: Tensor) -> Array:
+    flat = array_of(tensor).reshape(-1)
+    found: Array = flat[:: max(1, flat.size // PROBES)]
+    return found.astype(np.float32) if found.dtype.itemsize < 4 else found
+
+
+def traceable(*tensors: Tensor | None) -> bool:
+    """Whether changes of these tensors can be seen at all: inference tensors count no versions."""
+    return not any(each is not None and each.is_inference() for each in tensors)
+
+
+class Packed:
+    """One layer's weights, bound to plans for the shapes that come; `fold` gives weights and bias when asked.
+
+    `sources` gives the tensors that they are made of, `keywords` are those of `convmat.plan`.
+    """
+
+    def __init__(
+        self,
+        sources: Callable[[], Sequence[Tensor | None]],
+        fold: Callable[[], tuple[Array, Array | None]],
+        keywords: dict[str, Any],
+    ) -> None:
+        self._fold, self._sources, self._keywords = fold, sources, keywords
+        self._bound: OrderedDict[Any, Any] = OrderedDict()
+        self._seen = Seen(sources())
+        self._weights: tuple[Array, Array | None] | None = None
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x: (B, C, *I), residual: (B, O, *P) -> activation(conv + bias + residual), in the memory format of x."""
+        pool.follow()
+        sources = self._sources()
+        if not self._seen.same(sources):
+            self._bound.clear()
+            self._weights, self._seen = None, Seen(sources)
+        last = channels_last(x)
+        key = (x.shape, last, x.dtype, residual is not None, convmat.threads())
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bind(x, last, residual is not None)
+            self._bound[key] = bound
+            while len(self._bound) > MOST_PLANS:
+                self._bound.popitem(last=False)
+        array = laid_out(x, last)
+        if residual is None:
+            return from_layout(bound(array), last)
+        return from_layout(bound(array, residual=np.ascontiguousarray(laid_out(residual, last))), last)
+
+    def _bind(self, x: Tensor, last: bool, residual: bool) -> Any:
+        if self._weights is None:
+            self._weights = self._fold()
+        w, bias = self._weights
+        array = laid_out(x, last)
+        plan = convmat.plan(
+            array.shape, w.shape, dtype=array.dtype, bias=bias is not None, residual=residual,
+            layout="NHWC" if last else "NCHW", **self._keywords,
+        )  # fmt: skip
+        return plan.bind(w, bias)

@@ -1,0 +1,182 @@
+"""A model's inference with convolution, normalisation, addition and activation in one pass.
+
+    conv -> norm -> (+ residual) -> activation      one product whose epilogue does the rest
+
+The graph is PyTorch's own symbolic trace of the model, and runs on the model's own modules; a model that cannot be
+traced stays as it is.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional
+
+from .bound import Packed, traceable
+from .memory import Array, Tensor, array_of
+from .modules import Conv1d, Conv2d, Conv3d, plain
+
+CONVS = (Conv1d, Conv2d, Conv3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+"""What a trace calls an addition."""
+
+Activation = str | tuple[str | float, ...]
+
+
+def _modules(kind: type[nn.Module]) -> Callable[[nn.Module], Activation | None] | None:
+    return {
+        nn.ReLU: lambda m: "relu",
+        nn.ReLU6: lambda m: "relu6",
+        nn.Hardtanh: lambda m: ("clip", m.min_val, m.max_val),
+        nn.SiLU: lambda m: "silu",
+        nn.Hardswish: lambda m: "hardswish",
+        nn.Hardsigmoid: lambda m: "hardsigmoid",
+        nn.Sigmoid: lambda m: "sigmoid",
+        nn.Tanh: lambda m: "tanh",
+        nn.GELU: lambda m: "gelu_tanh" if m.approximate == "tanh" else "gelu",
+        nn.LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
+    }.get(kind)
+
+
+FUNCTIONS: dict[Any, Activation] = {
+    functional.relu: "relu", torch.relu: "relu", torch.relu_: "relu", "relu": "relu", "relu_": "relu",
+    functional.relu6: "relu6", functional.silu: "silu", functional.hardswish: "hardswish", torch.sigmoid: "sigmoid",
+    "sigmoid": "sigmoid", torch.tanh: "tanh", "tanh": "tanh",
+}  # fmt: skip
+"""Functions and methods that are activations of an epilogue, called with nothing but their input."""
+
+
+class Fused(nn.Module):
+    """A convolution with what follows it, on the model's own modules; their weights are folded when they change."""
+
+    def __init__(self, conv: Any, norm: Any, activation: Activation | None) -> None:
+        super().__init__()
+        # Not submodules: they are the model's, and stay where its own names find them.
+        self.__dict__["parts"] = (conv, norm)
+        keywords = conv.walk().keywords | {"activation": activation}
+        self.__dict__["packed"] = Packed(self._sources, self._folded, keywords)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x: (B, C, *I), residual: (B, O, *P) -> (B, O, *P)."""
+        found: Tensor = self.__dict__["packed"](x, residual)
+        return found
+
+    def _sources(self) -> tuple[Tensor | None, ...]:
+        conv, norm = self.__dict__["parts"]
+        statistics = () if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        return conv.weight, conv.bias, *statistics
+
+    def _folded(self) -> tuple[Array, Array | None]:
+        """w * g / sqrt(var + eps), and what is left of the rest as a bias; in float64, rounded once."""
+        conv, norm = self.__dict__["parts"]
+        if norm is None:
+            return array_of(conv.weight), None if conv.bias is None else array_of(conv.bias)
+        w = conv.weight.detach().double()
+        scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+        if norm.weight is not None:
+            scale = scale * norm.weight.detach().double()
+        bias = -norm.running_mean.double() * scale
+        if conv.bias is not None:
+            bias = bias + conv.bias.detach().double() * scale
+        if norm.bias is not None:
+            bias = bias + norm.bias.detach().double()
+        dtype = conv.weight.dtype
+        return array_of((w * scale.view(-1, *(1,) * (w.dim() - 1))).to(dtype)), array_of(bias.to(dtype))
+
+
+class Tracer(fx.Tracer):
+    """PyTorch's tracer, which does not look into our convolutions either."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module is one node of the trace."""
+        return type(m) in CONVS or bool(super().is_leaf_module(m, module_qualified_name))
+
+
+class Inference:
+    """The fused graph of a model, for calls without gradients."""
+
+    def __init__(self, graph: fx.GraphModule, fused: int, norms: list[nn.Module]) -> None:
+        self.graph, self.fused, self._norms = graph, fused, norms
+
+    def __call__(self, *arguments: Tensor) -> Any:
+        return self.graph(*arguments)
+
+    def takes(self, arguments: tuple[Any, ...]) -> bool:
+        """Whether it may run on these: tensors that nothing follows, and no norm that takes its own statistics."""
+        tensors = all(isinstance(each, torch.Tensor) for each in arguments)
+        return tensors and plain(*arguments) and not any(norm.training for norm in self._norms)
+
+
+def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | None:
+    """The fused inference of a model, None where it cannot be traced or has nothing to fuse."""
+    try:
+        traced = fx.GraphModule(model, Tracer().trace(model))
+        ShapeProp(traced).propagate(*example)
+    except Exception:  # whatever the model's own Python does with a stand-in for a tensor
+        return None
+    modules = dict(traced.named_modules())
+    count, norms = 0, []
+    for node in list(traced.graph.nodes):
+        conv = modules.get(str(node.target)) if node.op == "call_module" else None
+        if type(conv) not in CONVS or len(node.args) != 1 or not traceable(*conv.parameters()):
+            continue
+        last, norm, residual, activation = _tail(node, modules)
+        name = f"fused_{count}"
+        traced.add_submodule(name, Fused(conv, norm, activation))
+        with traced.graph.inserting_before(last):
+            made = traced.graph.call_module(name, (node.args[0], *(() if residual is None else (residual,))))
+        last.replace_all_uses_with(made)
+        count += 1
+        norms += [] if norm is None else [norm]
+    if not count:
+        return None
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    return Inference(traced, count, norms)
+
+
+def _tail(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, Any, fx.Node | None, Activation | None]:
+    """What follows a convolution and nothing else does: the last node, norm, residual and activation."""
+    last, norm, residual = node, None, None
+    follower = _only_user(last)
+    found = modules.get(str(follower.target)) if follower is not None and follower.op == "call_module" else None
+    if follower is not None and type(found) in NORMS and found.running_mean is not None:  # type: ignore[union-attr]
+        last, norm = follower, found
+        follower = _only_user(last)
+    if follower is not None and follower.op in ("call_function", "call_method") and follower.target in SUMS:
+        others = [each for each in follower.args if each is not last]
+        alike = len(follower.args) == 2 and len(others) == 1 and not follower.kwargs
+        if alike and isinstance(others[0], fx.Node) and _shape(others[0]) == _shape(last):
+            last, residual = follower, others[0]
+            follower = _only_user(last)
+    activation = None if follower is None else _activation(follower, last, modules)
+    return (last if activation is None else follower), norm, residual, activation  # type: ignore[return-value]
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def _shape(node: fx.Node) -> Any:
+    about = node.meta.get("tensor_meta")
+    return None if about is None else (tuple(about.shape), about.dtype)
+
+
+def _activation(node: fx.Node, before: fx.Node, modules: dict[str, nn.Module]) -> Activation | None:
+    """The activation of an epilogue that a node is, None for any other."""
+    if node.args[:1] != (before,):
+        return None
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        make = _modules(type(module))
+        return None if make is None else make(module)
+    if node.op in ("call_function", "call_method") and len(node.args) == 1 and set(node.kwargs) <= {"inplace"}:
+        return FUNCTIONS.get(node.target)
+    return None
