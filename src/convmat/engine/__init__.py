@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_file
     from .operands import Array, Dtypes, Operands, aligned_size, contiguous_strides
     from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
+    from .runtime.team import Team
     from .runtime.thread_pool import threads
 
 ENGINES = ("jit", "blas")
@@ -110,6 +111,7 @@ _HOMES = {
     "use_file": ".measure.machine:use_file",
     "Array": ".operands:Array",
     "Dtypes": ".operands:Dtypes",
+    "Team": ".runtime.team:Team",
     "Operands": ".operands:Operands",
     "aligned_size": ".operands:aligned_size",
     "contiguous_strides": ".operands:contiguous_strides",
@@ -160,6 +162,7 @@ def prepare(
 
 __all__ = [
     "ENGINES",
+    "Team",
     "MOST_INPUTS",
     "Array",
     "BlasProgram",

@@ -8,14 +8,16 @@ bfloat16 goes by its bits: PyTorch and NumPy have no way to hand it to each othe
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from convmat.engine import threads, usable_cores
-from convmat.errors import GeometryError
+from convmat.engine import Team, thread_pool, threads, usable_cores
+from convmat.errors import EngineError, GeometryError
 
 Array = npt.NDArray[Any]
 Tensor = Any
@@ -78,10 +80,18 @@ def from_layout(array: Array, last: bool) -> Tensor:
 
 
 class Threads:
-    """PyTorch's number of threads, followed: our pool uses as many once it changes."""
+    """PyTorch's threads: its OpenMP's do our jobs too, as many as it was told to use.
+
+    A pool of our own beside it would wait for the cores that the other's idle threads spin on.
+    """
 
     def __init__(self) -> None:
         self.seen = torch.get_num_threads()
+        libraries = Path(torch.__file__).parent / "lib"
+        for library in sorted(libraries.glob("libgomp*.so*")):
+            with suppress(OSError, EngineError):
+                thread_pool.use_team(Team(library))
+                break
 
     def follow(self) -> None:
         """Use as many threads as PyTorch, if it was told another number since the last call."""

@@ -23,12 +23,15 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convmat.engine.cpu import Cpu, host, usable_cores
 from convmat.engine.runtime import jit_cache, thread_pool_ir
 from convmat.errors import EngineError, shown
 from convmat.processes import Lock, in_child
+
+if TYPE_CHECKING:
+    from convmat.engine.runtime.team import Team
 
 SPIN_SECONDS = 0.5e-3
 
@@ -148,6 +151,7 @@ def _ticks_a_second(clock: Any) -> float:
 
 
 _pool: Pool | None = None
+_team: Team | None = None
 _starting = Lock()
 _ending = False
 # None until first asked: the cores are counted when they are needed, not at import.
@@ -176,6 +180,9 @@ def run(fn: int, args: int, tasks: int, threads: int) -> None:
 
     >>> run(start().nothing, 0, 100, threads=2)
     """
+    if _team is not None:
+        _team.run(fn, args, tasks, threads)
+        return
     pool = _pool
     if pool is None or threads > pool.size:
         pool = start(threads)
@@ -189,6 +196,9 @@ def launch(block: int) -> None:
 
     block: its address; `fn` is given `block + 32` as `args`.
     """
+    if _team is not None:
+        _team.launch(block)
+        return
     pool = _pool
     if pool is None or _count is None or pool.size < _count:
         pool = start(count())
@@ -200,6 +210,10 @@ def launch(block: int) -> None:
 
 def launch_all(blocks: ctypes.Array[ctypes.c_int64]) -> None:
     """The same for several jobs, one after the other: the addresses of their blocks. Python is entered once."""
+    if _team is not None:
+        for block in blocks:
+            _team.launch(block)
+        return
     pool = _pool
     if pool is None or _count is None or pool.size < _count:
         pool = start(count())
@@ -208,6 +222,12 @@ def launch_all(blocks: ctypes.Array[ctypes.c_int64]) -> None:
         return
     for block in blocks:
         launch(block)
+
+
+def use_team(team: Team | None) -> None:
+    """Have jobs done by another runtime's threads from now on, or by our own again; a forked child has its own."""
+    global _team
+    _team = team
 
 
 def stop() -> None:
@@ -290,8 +310,8 @@ def _number(n: Any) -> int:
 @in_child
 def _after_fork() -> None:
     """Threads do not survive a fork, and the state may be amid a job: start afresh when needed."""
-    global _pool
-    _pool = None
+    global _pool, _team
+    _pool = _team = None
 
 
 def _at_exit() -> None:
