@@ -32,6 +32,10 @@ def torch_version() -> str | None:
         return None
 
 
+collect_ignore_glob = [] if torch_version() else ["src/convmat/torch/*", "tests/torch/*"]
+"""What stands inside PyTorch cannot even be imported without it."""
+
+
 def chromium() -> str | None:
     """The browser that pages are tried in, if there is one, and Playwright to drive it."""
     if find_spec("playwright") is None:

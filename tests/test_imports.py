@@ -24,7 +24,7 @@ LEVELS = (
     ("missing", "stream"),
     ("api",),
     ("__init__",),
-    ("network", "scipy"),
+    ("network", "scipy", "torch"),
     ("nn", "train"),
     ("chunks", "explain"),
     ("cli",),
@@ -32,7 +32,7 @@ LEVELS = (
 )
 """From the ground up. A room imports rooms of lower levels only; two on one level never meet."""
 
-DOORS = {("__init__", room) for room in ("chunks", "explain", "network", "nn", "train")}
+DOORS = {("__init__", room) for room in ("chunks", "explain", "network", "nn", "torch", "train")}
 """The root knows every room: it opens these, inside functions, when they are first asked for."""
 
 NARROWER = {
@@ -47,6 +47,7 @@ OUTSIDE = {
     "chunks": {"dask", "distributed", "tifffile", "zarr"},
     "train": {"PIL"},
     "explain": {"PIL", "jinja2", "rich"},
+    "torch": {"ml_dtypes", "torch"},
     "cli": {"typer", "rich"},
     "__main__": {"convmat_command"},  # ours: the entry point, outside the package
 }  # fmt: skip

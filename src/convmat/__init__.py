@@ -127,3 +127,13 @@ def _chunks() -> Any:
 
 serve("arrays of dask", _chunks)
 serve("chunks", _chunks)
+
+
+def _torch() -> Any:
+    """The room that stands inside PyTorch, opened when the first of its tensors comes."""
+    from . import torch
+
+    return torch
+
+
+serve("arrays of torch", _torch)

@@ -162,7 +162,6 @@ def prepare(
 
 __all__ = [
     "ENGINES",
-    "Team",
     "MOST_INPUTS",
     "Array",
     "BlasProgram",
@@ -181,6 +180,7 @@ __all__ = [
     "Strides",
     "Sweep",
     "SweepPlan",
+    "Team",
     "Weighted",
     "Work",
     "address",

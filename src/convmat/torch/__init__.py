@@ -8,7 +8,13 @@ Needs PyTorch 2.7 or later, from the extra `torch`.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    raise ImportError("convmat.torch needs PyTorch, which is not installed\n  pip install 'convmat[torch]'")
+
 from .accelerate import Layer, Report, accelerate, restore
+from .functions import convolve, input_grad, plan, weight_grad
 from .modules import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
 __all__ = [
@@ -21,5 +27,9 @@ __all__ = [
     "Layer",
     "Report",
     "accelerate",
+    "convolve",
+    "input_grad",
+    "plan",
     "restore",
+    "weight_grad",
 ]

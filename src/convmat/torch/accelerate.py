@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import new_class
 from typing import Any
 
 import torch
@@ -126,7 +127,7 @@ def restore(model: nn.Module) -> None:
     """
     if isinstance(model, _Accelerated):
         model.__dict__.pop("_convmat_inference", None)
-        model.__class__ = model._convmat_class  # type: ignore[assignment]
+        model.__class__ = model._convmat_class
     for module in model.modules():
         if type(module) in ORIGINALS:
             module.__class__ = ORIGINALS[type(module)]
@@ -151,7 +152,13 @@ class _Accelerated:
         return _remade, (self._convmat_class, state)
 
 
-def _remade(kind: type[nn.Module], state: dict[str, Any]) -> nn.Module:
+def _accelerated(own: Any) -> Any:
+    """The class of an accelerated model, by the model's own."""
+    about: dict[str, Any] = {"_convmat_class": own, "__module__": own.__module__}
+    return new_class(own.__name__, (_Accelerated, own), exec_body=lambda names: names.update(about))
+
+
+def _remade(kind: Any, state: dict[str, Any]) -> Any:
     made = kind.__new__(kind)
     made.__dict__.update(state)
     return made
@@ -166,8 +173,8 @@ def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
         apart, fused = _seconds([lambda: model(*example), lambda: found(*example)])
     if fused >= apart:
         return 0
-    own = type(model)
-    model.__class__ = type(own.__name__, (_Accelerated, own), {"_convmat_class": own, "__module__": own.__module__})
+    target: Any = model
+    target.__class__ = _accelerated(target.__class__)
     model.__dict__["_convmat_inference"] = found
     return found.fused
 
@@ -202,7 +209,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """The model's statistics and PyTorch's random numbers afterwards as before: measuring in training mode moves both."""
+    """The model's statistics and PyTorch's random numbers afterwards as before: measuring moves both."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng(devices=[]):
         try:
@@ -262,7 +269,9 @@ def _call(module: nn.Module, inputs: Sequence[Tensor], training: bool) -> object
     given = [each.detach().requires_grad_(each.is_floating_point()) for each in inputs]
     outputs = [each for each in _tensors(module(*given)) if each.requires_grad]
     wanted = [each for each in (*given, *module.parameters()) if each.requires_grad]
-    return torch.autograd.grad(outputs, wanted, [torch.ones_like(each) for each in outputs], allow_unused=True)
+    return torch.autograd.grad(
+        outputs, wanted, [torch.ones_like(each) for each in outputs], allow_unused=True
+    )
 
 
 def _tensors(answer: Any) -> Iterator[Tensor]:

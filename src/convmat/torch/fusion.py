@@ -30,20 +30,19 @@ SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 Activation = str | tuple[str | float, ...]
 
 
-def _modules(kind: type[nn.Module]) -> Callable[[nn.Module], Activation | None] | None:
-    return {
-        nn.ReLU: lambda m: "relu",
-        nn.ReLU6: lambda m: "relu6",
-        nn.Hardtanh: lambda m: ("clip", m.min_val, m.max_val),
-        nn.SiLU: lambda m: "silu",
-        nn.Hardswish: lambda m: "hardswish",
-        nn.Hardsigmoid: lambda m: "hardsigmoid",
-        nn.Sigmoid: lambda m: "sigmoid",
-        nn.Tanh: lambda m: "tanh",
-        nn.GELU: lambda m: "gelu_tanh" if m.approximate == "tanh" else "gelu",
-        nn.LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
-    }.get(kind)
-
+MODULES: dict[Any, Callable[[Any], Activation]] = {
+    nn.ReLU: lambda m: "relu",
+    nn.ReLU6: lambda m: "relu6",
+    nn.Hardtanh: lambda m: ("clip", m.min_val, m.max_val),
+    nn.SiLU: lambda m: "silu",
+    nn.Hardswish: lambda m: "hardswish",
+    nn.Hardsigmoid: lambda m: "hardsigmoid",
+    nn.Sigmoid: lambda m: "sigmoid",
+    nn.Tanh: lambda m: "tanh",
+    nn.GELU: lambda m: "gelu_tanh" if m.approximate == "tanh" else "gelu",
+    nn.LeakyReLU: lambda m: ("leaky_relu", m.negative_slope),
+}
+"""Modules that are activations of an epilogue."""
 
 FUNCTIONS: dict[Any, Activation] = {
     functional.relu: "relu", torch.relu: "relu", torch.relu_: "relu", "relu": "relu", "relu_": "relu",
@@ -106,6 +105,7 @@ class Inference:
         self.graph, self.fused, self._norms = graph, fused, norms
 
     def __call__(self, *arguments: Tensor) -> Any:
+        """What the model gives for these."""
         return self.graph(*arguments)
 
     def takes(self, arguments: tuple[Any, ...]) -> bool:
@@ -124,7 +124,7 @@ def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | N
     modules = dict(traced.named_modules())
     count, norms = 0, []
     for node in list(traced.graph.nodes):
-        conv = modules.get(str(node.target)) if node.op == "call_module" else None
+        conv: Any = modules.get(str(node.target)) if node.op == "call_module" else None
         if type(conv) not in CONVS or len(node.args) != 1 or not traceable(*conv.parameters()):
             continue
         last, norm, residual, activation = _tail(node, modules)
@@ -142,12 +142,16 @@ def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | N
     return Inference(traced, count, norms)
 
 
-def _tail(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, Any, fx.Node | None, Activation | None]:
+def _tail(
+    node: fx.Node, modules: dict[str, nn.Module]
+) -> tuple[fx.Node, Any, fx.Node | None, Activation | None]:
     """What follows a convolution and nothing else does: the last node, norm, residual and activation."""
     last, norm, residual = node, None, None
     follower = _only_user(last)
-    found = modules.get(str(follower.target)) if follower is not None and follower.op == "call_module" else None
-    if follower is not None and type(found) in NORMS and found.running_mean is not None:  # type: ignore[union-attr]
+    found: Any = None
+    if follower is not None and follower.op == "call_module":
+        found = modules.get(str(follower.target))
+    if type(found) in NORMS and found.running_mean is not None:
         last, norm = follower, found
         follower = _only_user(last)
     if follower is not None and follower.op in ("call_function", "call_method") and follower.target in SUMS:
@@ -157,7 +161,7 @@ def _tail(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, Any, f
             last, residual = follower, others[0]
             follower = _only_user(last)
     activation = None if follower is None else _activation(follower, last, modules)
-    return (last if activation is None else follower), norm, residual, activation  # type: ignore[return-value]
+    return (last if activation is None else follower), norm, residual, activation
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -175,8 +179,12 @@ def _activation(node: fx.Node, before: fx.Node, modules: dict[str, nn.Module]) -
         return None
     if node.op == "call_module":
         module = modules[str(node.target)]
-        make = _modules(type(module))
+        make = MODULES.get(type(module))
         return None if make is None else make(module)
-    if node.op in ("call_function", "call_method") and len(node.args) == 1 and set(node.kwargs) <= {"inplace"}:
+    if (
+        node.op in ("call_function", "call_method")
+        and len(node.args) == 1
+        and set(node.kwargs) <= {"inplace"}
+    ):
         return FUNCTIONS.get(node.target)
     return None

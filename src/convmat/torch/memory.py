@@ -87,11 +87,14 @@ class Threads:
 
     def __init__(self) -> None:
         self.seen = torch.get_num_threads()
-        libraries = Path(torch.__file__).parent / "lib"
-        for library in sorted(libraries.glob("libgomp*.so*")):
+        self.enter()
+
+    def enter(self) -> None:
+        """Have our jobs done by the threads of PyTorch's OpenMP, where it has one that can be asked."""
+        for library in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
             with suppress(OSError, EngineError):
                 thread_pool.use_team(Team(library))
-                break
+                return
 
     def follow(self) -> None:
         """Use as many threads as PyTorch, if it was told another number since the last call."""

@@ -24,12 +24,17 @@ MODES = ("zeros", "reflect", "replicate", "circular")
 
 def plain(*tensors: Tensor | None) -> bool:
     """Whether nothing follows what is computed of these tensors: no gradient, no trace, no cast, no subclass."""
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or torch._C._functorch.maybe_current_level():
+    if (
+        torch.compiler.is_compiling()
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._functorch.maybe_current_level()
+    ):
         return False
     there = [each for each in tensors if each is not None]
     if torch.is_grad_enabled() and any(each.requires_grad for each in there):
         return False
-    return all(type(each) in (torch.Tensor, nn.Parameter) for each in there) and not torch.jit.is_tracing()
+    known = all(type(each) in (torch.Tensor, nn.Parameter) for each in there)
+    return bool(known and not torch.jit.is_tracing())
 
 
 def _batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
@@ -46,7 +51,7 @@ def _batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
 
 def _ours(x: Tensor, w: Tensor) -> bool:
     """Whether convmat computes with these: real numbers on the CPU."""
-    return w.device.type == x.device.type == "cpu" and w.dtype == x.dtype and w.dtype.is_floating_point
+    return bool(w.device.type == x.device.type == "cpu" and w.dtype == x.dtype and w.dtype.is_floating_point)
 
 
 class _Conv:

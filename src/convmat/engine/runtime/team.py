@@ -74,7 +74,7 @@ class Team:
         self._share = self._code.symbols["share"]
 
     def run(self, fn: int, args: int, tasks: int, threads: int) -> None:
-        """Do `fn(args, index, thread)` for each index below `tasks`, 0 <= thread < threads; return when all are done."""
+        """Do `fn(args, index, thread)` for each index below `tasks`, 0 <= thread < threads, to the end."""
         job = (ctypes.c_int64 * WORDS)(fn, args, tasks, 0, 0, 0)
         self._parallel(self._share, ctypes.addressof(job), max(1, min(tasks, threads)), 0)
 
