@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .geometry import Geometry
+from .processes import kept_property
 from .product import Activation, Layout
 
 Roles = tuple[str, ...]
@@ -244,6 +245,32 @@ class Problem:
             x, y = x.with_extent(role, extent), y.with_extent(role, extent)
         pad = self.pad if self.pad is not None and self.pad.operand == "y" else None
         return replace(self, geometry=geometry, x=x, y=y, pad=pad, whole=self.whole or self.geometry)
+
+    @kept_property
+    def squeezed(self) -> Problem:
+        """The same without spatial axes of one element, one tap and no padding: what lowerings see, and engines.
+
+        One spatial axis is left in any case; explicit padding, which speaks of all axes, leaves them all.
+
+        >>> Problem.of(Geometry.of((2, 3, 9, 1), (4, 3, 5, 1))).squeezed.x.shape
+        (2, 3, 9)
+        """
+        g, whole = self.geometry, self.whole
+        kept = [a for a in range(g.rank) if not (g.idle(a) and (whole is None or whole.idle(a)))] or [0]
+        if len(kept) == g.rank or self.pad is not None:
+            return self
+        roles = {f"{letter}{a}": f"{letter}{at}" for at, a in enumerate(kept) for letter in "ifp"}
+
+        def fewer(layout: Layout) -> Layout:
+            dims = ([d for d in axis if d.role[0] not in "ifp" or d.role in roles] for axis in layout.axes)
+            return Layout(tuple(tuple(axis) for axis in dims if axis)).rename(roles)
+
+        def only(g: Geometry) -> Geometry:
+            names = ("I", "F", "s", "d", "lo", "hi", "e")
+            return replace(g, **{name: tuple(getattr(g, name)[a] for a in kept) for name in names})
+
+        arrays = {name: fewer(getattr(self, name)) for name in ("x", "w", "y")}
+        return replace(self, geometry=only(g), whole=None if whole is None else only(whole), **arrays)
 
     def grad_input(self) -> Problem:
         """The problem whose x is dy and whose y is dx."""

@@ -52,7 +52,7 @@ class Lowering(ABC):
         """The reason, with its values, why this problem cannot be written this way; None if it can."""
         if problem.counted and not self.counts:
             return "sums numbers as they are, got zero points or scales"
-        for phase in problem.geometry.phases():
+        for phase in problem.squeezed.geometry.phases():
             reason = self.refuses_geometry(phase.geometry)
             if reason is not None:
                 return reason
@@ -67,7 +67,10 @@ class Lowering(ABC):
         return (1,) * geometry.rank
 
     def products(self, problem: Problem) -> tuple[Product, ...]:
-        """The products of all phases; each writes its own part of y, and together they write all of it."""
+        """The products of all phases; each writes its own part of y, and together they write all of it.
+
+        Their Views are of the arrays of `problem.squeezed`.
+        """
         return _products(self, problem)
 
     def products_of(self, part: Part) -> tuple[Product, ...]:
@@ -82,6 +85,7 @@ class Lowering(ABC):
 @lru_cache(maxsize=64)
 def _products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
     """Remembered for a while: each of a lowering's candidates asks, and then the plan."""
+    problem = problem.squeezed
     phases = problem.geometry.phases()
     parts = [Part(problem, p) for p in phases if all(p.geometry.P)]
     made = ((part, product) for part in parts for product in lowering.products_of(part))

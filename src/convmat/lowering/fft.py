@@ -63,7 +63,7 @@ class Fft(Lowering):
 
     def roundings(self, problem: Problem) -> float:
         """Sums over channels and three transforms; larger than y where windows hold more than their outputs read."""
-        phases = [each.geometry for each in problem.geometry.phases() if all(each.geometry.P)]
+        phases = [each.geometry for each in problem.squeezed.geometry.phases() if all(each.geometry.P)]
         return max((_roundings(g, windows(g, _room(problem))) for g in phases), default=1.0)
 
     def product(self, part: Part) -> Product:

@@ -82,7 +82,7 @@ def extents(problem: Problem) -> dict[str, tuple[int, ...]]:
 
 
 def _layouts(problem: Problem) -> dict[str, Any]:
-    return {"x": problem.x, "w": problem.w, "y": problem.y}
+    return {"x": problem.squeezed.x, "w": problem.squeezed.w, "y": problem.squeezed.y}
 
 
 def padding_bytes(problem: Problem) -> int:
@@ -139,7 +139,7 @@ def _image_by_image(problem: Problem, lowering: Lowering, packing: Packing) -> P
     """A BLAS's program for one image on one thread, run for each: its bits depend on neither batch nor threads."""
     from ..engine import BlasProgram
 
-    alone = problem.alone()
+    alone, problem = problem.alone(), problem.squeezed
     program = program_of(alone, lowering, packing, "blas")
     if not isinstance(program, BlasProgram):
         return program

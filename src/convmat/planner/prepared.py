@@ -57,7 +57,8 @@ class Prepared:
         self._dtypes = replace(dtypes_of(problem), out=dtype_of(problem.out_dtype))
         # What every call asks for, worked out once: the shapes as owners see them, and with one axis per Dim.
         self._shapes = {name: problem.shape(name) for name in ("x", "w", "y")}
-        layouts = {"x": problem.x, "w": problem.w, "y": problem.y, "residual": problem.y}
+        plain = problem.squeezed
+        layouts = {"x": plain.x, "w": plain.w, "y": plain.y, "residual": plain.y}
         self._dims = {name: tuple(d.extent for d in layout.dims) for name, layout in layouts.items()}
 
     @property
