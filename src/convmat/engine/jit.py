@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import EngineError
 from ..processes import OfThisProcess
-from ..product import Packing, Product, Transform
+from ..product import Packing, Product, Transform, size
 from .cpu import Cpu, host
 from .job import HEADER, WORD, address
 from .kernels.base import KernelPlan
@@ -118,7 +118,10 @@ class JitProgram(OfThisProcess):
             if not bound
             else 0
         )
-        self.workspace = max((s.workspace for s in steps), default=0) + loose
+        repeated = sum(
+            s.product.m * s.product.batch * dtypes.work.itemsize for s in steps if _rows_a_bias(s) > 1
+        )
+        self.workspace = max((s.workspace for s in steps), default=0) + loose + (0 if bound else repeated)
 
     @property
     def recipes(self) -> list[Any]:
@@ -439,9 +442,18 @@ def _pack(step: KernelPlan, code: Loaded, w: Array, out: int, threads: int) -> N
 
 
 def _read_rows(step: KernelPlan, rows: Rows) -> dict[str, Array]:
-    """What rows have, contiguous and in the types in which the step reads it."""
+    """What rows have, contiguous and in the types in which the step reads it: a number for each row."""
     kinds = {"bias": step.bias_dtype, "scale": np.dtype(np.float32), "w zero": np.dtype(np.int32)}
-    return {name: np.ascontiguousarray(array, kinds[name]) for name, array in rows.items()}
+    found = {name: np.ascontiguousarray(array, kinds[name]) for name, array in rows.items()}
+    if (times := _rows_a_bias(step)) > 1:
+        found["bias"] = np.repeat(found["bias"], times)
+    return found
+
+
+def _rows_a_bias(step: KernelPlan) -> int:
+    """How many rows of C, one below the other, one number of the bias is added to."""
+    bias = step.product.epilogue.bias
+    return 1 if bias is None else step.product.m // max(size(bias.indices[len(bias.batch) :]), 1)
 
 
 def _fill(step: KernelPlan, block: Any, a: int, w: int, rows: Rows) -> None:

@@ -22,6 +22,9 @@ Indices = tuple[Index, ...]
 MANY = 128
 """Channels of a group that are a sum of their own."""
 
+FEW = 32
+"""Rows that fill a register tile, about."""
+
 LONG = 1 << 16
 """Steps that no kernel counts on; shorter ones are constants of kernels, whether they are taken or not."""
 
@@ -119,6 +122,18 @@ class Part:
         """(g, r): groups, and the phases of a kind, along the axes that have several."""
         several = (f"r{a}" for a, count in enumerate(self.phase.count) if count > 1)
         return self.index("g", *several)
+
+    @kept_property
+    def rows(self) -> tuple[Indices, Indices]:
+        """The batch (g, r) and the rows (o), or (g) and (o, r) where o is short and r moves along lines of y.
+
+        The phases of a kind read the same of x, which one product then reads once, and fills its tiles.
+        """
+        o, g, last = self.index("o"), self.index("g"), self.problem.y.dims[-1]
+        along = len(self.batch) == len(g) + 1 and last == Dim(f"p{self.batch[-1].name[1:]}", last.extent)
+        if not along or len(o) != 1 or self._extents["o"] >= FEW or self.problem.counted:
+            return self.batch, o
+        return g, o + self.batch[-1:]
 
     @kept_property
     def columns(self) -> Indices:

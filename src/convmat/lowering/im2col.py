@@ -25,6 +25,6 @@ class Im2col(Lowering):
     packings = (Packing.NOTHING, Packing.PANEL, Packing.WHOLE)
 
     def product(self, part: Part) -> Product:
-        """(O, C*F) @ (C*F, B*P), batched over the groups."""
-        g, m, n, k = part.batch, part.index("o"), part.columns, part.depth
+        """(O, C*F) @ (C*F, B*P), batched over the groups; few rows of phases of a kind lie below each other."""
+        (g, m), n, k = part.rows, part.columns, part.depth
         return Product(((part.w(m, k, g), part.x(k, n, g)),), part.y(m, n, g), part.epilogue(m, n, g))
