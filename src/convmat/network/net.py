@@ -23,6 +23,7 @@ from .graph import Array, Graph, Input, Spec, Value, specs_of
 from .input_shapes import Extents, declared, misfit, missing_axes, overridden, random
 from .ops import Options
 from .preparing import infer
+from .preparing.deciding import Values
 from .preparing.program import Program
 from .preparing.programs import PROGRAMS, Programs, Setting
 from .reading.read import read
@@ -134,6 +135,7 @@ class Network:
         self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._lock = Lock()
         kept = None if rules is None else tuple(rules)
+        self._values_met = Values(graph)
         self._programs = Programs(graph, Setting(options, memory_limit, kept, choices))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -180,7 +182,7 @@ class Network:
         return {name: [np.array(y) for y in v] if isinstance(v, list) else v for name, v in found.items()}
 
     def _prepared(self, given: Mapping[str, Value]) -> Program:
-        return self.program(specs_of(given))
+        return self.program(self._values_met.known(given, specs_of(given)))
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
         """The graph prepared for inputs of these shapes. Raises NetworkError, with a shape that would fit."""

@@ -105,7 +105,8 @@ class Programs(OfThisProcess):
 
     def _prepared(self, specs: Mapping[str, Spec]) -> Program:
         # Plain tuples: a body is looked up at each turn, and comparing Specs takes longer.
-        key = (*((name, spec.shape, spec.dtype) for name, spec in specs.items()), thread_pool.count())
+        known = (None if spec.value is None else spec.value.tobytes() for spec in specs.values())
+        key = (*((name, s.shape, s.dtype) for name, s in specs.items()), *known, thread_pool.count())
         with self._lock:
             found = self._kept.get(key)
             if found is not None:

@@ -40,8 +40,9 @@ def skip(draft: Draft, node: Node) -> bool:
     if node.op == "SumTo" and node.domain == OWN:
         x, y = (draft.specs.get(name) for name in (node.inputs[0], node.outputs[0]))
         return x is not None and x == y and draft.drop(node, node.inputs[0])
+    same = node.op == "Cast" and draft.specs.get(node.inputs[0]) == draft.specs.get(node.outputs[0])
     if (
-        node.op not in ("Identity", "Dropout")
+        not (same or node.op in ("Identity", "Dropout"))
         or [i for i, name in enumerate(node.outputs) if name] != [0]
         or node.inputs[0] not in draft.specs
     ):
