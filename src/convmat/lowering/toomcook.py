@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from ..processes import kept_property
 from ..product import Matrix
 
 POINTS = {
@@ -64,7 +65,7 @@ class FastCorrelation:
         """Products, and inputs of a tile."""
         return len(self.BT)
 
-    @property
+    @kept_property
     def amplification(self) -> float:
         """How much larger than the outputs, in the mean over independent zero-mean data, the products' terms are.
 

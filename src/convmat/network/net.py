@@ -22,6 +22,7 @@ from .files.contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
 from .input_shapes import Extents, declared, misfit, missing_axes, overridden, random
 from .ops import Options
+from .ops.base import PRECISIONS
 from .preparing import infer
 from .preparing.deciding import Values
 from .preparing.program import Program
@@ -48,6 +49,7 @@ def load(
     weight_limit: int | None = None,
     deterministic: bool = False,
     tune: str = "none",
+    precision: str = "float32",
     memory_limit: int = infer.MEMORY_LIMIT,
     rewrite: bool | Collection[str] = True,
     trust: bool = False,
@@ -56,7 +58,9 @@ def load(
 
     `source`: its path, its bytes, an open binary file (read from where it stands to its end), or an `onnx.ModelProto`.
 
-    The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `memory_limit`: bytes
+    The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `precision`: networks
+    of half precision (float16, bfloat16) run in float32 inside, which is quicker and rounds less; "float16" keeps each
+    value between their products in the file's own type, which takes half the memory. `memory_limit`: bytes
     that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
     `convmat.network.rewriting`) apply those alone. A saved network was saved with its own; what is given here goes
     first. `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError, and PlanError for
@@ -86,7 +90,12 @@ def load(
             f"load: memory_limit must be a number of bytes\n  memory_limit = {shown(memory_limit)}\n"
             f"  e.g. memory_limit={infer.MEMORY_LIMIT}"
         )
-    given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune)
+    if precision not in PRECISIONS:
+        raise PlanError(
+            f"load: precision must be one of {', '.join(PRECISIONS)}\n  precision = {shown(precision)}\n"
+            '  e.g. precision="float32"'
+        )
+    given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune, precision)
     require_limits(
         "load",
         rtol=rtol,

@@ -15,6 +15,7 @@ from ...errors import NetworkError
 from ...planner import Choice
 from ..graph import KINDS, Array, Graph, Input, Node, captured_by
 from ..ops import OPERATORS, Options
+from ..ops.base import PRECISIONS
 from ..ops.dtypes import NARROW, named
 from ..reading.read import MOST_DEPTH, MOST_NODES, Reader, the_package
 from ..reading.values import MOST_AXES, MOST_ELEMENTS, extent
@@ -205,7 +206,15 @@ class _Decoder:
             workspace_limit=self.limit(head, "workspace_limit"),
             weight_limit=self.limit(head, "weight_limit"),
             deterministic=self.get(head, "deterministic", bool),
+            precision=self.precision(head),
         )
+
+    def precision(self, head: dict[str, Any]) -> str:
+        """That of the network; files of versions before have none."""
+        found = self.checked(head.get("precision", PRECISIONS[0]), "precision", str)
+        if found not in PRECISIONS:
+            raise self.wrong(f"its precision is {_shown(found)}\n  one of {', '.join(PRECISIONS)}")
+        return str(found)
 
     def limit(self, head: dict[str, Any], key: str) -> int | None:
         return None if head.get(key) is None else self.count(head[key], key)

@@ -57,6 +57,7 @@ class Writer:
             "workspace_limit": options.workspace_limit,
             "weight_limit": options.weight_limit,
             "deterministic": options.deterministic,
+            "precision": options.precision,
             "rules": contents.rules,
             "tensors": self.tensors,
             "choices": choices,

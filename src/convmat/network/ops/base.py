@@ -33,6 +33,10 @@ class Unknown(Exception):
     """The shape depends on a value that is known only when the network runs."""
 
 
+PRECISIONS = ("float32", "float16")
+"""float32: networks of half precision run in float32 inside; float16: every value has the type that the file says."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a network was loaded with for its convolutions: keywords of `plan`."""
@@ -43,6 +47,8 @@ class Options:
     weight_limit: int | None = None
     deterministic: bool = False
     tune: str = "none"
+    precision: str = "float32"
+    """In which type values of half precision are between products: one of PRECISIONS."""
     record: Record | None = field(default=None, compare=False, repr=False)
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
     packed: dict[Any, tuple[Bound, weakref.ref[Array]]] | None = field(

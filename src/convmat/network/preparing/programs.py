@@ -17,6 +17,7 @@ from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..rewriting.rewrite import before_constants, rewritten
+from ..rewriting.widening import widen
 from . import infer
 from .keeping import readers_first
 from .program import Program
@@ -169,5 +170,7 @@ class Programs(OfThisProcess):
         graph = before_constants(self.graph, setting.rules)
         graph, known = infer.inferred(graph, specs, setting.limit, setting.opened)
         first, rest = parted(graph, known)
+        if rest is None and not setting.held and setting.options.precision == "float32":
+            first, known = widen(first, known)
         first, known = rewritten(first, known, setting.rules)
         return Program(readers_first(first), known, setting, graph.outputs, rest)

@@ -1,0 +1,114 @@
+"""Networks of half precision: in float32 inside, or as narrow as the file has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import convmat
+from convmat.network.graph import Spec
+
+from .made import node, normal
+
+X = (2, 3, 8, 8)
+
+
+def narrow() -> bytes:
+    """A convolution, a mean over a map, a dense layer and a cast, all float16; an output in the middle."""
+    w, dense = normal(4, 3, 3, 3).astype(np.float16), normal(4, 5, seed=1).astype(np.float16)
+    nodes = [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("Sigmoid", "a", "s"),
+        node("Mul", "a s", "b"),
+        node("GlobalAveragePool", "b", "pooled"),
+        node("Flatten", "pooled", "flat"),
+        node("MatMul", "flat dense", "scores"),
+        node("Cast", "scores", "wide", to=TensorProto.FLOAT),
+        node("Cast", "wide", "again", to=TensorProto.FLOAT16),
+        node("Add", "again one", "y"),
+    ]
+    kinds = {
+        "y": TensorProto.FLOAT16,
+        "b": TensorProto.FLOAT16,
+        "wide": TensorProto.FLOAT,
+        "one": TensorProto.FLOAT16,
+    }
+    tensors = {"w": w, "dense": dense, "one": np.ones(1, np.float16)}
+    graph = helper.make_graph(
+        nodes, "narrow", [helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["n", *X[1:]])],
+        [helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data: bytes = made.SerializeToString()
+    return data
+
+
+def truth(x: Any) -> dict[str, Any]:
+    model = onnx.load_from_string(narrow())
+    w, dense = (numpy_helper.to_array(t).astype(np.float64) for t in model.graph.initializer[:2])
+    a = convmat.conv(x.astype(np.float64), w, padding=1)
+    b = a / (1 + np.exp(-a))
+    scores = b.mean((2, 3)) @ dense
+    return {"y": scores + 1, "b": b, "wide": scores, "one": np.ones(1)}
+
+
+def test_values_between_are_wide_and_outputs_rounded_once() -> None:
+    net, x = convmat.load(narrow()), (normal(*X, seed=2)).astype(np.float16)
+    found, right = net(x), truth(x)
+    assert {name: y.dtype.name for name, y in found.items()} == {
+        "y": "float16", "b": "float16", "wide": "float32", "one": "float16",
+    }  # fmt: skip
+    for name, y in found.items():
+        unit = 1e-6 if name == "wide" else 2**-11
+        assert np.abs(y - right[name]).max() <= 1.01 * unit * np.abs(right[name]).max(), name
+    inside = net.program({"x": Spec(X, x.dtype)})
+    types = {inside.specs[name].dtype.name for n in inside.graph.nodes[1:-2] for name in n.outputs if name}
+    assert types <= {"float32", "float16"}
+    assert inside.specs["flat"].dtype == np.float32
+    assert all(array.dtype == np.float16 for array in net.graph.constants.values())
+
+
+def test_narrow_as_the_file_has_them() -> None:
+    net, x = convmat.load(narrow(), precision="float16"), normal(*X, seed=2).astype(np.float16)
+    found, right = net(x), truth(x)
+    assert np.abs(found["y"] - right["y"]).max() <= 4e-3 * np.abs(right["y"]).max()
+    inside = net.program({"x": Spec(X, x.dtype)})
+    assert inside.specs["flat"].dtype == np.float16
+
+
+def test_a_saved_network_keeps_its_precision(tmp_path: Path) -> None:
+    x = normal(*X, seed=2).astype(np.float16)
+    for precision in ("float32", "float16"):
+        net = convmat.load(narrow(), precision=precision)
+        net.save(tmp_path / "narrow.convmat", {"x": X})
+        again = convmat.load(tmp_path / "narrow.convmat", trust=True)
+        assert again.options.precision == precision
+        np.testing.assert_array_equal(again(x)["y"], net(x)["y"])
+
+
+def test_a_branch_keeps_its_types() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["": 17]>
+    g (float16[n] x, bool which) => (float16[m] y) {
+        a = Add(x, x)
+        y = If(which) <then_branch = t () => (float16[k] p) { p = Mul(a, a) },
+                       else_branch = e () => (float16[k] q) { q = Concat<axis = 0>(a, a) }>
+    }
+    """
+    net, x = convmat.load(onnx.parser.parse_model(text)), np.array([1, 2], np.float16)
+    assert net({"x": x, "which": np.array(True)}).tolist() == [4, 16]
+    assert net({"x": x, "which": np.array(False)}).tolist() == [2, 4, 2, 4]
+
+
+def test_a_precision_that_means_nothing() -> None:
+    with pytest.raises(convmat.PlanError) as error:
+        convmat.load(narrow(), precision="int8")
+    assert str(error.value) == (
+        "load: precision must be one of float32, float16\n  precision = 'int8'\n  e.g. precision=\"float32\""
+    )
