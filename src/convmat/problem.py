@@ -267,10 +267,13 @@ class Problem:
 
         def only(g: Geometry) -> Geometry:
             names = ("I", "F", "s", "d", "lo", "hi", "e")
-            return replace(g, **{name: tuple(getattr(g, name)[a] for a in kept) for name in names})
+            fewer_each: dict[str, Any] = {name: tuple(getattr(g, name)[a] for a in kept) for name in names}
+            return replace(g, **fewer_each)
 
-        arrays = {name: fewer(getattr(self, name)) for name in ("x", "w", "y")}
-        return replace(self, geometry=only(g), whole=None if whole is None else only(whole), **arrays)
+        return replace(
+            self, geometry=only(g), whole=None if whole is None else only(whole),
+            x=fewer(self.x), w=fewer(self.w), y=fewer(self.y),
+        )  # fmt: skip
 
     def grad_input(self) -> Problem:
         """The problem whose x is dy and whose y is dx."""

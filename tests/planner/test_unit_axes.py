@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import convmat
 from convmat import Geometry
 from convmat.problem import Problem
+from tests.support import Array
 
 
-def numbers(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def numbers(*shape: int) -> Array:
     return np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
 
 
@@ -19,11 +22,11 @@ def numbers(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 def test_bits_are_those_without_the_axis(axis: int, layout: str) -> None:
     x, w = numbers(2, 20, 9, 11), numbers(24, 10, 3, 2)
     last = layout == "NHWC"
-    flat = {"stride": (2, 1), "padding": ((1, 0), (0, 1)), "groups": 2}
+    flat: dict[str, Any] = {"stride": (2, 1), "padding": ((1, 0), (0, 1)), "groups": 2}
     at = axis - 2
-    wider = {
-        "stride": (*flat["stride"][:at], 3, *flat["stride"][at:]),  # type: ignore[index]
-        "padding": (*flat["padding"][:at], (0, 0), *flat["padding"][at:]),  # type: ignore[index]
+    wider: dict[str, Any] = {
+        "stride": (*flat["stride"][:at], 3, *flat["stride"][at:]),
+        "padding": (*flat["padding"][:at], (0, 0), *flat["padding"][at:]),
         "groups": 2,
     }
     given = np.moveaxis(x, 1, -1) if last else x
@@ -55,8 +58,8 @@ def test_plans_have_the_callers_shapes_and_the_line_s_ways() -> None:
 
 
 def test_what_keeps_its_axes() -> None:
-    def rank(x: tuple[int, ...], w: tuple[int, ...], **more: object) -> int:
-        return Problem.of(Geometry.of(x, w, **more)).squeezed.geometry.rank  # type: ignore[arg-type]
+    def rank(x: tuple[int, ...], w: tuple[int, ...], **more: Any) -> int:
+        return Problem.of(Geometry.of(x, w, **more)).squeezed.geometry.rank
 
     assert rank((1, 2, 5, 1), (3, 2, 2, 1)) == 1
     assert rank((1, 2, 1, 1, 1), (3, 2, 1, 1, 1)) == 1
