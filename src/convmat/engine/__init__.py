@@ -15,6 +15,7 @@ A name loads its room when it is first asked for: `import convmat` loads none of
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = _HOMES[name].partition(":")
-    found = import_module(f"convmat.engine{module}")
+    found = sys.modules.get(f"convmat.engine{module}")
+    if found is None or getattr(found.__spec__, "_initializing", True):  # a thread may be about to import it
+        found = import_module(f"convmat.engine{module}")
     return getattr(found, attribute) if attribute else found
 
 
