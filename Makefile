@@ -46,6 +46,9 @@ bench: $(VENV)/.bench  ## side by side with other libraries; needs a quiet machi
 bench-nets: $(VENV)/.bench  ## the same with whole networks
 	$(BIN)/python -m benchmarks nets
 
+bench-train: $(VENV)/.bench  ## training steps beside PyTorch
+	$(BIN)/python -m benchmarks.training
+
 bench-images: $(VENV)/.bench  ## filters over an image, beside OpenCV, SciPy and PyTorch
 	$(BIN)/python -m benchmarks images
 

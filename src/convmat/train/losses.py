@@ -35,6 +35,9 @@ class Loss(Protocol):
     def read(self, target: Any, y: Spec) -> Array:
         """The targets as the nodes take them. Raises NetworkError."""
 
+    def target(self, y: Spec) -> Spec:
+        """What the targets of an output are."""
+
 
 TARGET = "train.target"
 """The name of the input that the targets are."""
@@ -73,10 +76,14 @@ class CrossEntropy:
         )  # fmt: skip
         return Built(loss, {y: dy}, Input(TARGET, np.dtype(np.int64), None), {"right": right})
 
+    def target(self, y: Spec) -> Spec:
+        """A class for each score."""
+        return Spec((y.shape[0], *y.shape[2:]), np.dtype(np.int64))
+
     def read(self, target: Any, y: Spec) -> Array:
         """Whole numbers of the right shape, each a class or `ignore`."""
         found = np.asarray(target)
-        shape = (y.shape[0], *y.shape[2:])
+        shape = self.target(y).shape
         if found.dtype.kind not in "iu" or found.shape != shape:
             raise NetworkError(
                 f"train: the targets do not fit the network's output\n"
@@ -102,6 +109,10 @@ class _OfNumbers:
         """See the module."""
         loss, dy = tape.ops(type(self).__name__, y, TARGET, outputs=("loss", f"d.{y}"), own=True)
         return Built(loss, {y: dy}, Input(TARGET, dtype, None))
+
+    def target(self, y: Spec) -> Spec:
+        """A number for each of the output."""
+        return Spec(y.shape, y.dtype)
 
     def read(self, target: Any, y: Spec) -> Array:
         """Numbers of the output's shape."""
@@ -139,6 +150,10 @@ class Output:
         """Nothing is added but where the gradient begins."""
         target = Input(TARGET, dtype, (0,))
         return Built(y, {y: tape.op("Ones", y, near=f"d.{y}", own=True)}, target)
+
+    def target(self, y: Spec) -> Spec:
+        """Nothing."""
+        return Spec((0,), y.dtype)
 
     def read(self, target: Any, y: Spec) -> Array:
         """Nothing; the output must be one number."""

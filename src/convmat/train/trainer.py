@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..errors import NetworkError, shown
 from ..network import Network
 from ..network.graph import Array, Shape, Spec
 from ..network.ops.gradients.losses import NotFiniteError
+from ..network.ops.half import plan_behind
 from ..network.preparing import infer
 from ..network.preparing.program import Program, Task
 from ..network.preparing.programs import Programs, Setting
@@ -26,6 +27,25 @@ from .fit import Course, Epoch, Position, Progress, run
 from .losses import Loss, Output, loss_of
 from .optimisers import SGD, Optimiser
 from .step import SEED, Rules, parameters, score_graph, step_graph
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes of a training step: `parameters` with their running means, the optimiser's `state`, the `arena` that all
+    values between nodes share, `alive` of which are needed at the busiest node, `scratch` of the product that needs
+    most.
+    """
+
+    parameters: int
+    state: int
+    arena: int
+    alive: int
+    scratch: int
+
+    @property
+    def total(self) -> int:
+        """All of it: what a step needs beyond its batch."""
+        return self.parameters + self.state + self.arena + self.scratch
 
 
 class Trainer:
@@ -154,6 +174,30 @@ class Trainer:
         self._last = None
         return found
 
+    def memory(self, x_shape: Sequence[int]) -> StepMemory:
+        """Bytes that a step on inputs of this shape takes, known before one runs. Raises NetworkError.
+
+        >>> from convmat import nn
+        >>> made = nn.lenet().trainer().memory((128, 1, 28, 28))
+        >>> made.parameters, made.total > made.arena > 2**20
+        (320808, True)
+        """
+        x = Spec(tuple(x_shape), self.source.inputs[0].dtype)
+        given = {
+            self.source.inputs[0].name: x,
+            self.made.built.target.name: self.loss.target(self._output(x)),
+        }
+        program = self._programs.program(given)
+        names = {*self.made.parameters, *self.made.running}
+        plans = [plan for task in program.tasks if (plan := plan_behind(task.run)) is not None]
+        return StepMemory(
+            parameters=sum(self.held[name].nbytes for name in names),
+            state=sum(array.nbytes for name, array in self.held.items() if name not in names),
+            arena=program.memory.size,
+            alive=program.memory.least,
+            scratch=max((plan.workspace + plan.weight_bytes for plan in plans), default=0),
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: parameters, the optimiser's state, how far the fit is. Raises PlanError."""
         here = {
@@ -192,7 +236,7 @@ class Trainer:
         y = self._output(x)
         return {entry.name: x, self.made.built.target.name: self.loss.read(target, y)}
 
-    def _output(self, x: Array) -> Spec:
+    def _output(self, x: Array | Spec) -> Spec:
         """What is known of the network's output for such an input."""
         if x.shape not in self._outputs:
             name, limit = self.source.inputs[0].name, self.source.memory_limit
@@ -263,4 +307,4 @@ def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:
     return found[0] if found else "no node before the loss gives NaN or inf"
 
 
-__all__ = ["Trainer", "first_not_finite"]
+__all__ = ["StepMemory", "Trainer", "first_not_finite"]
