@@ -20,8 +20,8 @@ second-level cache."""
 LEAST_TILES = 28
 """Of a block where there are as many: every block reads all of A."""
 
-SEVERAL_TILES, SEVERAL = 64, 12 << 20
-"""Of a block of several images, at most, and the bytes of all threads' transformed inputs then."""
+SEVERAL_TILES, SEVERAL = 64, 15 << 20
+"""Of a block of several images, at most, and the bytes of all threads' scratch then."""
 
 
 def tiles_of(product: Product) -> tuple[int, int]:
@@ -63,8 +63,10 @@ class TileBlock:
             if -(-down // -(-down // rows)) == rows  # otherwise the same number of blocks have fewer rows
         ]
         if columns == across:
-            room_for = max(room_for, min(SEVERAL_TILES, SEVERAL // threads // each))
-            several = range(2, min(batch, room_for // (down * across)) + 1)
+            point = r.points * r.work.bytes
+            room = SEVERAL // threads - point * product.k * r.stored(r.width) * r.packs
+            tiles = min(SEVERAL_TILES, room // (point * (product.k + r.stored(r.width))))
+            several = range(2, min(batch, tiles // (down * across)) + 1)
             shapes += [(images, down) for images in several if -(-batch // -(-batch // images)) == images]
         found = []
         for images, rows in shapes:
