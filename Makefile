@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check coverage docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-images bench-doors wheel clean
+.PHONY: help run test lint types check coverage docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-images bench-doors bench-scale wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -54,6 +54,9 @@ bench-images: $(VENV)/.bench  ## filters over an image, beside OpenCV, SciPy and
 
 bench-doors: $(VENV)/.bench  ## convmat.scipy beside SciPy and OpenCV
 	$(BIN)/python -m benchmarks doors
+
+bench-scale: $(VENV)/.bench  ## chunks, workers and files beside the result in memory
+	$(BIN)/python -m benchmarks.scale
 
 # -- the parts of `make test` -------------------------------------------------------------------------------------
 

@@ -50,3 +50,36 @@ def test_two_worker_processes(workers: Any) -> None:
     x, w = normal(2, 16, 60, 50), normal(24, 16, 3, 3)
     y: Any = convmat.conv(da.from_array(x, chunks=(1, 16, 25, 25)), w, padding=1)
     same_bits(y.compute(scheduler=workers), convmat.conv(x, w, padding=1))
+
+
+def test_plans_persist_and_xarray() -> None:
+    xarray = pytest.importorskip("xarray")
+    x, w = normal(2, 4, 30, 20), normal(3, 4, 3, 3)
+    lazy = da.from_array(x, chunks=(1, 4, 10, 20))
+    expected = convmat.conv(x, w, padding=1)
+    y: Any = convmat.conv(lazy, w, padding=1)
+    assert y.name == convmat.conv(lazy, w, padding=1).name  # type: ignore[attr-defined]
+    same_bits((y.persist() * 2).map_blocks(np.negative).compute(), -2 * expected)
+    image = xarray.DataArray(lazy, dims=("b", "c", "i", "j"))
+    named = xarray.apply_ufunc(
+        lambda each: convmat.conv(each, w, padding=1),
+        image,
+        input_core_dims=[["b", "c", "i", "j"]],
+        output_core_dims=[["b", "o", "i", "j"]],
+        dask="allowed",
+    )
+    assert named.chunks is not None
+    same_bits(named.values, expected)
+    printed = str(convmat.plan(lazy, w.shape, padding=1))
+    assert "chunks: 2x3x1 of y, 1x3x10x20 at most; equal, bit by bit, to the result in memory" in printed
+
+
+def test_what_is_not_known_is_refused() -> None:
+    x, w = da.from_array(normal(2, 4, 30, 20), chunks=(1, 4, 10, 20)), normal(3, 4, 3, 3)
+    unknown = x[:, :, da.from_array(np.arange(30) > 3, chunks=10)]
+    with pytest.raises(convmat.GeometryError, match="unknown sizes"):
+        convmat.conv(unknown, w)
+    with pytest.raises(convmat.GeometryError, match="takes no out"):
+        convmat.conv(x, w, out=np.empty((2, 3, 28, 18), "float32"))
+    with pytest.raises(convmat.GeometryError, match="different element types"):
+        convmat.conv(x, w.astype("float64"))

@@ -10,7 +10,7 @@ from typing import Any
 from ..arguments import cross
 from ..planner import Decision, Plan, PlanOptions, dtype_name, dtype_of, request
 from ..planner.units import in_bytes, in_seconds
-from .cutting import Cutting, boundaries
+from .cutting import Cuts, Cutting, Run, boundaries
 from .dask_arrays import Chunked, cut, require_lazy
 
 EQUAL = "equal, bit by bit, to the result in memory"
@@ -105,7 +105,9 @@ def figures(chunked: Chunked, decision: Decision | None = None) -> ChunkFigures:
         bytes_ = block.geometry.B * g.C * item
         read += sum(parts) * bytes_
         moved += (sum(parts) - max(parts, default=0) // (joined or 1)) * bytes_
-        slabs += len(parts) * joined if len(parts) > 1 else 0
+        several = itertools.product(*(source.runs for source in block.sources))
+        partly = sum(any(_cuts(run, x) for run, x in zip(runs, cutting.x, strict=True)) for runs in several)
+        slabs += partly * joined
     made = decision or chunked.plan.decision
     cost = made.chosen.cost
     whole_y = problem.shape("y")
@@ -124,6 +126,11 @@ def figures(chunked: Chunked, decision: Decision | None = None) -> ChunkFigures:
         seconds=cost.seconds if cost else 0.0,
         threads=problem.threads,
     )
+
+
+def _cuts(run: Run, chunks: Cuts) -> bool:
+    """Whether a run is less than its chunk."""
+    return run.stop - run.start < chunks[run.at + 1] - chunks[run.at]
 
 
 def _holds(decision: Decision, added: int) -> str:

@@ -1,0 +1,102 @@
+"""`make bench-scale`: chunks in one process, on two workers, and from file to file, beside the result in memory.
+
+Answers are compared, bit by bit, before anything is timed. Ways take turns; figures are medians.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import convmat
+
+PLANES = 256
+"""Of 512 x 512 voxels: what the volume in a file has unless more is asked for."""
+
+
+def median(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each way, run in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in taken.items()}
+
+
+def in_chunks(rounds: int) -> dict[str, float]:
+    """Seconds of a 3x3 convolution of 64 channels: in memory, and in eight chunks, here and on two worker processes."""
+    import dask.array as da
+    from distributed import Client, LocalCluster
+
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 64, 1024, 512), "float32"), rng.standard_normal((64, 64, 3, 3), "float32")
+    lazy: Any = convmat.conv(da.from_array(x, chunks=(1, 64, 128, 512)), w, padding=1)
+    expected = convmat.conv(x, w, padding=1)
+    assert np.array_equal(lazy.compute(scheduler="threads", num_workers=2), expected)
+    ways: dict[str, Callable[[], Any]] = {
+        "in memory": lambda: convmat.conv(x, w, padding=1),
+        "8 chunks, one process": lambda: lazy.compute(scheduler="threads", num_workers=2),
+    }
+    found = median(ways, rounds)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        # The chunks are made where they are used: what is timed is computing, and what the slabs travel.
+        there: Any = da.random.default_rng(0).standard_normal(
+            x.shape, dtype="float32", chunks=(1, 64, 128, 512)
+        )
+        there = there.persist()
+        result: Any = convmat.conv(there, w, padding=1).sum()
+        whole: Any = there.sum()
+        client.compute(result).result()
+        timed = median(
+            {"conv": lambda: client.compute(result).result(), "sum": lambda: client.compute(whole).result()},
+            rounds,
+        )
+        found["8 chunks, two workers"] = timed["conv"] - timed["sum"]
+    return found
+
+
+def from_file(planes: int) -> dict[str, float]:
+    """Seconds of reading, computing and writing a 3x3x3 filter over a volume in a file, within 1 GiB."""
+    from convmat import chunks
+
+    with tempfile.TemporaryDirectory() as folder:
+        shape = (planes, 512, 512)
+        volume = np.lib.format.open_memmap(f"{folder}/x.npy", "w+", "float32", shape)
+        for plane in range(planes):
+            volume[plane] = np.random.default_rng(plane).standard_normal(shape[1:], "float32")
+        w = np.random.default_rng(0).standard_normal((3, 3, 3), "float32")
+        job = chunks.plan_files(f"{folder}/x.npy", w, None, {"padding": 1}, 1 << 30, plain=True)
+        done = chunks.make_file(job, f"{folder}/y.npy")
+        part = convmat.conv(np.asarray(volume[:34])[None, None], w[None, None], padding=1)[0, 0, :33]
+        np.testing.assert_array_equal(np.load(f"{folder}/y.npy", mmap_mode="r")[:33], part)
+        return {f"file: {name}": seconds for name, seconds in done.as_dict().items()}
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="Rounds in which the ways take turns.")] = 5,
+    planes: Annotated[int, typer.Option(help="Planes of 512 x 512 voxels in a file.")] = PLANES,
+    out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("out/bench/scale.json"),
+) -> None:
+    """Time chunks beside the result in memory, on this machine."""
+    found = in_chunks(rounds) | from_file(planes)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=2) + "\n")
+    for name, seconds in found.items():
+        typer.echo(f"{name:26} {seconds:8.3f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
