@@ -189,7 +189,6 @@ PUBLIC = {
 """What the benchmarks, which stand outside the package, import of it: what is public, the layers, rates and plans."""
 
 NEEDED = {
-    "convmat.chunks": "arrays in files, block by block",
     "convmat.cli": "the same terminal, errors and exit codes",
     "convmat.cli.app": "the same terminal, errors and exit codes",
     "convmat.engine.jit": "plans for CPUs that are not this one, whose kernels are only written",
