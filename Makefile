@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check coverage docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-images bench-doors bench-scale wheel clean
+.PHONY: help run test lint types check coverage docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-int8 bench-images bench-doors bench-scale wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -48,6 +48,9 @@ bench-nets: $(VENV)/.bench  ## the same with whole networks
 
 bench-train: $(VENV)/.bench  ## training steps beside PyTorch
 	$(BIN)/python -m benchmarks.training
+
+bench-int8: $(VENV)/.bench  ## layers and networks of 8-bit integers, beside onnxruntime and OpenVINO
+	$(BIN)/python -m benchmarks int8
 
 bench-images: $(VENV)/.bench  ## filters over an image, beside OpenCV, SciPy and PyTorch
 	$(BIN)/python -m benchmarks images

@@ -291,7 +291,32 @@ def lowerings(
         typer.echo("\n".join(map(str, written)))
 
 
-__all__ = ["bench", "choices", "commands", "doors", "images", "lowerings", "nets"]
+@commands.command()
+def int8(
+    layers: Annotated[
+        list[str] | None, typer.Option("--layers", "-l", help="A part of a layer's name; may be repeated.")
+    ] = None,
+    nets: Annotated[bool, typer.Option(help="Also whole networks.")] = True,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+) -> None:
+    """Time layers and networks of 8-bit integers beside onnxruntime and OpenVINO, on one thread, in turns.
+
+    Needs the extra `bench`, two minutes, and a machine that does nothing else; answers are compared first.
+
+    Examples:
+
+      python -m benchmarks int8
+
+      python -m benchmarks int8 -l 3x3 --no-nets
+    """
+    from benchmarks import int8 as measuring
+    from benchmarks.lock import alone
+
+    with alone(wait=wait):
+        measuring.run(layers or [], nets=nets, tell=typer.echo)
+
+
+__all__ = ["bench", "choices", "commands", "doors", "images", "int8", "lowerings", "nets"]
 
 if __name__ == "__main__":
     raise SystemExit(run(commands, "benchmarks"))

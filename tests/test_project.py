@@ -187,6 +187,7 @@ LONGER = {
 
 WIDER = {
     ("network/ops/integers.py", "conv_linear"): "the standard's inputs by position",
+    ("network/ops/integers.py", "_dense_run"): "the standard's inputs by position",
     ("network/ops/integers.py", "matmul_linear"): "the standard's inputs by position",
     ("explain/picture/draw.py", "draw"): "public as Plan.draw",
     ("planner/presenter.py", "draw"): "public as Plan.draw",

@@ -22,17 +22,21 @@ PACK_BYTES = 16 << 10
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of x as its copy has it: `extent` positions from `low` on, of `limit` in x, `step` bytes apart there."""
+    """An axis of x as its copy has it: `extent` positions from `low` on, of `limit` in x, `step` bytes apart there.
+
+    Only every `by`-th position is copied, where others are not read.
+    """
 
     extent: int
     low: int
     limit: int
     step: int
+    by: int = 1
 
     @property
     def whole(self) -> bool:
         """Whether it is x's own."""
-        return self.low == 0 and self.extent == self.limit
+        return self.low == 0 and self.extent == self.limit and self.by == 1
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,21 @@ class Copy:
             return "reads x along its last axis, which is pixels or channels in one piece"
         channels = math.prod(shape[a] for a in deep)
         reaches = [b.reach(b.coordinates[a]) for a in outer]
+        every = [_every(b, a) if a != outer[-1] else 1 for a in outer]
         axes = [
-            Axis(high - low + 1, low, shape[a], item[a])
-            for a, (low, high) in zip(outer, reaches, strict=True)
+            Axis((high - low) // by + 1, low, shape[a], item[a], by)
+            for a, (low, high), by in zip(outer, reaches, every, strict=True)
         ]
         places = dict(zip(deep, contiguous_strides(tuple(shape[a] for a in deep)), strict=True))
         apart = contiguous_strides(tuple(axis.extent for axis in axes), channels)
         places |= dict(zip(outer, apart, strict=True))
-        steps = dict.fromkeys(b.extents, 0)
+        steps, skipped = dict.fromkeys(b.extents, 0), dict(zip(outer, every, strict=True))
         for a, coordinate in enumerate(b.coordinates):
             for name, by in coordinate.terms:
-                steps[name] += by * places[a]
+                steps[name] += by // skipped.get(a, 1) * places[a]
         first = sum(
-            (b.coordinates[a].offset - low) * places[a] for a, (low, _) in zip(outer, reaches, strict=True)
+            (b.coordinates[a].offset - low) // by * places[a]
+            for a, (low, _), by in zip(outer, reaches, every, strict=True)
         )
         return cls(_merged(axes), channels, item[deep[-1]], steps, first, turned, signed)
 
@@ -94,6 +100,16 @@ class Copy:
         return (
             not self.turned and not self.signed and run % QUAD == 0 and all(axis.whole for axis in self.axes)
         )
+
+
+def _every(b: View, axis: int) -> int:
+    """How many positions apart those are that a View reads along an axis of x.
+
+    Steps of indices that take one value count too, where they are no multiple: they are never taken.
+    """
+    terms = b.coordinates[axis].terms
+    every = math.gcd(*(by for name, by in terms if b.extents[name] > 1)) or 1
+    return every if all(by % every == 0 for _, by in terms) else 1
 
 
 def _merged(axes: Sequence[Axis]) -> tuple[Axis, ...]:
@@ -134,7 +150,7 @@ class PackPlan(KernelPlan):
         for number, (axis, step) in enumerate(zip(outer, into, strict=True)):
             words |= {
                 f"extent {number}": axis.extent, f"low {number}": axis.low, f"limit {number}": axis.limit,
-                f"x {number}": axis.step, f"y {number}": step,
+                f"x {number}": axis.step, f"y {number}": step, f"by {number}": axis.by,
             }  # fmt: skip
         self.origin = {"x": max(line.low, 0) * line.step, "y": 0, "w": 0}
         self.lay_out(

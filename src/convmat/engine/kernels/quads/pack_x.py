@@ -62,7 +62,7 @@ class PackRecipe:
         """Layout of the kernel's arguments: their names, in order."""
         names = [*ARGUMENTS]
         for axis in range(self.axes):
-            names += [f"{what} {axis}" for what in ("extent", "low", "limit", "x", "y")]
+            names += [f"{what} {axis}" for what in ("extent", "low", "limit", "x", "y", "by")]
         return Arguments(names)
 
 
@@ -74,7 +74,8 @@ ARGUMENTS = (
 
 x, scratch: the array and where its copy goes. zero: what is outside. lines: of the copy; per: of a task. channel: bytes
 of x from one channel to the next. left, inner, right: pixels of a line before x, in it, and behind it. Of each outer
-axis: its extent in the copy, the position in x where that begins, x's extent, and bytes of x and of the copy.
+axis: its extent in the copy, the position in x where that begins, x's extent, bytes of x and of the copy, and how many
+positions of x are one of the copy.
 """
 
 
@@ -114,7 +115,7 @@ class _Packer:
                     above = udiv(rest, extent)
                     position = rest - above * extent
                 target = target + position * self.word(f"y {axis}")
-                position = position + self.word(f"low {axis}")
+                position = position * self.word(f"by {axis}") + self.word(f"low {axis}")
                 source = source + position * self.word(f"x {axis}")
                 inside = inside & below(position, self.word(f"limit {axis}"))
                 rest = above
