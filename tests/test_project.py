@@ -173,6 +173,7 @@ LONGER = {
             ("explain", "explain"),
             ("networks", "run"),
             ("plan", "plan"),
+            ("train", "train"),
             ("tune", "tune"),
         )
     },
