@@ -42,12 +42,18 @@ COVERING = {
         "2d/3x3/tail", "2d/deep", "2d/nothing-but-padding", "2d/one-pixel", "2d/transposed-dilated/tail",
         "2d/transposed-gaps/tail",
     ),
+    "int8": (
+        "2d/3x3/tail", "2d/deep", "2d/depthwise-dilated/tail", "2d/depthwise/tail", "2d/nothing-but-padding",
+        "2d/one-pixel", "2d/stride-skips-input", "2d/transposed-extra/tail", "2d/whole-image", "2d/wide-image",
+    ),
 }  # fmt: skip
 """The cases by group; those of float32, channels first, beside the tails."""
 
 
 def group(dtype: str, layout: str) -> str:
     """The group of an element type and a layout."""
+    if dtype in ("int8", "uint8"):
+        return "int8"
     return f"float32 {layout}" if dtype == "float32" else dtype if dtype == "float64" else "narrow"
 
 
