@@ -71,7 +71,10 @@ def test_pytorchs_own_sample_inputs(name: str, dtype: Any) -> None:
         made = module_of(x, w, bias, transposed, how)
         wanted = function(x, w, bias, **how)
         found = made(x)
-        near = {"rtol": 0.05, "atol": 0.05} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-4}
+        narrow = dtype == torch.bfloat16
+        # Elements near 0 are what is left of larger terms, which are rounded to 8 bits.
+        size = float(wanted.detach().abs().max()) if wanted.numel() else 0.0
+        near = {"rtol": 0.05, "atol": 0.05 + size / 100} if narrow else {"rtol": 1e-4, "atol": 1e-4}
         torch.testing.assert_close(found, wanted, **near)
         g = torch.ones_like(wanted)
         left = torch.autograd.grad(wanted, [x, w, *([] if bias is None else [bias])], g)

@@ -20,6 +20,10 @@ from . import operators
 from .memory import Array, Tensor, array_of, pool, tensor_of
 
 
+COUNTING = ("w_dtype", "x_zero_point", "w_zero_point", "scale", "out_dtype", "y_zero_point")
+"""Options of 8-bit arrays, which are given as arrays."""
+
+
 def convolve(
     call: str, options: PlanOptions, x: Any, w: Any, bias: Any = None, residual: Any = None, out: Any = None
 ) -> Tensor:
@@ -72,12 +76,17 @@ def _array(value: Any) -> Array | Any:
 @lru_cache(maxsize=8)
 def _names(call: str) -> frozenset[str]:
     """What a function takes beside its operands."""
-    return frozenset(signature(getattr(api, call)).parameters) - {"bias", "residual", "out"}
+    return frozenset(signature(getattr(api, call)).parameters) - {"bias", "residual", "out", *COUNTING}
 
 
 def _computed(call: str, options: PlanOptions, operands: tuple[Any, ...], out: Any, **more: Any) -> Tensor:
     """What the function itself gives for these arrays, as a tensor over the same memory."""
     pool.follow()
+    counting = [name for name in COUNTING if getattr(options, name)]
+    if counting:
+        raise GeometryError(
+            f"{call}: {counting[0]} goes with NumPy's arrays\n  x is a tensor\n  give x.numpy() and w.numpy()"
+        )
     keywords = {name: value for name, value in options._asdict().items() if name in _names(call)}
     given = {} if out is None else {"out": _array(out)}
     more = {name: value for name, value in more.items() if value is not None}

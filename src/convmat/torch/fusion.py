@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from .bound import Packed, traceable
 from .memory import Array, Tensor, array_of
-from .modules import Conv1d, Conv2d, Conv3d, plain
+from .modules import COUNTERPARTS, Conv1d, Conv2d, Conv3d, plain
 
 CONVS = (Conv1d, Conv2d, Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -95,7 +95,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one node of the trace."""
-        return type(m) in CONVS or bool(super().is_leaf_module(m, module_qualified_name))
+        return type(m) in COUNTERPARTS.values() or bool(super().is_leaf_module(m, module_qualified_name))
 
 
 class Inference:

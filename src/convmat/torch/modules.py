@@ -113,6 +113,11 @@ class _Transposed:
         more = self._output_padding(
             x, output_size, self.stride, self.padding, self.kernel_size, rank, self.dilation
         )
+        # Where more is added than a stride, as dilation allows, the input is longer by zeros.
+        longer = [extra // s for extra, s in zip(more, self.stride, strict=True)]
+        if any(longer):
+            x = nn.functional.pad(x, [n for extent in reversed(longer) for n in (0, extent)])
+            more = [extra % s for extra, s in zip(more, self.stride, strict=True)]
         each = zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, more, strict=True)
         I = [(p - 1) * s - 2 * lo + d * (f - 1) + extra + 1 for p, s, lo, d, f, extra in each]
         pads = list(self.padding)
