@@ -19,7 +19,6 @@ from convmat.planner import Plan, PlanOptions
 from . import operators
 from .memory import Array, Tensor, array_of, pool, tensor_of
 
-
 COUNTING = ("w_dtype", "x_zero_point", "w_zero_point", "scale", "out_dtype", "y_zero_point")
 """Options of 8-bit arrays, which are given as arrays."""
 
