@@ -204,6 +204,9 @@ ELSEWHERE = {
     ("processes.py", "RLock"),  # the helper itself
     ("processes.py", "Condition"),
     ("engine/runtime/thread_pool.py", "Semaphore"),  # of a pool, which a child leaves behind whole
+    ("chunks/files/stream.py", "Semaphore"),  # of a pipeline: one call's, and its threads are the parent's
+    ("chunks/files/stream.py", "Event"),
+    ("train/fit.py", "Event"),  # of one call of `fit`, set by a signal's handler
 }
 
 

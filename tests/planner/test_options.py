@@ -15,6 +15,8 @@ from convmat.planner import ConvKeywords, PlanOptions, TransposeKeywords
 
 KEYWORD, POSITION = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 BESIDE = {
+    "missing",
+    "normalize",
     "scale",
     "w_zero_point",
     "x",

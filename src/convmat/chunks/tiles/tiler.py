@@ -8,7 +8,6 @@ Tiles inside an image are one kind: their graphs differ in nothing. Those at a b
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
 from ...network.net import Network
 from ...network.preparing.infer import inferred
+from ...processes import Lock
 from .regions import Regions, regions, tile_graph
 from .rules import Part, elements
 
@@ -50,7 +50,7 @@ class Tiler:
 
     def _forget(self) -> None:
         self._kinds: dict[Any, Network] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_kinds", "_lock")}
