@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...engine import blas_threads
 from ...planner import Bound, Plan, PlanOptions, Record, Tuning, dtype_name, request_tuned
 from ..graph import Array, Graph, Node, Shape, Spec, Value
 from .half import AS_THEY_ARE, wide_prepare, wide_run
@@ -92,6 +93,18 @@ def bind_node(options: Options, plan: Plan, w: Array, bias: Array | None) -> Bou
     if options.packed is not None:
         options.packed[key] = bound, weakref.ref(owner)
     return bound
+
+
+def repeatable(step: Step, options: Options) -> Step:
+    """A step that multiplies by NumPy's BLAS; in a deterministic network on one thread, for its bits depend on that."""
+    if not options.deterministic:
+        return step
+
+    def alone(*arrays: Array) -> None:
+        with blas_threads.limit(1):
+            step(*arrays)
+
+    return alone
 
 
 Prepare = Callable[[Node, Specs, tuple[Spec, ...], Options], Step | None]

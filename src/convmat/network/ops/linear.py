@@ -16,7 +16,7 @@ import numpy as np
 from ...engine import apply_activation
 from ...planner import PlanOptions
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, bind_node, broadcast, given, has, operator, plan_node
+from .base import Options, Specs, Step, bind_node, broadcast, given, has, operator, plan_node, repeatable
 from .planned import Planned
 
 
@@ -40,8 +40,11 @@ def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
     if a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE and a.size:
         return dense(node, a, b.value.T, None, options)
     if a.rank > 2 and b.rank == 2:  # one matrix for all: one product
-        return lambda a, b, out: np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1]))
-    return lambda a, b, out: np.matmul(a, b, out=out)
+        return repeatable(
+            lambda a, b, out: np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1])),
+            options,
+        )
+    return repeatable(lambda a, b, out: np.matmul(a, b, out=out), options)
 
 
 @operator("MatMul", shape=_product_shape, prepare=_product_step)
@@ -108,7 +111,7 @@ def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
         if len(rest) > 1:
             np.add(out, rest[0] if beta == 1 else rest[0] * rest[0].dtype.type(beta), out=out)
 
-    return step
+    return repeatable(step, options)
 
 
 @operator("Gemm", shape=_gemm_shape, prepare=_gemm_step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, given, owned
+from ..base import Options, Specs, Step, given, owned, repeatable
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -37,7 +37,7 @@ def matmul_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
             out, np.add.reduce(found, axis=axes).reshape(out.shape) if axes else found.reshape(out.shape)
         )
 
-    return step
+    return repeatable(step, options)
 
 
 def extents(a: Spec, b: Spec) -> tuple[int, int, int]:
