@@ -132,7 +132,7 @@ class Taps:
                 self._sweep(
                     tile, spare, self._images(operands["x"], group, columns, scratch["box"]), factors, group
                 )
-            straight = tile.transpose(np.argsort(self.order))
+            straight = tile.transpose(sorted(range(len(self.order)), key=self.order.__getitem__))
             if finishing is not None:
                 finishing(straight, block, scratch["spare"])
             if not self.direct:
