@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .network import Network, load
     from .stream import Stream
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "ConvmatError",
