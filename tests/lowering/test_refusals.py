@@ -40,7 +40,7 @@ REFUSED = (
     Refused("winograd 4", (1, 1, 9, 9), {}, "takes filters up to 7 wide, got 9x9"),
     Refused("winograd 2", (1, 1, 3, 3, 3), {}, "takes one or two spatial axes, got 3"),
     Refused("pieces", (*W[:3], 3, 3), {}, "takes one or two spatial axes, got 3"),
-    Refused("pieces", W, {"stride": 2}, "takes stride and dilation 1, got 2x2 and 1x1"),
+    Refused("pieces", W, {"stride": 2}, "takes stride 1, got 2x2"),
     Refused("pieces", W, {},
             "needs a filter longer than the output, and several outputs, on an axis: got 3x3 and 6x6"),
     Refused("fft", (4, 4, 1, 1), {}, "needs two filter positions in a window: with one it multiplies no less"),

@@ -40,13 +40,16 @@ def run(cases: Sequence[Case], version: int = 24) -> None:
         inputs |= dict(zip(names, arrays, strict=True))
         nodes.append(node(op, " ".join(names), f"y{i}", **attributes))
     kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(x.dtype) for name, x in inputs.items()}
-    outputs = " ".join(f"y{i}" for i in range(len(cases)))
+    outputs = [f"y{i}" for i in range(len(cases))]
     net = convmat.load(
-        model(nodes, {n: x.shape for n, x in inputs.items()}, outputs, opset=version, kinds=kinds)
+        model(nodes, {n: x.shape for n, x in inputs.items()}, " ".join(outputs), opset=version, kinds=kinds)
     )
     found: Mapping[str, Array] = net(inputs)
-    engines = [layer.engine for layer in net.summary().layers]
-    assert engines == ["jit"] * len(cases), [c[0] for c, e in zip(cases, engines, strict=True) if e != "jit"]
+    # By what they write: half precision is widened before its nodes, by casts of their own.
+    engines = {
+        name: layer.engine for layer in net.summary().layers for name, _ in layer.outputs if name in outputs
+    }
+    assert engines == dict.fromkeys(outputs, "jit")
     for i, (op, arrays, attributes) in enumerate(cases):
         (wanted,) = OPERATORS[op](Node(op, (), ("y",), attributes, op, version), arrays)
         made = found[f"y{i}"]

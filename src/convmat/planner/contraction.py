@@ -187,6 +187,7 @@ def _offset(letters: str, array: Array, at: Mapping[str, int]) -> int:
 def contraction(equation: str, a: Shape, b: Shape, dtype: str, threads: int) -> Contracted | str:
     """The contraction that an equation names, or the sentence why no kernel takes it; `program.load()` gets the kernel.
 
+    >>> import numpy as np
     >>> a, b = np.ones((2, 3), np.float32), np.full((3, 4), 2, np.float32)
     >>> y = np.empty((2, 4), np.float32)
     >>> contraction("ij,jk->ik", a.shape, b.shape, "float32", 1)(a, b, y)

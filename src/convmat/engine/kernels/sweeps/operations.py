@@ -91,9 +91,10 @@ def towards_zero(a: Array, b: Array) -> Array:
     >>> towards_zero(np.array([-7, 7, 7]), np.array([2, -2, 0])).tolist()
     [-3, -3, 0]
     """
-    if a.dtype.kind not in "iu":
-        return np.asarray(np.true_divide(a, b))
-    found = np.asarray(np.floor_divide(a, b))
+    with np.errstate(all="ignore"):
+        if a.dtype.kind not in "iu":
+            return np.asarray(np.true_divide(a, b))
+        found = np.asarray(np.floor_divide(a, b))
     return np.asarray(found + ((found < 0) & (found * b != a)).astype(a.dtype))
 
 
