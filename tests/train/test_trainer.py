@@ -253,20 +253,15 @@ def test_losses_of_numbers(name: str) -> None:
 
 def test_a_deterministic_step_has_the_same_bits_with_any_number_of_threads() -> None:
     def trained(threads: int) -> dict[str, Any]:
-        layers = [
-            nn.Conv(32, 3, padding=1),
-            nn.Relu(),
-            nn.Conv(32, 3),
-            nn.Flatten(),
-            nn.Linear(96),
-            nn.Linear(10),
-        ]
+        model = nn.Sequential(
+            nn.Conv(32, 3, padding=1), nn.Relu(), nn.Conv(32, 3), nn.Flatten(), nn.Linear(96), nn.Linear(10)
+        )
         with convmat.threads(threads):
-            made = nn.build(nn.Sequential(*layers), (3, 20, 20), seed=1).trainer(deterministic=True, seed=3)
+            made = nn.build(model, (3, 20, 20), seed=1).trainer(deterministic=True, seed=3)
             rng = np.random.default_rng(0)
             for _ in range(3):
                 made.step(rng.standard_normal((16, 3, 20, 20), np.float32), rng.integers(0, 10, 16))
-        return made.network().graph.constants
+        return dict(made.network().graph.constants)
 
     one, two = trained(1), trained(2)
     assert one.keys() == two.keys()
