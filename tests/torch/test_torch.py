@@ -149,8 +149,9 @@ def test_copies_pickles_and_states_are_those_of_a_module() -> None:
         torch.testing.assert_close(each(x, output_size=[12, 12]), made(x, output_size=[12, 12]))
 
 
-def test_packed_weights_follow_every_change_of_the_weights() -> None:
-    made, x = ours.Conv2d(4, 4, 3).eval(), torch.randn(1, 4, 9, 9)
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_packed_weights_follow_every_change_of_the_weights(form: Any) -> None:
+    made, x = ours.Conv2d(4, 4, 3).eval().to(memory_format=form), torch.randn(1, 4, 9, 9)
     with torch.no_grad():
         made(x)
         for change in (

@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import new_class
 from typing import Any
 
@@ -95,7 +95,6 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
             f"accelerate: the model has no convolution of torch.nn that runs on the CPU\n"
             f"  it is a {type(model).__name__}\n  give a model with Conv1d, Conv2d, Conv3d or their transposes"
         )
-    before = _seconds([lambda: _call(model, example, training)])[0]
     known: dict[Any, tuple[float, float]] = {}
     layers = []
     for name, module, x in inputs:
@@ -103,17 +102,33 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
         if key not in known:
             known[key] = _both(module, x, training)
         theirs, ours = known[key]
-        quicker = theirs / ours >= WORTH
-        if quicker:
-            module.__class__ = COUNTERPARTS[type(module)]
-        layers.append(Layer(name, type(module).__name__, tuple(x.shape), theirs, ours, quicker))
-    fused = 0 if training else _fuse(model, example)
-    after = _seconds([lambda: _call(model, example, training)])[0]
-    if after > before:  # each quicker alone, but not together
+        layers.append(
+            Layer(name, type(module).__name__, tuple(x.shape), theirs, ours, theirs / ours >= WORTH)
+        )
+    modules = [module for _, module, _ in inputs]
+    quicker = [each.swapped for each in layers]
+    # Where what follows a convolution joins it, one that is not quicker alone may be so together with that.
+    ways = [quicker] if training else [quicker, [True] * len(layers)]
+    before = _seconds([lambda: _call(model, example, training)])[0]
+    taken: list[tuple[float, list[bool]]] = [(before / WORTH, [False] * len(layers))]
+    for way in ways:
+        _swap(model, example, modules, way, training)
+        taken.append((_seconds([lambda: _call(model, example, training)])[0], way))
         restore(model)
-        layers = [Layer(e.name, e.kind, e.shape, e.theirs, e.ours, False) for e in layers]
-        return Report(tuple(layers), 0, before, before)
-    return Report(tuple(layers), fused, before, after)
+    after, chosen = min(taken, key=lambda each: each[0])
+    fused = _swap(model, example, modules, chosen, training) if any(chosen) else 0
+    layers = [replace(each, swapped=swapped) for each, swapped in zip(layers, chosen, strict=True)]
+    return Report(tuple(layers), fused, before, after if any(chosen) else before)
+
+
+def _swap(
+    model: nn.Module, example: tuple[Tensor, ...], modules: Sequence[Any], way: Sequence[bool], training: bool
+) -> int:
+    """Give the chosen modules our classes, and the model its fused inference: how many are fused."""
+    for module, ours in zip(modules, way, strict=True):
+        if ours:
+            module.__class__ = COUNTERPARTS[type(module)]
+    return 0 if training or not any(way) else _fuse(model, example)
 
 
 def restore(model: nn.Module) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 import convmat
+from convmat.engine import thread_pool
 
-from .memory import Array, Tensor, array_of, channels_last, from_layout, laid_out, pool
+from .memory import CHANNELS_LAST, Array, Tensor, array_of, channels_last, from_layout, laid_out, pool
 
 MOST_PLANS = 8
 """Input shapes that one module has plans for at a time."""
@@ -28,23 +29,33 @@ class Seen:
     def __init__(self, tensors: Sequence[Tensor | None]) -> None:
         self._tensors = [each for each in tensors if each is not None]
         self._marks = [(each._version, each.data_ptr()) for each in self._tensors]
-        self._probes = [_probe(each).copy() for each in self._tensors]
+        self._probes = [_probe(each) for each in self._tensors]
+        self._held = [probe.tobytes() for probe in self._probes]
 
     def same(self, tensors: Sequence[Tensor | None]) -> bool:
         """Whether these are the same tensors, and hold that still."""
         there = [each for each in tensors if each is not None]
         return len(there) == len(self._tensors) and all(
-            each is known
-            and (each._version, each.data_ptr()) == mark
-            and np.array_equal(_probe(each), probe, equal_nan=True)
-            for each, known, mark, probe in zip(there, self._tensors, self._marks, self._probes, strict=True)
+            each is known and (each._version, each.data_ptr()) == mark and probe.tobytes() == held
+            for each, known, mark, probe, held in zip(
+                there, self._tensors, self._marks, self._probes, self._held, strict=True
+            )
         )
 
 
 def _probe(tensor: Tensor) -> Array:
-    flat = array_of(tensor).reshape(-1)
-    found: Array = flat[:: max(1, flat.size // PROBES)]
-    return found.astype(np.float32) if found.dtype.itemsize < 4 else found
+    """PROBES elements or so, spread over a tensor's memory: a view of it, whatever the order of its axes."""
+    last = CHANNELS_LAST.get(tensor.dim())
+    dense = tensor.is_contiguous() or (last is not None and tensor.is_contiguous(memory_format=last))
+    plain = tensor.detach()
+    # An array with gaps is looked at along its first axis alone.
+    lined = (
+        plain.as_strided((tensor.numel(),), (1,))
+        if dense
+        else plain[(slice(None), *(0,) * (tensor.dim() - 1))]
+    )
+    flat = array_of(lined)
+    return flat[:: max(1, flat.size // PROBES)]
 
 
 def traceable(*tensors: Tensor | None) -> bool:
@@ -77,7 +88,7 @@ class Packed:
             self._bound.clear()
             self._weights, self._seen = None, Seen(sources)
         last = channels_last(x)
-        key = (x.shape, last, x.dtype, residual is not None, convmat.threads())
+        key = (x.shape, last, x.dtype, residual is not None, thread_pool.count())
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bind(x, last, residual is not None)

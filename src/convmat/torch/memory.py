@@ -37,7 +37,9 @@ def array_of(tensor: Tensor) -> Array:
         raise GeometryError(
             f"conv: a tensor is not on the CPU\n  its device is {tensor.device}\n  give it on the CPU, x.cpu()"
         )
-    plain = tensor.detach().resolve_conj().resolve_neg()
+    plain = tensor.detach()
+    if tensor.is_complex():
+        plain = plain.resolve_conj().resolve_neg()
     if plain.dtype == torch.bfloat16:
         import ml_dtypes
 
@@ -53,7 +55,7 @@ def tensor_of(array: Array) -> Tensor:
     >>> tensor_of(np.zeros((2, 3), np.float32)).shape
     torch.Size([2, 3])
     """
-    if array.dtype.name == "bfloat16":
+    if array.dtype.kind == "V":  # bfloat16, which NumPy has no kind for
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
@@ -71,12 +73,12 @@ def channels_last(tensor: Tensor) -> bool:
 def laid_out(tensor: Tensor, last: bool) -> Array:
     """A tensor (B, C, *I) as an array of a layout: (B, *I, C) with the channels `last`."""
     array = array_of(tensor)
-    return np.moveaxis(array, 1, -1) if last else array
+    return array.transpose(0, *range(2, array.ndim), 1) if last else array
 
 
 def from_layout(array: Array, last: bool) -> Tensor:
     """The tensor (B, C, *I) over an array of a layout."""
-    return tensor_of(np.moveaxis(array, -1, 1) if last else array)
+    return tensor_of(array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1)) if last else array)
 
 
 class Threads:
