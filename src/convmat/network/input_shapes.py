@@ -95,17 +95,17 @@ def example(graph: Graph) -> dict[str, tuple[int, ...]]:
     return next((shapes for shapes in tried if runs(graph, shapes)), tried[0])
 
 
-def runs(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether the shapes of all values follow from these of the inputs."""
+def runs(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limit: int = infer.MEMORY_LIMIT) -> bool:
+    """Whether the shapes of all values follow from these of the inputs, none larger than `limit` bytes."""
     specs = {each.name: Spec(shapes[each.name], each.dtype) for each in graph.inputs if each.kind == "tensor"}
     try:
-        infer.inferred(graph, specs)
+        infer.inferred(graph, specs, limit)
     except NetworkError:
         return False
     return True
 
 
-def misfit(graph: Graph, given: Mapping[str, Spec], error: NetworkError) -> NetworkError:
+def misfit(graph: Graph, given: Mapping[str, Spec], error: NetworkError, limit: int) -> NetworkError:
     """The error of a network that cannot run on what it is given, with a shape that it runs on, if one is near.
 
     Near, in this order: the array with its channels moved to the front; with the extents that are declared, and as many
@@ -115,11 +115,11 @@ def misfit(graph: Graph, given: Mapping[str, Spec], error: NetworkError) -> Netw
     if len(tensors) != len(graph.inputs) or any(each.name not in given for each in tensors):
         return error
     have = {each.name: given[each.name].shape for each in tensors}
-    if runs(graph, have):  # what stands in the way is no shape: a limit, or what no plan does
+    if runs(graph, have, limit):  # what stands in the way is no shape: a limit, or what no plan does
         return error
     for near in _near(graph, have):
         wrong = [each for each in tensors if near[each.name] != have[each.name]]
-        if wrong and runs(graph, near):
+        if wrong and runs(graph, near, limit):
             break
     else:
         return error

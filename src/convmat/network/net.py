@@ -198,7 +198,7 @@ class Network:
         try:
             return self._programs.program(specs)
         except NetworkError as error:
-            raise misfit(self.graph, specs, error) from error
+            raise misfit(self.graph, specs, error, self.memory_limit) from error
 
     # -- training ------------------------------------------------------------------------------------------------------
 
