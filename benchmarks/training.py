@@ -31,7 +31,11 @@ NETWORKS: dict[str, tuple[Any, ...]] = {
 
 PEERS = ("convmat", "torch", "torch channels_last")
 STEPS, CHECKED = 7, 3
-RATE, MOMENTUM, TOLERANCE = 0.01, 0.9, 2e-3
+RATE, MOMENTUM = 0.01, 0.9
+
+TOLERANCE = (1e-4, 1e-2)
+"""How far a loss may be from PyTorch's, relatively: the first, and later ones. Steps are ill-conditioned where maps are
+as small as MobileNetV2's at 96x96: PyTorch's own third loss is 1.5e-3 from that in float64, ours 2e-3."""
 
 
 def network(name: str) -> Any:
@@ -151,7 +155,7 @@ def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for peer, several in runs.items():
         found = np.array(several[0]["losses"]) / np.array(runs["torch"][0]["losses"])
-        if np.abs(found - 1).max() > TOLERANCE:
+        if abs(found[0] - 1) > TOLERANCE[0] or np.abs(found - 1).max() > TOLERANCE[1]:
             raise SystemExit(f"{name}: {peer} gives other losses: {several[0]['losses']}")
         made[peer] = {
             key: statistics.median(each[key] for each in several) for key in ("first", "seconds", "peak")
@@ -168,6 +172,9 @@ def main() -> None:
     asked.add_argument("--json")
     asked.add_argument("--worker")
     given = asked.parse_args()
+    unknown = [name for name in given.networks if name not in NETWORKS]
+    if unknown:
+        asked.error(f"no network is called {unknown[0]!r}; there are {', '.join(NETWORKS)}")
     if given.worker:
         print(json.dumps(work(given.networks[0], given.worker, given.threads)))
         return
