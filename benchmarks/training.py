@@ -33,9 +33,9 @@ PEERS = ("convmat", "torch", "torch channels_last")
 STEPS, CHECKED = 7, 3
 RATE, MOMENTUM = 0.01, 0.9
 
-TOLERANCE = (1e-4, 1e-2)
+TOLERANCE = (1e-4, 5e-2)
 """How far a loss may be from PyTorch's, relatively: the first, and later ones. Steps are ill-conditioned where maps are
-as small as MobileNetV2's at 96x96: PyTorch's own third loss is 1.5e-3 from that in float64, ours 2e-3."""
+as small as MobileNetV2's at 96x96: the third losses of PyTorch's own two layouts are 1.6e-2 apart."""
 
 
 def network(name: str) -> Any:
