@@ -113,13 +113,15 @@ def kill_and_resume(folder: Path, out: str, kills: int, seed: int) -> None:
         begun = manifest_of(folder / out).exists()
         seconds = None if attempt == kills else float(rng.uniform(0, 0.05))
         code, lines = run_until(folder, out, begun, seconds)
-        again = {int(line.split()[1]) for line in lines if line.startswith("block")}
+        again = {
+            int(line.split()[1]) for line in lines if re.fullmatch(r"block \d+", line)
+        }  # others are torn
         assert not again & finished  # nothing is made twice
-        if code == 0:
-            break
-        assert not (folder / out).exists()  # nothing half written
+        if code == 0 or (folder / out).exists():
+            break  # killed when all was done, perhaps: what has the name of the output is whole
         finished = {int(line) for line in manifest_of(folder / out).read_bytes().split(b"\n")[1:-1]}
-    assert sorted(p.name for p in folder.iterdir()) == ["w.npy", "x.npy", out]
+    if code == 0:
+        assert sorted(p.name for p in folder.iterdir()) == ["w.npy", "x.npy", out]
     np.testing.assert_array_equal(read(folder / out), convmat.conv(x, w, padding=1))
 
 

@@ -64,6 +64,7 @@ class Package:
 
 _312 = ("--python-version", "312")
 _CP311 = ("--implementation", "cp", "--python-version", "311", "--platform", "manylinux_2_28_x86_64")
+_CP311_2014 = (*_CP311[:-1], "manylinux2014_x86_64")
 
 PACKAGES = {
     each.name: each
@@ -109,7 +110,7 @@ PACKAGES = {
         Package("pypi", "scikit-image", "0.26.0",
                 "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af", "BSD-3-Clause", _CP311),
         Package("pypi", "scikit-learn", "1.7.2",
-                "89877e19a80c7b11a2891a27c21c4894fb18e2c2e077815bcade10d34287b20d", "BSD-3-Clause", _CP311),
+                "89877e19a80c7b11a2891a27c21c4894fb18e2c2e077815bcade10d34287b20d", "BSD-3-Clause", _CP311_2014),
     )
 }  # fmt: skip
 """By name: the networks, scikit-image for its photographs, and digits to train on."""
