@@ -109,6 +109,7 @@ def kill_and_resume(folder: Path, out: str, kills: int, seed: int) -> None:
     np.save(folder / "x.npy", x)
     np.save(folder / "w.npy", w)
     finished: set[int] = set()
+    code = 1
     for attempt in range(kills + 1):
         begun = manifest_of(folder / out).exists()
         seconds = None if attempt == kills else float(rng.uniform(0, 0.05))
