@@ -115,6 +115,7 @@ def conv(
         y_zero_point=y_zero_point,
     )  # fmt: skip
     if type(x) is not np.ndarray and (room := behind_arrays(x)) is not None:
+        _require_arrays("conv", x, missing=missing, scale=scale, w_zero_point=w_zero_point)
         made: Array = room.convolve("conv", options, x, w, bias, residual, out)  # lazy
         return made
     x, w = alike("conv", "x", x, "w", w, bytes_too=True)
@@ -542,6 +543,16 @@ def col2im(
             f"  give cols of shape ({g.k}, {g.n})"
         )
     return planner.fold(Problem.of(g, "float32"), cols)
+
+
+def _require_arrays(call: str, x: Any, **more: Any) -> None:
+    """Refuse what another room's arrays are not computed with, rather than leave it out. Raises GeometryError."""
+    given = next((name for name, value in more.items() if value is not None), None)
+    if given is not None:
+        raise GeometryError(
+            f"{call}: {given}= goes with NumPy's arrays\n  x is a {type(x).__module__}.{type(x).__name__}\n"
+            f"  give the array, e.g. numpy.asarray(x), or omit {given}="
+        )
 
 
 def _over_missing(x: Array, w: Array, out: Any, options: PlanOptions, missing: Any, normalize: bool) -> Array:

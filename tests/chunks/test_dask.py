@@ -83,3 +83,16 @@ def test_what_is_not_known_is_refused() -> None:
         convmat.conv(x, w, out=np.empty((2, 3, 28, 18), "float32"))
     with pytest.raises(convmat.GeometryError, match="different element types"):
         convmat.conv(x, w.astype("float64"))
+
+
+@pytest.mark.parametrize("keyword", ["missing", "scale", "w_zero_point"])
+def test_what_lazy_arrays_do_not_take_is_refused(keyword: str) -> None:
+    lazy, w = da.ones((1, 1, 8, 8), chunks=4, dtype="float32"), np.ones((1, 1, 3, 3), np.float32)
+    given: dict[str, Any] = {keyword: "nan" if keyword == "missing" else 1}
+    with pytest.raises(convmat.GeometryError) as error:
+        convmat.conv(lazy, w, **given)
+    assert str(error.value) == (
+        f"conv: {keyword}= goes with NumPy's arrays\n  x is a dask.array.core.Array\n"
+        f"  give the array, e.g. numpy.asarray(x), or omit {keyword}="
+    )
+    assert np.isfinite(convmat.conv(np.asarray(lazy), w, missing="nan")).all()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,17 @@ def test_large_results_are_refused_before_they_are_made(op: str) -> None:
     with pytest.raises(convmat.NetworkError) as error:
         net(np.ones(1, np.float32))
     assert "too much memory" in str(error.value)
+
+
+def test_looking_for_a_shape_that_runs_keeps_to_the_memory_limit() -> None:
+    """The shape is open, so examples are tried: none of them makes what the limit forbids."""
+    nodes = [node("Range", "zero many one", "r"), node("Relu", "x", "y")]
+    constants = {"zero": np.array(0), "one": np.array(1), "many": np.array(2**29)}
+    net = convmat.load(model(nodes, {"x": (None, 2)}, "y r", constants), memory_limit=2**24)
+    tracemalloc.start()
+    try:
+        with pytest.raises(convmat.NetworkError, match="the shape of the input 'x' is not known"):
+            net.summary()
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()

@@ -199,7 +199,7 @@ def summary(
     from convmat.network import input_shapes
 
     network = _loaded(model, exact, threads, shape)
-    input_shapes.declared(network.graph, "summary", line=True)
+    input_shapes.declared(network.graph, "summary", line=True, limit=network.memory_limit)
     with screen.progress("planning"):
         found, memory = network.summary(), network.memory()
     if json:
@@ -314,7 +314,11 @@ def _given(network: Network, files: Sequence[str], how: Preparation, call: str) 
 
     wanted = {each.name: each for each in network.inputs}
     if not files:
-        return dict(input_shapes.random(input_shapes.declared(network.graph, call, line=True)))
+        return dict(
+            input_shapes.random(
+                input_shapes.declared(network.graph, call, line=True, limit=network.memory_limit)
+            )
+        )
     found = {}
     for text in files:
         name, equals, path = text.partition("=")

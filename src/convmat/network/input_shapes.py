@@ -63,10 +63,10 @@ SIDES = (224, 32, 64, 96, 112, 128, 160, 192, 240, 256, 299, 300, 320, 384, 416,
 """Extents that are tried where one is left open: those of pictures, as networks take them."""
 
 
-def declared(graph: Graph, call: str, line: bool = False) -> dict[str, Spec]:
+def declared(graph: Graph, call: str, line: bool = False, limit: int = infer.MEMORY_LIMIT) -> dict[str, Spec]:
     """Specs of the inputs as they are declared. Raises NetworkError where an extent is left open.
 
-    `line`: the fix is one for the command line.
+    `line`: the fix is one for the command line; `limit`: bytes that a value may take.
     """
     found, unknown = {}, []
     for each in graph.inputs:
@@ -77,7 +77,7 @@ def declared(graph: Graph, call: str, line: bool = False) -> dict[str, Spec]:
         else:
             found[each.name] = Spec(_whole(each.shape) or (), each.dtype)
     if unknown:
-        shapes = {each.name: example(graph)[each.name] for each in unknown}
+        shapes = {each.name: example(graph, limit)[each.name] for each in unknown}
         fix = f"net.with_shapes({shapes})"
         if line:
             fix = " ".join(f"--shape {name}={'x'.join(map(str, shape))}" for name, shape in shapes.items())
@@ -89,10 +89,10 @@ def declared(graph: Graph, call: str, line: bool = False) -> dict[str, Spec]:
     return found
 
 
-def example(graph: Graph) -> dict[str, tuple[int, ...]]:
+def example(graph: Graph, limit: int = infer.MEMORY_LIMIT) -> dict[str, tuple[int, ...]]:
     """Shapes of its tensors that the network runs on, one image of the first of SIDES that fits the whole of it."""
     tried = [{each.name: _filled(graph, each, side) for each in graph.inputs} for side in SIDES]
-    return next((shapes for shapes in tried if runs(graph, shapes)), tried[0])
+    return next((shapes for shapes in tried if runs(graph, shapes, limit)), tried[0])
 
 
 def runs(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limit: int = infer.MEMORY_LIMIT) -> bool:

@@ -284,10 +284,12 @@ class Network:
         array([0., 2.], dtype=float32)
         """
         if shapes is None:
-            wanted = self._programs.met() or [declared(self.graph, "save")]
+            wanted = self._programs.met() or [declared(self.graph, "save", limit=self.memory_limit)]
         else:
             several = [shapes] if isinstance(shapes, Mapping) else shapes
-            wanted = [declared(overridden(self.graph, each), "save") for each in several]
+            wanted = [
+                declared(overridden(self.graph, each), "save", limit=self.memory_limit) for each in several
+            ]
 
         def run(specs: Mapping[str, Spec], record: Record) -> None:
             made = self._programs.prepare(specs, record)
@@ -342,13 +344,15 @@ class Network:
         from ..engine import thread_pool
         from .reports.summary import summary
 
-        return summary(self.program(declared(self.graph, "summary")), thread_pool.count())
+        return summary(
+            self.program(declared(self.graph, "summary", limit=self.memory_limit)), thread_pool.count()
+        )
 
     def memory(self) -> Memory:
         """Bytes of weights, arena and peak for the declared shapes, beside the unrolled inputs. Raises NetworkError."""
         from .reports.summary import memory
 
-        return memory(self.program(declared(self.graph, "memory")))
+        return memory(self.program(declared(self.graph, "memory", limit=self.memory_limit)))
 
     def profile(self, x: Any = None, seconds: float = 1.0) -> Profile:
         """Measured seconds of each node, in calls for about so many seconds; on random inputs where x is None.
@@ -358,7 +362,9 @@ class Network:
         from ..engine import thread_pool
         from .reports.profile import profile
 
-        given = random(declared(self.graph, "profile")) if x is None else self._read(x)
+        given = (
+            random(declared(self.graph, "profile", limit=self.memory_limit)) if x is None else self._read(x)
+        )
         return profile(self._prepared(given), given, thread_pool.count(), seconds)
 
     def compare(self, x: Any = None, peer: str = "onnxruntime", seconds: float = 1.0) -> Comparison:
@@ -369,7 +375,9 @@ class Network:
         from ..engine import thread_pool
         from .reports.compare import compare
 
-        given = random(declared(self.graph, "compare")) if x is None else self._read(x)
+        given = (
+            random(declared(self.graph, "compare", limit=self.memory_limit)) if x is None else self._read(x)
+        )
         program = self._prepared(given)
 
         def run() -> dict[str, Array]:
