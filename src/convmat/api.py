@@ -660,7 +660,8 @@ def _windows(
 
 def _ranked(call: str, w: Any, rank: int) -> Any:
     """w itself, if it has the rank that the function's name promises."""
-    array = read("w", w, call)
+    foreign = type(w) is not np.ndarray and behind_arrays(w) is not None
+    array = w if foreign else read("w", w, call)
     if array.ndim != rank + 2:
         if array.ndim == rank:
             more = "[[w]]" if isinstance(w, list | tuple) else "w[None, None]"
@@ -669,7 +670,7 @@ def _ranked(call: str, w: Any, rank: int) -> Any:
             other = "" if array.ndim < 3 else ", or call conv, which takes any rank"
             fix = f"(O, C//G, *F) with {rank} spatial {'axis' if rank == 1 else 'axes'}{other}"
         raise GeometryError(
-            f"{call}: w must have {rank + 2} axes\n  w has {array.ndim}: {array.shape}\n  {fix}"
+            f"{call}: w must have {rank + 2} axes\n  w has {array.ndim}: {tuple(array.shape)}\n  {fix}"
         )
     return w if isinstance(w, list | tuple) else array
 

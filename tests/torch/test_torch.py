@@ -272,6 +272,10 @@ def test_a_gradient_follows_what_is_given_to_conv() -> None:
     y: Any = convmat.conv(x, w, padding="same")
     y.square().sum().backward()
     found, w.grad = w.grad, None
+    y = convmat.conv1d(x, w, padding="same")
+    y.square().sum().backward()
+    assert torch.equal(w.grad, found)
+    w.grad = None
     nn.functional.conv1d(x, w, padding="same").square().sum().backward()
     torch.testing.assert_close(found, w.grad, rtol=1e-4, atol=1e-4)
     with pytest.raises(convmat.GeometryError) as error:
