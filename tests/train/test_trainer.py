@@ -88,8 +88,8 @@ def test_lenet_as_in_pytorch(kind: str) -> None:
     ours: Any = {
         "sgd": train.SGD(0.05, momentum=0.9, decay=1e-3),
         "nesterov": train.SGD(0.05, momentum=0.9, decay=1e-3, nesterov=True),
-        "adam": train.Adam(1e-3, decay=1e-3),
-        "adamw": train.AdamW(1e-3),
+        "adam": train.Adam(1e-3, epsilon=1e-4, decay=1e-3),  # so that no step is a rounding error's sign
+        "adamw": train.AdamW(1e-3, epsilon=1e-4),
     }[kind]
     net = nn.lenet()
     trainer = net.trainer(optimiser=ours, loss=train.CrossEntropy(smoothing=0.1, weights=range(1, 11)))
@@ -102,8 +102,8 @@ def test_lenet_as_in_pytorch(kind: str) -> None:
     theirs: Any = {
         "sgd": lambda: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3),
         "nesterov": lambda: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3, nesterov=True),
-        "adam": lambda: torch.optim.Adam(p, 1e-3, weight_decay=1e-3),
-        "adamw": lambda: torch.optim.AdamW(p, 1e-3),
+        "adam": lambda: torch.optim.Adam(p, 1e-3, eps=1e-4, weight_decay=1e-3),
+        "adamw": lambda: torch.optim.AdamW(p, 1e-3, eps=1e-4),
     }[kind]()
     x = np.random.default_rng(0).standard_normal((8, 1, 28, 28), np.float32)
     target = np.arange(8)

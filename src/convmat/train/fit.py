@@ -69,6 +69,7 @@ class Course:
     checkpoint: Path | None
     history: Path | None
     progress: Callable[[Progress], object] | None
+    shards: int | None = None
 
 
 def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
@@ -96,7 +97,7 @@ def _epoch(trainer: Trainer, course: Course, last: int, stopped: threading.Event
     for x, target in batches(course, trainer.epoch, here.batch):
         if stopped.is_set():
             return None
-        loss = trainer.step(x, target)
+        loss = trainer.step(x, target, shards=course.shards)
         here.batch += 1
         here.seen += len(x)
         here.loss += loss * len(x)

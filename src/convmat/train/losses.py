@@ -38,6 +38,9 @@ class Loss(Protocol):
     def target(self, y: Spec) -> Spec:
         """What the targets of an output are."""
 
+    def counted(self, target: Array, size: int) -> float:
+        """Over how many, or with weights over what sum of them, the loss of `size` examples is the mean."""
+
 
 TARGET = "train.target"
 """The name of the input that the targets are."""
@@ -80,6 +83,13 @@ class CrossEntropy:
         """A class for each score."""
         return Spec((y.shape[0], *y.shape[2:]), np.dtype(np.int64))
 
+    def counted(self, target: Array, size: int) -> float:
+        """What is not ignored, by its class's weight."""
+        there = target[target != self.ignore]
+        return float(
+            there.size if self.weights is None else np.asarray(self.weights, np.float64)[there].sum()
+        )
+
     def read(self, target: Any, y: Spec) -> Array:
         """Whole numbers of the right shape, each a class or `ignore`."""
         found = np.asarray(target)
@@ -113,6 +123,10 @@ class _OfNumbers:
     def target(self, y: Spec) -> Spec:
         """A number for each of the output."""
         return Spec(y.shape, y.dtype)
+
+    def counted(self, target: Array, size: int) -> float:
+        """All of them."""
+        return target.size
 
     def read(self, target: Any, y: Spec) -> Array:
         """Numbers of the output's shape."""
@@ -154,6 +168,10 @@ class Output:
     def target(self, y: Spec) -> Spec:
         """Nothing."""
         return Spec((0,), y.dtype)
+
+    def counted(self, target: Array, size: int) -> float:
+        """The examples."""
+        return size
 
     def read(self, target: Any, y: Spec) -> Array:
         """Nothing; the output must be one number."""

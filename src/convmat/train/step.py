@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -38,6 +37,12 @@ PARAMETERS: Mapping[str, tuple[int, ...]] = {
 
 SEED = "train.seed"
 """The name of the array of seed and step that random operators read."""
+
+GUARD = "loss.finite"
+"""The name of the loss behind the node that raises where it is no number."""
+
+SHARE = "train.share"
+"""The name of the number that a part of a batch counts for."""
 
 
 @dataclass(frozen=True)
@@ -147,31 +152,105 @@ def step_graph(
 ) -> StepGraph:
     """The step of a network with one output. Raises NetworkError where it cannot be differentiated."""
     rules = rules or Rules()
+    draft, built, whole, gradients, running = _differentiated(graph, loss, trained, parts=False)
+    seen = (built.loss, GUARD, *built.counts.values())
+    gather = None if rules.accumulate == 1 else _gathered(whole, draft, gradients, seen)
+    made = _updated(whole, draft, gradients, optimiser, rules, seen)
+    return StepGraph(made, draft.held, built, tuple(trained), tuple(running), gather)
+
+
+def _differentiated(
+    graph: Graph, loss: Loss, trained: Collection[str], parts: bool
+) -> tuple[_Draft, Built, Graph, dict[str, str], dict[str, tuple[str, float]]]:
+    """The network with its loss and gradients: a draft, the loss, the graph so far, the gradients' names, and of
+    running values the batch's own with the share that stays.
+
+    In `parts` running values are left to who adds the parts up, and the batch's own are among the outputs.
+    """
     forward, running = in_training(graph, trained)
     names = [*trained, *running]
     held = {name: np.array(graph.constants[name], order="C") for name in names}
-    dtype = held[names[0]].dtype
     constants = {name: array for name, array in graph.constants.items() if name not in held}
     draft = _Draft(Tape(forward), {})
-    for name in names:
+    for name in trained if parts else names:
         draft.keep(name, held[name])
     if any(node.op == "DropoutDrawn" for node in forward.nodes):
         draft.keep(SEED, np.zeros(2, np.int64))
-    built = loss.build(draft.tape, forward.outputs[0], dtype)
-    guard = draft.tape.op("Finite", built.loss, near="loss.finite", own=True)
-    for name, (
-        batch,
-        keep,
-    ) in running.items():  # behind the loss: a step that fails there has changed nothing
-        steps = (("scale", 0, (keep,)), ("scale", 1, (1 - keep,)), ("add", 2, 3))
-        draft.after[name] = draft.tape.each(*steps, inputs=[name, batch], near=f"{name}.next")
+    built = loss.build(draft.tape, forward.outputs[0], held[names[0]].dtype)
+    draft.tape.op("Finite", built.loss, near=GUARD, own=True)
+    if not parts:  # behind the loss: a step that fails there has changed nothing
+        for name, (batch, keep) in running.items():
+            draft.after[name] = _next(draft.tape, name, batch, keep)
     forward = replace(forward, constants=constants, inputs=(*forward.inputs, built.target))
-    seen = (built.loss, guard, *built.counts.values())
+    more = [batch for batch, _ in running.values()] if parts else []
+    seen = (built.loss, GUARD, *built.counts.values(), *more)
     whole, gradients = differentiate(draft.finished(forward, seen), built.gradients, tuple(trained))
-    whole = replace(whole, outputs=(*seen, *filter(None, draft.after.values())))
-    gather = None if rules.accumulate == 1 else _gathered(whole, draft, gradients, seen)
-    made = _updated(whole, draft, gradients, optimiser, rules, seen, dtype)
-    return StepGraph(made, draft.held, built, tuple(trained), tuple(running), gather)
+    if not parts:
+        whole = replace(whole, outputs=(*seen, *filter(None, draft.after.values())))
+    return draft, built, whole, gradients, running
+
+
+def _next(tape: Tape, name: str, batch: str, keep: float) -> str:
+    """What a running value becomes."""
+    steps = (("scale", 0, (keep,)), ("scale", 1, (1 - keep,)), ("add", 2, 3))
+    return tape.each(*steps, inputs=[name, batch], near=f"{name}.next")
+
+
+@dataclass(frozen=True)
+class ShardGraphs:
+    """A step in parts, over the arrays that a step keeps and the `totals`.
+
+    `part` gives the loss, counts, gradients and statistics of a part of the batch; `add` adds a share of these to the
+    totals, whose names in `adds` say of what; `update`, or `gather`, does with the totals what a step does with the
+    gradients of a whole batch, and empties them.
+    """
+
+    part: Graph
+    drawn: bool
+    adds: dict[str, str]
+    add: Graph
+    totals: dict[str, Array]
+    update: Graph
+    gather: Graph | None
+
+
+def shard_graphs(
+    graph: Graph, loss: Loss, optimiser: Optimiser, whole: StepGraph, rules: Rules
+) -> ShardGraphs:
+    """The step of `whole` in parts: it keeps the same arrays, and the totals."""
+    first, _, part, gradients, running = _differentiated(graph, loss, whole.parameters, parts=True)
+    first.after = dict.fromkeys(first.held, "")
+    part = replace(part, outputs=tuple(dict.fromkeys((*part.outputs, *gradients.values())))).needed()
+    adds = {f"{name}.total": each for name, each in gradients.items()}
+    adds |= {f"{name}.total": batch for name, (batch, _) in running.items()}
+    like = {f"{name}.total": whole.held[name] for name in (*gradients, *running)}
+    totals = {name: np.zeros_like(array) for name, array in like.items()}
+    dtype = next(iter(totals.values())).dtype
+    nothing = Graph((), (), (), {})
+
+    adding = _Draft(Tape(nothing), {})
+    inputs = tuple(Input(each, totals[name].dtype, totals[name].shape) for name, each in adds.items())
+    adding.tape = Tape(replace(nothing, inputs=inputs))
+    for name, each in adds.items():
+        steps = (("mul", 1, 2), ("add", 0, 3))
+        adding.keep(
+            name, totals[name], adding.tape.each(*steps, inputs=[name, each, SHARE], near=f"{name}.next")
+        )
+    given = replace(nothing, inputs=(*dict.fromkeys(inputs), Input(SHARE, dtype, ())))
+
+    changing = _Draft(Tape(nothing), {})
+    for name in (*whole.parameters, *whole.running):
+        changing.keep(name, whole.held[name])
+    for name, array in totals.items():
+        changing.keep(name, array)
+        changing.after[name] = changing.tape.op("Zeros", name, own=True)
+    for name, (_, keep) in running.items():
+        changing.after[name] = _next(changing.tape, name, f"{name}.total", keep)
+    sums = {name: f"{name}.total" for name in gradients}
+    base = changing.finished(nothing, ())
+    gather = None if rules.accumulate == 1 else _gathered(base, changing, sums, ())
+    update = _updated(base, changing, sums, optimiser, rules, ())
+    return ShardGraphs(part, SEED in first.held, adds, adding.finished(given, ()), totals, update, gather)
 
 
 def score_graph(graph: Graph, loss: Loss, held: Mapping[str, Array]) -> Graph:
@@ -201,10 +280,11 @@ def _gathered(whole: Graph, draft: _Draft, gradients: Mapping[str, str], seen: C
 
 def _updated(
     whole: Graph, draft: _Draft, gradients: Mapping[str, str], optimiser: Optimiser, rules: Rules,
-    seen: Collection[str], dtype: np.dtype[Any],
+    seen: Collection[str],
 ) -> Graph:  # fmt: skip
     """The step that changes the parameters."""
     draft.tape = tape = Tape(whole)
+    dtype = draft.held[min(gradients)].dtype
     scalars = {name: draft.keep(f"train.{name}", np.zeros((), dtype)) for name in optimiser.scalars(0)}
     found = dict(gradients)
     if rules.accumulate > 1:
@@ -237,10 +317,13 @@ def _updated(
 __all__ = [
     "PARAMETERS",
     "SEED",
+    "SHARE",
     "Rules",
+    "ShardGraphs",
     "StepGraph",
     "in_training",
     "parameters",
     "score_graph",
+    "shard_graphs",
     "step_graph",
 ]

@@ -26,6 +26,7 @@ from .data import Augment, Data, Examples
 from .fit import Course, Epoch, Position, Progress, run
 from .losses import Loss, Output, loss_of
 from .optimisers import SGD, Optimiser
+from .shards import Crew, Sharded, require_shards
 from .step import SEED, Rules, parameters, score_graph, step_graph
 
 
@@ -98,6 +99,7 @@ class Trainer:
         self.held = made.held
         options = replace(network.options, deterministic=deterministic or network.options.deterministic)
         setting = Setting(options, network.memory_limit, held=self.held)
+        self._setting = setting
         self._programs = Programs(made.graph, setting)
         self._gather = Programs(made.gather, setting) if made.gather else None
         self._outputs: dict[Shape, Spec] = {}
@@ -106,29 +108,51 @@ class Trainer:
         self.steps = self.batches = self.epoch = self.right = 0
         self.position = Position()
         self._last: int | None = None
+        self._sharded: Sharded | None = None
 
-    def step(self, x: Any, target: Any = None) -> float:
+    def step(
+        self, x: Any, target: Any = None, *, shards: int | None = None, crew: Crew | None = None
+    ) -> float:
         """Learn from a batch: x (B, C, *I) and what the loss takes. The loss before the change.
 
-        Raises NetworkError, for a loss that is no number too; parameters are then as they were.
+        `shards`: in so many parts, each normalised by itself, whose gradients are added in their order; `crew` computes
+        them elsewhere, to the same bits. Raises NetworkError, for a loss that is no number too; parameters are then as
+        they were.
         """
+        if shards is not None:
+            require_shards(shards)
         inputs = self._read(x, target)
         for name, value in self.optimiser.scalars(self.steps).items():
             self.held[f"train.{name}"][...] = value
+        last = (self.batches + 1) % self.rules.accumulate == 0
+        if shards is None:
+            loss = self._at_once(inputs, last)
+        else:
+            loss, self.right = self.sharded.step(inputs, shards, last, crew)
+        self.batches += 1
+        self.steps += last
+        return loss
+
+    def _at_once(self, inputs: dict[str, Array], last: bool) -> float:
+        """The step of a whole batch."""
         if SEED in self.held:
             self.held[SEED][...] = self.seed, self.batches
-        last = (self.batches + 1) % self.rules.accumulate == 0
         programs = self._programs if last or self._gather is None else self._gather
         program = programs.program({name: Spec(v.shape, v.dtype) for name, v in inputs.items()})
         try:
             found = program(inputs)
         except NotFiniteError as error:
-            raise self._not_finite(program, inputs, error) from None
-        self.batches += 1
-        self.steps += last
+            raise self.not_finite(program, inputs, error) from None
         counts = self.made.built.counts
         self.right = int(found[counts["right"]]) if "right" in counts else 0
         return float(found[self.made.built.loss])
+
+    @property
+    def sharded(self) -> Sharded:
+        """Its step in parts, made when it is first asked for."""
+        if self._sharded is None:
+            self._sharded = Sharded(self, self._setting)
+        return self._sharded
 
     @property
     def counts(self) -> bool:
@@ -154,27 +178,31 @@ class Trainer:
         batch: int = 64,
         validate: Examples | None = None,
         augment: Augment | None = None,
+        shards: int | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         history: str | os.PathLike[str] | None = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> list[Epoch]:
         """So many times through all examples, in an order drawn anew each time; what came of each.
 
-        `validate`: examples that are judged after each epoch, a data set's own where it is given whole. `checkpoint`: a
-        file that is written after each epoch, and when Ctrl-C ends the fit; a trainer that `resume`d one goes on to the
-        epochs that were asked for then. `history`: a CSV file, a line an epoch. `progress` is told after each batch.
+        `validate`: examples that are judged after each epoch, a data set's own where it is given whole. `shards`: each
+        step in so many parts, as `step` has it. `checkpoint`: a file that is written after each epoch, and when Ctrl-C
+        ends the fit; a trainer that `resume`d one goes on to the epochs that were asked for then. `history`: a CSV
+        file, a line an epoch. `progress` is told after each batch.
         """
+        if shards is not None:
+            require_shards(shards)
         examples = data.train if isinstance(data, Data) else data
         judged = data.test if validate is None and isinstance(data, Data) else validate
         if self._last is None or self._last <= self.epoch:
             self._last = self.epoch + epochs
         files = [None if each is None else Path(each) for each in (checkpoint, history)]
-        course = Course(examples, judged, batch, augment, self.seed, files[0], files[1], progress)
+        course = Course(examples, judged, batch, augment, self.seed, files[0], files[1], progress, shards)
         found = run(self, course, self._last)
         self._last = None
         return found
 
-    def memory(self, x_shape: Sequence[int]) -> StepMemory:
+    def memory(self, x_shape: Sequence[int], shards: int | None = None) -> StepMemory:
         """Bytes that a step on inputs of this shape takes, known before one runs. Raises NetworkError.
 
         >>> from convmat import nn
@@ -182,19 +210,26 @@ class Trainer:
         >>> made.parameters, made.total > made.arena > 2**20
         (320808, True)
         """
+        names, given, more = {*self.made.parameters, *self.made.running}, 0, 0
+        programs = self._programs
+        if shards is not None:
+            require_shards(shards)
+            programs = self.sharded.part
+            given = more = sum(total.nbytes for total in self.sharded.graphs.totals.values())
+            x_shape = (-(-x_shape[0] // shards), *x_shape[1:])
         x = Spec(tuple(x_shape), self.source.inputs[0].dtype)
-        given = {
-            self.source.inputs[0].name: x,
-            self.made.built.target.name: self.loss.target(self._output(x)),
-        }
-        program = self._programs.program(given)
-        names = {*self.made.parameters, *self.made.running}
+        program = programs.program(
+            {
+                self.source.inputs[0].name: x,
+                self.made.built.target.name: self.loss.target(self._output(x)),
+            }
+        )
         plans = [plan for task in program.tasks if (plan := plan_behind(task.run)) is not None]
         return StepMemory(
             parameters=sum(self.held[name].nbytes for name in names),
-            state=sum(array.nbytes for name, array in self.held.items() if name not in names),
-            arena=program.memory.size,
-            alive=program.memory.least,
+            state=sum(array.nbytes for name, array in self.held.items() if name not in names) + more,
+            arena=program.memory.size + given,
+            alive=program.memory.least + given,
             scratch=max((plan.workspace + plan.weight_bytes for plan in plans), default=0),
         )
 
@@ -244,7 +279,7 @@ class Trainer:
             self._outputs[x.shape] = specs[self.source.outputs[0]]
         return self._outputs[x.shape]
 
-    def _not_finite(self, program: Program, inputs: Mapping[str, Array], error: Exception) -> NetworkError:
+    def not_finite(self, program: Program, inputs: Mapping[str, Array], error: Exception) -> NetworkError:
         """Which node was the first whose values are no numbers."""
         first = [
             name for name, array in inputs.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
