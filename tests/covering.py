@@ -27,8 +27,8 @@ COVERING = {
         "3d/transposed/strided-tail",
     ),
     "float32 NHWC": (
-        "1d/depthwise/tail", "1d/one-element", "2d/1x1/tail", "2d/3x3/tail", "2d/depthwise-dilated/tail",
-        "2d/first-layer/tail",
+        "1d/depthwise/tail", "1d/one-element", "1d/transposed/tail", "2d/1x1/tail", "2d/3x3/tail", "2d/deep",
+        "2d/depthwise-dilated/tail", "2d/first-layer/tail",
         "2d/grouped-narrow/tail", "2d/nothing-but-padding", "2d/one-pixel", "2d/transposed-depthwise/tail",
         "2d/transposed-gaps/tail", "2d/valid/tail", "3d/depthwise/tail", "4d/dense/tail",
     ),

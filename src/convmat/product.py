@@ -399,7 +399,8 @@ class Product:
     With `maximum`, C = epilogue(the largest entry in each column of B): a product in the semiring of max and +, whose A
     is 0 everywhere and is not read. Entries outside B's array are left out. A NaN is the largest.
 
-    `a_zero`: a View with one column per matrix, of what the entries of each row of A are counted from.
+    `a_zero`: a View with one column per matrix, of what the entries of each row of A are counted from. `rounded`: the
+    entries of A and B are rounded to bfloat16, and the products of two of them may be added at once.
     """
 
     terms: tuple[tuple[View, View], ...]
@@ -409,6 +410,7 @@ class Product:
     part: int = 0
     maximum: bool = False
     a_zero: View | None = None
+    rounded: bool = False
 
     def __post_init__(self) -> None:
         assert self.c.inside or self.transforms

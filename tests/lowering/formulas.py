@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping
 
+import ml_dtypes
 import numpy as np
 
 from convmat.problem import Problem
@@ -56,6 +57,8 @@ def summed(product: Product, operands: Mapping[str, Array]) -> Array:
     total: Array | float = 0.0
     for a, b in product.terms:
         left, right = entries(a, operands), entries(b, operands)
+        if product.rounded:
+            left, right = (each.astype(ml_dtypes.bfloat16).astype(np.float32) for each in (left, right))
         for number, (pre_a, pre_b, _) in enumerate(transforms):
             left, right = along(pre_a, left, groups + number), along(pre_b, right, groups + number)
         batch = len(a.batch)

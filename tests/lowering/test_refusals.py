@@ -45,6 +45,8 @@ REFUSED = (
             "needs a filter longer than the output, and several outputs, on an axis: got 3x3 and 6x6"),
     Refused("fft", (4, 4, 1, 1), {}, "needs two filter positions in a window: with one it multiplies no less"),
     Refused("fft", W, {"dtype": "int8"}, "rounds: sums of int8 are exact otherwise"),
+    Refused("bfloat16", W, {"dtype": "float64"}, "rounds float32 to bfloat16, got float64"),
+    Refused("bfloat16", W, {"deterministic": True}, "adds two products at once, in an order of the CPU's own"),
 )  # fmt: skip
 
 

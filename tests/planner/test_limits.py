@@ -26,14 +26,14 @@ def refused(**options: Any) -> str:
 
 
 def ways() -> list[str]:
-    return [c.way for c in plan(rtol=1.0).candidates if c.cost]
+    return [c.way for c in plan(rtol=1e-3).candidates if c.cost]
 
 
 def test_weights_are_kept_to_their_limit() -> None:
-    every = [c.cost.weight_bytes for c in plan(rtol=1.0).candidates if c.cost]
+    every = [c.cost.weight_bytes for c in plan(rtol=1e-3).candidates if c.cost]
     assert max(every) > 2 * min(every), "transformed weights are larger"
     for limit in sorted(set(every)):
-        found = plan(rtol=1.0, weight_limit=limit)
+        found = plan(rtol=1e-3, weight_limit=limit)
         assert found.weight_bytes <= limit
         assert found.bind(np.ones(SHAPES[1], np.float32)).plan is found
         over = [c for c in found.candidates if c.refusal and "bound weights" in c.refusal]
@@ -48,10 +48,10 @@ def test_the_nearest_weight_limit_is_named_and_does() -> None:
         "plan: nothing runs within the weight limit",
         "  1x32x24x24 * 32x32x3x3 -> 1x32x24x24, padding (1, 1) (1, 1), float32;  weight_limit = 100 bytes",
     ]
-    least = min(c.cost.weight_bytes for c in plan(rtol=1.0).candidates if c.cost)
+    least = min(c.cost.weight_bytes for c in plan(rtol=1e-3).candidates if c.cost)
     assert lines[-1] == f"  {least:,} bytes are enough: weight_limit={least}, or None for whatever it takes"
     assert plan(weight_limit=least).weight_bytes == least
-    assert refused(weight_limit=least - 1).splitlines()[-1] == lines[-1]
+    assert f"weight_limit={least}" in refused(weight_limit=least - 1).splitlines()[-1]
 
 
 def test_two_limits_at_once() -> None:
@@ -136,10 +136,10 @@ def test_deterministic_functions_give_what_others_give() -> None:
 
 
 def test_why_names_what_a_limit_keeps_away() -> None:
-    quick = plan(rtol=1.0)
+    quick = plan(rtol=1e-3)
     assert not quick.exact
     limit = min(c.cost.weight_bytes for c in quick.candidates if c.cost)
-    found = plan(rtol=1.0, weight_limit=limit)
+    found = plan(rtol=1e-3, weight_limit=limit)
     lines = found.why().splitlines()
     assert lines[0].startswith(f"{found.chosen.name} ({found.chosen.engine}): predicted ")
     away = [line for line in lines if "would admit it." in line]
@@ -151,7 +151,7 @@ def test_why_names_what_a_limit_keeps_away() -> None:
 
 
 def test_why_speaks_of_every_way_that_can_run() -> None:
-    found = plan(rtol=1.0)
+    found = plan(rtol=1e-3)
     lines = found.why().splitlines()
     for c in found.candidates:
         if c.cost is not None:

@@ -3,6 +3,7 @@
     vector_bytes      64 AVX-512, 32 AVX2, 16 SSE and NEON
     vector_registers  how many: 32 with AVX-512 and AArch64, else 16
     vnni              whether dot products of four bytes are one instruction, on vectors of every size
+    bf16              the same of two bfloat16 numbers
 
 Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The
 target `"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the
@@ -46,6 +47,7 @@ class Cpu:
     key: str
     triple: str = ""
     vnni: bool = False
+    bf16: bool = False
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
@@ -55,7 +57,13 @@ class Cpu:
         """Whether code made for this CPU can run on the host: same architecture, no wider vectors."""
         here = host()
         wide = self.vector_bytes <= here.vector_bytes
-        return self.arch == here.arch and wide and self.fma <= here.fma and self.vnni <= here.vnni
+        return (
+            self.arch == here.arch
+            and wide
+            and self.fma <= here.fma
+            and self.vnni <= here.vnni
+            and self.bf16 <= here.bf16
+        )
 
     @staticmethod
     def named(name: str, features: str = "") -> Cpu:
@@ -81,6 +89,7 @@ class Cpu:
         return replace(
             here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
             vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple, vnni=name in _VNNI,
+            bf16=name in _BF16,
         )  # fmt: skip
 
 
@@ -116,6 +125,9 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
 # Those of them that have AVX-512 VNNI.
 _VNNI = ("icelake-server", "sapphirerapids", "znver4")
 
+# Those of them that have dot products of bfloat16.
+_BF16 = ("sapphirerapids", "znver4")
+
 # Where LLVM's name alone would not say which processor is meant.
 _LLVM = {"aarch64": "generic"}
 
@@ -139,6 +151,7 @@ def host() -> Cpu:
         arch=arch, name="native", features="", vector_bytes=vector_bytes, vector_registers=registers, fma=fma,
         l1=l1, l2=l2, l3=l3, model=model or arch, key=f"{arch}/{identity}/{digest}",
         vnni=vector_bytes == 64 and bool({"avx512_vnni", "avx512vnni"} & flags),
+        bf16=vector_bytes == 64 and bool({"avx512_bf16", "avx512bf16"} & flags),
     )  # fmt: skip
 
 

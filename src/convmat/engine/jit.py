@@ -84,9 +84,9 @@ def _steps(
     product: Product, packing: Packing, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu, bound: bool
 ) -> tuple[KernelPlan, ...] | str:
     """What is run one after the other for a product, or the sentence why no code is made for it."""
-    if packing is Packing.PANEL and dtypes.array.name in BYTES:
+    if packing is Packing.PANEL and (product.rounded or dtypes.array.name in BYTES):
         found = plan_quads(product, dtypes, shapes, threads, cpu)
-        if not isinstance(found, str) or product.counted or dtypes.weights is not None:
+        if not isinstance(found, str) or product.counted or product.rounded or dtypes.weights is not None:
             return found
     if (product.counted or dtypes.weights is not None) and packing is not Packing.NOTHING:
         return "counts from zero points, scales or takes two types where it packs panels alone"

@@ -7,6 +7,7 @@ line here. Where predicted times tie, the earlier one is chosen.
 from __future__ import annotations
 
 from .base import Lowering, Part
+from .bfloat16 import Bfloat16
 from .depthwise import Depthwise
 from .fft import Fft
 from .im2col import Im2col
@@ -27,6 +28,7 @@ ALL: tuple[Lowering, ...] = (
     Winograd(6),
     Pieces(),
     Fft(),
+    Bfloat16(),
 )
 
 

@@ -35,7 +35,7 @@ class Lowering(ABC):
     `name` is what plans and callers call it, `source` where the idea comes from, `packings` how much of the unrolled
     input its products may store: together with the engine's schedules they are the plan's candidates.
     `exact`: its products are the definition's own, so that integers come out exactly; if not, `shares` says whose sums
-    share their rounding.
+    share their rounding, if any do.
     """
 
     name: str
@@ -50,6 +50,10 @@ class Lowering(ABC):
     def roundings(self, problem: Problem) -> float:
         """How much rounding adds up in an element of y: that of so many partial sums, of as many terms of its size."""
         return problem.geometry.k
+
+    def rounds_least(self, problem: Problem) -> bool:
+        """Whether nothing rounds less than its products: those of the definition, or as exact ones."""
+        return self.exact
 
     def refuses(self, problem: Problem) -> str | None:
         """The reason, with its values, why this problem cannot be written this way; None if it can."""

@@ -22,7 +22,7 @@ class Im2col(Lowering):
     summary = "every window becomes a column"
     source = "Chellapilla, Puri, Simard 2006"
     counts = True
-    packings = (Packing.NOTHING, Packing.PANEL, Packing.WHOLE)
+    packings: tuple[Packing, ...] = (Packing.NOTHING, Packing.PANEL, Packing.WHOLE)
 
     def product(self, part: Part) -> Product:
         """(O, C*F) @ (C*F, B*P), batched over the groups; few rows of phases of a kind lie below each other."""

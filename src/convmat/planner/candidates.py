@@ -215,7 +215,7 @@ def _weigh_one(
         cost = _cost(problem, program, machine, peak, lowering.roundings(problem))
     except EngineError as error:
         return replace(candidate, refusal=reason(error)), None
-    beyond = breaches(problem, cost, exact=lowering.exact)
+    beyond = breaches(problem, cost, lowering)
     if beyond:
         refusal = "; ".join(_breach(problem, name, needed) for name, needed in beyond.items())
         return replace(candidate, refusal=refusal, beyond=cost), program
@@ -240,13 +240,13 @@ def _cost(problem: Problem, program: Program, machine: Machine, peak: Peaks | No
     return jit_cost(problem, program, padding, peak or peaks(problem.threads), roundings)
 
 
-def breaches(problem: Problem, cost: Cost, *, exact: bool) -> dict[str, float]:
-    """The limits that a cost breaks, by the name of their keyword, each with the least that would admit it.
+def breaches(problem: Problem, cost: Cost, lowering: Lowering) -> dict[str, float]:
+    """The limits that a lowering's cost breaks, by the name of their keyword, each with the least that would admit it.
 
-    `exact`: of the definition's own products, which no `rtol` refuses: nothing rounds less.
+    No `rtol` refuses what rounds no more than the definition's own products.
     """
     found: dict[str, float] = {}
-    if not exact and cost.error > problem.rtol:
+    if not lowering.rounds_least(problem) and cost.error > problem.rtol:
         found["rtol"] = cost.error
     if cost.workspace > limit_of(problem):
         found["workspace_limit"] = cost.workspace

@@ -167,7 +167,7 @@ def _breached(problem: Problem, candidate: Candidate) -> dict[str, float]:
     """The limits that a candidate breaks, where nothing else refuses it."""
     if candidate.beyond is None:
         return {}
-    return breaches(problem, candidate.beyond, exact=named(candidate.lowering).exact)
+    return breaches(problem, candidate.beyond, named(candidate.lowering))
 
 
 def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed: list[Candidate]) -> str:
@@ -182,6 +182,9 @@ def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed
             f"  omit {'engine' if lowering is None else 'lowering'}=, or use lowering='im2col' with "
             f"engine='blas', which refuses nothing but memory limits"
         )
+    # What breaks more limits than another way says nothing of what would do.
+    fewest = min(map(len, over.values()))
+    over = {c: broken for c, broken in over.items() if len(broken) == fewest}
     way = "nothing" if (lowering, engine) == (None, None) else f"no way of {_asked(lowering, engine)}"
     names = [name for name in _UNITS if any(name in broken for broken in over.values())]
     given = ", ".join(f"{name} = {_given(problem, name)}" for name in names)

@@ -90,8 +90,8 @@ def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peaks: Pea
         + effort.stored * (STORE_IN_PLACE if step.reads_in_place else STORE)
     )
     multiplied = effort.fma * wide / peak
-    if not step.recipe.work.is_float:  # sums of bytes
-        multiplied = effort.fma * problem.threads / peaks.dot_ops
+    if step.rate != "fma_flops":  # 8- and 16-bit numbers
+        multiplied = effort.fma * problem.threads / getattr(peaks, step.rate)
     return multiplied / EFFICIENCY + vectors * vector + _page_misses(problem, step) * PAGE_MISS
 
 

@@ -21,4 +21,4 @@ def machine(threads: int) -> Machine:
 def peaks(threads: int) -> Peaks:
     """What compiled kernels would have."""
     l1, l2, l3 = (rate * threads for rate in (200e9, 100e9, 70e9))
-    return Peaks(threads, 110e9 * threads, 440e9 * threads, l1, l2, l3, MEMORY)
+    return Peaks(threads, 110e9 * threads, 440e9 * threads, 220e9 * threads, l1, l2, l3, MEMORY)

@@ -104,7 +104,7 @@ def _decide(
         choice.seconds,
         error_estimate(problem, way.roundings(problem)),
     )
-    if breaches(problem, cost, exact=way.exact):
+    if breaches(problem, cost, way):
         return None
     product = (largest.m, largest.n, largest.k) if largest else None
     candidate = Candidate(choice.engine, way.name, packing, product, cost)

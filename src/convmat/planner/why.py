@@ -128,7 +128,7 @@ def _kept_away(decision: Decision, candidate: Candidate) -> str:
     """A way that a limit refuses though it is predicted quicker, and the limit that would admit it."""
     cost, problem = candidate.beyond, decision.problem
     assert cost is not None
-    needed = breaches(problem, cost, exact=named(candidate.lowering).exact)
+    needed = breaches(problem, cost, named(candidate.lowering))
     admits = " with ".join(keyword(name, value) for name, value in needed.items())
     return (
         f"{candidate.name} ({candidate.engine}): predicted {in_seconds(cost.seconds)}, but {candidate.refusal}; "
@@ -144,11 +144,8 @@ def _rounding(decision: Decision) -> str:
     chosen, problem = decision.chosen.cost, decision.problem
     assert chosen is not None
     if not decision.exact:
-        unit, most = decision.lowering.shares, "2^400" if problem.dtype in WIDE else "2^40"
         return (
-            f"Expected error, norm-wise: {chosen.error:.1e}, rtol is {problem.rtol:.1e}. "
-            f"One element may be off by so much of the largest in its {unit}, not of itself. "
-            f"A {unit} with a sum that is not finite, or beyond {most}, is taken by the definition. "
+            f"Expected error, norm-wise: {chosen.error:.1e}, rtol is {problem.rtol:.1e}. {_shared(decision)}"
             "The expectation is for data of mean 0: where sums cancel, as a photograph's do under filters that sum to "
             f"0, it was exceeded up to 1.22 times. {_denormal(decision)}"
         )
@@ -156,6 +153,17 @@ def _rounding(decision: Decision) -> str:
     if not bound:
         return "Exact."
     return f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|). {_denormal(decision)}"
+
+
+def _shared(decision: Decision) -> str:
+    """What is known of elements whose sums share their rounding."""
+    unit, most = decision.lowering.shares, "2^400" if decision.problem.dtype in WIDE else "2^40"
+    if not unit:
+        return ""
+    return (
+        f"One element may be off by so much of the largest in its {unit}, not of itself. "
+        f"A {unit} with a sum that is not finite, or beyond {most}, is taken by the definition. "
+    )
 
 
 def _denormal(decision: Decision) -> str:

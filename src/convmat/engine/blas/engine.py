@@ -119,6 +119,8 @@ def prepare(
     for product in products:
         if product.maximum:
             return "sums products, and these are maxima"
+        if product.rounded:
+            return "rounds no operand: NumPy has no products of bfloat16"
         transforms = tuple(each for each in product.transforms if isinstance(each, Fourier))
         if len(transforms) != len(product.transforms):
             return "transforms by Fourier's matrices alone"

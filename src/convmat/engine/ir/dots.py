@@ -1,10 +1,16 @@
-"""Dot products of four bytes: acc + x0*w0 + x1*w1 + x2*w2 + x3*w3 in each 32-bit lane, x unsigned and w signed.
+"""Dot products of what fills 32 bits: four bytes, or two bfloat16 numbers.
+
+Of bytes: acc + x0*w0 + x1*w1 + x2*w2 + x3*w3 in each 32-bit lane, x unsigned and w signed.
 
     VNNI       one instruction (vpdpbusd, which wraps and never saturates)
     PMADDWD    bytes as 16-bit numbers, two products of two: AVX2 and AVX-512 without VNNI
     PLAIN      shifts and 32-bit products, whatever the CPU
 
 All of them are the same number modulo 2^32. vpmaddubsw is not among them: its sums of two products stop at 2^15 - 1.
+
+Of bfloat16 numbers: acc + x0*w0 + x1*w1 in float32.
+
+    BF16       one instruction (vdpbf16ps), which takes denormals for zero and has its own order of rounding
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ class Unit(Enum):
     VNNI = "vpdpbusd"
     PMADDWD = "vpmaddwd"
     PLAIN = "plain"
+    BF16 = "vdpbf16ps"
 
 
 def unit_of(cpu: Cpu) -> Unit:
@@ -38,6 +45,8 @@ Bytes = tuple[Value, ...]
 
 def unsigned_bytes(x: Value, unit: Unit) -> Bytes:
     """Four unsigned bytes in each 32-bit lane, for `dot`."""
+    if unit is Unit.BF16:
+        return (x,)
     if unit is Unit.VNNI:
         return (regroup(x, to=i8.x(4 * x.type.lanes)),)
     if unit is Unit.PMADDWD:
@@ -47,6 +56,8 @@ def unsigned_bytes(x: Value, unit: Unit) -> Bytes:
 
 def signed_bytes(w: Value, unit: Unit) -> Bytes:
     """Four signed bytes in each 32-bit lane, for `dot`."""
+    if unit is Unit.BF16:
+        return (w,)
     if unit is Unit.VNNI:
         return (regroup(w, to=i8.x(4 * w.type.lanes)),)
     if unit is Unit.PMADDWD:
@@ -74,6 +85,16 @@ NAMES = {
 def dot(fn: Function, total: Value, x: Bytes, w: Bytes, unit: Unit) -> Value:
     """Emits `total` plus the four products of each lane; x of `unsigned_bytes`, w of `signed_bytes`."""
     lanes = total.type.lanes
+    if unit is Unit.BF16:
+        pairs = f"<{2 * lanes} x bfloat>"
+        x_pairs, w_pairs = (
+            fn.emit(f"bitcast {each.type.text} {each.name} to {pairs}", each.type) for (each,) in (x, w)
+        )
+        return fn.emit(
+            f"call {total.type.text} @llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}({total.type.text} {total.name}, "
+            f"{pairs} {x_pairs.name}, {pairs} {w_pairs.name})",
+            total.type,
+        )
     if unit is Unit.VNNI:
         return _called(fn, NAMES[unit][lanes], total.type, total, *x, *w)
     for each, weight in zip(x, w, strict=True):
@@ -82,6 +103,16 @@ def dot(fn: Function, total: Value, x: Bytes, w: Bytes, unit: Unit) -> Value:
         else:
             total = total + each * weight
     return total
+
+
+def halves(fn: Function, value: Value) -> Value:
+    """Emits float32 numbers rounded to bfloat16, halves to even and denormals to zero, as the bits of their lanes."""
+    lanes = value.type.lanes
+    made = fn.emit(
+        f"call <{lanes} x bfloat> @llvm.x86.avx512bf16.cvtneps2bf16.{32 * lanes}({value.type.text} {value.name})",
+        i16.x(lanes),
+    )
+    return fn.emit(f"bitcast <{lanes} x bfloat> {made.name} to {made.type.text}", made.type)
 
 
 def _called(fn: Function, name: str, gives: Type, *arguments: Value) -> Value:
@@ -94,4 +125,4 @@ def _halves(value: Value) -> Value:
     return regroup(value, to=i16.x(2 * value.type.lanes))
 
 
-__all__ = ["Bytes", "Unit", "constant_bytes", "dot", "signed_bytes", "unit_of", "unsigned_bytes"]
+__all__ = ["Bytes", "Unit", "constant_bytes", "dot", "halves", "signed_bytes", "unit_of", "unsigned_bytes"]

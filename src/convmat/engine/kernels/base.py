@@ -41,6 +41,8 @@ class KernelPlan(ABC):
     plane_rows = 0
     reads_w = True
     """Whether it reads weights, bound or not."""
+    rate = "fma_flops"
+    """Which of the machine's peaks its multiplications run at."""
 
     def __init__(self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int) -> None:
         self.product, self.dtypes, self.threads = product, dtypes, threads

@@ -1,7 +1,7 @@
 """What this machine can do, measured: the constants of the planner's cost model and of `convmat info`.
 
     machine(threads)   NumPy's float32 product at 512 x 512 x 512, FLOP/s; NumPy's copy, bytes/s     (no LLVM)
-    peaks(threads)     FMAs and products of bytes on registers, FLOP/s; reading from L1, L2, L3 and memory, bytes/s
+    peaks(threads)     products of float32, bfloat16 and bytes on registers, FLOP/s; reading from L1 .. memory, bytes/s
 
 An FMA is two FLOPs. A figure is measured when it is first asked for, in 5 to 50 ms, and then kept (`store`);
 `remeasure()` forgets them all.
@@ -36,12 +36,14 @@ class Machine:
 class Peaks:
     """What compiled kernels have, all threads together: float32 FLOP/s, and bytes/s read from each level.
 
-    `dot_ops`: multiplications and additions of 8-bit integers a second.
+    `dot_ops`: multiplications and additions of 8-bit integers a second; `bf16_flops`: of bfloat16 numbers, 0 where the
+    CPU has no instruction for it.
     """
 
     threads: int
     fma_flops: float
     dot_ops: float
+    bf16_flops: float
     l1_bandwidth: float
     l2_bandwidth: float
     l3_bandwidth: float
@@ -93,7 +95,8 @@ def peaks(threads: int | None = None) -> Peaks:
         memory = _reading(n, "memory", min(max(2 * cpu.l3, 64 << 20), 256 << 20) // n)
         fma = store.get(f"fma_flops/{n}", lambda: _kernels(n).fma())
         dot = store.get(f"dot_ops/{n}", lambda: _kernels(n).dot())
-        _peaks[n] = Peaks(n, fma, dot, l1, l2, l3, memory)
+        bf16 = store.get(f"bf16_flops/{n}", lambda: _kernels(n).bf16()) if cpu.bf16 else 0.0
+        _peaks[n] = Peaks(n, fma, dot, bf16, l1, l2, l3, memory)
     return _peaks[n]
 
 

@@ -2,6 +2,7 @@
 
     fma    a = a * s + t on independent registers             2 FLOPs for each lane of each
     dot    a = a + dot products of four bytes                 8 operations for each lane of each
+    bf16   a = a + dot products of two bfloat16 numbers       4 FLOPs for each lane of each
     read   combines all vectors of a chunk, several times     bytes
 
 Both are tasks of the pool, so that n threads are measured together. A figure is the best of five samples of 2 ms:
@@ -18,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.engine.cpu import Cpu
-from convmat.engine.ir.dots import dot, signed_bytes, unit_of, unsigned_bytes
+from convmat.engine.ir.dots import Unit, dot, signed_bytes, unit_of, unsigned_bytes
 from convmat.engine.ir.emitter import PREFER_512, Module
-from convmat.engine.ir.instructions import const, i32, i64, ptr, splat, trunc
+from convmat.engine.ir.instructions import const, f32, i32, i64, ptr, splat, trunc
 from convmat.engine.runtime import jit_cache, thread_pool
 
 _SAMPLE_SECONDS = 2e-3
@@ -50,14 +51,22 @@ class Kernels:
 
     def dot(self) -> float:
         """Multiplications and additions of bytes a second on registers, all threads together."""
+        return self._dots("dot", 8)
+
+    def bf16(self) -> float:
+        """FLOP/s of products of bfloat16 numbers on registers, all threads together."""
+        return self._dots("bf16", 4)
+
+    def _dots(self, name: str, operations: int) -> float:
+        """So many operations a lane, by the second."""
         tasks = 4 * self.threads
 
         def seconds(rounds: int) -> float:
-            return self._seconds("dot", tasks, rounds, self._sink)
+            return self._seconds(name, tasks, rounds, self._sink)
 
         rounds = _enough(seconds, 1000)
-        operations = 8 * accumulators(self.cpu) * self.cpu.lanes(4)
-        return tasks * rounds * operations / min(seconds(rounds) for _ in range(_SAMPLES))
+        each = operations * accumulators(self.cpu) * self.cpu.lanes(4)
+        return tasks * rounds * each / min(seconds(rounds) for _ in range(_SAMPLES))
 
     def read(self, chunk: int) -> float:
         """Bytes/s of reading chunks of this size, each by one thread."""
@@ -112,21 +121,27 @@ def source(cpu: Cpu) -> str:
 
 
 def _dot_source(cpu: Cpu) -> str:
-    """Function `dot`: reads (rounds, sink)."""
+    """Functions `dot` and, where there is one, `bf16`: they read (rounds, sink)."""
     module = Module(PREFER_512 if cpu.vector_bytes == 64 else "", fused=cpu.fma)
-    fn = module.function("dot", {"args": ptr, "index": i64, "thread": i64})
+    _dots(module, "dot", cpu, unit_of(cpu))
+    if cpu.bf16:
+        _dots(module, "bf16", cpu, Unit.BF16)
+    return str(module)
+
+
+def _dots(module: Module, name: str, cpu: Cpu, unit: Unit) -> None:
+    fn = module.function(name, {"args": ptr, "index": i64, "thread": i64})
     args, index, thread = fn.arguments
-    vector, unit = i32.x(cpu.lanes(4)), unit_of(cpu)
+    vector = (f32 if unit is Unit.BF16 else i32).x(cpu.lanes(4))
     some = splat(trunc(index, to=i32), lanes=vector.lanes)
     x, w = unsigned_bytes(some, unit), signed_bytes(some, unit)
-    zeros = [const(vector, 0)] * accumulators(cpu)
+    zeros = [const(vector, 0.0 if vector.is_float else 0)] * accumulators(cpu)
     with fn.loop(0, fn.load(args, i64), carried=zeros) as loop:
         loop.carry(*(dot(fn, each, x, w, unit) for each in loop.carried))
     total = loop.results[0]
     for each in loop.results[1:]:
-        total = total ^ each
+        total = total + each
     fn.store(total, fn.load(args, ptr, i64.bytes) + thread * 128)
-    return str(module)
 
 
 def _fma_source(cpu: Cpu) -> str:

@@ -1,4 +1,4 @@
-"""x as products of bytes read it: channels last, inside margins; what it takes to make it so, and where things lie."""
+"""x as products of quads read it: channels last, inside margins; what it takes to make it so, and where things lie."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ....product import Product, View
+from ...ir.instructions import Type, bf16, i8
 from ...operands import Dtypes, Shape, Shapes, aligned_size, contiguous_strides
 from ..base import KernelPlan
 from ..effort import Effort
@@ -43,11 +44,14 @@ class Axis:
 class Copy:
     """x channels last, inside margins: its axes in order, how many channels all groups have and how far apart in x.
 
-    `steps`: how far in the copy a step of each index goes. `origin`: where all indices are 0. `turned`: pixels lie side
-    by side in x; if not, channels do. `signed`: x is.
+    `source`: the type of x; `element`: that of the copy. `steps`: how far in the copy a step of each index goes.
+    `origin`: where all indices are 0; all of them in bytes. `turned`: pixels lie side by side in x; if not, channels
+    do. `signed`: x is integers with a sign.
     """
 
     axes: tuple[Axis, ...]
+    source: Type
+    element: Type
     channels: int
     channel: int
     steps: Mapping[str, int]
@@ -56,9 +60,9 @@ class Copy:
     signed: bool
 
     @classmethod
-    def of(cls, b: View, shape: Shape, signed: bool) -> Copy | str:
+    def of(cls, b: View, shape: Shape, source: Type, *, signed: bool = False) -> Copy | str:
         """The copy of x that a View reads, or why there is none."""
-        item = contiguous_strides(shape)
+        item, element = contiguous_strides(shape, source.bytes), bf16 if source.is_float else i8
         alone = {i.name for i in b.batch + b.rows}
         deep = [
             a for a, c in enumerate(b.coordinates)
@@ -77,8 +81,10 @@ class Copy:
             Axis((high - low) // by + 1, low, shape[a], item[a], by)
             for a, (low, high), by in zip(outer, reaches, every, strict=True)
         ]
-        places = dict(zip(deep, contiguous_strides(tuple(shape[a] for a in deep)), strict=True))
-        apart = contiguous_strides(tuple(axis.extent for axis in axes), channels)
+        places = dict(
+            zip(deep, contiguous_strides(tuple(shape[a] for a in deep), element.bytes), strict=True)
+        )
+        apart = contiguous_strides(tuple(axis.extent for axis in axes), channels * element.bytes)
         places |= dict(zip(outer, apart, strict=True))
         steps, skipped = dict.fromkeys(b.extents, 0), dict(zip(outer, every, strict=True))
         for a, coordinate in enumerate(b.coordinates):
@@ -88,18 +94,22 @@ class Copy:
             (b.coordinates[a].offset - low) // by * places[a]
             for a, (low, _), by in zip(outer, reaches, every, strict=True)
         )
-        return cls(_merged(axes), channels, item[deep[-1]], steps, first, turned, signed)
+        return cls(_merged(axes), source, element, channels, item[deep[-1]], steps, first, turned, signed)
 
     @property
     def bytes(self) -> int:
         """Of the copy, with what may be read behind it."""
-        return aligned_size(math.prod(axis.extent for axis in self.axes) * self.channels + BEHIND)
+        return aligned_size(math.prod(axis.extent for axis in self.axes) * self.pixel + BEHIND)
+
+    @property
+    def pixel(self) -> int:
+        """Bytes of a pixel of the copy."""
+        return self.channels * self.element.bytes
 
     def in_place(self, run: int) -> bool:
         """Whether x is just that already."""
-        return (
-            not self.turned and not self.signed and run % QUAD == 0 and all(axis.whole for axis in self.axes)
-        )
+        same = self.source is self.element and not self.turned and not self.signed
+        return same and run % QUAD == 0 and all(axis.whole for axis in self.axes)
 
 
 def _every(b: View, axis: int) -> int:
@@ -132,10 +142,12 @@ class PackPlan(KernelPlan):
         super().__init__(product, dtypes, shapes, threads)
         *outer, line = copy.axes
         self.copy = copy
-        self.recipe = r = PackRecipe(max(len(outer), 1), copy.channels, copy.turned, copy.signed, wide)
+        self.recipe = r = PackRecipe(
+            max(len(outer), 1), copy.source, copy.channels, copy.turned, copy.signed, wide
+        )
         outer = outer or [Axis(1, 0, 1, 0)]
         lines = math.prod(axis.extent for axis in outer)
-        across = line.extent * copy.channels
+        across = line.extent * copy.pixel
         per = max(-(-lines // (TASKS * threads)), PACK_BYTES // max(across, 1), 1) if threads > 1 else lines
         self.tasks = -(-lines // per)
         self.weight_tasks = self.weight_bytes = 0
@@ -166,7 +178,8 @@ class PackPlan(KernelPlan):
     def effort(self) -> Effort:
         """What one call makes the machine do."""
         size = self.copy.bytes
-        return Effort(0, size // self.recipe.wide, 0, math.prod(self.shapes["x"]), 0, self.tasks)
+        touched = math.prod(self.shapes["x"]) * self.copy.source.bytes
+        return Effort(0, size // self.recipe.wide, 0, touched, 0, self.tasks)
 
 
 __all__ = ["TASKS", "Copy", "PackPlan"]

@@ -1,9 +1,13 @@
-"""Packing w for byte products: [run][quad][row][byte] in blocks of rows, and the sum of each row behind its block."""
+"""Packing w for products of quads: [run][quad][row][byte] in blocks of rows.
+
+Behind a block of integers the sum of each of its rows; float32 is rounded to the bfloat16 numbers that are multiplied.
+"""
 
 from __future__ import annotations
 
-from ...ir.emitter import Module
-from ...ir.instructions import Value, const, equal, i8, i32, i64, ptr, select, sext, udiv
+from ...ir.emitter import Function, Module
+from ...ir.instructions import Value, const, equal, i32, i64, ptr, select, sext, udiv
+from ...ir.shuffles import narrow
 from ...job import WORD
 from .recipe import QUAD, QuadsRecipe
 
@@ -32,16 +36,25 @@ def write_weights(module: Module, recipe: QuadsRecipe) -> None:
     with fn.loop(0, rows) as row:
         source = w + fn.load(table + row.index * WORD, i64)
         target = out + row.index * QUAD
+        size = r.element.bytes
         with fn.loop(0, r.runs, carried=[places, target, const(i32, 0)]) as runs:
             at, to, total = runs.carried
-            with fn.loop(0, r.run, carried=[total]) as byte:
-                (sum_,) = byte.carried
-                made = fn.load(source + fn.load(at + byte.index * WORD, i64), i8)
-                made = made if r.signed else made ^ -128
-                fn.store(made, to + _place(byte.index, r))
-                byte.carry(sum_ + sext(made, to=i32))
-            runs.carry(at + r.run * WORD, to + r.quads * r.rows * QUAD, byte.results[0])
-        fn.store(runs.results[2], out + row.index * QUAD, r.sums_at)
+            with fn.loop(0, r.run // size, carried=[total]) as element:
+                (sum_,) = element.carried
+                made = _read(fn, r, source + fn.load(at + element.index * WORD, i64))
+                fn.store(made, to + _place(element.index * size, r))
+                element.carry(sum_ if r.work.is_float else sum_ + sext(made, to=i32))
+            runs.carry(at + r.run // size * WORD, to + r.quads * r.rows * QUAD, element.results[0])
+        if not r.work.is_float:
+            fn.store(runs.results[2], out + row.index * QUAD, r.sums_at)
+
+
+def _read(fn: Function, r: QuadsRecipe, at: Value) -> Value:
+    """An element of w as it is multiplied."""
+    made = fn.load(at, r.weights)
+    if r.work.is_float:
+        return narrow(made, r.element)
+    return made if r.signed else made ^ -128
 
 
 def _place(byte: Value, r: QuadsRecipe) -> Value:

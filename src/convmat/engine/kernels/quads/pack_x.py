@@ -1,9 +1,11 @@
-"""Packing x for byte products, once in front of all tasks: channels last, inside margins that hold its zero point.
+"""Packing x for products of quads, once in front of all tasks: channels last, inside margins of its zero point.
 
     out[.., line, pixel, channel] = x[.., line - lo, pixel - lo, channel]       the zero point outside
 
 Two ways to read it: channels that lie side by side are copied; pixels that do are transposed in squares of 16 x 16
 bytes, as many of them side by side as a vector holds. A task has some lines.
+
+float32 and bfloat16 become bfloat16: two channels of a pixel make a word, and words are transposed in squares.
 """
 
 from __future__ import annotations
@@ -12,23 +14,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...ir.arguments import Arguments
+from ...ir.dots import halves
 from ...ir.emitter import Module, prefix_mask
 from ...ir.instructions import (
+    Type,
     Value,
     below,
+    bf16,
     const,
+    f32,
     i8,
+    i16,
+    i32,
     i64,
     less,
     minimum,
     poison,
     ptr,
+    regroup,
     shuffle,
     splat,
     trunc,
     udiv,
 )
-from ...ir.shuffles import part
+from ...ir.shuffles import part, transpose
 
 SQUARE = 16
 """Channels and pixels of a square: bytes of the least vector."""
@@ -41,11 +50,13 @@ BEHIND = 64
 class PackRecipe:
     """All that is constant in the kernel.
 
-    `axes`: how many outer axes there are. `channels` of all groups. `turned`: pixels lie side by side in x; if not,
-    channels do. `signed`: whether x is; its bytes are then moved by 128. `wide`: bytes of a vector.
+    `axes`: how many outer axes there are. `source`: the type of x. `channels` of all groups. `turned`: pixels lie side
+    by side in x; if not, channels do. `signed`: whether x is; its bytes are then moved by 128. `wide`: bytes of a
+    vector.
     """
 
     axes: int
+    source: Type
     channels: int
     turned: bool
     signed: bool
@@ -57,6 +68,11 @@ class PackRecipe:
     def lanes(self) -> int:
         """Bytes of a vector."""
         return self.wide
+
+    @property
+    def pixel(self) -> int:
+        """Bytes of a pixel of the copy."""
+        return self.channels * (2 if self.source.is_float else 1)
 
     def arguments(self) -> Arguments:
         """Layout of the kernel's arguments: their names, in order."""
@@ -82,7 +98,7 @@ positions of x are one of the copy.
 def pack_module(recipe: PackRecipe, attributes: str, *, fused: bool) -> Module:
     """The module with `task(args, index, thread)`."""
     made = Module(attributes, fused=fused)
-    _Packer(recipe, made).write()
+    (_PairPacker if recipe.source.is_float else _Packer)(recipe, made).write()
     return made
 
 
@@ -93,6 +109,7 @@ class _Packer:
         self.r, self.names = recipe, recipe.arguments()
         self.fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
         self.args, self.index, _ = self.fn.arguments
+        self.many, self.wides = SQUARE, tuple(dict.fromkeys((recipe.wide, SQUARE)))
 
     def word(self, name: str) -> Value:
         """Emits the load of one of the kernel's arguments."""
@@ -103,7 +120,7 @@ class _Packer:
         fn, r = self.fn, self.r
         out, x = (self.names.load(fn, self.args, name, ptr) for name in ("scratch", "x"))
         self._zero = trunc(self.word("zero"), to=i8)
-        left, inner, right = (self.word(name) * r.channels for name in ("left", "inner", "right"))
+        left, inner, right = (self.word(name) * r.pixel for name in ("left", "inner", "right"))
         first = self.index * self.word("per")
         stop = minimum(first + self.word("per"), self.word("lines"))
         with fn.loop(first, stop) as line:
@@ -151,25 +168,25 @@ class _Packer:
     # ---- pixels side by side --------------------------------------------------------------------------------
 
     def _turn(self, source: Value, out: Value, pixels: Value) -> None:
-        """A line of pixels, 16 channels at a time."""
-        fn, r = self.fn, self.r
-        step = self.word("channel")
-        whole = r.channels // SQUARE * SQUARE
+        """A line of pixels, some channels at a time."""
+        fn, r, many = self.fn, self.r, self.many
+        step, size = self.word("channel"), r.pixel // r.channels
+        whole = r.channels // many * many
         if whole:
-            with fn.loop(0, whole, SQUARE, carried=[source]) as group:
+            with fn.loop(0, whole, many, carried=[source]) as group:
                 (x,) = group.carried
-                self._squares(x, out + group.index, pixels, SQUARE)
-                group.carry(x + step * SQUARE)
+                self._squares(x, out + group.index * size, pixels, many)
+                group.carry(x + step * many)
             source = group.results[0]
         if whole < r.channels:
-            self._squares(source, out + whole, pixels, r.channels - whole)
+            self._squares(source, out + whole * size, pixels, r.channels - whole)
 
     def _squares(self, source: Value, out: Value, pixels: Value, channels: int) -> None:
         """All pixels of so many channels: wide blocks, squares, and a last one that is moved back or masked."""
-        fn, r, at = self.fn, self.r, const(i64, 0)
-        for wide in dict.fromkeys((r.wide, SQUARE)):
+        fn, r, at, size = self.fn, self.r, const(i64, 0), self.r.source.bytes
+        for wide in self.wides:
             with fn.loop(at, pixels - (wide - 1), wide, carried=[at]) as block:
-                self._square(source + block.index, out + block.index * r.channels, wide, channels, None)
+                self._square(source + block.index * size, out + block.index * r.pixel, wide, channels, None)
                 block.carry(block.index + wide)
             at = block.results[0]
         with fn.if_(less(at, pixels)):
@@ -177,7 +194,7 @@ class _Packer:
                 self._square(source, out, SQUARE, channels, pixels)
             with narrow.otherwise():
                 back = pixels - SQUARE
-                self._square(source + back, out + back * r.channels, SQUARE, channels, None)
+                self._square(source + back * size, out + back * r.pixel, SQUARE, channels, None)
 
     def _square(self, source: Value, out: Value, wide: int, channels: int, count: Value | None) -> None:
         """`wide` pixels of some channels, or `count` of them."""
@@ -195,6 +212,50 @@ class _Packer:
                 else:
                     with fn.if_(count > pixel):
                         fn.store(made, out, to, mask=stored)
+
+
+class _PairPacker(_Packer):
+    """Writes it for bfloat16, made of float32 where x is."""
+
+    def __init__(self, recipe: PackRecipe, module: Module) -> None:
+        super().__init__(recipe, module)
+        self.many, self.wides = 2 * SQUARE, (SQUARE,)
+
+    def _numbers(self, at: Value, mask: Value | None = None) -> Value:
+        """The bits of 16 numbers."""
+        if self.r.source is bf16:
+            return self.fn.load(at, i16.x(SQUARE), mask=mask)
+        return halves(self.fn, self.fn.load(at, f32.x(SQUARE), mask=mask))
+
+    def _copy(self, source: Value, out: Value, count: Value) -> None:
+        fn, size = self.fn, self.r.source.bytes
+        elements = udiv(count, 2)
+        whole = elements - (elements & (SQUARE - 1))
+        with fn.loop(0, whole, SQUARE) as at:
+            fn.store(self._numbers(source + at.index * size), out + at.index * 2)
+        with fn.if_(less(whole, elements)):
+            mask = prefix_mask(SQUARE, elements - whole)
+            fn.store(self._numbers(source + whole * size, mask), out + whole * 2, mask=mask)
+
+    def _square(self, source: Value, out: Value, wide: int, channels: int, count: Value | None) -> None:
+        """16 pixels of some channels, or `count` of them."""
+        fn, r, step = self.fn, self.r, self.word("channel")
+        mask = None if count is None else prefix_mask(wide, count)
+        rows = [self._numbers(source + step * c, mask) for c in range(channels)]
+        rows += [const(i16.x(SQUARE), 0)] * (channels % 2)
+        lanes = [lane for pair in zip(range(SQUARE), range(SQUARE, 2 * SQUARE), strict=True) for lane in pair]
+        words = [
+            regroup(shuffle(low, high, indices=lanes), to=i32.x(SQUARE))
+            for low, high in zip(rows[::2], rows[1::2], strict=True)
+        ]
+        stored = None if channels == self.many else prefix_mask(2 * SQUARE, channels)
+        for pixel, made in enumerate(transpose(words)):
+            column = regroup(made, to=i16.x(2 * SQUARE))
+            if count is None:
+                fn.store(column, out, pixel * r.pixel, mask=stored)
+            else:
+                with fn.if_(count > pixel):
+                    fn.store(column, out, pixel * r.pixel, mask=stored)
 
 
 def transposed_bytes(rows: Sequence[Value]) -> list[Value]:

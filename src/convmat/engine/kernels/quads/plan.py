@@ -1,4 +1,4 @@
-"""How one product of bytes runs on one CPU: x made ready, then multiplied where it lies."""
+"""How one product of 8- or 16-bit numbers runs on one CPU: x made ready, then multiplied where it lies."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from .copy import TASKS, Copy, PackPlan
 from .recipe import QUAD, QuadsRecipe
 
 BYTES = ("int8", "uint8")
+HALVES = ("bfloat16", "float32")
 
 X_BYTES = 256 << 10
 """Bytes of x that a task reads for each block of A's rows, and finds again in a second-level cache for the next."""
@@ -43,11 +44,12 @@ FETCHED = 1 / 64
 def plan_quads(
     product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu
 ) -> tuple[KernelPlan, ...] | str:
-    """The steps of a product of 8-bit integers, or the sentence why no kernel is made for it."""
-    refusal = _refuses(product, dtypes)
+    """The steps of a product of 8-bit integers or of bfloat16, or the sentence why no kernel is made for it."""
+    refusal = _refuses(product, dtypes, cpu)
     if refusal is not None:
         return refusal
-    copy = Copy.of(product.terms[0][1], shapes["x"], dtypes.array.name == "int8")
+    source = TYPES[dtypes.array.name]
+    copy = Copy.of(product.terms[0][1], shapes["x"], source, signed=dtypes.array.name == "int8")
     if isinstance(copy, str):
         return copy
     multiplied = QuadsPlan.of(product, dtypes, shapes, threads, copy, cpu)
@@ -56,13 +58,17 @@ def plan_quads(
     return PackPlan(product, dtypes, shapes, threads, copy, cpu.vector_bytes), multiplied
 
 
-def _refuses(product: Product, dtypes: Dtypes) -> str | None:
+def _refuses(product: Product, dtypes: Dtypes, cpu: Cpu) -> str | None:
     if len(product.terms) != 1 or isinstance(product.terms[0][1].source, View):
         return "the same product as im2col, which the jit never stores"
-    if not {dtypes.array.name, dtypes.w.name} <= {*BYTES}:
-        return f"multiplies 8-bit integers, got {dtypes.array.name} and {dtypes.w.name}"
     if not product.m * product.n * product.batch * product.k or product.maximum or product.transforms:
         return "multiplies what has elements"
+    if product.rounded:
+        if not cpu.bf16:
+            return f"takes a CPU with dot products of bfloat16, this one is {cpu.model}"
+        return None if dtypes.array.name in HALVES else f"rounds to bfloat16, got {dtypes.array.name}"
+    if not {dtypes.array.name, dtypes.w.name} <= {*BYTES}:
+        return f"multiplies 8-bit integers, got {dtypes.array.name} and {dtypes.w.name}"
     epilogue = product.epilogue
     if epilogue.residual is not None:
         return "adds no residual to sums of bytes"
@@ -74,14 +80,14 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
 # ---- the product ----------------------------------------------------------------------------------------------------
 
 
-TILES = {Unit.VNNI: (14, 2), Unit.PMADDWD: (10, 2), Unit.PLAIN: (4, 2)}
+TILES = {Unit.VNNI: (14, 2), Unit.BF16: (14, 2), Unit.PMADDWD: (10, 2), Unit.PLAIN: (4, 2)}
 """Columns and vectors of a tile in 32 registers: sums, vectors and a quad in all lanes, as their unit takes them."""
 
 SMALL_TILES = {Unit.PMADDWD: (4, 2), Unit.PLAIN: (2, 2)}
 """The same in 16."""
 
 FEW_COLUMNS = (7, 4)
-"""The same with VNNI for products of no more columns."""
+"""The same where a dot product is one instruction, for products of no more columns."""
 
 
 def tile_of(unit: Unit, registers: int, lanes: int, m: int, columns: int) -> tuple[int, int]:
@@ -91,7 +97,7 @@ def tile_of(unit: Unit, registers: int, lanes: int, m: int, columns: int) -> tup
     ((14, 2), (7, 4), (14, 1))
     """
     width, vectors = TILES[unit] if registers >= 32 else SMALL_TILES[unit]
-    if unit is Unit.VNNI and columns <= FEW_COLUMNS[0] and m > vectors * lanes:
+    if unit in (Unit.VNNI, Unit.BF16) and columns <= FEW_COLUMNS[0] and m > vectors * lanes:
         width, vectors = FEW_COLUMNS
     return width, min(vectors, -(-m // lanes))
 
@@ -106,10 +112,12 @@ class QuadsPlan(KernelPlan):
         self.recipe, self.copy = recipe, copy
         (a, b), c, r = product.terms[0], product.c, recipe
         x, y = copy.steps, strides(c, shapes["y"], dtypes.out.itemsize)
-        w = strides(a, shapes["w"], 1)
+        w = strides(a, shapes["w"], dtypes.w.itemsize)
         self.origin = {
-            "x": copy.origin, "y": origin(c, shapes["y"], dtypes.out.itemsize), "w": origin(a, shapes["w"], 1),
+            "x": copy.origin, "y": origin(c, shapes["y"], dtypes.out.itemsize),
+            "w": origin(a, shapes["w"], dtypes.w.itemsize),
         }  # fmt: skip
+        self.rate = "bf16_flops" if r.work.is_float else "dot_ops"
         self.weight_bytes = product.batch * r.blocks * r.block_bytes
         self.weight_tasks = product.batch * r.blocks
         extents = {i.name: i.extent for i in product.c.batch + c.cols}
@@ -144,13 +152,13 @@ class QuadsPlan(KernelPlan):
     @property
     def bias_dtype(self) -> np.dtype[Any]:
         """What is added to sums."""
-        return np.dtype(np.int32)
+        return np.dtype(np.float32 if self.recipe.work.is_float else np.int32)
 
     def tables(self) -> dict[str, Array]:
         """Where runs of k begin in x, and where rows and the bytes of k lie in w."""
         a, b = self.product.terms[0]
-        w = strides(a, self.shapes["w"], 1)
-        outer, inner = _runs(b, self.copy.steps)
+        w = strides(a, self.shapes["w"], self.dtypes.w.itemsize)
+        outer, inner = _runs(b, self.copy)
         return {
             "runs": _table(outer, self.copy.steps),
             "w rows": _table(self.product.c.rows, w),
@@ -165,11 +173,10 @@ class QuadsPlan(KernelPlan):
         wide = full * r.width + next((n for n in r.widths if n >= left), 0) * (left > 0)
         times = p.batch * (p.n // max(self.words["columns"], 1))
         rows = (r.blocks - 1) * r.rows + -(-r.tail // r.lanes) * r.lanes
-        touched = sum(math.prod(self.shapes[name]) for name in ("x", "w")) + (
-            math.prod(self.shapes["y"]) * self.dtypes.out.itemsize
-        )
+        sizes = {"x": self.copy.element.bytes, "w": r.element.bytes, "y": self.dtypes.out.itemsize}
+        touched = sum(math.prod(self.shapes[name]) * size for name, size in sizes.items())
         return Effort(
-            fma=2 * times * rows * wide * r.runs * r.quads * QUAD,
+            fma=2 * times * rows * wide * r.runs * r.quads * QUAD // r.element.bytes,
             packed=0,
             stored=times * rows * wide // r.lanes,
             touched=touched,
@@ -223,9 +230,9 @@ class QuadsPlan(KernelPlan):
         }  # fmt: skip
 
 
-def _runs(b: View, steps: Mapping[str, int]) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
+def _runs(b: View, copy: Copy) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
     """The indices of k: those of runs of bytes, and those within a run."""
-    left, length = [i for i in b.rows if i.extent > 1], 1
+    steps, left, length = copy.steps, [i for i in b.rows if i.extent > 1], copy.element.bytes
     inner: list[Index] = []
     while found := [i for i in left if steps[i.name] == length]:
         inner.insert(0, found[0])
@@ -256,13 +263,16 @@ def _storing(product: Product, y: dict[str, int]) -> tuple[Store, int]:
 def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, copy: Copy, cpu: Cpu) -> QuadsRecipe | str:
     """What is constant in the kernel of a product."""
     c, y = product.c, strides(product.c, shapes["y"], 1)
-    outer, inner = _runs(product.terms[0][1], copy.steps)
-    runs, run = math.prod(i.extent for i in outer), math.prod(i.extent for i in inner)
+    outer, inner = _runs(product.terms[0][1], copy)
+    runs, size = math.prod(i.extent for i in outer), copy.element.bytes
+    run = math.prod(i.extent for i in inner) * size
     multiplied = runs * -(-run // QUAD) * QUAD
-    if multiplied > WASTE * product.k:
+    if multiplied > WASTE * product.k * size:
         return f"multiplies four bytes of k that lie side by side, got {run}"
+    if size > 1 and run % QUAD:  # what follows would be multiplied by 0, and may be no number
+        return f"multiplies pairs of numbers that lie side by side, got {run // size}"
     store, first = _storing(product, y)
-    lanes, unit = cpu.lanes(4), unit_of(cpu)
+    lanes, unit = cpu.lanes(4), Unit.BF16 if product.rounded else unit_of(cpu)
     columns = math.prod(i.extent for i in c.cols[first:])
     width, vectors = tile_of(unit, cpu.vector_registers, lanes, product.m, columns)
     block = 0 if is_uniform(c.rows, y) else c.rows[-1].extent
@@ -284,7 +294,8 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, copy: Copy, cpu: C
         width=width,
         lanes=lanes,
         unit=unit,
-        signed=dtypes.w.name == "int8",
+        signed=dtypes.w.name != "uint8",
+        weights=TYPES[dtypes.w.name],
         packed=not copy.in_place(run),
         out=TYPES[dtypes.out.name],
         store=store,
@@ -292,6 +303,7 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, copy: Copy, cpu: C
         bias=epilogue.bias is not None,
         scale=epilogue.scale is not None,
         w_zero=product.a_zero is not None,
+        residual=epilogue.residual is not None,
         activation=epilogue.activation,
     )
 

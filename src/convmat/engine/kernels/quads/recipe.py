@@ -1,4 +1,4 @@
-"""What is constant in a kernel of byte products: from a recipe its whole text follows.
+"""What is constant in a kernel of 8- and 16-bit products: from a recipe its whole text follows.
 
     C[row, column] = sum over runs of k, over the bytes of a run of    w[row, run, byte] * x[column + run + byte]
 
@@ -12,6 +12,8 @@ and behind each block the sum of each of its rows. Bytes of x are unsigned, thos
 which is a zero point like any other:
 
     sum (x - x0)(w - w0) = sum x w  -  x0 * sum w  -  w0 * sum x  +  k * x0 * w0
+
+Of bfloat16 numbers two make a quad. They have no zero points, so there are no sums of rows.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from dataclasses import dataclass
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.dots import Unit
-from ...ir.instructions import Type, i32
+from ...ir.instructions import Type, bf16, f32, i8, i32
 from ..epilogue import Store
 
 QUAD = 4
-"""Bytes of k in one 32-bit lane."""
+"""Bytes of one 32-bit lane."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class QuadsRecipe:
 
     `outer`: the indices that a task fixes (groups, images), `batch` those of them that A has too. `columns`: the column
     indices that it walks, outermost first. `runs` of k, `run` bytes each. `m`: rows of A; `vectors` of them in a block.
-    `width`: columns of a tile. `signed`: whether w is; what is not is moved by 128. `packed`: x is a copy in scratch.
-    `block`: C's rows are stored in blocks of so many, 0: they are evenly apart. `bias`, `scale`, `w_zero`: whether rows
-    have such numbers.
+    `width`: columns of a tile. `signed`: whether w is; what is not is moved by 128. `weights`: the type of w in its
+    array. `packed`: x is a copy in scratch. `block`: C's rows are stored in blocks of so many, 0: they are evenly
+    apart. `bias`, `scale`, `w_zero`: whether rows have such numbers; `residual`: whether C has one.
     """
 
     outer: tuple[str, ...]
@@ -50,6 +52,7 @@ class QuadsRecipe:
     lanes: int
     unit: Unit
     signed: bool
+    weights: Type
     packed: bool
     out: Type
     store: Store
@@ -57,9 +60,18 @@ class QuadsRecipe:
     bias: bool
     scale: bool
     w_zero: bool
+    residual: bool
     activation: Activation | None
 
-    work = i32
+    @property
+    def work(self) -> Type:
+        """The type of sums."""
+        return f32 if self.unit is Unit.BF16 else i32
+
+    @property
+    def element(self) -> Type:
+        """The type of what is multiplied."""
+        return bf16 if self.unit is Unit.BF16 else i8
 
     @property
     def quads(self) -> int:
@@ -93,13 +105,13 @@ class QuadsRecipe:
 
     @property
     def sums_at(self) -> int:
-        """Where in a packed block the sums of its rows are, in bytes."""
+        """Where in a packed block the sums of its rows are, in bytes: of integers alone."""
         return self.runs * self.quads * self.rows * QUAD
 
     @property
     def block_bytes(self) -> int:
         """Bytes of a packed block of A."""
-        return self.sums_at + self.rows * QUAD
+        return self.sums_at + (0 if self.work.is_float else self.rows * QUAD)
 
     @property
     def sums_columns(self) -> bool:

@@ -1,9 +1,10 @@
-"""The register tile of byte products, and what becomes of its sums.
+"""The register tile of products of quads, and what becomes of its sums.
 
     tile[column][v] = sum over quads of  dot(quad of x at column, quads of w of vector v)
 
 Then, in this order: zero points and bias, in 32 bits, which wrap as the sums do; the scale of each row, in float32; the
-activation; for integers the bounds of C, the nearest integer (halves to even), C's zero point.
+activation; for integers the bounds of C, the nearest integer (halves to even), C's zero point. Sums of bfloat16
+numbers are float32, and finished as those of any kernel.
 """
 
 from __future__ import annotations
@@ -125,6 +126,11 @@ class TileWriter:
         parameters = PARAMETERS | ({"between": i64} if r.block else {})
         fn = self._module.function(f"tile_{columns}_{rows}", parameters)
         x, a, runs, args, sums, bias, scale, w_zero, c, residual, line, count, places, *between = fn.arguments
+        if r.work.is_float:
+            zeros: list[Value] = [const(r.work.x(r.lanes), 0.0)] * (columns * vectors)
+            made = self._over_quads(fn, x, a, runs, columns, vectors, zeros)
+            self._store(fn, made, columns, rows, Target(c, residual, bias, line, count, places, *between))
+            return fn
         start, w_zeros = self._start(fn, a, args, bias, w_zero, rows, vectors)
         made = self._over_quads(fn, x, a, runs, columns, vectors, start * columns)
         if r.sums_columns:
@@ -140,12 +146,16 @@ class TileWriter:
                     fn, made[v::vectors], zero, c + line * (v * r.lanes), line, count, rows - v * r.lanes
                 )
             return fn
-        work = made[0].type.scalar
+        self._store(fn, made, columns, rows, Target(c, residual, bias, line, count, places, *between))
+        return fn
+
+    def _store(self, fn: Function, made: list[Value], columns: int, rows: int, to: Target) -> None:
+        """Stores integers, which are finished, and floats after their epilogue."""
+        r, work, vectors = self.r, made[0].type.scalar, -(-rows // self.r.lanes)
+        wanted = (r.bias, r.residual, r.activation) if r.work.is_float else (False, False, None)
         tile = Tile(work, columns, vectors, r.lanes, 0, 0, 0)
         lines = [made[i * vectors : (i + 1) * vectors] for i in range(columns)]
-        epilogue = TileEpilogue(r.out, False, False, None, True, r.store, r.block)
-        epilogue.emit(fn, tile, lines, Target(c, residual, bias, line, count, places, *between), rows)
-        return fn
+        TileEpilogue(r.out, *wanted, True, r.store, r.block).emit(fn, tile, lines, to, rows)
 
     def _store_bytes(
         self, fn: Function, columns: list[Value], zero: Value, c: Value, line: Value, count: Value, rows: int
