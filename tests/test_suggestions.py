@@ -256,7 +256,7 @@ def test_tensors_of_pytorch() -> None:
     with pytest.raises(ConvmatError, match=re.escape("convert w, e.g. w.astype('bfloat16')")):
         conv(x, FILTERS)
     assert conv(x, FILTERS.astype(ml_dtypes.bfloat16)).dtype == torch.bfloat16
-    y = conv(torch.ones((1, 3, 9, 8), requires_grad=True), FILTERS)
+    y: Any = conv(torch.ones((1, 3, 9, 8), requires_grad=True), FILTERS)
     assert (tuple(y.shape), y.requires_grad) == ((1, 2, 7, 6), True)
 
 
