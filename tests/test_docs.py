@@ -105,6 +105,9 @@ def test_commands_on_pages_work(arguments: str, tmp_path: Path, monkeypatch: pyt
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg")
     (tmp_path / "names.txt").write_text("cat\ndog\ncow\n")
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 32, 32), np.float32))
+    np.savez(tmp_path / "examples.npz", x=np.ones((2, 3, 32, 32), np.float32))
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 30), (200, 90, 10)).save(tmp_path / "photos" / "photo.jpg")
     done = CliRunner().invoke(app, shlex.split(arguments))
     assert done.exit_code == 0, done.output
     assert done.stdout

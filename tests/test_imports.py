@@ -256,7 +256,8 @@ NETWORK_ROOMS = {
     "files": {"graph", "ops", "reading", "rewriting"},
     "reports": {"graph", "ops", "reading", "preparing"},
     "net": {"graph", "input_shapes", "ops", "reading", "rewriting", "preparing", "files", "reports"},
-    "__init__": {"net"},
+    "quantising": {"graph", "net", "ops", "reading", "rewriting", "preparing", "files", "reports"},
+    "__init__": {"net", "quantising"},
 }
 """What each room of networks may import of the others."""
 

@@ -180,6 +180,7 @@ LONGER = {
             ("explain", "explain"),
             ("networks", "run"),
             ("plan", "plan"),
+            ("quantising", "quantize"),
             ("train", "train"),
             ("tune", "tune"),
         )
@@ -200,6 +201,7 @@ WIDER = {
     ("explain/picture/draw.py", "draw"): "public as Plan.draw",
     ("planner/presenter.py", "draw"): "public as Plan.draw",
     ("network/net.py", "load"): "public as convmat.load",
+    ("network/quantising/whole.py", "quantize"): "public as convmat.quantize",
 }
 """Functions with more parameters, and why; those of `api` and `cli` are public, or options of a command."""
 

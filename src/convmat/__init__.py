@@ -35,7 +35,7 @@ from .planner import Plan, export_choices, forget_choices, import_choices, prese
 
 if TYPE_CHECKING:
     from .engine import threads
-    from .network import Network, load
+    from .network import Network, load, quantize
     from .stream import Stream
 
 __version__ = "0.3.0"
@@ -68,12 +68,13 @@ __all__ = [
     "import_choices",
     "load",
     "plan",
+    "quantize",
     "threads",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """`threads` lives with the engine and `load` with networks; they, `nn` and `train` load when first asked for."""
+    """`threads` lives with the engine, `load` and `quantize` with networks; these and others load when asked for."""
     if name == "threads":
         from .engine import threads
 
@@ -82,7 +83,7 @@ def __getattr__(name: str) -> Any:
         from .stream import Stream
 
         return Stream
-    if name in ("load", "Network"):
+    if name in ("load", "Network", "quantize"):
         from . import network
 
         return getattr(network, name)

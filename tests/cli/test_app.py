@@ -20,8 +20,8 @@ from convmat.errors import EngineError, GeometryError, NetworkError, PlanError
 Run = Callable[..., Any]
 
 COMMANDS = (
-    "demo", "example", "plan", "conv", "tune", "draw", "explain", "run", "summary", "profile", "compile", "train",
-    "info",
+    "demo", "example", "plan", "conv", "tune", "draw", "explain", "run", "summary", "profile", "compile", "quantize",
+    "train", "info",
     "choices show", "choices export", "choices import", "choices clear", "cache info", "cache clear",
 )  # fmt: skip
 

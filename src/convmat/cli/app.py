@@ -28,6 +28,7 @@ from convmat.cli import (
     missing,
     networks,
     plan,
+    quantising,
     screen,
     train,
     tune,
@@ -36,7 +37,8 @@ from convmat.errors import ConvmatError, GeometryError, PlanError
 
 COMMANDS = (
     demo.demo, example.example, plan.plan, conv.conv, tune.tune, draw.draw, explain.explain,
-    networks.run, networks.summary, networks.profile, networks.compile, train.train,
+    networks.run, networks.summary, networks.profile, networks.compile, quantising.quantize,
+    train.train,
     info.info,
 )  # fmt: skip
 GROUPS = {"choices": choices.commands, "cache": cache.commands}

@@ -120,7 +120,7 @@ def run(
       convmat run model.onnx --input slide.zarr --output mask.zarr --tile auto --memory 4GiB
     """
     if tile:
-        network = _loaded(model, exact, threads, shape, trust)
+        network = loaded(model, exact, threads, shape, trust)
         how = {"exact_globals": exact_globals, "approximate": approximate}
         _run_in_tiles(
             network, input or (), output, tile, parse.size("memory", memory), how, resume, scheduler
@@ -129,7 +129,7 @@ def run(
     from convmat.explain import files
     from convmat.explain.terminal import answer
 
-    network = _loaded(model, exact, threads, shape, trust)
+    network = loaded(model, exact, threads, shape, trust)
     if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
         several = len(network.outputs) > 1
         raise NetworkError(
@@ -137,7 +137,7 @@ def run(
             f"{'.npz' if several else '.npy'}\n  outputs: {', '.join(network.outputs)}\n"
             f"  write to {output.with_suffix('.npz' if several else '.npy')}"
         )
-    given = _given(network, input or (), _preparation(mean, std, unit, bgr, layout), "run")
+    given = _given(network, input or (), preparation(mean, std, unit, bgr, layout), "run")
     with screen.progress("running"):
         found = network(given, outputs=network.outputs)
     names = answer.read_labels(labels, found) if labels else ()
@@ -198,7 +198,7 @@ def summary(
     """
     from convmat.network import input_shapes
 
-    network = _loaded(model, exact, threads, shape)
+    network = loaded(model, exact, threads, shape)
     input_shapes.declared(network.graph, "summary", line=True, limit=network.memory_limit)
     with screen.progress("planning"):
         found, memory = network.summary(), network.memory()
@@ -237,8 +237,8 @@ def profile(
 
       convmat profile model.onnx --input photo.jpg --unit --compare
     """
-    network = _loaded(model, exact, threads, shape, trust)
-    given = _given(network, input or (), _preparation(mean, std, unit, bgr, layout), "profile")
+    network = loaded(model, exact, threads, shape, trust)
+    given = _given(network, input or (), preparation(mean, std, unit, bgr, layout), "profile")
     with screen.progress("measuring"):
         found = network.profile(given, seconds)
         beside = network.compare(given, seconds=seconds) if compare else None
@@ -274,7 +274,7 @@ def compile(
 
       convmat compile model.onnx -o faces.convmat --threads 1
     """
-    network = _loaded(model, exact, threads, shape)
+    network = loaded(model, exact, threads, shape)
     path = output or model.with_suffix(".convmat")
     with screen.progress("compiling"):
         network.save(path)
@@ -284,9 +284,10 @@ def compile(
     typer.echo(f"written to {path}: {path.stat().st_size:,} bytes")
 
 
-def _loaded(
+def loaded(
     model: Path, exact: bool, threads: int | None, shapes: Sequence[str] | None, trust: bool = False
 ) -> Network:
+    """The network of a file as a command's options have it. Raises ConvmatError."""
     import convmat
 
     if threads is not None:
@@ -334,7 +335,8 @@ def _given(network: Network, files: Sequence[str], how: Preparation, call: str) 
     return found
 
 
-def _preparation(mean: str, std: str, unit: bool, bgr: bool, layout: str) -> Preparation:
+def preparation(mean: str, std: str, unit: bool, bgr: bool, layout: str) -> Preparation:
+    """How pictures become inputs, as a command's options have it."""
     from convmat.explain.terminal.feed import Preparation
 
     return Preparation(

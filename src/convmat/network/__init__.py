@@ -10,5 +10,6 @@ read.py makes a Graph of a file; ops/ knows each operator; program.py prepares a
 from __future__ import annotations
 
 from .net import Network, load
+from .quantising import quantize
 
-__all__ = ["Network", "load"]
+__all__ = ["Network", "load", "quantize"]

@@ -186,7 +186,7 @@ class Network:
         return found[self.outputs[0]] if len(self.outputs) == 1 else found
 
     def _run(self, x: Any) -> dict[str, Value]:
-        given = self._read(x)
+        given = self.inputs_of(x)
         found = self._prepared(given)(given)
         return {name: [np.array(y) for y in v] if isinstance(v, list) else v for name, v in found.items()}
 
@@ -363,7 +363,9 @@ class Network:
         from .reports.profile import profile
 
         given = (
-            random(declared(self.graph, "profile", limit=self.memory_limit)) if x is None else self._read(x)
+            random(declared(self.graph, "profile", limit=self.memory_limit))
+            if x is None
+            else self.inputs_of(x)
         )
         return profile(self._prepared(given), given, thread_pool.count(), seconds)
 
@@ -376,7 +378,9 @@ class Network:
         from .reports.compare import compare
 
         given = (
-            random(declared(self.graph, "compare", limit=self.memory_limit)) if x is None else self._read(x)
+            random(declared(self.graph, "compare", limit=self.memory_limit))
+            if x is None
+            else self.inputs_of(x)
         )
         program = self._prepared(given)
 
@@ -420,7 +424,7 @@ class Network:
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
-    def _read(self, x: Any) -> dict[str, Any]:
+    def inputs_of(self, x: Any) -> dict[str, Any]:
         """The inputs by name, as C-contiguous arrays of the declared types, lists of them, or None."""
         if not isinstance(x, Mapping):
             if len(self.inputs) != 1:
