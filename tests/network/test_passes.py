@@ -80,6 +80,40 @@ def test_functions_of_floats() -> None:
     run(cases)
 
 
+def test_places_of_extremes() -> None:
+    """Of equal ones the first or the last, along the last axis and others, NaN before all."""
+    x = np.round(normal(*SHAPE), 1)
+    x[0, 0, 5], x[1, :, 3], x[2, 4, -2:] = np.nan, np.nan, np.inf
+    ways = [(op, last) for op in ("ArgMax", "ArgMin") for last in (0, 1)]
+    run([
+        (op, [x], {"axis": axis, "select_last_index": last, "keepdims": last})
+        for op, last in ways for axis in range(3)
+    ])  # fmt: skip
+    run([(op, [whole(t)], {"axis": 1 + (t == "int8")}) for op, _ in ways[::2] for t in ("int64", "int8")])
+
+
+def test_margins_of_a_mirror() -> None:
+    """From both sides of every axis, as wide as there is anything to mirror; wider ones by NumPy."""
+    x = normal(2, 3, 40, 50)
+    margins = [
+        ((0, 0), (0, 0), (2, 1), (3, 4)),
+        ((0, 1), (1, 2), (39, 5), (0, 49)),
+        ((0, 0), (0, 0), (0, 0), (60, 60)),
+    ]
+    nodes, constants, wanted, engines = [], {}, {}, {}
+    for i, each in enumerate(margins):
+        constants[f"p{i}"] = np.array([lo for lo, _ in each] + [hi for _, hi in each])
+        for mode, longest in (("reflect", 49), ("edge", 99), ("wrap", 50)):
+            nodes.append(node("Pad", f"x p{i}", f"{mode}{i}", mode=mode))
+            wanted[f"{mode}{i}"] = np.pad(x, each, mode)  # type: ignore[call-overload]
+            engines[f"{mode}{i}"] = "jit" if max(max(pair) for pair in each) <= longest else "numpy"
+    net = convmat.load(model(nodes, {"x": x.shape}, " ".join(wanted), constants, opset=19))
+    assert {layer.outputs[0][0]: layer.engine for layer in net.summary().layers} == engines
+    found = net(x)
+    for name, right in wanted.items():
+        np.testing.assert_array_equal(found[name], right, err_msg=name)
+
+
 def test_integers_of_every_size() -> None:
     cases: list[Case] = []
     for i, name in enumerate(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)):

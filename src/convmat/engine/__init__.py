@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.base import SweepPlan
     from .kernels.sweeps.copies import Strides, copied
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
+    from .kernels.sweeps.extremes import extreme_places
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
@@ -90,6 +91,7 @@ _HOMES = {
     "Expression": ".kernels.sweeps.elementwise:Expression",
     "ExpressionStep": ".kernels.sweeps.elementwise:ExpressionStep",
     "MOST_INPUTS": ".kernels.sweeps.elementwise:MOST_INPUTS",
+    "extreme_places": ".kernels.sweeps.extremes:extreme_places",
     "pixel_shuffle": ".kernels.sweeps.pixel_shuffle:pixel_shuffle",
     "recurrence": ".kernels.sweeps.recurrence",
     "Strides": ".kernels.sweeps.copies:Strides",
@@ -197,6 +199,7 @@ __all__ = [
     "effort",
     "elementwise",
     "erf",
+    "extreme_places",
     "gelu",
     "gelu_tanh",
     "host",

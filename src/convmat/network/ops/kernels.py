@@ -16,6 +16,7 @@ from ...engine import (
     SweepPlan,
     copied,
     elementwise,
+    extreme_places,
     normalise,
     pixel_shuffle,
     reduction,
@@ -113,6 +114,15 @@ def _reduce(name: str) -> Kind:
     def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         axes = reduced(node, specs, x.rank)
         return None if axes is None else _reduced(name, x, axes)
+
+    return made
+
+
+def _extreme(least: bool) -> Kind:
+    def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+        axis, last = axis_of(node, node.get("axis", 0), x.rank), bool(node.get("select_last_index", 0))
+        found = extreme_places(x.shape, axis, x.dtype.name, thread_pool.count(), least=least, last=last)
+        return _step(found, "compared")
 
     return made
 
@@ -220,6 +230,8 @@ KINDS: dict[str, Kind] = {
     "GlobalAveragePool": _global("mean"),
     "GlobalMaxPool": _global("max"),
     **{op: _reduce(name) for op, name in REDUCTIONS.items()},
+    "ArgMax": _extreme(least=False),
+    "ArgMin": _extreme(least=True),
     "MatMul": _matmul,
     "Einsum": _einsum,
     "Softmax": _softmax(logarithm=False),

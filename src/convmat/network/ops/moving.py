@@ -92,8 +92,8 @@ def _cut_out(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
 
 def _padded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
     """x, and a margin at either end of each axis: what lies beyond it along the axes before is theirs."""
-    if node.get("mode", "constant") != "constant":
-        return None
+    if (mode := node.get("mode", "constant")) != "constant":
+        return _mirrored(node, specs, made[0], mode)
     x, y = given(node, specs, 0), made[0]
     here, there = inside(x.shape, pads_around(node, specs))
     value: int | Array = 0
@@ -108,6 +108,35 @@ def _padded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None
             found.append(Move(shape, value, Strides(0, (0,) * len(shape)), -1, place))
     (shape, place), (_, source) = _cut(y, here), _cut(x, there)
     found.append(Move(shape, 0, source, -1, place))
+    return [each for each in found if math.prod(each.shape)]
+
+
+def _mirrored(node: Node, specs: Specs, y: Spec, mode: str) -> list[Move] | None:
+    """x, then axis by axis the margins, read where they stand in y already; None where x is too short for one walk."""
+    x, pads = given(node, specs, 0), pads_around(node, specs)
+    longest = {"reflect": -1, "wrap": 0}
+    if any(
+        min(pad) < 0 or (mode in longest and max(pad) > n + longest[mode])
+        for n, pad in zip(x.shape, pads, strict=True)
+    ):
+        return None
+    here, _ = inside(x.shape, pads)
+    shape, place = _cut(y, here)
+    found = [Move(shape, 0, _all_of(x), -1, place)]
+    filled = list(here)
+    for axis, (n, (lo, hi)) in enumerate(zip(x.shape, pads, strict=True)):
+        first, last = lo, lo + n - 1
+        before, behind, step = {
+            "reflect": (first + lo, last - 1, -1), "edge": (first, last, 0), "wrap": (first + n - lo, first, 1),
+        }[mode]  # fmt: skip
+        for margin, begin in ((slice(0, lo), before), (slice(last + 1, last + 1 + hi), behind)):
+            filled[axis] = margin
+            shape, place = _cut(y, filled)
+            steps = list(place.steps)
+            steps[axis] *= step
+            start = place.start + (begin - margin.start) * place.steps[axis]
+            found.append(Move(shape, -1, Strides(start, tuple(steps)), -1, place))
+        filled[axis] = slice(0, y.shape[axis])
     return [each for each in found if math.prod(each.shape)]
 
 

@@ -162,12 +162,41 @@ def top(node: Node, x: Array, k: Array | None = None) -> Any:
     """The k largest (or smallest) along an axis in their order, and where they are; of equal ones the first."""
     axis = node.get("axis", -1)
     count = node.get("k") if k is None else int(k.reshape(()))
-    if node.get("largest", 1):  # the last of the order of x read backwards
-        order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+    largest, rows = bool(node.get("largest", 1)), np.moveaxis(x, axis, -1)
+    if count * FEW > rows.shape[-1] or rows.shape[-1] < LONG or x.dtype.kind not in "iuf":
+        order = _ordered(rows, largest)[..., :count].astype(np.int64)
     else:
-        order = np.argsort(x, axis=axis, kind="stable")
-    order = np.take(order, range(count), axis=axis)
-    return np.take_along_axis(x, order, axis), order.astype(np.int64)
+        order = np.empty((*rows.shape[:-1], count), np.int64)
+        for at in np.ndindex(*rows.shape[:-1]):
+            order[at] = _first_in_order(rows[at], count, largest)
+    order = np.ascontiguousarray(np.moveaxis(order, -1, axis))
+    return np.take_along_axis(x, order, axis), order
+
+
+FEW, LONG = 8, 512
+"""How often the numbers wanted must go into a row, and how long that must be, for a row not to be sorted as a whole."""
+
+
+def _first_in_order(row: Array, count: int, largest: bool) -> Array:
+    """Where the `count` largest or smallest of a row are, in their order; NaN is the largest."""
+    last = len(row) - count if largest else max(count - 1, 0)
+    limit = np.partition(row, min(last, len(row) - 1))[min(last, len(row) - 1)]
+    if limit != limit:
+        return _ordered(row, largest)[:count]
+    beyond = np.flatnonzero(~(row <= limit) if largest else row < limit)
+    equal = np.flatnonzero(row == limit)[: max(count - len(beyond), 0)]
+    found = np.sort(np.concatenate([beyond, equal]))
+    order: Array = found[_ordered(row[found], largest)]
+    return order[:count]
+
+
+def _ordered(rows: Array, largest: bool) -> Array:
+    """The places of the elements of rows in their order, of equal ones the first first."""
+    if largest:  # the order of the row read backwards, backwards
+        found: Array = rows.shape[-1] - 1 - np.argsort(rows[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+    else:
+        found = np.argsort(rows, axis=-1, kind="stable")
+    return found
 
 
 def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:

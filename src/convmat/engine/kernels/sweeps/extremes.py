@@ -1,0 +1,162 @@
+"""Where along an axis the extreme is: ArgMax and ArgMin.
+
+    y[k, i] = the j of the largest x[k, j, i], of equal ones the first (or last); NaN counts as the extreme
+
+Each lane keeps the best element that it met and its place. Along the last axis lanes lie along a line, and are compared
+at its end, of equal ones the one with the smaller place first; along another, lanes lie along what is behind it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ...cpu import host
+from ...ir.conversions import ELEMENTS
+from ...ir.emitter import Function, prefix_mask
+from ...ir.instructions import (
+    Type,
+    Value,
+    const,
+    equal,
+    extract,
+    greater,
+    greater_equal,
+    i32,
+    i64,
+    less,
+    less_equal,
+    not_equal,
+    select,
+    sext,
+    shuffle,
+    splat,
+    trunc,
+)
+from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
+from .reductions import FLOATS, INTEGERS, in_pieces
+
+
+@dataclass(frozen=True)
+class Places(SweepRecipe):
+    """The least or the largest, of equal ones the last or the first; of which type, lanes of a vector.
+
+    `across`: lanes lie along what is behind the axis.
+    """
+
+    least: bool
+    last: bool
+    across: bool
+    type: Type
+    lanes: int
+    words = ("count",)
+    arrays = ("x", "y")
+
+    def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
+        """Line by line, or a vector of columns at a time."""
+        item, columns, count = self.type.bytes, words["columns"], words["count"]
+        with fn.loop(share.first, share.stop) as line:
+            if not self.across:
+                x = words["x"] + line.index * count * item
+                fn.store(self._along(fn, x, count), words["y"], line.index * i64.bytes)
+                return
+            x = words["x"] + line.index * count * columns * item
+            y = words["y"] + line.index * columns * i64.bytes
+
+            def vector(column: Value, left: Value | None) -> None:
+                mask = None if left is None else prefix_mask(self.lanes, left)
+                found = self._column(fn, x + column * item, columns * item, count, mask)
+                fn.store(found, y, column * i64.bytes, mask=mask)
+
+            share.vectors(fn, self.lanes, vector)
+
+    def _column(self, fn: Function, x: Value, step: Value, count: Value, mask: Value | None) -> Value:
+        """The places in a vector of columns, of elements a step apart."""
+        kind, places = self.type.x(self.lanes), i32.x(self.lanes)
+        first = fn.load(x, kind, mask=mask)
+        with fn.loop(count - count + 1, count, carried=[first, const(places, 0)]) as row:
+            found, best = fn.load(x, kind, row.index * step, mask=mask), row.carried[0]
+            here = splat(trunc(row.index, to=i32), lanes=self.lanes)
+            row.carry(*self._better(self._beats(found, best), (found, here), row.carried))
+        return sext(row.results[1], to=i64.x(self.lanes))
+
+    def _along(self, fn: Function, x: Value, count: Value) -> Value:
+        """The place in one line."""
+        lanes, kind, item = self.lanes, self.type.x(self.lanes), self.type.bytes
+        first, order = splat(fn.load(x, self.type), lanes=lanes), const(i32.x(lanes), tuple(range(lanes)))
+        with fn.loop(count - count, count, lanes, carried=[first, const(order.type, 0)]) as part:
+            mask = prefix_mask(lanes, count - part.index)
+            found, best = fn.load(x, kind, part.index * item, mask=mask), part.carried[0]
+            here = splat(trunc(part.index, to=i32), lanes=lanes) + order
+            part.carry(*self._better(self._beats(found, best) & mask, (found, here), part.carried))
+        best, place = part.results
+        width = lanes
+        while width > 1:
+            width //= 2
+            upper = [i + width if i < width else -1 for i in range(lanes)]
+            other, there = (shuffle(each, each, indices=upper) for each in (best, place))
+            ahead = greater(there, place) if self.last else less(there, place)
+            ties = self._same(other, best) & ahead
+            best, place = self._better(self._exceeds(other, best) | ties, (other, there), (best, place))
+        return sext(extract(place, lane=0), to=i64)
+
+    @staticmethod
+    def _better(mask: Value, these: Sequence[Value], those: Sequence[Value]) -> tuple[Value, Value]:
+        return select(mask, these[0], those[0]), select(mask, these[1], those[1])
+
+    def _beats(self, found: Value, best: Value) -> Value:
+        """Whether an element takes the place of the best before it."""
+        if not self.last:
+            return self._exceeds(found, best)
+        as_good = (less_equal if self.least else greater_equal)(found, best)
+        return as_good | not_equal(found, found) if self.type.is_float else as_good
+
+    def _exceeds(self, found: Value, best: Value) -> Value:
+        more = (less if self.least else greater)(found, best)
+        if not self.type.is_float:
+            return more
+        return more | (not_equal(found, found) & equal(best, best))
+
+    def _same(self, a: Value, b: Value) -> Value:
+        if not self.type.is_float:
+            return equal(a, b)
+        return equal(a, b) | (not_equal(a, a) & not_equal(b, b))
+
+
+def extreme_places(
+    shape: Sequence[int], axis: int, dtype: str, threads: int, *, least: bool = False, last: bool = False
+) -> SweepPlan | str:
+    """The kernel of ArgMax (or ArgMin) along an axis; a sentence where there is none.
+
+    x of that shape -> y, int64, without the axis; both C-contiguous.
+
+    >>> import numpy as np
+    >>> from convmat.engine import Sweep
+    >>> made = Sweep(extreme_places((2, 3), 1, "float32", 1))
+    >>> made.load()
+    >>> y = np.empty(2, np.int64)
+    >>> made(np.array([[0, 2, 1], [3, 3, 1]], np.float32), y)
+    >>> y
+    array([1, 0])
+    """
+    if dtype not in FLOATS + INTEGERS:
+        return f"takes floats and signed integers, got {dtype}"
+    if refusal := no_kernels():
+        return refusal
+    count, behind = shape[axis], math.prod(shape[axis + 1 :])
+    if not math.prod(shape) or count >= 2**31:
+        return (
+            f"takes up to 2^31 - 1 elements along the axis, and one at least, got {'x'.join(map(str, shape))}"
+        )
+    type, lines = ELEMENTS[dtype], math.prod(shape[:axis])
+    recipe = Places(least, last, behind > 1, type, host().lanes(type.bytes))
+    if behind > 1:
+        words, tasks = shared(lines, behind * count, threads, whole=False)
+        words, tasks = in_pieces(words, tasks, lines, behind)
+    else:
+        words, tasks = shared(lines, count, threads, whole=True)
+    return SweepPlan(recipe, {**words, "count": count}, tasks, threads, lines * count * behind)
+
+
+__all__ = ["Places", "extreme_places"]
