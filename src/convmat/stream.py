@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .doors import behind
 from .errors import PlanError
 from .planner import Bound, Plan, make
 from .problem import Problem
@@ -40,7 +41,15 @@ class Stream:
     (0, array([[[100., 210.]]]), array([[[321.]]]), (1, 1, 0))
     """
 
-    def __init__(self, plan: Plan, w: Any, bias: Any = None) -> None:
+    def __new__(cls, plan: Any, *args: Any, **words: Any) -> Stream:
+        """A network's stream is one of its own kind."""
+        if cls is Stream and not isinstance(plan, Plan):
+            cls = behind("chunks").NetworkStream
+        return super().__new__(cls)
+
+    def __init__(self, plan: Any, w: Any = None, bias: Any = None) -> None:
+        if w is None:
+            raise PlanError("stream: the plan's weights are missing\n  w = None\n  give Stream(plan, w)")
         problem, g = plan.problem, plan.problem.geometry
         reasons = {
             "borders other than zeros, which lie at the end": problem.pad is not None,
@@ -50,7 +59,7 @@ class Stream:
         for reason, there in reasons.items():
             if there:
                 raise PlanError(f"stream: the plan has {reason}\n  {g}\n  plan without, by convmat.plan")
-        self.plan = plan
+        self.plan: Plan = plan
         self._w, self._bias = np.asarray(w), bias
         exact = plan.lowering.exact
         self._way = (plan.chosen.lowering, plan.chosen.engine) if exact else ("im2col", plan.chosen.engine)
@@ -71,7 +80,7 @@ class Stream:
         return max(self._reach - self.plan.problem.geometry.lo[0], 0)
 
     @property
-    def state(self) -> Array:
+    def state(self) -> Any:
         """What is kept of the input for outputs to come; a copy."""
         return self._kept.copy()
 

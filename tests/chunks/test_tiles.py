@@ -51,6 +51,19 @@ def test_resizing(mode: str, scale: float) -> None:
     np.testing.assert_allclose(net.tiled(x, tile=(13, 11)), net(x), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+def test_margins_and_cuts(mode: str) -> None:
+    n = Built(integers=True)
+    pads = n.constant("p", np.array([0, 0, 3, 5, 0, 0, 4, 2]))
+    a = n.node("Pad", [n.conv("x", "a", 2, 3), pads, n.constant("v", np.float32(7))], "pad", mode=mode)
+    a = n.node("Unsqueeze", [n.conv(a, "b", 3, 3), n.constant("new", np.array([2]))], "u")
+    numbers = {"lo": [2, -30], "hi": [-1, 2**60], "ax": [3, 4], "by": [2, 1]}
+    a = n.node("Slice", [a, *(n.constant(k, np.array(v)) for k, v in numbers.items())], "cut")
+    n.node("MatMul", [n.node("Squeeze", [a, "new"], "s"), n.weights("w", 30, 4)], "y")
+    net, x = n.load("y", 2, exact=True), image(1, 2, 41, 40)
+    np.testing.assert_array_equal(net.tiled(x, tile=(7, 4)), net(x))
+
+
 def test_average_pooling_counts_what_is_inside() -> None:
     for padded in (0, 1):
         n = Built(integers=True)

@@ -15,6 +15,7 @@ from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.ops.base import specs_of
 from convmat.network.ops.blocks import BYTES, blockwise, slabs
+from convmat.network.ops.resize import _scaled
 
 from .cases import Array
 from .made import model, normal
@@ -84,6 +85,13 @@ def test_normalisation_by_running_means_has_one_output() -> None:
     y, after, *_ = run(node("BatchNormalization", 9, 5, momentum=0.9), *arrays)
     np.testing.assert_allclose(y.mean((0, 2)), bias, atol=1e-5)
     np.testing.assert_allclose(after, mean * 0.9 + x.mean((0, 2)) * 0.1, rtol=1e-5, atol=1e-6)
+
+
+def test_extents_of_long_signals_are_counted_exactly() -> None:
+    """float32 counts to 2^24 alone; a third as float32 has it times 30 falls short of 10."""
+    assert [_scaled(n, s) for n, s in ((57_600_001, 2.0), (30, float(np.float32(1 / 3))), (31, 0.5))] == [
+        115_200_002, 10, 15
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("version", "shift"), [(10, 0.0), (11, 0.5)])

@@ -20,6 +20,7 @@ from .files import stream
 from .files.conv import ConvJob
 from .files.conv import plan_files as _plan_files
 from .files.stream import Done, Job, Progress
+from .streams import NetworkStream
 from .tiles import tiled as _tiled
 from .tiles.files import TileJob
 from .tiles.tiled import ReceptiveField, receptive_field, tiled
@@ -101,6 +102,6 @@ def make_file(
 
 
 __all__ = [
-    "ConvJob", "Done", "Job", "ReceptiveField", "TileJob", "convolve", "input_grad", "make_file", "plan", "plan_files",
-    "receptive_field", "run", "tiled", "weight_grad",
+    "ConvJob", "Done", "Job", "NetworkStream", "ReceptiveField", "TileJob", "convolve", "input_grad", "make_file",
+    "plan", "plan_files", "receptive_field", "run", "tiled", "weight_grad",
 ]  # fmt: skip

@@ -247,6 +247,22 @@ class Network:
         )
         return made
 
+    def stream(self, axis: int = 2) -> Any:
+        """The network fed block by block along an axis of its input, 2 for (B, C, T): a `convmat.Stream`.
+
+        `push` gives what can be computed with each block, `flush` the rest; together they are what a call with the
+        whole gives. Every node carries over what its next outputs read. Raises NetworkError, naming the node, where
+        something looks at all of the axis.
+
+        >>> import onnx
+        >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x) => (y)'
+        >>> text += ' { y = AveragePool <kernel_shape = [2], strides = [2]> (x) }'
+        >>> stream = load(onnx.parser.parse_model(text)).stream()
+        >>> [stream.push(np.ones((1, 1, n), np.float32)).shape for n in (1, 2, 3)], stream.latency
+        ([(1, 1, 0), (1, 1, 1), (1, 1, 2)], 1)
+        """
+        return behind("chunks").NetworkStream(self, axis)
+
     def receptive_field(self) -> tuple[Any, ...]:
         """How far each output looks into each input: reach, stride and offset along every pixel axis.
 

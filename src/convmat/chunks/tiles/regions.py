@@ -15,7 +15,8 @@ import numpy as np
 
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
-from .rules import Needed, Part, WholeImage, elements, extents, needed, overlap, whole
+from .parts import Needed, Part, WholeImage, elements, extents, overlap, whole
+from .rules import needed
 
 SLICE_VERSION = 13
 
@@ -59,8 +60,10 @@ def regions(
         used = [name for name in node.outputs if name in wanted]
         if not used:
             continue
+        if node.op != "Split" and used != [node.outputs[0]]:
+            raise refusal(node, "has several outputs")
         if node.captured or any(name not in specs for name in (*used, *filter(None, node.inputs))):
-            raise refusal(node, "what it makes is known only when it runs")
+            raise refusal(node, "makes what is known only when it runs")
         asked = overlap(wanted[used[0]]) if len(used) == 1 else _several(node, used, wanted, specs)
         out = specs[used[0]]
         inputs = [specs[name] if name else None for name in node.inputs]
@@ -103,8 +106,6 @@ def _several(
     node: Node, used: list[str], wanted: Mapping[str, list[Part]], specs: Mapping[str, Spec]
 ) -> Part:
     """Of a node with several outputs, as Split has: the same pixels of each, all of their channels."""
-    if node.op != "Split":
-        raise refusal(node, "has several outputs")
     axis = node.get("axis", 0) % specs[used[0]].rank
     pixels = overlap([each for name in used for each in wanted[name]])
     return (*pixels[:axis], (0, specs[used[0]].shape[axis]), *pixels[axis + 1 :])
@@ -119,7 +120,7 @@ def refusal(node: Node, reason: str) -> NetworkError:
     )
 
 
-class _Writer:
+class Writer:
     """The nodes of a tile's graph, written one after the other; Slices before those that need less than there is."""
 
     def __init__(self, made: dict[str, Part], specs: Mapping[str, Spec]) -> None:
@@ -130,7 +131,7 @@ class _Writer:
 
     def cut(self, name: str, want: Part) -> str:
         """The name of a part of a value, behind a Slice if it is less than what there is."""
-        have = self.made.get(name, whole(self.specs[name].shape))
+        have = self.made[name] if name in self.made else whole(self.specs[name].shape)
         if have == want:
             return name
         if (name, want) not in self._names:
@@ -152,11 +153,14 @@ class _Writer:
         reads = []
         for name, each in zip(node.inputs, (*need.parts, *(None for _ in node.inputs)), strict=False):
             reads.append(name if not name or each is None else self.cut(name, each))
-        if need.inputs:  # sizes of the whole give way to scales, which come before them
-            reads = (reads + [""] * max(need.inputs))[: max(need.inputs) + 1]
-            for at, array in need.inputs.items():
-                reads[at] = f"{node.outputs[0]}/in{at}"
-                self.constants[reads[at]] = array
+        reads += [""] * (max((*need.inputs, *need.omit), default=0) + 1 - len(reads))
+        for at in need.omit:
+            reads[at] = ""
+        for at, array in need.inputs.items():
+            reads[at] = f"{node.outputs[0]}/in{at}"
+            self.constants[reads[at]] = array
+        while reads and not reads[-1]:
+            reads.pop()
         kept = {name: value for name, value in node.attributes.items() if name not in need.drop}
         changed = {**kept, **need.attributes}
         self.nodes.append(replace(node, inputs=tuple(reads), attributes=changed, source=b""))
@@ -166,7 +170,7 @@ class _Writer:
 def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: str, part: Part) -> Graph:
     """The graph that makes a part of the output of the parts of the inputs that `found` says."""
     given = [each for each in graph.inputs if each.name in found.parts]
-    writer = _Writer({each.name: found.parts[each.name] for each in given}, specs)
+    writer = Writer({each.name: found.parts[each.name] for each in given}, specs)
     for node in graph.nodes:
         need = found.nodes.get(node.outputs[0])
         if need is not None:
@@ -181,4 +185,4 @@ def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: 
     ).needed()
 
 
-__all__ = ["Regions", "refusal", "regions", "tile_graph"]
+__all__ = ["Regions", "Writer", "refusal", "regions", "tile_graph"]

@@ -15,7 +15,7 @@ from ...errors import NetworkError, PlanError, shown
 from ...network.graph import Spec
 from ...network.net import Network
 from ..memory import SPARE, anonymous, available, largest_blocks, too_little
-from .rules import Part
+from .parts import Part
 from .tiler import Tiler
 
 Array = npt.NDArray[Any]

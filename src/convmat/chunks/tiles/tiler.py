@@ -20,8 +20,8 @@ from ...network.graph import Graph, Node, Spec
 from ...network.net import Network
 from ...network.preparing.infer import inferred
 from ...processes import Lock
+from .parts import Part, elements
 from .regions import Regions, regions, tile_graph
-from .rules import Part, elements
 
 Array = npt.NDArray[Any]
 Tell = Callable[[int, int], object]

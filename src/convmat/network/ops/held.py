@@ -34,7 +34,6 @@ HELD: dict[str, Held] = {
     "Bernoulli": Held((15, 22), "dtype seed"),
     "BitCast": Held((26,), "to"),
     "BlackmanWindow": Held((17,), "periodic output_datatype"),
-    "CausalConvWithState": Held((27,), "activation", "bias past_state"),
     "CenterCropPad": Held((18,), "axes"),
     "CumProd": Held((26,), "exclusive reverse"),
     "DFT": Held((17, 20), "axis inverse onesided", "dft_length axis"),

@@ -70,12 +70,14 @@ def mode_of(node: Node) -> str:
     return _word(node, "mode", "nearest", MODES) if mode != "bilinear" else "linear"
 
 
-def _coordinates(node: Node) -> str:
+def coordinates_of(node: Node) -> str:
+    """How places in the output and in the input belong together: one of COORDINATES."""
     old = node.op == "Upsample" or node.version < 11
     return "asymmetric" if old else _word(node, "coordinate_transformation_mode", "half_pixel", COORDINATES)
 
 
-def _rounding(node: Node) -> str:
+def rounding_of(node: Node) -> str:
+    """Which element is the nearest: one of ROUNDINGS."""
     if node.op == "Upsample" or node.version < 11:
         return "simple"
     return _word(node, "nearest_mode", "round_prefer_floor", ROUNDINGS[:-1])
@@ -100,7 +102,7 @@ def axes(node: Node, specs: Specs) -> list[Axis]:
         raise node.error(f"its scales or sizes are {wanted.tolist()}\n  numbers above 0 are needed")
     by, to = _extents(node, tuple(x.shape[a] for a in at), scales, sizes)
     roi = np.asarray([0.0] * len(at) + [1.0] * len(at))
-    if _coordinates(node) == "tf_crop_and_resize":
+    if coordinates_of(node) == "tf_crop_and_resize":
         region = optional(node, specs, 1)
         if region is None or region.size != 2 * len(at):
             raise node.error(
@@ -123,8 +125,7 @@ def _extents(
     """Scale and output extent along each axis."""
     if sizes is None:
         assert scales is not None
-        # the product of a float32 scale, as files hold it, and an extent may be just below a whole number
-        return scales.tolist(), [math.floor(float(np.float32(n * s))) for n, s in zip(I, scales, strict=True)]
+        return scales.tolist(), [_scaled(n, s) for n, s in zip(I, scales.tolist(), strict=True)]
     by = [int(size) / max(n, 1) for size, n in zip(sizes, I, strict=True)]
     policy = node.get("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
@@ -133,9 +134,15 @@ def _extents(
     return [one] * len(I), [math.floor(one * n + 0.5) for n in I]
 
 
+def _scaled(extent: int, scale: float) -> int:
+    """The product in whole numbers; one that falls short of a whole number by its scale's rounding to float32 is it."""
+    product, near = extent * scale, round(extent * scale)
+    return near if abs(product - near) <= product * 2.0**-24 else math.floor(product)
+
+
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, shape = given(node, specs, 0), list(given(node, specs, 0).shape)
-    mode_of(node), _rounding(node)
+    mode_of(node), rounding_of(node)
     for each in axes(node, specs):
         shape[each.axis] = each.P
     return (Spec(tuple(shape), x.dtype),)
@@ -183,11 +190,11 @@ def _filter(mode: str, distance: Array, a: float) -> Any:
 
 def taps(node: Node, a: Axis) -> Taps:
     """The terms of every output along one axis."""
-    mode, how = mode_of(node), _coordinates(node)
+    mode, how = mode_of(node), coordinates_of(node)
     at = coordinates(how, a)
     outside = (at < 0) | (at > a.I - 1) if how == "tf_crop_and_resize" else np.zeros(a.P, bool)
     if mode == "nearest":
-        index = np.clip(_nearest(at, _rounding(node), a.scale), 0, a.I - 1).astype(np.intp)[:, None]
+        index = np.clip(_nearest(at, rounding_of(node), a.scale), 0, a.I - 1).astype(np.intp)[:, None]
         return Taps(a.axis, index, np.ones((a.P, 1)), outside)
     if not a.P:
         return Taps(a.axis, np.zeros((0, 1), np.intp), np.zeros((0, 1)), outside)
@@ -271,7 +278,7 @@ def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
 
 def moved_axes(node: Node, specs: Specs) -> list[Axis]:
     """The axes along which anything changes."""
-    cropped = _coordinates(node) == "tf_crop_and_resize"
+    cropped = coordinates_of(node) == "tf_crop_and_resize"
     return [each for each in axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]
 
 
