@@ -8,6 +8,7 @@ from dataclasses import replace
 from convmat import plan
 from convmat.planner import report
 from convmat.planner.columns import align
+from convmat.planner.decision import Decision
 
 
 def test_the_head_says_what_is_computed() -> None:
@@ -48,6 +49,6 @@ def test_measured_ways_have_a_column_of_their_own() -> None:
     made = plan((1, 4, 8, 8), (4, 4, 3, 3)).decision
     timed = tuple(replace(c, measured=2e-6) if c is made.chosen else c for c in made.candidates)
     chosen = next(c for c in timed if c.measured)
-    text = report.text(replace(made, candidates=timed, chosen=chosen))
+    text = report.text(Decision(made.problem, timed, chosen))
     assert re.search(r"error +tuned$", text, re.MULTILINE)
     assert re.search(r"^> .* 2 us$", text, re.MULTILINE)

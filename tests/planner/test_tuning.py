@@ -225,7 +225,7 @@ def test_a_comparison_advises_what_has_not_been_done(
     made = plan(**options)
     ways = [c for c in made.candidates if c.cost and c is not made.chosen][:1]
     known = [replace(c, measured=1e-3 if i in measured else None) for i, c in enumerate([made.chosen, *ways])]
-    again = Prepared(replace(made.decision, chosen=known[0]))
+    again = Prepared(made.decision.instead(known[0]))
     found = [
         Measured(Way(c.way, lambda: np.zeros(1), c), 1e-3 / (i + 1), 1e-4, 1e-2, 3, 0, 0.0)
         for i, c in enumerate(known)

@@ -15,7 +15,20 @@ from functools import lru_cache
 from ..geometry import Geometry, Phase, Shape
 from ..problem import Problem
 from ..processes import kept_property
-from ..product import LEFT_OUT, Coordinate, Dim, Epilogue, Index, Layout, Order, Packing, Product, View
+from ..product import (
+    LEFT_OUT,
+    Coordinate,
+    Dim,
+    Epilogue,
+    Fourier,
+    Index,
+    Layout,
+    Order,
+    Packing,
+    Product,
+    Transform,
+    View,
+)
 
 Indices = tuple[Index, ...]
 
@@ -44,6 +57,8 @@ class Lowering(ABC):
     packings: tuple[Packing, ...]
     exact = True
     shares = ""
+    transform: type[Transform | Fourier] | None = None
+    """What its products have along the axes of a window, if anything: no engine takes both kinds."""
     counts = False
     """Whether its products may count from zero points and be scaled, as those of 8-bit integers."""
 
@@ -54,6 +69,20 @@ class Lowering(ABC):
     def rounds_least(self, problem: Problem) -> bool:
         """Whether nothing rounds less than its products: those of the definition, or as exact ones."""
         return self.exact
+
+    def least_flops(self, problem: Problem) -> float:
+        """Multiplications and additions that its products take at least: those of taps inside x.
+
+        It is told before any product is made: what cannot be quick by it need not be looked at.
+        """
+        return self.saving(problem.geometry) * sum(
+            math.prod(phase.count) * phase.geometry.flops * (1 - phase.geometry.outside)
+            for phase in problem.squeezed.geometry.phases()
+        )
+
+    def saving(self, geometry: Geometry) -> float:
+        """The share of the definition's multiplications that it takes at least."""
+        return 1.0
 
     def refuses(self, problem: Problem) -> str | None:
         """The reason, with its values, why this problem cannot be written this way; None if it can."""

@@ -45,6 +45,7 @@ class Fft(Lowering):
     packings = (Packing.PANEL,)
     exact = False
     shares = "window"
+    transform = Fourier
 
     def refuses(self, problem: Problem) -> str | None:
         """Integers; the rest is for each phase to say."""
@@ -65,6 +66,10 @@ class Fft(Lowering):
         """Sums over channels and three transforms; larger than y where windows hold more than their outputs read."""
         phases = [each.geometry for each in problem.squeezed.geometry.phases() if all(each.geometry.P)]
         return max((_roundings(g, windows(g, _room(problem))) for g in phases), default=1.0)
+
+    def saving(self, geometry: Geometry) -> float:
+        """A frequency for each two outputs, by as many multiplications as the filter of one tap takes four times."""
+        return 2 / max(math.prod(geometry.F), 2)
 
     def product(self, part: Part) -> Product:
         """One product of (O, C) @ (C, B*tiles) for each frequency."""

@@ -31,6 +31,9 @@ POINTS = 6
 PART = 64
 """Tiles that are summed in a row, at most."""
 
+MOST_RESTS = 64
+"""Products that are one after the other: those of a stride of 8 by 8."""
+
 TRANSFORMED = 12
 """Roundings of transformed inputs, weights and products, in terms of a sum."""
 
@@ -42,6 +45,7 @@ class Pieces(Lowering):
     summary = "a long filter in pieces, summed over like channels, from fewer products"
     exact = False
     shares = "tile"
+    transform = Transform
     packings = (Packing.PANEL,)
     source = "Winograd 1980; Lavin and Gray 2016"
 
@@ -53,6 +57,9 @@ class Pieces(Lowering):
             return f"takes stride 1, got {_joined(geometry.s)}"
         if min(geometry.F) < 1:
             return f"needs a filter position on every axis, got {_joined(geometry.F)}"
+        rests = math.prod(min(d, p) for d, p in zip(_apart(geometry), geometry.P, strict=True))
+        if rests > MOST_RESTS:
+            return f"makes a product for each of up to {MOST_RESTS} rests of outputs, got {rests}"
         outputs = self.outputs(geometry, (0,) * geometry.rank)
         if not any(f > p > 1 for f, p in zip(geometry.F, outputs, strict=True)):
             return (
@@ -72,6 +79,10 @@ class Pieces(Lowering):
         pieces = math.prod(-(-f // fast.r) for f, fast in zip(g.F, each, strict=True))
         long = -(-g.C // g.G * pieces // (PART * PARTS_IN_A_ROW))
         return amplification**2 * (PART + PARTS_IN_A_ROW + long - 1 + TRANSFORMED)
+
+    def saving(self, geometry: Geometry) -> float:
+        """POINTS products along an axis for those of m outputs with r taps, m + r - 1 = POINTS."""
+        return (4 * POINTS / (POINTS + 1) ** 2) ** geometry.rank
 
     def outputs(self, geometry: Geometry, rest: tuple[int, ...]) -> tuple[int, ...]:
         """How many outputs leave this rest."""

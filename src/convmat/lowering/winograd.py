@@ -28,6 +28,7 @@ class Winograd(Lowering):
 
     exact = False
     shares = "tile"
+    transform = Transform
     packings = (Packing.PANEL,)
     source = "Winograd 1980; Lavin and Gray 2016"
 
@@ -63,6 +64,10 @@ class Winograd(Lowering):
         g = problem.geometry
         terms = self.part(g)
         return self.amplification(g) ** 2 * (terms + -(-g.C // g.G // terms) - 1 + TRANSFORMED)
+
+    def saving(self, geometry: Geometry) -> float:
+        """(m + r - 1) / (m * r) along each axis: shorter filters, those of phases, save less."""
+        return math.prod((self.outputs(r) + r - 1) / (self.outputs(r) * r) for r in geometry.F)
 
     def amplification(self, geometry: Geometry) -> float:
         """How much larger than y the terms are that its rows and columns are added up from."""

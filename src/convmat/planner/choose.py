@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from ..engine import ENGINES
@@ -17,6 +17,7 @@ from ..problem import Problem
 from . import choices, nominal
 from .candidates import Candidate, Weighed, admit, breaches, keyword, weigh
 from .decision import Decision
+from .quickest import quickest
 
 if TYPE_CHECKING:
     from .candidates import Program
@@ -47,9 +48,14 @@ def choose(
     """
     if problem.deterministic:
         return _choose_for_images(problem, lowering, engine)
+    forced = (lowering, engine) != (None, None)
+    known = choices.lookup(choices.key(problem, lowering, engine))
+    if not known and (first := quickest(problem, lowering, engine)) is not None:
+        chosen, program = first
+        everything = partial(_all_candidates, problem, lowering, engine)
+        return Decision(problem, everything, chosen, forced), program
     admitted = admit_candidates(problem, lowering, engine)
     found, possible = admitted.candidates, admitted.possible
-    known = choices.lookup(choices.key(problem, lowering, engine))
     if known:
         told = [(c, _add_measured(c, known)) for c in found]
         found, possible = (
@@ -59,8 +65,12 @@ def choose(
     timed = [c for c in possible if c.measured is not None]
     untimed = possible if engine or problem.threads == 1 else _undisturbing(possible)
     chosen = min(timed or untimed, key=_seconds)
-    forced = (lowering, engine) != (None, None)
     return Decision(problem, found, chosen, forced), admitted.programs[chosen.way]
+
+
+def _all_candidates(problem: Problem, lowering: str | None, engine: str | None) -> Candidates:
+    """Every way, for whoever asks."""
+    return admit_candidates(problem, lowering, engine).candidates
 
 
 def _choose_for_images(

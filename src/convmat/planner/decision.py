@@ -7,21 +7,39 @@ What a plan says of itself (`report`, `why`) it reads off its Decision, and what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from typing import Any
 
 from ..lowering import Lowering, named
 from ..problem import Problem
+from ..processes import kept_property
 from .candidates import Candidate, dtype_of
 
+Candidates = tuple[Candidate, ...]
 
-@dataclass(frozen=True)
+
 class Decision:
-    """The candidates of a problem and the chosen one; `forced` says whether the caller asked for its way."""
+    """The candidates of a problem and the chosen one; `forced` says whether the caller asked for its way.
 
-    problem: Problem
-    candidates: tuple[Candidate, ...]
-    chosen: Candidate
-    forced: bool = False
+    Where the choice needed a few of them alone, `candidates` is what weighs them all: it is called when somebody asks.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        candidates: Candidates | Callable[[], Candidates],
+        chosen: Candidate,
+        forced: bool = False,
+    ) -> None:
+        self.problem, self.chosen, self.forced = problem, chosen, forced
+        self._candidates = candidates
+
+    @kept_property
+    def candidates(self) -> Candidates:
+        """All ways in the order of the lowerings, the chosen one among them."""
+        if isinstance(self._candidates, tuple):
+            return self._candidates
+        return tuple(self.chosen if c.way == self.chosen.way else c for c in self._candidates())
 
     @property
     def lowering(self) -> Lowering:
@@ -40,7 +58,23 @@ class Decision:
 
     def force(self, candidate: Candidate) -> Decision:
         """The same candidates with another one chosen, as if it had been asked for."""
-        return replace(self, chosen=candidate, forced=True)
+        return Decision(self.problem, self.candidates, candidate, forced=True)
+
+    def instead(self, candidate: Candidate) -> Decision:
+        """The same candidates with another one chosen, since the first one cannot run here."""
+        return Decision(self.problem, self.candidates, candidate, self.forced)
+
+    def _facts(self) -> tuple[Any, ...]:
+        return self.problem, self.candidates, self.chosen, self.forced
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Decision) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash((self.problem, self.chosen, self.forced))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Decision, self._facts()
 
 
 __all__ = ["Decision"]

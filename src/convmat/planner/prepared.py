@@ -236,7 +236,7 @@ class Prepared:
         if not others:
             raise error
         chosen = min(others, key=lambda c: c.cost.seconds if c.cost else 0.0)
-        decision = replace(self.decision, chosen=chosen)
+        decision = self.decision.instead(chosen)
         self.program, self.decision = _program_of(decision), decision
         warn_once(f"convmat computes with NumPy's BLAS, more slowly: {error}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from ...product import Matrix
 from .instructions import Value, const, fma
@@ -33,6 +34,7 @@ def combine(matrix: Matrix, vectors: Sequence[Value]) -> list[Value]:
     return [made[i] for i in range(len(matrix))]
 
 
+@lru_cache(maxsize=256)
 def operations(matrix: Matrix) -> int:
     """How many instructions `combine` takes."""
     count, seen = 0, set[int]()

@@ -1,0 +1,133 @@
+"""The way that is predicted quickest, found without preparing the others.
+
+    seconds of a way >= the multiplications that its lowering cannot do without / the rate of its engine
+
+Ways are prepared and weighed in the order of these bounds, until the next one's bound is above what the quickest so far
+is predicted to take: that one would be chosen among all of them too. A bound needs a geometry, and no product; in a
+network two or three ways of two dozen are prepared.
+Land and Doig, "An automatic method of solving discrete programming problems", 1960 (branch and bound).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..engine import ENGINES, blas_work
+from ..errors import EngineError
+from ..lowering import ALL, Lowering
+from ..problem import Problem
+from ..product import Fourier, Packing, Transform
+from .candidates import Candidate, weigh_way
+from .cost import START, error_estimate
+from .jitcost import CALL
+
+if TYPE_CHECKING:
+    from ..engine import Machine, Peaks
+    from .candidates import Program
+
+Way = tuple[Lowering, Packing, str]
+
+BOUNDED = ("float32", "float64", "float16")
+"""Types whose products are taken at the rates of float32 or float64, whatever the kernel."""
+
+NEVER: dict[str, set[object]] = {"jit": {Packing.WHOLE, Fourier}, "blas": {Transform}}
+"""What an engine refuses whatever the problem: no product is made to hear it."""
+
+
+def quickest(problem: Problem, lowering: str | None, engine: str | None) -> tuple[Candidate, Program] | None:
+    """The candidate predicted quickest of the lowering and engine asked for, and its program.
+
+    None where nothing keeps to the limits, or this machine compiles no kernels: then all ways have to be looked at.
+    """
+    from ..engine import machine, peaks
+
+    try:
+        figures = machine(problem.threads), peaks(problem.threads)
+    except EngineError:
+        return None
+    return _Search(problem, lowering, engine, *figures).best()
+
+
+class _Search:
+    """The ways of a problem that are left, and what was found of those that were weighed."""
+
+    def __init__(
+        self, problem: Problem, lowering: str | None, engine: str | None, machine: Machine, peaks: Peaks
+    ) -> None:
+        self.problem, self.machine, self.peaks = problem, machine, peaks
+        ways = [
+            (way, packing, each)
+            for way in ALL
+            if lowering in (None, way.name)
+            and way.refuses(problem) is None
+            and (way.exact or not problem.exact)
+            for packing in way.packings
+            for each in ENGINES
+            if engine in (None, each) and not NEVER[each].intersection((packing, way.transform))
+        ]
+        self.order = {_name(way): at for at, way in enumerate(ways)}
+        self.bounds = {_name(way): bound(problem, way[0], way[2], machine, peaks) for way in ways}
+        self.waiting = sorted(ways, key=lambda way: (self.bounds[_name(way)], self.order[_name(way)]))
+        self.disturbing = engine is None and problem.threads > 1
+        self.found: dict[str, tuple[Candidate, Program | None]] = {}
+
+    def best(self) -> tuple[Candidate, Program] | None:
+        """The quickest of those that may be chosen."""
+        best: tuple[float, int, Candidate, Program] | None = None
+        for way in self.waiting:
+            if best is not None and self.bounds[_name(way)] > best[0]:
+                break
+            if way[2] == "blas" and self.disturbing and self._by_jit(way[0]):
+                continue
+            candidate, program = self._weighed(way)
+            if candidate.cost is None or program is None:
+                continue
+            made = candidate.cost.seconds, self.order[_name(way)], candidate, program
+            if best is None or made[:2] < best[:2]:
+                best = made
+        return None if best is None else best[2:]
+
+    def _by_jit(self, lowering: Lowering) -> bool:
+        """Whether the jit runs this lowering, whose BLAS is then left alone: see `choose`."""
+        ours = [way for way in self.waiting if way[0] is lowering and way[2] == "jit"]
+        return any(self._weighed(way)[0].cost is not None for way in ours)
+
+    def _weighed(self, way: Way) -> tuple[Candidate, Program | None]:
+        name = _name(way)
+        if name not in self.found:
+            self.found[name] = weigh_way(self.problem, *way, self.machine, self.peaks)
+        return self.found[name]
+
+
+def _takes(way: Lowering, problem: Problem) -> bool:
+    """Whether a lowering takes the problem, within its tolerance."""
+    if way.refuses(problem) is not None or (problem.exact and not way.exact):
+        return False
+    return way.rounds_least(problem) or error_estimate(problem, way.roundings(problem)) <= problem.rtol
+
+
+def _name(way: Way) -> str:
+    return f"{way[2]}: {way[0].name}, {way[1].value}"
+
+
+def bound(problem: Problem, lowering: Lowering, engine: str, machine: Machine, peaks: Peaks) -> float:
+    """Seconds that no candidate of a lowering and an engine is predicted to be under."""
+    if problem.dtype not in BOUNDED or problem.counted:
+        return 0.0
+    wide = np.dtype(problem.work_dtype).itemsize / 4
+    flops = lowering.least_flops(problem)
+    if engine == "jit":
+        narrow = (
+            not lowering.exact and lowering.transform is None
+        )  # numbers of 16 bits, at a rate of their own
+        return CALL + flops * wide / max(peaks.fma_flops, peaks.bf16_flops if narrow else 0.0)
+    g, full = problem.squeezed.geometry, 1 / machine.blas_flops
+    # With a matrix of one row or column each multiplication takes an element of the other one, at no rate of FLOPs.
+    thin = blas_work.VECTOR * 1e-9 / problem.threads / 2
+    each = thin if g.m == 1 or g.n == 1 else full if lowering.exact else min(thin, full)
+    return START + flops * wide * each
+
+
+__all__ = ["bound", "quickest"]
