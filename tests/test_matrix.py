@@ -130,6 +130,7 @@ def test_the_jit_never_stores_the_unrolled_input(storing: Way) -> None:
 TAKES = {
     "pointwise": ["2d/1x1/tail", "2d/1x1/strided-tail", "2d/grouped-1x1/plain", "1d/1/tail", "2d/deep"],
     "depthwise": ["2d/depthwise/tail", "2d/depthwise-multiplier/plain", "2d/transposed-depthwise/tail"],
+    "dots": ["2d/one-pixel", "2d/one-pixel-padded", "1d/one-element"],
     "im2col": [each.name for each in CASES],
     "mec": [
         "2d/3x3/tail",

@@ -401,6 +401,9 @@ class Product:
 
     `a_zero`: a View with one column per matrix, of what the entries of each row of A are counted from. `rounded`: the
     entries of A and B are rounded to bfloat16, and the products of two of them may be added at once.
+    `a_zero`: a View with one column per matrix, of what the entries of each row of A are counted from.
+
+    `strands`: terms go in turns to sums side by side, by the last index of the sum, which are added up at the end.
     """
 
     terms: tuple[tuple[View, View], ...]
@@ -411,6 +414,7 @@ class Product:
     maximum: bool = False
     a_zero: View | None = None
     rounded: bool = False
+    strands: bool = False
 
     def __post_init__(self) -> None:
         assert self.c.inside or self.transforms

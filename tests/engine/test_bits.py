@@ -124,7 +124,7 @@ def same(found: dict[tuple[str, str], Array], expected: dict[tuple[str, str], Ar
 def test_in_place_or_packed(each: Pass) -> None:
     """All ways of one lowering are one sum; so are those of the lowerings that sum in the same order."""
     first, *others = [
-        y for (_, step), y in results(each).items() if step not in ("WinogradPlan", "PiecesPlan")
+        y for (_, step), y in results(each).items() if step not in ("WinogradPlan", "PiecesPlan", "DotsPlan")
     ]
     for other in others:
         np.testing.assert_array_equal(other, first)

@@ -68,8 +68,8 @@ SLIPS = {
         'conv(x, w, lowering="im2row")',
         "conv: there is no lowering of that name\n"
         "  lowering = 'im2row'\n"
-        "  one of 'pointwise', 'depthwise', 'im2col', 'mec', 'kn2row', 'winograd 2', 'winograd 4', "
-        "'winograd 6', 'pieces', 'fft', 'bfloat16'",
+        "  one of 'pointwise', 'depthwise', 'dots', 'im2col', 'mec', 'kn2row', 'winograd 2', "
+        "'winograd 4', 'winograd 6', 'pieces', 'fft', 'bfloat16'",
         'conv(x, w, lowering="im2col")',
     ),
     "an engine": Slip(

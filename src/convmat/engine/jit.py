@@ -24,6 +24,7 @@ from .cpu import Cpu, host
 from .job import HEADER, WORD, address
 from .kernels.base import KernelPlan
 from .kernels.direct.plan import plan_direct
+from .kernels.dots.plan import plan_dots
 from .kernels.effort import Effort
 from .kernels.panel.plan import plan_step
 from .kernels.pieces.plan import plan_pieces
@@ -77,6 +78,8 @@ def _planner(product: Product, packing: Packing, bound: bool) -> Callable[..., K
     if product.transforms:
         in_pieces = isinstance(product.transforms[0], Transform) and len(product.terms[0][1].rows) > 1
         return plan_pieces if in_pieces else partial(plan_transformed, bound=bound)
+    if product.strands:
+        return plan_dots
     return plan_direct if packing is Packing.NOTHING else plan_step
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .base import Lowering, Part
 from .bfloat16 import Bfloat16
 from .depthwise import Depthwise
+from .dots import Dots
 from .fft import Fft
 from .im2col import Im2col
 from .kn2row import Kn2row
@@ -20,6 +21,7 @@ from .winograd import Winograd
 ALL: tuple[Lowering, ...] = (
     Pointwise(),
     Depthwise(),
+    Dots(),
     Im2col(),
     Mec(),
     Kn2row(),

@@ -121,6 +121,8 @@ def prepare(
             return "sums products, and these are maxima"
         if product.rounded:
             return "rounds no operand: NumPy has no products of bfloat16"
+        if product.strands:
+            return "the same product as im2col: BLAS sums in an order of its own"
         transforms = tuple(each for each in product.transforms if isinstance(each, Fourier))
         if len(transforms) != len(product.transforms):
             return "transforms by Fourier's matrices alone"

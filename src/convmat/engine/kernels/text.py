@@ -7,6 +7,8 @@ from ..ir.emitter import PREFER_512
 from .direct import channels, pixels_loop
 from .direct.channels import ChannelsRecipe
 from .direct.pixels import PixelsRecipe
+from .dots import kernel as dots_kernel
+from .dots.recipe import DotsRecipe
 from .panel import loops as panel_loops
 from .panel.recipe import PanelRecipe
 from .pieces import kernel as pieces_kernel
@@ -22,6 +24,7 @@ Recipe = (
     PanelRecipe
     | PixelsRecipe
     | ChannelsRecipe
+    | DotsRecipe
     | WinogradRecipe
     | PiecesRecipe
     | QuadsRecipe
@@ -45,6 +48,8 @@ def kernel_text(recipe: Recipe, cpu: Cpu) -> str:
             return str(pixels_loop.module(recipe, attributes, cpu.fma))
         case ChannelsRecipe():
             return str(channels.module(recipe, attributes, cpu.fma))
+        case DotsRecipe():
+            return str(dots_kernel.module(recipe, attributes, cpu.fma))
         case QuadsRecipe():
             return str(quads_kernel.module(recipe, attributes, fused=cpu.fma))
         case PackRecipe():
