@@ -135,9 +135,13 @@ def _extents(
 
 
 def _scaled(extent: int, scale: float) -> int:
-    """The product in whole numbers; one that falls short of a whole number by its scale's rounding to float32 is it."""
+    """The product in whole numbers; one that falls short of a whole number by its scale's rounding to float32 is it.
+
+    A scale with few binary digits was not rounded.
+    """
     product, near = extent * scale, round(extent * scale)
-    return near if abs(product - near) <= product * 2.0**-24 else math.floor(product)
+    rounded = not (scale * 2**12).is_integer()
+    return near if rounded and abs(product - near) <= product * 2.0**-24 else math.floor(product)
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
