@@ -38,14 +38,6 @@ def test_equal_to_the_result_in_memory() -> None:
         same_bits(y.compute(scheduler=scheduler), convmat.conv(x, w, b, padding=1, activation="relu"))
 
 
-@pytest.fixture(scope="module")
-def workers() -> Any:
-    distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    with cluster, distributed.Client(cluster) as client:
-        yield client
-
-
 def test_two_worker_processes(workers: Any) -> None:
     x, w = normal(2, 16, 60, 50), normal(24, 16, 3, 3)
     y: Any = convmat.conv(da.from_array(x, chunks=(1, 16, 25, 25)), w, padding=1)

@@ -65,6 +65,20 @@ def run(network: Network, x: Any) -> Any:
     return _tiled.lazy(network, x)
 
 
+def crew(client: Any, sharded: Any) -> Any:
+    """The workers of a Dask client, for a trainer's shards."""
+    from .training import Crew
+
+    return Crew(client, sharded)
+
+
+def client_of(scheduler: str) -> Any:
+    """A client of the Dask scheduler at an address. Raises PlanError."""
+    from .files import cluster
+
+    return cluster.client_of(scheduler)
+
+
 def plan_files(
     source: str | os.PathLike[str],
     w: Array,
@@ -102,6 +116,6 @@ def make_file(
 
 
 __all__ = [
-    "ConvJob", "Done", "Job", "NetworkStream", "ReceptiveField", "TileJob", "convolve", "input_grad", "make_file",
-    "plan", "plan_files", "receptive_field", "run", "tiled", "weight_grad",
+    "ConvJob", "Done", "Job", "NetworkStream", "ReceptiveField", "TileJob", "client_of", "convolve", "crew",
+    "input_grad", "make_file", "plan", "plan_files", "receptive_field", "run", "tiled", "weight_grad",
 ]  # fmt: skip

@@ -51,6 +51,12 @@ def train(
     deterministic: Annotated[
         bool, _learning("The same bits with any number of threads.", "--deterministic")
     ] = False,
+    shards: Annotated[
+        int | None, _learning("Each batch in so many parts, whose gradients are added.", min=1, metavar="N")
+    ] = None,
+    scheduler: Annotated[
+        str | None, _learning("Shards by the workers of a Dask scheduler: tcp://10.0.0.1:8786.", metavar="ADDRESS")
+    ] = None,
     threads: Annotated[
         int | None, _learning("Default: the cores allowed.", "--threads", "-t", min=1, max=1024, metavar="N")
     ] = None,
@@ -94,10 +100,10 @@ def train(
     )  # fmt: skip
     if resume and checkpoint is not None and checkpoint.exists():
         trainer.resume(checkpoint)
-    with _bar(json) as progress:
+    with _bar(json) as progress, _client(scheduler) as client:
         course = trainer.fit(
             found, epochs, batch=batch, augment=_augment(shift, flip), checkpoint=checkpoint, history=history,
-            progress=progress,
+            progress=progress, shards=shards, client=client,
         )  # fmt: skip
     if out is not None:
         tuned = trainer.network()
@@ -124,6 +130,18 @@ def _read(model: str, data: str, skip: bool, seed: int) -> tuple[Data, Network]:
     declared = network.inputs[0].shape or ()
     sizes = [n for n in declared[2:] if isinstance(n, int)]
     return data_of(data, (sizes[0], sizes[1]) if len(sizes) == 2 else (64, 64), skip), network
+
+
+@contextmanager
+def _client(scheduler: str | None) -> Iterator[Any]:
+    """The client of a Dask scheduler; None where none is asked for."""
+    if scheduler is None:
+        yield None
+        return
+    from convmat.chunks import client_of
+
+    with client_of(scheduler) as client:
+        yield client
 
 
 def _augment(shift: int, flip: bool) -> Augment | None:

@@ -23,6 +23,7 @@ import numpy as np
 from ..errors import cannot_write
 from ..network.graph import Array
 from .data import Augment, Examples
+from .shards import Crew, CrewLostError
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -70,6 +71,7 @@ class Course:
     history: Path | None
     progress: Callable[[Progress], object] | None
     shards: int | None = None
+    crew: Crew | None = None
 
 
 def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
@@ -77,7 +79,10 @@ def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
     found: list[Epoch] = []
     with interruptible() as stopped:
         while trainer.epoch < last:
-            made = _epoch(trainer, course, last, stopped)
+            try:
+                made = _epoch(trainer, course, last, stopped)
+            except CrewLostError as error:
+                raise _lost(trainer, course, error) from error
             if made is None:
                 if course.checkpoint is not None:
                     trainer.save(course.checkpoint)
@@ -90,6 +95,15 @@ def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
     return found
 
 
+def _lost(trainer: Trainer, course: Course, error: CrewLostError) -> CrewLostError:
+    """The error, with how the fit goes on: from the checkpoint that is written now, if one is asked for."""
+    on = "fit of this trainer with another client goes on from here"
+    if course.checkpoint is not None:
+        trainer.save(course.checkpoint)
+        on += f", and a trainer that resumes {course.checkpoint}"
+    return CrewLostError(f"{error}\n  {trainer.steps} steps are done: {on}")
+
+
 def _epoch(trainer: Trainer, course: Course, last: int, stopped: threading.Event) -> Epoch | None:
     """One time through the examples, from the batch on that is next; None where it was stopped."""
     begun, here = time.perf_counter(), trainer.position
@@ -97,7 +111,7 @@ def _epoch(trainer: Trainer, course: Course, last: int, stopped: threading.Event
     for x, target in batches(course, trainer.epoch, here.batch):
         if stopped.is_set():
             return None
-        loss = trainer.step(x, target, shards=course.shards)
+        loss = trainer.step(x, target, shards=course.shards, crew=course.crew)
         here.batch += 1
         here.seen += len(x)
         here.loss += loss * len(x)

@@ -37,6 +37,10 @@ class Part:
     drawn: tuple[int, int]
 
 
+class CrewLostError(NetworkError):
+    """Nobody is left to compute shards; the trainer is as it was before the step."""
+
+
 class Crew(Protocol):
     """Who computes the shards of a step elsewhere."""
 
@@ -45,7 +49,7 @@ class Crew(Protocol):
     ) -> Iterable[dict[str, Array] | None]:
         """What each part gives for the parameters held, in the order of the parts.
 
-        None where its loss is no number. Raises NetworkError.
+        None where its loss is no number. Raises CrewLostError.
         """
 
 
@@ -118,6 +122,8 @@ class Sharded:
             for total in graphs.totals.values():
                 total[...] = 0
             raise
+        if SEED in self.held:
+            self.held[SEED][...] = parts[-1].drawn
         (self._update if last or self._gather is None else self._gather)({})
         return loss, right
 
@@ -140,4 +146,4 @@ class Sharded:
         return self.part.program(specs_of(inputs))
 
 
-__all__ = ["Crew", "Part", "Sharded", "require_shards"]
+__all__ = ["Crew", "CrewLostError", "Part", "Sharded", "require_shards"]

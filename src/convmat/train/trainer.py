@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..doors import behind
 from ..errors import NetworkError, shown
 from ..network import Network
 from ..network.graph import Array, Shape, Spec
@@ -179,6 +180,7 @@ class Trainer:
         validate: Examples | None = None,
         augment: Augment | None = None,
         shards: int | None = None,
+        client: Any = None,
         checkpoint: str | os.PathLike[str] | None = None,
         history: str | os.PathLike[str] | None = None,
         progress: Callable[[Progress], object] | None = None,
@@ -186,18 +188,28 @@ class Trainer:
         """So many times through all examples, in an order drawn anew each time; what came of each.
 
         `validate`: examples that are judged after each epoch, a data set's own where it is given whole. `shards`: each
-        step in so many parts, as `step` has it. `checkpoint`: a file that is written after each epoch, and when Ctrl-C
-        ends the fit; a trainer that `resume`d one goes on to the epochs that were asked for then. `history`: a CSV
-        file, a line an epoch. `progress` is told after each batch.
+        step in so many parts, as `step` has it. `client`: a dask.distributed.Client, whose workers compute the shards,
+        to the bits that they have here; what a lost one had goes to others, one that comes later is used. `checkpoint`:
+        a file that is written after each epoch, when Ctrl-C ends the fit and when the cluster is lost; a trainer that
+        `resume`d one goes on to the epochs that were asked for then. `history`: a CSV file, a line an epoch. `progress`
+        is told after each batch. Raises NetworkError.
         """
         if shards is not None:
             require_shards(shards)
+        elif client is not None:
+            raise NetworkError(
+                "train: a cluster computes shards, and their number is part of the result\n  shards = None\n"
+                f"  e.g. shards={max(len(client.nthreads()), 2)}, with fewer workers or more"
+            )
+        crew = None if client is None else behind("chunks").crew(client, self.sharded)
         examples = data.train if isinstance(data, Data) else data
         judged = data.test if validate is None and isinstance(data, Data) else validate
         if self._last is None or self._last <= self.epoch:
             self._last = self.epoch + epochs
         files = [None if each is None else Path(each) for each in (checkpoint, history)]
-        course = Course(examples, judged, batch, augment, self.seed, files[0], files[1], progress, shards)
+        course = Course(
+            examples, judged, batch, augment, self.seed, files[0], files[1], progress, shards, crew
+        )
         found = run(self, course, self._last)
         self._last = None
         return found

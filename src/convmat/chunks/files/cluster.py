@@ -23,16 +23,9 @@ def make_on(
     scheduler: str, job: Job, out: Path, *, resume: bool = False, progress: Progress | None = None
 ) -> Done:
     """Write `out` by the workers of a scheduler, e.g. tcp://10.0.0.1:8786. Raises PlanError."""
-    from distributed import Client, as_completed
+    from distributed import as_completed
 
-    try:
-        client = Client(scheduler, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise PlanError(
-            f"files: there is no scheduler at {scheduler}\n  {' '.join(str(error).split())[:200]}\n"
-            f"  start one, `dask scheduler`, and workers, `dask worker {scheduler}`"
-        ) from None
-    with client:
+    with client_of(scheduler) as client:
         require_alike(client.run(facts))
         manifest = begin(job, out, resume=resume)
         todo = [block for block in range(job.count) if block not in manifest.done]
@@ -58,6 +51,19 @@ def make_on(
     manifest.close()
     seconds = time.monotonic() - started
     return Done(len(todo), before, seconds, 0.0, seconds, 0.0)
+
+
+def client_of(scheduler: str) -> Any:
+    """A client of the scheduler at an address. Raises PlanError."""
+    from distributed import Client
+
+    try:
+        return Client(scheduler, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise PlanError(
+            f"files: there is no scheduler at {scheduler}\n  {' '.join(str(error).split())[:200]}\n"
+            f"  start one, `dask scheduler`, and workers, `dask worker {scheduler}`"
+        ) from None
 
 
 def facts() -> tuple[str, str, bool]:
@@ -94,4 +100,4 @@ def one_block(job: Job, out: str, block: int) -> int:
     return block
 
 
-__all__ = ["make_on"]
+__all__ = ["client_of", "make_on"]
