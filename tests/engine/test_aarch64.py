@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+import convmat
+from convmat.engine import jit
 from convmat.engine.cpu import Cpu
-from convmat.engine.job import HEADER
+from convmat.engine.job import HEADER, WORD
+from convmat.engine.kernels.text import kernel_text
 from convmat.engine.measure import microbench
+from convmat.engine.operands import aligned_size
 from convmat.engine.runtime import compiler, elf, thread_pool_ir
+from convmat.geometry import Geometry
+from convmat.lowering import named
+from convmat.planner.candidates import dtypes_of, extents
+from convmat.problem import Problem
+from convmat.product import Packing
 
 unicorn: Any = pytest.importorskip("unicorn", reason="no emulator of AArch64 is installed")
 registers: Any = pytest.importorskip("unicorn.arm64_const", reason="no emulator of AArch64 is installed")
@@ -140,3 +149,69 @@ def test_the_measuring_kernels() -> None:
     arm.call("fma", DATA, 0, 0)
     expected = sum((start * 0.5 + 0.5) * 0.5 + 0.5 for start in range(microbench.accumulators(cpu)))
     assert arm.read(sink, "<4f") == (expected,) * 4
+
+
+class Job:
+    """A program's steps on an emulated processor: its arrays, tables and blocks lie in its memory."""
+
+    def __init__(self, program: jit.JitProgram, cpu: Cpu) -> None:
+        self.program, self.cpu, self.free = program, cpu, DATA
+
+    def place(self, arm: Arm, array: Any) -> int:
+        """Where a copy of the array lies."""
+        at, self.free = self.free, self.free + aligned_size(array.nbytes + 64)
+        arm.write(at, array.tobytes())
+        return at
+
+    def run(self, **arrays: Any) -> Any:
+        """y of the arrays, whose values are read and not changed."""
+        arms = [Arm(kernel_text(recipe, self.cpu)) for recipe in self.program.recipes]
+        scratch, y = np.zeros(self.program.workspace + 64, np.uint8), arrays["y"]
+        for arm, step in zip(arms, self.program.steps, strict=True):
+            self.free = DATA
+            block = np.frombuffer(step.template, np.int64).copy()
+            where = {name: self.place(arm, each) for name, each in arrays.items()}
+            where |= {
+                "scratch": self.place(arm, scratch),
+                "a": self.place(arm, np.zeros(step.weight_bytes, np.uint8)),
+            }
+            for name, at in where.items():
+                if name in step.at:
+                    block[step.at[name]] = at + step.origin.get(name, 0)
+            for name, table in step.tables().items():
+                block[(HEADER + step._arguments.offset(name)) // WORD] = self.place(arm, table)
+            begin = self.place(arm, block) + HEADER
+            for name, count in (("weights", step.weight_tasks), ("task", step.tasks)):
+                for index in range(count):
+                    arm.call(name, begin, index, 0)
+            scratch = np.frombuffer(arm.machine.mem_read(where["scratch"], scratch.nbytes), np.uint8)
+            y = np.frombuffer(arm.machine.mem_read(where["y"], arrays["y"].nbytes), arrays["y"].dtype)
+        return y.reshape(arrays["y"].shape)
+
+
+@pytest.mark.parametrize("types", [("uint8", "int8"), ("int8", "uint8")])
+@pytest.mark.parametrize("name", ["neoverse-n1", "cortex-a72"])
+def test_products_of_bytes_are_exact(name: str, types: tuple[str, str]) -> None:
+    """By dot products of signed bytes, and without."""
+    cpu, rng = Cpu.named(name), np.random.default_rng(1)
+    g = Geometry.of((1, 19, 5, 6), (11, 19, 3, 3), padding=1)
+    x, w = (
+        rng.integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, shape).astype(kind)
+        for kind, shape in zip(types, (g.x_shape, g.w_shape), strict=True)
+    )
+    w_zero = rng.integers(0, 9, g.O).astype(np.int32)
+    problem = Problem.of(g, types[0], w_dtype=types[1], x_zero=7, w_zero=True)
+    program = jit.prepare(
+        named("im2col").products(problem),
+        Packing.PANEL,
+        dtypes_of(problem),
+        extents(problem),
+        1 << 24,
+        cpu=cpu,
+    )
+    assert isinstance(program, jit.JitProgram), program
+    y = Job(program, cpu).run(x=x, w=w, y=np.zeros(g.y_shape, np.int32), **{"w zero": w_zero})
+    wide = w.astype(float) - w_zero.reshape(-1, 1, 1, 1)
+    wanted = convmat.conv(x.astype(float) - 7, wide, padding=1, exact=True, engine="blas")
+    np.testing.assert_array_equal(y, wanted)
+    assert ("sdot" in kernel_text(program.recipes[-1], cpu)) == cpu.dotprod

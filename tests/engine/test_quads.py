@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.quads.pack_x import SQUARE, transposed_bytes
+from convmat.errors import GeometryError
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
 from convmat.planner.candidates import dtypes_of, extents
@@ -19,7 +23,12 @@ from convmat.product import Packing
 
 Array = npt.NDArray[Any]
 
-TARGETS = [cpu for cpu in map(Cpu.named, ("native", "x86-64-v3", "x86-64-v4")) if cpu.runs_here()]
+NARROW = replace(
+    Cpu.named("icelake-server"), model="vectors of 32 bytes", vector_bytes=32, vector_registers=16
+)
+"""What AVX-VNNI has, in AVX-512's encoding."""
+
+TARGETS = [cpu for cpu in (*map(Cpu.named, ("native", "x86-64-v3", "x86-64-v4")), NARROW) if cpu.runs_here()]
 """Instruction sets that this CPU runs."""
 
 CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
@@ -176,3 +185,48 @@ def test_the_greatest_bytes_of_windows(kind: str) -> None:
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=limits.min)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))[:, :, ::2, ::2]
     np.testing.assert_array_equal(y, windows.max((-1, -2)))
+
+
+def _drawn(rng: np.random.Generator) -> tuple[Geometry, str]:
+    """A geometry of some rank with fewer than 50,000 sums, and a layout."""
+    while True:
+        rank, groups = int(rng.integers(1, 4)), int(rng.choice([1, 1, 1, 2, 3]))
+        x = (int(rng.integers(1, 3)), groups * int(rng.integers(1, 40)), *rng.integers(1, 16, rank).tolist())
+        w = (groups * int(rng.integers(1, 40)), x[1] // groups, *rng.integers(1, 5, rank).tolist())
+        words = {
+            "stride": rng.integers(1, 4, rank).tolist(), "dilation": rng.integers(1, 3, rank).tolist(),
+            "padding": [tuple(pair) for pair in rng.integers(0, 3, (rank, 2)).tolist()], "groups": groups,
+        }  # fmt: skip
+        with suppress(GeometryError):
+            g = Geometry.of(x, w, **words)
+            if math.prod(g.y_shape) < 50_000:
+                return g, str(rng.choice(["NCHW", "NHWC"]))
+
+
+def test_drawn_geometries_have_the_same_bits_everywhere(slow: bool) -> None:
+    """The largest numbers throughout, 255 x 127, and others; 2,000 with --slow."""
+    made_here = 0
+    for seed in range(2000 if slow else 2):
+        rng = np.random.default_rng(seed)
+        (g, layout), large = _drawn(rng), bool(seed % 2)
+        x = np.full(g.x_shape, 255, np.uint8) if large else rng.integers(0, 256, g.x_shape).astype(np.uint8)
+        w = np.full(g.w_shape, 127, np.int8) if large else rng.integers(-128, 128, g.w_shape).astype(np.int8)
+        words = {
+            "stride": g.s, "dilation": g.d, "padding": tuple(zip(g.lo, g.hi, strict=True)), "groups": g.G,
+        }  # fmt: skip
+        wanted = truth(x, w, 0, np.zeros(1), words)
+        problem = Problem.of(g, "uint8", x=layout, y=layout, w_dtype="int8")
+        moved = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        (way,) = [each for each in ALL if each.name == "im2col"]
+        for cpu in TARGETS:
+            program = jit.prepare(
+                way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 24, cpu=cpu
+            )
+            if isinstance(program, str):
+                continue
+            y = np.empty(problem.shape("y"), np.int32)
+            program.run({"x": moved, "y": y}, program.bind(w), 1)
+            y = y if layout == "NCHW" else np.moveaxis(y, -1, 1)
+            np.testing.assert_array_equal(y, wanted, err_msg=f"{seed}, {g}, {layout}, {cpu.model}")
+            made_here += 1
+    assert made_here > (3000 if slow else 2)

@@ -2,8 +2,10 @@
 
     vector_bytes      64 AVX-512, 32 AVX2, 16 SSE and NEON
     vector_registers  how many: 32 with AVX-512 and AArch64, else 16
-    vnni              whether dot products of four bytes are one instruction, on vectors of every size
-    bf16              the same of two bfloat16 numbers
+    vnni              whether dot products of four bytes are one instruction, on vectors of every size (AVX-512 VNNI)
+    avx_vnni          the same on vectors of AVX2, in an encoding of its own
+    bf16              the same of two bfloat16 numbers (AVX-512 BF16)
+    dotprod           the same of four signed bytes on AArch64
 
 Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The
 target `"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the
@@ -48,6 +50,8 @@ class Cpu:
     triple: str = ""
     vnni: bool = False
     bf16: bool = False
+    avx_vnni: bool = False
+    dotprod: bool = False
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
@@ -62,7 +66,9 @@ class Cpu:
             and wide
             and self.fma <= here.fma
             and self.vnni <= here.vnni
+            and self.avx_vnni <= here.avx_vnni
             and self.bf16 <= here.bf16
+            and self.dotprod <= here.dotprod
         )
 
     @staticmethod
@@ -89,7 +95,7 @@ class Cpu:
         return replace(
             here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
             vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple, vnni=name in _VNNI,
-            bf16=name in _BF16,
+            avx_vnni=name in _AVX_VNNI, bf16=name in _BF16, dotprod=name in _DOTPROD,
         )  # fmt: skip
 
 
@@ -105,6 +111,7 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
     "x86-64-v3": _X86_V3,
     "x86-64-v4": _X86_V4,
     "haswell": _X86_V3,
+    "alderlake": _X86_V3,
     "skylake": _X86_V3,
     "skylake-avx512": _X86_V4,
     "icelake-server": _X86_V4,
@@ -124,6 +131,12 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
 
 # Those of them that have AVX-512 VNNI.
 _VNNI = ("icelake-server", "sapphirerapids", "znver4")
+
+# Those that have the same on vectors of 32 bytes alone.
+_AVX_VNNI = ("alderlake",)
+
+# Those of AArch64 that have dot products of signed bytes.
+_DOTPROD = ("cortex-a76", "neoverse-n1", "neoverse-v1", "apple-m1")
 
 # Those of them that have dot products of bfloat16.
 _BF16 = ("sapphirerapids", "znver4")
@@ -152,6 +165,8 @@ def host() -> Cpu:
         l1=l1, l2=l2, l3=l3, model=model or arch, key=f"{arch}/{identity}/{digest}",
         vnni=vector_bytes == 64 and bool({"avx512_vnni", "avx512vnni"} & flags),
         bf16=vector_bytes == 64 and bool({"avx512_bf16", "avx512bf16"} & flags),
+        avx_vnni=vector_bytes >= 32 and bool({"avx_vnni", "avxvnni"} & flags),
+        dotprod=arch == "aarch64" and bool({"asimddp", "dotprod"} & flags),
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 Of bytes: acc + x0*w0 + x1*w1 + x2*w2 + x3*w3 in each 32-bit lane, x unsigned and w signed.
 
-    VNNI       one instruction (vpdpbusd, which wraps and never saturates)
+    VNNI       one instruction (vpdpbusd, which wraps and never saturates), of AVX-512 VNNI or AVX-VNNI
+    SDOT       one instruction of AArch64, of signed bytes: x is moved by 128, and so its sums are less by that of w
     PMADDWD    bytes as 16-bit numbers, two products of two: AVX2 and AVX-512 without VNNI
     PLAIN      shifts and 32-bit products, whatever the CPU
 
@@ -27,17 +28,29 @@ class Unit(Enum):
     """How a CPU multiplies bytes: see the module."""
 
     VNNI = "vpdpbusd"
+    SDOT = "sdot"
     PMADDWD = "vpmaddwd"
     PLAIN = "plain"
     BF16 = "vdpbf16ps"
+
+    @property
+    def moved(self) -> int:
+        """How much less than x are the numbers that it multiplies in its place."""
+        return 128 if self is Unit.SDOT else 0
 
 
 def unit_of(cpu: Cpu) -> Unit:
     """How this CPU multiplies bytes."""
     if cpu.arch != "x86_64":
-        return Unit.PLAIN
-    return Unit.VNNI if cpu.vnni else Unit.PMADDWD
+        return Unit.SDOT if cpu.dotprod else Unit.PLAIN
+    return Unit.VNNI if cpu.vnni or cpu.avx_vnni else Unit.PMADDWD
 
+
+WHOLE = (Unit.VNNI, Unit.SDOT)
+"""The units that take four bytes as they are."""
+
+MOVE = 0x80808080 - (1 << 32)
+"""What makes four unsigned bytes signed ones, each less by 128."""
 
 Bytes = tuple[Value, ...]
 """An operand as its unit takes it: four bytes in each lane, or what was made of them once for several products."""
@@ -47,8 +60,8 @@ def unsigned_bytes(x: Value, unit: Unit) -> Bytes:
     """Four unsigned bytes in each 32-bit lane, for `dot`."""
     if unit is Unit.BF16:
         return (x,)
-    if unit is Unit.VNNI:
-        return (regroup(x, to=i8.x(4 * x.type.lanes)),)
+    if unit in WHOLE:
+        return (regroup(x ^ MOVE if unit.moved else x, to=i8.x(4 * x.type.lanes)),)
     if unit is Unit.PMADDWD:
         return x & 0x00FF00FF, lshr(x, 8) & 0x00FF00FF
     return x & 255, lshr(x, 8) & 255, lshr(x, 16) & 255, lshr(x, 24)
@@ -58,7 +71,7 @@ def signed_bytes(w: Value, unit: Unit) -> Bytes:
     """Four signed bytes in each 32-bit lane, for `dot`."""
     if unit is Unit.BF16:
         return (w,)
-    if unit is Unit.VNNI:
+    if unit in WHOLE:
         return (regroup(w, to=i8.x(4 * w.type.lanes)),)
     if unit is Unit.PMADDWD:
         halves = _halves(w)
@@ -68,7 +81,7 @@ def signed_bytes(w: Value, unit: Unit) -> Bytes:
 
 def constant_bytes(numbers: Sequence[int], lanes: int, unit: Unit) -> Bytes:
     """The same four signed bytes in each of so many lanes, for `dot`."""
-    if unit is Unit.VNNI:
+    if unit in WHOLE:
         return (const(i8.x(4 * lanes), [*numbers] * lanes),)
     if unit is Unit.PMADDWD:
         return tuple(const(i16.x(2 * lanes), [*numbers[at::2]] * lanes) for at in (0, 1))
@@ -76,8 +89,9 @@ def constant_bytes(numbers: Sequence[int], lanes: int, unit: Unit) -> Bytes:
 
 
 NAMES = {
-    Unit.VNNI: {16: "avx512.vpdpbusd.512", 8: "avx512.vpdpbusd.256", 4: "avx512.vpdpbusd.128"},
-    Unit.PMADDWD: {16: "avx512.pmaddw.d.512", 8: "avx2.pmadd.wd", 4: "sse2.pmadd.wd"},
+    Unit.VNNI: {16: "x86.avx512.vpdpbusd.512", 8: "x86.avx512.vpdpbusd.256", 4: "x86.avx512.vpdpbusd.128"},
+    Unit.PMADDWD: {16: "x86.avx512.pmaddw.d.512", 8: "x86.avx2.pmadd.wd", 4: "x86.sse2.pmadd.wd"},
+    Unit.SDOT: {4: "aarch64.neon.sdot.v4i32.v16i8"},
 }
 """LLVM's intrinsics, by the 32-bit lanes of a vector."""
 
@@ -95,7 +109,7 @@ def dot(fn: Function, total: Value, x: Bytes, w: Bytes, unit: Unit) -> Value:
             f"{pairs} {x_pairs.name}, {pairs} {w_pairs.name})",
             total.type,
         )
-    if unit is Unit.VNNI:
+    if unit in WHOLE:
         return _called(fn, NAMES[unit][lanes], total.type, total, *x, *w)
     for each, weight in zip(x, w, strict=True):
         if unit is Unit.PMADDWD:
@@ -117,7 +131,7 @@ def halves(fn: Function, value: Value) -> Value:
 
 def _called(fn: Function, name: str, gives: Type, *arguments: Value) -> Value:
     given = ", ".join(f"{each.type.text} {each.name}" for each in arguments)
-    return fn.emit(f"call {gives.text} @llvm.x86.{name}({given})", gives)
+    return fn.emit(f"call {gives.text} @llvm.{name}({given})", gives)
 
 
 def _halves(value: Value) -> Value:

@@ -80,10 +80,16 @@ def _refuses(product: Product, dtypes: Dtypes, cpu: Cpu) -> str | None:
 # ---- the product ----------------------------------------------------------------------------------------------------
 
 
-TILES = {Unit.VNNI: (14, 2), Unit.BF16: (14, 2), Unit.PMADDWD: (10, 2), Unit.PLAIN: (4, 2)}
+TILES = {
+    Unit.VNNI: (14, 2),
+    Unit.BF16: (14, 2),
+    Unit.SDOT: (10, 2),
+    Unit.PMADDWD: (10, 2),
+    Unit.PLAIN: (4, 2),
+}
 """Columns and vectors of a tile in 32 registers: sums, vectors and a quad in all lanes, as their unit takes them."""
 
-SMALL_TILES = {Unit.PMADDWD: (4, 2), Unit.PLAIN: (2, 2)}
+SMALL_TILES = {Unit.VNNI: (6, 2), Unit.PMADDWD: (4, 2), Unit.PLAIN: (2, 2)}
 """The same in 16."""
 
 FEW_COLUMNS = (7, 4)
@@ -97,7 +103,12 @@ def tile_of(unit: Unit, registers: int, lanes: int, m: int, columns: int) -> tup
     ((14, 2), (7, 4), (14, 1))
     """
     width, vectors = TILES[unit] if registers >= 32 else SMALL_TILES[unit]
-    if unit in (Unit.VNNI, Unit.BF16) and columns <= FEW_COLUMNS[0] and m > vectors * lanes:
+    if (
+        registers >= 32
+        and unit in (Unit.VNNI, Unit.BF16)
+        and columns <= FEW_COLUMNS[0]
+        and m > vectors * lanes
+    ):
         width, vectors = FEW_COLUMNS
     return width, min(vectors, -(-m // lanes))
 

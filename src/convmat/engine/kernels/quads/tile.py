@@ -113,7 +113,7 @@ class TileWriter:
         r = self.r
         fn = self._module.function("sums", {"x": ptr, "runs": ptr, "out": ptr})
         x, runs, out = fn.arguments
-        zeros: list[Value] = [const(i32.x(r.lanes), 0)] * r.width
+        zeros: list[Value] = [const(i32.x(r.lanes), r.unit.moved * r.runs * r.run)] * r.width
         for i, total in enumerate(self._over_quads(fn, x, out, runs, r.width, 1, zeros, ones=True)):
             fn.store(total, out, i * i32.bytes, mask=prefix_mask(r.lanes, 1))
         return fn
@@ -194,7 +194,7 @@ class TileWriter:
         starts, zeros = [], []
         for v in range(vectors):
             mask = prefix_mask(r.lanes, rows - v * r.lanes)
-            total = fn.load(a, vector, r.sums_at + v * vector.bytes)
+            total = kept = fn.load(a, vector, r.sums_at + v * vector.bytes)
             moved = const(vector, 0) if r.signed else const(vector, 128)
             if r.sums_columns:
                 of = (
@@ -205,6 +205,8 @@ class TileWriter:
                 zeros.append(of)
                 total = total - of * const(vector, r.runs * r.run)
             start = -(total * zero)
+            if r.unit.moved:
+                start = start + kept * const(vector, r.unit.moved)
             if r.bias:
                 start = start + fn.load(bias, vector, v * vector.bytes, mask=mask)
             starts.append(start)
