@@ -95,7 +95,8 @@ def _along(
     """Along one axis: what is read, what that makes, and the scale that says so."""
     n, start, stop = max(round(axis.scale), round(1 / axis.scale)), *part
     grows, how = axis.scale > 1, coordinates_of(node)
-    even = axis.P == n * axis.I if grows else axis.I == n * axis.P
+    whole = (n * axis.I, axis.P) if grows else (n * axis.P, axis.I)
+    even = whole[0] == whole[1]
     if part == (0, axis.P):
         scale = np.float32(axis.scale)
         if int(np.floor(axis.I * float(scale))) != axis.P:  # sizes, whose ratio was rounded
