@@ -143,12 +143,12 @@ def _measured(wish: Wish, out: Path, json: bool) -> None:
     """Run it, keep it, show it."""
     from benchmarks import command
 
-    found = command.measure(wish, out, screen.errors())
+    found = command.measure(wish, out, screen.error_console())
     if json:
         typer.echo(found.without_samples().as_json())
     else:
         command.show(found, screen.console())
-    screen.errors().print(f"results: {out / command.LATEST}", markup=False)
+    screen.error_console().print(f"results: {out / command.LATEST}", markup=False)
     if found.partial:
         raise typer.Exit(INTERRUPTED)
 
@@ -181,12 +181,12 @@ def images(
     from benchmarks import command
 
     wish = command.images(layers or [], peers or [], threads, seconds=seconds, quick=quick, wait=wait)
-    found = command.measure(wish, out, screen.errors())
+    found = command.measure(wish, out, screen.error_console())
     if json:
         typer.echo(found.without_samples().as_json())
     else:
         command.show(found, screen.console())
-    screen.errors().print(f"results: {out / command.LATEST}", markup=False)
+    screen.error_console().print(f"results: {out / command.LATEST}", markup=False)
     if found.partial:
         raise typer.Exit(INTERRUPTED)
 
@@ -256,7 +256,7 @@ def choices(
             path, seed, n, count, seconds, keep_to or math.inf, lambda done: tell(f"{done} of {count} layers")
         )
     typer.echo(made.as_json() if json else measuring.summary(made))
-    screen.errors().print(f"results: {path}", markup=False)
+    screen.error_console().print(f"results: {path}", markup=False)
 
 
 @commands.command()

@@ -27,9 +27,9 @@ from benchmarks.results import write
 from convmat.geometry import Geometry
 from convmat.planner import Candidate, Decision, Prepared
 from convmat.planner.choose import admit_candidates
-from convmat.planner.columns import align
-from convmat.planner.tuning import SECONDS, race, rivals
-from convmat.planner.units import in_seconds
+from convmat.planner.columns import align_columns
+from convmat.planner.tuning import SECONDS, choose_rivals, race_ways
+from convmat.planner.units import format_seconds
 from convmat.problem import Problem
 
 SIZES = (7, 8, 10, 13, 14, 16, 17, 19, 20, 26, 28, 32, 35, 38, 40, 48, 52, 56, 64, 76, 80, 96, 112, 128, 147, 160, 192,
@@ -184,8 +184,8 @@ def examine(layer: Layer, threads: int, seconds: float) -> Found:
     """Measure a layer: quick tuning first, then all candidates in turns for about so many seconds."""
     problem = layer.problem(threads)
     admitted = admit_candidates(problem, None, None)
-    running = rivals(admitted.possible, "full")
-    quick = rivals(admitted.possible, "quick")
+    running = choose_rivals(admitted.possible, "full")
+    quick = choose_rivals(admitted.possible, "quick")
     tuned = _timed(problem, quick, SECONDS["quick"]) if len(quick) > 1 else {}
     measured = _timed(problem, running, seconds)
     return Found(
@@ -199,7 +199,7 @@ def examine(layer: Layer, threads: int, seconds: float) -> Found:
 
 def _timed(problem: Problem, running: Sequence[Candidate], seconds: float) -> dict[str, float]:
     kept: dict[str, float] = {}
-    race(
+    race_ways(
         [Prepared(Decision(problem, tuple(running), each, forced=True)) for each in running],
         seconds,
         lambda done, steps: None,
@@ -261,7 +261,7 @@ def summary(made: Choices) -> str:
         untuned, quick = some.mean
         shares = f"{some.near:.0%}", f"{some.nearer:.0%}"
         rows.append((kind, str(len(some.found)), *shares, f"{untuned:.3f}", f"{quick:.3f}"))
-    lines += align(("kind", "layers", "near", "nearer", "untuned", "quick"), rows, words=1)
+    lines += align_columns(("kind", "layers", "near", "nearer", "untuned", "quick"), rows, words=1)
     worst = sorted(made.found, key=lambda each: -each.loss(each.untuned))
     lost = [each for each in worst[:WORST] if each.loss(each.untuned) > NEAR]
     lines += ["", "lost most, untuned"] * bool(lost)
@@ -269,7 +269,8 @@ def summary(made: Choices) -> str:
         g = each.layer.geometry
         lines.append(
             f"  {each.loss(each.untuned):.2f}  {each.layer.kind}: {g};  {each.untuned} "
-            f"{in_seconds(each.measured[each.untuned])}, best {each.best} {in_seconds(each.measured[each.best])}"
+            f"{format_seconds(each.measured[each.untuned])}, best {each.best} "
+            f"{format_seconds(each.measured[each.best])}"
         )
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ def machine() -> dict[str, Any]:
         "kernel": f"{platform.system()} {platform.release()}",
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        "numpy": f"{np.__version__} ({', '.join(blas_threads.names()) or 'no BLAS found'})",
+        "numpy": f"{np.__version__} ({', '.join(blas_threads.describe_libraries()) or 'no BLAS found'})",
     }
 
 

@@ -22,7 +22,7 @@ from convmat.cases import LAYERS, Case, select_layers
 from convmat.engine import Cpu, kernel_text
 from convmat.engine.jit import prepare
 from convmat.lowering import ALL
-from convmat.planner.candidates import dtypes_of, extents, limit_of
+from convmat.planner.candidates import byte_limit, dtypes_of, operand_extents
 from convmat.problem import Problem
 
 CPUS = ("x86-64-v4", "x86-64-v3")
@@ -67,8 +67,8 @@ def _steps(problem: Problem, cpu: Cpu) -> Iterator[tuple[str, Any]]:
                 products,
                 packing,
                 dtypes_of(problem),
-                extents(problem),
-                limit_of(problem),
+                operand_extents(problem),
+                byte_limit(problem),
                 threads=problem.threads,
                 cpu=cpu,
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convmat.lowering import ALL
-from convmat.planner.units import in_bytes, in_seconds
+from convmat.planner.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from benchmarks.lowerings import Figures, Lowerings, Series
@@ -56,11 +56,11 @@ class Picture:
 
 
 PICTURES = (
-    Picture("time", "seconds of a call", in_seconds, lambda each: each.seconds),
+    Picture("time", "seconds of a call", format_seconds, lambda each: each.seconds),
     Picture(
         "memory",
         "workspace and bound weights",
-        lambda n: in_bytes(round(n)),
+        lambda n: format_bytes(round(n)),
         lambda each: float(each.memory),
         base=4,
     ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convmat.planner.sampling import FEWEST, Sample, calm
+from convmat.planner.sampling import FEWEST, Sample, calm_samples
 
 SLOW = 1.5
 """A sample this many times the median is a disturbed one."""
@@ -44,7 +44,7 @@ def settle(samples: Sequence[Sample]) -> Figure:
     Figure(seconds=1.1, low=1.05, high=1.15, kept=3, dropped_switched=1, dropped_slow=1, unsettled=False)
     """
     assert samples
-    taken = calm(samples)
+    taken = calm_samples(samples)
     switched = len(samples) - len(taken)
     middle = float(np.median(taken))
     kept = [seconds for seconds in taken if seconds <= SLOW * middle]

@@ -14,7 +14,7 @@ from benchmarks import netgoals
 from benchmarks.facts import BUSY
 from benchmarks.goals import EAGER, NUMPY, Goal, goals, of_peak, others, ratio
 from benchmarks.results import Entry, Measured, Run
-from convmat.planner.units import in_bytes
+from convmat.planner.units import format_bytes
 
 NOTHING = "–"
 RUNTIME = "onnxruntime"
@@ -99,7 +99,7 @@ def closer(run: Run, measured: list[Measured]) -> Table:
             row.append(_number(ratio(m, (eager,), call), 2))
         other = m.entries.get(eager)
         row += [*_details(entry), _error(other)]
-        row += [in_bytes(entry.workspace) if entry and entry.workspace is not None else NOTHING]
+        row += [format_bytes(entry.workspace) if entry and entry.workspace is not None else NOTHING]
         row += [_milliseconds(entry.predicted if entry else None)]
         rows.append(tuple(row))
     return Table(f"{heading(measured)}: {ours}", tuple(head), rows)
@@ -209,5 +209,5 @@ def _in_unit(value: float | None, unit: str) -> str:
     if unit == "error":
         return f"{value:.1e}"
     if unit == "bytes":
-        return in_bytes(int(value))
+        return format_bytes(int(value))
     return f"{value:.0f}" if unit == "layers" else f"{value:.2f}"

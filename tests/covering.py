@@ -18,7 +18,7 @@ from typing import Any
 from convmat import lowering
 from convmat.cases import Case, case
 from convmat.engine import jit
-from convmat.planner.candidates import program_of
+from convmat.planner.candidates import make_program
 from tests.support import PASSES, TAILS, Way, problem_of
 
 COVERING = {
@@ -94,7 +94,7 @@ def traits_of(combinations: Iterable[tuple[Case, str, str, Way]]) -> set[str]:
         for direction in PASSES:
             problem = problem_of(each, dtype, layout, direction)
             if engine == "jit" and ways[name].refuses(problem) is None:
-                program = program_of(problem, ways[name], packing, engine)
+                program = make_program(problem, ways[name], packing, engine)
                 if isinstance(program, jit.JitProgram):
                     found |= {trait for step in program.steps for trait in traits(step.recipe)}
     return found

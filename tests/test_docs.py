@@ -24,7 +24,7 @@ from convmat.cli.app import app
 from convmat.explain.demo import demo, faces, photo
 from convmat.lowering import ALL, Lowering
 from convmat.network.ops import OPERATORS
-from convmat.network.ops.held import HELD, refusal
+from convmat.network.ops.held import HELD, find_refusal
 from convmat.planner import candidates, choose
 from tests.network.made import model, node
 from tests.support import PASSES, check, ways
@@ -93,10 +93,10 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("arguments", commands())
 def test_commands_on_pages_work(arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder with a small network, a picture, labels and an array, as pages call them."""
-    for module, called in ((demo, "run"), (faces, "attempt")):
+    for module, called in ((demo, "run"), (faces, "try_faces")):
         monkeypatch.setattr(module, called, partial(getattr(module, called), seconds=0.05))
-    shipped = photo.shipped
-    monkeypatch.setattr(photo, "shipped", lambda *name: smaller(shipped(*name)))
+    shipped = photo.read_shipped
+    monkeypatch.setattr(photo, "read_shipped", lambda *name: smaller(shipped(*name)))
     monkeypatch.chdir(tmp_path)
     w = np.zeros((3, 3, 8, 8), np.float32)
     conv = node("Conv", "x w", "y", strides=[8, 8], kernel_shape=[8, 8])
@@ -172,14 +172,14 @@ def test_the_table_of_operators_has_each_once(monkeypatch: pytest.MonkeyPatch) -
     assert {*OPERATORS} == {name for name in names if "NumPy" in places[name]} - {"Constant"}
     assert {name for name in HELD if name in names} == {n for n in names if places[n] == "reference"}
     for name in (name for name in names if places[name] == "refused"):
-        assert refusal(name, 1, (), ()) == "nothing here computes it; export the model without it"
+        assert find_refusal(name, 1, (), ()) == "nothing here computes it; export the model without it"
     for row in rows:
         if places[row[0]] == "reference":
             versions = [int(each) for each in row[1].split(", ") if f"version {each}" not in row[4]]
-            assert all(refusal(row[0], each, (), ()) is None for each in versions)
+            assert all(find_refusal(row[0], each, (), ()) is None for each in versions)
             for word in re.findall("`(.*?)`", row[4]):
                 assert (
-                    refusal(row[0], versions[-1], (word,), ())
+                    find_refusal(row[0], versions[-1], (word,), ())
                     == f"its attribute {word!r} is not computed; omit it"
                 )
     page = on_page_markdown((ROOT / "docs/operators.md").read_text())

@@ -185,7 +185,7 @@ LONGER = {
             ("tune", "tune"),
         )
     },
-    ("cli/info.py", "facts"): "one record, a line for each fact",
+    ("cli/info.py", "gather_facts"): "one record, a line for each fact",
     ("network/net.py", "load"): "public: its options are explained one by one",
     (
         "engine/kernels/winograd/kernel.py",

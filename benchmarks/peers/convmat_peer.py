@@ -101,14 +101,14 @@ class Convmat(Peer):
         """The network as a user has it: its defaults, which allow fewer multiplications than the definition."""
         import convmat
         from convmat.network.graph import Spec
-        from convmat.network.reports.summary import summary
+        from convmat.network.reports.summary import summarise
 
         convmat.threads(job.threads)
         net = convmat.load(job.file)
         given = {each.name: x for each, x in zip(net.inputs, inputs, strict=True)}
         call = functools.partial(net, given)
         program = net.program({name: Spec(x.shape, x.dtype) for name, x in given.items()})
-        seconds = summary(program, job.threads).seconds
+        seconds = summarise(program, job.threads).seconds
 
         def answer() -> Array:
             found = call()

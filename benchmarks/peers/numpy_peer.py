@@ -20,7 +20,7 @@ class NumPy(Peer):
         """NumPy's, and its BLAS's."""
         from convmat.engine import blas_threads
 
-        return f"{np.__version__} ({', '.join(blas_threads.names()) or 'no BLAS found'})"
+        return f"{np.__version__} ({', '.join(blas_threads.describe_libraries()) or 'no BLAS found'})"
 
     def prepare(self, job: Job, a: Array, b: Array) -> Prepared:
         """Nothing can be prepared."""

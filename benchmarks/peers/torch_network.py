@@ -16,10 +16,10 @@ from benchmarks.jobs import Array
 from benchmarks.nettruth import geometry
 from benchmarks.peers.base import RefusedError
 from convmat.network.graph import Graph, Node, Spec
-from convmat.network.ops.convolution import scaled
-from convmat.network.preparing.infer import inferred
-from convmat.network.reading.read import read
-from convmat.network.rewriting.rewrite import rewritten
+from convmat.network.ops.convolution import scale_weights
+from convmat.network.preparing.infer import infer_specs
+from convmat.network.reading.read import read_graph
+from convmat.network.rewriting.rewrite import rewrite
 
 FOLDED = ("skip", "fold_scale")
 
@@ -47,7 +47,7 @@ class Place:
         names = (*node.inputs, "")[1:3]
         if any(name and name not in self.graph.constants for name in names):
             raise RefusedError(f"no function is written here for {node.label}, whose weights are computed")
-        w = torch.from_numpy(np.array(scaled(node, self.graph.constants[names[0]])))
+        w = torch.from_numpy(np.array(scale_weights(node, self.graph.constants[names[0]])))
         w = w.contiguous(memory_format=torch.channels_last)
         return w, self.tensor(names[1]) if names[1] else None
 
@@ -58,9 +58,9 @@ def network(file: str, x: Array) -> Callable[[], tuple[Any, ...]]:
 
     if x.ndim != 4:
         raise RefusedError(f"takes images of channels, got an input of shape {x.shape}")
-    graph = read(file)
-    graph, specs = inferred(graph, {graph.inputs[0].name: Spec(x.shape, x.dtype)})
-    graph, specs = rewritten(graph, specs, FOLDED)
+    graph = read_graph(file)
+    graph, specs = infer_specs(graph, {graph.inputs[0].name: Spec(x.shape, x.dtype)})
+    graph, specs = rewrite(graph, specs, FOLDED)
     counts = _readers(graph)
     steps: list[tuple[Function, tuple[str, ...], str]] = []
     for node in graph.nodes:

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from . import planner
-from .arguments import Padding, PerAxis, cross, per_axis, shape_of
-from .doors import behind_arrays
-from .errors import GeometryError, shown
+from .arguments import Padding, PerAxis, format_shape, read_per_axis, read_shape
+from .doors import open_room_of_arrays
+from .errors import GeometryError, format_value
 from .geometry import Geometry
-from .missing import normalised, read_missing
+from .missing import convolve_present, read_missing
 from .planner import (
     ActivationLike,
     ConvKeywords,
@@ -36,7 +36,7 @@ from .planner import (
     request,
     request_tuned,
 )
-from .planner.arrays import alike, beside, numbers, read, require_operand
+from .planner.arrays import read_addend, read_array, read_numbers, require_operand, require_same_dtype
 from .problem import Problem
 
 Array = npt.NDArray[Any]
@@ -114,11 +114,11 @@ def conv(
         x_zero_point=x_zero_point, w_zero_point=w_zero_point is not None, scale=scale is not None, out_dtype=out_dtype,
         y_zero_point=y_zero_point,
     )  # fmt: skip
-    if type(x) is not np.ndarray and (room := behind_arrays(x)) is not None:
+    if type(x) is not np.ndarray and (room := open_room_of_arrays(x)) is not None:
         _require_arrays("conv", x, missing=missing, scale=scale, w_zero_point=w_zero_point)
         made: Array = room.convolve("conv", options, x, w, bias, residual, out)  # lazy
         return made
-    x, w = alike("conv", "x", x, "w", w, bytes_too=True)
+    x, w = require_same_dtype("conv", "x", x, "w", w, bytes_too=True)
     if missing is not None:
         return _over_missing(x, w, out, options, missing, normalize)
     if x.dtype != w.dtype:
@@ -221,10 +221,10 @@ def conv_transpose(
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
         deterministic=deterministic,
     )  # fmt: skip
-    if type(x) is not np.ndarray and (room := behind_arrays(x)) is not None:
+    if type(x) is not np.ndarray and (room := open_room_of_arrays(x)) is not None:
         made: Array = room.convolve("conv_transpose", options, x, w, bias, residual, out)  # lazy
         return made
-    x, w = alike("conv_transpose", "x", x, "w", w)
+    x, w = require_same_dtype("conv_transpose", "x", x, "w", w)
     if bias is not None or residual is not None:
         bias, residual = _epilogue("conv_transpose", bias, residual, x.dtype)
     plan = request("conv_transpose", _add_batch(x, w), w.shape, _name(x.dtype), options)
@@ -322,11 +322,11 @@ def conv_input_grad(
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
         deterministic=deterministic, direction="input",
     )  # fmt: skip
-    shape = shape_of("conv_input_grad", "x_shape", x_shape)
-    if type(dy) is not np.ndarray and (room := behind_arrays(dy)) is not None:
+    shape = read_shape("conv_input_grad", "x_shape", x_shape)
+    if type(dy) is not np.ndarray and (room := open_room_of_arrays(dy)) is not None:
         made: Array = room.input_grad("conv_input_grad", options, dy, w, shape, out)  # lazy
         return made
-    dy, w = alike("conv_input_grad", "dy", dy, "w", w)
+    dy, w = require_same_dtype("conv_input_grad", "dy", dy, "w", w)
     plan = request("conv_input_grad", shape, w.shape, _name(dy.dtype), options)
     return plan(require_operand("dy", dy, plan.problem.shape("x"), dy.dtype, "conv_input_grad"), w, out=out)
 
@@ -362,11 +362,11 @@ def conv_weight_grad(
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
         deterministic=deterministic, direction="weight",
     )  # fmt: skip
-    shape = shape_of("conv_weight_grad", "w_shape", w_shape)
-    if not type(x) is type(dy) is np.ndarray and (room := behind_arrays(x, dy)) is not None:
+    shape = read_shape("conv_weight_grad", "w_shape", w_shape)
+    if not type(x) is type(dy) is np.ndarray and (room := open_room_of_arrays(x, dy)) is not None:
         made: Array = room.weight_grad("conv_weight_grad", options, x, dy, shape, out)  # lazy
         return made
-    x, dy = alike("conv_weight_grad", "x", x, "dy", dy)
+    x, dy = require_same_dtype("conv_weight_grad", "x", x, "dy", dy)
     plan = request("conv_weight_grad", x.shape, shape, _name(x.dtype), options)
     return plan(x, require_operand("dy", dy, plan.problem.shape("w"), dy.dtype, "conv_weight_grad"), out=out)
 
@@ -406,8 +406,8 @@ def conv_grads(
     (array([[[ 1., 11., 10.]]]), array([[[3., 6.]]]), array([2.]))
     """
     call = "conv_grads"
-    x, w = alike(call, "x", x, "w", w)
-    x, dy = alike(call, "x", x, "dy", dy)
+    x, w = require_same_dtype(call, "x", x, "w", w)
+    x, dy = require_same_dtype(call, "x", x, "dy", dy)
     options = PlanOptions(
         stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout,
         engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact, deterministic=deterministic,
@@ -483,11 +483,11 @@ def plan(
         transposed=transposed, w_dtype=None if w_dtype is None else dtype_name(w_dtype), x_zero_point=x_zero_point,
         w_zero_point=w_zero_point, scale=scale, out_dtype=out_dtype, y_zero_point=y_zero_point,
     )  # fmt: skip
-    w = shape_of("plan", "w_shape", w_shape)
-    if (room := behind_arrays(x_shape)) is not None:
+    w = read_shape("plan", "w_shape", w_shape)
+    if (room := open_room_of_arrays(x_shape)) is not None:
         lazy: Plan = room.plan(options, x_shape, w)
         return lazy
-    x = shape_of("plan", "x_shape", x_shape)
+    x = read_shape("plan", "x_shape", x_shape)
     return request_tuned("plan", x, w, dtype_name(dtype), options, tuning)
 
 
@@ -509,11 +509,11 @@ def im2col(
     array([[0., 1., 2.],
            [1., 2., 3.]])
     """
-    x = numbers("x", x, "im2col")
+    x = read_numbers("x", x, "im2col")
     g = _windows("im2col", x.shape, kernel_size, stride, padding, dilation)
     if type(order) is not str or order not in ("C", "F"):
         raise GeometryError(
-            f"im2col: unknown order\n  order = {shown(order)}\n  'F' (columns contiguous) or 'C' (rows)"
+            f"im2col: unknown order\n  order = {format_value(order)}\n  'F' (columns contiguous) or 'C' (rows)"
         )
     return planner.unroll(Problem.of(g, "float32"), x, order)
 
@@ -534,8 +534,8 @@ def col2im(
     >>> col2im(np.ones((2, 3)), (1, 1, 4), 2)
     array([[[1., 2., 2., 1.]]])
     """
-    cols = numbers("cols", cols, "col2im")
-    g = _windows("col2im", shape_of("col2im", "x_shape", x_shape), kernel_size, stride, padding, dilation)
+    cols = read_numbers("cols", cols, "col2im")
+    g = _windows("col2im", read_shape("col2im", "x_shape", x_shape), kernel_size, stride, padding, dilation)
     if cols.shape != (g.k, g.n):
         raise GeometryError(
             f"col2im: cols does not have the shape that im2col gives\n"
@@ -578,7 +578,7 @@ def _over_missing(x: Array, w: Array, out: Any, options: PlanOptions, missing: A
     cost = request("conv", _add_batch(x, w), w.shape, _name(x.dtype), options).chosen.cost
     channels = -1 if options.layout == "NHWC" else -1 - (w.ndim - 2)
     rounding = 4 * cost.error if cost else 0.0
-    made = normalised("conv", x, w, gone, run, channels=channels, rounding=rounding)
+    made = convolve_present("conv", x, w, gone, run, channels=channels, rounding=rounding)
     return made if out is None else _into(out, made)
 
 
@@ -586,7 +586,8 @@ def _into(out: Any, made: Array) -> Array:
     """The result in the array that was given for it."""
     if not isinstance(out, np.ndarray) or out.shape != made.shape or out.dtype != made.dtype:
         raise GeometryError(
-            f"conv: out does not fit the result\n  out: {getattr(out, 'shape', shown(out))}, expected {made.shape} of "
+            f"conv: out does not fit the result\n"
+            f"  out: {getattr(out, 'shape', format_value(out))}, expected {made.shape} of "
             f"{made.dtype}\n  give an array of that shape and type"
         )
     np.copyto(out, made)
@@ -599,8 +600,8 @@ def _into(out: Any, made: Array) -> Array:
 def _epilogue(call: str, bias: Any, residual: Any, dtype: np.dtype[Any]) -> tuple[Array | None, Array | None]:
     """Bias and residual, of the result's element type."""
     wide = np.dtype(np.int32) if dtype.kind in "iu" else dtype
-    bias = None if bias is None else beside(call, "bias", bias, wide)
-    return bias, None if residual is None else beside(call, "residual", residual, wide)
+    bias = None if bias is None else read_addend(call, "bias", bias, wide)
+    return bias, None if residual is None else read_addend(call, "residual", residual, wide)
 
 
 def _run(
@@ -650,9 +651,9 @@ def _windows(
     if rank < 1:
         raise GeometryError(
             f"{call}: x must have a batch axis, a channel axis and one spatial axis or more\n"
-            f"  x has {len(x_shape)} axes {cross(x_shape)}\n  (B, C, *I), e.g. 1x3x8x8"
+            f"  x has {len(x_shape)} axes {format_shape(x_shape)}\n  (B, C, *I), e.g. 1x3x8x8"
         )
-    sizes = per_axis(call, "kernel_size", kernel_size, rank, least=1)
+    sizes = read_per_axis(call, "kernel_size", kernel_size, rank, least=1)
     return Geometry.of(
         x_shape, (1, x_shape[1], *sizes), stride=stride, padding=padding, dilation=dilation, call=call
     )
@@ -660,8 +661,8 @@ def _windows(
 
 def _ranked(call: str, w: Any, rank: int) -> Any:
     """w itself, if it has the rank that the function's name promises."""
-    foreign = type(w) is not np.ndarray and behind_arrays(w) is not None
-    array = w if foreign else read("w", w, call)
+    foreign = type(w) is not np.ndarray and open_room_of_arrays(w) is not None
+    array = w if foreign else read_array("w", w, call)
     if array.ndim != rank + 2:
         if array.ndim == rank:
             more = "[[w]]" if isinstance(w, list | tuple) else "w[None, None]"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from .errors import GeometryError, shown
+from .errors import GeometryError, format_value
 
 Shape = tuple[int, ...]
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
@@ -36,10 +36,10 @@ def axis_names(rank: int) -> tuple[str, ...]:
     return _NAMES.get(rank, tuple(str(a) for a in range(rank)))
 
 
-def cross(shape: Sequence[int]) -> str:
+def format_shape(shape: Sequence[int]) -> str:
     """A shape as errors write it.
 
-    >>> cross((1, 3, 8, 8)), cross(())
+    >>> format_shape((1, 3, 8, 8)), format_shape(())
     ('1x3x8x8', '()')
     """
     return "x".join(map(str, shape)) if shape else "()"
@@ -49,10 +49,10 @@ def _axes(shape: Shape) -> str:
     return "1 axis" if len(shape) == 1 else f"{len(shape)} axes"
 
 
-def whole(call: str, name: str, value: Any, *, least: int) -> int:
+def require_whole(call: str, name: str, value: Any, *, least: int) -> int:
     """A whole number of at least `least`. Raises GeometryError.
 
-    >>> whole("conv", "groups", 2, least=1)
+    >>> require_whole("conv", "groups", 2, least=1)
     2
     """
     try:
@@ -64,23 +64,23 @@ def whole(call: str, name: str, value: Any, *, least: int) -> int:
     if number is None:
         bound = f" of at least {least}" if least > -LARGEST else ""
         raise GeometryError(
-            f"{call}: {name} must be a whole number\n  {name} = {shown(value)}\n  give an int{bound}, {example}"
+            f"{call}: {name} must be a whole number\n  {name} = {format_value(value)}\n  give an int{bound}, {example}"
         )
     if number < least:
         raise GeometryError(
-            f"{call}: {name} is too small\n  {name} = {shown(number)}\n  at least {least} is needed, {example}"
+            f"{call}: {name} is too small\n  {name} = {format_value(number)}\n  at least {least} is needed, {example}"
         )
     if number > LARGEST:
         raise GeometryError(
-            f"{call}: {name} does not fit 64 bits\n  {name} = {shown(number)}\n  at most {LARGEST}, {example}"
+            f"{call}: {name} does not fit 64 bits\n  {name} = {format_value(number)}\n  at most {LARGEST}, {example}"
         )
     return number
 
 
-def several(value: Any) -> tuple[Any, ...] | None:
+def entries_of(value: Any) -> tuple[Any, ...] | None:
     """The entries of a sequence of any kind; None for a word, a single number, or what cannot be walked.
 
-    >>> several([1, 2]), several("same"), several(3)
+    >>> entries_of([1, 2]), entries_of("same"), entries_of(3)
     ((1, 2), None, None)
     """
     if isinstance(value, str | bytes):
@@ -91,52 +91,53 @@ def several(value: Any) -> tuple[Any, ...] | None:
         return None
 
 
-def per_axis(call: str, name: str, value: Any, rank: int, *, least: int) -> Shape:
+def read_per_axis(call: str, name: str, value: Any, rank: int, *, least: int) -> Shape:
     """A number for each axis, from one number or one per axis. Raises GeometryError.
 
-    >>> per_axis("conv", "stride", 2, 3, least=1)
+    >>> read_per_axis("conv", "stride", 2, 3, least=1)
     (2, 2, 2)
     """
-    values = several(value)
+    values = entries_of(value)
     if values is None:
-        return (whole(call, name, value, least=least),) * rank
+        return (require_whole(call, name, value, least=least),) * rank
     if len(values) != rank:
         raise GeometryError(
             f"{call}: {name} has the wrong number of entries\n"
-            f"  {name} = {shown(values)} has {len(values)}, the convolution has {rank} spatial "
+            f"  {name} = {format_value(values)} has {len(values)}, the convolution has {rank} spatial "
             f"{'axis' if rank == 1 else 'axes'} ({', '.join(axis_names(rank))})\n"
             f"  give one number, or one per axis, e.g. {name}={(max(least, 1),) * rank}"
         )
-    return tuple(whole(call, f"{name}[{i}]", v, least=least) for i, v in enumerate(values))
+    return tuple(require_whole(call, f"{name}[{i}]", v, least=least) for i, v in enumerate(values))
 
 
-def shape_of(call: str, name: str, value: Any) -> Shape:
+def read_shape(call: str, name: str, value: Any) -> Shape:
     """A shape, from a sequence of whole numbers. Raises GeometryError.
 
-    >>> shape_of("plan", "x_shape", [1, 3, 8, 8])
+    >>> read_shape("plan", "x_shape", [1, 3, 8, 8])
     (1, 3, 8, 8)
     """
-    values = several(value)
+    values = entries_of(value)
     if values is None or len(values) > _MOST_AXES:
         raise GeometryError(
-            f"{call}: {name} must be a sequence of whole numbers, at most {_MOST_AXES}\n  {name} = {shown(value)}\n"
+            f"{call}: {name} must be a sequence of whole numbers, at most {_MOST_AXES}\n"
+            f"  {name} = {format_value(value)}\n"
             f"  e.g. {name}={(4, 3, 3, 3) if name[0] == 'w' else (1, 3, 8, 8)}"
         )
-    return tuple(whole(call, f"{name}[{i}]", n, least=0) for i, n in enumerate(values))
+    return tuple(require_whole(call, f"{name}[{i}]", n, least=0) for i, n in enumerate(values))
 
 
-def shapes(call: str, x_shape: Any, w_shape: Any) -> tuple[Shape, Shape, int]:
+def read_shapes(call: str, x_shape: Any, w_shape: Any) -> tuple[Shape, Shape, int]:
     """The shapes of x and w and how many spatial axes they have. Raises GeometryError."""
-    x, w = shape_of(call, "x_shape", x_shape), shape_of(call, "w_shape", w_shape)
+    x, w = read_shape(call, "x_shape", x_shape), read_shape(call, "w_shape", w_shape)
     if len(x) != len(w) or len(x) < 3:
         raise GeometryError(
             f"{call}: x and w must have a batch or filter axis, a channel axis and the same spatial axes\n"
-            f"  x has {_axes(x)} {cross(x)};  w has {_axes(w)} {cross(w)}\n"
+            f"  x has {_axes(x)} {format_shape(x)};  w has {_axes(w)} {format_shape(w)}\n"
             f"  x: (B, C, *I) and w: (O, C//G, *F): {_with_axes(x, w)}"
         )
     if 0 in w[2:]:
         raise GeometryError(
-            f"{call}: the filter has no elements along an axis\n  w {cross(w)}\n"
+            f"{call}: the filter has no elements along an axis\n  w {format_shape(w)}\n"
             f"  every spatial extent of w must be at least 1, e.g. w of shape {tuple(max(n, 1) for n in w)}"
         )
     return x, w, len(x) - 2
@@ -180,17 +181,18 @@ def require_layout(
     given, other = ("NHWC", "NCHW") if channels_last else ("NCHW", "NHWC")
     raise GeometryError(
         f"{call}: the channels of x do not match the filters in groups\n"
-        f"  x {cross(x)} with layout={given!r} has C = {here}, w {cross(w)} takes {wanted};  groups = {groups}\n"
+        f"  x {format_shape(x)} with layout={given!r} has C = {here}, w {format_shape(w)} takes {wanted};  "
+        f"groups = {groups}\n"
         f"  its {'second' if channels_last else 'last'} axis has {wanted}: say layout={other!r}"
     )
 
 
-def paddings(call: str, value: Any, rank: int, same: Callable[[int], int]) -> tuple[Shape, Shape]:
+def read_paddings(call: str, value: Any, rank: int, same: Callable[[int], int]) -> tuple[Shape, Shape]:
     """(lo, hi) from a number, a flat tuple, a nested one or a word; `same(axis)` is the total that "same" needs.
 
     Raises GeometryError.
 
-    >>> paddings("conv", ((1, 2),), 1, lambda axis: 0)
+    >>> read_paddings("conv", ((1, 2),), 1, lambda axis: 0)
     ((1,), (2,))
     """
     if isinstance(value, str):
@@ -198,38 +200,36 @@ def paddings(call: str, value: Any, rank: int, same: Callable[[int], int]) -> tu
             return (0,) * rank, (0,) * rank
         if value not in ("same", "same_lower"):
             raise GeometryError(
-                f"{call}: unknown padding\n  padding = {shown(value)}\n"
+                f"{call}: unknown padding\n  padding = {format_value(value)}\n"
                 f'  give a number, one per axis, (lo, hi) per axis, "valid", "same" or "same_lower"'
             )
         total = [same(a) for a in range(rank)]
         small, large = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
         return (small, large) if value == "same" else (large, small)
-    entries = several(value)
+    entries = entries_of(value)
     if entries is None:
-        each = (whole(call, "padding", value, least=-LARGEST),) * rank
+        each = (require_whole(call, "padding", value, least=-LARGEST),) * rank
         return each, each
-    pairs = [several(entry) for entry in entries]
+    pairs = [entries_of(entry) for entry in entries]
     if all(pair is None for pair in pairs):
-        flat = per_axis(call, "padding", entries, rank, least=-LARGEST)
+        flat = read_per_axis(call, "padding", entries, rank, least=-LARGEST)
         return flat, flat
     if len(pairs) != rank or any(pair is None or len(pair) != 2 for pair in pairs):
         raise GeometryError(
-            f"{call}: nested padding needs one (lo, hi) pair per axis\n  padding = {shown(value)}\n"
+            f"{call}: nested padding needs one (lo, hi) pair per axis\n  padding = {format_value(value)}\n"
             f"  {rank} spatial {'axis' if rank == 1 else 'axes'}, e.g. padding={((1, 1),) * rank}"
         )
     lo, hi = zip(*(pair or () for pair in pairs), strict=True)
     return (
-        tuple(whole(call, f"padding[{a}][0]", v, least=-LARGEST) for a, v in enumerate(lo)),
-        tuple(whole(call, f"padding[{a}][1]", v, least=-LARGEST) for a, v in enumerate(hi)),
+        tuple(require_whole(call, f"padding[{a}][0]", v, least=-LARGEST) for a, v in enumerate(lo)),
+        tuple(require_whole(call, f"padding[{a}][1]", v, least=-LARGEST) for a, v in enumerate(hi)),
     )
 
 
-def channels(call: str, C: int, O: int, G: int, w: Shape) -> str:
+def describe_channel_mismatch(call: str, C: int, O: int, G: int, w: Shape) -> str:
     """The sentence for channels that do not match the filters in groups, w: (O, C//G, *F)."""
     head = f"{call}: the channels of x do not match the filters in groups\n"
-    values = (
-        f"  x has C = {C}, w {cross(w)} is (O, C//G, *F) and takes {w[1]} channels a group;  groups = {G}\n"
-    )
+    values = f"  x has C = {C}, w {format_shape(w)} is (O, C//G, *F) and takes {w[1]} channels a group;  groups = {G}\n"
     taps = w[2:]
     if w[1] and C % w[1] == 0 and w[1] <= C and O % (C // w[1]) == 0:
         return head + values + f"  {G} * {w[1]} != {C}: groups={C // w[1]} fits these arrays"

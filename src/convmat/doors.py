@@ -19,15 +19,15 @@ def serve(name: str, find: Callable[[], Any]) -> None:
     _rooms[name] = find
 
 
-def behind(name: str) -> Any:
+def open_room(name: str) -> Any:
     """The room behind a door, loaded now."""
     return _rooms[name]()
 
 
-def behind_arrays(*arrays: Any) -> Any | None:
+def open_room_of_arrays(*arrays: Any) -> Any | None:
     """The room that serves the first of these arrays whose type comes from a package with a door; None: there is none.
 
-    >>> behind_arrays([1.0], None) is None
+    >>> open_room_of_arrays([1.0], None) is None
     True
     """
     for array in arrays:
@@ -37,4 +37,4 @@ def behind_arrays(*arrays: Any) -> Any | None:
     return None
 
 
-__all__ = ["behind", "behind_arrays", "serve"]
+__all__ = ["open_room", "open_room_of_arrays", "serve"]

@@ -71,10 +71,10 @@ class NetworkError(ConvmatError):
     """
 
 
-def shown(value: Any, most: int = 100) -> str:
+def format_value(value: Any, most: int = 100) -> str:
     """A value as errors show it: on one line, shortened, and whatever its `repr` does.
 
-    >>> shown([0] * 100, 20)
+    >>> format_value([0] * 100, 20)
     '[0, 0, 0, 0, 0, 0...'
     """
     try:
@@ -84,10 +84,10 @@ def shown(value: Any, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def reason(error: Exception) -> str:
+def shorten_error(error: Exception) -> str:
     """The first two lines of an error, what and why, as one: what a table of candidates has room for.
 
-    >>> reason(EngineError("compiler: no code for znver4\\n  No module named 'llvmlite'\\n  install it"))
+    >>> shorten_error(EngineError("compiler: no code for znver4\\n  No module named 'llvmlite'\\n  install it"))
     "compiler: no code for znver4: No module named 'llvmlite'"
     """
     what, _, rest = str(error).strip().partition("\n")

@@ -28,12 +28,12 @@ from .arguments import (
     PerAxis,
     Shape,
     axis_names,
-    channels,
-    cross,
-    paddings,
-    per_axis,
-    shapes,
-    whole,
+    describe_channel_mismatch,
+    format_shape,
+    read_paddings,
+    read_per_axis,
+    read_shapes,
+    require_whole,
 )
 from .errors import GeometryError
 from .processes import kept_property
@@ -80,7 +80,7 @@ class Geometry:
             if math.prod(shape) > most:
                 raise GeometryError(
                     f"geometry: {name} has too many elements to address\n"
-                    f"  {name} {cross(shape)} = {math.prod(shape)} elements of up to {_WIDEST_ITEM} bytes\n"
+                    f"  {name} {format_shape(shape)} = {math.prod(shape)} elements of up to {_WIDEST_ITEM} bytes\n"
                     f"  at most {most} elements fit 64-bit offsets: split the batch or the image"
                 )
         for a, name in enumerate(axis_names(self.rank)):
@@ -98,8 +98,9 @@ class Geometry:
         if kinds > _MOST_PHASES:
             raise GeometryError(
                 f"geometry: the input dilation makes too many phases\n"
-                f"  input dilation {cross(self.e)} (the stride, of a transposed convolution or an input gradient), "
-                f"dilation {cross(self.d)}: more than {_MOST_PHASES} dense products\n"
+                f"  input dilation {format_shape(self.e)} (the stride, of a transposed convolution or an input "
+                f"gradient), "
+                f"dilation {format_shape(self.d)}: more than {_MOST_PHASES} dense products\n"
                 f"  at most {_MOST_PHASES}: put zeros between the elements of x first, and convolve with stride 1"
             )
 
@@ -129,22 +130,22 @@ class Geometry:
         >>> Geometry.of((1, 3, 8), (4, 3, 3), padding=((1, 0),)).P
         (7,)
         """
-        x, w, rank = shapes(call, x_shape, w_shape)
-        G = whole(call, "groups", groups, least=1)
+        x, w, rank = read_shapes(call, x_shape, w_shape)
+        G = require_whole(call, "groups", groups, least=1)
         B, C, I = x[0], x[1], x[2:]
         O, F = w[0], w[2:]
         if w[1] * G != C or O % G:
-            raise GeometryError(channels(call, C, O, G, w))
-        s = per_axis(call, "stride", stride, rank, least=1)
-        d = per_axis(call, "dilation", dilation, rank, least=1)
-        e = per_axis(call, "input_dilation", input_dilation, rank, least=1)
+            raise GeometryError(describe_channel_mismatch(call, C, O, G, w))
+        s = read_per_axis(call, "stride", stride, rank, least=1)
+        d = read_per_axis(call, "dilation", dilation, rank, least=1)
+        e = read_per_axis(call, "input_dilation", input_dilation, rank, least=1)
         reach = tuple(dd * (ff - 1) + 1 for dd, ff in zip(d, F, strict=True))
         E = tuple(_spread(i, ee) for i, ee in zip(I, e, strict=True))
 
         def same(a: int) -> int:
             return max((-(-E[a] // s[a]) - 1) * s[a] + reach[a] - E[a], 0)
 
-        lo, hi = paddings(call, padding, rank, same)
+        lo, hi = read_paddings(call, padding, rank, same)
         made = cls(B=B, C=C, O=O, G=G, I=I, F=F, s=s, d=d, lo=lo, hi=hi, e=e)
         for a in range(rank):
             if reach[a] > lo[a] + E[a] + hi[a]:
@@ -174,24 +175,24 @@ class Geometry:
         >>> g.P, g.e, g.s
         ((10, 10), (2, 2), (1, 1))
         """
-        x, w, rank = shapes(call, x_shape, w_shape)
-        G = whole(call, "groups", groups, least=1)
+        x, w, rank = read_shapes(call, x_shape, w_shape)
+        G = require_whole(call, "groups", groups, least=1)
         B, C, I = x[0], x[1], x[2:]
         F, O = w[2:], w[1] * G
         if w[0] != C or C % G:
             raise GeometryError(
                 f"{call}: the channels of x do not match the filters in groups\n"
-                f"  x has C = {C}, w {cross(w)} is (C, O//G, *F) and takes C = {w[0]};  groups = {G}\n"
+                f"  x has C = {C}, w {format_shape(w)} is (C, O//G, *F) and takes C = {w[0]};  groups = {G}\n"
                 f"  C must be w.shape[0] and a multiple of groups, "
                 f"e.g. w of shape {(C, *w[1:])} with groups={math.gcd(C, G)}"
             )
-        s = per_axis(call, "stride", stride, rank, least=1)
-        d = per_axis(call, "dilation", dilation, rank, least=1)
-        extra = per_axis(call, "output_padding", output_padding, rank, least=0)
+        s = read_per_axis(call, "stride", stride, rank, least=1)
+        d = read_per_axis(call, "dilation", dilation, rank, least=1)
+        extra = read_per_axis(call, "output_padding", output_padding, rank, least=0)
 
         span = tuple(dd * (ff - 1) for dd, ff in zip(d, F, strict=True))
         beyond = tuple(span[a] + 1 - s[a] for a in range(rank))
-        lo, hi = paddings(call, padding, rank, lambda a: max(beyond[a], 0))
+        lo, hi = read_paddings(call, padding, rank, lambda a: max(beyond[a], 0))
         if isinstance(padding, str) and padding != "valid":
             # The padding of the convolution whose adjoint this is; what its stride skips at the end is added there.
             hi = tuple(hi[a] + min(beyond[a], 0) + extra[a] for a in range(rank))
@@ -486,14 +487,16 @@ class Geometry:
         )
 
     def __str__(self) -> str:
-        parts = [f"{cross(self.x_shape)} * {cross(self.w_shape)} -> {cross(self.y_shape)}"]
+        parts = [
+            f"{format_shape(self.x_shape)} * {format_shape(self.w_shape)} -> {format_shape(self.y_shape)}"
+        ]
         for name, values, plain in (
             ("stride", self.s, 1),
             ("dilation", self.d, 1),
             ("input dilation", self.e, 1),
         ):
             if set(values) - {plain}:
-                parts.append(f"{name} {cross(values)}")
+                parts.append(f"{name} {format_shape(values)}")
         if any(self.lo) or any(self.hi):
             parts.append("padding " + " ".join(f"({a}, {b})" for a, b in zip(self.lo, self.hi, strict=True)))
         if self.G > 1:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import GeometryError, shown
+from .errors import GeometryError, format_value
 
 Array = npt.NDArray[Any]
 Run = Callable[[Array], Array]
@@ -33,7 +33,7 @@ def read_missing(call: str, x: Array, missing: Any) -> Array:
     if isinstance(missing, str):
         if missing != "nan":
             raise GeometryError(
-                f"{call}: unknown kind of missing data\n  missing = {shown(missing)}\n"
+                f"{call}: unknown kind of missing data\n  missing = {format_value(missing)}\n"
                 "  'nan', or an array of booleans that is true where x is missing"
             )
         return np.isnan(x) if x.dtype.kind in "fc" else np.zeros((1,) * x.ndim, bool)
@@ -87,7 +87,7 @@ def divide(sums: Array, weights: Array, least: Array | float) -> Array:
     return sums
 
 
-def normalised(
+def convolve_present(
     call: str, x: Array, w: Array, missing: Array, run: Run, *, channels: int, rounding: float
 ) -> Array:
     """Convolve what is there of x by `run`, and divide by the weights that met it.
@@ -112,4 +112,4 @@ def normalised(
     return divide(sums, met.astype(sums.dtype), least)
 
 
-__all__ = ["LEAST_SUM", "divide", "normalised", "read_missing", "require_sum"]
+__all__ = ["LEAST_SUM", "convolve_present", "divide", "read_missing", "require_sum"]

@@ -83,14 +83,14 @@ def _reopen() -> None:
         lock.reopen()
 
 
-def in_child(function: Callable[[], None]) -> Callable[[], None]:
+def run_in_child(function: Callable[[], None]) -> Callable[[], None]:
     """Call a function, which takes no lock, first thing in every child that is forked from now on."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=function)
     return function
 
 
-in_child(_reopen)
+run_in_child(_reopen)
 
 
 class kept_property(Generic[T]):
@@ -150,4 +150,4 @@ class OfThisProcess:
         )
 
 
-__all__ = ["Condition", "Lock", "OfThisProcess", "in_child", "kept_property"]
+__all__ = ["Condition", "Lock", "OfThisProcess", "kept_property", "run_in_child"]

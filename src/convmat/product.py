@@ -185,12 +185,12 @@ class View:
     @property
     def shape(self) -> tuple[int, int]:
         """(rows, columns) of one matrix of the batch."""
-        return size(self.rows), size(self.cols)
+        return count_values(self.rows), count_values(self.cols)
 
     @property
     def elements(self) -> int:
         """Entries of all matrices of the batch: what packing it whole stores."""
-        return size(self.indices)
+        return count_values(self.indices)
 
     def reach(self, coordinate: Coordinate) -> tuple[int, int]:
         """The smallest and the largest position that a coordinate takes, inside the array or not."""
@@ -220,7 +220,7 @@ class View:
             return self.order
         moving = {name for axis in self.risky for name, _ in self.coordinates[axis].terms}
         apart = tuple(i.name for i in self.rows if i.name in moving) if self.outside >= LEFT_OUT else ()
-        return Order(apart, self.cols[-1].extent if self.cols else 1, size(self.cols))
+        return Order(apart, self.cols[-1].extent if self.cols else 1, count_values(self.cols))
 
     @kept_property
     def outside(self) -> float:
@@ -445,22 +445,22 @@ class Product:
     @property
     def m(self) -> int:
         """Rows of C."""
-        return size(self.c.rows)
+        return count_values(self.c.rows)
 
     @property
     def n(self) -> int:
         """Columns of C."""
-        return size(self.c.cols)
+        return count_values(self.c.cols)
 
     @property
     def k(self) -> int:
         """What is summed over, all terms together."""
-        return sum(size(a.cols) for a, _ in self.terms)
+        return sum(count_values(a.cols) for a, _ in self.terms)
 
     @property
     def batch(self) -> int:
         """How many such matrices there are: of the groups, and of each of them one for each combination of points."""
-        return size(self.groups(self.c)) * math.prod(t.points for t in self.transforms)
+        return count_values(self.groups(self.c)) * math.prod(t.points for t in self.transforms)
 
     @property
     def flops(self) -> int:
@@ -468,10 +468,10 @@ class Product:
         return 2 * self.batch * self.m * self.n * self.k
 
 
-def size(indices: tuple[Index, ...]) -> int:
+def count_values(indices: tuple[Index, ...]) -> int:
     """How many values the indices take together.
 
-    >>> size((Index("c", 3), Index("f", 4)))
+    >>> count_values((Index("c", 3), Index("f", 4)))
     12
     """
     return math.prod(index.extent for index in indices)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .doors import behind
+from .doors import open_room
 from .errors import PlanError
 from .planner import Bound, Plan, make
 from .problem import Problem
@@ -44,7 +44,7 @@ class Stream:
     def __new__(cls, plan: Any, *args: Any, **words: Any) -> Stream:
         """A network's stream is one of its own kind."""
         if cls is Stream and not isinstance(plan, Plan):
-            cls = behind("chunks").NetworkStream
+            cls = open_room("chunks").NetworkStream
         return super().__new__(cls)
 
     def __init__(self, plan: Any, w: Any = None, bias: Any = None) -> None:

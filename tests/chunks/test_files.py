@@ -18,7 +18,7 @@ import pytest
 import convmat
 from convmat import chunks
 from convmat.chunks.files import conv, stream
-from convmat.chunks.files.manifest import manifest_of
+from convmat.chunks.files.manifest import manifest_path
 from convmat.chunks.memory import SPARE
 from convmat.errors import GeometryError, PlanError
 from tests.chunks.networks import unet
@@ -40,7 +40,7 @@ def read(path: Path) -> Array:
 @pytest.mark.parametrize("out", ["y.npy", "y.zarr"])
 @pytest.mark.parametrize("version", [2, 3])
 def test_from_zarr(tmp_path: Path, out: str, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "anonymous", lambda: 0)
+    monkeypatch.setattr(conv, "anonymous_bytes", lambda: 0)
     zarr = pytest.importorskip("zarr")
     x, w = normal(2, 8, 50, 40), normal(6, 8, 3, 3)
     made = zarr.create_array(
@@ -75,7 +75,7 @@ import sys, numpy as np
 from convmat import chunks
 from convmat.chunks import memory
 from convmat.chunks.files import conv
-conv.anonymous = lambda: 0
+conv.anonymous_bytes = lambda: 0
 folder, resume = sys.argv[1], sys.argv[2] == "resume"
 w, limit = np.load(f"{folder}/w.npy"), memory.SPARE + (1200 << 10)
 job = chunks.plan_files(f"{folder}/x.npy", w, None, {"padding": 1}, limit)
@@ -111,7 +111,7 @@ def kill_and_resume(folder: Path, out: str, kills: int, seed: int) -> None:
     finished: set[int] = set()
     code = 1
     for attempt in range(kills + 1):
-        begun = manifest_of(folder / out).exists()
+        begun = manifest_path(folder / out).exists()
         seconds = None if attempt == kills else float(rng.uniform(0, 0.05))
         code, lines = run_until(folder, out, begun, seconds)
         again = {
@@ -120,7 +120,7 @@ def kill_and_resume(folder: Path, out: str, kills: int, seed: int) -> None:
         assert not again & finished  # nothing is made twice
         if code == 0 or (folder / out).exists():
             break  # killed when all was done, perhaps: what has the name of the output is whole
-        finished = {int(line) for line in manifest_of(folder / out).read_bytes().split(b"\n")[1:-1]}
+        finished = {int(line) for line in manifest_path(folder / out).read_bytes().split(b"\n")[1:-1]}
     if code == 0:
         assert sorted(p.name for p in folder.iterdir()) == ["w.npy", "x.npy", out]
     np.testing.assert_array_equal(read(folder / out), convmat.conv(x, w, padding=1))

@@ -96,7 +96,7 @@ def test_errors_become_sentences(
     def fail() -> None:
         raise error("first line\n  the values [in brackets]\n  the rule")
 
-    monkeypatch.setattr("convmat.explain.story.example.worked", fail)
+    monkeypatch.setattr("convmat.explain.story.example.work_out", fail)
     done = run("example")
     assert (done.code, done.out) == (code, "first line\n  the values [in brackets]\n  the rule\n")
 
@@ -115,7 +115,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(run: Run, monkeypatch: pytest.Mon
     def fail() -> None:
         raise KeyError("ours")
 
-    monkeypatch.setattr("convmat.explain.story.example.worked", fail)
+    monkeypatch.setattr("convmat.explain.story.example.work_out", fail)
     with pytest.raises(KeyError):
         run("example")
 
@@ -204,7 +204,7 @@ def test_ctrl_c_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convmat.explain.story.example.worked", interrupted)
+    monkeypatch.setattr("convmat.explain.story.example.work_out", interrupted)
     done = run("example")
     assert (done.code, done.out) == (130, "interrupted\n")
 
@@ -225,7 +225,7 @@ demo.run = functools.partial(demo.run, seconds=0.05)
 @pytest.mark.parametrize(
     "at",
     [
-        "import convmat.planner.trial as w; w.allocated = ctrl_c",  # amid measuring
+        "import convmat.planner.trial as w; w.measure_allocation = ctrl_c",  # amid measuring
         "import convmat.explain.demo.sheet as s; s.draw = ctrl_c",  # amid drawing
         "import PIL.Image; PIL.Image.Image.save = lambda self, path, **o: (open(path, 'wb').write(b'half'), ctrl_c())",
     ],

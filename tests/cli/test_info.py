@@ -30,9 +30,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def figures(tmp_path: Path) -> Iterator[None]:
     """Figures of the machine that are forgotten afterwards."""
-    machine.use_file(tmp_path / "machine.json")
+    machine.use_rates_file(tmp_path / "machine.json")
     yield
-    machine.use_file(None)
+    machine.use_rates_file(None)
 
 
 def test_facts(run: Run) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from convmat.errors import NetworkError
-from convmat.explain.terminal.feed import Preparation, picture
+from convmat.explain.terminal.feed import Preparation, fit_picture
 from convmat.network.graph import Input
 from tests.network.made import model, node, normal
 
@@ -174,7 +174,7 @@ def test_a_model_that_is_none(run: Run, tmp_path: Path) -> None:
 )
 def test_pictures_as_inputs(shape: Any, layout: str, made: tuple[int, ...]) -> None:
     pixels = np.zeros((8, 12, 3), np.uint8)
-    x = picture(pixels, Input("x", np.dtype("float32"), shape), Preparation(layout=layout))
+    x = fit_picture(pixels, Input("x", np.dtype("float32"), shape), Preparation(layout=layout))
     assert (x.shape, x.dtype) == (made, np.dtype("float32"))
 
 
@@ -192,7 +192,7 @@ def test_pictures_as_inputs(shape: Any, layout: str, made: tuple[int, ...]) -> N
 )  # fmt: skip
 def test_pictures_that_do_not_fit(shape: Any, how: Preparation, said: str) -> None:
     with pytest.raises(NetworkError) as error:
-        picture(np.zeros((8, 12, 3), np.uint8), Input("x", np.dtype("float32"), shape), how)
+        fit_picture(np.zeros((8, 12, 3), np.uint8), Input("x", np.dtype("float32"), shape), how)
     assert str(error.value) == said
 
 

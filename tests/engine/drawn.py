@@ -18,8 +18,8 @@ import numpy as np
 from convmat import lowering
 from convmat.engine import jit
 from convmat.geometry import Geometry
-from convmat.planner.candidates import program_of
-from convmat.planner.prepared import dims
+from convmat.planner.candidates import make_program
+from convmat.planner.prepared import split_dims
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Layout
 from tests.support import Array, dtype_of, grouped, integers, kind_of, put, turned
@@ -282,7 +282,7 @@ def programs(problem: Problem) -> Iterator[tuple[str, jit.JitProgram]]:
     for way in lowering.ALL:
         if way.refuses(problem) is None:
             for packing in way.packings:
-                program = program_of(problem, way, packing, "jit")
+                program = make_program(problem, way, packing, "jit")
                 if isinstance(program, jit.JitProgram):
                     made_of = tuple((step.recipe, step.template) for step in program.steps)
                     if made_of not in seen:
@@ -295,7 +295,7 @@ def views(problem: Problem, arrays: dict[str, Array]) -> dict[str, Array]:
     layouts: dict[str, Layout] = {
         "x": problem.x, "w": problem.w, "y": problem.y, "residual": problem.y,
     }  # fmt: skip
-    return {n: dims(layouts[n], a) if n in layouts else a for n, a in arrays.items()}
+    return {n: split_dims(layouts[n], a) if n in layouts else a for n, a in arrays.items()}
 
 
 def without_epilogue(made: Kind) -> Kind:

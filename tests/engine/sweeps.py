@@ -16,7 +16,7 @@ import numpy as np
 from convmat.engine.jit import Sweep
 from convmat.engine.kernels.sweeps import recurrence
 from convmat.engine.kernels.sweeps.base import SweepPlan
-from convmat.engine.kernels.sweeps.copies import Strides, copied
+from convmat.engine.kernels.sweeps.copies import Strides, strided_copy
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
 from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
@@ -128,7 +128,7 @@ def copies(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], li
     start = int(part.__array_interface__["data"][0] - x.__array_interface__["data"][0])
     y = np.ascontiguousarray(part)
     found = Strides(start, part.strides)
-    return lambda threads: copied(y.shape, found, Strides(0, y.strides), y.itemsize, threads), [x], y
+    return lambda threads: strided_copy(y.shape, found, Strides(0, y.strides), y.itemsize, threads), [x], y
 
 
 def shares(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
@@ -199,7 +199,7 @@ def steps(pick: Pick) -> None:
     x, h, c, r, p = (
         pick.standard_normal(shape).astype(np.float32) for shape in ((T, B, 4 * H), (B, H), (B, H), (4 * H, H), (3, H))
     )  # fmt: skip
-    given = {"x": x, "h": h, "c": c, "R": recurrence.packed(plan, r), "P": p}
+    given = {"x": x, "h": h, "c": c, "R": recurrence.pack_recurrent(plan, r), "P": p}
     made = {"y": np.zeros((T, B, H), np.float32), "last": np.zeros_like(h), "cc": np.zeros_like(c)}
     state, cells = h.astype(np.float64), c.astype(np.float64)
     for t in range(T):

@@ -18,8 +18,8 @@ from convmat.engine.measure import microbench
 from convmat.engine.operands import aligned_size
 from convmat.engine.runtime import compiler, elf, thread_pool_ir
 from convmat.geometry import Geometry
-from convmat.lowering import named
-from convmat.planner.candidates import dtypes_of, extents
+from convmat.lowering import find_lowering
+from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.problem import Problem
 from convmat.product import Packing
 
@@ -124,7 +124,7 @@ define void @mark(ptr %args, i64 %index, i64 %thread) {
   ret void
 }
 """
-    arm = Arm(thread_pool_ir.source("aarch64") + mark, cpu)
+    arm = Arm(thread_pool_ir.pool_ir("aarch64") + mark, cpu)
     state, board = DATA, DATA + SPACE // 2
     for times, threads in enumerate((1, 4, 4), 1):
         arm.call("run", state, arm.address("mark"), board, 10, threads)
@@ -138,7 +138,7 @@ define void @mark(ptr %args, i64 %index, i64 %thread) {
 
 def test_the_measuring_kernels() -> None:
     cpu = Cpu.named("neoverse-n1")
-    arm = Arm(microbench.source(cpu))
+    arm = Arm(microbench.microbench_ir(cpu))
     data = np.arange(1024, dtype=np.int64) * 0x1234567
     sink = DATA + SPACE // 2
     arm.write(DATA + 4096, data.tobytes())
@@ -202,10 +202,10 @@ def test_products_of_bytes_are_exact(name: str, types: tuple[str, str]) -> None:
     w_zero = rng.integers(0, 9, g.O).astype(np.int32)
     problem = Problem.of(g, types[0], w_dtype=types[1], x_zero=7, w_zero=True)
     program = jit.prepare(
-        named("im2col").products(problem),
+        find_lowering("im2col").products(problem),
         Packing.PANEL,
         dtypes_of(problem),
-        extents(problem),
+        operand_extents(problem),
         1 << 24,
         cpu=cpu,
     )

@@ -14,8 +14,8 @@ from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.text import kernel_text
 from convmat.geometry import Geometry
-from convmat.lowering import named
-from convmat.planner.candidates import dtypes_of, extents
+from convmat.lowering import find_lowering
+from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.problem import Problem
 from convmat.product import Packing
 
@@ -148,8 +148,10 @@ def test_what_it_refuses_is_said() -> None:
 def prepared(x: tuple[int, ...], w: tuple[int, ...], cpu: Cpu) -> jit.JitProgram | str:
     """The program of a layer for a CPU."""
     problem = Problem.of(Geometry.of(x, w))
-    products = named("bfloat16").products(problem)
-    return jit.prepare(products, Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 24, cpu=cpu)
+    products = find_lowering("bfloat16").products(problem)
+    return jit.prepare(
+        products, Packing.PANEL, dtypes_of(problem), operand_extents(problem), 1 << 24, cpu=cpu
+    )
 
 
 def test_engines_say_why_they_cannot() -> None:

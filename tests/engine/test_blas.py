@@ -285,14 +285,14 @@ def test_a_bound_is_called_from_several_threads_at_once() -> None:
 
 
 def test_limits_from_several_threads_leave_blas_as_it_was() -> None:
-    before = blas_threads.current()
+    before = blas_threads.count_threads()
     barrier = threading.Barrier(3)
     seen = []
 
     def work(threads: int) -> None:
         with blas_threads.limit(threads):
             barrier.wait(10)
-            seen.append(blas_threads.current())
+            seen.append(blas_threads.count_threads())
             barrier.wait(10)
 
     workers = [threading.Thread(target=work, args=(n,)) for n in (1, 2, 3)]
@@ -301,22 +301,22 @@ def test_limits_from_several_threads_leave_blas_as_it_was() -> None:
     for worker in workers:
         worker.join()
     assert seen == [1, 1, 1]
-    assert blas_threads.current() == before
+    assert blas_threads.count_threads() == before
 
 
 def test_an_error_within_lifts_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = blas_threads.current()
+    before = blas_threads.count_threads()
     plan = convmat.plan((1, 2, 5, 5), (3, 2, 3, 3), engine="blas", lowering="im2col")
 
     def interrupted(*_: object) -> None:
-        assert blas_threads.current() == 1
+        assert blas_threads.count_threads() == 1
         raise KeyboardInterrupt
 
     for step in steps(plan):
         monkeypatch.setattr(step, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         plan(np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32))
-    assert blas_threads.current() == before
+    assert blas_threads.count_threads() == before
 
 
 # -- odd sizes --------------------------------------------------------------------------------------------------------

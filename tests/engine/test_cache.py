@@ -149,7 +149,7 @@ def test_another_engine_writes_texts_anew_and_compiles_those_that_differ(
 
 
 def link(folder: Path, number: int) -> Path:
-    name = preloaded.name(Recipe(number), host())
+    name = preloaded.kernel_name(Recipe(number), host())
     return folder / f"{jit_cache.key_of(name, host()).hex()}.o"
 
 
@@ -165,7 +165,7 @@ def test_a_link_without_its_object(folder: Path) -> None:
 def test_a_link_that_leads_nowhere(folder: Path, content: bytes) -> None:
     """Whole and ours, but no key of anything."""
     again(folder, 1)
-    jit_cache.disk().put(jit_cache.key_of(preloaded.name(Recipe(1), host()), host()), content)
+    jit_cache.disk().put(jit_cache.key_of(preloaded.kernel_name(Recipe(1), host()), host()), content)
     assert again(folder, 1) == ([1], 1, jit_cache.Counts(disk=1))
     assert again(folder, 1) == ([1], 0, jit_cache.Counts(disk=1))
 
@@ -546,7 +546,7 @@ def test_a_forked_process_loads_too(folder: Path) -> None:
     jit_cache.load([text(1)], host())
     with jit_cache._changed:
         # Another thread is about to make a kernel, and holds the lock: neither is there after the fork.
-        jit_cache._being_made[preloaded.name(text(2), host())] = 0
+        jit_cache._being_made[preloaded.kernel_name(text(2), host())] = 0
         pid = os.fork()
         if pid == 0:
             status = 1

@@ -26,7 +26,7 @@ from convmat.engine.runtime.compiler import generate
 from convmat.errors import GeometryError
 from convmat.geometry import Geometry
 from convmat.lowering.im2col import Im2col
-from convmat.planner.candidates import dtype_of, dtypes_of, extents
+from convmat.planner.candidates import dtype_of, dtypes_of, operand_extents
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
 from convmat.reference import convolve
@@ -168,7 +168,7 @@ def cpu(request: pytest.FixtureRequest) -> Cpu:
 
 def program(problem: Problem, cpu: Cpu, threads: int = 1) -> jit.JitProgram:
     made = jit.prepare(
-        Im2col().products(problem), Packing.NOTHING, dtypes_of(problem), extents(problem), 0,
+        Im2col().products(problem), Packing.NOTHING, dtypes_of(problem), operand_extents(problem), 0,
         bound=False, threads=threads, cpu=cpu,
     )  # fmt: skip
     assert isinstance(made, jit.JitProgram), made
@@ -402,7 +402,12 @@ def test_refusals_are_sentences(
     layout = options.pop("layout", "NCHW")
     problem = Problem.of(Geometry.of(x, w, **options), x=layout, y=layout)
     found = jit.prepare(
-        Im2col().products(problem), Packing.NOTHING, dtypes_of(problem), extents(problem), 0, cpu=host()
+        Im2col().products(problem),
+        Packing.NOTHING,
+        dtypes_of(problem),
+        operand_extents(problem),
+        0,
+        cpu=host(),
     )
     assert found == sentence
 
@@ -413,7 +418,7 @@ def test_arm_code_calls_nothing(kind: Kind) -> None:
     arm = Cpu.named("neoverse-n1")
     problem = kind.problem(sizes)
     (product,) = Im2col().products(problem)
-    step = direct_plan.plan_direct(product, dtypes_of(problem), extents(problem), 1, arm)
+    step = direct_plan.plan_direct(product, dtypes_of(problem), operand_extents(problem), 1, arm)
     assert isinstance(step, direct_plan.DirectPlan)
     text = generate(kernel_text(step.recipe, arm), arm.triple, arm.name, "", 2, "assembly").decode()
     assert set(re.findall(r"\bbl\s+(\S+)", text)) <= {"whole", "half", "planes"}

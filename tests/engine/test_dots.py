@@ -14,8 +14,8 @@ from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.runtime import thread_pool
 from convmat.geometry import Geometry
-from convmat.lowering import named
-from convmat.planner.candidates import dtypes_of, extents
+from convmat.lowering import find_lowering
+from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of the definition in NumPy
 ]
-DOTS = named("dots")
+DOTS = find_lowering("dots")
 
 
 def _problem(g: Geometry, dtype: str = "float32", **rest: Any) -> Problem:
@@ -35,7 +35,7 @@ def _problem(g: Geometry, dtype: str = "float32", **rest: Any) -> Problem:
 
 def _run(problem: Problem, x: Array, dy: Array, cpu: Cpu | None = None) -> Array:
     """The gradient, by this way, of arrays amid others that nobody may touch."""
-    made = dtypes_of(problem), extents(problem), 1 << 30
+    made = dtypes_of(problem), operand_extents(problem), 1 << 30
     program = jit.prepare(
         DOTS.products(problem), Packing.NOTHING, *made, bound=False, threads=problem.threads, cpu=cpu
     )

@@ -12,7 +12,7 @@ import convmat
 from convmat import PlanError
 from convmat.engine.blas import fft_backend
 from convmat.geometry import Geometry
-from convmat.lowering.fft import axes, windows
+from convmat.lowering.fft import choose_windows, dense_axes
 from convmat.planner import Plan
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
@@ -70,7 +70,7 @@ def test_the_error_stays_under_the_estimate(seed: int) -> None:
     )
     plan = _fft(problem)
     if plan is None:
-        assert g.y_shape == () or all(axis.taps == 1 for axis in axes(g))
+        assert g.y_shape == () or all(axis.taps == 1 for axis in dense_axes(g))
         return
     expected = by_taps(x, w, None, g, WIDE[dtype])[0]
     out = blank(g.y_shape, np.dtype(dtype))
@@ -87,7 +87,7 @@ def test_all_passes_with_scipy_and_without(
     direction: str, there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not there:
-        monkeypatch.setattr(fft_backend, "scipy_there", lambda: False)
+        monkeypatch.setattr(fft_backend, "has_scipy", lambda: False)
     rng = np.random.default_rng(3)
     g = Geometry.of((2, 12, 40, 31), (10, 6, 7, 5), padding=2, stride=(1, 2), groups=2)
     x, w, dy = (_normal(rng, shape, "float32") for shape in (g.x_shape, g.w_shape, g.y_shape))
@@ -130,8 +130,8 @@ def test_blocks_of_rows_and_depth_keep_to_a_limit(limit: int) -> None:
 
 def test_windows_keep_to_the_room_there_is() -> None:
     g = Geometry.of((1, 1, 4096, 4096), (1, 1, 63, 63))
-    assert [np.prod(windows(g, room)) <= room for room in (1 << 14, 1 << 16, 1 << 18)] == [True] * 3
-    assert windows(g, 1) == (64, 64)  # the least that there is
+    assert [np.prod(choose_windows(g, room)) <= room for room in (1 << 14, 1 << 16, 1 << 18)] == [True] * 3
+    assert choose_windows(g, 1) == (64, 64)  # the least that there is
 
 
 @pytest.mark.parametrize(

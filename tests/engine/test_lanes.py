@@ -17,10 +17,10 @@ from convmat.engine.ir.instructions import Type, bf16, f16, f32, f64, i8, i16, i
 from convmat.engine.ir.shuffles import (
     concat,
     deinterleave,
+    lane_range,
     load_every,
     load_strided,
     narrow,
-    part,
     transpose,
     widen,
 )
@@ -54,7 +54,7 @@ def test_concat_and_part(compiled: Callable[[Module], Any]) -> None:
     x, y = fn.arguments
     whole = concat([fn.load(x, f32.x(4), 16 * i) for i in range(4)])
     fn.store(whole, y)
-    fn.store(part(whole, 6, 4), y, 64)
+    fn.store(lane_range(whole, 6, 4), y, 64)
     source, target = np.arange(16, dtype="f"), np.zeros(20, "f")
     compiled(module).f(source, target)
     np.testing.assert_array_equal(target, [*range(16), 6, 7, 8, 9])

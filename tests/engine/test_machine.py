@@ -24,9 +24,9 @@ from convmat.engine.runtime import compiler, elf, jit_cache, thread_pool
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "deep" / "machine.json"
-    machine.use_file(path)
+    machine.use_rates_file(path)
     yield path
-    machine.use_file(None)
+    machine.use_rates_file(None)
 
 
 def never() -> float:
@@ -44,7 +44,7 @@ def test_machine_measures_once(file: Path) -> None:
         "/blas_flops/1",
         "/copy_bandwidth",
     ]
-    machine.use_file(file)
+    machine.use_rates_file(file)
     assert machine.machine(1) == found
 
 
@@ -52,7 +52,7 @@ def test_machine_needs_no_llvm() -> None:
     code = (
         "import sys; from pathlib import Path; from convmat.engine.measure import machine\n"
         "print('convmat.engine.runtime.jit_cache' in sys.modules)\n"
-        "machine.use_file(Path('/no/such/folder/file'))\n"
+        "machine.use_rates_file(Path('/no/such/folder/file'))\n"
         "print(machine.machine(1).blas_flops > 0, 'llvmlite' in sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -68,7 +68,7 @@ def test_peaks_are_ordered(file: Path) -> None:
     rates = [found.l1_bandwidth, found.l2_bandwidth, found.l3_bandwidth, found.memory_bandwidth]
     assert all(1e6 < rate < 1e18 for rate in (found.fma_flops, *rates))
     assert all(slower < 10 * faster for faster, slower in pairwise(rates))
-    machine.use_file(file)
+    machine.use_rates_file(file)
     assert machine.peaks(1) == found
 
 
@@ -118,18 +118,18 @@ def test_what_is_no_figure_is_measured_again(file: Path, content: bytes) -> None
 def test_a_file_others_may_write_is_not_read(file: Path) -> None:
     store.get("a", lambda: 2e9)
     file.chmod(0o666)
-    machine.use_file(file)
+    machine.use_rates_file(file)
     assert store.get("a", lambda: 3e9) == 3e9
 
 
 def test_no_place_to_keep_figures_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    machine.use_file(tmp_path / "file" / "machine.json")
+    machine.use_rates_file(tmp_path / "file" / "machine.json")
     try:
         assert store.get("a", lambda: 2e9) == 2e9
         assert store.get("a", never) == 2e9
     finally:
-        machine.use_file(None)
+        machine.use_rates_file(None)
 
 
 @pytest.mark.parametrize("name", ["x86-64", "x86-64-v3", "x86-64-v4", "neoverse-n1"])
@@ -137,9 +137,9 @@ def test_the_kernels_are_made_for_every_cpu(name: str) -> None:
     """In registers alone: a spilled accumulator would measure memory."""
     cpu = Cpu.named(name)
     triple = f"{cpu.arch}-unknown-linux-gnu"
-    image = elf.parse(compiler.generate(microbench.source(cpu), triple, cpu.name, "", 2))
+    image = elf.parse(compiler.generate(microbench.microbench_ir(cpu), triple, cpu.name, "", 2))
     assert set(image.functions) == {"fma", "read", "dot"}
-    text = compiler.generate(microbench.source(cpu), triple, cpu.name, "", 2, "assembly").decode()
+    text = compiler.generate(microbench.microbench_ir(cpu), triple, cpu.name, "", 2, "assembly").decode()
     assert "Spill" not in text
     if cpu.fma:
         found = sum(
@@ -153,7 +153,7 @@ def test_the_kernels_are_made_for_every_cpu(name: str) -> None:
 def test_the_kernels_do_what_they_say() -> None:
     """Their results, against the same in Python: a measurement of something else would be worth nothing."""
     cpu = host()
-    (code,) = jit_cache.load([microbench.source(cpu)], cpu)
+    (code,) = jit_cache.load([microbench.microbench_ir(cpu)], cpu)
     sink = np.zeros(32, np.float64)
     block = (ctypes.c_int64 * 4)(3, 0, sink.ctypes.data, 0)
     thread_pool.run(code.symbols["fma"], ctypes.addressof(block), 1, 1)

@@ -14,8 +14,8 @@ from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.runtime import thread_pool
 from convmat.geometry import Geometry
-from convmat.lowering import named
-from convmat.planner.candidates import dtypes_of, extents, program_of
+from convmat.lowering import find_lowering
+from convmat.planner.candidates import dtypes_of, make_program, operand_extents
 from convmat.planner.cost import error_estimate
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of the definition in NumPy
 ]
-PIECES = named("pieces")
+PIECES = find_lowering("pieces")
 
 
 def _normal(seed: int, *shapes: tuple[int, ...], dtype: str = "float32") -> list[Array]:
@@ -48,9 +48,9 @@ def _problem(g: Geometry, dtype: str = "float32", layout: str = "NCHW", **rest: 
 def _run(problem: Problem, x: Array, dy: Array, cpu: Cpu | None = None) -> Array:
     """The gradient, by this way, of arrays amid others that nobody may touch."""
     if cpu is None:
-        program = program_of(problem, PIECES, Packing.PANEL, "jit")
+        program = make_program(problem, PIECES, Packing.PANEL, "jit")
     else:
-        made = dtypes_of(problem), extents(problem), 1 << 30
+        made = dtypes_of(problem), operand_extents(problem), 1 << 30
         program = jit.prepare(PIECES.products(problem), Packing.PANEL, *made, bound=False, cpu=cpu)
     assert isinstance(program, jit.JitProgram), program
     y = blank(problem.y.shape, np.dtype(problem.dtype))
@@ -163,7 +163,7 @@ def test_a_long_filter_with_an_epilogue() -> None:
     x, w, bias, residual = _normal(7, g.x_shape, g.w_shape, (18,), g.y_shape)
     epilogue = Epilogue(bias=True, residual=True, activation=Activation("relu"))
     problem = Problem.of(g, "float32", epilogue=epilogue, rtol=1.0, workspace_limit=1 << 30)
-    program = program_of(problem, PIECES, Packing.PANEL, "jit")
+    program = make_program(problem, PIECES, Packing.PANEL, "jit")
     assert isinstance(program, jit.JitProgram), program
     y = blank(g.y_shape, np.dtype(np.float32))
     given = {"x": x, "w": w, "bias": bias, "residual": residual, "y": y}

@@ -260,7 +260,7 @@ def test_what_is_no_number_of_threads(n: object) -> None:
 
 def test_an_unknown_processor_is_a_sentence() -> None:
     with pytest.raises(errors.EngineError) as error:
-        thread_pool_ir.source("pdp11")
+        thread_pool_ir.pool_ir("pdp11")
     assert str(error.value) == (
         "pool: threads are not written for pdp11\n"
         "  known: x86_64, aarch64\n"
@@ -270,7 +270,7 @@ def test_an_unknown_processor_is_a_sentence() -> None:
 
 def test_the_pool_assembles_for_aarch64() -> None:
     object_file = compiler.generate(
-        thread_pool_ir.source("aarch64"), "aarch64-unknown-linux-gnu", "neoverse-n1", "", 2
+        thread_pool_ir.pool_ir("aarch64"), "aarch64-unknown-linux-gnu", "neoverse-n1", "", 2
     )
     image = elf.parse(object_file)
     image.placed(1 << 20)

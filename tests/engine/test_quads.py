@@ -13,11 +13,11 @@ import pytest
 
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
-from convmat.engine.kernels.quads.pack_x import SQUARE, transposed_bytes
+from convmat.engine.kernels.quads.pack_x import SQUARE, transpose_bytes
 from convmat.errors import GeometryError
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
-from convmat.planner.candidates import dtypes_of, extents
+from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.problem import Epilogue, Problem
 from convmat.product import Packing
 
@@ -56,7 +56,7 @@ def made(problem: Problem, cpu: Cpu) -> jit.JitProgram:
     """The program of a problem for a CPU."""
     (way,) = [each for each in ALL if each.name == "im2col"]
     found = jit.prepare(
-        way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 24, cpu=cpu
+        way.products(problem), Packing.PANEL, dtypes_of(problem), operand_extents(problem), 1 << 24, cpu=cpu
     )
     assert isinstance(found, jit.JitProgram), found
     return found
@@ -134,7 +134,7 @@ def test_squares_of_bytes_are_turned() -> None:
     module = Module()
     fn = module.function("turn", {"x": ptr, "y": ptr})
     x, y = fn.arguments
-    rows = transposed_bytes([fn.load(x, i8.x(2 * SQUARE), 2 * SQUARE * i) for i in range(SQUARE)])
+    rows = transpose_bytes([fn.load(x, i8.x(2 * SQUARE), 2 * SQUARE * i) for i in range(SQUARE)])
     for i, row in enumerate(rows):
         fn.store(row, y, 2 * SQUARE * i)
     (code,) = jit_cache.load([str(module)], host())
@@ -220,7 +220,12 @@ def test_drawn_geometries_have_the_same_bits_everywhere(slow: bool) -> None:
         (way,) = [each for each in ALL if each.name == "im2col"]
         for cpu in TARGETS:
             program = jit.prepare(
-                way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 24, cpu=cpu
+                way.products(problem),
+                Packing.PANEL,
+                dtypes_of(problem),
+                operand_extents(problem),
+                1 << 24,
+                cpu=cpu,
             )
             if isinstance(program, str):
                 continue

@@ -15,7 +15,7 @@ from convmat import product
 from convmat.engine.gaussian import CUBE
 from convmat.engine.ir.activations import FORMULAS
 from convmat.engine.ir.emitter import Module
-from convmat.engine.ir.exponential import LN2, constants, economised
+from convmat.engine.ir.exponential import LN2, constants, economise
 from convmat.engine.ir.instructions import Type, f32, f64, i64, ptr
 
 PARAMETERS: dict[str, tuple[float, ...]] = {
@@ -258,7 +258,7 @@ def test_the_polynomial_is_good_to_a_seventh_of_an_ulp(kind: str) -> None:
     of = constants(kind)
     series = [Fraction(1, np.prod(range(1, k + 3), dtype=object)) for k in range(30)]
     width = LN2 / 2
-    q = economised(series[: len(of.q) + 12], width, len(of.q) - 1)
+    q = economise(series[: len(of.q) + 12], width, len(of.q) - 1)
     worst = max(
         abs(r * r * sum((c - q[k] if k < len(q) else c) * r**k for k, c in enumerate(series)))
         for r in (width * i / 50 for i in range(-50, 51))

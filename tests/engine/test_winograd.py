@@ -15,10 +15,10 @@ from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.winograd.plan import WinogradPlan
 from convmat.geometry import Geometry
-from convmat.lowering import ALL, named
+from convmat.lowering import ALL, find_lowering
 from convmat.lowering.toomcook import fast_correlation
 from convmat.planner import Plan
-from convmat.planner.candidates import dtypes_of, extents, program_of
+from convmat.planner.candidates import dtypes_of, make_program, operand_extents
 from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
@@ -179,7 +179,7 @@ def test_lesser_vectors(name: str, dtype: str, layout: str, dilation: int) -> No
     problem = Problem.of(g, dtype, x=layout, y=layout)
     way = next(each for each in ALL if each.name == name)
     program = jit.prepare(
-        way.products(problem), Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 30,
+        way.products(problem), Packing.PANEL, dtypes_of(problem), operand_extents(problem), 1 << 30,
         cpu=Cpu.named("x86-64-v3"),
     )  # fmt: skip
     assert isinstance(program, jit.JitProgram)
@@ -219,8 +219,8 @@ def test_it_refuses_with_a_sentence(given: dict[str, Any], sentence: str) -> Non
 
 def test_it_takes_one_layout_at_a_time() -> None:
     problem = Problem.of(Geometry.of((1, 8, 20, 20), (8, 8, 3, 3)), x="NCHW", y="NHWC")
-    products = named("winograd 6").products(problem)
-    made = jit.prepare(products, Packing.PANEL, dtypes_of(problem), extents(problem), 1 << 30)
+    products = find_lowering("winograd 6").products(problem)
+    made = jit.prepare(products, Packing.PANEL, dtypes_of(problem), operand_extents(problem), 1 << 30)
     assert made == (
         "reads x and writes y along their last pixel axis or their channels, one element after the other"
     )
@@ -276,7 +276,7 @@ def test_small_images_share_a_block(direction: str, layout: str) -> None:
             threads=threads, rtol=1.0, reuse_weights=bound,
         )  # fmt: skip
         problem = problem if direction == "forward" else problem.grad_input()
-        program = program_of(problem, named("winograd 4"), Packing.PANEL, "jit")
+        program = make_program(problem, find_lowering("winograd 4"), Packing.PANEL, "jit")
         assert isinstance(program, jit.JitProgram)
         (step,) = program.steps
         assert isinstance(step, WinogradPlan)

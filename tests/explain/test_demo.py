@@ -139,7 +139,7 @@ def test_small_pictures(size: tuple[int, int]) -> None:
 def test_ways_that_differ_show() -> None:
     right = trial.Way("right", lambda: np.ones(4))
     wrong = trial.Way("wrong", lambda: np.array([1.0, 1.0, 1.0, 3.0]))
-    found = trial.measure([right, wrong], QUICK)
+    found = trial.measure_ways([right, wrong], QUICK)
     assert found[0].apart == 0
     assert found[1].apart == 1
 
@@ -331,5 +331,5 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
 
 
 def test_the_shipped_photograph() -> None:
-    shipped = photo.shipped()
+    shipped = photo.read_shipped()
     assert (shipped.size, shipped.name) == ((320, 213), "coffee.png")

@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 import convmat
 from convmat.cases import CASES
 from convmat.errors import PlanError
-from convmat.explain.picture.animation import acts
+from convmat.explain.picture.animation import build_acts
 from convmat.explain.picture.draw import draw_example, picture_of
 from convmat.explain.story.colour import CHANNELS, DARK, LIGHT, channels, ink, luminance, tint
 from convmat.explain.story.example import W, X
@@ -223,7 +223,7 @@ def test_the_animation_tells_the_whole_story(tmp_path: Path) -> None:
     pictures, durations = frames_of(path)
     assert told == [(i, 24) for i in range(1, 25)]
     assert len(pictures) > 12
-    seconds = sum(act.seconds for act in acts(Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)))))
+    seconds = sum(act.seconds for act in build_acts(Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)))))
     assert sum(durations) / 1000 == pytest.approx(seconds, rel=0.05)
     # More and more is on the paper, and the last frame is the whole picture.
     empty = [(picture == np.array(channels(LIGHT.paper))).all(axis=2).mean() for picture in pictures]
@@ -239,8 +239,8 @@ def test_speed_and_frames_can_be_set(tmp_path: Path) -> None:
 
 
 def test_many_columns_hurry() -> None:
-    few = sum(act.seconds for act in acts(Scene(Geometry.of((1, 1, 3, 3), (1, 1, 2, 2)))))
-    many = sum(act.seconds for act in acts(Scene(Geometry.of((1, 3, 99, 99), (1, 3, 3, 3)))))
+    few = sum(act.seconds for act in build_acts(Scene(Geometry.of((1, 1, 3, 3), (1, 1, 2, 2)))))
+    many = sum(act.seconds for act in build_acts(Scene(Geometry.of((1, 3, 99, 99), (1, 3, 3, 3)))))
     assert many < 3 * few < 60
 
 

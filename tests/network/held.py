@@ -12,7 +12,7 @@ import onnx
 
 import convmat
 from convmat.network.ops.half import is_half
-from convmat.network.ops.held import HELD, refusal
+from convmat.network.ops.held import HELD, find_refusal
 
 from .cases import Case, single
 
@@ -61,7 +61,7 @@ def cases() -> Iterator[tuple[str, int, Case]]:
             used = {each.name for each in proto.attribute}
             if schema is None or not used <= set(schema.attributes) or len(proto.input) > schema.max_input:
                 continue
-            if name in DRAWN or refusal(name, version, used, inputs_of(proto, schema)) is not None:
+            if name in DRAWN or find_refusal(name, version, used, inputs_of(proto, schema)) is not None:
                 continue
             made = onnx.ModelProto()
             made.CopyFrom(case.model)

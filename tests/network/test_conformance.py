@@ -18,7 +18,7 @@ from convmat.network.graph import Graph, Spec
 from convmat.network.net import Network
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.preparing.infer import MEMORY_LIMIT
-from convmat.network.reading.read import read
+from convmat.network.reading.read import read_graph
 
 from .cases import (
     ALSO,
@@ -51,7 +51,7 @@ def disagreement(case: Case) -> str:
     names = [name for name, value in case.inputs.items() if isinstance(value, np.ndarray)]
     ways = ([], names[1:], names) if len(names) > 1 else ([], names) if names else ([],)
     for constant in ways:
-        graph = read(with_constants(case, constant).SerializeToString())
+        graph = read_graph(with_constants(case, constant).SerializeToString())
         try:
             said = _compared(case, graph, {n: a for n, a in case.inputs.items() if n not in constant})
         except NetworkError as error:
@@ -80,7 +80,7 @@ def _compared(case: Case, graph: Graph, inputs: dict[str, Array]) -> str:
 
 def _shapes(case: Case) -> str:
     """What the rule of shapes says before anything runs, beside what there is."""
-    for node in read(case.model.SerializeToString()).nodes:
+    for node in read_graph(case.model.SerializeToString()).nodes:
         tensors = {name for name, value in case.inputs.items() if isinstance(value, np.ndarray)}
         if node.op not in OPERATORS or any(name and name not in tensors for name in node.inputs):
             continue

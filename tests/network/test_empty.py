@@ -12,7 +12,7 @@ import convmat
 from convmat.network.graph import Node
 from convmat.network.ops import OPERATORS
 from convmat.network.ops.half import NARROW
-from convmat.network.reading.read import read
+from convmat.network.reading.read import read_graph
 
 from .cases import Array, single
 from .made import model, normal
@@ -152,7 +152,7 @@ def test_every_operator_without_a_batch() -> None:
         arrays = (*case.inputs.values(), *case.outputs.values())
         if not all(isinstance(each, np.ndarray) for each in arrays):
             continue
-        (made,) = read(case.model.SerializeToString()).nodes
+        (made,) = read_graph(case.model.SerializeToString()).nodes
         first = case.inputs.get(made.inputs[0]) if made.inputs else None
         if first is None or first.ndim < 2 or not first.size:
             continue

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.network.input_shapes import example
+from convmat.network.input_shapes import example_shapes
 from tests.network.made import model, node, normal
 
 W = normal(4, 3, 3, 3, seed=1)
@@ -103,5 +103,5 @@ def test_the_shape_that_is_suggested_runs(net: convmat.Network, shape: tuple[int
     with pytest.raises(convmat.NetworkError) as caught:
         net.summary()
     assert str(caught.value).endswith(f"  say which, e.g. net.with_shapes({{'x': {shape}}})")
-    assert example(net.graph) == {"x": shape}
+    assert example_shapes(net.graph) == {"x": shape}
     net.with_shapes({"x": shape}).summary()

@@ -15,7 +15,7 @@ import convmat
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.ops.half import AS_THEY_ARE
-from convmat.network.reading.read import read
+from convmat.network.reading.read import read_graph
 
 from .cases import Array, Case, single
 from .made import model
@@ -101,7 +101,7 @@ def test_every_operator_rounds_once(dtype: np.dtype[Any]) -> None:
     wrong = []
     for op, cases in standard_cases().items():
         for case in cases[:KEPT]:
-            (made,) = read(case.model.SerializeToString()).nodes
+            (made,) = read_graph(case.model.SerializeToString()).nodes
             given = [narrowed(case.inputs[name], dtype) if name else None for name in made.inputs]
             wide = [a if a is None or a.dtype != dtype else a.astype(np.float64) for a in given]
             exact = [y for y, name in zip(OPERATORS[op](made, wide), made.outputs, strict=False) if name]

@@ -14,7 +14,7 @@ import convmat
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.ops.base import specs_of
-from convmat.network.ops.blocks import BYTES, blockwise, slabs
+from convmat.network.ops.blocks import BYTES, blockwise, cut_slabs
 from convmat.network.ops.resize import _scaled
 
 from .cases import Array
@@ -157,7 +157,7 @@ def test_blocks_cover_everything_once() -> None:
         ((0, 3), 1),
     ):
         seen = np.zeros(shape, int)
-        for index in slabs(shape, 4, keep):
+        for index in cut_slabs(shape, 4, keep):
             seen[index] += 1
             assert keep or seen[index].nbytes <= 4 * BYTES
         assert (seen == 1).all()

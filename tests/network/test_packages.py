@@ -35,21 +35,21 @@ def package(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
 
 def test_fetched_once(package: Package, wheel: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    assert packages.read("made", "made/model.onnx", kept) == b"a model"
+    assert packages.read_packaged("made", "made/model.onnx", kept) == b"a model"
     assert [path.name for path in kept.iterdir()] == ["made-1.0.whl"]
     wheel.unlink()
-    assert packages.read("made", "made/model.onnx", kept) == b"a model"
+    assert packages.read_packaged("made", "made/model.onnx", kept) == b"a model"
 
 
 def test_what_was_kept_and_is_damaged_is_fetched_again(package: Package, tmp_path: Path) -> None:
     (tmp_path / "made-1.0.whl").write_bytes(b"something else")
-    assert packages.read("made", "made/model.onnx", tmp_path) == b"a model"
+    assert packages.read_packaged("made", "made/model.onnx", tmp_path) == b"a model"
 
 
 def test_another_package_is_refused(package: Package, wheel: Path, tmp_path: Path) -> None:
     wheel.write_bytes(b"not the one")
     with pytest.raises(NetworkError) as error:
-        packages.read("made", "made/model.onnx", tmp_path / "kept")
+        packages.read_packaged("made", "made/model.onnx", tmp_path / "kept")
     assert str(error.value) == (
         "fetch: made 1.0 is not the package that is known\n"
         f"  sha256 {hashlib.sha256(b'not the one').hexdigest()}, expected {package.sha256}\n  do not use it"
@@ -66,7 +66,7 @@ def test_no_connection(
 ) -> None:
     monkeypatch.setattr(Package, "command", lambda self, folder: [sys.executable, "-c", code])
     with pytest.raises(NetworkError) as error:
-        packages.read("made", "made/model.onnx", tmp_path)
+        packages.read_packaged("made", "made/model.onnx", tmp_path)
     assert str(error.value) == (
         f"fetch: made 1.0 cannot be had from PyPI\n  {said}\n  it needs a connection, the first time"
     )
@@ -75,4 +75,4 @@ def test_no_connection(
 def test_no_tool(package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Package, "command", lambda self, folder: ["/nowhere/npm"])
     with pytest.raises(NetworkError, match="/nowhere/npm"):
-        packages.read("made", "made/model.onnx", tmp_path)
+        packages.read_packaged("made", "made/model.onnx", tmp_path)

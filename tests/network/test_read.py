@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 import convmat
 from convmat.network.ops import loops
-from convmat.network.reading.read import whole
+from convmat.network.reading.read import read_whole
 from tests.network.made import model, node, normal
 
 
@@ -293,7 +293,7 @@ def test_external_data_in_a_subgraph_is_read(how: dict[str, Any], tmp_path: Path
     net = convmat.load(path)
     assert np.array_equal(np.ravel(net(np.zeros(1, np.float32))), normal(3))
     # As others read it: what a comparison hands to onnxruntime has no data outside.
-    assert b"kept.bin" not in whole(path).SerializeToString()
+    assert b"kept.bin" not in read_whole(path).SerializeToString()
 
 
 def test_external_data_in_a_sparse_attribute_is_not_read() -> None:

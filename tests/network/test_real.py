@@ -30,7 +30,7 @@ WITHIN = 1e-4
 def member(package: str, path: str) -> bytes:
     """A file of a pinned package; a skip with the reason where it cannot be had."""
     try:
-        return packages.read(package, path)
+        return packages.read_packaged(package, path)
     except convmat.NetworkError as error:
         if "cannot be had" not in str(error):
             raise
@@ -62,17 +62,17 @@ def centerface() -> convmat.Network:
 
 
 def test_centerface_finds_the_face() -> None:
-    net, portrait = centerface(), photo.shipped(faces.PORTRAIT)
-    found = faces.find(portrait, net, seconds=0)
+    net, portrait = centerface(), photo.read_shipped(faces.PORTRAIT)
+    found = faces.find_faces(portrait, net, seconds=0)
     [face] = found.faces
     assert face.sure > 0.9
     # Her face, by hand: 180 to 273 across, 53 to 183 down.
     assert [face.left, face.top, face.right, face.bottom] == pytest.approx([180, 54, 273, 183], abs=6)
-    agrees(net, faces.prepared(portrait.pixels)[0])
+    agrees(net, faces.to_network_input(portrait.pixels)[0])
 
 
 def test_centerface_finds_none_in_a_cup_of_coffee() -> None:
-    found = faces.find(photo.shipped(), centerface(), seconds=0)
+    found = faces.find_faces(photo.read_shipped(), centerface(), seconds=0)
     assert found.faces == ()
     assert found.most < 0.3
 

@@ -199,7 +199,7 @@ def test_what_is_not_trusted_is_compiled_from_the_data(file: Path, monkeypatch: 
 def test_no_shapes_no_code(tmp_path: Path) -> None:
     net = convmat.load(small())
     net.save(tmp_path / "bare.convmat", ())
-    assert archive.opened(tmp_path / "bare.convmat").code is None
+    assert archive.open_saved(tmp_path / "bare.convmat").code is None
     again = convmat.load(tmp_path / "bare.convmat")
     assert np.array_equal(again(np.ones(SHAPE, np.float32)), net(np.ones(SHAPE, np.float32)))
     with pytest.raises(convmat.NetworkError) as error:
@@ -215,7 +215,7 @@ def test_what_was_called_is_saved(tmp_path: Path) -> None:
     net = convmat.load(small(), exact=True, rewrite=["activate"])
     net(np.ones(SHAPE, np.float32))
     net.save(tmp_path / "called.convmat")
-    found = archive.opened(tmp_path / "called.convmat")
+    found = archive.open_saved(tmp_path / "called.convmat")
     assert found.options.exact
     assert found.rules == ("activate",)
     assert found.choices
@@ -466,7 +466,7 @@ def test_a_brought_object_that_does_not_load_is_compiled(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(preloaded, "_brought", OrderedDict())
     text = f"define i64 @task() {{\n  ret i64 {random.randrange(10**9)}\n}}\n"
-    preloaded.add({preloaded.name(text, host()): b"no object"})
+    preloaded.add({preloaded.kernel_name(text, host()): b"no object"})
     (loaded,) = jit_cache.load([text], host())
     assert "task" in loaded.symbols
     assert not preloaded._brought

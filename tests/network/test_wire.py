@@ -12,7 +12,7 @@ import pytest
 
 import convmat
 from convmat.network.reading import wire
-from convmat.network.reading.read import read
+from convmat.network.reading.read import read_graph
 from tests.network.hostile import cut, flipped, models
 from tests.network.made import model, node, normal
 
@@ -29,7 +29,7 @@ def small() -> bytes:
 def found(source: bytes | Path) -> object:
     """The constants of a model, or what is said against it."""
     try:
-        graph = read(source)
+        graph = read_graph(source)
     except convmat.NetworkError as error:
         return str(error)
     return {name: (a.dtype, a.shape, a.tobytes(), a.flags.writeable) for name, a in graph.constants.items()}
@@ -42,13 +42,13 @@ def by_protobuf(source: bytes, monkeypatch: pytest.MonkeyPatch) -> object:
         raise wire.Unclear
 
     with monkeypatch.context() as changed:
-        changed.setattr(wire, "parted", unclear)
+        changed.setattr(wire, "part_raw_data", unclear)
         return found(source)
 
 
 def test_a_model_apart_from_its_raw_data() -> None:
     data = small()
-    rest, places = wire.parted(io.BytesIO(data), len(data))
+    rest, places = wire.part_raw_data(io.BytesIO(data), len(data))
     assert [data[slice(*place)] for place in places if place] == [normal(3).tobytes(), normal(3, 3).tobytes()]
     whole = onnx.load_from_string(data)
     for tensor in whole.graph.initializer:
@@ -94,17 +94,17 @@ def test_parts_of_a_message_that_come_twice(monkeypatch: pytest.MonkeyPatch) -> 
 )  # fmt: skip
 def test_what_is_no_message_is_left_to_protobuf(data: bytes) -> None:
     with pytest.raises(wire.Unclear):
-        wire.parted(io.BytesIO(data), len(data))
+        wire.part_raw_data(io.BytesIO(data), len(data))
     assert str(found(data)).startswith("load: the model is not an ONNX model\n")
 
 
 def test_more_fields_than_anybody_writes_are_left_to_protobuf(monkeypatch: pytest.MonkeyPatch) -> None:
     data = small()
-    parts = wire.parted(io.BytesIO(data), len(data))
+    parts = wire.part_raw_data(io.BytesIO(data), len(data))
     assert parts[1].count(None) == 0
     monkeypatch.setattr(wire, "MOST_FIELDS", 10)
     with pytest.raises(wire.Unclear):
-        wire.parted(io.BytesIO(data), len(data))
+        wire.part_raw_data(io.BytesIO(data), len(data))
     told = found(data)
     monkeypatch.undo()
     assert told == found(data)
@@ -123,12 +123,12 @@ def test_changed_bytes_are_read_as_protobuf_reads_them(monkeypatch: pytest.Monke
 def test_a_file_cut_short_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(model([node("Add", "x w", "y")], {"x": (2**16,)}, "y", {"w": normal(2**16)}))
-    parted = wire.parted
+    parted = wire.part_raw_data
 
     def then_cut(stream: io.BufferedReader, size: int) -> object:
         parts = parted(stream, size)
         path.write_bytes(path.read_bytes()[:1000])
         return parts
 
-    monkeypatch.setattr(wire, "parted", then_cut)
+    monkeypatch.setattr(wire, "part_raw_data", then_cut)
     assert found(path) == "load: model.onnx: it became shorter while it was read\n  load it again"

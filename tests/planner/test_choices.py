@@ -21,13 +21,13 @@ from convmat.problem import Problem
 
 SOURCE = Path(__file__).parent.parent.parent / "src"
 PROBLEM = Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))
-KEY = choices.key(PROBLEM)
+KEY = choices.entry_key(PROBLEM)
 SECONDS = {"jit: im2col, a panel at a time": 2e-4, "blas: im2col, stored whole": 1e-4}
 
 
 def again() -> None:
     """As a new process would see it."""
-    choices.use_folder(choices.file().parent)
+    choices.use_folder(choices.choices_file().parent)
 
 
 def entry(when: str = "2026-01-02T03:04:05Z", **seconds: float) -> dict[str, Any]:
@@ -47,13 +47,13 @@ def test_it_is_read_by_the_next_process(folder: Path) -> None:
     choices.remember(KEY, {**SECONDS, "jit: mec, stored whole": None})
     again()
     assert choices.lookup(KEY) == {**SECONDS, "jit: mec, stored whole": None}
-    assert choices.lookup(choices.key(PROBLEM, engine="blas")) == {}
-    assert stat.S_IMODE(choices.file().stat().st_mode) == 0o600
+    assert choices.lookup(choices.entry_key(PROBLEM, engine="blas")) == {}
+    assert stat.S_IMODE(choices.choices_file().stat().st_mode) == 0o600
 
 
 def test_the_file_is_for_people_to_read(folder: Path) -> None:
     choices.remember(KEY, {"jit: im2col, a panel at a time": 0.00012345678})
-    head, line, *tail = choices.file().read_text().splitlines()
+    head, line, *tail = choices.choices_file().read_text().splitlines()
     assert head.startswith('{"convmat choices": 1, "cpu": "')
     assert line.startswith(' "1x3x8x8 * 4x3x3x3 -> 1x4x6x6, float32, 1 thread #')
     assert line.endswith('"seconds": {"jit: im2col, a panel at a time": 0.0001235}}')
@@ -76,7 +76,7 @@ def test_the_file_is_for_people_to_read(folder: Path) -> None:
 )
 def test_every_part_of_a_problem_is_in_its_key(change: dict[str, Any]) -> None:
     other = Problem.of(PROBLEM.geometry, **change)
-    assert choices.key(other) != KEY
+    assert choices.entry_key(other) != KEY
 
 
 def test_the_later_entry_stays(folder: Path, tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ BAD = {
 
 def test_damaged_entries_are_passed_over(folder: Path) -> None:
     bad = {f"{name} #{at:016x}": value for at, (name, value) in enumerate(BAD.items())}
-    written(choices.file(), {**bad, "no digest": entry(), KEY: entry()})
-    assert list(choices.everything()) == [KEY]
+    written(choices.choices_file(), {**bad, "no digest": entry(), KEY: entry()})
+    assert list(choices.all_entries()) == [KEY]
 
 
 @pytest.mark.parametrize(
@@ -127,16 +127,16 @@ def test_damaged_entries_are_passed_over(folder: Path) -> None:
 )
 def test_a_damaged_file_is_an_empty_one_and_is_replaced(folder: Path, content: bytes) -> None:
     folder.mkdir(mode=0o700)
-    choices.file().write_bytes(content)
-    assert choices.everything() == {}
+    choices.choices_file().write_bytes(content)
+    assert choices.all_entries() == {}
     choices.remember(KEY, SECONDS)
     again()
     assert choices.lookup(KEY) == SECONDS
 
 
 def test_another_cpus_choices_are_not_ours(folder: Path, tmp_path: Path) -> None:
-    written(choices.file(), {KEY: entry()}, cpu="x86_64/another/one")
-    assert choices.everything() == {}
+    written(choices.choices_file(), {KEY: entry()}, cpu="x86_64/another/one")
+    assert choices.all_entries() == {}
     path = written(tmp_path / "theirs.json", {KEY: entry()}, cpu="x86_64/another/one")
     with pytest.raises(PlanError) as caught:
         choices.import_choices(path)
@@ -152,20 +152,20 @@ def test_another_cpus_choices_are_not_ours(folder: Path, tmp_path: Path) -> None
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
 def test_what_others_may_write_is_not_used(folder: Path) -> None:
-    written(choices.file(), {KEY: entry()}).chmod(0o666)
-    assert choices.everything() == {}
-    choices.file().chmod(0o600)
+    written(choices.choices_file(), {KEY: entry()}).chmod(0o666)
+    assert choices.all_entries() == {}
+    choices.choices_file().chmod(0o600)
     again()
-    assert list(choices.everything()) == [KEY]
+    assert list(choices.all_entries()) == [KEY]
     folder.chmod(0o777)
     again()
     with pytest.warns(RuntimeWarning, match=r"does not keep choices in .*others may write there"):
-        assert choices.everything() == {}
+        assert choices.all_entries() == {}
     choices.remember(KEY, SECONDS)
     assert choices.lookup(KEY) == SECONDS, "in memory all the same"
-    assert json.loads(choices.file().read_text())["choices"][KEY]["seconds"] != SECONDS
-    assert "others may write there" in choices.info()["refused"]
-    assert "others may write there" in str(choices.unwritten())
+    assert json.loads(choices.choices_file().read_text())["choices"][KEY]["seconds"] != SECONDS
+    assert "others may write there" in choices.describe_store()["refused"]
+    assert "others may write there" in str(choices.why_unwritten())
 
 
 def test_what_cannot_be_exported_or_imported_is_said(folder: Path, tmp_path: Path) -> None:
@@ -196,13 +196,13 @@ def test_what_is_not_on_disk_is_said(tmp_path: Path) -> None:
             convmat.plan((1, 2, 6, 6), (2, 2, 3, 3), tune="quick", seconds=0.01)
         [sentence] = {str(each.message) for each in told}
         assert sentence == (
-            f"convmat remembers what was measured for this process alone, not in {choices.file()}: "
+            f"convmat remembers what was measured for this process alone, not in {choices.choices_file()}: "
             "it cannot be created: Not a directory"
         )
-        assert choices.info()["choices"] == 1
+        assert choices.describe_store()["choices"] == 1
     finally:
         choices.use_folder(None)
-    assert choices.unwritten() is None
+    assert choices.why_unwritten() is None
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
@@ -221,7 +221,7 @@ def test_the_oldest_of_too_many_go(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(choices, "MOST", 3)
     many = {f"problem {n} #{n:016x}": entry(f"2026-01-0{n}T00:00:00Z") for n in range(1, 7)}
     choices.import_choices(written(folder.parent / "many.json", many))
-    assert [name.split()[1] for name in choices.everything()] == ["4", "5", "6"]
+    assert [name.split()[1] for name in choices.all_entries()] == ["4", "5", "6"]
 
 
 WRITER = """\
@@ -243,7 +243,7 @@ def test_processes_write_at_once_and_nothing_is_lost(folder: Path) -> None:
         for n in range(4)
     ]
     assert [writer.wait(120) for writer in writers] == [0] * 4
-    assert len(choices.everything()) == 80
+    assert len(choices.all_entries()) == 80
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".lock"]
 
 
@@ -252,4 +252,4 @@ def test_a_lock_that_stays_taken_keeps_nobody(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(choices, "_lock", lambda descriptor: False)
     choices.remember(KEY, SECONDS)
     assert choices.lookup(KEY) == SECONDS
-    assert not choices.file().exists()
+    assert not choices.choices_file().exists()

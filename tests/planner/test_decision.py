@@ -16,15 +16,15 @@ PROBLEM = Problem.of(Geometry.of((1, 3, 9, 7), (4, 3, 3, 3), padding=1), exact=T
 
 def test_the_program_that_was_weighed_is_the_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    prepare = candidates.program_of
+    prepare = candidates.make_program
 
     def counted(*arguments: Any) -> Any:
         made.append(prepare(*arguments))
         return made[-1]
 
     choose.admit_candidates.cache_clear()
-    monkeypatch.setattr(candidates, "program_of", counted)
-    monkeypatch.setattr(prepared, "program_of", counted)
+    monkeypatch.setattr(candidates, "make_program", counted)
+    monkeypatch.setattr(prepared, "make_program", counted)
     decision, program = choose.choose(PROBLEM)
     count = len(made)
     plan = Plan(decision, program)

@@ -9,7 +9,7 @@ import pytest
 
 from convmat.cases import CASES
 from convmat.geometry import Geometry
-from convmat.lowering import named
+from convmat.lowering import find_lowering
 from convmat.planner import candidates, choose, nominal, quickest
 from convmat.problem import Problem
 from tests.support import problem_of
@@ -52,9 +52,9 @@ def test_the_quickest_is_that_of_all(name: str) -> None:
         for each in weighed:
             cost = each.cost or each.beyond
             if cost is not None:
-                least = quickest.bound(problem, named(each.lowering), each.engine, machine, peaks)
+                least = quickest.bound(problem, find_lowering(each.lowering), each.engine, machine, peaks)
                 assert least <= cost.seconds, each.way
-            if quickest.NEVER[each.engine] & {each.packing, named(each.lowering).transform}:
+            if quickest.NEVER[each.engine] & {each.packing, find_lowering(each.lowering).transform}:
                 assert each.refusal is not None, each.way
 
 

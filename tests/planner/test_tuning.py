@@ -51,7 +51,7 @@ def test_full_measures_all_that_can_run_and_keeps_the_quickest(folder: Path, tim
     assert timed[0] == before.chosen.way
     assert after.chosen.way == timed[-1]
     assert after.chosen.measured == pytest.approx(1e-3 / len(timed), abs=1e-7)
-    assert choices.lookup(choices.key(before.problem))[timed[-1]] == after.chosen.measured
+    assert choices.lookup(choices.entry_key(before.problem))[timed[-1]] == after.chosen.measured
 
 
 def test_what_was_measured_decides_later_plans_here_and_elsewhere(folder: Path, timed: list[str]) -> None:
@@ -92,7 +92,7 @@ def test_quick_measures_those_predicted_near_the_best(folder: Path, timed: list[
     seconds = {c.way: c.cost.seconds for c in possible if c.cost}
     least = min(seconds.values())
     plan(tune="quick", seconds=0.01)
-    assert 1 < len(timed) < len(tuning.rivals(possible, "full"))
+    assert 1 < len(timed) < len(tuning.choose_rivals(possible, "full"))
     assert all(seconds[way] <= tuning.QUICK * least for way in timed)
     count = len(timed)
     plan(tune="full", seconds=0.01)
@@ -153,7 +153,7 @@ def test_a_wrong_answer_is_never_chosen(
     choices.use_folder(folder)
     refused = next(c for c in plan().candidates if c.way == liar)
     assert (refused.cost, refused.refusal) == (None, "gave a wrong answer when it was measured")
-    assert choices.lookup(choices.key(found.problem))[liar] is None
+    assert choices.lookup(choices.entry_key(found.problem))[liar] is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -169,7 +169,7 @@ def test_who_writes_nothing_is_found_out(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(trial.Operands, "way", idling)
     with pytest.warns(RuntimeWarning, match=f"does not choose {idle}"):
         found = plan(tune="full", seconds=0.01, dtype=dtype)
-    assert choices.lookup(choices.key(found.problem))[idle] is None
+    assert choices.lookup(choices.entry_key(found.problem))[idle] is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "complex64", "int8", "float64"])

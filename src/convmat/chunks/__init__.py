@@ -23,7 +23,7 @@ from .files.stream import Done, Job, Progress
 from .streams import NetworkStream
 from .tiles import tiled as _tiled
 from .tiles.files import TileJob
-from .tiles.tiled import ReceptiveField, receptive_field, tiled
+from .tiles.tiled import ReceptiveField, receptive_field, run_tiled
 
 Array = npt.NDArray[Any]
 
@@ -62,7 +62,7 @@ def plan(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Plan:
 
 def run(network: Network, x: Any) -> Any:
     """`network(x)` of Dask arrays: a lazy output."""
-    return _tiled.lazy(network, x)
+    return _tiled.run_lazily(network, x)
 
 
 def crew(client: Any, sharded: Any) -> Any:
@@ -117,5 +117,5 @@ def make_file(
 
 __all__ = [
     "ConvJob", "Done", "Job", "NetworkStream", "ReceptiveField", "TileJob", "client_of", "convolve", "crew",
-    "input_grad", "make_file", "plan", "plan_files", "receptive_field", "run", "tiled", "weight_grad",
+    "input_grad", "make_file", "plan", "plan_files", "receptive_field", "run", "run_tiled", "weight_grad",
 ]  # fmt: skip

@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import cross
+from ..arguments import format_shape
 from ..planner import Decision, Plan, PlanOptions, dtype_name, dtype_of, request
-from ..planner.units import in_bytes, in_seconds
-from .cutting import Cuts, Cutting, Run, boundaries
+from ..planner.units import format_bytes, format_seconds
+from .cutting import Cuts, Cutting, Run, chunk_boundaries
 from .dask_arrays import Chunked, cut, require_lazy
 
 EQUAL = "equal, bit by bit, to the result in memory"
@@ -41,10 +41,11 @@ class ChunkFigures:
         twice = f": {self.read / self.stored - 1:.1%} twice" if self.read > self.stored else ""
         joined = f"; {self.joined} chunks of channels are joined first" if self.joined > 1 else ""
         return (
-            f"chunks: {cross(self.chunks)} of y, {cross(self.largest)} at most; {self.holds}\n"
-            f"{self.tasks} tasks, of which {self.blocks} are blocks; read {in_bytes(self.read)} of x's "
-            f"{in_bytes(self.stored)}{twice}{joined}\n"
-            f"moved between workers: {in_bytes(self.moved)} at most; the products take {in_seconds(self.seconds)} on "
+            f"chunks: {format_shape(self.chunks)} of y, {format_shape(self.largest)} at most; {self.holds}\n"
+            f"{self.tasks} tasks, of which {self.blocks} are blocks; read {format_bytes(self.read)} of x's "
+            f"{format_bytes(self.stored)}{twice}{joined}\n"
+            f"moved between workers: {format_bytes(self.moved)} at most; the products take "
+            f"{format_seconds(self.seconds)} on "
             f"{self.threads} thread{'s' * (self.threads != 1)}, on paper"
         )
 
@@ -69,27 +70,31 @@ def plan_chunks(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Chunk
     plan = request("plan", x.shape, w_shape, dtype_name(x.dtype), options._replace(reuse_weights=False))
     if options.direction == "forward":
         chunked = cut("plan", plan, x, single=False, w=None, bias=None)
-        return ChunkPlan(plan.decision, figures(chunked))
+        return ChunkPlan(plan.decision, describe_blocks(chunked))
     forward = request("plan", x.shape, w_shape, dtype_name(x.dtype), options._replace(direction="forward"))
     if options.direction == "weight":
         chunked = cut("plan", forward, x, single=False, w=None, bias=None)
-        return ChunkPlan(plan.decision, figures(chunked, plan.decision))
-    places = slice(1, -1) if chunked_last(options) else slice(2, None)
+        return ChunkPlan(plan.decision, describe_blocks(chunked, plan.decision))
+    places = slice(1, -1) if is_channels_last(options) else slice(2, None)
     problem = plan.problem
-    cuts = [boundaries(c) for c in x.chunks[places]]
+    cuts = [chunk_boundaries(c) for c in x.chunks[places]]
     whole = cut("plan", forward, x, single=False, w=None, bias=None)
     cutting = Cutting(
-        problem, plan.lowering.tile(problem.geometry), boundaries(x.chunks[0]), cuts, whole.cutting.spatial
+        problem,
+        plan.lowering.tile(problem.geometry),
+        chunk_boundaries(x.chunks[0]),
+        cuts,
+        whole.cutting.spatial,
     )
-    return ChunkPlan(plan.decision, figures(Chunked("plan", plan, whole.whole, cutting, x, False)))
+    return ChunkPlan(plan.decision, describe_blocks(Chunked("plan", plan, whole.whole, cutting, x, False)))
 
 
-def chunked_last(options: PlanOptions) -> bool:
+def is_channels_last(options: PlanOptions) -> bool:
     """Whether channels come last."""
     return options.layout[-1] == "C"
 
 
-def figures(chunked: Chunked, decision: Decision | None = None) -> ChunkFigures:
+def describe_blocks(chunked: Chunked, decision: Decision | None = None) -> ChunkFigures:
     """What the blocks come to; `decision` is that of a weight gradient, whose blocks are those of y."""
     cutting, problem = chunked.cutting, chunked.cutting.problem
     item = dtype_of(problem.dtype).itemsize

@@ -49,10 +49,10 @@ class Source:
     order: tuple[int, ...] | None = None
 
 
-def boundaries(chunks: Sequence[int]) -> Cuts:
+def chunk_boundaries(chunks: Sequence[int]) -> Cuts:
     """The boundaries of chunks of these extents.
 
-    >>> boundaries((3, 2))
+    >>> chunk_boundaries((3, 2))
     (0, 3, 5)
     """
     return (0, *itertools.accumulate(chunks))
@@ -178,4 +178,4 @@ class Cutting:
         return Block(part.geometry, start, stop, batch, sources, keep)
 
 
-__all__ = ["Block", "Cuts", "Cutting", "Run", "Source", "boundaries", "output_cuts", "range_source"]
+__all__ = ["Block", "Cuts", "Cutting", "Run", "Source", "chunk_boundaries", "output_cuts", "range_source"]

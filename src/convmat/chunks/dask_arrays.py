@@ -19,12 +19,12 @@ import numpy.typing as npt
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from ..arguments import cross
-from ..errors import GeometryError, shown
-from ..planner import Plan, PlanOptions, dtype_name, request, way_of
-from ..planner.arrays import beside, read
-from .cutting import Block, Cuts, Cutting, boundaries, output_cuts
-from .work import Whole, block_task, channels_at, slab
+from ..arguments import format_shape
+from ..errors import GeometryError, format_value
+from ..planner import Plan, PlanOptions, chosen_way, dtype_name, request
+from ..planner.arrays import read_addend, read_array
+from .cutting import Block, Cuts, Cutting, chunk_boundaries, output_cuts
+from .work import Whole, arrange_axes, block_task, copy_slab
 
 Array = npt.NDArray[Any]
 Key = tuple[Any, ...]
@@ -51,7 +51,7 @@ def require_lazy(call: str, name: str, array: Any) -> Any:
         )
     if any(math.isnan(n) for axis in array.chunks for n in axis):
         raise GeometryError(
-            f"{call}: the chunks of {name} have unknown sizes\n  {name}.chunks = {shown(array.chunks)}\n"
+            f"{call}: the chunks of {name} have unknown sizes\n  {name}.chunks = {format_value(array.chunks)}\n"
             f"  find them out first: {name}.compute_chunk_sizes()"
         )
     return array
@@ -89,10 +89,10 @@ def cut(
             f"  {name}.shape = {x.shape}, expected {problem.shape('x')}\n"
             f"  give an array of that shape"
         )
-    whole = Whole(problem, way_of(plan.decision), w, bias)
+    whole = Whole(problem, chosen_way(plan.decision), w, bias)
     g, pad = problem.geometry, problem.pad
     chunks = x.chunks[1:-1] if whole.channels_last else x.chunks[2:]
-    cuts = [boundaries(c) for c in chunks]
+    cuts = [chunk_boundaries(c) for c in chunks]
     if pad is not None and pad.operand == "y":
         spatial: list[Cuts] = [(0, p) for p in g.P]  # borders are folded into what may be any chunk
     else:
@@ -100,7 +100,7 @@ def cut(
         spatial = [output_cuts(g, a, c, before[a]) for a, c in enumerate(cuts)]
     tile = plan.lowering.tile(g)
     return Chunked(
-        call, plan, whole, Cutting(problem, tile, boundaries(x.chunks[0]), spatial, cuts), x, single
+        call, plan, whole, Cutting(problem, tile, chunk_boundaries(x.chunks[0]), spatial, cuts), x, single
     )
 
 
@@ -117,7 +117,7 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
         outer = shape[1:-1] if whole.channels_last else shape[2:]
         extents = [(n,) for n in outer]
     batch = tuple(b - a for a, b in itertools.pairwise(cutting.batch))
-    chunks = channels_at(whole, extents, (problem.geometry.O,), batch)
+    chunks = arrange_axes(whole, extents, (problem.geometry.O,), batch)
     token = tokenize(x.name, problem, whole.way, whole.w, whole.bias, chunks, getattr(residual, "name", None))
     name = f"{chunked.call}-{token}"
     graph: dict[Any, Any] = {f"whole-{token}": whole}
@@ -125,7 +125,7 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
         residual = residual.rechunk(chunks)
     for at, block in cutting.blocks():
         places, pieces, region = pieces_of(whole, block, x, f"slab-{token}", at[0], graph)
-        key = (name, *channels_at(whole, at[1:], 0, at[0]))
+        key = (name, *arrange_axes(whole, at[1:], 0, at[0]))
         added = None if residual is None else (residual.name, *key[1:])
         graph[key] = (block_task, f"whole-{token}", block, region, pieces, places, added)
     sources = [x] if residual is None else [x, residual]
@@ -139,21 +139,21 @@ def pieces_of(
 ) -> tuple[list[tuple[slice, ...]], list[Key], tuple[int, ...]]:
     """Where the pieces of a block's x lie in it, their keys, and its shape; slabs are added to the graph."""
     channel_axis = x.ndim - 1 if whole.channels_last else 1
-    channels = boundaries(x.chunks[channel_axis])
+    channels = chunk_boundaries(x.chunks[channel_axis])
     places, keys = [], []
     several = itertools.product(*(source.runs for source in block.sources))
     for c, runs in itertools.product(range(len(channels) - 1), several):
-        at = channels_at(whole, [run.at for run in runs], c, batch)
-        part = channels_at(whole, [slice(run.start, run.stop) for run in runs], slice(None), slice(None))
+        at = arrange_axes(whole, [run.at for run in runs], c, batch)
+        part = arrange_axes(whole, [slice(run.start, run.stop) for run in runs], slice(None), slice(None))
         source: Key = (x.name, *at)
         extents = [x.chunks[axis][i] for axis, i in enumerate(at)]
         if any(p != slice(None) and p.stop - p.start != n for p, n in zip(part, extents, strict=True)):
             bounds = tuple(n for p in part if p != slice(None) for n in (p.start, p.stop))
             key: Key = (name, *at, *bounds)
-            graph[key] = (slab, source, part)
+            graph[key] = (copy_slab, source, part)
             source = key
         places.append(
-            channels_at(
+            arrange_axes(
                 whole,
                 [slice(run.to, run.to + run.stop - run.start) for run in runs],
                 slice(channels[c], channels[c + 1]),
@@ -162,13 +162,13 @@ def pieces_of(
         )
         keys.append(source)
     extents = [source.extent for source in block.sources]
-    region = channels_at(whole, extents, channels[-1], block.batch[1] - block.batch[0])
+    region = arrange_axes(whole, extents, channels[-1], block.batch[1] - block.batch[0])
     return places, keys, region
 
 
 def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, x_shape: tuple[int, ...]) -> Any:
     """`conv_input_grad` of a Dask dy."""
-    filters = in_memory(call, "w", w)
+    filters = load_operand(call, "w", w)
     dy = _lazy_like(call, "dy", dy, filters)
     plan = request(call, x_shape, filters.shape, dtype_name(dy.dtype), options)
     return build(cut(call, plan, dy, single=False, w=filters, bias=None, name="dy"))
@@ -189,9 +189,9 @@ def _lazy_like(call: str, name: str, array: Any, other: Array) -> Any:
 # -- what `api` hands over --------------------------------------------------------------------------------------------
 
 
-def in_memory(call: str, name: str, array: Any) -> Array:
+def load_operand(call: str, name: str, array: Any) -> Array:
     """A small operand as an array: computed now where it is lazy."""
-    return read(name, array.compute() if isinstance(array, da.Array) else array, call)
+    return read_array(name, array.compute() if isinstance(array, da.Array) else array, call)
 
 
 def convolve(
@@ -199,13 +199,13 @@ def convolve(
 ) -> Any:
     """`conv` and `conv_transpose` of a Dask array."""
     require_no_out(call, out)
-    filters = in_memory(call, "w", w)
+    filters = load_operand(call, "w", w)
     if isinstance(w, list | tuple):
         filters = filters.astype(x.dtype)
     x = _lazy_like(call, "x", x, filters)
     plan, single = decide(call, options, x, filters.shape)
     result = plan._dtypes.out
-    added = None if bias is None else beside(call, "bias", in_memory(call, "bias", bias), result)
+    added = None if bias is None else read_addend(call, "bias", load_operand(call, "bias", bias), result)
     if residual is not None:
         residual = _residual(call, residual, plan, single, result)
     chunked = cut(call, plan, x, single=single, w=filters, bias=added)
@@ -221,7 +221,7 @@ def _residual(call: str, residual: Any, plan: Plan, single: bool, dtype: np.dtyp
     if lazy.shape != wanted or lazy.dtype != dtype:
         raise GeometryError(
             f"{call}: residual does not fit the result\n"
-            f"  residual is {cross(lazy.shape)} of {lazy.dtype}, expected {cross(wanted)} of {dtype}\n"
+            f"  residual is {format_shape(lazy.shape)} of {lazy.dtype}, expected {format_shape(wanted)} of {dtype}\n"
             f"  give an array of that shape and type"
         )
     return lazy[None] if single else lazy

@@ -19,10 +19,10 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from ..errors import GeometryError
-from ..planner import PlanOptions, dtype_name, plan_block, request, way_of
-from .cutting import Block, Cutting, boundaries
+from ..planner import PlanOptions, chosen_way, dtype_name, plan_block, request
+from .cutting import Block, Cutting, chunk_boundaries
 from .dask_arrays import pieces_of, require_lazy
-from .work import Whole, assembled, channels_at, in_turn, rearranged, threads_here
+from .work import Whole, arrange_axes, assemble, one_at_a_time, repeat_padding, threads_here
 
 Array = npt.NDArray[Any]
 
@@ -49,7 +49,7 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, w_shape: tuple
             f"{call}: dy has another shape than planned\n  dy.shape = {dy.shape}, expected {forward.shape('y')}\n"
             f"  give an array of that shape"
         )
-    whole = Whole(plan.problem, way_of(plan.decision), None)
+    whole = Whole(plan.problem, chosen_way(plan.decision), None)
     if 0 in (*dy.shape, *w_shape):
         return da.zeros(w_shape, dtype=whole.dtype)
     x = x.rechunk({0: dy.chunks[0]})
@@ -62,9 +62,9 @@ def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tu
     cutting = Cutting(
         forward.problem,
         (1,) * forward.problem.geometry.rank,
-        boundaries(dy.chunks[0]),
-        [boundaries(c) for c in dy.chunks[places]],
-        [boundaries(c) for c in x.chunks[places]],
+        chunk_boundaries(dy.chunks[0]),
+        [chunk_boundaries(c) for c in dy.chunks[places]],
+        [chunk_boundaries(c) for c in x.chunks[places]],
     )
     token = tokenize(x.name, dy.name, whole.problem, whole.way)
     name = f"{call}-{token}"
@@ -75,7 +75,7 @@ def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tu
     for at, block in blocks:
         where, pieces, region = pieces_of(forward, block, x, f"slab-{token}", at[0], graph)
         parts = [
-            (dy.name, *channels_at(forward, at[1:], c, at[0])) for c in range(dy.numblocks[channel_axis])
+            (dy.name, *arrange_axes(forward, at[1:], c, at[0])) for c in range(dy.numblocks[channel_axis])
         ]
         key = (f"partial-{token}", *at)
         graph[key] = (weight_task, forward, whole, block, region, pieces, where, parts, len(blocks) > 1)
@@ -102,12 +102,12 @@ def weight_task(
     several: bool,
 ) -> Array:
     """dw of one chunk of dy; in float32 where several of 16 bits are to be added."""
-    x = rearranged(forward, block.sources, assembled(region, pieces[0].dtype, pieces, places))
+    x = repeat_padding(forward, block.sources, assemble(region, pieces[0].dtype, pieces, places))
     filters = np.concatenate(dy, -1 if forward.channels_last else 1)
     problem = replace(forward.problem.of_block(block.geometry), whole=None).grad_weight()
     if several and problem.dtype in NARROW:
         problem, x, filters = replace(problem, dtype="float32"), x.astype("f4"), filters.astype("f4")
-    with in_turn():
+    with one_at_a_time():
         made: Array = plan_block(problem, whole.way, threads_here())(x, filters)
     return made
 

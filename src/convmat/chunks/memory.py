@@ -14,7 +14,7 @@ SPARE = 48 << 20
 """Bytes that are left to the allocator, Python's objects and what libraries do beside the blocks."""
 
 
-def anonymous() -> int:
+def anonymous_bytes() -> int:
     """Bytes of memory that belong to no file, of this process; 0 where the system does not say."""
     try:
         status = Path("/proc/self/status").read_text()
@@ -26,7 +26,7 @@ def anonymous() -> int:
     return 0
 
 
-def available() -> int:
+def available_bytes() -> int:
     """Bytes that could be had now, of the machine or of the control group that the process is in."""
     free = 1 << 62
     try:
@@ -82,7 +82,7 @@ def even_cuts(extent: int, block: int) -> Cuts:
     return (*range(0, extent, max(block, 1)), extent) if extent else (0, 0)
 
 
-def too_little(call: str, limit: int, least: int, present: int) -> PlanError:
+def describe_least_limit(call: str, limit: int, least: int, present: int) -> PlanError:
     """The sentence for a limit that nothing keeps to."""
     needed = least + present + SPARE
     mib = -(-needed // 2**20)
@@ -93,4 +93,11 @@ def too_little(call: str, limit: int, least: int, present: int) -> PlanError:
     )
 
 
-__all__ = ["SPARE", "anonymous", "available", "even_cuts", "largest_blocks", "too_little"]
+__all__ = [
+    "SPARE",
+    "anonymous_bytes",
+    "available_bytes",
+    "describe_least_limit",
+    "even_cuts",
+    "largest_blocks",
+]

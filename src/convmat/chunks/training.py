@@ -30,7 +30,7 @@ from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing.programs import Programs, Setting
 from ..train.shards import CrewLostError, Part, Sharded
 from ..train.step import SEED
-from .work import in_turn, threads_here
+from .work import one_at_a_time, threads_here
 
 Array = npt.NDArray[Any]
 
@@ -99,7 +99,7 @@ _prepared: OrderedDict[str, Programs] = OrderedDict()
 
 def shard(work: Work, held: Mapping[str, Array], part: Part) -> dict[str, Any] | None:
     """The outputs of a shard; None where its loss is no number."""
-    with in_turn(), threads(threads_here()):
+    with one_at_a_time(), threads(threads_here()):
         programs = _prepared.pop(work.name, None)
         if programs is None:
             own = {name: np.empty(spec.shape, spec.dtype) for name, spec in work.held.items()}

@@ -52,7 +52,7 @@ class Whole:
         return replace(self, w=w, bias=bias)
 
 
-def channels_at(whole: Whole, spatial: Sequence[Any], channels: Any, batch: Any) -> tuple[Any, ...]:
+def arrange_axes(whole: Whole, spatial: Sequence[Any], channels: Any, batch: Any) -> tuple[Any, ...]:
     """One thing for each axis of x or y, in the array's order."""
     return (batch, *spatial, channels) if whole.channels_last else (batch, channels, *spatial)
 
@@ -73,12 +73,12 @@ def threads_here() -> int:
     return thread_pool.count()
 
 
-def slab(chunk: Array, place: tuple[slice, ...]) -> Array:
+def copy_slab(chunk: Array, place: tuple[slice, ...]) -> Array:
     """A part of a chunk, in memory of its own: the chunk need not stay for it."""
     return chunk[place].copy()
 
 
-def assembled(
+def assemble(
     shape: tuple[int, ...], dtype: Any, pieces: Sequence[Array], places: Sequence[tuple[slice, ...]]
 ) -> Array:
     """Pieces laid at their places in one array; the piece itself where it is all of it."""
@@ -90,7 +90,7 @@ def assembled(
     return made
 
 
-def rearranged(whole: Whole, sources: Sequence[Source], x: Array) -> Array:
+def repeat_padding(whole: Whole, sources: Sequence[Source], x: Array) -> Array:
     """The block's x where explicit padding repeats some of what was read."""
     first = 1 if whole.channels_last else 2
     for axis, source in enumerate(sources, first):
@@ -100,7 +100,7 @@ def rearranged(whole: Whole, sources: Sequence[Source], x: Array) -> Array:
 
 
 @contextmanager
-def in_turn() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """Compute while no other block of this process does."""
     with _turn:
         yield
@@ -109,11 +109,11 @@ def in_turn() -> Iterator[None]:
 def run_block(
     whole: Whole, block: Block, x: Array, residual: Array | None, threads: int, out: Array | None = None
 ) -> Array:
-    """y of one block: x as `assembled`, residual like y; `out` is written where it is given."""
-    x = rearranged(whole, block.sources, x)
-    with in_turn():
+    """y of one block: x as `assemble`, residual like y; `out` is written where it is given."""
+    x = repeat_padding(whole, block.sources, x)
+    with one_at_a_time():
         plan = plan_block(whole.problem.of_block(block.geometry), whole.way, threads)
-        keep = channels_at(whole, block.keep, slice(None), slice(None))
+        keep = arrange_axes(whole, block.keep, slice(None), slice(None))
         if residual is not None and block.crops:
             wide = np.zeros(plan.problem.shape("y"), residual.dtype)
             wide[keep] = residual
@@ -136,10 +136,18 @@ def block_task(
     residual: Array | None,
 ) -> Array:
     """The task of a lazy block: pieces of x in, a chunk of y out."""
-    x = assembled(shape, pieces[0].dtype, pieces, places)
+    x = assemble(shape, pieces[0].dtype, pieces, places)
     return run_block(whole, block, x, residual, threads_here())
 
 
 __all__ = [
-    "Whole", "assembled", "block_task", "channels_at", "in_turn", "rearranged", "run_block", "slab", "threads_here",
+    "Whole",
+    "arrange_axes",
+    "assemble",
+    "block_task",
+    "copy_slab",
+    "one_at_a_time",
+    "repeat_padding",
+    "run_block",
+    "threads_here",
 ]  # fmt: skip

@@ -33,13 +33,13 @@ def main() -> NoReturn:
 
         code = run()
     except ModuleNotFoundError as error:
-        code = missing(error)
+        code = explain_missing(error)
     except KeyboardInterrupt:
         code = 130
     raise SystemExit(code)
 
 
-def missing(error: ModuleNotFoundError) -> int:
+def explain_missing(error: ModuleNotFoundError) -> int:
     """Say what to install for a module that is not there; any other than an extra's is a mistake of ours."""
     package = (error.name or "").split(".")[0]
     if package not in EXTRA:
@@ -52,4 +52,4 @@ def missing(error: ModuleNotFoundError) -> int:
     return 1
 
 
-__all__ = ["EXTRA", "main", "missing"]
+__all__ = ["EXTRA", "explain_missing", "main"]

@@ -24,8 +24,8 @@ from convmat.cli import (
     draw,
     example,
     explain,
+    explain_missing,
     info,
-    missing,
     networks,
     plan,
     quantising,
@@ -77,9 +77,9 @@ class Group(TyperGroup):
                 ASKED_WRONGLY if isinstance(error, GeometryError | PlanError) else FAILED
             ) from None
         except ModuleNotFoundError as error:
-            raise typer.Exit(missing(error)) from None
+            raise typer.Exit(explain_missing(error)) from None
         except BrokenPipeError:
-            raise typer.Exit(screen.reader_gone()) from None
+            raise typer.Exit(screen.silence_output()) from None
         except OSError as error:
             screen.complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
             raise typer.Exit(FAILED) from None
@@ -173,13 +173,13 @@ def run(application: typer.Typer = app, name: str = "convmat") -> int:
     except SystemExit as leaving:
         return _flushed(leaving.code)
     except BrokenPipeError:
-        return screen.reader_gone()
+        return screen.silence_output()
     return 0
 
 
 def _say(message: Warning | str, *where: Any, **more: Any) -> None:
     """A warning as a sentence on stderr: file and line of our own say nothing to who runs a command."""
-    screen.remark(str(message))
+    screen.print_remark(str(message))
 
 
 def _flushed(code: Any) -> int:
@@ -187,7 +187,7 @@ def _flushed(code: Any) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return screen.reader_gone()
+        return screen.silence_output()
     return code if isinstance(code, int) else int(code is not None)
 
 

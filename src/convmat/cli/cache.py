@@ -27,15 +27,17 @@ def info(
       convmat cache info --json
     """
     from convmat.engine import jit_cache
-    from convmat.planner.units import in_bytes
+    from convmat.planner.units import format_bytes
 
     found = jit_cache.disk().info()
     if json:
         screen.as_json({**asdict(found), "path": str(found.path)})
         return
     console = screen.console()
-    console.print(f"{found.files} kernel{'s' * (found.files != 1)}, {in_bytes(found.bytes)}", markup=False)
-    console.print(f"kept up to {in_bytes(found.limit)}; the longest unused go first", markup=False)
+    console.print(
+        f"{found.files} kernel{'s' * (found.files != 1)}, {format_bytes(found.bytes)}", markup=False
+    )
+    console.print(f"kept up to {format_bytes(found.limit)}; the longest unused go first", markup=False)
     console.print(str(found.path), markup=False, soft_wrap=True)
     if found.refused:
         console.print(f"not used: {found.refused}", markup=False, style="yellow")

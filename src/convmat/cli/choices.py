@@ -27,9 +27,9 @@ def show(json: Json = False) -> None:
       convmat choices show --json
     """
     from convmat.planner import choices
-    from convmat.planner.units import in_seconds
+    from convmat.planner.units import format_seconds
 
-    about, known = choices.info(), choices.everything()
+    about, known = choices.describe_store(), choices.all_entries()
     if json:
         entries = {name: {"when": each.when, "seconds": dict(each.seconds)} for name, each in known.items()}
         screen.as_json({**about, "choices": entries})
@@ -41,7 +41,7 @@ def show(json: Json = False) -> None:
         best = min(timed, key=lambda way: timed[way], default=None)
         if best is not None:
             console.print(
-                f"  {best}: {in_seconds(timed[best])}, the quickest of {len(timed)}; {entry.when[:10]}",
+                f"  {best}: {format_seconds(timed[best])}, the quickest of {len(timed)}; {entry.when[:10]}",
                 markup=False,
             )
     console.print(f"{len(known)} choice{'s' * (len(known) != 1)}", markup=False)

@@ -78,14 +78,16 @@ def conv(
     added: Any = None if bias is None else np.load(bias)
     with screen.progress("planning") as tell:
         job = chunks.plan_files(x, weights, added, given, limit, plain=plain)
-        done = chunks.make_file(job, out, resume=resume, progress=left_of(tell), scheduler=scheduler or None)
+        done = chunks.make_file(
+            job, out, resume=resume, progress=report_time_left(tell), scheduler=scheduler or None
+        )
     if json:
         screen.as_json({"out": str(out), "shape": list(job.shape), **done.as_dict()})
         return
     typer.echo(f"{done}\nwritten to {out}: {'x'.join(map(str, job.shape))} {job.dtype}")
 
 
-def left_of(tell: Callable[[str], object]) -> Callable[[int, int, float], None]:
+def report_time_left(tell: Callable[[str], object]) -> Callable[[int, int, float], None]:
     """What a run is told of its blocks, as a line of text."""
 
     def progress(done: int, blocks: int, left: float) -> None:

@@ -40,19 +40,19 @@ def demo(
     from convmat.explain.demo import demo as demonstration
     from convmat.explain.demo import faces, photo
 
-    files.needs("PIL", "demo", "the contact sheet")
+    files.require_module("PIL", "demo", "the contact sheet")
     with screen.progress("reading the picture") as tell:
-        picture = photo.shipped() if image is None else photo.read(image)
+        picture = photo.read_shipped() if image is None else photo.read(image)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write("demo", output, error) from None
         # Opened first: better refused now than after all the work.
-        with files.replacing(output, "demo") as part:
+        with files.replace_when_whole(output, "demo") as part:
             found = demonstration.run(picture, tell=tell)
             tell("drawing the contact sheet")
             demonstration.write(found, part)
-        seen = faces.attempt(photo.shipped(faces.PORTRAIT) if image is None else picture,
+        seen = faces.try_faces(photo.read_shipped(faces.PORTRAIT) if image is None else picture,
                              output.with_name("faces.png"), tell=tell) if network else None  # fmt: skip
     if json:
         more = seen.as_dict() if seen else None

@@ -23,9 +23,9 @@ def example(
 
       convmat example --json         the same numbers for a program
     """
-    from convmat.explain.story.example import worked
+    from convmat.explain.story.example import work_out
 
-    found = worked()
+    found = work_out()
     if json:
         screen.as_json(found.as_dict())
         return

@@ -35,14 +35,14 @@ def info(
       convmat info --no-measure --json
     """
     with screen.progress("looking at the machine") as tell:
-        found = facts(measure, again, tell)
+        found = gather_facts(measure, again, tell)
     if json:
         screen.as_json(found)
     else:
         _show(found)
 
 
-def facts(measure: bool, again: bool, tell: Callable[[str], object]) -> dict[str, Any]:
+def gather_facts(measure: bool, again: bool, tell: Callable[[str], object]) -> dict[str, Any]:
     """Everything, in lists, strings and numbers: bytes, FLOP/s, bytes/s."""
     import os
     import platform
@@ -79,7 +79,7 @@ def facts(measure: bool, again: bool, tell: Callable[[str], object]) -> dict[str
         "rates": [],
         "remarks": [],
     }
-    found["blas"] = blas_threads.names()
+    found["blas"] = blas_threads.describe_libraries()
     if not measure:
         return found
     if again:
@@ -122,13 +122,13 @@ def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from convmat.planner.units import in_bytes
+    from convmat.planner.units import format_bytes
 
     console, cpu, cores = screen.console(), found["cpu"], found["cores"]
     vectors = (
         f"{cpu['vector_registers']} of {cpu['vector_bits']} bits, {'with' if cpu['fma'] else 'without'} FMA"
     )
-    caches = ", ".join(f"L{level} {in_bytes(cpu[f'l{level}_bytes'])}" for level in (1, 2, 3))
+    caches = ", ".join(f"L{level} {format_bytes(cpu[f'l{level}_bytes'])}" for level in (1, 2, 3))
     lines = {
         "CPU": f"{cpu['model']} ({cpu['arch']})",
         "vectors": vectors,

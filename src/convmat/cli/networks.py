@@ -142,7 +142,7 @@ def run(
         found = network(given, outputs=network.outputs)
     names = answer.read_labels(labels, found) if labels else ()
     if output is not None:
-        with files.replacing(output, "run") as part, part.open("wb") as file:
+        with files.replace_when_whole(output, "run") as part, part.open("wb") as file:
             answer.write(file, found)
     said = answer.Answer(found, names, top)
     if json:
@@ -178,7 +178,7 @@ def _run_in_tiles(
     with screen.progress("planning") as tell:
         job = chunks.TileJob(network, Path(files[0].rpartition("=")[2]), numbers, memory, **how)
         done = chunks.make_file(
-            job, output, resume=resume, progress=conv.left_of(tell), scheduler=scheduler or None
+            job, output, resume=resume, progress=conv.report_time_left(tell), scheduler=scheduler or None
         )
     typer.echo(f"{done}\nwritten to {output}: {'x'.join(map(str, job.shape))} {job.dtype}")
 
@@ -199,7 +199,7 @@ def summary(
     from convmat.network import input_shapes
 
     network = loaded(model, exact, threads, shape)
-    input_shapes.declared(network.graph, "summary", line=True, limit=network.memory_limit)
+    input_shapes.declared_specs(network.graph, "summary", line=True, limit=network.memory_limit)
     with screen.progress("planning"):
         found, memory = network.summary(), network.memory()
     if json:
@@ -316,8 +316,8 @@ def _given(network: Network, files: Sequence[str], how: Preparation, call: str) 
     wanted = {each.name: each for each in network.inputs}
     if not files:
         return dict(
-            input_shapes.random(
-                input_shapes.declared(network.graph, call, line=True, limit=network.memory_limit)
+            input_shapes.random_inputs(
+                input_shapes.declared_specs(network.graph, call, line=True, limit=network.memory_limit)
             )
         )
     found = {}
@@ -331,7 +331,7 @@ def _given(network: Network, files: Sequence[str], how: Preparation, call: str) 
                     f"  say it, e.g. --input {next(iter(wanted), 'x')}={text}"
                 )
             name, path = next(iter(wanted)), text
-        found[name] = feed.array(Path(path), wanted[name], how, screen.remark)
+        found[name] = feed.read_input(Path(path), wanted[name], how, screen.print_remark)
     return found
 
 

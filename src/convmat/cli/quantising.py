@@ -74,7 +74,7 @@ def quantize(
         )
     network = networks.loaded(model, False, threads, shape)
     how = networks.preparation(mean, std, unit, bgr, layout)
-    with files.replacing(output, "quantize") as part, screen.progress("reading examples") as tell:
+    with files.replace_when_whole(output, "quantize") as part, screen.progress("reading examples") as tell:
         found = quantise(
             network, batches(data, network.inputs, how, examples, tell), method=method, activations=activations,
             correct_bias=bias_correction, keep=tuple(keep or ()), max_drop=max_drop, keep_quicker=keep_quicker,

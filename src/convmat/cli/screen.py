@@ -27,7 +27,7 @@ def console() -> Console:
 
     class Results(Console):
         def on_broken_pipe(self) -> None:
-            raise typer.Exit(reader_gone())
+            raise typer.Exit(silence_output())
 
     made = Results(highlight=False)
     if not made.is_terminal and "COLUMNS" not in os.environ:
@@ -35,7 +35,7 @@ def console() -> Console:
     return made
 
 
-def errors() -> Console:
+def error_console() -> Console:
     """For progress and complaints."""
     from rich.console import Console
 
@@ -48,7 +48,7 @@ def progress(start: str) -> Iterator[Any]:
 
     Gives a function that takes the next text.
     """
-    with errors().status(start) as status:
+    with error_console().status(start) as status:
         yield status.update
 
 
@@ -62,21 +62,21 @@ def complain(sentence: str) -> None:
     from rich.text import Text
 
     first, line, rest = sentence.partition("\n")
-    console = errors()
+    console = error_console()
     console.print(
         Text(first, "bold red").append(line + rest, "default not bold"), soft_wrap=not console.is_terminal
     )
 
 
-def remark(sentence: str) -> None:
+def print_remark(sentence: str) -> None:
     """Print a sentence that the user should know, on stderr; the command goes on."""
     from rich.text import Text
 
-    console = errors()
+    console = error_console()
     console.print(Text(sentence, "yellow"), soft_wrap=not console.is_terminal)
 
 
-def reader_gone() -> int:
+def silence_output() -> int:
     """Send what is still to come to nobody, so that Python's own flush at exit is quiet; the exit code."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, sys.stdout.fileno())

@@ -154,7 +154,7 @@ def _augment(shift: int, flip: bool) -> Augment | None:
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[Any], object] | None]:
     """A bar with loss, accuracy, images a second and time left; nothing where there is no terminal."""
-    console = screen.errors()
+    console = screen.error_console()
     if quiet or not console.is_terminal:
         yield None
         return
@@ -178,7 +178,7 @@ def _bar(quiet: bool) -> Iterator[Callable[[Any], object] | None]:
 
 def _show(answer: dict[str, Any]) -> None:
     """A line an epoch."""
-    from convmat.planner.units import in_seconds
+    from convmat.planner.units import format_seconds
 
     console = screen.console()
     console.print(
@@ -187,7 +187,7 @@ def _show(answer: dict[str, Any]) -> None:
     for each in answer["epochs"]:
         console.print(
             f"epoch {each['epoch']:3}  loss {each['loss']:.4f}  right {each['accuracy']:.2%}  "
-            f"judged {each['test_loss']:.4f}, {each['test_accuracy']:.2%}  {in_seconds(each['seconds'])}"
+            f"judged {each['test_loss']:.4f}, {each['test_accuracy']:.2%}  {format_seconds(each['seconds'])}"
         )
     if answer["out"]:
         console.print(f"written: {answer['out']}")

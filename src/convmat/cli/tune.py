@@ -156,7 +156,7 @@ def _measure(wanted: list[Any], effort: str, seconds: float | None, found: list[
         TextColumn("{task.fields[n]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=screen.errors(), transient=True) as progress:
+    with Progress(*columns, console=screen.error_console(), transient=True) as progress:
         task = progress.add_task("", n="")
         for number, (name, x, w, given) in enumerate(wanted, 1):
             progress.reset(task, description=name, n=f"{number} of {len(wanted)}", total=1.0)
@@ -177,7 +177,7 @@ def _show(found: list[Tuned], json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from convmat.planner.units import in_seconds
+    from convmat.planner.units import format_seconds
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False)
     for head in ("problem", "quickest", "engine"):
@@ -191,7 +191,7 @@ def _show(found: list[Tuned], json: bool) -> None:
             Text(each.name),
             chosen.name,
             chosen.engine,
-            in_seconds(chosen.measured) if chosen.measured else "",
+            format_seconds(chosen.measured) if chosen.measured else "",
             f"{timed} ways" if timed else "the only way",
             f"{each.gain:.2f}" if each.gain else "",
         )

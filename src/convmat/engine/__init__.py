@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .blas.cost import Work
     from .blas.engine import BlasProgram
     from .blas.epilogue import apply as apply_activation
-    from .blas.fft_backend import scipy_there
+    from .blas.fft_backend import has_scipy
     from .counted import Counted
     from .cpu import Cpu, host, usable_cores
     from .gaussian import erf, gelu, gelu_tanh
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .kernels.base import KernelPlan
     from .kernels.sweeps import recurrence
     from .kernels.sweeps.base import SweepPlan
-    from .kernels.sweeps.copies import Strides, copied
+    from .kernels.sweeps.copies import Strides, strided_copy
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.extremes import extreme_places
     from .kernels.sweeps.normalise import normalise
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
     from .measure import microbench
-    from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_file
+    from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_rates_file
     from .operands import Array, Dtypes, Operands, aligned_size, contiguous_strides
     from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
     from .runtime.team import Team
@@ -69,7 +69,7 @@ _HOMES = {
     "Counted": ".counted:Counted",
     "blas_work": ".blas.cost",
     "blas_threads": ".blas.threads",
-    "scipy_there": ".blas.fft_backend:scipy_there",
+    "has_scipy": ".blas.fft_backend:has_scipy",
     "strided_views": ".blas.strided_views",
     "Cpu": ".cpu:Cpu",
     "host": ".cpu:host",
@@ -97,7 +97,7 @@ _HOMES = {
     "Strides": ".kernels.sweeps.copies:Strides",
     "Weighted": ".kernels.sweeps.resample:Weighted",
     "resample": ".kernels.sweeps.resample:resample",
-    "copied": ".kernels.sweeps.copies:copied",
+    "strided_copy": ".kernels.sweeps.copies:strided_copy",
     "normalise": ".kernels.sweeps.normalise:normalise",
     "products_of_rows": ".kernels.sweeps.products:products_of_rows",
     "reduction": ".kernels.sweeps.reductions:reduction",
@@ -111,7 +111,7 @@ _HOMES = {
     "machine": ".measure.machine:machine",
     "peaks": ".measure.machine:peaks",
     "remeasure": ".measure.machine:remeasure",
-    "use_file": ".measure.machine:use_file",
+    "use_rates_file": ".measure.machine:use_rates_file",
     "Array": ".operands:Array",
     "Dtypes": ".operands:Dtypes",
     "Team": ".runtime.team:Team",
@@ -195,13 +195,13 @@ __all__ = [
     "blas_work",
     "buffers",
     "contiguous_strides",
-    "copied",
     "effort",
     "elementwise",
     "erf",
     "extreme_places",
     "gelu",
     "gelu_tanh",
+    "has_scipy",
     "host",
     "jit_cache",
     "kernel_text",
@@ -219,8 +219,8 @@ __all__ = [
     "reduction",
     "remeasure",
     "resample",
-    "scipy_there",
     "softmax",
+    "strided_copy",
     "strided_views",
     "thread_pool",
     "thread_pool_ir",
@@ -229,6 +229,6 @@ __all__ = [
     "unpool",
     "upsample",
     "usable_cores",
-    "use_file",
+    "use_rates_file",
     "windows",
 ]

@@ -6,7 +6,7 @@ An interpolation there is within a small factor of the best polynomial of its de
 needs is derived when it is first written, no table is kept. Powers of u, |u| <= 1, are well conditioned where the
 function varies little; the caller chooses one that does.
 
-Numbers are integers, BITS of them after the point: `fixed`, `times` and `over` are their arithmetic.
+Numbers are integers, BITS of them after the point: `exact_fraction`, `times` and `over` are their arithmetic.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ BITS = 224
 ONE = 1 << BITS
 
 
-def fixed(number: float) -> int:
+def exact_fraction(number: float) -> int:
     """A float, exactly.
 
-    >>> fixed(0.5) == ONE // 2
+    >>> exact_fraction(0.5) == ONE // 2
     True
     """
     above, below = number.as_integer_ratio()
@@ -66,24 +66,27 @@ def pi() -> int:
     return 16 * atan(5) - 4 * atan(239)
 
 
-def in_two(a: int, single: bool) -> tuple[float, float]:
+def split_float(a: int, single: bool) -> tuple[float, float]:
     """The float (float32 where `single`) nearest to a, and what that lacks.
 
-    >>> in_two(ONE // 3, single=False)
+    >>> split_float(ONE // 3, single=False)
     (0.3333333333333333, 1.850371707708594e-17)
     """
     near = float(np.float32(a / ONE)) if single else a / ONE
-    return near, (a - fixed(near)) / ONE
+    return near, (a - exact_fraction(near)) / ONE
 
 
-def fitted(function: Callable[[int], int], low: float, high: float, degree: int) -> tuple[float, ...]:
+def fit_polynomial(function: Callable[[int], int], low: float, high: float, degree: int) -> tuple[float, ...]:
     """Coefficients of u^0, u^1, ... of the polynomial for x = low + (high - low) * (u + 1) / 2.
 
-    >>> [round(c, 12) for c in fitted(lambda x: times(x, x), 0.0, 2.0, 3)]
+    >>> [round(c, 12) for c in fit_polynomial(lambda x: times(x, x), 0.0, 2.0, 3)]
     [1.0, 2.0, 1.0, 0.0]
     """
-    points = [fixed(math.cos(math.pi * (k + 0.5) / (degree + 1))) for k in range(degree + 1)]
-    middle, half = (fixed(low) + fixed(high)) // 2, (fixed(high) - fixed(low)) // 2
+    points = [exact_fraction(math.cos(math.pi * (k + 0.5) / (degree + 1))) for k in range(degree + 1)]
+    middle, half = (
+        (exact_fraction(low) + exact_fraction(high)) // 2,
+        (exact_fraction(high) - exact_fraction(low)) // 2,
+    )
     divided = [function(middle + times(half, u)) for u in points]
     for width in range(1, degree + 1):  # Newton's divided differences
         for at in range(degree, width - 1, -1):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .fitting import ONE, fitted, fixed, in_two, over, pi, root, times
+from .fitting import ONE, exact_fraction, fit_polynomial, over, pi, root, split_float, times
 
 Array = npt.NDArray[Any]
 
@@ -50,7 +50,7 @@ class Constants:
         return 1 / (self.nothing + self.middle), 1 / self.middle
 
 
-def across(low: float, high: float) -> tuple[float, float]:
+def scale_to_unit(low: float, high: float) -> tuple[float, float]:
     """Factor and summand that take low .. high to -1 .. 1."""
     return 2 / (high - low), -(high + low) / (high - low)
 
@@ -69,18 +69,18 @@ def constants(itemsize: int) -> Constants:
     linear = root(over(8 * ONE, pi()))
 
     def scaled(w: int) -> int:
-        return over(_mills(over(ONE, w) - fixed(k)), 2 * w)
+        return over(_mills(over(ONE, w) - exact_fraction(k)), 2 * w)
 
     return Constants(
         whole,
-        fitted(_erf_ratio, 0.0, NEAR * NEAR, near),
-        fitted(lambda x: times(x, _erf_ratio(times(x, x))), NEAR, whole, far),
+        fit_polynomial(_erf_ratio, 0.0, NEAR * NEAR, near),
+        fit_polynomial(lambda x: times(x, _erf_ratio(times(x, x))), NEAR, whole, far),
         nothing,
         k,
-        fitted(scaled, 1 / (nothing + k), 1 / k, tail),
+        fit_polynomial(scaled, 1 / (nothing + k), 1 / k, tail),
         11.0 if single else 22.0,
-        in_two(linear, single),
-        in_two(times(linear, fixed(CUBE)), single),
+        split_float(linear, single),
+        split_float(times(linear, exact_fraction(CUBE)), single),
     )
 
 
@@ -133,7 +133,7 @@ def erf(x: Array) -> Array:
     """
     x = np.asarray(x)
     of, size = constants(min(x.itemsize, 8)), np.abs(x)
-    (a, b), (c, d) = across(0.0, NEAR * NEAR), across(NEAR, of.whole)
+    (a, b), (c, d) = scale_to_unit(0.0, NEAR * NEAR), scale_to_unit(NEAR, of.whole)
     limited = np.minimum(size, x.dtype.type(of.whole))
     near = _horner(of.near, np.minimum(limited, x.dtype.type(NEAR)) ** 2 * a + b, np.empty_like(x)) * x
     far = _horner(of.far, limited * c + d, np.empty_like(x))
@@ -165,7 +165,7 @@ def gelu_tanh(x: Array) -> Array:
 def gelu_into(x: Array, v: Array, t: Array, h: Array) -> None:
     """Replace x by its gelu; v, t and h are room, of x's shape and dtype."""
     of = constants(min(x.itemsize, 8))
-    a, b = across(*of.reciprocals)
+    a, b = scale_to_unit(*of.reciprocals)
     np.abs(x, out=v)
     np.minimum(v, of.nothing, out=v)
     np.add(v, of.middle, out=t)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import EngineError
 from ..processes import OfThisProcess
-from ..product import Packing, Product, Transform, size
+from ..product import Packing, Product, Transform, count_values
 from .cpu import Cpu, host
 from .job import HEADER, WORD, address
 from .kernels.base import KernelPlan
@@ -147,7 +147,7 @@ class JitProgram(OfThisProcess):
     @property
     def weights_name(self) -> tuple[str, ...]:
         """Changes with whatever changes how A is packed: CPU, version and what is constant in the kernels."""
-        return tuple(preloaded.name(each, self.cpu) for each in self.recipes)
+        return tuple(preloaded.kernel_name(each, self.cpu) for each in self.recipes)
 
     @property
     def efforts(self) -> list[Effort]:
@@ -456,7 +456,7 @@ def _read_rows(step: KernelPlan, rows: Rows) -> dict[str, Array]:
 def _rows_a_bias(step: KernelPlan) -> int:
     """How many rows of C, one below the other, one number of the bias is added to."""
     bias = step.product.epilogue.bias
-    return 1 if bias is None else step.product.m // max(size(bias.indices[len(bias.batch) :]), 1)
+    return 1 if bias is None else step.product.m // max(count_values(bias.indices[len(bias.batch) :]), 1)
 
 
 def _fill(step: KernelPlan, block: Any, a: int, w: int, rows: Rows) -> None:

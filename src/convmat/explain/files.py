@@ -15,7 +15,7 @@ EXTRAS = {"PIL": ("pillow", "draw"), "jinja2": ("jinja2", "page")}
 """For each module from outside: the package it comes in and the extra that installs it."""
 
 
-def needs(module: str, call: str, what: str) -> None:
+def require_module(module: str, call: str, what: str) -> None:
     """Raise PlanError with the line to install, where a module from an extra is missing."""
     if util.find_spec(module) is None:
         package, extra = EXTRAS[module]
@@ -26,7 +26,7 @@ def needs(module: str, call: str, what: str) -> None:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], call: str) -> Iterator[Path]:
+def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path]:
     """A new file beside `path` to write to, put in its place at the end.
 
     Whatever stops the writing, Ctrl-C included, leaves `path` as it was and nothing beside it. Raises PlanError with

@@ -34,13 +34,13 @@ ALL: tuple[Lowering, ...] = (
 )
 
 
-def named(name: str) -> Lowering:
+def find_lowering(name: str) -> Lowering:
     """The lowering of that name; StopIteration if there is none.
 
-    >>> named("im2col").exact
+    >>> find_lowering("im2col").exact
     True
     """
     return next(way for way in ALL if way.name == name)
 
 
-__all__ = ["ALL", "Lowering", "Part", "named"]
+__all__ = ["ALL", "Lowering", "Part", "find_lowering"]

@@ -58,14 +58,14 @@ class Fft(Lowering):
         g = geometry
         if 0 in (*g.F, *g.I, g.B, g.C, g.O):
             return f"needs elements to transform, got filter {g.w_shape} and input {g.x_shape}"
-        if all(axis.taps == 1 for axis in axes(g)):
+        if all(axis.taps == 1 for axis in dense_axes(g)):
             return "needs two filter positions in a window: with one it multiplies no less"
         return None
 
     def roundings(self, problem: Problem) -> float:
         """Sums over channels and three transforms; larger than y where windows hold more than their outputs read."""
         phases = [each.geometry for each in problem.squeezed.geometry.phases() if all(each.geometry.P)]
-        return max((_roundings(g, windows(g, _room(problem))) for g in phases), default=1.0)
+        return max((_roundings(g, choose_windows(g, _room(problem))) for g in phases), default=1.0)
 
     def saving(self, geometry: Geometry) -> float:
         """A frequency for each two outputs, by as many multiplications as the filter of one tap takes four times."""
@@ -74,8 +74,8 @@ class Fft(Lowering):
     def product(self, part: Part) -> Product:
         """One product of (O, C) @ (C, B*tiles) for each frequency."""
         g, phase = part.geometry, part.phase
-        along = axes(g)
-        sizes = windows(g, _room(part.problem))
+        along = dense_axes(g)
+        sizes = choose_windows(g, _room(part.problem))
         real = not part.problem.dtype.startswith("complex")
         last = max(a for a in range(g.rank) if sizes[a] > 1)
         transforms = tuple(
@@ -144,10 +144,10 @@ class Axis:
 
 
 @lru_cache(maxsize=256)
-def axes(g: Geometry) -> tuple[Axis, ...]:
+def dense_axes(g: Geometry) -> tuple[Axis, ...]:
     """The axes of a dense geometry.
 
-    >>> axes(Geometry.of((1, 1, 99), (1, 1, 7), stride=2, dilation=3))
+    >>> dense_axes(Geometry.of((1, 1, 99), (1, 1, 7), stride=2, dilation=3))
     (Axis(step=6, taps=4, outputs=14, apart=2, between=3, terms=2, columns=3),)
     """
     found = []
@@ -188,13 +188,13 @@ def _room(problem: Problem) -> int:
 
 
 @lru_cache(maxsize=256)
-def windows(g: Geometry, room: int) -> tuple[int, ...]:
+def choose_windows(g: Geometry, room: int) -> tuple[int, ...]:
     """The extent of a window along each axis that takes least time, about; of at most `room` elements if that can be.
 
-    >>> windows(Geometry.of((1, 1, 1 << 20), (1, 1, 63)), 1 << 18)
+    >>> choose_windows(Geometry.of((1, 1, 1 << 20), (1, 1, 63)), 1 << 18)
     (1024,)
     """
-    along = axes(g)
+    along = dense_axes(g)
     many = round(TRIED ** (1 / sum(axis.taps > 1 for axis in along)))
     tried = list(itertools.product(*(_lengths(axis, many) for axis in along)))
     kept = [sizes for sizes in tried if math.prod(sizes) <= room]
@@ -235,7 +235,7 @@ def _roundings(g: Geometry, sizes: tuple[int, ...]) -> float:
     So it is that of the whole circle, energy of taps times energy of inputs, over the energy of the outputs.
     """
     larger = 1.0
-    for a, (axis, size) in enumerate(zip(axes(g), sizes, strict=True)):
+    for a, (axis, size) in enumerate(zip(dense_axes(g), sizes, strict=True)):
         kept = size - axis.taps + 1
         (j, each_j), (i, each_i) = _some(axis.columns, FEW), _some(axis.terms, FEW)
         q, each_q = _some(-(-axis.outputs // kept), SAMPLED // (len(i) * len(j)))
@@ -249,7 +249,7 @@ def _roundings(g: Geometry, sizes: tuple[int, ...]) -> float:
         f = f * g.d[a] - g.lo[a]
         read = _below(g.I[a] - f, g.s[a], g.P[a]) - _below(-f, g.s[a], g.P[a])
         larger *= around / max(float(read.sum()) * each_f, 1.0)
-    terms = g.C // g.G * math.prod(axis.terms for axis in axes(g))
+    terms = g.C // g.G * math.prod(axis.terms for axis in dense_axes(g))
     return larger * (terms + TRANSFORM * math.log2(math.prod(sizes)))
 
 

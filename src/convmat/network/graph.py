@@ -66,7 +66,7 @@ class Spec:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
 
-def captured_by(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+def captured_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """What the graphs in a node's attributes read of the values around it."""
     bodies = [value for value in attributes.values() if isinstance(value, Graph)]
     return tuple(sorted({name for graph in bodies for name in graph.captured}))

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import several
-from ..errors import NetworkError, shown
+from ..arguments import entries_of
+from ..errors import NetworkError, format_value
 from .graph import Array, Graph, Input, Spec
 from .preparing import infer
 
 Extents = Sequence[int | str | None]
 
 
-def overridden(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
+def override_shapes(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
     """The graph with other declared shapes: of an input by its name, or an extent by the word that stands for it."""
     by_name = {each.name: each for each in graph.inputs}
     words: dict[str, int] = {}
@@ -30,7 +30,7 @@ def overridden(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
             words[name] = int(value)  # type: ignore[arg-type]  # _extent says that it is a number
         else:
             raise NetworkError(
-                f"with_shapes: {name!r} = {shown(value)} is no shape of this network\n"
+                f"with_shapes: {name!r} = {format_value(value)} is no shape of this network\n"
                 f"  inputs: {', '.join(map(str, graph.inputs))}\n"
                 f"  name an input and its extents, or a word and its extent"
             )
@@ -44,12 +44,12 @@ def overridden(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
 
 
 def _checked(wanted: Input, value: Any) -> tuple[int | str | None, ...]:
-    shape = several(value) or ()
+    shape = entries_of(value) or ()
     whole = all(n is None or isinstance(n, str) or _extent(n) for n in shape)
     if not whole or (wanted.shape is not None and len(shape) != len(wanted.shape)):
         axes = "" if wanted.shape is None else f"{len(wanted.shape)} "
         raise NetworkError(
-            f"with_shapes: {shown(value)} is no shape of the input {wanted.name!r}\n"
+            f"with_shapes: {format_value(value)} is no shape of the input {wanted.name!r}\n"
             f"  the network takes {wanted}\n  give {axes}extents, whole numbers from 0 on, or None where any fits"
         )
     return tuple(n if n is None or isinstance(n, str) else int(n) for n in shape)
@@ -63,7 +63,9 @@ SIDES = (224, 32, 64, 96, 112, 128, 160, 192, 240, 256, 299, 300, 320, 384, 416,
 """Extents that are tried where one is left open: those of pictures, as networks take them."""
 
 
-def declared(graph: Graph, call: str, line: bool = False, limit: int = infer.MEMORY_LIMIT) -> dict[str, Spec]:
+def declared_specs(
+    graph: Graph, call: str, line: bool = False, limit: int = infer.MEMORY_LIMIT
+) -> dict[str, Spec]:
     """Specs of the inputs as they are declared. Raises NetworkError where an extent is left open.
 
     `line`: the fix is one for the command line; `limit`: bytes that a value may take.
@@ -77,7 +79,7 @@ def declared(graph: Graph, call: str, line: bool = False, limit: int = infer.MEM
         else:
             found[each.name] = Spec(_whole(each.shape) or (), each.dtype)
     if unknown:
-        shapes = {each.name: example(graph, limit)[each.name] for each in unknown}
+        shapes = {each.name: example_shapes(graph, limit)[each.name] for each in unknown}
         fix = f"net.with_shapes({shapes})"
         if line:
             fix = " ".join(f"--shape {name}={'x'.join(map(str, shape))}" for name, shape in shapes.items())
@@ -89,23 +91,23 @@ def declared(graph: Graph, call: str, line: bool = False, limit: int = infer.MEM
     return found
 
 
-def example(graph: Graph, limit: int = infer.MEMORY_LIMIT) -> dict[str, tuple[int, ...]]:
+def example_shapes(graph: Graph, limit: int = infer.MEMORY_LIMIT) -> dict[str, tuple[int, ...]]:
     """Shapes of its tensors that the network runs on, one image of the first of SIDES that fits the whole of it."""
     tried = [{each.name: _filled(graph, each, side) for each in graph.inputs} for side in SIDES]
-    return next((shapes for shapes in tried if runs(graph, shapes, limit)), tried[0])
+    return next((shapes for shapes in tried if can_run(graph, shapes, limit)), tried[0])
 
 
-def runs(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limit: int = infer.MEMORY_LIMIT) -> bool:
+def can_run(graph: Graph, shapes: Mapping[str, tuple[int, ...]], limit: int = infer.MEMORY_LIMIT) -> bool:
     """Whether the shapes of all values follow from these of the inputs, none larger than `limit` bytes."""
     specs = {each.name: Spec(shapes[each.name], each.dtype) for each in graph.inputs if each.kind == "tensor"}
     try:
-        infer.inferred(graph, specs, limit)
+        infer.infer_specs(graph, specs, limit)
     except NetworkError:
         return False
     return True
 
 
-def misfit(graph: Graph, given: Mapping[str, Spec], error: NetworkError, limit: int) -> NetworkError:
+def misfit_error(graph: Graph, given: Mapping[str, Spec], error: NetworkError, limit: int) -> NetworkError:
     """The error of a network that cannot run on what it is given, with a shape that it runs on, if one is near.
 
     Near, in this order: the array with its channels moved to the front; with the extents that are declared, and as many
@@ -115,11 +117,11 @@ def misfit(graph: Graph, given: Mapping[str, Spec], error: NetworkError, limit: 
     if len(tensors) != len(graph.inputs) or any(each.name not in given for each in tensors):
         return error
     have = {each.name: given[each.name].shape for each in tensors}
-    if runs(graph, have, limit):  # what stands in the way is no shape: a limit, or what no plan does
+    if can_run(graph, have, limit):  # what stands in the way is no shape: a limit, or what no plan does
         return error
     for near in _near(graph, have):
         wrong = [each for each in tensors if near[each.name] != have[each.name]]
-        if wrong and runs(graph, near, limit):
+        if wrong and can_run(graph, near, limit):
             break
     else:
         return error
@@ -170,10 +172,10 @@ def _enlarged(each: Input, have: tuple[int, ...], side: int) -> tuple[int, ...]:
     )
 
 
-def missing_axes(wanted: Input, shape: tuple[int, ...]) -> str:
+def suggest_axes(wanted: Input, shape: tuple[int, ...]) -> str:
     """What to do about an array with too many or too few axes: the expression that makes it fit, where there is one.
 
-    >>> missing_axes(Input("x", np.dtype("f4"), (1, 3, None, None)), (20, 30, 3))
+    >>> suggest_axes(Input("x", np.dtype("f4"), (1, 3, None, None)), (20, 30, 3))
     'e.g. x.transpose(2, 0, 1)[None]'
     """
     needed = wanted.shape or ()
@@ -219,7 +221,7 @@ def _channels(graph: Graph, name: str) -> int | None:
     return None
 
 
-def random(specs: Mapping[str, Spec], seed: int = 0) -> dict[str, Array]:
+def random_inputs(specs: Mapping[str, Spec], seed: int = 0) -> dict[str, Array]:
     """Inputs of these Specs: standard normal where they are floats, from 0 to 255 (or 0 and 1) where whole numbers."""
     rng = np.random.default_rng(seed)
     made: dict[str, Array] = {}

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ..doors import behind, behind_arrays
-from ..errors import NetworkError, PlanError, shown
+from ..doors import open_room, open_room_of_arrays
+from ..errors import NetworkError, PlanError, format_value
 from ..planner import Record, require_limits
 from ..processes import Lock
 from .files import save
 from .files.contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
-from .input_shapes import Extents, declared, misfit, missing_axes, overridden, random
+from .input_shapes import Extents, declared_specs, misfit_error, override_shapes, random_inputs, suggest_axes
 from .ops import Options
 from .ops.base import PRECISIONS
 from .preparing import infer
 from .preparing.deciding import Values
 from .preparing.program import Program
 from .preparing.programs import PROGRAMS, Programs, Setting
-from .reading.read import read
-from .reading.sources import located
-from .rewriting.rewrite import chosen
+from .reading.read import read_graph
+from .reading.sources import locate
+from .rewriting.rewrite import choose_rules
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -82,17 +82,17 @@ def load(
     x: float32 n
     """
     rules = None if rewrite is True else () if rewrite is False else rewrite
-    chosen(rules)
+    choose_rules(rules)
     rules = None if rules is None else tuple(rules)
     bytes_: Any = memory_limit
     if isinstance(bytes_, bool) or not isinstance(bytes_, (int, np.integer)) or bytes_ < 0:
         raise PlanError(
-            f"load: memory_limit must be a number of bytes\n  memory_limit = {shown(memory_limit)}\n"
+            f"load: memory_limit must be a number of bytes\n  memory_limit = {format_value(memory_limit)}\n"
             f"  e.g. memory_limit={infer.MEMORY_LIMIT}"
         )
     if precision not in PRECISIONS:
         raise PlanError(
-            f"load: precision must be one of {', '.join(PRECISIONS)}\n  precision = {shown(precision)}\n"
+            f"load: precision must be one of {', '.join(PRECISIONS)}\n  precision = {format_value(precision)}\n"
             '  e.g. precision="float32"'
         )
     given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune, precision)
@@ -104,13 +104,13 @@ def load(
         deterministic=deterministic,
         tune=tune,
     )
-    source = located(source)
+    source = locate(source)
     if save.is_saved(source):
-        found = save.unpacked(source, trust)
-        options = save.over(found.options, given)
+        found = save.unpack(source, trust)
+        options = save.merge_saved_options(found.options, given)
         kept = found.rules if rules is None else rules
         return Network(found.graph, options, memory_limit, kept, found.choices)
-    made = Network(read(source), given, memory_limit, rules)
+    made = Network(read_graph(source), given, memory_limit, rules)
     made.source = source
     return made
 
@@ -175,7 +175,7 @@ class Network:
         `outputs`: names of any values of the network, or of nodes for what they write first; the answer is then a
         dict by these names. What stands between two nodes that run as one is computed apart for it.
         """
-        lazy = behind_arrays(*(x.values() if isinstance(x, Mapping) else (x,)))
+        lazy = open_room_of_arrays(*(x.values() if isinstance(x, Mapping) else (x,)))
         if lazy is not None and outputs is None:
             return lazy.run(self, x)
         if outputs is not None:
@@ -198,7 +198,7 @@ class Network:
         try:
             return self._programs.program(specs)
         except NetworkError as error:
-            raise misfit(self.graph, specs, error, self.memory_limit) from error
+            raise misfit_error(self.graph, specs, error, self.memory_limit) from error
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class Network:
         >>> trainer.step(x, np.array([3, 3])) > trainer.step(x, np.array([3, 3]))
         True
         """
-        return behind("train").Trainer(self, **words)
+        return open_room("train").Trainer(self, **words)
 
     # -- larger than memory --------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Network:
         >>> net.tiled({"x": x, "w": w}, tile=3)[0, 0]
         array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
         """
-        made: Array = behind("chunks").tiled(
+        made: Array = open_room("chunks").tiled(
             self, x, tile, memory, approximate=approximate, exact_globals=exact_globals, progress=progress
         )
         return made
@@ -261,7 +261,7 @@ class Network:
         >>> [stream.push(np.ones((1, 1, n), np.float32)).shape for n in (1, 2, 3)], stream.latency
         ([(1, 1, 0), (1, 1, 1), (1, 1, 2)], 1)
         """
-        return behind("chunks").NetworkStream(self, axis)
+        return open_room("chunks").NetworkStream(self, axis)
 
     def receptive_field(self) -> tuple[Any, ...]:
         """How far each output looks into each input: reach, stride and offset along every pixel axis.
@@ -274,7 +274,7 @@ class Network:
         >>> print(net.receptive_field()[0])
         y <- x: 3 (stride 1, from 0)
         """
-        found: tuple[Any, ...] = behind("chunks").receptive_field(self)
+        found: tuple[Any, ...] = open_room("chunks").receptive_field(self)
         return found
 
     # -- saving --------------------------------------------------------------------------------------------------------
@@ -300,17 +300,18 @@ class Network:
         array([0., 2.], dtype=float32)
         """
         if shapes is None:
-            wanted = self._programs.met() or [declared(self.graph, "save", limit=self.memory_limit)]
+            wanted = self._programs.met() or [declared_specs(self.graph, "save", limit=self.memory_limit)]
         else:
             several = [shapes] if isinstance(shapes, Mapping) else shapes
             wanted = [
-                declared(overridden(self.graph, each), "save", limit=self.memory_limit) for each in several
+                declared_specs(override_shapes(self.graph, each), "save", limit=self.memory_limit)
+                for each in several
             ]
 
         def run(specs: Mapping[str, Spec], record: Record) -> None:
             made = self._programs.prepare(specs, record)
             with suppress(NetworkError):  # it may need inputs that are not random
-                made(random(specs))
+                made(random_inputs(specs))
 
         save.save(Path(path), Contents(self.graph, self.options, self._rules()), run, wanted)
 
@@ -350,7 +351,7 @@ class Network:
         >>> print(*net.with_shapes(n=2, m=5).inputs)
         x: float32 2x5
         """
-        return self._around(overridden(self.graph, {**(shapes or {}), **more}))
+        return self._around(override_shapes(self.graph, {**(shapes or {}), **more}))
 
     def summary(self) -> Summary:
         """Its nodes for the declared shapes: their products, ways, parameters and predicted times. Print it.
@@ -358,17 +359,17 @@ class Network:
         Raises NetworkError where an extent is left open: `with_shapes` fills it in.
         """
         from ..engine import thread_pool
-        from .reports.summary import summary
+        from .reports.summary import summarise
 
-        return summary(
-            self.program(declared(self.graph, "summary", limit=self.memory_limit)), thread_pool.count()
+        return summarise(
+            self.program(declared_specs(self.graph, "summary", limit=self.memory_limit)), thread_pool.count()
         )
 
     def memory(self) -> Memory:
         """Bytes of weights, arena and peak for the declared shapes, beside the unrolled inputs. Raises NetworkError."""
-        from .reports.summary import memory
+        from .reports.summary import summarise_memory
 
-        return memory(self.program(declared(self.graph, "memory", limit=self.memory_limit)))
+        return summarise_memory(self.program(declared_specs(self.graph, "memory", limit=self.memory_limit)))
 
     def profile(self, x: Any = None, seconds: float = 1.0) -> Profile:
         """Measured seconds of each node, in calls for about so many seconds; on random inputs where x is None.
@@ -379,7 +380,7 @@ class Network:
         from .reports.profile import profile
 
         given = (
-            random(declared(self.graph, "profile", limit=self.memory_limit))
+            random_inputs(declared_specs(self.graph, "profile", limit=self.memory_limit))
             if x is None
             else self.inputs_of(x)
         )
@@ -394,7 +395,7 @@ class Network:
         from .reports.compare import compare
 
         given = (
-            random(declared(self.graph, "compare", limit=self.memory_limit))
+            random_inputs(declared_specs(self.graph, "compare", limit=self.memory_limit))
             if x is None
             else self.inputs_of(x)
         )
@@ -424,7 +425,7 @@ class Network:
         """The values meant by names of values and nodes."""
         if isinstance(names, str):
             raise NetworkError(
-                f"call: outputs is a text\n  outputs = {shown(names)}\n  give names in a list: [{names!r}]"
+                f"call: outputs is a text\n  outputs = {format_value(names)}\n  give names in a list: [{names!r}]"
             )
         graph = self.graph
         values = {*graph.constants, *(each.name for each in graph.inputs), *graph.producer}
@@ -433,7 +434,7 @@ class Network:
             if name not in values and name not in nodes:
                 near = difflib.get_close_matches(str(name), sorted(values | set(nodes)), 5, 0)
                 raise NetworkError(
-                    f"call: there is no value or node of that name\n  outputs = {shown(name)}\n"
+                    f"call: there is no value or node of that name\n  outputs = {format_value(name)}\n"
                     f"  the nearest: {', '.join(map(repr, near))}"
                 )
         return [name if name in values else nodes[name] for name in names]
@@ -485,6 +486,6 @@ def _array(wanted: Input, value: Any) -> Array:
     if wanted.shape is not None and array.ndim != len(wanted.shape):
         raise NetworkError(
             f"call: the input {wanted.name!r} has {array.ndim} axes, {array.shape}\n"
-            f"  the network takes {wanted}\n  {missing_axes(wanted, array.shape)}"
+            f"  the network takes {wanted}\n  {suggest_axes(wanted, array.shape)}"
         )
     return np.ascontiguousarray(array).reshape(array.shape)

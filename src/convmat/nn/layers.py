@@ -10,7 +10,7 @@ import numpy as np
 from ..arguments import PerAxis
 from ..errors import NetworkError
 from .build import Builder, Layer
-from .initial import weights
+from .initial import draw_weights
 
 
 def _each(value: PerAxis, rank: int, name: str) -> list[int]:
@@ -94,7 +94,7 @@ class Conv:
         spec = builder.specs[x]
         rank, C = spec.rank - 2, spec.shape[1]
         F, groups = _each(self.kernel, rank, "kernel"), self.groups or C
-        w, b = weights(self.init, (self.channels, C // groups, *F), self.channels, builder.rng)
+        w, b = draw_weights(self.init, (self.channels, C // groups, *F), self.channels, builder.rng)
         inputs = [x, builder.parameter("weight", w), *([builder.parameter("bias", b)] if self.bias else [])]
         return builder.op(
             "Conv", *inputs, kernel_shape=F, strides=_each(self.stride, rank, "stride"),
@@ -121,7 +121,7 @@ class ConvTranspose:
         spec = builder.specs[x]
         rank, C = spec.rank - 2, spec.shape[1]
         F = _each(self.kernel, rank, "kernel")
-        w, b = weights(
+        w, b = draw_weights(
             self.init, (C, self.channels // self.groups, *F), self.channels, builder.rng, swapped=True
         )
         inputs = [x, builder.parameter("weight", w), *([builder.parameter("bias", b)] if self.bias else [])]
@@ -145,7 +145,7 @@ class Linear:
         spec = builder.specs[x]
         if spec.rank != 2:
             raise NetworkError(f"build: Linear takes rows\n  its input is {spec}\n  put a Flatten before it")
-        w, b = weights(self.init, (self.channels, spec.shape[1]), self.channels, builder.rng)
+        w, b = draw_weights(self.init, (self.channels, spec.shape[1]), self.channels, builder.rng)
         inputs = [x, builder.parameter("weight", w), *([builder.parameter("bias", b)] if self.bias else [])]
         return builder.op("Gemm", *inputs, transB=1)
 

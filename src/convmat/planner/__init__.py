@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..problem import WORK_DTYPES
 from .bias import bias_gradient
-from .blocks import plan_block, way_of
+from .blocks import chosen_way, plan_block
 from .candidates import Candidate, dtype_of
 from .choices import export_choices, forget_choices, import_choices
 from .contraction import Contracted, contraction
@@ -17,7 +17,7 @@ from .making import make
 from .options import ActivationLike, ConvKeywords, PlanOptions, TransposeKeywords, Tuning
 from .pad import padded_source
 from .plan import Plan
-from .prepared import Bound, Prepared, ready_together
+from .prepared import Bound, Prepared, load_plans
 from .presenter import present_with
 from .reading import dtype_name, read_tuning, require_limits
 from .record import Choice, Record
@@ -44,6 +44,7 @@ __all__ = [
     "TransposeKeywords",
     "Tuning",
     "bias_gradient",
+    "chosen_way",
     "contraction",
     "dtype_name",
     "dtype_of",
@@ -53,15 +54,14 @@ __all__ = [
     "fold",
     "forget_choices",
     "import_choices",
+    "load_plans",
     "make",
     "padded_source",
     "plan_block",
     "present_with",
     "read_tuning",
-    "ready_together",
     "request",
     "request_tuned",
     "require_limits",
     "unroll",
-    "way_of",
 ]

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import cross
+from ..arguments import format_shape
 from ..engine import buffers
-from ..errors import EngineError, GeometryError, shown
+from ..errors import EngineError, GeometryError, format_value
 from ..problem import WORK_DTYPES
 
 Array = npt.NDArray[Any]
@@ -24,7 +24,7 @@ WORK_FOR_OVERLAP = 100_000
 _TAKEN = frozenset(np.dtype(name) for name in WORK_DTYPES if name != "bfloat16")
 
 
-def read(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] | None = None) -> Array:
+def read_array(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] | None = None) -> Array:
     """Anything with `__array__` or DLPack on the CPU, or nested lists, as an ndarray that is not copied if it is one.
 
     `wanted`: the element type that the array will be needed in; it may be one that only results have. Raises
@@ -47,7 +47,7 @@ def read(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] | None
     return array
 
 
-def numbers(name: str, value: Any, call: str) -> Array:
+def read_numbers(name: str, value: Any, call: str) -> Array:
     """The same for functions that only move elements: any type of numbers. Raises GeometryError."""
     array = value if type(value) is np.ndarray else _foreign(name, value, call)
     if array.dtype.kind not in "iufc" and not _taken(array.dtype):
@@ -107,7 +107,7 @@ def _foreign(name: str, value: Any, call: str) -> Array:
         ) from None
     if value is None or isinstance(value, str | bytes):
         raise GeometryError(
-            f"{call}: {name} is not an array\n  {name} = {shown(value)}\n"
+            f"{call}: {name} is not an array\n  {name} = {format_value(value)}\n"
             f"  give a NumPy array, nested lists of equal lengths, or an array on the CPU"
         )
     if isinstance(value, list | tuple) and made.dtype.kind in "iub":
@@ -118,7 +118,7 @@ def _foreign(name: str, value: Any, call: str) -> Array:
 def _readable(name: str, value: Any) -> str:
     """What to give instead of an object that NumPy could not read."""
     # PyTorch's tensors say what keeps them from being arrays; what NumPy knows no bfloat16 of, it reads as float32.
-    if "bfloat16" in shown(getattr(value, "dtype", "")):
+    if "bfloat16" in format_value(getattr(value, "dtype", "")):
         return f"NumPy has no bfloat16: give {name}.float()"
     if getattr(value, "requires_grad", False) is True:
         return f"give it without its gradient, {name}.detach()"
@@ -127,14 +127,14 @@ def _readable(name: str, value: Any) -> str:
     return "give a NumPy array, nested lists of equal lengths, or an array on the CPU"
 
 
-def alike(
+def require_same_dtype(
     call: str, first: str, x: Any, second: str, w: Any, *, bytes_too: bool = False
 ) -> tuple[Array, Array]:
     """Two operands of one element type: lists take the type of the array beside them. Raises GeometryError.
 
     `bytes_too`: or one of bytes with a sign and one without.
     """
-    a, b = read(first, x, call), read(second, w, call)
+    a, b = read_array(first, x, call), read_array(second, w, call)
     if a.dtype == b.dtype or (bytes_too and a.dtype.itemsize == b.dtype.itemsize == 1):
         return a, b
     if isinstance(x, list | tuple):
@@ -166,7 +166,7 @@ def _made_alike(first: str, a: np.dtype[Any], second: str, b: np.dtype[Any]) -> 
     return f"convert {second}, e.g. {second}.astype('{a}')"
 
 
-def beside(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+def read_addend(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     """A bias or residual: of the result's element type. Raises GeometryError."""
     array = _like(name, value, dtype, call)
     if array.dtype != dtype:
@@ -205,7 +205,7 @@ def require_operand(
 
 def _like(name: str, value: Any, dtype: np.dtype[Any], call: str) -> Array:
     """What was given, in the wanted type if it was written by hand."""
-    array = read(name, value, call, dtype)
+    array = read_array(name, value, call, dtype)
     return _as_beside(array, dtype) if isinstance(value, list | tuple) else array
 
 
@@ -219,7 +219,7 @@ def _as_beside(written: Array, dtype: np.dtype[Any]) -> Array:
     return written if written.dtype.kind == "c" and dtype.kind != "c" else written.astype(dtype)
 
 
-def room_for(
+def allocate(
     call: str, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C"
 ) -> Array:
     """A new array. Raises EngineError where there is no memory for it."""
@@ -228,17 +228,17 @@ def room_for(
     except (MemoryError, ValueError):
         raise EngineError(
             f"{call}: no memory for the result\n"
-            f"  {cross(shape)} elements of {dtype} take {math.prod(shape) * dtype.itemsize:,} bytes\n"
+            f"  {format_shape(shape)} elements of {dtype} take {math.prod(shape) * dtype.itemsize:,} bytes\n"
             f"  take a smaller batch, or parts of the image"
         ) from None
 
 
-def output(
+def require_output(
     out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array], residual: Array | None
 ) -> Array:
     """`out` once it is known to fit and to overlap no input, or a new array. `residual is out` is allowed."""
     if out is None:
-        return room_for("conv", shape, dtype)
+        return allocate("conv", shape, dtype)
     array = isinstance(out, np.ndarray) and not isinstance(out, np.ma.MaskedArray)
     if not array or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
         given = (

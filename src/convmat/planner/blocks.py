@@ -12,14 +12,14 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ..errors import PlanError
-from ..lowering import named
+from ..lowering import find_lowering
 from ..problem import Problem
-from .candidates import Candidate, program_of
+from .candidates import Candidate, make_program
 from .decision import Decision
 from .plan import Plan
 
 
-def way_of(decision: Decision) -> Candidate:
+def chosen_way(decision: Decision) -> Candidate:
     """The chosen way alone, without what it costs: the same for every block."""
     chosen = decision.chosen
     return Candidate(chosen.engine, chosen.lowering, chosen.packing)
@@ -33,16 +33,16 @@ def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
     >>> from .making import make
     >>> whole = make(Problem.of(Geometry.of((1, 3, 64, 64), (4, 3, 3, 3), padding=1)), "im2col")
     >>> block = whole.problem.of_block(whole.problem.geometry.block((0, 0), (32, 64)).geometry)
-    >>> plan_block(block, way_of(whole.decision), 1).problem.shape("y")
+    >>> plan_block(block, chosen_way(whole.decision), 1).problem.shape("y")
     (1, 4, 32, 64)
     """
     block = replace(block, threads=threads)
-    lowering = named(way.lowering)
+    lowering = find_lowering(way.lowering)
     refusals = []
     # The packings of one lowering on one engine are one sum.
     for packing in (way.packing, *(other for other in lowering.packings if other is not way.packing)):
         refusal = lowering.refuses(block)
-        program = refusal if refusal is not None else program_of(block, lowering, packing, way.engine)
+        program = refusal if refusal is not None else make_program(block, lowering, packing, way.engine)
         if not isinstance(program, str):
             chosen = replace(way, packing=packing)
             return Plan(Decision(block, (chosen,), chosen, forced=True), program)
@@ -55,4 +55,4 @@ def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
     )
 
 
-__all__ = ["plan_block", "way_of"]
+__all__ = ["chosen_way", "plan_block"]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine import ENGINES, prepare
-from ..errors import EngineError, reason
+from ..errors import EngineError, shorten_error
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
 from . import nominal
 from .cost import START, Cost, blas_cost, error_estimate
 from .jitcost import jit_cost
-from .units import told_apart
+from .units import format_apart
 
 if TYPE_CHECKING:
     from ..engine import BlasProgram, Counted, Dtypes, JitProgram, Machine, Peaks
@@ -75,7 +75,7 @@ def dtypes_of(problem: Problem) -> Dtypes:
     return Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.stored_dtype), w)
 
 
-def extents(problem: Problem) -> dict[str, tuple[int, ...]]:
+def operand_extents(problem: Problem) -> dict[str, tuple[int, ...]]:
     """The shape of each operand with one extent per Dim, as Views see it."""
     shapes = {name: tuple(d.extent for d in layout.dims) for name, layout in _layouts(problem).items()}
     return {**shapes, "residual": shapes["y"], "bias": (problem.geometry.O,)}
@@ -98,12 +98,12 @@ def padding_bytes(problem: Problem) -> int:
     return whole + whole // max(min(extents_), 1)
 
 
-def limit_of(problem: Problem) -> int:
+def byte_limit(problem: Problem) -> int:
     """The bytes that a plan should keep to: the caller's limit, or the soft default."""
     return WORKSPACE_LIMIT if problem.workspace_limit is None else problem.workspace_limit
 
 
-def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
+def make_program(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
     """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
     if engine == "blas" and problem.counted:
         return _counted(problem, lowering, packing, engine)
@@ -114,8 +114,8 @@ def program_of(problem: Problem, lowering: Lowering, packing: Packing, engine: s
         lowering.products(problem),
         packing,
         dtypes_of(problem),
-        extents(problem),
-        limit_of(problem) - padding_bytes(problem),
+        operand_extents(problem),
+        byte_limit(problem) - padding_bytes(problem),
         bound=problem.reuse_weights,
         threads=problem.threads,
     )
@@ -128,11 +128,11 @@ def _counted(problem: Problem, lowering: Lowering, packing: Packing, engine: str
     """An engine's program for differences from zero points, and what makes them and finishes its sums."""
     from ..engine import Counted
 
-    inner = program_of(problem.differences(), lowering, packing, engine)
+    inner = make_program(problem.differences(), lowering, packing, engine)
     if isinstance(inner, str):
         return inner
     assert not isinstance(inner, Counted)
-    return Counted(inner, lowering.products(problem), dtypes_of(problem), extents(problem))
+    return Counted(inner, lowering.products(problem), dtypes_of(problem), operand_extents(problem))
 
 
 def _image_by_image(problem: Problem, lowering: Lowering, packing: Packing) -> Program | str:
@@ -140,7 +140,7 @@ def _image_by_image(problem: Problem, lowering: Lowering, packing: Packing) -> P
     from ..engine import BlasProgram
 
     alone, problem = problem.alone(), problem.squeezed
-    program = program_of(alone, lowering, packing, "blas")
+    program = make_program(alone, lowering, packing, "blas")
     if not isinstance(program, BlasProgram):
         return program
     if problem.geometry.B == alone.geometry.B:
@@ -208,14 +208,14 @@ def _weigh_one(
     largest = max(products, key=lambda p: p.flops, default=None)
     shape = (largest.m, largest.n, largest.k) if largest else None
     candidate = Candidate(engine, lowering.name, packing, shape)
-    program = program_of(problem, lowering, packing, engine)
+    program = make_program(problem, lowering, packing, engine)
     if isinstance(program, str):
         return replace(candidate, refusal=program), None
     try:
         cost = _cost(problem, program, machine, peak, lowering.roundings(problem))
     except EngineError as error:
-        return replace(candidate, refusal=reason(error)), None
-    beyond = breaches(problem, cost, lowering)
+        return replace(candidate, refusal=shorten_error(error)), None
+    beyond = broken_limits(problem, cost, lowering)
     if beyond:
         refusal = "; ".join(_breach(problem, name, needed) for name, needed in beyond.items())
         return replace(candidate, refusal=refusal, beyond=cost), program
@@ -240,7 +240,7 @@ def _cost(problem: Problem, program: Program, machine: Machine, peak: Peaks | No
     return jit_cost(problem, program, padding, peak or peaks(problem.threads), roundings)
 
 
-def breaches(problem: Problem, cost: Cost, lowering: Lowering) -> dict[str, float]:
+def broken_limits(problem: Problem, cost: Cost, lowering: Lowering) -> dict[str, float]:
     """The limits that a lowering's cost breaks, by the name of their keyword, each with the least that would admit it.
 
     No `rtol` refuses what rounds no more than the definition's own products.
@@ -248,17 +248,17 @@ def breaches(problem: Problem, cost: Cost, lowering: Lowering) -> dict[str, floa
     found: dict[str, float] = {}
     if not lowering.rounds_least(problem) and cost.error > problem.rtol:
         found["rtol"] = cost.error
-    if cost.workspace > limit_of(problem):
+    if cost.workspace > byte_limit(problem):
         found["workspace_limit"] = cost.workspace
     if problem.weight_limit is not None and cost.weight_bytes > problem.weight_limit:
         found["weight_limit"] = cost.weight_bytes
     return found
 
 
-def keyword(name: str, needed: float) -> str:
+def format_keyword(name: str, needed: float) -> str:
     """A limit as one would type it; a tolerance rounded up to two digits.
 
-    >>> keyword("rtol", 3.14e-6), keyword("weight_limit", 512)
+    >>> format_keyword("rtol", 3.14e-6), format_keyword("weight_limit", 512)
     ('rtol=3.2e-06', 'weight_limit=512')
     """
     if name != "rtol":
@@ -270,10 +270,10 @@ def keyword(name: str, needed: float) -> str:
 def _breach(problem: Problem, name: str, needed: float) -> str:
     """One broken limit as a sentence."""
     if name == "rtol":
-        off, most = told_apart(needed, problem.rtol)
+        off, most = format_apart(needed, problem.rtol)
         return f"is expected to be off by {off}, rtol is {most}"
     if name == "workspace_limit":
-        return f"needs {needed:,} bytes of workspace, the limit is {limit_of(problem):,}"
+        return f"needs {needed:,} bytes of workspace, the limit is {byte_limit(problem):,}"
     return f"needs {needed:,} bytes of bound weights, the limit is {problem.weight_limit:,}"
 
 

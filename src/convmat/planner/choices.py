@@ -69,11 +69,11 @@ def version() -> int:
     return _version
 
 
-def key(problem: Problem, lowering: str | None = None, engine: str | None = None) -> str:
+def entry_key(problem: Problem, lowering: str | None = None, engine: str | None = None) -> str:
     """What a problem's entry is called; a forced lowering or engine has entries of its own.
 
     >>> from ..geometry import Geometry
-    >>> key(Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))).partition(" #")[0]
+    >>> entry_key(Problem.of(Geometry.of((1, 3, 8, 8), (4, 3, 3, 3)))).partition(" #")[0]
     '1x3x8x8 * 4x3x3x3 -> 1x4x6x6, float32, 1 thread'
     """
     said = [str(problem.geometry), problem.dtype]
@@ -160,17 +160,22 @@ def forget_choices() -> int:
     count = len(_known())
     if _usable():
         with suppress(OSError):
-            file().unlink()
+            choices_file().unlink()
     _entries, _version = {}, _version + 1
     return count
 
 
-def info() -> dict[str, Any]:
+def describe_store() -> dict[str, Any]:
     """Where choices are kept, how many, and why not, if the folder is refused."""
-    return {"path": str(file()), "cpu": _cpu(), "choices": len(_known()), "refused": _refused or _unwritten}
+    return {
+        "path": str(choices_file()),
+        "cpu": _cpu(),
+        "choices": len(_known()),
+        "refused": _refused or _unwritten,
+    }
 
 
-def unwritten() -> str | None:
+def why_unwritten() -> str | None:
     """Why what was remembered last is in this process's memory alone; None where it is on disk too.
 
     Where the folder is one that others may write to, a warning has said so already.
@@ -178,7 +183,7 @@ def unwritten() -> str | None:
     return _unwritten
 
 
-def everything() -> dict[str, Entry]:
+def all_entries() -> dict[str, Entry]:
     """All entries by their keys."""
     return dict(_known())
 
@@ -192,7 +197,7 @@ def use_folder(folder: Path | None) -> None:
     _folder, _entries, _refused, _unwritten, _version = folder, None, None, None, _version + 1
 
 
-def file() -> Path:
+def choices_file() -> Path:
     """Where this CPU's choices are kept."""
     folder = _folder or object_cache.default_path().parent / "choices"
     return folder / (re.sub(r"[^A-Za-z0-9._-]+", "-", _cpu()) + ".json")
@@ -218,10 +223,10 @@ def _add(found: Mapping[str, Entry]) -> None:
     merged = _merged(_known(), found)
     if _usable():
         _unwritten = "another process keeps its lock, or it cannot be written"
-        with _locked(file().with_suffix(".lock")) as alone:
+        with _locked(choices_file().with_suffix(".lock")) as alone:
             if alone:
                 merged = _merged(_on_disk(), merged)
-                kept = object_cache.replace(file(), _written(merged))
+                kept = object_cache.replace(choices_file(), _written(merged))
                 _unwritten = None if kept else "it cannot be written"
     else:
         _unwritten = _refused
@@ -240,16 +245,16 @@ def _merged(ours: Mapping[str, Entry], theirs: Mapping[str, Entry]) -> dict[str,
 def _usable(*, create: bool = True) -> bool:
     """Whether the folder is there, or can be made, and is ours; what was refused stays so in this process."""
     global _refused
-    folder = file().parent
+    folder = choices_file().parent
     if not create and not folder.exists():
         return False
     if _refused is None:
-        _refused = object_cache.claim(folder, "choices", "they hold for this process alone")
+        _refused = object_cache.claim_folder(folder, "choices", "they hold for this process alone")
     return _refused is None
 
 
 def _on_disk() -> dict[str, Entry]:
-    found = _parsed(object_cache.read_own(file(), MOST_BYTES))
+    found = _parsed(object_cache.read_own(choices_file(), MOST_BYTES))
     return {} if isinstance(found, str) else found
 
 
@@ -333,6 +338,15 @@ def _lock(descriptor: int) -> bool:
 
 
 __all__ = [
-    "Entry", "everything", "export_choices", "forget_choices", "import_choices", "info", "key", "lookup", "remember",
-    "use_folder", "version",
+    "Entry",
+    "all_entries",
+    "describe_store",
+    "entry_key",
+    "export_choices",
+    "forget_choices",
+    "import_choices",
+    "lookup",
+    "remember",
+    "use_folder",
+    "version",
 ]  # fmt: skip

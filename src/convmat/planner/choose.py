@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from ..engine import ENGINES
 from ..errors import PlanError
-from ..lowering import ALL, named
+from ..lowering import ALL, find_lowering
 from ..problem import Problem
 from . import choices, nominal
-from .candidates import Candidate, Weighed, admit, breaches, keyword, weigh
+from .candidates import Candidate, Weighed, admit, broken_limits, format_keyword, weigh
 from .decision import Decision
 from .quickest import quickest
 
@@ -49,7 +49,7 @@ def choose(
     if problem.deterministic:
         return _choose_for_images(problem, lowering, engine)
     forced = (lowering, engine) != (None, None)
-    known = choices.lookup(choices.key(problem, lowering, engine))
+    known = choices.lookup(choices.entry_key(problem, lowering, engine))
     if not known and (first := quickest(problem, lowering, engine)) is not None:
         chosen, program = first
         everything = partial(_all_candidates, problem, lowering, engine)
@@ -177,7 +177,7 @@ def _breached(problem: Problem, candidate: Candidate) -> dict[str, float]:
     """The limits that a candidate breaks, where nothing else refuses it."""
     if candidate.beyond is None:
         return {}
-    return breaches(problem, candidate.beyond, named(candidate.lowering))
+    return broken_limits(problem, candidate.beyond, find_lowering(candidate.lowering))
 
 
 def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed: list[Candidate]) -> str:
@@ -231,7 +231,9 @@ def _nearest(broken: list[dict[str, float]]) -> str:
     if list(least) == [("workspace_limit",)] or list(least) == [("weight_limit",)]:
         [((name, needed),)] = [each.items() for each in least.values()]
         return f"{needed:,} bytes are enough: {name}={needed}, or None for whatever it takes"
-    said = [" and ".join(keyword(name, value) for name, value in each.items()) for each in least.values()]
+    said = [
+        " and ".join(format_keyword(name, value) for name, value in each.items()) for each in least.values()
+    ]
     verb = "is" if fewest == 1 else "are"
     return ", and so is ".join([f"{said[0]} {verb} enough", *said[1:]])
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 Row = tuple[str, ...]
 
 
-def align(head: Row, rows: Sequence[Row], words: int) -> list[str]:
+def align_columns(head: Row, rows: Sequence[Row], words: int) -> list[str]:
     """Lines of a table: its first `words` columns flush left, the others flush right.
 
-    >>> align(("node", "ms"), [("a", "1"), ("conv", "12")], words=1)
+    >>> align_columns(("node", "ms"), [("a", "1"), ("conv", "12")], words=1)
     ['node  ms', 'a      1', 'conv  12']
     """
     whole = [head, *rows]
@@ -24,4 +24,4 @@ def align(head: Row, rows: Sequence[Row], words: int) -> list[str]:
     ]
 
 
-__all__ = ["Row", "align"]
+__all__ = ["Row", "align_columns"]

@@ -8,11 +8,11 @@ from typing import Any
 
 from .arrays import require_operand
 from .candidates import dtype_of
-from .columns import align
+from .columns import align_columns
 from .cost import Cost
 from .prepared import Prepared
-from .trial import Measured, Operands, measure, of_plan
-from .units import in_bytes, in_seconds
+from .trial import Measured, Operands, measure_ways, runnable_ways
+from .units import format_bytes, format_seconds
 
 HEAD = ("", "way", "engine", "predicted", "measured", "ratio", "workspace", "allocated", "estimate", "error")
 
@@ -48,7 +48,7 @@ class Comparison:
 
     def __str__(self) -> str:
         rows = [_row(each, each is self.measured[0]) for each in self.measured]
-        return "\n".join([*align(HEAD, rows, words=3), "", self.verdict()])
+        return "\n".join([*align_columns(HEAD, rows, words=3), "", self.verdict()])
 
     def verdict(self) -> str:
         """How the choice stands, in a sentence."""
@@ -88,9 +88,9 @@ def compare(
     )
     tell = progress or (lambda text: None)
     tell("packing weights")
-    ways, operands = of_plan(plan, x, w), Operands(problem, x, w)
+    ways, operands = runnable_ways(plan, x, w), Operands(problem, x, w)
     tell("computing in float64")
-    return Comparison(plan, tuple(measure(ways, seconds, tell, operands.truth())))
+    return Comparison(plan, tuple(measure_ways(ways, seconds, tell, operands.truth())))
 
 
 def _row(each: Measured, chosen: bool) -> tuple[str, ...]:
@@ -101,11 +101,11 @@ def _row(each: Measured, chosen: bool) -> tuple[str, ...]:
         ">" if chosen else "",
         candidate.name,
         candidate.engine,
-        in_seconds(cost.seconds),
-        in_seconds(each.seconds),
+        format_seconds(cost.seconds),
+        format_seconds(each.seconds),
         f"{each.seconds / cost.seconds:.2f}" if cost.seconds else "",
-        in_bytes(cost.workspace),
-        in_bytes(each.memory),
+        format_bytes(cost.workspace),
+        format_bytes(each.memory),
         f"{cost.error:.1e}",
         f"{each.apart:.1e}",
     )

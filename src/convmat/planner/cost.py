@@ -104,9 +104,9 @@ def _transforms(work: Work, item: int) -> float:
     """Predicted time of Fourier transforms."""
     if not work.fourier:
         return 0.0
-    from ..engine import scipy_there
+    from ..engine import has_scipy
 
-    rate = blas_work.TRANSFORM_SCIPY if scipy_there() else blas_work.TRANSFORM
+    rate = blas_work.TRANSFORM_SCIPY if has_scipy() else blas_work.TRANSFORM
     return work.fourier * rate * item / 4 * 1e-9
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import GeometryError, PlanError, shown
+from ..errors import GeometryError, PlanError, format_value
 from ..problem import Problem
 from .integers import LIMITS
 
@@ -31,7 +31,9 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
         "out_dtype": out, "y_zero_point": o.y_zero_point,
     }  # fmt: skip
     given = {
-        name: value for name, value in words.items() if value not in (None, 0, False) or shown(value) == "nan"
+        name: value
+        for name, value in words.items()
+        if value not in (None, 0, False) or format_value(value) == "nan"
     }
     if not given:
         return {}, {}
@@ -39,24 +41,24 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
     if dtype not in LIMITS or (o.w_dtype or dtype) not in LIMITS:
         raise GeometryError(
             f"{call}: {name} belongs to 8-bit integers\n"
-            f"  {name} = {shown(value)};  x is {dtype}, w {o.w_dtype or dtype}\n"
+            f"  {name} = {format_value(value)};  x is {dtype}, w {o.w_dtype or dtype}\n"
             f"  leave it away, or give int8 or uint8 arrays"
         )
     if o.direction != "forward" or o.residual:
         what = "a residual" if o.residual else f"direction={o.direction!r}"
         raise PlanError(
-            f"{call}: {name} does not go with {what}\n  {name} = {shown(value)}\n"
+            f"{call}: {name} does not go with {what}\n  {name} = {format_value(value)}\n"
             f"  leave one of the two away; float32 arrays take both"
         )
     if (out in LIMITS or o.y_zero_point) and not (o.scale and out in LIMITS):
         raise PlanError(
             f"{call}: numbers of 8 bits are made of sums by a scale\n"
-            f"  out_dtype = {out}, y_zero_point = {shown(o.y_zero_point)}, scale = {shown(o.scale)}\n"
+            f"  out_dtype = {out}, y_zero_point = {format_value(o.y_zero_point)}, scale = {format_value(o.scale)}\n"
             f"  give a scale and out_dtype='uint8' or 'int8', or leave these away: int32 holds every sum"
         )
     if o.scale and out == "int32":
         raise PlanError(
-            f"{call}: a scale makes other numbers than int32\n  scale = {shown(o.scale)}, out_dtype = 'int32'\n"
+            f"{call}: a scale makes other numbers than int32\n  scale = {format_value(o.scale)}, out_dtype = 'int32'\n"
             f"  one of {', '.join(map(repr, STORED[1:]))}"
         )
     x_zero = read_zero_points(call, "x_zero_point", o.x_zero_point, np.dtype(dtype))
@@ -78,7 +80,8 @@ def _read_type(call: str, options: PlanOptions) -> str | None:
         name = ""
     if name is not None and name not in STORED:
         raise GeometryError(
-            f"{call}: out_dtype is not taken\n  out_dtype = {shown(value)}\n  one of {', '.join(map(repr, STORED))}"
+            f"{call}: out_dtype is not taken\n  out_dtype = {format_value(value)}\n"
+            f"  one of {', '.join(map(repr, STORED))}"
         )
     return name
 
@@ -88,7 +91,7 @@ def require_absent(**given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise PlanError(
-                f"plan: made without a {name.replace('_', ' ')}, called with one\n  {name} = {shown(value)}\n"
+                f"plan: made without a {name.replace('_', ' ')}, called with one\n  {name} = {format_value(value)}\n"
                 f"  plan again with {name}=True, which takes 8-bit integers"
             )
 
@@ -134,7 +137,7 @@ def read_scales(call: str, name: str, value: Any) -> Array:
     if not good.all():
         worst = value if array.ndim == 0 else array[~good].reshape(-1)[0]
         raise GeometryError(
-            f"{call}: {name} must be finite numbers above 0\n  {name} has {shown(worst)}\n"
+            f"{call}: {name} must be finite numbers above 0\n  {name} has {format_value(worst)}\n"
             f"  give float32 numbers such as 0.02"
         )
     return array
@@ -148,7 +151,7 @@ def read_zero_points(call: str, name: str, value: Any, kind: np.dtype[Any]) -> A
     if not whole or (array.size and not (limits[0] <= array.min() and array.max() <= limits[1])):
         raise GeometryError(
             f"{call}: {name} must be whole numbers of the type that they belong to\n"
-            f"  {name} = {shown(value)}, of {array.dtype};  {kind} holds {limits[0]} .. {limits[1]}\n"
+            f"  {name} = {format_value(value)}, of {array.dtype};  {kind} holds {limits[0]} .. {limits[1]}\n"
             f"  give such a number, e.g. {name}={max(limits[0], 0)}"
         )
     return array.astype(np.int32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..lowering import Lowering, named
+from ..lowering import Lowering, find_lowering
 from ..problem import Problem
 from ..processes import kept_property
 from .candidates import Candidate, dtype_of
@@ -44,7 +44,7 @@ class Decision:
     @property
     def lowering(self) -> Lowering:
         """The chosen one."""
-        return named(self.chosen.lowering)
+        return find_lowering(self.chosen.lowering)
 
     @property
     def exact(self) -> bool:

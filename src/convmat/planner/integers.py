@@ -42,11 +42,11 @@ def require_short(call: str, problem: Problem, first: str) -> None:
     )
 
 
-def products(problem: Problem) -> tuple[int, int]:
+def product_range(problem: Problem) -> tuple[int, int]:
     """The least and the greatest product of an element of x and one of w, zero points taken off.
 
     >>> from ..geometry import Geometry
-    >>> products(Problem.of(Geometry.of((1, 1, 9), (1, 1, 3)), "uint8", w_dtype="int8", x_zero=100))
+    >>> product_range(Problem.of(Geometry.of((1, 1, 9), (1, 1, 3)), "uint8", w_dtype="int8", x_zero=100))
     (-19840, 19685)
     """
     low, high = (each - problem.x_zero for each in LIMITS[problem.dtype])
@@ -58,7 +58,7 @@ def products(problem: Problem) -> tuple[int, int]:
 
 
 def _most(problem: Problem) -> int:
-    low, high = products(problem)
+    low, high = product_range(problem)
     return min(GREATEST // max(high, 1), -LEAST // max(-low, 1))
 
 
@@ -71,7 +71,7 @@ def require_small(problem: Problem, **added: Array | None) -> None:
     given = {name: array for name, array in added.items() if array is not None and array.size}
     if not problem.integral or not given:
         return
-    low, high = (each * problem.longest_sum for each in products(problem))
+    low, high = (each * problem.longest_sum for each in product_range(problem))
     ranges = {name: (int(np.min(array)), int(np.max(array))) for name, array in given.items()}
     least, greatest = low + sum(r[0] for r in ranges.values()), high + sum(r[1] for r in ranges.values())
     if least >= LEAST and greatest <= GREATEST:
@@ -85,4 +85,4 @@ def require_small(problem: Problem, **added: Array | None) -> None:
     )
 
 
-__all__ = ["LIMITS", "products", "require_short", "require_small"]
+__all__ = ["LIMITS", "product_range", "require_short", "require_small"]

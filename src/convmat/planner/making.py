@@ -24,7 +24,7 @@ def make(
     """
     if record is None:
         return _remembered(problem, lowering, engine, choices.version())
-    key = choices.key(problem, lowering, engine)
+    key = choices.entry_key(problem, lowering, engine)
     followed = record.follow(key, problem, lowering, engine)
     plan = followed or _remembered(problem, lowering, engine, choices.version())
     record.add_plan(key, plan)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import EngineError, reason
+from ..errors import EngineError, shorten_error
 from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import Problem
 from ..processes import OfThisProcess
 from ..product import Packing
-from .candidates import dtypes_of, extents, limit_of
+from .candidates import byte_limit, dtypes_of, operand_extents
 
 if TYPE_CHECKING:
     from ..engine import JitProgram
@@ -65,14 +65,20 @@ def maxima(geometry: Geometry, dtype: str, threads: int) -> Maxima | str:
     if problem.integral:  # of which the largest is one of them, and float32 holds all
         known = replace(known, work=np.dtype(np.float32), out=known.array)
     program = prepare(
-        "jit", products, Packing.NOTHING, known, extents(problem), limit_of(problem), threads=threads
+        "jit",
+        products,
+        Packing.NOTHING,
+        known,
+        operand_extents(problem),
+        byte_limit(problem),
+        threads=threads,
     )
     if not isinstance(program, JitProgram):
         return str(program)
     try:
         program.load()
     except EngineError as error:
-        return reason(error)
+        return shorten_error(error)
     return Maxima(program, known.array)
 
 

@@ -22,11 +22,11 @@ from ..problem import Pad
 Array = npt.NDArray[Any]
 
 
-def forward(pad: Pad, axes: tuple[int, ...], x: Array, out: Array) -> None:
+def pad(pad: Pad, axes: tuple[int, ...], x: Array, out: Array) -> None:
     """Write x to `out`, larger by lo + hi along each of `axes`.
 
     >>> import numpy as np
-    >>> out = np.empty((1, 6)); forward(Pad("reflect", (2,), (1,)), (1,), np.array([[1.0, 2.0, 3.0]]), out); out
+    >>> out = np.empty((1, 6)); pad(Pad("reflect", (2,), (1,)), (1,), np.array([[1.0, 2.0, 3.0]]), out); out
     array([[3., 2., 1., 2., 3., 2.]])
     """
     inner, part = _inside(pad, axes, x)
@@ -35,11 +35,11 @@ def forward(pad: Pad, axes: tuple[int, ...], x: Array, out: Array) -> None:
         out[_at(axis, to)] = out[_at(axis, source)]
 
 
-def adjoint(pad: Pad, axes: tuple[int, ...], y: Array, out: Array) -> None:
+def fold_padding(pad: Pad, axes: tuple[int, ...], y: Array, out: Array) -> None:
     """Fold the padded y into `out`; y is used up on the way.
 
     >>> import numpy as np
-    >>> out = np.empty((1, 3)); adjoint(Pad("edge", (1,), (0,)), (1,), np.ones((1, 4)), out); out
+    >>> out = np.empty((1, 3)); fold_padding(Pad("edge", (1,), (0,)), (1,), np.ones((1, 4)), out); out
     array([[2., 1., 1.]])
     """
     for axis, to, source in reversed(list(_borders(pad, axes, out.shape, y.shape))):

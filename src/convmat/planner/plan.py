@@ -48,7 +48,7 @@ class Plan(Prepared, Presentable):
         >>> print(convmat.plan((1, 8, 9, 9), (8, 8, 1, 1), lowering="pointwise", engine="blas").why().splitlines()[0])
         pointwise, in place (blas): asked for.
         """
-        return "\n".join(why.sentences(self.decision))
+        return "\n".join(why.list_reasons(self.decision))
 
     def compare(
         self,
@@ -75,7 +75,7 @@ class Plan(Prepared, Presentable):
         return compare(self, x, w, seconds, progress)
 
     def __str__(self) -> str:
-        return report.text(self.decision)
+        return report.report_text(self.decision)
 
     def __repr__(self) -> str:
         return f"<Plan {self.problem.geometry}, {self.problem.dtype}: {self.chosen.name}>"

@@ -20,8 +20,8 @@ from ..errors import EngineError, PlanError
 from ..lowering import Lowering
 from ..product import Layout
 from . import pad
-from .arrays import output, require_operand, room_for
-from .candidates import Candidate, dtype_of, dtypes_of, padding_bytes, program_of, weigh_blas
+from .arrays import allocate, require_operand, require_output
+from .candidates import Candidate, dtype_of, dtypes_of, make_program, padding_bytes, weigh_blas
 from .counting import read_channels, require_absent
 from .decision import Decision
 from .integers import require_small
@@ -183,7 +183,7 @@ class Prepared:
         fits = type(w) is np.ndarray and w.dtype is self._dtypes.w and w.shape == self._shapes["w"]
         if not fits or not w.flags.c_contiguous:
             return None
-        y = room_for("conv", self._shapes["y"], self._dtypes.out) if out is None else out
+        y = allocate("conv", self._shapes["y"], self._dtypes.out) if out is None else out
         if not self._plain(x, y, None):
             return None
         if self._loose is None and not self._ready().by_dims:
@@ -256,7 +256,7 @@ class Prepared:
         folded = out
         if padding is not None and padding.operand == "x":
             padded = buffers.empty(problem.x.shape, self._dtypes.array)
-            pad.forward(padding, _spatial(problem.x, "i"), x, padded)
+            pad.pad(padding, _spatial(problem.x, "i"), x, padded)
             x = padded
         elif padding is not None:
             folded = buffers.empty(problem.y.shape, self._stored)
@@ -280,10 +280,10 @@ class Prepared:
                 "  take a smaller batch, or parts of the image"
             ) from None
         if padding is not None and folded is not out:
-            pad.adjoint(padding, _spatial(problem.y, "p"), folded, out)
+            pad.fold_padding(padding, _spatial(problem.y, "p"), folded, out)
 
 
-def ready_together(plans: Sequence[Prepared]) -> None:
+def load_plans(plans: Sequence[Prepared]) -> None:
     """Make the kernels of several plans, side by side; a plan whose kernels cannot be made says so when it runs."""
     programs = [plan.program for plan in plans if plan.chosen.engine == "jit"]
     if programs:
@@ -370,7 +370,7 @@ class Bound:
             residual = require_operand("residual", residual, shape, plan._dtypes.out)
             require_small(problem, bias=self._rows.get("bias"), residual=residual)
         inputs = [array for array in (x, self._w, *self._rows.values()) if array is not None]
-        out = output(out, shape, plan._dtypes.out, inputs, residual)
+        out = require_output(out, shape, plan._dtypes.out, inputs, residual)
         plan.run(x, self._w, self._weights, self._rows, residual, out)
         return out
 
@@ -378,7 +378,7 @@ class Bound:
 def _program_of(decision: Decision) -> Program:
     """The program of the chosen candidate, which can run."""
     chosen = decision.chosen
-    program = program_of(decision.problem, decision.lowering, chosen.packing, chosen.engine)
+    program = make_program(decision.problem, decision.lowering, chosen.packing, chosen.engine)
     assert not isinstance(program, str), program
     return program
 
@@ -412,7 +412,7 @@ def _bind_again(plan: Prepared, name: object, weights: Weights, rows: Rows) -> B
     return Bound(plan, program.adopt(weights), rows, None)
 
 
-def dims(layout: Layout, array: Array) -> Array:
+def split_dims(layout: Layout, array: Array) -> Array:
     """The array with one axis per Dim of its layout: splitting axes, so always a view of it."""
     return array.reshape(tuple(d.extent for d in layout.dims))
 
@@ -421,4 +421,4 @@ def _spatial(layout: Layout, letter: str) -> tuple[int, ...]:
     return tuple(a for a, axis in enumerate(layout.axes) if axis[0].role[0] == letter)
 
 
-__all__ = ["Bound", "Prepared", "dims", "ready_together", "warn_once"]
+__all__ = ["Bound", "Prepared", "load_plans", "split_dims", "warn_once"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Shape, per_axis, require_layout, several
+from ..arguments import Shape, entries_of, read_per_axis, require_layout
 from ..engine import ENGINES
-from ..errors import ConvmatError, GeometryError, PlanError, shown
+from ..errors import ConvmatError, GeometryError, PlanError, format_value
 from ..geometry import Geometry
 from ..lowering import ALL
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Epilogue, Problem
@@ -93,7 +93,7 @@ def _require_words(call: str, options: PlanOptions) -> None:
         flag = getattr(options, name)
         if not isinstance(flag, bool | np.bool_):
             raise PlanError(
-                f"{call}: {name} must be True or False\n  {name} = {shown(flag)}\n  e.g. {name}=True"
+                f"{call}: {name} must be True or False\n  {name} = {format_value(flag)}\n  e.g. {name}=True"
             )
 
 
@@ -108,10 +108,10 @@ def _read_geometry(call: str, x_shape: Shape, w_shape: Shape, options: PlanOptio
     g = Geometry.of(
         x_shape, w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups, call=call
     )
-    if any(per_axis(call, "output_padding", options.output_padding, g.rank, least=0)):
+    if any(read_per_axis(call, "output_padding", options.output_padding, g.rank, least=0)):
         raise GeometryError(
             f"{call}: output_padding belongs to transposed convolutions\n"
-            f"  output_padding = {shown(options.output_padding)}\n  omit it, or plan with transposed=True"
+            f"  output_padding = {format_value(options.output_padding)}\n  omit it, or plan with transposed=True"
         )
     return g
 
@@ -124,11 +124,12 @@ def read_tuning(call: str, effort: Any, seconds: Any, progress: Any, determinist
     number = type(seconds) in (int, float) or isinstance(seconds, np.floating | np.integer)
     if seconds is not None and not (number and 0 < seconds < math.inf):
         raise PlanError(
-            f"{call}: seconds must be a positive number\n  seconds = {shown(seconds)}\n  e.g. seconds=0.5, or None"
+            f"{call}: seconds must be a positive number\n  seconds = {format_value(seconds)}\n"
+            f"  e.g. seconds=0.5, or None"
         )
     if progress is not None and not callable(progress):
         raise PlanError(
-            f"{call}: progress must be a function\n  progress = {shown(progress)}\n"
+            f"{call}: progress must be a function\n  progress = {format_value(progress)}\n"
             f"  it is called with steps done and all steps, e.g. progress=print"
         )
     if effort != "none" and deterministic:
@@ -170,7 +171,7 @@ def dtype_name(dtype: Any) -> str:
             name = None
     if name not in WORK_DTYPES:
         raise GeometryError(
-            f"plan: dtype is not taken\n  dtype = {shown(dtype)}\n"
+            f"plan: dtype is not taken\n  dtype = {format_value(dtype)}\n"
             f"  one of {', '.join(WORK_DTYPES)}, e.g. dtype='float32'"
         )
     return str(name)
@@ -182,7 +183,7 @@ def _require_choice(
     if not (value is None or isinstance(value, str)) or value not in allowed:
         head = f"there is no {name} of that name" if name in ("lowering", "engine") else f"unknown {name}"
         words = ", ".join(repr(each) for each in allowed if each is not None)
-        raise error(f"{call}: {head}\n  {name} = {shown(value)}\n  one of {words}")
+        raise error(f"{call}: {head}\n  {name} = {format_value(value)}\n  one of {words}")
 
 
 def _read_limits(call: str, options: PlanOptions) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def _read_limits(call: str, options: PlanOptions) -> dict[str, Any]:
         whole = type(limit) is int or isinstance(limit, np.integer)
         if limit is not None and not (whole and limit >= 0):
             raise PlanError(
-                f"{call}: {name} must be a number of bytes\n  {name} = {shown(limit)}\n"
+                f"{call}: {name} must be a number of bytes\n  {name} = {format_value(limit)}\n"
                 f"  e.g. {name}={WORKSPACE_LIMIT}, or None"
             )
         found[name] = None if limit is None else int(limit)
@@ -202,7 +203,7 @@ def _read_limits(call: str, options: PlanOptions) -> dict[str, Any]:
         number = type(rtol) in (int, float) or isinstance(rtol, np.floating)
         if not number or not 0 < rtol < math.inf:
             raise PlanError(
-                f"{call}: rtol must be a positive number\n  rtol = {shown(rtol)}\n  e.g. rtol=5e-6, or None"
+                f"{call}: rtol must be a positive number\n  rtol = {format_value(rtol)}\n  e.g. rtol=5e-6, or None"
             )
         found["rtol"] = float(rtol)
     return found
@@ -215,7 +216,7 @@ def _read_layout(call: str, layout: Any, ndim: int) -> bool:
     last = {"NHWC", *(f"N{s}C" for s in spatial)}
     if not isinstance(layout, str) or layout not in first | last:
         raise GeometryError(
-            f"{call}: unknown layout\n  layout = {shown(layout)}\n"
+            f"{call}: unknown layout\n  layout = {format_value(layout)}\n"
             f"  'NCHW' (channels second) or 'NHWC' (channels last), at any rank"
         )
     return layout in last
@@ -240,7 +241,7 @@ def _require_repeatable(call: str, g: Geometry, mode: str, *, transposed: bool) 
 def _read_activation(call: str, value: Any, dtype: str, *, scaled: bool) -> Activation | None:
     if value is None:
         return None
-    given = value if isinstance(value, str | Activation) else several(value)
+    given = value if isinstance(value, str | Activation) else entries_of(value)
     made, reason = None, "a name, or a tuple of a name and its numbers, e.g. 'relu' or ('clip', 0.0, 6.0)"
     try:
         made = Activation.of(given) if given else None
@@ -248,7 +249,7 @@ def _read_activation(call: str, value: Any, dtype: str, *, scaled: bool) -> Acti
         reason = str(error)
     if made is None:
         raise GeometryError(
-            f"{call}: the activation is not understood\n  activation = {shown(value)}\n  {reason}"
+            f"{call}: the activation is not understood\n  activation = {format_value(value)}\n  {reason}"
         )
     if dtype.startswith("complex"):
         raise GeometryError(

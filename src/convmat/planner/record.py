@@ -16,7 +16,7 @@ from ..engine import ENGINES
 from ..lowering import ALL
 from ..problem import Problem
 from ..product import Packing
-from .candidates import Candidate, breaches, padding_bytes, program_of
+from .candidates import Candidate, broken_limits, make_program, padding_bytes
 from .cost import Cost, error_estimate
 from .decision import Decision
 from .plan import Plan
@@ -92,7 +92,7 @@ def _decide(
         return None
     if way.refuses(problem) is not None or (problem.exact and not way.exact):
         return None
-    program = program_of(problem, way, packing, choice.engine)
+    program = make_program(problem, way, packing, choice.engine)
     if isinstance(program, str):
         return None
     largest = max(way.products(problem), key=lambda p: p.flops, default=None)
@@ -104,7 +104,7 @@ def _decide(
         choice.seconds,
         error_estimate(problem, way.roundings(problem)),
     )
-    if breaches(problem, cost, way):
+    if broken_limits(problem, cost, way):
         return None
     product = (largest.m, largest.n, largest.k) if largest else None
     candidate = Candidate(choice.engine, way.name, packing, product, cost)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .columns import Row, align
+from .columns import Row, align_columns
 from .decision import Decision
-from .units import in_bytes, in_seconds
-from .why import refusals, summary
+from .units import format_bytes, format_seconds
+from .why import list_refusals, summarise
 
 HEAD: Row = ("", "way", "engine", "m x n x k", "GFLOP", "moved", "workspace", "weights", "predicted", "error")
 
 
-def header(decision: Decision) -> list[str]:
+def report_header(decision: Decision) -> list[str]:
     """The lines above the table: the convolution, its product and its intensity."""
     problem = decision.problem
     g = problem.geometry
@@ -20,8 +20,8 @@ def header(decision: Decision) -> list[str]:
     lines = [
         f"{g}, {problem.dtype}",
         f"one product: {groups}({g.m} x {g.k}) @ ({g.k} x {g.n}), {g.flops / 1e9:.4g} GFLOP",
-        f"x {in_bytes(sizes['x'])}, w {in_bytes(sizes['w'])}, y {in_bytes(sizes['y'])}; unrolled input "
-        f"{in_bytes(sizes['unrolled'])}: every element of x {g.duplication:.3g} times; "
+        f"x {format_bytes(sizes['x'])}, w {format_bytes(sizes['w'])}, y {format_bytes(sizes['y'])}; unrolled input "
+        f"{format_bytes(sizes['unrolled'])}: every element of x {g.duplication:.3g} times; "
         f"{g.intensity(item):.3g} FLOP a byte",
     ]
     if problem.pad is not None:
@@ -33,7 +33,7 @@ def header(decision: Decision) -> list[str]:
     return lines
 
 
-def rows(decision: Decision) -> list[Row]:
+def report_rows(decision: Decision) -> list[Row]:
     """One row for each candidate that can run, the chosen one marked."""
     made: list[Row] = []
     for candidate in decision.candidates:
@@ -46,24 +46,24 @@ def rows(decision: Decision) -> list[Row]:
                     candidate.engine,
                     " x ".join(map(str, candidate.product or ())),
                     f"{cost.flops / 1e9:.4g}",
-                    in_bytes(cost.moved),
-                    in_bytes(cost.workspace),
-                    in_bytes(cost.weight_bytes),
-                    in_seconds(cost.seconds),
+                    format_bytes(cost.moved),
+                    format_bytes(cost.workspace),
+                    format_bytes(cost.weight_bytes),
+                    format_seconds(cost.seconds),
                     f"{cost.error:.1e}",
                 )
             )
     return made
 
 
-def text(decision: Decision) -> str:
+def report_text(decision: Decision) -> str:
     """The whole report."""
-    head, table = HEAD, rows(decision)
+    head, table = HEAD, report_rows(decision)
     if any(c.measured for c in decision.candidates):
-        tuned = (in_seconds(c.measured) if c.measured else "" for c in decision.candidates if c.cost)
+        tuned = (format_seconds(c.measured) if c.measured else "" for c in decision.candidates if c.cost)
         head, table = (*head, "tuned"), [(*row, cell) for row, cell in zip(table, tuned, strict=True)]
-    lines = [*header(decision), "", *align(head, table, words=3)]
-    refused = refusals(decision)
+    lines = [*report_header(decision), "", *align_columns(head, table, words=3)]
+    refused = list_refusals(decision)
     if refused:
         lines += ["", "refused", *refused]
-    return "\n".join([*lines, "", *summary(decision)])
+    return "\n".join([*lines, "", *summarise(decision)])

@@ -43,14 +43,14 @@ def calls_in_sample(seconds: float) -> int:
 
 def take_sample(call: Callable[[], object], calls: int) -> Sample:
     """Time `calls` calls in a row."""
-    before, start = switches(), time.perf_counter()
+    before, start = count_switches(), time.perf_counter()
     for _ in range(calls):
         call()
     seconds = time.perf_counter() - start
-    return Sample(seconds / calls, switches() - before > OFTEN * seconds)
+    return Sample(seconds / calls, count_switches() - before > OFTEN * seconds)
 
 
-def switches() -> int:
+def count_switches() -> int:
     """How often any thread of this process had to give up its CPU to another."""
     if sys.platform == "win32":
         return 0
@@ -59,14 +59,16 @@ def switches() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def calm(samples: Sequence[Sample]) -> list[float]:
+def calm_samples(samples: Sequence[Sample]) -> list[float]:
     """Seconds of the samples that count: the calm ones, or all where there are fewer than FEWEST of them.
 
-    >>> calm([Sample(1.0), Sample(1.2), Sample(1.1), Sample(7.0, switched=True)]), calm([Sample(7.0, switched=True)])
-    ([1.0, 1.2, 1.1], [7.0])
+    >>> calm_samples([Sample(1.0), Sample(1.2), Sample(1.1), Sample(7.0, switched=True)])
+    [1.0, 1.2, 1.1]
+    >>> calm_samples([Sample(7.0, switched=True)])
+    [7.0]
     """
     kept = [each.seconds for each in samples if not each.switched]
     return kept if len(kept) >= FEWEST else [each.seconds for each in samples]
 
 
-__all__ = ["FEWEST", "MOST_CALLS", "OFTEN", "Sample", "calls_in_sample", "calm", "take_sample"]
+__all__ = ["FEWEST", "MOST_CALLS", "OFTEN", "Sample", "calls_in_sample", "calm_samples", "take_sample"]

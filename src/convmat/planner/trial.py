@@ -28,7 +28,7 @@ from .candidates import Candidate, dtype_of
 from .choose import choose
 from .cost import Cost
 from .prepared import Prepared
-from .sampling import FEWEST, Sample, calls_in_sample, calm, take_sample
+from .sampling import FEWEST, Sample, calls_in_sample, calm_samples, take_sample
 
 Array = npt.NDArray[Any]
 Call = Callable[[], Array]
@@ -145,7 +145,7 @@ def _drawn(rng: np.random.Generator, kind: np.dtype[Any], shape: tuple[int, ...]
     return (rng.standard_normal(shape, np.float32) * np.float32(scale)).astype(kind)
 
 
-def of_plan(plan: Prepared, x: Array | None = None, w: Array | None = None) -> list[Way]:
+def runnable_ways(plan: Prepared, x: Array | None = None, w: Array | None = None) -> list[Way]:
     """Every candidate that does not refuse, its weights packed, all writing to one output; the chosen one first."""
     operands = Operands(plan.problem, x, w)
     out = np.empty(plan.problem.shape("y"), dtype_of(plan.problem.out_dtype))
@@ -156,7 +156,7 @@ def of_plan(plan: Prepared, x: Array | None = None, w: Array | None = None) -> l
     ]
 
 
-def measure(
+def measure_ways(
     ways: Sequence[Way],
     seconds: float = 3.0,
     tell: Tell = lambda text: None,
@@ -168,12 +168,12 @@ def measure(
     """
     memories: list[int] = []
     apart: list[float] = []
-    whole = answer(ways[0].call) if truth is None else truth
+    whole = copy_answer(ways[0].call) if truth is None else truth
     for way in ways:
         tell(f"checking {way.name}")
-        y = answer(way.call)
+        y = copy_answer(way.call)
         apart.append(distance(y, whole[way.part] if way.part else whole))
-        memories.append(allocated(way.call))
+        memories.append(measure_allocation(way.call))
     race = Race([way.call for way in ways])
     for part in race.rounds(seconds):
         tell(f"timing {len(ways)} ways in turns: {part:.0%}")
@@ -223,7 +223,7 @@ class Race:
 
     def counted(self) -> list[list[float]]:
         """Seconds of each call's samples that count."""
-        return [calm(taken) for taken in self.samples]
+        return [calm_samples(taken) for taken in self.samples]
 
     def _sample(self, at: int) -> Sample:
         call, start = self._calls[at], time.perf_counter()
@@ -233,11 +233,11 @@ class Race:
         return take_sample(call, self._counts[at])
 
 
-def answer(call: Call) -> Array:
+def copy_answer(call: Call) -> Array:
     """A copy of what a call gives; the array it gave, which the next call may be to write to, is blanked.
 
     >>> out = np.ones(2)
-    >>> answer(lambda: out), out
+    >>> copy_answer(lambda: out), out
     (array([1., 1.]), array([nan, nan]))
     """
     given = call()
@@ -247,10 +247,10 @@ def answer(call: Call) -> Array:
     return kept
 
 
-def allocated(call: Callable[[], object]) -> int:
+def measure_allocation(call: Callable[[], object]) -> int:
     """Bytes that a call allocates at most at once, where it finds no memory kept from earlier calls.
 
-    >>> allocated(lambda: np.empty(10**6, np.uint8)) // 10**5
+    >>> measure_allocation(lambda: np.empty(10**6, np.uint8)) // 10**5
     10
     """
     began = tracemalloc.is_tracing()

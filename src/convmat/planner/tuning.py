@@ -27,7 +27,7 @@ from .options import Progress, Tuning
 from .plan import Plan
 from .prepared import Prepared
 from .record import Record
-from .trial import Call, Operands, Race, answer, distance
+from .trial import Call, Operands, Race, copy_answer, distance
 
 QUICK = 1.6
 """How much longer than the best a candidate may be predicted to take and still be measured by quick tuning."""
@@ -52,7 +52,10 @@ def tune_plan(
     timed so far has been remembered. Raises PlanError.
     """
     admitted = admit_candidates(problem, lowering, engine)
-    running, name = rivals(admitted.possible, tuning.effort), choices.key(problem, lowering, engine)
+    running, name = (
+        choose_rivals(admitted.possible, tuning.effort),
+        choices.entry_key(problem, lowering, engine),
+    )
     known = choices.lookup(name)
     if len(running) > 1 and not all(c.way in known for c in running):
         budget = SECONDS[tuning.effort] if tuning.seconds is None else tuning.seconds
@@ -61,17 +64,17 @@ def tune_plan(
             Prepared(Decision(problem, admitted.candidates, each, forced=True), admitted.programs[each.way])
             for each in running
         ]
-        race(ways, budget, told, lambda seconds: choices.remember(name, seconds))
-        if (why := choices.unwritten()) is not None:
+        race_ways(ways, budget, told, lambda seconds: choices.remember(name, seconds))
+        if (why := choices.why_unwritten()) is not None:
             warnings.warn(
-                f"convmat remembers what was measured for this process alone, not in {choices.file()}: {why}",
+                f"convmat remembers what was measured for this process alone, not in {choices.choices_file()}: {why}",
                 RuntimeWarning,
                 stacklevel=3,
             )
     return make(problem, lowering, engine, record)
 
 
-def rivals(possible: Sequence[Candidate], effort: str) -> list[Candidate]:
+def choose_rivals(possible: Sequence[Candidate], effort: str) -> list[Candidate]:
     """The candidates that are worth measuring, the one of the least predicted time first.
 
     Of several on one engine with the same cost in every respect, which are one program under two names, the first.
@@ -90,7 +93,7 @@ def _predicted(candidate: Candidate) -> float:
     return candidate.cost.seconds
 
 
-def race(
+def race_ways(
     running: Sequence[Prepared],
     seconds: float,
     progress: Progress,
@@ -139,11 +142,13 @@ def _find_right(operands: Operands, plans: list[Prepared], calls: list[Call]) ->
     errors = [plan.chosen.cost.error if plan.chosen.cost else 0.0 for plan in plans]
     if not calls:
         return []
-    first = answer(calls[0])
-    if all(distance(answer(call), first) <= errors[0] + e for call, e in zip(calls, errors, strict=True)):
+    first = copy_answer(calls[0])
+    if all(
+        distance(copy_answer(call), first) <= errors[0] + e for call, e in zip(calls, errors, strict=True)
+    ):
         return [True] * len(calls)
     truth = operands.truth()
-    far = [distance(answer(call), truth) for call in calls]
+    far = [distance(copy_answer(call), truth) for call in calls]
     for plan, off, error in zip(plans, far, errors, strict=True):
         if not off <= error:
             warnings.warn(
@@ -155,4 +160,4 @@ def _find_right(operands: Operands, plans: list[Prepared], calls: list[Call]) ->
     return [off <= error for off, error in zip(far, errors, strict=True)]
 
 
-__all__ = ["QUICK", "race", "rivals", "tune_plan"]
+__all__ = ["QUICK", "choose_rivals", "race_ways", "tune_plan"]

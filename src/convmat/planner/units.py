@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 
-def in_bytes(n: int) -> str:
+def format_bytes(n: int) -> str:
     """Bytes for people.
 
-    >>> in_bytes(0), in_bytes(1536), in_bytes(3 * 2**20)
+    >>> format_bytes(0), format_bytes(1536), format_bytes(3 * 2**20)
     ('0 B', '1.5 KiB', '3 MiB')
     """
     value, unit = float(n), "B"
@@ -17,10 +17,10 @@ def in_bytes(n: int) -> str:
     return f"{value:.4g} {unit}"
 
 
-def in_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Seconds for people.
 
-    >>> in_seconds(0.0025), in_seconds(4e-6)
+    >>> format_seconds(0.0025), format_seconds(4e-6)
     ('2.5 ms', '4 us')
     """
     for scale, unit in ((1.0, "s"), (1e-3, "ms")):
@@ -29,10 +29,10 @@ def in_seconds(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} us"
 
 
-def in_flops(n: int) -> str:
+def format_flops(n: int) -> str:
     """Multiplications and additions for people.
 
-    >>> in_flops(62_208), in_flops(231_211_008)
+    >>> format_flops(62_208), format_flops(231_211_008)
     ('62.2 kFLOP', '231 MFLOP')
     """
     for scale, unit in ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
@@ -41,10 +41,10 @@ def in_flops(n: int) -> str:
     return f"{n} FLOP"
 
 
-def told_apart(a: float, b: float) -> tuple[str, str]:
+def format_apart(a: float, b: float) -> tuple[str, str]:
     """Two different figures with as few digits, two or more, as show that they differ.
 
-    >>> told_apart(5.04e-6, 5e-6), told_apart(1e-3, 5e-6)
+    >>> format_apart(5.04e-6, 5e-6), format_apart(1e-3, 5e-6)
     (('5.04e-06', '5.00e-06'), ('1.0e-03', '5.0e-06'))
     """
     for digits in range(1, 17):

@@ -13,8 +13,8 @@ from ..errors import GeometryError
 from ..lowering import Part
 from ..problem import Problem
 from ..product import View
-from .arrays import room_for
-from .prepared import dims
+from .arrays import allocate
+from .prepared import split_dims
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +31,7 @@ def unroll(problem: Problem, x: Array, order: str) -> Array:
 
     view = _view(problem)
     k, n = view.shape
-    out = room_for("im2col", (k, n), x.dtype, "F" if order == "F" else "C")
+    out = allocate("im2col", (k, n), x.dtype, "F" if order == "F" else "C")
     # Splitting the two axes of an F-ordered matrix is a view of it too, but reshape would copy: go by its transpose.
     shape = [i.extent for i in view.rows], [i.extent for i in view.cols]
     if order == "F":
@@ -41,7 +41,7 @@ def unroll(problem: Problem, x: Array, order: str) -> Array:
         split = out.reshape(shape[0] + shape[1])
     strided_views.pack(
         view,
-        strided_views.virtual(view, dims(problem.x, x)),
+        strided_views.virtual_array(view, split_dims(problem.x, x)),
         tuple((0, i.extent) for i in view.indices),
         split[None],
     )
@@ -58,17 +58,17 @@ def fold(problem: Problem, cols: Array) -> Array:
 
     view = _view(problem)
     kind = _sums(cols, math.prod(problem.geometry.F))
-    x = room_for("col2im", problem.geometry.x_shape, kind)
+    x = allocate("col2im", problem.geometry.x_shape, kind)
     x[...] = 0
-    into = strided_views.virtual(view, dims(problem.x, x))
+    into = strided_views.virtual_array(view, split_dims(problem.x, x))
     parts = cols.reshape([i.extent for i in view.indices])
     spans = tuple((0, i.extent) for i in view.indices)
     taps = 1 + sum(i.name[0] != "f" for i in view.rows)
     last = 1 + len(view.rows)
     for tap in itertools.product(*(range(i.extent) for i in view.rows[taps - 1 :])):
-        block = strided_views.inside(view, (*spans[:taps], *((t, t + 1) for t in tap), *spans[last:]))
+        block = strided_views.part_inside(view, (*spans[:taps], *((t, t + 1) for t in tap), *spans[last:]))
         if block is not None:
-            target = strided_views.cut(into, block)
+            target = strided_views.slice_block(into, block)
             target += parts[tuple(slice(start, stop) for start, stop in block)]
     if kind == cols.dtype:
         return x

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ..lowering import named
-from .candidates import Candidate, breaches, keyword
+from ..lowering import find_lowering
+from .candidates import Candidate, broken_limits, format_keyword
 from .cost import SMALLEST_NORMAL, Cost, error_bound
 from .decision import Decision
-from .units import in_bytes, in_flops, in_seconds
+from .units import format_bytes, format_flops, format_seconds
 
 
-def summary(decision: Decision) -> list[str]:
+def summarise(decision: Decision) -> list[str]:
     """What decided, and what is known of the error: two sentences."""
     return [_decided(decision), _rounding(decision)]
 
 
-def sentences(decision: Decision) -> list[str]:
+def list_reasons(decision: Decision) -> list[str]:
     """The whole account, a line each."""
     chosen = decision.chosen
     lines = [_decided(decision), *_facts(decision, chosen)]
@@ -24,7 +24,7 @@ def sentences(decision: Decision) -> list[str]:
     lines += [_beside(decision, other) for other in others]
     away = [c for c in decision.candidates if c.beyond and c.beyond.seconds < _predicted(chosen)]
     lines += [_kept_away(decision, c) for c in away]
-    lines += [f"{line.strip()}." for line in refusals(decision, away)]
+    lines += [f"{line.strip()}." for line in list_refusals(decision, away)]
     lines.append(_rounding(decision))
     if decision.problem.deterministic:
         lines.append(_deterministic(decision))
@@ -36,7 +36,7 @@ def sentences(decision: Decision) -> list[str]:
     return lines
 
 
-def refusals(decision: Decision, but: Collection[Candidate] = ()) -> list[str]:
+def list_refusals(decision: Decision, but: Collection[Candidate] = ()) -> list[str]:
     """A sentence for each way that cannot run, `but` some; one where packings or engines refuse alike."""
     said: dict[tuple[str, str], dict[str, str]] = {}
     ways: dict[str, set[str]] = {}
@@ -69,18 +69,18 @@ def _decided(decision: Decision) -> str:
     if chosen.measured is not None and timed:
         second = min(timed, key=_seconds)
         return (
-            f"{name}: measured {in_seconds(chosen.measured)}, the quickest of {len(timed) + 1} measured; next is "
-            f"{second.name} ({second.engine}) with {in_seconds(_seconds(second))}."
+            f"{name}: measured {format_seconds(chosen.measured)}, the quickest of {len(timed) + 1} measured; next is "
+            f"{second.name} ({second.engine}) with {format_seconds(_seconds(second))}."
         )
     second = min(others, key=_predicted)
     return (
-        f"{name}: predicted {in_seconds(_predicted(chosen))}; next is "
-        f"{second.name} ({second.engine}) with {in_seconds(_predicted(second))}."
+        f"{name}: predicted {format_seconds(_predicted(chosen))}; next is "
+        f"{second.name} ({second.engine}) with {format_seconds(_predicted(second))}."
     )
 
 
 def _measured(candidate: Candidate) -> str:
-    return "" if candidate.measured is None else f", and measured {in_seconds(candidate.measured)}"
+    return "" if candidate.measured is None else f", and measured {format_seconds(candidate.measured)}"
 
 
 def _facts(decision: Decision, chosen: Candidate) -> Iterator[str]:
@@ -90,10 +90,10 @@ def _facts(decision: Decision, chosen: Candidate) -> Iterator[str]:
     less = (
         f", {g.flops / cost.flops:.3g} times fewer than the definition" if cost.flops < 0.99 * g.flops else ""
     )
-    weights = f", {in_bytes(cost.weight_bytes)} of packed weights" if cost.weight_bytes else ""
+    weights = f", {format_bytes(cost.weight_bytes)} of packed weights" if cost.weight_bytes else ""
     yield (
-        f"It takes {in_flops(cost.flops)}{less}, moves {in_bytes(cost.moved)}, and needs "
-        f"{in_bytes(cost.workspace)} of workspace{weights}."
+        f"It takes {format_flops(cost.flops)}{less}, moves {format_bytes(cost.moved)}, and needs "
+        f"{format_bytes(cost.workspace)} of workspace{weights}."
     )
 
 
@@ -108,15 +108,15 @@ def _beside(decision: Decision, other: Candidate) -> str:
     ratio = its / mine if mine else 1.0
     times = f"{ratio:.2f} times the chosen way's" if ratio < 10 else f"{ratio:.0f} times the chosen way's"
     reasons = "; ".join(_differences(ours, theirs))
-    return f"{other.name} ({other.engine}): {said} {in_seconds(its)}, {times}{': ' + reasons if reasons else ''}."
+    return f"{other.name} ({other.engine}): {said} {format_seconds(its)}, {times}{': ' + reasons if reasons else ''}."
 
 
 def _differences(ours: Cost, theirs: Cost) -> Iterator[str]:
     """Where another way multiplies, moves or keeps clearly more, or less."""
     for what, mine, its, write in (
-        ("multiplies", ours.flops, theirs.flops, in_flops),
-        ("moves", ours.moved, theirs.moved, in_bytes),
-        ("packs weights of", ours.weight_bytes, theirs.weight_bytes, in_bytes),
+        ("multiplies", ours.flops, theirs.flops, format_flops),
+        ("moves", ours.moved, theirs.moved, format_bytes),
+        ("packs weights of", ours.weight_bytes, theirs.weight_bytes, format_bytes),
     ):
         if max(mine, its) > 1.25 * min(mine, its):
             yield f"it {what} {write(its)}, not {write(mine)}"
@@ -128,10 +128,10 @@ def _kept_away(decision: Decision, candidate: Candidate) -> str:
     """A way that a limit refuses though it is predicted quicker, and the limit that would admit it."""
     cost, problem = candidate.beyond, decision.problem
     assert cost is not None
-    needed = breaches(problem, cost, named(candidate.lowering))
-    admits = " with ".join(keyword(name, value) for name, value in needed.items())
+    needed = broken_limits(problem, cost, find_lowering(candidate.lowering))
+    admits = " with ".join(format_keyword(name, value) for name, value in needed.items())
     return (
-        f"{candidate.name} ({candidate.engine}): predicted {in_seconds(cost.seconds)}, but {candidate.refusal}; "
+        f"{candidate.name} ({candidate.engine}): predicted {format_seconds(cost.seconds)}, but {candidate.refusal}; "
         f"{admits} would admit it."
     )
 

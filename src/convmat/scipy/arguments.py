@@ -41,10 +41,10 @@ class Window:
     axes: Any = None
 
 
-def border(mode: Any) -> str:
+def numpy_border(mode: Any) -> str:
     """NumPy's name of a border that SciPy names.
 
-    >>> border("reflect"), border("mirror")
+    >>> numpy_border("reflect"), numpy_border("mirror")
     ('symmetric', 'reflect')
     """
     if not isinstance(mode, str) or mode not in MODES:
@@ -56,13 +56,13 @@ def one_border(mode: Any, rank: int) -> tuple[str, ...]:
     """The border of a filter that takes one for all axes."""
     if not isinstance(mode, str) and isinstance(mode, Iterable):
         raise RuntimeError("A sequence of modes is not supported")
-    return (border(mode),) * rank
+    return (numpy_border(mode),) * rank
 
 
-def per_axis(value: Any, rank: int) -> list[Any]:
+def read_per_axis(value: Any, rank: int) -> list[Any]:
     """One value for each of `rank` axes, from a sequence of them or one for all.
 
-    >>> per_axis(3, 2)
+    >>> read_per_axis(3, 2)
     [3, 3]
     """
     if isinstance(value, str) or not np.iterable(value):
@@ -100,10 +100,10 @@ def read_axes(axes: Any, rank: int) -> tuple[int, ...]:
     return found
 
 
-def among(values: list[Any], axes: tuple[int, ...], rank: int, others: Any) -> list[Any]:
+def spread_over_axes(values: list[Any], axes: tuple[int, ...], rank: int, others: Any) -> list[Any]:
     """One value for each axis of the array: those given for `axes`, `others` for the rest.
 
-    >>> among([7], (1,), 3, 0)
+    >>> spread_over_axes([7], (1,), 3, 0)
     [0, 7, 0]
     """
     spread = [others] * rank
@@ -167,14 +167,14 @@ def read_origin(origin: Any, size: int, text: str) -> int:
 __all__ = [
     "MODES",
     "Window",
-    "among",
-    "border",
     "make_output",
+    "numpy_border",
     "one_border",
-    "per_axis",
     "read_axes",
     "read_axis",
     "read_input",
     "read_origin",
+    "read_per_axis",
     "require_type",
+    "spread_over_axes",
 ]

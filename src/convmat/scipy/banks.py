@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from .. import api
 from ..engine import buffers
-from .arguments import Window, make_output, one_border, per_axis, read_axes, read_input, read_origin
-from .borders import lay, store
+from .arguments import Window, make_output, one_border, read_axes, read_input, read_origin, read_per_axis
+from .borders import lay_borders, store_rounded
 from .linear import BAD_ORIGIN, compute_type
 
 Array = npt.NDArray[Any]
@@ -42,11 +42,11 @@ def filter_bank(
         raise RuntimeError(
             f"filters must have a number axis and {x.ndim} more with elements, got shape {w.shape}"
         )
-    stride, dilation = ([_whole(n) for n in per_axis(each, x.ndim)] for each in steps)
+    stride, dilation = ([_whole(n) for n in read_per_axis(each, x.ndim)] for each in steps)
     if flip:
         w = w[(slice(None), *(slice(None, None, -1),) * x.ndim)]
     extents = [d * (f - 1) + 1 for d, f in zip(dilation, w.shape[1:], strict=True)]
-    origins = per_axis(window.origin, x.ndim)
+    origins = read_per_axis(window.origin, x.ndim)
     if flip:
         origins = [-o - (n + 1) % 2 for o, n in zip(origins, extents, strict=True)]
     lo = tuple(n // 2 + read_origin(o, n, BAD_ORIGIN) for o, n in zip(origins, extents, strict=True))
@@ -57,12 +57,12 @@ def filter_bank(
     if not math.prod(shape):
         return out
     padded = buffers.empty(tuple(a + n + b for a, n, b in zip(lo, x.shape, hi, strict=True)), work)
-    lay(x, padded, lo, hi, modes, float(window.cval), 0)
+    lay_borders(x, padded, lo, hi, modes, float(window.cval), 0)
     made = api.conv(
         padded[None, None], w[:, None].astype(work), stride=tuple(stride), dilation=tuple(dilation),
         exact=out.dtype.kind in "biu",
     )  # fmt: skip
-    store(made[0], out)
+    store_rounded(made[0], out)
     return out
 
 

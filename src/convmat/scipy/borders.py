@@ -19,17 +19,17 @@ Array = npt.NDArray[Any]
 
 
 @lru_cache(maxsize=1024)
-def outside(mode: str, extent: int, lo: int, hi: int) -> tuple[list[int], list[int]]:
+def positions_outside(mode: str, extent: int, lo: int, hi: int) -> tuple[list[int], list[int]]:
     """The positions -lo .. -1 and extent .. extent+hi-1 of an axis, and those inside it that they repeat.
 
-    >>> outside("symmetric", 4, 2, 1)
+    >>> positions_outside("symmetric", 4, 2, 1)
     ([-2, -1, 4], [1, 0, 3])
     """
     positions = [*range(-lo, 0), *range(extent, extent + hi)]
     return positions, [inner_position(mode, each, extent) for each in positions]
 
 
-def lay(
+def lay_borders(
     x: Array,
     out: Array,
     lo: tuple[int, ...],
@@ -42,7 +42,8 @@ def lay(
 
     out: as many rows as it has, and extents lo + n + hi along the axes after the first.
 
-    >>> out = np.empty((2, 4)); lay(np.array([[1, 2], [3, 4]]), out, (1, 1), (0, 1), ("edge", "wrap"), 0.0, 0); out
+    >>> out = np.empty((2, 4))
+    >>> lay_borders(np.array([[1, 2], [3, 4]]), out, (1, 1), (0, 1), ("edge", "wrap"), 0.0, 0); out
     array([[2., 1., 2., 1.],
            [2., 1., 2., 1.]])
     """
@@ -59,10 +60,10 @@ def lay(
         for row in rows:
             out[(row - first, *inner)] = x[inner_position(modes[0], row, extent)]
     for axis in range(1, x.ndim):
-        refill(out, axis, lo[axis], hi[axis], modes[axis], cval)
+        refill_border(out, axis, lo[axis], hi[axis], modes[axis], cval)
 
 
-def refill(out: Array, axis: int, lo: int, hi: int, mode: str, cval: float) -> None:
+def refill_border(out: Array, axis: int, lo: int, hi: int, mode: str, cval: float) -> None:
     """Write the border along one axis, whose extent in `out` is lo + n + hi, from what is inside."""
     if not lo and not hi:
         return
@@ -72,14 +73,14 @@ def refill(out: Array, axis: int, lo: int, hi: int, mode: str, cval: float) -> N
         out[(*before, slice(0, lo))] = cval
         out[(*before, slice(lo + extent, None))] = cval
         return
-    to, source = outside(mode, extent, lo, hi)
+    to, source = positions_outside(mode, extent, lo, hi)
     out[(*before, np.add(to, lo))] = out[(*before, np.add(source, lo))]
 
 
-def store(values: Array, out: Array) -> None:
+def store_rounded(values: Array, out: Array) -> None:
     """Write floating-point values to `out`, rounded to its type, or cut to integers that wrap around as C's do.
 
-    >>> out = np.empty(3, np.uint8); store(np.array([1.9, -1.0, 257.0]), out); out
+    >>> out = np.empty(3, np.uint8); store_rounded(np.array([1.9, -1.0, 257.0]), out); out
     array([  1, 255,   1], dtype=uint8)
     """
     kind, size = out.dtype.kind, out.dtype.itemsize
@@ -102,4 +103,4 @@ def _through(values: Array, size: int) -> type[np.signedinteger[Any]]:
     return np.int32 if max(values.max(), -values.min()) < 2**31 else np.int64
 
 
-__all__ = ["lay", "outside", "refill", "store"]
+__all__ = ["lay_borders", "positions_outside", "refill_border", "store_rounded"]

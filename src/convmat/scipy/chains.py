@@ -22,7 +22,7 @@ def gaussian_weights(sigma: Any, order: int, truncate: float, radius: Any) -> Ar
     reach = int(truncate * float(sigma) + 0.5) if radius is None else radius
     if not isinstance(reach, numbers.Integral) or reach < 0:
         raise ValueError("Radius must be a nonnegative integer.")
-    return kernels.gaussian(sigma, order, int(reach))[::-1]
+    return kernels.gaussian_kernel(sigma, order, int(reach))[::-1]
 
 
 def along_axis(

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Window, among, border, make_output, per_axis, read_axes, read_axis, read_input
+from .arguments import (
+    Window,
+    make_output,
+    numpy_border,
+    read_axes,
+    read_axis,
+    read_input,
+    read_per_axis,
+    spread_over_axes,
+)
 from .chains import along_axis, gaussian_weights, run_chains
 from .steps import Correlation
 from .strips import Chain
@@ -63,7 +72,9 @@ def laplace(
     along = read_axes(axes, x.ndim)
     if not along:
         return run_chains(x, out, [[]], [], cval, compute)
-    modes = among([border(m) for m in per_axis(mode, len(along))], along, x.ndim, "edge")
+    modes = spread_over_axes(
+        [numpy_border(m) for m in read_per_axis(mode, len(along))], along, x.ndim, "edge"
+    )
     cross = np.zeros(tuple(3 if a in along else 1 for a in range(x.ndim)))
     for a in along:
         for at, value in enumerate((1.0, -2.0, 1.0)):
@@ -103,7 +114,7 @@ def _gradient(
     x = read_input(input)
     at = read_axis(axis, x.ndim)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    modes = [border(m) for m in per_axis(mode, x.ndim)]
+    modes = [numpy_border(m) for m in read_per_axis(mode, x.ndim)]
     others = (a for a in range(x.ndim) if a != at)
     chain = [along_axis([-1.0, 0.0, 1.0], at, x.ndim), *(along_axis(smooth, a, x.ndim) for a in others)]
     return run_chains(x, out, [chain], modes, cval, compute)
@@ -122,13 +133,13 @@ def _derivatives(
     x = read_input(input)
     out = make_output(output, x)
     along = read_axes(window.axes, x.ndim)
-    sigmas = among(per_axis(sigma, len(along)), along, x.ndim, 0)
-    given = per_axis(window.mode, len(along))
+    sigmas = spread_over_axes(read_per_axis(sigma, len(along)), along, x.ndim, 0)
+    given = read_per_axis(window.mode, len(along))
     if not along:
         out[...] = x
         return out
-    modes = [(border(m),) * x.ndim for m in given]
-    radii = per_axis(reach[1], x.ndim)
+    modes = [(numpy_border(m),) * x.ndim for m in given]
+    radii = read_per_axis(reach[1], x.ndim)
 
     def chain(derived: int) -> Chain:
         return [

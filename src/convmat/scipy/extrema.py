@@ -16,17 +16,17 @@ import numpy.typing as npt
 
 from .arguments import (
     Window,
-    among,
-    border,
     make_output,
-    per_axis,
+    numpy_border,
     read_axes,
     read_axis,
     read_input,
     read_origin,
+    read_per_axis,
+    spread_over_axes,
 )
 from .steps import Footprint, OfWindows
-from .strips import Borders, Chain, run
+from .strips import Borders, Chain, run_strips
 
 Array = npt.NDArray[Any]
 
@@ -92,7 +92,7 @@ def _along_axis(
         raise RuntimeError("incorrect filter size")
     out = make_output(output, x)
     before = size // 2 + read_origin(origin, size, "invalid origin")
-    modes = among([border(mode)], (at,), x.ndim, "edge")
+    modes = spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")
     return _run(x, out, [OfWindows(name, size, at, x.ndim, before)], modes, cval)
 
 
@@ -112,13 +112,15 @@ def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Wind
     along = read_axes(window.axes, x.ndim)
     if mask is not None:
         return _of_footprint(x, mask, out, window, along, name)
-    given = [per_axis(each, len(along)) for each in (size, window.origin, window.mode)]
+    given = [read_per_axis(each, len(along)) for each in (size, window.origin, window.mode)]
     wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[0] > 1]
     chain = [
         OfWindows(name, int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
         for a, n, o, _ in wanted
     ]
-    modes = among([border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")
+    modes = spread_over_axes(
+        [numpy_border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
+    )
     return _run(x, out, chain, modes, window.cval)
 
 
@@ -127,16 +129,16 @@ def _of_footprint(
 ) -> Array:
     if len(along) < x.ndim and mask.ndim != len(along):
         raise RuntimeError(f"footprint.ndim ({mask.ndim}) must match len(axes) ({len(along)})")
-    origins = per_axis(window.origin, len(along))
+    origins = read_per_axis(window.origin, len(along))
     if len(along) < x.ndim:
         mask = np.expand_dims(mask, tuple(a for a in range(x.ndim) if a not in along))
-        origins = among(origins, along, x.ndim, 0)
+        origins = spread_over_axes(origins, along, x.ndim, 0)
     if mask.ndim != x.ndim:
         raise RuntimeError(f"footprint.ndim ({mask.ndim}) must match len(axes) ({len(along)})")
     lo = tuple(n // 2 + read_origin(o, n, "invalid origin") for o, n in zip(origins, mask.shape, strict=True))
     if not isinstance(window.mode, str) and isinstance(window.mode, Iterable):
         raise RuntimeError("A sequence of modes is not supported for non-separable footprints")
-    return _run(x, out, [Footprint(name, mask, lo)], [border(window.mode)] * x.ndim, window.cval)
+    return _run(x, out, [Footprint(name, mask, lo)], [numpy_border(window.mode)] * x.ndim, window.cval)
 
 
 def _real(input: Any) -> Array:
@@ -151,7 +153,7 @@ def _run(x: Array, out: Array, chain: Chain, modes: list[str], cval: float) -> A
         return out
     small = np.can_cast(x.dtype, np.float32) and float(np.float32(cval)) == cval
     work = np.dtype(np.float32 if small else np.float64)
-    run(x, out, [chain], Borders(tuple(modes), float(cval)), work=work)
+    run_strips(x, out, [chain], Borders(tuple(modes), float(cval)), work=work)
     return out
 
 

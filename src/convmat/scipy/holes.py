@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..missing import divide, read_missing, require_sum
 from .arguments import make_output, read_input
-from .borders import store
+from .borders import store_rounded
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,7 @@ ROUNDING = 1e-13
 """Of the sum of absolute weights: less than that is the rounding of a window in which nothing is."""
 
 
-def over(
+def filter_present(
     apply: Callable[[Array, Any], Array],
     input: Any,
     output: Any,
@@ -45,8 +45,8 @@ def over(
         made = divide(made, met, ROUNDING * float(np.abs(weights).sum()))
     else:
         made = made / total
-    store(made, out)
+    store_rounded(made, out)
     return out
 
 
-__all__ = ["over"]
+__all__ = ["filter_present"]

@@ -15,13 +15,13 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def gaussian(sigma: float, order: int, radius: int) -> Array:
+def gaussian_kernel(sigma: float, order: int, radius: int) -> Array:
     """The derivative of that order of a normal distribution, at -radius .. radius; its sum is 1 for order 0.
 
     The derivative of q(x) exp(p(x)) is (q' + q p') exp(p(x)), with p' = -x / sigma^2: q's coefficients go through one
     matrix for each order.
 
-    >>> gaussian(1.0, 0, 1).round(3).tolist()
+    >>> gaussian_kernel(1.0, 0, 1).round(3).tolist()
     [0.274, 0.452, 0.274]
     """
     if order < 0:
@@ -40,12 +40,12 @@ def gaussian(sigma: float, order: int, radius: int) -> Array:
     return np.asarray((x[:, None] ** powers) @ polynomial * bell)
 
 
-def factors(weights: Array, tolerance: float) -> list[list[Array]]:
+def factorise(weights: Array, tolerance: float) -> list[list[Array]]:
     """Terms of one-dimensional filters, one an axis, whose sum of products is the weights within a relative tolerance.
 
     In two dimensions of as few terms as that takes, in more of one; an empty list where none is found.
 
-    >>> terms = factors(np.outer([0.5, 1.0], [0.1, 0.2, 0.1]), 1e-14)
+    >>> terms = factorise(np.outer([0.5, 1.0], [0.1, 0.2, 0.1]), 1e-14)
     >>> len(terms), np.outer(*terms[0]).round(6).tolist()
     (1, [[0.05, 0.1, 0.05], [0.1, 0.2, 0.1]])
     """
@@ -58,7 +58,7 @@ def factors(weights: Array, tolerance: float) -> list[list[Array]]:
         return [_scaled(u[:, r] * s[r], v[r], weights) for r in range(rank)]
     if rank > 1:
         return []
-    rest = factors((v[0] * s[0]).reshape(weights.shape[1:]), tolerance)
+    rest = factorise((v[0] * s[0]).reshape(weights.shape[1:]), tolerance)
     return [[u[:, 0], *rest[0]]] if len(rest) == 1 else []
 
 
@@ -70,10 +70,10 @@ def _scaled(u: Array, v: Array, weights: Array) -> list[Array]:
     return [u / size, v * size]
 
 
-def integer_factors(weights: Array) -> list[Array] | None:
+def factorise_integers(weights: Array) -> list[Array] | None:
     """The factors of integer weights of rank one, integers too and nothing lost; None where there are none.
 
-    >>> [v.tolist() for v in integer_factors(np.outer([1.0, 2.0], [2.0, 4.0, 2.0])) or []]
+    >>> [v.tolist() for v in factorise_integers(np.outer([1.0, 2.0], [2.0, 4.0, 2.0])) or []]
     [[2.0, 4.0], [1.0, 2.0, 1.0]]
     """
     if weights.ndim < 2 or not weights.any() or np.abs(weights).max() >= 2**31:
@@ -95,4 +95,4 @@ def integer_factors(weights: Array) -> list[Array] | None:
     return [*found, left.astype(np.float64)]
 
 
-__all__ = ["factors", "gaussian", "integer_factors"]
+__all__ = ["factorise", "factorise_integers", "gaussian_kernel"]

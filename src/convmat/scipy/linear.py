@@ -13,9 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernels
-from .arguments import Window, among, make_output, one_border, per_axis, read_axes, read_input, read_origin
+from .arguments import (
+    Window,
+    make_output,
+    one_border,
+    read_axes,
+    read_input,
+    read_origin,
+    read_per_axis,
+    spread_over_axes,
+)
 from .steps import Correlation
-from .strips import Borders, Chain, run
+from .strips import Borders, Chain, run_strips
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +92,7 @@ def run_parts(
         made = chains(weights)
         small = work == np.float64 and exact_in_float32(of, to, made, value)
         kind = np.dtype(np.float32) if small else work
-        run(of, to, made, Borders(borders.modes, float(value)), work=kind, magnitude=magnitude)
+        run_strips(of, to, made, Borders(borders.modes, float(value)), work=kind, magnitude=magnitude)
         return to
 
     if x.dtype.kind != "c" and w.dtype.kind != "c":
@@ -125,10 +134,10 @@ def filter_dense(
         w = w.conj()
     if len(along) < x.ndim and w.ndim != len(along):
         raise RuntimeError(f"weights.ndim ({w.ndim}) must match len(axes) ({len(along)})")
-    origins = per_axis(window.origin, len(along))
+    origins = read_per_axis(window.origin, len(along))
     if len(along) < x.ndim:
         w = np.expand_dims(w, tuple(a for a in range(x.ndim) if a not in along))
-        origins = among(origins, along, x.ndim, 0)
+        origins = spread_over_axes(origins, along, x.ndim, 0)
     extents = [n for n in w.shape if n > 0]
     if len(extents) != x.ndim:
         raise RuntimeError(f"weights.ndim ({len(extents)}) must match len(axes) ({len(along)})")
@@ -157,8 +166,8 @@ def _chains(weights: Array, lo: tuple[int, ...], tolerance: float, whole: bool) 
         return dense
     small = np.ascontiguousarray(weights.reshape([weights.shape[a] for a in wide]))
     whole = whole or bool((small == np.rint(small)).all())
-    exact = kernels.integer_factors(small)
-    terms = [exact] if exact else [] if whole else kernels.factors(small, tolerance)
+    exact = kernels.factorise_integers(small)
+    terms = [exact] if exact else [] if whole else kernels.factorise(small, tolerance)
     taps = sum(weights.shape[a] for a in wide) * len(terms)
     if not terms or CHEAPER * taps > math.prod(weights.shape):
         return dense

@@ -21,20 +21,20 @@ import numpy.typing as npt
 
 from .arguments import (
     Window,
-    among,
-    border,
     make_output,
-    per_axis,
+    numpy_border,
     read_axes,
     read_axis,
     read_input,
     read_origin,
+    read_per_axis,
+    spread_over_axes,
 )
 from .banks import filter_bank
 from .chains import along_axis, gaussian_weights, run_chains
 from .derivatives import gaussian_gradient_magnitude, gaussian_laplace, laplace, prewitt, sobel
 from .extrema import maximum_filter, maximum_filter1d, minimum_filter, minimum_filter1d
-from .holes import over
+from .holes import filter_present
 from .linear import compute_type, filter_dense, require_cval, run_parts
 from .steps import OfWindows
 from .strips import Borders, Chain
@@ -73,7 +73,7 @@ def correlate(
             flip=False,
         )
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: correlate(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
             input, output, cval, missing, normalize, np.asarray(weights),
         )  # fmt: skip
@@ -106,7 +106,7 @@ def convolve(
             flip=True,
         )
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: convolve(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
             input, output, cval, missing, normalize, np.asarray(weights),
         )  # fmt: skip
@@ -125,7 +125,7 @@ def correlate1d(
     array([ 8., 26.,  8.])
     """
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: correlate1d(x, weights, axis, None, mode, around, origin, compute=compute),
             input, output, cval, missing, normalize, np.asarray(weights),
         )  # fmt: skip
@@ -138,7 +138,7 @@ def correlate1d(
         raise RuntimeError("no filter weights given")
     at = read_axis(axis, x.ndim)
     before = len(w) // 2 + read_origin(origin, len(w), BAD_ORIGIN_1D)
-    borders = Borders(tuple(among([border(mode)], (at,), x.ndim, "edge")), cval)
+    borders = Borders(tuple(spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")), cval)
 
     def chains(part: Array) -> list[Chain]:
         return [[along_axis(part, at, x.ndim, before, exact=out.dtype.kind in "biu")]]
@@ -158,7 +158,7 @@ def convolve1d(
     array([14., 24.,  0.])
     """
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: convolve1d(x, weights, axis, None, mode, around, origin, compute=compute),
             input, output, cval, missing, normalize, np.asarray(weights),
         )  # fmt: skip
@@ -179,7 +179,7 @@ def gaussian_filter1d(
     array([1.43, 2.07, 3.  , 3.93, 4.57])
     """
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: gaussian_filter1d(
                 x, sigma, axis, order, None, mode, around, truncate, radius=radius, compute=compute
             ),
@@ -203,7 +203,7 @@ def gaussian_filter(
            [0.17, 0.33, 0.5 ]])
     """
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: gaussian_filter(
                 x, sigma, order, None, mode, around, truncate, radius=radius, axes=axes, compute=compute
             ),
@@ -212,10 +212,12 @@ def gaussian_filter(
     x = read_input(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
     along = read_axes(axes, x.ndim)
-    given = [per_axis(each, len(along)) for each in (order, sigma, mode, radius)]
+    given = [read_per_axis(each, len(along)) for each in (order, sigma, mode, radius)]
     wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[1] > 1e-15]
     chain = [along_axis(gaussian_weights(s, n, truncate, r), a, x.ndim) for a, n, s, _, r in wanted]
-    modes = among([border(m) for _, _, _, m, _ in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")
+    modes = spread_over_axes(
+        [numpy_border(m) for _, _, _, m, _ in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
+    )
     return run_chains(x, out, [chain], modes, cval, compute)
 
 
@@ -231,7 +233,7 @@ def uniform_filter1d(
     array([4, 3, 4, 1, 4, 6, 6, 3])
     """
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: uniform_filter1d(x, size, axis, None, mode, around, origin, compute=compute),
             input, output, cval, missing, normalize, np.ones(1),
         )  # fmt: skip
@@ -241,7 +243,7 @@ def uniform_filter1d(
         raise RuntimeError("incorrect filter size")
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
     before = size // 2 + read_origin(origin, size, "invalid origin")
-    modes = among([border(mode)], (at,), x.ndim, "edge")
+    modes = spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")
     return run_chains(x, out, [[OfWindows("mean", size, at, x.ndim, before)]], modes, cval, compute)
 
 
@@ -259,20 +261,22 @@ def uniform_filter(
            [1, 1, 1]])
     """
     if missing is not None:
-        return over(
+        return filter_present(
             lambda x, around: uniform_filter(x, size, None, mode, around, origin, axes=axes, compute=compute),
             input, output, cval, missing, normalize, np.ones(1),
         )  # fmt: skip
     x = read_input(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
     along = read_axes(axes, x.ndim)
-    given = [per_axis(each, len(along)) for each in (size, origin, mode)]
+    given = [read_per_axis(each, len(along)) for each in (size, origin, mode)]
     wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[0] > 1]
     chain = [
         OfWindows("mean", int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
         for a, n, o, _ in wanted
     ]
-    modes = among([border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge")
+    modes = spread_over_axes(
+        [numpy_border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
+    )
     return run_chains(x, out, [chain], modes, cval, compute)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import api
-from .borders import store
+from .borders import store_rounded
 
 Array = npt.NDArray[Any]
 Product = Callable[[Array, Array], Array]
@@ -69,7 +69,7 @@ def _integers(x: Array, w: Array, kind: np.dtype[Any], product: Product) -> Arra
     if most_x * most_w * taps < 2**EXACT:
         sums = product(x.astype(np.float64), w.astype(np.float64))
         made = np.empty(sums.shape, kind)
-        store(sums, made)
+        store_rounded(sums, made)
         return made
     bits = (EXACT - 1 - taps.bit_length()) // 2
     total = np.zeros((), np.uint64)

@@ -44,10 +44,10 @@ class Step(ABC):
         return True
 
 
-def merged(shape: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def merge_axes(shape: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shapes (B, C, *I) and (O, C, *F) of the same product with as few axes as it needs.
 
-    >>> merged((5, 6, 7), (1, 3, 1)), merged((5, 6, 7), (1, 1, 3))
+    >>> merge_axes((5, 6, 7), (1, 3, 1)), merge_axes((5, 6, 7), (1, 1, 3))
     (((5, 1, 6, 7), (1, 1, 3, 1)), ((30, 1, 7), (1, 1, 3)))
     """
     wide = [axis for axis, size in enumerate(sizes) if size > 1] or [len(sizes) - 1]
@@ -80,7 +80,7 @@ class Correlation(Step):
 
     def plan(self, shape: tuple[int, ...], dtype: np.dtype[Any], add: bool = False) -> Plan:
         """How a strip of this shape runs."""
-        x, w = merged(shape, self.sizes)
+        x, w = merge_axes(shape, self.sizes)
         return api.plan(x, w, dtype=dtype.name, exact=self.exact, residual=add)
 
     def run(self, x: Array, y: Array, add: bool = False) -> None:
@@ -182,4 +182,4 @@ def _runs(mask: Array) -> Iterator[tuple[tuple[int, ...], int]]:
         yield tuple(map(int, begin)), int(end[-1] - begin[-1])
 
 
-__all__ = ["Correlation", "Footprint", "OfWindows", "Step", "merged"]
+__all__ = ["Correlation", "Footprint", "OfWindows", "Step", "merge_axes"]

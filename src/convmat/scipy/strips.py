@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import buffers
-from .borders import lay, refill, store
+from .borders import lay_borders, refill_border, store_rounded
 from .steps import Correlation, Step
 
 Array = npt.NDArray[Any]
@@ -39,7 +39,7 @@ class Borders:
     cval: float
 
 
-def run(
+def run_strips(
     x: Array,
     out: Array,
     chains: Sequence[Chain],
@@ -69,14 +69,14 @@ def run(
         target = out[start : start + rows]
         sums = target if direct else scratch.array("sums", target.shape)
         part = scratch.array("part", padded)
-        lay(source, part, lo, hi, borders.modes, borders.cval, start)
+        lay_borders(source, part, lo, hi, borders.modes, borders.cval, start)
         strip = _Strip(x.shape, start, rows, lo, hi, borders, scratch, out.dtype)
         for number, chain in enumerate(chains):
             strip.through(chain, part, sums, number > 0, magnitude)
         if magnitude:
             np.sqrt(sums, out=sums)
         if not direct:
-            store(sums, target)
+            store_rounded(sums, target)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class _Strip:
             step.run(part, made)
             if self.dtype.kind in "iu" and not (step.integral and self.dtype != np.uint64):
                 whole = np.empty(shape, self.dtype)
-                store(made, whole)
+                store_rounded(made, whole)
                 np.copyto(made, whole, casting="unsafe")
             part = made
         np.square(part, out=part)
@@ -122,7 +122,7 @@ class _Strip:
                 start, rows = (self.start, self.rows) if axis == 0 else (0, self.shape[axis])
                 before = max(self.lo[axis] - start, 0)
                 after = max(start + rows + self.hi[axis] - self.shape[axis], 0)
-                refill(part, axis, min(before, part.shape[axis]), after, "constant", self.borders.cval)
+                refill_border(part, axis, min(before, part.shape[axis]), after, "constant", self.borders.cval)
 
 
 class _Scratch:
@@ -162,4 +162,4 @@ def _rows(x: Array, chains: Sequence[Chain], reach: tuple[int, ...], work: np.dt
     return min(max(-(-extent // strips), reach[0], 1), extent)
 
 
-__all__ = ["Borders", "Chain", "run"]
+__all__ = ["Borders", "Chain", "run_strips"]

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from convmat.planner.columns import align
+from convmat.planner.columns import align_columns
 
 from .fusion import Inference, inference_of
 from .memory import Tensor
@@ -66,7 +66,7 @@ class Report:
             f"{swapped} of {len(self.layers)} convolutions swapped, {self.fused} fused with what follows them; "
             f"the model took {self.before * 1e3:.2f} ms, takes {self.after * 1e3:.2f} ms"
         )
-        return "\n".join([*align(head, rows, words=2), last])
+        return "\n".join([*align_columns(head, rows, words=2), last])
 
 
 def accelerate(model: nn.Module, *example: Tensor) -> Report:

@@ -15,7 +15,7 @@ import numpy as np
 import convmat
 from convmat.engine import thread_pool
 
-from .memory import CHANNELS_LAST, Array, Tensor, array_of, channels_last, from_layout, laid_out, pool
+from .memory import CHANNELS_LAST, Array, Tensor, array_of, channels_last, from_layout, pool, to_layout
 
 MOST_PLANS = 8
 """Input shapes that one module has plans for at a time."""
@@ -58,7 +58,7 @@ def _probe(tensor: Tensor) -> Array:
     return flat[:: max(1, flat.size // PROBES)]
 
 
-def traceable(*tensors: Tensor | None) -> bool:
+def can_trace(*tensors: Tensor | None) -> bool:
     """Whether changes of these tensors can be seen at all: inference tensors count no versions."""
     return not any(each is not None and each.is_inference() for each in tensors)
 
@@ -95,16 +95,16 @@ class Packed:
             self._bound[key] = bound
             while len(self._bound) > MOST_PLANS:
                 self._bound.popitem(last=False)
-        array = laid_out(x, last)
+        array = to_layout(x, last)
         if residual is None:
             return from_layout(bound(array), last)
-        return from_layout(bound(array, residual=np.ascontiguousarray(laid_out(residual, last))), last)
+        return from_layout(bound(array, residual=np.ascontiguousarray(to_layout(residual, last))), last)
 
     def _bind(self, x: Tensor, last: bool, residual: bool) -> Any:
         if self._weights is None:
             self._weights = self._fold()
         w, bias = self._weights
-        array = laid_out(x, last)
+        array = to_layout(x, last)
         plan = convmat.plan(
             array.shape, w.shape, dtype=array.dtype, bias=bias is not None, residual=residual,
             layout="NHWC" if last else "NCHW", **self._keywords,

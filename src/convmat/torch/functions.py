@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from convmat import api
-from convmat.errors import GeometryError, shown
+from convmat.errors import GeometryError, format_value
 from convmat.planner import Plan, PlanOptions
 
 from . import operators
@@ -109,7 +109,7 @@ def _walk(call: str, options: PlanOptions, x: Any, w: Tensor, out: Any) -> opera
 def _unfollowed(call: str, options: PlanOptions, out: Any) -> GeometryError:
     return GeometryError(
         f"{call}: a gradient cannot follow this\n"
-        f"  activation = {shown(options.activation)}, layout = {options.layout!r}, out is "
+        f"  activation = {format_value(options.activation)}, layout = {options.layout!r}, out is "
         f"{'given' if out is not None else 'not given'}; one of the tensors requires a gradient\n"
         "  use conv without activation, residual, layout and out, convmat.torch.ConvTranspose2d, or x.detach()"
     )

@@ -17,9 +17,9 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
-from .bound import Packed, traceable
+from .bound import Packed, can_trace
 from .memory import Array, Tensor, array_of
-from .modules import COUNTERPARTS, Conv1d, Conv2d, Conv3d, plain
+from .modules import COUNTERPARTS, Conv1d, Conv2d, Conv3d, is_plain
 
 CONVS = (Conv1d, Conv2d, Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -111,7 +111,7 @@ class Inference:
     def takes(self, arguments: tuple[Any, ...]) -> bool:
         """Whether it may run on these: tensors that nothing follows, and no norm that takes its own statistics."""
         tensors = all(isinstance(each, torch.Tensor) for each in arguments)
-        return tensors and plain(*arguments) and not any(norm.training for norm in self._norms)
+        return tensors and is_plain(*arguments) and not any(norm.training for norm in self._norms)
 
 
 def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | None:
@@ -125,7 +125,7 @@ def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | N
     count, norms = 0, []
     for node in list(traced.graph.nodes):
         conv: Any = modules.get(str(node.target)) if node.op == "call_module" else None
-        if type(conv) not in CONVS or len(node.args) != 1 or not traceable(*conv.parameters()):
+        if type(conv) not in CONVS or len(node.args) != 1 or not can_trace(*conv.parameters()):
             continue
         last, norm, residual, activation = _tail(node, modules)
         name = f"fused_{count}"

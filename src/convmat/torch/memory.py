@@ -70,7 +70,7 @@ def channels_last(tensor: Tensor) -> bool:
     return form is not None and not tensor.is_contiguous() and bool(tensor.is_contiguous(memory_format=form))
 
 
-def laid_out(tensor: Tensor, last: bool) -> Array:
+def to_layout(tensor: Tensor, last: bool) -> Array:
     """A tensor (B, C, *I) as an array of a layout: (B, *I, C) with the channels `last`."""
     array = array_of(tensor)
     return array.transpose(0, *range(2, array.ndim), 1) if last else array

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from . import operators
-from .bound import Packed, traceable
+from .bound import Packed, can_trace
 from .memory import Array, Tensor, array_of
 
 MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-def plain(*tensors: Tensor | None) -> bool:
+def is_plain(*tensors: Tensor | None) -> bool:
     """Whether nothing follows what is computed of these tensors: no gradient, no trace, no cast, no subclass."""
     if (
         torch.compiler.is_compiling()
@@ -61,9 +61,9 @@ class _Conv:
         if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
             return super()._conv_forward(input, weight, bias)  # type: ignore[misc]
         x, single = _batched(input, weight.dim() - 2)
-        if not plain(x, weight, bias):
+        if not is_plain(x, weight, bias):
             y = operators.convolve(x, weight, bias, *self.walk())
-        elif self.training or weight is not self.weight or not traceable(weight, bias):
+        elif self.training or weight is not self.weight or not can_trace(weight, bias):
             y = operators.compute(x, weight, bias, *self.walk())
         else:
             y = packed_of(self)(x)
@@ -122,7 +122,7 @@ class _Transposed:
         I = [(p - 1) * s - 2 * lo + d * (f - 1) + extra + 1 for p, s, lo, d, f, extra in each]
         pads = list(self.padding)
         walk = (list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros")
-        call = operators.compute_transposed if plain(x, weight) else operators.transposed
+        call = operators.compute_transposed if is_plain(x, weight) else operators.transposed
         y = call(x, weight, I, *walk)
         if bias is not None:
             y = y + bias.to(y.dtype).view(-1, *(1,) * rank)

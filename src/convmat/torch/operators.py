@@ -17,7 +17,7 @@ import torch
 
 from convmat import api
 
-from .memory import CHANNELS_LAST, Tensor, array_of, channels_last, from_layout, laid_out, pool, tensor_of
+from .memory import CHANNELS_LAST, Tensor, array_of, channels_last, from_layout, pool, tensor_of, to_layout
 
 
 class Walk(NamedTuple):
@@ -58,7 +58,7 @@ def compute(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Tensor:
     pool.follow()
     last = channels_last(x)
     found = api.conv(
-        laid_out(x, last), array_of(w), None if bias is None else array_of(bias),
+        to_layout(x, last), array_of(w), None if bias is None else array_of(bias),
         layout="NHWC" if last else "NCHW", **Walk(*walk).keywords,
     )  # fmt: skip
     return from_layout(found, last)
@@ -71,7 +71,7 @@ def compute_transposed(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
     C = w.shape[1] * how.groups
     shape = (y.shape[0], *I, C) if last else (y.shape[0], C, *I)
     found = api.conv_input_grad(
-        laid_out(y, last), array_of(w.conj()), shape, layout="NHWC" if last else "NCHW", **how.keywords
+        to_layout(y, last), array_of(w.conj()), shape, layout="NHWC" if last else "NCHW", **how.keywords
     )
     return from_layout(found, last)
 
@@ -81,7 +81,7 @@ def compute_weight_gradient(x: Tensor, dy: Tensor, F: Any, *walk: Any) -> Tensor
     pool.follow()
     last, how = channels_last(x) and channels_last(dy), Walk(*walk)
     found = api.conv_weight_grad(
-        laid_out(x, last), laid_out(dy, last), (dy.shape[1], x.shape[1] // how.groups, *F),
+        to_layout(x, last), to_layout(dy, last), (dy.shape[1], x.shape[1] // how.groups, *F),
         layout="NHWC" if last else "NCHW", **how.keywords,
     )  # fmt: skip
     return tensor_of(found)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NetworkError, shown
+from ..errors import NetworkError, format_value
 from ..network import packages
 from ..network.graph import Array
 
@@ -77,7 +77,7 @@ def mnist() -> Data:
     """
     parts: dict[str, list[tuple[Array, int]]] = {"train": [], "test": []}
     for digit in range(10):
-        text = packages.read("mnist", f"package/src/digits/{digit}.json")
+        text = packages.read_packaged("mnist", f"package/src/digits/{digit}.json")
         pixels = np.array(json.loads(text)["data"], np.float32).reshape(-1, 1, 28, 28)
         parts["train"].append((pixels[:-200], digit))
         parts["test"].append((pixels[-200:], digit))
@@ -99,7 +99,7 @@ def fashion_mnist() -> Data:
     for part in ("train", "t10k"):
         member = "./usr/share/datasets/fashion-mnist/" + part
         images, labels = (
-            gzip.decompress(packages.read("dataset-fashion-mnist", f"{member}-{kind}-ubyte.gz"))
+            gzip.decompress(packages.read_packaged("dataset-fashion-mnist", f"{member}-{kind}-ubyte.gz"))
             for kind in ("images-idx3", "labels-idx1")
         )
         pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 1, 28, 28)
@@ -113,7 +113,9 @@ def digits() -> Data:
 
     Read from a package of scikit-learn, fetched the first time and known by its checksum. Raises NetworkError.
     """
-    text = gzip.decompress(packages.read("scikit-learn", "sklearn/datasets/data/digits.csv.gz")).decode()
+    text = gzip.decompress(
+        packages.read_packaged("scikit-learn", "sklearn/datasets/data/digits.csv.gz")
+    ).decode()
     table = np.loadtxt(text.splitlines(), delimiter=",", dtype=np.float32)
     x, target = (table[:, :-1] / np.float32(16)).reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
     judged, names = np.arange(len(x)) % 5 == 4, tuple(map(str, range(10)))
@@ -146,10 +148,10 @@ def from_npz(path: str | os.PathLike[str], share: float = 0.2, seed: int = 0) ->
     whole, name = Examples(arrays["x"], arrays["y"]), Path(path).name
     if {"x_test", "y_test"} <= set(arrays):
         return Data(name, whole, Examples(arrays["x_test"], arrays["y_test"]), source=str(path))
-    return split(whole, name, share, seed, str(path))
+    return split_examples(whole, name, share, seed, str(path))
 
 
-def split(examples: Examples, name: str, share: float, seed: int, source: str = "") -> Data:
+def split_examples(examples: Examples, name: str, share: float, seed: int, source: str = "") -> Data:
     """A share of the examples, drawn by `seed`, to judge by; the others to train on."""
     order = np.random.default_rng(seed).permutation(len(examples))
     cut = len(order) - round(share * len(order))
@@ -193,7 +195,7 @@ def from_folder(
             "  take them away, or leave them out with skip=True (--skip-unreadable)"
         )
     names = tuple(each.name for each in classes)
-    return split(Examples(np.stack(x), np.array(target), names), root.name, share, seed, str(path))
+    return split_examples(Examples(np.stack(x), np.array(target), names), root.name, share, seed, str(path))
 
 
 DATA: dict[str, Callable[[], Data]] = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}
@@ -209,12 +211,12 @@ def data_of(name: str, size: tuple[int, int] = (64, 64), skip: bool = False) -> 
     if name.endswith(".npz"):
         return from_npz(name)
     raise NetworkError(
-        f"train: there is no data set of that name\n  data = {shown(name)}\n"
+        f"train: there is no data set of that name\n  data = {format_value(name)}\n"
         f"  one of {', '.join(map(repr, DATA))}, a .npz file, or a folder of pictures"
     )
 
 
 __all__ = [
     "DATA", "Augment", "Data", "Examples", "data_of", "digits", "fashion_mnist", "from_folder", "from_npz", "mnist",
-    "split",
+    "split_examples",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import NetworkError, shown
+from ..errors import NetworkError, format_value
 from ..network.gradients import Tape
 from ..network.graph import Array, Input, Spec
 
@@ -64,7 +64,7 @@ class CrossEntropy:
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing < 1:
             raise NetworkError(
-                f"train: smoothing is a share of each target\n  smoothing = {shown(self.smoothing)}\n"
+                f"train: smoothing is a share of each target\n  smoothing = {format_value(self.smoothing)}\n"
                 "  a number from 0 to below 1 is needed, e.g. smoothing=0.1"
             )
 
@@ -198,7 +198,7 @@ def loss_of(given: Loss | str) -> Loss:
     if isinstance(given, str):
         if given not in LOSSES:
             raise NetworkError(
-                f"train: there is no loss of that name\n  loss = {shown(given)}\n"
+                f"train: there is no loss of that name\n  loss = {format_value(given)}\n"
                 f"  one of {', '.join(map(repr, LOSSES))}, or an object of convmat.train"
             )
         return LOSSES[given]

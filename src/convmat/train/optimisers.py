@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import NetworkError, shown
+from ..errors import NetworkError, format_value
 from ..network.gradients import Tape
 from .schedules import Schedule, rate_of
 
@@ -199,7 +199,8 @@ OPTIMISERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 def _require(name: str, value: float, least: float, below: float) -> None:
     if not least <= value < below:
         raise NetworkError(
-            f"train: {name} is out of range\n  {name} = {shown(value)}\n  from {least} to below {below} is needed"
+            f"train: {name} is out of range\n  {name} = {format_value(value)}\n"
+            f"  from {least} to below {below} is needed"
         )
 
 

@@ -28,13 +28,15 @@ MOST_HEADER = 100 << 20
 """Bytes: the format's own limit."""
 
 
-def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], words: Mapping[str, str]) -> None:
+def write_safetensors(
+    path: str | os.PathLike[str], arrays: Mapping[str, Array], words: Mapping[str, str]
+) -> None:
     """Write the file, or leave the one that is there as it is. Raises PlanError.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write(f"{folder}/a.safetensors", {"w": np.arange(3.0)}, {"step": "7"})
-    ...     read(f"{folder}/a.safetensors")
+    ...     write_safetensors(f"{folder}/a.safetensors", {"w": np.arange(3.0)}, {"step": "7"})
+    ...     read_safetensors(f"{folder}/a.safetensors")
     ({'w': array([0., 1., 2.])}, {'step': '7'})
     """
     names = {each: name for name, each in DTYPES.items()}
@@ -67,7 +69,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], words: Mapp
                 os.unlink(part)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
     """The arrays and words of a file. Raises NetworkError where it is not whole."""
     try:
         data = Path(path).read_bytes()
@@ -94,4 +96,4 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
     return arrays, words
 
 
-__all__ = ["read", "write"]
+__all__ = ["read_safetensors", "write_safetensors"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..errors import NetworkError, shown
+from ..errors import NetworkError, format_value
 from ..network.graph import Array, specs_of
 from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing.program import Program
@@ -57,7 +57,7 @@ def require_shards(shards: Any) -> None:
     """That a number of shards is one."""
     if isinstance(shards, bool) or not isinstance(shards, (int, np.integer)) or shards < 1:
         raise NetworkError(
-            f"train: shards is a number of parts of each batch\n  shards = {shown(shards)}\n  e.g. shards=4"
+            f"train: shards is a number of parts of each batch\n  shards = {format_value(shards)}\n  e.g. shards=4"
         )
 
 

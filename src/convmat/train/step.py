@@ -108,7 +108,7 @@ def parameters(graph: Graph) -> tuple[str, ...]:
     return tuple(found)
 
 
-def in_training(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[str, tuple[str, float]]]:
+def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[str, tuple[str, float]]]:
     """The graph with what runs otherwise while it is trained, and of running values what they are made of.
 
     A running value goes on as the share that stays of it, and the rest of the batch's.
@@ -167,7 +167,7 @@ def _differentiated(
 
     In `parts` running values are left to who adds the parts up, and the batch's own are among the outputs.
     """
-    forward, running = in_training(graph, trained)
+    forward, running = training_graph(graph, trained)
     names = [*trained, *running]
     held = {name: np.array(graph.constants[name], order="C") for name in names}
     constants = {name: array for name, array in graph.constants.items() if name not in held}
@@ -321,9 +321,9 @@ __all__ = [
     "Rules",
     "ShardGraphs",
     "StepGraph",
-    "in_training",
     "parameters",
     "score_graph",
     "shard_graphs",
     "step_graph",
+    "training_graph",
 ]

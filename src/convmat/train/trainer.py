@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..doors import behind
-from ..errors import NetworkError, shown
+from ..doors import open_room
+from ..errors import NetworkError, format_value
 from ..network import Network
 from ..network.graph import Array, Shape, Spec
 from ..network.ops.gradients.losses import NotFiniteError
@@ -89,11 +89,13 @@ class Trainer:
         batches: Any = accumulate
         if not isinstance(batches, int) or batches < 1:
             raise NetworkError(
-                f"train: accumulate is a number of batches\n  accumulate = {shown(accumulate)}\n  e.g. accumulate=4"
+                f"train: accumulate is a number of batches\n  accumulate = {format_value(accumulate)}\n"
+                f"  e.g. accumulate=4"
             )
         if clip is not None and not clip > 0:
             raise NetworkError(
-                f"train: clip is the norm that gradients may have\n  clip = {shown(clip)}\n  e.g. clip=1.0, or None"
+                f"train: clip is the norm that gradients may have\n  clip = {format_value(clip)}\n"
+                f"  e.g. clip=1.0, or None"
             )
         self.rules = Rules(clip, accumulate)
         self.made = made = step_graph(graph, self.loss, self.optimiser, _trained(network, frozen), self.rules)
@@ -201,7 +203,7 @@ class Trainer:
                 "train: a cluster computes shards, and their number is part of the result\n  shards = None\n"
                 f"  e.g. shards={max(len(client.nthreads()), 2)}, with fewer workers or more"
             )
-        crew = None if client is None else behind("chunks").crew(client, self.sharded)
+        crew = None if client is None else open_room("chunks").crew(client, self.sharded)
         examples = data.train if isinstance(data, Data) else data
         judged = data.test if validate is None and isinstance(data, Data) else validate
         if self._last is None or self._last <= self.epoch:
@@ -251,14 +253,14 @@ class Trainer:
             "steps": self.steps, "batches": self.batches, "epoch": self.epoch, "seed": self.seed,
             "last": self._last, "position": asdict(self.position), "optimiser": repr(self.optimiser),
         }  # fmt: skip
-        safetensors.write(path, self.held, {"convmat": json.dumps(here)})
+        safetensors.write_safetensors(path, self.held, {"convmat": json.dumps(here)})
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Go on from a checkpoint of such a trainer: what follows is what would have without the stop.
 
         Raises NetworkError where it is of another network or optimiser; nothing has changed then.
         """
-        arrays, words = safetensors.read(path)
+        arrays, words = safetensors.read_safetensors(path)
         expected = {name: Spec(array.shape, array.dtype) for name, array in self.held.items()}
         found = {name: Spec(array.shape, array.dtype) for name, array in arrays.items()}
         if found != expected or "convmat" not in words:
@@ -287,7 +289,7 @@ class Trainer:
         """What is known of the network's output for such an input."""
         if x.shape not in self._outputs:
             name, limit = self.source.inputs[0].name, self.source.memory_limit
-            specs = infer.inferred(self.source.graph, {name: Spec(x.shape, x.dtype)}, limit)[1]
+            specs = infer.infer_specs(self.source.graph, {name: Spec(x.shape, x.dtype)}, limit)[1]
             self._outputs[x.shape] = specs[self.source.outputs[0]]
         return self._outputs[x.shape]
 
@@ -320,7 +322,7 @@ def _trained(network: Network, frozen: Sequence[str]) -> list[str]:
     for each in patterns:
         if not fnmatch.filter(every, each):
             raise NetworkError(
-                f"train: a pattern names no parameter\n  frozen = {shown(each)}\n"
+                f"train: a pattern names no parameter\n  frozen = {format_value(each)}\n"
                 f"  there are {', '.join(every[:8])}{' ..' if len(every) > 8 else ''}"
             )
     found = [name for name in every if not any(fnmatch.fnmatch(name, each) for each in patterns)]

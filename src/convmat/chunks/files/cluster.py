@@ -26,7 +26,7 @@ def make_on(
     from distributed import as_completed
 
     with client_of(scheduler) as client:
-        require_alike(client.run(facts))
+        require_alike(client.run(worker_facts))
         manifest = begin(job, out, resume=resume)
         todo = [block for block in range(job.count) if block not in manifest.done]
         before, started = len(manifest.done), time.monotonic()
@@ -66,7 +66,7 @@ def client_of(scheduler: str) -> Any:
         ) from None
 
 
-def facts() -> tuple[str, str, bool]:
+def worker_facts() -> tuple[str, str, bool]:
     """What a worker is: its version of convmat, its CPU, and whether that runs compiled kernels."""
     cpu = host()
     return preloaded.version(), cpu.model, bool(cpu.fma)
@@ -78,7 +78,7 @@ def require_alike(workers: dict[str, tuple[str, str, bool]]) -> None:
         raise PlanError(
             "files: the scheduler has no workers\n  0 workers\n  start some: dask worker tcp://.."
         )
-    ours = facts()
+    ours = worker_facts()
     for name, (version, cpu, compiled) in sorted(workers.items()):
         if version != ours[0]:
             raise PlanError(

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...arguments import cross
+from ...arguments import format_shape
 from ...engine import preloaded
 from ...errors import GeometryError
-from ...planner import Plan, PlanOptions, dtype_name, dtype_of, plan_block, request, way_of
+from ...planner import Plan, PlanOptions, chosen_way, dtype_name, dtype_of, plan_block, request
 from ..cutting import Block, Cutting
-from ..memory import SPARE, anonymous, even_cuts, largest_blocks, too_little
-from ..work import Whole, channels_at, run_block
+from ..memory import SPARE, anonymous_bytes, describe_least_limit, even_cuts, largest_blocks
+from ..work import Whole, arrange_axes, run_block
 from .stores import Place, Store, even_chunks, open_array
 
 Array = npt.NDArray[Any]
@@ -82,18 +82,18 @@ class ConvJob:
         last, images = whole.channels_last, slice(*this.batch)
         extents = [source.extent for source in this.sources]
         channels = whole.problem.geometry.C
-        wanted = channels_at(whole, extents, channels, images.stop - images.start)
+        wanted = arrange_axes(whole, extents, channels, images.stop - images.start)
         dtype = np.dtype(self.run["dtype"])
         x = None
         for runs in itertools.product(*(source.runs for source in this.sources)):
             there = [slice(run.start, run.stop) for run in runs]
-            place = self.kind.narrowed(channels_at(whole, there, slice(None), images), last=last)
+            place = self.kind.narrowed(arrange_axes(whole, there, slice(None), images), last=last)
             found = self._store.read(place)
             if x is None and found.size == math.prod(wanted):
                 return np.ascontiguousarray(found.reshape(wanted), dtype)
             x = np.empty(wanted, dtype) if x is None else x
             to = [slice(run.to, run.to + run.stop - run.start) for run in runs]
-            part = channels_at(whole, to, slice(None), slice(None))
+            part = arrange_axes(whole, to, slice(None), slice(None))
             x[part] = found.reshape(x[part].shape)
         return np.empty(wanted, dtype) if x is None else x
 
@@ -107,7 +107,7 @@ class ConvJob:
         this = self.block(block)
         spatial = [slice(a, b) for a, b in zip(this.start, this.stop, strict=True)]
         channels = slice(0, self.whole.problem.geometry.O)
-        each = channels_at(self.whole, spatial, channels, slice(*this.batch))
+        each = arrange_axes(self.whole, spatial, channels, slice(*this.batch))
         return self.kind.narrowed(each, last=self.whole.channels_last)
 
 
@@ -130,7 +130,8 @@ def plan_files(
     store = open_array(source)
     if len(store.shape) not in ((w.ndim,) if plain else (w.ndim, w.ndim - 1)):
         raise GeometryError(
-            f"{call}: the file and the weights have different axes\n  x {cross(store.shape)};  w {cross(w.shape)}\n"
+            f"{call}: the file and the weights have different axes\n"
+            f"  x {format_shape(store.shape)};  w {format_shape(w.shape)}\n"
             f"  x: (B, C, *I) or (C, *I) and w: (O, C//G, *F); or, plain, x: (*I) and w: (*F)"
         )
     kind = Shape(batch=not plain and len(store.shape) == w.ndim, channels=not plain)
@@ -140,11 +141,11 @@ def plan_files(
     filters = filters.astype(dtype, copy=False)
     x_shape = kind.widened(store.shape, last=last)
     plan = request(call, x_shape, filters.shape, dtype_name(dtype), options)
-    whole = Whole(plan.problem, way_of(plan.decision), filters, bias)
+    whole = Whole(plan.problem, chosen_way(plan.decision), filters, bias)
     cutting = _cut(call, plan, whole, kind, store, memory, threads)
     shape = kind.narrowed(plan.problem.shape("y"), last=last)
     counts = [c[1] - c[0] for c in cutting.spatial]
-    block = channels_at(whole, counts, plan.problem.geometry.O, cutting.batch[1] - cutting.batch[0])
+    block = arrange_axes(whole, counts, plan.problem.geometry.O, cutting.batch[1] - cutting.batch[0])
     chunks = even_chunks(kind.narrowed(block, last=last), CHUNK_ELEMENTS)
     return ConvJob(source, whole, cutting, kind, shape, chunks, _run(source, store, whole, cutting, dtype))
 
@@ -191,10 +192,10 @@ def _cut(
         overlap = max(g.reach[a] - g.s[a], 0)
         there = store.chunks[len(store.chunks) - g.rank - (whole.channels_last and kind.channels) + a]
         units.append(max(-(-there * g.P[a] // max(n, 1)), 4 * overlap // g.s[a], 1))
-    present = anonymous()
+    present = anonymous_bytes()
     block = largest_blocks((g.B, *g.P), units, needs, memory - present - SPARE)
     if block is None:
-        raise too_little(call, memory, needs((1,) * (g.rank + 1)), present)
+        raise describe_least_limit(call, memory, needs((1,) * (g.rank + 1)), present)
     return cutting(block)
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PlanError
-from .stores import part_of
+from .stores import unfinished_path
 
 
-def manifest_of(path: Path) -> Path:
+def manifest_path(path: Path) -> Path:
     """Where the manifest of a file lies while it is written."""
     return path.with_name(path.name + ".manifest")
 
@@ -35,16 +35,17 @@ class Manifest:
     @classmethod
     def start(cls, path: Path, run: dict[str, Any]) -> Manifest:
         """Begin the manifest of a run."""
-        manifest_of(path).write_text(json.dumps(run) + "\n")
+        manifest_path(path).write_text(json.dumps(run) + "\n")
         return cls(path, set())
 
     @classmethod
     def read(cls, path: Path, run: dict[str, Any]) -> Manifest:
         """Go on with a run. Raises PlanError where there is none, or it was another one."""
-        file = manifest_of(path)
-        if not file.exists() or not part_of(path).exists():
+        file = manifest_path(path)
+        if not file.exists() or not unfinished_path(path).exists():
             raise PlanError(
-                f"files: there is nothing to resume at {path}\n  no {file.name} and {part_of(path).name} beside it\n"
+                f"files: there is nothing to resume at {path}\n"
+                f"  no {file.name} and {unfinished_path(path).name} beside it\n"
                 f"  leave --resume away"
             )
         content = file.read_bytes()
@@ -64,13 +65,13 @@ class Manifest:
 
     def add(self, block: int) -> None:
         """Write down that a block is done."""
-        with manifest_of(self.path).open("ab") as file:
+        with manifest_path(self.path).open("ab") as file:
             file.write(f"{block}\n".encode())
         self.done.add(block)
 
     def close(self) -> None:
         """Take the manifest away: the file is whole."""
-        manifest_of(self.path).unlink()
+        manifest_path(self.path).unlink()
 
 
-__all__ = ["Manifest", "manifest_of"]
+__all__ = ["Manifest", "manifest_path"]

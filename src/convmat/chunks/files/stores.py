@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import GeometryError, PlanError, cannot_write, shown
+from ...errors import GeometryError, PlanError, cannot_write, format_value
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -124,9 +124,10 @@ def _zarr() -> Any:
 def open_array(path: str | os.PathLike[str]) -> Store:
     """The array of a file, to be read. Raises PlanError where it is none, or is still being written."""
     path = Path(path)
-    if path.suffix == ".part" or (part_of(path).exists() and not path.exists()):
+    if path.suffix == ".part" or (unfinished_path(path).exists() and not path.exists()):
         raise PlanError(
-            f"files: {path} is still being written\n  {part_of(path) if path.suffix != '.part' else path} is there\n"
+            f"files: {path} is still being written\n"
+            f"  {unfinished_path(path) if path.suffix != '.part' else path} is there\n"
             f"  wait for the run that writes it, or finish it with --resume"
         )
     if not path.exists():
@@ -186,7 +187,7 @@ def _array_in(path: Path, found: Any) -> Any:
 def _checked(path: Path, store: Store) -> Store:
     if store.dtype.kind not in "iufc":
         raise GeometryError(
-            f"files: {path} does not hold numbers\n  its type is {shown(str(store.dtype))}\n"
+            f"files: {path} does not hold numbers\n  its type is {format_value(str(store.dtype))}\n"
             f"  save it as numbers, e.g. array.astype('float32')"
         )
     return store
@@ -195,14 +196,14 @@ def _checked(path: Path, store: Store) -> Store:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def part_of(path: Path) -> Path:
+def unfinished_path(path: Path) -> Path:
     """Where a file is written before it is whole."""
     return path.with_name(path.name + ".part")
 
 
 def create(path: Path, shape: Shape, dtype: np.dtype[Any], chunks: Shape) -> None:
     """Make the file that `open_part` opens, with these `chunks` if it is Zarr. Raises PlanError without room for it."""
-    part, needed = part_of(path), math.prod(shape) * dtype.itemsize
+    part, needed = unfinished_path(path), math.prod(shape) * dtype.itemsize
     if path.suffix not in (".npy", ".zarr"):
         raise PlanError(
             f"files: results are written as .npy or .zarr\n  out = {path}\n  e.g. {path.with_suffix('.zarr')}"
@@ -238,7 +239,7 @@ def _create_npy(part: Path, shape: Shape, dtype: np.dtype[Any], needed: int) -> 
 
 def open_part(path: Path) -> Store:
     """What `create` made, to be written to."""
-    part = part_of(path)
+    part = unfinished_path(path)
     return (
         Npy(part, writing=True) if path.suffix == ".npy" else Zarr(part, _zarr().open(str(part), mode="r+"))
     )
@@ -246,7 +247,7 @@ def open_part(path: Path) -> Store:
 
 def finish(path: Path) -> None:
     """Put a whole file in its place; one that is there already goes."""
-    part, old = part_of(path), path.with_name(path.name + ".old")
+    part, old = unfinished_path(path), path.with_name(path.name + ".old")
     if path.is_dir():
         path.rename(old)
         part.rename(path)
@@ -257,7 +258,7 @@ def finish(path: Path) -> None:
 
 def discard(path: Path) -> None:
     """Take away what an unfinished run left."""
-    part = part_of(path)
+    part = unfinished_path(path)
     if part.is_dir():
         shutil.rmtree(part)
     else:
@@ -289,5 +290,5 @@ __all__ = [
     "finish",
     "open_array",
     "open_part",
-    "part_of",
+    "unfinished_path",
 ]

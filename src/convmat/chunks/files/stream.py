@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ...errors import PlanError, cannot_write
 from . import stores
-from .manifest import Manifest, manifest_of
+from .manifest import Manifest, manifest_path
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int, float], object]
@@ -110,9 +110,9 @@ def begin(job: Job, out: Path, *, resume: bool) -> Manifest:
     """The manifest of a new run with its empty file, or of the one that is resumed."""
     if resume:
         return Manifest.read(out, job.run)
-    if manifest_of(out).exists():
+    if manifest_path(out).exists():
         raise PlanError(
-            f"files: a run that writes {out} did not finish, or is under way\n  {manifest_of(out)} is there\n"
+            f"files: a run that writes {out} did not finish, or is under way\n  {manifest_path(out)} is there\n"
             f"  go on with it, --resume; or delete that file to begin anew"
         )
     stores.discard(out)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...arguments import cross
+from ...arguments import format_shape
 from ...errors import NetworkError, PlanError
 from ...network.graph import Input, Spec
 from ...network.net import Network
-from ...planner.units import in_bytes
+from ...planner.units import format_bytes
 from ...stream import Stream
 from .block import Move, Place, kept_name, move
 from .timeline import Timeline, stateless
@@ -105,10 +105,10 @@ class NetworkStream(Stream):
             rows.append(f"{name}: {line.rates[name]} for each element, {latency} behind")
         total = sum(array.nbytes for array in self._carried.values())
         count = self._places[self._input.name].made
-        rows.append(f"after {count} elements {in_bytes(total)} are carried over:")
+        rows.append(f"after {count} elements {format_bytes(total)} are carried over:")
         for name, array in self._carried.items():
             readers = ", ".join(node.label for node in line.graph.readers.get(name, []))
-            rows.append(f"  {name}  {cross(array.shape)}  {in_bytes(array.nbytes)}, for {readers}")
+            rows.append(f"  {name}  {format_shape(array.shape)}  {format_bytes(array.nbytes)}, for {readers}")
         return "\n".join(
             rows if self._carried else [*rows[:-1], f"after {count} elements nothing is carried over"]
         )

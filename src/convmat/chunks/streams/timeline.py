@@ -17,9 +17,9 @@ import numpy as np
 
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
-from ...network.preparing.infer import inferred
+from ...network.preparing.infer import infer_specs
 from ..tiles.parts import Needed, Part, WholeImage
-from ..tiles.rules import needed
+from ..tiles.rules import needed_parts
 
 NEVER = 2**38 * 3**2 * 5 * 7
 """An extent that no signal reaches, a multiple of what networks cut their inputs into; float64 counts so far."""
@@ -56,7 +56,7 @@ class Timeline:
     def _of(self, extent: int) -> tuple[Graph, dict[str, Spec]]:
         given = self.given[self.name]
         shape = (*given.shape[: self.axis], extent, *given.shape[self.axis + 1 :])
-        return inferred(self.source, {self.name: Spec(shape, given.dtype)}, UNLIMITED)
+        return infer_specs(self.source, {self.name: Spec(shape, given.dtype)}, UNLIMITED)
 
     # -- what can be streamed ------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Timeline:
         out = specs[node.outputs[0]]
         inputs = [specs[name] if name else None for name in node.inputs]
         try:
-            return needed(node, inputs, out, self.part(node.outputs[0], specs, start, stop))
+            return needed_parts(node, inputs, out, self.part(node.outputs[0], specs, start, stop))
         except WholeImage as error:
             raise refusal(node, str(error)) from None
 

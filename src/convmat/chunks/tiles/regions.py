@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
 from .parts import Needed, Part, WholeImage, elements, extents, overlap, whole
-from .rules import needed
+from .rules import needed_parts
 
 SLICE_VERSION = 13
 
@@ -46,7 +46,7 @@ class Regions:
         return most
 
 
-def regions(
+def find_regions(
     graph: Graph, specs: Mapping[str, Spec], output: str, part: Part, *, approximate: bool = False
 ) -> Regions:
     """What is needed for a part of an output. Raises NetworkError, naming the node that looks at the whole image.
@@ -61,17 +61,17 @@ def regions(
         if not used:
             continue
         if node.op != "Split" and used != [node.outputs[0]]:
-            raise refusal(node, "has several outputs")
+            raise tile_refusal(node, "has several outputs")
         if node.captured or any(name not in specs for name in (*used, *filter(None, node.inputs))):
-            raise refusal(node, "makes what is known only when it runs")
+            raise tile_refusal(node, "makes what is known only when it runs")
         asked = overlap(wanted[used[0]]) if len(used) == 1 else _several(node, used, wanted, specs)
         out = specs[used[0]]
         inputs = [specs[name] if name else None for name in node.inputs]
         try:
-            need = needed(node, inputs, out, asked)
+            need = needed_parts(node, inputs, out, asked)
         except WholeImage as error:
             if not approximate:
-                raise refusal(node, str(error)) from None
+                raise tile_refusal(node, str(error)) from None
             need = _in_place(inputs, out, asked, part, specs[output].shape)
         for name in used:
             parts[name] = asked
@@ -111,7 +111,7 @@ def _several(
     return (*pixels[:axis], (0, specs[used[0]].shape[axis]), *pixels[axis + 1 :])
 
 
-def refusal(node: Node, reason: str) -> NetworkError:
+def tile_refusal(node: Node, reason: str) -> NetworkError:
     """The sentence for a node that cannot be computed in tiles."""
     return NetworkError(
         f"tiled: {node.label} cannot be computed tile by tile\n  it {reason}\n"
@@ -185,4 +185,4 @@ def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: 
     ).needed()
 
 
-__all__ = ["Regions", "Writer", "refusal", "regions", "tile_graph"]
+__all__ = ["Regions", "Writer", "find_regions", "tile_graph", "tile_refusal"]

@@ -28,7 +28,7 @@ def elementwise(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part
     return Needed(tuple(parts), part)
 
 
-def first_alone(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+def first_input_only(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """The first input at the same place; the others are one number a channel."""
     return Needed((part, *others(inputs)), part)
 
@@ -85,7 +85,7 @@ def global_(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) ->
     raise WholeImage("looks at every pixel")
 
 
-def normalised(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+def whole_image(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """As `global_`."""
     raise WholeImage("normalises over pixels")
 
@@ -100,7 +100,7 @@ ELEMENTWISE = [
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
-    **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear", "LRN"), first_alone),
+    **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear", "LRN"), first_input_only),
     **dict.fromkeys(("Conv", "ConvTranspose"), windows.convolution),
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), windows.pooling),
     **dict.fromkeys(("Resize", "Upsample"), windows.resize),
@@ -108,7 +108,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), from_axis),
     **dict.fromkeys(("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceL2", "ReduceL1"), reduction),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), global_),
-    **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization"), normalised),
+    **dict.fromkeys(
+        ("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization"), whole_image
+    ),
     "CausalConvWithState": windows.causal,
     "MatMul": matmul,
     "Concat": moves.concat,
@@ -123,7 +125,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def needed(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+def needed_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What a node needs for a part of its first output. Raises WholeImage with the reason."""
     rule = RULES.get(node.op) if not node.domain else None
     if rule is None:
@@ -131,4 +133,4 @@ def needed(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
     return rule(node, inputs, out, part)
 
 
-__all__ = ["RULES", "needed"]
+__all__ = ["RULES", "needed_parts"]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...arguments import cross
-from ...errors import NetworkError, PlanError, shown
+from ...arguments import format_shape
+from ...errors import NetworkError, PlanError, format_value
 from ...network.graph import Spec
 from ...network.net import Network
-from ..memory import SPARE, anonymous, available, largest_blocks, too_little
+from ..memory import SPARE, anonymous_bytes, available_bytes, describe_least_limit, largest_blocks
 from .parts import Part
 from .tiler import Tiler
 
@@ -29,7 +29,7 @@ SHARE = 4
 """Of the memory that is there, tiles take one part in so many where nothing else is said."""
 
 
-def named(network: Network, x: Any) -> dict[str, Any]:
+def name_inputs(network: Network, x: Any) -> dict[str, Any]:
     """The inputs by name. Raises NetworkError."""
     if isinstance(x, Mapping):
         return dict(x)
@@ -52,7 +52,7 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
     shape = tiler.shape
     if len(shape) < 3:
         raise NetworkError(
-            f"tiled: the output has no pixels\n  it is {cross(shape)}\n  call the network with the whole image"
+            f"tiled: the output has no pixels\n  it is {format_shape(shape)}\n  call the network with the whole image"
         )
     if tile is not None and tile != "auto":
         numbers = (
@@ -65,12 +65,12 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
         if len(numbers) != len(shape) - 2 or min(numbers) < 1:
             raise PlanError(
                 f"tiled: tile is no extent of the output's pixels\n"
-                f"  tile = {shown(tile)}, the output is {cross(shape)}\n"
+                f"  tile = {format_value(tile)}, the output is {format_shape(shape)}\n"
                 f"  a number, one for each of {len(shape) - 2} axes, or 'auto'"
             )
         return (*shape[:2], *(min(int(n), p) for n, p in zip(numbers, shape[2:], strict=True)))
-    present = anonymous()
-    limit = (available() + present) // SHARE if memory is None else memory
+    present = anonymous_bytes()
+    limit = (available_bytes() + present) // SHARE if memory is None else memory
     bound = tiler.weight_bytes
 
     def needs(block: tuple[int, ...]) -> int:
@@ -80,11 +80,11 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
 
     found = largest_blocks(shape[2:], [UNIT] * (len(shape) - 2), needs, limit - present - SPARE)
     if found is None:
-        raise too_little("tiled", limit, needs((1,) * (len(shape) - 2)), present)
+        raise describe_least_limit("tiled", limit, needs((1,) * (len(shape) - 2)), present)
     return (*shape[:2], *found)
 
 
-def tiled(
+def run_tiled(
     network: Network,
     x: Any,
     tile: Tile = None,
@@ -95,7 +95,7 @@ def tiled(
     progress: Tell | None = None,
 ) -> Array:
     """What `network(x)` is, tile by tile: see `Network.tiled`."""
-    given = named(network, x)
+    given = name_inputs(network, x)
     tiler = tiler_of(network, given, approximate=approximate)
     extents = tile_of(tiler, tile, memory) if not exact_globals else None
     if exact_globals:
@@ -205,14 +205,14 @@ def _field(tiler: Tiler, output: str, source: str) -> ReceptiveField:
 
 def tile_task(tiler: Tiler, part: Part, names: Sequence[str], pieces: Sequence[Array]) -> Array:
     """The task of a lazy tile."""
-    from ..work import in_turn
+    from ..work import one_at_a_time
 
     given = {name: np.ascontiguousarray(piece) for name, piece in zip(names, pieces, strict=True)}
-    with in_turn():
+    with one_at_a_time():
         return tiler.run(part, given)
 
 
-def lazy(network: Network, x: Any) -> Any:
+def run_lazily(network: Network, x: Any) -> Any:
     """`network(x)` of Dask arrays: a chunk of the output for each chunk of the first input."""
     import dask.array as da
     from dask.base import tokenize
@@ -222,7 +222,7 @@ def lazy(network: Network, x: Any) -> Any:
 
     given = {
         name: require_lazy("call", name, each if isinstance(each, da.Array) else da.asarray(each))
-        for name, each in named(network, x).items()
+        for name, each in name_inputs(network, x).items()
     }
     tiler = tiler_of(network, given, approximate=False)
     first, shape = next(iter(given.values())), tiler.shape
@@ -252,4 +252,13 @@ def _scaled(chunks: Sequence[int], extent: int) -> tuple[int, ...]:
     return tuple(sorted({round(c * extent / max(cuts[-1], 1)) for c in cuts}))
 
 
-__all__ = ["Reach", "ReceptiveField", "lazy", "named", "receptive_field", "tile_of", "tiled", "tiler_of"]
+__all__ = [
+    "Reach",
+    "ReceptiveField",
+    "name_inputs",
+    "receptive_field",
+    "run_lazily",
+    "run_tiled",
+    "tile_of",
+    "tiler_of",
+]

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
 from ...network.net import Network
-from ...network.preparing.infer import inferred
+from ...network.preparing.infer import infer_specs
 from ...processes import Lock
 from .parts import Part, elements
-from .regions import Regions, regions, tile_graph
+from .regions import Regions, find_regions, tile_graph
 
 Array = npt.NDArray[Any]
 Tell = Callable[[int, int], object]
@@ -43,7 +43,7 @@ class Tiler:
                 f"  ask for one, e.g. convmat.load(...) of a file that ends with it"
             )
         self.network, self.approximate = network, approximate
-        self.graph, self.specs = inferred(network.graph, specs, network.memory_limit)
+        self.graph, self.specs = infer_specs(network.graph, specs, network.memory_limit)
         self.output = self.graph.outputs[0]
         self.passes = 0
         self._forget()
@@ -71,7 +71,7 @@ class Tiler:
 
     def regions(self, part: Part, output: str = "") -> Regions:
         """What a part of the output (or of another value) needs. Raises NetworkError."""
-        return regions(self.graph, self.specs, output or self.output, part, approximate=self.approximate)
+        return find_regions(self.graph, self.specs, output or self.output, part, approximate=self.approximate)
 
     def bytes(self, part: Part) -> int:
         """About what computing a part allocates: the busiest node's values, the input and the output."""
@@ -147,7 +147,7 @@ class Tiler:
             rest = tuple(each for each in self.graph.nodes if each is not node)
             known = {each.name: self.specs[each.name] for each in self.graph.inputs}
             graph = replace(self.graph, nodes=rest, constants=constants)
-            self.graph, self.specs = inferred(graph, known, self.network.memory_limit)
+            self.graph, self.specs = infer_specs(graph, known, self.network.memory_limit)
             self.passes += 1
             self._kinds.clear()
 

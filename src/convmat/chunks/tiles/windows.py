@@ -12,9 +12,9 @@ import numpy as np
 from ...geometry import Geometry
 from ...network.graph import Node, Spec
 from ...network.ops.convolution import geometry_of
-from ...network.ops.pooling import windows
+from ...network.ops.pooling import pooling_windows
 from ...network.ops.resize import Axis, coordinates_of, mode_of, rounding_of
-from ...network.ops.resize import axes as resized
+from ...network.ops.resize import resized_axes as resized
 from .parts import Needed, Part, WholeImage, first, others
 
 
@@ -40,7 +40,7 @@ def pooling(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) ->
     """As a convolution of each channel. The last windows of ceil_mode reach into padding that is said outright."""
     x = first(inputs)
     parts, lows, highs = [], [], []
-    for window, (start, stop) in zip(windows(node, x.shape), part[2:], strict=True):
+    for window, (start, stop) in zip(pooling_windows(node, x.shape), part[2:], strict=True):
         end = (window.P - 1) * window.s + (window.F - 1) * window.d + 1 - window.lo - window.I
         g = Geometry.of(
             (1, 1, window.I), (1, 1, window.F), stride=window.s, dilation=window.d,

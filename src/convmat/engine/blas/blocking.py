@@ -15,11 +15,11 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ...product import Index, Packing, Product, View, size
+from ...product import Index, Packing, Product, View, count_values
 from ..operands import Array, Dtypes, Shape, aligned_size, contiguous_strides
-from .cost import copying
+from .cost import copy_work
 from .epilogue import BlockEpilogue
-from .strided_views import Cut, Reader, Scratch, cut, example, index_strides, matrices
+from .strided_views import Cut, Reader, Scratch, index_strides, slice_block, stacked_matrices, untouched_array
 
 LEAST_COLUMNS = 128
 """A block has at least this many columns before its sum is cut: narrower ones cost BLAS more than a second pass."""
@@ -85,14 +85,18 @@ class Forms:
             alone = {i.name for i in self.nested.batch} if self.nested else set()
             start = max((s + 1 for s, i in enumerate(cols) if i.name in alone), default=0)
             least = next((s for s in range(start, len(cols) + 1) if self._reads(s)), None)
-            if least is None or (self.nested is None and size(cols[least:]) == 1 < size(cols)):
+            if least is None or (
+                self.nested is None and count_values(cols[least:]) == 1 < count_values(cols)
+            ):
                 return None  # or a matrix of one column for every pixel, which is none
             return self._form(self._stacked(least), least, True)
         plain = self._form(self._stacked(0), 0, False)
         found = [plain, *self._ordered(0)]
         if not plain.direct:
             deeper = (
-                self._form(self._stacked(s), s, False) for s in range(1, len(cols)) if size(cols[s:]) >= WIDE
+                self._form(self._stacked(s), s, False)
+                for s in range(1, len(cols))
+                if count_values(cols[s:]) >= WIDE
             )
             stacked = next((form for form in deeper if form.direct), None)
             if stacked is not None:
@@ -143,7 +147,7 @@ class Forms:
         direct = (
             self.dtypes.out == self.dtypes.work
             and product.epilogue.residual is None
-            and matrices(self.example(product.c), len(batch), len(product.c.rows)) is not None
+            and stacked_matrices(self.example(product.c), len(batch), len(product.c.rows)) is not None
         )
         return Form(
             product, groups, stack, in_place, self.nested, (turned,) * len(product.terms), left, direct
@@ -153,14 +157,19 @@ class Forms:
         """Whether A can be used where it lies, once its stack (along which it does not move) is gone."""
         if self.bound or a.conjugate or not self.same:
             return False
-        return matrices(self.example(replace(a, batch=a.batch[:groups])), groups, len(a.rows)) is not None
+        return (
+            stacked_matrices(self.example(replace(a, batch=a.batch[:groups])), groups, len(a.rows))
+            is not None
+        )
 
     def _reads(self, s: int) -> bool:
         product = self._stacked(s)
         if self.nested is None and not self.same:
             return False
         return all(
-            b.inside and not b.conjugate and matrices(self.example(b), len(b.batch), len(b.rows)) is not None
+            b.inside
+            and not b.conjugate
+            and stacked_matrices(self.example(b), len(b.batch), len(b.rows)) is not None
             for _, b in (product.terms[t] for t in self.kinds)
         )
 
@@ -168,19 +177,19 @@ class Forms:
         """The View over a contiguous array nobody touches."""
         if isinstance(view.source, View):
             inner = view.source.rows + view.source.cols
-            return example(
+            return untouched_array(
                 view, (1,) * len(view.source.batch) + tuple(i.extent for i in inner), self.dtypes.work
             )
         dtype = self.dtypes.out if view.source in ("y", "residual") else self.dtypes.array
-        return example(view, self.shapes[view.source], dtype)
+        return untouched_array(view, self.shapes[view.source], dtype)
 
     def _nanoseconds(self, form: Form) -> float:
         """What packing B, packing A and storing C take, about: to weigh one order against another."""
         product = form.product
-        total = sum(copying(*self.panel(form, t)).nanoseconds * many for t, many in self.kinds.items())
+        total = sum(copy_work(*self.panel(form, t)).nanoseconds * many for t, many in self.kinds.items())
         if not self.bound:
             packed = (a for (a, _), there in zip(product.terms, form.left, strict=True) if not there)
-            total += sum(size(a.rows + a.cols + form.groups) for a in packed)
+            total += sum(count_values(a.rows + a.cols + form.groups) for a in packed)
         if not form.direct:
             total += product.batch * product.m * product.n * 0.5
         return total
@@ -237,7 +246,7 @@ class Blocks:
         product, dtypes = form.product, forms.dtypes
         item = dtypes.work.itemsize
         m, n = product.m, product.n
-        deepest = max((size(b.rows) for _, b in product.terms), default=0)
+        deepest = max((count_values(b.rows) for _, b in product.terms), default=0)
         self.finish = BlockEpilogue(product.epilogue, product.c, dtypes.work)
         whole = packing is Packing.WHOLE and form.nested is None
         one = whole or (form.in_place and form.direct and self.finish.empty)
@@ -252,14 +261,14 @@ class Blocks:
         )
         if not (forms.bound or all(form.left) or whole):
             # A sum over images: A is a matrix in each image where it lies, and nowhere across two.
-            inner = max((size(b.rows[1:]) for _, b in product.terms), default=0)
+            inner = max((count_values(b.rows[1:]) for _, b in product.terms), default=0)
             depth = min(depth, inner) if inner >= WIDE else depth
         rows = m if one else 4 * budget // (item * tall)
-        many = columns // max(n, 1) if not one else size(form.stack) * size(form.groups)
+        many = columns // max(n, 1) if not one else count_values(form.stack) * count_values(form.groups)
         self.columns = Cut.into(product.c.cols, max(columns, 1), multiple=16)
         self.rows = Cut.into(product.c.rows, max(rows, 1))
         self.depths = [Cut.into(b.rows, max(depth, 1), multiple=16) for _, b in product.terms]
-        stack, groups = max(many, 1), max(many // max(size(form.stack), 1), 1)
+        stack, groups = max(many, 1), max(many // max(count_values(form.stack), 1), 1)
         self.stack, self.groups = Cut.into(form.stack, stack), Cut.into(form.groups, groups)
         if form.nested is not None:
             self.stack, self.groups = (_alone(part, form.nested) for part in (form.stack, form.groups))
@@ -274,7 +283,7 @@ class Blocks:
         self.sizes = {
             "panel": panel,
             "box": self._box(form, forms, panel, item),
-            "nested": size(form.nested.rows + form.nested.cols) * item if form.nested else 0,
+            "nested": count_values(form.nested.rows + form.nested.cols) * item if form.nested else 0,
             "nested box": self._nested_box(form, item),
             "tile": 0 if form.direct else tile,
             "spare": tile if self.passes > 1 or self.finish.scratch else 0,
@@ -282,7 +291,7 @@ class Blocks:
         }
         self.whole = tuple(forms.bound or there for there in form.left)
         if not all(self.whole) and not self._blocks_in_place(form, forms):
-            packed = sum(size(a.rows + a.cols + form.groups) * item for a, _ in product.terms)
+            packed = sum(count_values(a.rows + a.cols + form.groups) * item for a, _ in product.terms)
             if self.workspace + aligned_size(packed) + 64 <= limit:
                 self.sizes["left"] = packed
                 self.whole = (True,) * len(self.whole)
@@ -316,7 +325,7 @@ class Blocks:
             return 0
         widest = (1,) * len(nested.batch) + tuple(i.extent for i in nested.rows + nested.cols)
         needed = Reader(nested).box_elements(widest)
-        return needed * item if needed <= size(nested.rows + nested.cols) else 0
+        return needed * item if needed <= count_values(nested.rows + nested.cols) else 0
 
     def _blocks_in_place(self, form: Form, forms: Forms) -> bool:
         """Whether A, no stack of matrices as a whole, is one block by block (an image of dy, say)."""
@@ -327,7 +336,7 @@ class Blocks:
             # The first block tells: later ones differ in the extent of the one axis that is cut, the outermost.
             lying = forms.example(replace(a, batch=form.groups))
             first = (*self.groups.widest, *self.rows.widest, *depths.widest)
-            block = cut(lying, tuple((0, extent) for extent in first))
-            if not there and matrices(block, groups, len(a.rows)) is None:
+            block = slice_block(lying, tuple((0, extent) for extent in first))
+            if not there and stacked_matrices(block, groups, len(a.rows)) is None:
                 return False
         return True

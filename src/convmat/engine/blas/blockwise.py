@@ -19,12 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from ...product import size
+from ...product import count_values
 from ..operands import Array, Block, Operands, Shape, count
 from . import threads as blas_threads
 from .blocking import Blocks, Form, Forms
-from .cost import Copying, Work, copying
-from .strided_views import REMEMBERED, Reader, Scratch, cut, flat, matrices, window
+from .cost import Copying, Work, copy_work
+from .strided_views import (
+    REMEMBERED,
+    Reader,
+    Scratch,
+    flatten_block,
+    slice_block,
+    stacked_matrices,
+    window_of,
+)
 
 Weights = list[Array]
 
@@ -62,7 +70,9 @@ class Blockwise:
         store = _take(store, (view.elements,), self.dtypes.work)
         spans = tuple((0, i.extent) for i in view.indices)
         reader.pack(w, reader.over(w), spans, store.reshape(reader.shape), store[:0])
-        return store.reshape(*(i.extent for i in view.batch), size(view.rows), size(view.cols))
+        return store.reshape(
+            *(i.extent for i in view.batch), count_values(view.rows), count_values(view.cols)
+        )
 
     def _left(self, w: Array, store: Array) -> list[Array | None]:
         """A of each term as one stack of matrices, in place or packed whole; None: block by block."""
@@ -153,12 +163,12 @@ class Blockwise:
                 k, n = depths.widest, blocks.columns.widest
                 extents = lead + (n + k if form.turned[term] else k + n)
                 again = outer // (len(blocks.rows) if blocks.passes == 1 else 1) * len(depths) * many
-                packed.append(copying(extents, forms.panel(form, term)[1]).times(again))
+                packed.append(copy_work(extents, forms.panel(form, term)[1]).times(again))
             boxes = blocks.sizes["box"] // item * outer * blocks.passes
             packed.append(Copying(boxes, boxes // max(self.col_extents[-1] if self.col_extents else 1, 1)))
         elif form.nested is not None:
             lying = forms.example(form.nested)
-            packed.append(copying(lying.shape, tuple(s // lying.itemsize for s in lying.strides)))
+            packed.append(copy_work(lying.shape, tuple(s // lying.itemsize for s in lying.strides)))
         if not forms.bound:
             whole = (
                 len(blocks.columns) * len(blocks.stack)
@@ -169,7 +179,7 @@ class Blockwise:
                 if not there and blocks.sizes["left"]:
                     lying = forms.example(replace(a, batch=form.groups))
                     steps = tuple(s // lying.itemsize for s in lying.strides)
-                    packed.append(copying(lying.shape, steps).times(whole))
+                    packed.append(copy_work(lying.shape, steps).times(whole))
         written = product.batch * product.m * product.n
         cold = 0 if outer * max(blocks.passes, 1) <= REMEMBERED else 12
         sweeps = 2 * max(blocks.passes - 1, 0) + blocks.finish.passes + (0 if form.direct else 1)
@@ -199,7 +209,11 @@ class _Block:
         self.spans = (*group, *stack, *high, *columns)
         self.part = _slices(self.spans)
         self.lead = _slices(group + stack)
-        self.into = (*self.lead, flat(step.row_extents, high), flat(step.col_extents, columns))
+        self.into = (
+            *self.lead,
+            flatten_block(step.row_extents, high),
+            flatten_block(step.col_extents, columns),
+        )
         self.extents = _lengths(self.spans)
         self.matrices = (*_lengths(group + stack), count(high), count(columns))
 
@@ -212,7 +226,7 @@ class _Step:
     def __init__(self, step: Blockwise, block: _Block, term: int, depth: Block) -> None:
         form, columns = step.form, block.columns
         *_, m, n = block.into
-        k = flat(step.depth_extents[term], depth)
+        k = flatten_block(step.depth_extents[term], depth)
         self.term, self.depth, self.turned = term, depth, form.turned[term]
         self.left = (*_slices(block.group), *(slice(None),) * len(form.stack), m, k)
         self.right = (*block.lead, k, n)
@@ -259,7 +273,7 @@ class _Call:
         virtual, spans, lead = reader.over(w), (*block.group, *block.high, *step.depth), len(block.group)
         made = None
         if w.dtype == self.dtype and not reader.view.conjugate:
-            made = matrices(cut(virtual, spans), lead, len(block.high))
+            made = stacked_matrices(slice_block(virtual, spans), lead, len(block.high))
         if made is None:
             out = _take(self.scratch["left"], _lengths(spans), self.dtype)
             reader.pack(w, virtual, spans, out, self.scratch["left"][:0])
@@ -296,18 +310,20 @@ class _Call:
             return
         self.held = wanted
         inner = nested.shape[len(wanted) :]
-        out = window(self.scratch["nested"], (1,) * len(wanted) + inner)
+        out = window_of(self.scratch["nested"], (1,) * len(wanted) + inner)
         x = self.operands["x"]
         everything = (*wanted, *((0, extent) for extent in inner))
         nested.pack(x, nested.over(x), everything, out, self.scratch["nested box"])
         # The batch is one image: its axes get stride 0, so any value of their indices reads it.
-        self.x = window(self.scratch["nested"], out.shape, 0, (0,) * len(wanted) + out.strides[len(wanted) :])
+        self.x = window_of(
+            self.scratch["nested"], out.shape, 0, (0,) * len(wanted) + out.strides[len(wanted) :]
+        )
         self.wholes = self._wholes()
 
 
 def _take(run: Array, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """Room for a block: of the workspace, or fresh where arrays with unusual strides ask for more than planned."""
-    return window(run, shape) if run.size >= math.prod(shape) else np.empty(shape, dtype)
+    return window_of(run, shape) if run.size >= math.prod(shape) else np.empty(shape, dtype)
 
 
 def _slices(spans: Block) -> tuple[slice, ...]:

@@ -78,10 +78,10 @@ class Copying:
         return Copying(self.elements * count, self.loops * count, self.apart * count, self.far * count)
 
 
-def copying(shape: Shape, strides: Shape) -> Copying:
+def copy_work(shape: Shape, strides: Shape) -> Copying:
     """For a source of these extents and strides (in elements), the target C-contiguous.
 
-    >>> copying((64, 9, 56, 56), (3364, 58, 58, 1))
+    >>> copy_work((64, 9, 56, 56), (3364, 58, 58, 1))
     Copying(elements=1806336, loops=32256, apart=0, far=0)
     """
     elements, run, step = math.prod(shape), 1, 1

@@ -16,17 +16,17 @@ import numpy as np
 
 from ...product import Product, View
 from ..operands import Array, Span
-from .strided_views import interval, reach
+from .strided_views import coordinate_range, inside_interval
 
 LARGEST = {"float32": 2.0**40, "float64": 2.0**400, "complex64": 2.0**40, "complex128": 2.0**400}
 """Size of a window's sums, those that are not stored too, beyond which it is taken by the definition: what is lost
 beside one such sum is more than any tolerance that is asked of ordinary data."""
 
 
-def unsound(sums: Array, many: int, work: np.dtype[Any]) -> Array | None:
+def find_unsound(sums: Array, many: int, work: np.dtype[Any]) -> Array | None:
     """Which windows, of `many` last axes, hold a sum that is not finite or too large; None if no window does.
 
-    >>> unsound(np.array([[1.0, 2.0], [np.nan, 1.0]]), 1, np.dtype("float64"))
+    >>> find_unsound(np.array([[1.0, 2.0], [np.nan, 1.0]]), 1, np.dtype("float64"))
     array([False,  True])
     """
     most = LARGEST[work.name]
@@ -73,7 +73,7 @@ class Definition:
             inside = self._inside(here)
             for f in np.ndindex(self.extents):
                 here.update(zip(self.taps, ((at, at + 1) for at in f), strict=True))
-                ends = ((reach(c, here), c.extent) for c in self.a.coordinates)
+                ends = ((coordinate_range(c, here), c.extent) for c in self.a.coordinates)
                 if any(low < 0 or high >= extent for (low, high), extent in ends):
                     continue
                 kept = [
@@ -96,7 +96,7 @@ class Definition:
         for coordinate in self.b.coordinates:
             for term in coordinate.terms:
                 if term[0] in self.reached:
-                    found[term[0]] = interval(coordinate, term, spans)
+                    found[term[0]] = inside_interval(coordinate, term, spans)
         return [found.get(name, spans[name]) for name in self.reached]
 
 
@@ -110,4 +110,4 @@ def _beside(view: View, names: tuple[str, ...]) -> set[str]:
     }
 
 
-__all__ = ["LARGEST", "Definition", "unsound"]
+__all__ = ["LARGEST", "Definition", "find_unsound"]

@@ -19,7 +19,7 @@ import numpy as np
 from ...product import Activation, Epilogue, View
 from .. import gaussian
 from ..operands import Array, Block, Operands
-from .strided_views import Reader, cut, virtual
+from .strided_views import Reader, slice_block, virtual_array
 
 NEEDS_SCRATCH = frozenset({"silu", "hardswish", "leaky_relu", "gelu", "gelu_tanh"})
 """Those that need a second array of the same size while they work."""
@@ -125,7 +125,7 @@ class BlockEpilogue:
         view, bias = self.epilogue.bias, None
         if view is not None:
             vector = operands["bias"].reshape([c.extent for c in view.coordinates])
-            values = virtual(view, vector)
+            values = virtual_array(view, vector)
             extents = iter(values.shape)
             bias = values.reshape([next(extents) if there else 1 for there in self._along])
         residual = None if self._residual is None else self._residual.over(operands["residual"])
@@ -147,7 +147,7 @@ class BoundEpilogue:
             )
             np.add(tile, self.bias[tuple(where)], out=tile, casting="unsafe")
         if self.residual is not None:
-            np.add(tile, cut(self.residual, block), out=tile, casting="unsafe")
+            np.add(tile, slice_block(self.residual, block), out=tile, casting="unsafe")
         if self.epilogue.activation is not None:
             free = spare[: tile.size].reshape(tile.shape) if self.epilogue.scratch else None
             apply(self.epilogue.activation, tile, free)

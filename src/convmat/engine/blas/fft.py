@@ -25,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from ...product import Fourier, Product, size
+from ...product import Fourier, Product, count_values
 from ..operands import Array, Block, Dtypes, Operands, Shape, count
 from . import fft_backend
 from .cost import Copying, Work
-from .definition import Definition, unsound
+from .definition import Definition, find_unsound
 from .epilogue import BlockEpilogue, BoundEpilogue
-from .strided_views import REMEMBERED, Cut, Reader, Scratch, flat, interval, reach
-from .strided_views import inside as clipped
+from .strided_views import REMEMBERED, Cut, Reader, Scratch, coordinate_range, flatten_block, inside_interval
+from .strided_views import part_inside as clipped
 
 FEW = 16
 """Rows times columns of A up to which whole spectra are multiplied and added: turning them for a BLAS costs more."""
@@ -66,7 +66,7 @@ class Transformed:
         self.window = tuple(t.window for t in transforms)
         self.points = tuple(t.points for t in transforms)
         self.kept = tuple(t.windows[2] for t in transforms)
-        self.thin = size(a.cols) == 1 or product.m * size(a.cols) <= FEW
+        self.thin = count_values(a.cols) == 1 or product.m * count_values(a.cols) <= FEW
         turned = len(transforms)
         self.a, self.b, self.c = Reader(a), Reader(b), Reader(product.c)
         self.axes = [axis - turned for axis in range(turned) if self.window[axis] > 1]
@@ -89,7 +89,7 @@ class Transformed:
         """Blocks of groups, columns, rows and depth that keep to the limit, if there are any."""
         p, (a, b) = self.product, self.product.terms[0]
         # Two blocks for each thread at least, so that one who comes late is not waited for.
-        many = [1, -(-p.n // (2 * self.lanes)) if self.lanes > 1 else p.n, p.m, size(a.cols)]
+        many = [1, -(-p.n // (2 * self.lanes)) if self.lanes > 1 else p.n, p.m, count_values(a.cols)]
         limit //= self.lanes
         budget = min(limit, BUDGET)
         groups, n, m, k = range(4)
@@ -106,8 +106,8 @@ class Transformed:
             else:
                 break
             many[at] = -(-many[at] // 2)
-        while many[groups] < size(self.groups) // self.lanes:
-            more = [min(2 * many[groups], size(self.groups)), *many[1:]]
+        while many[groups] < count_values(self.groups) // self.lanes:
+            more = [min(2 * many[groups], count_values(self.groups)), *many[1:]]
             if self._bytes(more) > budget:
                 break
             many = more
@@ -122,7 +122,7 @@ class Transformed:
         one = math.prod(self.taps) + math.prod(self.window)
         one = (
             one * self.dtypes.work.itemsize
-            + math.prod(self.points) * self.spectrum.itemsize * fft_backend.held()
+            + math.prod(self.points) * self.spectrum.itemsize * fft_backend.spectra_held()
         )
         self.workspace = max(self.scratch.bytes + self.lanes * self.beside, one + SMALL)
         self.filters = (self.workspace - SMALL) // one
@@ -143,7 +143,7 @@ class Transformed:
         ]
         box = 0 if b.inside else self.b.box_elements((*cuts[0], *self.window, *cuts[2], *cuts[1]))
         taps = math.prod(self.taps)
-        more = size(a.cols) > k or (self.thin and k > 1)
+        more = count_values(a.cols) > k or (self.thin and k > 1)
         return {
             "tiles": groups * k * n * window * item,
             "box": box * item,
@@ -164,7 +164,7 @@ class Transformed:
         window, points = math.prod(self.window), math.prod(self.points)
         wide = self.spectrum.itemsize
         real = window * wide // 2 if self.real else 0
-        many = fft_backend.held()
+        many = fft_backend.spectra_held()
         read = groups * k * n * points * wide
         # The spectra of a block of columns stay while its rows are multiplied.
         kept = read if self.real and self.thin else 0
@@ -181,12 +181,17 @@ class Transformed:
 
     def _filters(self) -> Shape:
         """The shape of A's filters as the definition reads them."""
-        return (size(self.groups), self.product.m, size(self.product.terms[0][0].cols), *self.taps)
+        return (
+            count_values(self.groups),
+            self.product.m,
+            count_values(self.product.terms[0][0].cols),
+            *self.taps,
+        )
 
     def bind(self, w: Array) -> list[Array]:
         """The spectra of A, (groups, m, k, points) whole or (groups, points, m, k) for a BLAS; then A itself."""
         p, (a, _) = self.product, self.product.terms[0]
-        out = np.empty(self._shape(size(self.groups), p.m, p.k), self.spectrum)
+        out = np.empty(self._shape(count_values(self.groups), p.m, p.k), self.spectrum)
         depths = Cut.into(a.cols, self.filters)
         rows = Cut.into(a.rows, self.filters // depths.most)
         filters = np.empty(self._filters(), self.dtypes.work)
@@ -210,7 +215,7 @@ class Transformed:
         """A block of groups, rows and depth as runs of each."""
         a = self.product.terms[0][0]
         extents = (tuple(i.extent for i in indices) for indices in (self.groups, a.rows, a.cols))
-        return itertools.starmap(flat, zip(extents, block, strict=True))
+        return itertools.starmap(flatten_block, zip(extents, block, strict=True))
 
     def _of(self, filters: Array, block: tuple[Block, ...]) -> Array:
         """A block of all filters."""
@@ -309,10 +314,12 @@ class Transformed:
         p, (a, b) = self.product, self.product.terms[0]
         groups, columns, rows, depths = self.cuts
         window, points = math.prod(self.window), math.prod(self.points)
-        deep, again = size(a.cols), len(rows) if len(depths) > 1 else 1
-        tiles = size(self.groups) * p.n
+        deep, again = count_values(a.cols), len(rows) if len(depths) > 1 else 1
+        tiles = count_values(self.groups) * p.n
         log = math.log2(max(window, 2)) * (2.5 if self.real else 5.0)
-        transforms = tiles * (deep * again + p.m) + (0 if self.bound else size(self.groups) * p.m * deep)
+        transforms = tiles * (deep * again + p.m) + (
+            0 if self.bound else count_values(self.groups) * p.m * deep
+        )
         blocks = len(groups) * len(columns)
         read, written = tiles * deep * again * window, tiles * p.m * math.prod(self.kept)
         turned = 0 if self.thin else tiles * (deep * again + p.m) * points
@@ -413,7 +420,7 @@ class _Call:
             step.window[step.axes[-1]],
             step.real,
         )
-        bad = unsound(made, len(step.window), step.dtypes.work)
+        bad = find_unsound(made, len(step.window), step.dtypes.work)
         if bad is not None:
             self.afresh(made[_corner(step.kept)], bad, (group, row, column))
         tile = step.as_view(made[_corner(step.kept)])
@@ -476,7 +483,7 @@ def _inside(product: Product, block: Block) -> Iterator[Block]:
     spans = dict(zip(names, block, strict=True))
     for axis in view.risky:
         coordinate = view.coordinates[axis]
-        low, high = reach(coordinate, spans)
+        low, high = coordinate_range(coordinate, spans)
         if high < 0 or low >= coordinate.extent:
             return
         if low >= 0 and high < coordinate.extent:
@@ -487,7 +494,7 @@ def _inside(product: Product, block: Block) -> Iterator[Block]:
         term = next(t for t in free if t[0] not in windows)
         at = names.index(term[0])
         start, stop = block[at]
-        first, last = interval(coordinate, term, spans)
+        first, last = inside_interval(coordinate, term, spans)
         parts = [(first, last)] if first < last else []
         parts += [(i, i + 1) for i in range(start, stop) if not first <= i < last]
         for part in parts:

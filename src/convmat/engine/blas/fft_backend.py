@@ -20,7 +20,7 @@ WIDENS = int(np.__version__.partition(".")[0]) < 2
 
 
 @cache
-def scipy_there() -> bool:
+def has_scipy() -> bool:
     """Whether SciPy is installed; it is imported with the first transform."""
     with suppress(ImportError):
         return find_spec("scipy") is not None
@@ -34,12 +34,12 @@ def spectrum_type(work: np.dtype[Any]) -> np.dtype[Any]:
     dtype('complex128')
     """
     narrow = work in (np.dtype(np.float32), np.dtype(np.complex64))
-    return np.dtype(np.complex64 if narrow and (scipy_there() or not WIDENS) else np.complex128)
+    return np.dtype(np.complex64 if narrow and (has_scipy() or not WIDENS) else np.complex128)
 
 
-def held() -> int:
+def spectra_held() -> int:
     """How many spectra a transform holds at once, its result included: NumPy's takes real float32 by way of float64."""
-    return 1 if scipy_there() else 6
+    return 1 if has_scipy() else 6
 
 
 def forward(tiles: Array, axes: Sequence[int]) -> Array:
@@ -49,7 +49,7 @@ def forward(tiles: Array, axes: Sequence[int]) -> Array:
     array([[10., -2., -2.]])
     """
     real = tiles.dtype.kind == "f"
-    if scipy_there():
+    if has_scipy():
         from scipy import fft
 
         if real:
@@ -64,7 +64,7 @@ def forward(tiles: Array, axes: Sequence[int]) -> Array:
 
 def inverse(spectra: Array, axes: Sequence[int], extent: int, real: bool) -> Array:
     """Back again; `spectra` are used up, `extent` is that of the last of `axes`."""
-    if not scipy_there():
+    if not has_scipy():
         for axis in axes[:-1]:
             spectra = np.fft.ifft(spectra, axis=axis)
         return np.fft.irfft(spectra, extent, axes[-1]) if real else np.fft.ifft(spectra, axis=axes[-1])

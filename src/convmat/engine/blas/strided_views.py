@@ -1,6 +1,6 @@
 """Views over real memory: a virtual array of a View, and packing it.
 
-`virtual(view, array)` is the View itself as an ndarray, one axis per index, made of nothing but a start and strides.
+`virtual_array(view, array)` is the View itself as an ndarray, one axis per index: nothing but a start and strides.
 Where the View reads outside its array the virtual array would too, so only parts known to lie inside may be touched.
 A block that reads outside goes by way of a **box**: all positions that it reaches, those outside holding the fill;
 the block is then a virtual array over the box. One copy into the box and one out of it, whatever the padding.
@@ -42,25 +42,25 @@ class _Memory:
         }
 
 
-def at(address: int, shape: Shape, strides: Shape, dtype: np.dtype[Any]) -> Array:
+def array_at(address: int, shape: Shape, strides: Shape, dtype: np.dtype[Any]) -> Array:
     """An array at an address, strides in bytes. It keeps nothing alive and may lie outside everything."""
     made = np.asarray(_Memory(address, shape, strides, dtype))
     return made if made.dtype == dtype else made.view(dtype)
 
 
-def window(run: Array, shape: Shape, offset: int = 0, strides: Shape | None = None) -> Array:
+def window_of(run: Array, shape: Shape, offset: int = 0, strides: Shape | None = None) -> Array:
     """An array within the memory of a contiguous one, at an offset in bytes; C-contiguous without strides."""
     return np.ndarray(shape, run.dtype, run, offset, strides)
 
 
-def virtual(view: View, array: Array) -> Array:
+def virtual_array(view: View, array: Array) -> Array:
     """The View over an array with one axis per coordinate: an ndarray with the axes batch + rows + cols.
 
-    It does not keep `array` alive and may lie outside it: slice it to what `inside` says before reading.
+    It does not keep `array` alive and may lie outside it: slice it to what `part_inside` says before reading.
     """
     offset, strides = _strides(view, array.strides)
     address = array.__array_interface__["data"][0] + offset
-    return at(address, tuple(i.extent for i in view.indices), strides, array.dtype)
+    return array_at(address, tuple(i.extent for i in view.indices), strides, array.dtype)
 
 
 def _strides(view: View, steps: Shape) -> tuple[int, Shape]:
@@ -78,10 +78,10 @@ def index_strides(view: View, steps: Shape) -> Shape:
     return _strides(view, steps)[1]
 
 
-def example(view: View, shape: Shape, dtype: np.dtype[Any]) -> Array:
+def untouched_array(view: View, shape: Shape, dtype: np.dtype[Any]) -> Array:
     """The View over a C-contiguous array of this shape that is never touched: to ask about strides."""
     _, strides = _strides(view, contiguous_strides(shape, dtype.itemsize))
-    return at(1 << 40, tuple(i.extent for i in view.indices), strides, dtype)
+    return array_at(1 << 40, tuple(i.extent for i in view.indices), strides, dtype)
 
 
 # -- blocks -----------------------------------------------------------------------------------------------------------
@@ -155,16 +155,16 @@ def _nested(extents: Shape, steps: Shape) -> Iterator[Block]:
             yield (*outer, (start, min(start + step, extent)))
 
 
-def split(indices: tuple[Index, ...], target: int) -> list[Block]:
+def split_blocks(indices: tuple[Index, ...], target: int) -> list[Block]:
     """Cut the index space into runs of at most about `target` values, C order.
 
-    >>> split((Index("b", 2), Index("p", 5)), 3)
+    >>> split_blocks((Index("b", 2), Index("p", 5)), 3)
     [((0, 1), (0, 3)), ((0, 1), (3, 5)), ((1, 2), (0, 3)), ((1, 2), (3, 5))]
     """
     return list(Cut.into(indices, target))
 
 
-def flat(extents: Shape, block: Block) -> slice:
+def flatten_block(extents: Shape, block: Block) -> slice:
     """The block as one run of the flattened index space; blocks of a Cut are such runs."""
     start = 0
     for extent, (first, _) in zip(extents, block, strict=True):
@@ -172,7 +172,7 @@ def flat(extents: Shape, block: Block) -> slice:
     return slice(start, start + count(block))
 
 
-def cut(array: Array, block: Block) -> Array:
+def slice_block(array: Array, block: Block) -> Array:
     """A block of a virtual array."""
     return array[tuple(itertools.starmap(slice, block))]
 
@@ -213,7 +213,7 @@ class Reader:
         self._known: dict[Block, _Box | bool] = {}
 
     def over(self, array: Array) -> Array:
-        """`virtual` of this View, with its strides remembered."""
+        """`virtual_array` of this View, with its strides remembered."""
         found = self._strides.get(array.strides)
         if found is None:
             if len(self._strides) >= REMEMBERED:
@@ -225,10 +225,10 @@ class Reader:
         """An array of the memory of another; the quick way where it surely lies within."""
         if self._inside and array.flags.c_contiguous and array.dtype.isbuiltin == 1:
             return np.ndarray(shape, array.dtype, array, offset, strides)
-        return at(array.__array_interface__["data"][0] + offset, shape, strides, array.dtype)
+        return array_at(array.__array_interface__["data"][0] + offset, shape, strides, array.dtype)
 
     def matrices(self, array: Array, lead: int) -> Array | None:
-        """`matrices` of `over(array)`: one stack of matrices where it lies, None if no BLAS reads it there."""
+        """`stacked_matrices` of `over(array)`: one stack of matrices where it lies, None if no BLAS reads it there."""
         found = self._matrices.get(array.strides)
         if found is None:
             if len(self._matrices) >= REMEMBERED:
@@ -241,7 +241,7 @@ class Reader:
     def box_shape(self, widest: Shape) -> Shape:
         """The extents of the box of a block of these extents."""
         spans = dict(zip(self._names, ((0, e) for e in widest), strict=True))
-        ends = (reach(c, spans) for c in self.view.coordinates)
+        ends = (coordinate_range(c, spans) for c in self.view.coordinates)
         return tuple(high - low + 1 for low, high in ends) if all(widest) else (0,)
 
     def box_elements(self, widest: Shape) -> int:
@@ -260,7 +260,7 @@ class Reader:
             return
         found = self._find(block, room.itemsize)
         if found is True:
-            np.copyto(out, cut(source, block), casting="unsafe")
+            np.copyto(out, slice_block(source, block), casting="unsafe")
         elif found is False:
             out[...] = self.view.fill
         elif found.elements <= room.size:
@@ -281,12 +281,12 @@ class Reader:
         return made
 
     def _boxed(self, found: _Box, array: Array, block: Block, room: Array) -> Array:
-        box = window(room, found.shape)
+        box = window_of(room, found.shape)
         for margin in found.margins:
             box[margin] = self.view.fill
         part = array[found.part]
         np.copyto(box[found.inner], part if self._straight else part.transpose(self.order), casting="unsafe")
-        return window(room, found.extents, found.offset, found.strides)
+        return window_of(room, found.extents, found.offset, found.strides)
 
     def _find(self, block: Block, item: int, always: bool = False) -> _Box | bool:
         """True: inside the array; False: all of it outside; else by way of a box (`always`: even where inside)."""
@@ -301,14 +301,14 @@ class Reader:
         spans = dict(zip(self._names, block, strict=True))
         coordinates = self.view.coordinates
         if not always:
-            ends = {a: reach(coordinates[a], spans) for a in self._risky}
+            ends = {a: coordinate_range(coordinates[a], spans) for a in self._risky}
             if any(high < 0 or low >= coordinates[a].extent for a, (low, high) in ends.items()):
                 return False
             if all(low >= 0 and high < coordinates[a].extent for a, (low, high) in ends.items()):
                 return True
         lows, extents, inner, part = [], [], [], []
         for coordinate in coordinates:
-            low, high = reach(coordinate, spans)
+            low, high = coordinate_range(coordinate, spans)
             first, last = min(max(low, 0), high + 1), max(min(high + 1, coordinate.extent), low)
             lows.append(low)
             extents.append(high + 1 - low)
@@ -363,24 +363,24 @@ def _scatter(view: View, source: Array, block: Block, out: Array) -> None:
     risk = False
     for axis in view.risky:
         coordinate = view.coordinates[axis]
-        low, high = reach(coordinate, spans)
+        low, high = coordinate_range(coordinate, spans)
         if low < 0 or high >= coordinate.extent:
             risk = True
             free = sorted((_length(spans[name]), name) for name, by in coordinate.terms if by)
             fixed |= {name: spans[name] for _, name in free[:-1]}
     if not risk:
-        np.copyto(out, cut(source, block), casting="unsafe")
+        np.copyto(out, slice_block(source, block), casting="unsafe")
         return
     out[...] = view.fill
     for tap in itertools.product(*(range(*span) for span in fixed.values())):
         held = dict(zip(fixed, tap, strict=True))
-        part = inside(view, tuple((held[n], held[n] + 1) if n in held else s for n, s in spans.items()))
+        part = part_inside(view, tuple((held[n], held[n] + 1) if n in held else s for n, s in spans.items()))
         if part is not None:
             where = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, block, strict=True))
-            np.copyto(out[where], cut(source, part), casting="unsafe")
+            np.copyto(out[where], slice_block(source, part), casting="unsafe")
 
 
-def inside(view: View, block: Block) -> Block | None:
+def part_inside(view: View, block: Block) -> Block | None:
     """The part of a block that lies inside the array, if that part is a block; None if nothing of it does.
 
     Each coordinate may have one index that still varies: the case once the taps are fixed.
@@ -388,20 +388,20 @@ def inside(view: View, block: Block) -> Block | None:
     names = tuple(index.name for index in view.indices)
     for axis in view.risky:
         coordinate, spans = view.coordinates[axis], dict(zip(names, block, strict=True))
-        low, high = reach(coordinate, spans)
+        low, high = coordinate_range(coordinate, spans)
         if low >= 0 and high < coordinate.extent:
             continue
         if high < 0 or low >= coordinate.extent:
             return None
         (term,) = (t for t in coordinate.terms if t[1] and _length(spans[t[0]]) > 1)
-        where, span = names.index(term[0]), interval(coordinate, term, spans)
+        where, span = names.index(term[0]), inside_interval(coordinate, term, spans)
         if span[0] >= span[1]:
             return None
         block = (*block[:where], span, *block[where + 1 :])
     return block
 
 
-def reach(coordinate: Coordinate, spans: dict[str, Span]) -> Span:
+def coordinate_range(coordinate: Coordinate, spans: dict[str, Span]) -> Span:
     """The smallest and largest position of a coordinate while its indices stay in their (non-empty) spans."""
     low = high = coordinate.offset
     for name, by in coordinate.terms:
@@ -413,10 +413,10 @@ def reach(coordinate: Coordinate, spans: dict[str, Span]) -> Span:
     return low, high
 
 
-def interval(coordinate: Coordinate, term: tuple[str, int], spans: dict[str, Span]) -> Span:
+def inside_interval(coordinate: Coordinate, term: tuple[str, int], spans: dict[str, Span]) -> Span:
     """The values of one index for which the coordinate is inside whatever its other indices do; may be empty."""
     name, by = term
-    low, high = reach(coordinate, {**spans, name: (0, 1)})
+    low, high = coordinate_range(coordinate, {**spans, name: (0, 1)})
     start, stop = spans[name]
     if by > 0:
         first, last = -(low // by), (coordinate.extent - 1 - high) // by
@@ -433,10 +433,10 @@ def _length(span: Span) -> int:
 # -- matrices where they lie ------------------------------------------------------------------------------------------
 
 
-def collapse(shape: Shape, strides: Shape) -> int | None:
+def single_stride(shape: Shape, strides: Shape) -> int | None:
     """The one stride with which axes of these shapes and strides are walked in C order; None if there is none.
 
-    >>> collapse((4, 5), (20, 4)), collapse((4, 5), (24, 4)), collapse((1, 1), (7, 9))
+    >>> single_stride((4, 5), (20, 4)), single_stride((4, 5), (24, 4)), single_stride((1, 1), (7, 9))
     (4, None, 0)
     """
     found, expected = None, 0
@@ -451,20 +451,20 @@ def collapse(shape: Shape, strides: Shape) -> int | None:
     return 0 if found is None else found
 
 
-def matrices(array: Array, lead: int, rows: int) -> Array | None:
+def stacked_matrices(array: Array, lead: int, rows: int) -> Array | None:
     """The array as (*its first `lead` axes, R, C) if a BLAS reads each matrix in place; None if it cannot.
 
     `rows` axes after the leading ones are collapsed to R, the others to C. One of R and C must be contiguous and the
     other's stride at least as long as a run.
     """
     made = _collapsed(array.shape, array.strides, array.itemsize, lead, rows)
-    return None if made is None else at(array.__array_interface__["data"][0], *made, array.dtype)
+    return None if made is None else array_at(array.__array_interface__["data"][0], *made, array.dtype)
 
 
 def _collapsed(shape: Shape, strides: Shape, item: int, lead: int, rows: int) -> tuple[Shape, Shape] | None:
     R, C = math.prod(shape[lead : lead + rows]), math.prod(shape[lead + rows :])
-    r = collapse(shape[lead : lead + rows], strides[lead : lead + rows])
-    c = collapse(shape[lead + rows :], strides[lead + rows :])
+    r = single_stride(shape[lead : lead + rows], strides[lead : lead + rows])
+    c = single_stride(shape[lead + rows :], strides[lead + rows :])
     if r is None or c is None or r % item or c % item:
         return None
     r_unit, c_unit = r == item or R == 1, c == item or C == 1

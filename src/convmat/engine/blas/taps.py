@@ -15,12 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...product import Product, size
+from ...product import Product, count_values
 from ..operands import Array, Block, Dtypes, Operands
 from .blocking import Extents
 from .cost import Copying, Work
 from .epilogue import BlockEpilogue
-from .strided_views import Cut, Reader, Scratch, cut, example
+from .strided_views import Cut, Reader, Scratch, slice_block, untouched_array
 
 MOST_PASSES = 4096
 """Rows of A times taps, at most: each is a pass over the output, and a thicker product is a BLAS's."""
@@ -39,7 +39,7 @@ class Taps:
         self.product, self.dtypes, self.bound = product, dtypes, bound
         item, c = dtypes.work.itemsize, product.c
         lead, high = len(c.batch), len(c.rows)
-        self.order, self.inward = self._order(example(c, shapes["y"], dtypes.out))
+        self.order, self.inward = self._order(untouched_array(c, shapes["y"], dtypes.out))
         self.finish = BlockEpilogue(product.epilogue, c, dtypes.work)
         self.c = Reader(c)
 
@@ -119,7 +119,7 @@ class Taps:
         all_rows = tuple((0, i.extent) for i in self.product.c.rows)
         for group, columns in ((group, columns) for group in self.groups for columns in self.columns):
             block = (*group, *all_rows, *columns)
-            target = cut(c, block)
+            target = slice_block(c, block)
             shape = tuple(target.shape[i] for i in self.order)
             elements = math.prod(shape)
             tile = target.transpose(self.order)
@@ -143,7 +143,7 @@ class Taps:
         assert self.a is not None
         fixed = len(self.product.c.batch) + len(self.product.c.rows)
         extents = [self.product.c.indices[i].extent if i < fixed else 1 for i in self.order]
-        return packed.reshape(size(self.a.view.rows), *extents)
+        return packed.reshape(count_values(self.a.view.rows), *extents)
 
     def _images(self, x: Array, group: Block, columns: Block, store: Array) -> Array:
         """(*taps, *tile axes): for each tap what it multiplies, an extent of 1 along the rows."""
@@ -153,7 +153,7 @@ class Taps:
         if self.boxed:
             made = self.b.box(x, block, store)
         else:
-            made = cut(self.b.over(x), block)
+            made = slice_block(self.b.over(x), block)
         lead, taps, high = len(group), len(view.rows), len(c.rows)
         made = made.transpose(*range(lead, lead + taps), *range(lead), *range(lead + taps, made.ndim))
         made = made[(slice(None),) * (taps + lead) + (None,) * high]

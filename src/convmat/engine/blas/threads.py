@@ -14,7 +14,7 @@ from functools import cache
 from types import TracebackType
 from typing import Any
 
-from ...processes import Lock, in_child
+from ...processes import Lock, run_in_child
 
 WORTH_TWO = 4_000_000
 """FLOPs from which a second BLAS thread pays for waking it."""
@@ -62,7 +62,7 @@ class _Library:
 _found: list[_Library] = []
 
 
-@in_child
+@run_in_child
 def _forget() -> None:
     for library in _found:
         library.forget()
@@ -94,12 +94,12 @@ def _functions(controller: Any) -> tuple[Callable[[], int | None], Callable[[int
     return controller.get_num_threads, controller.set_num_threads
 
 
-def current() -> int:
+def count_threads() -> int:
     """The most threads any loaded BLAS would use now; 1 if there is none that can be asked."""
     return max((library.get() or 1 for library in _libraries()), default=1)
 
 
-def names() -> list[str]:
+def describe_libraries() -> list[str]:
     """Each loaded BLAS with its version, for `convmat info`."""
     return [library.name for library in _libraries()]
 
@@ -108,7 +108,7 @@ class limit:
     """Let BLAS use at most `threads` threads inside the block, in all Python threads: BLAS has one number for all.
 
     >>> with limit(1):
-    ...     current()
+    ...     count_threads()
     1
     """
 

@@ -43,7 +43,7 @@ ELEMENTS: dict[str, Type] = {
 """What an element is in a register, by NumPy's names."""
 
 
-def stored(name: str) -> Type:
+def stored_type(name: str) -> Type:
     """What an element is in memory: a bool takes a byte."""
     return i8 if name == "bool" else ELEMENTS[name]
 
@@ -53,7 +53,7 @@ def is_unsigned(name: str) -> bool:
     return name.startswith("uint")
 
 
-def converted(value: Value, source: str, target: str) -> Value:
+def convert(value: Value, source: str, target: str) -> Value:
     """The same numbers in another element type."""
     if source == target:
         return value
@@ -90,8 +90,8 @@ def _of_half(value: Value, source: str, target: str) -> Value:
     """From or to a 16-bit float, by float32; of float64, rounded once."""
     if source in ("float16", "bfloat16"):
         wide = widen(value, f32) if source == "bfloat16" else fpext(value, to=f32)
-        return converted(wide, "float32", target)
-    wide = _to_odd(value) if source == "float64" else converted(value, source, "float32")
+        return convert(wide, "float32", target)
+    wide = _to_odd(value) if source == "float64" else convert(value, source, "float32")
     return narrow(wide, bf16 if target == "bfloat16" else f16)
 
 
@@ -109,4 +109,4 @@ def _to_odd(value: Value) -> Value:
     return select(inexact, select(even, select(finite, changed, near), near), near)
 
 
-__all__ = ["ELEMENTS", "converted", "is_unsigned", "stored"]
+__all__ = ["ELEMENTS", "convert", "is_unsigned", "stored_type"]

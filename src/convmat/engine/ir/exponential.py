@@ -27,7 +27,7 @@ from math import factorial
 
 import numpy as np
 
-from .formulas import formula, in_double
+from .formulas import by_double, formula
 from .instructions import (
     Value,
     bitcast,
@@ -47,12 +47,12 @@ from .instructions import (
 LN2 = 2 * sum((Fraction(1, (2 * k + 1) * 3 ** (2 * k + 1)) for k in range(45)), Fraction(0))
 
 
-def economised(series: list[Fraction], width: Fraction, degree: int) -> list[Fraction]:
+def economise(series: list[Fraction], width: Fraction, degree: int) -> list[Fraction]:
     """The series (coefficients of r^0, r^1, ...) cut to `degree`, its error spread over |r| <= width.
 
     r^2 = (1 + T2(r)) / 2, and the constant that is nearest to it on |r| <= 1 is 1/2:
 
-    >>> economised([Fraction(0), Fraction(0), Fraction(1)], Fraction(1), 0)
+    >>> economise([Fraction(0), Fraction(0), Fraction(1)], Fraction(1), 0)
     [Fraction(1, 2)]
     """
     series = list(series)
@@ -99,7 +99,7 @@ def constants(kind: str) -> Constants:
     mantissa, bias, degree, bits = (23, 127, 4, 9) if kind == "f32" else (52, 1023, 9, 12)
     series = [Fraction(1, factorial(k + 2)) for k in range(degree + 12)]
     # a hair wider than ln2/2, since n comes from a rounded product
-    q = economised(series, LN2 / 2 * Fraction(1001, 1000), degree)
+    q = economise(series, LN2 / 2 * Fraction(1001, 1000), degree)
     unit = 2 ** (mantissa + 1 - bits)
     high = Fraction(int(LN2 * unit), unit)
     return Constants(
@@ -218,7 +218,7 @@ def _half_exp(size: Value) -> tuple[Value, Value]:
 
 
 @formula(np.sinh)
-@in_double
+@by_double
 def sinh(x: Value) -> Value:
     """(e^x - e^-x) / 2."""
     size = fabs(x)
@@ -228,7 +228,7 @@ def sinh(x: Value) -> Value:
 
 
 @formula(np.cosh)
-@in_double
+@by_double
 def cosh(x: Value) -> Value:
     """(e^x + e^-x) / 2."""
     half, _ = _half_exp(fabs(x))

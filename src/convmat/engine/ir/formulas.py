@@ -47,7 +47,7 @@ def formula(
     return declare
 
 
-def in_double(emit: Callable[..., Value]) -> Callable[..., Value]:
+def by_double(emit: Callable[..., Value]) -> Callable[..., Value]:
     """Of float32 in float64, rounded once: what is within a few units in the last place there is exact here."""
 
     @wraps(emit)
@@ -69,4 +69,4 @@ def least(a: Value, b: Value) -> Value:
     return select(not_equal(a, a), a, minimum(a, b))
 
 
-__all__ = ["FORMULAS", "Formula", "formula", "greatest", "in_double", "least"]
+__all__ = ["FORMULAS", "Formula", "by_double", "formula", "greatest", "least"]

@@ -45,7 +45,10 @@ def product(a: Value, b: Value) -> tuple[Value, Value]:
 def erf(x: Value) -> Value:
     """The error function: odd, and exact to the last bits near 0."""
     of = gaussian.constants(x.type.scalar.bytes)
-    (a, b), (c, d) = gaussian.across(0.0, gaussian.NEAR**2), gaussian.across(gaussian.NEAR, of.whole)
+    (a, b), (c, d) = (
+        gaussian.scale_to_unit(0.0, gaussian.NEAR**2),
+        gaussian.scale_to_unit(gaussian.NEAR, of.whole),
+    )
     size = minimum(const(x.type, of.whole), fabs(x))
     near = size * polynomial(of.near, fma(size * size, a, const(x.type, b)))
     far = minimum(const(x.type, 1.0), polynomial(of.far, fma(size, c, const(x.type, d))))
@@ -56,7 +59,7 @@ def erf(x: Value) -> Value:
 def gelu(x: Value) -> Value:
     """x * Phi(x)."""
     of = gaussian.constants(x.type.scalar.bytes)
-    factor, summand = gaussian.across(*of.reciprocals)
+    factor, summand = gaussian.scale_to_unit(*of.reciprocals)
     v = minimum(const(x.type, of.nothing), fabs(x))
     below = v + of.middle
     inverse = const(x.type, 1.0) / below

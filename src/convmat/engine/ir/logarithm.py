@@ -20,10 +20,10 @@ from math import inf, nan, sqrt
 
 import numpy as np
 
-from ..fitting import ONE, fitted, times
-from ..gaussian import across
+from ..fitting import ONE, fit_polynomial, times
+from ..gaussian import scale_to_unit
 from .exponential import LN2, exp
-from .formulas import formula, greatest, in_double
+from .formulas import by_double, formula, greatest
 from .gaussian import polynomial
 from .instructions import Value, bitcast, const, copysign, equal, f64, fabs, i64, lshr, select
 from .instructions import sqrt as root
@@ -53,7 +53,7 @@ def _coefficients() -> tuple[float, ...]:
             total, power, n = total + 2 * power // (2 * n + 3), times(power, z), n + 1
         return total
 
-    return fitted(series, 0.0, WIDEST, DEGREE)
+    return fit_polynomial(series, 0.0, WIDEST, DEGREE)
 
 
 def _log(u: Value, rest: Value | None = None, more: Value | None = None) -> Value:
@@ -65,7 +65,7 @@ def _log(u: Value, rest: Value | None = None, more: Value | None = None) -> Valu
     f = bitcast((bits & ((1 << MANTISSA) - 1)) + ROOT_HALF, to=f64) - 1.0
     s = f / (f + 2.0)
     z, half = s * s, f * f * 0.5
-    a, b = across(0.0, WIDEST)
+    a, b = scale_to_unit(0.0, WIDEST)
     r = z * polynomial(_coefficients(), z * a + b)
     low = k * LN2_LOW if rest is None else k * LN2_LOW + rest
     return k * LN2_HIGH + (f - (half - (s * (half + r) + low)))
@@ -83,7 +83,7 @@ def _log_of_one_and(x: Value, large: Value | None = None) -> Value:
 
 
 @formula(np.log)
-@in_double
+@by_double
 def log(x: Value) -> Value:
     """The natural logarithm: minus infinity at 0, NaN below."""
     small = x < float(np.finfo(np.float64).smallest_normal)
@@ -94,7 +94,7 @@ def log(x: Value) -> Value:
 
 
 @formula(np.log1p)
-@in_double
+@by_double
 def log1p(x: Value) -> Value:
     """log(1 + x), exact to the last bits near 0."""
     found = copysign(_log_of_one_and(x), x)
@@ -103,7 +103,7 @@ def log1p(x: Value) -> Value:
 
 
 @formula(np.arcsinh)
-@in_double
+@by_double
 def asinh(x: Value) -> Value:
     """The inverse of sinh."""
     size = fabs(x)
@@ -114,7 +114,7 @@ def asinh(x: Value) -> Value:
 
 
 @formula(np.arccosh)
-@in_double
+@by_double
 def acosh(x: Value) -> Value:
     """The inverse of cosh, x >= 1; NaN below."""
     t, large = x - 1.0, x > LARGE
@@ -124,7 +124,7 @@ def acosh(x: Value) -> Value:
 
 
 @formula(np.arctanh)
-@in_double
+@by_double
 def atanh(x: Value) -> Value:
     """The inverse of tanh, |x| <= 1; NaN beyond."""
     size = fabs(x)

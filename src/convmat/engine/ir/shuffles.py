@@ -46,7 +46,7 @@ def concat(parts: Sequence[Value]) -> Value:
     return parts[0]
 
 
-def part(vector: Value, start: int, lanes: int) -> Value:
+def lane_range(vector: Value, start: int, lanes: int) -> Value:
     """The lanes `start, ..., start + lanes - 1`."""
     return shuffle(vector, vector, indices=range(start, start + lanes))
 
@@ -98,7 +98,7 @@ def _picked(a: Value, b: Value, indices: Sequence[int]) -> Value:
     return shuffle(a, b, indices=indices)
 
 
-def transposed_blocks(rows: Sequence[Value]) -> list[Value]:
+def transpose_blocks(rows: Sequence[Value]) -> list[Value]:
     """Four vectors of 32-bit lanes: in every four of these, lane j of row i becomes lane i of row j."""
     return _deal(rows, 1, 4)
 
@@ -169,7 +169,7 @@ def deinterleave(vectors: Sequence[Value], unit: int = 1) -> list[Value]:
     return out
 
 
-def woven(vectors: Sequence[Value]) -> list[Value]:
+def interleave(vectors: Sequence[Value]) -> list[Value]:
     """The elements of s vectors in turn, as s vectors: what `deinterleave` undoes.
 
     (out[0], out[1], ...)[e] = vectors[e % s][e // s]
@@ -224,12 +224,12 @@ def narrow(a: Value, to: Type) -> Value:
 __all__ = [
     "concat",
     "deinterleave",
+    "interleave",
+    "lane_range",
     "load_every",
     "load_strided",
     "narrow",
-    "part",
     "transpose",
-    "transposed_blocks",
+    "transpose_blocks",
     "widen",
-    "woven",
 ]

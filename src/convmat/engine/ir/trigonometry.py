@@ -20,10 +20,10 @@ from math import factorial, inf, nan, pi
 import numpy as np
 
 from .. import fitting
-from ..fitting import ONE, fitted, in_two, over, times
-from ..gaussian import across
+from ..fitting import ONE, fit_polynomial, over, split_float, times
+from ..gaussian import scale_to_unit
 from .emitter import Function
-from .formulas import formula, in_double
+from .formulas import by_double, formula
 from .gaussian import polynomial
 from .instructions import (
     Value,
@@ -171,7 +171,7 @@ def _arcsine() -> tuple[float, ...]:
     """(asin(x) - x) / x^3 for z = x^2 <= 1/4."""
     # asin(x) / x = sum of a(n) z^n, a(n) / a(n-1) = (2n-1)^2 / (2n (2n+1)); its first terms: 1 + z/6
     series = _powers(lambda n: ((2 * n + 1) ** 2, (2 * n + 2) * (2 * n + 3)))
-    return fitted(lambda z: series(z) // 6, 0.0, 0.25, 12)
+    return fit_polynomial(lambda z: series(z) // 6, 0.0, 0.25, 12)
 
 
 BEND = 2**0.5 - 1
@@ -188,23 +188,23 @@ def _arctangent() -> tuple[float, ...]:
             total, power, n = total + power // (2 * n + 3), -times(power, z), n + 1
         return total
 
-    return fitted(series, 0.0, BEND * BEND * 1.01, 11)
+    return fit_polynomial(series, 0.0, BEND * BEND * 1.01, 11)
 
 
 def _two_parts(parts: int) -> tuple[float, float]:
     """pi / parts, and what the float lacks."""
-    return in_two(fitting.pi() // parts, single=False)
+    return split_float(fitting.pi() // parts, single=False)
 
 
 def _arcsine_near(x: Value) -> Value:
     """x^3 * p(x^2), |x| <= 1/2: what asin(x) is beyond x."""
     z = x * x
-    a, b = across(0.0, 0.25)
+    a, b = scale_to_unit(0.0, 0.25)
     return x * (z * polynomial(_arcsine(), fma(z, a, const(x.type, b))))
 
 
 @formula(np.arcsin)
-@in_double
+@by_double
 def asin(x: Value) -> Value:
     """The inverse of sine, |x| <= 1; NaN beyond."""
     size = fabs(x)
@@ -218,7 +218,7 @@ def asin(x: Value) -> Value:
 
 
 @formula(np.arccos)
-@in_double
+@by_double
 def acos(x: Value) -> Value:
     """The inverse of cosine, |x| <= 1; NaN beyond."""
     size = fabs(x)
@@ -234,7 +234,7 @@ def acos(x: Value) -> Value:
 
 
 @formula(np.arctan)
-@in_double
+@by_double
 def atan(x: Value) -> Value:
     """The inverse of tangent."""
     size = fabs(x)
@@ -247,6 +247,6 @@ def atan(x: Value) -> Value:
     lacks = select(far, const(x.type, half_lacks), select(middle, const(x.type, quarter_lacks), zero))
     u = above / below
     z = u * u
-    a, b = across(0.0, BEND * BEND * 1.01)
+    a, b = scale_to_unit(0.0, BEND * BEND * 1.01)
     cubic = u * (z * polynomial(_arctangent(), fma(z, a, const(x.type, b))))
     return copysign(base + (u + (cubic + lacks)), x)

@@ -149,7 +149,7 @@ class TileEpilogue:
         return fptosi(line, to=self.out) if whole else narrow(line, self.out)
 
 
-def bounds(out: np.dtype[Any], zero: int) -> tuple[int, int]:
+def output_bounds(out: np.dtype[Any], zero: int) -> tuple[int, int]:
     """The least and greatest of a type before its zero point is added, as the bits of two float32."""
     if out.kind not in "iu" or out.itemsize > 1:
         return 0, 0
@@ -161,7 +161,7 @@ def bounds(out: np.dtype[Any], zero: int) -> tuple[int, int]:
     return low, high
 
 
-def rounded(value: Value, low: Value, high: Value) -> Value:
+def round_between(value: Value, low: Value, high: Value) -> Value:
     """Floats between two bounds as 32-bit integers of which the low 8 bits are right, halves to even."""
     return bitcast(minimum(maximum(value, low), high) + NEAREST, to=i32)
 
@@ -196,4 +196,13 @@ def activate(line: Value, activation: Activation | None) -> Value:
     return line if activation is None else FORMULAS[activation.name](line, *activation.parameters)
 
 
-__all__ = ["Store", "Target", "TileEpilogue", "activate", "bounds", "gather_at", "rounded", "scatter_at"]
+__all__ = [
+    "Store",
+    "Target",
+    "TileEpilogue",
+    "activate",
+    "gather_at",
+    "output_bounds",
+    "round_between",
+    "scatter_at",
+]

@@ -109,7 +109,7 @@ def remeasure() -> None:
     _peaks.clear()
 
 
-def use_file(path: Path | None) -> None:
+def use_rates_file(path: Path | None) -> None:
     """Keep figures in `path` (None: the user's cache folder), and forget those in memory."""
     from convmat.engine.measure import store
 

@@ -34,7 +34,7 @@ class Kernels:
     def __init__(self, cpu: Cpu, threads: int) -> None:
         self.cpu = cpu
         self.threads = threads
-        (self._code,) = jit_cache.load([source(cpu)], cpu)
+        (self._code,) = jit_cache.load([microbench_ir(cpu)], cpu)
         # 128 bytes a thread, for results that must go somewhere to be computed at all.
         self._sink = np.zeros(16 * threads, np.float64)
 
@@ -107,7 +107,7 @@ def accumulators(cpu: Cpu) -> int:
     return 20 if cpu.vector_registers >= 32 else 10
 
 
-def source(cpu: Cpu) -> str:
+def microbench_ir(cpu: Cpu) -> str:
     """The kernels' LLVM IR.
 
     fma   reads (rounds, -, sink):           a = a * s + t, for each accumulator a, `rounds` times

@@ -85,7 +85,7 @@ def reader(descriptor: int) -> Callable[[int], bytes]:
     return read
 
 
-def readable(descriptors: Sequence[int], seconds: float) -> list[int]:
+def wait_readable(descriptors: Sequence[int], seconds: float) -> list[int]:
     """Those of these pipes with something to read (or an end), after waiting for at most `seconds`."""
     if os.name == "nt":
         # Windows cannot wait for pipes: the read that follows waits.
@@ -137,7 +137,7 @@ def generate(ir: str, triple: str, cpu: str, features: str, level: int, form: st
         module.close()
 
 
-def answer(fields: Sequence[bytes]) -> bytes:
+def answer_request(fields: Sequence[bytes]) -> bytes:
     """The reply frame to one request."""
     try:
         ir, triple, cpu, features, level, form = (field.decode() for field in fields)
@@ -155,8 +155,8 @@ def serve(source: int, sink: int) -> None:
     write(sink, frame(b"ready", ".".join(map(str, llvm.llvm_version_info)).encode()))
     machine("", "native", "", 2)
     read = reader(source)
-    while readable([source], IDLE_SECONDS):
-        write(sink, answer(unframe(read)))
+    while wait_readable([source], IDLE_SECONDS):
+        write(sink, answer_request(unframe(read)))
 
 
 def write(descriptor: int, data: bytes) -> None:

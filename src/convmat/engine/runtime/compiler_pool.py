@@ -27,7 +27,7 @@ from pathlib import Path
 from convmat.engine.cpu import Cpu, usable_cores
 from convmat.engine.runtime import compiler
 from convmat.errors import EngineError
-from convmat.processes import Condition, in_child
+from convmat.processes import Condition, run_in_child
 
 # A kernel takes tens of milliseconds; a child that computes may take this long where many want the processor.
 PATIENCE_SECONDS = 120.0
@@ -146,7 +146,7 @@ def first_to_speak(children: Sequence[Child]) -> Child | None:
     deadline, before = time.monotonic() + PATIENCE_SECONDS, {child: child.state() for child in children}
     still = dict.fromkeys(children, 0)
     while time.monotonic() < deadline:
-        spoken = compiler.readable([child.source for child in children], STALL_SECONDS / 3)
+        spoken = compiler.wait_readable([child.source for child in children], STALL_SECONDS / 3)
         if spoken:
             return next(child for child in children if child.source in spoken)
         for child in children:
@@ -353,7 +353,7 @@ def close() -> None:
     _team.close()
 
 
-@in_child
+@run_in_child
 def _after_fork() -> None:
     """The parent's children are not ours; to hold their pipes open would keep them alive without it."""
     global _team

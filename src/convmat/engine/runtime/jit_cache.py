@@ -25,7 +25,7 @@ from convmat.engine.runtime import compiler, compiler_pool, loader, object_cache
 from convmat.engine.runtime.loader import Loaded
 from convmat.engine.runtime.preloaded import Kernel
 from convmat.errors import EngineError
-from convmat.processes import Condition, in_child
+from convmat.processes import Condition, run_in_child
 
 # Counts up when objects made by an earlier version must not be used (conventions of arguments, for example).
 GENERATION = 1
@@ -107,7 +107,7 @@ def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Load
 
     Raises: EngineError when LLVM refuses a module or the system refuses to run code.
     """
-    names = [preloaded.name(each, cpu) for each in kernels]
+    names = [preloaded.kernel_name(each, cpu) for each in kernels]
     ready = {name: found for name in names if (found := preloaded.find(name)) is not None}
     wanted = {name: each for name, each in zip(names, kernels, strict=True) if name not in ready}
     counts.memory += sum(name in _loaded for name in wanted)
@@ -190,7 +190,7 @@ def _from_disk(key: bytes) -> Loaded | None:
     return found
 
 
-def code(irs: Sequence[str], cpu: Cpu) -> list[bytes]:
+def object_files(irs: Sequence[str], cpu: Cpu) -> list[bytes]:
     """The object files themselves, from disk or else compiled: what a file brings along.
 
     Raises: EngineError when LLVM refuses a module.
@@ -202,4 +202,4 @@ def code(irs: Sequence[str], cpu: Cpu) -> list[bytes]:
     return [found[key] or b"" for key in keys]
 
 
-in_child(_being_made.clear)  # other threads of the parent are gone
+run_in_child(_being_made.clear)  # other threads of the parent are gone

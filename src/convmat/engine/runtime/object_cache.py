@@ -89,7 +89,7 @@ class ObjectCache:
         try:
             facts = os.fstat(descriptor)
             content = b""
-            if trusted(facts, stat.S_ISREG):
+            if is_trusted(facts, stat.S_ISREG):
                 with os.fdopen(descriptor, "rb", closefd=False) as file:
                     content = file.read(self.limit + _HEADER.size + 1)
         except OSError as error:
@@ -151,7 +151,7 @@ class ObjectCache:
         """Create and check the folder once; warn once when it is not to be trusted."""
         if not self._ready:
             self._ready = True
-            self._refused = claim(self.path, "compiled kernels", "each process compiles its own")
+            self._refused = claim_folder(self.path, "compiled kernels", "each process compiles its own")
         return self._refused is None
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
@@ -199,7 +199,7 @@ def _unwrap(key: bytes, content: bytes) -> bytes | None:
     return data
 
 
-def claim(path: Path, kept: str, otherwise: str) -> str | None:
+def claim_folder(path: Path, kept: str, otherwise: str) -> str | None:
     """Create a folder of ours, or say why it is not used; warns where others may write to it.
 
     `kept` is what is kept there, `otherwise` what follows if it is not.
@@ -210,7 +210,7 @@ def claim(path: Path, kept: str, otherwise: str) -> str | None:
     except OSError as error:
         # A read-only home is no danger, and no news to its owner: do without, quietly.
         return f"it cannot be created: {error.strerror}"
-    if trusted(facts, stat.S_ISDIR):
+    if is_trusted(facts, stat.S_ISDIR):
         return None
     if stat.S_ISLNK(facts.st_mode):
         refused, remedy = "it is a symbolic link", "Put a folder in its place, or link the folder above it"
@@ -232,7 +232,7 @@ def read_own(path: Path, most: int) -> bytes:
     try:
         descriptor = os.open(path, READ)
         try:
-            return os.read(descriptor, most) if trusted(os.fstat(descriptor), stat.S_ISREG) else b""
+            return os.read(descriptor, most) if is_trusted(os.fstat(descriptor), stat.S_ISREG) else b""
         finally:
             os.close(descriptor)
     except OSError:
@@ -253,7 +253,7 @@ def replace(path: Path, content: bytes) -> bool:
     return True
 
 
-def trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:
+def is_trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:
     """Of the right kind, ours, and writable by nobody else."""
     if not kind(facts.st_mode):
         return False

@@ -75,11 +75,11 @@ def version() -> str:
     return digest.hexdigest()
 
 
-def name(kernel: Kernel, cpu: Cpu) -> str:
+def kernel_name(kernel: Kernel, cpu: Cpu) -> str:
     """What a kernel for a CPU is called.
 
     >>> from convmat.engine.cpu import Cpu
-    >>> name("; a", Cpu.named("x86-64-v3")) == name("; a", Cpu.named("x86-64-v4"))
+    >>> kernel_name("; a", Cpu.named("x86-64-v3")) == kernel_name("; a", Cpu.named("x86-64-v4"))
     False
     """
     code = (cpu.triple, cpu.key, cpu.name, cpu.features, str(cpu.vector_bytes), str(cpu.fma))

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 from convmat.engine.cpu import Cpu, host, usable_cores
 from convmat.engine.runtime import jit_cache, thread_pool_ir
-from convmat.errors import EngineError, shown
-from convmat.processes import Lock, in_child
+from convmat.errors import EngineError, format_value
+from convmat.processes import Lock, run_in_child
 
 if TYPE_CHECKING:
     from convmat.engine.runtime.team import Team
@@ -40,7 +40,7 @@ class Pool:
     """The workers of one process. `futex=False`: they sleep in Python, as they must outside Linux."""
 
     def __init__(self, cpu: Cpu, futex: bool = True) -> None:
-        code = jit_cache.load([thread_pool_ir.source(cpu.arch)], cpu)[0]
+        code = jit_cache.load([thread_pool_ir.pool_ir(cpu.arch)], cpu)[0]
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(code))
         word, pointer = ctypes.c_int64, ctypes.c_void_p
         self.enter_run = code.function("run", None, pointer, pointer, pointer, word, word)
@@ -300,14 +300,14 @@ def _number(n: Any) -> int:
         number = 0
     if not 1 <= number <= thread_pool_ir.MOST_THREADS:
         raise EngineError(
-            f"threads: {shown(n)} is not a number of threads\n"
+            f"threads: {format_value(n)} is not a number of threads\n"
             f"  from 1 to {thread_pool_ir.MOST_THREADS}; this process may use {usable_cores()} cores\n"
             "  for example convmat.threads(1)"
         )
     return number
 
 
-@in_child
+@run_in_child
 def _after_fork() -> None:
     """Threads do not survive a fork, and the state may be amid a job: start afresh when needed."""
     global _pool, _team

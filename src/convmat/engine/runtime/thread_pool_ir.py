@@ -55,10 +55,10 @@ _PAUSE_DECLARATION = {
 _CLOCK = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
 
 
-def source(arch: str) -> str:
+def pool_ir(arch: str) -> str:
     """The module as LLVM IR: `run`, `launch`, `launch_all`, `worker`, `stop`, `clock`, and `nothing` (an empty task).
 
-    >>> "cmpxchg" in source("x86_64")
+    >>> "cmpxchg" in pool_ir("x86_64")
     True
 
     Raises: EngineError for a processor it is not written for.

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from convmat.api import plan
 from convmat.explain.demo import filters, sheet, ways
 from convmat.explain.demo.photo import Picture
-from convmat.explain.files import needs
+from convmat.explain.files import require_module
 from convmat.explain.terminal import plan_report
 from convmat.planner import Plan, trial
 from convmat.planner.trial import Measured
-from convmat.planner.units import in_bytes, in_seconds
+from convmat.planner.units import format_bytes, format_seconds
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], object]
@@ -88,12 +88,12 @@ def run(picture: Picture, seconds: float = 4.0, tell: Tell = lambda text: None) 
     tell(f"{len(bank)} classical filters as one matrix product")
     pictures = bank_plan(colours, w)
 
-    chosen, *others = trial.of_plan(layer_plan, centred, layer.w)
+    chosen, *others = trial.runnable_ways(layer_plan, centred, layer.w)
     g = layer_plan.problem.geometry
     by_hand = ways.by_hand(centred, layer.w, g, layer_plan.problem.threads)
     definition = ways.by_definition(centred, layer.w, g, FILTERS, PIXELS)
-    measured = trial.measure([chosen, *others, by_hand, definition], seconds, tell)
-    [bank_way] = trial.measure(trial.of_plan(bank_plan, colours, w)[:1], seconds / 8, tell)
+    measured = trial.measure_ways([chosen, *others, by_hand, definition], seconds, tell)
+    [bank_way] = trial.measure_ways(trial.runnable_ways(bank_plan, colours, w)[:1], seconds / 8, tell)
     return Demo(
         picture=picture, layer=layer, layer_plan=layer_plan, maps=maps[0], ways=tuple(measured), bank=bank,
         bank_plan=bank_plan, pictures=pictures.transpose(1, 0, 2, 3), bank_way=bank_way,
@@ -102,7 +102,7 @@ def run(picture: Picture, seconds: float = 4.0, tell: Tell = lambda text: None) 
 
 def write(demo: Demo, path: Path) -> None:
     """The contact sheet as a PNG, whatever the name of the file."""
-    needs("PIL", "demo", "the contact sheet")
+    require_module("PIL", "demo", "the contact sheet")
     g = demo.layer_plan.problem.geometry
     sizes = g.bytes(demo.layer_plan.itemsize)
     width, height = demo.picture.size
@@ -111,9 +111,9 @@ def write(demo: Demo, path: Path) -> None:
         f"{name if len(name) < 50 else name[:47] + '...'}, {width} x {height} pixels in three colours.",
         "Each bank is one matrix product of flattened filters and the unrolled input; a row of it is a map.",
         f"The first layer's unrolled input, a column for each of {g.n:,} windows, would be "
-        f"{in_bytes(sizes['unrolled'])}: {g.duplication:.3g} times the picture.",
-        f"The way chosen, {demo.chosen.way.name}, took {in_bytes(demo.chosen.memory)} of scratch and "
-        f"{in_seconds(demo.chosen.seconds)}.",
+        f"{format_bytes(sizes['unrolled'])}: {g.duplication:.3g} times the picture.",
+        f"The way chosen, {demo.chosen.way.name}, took {format_bytes(demo.chosen.memory)} of scratch and "
+        f"{format_seconds(demo.chosen.seconds)}.",
     )
     made = sheet.Sheet(
         photograph=demo.picture.pixels,
@@ -121,15 +121,15 @@ def write(demo: Demo, path: Path) -> None:
         lines=lines,
         layer=demo.layer,
         maps=demo.maps,
-        layer_text=product(demo.layer_plan),
+        layer_text=describe_product(demo.layer_plan),
         bank=demo.bank,
         pictures=demo.pictures,
-        bank_text=product(demo.bank_plan),
+        bank_text=describe_product(demo.bank_plan),
     )
     sheet.draw(made).save(path, format="PNG")
 
 
-def product(plan: Plan) -> str:
+def describe_product(plan: Plan) -> str:
     """(64 x 147) @ (147 x 17,120): the product that a plan takes."""
     g = plan.problem.geometry
     return f"({g.m:,} x {g.k:,}) @ ({g.k:,} x {g.n:,})"

@@ -9,11 +9,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convmat.explain.demo.demo import Demo, product
+from convmat.explain.demo.demo import Demo, describe_product
 from convmat.explain.terminal import plan_report
 from convmat.planner import why
 from convmat.planner.trial import Measured
-from convmat.planner.units import in_bytes, in_seconds
+from convmat.planner.units import format_bytes, format_seconds
 
 
 def show(demo: Demo, path: Path, console: Console) -> None:
@@ -24,29 +24,30 @@ def show(demo: Demo, path: Path, console: Console) -> None:
     reduced = "" if sorted(demo.picture.size) == sorted(demo.picture.original) else " (reduced)"
     lines = [
         (f"{demo.picture.name}, {width} x {height} pixels{reduced}, through {g.O} filters of 7x7 at stride 2", "bold"),
-        (f"one product {product(demo.layer_plan)}, {g.flops / 1e9:.3g} GFLOP; unrolled input {in_bytes(unrolled)}, "
+        (f"one product {describe_product(demo.layer_plan)}, {g.flops / 1e9:.3g} GFLOP; unrolled input "
+         f"{format_bytes(unrolled)}, "
          f"every pixel {g.duplication:.3g} times", ""),
     ]  # fmt: skip
     for line, style in lines:
         console.print(Text(line, style))
     console.print()
-    console.print(table(demo, console.width))
-    for part in remarks(demo):
+    console.print(candidate_table(demo, console.width))
+    for part in list_remarks(demo):
         console.print(part)
     console.print()
     bank, way = demo.bank_plan.problem.geometry, demo.bank_way
     console.print(Text(f"{bank.O} classical filters of 7x7 on the three colours", "bold"))
     console.print(
         Text(
-            f"one product {product(demo.bank_plan)}: {way.way.name}, {in_seconds(way.seconds)} measured, "
-            f"{in_bytes(way.memory)} allocated"
+            f"one product {describe_product(demo.bank_plan)}: {way.way.name}, {format_seconds(way.seconds)} measured, "
+            f"{format_bytes(way.memory)} allocated"
         )
     )
     console.print()
     console.print(Text("the contact sheet: ").append(str(path), "bold"), soft_wrap=True)
 
 
-def table(demo: Demo, width: int) -> Table:
+def candidate_table(demo: Demo, width: int) -> Table:
     """The ways, fastest first; the chosen one marked."""
     wide = width >= 96
     engines = len({m.way.candidate.engine for m in demo.ways if m.way.candidate}) > 1
@@ -63,9 +64,9 @@ def table(demo: Demo, width: int) -> Table:
         cost = m.predicted
         cells = [
             duration(m.seconds),
-            in_seconds(cost.seconds) if cost else "",
-            in_bytes(m.memory),
-            in_bytes(cost.workspace) if cost else "",
+            format_seconds(cost.seconds) if cost else "",
+            format_bytes(m.memory),
+            format_bytes(cost.workspace) if cost else "",
         ]
         if wide:
             cells += [duration(m.least), duration(m.most)]
@@ -83,10 +84,10 @@ def duration(seconds: float) -> str:
     >>> duration(0.0125), duration(1980.0)
     ('12.5 ms', '33 min')
     """
-    return in_seconds(seconds) if seconds < 100 else f"{seconds / 60:.3g} min"
+    return format_seconds(seconds) if seconds < 100 else f"{seconds / 60:.3g} min"
 
 
-def remarks(demo: Demo) -> list[RenderableType]:
+def list_remarks(demo: Demo) -> list[RenderableType]:
     """What the table leaves out: how it was measured, whether all agree, refusals, and why one was chosen."""
     threads = demo.layer_plan.problem.threads
     made: list[RenderableType] = [
@@ -114,7 +115,7 @@ def remarks(demo: Demo) -> list[RenderableType]:
 def verdict(demo: Demo) -> str:
     """Why the chosen one, and what the clock said about it."""
     chosen = demo.chosen
-    decided = why.summary(demo.layer_plan.decision)[0]
+    decided = why.summarise(demo.layer_plan.decision)[0]
     of_plan = [m for m in demo.ways if m.predicted is not None]
     fastest: Measured = min(of_plan, key=lambda m: m.seconds)
     if fastest is chosen:

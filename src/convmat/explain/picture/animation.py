@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from ..story.digits import show
-from ..story.scene import Cell, Scene, sums
+from ..story.digits import format_number
+from ..story.scene import Cell, Scene, list_terms
 from .picture import Flight, Moment
 
 HURRY = (1.0, 0.85, 0.6, 0.6, 0.4, 0.4, 0.3, 0.3)
@@ -33,11 +33,11 @@ class Act(Generic[M]):
     still: bool = False
 
 
-def acts(scene: Scene) -> list[Act[Moment]]:
+def build_acts(scene: Scene) -> list[Act[Moment]]:
     """The story of a scene.
 
     >>> from convmat.geometry import Geometry
-    >>> story = acts(Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2))))
+    >>> story = build_acts(Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2))))
     >>> story[0].at(0.0).columns, story[-2].at(1.0).outputs
     (0, 4)
     """
@@ -97,7 +97,7 @@ def _flatten(scene: Scene, t: float) -> Moment:
     pairs = [(cell.origin, cell) for cell in scene.A.cells if cell.origin]
     many = "each kernel becomes a row" if scene.A.rows > 1 else "the kernel becomes a row"
     return Moment(
-        flat=there(len(pairs), t), columns=0, outputs=0, folded=0, flights=flights(pairs, t),
+        flat=count_landed(len(pairs), t), columns=0, outputs=0, folded=0, flights=list_flights(pairs, t),
         caption=f"Flatten: {many} of A",
     )  # fmt: skip
 
@@ -112,9 +112,9 @@ def _move(scene: Scene, j: int, before: tuple[float, ...] | None, t: float) -> M
 def _fly(scene: Scene, j: int, t: float) -> Moment:
     pairs = [(origin, scene.U.at(row, j)) for row, origin in scene.window(j)]
     done = j * scene.Y.rows
-    landed = frozenset(range(there(len(pairs), t)))
+    landed = frozenset(range(count_landed(len(pairs), t)))
     return Moment(
-        columns=j, outputs=done, folded=done, landed=landed, flights=flights(pairs, t),
+        columns=j, outputs=done, folded=done, landed=landed, flights=list_flights(pairs, t),
         window=tuple(map(float, scene.pixels[j])), caption=_unrolling(scene, j),
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ def _multiply(scene: Scene, j: int, o: int, t: float) -> Moment:
     done = j * scene.Y.rows + o
     return Moment(
         columns=j + 1, outputs=done, folded=done, window=tuple(map(float, scene.pixels[j])), product=(o, j),
-        caption=written(scene, o, j),
+        caption=format_sum(scene, o, j),
     )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _appear(scene: Scene, j: int, o: int, t: float) -> Moment:
     return Moment(
         columns=j + 1, outputs=done + 1, folded=done + (t >= 1), product=(o, j),
         flights=(Flight(cell, cell.origin, ease(t)),) if cell.origin else (),
-        window=tuple(map(float, scene.pixels[j])), caption=written(scene, o, j),
+        window=tuple(map(float, scene.pixels[j])), caption=format_sum(scene, o, j),
     )  # fmt: skip
 
 
@@ -147,37 +147,37 @@ def _unrolling(scene: Scene, j: int) -> str:
     return f"Unroll: the {scene.g.k} elements under the kernel at ({place}) become column {j} of U"
 
 
-def written(scene: Scene, o: int, j: int) -> str:
+def format_sum(scene: Scene, o: int, j: int) -> str:
     """The sum behind an output, as far as it fits a line.
 
     >>> from convmat.geometry import Geometry
-    >>> written(Scene(Geometry.of((1, 1, 3), (1, 1, 2))), 0, 0)
+    >>> format_sum(Scene(Geometry.of((1, 1, 3), (1, 1, 2))), 0, 0)
     'Multiply: (-2)·1 + 0·8 = -2'
     """
-    pairs, rest, total, more = sums(scene, o, j)
+    pairs, rest, total, more = list_terms(scene, o, j)
     most = 12
     terms = [f"{_bracket(a)}·{_bracket(b)}" for a, b in pairs[:most]]
     hidden = more + max(len(pairs) - most, 0)
     if hidden:
         rest += sum(a * b for a, b in pairs[most:])
-        terms.append(f"({hidden} more: {show(rest)})")
-    return f"Multiply: {' + '.join(terms)} = {show(total)}"
+        terms.append(f"({hidden} more: {format_number(rest)})")
+    return f"Multiply: {' + '.join(terms)} = {format_number(total)}"
 
 
 def _bracket(value: float) -> str:
-    return f"({show(value)})" if value < 0 else show(value)
+    return f"({format_number(value)})" if value < 0 else format_number(value)
 
 
 # -- timing ------------------------------------------------------------------------------------------------------------
 
 
-def flights(pairs: list[tuple[Cell, Cell]], t: float) -> tuple[Flight, ...]:
+def list_flights(pairs: list[tuple[Cell, Cell]], t: float) -> tuple[Flight, ...]:
     """Those on their way: one leaves after the other."""
     parts = ((cell, to, part_of(i, len(pairs), t)) for i, (cell, to) in enumerate(pairs))
     return tuple(Flight(cell, to, ease(part)) for cell, to, part in parts if 0 < part < 1)
 
 
-def there(count: int, t: float) -> int:
+def count_landed(count: int, t: float) -> int:
     """How many have landed: they land in the order in which they left."""
     return sum(part_of(i, count, t) >= 1 for i in range(count))
 

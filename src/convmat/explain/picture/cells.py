@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..story.colour import Theme, ink, mix
-from ..story.digits import show
+from ..story.digits import format_number
 from ..story.scene import Cell
 from .canvas import Line, Rect, Shape, Text
 
@@ -41,7 +41,9 @@ def cell_shapes(theme: Theme, cell: Cell, x: float, y: float, size: float) -> li
         colour = theme.ink if cell.value else theme.muted
     else:
         body, colour = [Rect(*corner, theme.result, radius=radius)], theme.on_result
-    return [*body, *_number(cell.text or show(cell.value), x, y, size, colour)] if size >= 11 else body
+    return (
+        [*body, *_number(cell.text or format_number(cell.value), x, y, size, colour)] if size >= 11 else body
+    )
 
 
 def _number(text: str, x: float, y: float, size: float, colour: str) -> list[Shape]:
@@ -69,7 +71,7 @@ def ghost(theme: Theme, x: float, y: float, size: float) -> Shape:
     return Rect(x + 1, y + 1, size - 2, size - 2, None, theme.line, 1, 2, dash=True)
 
 
-def flying(theme: Theme, cell: Cell, t: float, start: Box, end: Box) -> list[Shape]:
+def flying_cell(theme: Theme, cell: Cell, t: float, start: Box, end: Box) -> list[Shape]:
     """A cell that is `t` of its way, with its shadow."""
     (x0, y0, a), (x1, y1, b) = start, end
     bend = -0.12 * abs(x1 - x0) * 4 * t * (1 - t)

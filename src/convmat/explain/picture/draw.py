@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmat.errors import PlanError, shown
+from convmat.errors import PlanError, format_value
 from convmat.geometry import Geometry
 from convmat.planner import Plan
-from convmat.planner.units import in_bytes
+from convmat.planner.units import format_bytes
 from convmat.problem import Problem
 
-from ..files import needs, replacing
+from ..files import replace_when_whole, require_module
 from ..story.colour import DARK, LIGHT, Theme, channels
-from ..story.costs import Cost, costs
+from ..story.costs import Cost, list_costs
 from ..story.example import W, X
 from ..story.sample import sample_of
 from ..story.scene import Scene
 from ..story.tiles import TileScene, tile_of
-from .animation import Act, acts
+from .animation import Act, build_acts
 from .animation import frames as animate
 from .canvas import smooth
 from .picture import Picture
@@ -99,7 +99,7 @@ def picture(
     """
     if frames is not None:
         raise PlanError(
-            f"draw: an animation needs a file\n  frames = {shown(frames)}, no path\n  e.g. 'layer.gif'"
+            f"draw: an animation needs a file\n  frames = {format_value(frames)}, no path\n  e.g. 'layer.gif'"
         )
     made = picture_of(plan, x=x, w=w, theme=DARK if dark else LIGHT, lowering=lowering)
     return _svg(made, _scale(made, size, 1.0))
@@ -151,7 +151,7 @@ def write(
     target = Path(path)
     scale = _scale(picture, size, 2.0 if kind == ".png" else 1.0)
     count, pace = _count(frames), _pace(speed)
-    with replacing(target, "draw") as part:
+    with replace_when_whole(target, "draw") as part:
         if kind == ".svg":
             part.write_text(_svg(picture, scale), encoding="utf-8")
         elif kind == ".png":
@@ -172,11 +172,11 @@ def _kind(path: str | os.PathLike[str], frames: int | None) -> str:
         )
     if kind != ".gif" and frames is not None:
         raise PlanError(
-            f"draw: only an animation has frames\n  frames = {shown(frames)}, path = {str(path)!r}\n"
+            f"draw: only an animation has frames\n  frames = {format_value(frames)}, path = {str(path)!r}\n"
             f"  give {str(target.with_suffix('.gif'))!r}, or omit frames="
         )
     if kind != ".svg":
-        needs("PIL", "draw", f"a {kind} file")
+        require_module("PIL", "draw", f"a {kind} file")
     return kind
 
 
@@ -186,16 +186,16 @@ def picture_of(
     """The picture of a plan's convolution, headed by it and by what the plan chose."""
     problem, g = plan.problem, plan.problem.geometry
     way = _way(g, lowering)
-    arrays = given("draw", problem, "x", x), given("draw", problem, "w", w)
+    arrays = require_array("draw", problem, "x", x), require_array("draw", problem, "w", w)
     if way is not None:
         return _tiles(plan, way, arrays, theme)
     scene = Scene(g, *arrays)
     groups = f"{g.G} groups of " if g.G > 1 else ""
-    stored = in_bytes(g.unrolled * plan.itemsize)
+    stored = format_bytes(g.unrolled * plan.itemsize)
     times = "once" if g.duplication == 1 else f"{g.duplication:.3g} times"
     notes = [
         f"{groups}({g.m} x {g.k}) @ ({g.k} x {g.n}); U whole: {stored}, every element of x {times}",
-        f"planned: {plan.chosen.name}, with {in_bytes(plan.workspace)} beside the arrays",
+        f"planned: {plan.chosen.name}, with {format_bytes(plan.workspace)} beside the arrays",
     ]
     return Picture(scene, theme, str(g), [*notes, *_parts(g, scene.sample.whole)])
 
@@ -212,13 +212,13 @@ def _way(g: Geometry, lowering: Any) -> Cost | None:
     """What a lowering by tiles costs; None for im2col. Raises PlanError."""
     if not isinstance(lowering, str) or lowering not in PICTURES:
         raise PlanError(
-            f"draw: no picture of that lowering\n  lowering = {shown(lowering)}\n"
+            f"draw: no picture of that lowering\n  lowering = {format_value(lowering)}\n"
             f"  one of {', '.join(map(repr, PICTURES))}; the page has more: convmat explain"
         )
     if lowering == "im2col":
         return None
     sample_of(g)
-    way = next(cost for cost in costs(g, 1) if cost.name == lowering)
+    way = next(cost for cost in list_costs(g, 1) if cost.name == lowering)
     if way.refusal is not None:
         raise PlanError(
             f"draw: {lowering} refuses this convolution\n  {g}: {way.refusal}\n"
@@ -239,7 +239,7 @@ def _tiles(plan: Plan, way: Cost, arrays: tuple[Any, Any], theme: Theme) -> Tile
     return TilePicture(scene, theme, str(g), notes)
 
 
-def given(call: str, problem: Problem, name: str, value: Any) -> Any:
+def require_array(call: str, problem: Problem, name: str, value: Any) -> Any:
     """An array of the plan's shape with its axes in the order (B, C, *I) or (O, C//G, *F); None stays None.
 
     Raises PlanError for other shapes, for numbers that are not real, and for explicitly padded inputs.
@@ -288,7 +288,7 @@ def _gif(
 ) -> None:
     """All frames with one palette; where nothing moves one frame lasts."""
     story: list[Act[Any]]
-    story = acts(picture.scene) if isinstance(picture, Picture) else [*tile_acts(picture.scene)]
+    story = build_acts(picture.scene) if isinstance(picture, Picture) else [*tile_acts(picture.scene)]
     moments = list(animate(story, count, PER_SECOND / max(speed, 0.25)))
     if len(moments) > MOST_FRAMES:
         raise PlanError(
@@ -346,7 +346,7 @@ def _svg(picture: Picture | TilePicture, scale: float) -> str:
 def _scale(picture: Picture | TilePicture, size: Any, usual: float) -> float:
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 100):
         raise PlanError(
-            f"draw: size must be a width in pixels\n  size = {shown(size)}\n  at least 100, e.g. size=1200"
+            f"draw: size must be a width in pixels\n  size = {format_value(size)}\n  at least 100, e.g. size=1200"
         )
     scale = usual if size is None else size / picture.width
     pixels = picture.width * picture.height * scale**2
@@ -363,7 +363,7 @@ def _count(frames: Any) -> int | None:
     whole = isinstance(frames, int) and not isinstance(frames, bool)
     if frames is not None and not (whole and 2 <= frames <= MOST_FRAMES):
         raise PlanError(
-            f"draw: frames must be a number of pictures\n  frames = {shown(frames)}\n"
+            f"draw: frames must be a number of pictures\n  frames = {format_value(frames)}\n"
             f"  from 2 to {MOST_FRAMES}, e.g. frames=120"
         )
     return None if frames is None else int(frames)
@@ -372,6 +372,7 @@ def _count(frames: Any) -> int | None:
 def _pace(speed: Any) -> float:
     if not isinstance(speed, int | float) or isinstance(speed, bool) or not 0.1 <= speed <= 20:
         raise PlanError(
-            f"draw: speed must say how many times as fast\n  speed = {shown(speed)}\n  from 0.1 to 20, e.g. speed=2"
+            f"draw: speed must say how many times as fast\n  speed = {format_value(speed)}\n"
+            f"  from 0.1 to 20, e.g. speed=2"
         )
     return float(speed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..story.colour import LIGHT, Theme
 from ..story.scene import Board, Cell, Scene
 from .canvas import Drawing, Line, Rect, Shape, Text
-from .cells import Box, cell_shapes, flying, frame, ghost, symbol_title, tear
+from .cells import Box, cell_shapes, flying_cell, frame, ghost, symbol_title, tear
 
 MARGIN = 26.0
 LEFT, MIDDLE, RIGHT = 58.0, 78.0, 44.0
@@ -210,7 +210,9 @@ class Picture:
         return [ghost(self.theme, *self.box(cell)) for cell in cells]
 
     def _flight(self, flight: Flight) -> list[Shape]:
-        return flying(self.theme, flight.cell, flight.progress, self.box(flight.cell), self.box(flight.to))
+        return flying_cell(
+            self.theme, flight.cell, flight.progress, self.box(flight.cell), self.box(flight.to)
+        )
 
     def _window(self, at: tuple[float, ...]) -> list[Shape]:
         """The outline of an output's window on every sheet of x that it touches."""

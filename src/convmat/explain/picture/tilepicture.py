@@ -20,7 +20,7 @@ from ..story.colour import LIGHT, Theme
 from ..story.scene import Board, Cell
 from ..story.tiles import BENCHES, Array, Point, TileScene
 from .canvas import Drawing, Rect, Shape, Text
-from .cells import Box, cell_shapes, flying, frame, ghost, tear
+from .cells import Box, cell_shapes, flying_cell, frame, ghost, tear
 
 MARGIN, TOP, GAP, LABEL = 26.0, 64.0, 14.0, 16.0
 BETWEEN, HEAD = 44.0, 30.0
@@ -240,7 +240,9 @@ class TilePicture:
         shapes += [
             part
             for f in moment.flights
-            for part in flying(theme, f.cell, f.progress, self.box(f.start, f.cell), self.box(f.end, f.to))
+            for part in flying_cell(
+                theme, f.cell, f.progress, self.box(f.start, f.cell), self.box(f.end, f.to)
+            )
         ]
         if moment.caption:
             shapes.append(Text(MARGIN + 2, self.height - 22, moment.caption, 15, theme.ink, "start"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
 from convmat.problem import Problem
-from convmat.product import Index, Packing, Product, View, size
+from convmat.product import Index, Packing, Product, View, count_values
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ def way_name(lowering: str, packing: Packing) -> str:
 _IM2COL = {Packing.NOTHING: "direct", Packing.PANEL: "panels", Packing.WHOLE: "im2col"}
 
 
-def costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
+def list_costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
     """Every way of a geometry, with panels of `panel` columns; of several packings the one that stores least.
 
-    >>> found = {way.name: way for way in costs(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)), 2)}
+    >>> found = {way.name: way for way in list_costs(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)), 2)}
     >>> found["im2col"].stored, found["panels"].stored, found["mec"].stored, found["kn2row"].stored
     (48, 24, 36, 6)
     >>> found["pointwise"].refusal
@@ -63,17 +63,17 @@ def _stored(product: Product, packing: Packing, panel: int) -> int:
     """Elements held at the same time: of the second operand, and of the first where it is not w."""
     nested = next((b.source for _, b in product.terms if isinstance(b.source, View)), None)
     if nested is not None:
-        return size(nested.rows) * size(nested.cols)
+        return count_values(nested.rows) * count_values(nested.cols)
     if packing is Packing.NOTHING:
         return 0
     if packing is Packing.PANEL:
-        columns = max((size(b.rows) for _, b in product.terms), default=0) * min(product.n, panel)
+        columns = max((count_values(b.rows) for _, b in product.terms), default=0) * min(product.n, panel)
         if not product.transforms:
             return columns
         # A panel at every point; and the transformed weights of all groups, which are others than those of w.
         points = math.prod(transform.points for transform in product.transforms)
         return points * columns + product.batch * product.m * product.k
-    return sum(size(_moving(b)) for _, b in product.terms)
+    return sum(count_values(_moving(b)) for _, b in product.terms)
 
 
 def _moving(view: View) -> tuple[Index, ...]:

@@ -86,10 +86,10 @@ class Digits:
         return total.item()
 
 
-def show(value: float) -> str:
+def format_number(value: float) -> str:
     """A number for a cell: whole ones as they are, others with three figures.
 
-    >>> show(3.0), show(-0.12345)
+    >>> format_number(3.0), format_number(-0.12345)
     ('3', '-0.123')
     """
     return str(int(value)) if float(value).is_integer() else f"{value:.3g}"

@@ -80,24 +80,24 @@ class Example:
         """The same in lists, strings and numbers, for JSON."""
         return {
             "geometry": str(self.geometry),
-            "x": plain(self.x),
-            "w": plain(self.w),
-            "A": plain(self.A),
-            "A_taps": plain(self.taps),
-            "U": plain(self.U),
-            "U_origins": plain(self.origins),
-            "Y": plain(self.Y),
-            "y": plain(self.y),
-            "per_channel": plain(self.per_channel),
-            "chain": [{"name": s.name, "formula": s.formula, "y": plain(s.values)} for s in self.chain],
+            "x": to_lists(self.x),
+            "w": to_lists(self.w),
+            "A": to_lists(self.A),
+            "A_taps": to_lists(self.taps),
+            "U": to_lists(self.U),
+            "U_origins": to_lists(self.origins),
+            "Y": to_lists(self.Y),
+            "y": to_lists(self.y),
+            "per_channel": to_lists(self.per_channel),
+            "chain": [{"name": s.name, "formula": s.formula, "y": to_lists(s.values)} for s in self.chain],
             "equal": self.equal,
         }
 
 
-def worked(x: Array = X, w: Array = W) -> Example:
+def work_out(x: Array = X, w: Array = W) -> Example:
     """The example, or the same with other numbers: x: (C, H, W), w: (C, KH, KW).
 
-    >>> worked().y
+    >>> work_out().y
     array([[18., 20.],
            [26., 28.]])
     """
@@ -125,10 +125,10 @@ def worked(x: Array = X, w: Array = W) -> Example:
     )  # fmt: skip
 
 
-def plain(array: Array) -> Any:
+def to_lists(array: Array) -> Any:
     """Nested lists, with whole numbers as ints.
 
-    >>> plain(np.array([1.0, 2.0])), plain(np.array([0.5]))
+    >>> to_lists(np.array([1.0, 2.0])), to_lists(np.array([0.5]))
     ([1, 2], [0.5])
     """
     whole = bool(np.all(array == np.rint(array)))

@@ -203,10 +203,10 @@ def _tell_rest(labels: list[str], rest: int) -> None:
         labels[-1] = f"{labels[-1]}  (+{rest:,} more)".strip()
 
 
-def sums(scene: Scene, o: int, j: int) -> tuple[list[tuple[float, float]], float, float, int]:
+def list_terms(scene: Scene, o: int, j: int) -> tuple[list[tuple[float, float]], float, float, int]:
     """The products behind Y[o, j] that are drawn, the rest, the total, and how many terms the rest has.
 
-    >>> pairs, rest, total, more = sums(Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2))), 0, 0)
+    >>> pairs, rest, total, more = list_terms(Scene(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2))), 0, 0)
     >>> sum(a * b for a, b in pairs) == total, rest, more
     (True, 0.0, 0)
     """

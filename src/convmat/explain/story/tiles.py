@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.geometry import Geometry
-from convmat.lowering import named
+from convmat.lowering import find_lowering
 from convmat.lowering.toomcook import FastCorrelation, fast_correlation
 from convmat.lowering.winograd import Winograd
 from convmat.problem import Problem
@@ -114,7 +114,7 @@ def tile_of(lowering: str) -> int:
 
 
 def _winograd(lowering: str) -> Winograd:
-    way = named(lowering)
+    way = find_lowering(lowering)
     assert isinstance(way, Winograd)
     return way
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import NetworkError
-from convmat.network.reports.cells import extents, short
-from convmat.planner.columns import align
+from convmat.network.reports.cells import format_extents, shorten_name
+from convmat.planner.columns import align_columns
 
 Array = npt.NDArray[Any]
 
@@ -55,16 +55,21 @@ class Answer:
     def __str__(self) -> str:
         head = ("output", "shape", "type", "least", "mean", "most")
         rows = [
-            (short(name), extents(array.shape), str(array.dtype), *(f"{n:.4g}" for n in _range(array)))
+            (
+                shorten_name(name),
+                format_extents(array.shape),
+                str(array.dtype),
+                *(f"{n:.4g}" for n in _range(array)),
+            )
             for name, array in self.outputs.items()
         ]
-        lines = align(head, rows, words=3)
+        lines = align_columns(head, rows, words=3)
         for name, array in self.outputs.items():
             best = self.best(array)
             if best:
                 lines += ["", f"the best of {name}"]
                 scores = [(str(i), f"{score:.4g}", label) for i, score, label in best]
-                lines += align(("index", "score", "label"), scores, words=1)
+                lines += align_columns(("index", "score", "label"), scores, words=1)
         return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from convmat.errors import ConvmatError, NetworkError
 from convmat.network.graph import Input
 
-from .feed import Preparation, array
+from .feed import Preparation, read_input
 
 Array = npt.NDArray[Any]
 
@@ -71,7 +71,7 @@ def _folder(
     for at, each in enumerate(files[:most]):
         tell(f"reading {each.name}, {at + 1} of {min(most, len(files))}")
         try:
-            found.append({inputs[0].name: array(each, inputs[0], how)})
+            found.append({inputs[0].name: read_input(each, inputs[0], how)})
         except ConvmatError as error:
             said = str(error).partition(": ")[2]
             raise NetworkError(

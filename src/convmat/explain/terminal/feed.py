@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from convmat.errors import NetworkError
 from convmat.explain.demo import photo
-from convmat.explain.files import needs
+from convmat.explain.files import require_module
 from convmat.network.graph import Input
 
 Array = npt.NDArray[Any]
@@ -36,7 +36,7 @@ class Preparation:
     bgr: bool = False
 
 
-def array(
+def read_input(
     path: Path, wanted: Input, how: Preparation, tell: Callable[[str], object] = lambda text: None
 ) -> Array:
     """The input from a file: .npy as it is, anything else as a picture. Raises NetworkError, GeometryError.
@@ -46,7 +46,7 @@ def array(
     if path.suffix == ".npy":
         return _numbers(path, wanted)
     pixels = photo.read(path, side=None, call="run").pixels
-    made = picture(pixels, wanted, how)
+    made = fit_picture(pixels, wanted, how)
     height, width = (made.shape[_layout(wanted, how.layout).index(axis)] for axis in "HW")
     if (height, width) != pixels.shape[:2]:
         tell(
@@ -70,14 +70,14 @@ def _numbers(path: Path, wanted: Input) -> Array:
     return found.astype(wanted.dtype) if floats else found
 
 
-def picture(pixels: Array, wanted: Input, how: Preparation) -> Array:
+def fit_picture(pixels: Array, wanted: Input, how: Preparation) -> Array:
     """(H, W, 3) of bytes as the input that is wanted. Raises NetworkError.
 
-    >>> x = picture(np.zeros((4, 6, 3), np.uint8), Input("x", np.dtype("float32"), (1, 3, 2, 2)), Preparation())
+    >>> x = fit_picture(np.zeros((4, 6, 3), np.uint8), Input("x", np.dtype("float32"), (1, 3, 2, 2)), Preparation())
     >>> x.shape, x.dtype
     ((1, 3, 2, 2), dtype('float32'))
     """
-    needs("PIL", "run", "reading a picture")
+    require_module("PIL", "run", "reading a picture")
     from PIL import Image
 
     layout = _layout(wanted, how.layout)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from convmat.planner import Candidate, Plan, error_bound, report, why
 from convmat.planner.trial import Measured
-from convmat.planner.units import in_bytes, in_seconds
+from convmat.planner.units import format_bytes, format_seconds
 
 CHOSEN = "bold green"
 
@@ -36,14 +36,14 @@ class Column:
 
 def show(plan: Plan, console: Console, measured: Mapping[Candidate, Measured] | None = None) -> None:
     """Print the plan in the console's width, with what was measured beside what was predicted."""
-    for line in report.header(plan.decision):
+    for line in report.report_header(plan.decision):
         console.print(Text(line))
     console.print()
     console.print(table(plan, console.width, measured or {}))
     for part in refusals(plan):
         console.print(part)
     console.print()
-    for line in why.summary(plan.decision):
+    for line in why.summarise(plan.decision):
         console.print(Text(line))
 
 
@@ -65,7 +65,7 @@ def table(plan: Plan, width: int, measured: Mapping[Candidate, Measured]) -> Tab
 
 def refusals(plan: Plan) -> Iterator[RenderableType]:
     """The report's sentences about ways that cannot run, each under its name."""
-    lines = why.refusals(plan.decision)
+    lines = why.list_refusals(plan.decision)
     if lines:
         yield Text("\nrefused", style="dim")
     for line in lines:
@@ -90,19 +90,19 @@ def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[Column]
         Column("engine", lambda c: c.engine),
         Column("m x n x k", product, goes=1),
         Column("GFLOP", cost(lambda c: f"{c.flops / 1e9:.4g}"), goes=5),
-        Column("moved", cost(lambda c: in_bytes(c.moved)), goes=4),
-        Column("weights", cost(lambda c: in_bytes(c.weight_bytes)), goes=2),
+        Column("moved", cost(lambda c: format_bytes(c.moved)), goes=4),
+        Column("weights", cost(lambda c: format_bytes(c.weight_bytes)), goes=2),
         Column("error", cost(lambda c: f"{c.error:.1e}"), goes=3),
-        Column("workspace", cost(lambda c: in_bytes(c.workspace))),
-        Column("predicted", cost(lambda c: in_seconds(c.seconds))),
+        Column("workspace", cost(lambda c: format_bytes(c.workspace))),
+        Column("predicted", cost(lambda c: format_seconds(c.seconds))),
     ]
     if any(c.measured for c in plan.candidates):
-        columns.append(Column("tuned", lambda c: in_seconds(c.measured) if c.measured else ""))
+        columns.append(Column("tuned", lambda c: format_seconds(c.measured) if c.measured else ""))
     if measured:
         columns += [
-            Column("measured", taken(lambda m: in_seconds(m.seconds))),
+            Column("measured", taken(lambda m: format_seconds(m.seconds))),
             Column("GFLOP/s", taken(lambda m: f"{m.flops_rate / 1e9:.3g}"), goes=6),
-            Column("allocated", taken(lambda m: in_bytes(m.memory)), goes=7),
+            Column("allocated", taken(lambda m: format_bytes(m.memory)), goes=7),
             Column("off by", taken(lambda m: f"{m.apart:.1e}"), goes=8),
         ]
     if len({c.engine for c in plan.candidates}) == 1:
@@ -158,6 +158,6 @@ def as_dict(plan: Plan, measured: Mapping[Candidate, Measured] | None = None) ->
         "workspace": plan.workspace,
         "weight_bytes": plan.weight_bytes,
         "error_bound": error_bound(problem) if plan.exact else None,
-        "why": why.sentences(plan.decision),
+        "why": why.list_reasons(plan.decision),
         "candidates": candidates,
     }  # fmt: skip

@@ -31,7 +31,7 @@ def link(entry: str = "main.js") -> str:
     return "\n".join(modules.values())
 
 
-def source(name: str) -> str:
+def read_module(name: str) -> str:
     """The text of a file in `web`."""
     return files(__package__).joinpath("web", *PurePosixPath(name).parts).read_text(encoding="utf-8")
 
@@ -40,7 +40,7 @@ def _visit(path: PurePosixPath, modules: dict[str, str], within: tuple[PurePosix
     if str(path) in modules:
         return
     assert path not in within, f"modules import each other: {' -> '.join(map(str, (*within, path)))}"
-    text = source(str(path))
+    text = read_module(str(path))
     for _, target in _IMPORT.findall(text):
         _visit(_resolve(path, target), modules, (*within, path))
     modules[str(path)] = _wrap(path, text)

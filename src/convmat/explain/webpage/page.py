@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convmat import api
-from convmat.errors import PlanError, shown
+from convmat.errors import PlanError, format_value
 from convmat.geometry import Geometry
-from convmat.lowering import named
+from convmat.lowering import find_lowering
 from convmat.planner import Plan
 from convmat.problem import Problem
 
-from ..files import needs, replacing
-from ..picture.draw import given
+from ..files import replace_when_whole, require_module
+from ..picture.draw import require_array
 from ..story.costs import way_name
 from ..story.example import W, X
 from ..story.sample import sample_of
-from .linker import link, source
+from .linker import link, read_module
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -70,7 +70,7 @@ def page(
             f"  e.g. {str(target.with_suffix('.html'))!r}"
         )
     text = html(plan, x=x, w=w, title=title, direction=direction, lowering=lowering, theme=theme)
-    with replacing(target, "page") as part:
+    with replace_when_whole(target, "page") as part:
         part.write_text(text, encoding="utf-8")
     return target
 
@@ -120,16 +120,16 @@ def html(
         _one_of("lowering", lowering, DRAWN)
     if theme is not None:
         _one_of("theme", theme, ("light", "dark"))
-    needs("jinja2", "page", "a page")
+    require_module("jinja2", "page", "a page")
     sample_of(g)
     config = {
-        "geometry": fields(g),
+        "geometry": geometry_fields(g),
         "pass": direction,
         "way": lowering or _planned(plan, direction),
         "panel": max(min(math.prod(g.P) // 2, 4), 1),
         "itemsize": plan.itemsize,
         "given": {
-            name: _flat(name, given("page", problem, name, value))
+            name: _flat(name, require_array("page", problem, name, value))
             for name, value in (("x", x), ("w", w))
             if value is not None
         },
@@ -138,11 +138,11 @@ def html(
 
     from convmat import __version__
 
-    template = jinja2.Environment(autoescape=True).from_string(source("page.html.jinja"))
+    template = jinja2.Environment(autoescape=True).from_string(read_module("page.html.jinja"))
     made: str = template.render(
         title=title or "Convolution is one matrix product",
         config=_inside_script(json.dumps(config)),
-        style=source("style.css"),
+        style=read_module("style.css"),
         script=link(),
         report=str(plan),
         version=__version__,
@@ -160,7 +160,7 @@ def _planned(plan: Plan, direction: str) -> str:
         return name
     # By tiles a gradient is a convolution of its own.
     own = {"forward": g, "input": g.grad_input(), "weight": g.grad_weight()}[direction]
-    return name if named(name).refuses(Problem.of(own)) is None else "im2col"
+    return name if find_lowering(name).refuses(Problem.of(own)) is None else "im2col"
 
 
 def notebook(plan: Plan) -> str:
@@ -180,7 +180,7 @@ def notebook(plan: Plan) -> str:
     )
 
 
-def fields(g: Geometry) -> dict[str, Any]:
+def geometry_fields(g: Geometry) -> dict[str, Any]:
     """The fields of a geometry, as the page reads them."""
     names = ("B", "C", "O", "G", "I", "F", "s", "d", "lo", "hi", "e")
     return {name: getattr(g, name) for name in names}
@@ -199,7 +199,7 @@ def _flat(name: str, array: npt.NDArray[Any]) -> list[float]:
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in allowed:
         raise PlanError(
-            f"page: unknown {name}\n  {name} = {shown(value)}\n  one of {', '.join(map(repr, allowed))}"
+            f"page: unknown {name}\n  {name} = {format_value(value)}\n  one of {', '.join(map(repr, allowed))}"
         )
 
 

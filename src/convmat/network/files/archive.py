@@ -23,7 +23,7 @@ import numpy as np
 from ...errors import NetworkError
 from ..graph import Array
 from .contents import ALIGNMENT, Contents
-from .decode import decoded
+from .decode import decode
 from .encode import Piece, Writer
 
 MAGIC = b"convmat network\n"
@@ -53,9 +53,9 @@ def is_saved(source: str | os.PathLike[str] | bytes) -> bool:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, contents: Contents) -> None:
+def write_archive(path: Path, contents: Contents) -> None:
     """Write a file whole, or leave what was there. Raises NetworkError."""
-    parts = written(contents)
+    parts = pack_parts(contents)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(6).hex()}.tmp")
     try:
         try:
@@ -71,7 +71,7 @@ def write(path: Path, contents: Contents) -> None:
         ) from None
 
 
-def written(contents: Contents) -> list[Piece]:
+def pack_parts(contents: Contents) -> list[Piece]:
     """The parts of a file, one after the other. Raises NetworkError for what a file cannot hold."""
     made = Writer()
     head = made.head(contents)
@@ -94,7 +94,7 @@ def written(contents: Contents) -> list[Piece]:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def opened(source: str | os.PathLike[str] | bytes) -> Contents:
+def open_saved(source: str | os.PathLike[str] | bytes) -> Contents:
     """What a saved network holds, every value checked. Raises NetworkError."""
     if isinstance(source, bytes):
         name, data = "the network", np.frombuffer(source, np.uint8)
@@ -111,7 +111,7 @@ def opened(source: str | os.PathLike[str] | bytes) -> Contents:
             ) from None
     data.flags.writeable = False
     head, tensors, code = _parts(name, data)
-    return decoded(name, head, tensors, code)
+    return decode(name, head, tensors, code)
 
 
 def _parts(name: str, data: Array) -> tuple[Array, Array, Array]:

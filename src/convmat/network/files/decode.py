@@ -13,16 +13,16 @@ import numpy as np
 
 from ...errors import NetworkError
 from ...planner import Choice
-from ..graph import KINDS, Array, Graph, Input, Node, captured_by
+from ..graph import KINDS, Array, Graph, Input, Node, captured_names
 from ..ops import OPERATORS, Options
 from ..ops.base import PRECISIONS
-from ..ops.dtypes import NARROW, named
-from ..reading.read import MOST_DEPTH, MOST_NODES, Reader, the_package
+from ..ops.dtypes import NARROW, dtype_named
+from ..reading.read import MOST_DEPTH, MOST_NODES, Reader, require_onnx
 from ..reading.values import MOST_AXES, MOST_ELEMENTS, extent
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
 
 
-def decoded(name: str, head: Array, data: Array, code: Array) -> Contents:
+def decode(name: str, head: Array, data: Array, code: Array) -> Contents:
     """The contents of a file; `name` is what errors call it. Raises NetworkError."""
     try:
         found = json.loads(bytes(head), parse_constant=_no_number)
@@ -125,7 +125,7 @@ class _Decoder:
     def dtype(self, name: Any, *more: str) -> np.dtype[Any]:
         """An element type by its name."""
         if self.checked(name, "dtype", str) in NARROW:
-            return named(name)
+            return dtype_named(name)
         if name not in (*FLOATS, *WHOLE, *more):
             raise self.wrong(f"it has elements of an unknown type\n  {_shown(name)}")
         made: np.dtype[Any] = np.dtype(name)
@@ -251,7 +251,7 @@ class _Decoder:
         if op not in OPERATORS:
             raise self.wrong(f"one of its operators is not known\n  {_shown(op)}")
         attributes = {name: self.value(each) for name, each in self.get(found, "attributes", dict).items()}
-        around = captured_by(attributes)
+        around = captured_names(attributes)
         return Node(
             op=op,
             inputs=self.texts(found, "inputs"),
@@ -265,7 +265,7 @@ class _Decoder:
 
     def foreign(self, count: int, of: int) -> Reader:
         try:
-            return Reader(the_package(), self.name, None)
+            return Reader(require_onnx(), self.name, None)
         except NetworkError:
             raise self.wrong(
                 f"it needs the onnx package\n"

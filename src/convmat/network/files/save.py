@@ -18,8 +18,8 @@ from ...errors import EngineError
 from ...planner import Record
 from ..graph import Spec
 from ..ops import Options
-from ..rewriting.rewrite import chosen
-from .archive import is_saved, opened, write
+from ..rewriting.rewrite import choose_rules
+from .archive import is_saved, open_saved, write_archive
 from .contents import Code, Contents
 
 
@@ -37,28 +37,29 @@ def save(
     for specs in wanted:
         run(specs, record)
     code = _code(record.kernels()) if wanted else None
-    write(path, replace(contents, choices=record.choices, code=code))
+    write_archive(path, replace(contents, choices=record.choices, code=code))
 
 
 def _code(kernels: Sequence[preloaded.Kernel]) -> Code | None:
     """The object files of kernels, of those that share them out to threads, and of those that measure this machine."""
     cpu = host()
-    named = {preloaded.name(each, cpu): each for each in kernels}
+    named = {preloaded.kernel_name(each, cpu): each for each in kernels}
     texts = {name: kernel_text(each, cpu) for name, each in sorted(named.items())}
     texts |= {
-        preloaded.name(each, cpu): each for each in (thread_pool_ir.source(cpu.arch), microbench.source(cpu))
+        preloaded.kernel_name(each, cpu): each
+        for each in (thread_pool_ir.pool_ir(cpu.arch), microbench.microbench_ir(cpu))
     }
     try:
-        made = jit_cache.code([*texts.values()], cpu)
+        made = jit_cache.object_files([*texts.values()], cpu)
     except EngineError:  # where nothing can be compiled, nothing was: the blas engine runs, here as there
         return None
     return Code(cpu.key, preloaded.version(), dict(zip(texts, made, strict=True)))
 
 
-def unpacked(source: str | os.PathLike[str] | bytes, trust: bool) -> Contents:
+def unpack(source: str | os.PathLike[str] | bytes, trust: bool) -> Contents:
     """What a file holds; its machine code is ready to run where it may. Raises NetworkError."""
-    found = opened(source)
-    chosen(found.rules)
+    found = open_saved(source)
+    choose_rules(found.rules)
     code = found.code
     if code is None:
         return found
@@ -81,10 +82,10 @@ def unpacked(source: str | os.PathLike[str] | bytes, trust: bool) -> Contents:
     return found
 
 
-def over(own: Options, given: Options) -> Options:
+def merge_saved_options(own: Options, given: Options) -> Options:
     """What a network was saved with, under what is given now and not left at its default."""
     said = {each.name: getattr(given, each.name) for each in fields(given)}
     return replace(own, **{name: value for name, value in said.items() if value != getattr(Options(), name)})
 
 
-__all__ = ["is_saved", "over", "save", "unpacked"]
+__all__ = ["is_saved", "merge_saved_options", "save", "unpack"]

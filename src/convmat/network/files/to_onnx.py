@@ -18,7 +18,7 @@ OLDEST_IR = 8
 """The version of the format that every opset up to 18 may come in; onnx says which later ones need."""
 
 
-def model(graph: Graph) -> Any:
+def to_model(graph: Graph) -> Any:
     """The `onnx.ModelProto` of a graph as its file, or a builder, had it. Raises NetworkError.
 
     Raises NetworkError where its nodes are of several versions of one operator set, which no file can say.
@@ -52,7 +52,7 @@ def model(graph: Graph) -> Any:
 
 def write(path: str | os.PathLike[str], graph: Graph) -> None:
     """Write the model, beside its place until it is whole. Raises NetworkError and PlanError."""
-    data, target, part = model(graph).SerializeToString(), Path(path), None
+    data, target, part = to_model(graph).SerializeToString(), Path(path), None
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             part = file.name
@@ -115,4 +115,4 @@ def _attribute(onnx: Any, name: str, value: Any) -> Any:
     return onnx.helper.make_attribute(name, list(value) if isinstance(value, tuple) else value)
 
 
-__all__ = ["model", "write"]
+__all__ = ["to_model", "write"]

@@ -35,7 +35,7 @@ def differentiate(
     True
     """
     tape = Tape(graph)
-    tape.needed = reached(graph, by)
+    tape.needed = reached_values(graph, by)
     ahead = _behind(graph, [name for name in outputs if name in tape.needed])
     path = [n for n in graph.nodes if tape.needed.intersection(n.outputs) and ahead.intersection(n.outputs)]
     _require_rules(path)
@@ -58,7 +58,7 @@ def differentiate(
     return replace(made, outputs=tuple(dict.fromkeys((*graph.outputs, *names.values())))), names
 
 
-def reached(graph: Graph, by: Sequence[str]) -> set[str]:
+def reached_values(graph: Graph, by: Sequence[str]) -> set[str]:
     """The values that depend on these by gradients, and these."""
     found = set(by)
     for node in graph.nodes:
@@ -96,4 +96,4 @@ def _require_rules(path: Sequence[Node]) -> None:
     )
 
 
-__all__ = ["differentiate", "reached"]
+__all__ = ["differentiate", "reached_values"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import engine
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, broadcast, given, has, operator, same
+from .base import Options, Specs, Step, broadcast_shape, has_input, input_at, operator, same_spec
 from .blocks import blockwise
 
 Formula = Callable[..., Any]
@@ -29,13 +29,13 @@ def _activation(*names: str) -> Callable[[Formula], Formula]:
         def prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
             return lambda x, out: blockwise(lambda part: formula(part, node), out, x)
 
-        operator(*names, shape=same, prepare=prepare, in_place=True)(run)
+        operator(*names, shape=same_spec, prepare=prepare, in_place=True)(run)
         return formula
 
     return enter
 
 
-@operator("Relu", shape=same, in_place=True, prepare=lambda *_: lambda x, out: _clip(x, 0, None, out))
+@operator("Relu", shape=same_spec, in_place=True, prepare=lambda *_: lambda x, out: _clip(x, 0, None, out))
 def relu(node: Node, x: Array) -> Any:
     """max(x, 0)."""
     return np.maximum(x, 0)
@@ -140,8 +140,8 @@ def erf(x: Array, node: Node | None = None) -> Any:
 
 
 def _prelu_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, slope = given(node, specs, 0), given(node, specs, 1)
-    if broadcast(node, [x.shape, _slope(node, x.shape, slope.shape)]) != x.shape:
+    x, slope = input_at(node, specs, 0), input_at(node, specs, 1)
+    if broadcast_shape(node, [x.shape, _slope(node, x.shape, slope.shape)]) != x.shape:
         raise node.error(f"its slope {slope} does not broadcast to its input\n  {x}")
     return (Spec(x.shape, x.dtype),)
 
@@ -167,7 +167,7 @@ def prelu(node: Node, x: Array, slope: Array) -> Any:
 
 
 def _clip_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    lower, upper = has(specs, 1), has(specs, 2)
+    lower, upper = has_input(specs, 1), has_input(specs, 2)
 
     def step(x: Array, *rest: Array) -> None:
         _clip(x, *_limits(node, rest[0] if lower else None, rest[lower] if upper else None), out=rest[-1])
@@ -189,7 +189,7 @@ def _clip(x: Array, lo: Any, hi: Any, out: Array) -> None:
     np.clip(x, *(np.asarray(limit, x.dtype).reshape(()) for limit in limits), out=out)
 
 
-@operator("Clip", shape=same, prepare=_clip_step, in_place=True)
+@operator("Clip", shape=same_spec, prepare=_clip_step, in_place=True)
 def clip(node: Node, x: Array, lo: Array | None = None, hi: Array | None = None) -> Array:
     """min(max(x, lo), hi): where lo > hi, hi."""
     out = np.empty_like(x)

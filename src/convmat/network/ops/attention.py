@@ -63,7 +63,7 @@ class Woven:
         *batch, T, S = self.scores.shape
         shape = (self.rows, S)
         steps = contiguous_strides(shape, self.scores.dtype.itemsize)
-        block = strided_views.at(scratch, shape, steps, self.scores.dtype)
+        block = strided_views.array_at(scratch, shape, steps, self.scores.dtype)
         found: list[Any] = []
         for index in np.ndindex(*batch):
             for row in range(0, T, self.rows):
@@ -99,7 +99,9 @@ def _part(x: Array, place: tuple[Any, ...]) -> Array:
 # -- finding it in a graph ---------------------------------------------------------------------------------------------
 
 
-def woven(graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]) -> dict[tuple[int, ...], Woven]:
+def weave_attention(
+    graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]
+) -> dict[tuple[int, ...], Woven]:
     """The attentions whose scores no cache would keep, by the places of their nodes, which follow each other."""
     found: dict[tuple[int, ...], Woven] = {}
     for at in range(len(graph.nodes)):
@@ -186,4 +188,4 @@ def _pass_of(
     return None if isinstance(plan, str) else Sweep(plan)
 
 
-__all__ = ["Woven", "woven"]
+__all__ = ["Woven", "weave_attention"]

@@ -225,7 +225,7 @@ def _unless_empty(prepare: Prepare) -> Prepare:
     return prepared
 
 
-def stepped(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:
+def step_operator(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:
     """Enter a function that gives an operator's step: what it writes is the operator's meaning too."""
 
     def enter(prepare: Prepare) -> Prepare:
@@ -236,7 +236,7 @@ def stepped(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[
     return enter
 
 
-def owned(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:
+def own_operator(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:
     """The same for operators of our own, which no file has."""
 
     def enter(prepare: Prepare) -> Prepare:
@@ -270,7 +270,7 @@ def specs_of(arrays: Sequence[Array | None]) -> list[Spec | None]:
     return [None if array is None else Spec.of(array) for array in arrays]
 
 
-def unknown(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def unknown_outputs(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """The rule of operators whose outputs are known only once they ran."""
     raise Unknown
 
@@ -278,7 +278,7 @@ def unknown(node: Node, specs: Specs) -> tuple[Spec, ...]:
 # -- what shape rules share --------------------------------------------------------------------------------------------
 
 
-def given(node: Node, specs: Specs, at: int) -> Spec:
+def input_at(node: Node, specs: Specs, at: int) -> Spec:
     """The input at a position; NetworkError where it is omitted."""
     spec = specs[at] if at < len(specs) else None
     if spec is None:
@@ -286,30 +286,30 @@ def given(node: Node, specs: Specs, at: int) -> Spec:
     return spec
 
 
-def has(specs: Specs, at: int) -> bool:
+def has_input(specs: Specs, at: int) -> bool:
     """Whether an optional input is there."""
     return at < len(specs) and specs[at] is not None
 
 
-def constant(node: Node, specs: Specs, at: int) -> Array:
+def constant_at(node: Node, specs: Specs, at: int) -> Array:
     """The value of an input that decides on shapes; Unknown where it is no constant."""
-    value = given(node, specs, at).value
+    value = input_at(node, specs, at).value
     if value is None:
         raise Unknown
     return value
 
 
-def optional(node: Node, specs: Specs, at: int) -> Array | None:
+def optional_constant_at(node: Node, specs: Specs, at: int) -> Array | None:
     """The same where the input may be omitted."""
-    return constant(node, specs, at) if has(specs, at) else None
+    return constant_at(node, specs, at) if has_input(specs, at) else None
 
 
-def whole(node: Node, specs: Specs, at: int, what: str) -> tuple[int, ...]:
+def whole_numbers_at(node: Node, specs: Specs, at: int, what: str) -> tuple[int, ...]:
     """A constant input of whole numbers; NetworkError where it holds others."""
-    return numbers(node, constant(node, specs, at), what)
+    return read_whole_numbers(node, constant_at(node, specs, at), what)
 
 
-def numbers(node: Node, value: Any, what: str) -> tuple[int, ...]:
+def read_whole_numbers(node: Node, value: Any, what: str) -> tuple[int, ...]:
     """Whole numbers of a constant or an attribute, as a flat tuple."""
     array = np.asarray(value)
     if array.dtype.kind not in "iu" and array.size:
@@ -317,21 +317,21 @@ def numbers(node: Node, value: Any, what: str) -> tuple[int, ...]:
     return tuple(int(n) for n in array.ravel().tolist())
 
 
-def moved(node: Node, specs: Specs, name: str, at: int, since: int) -> tuple[int, ...] | None:
+def attribute_or_input(node: Node, specs: Specs, name: str, at: int, since: int) -> tuple[int, ...] | None:
     """Whole numbers that were an attribute before operator set `since`, and are an input from then on."""
     if node.version < since:
         value = node.get(name)
-        return None if value is None else numbers(node, value, name)
-    return whole(node, specs, at, name) if has(specs, at) else None
+        return None if value is None else read_whole_numbers(node, value, name)
+    return whole_numbers_at(node, specs, at, name) if has_input(specs, at) else None
 
 
-def same(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def same_spec(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """One output like the first input."""
-    first = given(node, specs, 0)
+    first = input_at(node, specs, 0)
     return (Spec(first.shape, first.dtype),)
 
 
-def broadcast(node: Node, shapes: Sequence[Shape]) -> Shape:
+def broadcast_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
     """The shape that all broadcast to; NetworkError where they do not."""
     try:
         return np.broadcast_shapes(*shapes)

@@ -34,16 +34,16 @@ def blockwise(function: Callable[..., Array], out: Array, *inputs: Array) -> Non
             y[at : at + size] = function(*(x[at : at + size] if x.ndim else x for x in whole))
         return
     shown = [np.broadcast_to(x, out.shape) for x in inputs]
-    for index in slabs(out.shape, out.itemsize):
+    for index in cut_slabs(out.shape, out.itemsize):
         out[index] = function(*(x[index] for x in shown))
 
 
-def slabs(shape: Shape, itemsize: int, keep: int = 0) -> Iterator[tuple[Any, ...]]:
+def cut_slabs(shape: Shape, itemsize: int, keep: int = 0) -> Iterator[tuple[Any, ...]]:
     """Indices that cut an array into blocks along its first axes; the last `keep` axes stay whole.
 
-    >>> list(slabs((2, 3), 8))
+    >>> list(cut_slabs((2, 3), 8))
     [(slice(0, 2, None),)]
-    >>> list(slabs((2, 1, 100_000), 8, keep=1))
+    >>> list(cut_slabs((2, 1, 100_000), 8, keep=1))
     [(0, 0), (1, 0)]
     """
     cut = 0

@@ -18,17 +18,17 @@ from ...engine import buffers
 from ...planner import Bound, PlanOptions, Prepared
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, bind_node, given, has, operator, plan_node
+from .base import Options, Specs, Step, bind_node, has_input, input_at, operator, plan_node
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, w = given(node, specs, 0), given(node, specs, 1)
+    x, w = input_at(node, specs, 0), input_at(node, specs, 1)
     if x.rank != 3 or w.rank != 3 or w.shape[:2] != (x.shape[1], 1) or w.dtype != x.dtype or not w.shape[2]:
         raise node.error(f"its inputs {x} and {w} do not fit\n  (B, C, L) and (C, 1, k) are needed")
     state = Spec((*x.shape[:2], w.shape[2] - 1), x.dtype)
     wanted = {2: Spec(x.shape[1:2], x.dtype), 3: state}
     for at, spec in wanted.items():
-        if has(specs, at) and given(node, specs, at) != spec:
+        if has_input(specs, at) and input_at(node, specs, at) != spec:
             raise node.error(f"its input {at} is {specs[at]}, expected {spec}")
     return Spec(x.shape, x.dtype), state
 
@@ -78,8 +78,8 @@ class Causal:
 
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     """Constant weights are packed now; those that are computed are left to `run`."""
-    x, w = given(node, specs, 0), given(node, specs, 1)
-    bias = given(node, specs, 2) if has(specs, 2) else None
+    x, w = input_at(node, specs, 0), input_at(node, specs, 1)
+    bias = input_at(node, specs, 2) if has_input(specs, 2) else None
     if w.value is None or (bias is not None and bias.value is None) or x.dtype.name not in WORK_DTYPES:
         return None
     B, C, L = x.shape
@@ -87,7 +87,7 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     asked = PlanOptions(groups=C, bias=bias is not None, activation=_activation(node))
     plan = plan_node(options, (B, C, k - 1 + L), w.shape, x.dtype, asked)
     bound = bind_node(options, plan, w.value, None if bias is None else bias.value)
-    past = 2 + has(specs, 2) if has(specs, 3) else None
+    past = 2 + has_input(specs, 2) if has_input(specs, 3) else None
     first, second = (*map(bool, node.outputs), False)[:2]
 
     def pick(arrays: Sequence[Array]) -> tuple[Array, Array | None, Array | None, Array | None]:

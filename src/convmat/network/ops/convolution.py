@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from ... import api
-from ...arguments import cross
+from ...arguments import format_shape
 from ...engine import Sweep, pixel_shuffle, thread_pool
 from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
 from ...planner import Plan, PlanOptions
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, bind_node, given, has, operator, plan_node
+from .base import Options, Specs, Step, bind_node, has_input, input_at, operator, plan_node
 from .planned import Planned, Unpacked, Woven
 
 Pairs = tuple[tuple[int, int], ...]
@@ -47,7 +47,7 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
     if x[1] != takes:
         raise node.error(
             f"its input {node.inputs[0]!r} has {x[1]} channels, its filters take {takes}\n"
-            f"  {cross(x)} with filters {cross(w)} in {words['groups']} groups"
+            f"  {format_shape(x)} with filters {format_shape(w)} in {words['groups']} groups"
         )
     if transposed:
         words["output_padding"] = per_axis(node, "output_padding", rank, 0)
@@ -121,7 +121,7 @@ def _transposed_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> P
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, w = given(node, specs, 0), given(node, specs, 1)
+    x, w = input_at(node, specs, 0), input_at(node, specs, 1)
     _, g = geometry_of(node, x.shape, w.shape)
     if x.dtype != w.dtype:
         raise node.error(f"x is {x.dtype} and w {w.dtype}")
@@ -134,24 +134,24 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     """The plan of a Conv or ConvTranspose for inputs of these shapes."""
-    x, w = given(node, specs, 0), given(node, specs, 1)
-    if weaving(node, specs, options) is not None:
+    x, w = input_at(node, specs, 0), input_at(node, specs, 1)
+    if plan_weaving(node, specs, options) is not None:
         filters = (w.size // x.shape[1], x.shape[1], *(1,) * (x.rank - 2))
         if options.workspace_limit is not None:
             left = options.workspace_limit - _between(x, w).bytes
             options = replace(options, workspace_limit=left)
-        asked = PlanOptions(activation=node.get("activation"), bias=has(specs, 2))
+        asked = PlanOptions(activation=node.get("activation"), bias=has_input(specs, 2))
         return plan_node(options, x.shape, filters, x.dtype, asked)
     words, _ = geometry_of(node, x.shape, w.shape)
     asked = PlanOptions(
-        transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has(specs, 2),
-        residual=has(specs, 3), **words,
+        transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has_input(specs, 2),
+        residual=has_input(specs, 3), **words,
     )  # fmt: skip
-    constant = w.value is not None and (not has(specs, 2) or given(node, specs, 2).value is not None)
+    constant = w.value is not None and (not has_input(specs, 2) or input_at(node, specs, 2).value is not None)
     return plan_node(options, x.shape, w.shape, x.dtype, asked, constant=constant)
 
 
-def scaled(node: Node, w: Array) -> Array:
+def scale_weights(node: Node, w: Array) -> Array:
     """The weights times the node's `scale`, computed in float64 and rounded once."""
     scale = node.get("scale")
     if scale is None:
@@ -165,14 +165,14 @@ def scaled(node: Node, w: Array) -> Array:
     return np.asarray(np.multiply(w, each, out=np.empty_like(w), casting="same_kind"))
 
 
-def weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
+def plan_weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
     """For a ConvTranspose whose windows lie side by side: the kernel that puts its pixels where they belong.
 
     y[b, o, p*s + f] = sum over c of w[c, o, f] * x[b, c, p]: one product of rows (o, f) reads x once, where one for
     each f would read it for each.
     """
-    x, w = given(node, specs, 0), given(node, specs, 1)
-    if node.op != "ConvTranspose" or x.rank not in (3, 4) or has(specs, 3) or node.get("group", 1) != 1:
+    x, w = input_at(node, specs, 0), input_at(node, specs, 1)
+    if node.op != "ConvTranspose" or x.rank not in (3, 4) or has_input(specs, 3) or node.get("group", 1) != 1:
         return None
     words, g = geometry_of(node, x.shape, w.shape)
     F = w.shape[2:]
@@ -209,23 +209,23 @@ def _between(x: Spec, w: Spec) -> Spec:
 
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     """Constant weights are packed now; a residual follows x. Those that are computed are packed in each call."""
-    w, bias = given(node, specs, 1).value, specs[2].value if has(specs, 2) and specs[2] else None
-    if given(node, specs, 0).dtype.name not in WORK_DTYPES:
+    w, bias = input_at(node, specs, 1).value, specs[2].value if has_input(specs, 2) and specs[2] else None
+    if input_at(node, specs, 0).dtype.name not in WORK_DTYPES:
         return None
-    if w is None or (has(specs, 2) and bias is None):
+    if w is None or (has_input(specs, 2) and bias is None):
         if node.get("scale") is not None:
             return None
-        return Unpacked(plan_of(node, specs, options), has(specs, 2), has(specs, 3))
-    w = scaled(node, w)
-    woven = weaving(node, specs, options)
+        return Unpacked(plan_of(node, specs, options), has_input(specs, 2), has_input(specs, 3))
+    w = scale_weights(node, w)
+    woven = plan_weaving(node, specs, options)
     if woven is not None:
         filters = np.ascontiguousarray(w.reshape(len(w), -1).T).reshape(-1, len(w), *(1,) * (w.ndim - 2))
         added = None if bias is None else bias.repeat(math.prod(w.shape[2:]))
         bound = plan_of(node, specs, options).bind(filters, added)
-        between = _between(given(node, specs, 0), given(node, specs, 1))
+        between = _between(input_at(node, specs, 0), input_at(node, specs, 1))
         return Woven(bound, lambda arrays: (arrays[0], None, arrays[-1]), woven, between)
     bound = bind_node(options, plan_of(node, specs, options), w, bias)
-    at = 2 + has(specs, 2) if has(specs, 3) else None
+    at = 2 + has_input(specs, 2) if has_input(specs, 3) else None
     return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))
 
 
@@ -242,7 +242,7 @@ def convolution(
         return np.asarray(
             call(
                 x,
-                scaled(node, w),
+                scale_weights(node, w),
                 bias,
                 residual=residual,
                 activation=node.get("activation"),

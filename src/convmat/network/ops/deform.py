@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Specs, given, has, numbers, operator, specs_of
-from .sampling import interpolated, line
+from .base import Specs, has_input, input_at, operator, read_whole_numbers, specs_of
+from .sampling import interpolate, linear_terms
 
 
 class Windows(NamedTuple):
@@ -32,13 +32,15 @@ class Windows(NamedTuple):
 
 
 def _windows(node: Node, specs: Specs) -> Windows:
-    x, w, offset = (given(node, specs, i) for i in range(3))
+    x, w, offset = (input_at(node, specs, i) for i in range(3))
     rank = x.rank - 2
     if rank < 1 or w.rank != x.rank:
         raise node.error(f"its X is {x} and its W {w}\n  (B, C, *I) and (O, C / group, *F) are needed")
     F = w.shape[2:]
-    s, d = (numbers(node, node.get(name) or (1,) * rank, name) for name in ("strides", "dilations"))
-    pads = numbers(node, node.get("pads") or (0,) * (2 * rank), "pads")
+    s, d = (
+        read_whole_numbers(node, node.get(name) or (1,) * rank, name) for name in ("strides", "dilations")
+    )
+    pads = read_whole_numbers(node, node.get("pads") or (0,) * (2 * rank), "pads")
     G, parts = node.get("group", 1), node.get("offset_group", 1)
     kernel = tuple(node.get("kernel_shape") or F)
     if len(s) != rank or len(d) != rank or len(pads) != 2 * rank or min(*s, *d) < 1 or min(pads) < 0:
@@ -62,9 +64,9 @@ def _windows(node: Node, specs: Specs) -> Windows:
     taps = parts * math.prod(F)
     needed = {"offset": (2, (B, taps * rank, *P)), "B": (3, (O,)), "mask": (4, (B, taps, *P))}
     for name, (at, shape) in needed.items():
-        if has(specs, at) and given(node, specs, at).shape != shape:
+        if has_input(specs, at) and input_at(node, specs, at).shape != shape:
             raise node.error(
-                f"its {name} is {given(node, specs, at)}\n  {x.dtype}[{','.join(map(str, shape))}] is needed: "
+                f"its {name} is {input_at(node, specs, at)}\n  {x.dtype}[{','.join(map(str, shape))}] is needed: "
                 f"the outputs are {P}, the window {F}, offset_group {parts}"
             )
     if w.dtype != x.dtype or offset.dtype != x.dtype:
@@ -73,7 +75,7 @@ def _windows(node: Node, specs: Specs) -> Windows:
 
 
 def _deformed_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, w = given(node, specs, 0), given(node, specs, 1)
+    x, w = input_at(node, specs, 0), input_at(node, specs, 1)
     return (Spec((x.shape[0], w.shape[0], *_windows(node, specs).P), x.dtype),)
 
 
@@ -93,8 +95,8 @@ def deformed(
         for a in range(rank):
             f, p = _spread(at.F, a) * at.d[a], _spread(at.P, a) * at.s[a]
             place = (f[:, None] + p - at.lo[a]).astype(x.dtype) + moved[:, :, a]
-            terms.append(line(place.reshape(B * at.parts, taps * outputs), x.shape[2 + a]))
-        read = interpolated(x.reshape(B * at.parts, C // at.parts, *x.shape[2:]), terms)
+            terms.append(linear_terms(place.reshape(B * at.parts, taps * outputs), x.shape[2 + a]))
+        read = interpolate(x.reshape(B * at.parts, C // at.parts, *x.shape[2:]), terms)
         if mask is not None:
             read = read * mask.reshape(B * at.parts, 1, taps * outputs)
         columns = read.reshape(B, G, C // G * taps, outputs)

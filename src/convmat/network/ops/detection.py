@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Specs, Unknown, given, has, operator
+from .base import Specs, Unknown, has_input, input_at, operator
 
 SUPPRESSION = ("boxes", "scores", "max_output_boxes_per_class", "iou_threshold", "score_threshold")
 
 
 def _suppressed(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    boxes, scores = given(node, specs, 0), given(node, specs, 1)
+    boxes, scores = input_at(node, specs, 0), input_at(node, specs, 1)
     fits = boxes.rank == scores.rank == 3 and boxes.shape[2] == 4
     if not fits or scores.shape[::2] != boxes.shape[:2]:
         raise node.error(
             f"its boxes are {boxes} and its scores {scores}\n  (batches, n, 4) and (batches, classes, n) are needed"
         )
     for at in range(2, 5):
-        if has(specs, at) and given(node, specs, at).size != 1:
-            raise node.error(f"its {SUPPRESSION[at]} is {given(node, specs, at)}\n  one number is needed")
+        if has_input(specs, at) and input_at(node, specs, at).size != 1:
+            raise node.error(f"its {SUPPRESSION[at]} is {input_at(node, specs, at)}\n  one number is needed")
     raise Unknown
 
 
@@ -82,7 +82,7 @@ def _chosen(first: Array, last: Array, order: Array, count: int, bound: float) -
 
 
 def _aligned(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, rois, images = (given(node, specs, i) for i in range(3))
+    x, rois, images = (input_at(node, specs, i) for i in range(3))
     height, width = node.get("output_height", 1), node.get("output_width", 1)
     mode, shift = (
         str(node.get("mode", "avg")).lower(),

@@ -37,7 +37,7 @@ LARGEST_POWER = 127
 """float8_e8m0fnu holds the powers of two from -127 to this one, and NaN."""
 
 
-def named(name: str) -> np.dtype[Any]:
+def dtype_named(name: str) -> np.dtype[Any]:
     """The element type of a name. Raises NetworkError where it is ml_dtypes' and that is missing or too old."""
     if name not in NARROW:
         return np.dtype(name)
@@ -53,11 +53,11 @@ def named(name: str) -> np.dtype[Any]:
     return found
 
 
-def numbered(node: Node, number: int, what: str) -> np.dtype[Any]:
+def dtype_numbered(node: Node, number: int, what: str) -> np.dtype[Any]:
     """The element type that an attribute names by ONNX's number. Raises NetworkError."""
     if number not in NUMBERS:
         raise node.error(f"its {what} is no element type\n  number {number}; 1 to {max(NUMBERS)} are known")
-    return named(NUMBERS[number])
+    return dtype_named(NUMBERS[number])
 
 
 def is_whole(dtype: np.dtype[Any]) -> bool:
@@ -76,14 +76,14 @@ def limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
-def widened(x: Array) -> Array:
+def widen(x: Array) -> Array:
     """x in an element type of NumPy's own that holds its values: float32 or int32 for narrow ones."""
     if x.dtype.name not in NARROW:
         return x
     return x.astype(np.int32 if x.dtype.name in BITS else np.float32)
 
 
-def converted(x: Array, dtype: np.dtype[Any], *, saturate: bool = True, rounding: str = "up") -> Array:
+def convert(x: Array, dtype: np.dtype[Any], *, saturate: bool = True, rounding: str = "up") -> Array:
     """x in another element type, as Cast has it.
 
     Numbers beyond an 8-bit float's largest become that one, or with `saturate=False` its infinity or NaN. Integers lose
@@ -95,7 +95,7 @@ def converted(x: Array, dtype: np.dtype[Any], *, saturate: bool = True, rounding
         return _read(x, dtype)
     if dtype.hasobject:
         return _written(x)
-    x = widened(x) if dtype.name in NARROW or dtype.kind == "b" else x
+    x = widen(x) if dtype.name in NARROW or dtype.kind == "b" else x
     if dtype.name in SATURATING:
         x = x if x.dtype.kind == "f" else x.astype(np.float32)
         most = SATURATING[dtype.name]
@@ -141,7 +141,7 @@ def _read(x: Array, dtype: np.dtype[Any]) -> Array:
             .astype(np.int64 if high < 2**63 else np.uint64)
             .astype(dtype)
         )
-    return converted(np.array([float(str(each)) for each in x.ravel()]).reshape(x.shape), dtype)
+    return convert(np.array([float(str(each)) for each in x.ravel()]).reshape(x.shape), dtype)
 
 
 def _whole(text: str) -> int:
@@ -154,7 +154,7 @@ def _whole(text: str) -> int:
 def _written(x: Array) -> Array:
     """Texts of numbers: the shortest that are read back as the same, whole numbers without a point."""
     made = np.empty(x.shape, object)
-    made.reshape(-1)[:] = [_text(each) for each in widened(x).ravel()]
+    made.reshape(-1)[:] = [_text(each) for each in widen(x).ravel()]
     return made
 
 

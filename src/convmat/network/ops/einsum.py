@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Node, Spec
-from .base import Options, Specs, Step, given, stepped
+from .base import Options, Specs, Step, input_at, step_operator
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -38,7 +38,7 @@ def _terms(node: Node, specs: Specs) -> tuple[list[str], str]:
     spare = [letter for letter in LETTERS if letter not in equation]
     widest = 0
     for i, term in enumerate(terms):
-        spec, letters = given(node, specs, i), term.replace("...", "")
+        spec, letters = input_at(node, specs, i), term.replace("...", "")
         more = spec.rank - len(letters)
         if more < 0 or ("..." not in term and more):
             raise node.error(f"its equation {equation!r} does not fit its input {i}\n  {term!r} and {spec}")
@@ -48,7 +48,7 @@ def _terms(node: Node, specs: Specs) -> tuple[list[str], str]:
     dots = "".join(spare[:widest])
     written = []
     for i, term in enumerate(terms):
-        more = given(node, specs, i).rank - len(term.replace("...", ""))
+        more = input_at(node, specs, i).rank - len(term.replace("...", ""))
         written.append(term.replace("...", dots[widest - more :]))
     if not arrow:
         single = sorted(c for c in set(left) & set(LETTERS) if left.count(c) == 1)
@@ -58,10 +58,10 @@ def _terms(node: Node, specs: Specs) -> tuple[list[str], str]:
 
 def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     terms, right = _terms(node, specs)
-    equation, first = node.get("equation"), given(node, specs, 0)
+    equation, first = node.get("equation"), input_at(node, specs, 0)
     extents: dict[str, int] = {}
     for i, term in enumerate(terms):
-        spec, own = given(node, specs, i), dict[str, int]()
+        spec, own = input_at(node, specs, i), dict[str, int]()
         if spec.dtype != first.dtype:
             raise node.error(f"its inputs are {first} and {spec}\n  one element type is needed")
         for letter, extent in zip(term, spec.shape, strict=True):
@@ -78,7 +78,7 @@ def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(tuple(extents[letter] for letter in right), first.dtype),)
 
 
-@stepped("Einsum", shape=_summed)
+@step_operator("Einsum", shape=_summed)
 def einsum(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The sum of products that the equation names."""
     equation = equation_of(node, specs)

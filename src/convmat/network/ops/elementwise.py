@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine import towards_zero
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, axis_of, broadcast, given, operator, same, stepped
+from .base import Options, Specs, Step, axis_of, broadcast_shape, input_at, operator, same_spec, step_operator
 from .blocks import blockwise
 
 FOLLOWS_AXIS = 7
@@ -33,13 +33,13 @@ def _aligned(node: Node, first: tuple[int, ...], second: tuple[int, ...]) -> tup
 
 def _together(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """All inputs broadcast; the element type is the first one's."""
-    found = [given(node, specs, i) for i in range(max(len(specs), 1))]
+    found = [input_at(node, specs, i) for i in range(max(len(specs), 1))]
     if any(each.dtype != found[0].dtype for each in found[1:]):
         raise node.error(
             f"its inputs have different element types: {', '.join(str(each.dtype) for each in found)}"
         )
     shapes = [found[0].shape, *(_aligned(node, found[0].shape, each.shape) for each in found[1:])]
-    return (Spec(broadcast(node, shapes), found[0].dtype),)
+    return (Spec(broadcast_shape(node, shapes), found[0].dtype),)
 
 
 def _compared(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -48,7 +48,7 @@ def _compared(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 def _asked(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    return (Spec(given(node, specs, 0).shape, np.dtype(bool)),)
+    return (Spec(input_at(node, specs, 0).shape, np.dtype(bool)),)
 
 
 # -- one pass: the ufunc writes where it should ------------------------------------------------------------------------
@@ -59,10 +59,10 @@ def _enter(names: dict[str, np.ufunc], rule: Any) -> None:
         ufunc = names[node.op]
         if node.version >= FOLLOWS_AXIS or len(specs) < 2:
             return ufunc  # its last argument is where the result goes
-        second = _aligned(node, given(node, specs, 0).shape, given(node, specs, 1).shape)
+        second = _aligned(node, input_at(node, specs, 0).shape, input_at(node, specs, 1).shape)
         return lambda a, b, out: ufunc(a, b.reshape(second), out)
 
-    stepped(*names, shape=rule, in_place=rule not in (_compared, _asked))(prepare)
+    step_operator(*names, shape=rule, in_place=rule not in (_compared, _asked))(prepare)
 
 
 _enter({
@@ -78,7 +78,7 @@ _enter({
     "Atan": np.arctan, "Atanh": np.arctanh, "BitwiseNot": np.invert, "Ceil": np.ceil, "Cos": np.cos, "Cosh": np.cosh,
     "Exp": np.exp, "Floor": np.floor, "Log": np.log, "Neg": np.negative, "Reciprocal": np.reciprocal,
     "Round": np.rint, "Sign": np.sign, "Sin": np.sin, "Sinh": np.sinh, "Sqrt": np.sqrt, "Tan": np.tan, "Tanh": np.tanh,
-}, same)  # fmt: skip
+}, same_spec)  # fmt: skip
 _enter({"Not": np.logical_not, "IsNaN": np.isnan}, _asked)
 
 
@@ -86,7 +86,7 @@ _enter({"Not": np.logical_not, "IsNaN": np.isnan}, _asked)
 
 
 def _divide(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    first, second = given(node, specs, 0), given(node, specs, 1)
+    first, second = input_at(node, specs, 0), input_at(node, specs, 1)
     plain = first.dtype.kind not in "iub" and _aligned(node, first.shape, second.shape) == second.shape
     return np.true_divide if plain else None
 
@@ -116,12 +116,14 @@ def bit_shift(node: Node, a: Array, b: Array) -> Any:
 
 
 def _power_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    base, exponent = given(node, specs, 0), given(node, specs, 1)
-    return (Spec(broadcast(node, [base.shape, _aligned(node, base.shape, exponent.shape)]), base.dtype),)
+    base, exponent = input_at(node, specs, 0), input_at(node, specs, 1)
+    return (
+        Spec(broadcast_shape(node, [base.shape, _aligned(node, base.shape, exponent.shape)]), base.dtype),
+    )
 
 
 def _power(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    base, exponent = given(node, specs, 0), given(node, specs, 1)
+    base, exponent = input_at(node, specs, 0), input_at(node, specs, 1)
     if base.dtype.kind != "f":
         return None
     if exponent.value is not None and exponent.size == 1 and made[0].shape == base.shape:
@@ -154,7 +156,7 @@ def power(node: Node, a: Array, b: Array) -> Any:
 FOLDS = {"Max": np.maximum, "Min": np.minimum, "Sum": np.add, "Mean": np.add}
 
 
-@stepped(*FOLDS, shape=_together, in_place=True)
+@step_operator(*FOLDS, shape=_together, in_place=True)
 def fold(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """All inputs, one after the other, joined by a ufunc; the Mean is a share of their sum."""
     ufunc, share = FOLDS[node.op], node.op == "Mean"
@@ -172,12 +174,12 @@ def fold(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> 
 
 
 def _chosen(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    condition, a, b = (given(node, specs, i) for i in range(3))
+    condition, a, b = (input_at(node, specs, i) for i in range(3))
     if condition.dtype != bool or a.dtype != b.dtype:
         raise node.error(
             f"its inputs are {condition.dtype}, {a.dtype} and {b.dtype}\n  a bool and two of one type are needed"
         )
-    return (Spec(broadcast(node, [condition.shape, a.shape, b.shape]), a.dtype),)
+    return (Spec(broadcast_shape(node, [condition.shape, a.shape, b.shape]), a.dtype),)
 
 
 @operator("Where", shape=_chosen, prepare=lambda *_: lambda c, a, b, out: blockwise(np.where, out, c, a, b))

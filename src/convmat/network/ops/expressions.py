@@ -13,7 +13,7 @@ import numpy as np
 
 from ...engine import ExpressionStep
 from ..graph import Node
-from .base import Specs, has
+from .base import Specs, has_input
 from .dtypes import NUMBERS
 
 Steps = tuple[ExpressionStep, ...]
@@ -127,7 +127,7 @@ def _clip(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
     if node.version < 11:
         return (ExpressionStep("clip", (0,), (node.get("min", -np.inf), node.get("max", np.inf))),)
     spelt, last = Spelling(types), 0
-    for i, word in enumerate([word for at, word in ((1, "max"), (2, "min")) if has(specs, at)], 1):
+    for i, word in enumerate([word for at, word in ((1, "max"), (2, "min")) if has_input(specs, at)], 1):
         last = spelt(word, last, i)
     return spelt.steps or None
 
@@ -196,7 +196,7 @@ def _cast(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
 
 def _one_scale(node: Node, specs: Specs, types: Sequence[str]) -> bool:
     """Whether 8- or 16-bit integers have one scale and zero point in float32."""
-    scale, zero = specs[1], specs[2] if has(specs, 2) else None
+    scale, zero = specs[1], specs[2] if has_input(specs, 2) else None
     plain = not {"precision", "output_dtype"} & {*node.attributes} and not node.get("block_size", 0)
     fits = (
         scale is not None and scale.size == 1 and types[1] == "float32" and (zero is None or zero.size == 1)
@@ -206,13 +206,13 @@ def _one_scale(node: Node, specs: Specs, types: Sequence[str]) -> bool:
 
 def _quantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
     """round(x / scale) + zero, cut to the type; NaN is its least."""
-    made = types[2] if has(specs, 2) else "uint8"
+    made = types[2] if has_input(specs, 2) else "uint8"
     if types[0] != "float32" or made not in LIMITS or not _one_scale(node, specs, types):
         return None
     spelt = Spelling(types)
     low, high = (spelt.const(each) for each in LIMITS[made])
     q = spelt("round", spelt("div", 0, 1))
-    q = spelt("add", q, spelt.cast(2, "float32")) if has(specs, 2) else q
+    q = spelt("add", q, spelt.cast(2, "float32")) if has_input(specs, 2) else q
     spelt.cast(spelt("min", spelt("select", spelt("greater", q, low), q, low), high), made)
     return spelt.steps
 
@@ -223,7 +223,7 @@ def _dequantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None
         return None
     spelt = Spelling(types)
     x = spelt.cast(0, "float32")
-    spelt("mul", spelt("sub", x, spelt.cast(2, "float32")) if has(specs, 2) else x, 1)
+    spelt("mul", spelt("sub", x, spelt.cast(2, "float32")) if has_input(specs, 2) else x, 1)
     return spelt.steps
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import OPERATORS, OWN, OWNED, Operator, Specs, unknown
-from .half import AS_THEY_ARE, WIDE, is_half, widened
+from .base import OPERATORS, OWN, OWNED, Operator, Specs, unknown_outputs
+from .half import AS_THEY_ARE, WIDE, is_half, widen_arrays
 
 LONGEST_SHAPE = 1024
 """Elements of constants that may say how large an output is."""
@@ -27,13 +27,13 @@ def operator_of(node: Node) -> Operator:
     return OWNED[node.op] if node.domain == OWN else REFERENCE
 
 
-def widely(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
+def reference_in_float32(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
     """What the reference computes, half precision taken in float32 and rounded once. Raises NetworkError."""
     half = next((array for array in inputs if is_half(array)), None)
     if half is None or node.op in AS_THEY_ARE:
-        return reference(node, *inputs)
-    found = reference(node, *(None if array is None else widened(array) for array in inputs))
-    specs = expected(node, [None if array is None else Spec.of(array) for array in inputs])
+        return run_reference(node, *inputs)
+    found = run_reference(node, *(None if array is None else widen_arrays(array) for array in inputs))
+    specs = infer_outputs(node, [None if array is None else Spec.of(array) for array in inputs])
     return tuple(
         each.astype(
             spec.dtype if spec is not None else half.dtype if each.dtype == WIDE else each.dtype, copy=False
@@ -42,7 +42,7 @@ def widely(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
     )
 
 
-def reference(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
+def run_reference(node: Node, *inputs: Array | None) -> tuple[Array, ...]:
     """The outputs of a node as the standard's reference computes them. Raises NetworkError."""
     feeds = {
         name: array for name, array in zip(node.inputs, inputs, strict=True) if name and array is not None
@@ -67,7 +67,7 @@ def _plain(array: Array) -> Array:
     return array.astype(object) if array.dtype.kind in "US" else array
 
 
-def expected(node: Node, specs: Specs) -> tuple[Spec | None, ...]:
+def infer_outputs(node: Node, specs: Specs) -> tuple[Spec | None, ...]:
     """What the standard's own inference knows of the outputs."""
     import onnx
 
@@ -98,7 +98,7 @@ def expected(node: Node, specs: Specs) -> tuple[Spec | None, ...]:
     return tuple(made.get(name) for name in node.outputs)
 
 
-REFERENCE = Operator("the ONNX reference", unknown, widely)
+REFERENCE = Operator("the ONNX reference", unknown_outputs, reference_in_float32)
 
 
 @lru_cache(maxsize=256)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, axis_of, given, operator, unknown
+from .base import Options, Specs, Step, axis_of, input_at, operator, unknown_outputs
 
 
 def _indexed(node: Node, specs: Specs) -> tuple[Spec, Spec, int]:
     """The data, the indices and the axis."""
-    x, indices = given(node, specs, 0), given(node, specs, 1)
+    x, indices = input_at(node, specs, 0), input_at(node, specs, 1)
     axis = axis_of(node, node.get("axis", 0), x.rank)
     if not x.rank or indices.dtype.kind not in "iu":
         raise node.error(f"its inputs are {x} and {indices}\n  an array and whole numbers are needed")
@@ -90,7 +90,7 @@ def gather_elements(node: Node, x: Array, indices: Array) -> Any:
 
 
 def _gathered_slices(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, indices, batch = given(node, specs, 0), given(node, specs, 1), node.get("batch_dims", 0)
+    x, indices, batch = input_at(node, specs, 0), input_at(node, specs, 1), node.get("batch_dims", 0)
     if not 0 <= batch < min(x.rank, indices.rank) or indices.shape[:batch] != x.shape[:batch]:
         raise node.error(f"its batch_dims is {batch}\n  its inputs are {x} and {indices}")
     depth = indices.shape[-1]
@@ -123,7 +123,7 @@ UFUNCS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimu
 
 
 def _scattered(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, indices, updates = (given(node, specs, i) for i in range(3))
+    x, indices, updates = (input_at(node, specs, i) for i in range(3))
     if node.get("reduction", "none") not in ("none", *UFUNCS):
         raise node.error(f"its reduction is {node.get('reduction')!r}\n  there are none, {', '.join(UFUNCS)}")
     if node.op == "ScatterND":
@@ -162,13 +162,13 @@ def scatter_slices(node: Node, x: Array, indices: Array, updates: Array) -> Any:
 # -- found when it runs ------------------------------------------------------------------------------------------------
 
 
-@operator("NonZero", shape=unknown, late=True)
+@operator("NonZero", shape=unknown_outputs, late=True)
 def non_zero(node: Node, x: Array) -> Any:
     """(rank, n): where x is not 0; of a scalar (0, 1) or (0, 0)."""
     return np.ascontiguousarray(np.argwhere(x).T, np.int64)
 
 
-@operator("Compress", shape=unknown, late=True)
+@operator("Compress", shape=unknown_outputs, late=True)
 def compress(node: Node, x: Array, condition: Array) -> Any:
     """x at the places along an axis (or of x read flat) where the condition holds."""
     return np.compress(condition, x, axis=node.get("axis"))

@@ -48,20 +48,20 @@ def is_half(of: Spec | Array | None) -> bool:
     return of is not None and of.dtype.name in NARROW
 
 
-def widened(array: Array) -> Array:
+def widen_arrays(array: Array) -> Array:
     """The same numbers in float32, where they are half precision.
 
-    >>> widened(np.ones(2, np.float16)).dtype
+    >>> widen_arrays(np.ones(2, np.float16)).dtype
     dtype('float32')
     """
     return array.astype(WIDE) if is_half(array) else array
 
 
 def wide_spec(spec: Spec) -> Spec:
-    """The Spec of `widened`."""
+    """The Spec of `widen_arrays`."""
     if not is_half(spec):
         return spec
-    return Spec(spec.shape, WIDE, None if spec.value is None else widened(spec.value))
+    return Spec(spec.shape, WIDE, None if spec.value is None else widen_arrays(spec.value))
 
 
 def wide_run(shape: Shaped, run: Run, unknown: type[Exception]) -> Run:
@@ -71,7 +71,7 @@ def wide_run(shape: Shaped, run: Run, unknown: type[Exception]) -> Run:
         half = next((array for array in arrays if is_half(array)), None)
         if half is None:
             return run(node, *arrays)
-        found = run(node, *(array if array is None else widened(array) for array in arrays))
+        found = run(node, *(array if array is None else widen_arrays(array) for array in arrays))
         several = found if isinstance(found, tuple) else (found,)
         try:
             specs = [None if array is None else Spec.of(array) for array in arrays]
@@ -101,7 +101,9 @@ class Widened:
     def __call__(self, *arrays: Array) -> None:
         """Inputs first, then the outputs that are written."""
         inputs, outputs = arrays[: len(self.known)], arrays[len(self.known) :]
-        wide = [widened(x) if value is None else value for x, value in zip(inputs, self.known, strict=True)]
+        wide = [
+            widen_arrays(x) if value is None else value for x, value in zip(inputs, self.known, strict=True)
+        ]
         made = [buffers.empty(y.shape, WIDE) if is_half(y) else y for y in outputs]
         self.inner(*wide, *made)
         for y, result in zip(outputs, made, strict=True):

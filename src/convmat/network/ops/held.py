@@ -75,13 +75,13 @@ HELD: dict[str, Held] = {
 """By name, with the domain where it is not the standard's first."""
 
 
-def refusal(name: str, version: int, attributes: Collection[str], given: Collection[str]) -> str | None:
+def find_refusal(name: str, version: int, attributes: Collection[str], given: Collection[str]) -> str | None:
     """Why an operator is not left to the reference, and what would do; None where it is.
 
     `version`: the operator set that its version began with. `given`: the names of its optional inputs that are there.
 
-    >>> refusal("Det", 22, (), ())
-    >>> refusal("DFT", 1, (), ())
+    >>> find_refusal("Det", 22, (), ())
+    >>> find_refusal("DFT", 1, (), ())
     'no version of it but those of operator sets 17 and 20; convert the model to one of them'
     """
     held = HELD.get(name)
@@ -97,7 +97,7 @@ def refusal(name: str, version: int, attributes: Collection[str], given: Collect
     return f"its input {odd[0]!r} is not computed; omit it" if odd else None
 
 
-def refused(onnx: Any, protos: Iterable[Any], versions: Mapping[str, int]) -> list[str]:
+def list_refused(onnx: Any, protos: Iterable[Any], versions: Mapping[str, int]) -> list[str]:
     """A line for each operator among the nodes of a model that is neither written here nor left to the reference.
 
     The standard has them all, with `versions` of the domains.
@@ -113,7 +113,7 @@ def refused(onnx: Any, protos: Iterable[Any], versions: Mapping[str, int]) -> li
         given = [each.name for each, name in places if name and each.option == optional]
         attributes = [each.name for each in proto.attribute if each.name in schema.attributes]
         word = f"{domain}.{proto.op_type}" if domain else proto.op_type
-        why = refusal(word, schema.since_version, attributes, given)
+        why = find_refusal(word, schema.since_version, attributes, given)
         if why is not None:
             found[f"{word}-{schema.since_version}", why] += 1
     return [f"{word} ({n} node{'s' if n > 1 else ''}): {why}" for (word, why), n in sorted(found.items())]

@@ -21,11 +21,23 @@ from ... import api
 from ...errors import ConvmatError
 from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
-from .base import OWNED, Operator, Options, Specs, Step, broadcast, given, has, operator, plan_node, specs_of
+from .base import (
+    OWNED,
+    Operator,
+    Options,
+    Specs,
+    Step,
+    broadcast_shape,
+    has_input,
+    input_at,
+    operator,
+    plan_node,
+    specs_of,
+)
 from .convolution import geometry_of
-from .dtypes import converted, is_whole, widened
+from .dtypes import convert, is_whole, widen
 from .planned import Planned
-from .quantise import refuse_scale, saturated
+from .quantise import refuse_scale, saturate_integers
 
 INTEGER_GEMM = "IntegerGemm"
 """The name of a product by a constant matrix, as QLinearConv is one of filters; rewriting makes it."""
@@ -37,8 +49,8 @@ FEW_TERMS = 256
 def _differences(x: Array, zero: Array | None, terms: int) -> Array:
     """x - zero in a float type that holds sums of so many products of them exactly."""
     dtype = np.float32 if terms <= FEW_TERMS and is_whole(x.dtype) else np.float64
-    wide = widened(x).astype(dtype)
-    return wide if zero is None else wide - widened(zero).astype(dtype)
+    wide = widen(x).astype(dtype)
+    return wide if zero is None else wide - widen(zero).astype(dtype)
 
 
 def _scalar(node: Node, spec: Spec, what: str) -> None:
@@ -53,8 +65,10 @@ def _of_type(node: Node, spec: Spec, what: str, wanted: np.dtype[Any]) -> None:
 
 def _bytes(node: Node, specs: Specs, *inputs: int) -> None:
     for at in inputs:
-        if given(node, specs, at).dtype not in (np.int8, np.uint8):
-            raise node.error(f"its input {at} is {given(node, specs, at).dtype}\n  int8 or uint8 is needed")
+        if input_at(node, specs, at).dtype not in (np.int8, np.uint8):
+            raise node.error(
+                f"its input {at} is {input_at(node, specs, at).dtype}\n  int8 or uint8 is needed"
+            )
 
 
 # -- convolutions ------------------------------------------------------------------------------------------------------
@@ -62,15 +76,15 @@ def _bytes(node: Node, specs: Specs, *inputs: int) -> None:
 
 def _convolved(node: Node, specs: Specs, w_at: int, x_zero: int, w_zero: int) -> Shape:
     """The output's shape, once the types and shapes of zero points fit, which are inputs of these numbers."""
-    x, w = given(node, specs, 0), given(node, specs, w_at)
+    x, w = input_at(node, specs, 0), input_at(node, specs, w_at)
     _bytes(node, specs, 0, w_at)
     _, g = geometry_of(node, x.shape, w.shape)
-    if has(specs, x_zero):
-        _scalar(node, given(node, specs, x_zero), "zero point of x")
-        _of_type(node, given(node, specs, x_zero), "zero point of x", x.dtype)
-    if has(specs, w_zero):
-        _each_filter(node, given(node, specs, w_zero), g.O, "zero point of w")
-        _of_type(node, given(node, specs, w_zero), "zero point of w", w.dtype)
+    if has_input(specs, x_zero):
+        _scalar(node, input_at(node, specs, x_zero), "zero point of x")
+        _of_type(node, input_at(node, specs, x_zero), "zero point of x", x.dtype)
+    if has_input(specs, w_zero):
+        _each_filter(node, input_at(node, specs, w_zero), g.O, "zero point of w")
+        _of_type(node, input_at(node, specs, w_zero), "zero point of w", w.dtype)
     return g.y_shape
 
 
@@ -92,7 +106,7 @@ def _counting(
     """The keywords of `conv` and `plan` that both operators share; of w's zero points whether there are any but 0."""
     words: dict[str, Any] = {}
     if node.op != INTEGER_GEMM:
-        words, _ = geometry_of(node, given(node, specs, 0).shape, given(node, specs, w_at).shape)
+        words, _ = geometry_of(node, input_at(node, specs, 0).shape, input_at(node, specs, w_at).shape)
     if x_zero is not None:
         words["x_zero_point"] = int(x_zero.reshape(()))
     if w_zero is not None and w_zero.any():
@@ -111,7 +125,7 @@ def _bound(
     node: Node, specs: Specs, w_at: int, bias: Array | None, words: dict[str, Any], options: Options
 ) -> Planned:
     """The plan of these keywords with its weights packed."""
-    x, w = given(node, specs, 0), given(node, specs, w_at)
+    x, w = input_at(node, specs, 0), input_at(node, specs, w_at)
     assert w.value is not None
     channels = {name: words.pop(name) for name in ("scale", "w_zero_point") if name in words}
     words |= dict.fromkeys(channels, True)
@@ -128,7 +142,7 @@ def _constants(specs: Specs, *inputs: int) -> list[Array | None] | None:
     """The values of inputs, None for those that are left away; None where one of them is no constant."""
     found: list[Array | None] = []
     for at in inputs:
-        spec = specs[at] if has(specs, at) else None
+        spec = specs[at] if has_input(specs, at) else None
         if spec is not None and spec.value is None:
             return None
         found.append(None if spec is None else spec.value)
@@ -156,15 +170,15 @@ def conv_integer(
 
 def _linear_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     shape = _convolved(node, specs, 3, 2, 5)
-    filters, y_zero = shape[1], given(node, specs, 7)
+    filters, y_zero = shape[1], input_at(node, specs, 7)
     _bytes(node, specs, 7)
     for at, what in ((1, "scale of x"), (6, "scale of y"), (7, "zero point of y")):
-        _scalar(node, given(node, specs, at), what)
-    _each_filter(node, given(node, specs, 4), filters, "scale of w")
+        _scalar(node, input_at(node, specs, at), what)
+    _each_filter(node, input_at(node, specs, 4), filters, "scale of w")
     for at, what in ((1, "scale of x"), (4, "scale of w"), (6, "scale of y")):
-        _of_type(node, given(node, specs, at), what, np.dtype(np.float32))
-    if has(specs, 8):
-        bias = given(node, specs, 8)
+        _of_type(node, input_at(node, specs, at), what, np.dtype(np.float32))
+    if has_input(specs, 8):
+        bias = input_at(node, specs, 8)
         _of_type(node, bias, "bias", np.dtype(np.int32))
         if bias.shape != (filters,):
             raise node.error(f"its bias is {bias}\n  one number for each of {filters} filters is needed")
@@ -210,7 +224,7 @@ def conv_linear(
 
 
 def _dense_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, w, zero = given(node, specs, 0), given(node, specs, 3), given(node, specs, 7)
+    x, w, zero = input_at(node, specs, 0), input_at(node, specs, 3), input_at(node, specs, 7)
     k, n = w.shape[::-1] if node.get("transB", 0) else w.shape
     if not x.rank or x.shape[-1] != k:
         raise node.error(f"its input {x} and weights {w} are no product\n  (.., {k}) is needed")
@@ -225,7 +239,7 @@ def _dense_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     constants = _constants(specs, 3, 8, 1, 2, 4, 5, 6, 7)
     if constants is None or constants[0] is None:
         return None
-    x, filters = given(node, specs, 0), _filters_of(node, constants[0])
+    x, filters = input_at(node, specs, 0), _filters_of(node, constants[0])
     _, bias, *numbers = constants
     words = _linear_words(node, specs, *(each for each in numbers if each is not None))
     rows, k = x.size // max(x.shape[-1], 1), x.shape[-1]
@@ -257,7 +271,7 @@ def _requantised(sums: Array, factor: Array, zero: Array) -> Array:
     """saturate(round(sums * factor) + zero), the product in float32."""
     with np.errstate(all="ignore"):
         q = np.multiply(sums.astype(np.float32, copy=False), factor)
-        return saturated(np.rint(q, out=q), zero, zero.dtype)
+        return saturate_integers(np.rint(q, out=q), zero, zero.dtype)
 
 
 def _cut(sums: Array) -> Array:
@@ -270,7 +284,7 @@ def _multiplied(node: Node, a: Spec, b: Spec) -> Shape:
     if not a.rank or not b.rank or left[-1] != right[-2]:
         raise node.error(f"its inputs {a} and {b} are no product\n  (..., m, k) @ (..., k, n) is needed")
     rows, columns = left[-2:-1] * (a.rank > 1), right[-1:] * (b.rank > 1)
-    return (*broadcast(node, [left[:-2], right[:-2]]), *rows, *columns)
+    return (*broadcast_shape(node, [left[:-2], right[:-2]]), *rows, *columns)
 
 
 def _along(each: Shape, of: Shape, axis: int) -> Shape:
@@ -301,12 +315,12 @@ def _product(a: Array, b: Array, a_zero: Array | None, b_zero: Array | None) -> 
 
 
 def _integer_product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    a, b = given(node, specs, 0), given(node, specs, 1)
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     _bytes(node, specs, 0, 1)
     for at, of, axis, name in ((2, a, -2, "a"), (3, b, -1, "b")):
-        if has(specs, at):
-            _fits(node, given(node, specs, at), of, axis, f"zero point of {name}")
-            _of_type(node, given(node, specs, at), f"zero point of {name}", of.dtype)
+        if has_input(specs, at):
+            _fits(node, input_at(node, specs, at), of, axis, f"zero point of {name}")
+            _of_type(node, input_at(node, specs, at), f"zero point of {name}", of.dtype)
     return (Spec(_multiplied(node, a, b), np.dtype(np.int32)),)
 
 
@@ -322,17 +336,17 @@ EIGHT_BITS = ("int8", "uint8", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2"
 
 
 def _linear_product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    a, b, zero = given(node, specs, 0), given(node, specs, 3), given(node, specs, 7)
+    a, b, zero = input_at(node, specs, 0), input_at(node, specs, 3), input_at(node, specs, 7)
     for at in (0, 3, 7):
-        if given(node, specs, at).dtype.name not in EIGHT_BITS:
+        if input_at(node, specs, at).dtype.name not in EIGHT_BITS:
             raise node.error(
-                f"its input {at} is {given(node, specs, at).dtype}\n  one of {', '.join(EIGHT_BITS)} is needed"
+                f"its input {at} is {input_at(node, specs, at).dtype}\n  one of {', '.join(EIGHT_BITS)} is needed"
             )
     for at, of, axis, name in ((1, a, -2, "a"), (4, b, -1, "b")):
-        _fits(node, given(node, specs, at), of, axis, f"scale of {name}")
-        _fits(node, given(node, specs, at + 1), of, axis, f"zero point of {name}")
-        _of_type(node, given(node, specs, at + 1), f"zero point of {name}", of.dtype)
-    _scalar(node, given(node, specs, 6), "scale of y")
+        _fits(node, input_at(node, specs, at), of, axis, f"scale of {name}")
+        _fits(node, input_at(node, specs, at + 1), of, axis, f"zero point of {name}")
+        _of_type(node, input_at(node, specs, at + 1), f"zero point of {name}", of.dtype)
+    _scalar(node, input_at(node, specs, 6), "scale of y")
     _scalar(node, zero, "zero point of y")
     return (Spec(_multiplied(node, a, b), zero.dtype),)
 
@@ -354,4 +368,4 @@ def matmul_linear(
     zero = y_zero.reshape(())
     if is_whole(zero.dtype):
         return _requantised(sums, factor, zero)
-    return converted(sums.astype(np.float32) * factor + widened(zero), zero.dtype)
+    return convert(sums.astype(np.float32) * factor + widen(zero), zero.dtype)

@@ -7,20 +7,22 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Specs, axis_of, given, has, operator
+from .base import Specs, axis_of, has_input, input_at, operator
 
 
 def _triangle(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     if x.rank < 2:
         raise node.error(f"its input is {x}\n  matrices are needed: two axes at least")
-    if has(specs, 1) and (given(node, specs, 1).size != 1 or given(node, specs, 1).dtype.kind not in "iu"):
-        raise node.error(f"its k is {given(node, specs, 1)}\n  one whole number is needed")
+    if has_input(specs, 1) and (
+        input_at(node, specs, 1).size != 1 or input_at(node, specs, 1).dtype.kind not in "iu"
+    ):
+        raise node.error(f"its k is {input_at(node, specs, 1)}\n  one whole number is needed")
     return (Spec(x.shape, x.dtype),)
 
 
 @operator("Trilu", shape=_triangle)
-def triangle(node: Node, x: Array, k: Array | None = None) -> Any:
+def constant_triangle(node: Node, x: Array, k: Array | None = None) -> Any:
     """The elements on and above the k-th diagonal of each matrix (or below, `upper` = 0), 0 elsewhere."""
     rows, columns = x.shape[-2:]
     beyond = min(max(0 if k is None else int(k.reshape(-1)[0]), -rows), columns)
@@ -30,7 +32,7 @@ def triangle(node: Node, x: Array, k: Array | None = None) -> Any:
 
 
 def _turned(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, lengths = given(node, specs, 0), given(node, specs, 1)
+    x, lengths = input_at(node, specs, 0), input_at(node, specs, 1)
     time, batch = node.get("time_axis", 0), node.get("batch_axis", 1)
     if x.rank < 2 or {time, batch} != {0, 1}:
         raise node.error(

@@ -14,7 +14,6 @@ import numpy as np
 from ...engine import (
     Sweep,
     SweepPlan,
-    copied,
     elementwise,
     extreme_places,
     normalise,
@@ -22,18 +21,19 @@ from ...engine import (
     reduction,
     resample,
     softmax,
+    strided_copy,
     thread_pool,
     upsample,
 )
 from ...planner import contraction
 from ..graph import Node, Spec
-from .base import Specs, Unknown, axis_of, given
+from .base import Specs, Unknown, axis_of, input_at
 from .einsum import LETTERS, equation_of
 from .moving import COPIES
 from .planned import Moved, Multiplied, Swept
-from .pointwise import described, expression
-from .reductions import ONE_AXIS, reduced
-from .resize import repeats, weighted
+from .pointwise import describe_pass, expression
+from .reductions import ONE_AXIS, reduced_axes
+from .resize import find_repeats, find_weights
 
 LEAST = 4096
 """Elements of a network's largest value, from which on its nodes get kernels."""
@@ -50,7 +50,7 @@ Kind = Callable[[Node, Specs, Spec, Spec], Found]
 """From a node, the Specs of its inputs, its first input and its one output."""
 
 
-def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
+def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     """The step of a node by kernels that are not loaded yet; None where NumPy runs it."""
     there = [spec for spec in specs if spec is not None]
     if not there or not all(spec.size for spec in (*made, there[0])):
@@ -65,14 +65,14 @@ def swept(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
 
 def _moved(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     """Woven in registers where that is quicker than copies."""
-    if woven := node.op == "DepthToSpace" and _depth_to_space(node, specs, given(node, specs, 0), made[0]):
+    if woven := node.op == "DepthToSpace" and _depth_to_space(node, specs, input_at(node, specs, 0), made[0]):
         return woven
-    dtype = given(node, specs, 0).dtype
+    dtype = input_at(node, specs, 0).dtype
     small = max(spec.size for spec in made) < FEWEST and dtype.kind != "f"
     moves = None if dtype.hasobject or small else COPIES[node.op](node, specs, made)
     if not moves:
         return None
-    plans = [copied(each.shape, each.x, each.y, dtype.itemsize, thread_pool.count()) for each in moves]
+    plans = [strided_copy(each.shape, each.x, each.y, dtype.itemsize, thread_pool.count()) for each in moves]
     if any(isinstance(plan, str) for plan in plans):
         return None
     return Moved(
@@ -94,7 +94,7 @@ def _passed(node: Node, specs: Specs, made: Spec) -> Found:
     if made.size < FEWEST and not {*said.types} <= {"float32", "float64"}:
         return None
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
-    return _step(plan, described(node), len(said.inputs))
+    return _step(plan, describe_pass(node), len(said.inputs))
 
 
 def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
@@ -112,7 +112,7 @@ def _global(name: str) -> Kind:
 
 def _reduce(name: str) -> Kind:
     def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
-        axes = reduced(node, specs, x.rank)
+        axes = reduced_axes(node, specs, x.rank)
         return None if axes is None else _reduced(name, x, axes)
 
     return made
@@ -153,7 +153,7 @@ def _einsum(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
 
 def _matmul(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     """What is no product with a constant matrix, which has its weights packed once."""
-    a, b = given(node, specs, 0), given(node, specs, 1)
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     if a.rank < 2 or b.rank < 2 or (b.rank == 2 and b.value is not None):
         return None
     batch = LETTERS[: max(a.rank, b.rank) - 2]
@@ -194,13 +194,13 @@ def _layer_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
 
 def _resize(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     """Nearest neighbours that repeat elements are shuffles; others are weighted sums along the last two axes."""
-    times, threads = repeats(node, specs), thread_pool.count()
+    times, threads = find_repeats(node, specs), thread_pool.count()
     if times is not None and x.rank >= 2 and all(n == 1 for n in times[:-2]):
         lines, columns = math.prod(x.shape[:-1]), x.shape[-1]
         found = _step(upsample(lines, columns, times[-2], times[-1], x.dtype.name, threads), "repeated")
         if found is not None:
             return found
-    along = weighted(node, specs)
+    along = find_weights(node, specs)
     if along is None or x.dtype != np.float32:
         return None
     plane = (x.shape[-2] if x.rank > 1 else 1, x.shape[-1])

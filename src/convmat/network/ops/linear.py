@@ -16,19 +16,30 @@ import numpy as np
 from ...engine import apply_activation
 from ...planner import PlanOptions
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, bind_node, broadcast, given, has, operator, plan_node, repeatable
+from .base import (
+    Options,
+    Specs,
+    Step,
+    bind_node,
+    broadcast_shape,
+    has_input,
+    input_at,
+    operator,
+    plan_node,
+    repeatable,
+)
 from .planned import Planned
 
 
 def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    a, b = given(node, specs, 0), given(node, specs, 1)
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     if a.dtype != b.dtype:
         raise node.error(f"its inputs are {a} and {b}\n  one element type is needed")
     left, right = (1, *a.shape) if a.rank == 1 else a.shape, (*b.shape, 1) if b.rank == 1 else b.shape
     if not a.rank or not b.rank or left[-1] != right[-2]:
         raise node.error(f"its inputs {a} and {b} are no product\n  (..., m, k) @ (..., k, n) is needed")
     shape = (
-        *broadcast(node, [left[:-2], right[:-2]]),
+        *broadcast_shape(node, [left[:-2], right[:-2]]),
         *left[-2:-1] * (a.rank > 1),
         *right[-1:] * (b.rank > 1),
     )
@@ -36,7 +47,7 @@ def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    a, b = given(node, specs, 0), given(node, specs, 1)
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     if a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE and a.size:
         return dense(node, a, b.value.T, None, options)
     if a.rank > 2 and b.rank == 2:  # one matrix for all: one product
@@ -70,32 +81,36 @@ def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -
 
 def dense_gemm(node: Node, specs: Specs) -> bool:
     """Whether a Gemm multiplies by constants and adds one number to each column: what `dense` does."""
-    a, b, c = given(node, specs, 0), given(node, specs, 1), given(node, specs, 2) if has(specs, 2) else None
+    a, b, c = (
+        input_at(node, specs, 0),
+        input_at(node, specs, 1),
+        input_at(node, specs, 2) if has_input(specs, 2) else None,
+    )
     fits = a.dtype.name in DENSE and b.value is not None and not node.get("transA") and a.size > 0
     return fits and (c is None or (c.value is not None and (c.rank < 2 or c.shape[0] == 1)))
 
 
 def _gemm_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    a, b = given(node, specs, 0), given(node, specs, 1)
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     if a.rank != 2 or b.rank != 2 or a.dtype != b.dtype:
         raise node.error(f"its inputs are {a} and {b}\n  two matrices of one element type are needed")
     m, k = a.shape[::-1] if node.get("transA") else a.shape
     other, n = b.shape[::-1] if node.get("transB") else b.shape
     if k != other:
         raise node.error(f"its inputs {a} and {b} are no product\n  ({m}, {k}) @ ({other}, {n})")
-    if has(specs, 2):
-        c = given(node, specs, 2)
-        if broadcast(node, [(m, n), c.shape]) != (m, n):
+    if has_input(specs, 2):
+        c = input_at(node, specs, 2)
+        if broadcast_shape(node, [(m, n), c.shape]) != (m, n):
             raise node.error(f"its third input {c} does not broadcast to the product\n  ({m}, {n})")
     return (Spec((m, n), a.dtype),)
 
 
 def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
-    a, b = given(node, specs, 0), given(node, specs, 1)
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     if a.dtype.kind not in "fc":
         return None
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
-    c = given(node, specs, 2) if has(specs, 2) else None
+    c = input_at(node, specs, 2) if has_input(specs, 2) else None
     if dense_gemm(node, specs):
         w = b.value if node.get("transB") else np.asarray(b.value).T
         each = None if c is None else np.broadcast_to(np.asarray(c.value).reshape(-1), made[0].shape[1:])

@@ -19,7 +19,15 @@ import numpy as np
 
 from ..graph import Array, Graph, Node, Spec, Value
 from .base import Around, Bodies, Inside, Specs
-from .bodies import body_of, closed, enter, kinds, outside, shown, truth
+from .bodies import (
+    body_of,
+    captured_specs,
+    close_body,
+    describe_value,
+    enter_with_bodies,
+    read_condition,
+    tensor_specs,
+)
 
 MOST_TURNS = 100_000
 """Turns that the loops of one node may take in one call, those within others counted each time: some seconds."""
@@ -29,7 +37,7 @@ _turns: ContextVar[list[int] | None] = ContextVar("turns", default=None)
 
 
 @contextmanager
-def counting() -> Iterator[list[int]]:
+def count_turns() -> Iterator[list[int]]:
     """The count of turns, which begins at 0 outside of all loops."""
     count = _turns.get()
     if count is not None:
@@ -55,7 +63,7 @@ class Rows:
         alike = isinstance(value, np.ndarray) and isinstance(first, np.ndarray)
         if not alike or (value.shape, value.dtype) != (first.shape, first.dtype):  # type: ignore[union-attr]
             raise self.node.error(
-                f"its turns give rows that cannot be joined\n  {shown(first)} and {shown(value)}"
+                f"its turns give rows that cannot be joined\n  {describe_value(first)} and {describe_value(value)}"
             )
         assert isinstance(value, np.ndarray)
         self.bytes += value.nbytes
@@ -87,7 +95,7 @@ def row_of(node: Node, graph: Graph, known: Sequence[Spec | None], at: int) -> S
     return Spec(tuple(n if isinstance(n, int) else 0 for n in said.shape or ()), said.dtype)
 
 
-def settled(
+def settle_specs(
     graph: Graph, carried: Specs, more: Specs, inside: Inside
 ) -> tuple[list[Spec | None], list[Spec | None]]:
     """What is known of state after any number of turns, and of a turn's other outputs.
@@ -119,14 +127,14 @@ def _loop_shape(node: Node, specs: Specs, inside: Inside) -> tuple[Spec | None, 
     """What is carried on is known if a turn keeps its shape; how many rows there are is not."""
     graph, count = _loop_body(node)
     go = specs[1] if len(node.inputs) > 1 and node.inputs[1] else GO
-    carried, more = [go, *specs[2 : 2 + count]], outside(node, graph, specs)
-    state, _ = settled(graph, carried, more, lambda body, given: inside(body, [TURN, *given]))
+    carried, more = [go, *specs[2 : 2 + count]], captured_specs(node, graph, specs)
+    state, _ = settle_specs(graph, carried, more, lambda body, given: inside(body, [TURN, *given]))
     return (*state[1:], *[None] * (len(node.outputs) - count))
 
 
 def _open_loop(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
     graph, count = _loop_body(node)
-    body = closed(node, graph, about)
+    body = close_body(node, graph, about)
 
     def run(*values: Value) -> tuple[Value, ...]:
         own, captured = [*values[: len(node.inputs)], None, None], values[len(node.inputs) :]
@@ -135,8 +143,8 @@ def _open_loop(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
             go = np.array(True)
         rows = [Rows(node, about.limit) for _ in node.outputs[count:]]
         turn = 0
-        with counting() as taken:
-            while truth(node, go, "condition") and (most is None or turn < most):
+        with count_turns() as taken:
+            while read_condition(node, go, "condition") and (most is None or turn < most):
                 taken[0] += 1
                 if taken[0] > MOST_TURNS:
                     raise _endless(node, most)
@@ -147,7 +155,7 @@ def _open_loop(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
                 turn += 1
 
         def empty(at: int) -> Spec:
-            given = [TURN, *kinds([go, *state]), *outside(node, graph, kinds(values))]
+            given = [TURN, *tensor_specs([go, *state]), *captured_specs(node, graph, tensor_specs(values))]
             return row_of(node, graph, about.specs(graph, given), at)
 
         joined = [each.joined(partial(empty, 1 + count + i)) for i, each in enumerate(rows)]
@@ -161,7 +169,7 @@ def _trips(node: Node, value: Value) -> int | None:
     if value is None:
         return None
     if not isinstance(value, np.ndarray) or value.size != 1:
-        raise node.error(f"its trip count is not one number\n  {shown(value)}")
+        raise node.error(f"its trip count is not one number\n  {describe_value(value)}")
     return int(value.reshape(()))
 
 
@@ -173,7 +181,7 @@ def _endless(node: Node, most: int | None) -> Any:
     )
 
 
-enter("Loop", Bodies(_loop_shape, _open_loop))
+enter_with_bodies("Loop", Bodies(_loop_shape, _open_loop))
 
 
 # -- SequenceMap -------------------------------------------------------------------------------------------------------
@@ -181,24 +189,26 @@ enter("Loop", Bodies(_loop_shape, _open_loop))
 
 def _open_map(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
     graph = body_of(node, "body", len(node.inputs), len(node.outputs))
-    body = closed(node, graph, about)
+    body = close_body(node, graph, about)
 
     def run(*values: Value) -> tuple[Value, ...]:
         own, captured = values[: len(node.inputs)], values[len(node.inputs) :]
         first = own[0]
         if not isinstance(first, list) or any(isinstance(v, list) and len(v) < len(first) for v in own):
-            raise node.error(f"its inputs are no sequences of one length\n  {', '.join(map(shown, own))}")
+            raise node.error(
+                f"its inputs are no sequences of one length\n  {', '.join(map(describe_value, own))}"
+            )
         made: list[list[Array]] = [[] for _ in node.outputs]
-        with counting():
+        with count_turns():
             for i in range(len(first)):
                 given = [v[i] if isinstance(v, list) else v for v in own]
                 for several, value in zip(made, body(given, captured), strict=True):
                     if not isinstance(value, np.ndarray):
-                        raise node.error(f"its body gives what is no tensor\n  {shown(value)}")
+                        raise node.error(f"its body gives what is no tensor\n  {describe_value(value)}")
                     several.append(value)
         return tuple(made)
 
     return run
 
 
-enter("SequenceMap", Bodies(lambda node, specs, inside: (None,) * len(node.outputs), _open_map))
+enter_with_bodies("SequenceMap", Bodies(lambda node, specs, inside: (None,) * len(node.outputs), _open_map))

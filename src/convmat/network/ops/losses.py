@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Specs, given, has, operator, specs_of
+from .base import Specs, has_input, input_at, operator, specs_of
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, target = given(node, specs, 0), given(node, specs, 1)
+    x, target = input_at(node, specs, 0), input_at(node, specs, 1)
     reduction = node.get("reduction", "mean")
     if reduction not in ("none", "sum", "mean"):
         raise node.error(f"its reduction is {reduction!r}\n  one of none, sum and mean is needed")
@@ -26,9 +26,9 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
         raise node.error(
             f"its inputs are {x} and {target}\n  a class each is needed for every element: (N, C, ...) and (N, ...)"
         )
-    if has(specs, 2) and given(node, specs, 2).shape != (x.shape[1],):
+    if has_input(specs, 2) and input_at(node, specs, 2).shape != (x.shape[1],):
         raise node.error(
-            f"its weights are {given(node, specs, 2)}\n  one for each of {x.shape[1]} classes is needed"
+            f"its weights are {input_at(node, specs, 2)}\n  one for each of {x.shape[1]} classes is needed"
         )
     loss = Spec(target.shape if reduction == "none" else (), x.dtype)
     return (loss, x) if node.op == "SoftmaxCrossEntropyLoss" else (loss,)

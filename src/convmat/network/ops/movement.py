@@ -13,7 +13,20 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, axes_of, axis_of, given, has, moved, numbers, operator, stepped, whole
+from .base import (
+    Options,
+    Specs,
+    Step,
+    attribute_or_input,
+    axes_of,
+    axis_of,
+    has_input,
+    input_at,
+    operator,
+    read_whole_numbers,
+    step_operator,
+    whole_numbers_at,
+)
 
 Cuts = tuple[slice, ...]
 
@@ -27,14 +40,14 @@ def permutation(node: Node, rank: int) -> tuple[int, ...]:
 
 
 def _transposed(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     return (Spec(tuple(x.shape[a] for a in permutation(node, x.rank)), x.dtype),)
 
 
-@stepped("Transpose", shape=_transposed)
+@step_operator("Transpose", shape=_transposed)
 def transpose(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The axes of x in the order `perm`."""
-    perm = permutation(node, given(node, specs, 0).rank)
+    perm = permutation(node, input_at(node, specs, 0).rank)
     return lambda x, out: np.copyto(out, x.transpose(perm))
 
 
@@ -42,7 +55,7 @@ def transpose(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
 
 
 def _joined(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    several = [given(node, specs, i) for i in range(max(1, len(specs)))]
+    several = [input_at(node, specs, i) for i in range(max(1, len(specs)))]
     first = several[0]
     axis = axis_of(node, node.get("axis", 1), first.rank)
     for other in several[1:]:
@@ -57,7 +70,7 @@ def _joined(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*first.shape[:axis], extent, *first.shape[axis + 1 :]), first.dtype),)
 
 
-@stepped("Concat", shape=_joined)
+@step_operator("Concat", shape=_joined)
 def concat(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The inputs one after the other along an axis."""
     axis = axis_of(node, node.get("axis", 1), made[0].rank)
@@ -66,11 +79,11 @@ def concat(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
 
 def parts(node: Node, specs: Specs) -> tuple[int, list[int]]:
     """The axis, and how much of it each output gets."""
-    x, count = given(node, specs, 0), len(node.outputs)
+    x, count = input_at(node, specs, 0), len(node.outputs)
     axis = axis_of(node, node.get("axis", 0), x.rank)
     if not x.rank or not count:
         raise node.error(f"its input is {x} and it has {count} outputs")
-    extent, sizes = x.shape[axis], moved(node, specs, "split", 1, 13)
+    extent, sizes = x.shape[axis], attribute_or_input(node, specs, "split", 1, 13)
     if sizes is None:
         each = -(-extent // count)
         return axis, [max(0, min(each, extent - i * each)) for i in range(count)]
@@ -80,11 +93,11 @@ def parts(node: Node, specs: Specs) -> tuple[int, list[int]]:
 
 
 def _split_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, (axis, sizes) = given(node, specs, 0), parts(node, specs)
+    x, (axis, sizes) = input_at(node, specs, 0), parts(node, specs)
     return tuple(Spec((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype) for n in sizes)
 
 
-@stepped("Split", shape=_split_shape)
+@step_operator("Split", shape=_split_shape)
 def split(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x in parts along an axis: the `split` sizes, or equal ones, the last the smaller."""
     axis, sizes = parts(node, specs)
@@ -101,17 +114,17 @@ def split(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) ->
 
 def cuts(node: Node, specs: Specs) -> Cuts:
     """One slice for each axis."""
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     if node.version < 10:
         starts, ends = (
-            numbers(node, node.get("starts", ()), "starts"),
-            numbers(node, node.get("ends", ()), "ends"),
+            read_whole_numbers(node, node.get("starts", ()), "starts"),
+            read_whole_numbers(node, node.get("ends", ()), "ends"),
         )
         axes, steps = node.get("axes"), None
     else:
-        starts, ends = whole(node, specs, 1, "starts"), whole(node, specs, 2, "ends")
-        axes = whole(node, specs, 3, "axes") if has(specs, 3) else None
-        steps = whole(node, specs, 4, "steps") if has(specs, 4) else None
+        starts, ends = whole_numbers_at(node, specs, 1, "starts"), whole_numbers_at(node, specs, 2, "ends")
+        axes = whole_numbers_at(node, specs, 3, "axes") if has_input(specs, 3) else None
+        steps = whole_numbers_at(node, specs, 4, "steps") if has_input(specs, 4) else None
     axes = tuple(range(len(starts))) if axes is None else tuple(axes)
     steps = (1,) * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
@@ -133,7 +146,7 @@ def cuts(node: Node, specs: Specs) -> Cuts:
 
 
 def _cut_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     return (
         Spec(
             tuple(len(range(*cut.indices(n))) for cut, n in zip(cuts(node, specs), x.shape, strict=True)),
@@ -142,7 +155,7 @@ def _cut_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     )
 
 
-@stepped("Slice", shape=_cut_shape)
+@step_operator("Slice", shape=_cut_shape)
 def cut_out(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x from starts to ends, without those, in steps, along some axes."""
     places = cuts(node, specs)
@@ -156,8 +169,12 @@ MODES = ("constant", "reflect", "edge", "wrap")
 
 def pads_around(node: Node, specs: Specs) -> list[tuple[int, int]]:
     """(lo, hi) for each axis; below 0 they cut off."""
-    x, pads = given(node, specs, 0), moved(node, specs, "pads", 1, 11)
-    axes = axes_of(node, whole(node, specs, 3, "axes"), x.rank) if has(specs, 3) else tuple(range(x.rank))
+    x, pads = input_at(node, specs, 0), attribute_or_input(node, specs, "pads", 1, 11)
+    axes = (
+        axes_of(node, whole_numbers_at(node, specs, 3, "axes"), x.rank)
+        if has_input(specs, 3)
+        else tuple(range(x.rank))
+    )
     if pads is None or len(pads) != 2 * len(axes) or node.get("mode", "constant") not in MODES:
         raise node.error(
             f"its pads {pads} (mode {node.get('mode', 'constant')!r}) do not fit\n"
@@ -170,7 +187,7 @@ def pads_around(node: Node, specs: Specs) -> list[tuple[int, int]]:
 
 
 def _padded(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, pads = given(node, specs, 0), pads_around(node, specs)
+    x, pads = input_at(node, specs, 0), pads_around(node, specs)
     shape = tuple(n + lo + hi for n, (lo, hi) in zip(x.shape, pads, strict=True))
     copies = node.get("mode", "constant") != "constant"
     if min(shape, default=0) < 0 or (
@@ -190,15 +207,15 @@ def inside(extents: Shape, pads: Sequence[tuple[int, int]]) -> tuple[Cuts, Cuts]
     return tuple(here), tuple(there)
 
 
-@stepped("Pad", shape=_padded)
+@step_operator("Pad", shape=_padded)
 def pad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x with a margin: a constant, its own elements mirrored or from the other end, or its edge."""
-    x, pads, mode = given(node, specs, 0), pads_around(node, specs), node.get("mode", "constant")
+    x, pads, mode = input_at(node, specs, 0), pads_around(node, specs), node.get("mode", "constant")
     if mode != "constant":
         places = np.ix_(*(sources(n, lo, hi, mode) for n, (lo, hi) in zip(x.shape, pads, strict=True)))
         return lambda x, *rest: np.copyto(rest[-1], x[places])
     here, there = inside(x.shape, pads)
-    valued = 2 if has(specs, 2) and node.version >= 11 else 0
+    valued = 2 if has_input(specs, 2) and node.version >= 11 else 0
 
     def step(*arrays: Array) -> None:
         out = arrays[-1]
@@ -226,7 +243,7 @@ def sources(n: int, lo: int, hi: int, mode: str) -> Array:
 
 
 def _blocked(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, b = given(node, specs, 0), node.get("blocksize", 0)
+    x, b = input_at(node, specs, 0), node.get("blocksize", 0)
     deep = node.op == "DepthToSpace"
     if x.rank != 4 or b < 1 or (x.shape[1] % (b * b) if deep else x.shape[2] % b or x.shape[3] % b):
         raise node.error(f"its input {x} has no blocks of {b} x {b}")
@@ -234,10 +251,10 @@ def _blocked(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((B, C // (b * b), H * b, W * b) if deep else (B, C * b * b, H // b, W // b), x.dtype),)
 
 
-@stepped("DepthToSpace", shape=_blocked)
+@step_operator("DepthToSpace", shape=_blocked)
 def depth_to_space(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """b*b channels to b x b pixels; the block's axes come before the channels (DCR) or after them (CRD)."""
-    b, (B, C, H, W) = node.get("blocksize"), given(node, specs, 0).shape
+    b, (B, C, H, W) = node.get("blocksize"), input_at(node, specs, 0).shape
     c = C // (b * b)
     if node.get("mode", "DCR") == "DCR":
         return lambda x, out: np.copyto(
@@ -248,10 +265,10 @@ def depth_to_space(node: Node, specs: Specs, made: tuple[Spec, ...], options: Op
     )
 
 
-@stepped("SpaceToDepth", shape=_blocked)
+@step_operator("SpaceToDepth", shape=_blocked)
 def space_to_depth(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """b x b pixels to b*b channels, in the order of `mode`."""
-    b, (B, C, H, W) = node.get("blocksize"), given(node, specs, 0).shape
+    b, (B, C, H, W) = node.get("blocksize"), input_at(node, specs, 0).shape
     h, w = H // b, W // b
     if node.get("mode", "DCR") == "DCR":
         return lambda x, out: np.copyto(
@@ -268,9 +285,9 @@ def space_to_depth(node: Node, specs: Specs, made: tuple[Spec, ...], options: Op
 def _columns(node: Node, specs: Specs) -> tuple[Shape, Shape, Shape, Shape, list[tuple[int, int]], Shape]:
     """Image, block, strides, dilations, pads, and how many places the block has along each axis."""
     x, image, block = (
-        given(node, specs, 0),
-        whole(node, specs, 1, "image_shape"),
-        whole(node, specs, 2, "block_shape"),
+        input_at(node, specs, 0),
+        whole_numbers_at(node, specs, 1, "image_shape"),
+        whole_numbers_at(node, specs, 2, "block_shape"),
     )
     rank = len(image)
     s, d = (tuple(node.get(name) or (1,) * rank) for name in ("strides", "dilations"))
@@ -296,7 +313,7 @@ def _columns(node: Node, specs: Specs) -> tuple[Shape, Shape, Shape, Shape, list
 
 
 def _image(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, (image, block, *_) = given(node, specs, 0), _columns(node, specs)
+    x, (image, block, *_) = input_at(node, specs, 0), _columns(node, specs)
     return (Spec((x.shape[0], x.shape[1] // math.prod(block), *image), x.dtype),)
 
 

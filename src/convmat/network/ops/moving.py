@@ -16,7 +16,7 @@ import numpy as np
 
 from ...engine import Strides, contiguous_strides
 from ..graph import Array, Node, Shape, Spec
-from .base import Specs, given, has, numbers
+from .base import Specs, has_input, input_at, read_whole_numbers
 from .movement import cuts, inside, pads_around, parts, permutation
 
 
@@ -53,7 +53,7 @@ def _cut(spec: Spec, slices: Sequence[slice]) -> tuple[Shape, Strides]:
 
 
 def _transposed(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     steps = _steps(x)
     return [
         Move(
@@ -76,7 +76,7 @@ def _joined(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
 
 
 def _parted(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
-    x, (axis, sizes) = given(node, specs, 0), parts(node, specs)
+    x, (axis, sizes) = input_at(node, specs, 0), parts(node, specs)
     starts = [0, *itertools.accumulate(sizes)]
     named = [at for at, name in zip(starts, node.outputs, strict=False) if name]
     return [
@@ -86,7 +86,7 @@ def _parted(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
 
 
 def _cut_out(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
-    _, strides = _cut(given(node, specs, 0), cuts(node, specs))
+    _, strides = _cut(input_at(node, specs, 0), cuts(node, specs))
     return [Move(made[0].shape, 0, strides, -1, _all_of(made[0]))]
 
 
@@ -94,10 +94,10 @@ def _padded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None
     """x, and a margin at either end of each axis: what lies beyond it along the axes before is theirs."""
     if (mode := node.get("mode", "constant")) != "constant":
         return _mirrored(node, specs, made[0], mode)
-    x, y = given(node, specs, 0), made[0]
+    x, y = input_at(node, specs, 0), made[0]
     here, there = inside(x.shape, pads_around(node, specs))
     value: int | Array = 0
-    if node.version >= 11 and has(specs, 2):
+    if node.version >= 11 and has_input(specs, 2):
         value = sum(each is not None for each in specs[:2])
     else:
         value = np.asarray(node.get("value", 0.0) if node.version < 11 else 0, x.dtype)
@@ -113,7 +113,7 @@ def _padded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None
 
 def _mirrored(node: Node, specs: Specs, y: Spec, mode: str) -> list[Move] | None:
     """x, then axis by axis the margins, read where they stand in y already; None where x is too short for one walk."""
-    x, pads = given(node, specs, 0), pads_around(node, specs)
+    x, pads = input_at(node, specs, 0), pads_around(node, specs)
     longest = {"reflect": -1, "wrap": 0}
     if any(
         min(pad) < 0 or (mode in longest and max(pad) > n + longest[mode])
@@ -144,8 +144,8 @@ def _tiled(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
     repeats = specs[1].value if len(specs) > 1 and specs[1] is not None else None
     if repeats is None:
         return None
-    x, y = given(node, specs, 0), made[0]
-    times = numbers(node, repeats, "repeats")
+    x, y = input_at(node, specs, 0), made[0]
+    times = read_whole_numbers(node, repeats, "repeats")
     shape, a, b = [], [], []
     for n, r, step, other in zip(x.shape, times, _steps(x), _steps(y), strict=True):
         shape += [r, n]
@@ -155,7 +155,7 @@ def _tiled(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
 
 
 def _expanded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
-    x, y = given(node, specs, 0), made[0]
+    x, y = input_at(node, specs, 0), made[0]
     shape = (*(1,) * (y.rank - x.rank), *x.shape)
     steps = contiguous_strides(shape, x.dtype.itemsize)
     spread = tuple(step if n > 1 else 0 for n, step in zip(shape, steps, strict=True))
@@ -164,7 +164,7 @@ def _expanded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
 
 def _picked(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
     """One place along an axis, known beforehand."""
-    x, places = given(node, specs, 0), given(node, specs, 1).value
+    x, places = input_at(node, specs, 0), input_at(node, specs, 1).value
     axis = int(node.get("axis", 0)) % max(x.rank, 1)
     if places is None or places.size != 1 or not -x.shape[axis] <= int(places.reshape(())) < x.shape[axis]:
         return None
@@ -175,7 +175,7 @@ def _picked(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None
 
 def _blocks(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     """Channels to blocks of pixels, or back: both arrays in six axes, pixels as rows and columns of blocks."""
-    x, y, b = given(node, specs, 0), made[0], node.get("blocksize")
+    x, y, b = input_at(node, specs, 0), made[0], node.get("blocksize")
     deep = node.op == "DepthToSpace"
     B, C, H, W = x.shape if deep else y.shape
     c, item = C // (b * b), x.dtype.itemsize

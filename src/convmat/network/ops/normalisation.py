@@ -16,8 +16,20 @@ import numpy as np
 
 from ...planner.candidates import dtype_of
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, axes_of, axis_of, broadcast, given, has, operator, same, stepped
-from .blocks import slabs
+from .base import (
+    Options,
+    Specs,
+    Step,
+    axes_of,
+    axis_of,
+    broadcast_shape,
+    has_input,
+    input_at,
+    operator,
+    same_spec,
+    step_operator,
+)
+from .blocks import cut_slabs
 
 MEASURED_SINCE = 14
 """The operator set since which training is asked for by `training_mode`; before, by wanting more than one output."""
@@ -38,13 +50,14 @@ def _measures(node: Node) -> bool:
 
 
 def _batch_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, *rest = (given(node, specs, i) for i in range(5))
+    x, *rest = (input_at(node, specs, i) for i in range(5))
     if x.rank < 2:
         raise node.error(f"its input {x} has no channels\n  (batch, channels, ...) is needed")
     for each in rest:
         if (
             each.shape[:1] != x.shape[1:2]
-            or broadcast(node, [(*each.shape, *(1,) * (x.rank - 1 - each.rank)), x.shape[1:]]) != x.shape[1:]
+            or broadcast_shape(node, [(*each.shape, *(1,) * (x.rank - 1 - each.rank)), x.shape[1:]])
+            != x.shape[1:]
         ):
             raise node.error(
                 f"one of its scale, bias, mean and variance is {each}\n"
@@ -57,8 +70,8 @@ def _batch_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 def _batch_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     if _measures(node) or len(made) > 1:
         return None
-    rank, epsilon = given(node, specs, 0).rank, node.get("epsilon", 1e-5)
-    known = [given(node, specs, i).value for i in range(1, 5)]
+    rank, epsilon = input_at(node, specs, 0).rank, node.get("epsilon", 1e-5)
+    known = [input_at(node, specs, i).value for i in range(1, 5)]
     values = [each for each in known if each is not None]
     dtype = made[0].dtype
     fixed = factors(*values, epsilon=epsilon, dtype=dtype) if len(values) == 4 else None
@@ -89,7 +102,7 @@ def factors(
 def affine(x: Array, less: Array, by: Array, add: Array, out: Array) -> None:
     """out[b] = (x[b] - less) * by + add, a block of channels at a time; `out` may be x."""
     less, by, add = (np.broadcast_to(each, x.shape) for each in (less, by, add))
-    for index in slabs(x.shape, x.itemsize):
+    for index in cut_slabs(x.shape, x.itemsize):
         part = out[index]
         np.subtract(x[index], less[index], out=part)
         np.multiply(part, by[index], out=part)
@@ -141,7 +154,7 @@ def batch_normalization(node: Node, x: Array, scale: Array, bias: Array, mean: A
 
 
 def _image_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, scale, bias = (given(node, specs, i) for i in range(3))
+    x, scale, bias = (input_at(node, specs, i) for i in range(3))
     groups = node.get("num_groups", 1)
     if x.rank < 2 or groups < 1 or x.shape[1] % groups:
         raise node.error(f"its input {x} has no channels in {groups} groups")
@@ -151,10 +164,10 @@ def _image_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype),)
 
 
-@stepped("InstanceNormalization", "GroupNormalization", shape=_image_shape, in_place=True)
+@step_operator("InstanceNormalization", "GroupNormalization", shape=_image_shape, in_place=True)
 def image_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Each group of channels of each image by the mean and variance of its own elements."""
-    (B, C), rank = given(node, specs, 0).shape[:2], given(node, specs, 0).rank
+    (B, C), rank = input_at(node, specs, 0).shape[:2], input_at(node, specs, 0).rank
     groups = node.get("num_groups", 1) if node.op == "GroupNormalization" else C
     epsilon = node.get("epsilon", 1e-5)
 
@@ -187,13 +200,16 @@ def _variance(sets: Array, mean: Array) -> Array:
 
 
 def _layer_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     axis = axis_of(node, node.get("axis", -1), x.rank)
     for at in (1, 2):
-        if has(specs, at) and broadcast(node, [x.shape, given(node, specs, at).shape]) != x.shape:
+        if (
+            has_input(specs, at)
+            and broadcast_shape(node, [x.shape, input_at(node, specs, at).shape]) != x.shape
+        ):
             raise node.error(f"its input {at} is {specs[at]}\n  it does not broadcast to {x}")
     if node.op == "RMSNormalization":
-        return (Spec(x.shape, given(node, specs, 1).dtype),)
+        return (Spec(x.shape, input_at(node, specs, 1).dtype),)
     stash = node.get("stash_type", 1)
     if stash not in STASHED:
         raise node.error(f"its stash_type is {stash}\n  one of {', '.join(map(str, STASHED))} is taken")
@@ -205,14 +221,14 @@ STASHED = {1: "float32", 11: "float64", 16: "bfloat16"}
 """By ONNX's number in `stash_type`, the element type of the means that a LayerNormalization gives."""
 
 
-@stepped("LayerNormalization", "RMSNormalization", shape=_layer_shape)
+@step_operator("LayerNormalization", "RMSNormalization", shape=_layer_shape)
 def layer_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """All axes from `axis` on by their mean and variance (RMSNormalization: by their squares alone)."""
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     axis, epsilon = axis_of(node, node.get("axis", -1), x.rank), node.get("epsilon", 1e-5)
     small = (*x.shape[:axis], *(1,) * (x.rank - axis))
     lines, columns = math.prod(x.shape[:axis]), math.prod(x.shape[axis:])
-    centred, biased = node.op == "LayerNormalization", has(specs, 2)
+    centred, biased = node.op == "LayerNormalization", has_input(specs, 2)
     named = [i for i, name in enumerate(node.outputs) if name]
 
     def step(*arrays: Array) -> None:
@@ -237,12 +253,12 @@ def layer_normalization(node: Node, specs: Specs, made: tuple[Spec, ...], option
 # -- others ------------------------------------------------------------------------------------------------------------
 
 
-@stepped("LRN", shape=same)
+@step_operator("LRN", shape=same_spec)
 def lrn(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x / (bias + alpha/size * sum of squares over `size` neighbouring channels) ** beta."""
     size, alpha = node.get("size"), node.get("alpha", 1e-4)
     beta, bias = node.get("beta", 0.75), node.get("bias", 1.0)
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     if not isinstance(size, int) or size < 1 or x.rank < 2:
         raise node.error(
             f"its size is {size} and its input {x}\n  a size from 1 on, (batch, channels, ...) are needed"
@@ -273,7 +289,7 @@ def _power(base: Array, exponent: float) -> Array:
     return np.power(base, exponent)
 
 
-@operator("LpNormalization", shape=same)
+@operator("LpNormalization", shape=same_spec)
 def lp_normalization(node: Node, x: Array) -> Any:
     """x by its 1-norm or 2-norm along an axis; 0 where that is 0."""
     axis = node.get("axis", -1)
@@ -285,7 +301,7 @@ def lp_normalization(node: Node, x: Array) -> Any:
     return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
 
 
-@operator("MeanVarianceNormalization", shape=same)
+@operator("MeanVarianceNormalization", shape=same_spec)
 def mean_variance_normalization(node: Node, x: Array) -> Any:
     """(x - mean) / (standard deviation + 1e-9) over the `axes`."""
     axes = axes_of(node, node.get("axes", (0, 2, 3)), x.ndim)

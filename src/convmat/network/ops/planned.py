@@ -107,7 +107,7 @@ class Woven(Planned):
         """See the module."""
         x, _, y = self.order(arrays)
         shape, dtype = self.between.shape, self.between.dtype
-        made = strided_views.at(scratch, shape, contiguous_strides(shape, dtype.itemsize), dtype)
+        made = strided_views.array_at(scratch, shape, contiguous_strides(shape, dtype.itemsize), dtype)
         found = self.bound.jobs(x, None, made, scratch + self._room)
         return None if found is None or not y.flags.c_contiguous else [*found, self.sweep.block([made, y])]
 

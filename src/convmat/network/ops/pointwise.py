@@ -14,9 +14,9 @@ from typing import Any
 from ...engine import Expression, ExpressionStep
 from ..graph import Array, Node, Spec
 from . import base
-from .base import OWN, OWNED, Operator, Options, Specs, broadcast, given
+from .base import OWN, OWNED, Operator, Options, Specs, broadcast_shape, input_at
 from .blocks import blockwise
-from .dtypes import named
+from .dtypes import dtype_named
 from .elementwise import FOLLOWS_AXIS
 from .expressions import EXPRESSIONS
 from .half import AS_THEY_ARE, NARROW, WIDE
@@ -60,10 +60,10 @@ def _narrowed(made: Expression, types: list[str]) -> Expression:
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    found = [given(node, specs, i) for i in range(len(node.inputs))]
+    found = [input_at(node, specs, i) for i in range(len(node.inputs))]
     made = expression(node, specs)
     assert made is not None
-    return (Spec(broadcast(node, [each.shape for each in found]), named(made.type)),)
+    return (Spec(broadcast_shape(node, [each.shape for each in found]), dtype_named(made.type)),)
 
 
 def _run(node: Node, *inputs: Array) -> Array:
@@ -81,7 +81,7 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
 OWNED[ELEMENTWISE] = Operator(ELEMENTWISE, _shape, _run, _prepare, in_place=True)
 
 
-def described(node: Node) -> str:
+def describe_pass(node: Node) -> str:
     """Which operators one pass does, for reports."""
     ops: Any = node.get("operators", (node.op,))
     return f"one pass: {', '.join(ops)}" if len(ops) > 1 else "one pass"

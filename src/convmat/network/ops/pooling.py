@@ -21,8 +21,8 @@ from ...geometry import Geometry
 from ...planner import Bound, PlanOptions
 from ...planner.maxima import Maxima, maxima
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, plan_node, stepped
-from .blocks import slabs
+from .base import Options, Specs, Step, input_at, plan_node, step_operator
+from .blocks import cut_slabs
 from .convolution import auto_pad, pads_of, per_axis
 from .planned import Compared, Planned
 
@@ -70,7 +70,7 @@ class Window:
         return np.maximum(after - before, 0)
 
 
-def windows(node: Node, x: Shape) -> tuple[Window, ...]:
+def pooling_windows(node: Node, x: Shape) -> tuple[Window, ...]:
     """The window along each spatial axis of x: (B, C, *I). Raises NetworkError."""
     rank = len(x) - 2
     F = tuple(node.get("kernel_shape") or ())
@@ -102,8 +102,8 @@ def _window(node: Node, I: int, F: int, s: int, d: int, pads: tuple[int, int], w
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
-    shape = (*x.shape[:2], *(w.P for w in windows(node, x.shape)))
+    x = input_at(node, specs, 0)
+    shape = (*x.shape[:2], *(w.P for w in pooling_windows(node, x.shape)))
     return (Spec(shape, x.dtype), Spec(shape, np.dtype(np.int64)))[: max(len(node.outputs), 1)]
 
 
@@ -149,11 +149,11 @@ def _lowest(dtype: np.dtype[Any]) -> Any:
     return -np.inf if dtype.kind not in "iu" else np.iinfo(dtype).min
 
 
-@stepped("MaxPool", shape=_shape)
+@step_operator("MaxPool", shape=_shape)
 def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The largest element of each window, and where in x it is."""
-    x = given(node, specs, 0)
-    along, lowest = windows(node, x.shape), _lowest(x.dtype)
+    x = input_at(node, specs, 0)
+    along, lowest = pooling_windows(node, x.shape), _lowest(x.dtype)
     rank = len(along)
     kernel = _kernel(x, along, options) if len(made) == 1 and len(node.outputs) == 1 else ""
     if not isinstance(kernel, str):
@@ -165,7 +165,7 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
 
     def step(x: Array, out: Array) -> None:
         x, out = x.reshape(-1, *x.shape[2:]), out.reshape(-1, *out.shape[2:])
-        for index in slabs(x.shape, x.itemsize, keep=rank):
+        for index in cut_slabs(x.shape, x.itemsize, keep=rank):
             _boxes(
                 np.maximum,
                 lowest,
@@ -227,11 +227,11 @@ NOWHERE = -1
 # -- averages and norms ------------------------------------------------------------------------------------------------
 
 
-@stepped("AveragePool", shape=_shape)
+@step_operator("AveragePool", shape=_shape)
 def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The mean of each window."""
-    x = given(node, specs, 0)
-    along = windows(node, x.shape)
+    x = input_at(node, specs, 0)
+    along = pooling_windows(node, x.shape)
     bound = _planned(node, x, along, options)
     if bound is not None:
         return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
@@ -241,7 +241,7 @@ def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
 
     def step(x: Array, out: Array) -> None:
         x, out = x.reshape(-1, *x.shape[2:]), out.reshape(-1, *out.shape[2:])
-        for index in slabs(x.shape, x.itemsize, keep=len(along)):
+        for index in cut_slabs(x.shape, x.itemsize, keep=len(along)):
             y = out[index].reshape(-1, *out.shape[1:])
             _boxes(np.add, 0, x[index].reshape(-1, *x.shape[1:]), y, along)
             np.divide(y, counts, out=y)
@@ -274,14 +274,14 @@ def _padding(along: tuple[Window, ...]) -> tuple[tuple[int, int], ...]:
     return tuple((w.lo, (w.P - 1) * w.s + (w.F - 1) * w.d + 1 - w.I - w.lo) for w in along)
 
 
-@stepped("LpPool", shape=_shape)
+@step_operator("LpPool", shape=_shape)
 def lp_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """(sum of |x|^p) ** (1/p) over each window."""
-    along, p = windows(node, given(node, specs, 0).shape), node.get("p", 2)
+    along, p = pooling_windows(node, input_at(node, specs, 0).shape), node.get("p", 2)
 
     def step(x: Array, out: Array) -> None:
         x, out = x.reshape(-1, *x.shape[2:]), out.reshape(-1, *out.shape[2:])
-        for index in slabs(x.shape, x.itemsize, keep=len(along)):
+        for index in cut_slabs(x.shape, x.itemsize, keep=len(along)):
             y = out[index].reshape(-1, *out.shape[1:])
             _boxes(np.add, 0, np.power(np.abs(x[index]), p).reshape(-1, *x.shape[1:]), y, along)
             np.power(y, 1 / p, out=y)
@@ -293,7 +293,7 @@ def lp_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) 
 
 
 def _global_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     if x.rank < 3:
         raise node.error(f"its input {x} has no spatial axes\n  (batch, channels, *spatial) is needed")
     return (Spec((*x.shape[:2], *(1,) * (x.rank - 2)), x.dtype),)
@@ -307,11 +307,11 @@ def _global(name: str) -> Callable[[Lines], Lines]:
 
     def enter(lines: Lines) -> Lines:
         def prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-            x = given(node, specs, 0)
+            x = input_at(node, specs, 0)
             shape = (math.prod(x.shape[:2]), math.prod(x.shape[2:]))
             return lambda x, out: lines(node, x.reshape(shape), out.reshape(-1))
 
-        stepped(name, shape=_global_shape)(prepare)
+        step_operator(name, shape=_global_shape)(prepare)
         return lines
 
     return enter

@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, given, has, stepped
+from .base import Options, Specs, Step, has_input, input_at, step_operator
 from .cells import Cell, Gated, LongShort, Named, Simple, State, Weights, functions_of
-from .rolled import Extents, Wiring, rolled
+from .rolled import Extents, Wiring, roll_cell
 
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -30,7 +30,7 @@ DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, 
 
 def _extents(node: Node, specs: Specs) -> Extents:
     """The extents, all inputs checked against them."""
-    x, _, r = (given(node, specs, i) for i in range(3))
+    x, _, r = (input_at(node, specs, i) for i in range(3))
     direction, layout, G = node.get("direction", "forward"), node.get("layout", 0), GATES[node.op]
     if direction not in DIRECTIONS or layout not in (0, 1):
         raise node.error(
@@ -45,9 +45,9 @@ def _extents(node: Node, specs: Specs) -> Extents:
         x.shape, (e.D, G * e.H, e.I), (e.D, G * e.H, e.H), (e.D, 2 * G * e.H), (B,), e.state, e.state, (e.D, 3 * e.H),
     ]  # fmt: skip
     for at, (name, shape) in enumerate(zip(INPUTS, needed, strict=True)):
-        if not has(specs, at):
+        if not has_input(specs, at):
             continue
-        spec = given(node, specs, at)
+        spec = input_at(node, specs, at)
         fits = spec.dtype.kind in "iu" if name == "sequence_lens" else spec.dtype == x.dtype
         if spec.shape != shape or not fits:
             kind = "int32" if name == "sequence_lens" else x.dtype
@@ -62,11 +62,11 @@ def _extents(node: Node, specs: Specs) -> Extents:
 
 
 def _recurrent_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    e, dtype = _extents(node, specs), given(node, specs, 0).dtype
+    e, dtype = _extents(node, specs), input_at(node, specs, 0).dtype
     return (Spec(e.output, dtype), *(Spec(e.state, dtype),) * (2 if node.op == "LSTM" else 1))
 
 
-@stepped("RNN", "GRU", "LSTM", shape=_recurrent_shape)
+@step_operator("RNN", "GRU", "LSTM", shape=_recurrent_shape)
 def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Y, the outputs of all steps; Y_h and Y_c, the state after the last."""
     e, functions = _extents(node, specs), functions_of(node, _extents(node, specs).D)
@@ -74,8 +74,8 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
     wanted = [at for at, name in enumerate(node.outputs) if name]
     backwards = DIRECTIONS[node.get("direction", "forward")]
     inputs = {INPUTS[at]: spec for at, spec in enumerate(specs) if spec is not None}
-    wiring = Wiring(e, tuple(names), tuple(wanted), backwards, given(node, specs, 0).dtype)
-    if (quick := rolled(node, inputs, wiring, functions, options)) is not None:
+    wiring = Wiring(e, tuple(names), tuple(wanted), backwards, input_at(node, specs, 0).dtype)
+    if (quick := roll_cell(node, inputs, wiring, functions, options)) is not None:
         return quick
 
     def step(*arrays: Array) -> None:

@@ -12,26 +12,37 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, axes_of, axis_of, given, moved, operator, same, stepped
-from .blocks import slabs
+from .base import (
+    Options,
+    Specs,
+    Step,
+    attribute_or_input,
+    axes_of,
+    axis_of,
+    input_at,
+    operator,
+    same_spec,
+    step_operator,
+)
+from .blocks import cut_slabs
 
 Reduction = Callable[..., Any]
 
 # -- sums, means, extremes ---------------------------------------------------------------------------------------------
 
 
-def reduced(node: Node, specs: Specs, rank: int) -> tuple[int, ...] | None:
+def reduced_axes(node: Node, specs: Specs, rank: int) -> tuple[int, ...] | None:
     """The axes reduced; None for a node that leaves x as it is."""
     since = 13 if node.op == "ReduceSum" else 18
-    axes = moved(node, specs, "axes", 1, since)
+    axes = attribute_or_input(node, specs, "axes", 1, since)
     if not axes:
         return None if node.get("noop_with_empty_axes", 0) and node.version >= since else tuple(range(rank))
     return axes_of(node, axes, rank)
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
-    axes = reduced(node, specs, x.rank)
+    x = input_at(node, specs, 0)
+    axes = reduced_axes(node, specs, x.rank)
     if axes is None:
         return (Spec(x.shape, x.dtype),)
     keep = node.get("keepdims", 1)
@@ -105,11 +116,11 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-@stepped(*REDUCTIONS, shape=_shape)
+@step_operator(*REDUCTIONS, shape=_shape)
 def reduction(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The `axes` of x reduced; all of them where none are named."""
     axes, reduce, keep = (
-        reduced(node, specs, given(node, specs, 0).rank),
+        reduced_axes(node, specs, input_at(node, specs, 0).rank),
         REDUCTIONS[node.op],
         bool(node.get("keepdims", 1)),
     )
@@ -122,7 +133,7 @@ def reduction(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
 
 
 def _place_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     axis = axis_of(node, node.get("axis", 0), x.rank)
     if not x.shape[axis : axis + 1] or not x.shape[axis]:
         raise node.error(f"its input {x} has nothing along axis {axis}")
@@ -142,7 +153,7 @@ def place(node: Node, x: Array) -> Any:
 
 
 def _top_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     axis, k = axis_of(node, node.get("axis", -1), x.rank), _top(node, specs)
     if not x.rank or not 0 <= k <= x.shape[axis]:
         raise node.error(f"its k is {k}\n  {x} has fewer along axis {axis}")
@@ -151,7 +162,7 @@ def _top_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 def _top(node: Node, specs: Specs) -> int:
-    k = moved(node, specs, "k", 1, 10)
+    k = attribute_or_input(node, specs, "k", 1, 10)
     if k is None or len(k) != 1:
         raise node.error("its k is not one number")
     return k[0]
@@ -200,12 +211,12 @@ def _ordered(rows: Array, largest: bool) -> Array:
 
 
 def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, axis = given(node, specs, 0), given(node, specs, 1)
+    x, axis = input_at(node, specs, 0), input_at(node, specs, 1)
     if axis.size != 1 or axis.dtype.kind not in "iu" or not x.rank:
         raise node.error(f"its axis is {axis}\n  one whole number is needed, an axis of {x}")
     if axis.value is not None:
         axis_of(node, int(axis.value.reshape(())), x.rank)
-    return same(node, specs)
+    return same_spec(node, specs)
 
 
 @operator("CumSum", shape=_summed)
@@ -227,7 +238,7 @@ ONE_AXIS = 13
 
 
 def _softmax_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     axis_of(node, node.get("axis", -1 if node.version >= ONE_AXIS else 1), x.rank)
     return (Spec(x.shape, x.dtype),)
 
@@ -259,10 +270,10 @@ def _hard(x: Array, out: Array) -> None:
     np.put_along_axis(out, np.argmax(x, axis=1, keepdims=True), 1, axis=1)
 
 
-@stepped("Softmax", "LogSoftmax", "Hardmax", shape=_softmax_shape, in_place=True)
+@step_operator("Softmax", "LogSoftmax", "Hardmax", shape=_softmax_shape, in_place=True)
 def softmax(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """exp(x) over its sum, the logarithm of that, or 1 at the first maximum."""
-    folded = planes(node, given(node, specs, 0).rank)
+    folded = planes(node, input_at(node, specs, 0).rank)
     function = {"Softmax": _soft, "LogSoftmax": _log_soft, "Hardmax": _hard}[node.op]
 
     def step(x: Array, out: Array) -> None:
@@ -271,7 +282,7 @@ def softmax(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) 
         x, out = folded(x), folded(out)
         if x.shape[2] == 1:  # rows: what is along is also innermost
             x, out = x[:, :, 0], out[:, :, 0]
-        for index in slabs(x.shape, x.itemsize, keep=x.ndim - 1):
+        for index in cut_slabs(x.shape, x.itemsize, keep=x.ndim - 1):
             part = index if isinstance(index[0], slice) else (slice(index[0], index[0] + 1),)
             function(x[part], out[part])
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from ...engine import Weighted
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, axes_of, given, optional, stepped
-from .blocks import slabs
+from .base import Options, Specs, Step, axes_of, input_at, optional_constant_at, step_operator
+from .blocks import cut_slabs
 
 MODES = ("nearest", "linear", "cubic")
 COORDINATES = (
@@ -83,12 +83,14 @@ def rounding_of(node: Node) -> str:
     return _word(node, "nearest_mode", "round_prefer_floor", ROUNDINGS[:-1])
 
 
-def axes(node: Node, specs: Specs) -> list[Axis]:
+def resized_axes(node: Node, specs: Specs) -> list[Axis]:
     """The axes that are resized. Raises NetworkError, and Unknown where the scales or sizes are no constants."""
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     old = node.op == "Upsample" or node.version < 11
-    scales = node.get("scales") if old and len(specs) < 2 else optional(node, specs, 1 if old else 2)
-    sizes = None if old else optional(node, specs, 3)
+    scales = (
+        node.get("scales") if old and len(specs) < 2 else optional_constant_at(node, specs, 1 if old else 2)
+    )
+    sizes = None if old else optional_constant_at(node, specs, 3)
     scales = None if scales is None or not np.size(scales) else np.asarray(scales, np.float64)
     sizes = None if sizes is None or not np.size(sizes) else np.asarray(sizes)
     named = node.get("axes")
@@ -103,7 +105,7 @@ def axes(node: Node, specs: Specs) -> list[Axis]:
     by, to = _extents(node, tuple(x.shape[a] for a in at), scales, sizes)
     roi = np.asarray([0.0] * len(at) + [1.0] * len(at))
     if coordinates_of(node) == "tf_crop_and_resize":
-        region = optional(node, specs, 1)
+        region = optional_constant_at(node, specs, 1)
         if region is None or region.size != 2 * len(at):
             raise node.error(
                 "its roi is missing\n  tf_crop_and_resize needs where to begin and end along each axis"
@@ -145,9 +147,9 @@ def _scaled(extent: int, scale: float) -> int:
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, shape = given(node, specs, 0), list(given(node, specs, 0).shape)
+    x, shape = input_at(node, specs, 0), list(input_at(node, specs, 0).shape)
     mode_of(node), rounding_of(node)
-    for each in axes(node, specs):
+    for each in resized_axes(node, specs):
         shape[each.axis] = each.P
     return (Spec(tuple(shape), x.dtype),)
 
@@ -192,7 +194,7 @@ def _filter(mode: str, distance: Array, a: float) -> Any:
     return np.where(z <= 1, near, np.where(z < 2, far, 0))
 
 
-def taps(node: Node, a: Axis) -> Taps:
+def weigh_taps(node: Node, a: Axis) -> Taps:
     """The terms of every output along one axis."""
     mode, how = mode_of(node), coordinates_of(node)
     at = coordinates(how, a)
@@ -216,13 +218,13 @@ def taps(node: Node, a: Axis) -> Taps:
 # -- running -----------------------------------------------------------------------------------------------------------
 
 
-@stepped("Resize", "Upsample", shape=_shape)
+@step_operator("Resize", "Upsample", shape=_shape)
 def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x with other extents."""
-    x, times = given(node, specs, 0), repeats(node, specs)
+    x, times = input_at(node, specs, 0), find_repeats(node, specs)
     if times is not None:
         return lambda x, *rest: _repeat(x, rest[-1], times)
-    along = sorted((taps(node, each) for each in moved_axes(node, specs)), key=lambda t: -t.axis)
+    along = sorted((weigh_taps(node, each) for each in moved_axes(node, specs)), key=lambda t: -t.axis)
     outside = [t for t in along if t.outside.any()]
     value = _rounded(np.asarray(node.get("extrapolation_value", 0.0)), x.dtype)
     work = _work(x.dtype)
@@ -230,7 +232,7 @@ def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
 
     def step(x: Array, *rest: Array) -> None:
         out = rest[-1]
-        for index in slabs(out.shape, out.itemsize, keep=inner):
+        for index in cut_slabs(out.shape, out.itemsize, keep=inner):
             y = x[index]
             for t in along:
                 y = _apply(y, t, t.axis - x.ndim, work)
@@ -283,25 +285,25 @@ def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
 def moved_axes(node: Node, specs: Specs) -> list[Axis]:
     """The axes along which anything changes."""
     cropped = coordinates_of(node) == "tf_crop_and_resize"
-    return [each for each in axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]
+    return [each for each in resized_axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]
 
 
-def repeats(node: Node, specs: Specs) -> tuple[int, ...] | None:
+def find_repeats(node: Node, specs: Specs) -> tuple[int, ...] | None:
     """How often each element comes along each axis, if nearest neighbours are just that."""
-    times = [1] * given(node, specs, 0).rank
+    times = [1] * input_at(node, specs, 0).rank
     for each in moved_axes(node, specs):
         if mode_of(node) != "nearest" or not each.I or each.P % each.I:
             return None
         times[each.axis] = each.P // each.I
-        if not np.array_equal(taps(node, each).index[:, 0], np.arange(each.P) // times[each.axis]):
+        if not np.array_equal(weigh_taps(node, each).index[:, 0], np.arange(each.P) // times[each.axis]):
             return None
     return tuple(times)
 
 
-def weighted(node: Node, specs: Specs) -> tuple[Weighted, Weighted] | None:
+def find_weights(node: Node, specs: Specs) -> tuple[Weighted, Weighted] | None:
     """What each output is made of along the last two axes; None where others change, or an output lies outside of x."""
-    x = given(node, specs, 0)
-    found = {each.axis - x.rank: taps(node, each) for each in moved_axes(node, specs)}
+    x = input_at(node, specs, 0)
+    found = {each.axis - x.rank: weigh_taps(node, each) for each in moved_axes(node, specs)}
     if not x.rank or not {-2, -1} >= set(found) or any(each.outside.any() for each in found.values()):
         return None
     rows, columns = (

@@ -168,7 +168,7 @@ class Rolled:
         values = dict(zip(names, arrays, strict=False))
         for name, shape in self._rooms.items():
             strides = contiguous_strides(shape, dtype.itemsize)
-            values[name] = strided_views.at(scratch, shape, strides, dtype)
+            values[name] = strided_views.array_at(scratch, shape, strides, dtype)
             scratch += self._bytes(shape)
         outputs = ("y", "last", "cc")
         return values | {
@@ -203,7 +203,7 @@ class Rolled:
         return found
 
 
-def rolled(
+def roll_cell(
     node: Node,
     inputs: Mapping[str, Spec],
     wiring: Wiring,
@@ -240,7 +240,7 @@ def rolled(
     bias, within = _biases(constant.get("B"), e, cell)
     zeros = np.zeros((e.B, e.H), wiring.dtype)
     own: dict[str, Sequence[Array]] = {
-        "R": [recurrence.packed(plan, np.asarray(r)) for r in constant["R"]],
+        "R": [recurrence.pack_recurrent(plan, np.asarray(r)) for r in constant["R"]],
         "P": [np.array(p) for p in constant.get("P", ())],
         "within": within,
         "zeros": [zeros] * e.D,
@@ -275,4 +275,4 @@ def _biases(b: Array | None, e: Extents, cell: recurrence.Cell) -> tuple[Array |
     return added.ravel(), [np.array(each) for each in halves[:, 1, 2 * e.H :]] if cell.within else []
 
 
-__all__ = ["Extents", "Rolled", "Wiring", "rolled"]
+__all__ = ["Extents", "Rolled", "Wiring", "roll_cell"]

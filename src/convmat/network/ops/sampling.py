@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Specs, given, operator
+from .base import Specs, input_at, operator
 
 
 class Term(NamedTuple):
@@ -28,7 +28,7 @@ class Term(NamedTuple):
     inside: Array | None = None
 
 
-def interpolated(x: Array, terms: Sequence[Sequence[Term]]) -> Array:
+def interpolate(x: Array, terms: Sequence[Sequence[Term]]) -> Array:
     """x: (B, C, *I), for each of its I axes terms of (B, K) coordinates -> (B, C, K)."""
     B, C, *I = x.shape
     flat = x.reshape(B, C, math.prod(I))
@@ -48,7 +48,7 @@ def interpolated(x: Array, terms: Sequence[Sequence[Term]]) -> Array:
     return np.asarray(y)
 
 
-def line(at: Array, n: int) -> list[Term]:
+def linear_terms(at: Array, n: int) -> list[Term]:
     """Terms of a line between neighbours along an axis of n, nothing outside."""
     at = np.clip(at, -4, n + 4)  # outside stays outside, and small enough for an index
     low = np.floor(at)
@@ -72,7 +72,7 @@ PADDINGS = ("zeros", "border", "reflection")
 
 
 def _sampled(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, grid = given(node, specs, 0), given(node, specs, 1)
+    x, grid = input_at(node, specs, 0), input_at(node, specs, 1)
     mode, padding = node.get("mode", "linear"), node.get("padding_mode", "zeros")
     if mode not in MODES or padding not in PADDINGS:
         raise node.error(
@@ -111,8 +111,8 @@ def grid_sample(node: Node, x: Array, grid: Array) -> Any:
     elif exact:
         x, made = x.astype(np.float64), x.dtype
         least, most = (0, 1) if made.kind == "b" else (np.iinfo(made).min, np.iinfo(made).max)
-        return np.clip(np.trunc(interpolated(x, terms)), least, most).astype(made).reshape(shape)
-    return interpolated(x, terms).astype(x.dtype, copy=False).reshape(shape)
+        return np.clip(np.trunc(interpolate(x, terms)), least, most).astype(made).reshape(shape)
+    return interpolate(x, terms).astype(x.dtype, copy=False).reshape(shape)
 
 
 def _terms(node: Node, at: Array, n: int) -> list[Term]:

@@ -15,8 +15,16 @@ import numpy as np
 
 from ..graph import Array, Graph, Node, Spec, Value
 from .base import Around, Bodies, Inside, Specs, axis_of
-from .bodies import Closed, body_of, closed, enter, kinds, outside, shown
-from .loops import Rows, counting, row_of, settled
+from .bodies import (
+    Closed,
+    body_of,
+    captured_specs,
+    close_body,
+    describe_value,
+    enter_with_bodies,
+    tensor_specs,
+)
+from .loops import Rows, count_turns, row_of, settle_specs
 
 
 class _Parts(NamedTuple):
@@ -78,7 +86,7 @@ def _along(node: Node, spec: Spec, axis: int) -> tuple[int, Spec]:
 def _shape(node: Node, specs: Specs, inside: Inside) -> tuple[Spec | None, ...]:
     parts = _parts(node)
     own = list(specs[parts.batched : len(node.inputs)])
-    more = outside(node, parts.body, specs)
+    more = captured_specs(node, parts.body, specs)
     if any(spec is None for spec in own[parts.states :]):
         return (None,) * len(node.outputs)
     batch: tuple[int, ...] = ()
@@ -91,7 +99,7 @@ def _shape(node: Node, specs: Specs, inside: Inside) -> tuple[Spec | None, ...]:
         for spec, axis in zip(own[parts.states :], parts.axes, strict=True)
         if spec is not None
     ]
-    state, rows = settled(parts.body, own[: parts.states], [*(s for _, s in slices), *more], inside)
+    state, rows = settle_specs(parts.body, own[: parts.states], [*(s for _, s in slices), *more], inside)
     made: list[Spec | None] = [None if s is None else Spec((*batch, *s.shape), s.dtype) for s in state]
     for spec, axis in zip(rows, parts.row_axes, strict=True):
         if spec is None:
@@ -105,16 +113,16 @@ def _shape(node: Node, specs: Specs, inside: Inside) -> tuple[Spec | None, ...]:
 
 def _open(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
     parts = _parts(node)
-    body = closed(node, parts.body, about)
+    body = close_body(node, parts.body, about)
 
     def run(*values: Value) -> tuple[Value, ...]:
         captured = values[len(node.inputs) :]
         own = list(values[parts.batched : len(node.inputs)])
         for value in own[parts.states :]:
             if not isinstance(value, np.ndarray):
-                raise node.error(f"it scans what is no tensor\n  {shown(value)}")
+                raise node.error(f"it scans what is no tensor\n  {describe_value(value)}")
         scanned = _Scanned(node, parts, about, body, captured)
-        with counting():
+        with count_turns():
             if parts.batched:
                 return tuple(scanned.batch(values[0], own))
             return tuple(scanned.one(own))
@@ -167,8 +175,8 @@ class _Scanned:
         """What a row would be."""
         node, parts = self.node, self.parts
         slices = [Spec(x.shape[1:], x.dtype) for x in moved]
-        more = outside(node, parts.body, kinds([*(None for _ in node.inputs), *self.captured]))
-        known = self.about.specs(parts.body, [*kinds(state), *slices, *more])
+        more = captured_specs(node, parts.body, tensor_specs([*(None for _ in node.inputs), *self.captured]))
+        known = self.about.specs(parts.body, [*tensor_specs(state), *slices, *more])
         return row_of(node, parts.body, known, parts.states + at)
 
     def batch(self, lengths: Value, own: list[Value]) -> list[Value]:
@@ -176,10 +184,10 @@ class _Scanned:
         node, parts = self.node, self.parts
         arrays = _arrays(own)
         if len(arrays) < len(own) or any(x.ndim < 1 + (i >= parts.states) for i, x in enumerate(arrays)):
-            raise node.error(f"its inputs have no batch axis\n  {', '.join(map(shown, own))}")
+            raise node.error(f"its inputs have no batch axis\n  {', '.join(map(describe_value, own))}")
         images, longest = arrays[-1].shape[:2]
         if any(len(x) != images for x in arrays):
-            raise node.error(f"its inputs are not of one batch\n  {', '.join(map(shown, own))}")
+            raise node.error(f"its inputs are not of one batch\n  {', '.join(map(describe_value, own))}")
         counts = [longest] * images
         if isinstance(lengths, np.ndarray):
             counts = [int(n) for n in lengths.reshape(-1)]
@@ -221,4 +229,4 @@ def _lengthened(y: Array, longest: int) -> Array:
     return made
 
 
-enter("Scan", Bodies(_shape, _open))
+enter_with_bodies("Scan", Bodies(_shape, _open))

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Value
-from .base import axis_of, operator, unknown
-from .bodies import shown
+from .base import axis_of, operator, unknown_outputs
+from .bodies import describe_value
 
 
 def _sequence(node: Node, value: Any) -> list[Array]:
     if not isinstance(value, list):
-        raise node.error(f"its input is no sequence\n  {shown(value)}")
+        raise node.error(f"its input is no sequence\n  {describe_value(value)}")
     return value
 
 
 def _tensor(node: Node, value: Any) -> Array:
     if not isinstance(value, np.ndarray):
-        raise node.error(f"its input is no tensor\n  {shown(value)}")
+        raise node.error(f"its input is no tensor\n  {describe_value(value)}")
     return value
 
 
@@ -35,26 +35,26 @@ def _place(node: Node, at: Any, count: int, last: int) -> int:
     return n + count if n < 0 else n
 
 
-@operator("SequenceEmpty", shape=unknown, late=True)
+@operator("SequenceEmpty", shape=unknown_outputs, late=True)
 def empty(node: Node) -> Any:
     """A sequence of no tensor."""
     return []
 
 
-@operator("SequenceConstruct", shape=unknown, late=True)
+@operator("SequenceConstruct", shape=unknown_outputs, late=True)
 def construct(node: Node, *tensors: Value) -> Any:
     """A sequence of the inputs."""
     return [_tensor(node, each) for each in tensors]
 
 
-@operator("SequenceAt", shape=unknown, late=True)
+@operator("SequenceAt", shape=unknown_outputs, late=True)
 def pick(node: Node, sequence: Value, at: Value) -> Any:
     """The tensor at a place, counted from the back where it is negative."""
     several = _sequence(node, sequence)
     return several[_place(node, at, len(several), len(several) - 1)]
 
 
-@operator("SequenceInsert", shape=unknown, late=True)
+@operator("SequenceInsert", shape=unknown_outputs, late=True)
 def insert(node: Node, sequence: Value, tensor: Value, at: Value = None) -> Any:
     """One tensor more, before a place or at the end."""
     several = _sequence(node, sequence)
@@ -63,7 +63,7 @@ def insert(node: Node, sequence: Value, tensor: Value, at: Value = None) -> Any:
     return [*several[:i], _tensor(node, tensor), *several[i:]]
 
 
-@operator("SequenceErase", shape=unknown, late=True)
+@operator("SequenceErase", shape=unknown_outputs, late=True)
 def erase(node: Node, sequence: Value, at: Value = None) -> Any:
     """Without the tensor at a place, the last if none is said."""
     several = _sequence(node, sequence)
@@ -72,28 +72,28 @@ def erase(node: Node, sequence: Value, at: Value = None) -> Any:
     return [*several[:i], *several[i + 1 :]]
 
 
-@operator("SequenceLength", shape=unknown, late=True)
+@operator("SequenceLength", shape=unknown_outputs, late=True)
 def length(node: Node, sequence: Value) -> Any:
     """How many tensors there are."""
     return np.array(len(_sequence(node, sequence)), np.int64)
 
 
-@operator("ConcatFromSequence", shape=unknown, late=True)
+@operator("ConcatFromSequence", shape=unknown_outputs, late=True)
 def join(node: Node, sequence: Value) -> Any:
     """The tensors one after the other along an axis, a new one if asked."""
     several, new = _sequence(node, sequence), bool(node.get("new_axis", 0))
     if not several or (not several[0].ndim and not new):
-        raise node.error(f"its sequence has nothing to join\n  {shown(several)}")
+        raise node.error(f"its sequence has nothing to join\n  {describe_value(several)}")
     axis = axis_of(node, node.get("axis", 0), several[0].ndim + new)
     apart = {each.shape if new else each.shape[:axis] + each.shape[axis + 1 :] for each in several}
     kinds = {(each.ndim, each.dtype) for each in several}
     if len(apart) > 1 or len(kinds) > 1:
-        words = ", ".join(shown(each) for each in several[:4])
+        words = ", ".join(describe_value(each) for each in several[:4])
         raise node.error(f"its tensors cannot be joined along axis {axis}\n  {words}")
     return np.stack(several, axis) if new else np.concatenate(several, axis)
 
 
-@operator("SplitToSequence", shape=unknown, late=True)
+@operator("SplitToSequence", shape=unknown_outputs, late=True)
 def split(node: Node, x: Value, sizes: Value = None) -> Any:
     """x in parts along an axis: of sizes in a row, of one size, or slices, these without the axis if asked."""
     array = _tensor(node, x)
@@ -113,7 +113,7 @@ def split(node: Node, x: Value, sizes: Value = None) -> Any:
             parts = [min(size, n - i) for i in range(0, n, size)] if size > 0 else [-1]
         if min(parts, default=0) < 0 or sum(parts) != n:
             raise node.error(
-                f"its parts {wanted.tolist()} do not make {n}\n  along axis {axis} of {shown(x)}"
+                f"its parts {wanted.tolist()} do not make {n}\n  along axis {axis} of {describe_value(x)}"
             )
     ends = np.cumsum([0, *parts]).tolist()
     front = (slice(None),) * axis
@@ -122,13 +122,13 @@ def split(node: Node, x: Value, sizes: Value = None) -> Any:
     ]
 
 
-@operator("Optional", shape=unknown, late=True)
+@operator("Optional", shape=unknown_outputs, late=True)
 def wrap(node: Node, value: Value = None) -> Any:
     """The input, or nothing."""
     return value
 
 
-@operator("OptionalGetElement", shape=unknown, late=True)
+@operator("OptionalGetElement", shape=unknown_outputs, late=True)
 def unwrap(node: Node, value: Value = None) -> Any:
     """What is in it."""
     if value is None:
@@ -136,7 +136,7 @@ def unwrap(node: Node, value: Value = None) -> Any:
     return value
 
 
-@operator("OptionalHasElement", shape=unknown, late=True)
+@operator("OptionalHasElement", shape=unknown_outputs, late=True)
 def filled(node: Node, value: Value = None) -> Any:
     """Whether there is something in it."""
     return np.array(value is not None)

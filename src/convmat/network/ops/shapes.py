@@ -11,18 +11,18 @@ from ..graph import Array, Node, Shape, Spec
 from .base import (
     Specs,
     Unknown,
+    attribute_or_input,
     axes_of,
     axis_of,
-    constant,
-    given,
-    has,
-    moved,
-    numbers,
+    constant_at,
+    has_input,
+    input_at,
     operator,
-    optional,
-    same,
+    optional_constant_at,
+    read_whole_numbers,
+    same_spec,
     specs_of,
-    whole,
+    whole_numbers_at,
 )
 
 # -- views: no element moves -------------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ from .base import (
 
 def _reshaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """0 keeps an extent (unless `allowzero`), one -1 takes what is left."""
-    x, wanted = given(node, specs, 0), whole(node, specs, 1, "shape")
+    x, wanted = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "shape")
     shape = list(wanted)
     if not node.get("allowzero", 0):
         for a, n in enumerate(shape):
@@ -57,7 +57,7 @@ def reshape(node: Node, x: Array, shape: Array) -> Any:
 
 
 def _flat(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     axis = node.get("axis", 1)
     if not -x.rank <= axis <= x.rank:
         raise node.error(f"axis {axis} of an array with {x.rank} axes")
@@ -72,7 +72,7 @@ def flatten(node: Node, x: Array) -> Any:
 
 
 def _squeezed(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, axes = given(node, specs, 0), moved(node, specs, "axes", 1, 13)
+    x, axes = input_at(node, specs, 0), attribute_or_input(node, specs, "axes", 1, 13)
     gone = [a for a, n in enumerate(x.shape) if n == 1] if axes is None else axes_of(node, axes, x.rank)
     if any(x.shape[a] != 1 for a in gone):
         raise node.error(f"its axes {axes} are not all of extent 1\n  {x}")
@@ -86,7 +86,7 @@ def squeeze(node: Node, x: Array, axes: Array | None = None) -> Any:
 
 
 def _unsqueezed(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, axes = given(node, specs, 0), moved(node, specs, "axes", 1, 13)
+    x, axes = input_at(node, specs, 0), attribute_or_input(node, specs, "axes", 1, 13)
     if axes is None or len(axes) > 64:
         raise node.error(f"its axes are {axes}\n  the places of new axes are needed")
     rank = x.rank + len(axes)
@@ -100,7 +100,7 @@ def unsqueeze(node: Node, x: Array, axes: Array | None = None) -> Any:
     return x.reshape(_unsqueezed(node, specs_of((x, axes)))[0].shape)
 
 
-@operator("Identity", shape=same, view=True)
+@operator("Identity", shape=same_spec, view=True)
 def identity(node: Node, x: Array) -> Any:
     """x."""
     return x
@@ -108,9 +108,9 @@ def identity(node: Node, x: Array) -> Any:
 
 def _dropped(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """Nothing is dropped but in training, which is asked for by an input; what is dropped is new at each call."""
-    x = given(node, specs, 0)
-    if node.version >= 12 and has(specs, 2) and constant(node, specs, 2).any():
-        share = optional(node, specs, 1)
+    x = input_at(node, specs, 0)
+    if node.version >= 12 and has_input(specs, 2) and constant_at(node, specs, 2).any():
+        share = optional_constant_at(node, specs, 1)
         if share is None or share.any():
             raise Unknown
     mask = np.dtype(bool) if node.version >= 10 else x.dtype
@@ -131,7 +131,7 @@ def dropout(node: Node, x: Array, ratio: Array | None = None, training: Array | 
 
 
 def _counted(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    rank = given(node, specs, 0).rank
+    rank = input_at(node, specs, 0).rank
     shape = () if node.op == "Size" else (len(range(rank)[node.get("start", 0) : node.get("end")]),)
     return (Spec(shape, np.dtype(np.int64)),)
 
@@ -148,7 +148,7 @@ def shape_of(node: Node, x: Array) -> Any:
 
 
 def _filled(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    shape, value = whole(node, specs, 0, "shape"), node.get("value")
+    shape, value = whole_numbers_at(node, specs, 0, "shape"), node.get("value")
     if min(shape, default=0) < 0 or len(shape) > 64 or (value is not None and value.size != 1):
         raise node.error(
             f"its shape is {shape} and its value {value}\n  extents from 0 on and one number are needed"
@@ -165,7 +165,7 @@ def constant_of_shape(node: Node, shape: Array) -> Any:
 
 
 def _counting(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    start, limit, delta = (constant(node, specs, i) for i in range(3))
+    start, limit, delta = (constant_at(node, specs, i) for i in range(3))
     if delta.size != 1 or start.size != 1 or limit.size != 1 or not delta.any():
         raise node.error("its start, limit and delta are not three numbers, the last not 0")
     first, end, by = (each.item() for each in (start, limit, delta))
@@ -192,7 +192,7 @@ def count(node: Node, start: Array, limit: Array, delta: Array) -> Any:
 
 
 def _expanded(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, wanted = given(node, specs, 0), whole(node, specs, 1, "shape")
+    x, wanted = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "shape")
     shape: list[int] = []
     for n, m in zip(_right(x.shape, len(wanted)), _right(wanted, x.rank), strict=True):
         if (n != m and 1 not in (n, m)) or min(n, m) < 0:
@@ -212,7 +212,7 @@ def expand(node: Node, x: Array, shape: Array) -> Any:
 
 
 def _tiled(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, repeats = given(node, specs, 0), whole(node, specs, 1, "repeats")
+    x, repeats = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "repeats")
     if len(repeats) != x.rank or min(repeats, default=0) < 0:
         raise node.error(f"its repeats are {repeats}\n  {x} needs one, from 0 on, for each axis")
     return (Spec(tuple(n * r for n, r in zip(x.shape, repeats, strict=True)), x.dtype),)
@@ -221,12 +221,12 @@ def _tiled(node: Node, specs: Specs) -> tuple[Spec, ...]:
 @operator("Tile", shape=_tiled)
 def tile(node: Node, x: Array, repeats: Array) -> Any:
     """x side by side with itself, so many times along each axis."""
-    return np.tile(x, numbers(node, repeats, "repeats"))
+    return np.tile(x, read_whole_numbers(node, repeats, "repeats"))
 
 
 def _one_hot(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    indices, values = given(node, specs, 0), given(node, specs, 2)
-    depth = constant(node, specs, 1)
+    indices, values = input_at(node, specs, 0), input_at(node, specs, 2)
+    depth = constant_at(node, specs, 1)
     axis = axis_of(node, node.get("axis", -1), indices.rank + 1)
     if depth.size != 1 or int(depth.item()) < 1 or values.shape != (2,):
         raise node.error(

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Specs, given, has, numbers, operator, specs_of, whole
+from .base import Specs, has_input, input_at, operator, read_whole_numbers, specs_of, whole_numbers_at
 
 
 def _inferred(node: Node, specs: Specs) -> Shape:
     """The shape of what MaxPool has read, by the window alone: indices count in it."""
-    x, places = given(node, specs, 0), given(node, specs, 1)
+    x, places = input_at(node, specs, 0), input_at(node, specs, 1)
     rank = x.rank - 2
-    kernel = numbers(node, node.get("kernel_shape") or (), "kernel_shape")
-    s = numbers(node, node.get("strides") or (1,) * rank, "strides")
-    pads = numbers(node, node.get("pads") or (0,) * (2 * rank), "pads")
+    kernel = read_whole_numbers(node, node.get("kernel_shape") or (), "kernel_shape")
+    s = read_whole_numbers(node, node.get("strides") or (1,) * rank, "strides")
+    pads = read_whole_numbers(node, node.get("pads") or (0,) * (2 * rank), "pads")
     if rank < 1 or len(kernel) != rank or len(s) != rank or len(pads) != 2 * rank or min(*kernel, *s) < 1:
         raise node.error(
             f"its kernel_shape is {kernel}, its strides {s}, its pads {pads}\n  they do not fit its X {x}"
@@ -37,10 +37,10 @@ def _inferred(node: Node, specs: Specs) -> Shape:
 
 
 def _unpooled(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, shape = given(node, specs, 0), _inferred(node, specs)
-    if not has(specs, 2):
+    x, shape = input_at(node, specs, 0), _inferred(node, specs)
+    if not has_input(specs, 2):
         return (Spec(shape, x.dtype),)
-    wanted = whole(node, specs, 2, "output_shape")
+    wanted = whole_numbers_at(node, specs, 2, "output_shape")
     if len(wanted) != x.rank or any(n < m for n, m in zip(wanted, shape, strict=True)):
         raise node.error(f"its output_shape is {wanted}\n  at least {shape} is needed, by its window")
     return (Spec(wanted, x.dtype),)

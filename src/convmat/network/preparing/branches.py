@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..graph import Array, Graph, Node
 
 
-def with_constants(node: Node, constants: Mapping[str, Array]) -> Node:
+def keep_constants(node: Node, constants: Mapping[str, Array]) -> Node:
     """The node with the captured values that are constant kept in its bodies themselves."""
     fixed = {
         inner: constants[name]
@@ -36,7 +36,7 @@ def _fixed(graph: Graph, fixed: Mapping[str, Array]) -> Graph:
     )
 
 
-def inlined(node: Node, branch: Graph, taken: set[str]) -> tuple[list[Node], dict[str, Array]]:
+def inline_branch(node: Node, branch: Graph, taken: set[str]) -> tuple[list[Node], dict[str, Array]]:
     """The nodes and constants of an If's branch in the graph around it; `taken` are the names there, new ones join."""
     names = {inner: name for name, inner in zip(node.captured, node.inside, strict=True)}
     names = {inner: name for inner, name in names.items() if inner in branch.captured}

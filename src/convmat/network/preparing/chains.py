@@ -46,7 +46,7 @@ class Call:
     arrays: Sequence[Any] | None
 
 
-def chained(calls: Sequence[Call]) -> list[Any]:
+def chain_calls(calls: Sequence[Call]) -> list[Any]:
     """The tasks of the calls in their order, those of machine code on arrays that stay joined to Chains."""
     scratch = np.empty(LINE + max((c.run.scratch for c in calls if _kernel(c)), default=0), np.uint8)
     at = -(-_address(scratch) // LINE) * LINE

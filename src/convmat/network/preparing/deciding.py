@@ -16,11 +16,11 @@ MOST_VALUES = 4
 """Values of an input that a network is prepared for, before it counts as one that ever changes."""
 
 
-def deciding(graph: Graph) -> frozenset[str]:
+def find_deciding(graph: Graph) -> frozenset[str]:
     """Inputs of one whole number or truth value from which alone, and constants and shapes, a condition follows.
 
     >>> from convmat.network.graph import Input
-    >>> deciding(Graph((), (Input("rate", np.dtype("int64"), ()),), (), {}))
+    >>> find_deciding(Graph((), (Input("rate", np.dtype("int64"), ()),), (), {}))
     frozenset()
     """
     small = [each.name for each in graph.inputs if each.dtype.kind in "iub" and each.kind == "tensor"]
@@ -42,7 +42,7 @@ class Values:
     """Which values of the deciding inputs a network has met."""
 
     def __init__(self, graph: Graph) -> None:
-        self._met: dict[str, set[bytes]] = {name: set() for name in deciding(graph)}
+        self._met: dict[str, set[bytes]] = {name: set() for name in find_deciding(graph)}
 
     def known(self, given: Mapping[str, Value], specs: dict[str, Spec]) -> dict[str, Spec]:
         """The Specs with the values of those inputs that have few."""

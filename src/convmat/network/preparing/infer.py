@@ -17,8 +17,8 @@ from ...errors import NetworkError
 from ..graph import Array, Graph, Node, Spec, Value
 from ..ops import Operator, Unknown, operator_of
 from ..ops.bodies import taken_branch
-from ..ops.fallback import REFERENCE, expected
-from .branches import inlined, with_constants
+from ..ops.fallback import REFERENCE, infer_outputs
+from .branches import inline_branch, keep_constants
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -33,7 +33,7 @@ Opened = Callable[[Node], Callable[..., tuple[Value, ...]]]
 """From a node with bodies to what runs it."""
 
 
-def inferred(
+def infer_specs(
     graph: Graph, inputs: Mapping[str, Spec], limit: int = MEMORY_LIMIT, opened: Opened | None = None
 ) -> tuple[Graph, Specs]:
     """The graph without what is constant, and the Specs of its values; those known only at run time are absent.
@@ -47,16 +47,16 @@ def inferred(
     kept: list[Node] = []
     waiting = deque(graph.nodes)
     while waiting:
-        node = with_constants(waiting.popleft(), constants)
+        node = keep_constants(waiting.popleft(), constants)
         branch = _branch(node, specs)
         if branch is not None:
             taken = taken or {*specs, *(name for each in graph.nodes for name in each.outputs)}
-            nodes, own = inlined(node, branch, taken)
+            nodes, own = inline_branch(node, branch, taken)
             constants |= own
             specs |= {name: Spec.of(array) for name, array in own.items()}
             waiting.extendleft(reversed(nodes))
             continue
-        found = folded(node, specs, limit, opened)
+        found = fold_constants(node, specs, limit, opened)
         if found is not None:
             for name, array in zip(node.outputs, found, strict=False):
                 if name:
@@ -64,7 +64,7 @@ def inferred(
             continue
         kept.append(node)
         for name, spec in zip(
-            node.outputs, shapes(node, operator_of(node), specs, limit) or (), strict=False
+            node.outputs, node_specs(node, operator_of(node), specs, limit) or (), strict=False
         ):
             if name and spec is not None:
                 specs[name] = spec
@@ -75,7 +75,7 @@ def outputs_of(graph: Graph, given: Sequence[Spec | None], limit: int) -> list[S
     """What is known of a body's outputs for such inputs: nothing where it would not run, since it may never have to."""
     known = {each.name: spec for each, spec in zip(graph.inputs, given, strict=True) if spec is not None}
     try:
-        specs = inferred(graph, known, limit)[1]
+        specs = infer_specs(graph, known, limit)[1]
     except NetworkError:
         return [None] * len(graph.outputs)
     return [_valueless(specs[name]) if name in specs else None for name in graph.outputs]
@@ -93,7 +93,7 @@ def _branch(node: Node, specs: Specs) -> Graph | None:
     return None if value is None else taken_branch(node, value)
 
 
-def shapes(
+def node_specs(
     node: Node, operator: Operator, specs: Specs, limit: int = MEMORY_LIMIT
 ) -> tuple[Spec | None, ...] | None:
     """The Specs that a node makes; None where they are known only when it runs."""
@@ -109,7 +109,7 @@ def shapes(
     except Unknown:
         if operator is not REFERENCE:
             return None
-        made = expected(node, [specs[name] if name else None for name in node.inputs])
+        made = infer_outputs(node, [specs[name] if name else None for name in node.inputs])
     except NetworkError:
         raise
     except Exception as error:
@@ -122,7 +122,7 @@ def shapes(
         return None
     for each in known:
         if each.bytes > limit:
-            raise too_large(node, each, limit)
+            raise too_large_error(node, each, limit)
     return made
 
 
@@ -137,14 +137,16 @@ def _operands(node: Node) -> tuple[str, ...]:
     return (*node.inputs, *node.captured)
 
 
-def too_large(node: Node, spec: Any, limit: int) -> NetworkError:
+def too_large_error(node: Node, spec: Any, limit: int) -> NetworkError:
     """The error for a value that takes more memory than a network may."""
     return node.error(
         f"its result takes too much memory\n  {spec} is {spec.bytes:,} bytes; memory_limit = {limit:,}"
     )
 
 
-def folded(node: Node, specs: Specs, limit: int, opened: Opened | None = None) -> tuple[Array, ...] | None:
+def fold_constants(
+    node: Node, specs: Specs, limit: int, opened: Opened | None = None
+) -> tuple[Array, ...] | None:
     """The outputs of a node that reads constants alone, or asks only for a shape."""
     if node.op in ("Shape", "Size") and not node.domain and len(node.inputs) == 1 and node.inputs[0] in specs:
         shape = specs[node.inputs[0]].shape
@@ -157,7 +159,7 @@ def folded(node: Node, specs: Specs, limit: int, opened: Opened | None = None) -
     operator = operator_of(node)
     if operator.bodies is not None and opened is None:
         return None
-    shapes(node, operator, specs, limit)  # says no before anything large is made
+    node_specs(node, operator, specs, limit)  # says no before anything large is made
     try:
         inputs = [specs[name].value if name else None for name in _operands(node)]
         found = operator(node, inputs) if operator.bodies is None or opened is None else opened(node)(*inputs)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..graph import Graph
 
 
-def readers_first(graph: Graph) -> Graph:
+def order_readers_first(graph: Graph) -> Graph:
     """The graph with nodes as near to their order as reading before writing allows.
 
     A kept value and the one that takes its place lie in one array: names are written once, this array is not.

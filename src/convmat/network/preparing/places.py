@@ -31,7 +31,7 @@ class Places:
         return allot(self.lives, self.root, self.shift)
 
 
-def places(
+def choose_places(
     graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool], together: Iterable[tuple[int, ...]] = ()
 ) -> Places:
     """Places for what the nodes with steps write, and for views of that.

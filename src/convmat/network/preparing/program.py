@@ -17,22 +17,22 @@ import numpy as np
 
 from ...engine import buffers, load_together
 from ...errors import ConvmatError, EngineError, NetworkError
-from ...planner import Plan, ready_together
+from ...planner import Plan, load_plans
 from ...processes import OfThisProcess
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..ops.attention import Woven, woven
+from ..ops.attention import Woven, weave_attention
 from ..ops.base import OWN
-from ..ops.bodies import shown
+from ..ops.bodies import describe_value
 from ..ops.convolution import plan_of
 from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
-from ..ops.kernels import LEAST, swept
+from ..ops.kernels import LEAST, run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
 from . import infer
-from .chains import Call, Chain, chained
-from .places import is_view, places
+from .chains import Call, Chain, chain_calls
+from .places import choose_places, is_view
 
 if TYPE_CHECKING:
     from .programs import Programs, Setting
@@ -186,7 +186,7 @@ class Program(OfThisProcess):
             stay = not task.makes and all(array is not None for array in arrays)
             there = [array for array in arrays if isinstance(array, np.ndarray)]
             calls.append(Call(task, task.run, there if stay else None))
-        return State(values, chained(self._in_turns(calls)))
+        return State(values, chain_calls(self._in_turns(calls)))
 
     def _in_turns(self, calls: list[Call]) -> list[Call]:
         """The calls, those of nodes that run in turns as one where their arrays stay."""
@@ -216,11 +216,11 @@ class Program(OfThisProcess):
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
         options = replace(options, packed={})
-        ready_together(self._plans(options))
+        load_plans(self._plans(options))
         self._sweeps = self._swept()
         steps = [self._step(node, options) for node in graph.nodes]
         self._woven = self._together()
-        placed = places(graph, self.specs, [step is not None for step in steps], self._woven)
+        placed = choose_places(graph, self.specs, [step is not None for step in steps], self._woven)
         numbers: dict[int, int] = {}
         self.memory = placed.allotment()
         for node, step in zip(graph.nodes, steps, strict=True):
@@ -277,7 +277,7 @@ class Program(OfThisProcess):
             inputs = [self.specs.get(name) for name in node.inputs]
             made = [self.specs.get(name) for name in node.outputs if name]
             if None not in made and all(s or not name for s, name in zip(inputs, node.inputs, strict=True)):
-                step = swept(node, inputs, [spec for spec in made if spec])
+                step = run_sweep(node, inputs, [spec for spec in made if spec])
                 found |= {} if step is None else {id(node): step}
         load_together([kernel for step in found.values() for kernel in step.kernels])
         for key, step in list(found.items()):
@@ -293,7 +293,7 @@ class Program(OfThisProcess):
 
     def _together(self) -> dict[tuple[int, ...], Woven]:
         """By the places of their nodes, the attentions that run in turns, with their kernels."""
-        found = woven(self.graph, self.specs, self._sweeps)
+        found = weave_attention(self.graph, self.specs, self._sweeps)
         load_together([kernel for each in found.values() for kernel in each.kernels])
         for key, each in list(found.items()):
             try:
@@ -341,7 +341,7 @@ class Program(OfThisProcess):
             else:
                 if None in known:  # says no before anything large is made
                     given = {n: x for n, x in zip(names, values, strict=True) if isinstance(x, np.ndarray)}
-                    infer.shapes(node, operator, {n: Spec.of(x) for n, x in given.items()}, limit)
+                    infer.node_specs(node, operator, {n: Spec.of(x) for n, x in given.items()}, limit)
                 made = operator(node, values)
                 if operator is REFERENCE:
                     made = tuple(map(_typed, made, known))
@@ -367,7 +367,9 @@ def _require(node: Node, made: Sequence[Value], known: Sequence[Spec | None], li
         if spec is not None and not (
             isinstance(value, np.ndarray) and (value.shape, value.dtype) == (spec.shape, spec.dtype)
         ):
-            raise node.error(f"its result is not what its inputs promise\n  {shown(value)}, expected {spec}")
+            raise node.error(
+                f"its result is not what its inputs promise\n  {describe_value(value)}, expected {spec}"
+            )
 
 
 def _typed(value: Value, spec: Spec | None) -> Value:

@@ -16,12 +16,12 @@ from ...planner import Record
 from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..rewriting.rewrite import before_constants, rewritten
+from ..rewriting.rewrite import rewrite, rewrite_before_constants
 from ..rewriting.widening import widen
 from . import infer
-from .keeping import readers_first
+from .keeping import order_readers_first
 from .program import Program
-from .stages import parted
+from .stages import split_stages
 
 if TYPE_CHECKING:
     from ...planner import Choice
@@ -163,14 +163,14 @@ class Programs(OfThisProcess):
     def _shapeless(self) -> Program:
         """The graph for any shapes."""
         setting = self.setting
-        return Program(*infer.inferred(self.graph, {}, setting.limit, setting.opened), setting)
+        return Program(*infer.infer_specs(self.graph, {}, setting.limit, setting.opened), setting)
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
         specs = {**specs, **specs_of(setting.held)}
-        graph = before_constants(self.graph, setting.rules)
-        graph, known = infer.inferred(graph, specs, setting.limit, setting.opened)
-        first, rest = parted(graph, known)
+        graph = rewrite_before_constants(self.graph, setting.rules)
+        graph, known = infer.infer_specs(graph, specs, setting.limit, setting.opened)
+        first, rest = split_stages(graph, known)
         if rest is None and not setting.held and setting.options.precision == "float32":
             first, known = widen(first, known)
-        first, known = rewritten(first, known, setting.rules)
-        return Program(readers_first(first), known, setting, graph.outputs, rest)
+        first, known = rewrite(first, known, setting.rules)
+        return Program(order_readers_first(first), known, setting, graph.outputs, rest)

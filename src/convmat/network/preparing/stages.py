@@ -17,7 +17,7 @@ from ..graph import Graph, Input, Node, Spec
 from ..ops import operator_of
 
 
-def parted(graph: Graph, known: Mapping[str, Spec]) -> tuple[Graph, Graph | None]:
+def split_stages(graph: Graph, known: Mapping[str, Spec]) -> tuple[Graph, Graph | None]:
     """The nodes that run before a shape is missing, giving what the others read; and these, if there are any."""
     late: set[str] = set()
     behind: set[str] = set()

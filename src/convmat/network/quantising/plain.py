@@ -8,10 +8,10 @@ from dataclasses import replace
 from ...errors import NetworkError
 from ..files import to_onnx
 from ..graph import Graph, Node, Spec
-from ..ops.convolution import scaled
+from ..ops.convolution import scale_weights
 from ..preparing import infer
-from ..reading.read import read, the_package
-from ..rewriting.rewrite import rewritten
+from ..reading.read import read_graph, require_onnx
+from ..rewriting.rewrite import rewrite
 
 OLDEST = 13
 """The operator set since which there is a scale for each channel."""
@@ -23,24 +23,24 @@ RULES = ("skip", "pad_into_conv", "fold_scale", "scale_before", "shift_before")
 def plain(graph: Graph, inputs: Mapping[str, Spec], limit: int) -> tuple[Graph, dict[str, Spec]]:
     """The graph, and the Specs of its values for inputs of these Specs. Raises NetworkError."""
     graph = _recent(graph)
-    graph, _ = infer.inferred(graph, {}, limit)  # what is constant whatever comes in
-    known = infer.inferred(graph, inputs, limit)[1]
+    graph, _ = infer.infer_specs(graph, {}, limit)  # what is constant whatever comes in
+    known = infer.infer_specs(graph, inputs, limit)[1]
     specs = {
         name: spec if name in graph.constants else Spec(spec.shape, spec.dtype)
         for name, spec in known.items()
     }
-    graph, specs = rewritten(graph, specs, RULES)
+    graph, specs = rewrite(graph, specs, RULES)
     nodes, constants = [], dict(graph.constants)
     for node in graph.nodes:
         if "scale" in node.attributes and node.op in ("Conv", "ConvTranspose"):
             name = f"{node.inputs[1]}/{node.outputs[0]}"
-            constants[name] = scaled(node, constants[node.inputs[1]])
+            constants[name] = scale_weights(node, constants[node.inputs[1]])
             attributes = {key: value for key, value in node.attributes.items() if key != "scale"}
             node = replace(node, inputs=(node.inputs[0], name, *node.inputs[2:]), attributes=attributes)
         nodes.append(node)
     nodes = _named(nodes)
     graph = replace(graph, nodes=tuple(nodes), constants=constants).needed()
-    return graph, infer.inferred(graph, inputs, limit)[1]
+    return graph, infer.infer_specs(graph, inputs, limit)[1]
 
 
 def version_of(graph: Graph) -> int:
@@ -52,9 +52,9 @@ def _recent(graph: Graph) -> Graph:
     """The graph in an operator set that has a scale for each channel. Raises NetworkError where none can be had."""
     if version_of(graph) >= OLDEST:
         return graph
-    onnx = the_package()
+    onnx = require_onnx()
     try:
-        model = onnx.version_converter.convert_version(to_onnx.model(graph), OLDEST)
+        model = onnx.version_converter.convert_version(to_onnx.to_model(graph), OLDEST)
     except Exception as error:  # C++ behind it
         said = " ".join(str(error).split())[:200]
         raise NetworkError(
@@ -62,7 +62,7 @@ def _recent(graph: Graph) -> Graph:
             f"  operator set {version_of(graph)}, {OLDEST} is needed: {said}\n"
             f"  export the model anew with opset_version={OLDEST} or later"
         ) from None
-    return read(model.SerializeToString())
+    return read_graph(model.SerializeToString())
 
 
 def _named(nodes: list[Node]) -> list[Node]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...planner.columns import align
-from ...planner.units import in_seconds
-from ..reports.cells import short
+from ...planner.columns import align_columns
+from ...planner.units import format_seconds
+from ..reports.cells import shorten_name
 
 if TYPE_CHECKING:
     from ..net import Network
@@ -70,18 +70,18 @@ class Quantised:
         head = ("layer", "operator", "bits", "error", *(("before", "after") if timed else ()), "")
         rows = [
             (
-                short(each.name),
+                shorten_name(each.name),
                 each.op,
                 str(each.bits),
                 f"{each.error:.1e}",
-                *((in_seconds(each.before or 0.0), in_seconds(each.after or 0.0)) if timed else ()),
+                *((format_seconds(each.before or 0.0), format_seconds(each.after or 0.0)) if timed else ()),
                 each.why,
             )
             for each in self.layers
         ]
         width = max((len(row[-1]) for row in rows), default=0)
         rows = [(*row[:-1], row[-1].ljust(width)) for row in rows]
-        lines = [line.rstrip() for line in align(head, rows, words=2)]
+        lines = [line.rstrip() for line in align_columns(head, rows, words=2)]
         return "\n".join([*lines, "", *self._said()])
 
     def _said(self) -> list[str]:
@@ -94,7 +94,8 @@ class Quantised:
         if self.seconds is not None:
             before, after = self.seconds
             said.append(
-                f"{in_seconds(before)} a call before, {in_seconds(after)} after: {before / after:.2f} times as fast"
+                f"{format_seconds(before)} a call before, {format_seconds(after)} after: {before / after:.2f} "
+                f"times as fast"
             )
         return said
 

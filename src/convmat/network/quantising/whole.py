@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...engine import peaks, thread_pool
-from ...errors import NetworkError, PlanError, shown
+from ...errors import NetworkError, PlanError, format_value
 from ..graph import Array, Graph, specs_of
 from ..net import Network, load
 from ..reports.compare import difference
-from ..reports.layers import layers as layers_of
+from ..reports.layers import list_layers as layers_of
 from . import ranges
 from .plain import plain, version_of
 from .qdq import Weights, weights_of, written
@@ -100,13 +100,14 @@ def _require(setting: Setting, max_drop: Any, seconds: Any) -> None:
     for word, value, of in (("method", setting.method, METHODS), ("activations", setting.activations, TYPES)):
         if value not in of:
             raise PlanError(
-                f"quantize: {word} must be one of {', '.join(of)}\n  {word} = {shown(value)}\n  e.g. {word}={of[0]!r}"
+                f"quantize: {word} must be one of {', '.join(of)}\n  {word} = {format_value(value)}\n"
+                f"  e.g. {word}={of[0]!r}"
             )
     for word, value in (("max_drop", max_drop), ("seconds", seconds)):
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if value is not None and not (number and 0 <= value < math.inf):
             raise PlanError(
-                f"quantize: {word} must be a number from 0 on\n  {word} = {shown(value)}\n  e.g. {word}=0.01"
+                f"quantize: {word} must be a number from 0 on\n  {word} = {format_value(value)}\n  e.g. {word}=0.01"
             )
 
 
@@ -116,7 +117,8 @@ def _examples(net: Network, batches: Iterable[Any]) -> list[dict[str, Array]]:
         given = list(batches)
     except TypeError:
         raise NetworkError(
-            f"quantize: the examples are no sequence of inputs\n  batches = {shown(batches)}\n  give a list of arrays"
+            f"quantize: the examples are no sequence of inputs\n  batches = {format_value(batches)}\n"
+            f"  give a list of arrays"
         ) from None
     found = []
     for at, each in enumerate(given):
@@ -186,7 +188,7 @@ class Work:
             found = fnmatch.filter(names, pattern)
             if not found:
                 raise NetworkError(
-                    f"quantize: no layer has a name like that\n  keep = {shown(pattern)}\n"
+                    f"quantize: no layer has a name like that\n  keep = {format_value(pattern)}\n"
                     f"  the layers: {', '.join(names[:8])}{', ..' if len(names) > 8 else ''}"
                 )
             why |= dict.fromkeys(found, "kept by name")

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
-from ..graph import Array, Graph, Input, Node, captured_by
-from ..ops.held import refused
+from ..graph import Array, Graph, Input, Node, captured_names
+from ..ops.held import list_refused
 from . import wire
-from .values import MOST_BYTES, Values, all_graphs, all_nodes, captured, graphs, short, tensors
+from .values import MOST_BYTES, Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
 from .wire import Place
 
 STANDARD = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}
@@ -38,20 +38,20 @@ MOST_DEPTH = 24
 """Bodies within bodies."""
 
 
-def read(source: str | os.PathLike[str] | bytes) -> Graph:
+def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of an ONNX file, or of the bytes of one. Raises NetworkError."""
-    onnx = the_package()
+    onnx = require_onnx()
     with _opened(source) as (name, folder, stream, size):
         model, places = _model(onnx, stream, size)
         return Reader(onnx, name, folder, stream, places).graph(_found(model, name, size))
 
 
-def whole(source: str | os.PathLike[str] | bytes) -> Any:
+def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
     """The model as the onnx package has it, for others to read: after all checks, external data in it.
 
     Raises NetworkError.
     """
-    onnx = the_package()
+    onnx = require_onnx()
     with _opened(source) as (name, folder, stream, size):
         stream.seek(0)
         model = _found(_parsed(onnx, stream.read()), name, size)
@@ -105,7 +105,7 @@ def _found(model: Any, name: str, size: int) -> Any:
 def _model(onnx: Any, stream: io.BufferedIOBase, size: int) -> tuple[Any, Sequence[Place | None]]:
     """The model without raw data and where these are, or the model as it is; None where the bytes are no model."""
     with suppress(wire.Unclear):
-        data, places = wire.parted(stream, size)
+        data, places = wire.part_raw_data(stream, size)
         model = _parsed(onnx, data)
         # What replaces functions by their nodes is to find all of the model.
         if model is not None and len(places) == len(model.graph.initializer) and not len(model.functions):
@@ -124,7 +124,7 @@ def _parsed(onnx: Any, data: bytes) -> Any:
     return model
 
 
-def the_package() -> Any:
+def require_onnx() -> Any:
     """onnx. Raises NetworkError where it is not installed."""
     try:
         import onnx
@@ -158,7 +158,7 @@ class Reader(Values):
     def body(self, graph: Any, versions: dict[str, int]) -> Graph:
         """The graph in an attribute of a node: what it reads of the values around it are further inputs."""
         constants, nodes = self.parts(graph, versions, [None] * len(graph.initializer))
-        own, around = [value.name for value in graph.input], sorted(captured(graph))
+        own, around = [value.name for value in graph.input], sorted(captured_values(graph))
         if len(set(own)) < len(own):
             raise self.error(f"two inputs of a body have the same name\n  its inputs: {', '.join(own)}")
         constants = {name: array for name, array in constants.items() if name not in own}
@@ -207,7 +207,7 @@ class Reader(Values):
 
             return inliner.inline_local_functions(model)
         except Exception as error:  # C++ behind it: whatever it says, the model is not one
-            raise self.error(f"its functions cannot be inlined\n  {short(error)}") from None
+            raise self.error(f"its functions cannot be inlined\n  {shorten_error(error)}") from None
 
     def versions(self, model: Any) -> dict[str, int]:
         """Which version of each domain's operators the model means."""
@@ -283,7 +283,7 @@ class Reader(Values):
 
     def refuse_unheld(self, graph: Any, versions: dict[str, int]) -> None:
         """All operators, in one error, that nobody wrote here and whose reference is not known to be right."""
-        found = refused(self.onnx, all_nodes(graph), versions)
+        found = list_refused(self.onnx, all_nodes(graph), versions)
         if found:
             raise self.error("\n  ".join(("some of its operators are not computed here", *found)))
 
@@ -307,7 +307,7 @@ class Reader(Values):
             if each.name in known and each.type != self.onnx.AttributeProto.TYPE_PROTO:
                 graph = each.type == self.onnx.AttributeProto.GRAPH
                 attributes[each.name] = self.body(each.g, versions) if graph else self.attribute(each, what)
-        around = captured_by(attributes)
+        around = captured_names(attributes)
         return Node(
             op=proto.op_type,
             inputs=tuple(proto.input),

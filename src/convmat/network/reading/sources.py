@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ...errors import NetworkError, shown
+from ...errors import NetworkError, format_value
 from .values import MOST_BYTES
 
 FIX = "give the path of a .onnx file, its bytes, an open file or an onnx.ModelProto"
 
 
-def located(source: Any) -> str | os.PathLike[str] | bytes:
+def locate(source: Any) -> str | os.PathLike[str] | bytes:
     """A path, or the bytes of a model. Raises NetworkError for all that is neither, nor can be read as such.
 
     >>> import io
-    >>> located(io.BytesIO(b"a model")), located("net.onnx")
+    >>> locate(io.BytesIO(b"a model")), locate("net.onnx")
     (b'a model', 'net.onnx')
     """
     if isinstance(source, str | os.PathLike):
@@ -29,7 +29,7 @@ def located(source: Any) -> str | os.PathLike[str] | bytes:
         return _read(source)
     if callable(getattr(source, "SerializeToString", None)) and hasattr(source, "graph"):
         return _serialized(source)
-    raise NetworkError(f"load: it cannot be read from {_kind(source)}\n  {shown(source, 80)}\n  {FIX}")
+    raise NetworkError(f"load: it cannot be read from {_kind(source)}\n  {format_value(source, 80)}\n  {FIX}")
 
 
 def _read(file: Any) -> bytes:

@@ -111,7 +111,7 @@ class Values:
                 raise ValueError(f"{made.shape} elements found")
         except Exception as error:  # each storage of its elements has errors of its own
             raise self.error(
-                f"{what} does not hold what its shape says\n  {list(proto.dims)} {dtype}: {short(error)}"
+                f"{what} does not hold what its shape says\n  {list(proto.dims)} {dtype}: {shorten_error(error)}"
             ) from None
         return _frozen(made)
 
@@ -192,7 +192,7 @@ class Values:
         try:
             made[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, shape)] = values
         except (IndexError, ValueError) as error:
-            raise self.error(f"{what} has indices outside its shape\n  {short(error)}") from None
+            raise self.error(f"{what} has indices outside its shape\n  {shorten_error(error)}") from None
         made.flags.writeable = False  # not `_frozen`: a copy would take pages for all the zeros
         return made
 
@@ -269,7 +269,7 @@ class Values:
             raise
         except Exception as error:  # lists of messages, and kinds that this onnx does not know
             raise self.error(
-                f"{what}: its attribute {proto.name!r} cannot be read\n  {short(error)}"
+                f"{what}: its attribute {proto.name!r} cannot be read\n  {shorten_error(error)}"
             ) from None
         if proto.type == kinds.STRING:
             return value.decode("utf-8", "replace")
@@ -323,7 +323,7 @@ def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
         yield from tensors(inner)
 
 
-def captured(graph: Any) -> set[str]:
+def captured_values(graph: Any) -> set[str]:
     """What a subgraph reads of the values around it."""
     own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
     own |= {t.values.name for t in graph.sparse_initializer} | {
@@ -332,7 +332,7 @@ def captured(graph: Any) -> set[str]:
     read = {v.name for v in graph.output} | {name for proto in graph.node for name in proto.input if name}
     for proto in graph.node:
         for inner in graphs(proto):
-            read |= captured(inner)
+            read |= captured_values(inner)
     return read - own
 
 
@@ -357,6 +357,6 @@ def _frozen(array: Array) -> Array:
     return made
 
 
-def short(error: Exception) -> str:
+def shorten_error(error: Exception) -> str:
     """What an error says, in a line."""
     return " ".join(str(error).split())[:200]

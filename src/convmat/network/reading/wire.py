@@ -31,7 +31,7 @@ class Unclear(Exception):
     """The bytes are no message, or one of a kind or length that nobody writes: protobuf itself is to judge them."""
 
 
-def parted(stream: io.BufferedIOBase, size: int) -> tuple[bytes, list[Place | None]]:
+def part_raw_data(stream: io.BufferedIOBase, size: int) -> tuple[bytes, list[Place | None]]:
     """The model without raw data, and for each initializer where its raw data are, None where it has none.
 
     Raises Unclear.

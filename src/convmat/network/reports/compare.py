@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
-from ...planner.columns import align
-from ...planner.units import in_seconds
+from ...planner.columns import align_columns
+from ...planner.units import format_seconds
 from ..graph import Array
-from ..reading.read import whole
-from .cells import extents, short
-from .summary import threads
+from ..reading.read import read_whole
+from .cells import format_extents, shorten_name
+from .summary import count_threads
 
 Source = str | os.PathLike[str] | bytes
 
@@ -75,8 +75,8 @@ class Comparison:
         head = ("output", "shape", "max|a-b|", "of max|b|", "|a-b|/|b|")
         rows = [
             (
-                short(each.name),
-                extents(each.shape),
+                shorten_name(each.name),
+                format_extents(each.shape),
                 f"{each.largest:.1e}",
                 f"{each.relative:.1e}",
                 f"{each.norm:.1e}",
@@ -86,10 +86,10 @@ class Comparison:
         ratio = self.peer_seconds / self.seconds if self.seconds else 0.0
         return "\n".join(
             [
-                *align(head, rows, words=2),
+                *align_columns(head, rows, words=2),
                 "",
-                f"convmat {in_seconds(self.seconds)}, {self.peer} {in_seconds(self.peer_seconds)} on "
-                f"{threads(self.threads)}, medians of {self.runs} in turns: {ratio:.2f} times as fast",
+                f"convmat {format_seconds(self.seconds)}, {self.peer} {format_seconds(self.peer_seconds)} on "
+                f"{count_threads(self.threads)}, medians of {self.runs} in turns: {ratio:.2f} times as fast",
             ]
         )
 
@@ -166,7 +166,7 @@ def _session(source: Source, count: int) -> Any:
         raise NetworkError(
             "compare: onnxruntime is not installed\n  no module onnxruntime\n  pip install onnxruntime"
         ) from None
-    model = whole(source)
+    model = read_whole(source)
     for value in (*model.graph.input, *model.graph.output):
         for i, extent in enumerate(value.type.tensor_type.shape.dim):
             extent.Clear()

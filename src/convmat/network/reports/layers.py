@@ -84,7 +84,7 @@ def nodes_of(program: Program) -> list[tuple[Program | None, Node]]:
     return found if rest is None else [*found, *((None, node) for node in rest.graph.nodes)]
 
 
-def layers(program: Program) -> list[Layer]:
+def list_layers(program: Program) -> list[Layer]:
     """One for each node that is left once shapes are known, in the order in which they run."""
     stages = program.stages()
     steps = {id(task.node): task for stage in stages for task in stage.tasks}

@@ -15,13 +15,13 @@ from typing import Any
 
 from ...engine import peaks
 from ...errors import EngineError
-from ...planner.columns import align
-from ...planner.units import in_seconds
+from ...planner.columns import align_columns
+from ...planner.units import format_seconds
 from ..graph import Node, Value
 from ..preparing.program import Program, Task
-from .cells import bar, short
-from .layers import Layer, layers, nodes_of
-from .summary import threads
+from .cells import draw_bar, shorten_name
+from .layers import Layer, list_layers, nodes_of
+from .summary import count_threads
 
 HEAD = ("node", "operator", "way", "m x n x k", "time", "share", "GFLOP/s", "of peak", "")
 
@@ -60,15 +60,15 @@ class Profile:
             rate = each.flops / seconds if seconds else 0.0
             rows.append(
                 (
-                    short(each.name),
+                    shorten_name(each.name),
                     each.op,
                     each.way or each.engine,
                     each.product_text,
-                    in_seconds(seconds),
+                    format_seconds(seconds),
                     f"{100 * seconds / whole:.1f} %",
                     f"{rate / 1e9:.3g}" if each.flops else "",
                     f"{100 * rate / self.peak:.0f} %" if each.flops and self.peak else "",
-                    bar(seconds / most),
+                    draw_bar(seconds / most),
                 )
             )
         # The bars stand last and flush left, where their lengths compare.
@@ -77,27 +77,27 @@ class Profile:
         flops = sum(each.flops for each in self.layers)
         rate = flops / self.total if self.total else 0.0
         last = (
-            f"{in_seconds(self.total)} a call on {threads(self.threads)}, median of {self.runs}; "
+            f"{format_seconds(self.total)} a call on {count_threads(self.threads)}, median of {self.runs}; "
             f"{flops / 1e9:.4g} GFLOP, {rate / 1e9:.3g} GFLOP/s"
         )
         if self.peak:
             last += f", {100 * rate / self.peak:.0f} % of this machine's FMA peak"
-        return "\n".join([*align(HEAD, rows, words=3), "", last])
+        return "\n".join([*align_columns(HEAD, rows, words=3), "", last])
 
 
 def profile(program: Program, inputs: Mapping[str, Value], count: int, seconds: float = 1.0) -> Profile:
     """Call the program for about so many seconds, half of them with a clock between nodes."""
-    whole = timed(lambda: program(inputs), seconds / 2)
+    whole = time_calls(lambda: program(inputs), seconds / 2)
     spent: dict[int, tuple[Node, list[float]]] = {}
     clock = _Clock(spent)
-    timed(lambda: clock.start(program, inputs), seconds / 2)
+    time_calls(lambda: clock.start(program, inputs), seconds / 2)
     by_node = {id(node): statistics.median(times) for node, times in spent.values()}
     try:
         peak = peaks(count).fma_flops
     except EngineError:
         peak = None
     return Profile(
-        layers=tuple(layers(program)),
+        layers=tuple(list_layers(program)),
         seconds=tuple(by_node.get(id(node), 0.0) for _, node in nodes_of(program)),
         total=statistics.median(whole),
         runs=len(whole),
@@ -106,7 +106,7 @@ def profile(program: Program, inputs: Mapping[str, Value], count: int, seconds: 
     )
 
 
-def timed(call: Any, seconds: float) -> list[float]:
+def time_calls(call: Any, seconds: float) -> list[float]:
     """Seconds of each of several calls, for about so many seconds in all; the first call is not counted."""
     call()
     found: list[float] = []

@@ -25,7 +25,7 @@ REFERENCE = 20
 """Times as long as NumPy: the standard's reference looks at shapes, copies, and loops in Python."""
 
 
-def shares(layers: Sequence[Layer], threads: int) -> Mapping[str, float]:
+def engine_shares(layers: Sequence[Layer], threads: int) -> Mapping[str, float]:
     """The share of the predicted time by engine, the largest first; of what waits for shapes nothing is known.
 
     Empty where nothing takes time.
@@ -33,12 +33,12 @@ def shares(layers: Sequence[Layer], threads: int) -> Mapping[str, float]:
     seconds: dict[str, float] = {}
     for layer in layers:
         if layer.engine:
-            seconds[layer.engine] = seconds.get(layer.engine, 0.0) + expected(layer, threads)
+            seconds[layer.engine] = seconds.get(layer.engine, 0.0) + predicted_seconds(layer, threads)
     whole = sum(seconds.values())
     return {name: seconds[name] / whole for name in sorted(seconds, key=lambda name: -seconds[name]) if whole}
 
 
-def expected(layer: Layer, threads: int) -> float:
+def predicted_seconds(layer: Layer, threads: int) -> float:
     """Seconds that a node is predicted to take."""
     if layer.seconds is not None:
         return layer.seconds
@@ -55,4 +55,4 @@ def expected(layer: Layer, threads: int) -> float:
     return REFERENCE * plain if layer.engine == SLOW else plain
 
 
-__all__ = ["expected", "shares"]
+__all__ = ["engine_shares", "predicted_seconds"]

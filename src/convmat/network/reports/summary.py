@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...planner.columns import align
-from ...planner.units import in_bytes, in_seconds
+from ...planner.columns import align_columns
+from ...planner.units import format_bytes, format_seconds
 from ..graph import Spec
 from ..ops.half import packed_sizes
 from ..ops.planned import Planned
 from ..ops.rolled import Rolled
 from ..preparing.program import Program
-from .cells import extents, short
-from .layers import SLOW, Layer, layers
-from .shares import shares
+from .cells import format_extents, shorten_name
+from .layers import SLOW, Layer, list_layers
+from .shares import engine_shares
 
 HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "parameters", "predicted")
 WORDS = 5
@@ -49,7 +49,7 @@ class Summary:
     @property
     def shares(self) -> Mapping[str, float]:
         """The share of the predicted time by engine (jit, blas, numpy, reference), the largest first: see `shares`."""
-        return shares(self.layers, self.threads)
+        return engine_shares(self.layers, self.threads)
 
     @property
     def slow(self) -> tuple[Layer, ...]:
@@ -74,25 +74,25 @@ class Summary:
     def __str__(self) -> str:
         rows = [
             (
-                short(each.name),
+                shorten_name(each.name),
                 each.op,
-                ", ".join("?" if shape is None else extents(shape) for _, shape in each.outputs[:2]),
+                ", ".join("?" if shape is None else format_extents(shape) for _, shape in each.outputs[:2]),
                 each.way,
                 each.engine,
                 each.product_text,
                 f"{each.flops / 1e9:.4g}" if each.flops else "",
                 f"{each.parameters:,}" if each.parameters else "",
-                "" if each.seconds is None else in_seconds(each.seconds),
+                "" if each.seconds is None else format_seconds(each.seconds),
             )
             for each in self.layers
         ]
         lines = [
             f"{self.name}: {_listed(self.inputs)} -> {_listed(self.outputs)}",
             "",
-            *align(HEAD, rows, words=WORDS),
+            *align_columns(HEAD, rows, words=WORDS),
             "",
             f"{len(self.layers)} nodes, {self.flops / 1e9:.4g} GFLOP, {self.parameters:,} parameters; products "
-            f"predicted to take {in_seconds(self.seconds)} on {threads(self.threads)}",
+            f"predicted to take {format_seconds(self.seconds)} on {count_threads(self.threads)}",
         ]
         if self.shares:
             parts = [f"{engine} {_percent(share)}" for engine, share in self.shares.items()]
@@ -103,14 +103,14 @@ class Summary:
         return "\n".join(lines)
 
 
-def summary(program: Program, count: int) -> Summary:
+def summarise(program: Program, count: int) -> Summary:
     """Of a prepared network, for a number of threads."""
     graph, known = program.graph, _specs(program)
     return Summary(
         name=graph.name,
         inputs={each.name: program.specs.get(each.name) for each in graph.inputs},
         outputs={name: known.get(name) for name in program.outputs},
-        layers=tuple(layers(program)),
+        layers=tuple(list_layers(program)),
         threads=count,
     )
 
@@ -153,14 +153,16 @@ class Memory:
             ("unrolled inputs, were they stored", self.unrolled),
             ("the largest of those", self.largest),
         ]
-        return "\n".join(align(("memory", "bytes"), [(name, in_bytes(n)) for name, n in rows], words=1))
+        return "\n".join(
+            align_columns(("memory", "bytes"), [(name, format_bytes(n)) for name, n in rows], words=1)
+        )
 
 
-def memory(program: Program) -> Memory:
+def summarise_memory(program: Program) -> Memory:
     """Of a prepared network; of what waits for shapes, that which was prepared last."""
     stages, known = program.stages(), _specs(program)
     steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned | Rolled)]
-    unrolled = [each.unrolled for each in layers(program)]
+    unrolled = [each.unrolled for each in list_layers(program)]
     made = [known[name] for name in dict.fromkeys(program.outputs) if name in known]
     kept = {id(array): array.nbytes for each in stages for array in each.graph.constants.values()}
     return Memory(
@@ -189,13 +191,13 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.01 else "below 1 %"
 
 
-def threads(count: int) -> str:
+def count_threads(count: int) -> str:
     """1 thread, 2 threads."""
     return f"{count} thread{'s' * (count > 1)}"
 
 
 def _listed(specs: Mapping[str, Spec | None]) -> str:
-    shown = [f"{name} {extents(spec.shape) if spec else '?'}" for name, spec in specs.items()]
+    shown = [f"{name} {format_extents(spec.shape) if spec else '?'}" for name, spec in specs.items()]
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
 
 

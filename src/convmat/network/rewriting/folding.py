@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from ..ops.convolution import pads_of, scaled
+from ..ops.convolution import pads_of, scale_weights
 from .draft import Draft
-from .patterns import convolution
+from .patterns import constant_convolution
 
 
 def fold_scale(draft: Draft, node: Node) -> bool:
     """A convolution, then s*y + t with constants for each channel: both into its weights and bias."""
-    conv = convolution(draft, node.inputs[0] if node.inputs else "", plain=True)
+    conv = constant_convolution(draft, node.inputs[0] if node.inputs else "", plain=True)
     other = 1
     if conv is None and node.op in ("Mul", "Add") and len(node.inputs) == 2:
-        conv, other = convolution(draft, node.inputs[1], plain=True), 0
+        conv, other = constant_convolution(draft, node.inputs[1], plain=True), 0
     if conv is None:
         return False
     y = draft.specs[conv.outputs[0]]
@@ -97,7 +97,7 @@ def shift_before(draft: Draft, node: Node) -> bool:
     if bias is None or any(any(pair) for pair in pads_of(node, w.ndim - 2)):
         return False
     shift = -value if before.op == "Sub" else value
-    terms = scaled(node, w) * _as_filters(shift, w, node.get("group", 1))
+    terms = scale_weights(node, w) * _as_filters(shift, w, node.get("group", 1))
     added = draft.keep((bias + terms.reshape(len(w), -1).sum(1)).astype(w.dtype), f"{node.outputs[0]}.bias")
     draft.replace([before, node], replace(node, inputs=(x, node.inputs[1], added, *node.inputs[3:])))
     return True
@@ -107,7 +107,7 @@ def _before(draft: Draft, node: Node, *ops: str) -> tuple[Node, str, Array] | No
     """What a convolution's input is made by: the node, its x, and its constant as one number a channel."""
     if (
         node.op != "Conv"
-        or convolution(draft, node.outputs[0]) is None
+        or constant_convolution(draft, node.outputs[0]) is None
         or not draft.seen_by_one(node.inputs[0])
     ):
         return None

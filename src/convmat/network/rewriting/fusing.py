@@ -10,7 +10,7 @@ import numpy as np
 from ...product import Activation
 from ..graph import Node
 from .draft import Draft
-from .patterns import convolution, dense, is_near, is_real, one_number
+from .patterns import constant_convolution, constant_dense, constant_number, is_near, is_real
 
 
 def add_into_epilogue(draft: Draft, node: Node) -> bool:
@@ -18,7 +18,7 @@ def add_into_epilogue(draft: Draft, node: Node) -> bool:
     if node.op not in ("Add", "Sum") or len(node.inputs) != 2 or node.inputs[0] == node.inputs[1]:
         return False
     for mine, other in (node.inputs, node.inputs[::-1]):
-        conv = convolution(draft, mine, plain=True)
+        conv = constant_convolution(draft, mine, plain=True)
         if conv is None or draft.specs.get(other) != draft.specs[mine]:
             continue
         bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
@@ -32,7 +32,11 @@ def add_into_epilogue(draft: Draft, node: Node) -> bool:
 def activate(draft: Draft, node: Node) -> bool:
     """A convolution or dense layer, then a function of each element that the epilogue knows."""
     activation = activation_of(draft, node)
-    conv = (convolution(draft, node.inputs[0]) or dense(draft, node.inputs[0])) if activation else None
+    conv = (
+        (constant_convolution(draft, node.inputs[0]) or constant_dense(draft, node.inputs[0]))
+        if activation
+        else None
+    )
     if (
         conv is None
         or not draft.seen_by_one(node.inputs[0])
@@ -103,7 +107,7 @@ def gelu(draft: Draft, node: Node) -> bool:
         if product is None:
             continue
         for half, x, gate in permutations((other, *product.inputs)):
-            value = one_number(draft, half, x)
+            value = constant_number(draft, half, x)
             found = _one_and_erf(draft, gate, x) if value is not None and value.item() == 0.5 else None
             if found is not None:
                 made = Node("Gelu", (x,), node.outputs, {}, node.name, node.version)
@@ -116,7 +120,7 @@ def _one_and_erf(draft: Draft, name: str, x: str) -> tuple[Node, Node, Node] | N
     """The nodes of 1 + erf(x / sqrt(2)), if that is what a value is, with nobody else to see them."""
     add = draft.writer(name, "Add")
     for inner, one in (add.inputs, add.inputs[::-1]) if add else ():
-        value, erf = one_number(draft, one, x), draft.writer(inner, "Erf")
+        value, erf = constant_number(draft, one, x), draft.writer(inner, "Erf")
         scaled = draft.writer(erf.inputs[0], "Div", "Mul") if erf else None
         if not add or not erf or not scaled or value is None or value.item() != 1:
             continue
@@ -130,7 +134,7 @@ def _one_and_erf(draft: Draft, name: str, x: str) -> tuple[Node, Node, Node] | N
 def _is_over_root(draft: Draft, node: Node, x: str) -> bool:
     """Whether a Div or a Mul gives x / sqrt(2)."""
     for mine, other in (node.inputs, node.inputs[::-1])[: 1 if node.op == "Div" else 2]:
-        value = one_number(draft, other, x)
+        value = constant_number(draft, other, x)
         if mine == x and value is not None and value.dtype in (np.float16, np.float32, np.float64):
             return is_near(value.item(), np.sqrt(2 if node.op == "Div" else 0.5), value.dtype)
     return False
@@ -146,7 +150,7 @@ def _is_sixth_and_half(draft: Draft, gate: Node) -> bool:
 
 def _spelt_out(draft: Draft, node: Node) -> bool:
     """clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha 1/6; times x before the division, HardSwish."""
-    value = one_number(draft, node.inputs[1], node.inputs[0])
+    value = constant_number(draft, node.inputs[1], node.inputs[0])
     if value is None or value.dtype not in (np.float16, np.float32, np.float64):
         return False
     if not draft.seen_by_one(node.inputs[0]):
@@ -178,5 +182,5 @@ def _clipped(draft: Draft, name: str) -> tuple[Node, Node] | None:
     if clip is None or _bounds(draft, clip) != (0, 6) or not draft.seen_by_one(clip.inputs[0]):
         return None
     add = draft.writer(clip.inputs[0], "Add")
-    three = one_number(draft, add.inputs[1], add.inputs[0]) if add else None
+    three = constant_number(draft, add.inputs[1], add.inputs[0]) if add else None
     return (add, clip) if add and three is not None and three.item() == 3 else None

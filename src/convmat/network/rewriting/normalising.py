@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from ..graph import Node
 from ..ops.base import Unknown
-from ..ops.reductions import reduced
+from ..ops.reductions import reduced_axes
 from .draft import Draft
-from .patterns import one_number
+from .patterns import constant_number
 
 SINCE = 17
 
@@ -47,7 +47,7 @@ def _spread(draft: Draft, div: Node) -> tuple[list[Node], str, int, float] | Non
     if about is None or root is None or plus is None or not _alone(draft, root, plus):
         return None
     for name, added in (plus.inputs, plus.inputs[::-1]):
-        epsilon, variance = one_number(draft, added, name), draft.writer(name, "ReduceMean")
+        epsilon, variance = constant_number(draft, added, name), draft.writer(name, "ReduceMean")
         square = None if variance is None else draft.writer(variance.inputs[0], "Pow", "Mul")
         if epsilon is None or variance is None or square is None or not _alone(draft, variance, square):
             continue
@@ -77,7 +77,7 @@ def _read_inside(draft: Draft, nodes: Iterable[Node], inside: list[Node]) -> boo
 def _is_square(draft: Draft, node: Node) -> bool:
     if node.op == "Mul":
         return node.inputs[0] == node.inputs[1]
-    two = one_number(draft, node.inputs[1], node.inputs[0])
+    two = constant_number(draft, node.inputs[1], node.inputs[0])
     return two is not None and float(two.reshape(())) == 2
 
 
@@ -88,7 +88,7 @@ def _axis(draft: Draft, node: Node) -> int | None:
     if x is None or not node.get("keepdims", 1):
         return None
     try:
-        axes = reduced(node, specs, x.rank)
+        axes = reduced_axes(node, specs, x.rank)
     except Unknown:
         return None
     first = min(axes, default=-1) if axes else -1

@@ -14,7 +14,7 @@ from .draft import Draft
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
-def convolution(draft: Draft, name: str, *, plain: bool = False) -> Node | None:
+def constant_convolution(draft: Draft, name: str, *, plain: bool = False) -> Node | None:
     """The convolution with constant weights that writes a value of known shape.
 
     `plain`: that nobody else sees, with nothing in its epilogue but a constant bias.
@@ -31,7 +31,7 @@ def convolution(draft: Draft, name: str, *, plain: bool = False) -> Node | None:
     return conv
 
 
-def dense(draft: Draft, name: str) -> Node | None:
+def constant_dense(draft: Draft, name: str) -> Node | None:
     """The Gemm that writes a value, if it is a product with constants."""
     gemm = draft.writer(name, "Gemm")
     if gemm is None or name not in draft.specs or any(n and n not in draft.specs for n in gemm.inputs):
@@ -44,7 +44,7 @@ def is_real(draft: Draft, conv: Node) -> bool:
     return draft.specs[conv.outputs[0]].dtype.kind == "f"
 
 
-def one_number(draft: Draft, name: str, beside: str) -> Array | None:
+def constant_number(draft: Draft, name: str, beside: str) -> Array | None:
     """A constant of one element that gives a value beside it no further axes."""
     value, other = draft.constant(name), draft.specs.get(beside)
     if value is None or value.size != 1 or (value.ndim and (other is None or value.ndim > other.rank)):

@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from ...arguments import several
-from ...errors import NetworkError, shown
+from ...arguments import entries_of
+from ...errors import NetworkError, format_value
 from ..graph import Graph, Node, Spec
 from .draft import Draft
 from .folding import fold_scale, pad_into_conv, scale_before, shift_before
@@ -39,11 +39,11 @@ Rule = Callable[[Draft, Node], bool]
 MOST_PASSES = 16
 
 
-def rewritten(
+def rewrite(
     graph: Graph, specs: Mapping[str, Spec], rules: Collection[str] | None = None
 ) -> tuple[Graph, dict[str, Spec]]:
     """The graph after all rules, or those named; Specs of new constants are added. Raises NetworkError."""
-    wanted = [rule for rule in chosen(rules) if rule not in FIRST]
+    wanted = [rule for rule in choose_rules(rules) if rule not in FIRST]
     draft = Draft(graph, specs)
     for together in (
         [rule for rule in wanted if rule not in LAST],
@@ -57,22 +57,22 @@ def rewritten(
     return draft.finished(), draft.specs
 
 
-def before_constants(graph: Graph, rules: Collection[str] | None = None) -> Graph:
+def rewrite_before_constants(graph: Graph, rules: Collection[str] | None = None) -> Graph:
     """The graph after those of the rules that come before anything is computed of constants. Raises NetworkError."""
-    wanted = [rule for rule in chosen(rules) if rule in FIRST]
+    wanted = [rule for rule in choose_rules(rules) if rule in FIRST]
     draft = Draft(graph, {name: Spec.of(array) for name, array in graph.constants.items()})
     changed = [rule(draft, node) for node in draft for rule in wanted if _there(draft, node)]
     return draft.finished() if any(changed) else graph
 
 
-def chosen(names: Collection[str] | None) -> list[Rule]:
+def choose_rules(names: Collection[str] | None) -> list[Rule]:
     """Rules by their names; None: all. Raises NetworkError for a name that is none."""
     if names is None:
         return list(RULES.values())
-    given = several(names)
+    given = entries_of(names)
     if given is None or any(not isinstance(name, str) or name not in RULES for name in given):
         raise NetworkError(
-            f"load: there is no rule of that name\n  rewrite = {shown(names)}\n"
+            f"load: there is no rule of that name\n  rewrite = {format_value(names)}\n"
             f"  True, False, or some of {', '.join(map(repr, RULES))}"
         )
     return [rule for name, rule in RULES.items() if name in given]

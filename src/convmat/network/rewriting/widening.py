@@ -15,7 +15,7 @@ from dataclasses import replace
 from ..graph import Graph, Node, Spec
 from ..ops import operator_of
 from ..ops.fallback import REFERENCE
-from ..ops.half import is_half, wide_spec, widened
+from ..ops.half import is_half, wide_spec, widen_arrays
 
 FLOAT = 1
 """ONNX's number of float32."""
@@ -44,7 +44,8 @@ def widen(graph: Graph, specs: Mapping[str, Spec]) -> tuple[Graph, dict[str, Spe
     ]
     # An output may be a constant as it is: that keeps its type.
     constants = {
-        name: array if name in graph.outputs else widened(array) for name, array in graph.constants.items()
+        name: array if name in graph.outputs else widen_arrays(array)
+        for name, array in graph.constants.items()
     }
     wide |= {name: Spec.of(array) for name, array in constants.items()}
     wide |= {name: specs[name] for name in inner}

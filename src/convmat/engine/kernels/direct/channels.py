@@ -25,7 +25,7 @@ from ...ir.instructions import Type, Value, below, const, fma, i64, shuffle
 from ...ir.shuffles import widen
 from .pack_w import pack_vectors
 from .pixels import COUNTED
-from .planes import Plane, Term, Walker, Window, names, split, task
+from .planes import Plane, Term, Walker, Window, argument_names, split_range, task
 
 MOST_TAPS, MOST_TERMS = 32, 96
 """Taps of a window that are written out, and times the channels of a group."""
@@ -125,7 +125,9 @@ class ChannelsRecipe:
 
     def arguments(self) -> Arguments:
         """The words the kernel reads."""
-        return Arguments([*names(self), "first column", "last column", "x column", "y column", *COUNTED])
+        return Arguments(
+            [*argument_names(self), "first column", "last column", "x column", "y column", *COUNTED]
+        )
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,12 @@ class Channels(Walker):
         paired = low = first
         if self.r.block[0] > 1:
             low = self.word("first row")
-            begin, end, _, _ = split(first, stop, low, self.word("last row"))
+            begin, end, _, _ = split_range(first, stop, low, self.word("last row"))
             with self.fn.loop(begin, end - 1, 2, carried=[begin]) as pairs:
                 self._row(plane, pairs.index, 2)
                 pairs.carry(pairs.index + 2)
             low, paired = begin, pairs.results[0]
-        _, _, singles, single = split(first, stop, low, paired)
+        _, _, singles, single = split_range(first, stop, low, paired)
         with self.fn.loop(0, singles) as rest:
             self._row(plane, single(rest.index), 1)
 
@@ -213,7 +215,7 @@ class Channels(Walker):
         self._held = [self._weight(plane.w, at) for at in range(r.taps * r.c)] if r.held else []
         at_row = row * r.window.step + self.word("row offset") if rows == 1 and r.rows is not None else None
         x_step, low, high = self._x_column * r.lane.step, self.word("first column"), self.word("last column")
-        begin, end, edges, edge = split(const(i64, 0), self.word("columns"), low, high)
+        begin, end, edges, edge = split_range(const(i64, 0), self.word("columns"), low, high)
         for columns in r.widths:
             with fn.loop(begin, end - (columns - 1), columns, carried=[begin]) as loop:
                 moved = loop.index * self._y_column

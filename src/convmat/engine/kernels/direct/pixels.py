@@ -24,7 +24,7 @@ from ....processes import kept_property
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
-from .planes import Term, Window, names
+from .planes import Term, Window, argument_names
 from .strided_loads import Reads
 
 MOST_UNROLLED = 16
@@ -168,7 +168,16 @@ class PixelsRecipe:
     def arguments(self) -> Arguments:
         """The words the kernel reads."""
         return Arguments(
-            [*names(self), "narrow", "first chunk", "last chunk", "y m", "w step", "w groups", *COUNTED]
+            [
+                *argument_names(self),
+                "narrow",
+                "first chunk",
+                "last chunk",
+                "y m",
+                "w step",
+                "w groups",
+                *COUNTED,
+            ]
         )
 
     @property

@@ -14,7 +14,7 @@ from functools import partial
 from ...ir.formulas import greatest
 from ...ir.instructions import Value, below, const, f32, fma, fptosi, i32, sitofp, splat, trunc
 from ...ir.shuffles import narrow
-from ..epilogue import activate, rounded
+from ..epilogue import activate, round_between
 from .pixels import PixelsRecipe
 from .planes import Plane, Walker
 from .strided_loads import Masks
@@ -327,7 +327,7 @@ class Blocks(Walker):
         load, lanes = self.arguments.load, self.lanes
         low, high = (splat(load(self.fn, self._args, name, f32), lanes=lanes) for name in ("low", "high"))
         zero = splat(trunc(self.word("y zero"), to=i32), lanes=lanes)
-        return narrow(rounded(made, low, high) + zero, r.out)
+        return narrow(round_between(made, low, high) + zero, r.out)
 
 
 def _flat(sums: Sums) -> list[Value]:

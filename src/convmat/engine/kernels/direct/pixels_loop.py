@@ -13,7 +13,7 @@ from ...ir.instructions import Value, const, equal, greater_equal, i64, less_equ
 from .pack_w import pack_rows
 from .pixels import PixelsRecipe
 from .pixels_block import Blocks, Edge, Place
-from .planes import Plane, split, task
+from .planes import Plane, split_range, task
 
 
 class Planes(Blocks):
@@ -50,7 +50,7 @@ class Planes(Blocks):
                     loop.carry(at + rows)
                 begin = loop.results[0]
             return
-        begin, end, edges, edge = split(first, stop, low, high)
+        begin, end, edges, edge = split_range(first, stop, low, high)
         for rows in r.heights:
             with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
                 at = loop.index
@@ -84,7 +84,7 @@ class Planes(Blocks):
             low, high = self.word("first chunk"), self.word("last chunk")
             if inside is not None:
                 high = select(inside, high, low)
-            begin, end, edges, edge = split(const(i64, 0), lines, low, high)
+            begin, end, edges, edge = split_range(const(i64, 0), lines, low, high)
             with fn.loop(begin, end) as loop:
                 moved = loop.index * self.y_chunk
                 at = x + loop.index * self.x_chunk
@@ -102,7 +102,9 @@ class Planes(Blocks):
         if self.edges_only:
             edges, edge = stop - first, _after(first)
         else:
-            begin, end, edges, edge = split(first, stop, self.word("first chunk"), self.word("last chunk"))
+            begin, end, edges, edge = split_range(
+                first, stop, self.word("first chunk"), self.word("last chunk")
+            )
             for rows in r.heights:
                 with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
                     moved = loop.index * self.y_chunk

@@ -19,8 +19,8 @@ from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, contiguous_strides, origin
 from ..base import KernelPlan
 from ..effort import Effort
-from ..epilogue import bounds
-from ..panel.pack_b import too_far
+from ..epilogue import output_bounds
+from ..panel.pack_b import distance_refusal
 from . import channels, pixels
 from .access import Reading
 from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS
@@ -116,7 +116,7 @@ def _refuses(product: Product, dtypes: Dtypes, *, counted: bool) -> str | None:
         )
     if (b.fill and not counted) or any(by < 0 for c in b.coordinates for _, by in c.terms):
         return "reads x forwards, and 0 outside it"
-    return too_far(b)
+    return distance_refusal(b)
 
 
 class DirectPlan(KernelPlan):
@@ -141,7 +141,7 @@ class DirectPlan(KernelPlan):
             reads = [c.extent for c in known.b.coordinates if not {n for n, _ in c.terms} & known.apart]
             blocks, slabs = product.m // recipe.m, -(-math.prod(reads) * known.item // CACHED)
         per, parts, height = _shared(product.flops, threads, planes, blocks, lines, height, slabs)
-        low, high = bounds(dtypes.out, product.epilogue.zero)
+        low, high = output_bounds(dtypes.out, product.epilogue.zero)
         words |= {
             "planes": planes, "per": per, "parts": parts, "height": height, "zero": known.b.fill,
             "y zero": product.epilogue.zero, "low": low, "high": high,

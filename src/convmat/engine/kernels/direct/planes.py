@@ -126,7 +126,7 @@ class Constants(Protocol):
         """The words of the kernel's block."""
 
 
-def names(recipe: Constants) -> list[str]:
+def argument_names(recipe: Constants) -> list[str]:
     """The words that both kernels read."""
     found = ["x", "y", "w", "a", "bias", "residual", "planes", "per", "parts", "height"]
     found += ["columns", "lane offset", "lane limit", "rows", "row offset", "row limit", "x row", "y row"]
@@ -253,7 +253,7 @@ def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
     return following
 
 
-def split(
+def split_range(
     first: Value, stop: Value, low: Value, high: Value
 ) -> tuple[Value, Value, Value, Callable[[Value], Value]]:
     """Of [first, stop) what lies in [low, high): its begin and end; how many do not, and the i-th of those."""
@@ -282,4 +282,4 @@ def task(
     call(fn, args, [args, first, count, index - block * parts])
 
 
-__all__ = ["Constants", "Plane", "Term", "Walker", "Window", "names", "split", "task"]
+__all__ = ["Constants", "Plane", "Term", "Walker", "Window", "argument_names", "split_range", "task"]

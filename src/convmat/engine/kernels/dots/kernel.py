@@ -33,7 +33,7 @@ from ...ir.instructions import (
 from ...ir.shuffles import narrow, widen
 from ..direct.planes import Window
 from ..direct.strided_loads import Masks
-from ..sweeps.lines import tree
+from ..sweeps.lines import reduce_lanes
 from .recipe import OFFSETS, DotsRecipe
 
 
@@ -191,7 +191,7 @@ class TapsWriter:
             while len(vectors) > 1:
                 half = len(vectors) // 2
                 vectors = [a + b for a, b in zip(vectors[:half], vectors[half:], strict=True)]
-            total = narrow(tree(vectors[0], lambda a, b: a + b), r.out)
+            total = narrow(reduce_lanes(vectors[0], lambda a, b: a + b), r.out)
             fn.store(total, y + self.word("y row") * down + self.word("y column") * across)
 
 

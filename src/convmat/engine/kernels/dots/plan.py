@@ -11,7 +11,7 @@ from ...operands import Dtypes, Shapes, origin, strides
 from ..base import KernelPlan
 from ..direct.planes import Window
 from ..effort import Effort
-from ..panel.pack_b import too_far
+from ..panel.pack_b import distance_refusal
 from .recipe import OFFSETS, DotsRecipe
 
 FARTHEST = 64
@@ -53,7 +53,7 @@ def plan_dots(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         out=TYPES[dtypes.out.name], lanes=min(cpu.lanes(dtypes.work.itemsize), strands),
         registers=cpu.vector_registers, signs=cpu.vector_bytes < 64,
     )  # fmt: skip
-    return too_far(b) or DotsPlan(product, dtypes, shapes, threads, recipe)
+    return distance_refusal(b) or DotsPlan(product, dtypes, shapes, threads, recipe)
 
 
 def _window(b: View, which: int) -> tuple[Window, Coordinate]:

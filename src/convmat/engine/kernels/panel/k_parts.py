@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ....product import Index, View, size
+from ....product import Index, View, count_values
 from ...operands import Array, Block, count
 
 PART = 384
@@ -32,7 +32,7 @@ def split_evenly(indices: tuple[Index, ...], most: int) -> list[Block]:
     >>> split_evenly((Index("c", 3), Index("f", 4)), 8)
     [((0, 2), (0, 4)), ((2, 3), (0, 4))]
     """
-    how = cutting(indices, most)
+    how = cut_evenly(indices, most)
     if how.at is None:
         return [tuple((0, i.extent) for i in indices)]
     blocks: list[Block] = [tuple((0, i.extent) for i in indices[how.at + 1 :])]
@@ -54,10 +54,10 @@ class Cutting(NamedTuple):
     sizes: tuple[int, int]
 
 
-def cutting(indices: tuple[Index, ...], most: int) -> Cutting:
+def cut_evenly(indices: tuple[Index, ...], most: int) -> Cutting:
     """How an index space is cut into runs of at most `most` values."""
     whole, inner = len(indices), 1
-    if not size(indices):
+    if not count_values(indices):
         return Cutting(None, 1, (1, 0))
     while whole and inner * indices[whole - 1].extent <= most:
         whole -= 1
@@ -67,7 +67,7 @@ def cutting(indices: tuple[Index, ...], most: int) -> Cutting:
     extent = indices[whole - 1].extent
     pieces = -(-extent // max(most // inner, 1))
     step = -(-extent // pieces)
-    return Cutting(whole - 1, step, (size(indices[: whole - 1]) * -(-extent // step), step * inner))
+    return Cutting(whole - 1, step, (count_values(indices[: whole - 1]) * -(-extent // step), step * inner))
 
 
 def box_table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
@@ -84,7 +84,7 @@ def k_parts(b: View) -> list[Block]:
 
     Where windows often leave the array, each of their taps has parts of its own.
     """
-    outer, inner = b.rows[: taps_apart(b)], b.rows[taps_apart(b) :]
+    outer, inner = b.rows[: count_separate_taps(b)], b.rows[count_separate_taps(b) :]
     taps = itertools.product(*([(n, n + 1) for n in range(index.extent)] for index in outer))
     within = split_evenly(inner, _part(inner))
     return [(*tap, *part) for tap in taps for part in within]
@@ -92,27 +92,27 @@ def k_parts(b: View) -> list[Block]:
 
 def part_sizes(b: View) -> tuple[int, int]:
     """How many parts k has, and how long the longest is."""
-    outer, inner = b.rows[: taps_apart(b)], b.rows[taps_apart(b) :]
-    parts, longest = cutting(inner, _part(inner)).sizes
-    return size(outer) * parts, longest if size(outer) else 0
+    outer, inner = b.rows[: count_separate_taps(b)], b.rows[count_separate_taps(b) :]
+    parts, longest = cut_evenly(inner, _part(inner)).sizes
+    return count_values(outer) * parts, longest if count_values(outer) else 0
 
 
 def _part(inner: tuple[Index, ...]) -> int:
     """About how long a part of these indices is."""
-    return -(-size(inner) // max(round(size(inner) / PART), 1))
+    return -(-count_values(inner) // max(round(count_values(inner) / PART), 1))
 
 
 LEAST_PART = 128
 """A tap with so many terms is worth a part of its own."""
 
 
-def taps_apart(b: View) -> int:
+def count_separate_taps(b: View) -> int:
     """How many outer indices of k are taps of windows that often leave the array, with long sums in them; or 0."""
     leaving = (
-        b.ordered.apart if size(b.rows) else ()
+        b.ordered.apart if count_values(b.rows) else ()
     )  # a sum of nothing is one part, which still has its epilogue
     taps = max((at + 1 for at, index in enumerate(b.rows) if index.name in leaving), default=0)
-    return taps if size(b.rows[taps:]) >= LEAST_PART else 0
+    return taps if count_values(b.rows[taps:]) >= LEAST_PART else 0
 
 
 def _panel_lines(columns: tuple[Index, ...], panel: int) -> tuple[int, int]:
@@ -126,13 +126,13 @@ def _panel_lines(columns: tuple[Index, ...], panel: int) -> tuple[int, int]:
 def panel_count(columns: tuple[Index, ...], panel: int) -> int:
     """Number of panels that `panel_ranges` gives."""
     run, per = _panel_lines(columns, panel)
-    return -(-size(columns) // run) * -(-run // per)
+    return -(-count_values(columns) // run) * -(-run // per)
 
 
 def panel_ranges(columns: tuple[Index, ...], panel: int) -> Array:
     """The panels as (first column, count)."""
     run, per = _panel_lines(columns, panel)
-    total = size(columns)
+    total = count_values(columns)
     starts = np.add.outer(np.arange(0, total, run), np.arange(0, run, per)).reshape(-1)
     return np.stack([starts, np.append(starts[1:], total) - starts], 1).astype(np.int64)
 
@@ -141,10 +141,10 @@ COUNTED = 36 << 10
 """Up to so many taps times columns, those inside are counted while planning; beyond, their share is estimated."""
 
 
-def columns_inside(b: View, columns: tuple[Index, ...], panel: int) -> int:
+def count_columns_inside(b: View, columns: tuple[Index, ...], panel: int) -> int:
     """Columns that are multiplied, summed over k."""
-    if size(columns) * size(b.rows[: taps_apart(b)]) > COUNTED:
-        return int(size(columns) * size(b.rows) * (1 - b.outside))
+    if count_values(columns) * count_values(b.rows[: count_separate_taps(b)]) > COUNTED:
+        return int(count_values(columns) * count_values(b.rows) * (1 - b.outside))
     parts = k_parts(b)
     ranges = valid_ranges(b, parts, columns, panel_ranges(columns, panel))
     return int(np.array([count(part) for part in parts]) @ ranges[:, :, 1].sum(axis=1))
@@ -178,13 +178,13 @@ __all__ = [
     "RUN_PART",
     "Cutting",
     "box_table",
-    "columns_inside",
-    "cutting",
+    "count_columns_inside",
+    "count_separate_taps",
+    "cut_evenly",
     "k_parts",
     "panel_count",
     "panel_ranges",
     "part_sizes",
     "split_evenly",
-    "taps_apart",
     "valid_ranges",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...ir.instructions import Value, const, equal, i64, minimum, ptr, udiv
 from ...job import WORD
 from .recipe import Form
-from .task import KPart, Task, place_of
+from .task import KPart, Task, part_place
 
 
 def loop_over_runs(t: Task) -> None:
@@ -39,7 +39,7 @@ def loop_over_runs(t: Task) -> None:
             _pack_a(t, packed, step, start, depth)
             room = const(i64, r.nr * r.pitch)
             a = packed + t.first_block * -r.block_bytes(r.kc)
-        place, zero = place_of(part.index, parts), const(i64, 0)
+        place, zero = part_place(part.index, parts), const(i64, 0)
         t.multiply(KPart(place, a, step, zero, depth, first, panels, room, columns + first))
 
 

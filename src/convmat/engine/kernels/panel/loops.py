@@ -30,7 +30,7 @@ from .pack_a import APacker
 from .pack_b import BPacker, Elements
 from .pack_b_channels_last import ChannelsLastBPacker
 from .recipe import Form, PanelRecipe
-from .task import KPart, Parts, Task, place_of
+from .task import KPart, Parts, Task, part_place
 
 
 def module(recipe: PanelRecipe, attributes: str, *, fused: bool) -> Module:
@@ -88,7 +88,7 @@ def _loop_over_parts(t: Task) -> None:
         start, depth = (fn.load(box, i64, r.box_bytes - back * WORD) for back in (2, 1))
         part = KPart(
             room=depth * r.pitch if r.form is Form.COLUMNS else const(i64, r.nr * r.pitch),
-            place=place_of(each.index, parts),
+            place=part_place(each.index, parts),
             a=t.bases["a"],
             block_step=t.argument("block step"),
             start=start,

@@ -47,7 +47,7 @@ _SPARE = 64
 """Steps that lanes may go beyond the last of an index."""
 
 
-def too_far(view: View) -> str | None:
+def distance_refusal(view: View) -> str | None:
     """The sentence why positions along an axis of x cannot be compared in 32 bits, if they cannot."""
     indices = view.extents
     for c in view.coordinates:
@@ -396,4 +396,4 @@ def pack_parameters(walk: Walk) -> dict[str, Type]:
     return named | {f"at{axis}": i64 for axis in walk.moved}
 
 
-__all__ = ["LARGEST_EXTENT", "BPacker", "Check", "Elements", "Walk", "pack_parameters", "too_far"]
+__all__ = ["LARGEST_EXTENT", "BPacker", "Check", "Elements", "Walk", "distance_refusal", "pack_parameters"]

@@ -19,8 +19,8 @@ from ..effort import FUSED_PACK, PACK, Effort
 from ..epilogue import Store
 from .k_parts import (
     box_table,
-    columns_inside,
-    cutting,
+    count_columns_inside,
+    cut_evenly,
     k_parts,
     panel_count,
     panel_ranges,
@@ -28,11 +28,11 @@ from .k_parts import (
     split_evenly,
     valid_ranges,
 )
-from .pack_b import too_far
+from .pack_b import distance_refusal
 from .partition import Overheads, Pieces, partition
 from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform
-from .tiling import recipe_of
+from .tiling import panel_recipe
 
 PANEL_BYTES = 400 << 10
 """Bytes of the panels that a task keeps packed: with a block of A they fit a second-level cache of 1 MiB."""
@@ -82,7 +82,7 @@ def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         form = Form.COLUMNS
     else:
         return "reads x along its contiguous axis, which is neither the last of the columns nor of the sum"
-    return PanelPlan(product, dtypes, shapes, threads, recipe_of(product, dtypes, shapes, form, cpu))
+    return PanelPlan(product, dtypes, shapes, threads, panel_recipe(product, dtypes, shapes, form, cpu))
 
 
 def _outer(product: Product, dtypes: Dtypes, last: dict[str, int], w: dict[str, int]) -> bool:
@@ -111,7 +111,7 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
         return "sums products, and these are maxima"
     if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
         return "reads x forwards along every axis"
-    return too_far(b)
+    return distance_refusal(b)
 
 
 def _refuses_rows(product: Product, shapes: Shapes) -> str | None:
@@ -225,7 +225,7 @@ class PanelPlan(KernelPlan):
         mc_blocks, parts = self.words["mc blocks"], self.words["parts"]
         multiplied = wide * p.k
         if r.skips:
-            multiplied = columns_inside(self.product.terms[0][1], self._columns, r.nr)
+            multiplied = count_columns_inside(self.product.terms[0][1], self._columns, r.nr)
         tiles = runs * rows * wide // r.lanes
         packed = runs * p.k * -(-columns // r.lanes) * mc_blocks
         if r.form is Form.COLUMNS and r.along_m:
@@ -304,7 +304,7 @@ class PanelPlan(KernelPlan):
         by_name = {i.name: i for i in product.c.cols}
         columns = tuple(by_name[name] for name in r.box_indices)
         self._boxes = (columns, most)
-        boxes, longest = cutting(columns, most).sizes
+        boxes, longest = cut_evenly(columns, most).sizes
         mc_blocks = -(-r.blocks // mc)
         if outer * boxes * mc_blocks < wanted:
             mc = -(-r.blocks // min(r.blocks, -(-wanted // max(outer * boxes, 1))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ....product import Index
 
 
-def names(indices: tuple[Index, ...]) -> tuple[str, ...]:
+def index_names(indices: tuple[Index, ...]) -> tuple[str, ...]:
     """The names of indices."""
     return tuple(i.name for i in indices)
 
@@ -46,4 +46,4 @@ def innermost_step(indices: tuple[Index, ...], moves: dict[str, int]) -> int:
     return next((moves[i.name] for i in reversed(indices) if i.extent != 1), 0)
 
 
-__all__ = ["contiguous_from", "in_memory_order", "innermost_step", "is_uniform", "names"]
+__all__ = ["contiguous_from", "in_memory_order", "index_names", "innermost_step", "is_uniform"]

@@ -182,11 +182,11 @@ class Task:
         )
 
 
-def place_of(part: Value, parts: Value) -> Value:
+def part_place(part: Value, parts: Value) -> Value:
     """A part's place: LATER but for the first, LAST for the last."""
     return select(part > 0, const(i64, LATER), const(i64, 0)) | select(
         equal(part + 1, parts), const(i64, LAST), const(i64, 0)
     )
 
 
-__all__ = ["Call", "KPart", "Parts", "Task", "place_of"]
+__all__ = ["Call", "KPart", "Parts", "Task", "part_place"]

@@ -15,10 +15,10 @@ from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, strides
 from ..epilogue import Store
-from .k_parts import RUN_PART, part_sizes, taps_apart
+from .k_parts import RUN_PART, count_separate_taps, part_sizes
 from .pack_b import Walk
 from .recipe import Form, PanelRecipe
-from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform, names
+from .steps import contiguous_from, in_memory_order, index_names, innermost_step, is_uniform
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,11 @@ def _fused_columns(lying: Lying, first: int | None) -> int:
     if lying.form is not Form.COLUMNS or first is None or lying.dtypes.array != lying.dtypes.work:
         return 0
     b, line = lying.product.terms[0][1], lying.product.c.cols[first:]
-    plain = lying.last.get(line[-1].name, 0) > 0 and Walk.of(b, names(line), names(b.rows)).plain
+    plain = lying.last.get(line[-1].name, 0) > 0 and Walk.of(b, index_names(line), index_names(b.rows)).plain
     return math.prod(i.extent for i in line) if plain else 0
 
 
-def recipe_of(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> PanelRecipe:
+def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> PanelRecipe:
     """What is constant in the kernel of a product whose panels take this form."""
     a, b = product.terms[0]
     c, y, w = product.c, strides(product.c, shapes["y"], 1), strides(a, shapes["w"], 1)
@@ -173,8 +173,8 @@ def recipe_of(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu:
     return PanelRecipe(
         form=form,
         walk=_walk(lying, storing),
-        batch=names(c.batch),
-        outer=names(c.batch) if streams else names(c.batch + c.cols[: storing.first]),
+        batch=index_names(c.batch),
+        outer=index_names(c.batch) if streams else index_names(c.batch + c.cols[: storing.first]),
         array=TYPES[dtypes.array.name],
         work=TYPES[dtypes.work.name],
         out=TYPES[dtypes.out.name],
@@ -188,11 +188,11 @@ def recipe_of(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu:
         kc=RUN_PART if streams else part_sizes(b)[1],
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
-        skips=tiling.along_m and not streams and taps_apart(b) > 0,
+        skips=tiling.along_m and not streams and count_separate_taps(b) > 0,
         k_indices=0 if lines else len(b.rows),
         a_step=innermost_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
         block=lying.block,
-        places=names(storing.inner) if storing.placed else (),
+        places=index_names(storing.inner) if storing.placed else (),
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
@@ -201,12 +201,12 @@ def recipe_of(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu:
 
 def _walk(lying: Lying, storing: Storing) -> Walk:
     """How the packer walks over B in each form."""
-    b, inner = lying.product.terms[0][1], names(storing.inner)
+    b, inner = lying.product.terms[0][1], index_names(storing.inner)
     if lying.form is Form.PIXELS:
-        return Walk.of(b, names(b.rows), inner)
+        return Walk.of(b, index_names(b.rows), inner)
     if lying.form is Form.SUMS:
-        return Walk.of(b, names(b.rows), names(lying.product.c.cols))
-    return Walk.of(b, inner, names(b.rows))
+        return Walk.of(b, index_names(b.rows), index_names(lying.product.c.cols))
+    return Walk.of(b, inner, index_names(b.rows))
 
 
 __all__ = [
@@ -216,6 +216,6 @@ __all__ = [
     "along_m",
     "along_n",
     "choose_tiling",
-    "recipe_of",
+    "panel_recipe",
     "tiling_and_storing",
 ]

@@ -37,7 +37,7 @@ from ...ir.instructions import (
     trunc,
     udiv,
 )
-from ...ir.shuffles import part, transpose
+from ...ir.shuffles import lane_range, transpose
 
 SQUARE = 16
 """Channels and pixels of a square: bytes of the least vector."""
@@ -203,9 +203,9 @@ class _Packer:
         rows = [self._read(source + step * c, wide, mask) for c in range(channels)]
         rows += [poison(i8.x(wide))] * (SQUARE - channels)
         stored = None if channels == SQUARE else prefix_mask(SQUARE, channels)
-        for pixel, column in enumerate(transposed_bytes(rows)):
+        for pixel, column in enumerate(transpose_bytes(rows)):
             for square in range(wide // SQUARE):
-                made = column if wide == SQUARE else part(column, square * SQUARE, SQUARE)
+                made = column if wide == SQUARE else lane_range(column, square * SQUARE, SQUARE)
                 to = (square * SQUARE + pixel) * r.channels
                 if count is None:
                     fn.store(made, out, to, mask=stored)
@@ -258,7 +258,7 @@ class _PairPacker(_Packer):
                     fn.store(column, out, pixel * r.pixel, mask=stored)
 
 
-def transposed_bytes(rows: Sequence[Value]) -> list[Value]:
+def transpose_bytes(rows: Sequence[Value]) -> list[Value]:
     """In every 16 lanes of 16 vectors of bytes, byte j of row i becomes byte i of row j.
 
     Rows i and i + 8 are woven, four times: each step is one unpack on every x86.
@@ -285,4 +285,4 @@ def _woven(a: Value, b: Value, indices: Sequence[int]) -> Value:
     return shuffle(a, b, indices=indices)
 
 
-__all__ = ["BEHIND", "SQUARE", "PackRecipe", "pack_module", "transposed_bytes"]
+__all__ = ["BEHIND", "SQUARE", "PackRecipe", "pack_module", "transpose_bytes"]

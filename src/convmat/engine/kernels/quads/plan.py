@@ -15,9 +15,9 @@ from ...ir.instructions import TYPES
 from ...operands import Array, Dtypes, Shapes, aligned_size, origin, strides
 from ..base import KernelPlan
 from ..effort import Effort
-from ..epilogue import Store, bounds
+from ..epilogue import Store, output_bounds
 from ..panel.partition import Overheads, Pieces, partition
-from ..panel.steps import contiguous_from, is_uniform, names
+from ..panel.steps import contiguous_from, index_names, is_uniform
 from ..panel.tiling import fitting_rows
 from .copy import TASKS, Copy, PackPlan
 from .recipe import QUAD, QuadsRecipe
@@ -134,7 +134,7 @@ class QuadsPlan(KernelPlan):
         extents = {i.name: i.extent for i in product.c.batch + c.cols}
         self.words = self._blocks(extents)
         fill = b.fill + 128 * copy.signed
-        low, high = bounds(dtypes.out, product.epilogue.zero)
+        low, high = output_bounds(dtypes.out, product.epilogue.zero)
         self.words |= {
             "line": self._line(y), "between": y[c.rows[0].name] if r.block else 0, "zero": fill,
             "y zero": product.epilogue.zero, "low": low, "high": high,
@@ -295,9 +295,9 @@ def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, copy: Copy, cpu: C
         return f"writes rows evenly apart or in blocks that fill vectors, got {block}"
     epilogue = product.epilogue
     return QuadsRecipe(
-        outer=names(c.batch + c.cols[:first]),
-        batch=names(c.batch),
-        columns=names(c.cols[first:]),
+        outer=index_names(c.batch + c.cols[:first]),
+        batch=index_names(c.batch),
+        columns=index_names(c.cols[first:]),
         runs=runs,
         run=run,
         m=product.m,

@@ -25,9 +25,9 @@ from ...ir.instructions import (
     splat,
     trunc,
 )
-from ...ir.shuffles import part, transposed_blocks
+from ...ir.shuffles import lane_range, transpose_blocks
 from ...job import WORD
-from ..epilogue import Store, Target, TileEpilogue, activate, rounded
+from ..epilogue import Store, Target, TileEpilogue, activate, round_between
 from ..tile import Tile
 from .pack_x import SQUARE
 from .recipe import QUAD, QuadsRecipe
@@ -177,12 +177,12 @@ class TileWriter:
                     word = word | (column << 24 if byte == 3 else (column & 255) << 8 * byte)
                 words.append(word)
             mask = prefix_mask(SQUARE, count - first)
-            for j, turned in enumerate(transposed_blocks(words)):
+            for j, turned in enumerate(transpose_blocks(words)):
                 made = regroup(turned, to=i8.x(4 * lanes)) + splat(zero, lanes=4 * lanes)
                 for block in range(lanes // QUAD):
                     row = block * QUAD + j
                     if row < rows:
-                        piece = made if lanes == QUAD else part(made, block * SQUARE, SQUARE)
+                        piece = made if lanes == QUAD else lane_range(made, block * SQUARE, SQUARE)
                         fn.store(piece, c + line * row, first, mask=mask)
 
     def _start(
@@ -228,7 +228,7 @@ class TileWriter:
             return [activate(each, r.activation) for each in made]
         load = r.arguments().load
         low, high = (splat(load(fn, args, name, f32), lanes=r.lanes) for name in ("low", "high"))
-        whole = [rounded(activate(each, r.activation), low, high) for each in made]
+        whole = [round_between(activate(each, r.activation), low, high) for each in made]
         if r.store is Store.TURNED:  # which adds it to four at once
             return whole
         zero = splat(trunc(load(fn, args, "y zero"), to=i32), lanes=r.lanes)

@@ -100,28 +100,28 @@ class Share:
             vector(rest.index, self.end - rest.index)
 
 
-def refuses(dtype: str) -> str | None:
+def type_refusal(dtype: str) -> str | None:
     """The sentence why no sweep takes elements of this type on this CPU, if none does.
 
-    >>> refuses("int8")
+    >>> type_refusal("int8")
     'takes float32 and float64, got int8'
     """
     if dtype not in ("float32", "float64"):
         return f"takes float32 and float64, got {dtype}"
-    return no_kernels()
+    return kernel_refusal()
 
 
-def no_kernels() -> str | None:
+def kernel_refusal() -> str | None:
     """The sentence why there are no kernels on this CPU, if there are none."""
     return None if host().fma else f"makes code for CPUs with fused multiply-add, this one is {host().model}"
 
 
-def shared(lines: int, columns: int, threads: int, *, whole: bool) -> tuple[dict[str, int], int]:
+def share_lines(lines: int, columns: int, threads: int, *, whole: bool) -> tuple[dict[str, int], int]:
     """The words of SHARED, and the number of tasks; `whole`: no line is cut.
 
-    >>> shared(3, 100_000, 2, whole=False)
+    >>> share_lines(3, 100_000, 2, whole=False)
     ({'lines': 3, 'columns': 100000, 'per': 1, 'pieces': 3, 'piece': 33344}, 9)
-    >>> [shared(lines, 64, 2, whole=False)[1] for lines in (0, 64)]
+    >>> [share_lines(lines, 64, 2, whole=False)[1] for lines in (0, 64)]
     [0, 1]
     """
     wanted = max(1, min(threads * TASKS, lines * columns // TASK_ELEMENTS)) if threads > 1 else 1
@@ -156,4 +156,4 @@ class SweepPlan:
         return np.array(words, np.int64).tobytes()
 
 
-__all__ = ["Share", "SweepPlan", "SweepRecipe", "no_kernels", "refuses", "shared"]
+__all__ = ["Share", "SweepPlan", "SweepRecipe", "kernel_refusal", "share_lines", "type_refusal"]

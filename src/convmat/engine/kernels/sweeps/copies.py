@@ -19,7 +19,7 @@ from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Type, Value, i8, i16, i32, i64, minimum, splat, udiv
 from ...ir.shuffles import transpose
-from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
+from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 
 BY_SIZE: dict[int, Type] = {1: i8, 2: i16, 4: i32, 8: i64}
 """Integers that hold an element."""
@@ -113,19 +113,19 @@ class Copy(SweepRecipe):
                     fn.store(made, y + step * i, column.index * item, mask=columns)
 
 
-def copied(shape: Sequence[int], x: Strides, y: Strides, item: int, threads: int) -> SweepPlan | str:
+def strided_copy(shape: Sequence[int], x: Strides, y: Strides, item: int, threads: int) -> SweepPlan | str:
     """The kernel of a copy of elements of `item` bytes; a sentence where there is none.
 
     >>> import numpy as np
     >>> from convmat.engine import Sweep
-    >>> made = Sweep(copied((3, 2), Strides(0, (4, 12)), Strides(0, (8, 4)), 4, 1))
+    >>> made = Sweep(strided_copy((3, 2), Strides(0, (4, 12)), Strides(0, (8, 4)), 4, 1))
     >>> made.load()
     >>> y = np.empty((3, 2), np.float32)
     >>> made(np.arange(6, dtype=np.float32).reshape(2, 3), y)
     >>> y.tolist()
     [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
     """
-    if refusal := no_kernels():
+    if refusal := kernel_refusal():
         return refusal
     if item not in BY_SIZE:
         return f"copies elements of {', '.join(map(str, BY_SIZE))} bytes, got {item}"
@@ -144,7 +144,9 @@ def copied(shape: Sequence[int], x: Strides, y: Strides, item: int, threads: int
     lanes = host().lanes(item) if how != "turned" else min(host().lanes(item), SQUARE)
     rows = -(-outer[-1][0] // lanes) if how == "turned" else outer[-1][0]
     lines = math.prod(n for n, *_ in outer[:-1]) * rows
-    words, tasks = shared(lines, columns * (lanes if how == "turned" else 1), threads, whole=how == "turned")
+    words, tasks = share_lines(
+        lines, columns * (lanes if how == "turned" else 1), threads, whole=how == "turned"
+    )
     words |= {"columns": columns, "piece": min(words["piece"], columns)} if how == "turned" else {}
     words |= {"x from": x.start, "y from": y.start, "along": along, "rows": rows}
     for axis, (extent, x_step, y_step) in enumerate(outer):
@@ -170,4 +172,4 @@ def _merged(shape: Sequence[int], x: Sequence[int], y: Sequence[int]) -> list[Ax
     return found or [(1, 0, 0)]
 
 
-__all__ = ["Copy", "Strides", "copied"]
+__all__ = ["Copy", "Strides", "strided_copy"]

@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from ....processes import kept_property
 from ...cpu import host
-from ...ir.conversions import ELEMENTS, converted, stored
+from ...ir.conversions import ELEMENTS, convert, stored_type
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, const, i8, not_equal, splat, udiv, zext
-from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
+from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 from .operations import ALL, CAST, CONST, OPERATIONS
 
 Array = npt.NDArray[Any]
@@ -113,7 +113,7 @@ class Expression:
         for step, name in zip(self.steps, self.types[len(self.inputs) :], strict=True):
             operands = [values[i] for i in step.operands]
             if step.operation == CAST:
-                values.append(converted(operands[0], self.types[step.operands[0]], name))
+                values.append(convert(operands[0], self.types[step.operands[0]], name))
             elif step.operation == CONST:
                 values.append(const(ELEMENTS[name].x(lanes), step.parameters[0]))
             else:
@@ -182,7 +182,7 @@ class Pass(SweepRecipe):
                 for i, along in enumerate(self.along)
                 if not along
             }
-            size = stored(self.expression.type).bytes
+            size = stored_type(self.expression.type).bytes
             y = words["y"] + line.index * words["columns"] * size
 
             def vector(column: Value, left: Value | None) -> None:
@@ -212,7 +212,7 @@ def _read(
     fn: Function, at: Value, name: str, lanes: int = 0, column: Value | None = None, mask: Value | None = None
 ) -> Value:
     """Elements of that type, lanes of them or one; a bool as a mask."""
-    kind = stored(name)
+    kind = stored_type(name)
     found = fn.load(at, kind.x(lanes), 0 if column is None else column * kind.bytes, mask=mask)
     return not_equal(found, 0) if name == "bool" else found
 
@@ -226,7 +226,7 @@ def elementwise(
     >>> elementwise(twice, [(2, 3)], (2, 3), 1)
     'takes numbers of up to 64 bits and bool, got complex64'
     """
-    if refusal := no_kernels() or expression.refusal:
+    if refusal := kernel_refusal() or expression.refusal:
         return refusal
     extents, strides = merged_axes(shapes, out)
     if len(extents) > MOST_AXES + 1:
@@ -235,16 +235,16 @@ def elementwise(
     # one kernel for all of up to three axes: most arrays of a network
     outer = [1] * (FEWEST_AXES - len(outer)) + outer
     lines = math.prod(outer)
-    words, tasks = shared(lines, columns, threads, whole=False)
+    words, tasks = share_lines(lines, columns, threads, whole=False)
     words |= {f"extent {axis}": max(n, 1) for axis, n in enumerate(outer) if axis}
     along = []
     for i, (steps, name) in enumerate(zip(strides, expression.inputs, strict=True)):
         padded = (0,) * (len(outer) + 1 - len(steps)) + steps[:-1]
-        words |= {f"step {axis} {i}": n * stored(name).bytes for axis, n in enumerate(padded)}
+        words |= {f"step {axis} {i}": n * stored_type(name).bytes for axis, n in enumerate(padded)}
         along.append(steps[-1] != 0)
     if not lines * columns:
         tasks = 0
-    widest = max(stored(name).bytes for name in expression.types)
+    widest = max(stored_type(name).bytes for name in expression.types)
     recipe = Pass(expression, tuple(along), len(outer), host().lanes(widest))
     return SweepPlan(recipe, words, tasks, threads, lines * columns)
 

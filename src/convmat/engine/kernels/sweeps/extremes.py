@@ -34,8 +34,8 @@ from ...ir.instructions import (
     splat,
     trunc,
 )
-from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
-from .reductions import FLOATS, INTEGERS, in_pieces
+from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
+from .reductions import FLOATS, INTEGERS, share_pieces
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def extreme_places(
     """
     if dtype not in FLOATS + INTEGERS:
         return f"takes floats and signed integers, got {dtype}"
-    if refusal := no_kernels():
+    if refusal := kernel_refusal():
         return refusal
     count, behind = shape[axis], math.prod(shape[axis + 1 :])
     if not math.prod(shape) or count >= 2**31:
@@ -152,10 +152,10 @@ def extreme_places(
     type, lines = ELEMENTS[dtype], math.prod(shape[:axis])
     recipe = Places(least, last, behind > 1, type, host().lanes(type.bytes))
     if behind > 1:
-        words, tasks = shared(lines, behind * count, threads, whole=False)
-        words, tasks = in_pieces(words, tasks, lines, behind)
+        words, tasks = share_lines(lines, behind * count, threads, whole=False)
+        words, tasks = share_pieces(words, tasks, lines, behind)
     else:
-        words, tasks = shared(lines, count, threads, whole=True)
+        words, tasks = share_lines(lines, count, threads, whole=True)
     return SweepPlan(recipe, {**words, "count": count}, tasks, threads, lines * count * behind)
 
 

@@ -46,7 +46,7 @@ class Line:
         with self.fn.loop(zero, self.runs, carried=[nothing] * many) as run:
             begin = run.index * self.step
             run.carry(*self._run(begin, run.carried, first, pair, of))
-        return tree(reduce(pair, run.results), pair)
+        return reduce_lanes(reduce(pair, run.results), pair)
 
     def _run(self, begin: Value, sums: Sequence[Value], first: float, pair: Pair, of: Of) -> list[Value]:
         """The sums with one run more."""
@@ -79,7 +79,7 @@ class Line:
             vector(rest.index * item, prefix_mask(lanes, self.columns - rest.index))
 
 
-def tree(vector: Value, pair: Pair) -> Value:
+def reduce_lanes(vector: Value, pair: Pair) -> Value:
     """All lanes made one, halves at a time."""
     width = vector.type.lanes
     while width > 1:
@@ -91,4 +91,4 @@ def tree(vector: Value, pair: Pair) -> Value:
     return extract(vector, lane=0)
 
 
-__all__ = ["ACCUMULATORS", "Line", "Pair", "tree"]
+__all__ = ["ACCUMULATORS", "Line", "Pair", "reduce_lanes"]

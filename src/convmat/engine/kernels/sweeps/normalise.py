@@ -31,7 +31,7 @@ from ...ir.instructions import (
     sqrt,
     urem,
 )
-from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
+from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 from .lines import Line
 
 
@@ -154,11 +154,11 @@ def normalise(
     >>> y
     array([[1., 3.]], dtype=float32)
     """
-    if refusal := no_kernels():
+    if refusal := kernel_refusal():
         return refusal
     if not lines * columns:
         return f"takes lines with elements, got {lines} of {columns}"
-    words, tasks = shared(lines, columns, threads, whole=True)
+    words, tasks = share_lines(lines, columns, threads, whole=True)
     words |= {"epsilon": struct.unpack("<q", struct.pack("<d", epsilon))[0]}
     words |= {"parts": max(parts, 1), "part": columns // max(parts, 1), "cycle": cycle}
     recipe = Normalise(centred, biased, not parts, host().lanes(4))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, udiv
-from ...ir.shuffles import woven
-from .base import Share, SweepPlan, SweepRecipe, refuses, shared
+from ...ir.shuffles import interleave
+from .base import Share, SweepPlan, SweepRecipe, share_lines, type_refusal
 
 MOST_TIMES = 4
 """Along a line: so many vectors are shuffled into each other."""
@@ -47,7 +47,7 @@ class Interleave(SweepRecipe):
             def vector(column: Value, left: Value | None) -> None:
                 mask = None if left is None else prefix_mask(lanes, left)
                 read = [fn.load(x + plane * j, kind, column * item, mask=mask) for j in range(s)]
-                for k, made in enumerate(woven(read)):
+                for k, made in enumerate(interleave(read)):
                     stored = None if left is None else prefix_mask(lanes, left * s - k * lanes)
                     fn.store(made, y, column * (s * item) + k * lanes * item, mask=stored)
 
@@ -71,14 +71,14 @@ def pixel_shuffle(
     array([[[0., 3., 1., 4., 2., 5.]]], dtype=float32)
     """
     (rows, times), (height, columns) = block, plane
-    if refusal := refuses(dtype):
+    if refusal := type_refusal(dtype):
         return refusal
     if not groups * height * columns:
         return f"takes planes with elements, got {groups} of {height} x {columns}"
     if times > MOST_TIMES:
         return f"weaves up to {MOST_TIMES} lines, got {times}"
     type = TYPES[dtype]
-    words, tasks = shared(groups * rows * height, columns * times, threads, whole=True)
+    words, tasks = share_lines(groups * rows * height, columns * times, threads, whole=True)
     words |= {"height": height, "columns": columns, "piece": columns}
     recipe = Interleave(times, rows, type, host().lanes(type.bytes))
     return SweepPlan(recipe, words, tasks, threads, groups * rows * times * height * columns)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...cpu import host
 from ...ir.emitter import Function
 from ...ir.instructions import TYPES, Type, Value, const, select, splat
-from .base import Share, SweepPlan, SweepRecipe, refuses, shared
+from .base import Share, SweepPlan, SweepRecipe, share_lines, type_refusal
 from .lines import ACCUMULATORS, Line
 
 
@@ -64,12 +64,12 @@ def products_of_rows(lines: int, columns: int, alone: bool, dtype: str, threads:
     >>> y
     array([2.])
     """
-    if refusal := refuses(dtype):
+    if refusal := type_refusal(dtype):
         return refusal
     if not lines or not columns:
         return f"takes lines with elements, got {lines} of {columns}"
     type = TYPES[dtype]
-    words, tasks = shared(lines, columns, threads, whole=True)
+    words, tasks = share_lines(lines, columns, threads, whole=True)
     recipe = Products(alone, type, host().lanes(type.bytes))
     return SweepPlan(recipe, words, tasks, threads, lines * columns)
 

@@ -27,7 +27,7 @@ from ...cpu import host
 from ...ir.activations import FORMULAS
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, const, equal, fma, maximum, minimum, select, splat
-from .base import Share, SweepPlan, SweepRecipe, refuses
+from .base import Share, SweepPlan, SweepRecipe, type_refusal
 
 Array = npt.NDArray[Any]
 Applied = tuple[str, tuple[float, ...]]
@@ -291,7 +291,7 @@ def recurrence(
     >>> recurrence(Cell("RNN", (("tanh", ()),)), 8, 1, 5, {}, "int8", 1)
     'takes float32 and float64, got int8'
     """
-    if refusal := refuses(dtype):
+    if refusal := type_refusal(dtype):
         return refusal
     if not H or not B or not steps:
         return f"takes steps of sequences with states, got {steps} of {B} with {H} numbers"
@@ -316,11 +316,11 @@ def recurrence(
     return SweepPlan(recipe, words, D * pieces, threads, steps * B * D * GATES[cell.name] * H)
 
 
-def packed(plan: SweepPlan, r: Array) -> Array:
+def pack_recurrent(plan: SweepPlan, r: Array) -> Array:
     """R of one direction, (G*H, H), as the kernel reads it: flat.
 
     >>> plan = recurrence(Cell("RNN", (("tanh", ()),)), 3, 1, 5, {}, "float32", 1)
-    >>> packed(plan, np.ones((3, 3), np.float32)).sum()
+    >>> pack_recurrent(plan, np.ones((3, 3), np.float32)).sum()
     np.float32(9.0)
     """
     recipe, (_, H) = plan.recipe, r.shape
@@ -334,4 +334,4 @@ def packed(plan: SweepPlan, r: Array) -> Array:
     return np.concatenate(turned)
 
 
-__all__ = ["GATES", "Cell", "Recurrence", "packed", "recurrence"]
+__all__ = ["GATES", "Cell", "Recurrence", "pack_recurrent", "recurrence"]

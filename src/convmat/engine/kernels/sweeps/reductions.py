@@ -25,7 +25,7 @@ from ...ir.formulas import greatest, least
 from ...ir.instructions import Type, Value, const, fabs, maximum, minimum, select, sitofp, splat, sqrt, udiv
 from ...ir.logarithm import log
 from ...ir.shuffles import deinterleave
-from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
+from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 from .lines import ACCUMULATORS, Line, Pair
 
 SHORTEST = 8
@@ -229,7 +229,7 @@ def reduction(
     """
     if dtype not in (FLOATS + INTEGERS if name in WHOLE else FLOATS):
         return f"takes floats, and {', '.join(WHOLE)} signed integers, got {name} of {dtype}"
-    if refusal := no_kernels():
+    if refusal := kernel_refusal():
         return refusal
     if not math.prod(shape):
         return f"takes elements, got {'x'.join(map(str, shape))}"
@@ -271,7 +271,7 @@ def _in_lines(name: str, kept: Sequence[Group], gone: Sequence[Group], type: Typ
     lines = outer * inner
     plain = len(kept) < 2 and runs == 1
     short = columns if plain and 1 < columns <= SHORTEST else 0
-    words, tasks = shared(lines, columns * runs, threads, whole=True)
+    words, tasks = share_lines(lines, columns * runs, threads, whole=True)
     words |= {"columns": columns, "piece": columns, "inner": inner, "outer step": outer_step * item}
     words |= {"line step": step * item, "runs": runs, "run step": run_step * item, "count": columns * runs}
     recipe = Reduce(name, type, host().lanes(item), short)
@@ -286,15 +286,15 @@ def _side_by_side(
     lines, _, step = kept[0] if len(kept) == 2 else (1, True, 0)
     runs, _, run_step = gone[0] if len(gone) == 2 else (1, False, 0)
     count, _, along = gone[-1]
-    words, tasks = shared(lines, columns * runs * count, threads, whole=False)
-    words, tasks = in_pieces(words, tasks, lines, columns)
+    words, tasks = share_lines(lines, columns * runs * count, threads, whole=False)
+    words, tasks = share_pieces(words, tasks, lines, columns)
     words |= {"line step": step * item, "runs": runs, "run step": run_step * item, "count": count}
     words |= {"step": along * item, "all": count * runs}
     recipe = ReduceAcross(name, type, host().lanes(item))
     return SweepPlan(recipe, words, tasks, threads, lines * columns * runs * count)
 
 
-def in_pieces(words: dict[str, int], tasks: int, lines: int, columns: int) -> tuple[dict[str, int], int]:
+def share_pieces(words: dict[str, int], tasks: int, lines: int, columns: int) -> tuple[dict[str, int], int]:
     """The words of a share whose elements are more than its columns: as many tasks, of 64 columns at least."""
     if words["pieces"] == 1:
         return {**words, "columns": columns, "piece": columns}, tasks

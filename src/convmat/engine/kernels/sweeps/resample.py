@@ -20,7 +20,7 @@ from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, const, f32, fma, i1, i32, i64, not_equal, select, sext, splat, udiv
 from ..epilogue import gather_at
-from .base import Share, SweepPlan, SweepRecipe, no_kernels, shared
+from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 
 Array = npt.NDArray[Any]
 
@@ -116,7 +116,7 @@ def resample(
     >>> y
     array([[[2., 4., 6.]]], dtype=float32)
     """
-    if refusal := no_kernels():
+    if refusal := kernel_refusal():
         return refusal
     (P, down), (Q, across) = rows.places.shape, columns.places.shape
     if max(down, across) > MOST_TAPS:
@@ -139,7 +139,7 @@ def resample(
         begin.astype(np.int64), place, weight, np.ascontiguousarray(rows.places, np.int64),
         np.ascontiguousarray(rows.weight, np.float32),
     )  # fmt: skip
-    words, tasks = shared(planes * P, Q, threads, whole=False)
+    words, tasks = share_lines(planes * P, Q, threads, whole=False)
     words |= {"height": plane[0], "width": plane[1], "padded": padded, "outputs": P}
     recipe = Resample(down, across, lanes, permutes)
     return SweepPlan(recipe, words, tasks, threads, max(planes * P * Q, planes * plane[0] * plane[1])), tables

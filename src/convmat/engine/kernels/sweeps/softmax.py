@@ -19,9 +19,9 @@ from ...ir.emitter import Function, prefix_mask
 from ...ir.exponential import exp
 from ...ir.instructions import TYPES, Type, Value, const, maximum, select, splat
 from ...ir.logarithm import log
-from .base import Share, SweepPlan, SweepRecipe, refuses, shared
+from .base import Share, SweepPlan, SweepRecipe, share_lines, type_refusal
 from .lines import ACCUMULATORS, Line
-from .reductions import BLOCK, in_pieces
+from .reductions import BLOCK, share_pieces
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def softmax(
     array([[0.5, 0.5],
            [0.5, 0.5]], dtype=float32)
     """
-    if refusal := refuses(dtype):
+    if refusal := type_refusal(dtype):
         return refusal
     if not math.prod(shape):
         return f"takes elements, got {'x'.join(map(str, shape))}"
@@ -132,10 +132,10 @@ def softmax(
         math.prod(part) for part in (shape[: along[0]], shape[slice(*along)], shape[along[1] :])
     )
     if behind == 1:
-        words, tasks = shared(lines, count, threads, whole=True)
+        words, tasks = share_lines(lines, count, threads, whole=True)
         return SweepPlan(Softmax(logarithm, type, lanes), words, tasks, threads, lines * count)
-    words, tasks = shared(lines, behind * count, threads, whole=False)
-    words, tasks = in_pieces(words, tasks, lines, behind)
+    words, tasks = share_lines(lines, behind * count, threads, whole=False)
+    words, tasks = share_pieces(words, tasks, lines, behind)
     recipe = SoftmaxAcross(logarithm, type, lanes)
     return SweepPlan(recipe, {**words, "count": count}, tasks, threads, lines * count * behind)
 

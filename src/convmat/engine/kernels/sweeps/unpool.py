@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, and_, const, equal, not_equal, select
-from ...ir.shuffles import deinterleave, woven
-from .base import Share, SweepPlan, SweepRecipe, refuses, shared
+from ...ir.shuffles import deinterleave, interleave
+from .base import Share, SweepPlan, SweepRecipe, share_lines, type_refusal
 
 MOST_TIMES = 4
 """Along a line: so many vectors are shuffled out of each other."""
@@ -52,7 +52,7 @@ class Unpool(SweepRecipe):
                         found = and_(free, equal(part, most))
                         made.append(select(found, gradient, const(kind, 0.0)))
                         free = and_(free, not_equal(part, most))
-                    for i, each in enumerate(woven(made)):
+                    for i, each in enumerate(interleave(made)):
                         fn.store(each, dx + width * row, at[i], mask=masks[i])
 
             share.vectors(fn, lanes, vector)
@@ -73,14 +73,14 @@ def unpool(lines: int, columns: int, rows: int, times: int, dtype: str, threads:
     >>> dx
     array([[0., 5., 7., 0.]], dtype=float32)
     """
-    if refusal := refuses(dtype):
+    if refusal := type_refusal(dtype):
         return refusal
     if not lines * columns:
         return f"takes lines with elements, got {lines} of {columns}"
     if max(rows, times) > MOST_TIMES:
         return f"takes windows up to {MOST_TIMES} wide, got {rows} x {times}"
     type = TYPES[dtype]
-    words, tasks = shared(lines, columns * rows * times, threads, whole=True)
+    words, tasks = share_lines(lines, columns * rows * times, threads, whole=True)
     words |= {"columns": columns, "piece": columns}
     recipe = Unpool(rows, times, type, host().lanes(type.bytes))
     return SweepPlan(recipe, words, tasks, threads, lines * columns * rows * times)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, shuffle
-from .base import Share, SweepPlan, SweepRecipe, refuses, shared
+from .base import Share, SweepPlan, SweepRecipe, share_lines, type_refusal
 
 MOST_TIMES = 8
 """Along a row: a vector becomes as many, which have to stay in registers."""
@@ -64,14 +64,14 @@ def upsample(lines: int, columns: int, rows: int, times: int, dtype: str, thread
     >>> y
     array([[[1., 1., 1., 2., 2., 2.]]], dtype=float32)
     """
-    if refusal := refuses(dtype):
+    if refusal := type_refusal(dtype):
         return refusal
     if not lines or not columns:
         return f"takes lines with elements, got {lines} of {columns}"
     if max(rows, times) > MOST_TIMES:
         return f"repeats up to {MOST_TIMES} times, got {rows} by {times}"
     type = TYPES[dtype]
-    words, tasks = shared(lines, columns, threads, whole=False)
+    words, tasks = share_lines(lines, columns, threads, whole=False)
     made = lines * rows * columns * times
     return SweepPlan(Repeat(times, rows, type, host().lanes(type.bytes)), words, tasks, threads, made)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, const, equal, less, lshr, minimum, sitofp, splat, udiv
-from .base import Share, SweepPlan, SweepRecipe, refuses, shared
+from .base import Share, SweepPlan, SweepRecipe, share_lines, type_refusal
 from .reductions import REDUCTIONS
 
 VECTORS = 4
@@ -194,7 +194,7 @@ def windows(
     >>> y.ravel().tolist()
     [3.0, 6.0, 9.0]
     """
-    if refusal := refuses(dtype):
+    if refusal := type_refusal(dtype):
         return refusal
     lines, extent, inner = shape
     outputs = extent - size + 1
@@ -204,10 +204,10 @@ def windows(
     lanes = host().lanes(type.bytes)
     if inner > 1:
         blocks = -(-inner // (VECTORS * lanes))
-        words, tasks = shared(lines * blocks, extent * VECTORS * lanes, threads, whole=True)
+        words, tasks = share_lines(lines * blocks, extent * VECTORS * lanes, threads, whole=True)
         words |= {"size": size, "outputs": outputs, "inner": inner, "blocks": blocks}
         return SweepPlan(DownColumns(name, type, lanes), words, tasks, threads, lines * extent * inner), 0
-    words, tasks = shared(lines, extent, threads, whole=True)
+    words, tasks = share_lines(lines, extent, threads, whole=True)
     row = -(-extent * type.bytes // 64) * 64
     words |= {"size": size, "outputs": outputs, "row": row}
     return SweepPlan(AlongRows(name, type, lanes), words, tasks, threads, lines * extent), row * threads

@@ -97,7 +97,7 @@ def _fetched(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
     return A_FROM_MEMORY if size > cpu.l3 / 2 else A_FROM_L3
 
 
-def packed_before(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
+def packing_turns(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
     """Turns of the FMA unit in which A is packed as a whole and written."""
     vectors = product.k * r.blocks * r.stored(r.width) // r.lanes
     return vectors * (filter_operations(r) + r.points * _fetched(product, r, cpu)) / threads
@@ -155,7 +155,7 @@ __all__ = [
     "MANY_LINES",
     "TileBlock",
     "filter_operations",
-    "packed_before",
+    "packing_turns",
     "post_operations",
     "pre_operations",
     "tiles_of",

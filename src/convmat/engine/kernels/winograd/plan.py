@@ -17,7 +17,7 @@ from .blocks import (
     MANY_LINES,
     TileBlock,
     filter_operations,
-    packed_before,
+    packing_turns,
     post_operations,
     pre_operations,
     tiles_of,
@@ -73,7 +73,7 @@ def plan_transformed(
     if not bound:
         own = replace(recipe, packs=True)
         packing = TileBlock.best(product, own, threads, cpu)
-        if packing.turns < block.turns + packed_before(product, recipe, threads, cpu):
+        if packing.turns < block.turns + packing_turns(product, recipe, threads, cpu):
             recipe, block = own, packing
     return WinogradPlan(product, dtypes, shapes, threads, recipe, block)
 

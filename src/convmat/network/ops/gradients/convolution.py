@@ -14,7 +14,7 @@ from typing import Any
 
 from ....planner import Plan, PlanOptions
 from ...graph import Node, Spec
-from ..base import Options, Specs, Step, given, owned, plan_node, whole
+from ..base import Options, Specs, Step, input_at, own_operator, plan_node, whole_numbers_at
 from ..convolution import geometry_of
 from ..planned import Unpacked
 
@@ -23,12 +23,16 @@ DIRECTIONS = {"ConvInputGrad": "input", "ConvWeightGrad": "weight"}
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    return (Spec(whole(node, specs, 2, "shape"), given(node, specs, 0).dtype),)
+    return (Spec(whole_numbers_at(node, specs, 2, "shape"), input_at(node, specs, 0).dtype),)
 
 
 def grad_plan(node: Node, specs: Specs, options: Options) -> Plan:
     """The plan of a gradient for inputs of these shapes. Raises ConvmatError."""
-    first, second, shape = given(node, specs, 0), given(node, specs, 1), whole(node, specs, 2, "shape")
+    first, second, shape = (
+        input_at(node, specs, 0),
+        input_at(node, specs, 1),
+        whole_numbers_at(node, specs, 2, "shape"),
+    )
     x, w = (first.shape, shape) if node.op == "ConvWeightGrad" else (shape, second.shape)
     plain = replace(node, op="ConvTranspose" if node.get("transposed") else "Conv")
     words, _ = geometry_of(plain, x, w)
@@ -36,7 +40,7 @@ def grad_plan(node: Node, specs: Specs, options: Options) -> Plan:
     return plan_node(options, x, w, first.dtype, asked, constant=False)
 
 
-@owned(*DIRECTIONS, shape=_shape)
+@own_operator(*DIRECTIONS, shape=_shape)
 def gradient(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     """The gradient in x or in w, as its plan computes it; the shape, a third input, is known by then."""
     plan: Any = grad_plan(node, specs, options)

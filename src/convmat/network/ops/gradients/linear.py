@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, given, owned, repeatable
+from ..base import Options, Specs, Step, input_at, own_operator, repeatable
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    wanted = given(node, specs, 1 + node.get("of"))
+    wanted = input_at(node, specs, 1 + node.get("of"))
     return (Spec(wanted.shape, wanted.dtype),)
 
 
-@owned("MatMulGrad", shape=_shape)
+@own_operator("MatMulGrad", shape=_shape)
 def matmul_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy, a, b -> the gradient in a (`of` 0) or b (`of` 1)."""
-    a, b = given(node, specs, 1), given(node, specs, 2)
+    a, b = input_at(node, specs, 1), input_at(node, specs, 2)
     rows = extents(a, b)
     second = bool(node.get("of"))
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from ....errors import NetworkError
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, given, has, owned
+from ..base import Options, Specs, Step, has_input, input_at, own_operator
 
 
 def _entropy_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    z, target = given(node, specs, 0), given(node, specs, 1)
+    z, target = input_at(node, specs, 0), input_at(node, specs, 1)
     if z.rank < 2 or target.shape != (z.shape[0], *z.shape[2:]):
         raise node.error(
             f"its scores are {z}, its targets {target}\n"
@@ -27,11 +27,11 @@ def _entropy_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((), z.dtype), Spec(z.shape, z.dtype), Spec((), np.dtype(np.int64)))
 
 
-@owned("CrossEntropy", shape=_entropy_shape)
+@own_operator("CrossEntropy", shape=_entropy_shape)
 def cross_entropy(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The mean over what is not ignored, its gradient, and how many scores are largest where they should be."""
     smoothing, ignore = node.get("smoothing", 0.0), node.get("ignore", -100)
-    weighted = has(specs, 2)
+    weighted = has_input(specs, 2)
 
     def step(z: Array, target: Array, *rest: Array) -> None:
         loss, dz, right = rest[-3:]
@@ -71,19 +71,19 @@ def cross_entropy(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
 
 
 def _numbers_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    y, target = given(node, specs, 0), given(node, specs, 1)
+    y, target = input_at(node, specs, 0), input_at(node, specs, 1)
     if target != Spec(y.shape, y.dtype):
         raise node.error(f"its targets are {target}, the output {y}\n  one number is needed for each")
     return (Spec((), y.dtype), Spec(y.shape, y.dtype))
 
 
-@owned("BinaryCrossEntropy", "MeanSquaredError", "MeanAbsoluteError", shape=_numbers_shape)
+@own_operator("BinaryCrossEntropy", "MeanSquaredError", "MeanAbsoluteError", shape=_numbers_shape)
 def numbers_loss(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The mean over all elements of y and target, and its gradient in y.
 
     log(1 + e^y) - t y for scores y that are no sigmoid yet; (y - t)^2; |y - t|
     """
-    count = max(given(node, specs, 0).size, 1)
+    count = max(input_at(node, specs, 0).size, 1)
 
     def step(y: Array, target: Array, loss: Array, dy: Array) -> None:
         share = y.dtype.type(1 / count)
@@ -109,10 +109,10 @@ def numbers_loss(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
 
 
 def _factor_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    return (Spec((), given(node, specs, 0).dtype),)
+    return (Spec((), input_at(node, specs, 0).dtype),)
 
 
-@owned("NormFactor", shape=_factor_shape)
+@own_operator("NormFactor", shape=_factor_shape)
 def norm_factor(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """What all gradients are multiplied by, so that the norm of all together is at most `most`: PyTorch's formula."""
     most = node.get("most")
@@ -129,7 +129,7 @@ class NotFiniteError(NetworkError):
     """A loss that is no number; nothing that comes after it in its step has run."""
 
 
-@owned("Finite", shape=_factor_shape)
+@own_operator("Finite", shape=_factor_shape)
 def require_finite(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The loss; NotFiniteError where it is NaN or infinite."""
 

@@ -15,33 +15,43 @@ import math
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, axis_of, broadcast, given, owned, same, whole
+from ..base import (
+    Options,
+    Specs,
+    Step,
+    axis_of,
+    broadcast_shape,
+    input_at,
+    own_operator,
+    same_spec,
+    whole_numbers_at,
+)
 from ..movement import cuts, inside, pads_around, sources
-from ..reductions import reduced
+from ..reductions import reduced_axes
 
 
 def shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """The shape that the second input says."""
-    return (Spec(whole(node, specs, 1, "shape"), given(node, specs, 0).dtype),)
+    return (Spec(whole_numbers_at(node, specs, 1, "shape"), input_at(node, specs, 0).dtype),)
 
 
 def of(node: Node, specs: Specs) -> tuple[Node, list[Spec | None]]:
     """The node that is differentiated, and its inputs: x is known by its shape alone."""
-    x = Spec(whole(node, specs, 1, "shape"), given(node, specs, 0).dtype)
+    x = Spec(whole_numbers_at(node, specs, 1, "shape"), input_at(node, specs, 0).dtype)
     return node.attributes["of"], [x, *specs[2:]]
 
 
 def _sum_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    dy, shape = given(node, specs, 0), whole(node, specs, 1, "shape")
-    if broadcast(node, [dy.shape, shape]) != dy.shape:
+    dy, shape = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "shape")
+    if broadcast_shape(node, [dy.shape, shape]) != dy.shape:
         raise node.error(f"its shape {shape} does not broadcast to {dy}")
     return (Spec(shape, dy.dtype),)
 
 
-@owned("SumTo", shape=_sum_shape)
+@own_operator("SumTo", shape=_sum_shape)
 def sum_to(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The sum over what broadcasting repeated, axis by axis from the last, whose elements lie side by side."""
-    dy, shape = given(node, specs, 0).shape, made[0].shape
+    dy, shape = input_at(node, specs, 0).shape, made[0].shape
     padded = (1,) * (len(dy) - len(shape)) + shape
     axes = tuple(a for a, (n, m) in enumerate(zip(dy, padded, strict=True)) if n != m)
 
@@ -57,14 +67,14 @@ def sum_to(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     return step
 
 
-@owned("Ones", "Zeros", shape=same)
+@own_operator("Ones", "Zeros", shape=same_spec)
 def fill(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """One number in the shape of x."""
     value = 1 if node.op == "Ones" else 0
     return lambda x, out: out.fill(value)
 
 
-@owned("Spread", shape=shaped)
+@own_operator("Spread", shape=shaped)
 def spread(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy along the axes that the node summed over, divided by their elements for a mean."""
     forward, inputs = of(node, specs)
@@ -72,7 +82,7 @@ def spread(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     if forward.op.startswith("Global"):
         axes: tuple[int, ...] = tuple(range(2, len(shape)))
     else:
-        axes = reduced(forward, inputs, len(shape)) or ()
+        axes = reduced_axes(forward, inputs, len(shape)) or ()
     kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
     share = 1 / math.prod(shape[a] for a in axes) if node.get("mean") else 1
 
@@ -83,7 +93,7 @@ def spread(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     return step
 
 
-@owned("SliceGrad", shape=shaped)
+@own_operator("SliceGrad", shape=shaped)
 def slice_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy where it came from, zeros elsewhere."""
     places = cuts(*of(node, specs))
@@ -95,7 +105,7 @@ def slice_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
     return step
 
 
-@owned("PadGrad", shape=shaped)
+@own_operator("PadGrad", shape=shaped)
 def pad_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The part of dy that is x, and where the margin is made of x, what comes from there too."""
     forward, inputs = of(node, specs)
@@ -127,7 +137,7 @@ def gathered(dy: Array, at: Array, axis: int, extent: int) -> Array:
     return np.moveaxis(found, 0, axis)
 
 
-@owned("GatherGrad", shape=shaped)
+@own_operator("GatherGrad", shape=shaped)
 def gather_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Each row of dy added to the row of x that it is."""
     axis = axis_of(node, node.get("axis", 0), made[0].rank)
@@ -141,7 +151,7 @@ def gather_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     return step
 
 
-@owned("TileGrad", shape=shaped)
+@own_operator("TileGrad", shape=shaped)
 def tile_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The sum over the copies."""
     shape = made[0].shape

@@ -18,13 +18,13 @@ import numpy as np
 
 from ....engine import Sweep, products_of_rows, reduction, thread_pool
 from ...graph import Array, Node, Shape, Spec
-from ..base import Options, Specs, Step, axis_of, given, has, owned
+from ..base import Options, Specs, Step, axis_of, has_input, input_at, own_operator
 from ..normalisation import about_mean, affine, factors, mean_of
 from .kernels import LEAST, loaded, one_pass
 
 
 def _batch_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, scale = given(node, specs, 0), given(node, specs, 1)
+    x, scale = input_at(node, specs, 0), input_at(node, specs, 1)
     if x.shape[0] * math.prod(x.shape[2:]) < 2:
         raise node.error(
             f"it is trained on one number a channel\n  {x}\n  two are needed for a variance: take a larger batch"
@@ -115,10 +115,10 @@ class Channels:
             self.mixed(dy, x, by, mean, share, less, out)
 
 
-@owned("BatchNorm", shape=_batch_shape)
+@own_operator("BatchNorm", shape=_batch_shape)
 def batch_norm(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x, scale, bias -> y, the batch's mean, 1 / deviation, and variance over n - 1."""
-    x, epsilon = given(node, specs, 0), node.get("epsilon", 1e-5)
+    x, epsilon = input_at(node, specs, 0), node.get("epsilon", 1e-5)
     count, passes = x.shape[0] * math.prod(x.shape[2:]), Channels.of(x)
 
     def step(x: Array, scale: Array, bias: Array, *outs: Array) -> None:
@@ -132,14 +132,14 @@ def batch_norm(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
 
 
 def _batch_grad_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, scale = given(node, specs, 1), given(node, specs, 2)
+    x, scale = input_at(node, specs, 1), input_at(node, specs, 2)
     return (Spec(x.shape, x.dtype), Spec(scale.shape, x.dtype), Spec(scale.shape, x.dtype))
 
 
-@owned("BatchNormGrad", shape=_batch_grad_shape)
+@own_operator("BatchNormGrad", shape=_batch_grad_shape)
 def batch_norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy, x, scale, the mean and 1 / deviation -> dx, dscale, dbias; `given`: those two are no part of x."""
-    x, fixed, epsilon = given(node, specs, 1), bool(node.get("given")), node.get("epsilon", 1e-5)
+    x, fixed, epsilon = input_at(node, specs, 1), bool(node.get("given")), node.get("epsilon", 1e-5)
     count, passes = x.shape[0] * math.prod(x.shape[2:]), Channels.of(x)
 
     def step(dy: Array, x: Array, scale: Array, mean: Array, by: Array, *outs: Array) -> None:
@@ -161,8 +161,8 @@ def batch_norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: O
 
 
 def _grad_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, scale = given(node, specs, 1), given(node, specs, 2)
-    bias = given(node, specs, 3) if has(specs, 3) else scale
+    x, scale = input_at(node, specs, 1), input_at(node, specs, 2)
+    bias = input_at(node, specs, 3) if has_input(specs, 3) else scale
     return (Spec(x.shape, x.dtype), Spec(scale.shape, scale.dtype), Spec(bias.shape, bias.dtype))
 
 
@@ -177,7 +177,7 @@ def _sets(of: Node, x: Shape) -> tuple[Shape, tuple[int, ...]]:
     return (x[0], groups, x[1] // groups, *x[2:]), tuple(range(2, len(x) + 1))
 
 
-@owned("NormGrad", shape=_grad_shape)
+@own_operator("NormGrad", shape=_grad_shape)
 def norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy, x, scale [, bias] of an Instance-, Group- or LayerNormalization -> dx, dscale, dbias."""
     of, shape = node.attributes["of"], made[0].shape

@@ -14,21 +14,21 @@ import numpy as np
 
 from ....engine import Sweep, thread_pool, unpool
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, given, owned, whole
+from ..base import Options, Specs, Step, input_at, own_operator, whole_numbers_at
 from ..planned import Swept
-from ..pooling import LEAST, Window, windows
+from ..pooling import LEAST, Window, pooling_windows
 from .kernels import loaded
 
 
 def _like_x(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 1)
+    x = input_at(node, specs, 1)
     return (Spec(x.shape, x.dtype),)
 
 
-@owned("MaxPoolGrad", shape=_like_x)
+@own_operator("MaxPoolGrad", shape=_like_x)
 def max_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Tap by tap, those windows that have not found their largest element yet."""
-    along = windows(node, made[0].shape)
+    along = pooling_windows(node, made[0].shape)
     kernel = _side_by_side(along, made[0])
     if kernel is not None:
         return Swept(kernel, "to where maxima were", 3)
@@ -57,13 +57,13 @@ def _side_by_side(along: tuple[Window, ...], x: Spec) -> Sweep | None:
 
 
 def _shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    return (Spec(whole(node, specs, 1, "shape"), given(node, specs, 0).dtype),)
+    return (Spec(whole_numbers_at(node, specs, 1, "shape"), input_at(node, specs, 0).dtype),)
 
 
-@owned("AveragePoolGrad", shape=_shaped)
+@own_operator("AveragePoolGrad", shape=_shaped)
 def average_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Each window's share, added at each of its taps."""
-    along = windows(node, made[0].shape)
+    along = pooling_windows(node, made[0].shape)
     counts = np.ones(())
     for w in along:
         counts = np.multiply.outer(counts, w.counts(bool(node.get("count_include_pad"))))

@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, given, owned
+from ..base import Options, Specs, Step, input_at, own_operator
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 0)
+    x = input_at(node, specs, 0)
     return (Spec(x.shape, x.dtype), Spec(x.shape, x.dtype))
 
 
-@owned("DropoutDrawn", shape=_shape)
+@own_operator("DropoutDrawn", shape=_shape)
 def dropout(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """A share of the elements 0, the others larger for it. `number` tells the nodes of a network apart."""
     ratio, number = node.get("ratio", 0.5), node.get("number", 0)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, broadcast, given, has, owned, same
-from ..reductions import planes, reduced
+from ..base import Options, Specs, Step, broadcast_shape, has_input, input_at, own_operator, same_spec
+from ..reductions import planes, reduced_axes
 
 
-@owned("SoftmaxGrad", "LogSoftmaxGrad", shape=same)
+@own_operator("SoftmaxGrad", "LogSoftmaxGrad", shape=same_spec)
 def softmax_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """From dy and y, along the axis of the node that is differentiated."""
     folded = planes(node.attributes["of"], made[0].rank)
@@ -30,18 +30,18 @@ def softmax_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
 
 
 def _like_x(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x = given(node, specs, 1)
+    x = input_at(node, specs, 1)
     return (Spec(x.shape, x.dtype),)
 
 
-@owned("ExtremeGrad", shape=_like_x)
+@own_operator("ExtremeGrad", shape=_like_x)
 def extreme_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy, x, y and the axes, if they are an input: elements as large as the largest share its gradient."""
     forward, x = node.attributes["of"], made[0]
     if forward.op.startswith("Global"):
         axes: tuple[int, ...] = tuple(range(2, x.rank))
     else:
-        axes = reduced(forward, [x, *([specs[3]] if has(specs, 3) else [])], x.rank) or ()
+        axes = reduced_axes(forward, [x, *([specs[3]] if has_input(specs, 3) else [])], x.rank) or ()
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
 
     def step(dy: Array, x: Array, y: Array, *rest: Array) -> None:
@@ -53,12 +53,12 @@ def extreme_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
 
 
 def _like_first(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    y = given(node, specs, 1)
-    shape = broadcast(node, [given(node, specs, i).shape for i in range(2, len(node.inputs))])
+    y = input_at(node, specs, 1)
+    shape = broadcast_shape(node, [input_at(node, specs, i).shape for i in range(2, len(node.inputs))])
     return tuple(Spec(shape, y.dtype) for _ in node.outputs)
 
 
-@owned("MostGrad", shape=_like_first)
+@own_operator("MostGrad", shape=_like_first)
 def most_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy, y and the inputs of Max or Min -> a gradient for each, of the shape of y: those that are y share dy."""
 

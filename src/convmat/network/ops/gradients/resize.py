@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, owned
-from ..resize import moved_axes, repeats, taps
+from ..base import Options, Specs, Step, own_operator
+from ..resize import find_repeats, moved_axes, weigh_taps
 from .movement import of, shaped
 
 
-@owned("ResizeGrad", shape=shaped)
+@own_operator("ResizeGrad", shape=shaped)
 def resize_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Sums of blocks where elements were repeated, products with small matrices otherwise."""
     forward, inputs = of(node, specs)
-    times, shape = repeats(forward, inputs), made[0].shape
+    times, shape = find_repeats(forward, inputs), made[0].shape
     if times is not None:
         split = [v for pair in zip(shape, times, strict=True) for v in pair]
         axes = tuple(2 * a + 1 for a, t in enumerate(times) if t > 1)
@@ -31,7 +31,7 @@ def resize_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
         return blocks
     matrices = []
     for axis in moved_axes(forward, inputs):
-        found = taps(forward, axis)
+        found = weigh_taps(forward, axis)
         matrix = np.zeros((axis.P, axis.I), made[0].dtype)
         weight = np.where(found.outside[:, None], 0, found.weight)
         np.add.at(matrix, (np.arange(axis.P)[:, None], found.index), weight)
