@@ -67,6 +67,9 @@ class Counted:
         """Get them now. Raises EngineError."""
         self.inner.load()
 
+    packing: None = None
+    """Sums of weights are packed with them: nobody can say whether another program does it alike."""
+
     @property
     def weights_name(self) -> tuple[str, ...]:
         """Changes with whatever changes how weights are packed."""

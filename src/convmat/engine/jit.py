@@ -150,6 +150,11 @@ class JitProgram(OfThisProcess):
         return tuple(preloaded.kernel_name(each, self.cpu) for each in self.recipes)
 
     @property
+    def packing(self) -> tuple[Any, ...] | None:
+        """What decides how weights are packed: programs in which it is equal may share them; None: nobody can say."""
+        return tuple(step.packing for step in self.steps) if self.bound else None
+
+    @property
     def efforts(self) -> list[Effort]:
         """What each step makes the machine do."""
         return [step.effort for step in self.steps]

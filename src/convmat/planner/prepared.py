@@ -140,6 +140,20 @@ class Prepared:
         self._bound = True
         return Bound(self, weights, rows, None)
 
+    @property
+    def packing(self) -> tuple[Any, ...] | None:
+        """What decides how `bind` packs weights, once it is known what runs: plans in which it is equal may share them.
+
+        None where nobody can say.
+        """
+        found: tuple[Any, ...] | None = self._ready().packing if self.problem.reuse_weights else None
+        return found
+
+    def share(self, other: Bound, bias: Any) -> Bound:
+        """Bound to the packed weights that another plan of equal `packing` was bound to, and to a bias."""
+        self._bound = True
+        return Bound(self, other._weights, {k: a.copy() for k, a in self._read_bias(bias).items()}, None)
+
     def _read(self, w: Any, bias: Any, scale: Any, w_zero_point: Any) -> tuple[Array, Rows]:
         """The weights, and what each channel of y has, as arrays that fit the plan."""
         problem, array = self.problem, require_operand("w", w, self._shapes["w"], self._dtypes.w)

@@ -67,6 +67,9 @@ class BlasProgram:
         """Pack the weights: for each product and term what its step multiplies by; `rows` is what rows have."""
         return [step.bind(w) for step in self.steps]
 
+    packing: None = None
+    """Nobody can say whether another program packs its weights alike."""
+
     @property
     def weights_name(self) -> tuple[str, ...]:
         """Changes with whatever else than the version changes how A is packed: nothing."""

@@ -19,6 +19,9 @@ from ..job import HEADER, WORD
 from ..operands import Array, Dtypes, Shapes
 from .effort import Effort
 
+DEPTHS = ("k", "k inner", "k outer", "block step")
+"""Words of A by other names than those that begin with its letter."""
+
 
 class KernelPlan(ABC):
     """One product on one CPU: the recipe of its kernel, and the words of its block; no arrays while nothing runs.
@@ -49,6 +52,25 @@ class KernelPlan(ABC):
         self.shapes = dict(shapes)
         self.origin: dict[str, int] = {}
         self.words: dict[str, int] = {}
+
+    @property
+    def packing(self) -> tuple[Any, ...]:
+        """What decides how `weights` packs w: where it is equal, so are packed weights, whatever the arrays of a call.
+
+        `weights` reads words of A and w alone, by their names: "a ..", "w .." and those in DEPTHS.
+        """
+        steps = {name: by for name, by in self.words.items() if name[:2] in ("a ", "w ") or name in DEPTHS}
+        counted = {name[2:] for name, by in steps.items() if by}
+        counts = {name: n for name, n in self.words.items() if name[:6] == "count " and name[6:] in counted}
+        tables = {name: t.tobytes() for name, t in self.tables().items() if name[:2] in ("a ", "w ")}
+        sizes = (
+            self.shapes["w"],
+            self.weight_bytes,
+            self.kept_bytes,
+            self.origin["w"],
+            bool(self.weight_tasks),
+        )
+        return self.recipe, sizes, *(frozenset(each.items()) for each in (steps, counts, tables))
 
     @property
     def flops(self) -> int:

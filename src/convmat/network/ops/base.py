@@ -27,6 +27,7 @@ from .half import AS_THEY_ARE, wide_prepare, wide_run
 
 Specs = Sequence[Spec | None]
 ShapeRule = Callable[[Node, Specs], tuple[Spec, ...]]
+Scale = tuple[bytes, Callable[[Array], Array]]
 Step = Callable[..., Any]
 
 
@@ -36,6 +37,27 @@ class Unknown(Exception):
 
 PRECISIONS = ("float32", "float16")
 """float32: networks of half precision run in float32 inside; float16: every value has the type that the file says."""
+
+
+class Packed:
+    """What constants are bound to, as long as somebody holds it: by how they are packed and where they lie."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[weakref.ref[Bound], weakref.ref[Array]]] = {}
+
+    def find(self, key: Any) -> Bound | None:
+        """What was bound under a key; None where it is gone, or the constant: another array may lie there."""
+        bound, owner = self._known.get(key, (None, None))
+        return bound() if bound is not None and owner is not None and owner() is not None else None
+
+    def add(self, key: Any, bound: Bound, owner: Array) -> None:
+        """Remember what was bound, and whose memory the constant is."""
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        for each, (kept, _) in list(self._known.items()):
+            if kept() is None:
+                self._known.pop(each, None)
+        self._known[key] = weakref.ref(bound), weakref.ref(owner)
 
 
 @dataclass(frozen=True)
@@ -52,10 +74,8 @@ class Options:
     """In which type values of half precision are between products: one of PRECISIONS."""
     record: Record | None = field(default=None, compare=False, repr=False)
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
-    packed: dict[Any, tuple[Bound, weakref.ref[Array]]] | None = field(
-        default=None, compare=False, repr=False
-    )
-    """While a network is prepared: what its constants were bound to, by plan and place in memory."""
+    packed: Packed | None = field(default=None, compare=False, repr=False)
+    """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
 
 
 def plan_node(
@@ -76,22 +96,25 @@ def plan_node(
     return request_tuned("plan", x, w, dtype_name(dtype), whole, Tuning(options.tune), options.record)
 
 
-def bind_node(options: Options, plan: Plan, w: Array, bias: Array | None) -> Bound:
-    """The plan of a node bound to constant weights, which nodes that share constant and plan pack once.
+def bind_node(
+    options: Options, plan: Plan, w: Array, bias: Array | None, scale: Scale | None = None
+) -> Bound:
+    """The plan of a node bound to constant weights, which plans that pack them alike pack once.
 
-    w: of the plan's shape, but for extents of 1 at its end.
+    w: of the plan's shape, but for extents of 1 at its end. `scale`: what they are multiplied by, as bytes that tell it
+    from others, and the function that does it.
     """
-    shape = plan.problem.shape("w")
+    packing = plan.packing
+    alike = (plan.problem, plan.chosen.way) if packing is None else packing
     lies = (w.__array_interface__["data"][0], w.shape, w.strides, w.dtype)
-    key = (plan.problem, plan.chosen.way, lies)
-    known, owner = (options.packed or {}).get(key), w
-    if known is not None and known[1]() is not None:  # otherwise another array may have come to lie there
-        return known[0].with_bias(bias)
-    bound = plan.bind(np.ascontiguousarray(w).reshape(shape), bias)
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
+    key = (alike, lies, None if scale is None else scale[0])
+    known = None if options.packed is None else options.packed.find(key)
+    if known is not None:
+        return known.with_bias(bias) if packing is None else plan.share(known, bias)
+    made = w if scale is None else scale[1](w)
+    bound = plan.bind(np.ascontiguousarray(made).reshape(plan.problem.shape("w")), bias)
     if options.packed is not None:
-        options.packed[key] = bound, weakref.ref(owner)
+        options.packed.add(key, bound, w)
     return bound
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -216,15 +217,17 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
         if node.get("scale") is not None:
             return None
         return Unpacked(plan_of(node, specs, options), has_input(specs, 2), has_input(specs, 3))
-    w = scale_weights(node, w)
     woven = plan_weaving(node, specs, options)
     if woven is not None:
+        w = scale_weights(node, w)
         filters = np.ascontiguousarray(w.reshape(len(w), -1).T).reshape(-1, len(w), *(1,) * (w.ndim - 2))
         added = None if bias is None else bias.repeat(math.prod(w.shape[2:]))
         bound = plan_of(node, specs, options).bind(filters, added)
         between = _between(input_at(node, specs, 0), input_at(node, specs, 1))
         return Woven(bound, lambda arrays: (arrays[0], None, arrays[-1]), woven, between)
-    bound = bind_node(options, plan_of(node, specs, options), w, bias)
+    factor = node.get("scale")
+    scale = None if factor is None else (factor.tobytes(), partial(scale_weights, node))
+    bound = bind_node(options, plan_of(node, specs, options), w, bias, scale)
     at = 2 + has_input(specs, 2) if has_input(specs, 3) else None
     return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))
 

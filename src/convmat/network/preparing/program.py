@@ -215,7 +215,6 @@ class Program(OfThisProcess):
     def _prepare(self, options: Options) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
-        options = replace(options, packed={})
         load_plans(self._plans(options))
         self._sweeps = self._swept()
         steps = [self._step(node, options) for node in graph.nodes]
@@ -247,14 +246,22 @@ class Program(OfThisProcess):
 
     @property
     def weight_bytes(self) -> int:
-        """Of the packed weights of all its steps, those of its bodies and of what waits for shapes too."""
+        """Of all that is packed for it."""
+        return sum(self.packed.values())
+
+    @property
+    def packed(self) -> dict[int, int]:
+        """Bytes of the packed weights of all its steps, those of its bodies and of what waits for shapes too.
+
+        By their identity: programs of other shapes share them.
+        """
         sizes: dict[int, int] = {}
         waiting = [self]
         while waiting:  # as many stages behind each other as there are shapes to wait for
             program = waiting.pop()
             sizes |= packed_sizes(task.run for task in program.tasks)
             waiting += [kept for each in program.bodies for kept in each.kept()]
-        return sum(sizes.values())
+        return sizes
 
     def _plans(self, options: Options) -> list[Plan]:
         """The plans of the convolutions that can be planned: their kernels are compiled side by side."""

@@ -16,6 +16,7 @@ from ...planner import Record
 from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
+from ..ops.base import Packed
 from ..rewriting.rewrite import rewrite, rewrite_before_constants
 from ..rewriting.widening import widen
 from . import infer
@@ -92,6 +93,7 @@ class Programs(OfThisProcess):
         self.latest: Program | None = None
         self._any: Program | None = None
         self._found = self._made = 0
+        self._packed = Packed()
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
         self._lock = Lock()
 
@@ -127,7 +129,10 @@ class Programs(OfThisProcess):
         return made
 
     def _weight_bytes(self) -> int:
-        return sum(program.weight_bytes for _, program in self._kept.values())
+        sizes: dict[int, int] = {}
+        for _, program in self._kept.values():
+            sizes |= program.packed
+        return sum(sizes.values())
 
     def prepare(self, specs: Mapping[str, Spec], record: Record | None = None) -> Program:
         """The same made anew; plans and kernels are written down in the record, and those of bodies when they run.
@@ -138,7 +143,7 @@ class Programs(OfThisProcess):
         record = record or setting.options.record
         if record is None and setting.choices is not None:
             record = Record(setting.choices)
-        setting = replace(setting, options=replace(setting.options, record=record))
+        setting = replace(setting, options=replace(setting.options, record=record, packed=self._packed))
         if setting.choices is None:
             return self._prepare(specs, setting)
         try:
