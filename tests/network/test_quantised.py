@@ -138,3 +138,54 @@ def test_elementwise_nodes_between_are_one_pass_with_the_same_bits() -> None:
 def test_scales_that_are_none_are_refused_by_name(scale: float) -> None:
     with pytest.raises(NetworkError, match="scale"):
         convmat.load(conv("y", scale=scale))({"x": np.zeros((1, 8, 9, 9), np.uint8)})
+
+
+@pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul", "MatMul, Add", "Conv, Relu"])
+def test_sums_that_nobody_quantises_are_integers_scaled_once(op: str) -> None:
+    d, first = Drawn(), op.split(", ")[0]
+    shape, w = ((1, 6, 7, 7), (5, 6, 3, 3)) if first == "Conv" else ((3, 20), (20, 11))
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    scales = RANDOM.uniform(0.01, 0.02, w[0 if first == "Conv" else 1])
+    filters = RANDOM.integers(-127, 128, w).astype(np.int8)
+    y = d.node(first, x, d.weights(filters, scales, 0 if first == "Conv" else 1))
+    if "Add" in op:
+        y = d.node("Add", d.constant(RANDOM.standard_normal(11), np.float32), y)
+    if "Relu" in op:
+        y = d.node("Relu", y)
+    d.node("Identity", y, out="y")
+    x_ = RANDOM.integers(0, 256, shape).astype(np.uint8)
+    model = d.model({"x": shape}, "y", TensorProto.FLOAT)
+    found, wanted, said = both(model, x=x_)
+    np.testing.assert_allclose(
+        found, wanted, rtol=1e-5, atol=1e-5 * wanted.std() if "Add" not in op else 2e-3
+    )
+    assert wanted.std() > 1
+    assert ("IntegerConv" if first == "Conv" else "IntegerGemm") in said
+    assert "Relu" not in said
+
+
+def test_numbers_of_several_scales_are_joined_in_8_bits() -> None:
+    d = Drawn()
+    parts = [
+        d.node("DequantizeLinear", name, *d.grain(scale, zero, np.uint8))
+        for name, scale, zero in (("x", 0.05, 121), ("z", 0.08, 3))
+    ]
+    d.node("QuantizeLinear", d.node("Concat", *parts, axis=1), *d.grain(0.05, 121, np.uint8), out="y")
+    x, z = (RANDOM.integers(0, 256, (1, 8, 30, 30)).astype(np.uint8) for _ in range(2))
+    found, wanted, said = both(d.model({"x": x.shape, "z": z.shape}, "y"), x=x, z=z)
+    np.testing.assert_array_equal(found, wanted)
+    assert "one pass: DequantizeLinear, QuantizeLinear" in said
+    assert "\nDequantizeLinear" not in said
+
+
+def test_nearest_neighbours_stay_in_8_bits() -> None:
+    d = Drawn()
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    y = d.node("Resize", x, "", d.constant([1, 1, 2, 3], np.float32), mode="nearest",
+               coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+    d.node("QuantizeLinear", y, *d.grain(0.05, 121, np.uint8), out="y")
+    x_ = RANDOM.integers(0, 256, (1, 8, 20, 37)).astype(np.uint8)
+    found, wanted, said = both(d.model({"x": x_.shape}, "y"), x=x_)
+    np.testing.assert_array_equal(found, wanted)
+    assert "Linear" not in said
+    assert "repeated" in said

@@ -42,6 +42,9 @@ from .quantise import refuse_scale, saturate_integers
 INTEGER_GEMM = "IntegerGemm"
 """The name of a product by a constant matrix, as QLinearConv is one of filters; rewriting makes it."""
 
+INTEGER_CONV = "IntegerConv"
+"""The name of QLinearConv without a scale of y: its output is float32. IntegerGemm may lack it, too."""
+
 FEW_TERMS = 256
 """Products of differences of bytes whose sums float32 holds: 256 * 255^2 < 2^24."""
 
@@ -172,32 +175,48 @@ def _linear_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     shape = _convolved(node, specs, 3, 2, 5)
     filters, y_zero = shape[1], input_at(node, specs, 7)
     _bytes(node, specs, 7)
-    for at, what in ((1, "scale of x"), (6, "scale of y"), (7, "zero point of y")):
+    for at, what in ((6, "scale of y"), (7, "zero point of y")):
         _scalar(node, input_at(node, specs, at), what)
+    _of_type(node, input_at(node, specs, 6), "scale of y", np.dtype(np.float32))
+    _require_factors(node, specs, filters)
+    return (Spec(shape, y_zero.dtype),)
+
+
+def _require_factors(node: Node, specs: Specs, filters: int) -> None:
+    """That scales of x and w, and a bias, are what they must be."""
+    _scalar(node, input_at(node, specs, 1), "scale of x")
     _each_filter(node, input_at(node, specs, 4), filters, "scale of w")
-    for at, what in ((1, "scale of x"), (4, "scale of w"), (6, "scale of y")):
+    for at, what in ((1, "scale of x"), (4, "scale of w")):
         _of_type(node, input_at(node, specs, at), what, np.dtype(np.float32))
     if has_input(specs, 8):
         bias = input_at(node, specs, 8)
         _of_type(node, bias, "bias", np.dtype(np.int32))
         if bias.shape != (filters,):
             raise node.error(f"its bias is {bias}\n  one number for each of {filters} filters is needed")
-    return (Spec(shape, y_zero.dtype),)
 
 
 def _linear_words(
-    node: Node, specs: Specs, x_scale: Array, x_zero: Array, w_scale: Array, w_zero: Array, y_scale: Array,
-    y_zero: Array,
+    node: Node, specs: Specs, x_scale: Array, x_zero: Array, w_scale: Array, w_zero: Array,
+    y_scale: Array | None = None, y_zero: Array | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The keywords that QLinearConv's scales and zero points mean. Raises NetworkError for scales that are none."""
+    """The keywords that QLinearConv's scales and zero points mean; without y's, for an output in float32.
+
+    Raises NetworkError for scales that are none.
+    """
     for what, scale in (("x", x_scale), ("w", w_scale), ("y", y_scale)):
-        refuse_scale(node, f"scale of {what}", scale)
+        if scale is not None:
+            refuse_scale(node, f"scale of {what}", scale)
     with np.errstate(all="ignore"):
-        factor = x_scale.reshape(()) * w_scale.reshape(-1) / y_scale.reshape(())
-    return {
-        **_counting(node, specs, 3, x_zero, w_zero), "scale": factor, "out_dtype": y_zero.dtype.name,
-        "y_zero_point": int(y_zero.reshape(())), "activation": node.get("activation"),
-    }  # fmt: skip
+        factor = x_scale.reshape(()) * w_scale.reshape(-1)
+        factor = factor if y_scale is None else factor / y_scale.reshape(())
+    words = {
+        **_counting(node, specs, 3, x_zero, w_zero),
+        "scale": factor,
+        "activation": node.get("activation"),
+    }
+    if y_zero is not None:
+        words |= {"out_dtype": y_zero.dtype.name, "y_zero_point": int(y_zero.reshape(()))}
+    return words
 
 
 def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
@@ -205,7 +224,7 @@ def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     if constants is None:
         return None
     _, bias, *numbers = constants
-    words = _linear_words(node, specs, *(each for each in numbers if each is not None))
+    words = _linear_words(node, specs, *numbers)  # type: ignore[arg-type]  # those of x and w are there
     return _bound(node, specs, 3, bias, words, options)
 
 
@@ -224,11 +243,12 @@ def conv_linear(
 
 
 def _dense_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, w, zero = input_at(node, specs, 0), input_at(node, specs, 3), input_at(node, specs, 7)
+    x, w = input_at(node, specs, 0), input_at(node, specs, 3)
+    made = input_at(node, specs, 7).dtype if has_input(specs, 7) else np.dtype(np.float32)
     k, n = w.shape[::-1] if node.get("transB", 0) else w.shape
     if not x.rank or x.shape[-1] != k:
         raise node.error(f"its input {x} and weights {w} are no product\n  (.., {k}) is needed")
-    return (Spec((*x.shape[:-1], n), zero.dtype),)
+    return (Spec((*x.shape[:-1], n), made),)
 
 
 def _filters_of(node: Node, w: Array) -> Array:
@@ -241,7 +261,7 @@ def _dense_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
         return None
     x, filters = input_at(node, specs, 0), _filters_of(node, constants[0])
     _, bias, *numbers = constants
-    words = _linear_words(node, specs, *(each for each in numbers if each is not None))
+    words = _linear_words(node, specs, *numbers)  # type: ignore[arg-type]  # those of x and w are there
     rows, k = x.size // max(x.shape[-1], 1), x.shape[-1]
     shape, words["layout"] = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
     pixels = [Spec(shape, x.dtype), *specs[1:3], Spec.of(filters)]
@@ -251,10 +271,10 @@ def _dense_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
 
 
 def _dense_run(
-    node: Node, x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array, y_scale: Array,
-    y_zero: Array, bias: Array | None = None,
+    node: Node, x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array,
+    y_scale: Array | None = None, y_zero: Array | None = None, bias: Array | None = None,
 ) -> Array:  # fmt: skip
-    """x: (.., k) times w: (k, n), or (n, k) with `transB` -> (.., n) of y's scale and zero point."""
+    """x: (.., k) times w: (k, n), or (n, k) with `transB` -> (.., n) of y's scale and zero point, or in float32."""
     specs = specs_of((x, x_scale, x_zero, w))
     words = _linear_words(node, specs, x_scale, x_zero, w_scale, w_zero, y_scale, y_zero)
     found = _convolve(node, x.reshape(-1, x.shape[-1], 1), _filters_of(node, w), bias, words)
@@ -262,6 +282,33 @@ def _dense_run(
 
 
 OWNED[INTEGER_GEMM] = Operator(INTEGER_GEMM, _dense_shape, _dense_run, _dense_step)
+
+
+# -- a convolution whose sums are wanted in float32 --------------------------------------------------------------------
+
+
+def _float_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    shape = _convolved(node, specs, 3, 2, 5)
+    _require_factors(node, specs, shape[1])
+    return (Spec(shape, np.dtype(np.float32)),)
+
+
+def _float_run(
+    node: Node,
+    x: Array,
+    x_scale: Array,
+    x_zero: Array,
+    w: Array,
+    w_scale: Array,
+    w_zero: Array,
+    *rest: Array | None,
+) -> Array:
+    """QLinearConv's inputs, those of y omitted -> (B, O, *P) in float32."""
+    words = _linear_words(node, specs_of((x, x_scale, x_zero, w)), x_scale, x_zero, w_scale, w_zero)
+    return _convolve(node, x, w, rest[2] if len(rest) > 2 else None, words)
+
+
+OWNED[INTEGER_CONV] = Operator(INTEGER_CONV, _float_shape, _float_run, _linear_step)
 
 
 # -- products of matrices ----------------------------------------------------------------------------------------------

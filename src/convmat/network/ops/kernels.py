@@ -39,7 +39,7 @@ LEAST = 4096
 """Elements of a network's largest value, from which on its nodes get kernels."""
 
 FEWEST = 512
-"""Elements from which on a node of integers or bools gets one: below they are sizes and places, of many kinds."""
+"""Elements from which on a node of integers or bools alone gets one: below they are sizes and places, of many kinds."""
 
 LEAST_FMAS = 4096
 """Of a product of two computed arrays, from which on it gets a kernel."""
@@ -91,7 +91,7 @@ def _passed(node: Node, specs: Specs, made: Spec) -> Found:
     if said is None:
         known = not node.domain and node.op in KINDS
         return KINDS[node.op](node, specs, there[0], made) if known else None
-    if made.size < FEWEST and not {*said.types} <= {"float32", "float64"}:
+    if made.size < FEWEST and not {*said.types} & {"float32", "float64"}:
         return None
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
     return _step(plan, describe_pass(node), len(said.inputs))

@@ -19,14 +19,14 @@ import numpy as np
 
 from ...processes import kept_property
 from ..graph import Array, Graph, Node, Spec
-from ..rewriting.quantised import MOVES
+from ..rewriting.quantised import moves
 
 AVERAGES = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean", "Resize", "Upsample"})
 """Operators whose results are means of elements."""
 
 ELEMENTWISE = frozenset(
-    {"Add", "Sub", "Mul", "Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Tanh",
-     "Elu", "Mish", "Gelu", "Softplus"}
+    {"Add", "Sub", "Mul", "Div", "Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Swish",
+     "Tanh", "Elu", "Mish", "Gelu", "Softplus"}
 )  # fmt: skip
 """Operators of single elements that are worth computing between 8-bit numbers."""
 
@@ -162,13 +162,6 @@ class Regions:
         return tuple(name for name in names if name and name not in self.graph.constants)
 
 
-def moves(node: Node) -> bool:
-    """Whether a node's results are elements of what it reads."""
-    nearest = node.op in ("Resize", "Upsample") and node.get("mode", "nearest") == "nearest"
-    one = len([name for name in node.outputs if name]) == 1
-    return one and not node.domain and (node.op in MOVES or node.op == "Concat" or nearest)
-
-
 # -- layers ------------------------------------------------------------------------------------------------------------
 
 
@@ -245,4 +238,4 @@ def _constant_limits(graph: Graph, node: Node) -> bool:
     return all(name in graph.constants for name in node.inputs[1:] if name)
 
 
-__all__ = ["AVERAGES", "ELEMENTWISE", "Layer", "Regions", "layers", "moves"]
+__all__ = ["AVERAGES", "ELEMENTWISE", "Layer", "Regions", "layers"]

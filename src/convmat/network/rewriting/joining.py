@@ -11,8 +11,8 @@ from ..ops.normalisation import factors
 from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
 
-MOST_STEPS = 16
-"""Operations of one pass: beyond, arithmetic takes longer than memory."""
+MOST_STEPS = 20
+"""Operations of one pass, constants not counted: beyond, arithmetic takes longer than memory."""
 
 
 def join(draft: Draft, node: Node) -> bool:
@@ -25,13 +25,15 @@ def join(draft: Draft, node: Node) -> bool:
         before = draft.writer(name)
         if before is None or not draft.seen_by_one(name) or draft.specs[name].shape != shape:
             continue
+        if _quantised(draft, before):
+            continue
         other = _expression(draft, before)
         if other is None:
             continue
         read = [*(n for n in before.inputs if n), *names[:at], *names[at + 1 :]]
         inputs = _ordered(draft, read, draft.specs[node.outputs[0]])
         made = own.after(at, other).taking([inputs.index(each) for each in read])
-        if len(made.inputs) > MOST_INPUTS or len(made.steps) > MOST_STEPS:
+        if len(made.inputs) > MOST_INPUTS or _operations(made) > MOST_STEPS:
             continue
         attributes = {"expression": made, "operators": (*_operators(before), *_operators(node))}
         draft.replace(
@@ -66,6 +68,15 @@ def batch_as_pass(draft: Draft, node: Node) -> bool:
     )
     draft.replace([node], made)
     return True
+
+
+def _quantised(draft: Draft, node: Node) -> bool:
+    """Whether numbers were made 8-bit ones last: nowhere does it cost less to end a pass."""
+    return _operators(node)[-1] == "QuantizeLinear" and draft.specs[node.outputs[0]].dtype.itemsize == 1
+
+
+def _operations(made: Expression) -> int:
+    return sum(step.operation != "const" for step in made.steps)
 
 
 def _expression(draft: Draft, node: Node) -> Expression | None:

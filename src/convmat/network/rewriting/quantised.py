@@ -2,7 +2,9 @@
 
     conv(deq(x), deq(w)) + deq(b), an activation, quantised     QLinearConv: sums of integers, rounded once
     the same of Gemm and MatMul by a constant matrix            a product of the same kind
+    the same, not quantised                                     sums of integers, scaled once in float32
     a node that only moves or compares elements                 on the 8-bit elements, if both scales are one
+    elements of several scales joined and quantised             each counted anew, then joined
 
 This comes before anything is computed of constants: weights stay as small as they are in the file. A product by
 integers differs from the graph's own meaning, whose float32 sums round, by one step of the scale at most; what only
@@ -16,17 +18,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...product import Activation
-from ..graph import Array, Node
+from ..graph import Array, Node, Spec
 from ..ops.base import OWN
-from ..ops.integers import INTEGER_GEMM
+from ..ops.integers import INTEGER_CONV, INTEGER_GEMM
+from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
 from .fusing import activation_of
+
+PRODUCTS = ("Conv", "Gemm", "MatMul")
 
 MOVES = frozenset(
     {"MaxPool", "GlobalMaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "DepthToSpace",
      "SpaceToDepth", "Expand", "Tile", "Gather"}
 )  # fmt: skip
 """Operators whose results are elements of their first input."""
+
+
+def moves(node: Node) -> bool:
+    """Whether a node's results are elements of what it reads: of its first input, or, of Concat, of all."""
+    nearest = node.op in ("Resize", "Upsample") and node.get("mode", "nearest") == "nearest"
+    one = len([name for name in node.outputs if name]) == 1
+    return one and not node.domain and (node.op in MOVES or node.op == "Concat" or nearest)
+
 
 BYTES = (np.uint8, np.int8)
 
@@ -80,17 +93,39 @@ def _moved(draft: Draft, node: Node) -> bool:
     mover, made = draft.writer(node.inputs[0]), _grain(draft, node)
     if mover is None or made is None or not made.one or not draft.seen_by_one(node.inputs[0]):
         return False
-    several = mover.op == "Concat"
-    if mover.domain or not (mover.op in MOVES or several) or len(mover.outputs) != 1:
+    if not moves(mover):
         return False
-    inputs = list(mover.inputs)
-    for at in range(len(inputs) if several else 1):
-        found = _dequantised(draft, inputs[at])
-        if found is None or not found[1].same(made):
-            return False
-        inputs[at] = found[0]
+    inputs, several = list(mover.inputs), mover.op == "Concat"
+    found = [_dequantised(draft, name) for name in (inputs if several else inputs[:1])]
+    fits = [each is not None and each[1].same(made) for each in found]
+    # Joined numbers of several scales are counted anew each, what comes of one number being its own affair.
+    anew = several and all(each is not None for each in found) and len(set(inputs)) == len(inputs)
+    if not all(fits) and not (
+        anew and all(f or draft.seen_by_one(n) for f, n in zip(fits, inputs, strict=True))
+    ):
+        return False
+    for at, each in enumerate(found):
+        assert each is not None
+        inputs[at] = each[0] if fits[at] else _counted_anew(draft, inputs[at], made)
     draft.replace([mover, node], replace(mover, inputs=tuple(inputs), outputs=node.outputs))
     return True
+
+
+def _counted_anew(draft: Draft, name: str, grain: Grain) -> str:
+    """A dequantised value quantised again, as one pass instead of the node that dequantises it; its name stays."""
+    node, found = draft.writer(name), _dequantised(draft, name)
+    assert node is not None
+    assert found is not None
+    own = found[1]
+    again = Node("QuantizeLinear", (name, grain.scale, grain.zero), (name,), {}, "", node.version)
+    first = expression(node, [Spec((), own.zeros.dtype), Spec.of(own.scales), Spec.of(own.zeros)])
+    then = expression(again, [Spec((), own.scales.dtype), Spec.of(grain.scales), Spec.of(grain.zeros)])
+    assert first is not None
+    assert then is not None
+    attributes = {"expression": then.after(0, first), "operators": (node.op, again.op)}
+    inputs = (found[0], own.scale, own.zero, grain.scale, grain.zero)
+    draft.replace([node], Node(ELEMENTWISE, inputs, (name,), attributes, node.name, node.version, OWN))
+    return name
 
 
 def _product(draft: Draft, node: Node) -> bool:
@@ -99,29 +134,82 @@ def _product(draft: Draft, node: Node) -> bool:
     if y is None or not y.one or not draft.seen_by_one(node.inputs[0]):
         return False
     before = draft.writer(node.inputs[0])
-    if before is not None and (found := activation_of(draft, before)) is not None:
-        if found.name not in ("relu", "clip", "relu6") or not draft.seen_by_one(before.inputs[0]):
-            return False
+    if before is not None and (found := _limits(draft, before)) is not None:
         activation, chain = _in_steps(found, float(y.scales.item())), [before, node]
         before = draft.writer(before.inputs[0])
-    if before is None or before.domain or before.op not in ("Conv", "Gemm", "MatMul"):
+    return before is not None and _integers(draft, before, chain, activation, (y.scale, y.zero))
+
+
+def in_float(draft: Draft, node: Node) -> bool:
+    """A product of dequantised numbers, perhaps an activation, that nobody quantises: sums of integers in float32."""
+    found = _limits(draft, node)
+    if found is not None:
+        before = draft.writer(node.inputs[0])
+        return before is not None and _integers(draft, before, [node], found, ("", ""))
+    if node.op not in (*PRODUCTS, "Add") or _goes_on(draft, node):
         return False
-    x = _dequantised(draft, before.inputs[0])
-    w = _weights(draft, before)
+    return _integers(draft, node, [], None, ("", ""))
+
+
+def _limits(draft: Draft, node: Node) -> Activation | None:
+    """Relu, or Clip with constant limits, of what only it reads."""
+    found = activation_of(draft, node)
+    if found is None or found.name not in ("relu", "clip", "relu6") or not draft.seen_by_one(node.inputs[0]):
+        return None
+    return found
+
+
+def _goes_on(draft: Draft, node: Node) -> bool:
+    """Whether what reads a node's output becomes part of its product."""
+    reading = draft.readers(node.outputs[0])
+    adding = (each for each in reading if each.op == "Add" and not each.domain and node.op == "MatMul")
+    return any(_added(draft, each) for each in adding) or any(_limits(draft, each) for each in reading)
+
+
+def _integers(
+    draft: Draft, node: Node, chain: list[Node], activation: Activation | None, y: tuple[str, str]
+) -> bool:
+    """A product, and the nodes behind it, as one of integers; y: names of its scale and zero point, empty for none."""
+    added = _added(draft, node) if node.op == "Add" else None
+    if added is not None:
+        chain, (node, _) = [node, *chain], added
+    if node.domain or node.op not in PRODUCTS:
+        return False
+    x = _dequantised(draft, node.inputs[0])
+    w = _weights(draft, node)
     if x is None or w is None:
         return False
-    bias = _bias(draft, before, x[1].scales * w[1].scales)
+    bias = _bias(draft, added[1] if added else "".join(node.inputs[2:3]), x[1].scales * w[1].scales)
     if bias is None:
         return False
-    inputs = (x[0], x[1].scale, x[1].zero, w[0], w[1].scale, w[1].zero, y.scale, y.zero, *bias)
-    attributes = {**before.attributes, **({} if activation is None else {"activation": activation})}
-    conv = before.op == "Conv"
+    inputs = (x[0], x[1].scale, x[1].zero, w[0], w[1].scale, w[1].zero, *y, *bias)
+    attributes = {**node.attributes, **({} if activation is None else {"activation": activation})}
+    conv = node.op == "Conv"
+    op = INTEGER_GEMM if not conv else "QLinearConv" if y[0] else INTEGER_CONV
     made = Node(
-        "QLinearConv" if conv else INTEGER_GEMM, inputs, node.outputs, attributes, before.name, before.version,
-        "" if conv else OWN,
-    )  # fmt: skip
-    draft.replace([before, *chain], made)
+        op,
+        inputs,
+        (chain or [node])[-1].outputs,
+        attributes,
+        node.name,
+        node.version,
+        "" if op == "QLinearConv" else OWN,
+    )
+    draft.replace([node, *chain], made)
     return True
+
+
+def _added(draft: Draft, node: Node) -> tuple[Node, str] | None:
+    """The MatMul that an Add gives one constant for each column, and the name of that."""
+    for name, other in (node.inputs, node.inputs[::-1]):
+        product, value = draft.writer(name, "MatMul"), draft.constant(other)
+        if product is None or value is None or value.ndim > 1 or not draft.seen_by_one(name):
+            continue
+        w = _weights(draft, product)
+        columns = None if w is None else draft.constant(w[0])
+        if columns is not None and value.shape == columns.shape[1:]:
+            return product, other
+    return None
 
 
 def _in_steps(activation: Activation, scale: float) -> Activation:
@@ -159,11 +247,11 @@ def _weights(draft: Draft, node: Node) -> tuple[str, Grain] | None:
     return source.inputs[0], Grain(source.inputs[1], zero, scales, zeros)
 
 
-def _bias(draft: Draft, node: Node, scales: Array) -> tuple[str, ...] | None:
+def _bias(draft: Draft, name: str, scales: Array) -> tuple[str, ...] | None:
     """The bias in steps of its sums' scale, rounded; none at all is an empty tuple, one that does not fit is None."""
-    if len(node.inputs) < 3 or not node.inputs[2]:
+    if not name:
         return ()
-    name, source = node.inputs[2], draft.writer(node.inputs[2], "DequantizeLinear")
+    source = draft.writer(name, "DequantizeLinear")
     value = draft.constant(name)
     if source is not None and len(source.inputs) >= 2:
         whole, own = draft.constant(source.inputs[0]), draft.constant(source.inputs[1])
@@ -184,4 +272,4 @@ def _bias(draft: Draft, node: Node, scales: Array) -> tuple[str, ...] | None:
     return (draft.keep(steps.astype(np.int32), f"{name}.steps"),)
 
 
-__all__ = ["quantised"]
+__all__ = ["MOVES", "in_float", "moves", "quantised"]

@@ -13,6 +13,7 @@
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
     batch_as_pass        BatchNormalization left over              (x - less) * by + add, an elementwise node
     quantised            products between dequantised and quantised numbers by integers; before all others
+    in_float             products of dequantised numbers whose outputs stay in float32; after it
     join                 g(f(x), z) element by element             one pass; tried once the others have settled
 
 A rule looks back from a node to what it reads, and changes the graph only if nobody else needs what would vanish.
@@ -32,7 +33,7 @@ from .fusing import activate, add_into_epilogue, gelu, swish
 from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
 from .normalising import layer_norm
-from .quantised import quantised
+from .quantised import in_float, quantised
 
 Rule = Callable[[Draft, Node], bool]
 
@@ -61,7 +62,7 @@ def rewrite_before_constants(graph: Graph, rules: Collection[str] | None = None)
     """The graph after those of the rules that come before anything is computed of constants. Raises NetworkError."""
     wanted = [rule for rule in choose_rules(rules) if rule in FIRST]
     draft = Draft(graph, {name: Spec.of(array) for name, array in graph.constants.items()})
-    changed = [rule(draft, node) for node in draft for rule in wanted if _there(draft, node)]
+    changed = [rule(draft, node) for rule in wanted for node in draft if _there(draft, node)]
     return draft.finished() if any(changed) else graph
 
 
@@ -87,6 +88,7 @@ RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
         quantised,
+        in_float,
         skip,
         cancel_transposes,
         pad_into_conv,
@@ -104,7 +106,7 @@ RULES: dict[str, Rule] = {
 }
 """In the order in which they are tried at a node."""
 
-FIRST = (quantised,)
+FIRST = (quantised, in_float)
 """Those that are tried before anything is computed of constants."""
 
 LAST = (batch_as_pass, join)

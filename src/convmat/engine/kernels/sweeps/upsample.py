@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
-from ...ir.instructions import TYPES, Type, Value, shuffle
-from .base import Share, SweepPlan, SweepRecipe, share_lines, type_refusal
+from ...ir.instructions import TYPES, Type, Value, i8, shuffle
+from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines, type_refusal
 
 MOST_TIMES = 8
 """Along a row: a vector becomes as many, which have to stay in registers."""
+
+
+BYTES = {"int8": i8, "uint8": i8, "bool": i8}
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,13 @@ def upsample(lines: int, columns: int, rows: int, times: int, dtype: str, thread
     >>> y
     array([[[1., 1., 1., 2., 2., 2.]]], dtype=float32)
     """
-    if refusal := type_refusal(dtype):
+    if refusal := kernel_refusal() if dtype in BYTES else type_refusal(dtype):
         return refusal
     if not lines or not columns:
         return f"takes lines with elements, got {lines} of {columns}"
     if max(rows, times) > MOST_TIMES:
         return f"repeats up to {MOST_TIMES} times, got {rows} by {times}"
-    type = TYPES[dtype]
+    type = BYTES.get(dtype) or TYPES[dtype]
     words, tasks = share_lines(lines, columns, threads, whole=False)
     made = lines * rows * columns * times
     return SweepPlan(Repeat(times, rows, type, host().lanes(type.bytes)), words, tasks, threads, made)
