@@ -1,22 +1,23 @@
 """Runs of steps that are machine code: done one after the other by the pool, with Python asked once for all of them.
 
-What a chain needs to know are addresses. Those of values in an arena stay; a step that reads an input of the network,
-or writes one of its outputs, is called by itself.
+What a chain needs to know are addresses. Those of values in an arena stay; the network's inputs and outputs lie
+elsewhere in each call. Which words of a job say where, its maker is not asked: it is made for two places that no memory
+is at, and what differs by as much as these do is written anew in each call.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from ...engine import thread_pool
+from ...engine import address, contiguous_strides, strided_views, thread_pool
 from ...processes import OfThisProcess
-from ..graph import Array
+from ..graph import Array, Spec, Value
 from ..ops.attention import Woven
 from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
 from ..ops.rolled import Rolled
@@ -24,53 +25,118 @@ from ..ops.rolled import Rolled
 LINE = 64
 """Bytes to whose multiple scratch is aligned."""
 
+NOWHERE, APART, MOVED = 1 << 44, 1 << 40, 1 << 12
+"""The first address of arrays that stand in for those of a call, bytes from one to the next, and by what they move."""
+
+Aim = tuple[int, Any, int, int]
+"""The place of a value, a job, the word of it that says where the value lies, and bytes that are added to that."""
+
 
 @dataclass(frozen=True)
 class Chain(OfThisProcess):
-    """Jobs for the pool, by the addresses of their blocks; what they need stays alive as long as this."""
+    """Jobs for the pool, by the addresses of their blocks; what they need stays alive as long as this.
+
+    `aims`: where in them the arrays of a call are written; those are C-contiguous.
+    """
 
     addresses: Any
     held: tuple[Any, ...]
+    aims: tuple[Aim, ...] = ()
 
-    def __call__(self) -> None:
+    def __call__(self, values: Sequence[Value]) -> None:
         """Do them all."""
+        for slot, block, word, offset in self.aims:
+            array = values[slot]
+            assert isinstance(array, np.ndarray)
+            block[word] = address(array) + offset
         thread_pool.launch_all(self.addresses)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A step, the task that it is of, and its arrays if they stay the same from call to call."""
+    """A step, the task that it is of, and its arrays if they stay the same from call to call.
+
+    `places`: where its arrays stand among the values; `changing`: what is known of those that change.
+    """
 
     task: Any
     run: Any
     arrays: Sequence[Any] | None
+    places: Sequence[int] = ()
+    changing: Mapping[int, Spec] | None = None
+    values: Sequence[Value] = ()
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """What the pool does for a step, and which of its words change with each call."""
+
+    blocks: list[Any]
+    aims: tuple[Aim, ...] = ()
 
 
 def chain_calls(calls: Sequence[Call]) -> list[Any]:
     """The tasks of the calls in their order, those of machine code on arrays that stay joined to Chains."""
     scratch = np.empty(LINE + max((c.run.scratch for c in calls if _kernel(c)), default=0), np.uint8)
-    at = -(-_address(scratch) // LINE) * LINE
-    jobs = [(call, call.run.jobs(call.arrays, at) if _kernel(call) else None) for call in calls]
-    return list(_joined(jobs, scratch))
+    at = -(-address(scratch) // LINE) * LINE
+    return list(_joined([(call, _jobs(call, at)) for call in calls], scratch))
 
 
-def _joined(jobs: Sequence[tuple[Call, list[Any] | None]], scratch: Array) -> Iterator[Any]:
+def _joined(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator[Any]:
     for alone, group in groupby(jobs, lambda each: each[1] is None):
         if alone:
             yield from (call.task for call, _ in group)
             continue
         together = list(group)
-        blocks = [block for _, some in together for block in some or ()]
+        blocks = [block for _, some in together if some for block in some.blocks]
+        aims = tuple(aim for _, some in together if some for aim in some.aims)
         addresses = (ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks))
-        yield Chain(addresses, (blocks, scratch, [call for call, _ in together]))
+        yield Chain(addresses, (blocks, scratch, [call for call, _ in together]), aims)
+
+
+def _jobs(call: Call, scratch: int) -> _Jobs | None:
+    """A step's jobs, or None where it is called by itself."""
+    if not _kernel(call):
+        return None
+    if call.arrays is not None:
+        blocks = call.run.jobs(call.arrays, scratch)
+        return None if blocks is None else _Jobs(blocks)
+    blocks, moved = (call.run.jobs(_standing_in(call, by), scratch) for by in (0, MOVED))
+    if blocks is None or moved is None:
+        return None
+    slots = {(slot + 1) * MOVED: slot for slot in call.changing or ()}
+    aims = []
+    for block, other in zip(blocks, moved, strict=True):
+        for word, (here, there) in enumerate(zip(block, other, strict=True)):
+            if here == there:
+                continue
+            slot = slots.get(there - here)
+            if slot is None:
+                return None
+            aims.append((slot, block, word, here - _nowhere(slot)))
+    return _Jobs(blocks, tuple(aims))
+
+
+def _standing_in(call: Call, by: int) -> list[Array]:
+    """The arrays of a step; those that change have no memory, and are moved each by another multiple of `by`."""
+    found: list[Any] = []
+    for slot in call.places:
+        spec = (call.changing or {}).get(slot)
+        if spec is None:
+            found.append(call.values[slot])
+            continue
+        at = _nowhere(slot) + by * (slot + 1)
+        steps = contiguous_strides(spec.shape, spec.dtype.itemsize)
+        found.append(strided_views.array_at(at, spec.shape, steps, spec.dtype))
+    return found
+
+
+def _nowhere(slot: int) -> int:
+    return NOWHERE + APART * slot
 
 
 def _kernel(call: Call) -> bool:
-    return call.arrays is not None and isinstance(
-        call.run, Planned | Compared | Moved | Multiplied | Swept | Rolled | Woven
-    )
-
-
-def _address(array: Array) -> int:
-    found: int = array.ctypes.data
-    return found
+    if call.arrays is None and call.changing is None:
+        return False
+    kinds = Planned | Compared | Moved | Multiplied | Swept
+    return isinstance(call.run, kinds) or (call.arrays is not None and isinstance(call.run, Rolled | Woven))

@@ -61,7 +61,7 @@ class Task:
 
 @dataclass
 class State:
-    """What one call works on: an array for each value, and the work over those that stay."""
+    """What one call works on: an array for each value, and the work over those that stay and lie as planned."""
 
     values: list[Value]
     work: list[Chain | Task]
@@ -126,6 +126,10 @@ class Program(OfThisProcess):
         values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
+        for slot in self._given:
+            array = values[slot]
+            if isinstance(array, np.ndarray) and not (array.flags.c_contiguous and array.flags.aligned):
+                values[slot] = np.require(array, requirements=["C", "A"])
         for slot, shape, dtype in self._fresh:
             values[slot] = buffers.empty(shape, dtype)
         task = None
@@ -133,7 +137,7 @@ class Program(OfThisProcess):
             with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
                 for each in state.work if watch is None else self.tasks:
                     if isinstance(each, Chain):
-                        each()
+                        each(values)
                         continue
                     task = each
                     operands = [values[i] for i in task.reads]
@@ -182,10 +186,15 @@ class Program(OfThisProcess):
             values[self._slot[name]] = arena[place : place + spec.bytes].view(spec.dtype).reshape(spec.shape)
         calls = []
         for task in self.tasks:
-            arrays = [values[i] for i in (*task.reads, *task.writes)]
-            stay = not task.makes and all(array is not None for array in arrays)
-            there = [array for array in arrays if isinstance(array, np.ndarray)]
-            calls.append(Call(task, task.run, there if stay else None))
+            places = (*task.reads, *task.writes)
+            if task.makes:
+                calls.append(Call(task, task.run, None))
+            elif all(values[i] is not None for i in places):
+                calls.append(Call(task, task.run, [values[i] for i in places]))
+            else:
+                changing = {i: self._changing[i] for i in places if values[i] is None and i in self._changing}
+                known = all(values[i] is not None or i in changing for i in places)
+                calls.append(Call(task, task.run, None, places, changing if known else None, values))
         return State(values, chain_calls(self._in_turns(calls)))
 
     def _in_turns(self, calls: list[Call]) -> list[Call]:
@@ -234,6 +243,10 @@ class Program(OfThisProcess):
             for name in node.outputs:
                 if name in outputs and name not in self._kept:
                     self._fresh.append((self._slot[name], self.specs[name].shape, self.specs[name].dtype))
+        inputs = {each.name: self._slot[each.name] for each in graph.inputs if each.name not in graph.kept}
+        self._given = tuple(slot for name, slot in inputs.items() if name in self.specs)
+        self._changing = {slot: self.specs[name] for name, slot in inputs.items() if name in self.specs}
+        self._changing |= {slot: Spec(shape, dtype) for slot, shape, dtype in self._fresh}
         self._groups = {
             numbers[id(graph.nodes[group[0]])]: (len(group), each) for group, each in self._woven.items()
         }
