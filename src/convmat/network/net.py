@@ -242,7 +242,7 @@ class Network:
         >>> net.tiled({"x": x, "w": w}, tile=3)[0, 0]
         array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
         """
-        made: Array = open_room("chunks").tiled(
+        made: Array = open_room("chunks").run_tiled(
             self, x, tile, memory, approximate=approximate, exact_globals=exact_globals, progress=progress
         )
         return made
