@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from convmat.engine.cpu import Cpu, host
-from convmat.engine.measure import machine, microbench, store
+from convmat.engine.measure import calm, machine, microbench, store
 from convmat.engine.measure.machine import Machine
 from convmat.engine.runtime import compiler, elf, jit_cache, thread_pool
 
@@ -79,6 +80,23 @@ def test_remeasuring_forgets(file: Path) -> None:
     machine.remeasure()
     assert not file.exists()
     assert store.get("a", lambda: 3e9) == 3e9
+
+
+def test_what_others_disturbed_is_not_kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure from a busy machine is for this process alone, and no less than that of one thread."""
+    figures = {1: 5e9, 2: calm.Disturbed(2e9), 3: calm.Disturbed(7e9), 4: 1e9}
+    found = [machine._rate("a", n, figures.__getitem__) for n in (2, 3, 4)]
+    assert found == [5e9, 7e9, 1e9]
+    assert store.get("a/2", never) == 2e9
+    assert sorted(json.loads(file.read_text()).values()) == [1e9, 5e9]
+    machine.use_rates_file(file)
+    assert store.get("a/2", lambda: 6e9) == 6e9
+    counts = iter([0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6])
+    seconds = iter([1.0, 3.0, 2.0, 4.0, 5.0, 6.0, 0.5])
+    monkeypatch.setattr(calm, "count_switches", counts.__next__)
+    assert calm.rate_of(6.0, seconds.__next__) == 12.0
+    monkeypatch.setattr(calm, "count_switches", itertools.count().__next__)
+    assert isinstance(calm.rate_of(6.0, lambda: 2.0), calm.Disturbed)
 
 
 def test_figures_of_other_processes_stay(file: Path) -> None:

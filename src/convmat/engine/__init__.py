@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
     from .measure import microbench
+    from .measure.calm import count_switches
     from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_rates_file
     from .operands import Array, Dtypes, Operands, aligned_size, contiguous_strides
     from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
@@ -105,6 +106,7 @@ _HOMES = {
     "unpool": ".kernels.sweeps.unpool:unpool",
     "upsample": ".kernels.sweeps.upsample:upsample",
     "windows": ".kernels.sweeps.windows:windows",
+    "count_switches": ".measure.calm:count_switches",
     "microbench": ".measure.microbench",
     "Machine": ".measure.machine:Machine",
     "Peaks": ".measure.machine:Peaks",
@@ -195,6 +197,7 @@ __all__ = [
     "blas_work",
     "buffers",
     "contiguous_strides",
+    "count_switches",
     "effort",
     "elementwise",
     "erf",

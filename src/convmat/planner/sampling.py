@@ -9,10 +9,11 @@ Tuning, comparisons and the benchmarks time by these rules.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from ..engine import count_switches
 
 SAMPLE_SECONDS, MOST_CALLS = 2e-3, 1000
 """What a sample takes at least, unless it would be more calls than these."""
@@ -48,15 +49,6 @@ def take_sample(call: Callable[[], object], calls: int) -> Sample:
         call()
     seconds = time.perf_counter() - start
     return Sample(seconds / calls, count_switches() - before > OFTEN * seconds)
-
-
-def count_switches() -> int:
-    """How often any thread of this process had to give up its CPU to another."""
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def calm_samples(samples: Sequence[Sample]) -> list[float]:

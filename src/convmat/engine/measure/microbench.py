@@ -5,8 +5,7 @@
     bf16   a = a + dot products of two bfloat16 numbers       4 FLOPs for each lane of each
     read   combines all vectors of a chunk, several times     bytes
 
-Both are tasks of the pool, so that n threads are measured together. A figure is the best of five samples of 2 ms:
-disturbance only ever makes one worse.
+Both are tasks of the pool, so that n threads are measured together. A figure is the best of samples of 2 ms (`calm`).
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ from convmat.engine.cpu import Cpu
 from convmat.engine.ir.dots import Unit, dot, signed_bytes, unit_of, unsigned_bytes
 from convmat.engine.ir.emitter import PREFER_512, Module
 from convmat.engine.ir.instructions import const, f32, i32, i64, ptr, splat, trunc
+from convmat.engine.measure.calm import rate_of
 from convmat.engine.runtime import jit_cache, thread_pool
 
 _SAMPLE_SECONDS = 2e-3
-_SAMPLES = 5
+_ROUGHLY = 3
 
 
 class Kernels:
@@ -47,7 +47,7 @@ class Kernels:
 
         rounds = _enough(seconds, 1000)
         flops = 2 * accumulators(self.cpu) * self.cpu.lanes(4)
-        return tasks * rounds * flops / min(seconds(rounds) for _ in range(_SAMPLES))
+        return rate_of(tasks * rounds * flops, lambda: seconds(rounds))
 
     def dot(self) -> float:
         """Multiplications and additions of bytes a second on registers, all threads together."""
@@ -66,7 +66,7 @@ class Kernels:
 
         rounds = _enough(seconds, 1000)
         each = operations * accumulators(self.cpu) * self.cpu.lanes(4)
-        return tasks * rounds * each / min(seconds(rounds) for _ in range(_SAMPLES))
+        return rate_of(tasks * rounds * each, lambda: seconds(rounds))
 
     def read(self, chunk: int) -> float:
         """Bytes/s of reading chunks of this size, each by one thread."""
@@ -81,7 +81,7 @@ class Kernels:
             return self._seconds("read", tasks, times, first, self._sink, chunk)
 
         times = _enough(seconds, 1)
-        return tasks * chunk * times / min(seconds(times) for _ in range(_SAMPLES))
+        return rate_of(tasks * chunk * times, lambda: seconds(times))
 
     def _seconds(self, name: str, tasks: int, *arguments: int | npt.NDArray[np.generic]) -> float:
         """One sample; the arguments go to the kernel as 64-bit words, arrays as addresses."""
@@ -96,7 +96,7 @@ def _enough(seconds: Callable[[int], float], count: int) -> int:
     """A count for which a sample takes about 2 ms; the first call, which wakes everybody, tells nothing."""
     seconds(count)
     while True:
-        spent = seconds(count)
+        spent = min(seconds(count) for _ in range(_ROUGHLY))
         if spent > _SAMPLE_SECONDS / 2 or count > 1 << 40:
             return count
         count = max(count + 1, int(count * min(100.0, _SAMPLE_SECONDS / max(spent, 1e-7))))

@@ -1,6 +1,6 @@
 """Measured figures, kept on disk: by CPU and NumPy version, believed only as far as they are plausible.
 
-    get(name, measure)   from memory, else from the file, else measured and written down
+    get(name, measure)   from memory, else from the file, else measured and written down, if nothing disturbed it
 
 The file is JSON, {"CPU/NumPy/name": number}, in the user's cache folder. One that is not ours, or that others may
 write, is not read; what is no plausible rate in it is passed over. Written to a temporary name and moved.
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from convmat.engine.cpu import host
+from convmat.engine.measure.calm import Disturbed
 from convmat.engine.runtime import object_cache
 
 # No machine of this century is slower, none of the next years faster; anything else in the file is damage.
@@ -52,8 +53,9 @@ def get(name: str, measure: Callable[[], float]) -> float:
         _known = _read(path())
     key = f"{host().key}/numpy-{np.__version__}/{name}"
     if key not in _known:
-        _known[key] = float(measure())
-        _write(path(), _known)
+        found = _known[key] = measure()
+        if not isinstance(found, Disturbed):
+            _write(path(), {key: float(found)})
     return _known[key]
 
 
