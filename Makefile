@@ -49,7 +49,7 @@ bench-nets: $(VENV)/.bench  ## the same with whole networks
 bench-train: $(VENV)/.bench  ## training steps beside PyTorch
 	$(BIN)/python -m benchmarks.training
 
-bench-int8: $(VENV)/.bench  ## layers and networks of 8-bit integers, beside onnxruntime and OpenVINO
+bench-int8: $(VENV)/.bench  ## layers and networks of 8-bit integers and bfloat16, beside others
 	$(BIN)/python -m benchmarks int8
 
 bench-images: $(VENV)/.bench  ## filters over an image, beside OpenCV, SciPy and PyTorch

@@ -299,9 +299,9 @@ def int8(
     nets: Annotated[bool, typer.Option(help="Also whole networks.")] = True,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
 ) -> None:
-    """Time layers and networks of 8-bit integers beside onnxruntime and OpenVINO, on one thread, in turns.
+    """Time layers in bfloat16, layers and networks in 8-bit integers beside other libraries, on one thread, in turns.
 
-    Needs the extra `bench`, two minutes, and a machine that does nothing else; answers are compared first.
+    Needs the extra `bench`, three minutes, and a machine that does nothing else; answers are compared first.
 
     Examples:
 
@@ -309,10 +309,12 @@ def int8(
 
       python -m benchmarks int8 -l 3x3 --no-nets
     """
+    from benchmarks import bf16
     from benchmarks import int8 as measuring
     from benchmarks.lock import alone
 
     with alone(wait=wait):
+        bf16.run(layers or [], tell=typer.echo)
         measuring.run(layers or [], nets=nets, tell=typer.echo)
 
 

@@ -30,7 +30,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
     "1x1 strided": ({"stride": 2}, (1, 34, 9, 9), (16, 34, 1, 1)),
     "dilated, cropped": ({"dilation": 2, "padding": ((-1, 2), (0, 1))}, (1, 8, 12, 9), (5, 8, 3, 2)),
     "grouped": ({"groups": 3, "padding": 1}, (1, 24, 7, 7), (9, 8, 3, 3)),
-    "odd channels, even runs": ({"padding": 2}, (2, 3, 33), (3, 3, 4)),
+    "odd channels": ({"padding": 2}, (2, 3, 33), (3, 3, 4)),
+    "more of them": ({"padding": 1}, (2, 37, 6, 18), (5, 37, 3, 3)),
+    "first layer": ({"stride": 2, "padding": 3}, (1, 3, 20, 23), (33, 3, 7, 7)),
+    "one channel": ({"padding": 1}, (2, 1, 9, 17), (5, 1, 3, 3)),
     "3-D": ({"padding": 1}, (1, 8, 4, 5, 6), (18, 8, 2, 2, 2)),
     "one pixel": ({}, (4, 64, 1, 1), (100, 64, 1, 1)),
 }
@@ -158,8 +161,17 @@ def test_engines_say_why_they_cannot() -> None:
     shapes = (1, 8, 9, 9), (4, 8, 3, 3)
     old = prepared(*shapes, Cpu.named("x86-64-v4"))
     assert old == "takes a CPU with dot products of bfloat16, this one is x86-64-v4"
-    new = prepared((1, 3, 9, 9), (4, 3, 3, 3), Cpu.named("znver4"))
-    assert new == "multiplies pairs of numbers that lie side by side, got 9"
+    problem = Problem.of(Geometry.of((1, 6, 9, 9), (4, 3, 3, 3), groups=2))
+    products = find_lowering("bfloat16").products(problem)
+    new = jit.prepare(
+        products,
+        Packing.PANEL,
+        dtypes_of(problem),
+        operand_extents(problem),
+        1 << 24,
+        cpu=Cpu.named("znver4"),
+    )
+    assert new == "multiplies pairs of numbers that lie side by side, got 3"
 
 
 def test_another_cpus_kernels_are_written_here() -> None:

@@ -11,7 +11,7 @@ from ...ir.instructions import Type, bf16, i8
 from ...operands import Dtypes, Shape, Shapes, aligned_size, contiguous_strides
 from ..base import KernelPlan
 from ..effort import Effort
-from .pack_x import BEHIND, PackRecipe
+from .pack_x import BEHIND, PackRecipe, pixel_bytes
 from .recipe import QUAD
 
 TASKS = 4
@@ -84,7 +84,7 @@ class Copy:
         places = dict(
             zip(deep, contiguous_strides(tuple(shape[a] for a in deep), element.bytes), strict=True)
         )
-        apart = contiguous_strides(tuple(axis.extent for axis in axes), channels * element.bytes)
+        apart = contiguous_strides(tuple(axis.extent for axis in axes), pixel_bytes(channels, source))
         places |= dict(zip(outer, apart, strict=True))
         steps, skipped = dict.fromkeys(b.extents, 0), dict(zip(outer, every, strict=True))
         for a, coordinate in enumerate(b.coordinates):
@@ -104,11 +104,12 @@ class Copy:
     @property
     def pixel(self) -> int:
         """Bytes of a pixel of the copy."""
-        return self.channels * self.element.bytes
+        return pixel_bytes(self.channels, self.source)
 
     def in_place(self, run: int) -> bool:
         """Whether x is just that already."""
-        same = self.source is self.element and not self.turned and not self.signed
+        padded = self.pixel > self.channels * self.element.bytes
+        same = self.source is self.element and not (self.turned or self.signed or padded)
         return same and run % QUAD == 0 and all(axis.whole for axis in self.axes)
 
 

@@ -6,10 +6,22 @@ Behind a block of integers the sum of each of its rows; float32 is rounded to th
 from __future__ import annotations
 
 from ...ir.emitter import Function, Module
-from ...ir.instructions import Value, const, equal, i32, i64, ptr, select, sext, udiv
+from ...ir.instructions import (
+    Value,
+    bitcast,
+    const,
+    equal,
+    i16,
+    i32,
+    i64,
+    ptr,
+    select,
+    sext,
+    udiv,
+)
 from ...ir.shuffles import narrow
 from ...job import WORD
-from .recipe import QUAD, QuadsRecipe
+from .recipe import NOWHERE, QUAD, QuadsRecipe
 
 
 def write_weights(module: Module, recipe: QuadsRecipe) -> None:
@@ -41,7 +53,7 @@ def write_weights(module: Module, recipe: QuadsRecipe) -> None:
             at, to, total = runs.carried
             with fn.loop(0, r.run // size, carried=[total]) as element:
                 (sum_,) = element.carried
-                made = _read(fn, r, source + fn.load(at + element.index * WORD, i64))
+                made = _read(fn, r, source, fn.load(at + element.index * WORD, i64))
                 fn.store(made, to + _place(element.index * size, r))
                 element.carry(sum_ if r.work.is_float else sum_ + sext(made, to=i32))
             runs.carry(at + r.run // size * WORD, to + r.quads * r.rows * QUAD, element.results[0])
@@ -49,11 +61,13 @@ def write_weights(module: Module, recipe: QuadsRecipe) -> None:
             fn.store(runs.results[2], out + row.index * QUAD, r.sums_at)
 
 
-def _read(fn: Function, r: QuadsRecipe, at: Value) -> Value:
-    """An element of w as it is multiplied."""
-    made = fn.load(at, r.weights)
+def _read(fn: Function, r: QuadsRecipe, w: Value, place: Value) -> Value:
+    """An element of w as it is multiplied; 0 behind an odd channel of floats, which lies nowhere."""
     if r.work.is_float:
-        return narrow(made, r.element)
+        there = place > NOWHERE
+        made = narrow(fn.load(w + select(there, place, const(i64, 0)), r.weights), r.element)
+        return bitcast(select(there, bitcast(made, to=i16), const(i16, 0)), to=r.element)
+    made = fn.load(w + place, r.weights)
     return made if r.signed else made ^ -128
 
 

@@ -5,7 +5,8 @@
 Two ways to read it: channels that lie side by side are copied; pixels that do are transposed in squares of 16 x 16
 bytes, as many of them side by side as a vector holds. A task has some lines.
 
-float32 and bfloat16 become bfloat16: two channels of a pixel make a word, and words are transposed in squares.
+float32 and bfloat16 become bfloat16: two channels of a pixel make a word, and words are transposed in squares. An odd
+channel has a 0 behind it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class PackRecipe:
     @property
     def pixel(self) -> int:
         """Bytes of a pixel of the copy."""
-        return self.channels * (2 if self.source.is_float else 1)
+        return pixel_bytes(self.channels, self.source)
 
     def arguments(self) -> Arguments:
         """Layout of the kernel's arguments: their names, in order."""
@@ -93,6 +94,15 @@ of x from one channel to the next. left, inner, right: pixels of a line before x
 axis: its extent in the copy, the position in x where that begins, x's extent, bytes of x and of the copy, and how many
 positions of x are one of the copy.
 """
+
+
+def pixel_bytes(channels: int, source: Type) -> int:
+    """Bytes of a pixel of the copy.
+
+    >>> pixel_bytes(3, i8), pixel_bytes(3, f32)
+    (3, 8)
+    """
+    return 2 * (channels + channels % 2) if source.is_float else channels
 
 
 def pack_module(recipe: PackRecipe, attributes: str, *, fused: bool) -> Module:
@@ -170,7 +180,7 @@ class _Packer:
     def _turn(self, source: Value, out: Value, pixels: Value) -> None:
         """A line of pixels, some channels at a time."""
         fn, r, many = self.fn, self.r, self.many
-        step, size = self.word("channel"), r.pixel // r.channels
+        step, size = self.word("channel"), 2 if r.source.is_float else 1
         whole = r.channels // many * many
         if whole:
             with fn.loop(0, whole, many, carried=[source]) as group:
@@ -229,6 +239,9 @@ class _PairPacker(_Packer):
 
     def _copy(self, source: Value, out: Value, count: Value) -> None:
         fn, size = self.fn, self.r.source.bytes
+        if self.r.channels % 2:
+            self._copy_odd(source, out, udiv(count, self.r.pixel))
+            return
         elements = udiv(count, 2)
         whole = elements - (elements & (SQUARE - 1))
         with fn.loop(0, whole, SQUARE) as at:
@@ -236,6 +249,16 @@ class _PairPacker(_Packer):
         with fn.if_(less(whole, elements)):
             mask = prefix_mask(SQUARE, elements - whole)
             fn.store(self._numbers(source + whole * size, mask), out + whole * 2, mask=mask)
+
+    def _copy_odd(self, source: Value, out: Value, pixels: Value) -> None:
+        """Pixel by pixel, each with a 0 behind it."""
+        fn, r = self.fn, self.r
+        with fn.loop(0, pixels) as pixel:
+            at, to = source + pixel.index * (r.channels * r.source.bytes), out + pixel.index * r.pixel
+            for first in range(0, r.channels, SQUARE):
+                mask = prefix_mask(SQUARE, r.channels - first)
+                made = self._numbers(at + first * r.source.bytes, mask)
+                fn.store(made, to, 2 * first, mask=prefix_mask(SQUARE, r.channels + 1 - first))
 
     def _square(self, source: Value, out: Value, wide: int, channels: int, count: Value | None) -> None:
         """16 pixels of some channels, or `count` of them."""
@@ -248,7 +271,7 @@ class _PairPacker(_Packer):
             regroup(shuffle(low, high, indices=lanes), to=i32.x(SQUARE))
             for low, high in zip(rows[::2], rows[1::2], strict=True)
         ]
-        stored = None if channels == self.many else prefix_mask(2 * SQUARE, channels)
+        stored = None if channels == self.many else prefix_mask(2 * SQUARE, channels + channels % 2)
         for pixel, made in enumerate(transpose(words)):
             column = regroup(made, to=i16.x(2 * SQUARE))
             if count is None:

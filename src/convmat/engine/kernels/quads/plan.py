@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..panel.partition import Overheads, Pieces, partition
 from ..panel.steps import contiguous_from, index_names, is_uniform
 from ..panel.tiling import fitting_rows
 from .copy import TASKS, Copy, PackPlan
-from .recipe import QUAD, QuadsRecipe
+from .recipe import NOWHERE, QUAD, QuadsRecipe
 
 BYTES = ("int8", "uint8")
 HALVES = ("bfloat16", "float32")
@@ -173,7 +174,7 @@ class QuadsPlan(KernelPlan):
         return {
             "runs": _table(outer, self.copy.steps),
             "w rows": _table(self.product.c.rows, w),
-            "w k": _table((*outer, *inner), w),
+            "w k": _table((*outer, *inner), w, b.extents),
         }
 
     @property
@@ -242,21 +243,31 @@ class QuadsPlan(KernelPlan):
 
 
 def _runs(b: View, copy: Copy) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
-    """The indices of k: those of runs of bytes, and those within a run."""
+    """The indices of k: those of runs of bytes, and those within a run, channels with what is behind an odd one."""
     steps, left, length = copy.steps, [i for i in b.rows if i.extent > 1], copy.element.bytes
     inner: list[Index] = []
+    if copy.channels == 1 < copy.pixel // length:
+        inner, length = [Index(next(i.name for i in b.rows if steps[i.name] == length), 2)], copy.pixel
     while found := [i for i in left if steps[i.name] == length]:
-        inner.insert(0, found[0])
         left.remove(found[0])
-        length *= found[0].extent
+        extent = found[0].extent
+        if length * extent == copy.channels * copy.element.bytes:
+            extent = copy.pixel // length
+        inner.insert(0, replace(found[0], extent=extent))
+        length *= extent
     return tuple(left), tuple(inner)
 
 
-def _table(indices: Sequence[Index], steps: Mapping[str, int]) -> Array:
-    """Where each value of the indices lies, C order."""
+def _table(
+    indices: Sequence[Index], steps: Mapping[str, int], extents: Mapping[str, int] | None = None
+) -> Array:
+    """Where each value of the indices lies, C order; nowhere where it is beyond its extent."""
     made = np.zeros(1, np.int64)
     for index in indices:
-        made = np.add.outer(made, np.arange(index.extent) * steps[index.name]).reshape(-1)
+        places = np.arange(index.extent) * steps[index.name]
+        beyond = np.arange(index.extent) >= (extents or {}).get(index.name, index.extent)
+        nowhere = np.logical_or.outer(made == NOWHERE, beyond).reshape(-1)
+        made = np.where(nowhere, NOWHERE, np.add.outer(made, places).reshape(-1))
     return made
 
 

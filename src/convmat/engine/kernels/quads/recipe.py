@@ -30,6 +30,10 @@ QUAD = 4
 """Bytes of one 32-bit lane."""
 
 
+NOWHERE = -(1 << 60)
+"""The place of what lies nowhere in w."""
+
+
 @dataclass(frozen=True)
 class QuadsRecipe:
     """All that is constant in the kernel.
@@ -148,4 +152,4 @@ between: from one block of its rows to the next. zero, y zero: zero points of x 
 zero point is added, as the bits of two floats.
 """
 
-__all__ = ["QUAD", "QuadsRecipe"]
+__all__ = ["NOWHERE", "QUAD", "QuadsRecipe"]
