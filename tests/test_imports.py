@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,10 +87,10 @@ def target(module: str) -> str | None:
 
 def names(node: ast.AST, file: Path) -> Iterator[str]:
     """The modules that one statement imports, by their full names."""
-    package = ["convmat", *file.relative_to(PACKAGE).parent.parts]
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
+        package = _package(file)
         base = package[: len(package) - node.level + 1] if node.level else []
         stem = ".".join([*base, *([node.module] if node.module else [])])
         for alias in node.names:
@@ -101,7 +102,11 @@ def names(node: ast.AST, file: Path) -> Iterator[str]:
         and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__")
         and node.args
     ):
-        yield _spelled(node.args[0], package, f"{file}:{node.lineno}")
+        yield _spelled(node.args[0], _package(file), f"{file}:{node.lineno}")
+
+
+def _package(file: Path) -> list[str]:
+    return ["convmat", *file.relative_to(PACKAGE).parent.parts]
 
 
 def _spelled(given: ast.expr, package: list[str], where: str) -> str:
@@ -114,35 +119,38 @@ def _spelled(given: ast.expr, package: list[str], where: str) -> str:
 
 
 def imports(file: Path) -> Iterator[Import]:
-    tree = ast.parse(file.read_text())
-    lazy = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _typing_only(node)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+    open_nodes: list[tuple[ast.AST, bool]] = [(ast.parse(file.read_text()), True)]
+    while open_nodes:
+        node, top = open_nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or _typing_only(node):
+            top = False
         for module in names(node, file):
-            yield Import(file, getattr(node, "lineno", 0), module, id(node) not in lazy)
+            yield Import(file, getattr(node, "lineno", 0), module, top)
+        open_nodes += ((inner, top) for inner in ast.iter_child_nodes(node))
 
 
 def _typing_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-ALL = [each for file in sorted(PACKAGE.rglob("*.py")) for each in imports(file)]
+@cache
+def all_imports() -> tuple[Import, ...]:
+    """Every import of the package: read by the first test that asks, not by each process that collects."""
+    return tuple(each for file in sorted(PACKAGE.rglob("*.py")) for each in imports(file))
+
+
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 
 def test_every_room_has_its_place() -> None:
     rooms = {room_of(f.relative_to(PACKAGE).with_suffix("").parts) for f in PACKAGE.rglob("*.py")}
     assert rooms <= set(LEVEL)
-    assert len(ALL) > 100
+    assert len(all_imports()) > 100
 
 
 def test_imports_run_one_way() -> None:
     wrong = []
-    for each in ALL:
+    for each in all_imports():
         other = target(each.module)
         if other is None or other == each.room or ((each.room, other) in DOORS and not each.top):
             continue
@@ -225,12 +233,12 @@ def test_benchmarks_import_what_is_public_and_what_they_must() -> None:
 
 
 def test_the_package_knows_no_benchmark() -> None:
-    assert not [str(each) for each in ALL if each.module.split(".")[0] == "benchmarks"]
+    assert not [str(each) for each in all_imports() if each.module.split(".")[0] == "benchmarks"]
 
 
 def test_the_rooms_of_the_engine_run_one_way() -> None:
     wrong = []
-    for each in ALL:
+    for each in all_imports():
         parts = each.file.relative_to(PACKAGE).with_suffix("").parts
         if parts[0] != "engine" or parts[1] == "__init__":
             continue
@@ -264,7 +272,7 @@ NETWORK_ROOMS = {
 
 def test_the_rooms_of_networks_run_one_way() -> None:
     wrong = []
-    for each in ALL:
+    for each in all_imports():
         parts = each.file.relative_to(PACKAGE).with_suffix("").parts
         other = each.module.split(".")[2:3]
         if each.room == "network" and each.module.startswith("convmat.network.") and other != [parts[1]]:
@@ -274,7 +282,7 @@ def test_the_rooms_of_networks_run_one_way() -> None:
 
 def test_other_rooms_import_the_engine_s_face_alone() -> None:
     behind = [
-        str(each) for each in ALL if each.room != "engine" and each.module.startswith("convmat.engine.")
+        str(each) for each in all_imports() if each.room != "engine" and each.module.startswith("convmat.engine.")
     ]
     assert not behind
 
@@ -298,7 +306,7 @@ def circle(arrows: dict[str, set[str]]) -> list[str]:
 
 def test_the_files_of_the_planner_form_no_circle() -> None:
     arrows: dict[str, set[str]] = {path.stem: set() for path in (PACKAGE / "planner").glob("*.py")}
-    for each in ALL:
+    for each in all_imports():
         if each.room == "planner" and each.module.startswith("convmat.planner."):
             arrows[each.file.stem].add(each.module.split(".")[2])
     assert len(arrows) > 20
@@ -310,7 +318,7 @@ def test_the_files_of_the_planner_form_no_circle() -> None:
 
 def test_packages_from_outside_stay_in_their_rooms() -> None:
     wrong = []
-    for each in ALL:
+    for each in all_imports():
         root = each.module.split(".")[0]
         if root in ("convmat", "numpy", *sys.stdlib_module_names):
             continue
