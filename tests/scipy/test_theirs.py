@@ -28,7 +28,8 @@ def theirs(file: str, *options: str) -> tuple[set[str], int]:
     environment["PYTEST_ADDOPTS"] = ""
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.scipy.stand_in", "-W", "ignore"),
-        *("-c", os.devnull, f"--rootdir={HOME}", f"--confcutdir={HOME}", "--tb=no", "-rfE", str(HOME / file), *options),
+        *("--assert=plain", "-c", os.devnull, f"--rootdir={HOME}", f"--confcutdir={HOME}", "--tb=no", "-rfE"),
+        *(str(HOME / file), *options),
     ]  # fmt: skip
     run = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False, timeout=1800
