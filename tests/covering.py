@@ -3,15 +3,16 @@
     trait       one field of a recipe and its value, sizes told apart as 0, 1 and more: a branch of what writes kernels
     covering    cases whose kernels have together every trait that the kernels of all cases have
 
-float32, channels first, compiles every kernel of the tails. The other groups below repeat what these show about sums,
-so each takes a covering set of cases, found for vectors of 32 and of 64 bytes; `--slow` takes all. Other tests that
-run every way of many cases take the same ones: their kernels are there already.
+In float32, channels first, they have every two traits as well that some kernel of the tails has together. The other
+groups below repeat what these show about sums. The sets are found for vectors of 32 and of 64 bytes; `--slow` takes
+all cases. Other tests that run every way of many cases take the same ones: their kernels are there already.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,12 +20,17 @@ from convmat import lowering
 from convmat.cases import Case, case
 from convmat.engine import jit
 from convmat.planner.candidates import make_program
-from tests.support import PASSES, TAILS, Way, problem_of
+from tests.support import PASSES, Way, problem_of
 
 COVERING = {
     "float32 NCHW": (
-        "2d/1x1/plain", "2d/3x3/plain", "2d/3x3/strided-tail", "2d/depthwise/plain", "2d/depthwise/strided-tail",
-        "3d/transposed/strided-tail",
+        "1d/3/strided-tail", "1d/batch-0", "1d/depthwise/tail", "1d/dilated/tail", "1d/transposed/tail", "2d/1x1/tail",
+        "2d/batch-0", "2d/channels-0", "2d/deep", "2d/depthwise-dilated/tail", "2d/depthwise/tail", "2d/filters-0",
+        "2d/first-layer/tail", "2d/many-channels", "2d/nothing-but-padding", "2d/one-pixel",
+        "2d/padding-beyond-filter/tail", "2d/same-lower/tail", "2d/stride-skips-input",
+        "2d/transposed-depthwise/tail", "2d/transposed-dilated/tail", "2d/transposed-extra/tail", "2d/valid/tail",
+        "2d/whole-image", "2d/wide-image", "3d/1x1x1/tail", "3d/3x3x3/tail", "3d/depthwise/tail",
+        "3d/transposed/strided-tail", "3d/transposed/tail", "4d/dense/plain", "4d/transposed/tail",
     ),
     "float32 NHWC": (
         "1d/depthwise/tail", "1d/one-element", "1d/transposed/tail", "2d/1x1/tail", "2d/3x3/tail", "2d/deep",
@@ -47,7 +53,7 @@ COVERING = {
         "2d/one-pixel", "2d/stride-skips-input", "2d/transposed-extra/tail", "2d/whole-image", "2d/wide-image",
     ),
 }  # fmt: skip
-"""The cases by group; those of float32, channels first, beside the tails."""
+"""The cases by group."""
 
 
 def group(dtype: str, layout: str) -> str:
@@ -59,8 +65,6 @@ def group(dtype: str, layout: str) -> str:
 
 def compiles(each: Case, dtype: str, layout: str) -> bool:
     """Whether a quick run compiles the kernels of a case."""
-    if dtype == "float32" and layout == "NCHW" and each in TAILS:
-        return True
     return (dtype == "float32" or layout == "NCHW") and each.name in COVERING[group(dtype, layout)]
 
 
@@ -86,15 +90,16 @@ def traits(recipe: Any) -> set[str]:
     return found
 
 
-def traits_of(combinations: Iterable[tuple[Case, str, str, Way]]) -> set[str]:
-    """The traits of all kernels that these compile, in all three passes."""
+def traits_of(combinations: Iterable[tuple[Case, str, str, Way]], together: int = 1) -> set[tuple[str, ...]]:
+    """The traits of all kernels that these compile, in all three passes: so many of each kernel together."""
     ways = {each.name: each for each in lowering.ALL}
-    found = set()
+    found: set[tuple[str, ...]] = set()
     for each, dtype, layout, (engine, name, packing) in combinations:
         for direction in PASSES:
             problem = problem_of(each, dtype, layout, direction)
             if engine == "jit" and ways[name].refuses(problem) is None:
                 program = make_program(problem, ways[name], packing, engine)
                 if isinstance(program, jit.JitProgram):
-                    found |= {trait for step in program.steps for trait in traits(step.recipe)}
+                    for step in program.steps:
+                        found.update(itertools.combinations(sorted(traits(step.recipe)), together))
     return found
