@@ -114,7 +114,7 @@ def check(seed: int) -> bool:
 
 
 def test_random_chunkings() -> None:
-    assert sum(check(seed) for seed in range(14)) > 8
+    assert sum(check(seed) for seed in range(10)) > 5
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import threading
 import tracemalloc
 import warnings
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -155,15 +155,22 @@ def activated(name: Any, y: Array) -> Array:
 WITH_EPILOGUES = ("2d/3x3/tail", "2d/grouped/tail", "2d/depthwise/tail", "2d/1x1/tail")
 
 
+@cache
+def summed(name: str) -> tuple[Array, Array, Array, Array, Array]:
+    """x, w, bias, residual of a case, and the sum of the convolution and both."""
+    g = case(name).geometry
+    rng = np.random.default_rng(1)
+    x, w = rng.standard_normal(g.x_shape), rng.standard_normal(g.w_shape)
+    bias, residual = rng.standard_normal(g.O), rng.standard_normal(g.y_shape)
+    return x, w, bias, residual, convolve(x, w, g) + bias.reshape(-1, *(1,) * g.rank) + residual
+
+
 @pytest.mark.parametrize("activation", EPILOGUES, ids=str)
 @pytest.mark.parametrize("name", WITH_EPILOGUES)
 def test_the_epilogue_runs_once_on_every_block(name: str, activation: Any, slow: bool) -> None:
     """With --slow at each limit; otherwise at one, so that every activation and every case meet all three."""
     g = case(name).geometry
-    rng = np.random.default_rng(1)
-    x, w = rng.standard_normal(g.x_shape), rng.standard_normal(g.w_shape)
-    bias, residual = rng.standard_normal(g.O), rng.standard_normal(g.y_shape)
-    y = convolve(x, w, g) + bias.reshape(-1, *(1,) * g.rank) + residual
+    x, w, bias, residual, y = summed(name)
     epilogue = Epilogue(bias=True, residual=True, activation=Activation.of(activation))
     turn = EPILOGUES.index(activation) + WITH_EPILOGUES.index(name)
     for limit in (0, 3000, None) if slow else ((0, 3000, None)[turn % 3],):

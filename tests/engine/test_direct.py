@@ -282,15 +282,17 @@ def by_the_book(x: Array, w: Array, g: Geometry, last: bool) -> Array:
     last; terms outside are left out."""
     y = np.zeros(g.y_shape, np.float32)
     channels = g.C // g.G
-    for b, o, *p in np.ndindex(*g.y_shape):
-        total = np.zeros((), np.float32)
-        terms = [(c, *f) for c, *f in itertools.product(range(channels), *map(range, g.F))]
-        for c, *f in sorted(terms, key=lambda term: (*term[1:], term[0])) if last else terms:
-            at = tuple(p[a] * g.s[a] + f[a] * g.d[a] - g.lo[a] for a in range(g.rank))
-            if all(0 <= i < extent for i, extent in zip(at, g.I, strict=True)):
-                element = x[(b, o // (g.O // g.G) * channels + c, *at)]
-                total = fma.meaning(*np.atleast_1d(w[(o, c, *f)], element, total)).reshape(())
-        y[(b, o, *p)] = total
+    terms = list(itertools.product(range(channels), *map(range, g.F)))
+    for c, *f in sorted(terms, key=lambda term: (*term[1:], term[0])) if last else terms:
+        # Of this term all elements at once: where it lies inside x, and what it reads there.
+        along = [np.arange(P) * s + t * d - lo for P, s, t, d, lo in zip(g.P, g.s, f, g.d, g.lo, strict=True)]
+        inside = [(at >= 0) & (at < extent) for at, extent in zip(along, g.I, strict=True)]
+        outputs = np.ix_(*map(np.flatnonzero, inside))
+        inputs = np.ix_(*(at[here] for at, here in zip(along, inside, strict=True)))
+        for b, o in np.ndindex(g.B, g.O):
+            read = x[(b, o // (g.O // g.G) * channels + c, *inputs)]
+            factor = np.full_like(read, w[(o, c, *f)])
+            y[(b, o, *outputs)] = fma.meaning(factor, read, y[(b, o, *outputs)])
     return y
 
 

@@ -94,16 +94,20 @@ ROOT_TWO: Any = np.sqrt(np.longdouble(2))
 
 def tail(v: Wide) -> Any:
     """1 - Phi(v), v >= 0: by the series of Phi around 0, by its continued fraction from 2 on."""
+    v, whole = np.unique(v, return_inverse=True)  # most floats are larger than what callers clip to
     upper: Any = v.astype(np.float32).astype(np.longdouble)
     density = np.exp(-upper * upper / 2) * np.exp(-(v - upper) * (v + upper) / 2) / (ROOT_TWO * ROOT_PI)
-    found, near = np.zeros_like(v), np.minimum(v, 2)
-    term = near
+    near, far = v[v < 2], v[~(v < 2)]
+    found, term = np.zeros_like(near), near
     for n in range(60):
         found, term = found + term, term * near * near / (2 * n + 3)
-    below, far = np.zeros_like(v), np.maximum(v, 2)
+    below = np.zeros_like(far)
     for n in range(200, 0, -1):
         below = n / (far + below)
-    return np.where(v < 2, np.longdouble(0.5) - density * found, density / (far + below))
+    made = np.empty_like(v)
+    made[v < 2] = np.longdouble(0.5) - density[v < 2] * found
+    made[~(v < 2)] = density[~(v < 2)] / (far + below)
+    return made[whole]
 
 
 def erf(x: Wide) -> Any:

@@ -22,7 +22,6 @@ from convmat.planner.candidates import dtypes_of, make_program, operand_extents
 from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
-from convmat.reference import convolve
 from tests.engine.drawn import by_taps, views
 from tests.support import Array, blank, hedged, plans, put, quick_part, written_alone
 
@@ -97,7 +96,7 @@ def _last(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, 1, -1))
 
 
-@pytest.mark.parametrize("seed", quick_part(range(50), 20))
+@pytest.mark.parametrize("seed", quick_part(range(50), 12))
 def test_the_error_stays_under_the_estimate(seed: int) -> None:
     """On random geometries; nothing outside the arrays is read, and all of y and nothing else written."""
     pick = random.Random(seed)
@@ -132,15 +131,15 @@ def test_input_gradient_and_epilogue(name: str, layout: str, dilation: int | tup
         5, "float32", x_shape, w_shape, (20,), (2, 20, 17, 13), (2, 20, 17, 13)
     )
     g = Geometry.of(x_shape, w_shape, padding=padding, dilation=dilation)
-    expected = np.maximum(convolve(x, w, g) + bias.reshape(-1, 1, 1) + residual, 0)
-    dx = by_taps(x, w, dy, g)[1]
+    sums, dx, _ = by_taps(x, w, dy, g)
+    expected = np.maximum(sums + bias.reshape(-1, 1, 1) + residual, 0)
     if layout == "NHWC":
         x, residual, dy, expected, dx = (_last(each) for each in (x, residual, dy, expected, dx))
     options: dict[str, Any] = {"padding": padding, "dilation": dilation, "layout": layout}
     options |= {"lowering": name, "rtol": 1e-4}
     plan = convmat.plan(x.shape, w_shape, bias=True, residual=True, activation="relu", **options)
     assert plan.chosen.cost is not None
-    assert _apart(plan(x, w, bias, residual=residual), expected.astype(np.float64)) < plan.chosen.cost.error
+    assert _apart(plan(x, w, bias, residual=residual), expected) < plan.chosen.cost.error
     back = convmat.plan(x.shape, w_shape, direction="input", **options)
     assert back.chosen.cost is not None
     assert _apart(back(dy, w), dx) < back.chosen.cost.error
@@ -189,9 +188,8 @@ def test_lesser_vectors(name: str, dtype: str, layout: str, dilation: int) -> No
     program.run(operands, program.bind(operands["w"]), 1)
     if layout == "NHWC":
         y = np.moveaxis(given["y"], -1, 1)
-    assert _apart(y, convolve(x.astype(np.longdouble), w.astype(np.longdouble), g)) <= error_estimate(
-        problem, way.roundings(problem)
-    )
+    expected = by_taps(x, w, None, g, np.longdouble)[0]
+    assert _apart(y, expected) <= error_estimate(problem, way.roundings(problem))
 
 
 @pytest.mark.parametrize(
