@@ -282,7 +282,9 @@ def test_the_rooms_of_networks_run_one_way() -> None:
 
 def test_other_rooms_import_the_engine_s_face_alone() -> None:
     behind = [
-        str(each) for each in all_imports() if each.room != "engine" and each.module.startswith("convmat.engine.")
+        str(each)
+        for each in all_imports()
+        if each.room != "engine" and each.module.startswith("convmat.engine.")
     ]
     assert not behind
 

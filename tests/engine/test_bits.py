@@ -210,7 +210,9 @@ def narrow_vectors(patch: pytest.MonkeyPatch) -> None:
 
 CHANGES = [thin, turned, little_memory, low_blocks, narrow_vectors]
 CHANGED = [
-    pytest.param(each, change, id=f"{each}-{change.__name__}", marks=() if (a + b) % 3 == 0 else pytest.mark.slow)
+    pytest.param(
+        each, change, id=f"{each}-{change.__name__}", marks=() if (a + b) % 3 == 0 else pytest.mark.slow
+    )
     for a, each in enumerate(PASSES)
     for b, change in enumerate(CHANGES)
 ]
