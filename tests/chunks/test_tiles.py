@@ -27,9 +27,31 @@ def test_a_unet_of_integers_is_equal(tile: Any) -> None:
     np.testing.assert_array_equal(net.tiled(x, tile=tile), net(x))
 
 
-def test_fractions_agree_to_rounding() -> None:
+def test_fractions_have_the_bits_of_the_whole() -> None:
+    """Among them, on most CPUs, Winograd's tiles, which tiles of the image do not cut."""
+    n = Built(integers=False)
+    n.conv(n.node("Sigmoid", [n.conv("x", "a", 64, 64)], "s"), "y", 64, 64)
+    wide, y = n.load("y", 64), image(1, 64, 44, 50, integers=False)
     net, x = unet(integers=False), image(1, 3, 96, 128, integers=False)
-    np.testing.assert_allclose(net.tiled(x, tile=41), net(x), rtol=0, atol=2e-6 * float(np.abs(net(x)).max()))
+    for tile in (41, 7):
+        np.testing.assert_array_equal(net.tiled(x, tile=tile), net(x))
+        np.testing.assert_array_equal(wide.tiled(y, tile=tile), wide(y))
+    da = pytest.importorskip("dask.array")
+    lazy = net(da.from_array(x, chunks=(1, 3, 40, 50)))
+    np.testing.assert_array_equal(lazy.compute(scheduler="threads"), net(x))
+
+
+def test_eight_bits_are_followed_through_their_rewriting() -> None:
+    n = Built(integers=True)
+    step, zero = n.constant("step", np.float32(0.25)), n.constant("zero", np.int8(3))
+    q = n.node("DequantizeLinear", [n.node("QuantizeLinear", ["x", step, zero], "q"), step, zero], "d")
+    kept = n.rng.integers(-9, 9, (5, 3, 3, 3)).astype(np.int8)
+    w = n.node("DequantizeLinear", [n.constant("w", kept), step, n.constant("none", np.int8(0))], "dw")
+    c = n.node("Conv", [q, w], "c", pads=[1, 1, 1, 1])
+    wide = n.constant("wide", np.float32(2))
+    n.node("DequantizeLinear", [n.node("QuantizeLinear", [c, wide, zero], "qc"), wide, zero], "y")
+    net, x = n.load("y", 3), image(1, 3, 40, 50)
+    np.testing.assert_array_equal(net.tiled(x, tile=(9, 17)), net(x))
 
 
 def test_axes_of_one_and_three_pixels() -> None:

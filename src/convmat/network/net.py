@@ -233,7 +233,8 @@ class Network:
 
         What looks at the whole image is refused with its name. `exact_globals`: global pooling is computed first, in a
         pass over the tiles for each such node. `approximate`: each tile counts for a whole image there. `progress` is
-        told tiles done and all tiles. Raises NetworkError or PlanError.
+        told tiles done and all tiles. Tiles run in the way that is planned for the whole: on the jit engine the bits
+        are those of a call. Raises NetworkError or PlanError.
 
         >>> import onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..problem import WORK_DTYPES
 from .bias import bias_gradient
-from .blocks import chosen_way, plan_block
+from .blocks import chosen_way, plan_block, request_block
 from .candidates import Candidate, dtype_of
 from .choices import export_choices, forget_choices, import_choices
 from .contraction import Contracted, contraction
@@ -61,6 +61,7 @@ __all__ = [
     "present_with",
     "read_tuning",
     "request",
+    "request_block",
     "request_tuned",
     "require_limits",
     "unroll",

@@ -11,12 +11,16 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+from ..arguments import Shape
 from ..errors import PlanError
 from ..lowering import find_lowering
 from ..problem import Problem
 from .candidates import Candidate, make_program
 from .decision import Decision
+from .options import PlanOptions
 from .plan import Plan
+from .reading import read_problem
+from .request import thread_count
 
 
 def chosen_way(decision: Decision) -> Candidate:
@@ -55,4 +59,19 @@ def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
     )
 
 
-__all__ = ["chosen_way", "plan_block"]
+def request_block(
+    call: str,
+    x_shape: Shape,
+    w_shape: Shape,
+    dtype: str,
+    options: PlanOptions,
+    whole: Problem,
+    way: Candidate,
+) -> Plan:
+    """The plan for what was asked, a block of the problem `whole`, the way decided for that. Raises ConvmatError."""
+    threads = thread_count()
+    asked = read_problem(call, x_shape, w_shape, dtype, options, threads)
+    return plan_block(replace(asked, whole=whole.whole or whole.geometry), way, threads)
+
+
+__all__ = ["chosen_way", "plan_block", "request_block"]

@@ -37,8 +37,8 @@ def request(
         except TypeError:
             pass
         else:
-            return _remembered(call, x_shape, w_shape, dtype, _threads(), choices.version(), *values)
-    problem = read_problem(call, x_shape, w_shape, dtype, options, _threads())
+            return _remembered(call, x_shape, w_shape, dtype, thread_count(), choices.version(), *values)
+    problem = read_problem(call, x_shape, w_shape, dtype, options, thread_count())
     return make(problem, options.lowering, options.engine, record)
 
 
@@ -90,10 +90,10 @@ def _counter() -> Callable[[], int]:
     return thread_pool.count
 
 
-def _threads() -> int:
+def thread_count() -> int:
     """How many threads a call may use now."""
     count: int = _counter()()
     return count
 
 
-__all__ = ["request", "request_tuned"]
+__all__ = ["request", "request_tuned", "thread_count"]

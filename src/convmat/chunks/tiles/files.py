@@ -48,6 +48,7 @@ class TileJob:
             self.tiler.resolve_globals({self.name: shown}, extents, progress)
         self.parts = list(self.tiler.grid(extents))
         self.tiler.inputs(self.parts[0])
+        self.tiler.decide()
         self.shape, self.dtype, self.count = self.tiler.shape, self.tiler.dtype, len(self.parts)
         self.chunks = even_chunks(extents, CHUNK_ELEMENTS)
         self.run = self._run(network, store, extents)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
+from ...network.ops.base import Decided
 from .parts import Needed, Part, WholeImage, elements, extents, overlap, whole
 from .rules import needed_parts
 
@@ -46,8 +47,38 @@ class Regions:
         return most
 
 
+@dataclass(frozen=True)
+class Way:
+    """How the product of a node runs for the whole: what decides it, and the pixels that are computed together."""
+
+    decided: Decided
+    tile: tuple[int, ...]
+
+    def whole_tiles(self, part: Part, shape: tuple[int, ...]) -> Part:
+        """The part of a value, begun and ended where tiles are or the value does."""
+        return (
+            *part[: -len(self.tile)],
+            *(
+                (a // t * t, min(-(-b // t) * t, n))
+                for (a, b), t, n in zip(
+                    part[-len(self.tile) :], self.tile, shape[-len(self.tile) :], strict=True
+                )
+            ),
+        )
+
+
+Ways = Mapping[str, Way]
+"""By the names of what nodes write."""
+
+
 def find_regions(
-    graph: Graph, specs: Mapping[str, Spec], output: str, part: Part, *, approximate: bool = False
+    graph: Graph,
+    specs: Mapping[str, Spec],
+    output: str,
+    part: Part,
+    ways: Ways,
+    *,
+    approximate: bool = False,
 ) -> Regions:
     """What is needed for a part of an output. Raises NetworkError, naming the node that looks at the whole image.
 
@@ -66,6 +97,8 @@ def find_regions(
             raise tile_refusal(node, "makes what is known only when it runs")
         asked = overlap(wanted[used[0]]) if len(used) == 1 else _several(node, used, wanted, specs)
         out = specs[used[0]]
+        if used[0] in ways:
+            asked = ways[used[0]].whole_tiles(asked, out.shape)
         inputs = [specs[name] if name else None for name in node.inputs]
         try:
             need = needed_parts(node, inputs, out, asked)
@@ -148,8 +181,8 @@ class Writer:
             self.nodes.append(Node("Slice", reads, (new,), version=SLICE_VERSION))
         return self._names[name, want]
 
-    def add(self, node: Node, need: Needed) -> None:
-        """A node that makes a part of what it makes of the whole."""
+    def add(self, node: Node, need: Needed, way: Way | None = None) -> None:
+        """A node that makes a part of what it makes of the whole, in the same way."""
         reads = []
         for name, each in zip(node.inputs, (*need.parts, *(None for _ in node.inputs)), strict=False):
             reads.append(name if not name or each is None else self.cut(name, each))
@@ -162,19 +195,21 @@ class Writer:
         while reads and not reads[-1]:
             reads.pop()
         kept = {name: value for name, value in node.attributes.items() if name not in need.drop}
-        changed = {**kept, **need.attributes}
+        changed = {**kept, **need.attributes, **({} if way is None else {"whole": way.decided})}
         self.nodes.append(replace(node, inputs=tuple(reads), attributes=changed, source=b""))
         self.made.update((name, need.makes) for name in node.outputs if name)
 
 
-def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: str, part: Part) -> Graph:
+def tile_graph(
+    graph: Graph, specs: Mapping[str, Spec], found: Regions, output: str, part: Part, ways: Ways
+) -> Graph:
     """The graph that makes a part of the output of the parts of the inputs that `found` says."""
     given = [each for each in graph.inputs if each.name in found.parts]
     writer = Writer({each.name: found.parts[each.name] for each in given}, specs)
     for node in graph.nodes:
         need = found.nodes.get(node.outputs[0])
         if need is not None:
-            writer.add(node, need)
+            writer.add(node, need, ways.get(node.outputs[0]))
     final = writer.cut(output, part)
     return replace(
         graph,
@@ -185,4 +220,4 @@ def tile_graph(graph: Graph, specs: Mapping[str, Spec], found: Regions, output: 
     ).needed()
 
 
-__all__ = ["Regions", "Writer", "find_regions", "tile_graph", "tile_refusal"]
+__all__ = ["Regions", "Way", "Ways", "Writer", "find_regions", "tile_graph", "tile_refusal"]

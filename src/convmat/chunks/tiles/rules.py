@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...network.graph import Node, Spec
+from ...network.ops.base import OWN
+from ...network.ops.pointwise import ELEMENTWISE as ELEMENTWISE_NODE
 from . import moves, windows
 from .parts import Needed, Part, Rule, WholeImage, first, others, require_all
 
@@ -101,7 +103,7 @@ ELEMENTWISE = [
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(("BatchNormalization", "QuantizeLinear", "DequantizeLinear", "LRN"), first_input_only),
-    **dict.fromkeys(("Conv", "ConvTranspose"), windows.convolution),
+    **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger", "QLinearConv"), windows.convolution),
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), windows.pooling),
     **dict.fromkeys(("Resize", "Upsample"), windows.resize),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
@@ -127,10 +129,15 @@ RULES: dict[str, Rule] = {
 
 def needed_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What a node needs for a part of its first output. Raises WholeImage with the reason."""
-    rule = RULES.get(node.op) if not node.domain else None
+    rule = RULES.get(node.op) if not node.domain else elementwise if _joined(node) else None
     if rule is None:
         raise WholeImage("has no rule that says which part of its input it looks at")
     return rule(node, inputs, out, part)
+
+
+def _joined(node: Node) -> bool:
+    """Whether rewriting made it of nodes on single elements."""
+    return (node.domain, node.op) == (OWN, ELEMENTWISE_NODE)
 
 
 __all__ = ["RULES", "needed_parts"]

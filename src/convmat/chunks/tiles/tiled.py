@@ -97,13 +97,14 @@ def run_tiled(
     """What `network(x)` is, tile by tile: see `Network.tiled`."""
     given = name_inputs(network, x)
     tiler = tiler_of(network, given, approximate=approximate)
-    extents = tile_of(tiler, tile, memory) if not exact_globals else None
     if exact_globals:
         extents = _tile_with_globals(tiler, tile, memory)
         tiler.resolve_globals(given, extents, progress)
-    assert extents is not None
+    else:
+        extents = tile_of(tiler, tile, memory)
     parts = list(tiler.grid(extents))
     tiler.inputs(parts[0])  # refused before anything is computed
+    tiler.decide()
     out = np.empty(tiler.shape, tiler.dtype)
     for at, part in enumerate(parts):
         read = {name: np.ascontiguousarray(given[name][place]) for name, place in tiler.inputs(part).items()}
@@ -225,6 +226,8 @@ def run_lazily(network: Network, x: Any) -> Any:
         for name, each in name_inputs(network, x).items()
     }
     tiler = tiler_of(network, given, approximate=False)
+    tiler.inputs(tuple((0, min(n, 1)) for n in tiler.shape))  # refused now
+    tiler.decide()
     first, shape = next(iter(given.values())), tiler.shape
     cuts = [
         _scaled(first.chunks[a], p) if len(shape) == first.ndim and a != 1 else (0, p)

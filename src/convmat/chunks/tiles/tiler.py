@@ -18,16 +18,22 @@ import numpy.typing as npt
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
 from ...network.net import Network
+from ...network.ops.base import Decided
 from ...network.preparing.infer import infer_specs
+from ...network.preparing.program import Program
+from ...planner import Prepared, chosen_way
 from ...processes import Lock
 from .parts import Part, elements
-from .regions import Regions, find_regions, tile_graph
+from .regions import Regions, Way, Ways, find_regions, tile_graph
 
 Array = npt.NDArray[Any]
 Tell = Callable[[int, int], object]
 
 KINDS = 32
 """Kinds of tiles that are kept prepared: corners, edges and the inside of an image, and those of passes."""
+
+UNLIMITED = 2**62
+"""Bytes that a value may take: none is ever there as a whole."""
 
 SUMMED = ("GlobalAveragePool", "ReduceMean", "ReduceSum")
 LARGEST = ("GlobalMaxPool", "ReduceMax")
@@ -43,8 +49,9 @@ class Tiler:
                 f"  ask for one, e.g. convmat.load(...) of a file that ends with it"
             )
         self.network, self.approximate = network, approximate
-        self.graph, self.specs = infer_specs(network.graph, specs, network.memory_limit)
+        self.graph, self.specs = infer_specs(network.graph, specs, UNLIMITED)
         self.output = self.graph.outputs[0]
+        self.ways: Ways = {}
         self.passes = 0
         self._forget()
 
@@ -71,7 +78,8 @@ class Tiler:
 
     def regions(self, part: Part, output: str = "") -> Regions:
         """What a part of the output (or of another value) needs. Raises NetworkError."""
-        return find_regions(self.graph, self.specs, output or self.output, part, approximate=self.approximate)
+        name = output or self.output
+        return find_regions(self.graph, self.specs, name, part, self.ways, approximate=self.approximate)
 
     def bytes(self, part: Part) -> int:
         """About what computing a part allocates: the busiest node's values, the input and the output."""
@@ -103,7 +111,7 @@ class Tiler:
 
     def _prepared(self, part: Part, output: str) -> Network:
         found = self.regions(part, output)
-        graph = tile_graph(self.graph, self.specs, found, output, part)
+        graph = tile_graph(self.graph, self.specs, found, output, part, self.ways)
         key = _kind(graph, self.graph)
         with self._lock:
             if key not in self._kinds:
@@ -117,6 +125,47 @@ class Tiler:
         shape = self.specs[output or self.output].shape
         axes = [[(a, min(a + t, n)) for a in range(0, n, t)] for n, t in zip(shape, tile, strict=True)]
         yield from itertools.product(*axes)
+
+    # -- the whole's way -----------------------------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Plan the whole, run nowhere, and have tiles follow: its rewritten nodes, each product by its way and order.
+
+        What looks at the whole image, or is known only when it runs, leaves tiles to be planned by themselves.
+        """
+        if self.approximate:
+            return
+        source = self.network
+        whole = Network(self.graph, source.options, UNLIMITED, source.rules, source.choices)
+        program = whole.program({each.name: self.specs[each.name] for each in self.graph.inputs})
+        if program.rest is not None or program.graph.outputs != self.graph.outputs:
+            return
+        ways = {}
+        for task in program.tasks:
+            plan, out = getattr(task.run, "plan", None), self._pixels(program, task.node)
+            if isinstance(plan, Prepared) and out is not None:
+                found = plan.lowering.tile(plan.problem.geometry)
+                tile = found if out == plan.problem.geometry.P else (1,) * len(out)
+                ways[task.node.outputs[0]] = Way(Decided(plan.problem, chosen_way(plan.decision)), tile)
+        if not self._has_rules(program):
+            return
+        self.graph, self.specs, self.ways = program.graph, program.specs, ways
+        options = replace(source.options, swept=program.swept)
+        self.network = Network(self.graph, options, source.memory_limit, (), source.choices)
+        self._kinds.clear()
+
+    def _has_rules(self, program: Program) -> bool:
+        """Whether what rewriting made of the nodes can be computed in tiles, as they can."""
+        middle = tuple((n // 2, n // 2 + 1) for n in self.shape)
+        try:
+            find_regions(program.graph, program.specs, self.output, middle, {})
+        except NetworkError:
+            return False
+        return True
+
+    def _pixels(self, program: Program, node: Node) -> tuple[int, ...] | None:
+        spec = program.specs.get(node.outputs[0])
+        return None if spec is None else spec.shape[2:]
 
     # -- global pooling ------------------------------------------------------------------------------------------------
 
@@ -147,7 +196,7 @@ class Tiler:
             rest = tuple(each for each in self.graph.nodes if each is not node)
             known = {each.name: self.specs[each.name] for each in self.graph.inputs}
             graph = replace(self.graph, nodes=rest, constants=constants)
-            self.graph, self.specs = infer_specs(graph, known, self.network.memory_limit)
+            self.graph, self.specs = infer_specs(graph, known, UNLIMITED)
             self.passes += 1
             self._kinds.clear()
 

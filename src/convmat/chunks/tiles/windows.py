@@ -17,10 +17,13 @@ from ...network.ops.resize import Axis, coordinates_of, mode_of, rounding_of
 from ...network.ops.resize import resized_axes as resized
 from .parts import Needed, Part, WholeImage, first, others
 
+FILTERS = {"QLinearConv": 3}
+"""Where the filters of an operator stand, if they are not its second input."""
+
 
 def convolution(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What `Geometry.block` says, forward or transposed; the padding is what is left of it at the border."""
-    x, w = first(inputs), inputs[1]
+    x, w = first(inputs), inputs[FILTERS.get(node.op, 1)]
     assert w is not None
     _, g = geometry_of(node, x.shape, w.shape)
     channels = part[1] if part[1] == (0, out.shape[1]) else (0, out.shape[1])
@@ -33,7 +36,12 @@ def convolution(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part
     dropped: tuple[str, ...] = ()
     if node.op == "ConvTranspose":
         changed["output_padding"], dropped = (0,) * g.rank, ("output_shape",)
-    return Needed((parts, *others(inputs)), (part[0], channels, *part[2:]), changed, drop=dropped)
+    makes = (part[0], channels, *part[2:])
+    beside = tuple(
+        makes if spec is not None and node.op in ("Conv", "ConvTranspose") and at == 3 else None
+        for at, spec in enumerate(inputs)
+    )[1:]
+    return Needed((parts, *beside), makes, changed, drop=dropped)
 
 
 def pooling(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:

@@ -21,7 +21,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...engine import blas_threads
-from ...planner import Bound, Plan, PlanOptions, Record, Tuning, dtype_name, request_tuned
+from ...planner import (
+    Bound,
+    Candidate,
+    Plan,
+    PlanOptions,
+    Record,
+    Tuning,
+    dtype_name,
+    request_block,
+    request_tuned,
+)
+from ...problem import Problem
 from ..graph import Array, Graph, Node, Shape, Spec, Value
 from .half import AS_THEY_ARE, wide_prepare, wide_run
 
@@ -61,6 +72,17 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """How a node's product runs in the whole network that this one computes a part of: its problem, and the way."""
+
+    problem: Problem
+    way: Candidate
+
+    def __repr__(self) -> str:
+        return f"<Decided {self.way.lowering}>"
+
+
+@dataclass(frozen=True)
 class Options:
     """What a network was loaded with for its convolutions: keywords of `plan`."""
 
@@ -76,6 +98,10 @@ class Options:
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
     packed: Packed | None = field(default=None, compare=False, repr=False)
     """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
+    whole: Decided | None = None
+    """Of the node that is prepared: its product is a block of that one, and runs as it does."""
+    swept: bool = False
+    """Whether kernels pass over arrays however small they are, as over those of the whole."""
 
 
 def plan_node(
@@ -93,6 +119,8 @@ def plan_node(
         deterministic=options.deterministic,
         reuse_weights=constant,
     )
+    if options.whole is not None:
+        return request_block("plan", x, w, dtype_name(dtype), whole, options.whole.problem, options.whole.way)
     return request_tuned("plan", x, w, dtype_name(dtype), whole, Tuning(options.tune), options.record)
 
 

@@ -181,7 +181,10 @@ def plan_weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
     if words["stride"] != F or apart or any(any(pair) for pair in words["padding"]) or math.prod(F) == 1:
         return None
     limit = MOST_WOVEN if options.workspace_limit is None else options.workspace_limit // 2
-    if w.value is None or x.bytes < LEAST_WOVEN or _between(x, w).bytes > limit:
+    fits = x.bytes >= LEAST_WOVEN and _between(x, w).bytes <= limit
+    if options.whole is not None:
+        fits = w.size // x.shape[1] == options.whole.problem.geometry.O
+    if w.value is None or not fits:
         return None
     block, plane = (((1,) * (2 - len(each)) + each) for each in (F, x.shape[2:]))
     plan = pixel_shuffle(

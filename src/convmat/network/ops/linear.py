@@ -71,7 +71,8 @@ DENSE = ("float32", "float64")
 def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -> Step:
     """a: (..., k) times w: (n, k), transposed, plus bias: (n,)."""
     (n, k), rows = w.shape, a.size // max(a.shape[-1], 1)
-    x, layout = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
+    alone = rows == 1 if options.whole is None else options.whole.problem.x.axes[-1][0].role == "i0"
+    x, layout = ((1, k, 1), "NCHW") if alone else ((1, rows, k), "NHWC")
     asked = PlanOptions(bias=bias is not None, layout=layout, activation=node.get("activation"))
     plan = plan_node(options, x, (n, k, 1), a.dtype, asked)
     bound = bind_node(options, plan, w, bias)

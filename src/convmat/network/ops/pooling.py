@@ -253,7 +253,8 @@ def _planned(node: Node, x: Spec, along: tuple[Window, ...], options: Options) -
     """The mean as a depthwise product with equal weights, where all windows have as many elements."""
     taps = math.prod(w.F for w in along)
     full = all((w.counts(bool(node.get("count_include_pad"))) == w.F).all() for w in along)
-    if not full or x.dtype.name not in ("float32", "float64") or x.size < LEAST or taps > MOST_WEIGHTS:
+    small = x.size < LEAST if options.whole is None else False
+    if not full or x.dtype.name not in ("float32", "float64") or small or taps > MOST_WEIGHTS:
         return None
     weights = np.full((x.shape[1], 1, *(w.F for w in along)), 1 / taps, x.dtype)
     asked = PlanOptions(

@@ -283,15 +283,20 @@ class Program(OfThisProcess):
             specs = [self.specs.get(name) for name in node.inputs]
             with suppress(ConvmatError):  # its own step says what is wrong
                 if node.op in ("Conv", "ConvTranspose") and not node.domain and all(specs[:2]):
-                    found.append(plan_of(node, specs, options))
+                    found.append(plan_of(node, specs, replace(options, whole=node.get("whole"))))
                 elif node.op in DIRECTIONS and node.domain == OWN:
                     found.append(grad_plan(node, specs, options))
         return found
 
+    @property
+    def swept(self) -> bool:
+        """Whether kernels pass over what is no product: they repay being compiled where a value is large."""
+        return self.setting.options.swept or max((s.size for s in self.specs.values()), default=0) >= LEAST
+
     def _swept(self) -> dict[int, Multiplied | Moved | Swept]:
         """By the identity of their nodes, those that a kernel passes over, if it can be had: compiled side by side."""
         found: dict[int, Multiplied | Moved | Swept] = {}
-        if max((spec.size for spec in self.specs.values()), default=0) < LEAST:
+        if not self.swept:
             return found
         for node in self.graph.nodes:
             inputs = [self.specs.get(name) for name in node.inputs]
@@ -340,7 +345,8 @@ class Program(OfThisProcess):
             return _nothing
         inputs = [self.specs[name] if name else None for name in node.inputs]
         try:
-            return operator.prepare(node, inputs, tuple(spec for spec in made if spec), options)
+            for_it = replace(options, whole=node.get("whole"))
+            return operator.prepare(node, inputs, tuple(spec for spec in made if spec), for_it)
         except NetworkError:
             raise
         except ConvmatError as error:
