@@ -27,7 +27,8 @@ from ..engine import host, preloaded, threads
 from ..errors import NetworkError
 from ..network.graph import Graph, Spec, specs_of
 from ..network.ops.gradients.losses import NotFiniteError
-from ..network.preparing.programs import Programs, Setting
+from ..network.preparing.programs import Setting
+from ..train.recomputing import Sparing
 from ..train.shards import CrewLostError, Part, Sharded
 from ..train.step import SEED
 from .work import one_at_a_time, threads_here
@@ -92,9 +93,12 @@ class Work:
     graph: Graph
     setting: Setting
     held: dict[str, Spec]
+    seen: frozenset[str]
+    limit: int | None
+    fixed: int
 
 
-_prepared: OrderedDict[str, Programs] = OrderedDict()
+_prepared: OrderedDict[str, Sparing] = OrderedDict()
 
 
 def shard(work: Work, held: Mapping[str, Array], part: Part) -> dict[str, Any] | None:
@@ -103,7 +107,8 @@ def shard(work: Work, held: Mapping[str, Array], part: Part) -> dict[str, Any] |
         programs = _prepared.pop(work.name, None)
         if programs is None:
             own = {name: np.empty(spec.shape, spec.dtype) for name, spec in work.held.items()}
-            programs = Programs(work.graph, replace(work.setting, held=own))
+            setting = replace(work.setting, held=own)
+            programs = Sparing(work.graph, setting, work.seen, work.limit, work.fixed)
         _prepared[work.name] = programs
         while len(_prepared) > KEPT:
             _prepared.popitem(last=False)
@@ -130,8 +135,9 @@ class Crew:
                 "  client = dask.distributed.Client('tcp://..') is one"
             )
         self.client = client
-        setting = replace(sharded.part.setting, held={})
-        self.work = Work(uuid.uuid4().hex, sharded.part.graph, setting, specs_of(sharded.held))
+        part, name = sharded.part, uuid.uuid4().hex
+        setting, held = replace(part.setting, held={}), specs_of(sharded.held)
+        self.work = Work(name, part.graph, setting, held, part.seen, part.limit, part.fixed)
         self._ours = facts()
         self._cpu: Facts | None = None
         self._known: dict[str, bool] = {}

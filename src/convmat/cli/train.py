@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convmat.cli import screen
+from convmat.cli import parse, screen
 from convmat.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ def train(
     scheduler: Annotated[
         str | None, _learning("Shards by the workers of a Dask scheduler: tcp://10.0.0.1:8786.", metavar="ADDRESS")
     ] = None,
+    memory: Annotated[
+        str | None, _learning("What a step may take, kept by computing values again: 2GiB.", metavar="SIZE")
+    ] = None,
     threads: Annotated[
         int | None, _learning("Default: the cores allowed.", "--threads", "-t", min=1, max=1024, metavar="N")
     ] = None,
@@ -97,6 +100,7 @@ def train(
         loss="cross_entropy",
         optimiser=OPTIMISERS[optimiser](Cosine(first, steps), decay=decay, **words),
         frozen=freeze or (), seed=seed, deterministic=deterministic,
+        memory_limit=None if memory is None else parse.size("memory", memory),
     )  # fmt: skip
     if resume and checkpoint is not None and checkpoint.exists():
         trainer.resume(checkpoint)

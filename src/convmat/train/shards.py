@@ -22,6 +22,7 @@ from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing.program import Program
 from ..network.preparing.programs import Programs, Setting
 from .losses import TARGET
+from .recomputing import Sparing
 from .step import SEED, SHARE, shard_graphs
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def require_shards(shards: Any) -> None:
 class Sharded:
     """The steps of a trainer in parts. One call at a time."""
 
-    def __init__(self, trainer: Trainer, setting: Setting) -> None:
+    def __init__(self, trainer: Trainer, setting: Setting, limit: int | None) -> None:
         made = trainer.made
         self.trainer = trainer
         self.graphs = graphs = shard_graphs(
@@ -75,7 +76,10 @@ class Sharded:
         if graphs.drawn:
             held[SEED] = trainer.held[SEED]
         self.held = held
-        self.part = Programs(graphs.part, replace(setting, options=self.options, held=held))
+        fixed = sum(array.nbytes for array in trainer.held.values())
+        fixed += 2 * sum(total.nbytes for total in graphs.totals.values())  # and a part's own gradients
+        setting_of_parts = replace(setting, options=self.options, held=held)
+        self.part = Sparing(graphs.part, setting_of_parts, graphs.seen, limit, fixed)
         kept = replace(setting, options=self.options, held={**trainer.held, **graphs.totals})
         self._add = Programs(graphs.add, replace(kept, held=graphs.totals))
         self._update = Programs(graphs.update, kept)

@@ -69,6 +69,12 @@ class StepGraph:
     running: tuple[str, ...]
     gather: Graph | None = None
 
+    @property
+    def seen(self) -> frozenset[str]:
+        """The values that end the forward pass."""
+        nexts = (self.graph.kept[name] for name in self.running)
+        return frozenset({self.built.loss, GUARD, *self.built.counts.values(), *nexts})
+
 
 @dataclass
 class _Draft:
@@ -206,6 +212,7 @@ class ShardGraphs:
     """
 
     part: Graph
+    seen: frozenset[str]
     drawn: bool
     adds: dict[str, str]
     add: Graph
@@ -218,7 +225,7 @@ def shard_graphs(
     graph: Graph, loss: Loss, optimiser: Optimiser, whole: StepGraph, rules: Rules
 ) -> ShardGraphs:
     """The step of `whole` in parts: it keeps the same arrays, and the totals."""
-    first, _, part, gradients, running = _differentiated(graph, loss, whole.parameters, parts=True)
+    first, built, part, gradients, running = _differentiated(graph, loss, whole.parameters, parts=True)
     first.after = dict.fromkeys(first.held, "")
     part = replace(part, outputs=tuple(dict.fromkeys((*part.outputs, *gradients.values())))).needed()
     adds = {f"{name}.total": each for name, each in gradients.items()}
@@ -250,7 +257,10 @@ def shard_graphs(
     base = changing.finished(nothing, ())
     gather = None if rules.accumulate == 1 else _gathered(base, changing, sums, ())
     update = _updated(base, changing, sums, optimiser, rules, ())
-    return ShardGraphs(part, SEED in first.held, adds, adding.finished(given, ()), totals, update, gather)
+    seen = {built.loss, GUARD, *built.counts.values(), *(batch for batch, _ in running.values())}
+    return ShardGraphs(
+        part, frozenset(seen), SEED in first.held, adds, adding.finished(given, ()), totals, update, gather
+    )
 
 
 def score_graph(graph: Graph, loss: Loss, held: Mapping[str, Array]) -> Graph:

@@ -16,17 +16,18 @@ import numpy as np
 from ..doors import open_room
 from ..errors import NetworkError, format_value
 from ..network import Network
-from ..network.graph import Array, Shape, Spec
+from ..network.graph import Array, Graph, Shape, Spec
 from ..network.ops.gradients.losses import NotFiniteError
-from ..network.ops.half import plan_behind
 from ..network.preparing import infer
 from ..network.preparing.program import Program, Task
 from ..network.preparing.programs import Programs, Setting
+from ..planner.units import format_bytes, format_seconds
 from . import safetensors
 from .data import Augment, Data, Examples
 from .fit import Course, Epoch, Position, Progress, run
 from .losses import Loss, Output, loss_of
 from .optimisers import SGD, Optimiser
+from .recomputing import Sparing, repeated, scratch
 from .shards import Crew, Sharded, require_shards
 from .step import SEED, Rules, parameters, score_graph, step_graph
 
@@ -43,11 +44,29 @@ class StepMemory:
     arena: int
     alive: int
     scratch: int
+    again: int = 0
+    """Nodes that compute again what the forward pass did, to keep to a limit."""
+    again_seconds: float = 0.0
+    """What these take on paper."""
+    seconds: float = 0.0
+    """What the whole step takes on paper."""
 
     @property
     def total(self) -> int:
         """All of it: what a step needs beyond its batch."""
         return self.parameters + self.state + self.arena + self.scratch
+
+    def __str__(self) -> str:
+        parts = ("parameters", "state", "arena", "scratch")
+        each = ", ".join(f"{name} {format_bytes(getattr(self, name))}" for name in parts)
+        if not self.again:
+            return f"{format_bytes(self.total)}: {each}"
+        share = self.again_seconds / self.seconds if self.seconds else 0.0
+        return (
+            f"{format_bytes(self.total)}: {each}\n"
+            f"{self.again} nodes of the forward pass run again in the backward pass: "
+            f"{format_seconds(self.again_seconds)} on paper, {share:.0%} of the step"
+        )
 
 
 class Trainer:
@@ -56,7 +75,9 @@ class Trainer:
     `loss`: one of `convmat.train`, or its name. `frozen`: patterns of the names of parameters that stay as they are; a
     BatchNormalization whose scale and bias are among them keeps its running means too. `clip`: the norm that all
     gradients together may have. `accumulate`: so many batches make one change. `seed`: of what is drawn.
-    `deterministic`: the same bits for the same seed with any number of threads. Raises NetworkError.
+    `deterministic`: the same bits for the same seed with any number of threads. `memory_limit`: bytes that a step may
+    take, as `memory` counts them; it is kept by computing values of the forward pass again, to the same bits, where
+    the backward pass needs them. Raises NetworkError.
 
     >>> from convmat import nn, train
     >>> trainer = nn.build(nn.Linear(2), (3,)).trainer(loss="cross_entropy", optimiser=train.SGD(0.1))
@@ -76,6 +97,7 @@ class Trainer:
         accumulate: int = 1,
         seed: int = 0,
         deterministic: bool = False,
+        memory_limit: int | None = None,
     ) -> None:
         self.source, self.seed = network, seed
         self.loss = loss_of(loss)
@@ -103,8 +125,9 @@ class Trainer:
         options = replace(network.options, deterministic=deterministic or network.options.deterministic)
         setting = Setting(options, network.memory_limit, held=self.held)
         self._setting = setting
-        self._programs = Programs(made.graph, setting)
-        self._gather = Programs(made.gather, setting) if made.gather else None
+        self._limit = _read_limit(memory_limit)
+        self._programs = self._sparing(made.graph)
+        self._gather = self._sparing(made.gather) if made.gather else None
         self._outputs: dict[Shape, Spec] = {}
         score = score_graph(graph, self.loss, self.held)
         self._score = Programs(score, setting)
@@ -154,8 +177,13 @@ class Trainer:
     def sharded(self) -> Sharded:
         """Its step in parts, made when it is first asked for."""
         if self._sharded is None:
-            self._sharded = Sharded(self, self._setting)
+            self._sharded = Sharded(self, self._setting, self._limit)
         return self._sharded
+
+    def _sparing(self, graph: Graph) -> Sparing:
+        """What prepares a step's graph within the limit."""
+        fixed = sum(array.nbytes for array in self.held.values())
+        return Sparing(graph, self._setting, self.made.seen, self._limit, fixed)
 
     @property
     def counts(self) -> bool:
@@ -225,7 +253,7 @@ class Trainer:
         (320808, True)
         """
         names, given, more = {*self.made.parameters, *self.made.running}, 0, 0
-        programs = self._programs
+        programs: Programs = self._programs
         if shards is not None:
             require_shards(shards)
             programs = self.sharded.part
@@ -238,13 +266,16 @@ class Trainer:
                 self.made.built.target.name: self.loss.target(self._output(x)),
             }
         )
-        plans = [plan for task in program.tasks if (plan := plan_behind(task.run)) is not None]
+        again, repeats, seconds = repeated(program)
         return StepMemory(
             parameters=sum(self.held[name].nbytes for name in names),
             state=sum(array.nbytes for name, array in self.held.items() if name not in names) + more,
             arena=program.memory.size + given,
             alive=program.memory.least + given,
-            scratch=max((plan.workspace + plan.weight_bytes for plan in plans), default=0),
+            scratch=scratch(program),
+            again=again,
+            again_seconds=repeats,
+            seconds=seconds,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -332,6 +363,18 @@ def _trained(network: Network, frozen: Sequence[str]) -> list[str]:
             "  name fewer in frozen, or train a network with weights"
         )
     return found
+
+
+def _read_limit(limit: Any) -> int | None:
+    """Bytes that a step may take; None: any."""
+    if limit is None:
+        return None
+    if isinstance(limit, (int, np.integer)) and not isinstance(limit, bool) and limit > 0:
+        return int(limit)
+    raise NetworkError(
+        f"train: memory_limit is a number of bytes\n  memory_limit = {format_value(limit)}\n"
+        "  e.g. memory_limit=2**30, or None"
+    )
 
 
 def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:

@@ -171,8 +171,12 @@ class Programs(OfThisProcess):
         return Program(*infer.infer_specs(self.graph, {}, setting.limit, setting.opened), setting)
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
+        return self.prepared(self.graph, specs, setting)
+
+    def prepared(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> Program:
+        """A graph, this one or one that computes the same, prepared for inputs of these shapes."""
         specs = {**specs, **specs_of(setting.held)}
-        graph = rewrite_before_constants(self.graph, setting.rules)
+        graph = rewrite_before_constants(graph, setting.rules)
         graph, known = infer.infer_specs(graph, specs, setting.limit, setting.opened)
         first, rest = split_stages(graph, known)
         if rest is None and not setting.held and setting.options.precision == "float32":
