@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import convmat
 from convmat import NetworkError
@@ -183,6 +184,51 @@ def test_products_by_the_definition(case: str, types: tuple[str, str]) -> None:
     found = run(node("QLinearMatMul", 10), a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)
     np.testing.assert_array_equal(found, rounded(truth, factor / y_scale, y_zero))
     assert found.dtype == y_zero.dtype
+
+
+@pytest.mark.parametrize("types", [("uint8", "int8"), ("int8", "uint8")])
+@pytest.mark.parametrize("shape", [(1, 40), (2, 3, 40)])
+def test_products_by_constant_matrices_are_plans_of_the_same_bits(
+    shape: tuple[int, ...], types: tuple[str, str]
+) -> None:
+    a, b = some(types[0], *shape), some(types[1], 40, 9)
+    a_zero, b_zero = some(types[0]), some(types[1], 9)
+    kinds = {name: helper.np_dtype_to_tensor_dtype(a.dtype) for name in ("a", "z")}
+    known = {"b": b, "bz": b_zero, "az": a_zero}
+    for names, inputs in (("a b az bz", {"a": a}), ("a b z bz", {"a": a, "z": a_zero}), ("a b", {"a": a})):
+        net = convmat.load(
+            model(
+                [made_node("MatMulInteger", names, "y")],
+                {n: x.shape for n, x in inputs.items()},
+                "y",
+                known,
+                kinds=kinds,
+            )
+        )
+        zeros = (a_zero, b_zero) if len(names) > 3 else ()
+        np.testing.assert_array_equal(net(inputs), run(node("MatMulInteger", 10), a, b, *zeros))
+        assert "z" in inputs or net.summary().layers[0].engine == "jit"
+    scales = np.float32(0.02), RANDOM.uniform(0.01, 0.03, 9).astype(np.float32), np.float32(0.3)
+    more = {"as": scales[0], "bs": scales[1], "ys": scales[2], "yz": some("uint8")}
+    source = model(
+        [made_node("QLinearMatMul", "a as az b bs bz ys yz", "y")],
+        {"a": a.shape},
+        "y",
+        {**known, **more},
+        kinds=kinds,
+    )
+    net = convmat.load(source)
+    arrays = a, np.asarray(scales[0]), a_zero, b, scales[1], b_zero, np.asarray(scales[2]), more["yz"]
+    np.testing.assert_array_equal(net(a), run(node("QLinearMatMul", 10), *arrays))
+    assert net.summary().layers[0].engine == "jit"
+
+
+def test_sums_that_int32_may_not_hold_are_multiplied_otherwise() -> None:
+    a, b = np.full((1, 40_000), 255, np.uint8), np.full((40_000, 1), 255, np.uint8)
+    source = model(
+        [made_node("MatMulInteger", "a b", "y")], {"a": a.shape}, "y", {"b": b}, dtype=onnx.TensorProto.UINT8
+    )
+    assert convmat.load(source)(a).item() == 255 * 255 * 40_000 - 2**32  # modulo 2^32, as the standard has it
 
 
 def test_onnxruntime_multiplies_the_same() -> None:

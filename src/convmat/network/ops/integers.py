@@ -4,9 +4,9 @@
                                                                 ConvInteger and MatMulInteger, cut to 32 bits
     output   saturate(round(s * (x_scale * w_scale / y_scale)) + y_zero)      of QLinearConv and QLinearMatMul
 
-Convolutions are plans of 8-bit products. Differences of bytes are below 2^8 and their products below 2^16: float32
-holds sums of 256 of them exactly, float64 all that fit in memory. The factor of the output is a float32, and so is its
-product with s, as in onnxruntime.
+Convolutions and products by constant matrices are plans of 8-bit products. Others are NumPy's: differences of bytes are
+below 2^8 and their products below 2^16, so float32 holds sums of 256 of them exactly, float64 all that fit in memory.
+The factor of the output is a float32, and so is its product with s, as in onnxruntime.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ... import api
-from ...errors import ConvmatError
+from ...errors import ConvmatError, NetworkError
 from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
 from .base import (
@@ -44,6 +44,9 @@ INTEGER_GEMM = "IntegerGemm"
 
 INTEGER_CONV = "IntegerConv"
 """The name of QLinearConv without a scale of y: its output is float32. IntegerGemm may lack it, too."""
+
+WITH_WINDOWS = ("ConvInteger", "QLinearConv", INTEGER_CONV)
+"""Those that have a convolution's attributes."""
 
 FEW_TERMS = 256
 """Products of differences of bytes whose sums float32 holds: 256 * 255^2 < 2^24."""
@@ -108,7 +111,7 @@ def _counting(
 ) -> dict[str, Any]:
     """The keywords of `conv` and `plan` that both operators share; of w's zero points whether there are any but 0."""
     words: dict[str, Any] = {}
-    if node.op != INTEGER_GEMM:
+    if node.op in WITH_WINDOWS:
         words, _ = geometry_of(node, input_at(node, specs, 0).shape, input_at(node, specs, w_at).shape)
     if x_zero is not None:
         words["x_zero_point"] = int(x_zero.reshape(()))
@@ -262,12 +265,7 @@ def _dense_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     x, filters = input_at(node, specs, 0), _filters_of(node, constants[0])
     _, bias, *numbers = constants
     words = _linear_words(node, specs, *numbers)  # type: ignore[arg-type]  # those of x and w are there
-    rows, k = x.size // max(x.shape[-1], 1), x.shape[-1]
-    shape, words["layout"] = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
-    pixels = [Spec(shape, x.dtype), *specs[1:3], Spec.of(filters)]
-    bound = _bound(node, pixels, 3, bias, words, options).bound
-    y = bound.plan.problem.shape("y")
-    return Planned(bound, lambda arrays: (arrays[0].reshape(shape), None, arrays[-1].reshape(y)))
+    return _rows_step(node, x, filters[..., 0], bias, words, options)
 
 
 def _dense_run(
@@ -371,7 +369,60 @@ def _integer_product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(_multiplied(node, a, b), np.dtype(np.int32)),)
 
 
-@operator("MatMulInteger", shape=_integer_product_shape)
+def _of_rows(node: Node, specs: Specs, b_at: int, *each: int) -> bool:
+    """Whether b is a constant matrix for all rows of a, and these inputs one number, or one for each column."""
+    a, b = input_at(node, specs, 0), input_at(node, specs, b_at)
+    sizes = (1, b.shape[-1] if b.rank else 1)
+    known = [specs[at] for at in each if has_input(specs, at)]
+    fits = all(spec is not None and spec.value is not None and spec.size in sizes for spec in known)
+    return fits and a.rank > 1 and b.rank == 2 and b.value is not None and a.size > 0
+
+
+def _integer_product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    """By a plan where b is constant: a's zero point, one number known late, is taken off afterwards.
+
+    sum (a - a0)(b - b0) = sum a (b - b0)  -  a0 * sum (b - b0)
+    """
+    if not _of_rows(node, specs, 1, 3) or (has_input(specs, 2) and input_at(node, specs, 2).size != 1):
+        return None
+    constants = _constants(specs, 1, 3)
+    assert constants is not None
+    b, b_zero = constants
+    assert b is not None
+    a, late = input_at(node, specs, 0), has_input(specs, 2) and input_at(node, specs, 2).value is None
+    a_zero = input_at(node, specs, 2).value if has_input(specs, 2) else None
+    words: dict[str, Any] = {} if a_zero is None else {"x_zero_point": int(a_zero.reshape(()))}
+    if b_zero is not None and b_zero.any():
+        words["w_zero_point"] = b_zero.reshape(-1)
+    if (step := _rows_step(node, a, b.T, None, words, options)) is None or not late:
+        return step
+    sums = b.astype(np.int64) - (0 if b_zero is None else b_zero.astype(np.int64))
+    less = sums.sum(0).astype(np.int32)
+
+    def taken_off(a: Array, b: Array, zero: Array, *rest: Array) -> None:
+        step(a, rest[-1])
+        rest[-1][...] -= zero.reshape(()).astype(np.int32) * less
+
+    return taken_off
+
+
+def _rows_step(
+    node: Node, x: Spec, w: Array, bias: Array | None, words: dict[str, Any], options: Options
+) -> Planned | None:
+    """The plan of rows x times the transpose of w: (n, k); None for sums that int32 may not hold."""
+    rows, k = x.size // max(x.shape[-1], 1), x.shape[-1]
+    shape, words["layout"] = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
+    filters = np.ascontiguousarray(w)[..., None]
+    pixels = [Spec(shape, x.dtype), Spec.of(filters)]
+    try:
+        bound = _bound(node, pixels, 1, bias, words, options).bound
+    except NetworkError:
+        return None
+    y = bound.plan.problem.shape("y")
+    return Planned(bound, lambda arrays: (arrays[0].reshape(shape), None, arrays[-1].reshape(y)))
+
+
+@operator("MatMulInteger", shape=_integer_product_shape, prepare=_integer_product_step)
 def matmul_integer(
     node: Node, a: Array, b: Array, a_zero: Array | None = None, b_zero: Array | None = None
 ) -> Array:
@@ -398,7 +449,21 @@ def _linear_product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(_multiplied(node, a, b), zero.dtype),)
 
 
-@operator("QLinearMatMul", shape=_linear_product_shape)
+def _linear_product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    bytes_ = all(input_at(node, specs, at).dtype in (np.int8, np.uint8) for at in (0, 3, 7))
+    singles = all(input_at(node, specs, at).dtype == np.float32 for at in (1, 4, 6))
+    ones = all(input_at(node, specs, at).size == 1 for at in (1, 2))
+    if not (bytes_ and singles and ones and _of_rows(node, specs, 3, 1, 2, 4, 5, 6, 7)):
+        return None
+    constants = _constants(specs, 3, 1, 2, 4, 5, 6, 7)
+    assert constants is not None
+    b, *numbers = constants
+    assert b is not None
+    words = _linear_words(node, specs, *numbers)  # type: ignore[arg-type]  # all of them are there
+    return _rows_step(node, input_at(node, specs, 0), b.T, None, words, options)
+
+
+@operator("QLinearMatMul", shape=_linear_product_shape, prepare=_linear_product_step)
 def matmul_linear(
     node: Node, a: Array, a_scale: Array, a_zero: Array, b: Array, b_scale: Array, b_zero: Array, y_scale: Array,
     y_zero: Array,
