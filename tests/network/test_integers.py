@@ -210,6 +210,7 @@ def test_products_by_constant_matrices_are_plans_of_the_same_bits(
         assert "z" in inputs or net.summary().layers[0].engine == "jit"
     scales = np.float32(0.02), RANDOM.uniform(0.01, 0.03, 9).astype(np.float32), np.float32(0.3)
     more = {"as": scales[0], "bs": scales[1], "ys": scales[2], "yz": some("uint8")}
+    factors = [np.asarray(each, np.float32) for each in scales]
     source = model(
         [made_node("QLinearMatMul", "a as az b bs bz ys yz", "y")],
         {"a": a.shape},
@@ -218,7 +219,7 @@ def test_products_by_constant_matrices_are_plans_of_the_same_bits(
         kinds=kinds,
     )
     net = convmat.load(source)
-    arrays = a, np.asarray(scales[0]), a_zero, b, scales[1], b_zero, np.asarray(scales[2]), more["yz"]
+    arrays = a, factors[0], a_zero, b, factors[1], b_zero, factors[2], np.asarray(more["yz"])
     np.testing.assert_array_equal(net(a), run(node("QLinearMatMul", 10), *arrays))
     assert net.summary().layers[0].engine == "jit"
 

@@ -22,7 +22,7 @@ import numpy as np
 from ...errors import NetworkError
 from ..graph import Array, Graph, Input, Node, captured_names
 from ..ops.held import list_refused
-from . import wire
+from . import foreign, wire
 from .values import MOST_BYTES, Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
 from .wire import Place
 
@@ -178,6 +178,10 @@ class Reader(Values):
         for proto in graph.node:
             if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx") and len(proto.output) == 1:
                 constants[proto.output[0]] = self.constant(proto)
+            elif foreign.is_read(proto.domain, proto.op_type):
+                spelt = self.spelt(proto, versions, constants)
+                nodes += spelt.nodes
+                constants |= spelt.constants
             else:
                 nodes.append(self.node(proto, versions))
         return constants, nodes
@@ -271,6 +275,7 @@ class Reader(Values):
         missing: dict[str, int] = {}
         for proto in all_nodes(graph):
             known = proto.domain in STANDARD and self.known(proto, versions)
+            known = known or foreign.is_read(proto.domain, proto.op_type)
             if not known:
                 word = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
                 missing[word] = missing.get(word, 0) + 1
@@ -283,7 +288,8 @@ class Reader(Values):
 
     def refuse_unheld(self, graph: Any, versions: dict[str, int]) -> None:
         """All operators, in one error, that nobody wrote here and whose reference is not known to be right."""
-        found = list_refused(self.onnx, all_nodes(graph), versions)
+        own = (proto for proto in all_nodes(graph) if proto.domain in STANDARD)
+        found = list_refused(self.onnx, own, versions)
         if found:
             raise self.error("\n  ".join(("some of its operators are not computed here", *found)))
 
@@ -320,6 +326,19 @@ class Reader(Values):
             captured=around,
             inside=around,
         )
+
+    def spelt(self, proto: Any, versions: dict[str, int], constants: dict[str, Array]) -> foreign.Spelt:
+        """A node of onnxruntime's own operators as nodes of the standard. Raises NetworkError."""
+        what = f"{proto.domain}.{proto.op_type} {(proto.name or next(filter(None, proto.output), ''))!r}"
+        types = dict(self.onnx.AttributeProto.AttributeType.items())
+        wrong = foreign.misfit(proto, [(each.name, each.type) for each in proto.attribute], types)
+        if wrong is not None:
+            raise self.error(f"{what}{wrong}")
+        attributes = {each.name: self.attribute(each, what) for each in proto.attribute}
+        name, version = proto.name or next(filter(None, proto.output), ""), max(versions[""], foreign.OLDEST)
+        made = foreign.Spelt(name, tuple(proto.input), tuple(proto.output), attributes, version, constants)
+        foreign.FOREIGN[proto.op_type].spell(made)
+        return made
 
     def signature(self, proto: Any, what: str, versions: dict[str, int]) -> frozenset[str]:
         """The attributes that the standard knows of an operator, once the node's counts and types are those it has."""

@@ -1,0 +1,247 @@
+"""Operators of onnxruntime's own that its quantiser and its optimiser write, as nodes of the standard.
+
+    QLinearAdd         quantise(dequantise(a) + dequantise(b)), and QLinearMul, QLinearConcat, QLinearSigmoid,
+                       QLinearLeakyRelu, QLinearAveragePool, QLinearGlobalAveragePool likewise
+    QGemm              Gemm of dequantised numbers, quantised if a scale of y is there; C counts in steps of
+                       alpha * a_scale * b_scale
+    MatMulIntegerToFloat, DynamicQuantizeMatMul
+                       MatMulInteger times both scales, plus bias; the latter quantises a by its range
+    DynamicQuantizeLSTM
+                       LSTM of dequantised weights, which lie transposed; x and h stay in float32
+    QuantizeLinear, DequantizeLinear
+                       the standard's
+
+What rewriting does for graphs that quantise and dequantise around float operators then serves these as well. Other
+operators of that domain, and other domains, are not read. Meanings are those of onnxruntime's documentation of its
+contributed operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array, Node
+
+DOMAIN = "com.microsoft"
+
+OLDEST = 13
+"""The least operator set of the standard whose nodes are written: the first with scales for each index of an axis."""
+
+
+@dataclass
+class Spelt:
+    """One foreign node being spelt out. `version`: the standard's operator set of the nodes it becomes."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    version: int
+    known: Mapping[str, Array]
+    """The constants of its graph."""
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
+
+    def __call__(
+        self, op: str, *inputs: str, out: str = "", outputs: tuple[str, ...] = (), **attributes: Any
+    ) -> str:
+        """A node of the standard; the name of its first output."""
+        made = outputs or (out or f"{self.outputs[0] or self.name}/{DOMAIN}/{len(self.nodes)}",)
+        label = self.name if made[0] and made[0] in self.outputs else made[0]
+        self.nodes.append(Node(op, inputs, made, attributes, label, self.version))
+        return made[0]
+
+    def input(self, at: int) -> str:
+        """The name of an input, "" where it is omitted."""
+        return self.inputs[at] if at < len(self.inputs) else ""
+
+    def keep(self, value: Any) -> str:
+        """A constant."""
+        name = f"{self.outputs[0] or self.name}/{DOMAIN}/constant{len(self.constants)}"
+        self.constants[name] = np.asarray(value)
+        return name
+
+    def dequantise(self, at: int, scale: int, zero: int, **attributes: Any) -> str:
+        """An input by its scale and zero point, the numbers of inputs."""
+        zeros = (self.input(zero),) if self.input(zero) else ()
+        return self("DequantizeLinear", self.input(at), self.input(scale), *zeros, **attributes)
+
+    def quantise(self, value: str, scale: int, zero: int) -> None:
+        """The output; where its zero point is omitted, it is 0 of the type that others have."""
+        name = self.input(zero)
+        if not name:
+            types = {self.known[each].dtype for each in self.inputs if each in self.known}
+            small = [each for each in types if each.itemsize == 1]
+            name = self.keep(np.zeros((), small[0] if len(small) == 1 else np.uint8))
+        self("QuantizeLinear", value, self.input(scale), name, out=self.outputs[0])
+
+
+def _of_two(op: str) -> Callable[[Spelt], None]:
+    def spell(s: Spelt) -> None:
+        s.quantise(s(op, s.dequantise(0, 1, 2), s.dequantise(3, 4, 5)), 6, 7)
+
+    return spell
+
+
+def _of_one(op: str, *, channels: bool = False) -> Callable[[Spelt], None]:
+    def spell(s: Spelt) -> None:
+        more = {name: value for name, value in s.attributes.items() if name != "channels_last"}
+        last = channels and bool(s.attributes.get("channels_last", 0))
+        x = s.dequantise(0, 1, 2)
+        if last:
+            s.quantise(_channels_last(s, op, x, more), 3, 4)
+            return
+        s.quantise(s(op, x, **more), 3, 4)
+
+    return spell
+
+
+def _channels_last(s: Spelt, op: str, x: str, more: Mapping[str, Any]) -> str:
+    """The same of images whose channels lie last; how many axes they have is told by the window, else 4."""
+    rank = 2 + len(more.get("kernel_shape", (0, 0)))
+    first, back = (0, rank - 1, *range(1, rank - 1)), (0, *range(2, rank), 1)
+    return s("Transpose", s(op, s("Transpose", x, perm=first), **more), perm=back)
+
+
+def _concat(s: Spelt) -> None:
+    parts = [s.dequantise(at, at + 1, at + 2) for at in range(2, len(s.inputs) - 2, 3)]
+    s.quantise(s("Concat", *parts, axis=s.attributes.get("axis", 0)), 0, 1)
+
+
+def _gemm(s: Spelt) -> None:
+    whole = bool(s.attributes.get("transB", 0))
+    a, b = s.dequantise(0, 1, 2), s.dequantise(3, 4, 5, axis=0 if whole else 1)
+    more = {name: value for name, value in s.attributes.items() if name in ("transA", "transB", "alpha")}
+    added = (_in_steps(s),) if s.input(6) else ()
+    if s.input(7):
+        s.quantise(s("Gemm", a, b, *added, **more), 7, 8)
+    else:
+        s("Gemm", a, b, *added, out=s.outputs[0], **more)
+
+
+def _in_steps(s: Spelt) -> str:
+    """C of QGemm in float32: as the standard has a bias where all of it is known, computed otherwise."""
+    alpha, known = np.float32(s.attributes.get("alpha", 1.0)), [s.known.get(s.input(at)) for at in (1, 4, 6)]
+    a, b, c = known
+    if a is not None and b is not None and c is not None and c.ndim == 1 and b.size in (1, c.size):
+        steps = np.broadcast_to(a.reshape(()) * b.reshape(-1) * alpha, c.shape)
+        return s("DequantizeLinear", s.input(6), s.keep(np.ascontiguousarray(steps, np.float32)), axis=0)
+    name = s("Mul", s("Mul", s.input(1), s.input(4)), s.keep(alpha))
+    return s("Mul", s("Cast", s.input(6), to=1), name)
+
+
+def _scaled(s: Spelt, sums: str, factor: str, bias: str) -> None:
+    """Sums of integers in float32."""
+    made = ("Mul", s("Cast", sums, to=1), factor)
+    if bias:
+        s("Add", s(*made), bias, out=s.outputs[0])
+    else:
+        s(*made, out=s.outputs[0])
+
+
+def _integer_to_float(s: Spelt) -> None:
+    sums = s("MatMulInteger", s.input(0), s.input(1), s.input(4), s.input(5))
+    _scaled(s, sums, s("Mul", s.input(2), s.input(3)), s.input(6))
+
+
+def _dynamic_matmul(s: Spelt) -> None:
+    near = f"{s.outputs[0]}/{DOMAIN}/by-range"
+    names = (f"{near}.q", f"{near}.scale", f"{near}.zero")
+    s("DynamicQuantizeLinear", s.input(0), outputs=names)
+    sums = s("MatMulInteger", names[0], s.input(1), names[2], s.input(3))
+    _scaled(s, sums, s("Mul", names[1], s.input(2)), s.input(4))
+
+
+def _lstm(s: Spelt) -> None:
+    where = s.keep(np.array([0, 1, -1], np.int64))
+
+    def weights(at: int, scale: int) -> str:
+        numbers = s("Cast", s.input(at), to=1)
+        if s.input(scale + 1):
+            numbers = s("Sub", numbers, s("Reshape", s("Cast", s.input(scale + 1), to=1), where))
+        return s("Transpose", s("Mul", numbers, s("Reshape", s.input(scale), where)), perm=(0, 2, 1))
+
+    w, r = weights(1, 8), weights(2, 10)
+    s("LSTM", s.input(0), w, r, *(s.input(at) for at in range(3, 8)), outputs=s.outputs, **s.attributes)
+
+
+def _same(op: str) -> Callable[[Spelt], object]:
+    return lambda s: s(op, *s.inputs, out=s.outputs[0], **s.attributes)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One operator: how many inputs and outputs it may have, its attributes with their types, and what it becomes."""
+
+    spell: Callable[[Spelt], object]
+    inputs: tuple[int, int]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[int, int] = (1, 1)
+
+
+POOL = {
+    "auto_pad": "STRING", "ceil_mode": "INT", "channels_last": "INT", "count_include_pad": "INT",
+    "kernel_shape": "INTS", "pads": "INTS", "strides": "INTS",
+}  # fmt: skip
+
+FOREIGN: dict[str, Foreign] = {
+    "DequantizeLinear": Foreign(_same("DequantizeLinear"), (2, 3), {"axis": "INT"}),
+    "QuantizeLinear": Foreign(_same("QuantizeLinear"), (2, 3), {"axis": "INT"}),
+    "QLinearAdd": Foreign(_of_two("Add"), (7, 8)),
+    "QLinearMul": Foreign(_of_two("Mul"), (7, 8)),
+    "QLinearConcat": Foreign(_concat, (5, 2**31 - 1), {"axis": "INT"}),
+    "QLinearSigmoid": Foreign(_of_one("Sigmoid"), (4, 5)),
+    "QLinearLeakyRelu": Foreign(_of_one("LeakyRelu"), (4, 5), {"alpha": "FLOAT"}),
+    "QLinearAveragePool": Foreign(_of_one("AveragePool", channels=True), (4, 5), POOL),
+    "QLinearGlobalAveragePool": Foreign(
+        _of_one("GlobalAveragePool", channels=True), (5, 5), {"channels_last": "INT"}
+    ),
+    "QGemm": Foreign(_gemm, (6, 9), {"alpha": "FLOAT", "transA": "INT", "transB": "INT"}),
+    "MatMulIntegerToFloat": Foreign(_integer_to_float, (4, 7)),
+    "DynamicQuantizeMatMul": Foreign(_dynamic_matmul, (3, 5)),
+    "DynamicQuantizeLSTM": Foreign(
+        _lstm, (12, 12),
+        {"activation_alpha": "FLOATS", "activation_beta": "FLOATS", "activations": "STRINGS", "clip": "FLOAT",
+         "direction": "STRING", "hidden_size": "INT", "input_forget": "INT"}, (0, 3),
+    ),
+}  # fmt: skip
+"""By name, those of DOMAIN that are read."""
+
+
+def is_read(domain: str, op: str) -> bool:
+    """Whether it is one of them.
+
+    >>> is_read("com.microsoft", "QLinearAdd"), is_read("com.microsoft", "FusedConv"), is_read("my", "QLinearAdd")
+    (True, False, False)
+    """
+    return domain == DOMAIN and op in FOREIGN
+
+
+def misfit(proto: Any, attributes: Sequence[tuple[str, int]], types: Mapping[str, int]) -> str | None:
+    """Why a node is not as its operator wants it, with its values; None where it is.
+
+    `attributes`: names and types of the node's; `types`: numbers of attributes' types by name.
+    """
+    found = FOREIGN[proto.op_type]
+    for word, count, (least, most) in (
+        ("inputs", len(proto.input), found.inputs), ("outputs", len(proto.output), found.outputs)
+    ):  # fmt: skip
+        if not least <= count <= most:
+            return f" has {count} {word}\n  the operator has {least}" + (
+                f" to {most}" if most > least else ""
+            )
+    if proto.op_type == "QLinearConcat" and len(proto.input) % 3 != 2:
+        return f" has {len(proto.input)} inputs\n  two, and three for each array that is joined, are needed"
+    for name, kind in attributes:
+        wanted = found.attributes.get(name)
+        if wanted is None or kind != types[wanted]:
+            known = ", ".join(f"{each} ({of})" for each, of in found.attributes.items()) or "none"
+            return f": its attribute {name!r} is none of the operator's, or of another type\n  it has {known}"
+    return None
+
+
+__all__ = ["DOMAIN", "FOREIGN", "OLDEST", "Spelt", "is_read", "misfit"]

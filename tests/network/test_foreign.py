@@ -1,0 +1,298 @@
+"""Operators of onnxruntime's own, as its documentation says what they mean: by values, and beside onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import convmat
+from convmat import NetworkError
+
+Array = npt.NDArray[Any]
+RANDOM = np.random.default_rng(11)
+DOMAIN = "com.microsoft"
+
+
+def model(
+    op: str, inputs: Mapping[str, Array], constants: Mapping[str, Any], names: str, outputs: str = "y", opset: int = 17,
+    **attributes: Any,
+) -> bytes:  # fmt: skip
+    """One node; names apart by blanks, "-" for one omitted."""
+    kind = helper.np_dtype_to_tensor_dtype
+    given = [helper.make_tensor_value_info(n, kind(a.dtype), a.shape) for n, a in inputs.items()]
+    node = helper.make_node(
+        op,
+        ["" if n == "-" else n for n in names.split()],
+        outputs.split(),
+        name=op,
+        domain=DOMAIN,
+        **attributes,
+    )
+    graph = helper.make_graph(
+        [node], "one", given, [helper.make_empty_tensor_value_info(n) for n in outputs.split()],
+        [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
+    )  # fmt: skip
+    sets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
+    made: bytes = helper.make_model(graph, opset_imports=sets, ir_version=8).SerializeToString()
+    return made
+
+
+def some(name: str, *shape: int) -> Array:
+    about = np.iinfo(name)
+    return RANDOM.integers(about.min, about.max + 1, shape).astype(name)
+
+
+def real(q: Array, scale: Any, zero: Any) -> Array:
+    return (q.astype(np.float64) - np.float64(zero)) * np.asarray(scale, np.float64)
+
+
+def small(x: Array, scale: float, zero: Array) -> Array:
+    about = np.iinfo(zero.dtype)
+    return np.asarray(np.clip(np.rint(x / scale) + zero, about.min, about.max).astype(zero.dtype))
+
+
+A, B = some("uint8", 2, 3, 7, 6), some("uint8", 2, 3, 7, 6)
+GRAINS: dict[str, Any] = {
+    "as": np.float32(0.05), "az": np.uint8(120), "bs": np.float32(0.07), "bz": np.uint8(3),
+    "ys": np.float32(0.11), "yz": np.uint8(100),
+}  # fmt: skip
+X, Z = real(A, 0.05, 120), real(B, 0.07, 3)
+
+
+def pooled(x: Array) -> Array:
+    """2x2 windows, 2 apart."""
+    return np.asarray(x[..., :6, :6].reshape(2, 3, 3, 2, 3, 2).mean((3, 5)))
+
+
+ONE_TO_ONE: dict[str, tuple[str, Array, dict[str, Any]]] = {
+    "QLinearAdd": ("a as az b bs bz ys yz", X + Z, {}),
+    "QLinearMul": ("a as az b bs bz ys yz", X * Z, {}),
+    "QLinearConcat": ("ys yz a as az b bs bz", np.concatenate([X, Z], 1), {"axis": 1}),
+    "QLinearSigmoid": ("a as az ys yz", 1 / (1 + np.exp(-X)), {}),
+    "QLinearLeakyRelu": ("a as az ys yz", np.where(X < 0, 0.2 * X, X), {"alpha": 0.2}),
+    "QLinearAveragePool": ("a as az ys yz", pooled(X), {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    "QLinearGlobalAveragePool": ("a as az ys yz", X.mean((2, 3), keepdims=True), {"channels_last": 0}),
+}
+
+
+def inputs_of(names: str) -> dict[str, Array]:
+    return {"a": A, "b": B} if "b" in names.split() else {"a": A}
+
+
+@pytest.mark.parametrize("op", ONE_TO_ONE)
+def test_by_values(op: str) -> None:
+    names, wanted, attributes = ONE_TO_ONE[op]
+    grains = {n: v for n, v in GRAINS.items() if n in names.split()}
+    found = convmat.load(model(op, inputs_of(names), grains, names, **attributes))(inputs_of(names))
+    q = small(wanted, 0.11, grains["yz"])
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - q).max() <= 1
+    assert np.mean(found != q) < 0.02
+    assert len(np.unique(found)) > 2
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize("op", ONE_TO_ONE)
+def test_as_onnxruntime_has_it(op: str) -> None:
+    names, _, attributes = ONE_TO_ONE[op]
+    made = model(
+        op, inputs_of(names), {n: v for n, v in GRAINS.items() if n in names.split()}, names, **attributes
+    )
+    found, wanted = convmat.load(made)(inputs_of(names)), by_onnxruntime(made, inputs_of(names))[0]
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+def by_onnxruntime(made: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(made, options, providers=["CPUExecutionProvider"])
+    found: Sequence[Array] = session.run(None, dict(inputs))
+    return found
+
+
+def test_channels_may_lie_last() -> None:
+    last = {"a": np.ascontiguousarray(A.transpose(0, 2, 3, 1))}
+    grains = {n: v for n, v in GRAINS.items() if n[0] != "b"}
+    for op, wanted in (
+        ("QLinearGlobalAveragePool", X.mean((2, 3), keepdims=True)),
+        ("QLinearAveragePool", pooled(X)),
+    ):
+        more: dict[str, Any] = {} if "Global" in op else {"kernel_shape": [2, 2], "strides": [2, 2]}
+        more["channels_last"] = 1
+        found = convmat.load(model(op, last, grains, "a as az ys yz", **more))(last)
+        q = small(wanted, 0.11, grains["yz"]).transpose(0, 2, 3, 1)
+        assert np.abs(found.astype(int) - q).max() <= 1
+
+
+def test_zero_points_that_are_omitted_are_0() -> None:
+    grains = {n: v for n, v in GRAINS.items() if not n.endswith("z")}
+    found = convmat.load(model("QLinearAdd", {"a": A, "b": B}, grains, "a as - b bs - ys -"))(
+        {"a": A, "b": B}
+    )
+    q = small(A * 0.05 + B * 0.07, 0.11, np.zeros((), np.uint8))
+    assert np.abs(found.astype(int) - q).max() <= 1
+
+
+# -- products ----------------------------------------------------------------------------------------------------------
+
+M, W = some("uint8", 4, 12), some("int8", 12, 5)
+SCALES = RANDOM.uniform(0.01, 0.02, 5).astype(np.float32)
+PRODUCT: dict[str, Any] = {
+    "as": np.float32(0.05), "az": np.uint8(120), "w": W, "bs": SCALES, "bz": np.zeros(5, np.int8),
+    "c": RANDOM.integers(-5000, 5000, 5).astype(np.int32), "ys": np.float32(0.2), "yz": np.uint8(100),
+}  # fmt: skip
+DENSE = real(M, 0.05, 120) @ real(W, SCALES, 0)
+
+
+@pytest.mark.parametrize("quantised", [True, False])
+def test_products_of_matrices(quantised: bool) -> None:
+    wanted = DENSE + PRODUCT["c"] * np.float64(0.05) * SCALES
+    names = "a as az w bs bz c" + " ys yz" * quantised
+    known = {n: v for n, v in PRODUCT.items() if n in names.split()}
+    net = convmat.load(model("QGemm", {"a": M}, known, names))
+    if quantised:
+        apart = net(M).astype(int) - small(wanted, 0.2, PRODUCT["yz"])
+        assert np.abs(apart).max() <= 1
+    else:
+        np.testing.assert_allclose(net(M), wanted, rtol=1e-5, atol=1e-5)
+    assert "IntegerGemm" in str(net.summary())
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_with_a_factor(transposed: bool) -> None:
+    known = {n: v for n, v in PRODUCT.items() if n not in ("ys", "yz")} | (
+        {"w": W.T.copy()} if transposed else {}
+    )
+    made = model("QGemm", {"a": M}, known, "a as az w bs bz c", alpha=0.5, transB=int(transposed))
+    wanted = 0.5 * (DENSE + PRODUCT["c"] * np.float64(0.05) * SCALES)
+    np.testing.assert_allclose(convmat.load(made)(M), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_sums_in_float32() -> None:
+    known = {n: v for n, v in PRODUCT.items() if n[0] not in "cy"} | {"d": np.arange(5, dtype=np.float32)}
+    made = model("MatMulIntegerToFloat", {"a": M}, known, "a w as bs az bz d")
+    np.testing.assert_allclose(convmat.load(made)(M), DENSE + np.arange(5), rtol=1e-5, atol=1e-5)
+
+
+def test_products_by_range() -> None:
+    x = RANDOM.standard_normal((2, 4, 12)).astype(np.float32)
+    known = {"w": W, "bs": SCALES, "d": np.arange(5, dtype=np.float32)}
+    found = convmat.load(model("DynamicQuantizeMatMul", {"x": x}, known, "x w bs - d"))(x)
+    scale = (max(x.max(), 0) - min(x.min(), 0)) / 255
+    zero = np.rint(-min(x.min(), 0) / scale)
+    near = (np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale
+    np.testing.assert_allclose(found, near @ real(W, SCALES, 0) + np.arange(5), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_long_short_term_memory(each: bool) -> None:
+    x = RANDOM.standard_normal((5, 2, 6)).astype(np.float32)
+    w, r = some("int8", 1, 6, 16), some("int8", 1, 4, 16)
+    shape = (1, 16) if each else (1,)
+    ws, rs = (RANDOM.uniform(0.002, 0.004, shape).astype(np.float32) for _ in range(2))
+    zero = np.zeros(shape, np.int8)
+    known = {"w": w, "r": r, "ws": ws, "wz": zero, "rs": rs, "rz": zero}
+    made = model(
+        "DynamicQuantizeLSTM", {"x": x}, known, "x w r - - - - - ws wz rs rz", "y h c", hidden_size=4
+    )  # fmt: skip
+    found = convmat.load(made)(x)
+    plain = helper.make_node("LSTM", ["x", "w", "r"], ["y", "h", "c"], hidden_size=4)
+    whole = [(q * s.reshape(1, 1, -1)).transpose(0, 2, 1).astype(np.float32) for q, s in ((w, ws), (r, rs))]
+    graph = helper.make_graph(
+        [plain], "one", [helper.make_tensor_value_info("x", 1, x.shape)],
+        [helper.make_empty_tensor_value_info(n) for n in "yhc"],
+        [numpy_helper.from_array(np.ascontiguousarray(a), n) for n, a in zip("wr", whole, strict=True)],
+    )  # fmt: skip
+    wanted = convmat.load(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    )(x)
+    for name in "yhc":
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.outside
+def test_long_short_term_memory_is_near_onnxruntime_s() -> None:
+    x = RANDOM.standard_normal((5, 2, 6)).astype(np.float32)
+    known = {
+        "w": some("int8", 1, 6, 16), "r": some("int8", 1, 4, 16),
+        "ws": np.full(1, 0.003, np.float32), "rs": np.full(1, 0.004, np.float32),
+        "z": np.zeros(1, np.int8),
+    }  # fmt: skip
+    made = model("DynamicQuantizeLSTM", {"x": x}, known, "x w r - - - - - ws z rs z", "y", hidden_size=4)
+    np.testing.assert_allclose(convmat.load(made)(x), by_onnxruntime(made, {"x": x})[0], atol=0.03)
+
+
+@pytest.mark.outside
+@pytest.mark.parametrize("op", ["QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"])
+def test_products_as_onnxruntime_has_them(op: str) -> None:
+    names = {
+        "QGemm": "a as az w bs bz c",
+        "MatMulIntegerToFloat": "a w as bs az bz",
+        "DynamicQuantizeMatMul": "x w bs",
+    }
+    inputs = {"x": RANDOM.standard_normal((4, 12)).astype(np.float32)} if op.startswith("Dyn") else {"a": M}
+    known = {n: v for n, v in PRODUCT.items() if n in names[op].split()}
+    made = model(op, inputs, known, names[op])
+    np.testing.assert_allclose(
+        convmat.load(made)(inputs), by_onnxruntime(made, inputs)[0], rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("wide", ["uint8", "uint16", "int16"])
+def test_the_two_that_the_standard_has_as_well(wide: str) -> None:
+    x, zero = RANDOM.standard_normal((3, 4)).astype(np.float32), np.full(4, 100, wide)
+    scales = np.linspace(0.01, 0.04, 4).astype(np.float32)
+    q = convmat.load(model("QuantizeLinear", {"x": x}, {"s": scales, "z": zero}, "x s z", axis=1))(x)
+    about = np.iinfo(wide)
+    np.testing.assert_array_equal(q, np.clip(np.rint(x / scales) + 100, about.min, about.max).astype(wide))
+    y = convmat.load(model("DequantizeLinear", {"x": q}, {"s": scales, "z": zero}, "x s z", axis=1))(q)
+    np.testing.assert_allclose(y, (q.astype(np.float32) - 100) * scales, rtol=1e-6)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_said() -> None:
+    inputs, known = {"a": A, "b": B}, GRAINS
+    wrong: list[tuple[str, str, dict[str, Any], str]] = [
+        ("FusedConv", "a b", {}, "some of its operators are not known\n  com.microsoft.FusedConv (1 node)"),
+        (
+            "QLinearAdd",
+            "a as az",
+            {},
+            "com.microsoft.QLinearAdd 'QLinearAdd' has 3 inputs\n  the operator has 7 to 8",
+        ),
+        ("QLinearConcat", "ys yz a as az b", {"axis": 1}, "has 6 inputs\n  two, and three for each array"),
+        (
+            "QLinearAdd",
+            "a as az b bs bz ys yz",
+            {"axis": 1},
+            "its attribute 'axis' is none of the operator's",
+        ),
+        (
+            "QLinearLeakyRelu",
+            "a as az ys yz",
+            {"alpha": 1},
+            "its attribute 'alpha' is none of the operator's, or of",
+        ),
+    ]
+    for op, names, attributes, said in wrong:
+        with pytest.raises(NetworkError) as error:
+            convmat.load(model(op, inputs, known, names, **attributes))
+        assert said in str(error.value)
+
+
+def test_they_are_written_as_the_standard_s_nodes(tmp_path: Any) -> None:
+    names, _, _ = ONE_TO_ONE["QLinearAdd"]
+    net = convmat.load(model("QLinearAdd", {"a": A, "b": B}, GRAINS, names, opset=12))
+    net.to_onnx(tmp_path / "plain.onnx")
+    assert {each.domain for each in onnx.load(tmp_path / "plain.onnx").graph.node} == {""}
+    again = convmat.load(tmp_path / "plain.onnx")
+    np.testing.assert_array_equal(again({"a": A, "b": B}), net({"a": A, "b": B}))
