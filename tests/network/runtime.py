@@ -21,7 +21,7 @@ onnxruntime.set_default_logger_severity(4)
 
 def run(node: Node, *arrays: Array | None) -> list[Array]:
     """All outputs of a node whose shapes are told first, and right, if they can be."""
-    operator = OPERATORS[node.op]
+    operator = OPERATORS[node.key]
     try:
         specs = operator.shape(node, [None if x is None else Spec.of(x) for x in arrays])
     except Unknown:
@@ -42,7 +42,7 @@ def said(node: Node, *arrays: Array | None) -> str:
 def outside(node: Node, *arrays: Array | None) -> list[Array] | None:
     """The outputs that onnxruntime gives, empty arrays for those without a name; None where it has no such node."""
     names = [f"x{i}" if x is not None else "" for i, x in enumerate(arrays)]
-    made = helper.make_node(node.op, names, list(node.outputs), **_plain(node.attributes))
+    made = helper.make_node(node.op, names, list(node.outputs), domain=node.domain, **_plain(node.attributes))
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
         for name, x in zip(names, arrays, strict=True)
@@ -50,7 +50,11 @@ def outside(node: Node, *arrays: Array | None) -> list[Array] | None:
     ]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs if name]
     graph = helper.make_graph([made], "one", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.version)], ir_version=10)
+    opsets = [
+        helper.make_opsetid(node.domain, node.version),
+        *([helper.make_opsetid("", 17)] * bool(node.domain)),
+    ]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     try:

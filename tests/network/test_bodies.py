@@ -482,7 +482,7 @@ def test_a_loop_gathers_into_a_sequence(tmp_path: Path) -> None:
         convmat.load(made, memory_limit=40)({"s": None, "x": x})
     assert str(error.value) == (
         "load: SequenceInsert 'SequenceInsert_more' cannot run\n  its sequence takes too much memory\n"
-        "  4 tensors are 48 bytes; memory_limit = 40"
+        "  4 elements are 48 bytes; memory_limit = 40"
     )
 
 

@@ -23,7 +23,7 @@ from ..processes import kept_property
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
-Value = Array | list[Array] | None
+Value = Array | list[Any] | None
 """What a name stands for while a network runs: a tensor, a sequence of tensors, an optional that is empty.
 
 Nobody writes into a sequence or its tensors.
@@ -95,6 +95,11 @@ class Node:
     def label(self) -> str:
         """How errors and tables call it: the operator and the node's name, or that of its first output."""
         return f"{self.op} {(self.name or next(filter(None, self.outputs), ''))!r}"
+
+    @property
+    def key(self) -> str:
+        """The name that its operator is entered under: with the domain, where it is not ONNX's first."""
+        return f"{self.domain}.{self.op}" if self.domain else self.op
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, or its default."""

@@ -170,7 +170,8 @@ class Network:
     def __call__(self, x: Any, outputs: Sequence[str] | None = None) -> Any:
         """An array if the network has one output, else a dict by name. Raises NetworkError.
 
-        Sequences are lists of arrays, here as in `x`; an optional without a value is None.
+        Sequences are lists of arrays, here as in `x` (those of maps, lists of dicts); an optional without a value is
+        None.
 
         `outputs`: names of any values of the network, or of nodes for what they write first; the answer is then a
         dict by these names. What stands between two nodes that run as one is computed apart for it.
@@ -188,7 +189,10 @@ class Network:
     def _run(self, x: Any) -> dict[str, Value]:
         given = self.inputs_of(x)
         found = self._prepared(given)(given)
-        return {name: [np.array(y) for y in v] if isinstance(v, list) else v for name, v in found.items()}
+        return {
+            name: [np.array(y) if isinstance(y, np.ndarray) else y for y in v] if isinstance(v, list) else v
+            for name, v in found.items()
+        }
 
     def _prepared(self, given: Mapping[str, Value]) -> Program:
         return self.program(self._values_met.known(given, specs_of(given)))

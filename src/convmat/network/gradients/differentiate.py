@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ...errors import NetworkError
 from ..graph import Graph, Node
-from .rules import FLAT, RULES, Tape, key, without_rule
+from .rules import FLAT, RULES, Tape, without_rule
 
 
 def differentiate(
@@ -45,9 +45,9 @@ def differentiate(
         found.setdefault(name, []).append(given or tape.op("Ones", name, near=f"d.{name}", own=True))
     for node in reversed(path):
         dy = [_total(tape, found, name) if name else "" for name in node.outputs]
-        if key(node) in FLAT or not any(dy):
+        if node.key in FLAT or not any(dy):
             continue
-        for at, gradient in RULES[key(node)](node, dy, tape).items():
+        for at, gradient in RULES[node.key](node, dy, tape).items():
             found.setdefault(node.inputs[at], []).append(gradient)
     names = {name: _total(tape, found, name) for name in by}
     missing = [name for name in by if not names[name]]
@@ -62,7 +62,7 @@ def reached_values(graph: Graph, by: Sequence[str]) -> set[str]:
     """The values that depend on these by gradients, and these."""
     found = set(by)
     for node in graph.nodes:
-        if found.intersection(node.reads) and key(node) not in FLAT:
+        if found.intersection(node.reads) and node.key not in FLAT:
             found.update(filter(None, node.outputs))
     return found
 
@@ -88,7 +88,7 @@ def _require_rules(path: Sequence[Node]) -> None:
     missing = without_rule(path)
     if not missing:
         return
-    counts = Counter(map(key, missing))
+    counts = Counter(node.key for node in missing)
     which = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in counts.items())
     raise NetworkError(
         f"train: the network cannot be differentiated\n  no rule for {which}; the first is {missing[0].label}\n"

@@ -131,9 +131,4 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 def without_rule(nodes: Collection[Node]) -> list[Node]:
     """Those that nothing here can differentiate."""
-    return [node for node in nodes if key(node) not in RULES and key(node) not in FLAT]
-
-
-def key(node: Node) -> str:
-    """The name that a rule is entered under: with the domain, where it is not ONNX's."""
-    return f"{node.domain}.{node.op}" if node.domain else node.op
+    return [node for node in nodes if node.key not in RULES and node.key not in FLAT]

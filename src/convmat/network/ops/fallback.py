@@ -22,9 +22,7 @@ LONGEST_SHAPE = 1024
 
 def operator_of(node: Node) -> Operator:
     """The operator of a node: written here, or the reference's."""
-    if node.domain == "" and node.op in OPERATORS:
-        return OPERATORS[node.op]
-    return OWNED[node.op] if node.domain == OWN else REFERENCE
+    return OWNED[node.op] if node.domain == OWN else OPERATORS.get(node.key, REFERENCE)
 
 
 def reference_in_float32(node: Node, *inputs: Array | None) -> tuple[Array, ...]:

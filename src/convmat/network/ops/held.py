@@ -60,11 +60,6 @@ HELD: dict[str, Held] = {
         (9,), "max_gram_length max_skip_count min_gram_length mode ngram_counts ngram_indexes pool_int64s"
     ),
     "Unique": Held((11, 28), "axis sorted"),
-    "ai.onnx.ml.ArrayFeatureExtractor": Held((1,)),
-    "ai.onnx.ml.Binarizer": Held((1,), "threshold"),
-    "ai.onnx.ml.LabelEncoder": Held(
-        (2, 4), "default_int64 default_tensor keys_strings keys_tensor values_int64s values_tensor"
-    ),
     "ai.onnx.ml.TreeEnsemble": Held(
         (5,),
         "aggregate_function leaf_targetids leaf_weights membership_values n_targets nodes_falseleafs "
@@ -106,13 +101,13 @@ def list_refused(onnx: Any, protos: Iterable[Any], versions: Mapping[str, int]) 
     optional = onnx.defs.OpSchema.FormalParameterOption.Optional
     for proto in protos:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        if not domain and proto.op_type in (*OPERATORS, "Constant"):
+        word = f"{domain}.{proto.op_type}" if domain else proto.op_type
+        if word in (*OPERATORS, "Constant"):
             continue
         schema = onnx.defs.get_schema(proto.op_type, versions.get(proto.domain, 1), domain)
         places = zip(schema.inputs, proto.input, strict=False)
         given = [each.name for each, name in places if name and each.option == optional]
         attributes = [each.name for each in proto.attribute if each.name in schema.attributes]
-        word = f"{domain}.{proto.op_type}" if domain else proto.op_type
         why = find_refusal(word, schema.since_version, attributes, given)
         if why is not None:
             found[f"{word}-{schema.since_version}", why] += 1

@@ -8,6 +8,7 @@ Nothing is allocated in a steady state but the outputs. Each call that runs at t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -382,13 +383,18 @@ class Program(OfThisProcess):
         return tuple(self._slot[name] if name else NOTHING for name in names)
 
 
+def _bytes_of(element: Any) -> int:
+    """Bytes of an element of a sequence: a tensor, or a map with its table."""
+    return int(element.nbytes) if isinstance(element, np.ndarray) else sys.getsizeof(element)
+
+
 def _require(node: Node, made: Sequence[Value], known: Sequence[Spec | None], limit: int) -> None:
     """That values are what those who read them were prepared for, and sequences no larger than a value may be."""
     for value, spec in zip(made, known, strict=False):
-        if isinstance(value, list) and (size := sum(each.nbytes for each in value)) > limit:
+        if isinstance(value, list) and (size := sum(map(_bytes_of, value))) > limit:
             raise node.error(
                 f"its sequence takes too much memory\n"
-                f"  {len(value):,} tensors are {size:,} bytes; memory_limit = {limit:,}"
+                f"  {len(value):,} elements are {size:,} bytes; memory_limit = {limit:,}"
             )
         if spec is not None and not (
             isinstance(value, np.ndarray) and (value.shape, value.dtype) == (spec.shape, spec.dtype)
@@ -410,7 +416,7 @@ def _apart(value: Value, seen: Sequence[Value]) -> Value:
         return None
     if isinstance(value, list):
         return [np.array(y) if any(np.may_share_memory(y, x) for x in arrays) else y for y in value]
-    arrays += [x for each in seen if isinstance(each, list) for x in each]
+    arrays += [x for each in seen if isinstance(each, list) for x in each if isinstance(x, np.ndarray)]
     return np.array(value) if any(np.may_share_memory(value, x) for x in arrays) else value
 
 
