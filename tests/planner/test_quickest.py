@@ -54,7 +54,7 @@ def test_the_quickest_is_that_of_all(name: str) -> None:
             if cost is not None:
                 least = quickest.bound(problem, find_lowering(each.lowering), each.engine, machine, peaks)
                 assert least <= cost.seconds, each.way
-            if quickest.NEVER[each.engine] & {each.packing, find_lowering(each.lowering).transform}:
+            if quickest.never(each.engine, find_lowering(each.lowering), each.packing):
                 assert each.refusal is not None, each.way
 
 

@@ -59,6 +59,8 @@ class Lowering(ABC):
     shares = ""
     transform: type[Transform | Fourier] | None = None
     """What its products have along the axes of a window, if anything: no engine takes both kinds."""
+    adds = False
+    """Whether its products are sums of several terms."""
     counts = False
     """Whether its products may count from zero points and be scaled, as those of 8-bit integers."""
 
@@ -79,6 +81,10 @@ class Lowering(ABC):
             math.prod(phase.count) * phase.geometry.flops * (1 - phase.geometry.outside)
             for phase in problem.squeezed.geometry.phases()
         )
+
+    def least_transformed(self, problem: Problem) -> float:
+        """The same of its Fourier transforms, if it has any."""
+        return 0.0
 
     def saving(self, geometry: Geometry) -> float:
         """The share of the definition's multiplications that it takes at least."""

@@ -67,6 +67,15 @@ class Fft(Lowering):
         phases = [each.geometry for each in problem.squeezed.geometry.phases() if all(each.geometry.P)]
         return max((_roundings(g, choose_windows(g, _room(problem))) for g in phases), default=1.0)
 
+    def least_transformed(self, problem: Problem) -> float:
+        """Those of windows that hold no more than their outputs, and are no longer than the filter."""
+        found = 0.0
+        for phase in problem.squeezed.geometry.phases():
+            g, taps = phase.geometry, math.prod(axis.taps for axis in dense_axes(phase.geometry))
+            elements = math.prod(phase.count) * g.B * math.prod(g.P) * (g.C + g.O)
+            found += 2.5 * elements * math.log2(max(taps, 2))
+        return found
+
     def saving(self, geometry: Geometry) -> float:
         """A frequency for each two outputs, by as many multiplications as the filter of one tap takes four times."""
         return 2 / max(math.prod(geometry.F), 2)

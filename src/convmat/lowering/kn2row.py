@@ -25,6 +25,7 @@ class Kn2row(Lowering):
     name = "kn2row"
     summary = "one product per filter position, shifted and added"
     source = "Vasudevan, Anderson, Gregg 2017"
+    adds = True
     packings = (Packing.PANEL,)
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:

@@ -32,8 +32,12 @@ Way = tuple[Lowering, Packing, str]
 BOUNDED = ("float32", "float64", "float16")
 """Types whose products are taken at the rates of float32 or float64, whatever the kernel."""
 
-NEVER: dict[str, set[object]] = {"jit": {Packing.WHOLE, Fourier}, "blas": {Transform}}
-"""What an engine refuses whatever the problem: no product is made to hear it."""
+
+def never(engine: str, lowering: Lowering, packing: Packing) -> bool:
+    """Whether an engine refuses a way whatever the problem: no product is made to hear it."""
+    if engine == "jit":
+        return packing is Packing.WHOLE or lowering.transform is Fourier or lowering.adds
+    return lowering.transform is Transform
 
 
 def quickest(problem: Problem, lowering: str | None, engine: str | None) -> tuple[Candidate, Program] | None:
@@ -65,7 +69,7 @@ class _Search:
             and (way.exact or not problem.exact)
             for packing in way.packings
             for each in ENGINES
-            if engine in (None, each) and not NEVER[each].intersection((packing, way.transform))
+            if engine in (None, each) and not never(each, way, packing)
         ]
         self.order = {_name(way): at for at, way in enumerate(ways)}
         self.bounds = {_name(way): bound(problem, way[0], way[2], machine, peaks) for way in ways}
@@ -81,13 +85,20 @@ class _Search:
                 break
             if way[2] == "blas" and self.disturbing and self._by_jit(way[0]):
                 continue
-            candidate, program = self._weighed(way)
-            if candidate.cost is None or program is None:
+            candidate, program = self._weighed(way) if self._close(way[0]) else (None, None)
+            if candidate is None or candidate.cost is None or program is None:
                 continue
             made = candidate.cost.seconds, self.order[_name(way)], candidate, program
             if best is None or made[:2] < best[:2]:
                 best = made
         return None if best is None else best[2:]
+
+    def _close(self, lowering: Lowering) -> bool:
+        """Whether a lowering may keep to the tolerance; of phases only its products say."""
+        p = self.problem
+        if lowering.rounds_least(p) or set(p.geometry.e) != {1}:
+            return True
+        return error_estimate(p, lowering.roundings(p)) <= p.rtol
 
     def _by_jit(self, lowering: Lowering) -> bool:
         """Whether the jit runs this lowering, whose BLAS is then left alone: see `choose`."""
@@ -101,13 +112,6 @@ class _Search:
         return self.found[name]
 
 
-def _takes(way: Lowering, problem: Problem) -> bool:
-    """Whether a lowering takes the problem, within its tolerance."""
-    if way.refuses(problem) is not None or (problem.exact and not way.exact):
-        return False
-    return way.rounds_least(problem) or error_estimate(problem, way.roundings(problem)) <= problem.rtol
-
-
 def _name(way: Way) -> str:
     return f"{way[2]}: {way[0].name}, {way[1].value}"
 
@@ -119,15 +123,15 @@ def bound(problem: Problem, lowering: Lowering, engine: str, machine: Machine, p
     wide = np.dtype(problem.work_dtype).itemsize / 4
     flops = lowering.least_flops(problem)
     if engine == "jit":
-        narrow = (
-            not lowering.exact and lowering.transform is None
-        )  # numbers of 16 bits, at a rate of their own
+        # Products that round their operands are of 16-bit numbers, at a rate of their own.
+        narrow = not lowering.exact and lowering.transform is None
         return CALL + flops * wide / max(peaks.fma_flops, peaks.bf16_flops if narrow else 0.0)
     g, full = problem.squeezed.geometry, 1 / machine.blas_flops
     # With a matrix of one row or column each multiplication takes an element of the other one, at no rate of FLOPs.
     thin = blas_work.VECTOR * 1e-9 / problem.threads / 2
     each = thin if g.m == 1 or g.n == 1 else full if lowering.exact else min(thin, full)
-    return START + flops * wide * each
+    transforms = lowering.least_transformed(problem) * blas_work.TRANSFORM_SCIPY * 1e-9 / problem.threads
+    return START + (flops * each + transforms) * wide
 
 
 __all__ = ["bound", "quickest"]
