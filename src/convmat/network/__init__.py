@@ -9,7 +9,21 @@ read.py makes a Graph of a file; ops/ knows each operator; program.py prepares a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .net import Network, load
-from .quantising import quantize
+
+if TYPE_CHECKING:
+    from .quantising import quantize
+
+
+def __getattr__(name: str) -> Any:
+    """`quantize` loads when it is asked for: who runs a network does not wait for what makes another one of it."""
+    if name == "quantize":
+        from .quantising import quantize
+
+        return quantize
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["Network", "load", "quantize"]

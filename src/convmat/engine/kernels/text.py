@@ -1,23 +1,20 @@
-"""The text of a kernel: which of the writers turns a recipe into a module of LLVM IR."""
+"""The text of a kernel: which of the writers turns a recipe into a module of LLVM IR.
+
+A writer is loaded when it first writes: where all kernels are found, none is.
+"""
 
 from __future__ import annotations
 
 from ..cpu import Cpu
 from ..ir.emitter import PREFER_512
-from .direct import channels, pixels_loop
 from .direct.channels import ChannelsRecipe
 from .direct.pixels import PixelsRecipe
-from .dots import kernel as dots_kernel
 from .dots.recipe import DotsRecipe
-from .panel import loops as panel_loops
 from .panel.recipe import PanelRecipe
-from .pieces import kernel as pieces_kernel
 from .pieces.recipe import PiecesRecipe
-from .quads import kernel as quads_kernel
 from .quads.pack_x import PackRecipe, pack_module
 from .quads.recipe import QuadsRecipe
 from .sweeps.base import SweepRecipe
-from .winograd import kernel as winograd_kernel
 from .winograd.writer import WinogradRecipe
 
 Recipe = (
@@ -39,19 +36,33 @@ def kernel_text(recipe: Recipe, cpu: Cpu) -> str:
     attributes = PREFER_512 if cpu.vector_bytes == 64 else ""
     match recipe:
         case PanelRecipe():
-            return str(panel_loops.module(recipe, attributes, fused=cpu.fma))
+            from .panel import loops
+
+            return str(loops.module(recipe, attributes, fused=cpu.fma))
         case WinogradRecipe():
-            return str(winograd_kernel.module(recipe, attributes, cpu.fma))
+            from .winograd import kernel as winograd
+
+            return str(winograd.module(recipe, attributes, cpu.fma))
         case PiecesRecipe():
-            return str(pieces_kernel.module(recipe, attributes, cpu.fma))
+            from .pieces import kernel as pieces
+
+            return str(pieces.module(recipe, attributes, cpu.fma))
         case PixelsRecipe():
+            from .direct import pixels_loop
+
             return str(pixels_loop.module(recipe, attributes, cpu.fma))
         case ChannelsRecipe():
+            from .direct import channels
+
             return str(channels.module(recipe, attributes, cpu.fma))
         case DotsRecipe():
-            return str(dots_kernel.module(recipe, attributes, cpu.fma))
+            from .dots import kernel as dots
+
+            return str(dots.module(recipe, attributes, cpu.fma))
         case QuadsRecipe():
-            return str(quads_kernel.module(recipe, attributes, fused=cpu.fma))
+            from .quads import kernel as quads
+
+            return str(quads.module(recipe, attributes, fused=cpu.fma))
         case PackRecipe():
             return str(pack_module(recipe, attributes, fused=cpu.fma))
         case SweepRecipe():

@@ -17,7 +17,7 @@ import numpy as np
 
 from ... import api
 from ...arguments import format_shape
-from ...engine import Sweep, pixel_shuffle, thread_pool
+from ...engine import Sweep, buffers, pixel_shuffle, thread_pool
 from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
 from ...planner import Plan, PlanOptions
@@ -163,7 +163,8 @@ def scale_weights(node: Node, w: Array) -> Array:
         groups = node.get("group", 1)
         each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
         each = each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))
-    return np.asarray(np.multiply(w, each, out=np.empty_like(w), casting="same_kind"))
+    # It is packed at once: memory that was used before has its pages.
+    return np.asarray(np.multiply(w, each, out=buffers.empty(w.shape, w.dtype), casting="same_kind"))
 
 
 def plan_weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:

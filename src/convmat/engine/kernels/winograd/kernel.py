@@ -49,7 +49,7 @@ from ..panel.microkernel import dispatch
 from ..tile import Tile
 from . import channels_last
 from .definition import definition
-from .writer import TALLEST, WinogradRecipe, Writer
+from .writer import WinogradRecipe, Writer
 
 AHEAD = 2
 """Channels by which memory for transformed weights is asked for before it is written."""
@@ -388,4 +388,4 @@ def module(recipe: WinogradRecipe, attributes: str, fused: bool) -> Module:
     return made
 
 
-__all__ = ["TALLEST", "WinogradRecipe", "module"]
+__all__ = ["WinogradRecipe", "module"]

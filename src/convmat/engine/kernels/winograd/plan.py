@@ -22,7 +22,7 @@ from .blocks import (
     pre_operations,
     tiles_of,
 )
-from .kernel import TALLEST, WinogradRecipe
+from .writer import TALLEST, WinogradRecipe
 
 
 def plan_transformed(
