@@ -13,8 +13,9 @@ import pytest
 from convmat.errors import NetworkError
 from convmat.network.gradients import differentiate
 from convmat.network.graph import Graph, Input, Node, Spec
-from convmat.network.ops import Options
+from convmat.network.ops import Options, operator_of
 from convmat.network.ops.base import OWN
+from convmat.network.ops.planned import Swept
 from convmat.network.preparing.programs import Programs, Setting
 
 Array = npt.NDArray[Any]
@@ -279,3 +280,46 @@ def test_a_kept_input_is_written_in_place() -> None:
             programs.program({"x": Spec((3,), np.dtype(np.float64))})({"x": np.array([1.0, 2.0, 3.0])}) == {}
         )
     assert held["total"].tolist() == [3.0, 6.0, 9.0]
+
+
+WINDOWS = {
+    "3x3 by 2, as in ResNet": ((3, 3), (2, 2), (1, 1), (1, 1), (32, 32)),
+    "3x3 by 2, odd, nothing after": ((3, 3), (2, 2), (1, 0), (0, 1), (33, 19)),
+    "2x5 by 1": ((2, 5), (1, 1), (0, 2), (1, 2), (17, 40)),
+    "3x2 by 4x3, elements in no window": ((3, 2), (4, 3), (0, 0), (0, 0), (30, 50)),
+    "2x2 by 2, one left over": ((2, 2), (2, 2), (0, 0), (0, 0), (31, 33)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [*((name, "float32") for name in WINDOWS), (next(iter(WINDOWS)), "float64")]
+)
+def test_maxima_of_windows_that_overlap_by_kernel(name: str, dtype: str) -> None:
+    taps, strides, lo, hi, extents = WINDOWS[name]
+    words = {"kernel_shape": taps, "strides": strides, "pads": (*lo, *hi)}
+    rng = np.random.default_rng(0)
+    x = rng.integers(-3, 4, (4, 3, *extents)).astype(dtype)  # with many equal ones
+    pool = Graph(
+        (Node("MaxPool", ("x",), ("y",), words, "", 12),), (Input("x", x.dtype, x.shape),), ("y",), {}
+    )
+    y = run(pool, {"x": x})["y"]
+    dy = rng.integers(-9, 10, y.shape).astype(dtype)
+    node = Node("MaxPoolGrad", ("dy", "x", "y"), ("dx",), words, "", 18, OWN)
+    specs = [Spec(each.shape, each.dtype) for each in (dy, x, y)]
+    prepare = operator_of(node).prepare
+    assert prepare is not None
+    step = prepare(node, specs, (specs[1],), Options())
+    assert isinstance(step, Swept)
+    found = np.full_like(x, np.nan)
+    step(dy, x, y, found)
+    expected = np.zeros_like(x)
+    for place in np.ndindex(y.shape):
+        b, c, *p = place
+        window = [
+            (b, c, i, j)
+            for i in range(p[0] * strides[0] - lo[0], p[0] * strides[0] - lo[0] + taps[0])
+            for j in range(p[1] * strides[1] - lo[1], p[1] * strides[1] - lo[1] + taps[1])
+            if 0 <= i < extents[0] and 0 <= j < extents[1]
+        ]
+        expected[next(at for at in window if x[at] == y[place])] += dy[place]
+    assert np.array_equal(found, expected)

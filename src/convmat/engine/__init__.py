@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.resample import Weighted, resample
     from .kernels.sweeps.softmax import softmax
-    from .kernels.sweeps.unpool import unpool
+    from .kernels.sweeps.unpool import unpool, unpool_overlapping
     from .kernels.sweeps.upsample import upsample
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
@@ -104,6 +104,7 @@ _HOMES = {
     "reduction": ".kernels.sweeps.reductions:reduction",
     "softmax": ".kernels.sweeps.softmax:softmax",
     "unpool": ".kernels.sweeps.unpool:unpool",
+    "unpool_overlapping": ".kernels.sweeps.unpool:unpool_overlapping",
     "upsample": ".kernels.sweeps.upsample:upsample",
     "windows": ".kernels.sweeps.windows:windows",
     "count_switches": ".measure.calm:count_switches",
@@ -230,6 +231,7 @@ __all__ = [
     "threads",
     "towards_zero",
     "unpool",
+    "unpool_overlapping",
     "upsample",
     "usable_cores",
     "use_rates_file",

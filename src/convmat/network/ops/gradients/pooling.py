@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ....engine import Sweep, thread_pool, unpool
+from ....engine import Sweep, thread_pool, unpool, unpool_overlapping
 from ...graph import Array, Node, Spec
 from ..base import Options, Specs, Step, input_at, own_operator, whole_numbers_at
 from ..planned import Swept
@@ -29,7 +29,7 @@ def _like_x(node: Node, specs: Specs) -> tuple[Spec, ...]:
 def max_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Tap by tap, those windows that have not found their largest element yet."""
     along = pooling_windows(node, made[0].shape)
-    kernel = _side_by_side(along, made[0])
+    kernel = _kernel(along, made[0])
     if kernel is not None:
         return Swept(kernel, "to where maxima were", 3)
 
@@ -47,13 +47,15 @@ def max_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
     return step
 
 
-def _side_by_side(along: tuple[Window, ...], x: Spec) -> Sweep | None:
-    """The kernel for windows that lie side by side and leave nothing over."""
-    if len(along) != 2 or x.size < LEAST or any(w.s != w.F or w.d != 1 or w.P * w.s != w.I for w in along):
+def _kernel(along: tuple[Window, ...], x: Spec) -> Sweep | None:
+    """The kernel for windows in a plane: side by side with nothing left over, or else as they lie."""
+    if len(along) != 2 or x.size < LEAST or any(w.d != 1 for w in along):
         return None
-    rows, columns = along
-    lines = math.prod(x.shape[:2]) * rows.P
-    return loaded(unpool(lines, columns.P, rows.F, columns.F, x.dtype.name, thread_pool.count()))
+    (rows, columns), planes, threads = along, math.prod(x.shape[:2]), thread_pool.count()
+    if all(w.s == w.F and w.P * w.s == w.I for w in along):
+        return loaded(unpool(planes * rows.P, columns.P, rows.F, columns.F, x.dtype.name, threads))
+    taken = tuple((w.F, w.s, w.lo, w.I, w.P) for w in along)
+    return loaded(unpool_overlapping(planes, (taken[0], taken[1]), x.dtype.name, threads))
 
 
 def _shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
