@@ -42,12 +42,14 @@ COVERING = {
     "float64": (
         "1d/batch-0", "1d/depthwise/tail", "1d/one-element", "1d/transposed/tail", "2d/3x3/tail", "2d/deep",
         "2d/depthwise-dilated/tail", "2d/first-layer/tail",
-        "2d/nothing-but-padding", "2d/stride-skips-input", "2d/valid/tail", "3d/3x3x3/tail", "3d/transposed/tail",
+        "2d/nothing-but-padding", "2d/stride-skips-input", "2d/transposed-depthwise/tail",
+        "2d/valid/tail", "3d/3x3x3/tail", "3d/transposed/tail",
         "4d/dense/tail", "4d/transposed/tail",
     ),
     "narrow": (
         "2d/3x3/tail", "2d/deep", "2d/depthwise-dilated/tail", "2d/nothing-but-padding", "2d/one-pixel",
-        "2d/stride-skips-input", "2d/transposed-dilated/tail", "2d/transposed-gaps/tail",
+        "2d/stride-skips-input", "2d/transposed-depthwise/tail", "2d/transposed-dilated/tail",
+        "2d/transposed-gaps/tail",
     ),
     "int8": (
         "2d/3x3/tail", "2d/deep", "2d/depthwise-dilated/tail", "2d/depthwise/tail", "2d/nothing-but-padding",

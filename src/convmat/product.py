@@ -401,7 +401,6 @@ class Product:
 
     `a_zero`: a View with one column per matrix, of what the entries of each row of A are counted from. `rounded`: the
     entries of A and B are rounded to bfloat16, and the products of two of them may be added at once.
-    `a_zero`: a View with one column per matrix, of what the entries of each row of A are counted from.
 
     `strands`: terms go in turns to sums side by side, by the last index of the sum, which are added up at the end.
     """

@@ -124,7 +124,9 @@ def same(found: dict[tuple[str, str], Array], expected: dict[tuple[str, str], Ar
 def test_in_place_or_packed(each: Pass) -> None:
     """All ways of one lowering are one sum; so are those of the lowerings that sum in the same order."""
     first, *others = [
-        y for (_, step), y in results(each).items() if step not in ("WinogradPlan", "PiecesPlan", "DotsPlan")
+        y
+        for (way, step), y in results(each).items()
+        if way != "bfloat16" and step not in ("WinogradPlan", "PiecesPlan", "DotsPlan")
     ]
     for other in others:
         np.testing.assert_array_equal(other, first)
@@ -152,7 +154,7 @@ def test_packing_a_line_of_x_is_fused(each: Pass) -> None:
     fused = {
         name: isinstance(s, panel_plan.PanelPlan) and s.recipe.fuses_packing for name, s in steps.items()
     }
-    assert fused == {"pointwise": True, "im2col": False}
+    assert fused == {"pointwise": True, "im2col": False, **dict.fromkeys(fused.keys() & {"bfloat16"}, False)}
 
 
 @every_image_alone

@@ -11,6 +11,7 @@ from .direct.channels import ChannelsRecipe
 from .direct.pixels import PixelsRecipe
 from .dots.recipe import DotsRecipe
 from .panel.recipe import PanelRecipe
+from .phases.recipe import PhasesRecipe
 from .pieces.recipe import PiecesRecipe
 from .quads.pack_x import PackRecipe, pack_module
 from .quads.recipe import QuadsRecipe
@@ -22,6 +23,7 @@ Recipe = (
     | PixelsRecipe
     | ChannelsRecipe
     | DotsRecipe
+    | PhasesRecipe
     | WinogradRecipe
     | PiecesRecipe
     | QuadsRecipe
@@ -59,6 +61,10 @@ def kernel_text(recipe: Recipe, cpu: Cpu) -> str:
             from .dots import kernel as dots
 
             return str(dots.module(recipe, attributes, cpu.fma))
+        case PhasesRecipe():
+            from .phases import kernel as phases
+
+            return str(phases.module(recipe, attributes, cpu.fma))
         case QuadsRecipe():
             from .quads import kernel as quads
 

@@ -140,7 +140,7 @@ class DirectPlan(KernelPlan):
             # What one block of A's rows reads of x is still in a cache when the next one does.
             reads = [c.extent for c in known.b.coordinates if not {n for n, _ in c.terms} & known.apart]
             blocks, slabs = product.m // recipe.m, -(-math.prod(reads) * known.item // CACHED)
-        per, parts, height = _shared(product.flops, threads, planes, blocks, lines, height, slabs)
+        per, parts, height = share_planes(product.flops, threads, planes, blocks, lines, height, slabs)
         low, high = output_bounds(dtypes.out, product.epilogue.zero)
         words |= {
             "planes": planes, "per": per, "parts": parts, "height": height, "zero": known.b.fill,
@@ -340,7 +340,7 @@ def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, i
     return first, max(min((axis.extent - 1 - reach - axis.offset) // step + 1, count), first)
 
 
-def _shared(
+def share_planes(
     flops: int, threads: int, planes: int, blocks: int, lines: int, height: int, slabs: int
 ) -> tuple[int, int, int]:
     """(planes of a task, parts of a plane, rows of a part).
@@ -348,7 +348,7 @@ def _shared(
     Tasks are planes, whole where there are many; of `blocks` planes each that read the same of x, together where that
     leaves enough of them. A plane is cut into `slabs` parts at least, by multiples of `height` rows.
 
-    >>> _shared(10**9, 2, 32, 1, 56, 8, 1), _shared(10**9, 2, 1, 1, 56, 8, 1)
+    >>> share_planes(10**9, 2, 32, 1, 56, 8, 1), share_planes(10**9, 2, 1, 1, 56, 8, 1)
     ((4, 1, 56), (1, 7, 8))
     """
     wanted = max(1, min(TASKS * threads, flops // TASK_FLOPS)) if threads > 1 else 1
@@ -361,4 +361,4 @@ def _shared(
     return max(planes * parts // wanted, 1), parts, tall
 
 
-__all__ = ["DirectPlan", "DirectRecipe", "plan_direct"]
+__all__ = ["DirectPlan", "DirectRecipe", "plan_direct", "share_planes"]
