@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import convmat
+from convmat.engine.cpu import host
 from convmat.network.graph import Spec
 
 from .made import node, normal
@@ -110,5 +111,45 @@ def test_a_precision_that_means_nothing() -> None:
     with pytest.raises(convmat.PlanError) as error:
         convmat.load(narrow(), precision="int8")
     assert str(error.value) == (
-        "load: precision must be one of float32, float16\n  precision = 'int8'\n  e.g. precision=\"float32\""
+        "load: precision must be one of float32, float16, bfloat16\n  precision = 'int8'\n  e.g. precision=\"float32\""
     )
+
+
+def wide_network() -> bytes:
+    """Two layers of 1x1 filters with a ReLU between, float32."""
+    w, v = (normal(256, 256, 1, 1, seed=seed).astype(np.float32) / 16 for seed in (1, 2))
+    nodes = [node("Conv", "x w", "a"), node("Relu", "a", "b"), node("Conv", "b v", "y")]
+    graph = helper.make_graph(
+        nodes, "wide", [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 256, 14, 14))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w, "w"), numpy_helper.from_array(v, "v")],
+    )  # fmt: skip
+    made: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    return made
+
+
+def test_products_may_round_what_they_multiply(tmp_path: Path) -> None:
+    x = normal(1, 256, 14, 14).astype(np.float32)
+    exact = convmat.load(wide_network(), exact=True)(x)
+    net = convmat.load(wide_network(), precision="bfloat16")
+    y = net(x)
+    rounds = host().bf16
+    apart = float(np.linalg.norm(y - exact) / np.linalg.norm(exact))
+    assert y.dtype == np.float32
+    assert (1e-4 < apart < 1e-2) == rounds
+    assert any("bfloat16" in str(layer.way) for layer in net.summary().layers) == rounds
+    net.save(tmp_path / "kept.convmat")
+    np.testing.assert_array_equal(convmat.load(tmp_path / "kept.convmat", trust=True)(x), y)
+
+
+@pytest.mark.parametrize("keyword", ["exact", "deterministic"])
+def test_what_forbids_rounding_is_told(keyword: str) -> None:
+    asked: dict[str, Any] = {keyword: True}
+    with pytest.raises(convmat.PlanError) as error:
+        convmat.load(wide_network(), precision="bfloat16", **asked)
+    assert str(error.value) == (
+        f"load: precision='bfloat16' rounds what products multiply, {keyword}=True admits no such product\n"
+        f"  omit {keyword}=, or use precision='float32'"
+    )
+    convmat.load(wide_network(), precision="bfloat16")
+    convmat.load(wide_network(), **asked)

@@ -45,6 +45,16 @@ Exact = Annotated[
     bool,
     typer.Option("--exact", help="Only the definition's own products.", rich_help_panel=NETWORK),
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32; float16: values of half precision stay so; bf16: products may round to bfloat16.",
+        rich_help_panel=NETWORK,
+    ),
+]
+PRECISIONS = {"bf16": "bfloat16"}
+"""Shorter names."""
+
 Threads = Annotated[
     int | None,
     typer.Option("--threads", "-t", min=1, max=1024, metavar="N", help="Threads; default: the cores allowed.",
@@ -84,6 +94,7 @@ def run(
     layout: LayoutOption = "",
     shape: Shapes = None,
     exact: Exact = False,
+    precision: Precision = "float32",
     threads: Threads = None,
     trust: Trust = False,
     tile: Annotated[
@@ -120,7 +131,7 @@ def run(
       convmat run model.onnx --input slide.zarr --output mask.zarr --tile auto --memory 4GiB
     """
     if tile:
-        network = loaded(model, exact, threads, shape, trust)
+        network = loaded(model, exact, threads, shape, trust, precision)
         how = {"exact_globals": exact_globals, "approximate": approximate}
         _run_in_tiles(
             network, input or (), output, tile, parse.size("memory", memory), how, resume, scheduler
@@ -129,7 +140,7 @@ def run(
     from convmat.explain import files
     from convmat.explain.terminal import answer
 
-    network = loaded(model, exact, threads, shape, trust)
+    network = loaded(model, exact, threads, shape, trust, precision)
     if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
         several = len(network.outputs) > 1
         raise NetworkError(
@@ -184,7 +195,12 @@ def _run_in_tiles(
 
 
 def summary(
-    model: Model, shape: Shapes = None, exact: Exact = False, threads: Threads = None, json: Json = False
+    model: Model,
+    shape: Shapes = None,
+    exact: Exact = False,
+    precision: Precision = "float32",
+    threads: Threads = None,
+    json: Json = False,
 ) -> None:
     """List a network's nodes: their products, who computes them, parameters, predicted times; and its memory.
 
@@ -198,7 +214,7 @@ def summary(
     """
     from convmat.network import input_shapes
 
-    network = loaded(model, exact, threads, shape)
+    network = loaded(model, exact, threads, shape, precision=precision)
     input_shapes.declared_specs(network.graph, "summary", line=True, limit=network.memory_limit)
     with screen.progress("planning"):
         found, memory = network.summary(), network.memory()
@@ -223,6 +239,7 @@ def profile(
     layout: LayoutOption = "",
     shape: Shapes = None,
     exact: Exact = False,
+    precision: Precision = "float32",
     threads: Threads = None,
     trust: Trust = False,
     json: Json = False,
@@ -237,7 +254,7 @@ def profile(
 
       convmat profile model.onnx --input photo.jpg --unit --compare
     """
-    network = loaded(model, exact, threads, shape, trust)
+    network = loaded(model, exact, threads, shape, trust, precision)
     given = _given(network, input or (), preparation(mean, std, unit, bgr, layout), "profile")
     with screen.progress("measuring"):
         found = network.profile(given, seconds)
@@ -261,6 +278,7 @@ def compile(
     ] = None,
     shape: Shapes = None,
     exact: Exact = False,
+    precision: Precision = "float32",
     threads: Threads = None,
     json: Json = False,
 ) -> None:
@@ -274,7 +292,7 @@ def compile(
 
       convmat compile model.onnx -o faces.convmat --threads 1
     """
-    network = loaded(model, exact, threads, shape)
+    network = loaded(model, exact, threads, shape, precision=precision)
     path = output or model.with_suffix(".convmat")
     with screen.progress("compiling"):
         network.save(path)
@@ -285,7 +303,12 @@ def compile(
 
 
 def loaded(
-    model: Path, exact: bool, threads: int | None, shapes: Sequence[str] | None, trust: bool = False
+    model: Path,
+    exact: bool,
+    threads: int | None,
+    shapes: Sequence[str] | None,
+    trust: bool = False,
+    precision: str = "float32",
 ) -> Network:
     """The network of a file as a command's options have it. Raises ConvmatError."""
     import convmat
@@ -294,7 +317,9 @@ def loaded(
         convmat.threads(threads)
     with screen.progress(f"reading {model.name}"), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        network = convmat.load(model, exact=exact, trust=trust)
+        network = convmat.load(
+            model, exact=exact, trust=trust, precision=PRECISIONS.get(precision, precision)
+        )
     for each in told:
         typer.echo(str(each.message).replace("trust=True", "--trust"), err=True)
     found: dict[str, Any] = {}

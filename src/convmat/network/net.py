@@ -60,8 +60,9 @@ def load(
 
     The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `precision`: networks
     of half precision (float16, bfloat16) run in float32 inside, which is quicker and rounds less; "float16" keeps each
-    value between their products in the file's own type, which takes half the memory. `memory_limit`: bytes
-    that any one of its values may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
+    value between their products in the file's own type, which takes half the memory; "bfloat16" lets products of
+    float32 round what they multiply, where the CPU is quicker then. `memory_limit`: bytes that any one of its values
+    may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
     `convmat.network.rewriting`) apply those alone. A saved network was saved with its own; what is given here goes
     first. `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError, and PlanError for
     keywords that mean nothing.
@@ -94,6 +95,12 @@ def load(
         raise PlanError(
             f"load: precision must be one of {', '.join(PRECISIONS)}\n  precision = {format_value(precision)}\n"
             '  e.g. precision="float32"'
+        )
+    if precision == "bfloat16" and (exact or deterministic):
+        keyword = "exact" if exact else "deterministic"
+        raise PlanError(
+            f"load: precision='bfloat16' rounds what products multiply, {keyword}=True admits no such product\n"
+            f"  omit {keyword}=, or use precision='float32'"
         )
     given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune, precision)
     require_limits(

@@ -46,8 +46,12 @@ class Unknown(Exception):
     """The shape depends on a value that is known only when the network runs."""
 
 
-PRECISIONS = ("float32", "float16")
-"""float32: networks of half precision run in float32 inside; float16: every value has the type that the file says."""
+PRECISIONS = ("float32", "float16", "bfloat16")
+"""float32: networks of half precision run in float32 inside; float16: every value has the type that the file says;
+bfloat16: as float32, but what products multiply may be rounded to bfloat16."""
+
+ROUNDED_RTOL = 1e-2
+"""The tolerance of products whose operands may be rounded to bfloat16."""
 
 
 class Packed:
@@ -93,7 +97,7 @@ class Options:
     deterministic: bool = False
     tune: str = "none"
     precision: str = "float32"
-    """In which type values of half precision are between products: one of PRECISIONS."""
+    """In which type values of half precision are between products, and what products round: one of PRECISIONS."""
     record: Record | None = field(default=None, compare=False, repr=False)
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
     packed: Packed | None = field(default=None, compare=False, repr=False)
@@ -102,6 +106,12 @@ class Options:
     """Of the node that is prepared: its product is a block of that one, and runs as it does."""
     swept: bool = False
     """Whether kernels pass over arrays however small they are, as over those of the whole."""
+
+
+def tolerance(options: Options, dtype: np.dtype[Any]) -> float | None:
+    """What products of a type may be off by; None for what they may by default."""
+    rounds = options.precision == "bfloat16" and dtype == np.float32
+    return ROUNDED_RTOL if rounds and options.rtol is None else options.rtol
 
 
 def plan_node(
@@ -113,7 +123,7 @@ def plan_node(
     """
     whole = asked._replace(
         exact=options.exact,
-        rtol=options.rtol,
+        rtol=tolerance(options, dtype),
         workspace_limit=options.workspace_limit,
         weight_limit=options.weight_limit,
         deterministic=options.deterministic,

@@ -179,7 +179,7 @@ class Programs(OfThisProcess):
         graph = rewrite_before_constants(graph, setting.rules)
         graph, known = infer.infer_specs(graph, specs, setting.limit, setting.opened)
         first, rest = split_stages(graph, known)
-        if rest is None and not setting.held and setting.options.precision == "float32":
+        if rest is None and not setting.held and setting.options.precision != "float16":
             first, known = widen(first, known)
         first, known = rewrite(first, known, setting.rules)
         return Program(order_readers_first(first), known, setting, graph.outputs, rest)
