@@ -26,11 +26,6 @@ class Held:
 
 HELD: dict[str, Held] = {
     "AffineGrid": Held((20,), "align_corners"),
-    "Attention": Held(
-        (23, 24, 25),
-        "is_causal kv_num_heads left_window_size q_num_heads right_window_size scale softcap",
-        "attn_mask past_key past_value nonpad_kv_seqlen",
-    ),
     "Bernoulli": Held((15, 22), "dtype seed"),
     "BitCast": Held((26,), "to"),
     "BlackmanWindow": Held((17,), "periodic output_datatype"),
