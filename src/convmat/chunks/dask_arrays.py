@@ -62,7 +62,7 @@ def require_no_out(call: str, out: Any) -> None:
     if out is not None:
         raise GeometryError(
             f"{call}: a lazy result is not written yet, and takes no out\n  out is a {type(out).__name__}\n"
-            f"  leave out away, and store the result, e.g. da.store(y, out)"
+            f"  omit out=, and store the result, e.g. da.store(y, out)"
         )
 
 

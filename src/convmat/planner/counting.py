@@ -42,19 +42,19 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
         raise GeometryError(
             f"{call}: {name} belongs to 8-bit integers\n"
             f"  {name} = {format_value(value)};  x is {dtype}, w {o.w_dtype or dtype}\n"
-            f"  leave it away, or give int8 or uint8 arrays"
+            f"  omit it, or give int8 or uint8 arrays"
         )
     if o.direction != "forward" or o.residual:
         what = "a residual" if o.residual else f"direction={o.direction!r}"
         raise PlanError(
             f"{call}: {name} does not go with {what}\n  {name} = {format_value(value)}\n"
-            f"  leave one of the two away; float32 arrays take both"
+            f"  omit one of the two; float32 arrays take both"
         )
     if (out in LIMITS or o.y_zero_point) and not (o.scale and out in LIMITS):
         raise PlanError(
             f"{call}: numbers of 8 bits are made of sums by a scale\n"
             f"  out_dtype = {out}, y_zero_point = {format_value(o.y_zero_point)}, scale = {format_value(o.scale)}\n"
-            f"  give a scale and out_dtype='uint8' or 'int8', or leave these away: int32 holds every sum"
+            f"  give a scale and out_dtype='uint8' or 'int8', or omit these: int32 holds every sum"
         )
     if o.scale and out == "int32":
         raise PlanError(

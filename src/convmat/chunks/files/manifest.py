@@ -46,7 +46,7 @@ class Manifest:
             raise PlanError(
                 f"files: there is nothing to resume at {path}\n"
                 f"  no {file.name} and {unfinished_path(path).name} beside it\n"
-                f"  leave --resume away"
+                f"  omit --resume"
             )
         content = file.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
@@ -59,7 +59,7 @@ class Manifest:
             raise PlanError(
                 f"files: {path} was begun by another run\n"
                 + "".join(f"  {name}: {before.get(name)!r} then, {run[name]!r} now\n" for name in other)
-                + "  say the same again, or leave --resume away to begin anew"
+                + "  say the same again, or omit --resume to begin anew"
             )
         return cls(path, {int(line) for line in lines})
 

@@ -145,7 +145,7 @@ def _bound(
 
 
 def _constants(specs: Specs, *inputs: int) -> list[Array | None] | None:
-    """The values of inputs, None for those that are left away; None where one of them is no constant."""
+    """The values of inputs, None for those that are omitted; None where one of them is no constant."""
     found: list[Array | None] = []
     for at in inputs:
         spec = specs[at] if has_input(specs, at) else None
