@@ -13,6 +13,7 @@ import pytest
 import convmat
 from convmat import nn, train
 from convmat.errors import NetworkError, PlanError
+from convmat.network.ops.planned import Multiplied
 
 Array = npt.NDArray[Any]
 
@@ -266,3 +267,25 @@ def test_a_deterministic_step_has_the_same_bits_with_any_number_of_threads() -> 
     one, two = trained(1), trained(2)
     assert one.keys() == two.keys()
     assert all(np.array_equal(value, two[name]) for name, value in one.items())
+
+
+def test_products_of_dense_layers_run_on_own_kernels() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(40), nn.Relu(), nn.Linear(24))
+    trainer = nn.build(model, (1, 16, 16)).trainer(optimiser=train.SGD(0.1))
+    rng = np.random.default_rng(0)
+    x, target = rng.standard_normal((64, 1, 16, 16), np.float32), rng.integers(0, 24, 64)
+    w = {name: array.copy().astype(np.float64) for name, array in trainer.held.items()}
+    trainer.step(x, target)
+    program = trainer._programs.latest
+    assert program is not None
+    products = [task.run for task in program.tasks if task.node.op == "Gemm"]
+    assert len(products) == 5
+    assert all(isinstance(each, Multiplied) for each in products)
+    a = x.reshape(64, -1)
+    h = a @ w["1.weight"].T + w["1.bias"]
+    z = np.maximum(h, 0) @ w["3.weight"].T + w["3.bias"]
+    dz = (np.exp(z) / np.exp(z).sum(1, keepdims=True) - np.eye(24)[target]) / 64
+    dh = (dz @ w["3.weight"]) * (h > 0)
+    assert np.allclose(trainer.held["3.weight"], w["3.weight"] - 0.1 * dz.T @ np.maximum(h, 0), atol=1e-6)
+    assert np.allclose(trainer.held["1.weight"], w["1.weight"] - 0.1 * dh.T @ a, atol=1e-6)
+    assert np.allclose(trainer.held["1.bias"], w["1.bias"] - 0.1 * dh.sum(0), atol=1e-6)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import NetworkError
-from ..network.gradients import Tape, differentiate
+from ..network.gradients import VERSION, Tape, differentiate
 from ..network.graph import Array, Graph, Input, Node
 from ..network.ops.base import OWN
 from .losses import Built, Loss
@@ -121,6 +121,7 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
 
     BatchNormalization measures its batch, if its scale or bias is trained; Dropout draws.
     """
+    graph = biases_apart(graph, trained)
     nodes: list[Node] = []
     running: dict[str, tuple[str, float]] = {}
     taken = Tape(graph)
@@ -144,6 +145,21 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
             made = Node("DropoutDrawn", (node.inputs[0], SEED), outputs, words, node.name, 0, OWN)
         nodes.append(made)
     return graph.with_nodes(nodes), running
+
+
+def biases_apart(graph: Graph, trained: Collection[str]) -> Graph:
+    """The graph with the dense layers whose weights change as a product, and a sum that joins what follows."""
+    taken, nodes = Tape(graph), list[Node]()
+    for node in graph.nodes:
+        plain = node.op == "Gemm" and node.get("alpha", 1.0) == node.get("beta", 1.0) == 1
+        if not plain or not set(trained).intersection(node.inputs[:2]) or len(node.inputs) < 3:
+            nodes.append(node)
+            continue
+        product = taken.name(f"{node.outputs[0]}.product")
+        nodes.append(replace(node, inputs=node.inputs[:2], outputs=(product,)))
+        name = f"{node.name}.bias" if node.name else ""
+        nodes.append(Node("Add", (product, node.inputs[2]), node.outputs, {}, name, VERSION))
+    return graph.with_nodes(nodes)
 
 
 def _ratio(graph: Graph, node: Node) -> float:
@@ -265,6 +281,7 @@ def shard_graphs(
 
 def score_graph(graph: Graph, loss: Loss, held: Mapping[str, Array]) -> Graph:
     """The network as it is outside training, and its loss, over the parameters that are held."""
+    graph = biases_apart(graph, held)
     constants = {name: array for name, array in graph.constants.items() if name not in held}
     names = [name for name in graph.constants if name in held]
     inputs = (*graph.inputs, *(Input(name, held[name].dtype, held[name].shape) for name in names))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from . import linear, movement, normalisation, pointwise, pooling, reductions
 from .differentiate import differentiate
-from .rules import RULES, Tape
+from .rules import RULES, VERSION, Tape
 
-__all__ = ["RULES", "Tape", "differentiate"]
+__all__ = ["RULES", "VERSION", "Tape", "differentiate"]
 
 _ENTERED = (linear, movement, normalisation, pointwise, pooling, reductions)
 """Each enters its rules in RULES when it is imported."""

@@ -161,6 +161,16 @@ def _matmul(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     return _contracted(f"{first}XZ,{second}ZY->{batch}XY", specs)
 
 
+def _gemm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    """A product and nothing else, of two computed matrices or with none whose weights are packed once."""
+    b = input_at(node, specs, 1)
+    plain = len(specs) == 2 and node.get("alpha", 1.0) == 1 and not node.get("activation")
+    if not plain or (b.value is not None and not node.get("transA")):
+        return None
+    first, second = ("ZX" if node.get("transA") else "XZ"), ("YZ" if node.get("transB") else "ZY")
+    return _contracted(f"{first},{second}->XY", specs)
+
+
 def _singles(*specs: Spec | None) -> bool:
     return all(spec is None or spec.dtype == np.float32 for spec in specs)
 
@@ -233,6 +243,7 @@ KINDS: dict[str, Kind] = {
     "ArgMax": _extreme(least=False),
     "ArgMin": _extreme(least=True),
     "MatMul": _matmul,
+    "Gemm": _gemm,
     "Einsum": _einsum,
     "Softmax": _softmax(logarithm=False),
     "LogSoftmax": _softmax(logarithm=True),
