@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from convmat.engine.kernels.sweeps import recurrence
 from convmat.engine.kernels.sweeps.base import SweepPlan
 from convmat.engine.kernels.sweeps.copies import Strides, strided_copy
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
+from convmat.engine.kernels.sweeps.lookup import Lookup, lookup
 from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.reductions import reduction
@@ -131,6 +133,20 @@ def copies(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], li
     return lambda threads: strided_copy(y.shape, found, Strides(0, y.strides), y.itemsize, threads), [x], y
 
 
+def lookups(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
+    """Bytes by tables, a register at a time where the CPU can, or one by one."""
+    x = pick.integers(0, 256, [int(pick.integers(1, 300)), int(pick.integers(1, 200))]).astype(np.uint8)
+    cycle = int(pick.integers(1, len(x) + 1))
+    table = pick.integers(0, 256, (cycle, 256)).astype(np.uint8)
+    y = table[np.arange(len(x))[:, None] % cycle, x]
+
+    def make(threads: int) -> SweepPlan | str:
+        plan = lookup(len(x), x.shape[1], cycle, threads)
+        return plan if isinstance(plan, str) or pick.integers(2) else replace(plan, recipe=Lookup(False))
+
+    return make, [x, table], y
+
+
 def shares(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
     """Softmax along any axis, and normalisation in its kinds."""
     a, b, c = (int(n) for n in pick.integers(1, (9, 70, 60)))
@@ -224,8 +240,8 @@ def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
         while done < count:
-            kind = (pointwise, lines, reductions, shares, copies, reductions)[shown % 6]
-            dtype = ("float32", "float64")[shown // 6 % 2]
+            kind = (pointwise, lines, reductions, shares, copies, reductions, lookups)[shown % 7]
+            dtype = ("float32", "float64")[shown // 7 % 2]
             make, inputs, y = kind(pick, dtype)
             print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
             done += check(make, inputs, y)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.copies import Strides, strided_copy
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.extremes import extreme_places
+    from .kernels.sweeps.lookup import lookup
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
@@ -99,6 +100,7 @@ _HOMES = {
     "Weighted": ".kernels.sweeps.resample:Weighted",
     "resample": ".kernels.sweeps.resample:resample",
     "strided_copy": ".kernels.sweeps.copies:strided_copy",
+    "lookup": ".kernels.sweeps.lookup:lookup",
     "normalise": ".kernels.sweeps.normalise:normalise",
     "products_of_rows": ".kernels.sweeps.products:products_of_rows",
     "reduction": ".kernels.sweeps.reductions:reduction",
@@ -210,6 +212,7 @@ __all__ = [
     "jit_cache",
     "kernel_text",
     "load_together",
+    "lookup",
     "machine",
     "microbench",
     "normalise",

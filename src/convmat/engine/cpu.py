@@ -6,6 +6,7 @@
     avx_vnni          the same on vectors of AVX2, in an encoding of its own
     bf16              the same of two bfloat16 numbers (AVX-512 BF16)
     dotprod           the same of four signed bytes on AArch64
+    vbmi              whether the bytes of whole registers are permuted by one instruction (AVX-512 VBMI)
 
 Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The
 target `"native"` asks the compiling process for LLVM's own description of the host; a `key` built from the
@@ -52,6 +53,7 @@ class Cpu:
     bf16: bool = False
     avx_vnni: bool = False
     dotprod: bool = False
+    vbmi: bool = False
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
@@ -69,6 +71,7 @@ class Cpu:
             and self.avx_vnni <= here.avx_vnni
             and self.bf16 <= here.bf16
             and self.dotprod <= here.dotprod
+            and self.vbmi <= here.vbmi
         )
 
     @staticmethod
@@ -96,6 +99,7 @@ class Cpu:
             here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
             vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple, vnni=name in _VNNI,
             avx_vnni=name in _AVX_VNNI, bf16=name in _BF16, dotprod=name in _DOTPROD,
+            vbmi=name in _VBMI,
         )  # fmt: skip
 
 
@@ -132,7 +136,10 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
 # Those of them that have AVX-512 VNNI.
 _VNNI = ("icelake-server", "sapphirerapids", "znver4")
 
-# Those that have the same on vectors of 32 bytes alone.
+# Those that permute the bytes of whole registers: AVX-512 VBMI.
+_VBMI = ("icelake-server", "sapphirerapids", "znver4")
+
+# Those that have VNNI on vectors of 32 bytes alone.
 _AVX_VNNI = ("alderlake",)
 
 # Those of AArch64 that have dot products of signed bytes.
@@ -167,6 +174,7 @@ def host() -> Cpu:
         bf16=vector_bytes == 64 and bool({"avx512_bf16", "avx512bf16"} & flags),
         avx_vnni=vector_bytes >= 32 and bool({"avx_vnni", "avxvnni"} & flags),
         dotprod=arch == "aarch64" and bool({"asimddp", "dotprod"} & flags),
+        vbmi=vector_bytes == 64 and bool({"avx512_vbmi", "avx512vbmi"} & flags),
     )  # fmt: skip
 
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...engine import (
+    Expression,
     Sweep,
     SweepPlan,
     elementwise,
     extreme_places,
+    lookup,
     normalise,
     pixel_shuffle,
     reduction,
@@ -93,8 +95,36 @@ def _passed(node: Node, specs: Specs, made: Spec) -> Found:
         return KINDS[node.op](node, specs, there[0], made) if known else None
     if made.size < FEWEST and not {*said.types} & {"float32", "float64"}:
         return None
+    if (tabled := _looked_up(node, said, there, made)) is not None:
+        return tabled
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
     return _step(plan, describe_pass(node), len(said.inputs))
+
+
+SHORTEST = 16
+"""Bytes in a row from which on it pays to load a table for them."""
+
+
+def _looked_up(node: Node, said: Expression, there: Sequence[Spec], made: Spec) -> Found:
+    """From 8-bit numbers to 8-bit numbers by a table of what each becomes, one for all or for each index of an axis."""
+    bytes_, late = (np.int8, np.uint8), [i for i, spec in enumerate(there) if spec.value is None]
+    if len(late) != 1 or made.dtype not in bytes_ or there[late[0]].dtype not in bytes_:
+        return None
+    (at,), x = late, there[late[0]].shape
+    shapes = [(1,) * (len(x) - spec.rank) + spec.shape for spec in there if spec.value is not None]
+    axes = {axis for shape in shapes for axis, n in enumerate(shape) if n > 1}
+    if x != made.shape or len(axes) > 1 or any(len(shape) > len(x) for shape in shapes):
+        return None
+    axis = next(iter(axes), -1)
+    cycle, columns = (x[axis], math.prod(x[axis + 1 :])) if axes else (1, made.size)
+    plan = lookup(made.size // columns, columns, cycle, thread_pool.count()) if columns >= SHORTEST else ""
+    if isinstance(plan, str):
+        return None
+    every = np.arange(256, dtype=np.uint8).view(there[at].dtype)[None]
+    inputs = [every if spec.value is None else spec.value.reshape(-1, 1) for spec in there]
+    with np.errstate(all="ignore"):
+        table = np.ascontiguousarray(np.broadcast_to(said(*inputs), (cycle, 256)))
+    return Moved(((Sweep(plan), (at, table), -1),), describe_pass(node).replace("one pass", "a table", 1))
 
 
 def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
