@@ -1,7 +1,7 @@
 """The exponential and its descendants as polynomials: a few instructions a vector, no call, within 4 ulp everywhere.
 
     e^x       x = n*ln2 + r with |r| <= ln2/2;   e^x = 2^n * (1 + r + r^2 * q(r))
-    sigmoid   with e = e^-|x|:   1 / (1 + e) where x >= 0,  e / (1 + e) where x < 0
+    sigmoid   1 / (1 + e) with e = e^-x; where that leads below the normal range (c / (1 + c*e)), c a small power of two
     tanh      with m = e^(2|x|) - 1:   m / (m + 2), and the sign of x
     expm1     2^n * (e^r - 1) + (2^n - 1)
     cosh      with E = e^|x| / 2:   E + 1/(4E);   sinh  E - 1/(4E), below 1 (m + m / (m + 1)) / 2 with m = expm1 |x|
@@ -126,14 +126,24 @@ def _power_of_two(shifted: Value, of: Constants) -> Value:
 
 def _reduced(x: Value, of: Constants, rest: Value | None = None) -> tuple[Value, Value]:
     """n + shift and e^r - 1, where x = n*ln2 + r; `rest` is what x lacks."""
+    shifted, r = _rest(x, of)
+    r = r if rest is None else r + rest
+    return shifted, fma(r * r, _q(r, of), r)
+
+
+def _rest(x: Value, of: Constants) -> tuple[Value, Value]:
+    """n + shift and r, where x = n*ln2 + r."""
     shifted = fma(x, float(1 / LN2), const(x.type, of.shift))
     n = shifted - of.shift
-    r = fma(n, -of.ln2_low, fma(n, -of.ln2_high, x))
-    r = r if rest is None else r + rest
-    q: Value = const(x.type, of.q[-1])
+    return shifted, fma(n, -of.ln2_low, fma(n, -of.ln2_high, x))
+
+
+def _q(r: Value, of: Constants) -> Value:
+    """q(r)."""
+    q: Value = const(r.type, of.q[-1])
     for coefficient in reversed(of.q[:-1]):
-        q = fma(q, r, const(x.type, coefficient))
-    return shifted, fma(r * r, q, r)
+        q = fma(q, r, const(r.type, coefficient))
+    return q
 
 
 def exp_in_parts(x: Value, of: Constants, rest: Value | None = None) -> tuple[Value, Value, Value]:
@@ -163,29 +173,35 @@ def exp(x: Value) -> Value:
 # ---- its descendants --------------------------------------------------------------------------------------
 
 
-def _logistic(x: Value) -> tuple[Value, Value, Value]:
-    """sigmoid(x) = (a / d) * b. `b` comes last because it may lead below the normal range."""
+def _logistic(x: Value) -> tuple[Value, Value]:
+    """sigmoid(x) = c / d, where c is 1, or a power of two that comes last: it may lead below the normal range.
+
+    d is c * (1 + e^-x), but for the 1 that does not count where c is no 1; infinite where c / d rounds to 0.
+    """
     of = constants(x.type.kind)
+    k = 2 * of.mantissa + 14
+    far = x < float(-(k + of.mantissa + 8) * LN2)
+    most, least = float((of.bias + 1 + k) * LN2), float(-2 * of.mantissa * LN2)
+    # the constant first: of a NaN, minimum and maximum give the second operand
+    shifted, r = _rest(minimum(const(x.type, most), maximum(const(x.type, least), -x)), of)
+    power = fma(r, fma(r, _q(r, of), const(x.type, 1.0)), const(x.type, 1.0))
+    scaled = _power_of_two(select(far, shifted - float(k), shifted), of)
     one = const(x.type, 1.0)
-    a, b = _exp_in_two(maximum(const(x.type, of.lowest), -fabs(x)), of)
-    positive = x >= 0.0
-    return select(positive, one, a), fma(a, b, one), select(positive, one, b)
+    return select(far, const(x.type, 2.0**-k), one), fma(scaled, power, one)
 
 
 @formula(lambda x: 1 / (1 + np.exp(-x)))
 def sigmoid(x: Value) -> Value:
     """1 / (1 + e^-x), exact to the last bits also where it is tiny."""
-    a, d, b = _logistic(x)
-    return a / d * b
+    c, d = _logistic(x)
+    return const(x.type, 1.0) / d * c
 
 
 @formula(lambda x: x / (1 + np.exp(-x)))
 def silu(x: Value) -> Value:
     """x * sigmoid(x), NaN at minus infinity as in PyTorch."""
-    a, d, b = _logistic(x)
-    # below lowest, where e^x was cut off, a * b is not small enough for every x
-    nothing = x < constants(x.type.kind).lowest
-    return x * a / d * select(nothing, const(x.type, 0.0), b)
+    c, d = _logistic(x)
+    return x / d * c
 
 
 @formula(np.tanh)

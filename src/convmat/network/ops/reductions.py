@@ -174,7 +174,7 @@ def top(node: Node, x: Array, k: Array | None = None) -> Any:
     axis = node.get("axis", -1)
     count = node.get("k") if k is None else int(k.reshape(()))
     largest, rows = bool(node.get("largest", 1)), np.moveaxis(x, axis, -1)
-    if count * FEW > rows.shape[-1] or rows.shape[-1] < LONG or x.dtype.kind not in "iuf":
+    if not 0 < count * FEW <= rows.shape[-1] or rows.shape[-1] < LONG or x.dtype.kind not in "iuf":
         order = _ordered(rows, largest)[..., :count].astype(np.int64)
     else:
         order = np.empty((*rows.shape[:-1], count), np.int64)
@@ -184,21 +184,31 @@ def top(node: Node, x: Array, k: Array | None = None) -> Any:
     return np.take_along_axis(x, order, axis), order
 
 
-FEW, LONG = 8, 512
+FEW, LONG = 64, 512
 """How often the numbers wanted must go into a row, and how long that must be, for a row not to be sorted as a whole."""
 
 
 def _first_in_order(row: Array, count: int, largest: bool) -> Array:
-    """Where the `count` largest or smallest of a row are, in their order; NaN is the largest."""
-    last = len(row) - count if largest else max(count - 1, 0)
-    limit = np.partition(row, min(last, len(row) - 1))[min(last, len(row) - 1)]
+    """Where the `count` largest or smallest of a row are, in their order; NaN is the largest.
+
+    None of them is beyond the last of the `count` largest among the largest of each block: few others are not.
+    """
+    whole = len(row) // BLOCK * BLOCK
+    blocks, extreme = row[:whole].reshape(-1, BLOCK), np.maximum if largest else np.fmin
+    ends = np.concatenate([extreme.reduce(blocks, axis=1), row[whole:]])
+    if len(ends) < count:
+        return _ordered(row, largest)[:count]
+    last = len(ends) - count if largest else count - 1
+    limit = np.partition(ends, last)[last]
     if limit != limit:
         return _ordered(row, largest)[:count]
-    beyond = np.flatnonzero(~(row <= limit) if largest else row < limit)
-    equal = np.flatnonzero(row == limit)[: max(count - len(beyond), 0)]
-    found = np.sort(np.concatenate([beyond, equal]))
+    found = np.flatnonzero(~(row < limit) if largest else row <= limit)
     order: Array = found[_ordered(row[found], largest)]
     return order[:count]
+
+
+BLOCK = 32
+"""Elements of a row of which the largest is found first."""
 
 
 def _ordered(rows: Array, largest: bool) -> Array:
