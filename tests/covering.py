@@ -34,26 +34,21 @@ COVERING = {
         "4d/transposed/tail",
     ),
     "float32 NHWC": (
-        "1d/depthwise/tail", "1d/one-element", "1d/transposed/tail", "2d/1x1/tail", "2d/3x3/tail", "2d/deep",
-        "2d/depthwise-dilated/tail", "2d/first-layer/tail",
+        "1d/depthwise/tail", "2d/batch-0", "2d/deep", "2d/depthwise-dilated/tail", "2d/first-layer/tail",
         "2d/grouped-narrow/tail", "2d/nothing-but-padding", "2d/one-pixel", "2d/transposed-depthwise/tail",
-        "2d/transposed-gaps/tail", "2d/valid/tail", "3d/depthwise/tail", "4d/dense/tail",
+        "2d/transposed-extra/tail", "3d/1x1x1/tail", "3d/depthwise/tail",
     ),
     "float64": (
-        "1d/batch-0", "1d/depthwise/tail", "1d/one-element", "1d/transposed/tail", "2d/3x3/tail", "2d/deep",
-        "2d/depthwise-dilated/tail", "2d/first-layer/tail",
-        "2d/nothing-but-padding", "2d/stride-skips-input", "2d/transposed-depthwise/tail",
-        "2d/valid/tail", "3d/3x3x3/tail", "3d/transposed/tail",
-        "4d/dense/tail", "4d/transposed/tail",
+        "1d/depthwise/tail", "1d/transposed/tail", "2d/depthwise-dilated/tail", "2d/first-layer/tail",
+        "2d/many-channels", "2d/one-pixel", "2d/padding-beyond-filter/tail", "2d/stride-skips-input",
+        "3d/1x1x1/tail", "3d/3x3x3/tail", "3d/transposed/tail",
     ),
     "narrow": (
-        "2d/3x3/tail", "2d/deep", "2d/depthwise-dilated/tail", "2d/nothing-but-padding", "2d/one-pixel",
-        "2d/stride-skips-input", "2d/transposed-depthwise/tail", "2d/transposed-dilated/tail",
-        "2d/transposed-gaps/tail",
+        "2d/deep", "2d/depthwise-dilated/tail", "2d/nothing-but-padding", "2d/one-pixel", "2d/stride-skips-input",
     ),
     "int8": (
-        "2d/3x3/tail", "2d/deep", "2d/depthwise-dilated/tail", "2d/depthwise/tail", "2d/nothing-but-padding",
-        "2d/one-pixel", "2d/stride-skips-input", "2d/transposed-extra/tail", "2d/whole-image", "2d/wide-image",
+        "2d/deep", "2d/depthwise-dilated/tail", "2d/depthwise-multiplier/tail", "2d/one-pixel",
+        "2d/one-pixel-padded", "2d/stride-skips-input", "2d/transposed-extra/tail",
     ),
 }  # fmt: skip
 """The cases by group."""

@@ -84,15 +84,20 @@ def scratch(count: int) -> Array:
 
 
 def run(
-    drawn: Drawn, seed: int, threads: int, only: str = "", sides: tuple[bool, ...] = (True, False)
+    drawn: Drawn,
+    seed: int,
+    threads: int,
+    only: str = "",
+    sides: tuple[bool, ...] = (True, False),
+    bindings: tuple[bool, ...] = (False, True),
 ) -> int:
     """Every program for a problem, once with pages behind the arrays and once with pages before; how many ran.
 
-    `only`: the module whose steps a program must have one of.
+    `only`: the module whose steps a program must have one of. `bindings`: whether its weights are bound.
     """
     data, ran = exact(drawn, seed), 0
     given = {"x": data.first, "w": data.second, "bias": data.bias, "residual": data.residual}
-    for bound in (False, True):
+    for bound in bindings:
         problem = drawn.problem(threads=threads, reuse_weights=bound)
         for name, program in programs(problem):
             if only and not any(type(step).__module__ == only for step in program.steps):
@@ -119,7 +124,7 @@ def run(
 
 
 def random_problems(seed: int, geometries: int, extents: int) -> None:
-    """So many different geometries, of kinds at several extents each."""
+    """So many different geometries, of kinds at several extents each; every second with its weights bound."""
     pick, ran = by_generator(np.random.default_rng(seed)), 0
     seen: set[Geometry] = set()
     for number in itertools.count():
@@ -130,7 +135,7 @@ def random_problems(seed: int, geometries: int, extents: int) -> None:
                 return
             drawn, threads = sized(made, pick), pick((1, 1, 2, 3))
             print(f"{number}.{turn} threads {threads}: {drawn}", flush=True)
-            some = run(drawn, turn, threads)
+            some = run(drawn, turn, threads, bindings=(turn % 2 == 1,))
             ran += some
             if some:
                 seen.add(drawn.geometry)

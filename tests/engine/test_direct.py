@@ -30,6 +30,7 @@ from convmat.planner.candidates import dtype_of, dtypes_of, operand_extents
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
 from convmat.reference import convolve
+from tests.covering import traits
 from tests.engine.drawn import by_taps
 from tests.support import Array, put
 
@@ -156,13 +157,27 @@ CHANNELS = tuple(
 KINDS = PLANES + CHANNELS
 TARGETS = ("native", "x86-64-v3")
 
+COVERING = (
+    "dilated", "dilated, every second", "widely dilated, every second", "two of 3x20", "1x1", "1x7", "7x1", "1-D",
+    "1-D, every second", "3-D", "3-D, strides", "bytes", "unsigned bytes", "bias", "all of the epilogue",
+    "channels: every second", "channels: strides and dilation", "channels: 1-D", "channels: 3-D", "channels: in twos",
+    "channels: narrow groups, every second", "channels: narrow groups, 3-D", "channels: wide groups",
+    "channels: two to one", "channels: eight to four", "channels: half",
+)  # fmt: skip
+"""Kinds that a quick run compiles for the lesser CPU too: they have every two traits of kernels that meet in some."""
+
 
 @pytest.fixture(params=TARGETS)
 def cpu(request: pytest.FixtureRequest) -> Cpu:
     """This machine as it is, and as if it had no more than AVX2."""
-    made = Cpu.named(request.param)
+    return runs_here(request.param)
+
+
+def runs_here(target: str) -> Cpu:
+    """The CPU of that name."""
+    made = Cpu.named(target)
     if not made.runs_here() or not made.fma:
-        pytest.skip(f"{request.param} does not run here")
+        pytest.skip(f"{target} does not run here")
     return made
 
 
@@ -236,8 +251,20 @@ def fenced(made: jit.JitProgram, given: dict[str, Array], *, at_end: bool) -> Ar
     return operands["y"].copy()
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_equals_the_definition_and_stays_inside(kind: Kind, cpu: Cpu) -> None:
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        pytest.param(
+            *(target, kind),
+            id=f"{target}-{kind.name}",
+            marks=() if target == "native" or kind.name in COVERING else pytest.mark.slow,
+        )
+        for target in TARGETS
+        for kind in KINDS
+    ],
+)
+def test_equals_the_definition_and_stays_inside(target: str, kind: Kind) -> None:
+    cpu = runs_here(target)
     recipes = set()
     for number, sizes in enumerate(kind.sizes(8)):
         made = program(kind.problem(sizes), cpu)
@@ -251,6 +278,19 @@ def test_equals_the_definition_and_stays_inside(kind: Kind, cpu: Cpu) -> None:
     (recipe,) = recipes
     of = channels.ChannelsRecipe if kind in CHANNELS else pixels.PixelsRecipe
     assert isinstance(recipe, of)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_covering_kinds_have_all_traits(target: str) -> None:
+    """And every two of them that meet in a kernel of any kind."""
+    together: dict[str, set[tuple[str, ...]]] = {}
+    for kind in KINDS:
+        (step,) = program(kind.problem(next(kind.sizes(1))), Cpu.named(target)).steps
+        together[kind.name] = set(itertools.combinations(sorted(traits(step.recipe)), 2))
+    missing = {name: pairs for name, pairs in together.items() if name not in COVERING}
+    for name in COVERING:
+        missing = {other: pairs - together[name] for other, pairs in missing.items()}
+    assert not any(missing.values()), {name: pairs for name, pairs in missing.items() if pairs}
 
 
 def test_the_fence_would_tell() -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="th
 
 def test_random_geometries_between_unreadable_pages() -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.engine.maxima", "0", "20", "4"],
+        [sys.executable, "-m", "tests.engine.maxima", "0", "10", "8"],
         cwd=ROOT, capture_output=True, text=True, timeout=600,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False,
     )  # fmt: skip

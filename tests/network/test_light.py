@@ -67,7 +67,20 @@ def weights(use: dict[str, tuple[str, int]], name: str, shape: tuple[int, ...], 
     return np.abs(1 + drawn / 8) if positive else drawn / 8
 
 
-@pytest.mark.parametrize("name", NAMES)
+REPEATED = ("inception_v1", "vgg19")
+"""Those with no operator that others have not: --slow runs them."""
+
+
+def test_the_others_have_every_operator() -> None:
+    found = {
+        name: {node.op_type for node in onnx.load(LIGHT / f"light_{name}.onnx").graph.node} for name in NAMES
+    }
+    assert set.union(*(found[name] for name in NAMES if name not in REPEATED)) == set.union(*found.values())
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in REPEATED else ()) for name in NAMES]
+)
 def test_a_graph_with_weights_drawn_at_random(name: str) -> None:
     """max|a - b| <= 1e-4 max|b|, and the answers differ from each other."""
     runtime = pytest.importorskip("onnxruntime", reason="the comparison is with onnxruntime")
