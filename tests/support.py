@@ -7,6 +7,7 @@ anything above it.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,6 @@ from convmat.planner.candidates import weigh, weigh_way
 from convmat.planner.cost import error_estimate
 from convmat.problem import WORK_DTYPES, Problem
 from convmat.product import Packing
-from convmat.reference import convolve
 
 Array = npt.NDArray[Any]
 Way = tuple[str, str, Packing]  # engine, lowering, packing
@@ -80,6 +80,38 @@ def gradients(x: Array, w: Array, dy: Array, g: Geometry) -> tuple[Array, Array]
     return dx.reshape(x.shape), dw.reshape(w.shape)
 
 
+def by_taps(
+    x: Array, w: Array, dy: Array | None, g: Geometry, wide: Any = np.float64
+) -> tuple[Array, Array, Array]:
+    """(y, dx, dw) of the definition in a wide type, every product of one tap at once; without dy, y alone.
+
+    test_reference.py holds it to `convolve` and `gradients`, which go element by element.
+    """
+    xs, ws = grouped(x.astype(wide), 1, g.G), grouped(w.astype(wide), 0, g.G)
+    ys = grouped(np.zeros(g.y_shape, wide), 1, g.G)
+    dys = None if dy is None else grouped(dy.astype(wide), 1, g.G)
+    dxs, dws = np.zeros_like(xs), np.zeros_like(ws)
+    lead = [np.arange(n) for n in xs.shape[:3]], [np.arange(n) for n in ys.shape[:3]]
+    for f in itertools.product(*map(range, g.F)):
+        pixels, elements = [], []
+        for a in range(g.rank):
+            at = np.arange(g.P[a]) * g.s[a] + f[a] * g.d[a] - g.lo[a]
+            there = (at >= 0) & (at < g.E[a]) & (at % g.e[a] == 0)
+            pixels.append(np.flatnonzero(there))
+            elements.append(at[there] // g.e[a])
+        read, written = np.ix_(*lead[0], *elements), np.ix_(*lead[1], *pixels)
+        tap: tuple[Any, ...] = (..., *f)
+        ys[written] += np.einsum("goc,bgc...->bgo...", ws[tap], xs[read], optimize=True)
+        if dys is not None:
+            dxs[read] += np.einsum("goc,bgo...->bgc...", ws[tap].conj(), dys[written], optimize=True)
+            count = math.prod(map(len, pixels))
+            seen = xs[read].conj().reshape(*xs.shape[:3], count)
+            dws[tap] = np.einsum(
+                "bgcp,bgop->goc", seen, dys[written].reshape(*ys.shape[:3], count), optimize=True
+            )
+    return ys.reshape(g.y_shape), dxs.reshape(x.shape), dws.reshape(w.shape)
+
+
 def turned(w: Array, groups: int) -> Array:
     """(C, O//G, *F) as (O, C//G, *F) with the filter flipped, or the other way round."""
     split = np.swapaxes(grouped(w, 0, groups), 1, 2)
@@ -114,8 +146,8 @@ def truth(case: Case, kind: str) -> Truth:
     rng = np.random.default_rng(sum(map(ord, case.name)))
     x, w, dy = (integers(rng, shape, kind) for shape in (g.x_shape, case.w_shape, g.y_shape))
     straight = turned(w, g.G) if case.transposed else w
-    dx, dw = gradients(x, straight, dy, g)
-    return Truth(x, w, dy, convolve(x, straight, g), dx, turned(dw, g.G) if case.transposed else dw)
+    y, dx, dw = by_taps(x, straight, dy, g, np.complex128 if kind == "complex" else np.float64)
+    return Truth(x, w, dy, y, dx, turned(dw, g.G) if case.transposed else dw)
 
 
 def kind_of(dtype: str) -> str:
@@ -138,6 +170,10 @@ def ways() -> tuple[Way, ...]:
     """Every engine, lowering and packing that the planner weighs."""
     found = weigh(Problem.of(Geometry.of((1, 1, 1), (1, 1, 1))), machine()).candidates
     return tuple((c.engine, c.lowering, c.packing) for c in found)
+
+
+REFUSED_BY_JIT = {"mec", "kn2row"}
+"""Lowerings that would have the jit store the unrolled input; a test of the matrix holds its sentences."""
 
 
 def way_name(way: Way) -> str:

@@ -19,7 +19,18 @@ from convmat.engine.cpu import Cpu
 from convmat.lowering import ALL, Lowering
 from convmat.product import Packing
 from tests.covering import compiles, traits_of
-from tests.support import DTYPES, LAYOUTS, PASSES, TAILS, Way, check, problem_of, way_name, ways
+from tests.support import (
+    DTYPES,
+    LAYOUTS,
+    PASSES,
+    REFUSED_BY_JIT,
+    TAILS,
+    Way,
+    check,
+    problem_of,
+    way_name,
+    ways,
+)
 
 
 def _quick(each: Case, dtype: str, layout: str, way: Way) -> bool:
@@ -119,10 +130,6 @@ def test_each_engine_has_transforms_of_its_own(transforming: Lowering) -> None:
     way = engine, transforming.name, Packing.PANEL
     direction = "weight" if transforming.name == "pieces" else "forward"
     assert check(way, case("2d/3x3/tail"), "float32", "NCHW", direction) == sentence
-
-
-REFUSED_BY_JIT = {"mec", "kn2row"}
-"""What the jit would have to store; a test below holds its sentences."""
 
 
 STORING = [w for w in ways() if w[0] == "jit" and (w[1] in REFUSED_BY_JIT or w[2] is Packing.WHOLE)]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from convmat.cases import CASES, Case
 from convmat.geometry import Geometry
 from convmat.reference import convolve
+from tests.engine.drawn import by_generator, kind, sized
+from tests.support import TAILS, by_taps, gradients, integers
 
 
 def test_a_line() -> None:
@@ -52,3 +56,30 @@ def test_complex_weights_are_not_conjugated_and_nothing_sums_to_zero() -> None:
     assert found.dtype == np.complex128
     empty = convolve(np.ones((1, 0, 2)), np.ones((1, 0, 1)), Geometry.of((1, 0, 2), (1, 0, 1)))
     assert empty.tolist() == [[[0, 0]]]
+
+
+def hold(g: Geometry, kind: str) -> None:
+    """Sums by taps are those by elements, of the definition and of products scattered back."""
+    rng = np.random.default_rng(g.k)
+    x, w, dy = (integers(rng, shape, kind) for shape in (g.x_shape, g.w_shape, g.y_shape))
+    y, *found = by_taps(x, w, dy, g, x.dtype)
+    np.testing.assert_array_equal(y, convolve(x, w, g))
+    for one, other in zip(found, gradients(x, w, dy, g), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "each", [pytest.param(each, marks=() if each in TAILS else pytest.mark.slow) for each in CASES], ids=str
+)
+def test_sums_by_taps_are_the_definition_s(each: Case) -> None:
+    """What most tests are judged by; every fourth case in complex numbers."""
+    hold(each.geometry, "real" if CASES.index(each) % 4 else "complex")
+
+
+def test_sums_by_taps_are_the_definition_s_on_random_geometries() -> None:
+    pick, small = by_generator(np.random.default_rng(5)), 0
+    while small < 10:
+        g = sized(kind(pick), pick).geometry
+        if np.prod(g.y_shape) * g.k <= 20_000:
+            small += 1
+            hold(g, "real")

@@ -7,7 +7,6 @@ takes as long as a hundred runs of it.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from convmat.planner.candidates import make_program
 from convmat.planner.prepared import split_dims
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Layout
-from tests.support import Array, dtype_of, grouped, integers, kind_of, put, turned
+from tests.support import REFUSED_BY_JIT, Array, by_taps, dtype_of, integers, kind_of, put, turned
 
 Pick = Callable[[Sequence[Any]], Any]
 """Chooses one of several values: by a random generator, or by hypothesis."""
@@ -193,32 +192,6 @@ def by_generator(rng: np.random.Generator) -> Pick:
 # -- the definition ---------------------------------------------------------------------------------------------------
 
 
-def by_taps(
-    x: Array, w: Array, dy: Array | None, g: Geometry, wide: type[np.floating[Any]] = np.float64
-) -> tuple[Array, Array, Array]:
-    """(y, dx, dw) of the definition in a wide type, every product of one tap at once; without dy, y alone."""
-    xs, ws = grouped(x.astype(wide), 1, g.G), grouped(w.astype(wide), 0, g.G)
-    ys = grouped(np.zeros(g.y_shape, wide), 1, g.G)
-    dys = None if dy is None else grouped(dy.astype(wide), 1, g.G)
-    dxs, dws = np.zeros_like(xs), np.zeros_like(ws)
-    lead = [np.arange(n) for n in xs.shape[:3]], [np.arange(n) for n in ys.shape[:3]]
-    for f in itertools.product(*map(range, g.F)):
-        pixels, elements = [], []
-        for a in range(g.rank):
-            at = np.arange(g.P[a]) * g.s[a] + f[a] * g.d[a] - g.lo[a]
-            there = (at >= 0) & (at < g.E[a]) & (at % g.e[a] == 0)
-            pixels.append(np.flatnonzero(there))
-            elements.append(at[there] // g.e[a])
-        read, written = np.ix_(*lead[0], *elements), np.ix_(*lead[1], *pixels)
-        tap: tuple[Any, ...] = (..., *f)
-        ys[written] += np.einsum("goc,bgc...->bgo...", ws[tap], xs[read], optimize=True)
-        if dys is not None:
-            dxs[read] += np.einsum("goc,bgo...->bgc...", ws[tap], dys[written], optimize=True)
-            flat = xs[read].reshape(*xs.shape[:3], -1), dys[written].reshape(*ys.shape[:3], -1)
-            dws[tap] = np.einsum("bgcp,bgop->goc", *flat, optimize=True)
-    return ys.reshape(g.y_shape), dxs.reshape(x.shape), dws.reshape(w.shape)
-
-
 @dataclass
 class Exact:
     """Operands of small integers, NumPy arrays as the problem wants them, and the result."""
@@ -280,7 +253,7 @@ def programs(problem: Problem) -> Iterator[tuple[str, jit.JitProgram]]:
     """Every different program that the jit has for a problem, with its lowering's name."""
     seen = set()
     for way in lowering.ALL:
-        if way.refuses(problem) is None:
+        if way.name not in REFUSED_BY_JIT and way.refuses(problem) is None:
             for packing in way.packings:
                 program = make_program(problem, way, packing, "jit")
                 if isinstance(program, jit.JitProgram):

@@ -19,8 +19,8 @@ from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
-from tests.engine.drawn import by_taps, views
-from tests.support import Array, blank, dtype_of, hedged, integers, written_alone
+from tests.engine.drawn import views
+from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, written_alone
 
 pytestmark = [
     pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU"),

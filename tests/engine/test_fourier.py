@@ -17,8 +17,7 @@ from convmat.planner import Plan
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
 from tests.allocations import Allocations
-from tests.engine.drawn import by_taps
-from tests.support import Array, blank, hedged, plans, written_alone
+from tests.support import Array, blank, by_taps, hedged, plans, written_alone
 
 WIDE: dict[str, Any] = {
     "float32": np.float64,

@@ -20,8 +20,8 @@ from convmat.planner.cost import error_estimate
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
 from convmat.reference import convolve
-from tests.engine.drawn import by_taps, views
-from tests.support import Array, blank, hedged, put, written_alone
+from tests.engine.drawn import views
+from tests.support import Array, blank, by_taps, hedged, put, written_alone
 
 pytestmark = [
     pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU"),

@@ -13,8 +13,7 @@ import convmat
 from convmat.engine.cpu import host
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
-from tests.engine.drawn import by_taps
-from tests.support import Array
+from tests.support import Array, by_taps
 
 NAMES = [way.name for way in ALL if way.name.startswith("winograd")]
 VALUES = [np.nan, np.inf, -np.inf, 1e30, 3e38, 1e13]

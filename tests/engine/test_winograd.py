@@ -22,8 +22,8 @@ from convmat.planner.candidates import dtypes_of, make_program, operand_extents
 from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
-from tests.engine.drawn import by_taps, views
-from tests.support import Array, blank, hedged, plans, put, quick_part, written_alone
+from tests.engine.drawn import views
+from tests.support import Array, blank, by_taps, hedged, plans, put, quick_part, written_alone
 
 pytestmark = pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
 LANES = host().lanes(4)
