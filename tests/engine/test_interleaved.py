@@ -18,8 +18,8 @@ from convmat.lowering import find_lowering
 from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
-from tests.engine.drawn import by_taps, views
-from tests.support import Array, blank, dtype_of, hedged, integers, written_alone
+from tests.engine.drawn import views
+from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, written_alone
 
 pytestmark = [
     pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU"),
