@@ -1,6 +1,6 @@
 """Training steps side by side: convmat and PyTorch, the same network, weights and batches; a process each, in turns.
 
-    python -m benchmarks.training [NETWORK ..] [--threads 2] [--rounds 3] [--json FILE]
+    python -m benchmarks.training [NETWORK ..] [--threads 2] [--rounds 3] [--eager] [--json FILE]
 
 Before anything is timed the losses of three steps are compared. Times are medians over rounds of a median over steps;
 memory is the peak of the process beyond what it had before its network was built.
@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ NETWORKS: dict[str, tuple[Any, ...]] = {
 }
 """Input without the batch, and the batch."""
 
-PEERS = ("convmat", "torch", "torch channels_last")
+PEERS = ("convmat", "torch", "torch channels_last", "torch compiled", "torch compiled channels_last")
+"""PyTorch in both layouts, eager and by `torch.compile`; the last two where there is a C++ compiler, which it wants."""
+
 STEPS, CHECKED = 7, 3
 RATE, MOMENTUM = 0.01, 0.9
 
@@ -66,8 +69,8 @@ def ours(name: str, threads: int) -> Callable[[], float]:
     return lambda: float(trainer.step(x, target))
 
 
-def theirs(name: str, threads: int, last: bool) -> Callable[[], float]:
-    """A step of PyTorch over the same graph."""
+def theirs(name: str, threads: int, last: bool, compiled: bool) -> Callable[[], float]:
+    """A step of PyTorch over the same graph; its forward and backward pass compiled, or eager."""
     import torch
     from torch.nn import functional as F
 
@@ -84,12 +87,17 @@ def theirs(name: str, threads: int, last: bool) -> Callable[[], float]:
     x, target = (torch.tensor(each) for each in batch(name))
     x = x.to(memory_format=format)
 
-    def step() -> float:
+    def forward(x: Any) -> Any:
         found = {**values, graph.inputs[0].name: x}
         for node in graph.nodes:
             given = [found[each] for each in node.inputs]
             found[node.outputs[0]] = OPERATORS[node.op](torch, F, node, *given)
-        loss = F.cross_entropy(found[graph.outputs[0]], target)
+        return F.cross_entropy(found[graph.outputs[0]], target)
+
+    run = torch.compile(forward) if compiled else forward
+
+    def step() -> float:
+        loss = run(x)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -128,7 +136,11 @@ def work(name: str, peer: str, threads: int) -> dict[str, Any]:
     """The losses of the first steps, seconds of the first and the median of later ones, peak bytes."""
     __import__("convmat.train" if peer == "convmat" else "torch")  # whose own size is not the step's
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step = ours(name, threads) if peer == "convmat" else theirs(name, threads, "last" in peer)
+    step = (
+        ours(name, threads)
+        if peer == "convmat"
+        else theirs(name, threads, "last" in peer, "compiled" in peer)
+    )
     begun = time.perf_counter()
     losses = [step()]
     first = time.perf_counter() - begun
@@ -142,11 +154,11 @@ def work(name: str, peer: str, threads: int) -> dict[str, Any]:
     return {"losses": losses, "first": first, "seconds": statistics.median(taken), "peak": peak * 1024}
 
 
-def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
+def compare(name: str, threads: int, rounds: int, peers: Sequence[str]) -> dict[str, Any]:
     """Every peer in turns, each time in a process of its own."""
-    runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in PEERS}
+    runs: dict[str, list[dict[str, Any]]] = {peer: [] for peer in peers}
     for _ in range(rounds):
-        for peer in PEERS:
+        for peer in peers:
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.training", name, "--worker", peer, "--threads", str(threads)],
                 capture_output=True, text=True, check=True,
@@ -169,6 +181,9 @@ def main() -> None:
     asked.add_argument("networks", nargs="*", default=list(NETWORKS))
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument(
+        "--eager", action="store_true", help="without torch.compile, whose first steps take minutes"
+    )
     asked.add_argument("--json")
     asked.add_argument("--worker")
     given = asked.parse_args()
@@ -178,16 +193,21 @@ def main() -> None:
     if given.worker:
         print(json.dumps(work(given.networks[0], given.worker, given.threads)))
         return
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    peers = [peer for peer in PEERS if "compiled" not in peer or (compiler and not given.eager)]
     found = {}
     for name in given.networks:
-        found[name] = made = compare(name, given.threads, given.rounds)
-        best = min(made[peer]["seconds"] for peer in PEERS[1:])
+        found[name] = made = compare(name, given.threads, given.rounds, peers)
+        best, least = (min(made[peer][key] for peer in peers[1:]) for key in ("seconds", "peak"))
         said = [
             f"{peer} {each['seconds'] * 1e3:.1f} ms, {each['peak'] / 2**20:.0f} MiB"
             for peer, each in made.items()
         ]
-        ratio = best / made["convmat"]["seconds"]
-        print(f"{name}: {'; '.join(said)}; {ratio:.2f} times PyTorch's better layout", flush=True)
+        ratio, share = best / made["convmat"]["seconds"], made["convmat"]["peak"] / least
+        print(
+            f"{name}: {'; '.join(said)}; {ratio:.2f} times PyTorch's best, {share:.2f} of its memory",
+            flush=True,
+        )
     if given.json:
         with open(given.json, "w") as file:
             json.dump(found, file, indent=1)
