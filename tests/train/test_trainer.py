@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -289,3 +291,88 @@ def test_products_of_dense_layers_run_on_own_kernels() -> None:
     assert np.allclose(trainer.held["3.weight"], w["3.weight"] - 0.1 * dz.T @ np.maximum(h, 0), atol=1e-6)
     assert np.allclose(trainer.held["1.weight"], w["1.weight"] - 0.1 * dh.T @ a, atol=1e-6)
     assert np.allclose(trainer.held["1.bias"], w["1.bias"] - 0.1 * dh.sum(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["no space", "a limit of the file's size"])
+def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    x, target = batch(16)
+    path, told = tmp_path / "here.safetensors", []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(progress: train.Progress) -> None:
+        told.append(progress)
+        if progress.epoch == 1 and how == "no space":
+            monkeypatch.setattr(os, "fsync", full)
+        elif progress.epoch == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+
+    trainer = small(optimiser=train.SGD(0.1, momentum=0.9))
+    try:
+        with pytest.raises(PlanError) as error:
+            trainer.fit(train.Examples(x, target), 3, batch=8, checkpoint=path, progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        monkeypatch.undo()
+    lines = str(error.value).splitlines()
+    assert lines[0] == f"train: cannot write {path}"
+    if how == "no space":
+        assert lines[1:] == [
+            "  No space left on device",
+            "  make room on the disk, or give a path on another",
+        ]
+    assert [each.name for each in tmp_path.iterdir()] == [path.name], (
+        "the one before it, and no part of another"
+    )
+    before = small(optimiser=train.SGD(0.1, momentum=0.9))
+    before.resume(path)
+    assert (before.epoch, trainer.epoch) == (1, 2)
+    trainer.save(path)  # nothing is lost of what was learned since
+    wanted = [each.loss for each in before.fit(train.Examples(x, target), 3, batch=8)][1:]
+    assert [each.loss for each in trainer.fit(train.Examples(x, target), 3, batch=8)] == wanted
+
+
+@pytest.mark.outside
+def test_fifty_steps_stay_as_near_to_float64_as_those_of_pytorch() -> None:
+    """From equal weights and batches: how far all parameters together are from PyTorch's in float64."""
+    import torch
+    from torch.nn import functional as F
+
+    net, rng = nn.lenet(), np.random.default_rng(0)
+    trainer = net.trainer(optimiser=train.SGD(0.02, momentum=0.9, decay=5e-4))
+    target = rng.integers(0, 10, (50, 32))
+    x = rng.standard_normal((50, 32, 1, 28, 28), np.float32) * 0.3
+    for at in range(50):
+        x[at, np.arange(32), 0, 2 * target[at]] += 1  # each class has a bright line of its own
+
+    def theirs(dtype: Any) -> dict[str, Array]:
+        c = {
+            name: torch.tensor(value.copy(), dtype=dtype, requires_grad=True)
+            for name, value in net.graph.constants.items()
+            if value.dtype == np.float32
+        }
+        optimiser = torch.optim.SGD(list(c.values()), 0.02, momentum=0.9, weight_decay=5e-4)
+        for at in range(50):
+            h = torch.tensor(x[at], dtype=dtype)
+            for name in ("features.0", "features.3"):
+                h = F.max_pool2d(F.relu(F.conv2d(h, c[f"{name}.weight"], c[f"{name}.bias"])), 2)
+            h = F.relu(F.linear(h.flatten(1), c["classifier.0.weight"], c["classifier.0.bias"]))
+            h = F.linear(h, c["classifier.2.weight"], c["classifier.2.bias"])
+            optimiser.zero_grad()
+            F.cross_entropy(h, torch.tensor(target[at])).backward()
+            optimiser.step()
+        return {name: value.detach().numpy().astype(np.float64) for name, value in c.items()}
+
+    exact, single = theirs(torch.float64), theirs(torch.float32)
+    losses = [trainer.step(x[at], target[at]) for at in range(50)]
+    assert losses[-1] < 0.5 * losses[0]
+
+    def far(found: Any) -> float:
+        about = [np.ravel(found[name] - exact[name]) for name in exact]
+        return float(np.linalg.norm(np.concatenate(about)))
+
+    assert far(trainer.held) <= 2 * far(single)
