@@ -16,8 +16,23 @@ import numpy as np
 
 from ...product import Activation
 from ..ir.activations import FORMULAS
+from ..ir.dots import halves
 from ..ir.emitter import Function, prefix_mask
-from ..ir.instructions import Type, Value, bitcast, const, fptosi, i1, i32, i64, maximum, minimum, ptr, splat
+from ..ir.instructions import (
+    Type,
+    Value,
+    bf16,
+    bitcast,
+    const,
+    fptosi,
+    i1,
+    i32,
+    i64,
+    maximum,
+    minimum,
+    ptr,
+    splat,
+)
 from ..ir.shuffles import narrow, transpose, widen
 from .tile import Tile
 
@@ -59,6 +74,7 @@ class TileEpilogue:
 
     `along_m`: lanes lie along rows of C (the tile's rows are C's columns); otherwise along its columns. `block`: rows
     of C lie side by side in blocks of so many; a tile begins with one, or is part of one. 0: they are evenly apart.
+    `flushed`: bfloat16 is made by the CPU's own instruction, which takes denormals for zero.
     """
 
     out: Type
@@ -68,6 +84,7 @@ class TileEpilogue:
     along_m: bool
     store: Store
     block: int = 0
+    flushed: bool = False
 
     def emit(self, fn: Function, tile: Tile, sums: list[list[Value]], to: Target, rows: int) -> None:
         """Stores a tile of `rows` rows of C (a constant) and `to.count` columns."""
@@ -130,21 +147,23 @@ class TileEpilogue:
         residual = (
             fn.load(to.residual + at, self.out.x(line.type.lanes), mask=mask) if self.residual else None
         )
-        fn.store(self._finished(line, bias, residual), to.c + at, mask=mask)
+        fn.store(self._finished(fn, line, bias, residual), to.c + at, mask=mask)
 
     def _scattered(
         self, fn: Function, line: Value, bias: Value | None, to: Target, places: Value, mask: Value
     ) -> None:
         vector = self.out.x(line.type.lanes)
         residual = gather_at(fn, to.residual, places, vector, mask) if self.residual else None
-        scatter_at(fn, self._finished(line, bias, residual), to.c, places, mask)
+        scatter_at(fn, self._finished(fn, line, bias, residual), to.c, places, mask)
 
-    def _finished(self, line: Value, bias: Value | None, residual: Value | None) -> Value:
+    def _finished(self, fn: Function, line: Value, bias: Value | None, residual: Value | None) -> Value:
         if bias is not None:
             line = line + bias
         if residual is not None:
             line = line + widen(residual, line.type)
         line = activate(line, self.activation)
+        if self.flushed and self.out is bf16:
+            return bitcast(halves(fn, line), to=bf16)
         whole = line.type.is_float and not self.out.is_float
         return fptosi(line, to=self.out) if whole else narrow(line, self.out)
 

@@ -155,7 +155,8 @@ class TileWriter:
         wanted = (r.bias, r.residual, r.activation) if r.work.is_float else (False, False, None)
         tile = Tile(work, columns, vectors, r.lanes, 0, 0, 0)
         lines = [made[i * vectors : (i + 1) * vectors] for i in range(columns)]
-        TileEpilogue(r.out, *wanted, True, r.store, r.block).emit(fn, tile, lines, to, rows)
+        epilogue = TileEpilogue(r.out, *wanted, True, r.store, r.block, r.work.is_float)
+        epilogue.emit(fn, tile, lines, to, rows)
 
     def _store_bytes(
         self, fn: Function, columns: list[Value], zero: Value, c: Value, line: Value, count: Value, rows: int
