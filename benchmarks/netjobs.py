@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.jobs import Array, Job, operands
+from benchmarks.kinds import KINDS
 from benchmarks.models import MODELS
 from benchmarks.trained import TRAINED, WILD
 from convmat.errors import PlanError
 
-NETS = MODELS | TRAINED | WILD
+NETS = MODELS | KINDS | TRAINED | WILD
 """Every network by its name, those with random weights first, those that nobody tuned to last."""
 
 
@@ -143,7 +144,7 @@ def chosen(wanted: Sequence[str]) -> tuple[str, ...]:
     """Names of the networks that are meant, by a part of the name; all by default. Raises PlanError.
 
     >>> chosen(["net"])
-    ('resnet50', 'mobilenet_v2', 'squeezenet1.1', 'efficientnet-lite0')
+    ('resnet50', 'mobilenet_v2', 'squeezenet1.1', 'efficientnet-b0', 'efficientnet-lite0')
     """
     for text in wanted:
         if not any(text in name for name in NETS):

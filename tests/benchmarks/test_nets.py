@@ -247,10 +247,12 @@ def test_who_runs_what() -> None:
     with pytest.raises(PlanError) as caught:
         command.networks(["alexnet"], [], "1")
     assert str(caught.value) == (
-        "bench: no network matches 'alexnet'\n  there are resnet50, vgg16, mobilenet_v2, squeezenet1.1, centerface, "
+        "bench: no network matches 'alexnet'\n  there are resnet50, vgg16, mobilenet_v2, squeezenet1.1, keywords, "
+        "autoencoder, style, segments, pose, pulse, efficientnet-b0, transformer, centerface, "
         "pp-ocr-det, pp-ocr-rec, pp-ocr-cls, blazeface-front, blazeface-back, dnsmos-v8, dnsmos-sig, basic-pitch, "
         "efficientnet-lite0, ddddocr-det, ddddocr-read, tinyocr-det, tinyocr-rec, silero-vad, smart-turn, spindles, "
-        "seizure, captcha-whisperer, terrain, blazeface-full, orientation, fsmn-vad, mlsd-large, mlsd-tiny\n"
+        "seizure, captcha-whisperer, terrain, mtcnn-proposals, mtcnn-refining, mtcnn-points, "
+        "blazeface-full, orientation, fsmn-vad, mlsd-large, mlsd-tiny\n"
         "  give a part of a name"
     )
 
@@ -326,7 +328,7 @@ def by_hand() -> Run:
                 entries["ncnn"] = Entry(refused="ncnn has no layer ReduceMax")
             measured.append(Measured(NetJob(net, threads, flops * 10**9, about.shape), entries))
     return replace(
-        made.run(), jobs=58, measured=measured, peers={name: library[name] for name in (*SECONDS, "openvino")},
+        made.run(), jobs=80, measured=measured, peers={name: library[name] for name in (*SECONDS, "openvino")},
         startup={"cold": [4.0], "cached": [2.0, 1.0, 0.5], "saved": [0.25], "onnxruntime": [0.5]},
         memory={"convmat resident": [300 << 20], "convmat peak": [400 << 20],
                 "onnxruntime resident": [100 << 20], "onnxruntime peak": [200 << 20]},
@@ -339,25 +341,26 @@ def test_every_goal() -> None:
         key: (goal.value, goal.wanted, goal.met) for key, goal in found.items()
     }
     start = "resnet50, from file to first answer"
-    for t in ("1 thread", "2 threads"):
+    for t, mean in (("1 thread", 1.25), ("2 threads", 1.2)):
+        middle = (1.2**39 * 1.5) ** (1 / 40)  # one of them is not for the fastest
         assert values.pop((f"{t}: against the fastest peer", "geometric mean")) == (
-            pytest.approx((1.2**28 * 1.5) ** (1 / 29)),  # one of them is not for the fastest
-            1.1,
-            True,
-        )
-        assert values.pop((f"{t}: against the fastest peer", "least")) == (pytest.approx(1.2), 0.9, True)
-        assert values.pop((f"{t}: norm-wise error", "most")) == (pytest.approx(2.9e-6), 5e-6, True)
+            pytest.approx(middle), mean, middle >= mean,
+        )  # fmt: skip
+        assert values.pop((f"{t}: against the fastest peer", "least")) == (pytest.approx(1.2), 0.95, True)
+        assert values.pop((f"{t}: against onnxruntime", "geometric mean")) == (pytest.approx(1.5), None, None)
+        assert values.pop((f"{t}: against onnxruntime", "least")) == (pytest.approx(1.5), 1.0, True)
+        assert values.pop((f"{t}: norm-wise error", "most")) == (pytest.approx(4e-6), 1e-5, True)
     assert values == {
-        (f"{start}, compiling", "median"): (4.0, 5.0, True),
-        (f"{start}, from the disk cache", "median"): (1.0, 1.0, True),
-        (f"{start}, saved with its machine code", "median"): (0.25, 1.0, True),
+        (f"{start}, compiling", "median"): (4.0, 2.5, False),
+        (f"{start}, from the disk cache", "median"): (1.0, 0.3, False),
+        (f"{start}, saved with its machine code", "median"): (0.25, 0.3, True),
         (f"{start}, in onnxruntime", "median"): (0.5, None, None),
         ("resnet50, resident memory of convmat", "median"): (300 << 20, None, None),
         ("resnet50, resident memory of onnxruntime", "median"): (100 << 20, None, None),
-        ("resnet50, resident memory, in that of onnxruntime", "median"): (3.0, 2.0, False),
+        ("resnet50, resident memory, in that of onnxruntime", "median"): (3.0, 1.0, False),
         ("resnet50, peak memory of convmat", "median"): (400 << 20, None, None),
         ("resnet50, peak memory of onnxruntime", "median"): (200 << 20, None, None),
-        ("resnet50, peak memory, in that of onnxruntime", "median"): (2.0, 2.0, True),
+        ("resnet50, peak memory, in that of onnxruntime", "median"): (2.0, 1.0, False),
     }
 
 
@@ -367,7 +370,7 @@ def test_some_networks_say_nothing_of_the_mean() -> None:
         g.text: g for g in netgoals.goals(replace(run, measured=run.measured[:2])) if "mean" in g.statistic
     }
     goal: Goal = goals["1 thread: against the fastest peer"]
-    assert (goal.over, goal.of, goal.met) == (2, 29, None)
+    assert (goal.over, goal.of, goal.met) == (2, 40, None)
 
 
 def test_the_page(golden: Callable[[str, str], None], tmp_path: Path) -> None:
@@ -375,3 +378,12 @@ def test_the_page(golden: Callable[[str, str], None], tmp_path: Path) -> None:
     golden("bench-networks-page.md", page.page(run))
     written = page.publish(replace(run, peaks={}), tmp_path)
     assert [path.name for path in written] == ["benchmarks-networks.md", "benchmarks-networks.json"]
+
+
+@pytest.mark.parametrize("name", ["keywords", "pose"])
+def test_a_kind_is_the_network_that_it_says(name: str, tmp_path: Path) -> None:
+    """Its file is read, and convmat's answer is that of the graph in float64."""
+    file = netjobs.written(name, tmp_path)
+    job = NetJob(name, shape=netjobs.NETS[name].shape, file=str(file))
+    ready = peers.peer("convmat").load(job, *given(job))
+    assert NetTruth(job).error(ready.answer()) < 1e-5

