@@ -1,4 +1,4 @@
-"""`make bench-scale`: chunks in one process, on two workers, and from file to file, beside the result in memory.
+"""`make bench-scale`: chunks, workers, tiles of a network, and a volume from file to file, beside the result in memory.
 
 Answers are compared, bit by bit, before anything is timed. Ways take turns; figures are medians.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +22,10 @@ import convmat
 
 PLANES = 256
 """Of 512 x 512 voxels: what the volume in a file has unless more is asked for."""
+
+
+EXTENT = 1024
+"""Pixels of a side of an image unless more are asked for."""
 
 
 def median(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -68,6 +74,70 @@ def in_chunks(rounds: int) -> dict[str, float]:
     return found
 
 
+def in_tiles(rounds: int, extent: int) -> dict[str, float]:
+    """Seconds of a U-Net on a square image: whole, and in tiles of a quarter of its side and more."""
+    from convmat import nn
+
+    net = nn.unet((1, extent, extent), depth=4)
+    x = np.random.default_rng(0).standard_normal((1, 1, extent, extent), "float32")
+    ways: dict[str, Callable[[], Any]] = {f"U-Net, {extent} x {extent}": lambda: net(x)}
+    for tile in (extent // 4, extent // 2):
+        np.testing.assert_array_equal(net.tiled(x, tile=tile), net(x))
+        ways[f"in tiles of {tile}"] = partial(net.tiled, x, tile=tile)
+    return median(ways, rounds)
+
+
+def by_others(path: str, w: Any) -> dict[str, float]:
+    """Seconds of the same filter over the same file: SciPy over overlapping blocks, and dask_image if it is there."""
+    from scipy import ndimage
+
+    volume = np.load(path, mmap_mode="r")
+    step = 32
+
+    def blocks() -> None:
+        for first in range(0, len(volume), step):
+            low, high = max(first - 1, 0), min(first + step + 1, len(volume))
+            ndimage.correlate(np.asarray(volume[low:high]), w, mode="constant")[first - low :][:step]
+
+    ways: dict[str, Callable[[], Any]] = {"file: scipy.ndimage, by blocks": blocks}
+    try:
+        import dask.array as da
+        from dask_image import ndfilters
+    except ImportError:
+        pass
+    else:
+        lazy = da.from_array(volume, chunks=(step, *volume.shape[1:]))
+        several = {"scheduler": "threads", "num_workers": 2}
+        made = ndfilters.convolve(lazy, w, mode="constant").map_blocks(_nothing, dtype="float32")
+        ways["file: dask_image"] = lambda: made.compute(**several)
+    return median(ways, 1)
+
+
+def _nothing(block: Any) -> Any:
+    """A block that nobody keeps."""
+    return block[:1, :1, :1]
+
+
+class Watch:
+    """The most anonymous memory that the process has while it is open, looked at from time to time (Linux)."""
+
+    def __enter__(self) -> Watch:
+        self.most, self._end = 0, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._end.wait(0.01):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            found = [int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:")]
+            self.most = max(self.most, *found)
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+
 def from_file(planes: int) -> dict[str, float]:
     """Seconds of reading, computing and writing a 3x3x3 filter over a volume in a file, within 1 GiB."""
     from convmat import chunks
@@ -79,23 +149,30 @@ def from_file(planes: int) -> dict[str, float]:
             volume[plane] = np.random.default_rng(plane).standard_normal(shape[1:], "float32")
         w = np.random.default_rng(0).standard_normal((3, 3, 3), "float32")
         job = chunks.plan_files(f"{folder}/x.npy", w, None, {"padding": 1}, 1 << 30, plain=True)
-        done = chunks.make_file(job, f"{folder}/y.npy")
+        with Watch() as watch:
+            done = chunks.make_file(job, f"{folder}/y.npy")
         part = convmat.conv(np.asarray(volume[:34])[None, None], w[None, None], padding=1)[0, 0, :33]
         np.testing.assert_array_equal(np.load(f"{folder}/y.npy", mmap_mode="r")[:33], part)
-        return {f"file: {name}": seconds for name, seconds in done.as_dict().items()}
+        figures = done.as_dict()
+        found = {f"file: {name}": each for name, each in figures.items()}
+        found["file: GiB of anonymous memory"] = watch.most / 2**30
+        return found | by_others(f"{folder}/x.npy", w)
 
 
 def main(
     rounds: Annotated[int, typer.Option(help="Rounds in which the ways take turns.")] = 5,
+    extent: Annotated[
+        int, typer.Option(help="Pixels of a side of the image that a U-Net is given.")
+    ] = EXTENT,
     planes: Annotated[int, typer.Option(help="Planes of 512 x 512 voxels in a file.")] = PLANES,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("out/bench/scale.json"),
 ) -> None:
     """Time chunks beside the result in memory, on this machine."""
-    found = in_chunks(rounds) | from_file(planes)
+    found = from_file(planes) | in_chunks(rounds) | in_tiles(rounds, extent)  # the process is small at first
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=2) + "\n")
     for name, seconds in found.items():
-        typer.echo(f"{name:26} {seconds:8.3f}")
+        typer.echo(f"{name:32} {seconds:8.3f}")
 
 
 if __name__ == "__main__":
