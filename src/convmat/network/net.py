@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from ..planner import Choice
+    from .preparing.sharing import Shared
     from .reports.compare import Comparison
     from .reports.profile import Profile
     from .reports.summary import Memory, Summary
@@ -144,6 +145,7 @@ class Network:
         memory_limit: int,
         rules: Collection[str] | None = None,
         choices: Mapping[str, Choice] | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.graph, self.options, self.memory_limit, self.rules = graph, options, memory_limit, rules
         self.source: str | os.PathLike[str] | bytes | None = None
@@ -152,7 +154,7 @@ class Network:
         self._lock = Lock()
         kept = None if rules is None else tuple(rules)
         self._values_met = Values(graph)
-        self._programs = Programs(graph, Setting(options, memory_limit, kept, choices))
+        self._programs = Programs(graph, Setting(options, memory_limit, kept, choices, shared=shared))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy and a pickle hold the graph and what it was loaded with, and prepare themselves anew."""
@@ -232,6 +234,7 @@ class Network:
         *,
         tile: int | str | Sequence[int] | None = None,
         memory: int | None = None,
+        same_bits: bool = False,
         approximate: bool = False,
         exact_globals: bool = False,
         progress: Callable[[int, int], object] | None = None,
@@ -245,7 +248,8 @@ class Network:
         What looks at the whole image is refused with its name. `exact_globals`: global pooling is computed first, in a
         pass over the tiles for each such node. `approximate`: each tile counts for a whole image there. `progress` is
         told tiles done and all tiles. Tiles run in the way that is planned for the whole: on the jit engine the bits
-        are those of a call. Raises NetworkError or PlanError.
+        are those of a call, but for Winograd's products, which agree to rounding. `same_bits`: those too, for more work
+        at the seams. Raises NetworkError or PlanError.
 
         >>> import onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
@@ -255,7 +259,14 @@ class Network:
         array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
         """
         made: Array = open_room("chunks").run_tiled(
-            self, x, tile, memory, approximate=approximate, exact_globals=exact_globals, progress=progress
+            self,
+            x,
+            tile,
+            memory,
+            same_bits=same_bits,
+            approximate=approximate,
+            exact_globals=exact_globals,
+            progress=progress,
         )
         return made
 
@@ -418,9 +429,9 @@ class Network:
 
         return compare(run, self.source, given, self.outputs, peer, thread_pool.count(), seconds)
 
-    def _around(self, graph: Graph) -> Network:
-        """The same network around another graph; nothing prepared is shared."""
-        made = Network(graph, self.options, self.memory_limit, self.rules, self.choices)
+    def _around(self, graph: Graph, shared: Shared | None = None) -> Network:
+        """The same network around another graph; nothing prepared is shared but what is said to be."""
+        made = Network(graph, self.options, self.memory_limit, self.rules, self.choices, shared)
         made.source = self.source
         return made
 

@@ -20,6 +20,7 @@ from ...arguments import format_shape
 from ...errors import NetworkError, PlanError
 from ...network.graph import Input, Spec
 from ...network.net import Network
+from ...network.preparing.sharing import Shared
 from ...planner.units import format_bytes
 from ...stream import Stream
 from .block import Move, Place, kept_name, move
@@ -70,6 +71,7 @@ class NetworkStream(Stream):
         self._input = graph.inputs[0]
         given = Spec(_shape(self._input, axis), self._input.dtype)
         self.line = Timeline(graph, {self._input.name: given}, axis)
+        self._shared = Shared()
         self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
         self.reset()
 
@@ -171,7 +173,9 @@ class NetworkStream(Stream):
             for p, s in zip(places, shifts or itertools.repeat(0), strict=False)
         ]
         return Prepared(
-            found, None if found.graph is None else self.network._around(found.graph), tuple(after)
+            found,
+            None if found.graph is None else self.network._around(found.graph, self._shared),
+            tuple(after),
         )
 
     def _run(self, prepared: Prepared, block: Array | None) -> dict[str, Array]:

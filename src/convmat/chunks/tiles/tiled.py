@@ -41,10 +41,12 @@ def name_inputs(network: Network, x: Any) -> dict[str, Any]:
     return {network.inputs[0].name: x}
 
 
-def tiler_of(network: Network, given: Mapping[str, Any], *, approximate: bool) -> Tiler:
+def tiler_of(
+    network: Network, given: Mapping[str, Any], *, approximate: bool, same_bits: bool = False
+) -> Tiler:
     """The tiler for inputs of these shapes and element types."""
     specs = {name: Spec(tuple(map(int, x.shape)), np.dtype(x.dtype)) for name, x in given.items()}
-    return Tiler(network, specs, approximate=approximate)
+    return Tiler(network, specs, approximate=approximate, same_bits=same_bits)
 
 
 def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
@@ -90,13 +92,14 @@ def run_tiled(
     tile: Tile = None,
     memory: int | None = None,
     *,
+    same_bits: bool = False,
     approximate: bool = False,
     exact_globals: bool = False,
     progress: Tell | None = None,
 ) -> Array:
     """What `network(x)` is, tile by tile: see `Network.tiled`."""
     given = name_inputs(network, x)
-    tiler = tiler_of(network, given, approximate=approximate)
+    tiler = tiler_of(network, given, approximate=approximate, same_bits=same_bits)
     if exact_globals:
         extents = _tile_with_globals(tiler, tile, memory)
         tiler.resolve_globals(given, extents, progress)

@@ -21,6 +21,7 @@ from ...network.net import Network
 from ...network.ops.base import Decided
 from ...network.preparing.infer import infer_specs
 from ...network.preparing.program import Program
+from ...network.preparing.sharing import Shared
 from ...planner import Prepared, chosen_way
 from ...processes import Lock
 from .parts import Part, elements
@@ -42,13 +43,20 @@ LARGEST = ("GlobalMaxPool", "ReduceMax")
 class Tiler:
     """One network with inputs of given shapes, whose output is asked for in parts. May be pickled; holds no images."""
 
-    def __init__(self, network: Network, specs: Mapping[str, Spec], *, approximate: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        specs: Mapping[str, Spec],
+        *,
+        approximate: bool = False,
+        same_bits: bool = False,
+    ) -> None:
         if len(network.outputs) != 1:
             raise NetworkError(
                 f"tiled: the network has {len(network.outputs)} outputs\n  {', '.join(network.outputs)}\n"
                 f"  ask for one, e.g. convmat.load(...) of a file that ends with it"
             )
-        self.network, self.approximate = network, approximate
+        self.network, self.approximate, self.same_bits = network, approximate, same_bits
         self.graph, self.specs = infer_specs(network.graph, specs, UNLIMITED)
         self.output = self.graph.outputs[0]
         self.ways: Ways = {}
@@ -57,10 +65,11 @@ class Tiler:
 
     def _forget(self) -> None:
         self._kinds: dict[Any, Network] = {}
-        self._lock = Lock()
+        self._shared = Shared()
+        self._lock, self._turn = Lock(), Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_kinds", "_lock")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_kinds", "_shared", "_lock", "_turn")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -106,7 +115,9 @@ class Tiler:
     def run(self, part: Part, given: Mapping[str, Array], output: str = "") -> Array:
         """A part of the output from those parts of the inputs."""
         name = output or self.output
-        made: Array = self._prepared(part, name)(dict(given))
+        kind = self._prepared(part, name)
+        with self._turn:  # their values lie in one arena
+            made: Array = kind(dict(given))
         return made
 
     def _prepared(self, part: Part, output: str) -> Network:
@@ -117,7 +128,7 @@ class Tiler:
             if key not in self._kinds:
                 if len(self._kinds) >= KINDS:
                     self._kinds.pop(next(iter(self._kinds)))
-                self._kinds[key] = self.network._around(graph)
+                self._kinds[key] = self.network._around(graph, self._shared)
             return self._kinds[key]
 
     def grid(self, tile: tuple[int, ...], output: str = "") -> Iterator[Part]:
@@ -131,6 +142,7 @@ class Tiler:
     def decide(self) -> None:
         """Plan the whole, run nowhere, and have tiles follow: its rewritten nodes, each product by its way and order.
 
+        With `same_bits` they hold whole tiles of Winograd's, however much more of the image is read for that.
         What looks at the whole image, or is known only when it runs, leaves tiles to be planned by themselves.
         """
         if self.approximate:
@@ -145,7 +157,7 @@ class Tiler:
             plan, out = getattr(task.run, "plan", None), self._pixels(program, task.node)
             if isinstance(plan, Prepared) and out is not None:
                 found = plan.lowering.tile(plan.problem.geometry)
-                tile = found if out == plan.problem.geometry.P else (1,) * len(out)
+                tile = found if self.same_bits and out == plan.problem.geometry.P else (1,) * len(out)
                 ways[task.node.outputs[0]] = Way(Decided(plan.problem, chosen_way(plan.decision)), tile)
         if not self._has_rules(program):
             return

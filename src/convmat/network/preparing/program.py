@@ -89,7 +89,10 @@ class Program(OfThisProcess):
             if name not in graph.kept.values()
         )
         self.bodies: list[Programs] = []
-        self.setting = replace(setting, bodies=self.bodies)
+        self.setting = replace(setting, bodies=self.bodies, shared=None)  # bodies run while this does
+        self._shared = setting.shared
+        if self._shared is not None:
+            self._shared.add(self)
         self.rest = None if rest is None else self.setting.within(rest)
         names = [*(each.name for each in graph.inputs), *graph.constants]
         names += [name for node in graph.nodes for name in node.outputs if name]
@@ -176,7 +179,9 @@ class Program(OfThisProcess):
         values: list[Value] = [None] * (len(self._slot) + 1)
         for name, array in self.graph.constants.items():
             values[self._slot[name]] = array
-        arena = buffers.empty((self.memory.size,), np.dtype(np.uint8))
+        size = self.memory.size
+        shared = self._shared
+        arena = buffers.empty((size,), np.dtype(np.uint8)) if shared is None else shared.arena(size)
         held = self.setting.held
         for name in self.graph.kept:
             values[self._slot[name]] = held[name]
@@ -197,6 +202,10 @@ class Program(OfThisProcess):
                 known = all(values[i] is not None or i in changing for i in places)
                 calls.append(Call(task, task.run, None, places, changing if known else None, values))
         return State(values, chain_calls(self._in_turns(calls)))
+
+    def forget_states(self) -> None:
+        """Let go of the memory that earlier calls left for later ones."""
+        self._idle.clear()
 
     def _in_turns(self, calls: list[Call]) -> list[Call]:
         """The calls, those of nodes that run in turns as one where their arrays stay."""

@@ -22,6 +22,7 @@ from ..rewriting.widening import widen
 from . import infer
 from .keeping import order_readers_first
 from .program import Program
+from .sharing import Shared
 from .stages import split_stages
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Setting:
     """Where those that are made of it are noted."""
     held: Mapping[str, Array] = field(default_factory=dict)
     """The arrays of the inputs that a graph keeps from call to call: its steps read and write them in place."""
+    shared: Shared | None = None
+    """What it has in common with other networks, one of which runs at a time."""
 
     def runner(self, graph: Graph) -> Callable[[Sequence[Value]], list[Value]]:
         """From the values of a body's inputs to those of its outputs."""
@@ -93,7 +96,7 @@ class Programs(OfThisProcess):
         self.latest: Program | None = None
         self._any: Program | None = None
         self._found = self._made = 0
-        self._packed = Packed()
+        self._packed = Packed() if setting.shared is None else setting.shared.packed
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
         self._lock = Lock()
 

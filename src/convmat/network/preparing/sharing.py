@@ -1,0 +1,43 @@
+"""What networks have in common that take turns: packed weights, and one arena for the values of whichever runs."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..graph import Array
+from ..ops.base import Packed
+
+if TYPE_CHECKING:
+    from .program import Program
+
+
+class Shared:
+    """Of several networks, one of which runs at a time: tiles of different kinds, blocks of a stream.
+
+    >>> Shared().arena(100).nbytes
+    100
+    """
+
+    def __init__(self) -> None:
+        self.packed = Packed()
+        self._arena: Array = np.empty(0, np.uint8)
+        self._users: weakref.WeakSet[Program] = weakref.WeakSet()
+
+    def add(self, user: Program) -> None:
+        """A program whose states lie in the arena."""
+        self._users.add(user)
+
+    def arena(self, size: int) -> Array:
+        """So many bytes of the arena. If it has to grow, what was prepared on the smaller one is let go of."""
+        if size > self._arena.nbytes:
+            for each in self._users:
+                each.forget_states()
+            self._arena = np.empty(0, np.uint8)  # gone before the larger one is there
+            self._arena = np.empty(size, np.uint8)
+        return self._arena[:size]
+
+
+__all__ = ["Shared"]
