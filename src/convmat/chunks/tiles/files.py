@@ -41,14 +41,17 @@ class TileJob:
         self.read_as = network.inputs[0].dtype
         shown = _Sliced(store, self.read_as)
         self.tiler = tiler_of(network, {self.name: shown}, approximate=approximate or exact_globals)
+        if not exact_globals:
+            self.tiler.refuse()
+            self.tiler.decide()
         # The writer has one tile while the next is computed; what is read waits beside them.
         extents = tile_of(self.tiler, tile, memory - 3 * store.overhead)
         self.tiler.approximate = approximate
         if exact_globals:
             self.tiler.resolve_globals({self.name: shown}, extents, progress)
+            self.tiler.refuse()
+            self.tiler.decide()
         self.parts = list(self.tiler.grid(extents))
-        self.tiler.inputs(self.parts[0])
-        self.tiler.decide()
         self.shape, self.dtype, self.count = self.tiler.shape, self.tiler.dtype, len(self.parts)
         self.chunks = even_chunks(extents, CHUNK_ELEMENTS)
         self.run = self._run(network, store, extents)

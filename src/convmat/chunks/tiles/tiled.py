@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,14 +77,34 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
     bound = tiler.weight_bytes
 
     def needs(block: tuple[int, ...]) -> int:
-        starts = ((n - b) // 2 for n, b in zip(shape[2:], block, strict=True))
-        middle = tuple((a, a + b) for a, b in zip(starts, block, strict=True))
-        return tiler.bytes((*((0, n) for n in shape[:2]), *middle)) + bound
+        return tiler.bytes(_middle(shape, block)) + bound
 
-    found = largest_blocks(shape[2:], [UNIT] * (len(shape) - 2), needs, limit - present - SPARE)
-    if found is None:
+    fitting = []
+    for most in _widths(shape[2:]):
+        found = largest_blocks(most, [UNIT] * (len(shape) - 2), needs, limit - present - SPARE)
+        if found is not None:
+            fitting.append(found)
+        if found == most:  # a smaller one reads more beyond its seams
+            break
+    if not fitting:
         raise describe_least_limit("tiled", limit, needs((1,) * (len(shape) - 2)), present)
-    return (*shape[:2], *found)
+    best = min(dict.fromkeys(fitting), key=lambda block: tiler.work(_middle(shape, block)) / math.prod(block))
+    return (*shape[:2], *best)
+
+
+def _middle(shape: tuple[int, ...], block: tuple[int, ...]) -> Part:
+    """The part of an output of this shape that lies in its middle, so many pixels."""
+    starts = ((n - b) // 2 for n, b in zip(shape[2:], block, strict=True))
+    return (*((0, n) for n in shape[:2]), *((a, a + b) for a, b in zip(starts, block, strict=True)))
+
+
+def _widths(pixels: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """What tiles may be at most: all of an image, then less and less along all axes but the first."""
+    yield pixels
+    inner = pixels[1:]
+    while max(inner, default=0) > UNIT:
+        inner = tuple(min(n, max(UNIT, n // 2)) for n in inner)
+        yield (pixels[0], *inner)
 
 
 def run_tiled(
@@ -103,11 +124,13 @@ def run_tiled(
     if exact_globals:
         extents = _tile_with_globals(tiler, tile, memory)
         tiler.resolve_globals(given, extents, progress)
+        tiler.refuse()
+        tiler.decide()
     else:
+        tiler.refuse()
+        tiler.decide()
         extents = tile_of(tiler, tile, memory)
     parts = list(tiler.grid(extents))
-    tiler.inputs(parts[0])  # refused before anything is computed
-    tiler.decide()
     out = np.empty(tiler.shape, tiler.dtype)
     for at, part in enumerate(parts):
         read = {name: np.ascontiguousarray(given[name][place]) for name, place in tiler.inputs(part).items()}
@@ -229,7 +252,7 @@ def run_lazily(network: Network, x: Any) -> Any:
         for name, each in name_inputs(network, x).items()
     }
     tiler = tiler_of(network, given, approximate=False)
-    tiler.inputs(tuple((0, min(n, 1)) for n in tiler.shape))  # refused now
+    tiler.refuse()
     tiler.decide()
     first, shape = next(iter(given.values())), tiler.shape
     cuts = [

@@ -98,6 +98,21 @@ class Tiler:
         made = elements(part) * self.dtype.itemsize
         return found.alive(self.graph, self.specs) + inputs + 2 * made
 
+    def work(self, part: Part) -> float:
+        """About what computing a part takes, in multiplications."""
+        found, total = self.regions(part), 0.0
+        for node in self.graph.nodes:
+            if node.outputs[0] in found.nodes:
+                made = elements(found.nodes[node.outputs[0]].makes)
+                spec = self.specs.get(node.inputs[1]) if len(node.inputs) > 1 else None
+                product = node.op in ("Conv", "ConvTranspose") and spec is not None
+                total += made * (spec.size / self.specs[node.outputs[0]].shape[1] if product and spec else 1)
+        return total
+
+    def refuse(self) -> None:
+        """Raise NetworkError where a node cannot be computed in tiles."""
+        self.inputs(tuple((0, min(n, 1)) for n in self.shape))
+
     @property
     def weight_bytes(self) -> int:
         """Bytes of the network's constants, as they are and packed."""
