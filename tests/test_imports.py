@@ -17,7 +17,18 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "convmat"
 
-GROUND = ("doors", "errors", "processes", "arguments", "geometry", "product", "problem", "reference", "cases")
+GROUND = (
+    "doors",
+    "errors",
+    "whole_files",
+    "processes",
+    "arguments",
+    "geometry",
+    "product",
+    "problem",
+    "reference",
+    "cases",
+)
 LEVELS = (
     *((each,) for each in GROUND),
     ("lowering", "engine"),

@@ -352,7 +352,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("convmat.explain.files.util.find_spec", lambda name: None)
+    monkeypatch.setattr("convmat.explain.extras.util.find_spec", lambda name: None)
     assert refused(lambda: small().draw(tmp_path / "a.png")) == (
         "draw: a .png file needs pillow, which is not installed\n  no module PIL\n  pip install 'convmat[draw]'"
     )

@@ -183,7 +183,7 @@ def test_what_makes_no_page(tmp_path: Path) -> None:
 def test_without_jinja2_a_notebook_shows_the_text_and_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("convmat.explain.files.util.find_spec", lambda name: None)
+    monkeypatch.setattr("convmat.explain.extras.util.find_spec", lambda name: None)
     text = plan()._repr_html_()
     assert text.startswith("<pre>1x3x3x3 * 1x3x2x2 -&gt; 1x1x2x2, float32")
     assert text.endswith("pip install &#x27;convmat[page]&#x27;</p>")

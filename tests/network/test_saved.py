@@ -275,7 +275,7 @@ def test_a_file_is_whole_or_not_there(file: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(convmat.NetworkError) as error:
         convmat.load(small(7)).save(file, ())
     assert str(error.value) == (
-        f"save: {file} cannot be written\n  No space left on device\n  give a path in a folder that is yours"
+        f"save: cannot write {file}\n  No space left on device\n  make room on the disk, or give a path on another"
     )
     assert file.read_bytes() == before
     assert [each.name for each in file.parent.iterdir()] == [file.name]

@@ -36,11 +36,12 @@ def demo(
 
       convmat demo --json
     """
-    from convmat.explain import files
+    from convmat.explain import extras
     from convmat.explain.demo import demo as demonstration
     from convmat.explain.demo import faces, photo
+    from convmat.whole_files import replace_when_whole
 
-    files.require_module("PIL", "demo", "the contact sheet")
+    extras.require_module("PIL", "demo", "the contact sheet")
     with screen.progress("reading the picture") as tell:
         picture = photo.read_shipped() if image is None else photo.read(image)
         try:
@@ -48,7 +49,7 @@ def demo(
         except OSError as error:
             raise cannot_write("demo", output, error) from None
         # Opened first: better refused now than after all the work.
-        with files.replace_when_whole(output, "demo") as part:
+        with replace_when_whole(output, "demo") as part:
             found = demonstration.run(picture, tell=tell)
             tell("drawing the contact sheet")
             demonstration.write(found, part)

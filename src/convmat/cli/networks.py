@@ -137,8 +137,8 @@ def run(
             network, input or (), output, tile, parse.size("memory", memory), how, resume, scheduler
         )
         return
-    from convmat.explain import files
     from convmat.explain.terminal import answer
+    from convmat.whole_files import replace_when_whole
 
     network = loaded(model, exact, threads, shape, trust, precision)
     if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
@@ -153,7 +153,7 @@ def run(
         found = network(given, outputs=network.outputs)
     names = answer.read_labels(labels, found) if labels else ()
     if output is not None:
-        with files.replace_when_whole(output, "run") as part, part.open("wb") as file:
+        with replace_when_whole(output, "run") as part, part.open("wb") as file:
             answer.write(file, found)
     said = answer.Answer(found, names, top)
     if json:

@@ -64,9 +64,9 @@ def quantize(
 
       convmat quantize model.onnx --data photos/ -o small.onnx --keep 'head.*' --json
     """
-    from convmat.explain import files
     from convmat.explain.terminal.examples import batches
     from convmat.network.quantising import quantize as quantise
+    from convmat.whole_files import replace_when_whole
 
     if output.exists() and not overwrite and not output.is_dir():
         raise PlanError(
@@ -74,7 +74,7 @@ def quantize(
         )
     network = networks.loaded(model, False, threads, shape)
     how = networks.preparation(mean, std, unit, bgr, layout)
-    with files.replace_when_whole(output, "quantize") as part, screen.progress("reading examples") as tell:
+    with replace_when_whole(output, "quantize") as part, screen.progress("reading examples") as tell:
         found = quantise(
             network, batches(data, network.inputs, how, examples, tell), method=method, activations=activations,
             correct_bias=bias_correction, keep=tuple(keep or ()), max_drop=max_drop, keep_quicker=keep_quicker,

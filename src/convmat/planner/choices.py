@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import object_cache
-from ..errors import PlanError, cannot_write
+from ..errors import PlanError
 from ..problem import Problem
+from ..whole_files import replace_when_whole
 
 FORMAT = 1
 """Counts up where what was measured says nothing of newer kernels, or where files look otherwise."""
@@ -113,16 +114,8 @@ def export_choices(path: str | os.PathLike[str]) -> int:
     True
     """
     known = _known()
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
-    try:
+    with replace_when_whole(path, "export_choices") as part:
         part.write_bytes(_written(known))
-        os.replace(part, target)
-    except OSError as error:
-        raise cannot_write("export_choices", path, error) from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return len(known)
 
 

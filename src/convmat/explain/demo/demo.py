@@ -19,7 +19,7 @@ import numpy.typing as npt
 from convmat.api import plan
 from convmat.explain.demo import filters, sheet, ways
 from convmat.explain.demo.photo import Picture
-from convmat.explain.files import require_module
+from convmat.explain.extras import require_module
 from convmat.explain.terminal import plan_report
 from convmat.planner import Plan, trial
 from convmat.planner.trial import Measured

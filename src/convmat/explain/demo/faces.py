@@ -21,13 +21,14 @@ import numpy.typing as npt
 
 from convmat.errors import NetworkError
 from convmat.explain.demo.photo import Picture
-from convmat.explain.files import replace_when_whole, require_module
+from convmat.explain.extras import require_module
 from convmat.network import Network, load, packages
 from convmat.network.reports.cells import draw_bar
 from convmat.network.reports.profile import Profile
 from convmat.network.reports.summary import Memory, Summary
 from convmat.planner.columns import align_columns
 from convmat.planner.units import format_bytes, format_seconds
+from convmat.whole_files import replace_when_whole
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], object]

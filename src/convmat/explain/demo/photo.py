@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import GeometryError
-from convmat.explain.files import require_module
+from convmat.explain.extras import require_module
 
 Array = npt.NDArray[Any]
 

@@ -18,8 +18,9 @@ from convmat.geometry import Geometry
 from convmat.planner import Plan
 from convmat.planner.units import format_bytes
 from convmat.problem import Problem
+from convmat.whole_files import replace_when_whole
 
-from ..files import replace_when_whole, require_module
+from ..extras import require_module
 from ..story.colour import DARK, LIGHT, Theme, channels
 from ..story.costs import Cost, list_costs
 from ..story.example import W, X

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from convmat.errors import NetworkError
 from convmat.explain.demo import photo
-from convmat.explain.files import require_module
+from convmat.explain.extras import require_module
 from convmat.network.graph import Input
 
 Array = npt.NDArray[Any]

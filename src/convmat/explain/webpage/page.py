@@ -18,8 +18,9 @@ from convmat.geometry import Geometry
 from convmat.lowering import find_lowering
 from convmat.planner import Plan
 from convmat.problem import Problem
+from convmat.whole_files import replace_when_whole
 
-from ..files import replace_when_whole, require_module
+from ..extras import require_module
 from ..picture.draw import require_array
 from ..story.costs import way_name
 from ..story.example import W, X

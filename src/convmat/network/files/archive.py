@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import NetworkError
+from ...errors import NetworkError, PlanError
+from ...whole_files import replace_when_whole
 from ..graph import Array
 from .contents import ALIGNMENT, Contents
 from .decode import decode
@@ -56,19 +57,12 @@ def is_saved(source: str | os.PathLike[str] | bytes) -> bool:
 def write_archive(path: Path, contents: Contents) -> None:
     """Write a file whole, or leave what was there. Raises NetworkError."""
     parts = pack_parts(contents)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(6).hex()}.tmp")
     try:
-        try:
-            with temporary.open("xb") as file:
-                for part in parts:
-                    file.write(part)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise NetworkError(
-            f"save: {path} cannot be written\n  {error.strerror or error}\n  give a path in a folder that is yours"
-        ) from None
+        with replace_when_whole(path, "save") as whole, whole.open("wb") as file:
+            for part in parts:
+                file.write(part)
+    except PlanError as error:
+        raise NetworkError(str(error)) from None
 
 
 def pack_parts(contents: Contents) -> list[Piece]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import NetworkError, cannot_write
+from ...errors import NetworkError
+from ...whole_files import replace_when_whole
 from ..graph import Graph, Input, Node
 
 OLDEST_IR = 8
@@ -52,18 +50,9 @@ def to_model(graph: Graph) -> Any:
 
 def write(path: str | os.PathLike[str], graph: Graph) -> None:
     """Write the model, beside its place until it is whole. Raises NetworkError and PlanError."""
-    data, target, part = to_model(graph).SerializeToString(), Path(path), None
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            part = file.name
-            file.write(data)
-        os.replace(part, target)
-    except OSError as error:
-        raise cannot_write("to_onnx", path, error) from error
-    finally:
-        if part is not None:
-            with suppress(OSError):
-                os.unlink(part)
+    data = to_model(graph).SerializeToString()
+    with replace_when_whole(path, "to_onnx") as part:
+        part.write_bytes(data)
 
 
 def _graph(onnx: Any, graph: Graph) -> Any:
