@@ -306,3 +306,27 @@ def test_jobs_on_pytorchs_threads_give_the_same_bits() -> None:
     pool.enter()
     assert thread_pool._team is not None
     assert np.array_equal(convmat.conv(x, w, exact=True), wanted)
+
+
+def test_tensors_into_a_network() -> None:
+    """As arrays are, and out come tensors; what a network's inputs may not be is said as of arrays."""
+    net = convmat.nn.build(convmat.nn.Sequential(convmat.nn.Conv(4, 3)), (3, 8, 8), seed=0)
+    x = torch.randn(2, 3, 8, 8)
+    wanted = net(x.numpy())
+    for given in (x, {net.inputs[0].name: x}):
+        found = net(given)
+        assert isinstance(found, torch.Tensor)
+        np.testing.assert_array_equal(found.numpy(), wanted)
+    name = net.outputs[0]
+    assert isinstance(net(x, outputs=[name])[name], np.ndarray | torch.Tensor)
+    with pytest.raises(convmat.NetworkError) as error:
+        net(x.clone().requires_grad_())
+    assert str(error.value) == (
+        "call: a gradient cannot follow a network\n  its input requires one\n"
+        "  give x.detach(), or train the network itself: net.trainer(...)"
+    )
+    assert torch.equal(net(x.clone().requires_grad_().detach()), torch.from_numpy(wanted))
+    with torch.no_grad():
+        assert isinstance(net(x.clone().requires_grad_()), torch.Tensor)
+    with pytest.raises(convmat.NetworkError, match="give an array of shape"):
+        net(torch.zeros(2, 4, 8, 8))

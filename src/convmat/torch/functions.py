@@ -6,14 +6,16 @@ elsewhere the functions themselves do, on the arrays that the tensors are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from inspect import signature
 from typing import Any
 
+import numpy as np
 import torch
 
 from convmat import api
-from convmat.errors import GeometryError, format_value
+from convmat.errors import GeometryError, NetworkError, format_value
 from convmat.planner import Plan, PlanOptions
 
 from . import operators
@@ -60,6 +62,34 @@ def plan(options: PlanOptions, x: Tensor, w: tuple[int, ...]) -> Plan:
     """`plan` of a tensor in the place of its shape."""
     keywords = {name: value for name, value in options._asdict().items() if name in _names("plan")}
     return api.plan(tuple(x.shape), w, dtype=array_of(x).dtype, **keywords)
+
+
+def run(network: Any, x: Any) -> Any:
+    """`network(x)` of tensors, a `convmat.Network`: its outputs as tensors. Raises NetworkError.
+
+    Shapes and element types are the network's; no gradient goes through it.
+    """
+    given = dict(x) if isinstance(x, Mapping) else {"": x}
+    if _followed(*given.values()):
+        raise NetworkError(
+            "call: a gradient cannot follow a network\n  its input requires one\n"
+            "  give x.detach(), or train the network itself: net.trainer(...)"
+        )
+    pool.follow()
+    arrays = {name: _array(value) for name, value in given.items()}
+    found = network(arrays if isinstance(x, Mapping) else arrays[""])
+    return (
+        {name: _tensors(value) for name, value in found.items()}
+        if isinstance(found, dict)
+        else _tensors(found)
+    )
+
+
+def _tensors(value: Any) -> Any:
+    """An output as a tensor, a sequence as a list of them; texts and maps as they are."""
+    if isinstance(value, list):
+        return [_tensors(each) for each in value]
+    return tensor_of(value) if isinstance(value, np.ndarray) and not value.dtype.hasobject else value
 
 
 def _followed(*operands: Any) -> bool:

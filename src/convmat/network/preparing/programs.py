@@ -133,7 +133,7 @@ class Programs(OfThisProcess):
 
     def _weight_bytes(self) -> int:
         sizes: dict[int, int] = {}
-        for _, program in self._kept.values():
+        for _, program in list(self._kept.values()):  # a signal's handler may call the network meanwhile
             sizes |= program.packed
         return sum(sizes.values())
 
@@ -161,12 +161,12 @@ class Programs(OfThisProcess):
     def met(self) -> list[Mapping[str, Spec]]:
         """The shapes that it is prepared for, the latest last."""
         with self._lock:
-            return [specs for specs, _ in self._kept.values()]
+            return [specs for specs, _ in list(self._kept.values())]
 
     def kept(self) -> list[Program]:
         """What it is prepared to, the latest last."""
         with self._lock:
-            return [program for _, program in self._kept.values()] + ([self._any] if self._any else [])
+            return [program for _, program in list(self._kept.values())] + ([self._any] if self._any else [])
 
     def _shapeless(self) -> Program:
         """The graph for any shapes."""
