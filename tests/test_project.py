@@ -187,10 +187,6 @@ LONGER = {
     },
     ("cli/info.py", "gather_facts"): "one record, a line for each fact",
     ("network/net.py", "load"): "public: its options are explained one by one",
-    (
-        "engine/kernels/winograd/kernel.py",
-        "task",
-    ): "one task's stages in their order, which share most of its values",
 }
 """Functions that are longer, and why."""
 

@@ -28,7 +28,6 @@ from functools import partial
 from ...ir.constant_matmul import combine
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import (
-    Type,
     Value,
     below,
     const,
@@ -45,10 +44,10 @@ from ...ir.instructions import (
 )
 from ...ir.shuffles import deinterleave, transpose
 from ..epilogue import Store, Target, TileEpilogue, gather_at
-from ..panel.microkernel import dispatch
 from ..tile import Tile
 from . import channels_last
 from .definition import definition
+from .task import RowBlock, TaskWriter
 from .writer import WinogradRecipe, Writer
 
 AHEAD = 2
@@ -269,113 +268,21 @@ class ModuleWriter(Writer):
     # -- the task -----------------------------------------------------------------------------------------------------
 
     def task(self) -> None:
-        r, item = self.r, self.item
+        """`task(args, index, thread)`: all three steps of a block of tiles."""
+        r = self.r
         pre = channels_last.pre(self) if r.k else self.pre()
         heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
-        packs = {rows: self.pack(rows) for rows in heights} if r.packs else {}
-        sums = {rows: [(n, self.sum(n, rows)) for n in r.sizes()] for rows in heights}
         if r.k:
             post = channels_last.Post(self).write
         else:
             post = partial(self.post, definition=definition(self, r.turned * r.lanes, r.apart[1]))
-        posts = {rows: post(rows) for rows in heights}
-        fn = self.made.function("task", {"args": ptr, "index": i64, "thread": i64})
-        args, index, thread = fn.arguments
-
-        def word(name: str, type: Type = i64) -> Value:
-            return self.word(fn, args, name, type)
-
-        def digit(rest: Value, name: str) -> tuple[Value, Value]:
-            above = udiv(rest, word(name))
-            return above, rest - above * word(name)
-
-        rest, chunk = digit(index, "chunks")
-        rest, block_column = digit(rest, "column blocks")
-        rest, block_row = digit(rest, "row blocks")
-        group, image_block = digit(rest, "image blocks")
-        first_image = image_block * word("block images")
-        images = minimum(word("count b") - first_image, word("block images"))
-        x = word("x", ptr) + first_image * word("x b") + group * word("x g")
-        to = first_image * word("y b") + group * word("y g")
-        y, residual = word("y", ptr) + to, word("residual", ptr) + to
-        bias = word("bias", ptr) + group * word("bias g")
-        w = word("w", ptr) + group * word("w g")
-        m0, m1, d0 = len(r.rows.post), len(r.columns.post), r.apart[0]
-        first_row = block_row * word("block rows")
-        first_column = block_column * word("block columns")
-        rows = minimum(word("tile rows") - first_row, word("block rows"))
-        columns = minimum(word("tile columns") - first_column, word("block columns"))
-        first_pixel = first_column * m1
-        scratch = word("scratch", ptr) + thread * word("scratch size")
-        kept, lines, turned = (scratch + word(name) for name in ("sums", "lines", "turned"))
-        at_column = first_pixel + word("column offset")
-        depth, v_line = word("k"), word("v line")
-        v_step = r.pitch if r.k else item
-
-        def top_row(row: Value) -> Value:
-            """Of the outputs, and of the inputs before padding, of a row of tiles."""
-            number = udiv(first_row + row, d0)
-            return number * (m0 * d0) + (first_row + row - number * d0)
-
-        def corner(image: Value, at_row: Value) -> Value:
-            """Where a row of tiles begins in x."""
-            return x + image * word("x b") + at_row * word("x row") + at_column * word("x column")
-
-        # Channels side by side are one call's.
-        with fn.loop(0, 1 if r.k else depth) as channel, fn.loop(0, images) as image, fn.loop(0, rows) as row:
-            at_row = top_row(row.index) + word("row offset")
-            fn.call(
-                pre.address, corner(image.index, at_row) + channel.index * word("x c"),
-                scratch + channel.index * v_line + (image.index * rows + row.index) * columns * v_step,
-                lines, columns, at_row, at_column, args,
-            )  # fmt: skip
-        tiles, panel = images * rows * columns, word("panel")
-        panels = udiv(tiles + (panel - 1), panel)
-        first_block = chunk * word("chunk")
-        with fn.loop(0, minimum(const(i64, r.blocks) - first_block, word("chunk"))) as share:
-            number = first_block + share.index
-            a = word("a", ptr) + group * word("a g") + number * word("block step")
-            top = number * r.width
-
-            def block(height: int, a: Value = a, top: Value = top) -> None:
-                width = r.stored(height) * item
-                if r.packs:
-                    a = scratch + word("packed")
-                    fn.call(packs[height].address, w + top * word("w o"), a, args)
-                with (
-                    fn.loop(0, r.points) as point,
-                    fn.loop(0, panels) as each,
-                    fn.loop(0, depth, r.part) as part,
-                ):
-                    at = each.index * panel
-                    dispatch(fn, sums[height], panel, (
-                        a + point.index * word(r.plane(height)) + part.index * width,
-                        scratch + point.index * word("v plane") + at * v_step + part.index * v_line,
-                        minimum(depth - part.index, r.part),
-                        kept + point.index * word("m plane") + at * width,
-                        v_line,
-                        part.index,
-                    ))  # fmt: skip
-                with fn.loop(0, images) as image, fn.loop(0, rows) as row:
-                    p, q = top_row(row.index), first_pixel
-                    at_row = p + word("row offset")
-                    moved = top * word("y o") + p * word("y row") + q * word("y column")
-                    moved = moved + image.index * word("y b")
-                    fn.call(
-                        posts[height].address,
-                        kept + (image.index * rows + row.index) * columns * width,
-                        y + moved, residual + moved, bias + top * item, turned, columns,
-                        word("out rows") - p, minimum(word("out columns") - q, columns * m1),
-                        corner(image.index, at_row), at_row, at_column, w + top * word("w o"), args,
-                    )  # fmt: skip
-
-            if len(heights) == 1:
-                block(heights[0])
-            else:
-                with fn.if_(equal(number, r.blocks - 1)) as last:
-                    block(r.tail)
-                with last.otherwise():
-                    block(r.width)
+        blocks = {
+            rows: RowBlock(
+                self.pack(rows) if r.packs else None, [(n, self.sum(n, rows)) for n in r.sizes()], post(rows)
+            )
+            for rows in heights
+        }
+        TaskWriter(self.r, self.made).write(pre, blocks)
 
 
 def module(recipe: WinogradRecipe, attributes: str, fused: bool) -> Module:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import reduce
 
 from ....processes import kept_property
 from ....product import Activation, Matrix, Transform
 from ...ir.arguments import Arguments
 from ...ir.constant_matmul import combine, operations
 from ...ir.emitter import Function, Module
-from ...ir.instructions import Type, Value, add, all_lanes, const, equal, fma, i64, less_equal, udiv
+from ...ir.instructions import Type, Value, all_lanes, const, equal, fma, i64, less_equal, udiv
 
 TALLEST = 14
 """Tiles of a register tile, two vectors of rows of A wide."""
@@ -155,15 +154,14 @@ class Writer:
         And the sum of the squares of all its points, in each lane.
         """
         t0, t1 = self.r.rows.points, self.r.columns.points
-        read = [[fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)] for s1 in range(t1)]
-        # One chain for each column: a single one would be waited for.
-        squares = []
-        for column in read:
-            square = column[0] * column[0]
-            for each in column[1:]:
-                square = fma(each, each, square)
-            squares.append(square)
-        return [combine(self.r.rows.post, column) for column in read], reduce(add, squares)
+        half, squares = [], const(self.vector, 0.0)
+        # A column at a time: those of a whole tile at once would not fit the registers.
+        for s1 in range(t1):
+            column = [fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)]
+            for each in column:
+                squares = fma(each, each, squares)
+            half.append(combine(self.r.rows.post, column))
+        return half, squares
 
     def sound(self, squares: Value) -> Value:
         """In which lanes the products, whose squares add up to this, are finite and none of their sums too large."""
