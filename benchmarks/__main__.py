@@ -25,6 +25,17 @@ DOCS = Path("docs")
 
 INTERRUPTED = 130
 
+Peers = Annotated[
+    list[str] | None,
+    typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
+]
+Threads = Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A couple of minutes: wider spreads.")]
+Out = Annotated[Path, typer.Option(help="The folder for results and picture.")]
+Source = Annotated[Path | None, typer.Option("--from", help="Other results for --docs.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
 
 @commands.callback(invoke_without_command=True)
 def bench(
@@ -33,26 +44,23 @@ def bench(
         list[str] | None,
         typer.Option("--layers", "-l", help="A layer by number, range or part of its name; may be repeated."),
     ] = None,
-    peers: Annotated[
-        list[str] | None,
-        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
-    ] = None,
-    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    peers: Peers = None,
+    threads: Threads = "",
     seconds: Annotated[float, typer.Option(help="Seconds for each peer and layer.")] = 1.0,
-    quick: Annotated[bool, typer.Option("--quick", help="A couple of minutes: wider spreads.")] = False,
+    quick: Quick = False,
     gradients: Annotated[bool, typer.Option(help="Also gradients, at batch 16.")] = True,
     startup: Annotated[bool, typer.Option(help="Also how long fresh processes take.")] = True,
     engine: Annotated[
         str | None,
         typer.Option(help="convmat on one engine (blas), beside plain NumPy unless --peers says more."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT,
+    out: Out = OUT,
     docs: Annotated[
         bool, typer.Option("--docs", help="Measure nothing: write docs/benchmarks.md from the last results.")
     ] = False,
-    source: Annotated[Path | None, typer.Option("--from", help="Other results for --docs.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    source: Source = None,
+    wait: Wait = False,
+    json: Json = False,
     show_list: Annotated[bool, typer.Option("--list", help="Name layers and peers, and stop.")] = False,
 ) -> None:
     """Time the layers of well-known networks in convmat and in other libraries, on this machine.
@@ -93,24 +101,21 @@ def nets(
     net: Annotated[
         list[str] | None, typer.Option("--net", "-n", help="A part of a network's name; may be repeated.")
     ] = None,
-    peers: Annotated[
-        list[str] | None,
-        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
-    ] = None,
-    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    peers: Peers = None,
+    threads: Threads = "",
     seconds: Annotated[float, typer.Option(help="Seconds for each peer and network.")] = 4.0,
-    quick: Annotated[bool, typer.Option("--quick", help="A couple of minutes: wider spreads.")] = False,
+    quick: Quick = False,
     startup: Annotated[bool, typer.Option(help="Also first answers and memory of fresh processes.")] = True,
-    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT / "nets",
+    out: Out = OUT / "nets",
     docs: Annotated[
         bool,
         typer.Option(
             "--docs", help="Measure nothing: write docs/benchmarks-networks.md from the last results."
         ),
     ] = False,
-    source: Annotated[Path | None, typer.Option("--from", help="Other results for --docs.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    source: Source = None,
+    wait: Wait = False,
+    json: Json = False,
 ) -> None:
     """Time whole networks, an image at a time, in convmat and in other libraries, on this machine.
 
@@ -159,16 +164,13 @@ def images(
         list[str] | None,
         typer.Option("--layers", "-l", help="A filter by number or part of its name; may be repeated."),
     ] = None,
-    peers: Annotated[
-        list[str] | None,
-        typer.Option("--peers", "-p", help="A peer, or a library for all its peers; may be repeated."),
-    ] = None,
-    threads: Annotated[str, typer.Option(help="Numbers of threads, separated by commas.")] = "",
+    peers: Peers = None,
+    threads: Threads = "",
     seconds: Annotated[float, typer.Option(help="Seconds for each peer and filter.")] = 1.0,
-    quick: Annotated[bool, typer.Option("--quick", help="Wider spreads.")] = False,
-    out: Annotated[Path, typer.Option(help="The folder for results and picture.")] = OUT / "images",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    quick: Quick = False,
+    out: Out = OUT / "images",
+    wait: Wait = False,
+    json: Json = False,
 ) -> None:
     """Filter an image of 2048x2048 pixels: convmat beside OpenCV, SciPy and PyTorch, filters from 3 to 63 wide.
 
@@ -181,14 +183,7 @@ def images(
     from benchmarks import command
 
     wish = command.images(layers or [], peers or [], threads, seconds=seconds, quick=quick, wait=wait)
-    found = command.measure(wish, out, screen.error_console())
-    if json:
-        typer.echo(found.without_samples().as_json())
-    else:
-        command.show(found, screen.console())
-    screen.error_console().print(f"results: {out / command.LATEST}", markup=False)
-    if found.partial:
-        raise typer.Exit(INTERRUPTED)
+    _measured(wish, out, json)
 
 
 @commands.command()
@@ -226,8 +221,8 @@ def choices(
         float | None, typer.Option("--for", help="Stop after so many seconds; the next run goes on.")
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder for results.")] = OUT,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    wait: Wait = False,
+    json: Json = False,
 ) -> None:
     """Draw layers as networks have them, measure every way to run each, and say how good the plans' choices are.
 
@@ -263,8 +258,8 @@ def choices(
 def lowerings(
     seconds: Annotated[float, typer.Option(min=0, help="Time for each of the 20 layers, about.")] = 1.0,
     out: Annotated[Path, typer.Option(help="The folder for lowerings.json and images.")] = DOCS,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    wait: Wait = False,
+    json: Json = False,
 ) -> None:
     """Run every lowering against channels, filter width and image width: time, memory and error, as pictures.
 
@@ -297,7 +292,7 @@ def int8(
         list[str] | None, typer.Option("--layers", "-l", help="A part of a layer's name; may be repeated.")
     ] = None,
     nets: Annotated[bool, typer.Option(help="Also whole networks.")] = True,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for another benchmark to end.")] = False,
+    wait: Wait = False,
 ) -> None:
     """Time layers in bfloat16, layers and networks in 8-bit integers beside other libraries, on one thread, in turns.
 

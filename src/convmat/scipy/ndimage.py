@@ -14,6 +14,7 @@ integers that wrap around. Keywords of ours:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,23 +62,10 @@ def correlate(
     >>> correlate([1.0, 2.0, 4.0], [1.0, 10.0, 100.0])
     array([211., 421., 442.])
     """
-    if filters is not None or stride != 1 or dilation != 1:
-        return _banked(
-            input,
-            weights,
-            filters,
-            output,
-            Window(mode, cval, origin, axes),
-            (stride, dilation),
-            compute,
-            flip=False,
-        )
-    if missing is not None:
-        return filter_present(
-            lambda x, around: correlate(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
-            input, output, cval, missing, normalize, np.asarray(weights),
-        )  # fmt: skip
-    return filter_dense(input, weights, output, Window(mode, cval, origin, axes), compute, rtol, flip=False)
+    return _filter(
+        input, weights, output, Window(mode, cval, origin, axes), (filters, stride, dilation), (missing, normalize),
+        compute, rtol, flip=False,
+    )  # fmt: skip
 
 
 def convolve(
@@ -94,23 +82,10 @@ def convolve(
     >>> convolve([1.0, 2.0, 4.0], [1.0, 10.0, 100.0])
     array([112., 124., 244.])
     """
-    if filters is not None or stride != 1 or dilation != 1:
-        return _banked(
-            input,
-            weights,
-            filters,
-            output,
-            Window(mode, cval, origin, axes),
-            (stride, dilation),
-            compute,
-            flip=True,
-        )
-    if missing is not None:
-        return filter_present(
-            lambda x, around: convolve(x, weights, None, mode, around, origin, axes=axes, compute=compute, rtol=rtol),
-            input, output, cval, missing, normalize, np.asarray(weights),
-        )  # fmt: skip
-    return filter_dense(input, weights, output, Window(mode, cval, origin, axes), compute, rtol, flip=True)
+    return _filter(
+        input, weights, output, Window(mode, cval, origin, axes), (filters, stride, dilation), (missing, normalize),
+        compute, rtol, flip=True,
+    )  # fmt: skip
 
 
 def correlate1d(
@@ -281,6 +256,24 @@ def uniform_filter(
 
 
 # -- what they share -------------------------------------------------------------------------------------------------
+
+
+def _filter(
+    input: Any, weights: Any, output: Any, window: Window, bank: tuple[Any, Any, Any], holes: tuple[Any, bool],
+    compute: str | None, rtol: float | None, *, flip: bool,
+) -> Array:  # fmt: skip
+    """A correlation, or with `flip` a convolution; bank: (filters, stride, dilation), holes: (missing, normalize)."""
+    filters, *steps = bank
+    missing, normalize = holes
+    if filters is not None or steps != [1, 1]:
+        return _banked(input, weights, filters, output, window, (steps[0], steps[1]), compute, flip=flip)
+    if missing is None:
+        return filter_dense(input, weights, output, window, compute, rtol, flip=flip)
+
+    def apply(x: Array, around: Any) -> Array:
+        return filter_dense(x, weights, None, replace(window, cval=around), compute, rtol, flip=flip)
+
+    return filter_present(apply, input, output, window.cval, missing, normalize, np.asarray(weights))
 
 
 def _banked(
