@@ -87,14 +87,17 @@ def theirs(name: str, threads: int, last: bool, compiled: bool) -> Callable[[], 
     x, target = (torch.tensor(each) for each in batch(name))
     x = x.to(memory_format=format)
 
-    def forward(x: Any) -> Any:
-        found = {**values, graph.inputs[0].name: x}
-        for node in graph.nodes:
-            given = [found[each] for each in node.inputs]
-            found[node.outputs[0]] = OPERATORS[node.op](torch, F, node, *given)
-        return F.cross_entropy(found[graph.outputs[0]], target)
+    nodes = [(OPERATORS[each.op], _words(each), each.inputs, each.outputs[0]) for each in graph.nodes]
+    numbers = {key: float(value) for key, value in values.items() if value.ndim == 0}
+    first, last_one = graph.inputs[0].name, graph.outputs[0]
 
-    run = torch.compile(forward) if compiled else forward
+    def forward(x: Any) -> Any:
+        found = {**values, **numbers, first: x}
+        for function, words, reads, writes in nodes:
+            found[writes] = function(torch, F, words, *[found[each] for each in reads])
+        return F.cross_entropy(found[last_one], target)
+
+    run = torch.compile(forward, fullgraph=True, dynamic=False) if compiled else forward
 
     def step() -> float:
         loss = run(x)
@@ -106,23 +109,26 @@ def theirs(name: str, threads: int, last: bool, compiled: bool) -> Callable[[], 
     return step
 
 
-def _pads(node: Any) -> tuple[int, ...]:
-    return tuple(node.get("pads")[: len(node.get("strides"))])
+def _words(node: Any) -> dict[str, Any]:
+    """A node's attributes as PyTorch takes them: plain numbers and tuples, which its compiler looks into."""
+    found = {
+        key: tuple(value) if isinstance(value, (list, tuple)) else value
+        for key, value in node.attributes.items()
+    }
+    if "pads" in found:
+        found["pads"] = found["pads"][: len(found["strides"])]
+    return found
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "Conv": lambda torch, F, n, x, w, b=None: F.conv2d(
-        x, w, b, tuple(n.get("strides")), _pads(n), tuple(n.get("dilations")), n.get("group")
+        x, w, b, n["strides"], n["pads"], n["dilations"], n["group"]
     ),
-    "ConvTranspose": lambda torch, F, n, x, w, b: F.conv_transpose2d(
-        x, w, b, tuple(n.get("strides")), _pads(n)
-    ),
+    "ConvTranspose": lambda torch, F, n, x, w, b: F.conv_transpose2d(x, w, b, n["strides"], n["pads"]),
     "BatchNormalization": lambda torch, F, n, x, w, b, m, v: F.batch_norm(x, m, v, w, b, True, 0.1, 1e-5),
     "Relu": lambda torch, F, n, x: F.relu(x),
-    "Clip": lambda torch, F, n, x, low, high: F.hardtanh(x, float(low), float(high)),
-    "MaxPool": lambda torch, F, n, x: F.max_pool2d(
-        x, tuple(n.get("kernel_shape")), tuple(n.get("strides")), _pads(n)
-    ),
+    "Clip": lambda torch, F, n, x, low, high: F.hardtanh(x, low, high),
+    "MaxPool": lambda torch, F, n, x: F.max_pool2d(x, n["kernel_shape"], n["strides"], n["pads"]),
     "GlobalAveragePool": lambda torch, F, n, x: F.adaptive_avg_pool2d(x, 1),
     "Flatten": lambda torch, F, n, x: torch.flatten(x, 1),
     "Gemm": lambda torch, F, n, x, w, b: F.linear(x, w, b),
