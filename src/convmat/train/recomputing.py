@@ -15,7 +15,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from ..engine import thread_pool
 from ..errors import NetworkError
@@ -29,6 +28,7 @@ from ..network.preparing.programs import Programs, Setting
 from ..network.reports.layers import list_layers
 from ..network.reports.shares import predicted_seconds
 from ..network.rewriting.rewrite import rewrite
+from ..processes import kept_property
 
 COSTLY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Attention", "RNN", "GRU", "LSTM"})
 """Operators that multiply: computed again only where passes over memory are not enough."""
@@ -116,7 +116,7 @@ class Passes:
                 there.update(node.outputs)
         return sorted(found, key=lambda name: -self.kept[name])
 
-    @cached_property
+    @kept_property
     def _crossing(self) -> list[list[str]]:
         """Behind each node of the forward pass, the values of it that later ones of it read."""
         last = {name: at for at, node in enumerate(self.forward) for name in node.reads}

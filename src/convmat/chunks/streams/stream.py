@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ...network.graph import Input, Spec
 from ...network.net import Network
 from ...network.preparing.sharing import Shared
 from ...planner.units import format_bytes
+from ...processes import kept_property
 from ...stream import Stream
 from .block import Move, Place, kept_name, move
 from .timeline import Timeline, stateless
@@ -77,7 +77,7 @@ class NetworkStream(Stream):
 
     # -- what it says --------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @kept_property
     def latencies(self) -> dict[str, int]:
         """Of each output, how many elements of the input beyond its own place it waits for."""
         line, found = self.line, {}
