@@ -146,3 +146,27 @@ def test_what_is_no_client_is_refused(workers: Any) -> None:
     )
     with pytest.raises(NetworkError, match=r"client is a dask\.distributed\.Client that waits"):
         trainer().fit(examples(), client="tcp://127.0.0.1:1", shards=2)
+
+
+def test_a_shard_that_nobody_can_compute_ends_the_fit(workers: Any, tmp_path: Path) -> None:
+    """A worker's own errors of input and output count as its loss: another one may have room."""
+
+    class Broken(np.ndarray):
+        def __reduce__(self) -> Any:
+            return open, (str(tmp_path / "nowhere"),)
+
+    made, path = trainer(), tmp_path / "here.safetensors"
+    sharded = made.sharded
+    parts = sharded.parts
+
+    def broken(inputs: Any, shards: int) -> Any:
+        found = parts(inputs, shards)
+        return [replace(found[0], inputs={"x": found[0].inputs["x"].view(Broken)}), *found[1:]]
+
+    sharded.parts = broken  # type: ignore[method-assign]
+    with pytest.raises(CrewLostError) as error:
+        made.fit(examples(), **WORDS, client=workers, checkpoint=path)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "train: the workers are lost while they compute a shard"
+    assert lines[1].startswith("  shard 0, handed out 5 times; ")
+    assert path.exists()

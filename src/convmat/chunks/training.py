@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import host, preloaded, threads
-from ..errors import NetworkError
+from ..errors import NetworkError, format_value
 from ..network.graph import Graph, Spec, specs_of
 from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing.programs import Setting
@@ -233,6 +233,7 @@ class _Step:
         self.where: list[str] = [""] * len(parts)
         self.futures: list[Any] = [None] * len(parts)
         self.times = [0] * len(parts)
+        self.last = "the worker went away"
 
     def hand_out(self, numbers: Sequence[int]) -> None:
         """Send these shards to the workers that are there, more to those with more threads."""
@@ -248,7 +249,8 @@ class _Step:
                 if self.times[number] > ATTEMPTS:
                     raise CrewLostError(
                         f"train: the workers are lost while they compute a shard\n  shard {number}, handed out "
-                        f"{ATTEMPTS} times\n  a worker may have too little memory for it: more shards take less"
+                        f"{ATTEMPTS} times; {self.last}\n"
+                        "  a worker may have too little memory for it: more shards take less"
                     )
             try:
                 return self._send(plan)
@@ -281,8 +283,8 @@ class _Step:
                 return found
             except TimeoutError:
                 seconds = min(2 * seconds, 30)
-            except (CancelledError, _AsyncCancelled, OSError, KilledWorker):
-                broken = True
+            except (CancelledError, _AsyncCancelled, OSError, KilledWorker) as error:
+                self.last, broken = f"{type(error).__name__}: {format_value(str(error))}", True
             there = self.crew.there()
             left = range(at, len(self.parts))
             lost = [number for number in left if self.where[number] not in there or (broken and number == at)]
