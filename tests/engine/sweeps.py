@@ -95,6 +95,8 @@ MEANINGS: dict[str, Callable[[Array, tuple[int, ...]], Array]] = {
     "mean": lambda x, axes: x.mean(axes),
     "max": lambda x, axes: x.max(axes),
     "min": lambda x, axes: x.min(axes),
+    "low": lambda x, axes: x.min(axes, initial=0),
+    "high": lambda x, axes: x.max(axes, initial=0),
     "prod": lambda x, axes: x.prod(axes),
     "l1": lambda x, axes: np.abs(x).sum(axes),
     "l2": lambda x, axes: np.sqrt((x * x).sum(axes)),

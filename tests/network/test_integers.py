@@ -187,7 +187,7 @@ def test_products_by_the_definition(case: str, types: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("types", [("uint8", "int8"), ("int8", "uint8")])
-@pytest.mark.parametrize("shape", [(1, 40), (2, 3, 40)])
+@pytest.mark.parametrize("shape", [(1, 40), (2, 3, 40), (500, 40)])
 def test_products_by_constant_matrices_are_plans_of_the_same_bits(
     shape: tuple[int, ...], types: tuple[str, str]
 ) -> None:

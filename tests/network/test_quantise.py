@@ -196,6 +196,23 @@ def test_a_scale_from_the_range(rows: list[float]) -> None:
     assert scale == (np.float32(1) if width == 0 else width / np.float32(255))
 
 
+@pytest.mark.parametrize("kind", ["normal", "positive", "negative", "none", "missing", "far"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_numbers_by_range_have_the_same_bits_by_kernels(kind: str, threads: int) -> None:
+    x = np.random.default_rng(5).standard_normal((3, 41, 67)).astype(np.float32)
+    changed = {"positive": np.abs(x), "negative": -np.abs(x), "none": 0 * x, "far": x * np.float32(1e30)}
+    x = changed.get(kind, x)
+    if kind == "missing":
+        x[1, 2, 3:9] = np.nan
+    with convmat.threads(threads):
+        net = convmat.load(model([made_node("DynamicQuantizeLinear", "x", "y s z")], {"x": x.shape}, "y s z"))
+        found = net(x)
+        assert net.with_shapes(x=x.shape).summary().layers[0].engine == "jit"
+    for name, wanted in zip("ysz", run(node("DynamicQuantizeLinear", 11, 3), x), strict=True):
+        np.testing.assert_array_equal(found[name], wanted)
+        assert found[name].dtype == wanted.dtype
+
+
 @pytest.mark.parametrize(
     ("version", "name"), [(10, "uint8"), (13, "int8"), (19, "uint8"), (21, "int16"), (21, "uint16")]
 )

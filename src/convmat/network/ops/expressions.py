@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...engine import ExpressionStep
+from ...engine import Expression, ExpressionStep
 from ..graph import Node
 from .base import Specs, has_input
 from .dtypes import NUMBERS
@@ -210,11 +210,16 @@ def _quantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
     if types[0] != "float32" or made not in LIMITS or not _one_scale(node, specs, types):
         return None
     spelt = Spelling(types)
-    low, high = (spelt.const(each) for each in LIMITS[made])
-    q = spelt("round", spelt("div", 0, 1))
-    q = spelt("add", q, spelt.cast(2, "float32")) if has_input(specs, 2) else q
-    spelt.cast(spelt("min", spelt("select", spelt("greater", q, low), q, low), high), made)
+    _saturated(spelt, spelt("div", 0, 1), made, zero=2 if has_input(specs, 2) else None)
     return spelt.steps
+
+
+def _saturated(spelt: Spelling, quotient: int, made: str, zero: int | None = None) -> None:
+    """A quotient rounded, plus its zero point, cut to an integer type; NaN is its least."""
+    low, high = (spelt.const(each) for each in LIMITS[made])
+    q = spelt("round", quotient)
+    q = q if zero is None else spelt("add", q, spelt.cast(zero, "float32"))
+    spelt.cast(spelt("min", spelt("select", spelt("greater", q, low), q, low), high), made)
 
 
 def _dequantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
@@ -229,6 +234,36 @@ def _dequantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None
 
 LIMITS = {"uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65535), "int16": (-32768, 32767)}
 """The least and greatest of integers whose differences float32 holds."""
+
+
+def _range_scale() -> Expression:
+    spelt = Spelling(("float32", "float32"))
+    step = spelt("div", spelt("sub", 1, 0), spelt.const(255.0))
+    spelt("select", spelt("equal", 0, 1), spelt.const(1.0), step)
+    return Expression(("float32", "float32"), spelt.steps)
+
+
+def _range_zero() -> Expression:
+    spelt = Spelling(("float32", "float32"))
+    _saturated(spelt, spelt("div", spelt("neg", 0), 1), "uint8")
+    return Expression(("float32", "float32"), spelt.steps)
+
+
+def _range_numbers() -> Expression:
+    types = ("float32", "float32", "uint8")
+    spelt = Spelling(types)
+    _saturated(spelt, spelt("div", 0, 1), "uint8", zero=2)
+    return Expression(types, spelt.steps)
+
+
+BY_RANGE_SCALE = _range_scale()
+"""Of DynamicQuantizeLinear: the scale, from least and greatest."""
+
+BY_RANGE_ZERO = _range_zero()
+"""The zero point, from the least and the scale."""
+
+BY_RANGE = _range_numbers()
+"""The numbers, from x, scale and zero point."""
 
 EXPRESSIONS: dict[str, Made] = {
     "QuantizeLinear": _quantised,

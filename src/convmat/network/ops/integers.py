@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ... import api
+from ...engine import Expression, Sweep, elementwise, thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
@@ -36,7 +37,8 @@ from .base import (
 )
 from .convolution import geometry_of
 from .dtypes import convert, is_whole, widen
-from .planned import Planned
+from .expressions import Spelling
+from .planned import Followed, Planned
 from .quantise import refuse_scale, saturate_integers
 
 INTEGER_GEMM = "IntegerGemm"
@@ -397,13 +399,33 @@ def _integer_product_step(node: Node, specs: Specs, made: tuple[Spec, ...], opti
     if (step := _rows_step(node, a, b.T, None, words, options)) is None or not late:
         return step
     sums = b.astype(np.int64) - (0 if b_zero is None else b_zero.astype(np.int64))
-    less = sums.sum(0).astype(np.int32)
+    return _taken_off(step, made[0], input_at(node, specs, 2), sums.sum(0).astype(np.int32), options)
 
-    def taken_off(a: Array, b: Array, zero: Array, *rest: Array) -> None:
-        step(a, rest[-1])
-        rest[-1][...] -= zero.reshape(()).astype(np.int32) * less
 
-    return taken_off
+def _taken_off(step: Planned, y: Spec, zero: Spec, sums: Array, options: Options) -> Step:
+    """A plan, then its y less a zero point, the third of the arrays, times the sums of b's columns."""
+    types = ("int32", zero.dtype.name, "int32")
+    spelt = Spelling(types)
+    spelt("sub", 0, spelt("mul", 2, spelt.cast(1, "int32")))
+    plan = elementwise(
+        Expression(types, spelt.steps), [y.shape, (), sums.shape], y.shape, thread_pool.count()
+    )
+    if isinstance(plan, str) or y.size < FEWEST:
+
+        def taken_off(*arrays: Array) -> None:
+            step(*arrays)
+            arrays[-1][...] -= arrays[2].reshape(()).astype(np.int32) * sums
+
+        return taken_off
+    sweep = Sweep(plan)
+    sweep.load()
+    if options.record is not None:
+        options.record.add_program(sweep)
+    return Followed(step.bound, step.order, sweep, (-1, 2, sums))
+
+
+FEWEST = 4096
+"""Elements of a product from which on a kernel for its zero point repays being compiled."""
 
 
 def _rows_step(

@@ -31,6 +31,7 @@ from ...planner import contraction
 from ..graph import Node, Spec
 from .base import Specs, Unknown, axis_of, input_at
 from .einsum import LETTERS, equation_of
+from .expressions import BY_RANGE, BY_RANGE_SCALE, BY_RANGE_ZERO
 from .moving import COPIES
 from .planned import Moved, Multiplied, Swept
 from .pointwise import describe_pass, expression
@@ -60,6 +61,8 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     try:
         if not node.domain and node.op in COPIES:
             return _moved(node, specs, made)
+        if node.op == "DynamicQuantizeLinear" and not node.domain:
+            return _by_range(there[0], made)
         return _passed(node, specs, made[0]) if len(made) == 1 else None
     except Unknown:
         return None
@@ -99,6 +102,23 @@ def _passed(node: Node, specs: Specs, made: Spec) -> Found:
         return tabled
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
     return _step(plan, describe_pass(node), len(said.inputs))
+
+
+def _by_range(x: Spec, made: Sequence[Spec]) -> Found:
+    """Least and greatest, from them scale and zero point, with these the numbers."""
+    if len(made) != 3 or x.dtype != np.float32:
+        return None
+    one, count = Spec((1,), x.dtype), thread_pool.count()
+    ends = [reduction(name, x.shape, range(x.rank), x.dtype.name, count) for name in ("low", "high")]
+    single = [elementwise(said, [(), ()], (), count) for said in (BY_RANGE_SCALE, BY_RANGE_ZERO)]
+    whole = elementwise(BY_RANGE, [x.shape, (), ()], x.shape, count)
+    plans = [plan for plan in (*ends, *single, whole) if not isinstance(plan, str)]
+    if len(plans) < 5:
+        return None
+    low, high, scale, zero, all_ = map(Sweep, plans)
+    # x 0, y 1, scale 2, zero point 3; least 4 and greatest 5 lie between
+    moves = ((low, (0,), 4), (high, (0,), 5), (scale, (4, 5), 2), (zero, (4, 2), 3), (all_, (0, 2, 3), 1))
+    return Moved(moves, "by range", (one, one))
 
 
 SHORTEST = 16

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from ...engine import Sweep, buffers, contiguous_strides, strided_views
 from ...planner import Bound, Contracted, Prepared
 from ...planner.maxima import Maxima
@@ -101,7 +103,7 @@ class Woven(Planned):
 
     @property
     def _room(self) -> int:
-        return -(-self.between.bytes // 64) * 64
+        return aligned(self.between)
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
@@ -160,19 +162,28 @@ class Multiplied:
 
 @dataclass(frozen=True)
 class Moved:
-    """Kernels one after the other: for each the arrays it reads (or constants) and the one it writes."""
+    """Kernels one after the other: for each the arrays it reads (or constants) and the one it writes.
+
+    `between`: arrays that lie between them, counted behind the step's own.
+    """
 
     moves: tuple[tuple[Sweep, tuple[int | Array, ...], int], ...]
     way: str = "copied"
-    scratch = 0
+    between: tuple[Spec, ...] = ()
 
     @property
     def kernels(self) -> tuple[Sweep, ...]:
         """What is loaded."""
         return tuple(sweep for sweep, *_ in self.moves)
 
+    @property
+    def scratch(self) -> int:
+        """Bytes of what lies between, each in lines of its own."""
+        return sum(aligned(spec) for spec in self.between)
+
     def __call__(self, *arrays: Array) -> None:
         """Write the outputs, which are the last of the arrays."""
+        arrays = (*arrays, *(np.empty(spec.shape, spec.dtype) for spec in self.between))
         for sweep, sources, target in self.moves:
             sweep(*_taken(arrays, sources), arrays[target])
 
@@ -180,9 +191,39 @@ class Moved:
         """See the module."""
         if not all(each.flags.c_contiguous for each in arrays):
             return None
+        arrays = [*arrays]
+        for spec in self.between:
+            strides = contiguous_strides(spec.shape, spec.dtype.itemsize)
+            arrays.append(strided_views.array_at(scratch, spec.shape, strides, spec.dtype))
+            scratch += aligned(spec)
         return [
             sweep.block([*_taken(arrays, sources), arrays[target]]) for sweep, sources, target in self.moves
         ]
+
+
+def aligned(spec: Spec) -> int:
+    """Bytes of a value up to the end of its last line of the cache."""
+    return -(-spec.bytes // 64) * 64
+
+
+@dataclass(frozen=True)
+class Followed(Planned):
+    """A plan, and a kernel that passes over y where it lies, with arrays of the step (by number) and constants."""
+
+    sweep: Sweep
+    sources: tuple[int | Array, ...]
+
+    def __call__(self, *arrays: Array) -> None:
+        """Write the last of the arrays."""
+        super().__call__(*arrays)
+        self.sweep(*_taken(arrays, self.sources), arrays[-1])
+
+    def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
+        """See the module."""
+        found = super().jobs(arrays, scratch)
+        if found is None or not all(each.flags.c_contiguous for each in arrays):
+            return None
+        return [*found, self.sweep.block([*_taken(arrays, self.sources), arrays[-1]])]
 
 
 def _taken(arrays: Sequence[Array], sources: Sequence[int | Array]) -> list[Array]:

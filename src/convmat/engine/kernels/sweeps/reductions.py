@@ -1,6 +1,7 @@
 """Reductions: one number of all elements along some axes.
 
-    y[k] = of x[k, r] for all r        sum, mean, max, min, prod, l1, l2, square, log_sum, log_sum_exp
+    y[k] = of x[k, r] for all r        sum, mean, max, min, low, high, prod, l1, l2, square, log_sum,
+                                       log_sum_exp
 
 Neighbouring axes that are both kept or both reduced are one. Where the last is reduced, lanes lie along it and a line
 ends in one number; where it is kept, lanes lie along that, BLOCK sums in a row are one sum of the next level. Lines of
@@ -61,6 +62,8 @@ REDUCTIONS: dict[str, Reducing] = {
     "mean": Reducing(0.0, _sum),
     "max": Reducing(-np.inf, lambda a, b: greatest(a, b) if a.type.is_float else maximum(a, b)),
     "min": Reducing(np.inf, lambda a, b: least(a, b) if a.type.is_float else minimum(a, b)),
+    "low": Reducing(0.0, lambda a, b: minimum(a, b)),
+    "high": Reducing(0.0, lambda a, b: maximum(a, b)),
     "prod": Reducing(1.0, lambda a, b: a * b),
     "l1": Reducing(0.0, _sum, fabs),
     "l2": Reducing(0.0, _sum, lambda a: a * a, sqrt),
@@ -68,7 +71,10 @@ REDUCTIONS: dict[str, Reducing] = {
     "log_sum": Reducing(0.0, _sum, _same, lambda a: log(a)),
     "log_sum_exp": Reducing(0.0, _sum),
 }
-"""By name; the mean is the sum by the number, and log_sum_exp is taken around the largest."""
+"""By name; the mean is the sum by the number, and log_sum_exp is taken around the largest.
+
+low and high are least and greatest of 0 and of what is no NaN.
+"""
 
 WHOLE = ("sum", "max", "min", "prod")
 """Those of whole numbers too."""
@@ -143,7 +149,8 @@ class Reduce(SweepRecipe):
                 around = _finite(reduce(greatest, columns))
                 found = log(reduce(_sum, [exp(each - around) for each in columns])) + around
             else:
-                found = reduce(lambda total, each: how.pair(each, total), map(how.each, columns))
+                first = [const(kind, 0.0)] if self.name in ("low", "high") else []  # where 0 counts
+                found = reduce(lambda total, each: how.pair(each, total), [*first, *map(how.each, columns)])
             found = found / float(s) if self.name == "mean" else found
             fn.store(how.last(found), words["y"], line.index * item, mask=prefix_mask(lanes, left))
 
