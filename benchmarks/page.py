@@ -15,13 +15,16 @@ LAYERS, NETWORKS = "benchmarks", "benchmarks-networks"
 
 
 def publish(run: Run, folder: Path) -> list[Path]:
-    """Write the page, its picture, and the figures that it is made of; the files that were written."""
+    """Write the page, its pictures (light, dark), and the figures that it is made of; the files that were written."""
     short, name = run.without_samples(), NETWORKS if run.networks else LAYERS
-    text, data, picture = (folder / f"{name}{suffix}" for suffix in (".md", ".json", ".svg"))
+    text, data, *pictures = (
+        folder / each for each in (f"{name}.md", f"{name}.json", f"{name}.svg", f"dark-{name}.svg")
+    )
     write(data, short.as_json() + "\n")
     write(text, page(short))
-    plot.plot(short, picture)
-    return [path for path in (text, data, picture) if path.exists()]
+    for path in pictures:
+        plot.plot(short, path, dark=path.name.startswith("dark-"))
+    return [path for path in (text, data, *pictures) if path.exists()]
 
 
 def page(run: Run) -> str:
@@ -33,7 +36,7 @@ def page(run: Run) -> str:
         f"<!-- Written by `{command} --docs` from {name}.json: run that, don't edit this. -->",
         f"The same {what}s, on the same machine, in the same minutes. "
         f"`make {target}` does it again: on a quiet machine.",
-        f"![Share of the machine's FMA peak, by {what} and library]({name}.svg)" if run.peaks else "",
+        _picture(what, name) if run.peaks else "",
         "## How it was measured",
         _of_networks(run) if run.networks else _method(run),
         "## On what",
@@ -47,6 +50,11 @@ def page(run: Run) -> str:
     told = remarks(run)
     parts += ["## What else is to be said", "\n".join(f"- {line}" for line in told)] if told else []
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _picture(what: str, name: str) -> str:
+    words = f"Share of the machine's FMA peak, by {what} and library"
+    return f"![{words}]({name}.svg#only-light)\n![{words}](dark-{name}.svg#only-dark)"
 
 
 def _method(run: Run) -> str:

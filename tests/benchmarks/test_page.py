@@ -117,6 +117,21 @@ def test_the_picture_is_the_same_each_time(tmp_path: Path, suffix: str) -> None:
         assert all(layer.name.replace(">", "&gt;") in first.read_text() for layer in LAYERS)
 
 
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="draws with matplotlib, of the extra bench")
+def test_pictures_lie_on_the_ground_of_their_page(tmp_path: Path) -> None:
+    """The page's ground shows through, the text reads on it; by itself a picture is on white."""
+    texts = {}
+    for dark in (None, False, True):
+        plot.plot(made.run(), tmp_path / "a.svg", dark=dark)
+        texts[dark] = (tmp_path / "a.svg").read_text()
+    assert ["fill: #ffffff" in texts[dark] for dark in (None, False, True)] == [True, False, False]
+    assert ["fill: #e5e7eb" in texts[dark] for dark in (None, False, True)] == [False, False, True]
+    files = [path.name for path in page.publish(made.run(), tmp_path)]
+    assert files == ["benchmarks.md", "benchmarks.json", "benchmarks.svg", "dark-benchmarks.svg"]
+    for name, kind in (("benchmarks", "light"), ("dark-benchmarks", "dark")):
+        assert f"]({name}.svg#only-{kind})" in (tmp_path / "benchmarks.md").read_text()
+
+
 def test_nothing_is_drawn_without_a_peak(tmp_path: Path) -> None:
     plot.plot(troubled(), tmp_path / "a.svg")
     assert list(tmp_path.iterdir()) == []
