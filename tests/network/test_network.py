@@ -192,6 +192,28 @@ def test_layers_in_a_row_are_one_call() -> None:
     assert np.array_equal(one_by_one["y"], y)
 
 
+def test_the_same_again_needs_no_second_look() -> None:
+    """What is no such array is looked at as ever: other shapes and types, lists, other numbers of threads."""
+    net, x = chained(), normal(1, 3, 16, 16)
+    wide = normal(2, 3, 16, 20)
+    right = [net({"x": each}) for each in (x, wide)]
+    for _ in range(2):
+        for each, y in zip((x, wide, x, x), (*right, right[0], right[0]), strict=True):
+            assert np.array_equal(net(each), y)
+        with pytest.raises(convmat.NetworkError, match="another element type"):
+            net(x.astype(np.float64))
+        assert np.array_equal(net(x.tolist()), right[0])
+        assert np.array_equal(net(np.asfortranarray(x)), right[0])
+    before = convmat.threads()
+    convmat.threads(1)
+    try:
+        assert np.array_equal(net(x), right[0])
+        assert net._latest is not None
+        assert net._latest.threads == 1
+    finally:
+        convmat.threads(before)
+
+
 def test_the_latest_shapes_stay_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as their packed weights leave room for, one at least."""
     net = chained()

@@ -25,6 +25,7 @@ from .ops import Options
 from .ops.base import PRECISIONS
 from .preparing import infer
 from .preparing.deciding import Values
+from .preparing.latest import Latest
 from .preparing.program import Program
 from .preparing.programs import PROGRAMS, Programs, Setting
 from .reading.read import read_graph
@@ -154,6 +155,7 @@ class Network:
         self._lock = Lock()
         kept = None if rules is None else tuple(rules)
         self._values_met = Values(graph)
+        self._latest: Latest | None = None
         self._programs = Programs(graph, Setting(options, memory_limit, kept, choices, shared=shared))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -196,8 +198,14 @@ class Network:
         return found[self.outputs[0]] if len(self.outputs) == 1 else found
 
     def _run(self, x: Any) -> dict[str, Value]:
-        given = self.inputs_of(x)
-        found = self._prepared(given)(given)
+        latest = self._latest
+        if latest is not None and latest.fits(x) and latest.program is self._programs.latest:
+            found = latest.program({latest.name: x})
+        else:
+            given = self.inputs_of(x)
+            program = self._prepared(given)
+            found = program(given)
+            self._latest = Latest.of(x, given, program)
         return {
             name: [np.array(y) if isinstance(y, np.ndarray) else y for y in v] if isinstance(v, list) else v
             for name, v in found.items()

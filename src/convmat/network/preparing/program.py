@@ -138,6 +138,9 @@ class Program(OfThisProcess):
             values[slot] = buffers.empty(shape, dtype)
         task = None
         try:
+            if watch is None and len(state.work) == 1 and isinstance(state.work[0], Chain):
+                state.work[0](values)
+                return self._found(state)
             with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
                 for each in state.work if watch is None else self.tasks:
                     if isinstance(each, Chain):
@@ -160,7 +163,11 @@ class Program(OfThisProcess):
         except Exception as error:  # NumPy's own words for shapes that turn out not to fit, or no memory
             assert task is not None
             raise task.node.error(f"{type(error).__name__}: {error}") from error
-        found: dict[str, Any] = {}
+        return self._found(state)
+
+    def _found(self, state: State) -> dict[str, Any]:
+        """The outputs of a call that has ended, whose state is given back."""
+        values, found = state.values, dict[str, Any]()
         for name in self.graph.outputs:
             if name in self._kept:
                 continue
