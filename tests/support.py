@@ -165,7 +165,6 @@ def problem_of(
     return {"forward": lambda: made, "input": made.grad_input, "weight": made.grad_weight}[direction]()
 
 
-@cache
 def ways() -> tuple[Way, ...]:
     """Every engine, lowering and packing that the planner weighs."""
     found = weigh(Problem.of(Geometry.of((1, 1, 1), (1, 1, 1))), machine()).candidates

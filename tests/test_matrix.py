@@ -63,11 +63,11 @@ EXACT = {way.name for way in ALL if way.exact}
 @cache
 def _combinations(slow: bool) -> tuple[tuple[Case, str, str, Way], ...]:
     """All that some pass of the case may take: what a lowering refuses whole is held by TAKES below."""
-    found = []
+    found, every = [], ways()
     for each in CASES:
         passes = [problem_of(each, "float32", direction=direction) for direction in PASSES]
         taken = {way.name for way in ALL if any(way.refuses(problem) is None for problem in passes)}
-        for dtype, layout, way in itertools.product(DTYPES, LAYOUTS, ways()):
+        for dtype, layout, way in itertools.product(DTYPES, LAYOUTS, every):
             if (
                 way[1] in taken
                 and (way[1] in EXACT or (way[0] == "blas") == (way[1] == "fft"))
