@@ -1,0 +1,87 @@
+"""The command line on files larger than memory: networks in tiles, and the workers of a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import convmat
+from convmat.chunks.tiles.tiled import tiler_of
+from convmat.cli.app import app
+from tests.chunks.networks import unet
+from tests.chunks.test_tiles import image
+
+
+def run(*arguments: str) -> str:
+    """What `convmat` with these arguments printed."""
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """A folder with a network, an image, a volume and its filter."""
+    unet(squeeze=True).to_onnx(tmp_path / "gated.onnx")
+    unet().to_onnx(tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", image(1, 3, 64, 80))
+    np.save(tmp_path / "volume.npy", image(20, 24, 28))
+    np.save(tmp_path / "w.npy", image(3, 3, 3))
+    return tmp_path
+
+
+def test_run_in_tiles(there: Path) -> None:
+    x, out = np.load(there / "x.npy"), there / "y.npy"
+    said = run(
+        "run",
+        f"{there}/net.onnx",
+        "--input",
+        f"{there}/x.npy",
+        "--output",
+        f"{out}",
+        "--tile",
+        "24,40",
+        "--exact",
+    )
+    assert said.endswith(f"written to {out}: 1x2x64x80 float32\n")
+    assert said.startswith("6 blocks")
+    np.testing.assert_array_equal(np.load(out), unet(exact=True)(x))
+    gated, words = there / "gated.npy", ("--tile", "32", "--exact-globals")
+    run("run", f"{there}/gated.onnx", "--input", f"{there}/x.npy", "--output", f"{gated}", *words)
+    expected = convmat.load(there / "gated.onnx")(x)
+    np.testing.assert_allclose(np.load(gated), expected, rtol=0, atol=2e-6 * float(np.abs(expected).max()))
+    nowhere = CliRunner().invoke(
+        app, ["run", f"{there}/net.onnx", "--input", f"{there}/x.npy", "--tile", "32"]
+    )
+    assert nowhere.exit_code == 1
+    assert nowhere.output.startswith("run: in tiles a network goes from one file to another\n")
+
+
+def test_workers_of_a_cluster_do_the_same(there: Path, workers: Any) -> None:
+    at = ("--scheduler", workers.scheduler.address)
+    x, out, y = f"{there}/x.npy", there / "y.npy", there / "volume_y.npy"
+    run("run", f"{there}/net.onnx", "--input", x, "--output", f"{out}", "--tile", "32", "--exact", *at)
+    np.testing.assert_array_equal(np.load(out), unet(exact=True)(np.load(x)))
+    run("conv", f"{there}/volume.npy", f"{there}/w.npy", f"{y}", "--plain", "--padding", "1", *at)
+    volume, w = (np.load(there / name) for name in ("volume.npy", "w.npy"))
+    np.testing.assert_array_equal(
+        np.load(y), convmat.conv(volume[None, None], w[None, None], padding=1)[0, 0]
+    )
+    assert not list(there.glob("*.part")) + list(there.glob("*.manifest"))
+
+
+def test_each_global_node_is_a_pass(there: Path) -> None:
+    net, x = unet(squeeze=True), np.load(there / "x.npy")
+    tiler = tiler_of(net, {"x": x}, approximate=True)
+    told: list[tuple[int, int]] = []
+    tiler.resolve_globals({"x": x}, (1, 2, 32, 32), lambda done, of: told.append((done, of)))
+    assert tiler.passes == 1
+    assert told == [(each, 6) for each in range(1, 7)]
+    tiler.approximate = False
+    tiler.refuse()
