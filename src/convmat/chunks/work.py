@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import thread_pool
+from ..engine import buffers, thread_pool
 from ..planner import Candidate, dtype_of, plan_block
 from ..problem import Problem
 from ..processes import Lock
@@ -84,7 +84,9 @@ def assemble(
     """Pieces laid at their places in one array; the piece itself where it is all of it."""
     if len(pieces) == 1 and pieces[0].shape == shape:
         return np.ascontiguousarray(pieces[0])
-    made = np.empty(shape, dtype)
+    made = buffers.empty(
+        shape, np.dtype(dtype)
+    )  # goes back when the block is done: fresh pages cost as much as copies
     for piece, place in zip(pieces, places, strict=True):
         made[place] = piece
     return made
