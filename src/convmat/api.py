@@ -471,8 +471,8 @@ def plan(
     PlanError; KeyboardInterrupt passes through, and what was measured until then is remembered.
 
     >>> p = plan((1, 64, 56, 56), (64, 64, 3, 3), padding=1, exact=True)
-    >>> p.chosen.lowering, p.chosen.product
-    ('im2col', (64, 3136, 576))
+    >>> p.chosen.product
+    (64, 3136, 576)
     """
     tuning = read_tuning("plan", tune, seconds, progress, deterministic)
     options = PlanOptions(
