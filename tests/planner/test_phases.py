@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import convmat
+from convmat.engine.kernels.phases import plan as phases
 from convmat.geometry import Geometry
 
 CASES = {
@@ -22,6 +25,22 @@ def test_planning_does_not_grow_with_the_phases(name: str) -> None:
     x, w, stride, groups, padding = CASES[name]
     g = Geometry.of(x, w, stride=stride, groups=groups, padding=padding).grad_input()
     assert len(g.phases()) <= 4 < g.phase_count
+
+
+def test_phases_written_together_are_not_read_one_by_one_where_they_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, plain = [0], phases._read_axis
+
+    def counted(*given: Any) -> Any:
+        read[0] += 1
+        return plain(*given)
+
+    monkeypatch.setattr(phases, "_read_axis", counted)
+    convmat.plan(
+        (1, 2, 1_000_001), (1, 2, 5), stride=1_000_000, direction="input", engine="jit", lowering="im2col"
+    )
+    assert read[0] < 100
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -19,6 +19,8 @@ from .recipe import Axis, PhasesRecipe
 MOST_TAPS, MOST_PHASES, MOST_ROWS, MOST_CHANNELS = 64, 8, 4, 4
 """Of all phases, of one axis, of A and of a group: code is written out, and each row of A reads x anew."""
 
+TOO_MANY = f"writes out up to {MOST_PHASES} phases an axis and {MOST_TAPS} taps"
+
 LOAD, WEAVE = 0.5, 4.0
 """Multiplications of a vector whose time a load of x takes, and weaving and writing the phases of a line."""
 
@@ -60,7 +62,7 @@ def plan_phases(
         max(len(down), len(across)) > MOST_PHASES
         or sum(axis.taps for axis in down) * sum(axis.taps for axis in across) > MOST_TAPS
     ):
-        return f"writes out up to {MOST_PHASES} phases an axis and {MOST_TAPS} taps"
+        return TOO_MANY
     outer = (*(i for i in c.batch if i.name[0] != "r"), *c.cols[: -len(axes)], *rows)
     recipe = PhasesRecipe(
         outer=tuple((index.name, ()) for index in outer),
@@ -92,7 +94,10 @@ def _read_phases(products: Sequence[Product], axes: list[int], shapes: Shapes, i
         for number, at in enumerate(axes):
             coordinate = c.coordinates[at]
             moved = [name for name, _ in coordinate.terms if name[0] == "r"]
-            for r in range(c.extents[moved[0]] if moved else 1):
+            count = c.extents[moved[0]] if moved else 1
+            if count > MOST_PHASES:  # of a kind: there may be millions
+                return TOO_MANY
+            for r in range(count):
                 start = coordinate.offset + dict(coordinate.terms).get(moved[0] if moved else "", 0) * r
                 made = _read_axis(a, b, number, r, steps)
                 if isinstance(made, str):
