@@ -67,7 +67,7 @@ def _pack_pieces(t: Task, block: _Block, line: Value, start: Value, depth: Value
     r, fn = t.recipe, t.fn
     inner, step = t.argument("k inner"), t.argument("k outer")
     image = udiv(start, inner)
-    rows = t.padded_rows(equal(block.number, r.blocks - 1))
+    rows = t.padded_rows(equal(block.number, t.last_block))
     with fn.repeat(carried=[const(i64, 0), image, start - image * inner]) as piece:
         done, image, place = piece.carried
         length = minimum(inner - place, depth - done)

@@ -32,7 +32,7 @@ def loop_over_taps(t: Task, first: Value, panels: Value, parts: Value) -> None:
                 t.pack_b(target, at, count, box)
         with fn.loop(0, t.blocks) as block:
             number = t.first_block + block.index
-            is_tail = equal(number, r.blocks - 1)
+            is_tail = equal(number, t.last_block)
             step = t.argument("block step")
             a = t.bases["a"] + number * step + start * t.padded_rows(is_tail) * r.work.bytes
             with fn.loop(0, panels) as panel:
@@ -76,7 +76,7 @@ def _store(t: Task, first: Value, panels: Value) -> None:
             c_at = above + at * beside
             kept = _kept(t, block.index, panels, panel.index)
             arguments = (kept, *t.target(c_at, row, line, count, panel.index), *between)
-            finishes, is_tail = t.micro.finishes, equal(number, r.blocks - 1)
+            finishes, is_tail = t.micro.finishes, equal(number, t.last_block)
             by_height(fn, r, is_tail, lambda rows: fn.call(finishes[rows].address, *arguments))
 
 

@@ -104,7 +104,7 @@ class MicroKernels:
 
 def by_height(fn: Function, recipe: PanelRecipe, is_tail: Value, write: Callable[[int], object]) -> None:
     """Emits what is to be done with a block of A's rows, for each height that it may have."""
-    if recipe.blocks == 1 or recipe.tail == recipe.mr:
+    if not recipe.several:
         write(recipe.tail)
         return
     with fn.if_(is_tail) as tail:

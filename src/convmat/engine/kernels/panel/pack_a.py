@@ -123,8 +123,9 @@ class APacker:
         r = self.recipe
         fn = self._module.function("weights", {"args": ptr, "index": i64, "thread": i64})
         args, index, _ = fn.arguments
-        batch = udiv(index, r.blocks)
-        number = index - batch * r.blocks
+        blocks = self._load(fn, args, "blocks")
+        batch = udiv(index, blocks)
+        number = index - batch * blocks
         w, out = self._load(fn, args, "w", ptr), self._load(fn, args, "a", ptr)
         line = self._load(fn, args, "w line")
         for name in reversed(r.batch[1:]):
@@ -156,18 +157,19 @@ class APacker:
     ) -> None:
         """Emits the packing of block `number`, whose rows are read at `source`, `line` bytes apart, for `depth` k."""
         r = self.recipe
+        last = self._load(fn, args, "blocks") - 1
         more = [depth]
         if not r.lines:
             line = self._load(fn, args, "w rows", ptr) + number * (r.mr * WORD)
             more = [self._load(fn, args, "w walk", ptr)]
         elif not r.ordered:
             more = [depth, self._load(fn, args, "w places", ptr)]
-            if r.blocks > 1 and r.padded_rows(r.tail) != r.padded_rows(r.mr):
+            if r.several and r.padded_rows(r.tail) != r.padded_rows(r.mr):
                 # The table of the last block, of another width, stands behind that of all others.
-                behind = select(equal(number, r.blocks - 1), depth * WORD, const(i64, 0))
+                behind = select(equal(number, last), depth * WORD, const(i64, 0))
                 more = [depth, more[1] + behind]
         packers = self.packers
-        is_tail = equal(number, r.blocks - 1)
+        is_tail = equal(number, last)
         by_height(fn, r, is_tail, lambda rows: fn.call(packers[rows].address, source, target, line, *more))
 
 

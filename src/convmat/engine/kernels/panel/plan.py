@@ -147,13 +147,15 @@ class PanelPlan(KernelPlan):
         self.recipe = recipe
         a, b = product.terms[0]
         c, r = product.c, recipe
+        self.blocks = max(-(-product.m // r.mr), 1)
+        self.kc = part_sizes(b)[1] if r.form is Form.COLUMNS else r.kc
         item, out = dtypes.array.itemsize, dtypes.out.itemsize
         self.origin = {
             "x": origin(b, shapes["x"], item), "y": origin(c, shapes["y"], out), "w": origin(a, shapes["w"], item),
         }  # fmt: skip
         sums = r.streams
         self.weight_bytes = (
-            math.prod(shapes["w"]) * item if sums else r.packed_bytes(product.k) * product.batch
+            math.prod(shapes["w"]) * item if sums else r.packed_bytes(self.blocks, product.k) * product.batch
         )
         extents = {i.name: i.extent for i in product.c.batch + product.c.cols + b.rows}
         x, y, w = (
@@ -163,7 +165,7 @@ class PanelPlan(KernelPlan):
         )
         self.words = self._blocks(b, threads, extents)
         self.words |= {
-            "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k,
+            "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k, "blocks": self.blocks,
             "block step": r.block_bytes(product.k), "between": y[c.rows[0].name] if r.block else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
@@ -175,7 +177,7 @@ class PanelPlan(KernelPlan):
             inner = math.prod(extents[other] for other in r.batch[r.batch.index(name) + 1 :]) if group else 0
             self.words |= {
                 f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name],
-                f"a {name}": 0 if sums else r.packed_bytes(product.k) * inner,
+                f"a {name}": 0 if sums else r.packed_bytes(self.blocks, product.k) * inner,
                 f"w {name}": w[name] if group else 0,
                 f"bias {name}": product.m * dtypes.work.itemsize if name == r.batch[0] else 0,
             }  # fmt: skip
@@ -187,7 +189,7 @@ class PanelPlan(KernelPlan):
         self.words |= {f"limit {check.axis}": b.coordinates[check.axis].extent for check in r.walk.checks}
         addresses = ("x", "y", "a", "w", "bias", "residual", "scratch")
         self.lay_out(r.arguments(), self.words, addresses)
-        self.weight_tasks = 0 if r.streams else product.batch * r.blocks
+        self.weight_tasks = 0 if r.streams else product.batch * self.blocks
 
     def tables(self) -> dict[str, Array]:
         """Where parts of k (or boxes of columns), rows of A and its packed elements lie, and what panels read."""
@@ -216,7 +218,7 @@ class PanelPlan(KernelPlan):
         sums = r.streams
         columns = p.n if sums else self.words["columns"]
         runs = p.batch if sums else p.batch * (p.n // max(columns, 1))
-        rows = (r.blocks - 1) * r.padded_rows(r.mr) + r.padded_rows(r.tail)
+        rows = (self.blocks - 1) * r.padded_rows(r.mr) + r.padded_rows(r.tail)
         if r.along_m:
             full, left = divmod(columns, r.nr)
             wide = full * r.nr + next((n for n in r.tile_columns() if n >= left), 0) * (left > 0)
@@ -233,7 +235,7 @@ class PanelPlan(KernelPlan):
         if sums:
             packed += runs * self.words["nc blocks"] * p.k * -(-p.m // r.lanes)
         groups = self.words["nc blocks"]
-        a_bytes = 0 if sums else runs * groups * r.packed_bytes(p.k)
+        a_bytes = 0 if sums else runs * groups * r.packed_bytes(self.blocks, p.k)
         arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         return Effort(
             fma=2 * runs * rows * multiplied,
@@ -275,7 +277,7 @@ class PanelPlan(KernelPlan):
         numbers = np.arange(math.prod(i.extent for i in depth)).reshape([i.extent for i in depth])
         lying = [depth.index(i) for i in in_memory_order(depth, w)]
         lengths = [r.padded_rows(rows) * r.work.bytes for rows in (r.mr, r.tail)]
-        if r.blocks == 1:
+        if not r.several:
             lengths = lengths[1:]
         return np.multiply.outer(lengths, numbers.transpose(lying).reshape(-1)).astype(np.int64)
 
@@ -298,20 +300,20 @@ class PanelPlan(KernelPlan):
         """The same where k is one long run: boxes of columns, and as many rows of A as a task packs for itself."""
         r, product = self.recipe, self.product
         in_place = r.form is Form.OUTER
-        mc = r.blocks if in_place else max(1, min(r.blocks, A_BYTES // max(r.block_bytes(r.kc), 1)))
-        parts = -(-product.k // r.kc)
+        mc = self.blocks if in_place else max(1, min(self.blocks, A_BYTES // max(r.block_bytes(self.kc), 1)))
+        parts = -(-product.k // self.kc)
         most = r.block_columns if in_place else max(PANEL_BYTES // r.pitch // r.nr * r.nr, 1)
         by_name = {i.name: i for i in product.c.cols}
         columns = tuple(by_name[name] for name in r.box_indices)
         self._boxes = (columns, most)
         boxes, longest = cut_evenly(columns, most).sizes
-        mc_blocks = -(-r.blocks // mc)
+        mc_blocks = -(-self.blocks // mc)
         if outer * boxes * mc_blocks < wanted:
-            mc = -(-r.blocks // min(r.blocks, -(-wanted // max(outer * boxes, 1))))
-            mc_blocks = -(-r.blocks // mc)
+            mc = -(-self.blocks // min(self.blocks, -(-wanted // max(outer * boxes, 1))))
+            mc_blocks = -(-self.blocks // mc)
         panels = -(-longest // r.nr)
-        packed_b = aligned_size((r.kc if in_place else panels * r.nr) * r.pitch + 64)
-        packed_a = 0 if in_place else aligned_size(mc * r.block_bytes(r.kc))
+        packed_b = aligned_size((self.kc if in_place else panels * r.nr) * r.pitch + 64)
+        packed_a = 0 if in_place else aligned_size(mc * r.block_bytes(self.kc))
         sums = aligned_size(panels * mc * r.tile_bytes if parts > 1 else 0)
         places = aligned_size(panels * r.nr * 8 if r.places else 0)
         size = packed_b + packed_a + sums + places
@@ -332,8 +334,8 @@ class PanelPlan(KernelPlan):
             self._columns = tuple(Index(name, extents[name]) for name in inner)
             panels = panel_count(self._columns, r.nr)
         nc, mc = self._nc_mc(panels, columns, outer, wanted)
-        nc_blocks, mc_blocks = -(-panels // nc), -(-r.blocks // mc)
-        packed_b = aligned_size(nc * r.panel_bytes(r.kc) + 64)
+        nc_blocks, mc_blocks = -(-panels // nc), -(-self.blocks // mc)
+        packed_b = aligned_size(nc * r.panel_bytes(self.kc) + 64)
         sums = aligned_size(nc * mc * r.tile_bytes if parts > 1 or r.skips else 0)
         places = aligned_size(nc * r.nr * 8 if r.places else 0)
         size = packed_b + sums + places
@@ -346,7 +348,7 @@ class PanelPlan(KernelPlan):
     def _nc_mc(self, panels: int, columns: int, outer: int, wanted: int) -> tuple[int, int]:
         """NC in panels and MC in blocks of rows, for `outer` matrices and at least `wanted` tasks."""
         r, threads = self.recipe, self.threads
-        nc, mc = max(1, min(panels, PANEL_BYTES // max(r.panel_bytes(r.kc), 1))), r.blocks
+        nc, mc = max(1, min(panels, PANEL_BYTES // max(r.panel_bytes(self.kc), 1))), self.blocks
         if threads == 1:
             return nc, mc
         if outer == 1 and panels:
@@ -355,8 +357,8 @@ class PanelPlan(KernelPlan):
         nc = max(1, min(nc, -(-panels * outer // wanted)))
         nc = -(-panels // max(-(-panels // nc), 1)) or 1
         tasks = outer * -(-panels // nc)
-        mc_blocks = min(r.blocks, -(-wanted // tasks)) if 0 < tasks < wanted else 1
-        return nc, -(-r.blocks // mc_blocks)
+        mc_blocks = min(self.blocks, -(-wanted // tasks)) if 0 < tasks < wanted else 1
+        return nc, -(-self.blocks // mc_blocks)
 
     def _partition(self, panels: Pieces, most: int) -> tuple[int, int]:
         """NC (at most `most`) in panels and MC in blocks of rows, for one matrix and several threads."""
@@ -369,7 +371,7 @@ class PanelPlan(KernelPlan):
             fetch=FETCHED * rows * r.work.bytes / vectors,
             start=TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0,
         )
-        blocks = Pieces(r.blocks, r.tail / r.mr)
+        blocks = Pieces(self.blocks, r.tail / r.mr)
         return partition(panels, blocks, overheads, most=most, threads=self.threads)
 
     def _set_totals(self, tasks: int, size: int) -> None:

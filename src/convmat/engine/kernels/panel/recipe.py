@@ -31,13 +31,15 @@ class Form(Enum):
 class PanelRecipe:
     """All that is constant in a panel kernel.
 
-    `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `m`: rows of A. `mr`: rows of
-    one block of them, MR. `nr`: columns of a panel, NR. `kc`: the longest part of k, KC. `outer`: the indices that a
-    task fixes (groups, images), `batch` those of them that A has too. `places`: the column indices that a table of
-    places is made of, for stores that are neither side by side nor evenly apart. `a_step`: bytes from one k of A to the
-    next, for OUTER. `block`: C's rows are stored in blocks of so many, 0: they are evenly apart. `lines`: A's rows are
-    evenly apart and contiguous along k, perhaps in another order (not `ordered`); if they are not, k has `k_indices`
-    indices. `skips`: a part of k is one tap, and columns where it lies outside x are omitted.
+    `along_m`: lanes along m (A's rows fill vectors, B is broadcast), otherwise along n. `mr`: rows of a block of A, MR.
+    `tail`: rows of the last one; `several`: whether others, of MR, come before it. `nr`: columns of a panel, NR. `kc`:
+    the longest part of k, KC, where panels lie along it; elsewhere 0, and an argument, as the number of blocks always
+    is. `outer`: the indices that a task fixes (groups, images), `batch` those of them that A has too. `places`: the
+    column indices that a table of places is made of, for stores that are neither side by side nor evenly apart.
+    `a_step`: bytes from one k of A to the next, for OUTER. `block`: C's rows are stored in blocks of so many, 0: they
+    are evenly apart. `lines`: A's rows are evenly apart and contiguous along k, perhaps in another order (not
+    `ordered`); if they are not, k has `k_indices` indices. `skips`: a part of k is one tap, and columns where it lies
+    outside x are omitted.
     """
 
     form: Form
@@ -51,8 +53,9 @@ class PanelRecipe:
     lanes: int
     along_m: bool
     store: Store
-    m: int
     mr: int
+    tail: int
+    several: bool
     nr: int
     kc: int
     lines: bool
@@ -89,19 +92,9 @@ class PanelRecipe:
         return self.form in (Form.SUMS, Form.OUTER)
 
     @property
-    def blocks(self) -> int:
-        """Blocks of A's rows, the last one perhaps smaller."""
-        return max(-(-self.m // self.mr), 1)
-
-    @property
-    def tail(self) -> int:
-        """Rows of the last block."""
-        return self.m - (self.blocks - 1) * self.mr
-
-    @property
     def heights(self) -> list[int]:
         """Rows that a block of A may have, ascending."""
-        return sorted({self.mr, self.tail} if self.blocks > 1 else {self.tail})
+        return sorted({self.mr, self.tail} if self.several else {self.tail})
 
     def padded_rows(self, rows: int) -> int:
         """Elements that a block of `rows` rows takes for each k: whole vectors if lanes lie along m."""
@@ -111,10 +104,10 @@ class PanelRecipe:
         """Bytes of a full block of A with `depth` k."""
         return depth * self.padded_rows(self.mr) * self.work.bytes
 
-    def packed_bytes(self, depth: int) -> int:
+    def packed_bytes(self, blocks: int, depth: int) -> int:
         """Bytes of all blocks of one matrix A."""
         last = depth * self.padded_rows(self.tail) * self.work.bytes
-        return (self.blocks - 1) * self.block_bytes(depth) + last
+        return (blocks - 1) * self.block_bytes(depth) + last
 
     def panel_bytes(self, depth: int) -> int:
         """Bytes of one packed panel with `depth` k."""
@@ -174,7 +167,7 @@ class PanelRecipe:
 
 ARGUMENTS = (
     "x", "y", "a", "bias", "residual", "scratch", "scratch size", "boxes", "parts", "columns", "line",
-    "panels", "nc", "nc blocks", "mc", "mc blocks", "block step", "sums", "places", "packed a",
+    "panels", "nc", "nc blocks", "mc", "mc blocks", "blocks", "block step", "sums", "places", "packed a",
     "between", "w", "w line", "w rows", "w walk", "w places", "panel columns", "valid ranges",
     "k", "k inner", "k outer",
 )  # fmt: skip
@@ -183,11 +176,11 @@ ARGUMENTS = (
 x, y, a, bias, residual, w: addresses of arrays. scratch, scratch size: memory of the first thread, and bytes of each;
 in it `places`, `sums` and `packed a` are where the table of places, the unfinished sums and a task's own A begin.
 boxes, parts: a table of the parts of k and their number. columns, panels: of one matrix B. nc, mc: what a task owns, in
-panels and in blocks of rows; nc blocks, mc blocks: how many such pieces there are. line: bytes from one line of C to
-the next; between: from one block of its rows to the next. block step: bytes of a packed block of A. w line, w rows, w
-walk, w places: how A is read to be packed. panel columns, valid ranges: of kernels that skip, the (first, count) of
-each panel, and of each part and panel. k, k inner, k outer: the length of a run of k, of its inner indices, and the
-bytes from one to the next.
+panels and in blocks of rows; nc blocks, mc blocks: how many such pieces there are; blocks: of all rows of A. line:
+bytes from one line of C to the next; between: from one block of its rows to the next. block step: bytes of a packed
+block of A. w line, w rows, w walk, w places: how A is read to be packed. panel columns, valid ranges: of kernels that
+skip, the (first, count) of each panel, and of each part and panel. k, k inner, k outer: the length of a run of k, of
+its inner indices, and the bytes from one to the next.
 """
 
 __all__ = ["Form", "PanelRecipe"]

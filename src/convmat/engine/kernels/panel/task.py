@@ -85,7 +85,9 @@ class Task:
         self.moved = (*moved.values(),)
         self.scratch = self.argument("scratch", ptr) + thread * self.argument("scratch size")
         self.first_block = mc_block * self.argument("mc")
-        self.blocks = minimum(const(i64, r.blocks) - self.first_block, self.argument("mc"))
+        blocks = self.argument("blocks")
+        self.last_block = blocks - 1
+        self.blocks = minimum(blocks - self.first_block, self.argument("mc"))
         self.kept = self.scratch + self.argument("sums")
 
     def argument(self, name: str, type: Type = i64) -> Value:
@@ -154,7 +156,7 @@ class Task:
         line, beside, down, between = self.steps()
         number = self.first_block + block
         row = number * r.mr
-        is_tail = equal(number, r.blocks - 1)
+        is_tail = equal(number, self.last_block)
         at = part.first + panel * r.nr
         count = minimum(part.end - at, r.nr)
         c_at = self.row_offset(row, down) + at * beside

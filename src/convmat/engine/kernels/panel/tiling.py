@@ -170,6 +170,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
     streams = form in (Form.SUMS, Form.OUTER)
     along = b.rows if streams else in_memory_order(b.rows, w)
     lines = streams or (contiguous_from(along, w) == 0 and is_uniform(c.rows, w))
+    tail = product.m - max(-(-product.m // tiling.mr) - 1, 0) * tiling.mr
     return PanelRecipe(
         form=form,
         walk=_walk(lying, storing),
@@ -182,10 +183,11 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         lanes=lanes,
         along_m=tiling.along_m,
         store=storing.store,
-        m=product.m,
         mr=tiling.mr,
+        tail=tail,
+        several=0 < tail < tiling.mr < product.m,
         nr=tiling.nr,
-        kc=RUN_PART if streams else part_sizes(b)[1],
+        kc=RUN_PART if streams else 0 if form is Form.COLUMNS else part_sizes(b)[1],
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
         skips=tiling.along_m and not streams and count_separate_taps(b) > 0,
