@@ -133,6 +133,20 @@ def test_windows_keep_to_the_room_there_is() -> None:
     assert choose_windows(g, 1) == (64, 64)  # the least that there is
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["scipy", "numpy"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_windows_of_one_image_fit_the_default_workspace(
+    dtype: str, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a filter that is called once runs by the definition, dozens of times slower, from some size on."""
+    monkeypatch.setattr(fft_backend, "has_scipy", lambda: there)
+    for n in (300, 512, 700, 1024, 1500, 2048, 4096):
+        g = Geometry.of((1, 1, n, n), (1, 1, 63, 63), padding=31)
+        plan = _fft(Problem.of(g, dtype, reuse_weights=False))
+        assert plan is not None, n
+        assert plan.workspace <= 16 << 20
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import Geometry
-from ..problem import WORKSPACE_LIMIT, Problem
+from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Problem
 from ..product import Coordinate, Dim, Fourier, Index, Packing, Product
 from .base import Lowering, Part
 
@@ -180,8 +180,8 @@ an element of a window in and out."""
 MOST_ELEMENTS = 1 << 18
 """Elements of a window that its transform still finds in a cache."""
 
-BYTES = 48
-"""Of scratch for an element of a window, about, with its spectra."""
+HELD = {"f": 8.25, "c": 9.5}
+"""Numbers of scratch for an element of a window, real or complex: it, its spectra, a filter's where none is bound."""
 
 SMOOTH = sorted(2**a * 3**b * 5**c for a, b, c in itertools.product(range(65), range(4), range(2)))
 """Lengths whose transform is fast: beyond any axis that 64-bit offsets reach, so that there always is one."""
@@ -193,7 +193,8 @@ TRIED = 900
 def _room(problem: Problem) -> int:
     """Elements that a window should not exceed."""
     limit = WORKSPACE_LIMIT if problem.workspace_limit is None else problem.workspace_limit
-    return max(min(limit // BYTES, MOST_ELEMENTS), 1)
+    work = np.dtype(WORK_DTYPES[problem.dtype])
+    return max(min(int(limit / (work.itemsize * HELD[work.kind])), MOST_ELEMENTS), 1)
 
 
 @lru_cache(maxsize=256)

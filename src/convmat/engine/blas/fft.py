@@ -120,10 +120,9 @@ class Transformed:
         self.beside = self._beside(many)
         # What `bind` takes beside the spectra that it leaves, a few filters at a time.
         one = math.prod(self.taps) + math.prod(self.window)
-        one = (
-            one * self.dtypes.work.itemsize
-            + math.prod(self.points) * self.spectrum.itemsize * fft_backend.spectra_held()
-        )
+        one = one * self.dtypes.work.itemsize + math.prod(
+            self.points
+        ) * self.spectrum.itemsize * fft_backend.spectra_held(self.spectrum)
         self.workspace = max(self.scratch.bytes + self.lanes * self.beside, one + SMALL)
         self.filters = (self.workspace - SMALL) // one
 
@@ -144,6 +143,8 @@ class Transformed:
         box = 0 if b.inside else self.b.box_elements((*cuts[0], *self.window, *cuts[2], *cuts[1]))
         taps = math.prod(self.taps)
         more = count_values(a.cols) > k or (self.thin and k > 1)
+        # Transforms of real arrays are new ones: what they were made of is free for windows taken by the definition.
+        again = 0 if self.real else 1
         return {
             "tiles": groups * k * n * window * item,
             "box": box * item,
@@ -152,8 +153,8 @@ class Transformed:
             "sum": groups * m * n * points * wide,
             "more": groups * m * n * points * wide if more else 0,
             "spare": groups * m * n * math.prod(self.kept) * item if self.finish.scratch else 0,
-            "window": k * window * item,
-            "terms": math.prod(self.kept) * item,
+            "window": again * k * window * item,
+            "terms": again * math.prod(self.kept) * item,
             "taps": 0 if self.bound else groups * m * k * taps * item,
             "left": 0 if self.bound else groups * m * k * points * wide,
         }
@@ -164,7 +165,7 @@ class Transformed:
         window, points = math.prod(self.window), math.prod(self.points)
         wide = self.spectrum.itemsize
         real = window * wide // 2 if self.real else 0
-        many = fft_backend.spectra_held()
+        many = fft_backend.spectra_held(self.spectrum)
         read = groups * k * n * points * wide
         # The spectra of a block of columns stay while its rows are multiplied.
         kept = read if self.real and self.thin else 0
@@ -437,7 +438,8 @@ class _Call:
         a, b = step.product.terms[0]
         names = tuple(index.name for index in (*b.indices, *a.rows))
         groups, rows = len(block[0]), len(block[1])
-        spare = self.scratch["terms"].view(step.dtypes.work)
+        window, terms = ("tiles", "sum") if step.real else ("window", "terms")
+        spare = self.scratch[terms].view(step.dtypes.work)
         for at in np.ndindex(bad.shape):
             if not bad[at]:
                 continue
@@ -448,7 +450,7 @@ class _Call:
             for depth in step.cuts[3]:
                 read = (*group, *((0, extent) for extent in step.window), *depth, *column)
                 x = _part(
-                    self.scratch["window"], _extents(group, depth, column) + step.window, step.dtypes.work
+                    self.scratch[window], _extents(group, depth, column) + step.window, step.dtypes.work
                 )
                 step.b.pack(self.x, self.source, read, step.as_view(x), spare[:0])
                 w = step.taps_of(self, (group, row, depth))

@@ -37,9 +37,11 @@ def spectrum_type(work: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.complex64 if narrow and (has_scipy() or not WIDENS) else np.complex128)
 
 
-def spectra_held() -> int:
-    """How many spectra a transform holds at once, its result included: NumPy's takes real float32 by way of float64."""
-    return 1 if has_scipy() else 6
+def spectra_held(spectrum: np.dtype[Any]) -> int:
+    """How many spectra of a type a transform holds at once, its result included: NumPy's takes narrow ones by wide."""
+    if has_scipy():
+        return 1
+    return 6 if spectrum == np.complex64 else 2
 
 
 def forward(tiles: Array, axes: Sequence[int]) -> Array:
