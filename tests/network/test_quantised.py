@@ -134,6 +134,57 @@ def test_elementwise_nodes_between_are_one_pass_with_the_same_bits() -> None:
     assert "one pass" in said or "Elementwise" in said
 
 
+def biased(least: int, tiny: float, out: str) -> bytes:
+    """x: (1, 6, 5, 5) -> its 1x1 convolution by 4 filters, one of them of so small a scale, with such a bias."""
+    d = Drawn()
+    w = RANDOM.integers(-127, 128, (4, 6, 1, 1)).astype(np.int8)
+    scales = np.array([0.004, tiny, 0.006, 0.005], np.float32)
+    bias = np.array([300, least, -500, 2**31 - 1 if tiny < 1e-6 else 7], np.int32)
+    scales[3] = tiny if tiny < 1e-6 else scales[3]
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    b = d.node(
+        "DequantizeLinear",
+        d.constant(bias, np.int32),
+        d.constant(scales * np.float32(0.05), np.float32),
+        axis=0,
+    )
+    y = d.node("Conv", x, d.weights(w, scales), b)
+    if out == "float":
+        d.node("Identity", y, out="y")
+        return d.model({"x": (1, 6, 5, 5)}, "y", TensorProto.FLOAT)
+    d.node("QuantizeLinear", y, *d.grain(0.08, 120, np.uint8), out="y")
+    return d.model({"x": (1, 6, 5, 5)}, "y")
+
+
+@pytest.mark.parametrize(
+    ("tiny", "out", "whole"), [(4e-8, "bytes", True), (0.005, "bytes", False), (4e-8, "float", False)]
+)
+def test_biases_that_leave_the_sums_no_room(tiny: float, out: str, whole: bool) -> None:
+    """As others' quantisers write them for channels of next to nothing; 2^31 steps of 2e-9 are 4.3."""
+    x = RANDOM.integers(0, 256, (1, 6, 5, 5)).astype(np.uint8)
+    found, wanted, said = both(biased(-(2**31) + 9, tiny, out), x=x)
+    assert ("QLinearConv" in said) == whole
+    assert "Integer" not in said
+    if out == "float":
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    else:
+        assert np.abs(found.astype(int) - wanted.astype(int)).max() <= (1 if whole else 0)
+        assert len({*wanted[0, 1].flat}) == 1
+        assert wanted.std() > 20
+
+
+def test_sums_too_long_for_int32_stay_in_float32() -> None:
+    d = Drawn()
+    w = RANDOM.integers(-127, 128, (140_000, 2)).astype(np.int8)
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    y = d.node("MatMul", x, d.weights(w, 0.01))
+    d.node("QuantizeLinear", y, *d.grain(2.0, 130, np.uint8), out="y")
+    x_ = RANDOM.integers(0, 256, (1, 140_000)).astype(np.uint8)
+    found, wanted, said = both(d.model({"x": (1, 140_000)}, "y"), x=x_)
+    assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
+    assert "IntegerGemm" not in said
+
+
 @pytest.mark.parametrize("scale", [0.0, -0.5, np.nan, np.inf])
 def test_scales_that_are_none_are_refused_by_name(scale: float) -> None:
     with pytest.raises(NetworkError, match="scale"):

@@ -49,12 +49,30 @@ def product_range(problem: Problem) -> tuple[int, int]:
     >>> product_range(Problem.of(Geometry.of((1, 1, 9), (1, 1, 3)), "uint8", w_dtype="int8", x_zero=100))
     (-19840, 19685)
     """
-    low, high = (each - problem.x_zero for each in LIMITS[problem.dtype])
-    w_low, w_high = LIMITS[problem.w_dtype or problem.dtype]
-    if problem.w_zero:  # any of the type, of which the numbers are as far away as they can
+    return _products(problem.dtype, problem.x_zero, problem.w_dtype or problem.dtype, problem.w_zero)
+
+
+def _products(dtype: str, x_zero: int, w_dtype: str, w_zero: bool) -> tuple[int, int]:
+    low, high = (each - x_zero for each in LIMITS[dtype])
+    w_low, w_high = LIMITS[w_dtype]
+    if w_zero:  # any of the type, of which the numbers are as far away as they can
         w_low, w_high = w_low - w_high, w_high - w_low
     found = [a * b for a in (low, high) for b in (w_low, w_high)]
     return min(found), max(found)
+
+
+def room_beside(terms: int, dtype: str, x_zero: int, w_dtype: str, w_zero: bool) -> tuple[int, int]:
+    """The least and the greatest number that may be added to sums of so many products; `w_zero`: whether w has any.
+
+    Sums that may not fit by themselves leave none: the least is above 0, or the greatest below.
+
+    >>> room_beside(9, "uint8", 100, "int8", False)
+    (-2147305088, 2147306482)
+    >>> room_beside(200_000, "uint8", 100, "int8", False)
+    (1820516352, -1789516353)
+    """
+    low, high = _products(dtype, x_zero, w_dtype, w_zero)
+    return LEAST - terms * low, GREATEST - terms * high
 
 
 def _most(problem: Problem) -> int:
@@ -85,4 +103,4 @@ def require_small(problem: Problem, **added: Array | None) -> None:
     )
 
 
-__all__ = ["LIMITS", "product_range", "require_short", "require_small"]
+__all__ = ["LIMITS", "product_range", "require_short", "require_small", "room_beside"]

@@ -13,10 +13,12 @@ moves elements not at all.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...planner.integers import room_beside
 from ...product import Activation
 from ..graph import Array, Node, Spec
 from ..ops.base import OWN
@@ -179,7 +181,13 @@ def _integers(
     w = _weights(draft, node)
     if x is None or w is None:
         return False
-    bias = _bias(draft, added[1] if added else "".join(node.inputs[2:3]), x[1].scales * w[1].scales)
+    room, step = _room(draft, node, x[1], w), draft.constant(y[0]) if y[0] else None
+    if not room[0] <= 0 <= room[1]:
+        return False
+    within = 0.0 if step is None else float(step.item()) / 4
+    bias = _bias(
+        draft, added[1] if added else "".join(node.inputs[2:3]), x[1].scales * w[1].scales, room, within
+    )
     if bias is None:
         return False
     inputs = (x[0], x[1].scale, x[1].zero, w[0], w[1].scale, w[1].zero, *y, *bias)
@@ -247,12 +255,27 @@ def _weights(draft: Draft, node: Node) -> tuple[str, Grain] | None:
     return source.inputs[0], Grain(source.inputs[1], zero, scales, zeros)
 
 
-def _bias(draft: Draft, name: str, scales: Array) -> tuple[str, ...] | None:
-    """The bias in steps of its sums' scale, rounded; none at all is an empty tuple, one that does not fit is None."""
+def _room(draft: Draft, node: Node, x: Grain, w: tuple[str, Grain]) -> tuple[int, int]:
+    """What a bias may be, least and greatest, so that no sum passes int32."""
+    value, zeros = draft.constant(w[0]), w[1].zeros
+    assert value is not None
+    rows_first = node.op == "Conv" or node.get("transB", 0)
+    terms = math.prod(value.shape[1:]) if rows_first else value.shape[0]
+    return room_beside(terms, x.zeros.dtype.name, int(x.zeros.item()), zeros.dtype.name, bool(zeros.any()))
+
+
+def _bias(
+    draft: Draft, name: str, scales: Array, room: tuple[int, int], within: float
+) -> tuple[str, ...] | None:
+    """The bias in steps of its sums' scale, rounded; none at all is an empty tuple, one that does not fit is None.
+
+    What does not leave the sums their room in int32 (a channel whose weights are next to nothing, counted in steps as
+    small as they) becomes the nearest that does, if that moves it by no more than `within`.
+    """
     if not name:
         return ()
     source = draft.writer(name, "DequantizeLinear")
-    value = draft.constant(name)
+    value, steps, kept = draft.constant(name), None, ""
     if source is not None and len(source.inputs) >= 2:
         whole, own = draft.constant(source.inputs[0]), draft.constant(source.inputs[1])
         if whole is None or own is None or whole.dtype != np.int32 or whole.ndim != 1:
@@ -262,14 +285,19 @@ def _bias(draft: Draft, name: str, scales: Array) -> tuple[str, ...] | None:
             if zero is None or zero.any():
                 return None
         if np.array_equal(np.broadcast_to(own, whole.shape), np.broadcast_to(scales, whole.shape)):
-            return (source.inputs[0],)
+            steps, kept = whole.astype(np.float64), source.inputs[0]
         value = whole.astype(np.float64) * own
     if value is None or value.ndim != 1 or value.dtype.kind != "f":
         return None
-    steps = np.rint(value.astype(np.float64) / scales.reshape(-1).astype(np.float64))
-    if not np.all(np.abs(steps) < 2.0**30):
+    each = scales.reshape(-1).astype(np.float64)
+    steps = np.rint(value.astype(np.float64) / each) if steps is None else steps
+    fitting = np.clip(steps, *room)
+    moved = np.abs(fitting - steps) * each
+    if not np.all(moved <= within):
         return None
-    return (draft.keep(steps.astype(np.int32), f"{name}.steps"),)
+    if kept and not moved.any():
+        return (kept,)
+    return (draft.keep(fitting.astype(np.int32), f"{name}.steps"),)
 
 
 __all__ = ["MOVES", "in_float", "moves", "quantised"]
