@@ -40,12 +40,12 @@ def gaussian_kernel(sigma: float, order: int, radius: int) -> Array:
     return np.asarray((x[:, None] ** powers) @ polynomial * bell)
 
 
-def factorise(weights: Array, tolerance: float) -> list[list[Array]]:
+def factorise(weights: Array, tolerance: float, most: int) -> list[list[Array]]:
     """Terms of one-dimensional filters, one an axis, whose sum of products is the weights within a relative tolerance.
 
-    In two dimensions of as few terms as that takes, in more of one; an empty list where none is found.
+    In two dimensions of as few terms as that takes, at most `most`; in more of one. An empty list where none is found.
 
-    >>> terms = factorise(np.outer([0.5, 1.0], [0.1, 0.2, 0.1]), 1e-14)
+    >>> terms = factorise(np.outer([0.5, 1.0], [0.1, 0.2, 0.1]), 1e-14, 3)
     >>> len(terms), np.outer(*terms[0]).round(6).tolist()
     (1, [[0.05, 0.1, 0.05], [0.1, 0.2, 0.1]])
     """
@@ -55,14 +55,14 @@ def factorise(weights: Array, tolerance: float) -> list[list[Array]]:
     left = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
     rank = int((left > tolerance * left[0]).sum())
     if weights.ndim == 2:
-        return [_scaled(u[:, r] * s[r], v[r], weights) for r in range(rank)]
+        return [_scaled(u[:, r] * s[r], v[r]) for r in range(rank)] if rank <= most else []
     if rank > 1:
         return []
-    rest = factorise((v[0] * s[0]).reshape(weights.shape[1:]), tolerance)
+    rest = factorise((v[0] * s[0]).reshape(weights.shape[1:]), tolerance, 1)
     return [[u[:, 0], *rest[0]]] if len(rest) == 1 else []
 
 
-def _scaled(u: Array, v: Array, weights: Array) -> list[Array]:
+def _scaled(u: Array, v: Array) -> list[Array]:
     """A pair of factors as positive numbers of even size, where signs allow it."""
     if u[np.argmax(np.abs(u))] < 0:
         u, v = -u, -v

@@ -162,14 +162,15 @@ def _chains(weights: Array, lo: tuple[int, ...], tolerance: float, whole: bool) 
     """
     dense: list[Chain] = [[Correlation(np.ascontiguousarray(weights), lo, exact=whole)]]
     wide = [axis for axis, n in enumerate(weights.shape) if n > 1]
-    if len(wide) < 2:
+    lines = sum(weights.shape[a] for a in wide)
+    most = int(math.prod(weights.shape) / (CHEAPER * lines)) if len(wide) > 1 else 0
+    if not most:
         return dense
     small = np.ascontiguousarray(weights.reshape([weights.shape[a] for a in wide]))
     whole = whole or bool((small == np.rint(small)).all())
     exact = kernels.factorise_integers(small)
-    terms = [exact] if exact else [] if whole else kernels.factorise(small, tolerance)
-    taps = sum(weights.shape[a] for a in wide) * len(terms)
-    if not terms or CHEAPER * taps > math.prod(weights.shape):
+    terms = [exact] if exact else [] if whole else kernels.factorise(small, tolerance, most)
+    if not terms:
         return dense
     rank = weights.ndim
     return [

@@ -119,10 +119,8 @@ class Transformed:
         self.scratch = Scratch(self.sizes, np.dtype(np.uint8), self.lanes)
         self.beside = self._beside(many)
         # What `bind` takes beside the spectra that it leaves, a few filters at a time.
-        one = math.prod(self.taps) + math.prod(self.window)
-        one = one * self.dtypes.work.itemsize + math.prod(
-            self.points
-        ) * self.spectrum.itemsize * fft_backend.spectra_held(self.spectrum)
+        spectra = math.prod(self.points) * fft_backend.spectra_held(self.spectrum) * self.spectrum.itemsize
+        one = (math.prod(self.taps) + math.prod(self.window)) * self.dtypes.work.itemsize + spectra
         self.workspace = max(self.scratch.bytes + self.lanes * self.beside, one + SMALL)
         self.filters = (self.workspace - SMALL) // one
 
