@@ -68,6 +68,27 @@ def test_from_tiff_without_channels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "y.npy"), expected)
 
 
+def test_blocks_take_turns_in_the_same_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With memory to spare a volume is still cut, so that reading and writing overlap, and few arrays are new."""
+    monkeypatch.setattr(conv, "BLOCK_BYTES", 9 << 10)
+    x, w = normal(42, 16, 16), normal(3, 3, 3)
+    np.save(tmp_path / "x.npy", x)
+    job = chunks.plan_files(tmp_path / "x.npy", w, None, {"padding": 1}, 1 << 31, plain=True)
+    assert list(job.cutting.spatial[0]) == [
+        0,
+        16,
+        32,
+        42,
+    ]  # no fewer than 8 times the 2 planes that are read twice
+    made = [job.compute(block, job.read(block), 1).copy() for block in (0, 1, 2, 1)]
+    assert [len(slots._free) for slots in job.slots] == [1, 1]
+    expected = convmat.conv(x[None, None], w[None, None], padding=1)[0, 0]
+    np.testing.assert_array_equal(np.concatenate(made[:3]), expected)
+    np.testing.assert_array_equal(made[3], made[1])
+    assert chunks.make_file(job, tmp_path / "y.npy").blocks == 3
+    np.testing.assert_array_equal(read(tmp_path / "y.npy"), expected)
+
+
 # -- stopped and resumed ----------------------------------------------------------------------------------------------
 
 SCRIPT = """

@@ -58,19 +58,32 @@ def largest_blocks(
     >>> largest_blocks((4, 100, 100), (1, 10, 10), lambda n: n[0] * n[1] * n[2], 3000)
     (1, 30, 100)
     """
-    block = [max(n, 1) for n in extents]
+    block = tuple(max(n, 1) for n in extents)
     for least in (units, [1] * len(block)):
-        for axis, unit in enumerate(least):
-            if needs(tuple(block)) <= limit:
-                return tuple(block)
-            unit = min(max(unit, 1), block[axis])
-            low, high = 1, block[axis] // unit
-            while low < high:  # the most units that keep within it, or one
-                middle = (low + high + 1) // 2
-                fits = needs((*block[:axis], middle * unit, *block[axis + 1 :])) <= limit
-                low, high = (middle, high) if fits else (low, middle - 1)
-            block[axis] = low * unit
-    return tuple(block) if needs(tuple(block)) <= limit else None
+        block = cut_down(block, least, needs, limit)
+    return block if needs(block) <= limit else None
+
+
+def cut_down(
+    block: tuple[int, ...], units: Sequence[int], needs: Callable[[tuple[int, ...]], int], limit: int
+) -> tuple[int, ...]:
+    """A block cut, from the outermost axis on, until its `needs` keep within the limit or single units are left.
+
+    >>> cut_down((100, 100), (30, 100), lambda n: n[0] * n[1], 7000)
+    (60, 100)
+    """
+    found = list(block)
+    for axis, unit in enumerate(units):
+        if needs(tuple(found)) <= limit:
+            break
+        unit = min(max(unit, 1), found[axis])
+        low, high = 1, found[axis] // unit
+        while low < high:  # the most units that keep within it, or one
+            middle = (low + high + 1) // 2
+            fits = needs((*found[:axis], middle * unit, *found[axis + 1 :])) <= limit
+            low, high = (middle, high) if fits else (low, middle - 1)
+        found[axis] = low * unit
+    return tuple(found)
 
 
 def even_cuts(extent: int, block: int) -> Cuts:
@@ -97,6 +110,7 @@ __all__ = [
     "SPARE",
     "anonymous_bytes",
     "available_bytes",
+    "cut_down",
     "describe_least_limit",
     "even_cuts",
     "largest_blocks",

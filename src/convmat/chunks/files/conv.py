@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arguments import format_shape
-from ...engine import preloaded
+from ...engine import buffers, preloaded
 from ...errors import GeometryError
 from ...planner import Plan, PlanOptions, chosen_way, dtype_name, dtype_of, plan_block, request
 from ..cutting import Block, Cutting
-from ..memory import SPARE, anonymous_bytes, describe_least_limit, even_cuts, largest_blocks
+from ..memory import SPARE, anonymous_bytes, cut_down, describe_least_limit, even_cuts, largest_blocks
 from ..work import Whole, arrange_axes, run_block
 from .stores import Place, Store, even_chunks, open_array
 
@@ -26,6 +26,12 @@ Array = npt.NDArray[Any]
 
 CHUNK_ELEMENTS = 1 << 22
 """Elements that a chunk of a Zarr result has at most."""
+
+BLOCK_BYTES = 16 << 20
+"""Blocks of x and y need not be larger than that: while one is computed others are read and written."""
+
+TWICE = 8
+"""Blocks that are made smaller than memory allows still are so many times what a window overlaps."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,20 @@ class ConvJob:
         self._indices = list(itertools.product(*map(range, counts)))
         self.count = len(self._indices)
         self._store: Store | None = None
+        self._slots: tuple[buffers.Slots, buffers.Slots] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None}
+        return {**self.__dict__, "_store": None, "_slots": None}
+
+    @property
+    def slots(self) -> tuple[buffers.Slots, buffers.Slots]:
+        """Where blocks of x and of y lie in memory, one after another: fresh pages cost more than the products do."""
+        if self._slots is None:
+            one, g = typical_block(self.cutting), self.whole.problem.geometry
+            y = one.geometry.B * g.O * math.prod(one.geometry.P) * self.dtype.itemsize
+            x = one.read(np.dtype(self.run["dtype"]).itemsize)
+            self._slots = buffers.Slots(x), buffers.Slots(y)
+        return self._slots
 
     def block(self, number: int) -> Block:
         """A block by its number."""
@@ -88,10 +105,10 @@ class ConvJob:
         for runs in itertools.product(*(source.runs for source in this.sources)):
             there = [slice(run.start, run.stop) for run in runs]
             place = self.kind.narrowed(arrange_axes(whole, there, slice(None), images), last=last)
-            found = self._store.read(place)
-            if x is None and found.size == math.prod(wanted):
-                return np.ascontiguousarray(found.reshape(wanted), dtype)
-            x = np.empty(wanted, dtype) if x is None else x
+            found = self._store.read(place, self.slots[0].empty)
+            if found.dtype == dtype and found.size == math.prod(wanted):
+                return np.ascontiguousarray(found.reshape(wanted))
+            x = self.slots[0].empty(wanted, dtype) if x is None else x
             to = [slice(run.to, run.to + run.stop - run.start) for run in runs]
             part = arrange_axes(whole, to, slice(None), slice(None))
             x[part] = found.reshape(x[part].shape)
@@ -99,7 +116,10 @@ class ConvJob:
 
     def compute(self, block: int, x: Array, threads: int) -> Array:
         """The block."""
-        y = run_block(self.whole, self.block(block), x, None, threads)
+        this, g = self.block(block), self.whole.problem.geometry
+        spatial = [b - a for a, b in zip(this.start, this.stop, strict=True)]
+        shape = arrange_axes(self.whole, spatial, g.O, this.batch[1] - this.batch[0])
+        y = run_block(self.whole, this, x, None, threads, self.slots[1].empty(shape, self.dtype))
         return y.reshape([p.stop - p.start for p in self.place(block)])
 
     def place(self, block: int) -> Place:
@@ -178,8 +198,7 @@ def _cut(
 
     def needs(block: tuple[int, ...]) -> int:
         made = cutting(block)
-        # The second of three blocks or more is whole, with all that it overlaps.
-        one = made.block(tuple(int(len(c) > 3) for c in (made.batch, *made.spatial)))
+        one = typical_block(made)
         read = one.read(item) * (1 + (store.dtype != np.dtype(problem.dtype)))
         again = one.read(item) if any(s.order for s in one.sources) else 0
         work = plan_block(problem.of_block(one.geometry), whole.way, threads).workspace
@@ -196,7 +215,19 @@ def _cut(
     block = largest_blocks((g.B, *g.P), units, needs, memory - present - SPARE)
     if block is None:
         raise describe_least_limit(call, memory, needs((1,) * (g.rank + 1)), present)
-    return cutting(block)
+
+    def larger(block: tuple[int, ...]) -> int:
+        one = typical_block(cutting(block))
+        return max(one.read(item), one.geometry.B * g.O * math.prod(one.geometry.P) * out)
+
+    for a in range(g.rank):
+        units[1 + a] = max(units[1 + a], TWICE * max(g.reach[a] - g.s[a], 0) // g.s[a])
+    return cutting(cut_down(block, units, larger, BLOCK_BYTES))
+
+
+def typical_block(cutting: Cutting) -> Block:
+    """The largest of a cutting's blocks: the second of three or more is whole, with all that it overlaps."""
+    return cutting.block(tuple(int(len(c) > 3) for c in (cutting.batch, *cutting.spatial)))
 
 
 def _run(source: Path, store: Store, whole: Whole, cutting: Cutting, dtype: np.dtype[Any]) -> dict[str, Any]:

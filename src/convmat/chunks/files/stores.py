@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from ...errors import GeometryError, PlanError, cannot_write, format_value
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 Place = tuple[slice, ...]
+Empty = Callable[[Shape, np.dtype[Any]], Array]
+"""Gives uninitialised arrays, like np.empty."""
 
 KINDS = ".npy, .zarr, .tif or .tiff"
 
@@ -35,8 +37,8 @@ class Store(Protocol):
     dtype: np.dtype[Any]
     chunks: Shape
 
-    def read(self, place: Place) -> Array:
-        """A part of it, in memory of its own."""
+    def read(self, place: Place, empty: Empty = np.empty) -> Array:
+        """A part of it, in memory of its own, which is from `empty` where the file's format lets us say."""
 
     def write(self, place: Place, array: Array) -> None:
         """Put an array at its place."""
@@ -69,10 +71,12 @@ class Npy:
         """None: pages of a mapped file belong to the file."""
         return 0
 
-    def read(self, place: Place) -> Array:
+    def read(self, place: Place, empty: Empty = np.empty) -> Array:
         """Copied out of a mapping that ends with the call."""
-        mapped = np.lib.format.open_memmap(self.path, mode="r")
-        return np.array(mapped[place])
+        part = np.lib.format.open_memmap(self.path, mode="r")[place]
+        made = empty(part.shape, part.dtype)
+        made[...] = part
+        return made
 
     def write(self, place: Place, array: Array) -> None:
         """Through a mapping that ends with the call."""
@@ -101,8 +105,8 @@ class Zarr:
         """A chunk as it is stored and as it is read, for each that is under way."""
         return 2 * CODERS * math.prod(self.chunks) * self.dtype.itemsize
 
-    def read(self, place: Place) -> Array:
-        """As zarr reads it."""
+    def read(self, place: Place, empty: Empty = np.empty) -> Array:
+        """As zarr reads it, in memory that zarr made."""
         return np.asarray(self.array[place])
 
     def write(self, place: Place, array: Array) -> None:

@@ -8,6 +8,7 @@ them, or a view of them, any more.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,14 @@ _kept: dict[int, Array] = {}
 class _Loan:
     """Stands for memory that is lent: an array made of it holds it, and its end gives the memory back."""
 
-    __slots__ = ("__array_interface__", "__weakref__", "memory")
+    __slots__ = ("__array_interface__", "__weakref__", "back", "memory")
 
-    def __init__(self, memory: Array) -> None:
-        self.memory = memory
+    def __init__(self, memory: Array, back: Callable[[Array], object]) -> None:
+        self.memory, self.back = memory, back
         self.__array_interface__ = memory.__array_interface__
 
     def __del__(self) -> None:
-        give(self.memory)
+        self.back(self.memory)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -47,7 +48,31 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if size < LEAST_BYTES:
         return np.empty(shape, dtype)
-    return np.asarray(_Loan(take(size))).view(dtype).reshape(shape)
+    return np.asarray(_Loan(take(size), give)).view(dtype).reshape(shape)
+
+
+class Slots:
+    """Arrays of up to `size` bytes, of which few are alive at a time: each comes in memory that an earlier one had.
+
+    >>> slots = Slots(64)
+    >>> slots.empty((2, 3), np.dtype("float32")).shape
+    (2, 3)
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._free: list[Array] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Like `np.empty`; its memory returns once nobody holds it, or a view of it, any more."""
+        size = math.prod(shape) * dtype.itemsize
+        if size > self.size:
+            return np.empty(shape, dtype)
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = np.empty(self.size, np.uint8)
+        return np.asarray(_Loan(memory, self._free.append))[:size].view(dtype).reshape(shape)
 
 
 def take(size: int) -> Array:
