@@ -179,3 +179,20 @@ def test_another_cpus_kernels_are_written_here() -> None:
     packing, multiplying = (kernel_text(recipe, cpu) for recipe in program.recipes)
     assert "cvtneps2bf16.512" in packing
     assert "dpbf16ps.512" in multiplying
+
+
+@here
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_residual_may_be_the_output_itself(threads: int) -> None:
+    """Tiles have 14 columns, vectors 16 lanes: what lies behind a tile's is read by the next one."""
+    rng = np.random.default_rng(6)
+    x, w, y = (
+        rng.standard_normal(s).astype(np.float32) for s in ((1, 8, 9, 9), (48, 8, 1, 1), (1, 48, 9, 9))
+    )
+    with convmat.threads(threads):
+        wanted = way(x, w, residual=y)
+        plan = convmat.plan(
+            x.shape, w.shape, residual=True, lowering="bfloat16", rtol=1e-2, reuse_weights=True
+        )
+        found = plan.bind(w)(x, residual=y, out=y)
+    np.testing.assert_array_equal(found, wanted)

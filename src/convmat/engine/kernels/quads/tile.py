@@ -18,6 +18,7 @@ from ...ir.instructions import (
     i8,
     i32,
     i64,
+    minimum,
     poison,
     ptr,
     regroup,
@@ -126,6 +127,8 @@ class TileWriter:
         parameters = PARAMETERS | ({"between": i64} if r.block else {})
         fn = self._module.function(f"tile_{columns}_{rows}", parameters)
         x, a, runs, args, sums, bias, scale, w_zero, c, residual, line, count, places, *between = fn.arguments
+        # Lanes behind the tile's columns stay as they are: a residual that is C itself is still to be read there.
+        count = minimum(count, const(i64, columns))
         if r.work.is_float:
             zeros: list[Value] = [const(r.work.x(r.lanes), 0.0)] * (columns * vectors)
             made = self._over_quads(fn, x, a, runs, columns, vectors, zeros)
