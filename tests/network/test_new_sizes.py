@@ -75,7 +75,7 @@ def test_what_nobody_holds_is_packed_anew() -> None:
     known = net._programs._packed
     assert known._known
     net._programs._kept.clear()
-    net._programs.latest = None
+    net._programs.latest = net._latest = None
     gc.collect()
     assert all(bound() is None for bound, _ in known._known.values())
     np.testing.assert_array_equal(net(x), answer)
