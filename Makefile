@@ -57,8 +57,9 @@ bench-int8: $(VENV)/.bench  ## layers and networks of 8-bit integers and bfloat1
 bench-images: $(VENV)/.bench  ## filters over an image, beside OpenCV, SciPy and PyTorch
 	$(BIN)/python -m benchmarks images
 
-bench-doors: $(VENV)/.bench  ## convmat.scipy beside SciPy and OpenCV
+bench-doors: $(VENV)/.bench  ## convmat.scipy beside SciPy and OpenCV; accelerated models beside PyTorch
 	$(BIN)/python -m benchmarks doors
+	$(BIN)/python -m benchmarks.accelerated
 
 bench-scale: $(VENV)/.bench  ## chunks, workers and files beside the result in memory
 	$(BIN)/python -m benchmarks.scale

@@ -32,7 +32,9 @@ def torch_version() -> str | None:
         return None
 
 
-collect_ignore_glob = [] if torch_version() else ["src/convmat/torch/*", "tests/torch/*"]
+collect_ignore_glob = (
+    [] if torch_version() else ["src/convmat/torch/*", "tests/torch/*", "benchmarks/torch_models.py"]
+)
 """What stands inside PyTorch cannot even be imported without it."""
 
 

@@ -221,6 +221,7 @@ NEEDED = {
     "convmat.planner.columns": "tables in aligned text",
     "convmat.planner.units": "seconds and bytes in words",
     "convmat.scipy": "the doors, beside those whose interfaces they are",
+    "convmat.torch": "the doors, beside those whose interfaces they are",
     "convmat.network": "packages of trained networks, by their digests",
     "convmat.network.graph": "a network in float64, operator by operator: the truth",
     "convmat.network.preparing.infer": "a network in float64, operator by operator: the truth",
