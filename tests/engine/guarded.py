@@ -96,6 +96,7 @@ def run(
     `only`: the module whose steps a program must have one of. `bindings`: whether its weights are bound.
     """
     data, ran = exact(drawn, seed), 0
+    largest = float(np.max(abs(data.first), initial=0)) * float(np.max(abs(data.second), initial=0))
     given = {"x": data.first, "w": data.second, "bias": data.bias, "residual": data.residual}
     for bound in bindings:
         problem = drawn.problem(threads=threads, reuse_weights=bound)
@@ -117,7 +118,7 @@ def run(
                 program.run(operands, program.bind(operands["w"]) if bound else None, threads)
                 side = "behind" if Fenced.behind else "before"
                 where = f"{name}, {'bound' if bound else 'not bound'}, pages {side} the arrays"
-                agree(y, data.result, tolerance(problem, name), where)
+                agree(y, data.result, tolerance(problem, name), where, largest)
                 assert all(fence.untouched() for fence in (*inputs.values(), out)), where
                 ran += 1
     return ran
