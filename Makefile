@@ -34,7 +34,7 @@ check-slow: $(VENV)/.outside  ## every test, the long ones too, against PyTorch 
 	$(PYTEST) -n $(WORKERS) --dist worksteal --slow
 
 check-models: $(VENV)/.test  ## trained networks on real inputs, which are fetched once
-	$(PYTEST) -n $(WORKERS) --models tests/network/test_real.py
+	$(PYTEST) -n $(WORKERS) --models tests/network/test_real.py tests/network/test_agreement.py
 
 check-outside: $(VENV)/.outside  ## the comparisons with PyTorch alone
 	$(PYTEST) -n $(WORKERS) -m outside tests

@@ -95,3 +95,24 @@ def test_places_that_cannot_be_written(run: Run, conv: str, photos: Path, tmp_pa
         done = run("quantize", conv, "--data", str(photos), "-o", str(place), *FAST)
         assert done.code == 2
         assert "quantize: cannot write" in done.out
+
+
+def test_the_model_itself_is_replaced_on_request_alone(run: Run, conv: str, photos: Path) -> None:
+    before, words = Path(conv).read_bytes(), ("quantize", conv, "--data", str(photos), "-o", conv, *FAST)
+    assert run(*words).code == 2
+    assert Path(conv).read_bytes() == before
+    done = run(*words, "--overwrite", width=200)
+    assert f"{Path(conv).stat().st_size:,} bytes, {len(before):,} before" in done.out
+
+
+def test_what_stops_it_leaves_nothing_behind(
+    run: Run, conv: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convmat.Network, "to_onnx", interrupted)
+    before = sorted(tmp_path.iterdir())
+    done = run("quantize", conv, "--data", str(photos), "-o", str(tmp_path / "small.onnx"), *FAST)
+    assert done.code == 130
+    assert sorted(tmp_path.iterdir()) == before

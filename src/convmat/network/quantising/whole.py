@@ -125,14 +125,14 @@ def _examples(net: Network, batches: Iterable[Any]) -> list[dict[str, Array]]:
         try:
             inputs = net.inputs_of(each)
         except NetworkError as error:
-            raise NetworkError(
-                f"quantize: example {at} does not fit the network\n  {str(error).removeprefix('call: ')}"
-            ) from None
+            raise _misfit(at, error) from None
         for name, array in inputs.items():
             if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
+                places = np.argwhere(~np.isfinite(array))
                 raise NetworkError(
                     f"quantize: example {at} has numbers that are not finite\n"
-                    f"  {int(np.sum(~np.isfinite(array)))} of {array.size} in {name!r}\n  leave it out, or mend it"
+                    f"  {len(places)} of {array.size} in {name!r}, the first at {(*places[0].tolist(),)}\n"
+                    "  leave it out, or mend it"
                 )
         if all(array.size for array in inputs.values()):
             found.append(inputs)
@@ -142,6 +142,12 @@ def _examples(net: Network, batches: Iterable[Any]) -> list[dict[str, Array]]:
             "  give arrays that the network takes, some dozens of them"
         )
     return found
+
+
+def _misfit(at: int, error: NetworkError) -> NetworkError:
+    """The same for an example by its number."""
+    said = str(error).removeprefix("call: ").removeprefix("load: ")
+    return NetworkError(f"quantize: example {at} does not fit the network\n  {said}")
 
 
 @dataclass
@@ -170,7 +176,10 @@ class Work:
                 f"quantize: the network is quantised already\n  {already.label} is one of its nodes\n"
                 "  give the one in float32 that it was made of"
             )
-        graph, specs = plain(net.graph, specs_of(examples[0]), net.memory_limit)
+        try:
+            graph, specs = plain(net.graph, specs_of(examples[0]), net.memory_limit)
+        except NetworkError as error:
+            raise _misfit(0, error) from None
         found = layers(graph, specs)
         if not found:
             raise NetworkError(
@@ -209,7 +218,11 @@ class Work:
 
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             tell(f"running {len(self.examples)} batches")
-            found: Mapping[str, Array] = self.floats(inputs, outputs=list(axes))
+            try:
+                found: Mapping[str, Array] = self.floats(inputs, outputs=list(axes))
+            except NetworkError as error:
+                at = next(n for n, each in enumerate(self.examples) if each is inputs)
+                raise _misfit(at, error) from None
             return found
 
         self.seen = ranges.seen(run, self.examples, axes, regions.grain)
