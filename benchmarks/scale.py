@@ -49,11 +49,16 @@ def in_chunks(rounds: int) -> dict[str, float]:
     lazy: Any = convmat.conv(da.from_array(x, chunks=(1, 64, 128, 512)), w, padding=1)
     expected = convmat.conv(x, w, padding=1)
     assert np.array_equal(lazy.compute(scheduler="threads", num_workers=2), expected)
+    several: dict[str, Any] = {"scheduler": "threads", "num_workers": 2}
+    stored = np.empty_like(expected)
     ways: dict[str, Callable[[], Any]] = {
         "in memory": lambda: convmat.conv(x, w, padding=1),
-        "8 chunks, one process": lambda: lazy.compute(scheduler="threads", num_workers=2),
+        "8 chunks, kept as they are": lambda: lazy.persist(**several),
+        "8 chunks, stored": lambda: da.store(lazy, stored, lock=False, **several),
+        "8 chunks, joined by Dask": lambda: lazy.compute(**several),
     }
     found = median(ways, rounds)
+    assert np.array_equal(stored, expected)
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
