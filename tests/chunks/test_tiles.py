@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import convmat
 from convmat.errors import NetworkError, PlanError
 from tests.chunks.networks import Built, unet
 
@@ -127,6 +128,29 @@ def test_receptive_field() -> None:
     assert str(field) == "y <- x: 11 (stride 2, from -5) x 11 (stride 2, from -5)"
     (field,) = unet(squeeze=True).receptive_field()
     assert str(field) == "y <- all of x: GlobalAveragePool 'gap' cannot be computed tile by tile"
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "said"),
+    [
+        ("NonZero", (1, 2, 8, 8), "its shape depends on values"),
+        ("Flatten", (1, 2, 8, 8), "it has no pixels"),
+        ("Shape", (1, 2, 8, 8), "it has no pixels"),
+        ("Unsqueeze", (1, 2, 8), "its axes are not those of the output"),
+    ],
+)
+def test_receptive_fields_of_what_has_none(op: str, shape: tuple[int, ...], said: str) -> None:
+    onnx = pytest.importorskip("onnx")
+    axes = "int64[1] axes = {0}" if op == "Unsqueeze" else ""
+    kind = "int64" if op in ("NonZero", "Shape") else "float"
+    net = convmat.load(
+        onnx.parser.parse_model(
+            f'<ir_version: 8, opset_import: ["": 17]> g (float[{",".join(map(str, shape))}] x) => ({kind}[] y) '
+            f"<{axes}> {{ y = {op} (x{', axes' if axes else ''}) }}"
+        ).SerializeToString()
+    )
+    (field,) = net.receptive_field()
+    assert str(field) == f"y <- all of x: {said}"
 
 
 def test_what_is_asked_wrongly() -> None:

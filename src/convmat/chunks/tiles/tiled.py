@@ -201,22 +201,27 @@ def receptive_field(network: Network) -> tuple[ReceptiveField, ...]:
 
 
 def _field(tiler: Tiler, output: str, source: str) -> ReceptiveField:
+    if output not in tiler.specs:
+        return ReceptiveField(output, source, (), "its shape depends on values")
     shape = tiler.shape
     if len(shape) < 3:
         return ReceptiveField(output, source, (), "it has no pixels")
+    if len(tiler.specs[source].shape) != len(shape):
+        return ReceptiveField(output, source, (), "its axes are not those of the output")
     period = [min(PERIOD + 1, n) for n in shape[2:]]
     first = [(n - p) // 2 for n, p in zip(shape[2:], period, strict=True)]
 
-    def seen(at: int, axis: int) -> tuple[int, int]:
-        pixels = [(f + at if a == axis else f, (f + at if a == axis else f) + 1) for a, f in enumerate(first)]
+    def seen(at: int) -> Part:
+        """What the output reads that is `at` from the first along every axis: none has a say in another."""
+        pixels = [(f + min(at, p - 1), f + min(at, p - 1) + 1) for f, p in zip(first, period, strict=True)]
         part: Part = (*((0, n) for n in shape[:2]), *pixels)
-        place = tiler.inputs(part)[source][2 + axis]
-        return place.start, place.stop
+        return tuple((place.start, place.stop) for place in tiler.inputs(part)[source])
 
     axes = []
     try:
+        places = [seen(at) for at in range(max(period))]
         for axis in range(len(shape) - 2):
-            ends = [seen(at, axis) for at in range(period[axis])]
+            ends = [place[2 + axis] for place in places[: period[axis]]]
             stride = (ends[-1][0] - ends[0][0]) / max(period[axis] - 1, 1)
             offset = min(a - stride * (first[axis] + at) for at, (a, _) in enumerate(ends))
             axes.append(Reach(max(b - a for a, b in ends), stride, offset))
