@@ -56,12 +56,19 @@ def test_a_small_model_is_measured(kind: str, monkeypatch: pytest.MonkeyPatch) -
     assert row.layers == 1
 
 
-def test_answers_and_gradients_that_differ_are_refused() -> None:
+def test_answers_and_gradients_that_are_wrong_are_refused() -> None:
     import torch
 
     one, off = torch.ones(4), torch.ones(4) * 1.01
-    accelerated.require_alike([one, one], [one, one], "same")
-    with pytest.raises(ValueError, match=r"^other: the answer is off by 9\.9e-03$"):
-        accelerated.require_alike([one, one], [off, one], "other")
-    with pytest.raises(ValueError, match=r"^other: gradients are off by 9\.9e-03$"):
-        accelerated.require_alike([one, one], [one, off], "other")
+    assert accelerated.distances([one, one], [one, one]) == (0.0, 0.0)
+    answer, gradient = accelerated.distances([one, off, one], [one, one, one])
+    assert (answer, round(gradient, 4)) == (0.0, 0.0071)
+    accelerated.require_right("same", (0.0, 4e-3), (0.0, 1e-3))
+    with pytest.raises(
+        ValueError, match=r"^other: the gradient is off by 1\.0e-02, that of eager PyTorch by 1\.0e-03$"
+    ):
+        accelerated.require_right("other", (0.0, 1e-2), (0.0, 1e-3))
+    with pytest.raises(
+        ValueError, match=r"^other: the answer is off by 1\.0e-04, that of eager PyTorch by 1\.0e-06$"
+    ):
+        accelerated.require_right("other", (1e-4, 0.0), (1e-6, 0.0))
