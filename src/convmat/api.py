@@ -399,20 +399,24 @@ def conv_grads(
     """All gradients of sum(dy * (conv(x, w) + bias)): x: (B, C, *I), w: (O, C//G, *F), dy: (B, O, *P).
 
     What `conv_input_grad` and `conv_weight_grad` give, and dy summed over images and pixels; nothing is computed before
-    all three operands are found to fit. The keywords are those given to `conv`. Raises GeometryError or PlanError.
+    all three operands are found to fit. PyTorch tensors give tensors; Dask arrays are computed. The keywords are those
+    given to `conv`. Raises GeometryError or PlanError.
 
     >>> dx, dw, db = conv_grads(np.array([[[1.0, 2.0, 4.0]]]), np.array([[[1.0, 10.0]]]), np.ones((1, 1, 2)))
     >>> dx, dw, db
     (array([[[ 1., 11., 10.]]]), array([[[3., 6.]]]), array([2.]))
     """
     call = "conv_grads"
-    x, w = require_same_dtype(call, "x", x, "w", w)
-    x, dy = require_same_dtype(call, "x", x, "dy", dy)
     options = PlanOptions(
         stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout,
         engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact, deterministic=deterministic,
         direction="input",
     )  # fmt: skip
+    if (room := open_room_of_arrays(x, w, dy)) is not None:
+        found: ConvGrads = room.grads(call, options, x, w, dy)
+        return found
+    x, w = require_same_dtype(call, "x", x, "w", w)
+    x, dy = require_same_dtype(call, "x", x, "dy", dy)
     back = request(call, x.shape, w.shape, _name(x.dtype), options)
     filters = request(call, x.shape, w.shape, _name(x.dtype), options._replace(direction="weight"))
     dy = require_operand("dy", dy, back.problem.shape("x"), x.dtype, call)

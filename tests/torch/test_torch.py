@@ -267,6 +267,21 @@ def test_a_tensor_gives_a_tensor_of_its_kind(dtype: Any) -> None:
     assert convmat.plan(x, (6, 4, 3, 3)).problem.dtype == str(dtype).removeprefix("torch.")
 
 
+@pytest.mark.parametrize("followed", [False, True])
+def test_all_gradients_of_tensors_are_tensors(followed: bool) -> None:
+    x, w, dy = (torch.randn(shape, dtype=torch.float64) for shape in ((2, 4, 9), (6, 4, 3), (2, 6, 5)))
+    expected = convmat.conv_grads(x.numpy(), w.numpy(), dy.numpy(), stride=2, padding=1)
+    found: Any = convmat.conv_grads(x, w.requires_grad_(followed), dy, stride=2, padding=1)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.detach(), torch.from_numpy(other))
+    assert found.x.requires_grad is followed
+    half: Any = convmat.conv_grads(*(each.detach().bfloat16() for each in (x, w, dy)), stride=2, padding=1)
+    assert [each.dtype for each in half] == [torch.bfloat16] * 3
+    assert [each.shape for each in half] == [x.shape, w.shape, (6,)]
+    with pytest.raises(convmat.GeometryError, match="conv_grads: dy has another shape than planned"):
+        convmat.conv_grads(x.detach(), w.detach(), dy[..., 1:], stride=2, padding=1)
+
+
 def test_a_gradient_follows_what_is_given_to_conv() -> None:
     x, w = torch.randn(2, 4, 9), torch.randn(6, 4, 3, requires_grad=True)
     y: Any = convmat.conv(x, w, padding="same")

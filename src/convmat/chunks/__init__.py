@@ -53,6 +53,13 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, w_shape: tuple
     return dask_gradients.weight_grad(call, options, x, dy, w_shape)
 
 
+def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> Any:
+    """`conv_grads` where an array is Dask's: all three are computed first."""
+    from . import dask_gradients
+
+    return dask_gradients.grads(call, options, x, w, dy)
+
+
 def plan(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Plan:
     """`plan` of a Dask array: it prints what its chunks make of it, too."""
     from . import chunk_plan
@@ -117,5 +124,5 @@ def make_file(
 
 __all__ = [
     "ConvJob", "Done", "Job", "NetworkStream", "ReceptiveField", "TileJob", "client_of", "convolve", "crew",
-    "input_grad", "make_file", "plan", "plan_files", "receptive_field", "run", "run_tiled", "weight_grad",
+    "grads", "input_grad", "make_file", "plan", "plan_files", "receptive_field", "run", "run_tiled", "weight_grad",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import dask.array as da
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
+from .. import api
 from ..errors import GeometryError
 from ..planner import PlanOptions, chosen_way, dtype_name, plan_block, request
 from .cutting import Block, Cutting, chunk_boundaries
@@ -54,6 +56,14 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, w_shape: tuple
         return da.zeros(w_shape, dtype=whole.dtype)
     x = x.rechunk({0: dy.chunks[0]})
     return _build(call, Whole(forward, whole.way, None), whole, x, dy, w_shape)
+
+
+def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> api.ConvGrads:
+    """`conv_grads` of arrays some of which are Dask's: they are computed, and so are all gradients, in memory."""
+    taken = signature(api.conv_grads).parameters
+    keywords = {name: value for name, value in options._asdict().items() if name in taken}
+    given = (each.compute() if isinstance(each, da.Array) else each for each in (x, w, dy))
+    return api.conv_grads(*given, **keywords)
 
 
 def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tuple[int, ...]) -> Any:

@@ -14,7 +14,7 @@ if find_spec("torch") is None:
     raise ImportError("convmat.torch needs PyTorch, which is not installed\n  pip install 'convmat[torch]'")
 
 from .accelerate import Layer, Report, accelerate, restore
-from .functions import convolve, input_grad, plan, run, weight_grad
+from .functions import convolve, grads, input_grad, plan, run, weight_grad
 from .modules import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Report",
     "accelerate",
     "convolve",
+    "grads",
     "input_grad",
     "plan",
     "restore",

@@ -58,6 +58,21 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, shape: tuple[i
     return operators.weight_gradient(x, dy, list(shape[2:]), *walk)
 
 
+def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> api.ConvGrads:
+    """`conv_grads` of tensors. Raises GeometryError and PlanError as it does."""
+    found: Any
+    if _followed(x, w, dy):
+        x, w, dy = map(torch.as_tensor, (x, w, dy))
+        dx = input_grad("conv_input_grad", options, dy, w, tuple(x.shape), None)
+        dw = weight_grad("conv_weight_grad", options, x, dy, tuple(w.shape), None)
+        found = dx, dw, dy.sum([a for a in range(dy.dim()) if a != 1])
+    else:
+        pool.follow()
+        keywords = {name: value for name, value in options._asdict().items() if name in _names(call)}
+        found = map(tensor_of, api.conv_grads(*map(_array, (x, w, dy)), **keywords))
+    return api.ConvGrads(*found)
+
+
 def plan(options: PlanOptions, x: Tensor, w: tuple[int, ...]) -> Plan:
     """`plan` of a tensor in the place of its shape."""
     keywords = {name: value for name, value in options._asdict().items() if name in _names("plan")}
