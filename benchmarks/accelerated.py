@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import shutil
 import statistics
 import time
@@ -95,7 +96,7 @@ def distances(found: Sequence[Any], wanted: Sequence[Any]) -> tuple[float, float
         apart = sum(
             float((a.double() - b.double()).square().sum()) for a, b in zip(some, others, strict=True)
         )
-        return (apart / max(size, 1e-300)) ** 0.5
+        return math.sqrt(apart / max(size, 1e-300))
 
     return off(found[:1], wanted[:1]), off(found[1:], wanted[1:])
 

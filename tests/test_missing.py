@@ -11,6 +11,7 @@ import pytest
 import convmat
 from convmat.errors import GeometryError
 from convmat.scipy import ndimage
+from tests.support import dtype_of
 
 pick = np.random.default_rng(11)
 
@@ -42,6 +43,40 @@ def test_means_over_what_is_there(lowering: str | None, dtype: str) -> None:
     assert np.array_equal(np.isnan(made), np.isnan(wanted))
     assert np.isnan(wanted).any()
     assert np.allclose(made, wanted, rtol=1e-4 if dtype == "float32" else 1e-10, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_means_of_16_bit_numbers_are_rounded_once(dtype: str) -> None:
+    """Sums beyond float16's range have means within it."""
+    kind = dtype_of(dtype)
+    x, w = (
+        (500 + 500 * pick.random((2, 12, 12, 14))).astype(kind),
+        (0.5 + pick.random((3, 12, 3, 3))).astype(kind),
+    )
+    gone = pick.random(x.shape) < 0.3
+    holes = np.where(gone, kind.type(np.nan), x)
+    wanted = definition(x.astype(np.float64), w.astype(np.float64), gone, 1)
+    made = convmat.conv(holes, w, padding=1, missing="nan")
+    assert made.dtype == kind
+    half = 2.0 ** -(11 if dtype == "float16" else 8)
+    assert np.allclose(made.astype(np.float64), wanted, rtol=1.01 * half, atol=0)
+    assert np.array_equal(convmat.conv(holes, w, padding=1, missing=gone), made)
+    out = np.empty_like(made)
+    assert convmat.conv(holes, w, padding=1, missing="nan", out=out) is out
+    assert np.array_equal(out, made)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_integers_are_refused_with_a_fix_that_works(dtype: str) -> None:
+    x, w, gone = np.ones((1, 1, 4), dtype), np.ones((1, 1, 2), dtype), np.array([True, False, False, False])
+    with pytest.raises(GeometryError) as error:
+        convmat.conv(x, w, missing=gone)
+    assert str(error.value) == (
+        f"conv: missing= takes numbers with a fraction\n  x.dtype = {dtype}\n"
+        "  give x.astype('float32') and w.astype('float32')"
+    )
+    made = convmat.conv(x.astype("float32"), w.astype("float32"), missing=gone)
+    assert np.array_equal(made, np.ones((1, 1, 3)))
 
 
 def test_a_mask_is_as_good_as_nans_and_whole_images_are_plain() -> None:

@@ -567,9 +567,16 @@ def _over_missing(x: Array, w: Array, out: Any, options: PlanOptions, missing: A
             f"conv: missing= gives means, to which nothing is added on the way\n  {given[0]} is given\n"
             f"  convolve without {given[0]}, then apply it to the result"
         )
+    if _name(x.dtype) in (
+        "float16",
+        "bfloat16",
+    ):  # sums and the weights that they met are divided, then rounded once
+        wide = _over_missing(x.astype(np.float32), w.astype(np.float32), None, options, missing, normalize)
+        return wide.astype(x.dtype) if out is None else _into(out, wide.astype(x.dtype))
     if x.dtype.kind not in "fc":
         raise GeometryError(
-            f"conv: missing= takes numbers with a fraction\n  x.dtype = {x.dtype}\n  give x.astype('float32')"
+            f"conv: missing= takes numbers with a fraction\n  x.dtype = {x.dtype}\n"
+            "  give x.astype('float32') and w.astype('float32')"
         )
     gone = read_missing("conv", x, missing)
 
