@@ -154,14 +154,14 @@ class Writer:
         And the sum of the squares of all its points, in each lane.
         """
         t0, t1 = self.r.rows.points, self.r.columns.points
-        half, squares = [], const(self.vector, 0.0)
+        half, squares = [], [const(self.vector, 0.0)] * 2  # two sums: one alone is waited for
         # A column at a time: those of a whole tile at once would not fit the registers.
         for s1 in range(t1):
             column = [fn.load(at + plane * (s0 * t1 + s1), self.vector) for s0 in range(t0)]
-            for each in column:
-                squares = fma(each, each, squares)
+            for s0, each in enumerate(column):
+                squares[s0 % 2] = fma(each, each, squares[s0 % 2])
             half.append(combine(self.r.rows.post, column))
-        return half, squares
+        return half, squares[0] + squares[1]
 
     def sound(self, squares: Value) -> Value:
         """In which lanes the products, whose squares add up to this, are finite and none of their sums too large."""
