@@ -66,6 +66,18 @@ def test_plans_persist_and_xarray() -> None:
     assert "chunks: 2x3x1 of y, 1x3x10x20 at most; equal, bit by bit, to the result in memory" in printed
 
 
+def test_gradients_of_borders_that_repeat_join_chunks_along_space() -> None:
+    x, w, dy = normal(2, 4, 20, 18), normal(3, 4, 3, 3), normal(2, 3, 20, 18, seed=1)
+    lazy = da.from_array(dy, chunks=(1, 3, 7, 9))
+    dx: Any = convmat.conv_input_grad(lazy, w, x.shape, padding=1, padding_mode="reflect")
+    same_bits(dx.compute(), convmat.conv_input_grad(dy, w, x.shape, padding=1, padding_mode="reflect"))
+    assert dx.chunks == ((1, 1), (4,), (20,), (18,))
+    chunked = da.from_array(x, chunks=(1, 4, 7, 9))
+    plan = convmat.plan(chunked, w.shape, padding=1, padding_mode="reflect", direction="input")
+    assert plan.figures.chunks == (2, 1, 1)  # type: ignore[attr-defined]
+    assert plan.figures.largest == (1, 4, 20, 18)  # type: ignore[attr-defined]
+
+
 def test_what_is_not_known_is_refused() -> None:
     x, w = da.from_array(normal(2, 4, 30, 20), chunks=(1, 4, 10, 20)), normal(3, 4, 3, 3)
     unknown = x[:, :, da.from_array(np.arange(30) > 3, chunks=10)]

@@ -10,6 +10,7 @@ from typing import Any
 from ..arguments import format_shape
 from ..planner import Decision, Plan, PlanOptions, dtype_name, dtype_of, request
 from ..planner.units import format_bytes, format_seconds
+from ..problem import Problem
 from .cutting import Cuts, Cutting, Run, chunk_boundaries
 from .dask_arrays import Chunked, cut, require_lazy
 
@@ -78,6 +79,8 @@ def plan_chunks(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Chunk
     places = slice(1, -1) if is_channels_last(options) else slice(2, None)
     problem = plan.problem
     cuts = [chunk_boundaries(c) for c in x.chunks[places]]
+    if folds(problem):
+        cuts = [(0, p) for p in problem.geometry.P]
     whole = cut("plan", forward, x, single=False, w=None, bias=None)
     cutting = Cutting(
         problem,
@@ -92,6 +95,11 @@ def plan_chunks(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Chunk
 def is_channels_last(options: PlanOptions) -> bool:
     """Whether channels come last."""
     return options.layout[-1] == "C"
+
+
+def folds(problem: Problem) -> bool:
+    """Whether borders are folded into what may be any chunk, so that chunks along space are joined first."""
+    return problem.pad is not None and problem.pad.operand == "y"
 
 
 def describe_blocks(chunked: Chunked, decision: Decision | None = None) -> ChunkFigures:
@@ -118,6 +126,8 @@ def describe_blocks(chunked: Chunked, decision: Decision | None = None) -> Chunk
     whole_y = problem.shape("y")
     largest = (cutting.batch, *cutting.spatial)
     extents = [max(b - a for a, b in itertools.pairwise(c)) for c in largest]
+    if folds(problem):
+        extents[1:] = whole_y[1:-1] if chunked.whole.channels_last else whole_y[2:]
     return ChunkFigures(
         chunks=tuple(len(c) - 1 for c in largest),
         largest=(extents[0], g.O, *extents[1:]),
