@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from convmat.cases import case
-from convmat.lowering import ALL, Lowering
+from convmat.geometry import Geometry
+from convmat.lowering import ALL, Lowering, find_lowering
+from convmat.problem import Problem
 from convmat.product import Coordinate, Index, View
 from tests.lowering.formulas import computed, entries
 from tests.support import PASSES, operands, problem_of
@@ -52,3 +54,11 @@ def test_a_view_worked_by_hand() -> None:
     assert unrolled.tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
     assert (view.inside, view.risky, view.reach(at)) == (False, (0,), (-1, 3))
     assert view.outside == pytest.approx(1 / 9)
+
+
+def test_roundings_of_phases_are_those_of_their_filters() -> None:
+    """Seven taps in phases of four and three: tiles of six are there for these, and for no filter of seven."""
+    whole = Problem.of(Geometry.of((1, 16, 40, 40), (16, 16, 7, 3), stride=(2, 1), padding=(3, 1)))
+    part = Problem.of(Geometry.of((1, 16, 40, 40), (16, 16, 4, 3)))
+    way = find_lowering("winograd 6")
+    assert way.roundings(whole.grad_input()) == way.roundings(part)

@@ -59,9 +59,14 @@ class Winograd(Lowering):
     def roundings(self, problem: Problem) -> float:
         """A sum over channels alone, and the transforms; all of it as much larger than y as its terms are.
 
-        In P parts of n terms the terms are added to sums of n, and the parts to one of P.
+        In P parts of n terms the terms are added to sums of n, and the parts to one of P. Of several phases, each with
+        a part of the filter, that of the largest.
         """
-        g = problem.geometry
+        phases = [each.geometry for each in problem.squeezed.geometry.phases() if all(each.geometry.P)]
+        return max(map(self._roundings, phases), default=1.0)
+
+    def _roundings(self, g: Geometry) -> float:
+        """Those of one dense geometry."""
         terms = self.part(g)
         return self.amplification(g) ** 2 * (terms + -(-g.C // g.G // terms) - 1 + TRANSFORMED)
 
