@@ -1,4 +1,7 @@
-"""Two worker processes, started once for all tests that want some."""
+"""Two worker processes, started once for all tests of a file that want some.
+
+They end with it: a scheduler's threads allocate, which tests of memory elsewhere would count.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workers() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
