@@ -148,7 +148,9 @@ def test_what_is_no_client_is_refused(workers: Any) -> None:
         trainer().fit(examples(), client="tcp://127.0.0.1:1", shards=2)
 
 
-def test_a_shard_that_nobody_can_compute_ends_the_fit(workers: Any, tmp_path: Path) -> None:
+def test_a_shard_that_nobody_can_compute_ends_the_fit(
+    workers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker's own errors of input and output count as its loss: another one may have room."""
 
     class Broken(np.ndarray):
@@ -156,14 +158,13 @@ def test_a_shard_that_nobody_can_compute_ends_the_fit(workers: Any, tmp_path: Pa
             return open, (str(tmp_path / "nowhere"),)
 
     made, path = trainer(), tmp_path / "here.safetensors"
-    sharded = made.sharded
-    parts = sharded.parts
+    parts = made.sharded.parts
 
     def broken(inputs: Any, shards: int) -> Any:
         found = parts(inputs, shards)
         return [replace(found[0], inputs={"x": found[0].inputs["x"].view(Broken)}), *found[1:]]
 
-    sharded.parts = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(made.sharded, "parts", broken)
     with pytest.raises(CrewLostError) as error:
         made.fit(examples(), **WORDS, client=workers, checkpoint=path)
     lines = str(error.value).splitlines()

@@ -39,6 +39,15 @@ ACTIVATIONS = (
 )
 
 
+def enlarged(g: Geometry, by: Sequence[int]) -> Geometry:
+    """The same layer over a larger image."""
+    extents = (extent + more for extent, more in zip(g.I, by, strict=True))
+    return Geometry.of(
+        (g.B, g.C, *extents), g.w_shape, padding=tuple(zip(g.lo, g.hi, strict=True)), stride=g.s, dilation=g.d,
+        groups=g.G,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Kind:
     """What is constant in a kernel."""

@@ -138,7 +138,7 @@ def test_what_it_refuses_is_said() -> None:
     shapes = (1, 8, 9, 9), (4, 8, 3, 3)
     refusals: tuple[tuple[dict[str, Any], str], ...] = (
         ({"dtype": "float64", "rtol": 1e-2}, "rounds float32 to bfloat16, got float64"),
-        ({"deterministic": True, "rtol": 1e-2}, "adds two products at once, in an order of the CPU's own"),
+        ({"deterministic": True, "rtol": 1e-2}, "adds two products at once, in an order of its own"),
         ({"exact": True}, "multiplies otherwise than the definition, exact=True admits nothing else"),
     )
     for given, said in refusals:

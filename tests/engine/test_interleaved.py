@@ -18,7 +18,7 @@ from convmat.lowering import find_lowering
 from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
-from tests.engine.drawn import views
+from tests.engine.drawn import enlarged, views
 from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, written_alone
 
 pytestmark = [
@@ -77,10 +77,7 @@ def test_sums_are_the_definitions(seed: int) -> None:
     dtype = pick.choice(["float32", "float32", "float64", "float16"])
     cpu = pick.choice([None, None, Cpu.named("x86-64-v3")])
     for number in range(3):
-        grown = Geometry.of(
-            (g.B, g.C, *(extent + number * pick.choice([1, 7]) for extent in g.I)), g.w_shape,
-            padding=tuple(zip(g.lo, g.hi, strict=True)), stride=g.s, dilation=g.d, groups=g.G,
-        )  # fmt: skip
+        grown = enlarged(g, [number * pick.choice([1, 7]) for _ in g.I])
         x, w, dy = _small(seed, dtype, grown.x_shape, grown.w_shape, grown.y_shape)
         problem = Problem.of(grown, dtype, threads=pick.choice([1, 2])).grad_input()
         found = _run(problem, {"x": dy, "w": w}, cpu)

@@ -51,7 +51,7 @@ REFUSED = (
     Refused("fft", (4, 4, 1, 1), {}, "needs two filter positions in a window: with one it multiplies no less"),
     Refused("fft", W, {"dtype": "int8"}, "rounds: sums of int8 are exact otherwise"),
     Refused("bfloat16", W, {"dtype": "float64"}, "rounds float32 to bfloat16, got float64"),
-    Refused("bfloat16", W, {"deterministic": True}, "adds two products at once, in an order of the CPU's own"),
+    Refused("bfloat16", W, {"deterministic": True}, "adds two products at once, in an order of its own"),
 )  # fmt: skip
 
 

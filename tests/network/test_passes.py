@@ -103,9 +103,10 @@ def test_margins_of_a_mirror() -> None:
     nodes, constants, wanted, engines = [], {}, {}, {}
     for i, each in enumerate(margins):
         constants[f"p{i}"] = np.array([lo for lo, _ in each] + [hi for _, hi in each])
-        for mode, longest in (("reflect", 49), ("edge", 99), ("wrap", 50)):
+        longest_of: dict[Any, int] = {"reflect": 49, "edge": 99, "wrap": 50}
+        for mode, longest in longest_of.items():
             nodes.append(node("Pad", f"x p{i}", f"{mode}{i}", mode=mode))
-            wanted[f"{mode}{i}"] = np.pad(x, each, mode)  # type: ignore[call-overload]
+            wanted[f"{mode}{i}"] = np.pad(x, each, mode)
             engines[f"{mode}{i}"] = "jit" if max(max(pair) for pair in each) <= longest else "numpy"
     net = convmat.load(model(nodes, {"x": x.shape}, " ".join(wanted), constants, opset=19))
     assert {layer.outputs[0][0]: layer.engine for layer in net.summary().layers} == engines

@@ -12,23 +12,13 @@ import pytest
 import convmat
 from convmat import nn, train
 from convmat.errors import NetworkError
+from tests.train.models import normalised
 
 Array = npt.NDArray[Any]
 
 
 def plain(**words: Any) -> train.Trainer:
     model = nn.Sequential(nn.Conv(4, 3), nn.Relu(), nn.MaxPool(2), nn.Flatten(), nn.Linear(3))
-    made: train.Trainer = nn.build(model, (1, 8, 8)).trainer(**words)
-    return made
-
-
-def normalised(**words: Any) -> train.Trainer:
-    body = nn.Sequential(nn.Conv(4, 3, padding=1, bias=False), nn.BatchNorm(), nn.Relu())
-    model = nn.Sequential(
-        stem=nn.Sequential(nn.Conv(4, 3), nn.BatchNorm(), nn.Relu()),
-        block=nn.Residual(body),
-        head=nn.Sequential(nn.Dropout(0.2), nn.GlobalAveragePool(), nn.Linear(3)),
-    )
     made: train.Trainer = nn.build(model, (1, 8, 8)).trainer(**words)
     return made
 

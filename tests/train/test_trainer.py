@@ -16,6 +16,7 @@ import convmat
 from convmat import nn, train
 from convmat.errors import NetworkError, PlanError
 from convmat.network.ops.planned import Multiplied
+from tests.train.models import normalised
 
 Array = npt.NDArray[Any]
 
@@ -124,17 +125,6 @@ def test_lenet_as_in_pytorch(kind: str) -> None:
         assert loss == pytest.approx(wanted.item(), rel=1e-5)
     for name, value in c.items():
         assert np.allclose(trainer.network().graph.constants[name], value.detach().numpy(), atol=1e-5)
-
-
-def normalised(**words: Any) -> train.Trainer:
-    body = nn.Sequential(nn.Conv(4, 3, padding=1, bias=False), nn.BatchNorm(), nn.Relu())
-    model = nn.Sequential(
-        stem=nn.Sequential(nn.Conv(4, 3), nn.BatchNorm(), nn.Relu()),
-        block=nn.Residual(body),
-        head=nn.Sequential(nn.Dropout(0.2), nn.GlobalAveragePool(), nn.Linear(3)),
-    )
-    made: train.Trainer = nn.build(model, (1, 8, 8)).trainer(**words)
-    return made
 
 
 def test_a_checkpoint_goes_on_to_the_same_losses(tmp_path: Path) -> None:

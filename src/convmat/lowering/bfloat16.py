@@ -4,8 +4,8 @@
 
 CPUs with dot products of two such numbers multiply twice as many a second as of float32, and read half the bytes. What
 it costs is three digits of float32's seven, so a float32 problem is written this way only where `rtol` allows it;
-arrays of bfloat16 lose nothing. The instruction adds two products at once and takes denormals for zero, which belongs
-to the CPU and not to the definition.
+arrays of bfloat16 lose nothing. The instruction adds two products at once and takes denormals for zero, which is
+its own order and not the definition's.
 Wang and Kanwar, "BFloat16: the secret to high performance on Cloud TPUs", 2019.
 """
 
@@ -33,11 +33,11 @@ class Bfloat16(Im2col):
     packings: tuple[Packing, ...] = (Packing.PANEL,)
 
     def refuses(self, problem: Problem) -> str | None:
-        """Other element types, the definition's order of sums, and sums over an image: kernels would be its own."""
+        """Other element types, the definition's order of sums, and sums over images, as weight gradients are."""
         if problem.dtype not in ("float32", "bfloat16"):
             return f"rounds float32 to bfloat16, got {problem.dtype}"
         if problem.deterministic:
-            return "adds two products at once, in an order of the CPU's own"
+            return "adds two products at once, in an order of its own"
         if problem.x.dims[0].role != "b":
             return "sums over channels and filters, a weight gradient's sums run over images"
         return super().refuses(problem)

@@ -95,7 +95,7 @@ class NetworkStream(Stream):
 
     @property
     def state(self) -> dict[str, Array]:
-        """What is carried over of each value, by name; a copy."""
+        """Copies of the arrays that the next block will read of past ones, by the name of their value."""
         return {name: array.copy() for name, array in self._carried.items()}
 
     def __str__(self) -> str:

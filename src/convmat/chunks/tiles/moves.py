@@ -104,7 +104,7 @@ def pad(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Nee
 
 
 def squeeze(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """The same place; the axes of one element that go are needed."""
+    """The part of x at the same place, with the one element of each axis that goes."""
     x, left = first(inputs), list(part)
     named = _axes(node, inputs, x.rank)
     gone = named or [a for a, n in enumerate(x.shape) if n == 1]
@@ -113,7 +113,7 @@ def squeeze(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) ->
 
 
 def unsqueeze(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """The same place without the axes that are new."""
+    """The part of x at the same place, without the axes that are new."""
     new = _axes(node, inputs, out.rank)
     return Needed((tuple(p for a, p in enumerate(part) if a not in new), *others(inputs)), part)
 

@@ -136,7 +136,7 @@ def needed_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Par
 
 
 def _joined(node: Node) -> bool:
-    """Whether rewriting made it of nodes on single elements."""
+    """Whether a node is one that rewriting made of several on single elements."""
     return (node.domain, node.op) == (OWN, ELEMENTWISE_NODE)
 
 

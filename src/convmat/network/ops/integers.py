@@ -146,9 +146,9 @@ def _bound(
     return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
 
 
-def _constants(specs: Specs, *inputs: int) -> list[Array | None] | None:
+def _constants(specs: Specs, *inputs: int) -> list[Any] | None:
     """The values of inputs, None for those that are omitted; None where one of them is no constant."""
-    found: list[Array | None] = []
+    found: list[Any] = []
     for at in inputs:
         spec = specs[at] if has_input(specs, at) else None
         if spec is not None and spec.value is None:
@@ -229,7 +229,7 @@ def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     if constants is None:
         return None
     _, bias, *numbers = constants
-    words = _linear_words(node, specs, *numbers)  # type: ignore[arg-type]  # those of x and w are there
+    words = _linear_words(node, specs, *numbers)
     return _bound(node, specs, 3, bias, words, options)
 
 
@@ -266,7 +266,7 @@ def _dense_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
         return None
     x, filters = input_at(node, specs, 0), _filters_of(node, constants[0])
     _, bias, *numbers = constants
-    words = _linear_words(node, specs, *numbers)  # type: ignore[arg-type]  # those of x and w are there
+    words = _linear_words(node, specs, *numbers)
     return _rows_step(node, x, filters[..., 0], bias, words, options)
 
 
@@ -481,7 +481,7 @@ def _linear_product_step(node: Node, specs: Specs, made: tuple[Spec, ...], optio
     assert constants is not None
     b, *numbers = constants
     assert b is not None
-    words = _linear_words(node, specs, *numbers)  # type: ignore[arg-type]  # all of them are there
+    words = _linear_words(node, specs, *numbers)
     return _rows_step(node, input_at(node, specs, 0), b.T, None, words, options)
 
 

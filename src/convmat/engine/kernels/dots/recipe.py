@@ -66,7 +66,7 @@ class DotsRecipe:
         return tuple(found)
 
     def blocks(self) -> list[tuple[int, int, int, int]]:
-        """Of the taps: first row, first column, rows and columns of each."""
+        """The blocks that the taps are cut into: first row, first column, rows and columns of each."""
         down, across, _ = self.block
         return [
             (top, left, min(down, self.rows.taps - top), min(across, self.columns.taps - left))
