@@ -451,12 +451,20 @@ def test_workers_may_run_where_the_process_may() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="affinity is Linux's")
 def test_workers_stay_where_they_are_put_from_outside() -> None:
-    """As `taskset --all-tasks --pid` does it, while they run and sleep."""
+    """As `taskset --all-tasks --pid` does it, while they sleep; runs and moves follow."""
     ran = in_a_process("""
+        def state(worker):
+            with open(f'/proc/self/task/{worker}/stat') as file:
+                return file.read().rpartition(') ')[2][0]
+
         busy, allowed = code()['busy'], os.sched_getaffinity(0)
         thread_pool.run(busy, board, 100, 3)
         workers = [t.native_id for t in threading.enumerate() if t.name.startswith('convmat-')]
         for wanted in ({max(allowed)}, allowed, {min(allowed)}):
+            # A worker that is just putting back its CPUs would put them over the wanted ones.
+            deadline = time.monotonic() + 20
+            while any(state(w) != 'S' for w in workers) and time.monotonic() < deadline:
+                time.sleep(0.001)
             for worker in workers:
                 os.sched_setaffinity(worker, wanted)
             for _ in range(10):
