@@ -275,9 +275,21 @@ NETWORK_ROOMS = {
     "preparing": {"graph", "ops", "rewriting"},
     "files": {"graph", "ops", "reading", "rewriting"},
     "reports": {"graph", "ops", "reading", "preparing"},
-    "net": {"graph", "input_shapes", "ops", "reading", "rewriting", "preparing", "files", "reports"},
-    "quantising": {"graph", "net", "ops", "reading", "rewriting", "preparing", "files", "reports"},
-    "__init__": {"net", "quantising"},
+    "inputs": {"graph", "input_shapes"},
+    "net": {
+        "graph",
+        "input_shapes",
+        "inputs",
+        "ops",
+        "reading",
+        "rewriting",
+        "preparing",
+        "files",
+        "reports",
+    },
+    "loading": {"net", "ops", "reading", "rewriting", "preparing", "files"},
+    "quantising": {"graph", "net", "loading", "ops", "reading", "rewriting", "preparing", "files", "reports"},
+    "__init__": {"net", "loading", "quantising"},
 }
 """What each room of networks may import of the others."""
 

@@ -186,7 +186,6 @@ LONGER = {
         )
     },
     ("cli/info.py", "gather_facts"): "one record, a line for each fact",
-    ("network/net.py", "load"): "public: its options are explained one by one",
 }
 """Functions that are longer, and why."""
 
@@ -196,7 +195,7 @@ WIDER = {
     ("network/ops/integers.py", "matmul_linear"): "the standard's inputs by position",
     ("explain/picture/draw.py", "draw"): "public as Plan.draw",
     ("planner/presenter.py", "draw"): "public as Plan.draw",
-    ("network/net.py", "load"): "public as convmat.load",
+    ("network/loading.py", "load"): "public as convmat.load",
     ("network/quantising/whole.py", "quantize"): "public as convmat.quantize",
 }
 """Functions with more parameters, and why; those of `api` and `cli` are public, or options of a command."""

@@ -4,14 +4,15 @@
     y = net(x)
 
 read.py makes a Graph of a file; ops/ knows each operator; program.py prepares a graph for the shapes of its inputs
-(plans, packed weights, one arena of memory); net.py is what users hold.
+(plans, packed weights, one arena of memory); net.py is what users hold, loading.py makes it of a file.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .net import Network, load
+from .loading import load
+from .net import Network
 
 if TYPE_CHECKING:
     from .quantising import quantize

@@ -2,126 +2,37 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..doors import open_room, open_room_of_arrays
-from ..errors import NetworkError, PlanError, format_value
-from ..planner import Record, require_limits
+from ..errors import NetworkError
+from ..planner import Record
 from ..processes import Lock
 from .files import save
 from .files.contents import Contents
 from .graph import Array, Graph, Input, Spec, Value, specs_of
-from .input_shapes import Extents, declared_specs, misfit_error, override_shapes, random_inputs, suggest_axes
+from .input_shapes import Extents, declared_specs, misfit_error, override_shapes, random_inputs
+from .inputs import find_values, read_inputs
 from .ops import Options
-from .ops.base import PRECISIONS
-from .preparing import infer
 from .preparing.deciding import Values
 from .preparing.latest import Latest
 from .preparing.program import Program
 from .preparing.programs import PROGRAMS, Programs, Setting
-from .reading.read import read_graph
-from .reading.sources import locate
-from .rewriting.rewrite import choose_rules
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from ..planner import Choice
     from .preparing.sharing import Shared
     from .reports.compare import Comparison
     from .reports.profile import Profile
     from .reports.summary import Memory, Summary
-
-
-def load(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ModelProto,
-    *,
-    exact: bool = False,
-    rtol: float | None = None,
-    workspace_limit: int | None = None,
-    weight_limit: int | None = None,
-    deterministic: bool = False,
-    tune: str = "none",
-    precision: str = "float32",
-    memory_limit: int = infer.MEMORY_LIMIT,
-    rewrite: bool | Collection[str] = True,
-    trust: bool = False,
-) -> Network:
-    """The network of an ONNX file, or of one that `Network.save` wrote.
-
-    `source`: its path, its bytes, an open binary file (read from where it stands to its end), or an `onnx.ModelProto`.
-
-    The keywords up to `tune` are those of `plan`, for each of its convolutions and dense layers. `precision`: networks
-    of half precision (float16, bfloat16) run in float32 inside, which is quicker and rounds less; "float16" keeps each
-    value between their products in the file's own type, which takes half the memory; "bfloat16" lets products of
-    float32 round what they multiply, where the CPU is quicker then. `memory_limit`: bytes that any one of its values
-    may take. `rewrite`: False runs the nodes as the file has them, names of rules (see
-    `convmat.network.rewriting`) apply those alone. A saved network was saved with its own; what is given here goes
-    first. `trust`: run the machine code of a saved network, whoever wrote it. Raises NetworkError, and PlanError for
-    keywords that mean nothing.
-
-    >>> import onnx
-    >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
-    >>> net = load(onnx.parser.parse_model(text))
-    >>> net(np.array([-1.0, 2.0], np.float32))
-    array([0., 2.], dtype=float32)
-
-    A file, its convolutions by the definition's own products, and what each of its values may take:
-
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "relu.onnx")
-    ...     _ = path.write_bytes(onnx.parser.parse_model(text).SerializeToString())
-    ...     print(*load(path, exact=True, memory_limit=2**20).inputs)
-    x: float32 n
-    """
-    rules = None if rewrite is True else () if rewrite is False else rewrite
-    choose_rules(rules)
-    rules = None if rules is None else tuple(rules)
-    bytes_: Any = memory_limit
-    if isinstance(bytes_, bool) or not isinstance(bytes_, (int, np.integer)) or bytes_ < 0:
-        raise PlanError(
-            f"load: memory_limit must be a number of bytes\n  memory_limit = {format_value(memory_limit)}\n"
-            f"  e.g. memory_limit={infer.MEMORY_LIMIT}"
-        )
-    if precision not in PRECISIONS:
-        raise PlanError(
-            f"load: precision must be one of {', '.join(PRECISIONS)}\n  precision = {format_value(precision)}\n"
-            '  e.g. precision="float32"'
-        )
-    if precision == "bfloat16" and (exact or deterministic):
-        keyword = "exact" if exact else "deterministic"
-        raise PlanError(
-            f"load: precision='bfloat16' rounds what products multiply, {keyword}=True admits no such product\n"
-            f"  omit {keyword}=, or use precision='float32'"
-        )
-    given = Options(exact, rtol, workspace_limit, weight_limit, deterministic, tune, precision)
-    require_limits(
-        "load",
-        rtol=rtol,
-        workspace_limit=workspace_limit,
-        weight_limit=weight_limit,
-        deterministic=deterministic,
-        tune=tune,
-    )
-    source = locate(source)
-    if save.is_saved(source):
-        found = save.unpack(source, trust)
-        options = save.merge_saved_options(found.options, given)
-        kept = found.rules if rules is None else rules
-        return Network(found.graph, options, memory_limit, kept, found.choices)
-    made = Network(read_graph(source), given, memory_limit, rules)
-    made.source = source
-    return made
 
 
 class Network:
@@ -130,9 +41,9 @@ class Network:
     It prepares itself for the shapes that it is called with (plans, packed weights, memory) and keeps what it
     prepared. May be called from several threads at once.
 
-    >>> import onnx
+    >>> import convmat, onnx
     >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n,2] a, float[2] b) => (y) { y = Mul(a, b) }'
-    >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+    >>> net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
     >>> print(*net.inputs, sep="; ")
     a: float32 nx2; b: float32 2
     >>> net({"a": np.ones((1, 2), np.float32), "b": np.array([3, 4], np.float32)})
@@ -191,7 +102,7 @@ class Network:
         if lazy is not None and outputs is None:
             return lazy.run(self, x)
         if outputs is not None:
-            names = self._values(outputs)
+            names = find_values(self.graph, outputs)
             found = self._giving(tuple(dict.fromkeys(names)))._run(x)
             return {given: found[name] for given, name in zip(outputs, names, strict=True)}
         found = self._run(x)
@@ -259,9 +170,9 @@ class Network:
         are those of a call, but for Winograd's products, which agree to rounding. `same_bits`: those too, for more work
         at the seams. Raises NetworkError or PlanError.
 
-        >>> import onnx
+        >>> import convmat, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
-        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
         >>> x, w = np.arange(10, dtype=np.float32).reshape(1, 1, 10), np.ones((1, 1, 3), np.float32)
         >>> net.tiled({"x": x, "w": w}, tile=3)[0, 0]
         array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
@@ -285,10 +196,10 @@ class Network:
         whole gives. Every node carries over what its next outputs read. Raises NetworkError, naming the node, where
         something looks at all of the axis.
 
-        >>> import onnx
+        >>> import convmat, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x) => (y)'
         >>> text += ' { y = AveragePool <kernel_shape = [2], strides = [2]> (x) }'
-        >>> stream = load(onnx.parser.parse_model(text)).stream()
+        >>> stream = convmat.load(onnx.parser.parse_model(text)).stream()
         >>> [stream.push(np.ones((1, 1, n), np.float32)).shape for n in (1, 2, 3)], stream.latency
         ([(1, 1, 0), (1, 1, 1), (1, 1, 2)], 1)
         """
@@ -299,9 +210,9 @@ class Network:
 
         Output p of an axis looks at `reach` inputs, from about p*stride + offset on. Print one. Raises NetworkError.
 
-        >>> import onnx
+        >>> import convmat, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
-        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
         >>> print(net.receptive_field()[0])
         y <- x: 3 (stride 1, from 0)
         """
@@ -322,12 +233,12 @@ class Network:
         Beside the graph and its weights the file has the choices of the plans and the kernels, for this CPU and number
         of threads; who loads it says `trust=True` for these to be run. Raises NetworkError.
 
-        >>> import onnx, tempfile
+        >>> import convmat, onnx, tempfile
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n] x) => (float[n] y) { y = Relu(x) }'
-        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     net.save(f"{folder}/relu.convmat", {"n": 2})
-        ...     load(f"{folder}/relu.convmat", trust=True)(np.array([-1.0, 2.0], np.float32))
+        ...     convmat.load(f"{folder}/relu.convmat", trust=True)(np.array([-1.0, 2.0], np.float32))
         array([0., 2.], dtype=float32)
         """
         if shapes is None:
@@ -349,12 +260,11 @@ class Network:
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network as an ONNX file, checked by the onnx package. Raises NetworkError and PlanError.
 
-        >>> import tempfile
-        >>> from convmat import nn
-        >>> net = nn.lenet()
+        >>> import convmat, tempfile
+        >>> net = convmat.nn.lenet()
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     net.to_onnx(f"{folder}/lenet.onnx")
-        ...     again = load(f"{folder}/lenet.onnx")
+        ...     again = convmat.load(f"{folder}/lenet.onnx")
         >>> x = np.ones((1, 1, 28, 28), np.float32)
         >>> bool((again(x) == net(x)).all())
         True
@@ -376,9 +286,9 @@ class Network:
         A name is that of an input (`x=(1, 3, 224, 224)`) or a word that stands for an extent (`batch=1`); those that
         are no words of Python go into a dict. Calls take whatever fits, as before. Raises NetworkError.
 
-        >>> import onnx
+        >>> import convmat, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[n,m] x) => (float[n,m] y) { y = Relu(x) }'
-        >>> net = load(onnx.parser.parse_model(text).SerializeToString())
+        >>> net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
         >>> print(*net.with_shapes(n=2, m=5).inputs)
         x: float32 2x5
         """
@@ -452,71 +362,8 @@ class Network:
                 self._others.popitem(last=False)
             return found
 
-    def _values(self, names: Sequence[str]) -> list[str]:
-        """The values meant by names of values and nodes."""
-        if isinstance(names, str):
-            raise NetworkError(
-                f"call: outputs is a text\n  outputs = {format_value(names)}\n  give names in a list: [{names!r}]"
-            )
-        graph = self.graph
-        values = {*graph.constants, *(each.name for each in graph.inputs), *graph.producer}
-        nodes = {node.name: node.outputs[0] for node in graph.nodes if node.name and node.outputs}
-        for name in names:
-            if name not in values and name not in nodes:
-                near = difflib.get_close_matches(str(name), sorted(values | set(nodes)), 5, 0)
-                raise NetworkError(
-                    f"call: there is no value or node of that name\n  outputs = {format_value(name)}\n"
-                    f"  the nearest: {', '.join(map(repr, near))}"
-                )
-        return [name if name in values else nodes[name] for name in names]
-
     # -- inputs --------------------------------------------------------------------------------------------------------
 
     def inputs_of(self, x: Any) -> dict[str, Any]:
         """The inputs by name, as C-contiguous arrays of the declared types, lists of them, or None."""
-        if not isinstance(x, Mapping):
-            if len(self.inputs) != 1:
-                raise NetworkError(
-                    f"call: the network has {len(self.inputs)} inputs, one array was given\n"
-                    f"  inputs: {', '.join(map(str, self.inputs))}\n  give a dict of arrays by name"
-                )
-            x = {self.inputs[0].name: x}
-        names = [each.name for each in self.inputs]
-        if set(x) != set(names):
-            raise NetworkError(
-                f"call: the inputs are not those of the network\n  given: {', '.join(map(repr, x)) or 'none'}\n"
-                f"  inputs: {', '.join(map(str, self.inputs))}"
-            )
-        return {each.name: _fitting(each, x[each.name]) for each in self.inputs}
-
-
-def _fitting(wanted: Input, value: Any) -> Any:
-    """A value as an input wants it. Raises NetworkError."""
-    if value is None and wanted.kind.startswith("optional"):
-        return None
-    if not wanted.kind.endswith("sequence"):
-        return _array(wanted, value)
-    if not isinstance(value, list | tuple):
-        raise NetworkError(
-            f"call: the input {wanted.name!r} is no sequence\n  {type(value).__name__}; the network takes {wanted}\n"
-            "  give a list of arrays"
-        )
-    return [_array(wanted, each) for each in value]
-
-
-def _array(wanted: Input, value: Any) -> Array:
-    array = np.asarray(value)
-    if array.dtype != wanted.dtype:
-        if isinstance(value, list | tuple) and np.can_cast(array.dtype, wanted.dtype, "same_kind"):
-            array = array.astype(wanted.dtype)
-        else:
-            raise NetworkError(
-                f"call: the input {wanted.name!r} has another element type than the network's\n"
-                f"  {array.dtype}, expected {wanted.dtype}\n  convert it, e.g. x.astype('{wanted.dtype}')"
-            )
-    if wanted.shape is not None and array.ndim != len(wanted.shape):
-        raise NetworkError(
-            f"call: the input {wanted.name!r} has {array.ndim} axes, {array.shape}\n"
-            f"  the network takes {wanted}\n  {suggest_axes(wanted, array.shape)}"
-        )
-    return np.ascontiguousarray(array).reshape(array.shape)
+        return read_inputs(self.inputs, x)

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +21,15 @@ from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing import infer
 from ..network.preparing.program import Program, Task
 from ..network.preparing.programs import Programs, Setting
-from ..planner.units import format_bytes, format_seconds
 from . import safetensors
 from .data import Augment, Data, Examples
 from .fit import Course, Epoch, Position, Progress, run
 from .losses import Loss, Output, loss_of
+from .memory import StepMemory
 from .optimisers import SGD, Optimiser
 from .recomputing import Sparing, repeated, scratch
 from .shards import Crew, Sharded, require_shards
 from .step import SEED, Rules, parameters, score_graph, step_graph
-
-
-@dataclass(frozen=True)
-class StepMemory:
-    """Bytes of a training step: `parameters` with their running means, the optimiser's `state`, the `arena` that all
-    values between nodes share, `alive` of which are needed at the busiest node, `scratch` of the product that needs
-    most.
-    """
-
-    parameters: int
-    state: int
-    arena: int
-    alive: int
-    scratch: int
-    again: int = 0
-    """Nodes that compute again what the forward pass did, to keep to a limit."""
-    again_seconds: float = 0.0
-    """What these take on paper."""
-    seconds: float = 0.0
-    """What the whole step takes on paper."""
-
-    @property
-    def total(self) -> int:
-        """All of it: what a step needs beyond its batch."""
-        return self.parameters + self.state + self.arena + self.scratch
-
-    def __str__(self) -> str:
-        parts = ("parameters", "state", "arena", "scratch")
-        each = ", ".join(f"{name} {format_bytes(getattr(self, name))}" for name in parts)
-        if not self.again:
-            return f"{format_bytes(self.total)}: {each}"
-        share = self.again_seconds / self.seconds if self.seconds else 0.0
-        return (
-            f"{format_bytes(self.total)}: {each}\n"
-            f"{self.again} nodes of the forward pass run again in the backward pass: "
-            f"{format_seconds(self.again_seconds)} on paper, {share:.0%} of the step"
-        )
 
 
 class Trainer:
@@ -120,7 +83,9 @@ class Trainer:
                 f"  e.g. clip=1.0, or None"
             )
         self.rules = Rules(clip, accumulate)
-        self.made = made = step_graph(graph, self.loss, self.optimiser, _trained(network, frozen), self.rules)
+        self.made = made = step_graph(
+            graph, self.loss, self.optimiser, _choose_parameters(network, frozen), self.rules
+        )
         self.held = made.held
         options = replace(network.options, deterministic=deterministic or network.options.deterministic)
         setting = Setting(options, network.memory_limit, held=self.held)
@@ -346,7 +311,7 @@ class Trainer:
         return self.source._around(replace(graph, constants={**graph.constants, **now}))
 
 
-def _trained(network: Network, frozen: Sequence[str]) -> list[str]:
+def _choose_parameters(network: Network, frozen: Sequence[str]) -> list[str]:
     """The names of the parameters that none of the patterns names."""
     every = parameters(network.graph)
     patterns = [frozen] if isinstance(frozen, str) else list(frozen)
@@ -399,4 +364,4 @@ def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:
     return found[0] if found else "no node before the loss gives NaN or inf"
 
 
-__all__ = ["StepMemory", "Trainer", "first_not_finite"]
+__all__ = ["Trainer", "first_not_finite"]

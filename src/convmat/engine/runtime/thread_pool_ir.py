@@ -20,8 +20,8 @@ the ticket and then looks who sleeps; all four are sequentially consistent. So i
 
 A scheduler may put a woken worker in the queue of the very CPU its caller is busy on, for milliseconds. So the
 caller first takes that CPU from the sleeper's set, and the sleeper, once awake elsewhere, puts back the set that the
-caller found. Both ask the system: a set that is neither was given from outside meanwhile, and stays. (One that comes in the
-microsecond between question and answer is lost: no system compares and swaps sets of CPUs.)
+caller found. Both ask the system: a set that is neither was given from outside meanwhile, and stays. (One that comes in
+the microsecond between question and answer is lost: no system compares and swaps sets of CPUs.)
 """
 
 from __future__ import annotations

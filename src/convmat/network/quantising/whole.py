@@ -13,7 +13,8 @@ import numpy as np
 from ...engine import peaks, thread_pool
 from ...errors import NetworkError, PlanError, format_value
 from ..graph import Array, Graph, specs_of
-from ..net import Network, load
+from ..loading import load
+from ..net import Network
 from ..reports.compare import difference
 from ..reports.layers import list_layers as layers_of
 from . import ranges

@@ -1,0 +1,86 @@
+"""What a call is given and asked for: arrays that fit the inputs, and the values that names mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import NetworkError, format_value
+from .graph import Array, Graph, Input
+from .input_shapes import suggest_axes
+
+if TYPE_CHECKING:
+    pass
+
+
+def read_inputs(inputs: Sequence[Input], x: Any) -> dict[str, Any]:
+    """What a call was given, by the names of the inputs: C-contiguous arrays of their types, lists of them, or None.
+
+    Raises NetworkError.
+    """
+    if not isinstance(x, Mapping):
+        if len(inputs) != 1:
+            raise NetworkError(
+                f"call: the network has {len(inputs)} inputs, one array was given\n"
+                f"  inputs: {', '.join(map(str, inputs))}\n  give a dict of arrays by name"
+            )
+        x = {inputs[0].name: x}
+    if set(x) != {each.name for each in inputs}:
+        raise NetworkError(
+            f"call: the inputs are not those of the network\n  given: {', '.join(map(repr, x)) or 'none'}\n"
+            f"  inputs: {', '.join(map(str, inputs))}"
+        )
+    return {each.name: _read_input(each, x[each.name]) for each in inputs}
+
+
+def _read_input(wanted: Input, value: Any) -> Any:
+    """A value as an input wants it. Raises NetworkError."""
+    if value is None and wanted.kind.startswith("optional"):
+        return None
+    if not wanted.kind.endswith("sequence"):
+        return _read_array(wanted, value)
+    if not isinstance(value, list | tuple):
+        raise NetworkError(
+            f"call: the input {wanted.name!r} is no sequence\n  {type(value).__name__}; the network takes {wanted}\n"
+            "  give a list of arrays"
+        )
+    return [_read_array(wanted, each) for each in value]
+
+
+def _read_array(wanted: Input, value: Any) -> Array:
+    array = np.asarray(value)
+    if array.dtype != wanted.dtype:
+        if isinstance(value, list | tuple) and np.can_cast(array.dtype, wanted.dtype, "same_kind"):
+            array = array.astype(wanted.dtype)
+        else:
+            raise NetworkError(
+                f"call: the input {wanted.name!r} has another element type than the network's\n"
+                f"  {array.dtype}, expected {wanted.dtype}\n  convert it, e.g. x.astype('{wanted.dtype}')"
+            )
+    if wanted.shape is not None and array.ndim != len(wanted.shape):
+        raise NetworkError(
+            f"call: the input {wanted.name!r} has {array.ndim} axes, {array.shape}\n"
+            f"  the network takes {wanted}\n  {suggest_axes(wanted, array.shape)}"
+        )
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def find_values(graph: Graph, names: Sequence[str]) -> list[str]:
+    """The values that are meant by names of values, and of nodes for what they write first. Raises NetworkError."""
+    if isinstance(names, str):
+        raise NetworkError(
+            f"call: outputs is a text\n  outputs = {format_value(names)}\n  give names in a list: [{names!r}]"
+        )
+    values = {*graph.constants, *(each.name for each in graph.inputs), *graph.producer}
+    nodes = {node.name: node.outputs[0] for node in graph.nodes if node.name and node.outputs}
+    for name in names:
+        if name not in values and name not in nodes:
+            near = difflib.get_close_matches(str(name), sorted(values | set(nodes)), 5, 0)
+            raise NetworkError(
+                f"call: there is no value or node of that name\n  outputs = {format_value(name)}\n"
+                f"  the nearest: {', '.join(map(repr, near))}"
+            )
+    return [name if name in values else nodes[name] for name in names]
