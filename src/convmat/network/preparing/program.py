@@ -8,7 +8,6 @@ Nothing is allocated in a steady state but the outputs. Each call that runs at t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,24 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine import buffers, load_together
-from ...errors import ConvmatError, EngineError, NetworkError
+from ...engine import buffers
+from ...errors import ConvmatError, NetworkError
 from ...planner import Plan, load_plans
 from ...processes import OfThisProcess
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..ops.attention import Woven, weave_attention
 from ..ops.base import OWN
-from ..ops.bodies import describe_value
 from ..ops.convolution import plan_of
 from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
-from ..ops.kernels import LEAST, run_sweep
-from ..ops.planned import Moved, Multiplied, Swept
+from ..ops.kernels import LEAST
 from . import infer
 from .chains import Call, Chain, chain_calls
 from .places import choose_places, is_view
+from .results import cast_result, copy_shared, require_results
+from .sweeps import find_attention, find_sweeps
 
 if TYPE_CHECKING:
     from .programs import Programs, Setting
@@ -140,7 +138,7 @@ class Program(OfThisProcess):
         try:
             if watch is None and len(state.work) == 1 and isinstance(state.work[0], Chain):
                 state.work[0](values)
-                return self._found(state)
+                return self._collect_outputs(state)
             with np.errstate(all="ignore"):  # infinities and NaN are answers, as the standard has it
                 for each in state.work if watch is None else self.tasks:
                     if isinstance(each, Chain):
@@ -163,9 +161,9 @@ class Program(OfThisProcess):
         except Exception as error:  # NumPy's own words for shapes that turn out not to fit, or no memory
             assert task is not None
             raise task.node.error(f"{type(error).__name__}: {error}") from error
-        return self._found(state)
+        return self._collect_outputs(state)
 
-    def _found(self, state: State) -> dict[str, Any]:
+    def _collect_outputs(self, state: State) -> dict[str, Any]:
         """The outputs of a call that has ended, whose state is given back."""
         values, found = state.values, dict[str, Any]()
         for name in self.graph.outputs:
@@ -208,13 +206,13 @@ class Program(OfThisProcess):
                 changing = {i: self._changing[i] for i in places if values[i] is None and i in self._changing}
                 known = all(values[i] is not None or i in changing for i in places)
                 calls.append(Call(task, task.run, None, places, changing if known else None, values))
-        return State(values, chain_calls(self._in_turns(calls)))
+        return State(values, chain_calls(self._join_turns(calls)))
 
     def forget_states(self) -> None:
         """Let go of the memory that earlier calls left for later ones."""
         self._idle.clear()
 
-    def _in_turns(self, calls: list[Call]) -> list[Call]:
+    def _join_turns(self, calls: list[Call]) -> list[Call]:
         """The calls, those of nodes that run in turns as one where their arrays stay."""
         found, at = [], 0
         while at < len(calls):
@@ -241,10 +239,11 @@ class Program(OfThisProcess):
     def _prepare(self, options: Options) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
-        load_plans(self._plans(options))
-        self._sweeps = self._swept()
+        load_plans(self._find_plans(options))
+        record = self.setting.options.record
+        self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
         steps = [self._step(node, options) for node in graph.nodes]
-        self._woven = self._together()
+        self._woven = find_attention(graph, self.specs, self._sweeps, record)
         placed = choose_places(graph, self.specs, [step is not None for step in steps], self._woven)
         numbers: dict[int, int] = {}
         self.memory = placed.allotment()
@@ -252,7 +251,7 @@ class Program(OfThisProcess):
             if node.outputs[0] in placed.joined or (is_view(node) and node.outputs[0] in placed.root):
                 continue
             if step is None:
-                self._dynamic(node)
+                self._make_at_turn(node)
                 continue
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
             numbers[id(node)] = len(self.tasks)
@@ -293,7 +292,7 @@ class Program(OfThisProcess):
             waiting += [kept for each in program.bodies for kept in each.kept()]
         return sizes
 
-    def _plans(self, options: Options) -> list[Plan]:
+    def _find_plans(self, options: Options) -> list[Plan]:
         """The plans of the convolutions that can be planned: their kernels are compiled side by side."""
         found = []
         for node in self.graph.nodes:
@@ -309,44 +308,6 @@ class Program(OfThisProcess):
     def swept(self) -> bool:
         """Whether kernels pass over what is no product: they repay being compiled where a value is large."""
         return self.setting.options.swept or max((s.size for s in self.specs.values()), default=0) >= LEAST
-
-    def _swept(self) -> dict[int, Multiplied | Moved | Swept]:
-        """By the identity of their nodes, those that a kernel passes over, if it can be had: compiled side by side."""
-        found: dict[int, Multiplied | Moved | Swept] = {}
-        if not self.swept:
-            return found
-        for node in self.graph.nodes:
-            inputs = [self.specs.get(name) for name in node.inputs]
-            made = [self.specs.get(name) for name in node.outputs if name]
-            if None not in made and all(s or not name for s, name in zip(inputs, node.inputs, strict=True)):
-                step = run_sweep(node, inputs, [spec for spec in made if spec])
-                found |= {} if step is None else {id(node): step}
-        load_together([kernel for step in found.values() for kernel in step.kernels])
-        for key, step in list(found.items()):
-            try:
-                for kernel in step.kernels:
-                    kernel.load()
-            except EngineError:  # where nothing is compiled, NumPy runs the node
-                del found[key]
-        if (record := self.setting.options.record) is not None:
-            for kernel in (kernel for step in found.values() for kernel in step.kernels):
-                record.add_program(kernel)
-        return found
-
-    def _together(self) -> dict[tuple[int, ...], Woven]:
-        """By the places of their nodes, the attentions that run in turns, with their kernels."""
-        found = weave_attention(self.graph, self.specs, self._sweeps)
-        load_together([kernel for each in found.values() for kernel in each.kernels])
-        for key, each in list(found.items()):
-            try:
-                for kernel in each.kernels:
-                    kernel.load()
-            except EngineError:  # each of its nodes by itself then
-                del found[key]
-        if (record := self.setting.options.record) is not None:
-            for kernel in (kernel for each in found.values() for kernel in each.kernels):
-                record.add_program(kernel)
-        return found
 
     def _step(self, node: Node, options: Options) -> Step | None:
         """How the node writes into arrays that are there; None where it makes its own."""
@@ -369,7 +330,7 @@ class Program(OfThisProcess):
         except ConvmatError as error:
             raise node.error(str(error)) from error
 
-    def _dynamic(self, node: Node) -> None:
+    def _make_at_turn(self, node: Node) -> None:
         """The node makes its values when its turn comes, none of which lies where one that it reads does.
 
         The arena is used again, and what comes in is the caller's.
@@ -387,9 +348,9 @@ class Program(OfThisProcess):
                     infer.node_specs(node, operator, {n: Spec.of(x) for n, x in given.items()}, limit)
                 made = operator(node, values)
                 if operator is REFERENCE:
-                    made = tuple(map(_typed, made, known))
-            _require(node, made, known, limit)
-            return tuple(_apart(value, values) for value in made)
+                    made = tuple(map(cast_result, made, known))
+            require_results(node, made, known, limit)
+            return tuple(copy_shared(value, values) for value in made)
 
         writes = self._slots(node.outputs)
         self._called += [slot for slot in writes if slot != NOTHING]
@@ -397,43 +358,6 @@ class Program(OfThisProcess):
 
     def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
         return tuple(self._slot[name] if name else NOTHING for name in names)
-
-
-def _bytes_of(element: Any) -> int:
-    """Bytes of an element of a sequence: a tensor, or a map with its table."""
-    return int(element.nbytes) if isinstance(element, np.ndarray) else sys.getsizeof(element)
-
-
-def _require(node: Node, made: Sequence[Value], known: Sequence[Spec | None], limit: int) -> None:
-    """That values are what those who read them were prepared for, and sequences no larger than a value may be."""
-    for value, spec in zip(made, known, strict=False):
-        if isinstance(value, list) and (size := sum(map(_bytes_of, value))) > limit:
-            raise node.error(
-                f"its sequence takes too much memory\n"
-                f"  {len(value):,} elements are {size:,} bytes; memory_limit = {limit:,}"
-            )
-        if spec is not None and not (
-            isinstance(value, np.ndarray) and (value.shape, value.dtype) == (spec.shape, spec.dtype)
-        ):
-            raise node.error(
-                f"its result is not what its inputs promise\n  {describe_value(value)}, expected {spec}"
-            )
-
-
-def _typed(value: Value, spec: Spec | None) -> Value:
-    """A tensor of the type that the standard says: its reference often makes float64 of what it computes."""
-    return value.astype(spec.dtype, copy=False) if spec and isinstance(value, np.ndarray) else value
-
-
-def _apart(value: Value, seen: Sequence[Value]) -> Value:
-    """A value, its arrays copied where they share memory with what was seen; sequences share tensors."""
-    arrays = [x for x in seen if isinstance(x, np.ndarray)]
-    if value is None:
-        return None
-    if isinstance(value, list):
-        return [np.array(y) if any(np.may_share_memory(y, x) for x in arrays) else y for y in value]
-    arrays += [x for each in seen if isinstance(each, list) for x in each if isinstance(x, np.ndarray)]
-    return np.array(value) if any(np.may_share_memory(value, x) for x in arrays) else value
 
 
 def _nothing(*arrays: Array) -> None:

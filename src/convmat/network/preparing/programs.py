@@ -16,7 +16,7 @@ from ...planner import Record
 from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..ops.base import Packed
+from ..ops.options import Packed
 from ..rewriting.rewrite import rewrite, rewrite_before_constants
 from ..rewriting.widening import widen
 from . import infer

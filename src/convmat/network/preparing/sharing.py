@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph import Array
-from ..ops.base import Packed
+from ..ops.options import Packed
 
 if TYPE_CHECKING:
     from .program import Program

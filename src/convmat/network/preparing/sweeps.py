@@ -1,0 +1,56 @@
+"""Nodes that kernels pass over: which there are, their kernels compiled side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from ...engine import load_together
+from ...errors import EngineError
+from ...planner import Record
+from ..graph import Graph, Spec
+from ..ops.attention import Woven, weave_attention
+from ..ops.kernels import run_sweep
+from ..ops.planned import Moved, Multiplied, Swept
+
+K = TypeVar("K")
+S = TypeVar("S", Multiplied | Moved | Swept, Woven)
+
+
+def find_sweeps(
+    graph: Graph, specs: Mapping[str, Spec], record: Record | None
+) -> dict[int, Multiplied | Moved | Swept]:
+    """The steps of nodes that a kernel passes over, by the identity of their nodes, where it can be had."""
+    found: dict[int, Multiplied | Moved | Swept] = {}
+    for node in graph.nodes:
+        inputs = [specs.get(name) for name in node.inputs]
+        made = [specs.get(name) for name in node.outputs if name]
+        if None not in made and all(s or not name for s, name in zip(inputs, node.inputs, strict=True)):
+            step = run_sweep(node, inputs, [spec for spec in made if spec])
+            found |= {} if step is None else {id(node): step}
+    return _load_kernels(found, record)
+
+
+def find_attention(
+    graph: Graph,
+    specs: Mapping[str, Spec],
+    sweeps: Mapping[int, Multiplied | Moved | Swept],
+    record: Record | None,
+) -> dict[tuple[int, ...], Woven]:
+    """The attentions that run in turns, by the places of their nodes, where their kernels can be had."""
+    return _load_kernels(weave_attention(graph, specs, sweeps), record)
+
+
+def _load_kernels(found: dict[K, S], record: Record | None) -> dict[K, S]:
+    """Those whose kernels can be had, written down in the record; where nothing is compiled, NumPy runs the nodes."""
+    load_together([kernel for step in found.values() for kernel in step.kernels])
+    for key, step in list(found.items()):
+        try:
+            for kernel in step.kernels:
+                kernel.load()
+        except EngineError:
+            del found[key]
+    if record is not None:
+        for kernel in (kernel for step in found.values() for kernel in step.kernels):
+            record.add_program(kernel)
+    return found
