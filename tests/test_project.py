@@ -191,8 +191,8 @@ LONGER = {
 
 WIDER = {
     ("network/ops/integers.py", "conv_linear"): "the standard's inputs by position",
-    ("network/ops/integers.py", "_dense_run"): "the standard's inputs by position",
-    ("network/ops/integers.py", "matmul_linear"): "the standard's inputs by position",
+    ("network/ops/integer_products.py", "_dense_run"): "the standard's inputs by position",
+    ("network/ops/integer_products.py", "matmul_linear"): "the standard's inputs by position",
     ("explain/picture/draw.py", "draw"): "public as Plan.draw",
     ("planner/presenter.py", "draw"): "public as Plan.draw",
     ("network/loading.py", "load"): "public as convmat.load",

@@ -13,7 +13,7 @@ import pytest
 import convmat
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS
-from convmat.network.ops.base import Options
+from convmat.network.ops.options import Options
 from convmat.network.ops.recurrent import recurrent
 from convmat.network.ops.rolled import Rolled
 

@@ -13,7 +13,7 @@ from ..planner import require_limits
 from .files import save
 from .net import Network
 from .ops import Options
-from .ops.base import PRECISIONS
+from .ops.options import PRECISIONS
 from .preparing import infer
 from .reading.read import read_graph
 from .reading.sources import locate

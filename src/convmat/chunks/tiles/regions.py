@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
-from ...network.ops.base import Decided
+from ...network.ops.options import Decided
 from .parts import Needed, Part, WholeImage, elements, extents, overlap, whole
 from .rules import needed_parts
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
 from ...network.net import Network
-from ...network.ops.base import Decided
+from ...network.ops.options import Decided
 from ...network.preparing.infer import infer_specs
 from ...network.preparing.program import Program
 from ...network.preparing.sharing import Shared

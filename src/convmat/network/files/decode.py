@@ -15,8 +15,8 @@ from ...errors import NetworkError
 from ...planner import Choice
 from ..graph import KINDS, Array, Graph, Input, Node, captured_names
 from ..ops import OPERATORS, Options
-from ..ops.base import PRECISIONS
 from ..ops.dtypes import NARROW, dtype_named
+from ..ops.options import PRECISIONS
 from ..reading.read import MOST_DEPTH, MOST_NODES, Reader, require_onnx
 from ..reading.values import MOST_AXES, MOST_ELEMENTS, extent
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents

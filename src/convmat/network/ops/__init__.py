@@ -15,6 +15,7 @@ from . import (
     elementwise,
     gather,
     gradients,
+    integer_products,
     integers,
     kept,
     linear,
@@ -35,8 +36,9 @@ from . import (
     shapes,
     unpool,
 )
-from .base import OPERATORS, Operator, Options, Unknown
+from .base import OPERATORS, Operator, Unknown
 from .fallback import operator_of
+from .options import Options
 
 __all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
 
@@ -53,6 +55,7 @@ _ENTERED = (
     elementwise,
     gather,
     gradients,
+    integer_products,
     integers,
     kept,
     linear,

@@ -13,8 +13,9 @@ import numpy as np
 
 from ... import engine
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, broadcast_shape, has_input, input_at, operator, same_spec
+from .base import Specs, Step, broadcast_shape, has_input, input_at, operator, same_spec
 from .blocks import blockwise
+from .options import Options
 
 Formula = Callable[..., Any]
 

@@ -13,159 +13,23 @@ turn comes. One entry an operator in OPERATORS; what is not there is left to the
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ...engine import blas_threads
-from ...planner import (
-    Bound,
-    Candidate,
-    Plan,
-    PlanOptions,
-    Record,
-    Tuning,
-    dtype_name,
-    request_block,
-    request_tuned,
-)
-from ...problem import Problem
 from ..graph import Array, Graph, Node, Shape, Spec, Value
 from .half import AS_THEY_ARE, wide_prepare, wide_run
+from .options import Options
 
 Specs = Sequence[Spec | None]
 ShapeRule = Callable[[Node, Specs], tuple[Spec, ...]]
-Scale = tuple[bytes, Callable[[Array], Array]]
 Step = Callable[..., Any]
 
 
 class Unknown(Exception):
     """The shape depends on a value that is known only when the network runs."""
-
-
-PRECISIONS = ("float32", "float16", "bfloat16")
-"""float32: networks of half precision run in float32 inside; float16: every value has the type that the file says;
-bfloat16: as float32, but what products multiply may be rounded to bfloat16."""
-
-ROUNDED_RTOL = 1e-2
-"""The tolerance of products whose operands may be rounded to bfloat16."""
-
-
-class Packed:
-    """What constants are bound to, as long as somebody holds it: by how they are packed and where they lie."""
-
-    def __init__(self) -> None:
-        self._known: dict[Any, tuple[weakref.ref[Bound], weakref.ref[Array]]] = {}
-
-    def find(self, key: Any) -> Bound | None:
-        """What was bound under a key; None where it is gone, or the constant: another array may lie there."""
-        bound, owner = self._known.get(key, (None, None))
-        return bound() if bound is not None and owner is not None and owner() is not None else None
-
-    def add(self, key: Any, bound: Bound, owner: Array) -> None:
-        """Remember what was bound, and whose memory the constant is."""
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
-        for each, (kept, _) in list(self._known.items()):
-            if kept() is None:
-                self._known.pop(each, None)
-        self._known[key] = weakref.ref(bound), weakref.ref(owner)
-
-
-@dataclass(frozen=True)
-class Decided:
-    """How a node's product runs in the whole network that this one computes a part of: its problem, and the way."""
-
-    problem: Problem
-    way: Candidate
-
-    def __repr__(self) -> str:
-        return f"<Decided {self.way.lowering}>"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a network was loaded with for its convolutions: keywords of `plan`."""
-
-    exact: bool = False
-    rtol: float | None = None
-    workspace_limit: int | None = None
-    weight_limit: int | None = None
-    deterministic: bool = False
-    tune: str = "none"
-    precision: str = "float32"
-    """In which type values of half precision are between products, and what products round: one of PRECISIONS."""
-    record: Record | None = field(default=None, compare=False, repr=False)
-    """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
-    packed: Packed | None = field(default=None, compare=False, repr=False)
-    """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
-    whole: Decided | None = None
-    """Of the node that is prepared: its product is a block of that one, and runs as it does."""
-    swept: bool = False
-    """Whether kernels pass over arrays however small they are, as over those of the whole."""
-
-
-def tolerance(options: Options, dtype: np.dtype[Any]) -> float | None:
-    """What products of a type may be off by; None for what they may by default."""
-    rounds = options.precision == "bfloat16" and dtype == np.float32
-    return ROUNDED_RTOL if rounds and options.rtol is None else options.rtol
-
-
-def plan_node(
-    options: Options, x: Shape, w: Shape, dtype: np.dtype[Any], asked: PlanOptions, *, constant: bool = True
-) -> Plan:
-    """The plan of a node's product within the network's options; `constant`: its weights are packed once.
-
-    Raises ConvmatError.
-    """
-    whole = asked._replace(
-        exact=options.exact,
-        rtol=tolerance(options, dtype),
-        workspace_limit=options.workspace_limit,
-        weight_limit=options.weight_limit,
-        deterministic=options.deterministic,
-        reuse_weights=constant,
-    )
-    if options.whole is not None:
-        return request_block("plan", x, w, dtype_name(dtype), whole, options.whole.problem, options.whole.way)
-    return request_tuned("plan", x, w, dtype_name(dtype), whole, Tuning(options.tune), options.record)
-
-
-def bind_node(
-    options: Options, plan: Plan, w: Array, bias: Array | None, scale: Scale | None = None
-) -> Bound:
-    """The plan of a node bound to constant weights, which plans that pack them alike pack once.
-
-    w: of the plan's shape, but for extents of 1 at its end. `scale`: what they are multiplied by, as bytes that tell it
-    from others, and the function that does it.
-    """
-    packing = plan.packing
-    alike = (plan.problem, plan.chosen.way) if packing is None else packing
-    lies = (w.__array_interface__["data"][0], w.shape, w.strides, w.dtype)
-    key = (alike, lies, None if scale is None else scale[0])
-    known = None if options.packed is None else options.packed.find(key)
-    if known is not None:
-        return known.with_bias(bias) if packing is None else plan.share(known, bias)
-    made = w if scale is None else scale[1](w)
-    bound = plan.bind(np.ascontiguousarray(made).reshape(plan.problem.shape("w")), bias)
-    if options.packed is not None:
-        options.packed.add(key, bound, w)
-    return bound
-
-
-def repeatable(step: Step, options: Options) -> Step:
-    """A step that multiplies by NumPy's BLAS; in a deterministic network on one thread, for its bits depend on that."""
-    if not options.deterministic:
-        return step
-
-    def alone(*arrays: Array) -> None:
-        with blas_threads.limit(1):
-            step(*arrays)
-
-    return alone
 
 
 Prepare = Callable[[Node, Specs, tuple[Spec, ...], Options], Step | None]

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, input_at, operator
+from .base import Specs, Step, input_at, operator
 from .blocks import blockwise
 from .dtypes import NARROW, convert, dtype_numbered
+from .options import Options
 
 ROUNDINGS = ("up", "down", "nearest")
 

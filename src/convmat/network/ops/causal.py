@@ -18,7 +18,8 @@ from ...engine import buffers
 from ...planner import Bound, PlanOptions, Prepared
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, bind_node, has_input, input_at, operator, plan_node
+from .base import Specs, Step, has_input, input_at, operator
+from .options import Options, bind_node, plan_node
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:

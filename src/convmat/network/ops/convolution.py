@@ -23,7 +23,8 @@ from ...geometry import Geometry
 from ...planner import Plan, PlanOptions
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, bind_node, has_input, input_at, operator, plan_node
+from .base import Specs, Step, has_input, input_at, operator
+from .options import Options, bind_node, plan_node
 from .planned import Planned, Unpacked, Woven
 
 Pairs = tuple[tuple[int, int], ...]

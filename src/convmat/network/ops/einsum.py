@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Node, Spec
-from .base import Options, Specs, Step, input_at, step_operator
+from .base import Specs, Step, input_at, step_operator
+from .options import Options
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

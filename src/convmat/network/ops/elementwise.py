@@ -12,8 +12,9 @@ import numpy as np
 
 from ...engine import towards_zero
 from ..graph import Array, Node, Spec
-from .base import Options, Specs, Step, axis_of, broadcast_shape, input_at, operator, same_spec, step_operator
+from .base import Specs, Step, axis_of, broadcast_shape, input_at, operator, same_spec, step_operator
 from .blocks import blockwise
+from .options import Options
 
 FOLLOWS_AXIS = 7
 """The operator set since which operands broadcast as in NumPy; before, `axis` said where the second one begins."""

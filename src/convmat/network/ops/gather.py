@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, axis_of, input_at, operator, unknown_outputs
+from .base import Specs, Step, axis_of, input_at, operator, unknown_outputs
+from .options import Options
 
 
 def _indexed(node: Node, specs: Specs) -> tuple[Spec, Spec, int]:

@@ -16,18 +16,8 @@ import numpy as np
 from ...engine import apply_activation
 from ...planner import PlanOptions
 from ..graph import Array, Node, Spec
-from .base import (
-    Options,
-    Specs,
-    Step,
-    bind_node,
-    broadcast_shape,
-    has_input,
-    input_at,
-    operator,
-    plan_node,
-    repeatable,
-)
+from .base import Specs, Step, broadcast_shape, has_input, input_at, operator
+from .options import Options, bind_node, plan_node, repeatable
 from .planned import Planned
 
 

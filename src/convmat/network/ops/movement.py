@@ -14,7 +14,6 @@ import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
 from .base import (
-    Options,
     Specs,
     Step,
     attribute_or_input,
@@ -27,6 +26,7 @@ from .base import (
     step_operator,
     whole_numbers_at,
 )
+from .options import Options
 
 Cuts = tuple[slice, ...]
 

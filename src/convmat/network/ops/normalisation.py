@@ -17,7 +17,6 @@ import numpy as np
 from ...planner.candidates import dtype_of
 from ..graph import Array, Node, Spec
 from .base import (
-    Options,
     Specs,
     Step,
     axes_of,
@@ -30,6 +29,7 @@ from .base import (
     step_operator,
 )
 from .blocks import cut_slabs
+from .options import Options
 
 MEASURED_SINCE = 14
 """The operator set since which training is asked for by `training_mode`; before, by wanting more than one output."""

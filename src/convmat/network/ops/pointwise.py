@@ -14,12 +14,13 @@ from typing import Any
 from ...engine import Expression, ExpressionStep
 from ..graph import Array, Node, Spec
 from . import base
-from .base import OWN, OWNED, Operator, Options, Specs, broadcast_shape, input_at
+from .base import OWN, OWNED, Operator, Specs, broadcast_shape, input_at
 from .blocks import blockwise
 from .dtypes import dtype_named
 from .elementwise import FOLLOWS_AXIS
 from .expressions import EXPRESSIONS
 from .half import AS_THEY_ARE, NARROW, WIDE
+from .options import Options
 
 ELEMENTWISE = "Elementwise"
 

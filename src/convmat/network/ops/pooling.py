@@ -21,9 +21,10 @@ from ...geometry import Geometry
 from ...planner import Bound, PlanOptions
 from ...planner.maxima import Maxima, maxima
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, input_at, plan_node, step_operator
+from .base import Specs, Step, input_at, step_operator
 from .blocks import cut_slabs
 from .convolution import auto_pad, pads_of, per_axis
+from .options import Options, plan_node
 from .planned import Compared, Planned
 
 LEAST = 4096

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, axis_of, has_input, input_at, operator
+from .base import Specs, Step, axis_of, has_input, input_at, operator
 from .blocks import blockwise
 from .dtypes import NARROW, convert, dtype_numbered, is_whole, limits, widen
+from .options import Options
 
 PER_AXIS, BLOCKED = 13, 21
 """The operator sets since which scales are one for each index, and one for each block."""

@@ -15,8 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, has_input, input_at, step_operator
+from .base import Specs, Step, has_input, input_at, step_operator
 from .cells import Cell, Gated, LongShort, Named, Simple, State, Weights, functions_of
+from .options import Options
 from .rolled import Extents, Wiring, roll_cell
 
 INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")

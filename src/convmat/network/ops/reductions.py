@@ -13,7 +13,6 @@ import numpy as np
 
 from ..graph import Array, Node, Spec
 from .base import (
-    Options,
     Specs,
     Step,
     attribute_or_input,
@@ -25,6 +24,7 @@ from .base import (
     step_operator,
 )
 from .blocks import cut_slabs
+from .options import Options
 
 Reduction = Callable[..., Any]
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from ...engine import Weighted
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, axes_of, input_at, optional_constant_at, step_operator
+from .base import Specs, Step, axes_of, input_at, optional_constant_at, step_operator
 from .blocks import cut_slabs
+from .options import Options
 
 MODES = ("nearest", "linear", "cubic")
 COORDINATES = (

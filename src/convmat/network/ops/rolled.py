@@ -20,9 +20,9 @@ from ...engine import Sweep, buffers, contiguous_strides, recurrence, strided_vi
 from ...errors import EngineError
 from ...planner import Prepared
 from ..graph import Array, Node, Shape, Spec
-from .base import Options
 from .cells import Named
 from .linear import DENSE, dense
+from .options import Options
 from .planned import Planned
 
 LEAST_WORK = 1 << 14

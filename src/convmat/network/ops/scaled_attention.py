@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
-from .base import Options, Specs, Step, has_input, input_at, repeatable, step_operator
+from .base import Specs, Step, has_input, input_at, step_operator
 from .dtypes import dtype_numbered
+from .options import Options, repeatable
 
 WORDS = ("Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen")
 """The standard's names of the inputs."""

@@ -14,8 +14,9 @@ from typing import Any
 
 from ....planner import Plan, PlanOptions
 from ...graph import Node, Spec
-from ..base import Options, Specs, Step, input_at, own_operator, plan_node, whole_numbers_at
+from ..base import Specs, Step, input_at, own_operator, whole_numbers_at
 from ..convolution import geometry_of
+from ..options import Options, plan_node
 from ..planned import Unpacked
 
 DIRECTIONS = {"ConvInputGrad": "input", "ConvWeightGrad": "weight"}

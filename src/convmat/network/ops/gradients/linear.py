@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, input_at, own_operator, repeatable
+from ..base import Specs, Step, input_at, own_operator
+from ..options import Options, repeatable
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from ....errors import NetworkError
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, has_input, input_at, own_operator
+from ..base import Specs, Step, has_input, input_at, own_operator
+from ..options import Options
 
 
 def _entropy_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:

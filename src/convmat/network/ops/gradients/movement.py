@@ -15,18 +15,9 @@ import math
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import (
-    Options,
-    Specs,
-    Step,
-    axis_of,
-    broadcast_shape,
-    input_at,
-    own_operator,
-    same_spec,
-    whole_numbers_at,
-)
+from ..base import Specs, Step, axis_of, broadcast_shape, input_at, own_operator, same_spec, whole_numbers_at
 from ..movement import cuts, inside, pads_around, sources
+from ..options import Options
 from ..reductions import reduced_axes
 
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from ....engine import Sweep, products_of_rows, reduction, thread_pool
 from ...graph import Array, Node, Shape, Spec
-from ..base import Options, Specs, Step, axis_of, has_input, input_at, own_operator
+from ..base import Specs, Step, axis_of, has_input, input_at, own_operator
 from ..normalisation import about_mean, affine, factors, mean_of
+from ..options import Options
 from .kernels import LEAST, loaded, one_pass
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ....engine import Sweep, thread_pool, unpool, unpool_overlapping
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, input_at, own_operator, whole_numbers_at
+from ..base import Specs, Step, input_at, own_operator, whole_numbers_at
+from ..options import Options
 from ..planned import Swept
 from ..pooling import LEAST, Window, pooling_windows
 from .kernels import loaded

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, broadcast_shape, has_input, input_at, own_operator, same_spec
+from ..base import Specs, Step, broadcast_shape, has_input, input_at, own_operator, same_spec
+from ..options import Options
 from ..reductions import planes, reduced_axes
 
 

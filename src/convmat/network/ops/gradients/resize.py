@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...graph import Array, Node, Spec
-from ..base import Options, Specs, Step, own_operator
+from ..base import Specs, Step, own_operator
+from ..options import Options
 from ..resize import find_repeats, moved_axes, weigh_taps
 from .movement import of, shaped
 
