@@ -14,11 +14,13 @@ import dataclasses
 import enum
 import itertools
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from convmat import lowering
 from convmat.cases import Case, case
 from convmat.engine import jit
+from convmat.engine.cpu import Cpu
 from convmat.planner.candidates import make_program
 from tests.support import PASSES, Way, problem_of
 
@@ -92,14 +94,19 @@ def traits(recipe: Any) -> set[str]:
 
 def traits_of(combinations: Iterable[tuple[Case, str, str, Way]], together: int = 1) -> set[tuple[str, ...]]:
     """The traits of all kernels that these compile, in all three passes: so many of each kernel together."""
-    ways = {each.name: each for each in lowering.ALL}
-    found: set[tuple[str, ...]] = set()
-    for each, dtype, layout, (engine, name, packing) in combinations:
-        for direction in PASSES:
-            problem = problem_of(each, dtype, layout, direction)
-            if engine == "jit" and ways[name].refuses(problem) is None:
-                program = make_program(problem, ways[name], packing, engine)
-                if isinstance(program, jit.JitProgram):
-                    for step in program.steps:
-                        found.update(itertools.combinations(sorted(traits(step.recipe)), together))
-    return found
+    kernels = {kernel for each in combinations for kernel in _kernels(*each, jit.host())}
+    return {some for kernel in kernels for some in itertools.combinations(kernel, together)}
+
+
+@cache
+def _kernels(each: Case, dtype: str, layout: str, way: Way, cpu: Cpu) -> tuple[tuple[str, ...], ...]:
+    """The traits, in order, of each kernel that a combination compiles for the CPU, which is the one that is there."""
+    engine, name, packing = way
+    taken, found = next(each for each in lowering.ALL if each.name == name), []
+    for direction in PASSES:
+        problem = problem_of(each, dtype, layout, direction)
+        if engine == "jit" and taken.refuses(problem) is None:
+            program = make_program(problem, taken, packing, engine)
+            if isinstance(program, jit.JitProgram):
+                found += [tuple(sorted(traits(step.recipe))) for step in program.steps]
+    return tuple(found)

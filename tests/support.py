@@ -183,25 +183,28 @@ def way_name(way: Way) -> str:
 def plan_of(problem: Problem, way: Way) -> Plan | str:
     """The plan that goes this way, or the refusal; the other ways are not weighed."""
     engine, name, packing = way
-    chosen, _ = weigh_way(
+    chosen, program = weigh_way(
         problem, next(each for each in lowering.ALL if each.name == name), packing, engine, machine()
     )
-    return forced(problem, (chosen,), chosen)
+    return forced(problem, (chosen,), chosen, program)
 
 
 def plans(problem: Problem) -> Iterator[tuple[Candidate, Plan]]:
     """A plan for every candidate that does not refuse."""
-    found = weigh(problem, machine()).candidates
-    for chosen in found:
-        made = forced(problem, found, chosen)
+    weighed = weigh(problem, machine())
+    for chosen in weighed.candidates:
+        made = forced(problem, weighed.candidates, chosen, weighed.programs.get(chosen.way))
         if isinstance(made, Plan):
             yield chosen, made
 
 
-def forced(problem: Problem, found: tuple[Candidate, ...], chosen: Candidate) -> Plan | str:
+def forced(
+    problem: Problem, found: tuple[Candidate, ...], chosen: Candidate, program: Any = None
+) -> Plan | str:
+    """The plan of a candidate, whose program is there already if it was weighed just now; or its refusal."""
     if chosen.cost is None:
         return chosen.refusal or ""
-    return Plan(Decision(problem, found, chosen, forced=True))
+    return Plan(Decision(problem, found, chosen, forced=True), program)
 
 
 # -- the check --------------------------------------------------------------------------------------------------------
