@@ -20,7 +20,6 @@ from typing import Any
 from convmat import lowering
 from convmat.cases import Case, case
 from convmat.engine import jit
-from convmat.engine.cpu import Cpu
 from convmat.planner.candidates import make_program
 from tests.support import PASSES, Way, problem_of
 
@@ -92,15 +91,20 @@ def traits(recipe: Any) -> set[str]:
     return found
 
 
-def traits_of(combinations: Iterable[tuple[Case, str, str, Way]], together: int = 1) -> set[tuple[str, ...]]:
-    """The traits of all kernels that these compile, in all three passes: so many of each kernel together."""
-    kernels = {kernel for each in combinations for kernel in _kernels(*each, jit.host())}
+def traits_of(
+    combinations: Iterable[tuple[Case, str, str, Way]], together: int = 1, cpu: str = "host"
+) -> set[tuple[str, ...]]:
+    """The traits of all kernels that these compile, in all three passes: so many of each kernel together.
+
+    `cpu` names the one that kernels are written for now: what was found for it is remembered.
+    """
+    kernels = {kernel for each in combinations for kernel in _kernels(*each, cpu)}
     return {some for kernel in kernels for some in itertools.combinations(kernel, together)}
 
 
 @cache
-def _kernels(each: Case, dtype: str, layout: str, way: Way, cpu: Cpu) -> tuple[tuple[str, ...], ...]:
-    """The traits, in order, of each kernel that a combination compiles for the CPU, which is the one that is there."""
+def _kernels(each: Case, dtype: str, layout: str, way: Way, cpu: str) -> tuple[tuple[str, ...], ...]:
+    """The traits, in order, of each kernel that a combination compiles."""
     engine, name, packing = way
     taken, found = next(each for each in lowering.ALL if each.name == name), []
     for direction in PASSES:
