@@ -1,7 +1,7 @@
 """One benchmark at a time on a machine: a lock on a file in the temporary folder.
 
-The lock is the system's (`flock`), so it ends with the process however that ends; the file itself stays, and says who
-held it last.
+The lock is the system's (`flock`, taken by filelock), so it ends with the process however that ends; the file itself
+stays, and says who held it last: filelock leaves its contents alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import filelock
 
 from convmat.errors import EngineError
 
@@ -43,55 +45,33 @@ def alone(
             "bench: needs a system with POSIX signals and file locks\n"
             f"  this is {sys.platform}\n  run it on Linux, or on macOS (there without pinning to cores)"
         )
-    import fcntl
-
     path = path or default_path()
-    descriptor = _open(path)
+    # For all users to read and write, so that each can say who has it.
+    lock = filelock.FileLock(path, mode=0o666, poll_interval=POLL_SECONDS, fallback_to_soft=False)
     try:
-        told = False
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                holder = _holder(path)
-                if not wait:
-                    raise EngineError(
-                        f"bench: another benchmark runs on this machine\n  {holder}\n"
-                        "  two at once would measure each other: wait for it, e.g. with --wait"
-                    ) from None
-                if waiting and not told:
-                    waiting(holder)
-                told = True
-                time.sleep(POLL_SECONDS)
-        _sign(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _open(path: Path) -> int:
-    """The file for reading and writing, made for everyone; for reading alone where it is another user's."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        holder = _holder(path)
+        if not wait:
+            raise EngineError(
+                f"bench: another benchmark runs on this machine\n  {holder}\n"
+                "  two at once would measure each other: wait for it, e.g. with --wait"
+            ) from None
+        if waiting:
+            waiting(holder)
+        lock.acquire()
     except OSError as error:
         raise EngineError(
             f"bench: the lock file cannot be opened\n  {path}: {error.strerror}\n"
             "  TMPDIR names a folder that can be written to"
         ) from None
-    return descriptor
-
-
-def _sign(descriptor: int) -> None:
-    """Write down who holds the lock. Another user's file can't be written to; the lock holds all the same."""
-    text = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
-    except OSError:
-        return
+        with path.open("r+") as file:  # which is there: systems refuse to make one where another user's is
+            file.truncate()
+            file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        yield
+    finally:
+        lock.release()
 
 
 def _holder(path: Path) -> str:

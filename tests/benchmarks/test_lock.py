@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def test_a_second_one_is_refused_with_who_has_it(tmp_path: Path) -> None:
         process.kill()
     with lock.alone(path):  # the lock of a process that was killed is free
         assert path.read_text().startswith(f"process {os.getpid()},")
+    assert path.stat().st_mode & 0o777 == 0o666  # any user can hold it next, and say so
 
 
 def test_one_can_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +76,11 @@ def test_it_is_given_back_after_an_error(tmp_path: Path) -> None:
 def test_no_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("keep me")
     (tmp_path / "lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(EngineError, match="the lock file cannot be opened"), lock.alone(tmp_path / "lock"):
+    with pytest.raises(EngineError) as caught, lock.alone(tmp_path / "lock"):
         pass
+    assert str(caught.value).splitlines() == [
+        "bench: the lock file cannot be opened",
+        f"  {tmp_path / 'lock'}: {os.strerror(errno.ELOOP)}",
+        "  TMPDIR names a folder that can be written to",
+    ]
     assert (tmp_path / "precious").read_text() == "keep me"
