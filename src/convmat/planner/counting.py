@@ -132,10 +132,10 @@ def read_scales(call: str, name: str, value: Any) -> Array:
     try:
         array = np.asarray(value, np.float32)
     except (TypeError, ValueError):
-        array = np.full(1, np.nan, np.float32)
+        array = np.array(np.nan, np.float32)
     good = np.isfinite(array) & (array > 0)
     if not good.all():
-        worst = value if array.ndim == 0 else array[~good].reshape(-1)[0]
+        worst = value if array.ndim == 0 else np.asarray(value)[~good][0].item()
         raise GeometryError(
             f"{call}: {name} must be finite numbers above 0\n  {name} has {format_value(worst)}\n"
             f"  give float32 numbers such as 0.02"

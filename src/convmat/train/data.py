@@ -39,7 +39,7 @@ class Examples:
         if len(self.x) != len(self.target):
             raise NetworkError(
                 f"train: there is not one target for each example\n"
-                f"  {len(self.x)} examples, {len(self.target)} targets"
+                f"  {len(self.x)} examples, {len(self.target)} targets\n  leave out what has no other half"
             )
 
     def __len__(self) -> int:
