@@ -1,10 +1,12 @@
-"""Digests of the kernels that the layers ask for, so that two commits can be compared: `diff` shows what changed.
+"""Digests of the kernels that layers and networks ask for, so that `diff` can compare two commits.
 
     text       of the LLVM IR of a kernel; what a change of names or of layout must leave alone
     arguments  of all that a call hands to it: extents, strides and tables (addresses left out), tasks, bytes, effort
 
 A line for each kernel of every layer, its two gradients, each lowering and packing that the jit engine takes, in both
 layouts, on AVX-512 and on AVX2; nothing is compiled or run. Some minutes of one core, most of them writing texts.
+
+With `--networks` a line for each kernel that a network asks for on this CPU, its text alone.
 """
 
 from __future__ import annotations
@@ -12,16 +14,26 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+import convmat
+from benchmarks.netjobs import NETS, written
 from convmat.cases import LAYERS, Case, select_layers
-from convmat.engine import Cpu, kernel_text
+from convmat.engine import Cpu, jit_cache, kernel_text
 from convmat.engine.jit import prepare
+from convmat.engine.kernels.sweeps.base import SweepRecipe
+from convmat.errors import EngineError
 from convmat.lowering import ALL
+from convmat.network.input_shapes import declared_specs
 from convmat.planner.candidates import byte_limit, dtypes_of, operand_extents
 from convmat.problem import Problem
 
@@ -87,17 +99,55 @@ def _arguments(step: Any) -> str:
     return _digest(b"".join(told))
 
 
+def network_lines(names: Sequence[str]) -> Iterator[str]:
+    """One for each kernel that networks ask for, in that order: digest of its text, network, number."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            asked: dict[Any, Cpu] = {}
+            with mock.patch.object(jit_cache, "load", _answer_unmade(asked)):
+                net = convmat.load(written(name, Path(folder)), deterministic=True)
+                net.program(declared_specs(net.graph, "kernel_texts"))
+            for number, (recipe, cpu) in enumerate(asked.items()):
+                yield f"{_digest(kernel_text(recipe, cpu).encode())} {name} {number}"
+
+
+def _answer_unmade(asked: dict[Any, Cpu]) -> Callable[..., list[Any]]:
+    """What stands for the loading of kernels while networks are prepared: it notes them, and makes none.
+
+    Sweeps are said to be there, since what is woven of them is asked for then. Products are not, or weights would be
+    packed.
+    """
+    load = jit_cache.load
+
+    def note(kernels: Sequence[Any], cpu: Cpu, *text: Any) -> list[Any]:
+        if all(isinstance(each, str) for each in kernels):  # micro-benchmarks
+            return load(kernels, cpu, *text)
+        asked.update(dict.fromkeys(kernels, cpu))
+        if not all(isinstance(each, SweepRecipe) for each in kernels):
+            raise EngineError("kernel_texts: nothing is compiled")
+        return [SimpleNamespace(symbols=defaultdict(int)) for _ in kernels]
+
+    return note
+
+
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
 def main() -> None:
-    """Print the lines of the layers that the command line names, by default of all."""
-    command = argparse.ArgumentParser(description="Digests of the kernels that the layers ask for.")
-    command.add_argument("layers", nargs="*", help="by number, range or part of the name")
+    """Print the lines of the layers or networks that the command line names, by default of all."""
+    command = argparse.ArgumentParser(description="Digests of the kernels that layers and networks ask for.")
+    command.add_argument(
+        "wanted", nargs="*", help="layers by number, range or part of the name; networks by name"
+    )
+    command.add_argument("--networks", action="store_true", help="networks instead of layers, on this CPU")
     command.add_argument("--cpu", choices=CPUS, action="append", help="by default both")
     given = command.parse_args()
-    wanted = set(select_layers(given.layers))
+    if given.networks:
+        for line in network_lines(given.wanted or list(NETS)):
+            print(line, flush=True)
+        return
+    wanted = set(select_layers(given.wanted))
     for line in lines([each for each in LAYERS if each.name in wanted], given.cpu or CPUS):
         print(line, flush=True)
 

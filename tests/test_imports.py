@@ -25,6 +25,7 @@ GROUND = (
     "arguments",
     "geometry",
     "product",
+    "layout",
     "problem",
     "reference",
     "cases",
@@ -49,7 +50,14 @@ DOORS = {("__init__", room) for room in ("chunks", "explain", "network", "nn", "
 
 NARROWER = {
     "engine": {"errors", "processes", "product"},  # has never heard of convolution
-    "lowering": {"errors", "processes", "geometry", "product", "problem"},  # has never heard of a CPU
+    "lowering": {
+        "errors",
+        "processes",
+        "geometry",
+        "product",
+        "layout",
+        "problem",
+    },  # has never heard of a CPU
 }
 
 OUTSIDE = {
@@ -180,13 +188,14 @@ ENGINE_ROOMS = {
     "kernels": {"cpu", "operands", "job", "ir"},
     "runtime": {"cpu", "job"},
     "blas": {"cpu", "operands", "runtime.buffers", "gaussian"},
-    "jit": {"cpu", "operands", "job", "ir", "kernels", "runtime"},
+    "launch": {"operands", "job", "kernels", "runtime"},
+    "jit": {"cpu", "operands", "job", "ir", "kernels", "runtime", "launch"},
     "counted": {"operands", "runtime.buffers", "jit", "blas"},
     "measure": {"cpu", "operands", "job", "ir", "kernels", "runtime", "jit", "blas"},
 }
 """What each room of the engine may import of the others."""
 
-VIEWS = {"ir", "kernels", "jit", "blas", "counted", "operands"}
+VIEWS = {"ir", "kernels", "launch", "jit", "blas", "counted", "operands"}
 """Rooms of the engine that may know Views and Products."""
 
 
@@ -210,6 +219,8 @@ PUBLIC = {
 NEEDED = {
     "convmat.cli": "the same terminal, errors and exit codes",
     "convmat.cli.app": "the same terminal, errors and exit codes",
+    "convmat.engine.kernels.sweeps.base": "which kernels networks ask for, none compiled",
+    "convmat.network.input_shapes": "which kernels networks ask for, none compiled",
     "convmat.engine.jit": "plans for CPUs that are not this one, whose kernels are only written",
     "convmat.lowering": "one curve for each lowering",
     "convmat.problem": "candidates of drawn problems",

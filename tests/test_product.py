@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from convmat.product import ACTIVATIONS, Activation, Coordinate, Dim, Index, Layout, View
+from convmat.layout import Dim, Layout
+from convmat.product import ACTIVATIONS, Activation, Coordinate, Index, View
 
 EXTENTS = {"b": 2, "g": 1, "c": 32, "i0": 5, "i1": 7}
 

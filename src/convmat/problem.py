@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .geometry import Geometry
+from .layout import Layout
 from .processes import kept_property
-from .product import Activation, Layout
+from .product import Activation
 
 Roles = tuple[str, ...]
 

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 
@@ -34,89 +33,6 @@ class Index:
 
     name: str
     extent: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dim:
-    """A stretch of an array axis: `extent` elements, each `step` further along the logical axis `role`.
-
-    An axis that holds one role whole is one Dim; channels split by 16 are Dim("c", C//16, step=16) in one place and
-    Dim("c", 16) in another; `flip` runs the role backwards.
-    """
-
-    role: str
-    extent: int
-    step: int = 1
-    flip: bool = False
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the elements of an array lie: for each of its axes, the Dims that the axis holds, outermost first.
-
-    Roles are b batch, g group, c and o channels within a group, i0.. f0.. p0.. the spatial axes.
-
-    >>> Layout.of("b", "g c", "i0", "i1", extents=dict(b=1, g=2, c=3, i0=8, i1=8)).shape
-    (1, 6, 8, 8)
-    """
-
-    axes: tuple[tuple[Dim, ...], ...]
-
-    @classmethod
-    def of(cls, *axes: str, extents: Mapping[str, int]) -> Layout:
-        """A layout from its axes in order, each the roles it holds.
-
-        `c/16` is the outer and `c%16` the inner part of a split axis, and a role after a minus runs backwards.
-
-        >>> Layout.of("b", "c/16", "i0", "c%16", extents=dict(b=1, c=64, i0=8)).shape
-        (1, 4, 8, 16)
-        """
-        return cls(tuple(tuple(_dim(word, extents) for word in axis.split()) for axis in axes))
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of the array as its owner sees it."""
-        return tuple(math.prod(dim.extent for dim in axis) for axis in self.axes)
-
-    @kept_property
-    def dims(self) -> tuple[Dim, ...]:
-        """All Dims in the array's order: the shape that a View's coordinates speak of."""
-        return tuple(dim for axis in self.axes for dim in axis)
-
-    def rename(self, roles: Mapping[str, str], flip: str = "") -> Layout:
-        """The same array with other roles; roles beginning with a letter of `flip` also change direction."""
-        return Layout(
-            tuple(
-                tuple(
-                    Dim(roles.get(d.role, d.role), d.extent, d.step, d.flip ^ (d.role[0] in flip))
-                    for d in axis
-                )
-                for axis in self.axes
-            )
-        )
-
-    def with_extent(self, role: str, extent: int) -> Layout:
-        """The same layout where a role that is not split has another extent."""
-        return Layout(
-            tuple(
-                tuple(replace(d, extent=extent) if d.role == role else d for d in axis) for axis in self.axes
-            )
-        )
-
-    def splits(self, role: str) -> set[int]:
-        """The steps at which this layout cuts a role."""
-        return {dim.step for dim in self.dims if dim.role == role}
-
-
-def _dim(word: str, extents: Mapping[str, int]) -> Dim:
-    flip, word = word.startswith("-"), word.lstrip("-")
-    if "/" in word:
-        role, step = word.split("/")
-        return Dim(role, extents[role] // int(step), int(step), flip)
-    if "%" in word:
-        role, step = word.split("%")
-        return Dim(role, int(step), 1, flip)
-    return Dim(word, extents[word], 1, flip)
 
 
 @dataclass(frozen=True, slots=True)

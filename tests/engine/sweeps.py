@@ -206,7 +206,7 @@ def check(make: Callable[[int], SweepPlan | str], inputs: Sequence[Array], y: Ar
 def steps(pick: Pick) -> None:
     """An LSTM of all steps in one task, every array of it between pages."""
     H, B, T = (int(pick.integers(1, most)) for most in (70, 7, 4))
-    cell = recurrence.Cell("LSTM", (("sigmoid", ()), ("tanh", ()), ("tanh", ())), peepholes=True)
+    cell = recurrence.CellRecipe("LSTM", (("sigmoid", ()), ("tanh", ()), ("tanh", ())), peepholes=True)
     row = 4 * H
     strides = {"x row": 4 * row, "x step 0": B * 4 * row, "y step 0": B * row}
     strides |= {f"{name} row": row for name in ("h", "y", "last", "c", "cc")}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from convmat.engine.ir.emitter import SYSCALL, Int, Module, prefix_mask
+from convmat.engine.ir.emitter import Int, Module, prefix_mask
 from convmat.engine.ir.instructions import const, equal, f16, f32, f64, fma, i1, i8, i32, i64, ptr, splat
 
 MACHINE = platform.machine()
@@ -214,7 +212,7 @@ def test_prefetch_never_faults(compiled: Callable[[Module], Any]) -> None:
     compiled(module).f(8)
 
 
-# ---- other threads and the system ----------------------------------------------------------------------------------
+# ---- other threads and functions ----------------------------------------------------------------------------------
 
 
 def test_atomics(compiled: Callable[[Module], Any]) -> None:
@@ -222,36 +220,12 @@ def test_atomics(compiled: Callable[[Module], Any]) -> None:
     fn = module.function("f", {"x": ptr, "y": ptr})
     x, y = fn.arguments
     fn.store(fn.atomic_add(x, const(i64, 5)), y)
-    fn.store(fn.atomic_load(x, i64), y, 8)
+    fn.store(fn.load(x, i64), y, 8)
     fn.atomic_store(const(i64, 40), x)
-    for at, expected in ((16, 40), (32, 40)):
-        before, replaced = fn.exchange(x, const(i64, expected), const(i64, 41))
-        fn.store(before, y, at)
-        with fn.if_(replaced, default=[0]) as branch:
-            branch.carry(1)
-        fn.store(branch.results[0], y, at + 8)
-    place, got = np.array([37]), np.zeros(6, np.int64)
+    place, got = np.array([37]), np.zeros(2, np.int64)
     compiled(module).f(place, got)
-    assert place[0] == 41
-    assert got.tolist() == [37, 42, 40, 1, 41, 0]
-
-
-@pytest.mark.skipif(sys.platform != "linux" or MACHINE not in SYSCALL, reason="raw calls are Linux's")
-def test_the_system_answers(compiled: Callable[[Module], Any]) -> None:
-    module = Module()
-    fn = module.function("pid", {}, i64)
-    fn.pause(MACHINE)
-    fn.returning(fn.syscall(MACHINE, {"x86_64": 39, "aarch64": 172}[MACHINE]))
-    fn = module.function("put", {"file": i64, "data": ptr, "size": i64}, i64)
-    fn.returning(fn.syscall(MACHINE, {"x86_64": 1, "aarch64": 64}[MACHINE], *fn.arguments))
-    functions = compiled(module)
-    assert functions.pid() == os.getpid()
-    ours, theirs = os.pipe()
-    assert functions.put(theirs, np.arange(5, dtype="u1"), 5) == 5
-    assert os.read(ours, 9) == bytes(range(5))
-    assert functions.put(-1, np.zeros(1), 1) == -9  # EBADF
-    os.close(ours)
-    os.close(theirs)
+    assert place[0] == 40
+    assert got.tolist() == [37, 42]
 
 
 def test_calls_through_a_pointer(compiled: Callable[[Module], Any]) -> None:
@@ -293,10 +267,8 @@ def test_head_of_a_function() -> None:
 
 def test_other_machines_read_it_too(arm: Callable[[Module], str]) -> None:
     module = sample()
-    module.function("wait", {}).pause("aarch64")
     text = arm(module)
     assert "fmla" in text
-    assert "hint\t#1" in text or "yield" in text
     assert "\tbl\t" not in text
 
 

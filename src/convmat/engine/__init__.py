@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .counted import Counted
     from .cpu import Cpu, host, usable_cores
     from .gaussian import erf, gelu, gelu_tanh
-    from .jit import JitProgram, Launcher, LooseLauncher, Sweep, load_together
+    from .jit import JitProgram, Sweep, load_together
     from .job import address
     from .kernels import effort
     from .kernels.base import KernelPlan
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.upsample import upsample
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
+    from .launch import Launcher, LooseLauncher
     from .measure import microbench
     from .measure.calm import count_switches
     from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_rates_file
@@ -80,8 +81,8 @@ _HOMES = {
     "gelu": ".gaussian:gelu",
     "gelu_tanh": ".gaussian:gelu_tanh",
     "address": ".job:address",
-    "Launcher": ".jit:Launcher",
-    "LooseLauncher": ".jit:LooseLauncher",
+    "Launcher": ".launch:Launcher",
+    "LooseLauncher": ".launch:LooseLauncher",
     "JitProgram": ".jit:JitProgram",
     "Sweep": ".jit:Sweep",
     "load_together": ".jit:load_together",

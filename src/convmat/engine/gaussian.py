@@ -31,7 +31,7 @@ CUBE = 0.044715
 
 
 @dataclass(frozen=True)
-class Constants:
+class GaussianConstants:
     """What differs between float32 and float64; polynomials in u, |u| <= 1, by rising powers."""
 
     whole: float  # erf is 1 above
@@ -56,7 +56,7 @@ def scale_to_unit(low: float, high: float) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=2)
-def constants(itemsize: int) -> Constants:
+def constants(itemsize: int) -> GaussianConstants:
     """Those of float32 (4 bytes) or float64, fitted once.
 
     >>> len(constants(4).tail), len(constants(8).tail)
@@ -71,7 +71,7 @@ def constants(itemsize: int) -> Constants:
     def scaled(w: int) -> int:
         return over(_mills(over(ONE, w) - exact_fraction(k)), 2 * w)
 
-    return Constants(
+    return GaussianConstants(
         whole,
         fit_polynomial(_erf_ratio, 0.0, NEAR * NEAR, near),
         fit_polynomial(lambda x: times(x, _erf_ratio(times(x, x))), NEAR, whole, far),

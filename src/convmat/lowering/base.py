@@ -13,22 +13,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ..geometry import Geometry, Phase, Shape
+from ..layout import Dim, Layout
 from ..problem import Problem
 from ..processes import kept_property
-from ..product import (
-    LEFT_OUT,
-    Coordinate,
-    Dim,
-    Epilogue,
-    Fourier,
-    Index,
-    Layout,
-    Order,
-    Packing,
-    Product,
-    Transform,
-    View,
-)
+from ..product import LEFT_OUT, Coordinate, Epilogue, Fourier, Index, Order, Packing, Product, Transform, View
 
 Indices = tuple[Index, ...]
 

@@ -29,8 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import Geometry
+from ..layout import Dim
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Problem
-from ..product import Coordinate, Dim, Fourier, Index, Packing, Product
+from ..product import Coordinate, Fourier, Index, Packing, Product
 from .base import Lowering, Part
 
 Array = npt.NDArray[Any]

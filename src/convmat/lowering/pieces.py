@@ -20,8 +20,9 @@ import math
 from collections.abc import Iterator
 
 from ..geometry import Geometry
+from ..layout import Dim
 from ..problem import Problem
-from ..product import PARTS_IN_A_ROW, Coordinate, Dim, Index, Packing, Product, Transform
+from ..product import PARTS_IN_A_ROW, Coordinate, Index, Packing, Product, Transform
 from .base import Lowering, Part
 from .toomcook import FastCorrelation, fast_correlation
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 import math
 
 from ..geometry import Geometry, Shape
+from ..layout import Dim
 from ..problem import Problem
-from ..product import Coordinate, Dim, Index, Packing, Product, Transform
+from ..product import Coordinate, Index, Packing, Product, Transform
 from .base import Lowering, Part
 from .toomcook import POINTS, fast_correlation
 

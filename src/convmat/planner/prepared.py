@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from ..engine import buffers, preloaded
 from ..errors import EngineError, PlanError
+from ..layout import Layout
 from ..lowering import Lowering
-from ..product import Layout
 from . import pad
 from .arrays import allocate, require_operand, require_output
 from .candidates import Candidate, dtype_of, dtypes_of, make_program, padding_bytes, weigh_blas

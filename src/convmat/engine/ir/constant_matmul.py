@@ -25,11 +25,13 @@ def combine(matrix: Matrix, vectors: Sequence[Value]) -> list[Value]:
             continue
         twin = next((j for j in range(i + 1, len(matrix)) if j not in made and _twins(row, matrix[j])), None)
         if twin is None:
-            made[i] = _weighted(row, vectors)
+            made[i] = _sum_weighted(row, vectors)
             continue
         alike = [a == b for a, b in zip(row, matrix[twin], strict=True)]
-        even = _weighted([a if same else Fraction(0) for a, same in zip(row, alike, strict=True)], vectors)
-        odd = _weighted([Fraction(0) if same else a for a, same in zip(row, alike, strict=True)], vectors)
+        even = _sum_weighted(
+            [a if same else Fraction(0) for a, same in zip(row, alike, strict=True)], vectors
+        )
+        odd = _sum_weighted([Fraction(0) if same else a for a, same in zip(row, alike, strict=True)], vectors)
         made[i], made[twin] = even + odd, even - odd
     return [made[i] for i in range(len(matrix))]
 
@@ -56,7 +58,7 @@ def _twins(a: Row, b: Row) -> bool:
     return all(abs(x) == abs(y) for x, y in zip(a, b, strict=True)) and len(signs) == 2
 
 
-def _weighted(row: Row, vectors: Sequence[Value]) -> Value:
+def _sum_weighted(row: Row, vectors: Sequence[Value]) -> Value:
     """The sum of the vectors, each times its weight."""
     type = vectors[0].type
     terms = sorted(((w, v) for w, v in zip(row, vectors, strict=True) if w), key=lambda term: term[0] != 1)

@@ -110,10 +110,10 @@ def dot(fn: Function, total: Value, x: Bytes, w: Bytes, unit: Unit) -> Value:
             total.type,
         )
     if unit in WHOLE:
-        return _called(fn, NAMES[unit][lanes], total.type, total, *x, *w)
+        return _call(fn, NAMES[unit][lanes], total.type, total, *x, *w)
     for each, weight in zip(x, w, strict=True):
         if unit is Unit.PMADDWD:
-            total = total + _called(fn, NAMES[unit][lanes], total.type, _halves(each), weight)
+            total = total + _call(fn, NAMES[unit][lanes], total.type, _halves(each), weight)
         else:
             total = total + each * weight
     return total
@@ -129,7 +129,7 @@ def halves(fn: Function, value: Value) -> Value:
     return fn.emit(f"bitcast <{lanes} x bfloat> {made.name} to {made.type.text}", made.type)
 
 
-def _called(fn: Function, name: str, gives: Type, *arguments: Value) -> Value:
+def _call(fn: Function, name: str, gives: Type, *arguments: Value) -> Value:
     given = ", ".join(f"{each.type.text} {each.name}" for each in arguments)
     return fn.emit(f"call {gives.text} @llvm.{name}({given})", gives)
 

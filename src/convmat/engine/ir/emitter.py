@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from .control_flow import Branch, Loop, Repeat, as_value
 from .instructions import Operand, Type, Value, const, extract, i1, i32, i64, less, minimum, ptr, splat, trunc
 
 Int = Value | int
@@ -157,7 +158,7 @@ class Function:
             self.do("ret void")
         else:
             assert self.returns is not None
-            self.do(f"ret {self.returns.text} {_value(value, self.returns).name}")
+            self.do(f"ret {self.returns.text} {as_value(value, self.returns).name}")
         self._block = ""
 
     # ---- structure ----------------------------------------------------------------------------------------
@@ -183,8 +184,8 @@ class Function:
         The indices are signed 64-bit. `at_least_once` promises a first turn and saves its test; where start
         and stop are numbers, that is known. A loop of exactly one turn is written without a loop.
         """
-        start, stop, step = _value(start), _value(stop), _value(step)
-        initial = [_value(each) for each in carried]
+        start, stop, step = as_value(start), as_value(stop), as_value(step)
+        initial = [as_value(each) for each in carried]
         known = [int(value.number) for value in (start, stop, step) if value.number is not None]
         turns = len(range(*known)) if len(known) == 3 else None
         if turns == 1:
@@ -223,14 +224,14 @@ class Function:
 
             with fn.repeat(carried=[tries]) as loop:
                 (tries,) = loop.carried
-                seen = fn.atomic_load(flag, i64)
+                seen = fn.load(flag, i64)
                 loop.carry(tries + 1)
                 loop.again(equal(seen, 0))
             (tries,) = loop.results
 
         The block runs at least once.
         """
-        initial = [_value(each) for each in carried]
+        initial = [as_value(each) for each in carried]
         before, body, done = self._block, self._label("loop"), self._label("done")
         self.do(f"br label %{body}")
         self._begin(body)
@@ -266,7 +267,7 @@ class Function:
                 branch.carry(n)
             (size,) = branch.results
         """
-        branch = Branch(self, condition, [_value(each) for each in default])
+        branch = Branch(self, condition, [as_value(each) for each in default])
         yield branch
         branch.end()
 
@@ -290,7 +291,7 @@ class Function:
         at, align = pointer + offset, align or type.scalar.bytes
         if mask is None or mask.number:
             return self.emit(f"load {type.text}, ptr {at.name}, align {align}", type)
-        kept = _value(0 if other is None else other, type)
+        kept = as_value(0 if other is None else other, type)
         return self.emit(
             f"call {type.text} @llvm.masked.load.{type.suffix}.p0"
             f"(ptr {at.name}, i32 {align}, {mask.type.text} {mask.name}, {type.text} {kept.name})",
@@ -319,11 +320,7 @@ class Function:
         at = pointer + offset
         self.do(f"call void @llvm.prefetch.p0(ptr {at.name}, i32 {int(write)}, i32 {locality}, i32 1)")
 
-    # ---- other threads and the system ---------------------------------------------------------------------
-
-    def atomic_load(self, pointer: Value, type: Type, order: str = "acquire") -> Value:
-        """Reads an i32 or i64, aligned to its size; then what was stored before a release is visible."""
-        return self.emit(f"load atomic {type.text}, ptr {pointer.name} {order}, align {type.bytes}", type)
+    # ---- other threads and functions ---------------------------------------------------------------------
 
     def atomic_store(self, value: Value, pointer: Value, order: str = "release") -> None:
         """Writes an i32 or i64, aligned to its size, after everything stored before."""
@@ -336,38 +333,6 @@ class Function:
             f"atomicrmw add ptr {pointer.name}, {value.type.text} {value.name} {order}", value.type
         )
 
-    def exchange(self, pointer: Value, expected: Value, desired: Value) -> tuple[Value, Value]:
-        """Replaces `expected` by `desired` (seq_cst): what was there, and whether it was that (i1)."""
-        t = desired.type.text
-        both = self.emit(
-            f"cmpxchg ptr {pointer.name}, {t} {expected.name}, {t} {desired.name} seq_cst seq_cst",
-            desired.type,
-        )
-        return (
-            self.emit(f"extractvalue {{ {t}, i1 }} {both.name}, 0", desired.type),
-            self.emit(f"extractvalue {{ {t}, i1 }} {both.name}, 1", i1),
-        )
-
-    def pause(self, machine: str) -> None:
-        """Tells the core that this is a loop which waits. machine: x86_64 or aarch64."""
-        self.do(f"call void @llvm.{PAUSE[machine]}")
-
-    def syscall(self, machine: str, number: int, *arguments: Operand) -> Value:
-        """Calls Linux (i64 or ptr arguments, up to six) and gives its answer, from -4095 to -1 an error.
-
-        It is inline assembly, which llvmlite reads only for the machine it runs on.
-        """
-        instruction, result, registers, clobbers = SYSCALL[machine]
-        given = [_value(each) for each in (number, *arguments)]
-        constraints = [
-            f"={{{result}}}",
-            *(f"{{{r}}}" for r in registers[: len(given)]),
-            *clobbers,
-            "~{memory}",
-        ]
-        values = ", ".join(f"{value.type.text} {value.name}" for value in given)
-        return self.emit(f'call i64 asm sideeffect "{instruction}", "{",".join(constraints)}"({values})', i64)
-
     def call(self, target: Value, *arguments: Value, returns: Type | None = None) -> Value | None:
         """Calls through a pointer (`function.address` is one)."""
         given = ", ".join(f"{value.type.text} {value.name}" for value in arguments)
@@ -375,123 +340,6 @@ class Function:
             self.do(f"call void {target.name}({given})")
             return None
         return self.emit(f"call {returns.text} {target.name}({given})", returns)
-
-
-PAUSE = {"x86_64": "x86.sse2.pause()", "aarch64": "aarch64.hint(i32 1)"}
-# The instruction, the register of its answer, those of the number and the arguments, those it spoils.
-SYSCALL = {
-    "x86_64": (
-        "syscall",
-        "rax",
-        ("rax", "rdi", "rsi", "rdx", "r10", "r8", "r9"),
-        ("~{rcx}", "~{r11}", "~{flags}"),
-    ),
-    "aarch64": ("svc #0", "x0", ("x8", "x0", "x1", "x2", "x3", "x4", "x5"), ()),
-}
-
-
-class _Carrying:
-    """A block that hands values on: `carry` says them, `results` has them after the block."""
-
-    def __init__(self) -> None:
-        self.results: list[Value] = []
-        self._next: list[Operand] | None = None
-
-    def carry(self, *values: Operand) -> None:
-        """The values for the next turn, or for after the block."""
-        assert self._next is None, "carry once"
-        self._next = list(values)
-
-    def following(self, initial: Sequence[Value]) -> list[Value]:
-        values, self._next = self._next or [], None
-        assert len(values) == len(initial), f"carries {len(initial)} values, was given {len(values)}"
-        return [_value(value, first.type) for value, first in zip(values, initial, strict=True)]
-
-
-class Loop(_Carrying):
-    """What `Function.loop` gives: this turn's `index` and `carried` values."""
-
-    def __init__(self, index: Value, carried: list[Value]) -> None:
-        super().__init__()
-        self.index = index
-        self.carried = carried
-
-
-class Repeat(_Carrying):
-    """What `Function.repeat` gives: this turn's `carried` values."""
-
-    def __init__(self, carried: list[Value]) -> None:
-        super().__init__()
-        self.carried = carried
-        self.condition: Value | None = None
-
-    def again(self, condition: Value) -> None:
-        """There is a next turn if the condition (i1) holds."""
-        self.condition = condition
-
-
-class Branch(_Carrying):
-    """What `Function.if_` gives."""
-
-    def __init__(self, function: Function, condition: Value, default: list[Value]) -> None:
-        super().__init__()
-        self._function = function
-        self._condition = condition
-        self._then, self._merge = function._label("then"), function._label("merge")
-        self._ends: list[tuple[str, list[Value]]] = []  # (block, values) of the sides that reach the merge
-        self._otherwise = (function._block, default)
-        self._line = len(function._lines)
-        function.do(self._jump(self._merge))
-        function._begin(self._then)
-
-    def _jump(self, otherwise: str) -> str:
-        return f"br i1 {self._condition.name}, label %{self._then}, label %{otherwise}"
-
-    def end(self) -> None:
-        """Ends the first side; `if_` calls it."""
-        self._end_side()
-        self._first_end = len(self._function._lines)
-        ends = [*self._ends, self._otherwise]
-        if not self._otherwise[1]:  # nothing to give before the other side is known
-            ends = [(block, []) for block, _ in ends]
-        self._join(ends)
-        self._second_begin = len(self._function._lines)
-
-    @contextmanager
-    def otherwise(self) -> Iterator[None]:
-        """The other side; it must follow the first at once."""
-        function = self._function
-        assert len(function._lines) == self._second_begin, "otherwise() follows its if_ at once"
-        del function._lines[self._first_end :]
-        label = function._label("else")
-        function._lines[self._line] = f"  {self._jump(label)}"
-        function._begin(label)
-        yield
-        self._end_side()
-        self._join(self._ends)
-
-    def _end_side(self) -> None:
-        if self._function._block:
-            self._ends.append((self._function._block, [_value(value) for value in self._next or []]))
-            self._function.do(f"br label %{self._merge}")
-        self._next = None
-
-    def _join(self, ends: list[tuple[str, list[Value]]]) -> None:
-        self._function._begin(self._merge)
-        if not ends:  # both sides have returned
-            self._function.do("unreachable")
-            self._function._block = ""
-            return
-        assert len({len(values) for _, values in ends}) == 1, f"both ways carry as many values, not {ends}"
-        blocks = [block for block, _ in ends]
-        self.results = [
-            self._function._phi(list(zip(values, blocks, strict=True)))
-            for values in zip(*(values for _, values in ends), strict=True)
-        ]
-
-
-def _value(operand: Operand, type: Type = i64) -> Value:
-    return operand if isinstance(operand, Value) else const(type, operand)
 
 
 def _only_lane(mask: Value) -> int | None:

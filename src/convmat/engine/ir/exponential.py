@@ -70,7 +70,7 @@ def economise(series: list[Fraction], width: Fraction, degree: int) -> list[Frac
 
 
 @dataclass(frozen=True)
-class Constants:
+class ExponentialConstants:
     """What differs between f32 and f64."""
 
     mantissa: int  # bits after the point
@@ -89,7 +89,7 @@ class Constants:
 
 
 @lru_cache(maxsize=2)
-def constants(kind: str) -> Constants:
+def constants(kind: str) -> ExponentialConstants:
     """The constants of f32 or f64, derived once.
 
     >>> len(constants("f32").q), len(constants("f64").q)
@@ -102,7 +102,7 @@ def constants(kind: str) -> Constants:
     q = economise(series, LN2 / 2 * Fraction(1001, 1000), degree)
     unit = 2 ** (mantissa + 1 - bits)
     high = Fraction(int(LN2 * unit), unit)
-    return Constants(
+    return ExponentialConstants(
         mantissa=mantissa,
         bias=bias,
         ln2_high=float(high),
@@ -118,27 +118,27 @@ def constants(kind: str) -> Constants:
 # ---- the exponential --------------------------------------------------------------------------------------
 
 
-def _power_of_two(shifted: Value, of: Constants) -> Value:
+def _power_of_two(shifted: Value, of: ExponentialConstants) -> Value:
     """2^n where `shifted` is n + shift: the lowest bits, n + bias, are moved to where the exponent is."""
     kind = shifted.type.scalar
     return bitcast(bitcast(shifted, to=i32 if kind is f32 else i64) << of.mantissa, to=kind)
 
 
-def _reduced(x: Value, of: Constants, rest: Value | None = None) -> tuple[Value, Value]:
+def _reduce(x: Value, of: ExponentialConstants, rest: Value | None = None) -> tuple[Value, Value]:
     """n + shift and e^r - 1, where x = n*ln2 + r; `rest` is what x lacks."""
     shifted, r = _rest(x, of)
     r = r if rest is None else r + rest
     return shifted, fma(r * r, _q(r, of), r)
 
 
-def _rest(x: Value, of: Constants) -> tuple[Value, Value]:
+def _rest(x: Value, of: ExponentialConstants) -> tuple[Value, Value]:
     """n + shift and r, where x = n*ln2 + r."""
     shifted = fma(x, float(1 / LN2), const(x.type, of.shift))
     n = shifted - of.shift
     return shifted, fma(n, -of.ln2_low, fma(n, -of.ln2_high, x))
 
 
-def _q(r: Value, of: Constants) -> Value:
+def _q(r: Value, of: ExponentialConstants) -> Value:
     """q(r)."""
     q: Value = const(r.type, of.q[-1])
     for coefficient in reversed(of.q[:-1]):
@@ -146,16 +146,16 @@ def _q(r: Value, of: Constants) -> Value:
     return q
 
 
-def exp_in_parts(x: Value, of: Constants, rest: Value | None = None) -> tuple[Value, Value, Value]:
+def exp_in_parts(x: Value, of: ExponentialConstants, rest: Value | None = None) -> tuple[Value, Value, Value]:
     """e^x = (1 + a) * b * c, all of them normal, for lowest <= x <= highest; `rest` is what x lacks."""
-    shifted, minus_one = _reduced(x, of, rest)
+    shifted, minus_one = _reduce(x, of, rest)
     n = shifted - of.shift
     half = fma(n, 0.5, const(x.type, of.shift))
     other = n - (half - of.shift) + of.shift
     return minus_one, _power_of_two(half, of), _power_of_two(other, of)
 
 
-def _exp_in_two(x: Value, of: Constants) -> tuple[Value, Value]:
+def _exp_in_two(x: Value, of: ExponentialConstants) -> tuple[Value, Value]:
     """e^x as two factors, each of them normal, for lowest <= x <= highest."""
     a, b, c = exp_in_parts(x, of)
     return (a + 1.0) * b, c
@@ -209,7 +209,7 @@ def tanh(x: Value) -> Value:
     """(e^2x - 1) / (e^2x + 1), for |x| and with the sign of x: no cancellation."""
     of = constants(x.type.kind)
     limited = minimum(const(x.type, of.saturated), fabs(x))
-    shifted, minus_one = _reduced(limited + limited, of)
+    shifted, minus_one = _reduce(limited + limited, of)
     power = _power_of_two(shifted, of)
     m = fma(power, minus_one, power - 1.0)
     return copysign(m / (m + 2.0), x)

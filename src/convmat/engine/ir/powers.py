@@ -50,7 +50,7 @@ def power(x: Value, y: Value) -> Value:
     return fptrunc(select(ones, one, found), to=f32)
 
 
-def _reduced(rest: Value, step: Value) -> Value:
+def _reduce(rest: Value, step: Value) -> Value:
     """rest modulo step, for a quotient of up to EXACT bits."""
     left = fma(-floor(rest / step), step, rest)
     left = select(left < 0.0, left + step, left)  # the quotient was rounded up to an integer
@@ -67,9 +67,9 @@ def _fmod(x: Value, y: Value) -> Value:
     with home.if_(xor(all_lanes(few) if few.type.lanes else few, 1), default=[rest]) as branch:
         left = rest
         for bits in range(5 * EXACT, 0, -EXACT):  # quotients of float32 numbers have 278 bits
-            left = _reduced(left, step * 2.0**bits)
+            left = _reduce(left, step * 2.0**bits)
         branch.carry(select(many, left, rest))
-    found = _reduced(branch.results[0], step)
+    found = _reduce(branch.results[0], step)
     found = select(and_(equal(step, inf), fabs(x) < inf), fabs(x), found)
     return copysign(found, x)
 

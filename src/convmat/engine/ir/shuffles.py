@@ -87,12 +87,12 @@ def _deal(rows: Sequence[Value], size: int, block: int) -> list[Value]:
         for parity in (0, 1)
     )
     pairs = list(zip(rows[::2], rows[1::2], strict=True))
-    evens = _deal([_picked(a, b, even) for a, b in pairs], size, block)
-    odds = _deal([_picked(a, b, odd) for a, b in pairs], size, block)
+    evens = _deal([_pick(a, b, even) for a, b in pairs], size, block)
+    odds = _deal([_pick(a, b, odd) for a, b in pairs], size, block)
     return [row for pair in zip(evens, odds, strict=True) for row in pair]
 
 
-def _picked(a: Value, b: Value, indices: Sequence[int]) -> Value:
+def _pick(a: Value, b: Value, indices: Sequence[int]) -> Value:
     if a.name == b.name == "poison":
         return a
     return shuffle(a, b, indices=indices)

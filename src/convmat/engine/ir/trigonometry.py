@@ -90,7 +90,7 @@ def _far_turns(x: Value) -> tuple[Value, Value]:
     at, shift = lshr(place, 5), place & 31
     bits_of = over(2 * ONE, fitting.pi())
     words = [bits_of >> (fitting.BITS - 32 * (i + 1)) & 0xFFFFFFFF for i in range(WORDS)]
-    picked = [_picked(at, words[i:]) for i in range(4)]
+    picked = [_pick(at, words[i:]) for i in range(4)]
     window = [lshr(shl(shl(a, 32) | b, shift), 32) for a, b in pairwise(picked)]
     turn = shl(m * window[0], 32) + m * window[1] + lshr(m * window[2], 32)  # 2^64 are four quarters
     quarters = lshr(turn + (1 << 61), 62)
@@ -99,7 +99,7 @@ def _far_turns(x: Value) -> tuple[Value, Value]:
     return select(negative, -quarters, quarters), select(negative, -r, r)
 
 
-def _picked(at: Value, words: Sequence[int]) -> Value:
+def _pick(at: Value, words: Sequence[int]) -> Value:
     """words[at], one of the first four."""
     found = const(at.type, words[3])
     for i in (2, 1, 0):

@@ -63,12 +63,12 @@ class Type:
         >>> f32.x(16).text
         '<16 x float>'
         """
-        return _interned(self.kind, lanes)
+        return _intern(self.kind, lanes)
 
     @property
     def scalar(self) -> Type:
         """The type of one lane."""
-        return _interned(self.kind, 0)
+        return _intern(self.kind, 0)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -80,13 +80,13 @@ class Type:
 
 
 @cache
-def _interned(kind: str, lanes: int) -> Type:
+def _intern(kind: str, lanes: int) -> Type:
     return Type(kind, lanes)
 
 
-i1, i8, i16, i32, i64 = (_interned(kind, 0) for kind in ("i1", "i8", "i16", "i32", "i64"))
-f16, bf16, f32, f64 = (_interned(kind, 0) for kind in ("f16", "bf16", "f32", "f64"))
-ptr = _interned("ptr", 0)
+i1, i8, i16, i32, i64 = (_intern(kind, 0) for kind in ("i1", "i8", "i16", "i32", "i64"))
+f16, bf16, f32, f64 = (_intern(kind, 0) for kind in ("f16", "bf16", "f32", "f64"))
+ptr = _intern("ptr", 0)
 
 TYPES: dict[str, Type] = {
     "float32": f32, "float64": f64, "float16": f16, "bfloat16": bf16, "int8": i8, "uint8": i8, "int32": i32,
@@ -277,11 +277,11 @@ class Instruction:
             first: Value = values[0]
             return first
         if home is None:
-            return self._folded(values, immediate)
+            return self._fold(values, immediate)
         text, result = self.text(*operands, **immediate)
         return home.emit(text, result)
 
-    def _folded(self, values: Sequence[Value], immediate: dict[str, Any]) -> Value:
+    def _fold(self, values: Sequence[Value], immediate: dict[str, Any]) -> Value:
         assert all(value.number is not None for value in values), f"{self.name} of {values} has no function"
         _, result = self.text(*values, **immediate)
         arrays = [np.asarray(value.number, value.type.dtype) for value in values]

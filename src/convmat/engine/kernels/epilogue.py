@@ -111,7 +111,7 @@ class TileEpilogue:
                     for v, each in enumerate(row):
                         if self.store is Store.SCATTERED:
                             down = const(i64.x(n), range(v * n, v * n + n)) * splat(to.stride, lanes=n)
-                            self._scattered(fn, each, biases[v], to, down + splat(begin, lanes=n), masks[v])
+                            self._scatter(fn, each, biases[v], to, down + splat(begin, lanes=n), masks[v])
                         else:
                             for along, mask in self._pieces(v * n, min(v * n + n, rows), n, to):
                                 self._line(fn, each, biases[v], to, begin + along, mask)
@@ -122,7 +122,7 @@ class TileEpilogue:
                 for v, each in enumerate(row):
                     if self.store is Store.SCATTERED:
                         across = fn.load(to.places, i64.x(n), v * n * 8)
-                        self._scattered(fn, each, bias, to, across + splat(to.stride * r, lanes=n), masks[v])
+                        self._scatter(fn, each, bias, to, across + splat(to.stride * r, lanes=n), masks[v])
                     else:
                         self._line(fn, each, bias, to, to.stride * r + v * n * self.out.bytes, masks[v])
 
@@ -147,16 +147,16 @@ class TileEpilogue:
         residual = (
             fn.load(to.residual + at, self.out.x(line.type.lanes), mask=mask) if self.residual else None
         )
-        fn.store(self._finished(fn, line, bias, residual), to.c + at, mask=mask)
+        fn.store(self._finish(fn, line, bias, residual), to.c + at, mask=mask)
 
-    def _scattered(
+    def _scatter(
         self, fn: Function, line: Value, bias: Value | None, to: Target, places: Value, mask: Value
     ) -> None:
         vector = self.out.x(line.type.lanes)
         residual = gather_at(fn, to.residual, places, vector, mask) if self.residual else None
-        scatter_at(fn, self._finished(fn, line, bias, residual), to.c, places, mask)
+        scatter_at(fn, self._finish(fn, line, bias, residual), to.c, places, mask)
 
-    def _finished(self, fn: Function, line: Value, bias: Value | None, residual: Value | None) -> Value:
+    def _finish(self, fn: Function, line: Value, bias: Value | None, residual: Value | None) -> Value:
         if bias is not None:
             line = line + bias
         if residual is not None:

@@ -221,7 +221,7 @@ def roll_cell(
     ):  # fmt: skip
         return None
     before = node.op == "GRU" and not node.get("linear_before_reset", 0)
-    cell = recurrence.Cell(
+    cell = recurrence.CellRecipe(
         node.op, applied, e.D, node.get("clip"), bool(node.get("input_forget", 0)), "P" in constant, before,
         node.op == "GRU" and not before and "B" in constant,
     )  # fmt: skip
@@ -264,7 +264,7 @@ def _applied(functions: Sequence[Sequence[Named]]) -> tuple[recurrence.Applied, 
     return tuple((APPLIED[each.name], each.parameters) for each in first)
 
 
-def _biases(b: Array | None, e: Extents, cell: recurrence.Cell) -> tuple[Array | None, list[Array]]:
+def _biases(b: Array | None, e: Extents, cell: recurrence.CellRecipe) -> tuple[Array | None, list[Array]]:
     """What is added to the product for all directions, and to the part of a GRU that the reset gate multiplies."""
     if b is None:
         return None, []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ....product import Coordinate, Index, Product
 from ...operands import Dtypes, Shapes, strides
-from .planes import Term, Window
+from .planes import OuterIndex, Window
 
 
 class Reading:
@@ -93,14 +93,16 @@ class Windows:
             self.rows, self.row_tap, self.rows_axis = rows
         self.outer, self.k, self.checked = outer, k, checked
 
-    def terms(self, steps: Mapping[str, int]) -> tuple[Term, ...]:
+    def terms(self, steps: Mapping[str, int]) -> tuple[OuterIndex, ...]:
         """The indices of the sum outside the windows; `steps` in bytes in the weights."""
         found = []
         for index in self.k:
             moved = [dict(c.terms).get(index.name, 0) for c in self.checked]
             number = next((n for n, by in enumerate(moved) if by), -1)
             found.append(
-                Term(index.name, index.extent, steps[index.name], number, moved[number] if number >= 0 else 0)
+                OuterIndex(
+                    index.name, index.extent, steps[index.name], number, moved[number] if number >= 0 else 0
+                )
             )
         return tuple(found)
 

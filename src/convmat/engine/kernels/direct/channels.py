@@ -25,7 +25,7 @@ from ...ir.instructions import Type, Value, below, const, fma, i64, shuffle
 from ...ir.shuffles import widen
 from .pack_w import pack_vectors
 from .pixels import COUNTED
-from .planes import Plane, Term, Walker, Window, argument_names, split_range, task
+from .planes import OuterIndex, Plane, Walker, Window, argument_names, split_range, task
 
 MOST_TAPS, MOST_TERMS = 32, 96
 """Taps of a window that are written out, and times the channels of a group."""
@@ -42,7 +42,7 @@ class ChannelsRecipe:
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
-    terms: tuple[Term, ...]
+    terms: tuple[OuterIndex, ...]
     checks: int
     rows: Window | None
     lane: Window
@@ -131,7 +131,7 @@ class ChannelsRecipe:
 
 
 @dataclass(frozen=True)
-class _Block:
+class _OutputBlock:
     """Outputs that are computed together, from the one at `x`, `y`, `residual` on: rows by columns.
 
     `row`, `column`: positions of its first window in x, where lines or taps are checked; else None.
@@ -146,7 +146,7 @@ class _Block:
     columns: int
 
 
-class Channels(Walker):
+class ChannelsWriter(Walker):
     """Writes the function."""
 
     def __init__(self, recipe: ChannelsRecipe) -> None:
@@ -220,7 +220,9 @@ class Channels(Walker):
             with fn.loop(begin, end - (columns - 1), columns, carried=[begin]) as loop:
                 moved = loop.index * self._y_column
                 at = plane.x + loop.index * x_step
-                self._block(_Block(at, plane.y + moved, plane.residual + moved, at_row, None, rows, columns))
+                self._block(
+                    _OutputBlock(at, plane.y + moved, plane.residual + moved, at_row, None, rows, columns)
+                )
                 loop.carry(loop.index + columns)
             begin = loop.results[0]
         with fn.loop(0, edges) as loop:
@@ -229,11 +231,13 @@ class Channels(Walker):
                 moved = column * self._y_column + under.index * self._y_row
                 at = plane.x + column * x_step + under.index * (self._x_row * r.window.step)
                 at_column = column * r.lane.step + self.word("lane offset")
-                self._block(_Block(at, plane.y + moved, plane.residual + moved, at_row, at_column, 1, 1))
+                self._block(
+                    _OutputBlock(at, plane.y + moved, plane.residual + moved, at_row, at_column, 1, 1)
+                )
 
     # ---- one block ------------------------------------------------------------------------------------------
 
-    def _block(self, block: _Block) -> None:
+    def _block(self, block: _OutputBlock) -> None:
         r = self.r
         zeros: list[Value] = [const(self.vector, 0.0)] * (block.rows * block.columns)
 
@@ -246,10 +250,10 @@ class Channels(Walker):
         for at, value in enumerate(sums):
             row, column = divmod(at, block.columns)
             move = self._y_row * row + self._y_column * column
-            made = self.finished(value, self._bias, block.residual, move, self.mask)
+            made = self.finish(value, self._bias, block.residual, move, self.mask)
             self.fn.store(made, block.y, move, mask=self.mask)
 
-    def _lines(self, block: _Block, x: Value, w: Value, sums: list[Value]) -> list[Value]:
+    def _lines(self, block: _OutputBlock, x: Value, w: Value, sums: list[Value]) -> list[Value]:
         """Line by line of x, with a branch around those outside."""
         fn, window, sums = self.fn, self.r.window, list(sums)
         for number in range((block.rows - 1) * window.step + window.reach + 1):
@@ -271,7 +275,7 @@ class Channels(Walker):
         return sums
 
     def _line(
-        self, block: _Block, x: Value, w: Value, meets: Sequence[tuple[int, int]], sums: list[Value]
+        self, block: _OutputBlock, x: Value, w: Value, meets: Sequence[tuple[int, int]], sums: list[Value]
     ) -> list[Value]:
         """One line of x: `meets` are the rows of the block that it goes into, each with its tap."""
         fn, r, sums = self.fn, self.r, list(sums)
@@ -312,7 +316,7 @@ class Channels(Walker):
                         sums[at] = fma(weight(tap, f, i), vector, sums[at])
         return sums
 
-    def _loops(self, block: _Block, x: Value, w: Value, sums: list[Value]) -> list[Value]:
+    def _loops(self, block: _OutputBlock, x: Value, w: Value, sums: list[Value]) -> list[Value]:
         """One row, tap by tap in loops: a tap's weights, then as many pixels as the block has columns."""
         fn, r, window = self.fn, self.r, self.r.window
         x_tap = self._x_column * r.lane.dilation
@@ -337,10 +341,12 @@ class Channels(Walker):
             lines.carry(x_at + self._x_row * window.dilation, w_at + r.lane.taps * r.c * r.pitch, *now)
         return lines.results[2:]
 
-    def _tap(self, block: _Block, x: Value, w: Value, distance: Value, flat: list[Value]) -> list[Value]:
+    def _tap(
+        self, block: _OutputBlock, x: Value, w: Value, distance: Value, flat: list[Value]
+    ) -> list[Value]:
         fn, step = self.fn, self._x_column * self.r.lane.step
 
-        def added() -> list[Value]:
+        def add_taps() -> list[Value]:
             weights = [fn.load(w, self.vector, i * self.r.pitch) for i in range(self.r.c)]
             made = []
             for at, value in enumerate(flat):
@@ -350,9 +356,9 @@ class Channels(Walker):
             return made
 
         if block.column is None:
-            return added()
+            return add_taps()
         with fn.if_(below(block.column + distance, self.word("lane limit")), default=flat) as inside:
-            inside.carry(*added())
+            inside.carry(*add_taps())
         return inside.results
 
     def _pixel(self, x: Value) -> list[Value]:
@@ -380,10 +386,10 @@ class Channels(Walker):
 def module(recipe: ChannelsRecipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)` and `weights` of the same kind."""
     made = Module(attributes, fused=fused)
-    planes: Function = Channels(recipe).function(made, "planes")
+    planes: Function = ChannelsWriter(recipe).function(made, "planes")
     task(made, recipe.arguments(), lambda fn, _, given: fn.call(planes.address, *given))
     pack_vectors(made, recipe)
     return made
 
 
-__all__ = ["Channels", "ChannelsRecipe", "module"]
+__all__ = ["ChannelsRecipe", "ChannelsWriter", "module"]

@@ -15,7 +15,7 @@ from ...ir.shuffles import widen
 from ..epilogue import gather_at
 
 
-class Packed(Protocol):
+class PackedWeights(Protocol):
     """What both recipes have."""
 
     @property
@@ -38,7 +38,7 @@ class Packed(Protocol):
         """The words of a kernel."""
 
 
-class Rows(Packed, Protocol):
+class PackedRows(PackedWeights, Protocol):
     """A recipe of lanes along pixels."""
 
     @property
@@ -46,7 +46,7 @@ class Rows(Packed, Protocol):
         """Of one group's packed weights."""
 
 
-class Vectors(Packed, Protocol):
+class Vectors(PackedWeights, Protocol):
     """A recipe of lanes along channels."""
 
     @property
@@ -74,7 +74,7 @@ WEIGHT_GROUPS = 16
 """Groups whose weights a task packs."""
 
 
-def pack_rows(module: Module, recipe: Rows) -> None:
+def pack_rows(module: Module, recipe: PackedRows) -> None:
     """Writes `weights(args, index, thread)`: w, in the working type, as [group][row][k]."""
     fn = module.function("weights", {"args": ptr, "index": i64, "thread": i64})
     args, index, _ = fn.arguments

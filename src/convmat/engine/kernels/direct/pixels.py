@@ -24,7 +24,7 @@ from ....processes import kept_property
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
-from .planes import Term, Window, argument_names
+from .planes import OuterIndex, Window, argument_names
 from .strided_loads import Reads
 
 MOST_UNROLLED = 16
@@ -52,7 +52,7 @@ class PixelsRecipe:
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
-    terms: tuple[Term, ...]
+    terms: tuple[OuterIndex, ...]
     checks: int
     rows: Window | None
     lane: Window

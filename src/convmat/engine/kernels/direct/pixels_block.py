@@ -34,7 +34,7 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Place:
+class PixelPlace:
     """A block of y: where its first element is in x, y and the residual, bytes from row to row, and its edge if any.
 
     `line`: the position of its first line along the rows' axis of x, where lines are checked.
@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Line:
+class PixelLine:
     """A line of x at work: its number in the block, the (row, tap) that it goes into, and weights that are held."""
 
     x: Value
@@ -60,7 +60,7 @@ class Line:
     held: list[Held]
 
 
-class Blocks(Walker):
+class PixelBlocks(Walker):
     """Writes blocks of a plane, `lanes` columns wide."""
 
     def __init__(self, recipe: PixelsRecipe, lanes: int) -> None:
@@ -89,7 +89,7 @@ class Blocks(Walker):
         """The masks of a chunk's loads, from the position of its first element."""
         return self.reads.masks(position, self.word("lane limit"), self.r.distances)
 
-    def block(self, place: Place, rows: int) -> None:
+    def block(self, place: PixelPlace, rows: int) -> None:
         """Computes and stores `rows` rows of a chunk."""
         r = self.r
         if place.edge is None:
@@ -113,7 +113,7 @@ class Blocks(Walker):
         for number, row in enumerate(_rows(flat, r.m)):
             self._finish(place, number, row)
 
-    def _expect(self, place: Place, rows: int) -> None:
+    def _expect(self, place: PixelPlace, rows: int) -> None:
         """Fetches the lines of y behind a block: it writes more streams at a time than the hardware follows."""
         r = self.r
         for row in range(rows):
@@ -122,13 +122,15 @@ class Blocks(Walker):
                 at = self.word("y m") * mi if mi else 0
                 self.fn.prefetch(line + at if mi else line, self.lanes * r.out.bytes, write=True)
 
-    def _fetch(self, place: Place, x: Value, rows: int) -> None:
+    def _fetch(self, place: PixelPlace, x: Value, rows: int) -> None:
         """Fetches the lines of x that the block below reads first."""
         r = self.r
         for row in range(rows * r.window.step):
             self.fn.prefetch(x + place.x_line * (r.window.reach + 1 + row))
 
-    def _by_lines(self, place: Place, x: Value, w: Value, held: Held, sums: Sums, *, finish: bool) -> Sums:
+    def _by_lines(
+        self, place: PixelPlace, x: Value, w: Value, held: Held, sums: Sums, *, finish: bool
+    ) -> Sums:
         """Line by line of x; with `finish` a row whose last line this was is stored at once, and its registers free.
 
         Sums wait for one another's last term: where a line goes into few rows, streams of rows apart take turns.
@@ -146,16 +148,16 @@ class Blocks(Walker):
                 taps = window.meets(stream, line)
                 if taps:
                     weights = [held[tap * r.lane.taps : (tap + 1) * r.lane.taps] for _, tap in taps]
-                    work.append(Line(at[number], w, line + stream.start * window.step, taps, weights))
+                    work.append(PixelLine(at[number], w, line + stream.start * window.step, taps, weights))
                 at[number] = at[number] + place.x_line
-            sums = self._checked(place, work, sums)
+            sums = self._add_lines_inside(place, work, sums)
             for each in work:
                 for row, tap in each.taps:
                     if finish and tap == window.taps - 1:
                         self._finish(place, row, sums[row])
         return sums
 
-    def _by_steady_lines(self, place: Place, x: Value, w: Value, sums: Sums, *, finish: bool) -> Sums:
+    def _by_steady_lines(self, place: PixelPlace, x: Value, w: Value, sums: Sums, *, finish: bool) -> Sums:
         """The same for large windows that move by one: a loop over those lines that go into every row."""
         fn, r, rows, window = self.fn, self.r, len(sums), self.r.window
         taps = window.taps
@@ -164,31 +166,31 @@ class Blocks(Walker):
             if line == rows - 1:
                 with fn.loop(line, taps, carried=[x, w + line * r.row_step, *_flat(sums)]) as loop:
                     x_at, w_at, *flat = loop.carried
-                    every = Line(x_at, w_at, loop.index, [(row, -row) for row in range(rows)], [])
-                    made = self._checked(place, [every], _rows(flat, r.m))
+                    every = PixelLine(x_at, w_at, loop.index, [(row, -row) for row in range(rows)], [])
+                    made = self._add_lines_inside(place, [every], _rows(flat, r.m))
                     loop.carry(x_at + place.x_line, w_at + r.row_step, *_flat(made))
                 x, sums, line = loop.results[0], _rows(loop.results[2:], r.m), taps
             else:
-                some = Line(x, w, line, window.meets(range(rows), line), [])
-                sums = self._checked(place, [some], sums)
+                some = PixelLine(x, w, line, window.meets(range(rows), line), [])
+                sums = self._add_lines_inside(place, [some], sums)
                 x, line = x + place.x_line, line + 1
             if finish and line >= taps:
                 self._finish(place, line - taps, sums[line - taps])
         return sums
 
-    def _checked(self, place: Place, work: Sequence[Line], sums: Sums) -> Sums:
+    def _add_lines_inside(self, place: PixelPlace, work: Sequence[PixelLine], sums: Sums) -> Sums:
         """Lines of x, those that exist."""
         if place.line is None:
-            return self._together(place, work, sums)
+            return self._add_lines(place, work, sums)
         for each in work:
             now = _flat([sums[row] for row, _ in each.taps])
             with self.fn.if_(below(place.line + each.number, self.word("row limit")), default=now) as inside:
-                made = self._together(place, [each], sums)
+                made = self._add_lines(place, [each], sums)
                 inside.carry(*_flat([made[row] for row, _ in each.taps]))
-            sums = _replaced(sums, each.taps, inside.results)
+            sums = _replace_rows(sums, each.taps, inside.results)
         return sums
 
-    def _together(self, place: Place, work: Sequence[Line], sums: Sums) -> Sums:
+    def _add_lines(self, place: PixelPlace, work: Sequence[PixelLine], sums: Sums) -> Sums:
         """Lines of x, tap by tap in turns."""
         fn, r, sums = self.fn, self.r, [list(each) for each in sums]
         if r.unrolled:
@@ -206,15 +208,15 @@ class Blocks(Walker):
             now = _flat([sums[row] for row, _ in each.taps])
             with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[each.w, *now]) as loop:
                 w_at, *now = loop.carried
-                shifted = self._shifted(place, each.x, loop.index)
+                shifted = self._load_shifted(place, each.x, loop.index)
                 for at, value in enumerate(now):
                     offset = at % r.m * r.m_step + each.taps[at // r.m][1] * r.row_step
                     now[at] = self._with(self._weight(w_at, offset), shifted, value)
                 loop.carry(w_at + r.tap_step, *now)
-            sums = _replaced(sums, each.taps, loop.results[1:])
+            sums = _replace_rows(sums, each.taps, loop.results[1:])
         return sums
 
-    def _by_taps(self, place: Place, x: Value, w: Value, sums: Sums) -> Sums:
+    def _by_taps(self, place: PixelPlace, x: Value, w: Value, sums: Sums) -> Sums:
         """Tap by tap: a loop along the rows' axis, and along the lanes' written out or a loop too."""
         fn, r, window = self.fn, self.r, self.r.window
         with fn.loop(0, window.reach + 1, window.dilation, carried=[x, w, *_flat(sums)]) as loop:
@@ -229,7 +231,7 @@ class Blocks(Walker):
             loop.carry(x_at + place.x_line * window.dilation, w_at + r.row_step, *now)
         return _rows(loop.results[2:], r.m)
 
-    def _tap_line(self, place: Place, x: Value, w: Value, flat: list[Value]) -> list[Value]:
+    def _tap_line(self, place: PixelPlace, x: Value, w: Value, flat: list[Value]) -> list[Value]:
         """The taps of one line of the window, for every row of the block."""
         fn, r = self.fn, self.r
         bases = [x]
@@ -242,7 +244,7 @@ class Blocks(Walker):
             return flat
         with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[w, *flat]) as loop:
             w_at, *flat = loop.carried
-            vectors = [partial(self._shifted, place, base, loop.index) for base in bases]
+            vectors = [partial(self._load_shifted, place, base, loop.index) for base in bases]
             loop.carry(w_at + r.tap_step, *self._tap(vectors, w_at, flat))
         return loop.results[1:]
 
@@ -263,7 +265,7 @@ class Blocks(Walker):
                     flat[row * r.m + mi] = self._with(weight, here, flat[row * r.m + mi])
         return flat
 
-    def _shifted(self, place: Place, x: Value, distance: Value) -> Value:
+    def _load_shifted(self, place: PixelPlace, x: Value, distance: Value) -> Value:
         """The vector of a tap at a distance that is known at run time."""
         masks = self.masks(place.edge.position + distance) if place.edge else None
         return self.reads.line(self.fn, x + distance * self.r.array.bytes, masks)(0)
@@ -295,16 +297,16 @@ class Blocks(Walker):
     def _splat(self, w: Value, offset: int) -> Value:
         return splat(self.fn.load(w, self.r.work, offset), lanes=self.lanes)
 
-    def _finish(self, place: Place, row: int, sums: Sequence[Value]) -> None:
+    def _finish(self, place: PixelPlace, row: int, sums: Sequence[Value]) -> None:
         y, residual = place.y + place.y_step * row, place.residual + place.y_step * row
         mask = place.edge.stored if place.edge else None
         for mi, value in enumerate(sums):
             at = self.word("y m") * mi if mi else 0
             bias = self._biases[mi] if self.r.bias else None
             if self.r.counted:
-                made = self._counted(value, bias, mi)
+                made = self._scale_sum(value, bias, mi)
             else:
-                made = self.finished(value, bias, residual, at, mask)
+                made = self.finish(value, bias, residual, at, mask)
             if self.r.signs and place.edge:
                 # Masked stores are slow without registers for masks, and most edges are those of x, not of y.
                 with self.fn.if_(place.edge.whole) as whole:
@@ -314,7 +316,7 @@ class Blocks(Walker):
             else:
                 self.fn.store(made, y, at, mask=mask)
 
-    def _counted(self, value: Value, bias: Value | None, mi: int) -> Value:
+    def _scale_sum(self, value: Value, bias: Value | None, mi: int) -> Value:
         """A whole sum after bias, scale and activation, as it is stored."""
         r = self.r
         whole = fptosi(value, to=i32)
@@ -338,11 +340,11 @@ def _rows(flat: Sequence[Value], m: int) -> Sums:
     return [list(flat[at : at + m]) for at in range(0, len(flat), m)]
 
 
-def _replaced(sums: Sums, taps: Sequence[tuple[int, int]], flat: Sequence[Value]) -> Sums:
+def _replace_rows(sums: Sums, taps: Sequence[tuple[int, int]], flat: Sequence[Value]) -> Sums:
     made = list(sums)
     for (row, _), each in zip(taps, _rows(flat, len(sums[0])), strict=True):
         made[row] = each
     return made
 
 
-__all__ = ["Blocks", "Edge", "Place"]
+__all__ = ["Edge", "PixelBlocks", "PixelPlace"]

@@ -12,11 +12,11 @@ from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import Value, const, equal, greater_equal, i64, less_equal, select, udiv
 from .pack_w import pack_rows
 from .pixels import PixelsRecipe
-from .pixels_block import Blocks, Edge, Place
+from .pixels_block import Edge, PixelBlocks, PixelPlace
 from .planes import Plane, split_range, task
 
 
-class Planes(Blocks):
+class Planes(PixelBlocks):
     """Writes the function of chunks of `lanes` columns, all of them treated as edges if `edges_only`."""
 
     def __init__(self, recipe: PixelsRecipe, lanes: int, *, edges_only: bool) -> None:
@@ -88,12 +88,14 @@ class Planes(Blocks):
             with fn.loop(begin, end) as loop:
                 moved = loop.index * self.y_chunk
                 at = x + loop.index * self.x_chunk
-                self.block(Place(at, y + moved, residual + moved, x_line, y_row, None, None), rows)
+                self.block(PixelPlace(at, y + moved, residual + moved, x_line, y_row, None, None), rows)
         with fn.loop(0, edges) as loop:
             chunk = edge(loop.index)
             moved = chunk * self.y_chunk
             at = x + chunk * self.x_chunk
-            self.block(Place(at, y + moved, residual + moved, x_line, y_row, self._edge(chunk), start), rows)
+            self.block(
+                PixelPlace(at, y + moved, residual + moved, x_line, y_row, self._edge(chunk), start), rows
+            )
 
     def _chunks(self, x: Value, y: Value, residual: Value, first: Value, stop: Value) -> None:
         """In 1-D: chunks [first, stop) of the only row; the rows of a block are chunks, one vector apart."""
@@ -109,14 +111,14 @@ class Planes(Blocks):
                 with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
                     moved = loop.index * self.y_chunk
                     at = x + loop.index * self.x_chunk
-                    self.block(Place(at, y + moved, residual + moved, *steps, None, None), rows)
+                    self.block(PixelPlace(at, y + moved, residual + moved, *steps, None, None), rows)
                     loop.carry(loop.index + rows)
                 begin = loop.results[0]
         with fn.loop(0, edges) as loop:
             chunk = edge(loop.index)
             moved = chunk * self.y_chunk
             at = x + chunk * self.x_chunk
-            self.block(Place(at, y + moved, residual + moved, *steps, self._edge(chunk), None), 1)
+            self.block(PixelPlace(at, y + moved, residual + moved, *steps, self._edge(chunk), None), 1)
 
     def _line_chunks(self) -> Value:
         """Chunks of an output row, the last one perhaps cut."""

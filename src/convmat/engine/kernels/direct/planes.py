@@ -70,7 +70,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Term:
+class OuterIndex:
     """An index of k outside the window: channels, or taps of an outer axis.
 
     `w_step`: bytes in w. `check`: the number of the outer axis that it moves along, `by` how much; -1 if none.
@@ -83,7 +83,7 @@ class Term:
     by: int = 0
 
 
-class Constants(Protocol):
+class PlaneRecipe(Protocol):
     """What a recipe of either kernel has."""
 
     @property
@@ -91,7 +91,7 @@ class Constants(Protocol):
         """The indices that a plane fixes, with the step of each along every checked outer axis."""
 
     @property
-    def terms(self) -> tuple[Term, ...]:
+    def terms(self) -> tuple[OuterIndex, ...]:
         """The indices of k outside the window."""
 
     @property
@@ -126,7 +126,7 @@ class Constants(Protocol):
         """The words of the kernel's block."""
 
 
-def argument_names(recipe: Constants) -> list[str]:
+def argument_names(recipe: PlaneRecipe) -> list[str]:
     """The words that both kernels read."""
     found = ["x", "y", "w", "a", "bias", "residual", "planes", "per", "parts", "height"]
     found += ["columns", "lane offset", "lane limit", "rows", "row offset", "row limit", "x row", "y row"]
@@ -151,7 +151,7 @@ class Plane:
 class Walker(ABC):
     """Writes one function `name(args, first, count, part)`: `count` planes from number `first` on, one part of each."""
 
-    def __init__(self, recipe: Constants) -> None:
+    def __init__(self, recipe: PlaneRecipe) -> None:
         self.recipe = recipe
         self.arguments = recipe.arguments()
 
@@ -226,7 +226,7 @@ class Walker(ABC):
             loop.carry(x_at + self.word(f"x {term.name}"), w_at + term.w_step, *moved, *now)
         return loop.results[2 + len(positions) :]
 
-    def finished(
+    def finish(
         self, value: Value, bias: Value | None, residual: Value, offset: Value | int, mask: Value | None
     ) -> Value:
         """A sum after bias, residual and activation, as it is stored."""
@@ -282,4 +282,4 @@ def task(
     call(fn, args, [args, first, count, index - block * parts])
 
 
-__all__ = ["Constants", "Plane", "Term", "Walker", "Window", "argument_names", "split_range", "task"]
+__all__ = ["OuterIndex", "Plane", "PlaneRecipe", "Walker", "Window", "argument_names", "split_range", "task"]

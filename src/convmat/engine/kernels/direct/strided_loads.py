@@ -95,15 +95,15 @@ class Reads:
 
         def load(begin: int) -> Value:
             if masks is None:
-                return self._widened(fn.load(x, self.array.x(n), begin * item))
+                return self._widen(fn.load(x, self.array.x(n), begin * item))
             mask = self._mask(masks, begin)
-            return self._kept(self._widened(fn.load(x, self.array.x(n), begin * item, mask=mask)), mask)
+            return self._fill_outside(self._widen(fn.load(x, self.array.x(n), begin * item, mask=mask)), mask)
 
         def every_second(distance: int) -> Value:
             if distance - 2 in made:
                 end = distance + 2 * n - 2
                 if masks is None:
-                    last = splat(self._widened(fn.load(x, self.array, end * item)), lanes=n)
+                    last = splat(self._widen(fn.load(x, self.array, end * item)), lanes=n)
                 else:
                     last = load(end)
                 return shuffle(made[distance - 2], last, indices=[*range(1, n), n])
@@ -114,10 +114,10 @@ class Reads:
 
         def apart(distance: int) -> Value:
             if masks is None and self.step <= EVERY:
-                return self._widened(load_every(fn, x, self.array.x(n), self.step, distance * item))
+                return self._widen(load_every(fn, x, self.array.x(n), self.step, distance * item))
             mask = const(i1.x(n), 1) if masks is None else self._mask(masks, distance)
             places = const(i64.x(n), [(distance + i * self.step) * item for i in range(n)])
-            return self._kept(self._widened(gather_at(fn, x, places, self.array.x(n), mask)), mask)
+            return self._fill_outside(self._widen(gather_at(fn, x, places, self.array.x(n), mask)), mask)
 
         def vector(distance: int) -> Value:
             if distance not in made:
@@ -128,13 +128,13 @@ class Reads:
 
         return vector
 
-    def _kept(self, value: Value, mask: Value) -> Value:
+    def _fill_outside(self, value: Value, mask: Value) -> Value:
         """The value, `outside` where the mask is not set."""
         if not self.outside and self.zero is None:
             return value  # masked loads give 0
         return select(mask, value, const(self.work.x(self.lanes), self.outside))
 
-    def _widened(self, value: Value) -> Value:
+    def _widen(self, value: Value) -> Value:
         made = widen(value, self.work, signed=self.signed)
         if self.zero is None:
             return made

@@ -43,7 +43,7 @@ def split_evenly(indices: tuple[Index, ...], most: int) -> list[Block]:
     return blocks
 
 
-class Cutting(NamedTuple):
+class KCutting(NamedTuple):
     """How `split_evenly` cuts an index space: the index that is cut (None: it stays whole), by how much, and the sizes.
 
     `sizes`: (number of blocks, values of the largest).
@@ -54,20 +54,20 @@ class Cutting(NamedTuple):
     sizes: tuple[int, int]
 
 
-def cut_evenly(indices: tuple[Index, ...], most: int) -> Cutting:
+def cut_evenly(indices: tuple[Index, ...], most: int) -> KCutting:
     """How an index space is cut into runs of at most `most` values."""
     whole, inner = len(indices), 1
     if not count_values(indices):
-        return Cutting(None, 1, (1, 0))
+        return KCutting(None, 1, (1, 0))
     while whole and inner * indices[whole - 1].extent <= most:
         whole -= 1
         inner *= indices[whole].extent
     if not whole:
-        return Cutting(None, 1, (1, inner))
+        return KCutting(None, 1, (1, inner))
     extent = indices[whole - 1].extent
     pieces = -(-extent // max(most // inner, 1))
     step = -(-extent // pieces)
-    return Cutting(whole - 1, step, (count_values(indices[: whole - 1]) * -(-extent // step), step * inner))
+    return KCutting(whole - 1, step, (count_values(indices[: whole - 1]) * -(-extent // step), step * inner))
 
 
 def box_table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
@@ -176,7 +176,7 @@ def valid_ranges(b: View, parts: list[Block], columns: tuple[Index, ...], panels
 __all__ = [
     "PART",
     "RUN_PART",
-    "Cutting",
+    "KCutting",
     "box_table",
     "count_columns_inside",
     "count_separate_taps",

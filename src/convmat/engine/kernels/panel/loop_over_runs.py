@@ -44,7 +44,7 @@ def loop_over_runs(t: Task) -> None:
 
 
 @dataclass(frozen=True)
-class _Block:
+class _RowsBlock:
     """A block of A to pack: its number, where its rows begin in w, and where it goes."""
 
     number: Value
@@ -59,10 +59,10 @@ def _pack_a(t: Task, packed: Value, step: Value, start: Value, depth: Value) -> 
         number = t.first_block + each.index
         line = t.argument("w line")
         rows = t.bases["w"] + number * r.mr * line
-        _pack_pieces(t, _Block(number, rows, packed + each.index * step), line, start, depth)
+        _pack_pieces(t, _RowsBlock(number, rows, packed + each.index * step), line, start, depth)
 
 
-def _pack_pieces(t: Task, block: _Block, line: Value, start: Value, depth: Value) -> None:
+def _pack_pieces(t: Task, block: _RowsBlock, line: Value, start: Value, depth: Value) -> None:
     """A block of A for the k from `start`: piece by piece where the run crosses from one image to the next."""
     r, fn = t.recipe, t.fn
     inner, step = t.argument("k inner"), t.argument("k outer")

@@ -37,7 +37,7 @@ def loop_over_taps(t: Task, first: Value, panels: Value, parts: Value) -> None:
             a = t.bases["a"] + number * step + start * t.padded_rows(is_tail) * r.work.bytes
             with fn.loop(0, panels) as panel:
                 at, count = _range(t, ranges, panel.index)
-                kept = _kept(t, block.index, panels, panel.index) + at * _line_bytes(t, is_tail)
+                kept = _address_of_sums(t, block.index, panels, panel.index) + at * _line_bytes(t, is_tail)
                 arguments = (a, t.scratch + panel.index * room, depth, kept)
                 with fn.if_(count > 0):
                     by_height(fn, r, is_tail, lambda rows: t.micro.call(fn, rows, count, arguments))
@@ -51,7 +51,7 @@ def _range(t: Task, ranges: Value, panel: Value) -> tuple[Value, Value]:
     return at, count
 
 
-def _kept(t: Task, block: Value, panels: Value, panel: Value) -> Value:
+def _address_of_sums(t: Task, block: Value, panels: Value, panel: Value) -> Value:
     """Where the unfinished sums of a tile are."""
     return t.kept + (block * panels + panel) * t.recipe.tile_bytes
 
@@ -74,7 +74,7 @@ def _store(t: Task, first: Value, panels: Value) -> None:
         with fn.loop(0, panels) as panel:
             at, count = t.columns(first + panel.index)
             c_at = above + at * beside
-            kept = _kept(t, block.index, panels, panel.index)
+            kept = _address_of_sums(t, block.index, panels, panel.index)
             arguments = (kept, *t.target(c_at, row, line, count, panel.index), *between)
             finishes, is_tail = t.micro.finishes, equal(number, t.last_block)
             by_height(fn, r, is_tail, lambda rows: fn.call(finishes[rows].address, *arguments))

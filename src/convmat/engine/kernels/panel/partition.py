@@ -21,7 +21,7 @@ LATE = 0.05
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Portions:
     """What is shared out: `count` panels or blocks, the last of which holds `last` of a whole one."""
 
     count: int
@@ -47,7 +47,7 @@ class Overheads:
 
 @lru_cache(maxsize=4096)
 def partition(
-    panels: Pieces, blocks: Pieces, overheads: Overheads, *, most: int, threads: int
+    panels: Portions, blocks: Portions, overheads: Overheads, *, most: int, threads: int
 ) -> tuple[int, int]:
     """(NC in panels, MC in blocks) of the least time on so many threads; `most`: the largest NC, for its memory.
 
@@ -103,4 +103,4 @@ def _even(count: int, least: int, most: int) -> list[int]:
     return list(dict.fromkeys(-(-count // n) for n in pieces))
 
 
-__all__ = ["Overheads", "Pieces", "makespan", "partition"]
+__all__ = ["Overheads", "Portions", "makespan", "partition"]

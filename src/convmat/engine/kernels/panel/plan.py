@@ -29,7 +29,7 @@ from .k_parts import (
     valid_ranges,
 )
 from .pack_b import distance_refusal
-from .partition import Overheads, Pieces, partition
+from .partition import Overheads, Portions, partition
 from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform
 from .tiling import panel_recipe
@@ -206,7 +206,7 @@ class PanelPlan(KernelPlan):
                 panels = panel_ranges(self._columns, r.nr)
                 ranges = valid_ranges(b, parts, self._columns, panels)
         return {
-            "boxes": table, "w rows": self._where(w), "w walk": self._walked(w), "w places": self._turned(w),
+            "boxes": table, "w rows": self._where(w), "w walk": self._index_table(w), "w places": self._line_table(w),
             "panel columns": panels, "valid ranges": ranges,
         }  # fmt: skip
 
@@ -261,12 +261,12 @@ class PanelPlan(KernelPlan):
             return min((y[i.name] for i in c.cols[-1:] if i.extent > 1), default=innermost_step(c.cols, y))
         return y[c.rows[-1].name]
 
-    def _walked(self, w: dict[str, int]) -> Array:
+    def _index_table(self, w: dict[str, int]) -> Array:
         """A gathering packer's table of k: the extent of each index and its step in A in bytes."""
         depth = self.product.terms[0][1].rows
         return np.array([n for i in depth for n in (i.extent, w[i.name])], np.int64)
 
-    def _turned(self, w: dict[str, int]) -> Array:
+    def _line_table(self, w: dict[str, int]) -> Array:
         """A packer's table of lines in another order than k: where each element goes, in bytes.
 
         Once for a full block of A's rows and once for the last.
@@ -353,14 +353,14 @@ class PanelPlan(KernelPlan):
             return nc, mc
         if outer == 1 and panels:
             last = columns / r.nr - panels + 1
-            return self._partition(Pieces(panels, 1.0 if r.skips else last), nc)
+            return self._partition(Portions(panels, 1.0 if r.skips else last), nc)
         nc = max(1, min(nc, -(-panels * outer // wanted)))
         nc = -(-panels // max(-(-panels // nc), 1)) or 1
         tasks = outer * -(-panels // nc)
         mc_blocks = min(self.blocks, -(-wanted // tasks)) if 0 < tasks < wanted else 1
         return nc, -(-self.blocks // mc_blocks)
 
-    def _partition(self, panels: Pieces, most: int) -> tuple[int, int]:
+    def _partition(self, panels: Portions, most: int) -> tuple[int, int]:
         """NC (at most `most`) in panels and MC in blocks of rows, for one matrix and several threads."""
         r = self.recipe
         rows = r.padded_rows(r.mr) if r.along_m else r.mr
@@ -371,7 +371,7 @@ class PanelPlan(KernelPlan):
             fetch=FETCHED * rows * r.work.bytes / vectors,
             start=TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0,
         )
-        blocks = Pieces(self.blocks, r.tail / r.mr)
+        blocks = Portions(self.blocks, r.tail / r.mr)
         return partition(panels, blocks, overheads, most=most, threads=self.threads)
 
     def _set_totals(self, tasks: int, size: int) -> None:

@@ -117,14 +117,14 @@ def tiling_and_storing(lying: Lying, lanes: int, registers: int) -> tuple[Tiling
     product, form, y, m = lying.product, lying.form, dict(lying.y), lying.product.m
     c, block = product.c, lying.block
     if form is Form.OUTER:
-        tiling = _fitted(along_n(m, lanes, registers), block, lanes)
+        tiling = _fit_rows(along_n(m, lanes, registers), block, lanes)
         return tiling, Storing(Store.SCATTERED, (*c.cols[1:], c.cols[0]), 0, True)
     # Extents of 1 count too: another batch or image size must not be another kernel.
     first = contiguous_from(c.cols, y, ones=True)
-    tiling = choose_tiling(m, product.k, lanes, registers, _fused_columns(lying, first))
+    tiling = choose_tiling(m, product.k, lanes, registers, _count_fused_columns(lying, first))
     if not tiling.along_m and (form is not Form.COLUMNS or block):
         tiling = along_m(m, lanes, registers)
-    tiling = _fitted(tiling, block, lanes)
+    tiling = _fit_rows(tiling, block, lanes)
     store = Store.TURNED if tiling.along_m else Store.LINES
     side_by_side = y[c.rows[-1].name] == 1
     if first is None or (form is Form.PIXELS and first > 0 and side_by_side):
@@ -147,11 +147,11 @@ def tiling_and_storing(lying: Lying, lanes: int, registers: int) -> tuple[Tiling
     return tiling, Storing(store, inner, first, store in (Store.PLACED, Store.SCATTERED))
 
 
-def _fitted(tiling: Tiling, block: int, lanes: int) -> Tiling:
+def _fit_rows(tiling: Tiling, block: int, lanes: int) -> Tiling:
     return replace(tiling, mr=fitting_rows(tiling.mr, block, lanes)) if block else tiling
 
 
-def _fused_columns(lying: Lying, first: int | None) -> int:
+def _count_fused_columns(lying: Lying, first: int | None) -> int:
     """Columns whose packing would be fused with lanes along n: those of a matrix whose lines x has as they are."""
     if lying.form is not Form.COLUMNS or first is None or lying.dtypes.array != lying.dtypes.work:
         return 0

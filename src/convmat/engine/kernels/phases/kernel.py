@@ -13,7 +13,7 @@ from ...ir.emitter import Module, prefix_mask
 from ...ir.instructions import Value, below, const, fma, i32, less, less_equal, select, splat, trunc, udiv
 from ...ir.shuffles import interleave, widen
 from ..direct.planes import Plane, Walker, task
-from .recipe import Axis, PhasesRecipe
+from .recipe import PhaseAxis, PhasesRecipe
 
 
 class Phases(Walker):
@@ -40,7 +40,7 @@ class Phases(Walker):
                 with fn.if_(less(line, self.word("lines"))):
                     self._write_line(plane, axis, row.index + self.word("row offset"), line, bias)
 
-    def _write_line(self, plane: Plane, axis: Axis, top: Value, line: Value, bias: Value | None) -> None:
+    def _write_line(self, plane: Plane, axis: PhaseAxis, top: Value, line: Value, bias: Value | None) -> None:
         """A line of y, chunk by chunk; `top` is the line of x at the first position of all."""
         fn, r, n, s = self.fn, self.r, self.r.lanes, len(self.r.columns)
         columns, limit, moved = self.word("columns"), self.word("lane limit"), line * self.word("y row")
@@ -65,7 +65,7 @@ class Phases(Walker):
                 self._finish(plane, self._sum_chunk(plane, axis, top, at, masks), done, moved, bias, columns)
 
     def _sum_chunk(
-        self, plane: Plane, axis: Axis, top: Value, x: Value, masks: dict[int, Value] | None
+        self, plane: Plane, axis: PhaseAxis, top: Value, x: Value, masks: dict[int, Value] | None
     ) -> list[Value]:
         """A vector for each phase of the columns; `masks`: of each distance what lies inside x."""
         fn, r = self.fn, self.r
@@ -116,7 +116,7 @@ class Phases(Walker):
             column = done + number * n
             mask = None if left is None else prefix_mask(n, left - column)
             at = moved + column * r.out.bytes
-            self.fn.store(self.finished(value, bias, plane.residual, at, mask), plane.y, at, mask=mask)
+            self.fn.store(self.finish(value, bias, plane.residual, at, mask), plane.y, at, mask=mask)
 
 
 def module(recipe: PhasesRecipe, attributes: str, fused: bool) -> Module:

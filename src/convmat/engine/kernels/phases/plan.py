@@ -14,7 +14,7 @@ from ..base import KernelPlan
 from ..direct.plan import share_planes
 from ..effort import Effort
 from ..panel.pack_b import distance_refusal
-from .recipe import Axis, PhasesRecipe
+from .recipe import PhaseAxis, PhasesRecipe
 
 MOST_TAPS, MOST_PHASES, MOST_ROWS, MOST_CHANNELS = 64, 8, 4, 4
 """Of all phases, of one axis, of A and of a group: code is written out, and each row of A reads x anew."""
@@ -81,13 +81,13 @@ def plan_phases(
     return distance_refusal(b) or PhasesPlan(products, dtypes, shapes, threads, recipe, axes, offsets)
 
 
-Phased = tuple[tuple[Axis, ...], tuple[Axis, ...], list[int]]
+Phased = tuple[tuple[PhaseAxis, ...], tuple[PhaseAxis, ...], list[int]]
 
 
 def _read_phases(products: Sequence[Product], axes: list[int], shapes: Shapes, item: int) -> Phased | str:
     """The phases along rows and columns, and where the first taps of all lie; phases of a kind are taken apart."""
     steps = contiguous_strides(shapes["w"], item)
-    found: list[dict[int, Axis]] = [{} for _ in axes]
+    found: list[dict[int, PhaseAxis]] = [{} for _ in axes]
     strides_ = [dict(products[0].c.coordinates[at].terms).get(f"p{a}", 1) for a, at in enumerate(axes)]
     for product in products:
         (a, b), c = product.terms[0], product.c
@@ -117,11 +117,11 @@ def _read_phases(products: Sequence[Product], axes: list[int], shapes: Shapes, i
         offsets.append(least)
         lines.append(tuple(replace(axis, offset=axis.offset - least if axis.taps else 0) for axis in each))
     if len(lines) == 1:
-        return (Axis(1, 0, 1, 0, 0),), lines[0], [0, *offsets]
+        return (PhaseAxis(1, 0, 1, 0, 0),), lines[0], [0, *offsets]
     return lines[0], lines[1], offsets
 
 
-def _read_axis(a: View, b: View, number: int, r: int, steps: tuple[int, ...]) -> Axis | str:
+def _read_axis(a: View, b: View, number: int, r: int, steps: tuple[int, ...]) -> PhaseAxis | str:
     """One phase along an axis: the r-th of its kind."""
     f, p, kind = f"f{number}", f"p{number}", f"r{number}"
     x = next((each for each in b.coordinates if p in dict(each.terms)), None)
@@ -136,9 +136,9 @@ def _read_axis(a: View, b: View, number: int, r: int, steps: tuple[int, ...]) ->
         return "reads x forwards"
     first = (coordinate.offset + terms.get(kind, 0) * r) * step
     return (
-        Axis(taps, x.offset + dict(x.terms).get(kind, 0) * r, by, first, terms[f] * step)
+        PhaseAxis(taps, x.offset + dict(x.terms).get(kind, 0) * r, by, first, terms[f] * step)
         if taps
-        else Axis(0, 0, 1, 0, 0)
+        else PhaseAxis(0, 0, 1, 0, 0)
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
-from ..direct.planes import Term, argument_names
+from ..direct.planes import OuterIndex, argument_names
 
 
 @dataclass(frozen=True)
-class Axis:
+class PhaseAxis:
     """A phase along an axis: its taps' first position beside the others', their distance, and where they lie in w.
 
     `w_at`, `w_step`: bytes of the first tap, and from one to the next.
@@ -37,8 +37,8 @@ class PhasesRecipe:
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
-    rows: tuple[Axis, ...]
-    columns: tuple[Axis, ...]
+    rows: tuple[PhaseAxis, ...]
+    columns: tuple[PhaseAxis, ...]
     channels: int
     w_channel: int
     array: Type
@@ -48,7 +48,7 @@ class PhasesRecipe:
     bias: bool
     residual: bool
     activation: Activation | None
-    terms: tuple[Term, ...] = ()
+    terms: tuple[OuterIndex, ...] = ()
     checks: int = 0
 
     @property
@@ -67,4 +67,4 @@ class PhasesRecipe:
         return Arguments([*argument_names(self), "lines", "x c"])
 
 
-__all__ = ["Axis", "PhasesRecipe"]
+__all__ = ["PhaseAxis", "PhasesRecipe"]

@@ -35,10 +35,10 @@ from ...ir.instructions import (
 )
 from ..epilogue import Store, Target, TileEpilogue, gather_at
 from ..tile import Tile
-from .recipe import Writer
+from .recipe import PiecesWriter
 
 
-def collect(writer: Writer, rows: int) -> Function:
+def collect(writer: PiecesWriter, rows: int) -> Function:
     """The outputs of `count` columns by `rows` rows of A, from M to a task's part, added to those before if `more`."""
     r, size = writer.r, writer.r.vector_bytes
     fn = writer.made.function(
@@ -79,7 +79,7 @@ def collect(writer: Writer, rows: int) -> Function:
 class Finish:
     """Writes the function that adds up parts and stores C, and the definition that it falls back to."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: PiecesWriter) -> None:
         self.writer = writer
         self.definition = definition(writer)
 
@@ -158,7 +158,7 @@ class Finish:
                 finish.emit(fn, tile, [[value]], target, rows)
 
 
-def definition(writer: Writer) -> Function:
+def definition(writer: PiecesWriter) -> Function:
     """All outputs of a vector of `left` rows of A and one column, to `out`, a vector each.
 
     x: pixel (0, 0) of the column's channel; (row, column): where its first tap lies. w: position (0, 0) of the first

@@ -26,12 +26,12 @@ from ...job import WORD
 from ..panel.microkernel import dispatch
 from ..tile import Tile
 from .finish import Finish, collect
-from .recipe import Operand, PiecesRecipe, Writer
+from .recipe import Operand, PiecesRecipe, PiecesWriter
 from .transform import transform
 
 
 @dataclass(frozen=True)
-class Block:
+class PiecesBlock:
     """A task's block of C: its first row and column, how many register tiles of rows and how many columns it has.
 
     `top`, `left`: of its tile of C's window, in outputs.
@@ -46,7 +46,7 @@ class Block:
     left: Value
 
 
-class TaskWriter(Writer):
+class PiecesTaskWriter(PiecesWriter):
     """Writes the task and what it calls."""
 
     def __init__(self, recipe: PiecesRecipe, made: Module) -> None:
@@ -96,7 +96,7 @@ class TaskWriter(Writer):
         rest, tile_row = self._digit(rest, self.arg("tile rows"))
         part, group = self._digit(rest, self.arg("groups"))
         row, column = m_block * (r.tall * r.width), n_block * r.wide
-        block = Block(
+        block = PiecesBlock(
             row=row,
             column=column,
             heights=minimum(const(i64, -(-r.m // r.width)) - m_block * r.tall, r.tall),
@@ -122,7 +122,7 @@ class TaskWriter(Writer):
 
     # -- the sum ------------------------------------------------------------------------------------------------------
 
-    def _sum_part(self, block: Block, scratch: Value, part: Value, partial: Value) -> None:
+    def _sum_part(self, block: PiecesBlock, scratch: Value, part: Value, partial: Value) -> None:
         """The task's part of k: chunk by chunk, collected after each PARTS_IN_A_ROW."""
         fn, size = self.fn, self.arg("chunk part")
         first = part * size
@@ -134,7 +134,7 @@ class TaskWriter(Writer):
                 self._multiply(block, scratch, depth, chunk.index - some.index)
             self._collect(block, scratch, partial, some.index - first)
 
-    def _transform_chunk(self, block: Block, scratch: Value, chunk: Value) -> Value:
+    def _transform_chunk(self, block: PiecesBlock, scratch: Value, chunk: Value) -> Value:
         """U and V of a chunk's tiles, unit after unit; gives how many tiles there are."""
         r, fn = self.r, self.fn
         units = self.arg("unit chunk")
@@ -169,7 +169,7 @@ class TaskWriter(Writer):
         return unit.results[0]
 
     def _transform(
-        self, operand: Operand, function: Function, block: Block, image: Value, channel: Value, to: Value,
+        self, operand: Operand, function: Function, block: PiecesBlock, image: Value, channel: Value, to: Value,
         place: tuple[Value, ...], sizes: tuple[Value, Value],
     ) -> None:  # fmt: skip
         """A unit of one operand, the vector of channels that begins with `channel`."""
@@ -183,7 +183,7 @@ class TaskWriter(Writer):
             const(i64, operand.channels) - channel, self.fn.arguments[0],
         )  # fmt: skip
 
-    def _multiply(self, block: Block, scratch: Value, depth: Value, before: Value) -> None:
+    def _multiply(self, block: PiecesBlock, scratch: Value, depth: Value, before: Value) -> None:
         """M of all points, columns and rows."""
         r, fn = self.r, self.fn
         with fn.loop(0, r.points) as point, fn.loop(0, block.heights) as height:
@@ -201,7 +201,7 @@ class TaskWriter(Writer):
 
             self._by_height(block, height.index, tiles)
 
-    def _by_height(self, block: Block, height: Value, write: object) -> None:
+    def _by_height(self, block: PiecesBlock, height: Value, write: object) -> None:
         """Emits what is to be done with a register tile's rows, for each number of them."""
         assert callable(write)
         r, fn = self.r, self.fn
@@ -216,7 +216,7 @@ class TaskWriter(Writer):
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def _collect(self, block: Block, scratch: Value, partial: Value, more: Value) -> None:
+    def _collect(self, block: PiecesBlock, scratch: Value, partial: Value, more: Value) -> None:
         """The outputs of M, to the task's part."""
         r, fn = self.r, self.fn
         m0, m1 = r.outputs
@@ -230,7 +230,7 @@ class TaskWriter(Writer):
 
             self._by_height(block, height.index, some)
 
-    def _finish(self, block: Block, scratch: Value, partial: Value) -> None:
+    def _finish(self, block: PiecesBlock, scratch: Value, partial: Value) -> None:
         """C of the block from its parts."""
         r, fn = self.r, self.fn
         m0, m1 = r.outputs
@@ -268,7 +268,7 @@ class TaskWriter(Writer):
 def module(recipe: PiecesRecipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)`."""
     made = Module(attributes, fused=fused)
-    TaskWriter(recipe, made).task()
+    PiecesTaskWriter(recipe, made).task()
     return made
 
 

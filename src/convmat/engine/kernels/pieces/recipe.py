@@ -173,7 +173,7 @@ OPERAND = (
 """Words of an operand: its strides in bytes, extents and offsets in elements, how a unit of it is transposed."""
 
 
-class Writer:
+class PiecesWriter:
     """Writes a part of one module."""
 
     def __init__(self, recipe: PiecesRecipe, made: Module) -> None:
@@ -191,4 +191,4 @@ class Writer:
         return less_equal(squares, const(self.vector, self.r.largest_square))
 
 
-__all__ = ["BLOCK", "OPERAND", "SHARED", "TALLEST", "Operand", "PiecesRecipe", "Writer"]
+__all__ = ["BLOCK", "OPERAND", "SHARED", "TALLEST", "Operand", "PiecesRecipe", "PiecesWriter"]

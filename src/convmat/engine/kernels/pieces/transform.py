@@ -14,13 +14,13 @@ from ...ir.constant_matmul import combine
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, below, const, i64, less, maximum, minimum, not_equal, ptr, select
 from ...ir.shuffles import transpose
-from .recipe import Operand, Writer
+from .recipe import Operand, PiecesWriter
 
 AHEAD = 2
 """Tiles by which memory is asked for before it is written."""
 
 
-def transform(writer: Writer, operand: Operand, pitch: int) -> Function:
+def transform(writer: PiecesWriter, operand: Operand, pitch: int) -> Function:
     """The function for one operand, whose tiles lie `pitch` bytes apart in `out`.
 
     base: pixel (0, 0) of the first channel. lines, zero: scratch, and a vector of zeros. (row, column): where the first
@@ -70,7 +70,9 @@ def transform(writer: Writer, operand: Operand, pitch: int) -> Function:
     return fn
 
 
-def _turn(writer: Writer, fn: Function, operand: Operand, reach: tuple[Value, Value]) -> tuple[Value, Value]:
+def _turn(
+    writer: PiecesWriter, fn: Function, operand: Operand, reach: tuple[Value, Value]
+) -> tuple[Value, Value]:
     """Transposes what `reach` rows and columns from (row, column) hold of the array, into `lines`.
 
     Gives where pixel (0, 0) would lie, and the bytes from one row to the next. Where whole rows of a narrow map follow

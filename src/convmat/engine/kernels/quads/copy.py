@@ -22,7 +22,7 @@ PACK_BYTES = 16 << 10
 
 
 @dataclass(frozen=True)
-class Axis:
+class CopyAxis:
     """An axis of x as its copy has it: `extent` positions from `low` on, of `limit` in x, `step` bytes apart there.
 
     Only every `by`-th position is copied, where others are not read.
@@ -41,7 +41,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Copy:
+class ChannelsLastCopy:
     """x channels last, inside margins: its axes in order, how many channels all groups have and how far apart in x.
 
     `source`: the type of x; `element`: that of the copy. `steps`: how far in the copy a step of each index goes.
@@ -49,7 +49,7 @@ class Copy:
     do. `signed`: x is integers with a sign.
     """
 
-    axes: tuple[Axis, ...]
+    axes: tuple[CopyAxis, ...]
     source: Type
     element: Type
     channels: int
@@ -60,7 +60,7 @@ class Copy:
     signed: bool
 
     @classmethod
-    def of(cls, b: View, shape: Shape, source: Type, *, signed: bool = False) -> Copy | str:
+    def of(cls, b: View, shape: Shape, source: Type, *, signed: bool = False) -> ChannelsLastCopy | str:
         """The copy of x that a View reads, or why there is none."""
         item, element = contiguous_strides(shape, source.bytes), bf16 if source.is_float else i8
         alone = {i.name for i in b.batch + b.rows}
@@ -78,7 +78,7 @@ class Copy:
         reaches = [b.reach(b.coordinates[a]) for a in outer]
         every = [_every(b, a) if a != outer[-1] else 1 for a in outer]
         axes = [
-            Axis((high - low) // by + 1, low, shape[a], item[a], by)
+            CopyAxis((high - low) // by + 1, low, shape[a], item[a], by)
             for a, (low, high), by in zip(outer, reaches, every, strict=True)
         ]
         places = dict(
@@ -94,7 +94,9 @@ class Copy:
             (b.coordinates[a].offset - low) // by * places[a]
             for a, (low, _), by in zip(outer, reaches, every, strict=True)
         )
-        return cls(_merged(axes), source, element, channels, item[deep[-1]], steps, first, turned, signed)
+        return cls(
+            _merge_lines(axes), source, element, channels, item[deep[-1]], steps, first, turned, signed
+        )
 
     @property
     def bytes(self) -> int:
@@ -123,12 +125,12 @@ def _every(b: View, axis: int) -> int:
     return every if all(by % every == 0 for _, by in terms) else 1
 
 
-def _merged(axes: Sequence[Axis]) -> tuple[Axis, ...]:
+def _merge_lines(axes: Sequence[CopyAxis]) -> tuple[CopyAxis, ...]:
     """Lines that follow each other without a gap, taken as one."""
     *outer, line = axes
     while outer and outer[-1].whole and line.whole and outer[-1].step == line.step * line.extent:
         above = outer.pop()
-        line = Axis(above.extent * line.extent, 0, above.extent * line.extent, line.step)
+        line = CopyAxis(above.extent * line.extent, 0, above.extent * line.extent, line.step)
     return (*outer, line)
 
 
@@ -138,7 +140,13 @@ class PackPlan(KernelPlan):
     reads_w = False
 
     def __init__(
-        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, copy: Copy, wide: int
+        self,
+        product: Product,
+        dtypes: Dtypes,
+        shapes: Shapes,
+        threads: int,
+        copy: ChannelsLastCopy,
+        wide: int,
     ) -> None:
         super().__init__(product, dtypes, shapes, threads)
         *outer, line = copy.axes
@@ -146,7 +154,7 @@ class PackPlan(KernelPlan):
         self.recipe = r = PackRecipe(
             max(len(outer), 1), copy.source, copy.channels, copy.turned, copy.signed, wide
         )
-        outer = outer or [Axis(1, 0, 1, 0)]
+        outer = outer or [CopyAxis(1, 0, 1, 0)]
         lines = math.prod(axis.extent for axis in outer)
         across = line.extent * copy.pixel
         per = max(-(-lines // (TASKS * threads)), PACK_BYTES // max(across, 1), 1) if threads > 1 else lines
@@ -183,4 +191,4 @@ class PackPlan(KernelPlan):
         return Effort(0, size // self.recipe.wide, 0, touched, 0, self.tasks)
 
 
-__all__ = ["TASKS", "Copy", "PackPlan"]
+__all__ = ["TASKS", "ChannelsLastCopy", "PackPlan"]

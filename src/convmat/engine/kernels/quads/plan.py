@@ -17,10 +17,10 @@ from ...operands import Array, Dtypes, Shapes, aligned_size, origin, strides
 from ..base import KernelPlan
 from ..effort import Effort
 from ..epilogue import Store, output_bounds
-from ..panel.partition import Overheads, Pieces, partition
+from ..panel.partition import Overheads, Portions, partition
 from ..panel.steps import contiguous_from, index_names, is_uniform
 from ..panel.tiling import fitting_rows
-from .copy import TASKS, Copy, PackPlan
+from .copy import TASKS, ChannelsLastCopy, PackPlan
 from .recipe import NOWHERE, QUAD, QuadsRecipe
 
 BYTES = ("int8", "uint8")
@@ -50,7 +50,7 @@ def plan_quads(
     if refusal is not None:
         return refusal
     source = TYPES[dtypes.array.name]
-    copy = Copy.of(product.terms[0][1], shapes["x"], source, signed=dtypes.array.name == "int8")
+    copy = ChannelsLastCopy.of(product.terms[0][1], shapes["x"], source, signed=dtypes.array.name == "int8")
     if isinstance(copy, str):
         return copy
     multiplied = QuadsPlan.of(product, dtypes, shapes, threads, copy, cpu)
@@ -118,7 +118,13 @@ class QuadsPlan(KernelPlan):
     """One product, its recipe, and the words of its block."""
 
     def __init__(
-        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, copy: Copy, recipe: QuadsRecipe
+        self,
+        product: Product,
+        dtypes: Dtypes,
+        shapes: Shapes,
+        threads: int,
+        copy: ChannelsLastCopy,
+        recipe: QuadsRecipe,
     ) -> None:
         super().__init__(product, dtypes, shapes, threads)
         self.recipe, self.copy = recipe, copy
@@ -155,7 +161,7 @@ class QuadsPlan(KernelPlan):
 
     @classmethod
     def of(
-        cls, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, copy: Copy, cpu: Cpu
+        cls, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, copy: ChannelsLastCopy, cpu: Cpu
     ) -> QuadsPlan | str:
         """The plan of a product, or why there is none."""
         recipe = _recipe(product, dtypes, shapes, copy, cpu)
@@ -214,7 +220,7 @@ class QuadsPlan(KernelPlan):
         most = max(1, min(tiles, int(X_BYTES / per) // r.width, MOST_COLUMNS // r.width))
         nc, mc = -(-tiles // -(-tiles // most)), r.blocks
         if threads > 1 and outer == 1:
-            last = Pieces(tiles, columns / r.width - tiles + 1), Pieces(r.blocks, r.tail / r.rows)
+            last = Portions(tiles, columns / r.width - tiles + 1), Portions(r.blocks, r.tail / r.rows)
             steps = r.runs * r.quads * r.width * r.vectors
             overheads = Overheads(
                 pack=0.5 / r.vectors / max(r.runs * r.quads, 1),
@@ -242,7 +248,7 @@ class QuadsPlan(KernelPlan):
         }  # fmt: skip
 
 
-def _runs(b: View, copy: Copy) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
+def _runs(b: View, copy: ChannelsLastCopy) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
     """The indices of k: those of runs of bytes, and those within a run, channels with what is behind an odd one."""
     steps, left, length = copy.steps, [i for i in b.rows if i.extent > 1], copy.element.bytes
     inner: list[Index] = []
@@ -282,7 +288,9 @@ def _storing(product: Product, y: dict[str, int]) -> tuple[Store, int]:
     return (Store.SCATTERED, 0) if first is None else (Store.TURNED, first)
 
 
-def _recipe(product: Product, dtypes: Dtypes, shapes: Shapes, copy: Copy, cpu: Cpu) -> QuadsRecipe | str:
+def _recipe(
+    product: Product, dtypes: Dtypes, shapes: Shapes, copy: ChannelsLastCopy, cpu: Cpu
+) -> QuadsRecipe | str:
     """What is constant in the kernel of a product."""
     c, y = product.c, strides(product.c, shapes["y"], 1)
     outer, inner = _runs(product.terms[0][1], copy)

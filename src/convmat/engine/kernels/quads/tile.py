@@ -141,7 +141,7 @@ class TileWriter:
                 total = splat(fn.load(sums, i32, i * i32.bytes), lanes=r.lanes)
                 for v in range(vectors):
                     made[i * vectors + v] = made[i * vectors + v] - total * w_zeros[v]
-        made = self._finished(fn, made, args, scale, rows, vectors)
+        made = self._finish(fn, made, args, scale, rows, vectors)
         if r.out is i8 and r.store is Store.TURNED:
             zero = trunc(r.arguments().load(fn, args, "y zero"), to=i8)
             for v in range(vectors):
@@ -216,7 +216,7 @@ class TileWriter:
             starts.append(start)
         return starts, zeros
 
-    def _finished(
+    def _finish(
         self, fn: Function, sums: list[Value], args: Value, scale: Value, rows: int, vectors: int
     ) -> list[Value]:
         """Sums as they are stored: float32, or integers of 32 bits whose low ones are C's."""

@@ -39,7 +39,7 @@ class Strides(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Copy(SweepRecipe):
+class CopyRecipe(SweepRecipe):
     """How x is read along y's last axis, elements of which type, axes beside the last, lanes of a vector.
 
     `how`: "lines", "spread", "turned" or "singly".
@@ -129,7 +129,7 @@ def strided_copy(shape: Sequence[int], x: Strides, y: Strides, item: int, thread
         return refusal
     if item not in BY_SIZE:
         return f"copies elements of {', '.join(map(str, BY_SIZE))} bytes, got {item}"
-    type, axes = BY_SIZE[item], _merged(shape, x.steps, y.steps)
+    type, axes = BY_SIZE[item], _merge_axes(shape, x.steps, y.steps)
     if axes[-1][2] != item:  # y's last axis is one that it is written along
         axes.append((1, item, item))
     *outer, (columns, along, _) = axes
@@ -152,14 +152,14 @@ def strided_copy(shape: Sequence[int], x: Strides, y: Strides, item: int, thread
     for axis, (extent, x_step, y_step) in enumerate(outer):
         words |= {f"extent {axis}": extent, f"x step {axis}": x_step, f"y step {axis}": y_step}
     size = lines * columns
-    return SweepPlan(Copy(how, type, len(outer), lanes), words, tasks if size else 0, threads, size)
+    return SweepPlan(CopyRecipe(how, type, len(outer), lanes), words, tasks if size else 0, threads, size)
 
 
 Axis = tuple[int, int, int]
 """Its extent, and the steps of x and y."""
 
 
-def _merged(shape: Sequence[int], x: Sequence[int], y: Sequence[int]) -> list[Axis]:
+def _merge_axes(shape: Sequence[int], x: Sequence[int], y: Sequence[int]) -> list[Axis]:
     """The axes longer than 1, neighbours that both walk alike made one."""
     found: list[Axis] = []
     for extent, a, b in zip(shape, x, y, strict=True):
@@ -172,4 +172,4 @@ def _merged(shape: Sequence[int], x: Sequence[int], y: Sequence[int]) -> list[Ax
     return found or [(1, 0, 0)]
 
 
-__all__ = ["Copy", "Strides", "strided_copy"]
+__all__ = ["CopyRecipe", "Strides", "strided_copy"]

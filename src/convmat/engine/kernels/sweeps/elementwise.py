@@ -118,7 +118,7 @@ class Expression:
                 values.append(const(ELEMENTS[name].x(lanes), step.parameters[0]))
             else:
                 operation = OPERATIONS[step.operation]
-                values.append(operation.emitted(self.types[step.operands[-1]], *operands, *step.parameters))
+                values.append(operation.emit_for(self.types[step.operands[-1]], *operands, *step.parameters))
         return values[-1]
 
     def after(self, at: int, other: Expression) -> Expression:
@@ -135,17 +135,17 @@ class Expression:
         free = iter(range(n, inputs))
         mine |= {i: next(free) for i in range(m) if i != at}
         mine |= {m + i: inputs + len(other.steps) + i for i in range(len(self.steps))}
-        return Expression(types, (*_moved(other.steps, theirs), *_moved(self.steps, mine)))
+        return Expression(types, (*_renumber(other.steps, theirs), *_renumber(self.steps, mine)))
 
     def taking(self, numbers: Sequence[int]) -> Expression:
         """With its input i being the input `numbers[i]` of as many as these name: in another order, or one twice."""
         types = dict(zip(numbers, self.inputs, strict=True))
         n, inputs = len(self.inputs), max(numbers) + 1
         moved = dict(enumerate(numbers)) | {n + i: inputs + i for i in range(len(self.steps))}
-        return Expression(tuple(types[i] for i in range(inputs)), _moved(self.steps, moved))
+        return Expression(tuple(types[i] for i in range(inputs)), _renumber(self.steps, moved))
 
 
-def _moved(steps: Sequence[ExpressionStep], to: Mapping[int, int]) -> tuple[ExpressionStep, ...]:
+def _renumber(steps: Sequence[ExpressionStep], to: Mapping[int, int]) -> tuple[ExpressionStep, ...]:
     return tuple(replace(s, operands=tuple(to[i] for i in s.operands)) for s in steps)
 
 
@@ -228,7 +228,7 @@ def elementwise(
     """
     if refusal := kernel_refusal() or expression.refusal:
         return refusal
-    extents, strides = merged_axes(shapes, out)
+    extents, strides = merge_axes(shapes, out)
     if len(extents) > MOST_AXES + 1:
         return f"takes {MOST_AXES + 1} axes that do not merge, got {len(extents)}"
     *outer, columns = extents
@@ -249,14 +249,14 @@ def elementwise(
     return SweepPlan(recipe, words, tasks, threads, lines * columns)
 
 
-def merged_axes(
+def merge_axes(
     shapes: Sequence[tuple[int, ...]], out: tuple[int, ...]
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """The extents of y, neighbouring axes that all inputs walk alike made one, and the inputs' strides in elements.
 
-    >>> merged_axes([(2, 3, 4), (3, 1)], (2, 3, 4))
+    >>> merge_axes([(2, 3, 4), (3, 1)], (2, 3, 4))
     ((2, 3, 4), [(12, 4, 1), (0, 1, 0)])
-    >>> merged_axes([(2, 3, 4), (4,)], (2, 3, 4))
+    >>> merge_axes([(2, 3, 4), (4,)], (2, 3, 4))
     ((6, 4), [(4, 1), (0, 1)])
     """
     strides = []
@@ -286,4 +286,4 @@ def merged_axes(
     return tuple(extents), [tuple(each) for each in merged]
 
 
-__all__ = ["Expression", "ExpressionStep", "Pass", "elementwise", "merged_axes"]
+__all__ = ["Expression", "ExpressionStep", "Pass", "elementwise", "merge_axes"]

@@ -39,7 +39,7 @@ from .reductions import FLOATS, INTEGERS, share_pieces
 
 
 @dataclass(frozen=True)
-class Places(SweepRecipe):
+class ExtremesRecipe(SweepRecipe):
     """The least or the largest, of equal ones the last or the first; of which type, lanes of a vector.
 
     `across`: lanes lie along what is behind the axis.
@@ -150,7 +150,7 @@ def extreme_places(
             f"takes up to 2^31 - 1 elements along the axis, and one at least, got {'x'.join(map(str, shape))}"
         )
     type, lines = ELEMENTS[dtype], math.prod(shape[:axis])
-    recipe = Places(least, last, behind > 1, type, host().lanes(type.bytes))
+    recipe = ExtremesRecipe(least, last, behind > 1, type, host().lanes(type.bytes))
     if behind > 1:
         words, tasks = share_lines(lines, behind * count, threads, whole=False)
         words, tasks = share_pieces(words, tasks, lines, behind)
@@ -159,4 +159,4 @@ def extreme_places(
     return SweepPlan(recipe, {**words, "count": count}, tasks, threads, lines * count * behind)
 
 
-__all__ = ["Places", "extreme_places"]
+__all__ = ["ExtremesRecipe", "extreme_places"]

@@ -38,18 +38,18 @@ class Lookup(SweepRecipe):
             x, y = words["x"] + at, words["y"] + at
             table = words["table"] + urem(line.index, words["cycle"]) * BYTES
             if self.permutes:
-                self._permuted(fn, share, x, table, y)
+                self._permute(fn, share, x, table, y)
             else:
                 with fn.loop(share.begin, share.end) as column:
                     byte = zext(fn.load(x, i8, column.index), to=i64)
                     fn.store(fn.load(table, i8, byte), y, column.index)
 
-    def _permuted(self, fn: Function, share: Share, x: Value, table: Value, y: Value) -> None:
+    def _permute(self, fn: Function, share: Share, x: Value, table: Value, y: Value) -> None:
         """A register at a time."""
         kind = i8.x(LANES)
         parts = [fn.load(table, kind, first) for first in range(0, BYTES, LANES)]
 
-        def chosen(low: Value, high: Value, by: Value) -> Value:
+        def pick(low: Value, high: Value, by: Value) -> Value:
             name, text = "llvm.x86.avx512.vpermi2var.qi.512", kind.text
             return fn.emit(
                 f"call {text} @{name}({text} {low.name}, {text} {by.name}, {text} {high.name})", kind
@@ -58,7 +58,7 @@ class Lookup(SweepRecipe):
         def vector(column: Value, left: Value | None) -> None:
             mask = None if left is None else prefix_mask(LANES, left)
             found = fn.load(x, kind, column, mask=mask)
-            halves = chosen(parts[0], parts[1], found), chosen(parts[2], parts[3], found)
+            halves = pick(parts[0], parts[1], found), pick(parts[2], parts[3], found)
             fn.store(select(less(found, const(kind, 0)), halves[1], halves[0]), y, column, mask=mask)
 
         share.vectors(fn, LANES, vector, 2)

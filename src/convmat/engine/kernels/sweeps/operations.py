@@ -76,7 +76,7 @@ class Operation:
     asks: bool = False
     heavy: bool = False
 
-    def emitted(self, type: str, *operands: Any) -> Value:
+    def emit_for(self, type: str, *operands: Any) -> Value:
         """Written for operands of an element type."""
         emit = self.unsigned if self.unsigned is not None and is_unsigned(type) else self.emit
         return emit(*operands)
@@ -104,7 +104,7 @@ def _divisor(a: Value, b: Value) -> tuple[Value, Value, Value]:
     return select(or_(zero, one), const(b.type, 1), b), zero, one
 
 
-def _divided(a: Value, b: Value) -> Value:
+def _divide(a: Value, b: Value) -> Value:
     if a.type.is_float:
         return a / b
     safe, zero, one = _divisor(a, b)
@@ -112,7 +112,7 @@ def _divided(a: Value, b: Value) -> Value:
     return select(zero, nothing, select(one, -a, sdiv(a, safe)))
 
 
-def _divided_unsigned(a: Value, b: Value) -> Value:
+def _divide_unsigned(a: Value, b: Value) -> Value:
     zero = equal(b, 0)
     return select(zero, const(a.type, 0), udiv(a, select(zero, const(b.type, 1), b)))
 
@@ -137,7 +137,7 @@ def _remainder_unsigned(a: Value, b: Value) -> Value:
     return select(zero, const(a.type, 0), urem(a, select(zero, const(b.type, 1), b)))
 
 
-def _shifted(shift: Emit) -> Emit:
+def _bound_shift(shift: Emit) -> Emit:
     """0 where more bits are shifted than there are."""
 
     def emit(a: Value, b: Value) -> Value:
@@ -149,7 +149,7 @@ def _shifted(shift: Emit) -> Emit:
     return emit
 
 
-def _chosen(mask: Value, a: Value, b: Value) -> Value:
+def _select_bits(mask: Value, a: Value, b: Value) -> Value:
     """Of 16-bit floats by their bits, as they are moved."""
     if a.type.kind != "f16":
         return select(mask, a, b)
@@ -181,7 +181,7 @@ def _less(a: Value, b: Value) -> Value:
     return least(a, b) if a.type.is_float else minimum(a, b)
 
 
-def _compared(
+def _comparison(
     meaning: np.ufunc, emit: Emit, unsigned: Emit | None = None, types: frozenset[str] = NUMBERS
 ) -> Operation:
     return Operation(meaning, emit, types, unsigned, asks=True)
@@ -202,7 +202,7 @@ OPERATIONS: dict[str, Operation] = {
     "add": Operation(np.add, lambda a, b: a + b, NUMBERS),
     "sub": Operation(np.subtract, lambda a, b: a - b, NUMBERS),
     "mul": Operation(np.multiply, lambda a, b: a * b, NUMBERS),
-    "div": Operation(towards_zero, _divided, NUMBERS, _divided_unsigned),
+    "div": Operation(towards_zero, _divide, NUMBERS, _divide_unsigned),
     "mod": Operation(np.remainder, _remainder, INTEGERS | SINGLE, _remainder_unsigned, heavy=True),
     "fmod": Operation(np.fmod, _fmod, INTEGERS | SINGLE, _remainder_unsigned, heavy=True),
     "pow": Operation(np.power, powers.power, SINGLE, heavy=True),
@@ -244,12 +244,12 @@ OPERATIONS: dict[str, Operation] = {
     "if_negative": Operation(
         lambda x, a, b: np.where(x < 0, a, b), lambda x, a, b: select(less(x, 0.0), a, b)
     ),
-    "equal": _compared(np.equal, lambda a, b: xor(xor(a, b), 1) if a.type.kind == "i1" else equal(a, b),
+    "equal": _comparison(np.equal, lambda a, b: xor(xor(a, b), 1) if a.type.kind == "i1" else equal(a, b),
                        types=NUMBERS | BOOL),
-    "less": _compared(np.less, less, below),
-    "less_equal": _compared(np.less_equal, less_equal, lambda a, b: xor(below(b, a), 1)),
-    "greater": _compared(np.greater, greater, lambda a, b: below(b, a)),
-    "greater_equal": _compared(np.greater_equal, greater_equal, lambda a, b: xor(below(a, b), 1)),
+    "less": _comparison(np.less, less, below),
+    "less_equal": _comparison(np.less_equal, less_equal, lambda a, b: xor(below(b, a), 1)),
+    "greater": _comparison(np.greater, greater, lambda a, b: below(b, a)),
+    "greater_equal": _comparison(np.greater_equal, greater_equal, lambda a, b: xor(below(a, b), 1)),
     "isnan": Operation(np.isnan, lambda a: not_equal(a, a), asks=True),
     "isinf": Operation(_infinities, _infinite, asks=True),
     "and": Operation(np.logical_and, and_, BOOL),
@@ -260,9 +260,9 @@ OPERATIONS: dict[str, Operation] = {
     "bit_or": Operation(np.bitwise_or, or_, INTEGERS | BOOL),
     "bit_xor": Operation(np.bitwise_xor, xor, INTEGERS | BOOL),
     "bit_not": Operation(np.invert, lambda a: xor(a, 1 if a.type.kind == "i1" else -1), INTEGERS | BOOL),
-    "shift_left": Operation(np.left_shift, _shifted(shl), UNSIGNED),
-    "shift_right": Operation(np.right_shift, _shifted(lshr), UNSIGNED),
-    "select": Operation(np.where, _chosen, ALL),
+    "shift_left": Operation(np.left_shift, _bound_shift(shl), UNSIGNED),
+    "shift_right": Operation(np.right_shift, _bound_shift(lshr), UNSIGNED),
+    "select": Operation(np.where, _select_bits, ALL),
     **{
         name: Operation(
             each.meaning, each.emit, SINGLE if each.single else FLOATS, heavy=name not in ("relu", "relu6", "clip")

@@ -40,7 +40,7 @@ PIECE_WORK = 1 << 17
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellRecipe:
     """What is constant in a cell. `clip` bounds the sums of gates; `coupled`: the forget gate is 1 - i; `peepholes`:
     the gates of an LSTM see c; `before`: a GRU resets h before the product, else behind it, where `within` is added."""
 
@@ -64,7 +64,7 @@ class Cell:
 class Recurrence(SweepRecipe):
     """A cell of numbers of one type; a block has `vectors` of so many lanes, a tile `many` sequences."""
 
-    cell: Cell
+    cell: CellRecipe
     type: Type
     lanes: int
     vectors: int
@@ -184,7 +184,7 @@ class _Writer:
     def _load(self, at: Value, offset: Value, mask: Value) -> Value:
         return self.fn.load(at, self.kind, offset, mask=mask)
 
-    def _added(self, now: _Now, gate: int, row: Value, offset: Value, mask: Value) -> Value:
+    def _load_input(self, now: _Now, gate: int, row: Value, offset: Value, mask: Value) -> Value:
         """What the inputs add to a gate."""
         at = now.x + row * self.words["x row"] + self.words["H"] * (gate * self.item)
         return self._load(at, offset, mask)
@@ -204,7 +204,9 @@ class _Writer:
     def _whole(self, tile: _Tile, now: _Now) -> None:
         """All of a cell."""
         sums = self._sums(tile, GATES[self.cell.name], self.own["R"], now.h, now.h_row)
-        finish = {"RNN": self._simple, "GRU": self._gated, "LSTM": self._long_short}[self.cell.name]
+        finish = {"RNN": self._finish_simple, "GRU": self._finish_gru, "LSTM": self._finish_lstm}[
+            self.cell.name
+        ]
         self._vectors(
             tile,
             lambda b, v, row, offset, mask: self._keep(
@@ -212,32 +214,32 @@ class _Writer:
             ),
         )
 
-    def _simple(
+    def _finish_simple(
         self, sums: Callable[[int], Value], now: _Now, row: Value, offset: Value, mask: Value
     ) -> Value:
-        return self._apply(0, self._added(now, 0, row, offset, mask) + sums(0))
+        return self._apply(0, self._load_input(now, 0, row, offset, mask) + sums(0))
 
-    def _gated(
+    def _finish_gru(
         self, sums: Callable[[int], Value], now: _Now, row: Value, offset: Value, mask: Value
     ) -> Value:
-        z, r = (self._apply(0, self._added(now, at, row, offset, mask) + sums(at)) for at in range(2))
+        z, r = (self._apply(0, self._load_input(now, at, row, offset, mask) + sums(at)) for at in range(2))
         new = sums(2)
         if self.cell.within:
             new = new + self._load(self.own["within"], offset, mask)
-        return self._mixed(z, fma(r, new, self._added(now, 2, row, offset, mask)), now, row, offset, mask)
+        return self._mix(z, fma(r, new, self._load_input(now, 2, row, offset, mask)), now, row, offset, mask)
 
-    def _mixed(self, z: Value, sums: Value, now: _Now, row: Value, offset: Value, mask: Value) -> Value:
+    def _mix(self, z: Value, sums: Value, now: _Now, row: Value, offset: Value, mask: Value) -> Value:
         """h' of a GRU, from the sums of its new part."""
         n, h = self._apply(1, sums), self._load(now.h + row * now.h_row, offset, mask)
         return (1.0 - z) * n + z * h
 
-    def _long_short(
+    def _finish_lstm(
         self, sums: Callable[[int], Value], now: _Now, row: Value, offset: Value, mask: Value
     ) -> Value:
         c = self._load(now.c + row * now.c_row, offset, mask)
 
         def gate(at: int, c: Value) -> Value:
-            found = self._added(now, at, row, offset, mask) + sums(at)
+            found = self._load_input(now, at, row, offset, mask) + sums(at)
             if self.cell.peepholes:
                 found = fma(
                     self._load(self.own["P"] + self.words["H"] * (at * self.item), offset, mask), c, found
@@ -246,7 +248,7 @@ class _Writer:
 
         i = gate(0, c)
         k = 1.0 - i if self.cell.coupled else gate(2, c)
-        n = self._apply(1, self._added(now, 3, row, offset, mask) + sums(3))
+        n = self._apply(1, self._load_input(now, 3, row, offset, mask) + sums(3))
         c = fma(k, c, i * n)
         self.fn.store(c, self.own["cc"] + row * self.words["cc row"], offset, mask=mask)
         return gate(1, c) * self._apply(2, c, bounded=False)
@@ -257,7 +259,8 @@ class _Writer:
 
         def finish(b: int, v: int, row: Value, offset: Value, mask: Value) -> None:
             z, r = (
-                self._apply(0, self._added(now, at, row, offset, mask) + sums(b, at, v)) for at in range(2)
+                self._apply(0, self._load_input(now, at, row, offset, mask) + sums(b, at, v))
+                for at in range(2)
             )
             h, here = self._load(now.h + row * now.h_row, offset, mask), row * self.words["H"] * self.item
             self.fn.store(z, self.own["z"] + here, offset, mask=mask)
@@ -274,14 +277,14 @@ class _Writer:
 
         def finish(b: int, v: int, row: Value, offset: Value, mask: Value) -> None:
             z = self._load(self.own["z"] + row * line, offset, mask)
-            new = self._added(now, 2, row, offset, mask) + sums(b, 0, v)
-            self._keep(self._mixed(z, new, now, row, offset, mask), now, row, offset, mask)
+            new = self._load_input(now, 2, row, offset, mask) + sums(b, 0, v)
+            self._keep(self._mix(z, new, now, row, offset, mask), now, row, offset, mask)
 
         self._vectors(tile, finish)
 
 
 def recurrence(
-    cell: Cell, H: int, B: int, steps: int, strides: Mapping[str, int], dtype: str, threads: int
+    cell: CellRecipe, H: int, B: int, steps: int, strides: Mapping[str, int], dtype: str, threads: int
 ) -> SweepPlan | str:
     """The kernel of a cell with H numbers of state for B sequences; a sentence where there is none.
 
@@ -334,4 +337,4 @@ def pack_recurrent(plan: SweepPlan, r: Array) -> Array:
     return np.concatenate(turned)
 
 
-__all__ = ["GATES", "Cell", "Recurrence", "pack_recurrent", "recurrence"]
+__all__ = ["GATES", "CellRecipe", "Recurrence", "pack_recurrent", "recurrence"]

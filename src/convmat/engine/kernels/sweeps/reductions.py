@@ -179,7 +179,7 @@ class ReduceAcross(SweepRecipe):
 
             def vector(column: Value, left: Value | None) -> None:
                 mask = None if left is None else prefix_mask(lanes, left)
-                at = Column(fn, x + column * item, kind, words, mask)
+                at = ColumnVector(fn, x + column * item, kind, words, mask)
                 if self.name == "log_sum_exp":
                     around = _finite(at.walk(-np.inf, greatest, _same))
                     found = log(at.walk(0.0, _sum, lambda each: exp(each - around))) + around
@@ -193,7 +193,7 @@ class ReduceAcross(SweepRecipe):
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnVector:
     """A vector of columns: `count` elements a `step` apart in each of `runs`, by their words."""
 
     fn: Function
@@ -240,7 +240,7 @@ def reduction(
         return refusal
     if not math.prod(shape):
         return f"takes elements, got {'x'.join(map(str, shape))}"
-    groups = _grouped(shape, axes)
+    groups = _group_axes(shape, axes)
     kept = [each for each in groups if each[1]]
     gone = [each for each in groups if not each[1]]
     if not gone or len(kept) > 2 or len(gone) > 2:
@@ -255,7 +255,7 @@ Group = tuple[int, bool, int]
 """Extent, whether it is kept, and elements from one index to the next."""
 
 
-def _grouped(shape: Sequence[int], axes: Sequence[int]) -> list[Group]:
+def _group_axes(shape: Sequence[int], axes: Sequence[int]) -> list[Group]:
     found: list[Group] = []
     step = 1
     for axis in reversed(range(len(shape))):

@@ -23,7 +23,7 @@ BYTES = {"int8": i8, "uint8": i8, "bool": i8}
 
 
 @dataclass(frozen=True)
-class Repeat(SweepRecipe):
+class UpsampleRecipe(SweepRecipe):
     """How often along a row and how many rows, of which type, lanes of a vector."""
 
     times: int
@@ -76,7 +76,7 @@ def upsample(lines: int, columns: int, rows: int, times: int, dtype: str, thread
     type = BYTES.get(dtype) or TYPES[dtype]
     words, tasks = share_lines(lines, columns, threads, whole=False)
     made = lines * rows * columns * times
-    return SweepPlan(Repeat(times, rows, type, host().lanes(type.bytes)), words, tasks, threads, made)
+    return SweepPlan(UpsampleRecipe(times, rows, type, host().lanes(type.bytes)), words, tasks, threads, made)
 
 
-__all__ = ["Repeat", "upsample"]
+__all__ = ["UpsampleRecipe", "upsample"]

@@ -82,7 +82,7 @@ class TileBlock:
         outer = group.extent * -(-batch // self.images)
         tasks = outer * self.row_blocks * self.column_blocks * self.chunks
         width = r.stored(r.width) // r.lanes
-        fetched = 0.0 if r.packs else _fetched(product, r, cpu)
+        fetched = 0.0 if r.packs else _turns_to_read_a(product, r, cpu)
         point = self.panels * (self.panel * width * product.k + 40) + product.k * width * fetched
         pre = product.k * self.images * self.rows * _pre_row(r, self.columns)
         block = r.points * point + width * self.tiles * _post_tile(r)
@@ -91,7 +91,7 @@ class TileBlock:
         return -(-tasks // threads) * (pre + self.chunk * block)
 
 
-def _fetched(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
+def _turns_to_read_a(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
     """Turns of the FMA unit that reading a vector of A anew takes."""
     size = r.points * product.k * r.blocks * r.stored(r.width) * r.work.bytes
     return A_FROM_MEMORY if size > cpu.l3 / 2 else A_FROM_L3
@@ -100,7 +100,7 @@ def _fetched(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
 def packing_turns(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
     """Turns of the FMA unit in which A is packed as a whole and written."""
     vectors = product.k * r.blocks * r.stored(r.width) // r.lanes
-    return vectors * (filter_operations(r) + r.points * _fetched(product, r, cpu)) / threads
+    return vectors * (filter_operations(r) + r.points * _turns_to_read_a(product, r, cpu)) / threads
 
 
 KEPT = 3

@@ -15,10 +15,10 @@ from ...ir.instructions import Value, below, const, i64, maximum, minimum, ptr, 
 from ..epilogue import Store, Target, TileEpilogue
 from ..tile import Tile
 from .definition import definition
-from .writer import Writer
+from .writer import WinogradWriter
 
 
-def pre(writer: Writer) -> Function:
+def pre(writer: WinogradWriter) -> Function:
     """All channels of a row of `count` tiles, whose first element lies at (row, column) of x, to V."""
     r, item, n = writer.r, writer.item, writer.r.lanes
     d0, d1 = r.apart
@@ -68,7 +68,7 @@ def pre(writer: Writer) -> Function:
 class Post:
     """Writes the functions that transform products back, store tiles, and take by the definition what is not sound."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: WinogradWriter) -> None:
         r = writer.r
         self.writer = writer
         self.definition = definition(writer, len(r.columns.post), 1)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, below, const, fma, i64, ptr, select, splat
 from ..epilogue import gather_at
-from .writer import Writer
+from .writer import WinogradWriter
 
 
-def definition(writer: Writer, line: int, apart: int) -> Function:
+def definition(writer: WinogradWriter, line: int, apart: int) -> Function:
     """Those of `count` tiles, a vector of `left` rows of A, that are not sound, to `out`, where their outputs lie.
 
     x: the corner of the first one's window, which lies at (row, column). w: the first of the rows. squares: a vector

@@ -48,13 +48,13 @@ from ..tile import Tile
 from . import channels_last
 from .definition import definition
 from .task import RowBlock, TaskWriter
-from .writer import WinogradRecipe, Writer
+from .writer import WinogradRecipe, WinogradWriter
 
 AHEAD = 2
 """Channels by which memory for transformed weights is asked for before it is written."""
 
 
-class ModuleWriter(Writer):
+class ModuleWriter(WinogradWriter):
     """Writes one module."""
 
     # -- pre ----------------------------------------------------------------------------------------------------------

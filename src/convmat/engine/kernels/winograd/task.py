@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...ir.emitter import Function
 from ...ir.instructions import Type, Value, const, equal, i64, minimum, ptr, udiv
 from ..panel.microkernel import dispatch
-from .writer import Writer
+from .writer import WinogradWriter
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RowBlock:
 
 
 @dataclass(frozen=True)
-class Work:
+class TileBlock:
     """A task's block: its images, rows and columns of tiles, and how many there are of each.
 
     `pixel`, `row`: of its first tile, among outputs and among rows of tiles. `x`, `y`, `residual`: its first image's;
@@ -43,7 +43,7 @@ class Work:
     scratch: Value
 
 
-class TaskWriter(Writer):
+class TaskWriter(WinogradWriter):
     """Writes the task of the functions that do its steps."""
 
     def write(self, pre: Function, blocks: Mapping[int, RowBlock]) -> None:
@@ -75,7 +75,7 @@ class TaskWriter(Writer):
         above = udiv(rest, self.arg(name))
         return above, rest - above * self.arg(name)
 
-    def _work(self) -> Work:
+    def _work(self) -> TileBlock:
         """Which block a task has, by its index."""
         arg, (_, index, thread) = self.arg, self.fn.arguments
         rest, chunk = self._digit(index, "chunks")
@@ -85,7 +85,7 @@ class TaskWriter(Writer):
         image = image_block * arg("block images")
         row, column = block_row * arg("block rows"), block_column * arg("block columns")
         to = image * arg("y b") + group * arg("y g")
-        return Work(
+        return TileBlock(
             images=minimum(arg("count b") - image, arg("block images")),
             rows=minimum(arg("tile rows") - row, arg("block rows")),
             columns=minimum(arg("tile columns") - column, arg("block columns")),
@@ -101,13 +101,13 @@ class TaskWriter(Writer):
             scratch=arg("scratch", ptr) + thread * arg("scratch size"),
         )
 
-    def _top(self, work: Work, row: Value) -> Value:
+    def _top(self, work: TileBlock, row: Value) -> Value:
         """The first row of outputs, and of inputs before padding, of a row of tiles."""
         m0, d0 = len(self.r.rows.post), self.r.apart[0]
         number = udiv(work.row + row, d0)
         return number * (m0 * d0) + (work.row + row - number * d0)
 
-    def _corner(self, work: Work, image: Value, row: Value) -> Value:
+    def _corner(self, work: TileBlock, image: Value, row: Value) -> Value:
         """Where a row of tiles begins in x, whose first row of x it is."""
         column = work.pixel + self.arg("column offset")
         return work.x + image * self.arg("x b") + row * self.arg("x row") + column * self.arg("x column")
@@ -116,7 +116,7 @@ class TaskWriter(Writer):
         """Bytes in V from one tile to the next."""
         return self.r.pitch if self.r.k else self.item
 
-    def _transform(self, pre: Function, work: Work) -> None:
+    def _transform(self, pre: Function, work: TileBlock) -> None:
         """V of the block."""
         fn, r, arg = self.fn, self.r, self.arg
         depth, v_line, lines = arg("k"), arg("v line"), work.scratch + arg("lines")
@@ -135,7 +135,7 @@ class TaskWriter(Writer):
                 self.args,
             )  # fmt: skip
 
-    def _multiply(self, rows: int, block: RowBlock, work: Work, a: Value, top: Value) -> None:
+    def _multiply(self, rows: int, block: RowBlock, work: TileBlock, a: Value, top: Value) -> None:
         """M of the block and so many rows of A from `top` on, which lie at `a`, and its outputs."""
         fn, r, arg = self.fn, self.r, self.arg
         width, kept = r.stored(rows) * self.item, work.scratch + arg("sums")
@@ -160,7 +160,7 @@ class TaskWriter(Writer):
             ))  # fmt: skip
         self._store(block.post, width, work, kept, top)
 
-    def _store(self, post: Function, width: int, work: Work, kept: Value, top: Value) -> None:
+    def _store(self, post: Function, width: int, work: TileBlock, kept: Value, top: Value) -> None:
         """The outputs of M, whose tiles take `width` bytes."""
         fn, arg, q = self.fn, self.arg, work.pixel
         turned = work.scratch + arg("turned")

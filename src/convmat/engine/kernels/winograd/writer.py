@@ -129,7 +129,7 @@ class WinogradRecipe:
         return Arguments([*names, "line pitch"])
 
 
-class Writer:
+class WinogradWriter:
     """Writes a part of one module: the words of a task, where tiles lie, what both orders of lanes transform alike."""
 
     def __init__(self, recipe: WinogradRecipe, made: Module) -> None:
@@ -185,4 +185,4 @@ def _longest_row(matrix: Matrix) -> float:
     return float(max(math.fsum(float(each) ** 2 for each in row) for row in matrix))
 
 
-__all__ = ["LARGEST", "TALLEST", "WinogradRecipe", "Writer", "largest_square"]
+__all__ = ["LARGEST", "TALLEST", "WinogradRecipe", "WinogradWriter", "largest_square"]

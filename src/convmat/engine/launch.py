@@ -1,0 +1,216 @@
+"""Blocks of kernel arguments: made, filled in and started; and what fills in all of them that calls share."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..processes import OfThisProcess
+from ..product import count_values
+from .job import WORD, address
+from .kernels.base import KernelPlan
+from .operands import Array, aligned_size
+from .runtime import thread_pool
+from .runtime.loader import Loaded
+
+Weights = list[Array]
+
+
+Rows = Mapping[str, Array]
+"""What each row of C has, by its name in ROWS."""
+
+
+Steps = tuple[KernelPlan, ...]
+
+
+ROWS = ("bias", "scale", "w zero")
+
+
+class Launcher(OfThisProcess):
+    """A program with its weights, bias and blocks filled in: what remains is a few addresses a call.
+
+    Scratch is kept for each Python thread and used again, up to KEPT_BYTES.
+    """
+
+    def __init__(
+        self, steps: Steps, code: Sequence[Loaded], workspace: int, weights: Weights, rows: Rows
+    ) -> None:
+        self.workspace = workspace
+        held = [read_rows(step, rows) for step in steps]
+        self._held = (steps, code, weights, held)  # whose addresses are in the blocks
+        self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
+        for step, each, packed, given in zip(steps, code, weights, held, strict=True):
+            block = make_block(step, each.symbols["task"], step.tasks, step.threads)
+            a = address(packed)
+            fill_weights(step, block, a, a + step.weight_bytes if step.kept_bytes else a, given)
+            self._blocks.append((step, type(block), bytes(block)))
+
+    def start(self, x: Array, y: Array, residual: Array | None = None) -> bool:
+        """Compute y from x, C-contiguous arrays of the planned shapes; False, and nothing done, if they overlap.
+
+        The residual may be y itself.
+        """
+        at_x, at_y, at_r = address(x), address(y), 0
+        if at_x < at_y + y.nbytes and at_y < at_x + x.nbytes:
+            return False
+        if residual is not None:
+            at_r = address(residual)
+            if at_r != at_y and at_r < at_y + y.nbytes and at_y < at_r + y.nbytes:
+                return False
+        held, scratch = _scratch(self.workspace)
+        for step, kind, template in self._blocks:
+            start(step, kind.from_buffer_copy(template), at_x, at_y, scratch, at_r)
+        del held
+        return True
+
+    def blocks(self, x: Array, y: Array, residual: Array | None, scratch: int) -> list[Any]:
+        """The jobs of a call with these arrays, for `pool.launch_all`: as long as they live, and so does this.
+
+        x, y and residual as for `start`, not overlapping; scratch: the address of `workspace` bytes, a line's multiple.
+        """
+        found = []
+        for step, kind, template in self._blocks:
+            block = kind.from_buffer_copy(template)
+            fill_arrays(
+                step, block, address(x), address(y), scratch, 0 if residual is None else address(residual)
+            )
+            found.append(block)
+        return found
+
+
+class LooseLauncher(OfThisProcess):
+    """The same of a program that packs w in each call, or reads it where it lies, and takes nothing else.
+
+    The kernels are not held between calls: a plan is remembered for longer than the code of all plans fits.
+    """
+
+    def __init__(self, steps: Steps, code: Sequence[Loaded], workspace: int) -> None:
+        self.workspace = workspace
+        self._code = [weakref.ref(each) for each in code]
+        self._blocks: list[tuple[KernelPlan, Any, bytes, bytes, int]] = []
+        for step, each in zip(steps, code, strict=True):
+            block = make_block(step, each.symbols["task"], step.tasks, step.threads)
+            pack = b""
+            if step.weight_tasks:
+                pack = bytes(make_block(step, each.symbols["weights"], step.weight_tasks, step.threads))
+            self._blocks.append((step, type(block), bytes(block), pack, aligned_size(step.workspace)))
+
+    def start(self, x: Array, w: Array, y: Array) -> bool:
+        """Compute y from x and w, C-contiguous arrays of the planned shapes.
+
+        False, and nothing done, if y overlaps one of them, or the kernels are no longer there.
+        """
+        at_x, at_w, at_y = address(x), address(w), address(y)
+        end = at_y + y.nbytes
+        if (at_x < end and at_y < at_x + x.nbytes) or (at_w < end and at_y < at_w + w.nbytes):
+            return False
+        held = [each() for each in self._code]
+        if None in held:
+            return False
+        memory, scratch = _scratch(self.workspace)
+        for step, kind, template, packing, beyond in self._blocks:
+            at, a = step.at, at_w
+            if packing:
+                a = scratch + beyond
+                block = kind.from_buffer_copy(packing)
+                block[at["w"]], block[at["a"]] = at_w + step.origin["w"], a
+                thread_pool.launch(ctypes.addressof(block))
+            block = kind.from_buffer_copy(template)
+            block[at["a"]], block[at["w"]] = a, at_w + step.origin["w"]
+            start(step, block, at_x, at_y, scratch, 0)
+        del memory, held
+        return True
+
+
+KEPT_BYTES = 4 << 20
+"""Scratch that a Python thread keeps for its next call."""
+
+
+class _Kept(threading.local):
+    memory: Array | None = None
+    at = 0
+
+
+_kept = _Kept()
+
+
+def _scratch(count: int) -> tuple[Array, int]:
+    """Scratch of so many bytes for this Python thread's next launch, and where it begins."""
+    memory = _kept.memory
+    if memory is not None and memory.nbytes >= count:
+        return memory, _kept.at
+    fresh = np.empty(count, np.uint8)
+    at = address(fresh) + 63 & -64
+    if count <= KEPT_BYTES:
+        _kept.memory, _kept.at = fresh, at
+    return fresh, at
+
+
+def make_block(step: KernelPlan, kernel: int, tasks: int, threads: int) -> Any:
+    """A fresh copy of the step's block, addressed to a kernel."""
+    block = (ctypes.c_int64 * (len(step.template) // WORD)).from_buffer_copy(step.template)
+    block[0], block[1], block[2] = kernel, tasks, threads
+    return block
+
+
+def pack_weights(step: KernelPlan, code: Loaded, w: Array, out: int, threads: int) -> None:
+    """Pack A at `out`, all blocks of it at once."""
+    block = make_block(step, code.symbols["weights"], step.weight_tasks, min(threads, step.threads))
+    block[step.at["w"]] = address(w) + step.origin["w"]
+    block[step.at["a"]] = out
+    thread_pool.launch(ctypes.addressof(block))
+
+
+def read_rows(step: KernelPlan, rows: Rows) -> dict[str, Array]:
+    """What rows have, contiguous and in the types in which the step reads it: a number for each row."""
+    kinds = {"bias": step.bias_dtype, "scale": np.dtype(np.float32), "w zero": np.dtype(np.int32)}
+    found = {name: np.ascontiguousarray(array, kinds[name]) for name, array in rows.items()}
+    if (times := rows_a_bias(step)) > 1:
+        found["bias"] = np.repeat(found["bias"], times)
+    return found
+
+
+def rows_a_bias(step: KernelPlan) -> int:
+    """How many rows of C, one below the other, one number of the bias is added to."""
+    bias = step.product.epilogue.bias
+    return 1 if bias is None else step.product.m // max(count_values(bias.indices[len(bias.batch) :]), 1)
+
+
+def fill_weights(step: KernelPlan, block: Any, a: int, w: int, rows: Rows) -> None:
+    """What a block says of weights and of what rows have: where A as it is packed begins, and w itself."""
+    block[step.at["a"]], block[step.at["w"]] = a, w + step.origin["w"]
+    for name, array in rows.items():
+        block[step.at[name]] = address(array)
+
+
+def fill_arrays(step: KernelPlan, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
+    """What a block says of the arrays of a call."""
+    at, origin = step.at, step.origin
+    block[at["x"]] = x + origin["x"]
+    block[at["y"]] = y + origin["y"]
+    block[at["residual"]] = residual + origin["y"]
+    if "scratch" in at:
+        block[at["scratch"]] = scratch
+
+
+def start(step: KernelPlan, block: Any, x: int, y: int, scratch: int, residual: int) -> None:
+    """Run a filled block on the arrays at these addresses."""
+    fill_arrays(step, block, x, y, scratch, residual)
+    thread_pool.launch(ctypes.addressof(block))
+
+
+def allocate_aligned(count: int) -> Array:
+    """Bytes that begin on a cache line."""
+    memory = np.empty(count + 64, np.uint8)
+    start = -address(memory) % 64
+    return memory[start : start + count]
+
+
+def make_contiguous(array: Array) -> Array:
+    """The array, or a copy of it that is C-contiguous."""
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
