@@ -1,4 +1,4 @@
-"""The language between lowerings and engines: Layout, View, Product, Epilogue.
+"""The language between lowerings and engines: View, Product, Epilogue.
 
     C[g, m, n] = epilogue( sum over terms, k of  A[g, m, k] * B[g, k, n] )
 

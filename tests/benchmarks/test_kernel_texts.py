@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import kernel_texts
 from convmat.cases import Case, case
+from convmat.engine import jit_cache
 from convmat.engine.kernels import tile
 from convmat.engine.kernels.panel import plan
 
@@ -41,3 +42,11 @@ def test_other_arguments_have_another_digest(monkeypatch: pytest.MonkeyPatch) ->
     same, changed = digests()[FORWARD]
     assert same == text
     assert changed != arguments
+
+
+def test_networks_ask_for_products_and_sweeps_without_compiling() -> None:
+    before = jit_cache.counts.compiled
+    found = [line.split() for line in kernel_texts.network_lines(["keywords"])]
+    assert [(name, int(number)) for _, name, number in found] == [("keywords", i) for i in range(len(found))]
+    assert len({digest for digest, _, _ in found}) == len(found) > 3
+    assert jit_cache.counts.compiled == before
