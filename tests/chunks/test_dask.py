@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,30 @@ def test_equal_to_the_result_in_memory() -> None:
     assert (y.dtype, y._meta.shape) == (np.dtype("float32"), (0, 0, 0, 0))
     for scheduler in ("sync", "threads"):
         same_bits(y.compute(scheduler=scheduler), convmat.conv(x, w, b, padding=1, activation="relu"))
+
+
+def test_blocks_are_written_at_their_places() -> None:
+    x, w = normal(1, 4, 512, 512), normal(4, 4, 3, 3)
+    y: Any = convmat.conv(da.from_array(x, chunks=(1, 4, 64, 128)), w, padding=1)
+    same_bits(y.compute(scheduler="sync"), convmat.conv(x, w, padding=1))
+    tracemalloc.start()
+    try:
+        y.compute(scheduler="sync")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert y.nbytes < most < 1.5 * y.nbytes  # all blocks and what they are joined in were twice as much
+    assert type(y + 1) is da.Array
+
+
+def test_small_slabs_of_a_chunk_travel_together() -> None:
+    x, w = da.ones((1, 4, 60, 60), dtype="float32", chunks=(1, 4, 20, 20)), normal(3, 4, 3, 3)
+    y: Any = convmat.conv(x, w, padding=1)
+    names = [key[0].partition("-")[0] for key in y.dask if isinstance(key, tuple)]
+    assert (names.count("slabs"), names.count("slab"), names.count("conv")) == (9, 0, 9)
+    wide = da.ones((1, 1, 2, 4 * 2**20), dtype="float32", chunks=(1, 1, 1, 4 * 2**20))
+    tall: Any = convmat.conv(wide, normal(1, 1, 3, 1), padding=((1, 1), (0, 0)))
+    assert not [key for key in tall.dask if key[0].startswith("slab")]  # whole chunks: nothing is cut off
 
 
 def test_two_worker_processes(workers: Any) -> None:

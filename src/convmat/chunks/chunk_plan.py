@@ -11,8 +11,9 @@ from ..arguments import format_shape
 from ..planner import Decision, Plan, PlanOptions, dtype_name, dtype_of, request
 from ..planner.units import format_bytes, format_seconds
 from ..problem import Problem
-from .cutting import Cuts, Cutting, Run, chunk_boundaries
+from .cutting import Cuts, Cutting, chunk_boundaries
 from .dask_arrays import Chunked, cut, require_lazy
+from .slabs import Slabs
 
 EQUAL = "equal, bit by bit, to the result in memory"
 
@@ -89,7 +90,8 @@ def plan_chunks(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Chunk
         cuts,
         whole.cutting.spatial,
     )
-    return ChunkPlan(plan.decision, describe_blocks(Chunked("plan", plan, whole.whole, cutting, x, False)))
+    made = Chunked("plan", plan, whole.whole, cutting, x, False)
+    return ChunkPlan(plan.decision, describe_blocks(made, channels=(0, problem.geometry.C)))
 
 
 def is_channels_last(options: PlanOptions) -> bool:
@@ -102,25 +104,18 @@ def folds(problem: Problem) -> bool:
     return problem.pad is not None and problem.pad.operand == "y"
 
 
-def describe_blocks(chunked: Chunked, decision: Decision | None = None) -> ChunkFigures:
-    """What the blocks come to; `decision` is that of a weight gradient, whose blocks are those of y."""
+def describe_blocks(
+    chunked: Chunked, decision: Decision | None = None, channels: Cuts | None = None
+) -> ChunkFigures:
+    """What the blocks come to; `decision` is that of a weight gradient, whose blocks are those of y.
+
+    `channels`: where those of what blocks read are cut, if not as x's are.
+    """
     cutting, problem = chunked.cutting, chunked.cutting.problem
     item = dtype_of(problem.dtype).itemsize
     g, blocks = problem.geometry, cutting.blocks()
-    channel_axis = chunked.x.ndim - 1 if chunked.whole.channels_last else 1
-    joined = chunked.x.numblocks[channel_axis]
-    read = moved = slabs = 0
-    for _, block in blocks:
-        parts = [
-            math.prod(run.stop - run.start for run in runs)
-            for runs in itertools.product(*(s.runs for s in block.sources))
-        ]
-        bytes_ = block.geometry.B * g.C * item
-        read += sum(parts) * bytes_
-        moved += (sum(parts) - max(parts, default=0) // (joined or 1)) * bytes_
-        several = itertools.product(*(source.runs for source in block.sources))
-        partly = sum(any(_cuts(run, x) for run, x in zip(runs, cutting.x, strict=True)) for runs in several)
-        slabs += partly * joined
+    channels = channels or chunked.channels
+    slabs = Slabs(chunked.whole, cutting, channels, "x", "")
     made = decision or chunked.plan.decision
     cost = made.chosen.cost
     whole_y = problem.shape("y")
@@ -132,20 +127,15 @@ def describe_blocks(chunked: Chunked, decision: Decision | None = None) -> Chunk
         chunks=tuple(len(c) - 1 for c in largest),
         largest=(extents[0], g.O, *extents[1:]),
         blocks=len(blocks) if math.prod(whole_y) else 0,
-        tasks=len(blocks) + slabs,
+        tasks=len(blocks) + len(slabs.graph),
         stored=math.prod(problem.shape("x")) * item,
-        read=read,
-        moved=moved,
-        joined=joined,
+        read=sum(slabs.read(at) for at, _ in blocks),
+        moved=sum(slabs.moved(at) for at, _ in blocks),
+        joined=len(channels) - 1,
         holds=_holds(made, len(blocks) if decision is not None else 1),
         seconds=cost.seconds if cost else 0.0,
         threads=problem.threads,
     )
-
-
-def _cuts(run: Run, chunks: Cuts) -> bool:
-    """Whether a run is less than its chunk."""
-    return run.stop - run.start < chunks[run.at + 1] - chunks[run.at]
 
 
 def _holds(decision: Decision, added: int) -> str:

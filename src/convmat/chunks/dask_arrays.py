@@ -2,8 +2,8 @@
 
     x: chunks  --slab--> the part of each chunk that a block needs  --block_task--> a chunk of y
 
-A slab is a task of its own, so that it is cut off where its chunk lies and nothing else travels. Channels are joined
-first. A weight gradient is one block for each chunk of dy, added up in their order.
+Slabs are tasks of their own, so that they are cut off where their chunk lies and nothing else travels (`slabs`).
+Channels are joined first. A weight gradient is one block for each chunk of dy, added up in their order.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from ..arguments import format_shape
 from ..errors import GeometryError, format_value
 from ..planner import Plan, PlanOptions, chosen_way, dtype_name, request
 from ..planner.arrays import read_addend, read_array
-from .cutting import Block, Cuts, Cutting, chunk_boundaries, output_cuts
-from .work import Whole, arrange_axes, block_task, copy_slab
+from .cutting import Cuts, Cutting, chunk_boundaries, output_cuts
+from .lazy import LazyResult
+from .slabs import Slabs
+from .work import Whole, arrange_axes, block_shape, block_task
 
 Array = npt.NDArray[Any]
 Key = tuple[Any, ...]
@@ -40,6 +42,11 @@ class Chunked:
     cutting: Cutting
     x: Any
     single: bool
+
+    @property
+    def channels(self) -> Cuts:
+        """The boundaries of x's chunks of channels."""
+        return chunk_boundaries(self.x.chunks[-1 if self.whole.channels_last else 1])
 
 
 def require_lazy(call: str, name: str, array: Any) -> Any:
@@ -123,47 +130,18 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
     graph: dict[Any, Any] = {f"whole-{token}": whole}
     if residual is not None:
         residual = residual.rechunk(chunks)
+    slabs = Slabs(whole, cutting, chunked.channels, x.name, token)
+    graph |= slabs.graph
     for at, block in cutting.blocks():
-        places, pieces, region = pieces_of(whole, block, x, f"slab-{token}", at[0], graph)
+        places, pieces = slabs.pieces(at)
+        region = block_shape(whole, block)
         key = (name, *arrange_axes(whole, at[1:], 0, at[0]))
         added = None if residual is None else (residual.name, *key[1:])
         graph[key] = (block_task, f"whole-{token}", block, region, pieces, places, added)
     sources = [x] if residual is None else [x, residual]
     layered = HighLevelGraph.from_collections(name, graph, dependencies=sources)
-    made = da.Array(layered, name, chunks, dtype=dtype, meta=np.empty((0,) * len(shape), dtype))
+    made = LazyResult(layered, name, chunks, dtype=dtype, meta=np.empty((0,) * len(shape), dtype))
     return made[0] if chunked.single else made
-
-
-def pieces_of(
-    whole: Whole, block: Block, x: Any, name: str, batch: int, graph: dict[Any, Any]
-) -> tuple[list[tuple[slice, ...]], list[Key], tuple[int, ...]]:
-    """Where the pieces of a block's x lie in it, their keys, and its shape; slabs are added to the graph."""
-    channel_axis = x.ndim - 1 if whole.channels_last else 1
-    channels = chunk_boundaries(x.chunks[channel_axis])
-    places, keys = [], []
-    several = itertools.product(*(source.runs for source in block.sources))
-    for c, runs in itertools.product(range(len(channels) - 1), several):
-        at = arrange_axes(whole, [run.at for run in runs], c, batch)
-        part = arrange_axes(whole, [slice(run.start, run.stop) for run in runs], slice(None), slice(None))
-        source: Key = (x.name, *at)
-        extents = [x.chunks[axis][i] for axis, i in enumerate(at)]
-        if any(p != slice(None) and p.stop - p.start != n for p, n in zip(part, extents, strict=True)):
-            bounds = tuple(n for p in part if p != slice(None) for n in (p.start, p.stop))
-            key: Key = (name, *at, *bounds)
-            graph[key] = (copy_slab, source, part)
-            source = key
-        places.append(
-            arrange_axes(
-                whole,
-                [slice(run.to, run.to + run.stop - run.start) for run in runs],
-                slice(channels[c], channels[c + 1]),
-                slice(None),
-            )
-        )
-        keys.append(source)
-    extents = [source.extent for source in block.sources]
-    region = arrange_axes(whole, extents, channels[-1], block.batch[1] - block.batch[0])
-    return places, keys, region
 
 
 def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, x_shape: tuple[int, ...]) -> Any:
@@ -234,7 +212,6 @@ __all__ = [
     "cut",
     "decide",
     "input_grad",
-    "pieces_of",
     "require_lazy",
     "require_no_out",
 ]

@@ -23,8 +23,9 @@ from .. import api
 from ..errors import GeometryError
 from ..planner import PlanOptions, chosen_way, dtype_name, plan_block, request
 from .cutting import Block, Cutting, chunk_boundaries
-from .dask_arrays import pieces_of, require_lazy
-from .work import Whole, arrange_axes, assemble, one_at_a_time, repeat_padding, threads_here
+from .dask_arrays import require_lazy
+from .slabs import Slabs
+from .work import Whole, arrange_axes, assemble, block_shape, one_at_a_time, repeat_padding, threads_here
 
 Array = npt.NDArray[Any]
 
@@ -78,17 +79,27 @@ def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tu
     )
     token = tokenize(x.name, dy.name, whole.problem, whole.way)
     name = f"{call}-{token}"
-    graph: dict[Any, Any] = {}
-    blocks = cutting.blocks()
+    blocks, channel_axis = cutting.blocks(), dy.ndim - 1 if forward.channels_last else 1
+    slabs = Slabs(forward, cutting, chunk_boundaries(x.chunks[channel_axis]), x.name, token)
+    graph = dict(slabs.graph)
     partial: list[Any] = []
-    channel_axis = dy.ndim - 1 if forward.channels_last else 1
     for at, block in blocks:
-        where, pieces, region = pieces_of(forward, block, x, f"slab-{token}", at[0], graph)
+        where, pieces = slabs.pieces(at)
         parts = [
             (dy.name, *arrange_axes(forward, at[1:], c, at[0])) for c in range(dy.numblocks[channel_axis])
         ]
         key = (f"partial-{token}", *at)
-        graph[key] = (weight_task, forward, whole, block, region, pieces, where, parts, len(blocks) > 1)
+        graph[key] = (
+            weight_task,
+            forward,
+            whole,
+            block,
+            block_shape(forward, block),
+            pieces,
+            where,
+            parts,
+            len(blocks) > 1,
+        )
         partial.append(key)
     level = 0
     while len(partial) > 1:

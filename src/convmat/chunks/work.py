@@ -73,9 +73,10 @@ def threads_here() -> int:
     return thread_pool.count()
 
 
-def copy_slab(chunk: Array, place: tuple[slice, ...]) -> Array:
-    """A part of a chunk, in memory of its own: the chunk need not stay for it."""
-    return chunk[place].copy()
+def block_shape(whole: Whole, block: Block) -> tuple[int, ...]:
+    """The shape of a block's x, before explicit padding repeats some of it."""
+    extents = [source.extent for source in block.sources]
+    return arrange_axes(whole, extents, whole.problem.geometry.C, block.batch[1] - block.batch[0])
 
 
 def assemble(
@@ -146,8 +147,8 @@ __all__ = [
     "Whole",
     "arrange_axes",
     "assemble",
+    "block_shape",
     "block_task",
-    "copy_slab",
     "one_at_a_time",
     "repeat_padding",
     "run_block",
