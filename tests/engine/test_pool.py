@@ -57,6 +57,32 @@ def code(rounds: int = 20_000) -> Loaded:
     return jit_cache.load([TASKS.replace("ROUNDS", str(rounds))], host())[0]
 
 
+# `halve` writes the bits of half the smallest normal number to word `index`, and notes the largest thread.
+HALVE = """
+define void @halve(ptr %args, i64 %index, i64 %thread) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %next = add i64 %i, 1
+  %ignored = load volatile i64, ptr %args
+  %more = icmp ult i64 %next, 20000
+  br i1 %more, label %loop, label %out
+out:
+  %p = getelementptr i64, ptr %args, i64 %index
+  %q = getelementptr i64, ptr %p, i64 1
+  store i32 8388608, ptr %q
+  %least = load volatile float, ptr %q
+  %half = fmul float %least, 0.5
+  %bits = bitcast float %half to i32
+  %wide = zext i32 %bits to i64
+  store i64 %wide, ptr %q
+  %most = atomicrmw max ptr %args, i64 %thread monotonic
+  ret void
+}
+"""
+
+
 class Board:
     """What tasks write to: the largest thread seen, then how often each task was done."""
 
@@ -129,6 +155,28 @@ def test_a_job_has_no_more_threads_than_it_has_scratch_for(crew: thread_pool.Poo
             thread_pool.run(busy, board.address, 100, threads)
         assert board.thread < threads
         assert board.done == [20] * 100
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_workers_take_denormals_as_their_caller_does(crew: thread_pool.Pool, flushed: bool) -> None:
+    """Every thread that took part halved the smallest normal number: to a denormal one, or to zero."""
+    halve = jit_cache.load([HALVE], host())[0].symbols["halve"]
+    crew.grow(2)
+    for _ in range(2000):
+        board = Board(64)
+        mode = thread_pool.flush_denormals()
+        if not flushed:
+            thread_pool.restore_mode(mode)
+        try:
+            thread_pool.run(halve, board.address, 64, 2)
+        finally:
+            thread_pool.restore_mode(mode)
+        assert set(board.done) == {0 if flushed else 1 << 22}
+        if board.thread > 0:
+            break
+    else:
+        pytest.fail("no worker took a task in 2000 jobs")
+    assert np.float32(2.0**-126) * np.float32(0.5) > 0
 
 
 def test_after_a_sleep_workers_come_back(crew: thread_pool.Pool) -> None:

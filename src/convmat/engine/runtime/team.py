@@ -5,7 +5,7 @@ on the cores that the other's next job wants. Inside PyTorch, whose elementwise 
 costs more than the products. So there its own OpenMP is asked for the threads: `GOMP_parallel(share, job, n, 0)`, which
 calls `share(job)` in each of n threads, and they take the tasks from one another.
 
-    job    fn, args, tasks; taken, back, threads come so far: three counts
+    job    fn, args, tasks; taken, back, threads come so far: three counts; the caller's mode of floats
     the thread that came first takes tasks from the front, the others from the back: each finds what it wrote before
 """
 
@@ -17,8 +17,9 @@ from pathlib import Path
 from convmat.engine.cpu import host
 from convmat.engine.job import HEADER
 from convmat.engine.runtime import jit_cache
+from convmat.engine.runtime.thread_pool_ir import mode_ir
 
-WORDS = 6
+WORDS = 7
 
 _IR = """\
 define void @share(ptr %job) {
@@ -31,6 +32,10 @@ entry:
   %fn = load ptr, ptr %job
   %args = load ptr, ptr %at.args
   %tasks = load i64, ptr %at.tasks
+  %at.mode = getelementptr i64, ptr %job, i64 6
+  %mode = load i64, ptr %at.mode
+  %own = call i64 @mode()
+  call void @set_mode(i64 %mode)
   %thread = atomicrmw add ptr %at.come, i64 1 monotonic
   %first = icmp eq i64 %thread, 0
   %last = sub i64 %tasks, 1
@@ -52,6 +57,7 @@ do:
   call void %fn(ptr %args, i64 %index, i64 %thread)
   br label %next
 out:
+  call void @set_mode(i64 %own)
   ret void
 }
 """
@@ -70,12 +76,14 @@ class Team:
         self._parallel = found.GOMP_parallel
         self._parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         self._parallel.restype = None
-        self._code = jit_cache.load([_IR], host())[0]
+        cpu = host()
+        self._code = jit_cache.load([mode_ir(cpu.arch) + _IR], cpu)[0]
         self._share = self._code.symbols["share"]
+        self._mode = self._code.function("mode", ctypes.c_int64)
 
     def run(self, fn: int, args: int, tasks: int, threads: int) -> None:
         """Do `fn(args, index, thread)` for each index below `tasks`, 0 <= thread < threads, to the end."""
-        job = (ctypes.c_int64 * WORDS)(fn, args, tasks, 0, 0, 0)
+        job = (ctypes.c_int64 * WORDS)(fn, args, tasks, 0, 0, 0, self._mode())
         self._parallel(self._share, ctypes.addressof(job), max(1, min(tasks, threads)), 0)
 
     def launch(self, block: int) -> None:

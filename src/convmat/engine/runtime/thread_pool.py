@@ -48,6 +48,8 @@ class Pool:
         self.enter_all = code.function("launch_all", None, pointer, pointer, word)
         self._worker = code.function("worker", word, pointer, word)
         self._stop = code.function("stop", None, pointer)
+        self.flush = code.function("flush", word)
+        self.set_mode = code.function("set_mode", None, word)
         self.nothing = code.symbols["nothing"]
         self.state = _memory(thread_pool_ir.STATE_BYTES)
         self.size = 1
@@ -154,6 +156,7 @@ _pool: Pool | None = None
 _team: Team | None = None
 _starting = Lock()
 _ending = False
+_refused = False  # a pool, to who asked whether there is one
 # None until first asked: the cores are counted when they are needed, not at import.
 _count: int | None = None
 
@@ -222,6 +225,28 @@ def launch_all(blocks: ctypes.Array[ctypes.c_int64]) -> None:
         return
     for block in blocks:
         launch(block)
+
+
+def flush_denormals() -> int | None:
+    """Let denormals count as zero in the calling thread, and in others for its jobs; returns what `restore_mode` takes.
+
+    A CPU that leaves denormals to its microcode takes a hundred cycles for each vector that has one. None, and nothing
+    is done, where no kernels can run.
+    """
+    global _refused
+    if _pool is None and _refused:
+        return None
+    try:
+        return int(start().flush())
+    except EngineError:
+        _refused = True
+        return None
+
+
+def restore_mode(mode: int | None) -> None:
+    """Let the calling thread compute with floats as it did before `flush_denormals`."""
+    if mode is not None:
+        start().set_mode(mode)
 
 
 def use_team(team: Team | None) -> None:

@@ -4,6 +4,7 @@
             done, waiter     tasks finished; whether the caller sleeps until they all are
             lock             held by the caller whose job it is
             fn, args, tasks  the job; stands still until every task taken from the ticket is reported done
+            mode             how its caller computes with floats
             back             how many of its last tasks workers have been given
             asleep[id]       1 while worker `id` sleeps on it; beside it, its thread and the CPUs it may use
 
@@ -22,6 +23,9 @@ A scheduler may put a woken worker in the queue of the very CPU its caller is bu
 caller first takes that CPU from the sleeper's set, and the sleeper, once awake elsewhere, puts back the set that the
 caller found. Both ask the system: a set that is neither was given from outside meanwhile, and stays. (One that comes in
 the microsecond between question and answer is lost: no system compares and swaps sets of CPUs.)
+
+A worker does a task in its caller's mode of floats (rounding, whether denormals count as zero), so that no bit depends
+on who does it.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ MOST_THREADS = 1024
 
 # The state's fields, in bytes, each group on cache lines of its own (pairs of lines: prefetchers fetch two).
 DONE, WAITER, LOCK, STOP = 128, 132, 256, 384
-FN, ARGS, TASKS, BACK = 512, 520, 528, 576
+FN, ARGS, TASKS, MODE, BACK = 512, 520, 528, 536, 576
 SYSCALL, FUTEX, WORKERS, CORES, TICKS, SPIN, GETCPU, AFFINITY = 640, 648, 656, 664, 672, 680, 688, 696
 ELSEWHERE = 768
 ASLEEP, ASLEEP_STRIDE = 1024, 512
@@ -52,12 +56,37 @@ _PAUSE_DECLARATION = {
     "x86_64": "declare void @llvm.x86.sse2.pause()",
     "aarch64": "declare void @llvm.aarch64.hint(i32 immarg)",
 }
+# The register that says how floats are computed with (MXCSR, FPCR), without its flags of what has happened; and
+# the bits of it by which denormals count as zero: FTZ and DAZ, FZ.
+_READ_MODE = {
+    "x86_64": """\
+  %at = alloca i32
+  call void @llvm.x86.sse.stmxcsr(ptr %at)
+  %low = load i32, ptr %at
+  %all = zext i32 %low to i64
+  %mode = and i64 %all, -64""",
+    "aarch64": "  %mode = call i64 @llvm.aarch64.get.fpcr()",
+}
+_WRITE_MODE = {
+    "x86_64": """\
+  %at = alloca i32
+  %low = trunc i64 %mode to i32
+  store i32 %low, ptr %at
+  call void @llvm.x86.sse.ldmxcsr(ptr %at)""",
+    "aarch64": "  call void @llvm.aarch64.set.fpcr(i64 %mode)",
+}
+_MODE_DECLARATIONS = {
+    "x86_64": "declare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)",
+    "aarch64": "declare i64 @llvm.aarch64.get.fpcr()\ndeclare void @llvm.aarch64.set.fpcr(i64)",
+}
+_FLUSH = {"x86_64": 0x8040, "aarch64": 1 << 24}
 # The cycle counter of x86-64 runs at a constant rate; AArch64's may not be read by programs, its timer may.
 _CLOCK = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
 
 
 def pool_ir(arch: str) -> str:
-    """The module as LLVM IR: `run`, `launch`, `launch_all`, `worker`, `stop`, `clock`, and `nothing` (an empty task).
+    """The module as LLVM IR: `run`, `launch`, `launch_all`, `worker`, `stop`, `clock`, `nothing` (an empty task),
+    `flush`, `mode` and `set_mode`.
 
     >>> "cmpxchg" in pool_ir("x86_64")
     True
@@ -72,6 +101,7 @@ def pool_ir(arch: str) -> str:
         )
     values = {
         "PAUSE": _PAUSE[arch], "PAUSE_DECLARATION": _PAUSE_DECLARATION[arch], "CLOCK": _CLOCK[arch],
+        "MODES": mode_ir(arch), "MODE": MODE,
         "DONE": DONE, "WAITER": WAITER, "LOCK": LOCK, "STOP": STOP, "FN": FN, "ARGS": ARGS, "TASKS": TASKS,
         "BACK": BACK, "SYSCALL": SYSCALL, "FUTEX": FUTEX, "WORKERS": WORKERS, "CORES": CORES, "TICKS": TICKS,
         "SPIN": SPIN, "GETCPU": GETCPU, "AFFINITY": AFFINITY, "ELSEWHERE": ELSEWHERE, "THREAD": THREAD,
@@ -84,9 +114,41 @@ def pool_ir(arch: str) -> str:
     return text
 
 
+def mode_ir(arch: str) -> str:
+    """Functions `mode`, `set_mode` and `flush`: how the calling thread computes with floats."""
+    text = _MODES.replace("$MODE_DECLARATIONS$", _MODE_DECLARATIONS[arch]).replace(
+        "$FLUSH$", str(_FLUSH[arch])
+    )
+    return text.replace("$READ_MODE$", _READ_MODE[arch]).replace("$WRITE_MODE$", _WRITE_MODE[arch])
+
+
+_MODES = """\
+$MODE_DECLARATIONS$
+
+; How this thread computes with floats.
+define i64 @mode() {
+$READ_MODE$
+  ret i64 %mode
+}
+
+define void @set_mode(i64 %mode) {
+$WRITE_MODE$
+  ret void
+}
+
+; Let denormals count as zero in this thread; returns its mode before.
+define i64 @flush() {
+  %before = call i64 @mode()
+  %after = or i64 %before, $FLUSH$
+  call void @set_mode(i64 %after)
+  ret i64 %before
+}
+"""
+
 _IR = """\
 ; The ticket: bits 48.. hold the limit of threads, bits 0..47 the tasks left.
 $PAUSE_DECLARATION$
+$MODES$
 declare i64 @$CLOCK$()
 
 define i64 @clock() {
@@ -281,10 +343,17 @@ behind:
   %given = atomicrmw add ptr %at.back, i64 1 monotonic, align 8
   %above = sub i64 %tasks, %given
   %last = add i64 %above, -1
+  %at.mode = getelementptr i8, ptr %s, i64 $MODE$
+  %mode = load i64, ptr %at.mode
+  %own = call i64 @mode()
+  %same = icmp eq i64 %own, %mode
+  br i1 %same, label %do, label %adopt
+adopt:
+  call void @set_mode(i64 %mode)
   br label %do
 do:
   ; Task 0 was the caller's before it came here.
-  %index = phi i64 [ %more, %work ], [ %last, %behind ]
+  %index = phi i64 [ %more, %work ], [ %last, %behind ], [ %last, %adopt ]
   call void %fn(ptr %args, i64 %index, i64 %id)
   br label %look
 out:
@@ -403,6 +472,9 @@ publish:
   store ptr %args, ptr %at.args
   %at.tasks = getelementptr i8, ptr %s, i64 $TASKS$
   store i64 %tasks, ptr %at.tasks
+  %at.mode = getelementptr i8, ptr %s, i64 $MODE$
+  %mode = call i64 @mode()
+  store i64 %mode, ptr %at.mode
   %at.back = getelementptr i8, ptr %s, i64 $BACK$
   store atomic i64 0, ptr %at.back monotonic, align 8
   %at.done = getelementptr i8, ptr %s, i64 $DONE$

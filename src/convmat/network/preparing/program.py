@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine import buffers
+from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...planner import Plan, load_plans
 from ...processes import OfThisProcess
@@ -105,7 +105,20 @@ class Program(OfThisProcess):
     def __call__(
         self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None = None
     ) -> dict[str, Any]:
-        """The outputs by name. `watch` is told of each task that is done: they then run one by one."""
+        """The outputs by name. `watch` is told of each task that is done: they then run one by one.
+
+        Denormals count as zero: what sigmoids and decaying states leave near it would take most of the time on CPUs
+        that leave them to their microcode.
+        """
+        mode = thread_pool.flush_denormals()
+        try:
+            return self._run_stages(inputs, watch)
+        finally:
+            thread_pool.restore_mode(mode)
+
+    def _run_stages(
+        self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None
+    ) -> dict[str, Any]:
         stage, answer = self, self._run(inputs, watch)
         values = {**inputs, **answer}
         while stage.rest is not None:

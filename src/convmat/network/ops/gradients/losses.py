@@ -17,6 +17,9 @@ from ...graph import Array, Node, Spec
 from ..base import Specs, Step, has_input, input_at, own_operator
 from ..options import Options
 
+SMALLEST = {name: float(np.finfo(name).tiny) for name in ("float16", "float32", "float64")}
+"""The smallest normal numbers by element type, which NumPy works out: not while denormals count as zero."""
+
 
 def _entropy_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     z, target = input_at(node, specs, 0), input_at(node, specs, 1)
@@ -41,7 +44,7 @@ def cross_entropy(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
         picked = np.where(there, target, 0)[:, None]
         weight = rest[0][picked] if weighted else np.ones(picked.shape, z.dtype)
         weight = weight * there[:, None]
-        total = max(float(weight.sum(dtype=np.float64)), np.finfo(z.dtype).tiny)
+        total = max(float(weight.sum(dtype=np.float64)), SMALLEST[z.dtype.name])
         np.subtract(z, z.max(axis=1, keepdims=True), out=dz)
         right[...] = np.count_nonzero((np.take_along_axis(dz, picked, 1) == 0) & there[:, None])
         powers = np.exp(dz)
