@@ -192,8 +192,7 @@ def _peaks(crew: Crew, threads: int, folder: Path, found: Run, tell: Tell) -> No
     if "failed" in made:
         tell(f"the machine's peak could not be measured: {made['failed']}")
         return
-    figures = {name: float(value) for name, value in made.items() if name != "threads"}
-    found.peaks.setdefault(threads, []).append(figures)
+    found.peaks.setdefault(threads, []).append({name: float(value) for name, value in made.items()})
 
 
 @contextmanager

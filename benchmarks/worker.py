@@ -95,7 +95,7 @@ class Worker:
 
         engine.use_rates_file(Path(file))
         engine.remeasure()
-        return dataclasses.asdict(engine.peaks(threads))
+        return engine.peaks(threads).figures()
 
     def _prepared(self, name: str, job: AnyJob) -> peers.Prepared:
         if job != self._job or self._operands is None:

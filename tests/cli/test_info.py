@@ -80,7 +80,7 @@ def test_without_kernels_it_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -
 def test_rates_are_measured_again_on_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     forgotten = []
     monkeypatch.setattr(machine, "remeasure", lambda: forgotten.append(True))
-    monkeypatch.setattr(machine, "peaks", lambda threads: machine.Peaks(threads, *[1e9] * 7))
+    monkeypatch.setattr(machine, "peaks", lambda threads: machine.Peaks(threads, lambda name: 1e9))
     run("info", "--json")
     assert not forgotten
     run("info", "--again", "--json")

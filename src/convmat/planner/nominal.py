@@ -20,5 +20,9 @@ def machine(threads: int) -> Machine:
 
 def peaks(threads: int) -> Peaks:
     """What compiled kernels would have."""
-    l1, l2, l3 = (rate * threads for rate in (200e9, 100e9, 70e9))
-    return Peaks(threads, 110e9 * threads, 440e9 * threads, 220e9 * threads, l1, l2, l3, MEMORY)
+    rates = {
+        "fma_flops": 110e9, "dot_ops": 440e9, "bf16_flops": 220e9, "l1_bandwidth": 200e9, "l2_bandwidth": 100e9,
+        "l3_bandwidth": 70e9,
+    }  # fmt: skip
+    figures = {name: rate * threads for name, rate in rates.items()} | {"memory_bandwidth": MEMORY}
+    return Peaks(threads, figures.__getitem__)

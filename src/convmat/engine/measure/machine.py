@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmat.processes import kept_property
+
 # Importing convmat imports this file: what measuring needs is imported where it is used.
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,22 +33,63 @@ class Machine:
     copy_bandwidth: float
 
 
-@dataclass(frozen=True)
 class Peaks:
-    """What compiled kernels have, all threads together: float32 FLOP/s, and bytes/s read from each level.
+    """What compiled kernels have, all threads together, each figure worked out when it is first asked for.
 
-    `dot_ops`: multiplications and additions of 8-bit integers a second; `bf16_flops`: of bfloat16 numbers, 0 where the
-    CPU has no instruction for it.
+    `figure` gives one by its name. Planning asks for a few of them, and reading from memory takes long to measure.
     """
 
-    threads: int
-    fma_flops: float
-    dot_ops: float
-    bf16_flops: float
-    l1_bandwidth: float
-    l2_bandwidth: float
-    l3_bandwidth: float
-    memory_bandwidth: float
+    FIGURES = (
+        "fma_flops",
+        "dot_ops",
+        "bf16_flops",
+        "l1_bandwidth",
+        "l2_bandwidth",
+        "l3_bandwidth",
+        "memory_bandwidth",
+    )
+
+    def __init__(self, threads: int, figure: Callable[[str], float]) -> None:
+        self.threads, self._figure = threads, figure
+
+    @kept_property
+    def fma_flops(self) -> float:
+        """FLOP/s of float32 numbers."""
+        return self._figure("fma_flops")
+
+    @kept_property
+    def dot_ops(self) -> float:
+        """Multiplications and additions of 8-bit integers a second."""
+        return self._figure("dot_ops")
+
+    @kept_property
+    def bf16_flops(self) -> float:
+        """FLOP/s of bfloat16 numbers, 0 where the CPU has no instruction for it."""
+        return self._figure("bf16_flops")
+
+    @kept_property
+    def l1_bandwidth(self) -> float:
+        """Bytes/s read from L1."""
+        return self._figure("l1_bandwidth")
+
+    @kept_property
+    def l2_bandwidth(self) -> float:
+        """Bytes/s read from L2."""
+        return self._figure("l2_bandwidth")
+
+    @kept_property
+    def l3_bandwidth(self) -> float:
+        """Bytes/s read from L3."""
+        return self._figure("l3_bandwidth")
+
+    @kept_property
+    def memory_bandwidth(self) -> float:
+        """Bytes/s read from memory."""
+        return self._figure("memory_bandwidth")
+
+    def figures(self) -> dict[str, float]:
+        """All of them by name."""
+        return {name: getattr(self, name) for name in self.FIGURES}
 
 
 BLAS_AWAKE = 0.04
@@ -79,23 +122,42 @@ def peaks(threads: int | None = None) -> Peaks:
 
     Raises: EngineError where kernels cannot be compiled or run.
     """
-    from convmat.engine.cpu import host
     from convmat.engine.runtime import thread_pool
 
     n = threads or thread_pool.count()
     if n not in _peaks:
-        cpu = host()
-        # Half of a cache, to leave room for what else is in it.
-        l1, l2, l3 = (_reading(n, name, size) for name, size in (
-            ("L1", cpu.l1 // 2), ("L2", cpu.l2 // 2), ("L3", cpu.l3 // 2 // n),
-        ))  # fmt: skip
-        # Read from start to end through caches that hold less: between 64 and 256 MiB for all threads.
-        memory = _reading(n, "memory", min(max(2 * cpu.l3, 64 << 20), 256 << 20) // n)
-        fma = _rate("fma_flops", n, lambda threads: _kernels(threads).fma())
-        dot = _rate("dot_ops", n, lambda threads: _kernels(threads).dot())
-        bf16 = _rate("bf16_flops", n, lambda threads: _kernels(threads).bf16()) if cpu.bf16 else 0.0
-        _peaks[n] = Peaks(n, fma, dot, bf16, l1, l2, l3, memory)
+        made = Peaks(n, lambda name: _measure_peak(name, n))
+        _ = made.fma_flops  # where no kernel runs, that is said here
+        _peaks[n] = made
     return _peaks[n]
+
+
+MOST_READ = 8 << 20
+"""Bytes that each thread reads from L3, which may hold hundreds of megabytes: layers do not, and writing them first
+takes far longer than reading."""
+
+
+def _measure_peak(name: str, threads: int) -> float:
+    """The figure of Peaks of that name for so many threads."""
+    from convmat.engine.cpu import host
+
+    cpu = host()
+    match name:
+        case "fma_flops":
+            return _rate(name, threads, lambda n: _kernels(n).fma())
+        case "dot_ops":
+            return _rate(name, threads, lambda n: _kernels(n).dot())
+        case "bf16_flops":
+            return _rate(name, threads, lambda n: _kernels(n).bf16()) if cpu.bf16 else 0.0
+        # Half of a cache, to leave room for what else is in it.
+        case "l1_bandwidth":
+            return _reading(threads, "L1", cpu.l1 // 2)
+        case "l2_bandwidth":
+            return _reading(threads, "L2", cpu.l2 // 2)
+        case "l3_bandwidth":
+            return _reading(threads, "L3", min(cpu.l3 // 2 // threads, max(4 * cpu.l2, MOST_READ)))
+    # Read from start to end through caches that hold less: between 64 and 256 MiB for all threads.
+    return _reading(threads, "memory", min(max(2 * cpu.l3, 64 << 20), 256 << 20) // threads)
 
 
 def remeasure() -> None:
