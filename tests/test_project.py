@@ -159,7 +159,7 @@ LONGEST = 60  # lines of a function: a screen
 WIDEST = 8  # parameters of a function that is neither public nor a command
 
 PUBLIC = (
-    "api.py",
+    "api/",
     "cli/",
     "scipy/derivatives.py",
     "scipy/extrema.py",
@@ -169,8 +169,8 @@ PUBLIC = (
 """Where parameters are those of public functions, or options of commands."""
 
 LONGER = {
-    ("api.py", "conv"): "public: its keywords are explained one by one",
-    ("api.py", "plan"): "public: its keywords are explained one by one",
+    ("api/convolution.py", "conv"): "public: its keywords are explained one by one",
+    ("api/planning.py", "plan"): "public: its keywords are explained one by one",
     ("geometry.py", "transposed"): "a public constructor, half of it docstring and examples",
     **{
         (f"cli/{file}.py", name): "a command: its options, with a sentence of help each"
