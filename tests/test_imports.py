@@ -23,6 +23,7 @@ GROUND = (
     "whole_files",
     "processes",
     "arguments",
+    "axis_phases",
     "geometry",
     "product",
     "layout",

@@ -35,16 +35,13 @@ from .arguments import (
     read_shapes,
     require_whole,
 )
+from .axis_phases import MOST_PHASES, AxisPhase, split_axis, spread_extent
 from .errors import GeometryError
 from .processes import kept_property
 
 __all__ = ["Block", "Geometry", "Padding", "PerAxis", "Phase", "Shape"]
 
 _WIDEST_ITEM = 16  # bytes of a complex128, the largest element taken: no byte offset may pass 63 bits
-SAMPLED = 1024
-"""Taps that are looked at, at most, to find how often a window leaves x."""
-
-_MOST_PHASES = 4096  # of different kinds: each is a product of its own, planned and run one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +92,13 @@ class Geometry:
                     f"  at most {most // line} in all: take less"
                 )
         kinds = math.prod(len(self._axis_phases(a)) for a in range(self.rank))
-        if kinds > _MOST_PHASES:
+        if kinds > MOST_PHASES:
             raise GeometryError(
                 f"geometry: the input dilation makes too many phases\n"
                 f"  input dilation {format_shape(self.e)} (the stride, of a transposed convolution or an input "
                 f"gradient), "
-                f"dilation {format_shape(self.d)}: more than {_MOST_PHASES} dense products\n"
-                f"  at most {_MOST_PHASES}: put zeros between the elements of x first, and convolve with stride 1"
+                f"dilation {format_shape(self.d)}: more than {MOST_PHASES} dense products\n"
+                f"  at most {MOST_PHASES}: put zeros between the elements of x first, and convolve with stride 1"
             )
 
     # -- making one --------------------------------------------------------------------------------------------------
@@ -140,7 +137,7 @@ class Geometry:
         d = read_per_axis(call, "dilation", dilation, rank, least=1)
         e = read_per_axis(call, "input_dilation", input_dilation, rank, least=1)
         reach = tuple(dd * (ff - 1) + 1 for dd, ff in zip(d, F, strict=True))
-        E = tuple(_spread(i, ee) for i, ee in zip(I, e, strict=True))
+        E = tuple(spread_extent(i, ee) for i, ee in zip(I, e, strict=True))
 
         def same(a: int) -> int:
             return max((-(-E[a] // s[a]) - 1) * s[a] + reach[a] - E[a], 0)
@@ -149,7 +146,7 @@ class Geometry:
         made = cls(B=B, C=C, O=O, G=G, I=I, F=F, s=s, d=d, lo=lo, hi=hi, e=e)
         for a in range(rank):
             if reach[a] > lo[a] + E[a] + hi[a]:
-                raise GeometryError(_too_wide(call, made, a))
+                raise GeometryError(_describe_width(call, made, a))
         return made
 
     @classmethod
@@ -199,7 +196,7 @@ class Geometry:
         g_lo = tuple(span[a] - lo[a] for a in range(rank))
         g_hi = tuple(span[a] - hi[a] + extra[a] for a in range(rank))
         for a, name in enumerate(axis_names(rank)):
-            grown = _spread(I[a], s[a]) + span[a] + extra[a]
+            grown = spread_extent(I[a], s[a]) + span[a] + extra[a]
             if grown - lo[a] - hi[a] < 1:
                 raise GeometryError(
                     f"{call}: the padding leaves no output on axis {name}\n"
@@ -230,7 +227,7 @@ class Geometry:
     @kept_property
     def E(self) -> Shape:
         """Per axis, the extent of the input with its inserted zeros."""
-        return tuple(_spread(i, e) for i, e in zip(self.I, self.e, strict=True))
+        return tuple(spread_extent(i, e) for i, e in zip(self.I, self.e, strict=True))
 
     @kept_property
     def P(self) -> Shape:
@@ -313,7 +310,8 @@ class Geometry:
         lo = tuple(r - 1 - lo for r, lo in zip(self.reach, self.lo, strict=True))
         axes = range(self.rank)
         hi = tuple(
-            (self.I[a] - 1) * self.e[a] + self.reach[a] - lo[a] - _spread(self.P[a], self.s[a]) for a in axes
+            (self.I[a] - 1) * self.e[a] + self.reach[a] - lo[a] - spread_extent(self.P[a], self.s[a])
+            for a in axes
         )
         return replace(self, C=self.O, O=self.C, I=self.P, s=self.e, lo=lo, hi=hi, e=self.s)
 
@@ -354,7 +352,9 @@ class Geometry:
             x.append(slice(begin, after))
             extents.append(after - begin)
             lo.append(begin * e - low)
-            hi.append((end - start[a] - 1) * self.s[a] + self.reach[a] - lo[a] - _spread(after - begin, e))
+            hi.append(
+                (end - start[a] - 1) * self.s[a] + self.reach[a] - lo[a] - spread_extent(after - begin, e)
+            )
         part = replace(self, B=last - first, I=tuple(extents), lo=tuple(lo), hi=tuple(hi))
         return Block(part, tuple(x), (first, last))
 
@@ -427,47 +427,11 @@ class Geometry:
         """
         return sum(math.prod(phase.count) for phase in self.phases())
 
-    def _axis_phases(self, a: int) -> list[_AxisPhase]:
-        """The kinds of phases of one axis, by their first outputs; more than _MOST_PHASES are not told to the end.
+    def _axis_phases(self, a: int) -> list[AxisPhase]:
+        """The kinds of phases of one axis, by their first outputs."""
+        return split_axis(self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a])
 
-        Outputs r + j*T have the taps f0 + t*U. From r to r + ahead, f0 falls by `back`, and where in x both begin is
-        the same, as (r + ahead)*s + (f0 - back)*d = r*s + f0*d.
-        """
-        s, d, e, lo, F, P = self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a]
-        if e == 1 or not P:
-            return [_AxisPhase(0, 1, P, 0, 1, F, s, d, lo)]
-        both, T = math.gcd(d, e), e // math.gcd(s, e)
-        U, often = e // both, both // math.gcd(s, both)
-        ahead, back, residues = d // math.gcd(s, d), s // math.gcd(s, d), min(T, P)
-        invert, first = pow(d // both, -1, U), self._first_reached(a, often)
-        apart = s * T // e, d * U // e  # of x, from an output of a phase to its next and from tap to tap
-        found = [
-            _AxisPhase(start, step, outputs, 0, 1, 0, *apart, 0, count)
-            for start, step, outputs, count in _unreached(P, often, first)
-        ]
-        for start in () if first is None else range(first, min(ahead, residues), often):
-            r = start
-            while r < residues and len(found) <= _MOST_PHASES:
-                f0 = (lo - r * s) // both * invert % U
-                outputs, taps = -(-(P - r) // T), max(-(-(F - f0) // U), 0)
-                last = min(residues - 1, P - (outputs - 1) * T - 1)
-                least = max(F - taps * U, 0) if taps else F
-                count = min((last - r) // ahead, (f0 - least) // back) + 1
-                if taps:
-                    x = -((r * s + f0 * d - lo) // e)
-                    at = _AxisPhase(r, T, outputs, f0, U, taps, *apart, x, count, ahead, back)
-                else:
-                    at = _AxisPhase(r, T, outputs, 0, 1, 0, *apart, 0, count, ahead)
-                found.append(at)
-                r += count * ahead
-        return sorted(found, key=lambda each: each.start)
-
-    def _first_reached(self, a: int, often: int) -> int | None:
-        """The first output of those, one in `often`, that a filter long enough reaches; None where it reaches none."""
-        s, lo, common = self.s[a], self.lo[a], math.gcd(self.s[a], self.d[a], self.e[a])
-        return None if lo % common else lo // common * pow(s // common, -1, often) % often
-
-    def _phase(self, parts: tuple[_AxisPhase, ...]) -> Phase:
+    def _phase(self, parts: tuple[AxisPhase, ...]) -> Phase:
         F = tuple(p.taps for p in parts)
         s, d, lo = (tuple(getattr(p, name) for p in parts) for name in ("stride", "dilation", "lo"))
         hi = tuple(
@@ -530,56 +494,7 @@ class Phase:
     back: Shape
 
 
-@dataclass(frozen=True)
-class _AxisPhase:
-    start: int
-    step: int
-    outputs: int
-    tap_start: int
-    tap_step: int
-    taps: int
-    stride: int
-    dilation: int
-    lo: int
-    count: int = 1
-    apart: int = 1
-    back: int = 0
-
-    def inside(self, extent: int) -> float:
-        """The share of its outputs' taps that lie inside x; of more than SAMPLED taps (or outputs) some stand for all.
-
-        >>> _AxisPhase(0, 1, 4, 0, 1, 3, 1, 1, 1).inside(4)
-        0.8333333333333334
-        """
-        many, few = sorted(((self.outputs, self.stride), (self.taps, self.dilation)), reverse=True)
-        (count, by), total, chosen = many, 0, range(0, few[0], -(-few[0] // SAMPLED))
-        for at in chosen:
-            low, high = self.lo - at * few[1], extent - 1 + self.lo - at * few[1]
-            total += max(min(high // by, count - 1) - max(-(-low // by), 0) + 1, 0)
-        return total / (count * len(chosen))
-
-
-def _unreached(P: int, often: int, first: int | None) -> list[tuple[int, int, int, int]]:
-    """The outputs of P that no tap reaches however long the filter: all but first + j*often, or all for None.
-
-    As (start, step, outputs, count) of phases of a kind that lie side by side.
-    """
-    if first is None:
-        return [(0, 1, P, 1)]
-    more, found = P % often, []  # residues before the `more`-th have an output more
-    for start, stop in ((0, first), (first + 1, often)):
-        for low, high in ((start, min(stop, more)), (max(start, more), min(stop, P))):
-            if low < high:
-                found.append((low, often, -(-(P - low) // often), high - low))
-    return found
-
-
-def _spread(extent: int, e: int) -> int:
-    """The extent once e - 1 zeros stand between neighbours; nothing stays nothing."""
-    return (extent - 1) * e + 1 if extent else 0
-
-
-def _too_wide(call: str, g: Geometry, a: int) -> str:
+def _describe_width(call: str, g: Geometry, a: int) -> str:
     """The sentence for a filter wider than the padded input; its fix widens every axis that needs it."""
     padded = [lo + E + hi for lo, E, hi in zip(g.lo, g.E, g.hi, strict=True)]
     needs = [max(reach - p, 0) for reach, p in zip(g.reach, padded, strict=True)]
