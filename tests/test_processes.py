@@ -335,13 +335,13 @@ def test_a_handler_may_call_what_its_thread_is_inside() -> None:
             inside[0] = False
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
-        deadline, calls, right = time.monotonic() + 1.5, 0, 0
-        while time.monotonic() < deadline:
+        deadline, calls, right = time.monotonic() + 60, 0, 0
+        while met[0] < 100 and time.monotonic() < deadline:
             calls += 1
             right += net(np.ones((1 + calls % 9, 4, 12, 12), np.float32))[0, 0, 5, 5] == 36
             convmat.conv(np.ones((1, 4, 9, 9 + calls % 50), np.float32), w)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print(calls == right, met[0] == met[1], met[0] > 50)
+        print(calls == right, met[0] == met[1], met[0] >= 100)
     """)
     assert said == "True True True\n"
 

@@ -256,18 +256,20 @@ def test_many_threads_share_few_children() -> None:
 
 
 @posix
-def test_an_interrupted_exchange_does_not_leak_into_the_next() -> None:
+def test_an_interrupted_exchange_does_not_leak_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler_pool.compile_many([SEVEN], host())
     (first,) = idle()
     first.process.send_signal(signal.SIGSTOP)
+    wait = compiler_pool.first_to_speak
 
-    def interrupt() -> None:
-        time.sleep(0.2)
+    def interrupt(children: list[compiler_pool.Child]) -> object:
         os.kill(os.getpid(), signal.SIGINT)
+        return wait(children)
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        compiler_pool.compile_many([SEVEN], host())
+    with monkeypatch.context() as waiting:  # for the answer: the question has been asked
+        waiting.setattr(compiler_pool, "first_to_speak", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            compiler_pool.compile_many([SEVEN], host())
     assert first.process.poll() is not None
     (found,) = compiler_pool.compile_many(["define i64 @eight() {\n  ret i64 8\n}\n"], host())
     assert list(elf.parse(found).functions) == ["eight"]

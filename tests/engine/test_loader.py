@@ -109,12 +109,12 @@ def maps() -> list[tuple[int, int, str]]:
 
 @linux
 def test_loading_takes_less_than_3_ms() -> None:
-    """A bound with room: what is usual is a tenth of it."""
+    """Of processor time, which a busy machine does not lengthen; a bound with room: what is usual is a tenth of it."""
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         code = loader.load(made())
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
         code.close()
     assert min(times) < 3e-3
 
