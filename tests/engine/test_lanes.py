@@ -48,6 +48,21 @@ def test_a_transpose_of_sixteen_is_sixty_four_shuffles() -> None:
     assert str(fn).count("shufflevector") == 64
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [(i8, "uint8"), (i8, "int8"), (i32, "int32")])
+def test_whole_floats_are_stored_as_integers(
+    kind: Type, dtype: str, compiled: Callable[[Module], Any]
+) -> None:
+    module = Module()
+    fn = module.function("f", {"x": ptr, "y": ptr})
+    x, y = fn.arguments
+    fn.store(narrow(fn.load(x, f32.x(16)), kind), y)
+    limits = np.iinfo(dtype)
+    source = np.linspace(max(limits.min, -(2**24)), min(limits.max, 2**24), 16).round().astype("f")
+    target = np.zeros(16, dtype)
+    compiled(module).f(source, target)
+    np.testing.assert_array_equal(target, source)
+
+
 def test_concat_and_part(compiled: Callable[[Module], Any]) -> None:
     module = Module()
     fn = module.function("f", {"x": ptr, "y": ptr})

@@ -22,6 +22,7 @@ from .instructions import (
     equal,
     f32,
     fpext,
+    fptosi,
     fptrunc,
     i16,
     i32,
@@ -205,10 +206,15 @@ def widen(a: Value, to: Type, *, signed: bool = True) -> Value:
 
 
 def narrow(a: Value, to: Type) -> Value:
-    """`a` in the narrower kind `to`: floats to nearest, halves to even; integers lose upper bits."""
+    """`a` in the narrower kind `to`: floats to nearest, halves to even; integers lose upper bits.
+
+    Whole floats as integers go by way of 32 bits: of what 8 bits hold without a sign alone, fptosi makes anything.
+    """
     kind, to = a.type.scalar, to.scalar
     if kind is to:
         return a
+    if kind.is_float and not to.is_float:
+        return narrow(fptosi(a, to=i32), to)
     if not kind.is_float:
         return trunc(a, to=to)
     if to is not bf16:

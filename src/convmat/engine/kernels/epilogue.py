@@ -24,7 +24,6 @@ from ..ir.instructions import (
     bf16,
     bitcast,
     const,
-    fptosi,
     i1,
     i32,
     i64,
@@ -164,8 +163,7 @@ class TileEpilogue:
         line = activate(line, self.activation)
         if self.flushed and self.out is bf16:
             return bitcast(halves(fn, line), to=bf16)
-        whole = line.type.is_float and not self.out.is_float
-        return fptosi(line, to=self.out) if whole else narrow(line, self.out)
+        return narrow(line, self.out)
 
 
 def output_bounds(out: np.dtype[Any], zero: int) -> tuple[int, int]:

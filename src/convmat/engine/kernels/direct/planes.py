@@ -19,7 +19,6 @@ from ...ir.instructions import (
     Value,
     below,
     equal,
-    fptosi,
     i64,
     less,
     maximum,
@@ -238,7 +237,7 @@ class Walker(ABC):
                 self.fn.load(residual + offset, r.out.x(value.type.lanes), mask=mask), r.work
             )
         value = activate(value, r.activation)
-        return narrow(value, r.out) if r.out.is_float else fptosi(value, to=r.out)
+        return narrow(value, r.out)
 
 
 def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
