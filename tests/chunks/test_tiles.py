@@ -130,6 +130,18 @@ def test_receptive_field() -> None:
     assert str(field) == "y <- all of x: GlobalAveragePool 'gap' cannot be computed tile by tile"
 
 
+def test_borders_cut_no_receptive_field_off() -> None:
+    n, x = Built(integers=True), "x"
+    for at in range(6):
+        x = n.conv(x, f"c{at}", 1, 1, d=2)
+    net = n.load(x, 1, pixels=("h", "w")).with_shapes(x=(1, 1, 16, 12))
+    (field,) = net.receptive_field()
+    assert [(a.reach, a.stride, a.offset) for a in field.axes] == [(25, 1.0, -12.0)] * 2
+    summary = net.summary()
+    assert "\nreceptive field: c5 <- x: 25 (stride 1, from -12) x 25 (stride 1, from -12)" in str(summary)
+    assert summary.as_dict()["receptive_field"][0]["axes"][1] == {"reach": 25, "stride": 1.0, "offset": -12.0}
+
+
 @pytest.mark.parametrize(
     ("op", "shape", "said"),
     [

@@ -208,7 +208,8 @@ class Network:
     def receptive_field(self) -> tuple[Any, ...]:
         """How far each output looks into each input: reach, stride and offset along every pixel axis.
 
-        Output p of an axis looks at `reach` inputs, from about p*stride + offset on. Print one. Raises NetworkError.
+        Output p of an axis looks at `reach` inputs, from about p*stride + offset on, in an image so large that no
+        border cuts windows off. Print one. Raises NetworkError.
 
         >>> import convmat, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
@@ -302,9 +303,8 @@ class Network:
         from ..engine import thread_pool
         from .reports.summary import summarise
 
-        return summarise(
-            self.program(declared_specs(self.graph, "summary", limit=self.memory_limit)), thread_pool.count()
-        )
+        program = self.program(declared_specs(self.graph, "summary", limit=self.memory_limit))
+        return summarise(program, thread_pool.count(), self.receptive_field())
 
     def memory(self) -> Memory:
         """Bytes of weights, arena and peak for the declared shapes, beside the unrolled inputs. Raises NetworkError."""

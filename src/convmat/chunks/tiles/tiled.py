@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...arguments import format_shape
 from ...errors import NetworkError, PlanError, format_value
-from ...network.graph import Spec
+from ...network.graph import Input, Spec
 from ...network.net import Network
 from ..memory import SPARE, anonymous_bytes, available_bytes, describe_least_limit, largest_blocks
 from .parts import Part
@@ -178,26 +178,43 @@ class ReceptiveField:
 
 
 PERIOD, WIDE = 64, 4096
-"""Outputs over which a window is followed, and the extent that open axes have while it is."""
+"""Outputs over which a window is followed, and the extent that pixel axes have at least while it is."""
 
 
 def receptive_field(network: Network) -> tuple[ReceptiveField, ...]:
     """See `Network.receptive_field`."""
-    specs = {}
-    for each in network.inputs:
-        if each.shape is None:
-            raise NetworkError(
-                f"receptive_field: the rank of input {each.name!r} is not declared\n  {each}\n"
-                f"  say it: net.with_shapes({each.name}=(1, 3, 512, 512))"
-            )
-        declared = enumerate(each.shape)
-        extents = tuple(n if isinstance(n, int) else 1 if a < 1 else WIDE for a, n in declared)
-        specs[each.name] = Spec(extents, each.dtype)
     found = []
     for name in network.outputs:
-        tiler = Tiler(network._giving((name,)), specs)
+        tiler = _wide_tiler(network._giving((name,)))
         found += [_field(tiler, name, each.name) for each in network.inputs]
     return tuple(found)
+
+
+def _wide_tiler(network: Network) -> Tiler:
+    """The tiler of images so large that no border cuts windows off; of the declared ones where others do not fit."""
+    try:
+        tiler = Tiler(network, {each.name: _wide_spec(each, WIDE) for each in network.inputs})
+        if tiler.output in tiler.specs:
+            return tiler
+    except NetworkError:
+        pass
+    return Tiler(network, {each.name: _wide_spec(each, 0) for each in network.inputs})
+
+
+def _wide_spec(given: Input, least: int) -> Spec:
+    """An input whose pixel axes are a multiple of what is declared, and `least` at least; open axes are WIDE."""
+    if given.shape is None:
+        raise NetworkError(
+            f"receptive_field: the rank of input {given.name!r} is not declared\n  {given}\n"
+            f"  say it: net.with_shapes({given.name}=(1, 3, 512, 512))"
+        )
+    extents = []
+    for axis, n in enumerate(given.shape):
+        if not isinstance(n, int):
+            extents.append(1 if axis < 1 else WIDE)
+        else:
+            extents.append(n * -(-least // n) if axis > 1 and 0 < n < least else n)
+    return Spec(tuple(extents), given.dtype)
 
 
 def _field(tiler: Tiler, output: str, source: str) -> ReceptiveField:

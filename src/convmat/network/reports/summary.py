@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...planner.columns import align_columns
@@ -23,13 +23,17 @@ WORDS = 5
 
 @dataclass(frozen=True)
 class Summary:
-    """What a network consists of for inputs of given shapes. Print it; `as_dict()` is its JSON."""
+    """What a network consists of for inputs of given shapes. Print it; `as_dict()` is its JSON.
+
+    `fields`: how far each output looks into each input, as `Network.receptive_field` says.
+    """
 
     name: str
     inputs: Mapping[str, Spec | None]
     outputs: Mapping[str, Spec | None]
     layers: tuple[Layer, ...]
     threads: int
+    fields: tuple[Any, ...] = ()
 
     @property
     def flops(self) -> int:
@@ -68,6 +72,7 @@ class Summary:
             "predicted_seconds": self.seconds,
             "shares": dict(self.shares),
             "reference": [each.name for each in self.slow],
+            "receptive_field": [asdict(each) for each in self.fields],
             "layers": [each.as_dict() for each in self.layers],
         }
 
@@ -97,14 +102,15 @@ class Summary:
         if self.shares:
             parts = [f"{engine} {_percent(share)}" for engine, share in self.shares.items()]
             lines.append(f"of the whole network's predicted time: {', '.join(parts)}")
+        lines += [f"receptive field: {each}" for each in self.fields if each.axes]
         if self.slow:
             slow = [f"{each.op} {each.name!r}" for each in self.slow]
             lines.append(f"by the reference of the ONNX standard, slowly: {', '.join(slow)}")
         return "\n".join(lines)
 
 
-def summarise(program: Program, count: int) -> Summary:
-    """Of a prepared network, for a number of threads."""
+def summarise(program: Program, count: int, fields: tuple[Any, ...] = ()) -> Summary:
+    """Of a prepared network, for a number of threads; `fields` are its receptive fields."""
     graph, known = program.graph, _specs(program)
     return Summary(
         name=graph.name,
@@ -112,6 +118,7 @@ def summarise(program: Program, count: int) -> Summary:
         outputs={name: known.get(name) for name in program.outputs},
         layers=tuple(list_layers(program)),
         threads=count,
+        fields=fields,
     )
 
 
