@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.scipy import ndimage, strips
+from convmat.scipy import borders, ndimage, ready, strips
 
 theirs = pytest.importorskip("scipy.ndimage")
 
@@ -35,6 +35,36 @@ def test_strips_make_no_difference(mode: str, dtype: str, monkeypatch: pytest.Mo
             assert np.array_equal(made, wanted), name
         else:
             assert np.allclose(made, wanted, rtol=1e-6 if dtype == "float32" else 1e-12, atol=1e-4), name
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_images_read_where_they_lie_have_their_borders(
+    mode: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products see zeros beyond the edges there, which slabs along them write over."""
+    x = some((41, 37), dtype)
+    given = {
+        "correlate": (np.arange(15.0).reshape(3, 5),),
+        "gaussian_filter": (0.8,),
+        "sobel": (0,),
+        "uniform_filter": (4,),
+        "gaussian_laplace": (0.7,),
+    }
+    made = {
+        name: getattr(ndimage, name)(x, *each, mode=mode, cval=3.0, compute=dtype)
+        for name, each in given.items()
+    }
+    monkeypatch.setattr(strips, "LARGE_BYTES", 1)
+    monkeypatch.setattr(strips, "MOST_EDGES", 1.0)
+    monkeypatch.setattr(strips, "STRIP_BYTES", 2048)
+    monkeypatch.setattr(ready, "_memory", ready._Memory())
+    for name, each in given.items():
+        for cval in (3.0, 0.0):
+            again = getattr(ndimage, name)(x, *each, mode=mode, cval=cval, compute=dtype)
+            wanted = getattr(theirs, name)(x, *each, mode=mode, cval=cval)
+            assert np.allclose(again, wanted, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-3), name
+            assert cval == 0 or np.allclose(again, made[name], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -117,3 +147,73 @@ def test_filters_that_cannot_be_say_why() -> None:
         ndimage.correlate(x, x, stride=0)
     with pytest.raises(TypeError, match=r"^filters=, stride= and dilation= take real numbers$"):
         ndimage.correlate(x, filters=np.ones((1, 2, 2)) * 1j)
+
+
+def test_filters_made_ready_are_bounded_and_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "_memory", ready._Memory())
+    monkeypatch.setattr(ready, "MOST", 3)
+    x = some((9, 8), "float64")
+    for size in (3, 5, 3, 7, 9, 3):
+        weights = np.ones((size, size)) / size
+        assert np.allclose(ndimage.correlate(x, weights), theirs.correlate(x, weights))
+        assert len(ready._memory._kept) <= 3
+    weights = np.ones((3, 3))
+    ndimage.correlate(x, weights)
+    weights[0, 0] = 9.0  # found by its elements, not by the array
+    assert np.allclose(ndimage.correlate(x, weights), theirs.correlate(x, weights))
+    assert np.array_equal(
+        ndimage.correlate(x, weights, origin=[1, 0]), ndimage.correlate(x, weights, origin=(1, 0))
+    )
+    ndimage.correlate1d(x, [1.0, 2.0, 1.0], origin=1)
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        ndimage.correlate1d(x, [1.0, 2.0, 1.0], origin=1.0)  # type: ignore[arg-type]  # is refused
+    monkeypatch.setattr(ready, "MOST_BYTES", 1)
+    monkeypatch.setattr(ready, "_memory", ready._Memory())
+    ndimage.correlate(x, weights)
+    assert not ready._memory._kept
+
+
+def test_integers_are_cut_between_passes_where_that_differs() -> None:
+    x = some((12, 9), "uint16")
+    signed = some((12, 9), "int32") * 3
+    for name, array, more in (
+        ("prewitt", x, {"mode": "constant", "cval": -2.5}),
+        ("laplace", x, {"mode": "constant", "cval": -2.5}),
+        ("prewitt", some((12, 9), "float32"), {"output": np.int32}),
+        ("laplace", some((12, 9), "float32"), {"output": np.int32}),
+        ("maximum_filter", signed, {"size": 4, "output": np.uint8}),
+        ("minimum_filter", signed, {"size": 3, "mode": "constant", "cval": 70000.0, "output": np.int16}),
+        ("minimum_filter", signed.astype(np.int8), {"footprint": [[1, 0, 1]], "mode": "constant", "cval": 1000.0}),
+    ):  # fmt: skip
+        assert np.array_equal(getattr(ndimage, name)(array, **more), getattr(theirs, name)(array, **more)), (
+            name
+        )
+
+
+def test_one_number_and_complex_ones_and_axes_as_in_scipy() -> None:
+    assert ndimage.correlate(np.array(3.0), np.array(2.0)) == theirs.correlate(np.array(3.0), np.array(2.0))
+    x = some((6, 7), "float64")
+    for sigma, axes in ((1.5, (0,)), (1.5, (1,)), ((1.0, 2.0), (0, 1))):
+        made = ndimage.gaussian_gradient_magnitude(x, sigma, axes=axes)
+        assert np.allclose(made, theirs.gaussian_gradient_magnitude(x, sigma, axes=axes))
+    for name, array, given in (
+        ("gaussian_laplace", x + 1j, {"sigma": 1.0, "output": x.copy()}),
+        ("sobel", x + 1j, {"output": np.float64}),
+        ("gaussian_filter", x, {"sigma": 1.0, "cval": 1j}),
+        ("uniform_filter", x, {"output": np.complex128}),
+        ("maximum_filter", x, {"size": 3, "cval": 1j}),
+    ):  # fmt: skip
+        with pytest.raises((RuntimeError, TypeError)) as refused:
+            getattr(theirs, name)(array, **given)
+        with pytest.raises(refused.type) as ours:
+            getattr(ndimage, name)(array, **given)
+        assert str(ours.value) == str(refused.value)
+
+
+@pytest.mark.parametrize("mode", ["edge", "wrap", "symmetric", "reflect", "constant"])
+def test_borders_many_times_wider_than_the_array(mode: str) -> None:
+    for shape in ((1, 2), (3, 1), (2, 3)):
+        x = some(shape, "float64")
+        out = np.empty((shape[0] + 9, shape[1] + 8))
+        borders.lay_part(shape, (-5, -2), out.shape, (mode,) * 2, 0.0)(x, out)
+        assert np.array_equal(out, np.pad(x, ((5, 4), (2, 6)), mode))  # type: ignore[call-overload]  # any mode

@@ -21,7 +21,7 @@ from .prepared import Bound, Prepared, load_plans
 from .presenter import present_with
 from .reading import dtype_name, read_tuning, require_limits
 from .record import Choice, Record
-from .request import request, request_tuned
+from .request import request, request_tuned, what_plans_follow
 from .unroll import fold, unroll
 
 DTYPES = tuple(WORK_DTYPES)
@@ -65,4 +65,5 @@ __all__ = [
     "request_tuned",
     "require_limits",
     "unroll",
+    "what_plans_follow",
 ]

@@ -96,4 +96,13 @@ def thread_count() -> int:
     return count
 
 
-__all__ = ["request", "request_tuned", "thread_count"]
+def what_plans_follow() -> tuple[int, int]:
+    """What the plan of the same words depends on beside them: the number of threads, and what tuning has found.
+
+    >>> what_plans_follow() == what_plans_follow()
+    True
+    """
+    return thread_count(), choices.version()
+
+
+__all__ = ["request", "request_tuned", "thread_count", "what_plans_follow"]

@@ -119,23 +119,35 @@ def read_input(value: Any) -> Array:
     return array
 
 
-def require_type(dtype: np.dtype[Any]) -> None:
-    """Refuse element types that SciPy's filters refuse."""
+def require_type(dtype: np.dtype[Any], *, complex_output: bool = True) -> None:
+    """Refuse element types that SciPy's filters refuse, complex ones as the output of what is real."""
     kind, size = dtype.kind, dtype.itemsize
-    if not (kind in "bui" or (kind == "f" and size in (4, 8)) or (kind == "c" and size in (8, 16))):
+    fits = kind == "c" and size in (8, 16) and complex_output
+    if not (kind in "bui" or (kind == "f" and size in (4, 8)) or fits):
         raise RuntimeError(f"array type {dtype!r} not supported")
 
 
 def make_output(
-    output: Any, like: Array, *, complex_output: bool = False, shape: tuple[int, ...] | None = None
+    output: Any,
+    like: Array,
+    *,
+    complex_output: bool = False,
+    promote: bool = True,
+    shape: tuple[int, ...] | None = None,
 ) -> Array:
-    """The array that results are written to: the one given, or a new one of the type that is given or the input's."""
+    """The array that results are written to: the one given, or a new one of the type that is given or the input's.
+
+    A real type for complex results becomes a complex one, or is refused without `promote`, as SciPy's function does.
+    """
     shape = like.shape if shape is None else shape
     if output is None:
-        dtype = np.promote_types(like.dtype, np.complex64) if complex_output else like.dtype.newbyteorder("=")
+        dtype = like.dtype if like.dtype.isnative else like.dtype.newbyteorder("=")
+        dtype = np.promote_types(dtype, np.complex64) if complex_output else dtype
     elif isinstance(output, type | np.dtype):
         dtype = np.dtype(output)
         if complex_output and dtype.kind != "c":
+            if not promote:
+                raise RuntimeError("output must have complex dtype")
             warnings.warn("promoting specified output dtype to complex", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
     elif isinstance(output, str):
@@ -150,9 +162,9 @@ def make_output(
             raise RuntimeError("output shape not correct")
         if complex_output and given.dtype.kind != "c":
             raise RuntimeError("output must have complex dtype")
-        require_type(given.dtype)
+        require_type(given.dtype, complex_output=complex_output)
         return given
-    require_type(dtype)
+    require_type(dtype, complex_output=complex_output)
     return buffers.empty(shape, dtype)
 
 
@@ -162,6 +174,17 @@ def read_origin(origin: Any, size: int, text: str) -> int:
     if not 0 <= size // 2 + number < size:
         raise ValueError(text)
     return number
+
+
+def real_constant(value: Any) -> float:
+    """The constant outside a real array. Raises TypeError for a complex one, in SciPy's words.
+
+    >>> real_constant(2)
+    2.0
+    """
+    if isinstance(value, complex | np.complexfloating):
+        raise TypeError("must be real number, not complex")
+    return float(value)
 
 
 __all__ = [
@@ -175,6 +198,7 @@ __all__ = [
     "read_input",
     "read_origin",
     "read_per_axis",
+    "real_constant",
     "require_type",
     "spread_over_axes",
 ]

@@ -16,8 +16,17 @@ import numpy.typing as npt
 
 from .. import api
 from ..engine import buffers
-from .arguments import Window, make_output, one_border, read_axes, read_input, read_origin, read_per_axis
-from .borders import lay_borders, store_rounded
+from .arguments import (
+    Window,
+    make_output,
+    one_border,
+    read_axes,
+    read_input,
+    read_origin,
+    read_per_axis,
+    real_constant,
+)
+from .borders import lay_part, store_rounded
 from .linear import BAD_ORIGIN, compute_type
 
 Array = npt.NDArray[Any]
@@ -57,7 +66,7 @@ def filter_bank(
     if not math.prod(shape):
         return out
     padded = buffers.empty(tuple(a + n + b for a, n, b in zip(lo, x.shape, hi, strict=True)), work)
-    lay_borders(x, padded, lo, hi, modes, float(window.cval), 0)
+    lay_part(x.shape, [-n for n in lo], padded.shape, modes, real_constant(window.cval))(x, padded)
     made = api.conv(
         padded[None, None], w[:, None].astype(work), stride=tuple(stride), dilation=tuple(dilation),
         exact=out.dtype.kind in "biu",

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernels
-from .linear import compute_type, run_parts
-from .steps import Correlation
+from .linear import make_filter
+from .ready import Copy, Filter
+from .steps import Correlation, OfWindows, Step
 from .strips import Borders, Chain
 
 Array = npt.NDArray[Any]
@@ -38,23 +39,32 @@ def along_axis(
     )
 
 
-def run_chains(
+FEW_OF_BOX = 9
+"""Boxes of floats up to this size are correlations: a kernel that reads x where it lies, and needs no line of sums."""
+
+
+def mean_along(size: int, axis: int, before: int, x: Array, out: Array) -> Step:
+    """The mean of `size` elements along one axis."""
+    if size <= FEW_OF_BOX and "f" == x.real.dtype.kind == out.real.dtype.kind:
+        return along_axis(np.full(size, 1 / size), axis, x.ndim, before)
+    return OfWindows("mean", size, axis, x.ndim, before)
+
+
+def make_chains(
     x: Array,
     out: Array,
-    chains: list[Chain],
+    chains: Sequence[Chain],
     modes: Sequence[str],
     cval: Any,
     compute: str | None,
-    **how: Any,
-) -> Array:
-    """Chains of real weights over an array of any type; a chain without steps copies."""
+    *,
+    magnitude: bool = False,
+) -> Filter:
+    """Chains of real weights over arrays like x, of any type; a chain without steps copies."""
     if not chains[0]:
-        out[...] = x
-        return out
-    one = np.ones(1)
-    return run_parts(
-        x, one, out, lambda _: chains, Borders(tuple(modes), cval), compute_type(compute, x), **how
-    )
+        return Copy()
+    borders = Borders(tuple(modes), cval)
+    return make_filter(x, np.ones(1), out, lambda _: chains, borders, compute, magnitude=magnitude)
 
 
-__all__ = ["along_axis", "gaussian_weights", "run_chains"]
+__all__ = ["along_axis", "gaussian_weights", "make_chains", "mean_along"]

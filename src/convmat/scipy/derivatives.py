@@ -8,6 +8,7 @@ gaussian_gradient_magnitude     the root of the sum of the squares of first ones
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ from .arguments import (
     read_per_axis,
     spread_over_axes,
 )
-from .chains import along_axis, gaussian_weights, run_chains
+from .chains import along_axis, gaussian_weights, make_chains
+from .ready import Copy, Filter, run_ready
 from .steps import Correlation
 from .strips import Chain
 
@@ -68,19 +70,30 @@ def laplace(
     array([ 0,  1, -2,  1])
     """
     x = read_input(input)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    along = read_axes(axes, x.ndim)
-    if not along:
-        return run_chains(x, out, [[]], [], cval, compute)
-    modes = spread_over_axes(
-        [numpy_border(m) for m in read_per_axis(mode, len(along))], along, x.ndim, "edge"
-    )
-    cross = np.zeros(tuple(3 if a in along else 1 for a in range(x.ndim)))
-    for a in along:
-        for at, value in enumerate((1.0, -2.0, 1.0)):
-            cross[tuple(at if b == a else int(b in along) for b in range(x.ndim))] += value
-    step = Correlation(cross, tuple(int(a in along) for a in range(x.ndim)), exact=True)
-    return run_chains(x, out, [[step]], modes, cval, compute)
+    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+
+    def make() -> Filter:
+        along = read_axes(axes, x.ndim)
+        if not along:
+            return Copy()
+        modes = spread_over_axes(
+            [numpy_border(m) for m in read_per_axis(mode, len(along))], along, x.ndim, "edge"
+        )
+        cross = np.zeros(tuple(3 if a in along else 1 for a in range(x.ndim)))
+        for a in along:
+            for at, value in enumerate((1.0, -2.0, 1.0)):
+                cross[tuple(at if b == a else int(b in along) for b in range(x.ndim))] += value
+        step = Correlation(cross, tuple(int(a in along) for a in range(x.ndim)), exact=True)
+        fractions = x.dtype.kind not in "biu" or ("constant" in modes and cval != np.rint(cval))
+        if out.dtype.kind in "biu" and fractions:
+            part = np.empty(x.shape, out.dtype)  # fractions are cut axis by axis
+            each_axis = [[along_axis([1.0, -2.0, 1.0], a, x.ndim)] for a in along]
+            return _Combined(
+                [make_chains(x, part, [c], modes, cval, compute) for c in each_axis], squared=False
+            )
+        return make_chains(x, out, [[step]], modes, cval, compute)
+
+    return run_ready("laplace", (mode, cval, axes, compute), x, out, make)
 
 
 def gaussian_laplace(
@@ -112,12 +125,16 @@ def _gradient(
 ) -> Array:
     """Differences along one axis, smoothed along the others."""
     x = read_input(input)
-    at = read_axis(axis, x.ndim)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    modes = [numpy_border(m) for m in read_per_axis(mode, x.ndim)]
-    others = (a for a in range(x.ndim) if a != at)
-    chain = [along_axis([-1.0, 0.0, 1.0], at, x.ndim), *(along_axis(smooth, a, x.ndim) for a in others)]
-    return run_chains(x, out, [chain], modes, cval, compute)
+    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+
+    def make() -> Filter:
+        at = read_axis(axis, x.ndim)
+        modes = [numpy_border(m) for m in read_per_axis(mode, x.ndim)]
+        others = (a for a in range(x.ndim) if a != at)
+        chain = [along_axis([-1.0, 0.0, 1.0], at, x.ndim), *(along_axis(smooth, a, x.ndim) for a in others)]
+        return make_chains(x, out, [chain], modes, cval, compute)
+
+    return run_ready("gradient", (axis, mode, cval, compute, smooth), x, out, make)
 
 
 def _derivatives(
@@ -131,14 +148,31 @@ def _derivatives(
 ) -> Array:
     """Normal distributions' derivatives along each axis in turn: their sum (order 2), or its root over squares (1)."""
     x = read_input(input)
-    out = make_output(output, x)
+    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+    given = (order, sigma, window.mode, window.cval, window.axes, *reach, compute)
+    return run_ready(
+        "derivatives", given, x, out, lambda: _make(x, out, sigma, order, window, reach, compute)
+    )
+
+
+def _make(
+    x: Array,
+    out: Array,
+    sigma: Any,
+    order: int,
+    window: Window,
+    reach: tuple[float, Any],
+    compute: str | None,
+) -> Filter:
+    """The filter of `_derivatives`: one where its chains can be added up, else one for each axis."""
     along = read_axes(window.axes, x.ndim)
-    sigmas = spread_over_axes(read_per_axis(sigma, len(along)), along, x.ndim, 0)
-    given = read_per_axis(window.mode, len(along))
+    # SciPy's magnitude smooths along all axes, also where it derives along some.
+    everywhere = order == 1 and (np.ndim(sigma) == 0 or np.size(sigma) == x.ndim)
+    spread = tuple(range(x.ndim)) if everywhere else along
+    sigmas = spread_over_axes(read_per_axis(sigma, len(spread)), spread, x.ndim, 0)
+    modes = [(numpy_border(m),) * x.ndim for m in read_per_axis(window.mode, len(along))]
     if not along:
-        out[...] = x
-        return out
-    modes = [(numpy_border(m),) * x.ndim for m in given]
+        return Copy()
     radii = read_per_axis(reach[1], x.ndim)
 
     def chain(derived: int) -> Chain:
@@ -152,26 +186,41 @@ def _derivatives(
 
     chains = [chain(a) for a in along]
     if out.dtype.kind == "f" and x.dtype.kind != "c" and chains[0] and len(set(modes)) == 1:
-        return run_chains(x, out, chains, modes[0], window.cval, compute, magnitude=order == 1)
-    parts = [
-        run_chains(x, np.empty(x.shape, out.dtype), [each], m, window.cval, compute)
-        for each, m in zip(chains, modes, strict=True)
+        return make_chains(x, out, chains, modes[0], window.cval, compute, magnitude=order == 1)
+    part = np.empty(x.shape, out.dtype)
+    filters = [
+        make_chains(x, part, [each], m, window.cval, compute) for each, m in zip(chains, modes, strict=True)
     ]
-    return _combined(parts, out, squared=order == 1)
+    return _Combined(filters, squared=order == 1)
 
 
-def _combined(parts: list[Array], out: Array, squared: bool) -> Array:
-    """The sum of the parts, or the root of the sum of their squares, in a type whose overflows are to be seen."""
-    for number, part in enumerate(parts):
-        if squared:
-            np.multiply(part, part, out=part)
-        if number:
-            out += part
-        else:
-            out[...] = part
-    if squared:
-        np.sqrt(out, out=out, casting="unsafe")
-    return out
+@dataclass(frozen=True)
+class _Combined:
+    """Filters whose results are added up, or the root of the sum of their squares."""
+
+    filters: list[Filter]
+    squared: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they hold."""
+        return sum(each.nbytes for each in self.filters)
+
+    def __call__(self, x: Array, out: Array) -> None:
+        """In the output's type, whose overflows are to be seen."""
+        if np.may_share_memory(x, out):
+            x = x.copy()
+        for number, each in enumerate(self.filters):
+            part = np.empty(x.shape, out.dtype)
+            each(x, part)
+            if self.squared:
+                np.multiply(part, part, out=part)
+            if number:
+                out += part
+            else:
+                out[...] = part
+        if self.squared:
+            np.sqrt(out, out=out, casting="unsafe")
 
 
 __all__ = ["gaussian_gradient_magnitude", "gaussian_laplace", "laplace", "prewitt", "sobel"]

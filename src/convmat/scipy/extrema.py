@@ -23,10 +23,13 @@ from .arguments import (
     read_input,
     read_origin,
     read_per_axis,
+    real_constant,
     spread_over_axes,
 )
+from .linear import most_of
+from .ready import Copy, Filter, run_ready
 from .steps import Footprint, OfWindows
-from .strips import Borders, Chain, run_strips
+from .strips import Borders, Chain, Kind, Strips
 
 Array = npt.NDArray[Any]
 
@@ -87,13 +90,17 @@ def _along_axis(
     input: Any, size: int, axis: int, output: Any, mode: str, cval: float, origin: int, *, name: str
 ) -> Array:
     x = _real(input)
-    at = read_axis(axis, x.ndim)
-    if size < 1:
-        raise RuntimeError("incorrect filter size")
     out = make_output(output, x)
-    before = size // 2 + read_origin(origin, size, "invalid origin")
-    modes = spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")
-    return _run(x, out, [OfWindows(name, size, at, x.ndim, before)], modes, cval)
+
+    def make() -> Filter:
+        at = read_axis(axis, x.ndim)
+        if size < 1:
+            raise RuntimeError("incorrect filter size")
+        before = size // 2 + read_origin(origin, size, "invalid origin")
+        modes = spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")
+        return _make(x, out, [OfWindows(name, size, at, x.ndim, before)], modes, cval)
+
+    return run_ready(f"{name} along", (size, axis, mode, cval, origin), x, out, make)
 
 
 def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Window, *, name: str) -> Array:
@@ -109,24 +116,31 @@ def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Wind
         raise RuntimeError("no footprint provided")
     x = _real(input)
     out = make_output(output, x)
-    along = read_axes(window.axes, x.ndim)
-    if mask is not None:
-        return _of_footprint(x, mask, out, window, along, name)
-    given = [read_per_axis(each, len(along)) for each in (size, window.origin, window.mode)]
-    wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[0] > 1]
-    chain = [
-        OfWindows(name, int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
-        for a, n, o, _ in wanted
-    ]
-    modes = spread_over_axes(
-        [numpy_border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
-    )
-    return _run(x, out, chain, modes, window.cval)
+
+    def make() -> Filter:
+        along = read_axes(window.axes, x.ndim)
+        if mask is not None:
+            return _make_footprint(x, mask, out, window, along, name)
+        each_axis = zip(
+            *(read_per_axis(v, len(along)) for v in (size, window.origin, window.mode)), strict=True
+        )
+        wanted = [(a, *each) for a, each in zip(along, each_axis, strict=True) if each[0] > 1]
+        chain = [
+            OfWindows(name, int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
+            for a, n, o, _ in wanted
+        ]
+        modes = spread_over_axes(
+            [numpy_border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
+        )
+        return _make(x, out, chain, modes, window.cval)
+
+    return run_ready(name, (size, mask, window.mode, window.cval, window.origin, window.axes), x, out, make)
 
 
-def _of_footprint(
+def _make_footprint(
     x: Array, mask: Array, out: Array, window: Window, along: tuple[int, ...], name: str
-) -> Array:
+) -> Filter:
+    """The filter of a window that is no box."""
     if len(along) < x.ndim and mask.ndim != len(along):
         raise RuntimeError(f"footprint.ndim ({mask.ndim}) must match len(axes) ({len(along)})")
     origins = read_per_axis(window.origin, len(along))
@@ -138,7 +152,10 @@ def _of_footprint(
     lo = tuple(n // 2 + read_origin(o, n, "invalid origin") for o, n in zip(origins, mask.shape, strict=True))
     if not isinstance(window.mode, str) and isinstance(window.mode, Iterable):
         raise RuntimeError("A sequence of modes is not supported for non-separable footprints")
-    return _run(x, out, [Footprint(name, mask, lo)], [numpy_border(window.mode)] * x.ndim, window.cval)
+    outside = real_constant(window.cval)
+    if x.dtype.kind in "iu" and np.isfinite(outside):  # SciPy's, too, is then of the input's type
+        outside = float(np.array(int(outside) % 2**64, np.uint64).astype(x.dtype))
+    return _make(x, out, [Footprint(name, mask, lo)], [numpy_border(window.mode)] * x.ndim, outside)
 
 
 def _real(input: Any) -> Array:
@@ -147,14 +164,16 @@ def _real(input: Any) -> Array:
     return read_input(input)
 
 
-def _run(x: Array, out: Array, chain: Chain, modes: list[str], cval: float) -> Array:
+def _make(x: Array, out: Array, chain: Chain, modes: list[str], cval: float) -> Filter:
+    """The filter of a chain."""
     if not chain:
-        out[...] = x
-        return out
-    small = np.can_cast(x.dtype, np.float32) and float(np.float32(cval)) == cval
+        return Copy()
+    number = real_constant(cval)
+    small = np.can_cast(x.dtype, np.float32) and float(np.float32(number)) == number
     work = np.dtype(np.float32 if small else np.float64)
-    run_strips(x, out, [chain], Borders(tuple(modes), float(cval)), work=work)
-    return out
+    contiguous = x.flags.c_contiguous and out.flags.c_contiguous
+    kind = Kind(x.shape, x.dtype, out.dtype, work, contiguous, max(most_of(x.dtype), abs(number)))
+    return Strips(kind, [chain], Borders(tuple(modes), number))
 
 
 __all__ = ["maximum_filter", "maximum_filter1d", "minimum_filter", "minimum_filter1d"]

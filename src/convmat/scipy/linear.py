@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,15 @@ from .arguments import (
     read_input,
     read_origin,
     read_per_axis,
+    real_constant,
     spread_over_axes,
 )
+from .ready import Filter, run_ready
 from .steps import Correlation
-from .strips import Borders, Chain, run_strips
+from .strips import Borders, Chain, Kind, Strips
 
 Array = npt.NDArray[Any]
+ChainsOf = Callable[[Array], Sequence[Chain]]
 
 RTOL = 1e-14
 """What terms may leave of weights that are taken apart, by default: float64's rounding of a sum."""
@@ -50,19 +55,28 @@ def compute_type(name: str | None, x: Array) -> np.dtype[Any]:
     return np.dtype(name or np.float64)
 
 
-def exact_in_float32(x: Array, out: Array, chains: Sequence[Chain], cval: Any) -> bool:
+def most_of(dtype: np.dtype[Any]) -> float:
+    """What no element of a type is beyond.
+
+    >>> most_of(np.dtype(np.uint8)), most_of(np.dtype(np.float32))
+    (256.0, inf)
+    """
+    return 2.0 ** (8 * dtype.itemsize) if dtype.kind in "biu" else math.inf
+
+
+def exact_in_float32(x: np.dtype[Any], out: np.dtype[Any], chains: Sequence[Chain], cval: float) -> bool:
     """Whether everything on the way from small integers to integers is below 2^24, so that float32 rounds nothing."""
-    if not (x.dtype.kind in "biu" and out.dtype.kind in "biu" and x.dtype.itemsize <= 2):
+    if not (x.kind in "biu" and out.kind in "biu" and x.itemsize <= 2):
         return False
     if cval != np.rint(cval) or abs(cval) >= 2**16:
         return False
     for chain in chains:
-        most = max(2.0 ** (8 * x.dtype.itemsize), abs(cval))
+        most = max(most_of(x), abs(cval))
         for step in chain:
             if isinstance(step, Correlation):
                 if not step.integral:
                     return False
-                most *= float(np.abs(step.weights).sum())
+                most *= step.gain
             elif most * math.prod(step.sizes) >= 2**24:
                 return False
             if most >= 2**24:
@@ -76,40 +90,105 @@ def require_cval(x: Array, w: Array, cval: Any) -> None:
         raise ValueError("Cannot provide a complex-valued cval when the input is real.")
 
 
-def run_parts(
+def make_filter(
     x: Array,
     w: Array,
     out: Array,
-    chains: Callable[[Array], Sequence[Chain]],
+    chains: ChainsOf,
     borders: Borders,
-    work: np.dtype[Any],
+    compute: str | None,
+    *,
     magnitude: bool = False,
-) -> Array:
-    """`chains` of w over x, real or complex: w's real and imaginary part each have chains of their own."""
+) -> Filter:
+    """`chains` of w over arrays like x, real or complex: w's real and imaginary part each have chains of their own."""
+    work = compute_type(compute, x)
+
+    def part(weights: Array, value: Any) -> Strips:
+        of, to = x.real.dtype, out.real.dtype
+        number = real_constant(value)
+        whole = of.kind in "biu" or to.kind not in "biu"
+        made = fuse_short(chains(weights), to, borders.modes, number) if whole else chains(weights)
+        small = work == np.float64 and exact_in_float32(of, to, made, number)
+        lies = (
+            x.dtype.kind != "c" and out.dtype.kind != "c" and x.flags.c_contiguous and out.flags.c_contiguous
+        )
+        kind = Kind(x.shape, of, to, np.dtype(np.float32) if small else work, lies, most_of(of))
+        return Strips(kind, made, Borders(borders.modes, number), magnitude=magnitude)
+
     cval = borders.cval
-
-    def part(of: Array, weights: Array, to: Array, value: Any) -> Array:
-        made = chains(weights)
-        small = work == np.float64 and exact_in_float32(of, to, made, value)
-        kind = np.dtype(np.float32) if small else work
-        run_strips(of, to, made, Borders(borders.modes, float(value)), work=kind, magnitude=magnitude)
-        return to
-
     if x.dtype.kind != "c" and w.dtype.kind != "c":
-        return part(x, w, out, cval)
+        return part(w, cval)
     if x.dtype.kind != "c":
+        return _Parts(part(w.real, cval), part(w.imag, cval), None, None)
+    of_real, of_imag = np.real(cval), np.imag(cval)
+    if w.dtype.kind != "c":
+        return _Parts(part(w, of_real), None, part(w, of_imag), None)
+    return _Parts(part(w.real, of_real), part(w.imag, of_real), part(w.real, of_imag), part(w.imag, of_imag))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A complex filter: of x's real part by w's real and imaginary part, and of x's imaginary part by both."""
+
+    real_real: Strips
+    real_imag: Strips | None
+    imag_real: Strips | None
+    imag_imag: Strips | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its parts hold."""
+        parts = (self.real_real, self.real_imag, self.imag_real, self.imag_imag)
+        return sum(part.nbytes for part in parts if part)
+
+    def __call__(self, x: Array, out: Array) -> None:
+        """(x + iy) * (u + iv) = (x*u - y*v) + i (x*v + y*u)."""
         source = x.copy() if np.may_share_memory(x, out) else x
-        part(source, w.real, out.real, cval)
-        part(source, w.imag, out.imag, cval)
-        return out
-    source = x.copy() if np.may_share_memory(x, out) else x
-    part(source.real, w.real, out.real, np.real(cval))
-    part(source.imag, w.real, out.imag, np.imag(cval))
-    if w.dtype.kind == "c":
-        other = np.empty(x.shape, out.real.dtype)
-        out.real[...] -= part(source.imag, w.imag, other, np.imag(cval))
-        out.imag[...] += part(source.real, w.imag, other, np.real(cval))
-    return out
+        self.real_real(source.real, out.real)
+        if self.imag_real is None:
+            if self.real_imag is not None:
+                self.real_imag(source, out.imag)
+            return
+        self.imag_real(source.imag, out.imag)
+        if self.real_imag is not None and self.imag_imag is not None:
+            other = np.empty(x.shape, out.real.dtype)
+            self.imag_imag(source.imag, other)
+            out.real[...] -= other
+            self.real_imag(source.real, other)
+            out.imag[...] += other
+
+
+def fuse_short(
+    chains: Sequence[Chain], out: np.dtype[Any], modes: Sequence[str], cval: float
+) -> Sequence[Chain]:
+    """Chains of correlations that have few taps together as one correlation each: a pass less over a strip.
+
+    Where nothing is cut between their steps, and what lies outside is no constant that steps would change.
+
+    >>> steps = [Correlation(np.ones(shape), (0, 0), True) for shape in ((2, 1), (1, 2))]
+    >>> ((fused,),) = fuse_short([steps], np.dtype(float), ["edge", "edge"], 0.0)
+    >>> fused.weights.tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+    if "constant" in modes and cval != 0:
+        return chains
+    return [_fused(chain, out) for chain in chains]
+
+
+def _fused(chain: Chain, out: np.dtype[Any]) -> Chain:
+    """The chain as one correlation, or as it is."""
+    if len(chain) < 2 or not all(isinstance(step, Correlation) for step in chain):
+        return chain
+    taps = [math.prod(step.sizes) for step in chain]
+    if math.prod(taps) >= CHEAPER * sum(taps):
+        return chain
+    if out.kind in "biu" and not (out != np.uint64 and all(step.integral for step in chain)):
+        return chain
+    weights, lo = np.ones(()), tuple(map(sum, zip(*(step.lo for step in chain), strict=True)))
+    for step in chain:
+        assert isinstance(step, Correlation)
+        weights = weights * step.weights
+    return [Correlation(weights, lo, exact=True)]
 
 
 def filter_dense(
@@ -124,9 +203,16 @@ def filter_dense(
 ) -> Array:
     """Correlate, or with `flip` convolve, an array with weights of as many axes as `axes` names."""
     x, w = read_input(input), np.asarray(weights)
-    is_complex = x.dtype.kind == "c" or w.dtype.kind == "c"
     require_cval(x, w, window.cval)
-    out = make_output(output, x, complex_output=is_complex) if is_complex else None
+    out = make_output(output, x, complex_output=x.dtype.kind == "c" or w.dtype.kind == "c")
+    given = (w, window.mode, window.cval, window.origin, window.axes, compute, rtol, flip)
+    return run_ready("dense", given, x, out, partial(_make_dense, x, w, out, window, compute, rtol, flip))
+
+
+def _make_dense(
+    x: Array, w: Array, out: Array, window: Window, compute: str | None, rtol: float | None, flip: bool
+) -> Filter:
+    """The filter of dense weights, once all that they and the window say is read."""
     along = read_axes(window.axes, x.ndim)
     if w.dtype.kind != "c":
         w = w.astype(np.float64)
@@ -145,13 +231,12 @@ def filter_dense(
         w = w[(slice(None, None, -1),) * w.ndim]
         origins = [-o - (n + 1) % 2 for o, n in zip(origins, w.shape, strict=True)]
     lo = tuple(n // 2 + read_origin(o, n, BAD_ORIGIN) for o, n in zip(origins, w.shape, strict=True))
-    out = make_output(output, x) if out is None else out
-    borders = Borders(one_border(window.mode, x.ndim), window.cval)
+    if not x.ndim:
+        w, lo = w.reshape(1), (0,)
+    borders = Borders(one_border(window.mode, w.ndim), window.cval)
     tolerance = RTOL if rtol is None else rtol
     whole = out.dtype.kind in "biu"
-    return run_parts(
-        x, w, out, lambda part: _chains(part, lo, tolerance, whole), borders, compute_type(compute, x)
-    )
+    return make_filter(x, w, out, lambda part: _chains(part, lo, tolerance, whole), borders, compute)
 
 
 def _chains(weights: Array, lo: tuple[int, ...], tolerance: float, whole: bool) -> Sequence[Chain]:
@@ -186,4 +271,4 @@ def _chains(weights: Array, lo: tuple[int, ...], tolerance: float, whole: bool) 
     ]
 
 
-__all__ = ["compute_type", "filter_dense", "require_cval", "run_parts"]
+__all__ = ["compute_type", "filter_dense", "fuse_short", "make_filter", "most_of", "require_cval"]

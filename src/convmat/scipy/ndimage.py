@@ -32,12 +32,12 @@ from .arguments import (
     spread_over_axes,
 )
 from .banks import filter_bank
-from .chains import along_axis, gaussian_weights, run_chains
+from .chains import along_axis, gaussian_weights, make_chains, mean_along
 from .derivatives import gaussian_gradient_magnitude, gaussian_laplace, laplace, prewitt, sobel
 from .extrema import maximum_filter, maximum_filter1d, minimum_filter, minimum_filter1d
 from .holes import filter_present
-from .linear import compute_type, filter_dense, require_cval, run_parts
-from .steps import OfWindows
+from .linear import filter_dense, make_filter, require_cval
+from .ready import Filter, run_ready
 from .strips import Borders, Chain
 
 Array = npt.NDArray[Any]
@@ -106,19 +106,22 @@ def correlate1d(
         )  # fmt: skip
     x, w = read_input(input), np.asarray(weights)
     require_cval(x, w, cval)
-    is_complex = x.dtype.kind == "c" or w.dtype.kind == "c"
-    out = make_output(output, x, complex_output=is_complex)
-    w = w.conj().astype(np.complex128) if w.dtype.kind == "c" else w.astype(np.float64)
-    if w.ndim != 1 or w.shape[0] < 1:
-        raise RuntimeError("no filter weights given")
-    at = read_axis(axis, x.ndim)
-    before = len(w) // 2 + read_origin(origin, len(w), BAD_ORIGIN_1D)
-    borders = Borders(tuple(spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")), cval)
+    out = make_output(output, x, complex_output=x.dtype.kind == "c" or w.dtype.kind == "c")
 
-    def chains(part: Array) -> list[Chain]:
-        return [[along_axis(part, at, x.ndim, before, exact=out.dtype.kind in "biu")]]
+    def make() -> Filter:
+        taps = w.conj().astype(np.complex128) if w.dtype.kind == "c" else w.astype(np.float64)
+        if taps.ndim != 1 or taps.shape[0] < 1:
+            raise RuntimeError("no filter weights given")
+        at = read_axis(axis, x.ndim)
+        before = len(taps) // 2 + read_origin(origin, len(taps), BAD_ORIGIN_1D)
+        borders = Borders(tuple(spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")), cval)
 
-    return run_parts(x, w, out, chains, borders, compute_type(compute, x))
+        def chains(part: Array) -> list[Chain]:
+            return [[along_axis(part, at, x.ndim, before, exact=out.dtype.kind in "biu")]]
+
+        return make_filter(x, taps, out, chains, borders, compute)
+
+    return run_ready("correlate1d", (w, axis, mode, cval, origin, compute), x, out, make)
 
 
 def convolve1d(
@@ -160,8 +163,18 @@ def gaussian_filter1d(
             ),
             input, output, cval, missing, normalize, _sums_to(order),
         )  # fmt: skip
-    weights = gaussian_weights(sigma, order, truncate, radius)
-    return correlate1d(input, weights, axis, output, mode, cval, compute=compute)
+    x = read_input(input)
+    out = make_output(output, x, complex_output=x.dtype.kind == "c")
+
+    def make() -> Filter:
+        at = read_axis(axis, x.ndim)
+        modes = spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")
+        weights = gaussian_weights(sigma, order, truncate, radius)
+        step = along_axis(weights, at, x.ndim, exact=out.dtype.kind in "biu")
+        return make_chains(x, out, [[step]], modes, cval, compute)
+
+    given = (sigma, axis, order, mode, cval, truncate, radius, compute)
+    return run_ready("gaussian_filter1d", given, x, out, make)
 
 
 def gaussian_filter(
@@ -185,15 +198,20 @@ def gaussian_filter(
             input, output, cval, missing, normalize, _sums_to(order),
         )  # fmt: skip
     x = read_input(input)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    along = read_axes(axes, x.ndim)
-    given = [read_per_axis(each, len(along)) for each in (order, sigma, mode, radius)]
-    wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[1] > 1e-15]
-    chain = [along_axis(gaussian_weights(s, n, truncate, r), a, x.ndim) for a, n, s, _, r in wanted]
-    modes = spread_over_axes(
-        [numpy_border(m) for _, _, _, m, _ in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
-    )
-    return run_chains(x, out, [chain], modes, cval, compute)
+    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+
+    def make() -> Filter:
+        along = read_axes(axes, x.ndim)
+        each_axis = zip(*(read_per_axis(v, len(along)) for v in (order, sigma, mode, radius)), strict=True)
+        wanted = [(a, *each) for a, each in zip(along, each_axis, strict=True) if each[1] > 1e-15]
+        chain = [along_axis(gaussian_weights(s, n, truncate, r), a, x.ndim) for a, n, s, _, r in wanted]
+        modes = spread_over_axes(
+            [numpy_border(m) for _, _, _, m, _ in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
+        )
+        return make_chains(x, out, [chain], modes, cval, compute)
+
+    given = (sigma, order, mode, cval, truncate, radius, axes, compute)
+    return run_ready("gaussian_filter", given, x, out, make)
 
 
 def uniform_filter1d(
@@ -213,13 +231,17 @@ def uniform_filter1d(
             input, output, cval, missing, normalize, np.ones(1),
         )  # fmt: skip
     x = read_input(input)
-    at = read_axis(axis, x.ndim)
-    if size < 1:
-        raise RuntimeError("incorrect filter size")
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    before = size // 2 + read_origin(origin, size, "invalid origin")
-    modes = spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")
-    return run_chains(x, out, [[OfWindows("mean", size, at, x.ndim, before)]], modes, cval, compute)
+
+    def make() -> Filter:
+        at = read_axis(axis, x.ndim)
+        if size < 1:
+            raise RuntimeError("incorrect filter size")
+        before = size // 2 + read_origin(origin, size, "invalid origin")
+        modes = spread_over_axes([numpy_border(mode)], (at,), x.ndim, "edge")
+        return make_chains(x, out, [[mean_along(size, at, before, x, out)]], modes, cval, compute)
+
+    return run_ready("uniform_filter1d", (size, axis, mode, cval, origin, compute), x, out, make)
 
 
 def uniform_filter(
@@ -242,17 +264,21 @@ def uniform_filter(
         )  # fmt: skip
     x = read_input(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
-    along = read_axes(axes, x.ndim)
-    given = [read_per_axis(each, len(along)) for each in (size, origin, mode)]
-    wanted = [(a, *each) for a, each in zip(along, zip(*given, strict=True), strict=True) if each[0] > 1]
-    chain = [
-        OfWindows("mean", int(n), a, x.ndim, int(n) // 2 + read_origin(o, int(n), "invalid origin"))
-        for a, n, o, _ in wanted
-    ]
-    modes = spread_over_axes(
-        [numpy_border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
-    )
-    return run_chains(x, out, [chain], modes, cval, compute)
+
+    def make() -> Filter:
+        along = read_axes(axes, x.ndim)
+        each_axis = zip(*(read_per_axis(v, len(along)) for v in (size, origin, mode)), strict=True)
+        wanted = [(a, *each) for a, each in zip(along, each_axis, strict=True) if each[0] > 1]
+        chain = [
+            mean_along(int(n), a, int(n) // 2 + read_origin(o, int(n), "invalid origin"), x, out)
+            for a, n, o, _ in wanted
+        ]
+        modes = spread_over_axes(
+            [numpy_border(m) for *_, m in wanted], tuple(each[0] for each in wanted), x.ndim, "edge"
+        )
+        return make_chains(x, out, [chain], modes, cval, compute)
+
+    return run_ready("uniform_filter", (size, mode, cval, origin, axes, compute), x, out, make)
 
 
 # -- what they share -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import products
-from .borders import lay_borders
+from .borders import lay_part
 
 Array = npt.NDArray[Any]
 
@@ -240,7 +240,7 @@ def _continued(x: Array, w: Array, mode: str, boundary: str, fillvalue: Any) -> 
     lo = tuple(f - 1 - first for (first, _), f in zip(regions, w.shape, strict=True))
     hi = tuple(first + n - i for (first, n), i in zip(regions, x.shape, strict=True))
     padded = np.empty(tuple(a + i + b for a, i, b in zip(lo, x.shape, hi, strict=True)), kind)
-    lay_borders(x, padded, lo, hi, (BOUNDARIES[boundary],) * 2, fill, 0)
+    lay_part(x.shape, [-n for n in lo], padded.shape, (BOUNDARIES[boundary],) * 2, fill)(x, padded)
     return _part(padded, w, "valid", exact=True)
 
 

@@ -1,15 +1,22 @@
-"""Filters strip by strip: a strip of rows with its borders fits a cache, and all steps pass over it there.
+"""Filters strip by strip: a strip of rows fits a cache, and all steps pass over it there.
 
-    for each strip of y:   lay its part of x with borders  ->  step  ->  step  ->  store
+    for each strip of y:   its part of x with borders  ->  step  ->  step  ->  store
 
 A chain of steps is a separable filter, one axis a step; several chains of equal reach are added up, or the root of the
 sum of their squares is taken. Every strip has the same number of rows, so that one plan serves all: the last strip
 begins where it ends with the image, and computes some rows again.
+
+Large images of the type that is computed in are read where they lie. Products then see zeros beyond the edges, which
+is right inside; a slab along each edge is computed again, with its borders, and written over it:
+
+    strips of the rows inside      x itself  ->  step  ->  step  ->  y
+    slabs along the edges          as above, a few rows or columns of x
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,17 +25,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import buffers
-from .borders import lay_borders, refill_border, store_rounded
-from .steps import Correlation, Step
+from .borders import Laying, Slices, lay_part, slabs_outside, store_rounded
+from .steps import FEW_TAPS, Correlation, Run, Step
 
 Array = npt.NDArray[Any]
 Chain = Sequence[Step]
+Shape = tuple[int, ...]
 
 STRIP_BYTES = 1 << 20
 """Of a strip, about: it and what becomes of it are in a cache still, and a step's call costs little of its time."""
 
-FEW_TAPS = 64
-"""Windows of more may be transformed, for which the planner is asked; those want the whole image at once."""
+LARGE_BYTES = 1 << 20
+"""Images from here on are read where they lie: laying their borders costs more than four slabs."""
+
+MOST_EDGES = 1 / 4
+"""The part of the image in slabs, up to which that is so."""
+
+KEPT_BYTES = 8 << 20
+"""Scratch that a Python thread keeps for its next call: fresh pages cost more than a strip's products do."""
 
 
 @dataclass(frozen=True)
@@ -39,127 +53,274 @@ class Borders:
     cval: float
 
 
-def run_strips(
-    x: Array,
-    out: Array,
-    chains: Sequence[Chain],
-    borders: Borders,
-    *,
-    work: np.dtype[Any],
-    magnitude: bool = False,
-) -> None:
-    """Write to `out`, of x's shape and any type, the sum of the chains, or the root of the sum of their squares.
+@dataclass(frozen=True)
+class Kind:
+    """What a filter is prepared for: arrays of one shape, the type of input and output, and the type computed in."""
 
-    Everything is computed in `work`. Between steps, what is not integral is cut to integers if `out` holds these, as
-    it would be if every step was written to `out`.
+    shape: Shape
+    source: np.dtype[Any]
+    target: np.dtype[Any]
+    work: np.dtype[Any]
+    contiguous: bool = True
+    """Whether both arrays are C-contiguous."""
+
+    most: float = math.inf
+    """What no element of the input is beyond."""
+
+
+class Strips:
+    """Writes to an output the sum of chains over an input, or the root of the sum of their squares.
+
+    Everything is computed in `kind.work`. Between steps, what is not integral is cut to integers if the output holds
+    these, as it would be if every step was written to it. May be called from several threads at once.
     """
-    if not out.size:
-        return
-    if not x.ndim:
-        x, out = x.reshape(1), out.reshape(1)
-    lo = tuple(sum(step.lo[a] for step in chains[0]) for a in range(x.ndim))
-    reach = tuple(sum(step.sizes[a] - 1 for step in chains[0]) for a in range(x.ndim))
-    hi = tuple(r - before for r, before in zip(reach, lo, strict=True))
-    source = x.copy() if np.may_share_memory(x, out) else x
-    rows = _rows(source, chains, reach, work)
-    padded = (rows + reach[0], *(n + r for n, r in zip(x.shape[1:], reach[1:], strict=True)))
-    scratch = _Scratch(math.prod(padded), work)
-    direct = out.dtype == work and out.flags.c_contiguous and not magnitude
-    for start in _starts(x.shape[0], rows):
-        target = out[start : start + rows]
-        sums = target if direct else scratch.array("sums", target.shape)
-        part = scratch.array("part", padded)
-        lay_borders(source, part, lo, hi, borders.modes, borders.cval, start)
-        strip = _Strip(x.shape, start, rows, lo, hi, borders, scratch, out.dtype)
-        for number, chain in enumerate(chains):
-            strip.through(chain, part, sums, number > 0, magnitude)
-        if magnitude:
-            np.sqrt(sums, out=sums)
-        if not direct:
-            store_rounded(sums, target)
+
+    def __init__(
+        self, kind: Kind, chains: Sequence[Chain], borders: Borders, *, magnitude: bool = False
+    ) -> None:
+        self._kind, self._chains, self._borders, self._magnitude = kind, chains, borders, magnitude
+        self._whole = whole = kind.shape or (1,)
+        self._lo = tuple(sum(step.lo[a] for step in chains[0]) for a in range(len(whole)))
+        self._reach = tuple(sum(step.sizes[a] - 1 for step in chains[0]) for a in range(len(whole)))
+        self._hi = tuple(reach - lo for reach, lo in zip(self._reach, self._lo, strict=True))
+        self._direct = kind.target == kind.work and kind.contiguous and not magnitude
+        self._runs: dict[Any, Run] = {}
+        self._regions = list(self._plan()) if 0 not in whole else []
+        self._scratch = max((region.scratch for region in self._regions), default=0)
+        self.nbytes = sum(run.nbytes for run in self._runs.values())
+
+    def __call__(self, x: Array, out: Array) -> None:
+        """x and out: of the shape and types that were said; they may overlap."""
+        if not self._regions:
+            return
+        if np.may_share_memory(x, out):
+            x = x.copy()
+        if not x.ndim:
+            x, out = x.reshape(1), out.reshape(1)
+        with _Borrowed(self._scratch) as memory:
+            for region in self._regions:
+                region.run(x, out, memory)
+
+    def _plan(self) -> Iterator[_Region]:
+        """The parts that the output is computed in, in order: some are written over by later ones."""
+        extent, *others = self._whole
+        first, last, zeros = 0, extent, self._in_place()
+        rows = self._rows()
+        if zeros:
+            first, last = self._lo[0], extent - self._hi[0]
+            alone = all(len(chain) == 1 for chain in self._chains)
+            rows = last - first if alone else min(rows, last - first)
+        for start in _starts(first, last, rows):
+            yield self._region((start, *(0,) * len(others)), (rows, *others), zeros)
+        for axis, mode in enumerate(self._borders.modes if zeros else ()):
+            if axis and mode == "constant" and self._borders.cval == 0:
+                continue
+            for begin, count in slabs_outside(self._whole[axis], self._lo[axis], self._hi[axis]):
+                starts, extents = [0] * len(self._whole), list(self._whole)
+                starts[axis], extents[axis] = begin, count
+                yield self._region(tuple(starts), tuple(extents), zeros=False)
+
+    def _in_place(self) -> bool:
+        """Whether the image is read where it lies."""
+        kind, steps = self._kind, [step for chain in self._chains for step in chain]
+        edges = sum(min(reach / n, 1) for n, reach in zip(self._whole, self._reach, strict=True))
+        return (
+            self._direct
+            and kind.source == kind.work
+            and math.prod(kind.shape) * kind.work.itemsize >= LARGE_BYTES
+            and edges < MOST_EDGES
+            and all(isinstance(step, Correlation) and math.prod(step.sizes) <= FEW_TAPS for step in steps)
+        )
+
+    def _rows(self) -> int:
+        """Rows of a strip: as many as fit, not fewer than its border has; all where a product is transformed."""
+        extent, work = self._whole[0], self._kind.work
+        padded = tuple(n + reach for n, reach in zip(self._whole, self._reach, strict=True))
+        correlations = [step for chain in self._chains for step in chain if isinstance(step, Correlation)]
+        for step in correlations:
+            many = not step.exact and math.prod(step.sizes) > FEW_TAPS
+            if many and step.plan(padded, work).chosen.lowering == "fft":
+                return extent
+        strips = max(round(extent * math.prod(padded[1:]) * work.itemsize / STRIP_BYTES), 1)
+        return min(max(-(-extent // strips), self._reach[0], 1), extent)
+
+    def _region(self, begin: Shape, extent: Shape, zeros: bool) -> _Region:
+        """The box of the output from `begin` on; with `zeros` beyond the edges of all axes but the first."""
+        borders = self._borders
+        first = tuple(at - lo for at, lo in zip(begin, self._lo, strict=True))
+        shape = tuple(n + reach for n, reach in zip(extent, self._reach, strict=True))
+        laying: Laying | slice = slice(first[0], first[0] + shape[0])
+        if zeros:
+            shape = (shape[0], *extent[1:])
+        else:
+            laying = lay_part(self._whole, first, shape, borders.modes, borders.cval)
+        chains = []
+        for number, chain in enumerate(self._chains):
+            made, at, most = [], shape, self._kind.most
+            for step in chain:
+                last = step is chain[-1]
+                fills = () if zeros or step is chain[0] else tuple(self._fills(step, at, begin, extent))
+                run = self._run(step, at, add=last and number > 0 and not self._magnitude, zeros=zeros)
+                at = tuple(
+                    n - size + 1 if axis == 0 or not zeros else n
+                    for axis, (n, size) in enumerate(zip(at, step.sizes, strict=True))
+                )
+                most = max(most, abs(borders.cval)) * step.gain
+                whole = last or not self._cuts(step)
+                made.append(_Stage(run, at, fills, None if whole else self._kind.target, most))
+            chains.append(made)
+        target = tuple(slice(at, at + n) for at, n in zip(begin, extent, strict=True))
+        direct = self._direct and extent[1:] == self._whole[1:]
+        return _Region(
+            laying, shape, target, extent, chains, self._kind.work, borders.cval, direct, self._magnitude
+        )
+
+    def _cuts(self, step: Step) -> bool:
+        """Whether what a step makes is cut to integers before the next: where cutting it once, at the end, differs."""
+        source, target, cval = self._kind.source, self._kind.target, self._borders.cval
+        if target.kind not in "iu":
+            return False
+        constant, limits = "constant" in self._borders.modes, np.iinfo(target)
+        whole = source.kind in "biu" and (not constant or cval == np.rint(cval))
+        fits = np.can_cast(source, target) and (not constant or limits.min <= cval <= limits.max)
+        return not (step.integral and whole and target != np.uint64 and (step.linear or fits))
+
+    def _fills(self, step: Step, shape: Shape, begin: Shape, extent: Shape) -> Iterator[Slices]:
+        """What lies outside the image is `cval` for every step, not what steps before made of it."""
+        for axis, size in enumerate(step.sizes):
+            if size > 1 and self._borders.modes[axis] == "constant":
+                before = max(self._lo[axis] - begin[axis], 0)
+                after = max(begin[axis] + extent[axis] + self._hi[axis] - self._whole[axis], 0)
+                for at, count in slabs_outside(shape[axis], before, after):
+                    yield (*(slice(None),) * axis, slice(at, at + count))
+
+    def _run(self, step: Step, shape: Shape, *, add: bool, zeros: bool) -> Run:
+        """A step prepared for strips of a shape: strips of equal shapes share it."""
+        key = (id(step), shape, add, zeros)
+        if key not in self._runs:
+            self._runs[key] = step.prepare(shape, self._kind.work, add=add, zeros=zeros)
+        return self._runs[key]
 
 
 @dataclass(frozen=True)
-class _Strip:
-    """Where a strip is in the image, and where its results go on the way."""
+class _Stage:
+    """A step of a region: what of its input is the constant outside, what runs, and the shape that it makes.
 
-    shape: tuple[int, ...]
-    start: int
-    rows: int
-    lo: tuple[int, ...]
-    hi: tuple[int, ...]
-    borders: Borders
-    scratch: _Scratch
-    dtype: np.dtype[Any]
+    cut: the integers that its result is cut to, which is not beyond `most`.
+    """
 
-    def through(self, chain: Chain, part: Array, sums: Array, add: bool, magnitude: bool) -> None:
-        """Through all steps of a chain, into `sums`."""
+    run: Run
+    shape: Shape
+    fills: tuple[Slices, ...]
+    cut: np.dtype[Any] | None
+    most: float
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A box of the output, and how it is computed: from rows of x as they are, or a part laid out with its borders.
+
+    direct: the last step writes to the output itself.
+    """
+
+    laying: Laying | slice
+    shape: Shape
+    target: Slices
+    extent: Shape
+    chains: list[list[_Stage]]
+    work: np.dtype[Any]
+    cval: float
+    direct: bool
+    magnitude: bool
+
+    @property
+    def pitch(self) -> int:
+        """Bytes of scratch that one array of it takes at most."""
+        return -(-math.prod(self.shape) * self.work.itemsize // 64) * 64
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of scratch: the part, the results of steps in turn, the sums."""
+        return 4 * self.pitch
+
+    def run(self, x: Array, out: Array, memory: Array) -> None:
+        """Write the box of the output."""
+        if isinstance(self.laying, slice):
+            part = x[self.laying]
+        else:
+            part = self._array(memory, 0, self.shape)
+            self.laying(x, part)
+        target = out[self.target]
+        sums = target if self.direct else self._array(memory, 3, self.extent)
+        for number, chain in enumerate(self.chains):
+            self._through(chain, part, sums, memory)
+            if self.magnitude:
+                made = self._array(memory, 1 + (len(chain) - 1) % 2, self.extent)
+                np.square(made, out=made)
+                if number:
+                    np.add(sums, made, out=sums)
+                else:
+                    np.copyto(sums, made)
+        if self.magnitude:
+            np.sqrt(sums, out=sums)
+        if not self.direct:
+            store_rounded(sums, target, sum(chain[-1].most for chain in self.chains))
+
+    def _through(self, chain: list[_Stage], part: Array, sums: Array, memory: Array) -> None:
+        """Through all steps of a chain, into `sums`; of squares to come, into scratch."""
         last = len(chain) - 1
-        for number, step in enumerate(chain):
-            if number:
-                self._constant(part, step)
-            shape = tuple(n - size + 1 for n, size in zip(part.shape, step.sizes, strict=True))
-            if number == last and not magnitude:
-                step.run(part, sums, add)
-                return
-            made = self.scratch.array(f"step {number % 2}", shape)
-            step.run(part, made)
-            if self.dtype.kind in "iu" and not (step.integral and self.dtype != np.uint64):
-                whole = np.empty(shape, self.dtype)
-                store_rounded(made, whole)
+        for number, stage in enumerate(chain):
+            for at in stage.fills:
+                part[at] = self.cval
+            there = number == last and not self.magnitude
+            made = sums if there else self._array(memory, 1 + number % 2, stage.shape)
+            stage.run(part, made)
+            if stage.cut is not None:
+                whole = np.empty(stage.shape, stage.cut)
+                store_rounded(made, whole, stage.most)
                 np.copyto(made, whole, casting="unsafe")
             part = made
-        np.square(part, out=part)
-        if add:
-            np.add(sums, part, out=sums)
+
+    def _array(self, memory: Array, slot: int, shape: Shape) -> Array:
+        """An array in scratch."""
+        return np.ndarray(shape, self.work, memory, slot * self.pitch)
+
+
+class _Kept(threading.local):
+    memory: Array | None = None
+
+
+_kept = _Kept()
+
+
+class _Borrowed:
+    """So many bytes of scratch while it is entered: those that this Python thread had before, or others."""
+
+    __slots__ = ("memory", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __enter__(self) -> Array:
+        kept, _kept.memory = _kept.memory, None  # a signal's handler that filters gets its own
+        self.memory = kept if kept is not None and kept.nbytes >= self.size else buffers.take(self.size)
+        return self.memory
+
+    def __exit__(self, *error: object) -> None:
+        if self.memory.nbytes <= KEPT_BYTES:
+            _kept.memory = self.memory
         else:
-            np.copyto(sums, part)
-
-    def _constant(self, part: Array, step: Step) -> None:
-        """What lies outside the image is `cval` for every step, not what steps before made of it."""
-        for axis, size in enumerate(step.sizes):
-            if size > 1 and self.borders.modes[axis] == "constant":
-                start, rows = (self.start, self.rows) if axis == 0 else (0, self.shape[axis])
-                before = max(self.lo[axis] - start, 0)
-                after = max(start + rows + self.hi[axis] - self.shape[axis], 0)
-                refill_border(part, axis, min(before, part.shape[axis]), after, "constant", self.borders.cval)
+            buffers.give(self.memory)
 
 
-class _Scratch:
-    """Memory of a call: what is asked for under a name lies where it lay before."""
+def _starts(first: int, last: int, rows: int) -> Iterator[int]:
+    """The first rows of strips that cover the rows first .. last-1 together.
 
-    def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
-        self.size, self.dtype = size, dtype
-        self._kept: dict[str, Array] = {}
-
-    def array(self, name: str, shape: tuple[int, ...]) -> Array:
-        """An array of this shape, of at most the size that was said."""
-        if name not in self._kept:
-            self._kept[name] = buffers.empty((self.size,), self.dtype)
-        return self._kept[name][: math.prod(shape)].reshape(shape)
-
-
-def _starts(extent: int, rows: int) -> Iterator[int]:
-    """The first rows of strips that cover an image together.
-
-    >>> list(_starts(10, 4))
+    >>> list(_starts(0, 10, 4))
     [0, 4, 6]
     """
-    yield from range(0, extent - rows, rows)
-    yield extent - rows
+    yield from range(first, last - rows, rows)
+    yield last - rows
 
 
-def _rows(x: Array, chains: Sequence[Chain], reach: tuple[int, ...], work: np.dtype[Any]) -> int:
-    """Rows of a strip: as many as fit, not fewer than its border has; all of them where one product is transformed."""
-    extent: int = x.shape[0]
-    for step in (step for chain in chains for step in chain):
-        if isinstance(step, Correlation) and not step.exact and math.prod(step.sizes) > FEW_TAPS:
-            padded = tuple(n + r for n, r in zip(x.shape, reach, strict=True))
-            if step.plan(padded, work).chosen.lowering == "fft":
-                return extent
-    line: int = math.prod(n + r for n, r in zip(x.shape[1:], reach[1:], strict=True)) * work.itemsize
-    strips = max(round(extent * line / STRIP_BYTES), 1)
-    return min(max(-(-extent // strips), reach[0], 1), extent)
-
-
-__all__ = ["Borders", "Chain", "run_strips"]
+__all__ = ["Borders", "Chain", "Kind", "Strips"]
