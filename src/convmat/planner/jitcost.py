@@ -1,11 +1,12 @@
 """What a jit program is predicted to cost.
 
-    seconds = max(arithmetic, memory) on the slowest thread, arithmetic = FMA / peak + vectors packed + vectors stored
-    seconds = arithmetic + memory      where x is waited for: transformed, or read in place from many channels at once
+    seconds = max(arithmetic + waiting, memory) on the slowest thread
+    arithmetic = FMA / peak + vectors packed + vectors stored
 
 The peak and the bandwidths are this machine's measured ones; a vector packed or stored costs so many turns of the FMA
-unit, read off kernels whose other costs vanish. Of what is read in place only x is waited for, and nothing where each
-output has a channel of its own: planes are then read from start to end, which the hardware sees coming.
+unit, read off kernels whose other costs vanish. Transforms wait for all of their memory. Other products wait for x
+where it comes from beyond a core's second cache, from many channels at once: where each output has a channel of its
+own, planes are read from start to end, which the hardware sees coming. Rows of A in blocks read x again for each.
 """
 
 from __future__ import annotations
@@ -68,15 +69,30 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     busy = _busy_seconds(problem, step, effort, peaks) * share
     weights = peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
     near = effort.reread / weights
-    far_bandwidth = peaks.l3_bandwidth if effort.touched < cpu.l3 * L3_SHARE else peaks.memory_bandwidth
-    far = effort.touched / far_bandwidth
-    waited = far
-    if step.reads_in_place:
-        read = math.prod(step.shapes["x"]) * step.dtypes.array.itemsize
-        apart = problem.geometry.C > problem.geometry.G and read > cpu.l2
-        waited = read / far_bandwidth if apart else 0.0
-    taken = max(busy + waited, near, far) if effort.waits else max(busy, near, far)
+    moved, bandwidth = _moved(step, effort, cpu, peaks)
+    far = moved / bandwidth
+    waited = effort.again / peaks.l2_bandwidth
+    if effort.waits and not step.reads_in_place:
+        waited += far
+    elif problem.geometry.C > problem.geometry.G and bandwidth < peaks.l2_bandwidth:
+        waited += math.prod(step.shapes["x"]) * step.dtypes.array.itemsize / bandwidth
+    taken = max(busy + waited, near, far)
     return taken + effort.tasks * TASK / threads
+
+
+def _moved(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> tuple[float, float]:
+    """Bytes of a call's arrays that are moved, and how many a second, by the cache that holds them from call to call.
+
+    Beyond a core's second cache what is written is read first, and written back while others are read.
+    """
+    out = math.prod(step.shapes["y"]) * step.dtypes.out.itemsize if "y" in step.shapes else 0
+    held = effort.touched + (out if step.product.epilogue.residual is not None else 0)
+    if held <= cpu.l2 * peaks.threads * L2_SHARE:
+        return held, peaks.l2_bandwidth
+    return (
+        held + WRITTEN_BACK * out,
+        peaks.l3_bandwidth if held < cpu.l3 * L3_SHARE else peaks.memory_bandwidth,
+    )
 
 
 def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peaks: Peaks) -> float:
@@ -113,8 +129,11 @@ def _page_misses(problem: Problem, step: KernelPlan) -> int:
 WEIGHT_BYTES = 24 << 20
 """Weights that are larger are gone from the last cache before they are read again."""
 
-L3_SHARE = 0.75
-"""Of the last cache: arrays of a call that are larger come from memory."""
+WRITTEN_BACK = 0.5
+"""What writing a byte back to where it was read from takes beside reading others, in bytes read."""
+
+L2_SHARE, L3_SHARE = 0.75, 0.75
+"""Of the second and the last cache: arrays of a call that are larger come from further away."""
 
 
 def _packing(product: Product) -> float:

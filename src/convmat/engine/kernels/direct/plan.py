@@ -169,9 +169,11 @@ class DirectPlan(KernelPlan):
     def effort(self) -> Effort:
         """What one call makes the machine do: every tap of every vector of pixels or channels."""
         p, r = self.product, self.recipe
+        blocks = 1
         if isinstance(r, channels.ChannelsRecipe):
             vectors = p.n * -(-p.batch // r.lanes)
         else:
+            blocks = p.m // r.m
             columns = p.c.cols[-1].extent
             line: float = -(-columns // r.lanes)
             if self.words["narrow"]:
@@ -180,7 +182,8 @@ class DirectPlan(KernelPlan):
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         rows = max(p.m, LEAST_ROWS)
         flops = round(2 * r.lanes * vectors * p.k * rows)
-        return Effort(flops, 0, vectors * p.m, touched, 0, self.tasks, True)
+        again = (blocks - 1) * math.prod(self.shapes["x"]) * self.dtypes.array.itemsize
+        return Effort(flops, 0, vectors * p.m, touched, 0, self.tasks, True, again=again)
 
 
 def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe | str:
