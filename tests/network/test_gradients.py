@@ -238,8 +238,9 @@ def test_batch_normalization() -> None:
     x, scale, bias, mean = (normal(*shape) for shape in ((4, 3, 2, 2), (3,), (3,), (3,)))
     given = {"m": mean, "v": np.abs(mean) + 0.5}
     check(node("BatchNormalization", "x s b m v"), [x, scale, bias], given)
-    own = Node("BatchNorm", ("x", "s", "b"), ("y", "mean", "by", "spread"), {}, "bn", 0, OWN)
-    check(own, [x, scale, bias], seen=("y",))
+    outputs = ("y", "mean", "by", "spread", "add")
+    for words in ({}, {"limits": (-0.5, 0.75)}):
+        check(Node("BatchNorm", ("x", "s", "b"), outputs, words, "bn", 0, OWN), [x, scale, bias], seen=("y",))
 
 
 @pytest.mark.parametrize(

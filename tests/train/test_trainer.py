@@ -244,6 +244,17 @@ def test_losses_of_numbers(name: str) -> None:
         trainer.step(x, t[:, :2])
 
 
+def test_limits_behind_a_normalisation_are_part_of_its_pass() -> None:
+    """One pass forward and one back instead of two each: where nothing else reads what it gives."""
+    first = nn.Sequential(nn.Conv(4, 3), nn.BatchNorm(), nn.Relu())
+    second = nn.Sequential(nn.Conv(4, 3), nn.BatchNorm(), nn.Clip(0, 6))
+    third = nn.Sequential(nn.BatchNorm(), nn.Residual(nn.Relu()), nn.Flatten(), nn.Linear(2))
+    graph = nn.build(nn.Sequential(first, second, third), (1, 9, 9)).trainer().made.graph
+    found = [node.get("limits") for node in graph.nodes if node.op == "BatchNorm"]
+    assert found == [(0.0, float("inf")), (0.0, 6.0), None], "the last is read beside the Relu"
+    assert [node.op for node in graph.nodes if node.op in ("Relu", "Clip")] == ["Relu"]
+
+
 def test_a_deterministic_step_has_the_same_bits_with_any_number_of_threads() -> None:
     def trained(threads: int) -> dict[str, Any]:
         model = nn.Sequential(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .kernels.base import KernelPlan
     from .kernels.sweeps import recurrence
     from .kernels.sweeps.base import SweepPlan
+    from .kernels.sweeps.batch_norm import batch_norm, batch_norm_grad
     from .kernels.sweeps.copies import Strides, strided_copy
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.extremes import extreme_places
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
     from .kernels.sweeps.pixel_shuffle import pixel_shuffle
-    from .kernels.sweeps.products import products_of_rows
     from .kernels.sweeps.reductions import reduction
     from .kernels.sweeps.resample import Weighted, resample
     from .kernels.sweeps.softmax import softmax
@@ -102,8 +102,9 @@ _HOMES = {
     "resample": ".kernels.sweeps.resample:resample",
     "strided_copy": ".kernels.sweeps.copies:strided_copy",
     "lookup": ".kernels.sweeps.lookup:lookup",
+    "batch_norm": ".kernels.sweeps.batch_norm:batch_norm",
+    "batch_norm_grad": ".kernels.sweeps.batch_norm:batch_norm_grad",
     "normalise": ".kernels.sweeps.normalise:normalise",
-    "products_of_rows": ".kernels.sweeps.products:products_of_rows",
     "reduction": ".kernels.sweeps.reductions:reduction",
     "softmax": ".kernels.sweeps.softmax:softmax",
     "unpool": ".kernels.sweeps.unpool:unpool",
@@ -197,6 +198,8 @@ __all__ = [
     "address",
     "aligned_size",
     "apply_activation",
+    "batch_norm",
+    "batch_norm_grad",
     "blas_threads",
     "blas_work",
     "buffers",
@@ -222,7 +225,6 @@ __all__ = [
     "pixel_shuffle",
     "preloaded",
     "prepare",
-    "products_of_rows",
     "recurrence",
     "reduction",
     "remeasure",

@@ -327,7 +327,7 @@ class Sweep(OfThisProcess):
         return made
 
     def __call__(self, *arrays: Array) -> None:
-        """Write the last of the arrays, which is C-contiguous; the others may have any strides."""
+        """Write the last of the arrays, which is C-contiguous as all that is written; others may have any strides."""
         held = [np.ascontiguousarray(each) for each in arrays[:-1]]
         block = self.block([*held, arrays[-1]])
         thread_pool.launch(ctypes.addressof(block))

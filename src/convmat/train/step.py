@@ -8,8 +8,11 @@ that reads it. So a step is prepared and run as any network is.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -119,13 +122,16 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
 
     A running value goes on as the share that stays of it, and the rest of the batch's.
 
-    BatchNormalization measures its batch, if its scale or bias is trained; Dropout draws.
+    BatchNormalization measures its batch, if its scale or bias is trained, and keeps to the limits of a Relu or Clip
+    that alone reads it; Dropout draws.
     """
     graph = biases_apart(graph, trained)
     nodes: list[Node] = []
     running: dict[str, tuple[str, float]] = {}
-    taken = Tape(graph)
+    taken, bends, done = Tape(graph), limiting(graph), set[int]()
     for node in graph.nodes:
+        if id(node) in done:
+            continue
         made = node
         if node.op == "BatchNormalization" and set(node.inputs[1:3]) & set(trained):
             if any(name not in graph.constants for name in node.inputs[3:5]):
@@ -134,17 +140,45 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
                     "  these are computed by the network: freeze its scale and bias"
                 )
             y = node.outputs[0]
-            mean, by, spread = (taken.name(f"{y}.{name}") for name in ("mean", "by", "spread"))
+            mean, by, spread, add = (taken.name(f"{y}.{name}") for name in ("mean", "by", "spread", "add"))
             keep = node.get("momentum", 0.9)
             running |= {node.inputs[3]: (mean, keep), node.inputs[4]: (spread, keep)}
-            words = {"epsilon": node.get("epsilon", 1e-5)}
-            made = Node("BatchNorm", node.inputs[:3], (y, mean, by, spread), words, node.name, 0, OWN)
+            words: dict[str, Any] = {"epsilon": node.get("epsilon", 1e-5)}
+            if (bent := bends.get(y)) is not None:
+                y, words["limits"] = bent.outputs[0], limits_of(graph, bent)
+                done.add(id(bent))
+            made = Node("BatchNorm", node.inputs[:3], (y, mean, by, spread, add), words, node.name, 0, OWN)
         elif node.op == "Dropout" and (ratio := _ratio(graph, node)) > 0:
             outputs = (node.outputs[0], taken.name(f"{node.outputs[0]}.factor"))
             words = {"ratio": ratio, "number": len(nodes)}
             made = Node("DropoutDrawn", (node.inputs[0], SEED), outputs, words, node.name, 0, OWN)
         nodes.append(made)
     return graph.with_nodes(nodes), running
+
+
+def limiting(graph: Graph) -> dict[str, Node]:
+    """By what they read, the Relus and Clips that nothing else reads beside, and whose limits are numbers."""
+    readers = Counter(name for node in graph.nodes for name in node.reads)
+    return {
+        node.inputs[0]: node
+        for node in graph.nodes
+        if not node.domain and node.op in ("Relu", "Clip") and readers[node.inputs[0]] == 1
+        and node.inputs[0] not in graph.outputs and limits_of(graph, node) is not None
+    }  # fmt: skip
+
+
+def limits_of(graph: Graph, node: Node) -> tuple[float, float] | None:
+    """What a Relu or Clip keeps to; None where that is no number, or the wrong way round."""
+    if node.op == "Relu":
+        return 0.0, math.inf
+    found = [node.get("min", -math.inf), node.get("max", math.inf)]
+    for at, name in enumerate(node.inputs[1:3]):
+        if name:
+            value = graph.constants.get(name)
+            if value is None or value.size != 1:
+                return None
+            found[at] = float(value.item())
+    return (found[0], found[1]) if found[0] < found[1] else None
 
 
 def biases_apart(graph: Graph, trained: Collection[str]) -> Graph:

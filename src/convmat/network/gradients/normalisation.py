@@ -16,11 +16,13 @@ def _three(node: Node, made: Sequence[str], tape: Tape) -> Gradients:
 def batch(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """The batch's own mean and deviation are outputs of the node; those of a file are its inputs."""
     x, scale, bias = node.inputs[:3]
-    measured = node.op == "BatchNorm"
-    mean, by = node.outputs[1:3] if measured else node.inputs[3:5]
+    measured, limits = node.op == "BatchNorm", node.get("limits")
+    known = node.outputs[1:3] if measured else node.inputs[3:5]
+    words = {"limits": limits} if limits else {}
     made = tape.ops(
-        "BatchNormGrad", dy[0], x, scale, mean, by, outputs=(f"d.{x}", f"d.{scale}", f"d.{bias}"), own=True,
-        given=int(not measured), epsilon=node.get("epsilon", 1e-5),
+        "BatchNormGrad", dy[0], x, scale, *known, *node.outputs[4 : 4 + len(words)],
+        outputs=(f"d.{x}", f"d.{scale}", f"d.{bias}"), own=True,
+        given=int(not measured), epsilon=node.get("epsilon", 1e-5), **words,
     )  # fmt: skip
     return _three(node, made, tape)
 

@@ -15,6 +15,8 @@ from ...engine import (
     Expression,
     Sweep,
     SweepPlan,
+    batch_norm,
+    batch_norm_grad,
     elementwise,
     extreme_places,
     lookup,
@@ -29,7 +31,7 @@ from ...engine import (
 )
 from ...planner import contraction
 from ..graph import Node, Spec
-from .base import Specs, Unknown, axis_of, input_at
+from .base import OWN, Specs, Unknown, axis_of, input_at
 from .einsum import LETTERS, equation_of
 from .expressions import BY_RANGE, BY_RANGE_SCALE, BY_RANGE_ZERO
 from .moving import COPIES
@@ -63,6 +65,8 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
             return _moved(node, specs, made)
         if node.op == "DynamicQuantizeLinear" and not node.domain:
             return _by_range(there[0], made)
+        if node.domain == OWN and node.op in LEARNED:
+            return _learned(node, there, made)
         return _passed(node, specs, made[0]) if len(made) == 1 else None
     except Unknown:
         return None
@@ -252,6 +256,22 @@ def _layer_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     return _step(plan, "normalised", 1 + len(rest))
 
 
+def _learned(node: Node, specs: Sequence[Spec], made: Sequence[Spec]) -> Found:
+    """BatchNorm and its gradients, whose means are the batch's own or given."""
+    x, epsilon, limits = specs[LEARNED[node.op]], node.get("epsilon", 1e-5), node.get("limits")
+    if any(spec.dtype != x.dtype for spec in (*specs, *made)):
+        return None
+    dtype, threads = x.dtype.name, thread_pool.count()
+    plan = (
+        batch_norm(x.shape, epsilon, dtype, threads, limits)
+        if node.op == "BatchNorm"
+        else batch_norm_grad(
+            x.shape, dtype, threads, limits=limits, given=epsilon if node.get("given") else None
+        )
+    )
+    return None if isinstance(plan, str) else Swept(Sweep(plan), "a channel at a time", len(specs), len(made))
+
+
 def _resize(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     """Nearest neighbours that repeat elements are shuffles; others are weighted sums along the last two axes."""
     times, threads = find_repeats(node, specs), thread_pool.count()
@@ -279,6 +299,9 @@ def _depth_to_space(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         pixel_shuffle(B * C // (b * b), (b, b), (H, W), x.dtype.name, thread_pool.count()), "interleaved"
     )
 
+
+LEARNED = {"BatchNorm": 0, "BatchNormGrad": 1}
+"""Normalisation over the batch, by the place of x among the inputs."""
 
 REDUCTIONS = {
     "ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "prod",

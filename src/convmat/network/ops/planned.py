@@ -232,11 +232,12 @@ def _taken(arrays: Sequence[Array], sources: Sequence[int | Array]) -> list[Arra
 
 @dataclass(frozen=True)
 class Swept:
-    """One pass of a kernel over the first `reads` arrays and the last; others are constants that it knows."""
+    """One pass of a kernel over the first `reads` arrays and the last `writes`; others are constants that it knows."""
 
     sweep: Sweep
     way: str
     reads: int = 1
+    writes: int = 1
     scratch = 0
 
     @property
@@ -246,9 +247,12 @@ class Swept:
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""
-        self.sweep(*arrays[: self.reads], arrays[-1])
+        self.sweep(*self._taken(arrays))
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
-        taken = [*arrays[: self.reads], arrays[-1]]
+        taken = self._taken(arrays)
         return [self.sweep.block(taken)] if all(each.flags.c_contiguous for each in taken) else None
+
+    def _taken(self, arrays: Sequence[Array]) -> list[Array]:
+        return [*arrays[: self.reads], *arrays[-self.writes :]]

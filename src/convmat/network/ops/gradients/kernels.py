@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from ....engine import Expression, ExpressionStep, Sweep, SweepPlan, elementwise, thread_pool
+from ....engine import Sweep, SweepPlan
 from ....errors import EngineError
-from ...graph import Shape
-
-LEAST = 4096
-"""Elements from which on a kernel repays being compiled."""
 
 
 def loaded(plan: SweepPlan | str) -> Sweep | None:
@@ -23,12 +16,3 @@ def loaded(plan: SweepPlan | str) -> Sweep | None:
     except EngineError:
         return None
     return made
-
-
-def one_pass(
-    steps: Sequence[tuple[Any, ...]], shapes: Sequence[Shape], out: Shape, dtype: str
-) -> Sweep | None:
-    """The kernel of an expression: `steps` are (operation, operands ..), inputs numbered first."""
-    read = tuple(ExpressionStep(name, tuple(operands)) for name, *operands in steps)
-    made = Expression((dtype,) * len(shapes), read)
-    return loaded(elementwise(made, list(shapes), out, thread_pool.count()))

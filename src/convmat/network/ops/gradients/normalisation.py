@@ -6,22 +6,19 @@
     dscale = sum(dy z)     dbias = sum(dy)
 
 BatchNorm measures over the batch, and gives what running means are made of: as in PyTorch the variance over n - 1.
-Where mean and variance are given, dx = dy * scale * r. Ioffe and Szegedy, 2015.
+Where mean and variance are given, dx = dy * scale * r. Ioffe and Szegedy, 2015. By NumPy here; kernels run the large.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from ....engine import Sweep, products_of_rows, reduction, thread_pool
 from ...graph import Array, Node, Shape, Spec
 from ..base import Specs, Step, axis_of, has_input, input_at, own_operator
 from ..normalisation import about_mean, affine, factors, mean_of
 from ..options import Options
-from .kernels import LEAST, loaded, one_pass
 
 
 def _batch_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -30,106 +27,37 @@ def _batch_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
         raise node.error(
             f"it is trained on one number a channel\n  {x}\n  two are needed for a variance: take a larger batch"
         )
-    return (Spec(x.shape, x.dtype), *[Spec(scale.shape, x.dtype)] * 3)
-
-
-@dataclass(frozen=True)
-class Channels:
-    """Passes over x: (B, C, *P) and dy that leave a number a channel, or take one: by kernels, or by NumPy."""
-
-    shape: Shape
-    sums: Sweep | None
-    squares: Sweep | None
-    products: Sweep | None
-    scaled: Sweep | None
-    mixed: Sweep | None
-
-    @classmethod
-    def of(cls, x: Spec) -> Channels:
-        """The passes for x, its kernels loaded where it is large enough."""
-        B, C, *P = x.shape
-        lines, columns, dtype = B * C, math.prod(P), x.dtype.name
-        if x.size < LEAST or not P:
-            return cls(x.shape, *(None,) * 5)
-        threads, wide = thread_pool.count(), (C, *(1,) * len(P))
-        around = [("sub", 0, 1), ("mul", 4, 2), ("add", 5, 3)]
-        mixture = [("sub", 1, 3), ("mul", 6, 4), ("mul", 0, 2), ("sub", 8, 7), ("sub", 9, 5)]
-        return cls(
-            x.shape,
-            loaded(reduction("sum", (lines, columns), (1,), dtype, threads)),
-            loaded(products_of_rows(lines, columns, True, dtype, threads)),
-            loaded(products_of_rows(lines, columns, False, dtype, threads)),
-            one_pass(around, [x.shape, *[wide] * 3], x.shape, dtype),
-            one_pass(mixture, [x.shape, x.shape, *[wide] * 4], x.shape, dtype),
-        )
-
-    @property
-    def _count(self) -> int:
-        return math.prod(self.shape[2:])
-
-    def _lines(self, kernel: Sweep, x: Array, *more: Array) -> Array:
-        """(B, C) numbers of a kernel over lines, in float64."""
-        found = np.empty(self.shape[0] * self.shape[1], x.dtype)
-        kernel(x, *more, found)
-        return found.reshape(self.shape[:2]).astype(np.float64)
-
-    def moments(self, x: Array) -> tuple[Array, Array]:
-        """Mean and variance of each channel in float64: each line's about its own mean, then these joined.
-
-        Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-        """
-        if self.sums is None or self.squares is None:
-            others = (0, *range(2, x.ndim))
-            now = mean_of(x, others)
-            return now.reshape(-1), np.square(about_mean(x, now)).mean(others, dtype=np.float64)
-        near = (self._lines(self.sums, x) / self._count).astype(x.dtype)
-        squares = self._lines(self.squares, x, near.reshape(-1))
-        means = near.astype(np.float64)
-        mean = means.mean(0)
-        return mean, (squares.sum(0) / self._count + np.square(means - mean).sum(0)) / self.shape[0]
-
-    def affine(self, x: Array, less: Array, by: Array, add: Array, out: Array) -> None:
-        """out = (x - less) * by + add, numbers of each channel."""
-        if self.scaled is None:
-            wide = (-1, *(1,) * (x.ndim - 2))
-            affine(x, less.reshape(wide), by.reshape(wide), add.reshape(wide), out)
-        else:
-            self.scaled(x, less, by, add, out)
-
-    def products_of(self, dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-        """The sums of dy, and of dy * (x - mean), of each channel in float64."""
-        if self.sums is None or self.products is None:
-            about = x - mean.reshape(-1, *(1,) * (x.ndim - 2))
-            flat = [each.reshape(*self.shape[:2], -1) for each in (dy, about)]
-            return np.add.reduce(dy, (0, *range(2, x.ndim)), np.float64), np.einsum("bcp,bcp->c", *flat)
-        means = np.broadcast_to(mean, self.shape[:2]).ravel()
-        return self._lines(self.sums, dy).sum(0), self._lines(self.products, x, dy, means).sum(0)
-
-    def mix(self, dy: Array, x: Array, by: Array, mean: Array, share: Array, less: Array, out: Array) -> None:
-        """out = dy * by - (x - mean) * share - less."""
-        if self.mixed is None:
-            wide = (-1, *(1,) * (x.ndim - 2))
-            np.multiply(dy, by.reshape(wide), out=out)
-            out -= (x - mean.reshape(wide)) * share.reshape(wide)
-            out -= less.reshape(wide)
-        else:
-            self.mixed(dy, x, by, mean, share, less, out)
+    return (Spec(x.shape, x.dtype), *[Spec(scale.shape, x.dtype)] * 4)
 
 
 @own_operator("BatchNorm", shape=_batch_shape)
 def batch_norm(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    """x, scale, bias -> y, the batch's mean, 1 / deviation, and variance over n - 1."""
-    x, epsilon = input_at(node, specs, 0), node.get("epsilon", 1e-5)
-    count, passes = x.shape[0] * math.prod(x.shape[2:]), Channels.of(x)
+    """x, scale, bias -> y, the batch's mean, 1 / deviation, variance over n - 1, and what makes up for rounding.
+
+    y = (x - mean) * scale / deviation + add is kept within the `limits`, if there are any.
+    """
+    x, epsilon, limits = input_at(node, specs, 0), node.get("epsilon", 1e-5), node.get("limits")
+    count, others = x.shape[0] * math.prod(x.shape[2:]), (0, *range(2, x.rank))
 
     def step(x: Array, scale: Array, bias: Array, *outs: Array) -> None:
-        y, mean, by, spread = outs
-        now, measured = passes.moments(x)
-        mean[...], by[...] = now, 1 / np.sqrt(measured + epsilon)
+        y, mean, by, spread, add = outs
+        now = mean_of(x, others)
+        measured = np.square(about_mean(x, now)).mean(others, dtype=np.float64)
+        mean[...], by[...] = now.reshape(-1), 1 / np.sqrt(measured + epsilon)
         spread[...] = measured * (count / (count - 1))
-        passes.affine(x, *factors(scale, bias, now, measured, epsilon=epsilon, dtype=x.dtype), y)
+        found = factors(scale, bias, now.reshape(-1), measured, epsilon=epsilon, dtype=x.dtype)
+        add[...] = found[2]
+        less, factor, more = (_over_channels(each, x.ndim) for each in found)
+        affine(x, less, factor, more, y)
+        if limits:
+            np.clip(y, *limits, out=y)
 
     return step
+
+
+def _over_channels(value: Array, rank: int) -> Array:
+    """(C,) as (C, 1, ..), to stand beside the axes from 1 on."""
+    return value.reshape(-1, *(1,) * (rank - 2))
 
 
 def _batch_grad_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -139,24 +67,31 @@ def _batch_grad_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 @own_operator("BatchNormGrad", shape=_batch_grad_shape)
 def batch_norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    """dy, x, scale, the mean and 1 / deviation -> dx, dscale, dbias; `given`: those two are no part of x."""
-    x, fixed, epsilon = input_at(node, specs, 1), bool(node.get("given")), node.get("epsilon", 1e-5)
-    count, passes = x.shape[0] * math.prod(x.shape[2:]), Channels.of(x)
+    """dy, x, scale, the mean and 1 / deviation [, add] -> dx, dscale, dbias; `given`: those two are no part of x.
 
-    def step(dy: Array, x: Array, scale: Array, mean: Array, by: Array, *outs: Array) -> None:
-        dx, dscale, dbias = outs
+    Within `limits` y is computed again, and dy is 0 where it was at one of them.
+    """
+    x, fixed, epsilon = input_at(node, specs, 1), bool(node.get("given")), node.get("epsilon", 1e-5)
+    limits, others = node.get("limits"), (0, *range(2, x.rank))
+    count = x.shape[0] * math.prod(x.shape[2:])
+
+    def step(dy: Array, x: Array, scale: Array, mean: Array, by: Array, *rest: Array) -> None:
+        dx, dscale, dbias = rest[-3:]
         by = by.astype(np.float64)
         by = 1 / np.sqrt(by + epsilon) if fixed else by
-        sums, products = passes.products_of(dy, x, mean)
+        about = x - _over_channels(mean, x.ndim)
+        factor = _over_channels((by * scale).astype(x.dtype), x.ndim)
+        if limits:
+            y = about * factor + _over_channels(rest[0], x.ndim)
+            dy = np.where((y > limits[0]) & (y < limits[1]), dy, 0)
+        sums = np.add.reduce(dy, others, np.float64)
+        products = np.add.reduce(dy * about, others, np.float64)
         dscale[...], dbias[...] = products * by, sums
-        factor = by * scale
-        share, less = (
-            (0 * factor, 0 * factor)
-            if fixed
-            else (factor * products * by * by / count, factor * sums / count)
-        )
-        by, share, less = (each.astype(x.dtype) for each in (factor, share, less))
-        passes.mix(dy, x, by, mean, share, less, dx)
+        np.multiply(dy, factor, out=dx)
+        if not fixed:
+            share, less = by * scale * products * by * by / count, by * scale * sums / count
+            share, less = (_over_channels(each.astype(x.dtype), x.ndim) for each in (share, less))
+            dx -= about * share + less
 
     return step
 
