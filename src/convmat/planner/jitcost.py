@@ -67,8 +67,7 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     threads = problem.threads
     share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
     busy = _busy_seconds(problem, step, effort, peaks) * share
-    weights = peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth
-    near = effort.reread / weights
+    near = _reread_seconds(step, effort, cpu, peaks)
     moved, bandwidth = _moved(step, effort, cpu, peaks)
     far = moved / bandwidth
     waited = effort.again / peaks.l2_bandwidth
@@ -78,6 +77,14 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
         waited += math.prod(step.shapes["x"]) * step.dtypes.array.itemsize / bandwidth
     taken = max(busy + waited, near, far)
     return taken + effort.tasks * TASK / threads
+
+
+def _reread_seconds(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> float:
+    """What reading packed weights for each block takes; small ones come to each core once, and stay."""
+    again = effort.reread
+    if step.weight_bytes < cpu.l2 * WEIGHTS_SHARE:
+        again = min(again, peaks.threads * step.weight_bytes)
+    return again / (peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth)
 
 
 def _moved(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> tuple[float, float]:
@@ -128,6 +135,9 @@ def _page_misses(problem: Problem, step: KernelPlan) -> int:
 
 WEIGHT_BYTES = 24 << 20
 """Weights that are larger are gone from the last cache before they are read again."""
+
+WEIGHTS_SHARE = 0.5
+"""Of a core's second cache: smaller weights stay in it, beside what they multiply."""
 
 WRITTEN_BACK = 0.5
 """What writing a byte back to where it was read from takes beside reading others, in bytes read."""
