@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .blas import cost as blas_work
     from .blas import strided_views
     from .blas import threads as blas_threads
-    from .blas.cost import Work
+    from .blas.cost import ProductWork
+    from .blas.cuts import slice_block
     from .blas.engine import BlasProgram
     from .blas.epilogue import apply as apply_activation
     from .blas.fft_backend import has_scipy
@@ -68,12 +69,13 @@ ENGINES = ("jit", "blas")
 _HOMES = {
     "apply_activation": ".blas.epilogue:apply",
     "BlasProgram": ".blas.engine:BlasProgram",
-    "Work": ".blas.cost:Work",
+    "ProductWork": ".blas.cost:ProductWork",
     "Counted": ".counted:Counted",
     "blas_work": ".blas.cost",
     "blas_threads": ".blas.threads",
     "has_scipy": ".blas.fft_backend:has_scipy",
     "strided_views": ".blas.strided_views",
+    "slice_block": ".blas.cuts:slice_block",
     "Cpu": ".cpu:Cpu",
     "host": ".cpu:host",
     "usable_cores": ".cpu:usable_cores",
@@ -189,12 +191,12 @@ __all__ = [
     "Machine",
     "Operands",
     "Peaks",
+    "ProductWork",
     "Strides",
     "Sweep",
     "SweepPlan",
     "Team",
     "Weighted",
-    "Work",
     "address",
     "aligned_size",
     "apply_activation",
@@ -229,6 +231,7 @@ __all__ = [
     "reduction",
     "remeasure",
     "resample",
+    "slice_block",
     "softmax",
     "strided_copy",
     "strided_views",

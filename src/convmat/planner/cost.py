@@ -23,7 +23,7 @@ from ..engine import blas_work
 from ..problem import Problem
 
 if TYPE_CHECKING:
-    from ..engine import BlasProgram, Machine, Work
+    from ..engine import BlasProgram, Machine, ProductWork
 
 START = 10e-6
 """Seconds from a call to its first product."""
@@ -84,7 +84,7 @@ def blas_cost(
     )
 
 
-def blas_seconds(work: Work, problem: Problem, machine: Machine) -> float:
+def blas_seconds(work: ProductWork, problem: Problem, machine: Machine) -> float:
     """Predicted time of one product of a blas program."""
     dtype = np.dtype(problem.work_dtype)
     # The machine's rate is that of all its threads for 4-byte reals.
@@ -100,7 +100,7 @@ def blas_seconds(work: Work, problem: Problem, machine: Machine) -> float:
     return (arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize)) / work.lanes
 
 
-def _transforms(work: Work, item: int) -> float:
+def _transforms(work: ProductWork, item: int) -> float:
     """Predicted time of Fourier transforms."""
     if not work.fourier:
         return 0.0

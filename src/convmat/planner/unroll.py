@@ -54,7 +54,7 @@ def fold(problem: Problem, cols: Array) -> Array:
     16-bit floats are summed in float32, integers in a type that holds their sums. Raises GeometryError where sums do
     not fit the type of cols.
     """
-    from ..engine import strided_views
+    from ..engine import slice_block, strided_views
 
     view = _view(problem)
     kind = _sums(cols, math.prod(problem.geometry.F))
@@ -68,7 +68,7 @@ def fold(problem: Problem, cols: Array) -> Array:
     for tap in itertools.product(*(range(i.extent) for i in view.rows[taps - 1 :])):
         block = strided_views.part_inside(view, (*spans[:taps], *((t, t + 1) for t in tap), *spans[last:]))
         if block is not None:
-            target = strided_views.slice_block(into, block)
+            target = slice_block(into, block)
             target += parts[tuple(slice(start, stop) for start, stop in block)]
     if kind == cols.dtype:
         return x

@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 from ...product import Index, Packing, Product, View, count_values
 from ..operands import Array, Dtypes, Shape, aligned_size, contiguous_strides
 from .cost import copy_work
+from .cuts import Cut, slice_block
 from .epilogue import BlockEpilogue
-from .strided_views import Cut, Reader, Scratch, index_strides, slice_block, stacked_matrices, untouched_array
+from .scratch import Scratch
+from .strided_views import ViewReader, index_strides, stacked_matrices, untouched_array
 
 LEAST_COLUMNS = 128
 """A block has at least this many columns before its sum is cut: narrower ones cost BLAS more than a second pass."""
@@ -32,7 +34,7 @@ Extents = Mapping[str, Shape]
 
 
 @dataclass(frozen=True)
-class Form:
+class ProductForm:
     """A product with its stack moved into the batch, and how its operands lie.
 
     `turned[t]`: the panel of term t has its columns outermost. `left[t]`: A of term t is a stack of matrices in place.
@@ -78,7 +80,7 @@ class Forms:
         self.like = [seen.setdefault(_kind(a, b), t) for t, (a, b) in enumerate(product.terms)]
         self.kinds = {t: self.like.count(t) for t in seen.values()}
 
-    def best(self) -> Form | None:
+    def best(self) -> ProductForm | None:
         """The form to use; None where B was to be read in place and no BLAS can."""
         cols = self.product.c.cols
         if self.nested is not None or self.packing is Packing.NOTHING:
@@ -89,21 +91,21 @@ class Forms:
                 self.nested is None and count_values(cols[least:]) == 1 < count_values(cols)
             ):
                 return None  # or a matrix of one column for every pixel, which is none
-            return self._form(self._stacked(least), least, True)
-        plain = self._form(self._stacked(0), 0, False)
-        found = [plain, *self._ordered(0)]
+            return self._form(self._stack_product(least), least, True)
+        plain = self._form(self._stack_product(0), 0, False)
+        found = [plain, *self._order_forms(0)]
         if not plain.direct:
             deeper = (
-                self._form(self._stacked(s), s, False)
+                self._form(self._stack_product(s), s, False)
                 for s in range(1, len(cols))
                 if count_values(cols[s:]) >= WIDE
             )
             stacked = next((form for form in deeper if form.direct), None)
             if stacked is not None:
-                found = [stacked, *self._ordered(len(stacked.stack)), *found]
+                found = [stacked, *self._order_forms(len(stacked.stack)), *found]
         return min(found, key=self._nanoseconds)
 
-    def _stacked(self, s: int) -> Product:
+    def _stack_product(self, s: int) -> Product:
         """The product with its first s column indices as part of the batch."""
         product = self.product
         if not s:
@@ -115,14 +117,14 @@ class Forms:
         residual = replace(e.residual, batch=batch, cols=cols) if e.residual else None
         return Product(terms, replace(product.c, batch=batch, cols=cols), replace(e, residual=residual))
 
-    def _ordered(self, s: int) -> Iterator[Form]:
+    def _order_forms(self, s: int) -> Iterator[ProductForm]:
         """Forms with depth or columns in the order in which x has them, and with either contiguous in the panel."""
-        base = self._stacked(s)
+        base = self._stack_product(s)
         yield self._form(base, s, False, turned=True)
         if not base.terms:
             return
-        cols = self._sorted(base.terms[0][1], base.c.cols)
-        rows = [self._sorted(b, b.rows) for _, b in base.terms]
+        cols = self._sort_indices(base.terms[0][1], base.c.cols)
+        rows = [self._sort_indices(b, b.rows) for _, b in base.terms]
         by_columns = [base] if cols == base.c.cols else [base, _columns(base, cols)]
         for product in by_columns:
             sorted_terms = tuple(
@@ -134,12 +136,12 @@ class Forms:
                 if other != base:
                     yield self._form(other, s, False, turned)
 
-    def _sorted(self, view: View, indices: Indices) -> Indices:
+    def _sort_indices(self, view: View, indices: Indices) -> Indices:
         lying = self.example(view)
         strides = dict(zip((i.name for i in view.indices), lying.strides, strict=True))
         return tuple(sorted(indices, key=lambda i: -abs(strides[i.name])))
 
-    def _form(self, product: Product, s: int, in_place: bool, turned: bool = False) -> Form:
+    def _form(self, product: Product, s: int, in_place: bool, turned: bool = False) -> ProductForm:
         batch = product.c.batch
         groups, stack = batch[: len(batch) - s], batch[len(batch) - s :]
         there = {t: self._left(product.terms[t][0], len(groups)) for t in self.kinds}
@@ -149,7 +151,7 @@ class Forms:
             and product.epilogue.residual is None
             and stacked_matrices(self.example(product.c), len(batch), len(product.c.rows)) is not None
         )
-        return Form(
+        return ProductForm(
             product, groups, stack, in_place, self.nested, (turned,) * len(product.terms), left, direct
         )
 
@@ -163,7 +165,7 @@ class Forms:
         )
 
     def _reads(self, s: int) -> bool:
-        product = self._stacked(s)
+        product = self._stack_product(s)
         if self.nested is None and not self.same:
             return False
         return all(
@@ -183,7 +185,7 @@ class Forms:
         dtype = self.dtypes.out if view.source in ("y", "residual") else self.dtypes.array
         return untouched_array(view, self.shapes[view.source], dtype)
 
-    def _nanoseconds(self, form: Form) -> float:
+    def _nanoseconds(self, form: ProductForm) -> float:
         """What packing B, packing A and storing C take, about: to weigh one order against another."""
         product = form.product
         total = sum(copy_work(*self.panel(form, t)).nanoseconds * many for t, many in self.kinds.items())
@@ -194,11 +196,11 @@ class Forms:
             total += product.batch * product.m * product.n * 0.5
         return total
 
-    def panel(self, form: Form, term: int) -> tuple[Shape, Shape]:
+    def panel(self, form: ProductForm, term: int) -> tuple[Shape, Shape]:
         """The extents and the source's strides of B, its axes in the order in which the panel has them."""
         _, b = form.product.terms[term]
         if not b.inside and b.elements:
-            reader = Reader(b)  # by arithmetic: the whole box may be more than an array can be
+            reader = ViewReader(b)  # by arithmetic: the whole box may be more than an array can be
             strides = index_strides(reader.boxed, contiguous_strides(reader.box_shape(reader.shape), 1))
         else:
             lying = self.example(b)
@@ -225,7 +227,7 @@ def _alone(indices: Indices, nested: View) -> Cut:
     return Cut(extents, tuple(1 if i.name in names else max(i.extent, 1) for i in indices))
 
 
-def _repeated(groups: Indices, product: Product) -> Cut:
+def _cut_repeats(groups: Indices, product: Product) -> Cut:
     """One value at a time of the indices along which no B moves: stored whole, each would be the same once more."""
     moved = {name for _, b in product.terms for coordinate in b.coordinates for name, _ in coordinate.terms}
     extents = tuple(i.extent for i in groups)
@@ -242,7 +244,7 @@ class Blocks:
     `sizes` are the bytes of each run of scratch; `whole[t]`: A of term t is one stack of matrices while running.
     """
 
-    def __init__(self, form: Form, forms: Forms, packing: Packing, budget: int, limit: int) -> None:
+    def __init__(self, form: ProductForm, forms: Forms, packing: Packing, budget: int, limit: int) -> None:
         product, dtypes = form.product, forms.dtypes
         item = dtypes.work.itemsize
         m, n = product.m, product.n
@@ -273,7 +275,7 @@ class Blocks:
         if form.nested is not None:
             self.stack, self.groups = (_alone(part, form.nested) for part in (form.stack, form.groups))
         elif whole:
-            self.groups = _repeated(form.groups, product)
+            self.groups = _cut_repeats(form.groups, product)
         self.passes = sum(len(d) for d in self.depths)
         self.deep = max((d.most for d in self.depths), default=0)
         self.products = self.groups.most * self.stack.most
@@ -308,7 +310,7 @@ class Blocks:
         """How many blocks C has."""
         return len(self.groups) * len(self.stack) * len(self.columns) * len(self.rows)
 
-    def _box(self, form: Form, forms: Forms, panel: int, item: int) -> int:
+    def _box(self, form: ProductForm, forms: Forms, panel: int, item: int) -> int:
         """Bytes for what a block reaches, if it may reach outside and that is no more than its panel."""
         if not panel or all(b.inside for _, b in form.product.terms):
             return 0
@@ -316,18 +318,18 @@ class Blocks:
         for t in forms.kinds:
             (_, b), depth = form.product.terms[t], self.depths[t]
             widest = self.groups.widest + self.stack.widest + depth.widest + self.columns.widest
-            most = max(most, Reader(b).box_elements(widest) * item)
+            most = max(most, ViewReader(b).box_elements(widest) * item)
         return most if most <= max(panel, 4096) else 0
 
-    def _nested_box(self, form: Form, item: int) -> int:
+    def _nested_box(self, form: ProductForm, item: int) -> int:
         nested = form.nested
         if nested is None or nested.inside:
             return 0
         widest = (1,) * len(nested.batch) + tuple(i.extent for i in nested.rows + nested.cols)
-        needed = Reader(nested).box_elements(widest)
+        needed = ViewReader(nested).box_elements(widest)
         return needed * item if needed <= count_values(nested.rows + nested.cols) else 0
 
-    def _blocks_in_place(self, form: Form, forms: Forms) -> bool:
+    def _blocks_in_place(self, form: ProductForm, forms: Forms) -> bool:
         """Whether A, no stack of matrices as a whole, is one block by block (an image of dy, say)."""
         if forms.bound or not forms.same or any(a.conjugate for a, _ in form.product.terms):
             return False

@@ -22,17 +22,11 @@ import numpy as np
 from ...product import count_values
 from ..operands import Array, Block, Operands, Shape, count
 from . import threads as blas_threads
-from .blocking import Blocks, Form, Forms
-from .cost import Copying, Work, copy_work
-from .strided_views import (
-    REMEMBERED,
-    Reader,
-    Scratch,
-    flatten_block,
-    slice_block,
-    stacked_matrices,
-    window_of,
-)
+from .blocking import Blocks, Forms, ProductForm
+from .cost import Copying, ProductWork, copy_work
+from .cuts import flatten_block, slice_block
+from .scratch import Scratch
+from .strided_views import REMEMBERED, ViewReader, stacked_matrices, window_of
 
 Weights = list[Array]
 
@@ -40,14 +34,14 @@ Weights = list[Array]
 class Blockwise:
     """One product in blocks: `workspace` bytes of scratch a run, `weight_bytes` that `bind` packs."""
 
-    def __init__(self, forms: Forms, form: Form, blocks: Blocks) -> None:
+    def __init__(self, forms: Forms, form: ProductForm, blocks: Blocks) -> None:
         self.form, self.blocks, self.dtypes, self.bound = form, blocks, forms.dtypes, forms.bound
         product = self.product = form.product
         plain = [replace(a, batch=form.groups) for a, _ in product.terms]  # A does not move along the stack
-        self.a = [Reader(a) for a in plain]
-        self.b = [Reader(b) for _, b in product.terms]
-        self.c = Reader(product.c)
-        self.nested = Reader(form.nested) if form.nested is not None else None
+        self.a = [ViewReader(a) for a in plain]
+        self.b = [ViewReader(b) for _, b in product.terms]
+        self.c = ViewReader(product.c)
+        self.nested = ViewReader(form.nested) if form.nested is not None else None
         self.weight_bytes = sum(a.elements for a in plain) * self.dtypes.work.itemsize if forms.bound else 0
         self.row_extents = tuple(i.extent for i in product.c.rows)
         self.col_extents = tuple(i.extent for i in product.c.cols)
@@ -55,7 +49,7 @@ class Blockwise:
         self.scratch = Scratch(blocks.sizes, self.dtypes.work)
         self.workspace = self.scratch.bytes
         self.apart = (slice(None),) * len(form.groups) + (None,) * len(form.stack)
-        self.known: tuple[tuple[_Block, tuple[_Step, ...]], ...] | None = None
+        self.known: tuple[tuple[_Block, tuple[_TermStep, ...]], ...] | None = None
         self.alone = 2 * blocks.rows.most * blocks.columns.most * blocks.deep < blas_threads.WORTH_TWO
         self.work = self._work(forms)
 
@@ -63,9 +57,9 @@ class Blockwise:
 
     def bind(self, w: Array) -> Weights:
         """Pack A: for each term the matrices (*groups, m, k), contiguous."""
-        return [self._packed(reader, w, np.empty(0, self.dtypes.work)) for reader in self.a]
+        return [self._pack_whole(reader, w, np.empty(0, self.dtypes.work)) for reader in self.a]
 
-    def _packed(self, reader: Reader, w: Array, store: Array) -> Array:
+    def _pack_whole(self, reader: ViewReader, w: Array, store: Array) -> Array:
         view = reader.view
         store = _take(store, (view.elements,), self.dtypes.work)
         spans = tuple((0, i.extent) for i in view.indices)
@@ -74,7 +68,7 @@ class Blockwise:
             *(i.extent for i in view.batch), count_values(view.rows), count_values(view.cols)
         )
 
-    def _left(self, w: Array, store: Array) -> list[Array | None]:
+    def _prepare_left(self, w: Array, store: Array) -> list[Array | None]:
         """A of each term as one stack of matrices, in place or packed whole; None: block by block."""
         found: list[Array | None] = []
         for reader, whole in zip(self.a, self.blocks.whole, strict=True):
@@ -83,7 +77,7 @@ class Blockwise:
                 if not reader.view.conjugate and w.dtype == self.dtypes.work:
                     made = reader.matrices(w, len(self.form.groups))
                 if made is None:
-                    made = self._packed(reader, w, store)
+                    made = self._pack_whole(reader, w, store)
                     store = store[reader.view.elements :]
             found.append(made)
         return found
@@ -95,7 +89,7 @@ class Blockwise:
         form, finish, y = self.form, self.blocks.finish, operands["y"]
         scratch = self.scratch.over(buffer)
         lefts: list[Array | None] = (
-            list(weights) if weights is not None else self._left(operands["w"], scratch["left"])
+            list(weights) if weights is not None else self._prepare_left(operands["w"], scratch["left"])
         )
         if form.stack:
             lefts = [None if left is None else left[self.apart] for left in lefts]
@@ -118,7 +112,7 @@ class Blockwise:
             if whole is None and c is not None:
                 np.copyto(c[block.part], tile, casting="unsafe")
 
-    def _multiply(self, call: _Call, block: _Block, steps: Iterable[_Step], into: Array) -> None:
+    def _multiply(self, call: _Call, block: _Block, steps: Iterable[_TermStep], into: Array) -> None:
         """The sum over terms and depths of one block."""
         if not self.blocks.passes:
             into[...] = 0
@@ -131,7 +125,7 @@ class Blockwise:
                 _matmul(left, right, more)
                 np.add(into, more, out=into)
 
-    def _blocks(self) -> Iterable[tuple[_Block, Iterable[_Step]]]:
+    def _blocks(self) -> Iterable[tuple[_Block, Iterable[_TermStep]]]:
         """The blocks of C with the steps of their sums: remembered if they are few, else one at a time."""
         if self.known is not None:
             return self.known
@@ -148,12 +142,12 @@ class Blockwise:
         self.known = tuple((block, tuple(self._steps(block))) for block in made)
         return self.known
 
-    def _steps(self, block: _Block) -> Iterator[_Step]:
+    def _steps(self, block: _Block) -> Iterator[_TermStep]:
         for term, depths in enumerate(self.blocks.depths):
             for depth in depths:
-                yield _Step(self, block, term, depth)
+                yield _TermStep(self, block, term, depth)
 
-    def _work(self, forms: Forms) -> Work:
+    def _work(self, forms: Forms) -> ProductWork:
         form, blocks, product = self.form, self.blocks, self.product
         outer, item = blocks.count, self.dtypes.work.itemsize
         packed = []
@@ -183,7 +177,7 @@ class Blockwise:
         written = product.batch * product.m * product.n
         cold = 0 if outer * max(blocks.passes, 1) <= REMEMBERED else 12
         sweeps = 2 * max(blocks.passes - 1, 0) + blocks.finish.passes + (0 if form.direct else 1)
-        return Work(
+        return ProductWork(
             flops=product.flops,
             products=outer * blocks.products * blocks.passes,
             m=blocks.rows.most,
@@ -218,7 +212,7 @@ class _Block:
         self.matrices = (*_lengths(group + stack), count(high), count(columns))
 
 
-class _Step:
+class _TermStep:
     """One term and depth of a block: where A and B are in place, and how B's panel is laid out."""
 
     __slots__ = ("axes", "depth", "flat", "left", "right", "shape", "spans", "term", "turned")
@@ -264,7 +258,7 @@ class _Call:
             return self.wholes
         return [b.matrices(self.x, self.step.form.lead) for b in self.step.b]
 
-    def left(self, block: _Block, step: _Step) -> Array:
+    def left(self, block: _Block, step: _TermStep) -> Array:
         """A block of A as (*groups, *stack, rows, depth): in place, or packed."""
         owner, whole = self.step, self.lefts[step.term]
         if whole is not None:
@@ -280,7 +274,7 @@ class _Call:
             made = out.reshape(*out.shape[:lead], count(block.high), count(step.depth))
         return made[owner.apart]
 
-    def right(self, block: _Block, step: _Step) -> Array:
+    def right(self, block: _Block, step: _TermStep) -> Array:
         """A block of B as (*groups, *stack, depth, columns): in place, or packed."""
         whole = self.wholes[step.term]
         if whole is not None:

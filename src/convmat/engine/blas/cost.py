@@ -99,7 +99,7 @@ def copy_work(shape: Shape, strides: Shape) -> Copying:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class ProductWork:
     """Counts for one product of a program.
 
     `products` multiplications of (m, k) by (k, n) that a BLAS does, `flops` in all of them, `threads` whether they are

@@ -19,7 +19,7 @@ from . import fft
 from . import threads as blas_threads
 from .blocking import Blocks, Forms
 from .blockwise import Blockwise
-from .cost import Work
+from .cost import ProductWork
 from .taps import MOST_PASSES, Taps
 
 BUDGETS = (1 << 20, 2 << 20, 4 << 20, 8 << 20)
@@ -52,7 +52,7 @@ class BlasProgram:
         self.weight_bytes = sum(step.weight_bytes for step in steps)
 
     @kept_property
-    def work(self) -> tuple[Work, ...]:
+    def work(self) -> tuple[ProductWork, ...]:
         """What each product costs."""
         return tuple(step.work for step in self.steps)
 
@@ -185,4 +185,4 @@ def _step(
     return best
 
 
-__all__ = ["BlasProgram", "Dtypes", "Operands", "Work", "prepare"]
+__all__ = ["BlasProgram", "Dtypes", "Operands", "ProductWork", "prepare"]

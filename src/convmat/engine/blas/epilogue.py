@@ -19,7 +19,8 @@ import numpy as np
 from ...product import Activation, Epilogue, View
 from .. import gaussian
 from ..operands import Array, Block, Operands
-from .strided_views import Reader, slice_block, virtual_array
+from .cuts import slice_block
+from .strided_views import ViewReader, virtual_array
 
 NEEDS_SCRATCH = frozenset({"silu", "hardswish", "leaky_relu", "gelu", "gelu_tanh"})
 """Those that need a second array of the same size while they work."""
@@ -110,7 +111,7 @@ class BlockEpilogue:
         self.work = work
         self.empty = epilogue.empty
         self.scratch = epilogue.activation is not None and epilogue.activation.name in NEEDS_SCRATCH
-        self._residual = Reader(epilogue.residual) if epilogue.residual else None
+        self._residual = ViewReader(epilogue.residual) if epilogue.residual else None
         names = [i.name for i in epilogue.bias.indices] if epilogue.bias else []
         self._along = tuple(i.name in names for i in c.indices)
 

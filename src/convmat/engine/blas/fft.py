@@ -21,18 +21,19 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
 
 import numpy as np
 
 from ...product import Fourier, Product, count_values
 from ..operands import Array, Block, Dtypes, Operands, Shape, count
 from . import fft_backend
-from .cost import Copying, Work
-from .definition import Definition, find_unsound
-from .epilogue import BlockEpilogue, BoundEpilogue
-from .strided_views import REMEMBERED, Cut, Reader, Scratch, coordinate_range, flatten_block, inside_interval
-from .strided_views import part_inside as clipped
+from .cost import Copying, ProductWork
+from .cuts import Cut, flatten_block
+from .definition import Definition
+from .epilogue import BlockEpilogue
+from .fft_call import FftCall, corner, extents_of, part_of
+from .scratch import Scratch
+from .strided_views import REMEMBERED, ViewReader, coordinate_range, inside_interval, part_inside
 
 FEW = 16
 """Rows times columns of A up to which whole spectra are multiplied and added: turning them for a BLAS costs more."""
@@ -68,24 +69,24 @@ class Transformed:
         self.kept = tuple(t.windows[2] for t in transforms)
         self.thin = count_values(a.cols) == 1 or product.m * count_values(a.cols) <= FEW
         turned = len(transforms)
-        self.a, self.b, self.c = Reader(a), Reader(b), Reader(product.c)
+        self.a, self.b, self.c = ViewReader(a), ViewReader(b), ViewReader(product.c)
         self.axes = [axis - turned for axis in range(turned) if self.window[axis] > 1]
         self.finish = BlockEpilogue(product.epilogue, product.c, dtypes.work)
         self.definition = Definition(product)
         self.taps = tuple(i.extent for i in product.windows(a))
         self.known: dict[Block, tuple[_Piece, ...]] = {}
         self.lanes = threads
-        self._cut(limit)
+        self._cut_to_fit(limit)
         if threads > 1 and (self.workspace > limit or len(self.cuts[0]) * len(self.cuts[1]) < threads):
             self.lanes = 1
-            self._cut(limit)
+            self._cut_to_fit(limit)
         kept = math.prod(self._filters()) * dtypes.work.itemsize
         self.weight_bytes = self._weights() * self.spectrum.itemsize + kept if bound else 0
         self.work = self._work()
 
     # -- blocks -------------------------------------------------------------------------------------------------------
 
-    def _cut(self, limit: int) -> None:
+    def _cut_to_fit(self, limit: int) -> None:
         """Blocks of groups, columns, rows and depth that keep to the limit, if there are any."""
         p, (a, b) = self.product, self.product.terms[0]
         # Two blocks for each thread at least, so that one who comes late is not waited for.
@@ -190,22 +191,22 @@ class Transformed:
     def bind(self, w: Array) -> list[Array]:
         """The spectra of A, (groups, m, k, points) whole or (groups, points, m, k) for a BLAS; then A itself."""
         p, (a, _) = self.product, self.product.terms[0]
-        out = np.empty(self._shape(count_values(self.groups), p.m, p.k), self.spectrum)
+        out = np.empty(self.spectra_shape(count_values(self.groups), p.m, p.k), self.spectrum)
         depths = Cut.into(a.cols, self.filters)
         rows = Cut.into(a.rows, self.filters // depths.most)
         filters = np.empty(self._filters(), self.dtypes.work)
         groups = Cut.into(self.groups, 1)
         for block in ((group, row, depth) for group in groups for row in rows for depth in depths):
-            self._transform(w, block, None, out[self._where(*block)])
-            self._read(w, block, self._of(filters, block))
+            self.transform(w, block, None, out[self.place(*block)])
+            self._read_filters(w, block, self._block_of(filters, block))
         return [out, filters]
 
-    def _shape(self, groups: int, m: int, k: int) -> Shape:
+    def spectra_shape(self, groups: int, m: int, k: int) -> Shape:
         """Of a block of A's spectra."""
         points = math.prod(self.points)
         return (groups, m, k, points) if self.thin else (groups, points, m, k)
 
-    def _where(self, group: Block, row: Block, depth: Block) -> tuple[slice, ...]:
+    def place(self, group: Block, row: Block, depth: Block) -> tuple[slice, ...]:
         """Where the spectra of a block are among all."""
         g, m, k = self._runs((group, row, depth))
         return (g, m, k) if self.thin else (g, slice(None), m, k)
@@ -216,34 +217,34 @@ class Transformed:
         extents = (tuple(i.extent for i in indices) for indices in (self.groups, a.rows, a.cols))
         return itertools.starmap(flatten_block, zip(extents, block, strict=True))
 
-    def _of(self, filters: Array, block: tuple[Block, ...]) -> Array:
+    def _block_of(self, filters: Array, block: tuple[Block, ...]) -> Array:
         """A block of all filters."""
-        return filters[tuple(self._runs(block))].reshape(_extents(*block) + self.taps)
+        return filters[tuple(self._runs(block))].reshape(extents_of(*block) + self.taps)
 
-    def _read(self, w: Array, block: tuple[Block, ...], out: Array) -> None:
+    def _read_filters(self, w: Array, block: tuple[Block, ...], out: Array) -> None:
         """Write a block of A's filters to `out`: groups, rows, depth, taps."""
         group, row, depth = block
         spans = (*group, *((0, extent) for extent in self.taps), *row, *depth)
         self.a.pack(w, self.a.over(w), spans, self.as_view(out), out.reshape(-1)[:0])
 
-    def taps_of(self, call: _Call, block: tuple[Block, ...]) -> Array:
+    def taps_of(self, call: FftCall, block: tuple[Block, ...]) -> Array:
         """A block of A's filters, as `bind` kept them or read anew."""
         if call.filters is not None:
-            return self._of(call.filters, block)
-        out = _part(call.scratch["taps"], _extents(*block) + self.taps, self.dtypes.work)
-        self._read(call.operands["w"], block, out)
+            return self._block_of(call.filters, block)
+        out = part_of(call.scratch["taps"], extents_of(*block) + self.taps, self.dtypes.work)
+        self._read_filters(call.operands["w"], block, out)
         return out
 
-    def _transform(self, w: Array, block: tuple[Block, ...], run: Array | None, out: Array) -> None:
+    def transform(self, w: Array, block: tuple[Block, ...], run: Array | None, out: Array) -> None:
         """Write the spectra of a block of A, its filters packed in `run` or anew."""
-        shape = _extents(*block)
-        packed = _part(run, shape + self.taps, self.dtypes.work)
-        self._read(w, block, packed)
+        shape = extents_of(*block)
+        packed = part_of(run, shape + self.taps, self.dtypes.work)
+        self._read_filters(w, block, packed)
         # z^(-s*f): the spectrum of the conjugate, conjugated.
         if not self.real:
             np.conjugate(packed, out=packed)
         wide = np.zeros((*shape, *self.window), self.dtypes.work)
-        wide[_corner(self.taps)] = packed
+        wide[corner(self.taps)] = packed
         del packed
         found = fft_backend.forward(wide, self.axes)
         del wide
@@ -263,11 +264,11 @@ class Transformed:
         groups, columns, *_ = self.cuts
 
         def share(lane: int) -> None:
-            call = _Call(self, operands, weights, self.scratch.over(buffer, lane))
+            call = FftCall(self, operands, weights, self.scratch.over(buffer, lane))
             with np.errstate(all="ignore"):
                 blocks = ((group, column) for group in groups for column in columns)
                 for group, column in itertools.islice(blocks, lane, None, self.lanes):
-                    self._run(call, group, column)
+                    self._run_block(call, group, column)
 
         if self.lanes == 1:
             share(0)
@@ -279,7 +280,7 @@ class Transformed:
             for each in waiting:
                 each.result()
 
-    def _run(self, call: _Call, group: Block, column: Block) -> None:
+    def _run_block(self, call: FftCall, group: Block, column: Block) -> None:
         """A block of columns: all its rows."""
         _, _, rows, depths = self.cuts
         held = None
@@ -303,13 +304,13 @@ class Transformed:
                     tuple(itertools.starmap(slice, part)),
                     part,
                 )
-                for part in _inside(self.product, block)
+                for part in split_inside(self.product, block)
             )
             if len(self.known) < REMEMBERED:
                 self.known[block] = found
         return found
 
-    def _work(self) -> Work:
+    def _work(self) -> ProductWork:
         p, (a, b) = self.product, self.product.terms[0]
         groups, columns, rows, depths = self.cuts
         window, points = math.prod(self.window), math.prod(self.points)
@@ -324,7 +325,7 @@ class Transformed:
         turned = 0 if self.thin else tiles * (deep * again + p.m) * points
         boxes = 0 if b.inside else self.sizes["box"] // self.dtypes.work.itemsize * blocks * again
         copies = Copying(read, read // self.window[-1]) + Copying(written, written // self.kept[-1])
-        return Work(
+        return ProductWork(
             flops=8 * p.batch * p.m * p.n * deep,
             products=0 if self.thin else blocks * groups.most * len(rows) * len(depths) * points,
             m=0 if self.thin else 2 * rows.most,
@@ -345,138 +346,7 @@ SMALL = 2048
 """Bytes of what NumPy and SciPy make beside: numbers, axes."""
 
 
-class _Call:
-    """One call: its operands and scratch."""
-
-    def __init__(
-        self, step: Transformed, operands: Operands, weights: list[Array] | None, scratch: dict[str, Array]
-    ) -> None:
-        self.step, self.operands, self.scratch = step, operands, scratch
-        self.weights = None if weights is None else weights[0]
-        self.filters = None if weights is None else weights[1]
-        self.x = operands["x"]
-        self.source = step.b.over(self.x)
-        self.target = step.c.over(operands["y"])
-        self.finishing: BoundEpilogue | None = None if step.finish.empty else step.finish.over(operands)
-
-    def spectra(self, group: Block, column: Block, depth: Block) -> Array:
-        """The spectra of a block of B, as its products read them: (groups, k, n, points), or (groups, points, k, n)."""
-        step = self.step
-        spans = (*group, *((0, extent) for extent in step.window), *depth, *column)
-        inner = tuple(stop - start for start, stop in (*group, *depth, *column))
-        tiles = _part(self.scratch["tiles"], (*inner, *step.window), step.dtypes.work)
-        box = self.scratch["box"].view(step.dtypes.work)
-        step.b.pack(self.x, self.source, spans, step.as_view(tiles), box)
-        found = fft_backend.forward(tiles, step.axes)
-        groups, k, n = map(count, (group, depth, column))
-        points = math.prod(step.points)
-        found = found.reshape(groups, k, n, points)
-        if step.thin:
-            return found
-        turned = _part(self.scratch["turned"], (groups, points, k, n), step.spectrum)
-        np.copyto(turned, np.moveaxis(found, 3, 1))
-        return turned
-
-    def multiply(self, right: Array, group: Block, row: Block, depth: Block, total: Array | None) -> Array:
-        """A @ right for a block, added to `total`: (groups, m, n, points)."""
-        step = self.step
-        if self.weights is None:
-            shape = step._shape(count(group), count(row), count(depth))
-            left = _part(self.scratch["left"], shape, step.spectrum)
-            step._transform(self.operands["w"], (group, row, depth), self.scratch["taps"], left)
-        else:
-            left = self.weights[step._where(group, row, depth)]
-        groups, m, points = count(group), count(row), math.prod(step.points)
-        n = right.size // (groups * count(depth) * points)
-        shape = (groups, m, n, points)
-        out = _part(self.scratch["sum"], shape, step.spectrum)
-        if not step.thin:
-            made = np.matmul(
-                left, right, out=_part(self.scratch["product"], (groups, points, m, n), step.spectrum)
-            )
-            made = np.moveaxis(made, 1, 3)
-            if total is None:
-                np.copyto(out, made)
-            else:
-                np.add(out, made, out=out)
-            return out
-        for k in range(right.shape[1]):
-            factors = left[:, :, k, None], right[:, None, k]
-            if total is None:
-                total = np.multiply(*factors, out=out)
-            else:
-                more = np.multiply(*factors, out=_part(self.scratch["more"], shape, step.spectrum))
-                total = np.add(out, more, out=out)
-        return out
-
-    def store(self, total: Array, group: Block, row: Block, column: Block) -> None:
-        """Transform back, finish, write what lies inside C."""
-        step = self.step
-        inner = tuple(stop - start for start, stop in (*group, *row, *column))
-        made = fft_backend.inverse(
-            total.reshape(*inner, *step.points),
-            step.axes,
-            step.window[step.axes[-1]],
-            step.real,
-        )
-        bad = find_unsound(made, len(step.window), step.dtypes.work)
-        if bad is not None:
-            self.afresh(made[_corner(step.kept)], bad, (group, row, column))
-        tile = step.as_view(made[_corner(step.kept)])
-        block = (*group, *((0, extent) for extent in step.kept), *row, *column)
-        for within, where, part in step.pieces(block):
-            piece = tile[within]
-            if self.finishing is not None:
-                self.finishing(piece, part, self.scratch["spare"].view(step.dtypes.work))
-            np.copyto(self.target[where], piece, casting="unsafe")
-
-    def afresh(self, made: Array, bad: Array, block: tuple[Block, Block, Block]) -> None:
-        """Take the windows that are `bad` by the definition; made: (*groups, *rows, *columns, *kept)."""
-        step = self.step
-        a, b = step.product.terms[0]
-        names = tuple(index.name for index in (*b.indices, *a.rows))
-        groups, rows = len(block[0]), len(block[1])
-        window, terms = ("tiles", "sum") if step.real else ("window", "terms")
-        spare = self.scratch[terms].view(step.dtypes.work)
-        for at in np.ndindex(bad.shape):
-            if not bad[at]:
-                continue
-            one = tuple((start + i, start + i + 1) for (start, _), i in zip(sum(block, ()), at, strict=True))
-            group, row, column = one[:groups], one[groups : groups + rows], one[groups + rows :]
-            out = made[at]
-            out[...] = 0
-            for depth in step.cuts[3]:
-                read = (*group, *((0, extent) for extent in step.window), *depth, *column)
-                x = _part(
-                    self.scratch[window], _extents(group, depth, column) + step.window, step.dtypes.work
-                )
-                step.b.pack(self.x, self.source, read, step.as_view(x), spare[:0])
-                w = step.taps_of(self, (group, row, depth))
-                spans = dict(zip(names, (*read, *row), strict=True))
-                inner = _extents(depth)
-                step.definition.add(
-                    x.reshape(inner + step.window), w.reshape(inner + step.taps), spans, out, spare
-                )
-
-
-def _extents(*blocks: Block) -> Shape:
-    """How many values each index of some blocks takes."""
-    return tuple(stop - start for block in blocks for start, stop in block)
-
-
-def _corner(extents: Shape) -> tuple[Any, ...]:
-    """The first elements along the last axes."""
-    return (..., *(slice(0, extent) for extent in extents))
-
-
-def _part(run: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
-    """An array of this shape at the beginning of a run of bytes, or new."""
-    if run is None:
-        return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, run)
-
-
-def _inside(product: Product, block: Block) -> Iterator[Block]:
+def split_inside(product: Product, block: Block) -> Iterator[Block]:
     """What of a block of C lies inside the array, as blocks: an index of tiles is cut off where windows reach out."""
     view, windows = product.c, {i.name for i in product.windows(product.c)}
     names = tuple(index.name for index in view.indices)
@@ -498,8 +368,8 @@ def _inside(product: Product, block: Block) -> Iterator[Block]:
         parts = [(first, last)] if first < last else []
         parts += [(i, i + 1) for i in range(start, stop) if not first <= i < last]
         for part in parts:
-            yield from _inside(product, (*block[:at], part, *block[at + 1 :]))
+            yield from split_inside(product, (*block[:at], part, *block[at + 1 :]))
         return
-    found = clipped(view, block)
+    found = part_inside(view, block)
     if found is not None:
         yield found

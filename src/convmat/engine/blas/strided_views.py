@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...product import Coordinate, Index, View
-from ..operands import Array, Block, Shape, Span, aligned_size, contiguous_strides, count
+from ...product import Coordinate, View
+from ..operands import Array, Block, Shape, Span, contiguous_strides
+from .cuts import slice_block
 
 Slices = tuple[slice, ...]
 
@@ -84,99 +84,6 @@ def untouched_array(view: View, shape: Shape, dtype: np.dtype[Any]) -> Array:
     return array_at(1 << 40, tuple(i.extent for i in view.indices), strides, dtype)
 
 
-# -- blocks -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cut:
-    """An index space cut into blocks: every index in equal steps but for its last one.
-
-    >>> cut = Cut.into((Index("b", 2), Index("p", 5)), 3)
-    >>> list(cut), cut.widest, len(cut)
-    ([((0, 1), (0, 3)), ((0, 1), (3, 5)), ((1, 2), (0, 3)), ((1, 2), (3, 5))], (1, 3), 4)
-    """
-
-    extents: Shape
-    steps: Shape
-
-    @classmethod
-    def into(
-        cls, indices: tuple[Index, ...], target: int, *, apart: int = 0, together: int = 1, multiple: int = 1
-    ) -> Cut:
-        """Blocks of at most about `target` values, runs in C order.
-
-        Where the last index alone is longer than `target` its step is a multiple of `multiple`. The first `apart`
-        indices are cut to `together` values a block instead, all of them counted.
-        """
-        extents = tuple(i.extent for i in indices)
-        steps = _steps(extents[:apart], together, 1) + _steps(extents[apart:], target, multiple)
-        return cls(extents, steps)
-
-    def __iter__(self) -> Iterator[Block]:
-        return _nested(self.extents, self.steps)
-
-    def __len__(self) -> int:
-        return math.prod(-(-e // s) if e else 0 for e, s in zip(self.extents, self.steps, strict=True))
-
-    @property
-    def widest(self) -> Shape:
-        """The extents of the largest block, which is the first."""
-        return tuple(min(e, s) for e, s in zip(self.extents, self.steps, strict=True))
-
-    @property
-    def most(self) -> int:
-        """How many values the largest block has."""
-        return math.prod(self.widest)
-
-
-def _steps(extents: Shape, target: int, multiple: int) -> Shape:
-    inner, at = 1, len(extents)
-    while at and inner * extents[at - 1] <= target:
-        at -= 1
-        inner *= max(extents[at], 1)
-    whole = tuple(max(e, 1) for e in extents[at:])
-    if not at:
-        return whole
-    extent, room = extents[at - 1], max(target // inner, 1)
-    step = -(-extent // -(-extent // room))  # equal pieces rather than whole ones and a small rest
-    if at == len(extents) and room >= multiple:
-        step = min(-(-step // multiple) * multiple, room // multiple * multiple)
-    return (1,) * (at - 1) + (step,) + whole
-
-
-def _nested(extents: Shape, steps: Shape) -> Iterator[Block]:
-    """One block after the other, the last index quickest: there may be more of them than memory should hold."""
-    if not extents:
-        yield ()
-        return
-    extent, step = extents[-1], steps[-1]
-    for outer in _nested(extents[:-1], steps[:-1]):
-        for start in range(0, extent, step):
-            yield (*outer, (start, min(start + step, extent)))
-
-
-def split_blocks(indices: tuple[Index, ...], target: int) -> list[Block]:
-    """Cut the index space into runs of at most about `target` values, C order.
-
-    >>> split_blocks((Index("b", 2), Index("p", 5)), 3)
-    [((0, 1), (0, 3)), ((0, 1), (3, 5)), ((1, 2), (0, 3)), ((1, 2), (3, 5))]
-    """
-    return list(Cut.into(indices, target))
-
-
-def flatten_block(extents: Shape, block: Block) -> slice:
-    """The block as one run of the flattened index space; blocks of a Cut are such runs."""
-    start = 0
-    for extent, (first, _) in zip(extents, block, strict=True):
-        start = start * extent + first
-    return slice(start, start + count(block))
-
-
-def slice_block(array: Array, block: Block) -> Array:
-    """A block of a virtual array."""
-    return array[tuple(itertools.starmap(slice, block))]
-
-
 # -- packing ----------------------------------------------------------------------------------------------------------
 
 
@@ -194,7 +101,7 @@ class _Box:
     strides: Shape
 
 
-class Reader:
+class ViewReader:
     """A View made ready to be read block by block. Holds no arrays.
 
     `order` are the array's axes as the box has them, outermost first; by default as they are.
@@ -234,7 +141,7 @@ class Reader:
             if len(self._matrices) >= REMEMBERED:
                 self._matrices.clear()
             offset, strides = _strides(self.view, array.strides)
-            made = _collapsed(self.shape, strides, array.itemsize, lead, len(self.view.rows))
+            made = _collapse_axes(self.shape, strides, array.itemsize, lead, len(self.view.rows))
             found = self._matrices[array.strides] = (offset, made)
         return None if found[1] is None else self._lay(array, found[0], *found[1])
 
@@ -264,7 +171,7 @@ class Reader:
         elif found is False:
             out[...] = self.view.fill
         elif found.elements <= room.size:
-            np.copyto(out, self._boxed(found, array, block, room), casting="unsafe")
+            np.copyto(out, self._fill_box(found, array, block, room), casting="unsafe")
         else:
             _scatter(self.view, source, block, out)
         if self.view.conjugate:
@@ -274,13 +181,13 @@ class Reader:
         """The block as an array over a box in `room`, of the type of `room`, conjugated where the View is."""
         found = self._find(block, room.itemsize, always=True)
         assert isinstance(found, _Box)
-        made = self._boxed(found, array, block, room)
+        made = self._fill_box(found, array, block, room)
         if self.view.conjugate:
             box = room[: found.elements]
             np.conjugate(box, out=box)
         return made
 
-    def _boxed(self, found: _Box, array: Array, block: Block, room: Array) -> Array:
+    def _fill_box(self, found: _Box, array: Array, block: Block, room: Array) -> Array:
         box = window_of(room, found.shape)
         for margin in found.margins:
             box[margin] = self.view.fill
@@ -457,11 +364,13 @@ def stacked_matrices(array: Array, lead: int, rows: int) -> Array | None:
     `rows` axes after the leading ones are collapsed to R, the others to C. One of R and C must be contiguous and the
     other's stride at least as long as a run.
     """
-    made = _collapsed(array.shape, array.strides, array.itemsize, lead, rows)
+    made = _collapse_axes(array.shape, array.strides, array.itemsize, lead, rows)
     return None if made is None else array_at(array.__array_interface__["data"][0], *made, array.dtype)
 
 
-def _collapsed(shape: Shape, strides: Shape, item: int, lead: int, rows: int) -> tuple[Shape, Shape] | None:
+def _collapse_axes(
+    shape: Shape, strides: Shape, item: int, lead: int, rows: int
+) -> tuple[Shape, Shape] | None:
     R, C = math.prod(shape[lead : lead + rows]), math.prod(shape[lead + rows :])
     r = single_stride(shape[lead : lead + rows], strides[lead : lead + rows])
     c = single_stride(shape[lead + rows :], strides[lead + rows :])
@@ -478,35 +387,3 @@ def _collapsed(shape: Shape, strides: Shape, item: int, lead: int, rows: int) ->
 
 
 # -- scratch ----------------------------------------------------------------------------------------------------------
-
-
-class Scratch:
-    """Named runs of one buffer, each beginning on a multiple of 64 bytes of address: sizes in bytes, arrays of `dtype`.
-
-    `lanes`: how many threads have such runs of their own.
-
-    >>> scratch = Scratch({"panel": 100, "tile": 0}, np.dtype("float32"))
-    >>> scratch.bytes, [run.size for run in scratch.over(np.empty(scratch.bytes, np.uint8)).values()]
-    (192, [25, 0])
-    """
-
-    def __init__(self, sizes: dict[str, int], dtype: np.dtype[Any], lanes: int = 1) -> None:
-        self.dtype = dtype
-        self.empty = np.empty(0, dtype)
-        self.places: dict[str, tuple[int, int]] = {}
-        end = 0
-        for name, size in sizes.items():
-            self.places[name] = (end, size // dtype.itemsize)
-            end += aligned_size(size)
-        self.lane = end
-        self.bytes = lanes * end + 64 if end else 0
-
-    def over(self, buffer: Array, lane: int = 0) -> dict[str, Array]:
-        """A lane's runs within a byte buffer of at least `bytes`."""
-        if not self.bytes:
-            return dict.fromkeys(self.places, self.empty)
-        first = -buffer.__array_interface__["data"][0] % 64 + lane * self.lane
-        return {
-            name: np.ndarray((elements,), self.dtype, buffer, first + start) if elements else self.empty
-            for name, (start, elements) in self.places.items()
-        }

@@ -18,9 +18,11 @@ import numpy as np
 from ...product import Product, count_values
 from ..operands import Array, Block, Dtypes, Operands
 from .blocking import Extents
-from .cost import Copying, Work
+from .cost import Copying, ProductWork
+from .cuts import Cut, slice_block
 from .epilogue import BlockEpilogue
-from .strided_views import Cut, Reader, Scratch, slice_block, untouched_array
+from .scratch import Scratch
+from .strided_views import ViewReader, untouched_array
 
 MOST_PASSES = 4096
 """Rows of A times taps, at most: each is a pass over the output, and a thicker product is a BLAS's."""
@@ -41,7 +43,7 @@ class Taps:
         lead, high = len(c.batch), len(c.rows)
         self.order, self.inward = self._order(untouched_array(c, shapes["y"], dtypes.out))
         self.finish = BlockEpilogue(product.epilogue, c, dtypes.work)
-        self.c = Reader(c)
+        self.c = ViewReader(c)
 
         many = max(budget // (item * max(product.m, 1)), 1)
         if self.inward:
@@ -58,12 +60,12 @@ class Taps:
         box = weights = 0
         if a is not None and b is not None:
             kept = tuple(c.indices[i] for i in self.order if i < lead + high)
-            self.a = Reader(replace(a, batch=(), rows=a.cols, cols=kept))
+            self.a = ViewReader(replace(a, batch=(), rows=a.cols, cols=kept))
             weights = self.a.view.elements
             moved = {i.name for i in c.batch} if self.inward else set()
             axes = range(len(b.coordinates))
             inner = [axis for axis in axes if moved & {name for name, _ in b.coordinates[axis].terms}]
-            self.b = Reader(b, tuple(axis for axis in axes if axis not in inner) + tuple(inner))
+            self.b = ViewReader(b, tuple(axis for axis in axes if axis not in inner) + tuple(inner))
             self.boxed = self.inward or not b.inside or b.conjugate or dtypes.array != dtypes.work
             widest = self.groups.widest + tuple(i.extent for i in b.rows) + self.columns.widest
             box = self.b.box_elements(widest) if self.boxed else 0
@@ -99,9 +101,9 @@ class Taps:
 
     def bind(self, w: Array) -> list[Array]:
         """Pack A: its factors, tap by tap."""
-        return [] if self.a is None else [self._packed(w, np.empty(self.a.view.elements, self.dtypes.work))]
+        return [] if self.a is None else [self._pack(w, np.empty(self.a.view.elements, self.dtypes.work))]
 
-    def _packed(self, w: Array, store: Array) -> Array:
+    def _pack(self, w: Array, store: Array) -> Array:
         assert self.a is not None
         out = store[: self.a.view.elements].reshape(self.a.shape)
         self.a.pack(w, self.a.over(w), tuple((0, e) for e in self.a.shape), out, store[:0])
@@ -114,7 +116,7 @@ class Taps:
         finishing = None if self.finish.empty else self.finish.over(operands)
         factors = None
         if self.a is not None:
-            packed = weights[0] if weights is not None else self._packed(operands["w"], scratch["left"])
+            packed = weights[0] if weights is not None else self._pack(operands["w"], scratch["left"])
             factors = self._factors(packed)
         all_rows = tuple((0, i.extent) for i in self.product.c.rows)
         for group, columns in ((group, columns) for group in self.groups for columns in self.columns):
@@ -171,7 +173,7 @@ class Taps:
                 np.multiply(images[tap], mine[number], out=spare)
                 np.add(tile, spare, out=tile)
 
-    def _work(self, box: int) -> Work:
+    def _work(self, box: int) -> ProductWork:
         product, blocks = self.product, len(self.groups) * len(self.columns)
         written = product.batch * product.m * product.n
         longest = max(product.c.indices[self.order[-1]].extent if self.order else 1, 1)
@@ -180,7 +182,7 @@ class Taps:
         if not self.direct:
             copies += Copying(written, written // longest, 0, written if self.inward else 0)
         passes = max(2 * product.k - 1, 1)
-        return Work(
+        return ProductWork(
             copies=copies,
             tapped=written * passes,
             loops=written * (passes + self.finish.passes) // longest,
