@@ -148,6 +148,77 @@ def test_causal_convolutions_with_state_are_carried() -> None:
     np.testing.assert_array_equal(np.concatenate([*parts, stream.push(x[..., 9:])], 2), whole["y"])
 
 
+def recurrent(
+    op: str, *, layout: int = 0, direction: str = "forward", last: bool = False, outside: bool = False
+) -> Any:
+    """A convolution over time, a recurrent layer that begins in a state of its own, and another convolution."""
+    n, gates = Built(integers=False), {"RNN": 1, "GRU": 3, "LSTM": 4}[op]
+    directions = 2 if direction == "bidirectional" else 1
+    x = n.node(
+        "Transpose", [n.conv("x", "a", 2, 5, rank=1)], "steps", perm=[0, 2, 1] if layout else [2, 0, 1]
+    )
+    weights = n.weights("W", directions, gates * 6, 5), n.weights("R", directions, gates * 6, 6)
+    state = (1, directions, 6) if layout else (directions, 1, 6)
+    begins = [n.weights(f"{each}0", *state) for each in ("h", "c")[: 2 if op == "LSTM" else 1]]
+    if outside:
+        begins, n.constants = [f"{name}_in" for name in begins], n.constants[: -len(begins)]
+    makes = ["", "end"] if last else ["Y", "end"] if outside else ["Y"]
+    inputs = [x, *weights, n.weights("B", directions, 2 * gates * 6), "", *begins]
+    words = {"hidden_size": 6, "direction": direction, **({"layout": 1} if layout else {})}
+    n.nodes.append(onnx.helper.make_node(op, inputs, makes, "layer", **words))
+    if last:
+        return n.load("end", 2, ("t",))
+    flat = n.node("Squeeze", ["Y", n.constant("axes", np.array([2 if layout else 1]))], "flat")
+    n.conv(n.node("Transpose", [flat], "back", perm=[0, 2, 1] if layout else [1, 2, 0]), "y", 6, 3, rank=1)
+    if not outside:
+        return n.load("y", 2, ("t",))
+    value = onnx.helper.make_tensor_value_info
+    given = [value("x", 1, [1, 2, "t"]), *(value(name, 1, state) for name in begins)]
+    graph = onnx.helper.make_graph(
+        n.nodes, "g", given, [value("y", 1, None), value("end", 1, None)], n.constants
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    return convmat.load(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8))
+
+
+@pytest.mark.parametrize(("op", "layout"), [("RNN", 0), ("GRU", 1), ("LSTM", 0), ("LSTM", 1)])
+def test_recurrent_layers_go_on_where_the_last_block_ended(op: str, layout: int) -> None:
+    net, x = recurrent(op, layout=layout), signal(1, 2, 40)
+    stream, whole = net.stream(), net(x)
+    for cuts in ([1, 2, 9, 9, 30], [25]):  # the second time after flush: it begins anew
+        parts = [stream.push(block) for block in np.split(x, cuts, 2)]
+        names = {"Y/h", "Y/c"} if op == "LSTM" else {"Y/h"}
+        assert names == {name for name in stream.state if name.startswith("Y/")}
+        assert stream.state["Y/h"].shape == (1, 1, 6)
+        assert f"  Y/h  1x1x6  24 B, for {op} 'layer'" in str(stream)
+        np.testing.assert_allclose(np.concatenate([*parts, stream.flush()], 2), whole, rtol=1e-5, atol=1e-6)
+    stream.push(x)
+    stream.reset()
+    assert not stream.state
+    assert len(stream._prepared) < 12
+
+
+def test_states_from_outside_are_the_streams_own() -> None:
+    net, x = recurrent("LSTM", outside=True), signal(1, 2, 20)
+    nothing = np.zeros((1, 1, 6), "f4")
+    whole = net({"x": x, "h0_in": nothing, "c0_in": nothing})
+    stream = net.stream()
+    parts = [stream.push(x[..., :7]), stream.push(x[..., 7:]), stream.flush()]
+    np.testing.assert_allclose(np.concatenate(parts, 2), whole["y"], rtol=1e-5, atol=1e-6)
+
+
+def test_recurrent_layers_that_need_the_end_are_named() -> None:
+    for words, said in (
+        ({"direction": "reverse"}, "it runs backwards over time (direction = 'reverse')"),
+        ({"last": True}, "it gives the state that it ends in, which the end of the signal decides"),
+    ):
+        with pytest.raises(NetworkError) as error:
+            recurrent("GRU", **words).stream()
+        assert str(error.value).splitlines()[:2] == [
+            "stream: GRU 'layer' cannot be computed block by block", f"  {said}",
+        ]  # fmt: skip
+
+
 def test_what_it_says() -> None:
     n = Built(integers=True)
     n.conv(n.conv("x", "a", 2, 4, s=2, rank=1), "y", 4, 3, k=5, rank=1)

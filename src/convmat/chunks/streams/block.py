@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ...network.graph import Graph, Input, Node, Spec
 from ..tiles.parts import extents
 from ..tiles.regions import Writer
+from .recurrent import begin_with, is_recurrent, states_of
 from .timeline import Timeline, last_that
 
 JOIN_VERSION = 13
@@ -64,6 +65,7 @@ class _Moving:
         self.specs = timeline.specs if specs is None else specs
         self.writer = Writer({}, timeline.specs)
         self.names: dict[str, str] = {}
+        self.states: dict[str, str] = {}
         self.allowed: dict[str, int] = {}
         self.stop = {name: place.made for name, place in places.items()}
         self.inside = specs is None
@@ -86,13 +88,14 @@ class _Moving:
             if stop > done:
                 made.update(self._run(node, done, stop))
         after = self._after()
-        kept, stay = {}, set()
+        kept, stay = dict(self.states), set()
         for name, place in after.items():
             if place.kept and (place.made, place.first) == (self.places[name].made, self.places[name].first):
                 stay.add(name)
             elif place.kept:
                 part = line.part(name, self.specs, place.first, place.made)
                 kept[name] = self.writer.cut(self._full(name), part)
+        stay |= {name for name in line.states if self._begun(name) and name not in kept}
         given = {name: made[name] for name in graph.outputs if name in made}
         wanted = tuple(dict.fromkeys([*given.values(), *kept.values()]))
         block = replace(
@@ -104,7 +107,7 @@ class _Moving:
         ).needed()
         used = {name for node in block.nodes for name in node.reads} | set(wanted)
         block = replace(block, inputs=tuple(each for each in block.inputs if each.name in used))
-        reads = tuple(n for n in self.places if kept_name(n) in used)
+        reads = tuple(n for n in (*self.places, *line.states) if kept_name(n) in used)
         return Move(block if wanted else None, reads, given, kept, frozenset(stay), after, self.inside)
 
     # -- values --------------------------------------------------------------------------------------------------------
@@ -135,6 +138,13 @@ class _Moving:
             if place.kept:
                 part = self.line.part(name, self.specs, place.first, place.made)
                 yield Input(kept_name(name), self.specs[name].dtype, extents(part))
+        for name in filter(self._begun, self.line.states):
+            state = self.line.state(name)
+            yield Input(kept_name(name), state.dtype, state.shape)
+
+    def _begun(self, state: str) -> bool:
+        """Whether a recurrent node has been left in a state."""
+        return self.places[self.line.states[state].outputs[0]].made > 0
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
@@ -157,7 +167,14 @@ class _Moving:
         reads = line.reads(node, need)
         self.inside = self.inside and all(first > 0 for first, _ in reads.values())
         mapped = tuple(self._full(name) if name in line.axes else name for name in node.inputs)
-        self.writer.add(replace(node, inputs=mapped), need)
+        run = replace(node, inputs=mapped)
+        if is_recurrent(node):
+            states = states_of(node)
+            self.states.update((name, f"{name}/next") for name in states)
+            run = begin_with(
+                run, [kept_name(name) for name in states if done], [self.states[n] for n in states]
+            )
+        self.writer.add(run, need)
         made = {}
         for name in filter(None, node.outputs):
             self.writer.made[name] = line.part(name, self.specs, *need.makes[line.axes[name]])

@@ -109,7 +109,8 @@ class NetworkStream(Stream):
         count = self._places[self._input.name].made
         rows.append(f"after {count} elements {format_bytes(total)} are carried over:")
         for name, array in self._carried.items():
-            readers = ", ".join(node.label for node in line.graph.readers.get(name, []))
+            nodes = [line.states[name]] if name in line.states else line.graph.readers.get(name, [])
+            readers = ", ".join(node.label for node in nodes)
             rows.append(f"  {name}  {format_shape(array.shape)}  {format_bytes(array.nbytes)}, for {readers}")
         return "\n".join(
             rows if self._carried else [*rows[:-1], f"after {count} elements nothing is carried over"]
@@ -191,7 +192,7 @@ class NetworkStream(Stream):
         periods = self._places[line.name].made // line.period if block is not None else 0
         kept = {name: self._carried[name] for name in done.stay}
         kept |= {name: made[source] for name, source in done.kept.items()}
-        self._carried = {name: kept[name] for name in self._places if name in kept}
+        self._carried = {name: kept[name] for name in (*self._places, *line.states) if name in kept}
         self._places = {
             name: Place(p.made + s, p.first + s)
             for (name, p), s in (

@@ -20,6 +20,7 @@ from ...network.graph import Graph, Node, Spec
 from ...network.preparing.infer import infer_specs
 from ..tiles.parts import Needed, Part, WholeImage
 from ..tiles.rules import needed_parts
+from .recurrent import is_recurrent, recurrent_parts, state_shape, states_of, without_states
 
 NEVER = 2**38 * 3**2 * 5 * 7
 """An extent that no signal reaches, a multiple of what networks cut their inputs into; float64 counts so far."""
@@ -42,6 +43,9 @@ class Timeline:
         self.rates = {self.name: Fraction(1)}
         for node in self.graph.nodes:
             self._require(node, again, self._twice)
+        self.states = {
+            name: node for node in self.graph.nodes if is_recurrent(node) for name in states_of(node)
+        }
         self.period = math.lcm(*(rate.denominator for rate in self.rates.values()))
         self.margin = sum(math.ceil(n) for n in map(self._ahead, self.graph.nodes))
         self._back = {node.outputs[0]: self._backwards(node) for node in self.graph.nodes}
@@ -65,6 +69,8 @@ class Timeline:
         names = [*filter(None, node.inputs), *filter(None, node.outputs)]
         if node.captured or any(name not in self.specs or name not in twice for name in names):
             raise refusal(node, "makes what is known only when it runs")
+        if is_recurrent(node) and (not node.outputs[0] or any(node.outputs[1:])):
+            raise refusal(node, "gives the state that it ends in, which the end of the signal decides")
         for name in filter(None, node.inputs):
             if name in self.graph.constants and node.op not in ("Slice", "Resize", "Upsample"):
                 other = again.constants.get(name)
@@ -114,7 +120,8 @@ class Timeline:
         out = specs[node.outputs[0]]
         inputs = [specs[name] if name else None for name in node.inputs]
         try:
-            return needed_parts(node, inputs, out, self.part(node.outputs[0], specs, start, stop))
+            rule = recurrent_parts if is_recurrent(node) else needed_parts
+            return rule(node, inputs, out, self.part(node.outputs[0], specs, start, stop))
         except WholeImage as error:
             raise refusal(node, str(error)) from None
 
@@ -122,6 +129,12 @@ class Timeline:
         """All of a value's other axes, and along its own from start to stop."""
         axis = self.axes.get(name)
         return tuple((start, stop) if a == axis else (0, n) for a, n in enumerate(specs[name].shape))
+
+    def state(self, name: str) -> Spec:
+        """Shape and element type of a recurrent node's state."""
+        node = self.states[name]
+        out = self.specs[node.outputs[0]]
+        return Spec(state_shape(node, out), out.dtype)
 
     def reads(self, node: Node, need: Needed) -> dict[str, tuple[int, int]]:
         """From where to where the node reads each of its inputs that grow."""
@@ -171,26 +184,18 @@ class Timeline:
 
 
 def stateless(graph: Graph) -> Graph:
-    """Without the states that CausalConvWithState takes from outside and gives back: a stream carries them itself."""
-    nodes: list[Node] = []
-    states: set[str] = set()
-    made: set[str] = set()
-    for node in graph.nodes:
-        if node.op == "CausalConvWithState" and not node.domain:
-            given, back = node.inputs[3:4], node.outputs[1:2]
-            if not any(graph.producer.get(name) for name in given):
-                states.update(given)
-                node = replace(node, inputs=node.inputs[:3])
-            if not any(graph.readers.get(name) for name in back):
-                made.update(back)
-                node = replace(node, outputs=node.outputs[:1])
-        nodes.append(node)
-    read = {name for node in nodes for name in node.reads}
+    """Without the states that nodes take from outside and give back: a stream carries them itself."""
+    found = [without_states(node, graph) for node in graph.nodes]
+    nodes = tuple(node for node, _, _ in found)
+    taken, given_back = (
+        set().union(*names) for names in ([t for _, t, _ in found], [g for _, _, g in found])
+    )
+    taken -= {name for node in nodes for name in node.reads}
     return replace(
         graph,
-        nodes=tuple(nodes),
-        inputs=tuple(each for each in graph.inputs if each.name not in states - read),
-        outputs=tuple(name for name in graph.outputs if name not in made),
+        nodes=nodes,
+        inputs=tuple(each for each in graph.inputs if each.name not in taken),
+        outputs=tuple(name for name in graph.outputs if name not in given_back),
     )
 
 
