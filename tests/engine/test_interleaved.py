@@ -84,6 +84,15 @@ def test_sums_are_the_definitions(seed: int) -> None:
         np.testing.assert_array_equal(found.astype(np.float64), by_taps(x, w, dy, grown)[1])
 
 
+@pytest.mark.parametrize("extents", [(3, 2), (3, 9), (12, 2), (5, 4), (2, 3)])
+def test_gradients_of_fewer_lines_than_the_stride(extents: tuple[int, int]) -> None:
+    """Which have not all phases, rows apart by the stride all the same."""
+    g = Geometry.of((2, 6, *extents), (9, 2, 4, 2), stride=(5, 4), padding=((8, 2), (0, 4)), groups=3)
+    x, w, dy = _small(2, "float64", g.x_shape, g.w_shape, g.y_shape)
+    found = _run(Problem.of(g, "float64").grad_input(), {"x": dy, "w": w})
+    np.testing.assert_array_equal(found, by_taps(x, w, dy, g)[1])
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_lies_outside_is_no_term(value: float) -> None:
     g = Geometry.of((2, 3, 38, 75), (3, 1, 3, 3), padding=1, stride=2, groups=3)

@@ -177,7 +177,7 @@ class PhasesPlan(KernelPlan):
             "lines": self.lines, "columns": self.columns, "lane offset": offsets[1], "lane limit": limits[-1].extent,
             "row offset": offsets[0], "row limit": height.extent, "x c": x["c"],
             "x row": x[c.cols[-2].name] if len(axes) == 2 else 0,
-            "y row": y[c.cols[-2].name] // len(recipe.rows) if len(axes) == 2 else 0,
+            "y row": y[c.cols[-2].name] // dict(c.coordinates[axes[0]].terms)[c.cols[-2].name] if len(axes) == 2 else 0,
         }  # fmt: skip
         group, o = c.batch[0].name, recipe.outer[-1][0]
         times = products[0].m // c.extents[o]  # a bias comes once for each row of A, those of phases included
