@@ -179,7 +179,7 @@ def use_rates_file(path: Path | None) -> None:
 
 
 def _reading(threads: int, name: str, chunk: int) -> float:
-    return _rate(f"read/{name}", threads, lambda threads: _kernels(threads).read(chunk))
+    return _rate(f"read/{name}/{chunk}", threads, lambda threads: _kernels(threads).read(chunk))
 
 
 def _kernels(threads: int) -> Kernels:
