@@ -62,7 +62,10 @@ def _drawn(pick: random.Random) -> Geometry:
     sizes = tuple(
         pick.choice([3, 15, 16, 33, 50]) * s + f * d for f, s, d in zip(F, stride, dilation, strict=True)
     )
-    groups, (each, filters) = pick.choice([1, 5, 19]), pick.choice([(1, 1), (1, 1), (2, 1), (1, 3)])
+    groups, (each, filters) = (
+        pick.choice([1, 5, 19]),
+        pick.choice([(1, 1), (2, 1), (1, 3), (3, 8), (1, 24), (2, 6)]),
+    )
     return Geometry.of(
         (pick.choice([1, 3]), groups * each, *sizes), (groups * filters, each, *F),
         padding=padding, stride=stride, dilation=dilation, groups=groups,
@@ -139,3 +142,20 @@ def test_the_plan_takes_it_for_strided_depthwise_layers() -> None:
     shapes = (16, 144, 24, 24), (144, 1, 3, 3)
     plan = convmat.plan(*shapes, stride=2, padding=1, groups=144, direction="input")
     assert (plan.chosen.engine, plan.chosen.packing) == ("jit", Packing.NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [((1, 32, 32, 32), (32, 3, 4, 4)), ((1, 24, 60, 80), (24, 1, 2, 2)), ((1, 16, 64, 64), (16, 1, 4, 4))],
+)
+def test_the_plan_takes_it_for_the_last_layer_of_a_decoder(x: tuple[int, ...], w: tuple[int, ...]) -> None:
+    """Many channels to few at twice the size, whose phases as products of their own have one to three rows."""
+    padding = w[-1] // 2 - 1
+    y = (1, w[1], 2 * x[2], 2 * x[3])
+    plan = convmat.plan(y, w, stride=2, padding=padding, direction="input")
+    assert (plan.chosen.engine, plan.chosen.packing) == ("jit", Packing.NOTHING)
+    given, weights = _small(1, "float32", x, w)
+    found = plan(given, weights)
+    np.testing.assert_array_equal(
+        found, convmat.conv_transpose(given, weights, stride=2, padding=padding, exact=True)
+    )

@@ -26,7 +26,7 @@ from .kernels.direct.plan import plan_direct
 from .kernels.dots.plan import plan_dots
 from .kernels.effort import Effort
 from .kernels.panel.plan import plan_step
-from .kernels.phases.plan import plan_phases
+from .kernels.phases.plan import has_phases, plan_phases
 from .kernels.pieces.plan import plan_pieces
 from .kernels.quads.plan import BYTES, plan_quads
 from .kernels.sweeps.base import SweepPlan
@@ -72,7 +72,7 @@ def prepare(
     target = cpu or host()
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
-    if packing is Packing.NOTHING and len(products) > 1:
+    if packing is Packing.NOTHING and (len(products) > 1 or has_phases(products[0])):
         together = plan_phases(products, dtypes, shapes, threads, target)
         if not isinstance(together, str):
             return JitProgram((together,), dtypes, target, bound=bound)

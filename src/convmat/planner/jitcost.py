@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""
 
-STORE, STORE_IN_PLACE = 5.0, 1.0
-"""Vectors of FMA that finishing a vector of C takes the time of."""
+STORE, STORE_IN_PLACE, STORE_APART = 5.0, 1.0, 4.0
+"""Vectors of FMA that finishing a vector of C takes the time of; and an element of one, where they lie apart."""
 
 TRANSFORM = 4.0
 """The same for a vector of a transformed panel, of which effort counts four instructions as one."""
@@ -110,7 +110,7 @@ def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peaks: Pea
     vectors = (
         effort.packed * _packing(step.product)
         + effort.fused_packed * kernel_effort.FUSED_PACK
-        + effort.stored * (STORE_IN_PLACE if step.reads_in_place else STORE)
+        + effort.stored * _storing(step)
     )
     multiplied = effort.fma * wide / peak
     if step.rate != "fma_flops":  # 8- and 16-bit numbers
@@ -144,6 +144,15 @@ WRITTEN_BACK = 0.5
 
 L2_SHARE, L3_SHARE = 0.75, 0.75
 """Of the second and the last cache: arrays of a call that are larger come from further away."""
+
+
+def _storing(step: KernelPlan) -> float:
+    """Vectors of FMA that finishing a vector of C takes the time of."""
+    if step.reads_in_place:
+        return STORE_IN_PLACE
+    c = step.product.c
+    apart = dict(c.coordinates[-1].terms).get(c.cols[-1].name, 1) > 1
+    return STORE_APART * step.recipe.lanes if apart and not step.product.transforms else STORE
 
 
 def _packing(product: Product) -> float:

@@ -15,6 +15,9 @@ from ...ir.shuffles import interleave, widen
 from ..direct.planes import Plane, Walker, task
 from .recipe import PhaseAxis, PhasesRecipe
 
+WRITTEN_OUT = 4
+"""Channels that are written out one by one; of more, there is a loop."""
+
 
 class Phases(Walker):
     """Writes planes of y, a row of every phase at a time."""
@@ -33,15 +36,20 @@ class Phases(Walker):
     def plane(self, plane: Plane, first: Value, stop: Value) -> None:
         """Rows [first, stop) of every phase."""
         fn, r = self.fn, self.r
-        bias = splat(fn.load(plane.bias, r.work), lanes=r.lanes) if r.bias else None
+        bias = [
+            splat(fn.load(plane.bias, r.work, mi * r.bias_row), lanes=r.lanes) if r.bias else None
+            for mi in range(r.m)
+        ]
         with fn.loop(first, stop) as row:
             for number, axis in enumerate(r.rows):
                 line = row.index * len(r.rows) + number
                 with fn.if_(less(line, self.word("lines"))):
                     self._write_line(plane, axis, row.index + self.word("row offset"), line, bias)
 
-    def _write_line(self, plane: Plane, axis: PhaseAxis, top: Value, line: Value, bias: Value | None) -> None:
-        """A line of y, chunk by chunk; `top` is the line of x at the first position of all."""
+    def _write_line(
+        self, plane: Plane, axis: PhaseAxis, top: Value, line: Value, bias: list[Value | None]
+    ) -> None:
+        """A line of every row's y, chunk by chunk; `top` is the line of x at the first position of all."""
         fn, r, n, s = self.fn, self.r, self.r.lanes, len(self.r.columns)
         columns, limit, moved = self.word("columns"), self.word("lane limit"), line * self.word("y row")
         x = plane.x + top * self.word("x row") + self.word("lane offset") * r.array.bytes
@@ -67,20 +75,39 @@ class Phases(Walker):
     def _sum_chunk(
         self, plane: Plane, axis: PhaseAxis, top: Value, x: Value, masks: dict[int, Value] | None
     ) -> list[Value]:
-        """A vector for each phase of the columns; `masks`: of each distance what lies inside x."""
+        """Row by row of A a vector for each phase of the columns; `masks`: of each distance what lies inside x."""
         fn, r = self.fn, self.r
-        sums = [const(self.vector, 0.0) for _ in r.columns]
-        for channel in range(r.channels):
-            for position, w_at in axis.positions:
-                at = x + self.word("x row") * position + self.word("x c") * channel
-                w_line = w_at + channel * r.w_channel
-                with fn.if_(below(top + position, self.word("row limit")), default=sums) as there:
-                    there.carry(*self._add_line(plane, at, w_line, masks, sums))
-                sums = there.results
+        sums = [const(self.vector, 0.0) for _ in range(r.m * len(r.columns))]
+        if r.channels <= WRITTEN_OUT or not axis.positions:
+            for channel in range(r.channels):
+                moved = x + self.word("x c") * channel
+                sums = self._add_channel(plane.w + channel * r.w_channel, axis, top, moved, masks, sums)
+            return sums
+        with fn.loop(0, r.channels, carried=[x, plane.w, *sums]) as loop:
+            x_at, w_at, *now = loop.carried
+            made = self._add_channel(w_at, axis, top, x_at, masks, now)
+            loop.carry(x_at + self.word("x c"), w_at + r.w_channel, *made)
+        return loop.results[2:]
+
+    def _add_channel(
+        self,
+        w: Value,
+        axis: PhaseAxis,
+        top: Value,
+        x: Value,
+        masks: dict[int, Value] | None,
+        sums: list[Value],
+    ) -> list[Value]:
+        """The sums and the terms of a channel; `w`: its weights."""
+        for position, w_at in axis.positions:
+            at = x + self.word("x row") * position
+            with self.fn.if_(below(top + position, self.word("row limit")), default=sums) as there:
+                there.carry(*self._add_line(w, at, w_at, masks, sums))
+            sums = there.results
         return sums
 
     def _add_line(
-        self, plane: Plane, x: Value, w_line: int, masks: dict[int, Value] | None, sums: list[Value]
+        self, w: Value, x: Value, w_line: int, masks: dict[int, Value] | None, sums: list[Value]
     ) -> list[Value]:
         """The sums and the terms of one line of x."""
         fn, r, made = self.fn, self.r, list(sums)
@@ -93,11 +120,13 @@ class Phases(Walker):
             )
             for distance in self.distances
         }
-        for number, axis in enumerate(r.columns):
-            for distance, w_at in axis.positions:
-                weight = splat(widen(fn.load(plane.w, r.array, w_line + w_at), r.work), lanes=r.lanes)
-                total = fma(weight, read[distance], made[number])
-                made[number] = select(masks[distance], total, made[number]) if masks else total
+        for mi in range(r.m):
+            for number, axis in enumerate(r.columns, mi * len(r.columns)):
+                for distance, w_at in axis.positions:
+                    where = w_line + w_at + mi * r.w_row
+                    weight = splat(widen(fn.load(w, r.array, where), r.work), lanes=r.lanes)
+                    total = fma(weight, read[distance], made[number])
+                    made[number] = select(masks[distance], total, made[number]) if masks else total
         return made
 
     def _finish(
@@ -106,17 +135,19 @@ class Phases(Walker):
         sums: list[Value],
         done: Value,
         moved: Value,
-        bias: Value | None,
+        bias: list[Value | None],
         left: Value | None,
     ) -> None:
         """Stores the phases woven, as far as there are columns."""
-        r, n = self.r, self.r.lanes
-        # Without a tap all are the same zeros.
-        for number, value in enumerate(sums if sums[0].number == 0 else interleave(sums)):
-            column = done + number * n
-            mask = None if left is None else prefix_mask(n, left - column)
-            at = moved + column * r.out.bytes
-            self.fn.store(self.finish(value, bias, plane.residual, at, mask), plane.y, at, mask=mask)
+        r, n, s = self.r, self.r.lanes, len(self.r.columns)
+        for mi in range(r.m):
+            row = sums[mi * s : (mi + 1) * s]
+            # Without a tap all are the same zeros.
+            for number, value in enumerate(row if row[0].number == 0 else interleave(row)):
+                column = done + number * n
+                mask = None if left is None else prefix_mask(n, left - column)
+                at = moved + column * r.out.bytes + self.word("y m") * mi
+                self.fn.store(self.finish(value, bias[mi], plane.residual, at, mask), plane.y, at, mask=mask)
 
 
 def module(recipe: PhasesRecipe, attributes: str, fused: bool) -> Module:

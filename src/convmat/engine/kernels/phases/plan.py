@@ -16,13 +16,16 @@ from ..effort import Effort
 from ..panel.pack_b import distance_refusal
 from .recipe import PhaseAxis, PhasesRecipe
 
-MOST_TAPS, MOST_PHASES, MOST_ROWS, MOST_CHANNELS = 64, 8, 4, 4
-"""Of all phases, of one axis, of A and of a group: code is written out, and each row of A reads x anew."""
+MOST_TAPS, MOST_PHASES, MOST_ROWS, MOST_TERMS = 64, 8, 4, 256
+"""Of all phases, of one axis, of A, and of a phase's sum: taps are written out, and longer sums taken in parts."""
 
 TOO_MANY = f"writes out up to {MOST_PHASES} phases an axis and {MOST_TAPS} taps"
 
 LOAD, WEAVE = 0.5, 4.0
 """Multiplications of a vector whose time a load of x takes, and weaving and writing the phases of a line."""
+
+WAIT, AHEAD = 8.0, 32
+"""Sums that a core adds to in turns without waiting for one, and terms of them that it looks ahead."""
 
 
 def plan_phases(
@@ -31,14 +34,9 @@ def plan_phases(
     """The step of products that together write y, or the sentence why they run one by one."""
     first = products[0]
     (a, b), c = first.terms[0], first.c
-    if any(
-        len(each.terms) != 1 or each.transforms or each.maximum or each.counted or each.strands
-        for each in products
-    ):
-        return "sums products as the definition has them"
-    known = {dtypes.array.name, dtypes.out.name} <= TYPES.keys() and dtypes.array.kind not in "iu"
-    if not known or dtypes.weights is not None or dtypes.work.name not in ("float32", "float64"):
-        return f"multiplies real numbers, got {dtypes.array.name}"
+    refusal = _refuses(products, dtypes)
+    if refusal is not None:
+        return refusal
     roles = [coordinate.terms[0][0][0] if coordinate.terms else "" for coordinate in c.coordinates]
     axes = [at for at, role in enumerate(roles) if role == "p"]
     if (
@@ -52,8 +50,8 @@ def plan_phases(
     x = strides(b, shapes["x"], item)
     rows = [index for index in c.rows if index.name[0] != "r"]
     m, channels = rows[0].extent, b.rows[0].extent
-    if len(rows) != 1 or m > MOST_ROWS or channels > MOST_CHANNELS or x[c.cols[-1].name] != item:
-        return f"takes up to {MOST_ROWS} rows of A and {MOST_CHANNELS} channels, along pixels side by side"
+    if len(rows) != 1 or m > MOST_ROWS or x[c.cols[-1].name] != item:
+        return f"takes up to {MOST_ROWS} rows of A, along pixels side by side"
     found = _read_phases(products, axes, shapes, item)
     if isinstance(found, str):
         return found
@@ -63,13 +61,21 @@ def plan_phases(
         or sum(axis.taps for axis in down) * sum(axis.taps for axis in across) > MOST_TAPS
     ):
         return TOO_MANY
-    outer = (*(i for i in c.batch if i.name[0] != "r"), *c.cols[: -len(axes)], *rows)
+    terms = channels * max(axis.taps for axis in down) * max(axis.taps for axis in across)
+    if terms > MOST_TERMS or m * len(across) > cpu.vector_registers // 2:
+        return f"keeps a row of all phases in registers, sums of up to {MOST_TERMS} terms, got {terms}"
+    outer = (*(i for i in c.batch if i.name[0] != "r"), *c.cols[: -len(axes)])
+    w = strides(a, shapes["w"], item)
     recipe = PhasesRecipe(
         outer=tuple((index.name, ()) for index in outer),
         rows=down,
         columns=across,
         channels=channels,
-        w_channel=strides(a, shapes["w"], item)["c"],
+        w_channel=w["c"],
+        m=m,
+        w_row=w.get(rows[0].name, 0),
+        # A bias comes once for each row of A, those of phases included.
+        bias_row=first.m // m * dtypes.work.itemsize,
         array=TYPES[dtypes.array.name],
         work=TYPES[dtypes.work.name],
         out=TYPES[dtypes.out.name],
@@ -79,6 +85,27 @@ def plan_phases(
         activation=first.epilogue.activation,
     )
     return distance_refusal(b) or PhasesPlan(products, dtypes, shapes, threads, recipe, axes, offsets)
+
+
+def _refuses(products: Sequence[Product], dtypes: Dtypes) -> str | None:
+    """The sentence why sums like these run one by one, if they do."""
+    if any(
+        len(each.terms) != 1 or each.transforms or each.maximum or each.counted or each.strands
+        for each in products
+    ):
+        return "sums products as the definition has them"
+    known = {dtypes.array.name, dtypes.out.name} <= TYPES.keys() and dtypes.array.kind not in "iu"
+    if not known or dtypes.weights is not None or dtypes.work.name not in ("float32", "float64"):
+        return f"multiplies real numbers, got {dtypes.array.name}"
+    return None
+
+
+def has_phases(product: Product) -> bool:
+    """Whether a product writes phases of a kind, which are indices of it.
+
+    They are alike but for where they read w and write y.
+    """
+    return any(index.name[0] == "r" for index in product.c.indices)
 
 
 Phased = tuple[tuple[PhaseAxis, ...], tuple[PhaseAxis, ...], list[int]]
@@ -179,10 +206,11 @@ class PhasesPlan(KernelPlan):
             "x row": x[c.cols[-2].name] if len(axes) == 2 else 0,
             "y row": y[c.cols[-2].name] // dict(c.coordinates[axes[0]].terms)[c.cols[-2].name] if len(axes) == 2 else 0,
         }  # fmt: skip
-        group, o = c.batch[0].name, recipe.outer[-1][0]
-        times = products[0].m // c.extents[o]  # a bias comes once for each row of A, those of phases included
+        group = c.batch[0].name
+        o = next(index.name for index in c.rows if index.name[0] != "r")
+        words["y m"] = y[o]
         for name, _ in recipe.outer:
-            bias = {group: products[0].m, o: times}.get(name, 0) * dtypes.work.itemsize
+            bias = products[0].m * dtypes.work.itemsize if name == group else 0
             words |= {
                 f"count {name}": c.extents[name], f"x {name}": x.get(name, 0), f"y {name}": y[name],
                 f"w {name}": w.get(name, 0), f"bias {name}": bias,
@@ -205,9 +233,14 @@ class PhasesPlan(KernelPlan):
             * sum(axis.taps for axis in r.rows)
             * len({p for axis in r.columns for p, _ in axis.positions})
         )
-        each = r.taps + LOAD * loads + WEAVE * len(r.rows) * len(r.columns)
+        sums, terms = (
+            len(r.columns) * r.m,
+            r.channels * max(a.taps for a in r.rows) * max(a.taps for a in r.columns),
+        )
+        waiting = max(WAIT / sums * min(terms / AHEAD, 1), 1)
+        each = r.taps * waiting + LOAD * loads + WEAVE * len(r.rows) * sums
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         return Effort(round(2 * r.lanes * chunks * each), 0, 0, touched, 0, self.tasks, True)
 
 
-__all__ = ["PhasesPlan", "plan_phases"]
+__all__ = ["PhasesPlan", "has_phases", "plan_phases"]

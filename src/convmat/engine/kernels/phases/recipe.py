@@ -34,6 +34,7 @@ class PhasesRecipe:
     """All that is constant in the kernel; `rows` and `columns` are the phases along both axes, in C's order.
 
     `outer`: the indices that a plane of y fixes. `channels`: terms of the sum beside the taps, `w_channel` bytes apart.
+    `m`: rows of A, `w_row` and `bias_row` bytes apart.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -41,6 +42,9 @@ class PhasesRecipe:
     columns: tuple[PhaseAxis, ...]
     channels: int
     w_channel: int
+    m: int
+    w_row: int
+    bias_row: int
     array: Type
     work: Type
     out: Type
@@ -58,13 +62,13 @@ class PhasesRecipe:
 
     @property
     def taps(self) -> int:
-        """Multiplications of one element of each phase."""
+        """Multiplications of one element of each phase and row of A."""
         rows, columns = (sum(axis.taps for axis in axes) for axes in (self.rows, self.columns))
-        return rows * columns * self.channels
+        return rows * columns * self.channels * self.m
 
     def arguments(self) -> Arguments:
         """The words the kernel reads."""
-        return Arguments([*argument_names(self), "lines", "x c"])
+        return Arguments([*argument_names(self), "lines", "x c", "y m"])
 
 
 __all__ = ["PhaseAxis", "PhasesRecipe"]
