@@ -289,28 +289,34 @@ def lowerings(
 @commands.command()
 def int8(
     layers: Annotated[
-        list[str] | None, typer.Option("--layers", "-l", help="A part of a layer's name; may be repeated.")
+        list[str] | None,
+        typer.Option("--layers", "-l", help="A part of a layer's or network's name; may be repeated."),
     ] = None,
+    bf16: Annotated[bool, typer.Option(help="Layers in bfloat16.")] = True,
+    single: Annotated[bool, typer.Option("--single/--no-single", help="Single layers in 8 bits.")] = True,
     nets: Annotated[bool, typer.Option(help="Also whole networks.")] = True,
+    threads: Annotated[int, typer.Option("--threads", "-t", min=1, max=1024, help="Of every library.")] = 1,
     wait: Wait = False,
 ) -> None:
-    """Time layers in bfloat16, layers and networks in 8-bit integers beside other libraries, on one thread, in turns.
+    """Time layers in bfloat16, layers and networks in 8-bit integers beside other libraries, in turns.
 
-    Needs the extra `bench`, three minutes, and a machine that does nothing else; answers are compared first.
+    Needs the extra `bench`, five minutes, and a machine that does nothing else; answers are compared first.
 
     Examples:
 
       python -m benchmarks int8
 
-      python -m benchmarks int8 -l 3x3 --no-nets
+      python -m benchmarks int8 -l 3x3 --no-nets --no-bf16 --threads 2
     """
-    from benchmarks import bf16
+    from benchmarks import bf16 as halves
     from benchmarks import int8 as measuring
     from benchmarks.lock import alone
 
     with alone(wait=wait):
-        bf16.run(layers or [], tell=typer.echo)
-        measuring.run(layers or [], nets=nets, tell=typer.echo)
+        if bf16:
+            halves.run(layers or [], threads, tell=typer.echo)
+        if single or nets:
+            measuring.run(layers or [], layers=single, nets=nets, threads=threads, tell=typer.echo)
 
 
 __all__ = ["bench", "choices", "commands", "doors", "images", "int8", "lowerings", "nets"]

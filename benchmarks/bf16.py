@@ -1,4 +1,4 @@
-"""Layers multiplied in bfloat16 beside PyTorch and OpenVINO, on one thread, in turns.
+"""Layers multiplied in bfloat16 beside PyTorch and OpenVINO, on one or two threads, in turns.
 
 Two questions a layer, each with the peer that answers the same one:
 
@@ -18,15 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 import convmat
-from benchmarks.int8 import Calls, Measured, in_turns
+from benchmarks.int8 import Measured, in_turns
 from convmat.cases import LAYERS, Case
+from convmat.engine import peaks
 
 Array = npt.NDArray[Any]
+Calls = dict[str, Callable[[], Array]]
 
 RTOL = 1e-2
 
 
-def layer(case: Case) -> list[Measured]:
+def layer(case: Case, threads: int) -> list[Measured]:
     """Both questions of one of the benchmark's layers."""
     g, rng = case.geometry, np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.w_shape))
@@ -35,18 +37,19 @@ def layer(case: Case) -> list[Measured]:
     }  # fmt: skip
     wanted = convmat.conv(x, w, **words)
     found = []
-    for name, calls in (("arrays", _of_arrays(case, x, w, words)), ("rounded", _rounded(case, x, w, words))):
+    for name, made in (("arrays", _of_arrays), ("rounded", _rounded)):
+        calls = made(case, x, w, words, threads)
         apart = max(
             float(np.linalg.norm(call().astype(np.float32) - wanted) / np.linalg.norm(wanted))
             for call in calls.values()
         )
         if apart > RTOL:
             raise SystemExit(f"{case.name}, {name}: answers are {apart:.1e} apart")
-        found.append(Measured(f"{case.name}, bf16 {name}", in_turns(calls), apart))
+        found.append(Measured(f"{case.name}, bf16 {name}", in_turns(calls, threads=threads), apart))
     return found
 
 
-def _of_arrays(case: Case, x: Array, w: Array, words: dict[str, Any]) -> Calls:
+def _of_arrays(case: Case, x: Array, w: Array, words: dict[str, Any], threads: int) -> Calls:
     import ml_dtypes
 
     g = case.geometry
@@ -60,7 +63,7 @@ def _of_arrays(case: Case, x: Array, w: Array, words: dict[str, Any]) -> Calls:
     with suppress(ImportError):
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         lo, hi = list(g.lo), list(g.hi)
         for name, layout in (("torch", torch.contiguous_format), ("torch_cl", torch.channels_last)):
             xt, wt = (torch.from_numpy(a).bfloat16().contiguous(memory_format=layout) for a in (x, w))
@@ -87,7 +90,7 @@ def _torch_call(torch: Any, x: Any, w: Any, g: Any) -> Callable[[], Array]:
     return call
 
 
-def _rounded(case: Case, x: Array, w: Array, words: dict[str, Any]) -> Calls:
+def _rounded(case: Case, x: Array, w: Array, words: dict[str, Any], threads: int) -> Calls:
     plan = convmat.plan(x.shape, w.shape, rtol=RTOL, reuse_weights=True, **words)
     bound, out = plan.bind(w), np.empty(case.geometry.y_shape, np.float32)
     calls: Calls = {"convmat": lambda: bound(x, out=out)}
@@ -96,7 +99,7 @@ def _rounded(case: Case, x: Array, w: Array, words: dict[str, Any]) -> Calls:
 
         core = ov.Core()
         wanted = {
-            "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16",
+            "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16",
         }  # fmt: skip
         request = core.compile_model(
             core.read_model(_model(case, w), b""), "CPU", wanted
@@ -132,18 +135,18 @@ def _model(case: Case, w: Array) -> bytes:
     return made
 
 
-def run(names: Sequence[str], tell: Callable[[str], object]) -> list[Measured]:
+def run(names: Sequence[str], threads: int, tell: Callable[[str], object]) -> list[Measured]:
     """Layers whose names have one of these parts in them (all by default)."""
     from benchmarks.int8 import line, summary
 
     found = []
-    with convmat.threads(1):
+    with convmat.threads(threads):
         for case in LAYERS:
             if not names or any(each in case.name for each in names):
-                for each in layer(case):
+                for each in layer(case, threads):
                     found.append(each)
                     tell(line(each))
-    tell(f"bf16, {summary(found)}")
+    tell(f"bf16, {summary(found, peaks(threads).dot_ops)}")
     return found
 
 

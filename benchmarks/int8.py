@@ -1,6 +1,7 @@
-"""8-bit layers and networks beside onnxruntime and OpenVINO: the same QDQ files, one thread, in turns.
+"""8-bit layers and networks beside other libraries, on one or two threads, in turns.
 
-A layer takes uint8 pixels and int8 filters, a scale for each channel, and gives uint8 again. A network is one of the
+A layer takes uint8 pixels and int8 filters, a scale for each channel, and gives uint8 again: once with channels second,
+as QDQ files have them (onnxruntime, OpenVINO, ncnn), once with channels last (PyTorch, LiteRT). A network is one of the
 benchmark's, quantised by onnxruntime's static quantiser (QDQ, uint8 activations, int8 weights a channel). Answers are
 compared first: a layer's with the integers that its definition gives, by one step at most; a network's with
 onnxruntime's. Peers that are not installed are left out.
@@ -10,8 +11,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,28 @@ import numpy as np
 import numpy.typing as npt
 
 import convmat
+from benchmarks.int8_peers import (
+    FILTER_SCALE,
+    SCALE,
+    ZERO,
+    Call,
+    Quantised,
+    calls_of_model,
+    channels_last_calls,
+    channels_second_calls,
+)
 from benchmarks.models import MODELS, Net
+from benchmarks.peers.base import channels_last, channels_second
 from convmat.cases import LAYERS, Case
 from convmat.engine import peaks
 
 Array = npt.NDArray[Any]
 Calls = dict[str, Callable[[], Array]]
 
-SCALE, ZERO, FILTER_SCALE = 0.02, 117, 0.01
 ROUNDS = 25
+
+PAUSE = 0.2
+"""Seconds before a library's calls on several threads: those of others may wait for work in a loop till then."""
 
 
 @dataclass(frozen=True)
@@ -47,99 +60,64 @@ class Measured:
         return min(others, default=float("nan")) / self.seconds["convmat"]
 
 
-def in_turns(calls: Calls, rounds: int = ROUNDS) -> dict[str, float]:
-    """The median seconds of each call, taken in turns."""
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, threads: int = 1
+) -> dict[str, float]:
+    """The median seconds of each call, taken in turns; on several threads five at a time, after a pause."""
     for call in calls.values():
         call()
     found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    at_once = 1 if threads == 1 else 6
+    for _ in range(-(-rounds // max(at_once - 1, 1))):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            found[name].append(time.perf_counter() - start)
+            if threads > 1:
+                time.sleep(PAUSE)
+            for number in range(at_once):
+                start = time.perf_counter()
+                call()
+                if number or threads == 1:  # the first of several wakes its threads
+                    found[name].append(time.perf_counter() - start)
     return {name: float(np.median(each)) for name, each in found.items()}
 
 
-def peers(model: bytes, x: Array) -> Calls:
-    """Each other library's call of a model's one input x, on one thread."""
-    found: Calls = {}
-    with suppress(ImportError):
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 3
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        found["onnxruntime"] = lambda: np.asarray(session.run(None, {"x": x})[0])
-    with suppress(ImportError):
-        import openvino as ov
-
-        core = ov.Core()
-        wanted = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-        request = core.compile_model(core.read_model(model, b""), "CPU", wanted).create_infer_request()
-        found["openvino"] = lambda: np.asarray(
-            request.infer({0: x}, share_inputs=True, share_outputs=True)[0]
+def layer(case: Case, peak: float, threads: int) -> list[Measured]:
+    """One of the benchmark's layers, requantised to uint8, channels second and channels last."""
+    q = Quantised.of(case)
+    wanted, found = np.clip(q.exact(q.x, ZERO), 0, 255), []
+    for layout, others in (("NCHW", channels_second_calls), ("NHWC", channels_last_calls)):
+        calls = {"convmat": _own(q, layout), **others(q, threads)}
+        apart = max(
+            float(np.abs(each.answer() - (wanted if each.wanted is None else each.wanted)).max())
+            for each in calls.values()
         )
+        if apart > 1:
+            raise SystemExit(f"{case.name}, {layout}: answers are {apart:g} steps apart")
+        seconds = in_turns({name: each.run for name, each in calls.items()}, threads=threads)
+        share = q.geometry.flops / seconds["convmat"] / peak
+        found.append(Measured(f"{case.name}, {layout}", seconds, apart, share))
     return found
 
 
-def layer_model(case: Case, w: Array, bias: Array, y_scale: float) -> bytes:
-    """One quantised convolution as a QDQ file: uint8 x and y."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    g = case.geometry
-    scales = np.full(g.O, FILTER_SCALE, np.float32)
-    constants = {
-        "xs": np.float32(SCALE), "xz": np.uint8(ZERO), "w": w, "ws": scales, "wz": np.zeros(g.O, np.int8), "b": bias,
-        "bs": scales * np.float32(SCALE), "bz": np.zeros(g.O, np.int32), "ys": np.float32(y_scale),
-        "yz": np.uint8(ZERO),
-    }  # fmt: skip
-    words = {"strides": g.s, "dilations": g.d, "pads": [*g.lo, *g.hi], "group": g.G, "kernel_shape": g.F}
-    nodes = [
-        helper.make_node("DequantizeLinear", ["x", "xs", "xz"], ["xf"]),
-        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wf"], axis=0),
-        helper.make_node("DequantizeLinear", ["b", "bs", "bz"], ["bf"], axis=0),
-        helper.make_node("Conv", ["xf", "wf", "bf"], ["yf"], **words),
-        helper.make_node("QuantizeLinear", ["yf", "ys", "yz"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "layer", [helper.make_tensor_value_info("x", TensorProto.UINT8, g.x_shape)],
-        [helper.make_tensor_value_info("y", TensorProto.UINT8, g.y_shape)],
-        [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
-    )  # fmt: skip
-    made: bytes = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9
-    ).SerializeToString()
-    return made
-
-
-def layer(case: Case, peak: float) -> Measured:
-    """One of the benchmark's layers, requantised to uint8."""
-    g, rng = case.geometry, np.random.default_rng(0)
-    x = rng.integers(0, 256, g.x_shape).astype(np.uint8)
-    w = rng.integers(-127, 128, g.w_shape).astype(np.int8)
-    bias = rng.integers(-1000, 1000, g.O).astype(np.int32)
-    y_scale = float(SCALE * FILTER_SCALE * 74 * 73 * np.sqrt(g.k) / 40)
-    model = layer_model(case, w, bias, y_scale)
+def _own(q: Quantised, layout: str) -> Call:
+    """This library's call; arrays of x and y lie as the layout says."""
+    g, last = q.geometry, layout == "NHWC"
+    x = channels_last(q.x) if last else q.x
     plan = convmat.plan(
-        g.x_shape, g.w_shape, dtype="uint8", w_dtype="int8", stride=g.s, dilation=g.d, groups=g.G, bias=True,
+        x.shape, g.w_shape, dtype="uint8", w_dtype="int8", stride=g.s, dilation=g.d, groups=g.G, bias=True,
         padding=tuple(zip(g.lo, g.hi, strict=True)), x_zero_point=ZERO, scale=True, out_dtype="uint8",
-        y_zero_point=ZERO,
+        y_zero_point=ZERO, layout=layout,
     )  # fmt: skip
-    scale = np.full(g.O, np.float32(SCALE) * np.float32(FILTER_SCALE) / np.float32(y_scale), np.float32)
-    bound, out = plan.bind(w, bias, scale=scale), np.empty(g.y_shape, np.uint8)
-    calls: Calls = {"convmat": lambda: bound(x, out=out), **peers(model, x)}
-    wanted = out_of(bound(x))
-    apart = max((float(np.abs(out_of(call()) - wanted).max()) for call in calls.values()), default=0.0)
-    seconds = in_turns(calls)
-    return Measured(case.name, seconds, apart, g.flops / seconds["convmat"] / peak)
+    scale = np.full(g.O, np.float32(SCALE) * np.float32(FILTER_SCALE) / np.float32(q.y_scale), np.float32)
+    bound = plan.bind(q.w, q.bias, scale=scale)
+    out = np.empty(bound(x).shape, np.uint8)
+
+    def run() -> Array:
+        return bound(x, out=out)
+
+    return Call(run, lambda: (channels_second(run()) if last else run()).astype(np.int32))
 
 
-def out_of(y: Array) -> Array:
-    """Bytes as wider integers, to be subtracted."""
-    return y.astype(np.int32)
-
-
-def network(name: str, net: Net) -> Measured:
+def network(name: str, net: Net, threads: int) -> Measured:
     """One of the benchmark's networks, quantised by onnxruntime."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -162,28 +140,37 @@ def network(name: str, net: Net) -> Measured:
         model, floats = small.read_bytes(), convmat.load(whole)
     x = rng.standard_normal(net.shape).astype(np.float32)
     loaded = convmat.load(model)
-    calls: Calls = {
-        "convmat": lambda: np.asarray(loaded(x)), **peers(model, x), "convmat f32": lambda: np.asarray(floats(x)),
+    others = {peer: each.run for peer, each in calls_of_model(model, x, threads).items()}
+    calls: dict[str, Callable[[], Array]] = {
+        "convmat": lambda: np.asarray(loaded(x)), **others, "convmat f32": lambda: np.asarray(floats(x)),
     }  # fmt: skip
     apart = (
         float(np.abs(calls["convmat"]() - calls["onnxruntime"]()).max()) if "onnxruntime" in calls else 0.0
     )
-    return Measured(name, in_turns(calls, 15), apart)
+    return Measured(name, in_turns(calls, 15, threads), apart)
 
 
-def run(names: Sequence[str], *, nets: bool, tell: Callable[[str], object] = print) -> list[Measured]:
-    """Layers whose names have one of these parts in them (all by default), then the networks."""
-    found = []
-    with convmat.threads(1):
-        peak = peaks(1).dot_ops
-        for case in LAYERS:
-            if not names or any(each in case.name for each in names):
-                found.append(layer(case, peak))
-                tell(line(found[-1]))
+def run(
+    names: Sequence[str], *, layers: bool, nets: bool, threads: int = 1, tell: Callable[[str], object] = print
+) -> list[Measured]:
+    """Layers, then networks, whose names have one of these parts in them (all by default)."""
+
+    def wanted(name: str) -> bool:
+        return not names or any(each in name for each in names)
+
+    found: list[Measured] = []
+    with convmat.threads(threads):
+        peak = peaks(threads).dot_ops
+        for case in LAYERS if layers else ():
+            if wanted(case.name):
+                found += layer(case, peak, threads)
+                for each in found[-2:]:
+                    tell(line(each))
         for name, net in MODELS.items() if nets else ():
-            found.append(network(name, net))
-            tell(line(found[-1]))
-    tell(summary(found))
+            if wanted(name):
+                found.append(network(name, net, threads))
+                tell(line(found[-1]))
+    tell(summary(found, peak))
     return found
 
 
@@ -194,11 +181,11 @@ def line(each: Measured) -> str:
     return f"{each.name}: {times} ms{share}  {each.ratio:.2f} x  apart {each.apart:g}"
 
 
-def summary(found: Sequence[Measured]) -> str:
-    """Geometric means."""
+def summary(found: Sequence[Measured], peak: float) -> str:
+    """Geometric means; `peak`: 8-bit operations a second."""
     ratios = [each.ratio for each in found if np.isfinite(each.ratio)]
     shares = [each.share for each in found if each.share is not None]
-    said = [f"peak {peaks(1).dot_ops / 1e9:.0f} GOP/s"]
+    said = [f"peak {peak / 1e9:.0f} GOP/s"]
     if shares:
         said.append(f"share of the peak {np.exp(np.mean(np.log(shares))):.0%}")
     if ratios:

@@ -8,6 +8,7 @@ other becomes a PAD before a VALID layer, which XNNPACK fuses into it. The file 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from convmat.errors import EngineError
 from convmat.geometry import Geometry
 
 _IDENTIFIER = b"TFL3"
+
+Scales = tuple[Array, int, int]
+"""Of a tensor of integers: its scales, its zero point, and the axis along which they lie."""
 
 
 class LiteRT(Peer):
@@ -62,32 +66,50 @@ class LiteRT(Peer):
         return Prepared(interpreter.invoke, answer)
 
 
-def model(g: Geometry, w: Array) -> bytes:
-    """One layer as a .tflite file; w: (O, C//G, *F)."""
+@dataclass(frozen=True)
+class Steps:
+    """Of a layer of int8: scale and zero point of x, scales of w for each channel of y, y's, and an int32 bias."""
+
+    x: float
+    x_zero: int
+    w: Array
+    y: float
+    y_zero: int
+    bias: Array
+
+
+def model(g: Geometry, w: Array, steps: Steps | None = None) -> bytes:
+    """One layer as a .tflite file, of float32 or with `steps` of int8; w: (O, C//G, *F)."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     depthwise = g.G == g.C and g.C > 1
     filters = np.moveaxis(w, 1, -1) if not depthwise else w.reshape(g.O, *g.F).transpose(1, 2, 0)[None]
     same = _is_same(g)
-    graph = _Graph(schema)
-    x = graph.tensor("x", (g.B, *g.I, g.C))
+    graph, kind = _Graph(schema), w.dtype.name.upper()
+    x_steps = None if steps is None else (np.full(1, steps.x), steps.x_zero, 0)
+    x = graph.tensor("x", (g.B, *g.I, g.C), kind, x_steps)
     graph.inputs.append(x)
     if not same and any((*g.lo, *g.hi)):
         paddings = np.array([(0, 0), *zip(g.lo, g.hi, strict=True), (0, 0)], np.int32)
         wide = tuple(lo + i + hi for lo, i, hi in zip(g.lo, g.I, g.hi, strict=True))
-        padded = graph.tensor("padded", (g.B, *wide, g.C))
+        padded = graph.tensor("padded", (g.B, *wide, g.C), kind, x_steps)
         graph.add("PAD", schema.PadOptionsT(), [x, graph.constant("paddings", paddings)], padded)
         x = padded
-    y = graph.tensor("y", (g.B, *g.P, g.O))
+    y_steps = None if steps is None else (np.full(1, steps.y), steps.y_zero, 0)
+    y = graph.tensor("y", (g.B, *g.P, g.O), kind, y_steps)
     options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
     options.padding = schema.Padding.SAME if same else schema.Padding.VALID
     options.strideH, options.strideW = g.s
     options.dilationHFactor, options.dilationWFactor = g.d
     if depthwise:
         options.depthMultiplier = g.m
-    bias = graph.constant("bias", np.zeros(g.O, np.float32))
-    weights = graph.constant("w", np.ascontiguousarray(filters))
+    if steps is None:
+        bias = graph.constant("bias", np.zeros(g.O, np.float32))
+        weights = graph.constant("w", np.ascontiguousarray(filters))
+    else:
+        bias = graph.constant("bias", steps.bias, (steps.w * steps.x, 0, 0))
+        weights = graph.constant("w", np.ascontiguousarray(filters), (steps.w, 0, 3 * depthwise))
     graph.add("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", options, [x, weights, bias], y)
     graph.outputs.append(y)
     builder = flatbuffers.Builder(w.nbytes + 4096)
@@ -113,18 +135,25 @@ class _Graph:
         self.inputs: list[int] = []
         self.outputs: list[int] = []
 
-    def tensor(self, name: str, shape: tuple[int, ...], kind: str = "FLOAT32", buffer: int = 0) -> int:
+    def tensor(
+        self, name: str, shape: tuple[int, ...], kind: str, steps: Scales | None = None, buffer: int = 0
+    ) -> int:
         made = self._schema.TensorT()
         made.name, made.shape, made.buffer = name, list(shape), buffer
         made.type = getattr(self._schema.TensorType, kind)
+        if steps is not None:
+            scales, zero, axis = steps
+            made.quantization = self._schema.QuantizationParametersT()
+            made.quantization.scale, made.quantization.quantizedDimension = [*map(float, scales)], axis
+            made.quantization.zeroPoint = [zero] * len(scales)
         self._tensors.append(made)
         return len(self._tensors) - 1
 
-    def constant(self, name: str, array: Array) -> int:
+    def constant(self, name: str, array: Array, steps: Scales | None = None) -> int:
         buffer = self._schema.BufferT()
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
         self._buffers.append(buffer)
-        return self.tensor(name, array.shape, array.dtype.name.upper(), len(self._buffers) - 1)
+        return self.tensor(name, array.shape, array.dtype.name.upper(), steps, len(self._buffers) - 1)
 
     def add(self, kind: str, options: Any, inputs: list[int], output: int) -> None:
         code = self._schema.OperatorCodeT()
