@@ -97,6 +97,12 @@ def _mish(node: Node) -> Steps:
     )  # fmt: skip
 
 
+def _shrink(node: Node) -> Steps:
+    """0 within the limits, dy outside."""
+    edge = node.get("lambd", 0.5)
+    return (("within", 0, 1, (-edge, edge)), ("sub", 0, 2))
+
+
 _by("x")({
     "Neg": lambda node: (("neg", 0),),
     "Abs": lambda node: (("sign", 1), ("mul", 0, 2)),
@@ -111,6 +117,14 @@ _by("x")({
     "Softplus": lambda node: (("sigmoid", 1), ("mul", 0, 2)),
     "Softsign": lambda node: (("abs", 1), ("shift", 2, (1.0,)), ("mul", 3, 3), ("div", 0, 4)),
     "HardSwish": lambda node: (("hardswish_grad", 0, 1),),
+    "Sinh": lambda node: (("cosh", 1), ("mul", 0, 2)),
+    "Cosh": lambda node: (("sinh", 1), ("mul", 0, 2)),
+    "Asin": lambda node: (("mul", 1, 1), ("neg", 2), ("shift", 3, (1.0,)), ("sqrt", 4), ("div", 0, 5)),
+    "Acos": lambda node: (("mul", 1, 1), ("neg", 2), ("shift", 3, (1.0,)), ("sqrt", 4), ("div", 0, 5), ("neg", 6)),
+    "Atanh": lambda node: (("mul", 1, 1), ("neg", 2), ("shift", 3, (1.0,)), ("div", 0, 4)),
+    "Asinh": lambda node: (("mul", 1, 1), ("shift", 2, (1.0,)), ("sqrt", 3), ("div", 0, 4)),
+    "Acosh": lambda node: (("mul", 1, 1), ("shift", 2, (-1.0,)), ("sqrt", 3), ("div", 0, 4)),
+    "Shrink": _shrink,
     "ThresholdedRelu": lambda node: (("within", 0, 1, (node.get("alpha", 1.0), math.inf)),),
 })  # fmt: skip
 
@@ -150,6 +164,13 @@ def _number(tape: Tape, node: Node, name: str) -> float:
 def add(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy for each, summed over what was broadcast."""
     return {at: tape.summed_to(dy[0], name) for at, name in enumerate(node.inputs) if tape.wanted(node, at)}
+
+
+@rule("Mean")
+def mean(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """An equal share of dy for each, summed over what was broadcast."""
+    share = tape.each(("scale", 0, (1 / len(node.inputs),)), inputs=[dy[0]])
+    return {at: tape.summed_to(share, name) for at, name in enumerate(node.inputs) if tape.wanted(node, at)}
 
 
 @rule("Sub")
