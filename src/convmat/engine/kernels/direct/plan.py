@@ -349,13 +349,19 @@ def share_planes(
     """(planes of a task, parts of a plane, rows of a part).
 
     Tasks are planes, whole where there are many; of `blocks` planes each that read the same of x, together where that
-    leaves enough of them. A plane is cut into `slabs` parts at least, by multiples of `height` rows.
+    leaves enough of them. A plane is cut into `slabs` parts at least, by multiples of `height` rows; and where it is
+    high, into one for each thread, which then has the rows that it has of other layers: to fetch what another core
+    wrote takes longer than multiplying it.
 
-    >>> share_planes(10**9, 2, 32, 1, 56, 8, 1), share_planes(10**9, 2, 1, 1, 56, 8, 1)
-    ((4, 1, 56), (1, 7, 8))
+    >>> share_planes(10**9, 2, 32, 1, 14, 8, 1), share_planes(10**9, 2, 32, 1, 56, 8, 1)
+    ((4, 1, 14), (8, 2, 32))
+    >>> share_planes(10**9, 2, 1, 1, 56, 8, 1)
+    (1, 7, 8)
     """
     wanted = max(1, min(TASKS * threads, flops // TASK_FLOPS)) if threads > 1 else 1
     units = max(planes // blocks, 1)
+    if wanted >= threads and lines >= threads * height:
+        slabs = max(slabs, threads)
     parts = max(min(max(slabs, -(-wanted // units)), -(-lines // height)), 1)
     tall = -(-lines // parts // height) * height if parts > 1 else max(lines, 1)
     parts = max(-(-lines // tall), 1)

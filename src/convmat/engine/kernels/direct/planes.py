@@ -271,14 +271,18 @@ def split_range(
 def task(
     module: Module, arguments: Arguments, call: Callable[[Function, Value, list[Value]], object]
 ) -> None:
-    """Writes `task(args, index, thread)`: `call(fn, args, [args, first, count, part])` does a task's planes."""
+    """Writes `task(args, index, thread)`: `call(fn, args, [args, first, count, part])` does a task's planes.
+
+    A part of all planes comes before the next part: of two threads one has the upper rows, the other the lower ones.
+    """
     fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
     args, index, _ = fn.arguments
-    parts, per = arguments.load(fn, args, "parts"), arguments.load(fn, args, "per")
-    block = udiv(index, parts)
-    first = block * per
-    count = minimum(per, arguments.load(fn, args, "planes") - first)
-    call(fn, args, [args, first, count, index - block * parts])
+    per = arguments.load(fn, args, "per")
+    planes = arguments.load(fn, args, "planes")
+    blocks = udiv(planes + (per - 1), per)
+    part = udiv(index, blocks)
+    first = (index - part * blocks) * per
+    call(fn, args, [args, first, minimum(per, planes - first), part])
 
 
 __all__ = ["OuterIndex", "Plane", "PlaneRecipe", "Walker", "Window", "argument_names", "split_range", "task"]
