@@ -10,7 +10,6 @@ import pytest
 from typer.testing import CliRunner
 
 import convmat
-from convmat.chunks.tiles.tiled import tiler_of
 from convmat.cli.app import app
 from tests.chunks.networks import unet
 from tests.chunks.test_tiles import image
@@ -50,7 +49,8 @@ def test_run_in_tiles(there: Path) -> None:
         "--exact",
     )
     assert said.endswith(f"written to {out}: 1x2x64x80 float32\n")
-    assert said.startswith("6 blocks")
+    assert said.startswith("6 tiles of 1x2x24x40 of y 1x2x64x80, about ")
+    assert "\n6 blocks in " in said
     np.testing.assert_array_equal(np.load(out), unet(exact=True)(x))
     gated, words = there / "gated.npy", ("--tile", "32", "--exact-globals")
     run("run", f"{there}/gated.onnx", "--input", f"{there}/x.npy", "--output", f"{gated}", *words)
@@ -74,14 +74,3 @@ def test_workers_of_a_cluster_do_the_same(there: Path, workers: Any) -> None:
         np.load(y), convmat.conv(volume[None, None], w[None, None], padding=1)[0, 0]
     )
     assert not list(there.glob("*.part")) + list(there.glob("*.manifest"))
-
-
-def test_each_global_node_is_a_pass(there: Path) -> None:
-    net, x = unet(squeeze=True), np.load(there / "x.npy")
-    tiler = tiler_of(net, {"x": x}, approximate=True)
-    told: list[tuple[int, int]] = []
-    tiler.resolve_globals({"x": x}, (1, 2, 32, 32), lambda done, of: told.append((done, of)))
-    assert tiler.passes == 1
-    assert told == [(each, 6) for each in range(1, 7)]
-    tiler.approximate = False
-    tiler.refuse()

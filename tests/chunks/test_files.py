@@ -242,7 +242,7 @@ def test_a_network_from_file_to_file(tmp_path: Path) -> None:
     net = unet(exact=True)
     x = np.random.default_rng(0).integers(0, 4, (1, 3, 72, 60)).astype("uint8")
     np.save(tmp_path / "x.npy", x)
-    job = chunks.TileJob(net, tmp_path / "x.npy", 32, 1 << 31)
+    job = chunks.TileJob(net, tmp_path / "x.npy", chunks.TileOptions(32, 1 << 31))
     assert job.count == 6
     chunks.make_file(job, tmp_path / "y.npy")
     np.testing.assert_array_equal(read(tmp_path / "y.npy"), net(x.astype("float32")))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -110,6 +114,81 @@ def test_global_pooling_is_named_or_taken_first_or_by_tile() -> None:
     np.testing.assert_allclose(exact, expected, rtol=0, atol=2e-6 * scale)
     near = net.tiled(x, tile=32, approximate=True)
     assert 1e-5 * scale < float(np.abs(near - expected).max()) < 0.2 * scale
+
+
+def squeezed(n: Built, x: str, name: str, channels: int) -> str:
+    """Squeeze and excite."""
+    pooled = n.conv(n.node("GlobalAveragePool", [x], f"{name}_gap"), f"{name}_gate", channels, channels, k=1)
+    return n.node("Mul", [x, n.node("Sigmoid", [pooled], f"{name}_sigmoid")], f"{name}_mul")
+
+
+def test_passes_go_on_from_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = Built(integers=False)
+    first = n.conv("x", "first", 3, 8)
+    second = n.conv(squeezed(n, first, "a", 8), "second", 8, 8)
+    n.conv(n.node("Add", [squeezed(n, second, "b", 8), first], "sum"), "y", 8, 2)
+    net, x = n.load("y", 3), image(1, 3, 64, 80, integers=False)
+    plan = net.plan_tiles(x, tile=32, exact_globals=True)
+    assert [(each.name, each.tiles, each.kept, each.pools) for each in plan.passes] == [
+        ("first", 6, 0, ("GlobalAveragePool 'a_gap'",)),  # small enough for memory
+        ("second", 6, 0, ("GlobalAveragePool 'b_gap'",)),
+    ]
+    monkeypatch.setattr("convmat.chunks.tiles.stages.SMALL", 0)
+    plan = net.plan_tiles(x, tile=32, exact_globals=True)
+    assert plan.kept == 2 * 8 * 64 * 80 * 4
+    assert 1 < plan.work < 1.3  # nothing is computed in every pass again
+    assert str(plan).splitlines()[1:] == [
+        "2 passes before, for what looks at the whole image, 320 KiB on disk:",
+        f"  first, and GlobalAveragePool 'a_gap': 6 tiles, {plan.passes[0].work:.2f} of the multiplications, "
+        "160 KiB kept on disk",
+        f"  second, and GlobalAveragePool 'b_gap': 6 tiles, {plan.passes[1].work:.2f} of the multiplications, "
+        "160 KiB kept on disk",
+    ]
+    told: list[tuple[int, int]] = []
+    found = net.tiled(x, tile=32, exact_globals=True, progress=lambda done, of: told.append((done, of)))
+    assert told == [(each, 6) for _ in range(3) for each in range(1, 7)]
+    expected = net(x)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * float(np.abs(expected).max()))
+
+
+def test_what_passes_keep_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    n = Built(integers=False)
+    n.conv(squeezed(n, n.conv("x", "wide", 1, 32), "a", 32), "y", 32, 1)
+    net, x = n.load("y", 1), image(1, 1, 512, 512, integers=False)
+    assert net.plan_tiles(x, tile=64, exact_globals=True).kept == 32 * 512 * 512 * 4
+    seen: list[int] = []
+
+    def look(done: int, of: int) -> None:
+        seen.append(sum(each.stat().st_size for each in tmp_path.rglob("*.npy")))
+
+    net.tiled(x, tile=64, exact_globals=True)  # prepared
+    tracemalloc.start()
+    try:
+        net.tiled(x, tile=64, exact_globals=True, progress=look)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert max(seen) > 32 * 512 * 512 * 4 > 4 * most
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(PlanError) as error:
+        net.tiled(x, tile=64, exact_globals=True)
+    assert str(error.value) == (
+        "tiled: there is no room for what passes keep between them\n"
+        f"  they take 33,554,432 bytes in {tmp_path}, 1,000 are free\n"
+        "  make room there, or set TMPDIR to a folder that has it"
+    )
+
+
+def test_the_next_call_prepares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = unet(integers=False), image(1, 3, 64, 80, integers=False)
+    expected = net.tiled(x, tile=32)
+    prepared: list[Any] = []
+    monkeypatch.setattr("convmat.chunks.tiles.tiled.prepare_tiles", lambda *_: prepared.append(1))
+    np.testing.assert_array_equal(net.tiled(x, tile=32), expected)
+    assert not prepared
+    assert pickle.loads(pickle.dumps(net)).tiles is None
 
 
 def test_lazy_images() -> None:

@@ -23,7 +23,8 @@ from .files.stream import Done, Job, Progress
 from .streams import NetworkStream
 from .tiles import tiled as _tiled
 from .tiles.files import TileJob
-from .tiles.tiled import ReceptiveField, receptive_field, run_tiled
+from .tiles.tile_plan import TilePlan, describe_tiles
+from .tiles.tiled import ReceptiveField, TileOptions, name_inputs, prepare_tiles, receptive_field, run_tiled
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +71,11 @@ def plan(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Plan:
 def run(network: Network, x: Any) -> Any:
     """`network(x)` of Dask arrays: a lazy output."""
     return _tiled.run_lazily(network, x)
+
+
+def plan_tiles(network: Network, x: Any, options: TileOptions) -> TilePlan:
+    """What `network.tiled` would do, computed nowhere. Raises NetworkError or PlanError."""
+    return describe_tiles(prepare_tiles(network, name_inputs(network, x), options))
 
 
 def crew(client: Any, sharded: Any) -> Any:
@@ -123,6 +129,7 @@ def make_file(
 
 
 __all__ = [
-    "ConvJob", "Done", "Job", "NetworkStream", "ReceptiveField", "TileJob", "client_of", "convolve", "crew",
-    "grads", "input_grad", "make_file", "plan", "plan_files", "receptive_field", "run", "run_tiled", "weight_grad",
+    "ConvJob", "Done", "Job", "NetworkStream", "ReceptiveField", "TileJob", "TileOptions", "TilePlan", "client_of",
+    "convolve", "crew", "grads", "input_grad", "make_file", "plan", "plan_files", "plan_tiles", "receptive_field",
+    "run", "run_tiled", "weight_grad",
 ]  # fmt: skip

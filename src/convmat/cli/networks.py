@@ -131,11 +131,14 @@ def run(
       convmat run model.onnx --input slide.zarr --output mask.zarr --tile auto --memory 4GiB
     """
     if tile:
+        from convmat import chunks
+
         network = loaded(model, exact, threads, shape, trust, precision)
-        how = {"exact_globals": exact_globals, "approximate": approximate}
-        _run_in_tiles(
-            network, input or (), output, tile, parse.size("memory", memory), how, resume, scheduler
+        numbers = parse.numbers("tile", tile) if tile != "auto" else tile
+        how = chunks.TileOptions(
+            numbers, parse.size("memory", memory), approximate=approximate, exact_globals=exact_globals
         )
+        _run_in_tiles(network, input or (), output, how, resume, scheduler)
         return
     from convmat.explain.terminal import answer
     from convmat.whole_files import replace_when_whole
@@ -170,9 +173,7 @@ def _run_in_tiles(
     network: Network,
     files: Sequence[str],
     output: Path | None,
-    tile: str,
-    memory: int,
-    how: dict[str, Any],
+    options: Any,
     resume: bool,
     scheduler: str,
 ) -> None:
@@ -185,13 +186,18 @@ def _run_in_tiles(
             f"  --input {' '.join(files) or 'is missing'}, --output {output or 'is missing'}\n"
             f"  e.g. --input x.zarr --output y.zarr --tile auto"
         )
-    numbers = parse.numbers("tile", tile) if tile != "auto" else tile
     with screen.progress("planning") as tell:
-        job = chunks.TileJob(network, Path(files[0].rpartition("=")[2]), numbers, memory, **how)
-        done = chunks.make_file(
-            job, output, resume=resume, progress=conv.report_time_left(tell), scheduler=scheduler or None
+        told = conv.report_time_left(tell)
+        source = Path(files[0].rpartition("=")[2])
+        job = chunks.TileJob(
+            network,
+            source,
+            options,
+            folder=output.absolute().parent,
+            progress=lambda done, count: tell(f"pass: {done} of {count} tiles"),
         )
-    typer.echo(f"{done}\nwritten to {output}: {'x'.join(map(str, job.shape))} {job.dtype}")
+        done = chunks.make_file(job, output, resume=resume, progress=told, scheduler=scheduler or None)
+    typer.echo(f"{job.plan}\n{done}\nwritten to {output}: {'x'.join(map(str, job.shape))} {job.dtype}")
 
 
 def summary(

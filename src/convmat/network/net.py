@@ -67,6 +67,8 @@ class Network:
         kept = None if rules is None else tuple(rules)
         self._values_met = Values(graph)
         self._latest: Latest | None = None
+        self.tiles: tuple[Any, Any] | None = None
+        """What `tiled` prepared last, and what it was asked."""
         self._programs = Programs(graph, Setting(options, memory_limit, kept, choices, shared=shared))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -164,11 +166,13 @@ class Network:
         a tile along each axis, or "auto": the largest that keep the process within `memory` bytes (None: a quarter of
         what is free). Padding is where the image's border is and nowhere else, so tiles fit together and have no seams.
 
-        What looks at the whole image is refused with its name. `exact_globals`: global pooling is computed first, in a
-        pass over the tiles for each such node. `approximate`: each tile counts for a whole image there. `progress` is
-        told tiles done and all tiles. Tiles run in the way that is planned for the whole: on the jit engine the bits
-        are those of a call, but for Winograd's products, which agree to rounding. `same_bits`: those too, for more work
-        at the seams. Raises NetworkError or PlanError.
+        What looks at the whole image is refused with its name. `exact_globals`: global pooling is computed first, in
+        passes over the tiles (`plan_tiles` says how many, and what they take), which keep values for later ones in the
+        folder for temporary files. `approximate`: each tile counts for a whole image there. `progress` is told tiles
+        done and all tiles. Tiles run in the way that is planned for the whole: on the jit engine the bits are those of
+        a call, but for Winograd's products, which agree to rounding. `same_bits`: those too, for more work at the
+        seams. What the last call prepared is kept for the next one that asks the same of inputs of the same shapes.
+        Raises NetworkError or PlanError.
 
         >>> import convmat, onnx
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
@@ -177,17 +181,35 @@ class Network:
         >>> net.tiled({"x": x, "w": w}, tile=3)[0, 0]
         array([ 3.,  6.,  9., 12., 15., 18., 21., 24.], dtype=float32)
         """
-        made: Array = open_room("chunks").run_tiled(
-            self,
-            x,
-            tile,
-            memory,
-            same_bits=same_bits,
-            approximate=approximate,
-            exact_globals=exact_globals,
-            progress=progress,
-        )
+        chunks = open_room("chunks")
+        options = chunks.TileOptions(_numbers(tile), memory, same_bits, approximate, exact_globals)
+        made: Array = chunks.run_tiled(self, x, options, progress)
         return made
+
+    def plan_tiles(
+        self,
+        x: Any,
+        *,
+        tile: int | str | Sequence[int] | None = None,
+        memory: int | None = None,
+        same_bits: bool = False,
+        approximate: bool = False,
+        exact_globals: bool = False,
+    ) -> Any:
+        """What `tiled` with the same keywords would do: its tiles, and the passes before them. Print it.
+
+        It says how many multiplications there are beside those of a call, and what passes keep on disk. Only the shape
+        and the element type of x are looked at. Raises NetworkError or PlanError.
+
+        >>> import convmat, onnx
+        >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
+        >>> net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
+        >>> print(net.plan_tiles({"x": np.ones((1, 1, 1002), np.float32), "w": np.ones((1, 1, 3), "f4")}, tile=100))
+        10 tiles of 1x1x100 of y 1x1x1000, about 1.2 KiB each; 1.00 times the multiplications of the whole
+        """
+        chunks = open_room("chunks")
+        options = chunks.TileOptions(_numbers(tile), memory, same_bits, approximate, exact_globals)
+        return chunks.plan_tiles(self, x, options)
 
     def stream(self, axis: int = 2) -> Any:
         """The network fed block by block along an axis of its input, 2 for (B, C, T): a `convmat.Stream`.
@@ -367,3 +389,8 @@ class Network:
     def inputs_of(self, x: Any) -> dict[str, Any]:
         """The inputs by name, as C-contiguous arrays of the declared types, lists of them, or None."""
         return read_inputs(self.inputs, x)
+
+
+def _numbers(tile: int | str | Sequence[int] | None) -> int | str | tuple[int, ...] | None:
+    """What may be looked up."""
+    return tile if tile is None or isinstance(tile, int | str) else tuple(tile)

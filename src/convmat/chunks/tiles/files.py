@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy.typing as npt
 from ...engine import preloaded
 from ...network.net import Network
 from ..files.stores import Place, Store, even_chunks, open_array
-from .tiled import Tell, Tile, tile_of, tiler_of
+from .stages import Tell
+from .tile_plan import describe_tiles
+from .tiled import TileOptions, prepare_tiles
 
 Array = npt.NDArray[Any]
 
@@ -28,33 +31,27 @@ class TileJob:
         self,
         network: Network,
         source: Path,
-        tile: Tile,
-        memory: int,
+        options: TileOptions,
         *,
-        approximate: bool = False,
-        exact_globals: bool = False,
+        folder: Path | None = None,
         progress: Tell | None = None,
     ) -> None:
+        """`folder`: where passes keep values between them, on a cluster one that all workers see."""
         self.source, store = source, open_array(source)
         self._store: Store | None = store
         (self.name,) = (each.name for each in network.inputs)
         self.read_as = network.inputs[0].dtype
-        shown = _Sliced(store, self.read_as)
-        self.tiler = tiler_of(network, {self.name: shown}, approximate=approximate or exact_globals)
-        if not exact_globals:
-            self.tiler.refuse()
-            self.tiler.decide()
+        shown = {self.name: _Sliced(store, self.read_as)}
         # The writer has one tile while the next is computed; what is read waits beside them.
-        extents = tile_of(self.tiler, tile, memory - 3 * store.overhead)
-        self.tiler.approximate = approximate
-        if exact_globals:
-            self.tiler.resolve_globals({self.name: shown}, extents, progress)
-            self.tiler.refuse()
-            self.tiler.decide()
-        self.parts = list(self.tiler.grid(extents))
+        within = None if options.memory is None else options.memory - 3 * store.overhead
+        tiled = prepare_tiles(network, shown, replace(options, memory=within))
+        self.tiler, self.parts, self.plan = tiled.tiler, tiled.parts, describe_tiles(tiled)
+        self._there: dict[str, Any] = {}
+        if tiled.stages is not None:
+            self._there = tiled.stages.compute(shown, tiled.extents, folder, progress)
         self.shape, self.dtype, self.count = self.tiler.shape, self.tiler.dtype, len(self.parts)
-        self.chunks = even_chunks(extents, CHUNK_ELEMENTS)
-        self.run = self._run(network, store, extents)
+        self.chunks = even_chunks(tiled.extents, CHUNK_ELEMENTS)
+        self.run = self._run(network, store, tiled.extents)
 
     def _run(self, network: Network, store: Store, extents: tuple[int, ...]) -> dict[str, Any]:
         digest = hashlib.sha256()
@@ -73,15 +70,22 @@ class TileJob:
         return dict(json.loads(json.dumps(said)))
 
     def read(self, block: int) -> Array:
-        """The part of the input that a tile looks at."""
+        """The part of the input that a tile looks at; none where it looks at what passes made of it alone."""
         if self._store is None:
             self._store = open_array(self.source)
-        found = self._store.read(self.tiler.inputs(self.parts[block])[self.name])
+        place = self.tiler.inputs(self.parts[block]).get(self.name)
+        found = self._store.read(place) if place is not None else np.empty(0, self.read_as)
         return np.ascontiguousarray(found, self.read_as)
 
     def compute(self, block: int, x: Array, threads: int) -> Array:
         """The tile."""
-        return self.tiler.run(self.parts[block], {self.name: x})
+        places = self.tiler.inputs(self.parts[block])
+        there = {
+            name: np.ascontiguousarray(self._there[name][p])
+            for name, p in places.items()
+            if name != self.name
+        }
+        return self.tiler.run(self.parts[block], {self.name: x, **there} if self.name in places else there)
 
     def place(self, block: int) -> Place:
         """Where it lies in the output."""

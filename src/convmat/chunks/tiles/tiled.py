@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ from ...network.graph import Input, Spec
 from ...network.net import Network
 from ..memory import SPARE, anonymous_bytes, available_bytes, describe_least_limit, largest_blocks
 from .parts import Part
+from .stages import Stages, Tell
 from .tiler import Tiler
 
 Array = npt.NDArray[Any]
-Tell = Callable[[int, int], object]
 Tile = int | str | Sequence[int] | None
 
 UNIT = 64
@@ -77,7 +77,7 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
     bound = tiler.weight_bytes
 
     def needs(block: tuple[int, ...]) -> int:
-        return tiler.bytes(_middle(shape, block)) + bound
+        return tiler.bytes(middle_part(shape, block)) + bound
 
     fitting = []
     for most in _widths(shape[2:]):
@@ -88,11 +88,13 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
             break
     if not fitting:
         raise describe_least_limit("tiled", limit, needs((1,) * (len(shape) - 2)), present)
-    best = min(dict.fromkeys(fitting), key=lambda block: tiler.work(_middle(shape, block)) / math.prod(block))
+    best = min(
+        dict.fromkeys(fitting), key=lambda block: tiler.work(middle_part(shape, block)) / math.prod(block)
+    )
     return (*shape[:2], *best)
 
 
-def _middle(shape: tuple[int, ...], block: tuple[int, ...]) -> Part:
+def middle_part(shape: tuple[int, ...], block: tuple[int, ...]) -> Part:
     """The part of an output of this shape that lies in its middle, so many pixels."""
     starts = ((n - b) // 2 for n, b in zip(shape[2:], block, strict=True))
     return (*((0, n) for n in shape[:2]), *((a, a + b) for a, b in zip(starts, block, strict=True)))
@@ -107,30 +109,57 @@ def _widths(pixels: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield (pixels[0], *inner)
 
 
-def run_tiled(
-    network: Network,
-    x: Any,
-    tile: Tile = None,
-    memory: int | None = None,
-    *,
-    same_bits: bool = False,
-    approximate: bool = False,
-    exact_globals: bool = False,
-    progress: Tell | None = None,
-) -> Array:
+@dataclass(frozen=True)
+class TileOptions:
+    """What is asked of tiles: the keywords of `Network.tiled`."""
+
+    tile: Tile = None
+    memory: int | None = None
+    same_bits: bool = False
+    approximate: bool = False
+    exact_globals: bool = False
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """A network prepared for tiles: the tiler of its output, the extents of a tile, and the passes before, if any."""
+
+    tiler: Tiler
+    extents: tuple[int, ...]
+    stages: Stages | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        """The tiles, in order."""
+        return list(self.tiler.grid(self.extents))
+
+
+def prepare_tiles(network: Network, given: Mapping[str, Any], options: TileOptions) -> Tiled:
+    """Plan the whole and its tiles, for inputs of these shapes and element types. Raises NetworkError or PlanError."""
+    loose = options.approximate or options.exact_globals
+    tiler = tiler_of(network, given, approximate=loose, same_bits=options.same_bits)
+    if options.exact_globals:
+        # What global nodes make is small, whatever is looked at.
+        extents = tile_of(tiler, options.tile, options.memory)
+        stages = Stages(tiler, approximate=options.approximate)
+        return Tiled(stages.last, extents, stages)
+    tiler.refuse()
+    tiler.decide()
+    return Tiled(tiler, tile_of(tiler, options.tile, options.memory))
+
+
+def run_tiled(network: Network, x: Any, options: TileOptions, progress: Tell | None = None) -> Array:
     """What `network(x)` is, tile by tile: see `Network.tiled`."""
     given = name_inputs(network, x)
-    tiler = tiler_of(network, given, approximate=approximate, same_bits=same_bits)
-    if exact_globals:
-        extents = _tile_with_globals(tiler, tile, memory)
-        tiler.resolve_globals(given, extents, progress)
-        tiler.refuse()
-        tiler.decide()
-    else:
-        tiler.refuse()
-        tiler.decide()
-        extents = tile_of(tiler, tile, memory)
-    parts = list(tiler.grid(extents))
+    shapes = tuple((name, tuple(each.shape), np.dtype(each.dtype)) for name, each in sorted(given.items()))
+    latest = network.tiles
+    if latest is None or latest[0] != (shapes, options):
+        latest = network.tiles = None  # its memory goes first
+        latest = network.tiles = (shapes, options), prepare_tiles(network, given, options)
+    tiled: Tiled = latest[1]
+    if tiled.stages is not None:
+        given |= tiled.stages.compute(given, tiled.extents, None, progress)
+    tiler, parts = tiled.tiler, tiled.parts
     out = np.empty(tiler.shape, tiler.dtype)
     for at, part in enumerate(parts):
         read = {name: np.ascontiguousarray(given[name][place]) for name, place in tiler.inputs(part).items()}
@@ -138,15 +167,6 @@ def run_tiled(
         if progress is not None:
             progress(at + 1, len(parts))
     return out
-
-
-def _tile_with_globals(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
-    """The same where global nodes are to be resolved: their values are small, whatever is looked at."""
-    before, tiler.approximate = tiler.approximate, True
-    try:
-        return tile_of(tiler, tile, memory)
-    finally:
-        tiler.approximate = before
 
 
 # -- how far an output looks ------------------------------------------------------------------------------------------
@@ -306,7 +326,11 @@ def _scaled(chunks: Sequence[int], extent: int) -> tuple[int, ...]:
 __all__ = [
     "Reach",
     "ReceptiveField",
+    "TileOptions",
+    "Tiled",
+    "middle_part",
     "name_inputs",
+    "prepare_tiles",
     "receptive_field",
     "run_lazily",
     "run_tiled",

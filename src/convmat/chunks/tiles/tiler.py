@@ -1,4 +1,4 @@
-"""A network tile by tile: graphs of tiles, prepared once for each kind, and global pooling in passes of its own.
+"""A network tile by tile: graphs of tiles, prepared once for each kind.
 
     part of y  --regions-->  part of x  --the tile's graph-->  part of y
 
@@ -8,7 +8,7 @@ Tiles inside an image are one kind: their graphs differ in nothing. Those at a b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,16 +28,11 @@ from .parts import Part, elements
 from .regions import Regions, Way, Ways, find_regions, tile_graph
 
 Array = npt.NDArray[Any]
-Tell = Callable[[int, int], object]
-
 KINDS = 32
 """Kinds of tiles that are kept prepared: corners, edges and the inside of an image, and those of passes."""
 
 UNLIMITED = 2**62
 """Bytes that a value may take: none is ever there as a whole."""
-
-SUMMED = ("GlobalAveragePool", "ReduceMean", "ReduceSum")
-LARGEST = ("GlobalMaxPool", "ReduceMax")
 
 
 class Tiler:
@@ -60,7 +55,6 @@ class Tiler:
         self.graph, self.specs = infer_specs(network.graph, specs, UNLIMITED)
         self.output = self.graph.outputs[0]
         self.ways: Ways = {}
-        self.passes = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -193,72 +187,6 @@ class Tiler:
     def _pixels(self, program: Program, node: Node) -> tuple[int, ...] | None:
         spec = program.specs.get(node.outputs[0])
         return None if spec is None else spec.shape[2:]
-
-    # -- global pooling ------------------------------------------------------------------------------------------------
-
-    def globals(self) -> list[Node]:
-        """The nodes that pool all pixels, in order."""
-        return [node for node in self.graph.nodes if self._pools(node)]
-
-    def _pools(self, node: Node) -> bool:
-        if node.domain or node.op not in SUMMED + LARGEST or node.inputs[0] not in self.specs:
-            return False
-        x, y = (self.specs[name] for name in (node.inputs[0], node.outputs[0]))
-        if x.rank < 3 or x.size == 0:
-            return False
-        return y.size == int(np.prod(x.shape[:2])) and max(x.shape[2:]) > 1
-
-    def resolve_globals(
-        self, given: Mapping[str, Any], tile: tuple[int, ...], tell: Tell | None = None
-    ) -> None:
-        """Compute what global nodes make, one after the other, each in a pass over the tiles; they are constants then.
-
-        `given`: the whole inputs, of which tiles are read. Raises NetworkError.
-        """
-        while pools := self.globals():
-            node = pools[0]
-            total = self._pooled(node, given, tile, tell)
-            out = self.specs[node.outputs[0]]
-            constants = {**self.graph.constants, node.outputs[0]: total.reshape(out.shape).astype(out.dtype)}
-            rest = tuple(each for each in self.graph.nodes if each is not node)
-            known = {each.name: self.specs[each.name] for each in self.graph.inputs}
-            graph = replace(self.graph, nodes=rest, constants=constants)
-            self.graph, self.specs = infer_specs(graph, known, UNLIMITED)
-            self.passes += 1
-            self._kinds.clear()
-
-    def _pooled(
-        self, node: Node, given: Mapping[str, Any], tile: tuple[int, ...], tell: Tell | None
-    ) -> Array:
-        """What a global node makes, in one pass: sums in float64, tile by tile in their order."""
-        name = node.inputs[0]
-        source = self.specs[name]
-        tiles = zip(_fitted(tile, source.rank), source.shape, _fitted(self.shape, source.rank), strict=True)
-        scaled = [max(-(-t * n // max(p, 1)), 1) for t, n, p in tiles]
-        parts = list(self.grid((*source.shape[:2], *scaled[2:]), name))
-        pixels, total = tuple(range(2, source.rank)), None
-        for at, part in enumerate(parts):
-            places = self.inputs(part, name)
-            made = self.run(
-                part, {each: np.ascontiguousarray(given[each][p]) for each, p in places.items()}, name
-            )
-            if node.op in LARGEST:
-                one = made.max(pixels)
-                total = one if total is None else np.maximum(total, one)
-            else:
-                one = made.sum(pixels, dtype=np.float64)
-                total = one if total is None else total + one
-            if tell is not None:
-                tell(at + 1, len(parts))
-        assert total is not None
-        count = np.prod(source.shape[2:], dtype=np.int64)
-        found: Array = total if node.op in LARGEST or node.op == "ReduceSum" else total / count
-        return found
-
-
-def _fitted(numbers: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """So many numbers: those of the last axes, ones before them."""
-    return ((1,) * rank + tuple(numbers))[-rank:]
 
 
 def _kind(graph: Graph, around: Graph) -> Any:
