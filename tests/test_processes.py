@@ -21,7 +21,7 @@ import pytest
 import convmat
 from convmat.errors import EngineError, PlanError
 from convmat.planner.maxima import maxima
-from convmat.planner.prepared import Bound, _packed_for
+from convmat.planner.prepared import Bound, _weights_name
 from tests.network.made import model, node, normal
 
 Array = npt.NDArray[Any]
@@ -94,7 +94,7 @@ def test_a_plan_that_fell_back_is_pickled_as_it_runs() -> None:
 
 def test_pickles_are_read_by_other_processes(tmp_path: Path) -> None:
     made, x, right = bound()
-    name = _packed_for(made.plan.program)[0]
+    name = _weights_name(made.plan.program)[0]
     kept = {"plan": made.plan, "bound": made, "x": x, "y": right, "threads": convmat.threads()}
     (tmp_path / "kept").write_bytes(pickle.dumps(kept))
     text = f"""
@@ -116,12 +116,12 @@ def test_pickles_are_read_by_other_processes(tmp_path: Path) -> None:
     ]
 
 
-def test_weights_packed_for_something_else_are_refused_and_can_be_bound_again() -> None:
+def test_weights_weights_name_something_else_are_refused_and_can_be_bound_again() -> None:
     made, x, right = bound(lowering="im2col", engine="jit")
     call, (plan, name, *rest) = made.__reduce__()
     with pytest.raises(PlanError):
         call(plan, ("another",), *rest)
-    assert name == _packed_for(plan.program)
+    assert name == _weights_name(plan.program)
     again = pickle.loads(pickle.dumps(plan)).bind(normal(8, 8, 3, 3, seed=1), normal(8, seed=2))
     assert np.array_equal(again(x), right)
 

@@ -156,6 +156,7 @@ def test_the_glossary_has_each_term_once() -> None:
 # -- lengths ----------------------------------------------------------------------------------------------------------
 
 LONGEST = 60  # lines of a function: a screen
+LONGEST_FILE = 400  # lines: one idea
 WIDEST = 8  # parameters of a function that is neither public nor a command
 
 PUBLIC = (
@@ -201,6 +202,14 @@ WIDER = {
 """Functions with more parameters, and why; those of `api` and `cli` are public, or options of a command."""
 
 
+LONGER_FILES = {
+    "engine/ir/instructions.py": "one instruction after the other, a few lines each: what LLVM is told, in one place",
+    "geometry.py": "one noun: what it is made from, what it costs, its relatives",
+    "planner/prepared.py": "Prepared and Bound make each other: in two files they would import each other in a circle",
+}
+"""Files that are longer, and why."""
+
+
 def functions() -> Iterator[tuple[tuple[str, str], ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Every function of the package, by its file and name."""
     package = ROOT / "src/convmat"
@@ -220,6 +229,14 @@ def test_functions_fit_on_a_screen_and_parameter_lists_are_short() -> None:
             wider.add(where)
     assert longer == set(LONGER)
     assert {each for each in wider if not each[0].startswith(PUBLIC)} == set(WIDER)
+
+
+def test_a_file_has_one_idea() -> None:
+    package = ROOT / "src/convmat"
+    lines = {
+        str(file.relative_to(package)): len(file.read_text().splitlines()) for file in package.rglob("*.py")
+    }
+    assert {name for name, count in lines.items() if count > LONGEST_FILE} == set(LONGER_FILES)
 
 
 # -- what is shipped --------------------------------------------------------------------------------------------------

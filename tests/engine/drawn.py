@@ -18,8 +18,8 @@ from convmat import lowering
 from convmat.engine import jit
 from convmat.geometry import Geometry
 from convmat.layout import Layout
+from convmat.planner.arrays import split_dims
 from convmat.planner.candidates import make_program
-from convmat.planner.prepared import split_dims
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
 from tests.support import REFUSED_BY_JIT, Array, by_taps, dtype_of, integers, kind_of, put, turned

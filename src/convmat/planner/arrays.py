@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..arguments import format_shape
 from ..engine import buffers
 from ..errors import EngineError, GeometryError, format_value
+from ..layout import Layout
 from ..problem import WORK_DTYPES
 
 Array = npt.NDArray[Any]
@@ -276,3 +277,8 @@ def _overlap(a: Array, b: Array) -> bool:
 def _same(a: Array, b: Array) -> bool:
     ours, theirs = a.__array_interface__, b.__array_interface__
     return bool(ours["data"][0] == theirs["data"][0] and a.strides == b.strides and a.shape == b.shape)
+
+
+def split_dims(layout: Layout, array: Array) -> Array:
+    """The array with one axis per Dim of its layout: splitting axes, so always a view of it."""
+    return array.reshape(tuple(d.extent for d in layout.dims))

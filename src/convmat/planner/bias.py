@@ -1,4 +1,4 @@
-"""The bias gradient: dy summed over images and pixels.
+"""A bias as calls give it, and its gradient: dy summed over images and pixels.
 
     db[o] = sum over b, p of dy[b, o, p]
 
@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..problem import WORK_DTYPES
+from ..errors import PlanError
+from ..problem import WORK_DTYPES, Problem
+from .arrays import require_operand
+from .integers import require_small
 
 Array = npt.NDArray[Any]
 
@@ -43,4 +46,23 @@ def bias_gradient(dy: Array, channel: int) -> Array:
         return np.asarray(total).astype(out)
 
 
-__all__ = ["bias_gradient"]
+def read_bias(problem: Problem, bias: Any, dtype: np.dtype[Any]) -> Array | None:
+    """The bias of a call, (O,), as an array of that type; None where the plan has none.
+
+    Raises PlanError where the plan was made for calls of the other kind, GeometryError for what does not fit.
+    """
+    if problem.epilogue.bias != (bias is not None):
+        wanted = "with" if problem.epilogue.bias else "without"
+        raise PlanError(
+            f"plan: made {wanted} a bias, called {'with' if bias is not None else 'without'} one\n"
+            f"  bias = {'an array' if bias is not None else None}\n"
+            f"  plan again with bias={bias is not None}"
+        )
+    if bias is None:
+        return None
+    added = require_operand("bias", bias, (problem.geometry.O,), dtype)
+    require_small(problem, bias=added)
+    return added
+
+
+__all__ = ["bias_gradient", "read_bias"]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..layout import Layout
 from ..problem import Pad
 
 Array = npt.NDArray[Any]
@@ -102,3 +103,8 @@ def inner_position(mode: str, position: int, extent: int) -> int:
 
 def _at(axis: int, position: int) -> tuple[Any, ...]:
     return (slice(None),) * axis + (position,)
+
+
+def spatial_axes(layout: Layout, letter: str) -> tuple[int, ...]:
+    """The axes of a layout that hold roles beginning with that letter: i of x, p of y."""
+    return tuple(a for a, axis in enumerate(layout.axes) if axis[0].role[0] == letter)

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from ..engine import buffers, preloaded
 from ..errors import EngineError, PlanError
-from ..layout import Layout
 from ..lowering import Lowering
 from . import pad
 from .arrays import allocate, require_operand, require_output
+from .bias import read_bias
 from .candidates import Candidate, dtype_of, dtypes_of, make_program, padding_bytes, weigh_blas
 from .counting import read_channels, require_absent
 from .decision import Decision
@@ -124,7 +124,7 @@ class Prepared:
             bound = self.bind(w, bias, scale=scale, w_zero_point=w_zero_point)
             return bound(x, residual=residual, out=out)
         if self._two_operands and bias is residual is scale is w_zero_point is None:
-            made = self._short_way(x, w, out)
+            made = self._run_plain(x, w, out)
             if made is not None:
                 return made
         w, rows = self._read(w, bias, scale, w_zero_point)
@@ -165,20 +165,9 @@ class Prepared:
 
     def _read_bias(self, bias: Any) -> Rows:
         """The bias as an array that fits the plan."""
-        problem = self.problem
-        if problem.epilogue.bias != (bias is not None):
-            wanted = "with" if problem.epilogue.bias else "without"
-            raise PlanError(
-                f"plan: made {wanted} a bias, called {'with' if bias is not None else 'without'} one\n"
-                f"  bias = {'an array' if bias is not None else None}\n"
-                f"  plan again with bias={bias is not None}"
-            )
-        if bias is not None:
-            kind = np.dtype(np.int32) if problem.integral else self._dtypes.out
-            added = require_operand("bias", bias, (problem.geometry.O,), kind)
-            require_small(problem, bias=added)
-            return {"bias": added}
-        return {}
+        kind = np.dtype(np.int32) if self.problem.integral else self._dtypes.out
+        added = read_bias(self.problem, bias, kind)
+        return {} if added is None else {"bias": added}
 
     def load(self) -> None:
         """Get the machine code now, compiled if it is new. Raises EngineError where none can be made or run."""
@@ -192,13 +181,13 @@ class Prepared:
         launcher: Launcher = self.program.launcher(weights, rows)
         return launcher
 
-    def _short_way(self, x: Any, w: Any, out: Any) -> Array | None:
+    def _run_plain(self, x: Any, w: Any, out: Any) -> Array | None:
         """The result where x, w and out are just what was planned and lie apart; None where they are not."""
         fits = type(w) is np.ndarray and w.dtype is self._dtypes.w and w.shape == self._shapes["w"]
         if not fits or not w.flags.c_contiguous:
             return None
         y = allocate("conv", self._shapes["y"], self._dtypes.out) if out is None else out
-        if not self._plain(x, y, None):
+        if not self._is_plain(x, y, None):
             return None
         if self._loose is None and not self._ready().by_dims:
             self._loose = self.program.loose_launcher()
@@ -208,7 +197,7 @@ class Prepared:
         made: Array = y
         return made
 
-    def _plain(self, x: Any, out: Any, residual: Any) -> bool:
+    def _is_plain(self, x: Any, out: Any, residual: Any) -> bool:
         """Whether the arrays are just what was planned: all checks of the short way, in a microsecond."""
         if not self.problem.epilogue.residual:
             fits = residual is None
@@ -270,7 +259,7 @@ class Prepared:
         folded = out
         if padding is not None and padding.operand == "x":
             padded = buffers.empty(problem.x.shape, self._dtypes.array)
-            pad.pad(padding, _spatial(problem.x, "i"), x, padded)
+            pad.pad(padding, pad.spatial_axes(problem.x, "i"), x, padded)
             x = padded
         elif padding is not None:
             folded = buffers.empty(problem.y.shape, self._stored)
@@ -294,7 +283,7 @@ class Prepared:
                 "  take a smaller batch, or parts of the image"
             ) from None
         if padding is not None and folded is not out:
-            pad.fold_padding(padding, _spatial(problem.y, "p"), folded, out)
+            pad.fold_padding(padding, pad.spatial_axes(problem.y, "p"), folded, out)
 
 
 def load_plans(plans: Sequence[Prepared]) -> None:
@@ -328,7 +317,7 @@ class Bound:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._weights is None:
             return Bound, (self.plan, None, self._rows, self._w)
-        return _bind_again, (self.plan, _packed_for(self.plan.program), self._weights, self._rows)
+        return _bind_packed, (self.plan, _weights_name(self.plan.program), self._weights, self._rows)
 
     def __repr__(self) -> str:
         problem, packed = self.plan.problem, self._weights is not None
@@ -358,7 +347,7 @@ class Bound:
         The arrays do not overlap, but the residual may be `out`; `scratch` is the address of so many bytes. All of it
         must outlive the jobs, and so must this.
         """
-        if self._launcher is None or not self.plan._plain(x, out, residual):
+        if self._launcher is None or not self.plan._is_plain(x, out, residual):
             return None
         return self._launcher.blocks(x, out, residual, scratch)
 
@@ -369,7 +358,7 @@ class Bound:
         """
         plan, problem = self.plan, self.plan.problem
         short = self._launcher
-        if short and out is not None and plan._plain(x, out, residual) and short.start(x, out, residual):
+        if short and out is not None and plan._is_plain(x, out, residual) and short.start(x, out, residual):
             return out
         x = require_operand("x", x, plan._shapes["x"], plan._dtypes.array)
         if problem.epilogue.residual != (residual is not None):
@@ -408,15 +397,15 @@ def warn_once(message: str) -> None:
         warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
-def _packed_for(program: Any) -> tuple[str, ...]:
+def _weights_name(program: Any) -> tuple[str, ...]:
     """What packed weights mean something to: a version of convmat and, of machine code, a CPU."""
     return (preloaded.version(), *program.weights_name)
 
 
-def _bind_again(plan: Prepared, name: object, weights: Weights, rows: Rows) -> Bound:
+def _bind_packed(plan: Prepared, name: object, weights: Weights, rows: Rows) -> Bound:
     """A Bound from weights that were packed before, here or elsewhere."""
     program = plan._ready()
-    if _packed_for(program) != name:
+    if _weights_name(program) != name:
         raise PlanError(
             "plan: the pickle's weights are packed for another CPU, or by another version of convmat\n"
             f"  {plan.problem.geometry}, {plan.problem.dtype}: {plan.chosen.name}\n"
@@ -426,13 +415,4 @@ def _bind_again(plan: Prepared, name: object, weights: Weights, rows: Rows) -> B
     return Bound(plan, program.adopt(weights), rows, None)
 
 
-def split_dims(layout: Layout, array: Array) -> Array:
-    """The array with one axis per Dim of its layout: splitting axes, so always a view of it."""
-    return array.reshape(tuple(d.extent for d in layout.dims))
-
-
-def _spatial(layout: Layout, letter: str) -> tuple[int, ...]:
-    return tuple(a for a, axis in enumerate(layout.axes) if axis[0].role[0] == letter)
-
-
-__all__ = ["Bound", "Prepared", "load_plans", "split_dims", "warn_once"]
+__all__ = ["Bound", "Prepared", "load_plans", "warn_once"]

@@ -13,8 +13,7 @@ from ..errors import GeometryError
 from ..lowering import Part
 from ..problem import Problem
 from ..product import View
-from .arrays import allocate
-from .prepared import split_dims
+from .arrays import allocate, split_dims
 
 Array = npt.NDArray[Any]
 

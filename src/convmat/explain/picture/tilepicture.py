@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from ..story.scene import Board, Cell
 from ..story.tiles import BENCHES, Array, Point, TileScene
 from .canvas import Drawing, Rect, Shape, Text
 from .cells import Box, cell_shapes, flying_cell, frame, ghost, tear
+from .tilemoment import TileMoment
 
 MARGIN, TOP, GAP, LABEL = 26.0, 64.0, 14.0, 16.0
 BETWEEN, HEAD = 44.0, 30.0
@@ -34,33 +34,6 @@ SYMBOLS = {
 }
 ROWS = {"filter": ("w", "W"), "tile": ("x", "X"), "points": ("", "Y"), "back": ("y", "")}
 """Benches from above, with the sheets to their left and right."""
-
-
-@dataclass(frozen=True)
-class TileFlight:
-    """A cell of one board on its way to a cell of another, from 0 to 1."""
-
-    cell: Cell
-    start: str
-    to: Cell
-    end: str
-    progress: float
-
-
-@dataclass(frozen=True)
-class TileMoment:
-    """What is to be seen. `done`: how many kernels, tiles, points and tiles of y are finished, None for all.
-
-    `on` says for each bench what lies on it, and how much of it: 0 nothing, 1 what it takes, 2 the half, 3 the result.
-    `lit` is the bench that is worked at, `flights` what moves, `landed` cells that already have, with their boards.
-    """
-
-    done: dict[str, int] | None = None
-    on: dict[str, tuple[Point, int]] = field(default_factory=dict)
-    lit: str = ""
-    flights: tuple[TileFlight, ...] = ()
-    landed: tuple[tuple[Cell, str], ...] = ()
-    caption: str = ""
 
 
 class TilePicture:

@@ -11,7 +11,7 @@ from functools import partial
 from ..story.scene import Board, Cell
 from ..story.tiles import Point, TileScene
 from .animation import HURRY, Act, ease, part_of
-from .tilepicture import TileFlight, TileMoment
+from .tilemoment import TileFlight, TileMoment
 
 Pairs = list[tuple[Cell, Cell]]
 
