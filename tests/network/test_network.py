@@ -14,6 +14,7 @@ from convmat.engine import Sweep
 from convmat.engine.cpu import host
 from convmat.errors import EngineError
 from convmat.network.graph import Spec
+from convmat.network.ops.planned import Moved
 from tests.allocations import Allocations
 from tests.network.made import Array, model, node, normal
 
@@ -119,6 +120,27 @@ def test_joined_values_lie_where_the_whole_has_them() -> None:
     np.testing.assert_allclose(both, np.concatenate([net(x[:1]), net(x[1:])]), rtol=1e-5, atol=1e-5)
     counts = [len(net.program({"x": Spec((n, 3, 7, 7), x.dtype)}).tasks) for n in (1, 2)]
     assert counts == [5, 6]
+
+
+def test_of_a_join_only_what_no_step_wrote_is_copied() -> None:
+    """Zeros behind a convolution's channels, as networks widen a residual; and an input of the network."""
+    nodes = [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("Concat", "zeros a", "b", axis=1),
+        node("Conv", "b z", "c"),
+        node("Concat", "c x a", "d", axis=1),
+        node("Relu", "d", "y"),
+    ]
+    constants = {"w": W, "zeros": np.zeros((1, 2, 64, 64), np.float32), "z": normal(3, 2 + len(W), 1, 1)}
+    net = convmat.load(model(nodes, {"x": (1, 3, 64, 64)}, "y", constants), exact=True)
+    x = normal(1, 3, 64, 64)
+    a = convmat.conv(x, W, padding=1, exact=True)
+    c = convmat.conv(np.concatenate([constants["zeros"], a], 1), constants["z"], exact=True)
+    for _ in range(2):
+        np.testing.assert_allclose(net(x), np.maximum(np.concatenate([c, x, a], 1), 0), rtol=1e-5, atol=1e-5)
+    tasks = net.program({"x": Spec((1, 3, 64, 64), x.dtype)}).tasks
+    copied = [len(each.run.moves) for each in tasks if isinstance(each.run, Moved)]
+    assert copied == [1, 2]  # a lies in b, so it is copied to d, as x is
 
 
 def test_memory_is_used_again() -> None:

@@ -243,7 +243,8 @@ def _arena(graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> int:
     graph, known = infer.infer_specs(graph, specs, setting.limit, setting.opened)
     graph, known = rewrite(graph, known, setting.rules)
     graph = order_readers_first(graph)
-    return choose_places(graph, known, [True] * len(graph.nodes)).allotment().size
+    every = [True] * len(graph.nodes)
+    return choose_places(graph, known, every, every).allotment().size
 
 
 __all__ = ["Choice", "Passes", "Sparing", "repeated", "scratch", "taken"]

@@ -6,8 +6,8 @@ of one step after those of another without coming back to Python. None where a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -170,6 +170,11 @@ class Moved:
     moves: tuple[tuple[Sweep, tuple[int | Array, ...], int], ...]
     way: str = "copied"
     between: tuple[Spec, ...] = ()
+
+    def without(self, lying: Collection[int]) -> Moved:
+        """All but the moves of these arrays, whose elements lie in their places."""
+        moves = (each for each in self.moves if not isinstance(each[1][0], int) or each[1][0] not in lying)
+        return replace(self, moves=tuple(moves))
 
     @property
     def kernels(self) -> tuple[Sweep, ...]:

@@ -2,7 +2,8 @@
 
     view        the output of Reshape and its kin lies where its input does
     in place    y = f(x) element by element lies where x did, if nobody needs x any more
-    joined      what Concat joins along its first axis longer than 1 is written where the whole has it
+    joined      what Concat joins along its first axis longer than 1 is written where the whole has it; what no step
+                writes, such as constants, is copied there
 
 Inputs, outputs and what is known only at run time are arrays of their own, which each call brings or makes.
 """
@@ -19,12 +20,15 @@ from .arena import Allotment, Life, allot
 
 @dataclass
 class Places:
-    """Who lies where: `root` and `shift` of each value in the arena, the joins that are done by lying right."""
+    """Who lies where: `root` and `shift` of each value in the arena; what of a join is done by lying right.
+
+    `joined`: by the joined value, its parts that lie there.
+    """
 
     root: dict[str, str] = field(default_factory=dict)
     shift: dict[str, int] = field(default_factory=dict)
     lives: dict[str, Life] = field(default_factory=dict)
-    joined: set[str] = field(default_factory=set)
+    joined: dict[str, set[str]] = field(default_factory=dict)
 
     def allotment(self) -> Allotment:
         """Places in an arena."""
@@ -32,13 +36,18 @@ class Places:
 
 
 def choose_places(
-    graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool], together: Iterable[tuple[int, ...]] = ()
+    graph: Graph,
+    specs: Mapping[str, Spec],
+    stepped: Sequence[bool],
+    parted: Sequence[bool],
+    together: Iterable[tuple[int, ...]] = (),
 ) -> Places:
     """Places for what the nodes with steps write, and for views of that.
 
-    Nodes `together` run in turns: what any of them reads or writes is needed as long as all of them run.
+    `parted`: whether a node's step can leave out some of what it copies. Nodes `together` run in turns: what any of
+    them reads or writes is needed as long as all of them run.
     """
-    found, inside = Places(), _joins(graph, specs, stepped)
+    found, inside = Places(), _joins(graph, specs, stepped, parted)
     last = {name: at for at, node in enumerate(graph.nodes) for name in node.reads}
     for at, node in enumerate(graph.nodes):
         first = node.inputs[0] if node.inputs else ""
@@ -69,7 +78,8 @@ def choose_places(
         for root in {found.root[name] for name in names if name in found.root}:
             life = found.lives[root]
             found.lives[root] = Life(life.bytes, min(life.first, group[0]), max(life.last, group[-1]))
-    found.joined = {root for root, _ in inside.values()}
+    for name, (root, _) in inside.items():
+        found.joined.setdefault(root, set()).add(name)
     return found
 
 
@@ -78,29 +88,33 @@ def is_view(node: Node) -> bool:
     return operator_of(node).view and bool(node.outputs[0]) and not any(node.outputs[1:])
 
 
-def _joins(graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool]) -> dict[str, tuple[str, int]]:
+def _joins(
+    graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool], parted: Sequence[bool]
+) -> dict[str, tuple[str, int]]:
     """For each value that lies in a joined array: which one, and how many bytes from its beginning."""
     inside: dict[str, tuple[str, int]] = {}
-    writer = {name: at for at, node in enumerate(graph.nodes) for name in node.outputs if name}
+    writer = {
+        name
+        for at, node in enumerate(graph.nodes)
+        for name in node.outputs
+        if name and stepped[at] and node.op != "Concat" and not is_view(node)
+    }
     for at, node in enumerate(graph.nodes):
         if node.op != "Concat" or node.domain or not stepped[at] or node.outputs[0] in graph.outputs:
             continue
         whole = specs[node.outputs[0]]
         axis = int(node.get("axis", 1)) % max(whole.rank, 1)
-        written = [writer[name] for name in node.inputs if name in writer and name in specs]
-        alone = (
-            len(set(node.inputs)) == len(node.inputs) == len(written)
-            and all(n == 1 for n in whole.shape[:axis])
-            and all(
-                stepped[i] and not is_view(graph.nodes[i]) and graph.nodes[i].op != "Concat" for i in written
-            )
-            and not any(name in inside or name in graph.outputs for name in node.inputs)
-        )
-        if alone:
-            shift = 0
-            for name in node.inputs:
+        if any(n != 1 for n in whole.shape[:axis]) or any(name not in specs for name in node.inputs):
+            continue
+        free = (name for name in node.inputs if name not in inside and name not in graph.outputs)
+        here = {name for name in free if node.inputs.count(name) == 1 and name in writer}
+        if len(here) < len(node.inputs) and not parted[at]:
+            continue
+        shift = 0
+        for name in node.inputs:
+            if name in here:
                 inside[name] = (node.outputs[0], shift)
-                shift += specs[name].bytes
+            shift += specs[name].bytes
     return inside
 
 

@@ -27,6 +27,7 @@ from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
 from ..ops.kernels import LEAST
+from ..ops.planned import Moved
 from . import infer
 from .chains import Call, Chain, chain_calls
 from .places import choose_places, is_view
@@ -257,17 +258,22 @@ class Program(OfThisProcess):
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
         steps = [self._step(node, options) for node in graph.nodes]
         self._woven = find_attention(graph, self.specs, self._sweeps, record)
-        placed = choose_places(graph, self.specs, [step is not None for step in steps], self._woven)
+        parted = [isinstance(step, Moved) for step in steps]
+        placed = choose_places(graph, self.specs, [step is not None for step in steps], parted, self._woven)
         numbers: dict[int, int] = {}
         self.memory = placed.allotment()
         for node, step in zip(graph.nodes, steps, strict=True):
-            if node.outputs[0] in placed.joined or (is_view(node) and node.outputs[0] in placed.root):
+            lying = placed.joined.get(node.outputs[0])
+            whole = lying is not None and lying.issuperset(node.inputs)
+            if whole or (is_view(node) and node.outputs[0] in placed.root):
                 continue
             if step is None:
                 self._make_at_turn(node)
                 continue
             reads, writes = (self._slots([n for n in names if n]) for names in (node.inputs, node.outputs))
             numbers[id(node)] = len(self.tasks)
+            if lying and isinstance(step, Moved):
+                step = step.without({i for i, name in enumerate(node.inputs) if name in lying})
             self.tasks.append(Task(node, step, reads, writes))
             for name in node.outputs:
                 if name in outputs and name not in self._kept:

@@ -52,11 +52,11 @@ def partition(
     """(NC in panels, MC in blocks) of the least time on so many threads; `most`: the largest NC, for its memory.
 
     >>> overheads = Overheads(pack=0.1, fetch=0.05, start=0.01)
-    >>> partition(Pieces(4, last=0.5), Pieces(6), overheads, most=9, threads=2)
+    >>> partition(Portions(4, last=0.5), Portions(6), overheads, most=9, threads=2)
     (4, 3)
-    >>> partition(Pieces(12), Pieces(1), overheads, most=9, threads=2)
+    >>> partition(Portions(12), Portions(1), overheads, most=9, threads=2)
     (3, 1)
-    >>> partition(Pieces(100_000_000), Pieces(6), overheads, most=1, threads=2)  # tasks enough
+    >>> partition(Portions(100_000_000), Portions(6), overheads, most=1, threads=2)  # tasks enough
     (1, 6)
     """
     fewest = -(-panels.count // most)
