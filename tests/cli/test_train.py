@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,12 @@ def test_what_cannot_be_trained(run: Run, tmp_path: Path) -> None:
     assert "one of 'mnist', 'fashion-mnist', 'digits'" in done.out
     done = run("train", "lenet", "--data", data, "--resume")
     assert "add --checkpoint FILE" in done.out
+    done = run("train", "lenett", "--data", data)
+    assert "train: there is no network of that name\n  lenett\n  one of lenet, " in done.out
+    keep = str(tmp_path / "here.safetensors")
+    done = run("train", "lenet", "--data", data, "--epochs", "1", "--resume", "--checkpoint", keep)
+    assert (done.code, f"{keep} is not there yet: from the beginning" in done.out) == (0, True)
+    done = run("train", "resnet20", "--data", data, "--resume", "--checkpoint", keep)
+    of = re.search(r"  (\d+) of (\d+) arrays differ", done.out)
+    assert of is not None
+    assert int(of[1]) <= int(of[2])

@@ -202,13 +202,26 @@ def test_a_loss_that_is_no_number_changes_nothing() -> None:
         trainer.step(x, target)
     assert str(error.value) == (
         "train: the loss is nan at step 1\n  the input 'x' has NaN or inf in it\n"
-        "  a smaller rate, clip=1.0, or a warm-up help; the parameters are as they were before this step"
+        "  look for it in the data; the parameters are as they were before this step"
     )
     for name in (*trainer.made.parameters, *trainer.made.running):
         assert np.array_equal(before[name], trainer.held[name]), name
     trainer.held["stem.0.weight"][...] = 3e38
     with pytest.raises(NetworkError, match=r"Conv 'stem.0.conv.\d+' is the first node that gives NaN or inf"):
         trainer.step(np.ones_like(x), target)
+
+
+def test_the_error_says_which_checkpoint_is_from_before(tmp_path: Path) -> None:
+    x, target = batch()
+    keep, told = tmp_path / "here.safetensors", list[int]()
+    trainer = normalised(optimiser=train.SGD(train.Steps(0.01, every=2, factor=1e30)))
+    with pytest.raises(NetworkError) as error:
+        trainer.fit(
+            train.Examples(x, target), 9, batch=len(x), checkpoint=keep,
+            each_epoch=lambda each: told.append(each.steps),
+        )  # fmt: skip
+    assert str(error.value).endswith(f"  {keep} is from before it, after {told[-1]} steps")
+    assert "a smaller rate, clip=1.0, or a warm-up help" in str(error.value)
 
 
 def test_what_is_normalised_by_the_batch_is_folded_again() -> None:

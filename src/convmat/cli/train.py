@@ -15,7 +15,11 @@ from convmat.errors import NetworkError
 
 if TYPE_CHECKING:
     from convmat import Network
+    from convmat.train import Trainer
     from convmat.train.data import Augment, Data
+    from convmat.train.fit import Epoch
+
+INTERRUPTED = 130
 
 
 def _learning(help: str, *names: str, **more: Any) -> Any:
@@ -94,7 +98,7 @@ def train(
         convmat.threads(threads)
     found, network = _read(model, data, skip_unreadable, seed)
     steps = epochs * -(-len(found.train) // batch)
-    first = rate or {"sgd": 0.05}.get(optimiser, 1e-3)
+    first = rate if rate is not None else {"sgd": 0.05}.get(optimiser, 1e-3)
     words: dict[str, Any] = {"momentum": 0.9} if optimiser == "sgd" else {}
     trainer = network.trainer(
         loss="cross_entropy",
@@ -102,13 +106,23 @@ def train(
         frozen=freeze or (), seed=seed, deterministic=deterministic,
         memory_limit=None if memory is None else parse.size("memory", memory),
     )  # fmt: skip
-    if resume and checkpoint is not None and checkpoint.exists():
-        trainer.resume(checkpoint)
-    with _bar(json) as progress, _client(scheduler) as client:
-        course = trainer.fit(
-            found, epochs, batch=batch, augment=_augment(shift, flip), checkpoint=checkpoint, history=history,
-            progress=progress, shards=shards, client=client,
-        )  # fmt: skip
+    if resume and checkpoint is not None:
+        if checkpoint.exists():
+            trainer.resume(checkpoint)
+        else:
+            screen.complain(f"{checkpoint} is not there yet: from the beginning")
+    if not json:
+        sizes = f"{len(found.train):,} examples, {len(found.test):,} to judge by"
+        screen.console().print(f"{model} on {found.name}: {sizes}")
+    try:
+        with _bar(json) as progress, _client(scheduler) as client:
+            course = trainer.fit(
+                found, epochs, batch=batch, augment=_augment(shift, flip), checkpoint=checkpoint, history=history,
+                progress=progress, shards=shards, client=client, each_epoch=None if json else _show_epoch,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        screen.complain(_describe_stop(trainer, checkpoint))
+        raise typer.Exit(INTERRUPTED) from None
     if out is not None:
         tuned = trainer.network()
         tuned.to_onnx(out) if out.suffix == ".onnx" else tuned.save(out, ())
@@ -117,7 +131,10 @@ def train(
         "examples": len(found.train), "judged": len(found.test), "steps": trainer.steps, "seed": seed,
         "epochs": [asdict(each) for each in course], "out": None if out is None else str(out),
     }  # fmt: skip
-    screen.as_json(answer) if json else _show(answer)
+    if json:
+        screen.as_json(answer)
+    elif out is not None:
+        screen.console().print(f"written: {out}")
 
 
 def _read(model: str, data: str, skip: bool, seed: int) -> tuple[Data, Network]:
@@ -130,6 +147,11 @@ def _read(model: str, data: str, skip: bool, seed: int) -> tuple[Data, Network]:
         found = data_of(data, skip=skip)
         classes = max(len(found.train.names), int(found.train.target.max()) + 1)
         return found, MODELS[model](found.train.x.shape[1:], classes, seed=seed)
+    if not Path(model).suffix and not Path(model).exists():
+        raise NetworkError(
+            f"train: there is no network of that name\n  {model}\n"
+            f"  one of {', '.join(MODELS)}, or the path of an ONNX file"
+        )
     network = convmat.load(model)
     declared = network.inputs[0].shape or ()
     sizes = [n for n in declared[2:] if isinstance(n, int)]
@@ -180,21 +202,22 @@ def _bar(quiet: bool) -> Iterator[Callable[[Any], object] | None]:
         yield progress
 
 
-def _show(answer: dict[str, Any]) -> None:
-    """A line an epoch."""
+def _show_epoch(each: Epoch) -> None:
+    """A line an epoch, once it is over."""
     from convmat.planner.units import format_seconds
 
-    console = screen.console()
-    console.print(
-        f"{answer['model']} on {answer['data']}: {answer['examples']:,} examples, {answer['judged']:,} to judge by"
+    screen.console().print(
+        f"epoch {each.epoch:3}  loss {each.loss:.4f}  right {each.accuracy:.2%}  "
+        f"judged {each.test_loss:.4f}, {each.test_accuracy:.2%}  {format_seconds(each.seconds)}"
     )
-    for each in answer["epochs"]:
-        console.print(
-            f"epoch {each['epoch']:3}  loss {each['loss']:.4f}  right {each['accuracy']:.2%}  "
-            f"judged {each['test_loss']:.4f}, {each['test_accuracy']:.2%}  {format_seconds(each['seconds'])}"
-        )
-    if answer["out"]:
-        console.print(f"written: {answer['out']}")
+
+
+def _describe_stop(trainer: Trainer, checkpoint: Path | None) -> str:
+    """What Ctrl-C left."""
+    here = f"interrupted in epoch {trainer.epoch + 1}, after {trainer.steps} steps"
+    if checkpoint is None:
+        return f"{here}\n  nothing of it was kept\n  --checkpoint FILE keeps what is learned"
+    return f"{here}\n  {checkpoint} has them\n  the same command with --resume goes on"
 
 
 __all__ = ["train"]

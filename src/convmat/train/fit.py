@@ -22,6 +22,7 @@ import numpy as np
 
 from ..errors import cannot_write
 from ..network.graph import Array
+from ..network.ops.gradients.losses import NotFiniteError
 from .data import Augment, Examples
 from .shards import Crew, CrewLostError
 
@@ -72,17 +73,21 @@ class Course:
     progress: Callable[[Progress], object] | None
     shards: int | None = None
     crew: Crew | None = None
+    each_epoch: Callable[[Epoch], object] | None = None
 
 
 def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
     """Steps until the epoch `last`; a checkpoint after each, and when Ctrl-C ends it."""
     found: list[Epoch] = []
+    saved = trainer.steps
     with interruptible() as stopped:
         while trainer.epoch < last:
             try:
                 made = _epoch(trainer, course, last, stopped)
             except CrewLostError as error:
                 raise _lost(trainer, course, error) from error
+            except NotFiniteError as error:
+                raise _where(course, saved, error) from None
             if made is None:
                 if course.checkpoint is not None:
                     trainer.save(course.checkpoint)
@@ -92,7 +97,17 @@ def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
                 _append(course.history, made)
             if course.checkpoint is not None:
                 trainer.save(course.checkpoint)
+                saved = trainer.steps
+            if course.each_epoch is not None:
+                course.each_epoch(made)
     return found
+
+
+def _where(course: Course, saved: int, error: NotFiniteError) -> NotFiniteError:
+    """The error, with the checkpoint that was written before it, and how many steps that has seen."""
+    if course.checkpoint is None or not course.checkpoint.exists():
+        return error
+    return NotFiniteError(f"{error}\n  {course.checkpoint} is from before it, after {saved} steps")
 
 
 def _lost(trainer: Trainer, course: Course, error: CrewLostError) -> CrewLostError:

@@ -179,6 +179,7 @@ class Trainer:
         checkpoint: str | os.PathLike[str] | None = None,
         history: str | os.PathLike[str] | None = None,
         progress: Callable[[Progress], object] | None = None,
+        each_epoch: Callable[[Epoch], object] | None = None,
     ) -> list[Epoch]:
         """So many times through all examples, in an order drawn anew each time; what came of each.
 
@@ -187,7 +188,7 @@ class Trainer:
         to the bits that they have here; what a lost one had goes to others, one that comes later is used. `checkpoint`:
         a file that is written after each epoch, when Ctrl-C ends the fit and when the cluster is lost; a trainer that
         `resume`d one goes on to the epochs that were asked for then. `history`: a CSV file, a line an epoch. `progress`
-        is told after each batch. Raises NetworkError.
+        is told after each batch, `each_epoch` after each epoch. Raises NetworkError.
         """
         if shards is not None:
             require_shards(shards)
@@ -203,7 +204,17 @@ class Trainer:
             self._last = self.epoch + epochs
         files = [None if each is None else Path(each) for each in (checkpoint, history)]
         course = Course(
-            examples, judged, batch, augment, self.seed, files[0], files[1], progress, shards, crew
+            examples,
+            judged,
+            batch,
+            augment,
+            self.seed,
+            files[0],
+            files[1],
+            progress,
+            shards,
+            crew,
+            each_epoch,
         )
         found = run(self, course, self._last)
         self._last = None
@@ -263,7 +274,7 @@ class Trainer:
             wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
             raise NetworkError(
                 f"train: {path} is of another trainer\n"
-                f"  {len(wrong)} of {len(expected)} arrays differ, {wrong[0] if wrong else 'none'} first\n"
+                f"  {len(wrong)} of {len({*found, *expected})} arrays differ, {wrong[0] if wrong else 'none'} first\n"
                 "  make the trainer with the network, the optimiser and the frozen names of that one"
             )
         here = json.loads(words["convmat"])
@@ -289,7 +300,7 @@ class Trainer:
             self._outputs[x.shape] = specs[self.source.outputs[0]]
         return self._outputs[x.shape]
 
-    def not_finite(self, program: Program, inputs: Mapping[str, Array], error: Exception) -> NetworkError:
+    def not_finite(self, program: Program, inputs: Mapping[str, Array], error: Exception) -> NotFiniteError:
         """Which node was the first whose values are no numbers."""
         first = [
             name for name, array in inputs.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
@@ -299,9 +310,12 @@ class Trainer:
         if lost and not place:
             place = f"the parameter {lost[0]!r} has NaN or inf in it since an earlier step"
         place = place or first_not_finite(program, inputs)
-        return NetworkError(
+        remedy = "a smaller rate, clip=1.0, or a warm-up help"
+        if first:
+            remedy = "look for it in the data"
+        return NotFiniteError(
             f"{error} at step {self.steps}\n  {place}\n"
-            "  a smaller rate, clip=1.0, or a warm-up help; the parameters are as they were before this step"
+            f"  {remedy}; the parameters are as they were before this step"
         )
 
     def network(self) -> Network:
