@@ -10,8 +10,8 @@ import math
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -141,20 +141,22 @@ def open_array(path: str | os.PathLike[str]) -> Store:
     if path.suffix in (".tif", ".tiff"):
         return _checked(path, _tiff(path))
     if path.is_dir():
-        return _checked(path, Zarr(path, _array_in(path, _zarr().open(str(path), mode="r"))))
+        return _checked(path, _folder(path))
     raise PlanError(
         f"files: {path} is no array that can be read in pieces\n  its name ends in {path.suffix!r}\n  give a {KINDS}"
     )
 
 
 def _npy(path: Path) -> Store:
-    try:
+    with _readable(path, "a .npy file", "save it with np.save"):
         return Npy(path)
-    except (ValueError, OSError) as error:
-        raise PlanError(
-            f"files: {path} cannot be read as a .npy file\n  {' '.join(str(error).split())[:200]}\n"
-            f"  save it with np.save"
-        ) from None
+
+
+def _folder(path: Path) -> Store:
+    zarr = _zarr()
+    with _readable(path, "a Zarr array", f"save it with zarr.save_array('{path}', array)"):
+        found = zarr.open(str(path), mode="r")
+    return Zarr(path, _array_in(path, found))
 
 
 def _tiff(path: Path) -> Store:
@@ -164,10 +166,22 @@ def _tiff(path: Path) -> Store:
         raise PlanError(
             "files: TIFF needs tifffile, which is not installed\n  no module tifffile\n  pip install 'convmat[zarr]'"
         ) from None
-    view = tifffile.imread(path, aszarr=True)
+    with _readable(path, "a TIFF image", f"save it with tifffile.imwrite('{path}', array)"):
+        view = tifffile.imread(path, aszarr=True)
     made = Zarr(path, _array_in(path, _zarr().open(view, mode="r")))
     weakref.finalize(made, view.close)
     return made
+
+
+@contextmanager
+def _readable(path: Path, kind: str, fix: str) -> Iterator[None]:
+    """What its library says of a file that is damaged, or another one, as a PlanError."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise PlanError(
+            f"files: {path} cannot be read as {kind}\n  {' '.join(str(error).split())[:200]}\n  {fix}"
+        ) from None
 
 
 def _array_in(path: Path, found: Any) -> Any:
@@ -176,10 +190,10 @@ def _array_in(path: Path, found: Any) -> Any:
         return found
     names = sorted(name for name, _ in found.arrays())
     if not names:
+        groups = sorted(name for name, _ in found.groups())
         raise PlanError(
-            f"files: {path} is a Zarr group without arrays of its own\n"
-            f"  groups: {', '.join(sorted(n for n, _ in found.groups()))}\n"
-            f"  give the path of an array in it, e.g. {path}/0"
+            f"files: {path} is a Zarr group without arrays of its own\n  groups: {', '.join(groups) or 'none'}\n"
+            f"  give the path of an array in it, e.g. {path}/{next(iter(groups), '0')}"
         )
     if len(names) > 1 and not all(name.isdigit() for name in names):
         raise PlanError(
