@@ -165,9 +165,9 @@ def test_compare_takes_any_dtype(run: Run, dtype: str) -> None:
         ),
     ],
 )
-def test_what_is_not_understood(process: Run, typed: str, sentence: str) -> None:
-    done = process("plan", *typed.split())
-    assert (done.code, done.out, done.errors) == (2, "", sentence)
+def test_what_is_not_understood(run: Run, typed: str, sentence: str) -> None:
+    done = run("plan", *typed.split())
+    assert (done.code, done.results, done.out) == (2, "", sentence)
 
 
 @pytest.mark.parametrize(
