@@ -148,28 +148,37 @@ def test_squares_of_bytes_are_turned() -> None:
     np.testing.assert_array_equal(b, a.transpose(2, 1, 0))
 
 
-@pytest.mark.parametrize(("types", "stride", "out"), [
-    (("uint8", "int8"), 1, "uint8"), (("int8", "uint8"), 2, "float32"), (("uint8", "uint8"), 3, None),
+@pytest.mark.parametrize(("types", "stride", "out", "layout", "group"), [
+    (("uint8", "int8"), 1, "uint8", "NCHW", (1, 1)), (("int8", "uint8"), 2, "float32", "NCHW", (1, 1)),
+    (("uint8", "uint8"), 3, None, "NCHW", (1, 1)), (("uint8", "int8"), 1, "uint8", "NHWC", (1, 1)),
+    (("int8", "uint8"), 2, "float32", "NHWC", (1, 2)), (("uint8", "uint8"), 1, None, "NHWC", (4, 4)),
+    (("int8", "int8"), 3, "int8", "NHWC", (2, 1)),
 ])  # fmt: skip
-def test_depthwise_sums_are_the_definitions(types: tuple[str, str], stride: int, out: str | None) -> None:
-    """Read in place, in float32: whole numbers all the same."""
+def test_sums_of_narrow_groups_are_the_definitions(
+    types: tuple[str, str], stride: int, out: str | None, layout: str, group: tuple[int, int]
+) -> None:
+    """Read in place, in float32: whole numbers all the same. `group`: channels of x and of y in each."""
     import convmat
 
-    rng = np.random.default_rng(stride)
+    rng, groups, (c, m) = np.random.default_rng(stride), 21, group
     (low, high), (w_low, w_high) = ((np.iinfo(each).min, np.iinfo(each).max) for each in types)
-    x = rng.integers(low, high + 1, (2, 5, 19, 37)).astype(types[0])
-    w = rng.integers(w_low, w_high + 1, (5, 1, 2, 3)).astype(types[1])
-    bias, scale = rng.integers(-9000, 9000, 5).astype(np.int32), (rng.random(5) * 1e-3).astype(np.float32)
-    words: dict[str, Any] = {"padding": 2, "stride": stride, "groups": 5}
+    x = rng.integers(low, high + 1, (2, groups * c, 19, 17)).astype(types[0])
+    w = rng.integers(w_low, w_high + 1, (groups * m, c, 2, 3)).astype(types[1])
+    bias = rng.integers(-9000, 9000, groups * m).astype(np.int32)
+    scale = (rng.random(groups * m) * 1e-3).astype(np.float32)
+    words: dict[str, Any] = {"padding": 2, "stride": stride, "groups": groups}
     sums = truth(x, w, high - 9, np.zeros(1), words) + bias.reshape(-1, 1, 1)
-    more: dict[str, Any] = {} if out is None else {"scale": scale, "out_dtype": out}
-    found = convmat.conv(
-        x, w, bias, x_zero_point=high - 9, lowering="depthwise", engine="jit", **words, **more
-    )
+    more: dict[str, Any] = {"x_zero_point": high - 9, "layout": layout, "engine": "jit", **words}
+    scaled: dict[str, Any] = {} if out is None else {"scale": scale, "out_dtype": out}
+    given = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    found = convmat.conv(given, w, bias, **more, **scaled)
     wanted = sums if out is None else sums.astype(np.float32) * scale.reshape(-1, 1, 1)
-    if out == "uint8":
-        wanted = np.clip(np.rint(wanted), 0, 255)
-    np.testing.assert_array_equal(found, wanted)
+    if out in ("uint8", "int8"):
+        wanted = np.clip(np.rint(wanted), np.iinfo(out).min, np.iinfo(out).max)
+    np.testing.assert_array_equal(found if layout == "NCHW" else np.moveaxis(found, -1, 1), wanted)
+    words = {**more, "bias": True, "w_dtype": types[1], **({"scale": True, "out_dtype": out} if out else {})}
+    plan = convmat.plan(given.shape, w.shape, dtype=types[0], **words)
+    assert (plan.workspace, plan.chosen.name.split(", ")[-1]) == (0, "in place")
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8"])

@@ -21,7 +21,7 @@ from ....processes import kept_property
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
-from ...ir.instructions import Type, Value, below, const, fma, i64, shuffle
+from ...ir.instructions import Type, Value, below, const, f32, fma, i32, i64, shuffle, sitofp, splat
 from ...ir.shuffles import widen
 from .pack_w import pack_vectors
 from .pixels import COUNTED
@@ -38,7 +38,7 @@ class ChannelsRecipe:
     `outer`, `terms`, `checks`: as in `pixels`. `rows`, `lane`: the windows along the axis before the last pixel
     axis (absent in 1-D) and along the last. `channels`: of y; `m`: those of a group; `c`: channels of x of a group.
     `w_lanes`: bytes in w from one group to the next and among its channels of y; `w_steps`: the extent of each index of
-    k and its bytes in w.
+    k and its bytes in w. `counted`, `zero`, `scale`, `w_signed`: as in `pixels`.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -60,16 +60,12 @@ class ChannelsRecipe:
     bias: bool
     residual: bool
     activation: Activation | None
+    counted: bool
+    zero: bool
+    scale: bool
+    w_signed: bool
 
     packed = True
-    counted = False
-    scale = False
-
-    @property
-    def w_signed(self) -> bool:
-        """Whether integers of w are: as those of x."""
-        return self.signed
-
     weights = "a"
 
     @kept_property
@@ -166,6 +162,7 @@ class ChannelsWriter(Walker):
     def plane(self, plane: Plane, first: Value, stop: Value) -> None:
         """Rows that lie inside with all their lines in pairs, where blocks have two; the others singly."""
         self._positions = plane.positions
+        self._zero = sitofp(self.word("zero"), to=self.r.work) if self.r.zero else None
         self._x_row, self._y_row = self.word("x row"), self.word("y row")
         self._x_column, self._y_column = self.word("x column"), self.word("y column")
         paired = low = first
@@ -211,7 +208,10 @@ class ChannelsWriter(Walker):
         """All pixels of the rows, of one vector of channels."""
         fn, r = self.fn, self.r
         self.w = plane.w
-        self._bias = fn.load(plane.bias, self.vector, mask=self.mask) if r.bias else None
+        kind = i32.x(self.lanes) if r.counted else self.vector
+        self._bias = fn.load(plane.bias, kind, mask=self.mask) if r.bias else None
+        scales = plane.bias + (self.word("scale") - self.word("bias"))
+        self._scale = fn.load(scales, f32.x(self.lanes), mask=self.mask) if r.scale else None
         self._held = [self._weight(plane.w, at) for at in range(r.taps * r.c)] if r.held else []
         at_row = row * r.window.step + self.word("row offset") if rows == 1 and r.rows is not None else None
         x_step, low, high = self._x_column * r.lane.step, self.word("first column"), self.word("last column")
@@ -250,7 +250,10 @@ class ChannelsWriter(Walker):
         for at, value in enumerate(sums):
             row, column = divmod(at, block.columns)
             move = self._y_row * row + self._y_column * column
-            made = self.finish(value, self._bias, block.residual, move, self.mask)
+            if r.counted:
+                made = self.finish_integers(value, self._bias, self._scale)
+            else:
+                made = self.finish(value, self._bias, block.residual, move, self.mask)
             self.fn.store(made, block.y, move, mask=self.mask)
 
     def _lines(self, block: _OutputBlock, x: Value, w: Value, sums: list[Value]) -> list[Value]:
@@ -371,7 +374,8 @@ class ChannelsWriter(Walker):
         for part in range(parts):
             mask = None if self.groups is None else prefix_mask(apart, self.groups * c - part * apart)
             raw = self.fn.load(x, r.array.x(apart), part * apart * r.array.bytes, mask=mask)
-            vectors.append(widen(raw, r.work, signed=r.signed))
+            wide = widen(raw, r.work, signed=r.signed)
+            vectors.append(wide if self._zero is None else wide - splat(self._zero, lanes=apart))
         if m == c == 1:
             return vectors
         return [

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ...ir.formulas import greatest
-from ...ir.instructions import Value, below, const, f32, fma, fptosi, i32, sitofp, splat, trunc
-from ...ir.shuffles import narrow
-from ..epilogue import activate, round_between
+from ...ir.instructions import Value, below, const, f32, fma, i32, sitofp, splat
 from .pixels import PixelsRecipe
 from .planes import Plane, Walker
 from .strided_loads import Masks
@@ -304,7 +302,7 @@ class PixelBlocks(Walker):
             at = self.word("y m") * mi if mi else 0
             bias = self._biases[mi] if self.r.bias else None
             if self.r.counted:
-                made = self._scale_sum(value, bias, mi)
+                made = self.finish_integers(value, bias, self._scales[mi] if self.r.scale else None)
             else:
                 made = self.finish(value, bias, residual, at, mask)
             if self.r.signs and place.edge:
@@ -315,21 +313,6 @@ class PixelBlocks(Walker):
                     self.fn.store(made, y, at, mask=mask)
             else:
                 self.fn.store(made, y, at, mask=mask)
-
-    def _scale_sum(self, value: Value, bias: Value | None, mi: int) -> Value:
-        """A whole sum after bias, scale and activation, as it is stored."""
-        r = self.r
-        whole = fptosi(value, to=i32)
-        whole = whole if bias is None else whole + bias
-        if not r.scale:
-            return narrow(activate(whole, r.activation), r.out)
-        made = activate(sitofp(whole, to=f32) * self._scales[mi], r.activation)
-        if r.out.is_float:
-            return made
-        load, lanes = self.arguments.load, self.lanes
-        low, high = (splat(load(self.fn, self._args, name, f32), lanes=lanes) for name in ("low", "high"))
-        zero = splat(trunc(self.word("y zero"), to=i32), lanes=lanes)
-        return narrow(round_between(made, low, high) + zero, r.out)
 
 
 def _flat(sums: Sums) -> list[Value]:

@@ -84,9 +84,7 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     # Two groups at least: of one alone nothing says whether its channel or its pixels are contiguous.
     read = known.beside.extent if known.beside else 1
     if group.extent > 1 and x[group.name] == read * known.item and y[group.name] == product.m * known.out:
-        recipe: DirectRecipe | str = (
-            "counts from zero points where pixels are contiguous" if counted else _channels(known, cpu)
-        )
+        recipe: DirectRecipe | str = _channels(known, cpu, counted=counted)
     else:
         recipe = _planes(known, cpu, counted=counted)
     return recipe if isinstance(recipe, str) else DirectPlan(product, dtypes, shapes, threads, recipe)
@@ -162,8 +160,7 @@ class DirectPlan(KernelPlan):
     @property
     def bias_dtype(self) -> np.dtype[Any]:
         """Whole sums take a whole bias."""
-        counted = isinstance(self.recipe, pixels.PixelsRecipe) and self.recipe.counted
-        return np.dtype(np.int32) if counted else self.dtypes.work
+        return np.dtype(np.int32) if self.recipe.counted else self.dtypes.work
 
     @property
     def effort(self) -> Effort:
@@ -243,7 +240,7 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
     )
 
 
-def _channels(known: Reading, cpu: Cpu) -> channels.ChannelsRecipe | str:
+def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRecipe | str:
     """Lanes along channels."""
     product, dtypes, c, a = known.product, known.dtypes, known.c, known.a
     if product.maximum:
@@ -279,6 +276,10 @@ def _channels(known: Reading, cpu: Cpu) -> channels.ChannelsRecipe | str:
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
+        counted=counted,
+        zero=known.b.fill != 0,
+        scale=product.epilogue.scale is not None,
+        w_signed=dtypes.w.name != "uint8",
     )
 
 

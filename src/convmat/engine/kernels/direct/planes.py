@@ -19,17 +19,23 @@ from ...ir.instructions import (
     Value,
     below,
     equal,
+    f32,
+    fptosi,
+    i32,
     i64,
     less,
     maximum,
     minimum,
     ptr,
     select,
+    sitofp,
+    splat,
+    trunc,
     udiv,
     zext,
 )
 from ...ir.shuffles import narrow, widen
-from ..epilogue import activate
+from ..epilogue import activate, round_between
 
 
 @dataclass(frozen=True)
@@ -238,6 +244,21 @@ class Walker(ABC):
             )
         value = activate(value, r.activation)
         return narrow(value, r.out)
+
+    def finish_integers(self, value: Value, bias: Value | None, scale: Value | None) -> Value:
+        """A whole sum in float32 after bias, scale and activation, as it is stored: see `pixels.COUNTED`."""
+        r, lanes = self.recipe, value.type.lanes
+        whole = fptosi(value, to=i32)
+        whole = whole if bias is None else whole + bias
+        if scale is None:
+            return narrow(activate(whole, r.activation), r.out)
+        made = activate(sitofp(whole, to=f32) * scale, r.activation)
+        if r.out.is_float:
+            return made
+        load = self.arguments.load
+        low, high = (splat(load(self.fn, self._args, name, f32), lanes=lanes) for name in ("low", "high"))
+        zero = splat(trunc(self.word("y zero"), to=i32), lanes=lanes)
+        return narrow(round_between(made, low, high) + zero, r.out)
 
 
 def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
