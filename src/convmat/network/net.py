@@ -205,7 +205,7 @@ class Network:
         >>> text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x, float[1,1,3] w) => (y) { y = Conv(x,w) }'
         >>> net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
         >>> print(net.plan_tiles({"x": np.ones((1, 1, 1002), np.float32), "w": np.ones((1, 1, 3), "f4")}, tile=100))
-        10 tiles of 1x1x100 of y 1x1x1000, about 1.2 KiB each; 1.00 times the multiplications of the whole
+        10 tiles of 1x1x100 of y 1x1x1000, about 1.992 KiB each; 1.00 times the multiplications of the whole
         """
         chunks = open_room("chunks")
         options = chunks.TileOptions(_numbers(tile), memory, same_bits, approximate, exact_globals)
