@@ -86,6 +86,35 @@ def test_pytorchs_own_sample_inputs(name: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "shape", "how"),
+    [
+        ("Conv1d", (2, 3, 9), {}),  # has 2 channels
+        ("Conv2d", (1, 2, 2, 9), {}),  # narrower than the window
+        ("Conv2d", (1, 2, 0, 9), {"padding": 2}),
+        ("Conv2d", (1, 2, 9, 9), {"stride": -1}),
+        ("Conv2d", (1, 2, 9, 9), {"padding": -1}),
+        ("Conv3d", (1, 2, 9, 9, 9), {"dilation": -1}),
+        ("Conv2d", (9, 9), {}),
+        ("ConvTranspose2d", (1, 3, 9, 9), {}),
+        ("ConvTranspose1d", (2, 2, 0), {"stride": 2, "output_padding": 1}),
+        ("ConvTranspose1d", (2, 2, 1), {"padding": 4}),
+    ],
+)
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_cannot_be_is_refused_as_pytorch_refuses_it(
+    name: str, shape: tuple[int, ...], how: dict[str, Any], follow: bool
+) -> None:
+    x = torch.zeros(shape)
+    with torch.set_grad_enabled(follow):
+        with pytest.raises(RuntimeError) as refused:
+            getattr(nn, name)(2, 4, 3, **how)(x)
+        with pytest.raises(RuntimeError) as here:
+            getattr(ours, name)(2, 4, 3, **how)(x)
+    assert type(here.value) is type(refused.value)
+    assert str(here.value) == str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("made", "shape"),
     [
         (ours.Conv1d(2, 4, 3, stride=2, padding=1, groups=2, dtype=torch.float64), (2, 2, 7)),

@@ -32,7 +32,7 @@ Array = npt.NDArray[Any]
 Chain = Sequence[Step]
 Shape = tuple[int, ...]
 
-STRIP_BYTES = 1 << 20
+STRIP_BYTES = 1 << 19
 """Of a strip, about: it and what becomes of it are in a cache still, and a step's call costs little of its time."""
 
 LARGE_BYTES = 1 << 20

@@ -54,6 +54,16 @@ def _ours(x: Tensor, w: Tensor) -> bool:
     return bool(w.device.type == x.device.type == "cpu" and w.dtype == x.dtype and w.dtype.is_floating_point)
 
 
+def _extends(*extents: Any) -> bool:
+    """Whether there is something along every axis: what PyTorch makes of nothing, it says itself."""
+    return all(n > 0 for each in extents for n in each)
+
+
+def _walks(walk: operators.Walk) -> bool:
+    """Whether a window can walk so: PyTorch pads by no negative number."""
+    return min(*walk.stride, *walk.dilation, walk.groups) > 0 and min(*walk.lo, *walk.hi) >= 0
+
+
 class _Conv:
     """What the three convolutions have in common."""
 
@@ -61,10 +71,14 @@ class _Conv:
         if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
             return super()._conv_forward(input, weight, bias)  # type: ignore[misc]
         x, single = _batched(input, weight.dim() - 2)
+        walk = self.walk()
+        fits = x.shape[1] == weight.shape[1] * self.groups and _walks(walk)
+        if not fits or not _extends(x.shape[2:], walk.outputs(x.shape[2:], weight.shape[2:])):
+            return super()._conv_forward(input, weight, bias)  # type: ignore[misc]  # which says why not
         if not is_plain(x, weight, bias):
-            y = operators.convolve(x, weight, bias, *self.walk())
+            y = operators.convolve(x, weight, bias, *walk)
         elif self.training or weight is not self.weight or not can_trace(weight, bias):
-            y = operators.compute(x, weight, bias, *self.walk())
+            y = operators.compute(x, weight, bias, *walk)
         else:
             y = packed_of(self)(x)
         return y.squeeze(0) if single else y
@@ -121,7 +135,9 @@ class _Transposed:
         each = zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, more, strict=True)
         I = [(p - 1) * s - 2 * lo + d * (f - 1) + extra + 1 for p, s, lo, d, f, extra in each]
         pads = list(self.padding)
-        walk = (list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros")
+        walk = operators.Walk(list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros")
+        if x.shape[1] != weight.shape[0] or not _walks(walk) or not _extends(input.shape[-rank:], I):
+            return super().forward(input, output_size)  # type: ignore[misc]  # which says why not
         call = operators.compute_transposed if is_plain(x, weight) else operators.transposed
         y = call(x, weight, I, *walk)
         if bias is not None:
