@@ -35,6 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
     "3x3 padded": ({"padding": 1}, (2, 19, 9, 11), (37, 19, 3, 3)),
     "first layer": ({"stride": 2, "padding": 3}, (1, 3, 20, 23), (33, 3, 7, 7)),
     "1x1": ({}, (3, 32, 4, 4), (70, 32, 1, 1)),
+    "1x1, parts of the channels": ({}, (1, 300, 24, 23), (16, 300, 1, 1)),
     "1x1 strided": ({"stride": 2}, (1, 33, 9, 9), (16, 33, 1, 1)),
     "dilated, cropped": ({"dilation": 2, "padding": ((-1, 2), (0, 1))}, (1, 8, 12, 9), (5, 8, 3, 2)),
     "grouped": ({"groups": 3, "padding": 1}, (1, 24, 7, 7), (9, 8, 3, 3)),

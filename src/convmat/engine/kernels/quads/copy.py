@@ -17,6 +17,12 @@ from .recipe import QUAD
 TASKS = 4
 """Tasks that a thread should have: enough to even out who is late."""
 
+CACHE_LINE, NEAREST = 64, 32 << 10
+"""Bytes of a line, and of a cache of the first level, at least."""
+
+PART = 256
+"""Channels of a block of pixels, a multiple of what a square has, that are written before the next block is begun."""
+
 PACK_BYTES = 16 << 10
 """Bytes of x that a task makes ready at least."""
 
@@ -163,9 +169,12 @@ class PackPlan(KernelPlan):
         self.workspace = copy.bytes + 64
         begin, end = min(max(-line.low, 0), line.extent), min(max(line.limit - line.low, 0), line.extent)
         inner = max(end - begin, 0)
+        near = (
+            inner * CACHE_LINE <= NEAREST
+        )  # all pixels' lines, of which a square writes a part, are found again
         words = {
             "zero": product.terms[0][1].fill + 128 * copy.signed, "lines": lines, "per": per, "channel": copy.channel,
-            "left": begin, "inner": inner, "right": line.extent - begin - inner,
+            "left": begin, "inner": inner, "right": line.extent - begin - inner, "part": r.many if near else PART,
         }  # fmt: skip
         into = contiguous_strides(tuple(axis.extent for axis in outer), across)
         for number, (axis, step) in enumerate(zip(outer, into, strict=True)):

@@ -11,7 +11,7 @@ channel has a 0 behind it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...ir.arguments import Arguments
@@ -75,6 +75,11 @@ class PackRecipe:
         """Bytes of a pixel of the copy."""
         return pixel_bytes(self.channels, self.source)
 
+    @property
+    def many(self) -> int:
+        """Channels of a square, where pixels are turned."""
+        return SQUARE * (2 if self.source.is_float else 1)
+
     def arguments(self) -> Arguments:
         """Layout of the kernel's arguments: their names, in order."""
         names = [*ARGUMENTS]
@@ -85,13 +90,14 @@ class PackRecipe:
 
 ARGUMENTS = (
     "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "zero", "lines", "per", "channel",
-    "left", "inner", "right",
+    "left", "inner", "right", "part",
 )  # fmt: skip
 """Arguments of every kernel.
 
 x, scratch: the array and where its copy goes. zero: what is outside. lines: of the copy; per: of a task. channel: bytes
-of x from one channel to the next. left, inner, right: pixels of a line before x, in it, and behind it. Of each outer
-axis: its extent in the copy, the position in x where that begins, x's extent, bytes of x and of the copy, and how many
+of x from one channel to the next. left, inner, right: pixels of a line before x, in it, and behind it. part: channels
+of a block of pixels that are written before the next block, where pixels are turned. Of each outer axis: its extent in
+the copy, the position in x where that begins, x's extent, bytes of x and of the copy, and how many
 positions of x are one of the copy.
 """
 
@@ -119,7 +125,7 @@ class _Packer:
         self.r, self.names = recipe, recipe.arguments()
         self.fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
         self.args, self.index, _ = self.fn.arguments
-        self.many, self.wides = SQUARE, tuple(dict.fromkeys((recipe.wide, SQUARE)))
+        self.many, self.wides = recipe.many, tuple(dict.fromkeys((recipe.wide, SQUARE)))
 
     def word(self, name: str) -> Value:
         """Emits the load of one of the kernel's arguments."""
@@ -178,33 +184,48 @@ class _Packer:
     # ---- pixels side by side --------------------------------------------------------------------------------
 
     def _turn(self, source: Value, out: Value, pixels: Value) -> None:
-        """A line of pixels, some channels at a time."""
+        """A line of pixels, a part of the channels at a time: of a block of pixels that part stays in a cache."""
         fn, r, many = self.fn, self.r, self.many
         step, size = self.word("channel"), 2 if r.source.is_float else 1
-        whole = r.channels // many * many
+        whole, some = r.channels // many * many, self.word("part")
         if whole:
-            with fn.loop(0, whole, many, carried=[source]) as group:
-                (x,) = group.carried
-                self._squares(x, out + group.index * size, pixels, many)
-                group.carry(x + step * many)
-            source = group.results[0]
-        if whole < r.channels:
-            self._squares(source, out + whole * size, pixels, r.channels - whole)
+            with fn.loop(0, whole, some) as part:
+                stop = minimum(part.index + some, const(i64, whole))
 
-    def _squares(self, source: Value, out: Value, pixels: Value, channels: int) -> None:
-        """All pixels of so many channels: wide blocks, squares, and a last one that is moved back or masked."""
+                def squares(x: Value, y: Value, wide: int, count: Value | None) -> None:
+                    with fn.loop(part.index, stop, many, carried=[x + step * part.index]) as group:
+                        (at,) = group.carried
+                        self._square(at, y + group.index * size, wide, many, count)
+                        group.carry(at + step * many)
+
+                self._blocks(source, out, pixels, squares)
+        if whole < r.channels:
+            rest = source + step * whole, out + whole * size
+            self._blocks(*rest, pixels, lambda x, y, n, m: self._square(x, y, n, r.channels - whole, m))
+
+    def _blocks(
+        self,
+        source: Value,
+        out: Value,
+        pixels: Value,
+        write: Callable[[Value, Value, int, Value | None], None],
+    ) -> None:
+        """All pixels of some channels: wide blocks, squares, and a last one that is moved back or masked.
+
+        `write`: takes a block's place in x and in the copy, its pixels, and how many of them there are if not all.
+        """
         fn, r, at, size = self.fn, self.r, const(i64, 0), self.r.source.bytes
         for wide in self.wides:
             with fn.loop(at, pixels - (wide - 1), wide, carried=[at]) as block:
-                self._square(source + block.index * size, out + block.index * r.pixel, wide, channels, None)
+                write(source + block.index * size, out + block.index * r.pixel, wide, None)
                 block.carry(block.index + wide)
             at = block.results[0]
         with fn.if_(less(at, pixels)):
             with fn.if_(less(pixels, SQUARE)) as narrow:
-                self._square(source, out, SQUARE, channels, pixels)
+                write(source, out, SQUARE, pixels)
             with narrow.otherwise():
                 back = pixels - SQUARE
-                self._square(source + back * size, out + back * r.pixel, SQUARE, channels, None)
+                write(source + back * size, out + back * r.pixel, SQUARE, None)
 
     def _square(self, source: Value, out: Value, wide: int, channels: int, count: Value | None) -> None:
         """`wide` pixels of some channels, or `count` of them."""
@@ -229,7 +250,7 @@ class _PairPacker(_Packer):
 
     def __init__(self, recipe: PackRecipe, module: Module) -> None:
         super().__init__(recipe, module)
-        self.many, self.wides = 2 * SQUARE, (SQUARE,)
+        self.wides = (SQUARE,)
 
     def _numbers(self, at: Value, mask: Value | None = None) -> Value:
         """The bits of 16 numbers."""
