@@ -125,11 +125,16 @@ FORBIDDING: tuple[dict[str, Any], ...] = ({"exact": True}, {"deterministic": Tru
 
 
 @here
-def test_it_is_chosen_where_rtol_allows_it() -> None:
+def test_it_is_chosen_where_rtol_allows_it_and_it_is_quicker() -> None:
+    """There are CPUs whose dot products of two take longer than two of float32."""
     shapes = (1, 256, 28, 28), (512, 256, 1, 1)
     assert convmat.plan(*shapes).chosen.lowering in DEFINITION
-    assert convmat.plan(*shapes, rtol=1e-2, reuse_weights=True).chosen.lowering == "bfloat16"
-    assert convmat.plan(*shapes, dtype="bfloat16", reuse_weights=True).chosen.lowering == "bfloat16"
+    words: dict[str, Any]
+    for words in ({"rtol": 1e-2}, {"dtype": "bfloat16"}):
+        plan = convmat.plan(*shapes, reuse_weights=True, **words)
+        seconds = {c.lowering: c.cost.seconds for c in plan.candidates if c.cost and c.engine == "jit"}
+        others = min(seconds[name] for name in DEFINITION)
+        assert (plan.chosen.lowering == "bfloat16") == (seconds["bfloat16"] < others)
     for given in FORBIDDING:
         assert convmat.plan(*shapes, **{"rtol": 1e-2, **given}).chosen.lowering in DEFINITION
 
