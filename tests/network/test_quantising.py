@@ -11,9 +11,10 @@ import onnx
 import pytest
 
 import convmat
-from convmat import NetworkError, PlanError
+from convmat import NetworkError
 from convmat.network.quantising.ranges import BINS, Grain, Seen, least_error, of_filters
 from tests.network.made import model, node, normal
+from tests.slips import Slip, hold
 
 Array = npt.NDArray[Any]
 
@@ -289,26 +290,77 @@ def test_bad_examples_are_refused(batches: Any, said: str) -> None:
     assert said in str(error.value)
 
 
-def test_networks_without_layers_are_refused() -> None:
-    with pytest.raises(NetworkError, match="there is nothing to quantise"):
-        quantised(model([node("Relu", "x", "y")], {"x": ("n", 3, 8, 8)}, "y"))
-    with pytest.raises(NetworkError, match="no layer is left"):
-        quantised(keep="*")
-    with pytest.raises(NetworkError, match="no layer has a name like that\n  keep = 'head'"):
-        quantised(keep="head")
-    with pytest.raises(
-        NetworkError, match=r"the network is quantised already\n  QuantizeLinear 'x.quantized"
-    ):
-        quantised(quantised().network)
+SLIPS = {
+    "no layers": Slip(
+        "quantize(relu, photos)",
+        "quantize: there is nothing to quantise in this network\n"
+        "  1 nodes, none of them a Conv, Gemm or MatMul of float32 by constant weights\n"
+        "  give one that has some",
+        "quantize(net, photos)",
+    ),
+    "all layers kept": Slip(
+        "quantize(net, photos, keep='*')",
+        "quantize: no layer is left to quantise\n  all 1 stay in float32: kept by name\n  keep fewer",
+        "quantize(net, photos, keep=())",
+    ),
+    "a name of no layer": Slip(
+        "quantize(net, photos, keep='head')",
+        "quantize: no layer has a name like that\n  keep = 'head'\n  the layers: Conv_y",
+        "quantize(net, photos, keep=())",
+    ),
+    "quantised already": Slip(
+        "quantize(quantize(net, photos).network, photos)",
+        "quantize: the network is quantised already\n"
+        "  QuantizeLinear 'x.quantized/QuantizeLinear' is one of its nodes\n"
+        "  give the one in float32 that it was made of",
+        "quantize(net, photos)",
+    ),
+    "no examples": Slip(
+        "quantize(net, [])",
+        "quantize: there are no examples\n"
+        "  0 batches, no element in them\n"
+        "  give arrays that the network takes, some dozens of them",
+        "quantize(net, photos)",
+    ),
+    "examples without elements": Slip(
+        "quantize(net, [photos[0][:0]])",
+        "quantize: there are no examples\n"
+        "  1 batches, no element in them\n"
+        "  give arrays that the network takes, some dozens of them",
+        "quantize(net, photos)",
+    ),
+    "a method of another name": Slip(
+        "quantize(net, photos, method='best')",
+        "quantize: method must be one of mse, min-max\n  method = 'best'\n  e.g. method='mse'",
+        "quantize(net, photos, method='mse')",
+    ),
+    "activations of four bits": Slip(
+        "quantize(net, photos, activations='int4')",
+        "quantize: activations must be one of uint8, int8\n"
+        "  activations = 'int4'\n"
+        "  e.g. activations='uint8'",
+        "quantize(net, photos, activations='uint8')",
+    ),
+    "a drop below nothing": Slip(
+        "quantize(net, photos, max_drop=-1)",
+        "quantize: max_drop must be a number from 0 on\n  max_drop = -1\n  e.g. max_drop=0.01",
+        "quantize(net, photos, max_drop=0.9)",
+    ),
+    "seconds without end": Slip(
+        "quantize(net, photos, seconds=inf)",
+        "quantize: seconds must be a number from 0 on\n  seconds = inf\n  e.g. seconds=0.01",
+        "quantize(net, photos, seconds=0.01)",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [{"method": "best"}, {"activations": "int4"}, {"max_drop": -1}, {"max_drop": "1"}, {"seconds": np.inf}],
-)
-def test_words_that_mean_nothing_are_refused(words: dict[str, Any]) -> None:
-    with pytest.raises(PlanError, match=next(iter(words))):
-        quantised(**words)
+@pytest.mark.parametrize("name", SLIPS)
+def test_what_is_suggested_works(name: str) -> None:
+    conv = model([node("Conv", "x w", "y")], {"x": ("n", 3, 8, 8)}, "y", {"w": normal(4, 3, 3, 3)})
+    relu = model([node("Relu", "x", "y")], {"x": ("n", 3, 8, 8)}, "y")
+    hold(
+        SLIPS[name], net=convmat.load(conv), relu=convmat.load(relu), photos=[normal(4, 3, 8, 8)], inf=np.inf
+    )
 
 
 @pytest.mark.outside
