@@ -138,6 +138,15 @@ def test_others_run_phase_by_phase(given: dict[str, Any]) -> None:
     assert isinstance(program, str) or PhasesPlan not in map(type, program.steps)
 
 
+@pytest.mark.parametrize("x_shape", [(1, 2, 4, 0), (0, 2, 4, 4), (1, 2, 0)])
+def test_an_empty_image_has_an_empty_gradient(x_shape: tuple[int, ...]) -> None:
+    """Without any product at all."""
+    w = np.ones((2, 1, *(3,) * (len(x_shape) - 2)), np.float32)
+    g = Geometry.of(x_shape, w.shape, stride=2, padding=2, groups=2)
+    dy = np.ones(g.y_shape, np.float32)
+    assert convmat.conv_input_grad(dy, w, x_shape, stride=2, padding=2, groups=2).shape == x_shape
+
+
 def test_the_plan_takes_it_for_strided_depthwise_layers() -> None:
     shapes = (16, 144, 24, 24), (144, 1, 3, 3)
     plan = convmat.plan(*shapes, stride=2, padding=1, groups=144, direction="input")

@@ -72,7 +72,7 @@ def prepare(
     target = cpu or host()
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
-    if packing is Packing.NOTHING and (len(products) > 1 or has_phases(products[0])):
+    if packing is Packing.NOTHING and (len(products) > 1 or any(map(has_phases, products))):
         together = plan_phases(products, dtypes, shapes, threads, target)
         if not isinstance(together, str):
             return JitProgram((together,), dtypes, target, bound=bound)
