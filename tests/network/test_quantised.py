@@ -191,6 +191,17 @@ def test_scales_that_are_none_are_refused_by_name(scale: float) -> None:
         convmat.load(conv("y", scale=scale))({"x": np.zeros((1, 8, 9, 9), np.uint8)})
 
 
+def test_a_bias_of_another_length_is_refused_by_name() -> None:
+    d = Drawn()
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    w = d.weights(np.ones((12, 8, 3, 3), np.int8), np.full(12, 0.01))
+    bias = d.constant(np.zeros(3), np.int32), d.constant(np.full(12, 5e-4), np.float32)
+    y = d.node("Conv", x, w, d.node("DequantizeLinear", *bias, axis=0))
+    d.node("QuantizeLinear", y, *d.grain(2.0, 130, np.uint8), out="y")
+    with pytest.raises(NetworkError, match=r"float32\[12\] does not fit its input int32\[3\]"):
+        convmat.load(d.model({"x": (1, 8, 9, 9)}, "y"))({"x": np.zeros((1, 8, 9, 9), np.uint8)})
+
+
 @pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul", "MatMul, Add", "Conv, Relu"])
 def test_sums_that_nobody_quantises_are_integers_scaled_once(op: str) -> None:
     d, first = Drawn(), op.split(", ")[0]

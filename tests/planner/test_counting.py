@@ -65,6 +65,18 @@ SLIPS = {
         "  give such a number, e.g. x_zero_point=0",
         "counted(x_zero_point=0)",
     ),
+    "a zero point for each image": Slip(
+        "counted(x_zero_point=np.array([1, 2]))",
+        "plan: x_zero_point must be one number for the whole array\n  x_zero_point = array([1, 2])\n"
+        "  give one number, e.g. x_zero_point=3; w_zero_point may be one for each channel of y",
+        "counted(x_zero_point=3)",
+    ),
+    "ragged zero points": Slip(
+        "counted(scale=True, out_dtype='uint8', y_zero_point=[[1], [2, 3]])",
+        "plan: y_zero_point must be one number for the whole array\n  y_zero_point = ((1,), (2, 3))\n"
+        "  give one number, e.g. y_zero_point=3; w_zero_point may be one for each channel of y",
+        "counted(scale=True, out_dtype='uint8', y_zero_point=3)",
+    ),
     "half a zero point": Slip(
         "counted(x_zero_point=0.5)",
         "plan: x_zero_point must be whole numbers of the type that they belong to\n"

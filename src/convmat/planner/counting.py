@@ -33,7 +33,7 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
     given = {
         name: value
         for name, value in words.items()
-        if value not in (None, 0, False) or format_value(value) == "nan"
+        if _several(value) or value not in (None, 0, False) or format_value(value) == "nan"
     }
     if not given:
         return {}, {}
@@ -50,6 +50,8 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
             f"{call}: {name} does not go with {what}\n  {name} = {format_value(value)}\n"
             f"  omit one of the two; float32 arrays take both"
         )
+    for name in ("x_zero_point", "y_zero_point"):
+        _require_one(call, name, words[name])
     if (out in LIMITS or o.y_zero_point) and not (o.scale and out in LIMITS):
         raise PlanError(
             f"{call}: numbers of 8 bits are made of sums by a scale\n"
@@ -69,6 +71,19 @@ def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str
         stored["zero"] = int(read_zero_points(call, "y_zero_point", o.y_zero_point, np.dtype(out)))
     w_dtype = None if o.w_dtype == dtype else o.w_dtype
     return {"w_dtype": w_dtype, "x_zero": int(x_zero), "w_zero": bool(o.w_zero_point)}, stored
+
+
+def _several(value: Any) -> bool:
+    """Whether it has an axis, however ragged."""
+    return isinstance(value, list | tuple) or bool(getattr(value, "ndim", 0))
+
+
+def _require_one(call: str, name: str, value: Any) -> None:
+    if _several(value):
+        raise GeometryError(
+            f"{call}: {name} must be one number for the whole array\n  {name} = {format_value(value)}\n"
+            f"  give one number, e.g. {name}=3; w_zero_point may be one for each channel of y"
+        )
 
 
 def _read_type(call: str, options: PlanOptions) -> str | None:
@@ -145,7 +160,11 @@ def read_scales(call: str, name: str, value: Any) -> Array:
 
 def read_zero_points(call: str, name: str, value: Any, kind: np.dtype[Any]) -> Array:
     """Zero points as int32: whole numbers that the type of what they belong to holds. Raises GeometryError."""
-    array, limits = np.asarray(value), LIMITS[kind.name]
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged
+        array = np.array(None)
+    limits = LIMITS[kind.name]
     typed = isinstance(value, np.ndarray | np.generic) and array.dtype.itemsize == 1
     whole = array.dtype.kind in "iu" and (not typed or array.dtype == kind)
     if not whole or (array.size and not (limits[0] <= array.min() and array.max() <= limits[1])):

@@ -280,6 +280,8 @@ def _bias(
         whole, own = draft.constant(source.inputs[0]), draft.constant(source.inputs[1])
         if whole is None or own is None or whole.dtype != np.int32 or whole.ndim != 1:
             return None
+        if any(each.size not in (1, whole.size) for each in (own, scales)):
+            return None  # of another length, which the convolution refuses
         if len(source.inputs) > 2 and source.inputs[2]:
             zero = draft.constant(source.inputs[2])
             if zero is None or zero.any():
