@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from convmat.engine import host
 from convmat.errors import NetworkError
 from convmat.network.gradients import RULES, differentiate
 from convmat.network.graph import Graph, Input, Node, Spec
 from convmat.network.ops import Options, operator_of
 from convmat.network.ops.base import OWN
-from convmat.network.ops.planned import Swept
+from convmat.network.ops.planned import Multiplied, Swept
 from convmat.network.preparing.programs import Programs, Setting
 
 Array = npt.NDArray[Any]
@@ -266,6 +267,32 @@ def test_batch_normalization() -> None:
 )
 def test_matmul(shapes: list[tuple[int, ...]]) -> None:
     check(node("MatMul", "a b"), [normal(*shape) for shape in shapes])
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [[(32, 24), (24, 40)], [(3, 16, 24), (24, 40)], [(16, 24), (3, 24, 40)], [(2, 3, 16, 24), (3, 24, 40)]],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_matmul_by_kernels(shapes: list[tuple[int, ...]], dtype: str) -> None:
+    a, b = (normal(*shape, seed=i).astype(dtype) for i, shape in enumerate(shapes))
+    dy = normal(*(a @ b).shape, seed=7).astype(dtype)
+    inputs = tuple(Input(name, each.dtype, each.shape) for name, each in (("a", a), ("b", b), ("dy", dy)))
+    graph = Graph((node("MatMul", "a b"),), inputs, ("y",), {})
+    whole, gradients = differentiate(graph, {"y": "dy"}, ["a", "b"])
+    programs = Programs(whole, Setting(Options(exact=True, swept=True)))
+    given = {"a": a, "b": b, "dy": dy}
+    program = programs.program({name: Spec(each.shape, each.dtype) for name, each in given.items()})
+    if host().fma:
+        assert sum(isinstance(task.run, Multiplied) for task in program.tasks) == 3
+    found = program(given)
+    wide = {name: each.astype(np.float64) for name, each in given.items()}
+    da, db = wide["dy"] @ wide["b"].swapaxes(-1, -2), wide["a"].swapaxes(-1, -2) @ wide["dy"]
+    for name, wanted in (("a", da), ("b", db)):
+        wanted = wanted.sum(tuple(range(wanted.ndim - given[name].ndim)))
+        close = np.linalg.norm(found[gradients[name]] - wanted) / np.linalg.norm(wanted)
+        assert close < (1e-6 if dtype == "float32" else 1e-14)
 
 
 def test_every_rule_stands_beside_finite_differences() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from ...engine import (
 )
 from ...planner import contraction
 from ..graph import Node, Spec
-from .base import OWN, Specs, Unknown, axis_of, input_at
+from .base import OWN, Specs, Unknown, axis_of, broadcast_shape, input_at
 from .einsum import LETTERS, equation_of
 from .expressions import BY_RANGE, BY_RANGE_SCALE, BY_RANGE_ZERO
 from .moving import COPIES
@@ -67,6 +68,8 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
             return _by_range(there[0], made)
         if node.domain == OWN and node.op in LEARNED:
             return _learned(node, there, made)
+        if node.domain == OWN and node.op == "MatMulGrad":
+            return _matmul_grad(node, there, made[0])
         return _passed(node, specs, made[0]) if len(made) == 1 else None
     except Unknown:
         return None
@@ -213,6 +216,23 @@ def _matmul(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     batch = LETTERS[: max(a.rank, b.rank) - 2]
     first, second = (batch[len(batch) + 2 - each.rank :] for each in (a, b))
     return _contracted(f"{first}XZ,{second}ZY->{batch}XY", specs)
+
+
+def _matmul_grad(node: Node, specs: Sequence[Spec], y: Spec) -> Found:
+    """Of a product of matrices, none of which was repeated along an axis of its own of extent 1."""
+    _, a, b = specs
+    if a.rank < 2 or b.rank < 2:
+        return None
+    batch = LETTERS[: max(a.rank, b.rank) - 2]
+    first, second = (batch[len(batch) + 2 - each.rank :] for each in (a, b))
+    whole = broadcast_shape(node, [a.shape[:-2], b.shape[:-2]])
+    if any(each.shape[:-2] != whole[len(whole) + 2 - each.rank :] for each in (a, b)):
+        return None
+    if node.get("of") == 0:
+        found, reads = _contracted(f"{batch}XY,{second}ZY->{first}XZ", (specs[0], b)), (0, 2)
+    else:
+        found, reads = _contracted(f"{first}XZ,{batch}XY->{second}ZY", (a, specs[0])), (1, 0)
+    return replace(found, reads=reads) if isinstance(found, Multiplied) else None
 
 
 def _gemm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:

@@ -133,9 +133,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class Multiplied:
-    """A product of two arrays that the network computes."""
+    """A product of two arrays that the network computes: the inputs of these numbers."""
 
     contracted: Contracted
+    reads: tuple[int, int] = (0, 1)
     way = "batched product"
 
     @property
@@ -148,16 +149,20 @@ class Multiplied:
         """What is loaded."""
         return (self.contracted.program,)
 
-    def __call__(self, a: Array, b: Array, y: Array) -> None:
-        """Write y."""
-        self.contracted(a, b, y)
+    def __call__(self, *arrays: Array) -> None:
+        """Write the last of the arrays."""
+        self.contracted(*self._taken(arrays))
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
-        a, b, y = arrays
-        if not all(each.flags.c_contiguous for each in arrays):
+        a, b, y = self._taken(arrays)
+        if not all(each.flags.c_contiguous for each in (a, b, y)):
             return None
         return self.contracted.jobs(a, b, y, scratch)
+
+    def _taken(self, arrays: Sequence[Array]) -> tuple[Array, Array, Array]:
+        first, second = self.reads
+        return arrays[first], arrays[second], arrays[-1]
 
 
 @dataclass(frozen=True)
