@@ -259,6 +259,17 @@ def test_blocks_beside_each_other_leave_each_other_alone(tile: int) -> None:
             assert np.abs(layer(x) - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
+def test_layers_of_other_channels_share_a_kernel() -> None:
+    """How many rows and channels there are is told to it; how the last block's rows fill vectors is not."""
+    found = []
+    for O, C in ((2, 64), (4, 96), (8, 200), (7, 64)):
+        problem = Problem.of(Geometry.of((1, C, 28, 28), (O * LANES, C, 3, 3), padding=1))
+        program = make_program(problem, find_lowering("winograd 4"), Packing.PANEL, "jit")
+        assert isinstance(program, jit.JitProgram), program
+        found.append(program.recipes)
+    assert found[0] == found[1] == found[2] != found[3]
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("direction", ["forward", "input"])
 def test_small_images_share_a_block(direction: str, layout: str) -> None:

@@ -44,8 +44,9 @@ class TileBlock:
         self.panel = even + even % 2
         self.panels = -(-self.tiles // self.panel)
         self.row_blocks, self.column_blocks = -(-down // rows), -(-across // columns)
-        self.chunk = -(-r.blocks // chunks)
-        self.chunks = -(-r.blocks // self.chunk)
+        blocks = _row_blocks(product, r)
+        self.chunk = -(-blocks // chunks)
+        self.chunks = -(-blocks // self.chunk)
         self.turns = 0.0
 
     @classmethod
@@ -70,7 +71,7 @@ class TileBlock:
             shapes += [(images, down) for images in several if -(-batch // -(-batch // images)) == images]
         found = []
         for images, rows in shapes:
-            for chunks in range(1, min(r.blocks, threads) + 1):
+            for chunks in range(1, min(_row_blocks(product, r), threads) + 1):
                 block = cls(product, r, images, rows, columns, chunks)
                 block.turns = block._turns(product, r, threads, cpu)
                 found.append((block.turns, -images, -rows, block))
@@ -91,15 +92,20 @@ class TileBlock:
         return -(-tasks // threads) * (pre + self.chunk * block)
 
 
+def _row_blocks(product: Product, r: WinogradRecipe) -> int:
+    """Blocks of A's rows, the last one perhaps smaller."""
+    return -(-product.m // r.width)
+
+
 def _turns_to_read_a(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
     """Turns of the FMA unit that reading a vector of A anew takes."""
-    size = r.points * product.k * r.blocks * r.stored(r.width) * r.work.bytes
+    size = r.points * product.k * _row_blocks(product, r) * r.stored(r.width) * r.work.bytes
     return A_FROM_MEMORY if size > cpu.l3 / 2 else A_FROM_L3
 
 
 def packing_turns(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
     """Turns of the FMA unit in which A is packed as a whole and written."""
-    vectors = product.k * r.blocks * r.stored(r.width) // r.lanes
+    vectors = product.k * _row_blocks(product, r) * r.stored(r.width) // r.lanes
     return vectors * (filter_operations(r) + r.points * _turns_to_read_a(product, r, cpu)) / threads
 
 

@@ -118,16 +118,17 @@ class ModuleWriter(WinogradWriter):
         r = self.r
         fn = self.made.function("weights", {"args": ptr, "index": i64, "thread": i64})
         args, index, _ = fn.arguments
-        group = udiv(index, r.blocks)
-        number = index - group * r.blocks
+        count = self.word(fn, args, "a blocks")
+        group = udiv(index, count)
+        number = index - group * count
         down = self.word(fn, args, "w o")
         w = self.word(fn, args, "w", ptr) + group * self.word(fn, args, "w g") + number * r.width * down
         a = self.word(fn, args, "a", ptr) + group * self.word(fn, args, "a g")
         a = a + number * self.word(fn, args, "block step")
-        if r.blocks == 1 or r.tail == r.width:
+        if not r.several:
             self._block_of_weights(fn, args, w, a, r.tail)
             return
-        with fn.if_(equal(number, r.blocks - 1)) as last:
+        with fn.if_(equal(number, count - 1)) as last:
             self._block_of_weights(fn, args, w, a, r.tail)
         with last.otherwise():
             self._block_of_weights(fn, args, w, a, r.width)
@@ -271,7 +272,6 @@ class ModuleWriter(WinogradWriter):
         """`task(args, index, thread)`: all three steps of a block of tiles."""
         r = self.r
         pre = channels_last.pre(self) if r.k else self.pre()
-        heights = sorted({r.width, r.tail} if r.blocks > 1 else {r.tail})
         if r.k:
             post = channels_last.Post(self).write
         else:
@@ -280,7 +280,7 @@ class ModuleWriter(WinogradWriter):
             rows: RowBlock(
                 self.pack(rows) if r.packs else None, [(n, self.sum(n, rows)) for n in r.sizes()], post(rows)
             )
-            for rows in heights
+            for rows in r.heights
         }
         TaskWriter(self.r, self.made).write(pre, blocks)
 

@@ -51,19 +51,20 @@ def plan_transformed(
     if refusal is not None:
         return refusal
     rows, columns = (each for each in product.transforms if isinstance(each, Transform))
-    whole = -(-product.m // lanes)
+    width = lanes * min(-(-product.m // lanes), 2)
+    tail = product.m - (-(-product.m // width) - 1) * width
     recipe = WinogradRecipe(
         rows=rows,
         columns=columns,
         apart=(r0.extent, r1.extent),
-        part=product.part,
         taps=_whole_filters(product, strides(a, shapes["w"], item), item),
         packs=False,
         k=0 if lines else product.k,
         work=TYPES[dtypes.work.name],
         lanes=lanes,
-        m=product.m,
-        width=lanes * min(whole, 2),
+        width=width,
+        tail=tail,
+        several=tail < width < product.m,
         tallest=TALLEST if cpu.vector_registers >= 32 else 6,
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
@@ -153,8 +154,9 @@ class WinogradPlan(KernelPlan):
         out_row, out_column = (self._axis(c, v.name) for v in product.windows(c))
         self.block = k = block
         plane, tail_plane = (_odd_lines(channel.extent * r.stored(n) * item) for n in (r.width, r.tail))
-        matrix = r.points * ((r.blocks - 1) * plane + tail_plane)
-        self.weight_tasks = 0 if r.packs else group.extent * r.blocks
+        blocks = -(-product.m // r.width)
+        matrix = r.points * ((blocks - 1) * plane + tail_plane)
+        self.weight_tasks = 0 if r.packs else group.extent * blocks
         self.weight_bytes = math.prod(shapes["w"]) * item if r.packs else group.extent * matrix
         self.kept_bytes = 0 if r.packs else math.prod(shapes["w"]) * item
         tiles, (d0, d1) = tiles_of(product), r.apart
@@ -164,14 +166,15 @@ class WinogradPlan(KernelPlan):
             "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
             "w g": w[group.name], "w o": w[o.name], "w c": w[channel.name], "w f0": w[f0.name],
             "w f1": w[f1.name], "a g": matrix, "bias g": product.m * item,
-            "block step": r.points * plane, "a plane": plane, "a tail plane": tail_plane,
+            "block step": r.points * plane, "a blocks": blocks, "a plane": plane, "a tail plane": tail_plane,
             "block rows": k.rows, "block columns": k.columns, "row blocks": k.row_blocks,
             "column blocks": k.column_blocks,
             "tile rows": tiles[0], "tile columns": tiles[1], "x c": x[channel.name],
             "x row": x[u0.name] // d0, "y o": y[o.name], "y row": y[v0.name] // d0,
             "x column": x[u1.name] // d1, "y column": y[v1.name] // d1, "row offset": by_row.offset,
             "column offset": by_column.offset, "height": by_row.extent, "width": by_column.extent,
-            "out rows": out_row.extent, "out columns": out_column.extent, "k": channel.extent, "panel": k.panel,
+            "out rows": out_row.extent, "out columns": out_column.extent, "k": channel.extent, "part": product.part,
+            "panel": k.panel,
         }  # fmt: skip
         words |= self._scratch(plane)
         self.lay_out(r.arguments(), words, ("x", "y", "a", "w", "bias", "residual", "scratch"))
@@ -207,9 +210,9 @@ class WinogradPlan(KernelPlan):
         item = self.dtypes.work.itemsize
         images = self.words["count g"] * self.words["count b"]
         some = self.words["count g"] * self.words["image blocks"]
-        rows = (r.blocks - 1) * r.stored(r.width) + r.stored(r.tail)
+        rows = (-(-p.m // r.width) - 1) * r.stored(r.width) + r.stored(r.tail)
         blocks = some * k.row_blocks * k.column_blocks
-        parts = -(-p.k // r.part)
+        parts = -(-p.k // p.part)
         arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
         own = blocks * p.k * rows // r.lanes * filter_operations(r) if r.packs else 0.0
         terms = (p.k + KEPT * (parts - 1)) * (MANY_LINES if r.k else 1.0)

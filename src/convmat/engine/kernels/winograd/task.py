@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...ir.emitter import Function
-from ...ir.instructions import Type, Value, const, equal, i64, minimum, ptr, udiv
+from ...ir.instructions import Type, Value, equal, i64, minimum, ptr, udiv
 from ..panel.microkernel import dispatch
 from .writer import WinogradWriter
 
@@ -54,7 +54,8 @@ class TaskWriter(WinogradWriter):
         work = self._work()
         self._transform(pre, work)
         first = work.chunk * self.arg("chunk")
-        with fn.loop(0, minimum(const(i64, r.blocks) - first, self.arg("chunk"))) as share:
+        count = self.arg("a blocks")
+        with fn.loop(0, minimum(count - first, self.arg("chunk"))) as share:
             number = first + share.index
             top = number * r.width
             a = work.a + number * self.arg("block step")
@@ -62,7 +63,7 @@ class TaskWriter(WinogradWriter):
                 ((rows, block),) = blocks.items()
                 self._multiply(rows, block, work, a, top)
                 return
-            with fn.if_(equal(number, r.blocks - 1)) as last:
+            with fn.if_(equal(number, count - 1)) as last:
                 self._multiply(r.tail, blocks[r.tail], work, a, top)
             with last.otherwise():
                 self._multiply(r.width, blocks[r.width], work, a, top)
@@ -143,17 +144,17 @@ class TaskWriter(WinogradWriter):
             a = work.scratch + arg("packed")
             fn.call(block.pack.address, work.w + top * arg("w o"), a, self.args)
         tiles, panel = work.images * work.rows * work.columns, arg("panel")
-        depth, v_line = arg("k"), arg("v line")
+        depth, longest, v_line = arg("k"), arg("part"), arg("v line")
         with (
             fn.loop(0, r.points) as point,
             fn.loop(0, udiv(tiles + (panel - 1), panel)) as each,
-            fn.loop(0, depth, r.part) as part,
+            fn.loop(0, depth, longest) as part,
         ):
             at = each.index * panel
             dispatch(fn, block.sums, panel, (
                 a + point.index * arg(r.plane(rows)) + part.index * width,
                 work.scratch + point.index * arg("v plane") + at * self._step() + part.index * v_line,
-                minimum(depth - part.index, r.part),
+                minimum(depth - part.index, longest),
                 kept + point.index * arg("m plane") + at * width,
                 v_line,
                 part.index,

@@ -26,24 +26,25 @@ others can still be added up.
 
 @dataclass(frozen=True)
 class WinogradRecipe:
-    """All that is constant in the kernel: the transforms along both axes, types, rows of A and of a block of them.
+    """All that is constant in the kernel: the transforms along both axes, types, how many rows of A a block has.
 
-    `apart`: how far the elements of a window lie from each other. `part`: terms of a sum that is rounded on its own.
-    `taps`: a filter lies whole in memory, forwards (1) or backwards (-1); otherwise 0. `packs`: tasks pack A.
-    `k`: terms of the whole sum, where x and y keep their channels side by side (`channels_last`); otherwise 0.
+    `width`: rows of a block of A, `tail`: of the last one; `several`: whether there are blocks of both kinds.
+    `apart`: how far the elements of a window lie from each other. `taps`: a filter lies whole in memory, forwards (1)
+    or backwards (-1); otherwise 0. `packs`: tasks pack A. `k`: terms of the whole sum, where x and y keep their
+    channels side by side (`channels_last`); otherwise 0.
     """
 
     rows: Transform
     columns: Transform
     apart: tuple[int, int]
-    part: int
     taps: int
     packs: bool
     k: int
     work: Type
     lanes: int
-    m: int
     width: int
+    tail: int
+    several: bool
     tallest: int
     bias: bool
     residual: bool
@@ -60,11 +61,6 @@ class WinogradRecipe:
         matrices = (self.rows.pre_b, self.columns.pre_b, self.rows.post, self.columns.post)
         a, b, c, d = map(operations, matrices)
         return a, b, c, d
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of A's rows, the last one perhaps smaller."""
-        return -(-self.m // self.width)
 
     @property
     def line(self) -> int:
@@ -88,9 +84,9 @@ class WinogradRecipe:
         return largest_square(self.work, self.rows.post, self.columns.post)
 
     @property
-    def tail(self) -> int:
-        """Rows of the last block."""
-        return self.m - (self.blocks - 1) * self.width
+    def heights(self) -> list[int]:
+        """Rows of each kind of block."""
+        return sorted({self.width, self.tail} if self.several else {self.tail})
 
     def stored(self, rows: int) -> int:
         """Elements that a block of so many rows takes: whole vectors."""
@@ -122,10 +118,21 @@ class WinogradRecipe:
             "bias g",
             "count g",
         ]
-        names += ["w g", "w o", "w c", "w f0", "w f1", "block step", "a plane", "a tail plane"]
+        names += ["w g", "w o", "w c", "w f0", "w f1", "block step", "a blocks", "a plane", "a tail plane"]
         names += ["block rows", "block columns", "row blocks", "column blocks", "tile rows", "tile columns"]
         names += ["x c", "x row", "x column", "y o", "y row", "y column", "row offset", "column offset"]
-        names += ["height", "width", "out rows", "out columns", "k", "panel", "v line", "v plane", "m plane"]
+        names += [
+            "height",
+            "width",
+            "out rows",
+            "out columns",
+            "k",
+            "part",
+            "panel",
+            "v line",
+            "v plane",
+            "m plane",
+        ]
         return Arguments([*names, "line pitch"])
 
 
