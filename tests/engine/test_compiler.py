@@ -115,6 +115,31 @@ def test_objects_come_back_in_order() -> None:
     assert compiler_pool.compile_many([], host()) == []
 
 
+def test_texts_are_written_while_others_are_compiled() -> None:
+    """One is ready for whoever is done first, and no more; who writes them may fail."""
+    before: list[int] = []
+    written: list[int] = []
+
+    def texts(count: int) -> Iterator[str]:
+        for i in range(count):
+            before.append(len(compiler_pool._team.all))
+            written.append(i)
+            yield f"define i64 @f{i}() {{\n  ret i64 {i}\n}}\n"
+
+    assert len(compiler_pool.compile_many(texts(6), host())) == 6
+    assert written == [*range(6)]
+    assert before[0] == 0, "no child is started before there is a text"
+    assert before[1] == 1
+
+    def failing() -> Iterator[str]:
+        yield SEVEN
+        raise KeyError("no text")
+
+    with pytest.raises(KeyError, match="no text"):
+        compiler_pool.compile_many(failing(), host())
+    assert compiler_pool.compile_many([SEVEN], host())
+
+
 def test_the_child_is_kept() -> None:
     compiler_pool.compile_many([SEVEN], host())
     (child,) = idle()

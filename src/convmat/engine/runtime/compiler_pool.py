@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -200,8 +201,8 @@ class _Team:
         self.changed = Condition()
         self.hopeless = False
 
-    def take(self, wanted: int) -> list[Child]:
-        """Between 1 and `wanted` children; waits while all are busy; none when none can be started."""
+    def take(self, wanted: int, *, patient: bool = True) -> list[Child]:
+        """Between 1 and `wanted` children; none when none can be started, or where nobody waits while all are busy."""
         taken: list[Child] = []
         with self.changed:
             limit = usable_cores()
@@ -219,6 +220,8 @@ class _Team:
                         taken.append(child)
                 except _NoChild:
                     self.hopeless = not self.all
+                if not patient:
+                    break
                 # Whoever was interrupted between taking a child and using it has kept its place.
                 if not taken and not self.hopeless and not self.changed.wait(QUEUE_SECONDS):
                     limit = len(self.all) + 1
@@ -257,17 +260,15 @@ class _Team:
 _team = _Team()
 
 
-def compile_many(irs: Sequence[str], cpu: Cpu, *, level: int = 2, form: str = "object") -> list[bytes]:
+def compile_many(irs: Iterable[str], cpu: Cpu, *, level: int = 2, form: str = "object") -> list[bytes]:
     """Compile modules of LLVM IR, as many at once as this process has cores.
 
-    irs: n texts -> n object files (with `form="assembly"` n texts in UTF-8), in the same order.
+    irs: n texts -> n object files (with `form="assembly"` n texts in UTF-8), in the same order. They are asked for one
+    by one: while a child compiles one, the next is written.
 
     Raises: EngineError with LLVM's message.
     """
-    requests = [(ir, cpu.triple, cpu.name, cpu.features, level, form) for ir in irs]
-    if not requests:
-        return []
-    return _Batch(requests, cpu).done()
+    return _Batch(((ir, cpu.triple, cpu.name, cpu.features, level, form) for ir in irs), cpu).done()
 
 
 def warm() -> None:
@@ -279,26 +280,45 @@ def warm() -> None:
 class _Batch:
     """One call's modules: which are waiting, which child is at which, and what has come back."""
 
-    def __init__(self, requests: Sequence[tuple[str, str, str, str, int, str]], cpu: Cpu) -> None:
-        self.requests = requests
+    def __init__(self, requests: Iterator[tuple[str, str, str, str, int, str]], cpu: Cpu) -> None:
+        self.coming = requests
+        self.requests: list[tuple[str, str, str, str, int, str]] = []
         self.cpu = cpu
-        self.waiting = list(reversed(range(len(requests))))
+        self.waiting: list[int] = []
         self.at_work: dict[Child, int] = {}
         self.results: dict[int, bytes] = {}
         self.retried: set[int] = set()
 
+    def _pending(self) -> bool:
+        """Whether a module waits, the next one taken up if none did."""
+        if not self.waiting:
+            for request in itertools.islice(self.coming, 1):
+                self.waiting.append(len(self.requests))
+                self.requests.append(request)
+        return bool(self.waiting)
+
+    def _hand_out(self, children: list[Child]) -> None:
+        """Give each child that has nothing to do a module, and take more of them while modules wait."""
+        while self._pending():
+            child = next((each for each in children if each not in self.at_work), None)
+            if child is None:
+                more = _team.take(1, patient=not children)
+                children += more
+                if not more:
+                    return
+                child = more[0]
+            self.at_work[child] = self.waiting.pop()
+            child.ask([str(field).encode() for field in self.requests[self.at_work[child]]])
+
     def done(self) -> list[bytes]:
         """Compile them all."""
-        children = _team.take(len(self.requests))
+        children: list[Child] = []
         try:
-            while self.waiting or self.at_work:
+            while self._pending() or self.at_work:
+                self._hand_out(children)
                 if not children:
                     self._here(self.waiting.pop())
                     continue
-                for child in children:
-                    if self.waiting and child not in self.at_work:
-                        self.at_work[child] = self.waiting.pop()
-                        child.ask([str(field).encode() for field in self.requests[self.at_work[child]]])
                 # After too long a silence any: reading will say which it is that has stalled.
                 child = first_to_speak([*self.at_work]) or next(iter(self.at_work))
                 try:
@@ -306,7 +326,6 @@ class _Batch:
                 except (compiler.Broken, OSError, ValueError) as silence:
                     children.remove(child)
                     self._lost(child, silence)
-                    children = children or _team.take(1)
                     continue
                 index = self.at_work.pop(child)
                 if status != b"ok":

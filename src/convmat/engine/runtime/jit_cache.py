@@ -15,7 +15,7 @@ import hashlib
 import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,25 +137,30 @@ def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Load
 
 
 def _made(kernels: Mapping[str, Kernel], cpu: Cpu, text: Text) -> dict[str, Loaded]:
-    """Load these from disk, or compile, store and load them."""
+    """Load these from disk, or compile, store and load them: a text is written while those before are compiled."""
     ready: dict[str, Loaded] = {}
     links = {name: key_of(name, cpu) for name, each in kernels.items() if not isinstance(each, str)}
     keys: dict[str, bytes] = {}
-    texts: dict[bytes, str] = {}
-    for name, each in kernels.items():
-        linked = disk().get(links[name]) if name in links else None
-        found = None if linked is None else _from_disk(linked)
-        if found is not None:
-            ready[name] = found
-            continue
-        ir = text(each, cpu)
-        keys[name] = key_of(ir, cpu)
-        found = _from_disk(keys[name])
-        if found is not None:
-            ready[name] = found
-        else:
-            texts[keys[name]] = ir
-    made = dict(zip(texts, compiler_pool.compile_many([*texts.values()], cpu, level=LEVEL), strict=True))
+    asked: dict[bytes, None] = {}
+
+    def missing() -> Iterator[str]:
+        for name, each in kernels.items():
+            linked = disk().get(links[name]) if name in links else None
+            found = None if linked is None else _from_disk(linked)
+            if found is not None:
+                ready[name] = found
+                continue
+            ir = text(each, cpu)
+            key = keys[name] = key_of(ir, cpu)
+            found = _from_disk(key)
+            if found is not None:
+                ready[name] = found
+            elif key not in asked:
+                asked[key] = None
+                yield ir
+
+    objects = compiler_pool.compile_many(missing(), cpu, level=LEVEL)
+    made = dict(zip(asked, objects, strict=True))
     for name, key in keys.items():
         if key in made:
             # First proof that it loads, then the copy on disk.
