@@ -70,6 +70,10 @@ class Geometry:
     hi: Shape
     e: Shape
 
+    def __hash__(self) -> int:
+        """Of what tells most geometries apart: all plans are kept by theirs, and every field would take long."""
+        return hash((self.B, self.C, self.O, self.I, self.F))
+
     def __post_init__(self) -> None:
         most = LARGEST // _WIDEST_ITEM
         counts = {"x": self.x_shape, "w": self.w_shape, "y": self.y_shape}

@@ -116,6 +116,10 @@ class Problem:
     x_zero: int = 0
     w_zero: bool = False
 
+    def __hash__(self) -> int:
+        """Of what tells most problems apart: see `Geometry`."""
+        return hash((self.geometry, self.dtype, self.threads, self.epilogue.activation))
+
     @classmethod
     def of(
         cls,

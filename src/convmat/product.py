@@ -357,22 +357,22 @@ class Product:
         filled = any(b.fill for _, b in self.terms)
         return filled or self.a_zero is not None or self.epilogue.scale is not None or self.epilogue.zero != 0
 
-    @property
+    @kept_property
     def m(self) -> int:
         """Rows of C."""
         return count_values(self.c.rows)
 
-    @property
+    @kept_property
     def n(self) -> int:
         """Columns of C."""
         return count_values(self.c.cols)
 
-    @property
+    @kept_property
     def k(self) -> int:
         """What is summed over, all terms together."""
         return sum(count_values(a.cols) for a, _ in self.terms)
 
-    @property
+    @kept_property
     def batch(self) -> int:
         """How many such matrices there are: of the groups, and of each of them one for each combination of points."""
         return count_values(self.groups(self.c)) * math.prod(t.points for t in self.transforms)

@@ -72,6 +72,17 @@ def test_few_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < len(prepared) < len(search.waiting)
 
 
+@pytest.mark.parametrize(("name", "spared"), [("depthwise", ("im2col", "winograd")), ("1x1", ("im2col",))])
+def test_what_another_way_spares_is_not_prepared(name: str, spared: tuple[str, ...]) -> None:
+    problem = Problem.of(WIDE[name])
+    search = quickest._Search(problem, None, None, nominal.machine(1), nominal.peaks(1))
+    assert search.best() is not None
+    assert search.found
+    for way in search.found:
+        assert not (way.startswith(tuple(f"jit: {each}" for each in spared)) and "in place" in way), way
+        assert name == "1x1" or "winograd" not in way, way
+
+
 def test_what_is_left_is_weighed_when_somebody_asks() -> None:
     problem = Problem.of(Geometry.of((1, 5, 11, 9), (7, 5, 3, 3), padding=1))
     decision, _ = choose.choose(problem)

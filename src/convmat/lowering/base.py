@@ -49,6 +49,8 @@ class Lowering(ABC):
     """What its products have along the axes of a window, if anything: no engine takes both kinds."""
     adds = False
     """Whether its products are sums of several terms."""
+    spares: tuple[str, ...] = ()
+    """Lowerings whose products of a dense geometry, read in place, are its own: packed panels may be of other tiles."""
     counts = False
     """Whether its products may count from zero points and be scaled, as those of 8-bit integers."""
 

@@ -22,6 +22,7 @@ class Depthwise(Lowering):
     source = "Sifre, Mallat 2014"
     counts = True
     packings = (Packing.NOTHING,)
+    spares = ("im2col",)
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:
         """More than one channel a group."""

@@ -20,6 +20,7 @@ class Pointwise(Lowering):
     source = "Lin, Chen, Yan 2013"
     counts = True
     packings = (Packing.NOTHING, Packing.PANEL)
+    spares = ("im2col",)
 
     def refuses_geometry(self, geometry: Geometry) -> str | None:
         """Filters over 1x1 and padding (a product would read outside x)."""
