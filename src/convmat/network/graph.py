@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,16 @@ Value = Array | list[Any] | None
 
 Nobody writes into a sequence or its tensors.
 """
+
+
+@lru_cache(maxsize=256)
+def type_name(dtype: np.dtype[Any]) -> str:
+    """The name of an element type, which NumPy puts together anew each time.
+
+    >>> type_name(np.dtype("float32"))
+    'float32'
+    """
+    return dtype.name
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class Node:
         """An attribute, or its default."""
         return self.attributes.get(name, default)
 
-    @property
+    @kept_property
     def reads(self) -> tuple[str, ...]:
         """All names that it needs, those of its subgraphs too."""
         return (*(name for name in self.inputs if name), *self.captured)

@@ -136,6 +136,8 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
     """The plan of a Conv or ConvTranspose for inputs of these shapes."""
+    if options.plan is not None:
+        return options.plan
     x, w = input_at(node, specs, 0), input_at(node, specs, 1)
     if plan_weaving(node, specs, options) is not None:
         filters = (w.size // x.shape[1], x.shape[1], *(1,) * (x.rank - 2))

@@ -10,15 +10,15 @@ elements stays as narrow as it is; so do Conv and ConvTranspose, whose products 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ...engine import buffers
 from ...planner import Prepared
-from ..graph import Array, Node, Spec
-from .planned import HoldsWeights, Planned, Unpacked
+from ..graph import Array, Node, Spec, type_name
+from .planned import Planned, Unpacked
 
 WIDE = np.dtype(np.float32)
 """What half precision is widened to."""
@@ -45,7 +45,7 @@ def is_half(of: Spec | Array | None) -> bool:
     >>> is_half(np.zeros(3, np.float16)), is_half(np.zeros(3, np.float32)), is_half(None)
     (True, False, False)
     """
-    return of is not None and of.dtype.name in NARROW
+    return of is not None and type_name(of.dtype) in NARROW
 
 
 def widen_arrays(array: Array) -> Array:
@@ -120,9 +120,7 @@ def plan_behind(step: Any) -> Prepared | None:
 def packed_sizes(steps: Iterable[Any]) -> dict[int, int]:
     """The bytes of the packed weights of steps, by their identity: those that several share once."""
     inner = (step.inner if isinstance(step, Widened) else step for step in steps)
-    return {
-        key: size for step in inner if isinstance(step, HoldsWeights) for key, size in step.packed.items()
-    }
+    return {key: size for step in inner for key, size in (getattr(step, "packed", None) or {}).items()}
 
 
 def wide_prepare(prepare: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,7 +133,8 @@ def wide_prepare(prepare: Callable[..., Any]) -> Callable[..., Any]:
             step: Callable[..., Any] | None = prepare(node, specs, made, options)
             return step
         given = [None if spec is None else wide_spec(spec) for spec in specs]
-        inner = prepare(node, given, tuple(wide_spec(spec) for spec in made), options)
+        # The plan that may be there is of arrays as they are.
+        inner = prepare(node, given, tuple(wide_spec(spec) for spec in made), replace(options, plan=None))
         if inner is None:
             return None
         there = [(spec, wide) for spec, wide in zip(specs, given, strict=True) if spec and wide]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...engine import apply_activation
-from ...planner import PlanOptions
-from ..graph import Array, Node, Spec
+from ...planner import Plan, PlanOptions
+from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, broadcast_shape, has_input, input_at, operator
 from .options import Options, bind_node, plan_node, repeatable
 from .planned import Planned
@@ -38,7 +38,7 @@ def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     a, b = input_at(node, specs, 0), input_at(node, specs, 1)
-    if a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE and a.size:
+    if _dense_product(a, b) and b.value is not None:
         return dense(node, a, b.value.T, None, options)
     if a.rank > 2 and b.rank == 2:  # one matrix for all: one product
         return repeatable(
@@ -58,15 +58,35 @@ DENSE = ("float32", "float64")
 """Element types of the products that convmat takes over."""
 
 
-def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -> Step:
-    """a: (..., k) times w: (n, k), transposed, plus bias: (n,)."""
-    (n, k), rows = w.shape, a.size // max(a.shape[-1], 1)
+def plan_dense(node: Node, specs: Specs, options: Options) -> Plan | None:
+    """The plan of a Gemm or a MatMul by constants; None where it is not computed by one."""
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
+    taken = dense_gemm(node, specs) if node.op == "Gemm" else _dense_product(a, b)
+    if not taken:
+        return None
+    w = b.shape if node.op == "Gemm" and node.get("transB") else b.shape[::-1]
+    return _plan_product(node, a, w, has_input(specs, 2), options)
+
+
+def _plan_product(node: Node, a: Spec, w: Shape, bias: bool, options: Options) -> Plan:
+    """The plan of `dense`; w: (n, k)."""
+    (n, k), rows = w, a.size // max(a.shape[-1], 1)
     alone = rows == 1 if options.whole is None else options.whole.problem.x.axes[-1][0].role == "i0"
     x, layout = ((1, k, 1), "NCHW") if alone else ((1, rows, k), "NHWC")
-    asked = PlanOptions(bias=bias is not None, layout=layout, activation=node.get("activation"))
-    plan = plan_node(options, x, (n, k, 1), a.dtype, asked)
+    asked = PlanOptions(bias=bias, layout=layout, activation=node.get("activation"))
+    return plan_node(options, x, (n, k, 1), a.dtype, asked)
+
+
+def _dense_product(a: Spec, b: Spec) -> bool:
+    """Whether a MatMul multiplies by a constant matrix: what `dense` does."""
+    return a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE and a.size > 0
+
+
+def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -> Step:
+    """a: (..., k) times w: (n, k), transposed, plus bias: (n,)."""
+    plan = options.plan or _plan_product(node, a, w.shape, bias is not None, options)
     bound = bind_node(options, plan, w, bias)
-    y = plan.problem.shape("y")
+    x, y = plan.problem.shape("x"), plan.problem.shape("y")
     return Planned(bound, lambda arrays: (arrays[0].reshape(x), None, arrays[-1].reshape(y)))
 
 

@@ -86,6 +86,8 @@ class Options:
     """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
     whole: Decided | None = None
     """Of the node that is prepared: its product is a block of that one, and runs as it does."""
+    plan: Plan | None = field(default=None, compare=False, repr=False)
+    """Of the node that is prepared: its plan, where it was made before."""
     swept: bool = False
     """Whether kernels pass over arrays however small they are, as over those of the whole."""
 

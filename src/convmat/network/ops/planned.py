@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,6 @@ Order = Callable[[Sequence[Array]], tuple[Array, Array | None, Array]]
 """From a step's arrays, inputs first, to x, residual and y."""
 
 
-@runtime_checkable
 class HoldsWeights(Protocol):
     """A step that packed weights."""
 

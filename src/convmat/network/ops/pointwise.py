@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...engine import Expression, ExpressionStep
-from ..graph import Array, Node, Spec
+from ..graph import Array, Node, Spec, type_name
 from . import base
 from .base import OWN, OWNED, Operator, Specs, broadcast_shape, input_at
 from .blocks import blockwise
@@ -30,7 +30,7 @@ def expression(node: Node, specs: Specs) -> Expression | None:
     if node.op == ELEMENTWISE and node.domain == OWN:
         found: Expression = node.attributes["expression"]
         return replace(found, inputs=tuple(spec.dtype.name for spec in specs if spec is not None))
-    types = [spec.dtype.name for spec in specs if spec is not None]
+    types = [type_name(spec.dtype) for spec in specs if spec is not None]
     if node.domain or node.op not in EXPRESSIONS or not types:
         return None
     if len(types) > 1 and node.version < FOLLOWS_AXIS:

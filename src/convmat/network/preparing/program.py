@@ -27,6 +27,7 @@ from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
 from ..ops.kernels import LEAST
+from ..ops.linear import plan_dense
 from ..ops.planned import Moved
 from . import infer
 from .chains import Call, Chain, chain_calls
@@ -253,10 +254,11 @@ class Program(OfThisProcess):
     def _prepare(self, options: Options) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
-        load_plans(self._find_plans(options))
+        plans = self._find_plans(options)
+        load_plans([*plans.values()])
         record = self.setting.options.record
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
-        steps = [self._step(node, options) for node in graph.nodes]
+        steps = [self._step(node, replace(options, plan=plans.get(id(node)))) for node in graph.nodes]
         self._woven = find_attention(graph, self.specs, self._sweeps, record)
         parted = [isinstance(step, Moved) for step in steps]
         placed = choose_places(graph, self.specs, [step is not None for step in steps], parted, self._woven)
@@ -311,16 +313,19 @@ class Program(OfThisProcess):
             waiting += [kept for each in program.bodies for kept in each.kept()]
         return sizes
 
-    def _find_plans(self, options: Options) -> list[Plan]:
-        """The plans of the convolutions that can be planned: their kernels are compiled side by side."""
-        found = []
+    def _find_plans(self, options: Options) -> dict[int, Plan]:
+        """By the identity of their nodes the plans of products: their kernels are compiled side by side."""
+        found: dict[int, Plan] = {}
         for node in self.graph.nodes:
             specs = [self.specs.get(name) for name in node.inputs]
             with suppress(ConvmatError):  # its own step says what is wrong
                 if node.op in ("Conv", "ConvTranspose") and not node.domain and all(specs[:2]):
-                    found.append(plan_of(node, specs, replace(options, whole=node.get("whole"))))
+                    found[id(node)] = plan_of(node, specs, replace(options, whole=node.get("whole")))
+                elif node.op in ("Gemm", "MatMul") and not node.domain and all(specs):
+                    plan = plan_dense(node, specs, replace(options, whole=node.get("whole")))
+                    found |= {} if plan is None else {id(node): plan}
                 elif node.op in DIRECTIONS and node.domain == OWN:
-                    found.append(grad_plan(node, specs, options))
+                    found[id(node)] = grad_plan(node, specs, options)
         return found
 
     @property

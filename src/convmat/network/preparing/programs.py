@@ -95,6 +95,7 @@ class Programs(OfThisProcess):
         self.graph, self.setting, self.part = graph, setting, part
         self.latest: Program | None = None
         self._any: Program | None = None
+        self._rewritten: Graph | None = None
         self._found = self._made = 0
         self._packed = Packed() if setting.shared is None else setting.shared.packed
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
@@ -179,7 +180,12 @@ class Programs(OfThisProcess):
     def prepared(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> Program:
         """A graph, this one or one that computes the same, prepared for inputs of these shapes."""
         specs = {**specs, **specs_of(setting.held)}
-        graph = rewrite_before_constants(graph, setting.rules)
+        if graph is self.graph:
+            if self._rewritten is None:
+                self._rewritten = rewrite_before_constants(graph, setting.rules)
+            graph = self._rewritten
+        else:
+            graph = rewrite_before_constants(graph, setting.rules)
         graph, known = infer.infer_specs(graph, specs, setting.limit, setting.opened)
         first, rest = split_stages(graph, known)
         if rest is None and not setting.held and setting.options.precision != "float16":

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...problem import WORK_DTYPES
-from ..graph import Array, Node
+from ..graph import Array, Node, type_name
 from ..ops.linear import dense_gemm
 from .draft import Draft
 
@@ -24,7 +24,7 @@ def constant_convolution(draft: Draft, name: str, *, plain: bool = False) -> Nod
         return None
     if len(conv.inputs) > 2 and conv.inputs[2] and draft.constant(conv.inputs[2]) is None:
         return None
-    if draft.specs[name].dtype.name not in WORK_DTYPES:
+    if type_name(draft.specs[name].dtype) not in WORK_DTYPES:
         return None
     if plain and (not draft.seen_by_one(name) or len(conv.inputs) > 3 or conv.get("activation")):
         return None
