@@ -159,6 +159,30 @@ def _measured(wish: Wish, out: Path, json: bool) -> None:
 
 
 @commands.command()
+def first(
+    net: Annotated[
+        list[str] | None, typer.Option("--net", "-n", help="A part of a network's name; may be repeated.")
+    ] = None,
+    times: Annotated[int, typer.Option(help="Fresh processes of each kind.")] = 3,
+    wait: Wait = False,
+) -> None:
+    """Time whole networks from file to first answer in fresh processes, and see what memory stays.
+
+    With nothing compiled, with all kernels on disk, and in onnxruntime. About ten seconds a network and time.
+
+    Examples:
+
+      python -m benchmarks first -n resnet50 -n blazeface --times 1
+    """
+    from benchmarks import firsts, lock, netjobs
+
+    with lock.alone(wait=wait, waiting=typer.echo):
+        typer.echo(firsts.HEAD)
+        for found in firsts.measure(netjobs.chosen(net or []), times, typer.echo):
+            typer.echo(firsts.row(found))
+
+
+@commands.command()
 def images(
     layers: Annotated[
         list[str] | None,
