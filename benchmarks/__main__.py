@@ -279,6 +279,36 @@ def choices(
 
 
 @commands.command()
+def predictions(
+    layers: Annotated[
+        list[str] | None,
+        typer.Option("--layers", "-l", help="A layer by number or part of its name; may be repeated."),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", "-t", min=1, max=1024)] = 1,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each way of each layer, about.")] = 0.1,
+    wait: Wait = False,
+) -> None:
+    """Compare what plans predict with what layers take, and with the other ways to run them.
+
+    The twenty layers, and some that are hard to predict. Half a minute, on a machine that does nothing else.
+
+    Examples:
+
+      python -m benchmarks predictions
+
+      python -m benchmarks predictions -l depthwise --threads 2
+    """
+    import convmat
+    from benchmarks import predictions as measuring
+    from benchmarks.lock import alone
+
+    convmat.threads(threads)
+    with screen.progress("waiting") as tell, alone(wait=wait):
+        found = measuring.run(layers or [], threads, seconds, tell)
+    typer.echo(measuring.summary(found))
+
+
+@commands.command()
 def lowerings(
     seconds: Annotated[float, typer.Option(min=0, help="Time for each of the 20 layers, about.")] = 1.0,
     out: Annotated[Path, typer.Option(help="The folder for lowerings.json and images.")] = DOCS,
@@ -343,7 +373,7 @@ def int8(
             measuring.run(layers or [], layers=single, nets=nets, threads=threads, tell=typer.echo)
 
 
-__all__ = ["bench", "choices", "commands", "doors", "images", "int8", "lowerings", "nets"]
+__all__ = ["bench", "choices", "commands", "doors", "images", "int8", "lowerings", "nets", "predictions"]
 
 if __name__ == "__main__":
     raise SystemExit(run(commands, "benchmarks"))
