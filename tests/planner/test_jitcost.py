@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
@@ -30,3 +31,32 @@ def test_weights_that_stay_in_the_second_cache_come_from_beyond_it_once(share: f
     seconds = jit_cost(problem, program, 0, peaks).seconds
     anew = effort.reread / rate
     assert seconds < 0.8 * anew if share < 1 else seconds >= anew
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "options"),
+    [
+        # y is written amid other phases', by NumPy an element at a time
+        ((1, 24, 120, 160), (24, 24, 2, 2), {"stride": 2, "direction": "input"}),
+        # x and y come from beyond the second cache, and BLAS waits for both
+        ((1, 24, 128, 128), (24, 24, 1, 1), {}),
+        ((1, 24, 120, 160), (10, 24, 1, 1), {}),
+    ],
+)
+def test_a_blas_is_not_thought_quicker_than_its_memory(x: Any, w: Any, options: dict[str, Any]) -> None:
+    plan = convmat.plan(x, w, deterministic=True, **options)
+    assert plan.chosen.engine == "jit"
+
+
+def test_planes_of_their_own_cost_time_beside_their_arithmetic() -> None:
+    """960 planes of 7x7 take longer than 15 of 56x56, of which each vector is whole."""
+    with convmat.threads(1):
+        small, large = (
+            convmat.plan(
+                (1, C, size, size), (C, 1, 3, 3), padding=1, groups=C, deterministic=True
+            ).chosen.cost
+            for C, size in ((960, 7), (15, 56))
+        )
+    assert small is not None
+    assert large is not None
+    assert small.seconds > large.seconds + 900 * 10e-9

@@ -25,8 +25,8 @@ from ..problem import Problem
 if TYPE_CHECKING:
     from ..engine import BlasProgram, Machine, ProductWork
 
-START = 10e-6
-"""Seconds from a call to its first product."""
+START, SCATTER = 10e-6, 1.2e-9
+"""Seconds from a call to its first product; and of writing an element of y amid those of other phases."""
 
 ROUNDOFF = {
     "float16": 2.0**-11,
@@ -79,9 +79,19 @@ def blas_cost(
         weight_bytes=program.weight_bytes,
         seconds=START
         + images * sum(blas_seconds(w, problem, machine) for w in work)
-        + 2 * padding / machine.copy_bandwidth,
+        + (2 * padding + _waited(problem)) / machine.copy_bandwidth
+        + SCATTER * math.prod(problem.geometry.y_shape) * (problem.geometry.e[-1] > 1),
         error=error_estimate(problem, roundings),
     )
+
+
+def _waited(problem: Problem) -> float:
+    """Bytes that NumPy and its BLAS wait for as copying them does: x and y, where no second cache holds both."""
+    from ..engine import host
+
+    sizes = problem.geometry.bytes(_itemsize(problem.dtype))
+    arrays = sizes["x"] + sizes["y"]
+    return arrays / 2 if arrays > host().l2 else 0.0
 
 
 def blas_seconds(work: ProductWork, problem: Problem, machine: Machine) -> float:

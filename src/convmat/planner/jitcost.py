@@ -4,9 +4,10 @@
     arithmetic = FMA / peak + vectors packed + vectors stored
 
 The peak and the bandwidths are this machine's measured ones; a vector packed or stored costs so many turns of the FMA
-unit, read off kernels whose other costs vanish. Transforms wait for all of their memory. Other products wait for x
-where it comes from beyond a core's second cache, from many channels at once: where each output has a channel of its
-own, planes are read from start to end, which the hardware sees coming. Rows of A in blocks read x again for each.
+unit, read off kernels whose other costs vanish. Transforms wait for x and y, and for half of what their weights take.
+Other products wait for x where it comes from beyond a core's second cache, from many channels at once: where each
+output has a channel of its own, planes are read from start to end, which the hardware sees coming. Rows of A in blocks
+read x again for each.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 EFFICIENCY = 0.97
 """Of the FMA peak that a register tile reaches on a long sum."""
 
-STORE, STORE_IN_PLACE, STORE_APART = 5.0, 1.0, 4.0
+STORE, STORE_IN_PLACE, STORE_APART = 5.0, 1.0, 2.5
 """Vectors of FMA that finishing a vector of C takes the time of; and an element of one, where they lie apart."""
 
 TRANSFORM = 4.0
@@ -36,8 +37,8 @@ TRANSFORM = 4.0
 STRIDED = 1.5
 """How much longer packing takes where every second element of x is wanted, or fewer."""
 
-CALL, TASK = 4e-6, 0.15e-6
-"""Seconds of a call from Python, and of a task beside its arithmetic."""
+CALL, TASK, PLANE = 4e-6, 0.15e-6, 12e-9
+"""Seconds of a call from Python, and of a task and a plane of y beside their arithmetic."""
 
 
 def jit_cost(
@@ -72,11 +73,11 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     far = moved / bandwidth
     waited = effort.again / peaks.l2_bandwidth
     if effort.waits and not step.reads_in_place:
-        waited += far
+        waited += far + near * WEIGHTS_WAITED
     elif problem.geometry.C > problem.geometry.G and bandwidth < peaks.l2_bandwidth:
         waited += math.prod(step.shapes["x"]) * step.dtypes.array.itemsize / bandwidth
     taken = max(busy + waited, near, far)
-    return taken + effort.tasks * TASK / threads
+    return taken + (effort.tasks * TASK + effort.planes * PLANE) / threads
 
 
 def _reread_seconds(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> float:
@@ -138,6 +139,9 @@ WEIGHT_BYTES = 24 << 20
 
 WEIGHTS_SHARE = 0.5
 """Of a core's second cache: smaller weights stay in it, beside what they multiply."""
+
+WEIGHTS_WAITED = 0.5
+"""Of the time that transformed weights take from beyond the second cache: the rest passes beside the products."""
 
 WRITTEN_BACK = 0.5
 """What writing a byte back to where it was read from takes beside reading others, in bytes read."""

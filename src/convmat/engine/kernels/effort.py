@@ -16,6 +16,7 @@ class Effort:
     and for A; `fused_packed`: the same, by a tile that reads them anyway. `stored`: vectors of C finished and written,
     or kept and read again between parts. `touched`: bytes of x, w and y that are read or written at least once.
     `reread`: bytes of A that come from beyond a core's second cache; `again`: of x that were read before.
+    `planes`: of y that a kernel walks over one by one.
     `waits`: whether what is touched is waited for; otherwise other panels are multiplied while one is packed.
     """
 
@@ -28,6 +29,7 @@ class Effort:
     waits: bool = False
     fused_packed: int = 0
     again: int = 0
+    planes: int = 0
 
 
 __all__ = ["FUSED_PACK", "PACK", "Effort"]

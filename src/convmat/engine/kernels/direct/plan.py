@@ -180,7 +180,9 @@ class DirectPlan(KernelPlan):
         rows = max(p.m, LEAST_ROWS)
         flops = round(2 * r.lanes * vectors * p.k * rows)
         again = (blocks - 1) * math.prod(self.shapes["x"]) * self.dtypes.array.itemsize
-        return Effort(flops, 0, vectors * p.m, touched, 0, self.tasks, True, again=again)
+        return Effort(
+            flops, 0, vectors * p.m, touched, 0, self.tasks, True, again=again, planes=self.words["planes"]
+        )
 
 
 def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe | str:

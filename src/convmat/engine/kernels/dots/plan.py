@@ -120,7 +120,10 @@ class DotsPlan(KernelPlan):
         loads = 2 * (high - 1 + down) * across / (high * down * across)
         each = self.lines * taps * max(loads, 1.0) + CHUNK * len(r.blocks())
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
-        return Effort(round(2 * r.lanes * vectors * each), 0, p.m * p.batch * taps, touched, 0, self.tasks)
+        vectors_kept = p.m * p.batch * taps
+        return Effort(
+            round(2 * r.lanes * vectors * each), 0, vectors_kept, touched, 0, self.tasks, planes=p.batch
+        )
 
 
 __all__ = ["DotsPlan", "plan_dots"]
