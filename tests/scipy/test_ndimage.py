@@ -95,6 +95,25 @@ def test_factors_and_low_rank() -> None:
     assert np.allclose(ndimage.correlate(x, near, rtol=1e-3), theirs.correlate(x, near), rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "uint8", "complex64"])
+def test_factors_see_what_dense_weights_see_outside(dtype: str) -> None:
+    x = some((9, 8), dtype)
+    for weights in (
+        np.ones((3, 4)),
+        np.outer([1.0, 2.0, 1.0], [0.5, 1.0, 3.0]),
+        np.ones((5, 5)),
+        np.ones((2, 1)),
+    ):
+        made = ndimage.correlate(x, weights, mode="constant", cval=2.0)
+        assert np.allclose(made, theirs.correlate(x, weights, mode="constant", cval=2.0), rtol=1e-5)
+    whole = np.outer([1.0, 2.0, 1.0, 3.0], [1.0, 1.0, 2.0, 1.0, 1.0])
+    for array, cval in ((some((9, 8), "uint8"), 0.5), (some((9, 8), "float32"), 0.0)):
+        made = ndimage.correlate(array, whole, mode="constant", cval=cval, output=np.int32)
+        assert np.array_equal(
+            made, theirs.correlate(array, whole, mode="constant", cval=cval, output=np.int32)
+        )
+
+
 def test_sums_in_float32() -> None:
     x = some((50, 40), "float32")
     made = ndimage.gaussian_filter(x, 2.0, compute="float32")

@@ -170,6 +170,20 @@ def test_compiling_exporting_and_casting_see_the_operators() -> None:
         assert made(x).dtype == torch.bfloat16
 
 
+def test_transforms_of_functions_go_through_the_modules() -> None:
+    x = torch.randn(3, 2, 6, 6)
+    for made in (ours.Conv2d(2, 3, 3), ours.ConvTranspose2d(2, 3, 3, stride=2)):
+
+        def loss(given: Any, one: Any, made: Any = made) -> Any:
+            return torch.func.functional_call(made, given, (one[None],)).square().sum()
+
+        given = {name: each.detach() for name, each in made.named_parameters()}
+        each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(given, x)
+        wanted = torch.autograd.grad(made(x).square().sum(), tuple(made.parameters()))
+        for found, sum_of in zip(each.values(), wanted, strict=True):
+            torch.testing.assert_close(found.sum(0), sum_of, rtol=1e-4, atol=1e-3)
+
+
 def test_copies_pickles_and_states_are_those_of_a_module() -> None:
     made, x = ours.ConvTranspose2d(3, 4, 3, stride=2), torch.randn(2, 3, 5, 5)
     theirs = nn.ConvTranspose2d(3, 4, 3, stride=2)

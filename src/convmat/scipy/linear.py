@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -106,14 +106,15 @@ def make_filter(
     def part(weights: Array, value: Any) -> Strips:
         of, to = x.real.dtype, out.real.dtype
         number = real_constant(value)
-        whole = of.kind in "biu" or to.kind not in "biu"
-        made = fuse_short(chains(weights), to, borders.modes, number) if whole else chains(weights)
+        around = replace(borders, cval=number)
+        cut = borders.apart and to.kind in "biu" and of.kind not in "biu"
+        made = chains(weights) if cut else fuse_short(chains(weights), to, around)
         small = work == np.float64 and exact_in_float32(of, to, made, number)
         lies = (
             x.dtype.kind != "c" and out.dtype.kind != "c" and x.flags.c_contiguous and out.flags.c_contiguous
         )
         kind = Kind(x.shape, of, to, np.dtype(np.float32) if small else work, lies, most_of(of))
-        return Strips(kind, made, Borders(borders.modes, number), magnitude=magnitude)
+        return Strips(kind, made, around, magnitude=magnitude)
 
     cval = borders.cval
     if x.dtype.kind != "c" and w.dtype.kind != "c":
@@ -158,19 +159,17 @@ class _Parts:
             out.imag[...] += other
 
 
-def fuse_short(
-    chains: Sequence[Chain], out: np.dtype[Any], modes: Sequence[str], cval: float
-) -> Sequence[Chain]:
+def fuse_short(chains: Sequence[Chain], out: np.dtype[Any], borders: Borders) -> Sequence[Chain]:
     """Chains of correlations that have few taps together as one correlation each: a pass less over a strip.
 
     Where nothing is cut between their steps, and what lies outside is no constant that steps would change.
 
     >>> steps = [Correlation(np.ones(shape), (0, 0), True) for shape in ((2, 1), (1, 2))]
-    >>> ((fused,),) = fuse_short([steps], np.dtype(float), ["edge", "edge"], 0.0)
+    >>> ((fused,),) = fuse_short([steps], np.dtype(float), Borders(("edge", "edge"), 0.0))
     >>> fused.weights.tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    if "constant" in modes and cval != 0:
+    if borders.apart and "constant" in borders.modes and borders.cval != 0:
         return chains
     return [_fused(chain, out) for chain in chains]
 
@@ -233,7 +232,7 @@ def _make_dense(
     lo = tuple(n // 2 + read_origin(o, n, BAD_ORIGIN) for o, n in zip(origins, w.shape, strict=True))
     if not x.ndim:
         w, lo = w.reshape(1), (0,)
-    borders = Borders(one_border(window.mode, w.ndim), window.cval)
+    borders = Borders(one_border(window.mode, w.ndim), window.cval, apart=False)
     tolerance = RTOL if rtol is None else rtol
     whole = out.dtype.kind in "biu"
     return make_filter(x, w, out, lambda part: _chains(part, lo, tolerance, whole), borders, compute)

@@ -47,10 +47,15 @@ KEPT_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class Borders:
-    """NumPy's name of the border along each axis, and the value of constant ones."""
+    """NumPy's name of the border along each axis, and the value of constant ones.
+
+    apart: whether each step of a chain is a filter by itself: its result is cut to integers and has that value outside
+    the image; otherwise the chain is one filter, taken apart.
+    """
 
     modes: tuple[str, ...]
     cval: float
+    apart: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class Strips:
     def _cuts(self, step: Step) -> bool:
         """Whether what a step makes is cut to integers before the next: where cutting it once, at the end, differs."""
         source, target, cval = self._kind.source, self._kind.target, self._borders.cval
-        if target.kind not in "iu":
+        if target.kind not in "iu" or not self._borders.apart:
             return False
         constant, limits = "constant" in self._borders.modes, np.iinfo(target)
         whole = source.kind in "biu" and (not constant or cval == np.rint(cval))
@@ -186,9 +191,9 @@ class Strips:
         return not (step.integral and whole and target != np.uint64 and (step.linear or fits))
 
     def _fills(self, step: Step, shape: Shape, begin: Shape, extent: Shape) -> Iterator[Slices]:
-        """What lies outside the image is `cval` for every step, not what steps before made of it."""
+        """What lies outside the image, where it is `cval` for each step."""
         for axis, size in enumerate(step.sizes):
-            if size > 1 and self._borders.modes[axis] == "constant":
+            if size > 1 and self._borders.modes[axis] == "constant" and self._borders.apart:
                 before = max(self._lo[axis] - begin[axis], 0)
                 after = max(begin[axis] + extent[axis] + self._hi[axis] - self._whole[axis], 0)
                 for at, count in slabs_outside(shape[axis], before, after):

@@ -50,7 +50,12 @@ def _batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
 
 
 def _ours(x: Tensor, w: Tensor) -> bool:
-    """Whether convmat computes with these: real numbers on the CPU."""
+    """Whether convmat computes with these: real numbers on the CPU, in no transform of torch.func.
+
+    PyTorch has rules for its own convolutions there, and none for operators that were made in Python.
+    """
+    if not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level():
+        return False
     return bool(w.device.type == x.device.type == "cpu" and w.dtype == x.dtype and w.dtype.is_floating_point)
 
 
