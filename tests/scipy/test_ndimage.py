@@ -198,6 +198,7 @@ def test_integers_are_cut_between_passes_where_that_differs() -> None:
     for name, array, more in (
         ("prewitt", x, {"mode": "constant", "cval": -2.5}),
         ("laplace", x, {"mode": "constant", "cval": -2.5}),
+        ("gaussian_filter", some((12, 9), "uint32") * 10000, {"sigma": 5.0, "order": 2}),
         ("prewitt", some((12, 9), "float32"), {"output": np.int32}),
         ("laplace", some((12, 9), "float32"), {"output": np.int32}),
         ("maximum_filter", signed, {"size": 4, "output": np.uint8}),

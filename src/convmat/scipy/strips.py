@@ -173,6 +173,7 @@ class Strips:
                 most = max(most, abs(borders.cval)) * step.gain
                 whole = last or not self._cuts(step)
                 made.append(_Stage(run, at, fills, None if whole else self._kind.target, most))
+                most = most if whole else 2.0 ** (8 * self._kind.target.itemsize)  # where it wraps around
             chains.append(made)
         target = tuple(slice(at, at + n) for at, n in zip(begin, extent, strict=True))
         direct = self._direct and extent[1:] == self._whole[1:]
