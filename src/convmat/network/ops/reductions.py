@@ -194,8 +194,8 @@ def _first_in_order(row: Array, count: int, largest: bool) -> Array:
     None of them is beyond the last of the `count` largest among the largest of each block: few others are not.
     """
     whole = len(row) // BLOCK * BLOCK
-    blocks, extreme = row[:whole].reshape(-1, BLOCK), np.maximum if largest else np.fmin
-    ends = np.concatenate([extreme.reduce(blocks, axis=1), row[whole:]])
+    blocks, extreme = row[:whole].reshape(BLOCK, -1), np.maximum if largest else np.fmin
+    ends = np.concatenate([extreme.reduce(blocks, axis=0), row[whole:]])
     if len(ends) < count:
         return _ordered(row, largest)[:count]
     last = len(ends) - count if largest else count - 1
@@ -208,7 +208,7 @@ def _first_in_order(row: Array, count: int, largest: bool) -> Array:
 
 
 BLOCK = 32
-"""Elements of a row of which the largest is found first."""
+"""Elements of a row, far apart, of which the largest is found first: of many such blocks at once."""
 
 
 def _ordered(rows: Array, largest: bool) -> Array:
