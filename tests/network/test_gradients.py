@@ -17,6 +17,7 @@ from convmat.network.gradients import RULES, differentiate
 from convmat.network.graph import Graph, Input, Node, Spec
 from convmat.network.ops import Options, operator_of
 from convmat.network.ops.base import OWN
+from convmat.network.ops.gradients.convolution import grad_plan
 from convmat.network.ops.planned import Multiplied, Swept
 from convmat.network.preparing.programs import Programs, Setting
 
@@ -94,6 +95,19 @@ CONVOLUTIONS: dict[str, tuple[Node, list[tuple[int, ...]]]] = {
 def test_convolutions(name: str) -> None:
     made, shapes = CONVOLUTIONS[name]
     check(made, [normal(*shape) for shape in shapes])
+
+
+def test_filters_of_a_transposed_convolution_sum_along_pixels() -> None:
+    """As those of the convolution from y back to x do: one product, whatever the stride."""
+    made = node("ConvTranspose", "x w", strides=[2, 2], output_padding=[1, 1], pads=[1, 1, 0, 0])
+    x, w = Spec((2, 6, 8, 9), np.dtype(np.float32)), Spec((6, 5, 3, 3), np.dtype(np.float32))
+    dy = Spec((2, 5, 17, 19), np.dtype(np.float32))
+    shape = Spec((4,), np.dtype(np.int64), np.array(w.shape))
+    grad = Node(
+        "ConvWeightGrad", ("x", "dy", "s"), ("dw",), {**made.attributes, "transposed": 1}, "g", 0, OWN
+    )
+    products = grad_plan(grad, [x, dy, shape], Options()).problem.geometry
+    assert (products.m, products.k) == (6, 2 * 8 * 9)
 
 
 @pytest.mark.parametrize("left", [0, 1])

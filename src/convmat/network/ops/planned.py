@@ -63,16 +63,21 @@ class Planned:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A plan whose weights are computed by the network: called with x, w, bias and residual where there are, and y."""
+    """A plan whose weights are computed by the network: called with x, w, bias and residual where there are, and y.
+
+    `turned`: w comes before x.
+    """
 
     plan: Prepared
     bias: bool
     residual: bool
+    turned: bool = False
     scratch = 0
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""
         x, w, *rest, y = arrays
+        x, w = (w, x) if self.turned else (x, w)
         bias = rest[0] if self.bias else None
         self.plan(x, w, bias, residual=rest[-1] if self.residual else None, out=y)
 
