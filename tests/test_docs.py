@@ -73,9 +73,9 @@ def test_every_fence_names_its_language() -> None:
     assert not [each for each in found if each[1] not in known]
 
 
-def smaller(picture: photo.Picture) -> photo.Picture:
+def smaller(picture: photo.Photo) -> photo.Photo:
     """A sixteenth of a picture's pixels."""
-    return photo.Picture(picture.name, picture.pixels[::4, ::4], picture.original)
+    return photo.Photo(picture.name, picture.pixels[::4, ::4], picture.original)
 
 
 def commands() -> list[str]:

@@ -46,7 +46,7 @@ def test_a_lost_worker_changes_nothing_and_a_new_one_is_used(
     workers: Any, alone: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[set[str]] = []
-    send = training._Step._send
+    send = training._ShardStep._send
 
     def sending(step: Any, plan: Any) -> None:
         send(step, plan)
@@ -59,7 +59,7 @@ def test_a_lost_worker_changes_nothing_and_a_new_one_is_used(
         if (here.epoch, here.batch) == (1, 3):
             workers.wait_for_workers(2, timeout=60)
 
-    monkeypatch.setattr(training._Step, "_send", sending)
+    monkeypatch.setattr(training._ShardStep, "_send", sending)
     made = trainer()
     found = made.fit(examples(), **WORDS, client=workers, progress=progress)
     assert [each.loss for each in found] == alone[0]

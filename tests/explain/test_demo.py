@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from convmat import GeometryError
 from convmat.cli.app import app
 from convmat.explain.demo import demo, demo_report, filters, photo, sheet
-from convmat.explain.demo.photo import Picture
+from convmat.explain.demo.photo import Photo
 from convmat.geometry import Geometry
 from convmat.planner import sampling, trial
 from convmat.reference import convolve
@@ -28,9 +28,9 @@ from convmat.reference import convolve
 QUICK = 0.05  # seconds of measuring
 
 
-def picture(height: int = 20, width: int = 31) -> Picture:
+def picture(height: int = 20, width: int = 31) -> Photo:
     pixels = np.random.default_rng(3).integers(0, 256, (height, width, 3)).astype(np.uint8)
-    return Picture("noise.png", pixels, (width, height))
+    return Photo("noise.png", pixels, (width, height))
 
 
 @pytest.fixture(scope="module")

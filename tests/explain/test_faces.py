@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from convmat.cli.app import app
 from convmat.errors import NetworkError
 from convmat.explain.demo import demo, faces, photo
-from convmat.explain.demo.photo import Picture
+from convmat.explain.demo.photo import Photo
 from convmat.network import packages
 from tests.network.made import model, node
 
@@ -61,7 +61,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_faces_are_drawn_and_told(tmp_path: Path) -> None:
     pixels = np.zeros((64, 96, 3), np.uint8)
     pixels[32:36, 40:44] = 255
-    seen = faces.try_faces(Picture("made.png", pixels, (96, 64)), tmp_path / "faces.png", seconds=0.01)
+    seen = faces.try_faces(Photo("made.png", pixels, (96, 64)), tmp_path / "faces.png", seconds=0.01)
     assert seen.found
     [face] = seen.found.faces
     assert (face.left + face.right, face.top + face.bottom) == pytest.approx((2 * 42, 2 * 34))

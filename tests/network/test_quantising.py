@@ -12,7 +12,7 @@ import pytest
 
 import convmat
 from convmat import NetworkError
-from convmat.network.quantising.ranges import BINS, Grain, Seen, least_error, of_filters
+from convmat.network.quantising.ranges import BINS, Grain, SeenRange, least_error, of_filters
 from tests.network.made import model, node, normal
 from tests.slips import Slip, hold
 
@@ -181,7 +181,7 @@ def test_weights_by_least_error_are_no_worse_than_by_range() -> None:
 
 
 def test_outliers_are_cut_where_there_are_many_others() -> None:
-    seen = Seen(-10.0, 20.0)
+    seen = SeenRange(-10.0, 20.0)
     x = np.append(np.random.default_rng(0).standard_normal(200_000).clip(-6, 6), 20.0)
     seen.bins += np.histogram(x, BINS, (-10.0, 20.0))[0]
     low, high = least_error(seen)

@@ -15,7 +15,7 @@ import convmat
 from convmat.errors import PlanError
 from convmat.planner import choices, trial, tuning
 from convmat.planner.choose import admit_candidates
-from convmat.planner.comparison import Comparison
+from convmat.planner.comparison import CandidateTimes
 from convmat.planner.prepared import Prepared
 from convmat.planner.trial import Measured, Way
 
@@ -233,7 +233,7 @@ def test_a_comparison_advises_what_has_not_been_done(
     if len(found) == 1:  # a forced way has no rival: the quicker one is another engine's
         other = replace(known[0], engine="jit")
         found.append(Measured(Way(other.way, lambda: np.zeros(1), other), 1e-4, 1e-5, 1e-3, 3, 0, 0.0))
-    said = Comparison(again, tuple(found)).verdict()
+    said = CandidateTimes(again, tuple(found)).verdict()
     assert said.endswith(f" times as long. {advice}")
 
 

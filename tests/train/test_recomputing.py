@@ -10,7 +10,7 @@ import pytest
 
 from convmat import nn, train
 from convmat.errors import NetworkError
-from convmat.train.recomputing import Choice, Passes
+from convmat.train.recomputing import Passes, Recomputation
 
 
 def model() -> Any:
@@ -95,7 +95,7 @@ def test_what_is_dropped_is_computed_once_before_it_is_read() -> None:
     assert specs is not None
     passes = Passes(graph, {}, programs.seen)
     dropped = frozenset(name for name in passes.kept if passes.maker[name].op == "Relu")
-    found = passes.with_copies(Choice(dropped))
+    found = passes.with_copies(Recomputation(dropped))
     written = [name for node in found.nodes for name in node.outputs if name]
     assert len(written) == len(set(written))
     known = {*graph.constants, *(each.name for each in found.inputs)}

@@ -80,9 +80,9 @@ def plan_tiles(network: Network, x: Any, options: TileOptions) -> TilePlan:
 
 def crew(client: Any, sharded: Any) -> Any:
     """The workers of a Dask client, for a trainer's shards."""
-    from .training import Crew
+    from .training import DaskCrew
 
-    return Crew(client, sharded)
+    return DaskCrew(client, sharded)
 
 
 def client_of(scheduler: str) -> Any:

@@ -11,7 +11,7 @@ from ..arguments import format_shape
 from ..planner import Decision, Plan, PlanOptions, dtype_name, dtype_of, request
 from ..planner.units import format_bytes, format_seconds
 from ..problem import Problem
-from .cutting import Cuts, Cutting, chunk_boundaries
+from .cutting import ChunkCutting, Cuts, chunk_boundaries
 from .dask_arrays import Chunked, cut, require_lazy
 from .slabs import Slabs
 
@@ -83,7 +83,7 @@ def plan_chunks(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Chunk
     if folds(problem):
         cuts = [(0, p) for p in problem.geometry.P]
     whole = cut("plan", forward, x, single=False, w=None, bias=None)
-    cutting = Cutting(
+    cutting = ChunkCutting(
         problem,
         plan.lowering.tile(problem.geometry),
         chunk_boundaries(x.chunks[0]),

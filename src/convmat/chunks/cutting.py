@@ -114,7 +114,7 @@ def _side_by_side(positions: Sequence[int]) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class Block:
+class CutBlock:
     """A block of y: its geometry, what it reads of each axis of x, and which of its outputs are asked for.
 
     `start` and `stop` are those in y, along the spatial axes; `batch` its images. `keep`: of the outputs that its
@@ -139,7 +139,7 @@ class Block:
         return g.B * g.C * int(np.prod(extents, dtype=object)) * itemsize
 
 
-class Cutting:
+class ChunkCutting:
     """How the y of a problem is cut: `batch` and `spatial` are its boundaries; `x` those of x along the same axes."""
 
     def __init__(
@@ -148,19 +148,19 @@ class Cutting:
         self.problem, self.tile, self.batch = problem, tile, batch
         self.spatial, self.x = tuple(spatial), tuple(x)
 
-    def blocks(self) -> list[tuple[tuple[int, ...], Block]]:
+    def blocks(self) -> list[tuple[tuple[int, ...], CutBlock]]:
         """Every block with its index (batch, *spatial)."""
         counts = [len(self.batch) - 1, *(len(c) - 1 for c in self.spatial)]
         return [(at, self.block(at)) for at in itertools.product(*map(range, counts))]
 
-    def block(self, at: tuple[int, ...]) -> Block:
+    def block(self, at: tuple[int, ...]) -> CutBlock:
         """The block of an index (batch, *spatial)."""
         batch = (self.batch[at[0]], self.batch[at[0] + 1])
         start = tuple(c[i] for c, i in zip(self.spatial, at[1:], strict=True))
         stop = tuple(c[i + 1] for c, i in zip(self.spatial, at[1:], strict=True))
         return self.outputs(start, stop, batch)
 
-    def outputs(self, start: Shape, stop: Shape, batch: tuple[int, int]) -> Block:
+    def outputs(self, start: Shape, stop: Shape, batch: tuple[int, int]) -> CutBlock:
         """The block from `start` to `stop`, which may be any outputs."""
         problem, g, tile = self.problem, self.problem.geometry, self.tile
         first = tuple(p // t * t for p, t in zip(start, tile, strict=True))
@@ -175,7 +175,16 @@ class Cutting:
                 padded_range_source(c, pad, a, r.start, r.stop)
                 for a, (c, r) in enumerate(zip(self.x, part.x, strict=True))
             )
-        return Block(part.geometry, start, stop, batch, sources, keep)
+        return CutBlock(part.geometry, start, stop, batch, sources, keep)
 
 
-__all__ = ["Block", "Cuts", "Cutting", "Run", "Source", "chunk_boundaries", "output_cuts", "range_source"]
+__all__ = [
+    "ChunkCutting",
+    "CutBlock",
+    "Cuts",
+    "Run",
+    "Source",
+    "chunk_boundaries",
+    "output_cuts",
+    "range_source",
+]

@@ -23,7 +23,7 @@ from ..arguments import format_shape
 from ..errors import GeometryError, format_value
 from ..planner import Plan, PlanOptions, chosen_way, dtype_name, request
 from ..planner.arrays import read_addend, read_array
-from .cutting import Cuts, Cutting, chunk_boundaries, output_cuts
+from .cutting import ChunkCutting, Cuts, chunk_boundaries, output_cuts
 from .lazy import LazyResult
 from .slabs import Slabs
 from .work import Whole, arrange_axes, block_shape, block_task
@@ -39,7 +39,7 @@ class Chunked:
     call: str
     plan: Plan
     whole: Whole
-    cutting: Cutting
+    cutting: ChunkCutting
     x: Any
     single: bool
 
@@ -107,7 +107,12 @@ def cut(
         spatial = [output_cuts(g, a, c, before[a]) for a, c in enumerate(cuts)]
     tile = plan.lowering.tile(g)
     return Chunked(
-        call, plan, whole, Cutting(problem, tile, chunk_boundaries(x.chunks[0]), spatial, cuts), x, single
+        call,
+        plan,
+        whole,
+        ChunkCutting(problem, tile, chunk_boundaries(x.chunks[0]), spatial, cuts),
+        x,
+        single,
     )
 
 

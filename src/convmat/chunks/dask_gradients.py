@@ -22,7 +22,7 @@ from dask.highlevelgraph import HighLevelGraph
 from .. import api
 from ..errors import GeometryError
 from ..planner import PlanOptions, chosen_way, dtype_name, plan_block, request
-from .cutting import Block, Cutting, chunk_boundaries
+from .cutting import ChunkCutting, CutBlock, chunk_boundaries
 from .dask_arrays import require_lazy
 from .slabs import Slabs
 from .work import Whole, arrange_axes, assemble, block_shape, one_at_a_time, repeat_padding, threads_here
@@ -70,7 +70,7 @@ def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> api.ConvG
 def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tuple[int, ...]) -> Any:
     """The lazy dw: a chunk."""
     places = slice(1, -1) if forward.channels_last else slice(2, None)
-    cutting = Cutting(
+    cutting = ChunkCutting(
         forward.problem,
         (1,) * forward.problem.geometry.rank,
         chunk_boundaries(dy.chunks[0]),
@@ -115,7 +115,7 @@ def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tu
 def weight_task(
     forward: Whole,
     whole: Whole,
-    block: Block,
+    block: CutBlock,
     region: tuple[int, ...],
     pieces: Sequence[Array],
     places: Sequence[tuple[slice, ...]],

@@ -18,7 +18,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ..planner import dtype_of
-from .cutting import Block, Cuts, Cutting
+from .cutting import ChunkCutting, CutBlock, Cuts
 from .work import Whole, arrange_axes
 
 Array = npt.NDArray[Any]
@@ -46,7 +46,7 @@ class Piece:
         return 2 * self.size <= self.of
 
 
-def list_pieces(whole: Whole, block: Block, cuts: Sequence[Cuts], batch: int) -> list[Piece]:
+def list_pieces(whole: Whole, block: CutBlock, cuts: Sequence[Cuts], batch: int) -> list[Piece]:
     """The pieces that a block's x is put together from; `batch`: which of x's chunks along that axis."""
     channels = cuts[-1] if whole.channels_last else cuts[1]
     several = itertools.product(*(source.runs for source in block.sources))
@@ -68,7 +68,7 @@ class Slabs:
     `name`: that of the Dask array that has the chunks; `channels`: its boundaries along that axis.
     """
 
-    def __init__(self, whole: Whole, cutting: Cutting, channels: Cuts, name: str, token: str) -> None:
+    def __init__(self, whole: Whole, cutting: ChunkCutting, channels: Cuts, name: str, token: str) -> None:
         self.name, self.item = name, dtype_of(cutting.problem.dtype).itemsize
         self.graph: dict[Any, Any] = {}
         cuts = arrange_axes(whole, cutting.x, channels, cutting.batch)

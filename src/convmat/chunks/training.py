@@ -29,7 +29,7 @@ from ..network.graph import Graph, Spec, specs_of
 from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing.programs import Setting
 from ..train.recomputing import Sparing
-from ..train.shards import CrewLostError, Part, Sharded
+from ..train.shards import CrewLostError, Shard, Sharded
 from ..train.step import SEED
 from .work import one_at_a_time, threads_here
 
@@ -86,7 +86,7 @@ def unlike(name: str, found: Facts | BaseException, ours: Facts, cpu: Facts) -> 
 
 
 @dataclass(frozen=True)
-class Work:
+class ShardWork:
     """What is prepared to compute shards: a name of its own, the graph, how it is prepared, what is held for it."""
 
     name: str
@@ -101,7 +101,7 @@ class Work:
 _prepared: OrderedDict[str, Sparing] = OrderedDict()
 
 
-def shard(work: Work, held: Mapping[str, Array], part: Part) -> dict[str, Any] | None:
+def shard(work: ShardWork, held: Mapping[str, Array], part: Shard) -> dict[str, Any] | None:
     """The outputs of a shard; None where its loss is no number."""
     with one_at_a_time(), threads(threads_here()):
         programs = _prepared.pop(work.name, None)
@@ -123,7 +123,7 @@ def shard(work: Work, held: Mapping[str, Array], part: Part) -> dict[str, Any] |
 # -- here --------------------------------------------------------------------------------------------------------------
 
 
-class Crew:
+class DaskCrew:
     """The workers of a client, for the shards of one trainer. Raises NetworkError where it has none of use."""
 
     def __init__(self, client: Any, sharded: Sharded) -> None:
@@ -137,7 +137,7 @@ class Crew:
         self.client = client
         part, name = sharded.part, uuid.uuid4().hex
         setting, held = replace(part.setting, held={}), specs_of(sharded.held)
-        self.work = Work(name, part.graph, setting, held, part.seen, part.limit, part.fixed)
+        self.work = ShardWork(name, part.graph, setting, held, part.seen, part.limit, part.fixed)
         self._ours = facts()
         self._cpu: Facts | None = None
         self._known: dict[str, bool] = {}
@@ -201,11 +201,11 @@ class Crew:
             self._known[name] = not why
 
     def gradients(
-        self, parts: Sequence[Part], held: Mapping[str, Array]
+        self, parts: Sequence[Shard], held: Mapping[str, Array]
     ) -> Iterator[dict[str, Array] | None]:
         """What each part gives, in their order: see `convmat.train.shards.Crew`."""
         held = {name: array for name, array in held.items() if name != SEED}
-        step = _Step(self, parts, held)
+        step = _ShardStep(self, parts, held)
         if not parts:
             return
         step.hand_out(range(len(parts)))
@@ -225,10 +225,10 @@ class Crew:
             self._sent.pop(name, None)
 
 
-class _Step:
+class _ShardStep:
     """The shards of one step, on their way."""
 
-    def __init__(self, crew: Crew, parts: Sequence[Part], held: dict[str, Array]) -> None:
+    def __init__(self, crew: DaskCrew, parts: Sequence[Shard], held: dict[str, Array]) -> None:
         self.crew, self.parts, self.held = crew, parts, held
         self.where: list[str] = [""] * len(parts)
         self.futures: list[Any] = [None] * len(parts)
@@ -293,4 +293,4 @@ class _Step:
                 self.hand_out(lost)
 
 
-__all__ = ["Crew", "Facts", "facts", "shard", "unlike"]
+__all__ = ["DaskCrew", "Facts", "facts", "shard", "unlike"]

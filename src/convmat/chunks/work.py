@@ -21,7 +21,7 @@ from ..engine import buffers, thread_pool
 from ..planner import Candidate, dtype_of, plan_block
 from ..problem import Problem
 from ..processes import Lock
-from .cutting import Block, Source
+from .cutting import CutBlock, Source
 
 Array = npt.NDArray[Any]
 
@@ -73,7 +73,7 @@ def threads_here() -> int:
     return thread_pool.count()
 
 
-def block_shape(whole: Whole, block: Block) -> tuple[int, ...]:
+def block_shape(whole: Whole, block: CutBlock) -> tuple[int, ...]:
     """The shape of a block's x, before explicit padding repeats some of it."""
     extents = [source.extent for source in block.sources]
     return arrange_axes(whole, extents, whole.problem.geometry.C, block.batch[1] - block.batch[0])
@@ -110,7 +110,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def run_block(
-    whole: Whole, block: Block, x: Array, residual: Array | None, threads: int, out: Array | None = None
+    whole: Whole, block: CutBlock, x: Array, residual: Array | None, threads: int, out: Array | None = None
 ) -> Array:
     """y of one block: x as `assemble`, residual like y; `out` is written where it is given."""
     x = repeat_padding(whole, block.sources, x)
@@ -132,7 +132,7 @@ def run_block(
 
 def block_task(
     whole: Whole,
-    block: Block,
+    block: CutBlock,
     shape: tuple[int, ...],
     pieces: Sequence[Array],
     places: Sequence[tuple[slice, ...]],

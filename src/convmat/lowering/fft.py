@@ -138,7 +138,7 @@ class Fft(Lowering):
 
 
 @dataclass(frozen=True)
-class Axis:
+class ResidueAxis:
     """An axis by its residues: windows of positions `step` apart with `taps` of the filter for `outputs` of y.
 
     Taps are `apart` positions of the filter apart, in `terms` residues; outputs `between` apart, in `columns`.
@@ -154,7 +154,7 @@ class Axis:
 
 
 @lru_cache(maxsize=256)
-def dense_axes(g: Geometry) -> tuple[Axis, ...]:
+def dense_axes(g: Geometry) -> tuple[ResidueAxis, ...]:
     """The axes of a dense geometry.
 
     >>> dense_axes(Geometry.of((1, 1, 99), (1, 1, 7), stride=2, dilation=3))
@@ -165,7 +165,7 @@ def dense_axes(g: Geometry) -> tuple[Axis, ...]:
         both = math.gcd(s, d)
         apart, between = s // both, d // both
         found.append(
-            Axis(
+            ResidueAxis(
                 s * between, -(-F // apart), -(-P // between), apart, between, min(apart, F), min(between, P)
             )
         )
@@ -223,7 +223,7 @@ def choose_windows(g: Geometry, room: int) -> tuple[int, ...]:
     return min(kept or [min(tried, key=math.prod)], key=work)
 
 
-def _lengths(axis: Axis, many: int) -> list[int]:
+def _lengths(axis: ResidueAxis, many: int) -> list[int]:
     """Some fast lengths, from the least that holds the taps to the first that holds all outputs."""
     if axis.taps == 1:
         return [1]

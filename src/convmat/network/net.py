@@ -22,7 +22,7 @@ from .graph import Array, Graph, Input, Spec, Value, specs_of
 from .input_shapes import Extents, declared_specs, misfit_error, override_shapes, random_inputs
 from .inputs import find_values, read_inputs
 from .ops import Options
-from .preparing.deciding import Values
+from .preparing.deciding import DecidingValues
 from .preparing.latest import Latest
 from .preparing.program import Program
 from .preparing.programs import PROGRAMS, Programs, Setting
@@ -65,7 +65,7 @@ class Network:
         self._others: OrderedDict[tuple[str, ...], Network] = OrderedDict()
         self._lock = Lock()
         kept = None if rules is None else tuple(rules)
-        self._values_met = Values(graph)
+        self._values_met = DecidingValues(graph)
         self._latest: Latest | None = None
         self.tiles: tuple[Any, Any] | None = None
         """What `tiled` prepared last, and what it was asked."""

@@ -18,7 +18,7 @@ HEAD = ("", "way", "engine", "predicted", "measured", "ratio", "workspace", "all
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class CandidateTimes:
     """Every candidate of a plan that can run, the chosen one first, with what it took.
 
     `measured` has for each: seconds (median, least, most), bytes that a call allocated, and the error from the same
@@ -79,7 +79,7 @@ class Comparison:
 
 def compare(
     plan: Prepared, x: Any, w: Any, seconds: float, progress: Callable[[str], object] | None
-) -> Comparison:
+) -> CandidateTimes:
     """Run all candidates of a plan; see `Plan.compare`."""
     problem, kind = plan.problem, dtype_of(plan.problem.dtype)
     x, w = (
@@ -90,7 +90,7 @@ def compare(
     tell("packing weights")
     ways, operands = runnable_ways(plan, x, w), Operands(problem, x, w)
     tell("computing in float64")
-    return Comparison(plan, tuple(measure_ways(ways, seconds, tell, operands.truth())))
+    return CandidateTimes(plan, tuple(measure_ways(ways, seconds, tell, operands.truth())))
 
 
 def _row(each: Measured, chosen: bool) -> tuple[str, ...]:
@@ -111,4 +111,4 @@ def _row(each: Measured, chosen: bool) -> tuple[str, ...]:
     )
 
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["CandidateTimes", "compare"]

@@ -13,7 +13,7 @@ from .presenter import Presentable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .comparison import Comparison
+    from .comparison import CandidateTimes
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +57,7 @@ class Plan(Prepared, Presentable):
         *,
         seconds: float = 3.0,
         progress: Callable[[str], object] | None = None,
-    ) -> Comparison:
+    ) -> CandidateTimes:
         """Run every candidate in turns, for about so many seconds: what it took beside what was predicted.
 
         x and w are arrays for it; without them random ones of the plan's shapes. `progress` is told in words what is

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from . import kernels
 from .linear import make_filter
 from .ready import Copy, Filter
-from .steps import Correlation, OfWindows, Step
+from .steps import Correlation, OfWindows, StripStep
 from .strips import Borders, Chain
 
 Array = npt.NDArray[Any]
@@ -43,7 +43,7 @@ FEW_OF_BOX = 9
 """Boxes of floats up to this size are correlations: a kernel that reads x where it lies, and needs no line of sums."""
 
 
-def mean_along(size: int, axis: int, before: int, x: Array, out: Array) -> Step:
+def mean_along(size: int, axis: int, before: int, x: Array, out: Array) -> StripStep:
     """The mean of `size` elements along one axis."""
     if size <= FEW_OF_BOX and "f" == x.real.dtype.kind == out.real.dtype.kind:
         return along_axis(np.full(size, 1 / size), axis, x.ndim, before)

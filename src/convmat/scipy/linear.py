@@ -209,7 +209,13 @@ def filter_dense(
 
 
 def _make_dense(
-    x: Array, w: Array, out: Array, window: Window, compute: str | None, rtol: float | None, flip: bool
+    x: Array,
+    w: Array,
+    out: Array,
+    window: Window,
+    compute: str | None,
+    rtol: float | None,
+    flip: bool,
 ) -> Filter:
     """The filter of dense weights, once all that they and the window say is read."""
     along = read_axes(window.axes, x.ndim)

@@ -45,7 +45,7 @@ class Run(Protocol):
         """Write the strip's result, or add it to what is there; both are C-contiguous and of one type."""
 
 
-class Step(ABC):
+class StripStep(ABC):
     """One product over strips. `sizes`: extents of its window; `lo`: how many elements before the centre it reaches."""
 
     sizes: tuple[int, ...]
@@ -94,7 +94,7 @@ def merge_axes(
 
 
 @dataclass(frozen=True)
-class Correlation(Step):
+class Correlation(StripStep):
     """A product with weights of as many axes as the array has; `exact`: by the definition's own products alone."""
 
     weights: Array
@@ -156,7 +156,7 @@ class _Product:
 
 
 @dataclass(frozen=True)
-class OfWindows(Step):
+class OfWindows(StripStep):
     """One number of each window along one axis: "mean", "max" or "min"."""
 
     name: str
@@ -221,7 +221,7 @@ class _ByNumPy:
 
 
 @dataclass(frozen=True)
-class Footprint(Step):
+class Footprint(StripStep):
     """The greatest or least element of a window that is no box: of its runs, shifted and compared."""
 
     name: str
@@ -275,4 +275,4 @@ def _runs(mask: Array) -> Iterator[tuple[tuple[int, ...], int]]:
         yield tuple(map(int, begin)), int(end[-1] - begin[-1])
 
 
-__all__ = ["FEW_TAPS", "Correlation", "Footprint", "OfWindows", "Run", "Step", "merge_axes"]
+__all__ = ["FEW_TAPS", "Correlation", "Footprint", "OfWindows", "Run", "StripStep", "merge_axes"]

@@ -26,10 +26,10 @@ import numpy.typing as npt
 
 from ..engine import buffers
 from .borders import Laying, Slices, lay_part, slabs_outside, store_rounded
-from .steps import FEW_TAPS, Correlation, Run, Step
+from .steps import FEW_TAPS, Correlation, Run, StripStep
 
 Array = npt.NDArray[Any]
-Chain = Sequence[Step]
+Chain = Sequence[StripStep]
 Shape = tuple[int, ...]
 
 STRIP_BYTES = 1 << 19
@@ -181,7 +181,7 @@ class Strips:
             laying, shape, target, extent, chains, self._kind.work, borders.cval, direct, self._magnitude
         )
 
-    def _cuts(self, step: Step) -> bool:
+    def _cuts(self, step: StripStep) -> bool:
         """Whether what a step makes is cut to integers before the next: where cutting it once, at the end, differs."""
         source, target, cval = self._kind.source, self._kind.target, self._borders.cval
         if target.kind not in "iu" or not self._borders.apart:
@@ -191,7 +191,7 @@ class Strips:
         fits = np.can_cast(source, target) and (not constant or limits.min <= cval <= limits.max)
         return not (step.integral and whole and target != np.uint64 and (step.linear or fits))
 
-    def _fills(self, step: Step, shape: Shape, begin: Shape, extent: Shape) -> Iterator[Slices]:
+    def _fills(self, step: StripStep, shape: Shape, begin: Shape, extent: Shape) -> Iterator[Slices]:
         """What lies outside the image, where it is `cval` for each step."""
         for axis, size in enumerate(step.sizes):
             if size > 1 and self._borders.modes[axis] == "constant" and self._borders.apart:
@@ -200,7 +200,7 @@ class Strips:
                 for at, count in slabs_outside(shape[axis], before, after):
                     yield (*(slice(None),) * axis, slice(at, at + count))
 
-    def _run(self, step: Step, shape: Shape, *, add: bool, zeros: bool) -> Run:
+    def _run(self, step: StripStep, shape: Shape, *, add: bool, zeros: bool) -> Run:
         """A step prepared for strips of a shape: strips of equal shapes share it."""
         key = (id(step), shape, add, zeros)
         if key not in self._runs:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 if find_spec("torch") is None:
     raise ImportError("convmat.torch needs PyTorch, which is not installed\n  pip install 'convmat[torch]'")
 
-from .accelerate import Layer, Report, accelerate, restore
+from .accelerate import Report, SwappedLayer, accelerate, restore
 from .functions import convolve, grads, input_grad, plan, run, weight_grad
 from .modules import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 
@@ -24,8 +24,8 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
-    "Layer",
     "Report",
+    "SwappedLayer",
     "accelerate",
     "convolve",
     "grads",

@@ -34,7 +34,7 @@ ROUNDS = 7
 
 
 @dataclass(frozen=True)
-class Layer:
+class SwappedLayer:
     """One convolution of a model: seconds of PyTorch's and of ours on its input, and whether it was swapped."""
 
     name: str
@@ -49,7 +49,7 @@ class Layer:
 class Report:
     """What was measured; printed, a table. `before` and `after` are seconds of the whole model on the example."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[SwappedLayer, ...]
     fused: int
     before: float
     after: float
@@ -103,7 +103,7 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
             known[key] = _both(module, x, training)
         theirs, ours = known[key]
         layers.append(
-            Layer(name, type(module).__name__, tuple(x.shape), theirs, ours, theirs / ours >= WORTH)
+            SwappedLayer(name, type(module).__name__, tuple(x.shape), theirs, ours, theirs / ours >= WORTH)
         )
     modules = [module for _, module, _ in inputs]
     quicker = [each.swapped for each in layers]

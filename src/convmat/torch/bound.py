@@ -23,7 +23,7 @@ MOST_PLANS = 8
 PROBES = 64
 
 
-class Seen:
+class SeenTensors:
     """What some tensors held when they were last looked at."""
 
     def __init__(self, tensors: Sequence[Tensor | None]) -> None:
@@ -63,7 +63,7 @@ def can_trace(*tensors: Tensor | None) -> bool:
     return not any(each is not None and each.is_inference() for each in tensors)
 
 
-class Packed:
+class PackedLayer:
     """One layer's weights, bound to plans for the shapes that come; `fold` gives weights and bias when asked.
 
     `sources` gives the tensors that they are made of, `keywords` are those of `convmat.plan`.
@@ -77,7 +77,7 @@ class Packed:
     ) -> None:
         self._fold, self._sources, self._keywords = fold, sources, keywords
         self._bound: OrderedDict[Any, Any] = OrderedDict()
-        self._seen = Seen(sources())
+        self._seen = SeenTensors(sources())
         self._weights: tuple[Array, Array | None] | None = None
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
@@ -86,7 +86,7 @@ class Packed:
         sources = self._sources()
         if not self._seen.same(sources):
             self._bound.clear()
-            self._weights, self._seen = None, Seen(sources)
+            self._weights, self._seen = None, SeenTensors(sources)
         last = channels_last(x)
         key = (x.shape, last, x.dtype, residual is not None, thread_pool.count())
         bound = self._bound.get(key)

@@ -138,7 +138,7 @@ def _computed(call: str, options: PlanOptions, operands: tuple[Any, ...], out: A
     return tensor_of(found) if out is None else out
 
 
-def _walk(call: str, options: PlanOptions, x: Any, w: Tensor, out: Any) -> operators.Walk:
+def _walk(call: str, options: PlanOptions, x: Any, w: Tensor, out: Any) -> operators.WindowArguments:
     """How the window walks over an input of shape x, once it is checked. Raises GeometryError and PlanError."""
     if out is not None or options.activation is not None or options.layout != "NCHW":
         raise _unfollowed(call, options, out)
@@ -148,7 +148,7 @@ def _walk(call: str, options: PlanOptions, x: Any, w: Tensor, out: Any) -> opera
     problem = api.plan(tuple(x), tuple(w.shape), dtype=array_of(w).dtype, **how).problem
     g, pad = problem.geometry, problem.pad
     lo, hi = (g.lo, g.hi) if pad is None else (pad.lo, pad.hi)
-    return operators.Walk(list(g.s), list(lo), list(hi), list(g.d), g.G, options.padding_mode)
+    return operators.WindowArguments(list(g.s), list(lo), list(hi), list(g.d), g.G, options.padding_mode)
 
 
 def _unfollowed(call: str, options: PlanOptions, out: Any) -> GeometryError:

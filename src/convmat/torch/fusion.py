@@ -17,7 +17,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
-from .bound import Packed, can_trace
+from .bound import PackedLayer, can_trace
 from .memory import Array, Tensor, array_of
 from .modules import COUNTERPARTS, Conv1d, Conv2d, Conv3d, is_plain
 
@@ -60,7 +60,7 @@ class Fused(nn.Module):
         # Not submodules: they are the model's, and stay where its own names find them.
         self.__dict__["parts"] = (conv, norm)
         keywords = conv.walk().keywords | {"activation": activation}
-        self.__dict__["packed"] = Packed(self._sources, self._folded, keywords)
+        self.__dict__["packed"] = PackedLayer(self._sources, self._folded, keywords)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x: (B, C, *I), residual: (B, O, *P) -> (B, O, *P)."""

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from . import operators
-from .bound import Packed, can_trace
+from .bound import PackedLayer, can_trace
 from .memory import Array, Tensor, array_of
 
 MODES = ("zeros", "reflect", "replicate", "circular")
@@ -64,7 +64,7 @@ def _extends(*extents: Any) -> bool:
     return all(n > 0 for each in extents for n in each)
 
 
-def _walks(walk: operators.Walk) -> bool:
+def _walks(walk: operators.WindowArguments) -> bool:
     """Whether a window can walk so: PyTorch pads by no negative number."""
     return min(*walk.stride, *walk.dilation, walk.groups) > 0 and min(*walk.lo, *walk.hi) >= 0
 
@@ -88,18 +88,20 @@ class _Conv:
             y = packed_of(self)(x)
         return y.squeeze(0) if single else y
 
-    def walk(self: Any) -> operators.Walk:
+    def walk(self: Any) -> operators.WindowArguments:
         """How its window walks. PyTorch keeps (lo, hi) of the last axis first."""
         pads = self._reversed_padding_repeated_twice
         lo, hi = list(pads[-2::-2]), list(pads[-1::-2])
-        return operators.Walk(list(self.stride), lo, hi, list(self.dilation), self.groups, self.padding_mode)
+        return operators.WindowArguments(
+            list(self.stride), lo, hi, list(self.dilation), self.groups, self.padding_mode
+        )
 
 
-_packed: WeakKeyDictionary[Any, Packed] = WeakKeyDictionary()
+_packed: WeakKeyDictionary[Any, PackedLayer] = WeakKeyDictionary()
 """Weights of modules that were called for inference; not in the modules, which are copied, pickled and saved."""
 
 
-def packed_of(conv: Any) -> Packed:
+def packed_of(conv: Any) -> PackedLayer:
     """The packed weights of a convolution, which follow them."""
     found = _packed.get(conv)
     if found is None:
@@ -113,7 +115,7 @@ def packed_of(conv: Any) -> Packed:
             w, bias = sources()
             return array_of(w), None if bias is None else array_of(bias)
 
-        found = _packed[conv] = Packed(sources, weights, conv.walk().keywords)
+        found = _packed[conv] = PackedLayer(sources, weights, conv.walk().keywords)
     return found
 
 
@@ -140,7 +142,9 @@ class _Transposed:
         each = zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, more, strict=True)
         I = [(p - 1) * s - 2 * lo + d * (f - 1) + extra + 1 for p, s, lo, d, f, extra in each]
         pads = list(self.padding)
-        walk = operators.Walk(list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros")
+        walk = operators.WindowArguments(
+            list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros"
+        )
         if x.shape[1] != weight.shape[0] or not _walks(walk) or not _extends(input.shape[-rank:], I):
             return super().forward(input, output_size)  # type: ignore[misc]  # which says why not
         call = operators.compute_transposed if is_plain(x, weight) else operators.transposed

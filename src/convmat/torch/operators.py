@@ -20,7 +20,7 @@ from convmat import api
 from .memory import CHANNELS_LAST, Tensor, array_of, channels_last, from_layout, pool, tensor_of, to_layout
 
 
-class Walk(NamedTuple):
+class WindowArguments(NamedTuple):
     """How a window walks over the input: the operators' arguments behind the tensors, in their order."""
 
     stride: list[int]
@@ -59,7 +59,7 @@ def compute(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Tensor:
     last = channels_last(x)
     found = api.conv(
         to_layout(x, last), array_of(w), None if bias is None else array_of(bias),
-        layout="NHWC" if last else "NCHW", **Walk(*walk).keywords,
+        layout="NHWC" if last else "NCHW", **WindowArguments(*walk).keywords,
     )  # fmt: skip
     return from_layout(found, last)
 
@@ -67,7 +67,7 @@ def compute(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Tensor:
 def compute_transposed(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
     """y: (B, O, *P), w: (O, C//G, *F) -> (B, C, *I), in the memory format of y: the adjoint, w not conjugated."""
     pool.follow()
-    last, how = channels_last(y), Walk(*walk)
+    last, how = channels_last(y), WindowArguments(*walk)
     C = w.shape[1] * how.groups
     shape = (y.shape[0], *I, C) if last else (y.shape[0], C, *I)
     found = api.conv_input_grad(
@@ -79,7 +79,7 @@ def compute_transposed(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
 def compute_weight_gradient(x: Tensor, dy: Tensor, F: Any, *walk: Any) -> Tensor:
     """x: (B, C, *I), dy: (B, O, *P) -> (O, C//G, *F); both as they lie where they lie alike."""
     pool.follow()
-    last, how = channels_last(x) and channels_last(dy), Walk(*walk)
+    last, how = channels_last(x) and channels_last(dy), WindowArguments(*walk)
     found = api.conv_weight_grad(
         to_layout(x, last), to_layout(dy, last), (dy.shape[1], x.shape[1] // how.groups, *F),
         layout="NHWC" if last else "NCHW", **how.keywords,
@@ -111,17 +111,19 @@ def _like(tensor: Tensor, shape: list[Any]) -> Tensor:
 
 @convolve.register_fake  # type: ignore[untyped-decorator,unused-ignore]
 def _convolve_shape(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Tensor:
-    return _like(x, [x.shape[0], w.shape[0], *Walk(*walk).outputs(x.shape[2:], w.shape[2:])])
+    return _like(x, [x.shape[0], w.shape[0], *WindowArguments(*walk).outputs(x.shape[2:], w.shape[2:])])
 
 
 @transposed.register_fake  # type: ignore[untyped-decorator,unused-ignore]
 def _transposed_shape(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
-    return _like(y, [y.shape[0], w.shape[1] * Walk(*walk).groups, *I])
+    return _like(y, [y.shape[0], w.shape[1] * WindowArguments(*walk).groups, *I])
 
 
 @weight_gradient.register_fake  # type: ignore[untyped-decorator,unused-ignore]
 def _weight_gradient_shape(x: Tensor, dy: Tensor, F: Any, *walk: Any) -> Tensor:
-    return torch.empty([dy.shape[1], x.shape[1] // Walk(*walk).groups, *F], dtype=x.dtype, device=x.device)
+    return torch.empty(
+        [dy.shape[1], x.shape[1] // WindowArguments(*walk).groups, *F], dtype=x.dtype, device=x.device
+    )
 
 
 # -- their gradients ---------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ SEGMENTS = 32
 
 
 @dataclass(frozen=True)
-class Choice:
+class Recomputation:
     """What is not kept, though the backward pass reads it; and what is kept so that it can be computed again."""
 
     dropped: frozenset[str] = frozenset()
@@ -66,7 +66,7 @@ class Passes:
     def _bytes(self, name: str) -> int:
         return self.specs[name].bytes if name in self.specs else 0
 
-    def with_copies(self, choice: Choice) -> Graph:
+    def with_copies(self, choice: Recomputation) -> Graph:
         """The graph in which what is dropped is computed again."""
         have = (self.kept.keys() - choice.dropped) | choice.held | self.once
         copies: dict[str, str] = {}
@@ -90,11 +90,11 @@ class Passes:
                 waiting += node.reads
         return [node for node in self.forward if id(node) in wanted]
 
-    def choices(self) -> Iterator[Choice]:
+    def choices(self) -> Iterator[Recomputation]:
         """From little that is computed again to much."""
         cheap = self._cheap()
         for count in range(1, len(cheap) + 1):
-            yield Choice(frozenset(cheap[:count]))
+            yield Recomputation(frozenset(cheap[:count]))
         count = min(SEGMENTS, sum(node.op in COSTLY for node in self.forward))
         while count > 1:
             borders = self._borders(count)
@@ -102,7 +102,7 @@ class Passes:
                 held = frozenset(name for at in borders[:last] for name in self._crossing[at])
                 inside = {name for node in self.forward[: borders[last - 1] + 1] for name in node.outputs}
                 dropped = (inside & self.kept.keys()) | set(cheap)
-                yield Choice(frozenset(dropped - held), held)
+                yield Recomputation(frozenset(dropped - held), held)
             count //= 2
 
     def _cheap(self) -> list[str]:
@@ -227,7 +227,7 @@ class Sparing(Programs):
         )
 
 
-def _falling(passes: Passes) -> Sequence[Choice]:
+def _falling(passes: Passes) -> Sequence[Recomputation]:
     """Those choices each of which takes less memory than all before it."""
     found, least = [], passes.peak(passes.graph)
     for choice in passes.choices():
@@ -247,4 +247,4 @@ def _arena(graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> int:
     return choose_places(graph, known, every, every).allotment().size
 
 
-__all__ = ["Choice", "Passes", "Sparing", "repeated", "scratch", "taken"]
+__all__ = ["Passes", "Recomputation", "Sparing", "repeated", "scratch", "taken"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """A shard of one batch: its inputs by name, the share of the loss that it counts for, and what it draws by."""
 
     inputs: dict[str, Array]
@@ -46,7 +46,7 @@ class Crew(Protocol):
     """Who computes the shards of a step elsewhere."""
 
     def gradients(
-        self, parts: Sequence[Part], held: Mapping[str, Array]
+        self, parts: Sequence[Shard], held: Mapping[str, Array]
     ) -> Iterable[dict[str, Array] | None]:
         """What each part gives for the parameters held, in the order of the parts.
 
@@ -85,7 +85,7 @@ class Sharded:
         self._update = Programs(graphs.update, kept)
         self._gather = None if graphs.gather is None else Programs(graphs.gather, kept)
 
-    def parts(self, inputs: Mapping[str, Array], shards: int) -> list[Part]:
+    def parts(self, inputs: Mapping[str, Array], shards: int) -> list[Shard]:
         """The shards of a batch, as equal as they can be; none without an example."""
         trainer, first = self.trainer, next(iter(inputs.values()))
         cuts = [len(first) * each // shards for each in range(shards + 1)]
@@ -100,7 +100,7 @@ class Sharded:
         total = sum(counted) or 1.0
         number = trainer.batches * shards
         return [
-            Part(each, count / total, (trainer.seed, number + at))
+            Shard(each, count / total, (trainer.seed, number + at))
             for at, (each, count) in enumerate(zip(found, counted, strict=True))
         ]
 
@@ -131,11 +131,11 @@ class Sharded:
         (self._update if last or self._gather is None else self._gather)({})
         return loss, right
 
-    def here(self, parts: Sequence[Part]) -> Iterable[dict[str, Array]]:
+    def here(self, parts: Sequence[Shard]) -> Iterable[dict[str, Array]]:
         """What each part gives, computed in this process."""
         return map(self.of_part, parts)
 
-    def of_part(self, part: Part) -> dict[str, Any]:
+    def of_part(self, part: Shard) -> dict[str, Any]:
         """The outputs of a part. Raises NetworkError where its loss is no number."""
         if SEED in self.held:
             self.held[SEED][...] = part.drawn
@@ -150,4 +150,4 @@ class Sharded:
         return self.part.program(specs_of(inputs))
 
 
-__all__ = ["Crew", "CrewLostError", "Part", "Sharded", "require_shards"]
+__all__ = ["Crew", "CrewLostError", "Shard", "Sharded", "require_shards"]

@@ -19,7 +19,7 @@ from ..network import Network
 from ..network.graph import Array, Graph, Shape, Spec
 from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing import infer
-from ..network.preparing.program import Program, Task
+from ..network.preparing.program import NodeTask, Program
 from ..network.preparing.programs import Programs, Setting
 from . import safetensors
 from .data import Augment, Data, Examples
@@ -361,7 +361,7 @@ def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:
     state = program.state()
     found: list[str] = []
 
-    def watch(task: Task) -> None:
+    def watch(task: NodeTask) -> None:
         for name in task.node.outputs:
             value = state.values[program._slot[name]] if name else None
             if (

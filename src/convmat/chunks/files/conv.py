@@ -17,10 +17,10 @@ from ...arguments import format_shape
 from ...engine import buffers, preloaded
 from ...errors import GeometryError
 from ...planner import Plan, PlanOptions, chosen_way, dtype_name, dtype_of, plan_block, request
-from ..cutting import Block, Cutting
+from ..cutting import ChunkCutting, CutBlock
 from ..memory import SPARE, anonymous_bytes, cut_down, describe_least_limit, even_cuts, largest_blocks
 from ..work import Whole, arrange_axes, run_block
-from .stores import Place, Store, even_chunks, open_array
+from .stores import ArrayStore, Place, even_chunks, open_array
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +60,7 @@ class ConvJob:
 
     source: Path
     whole: Whole
-    cutting: Cutting
+    cutting: ChunkCutting
     kind: Shape
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -71,7 +71,7 @@ class ConvJob:
         counts = [len(self.cutting.batch) - 1, *(len(c) - 1 for c in self.cutting.spatial)]
         self._indices = list(itertools.product(*map(range, counts)))
         self.count = len(self._indices)
-        self._store: Store | None = None
+        self._store: ArrayStore | None = None
         self._slots: tuple[buffers.Slots, buffers.Slots] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class ConvJob:
             self._slots = buffers.Slots(x), buffers.Slots(y)
         return self._slots
 
-    def block(self, number: int) -> Block:
+    def block(self, number: int) -> CutBlock:
         """A block by its number."""
         return self.cutting.block(self._indices[number])
 
@@ -181,17 +181,17 @@ def read_as(call: str, stored: np.dtype[Any], w: np.dtype[Any]) -> np.dtype[Any]
 
 
 def _cut(
-    call: str, plan: Plan, whole: Whole, kind: Shape, store: Store, memory: int, threads: int
-) -> Cutting:
+    call: str, plan: Plan, whole: Whole, kind: Shape, store: ArrayStore, memory: int, threads: int
+) -> ChunkCutting:
     """The largest blocks that keep within the memory. Raises PlanError."""
     problem, tile = plan.problem, plan.lowering.tile(plan.problem.geometry)
     g = problem.geometry
     inner = store.shape[-g.rank - 1 : -1] if whole.channels_last and kind.channels else store.shape[-g.rank :]
     x = [(0, n) for n in inner]
 
-    def cutting(block: tuple[int, ...]) -> Cutting:
+    def cutting(block: tuple[int, ...]) -> ChunkCutting:
         batch, *spatial = (even_cuts(n, b) for n, b in zip((g.B, *g.P), block, strict=True))
-        return Cutting(problem, tile, batch, spatial, x)
+        return ChunkCutting(problem, tile, batch, spatial, x)
 
     item, out = dtype_of(problem.dtype).itemsize, whole.dtype.itemsize
     constant = store.overhead + (whole.w.nbytes * 2 if whole.w is not None else 0)
@@ -225,12 +225,14 @@ def _cut(
     return cutting(cut_down(block, units, larger, BLOCK_BYTES))
 
 
-def typical_block(cutting: Cutting) -> Block:
+def typical_block(cutting: ChunkCutting) -> CutBlock:
     """The largest of a cutting's blocks: the second of three or more is whole, with all that it overlaps."""
     return cutting.block(tuple(int(len(c) > 3) for c in (cutting.batch, *cutting.spatial)))
 
 
-def _run(source: Path, store: Store, whole: Whole, cutting: Cutting, dtype: np.dtype[Any]) -> dict[str, Any]:
+def _run(
+    source: Path, store: ArrayStore, whole: Whole, cutting: ChunkCutting, dtype: np.dtype[Any]
+) -> dict[str, Any]:
     """What decides the result, for the manifest."""
     parts = [a for a in (whole.w, whole.bias) if a is not None]
     digest = hashlib.sha256()

@@ -30,7 +30,7 @@ Empty = Callable[[Shape, np.dtype[Any]], Array]
 KINDS = ".npy, .zarr, .tif or .tiff"
 
 
-class Store(Protocol):
+class ArrayStore(Protocol):
     """An array in a file. `chunks`: the extents of the pieces that it is kept in."""
 
     shape: Shape
@@ -125,7 +125,7 @@ def _zarr() -> Any:
     return zarr
 
 
-def open_array(path: str | os.PathLike[str]) -> Store:
+def open_array(path: str | os.PathLike[str]) -> ArrayStore:
     """The array of a file, to be read. Raises PlanError where it is none, or is still being written."""
     path = Path(path)
     if path.suffix == ".part" or (unfinished_path(path).exists() and not path.exists()):
@@ -147,19 +147,19 @@ def open_array(path: str | os.PathLike[str]) -> Store:
     )
 
 
-def _npy(path: Path) -> Store:
+def _npy(path: Path) -> ArrayStore:
     with _readable(path, "a .npy file", "save it with np.save"):
         return Npy(path)
 
 
-def _folder(path: Path) -> Store:
+def _folder(path: Path) -> ArrayStore:
     zarr = _zarr()
     with _readable(path, "a Zarr array", f"save it with zarr.save_array('{path}', array)"):
         found = zarr.open(str(path), mode="r")
     return Zarr(path, _array_in(path, found))
 
 
-def _tiff(path: Path) -> Store:
+def _tiff(path: Path) -> ArrayStore:
     try:
         import tifffile
     except ModuleNotFoundError:
@@ -202,7 +202,7 @@ def _array_in(path: Path, found: Any) -> Any:
     return found[min(names, key=lambda name: (int(name) if name.isdigit() else 0, name))]
 
 
-def _checked(path: Path, store: Store) -> Store:
+def _checked(path: Path, store: ArrayStore) -> ArrayStore:
     if store.dtype.kind not in "iufc":
         raise GeometryError(
             f"files: {path} does not hold numbers\n  its type is {format_value(str(store.dtype))}\n"
@@ -255,7 +255,7 @@ def _create_npy(part: Path, shape: Shape, dtype: np.dtype[Any], needed: int) -> 
         file.truncate(end)
 
 
-def open_part(path: Path) -> Store:
+def open_part(path: Path) -> ArrayStore:
     """What `create` made, to be written to."""
     part = unfinished_path(path)
     return (
@@ -300,8 +300,8 @@ def even_chunks(shape: Sequence[int], most: int) -> Shape:
 
 
 __all__ = [
+    "ArrayStore",
     "Place",
-    "Store",
     "create",
     "discard",
     "even_chunks",

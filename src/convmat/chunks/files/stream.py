@@ -126,7 +126,7 @@ def begin(job: Job, out: Path, *, resume: bool) -> Manifest:
 class Pipeline:
     """A thread that reads the next block and one that writes the last, around who computes."""
 
-    def __init__(self, job: Job, todo: Sequence[int], store: stores.Store, manifest: Manifest) -> None:
+    def __init__(self, job: Job, todo: Sequence[int], store: stores.ArrayStore, manifest: Manifest) -> None:
         self.job, self.todo, self.store, self.manifest = job, todo, store, manifest
         self.reading = self.computing = self.writing = 0.0
         self._read: queue.SimpleQueue[tuple[int, Array | BaseException]] = queue.SimpleQueue()

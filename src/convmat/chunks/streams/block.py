@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ...network.graph import Graph, Input, Node, Spec
 from ..tiles.parts import extents
-from ..tiles.regions import Writer
+from ..tiles.regions import TileWriter
 from .recurrent import begin_with, is_recurrent, states_of
 from .timeline import Timeline, last_that
 
@@ -20,7 +20,7 @@ JOIN_VERSION = 13
 
 
 @dataclass(frozen=True)
-class Place:
+class StreamPlace:
     """Of one value: elements made so far, and the first that an output to come reads."""
 
     made: int = 0
@@ -32,11 +32,11 @@ class Place:
         return max(self.made - self.first, 0)
 
 
-Places = Mapping[str, Place]
+Places = Mapping[str, StreamPlace]
 
 
 @dataclass(frozen=True)
-class Move:
+class BlockGraph:
     """A block's graph: which kept parts it reads, what it makes of the outputs, and what is kept then.
 
     `graph`: None where nothing is computed. `made` and `kept` are names of its outputs by those of values; a value in
@@ -52,7 +52,7 @@ class Move:
     inside: bool
 
 
-def move(timeline: Timeline, places: Places, n: int, specs: Mapping[str, Spec] | None = None) -> Move:
+def move(timeline: Timeline, places: Places, n: int, specs: Mapping[str, Spec] | None = None) -> BlockGraph:
     """What can be done once n elements more have come; `specs` of the whole where these are the last."""
     return _Moving(timeline, places, specs).move(n)
 
@@ -63,14 +63,14 @@ class _Moving:
     def __init__(self, timeline: Timeline, places: Places, specs: Mapping[str, Spec] | None) -> None:
         self.line, self.places, self.ended = timeline, places, specs
         self.specs = timeline.specs if specs is None else specs
-        self.writer = Writer({}, timeline.specs)
+        self.writer = TileWriter({}, timeline.specs)
         self.names: dict[str, str] = {}
         self.states: dict[str, str] = {}
         self.allowed: dict[str, int] = {}
         self.stop = {name: place.made for name, place in places.items()}
         self.inside = specs is None
 
-    def move(self, n: int) -> Move:
+    def move(self, n: int) -> BlockGraph:
         line, graph = self.line, self.line.graph
         arriving: list[Input] = []
         self.stop[line.name] += n
@@ -108,7 +108,7 @@ class _Moving:
         used = {name for node in block.nodes for name in node.reads} | set(wanted)
         block = replace(block, inputs=tuple(each for each in block.inputs if each.name in used))
         reads = tuple(n for n in (*self.places, *line.states) if kept_name(n) in used)
-        return Move(block if wanted else None, reads, given, kept, frozenset(stay), after, self.inside)
+        return BlockGraph(block if wanted else None, reads, given, kept, frozenset(stay), after, self.inside)
 
     # -- values --------------------------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class _Moving:
                 reads[name].append(low)
         first.update((name, min(lows)) for name, lows in reads.items() if lows)
         self.inside = self.inside and all(low > 0 for lows in reads.values() for low in lows)
-        return {name: Place(self.stop[name], first[name]) for name in first}
+        return {name: StreamPlace(self.stop[name], first[name]) for name in first}
 
 
 def kept_name(name: str) -> str:
@@ -203,4 +203,4 @@ def kept_name(name: str) -> str:
     return f"{name}/kept"
 
 
-__all__ = ["Move", "Place", "Places", "kept_name", "move"]
+__all__ = ["BlockGraph", "Places", "StreamPlace", "kept_name", "move"]

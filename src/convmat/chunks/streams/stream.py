@@ -23,7 +23,7 @@ from ...network.preparing.sharing import Shared
 from ...planner.units import format_bytes
 from ...processes import kept_property
 from ...stream import Stream
-from .block import Move, Place, kept_name, move
+from .block import BlockGraph, StreamPlace, kept_name, move
 from .timeline import Timeline, stateless
 
 Array = npt.NDArray[Any]
@@ -33,12 +33,12 @@ KINDS = 32
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedBlock:
     """A Move with its network ready; where values stand after it is counted from the period it begins in."""
 
-    move: Move
+    move: BlockGraph
     network: Network | None
-    after: tuple[Place, ...]
+    after: tuple[StreamPlace, ...]
 
 
 class NetworkStream(Stream):
@@ -72,7 +72,7 @@ class NetworkStream(Stream):
         given = Spec(_shape(self._input, axis), self._input.dtype)
         self.line = Timeline(graph, {self._input.name: given}, axis)
         self._shared = Shared()
-        self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
+        self._prepared: OrderedDict[Any, PreparedBlock] = OrderedDict()
         self.reset()
 
     # -- what it says --------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class NetworkStream(Stream):
 
     def reset(self) -> None:
         """Begin anew: nothing has come."""
-        self._places = {name: Place() for name in self.line.axes}
+        self._places = {name: StreamPlace() for name in self.line.axes}
         self._carried: dict[str, Array] = {}
 
     def push(self, block: Any) -> Any:
@@ -149,7 +149,7 @@ class NetworkStream(Stream):
         self.reset()
         return self._answer(made)
 
-    def _next(self, n: int) -> Prepared:
+    def _next(self, n: int) -> PreparedBlock:
         """What to do with a block of n elements, from what was prepared before where it is the same."""
         line = self.line
         periods = self._places[self._input.name].made // line.period
@@ -167,19 +167,19 @@ class NetworkStream(Stream):
             self._prepared.popitem(last=False)
         return made
 
-    def _ready(self, found: Move, shifts: list[int] | None = None) -> Prepared:
+    def _ready(self, found: BlockGraph, shifts: list[int] | None = None) -> PreparedBlock:
         places = found.after.values()
         after = [
-            Place(p.made - s, p.first - s)
+            StreamPlace(p.made - s, p.first - s)
             for p, s in zip(places, shifts or itertools.repeat(0), strict=False)
         ]
-        return Prepared(
+        return PreparedBlock(
             found,
             None if found.graph is None else self.network._around(found.graph, self._shared),
             tuple(after),
         )
 
-    def _run(self, prepared: Prepared, block: Array | None) -> dict[str, Array]:
+    def _run(self, prepared: PreparedBlock, block: Array | None) -> dict[str, Array]:
         """Run a block's graph; what is kept, and where values stand, is what it says. The outputs by name."""
         done, line = prepared.move, self.line
         made: dict[str, Any] = {}
@@ -194,7 +194,7 @@ class NetworkStream(Stream):
         kept |= {name: made[source] for name, source in done.kept.items()}
         self._carried = {name: kept[name] for name in (*self._places, *line.states) if name in kept}
         self._places = {
-            name: Place(p.made + s, p.first + s)
+            name: StreamPlace(p.made + s, p.first + s)
             for (name, p), s in (
                 ((name, p), int(periods * line.period * line.rates[name]))
                 for name, p in zip(self._places, prepared.after, strict=True)

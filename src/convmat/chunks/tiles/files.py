@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...engine import preloaded
 from ...network.net import Network
-from ..files.stores import Place, Store, even_chunks, open_array
+from ..files.stores import ArrayStore, Place, even_chunks, open_array
 from .stages import Tell
 from .tile_plan import describe_tiles
 from .tiled import TileOptions, prepare_tiles
@@ -38,7 +38,7 @@ class TileJob:
     ) -> None:
         """`folder`: where passes keep values between them, on a cluster one that all workers see."""
         self.source, store = source, open_array(source)
-        self._store: Store | None = store
+        self._store: ArrayStore | None = store
         (self.name,) = (each.name for each in network.inputs)
         self.read_as = network.inputs[0].dtype
         shown = {self.name: _Sliced(store, self.read_as)}
@@ -53,7 +53,7 @@ class TileJob:
         self.chunks = even_chunks(tiled.extents, CHUNK_ELEMENTS)
         self.run = self._run(network, store, tiled.extents)
 
-    def _run(self, network: Network, store: Store, extents: tuple[int, ...]) -> dict[str, Any]:
+    def _run(self, network: Network, store: ArrayStore, extents: tuple[int, ...]) -> dict[str, Any]:
         digest = hashlib.sha256()
         for name, array in sorted(network.graph.constants.items()):
             digest.update(name.encode() + array.tobytes())
@@ -98,7 +98,7 @@ class TileJob:
 class _Sliced:
     """A store that is sliced like an array, of the network's element type."""
 
-    def __init__(self, store: Store, dtype: np.dtype[Any]) -> None:
+    def __init__(self, store: ArrayStore, dtype: np.dtype[Any]) -> None:
         self.store, self.shape, self.dtype = store, store.shape, dtype
 
     def __getitem__(self, place: Place) -> Array:

@@ -23,7 +23,7 @@ SLICE_VERSION = 13
 
 
 @dataclass(frozen=True)
-class Regions:
+class NeededRegions:
     """The part that every value is needed of for a part of the output, and what each node needs for that."""
 
     parts: Mapping[str, Part]
@@ -48,7 +48,7 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class Way:
+class NodeWay:
     """How the product of a node runs for the whole: what decides it, and the pixels that are computed together."""
 
     decided: Decided
@@ -67,7 +67,7 @@ class Way:
         )
 
 
-Ways = Mapping[str, Way]
+Ways = Mapping[str, NodeWay]
 """By the names of what nodes write."""
 
 
@@ -79,7 +79,7 @@ def find_regions(
     ways: Ways,
     *,
     approximate: bool = False,
-) -> Regions:
+) -> NeededRegions:
     """What is needed for a part of an output. Raises NetworkError, naming the node that looks at the whole image.
 
     `approximate`: such a node looks at the pixels of its input that lie where the part does in the output.
@@ -117,7 +117,7 @@ def find_regions(
     for given in graph.inputs:
         if given.name in wanted:
             parts[given.name] = overlap(wanted[given.name])
-    return Regions(parts, found)
+    return NeededRegions(parts, found)
 
 
 def _in_place(
@@ -153,7 +153,7 @@ def tile_refusal(node: Node, reason: str) -> NetworkError:
     )
 
 
-class Writer:
+class TileWriter:
     """The nodes of a tile's graph, written one after the other; Slices before those that need less than there is."""
 
     def __init__(self, made: dict[str, Part], specs: Mapping[str, Spec]) -> None:
@@ -181,7 +181,7 @@ class Writer:
             self.nodes.append(Node("Slice", reads, (new,), version=SLICE_VERSION))
         return self._names[name, want]
 
-    def add(self, node: Node, need: Needed, way: Way | None = None) -> None:
+    def add(self, node: Node, need: Needed, way: NodeWay | None = None) -> None:
         """A node that makes a part of what it makes of the whole, in the same way."""
         reads = []
         for name, each in zip(node.inputs, (*need.parts, *(None for _ in node.inputs)), strict=False):
@@ -201,11 +201,11 @@ class Writer:
 
 
 def tile_graph(
-    graph: Graph, specs: Mapping[str, Spec], found: Regions, output: str, part: Part, ways: Ways
+    graph: Graph, specs: Mapping[str, Spec], found: NeededRegions, output: str, part: Part, ways: Ways
 ) -> Graph:
     """The graph that makes a part of the output of the parts of the inputs that `found` says."""
     given = [each for each in graph.inputs if each.name in found.parts]
-    writer = Writer({each.name: found.parts[each.name] for each in given}, specs)
+    writer = TileWriter({each.name: found.parts[each.name] for each in given}, specs)
     for node in graph.nodes:
         need = found.nodes.get(node.outputs[0])
         if need is not None:
@@ -220,4 +220,4 @@ def tile_graph(
     ).needed()
 
 
-__all__ = ["Regions", "Way", "Ways", "Writer", "find_regions", "tile_graph", "tile_refusal"]
+__all__ = ["NeededRegions", "NodeWay", "TileWriter", "Ways", "find_regions", "tile_graph", "tile_refusal"]

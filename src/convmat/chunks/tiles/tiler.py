@@ -25,7 +25,7 @@ from ...network.preparing.sharing import Shared
 from ...planner import Prepared, chosen_way
 from ...processes import Lock
 from .parts import Part, elements
-from .regions import Regions, Way, Ways, find_regions, tile_graph
+from .regions import NeededRegions, NodeWay, Ways, find_regions, tile_graph
 
 Array = npt.NDArray[Any]
 KINDS = 32
@@ -79,7 +79,7 @@ class Tiler:
         """Its element type."""
         return self.specs[self.output].dtype
 
-    def regions(self, part: Part, output: str = "") -> Regions:
+    def regions(self, part: Part, output: str = "") -> NeededRegions:
         """What a part of the output (or of another value) needs. Raises NetworkError."""
         name = output or self.output
         return find_regions(self.graph, self.specs, name, part, self.ways, approximate=self.approximate)
@@ -167,7 +167,7 @@ class Tiler:
             if isinstance(plan, Prepared) and out is not None:
                 found = plan.lowering.tile(plan.problem.geometry)
                 tile = found if self.same_bits and out == plan.problem.geometry.P else (1,) * len(out)
-                ways[task.node.outputs[0]] = Way(Decided(plan.problem, chosen_way(plan.decision)), tile)
+                ways[task.node.outputs[0]] = NodeWay(Decided(plan.problem, chosen_way(plan.decision)), tile)
         if not self._has_rules(program):
             return
         self.graph, self.specs, self.ways = program.graph, program.specs, ways

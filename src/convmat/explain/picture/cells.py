@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..story.colour import Theme, ink, mix
 from ..story.digits import format_number
 from ..story.scene import Cell
-from .canvas import Line, Rect, Shape, Text
+from .canvas import Polyline, Rect, Shape, Text
 
 Box = tuple[float, float, float]
 """x, y and the size of a cell."""
@@ -23,7 +23,7 @@ def cell_shapes(theme: Theme, cell: Cell, x: float, y: float, size: float) -> li
         x0, y0 = corner[:2]
         lines = [[(x0, y0 + i * third), (x0 + i * third, y0)] for i in (1, 2, 3)]
         lines += [[(x0 + i * third, y0 + side), (x0 + side, y0 + i * third)] for i in (1, 2)]
-        hatch = Line(lines[0], theme.line, 1.2, more=lines[1:])
+        hatch = Polyline(lines[0], theme.line, 1.2, more=lines[1:])
         body = [hatch, Rect(*corner, None, theme.faint, 1, radius, dash=True)]
         colour = theme.muted
     elif cell.board in ("x", "U"):
@@ -61,7 +61,7 @@ def _number(text: str, x: float, y: float, size: float, colour: str) -> list[Sha
     half = min(0.31 * fit * longest, size / 2 - 2)
     return [
         Text(middle[0], middle[1] - 0.56 * fit, over, fit, colour, kind="bold"),
-        Line([(middle[0] - half, middle[1]), (middle[0] + half, middle[1])], colour),
+        Polyline([(middle[0] - half, middle[1]), (middle[0] + half, middle[1])], colour),
         Text(middle[0], middle[1] + 0.6 * fit, under, fit, colour, kind="bold"),
     ]
 
@@ -94,8 +94,8 @@ def frame(x: float, y: float, w: float, h: float, theme: Theme, stroke: str | No
     return Rect(x - 0.5, y - 0.5, w + 1, h + 1, None, stroke or theme.ink, 2.6, 4)
 
 
-def tear(x: float, y: float, length: float, down: bool, stroke: str) -> Line:
+def tear(x: float, y: float, length: float, down: bool, stroke: str) -> Polyline:
     """A zigzag where a sample ends."""
     teeth = 2 * max(round(length / 8), 2)
     points = [(length * i / teeth, 3.0 * (-1) ** (i // 2) if i % 2 else 0.0) for i in range(teeth + 1)]
-    return Line([(x + b, y + a) if down else (x + a, y + b) for a, b in points], stroke, 1.3)
+    return Polyline([(x + b, y + a) if down else (x + a, y + b) for a, b in points], stroke, 1.3)

@@ -22,7 +22,7 @@ from convmat.whole_files import replace_when_whole
 
 from ..extras import require_module
 from ..story.colour import DARK, LIGHT, Theme, channels
-from ..story.costs import Cost, list_costs
+from ..story.costs import WayCost, list_costs
 from ..story.example import W, X
 from ..story.sample import sample_of
 from ..story.scene import Scene
@@ -209,7 +209,7 @@ def _parts(g: Geometry, whole: bool) -> list[str]:
     return [f"drawn: {', '.join(parts)}"] if parts else []
 
 
-def _way(g: Geometry, lowering: Any) -> Cost | None:
+def _way(g: Geometry, lowering: Any) -> WayCost | None:
     """What a lowering by tiles costs; None for im2col. Raises PlanError."""
     if not isinstance(lowering, str) or lowering not in PICTURES:
         raise PlanError(
@@ -228,7 +228,7 @@ def _way(g: Geometry, lowering: Any) -> Cost | None:
     return way
 
 
-def _tiles(plan: Plan, way: Cost, arrays: tuple[Any, Any], theme: Theme) -> TilePicture:
+def _tiles(plan: Plan, way: WayCost, arrays: tuple[Any, Any], theme: Theme) -> TilePicture:
     g = plan.problem.geometry
     scene = TileScene(g, tile_of(way.name), *arrays)
     phases = g.phase_count

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..story.colour import LIGHT, Theme
 from ..story.scene import Board, Cell, Scene
-from .canvas import Drawing, Line, Rect, Shape, Text
+from .canvas import Drawing, Polyline, Rect, Shape, Text
 from .cells import Box, cell_shapes, flying_cell, frame, ghost, symbol_title, tear
 
 MARGIN = 26.0
@@ -289,14 +289,14 @@ class Picture:
 
     def _across(self, x: float, y: float, length: float, text: str, cut: bool, offset: float) -> list[Shape]:
         faint = self.theme.faint
-        ends: list[Shape] = [Line([(v, y - 4), (v, y + 4)], faint) for v in (x, x + length)]
-        line = Line([(x, y), (x + length, y)], faint, dash=cut)
+        ends: list[Shape] = [Polyline([(v, y - 4), (v, y + 4)], faint) for v in (x, x + length)]
+        line = Polyline([(x, y), (x + length, y)], faint, dash=cut)
         return [*ends, line, Text(x + length / 2, y + offset, text, 12, self.theme.ink)]
 
     def _down(self, x: float, y: float, length: float, text: str, cut: bool, side: int) -> list[Shape]:
         theme = self.theme
-        ends: list[Shape] = [Line([(x - 4, v), (x + 4, v)], theme.faint) for v in (y, y + length)]
-        line = Line([(x, y), (x, y + length)], theme.faint, dash=cut)
+        ends: list[Shape] = [Polyline([(x - 4, v), (x + 4, v)], theme.faint) for v in (y, y + length)]
+        line = Polyline([(x, y), (x, y + length)], theme.faint, dash=cut)
         middle = y + length / 2
         if length > 6.6 * len(text):
             words = Text(x + 13 * side, middle, text, 12, theme.ink, turned=True)

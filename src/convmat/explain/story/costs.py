@@ -16,7 +16,7 @@ from convmat.product import Index, Packing, Product, View, count_values
 
 
 @dataclass(frozen=True)
-class Cost:
+class WayCost:
     """One way: its name in the pictures, the reason if it refuses, elements stored and FLOPs."""
 
     name: str
@@ -37,7 +37,7 @@ def way_name(lowering: str, packing: Packing) -> str:
 _IM2COL = {Packing.NOTHING: "direct", Packing.PANEL: "panels", Packing.WHOLE: "im2col"}
 
 
-def list_costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
+def list_costs(g: Geometry, panel: int) -> tuple[WayCost, ...]:
     """Every way of a geometry, with panels of `panel` columns; of several packings the one that stores least.
 
     >>> found = {way.name: way for way in list_costs(Geometry.of((1, 3, 3, 3), (1, 3, 2, 2)), 2)}
@@ -47,13 +47,13 @@ def list_costs(g: Geometry, panel: int) -> tuple[Cost, ...]:
     'needs a 1x1 filter, got 2x2'
     """
     problem = Problem.of(g)
-    found: dict[str, Cost] = {}
+    found: dict[str, WayCost] = {}
     for lowering in ALL:
         reason = lowering.refuses(problem)
         products = lowering.products(problem) if reason is None else ()
         for packing in lowering.packings:
             stored = max((_stored(p, packing, panel) for p in products), default=0)
-            cost = Cost(way_name(lowering.name, packing), reason, stored, sum(p.flops for p in products))
+            cost = WayCost(way_name(lowering.name, packing), reason, stored, sum(p.flops for p in products))
             if cost.name not in found or stored < found[cost.name].stored:
                 found[cost.name] = cost
     return tuple(found.values())

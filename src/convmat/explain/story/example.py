@@ -41,7 +41,7 @@ W = np.array([[[1, 2], [0, 1]], [[2, 0], [1, 1]], [[0, 1], [2, -1]]], np.float64
 
 
 @dataclass(frozen=True)
-class Step:
+class WorkedStep:
     """One way to the output: its name, its formula, and the numbers it gives."""
 
     name: str
@@ -69,7 +69,7 @@ class Example:
     origins: Array
     windows: Array
     per_channel: Array
-    chain: tuple[Step, ...]
+    chain: tuple[WorkedStep, ...]
 
     @property
     def equal(self) -> bool:
@@ -113,11 +113,11 @@ def work_out(x: Array = X, w: Array = W) -> Example:
     Y = A @ U
     shape = geometry.P
     chain = (
-        Step("convolution, by its definition", "sum of w[c,f] * x[c,p+f]", y),
-        Step("2-D dot products", "sum of < w[c], window[c] >", per_channel.sum(axis=0).reshape(shape)),
-        Step("unrolled 1-D dot products", "A[0] . U[:, p]", unrolled.reshape(shape)),
-        Step("matrix multiplication", "A @ U", Y.reshape(shape)),
-        Step("convmat.conv", "conv(x, w)", conv(x[None], w[None])[0, 0]),
+        WorkedStep("convolution, by its definition", "sum of w[c,f] * x[c,p+f]", y),
+        WorkedStep("2-D dot products", "sum of < w[c], window[c] >", per_channel.sum(axis=0).reshape(shape)),
+        WorkedStep("unrolled 1-D dot products", "A[0] . U[:, p]", unrolled.reshape(shape)),
+        WorkedStep("matrix multiplication", "A @ U", Y.reshape(shape)),
+        WorkedStep("convmat.conv", "conv(x, w)", conv(x[None], w[None])[0, 0]),
     )
     return Example(
         geometry=geometry, x=x, w=w, A=A, U=U, Y=Y, y=y, taps=_places(np.arange(w.size), w.shape),

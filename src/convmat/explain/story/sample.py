@@ -29,7 +29,7 @@ NARROW = Budget(rows=27, columns=9, outs=2, channels=3, box=8)
 
 
 @dataclass(frozen=True)
-class Sample:
+class StorySample:
     """`channels` and `outs` of one group, `taps` and `pixels` per axis; the input from `start` up to `stop`.
 
     Coordinates count from the first element of x, so padding before it is negative. `whole`: nothing is left out.
@@ -44,7 +44,7 @@ class Sample:
     whole: bool
 
 
-def sample_of(g: Geometry, budget: Budget = WIDE) -> Sample:
+def sample_of(g: Geometry, budget: Budget = WIDE) -> StorySample:
     """The sample of a geometry that fits the budget.
 
     Raises PlanError where there is nothing to draw: an array without elements.
@@ -94,7 +94,7 @@ def sample_of(g: Geometry, budget: Budget = WIDE) -> Sample:
         and (tuple(taps), tuple(pixels)) == (g.F, g.P)
         and all(end <= s for end, s in zip(ends, stop, strict=True))
     )
-    return Sample(channels, outs, tuple(taps), tuple(pixels), start, tuple(stop), whole)
+    return StorySample(channels, outs, tuple(taps), tuple(pixels), start, tuple(stop), whole)
 
 
 def _root(n: int, power: int) -> int:

@@ -44,7 +44,7 @@ BENCHES = {"filter": ("G", "w", "W"), "tile": ("BT", "d", "X"), "back": ("AT", "
 
 
 @dataclass(frozen=True)
-class Axis:
+class TileAxis:
     """An axis: its matrices, how many tiles there are and how many are drawn, its dilation, what lies before x."""
 
     fast: FastCorrelation
@@ -143,7 +143,7 @@ class TileScene:
             fast = fast_correlation(way.outputs(F), F)
             d = h.d[a] if F > 1 else 1
             tiles = -(-P // (d * fast.m)) * d
-            axes.append(Axis(fast, tiles, min(tiles, max(room // fast.t, 1)), d, lo, P))
+            axes.append(TileAxis(fast, tiles, min(tiles, max(room // fast.t, 1)), d, lo, P))
         self.axes = tuple(axes)
         self.channels = min(h.C // h.G, CHANNELS)
         self.outs = min(h.m, CHANNELS)

@@ -26,7 +26,7 @@ _BETWEEN = 2
 
 
 @dataclass(frozen=True)
-class Column:
+class ReportColumn:
     """One column: its head, its cell for each candidate, and when it goes if room is short (0: never)."""
 
     head: str
@@ -74,7 +74,7 @@ def refusals(plan: Plan) -> Iterator[RenderableType]:
         yield Padding(text, (0, 0, 0, _BETWEEN), expand=False)
 
 
-def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[Column]:
+def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[ReportColumn]:
     def product(c: Candidate) -> str:
         return "x".join(map(str, c.product or ()))
 
@@ -85,35 +85,35 @@ def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[Column]
         return lambda c: write(measured[c]) if c in measured else ""
 
     columns = [
-        Column("", lambda c: ">" if c is plan.chosen else ""),
-        Column("way", lambda c: c.name),
-        Column("engine", lambda c: c.engine),
-        Column("m x n x k", product, goes=1),
-        Column("GFLOP", cost(lambda c: f"{c.flops / 1e9:.4g}"), goes=5),
-        Column("moved", cost(lambda c: format_bytes(c.moved)), goes=4),
-        Column("weights", cost(lambda c: format_bytes(c.weight_bytes)), goes=2),
-        Column("error", cost(lambda c: f"{c.error:.1e}"), goes=3),
-        Column("workspace", cost(lambda c: format_bytes(c.workspace))),
-        Column("predicted", cost(lambda c: format_seconds(c.seconds))),
+        ReportColumn("", lambda c: ">" if c is plan.chosen else ""),
+        ReportColumn("way", lambda c: c.name),
+        ReportColumn("engine", lambda c: c.engine),
+        ReportColumn("m x n x k", product, goes=1),
+        ReportColumn("GFLOP", cost(lambda c: f"{c.flops / 1e9:.4g}"), goes=5),
+        ReportColumn("moved", cost(lambda c: format_bytes(c.moved)), goes=4),
+        ReportColumn("weights", cost(lambda c: format_bytes(c.weight_bytes)), goes=2),
+        ReportColumn("error", cost(lambda c: f"{c.error:.1e}"), goes=3),
+        ReportColumn("workspace", cost(lambda c: format_bytes(c.workspace))),
+        ReportColumn("predicted", cost(lambda c: format_seconds(c.seconds))),
     ]
     if any(c.measured for c in plan.candidates):
-        columns.append(Column("tuned", lambda c: format_seconds(c.measured) if c.measured else ""))
+        columns.append(ReportColumn("tuned", lambda c: format_seconds(c.measured) if c.measured else ""))
     if measured:
         columns += [
-            Column("measured", taken(lambda m: format_seconds(m.seconds))),
-            Column("GFLOP/s", taken(lambda m: f"{m.flops_rate / 1e9:.3g}"), goes=6),
-            Column("allocated", taken(lambda m: format_bytes(m.memory)), goes=7),
-            Column("off by", taken(lambda m: f"{m.apart:.1e}"), goes=8),
+            ReportColumn("measured", taken(lambda m: format_seconds(m.seconds))),
+            ReportColumn("GFLOP/s", taken(lambda m: f"{m.flops_rate / 1e9:.3g}"), goes=6),
+            ReportColumn("allocated", taken(lambda m: format_bytes(m.memory)), goes=7),
+            ReportColumn("off by", taken(lambda m: f"{m.apart:.1e}"), goes=8),
         ]
     if len({c.engine for c in plan.candidates}) == 1:
         columns = [column for column in columns if column.head != "engine"]
     return columns
 
 
-def _fitting(columns: list[Column], rows: list[Candidate], width: int) -> list[Column]:
+def _fitting(columns: list[ReportColumn], rows: list[Candidate], width: int) -> list[ReportColumn]:
     """The columns that fit the width, the least wanted gone first."""
 
-    def needed(columns: list[Column]) -> int:
+    def needed(columns: list[ReportColumn]) -> int:
         widths = (max(len(c.head), *(len(c.cell(row)) for row in rows)) for c in columns)
         return sum(widths) + _BETWEEN * (len(columns) - 1)
 

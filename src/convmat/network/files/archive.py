@@ -25,7 +25,7 @@ from ...whole_files import replace_when_whole
 from ..graph import Array
 from .contents import ALIGNMENT, Contents
 from .decode import decode
-from .encode import Piece, Writer
+from .encode import FileWriter, Piece
 
 MAGIC = b"convmat network\n"
 FORMAT = 1
@@ -67,7 +67,7 @@ def write_archive(path: Path, contents: Contents) -> None:
 
 def pack_parts(contents: Contents) -> list[Piece]:
     """The parts of a file, one after the other. Raises NetworkError for what a file cannot hold."""
-    made = Writer()
+    made = FileWriter()
     head = made.head(contents)
     if len(head) > MOST_HEAD:
         raise NetworkError(

@@ -17,7 +17,7 @@ from ..graph import KINDS, Array, Graph, Input, Node, captured_names
 from ..ops import OPERATORS, Options
 from ..ops.dtypes import NARROW, dtype_named
 from ..ops.options import PRECISIONS
-from ..reading.read import MOST_DEPTH, MOST_NODES, Reader, require_onnx
+from ..reading.read import MOST_DEPTH, MOST_NODES, ModelReader, require_onnx
 from ..reading.values import MOST_AXES, MOST_ELEMENTS, extent
 from .contents import ALIGNMENT, FLOATS, WHOLE, Code, Contents
 
@@ -65,7 +65,9 @@ class _Decoder:
         if self._count > MOST_NODES:
             raise self.wrong(f"too many nodes\n  {self._count:,}, at most {MOST_NODES:,} are read")
         name = self.get(found, "name", str)
-        return Reader(None, self.name, None).connected(self.nodes(several), inputs, outputs, constants, name)
+        return ModelReader(None, self.name, None).connected(
+            self.nodes(several), inputs, outputs, constants, name
+        )
 
     def body(self, value: Any) -> Graph:
         """A graph in an attribute of a node."""
@@ -263,9 +265,9 @@ class _Decoder:
             inside=around,
         )
 
-    def foreign(self, count: int, of: int) -> Reader:
+    def foreign(self, count: int, of: int) -> ModelReader:
         try:
-            return Reader(require_onnx(), self.name, None)
+            return ModelReader(require_onnx(), self.name, None)
         except NetworkError:
             raise self.wrong(
                 f"it needs the onnx package\n"

@@ -34,7 +34,7 @@ class Stretch:
         return at, length
 
 
-class Writer:
+class FileWriter:
     """The head of a file, and the bytes that it points at."""
 
     def __init__(self) -> None:

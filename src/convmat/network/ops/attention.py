@@ -27,7 +27,7 @@ FEWEST_ROWS = 64
 
 
 @dataclass(frozen=True)
-class Woven:
+class WovenAttention:
     """The steps of one attention with the kernels of a block of `rows` of its scores: (batch, T, S).
 
     `passed`: the kernel of the pass, and which of its inputs the scores are, if there is one; `side`: which operand of
@@ -101,9 +101,9 @@ def _part(x: Array, place: tuple[Any, ...]) -> Array:
 
 def weave_attention(
     graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any]
-) -> dict[tuple[int, ...], Woven]:
+) -> dict[tuple[int, ...], WovenAttention]:
     """The attentions whose scores no cache would keep, by the places of their nodes, which follow each other."""
-    found: dict[tuple[int, ...], Woven] = {}
+    found: dict[tuple[int, ...], WovenAttention] = {}
     for at in range(len(graph.nodes)):
         for length in (3, 4):
             places = tuple(range(at, at + length))
@@ -117,7 +117,7 @@ def weave_attention(
 
 def _woven(
     nodes: Sequence[Node], graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any], length: int
-) -> Woven | None:
+) -> WovenAttention | None:
     if len(nodes) < length or not all(id(node) in steps for node in nodes) or nodes[-2].op != "Softmax":
         return None
     first, soft, second = (steps[id(nodes[i])] for i in (0, -2, -1))
@@ -150,7 +150,7 @@ def _of(
     specs: Mapping[str, Spec],
     first: Contracted,
     second: Contracted,
-) -> Woven | None:
+) -> WovenAttention | None:
     side = nodes[-1].inputs.index(nodes[-2].outputs[0])
     letters = (second.of.a, second.of.b)[side][:-1]
     if not {*letters} <= {*second.of.y}:
@@ -169,7 +169,7 @@ def _of(
     assert parts[0] is not None
     assert parts[1] is not None
     own = nodes[1].inputs.index(nodes[0].outputs[0])
-    return Woven(
+    return WovenAttention(
         scores, rows, parts[0], None if passed is None else (passed, own), Sweep(line), parts[1], side
     )
 
@@ -188,4 +188,4 @@ def _pass_of(
     return None if isinstance(plan, str) else Sweep(plan)
 
 
-__all__ = ["Woven", "weave_attention"]
+__all__ = ["WovenAttention", "weave_attention"]

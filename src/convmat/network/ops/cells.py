@@ -26,7 +26,7 @@ from .activations import sigmoid
 State = tuple[Array, ...]
 
 
-class Cell(Protocol):
+class RecurrentCell(Protocol):
     """One step. `bias` is what is added to the sums of the gates in all steps."""
 
     bias: Array | None
@@ -37,7 +37,7 @@ class Cell(Protocol):
 
 
 @dataclass(frozen=True)
-class Weights:
+class CellWeights:
     """The weights of one direction: R (G*H, H), two biases (G*H,), peepholes (3*H,)."""
 
     R: Array
@@ -49,7 +49,7 @@ class Weights:
 class Simple:
     """The cell of an RNN."""
 
-    def __init__(self, node: Node, weights: Weights, functions: list[Named]) -> None:
+    def __init__(self, node: Node, weights: CellWeights, functions: list[Named]) -> None:
         self.R = weights.R.T
         (self.f,) = functions
         self.bias = None if weights.Wb is None or weights.Rb is None else weights.Wb + weights.Rb
@@ -62,7 +62,7 @@ class Simple:
 class Gated:
     """The cell of a GRU."""
 
-    def __init__(self, node: Node, weights: Weights, functions: list[Named]) -> None:
+    def __init__(self, node: Node, weights: CellWeights, functions: list[Named]) -> None:
         H = weights.R.shape[1]
         self.H, self.inside = H, bool(node.get("linear_before_reset", 0))
         self.gates, self.new, self.all = weights.R[: 2 * H].T, weights.R[2 * H :].T, weights.R.T
@@ -89,7 +89,7 @@ class Gated:
 class LongShort:
     """The cell of an LSTM."""
 
-    def __init__(self, node: Node, weights: Weights, functions: list[Named]) -> None:
+    def __init__(self, node: Node, weights: CellWeights, functions: list[Named]) -> None:
         self.H, self.R = weights.R.shape[1], weights.R.T
         self.f, self.g, self.h = functions[0], functions[1], functions[2]
         self.coupled = bool(node.get("input_forget", 0))

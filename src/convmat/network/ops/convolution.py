@@ -25,7 +25,7 @@ from ...problem import WORK_DTYPES
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, operator
 from .options import Options, bind_node, plan_node
-from .planned import Planned, Unpacked, Woven
+from .planned import Interleaved, Planned, Unpacked
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -231,7 +231,7 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
         added = None if bias is None else bias.repeat(math.prod(w.shape[2:]))
         bound = plan_of(node, specs, options).bind(filters, added)
         between = _between(input_at(node, specs, 0), input_at(node, specs, 1))
-        return Woven(bound, lambda arrays: (arrays[0], None, arrays[-1]), woven, between)
+        return Interleaved(bound, lambda arrays: (arrays[0], None, arrays[-1]), woven, between)
     factor = node.get("scale")
     scale = None if factor is None else (factor.tobytes(), partial(scale_weights, node))
     bound = bind_node(options, plan_of(node, specs, options), w, bias, scale)

@@ -19,7 +19,7 @@ from .base import Specs, has_input, input_at, operator, read_whole_numbers, spec
 from .sampling import interpolate, linear_terms
 
 
-class Windows(NamedTuple):
+class DeformedWindows(NamedTuple):
     """The window and its places: F taps, P outputs, strides, dilations, margins before, groups, groups of offsets."""
 
     F: Shape
@@ -31,7 +31,7 @@ class Windows(NamedTuple):
     parts: int
 
 
-def _windows(node: Node, specs: Specs) -> Windows:
+def _windows(node: Node, specs: Specs) -> DeformedWindows:
     x, w, offset = (input_at(node, specs, i) for i in range(3))
     rank = x.rank - 2
     if rank < 1 or w.rank != x.rank:
@@ -71,7 +71,7 @@ def _windows(node: Node, specs: Specs) -> Windows:
             )
     if w.dtype != x.dtype or offset.dtype != x.dtype:
         raise node.error(f"its inputs are {x}, {w} and {offset}\n  one element type is needed")
-    return Windows(F, P, s, d, pads[:rank], G, parts)
+    return DeformedWindows(F, P, s, d, pads[:rank], G, parts)
 
 
 def _deformed_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:

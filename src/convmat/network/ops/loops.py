@@ -50,7 +50,7 @@ def count_turns() -> Iterator[list[int]]:
         _turns.reset(token)
 
 
-class Rows:
+class TurnRows:
     """What the turns give of one output, of one shape and within the memory of a value."""
 
     def __init__(self, node: Node, limit: int) -> None:
@@ -141,7 +141,7 @@ def _open_loop(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
         most, go, state = _trips(node, own[0]), own[1], list(own[2 : 2 + count])
         if go is None:
             go = np.array(True)
-        rows = [Rows(node, about.limit) for _ in node.outputs[count:]]
+        rows = [TurnRows(node, about.limit) for _ in node.outputs[count:]]
         turn = 0
         with count_turns() as taken:
             while read_condition(node, go, "condition") and (most is None or turn < most):

@@ -36,7 +36,7 @@ ROUNDED_RTOL = 1e-2
 """The tolerance of products whose operands may be rounded to bfloat16."""
 
 
-class Packed:
+class PackedConstants:
     """What constants are bound to, as long as somebody holds it: by how they are packed and where they lie."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Options:
     """In which type values of half precision are between products, and what products round: one of PRECISIONS."""
     record: Record | None = field(default=None, compare=False, repr=False)
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
-    packed: Packed | None = field(default=None, compare=False, repr=False)
+    packed: PackedConstants | None = field(default=None, compare=False, repr=False)
     """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
     whole: Decided | None = None
     """Of the node that is prepared: its product is a block of that one, and runs as it does."""

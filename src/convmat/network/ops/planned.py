@@ -87,7 +87,7 @@ class Unpacked:
 
 
 @dataclass(frozen=True)
-class Woven(Planned):
+class Interleaved(Planned):
     """A plan whose y, of the shape `between`, is interleaved by a kernel."""
 
     sweep: Sweep

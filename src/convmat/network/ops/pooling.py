@@ -38,7 +38,7 @@ MOST_TAPS = 2**20
 
 
 @dataclass(frozen=True)
-class Window:
+class PoolingWindow:
     """Along one axis: input, filter and output extent, stride, dilation, padding before and after."""
 
     I: int
@@ -71,7 +71,7 @@ class Window:
         return np.maximum(after - before, 0)
 
 
-def pooling_windows(node: Node, x: Shape) -> tuple[Window, ...]:
+def pooling_windows(node: Node, x: Shape) -> tuple[PoolingWindow, ...]:
     """The window along each spatial axis of x: (B, C, *I). Raises NetworkError."""
     rank = len(x) - 2
     F = tuple(node.get("kernel_shape") or ())
@@ -84,7 +84,7 @@ def pooling_windows(node: Node, x: Shape) -> tuple[Window, ...]:
     return tuple(_window(node, x[a + 2], F[a], s[a], d[a], pads[a], word) for a in range(rank))
 
 
-def _window(node: Node, I: int, F: int, s: int, d: int, pads: tuple[int, int], word: str) -> Window:
+def _window(node: Node, I: int, F: int, s: int, d: int, pads: tuple[int, int], word: str) -> PoolingWindow:
     if min(F, s, d) < 1 or min(pads) < 0 or F > MOST_TAPS:
         raise node.error(f"its window is no window\n  filter {F}, stride {s}, dilation {d}, padding {pads}")
     reach, (lo, hi) = (F - 1) * d + 1, (pads if word == "NOTSET" else (0, 0))
@@ -92,14 +92,14 @@ def _window(node: Node, I: int, F: int, s: int, d: int, pads: tuple[int, int], w
         P = -(-I // s)
         total = max((P - 1) * s + reach - I, 0)
         lo = total // 2 if word == "SAME_UPPER" else total - total // 2
-        return Window(I, F, P, s, d, lo, total - lo)
+        return PoolingWindow(I, F, P, s, d, lo, total - lo)
     free = lo + I + hi - reach
     if free < 0:
         raise node.error(f"its window is wider than the padded input\n  {reach} of {lo} + {I} + {hi}")
     P = free // s + 1
     if node.get("ceil_mode") and free % s and P * s < I + lo:  # a last window begins inside, or is none
         P += 1
-    return Window(I, F, P, s, d, lo, hi)
+    return PoolingWindow(I, F, P, s, d, lo, hi)
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -112,7 +112,7 @@ RUN = 16
 """Terms that are joined one after the other; more are joined as a tree, whose sums round as pairwise ones do."""
 
 
-def _boxes(ufunc: np.ufunc, fill: Any, x: Array, out: Array, along: tuple[Window, ...]) -> None:
+def _boxes(ufunc: np.ufunc, fill: Any, x: Array, out: Array, along: tuple[PoolingWindow, ...]) -> None:
     """x: (C, *I) -> out: (C, *P), the ufunc's result of each box."""
     for axis, window in enumerate(along, 1):
         shape = (*x.shape[:axis], window.P, *x.shape[axis + 1 :])
@@ -178,7 +178,7 @@ def max_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
     return step
 
 
-def _kernel(x: Spec, along: tuple[Window, ...], options: Options) -> Maxima | str:
+def _kernel(x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Maxima | str:
     """Machine code for it; a sentence where there is none."""
     from ...engine import thread_pool
 
@@ -199,7 +199,7 @@ def _kernel(x: Spec, along: tuple[Window, ...], options: Options) -> Maxima | st
 
 
 def _with_indices(
-    x: Array, out: Array | None, where: Array, along: tuple[Window, ...], lowest: Any, order: int
+    x: Array, out: Array | None, where: Array, along: tuple[PoolingWindow, ...], lowest: Any, order: int
 ) -> None:
     """Maxima and the flat index in x of each: the first one, in C order, where several are equal, or NaN.
 
@@ -250,7 +250,7 @@ def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     return step
 
 
-def _planned(node: Node, x: Spec, along: tuple[Window, ...], options: Options) -> Bound | None:
+def _planned(node: Node, x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Bound | None:
     """The mean as a depthwise product with equal weights, where all windows have as many elements."""
     taps = math.prod(w.F for w in along)
     full = all((w.counts(bool(node.get("count_include_pad"))) == w.F).all() for w in along)
@@ -271,7 +271,7 @@ def _planned(node: Node, x: Spec, along: tuple[Window, ...], options: Options) -
     return made.bind(weights) if made.chosen.engine == "jit" else None
 
 
-def _padding(along: tuple[Window, ...]) -> tuple[tuple[int, int], ...]:
+def _padding(along: tuple[PoolingWindow, ...]) -> tuple[tuple[int, int], ...]:
     """Before and after, so that there are as many outputs as the node has."""
     return tuple((w.lo, (w.P - 1) * w.s + (w.F - 1) * w.d + 1 - w.I - w.lo) for w in along)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, step_operator
-from .cells import Cell, Gated, LongShort, Named, Simple, State, Weights, functions_of
+from .cells import CellWeights, Gated, LongShort, Named, RecurrentCell, Simple, State, functions_of
 from .options import Options
 from .rolled import Extents, Wiring, roll_cell
 
@@ -117,11 +117,11 @@ def _part(e: Extents, state: Array, d: int) -> Array:
     return state[:, d] if e.batch_first else state[d]
 
 
-def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Named]) -> Cell:
+def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Named]) -> RecurrentCell:
     """The cell of one direction with its weights."""
     Wb, Rb = inputs["B"][d].reshape(2, -1) if "B" in inputs else (None, None)
     P = inputs["P"][d] if "P" in inputs else None
-    weights = Weights(inputs["R"][d], Wb, Rb, P)
+    weights = CellWeights(inputs["R"][d], Wb, Rb, P)
     return CELLS[node.op](node, weights, functions)
 
 
@@ -141,7 +141,9 @@ def _backwards(e: Extents, lengths: Array) -> tuple[Array, Array]:
     return np.where(steps < ends, ends - 1 - steps, steps), np.arange(e.B)[None, :]
 
 
-def _run(e: Extents, cell: Cell, x: Array, state: State, lengths: Array | None, y: Array | None) -> State:
+def _run(
+    e: Extents, cell: RecurrentCell, x: Array, state: State, lengths: Array | None, y: Array | None
+) -> State:
     """Steps over x: (T, B, G*H), their outputs into y: (T, B, H) if there is one; the state after the last."""
     first = e.T if lengths is None else int(lengths.min(initial=e.T))
     last = e.T if lengths is None else int(lengths.max(initial=0))

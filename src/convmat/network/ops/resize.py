@@ -35,7 +35,7 @@ ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple
 
 
 @dataclass(frozen=True)
-class Axis:
+class ResizeAxis:
     """One axis: input and output extent, outputs per input, and which part of the input is meant."""
 
     axis: int
@@ -46,7 +46,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Taps:
+class ResizeTaps:
     """What every output along an axis is made of: `index` and `weight` (P, T), and where it is outside of x."""
 
     axis: int
@@ -84,7 +84,7 @@ def rounding_of(node: Node) -> str:
     return _word(node, "nearest_mode", "round_prefer_floor", ROUNDINGS[:-1])
 
 
-def resized_axes(node: Node, specs: Specs) -> list[Axis]:
+def resized_axes(node: Node, specs: Specs) -> list[ResizeAxis]:
     """The axes that are resized. Raises NetworkError, and Unknown where the scales or sizes are no constants."""
     x = input_at(node, specs, 0)
     old = node.op == "Upsample" or node.version < 11
@@ -115,7 +115,8 @@ def resized_axes(node: Node, specs: Specs) -> list[Axis]:
         if not np.isfinite(roi).all():
             raise node.error(f"its roi is {roi.tolist()}\n  finite numbers are needed")
     found = [
-        Axis(a, x.shape[a], to[i], by[i], (float(roi[i]), float(roi[i + len(at)]))) for i, a in enumerate(at)
+        ResizeAxis(a, x.shape[a], to[i], by[i], (float(roi[i]), float(roi[i + len(at)])))
+        for i, a in enumerate(at)
     ]
     if any(not each.I and each.P for each in found):
         raise node.error(f"its input {x} has nothing to make {to} of")
@@ -158,7 +159,7 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 # -- the matrix along one axis -----------------------------------------------------------------------------------------
 
 
-def coordinates(how: str, a: Axis) -> Array:
+def coordinates(how: str, a: ResizeAxis) -> Array:
     """(P,): the place in x that belongs to each output."""
     p, length = np.arange(a.P, dtype=np.float64), a.scale * a.I
     if how == "asymmetric":
@@ -195,16 +196,16 @@ def _filter(mode: str, distance: Array, a: float) -> Any:
     return np.where(z <= 1, near, np.where(z < 2, far, 0))
 
 
-def weigh_taps(node: Node, a: Axis) -> Taps:
+def weigh_taps(node: Node, a: ResizeAxis) -> ResizeTaps:
     """The terms of every output along one axis."""
     mode, how = mode_of(node), coordinates_of(node)
     at = coordinates(how, a)
     outside = (at < 0) | (at > a.I - 1) if how == "tf_crop_and_resize" else np.zeros(a.P, bool)
     if mode == "nearest":
         index = np.clip(_nearest(at, rounding_of(node), a.scale), 0, a.I - 1).astype(np.intp)[:, None]
-        return Taps(a.axis, index, np.ones((a.P, 1)), outside)
+        return ResizeTaps(a.axis, index, np.ones((a.P, 1)), outside)
     if not a.P:
-        return Taps(a.axis, np.zeros((0, 1), np.intp), np.zeros((0, 1)), outside)
+        return ResizeTaps(a.axis, np.zeros((0, 1), np.intp), np.zeros((0, 1)), outside)
     stretch = min(a.scale, 1.0) if node.get("antialias", 0) else 1.0
     reach = (1 if mode == "linear" else 2) / stretch
     neighbours = np.floor(at)[:, None] + np.arange(math.floor(-reach) + 1, math.ceil(reach) + 1)
@@ -213,7 +214,7 @@ def weigh_taps(node: Node, a: Axis) -> Taps:
         weight = np.where((neighbours < 0) | (neighbours > a.I - 1), 0, weight)
     if stretch < 1 or node.get("exclude_outside", 0):
         weight /= weight.sum(1, keepdims=True)
-    return Taps(a.axis, np.clip(neighbours, 0, a.I - 1).astype(np.intp), weight, outside)
+    return ResizeTaps(a.axis, np.clip(neighbours, 0, a.I - 1).astype(np.intp), weight, outside)
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ def _work(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.longdouble if dtype.kind in "iu" and dtype.itemsize == 8 else np.float64)
 
 
-def _apply(x: Array, t: Taps, axis: int, work: np.dtype[Any]) -> Array:
+def _apply(x: Array, t: ResizeTaps, axis: int, work: np.dtype[Any]) -> Array:
     """The matrix of one axis, applied to x; sums are of the type `work`, and not rounded to that of x.
 
     A weight of 0 is no term: an infinity beside the window stays where it is.
@@ -283,7 +284,7 @@ def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
     return found
 
 
-def moved_axes(node: Node, specs: Specs) -> list[Axis]:
+def moved_axes(node: Node, specs: Specs) -> list[ResizeAxis]:
     """The axes along which anything changes."""
     cropped = coordinates_of(node) == "tf_crop_and_resize"
     return [each for each in resized_axes(node, specs) if each.P != each.I or each.scale != 1 or cropped]

@@ -24,7 +24,7 @@ from .bodies import (
     enter_with_bodies,
     tensor_specs,
 )
-from .loops import Rows, count_turns, row_of, settle_specs
+from .loops import TurnRows, count_turns, row_of, settle_specs
 
 
 class _Parts(NamedTuple):
@@ -151,7 +151,7 @@ class _Scanned:
         if len(lengths) != 1:
             raise node.error(f"its inputs are not of one length\n  {', '.join(map(str, sorted(lengths)))}")
         (n,) = lengths
-        rows = [Rows(node, self.about.limit) for _ in range(parts.rows)]
+        rows = [TurnRows(node, self.about.limit) for _ in range(parts.rows)]
         for t in range(n):
             slices = [
                 np.asarray(x[n - 1 - t if back else t, ...], order="C")

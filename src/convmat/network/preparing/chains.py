@@ -18,7 +18,7 @@ import numpy as np
 from ...engine import address, contiguous_strides, strided_views, thread_pool
 from ...processes import OfThisProcess
 from ..graph import Array, Spec, Value
-from ..ops.attention import Woven
+from ..ops.attention import WovenAttention
 from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
 from ..ops.rolled import Rolled
 
@@ -139,4 +139,6 @@ def _kernel(call: Call) -> bool:
     if call.arrays is None and call.changing is None:
         return False
     kinds = Planned | Compared | Moved | Multiplied | Swept
-    return isinstance(call.run, kinds) or (call.arrays is not None and isinstance(call.run, Rolled | Woven))
+    return isinstance(call.run, kinds) or (
+        call.arrays is not None and isinstance(call.run, Rolled | WovenAttention)
+    )

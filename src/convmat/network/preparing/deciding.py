@@ -38,7 +38,7 @@ def find_deciding(graph: Graph) -> frozenset[str]:
     return found
 
 
-class Values:
+class DecidingValues:
     """Which values of the deciding inputs a network has met."""
 
     def __init__(self, graph: Graph) -> None:

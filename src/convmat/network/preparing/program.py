@@ -48,7 +48,7 @@ NOTHING = -1
 
 
 @dataclass(frozen=True)
-class Task:
+class NodeTask:
     """One step: the node it runs, where its operands stand among the values, and which are not needed after it."""
 
     node: Node
@@ -65,7 +65,7 @@ class State:
     """What one call works on: an array for each value, and the work over those that stay and lie as planned."""
 
     values: list[Value]
-    work: list[Chain | Task]
+    work: list[Chain | NodeTask]
 
 
 class Program(OfThisProcess):
@@ -100,12 +100,12 @@ class Program(OfThisProcess):
         self._kept = {next: name for name, next in graph.kept.items() if next}
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
         self._called: list[int] = []
-        self.tasks: list[Task] = []
+        self.tasks: list[NodeTask] = []
         self._prepare(setting.options)
         self._idle: list[State] = []
 
     def __call__(
-        self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None = None
+        self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None = None
     ) -> dict[str, Any]:
         """The outputs by name. `watch` is told of each task that is done: they then run one by one.
 
@@ -119,7 +119,7 @@ class Program(OfThisProcess):
             thread_pool.restore_mode(mode)
 
     def _run_stages(
-        self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None
+        self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None
     ) -> dict[str, Any]:
         stage, answer = self, self._run(inputs, watch)
         values = {**inputs, **answer}
@@ -138,7 +138,7 @@ class Program(OfThisProcess):
             found.append(rest.latest)
         return found
 
-    def _run(self, inputs: Mapping[str, Value], watch: Callable[[Task], None] | None) -> dict[str, Any]:
+    def _run(self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None) -> dict[str, Any]:
         state = self.state()
         values = state.values
         for name, array in inputs.items():
@@ -276,7 +276,7 @@ class Program(OfThisProcess):
             numbers[id(node)] = len(self.tasks)
             if lying and isinstance(step, Moved):
                 step = step.without({i for i, name in enumerate(node.inputs) if name in lying})
-            self.tasks.append(Task(node, step, reads, writes))
+            self.tasks.append(NodeTask(node, step, reads, writes))
             for name in node.outputs:
                 if name in outputs and name not in self._kept:
                     self._fresh.append((self._slot[name], self.specs[name].shape, self.specs[name].dtype))
@@ -378,7 +378,7 @@ class Program(OfThisProcess):
 
         writes = self._slots(node.outputs)
         self._called += [slot for slot in writes if slot != NOTHING]
-        self.tasks.append(Task(node, run, self._slots(names), writes, makes=True))
+        self.tasks.append(NodeTask(node, run, self._slots(names), writes, makes=True))
 
     def _slots(self, names: Sequence[str]) -> tuple[int, ...]:
         return tuple(self._slot[name] if name else NOTHING for name in names)

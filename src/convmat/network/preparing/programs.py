@@ -16,7 +16,7 @@ from ...planner import Record
 from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
-from ..ops.options import Packed
+from ..ops.options import PackedConstants
 from ..rewriting.rewrite import rewrite, rewrite_before_constants
 from ..rewriting.widening import widen
 from . import infer
@@ -97,7 +97,7 @@ class Programs(OfThisProcess):
         self._any: Program | None = None
         self._rewritten: Graph | None = None
         self._found = self._made = 0
-        self._packed = Packed() if setting.shared is None else setting.shared.packed
+        self._packed = PackedConstants() if setting.shared is None else setting.shared.packed
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
         self._lock = Lock()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph import Array
-from ..ops.options import Packed
+from ..ops.options import PackedConstants
 
 if TYPE_CHECKING:
     from .program import Program
@@ -22,7 +22,7 @@ class Shared:
     """
 
     def __init__(self) -> None:
-        self.packed = Packed()
+        self.packed = PackedConstants()
         self._arena: Array = np.empty(0, np.uint8)
         self._users: weakref.WeakSet[Program] = weakref.WeakSet()
 

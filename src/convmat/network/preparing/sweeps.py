@@ -9,12 +9,12 @@ from ...engine import load_together
 from ...errors import EngineError
 from ...planner import Record
 from ..graph import Graph, Spec
-from ..ops.attention import Woven, weave_attention
+from ..ops.attention import WovenAttention, weave_attention
 from ..ops.kernels import run_sweep
 from ..ops.planned import Moved, Multiplied, Swept
 
 K = TypeVar("K")
-S = TypeVar("S", Multiplied | Moved | Swept, Woven)
+S = TypeVar("S", Multiplied | Moved | Swept, WovenAttention)
 
 
 def find_sweeps(
@@ -36,7 +36,7 @@ def find_attention(
     specs: Mapping[str, Spec],
     sweeps: Mapping[int, Multiplied | Moved | Swept],
     record: Record | None,
-) -> dict[tuple[int, ...], Woven]:
+) -> dict[tuple[int, ...], WovenAttention]:
     """The attentions that run in turns, by the places of their nodes, where their kernels can be had."""
     return _load_kernels(weave_attention(graph, specs, sweeps), record)
 

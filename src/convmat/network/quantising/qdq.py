@@ -16,15 +16,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..graph import Array, Graph, Node
-from .ranges import Grain, Seen, of_filters
-from .regions import Layer, Regions
+from .ranges import Grain, SeenRange, of_filters
+from .regions import QuantisedRegion, Regions
 
 MOST_BIAS = 2.0**30
 """Steps of a bias, which leaves as much for the sums."""
 
 
 @dataclass(frozen=True)
-class Weights:
+class LayerWeights:
     """A layer's weights in int8, a scale for each output channel, and its bias in steps of them, (O,) in int32."""
 
     w: Array
@@ -33,7 +33,7 @@ class Weights:
     bias_scales: Array
 
 
-def weights_of(layer: Layer, x: Grain, mean: Array | None, method: str) -> Weights:
+def weights_of(layer: QuantisedRegion, x: Grain, mean: Array | None, method: str) -> LayerWeights:
     """A layer's weights; `mean` of x for each channel where its bias is to be corrected."""
     scales = of_filters(layer.w, layer.axis, method)
     bias = layer.bias
@@ -48,12 +48,12 @@ def weights_of(layer: Layer, x: Grain, mean: Array | None, method: str) -> Weigh
         bias = taken if bias is None else bias + taken
     steps = x.scale * scales
     if bias is None:
-        return Weights(q, scales, None, steps)
+        return LayerWeights(q, scales, None, steps)
     whole = np.clip(np.rint(bias.astype(np.float64) / steps), -MOST_BIAS, MOST_BIAS)
-    return Weights(q, scales, whole.astype(np.int32), steps)
+    return LayerWeights(q, scales, whole.astype(np.int32), steps)
 
 
-def _on_average(layer: Layer, w: Array, mean: Array) -> Array:
+def _on_average(layer: QuantisedRegion, w: Array, mean: Array) -> Array:
     """What these weights make of x's mean, (O,) in float64."""
     if layer.node.op != "Conv":
         return np.asarray(np.moveaxis(w, layer.axis, 0) @ mean)
@@ -63,7 +63,7 @@ def _on_average(layer: Layer, w: Array, mean: Array) -> Array:
 
 
 @dataclass
-class Writer:
+class QdqWriter:
     """The nodes and constants of the graph that is being written."""
 
     regions: Regions
@@ -95,12 +95,12 @@ class Writer:
 
 
 def written(
-    regions: Regions, grains: Mapping[str, Grain], weights: Mapping[str, Weights], version: int
+    regions: Regions, grains: Mapping[str, Grain], weights: Mapping[str, LayerWeights], version: int
 ) -> Graph:
     """The graph in QDQ form; `grains` by the name of each value's grain, `weights` by layers' names."""
     graph = regions.graph
     taken = {*graph.constants, *(each.name for each in graph.inputs), *graph.producer}
-    w = Writer(regions, version, dict(graph.constants), taken=taken)
+    w = QdqWriter(regions, version, dict(graph.constants), taken=taken)
     names = {g: (w.keep(np.asarray(grains[g].scale), f"{g}.scale"), w.keep(np.asarray(grains[g].zero), f"{g}.zero"))
              for g in dict.fromkeys(map(regions.grain, regions.values))}  # fmt: skip
     eight = set(regions.values)
@@ -139,7 +139,9 @@ def written(
     return replace(graph, nodes=tuple(w.nodes), constants=w.constants).needed()
 
 
-def _weighted(w: Writer, layer: Layer, made: Weights, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def _weighted(
+    w: QdqWriter, layer: QuantisedRegion, made: LayerWeights, inputs: tuple[str, ...]
+) -> tuple[str, ...]:
     """The inputs of a layer's node: x, its weights, its bias, from their whole numbers."""
     near = layer.node.inputs[1]
     q, scale = w.keep(made.w, f"{near}.quantized"), w.keep(made.scales, f"{near}.scale")
@@ -150,7 +152,7 @@ def _weighted(w: Writer, layer: Layer, made: Weights, inputs: tuple[str, ...]) -
     return (inputs[0], read, *_bias(w, layer, made))
 
 
-def _bias(w: Writer, layer: Layer, made: Weights) -> tuple[str, ...]:
+def _bias(w: QdqWriter, layer: QuantisedRegion, made: LayerWeights) -> tuple[str, ...]:
     if made.bias is None:
         return ()
     near = (
@@ -161,7 +163,9 @@ def _bias(w: Writer, layer: Layer, made: Weights) -> tuple[str, ...]:
     return (w.node("DequantizeLinear", q, scale, zero, out=w.name(f"{near}.dequantized"), axis=0),)
 
 
-def _added(w: Writer, layer: Layer, made: Weights, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def _added(
+    w: QdqWriter, layer: QuantisedRegion, made: LayerWeights, inputs: tuple[str, ...]
+) -> tuple[str, ...]:
     """The inputs of the Add behind a product of matrices: its corrected bias, in float32."""
     assert made.bias is not None
     numbers = (made.bias * made.bias_scales.astype(np.float64)).astype(np.float32)
@@ -169,4 +173,4 @@ def _added(w: Writer, layer: Layer, made: Weights, inputs: tuple[str, ...]) -> t
     return tuple(name if each in w.regions.graph.constants else each for each in inputs)
 
 
-__all__ = ["Seen", "Weights", "weights_of", "written"]
+__all__ = ["LayerWeights", "SeenRange", "weights_of", "written"]

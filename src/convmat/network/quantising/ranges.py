@@ -57,7 +57,7 @@ SMALLEST = 2.0**-60
 
 
 @dataclass
-class Seen:
+class SeenRange:
     """What was seen of one value: its ends, its mean for each channel (axis 1, or the last), and a histogram."""
 
     low: float = np.inf
@@ -100,12 +100,12 @@ def seen(
     batches: Iterable[Mapping[str, Array]],
     channels: Mapping[str, int | None],
     grain: Callable[[str], str],
-) -> dict[str, Seen]:
+) -> dict[str, SeenRange]:
     """What values are, by their names, over all batches; by `grain`'s names their common ends and histograms.
 
     `channels`: of each value that is looked at, the axis along which means are wanted.
     """
-    found = {name: Seen() for name in channels}
+    found = {name: SeenRange() for name in channels}
     for batch in batches:
         values = run(batch)
         for name, axis in channels.items():
@@ -117,7 +117,10 @@ def seen(
 
 
 def count_bins(
-    run: Run, batches: Iterable[Mapping[str, Array]], found: Mapping[str, Seen], grain: Callable[[str], str]
+    run: Run,
+    batches: Iterable[Mapping[str, Array]],
+    found: Mapping[str, SeenRange],
+    grain: Callable[[str], str],
 ) -> None:
     """Fill the histograms of all grains, whose ends are known."""
     for batch in batches:
@@ -129,7 +132,7 @@ def count_bins(
                 root.bins += np.histogram(values[name], BINS, (low, high))[0]
 
 
-def least_error(each: Seen) -> tuple[float, float]:
+def least_error(each: SeenRange) -> tuple[float, float]:
     """The ends that leave the least squared error of what a histogram holds.
 
     >>> flat = Seen(-1.0, 1.0)
@@ -190,4 +193,4 @@ def _scales(most: Array) -> Array:
     )
 
 
-__all__ = ["METHODS", "Grain", "Seen", "count_bins", "least_error", "of_filters", "seen"]
+__all__ = ["METHODS", "Grain", "SeenRange", "count_bins", "least_error", "of_filters", "seen"]

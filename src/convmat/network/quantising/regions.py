@@ -35,7 +35,7 @@ LIMITS = ("Relu", "Clip")
 
 
 @dataclass(frozen=True)
-class Layer:
+class QuantisedRegion:
     """A product by constant weights, and the nodes behind it that its epilogue computes.
 
     `w`: (O, C//G, *F) or, of a product of matrices, as the file has it; `axis` is that of the output channels. `bias`:
@@ -79,7 +79,7 @@ class Regions:
     """A graph with its layers; those that stay in float32 are left out, perhaps of a `whole` that has them."""
 
     graph: Graph
-    layers: tuple[Layer, ...]
+    layers: tuple[QuantisedRegion, ...]
     whole: Regions | None = None
     _shared: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
@@ -140,7 +140,7 @@ class Regions:
             self._shared[roots[1]] = roots[0]
 
     @kept_property
-    def _ends(self) -> dict[str, Layer]:
+    def _ends(self) -> dict[str, QuantisedRegion]:
         """The layers by what is left behind their epilogues."""
         return {layer.output: layer for layer in self.layers}
 
@@ -165,12 +165,12 @@ class Regions:
 # -- layers ------------------------------------------------------------------------------------------------------------
 
 
-def layers(graph: Graph, specs: Mapping[str, Spec]) -> tuple[Layer, ...]:
+def layers(graph: Graph, specs: Mapping[str, Spec]) -> tuple[QuantisedRegion, ...]:
     """The products of float32 by constant weights."""
     return tuple(found for node in graph.nodes if (found := _layer(graph, specs, node)) is not None)
 
 
-def _layer(graph: Graph, specs: Mapping[str, Spec], node: Node) -> Layer | None:
+def _layer(graph: Graph, specs: Mapping[str, Spec], node: Node) -> QuantisedRegion | None:
     read = PRODUCTS.get(node.op)
     if read is None or node.domain or any(specs.get(n) is None for n in (node.inputs[0], node.outputs[0])):
         return None
@@ -190,7 +190,7 @@ def _layer(graph: Graph, specs: Mapping[str, Spec], node: Node) -> Layer | None:
     last = graph.only_reader((behind or [node])[-1].outputs[0])
     if last is not None and last.op in LIMITS and not last.domain and _constant_limits(graph, last):
         behind.append(last)
-    return Layer(node, tuple(behind), w, bias, axis)
+    return QuantisedRegion(node, tuple(behind), w, bias, axis)
 
 
 def _of_conv(node: Node, w: Array) -> int | None:
@@ -238,4 +238,4 @@ def _constant_limits(graph: Graph, node: Node) -> bool:
     return all(name in graph.constants for name in node.inputs[1:] if name)
 
 
-__all__ = ["AVERAGES", "ELEMENTWISE", "Layer", "Regions", "layers"]
+__all__ = ["AVERAGES", "ELEMENTWISE", "QuantisedRegion", "Regions", "layers"]

@@ -19,9 +19,9 @@ from ..reports.compare import difference
 from ..reports.layers import list_layers as layers_of
 from . import ranges
 from .plain import plain, version_of
-from .qdq import Weights, weights_of, written
-from .ranges import METHODS, Grain, Seen
-from .regions import Layer, Regions, layers
+from .qdq import LayerWeights, weights_of, written
+from .ranges import METHODS, Grain, SeenRange
+from .regions import QuantisedRegion, Regions, layers
 from .report import Quantised, QuantisedLayer
 
 TYPES = ("uint8", "int8")
@@ -33,7 +33,7 @@ Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Setting:
+class QuantisingSetting:
     """How numbers become 8-bit ones: see `quantize`."""
 
     method: str
@@ -80,13 +80,13 @@ def quantize(
     >>> found.network(np.array([[[0, 1, 2, 3]]], np.float32)).round(1)
     array([[[0.5, 2. , 3.5]]], dtype=float32)
     """
-    setting = Setting(method, activations, correct_bias)
+    setting = QuantisingSetting(method, activations, correct_bias)
     _require(setting, max_drop, seconds)
     patterns = (keep,) if isinstance(keep, str) else tuple(keep)
     net = network if isinstance(network, Network) else load(network)
     tell = progress or (lambda text: None)
     tell("reading examples")
-    work = Work.of(net, _examples(net, batches), setting)
+    work = QuantisingWork.of(net, _examples(net, batches), setting)
     why = work.kept(patterns)
     work.calibrate(why, tell)
     if keep_quicker:
@@ -97,7 +97,7 @@ def quantize(
     return work.result(why, seconds, tell)
 
 
-def _require(setting: Setting, max_drop: Any, seconds: Any) -> None:
+def _require(setting: QuantisingSetting, max_drop: Any, seconds: Any) -> None:
     for word, value, of in (("method", setting.method, METHODS), ("activations", setting.activations, TYPES)):
         if value not in of:
             raise PlanError(
@@ -152,22 +152,22 @@ def _misfit(at: int, error: NetworkError) -> NetworkError:
 
 
 @dataclass
-class Work:
+class QuantisingWork:
     """One network on its way: in float32, its layers, and what its values are on the examples."""
 
     net: Network
     floats: Network
     examples: list[dict[str, Array]]
-    setting: Setting
-    every: tuple[Layer, ...]
+    setting: QuantisingSetting
+    every: tuple[QuantisedRegion, ...]
     whole: Regions
-    seen: dict[str, Seen] = field(default_factory=dict)
+    seen: dict[str, SeenRange] = field(default_factory=dict)
     grains: dict[str, Grain] = field(default_factory=dict)
     _answers: list[dict[str, Array]] = field(default_factory=list)
-    _weights: dict[str, Weights] = field(default_factory=dict)
+    _weights: dict[str, LayerWeights] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, net: Network, examples: list[dict[str, Array]], setting: Setting) -> Work:
+    def of(cls, net: Network, examples: list[dict[str, Array]], setting: QuantisingSetting) -> QuantisingWork:
         """What is known before anything is run. Raises NetworkError where there is nothing to quantise."""
         already = next(
             (node for node in net.graph.nodes if "Linear" in node.op or "Integer" in node.op), None
@@ -245,7 +245,7 @@ class Work:
         version = version_of(regions.graph)
         return _around(self.net, written(regions, self.grains, made, version))
 
-    def _weights_of(self, layer: Layer) -> Weights:
+    def _weights_of(self, layer: QuantisedRegion) -> LayerWeights:
         if layer.name not in self._weights:
             corrected = self.setting.correct_bias and (layer.node.op != "MatMul" or layer.bias is not None)
             mean = self.seen[layer.x].mean if corrected else None

@@ -43,7 +43,7 @@ def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
     onnx = require_onnx()
     with _opened(source) as (name, folder, stream, size):
         model, places = _model(onnx, stream, size)
-        return Reader(onnx, name, folder, stream, places).graph(_found(model, name, size))
+        return ModelReader(onnx, name, folder, stream, places).graph(_found(model, name, size))
 
 
 def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
@@ -55,7 +55,7 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
     with _opened(source) as (name, folder, stream, size):
         stream.seek(0)
         model = _found(_parsed(onnx, stream.read()), name, size)
-    reader = Reader(onnx, name, folder, places=[None] * len(model.graph.initializer))
+    reader = ModelReader(onnx, name, folder, places=[None] * len(model.graph.initializer))
     if len(model.functions):
         model = reader.inlined(model)
         reader.places = [None] * len(model.graph.initializer)
@@ -135,7 +135,7 @@ def require_onnx() -> Any:
     return onnx
 
 
-class Reader(Values):
+class ModelReader(Values):
     """One model on its way to a Graph."""
 
     def graph(self, model: Any) -> Graph:

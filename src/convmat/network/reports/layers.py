@@ -17,7 +17,7 @@ from ..ops.fallback import REFERENCE
 from ..ops.half import plan_behind
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.rolled import Rolled
-from ..preparing.program import Program, Task
+from ..preparing.program import NodeTask, Program
 
 SLOW = "reference"
 """The engine of nodes that the ONNX standard's reference computes."""
@@ -102,7 +102,7 @@ def list_layers(program: Program) -> list[Layer]:
     return made
 
 
-def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -> Layer:
+def _layer(program: Program, node: Node, task: NodeTask | None, counted: set[str]) -> Layer:
     plan = plan_behind(task.run) if task else None
     way, engine = _who(node, task, plan)
     g, groups, product = _product(program, node, plan)
@@ -129,7 +129,7 @@ def _layer(program: Program, node: Node, task: Task | None, counted: set[str]) -
     )
 
 
-def _who(node: Node, task: Task | None, plan: Prepared | None) -> tuple[str, str]:
+def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
     if isinstance(task.run, Compared | Moved | Multiplied | Swept | Rolled):

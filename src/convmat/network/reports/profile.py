@@ -18,7 +18,7 @@ from ...errors import EngineError
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
 from ..graph import Node, Value
-from ..preparing.program import Program, Task
+from ..preparing.program import NodeTask, Program
 from .cells import draw_bar, shorten_name
 from .layers import Layer, list_layers, nodes_of
 from .summary import count_threads
@@ -127,7 +127,7 @@ class _Clock:
         self.last = time.perf_counter()
         program(inputs, self)
 
-    def __call__(self, task: Task) -> None:
+    def __call__(self, task: NodeTask) -> None:
         now = time.perf_counter()
         self.spent.setdefault(id(task), (task.node, []))[1].append(now - self.last)
         self.last = time.perf_counter()

@@ -47,7 +47,7 @@ BYTES = (np.uint8, np.int8)
 
 
 @dataclass(frozen=True)
-class Grain:
+class NamedGrain:
     """What quantised numbers stand for: (q - zero) * scale; the names of both, and their values."""
 
     scale: str
@@ -60,7 +60,7 @@ class Grain:
         """Whether it is one scale above 0 for all."""
         return self.scales.size == 1 == self.zeros.size and bool(np.all(self.scales > 0))
 
-    def same(self, other: Grain) -> bool:
+    def same(self, other: NamedGrain) -> bool:
         """Whether the other's numbers stand for the same."""
         alike = self.zeros.dtype == other.zeros.dtype and np.array_equal(self.zeros, other.zeros)
         return alike and np.array_equal(self.scales, other.scales)
@@ -73,17 +73,17 @@ def quantised(draft: Draft, node: Node) -> bool:
     return _product(draft, node) or _moved(draft, node)
 
 
-def _grain(draft: Draft, node: Node) -> Grain | None:
+def _grain(draft: Draft, node: Node) -> NamedGrain | None:
     """That of a node which quantises or dequantises, if it is constant and of 8 bits."""
     if len(node.inputs) < 3 or node.get("block_size", 0):
         return None
     scales, zeros = draft.constant(node.inputs[1]), draft.constant(node.inputs[2])
     if scales is None or zeros is None or zeros.dtype not in BYTES or scales.dtype != np.float32:
         return None
-    return Grain(node.inputs[1], node.inputs[2], scales, zeros)
+    return NamedGrain(node.inputs[1], node.inputs[2], scales, zeros)
 
 
-def _dequantised(draft: Draft, name: str) -> tuple[str, Grain] | None:
+def _dequantised(draft: Draft, name: str) -> tuple[str, NamedGrain] | None:
     """What a value is dequantised from: the 8-bit one, and what it stands for."""
     node = draft.writer(name, "DequantizeLinear")
     found = _grain(draft, node) if node is not None else None
@@ -113,7 +113,7 @@ def _moved(draft: Draft, node: Node) -> bool:
     return True
 
 
-def _counted_anew(draft: Draft, name: str, grain: Grain) -> str:
+def _counted_anew(draft: Draft, name: str, grain: NamedGrain) -> str:
     """A dequantised value quantised again, as one pass instead of the node that dequantises it; its name stays."""
     node, found = draft.writer(name), _dequantised(draft, name)
     assert node is not None
@@ -228,7 +228,7 @@ def _in_steps(activation: Activation, scale: float) -> Activation:
     return Activation("clip", (low / scale, high / scale))
 
 
-def _weights(draft: Draft, node: Node) -> tuple[str, Grain] | None:
+def _weights(draft: Draft, node: Node) -> tuple[str, NamedGrain] | None:
     """The constant 8-bit weights of a product, and what they stand for: all, or each channel of y."""
     source = draft.writer(node.inputs[1], "DequantizeLinear")
     if source is None or len(source.inputs) < 2:
@@ -252,10 +252,10 @@ def _weights(draft: Draft, node: Node) -> tuple[str, Grain] | None:
         return None
     if not zero:
         zero = draft.keep(zeros, f"{source.inputs[0]}.zero")
-    return source.inputs[0], Grain(source.inputs[1], zero, scales, zeros)
+    return source.inputs[0], NamedGrain(source.inputs[1], zero, scales, zeros)
 
 
-def _room(draft: Draft, node: Node, x: Grain, w: tuple[str, Grain]) -> tuple[int, int]:
+def _room(draft: Draft, node: Node, x: NamedGrain, w: tuple[str, NamedGrain]) -> tuple[int, int]:
     """What a bias may be, least and greatest, so that no sum passes int32."""
     value, zeros = draft.constant(w[0]), w[1].zeros
     assert value is not None

@@ -17,7 +17,7 @@ from ...graph import Array, Node, Spec
 from ..base import Specs, Step, input_at, own_operator, whole_numbers_at
 from ..options import Options
 from ..planned import Swept
-from ..pooling import LEAST, Window, pooling_windows
+from ..pooling import LEAST, PoolingWindow, pooling_windows
 from .kernels import loaded
 
 
@@ -48,7 +48,7 @@ def max_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
     return step
 
 
-def _kernel(along: tuple[Window, ...], x: Spec) -> Sweep | None:
+def _kernel(along: tuple[PoolingWindow, ...], x: Spec) -> Sweep | None:
     """The kernel for windows in a plane: side by side with nothing left over, or else as they lie."""
     if len(along) != 2 or x.size < LEAST or any(w.d != 1 for w in along):
         return None
