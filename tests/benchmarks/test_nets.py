@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import convmat
-from benchmarks import command, lock, netgoals, netjobs, netstart, page, peers, run, tables, worker
+from benchmarks import command, firsts, lock, netgoals, netjobs, netstart, page, peers, run, tables, worker
 from benchmarks.goals import Goal
 from benchmarks.models import Builder, Net
 from benchmarks.netjobs import NetJob, given
@@ -304,6 +304,21 @@ def test_first_answers_in_fresh_processes(file: Path) -> None:
     assert {f"{library} {kind}" for library in libraries for kind in ("resident", "peak")} == set(found.bytes)
     assert all(seconds > 0 for (seconds,) in found.seconds.values())
     assert all(size > 1 << 20 for (size,) in found.bytes.values())
+
+
+def test_first_answers_of_each_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(netjobs.NETS, "small", Net(small))
+    told: list[str] = []
+    found = list(firsts.measure(["small"], 1, told.append))
+    if find_spec("onnxruntime") is None:
+        assert (found, told) == ([], ["first answers are compared on Linux, where onnxruntime is installed"])
+        return
+    assert told == []
+    (each,) = found
+    assert each.cold > each.warm > 0 < each.other
+    assert each.kernels > 0
+    assert min(each.resident, each.other_resident) > 1 << 20
+    assert firsts.row(each).split()[0] == "small"
 
 
 # -- what is made of them ---------------------------------------------------------------------------------------------
