@@ -234,10 +234,12 @@ def flush_denormals() -> int | None:
     is done, where no kernels can run.
     """
     global _refused
-    if _pool is None and _refused:
+    pool = _pool
+    if pool is None and _refused:
         return None
     try:
-        return int(start().flush())
+        mode: int = (pool or start()).flush()
+        return mode
     except EngineError:
         _refused = True
         return None
@@ -246,7 +248,7 @@ def flush_denormals() -> int | None:
 def restore_mode(mode: int | None) -> None:
     """Let the calling thread compute with floats as it did before `flush_denormals`."""
     if mode is not None:
-        start().set_mode(mode)
+        (_pool or start()).set_mode(mode)
 
 
 def use_team(team: Team | None) -> None:
