@@ -15,6 +15,10 @@ PYTEST := $(BIN)/python -m pytest
 # Builds nothing online: what is new in another major version of mkdocs is no matter of ours.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 
+# Tests start some hundred processes, which would compile what they import each time: bytecode is kept beside the
+# sources, whatever the shell says (`make clean` takes it away).
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types check coverage docs serve-docs format check-slow check-models check-outside check-oldest bench bench-nets bench-int8 bench-images bench-doors bench-scale wheel clean
 
