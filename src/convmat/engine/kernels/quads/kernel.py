@@ -87,6 +87,7 @@ class _Task:
                     columns.x + at * WORD,
                     self.address("runs"),
                     columns.sums + at * i32.bytes,
+                    self.word("run count"),
                 )
         self._multiply(columns, mc_block * self.word("mc"), bases)
 
@@ -140,7 +141,7 @@ class _Task:
             number = first_block + block.index
             row = number * r.rows
             above = self._row_offset(row, const(i64, r.out.bytes) if across else line)
-            a = bases["a"] + number * r.block_bytes
+            a = bases["a"] + number * self.word("block")
             numbers = [bases[name] + row * 4 for name in ("bias", "scale", "w zero")]
             with fn.loop(0, columns.count, r.width) as tile:
                 at = tile.index

@@ -33,14 +33,15 @@ def write_weights(module: Module, recipe: QuadsRecipe) -> None:
     batch = udiv(index, r.blocks)
     number = index - batch * r.blocks
     for name in reversed(r.batch):
-        count = arguments.load(fn, args, f"count {name}")
-        above = udiv(batch, count)
-        value, batch = batch - above * count, above
+        extent = arguments.load(fn, args, f"count {name}")
+        above = udiv(batch, extent)
+        value, batch = batch - above * extent, above
         w = w + value * arguments.load(fn, args, f"w {name}")
         out = out + value * arguments.load(fn, args, f"a {name}")
-    out = out + number * r.block_bytes
+    block, count = (arguments.load(fn, args, name) for name in ("block", "run count"))
+    out = out + number * block
     vector = i32.x(r.lanes)
-    with fn.loop(0, r.block_bytes, vector.bytes) as each:
+    with fn.loop(0, block, vector.bytes) as each:
         fn.store(const(vector, 0), out + each.index)
     rows = select(equal(number, r.blocks - 1), const(i64, r.tail), const(i64, r.rows))
     table = arguments.load(fn, args, "w rows", ptr) + number * (r.rows * WORD)
@@ -49,16 +50,16 @@ def write_weights(module: Module, recipe: QuadsRecipe) -> None:
         source = w + fn.load(table + row.index * WORD, i64)
         target = out + row.index * QUAD
         size = r.element.bytes
-        with fn.loop(0, r.runs, carried=[places, target, const(i32, 0)]) as runs:
+        with fn.loop(0, count, carried=[places, target, const(i32, 0)]) as runs:
             at, to, total = runs.carried
             with fn.loop(0, r.run // size, carried=[total]) as element:
                 (sum_,) = element.carried
                 made = _read(fn, r, source, fn.load(at + element.index * WORD, i64))
                 fn.store(made, to + _place(element.index * size, r))
                 element.carry(sum_ if r.work.is_float else sum_ + sext(made, to=i32))
-            runs.carry(at + r.run // size * WORD, to + r.quads * r.rows * QUAD, element.results[0])
+            runs.carry(at + r.run // size * WORD, to + r.run_bytes, element.results[0])
         if not r.work.is_float:
-            fn.store(runs.results[2], out + row.index * QUAD, r.sums_at)
+            fn.store(runs.results[2], out + row.index * QUAD + count * r.run_bytes)
 
 
 def _read(fn: Function, r: QuadsRecipe, w: Value, place: Value) -> Value:

@@ -32,6 +32,10 @@ X_BYTES = 256 << 10
 MOST_COLUMNS = 4096
 """Columns of a task: their tables stay near."""
 
+SMALL_WINDOW = 128
+"""Taps of a window that may exceed its outputs. A larger one is an image, summed over for a weight gradient: the length
+of its lines would be constant in the kernel."""
+
 WASTE = 2
 """How many times as many bytes may be multiplied as there are, for quads that are not full."""
 
@@ -136,7 +140,9 @@ class QuadsPlan(KernelPlan):
             "w": origin(a, shapes["w"], dtypes.w.itemsize),
         }  # fmt: skip
         self.rate = "bf16_flops" if r.work.is_float else "dot_ops"
-        self.weight_bytes = product.batch * r.blocks * r.block_bytes
+        self.runs = math.prod(i.extent for i in _runs(b, copy)[0])
+        self.block_bytes = self.runs * r.run_bytes + r.sum_bytes
+        self.weight_bytes = product.batch * r.blocks * self.block_bytes
         self.weight_tasks = product.batch * r.blocks
         extents = {i.name: i.extent for i in product.c.batch + c.cols}
         self.words = self._blocks(extents)
@@ -144,14 +150,15 @@ class QuadsPlan(KernelPlan):
         low, high = output_bounds(dtypes.out, product.epilogue.zero)
         self.words |= {
             "line": self._line(y), "between": y[c.rows[0].name] if r.block else 0, "zero": fill,
-            "y zero": product.epilogue.zero, "low": low, "high": high,
+            "y zero": product.epilogue.zero, "low": low, "high": high, "run count": self.runs,
+            "block": self.block_bytes,
         }  # fmt: skip
         for name in r.outer:
             group = name in r.batch
             inner = math.prod(extents[other] for other in r.batch[r.batch.index(name) + 1 :]) if group else 0
             self.words |= {
                 f"count {name}": extents[name], f"x {name}": x[name], f"y {name}": y[name],
-                f"a {name}": r.blocks * r.block_bytes * inner, f"w {name}": w[name] if group else 0,
+                f"a {name}": r.blocks * self.block_bytes * inner, f"w {name}": w[name] if group else 0,
                 f"bias {name}": product.m * 4 if name == r.batch[0] else 0,
             }  # fmt: skip
         for name in r.columns:
@@ -194,7 +201,7 @@ class QuadsPlan(KernelPlan):
         sizes = {"x": self.copy.element.bytes, "w": r.element.bytes, "y": self.dtypes.out.itemsize}
         touched = sum(math.prod(self.shapes[name]) * size for name, size in sizes.items())
         return Effort(
-            fma=2 * times * rows * wide * r.runs * r.quads * QUAD // r.element.bytes,
+            fma=2 * times * rows * wide * self.runs * r.quads * QUAD // r.element.bytes,
             packed=0,
             stored=times * rows * wide // r.lanes,
             touched=touched,
@@ -221,10 +228,10 @@ class QuadsPlan(KernelPlan):
         nc, mc = -(-tiles // -(-tiles // most)), r.blocks
         if threads > 1 and outer == 1:
             last = Portions(tiles, columns / r.width - tiles + 1), Portions(r.blocks, r.tail / r.rows)
-            steps = r.runs * r.quads * r.width * r.vectors
+            steps = self.runs * r.quads * r.width * r.vectors
             overheads = Overheads(
-                pack=0.5 / r.vectors / max(r.runs * r.quads, 1),
-                fetch=FETCHED * r.block_bytes / steps,
+                pack=0.5 / r.vectors / max(self.runs * r.quads, 1),
+                fetch=FETCHED * self.block_bytes / steps,
                 start=TASK_DOTS / steps,
             )
             nc, mc = partition(*last, overheads, most=most, threads=threads)
@@ -249,12 +256,18 @@ class QuadsPlan(KernelPlan):
 
 
 def _runs(b: View, copy: ChannelsLastCopy) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
-    """The indices of k: those of runs of bytes, and those within a run, channels with what is behind an odd one."""
+    """The indices of k: those of runs of bytes, and those within a run, channels with what is behind an odd one.
+
+    Pixels of an image that is summed over are a run each, as long as they fill a quad.
+    """
     steps, left, length = copy.steps, [i for i in b.rows if i.extent > 1], copy.element.bytes
     inner: list[Index] = []
     if copy.channels == 1 < copy.pixel // length:
         inner, length = [Index(next(i.name for i in b.rows if steps[i.name] == length), 2)], copy.pixel
+    columns = math.prod(i.extent for i in b.cols)
     while found := [i for i in left if steps[i.name] == length]:
+        if length == copy.pixel >= QUAD and math.prod(i.extent for i in left) > max(columns, SMALL_WINDOW):
+            break
         left.remove(found[0])
         extent = found[0].extent
         if length * extent == copy.channels * copy.element.bytes:
@@ -317,7 +330,6 @@ def _recipe(
         outer=index_names(c.batch + c.cols[:first]),
         batch=index_names(c.batch),
         columns=index_names(c.cols[first:]),
-        runs=runs,
         run=run,
         m=product.m,
         vectors=vectors,

@@ -39,7 +39,7 @@ class QuadsRecipe:
     """All that is constant in the kernel.
 
     `outer`: the indices that a task fixes (groups, images), `batch` those of them that A has too. `columns`: the column
-    indices that it walks, outermost first. `runs` of k, `run` bytes each. `m`: rows of A; `vectors` of them in a block.
+    indices that it walks, outermost first. `run`: bytes of a run of k. `m`: rows of A; `vectors` of them in a block.
     `width`: columns of a tile. `signed`: whether w is; what is not is moved by 128. `weights`: the type of w in its
     array. `packed`: x is a copy in scratch. `block`: C's rows are stored in blocks of so many, 0: they are evenly
     apart. `bias`, `scale`, `w_zero`: whether rows have such numbers; `residual`: whether C has one.
@@ -48,7 +48,6 @@ class QuadsRecipe:
     outer: tuple[str, ...]
     batch: tuple[str, ...]
     columns: tuple[str, ...]
-    runs: int
     run: int
     m: int
     vectors: int
@@ -108,14 +107,14 @@ class QuadsRecipe:
         return sorted({n for n in (1, 2, 4, 7, 10) if n < self.width} | {self.width})
 
     @property
-    def sums_at(self) -> int:
-        """Where in a packed block the sums of its rows are, in bytes: of integers alone."""
-        return self.runs * self.quads * self.rows * QUAD
+    def run_bytes(self) -> int:
+        """Bytes of a run in a packed block of A."""
+        return self.quads * self.rows * QUAD
 
     @property
-    def block_bytes(self) -> int:
-        """Bytes of a packed block of A."""
-        return self.sums_at + (0 if self.work.is_float else self.rows * QUAD)
+    def sum_bytes(self) -> int:
+        """Bytes of the sums of its rows, at the end of a packed block: of integers alone."""
+        return 0 if self.work.is_float else self.rows * QUAD
 
     @property
     def sums_columns(self) -> bool:
@@ -137,19 +136,19 @@ class QuadsRecipe:
 
 
 ARGUMENTS = (
-    "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "own", "scratch size", "runs", "w rows",
-    "w k", "columns", "nc", "nc blocks", "mc", "mc blocks", "places", "sums", "line", "between", "zero", "y zero",
-    "low", "high",
+    "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "own", "scratch size", "runs", "run count",
+    "block", "w rows", "w k", "columns", "nc", "nc blocks", "mc", "mc blocks", "places", "sums", "line", "between",
+    "zero", "y zero", "low", "high",
 )  # fmt: skip
 """Arguments of every kernel.
 
 x, y, a, w, residual, scratch: addresses of arrays; bias, scale, w zero: of a number for each row. own, scratch size:
 where in scratch the memory of the first thread begins, and bytes of each; in it `places` and `sums` are where the
 tables of each column's place in C and of its sum begin, behind that of its place in x. runs: a table of where each run
-begins; w rows, w k: of where each row and each byte of k lies in w. columns: of one matrix; nc: columns of a task, mc:
-its blocks of rows; nc blocks, mc blocks: how many such pieces there are. line: bytes from one line of C to the next;
-between: from one block of its rows to the next. zero, y zero: zero points of x and C. low, high: bounds of C before its
-zero point is added, as the bits of two floats.
+begins; run count: how many there are. block: bytes of a packed block of A. w rows, w k: of where each row and each byte
+of k lies in w. columns: of one matrix; nc: columns of a task, mc: its blocks of rows; nc blocks, mc blocks: how many
+such pieces there are. line: bytes from one line of C to the next; between: from one block of its rows to the next.
+zero, y zero: zero points of x and C. low, high: bounds of C before its zero point is added, as the bits of two floats.
 """
 
 __all__ = ["NOWHERE", "QUAD", "QuadsRecipe"]

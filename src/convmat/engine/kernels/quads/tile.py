@@ -62,14 +62,17 @@ class TileWriter:
         fn: Function,
         x: Value,
         a: Value,
-        runs: Value,
+        runs: tuple[Value, Value],
         columns: int,
         vectors: int,
         sums: list[Value],
         ones: bool = False,
     ) -> list[Value]:
-        """Adds all quads of k to the sums; `ones`: each byte of x times 1, whatever `a` holds."""
-        r = self.r
+        """Adds all quads of k to the sums; `runs`: the table of where they begin, and how many there are.
+
+        `ones`: each byte of x times 1, whatever `a` holds.
+        """
+        r, (table, count) = self.r, runs
         step = 0 if ones else r.rows * QUAD
         whole = r.quads // UNROLL * UNROLL
 
@@ -84,9 +87,9 @@ class TileWriter:
                         now[i * vectors + v] = dot(fn, now[i * vectors + v], made, weight, r.unit)
             return now
 
-        with fn.loop(0, r.runs, carried=[a, *sums]) as run:
+        with fn.loop(0, count, carried=[a, *sums]) as run:
             a_run, *now = run.carried
-            start = fn.load(runs + run.index * WORD, i64)
+            start = fn.load(table + run.index * WORD, i64)
             last = r.quads if whole == r.quads and not ones else whole
             if ones and whole == r.quads:
                 last = whole - UNROLL
@@ -110,12 +113,12 @@ class TileWriter:
         return [constant_bytes([1] * there + [0] * (QUAD - there), r.lanes, r.unit)]
 
     def _column_sums(self) -> Function:
-        """`sums(x, runs, out)`: the sum of the bytes of each column of a tile, i32."""
+        """`sums(x, runs, out, count)`: the sum of the bytes of each column of a tile, i32."""
         r = self.r
-        fn = self._module.function("sums", {"x": ptr, "runs": ptr, "out": ptr})
-        x, runs, out = fn.arguments
-        zeros: list[Value] = [const(i32.x(r.lanes), r.unit.moved * r.runs * r.run)] * r.width
-        for i, total in enumerate(self._over_quads(fn, x, out, runs, r.width, 1, zeros, ones=True)):
+        fn = self._module.function("sums", {"x": ptr, "runs": ptr, "out": ptr, "count": i64})
+        x, runs, out, count = fn.arguments
+        zeros = [splat(trunc(count * (r.unit.moved * r.run), to=i32), lanes=r.lanes)] * r.width
+        for i, total in enumerate(self._over_quads(fn, x, out, (runs, count), r.width, 1, zeros, ones=True)):
             fn.store(total, out, i * i32.bytes, mask=prefix_mask(r.lanes, 1))
         return fn
 
@@ -126,7 +129,10 @@ class TileWriter:
         vectors = -(-rows // r.lanes)
         parameters = PARAMETERS | ({"between": i64} if r.block else {})
         fn = self._module.function(f"tile_{columns}_{rows}", parameters)
-        x, a, runs, args, sums, bias, scale, w_zero, c, residual, line, count, places, *between = fn.arguments
+        x, a, table, args, sums, bias, scale, w_zero, c, residual, line, count, places, *between = (
+            fn.arguments
+        )
+        runs = table, r.arguments().load(fn, args, "run count")
         # Lanes behind the tile's columns stay as they are: a residual that is C itself is still to be read there.
         count = minimum(count, const(i64, columns))
         if r.work.is_float:
@@ -195,10 +201,12 @@ class TileWriter:
         """What sums begin with: bias - x0 * sum of w + k * x0 * w0 of each row; and w0 of each row."""
         r, vector = self.r, i32.x(self.r.lanes)
         zero = splat(trunc(r.arguments().load(fn, args, "zero"), to=i32), lanes=r.lanes)
-        starts, zeros = [], []
+        starts, zeros, load = [], [], r.arguments().load
+        runs = load(fn, args, "run count")
+        terms, sums = splat(trunc(runs * r.run, to=i32), lanes=r.lanes), a + runs * r.run_bytes
         for v in range(vectors):
             mask = prefix_mask(r.lanes, rows - v * r.lanes)
-            total = kept = fn.load(a, vector, r.sums_at + v * vector.bytes)
+            total = kept = fn.load(sums, vector, v * vector.bytes)
             moved = const(vector, 0) if r.signed else const(vector, 128)
             if r.sums_columns:
                 of = (
@@ -207,7 +215,7 @@ class TileWriter:
                     else const(vector, -128)
                 )
                 zeros.append(of)
-                total = total - of * const(vector, r.runs * r.run)
+                total = total - of * terms
             start = -(total * zero)
             if r.unit.moved:
                 start = start + kept * const(vector, r.unit.moved)
