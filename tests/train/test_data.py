@@ -73,3 +73,24 @@ def test_the_files_of_a_debian_package() -> None:
         deb += name.ljust(48) + str(len(data)).encode().ljust(10) + b"`\n" + data + b"\n" * (len(data) % 2)
     with tarfile.open(fileobj=io.BytesIO(_of_deb(deb))) as tar:
         assert tar.getnames() == ["./a"]
+
+
+def test_bytes_are_pictures_from_0_to_1(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.full((10, 1, 4, 4), 255, np.uint8), y=np.arange(10))
+    made = data_of(str(tmp_path / "a.npz"))
+    assert made.train.x.dtype == np.dtype(np.float32)
+    assert (made.train.x.max(), made.test.x.min()) == (1, 1)
+
+
+def test_a_subfolder_without_pictures_is_no_class(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "cats").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "cats" / "1.png")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(NetworkError) as error:
+        data_of(str(tmp_path))
+    assert str(error.value) == (
+        "train: 1 of 2 classes have no picture that can be read\n  notes\n"
+        f"  each subfolder of {tmp_path} is a class: take away what is none"
+    )

@@ -126,7 +126,7 @@ def digits() -> Data:
 def from_npz(path: str | os.PathLike[str], share: float = 0.2, seed: int = 0) -> Data:
     """The arrays `x` and `y` of a .npz file, and `x_test` and `y_test` or a share of them to judge by.
 
-    Raises NetworkError.
+    Pictures of bytes (uint8) become numbers from 0 to 1, as those of a folder are. Raises NetworkError.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -145,10 +145,15 @@ def from_npz(path: str | os.PathLike[str], share: float = 0.2, seed: int = 0) ->
             f"train: {path} has no x and y\n  it has {', '.join(map(repr, arrays)) or 'nothing'}\n"
             "  np.savez(path, x=.., y=..), with x_test and y_test if there are such"
         )
-    whole, name = Examples(arrays["x"], arrays["y"]), Path(path).name
+    whole, name = Examples(_unit(arrays["x"]), arrays["y"]), Path(path).name
     if {"x_test", "y_test"} <= set(arrays):
-        return Data(name, whole, Examples(arrays["x_test"], arrays["y_test"]), source=str(path))
+        return Data(name, whole, Examples(_unit(arrays["x_test"]), arrays["y_test"]), source=str(path))
     return split_examples(whole, name, share, seed, str(path))
+
+
+def _unit(x: Array) -> Array:
+    """Bytes as numbers from 0 to 1; others as they are."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
 
 
 def split_examples(examples: Examples, name: str, share: float, seed: int, source: str = "") -> Data:
@@ -188,11 +193,18 @@ def from_folder(
                 continue
             x.append(np.asarray(whole, np.float32).transpose(2, 0, 1) / np.float32(255))
             target.append(number)
-    if (wrong and not skip) or not x:
+    if wrong and not skip:
         raise NetworkError(
             f"train: {len(wrong)} of {len(wrong) + len(x)} pictures cannot be read\n"
             f"  {', '.join(str(each) for each in wrong[:3])}{' ..' if len(wrong) > 3 else ''}\n"
             "  take them away, or leave them out with skip=True (--skip-unreadable)"
+        )
+    bare = [folder.name for number, folder in enumerate(classes) if number not in target]
+    if bare:
+        raise NetworkError(
+            f"train: {len(bare)} of {len(classes)} classes have no picture that can be read\n"
+            f"  {', '.join(bare[:8])}{' ..' if len(bare) > 8 else ''}\n"
+            f"  each subfolder of {path} is a class: take away what is none"
         )
     names = tuple(each.name for each in classes)
     return split_examples(Examples(np.stack(x), np.array(target), names), root.name, share, seed, str(path))
