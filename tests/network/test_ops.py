@@ -15,7 +15,7 @@ from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, Options, Unknown
 from convmat.network.ops.base import specs_of
 from convmat.network.ops.blocks import BYTES, blockwise, cut_slabs
-from convmat.network.ops.resize import _scaled
+from convmat.network.ops.resize import _scale_extent
 
 from .cases import Array
 from .made import model, normal
@@ -89,7 +89,7 @@ def test_normalisation_by_running_means_has_one_output() -> None:
 
 def test_extents_of_long_signals_are_counted_exactly() -> None:
     """float32 counts to 2^24 alone; a third as float32 has it times 30 falls short of 10."""
-    assert [_scaled(n, s) for n, s in ((57_600_001, 2.0), (30, float(np.float32(1 / 3))), (57_600_001, 0.5))] == [
+    assert [_scale_extent(n, s) for n, s in ((57_600_001, 2.0), (30, float(np.float32(1 / 3))), (57_600_001, 0.5))] == [
         115_200_002, 10, 28_800_000
     ]  # fmt: skip
 

@@ -82,7 +82,7 @@ def tune(
         bias=bias, residual=residual, activation=activation, lowering=lowering, engine=engine,
         workspace_limit=workspace_limit, rtol=rtol, exact=exact, weight_limit=weight_limit, once=once, threads=threads,
     )  # fmt: skip
-    wanted = _wanted(x, w, layers, given)
+    wanted = _list_problems(x, w, layers, given)
     found: list[Tuned] = []
     try:
         _measure(wanted, effort, seconds, found)
@@ -123,7 +123,7 @@ class Tuned:
         return float(before.measured / self.after.chosen.measured)
 
 
-def _wanted(
+def _list_problems(
     x: str | None, w: str | None, layers: list[str] | None, given: dict[str, Any]
 ) -> list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]]:
     """Name, shapes and keywords of every problem."""

@@ -121,9 +121,9 @@ class Counted:
         self.inner.run(given, weights, threads)
         if "bias" in operands:
             sums += self._spread(operands["bias"], product.c)
-        y[...] = self._finished(sums, operands)
+        y[...] = self._finish(sums, operands)
 
-    def _finished(self, sums: Array, operands: Operands) -> Array:
+    def _finish(self, sums: Array, operands: Operands) -> Array:
         """Sums as they are stored."""
         assert self._product is not None
         epilogue, out = self._product.epilogue, self._dtypes.out

@@ -217,7 +217,7 @@ class Part:
             if dim.role[0] != "i":
                 return self.channel(dim)
             a = int(dim.role[1:])
-            p, f = (f"p{a}", _taken(g.s[a], g.P[a])), (f"f{a}", _taken(g.d[a], g.F[a]))
+            p, f = (f"p{a}", _step_of(g.s[a], g.P[a])), (f"f{a}", _step_of(g.d[a], g.F[a]))
             if f[0] in fixed:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])
@@ -301,16 +301,16 @@ class Part:
     ) -> View:
         """A View of an array: `coordinate` gives the Coordinate of each spatial Dim, and of any other if it can."""
         assert callable(coordinate)
-        coordinates = tuple(_flipped(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims)
+        coordinates = tuple(_flip(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims)
         conjugate = source == self.problem.conjugate and self.problem.dtype.startswith("complex")
         return View(source, rows, cols, coordinates, batch, conjugate=conjugate)
 
 
-def _taken(step: int, extent: int) -> int:
+def _step_of(step: int, extent: int) -> int:
     """A step between the values of an index: where there is one it is never taken, and may be as long as it likes."""
     return step if extent > 1 or step < LONG else 1
 
 
-def _flipped(c: Coordinate) -> Coordinate:
+def _flip(c: Coordinate) -> Coordinate:
     """The coordinate of an axis that runs backwards: extent - 1 - position."""
     return Coordinate(c.extent, tuple((name, -by) for name, by in c.terms), c.extent - 1 - c.offset)

@@ -55,9 +55,9 @@ class Pieces(Lowering):
         if geometry.rank > 2:
             return f"takes one or two spatial axes, got {geometry.rank}"
         if any(s != 1 for s in geometry.s):
-            return f"takes stride 1, got {_joined(geometry.s)}"
+            return f"takes stride 1, got {_join(geometry.s)}"
         if min(geometry.F) < 1:
-            return f"needs a filter position on every axis, got {_joined(geometry.F)}"
+            return f"needs a filter position on every axis, got {_join(geometry.F)}"
         rests = math.prod(min(d, p) for d, p in zip(_apart(geometry), geometry.P, strict=True))
         if rests > MOST_RESTS:
             return f"makes a product for each of up to {MOST_RESTS} rests of outputs, got {rests}"
@@ -65,7 +65,7 @@ class Pieces(Lowering):
         if not any(f > p > 1 for f, p in zip(geometry.F, outputs, strict=True)):
             return (
                 "needs a filter longer than the output, and several outputs, on an axis: "
-                f"got {_joined(geometry.F)} and {_joined(outputs)}"
+                f"got {_join(geometry.F)} and {_join(outputs)}"
             )
         return None
 
@@ -176,5 +176,5 @@ def _apart(geometry: Geometry) -> tuple[int, ...]:
     return tuple(d if taps > 1 else 1 for d, taps in zip(geometry.d, geometry.F, strict=True))
 
 
-def _joined(numbers: tuple[int, ...]) -> str:
+def _join(numbers: tuple[int, ...]) -> str:
     return "x".join(map(str, numbers))

@@ -91,7 +91,7 @@ def fast_correlation(m: int, r: int, points: tuple[Fraction, ...] | None = None)
     [5, 18]
     """
     count = m + r - 2
-    finite = _known(count) if points is None else points
+    finite = _first_points(count) if points is None else points
     if m < 1 or r < 1 or len(set(finite[:count])) < count:
         raise ValueError(f"F({m}, {r}) needs {count} distinct points, got {len(set(finite[:count]))}")
     finite = finite[:count]
@@ -111,7 +111,7 @@ def fast_correlation(m: int, r: int, points: tuple[Fraction, ...] | None = None)
     return FastCorrelation(AT, tuple(G), tuple(BT))
 
 
-def _known(count: int) -> tuple[Fraction, ...]:
+def _first_points(count: int) -> tuple[Fraction, ...]:
     """So many points of POINTS."""
     sizes = [Fraction(each) for each in POINTS.get(count, "").split()]
     return tuple(sign * size for size in sizes for sign in ((1, -1) if size else (1,)))

@@ -43,13 +43,13 @@ class Winograd(Lowering):
         if geometry.rank > 2:
             return f"takes one or two spatial axes, got {geometry.rank}"
         if any(s != 1 for s in geometry.s):
-            return f"takes stride 1, got {_joined(geometry.s)}"
+            return f"takes stride 1, got {_join(geometry.s)}"
         if min(geometry.F) < 1:
-            return f"needs a filter position on every axis, got {_joined(geometry.F)}"
+            return f"needs a filter position on every axis, got {_join(geometry.F)}"
         if max(geometry.F) == 1:
             return "needs more than one filter position: a 1x1 filter multiplies no less"
         if max(geometry.F) > self.widest:
-            return f"takes filters up to {self.widest} wide, got {_joined(geometry.F)}"
+            return f"takes filters up to {self.widest} wide, got {_join(geometry.F)}"
         return None
 
     @property
@@ -158,5 +158,5 @@ TRANSFORMED = 12
 """Roundings of transformed inputs, weights and products, in terms of a sum."""
 
 
-def _joined(numbers: tuple[int, ...]) -> str:
+def _join(numbers: tuple[int, ...]) -> str:
     return "x".join(map(str, numbers))

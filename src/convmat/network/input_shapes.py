@@ -23,7 +23,7 @@ def override_shapes(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
     shapes: dict[str, tuple[int | str | None, ...]] = {}
     for name, value in given.items():
         if name in by_name and not isinstance(value, int):
-            shapes[name] = _checked(by_name[name], value)
+            shapes[name] = _read_extents(by_name[name], value)
             pairs = zip(by_name[name].shape or (), shapes[name], strict=False)
             words |= {word: n for word, n in pairs if isinstance(word, str) and isinstance(n, int)}
         elif _extent(value) and any(name in (each.shape or ()) for each in graph.inputs):
@@ -43,7 +43,7 @@ def override_shapes(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
     return replace(graph, inputs=tuple(inputs))
 
 
-def _checked(wanted: Input, value: Any) -> tuple[int | str | None, ...]:
+def _read_extents(wanted: Input, value: Any) -> tuple[int | str | None, ...]:
     shape = entries_of(value) or ()
     whole = all(n is None or isinstance(n, str) or _extent(n) for n in shape)
     if not whole or (wanted.shape is not None and len(shape) != len(wanted.shape)):
@@ -93,7 +93,7 @@ def declared_specs(
 
 def example_shapes(graph: Graph, limit: int = infer.MEMORY_LIMIT) -> dict[str, tuple[int, ...]]:
     """Shapes of its tensors that the network runs on, one image of the first of SIDES that fits the whole of it."""
-    tried = [{each.name: _filled(graph, each, side) for each in graph.inputs} for side in SIDES]
+    tried = [{each.name: _fill_shape(graph, each, side) for each in graph.inputs} for side in SIDES]
     return next((shapes for shapes in tried if can_run(graph, shapes, limit)), tried[0])
 
 
@@ -149,9 +149,9 @@ def _near(graph: Graph, have: Mapping[str, tuple[int, ...]]) -> Iterator[dict[st
     turned = {each.name: _channels_first(have[each.name]) for each in graph.inputs}
     if all(_declares(each, turned[each.name]) for each in graph.inputs):
         yield turned
-    yield {each.name: _filled(graph, each, 224, have[each.name]) for each in graph.inputs}
+    yield {each.name: _fill_shape(graph, each, 224, have[each.name]) for each in graph.inputs}
     for side in sorted(SIDES):
-        yield {each.name: _enlarged(each, have[each.name], side) for each in graph.inputs}
+        yield {each.name: _enlarge(each, have[each.name], side) for each in graph.inputs}
 
 
 def _declares(each: Input, shape: tuple[int, ...]) -> bool:
@@ -163,7 +163,7 @@ def _declares(each: Input, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _enlarged(each: Input, have: tuple[int, ...], side: int) -> tuple[int, ...]:
+def _enlarge(each: Input, have: tuple[int, ...], side: int) -> tuple[int, ...]:
     """A shape whose open extents behind batch and channels are so long at least."""
     wanted = each.shape if each.shape is not None and len(each.shape) == len(have) else (None,) * len(have)
     return tuple(
@@ -196,7 +196,7 @@ def _whole(shape: Sequence[int | str | None] | None) -> tuple[int, ...] | None:
     return whole if shape is not None and len(whole) == len(shape) else None
 
 
-def _filled(graph: Graph, each: Input, side: int, given: Sequence[int] | None = None) -> tuple[int, ...]:
+def _fill_shape(graph: Graph, each: Input, side: int, given: Sequence[int] | None = None) -> tuple[int, ...]:
     """What is declared of an input, the channels that the convolutions behind it take, and for all else `given`.
 
     Without it, a batch of one and so many elements a side.

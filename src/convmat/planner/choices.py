@@ -115,7 +115,7 @@ def export_choices(path: str | os.PathLike[str]) -> int:
     """
     known = _known()
     with replace_when_whole(path, "export_choices") as part:
-        part.write_bytes(_written(known))
+        part.write_bytes(_encode(known))
     return len(known)
 
 
@@ -131,7 +131,7 @@ def import_choices(path: str | os.PathLike[str]) -> int:
     True
     """
     try:
-        found = _parsed(Path(path).read_bytes())
+        found = _parse(Path(path).read_bytes())
     except OSError as error:
         found = f"the file cannot be read: {error.strerror}"
     if isinstance(found, str):
@@ -213,20 +213,20 @@ def _known() -> dict[str, Entry]:
 def _add(found: Mapping[str, Entry]) -> None:
     """Merge with what is known, and with what other processes have written meanwhile."""
     global _entries, _unwritten, _version
-    merged = _merged(_known(), found)
+    merged = _merge(_known(), found)
     if _usable():
         _unwritten = "another process keeps its lock, or it cannot be written"
-        with _locked(choices_file().with_suffix(".lock")) as alone:
+        with _lock_file(choices_file().with_suffix(".lock")) as alone:
             if alone:
-                merged = _merged(_on_disk(), merged)
-                kept = object_cache.replace(choices_file(), _written(merged))
+                merged = _merge(_on_disk(), merged)
+                kept = object_cache.replace(choices_file(), _encode(merged))
                 _unwritten = None if kept else "it cannot be written"
     else:
         _unwritten = _refused
     _entries, _version = merged, _version + 1
 
 
-def _merged(ours: Mapping[str, Entry], theirs: Mapping[str, Entry]) -> dict[str, Entry]:
+def _merge(ours: Mapping[str, Entry], theirs: Mapping[str, Entry]) -> dict[str, Entry]:
     """The later entry of each problem (theirs, if equally late), and of all the MOST latest, oldest first."""
     made = dict(ours)
     for name, entry in theirs.items():
@@ -247,11 +247,11 @@ def _usable(*, create: bool = True) -> bool:
 
 
 def _on_disk() -> dict[str, Entry]:
-    found = _parsed(object_cache.read_own(choices_file(), MOST_BYTES))
+    found = _parse(object_cache.read_own(choices_file(), MOST_BYTES))
     return {} if isinstance(found, str) else found
 
 
-def _written(entries: Mapping[str, Entry]) -> bytes:
+def _encode(entries: Mapping[str, Entry]) -> bytes:
     head = f'{{"convmat choices": {FORMAT}, "cpu": {json.dumps(_cpu())}, "choices": {{'
     lines = (
         f" {json.dumps(name)}: {json.dumps({'when': entry.when, 'seconds': dict(entry.seconds)})}"
@@ -260,7 +260,7 @@ def _written(entries: Mapping[str, Entry]) -> bytes:
     return (head + "\n" + ",\n".join(lines) + "\n}}\n").encode()
 
 
-def _parsed(content: bytes) -> dict[str, Entry] | str:
+def _parse(content: bytes) -> dict[str, Entry] | str:
     """The entries of a file, without those that are none; or what is wrong with the file as a whole."""
     try:
         found = json.loads(content)
@@ -292,7 +292,7 @@ def _entry(value: Any) -> Entry | None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def _lock_file(path: Path) -> Iterator[bool]:
     """Hold the lock inside the block; gives False where another process keeps it for LOCK_SECONDS.
 
     The lock is the system's and ends with its process. Where a file system has none, nobody is kept waiting: moving

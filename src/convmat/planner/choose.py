@@ -90,7 +90,7 @@ def _choose_for_images(
         # The default limit is soft, on all threads if not even one keeps to it.
         weighed = _weigh_here(problem)
         chosen = next(c for c in weighed.candidates if c.way == ways[0])
-        if set(_breached(problem, chosen)) == {"workspace_limit"}:
+        if set(_find_breaches(problem, chosen)) == {"workspace_limit"}:
             admitted = admit(chosen)
             found = tuple(admitted if c is chosen else c for c in weighed.candidates)
             return Decision(problem, found, admitted, forced), weighed.programs[chosen.way]
@@ -147,13 +147,13 @@ def admit_candidates(problem: Problem, lowering: str | None, engine: str | None)
     possible = [c for c in allowed if c.cost is not None]
     if not possible and problem.workspace_limit is None:
         # The default limit is soft: where nothing keeps to it, the way that needs least runs.
-        soft = [c for c in allowed if set(_breached(problem, c)) == {"workspace_limit"}]
+        soft = [c for c in allowed if set(_find_breaches(problem, c)) == {"workspace_limit"}]
         least = min(soft, key=lambda c: c.beyond.workspace if c.beyond else 0, default=None)
         if least is not None:
             admitted = admit(least)
             found, possible = tuple(admitted if c is least else c for c in found), [admitted]
     if not possible:
-        raise PlanError(_refused(problem, lowering, engine, allowed))
+        raise PlanError(_describe_refusal(problem, lowering, engine, allowed))
     if problem.deterministic and engine is None:
         # A BLAS promises no bits; what the jit promises of its own holds wherever it can run.
         possible = [c for c in possible if c.engine == "jit"] or possible
@@ -173,21 +173,23 @@ def _weigh_here(problem: Problem) -> Weighed:
 # -- refusals --------------------------------------------------------------------------------------------
 
 
-def _breached(problem: Problem, candidate: Candidate) -> dict[str, float]:
+def _find_breaches(problem: Problem, candidate: Candidate) -> dict[str, float]:
     """The limits that a candidate breaks, where nothing else refuses it."""
     if candidate.beyond is None:
         return {}
     return broken_limits(problem, candidate.beyond, find_lowering(candidate.lowering))
 
 
-def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed: list[Candidate]) -> str:
+def _describe_refusal(
+    problem: Problem, lowering: str | None, engine: str | None, allowed: list[Candidate]
+) -> str:
     """Why nothing runs, and if it is for limits, the nearest that would do."""
-    over = {c: broken for c in allowed if (broken := _breached(problem, c))}
+    over = {c: broken for c in allowed if (broken := _find_breaches(problem, c))}
     if not over:
         # Where everything is refused, what the way that takes everything is refused for is the reason.
         most = next((c for c in allowed if c.lowering == "im2col"), allowed[0])
         return (
-            f"plan: {_asked(lowering, engine)} refuses this problem: {most.refusal}\n"
+            f"plan: {_describe_asked(lowering, engine)} refuses this problem: {most.refusal}\n"
             f"  {problem.geometry}, {problem.dtype}\n"
             f"  omit {'engine' if lowering is None else 'lowering'}=, or use lowering='im2col' with "
             f"engine='blas', which refuses nothing but memory limits"
@@ -195,9 +197,11 @@ def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed
     # What breaks more limits than another way says nothing of what would do.
     fewest = min(map(len, over.values()))
     over = {c: broken for c, broken in over.items() if len(broken) == fewest}
-    way = "nothing" if (lowering, engine) == (None, None) else f"no way of {_asked(lowering, engine)}"
+    way = (
+        "nothing" if (lowering, engine) == (None, None) else f"no way of {_describe_asked(lowering, engine)}"
+    )
     names = [name for name in _UNITS if any(name in broken for broken in over.values())]
-    given = ", ".join(f"{name} = {_given(problem, name)}" for name in names)
+    given = ", ".join(f"{name} = {_describe_given(problem, name)}" for name in names)
     return (
         f"plan: {way} runs within {'the ' + _UNITS[names[0]] if len(names) == 1 else 'the limits'}\n"
         f"  {problem.geometry}, {problem.dtype};  {given}\n"
@@ -209,7 +213,7 @@ def _refused(problem: Problem, lowering: str | None, engine: str | None, allowed
 _UNITS = {"workspace_limit": "workspace limit", "weight_limit": "weight limit", "rtol": "tolerance"}
 
 
-def _given(problem: Problem, name: str) -> str:
+def _describe_given(problem: Problem, name: str) -> str:
     value = getattr(problem, name)
     return f"{value:g}" if name == "rtol" else "None" if value is None else f"{value:,} bytes"
 
@@ -238,7 +242,7 @@ def _nearest(broken: list[dict[str, float]]) -> str:
     return ", and so is ".join([f"{said[0]} {verb} enough", *said[1:]])
 
 
-def _asked(lowering: str | None, engine: str | None) -> str:
+def _describe_asked(lowering: str | None, engine: str | None) -> str:
     """What the caller insisted on."""
     wanted = [f"the lowering {lowering!r}"] if lowering else []
     return " on ".join(wanted + ([f"the engine {engine!r}"] if engine else []))

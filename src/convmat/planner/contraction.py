@@ -202,7 +202,9 @@ def contraction(equation: str, a: Shape, b: Shape, dtype: str, threads: int) -> 
     if not math.prod(found.extents.values()):
         return "multiplies what has elements"
     refusal = ""
-    for turned in sorted((False, True), key=lambda turned: _unsuited(found.turned() if turned else found)):
+    for turned in sorted(
+        (False, True), key=lambda turned: _count_unsuited(found.turned() if turned else found)
+    ):
         way = found.turned() if turned else found
         made = way.program(dtype, threads)
         if not isinstance(made, str):
@@ -211,7 +213,7 @@ def contraction(equation: str, a: Shape, b: Shape, dtype: str, threads: int) -> 
     return refusal
 
 
-def _unsuited(way: Contraction) -> int:
+def _count_unsuited(way: Contraction) -> int:
     """How far operands lie from what suits: y and the second operand contiguous along the columns."""
     (y, _), (x, _), (w, _) = (way.whole(name) for name in "yxw")
     groups = way.groups

@@ -69,7 +69,7 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     share = -(-effort.tasks // threads) / effort.tasks if effort.tasks else 1.0
     busy = _busy_seconds(problem, step, effort, peaks) * share
     near = _reread_seconds(step, effort, cpu, peaks)
-    moved, bandwidth = _moved(step, effort, cpu, peaks)
+    moved, bandwidth = _count_moved(step, effort, cpu, peaks)
     far = moved / bandwidth
     waited = effort.again / peaks.l2_bandwidth
     if effort.waits and not step.reads_in_place:
@@ -88,7 +88,7 @@ def _reread_seconds(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) ->
     return again / (peaks.l3_bandwidth if step.weight_bytes < WEIGHT_BYTES else peaks.memory_bandwidth)
 
 
-def _moved(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> tuple[float, float]:
+def _count_moved(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> tuple[float, float]:
     """Bytes of a call's arrays that are moved, and how many a second, by the cache that holds them from call to call.
 
     Beyond a core's second cache what is written is read first, and written back while others are read.

@@ -89,7 +89,7 @@ class _Search:
                 break
             if not self._close(way[0]) or (way[2] == "blas" and self.disturbing and self._by_jit(way[0])):
                 continue
-            candidate, program = self._weighed(way)
+            candidate, program = self._weigh(way)
             if candidate.cost is None or program is None:
                 continue
             made = candidate.cost.seconds, self.order[_name(way)], candidate, program
@@ -108,9 +108,9 @@ class _Search:
         """Whether the jit runs this lowering, whose BLAS is then left alone: see `choose`."""
         alike = [way for way in self.waiting if way[0] is lowering or lowering.name in way[0].spares]
         ours = [way for way in alike if way[2] == "jit"]
-        return any(self._weighed(way)[0].cost is not None for way in ours)
+        return any(self._weigh(way)[0].cost is not None for way in ours)
 
-    def _weighed(self, way: Way) -> tuple[Candidate, Program | None]:
+    def _weigh(self, way: Way) -> tuple[Candidate, Program | None]:
         name = _name(way)
         if name not in self.found:
             self.found[name] = weigh_way(self.problem, *way, self.machine, self.peaks)
@@ -131,7 +131,7 @@ def bound(problem: Problem, lowering: Lowering, engine: str, machine: Machine, p
         # Products that round their operands are of 16-bit numbers, at a rate of their own.
         narrow = not lowering.exact and lowering.transform is None
         if lowering.transform is Transform:
-            flops *= _filled(problem)
+            flops *= _fill_share(problem)
         return CALL + flops * wide / max(peaks.fma_flops, peaks.bf16_flops if narrow else 0.0)
     g, full = problem.squeezed.geometry, 1 / machine.blas_flops
     # With a matrix of one row or column each multiplication takes an element of the other one, at no rate of FLOPs.
@@ -141,7 +141,7 @@ def bound(problem: Problem, lowering: Lowering, engine: str, machine: Machine, p
     return START + (flops * each + transforms) * wide
 
 
-def _filled(problem: Problem) -> float:
+def _fill_share(problem: Problem) -> float:
     """By how much the rows of a product fill whole vectors up: lanes of transformed products go along them."""
     rows, lanes = problem.squeezed.geometry.m, host().lanes(np.dtype(problem.work_dtype).itemsize)
     return -(-rows // lanes) * lanes / max(rows, 1)

@@ -103,7 +103,7 @@ class Operands:
     def __init__(self, problem: Problem, x: Array | None = None, w: Array | None = None) -> None:
         rng = np.random.default_rng(0)
         g, out = problem.geometry, dtype_of(problem.out_dtype)
-        drawn = partial(_drawn, rng, dtype_of(problem.dtype))
+        drawn = partial(_draw, rng, dtype_of(problem.dtype))
         self.problem = problem
         self.x = drawn(problem.shape("x"), 1.0) if x is None else x
         self.w = drawn(problem.shape("w"), max(g.k, 1) ** -0.5) if w is None else w
@@ -137,7 +137,7 @@ class Operands:
         return Prepared(*choose(exact, engine="blas"))(*wide[:3], residual=wide[3])
 
 
-def _drawn(rng: np.random.Generator, kind: np.dtype[Any], shape: tuple[int, ...], scale: float) -> Array:
+def _draw(rng: np.random.Generator, kind: np.dtype[Any], shape: tuple[int, ...], scale: float) -> Array:
     if kind.kind in "iu":
         return rng.integers(0, 8, shape).astype(kind)
     if kind.kind == "c":

@@ -82,13 +82,13 @@ def choose_rivals(possible: Sequence[Candidate], effort: str) -> list[Candidate]
     apart: dict[object, Candidate] = {}
     for candidate in possible:
         apart.setdefault((candidate.engine, candidate.cost), candidate)
-    running = sorted(apart.values(), key=_predicted)
+    running = sorted(apart.values(), key=_predict)
     if effort == "quick":
-        return [c for c in running if _predicted(c) <= QUICK * _predicted(running[0])]
+        return [c for c in running if _predict(c) <= QUICK * _predict(running[0])]
     return running
 
 
-def _predicted(candidate: Candidate) -> float:
+def _predict(candidate: Candidate) -> float:
     assert candidate.cost is not None
     return candidate.cost.seconds
 

@@ -13,22 +13,22 @@ from .units import format_bytes, format_flops, format_seconds
 
 def summarise(decision: Decision) -> list[str]:
     """What decided, and what is known of the error: two sentences."""
-    return [_decided(decision), _rounding(decision)]
+    return [_describe_decision(decision), _rounding(decision)]
 
 
 def list_reasons(decision: Decision) -> list[str]:
     """The whole account, a line each."""
     chosen = decision.chosen
-    lines = [_decided(decision), *_facts(decision, chosen)]
+    lines = [_describe_decision(decision), *_facts(decision, chosen)]
     others = sorted((c for c in decision.candidates if c.cost and c is not chosen), key=_seconds)
     lines += [_beside(decision, other) for other in others]
-    away = [c for c in decision.candidates if c.beyond and c.beyond.seconds < _predicted(chosen)]
-    lines += [_kept_away(decision, c) for c in away]
+    away = [c for c in decision.candidates if c.beyond and c.beyond.seconds < _predict(chosen)]
+    lines += [_describe_limit(decision, c) for c in away]
     lines += [f"{line.strip()}." for line in list_refusals(decision, away)]
     lines.append(_rounding(decision))
     if decision.problem.deterministic:
         lines.append(_deterministic(decision))
-    elif any(_left_aside(decision, c) for c in decision.candidates):
+    elif any(_is_left_aside(decision, c) for c in decision.candidates):
         lines.append(
             f"On {decision.problem.threads} threads a BLAS is left aside where the jit can run: its threads stay awake "
             "after a product, on the cores that the next one needs. engine='blas' asks for it."
@@ -52,17 +52,17 @@ def list_refusals(decision: Decision, but: Collection[Candidate] = ()) -> list[s
     return lines
 
 
-def _decided(decision: Decision) -> str:
+def _describe_decision(decision: Decision) -> str:
     """Who was chosen, by what, and who comes next."""
     chosen, problem = decision.chosen, decision.problem
     name = f"{chosen.name} ({chosen.engine})"
     if decision.forced:
-        return f"{name}: asked for{_measured(chosen)}."
+        return f"{name}: asked for{_describe_measurement(chosen)}."
     others = [c for c in decision.candidates if c.cost is not None and c is not chosen]
     if problem.deterministic and chosen.engine == "jit":
         others = [c for c in others if c.engine == "jit"]
-    elif any(_left_aside(decision, c) for c in others):
-        others = [c for c in others if not _left_aside(decision, c)]
+    elif any(_is_left_aside(decision, c) for c in others):
+        others = [c for c in others if not _is_left_aside(decision, c)]
     if not others:
         return f"{name}: every other way refuses."
     timed = [c for c in others if c.measured is not None]
@@ -72,14 +72,14 @@ def _decided(decision: Decision) -> str:
             f"{name}: measured {format_seconds(chosen.measured)}, the quickest of {len(timed) + 1} measured; next is "
             f"{second.name} ({second.engine}) with {format_seconds(_seconds(second))}."
         )
-    second = min(others, key=_predicted)
+    second = min(others, key=_predict)
     return (
-        f"{name}: predicted {format_seconds(_predicted(chosen))}; next is "
-        f"{second.name} ({second.engine}) with {format_seconds(_predicted(second))}."
+        f"{name}: predicted {format_seconds(_predict(chosen))}; next is "
+        f"{second.name} ({second.engine}) with {format_seconds(_predict(second))}."
     )
 
 
-def _measured(candidate: Candidate) -> str:
+def _describe_measurement(candidate: Candidate) -> str:
     return "" if candidate.measured is None else f", and measured {format_seconds(candidate.measured)}"
 
 
@@ -124,7 +124,7 @@ def _differences(ours: Cost, theirs: Cost) -> Iterator[str]:
         yield f"it is expected to be off by {theirs.error:.1e}, not {ours.error:.1e}"
 
 
-def _kept_away(decision: Decision, candidate: Candidate) -> str:
+def _describe_limit(decision: Decision, candidate: Candidate) -> str:
     """A way that a limit refuses though it is predicted quicker, and the limit that would admit it."""
     cost, problem = candidate.beyond, decision.problem
     assert cost is not None
@@ -145,7 +145,7 @@ def _rounding(decision: Decision) -> str:
     assert chosen is not None
     if not decision.exact:
         return (
-            f"Expected error, norm-wise: {chosen.error:.1e}, rtol is {problem.rtol:.1e}. {_shared(decision)}"
+            f"Expected error, norm-wise: {chosen.error:.1e}, rtol is {problem.rtol:.1e}. {_describe_rounding(decision)}"
             "The expectation is for data of mean 0: where sums cancel, as a photograph's do under filters that sum to "
             f"0, it was exceeded up to 1.22 times. {_denormal(decision)}"
         )
@@ -155,7 +155,7 @@ def _rounding(decision: Decision) -> str:
     return f"Proven error bound, element by element: {bound:.1e} * (|A| @ |U|). {_denormal(decision)}"
 
 
-def _shared(decision: Decision) -> str:
+def _describe_rounding(decision: Decision) -> str:
     """What is known of elements whose sums share their rounding."""
     unit, most = decision.lowering.shares, "2^400" if decision.problem.dtype in WIDE else "2^40"
     if not unit:
@@ -178,20 +178,20 @@ def _deterministic(decision: Decision) -> str:
     return f"{said}; the bits do not depend on threads or batch{how}."
 
 
-def _left_aside(decision: Decision, candidate: Candidate) -> bool:
+def _is_left_aside(decision: Decision, candidate: Candidate) -> bool:
     """Whether it was predicted to be quicker than the chosen one, of the jit, and yet not taken."""
     return (
         not decision.forced
         and (decision.chosen.engine, candidate.engine) == ("jit", "blas")
         and decision.chosen.measured is None
         and candidate.cost is not None
-        and _predicted(candidate) < _predicted(decision.chosen)
+        and _predict(candidate) < _predict(decision.chosen)
     )
 
 
-def _predicted(candidate: Candidate) -> float:
+def _predict(candidate: Candidate) -> float:
     return candidate.cost.seconds if candidate.cost else 0.0
 
 
 def _seconds(candidate: Candidate) -> float:
-    return _predicted(candidate) if candidate.measured is None else candidate.measured
+    return _predict(candidate) if candidate.measured is None else candidate.measured

@@ -106,9 +106,7 @@ def lay_part(
             middle = slice(-first, n - first)
             beside = [*find_runs(source_positions(mode, n, first, -first)), *_after(mode, n, first, count)]
             inside += [
-                ((*ahead, to), (*ahead, _moved(source, -first)))
-                for to, source in beside
-                if source is not None
+                ((*ahead, to), (*ahead, _move(source, -first))) for to, source in beside if source is not None
             ]
             found = [(middle, slice(0, n))]
         from_x.append(found)
@@ -120,11 +118,11 @@ def _after(mode: str, n: int, first: int, count: int) -> list[tuple[slice, slice
     """The runs of the border behind an axis of extent n, of a part from `first` on."""
     there = n - first
     return [
-        (_moved(to, there), source) for to, source in find_runs(source_positions(mode, n, n, count - there))
+        (_move(to, there), source) for to, source in find_runs(source_positions(mode, n, n, count - there))
     ]
 
 
-def _moved(part: slice, by: int) -> slice:
+def _move(part: slice, by: int) -> slice:
     """A slice moved: of an array with `by` elements more in front."""
     stop = None if part.stop is None and not by else (-1 if part.stop is None else part.stop) + by
     return slice(part.start + by, stop, part.step)

@@ -55,14 +55,14 @@ def factorise(weights: Array, tolerance: float, most: int) -> list[list[Array]]:
     left = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
     rank = int((left > tolerance * left[0]).sum())
     if weights.ndim == 2:
-        return [_scaled(u[:, r] * s[r], v[r]) for r in range(rank)] if rank <= most else []
+        return [_scale(u[:, r] * s[r], v[r]) for r in range(rank)] if rank <= most else []
     if rank > 1:
         return []
     rest = factorise((v[0] * s[0]).reshape(weights.shape[1:]), tolerance, 1)
     return [[u[:, 0], *rest[0]]] if len(rest) == 1 else []
 
 
-def _scaled(u: Array, v: Array) -> list[Array]:
+def _scale(u: Array, v: Array) -> list[Array]:
     """A pair of factors as positive numbers of even size, where signs allow it."""
     if u[np.argmax(np.abs(u))] < 0:
         u, v = -u, -v

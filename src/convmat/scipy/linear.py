@@ -171,10 +171,10 @@ def fuse_short(chains: Sequence[Chain], out: np.dtype[Any], borders: Borders) ->
     """
     if borders.apart and "constant" in borders.modes and borders.cval != 0:
         return chains
-    return [_fused(chain, out) for chain in chains]
+    return [_fuse(chain, out) for chain in chains]
 
 
-def _fused(chain: Chain, out: np.dtype[Any]) -> Chain:
+def _fuse(chain: Chain, out: np.dtype[Any]) -> Chain:
     """The chain as one correlation, or as it is."""
     if len(chain) < 2 or not all(isinstance(step, Correlation) for step in chain):
         return chain

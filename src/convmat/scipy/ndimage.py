@@ -292,7 +292,7 @@ def _filter(
     filters, *steps = bank
     missing, normalize = holes
     if filters is not None or steps != [1, 1]:
-        return _banked(input, weights, filters, output, window, (steps[0], steps[1]), compute, flip=flip)
+        return _filter_bank(input, weights, filters, output, window, (steps[0], steps[1]), compute, flip=flip)
     if missing is None:
         return filter_dense(input, weights, output, window, compute, rtol, flip=flip)
 
@@ -302,7 +302,7 @@ def _filter(
     return filter_present(apply, input, output, window.cval, missing, normalize, np.asarray(weights))
 
 
-def _banked(
+def _filter_bank(
     input: Any, weights: Any, filters: Any, output: Any, window: Window, steps: tuple[Any, Any], compute: str | None,
     *, flip: bool,
 ) -> Array:  # fmt: skip

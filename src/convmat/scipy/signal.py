@@ -59,7 +59,7 @@ def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> A
         raise ValueError("in1 and in2 should have the same dimensionality")
     if mode not in MODES:
         raise ValueError("Acceptable mode flags are 'valid', 'same', or 'full'.")
-    return convolve(x, _flipped(w).conj(), mode, method)
+    return convolve(x, _flip(w).conj(), mode, method)
 
 
 def fftconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> Array:
@@ -107,7 +107,7 @@ def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", f
     if not x.ndim == w.ndim == 2:
         raise ValueError("convolve2d inputs must both be 2-D arrays")
     x, w = _in_order(x, w, mode, (0, 1))
-    return _continued(x, w, mode, boundary, fillvalue)
+    return _continue_edges(x, w, mode, boundary, fillvalue)
 
 
 def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Array:
@@ -121,8 +121,8 @@ def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", 
     if not x.ndim == w.ndim == 2:
         raise ValueError("correlate2d inputs must both be 2-D arrays")
     ordered, other = _in_order(x, w, mode, (0, 1))
-    made = _continued(ordered, _flipped(other.conj()), mode, boundary, fillvalue)
-    return made if ordered is x else _flipped(made)
+    made = _continue_edges(ordered, _flip(other.conj()), mode, boundary, fillvalue)
+    return made if ordered is x else _flip(made)
 
 
 # -- what they share -------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def _in_order(x: Array, w: Array, mode: str, axes: Any) -> tuple[Array, Array]:
     return (x, w) if fits else (w, x)
 
 
-def _flipped(array: Array) -> Array:
+def _flip(array: Array) -> Array:
     return array[(slice(None, None, -1),) * array.ndim]
 
 
@@ -196,7 +196,7 @@ def _along(x: Array, w: Array, mode: str, along: list[int]) -> Array:
         regions = [_region(x.shape[a], w.shape[a], mode) for a in along]
         start, shape = zip(*regions, strict=True)
         order = (*others, *along)
-        made = _batched(x.transpose(order), w.transpose(order), start, shape)
+        made = _batch(x.transpose(order), w.transpose(order), start, shape)
         made = np.moveaxis(made.reshape(*apart, *shape), range(len(others), rank), along)
     if mode == "same":  # also along axes on which x has one element and w more
         made = made[
@@ -205,7 +205,7 @@ def _along(x: Array, w: Array, mode: str, along: list[int]) -> Array:
     return np.ascontiguousarray(made)
 
 
-def _batched(x: Array, w: Array, start: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+def _batch(x: Array, w: Array, start: tuple[int, ...], shape: tuple[int, ...]) -> Array:
     """x: (*N, *I), w: (*N, *F), which broadcast -> (prod N, *shape)."""
     rank = len(shape)
     apart = x.shape[: x.ndim - rank], w.shape[: w.ndim - rank]
@@ -213,7 +213,7 @@ def _batched(x: Array, w: Array, start: tuple[int, ...], shape: tuple[int, ...])
         filters = w.reshape(1, 1, *w.shape[w.ndim - rank :])
         return products.convolve(x.reshape(-1, 1, *x.shape[x.ndim - rank :]), filters, start, shape)
     if math.prod(apart[0]) == 1:
-        return _batched(w, x, start, shape)
+        return _batch(w, x, start, shape)
     common = np.broadcast_shapes(*apart)
     x, w = (np.broadcast_to(a, (*common, *a.shape[a.ndim - rank :])) for a in (x, w))
     image = x.reshape(1, -1, *x.shape[len(common) :])
@@ -221,7 +221,7 @@ def _batched(x: Array, w: Array, start: tuple[int, ...], shape: tuple[int, ...])
     return products.convolve(image, filters, start, shape, groups=image.shape[1])
 
 
-def _continued(x: Array, w: Array, mode: str, boundary: str, fillvalue: Any) -> Array:
+def _continue_edges(x: Array, w: Array, mode: str, boundary: str, fillvalue: Any) -> Array:
     """The convolution of x, continued beyond its edges."""
     if mode not in MODES:
         raise ValueError("Acceptable mode flags are 'valid', 'same', or 'full'.")

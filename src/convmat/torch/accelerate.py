@@ -83,7 +83,7 @@ def accelerate(model: nn.Module, *example: Tensor) -> Report:
     >>> restore(model)
     """
     restore(model)
-    with _undisturbed(model):
+    with _keep_statistics(model):
         return _accelerate(model, example)
 
 
@@ -167,7 +167,7 @@ class _Accelerated:
         return _remade, (self._convmat_class, state)
 
 
-def _accelerated(own: Any) -> Any:
+def _make_class(own: Any) -> Any:
     """The class of an accelerated model, by the model's own."""
     about: dict[str, Any] = {"_convmat_class": own, "__module__": own.__module__}
     return new_class(own.__name__, (_Accelerated, own), exec_body=lambda names: names.update(about))
@@ -189,7 +189,7 @@ def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
     if fused >= apart:
         return 0
     target: Any = model
-    target.__class__ = _accelerated(target.__class__)
+    target.__class__ = _make_class(target.__class__)
     model.__dict__["_convmat_inference"] = found
     return found.fused
 
@@ -223,7 +223,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def _keep_statistics(model: nn.Module) -> Iterator[None]:
     """The model's statistics and PyTorch's random numbers afterwards as before: measuring moves both."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng(devices=[]):

@@ -29,10 +29,10 @@ def convolve(
     call: str, options: PlanOptions, x: Any, w: Any, bias: Any = None, residual: Any = None, out: Any = None
 ) -> Tensor:
     """`conv` and `conv_transpose` of tensors. Raises GeometryError and PlanError as they do."""
-    if not _followed(x, w, bias, residual):
-        return _computed(call, options, (x, w, bias), out, residual=_array(residual))
+    if not _is_followed(x, w, bias, residual):
+        return _compute(call, options, (x, w, bias), out, residual=_array(residual))
     if call != "conv" or residual is not None:
-        raise _unfollowed(call, options, out)
+        raise _unfollowed_error(call, options, out)
     x, w = torch.as_tensor(x), torch.as_tensor(w)
     single = x.dim() == w.dim() - 1
     images = x.unsqueeze(0) if single else x
@@ -43,16 +43,16 @@ def convolve(
 
 def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, shape: tuple[int, ...], out: Any) -> Tensor:
     """`conv_input_grad` of tensors. Raises GeometryError and PlanError as it does."""
-    if not _followed(dy, w):
-        return _computed(call, options, (dy, w, shape), out)
+    if not _is_followed(dy, w):
+        return _compute(call, options, (dy, w, shape), out)
     dy, w = torch.as_tensor(dy), torch.as_tensor(w)
     return operators.transposed(dy, w.conj(), list(shape[2:]), *_walk(call, options, shape, w, out))
 
 
 def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, shape: tuple[int, ...], out: Any) -> Tensor:
     """`conv_weight_grad` of tensors. Raises GeometryError and PlanError as it does."""
-    if not _followed(x, dy):
-        return _computed(call, options, (x, dy, shape), out)
+    if not _is_followed(x, dy):
+        return _compute(call, options, (x, dy, shape), out)
     x, dy = torch.as_tensor(x), torch.as_tensor(dy)
     walk = _walk(call, options, x.shape, torch.empty(shape, dtype=x.dtype), out)
     return operators.weight_gradient(x, dy, list(shape[2:]), *walk)
@@ -61,7 +61,7 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, shape: tuple[i
 def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> api.ConvGrads:
     """`conv_grads` of tensors. Raises GeometryError and PlanError as it does."""
     found: Any
-    if _followed(x, w, dy):
+    if _is_followed(x, w, dy):
         x, w, dy = map(torch.as_tensor, (x, w, dy))
         dx = input_grad("conv_input_grad", options, dy, w, tuple(x.shape), None)
         dw = weight_grad("conv_weight_grad", options, x, dy, tuple(w.shape), None)
@@ -85,7 +85,7 @@ def run(network: Any, x: Any) -> Any:
     Shapes and element types are the network's; no gradient goes through it.
     """
     given = dict(x) if isinstance(x, Mapping) else {"": x}
-    if _followed(*given.values()):
+    if _is_followed(*given.values()):
         raise NetworkError(
             "call: a gradient cannot follow a network\n  its input requires one\n"
             "  give x.detach(), or train the network itself: net.trainer(...)"
@@ -107,7 +107,7 @@ def _tensors(value: Any) -> Any:
     return tensor_of(value) if isinstance(value, np.ndarray) and not value.dtype.hasobject else value
 
 
-def _followed(*operands: Any) -> bool:
+def _is_followed(*operands: Any) -> bool:
     """Whether PyTorch wants to know how a result came about."""
     tensors = [each for each in operands if isinstance(each, torch.Tensor)]
     return torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
@@ -123,7 +123,7 @@ def _names(call: str) -> frozenset[str]:
     return frozenset(signature(getattr(api, call)).parameters) - {"bias", "residual", "out", *COUNTING}
 
 
-def _computed(call: str, options: PlanOptions, operands: tuple[Any, ...], out: Any, **more: Any) -> Tensor:
+def _compute(call: str, options: PlanOptions, operands: tuple[Any, ...], out: Any, **more: Any) -> Tensor:
     """What the function itself gives for these arrays, as a tensor over the same memory."""
     pool.follow()
     counting = [name for name in COUNTING if getattr(options, name)]
@@ -141,7 +141,7 @@ def _computed(call: str, options: PlanOptions, operands: tuple[Any, ...], out: A
 def _walk(call: str, options: PlanOptions, x: Any, w: Tensor, out: Any) -> operators.WindowArguments:
     """How the window walks over an input of shape x, once it is checked. Raises GeometryError and PlanError."""
     if out is not None or options.activation is not None or options.layout != "NCHW":
-        raise _unfollowed(call, options, out)
+        raise _unfollowed_error(call, options, out)
     how = {
         name: getattr(options, name) for name in ("stride", "padding", "dilation", "groups", "padding_mode")
     }
@@ -151,7 +151,7 @@ def _walk(call: str, options: PlanOptions, x: Any, w: Tensor, out: Any) -> opera
     return operators.WindowArguments(list(g.s), list(lo), list(hi), list(g.d), g.G, options.padding_mode)
 
 
-def _unfollowed(call: str, options: PlanOptions, out: Any) -> GeometryError:
+def _unfollowed_error(call: str, options: PlanOptions, out: Any) -> GeometryError:
     return GeometryError(
         f"{call}: a gradient cannot follow this\n"
         f"  activation = {format_value(options.activation)}, layout = {options.layout!r}, out is "

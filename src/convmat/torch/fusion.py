@@ -60,7 +60,7 @@ class Fused(nn.Module):
         # Not submodules: they are the model's, and stay where its own names find them.
         self.__dict__["parts"] = (conv, norm)
         keywords = conv.walk().keywords | {"activation": activation}
-        self.__dict__["packed"] = PackedLayer(self._sources, self._folded, keywords)
+        self.__dict__["packed"] = PackedLayer(self._sources, self._fold, keywords)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x: (B, C, *I), residual: (B, O, *P) -> (B, O, *P)."""
@@ -72,7 +72,7 @@ class Fused(nn.Module):
         statistics = () if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
         return conv.weight, conv.bias, *statistics
 
-    def _folded(self) -> tuple[Array, Array | None]:
+    def _fold(self) -> tuple[Array, Array | None]:
         """w * g / sqrt(var + eps), and what is left of the rest as a bias; in float64, rounded once."""
         conv, norm = self.__dict__["parts"]
         if norm is None:

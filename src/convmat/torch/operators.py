@@ -115,7 +115,7 @@ def _convolve_shape(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Te
 
 
 @transposed.register_fake  # type: ignore[untyped-decorator,unused-ignore]
-def _transposed_shape(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
+def _transpose_shape(y: Tensor, w: Tensor, I: Any, *walk: Any) -> Tensor:
     return _like(y, [y.shape[0], w.shape[1] * WindowArguments(*walk).groups, *I])
 
 
@@ -144,7 +144,7 @@ def _convolve_gradient(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
     return dx, dw, db, *(None,) * len(walk)
 
 
-def _transposed_gradient(ctx: Any, dx: Tensor) -> tuple[Any, ...]:
+def _transpose_gradient(ctx: Any, dx: Tensor) -> tuple[Any, ...]:
     (y, w), walk, needs = ctx.saved_tensors, ctx.walk, ctx.needs_input_grad
     dy = convolve(dx, w.conj(), None, *walk) if needs[0] else None
     dw = weight_gradient(dx, y, w.shape[2:], *walk).conj() if needs[1] else None
@@ -159,7 +159,7 @@ def _weight_gradient_gradient(ctx: Any, dw: Tensor) -> tuple[Any, ...]:
 
 
 convolve.register_autograd(_convolve_gradient, setup_context=_keep)
-transposed.register_autograd(_transposed_gradient, setup_context=_keep)
+transposed.register_autograd(_transpose_gradient, setup_context=_keep)
 weight_gradient.register_autograd(_weight_gradient_gradient, setup_context=_keep)
 
 for _each in (convolve, transposed):

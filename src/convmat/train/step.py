@@ -208,14 +208,14 @@ def step_graph(
 ) -> StepGraph:
     """The step of a network with one output. Raises NetworkError where it cannot be differentiated."""
     rules = rules or Rules()
-    draft, built, whole, gradients, running = _differentiated(graph, loss, trained, parts=False)
+    draft, built, whole, gradients, running = _differentiate(graph, loss, trained, parts=False)
     seen = (built.loss, GUARD, *built.counts.values())
-    gather = None if rules.accumulate == 1 else _gathered(whole, draft, gradients, seen)
-    made = _updated(whole, draft, gradients, optimiser, rules, seen)
+    gather = None if rules.accumulate == 1 else _make_gather(whole, draft, gradients, seen)
+    made = _make_update(whole, draft, gradients, optimiser, rules, seen)
     return StepGraph(made, draft.held, built, tuple(trained), tuple(running), gather)
 
 
-def _differentiated(
+def _differentiate(
     graph: Graph, loss: Loss, trained: Collection[str], parts: bool
 ) -> tuple[_Draft, Built, Graph, dict[str, str], dict[str, tuple[str, float]]]:
     """The network with its loss and gradients: a draft, the loss, the graph so far, the gradients' names, and of
@@ -275,7 +275,7 @@ def shard_graphs(
     graph: Graph, loss: Loss, optimiser: Optimiser, whole: StepGraph, rules: Rules
 ) -> ShardGraphs:
     """The step of `whole` in parts: it keeps the same arrays, and the totals."""
-    first, built, part, gradients, running = _differentiated(graph, loss, whole.parameters, parts=True)
+    first, built, part, gradients, running = _differentiate(graph, loss, whole.parameters, parts=True)
     first.after = dict.fromkeys(first.held, "")
     part = replace(part, outputs=tuple(dict.fromkeys((*part.outputs, *gradients.values())))).needed()
     adds = {f"{name}.total": each for name, each in gradients.items()}
@@ -305,8 +305,8 @@ def shard_graphs(
         changing.after[name] = _next(changing.tape, name, f"{name}.total", keep)
     sums = {name: f"{name}.total" for name in gradients}
     base = changing.finished(nothing, ())
-    gather = None if rules.accumulate == 1 else _gathered(base, changing, sums, ())
-    update = _updated(base, changing, sums, optimiser, rules, ())
+    gather = None if rules.accumulate == 1 else _make_gather(base, changing, sums, ())
+    update = _make_update(base, changing, sums, optimiser, rules, ())
     seen = {built.loss, GUARD, *built.counts.values(), *(batch for batch, _ in running.values())}
     return ShardGraphs(
         part, frozenset(seen), SEED in first.held, adds, adding.finished(given, ()), totals, update, gather
@@ -328,7 +328,7 @@ def score_graph(graph: Graph, loss: Loss, held: Mapping[str, Array]) -> Graph:
     ).needed()
 
 
-def _gathered(whole: Graph, draft: _Draft, gradients: Mapping[str, str], seen: Collection[str]) -> Graph:
+def _make_gather(whole: Graph, draft: _Draft, gradients: Mapping[str, str], seen: Collection[str]) -> Graph:
     """The step that only adds its gradients up."""
     adding = _Draft(Tape(whole), dict(draft.held), dict(draft.after))
     for name, gradient in gradients.items():
@@ -339,7 +339,7 @@ def _gathered(whole: Graph, draft: _Draft, gradients: Mapping[str, str], seen: C
     return adding.finished(whole, seen)
 
 
-def _updated(
+def _make_update(
     whole: Graph, draft: _Draft, gradients: Mapping[str, str], optimiser: Optimiser, rules: Rules,
     seen: Collection[str],
 ) -> Graph:  # fmt: skip

@@ -84,7 +84,7 @@ class _Moving:
         made = {}
         for node in graph.nodes:
             done = self.places[node.outputs[0]].made
-            stop = self._reached(node, done)
+            stop = self._find_reach(node, done)
             if stop > done:
                 made.update(self._run(node, done, stop))
         after = self._after()
@@ -95,13 +95,13 @@ class _Moving:
             elif place.kept:
                 part = line.part(name, self.specs, place.first, place.made)
                 kept[name] = self.writer.cut(self._full(name), part)
-        stay |= {name for name in line.states if self._begun(name) and name not in kept}
+        stay |= {name for name in line.states if self._has_begun(name) and name not in kept}
         given = {name: made[name] for name in graph.outputs if name in made}
         wanted = tuple(dict.fromkeys([*given.values(), *kept.values()]))
         block = replace(
             graph,
             nodes=tuple(self.writer.nodes),
-            inputs=(*arriving, *self._carried()),
+            inputs=(*arriving, *self._carry_inputs()),
             outputs=wanted,
             constants={**graph.constants, **self.writer.constants},
         ).needed()
@@ -133,22 +133,22 @@ class _Moving:
         self.writer.made[both] = self.line.part(name, self.specs, place.first, self.stop[name])
         self.names[name] = both
 
-    def _carried(self) -> Iterator[Input]:
+    def _carry_inputs(self) -> Iterator[Input]:
         for name, place in self.places.items():
             if place.kept:
                 part = self.line.part(name, self.specs, place.first, place.made)
                 yield Input(kept_name(name), self.specs[name].dtype, extents(part))
-        for name in filter(self._begun, self.line.states):
+        for name in filter(self._has_begun, self.line.states):
             state = self.line.state(name)
             yield Input(kept_name(name), state.dtype, state.shape)
 
-    def _begun(self, state: str) -> bool:
+    def _has_begun(self, state: str) -> bool:
         """Whether a recurrent node has been left in a state."""
         return self.places[self.line.states[state].outputs[0]].made > 0
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
-    def _reached(self, node: Node, done: int) -> int:
+    def _find_reach(self, node: Node, done: int) -> int:
         """Up to where the node's outputs can be made of what is there."""
         line, name = self.line, node.outputs[0]
         if self.ended is not None:

@@ -129,13 +129,13 @@ RULES: dict[str, Rule] = {
 
 def needed_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What a node needs for a part of its first output. Raises WholeImage with the reason."""
-    rule = RULES.get(node.op) if not node.domain else elementwise if _joined(node) else None
+    rule = RULES.get(node.op) if not node.domain else elementwise if _is_joined(node) else None
     if rule is None:
         raise WholeImage("has no rule that says which part of its input it looks at")
     return rule(node, inputs, out, part)
 
 
-def _joined(node: Node) -> bool:
+def _is_joined(node: Node) -> bool:
     """Whether a node is one that rewriting made of several on single elements."""
     return (node.domain, node.op) == (OWN, ELEMENTWISE_NODE)
 

@@ -144,7 +144,7 @@ class Forms:
     def _form(self, product: Product, s: int, in_place: bool, turned: bool = False) -> ProductForm:
         batch = product.c.batch
         groups, stack = batch[: len(batch) - s], batch[len(batch) - s :]
-        there = {t: self._left(product.terms[t][0], len(groups)) for t in self.kinds}
+        there = {t: self._uses_left_in_place(product.terms[t][0], len(groups)) for t in self.kinds}
         left = tuple(there[t] for t in self.like)
         direct = (
             self.dtypes.out == self.dtypes.work
@@ -155,7 +155,7 @@ class Forms:
             product, groups, stack, in_place, self.nested, (turned,) * len(product.terms), left, direct
         )
 
-    def _left(self, a: View, groups: int) -> bool:
+    def _uses_left_in_place(self, a: View, groups: int) -> bool:
         """Whether A can be used where it lies, once its stack (along which it does not move) is gone."""
         if self.bound or a.conjugate or not self.same:
             return False
@@ -286,7 +286,7 @@ class Blocks:
             "panel": panel,
             "box": self._box(form, forms, panel, item),
             "nested": count_values(form.nested.rows + form.nested.cols) * item if form.nested else 0,
-            "nested box": self._nested_box(form, item),
+            "nested box": self._size_nested_box(form, item),
             "tile": 0 if form.direct else tile,
             "spare": tile if self.passes > 1 or self.finish.scratch else 0,
             "left": 0,
@@ -321,7 +321,7 @@ class Blocks:
             most = max(most, ViewReader(b).box_elements(widest) * item)
         return most if most <= max(panel, 4096) else 0
 
-    def _nested_box(self, form: ProductForm, item: int) -> int:
+    def _size_nested_box(self, form: ProductForm, item: int) -> int:
         nested = form.nested
         if nested is None or nested.inside:
             return 0

@@ -159,7 +159,7 @@ def _fma_source(cpu: Cpu) -> str:
     fma_phis = [
         f"  %a{i} = phi {vector} [ splat (float {float(i)}), %entry ], [ %b{i}, %loop ]" for i in range(n)
     ]
-    fma_sum = _reduced("b", n, vector, "fadd")
+    fma_sum = _reduce("b", n, vector, "fadd")
     newline = "\n"
     return f"""\
 define void @fma(ptr %args, i64 %index, i64 %thread) {{
@@ -196,7 +196,7 @@ def _read_source(cpu: Cpu) -> str:
         for i in range(8)
     ]
     read_phis = [f"  %a{i} = phi {words} [ zeroinitializer, %again ], [ %b{i}, %loop ]" for i in range(8)]
-    read_sum = _reduced("b", 8, words, "xor")
+    read_sum = _reduce("b", 8, words, "xor")
     newline = "\n"
     return f"""\
 define void @read(ptr %args, i64 %index, i64 %thread) {{
@@ -236,7 +236,7 @@ out:
 """
 
 
-def _reduced(name: str, count: int, kind: str, operation: str) -> str:
+def _reduce(name: str, count: int, kind: str, operation: str) -> str:
     """`%sum` of `%name0 .. %name{count-1}`: results that nobody uses would be nobody's work."""
     lines = [f"  %{name}.1 = {operation} {kind} %{name}0, %{name}1"]
     lines += [f"  %{name}.{i} = {operation} {kind} %{name}.{i - 1}, %{name}{i}" for i in range(2, count)]

@@ -40,7 +40,7 @@ PAGE = 4096
 _MOST = 1 << 28
 
 
-def _damaged(why: str) -> EngineError:
+def _damage_error(why: str) -> EngineError:
     return EngineError(
         f"loader: this is not an object of ours: {why}\n  delete it; it will be compiled again"
     )
@@ -130,24 +130,24 @@ def parse(file: bytes) -> Image:
 def _sections(file: bytes) -> tuple[str, list[_Section]]:
     """The machine and the section table, every extent inside the file."""
     if len(file) < _HEADER.size or len(file) > _MOST:
-        raise _damaged(f"{len(file)} bytes")
+        raise _damage_error(f"{len(file)} bytes")
     magic, kind, machine, _, _, _, table, _, _, _, _, entry, count, names = _HEADER.unpack_from(file)
     if magic != b"\x7fELF\x02\x01\x01" or kind != 1 or machine not in _MACHINES:
-        raise _damaged("no relocatable ELF64 file for x86-64 or AArch64")
+        raise _damage_error("no relocatable ELF64 file for x86-64 or AArch64")
     if entry != _SECTION.size or table + entry * count > len(file) or names >= count:
-        raise _damaged("its section table lies outside")
+        raise _damage_error("its section table lies outside")
     raw = list(_SECTION.iter_unpack(file[table : table + entry * count]))
     stored = 0
     for _, kind, _, _, offset, size, _, _, align, _ in raw:
         if size > _MOST or align > PAGE or align & (align - 1):
-            raise _damaged(f"a section of {size} bytes, aligned to {align}")
+            raise _damage_error(f"a section of {size} bytes, aligned to {align}")
         if kind not in (_NULL, _NOBITS):
             stored += size
             if offset + size > len(file):
-                raise _damaged(f"a section of {size} bytes at {offset} of {len(file)}")
+                raise _damage_error(f"a section of {size} bytes at {offset} of {len(file)}")
     # Sections that overlap could make a small file ask for any amount of memory.
     if stored > len(file):
-        raise _damaged("its sections overlap")
+        raise _damage_error("its sections overlap")
     strings = file[raw[names][4] : raw[names][4] + raw[names][5]]
     sections = [
         _Section(_string(strings, name), kind, flags, offset, size, link, info, max(1, align))
@@ -160,14 +160,14 @@ def _symbols(file: bytes, sections: list[_Section]) -> Iterator[_Symbol]:
     """The symbol table; a symbol of a section lies inside it."""
     tables = [section for section in sections if section.kind == _SYMTAB]
     if len(tables) != 1 or tables[0].size % _SYMBOL.size or tables[0].link >= len(sections):
-        raise _damaged("no whole symbol table")
+        raise _damage_error("no whole symbol table")
     holder = sections[tables[0].link]
     if holder.kind != _STRTAB:
-        raise _damaged("its symbols have no names")
+        raise _damage_error("its symbols have no names")
     strings = _content(file, holder)
     for name, info, _, section, value, _ in _SYMBOL.iter_unpack(_content(file, tables[0])):
         if section < len(sections) and value > sections[section].size:
-            raise _damaged(f"a symbol at {value} of {sections[section].size} bytes")
+            raise _damage_error(f"a symbol at {value} of {sections[section].size} bytes")
         yield _Symbol(_string(strings, name), info & 15, section, value)
 
 
@@ -179,12 +179,12 @@ def _references(
         if section.kind not in (_RELA, _REL) or section.info not in places:
             continue
         if section.kind == _REL or section.size % _RELOCATION.size:
-            raise _damaged("relocations of another form")
+            raise _damage_error("relocations of another form")
         start, size = places[section.info], sections[section.info].size
         for offset, info, addend in _RELOCATION.iter_unpack(_content(file, section)):
             number, kind = info >> 32, info & 0xFFFFFFFF
             if number >= len(symbols) or offset >= size or abs(addend) > _MOST:
-                raise _damaged(f"a relocation at {offset} of {size}, to symbol {number} + {addend}")
+                raise _damage_error(f"a relocation at {offset} of {size}, to symbol {number} + {addend}")
             symbol = symbols[number]
             if symbol.section not in places:
                 raise EngineError(
@@ -204,18 +204,18 @@ def _string(strings: bytes, at: int) -> str:
     """The zero-terminated name at `at`."""
     end = strings.find(b"\0", at)
     if end < 0:
-        raise _damaged(f"a name at {at} of {len(strings)} bytes")
+        raise _damage_error(f"a name at {at} of {len(strings)} bytes")
     return strings[at:end].decode(errors="replace")
 
 
 def _put(layout: str, data: bytearray, reference: _Reference, value: int) -> None:
     """Write `value`, if it fits its field and the field its section."""
     if reference.offset + struct.calcsize(layout) > reference.end:
-        raise _damaged("a relocation runs over the end of its section")
+        raise _damage_error("a relocation runs over the end of its section")
     try:
         struct.pack_into(layout, data, reference.offset, value)
     except struct.error as error:
-        raise _damaged(f"a reference over {value} bytes does not reach") from error
+        raise _damage_error(f"a reference over {value} bytes does not reach") from error
 
 
 def _settle_x86_64(data: bytearray, reference: _Reference, target: int, place: int) -> None:
@@ -255,7 +255,7 @@ def _settle_aarch64(data: bytearray, reference: _Reference, target: int, place: 
             _put("<i", data, reference, distance)
             return
     if reference.offset + 4 > reference.end:
-        raise _damaged("a relocation runs over the end of its section")
+        raise _damage_error("a relocation runs over the end of its section")
     (word,) = struct.unpack_from("<I", data, reference.offset)
     match reference.kind:
         case 274:  # R_AARCH64_ADR_PREL_LO21
@@ -264,13 +264,13 @@ def _settle_aarch64(data: bytearray, reference: _Reference, target: int, place: 
             word = _adr(word, (target >> 12) - (place >> 12))
         case 282 | 283:  # R_AARCH64_JUMP26, R_AARCH64_CALL26
             if distance & 3 or not -(1 << 27) <= distance < 1 << 27:
-                raise _damaged(f"a branch over {distance} bytes does not reach")
+                raise _damage_error(f"a branch over {distance} bytes does not reach")
             word = word & ~0x3FFFFFF | distance >> 2 & 0x3FFFFFF
         case kind if kind in _AARCH64_LOW12:  # the place in that page, in units of what is loaded there
             unit = _AARCH64_LOW12[kind]
             low = target & 0xFFF
             if low & (1 << unit) - 1:
-                raise _damaged(f"{1 << unit} bytes loaded from {low:#x}")
+                raise _damage_error(f"{1 << unit} bytes loaded from {low:#x}")
             word = word & ~(0xFFF << 10) | low >> unit << 10
         case _:
             raise _unknown(reference, "AArch64")
@@ -280,7 +280,7 @@ def _settle_aarch64(data: bytearray, reference: _Reference, target: int, place: 
 def _adr(word: int, value: int) -> int:
     """An ADR or ADRP instruction with this 21-bit value, whose two lowest bits sit apart."""
     if not -(1 << 20) <= value < 1 << 20:
-        raise _damaged(f"an address {value} away does not reach")
+        raise _damage_error(f"an address {value} away does not reach")
     return word & ~0x60FFFFE0 | (value & 3) << 29 | (value >> 2 & 0x7FFFF) << 5
 
 

@@ -205,12 +205,12 @@ def decode_boxes(heat: Array, size: Array, offset: Array, scale: tuple[float, fl
         )
     kept: list[Face] = []
     for face in sorted(found, key=lambda each: -each.sure):
-        if all(_shared(face, other) <= OVERLAP for other in kept):
+        if all(_overlap(face, other) <= OVERLAP for other in kept):
             kept.append(face)
     return kept
 
 
-def _shared(a: Face, b: Face) -> float:
+def _overlap(a: Face, b: Face) -> float:
     """The part of what both cover together that both cover."""
     wide = min(a.right, b.right) - max(a.left, b.left)
     tall = min(a.bottom, b.bottom) - max(a.top, b.top)

@@ -86,16 +86,16 @@ def first_layer() -> FirstLayer:
     made: list[tuple[Row, list[Array]]] = []
     for wavelength, scale in ((4.0, "fine"), (8.0, "coarse")):
         for phase, kind in ((-90.0, "edges"), (0.0, "lines")):
-            patterns = [_balanced(grating(turn, wavelength, phase)) for turn in turns]
-            made.append((Row(f"{kind}, {scale}", degrees), [_coloured(p, LIGHT) for p in patterns]))
-    edges = [_balanced(grating(turn, 8.0, -90.0)) for turn in turns]
-    made.append((Row("edges, red to green", degrees), [_coloured(p, RED_GREEN) for p in edges]))
-    made.append((Row("edges, blue to yellow", degrees), [_coloured(p, BLUE_YELLOW) for p in edges]))
+            patterns = [_balance(grating(turn, wavelength, phase)) for turn in turns]
+            made.append((Row(f"{kind}, {scale}", degrees), [_colour(p, LIGHT) for p in patterns]))
+    edges = [_balance(grating(turn, 8.0, -90.0)) for turn in turns]
+    made.append((Row("edges, red to green", degrees), [_colour(p, RED_GREEN) for p in edges]))
+    made.append((Row("edges, blue to yellow", degrees), [_colour(p, BLUE_YELLOW) for p in edges]))
     hues = [i * 45.0 for i in range(8)]
     made.append(
         (
             Row("hues", tuple(f"hue {hue:g}°" for hue in hues)),
-            [_coloured(spot(1.8), _hue(hue)) for hue in hues],
+            [_colour(spot(1.8), _hue(hue)) for hue in hues],
         )
     )
     made.append(
@@ -112,35 +112,35 @@ def classical() -> tuple[Classical, ...]:
     ['blur', 'motion blur', 'sharpen']
     """
     blur = spot(1.6)
-    delta = _centred([[1.0]])
+    delta = _centre([[1.0]])
     smooth, step = np.array([1.0, 2.0, 1.0]), np.array([-1.0, 0.0, 1.0])
     wide = np.diag(np.full(SIDE, 1 / SIDE))[::-1]
     return (
         Classical("blur", blur),
         Classical("motion blur", wide),
         Classical("sharpen", 3 * delta - 2 * spot(1.2)),
-        Classical("emboss", _centred([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])),
-        Classical("Sobel x", _centred(np.outer(smooth, step)), signed=True),
-        Classical("Sobel y", _centred(np.outer(step, smooth)), signed=True),
-        Classical("Laplacian", _centred([[0, 1, 0], [1, -4, 1], [0, 1, 0]]), signed=True),
+        Classical("emboss", _centre([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])),
+        Classical("Sobel x", _centre(np.outer(smooth, step)), signed=True),
+        Classical("Sobel y", _centre(np.outer(step, smooth)), signed=True),
+        Classical("Laplacian", _centre([[0, 1, 0], [1, -4, 1], [0, 1, 0]]), signed=True),
         Classical("difference of blurs", spot(0.8) - spot(1.6), signed=True),
     )
 
 
 def _round() -> list[tuple[str, Array]]:
-    small, large = _balanced(spot(0.7)), _balanced(spot(1.3))
-    ring = _balanced(_window(2.2) * np.cos(2 * math.pi * np.hypot(_U, _V) / 4.0))
-    cross = _balanced(grating(0.0, 4.0, 0.0) + grating(90.0, 4.0, 0.0))
-    checks = _balanced(_window(2.2) * np.cos(math.pi * _U / 1.5) * np.cos(math.pi * _V / 1.5))
+    small, large = _balance(spot(0.7)), _balance(spot(1.3))
+    ring = _balance(_window(2.2) * np.cos(2 * math.pi * np.hypot(_U, _V) / 4.0))
+    cross = _balance(grating(0.0, 4.0, 0.0) + grating(90.0, 4.0, 0.0))
+    checks = _balance(_window(2.2) * np.cos(math.pi * _U / 1.5) * np.cos(math.pi * _V / 1.5))
     surround = spot(0.9)[None] * RED_GREEN[:, None, None], spot(2.4)[None] * RED_GREEN[:, None, None]
     blue = spot(0.9)[None] * BLUE_YELLOW[:, None, None], spot(2.4)[None] * BLUE_YELLOW[:, None, None]
     return [
-        ("light", _coloured(spot(1.8), LIGHT)),
-        ("point", _coloured(small, LIGHT)),
-        ("spot", _coloured(large, LIGHT)),
-        ("ring", _coloured(ring, LIGHT)),
-        ("cross", _coloured(cross, LIGHT)),
-        ("checks", _coloured(checks, LIGHT)),
+        ("light", _colour(spot(1.8), LIGHT)),
+        ("point", _colour(small, LIGHT)),
+        ("spot", _colour(large, LIGHT)),
+        ("ring", _colour(ring, LIGHT)),
+        ("cross", _colour(cross, LIGHT)),
+        ("checks", _colour(checks, LIGHT)),
         ("red in green", surround[0] - surround[1]),
         ("blue in yellow", blue[0] - blue[1]),
     ]
@@ -151,13 +151,13 @@ def _window(width: float) -> Array:
     return made
 
 
-def _balanced(pattern: Array) -> Array:
+def _balance(pattern: Array) -> Array:
     """The pattern less as much of a round window as makes its sum zero, so that its rim stays flat."""
     made: Array = pattern - pattern.sum() * spot(2.2)
     return made
 
 
-def _coloured(pattern: Array, direction: Array) -> Array:
+def _colour(pattern: Array, direction: Array) -> Array:
     """(7, 7) and a direction in colour space -> (3, 7, 7)."""
     made: Array = pattern[None] * direction[:, None, None]
     return made
@@ -169,7 +169,7 @@ def _hue(angle: float) -> Array:
     return made
 
 
-def _centred(small: Any) -> Array:
+def _centre(small: Any) -> Array:
     """A small odd kernel amid zeros: (7, 7)."""
     kernel = np.asarray(small, np.float64)
     return np.pad(kernel, [((SIDE - n) // 2, (SIDE - n) // 2) for n in kernel.shape])

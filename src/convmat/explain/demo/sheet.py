@@ -90,7 +90,7 @@ def draw(sheet: Sheet) -> Image.Image:
         at = MARGIN + i % WIDE * (broad + GAP), start + i // WIDE * steps[1]
         kind = "zero is grey, scaled" if each.signed else "as it comes out"
         grey = np.repeat(each.kernel[None], 3, axis=0)
-        board.cell(_shown(values, each.signed), at, large, grey, each.name, kind)
+        board.cell(_to_picture(values, each.signed), at, large, grey, each.name, kind)
     return picture
 
 
@@ -176,7 +176,7 @@ def _signed(values: Array) -> Array:
     return _bytes((white + np.maximum(share, 0) * up + np.maximum(-share, 0) * down) / 255)
 
 
-def _shown(values: Array, signed: bool) -> Array:
+def _to_picture(values: Array, signed: bool) -> Array:
     """(3, H, W) -> (H, W, 3): a picture as it is, a derivative about middle grey."""
     picture = values.transpose(1, 2, 0)
     return _bytes(0.5 + picture / _reach(picture) / 2 if signed else picture)

@@ -52,14 +52,14 @@ def list_costs(g: Geometry, panel: int) -> tuple[WayCost, ...]:
         reason = lowering.refuses(problem)
         products = lowering.products(problem) if reason is None else ()
         for packing in lowering.packings:
-            stored = max((_stored(p, packing, panel) for p in products), default=0)
+            stored = max((_count_stored(p, packing, panel) for p in products), default=0)
             cost = WayCost(way_name(lowering.name, packing), reason, stored, sum(p.flops for p in products))
             if cost.name not in found or stored < found[cost.name].stored:
                 found[cost.name] = cost
     return tuple(found.values())
 
 
-def _stored(product: Product, packing: Packing, panel: int) -> int:
+def _count_stored(product: Product, packing: Packing, panel: int) -> int:
     """Elements held at the same time: of the second operand, and of the first where it is not w."""
     nested = next((b.source for _, b in product.terms if isinstance(b.source, View)), None)
     if nested is not None:

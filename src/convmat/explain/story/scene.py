@@ -84,8 +84,8 @@ class Scene:
         self._found: dict[tuple[int, Shape], Cell] = {}
         self.x = self._input()
         self.w = self._weights()
-        self.U = self._unrolled()
-        self.A = self._flattened()
+        self.U = self._unroll_board()
+        self.A = self._flatten_board()
         self.y, self.Y = self._output()
 
     def coordinate(self, p: Shape, f: Shape) -> Shape:
@@ -159,7 +159,7 @@ class Scene:
         _tell_rest(labels, self.g.m * self.g.C // self.g.G * math.prod(self.g.F[:-2]) - drawn)
         return Board("w", len(labels), rows, cols, tuple(cells), tuple(labels))
 
-    def _unrolled(self) -> Board:
+    def _unroll_board(self) -> Board:
         cells = []
         for row, (c, f) in enumerate(self.depth):
             for col, p in enumerate(self.pixels):
@@ -167,7 +167,7 @@ class Scene:
                 cells.append(Cell("U", 0, row, col, origin.value, origin.tint, origin.kind, origin))
         return Board("U", 1, len(self.depth), len(self.pixels), tuple(cells))
 
-    def _flattened(self) -> Board:
+    def _flatten_board(self) -> Board:
         """Row o of A is filter o, sheet after sheet: the same order."""
         rows, k = self.sample.outs, len(self.depth)
         cells = tuple(

@@ -40,28 +40,28 @@ def _parts(e: Example, width: int) -> Iterator[RenderableType]:
     )
     boards = [_board(f"x[{c}]", e.x[c], _colour((c,))) for c in range(len(e.x))]
     kernels = [_board(f"w[{c}]", e.w[c], _colour((c,))) for c in range(len(e.w))]
-    yield _titled(
+    yield _title(
         f"The input x and the kernel w, {len(e.x)} channels each",
         Columns([*boards, *kernels], padding=(0, 3)),
     )
     flat = Text("A = ")
     for value, place in zip(e.A[0], e.taps, strict=True):
         flat.append(f"{value:3g}", _colour(place))
-    yield _titled(f"The kernel, flattened: A, {_cross(e.A.shape)}", flat)
-    yield _titled(
+    yield _title(f"The kernel, flattened: A, {_cross(e.A.shape)}", flat)
+    yield _title(
         f"The input, unrolled: U, {_cross(e.U.shape)}; a column holds the {len(e.U)} numbers behind one output",
-        Group(*_unrolled(e, width)),
+        Group(*_lay_unrolled(e, width)),
     )
-    yield _titled("The product A @ U, written out", Group(*_products(e)))
-    yield _titled(
+    yield _title("The product A @ U, written out", Group(*_products(e)))
+    yield _title(
         f"The output by the definition, loops over windows of {kh}x{kw} in {rows}x{cols}",
         _board("y", e.y, OUTPUT),
     )
-    yield _titled("The chain: each line computed on its own", _chain(e))
+    yield _title("The chain: each line computed on its own", _chain(e))
     yield Text("All equal." if e.equal else "NOT EQUAL", style="bold green" if e.equal else "bold red")
 
 
-def _titled(title: str, body: RenderableType) -> RenderableType:
+def _title(title: str, body: RenderableType) -> RenderableType:
     return Group(Text(title, style="bold"), Padding(body, (0, 0, 1, 2), expand=False))
 
 
@@ -74,7 +74,7 @@ def _board(name: str, values: Array, style: str) -> RenderableType:
     return text
 
 
-def _unrolled(e: Example, width: int) -> Iterator[RenderableType]:
+def _lay_unrolled(e: Example, width: int) -> Iterator[RenderableType]:
     """U beside A, with where every element comes from; in several tables where the terminal is narrow."""
     each = max(1, (width - 2 - _LABEL) // _CELL)
     outputs = [f"y[{r},{q}]" for r in range(e.geometry.P[0]) for q in range(e.geometry.P[1])]

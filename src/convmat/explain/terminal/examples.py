@@ -50,7 +50,7 @@ def batches(
         raise NetworkError(
             f"quantize: {path} cannot be read\n  {said}\n  write it with numpy.savez, numbers alone"
         ) from None
-    return _parted(path, found, inputs, most)
+    return _cut_batches(path, found, inputs, most)
 
 
 def _folder(
@@ -80,7 +80,7 @@ def _folder(
     return found
 
 
-def _parted(
+def _cut_batches(
     path: Path, found: Mapping[str, Array], inputs: tuple[Input, ...], most: int
 ) -> list[dict[str, Array]]:
     """The arrays of a .npz in batches."""

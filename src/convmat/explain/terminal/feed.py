@@ -98,7 +98,7 @@ def fit_picture(pixels: Array, wanted: Input, how: Preparation) -> Array:
     values = np.asarray(image.convert("L"))[..., None] if channels == 1 else np.asarray(image)
     if how.bgr:
         values = values[..., ::-1]
-    made = _scaled(values, wanted, how)
+    made = _scale(values, wanted, how)
     if layout.endswith("CHW"):
         made = made.transpose(2, 0, 1)
     return np.ascontiguousarray(made[None] if "N" in layout else made)
@@ -119,7 +119,7 @@ def _layout(wanted: Input, given: str) -> str:
     return layout
 
 
-def _scaled(values: Array, wanted: Input, how: Preparation) -> Array:
+def _scale(values: Array, wanted: Input, how: Preparation) -> Array:
     if wanted.dtype.kind != "f" and not (how.mean or how.std or how.unit):
         return values.astype(wanted.dtype)
     made = values.astype(np.float32) / np.float32(255 if how.unit else 1)

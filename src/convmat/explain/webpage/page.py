@@ -126,7 +126,7 @@ def html(
     config = {
         "geometry": geometry_fields(g),
         "pass": direction,
-        "way": lowering or _planned(plan, direction),
+        "way": lowering or _choose_way(plan, direction),
         "panel": max(min(math.prod(g.P) // 2, 4), 1),
         "itemsize": plan.itemsize,
         "given": {
@@ -152,7 +152,7 @@ def html(
     return made
 
 
-def _planned(plan: Plan, direction: str) -> str:
+def _choose_way(plan: Plan, direction: str) -> str:
     """The way that the plan chose, where the page has it for that direction; otherwise im2col."""
     name, g = way_name(plan.chosen.lowering, plan.chosen.packing), plan.problem.geometry
     if name not in DRAWN:

@@ -83,7 +83,7 @@ class _Decoder:
         last = tuple(each.name for each in graph.inputs)[len(graph.inputs) - len(captured) :]
         if last != captured:
             raise self.wrong(
-                f"a body of it captures what is none of its last inputs\n  {_shown(list(captured))}"
+                f"a body of it captures what is none of its last inputs\n  {_shorten(list(captured))}"
             )
         declared = tuple(
             None if each is None else self.input(each) for each in self.get(found, "declared", list)
@@ -99,7 +99,7 @@ class _Decoder:
         """A value of one of these types, exactly."""
         if type(value) not in kinds:
             words = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise self.wrong(f"its {what} is no {words}\n  {_shown(value)}")
+            raise self.wrong(f"its {what} is no {words}\n  {_shorten(value)}")
         return value
 
     def get(self, found: dict[str, Any], key: str, *kinds: type) -> Any:
@@ -111,7 +111,7 @@ class _Decoder:
     def count(self, value: Any, what: str, most: int = 2**63 - 1) -> int:
         """A whole number from 0 on."""
         if not 0 <= self.checked(value, what, int) <= most:
-            raise self.wrong(f"its {what} is out of range\n  {_shown(value)}; 0 to {most:,}")
+            raise self.wrong(f"its {what} is out of range\n  {_shorten(value)}; 0 to {most:,}")
         return int(value)
 
     def place(self, value: Any, what: str, within: Array) -> Array:
@@ -120,7 +120,7 @@ class _Decoder:
         at, length = (self.count(each, what) for each in pair) if len(pair) == 2 else (0, -1)
         if length < 0 or at + length > within.size:
             raise self.wrong(
-                f"its {what} lies outside the file\n  {_shown(value)}; there are {within.size:,} bytes"
+                f"its {what} lies outside the file\n  {_shorten(value)}; there are {within.size:,} bytes"
             )
         return within[at : at + length]
 
@@ -129,7 +129,7 @@ class _Decoder:
         if self.checked(name, "dtype", str) in NARROW:
             return dtype_named(name)
         if name not in (*FLOATS, *WHOLE, *more):
-            raise self.wrong(f"it has elements of an unknown type\n  {_shown(name)}")
+            raise self.wrong(f"it has elements of an unknown type\n  {_shorten(name)}")
         made: np.dtype[Any] = np.dtype(name)
         return made
 
@@ -160,7 +160,7 @@ class _Decoder:
     def array(self, value: Any) -> Array:
         made = self.value(value)
         if not isinstance(made, np.ndarray):
-            raise self.wrong(f"one of its constants is no array\n  {_shown(value)}")
+            raise self.wrong(f"one of its constants is no array\n  {_shorten(value)}")
         return made
 
     def value(self, value: Any) -> Any:
@@ -183,13 +183,13 @@ class _Decoder:
                 made = np.array(texts, object).reshape(shape)
                 made.flags.writeable = False
                 return made
-        raise self.wrong(f"it has a value of an unknown kind\n  {_shown(value)}")
+        raise self.wrong(f"it has a value of an unknown kind\n  {_shorten(value)}")
 
     def input(self, value: Any) -> Input:
         found = self.checked(value, "input", list)
         kind = found.pop() if len(found) == 4 and found[3] in KINDS else "tensor"
         if len(found) != 3:
-            raise self.wrong(f"one of its inputs is not a name, a type and a shape\n  {_shown(value)}")
+            raise self.wrong(f"one of its inputs is not a name, a type and a shape\n  {_shorten(value)}")
         name, dtype = self.checked(found[0], "input", str), self.dtype(found[1], "object")
         if found[2] is None:
             return Input(name, dtype, None, kind)
@@ -215,7 +215,7 @@ class _Decoder:
         """That of the network; files of versions before have none."""
         found = self.checked(head.get("precision", PRECISIONS[0]), "precision", str)
         if found not in PRECISIONS:
-            raise self.wrong(f"its precision is {_shown(found)}\n  one of {', '.join(PRECISIONS)}")
+            raise self.wrong(f"its precision is {_shorten(found)}\n  one of {', '.join(PRECISIONS)}")
         return str(found)
 
     def limit(self, head: dict[str, Any], key: str) -> int | None:
@@ -224,7 +224,7 @@ class _Decoder:
     def choice(self, value: Any) -> Choice:
         found = self.checked(value, "choice", list)
         if len(found) != 6:
-            raise self.wrong(f"one of its choices is none\n  {_shown(value)}")
+            raise self.wrong(f"one of its choices is none\n  {_shorten(value)}")
         words = [self.checked(each, "choice", str) for each in found[:3]]
         flops, moved = (self.count(each, "choice") for each in found[3:5])
         seconds = self.checked(found[5], "choice", float)
@@ -251,7 +251,7 @@ class _Decoder:
     def node(self, found: dict[str, Any]) -> Node:
         op = self.get(found, "op", str)
         if op not in OPERATORS:
-            raise self.wrong(f"one of its operators is not known\n  {_shown(op)}")
+            raise self.wrong(f"one of its operators is not known\n  {_shorten(op)}")
         attributes = {name: self.value(each) for name, each in self.get(found, "attributes", dict).items()}
         around = captured_names(attributes)
         return Node(
@@ -294,7 +294,7 @@ class _Decoder:
         return made
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     """A value in an error, not all of it where it is long."""
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

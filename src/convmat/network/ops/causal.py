@@ -41,7 +41,7 @@ def _activation(node: Node) -> str | None:
     return None if word == "none" else "silu"
 
 
-def _joined(x: Array, past: Array | None, k: int) -> Array:
+def _join_state(x: Array, past: Array | None, k: int) -> Array:
     """The input behind what came before it."""
     u = buffers.empty((*x.shape[:2], k - 1 + x.shape[2]), x.dtype)
     u[:, :, : k - 1] = 0 if past is None else past
@@ -60,7 +60,7 @@ class Causal:
     def __call__(self, *arrays: Array) -> None:
         """Write the outputs, which are the last of the arrays."""
         x, past, y, present = self.pick(arrays)
-        u = _joined(x, past, self.k)
+        u = _join_state(x, past, self.k)
         if y is not None:
             self.bound(u, None, y)
         if present is not None:
@@ -104,7 +104,7 @@ def causal(
 ) -> tuple[Any, Any]:
     """x: (B, C, L), w: (C, 1, k), bias: (C,), past: (B, C, k-1) -> y like x, and the state to come."""
     k = w.shape[2]
-    u = _joined(x, past, k)
+    u = _join_state(x, past, k)
     y = api.conv(u, w, bias, groups=x.shape[1], activation=_activation(node), exact=True)
     return y, u[:, :, u.shape[2] - k + 1 :].copy()
 

@@ -96,12 +96,12 @@ def normalize(node: Node, x: Array) -> Array:
 # -- features ----------------------------------------------------------------------------------------------------------
 
 
-def _extracted_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _extract_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, at = input_at(node, specs, 0), input_at(node, specs, 1)
     return (Spec((*(x.shape[:-1] or (1,)), at.size), x.dtype),)
 
 
-@operator(f"{DOMAIN}.ArrayFeatureExtractor", shape=_extracted_shape)
+@operator(f"{DOMAIN}.ArrayFeatureExtractor", shape=_extract_shape)
 def extract_features(node: Node, x: Array, at: Array) -> Array:
     """The features at some places, in their order: x[..., at]; of one axis, a row."""
     places = at.reshape(-1)
@@ -202,12 +202,12 @@ def _encoder(node: Node, x: np.dtype[Any]) -> tuple[list[Any], list[Any], Any, n
     return keys, values, default, dtype
 
 
-def _encoded_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _encode_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = input_at(node, specs, 0)
     return (Spec(x.shape, _encoder(node, x.dtype)[3]),)
 
 
-@operator(f"{DOMAIN}.LabelEncoder", f"{DOMAIN}.CategoryMapper", shape=_encoded_shape)
+@operator(f"{DOMAIN}.LabelEncoder", f"{DOMAIN}.CategoryMapper", shape=_encode_shape)
 def encode_labels(node: Node, x: Array) -> Array:
     """Each label's number, or each number's label; the default for those that the node does not know."""
     return _look_up(x, *_encoder(node, x.dtype))
@@ -296,12 +296,12 @@ def _linear(node: Node, x: Array, outputs: int) -> Array:
     return made
 
 
-def _regressed_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _regress_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = input_at(node, specs, 0)
     return (Spec((x.shape[0] if x.rank > 1 else 1, node.get("targets", 1)), FLOAT),)
 
 
-@operator(f"{DOMAIN}.LinearRegressor", shape=_regressed_shape)
+@operator(f"{DOMAIN}.LinearRegressor", shape=_regress_shape)
 def regress(node: Node, x: Array) -> Array:
     """x: (N, C) -> (N, targets)."""
     return transform_scores(node, _linear(node, x, node.get("targets", 1))).astype(FLOAT)
@@ -321,13 +321,13 @@ def _classes(node: Node) -> tuple[Array, int]:
     return labels, 1 if len(labels) == 2 and b == 1 else len(labels)
 
 
-def _classified_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _classify_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, (labels, _) = input_at(node, specs, 0), _classes(node)
     rows = x.shape[0] if x.rank > 1 else 1
     return Spec((rows,), labels.dtype), Spec((rows, len(labels)), FLOAT)
 
 
-@operator(f"{DOMAIN}.LinearClassifier", shape=_classified_shape)
+@operator(f"{DOMAIN}.LinearClassifier", shape=_classify_shape)
 def classify(node: Node, x: Array) -> tuple[Array, Array]:
     """x: (N, C) -> the label of each row, (N,), and a score for each label, (N, E)."""
     labels, rows = _classes(node)

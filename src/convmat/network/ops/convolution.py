@@ -53,7 +53,7 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
         )
     if transposed:
         words["output_padding"] = per_axis(node, "output_padding", rank, 0)
-    words["padding"] = (_transposed_pads if transposed else _pads)(node, x, w, words)
+    words["padding"] = (_transpose_pads if transposed else _pads)(node, x, w, words)
     try:
         make = Geometry.transposed if transposed else Geometry.of
         return words, make(x, w, call=node.label, **words)
@@ -94,7 +94,7 @@ def _pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> str | Pairs:
     )
 
 
-def _transposed_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pairs:
+def _transpose_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pairs:
     """`output_shape` and `auto_pad` say how much is cut off in all, and at which end the odd element.
 
     Where less than nothing is (the output is to be longer than what the windows reach), zeros follow at the end: the

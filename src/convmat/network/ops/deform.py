@@ -74,12 +74,12 @@ def _windows(node: Node, specs: Specs) -> DeformedWindows:
     return DeformedWindows(F, P, s, d, pads[:rank], G, parts)
 
 
-def _deformed_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _deform_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, w = input_at(node, specs, 0), input_at(node, specs, 1)
     return (Spec((x.shape[0], w.shape[0], *_windows(node, specs).P), x.dtype),)
 
 
-@operator("DeformConv", shape=_deformed_shape)
+@operator("DeformConv", shape=_deform_shape)
 def deformed(
     node: Node, x: Array, w: Array, offset: Array, bias: Array | None = None, mask: Array | None = None
 ) -> Any:

@@ -13,7 +13,7 @@ from .base import Specs, Unknown, has_input, input_at, operator
 SUPPRESSION = ("boxes", "scores", "max_output_boxes_per_class", "iou_threshold", "score_threshold")
 
 
-def _suppressed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _suppress_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     boxes, scores = input_at(node, specs, 0), input_at(node, specs, 1)
     fits = boxes.rank == scores.rank == 3 and boxes.shape[2] == 4
     if not fits or scores.shape[::2] != boxes.shape[:2]:
@@ -26,7 +26,7 @@ def _suppressed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     raise Unknown
 
 
-@operator("NonMaxSuppression", shape=_suppressed)
+@operator("NonMaxSuppression", shape=_suppress_shape)
 def suppress(
     node: Node,
     boxes: Array,
@@ -51,7 +51,7 @@ def suppress(
         order = np.argsort(-score, kind="stable")
         if least is not None:
             order = order[score[order] > least.reshape(-1)[0]]
-        found += [(b, c, box) for box in _chosen(first[b], last[b], order, count, bound)]
+        found += [(b, c, box) for box in _choose_boxes(first[b], last[b], order, count, bound)]
     return np.array(found, np.int64).reshape(-1, 3)
 
 
@@ -63,7 +63,7 @@ def _corners(boxes: Array, centred: bool) -> tuple[Array, Array]:
     return np.minimum(boxes[..., :2], boxes[..., 2:]), np.maximum(boxes[..., :2], boxes[..., 2:])
 
 
-def _chosen(first: Array, last: Array, order: Array, count: int, bound: float) -> list[int]:
+def _choose_boxes(first: Array, last: Array, order: Array, count: int, bound: float) -> list[int]:
     """The boxes that stay, in their order; those that are left are compared with each one that is chosen."""
     area = np.prod(last - first, axis=1)
     found: list[int] = []
@@ -81,7 +81,7 @@ def _chosen(first: Array, last: Array, order: Array, count: int, bound: float) -
 # -- RoiAlign ----------------------------------------------------------------------------------------------------------
 
 
-def _aligned(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _align_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, rois, images = (input_at(node, specs, i) for i in range(3))
     height, width = node.get("output_height", 1), node.get("output_width", 1)
     mode, shift = (
@@ -108,7 +108,7 @@ def _aligned(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((rois.shape[0], x.shape[1], height, width), x.dtype),)
 
 
-@operator("RoiAlign", shape=_aligned)
+@operator("RoiAlign", shape=_align_shape)
 def align(node: Node, x: Array, rois: Array, images: Array) -> Any:
     """(n, C, H', W'): each region in bins, each bin the mean or the maximum of points that are read between pixels.
 

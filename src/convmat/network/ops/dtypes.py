@@ -94,7 +94,7 @@ def convert(x: Array, dtype: np.dtype[Any], *, saturate: bool = True, rounding: 
     if x.dtype.kind in "OUS":
         return _read(x, dtype)
     if dtype.hasobject:
-        return _written(x)
+        return _write_numbers(x)
     x = widen(x) if dtype.name in NARROW or dtype.kind == "b" else x
     if dtype.name in SATURATING:
         x = x if x.dtype.kind == "f" else x.astype(np.float32)
@@ -151,7 +151,7 @@ def _whole(text: str) -> int:
         return int(float(text))
 
 
-def _written(x: Array) -> Array:
+def _write_numbers(x: Array) -> Array:
     """Texts of numbers: the shortest that are read back as the same, whole numbers without a point."""
     made = np.empty(x.shape, object)
     made.reshape(-1)[:] = [_text(each) for each in widen(x).ravel()]

@@ -57,7 +57,7 @@ def _terms(node: Node, specs: Specs) -> tuple[list[str], str]:
     return written, right.replace("...", dots)
 
 
-def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _sum_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     terms, right = _terms(node, specs)
     equation, first = node.get("equation"), input_at(node, specs, 0)
     extents: dict[str, int] = {}
@@ -79,7 +79,7 @@ def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(tuple(extents[letter] for letter in right), first.dtype),)
 
 
-@step_operator("Einsum", shape=_summed)
+@step_operator("Einsum", shape=_sum_shape)
 def einsum(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The sum of products that the equation names."""
     equation = equation_of(node, specs)

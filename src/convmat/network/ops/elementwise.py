@@ -20,7 +20,7 @@ FOLLOWS_AXIS = 7
 """The operator set since which operands broadcast as in NumPy; before, `axis` said where the second one begins."""
 
 
-def _aligned(node: Node, first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+def _align_shape(node: Node, first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
     """The second operand's shape, with the axes that the attribute `axis` of old operator sets leaves to its right."""
     if node.version >= FOLLOWS_AXIS or "axis" not in node.attributes or len(second) >= len(first):
         return second
@@ -39,16 +39,16 @@ def _together(node: Node, specs: Specs) -> tuple[Spec, ...]:
         raise node.error(
             f"its inputs have different element types: {', '.join(str(each.dtype) for each in found)}"
         )
-    shapes = [found[0].shape, *(_aligned(node, found[0].shape, each.shape) for each in found[1:])]
+    shapes = [found[0].shape, *(_align_shape(node, found[0].shape, each.shape) for each in found[1:])]
     return (Spec(broadcast_shape(node, shapes), found[0].dtype),)
 
 
-def _compared(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _compare_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     (first,) = _together(node, specs)
     return (Spec(first.shape, np.dtype(bool)),)
 
 
-def _asked(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _ask_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(input_at(node, specs, 0).shape, np.dtype(bool)),)
 
 
@@ -60,10 +60,10 @@ def _enter(names: dict[str, np.ufunc], rule: Any) -> None:
         ufunc = names[node.op]
         if node.version >= FOLLOWS_AXIS or len(specs) < 2:
             return ufunc  # its last argument is where the result goes
-        second = _aligned(node, input_at(node, specs, 0).shape, input_at(node, specs, 1).shape)
+        second = _align_shape(node, input_at(node, specs, 0).shape, input_at(node, specs, 1).shape)
         return lambda a, b, out: ufunc(a, b.reshape(second), out)
 
-    step_operator(*names, shape=rule, in_place=rule not in (_compared, _asked))(prepare)
+    step_operator(*names, shape=rule, in_place=rule not in (_compare_shape, _ask_shape))(prepare)
 
 
 _enter({
@@ -73,14 +73,14 @@ _enter({
 _enter({
     "Equal": np.equal, "Greater": np.greater, "GreaterOrEqual": np.greater_equal, "Less": np.less,
     "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
-}, _compared)  # fmt: skip
+}, _compare_shape)  # fmt: skip
 _enter({
     "Abs": np.absolute, "Acos": np.arccos, "Acosh": np.arccosh, "Asin": np.arcsin, "Asinh": np.arcsinh,
     "Atan": np.arctan, "Atanh": np.arctanh, "BitwiseNot": np.invert, "Ceil": np.ceil, "Cos": np.cos, "Cosh": np.cosh,
     "Exp": np.exp, "Floor": np.floor, "Log": np.log, "Neg": np.negative, "Reciprocal": np.reciprocal,
     "Round": np.rint, "Sign": np.sign, "Sin": np.sin, "Sinh": np.sinh, "Sqrt": np.sqrt, "Tan": np.tan, "Tanh": np.tanh,
 }, same_spec)  # fmt: skip
-_enter({"Not": np.logical_not, "IsNaN": np.isnan}, _asked)
+_enter({"Not": np.logical_not, "IsNaN": np.isnan}, _ask_shape)
 
 
 # -- division and powers, whose meaning depends on the element types ---------------------------------------------------
@@ -88,14 +88,14 @@ _enter({"Not": np.logical_not, "IsNaN": np.isnan}, _asked)
 
 def _divide(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
     first, second = input_at(node, specs, 0), input_at(node, specs, 1)
-    plain = first.dtype.kind not in "iub" and _aligned(node, first.shape, second.shape) == second.shape
+    plain = first.dtype.kind not in "iub" and _align_shape(node, first.shape, second.shape) == second.shape
     return np.true_divide if plain else None
 
 
 @operator("Div", shape=_together, prepare=_divide, in_place=True)
 def div(node: Node, a: Array, b: Array) -> Any:
     """a / b; whole numbers are cut towards zero."""
-    return towards_zero(a, b.reshape(_aligned(node, a.shape, b.shape)))
+    return towards_zero(a, b.reshape(_align_shape(node, a.shape, b.shape)))
 
 
 def _remains(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -119,7 +119,7 @@ def bit_shift(node: Node, a: Array, b: Array) -> Any:
 def _power_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     base, exponent = input_at(node, specs, 0), input_at(node, specs, 1)
     return (
-        Spec(broadcast_shape(node, [base.shape, _aligned(node, base.shape, exponent.shape)]), base.dtype),
+        Spec(broadcast_shape(node, [base.shape, _align_shape(node, base.shape, exponent.shape)]), base.dtype),
     )
 
 
@@ -135,7 +135,7 @@ def _power(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
             return lambda x, _, out: np.sqrt(x, out=out)
     return (
         np.power
-        if exponent.dtype == base.dtype and _aligned(node, base.shape, exponent.shape) == exponent.shape
+        if exponent.dtype == base.dtype and _align_shape(node, base.shape, exponent.shape) == exponent.shape
         else None
     )
 
@@ -143,7 +143,7 @@ def _power(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
 @operator("Pow", shape=_power_shape, prepare=_power, in_place=True)
 def power(node: Node, a: Array, b: Array) -> Any:
     """a ** b, of a's element type."""
-    b = b.reshape(_aligned(node, a.shape, b.shape))
+    b = b.reshape(_align_shape(node, a.shape, b.shape))
     if a.dtype.kind in "iu" and b.dtype.kind in "iu":
         return np.where(b < 0, np.power(a.astype(np.float64), b), np.power(a, np.maximum(b, 0))).astype(
             a.dtype
@@ -174,7 +174,7 @@ def fold(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> 
 # -- choices -----------------------------------------------------------------------------------------------------------
 
 
-def _chosen(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _choose_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     condition, a, b = (input_at(node, specs, i) for i in range(3))
     if condition.dtype != bool or a.dtype != b.dtype:
         raise node.error(
@@ -183,13 +183,15 @@ def _chosen(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(broadcast_shape(node, [condition.shape, a.shape, b.shape]), a.dtype),)
 
 
-@operator("Where", shape=_chosen, prepare=lambda *_: lambda c, a, b, out: blockwise(np.where, out, c, a, b))
+@operator(
+    "Where", shape=_choose_shape, prepare=lambda *_: lambda c, a, b, out: blockwise(np.where, out, c, a, b)
+)
 def where(node: Node, condition: Array, a: Array, b: Array) -> Any:
     """a where the condition holds, else b."""
     return np.where(condition, a, b)
 
 
-@operator("IsInf", shape=_asked)
+@operator("IsInf", shape=_ask_shape)
 def is_inf(node: Node, x: Array) -> Any:
     """Which elements are infinite, of the signs asked for."""
     above = np.isposinf(x) if node.get("detect_positive", 1) else False

@@ -81,7 +81,7 @@ def _fold(name: str) -> Made:
     return made
 
 
-def _spelt(write: Callable[[Spelling, Node], object]) -> Made:
+def _spell(write: Callable[[Spelling, Node], object]) -> Made:
     def made(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
         spelt = Spelling(types)
         write(spelt, node)
@@ -168,7 +168,7 @@ def _softsign(spelt: Spelling, node: Node) -> None:
     spelt("div", 0, spelt("add", spelt("abs", 0), spelt.const(1.0)))
 
 
-def _thresholded(spelt: Spelling, node: Node) -> None:
+def _threshold(spelt: Spelling, node: Node) -> None:
     above = spelt("greater", 0, spelt.const(node.get("alpha", 1.0)))
     spelt("select", above, 0, spelt.const(0.0))
 
@@ -179,7 +179,7 @@ def _shrink(spelt: Spelling, node: Node) -> None:
     spelt("select", spelt("less", 0, spelt.const(-edge)), spelt("add", 0, bias), above)
 
 
-def _chosen(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+def _choose(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
     return (ExpressionStep("select", (0, 1, 2)),) if len(types) == 3 else None
 
 
@@ -204,17 +204,17 @@ def _one_scale(node: Node, specs: Specs, types: Sequence[str]) -> bool:
     return plain and fits and node.get("saturate", 1) == 1
 
 
-def _quantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+def _quantise(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
     """round(x / scale) + zero, cut to the type; NaN is its least."""
     made = types[2] if has_input(specs, 2) else "uint8"
     if types[0] != "float32" or made not in LIMITS or not _one_scale(node, specs, types):
         return None
     spelt = Spelling(types)
-    _saturated(spelt, spelt("div", 0, 1), made, zero=2 if has_input(specs, 2) else None)
+    _saturate(spelt, spelt("div", 0, 1), made, zero=2 if has_input(specs, 2) else None)
     return spelt.steps
 
 
-def _saturated(spelt: Spelling, quotient: int, made: str, zero: int | None = None) -> None:
+def _saturate(spelt: Spelling, quotient: int, made: str, zero: int | None = None) -> None:
     """A quotient rounded, plus its zero point, cut to an integer type; NaN is its least."""
     low, high = (spelt.const(each) for each in LIMITS[made])
     q = spelt("round", quotient)
@@ -222,7 +222,7 @@ def _saturated(spelt: Spelling, quotient: int, made: str, zero: int | None = Non
     spelt.cast(spelt("min", spelt("select", spelt("greater", q, low), q, low), high), made)
 
 
-def _dequantised(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+def _dequantise(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
     """(x - zero) * scale."""
     if types[0] not in LIMITS or not _one_scale(node, specs, types):
         return None
@@ -245,14 +245,14 @@ def _range_scale() -> Expression:
 
 def _range_zero() -> Expression:
     spelt = Spelling(("float32", "float32"))
-    _saturated(spelt, spelt("div", spelt("neg", 0), 1), "uint8")
+    _saturate(spelt, spelt("div", spelt("neg", 0), 1), "uint8")
     return Expression(("float32", "float32"), spelt.steps)
 
 
 def _range_numbers() -> Expression:
     types = ("float32", "float32", "uint8")
     spelt = Spelling(types)
-    _saturated(spelt, spelt("div", 0, 1), "uint8", zero=2)
+    _saturate(spelt, spelt("div", 0, 1), "uint8", zero=2)
     return Expression(types, spelt.steps)
 
 
@@ -266,8 +266,8 @@ BY_RANGE = _range_numbers()
 """The numbers, from x, scale and zero point."""
 
 EXPRESSIONS: dict[str, Made] = {
-    "QuantizeLinear": _quantised,
-    "DequantizeLinear": _dequantised,
+    "QuantizeLinear": _quantise,
+    "DequantizeLinear": _dequantise,
     "Add": _of_two("add"),
     "Sub": _of_two("sub"),
     "Mul": _of_two("mul"),
@@ -280,7 +280,7 @@ EXPRESSIONS: dict[str, Made] = {
     "Sum": _fold("add"),
     "Mean": _mean,
     "Clip": _clip,
-    "Where": _chosen,
+    "Where": _choose,
     "Cast": _cast,
     "Equal": _of_two("equal"),
     "Greater": _of_two("greater"),
@@ -299,12 +299,12 @@ EXPRESSIONS: dict[str, Made] = {
     "Swish": _swish,
     "HardSigmoid": _of_one("hardsigmoid", ("alpha", 0.2), ("beta", 0.5)),
     "LeakyRelu": _of_one("leaky_relu", ("alpha", 0.01)),
-    "Elu": _spelt(_elu),
-    "Celu": _spelt(_celu),
-    "Selu": _spelt(_selu),
-    "Softsign": _spelt(_softsign),
-    "ThresholdedRelu": _spelt(_thresholded),
-    "Shrink": _spelt(_shrink),
+    "Elu": _spell(_elu),
+    "Celu": _spell(_celu),
+    "Selu": _spell(_selu),
+    "Softsign": _spell(_softsign),
+    "ThresholdedRelu": _spell(_threshold),
+    "Shrink": _spell(_shrink),
     **{
         op: _of_one(name)
         for op, name in {

@@ -14,7 +14,7 @@ from .base import Specs, Step, axis_of, input_at, operator, unknown_outputs
 from .options import Options
 
 
-def _indexed(node: Node, specs: Specs) -> tuple[Spec, Spec, int]:
+def _read_indices(node: Node, specs: Specs) -> tuple[Spec, Spec, int]:
     """The data, the indices and the axis."""
     x, indices = input_at(node, specs, 0), input_at(node, specs, 1)
     axis = axis_of(node, node.get("axis", 0), x.rank)
@@ -23,16 +23,16 @@ def _indexed(node: Node, specs: Specs) -> tuple[Spec, Spec, int]:
     return x, indices, axis
 
 
-def _gathered(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, indices, axis = _indexed(node, specs)
+def _gather_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, indices, axis = _read_indices(node, specs)
     return (Spec((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype),)
 
 
 def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    x, indices, axis = _indexed(node, specs)
+    x, indices, axis = _read_indices(node, specs)
     n = x.shape[axis]
     if indices.value is None or not indices.size:
-        return lambda x, indices, out: np.copyto(out, _taken(node, x, indices, axis))
+        return lambda x, indices, out: np.copyto(out, _take(node, x, indices, axis))
     _within(node, indices.value, n)
     at = indices.value % n
     if at.ndim == 0:
@@ -41,13 +41,13 @@ def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     return lambda x, _, out: np.take(x, at, axis=axis, out=out, mode="clip")
 
 
-@operator("Gather", shape=_gathered, prepare=_gather_step)
+@operator("Gather", shape=_gather_shape, prepare=_gather_step)
 def gather(node: Node, x: Array, indices: Array) -> Any:
     """x[..., indices, ...] along an axis."""
-    return _taken(node, x, indices, axis_of(node, node.get("axis", 0), x.ndim))
+    return _take(node, x, indices, axis_of(node, node.get("axis", 0), x.ndim))
 
 
-def _taken(node: Node, x: Array, indices: Array, axis: int) -> Array:
+def _take(node: Node, x: Array, indices: Array, axis: int) -> Array:
     _within(node, indices, x.shape[axis])
     return np.take(x, indices, axis=axis)
 
@@ -62,7 +62,7 @@ def _within(node: Node, indices: Array, extent: int) -> None:
 
 
 def _like_indices(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, indices, _ = _indexed(node, specs)
+    x, indices, _ = _read_indices(node, specs)
     if not _under(x, indices, axis_of(node, node.get("axis", 0), x.rank)):
         raise node.error(f"its indices {indices} do not lie within its input, but for its axis\n  {x}")
     return (Spec(indices.shape, x.dtype),)
@@ -90,7 +90,7 @@ def gather_elements(node: Node, x: Array, indices: Array) -> Any:
     return x[_open(node, indices, axis, x.shape[axis])]
 
 
-def _gathered_slices(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _gather_slices_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, indices, batch = input_at(node, specs, 0), input_at(node, specs, 1), node.get("batch_dims", 0)
     if not 0 <= batch < min(x.rank, indices.rank) or indices.shape[:batch] != x.shape[:batch]:
         raise node.error(f"its batch_dims is {batch}\n  its inputs are {x} and {indices}")
@@ -100,7 +100,7 @@ def _gathered_slices(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*indices.shape[:-1], *x.shape[batch + depth :]), x.dtype),)
 
 
-@operator("GatherND", shape=_gathered_slices)
+@operator("GatherND", shape=_gather_slices_shape)
 def gather_slices(node: Node, x: Array, indices: Array) -> Any:
     """x[indices[..., 0], indices[..., 1], ...], after `batch_dims` axes that both have."""
     batch = node.get("batch_dims", 0)
@@ -123,7 +123,7 @@ UFUNCS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimu
 """By the name of the `reduction`, which is an attribute since operator set 16."""
 
 
-def _scattered(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _scatter_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, indices, updates = (input_at(node, specs, i) for i in range(3))
     if node.get("reduction", "none") not in ("none", *UFUNCS):
         raise node.error(f"its reduction is {node.get('reduction')!r}\n  there are none, {', '.join(UFUNCS)}")
@@ -147,14 +147,14 @@ def _put(node: Node, y: Array, places: tuple[Array, ...], updates: Array) -> Arr
     return y
 
 
-@operator("ScatterElements", "Scatter", shape=_scattered)
+@operator("ScatterElements", "Scatter", shape=_scatter_shape)
 def scatter_elements(node: Node, x: Array, indices: Array, updates: Array) -> Any:
     """x with y[indices[i, j, ...], j, ...] = updates[i, j, ...] for axis 0, or combined by `reduction`."""
     axis = axis_of(node, node.get("axis", 0), x.ndim)
     return _put(node, x.copy(), _open(node, indices, axis, x.shape[axis]), updates)
 
 
-@operator("ScatterND", shape=_scattered)
+@operator("ScatterND", shape=_scatter_shape)
 def scatter_slices(node: Node, x: Array, indices: Array, updates: Array) -> Any:
     """x with y[indices[..., 0], indices[..., 1], ...] = updates, or combined by `reduction`."""
     return _put(node, x.copy(), _tuples(node, indices, x.shape), updates)

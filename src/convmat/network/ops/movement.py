@@ -39,12 +39,12 @@ def permutation(node: Node, rank: int) -> tuple[int, ...]:
     return perm
 
 
-def _transposed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _transpose_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = input_at(node, specs, 0)
     return (Spec(tuple(x.shape[a] for a in permutation(node, x.rank)), x.dtype),)
 
 
-@step_operator("Transpose", shape=_transposed)
+@step_operator("Transpose", shape=_transpose_shape)
 def transpose(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The axes of x in the order `perm`."""
     perm = permutation(node, input_at(node, specs, 0).rank)
@@ -54,7 +54,7 @@ def transpose(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
 # -- joining and cutting -----------------------------------------------------------------------------------------------
 
 
-def _joined(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _join_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     several = [input_at(node, specs, i) for i in range(max(1, len(specs)))]
     first = several[0]
     axis = axis_of(node, node.get("axis", 1), first.rank)
@@ -70,7 +70,7 @@ def _joined(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*first.shape[:axis], extent, *first.shape[axis + 1 :]), first.dtype),)
 
 
-@step_operator("Concat", shape=_joined)
+@step_operator("Concat", shape=_join_shape)
 def concat(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The inputs one after the other along an axis."""
     axis = axis_of(node, node.get("axis", 1), made[0].rank)
@@ -186,7 +186,7 @@ def pads_around(node: Node, specs: Specs) -> list[tuple[int, int]]:
     return found
 
 
-def _padded(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _pad_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, pads = input_at(node, specs, 0), pads_around(node, specs)
     shape = tuple(n + lo + hi for n, (lo, hi) in zip(x.shape, pads, strict=True))
     copies = node.get("mode", "constant") != "constant"
@@ -207,7 +207,7 @@ def inside(extents: Shape, pads: Sequence[tuple[int, int]]) -> tuple[Cuts, Cuts]
     return tuple(here), tuple(there)
 
 
-@step_operator("Pad", shape=_padded)
+@step_operator("Pad", shape=_pad_shape)
 def pad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """x with a margin: a constant, its own elements mirrored or from the other end, or its edge."""
     x, pads, mode = input_at(node, specs, 0), pads_around(node, specs), node.get("mode", "constant")
@@ -242,7 +242,7 @@ def sources(n: int, lo: int, hi: int, mode: str) -> Array:
 # -- channels and space ------------------------------------------------------------------------------------------------
 
 
-def _blocked(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _block_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, b = input_at(node, specs, 0), node.get("blocksize", 0)
     deep = node.op == "DepthToSpace"
     if x.rank != 4 or b < 1 or (x.shape[1] % (b * b) if deep else x.shape[2] % b or x.shape[3] % b):
@@ -251,7 +251,7 @@ def _blocked(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((B, C // (b * b), H * b, W * b) if deep else (B, C * b * b, H // b, W // b), x.dtype),)
 
 
-@step_operator("DepthToSpace", shape=_blocked)
+@step_operator("DepthToSpace", shape=_block_shape)
 def depth_to_space(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """b*b channels to b x b pixels; the block's axes come before the channels (DCR) or after them (CRD)."""
     b, (B, C, H, W) = node.get("blocksize"), input_at(node, specs, 0).shape
@@ -265,7 +265,7 @@ def depth_to_space(node: Node, specs: Specs, made: tuple[Spec, ...], options: Op
     )
 
 
-@step_operator("SpaceToDepth", shape=_blocked)
+@step_operator("SpaceToDepth", shape=_block_shape)
 def space_to_depth(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """b x b pixels to b*b channels, in the order of `mode`."""
     b, (B, C, H, W) = node.get("blocksize"), input_at(node, specs, 0).shape

@@ -52,7 +52,7 @@ def _cut(spec: Spec, slices: Sequence[slice]) -> tuple[Shape, Strides]:
     )
 
 
-def _transposed(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
+def _move_transpose(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     x = input_at(node, specs, 0)
     steps = _steps(x)
     return [
@@ -66,7 +66,7 @@ def _transposed(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     ]
 
 
-def _joined(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
+def _move_concat(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     axis, y, at = int(node.get("axis", 1)) % made[0].rank, made[0], 0
     found = []
     for i, spec in enumerate(each for each in specs if each is not None):
@@ -75,7 +75,7 @@ def _joined(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     return found
 
 
-def _parted(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
+def _move_split(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     x, (axis, sizes) = input_at(node, specs, 0), parts(node, specs)
     starts = [0, *itertools.accumulate(sizes)]
     named = [at for at, name in zip(starts, node.outputs, strict=False) if name]
@@ -90,10 +90,10 @@ def _cut_out(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     return [Move(made[0].shape, 0, strides, -1, _all_of(made[0]))]
 
 
-def _padded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
+def _move_pad(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
     """x, and a margin at either end of each axis: what lies beyond it along the axes before is theirs."""
     if (mode := node.get("mode", "constant")) != "constant":
-        return _mirrored(node, specs, made[0], mode)
+        return _move_mirror(node, specs, made[0], mode)
     x, y = input_at(node, specs, 0), made[0]
     here, there = inside(x.shape, pads_around(node, specs))
     value: int | Array = 0
@@ -111,7 +111,7 @@ def _padded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None
     return [each for each in found if math.prod(each.shape)]
 
 
-def _mirrored(node: Node, specs: Specs, y: Spec, mode: str) -> list[Move] | None:
+def _move_mirror(node: Node, specs: Specs, y: Spec, mode: str) -> list[Move] | None:
     """x, then axis by axis the margins, read where they stand in y already; None where x is too short for one walk."""
     x, pads = input_at(node, specs, 0), pads_around(node, specs)
     longest = {"reflect": -1, "wrap": 0}
@@ -140,7 +140,7 @@ def _mirrored(node: Node, specs: Specs, y: Spec, mode: str) -> list[Move] | None
     return [each for each in found if math.prod(each.shape)]
 
 
-def _tiled(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
+def _move_tile(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
     repeats = specs[1].value if len(specs) > 1 and specs[1] is not None else None
     if repeats is None:
         return None
@@ -154,7 +154,7 @@ def _tiled(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
     return [Move(tuple(shape), 0, Strides(0, tuple(a)), -1, Strides(0, tuple(b)))]
 
 
-def _expanded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
+def _move_expand(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     x, y = input_at(node, specs, 0), made[0]
     shape = (*(1,) * (y.rank - x.rank), *x.shape)
     steps = contiguous_strides(shape, x.dtype.itemsize)
@@ -162,7 +162,7 @@ def _expanded(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
     return [Move(y.shape, 0, Strides(0, spread), -1, _all_of(y))]
 
 
-def _picked(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
+def _move_gather(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move] | None:
     """One place along an axis, known beforehand."""
     x, places = input_at(node, specs, 0), input_at(node, specs, 1).value
     axis = int(node.get("axis", 0)) % max(x.rank, 1)
@@ -191,14 +191,14 @@ def _blocks(node: Node, specs: Specs, made: Sequence[Spec]) -> list[Move]:
 
 
 COPIES: dict[str, Copies] = {
-    "Transpose": _transposed,
-    "Concat": _joined,
-    "Split": _parted,
+    "Transpose": _move_transpose,
+    "Concat": _move_concat,
+    "Split": _move_split,
     "Slice": _cut_out,
-    "Pad": _padded,
-    "Tile": _tiled,
-    "Expand": _expanded,
-    "Gather": _picked,
+    "Pad": _move_pad,
+    "Tile": _move_tile,
+    "Expand": _move_expand,
+    "Gather": _move_gather,
     "DepthToSpace": _blocks,
     "SpaceToDepth": _blocks,
 }

@@ -40,11 +40,11 @@ def expression(node: Node, specs: Specs) -> Expression | None:
     steps = EXPRESSIONS[node.op](node, specs, wide)
     if steps is None:
         return None
-    made = _narrowed(Expression(tuple(wide), steps), types)
+    made = _narrow(Expression(tuple(wide), steps), types)
     return None if made.refusal else made
 
 
-def _narrowed(made: Expression, types: list[str]) -> Expression:
+def _narrow(made: Expression, types: list[str]) -> Expression:
     """An expression in float32 for inputs some of which are half precision, and so is the result if the first is."""
     n, narrow = len(types), [i for i, name in enumerate(types) if name != made.inputs[i]]
     if not narrow:

@@ -233,7 +233,7 @@ def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     """The mean of each window."""
     x = input_at(node, specs, 0)
     along = pooling_windows(node, x.shape)
-    bound = _planned(node, x, along, options)
+    bound = _plan_mean(node, x, along, options)
     if bound is not None:
         return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
     counts = np.ones((), x.dtype)
@@ -250,7 +250,7 @@ def average_pool(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     return step
 
 
-def _planned(node: Node, x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Bound | None:
+def _plan_mean(node: Node, x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Bound | None:
     """The mean as a depthwise product with equal weights, where all windows have as many elements."""
     taps = math.prod(w.F for w in along)
     full = all((w.counts(bool(node.get("count_include_pad"))) == w.F).all() for w in along)

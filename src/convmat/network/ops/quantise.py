@@ -74,7 +74,7 @@ def refuse_grain(node: Node, specs: Specs) -> None:
 # -- to integers -------------------------------------------------------------------------------------------------------
 
 
-def _quantised_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _quantise_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = input_at(node, specs, 0)
     refuse_grain(node, specs)
     zero = input_at(node, specs, 2).dtype if has_input(specs, 2) else None
@@ -145,11 +145,11 @@ def _quantise_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Op
     return step
 
 
-@operator("QuantizeLinear", shape=_quantised_shape, prepare=_quantise_step)
+@operator("QuantizeLinear", shape=_quantise_shape, prepare=_quantise_step)
 def quantise(node: Node, x: Array, scale: Array, zero: Array | None = None) -> Any:
     """saturate(round(x / scale) + zero), of the zero point's element type."""
     specs = [Spec.of(x), Spec.of(scale), None if zero is None else Spec.of(zero)]
-    made = _quantised_shape(node, specs)[0]
+    made = _quantise_shape(node, specs)[0]
     zero = None if zero is None else broadcast_scales(node, zero, x.shape)
     precision = _precision(node, scale.dtype)
     return quantise_array(
@@ -208,7 +208,7 @@ def dequantise(node: Node, x: Array, scale: Array, zero: Array | None = None) ->
 # -- a scale of its own ------------------------------------------------------------------------------------------------
 
 
-def _measured_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _measure_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = input_at(node, specs, 0)
     if x.dtype != np.float32:
         raise node.error(f"its input is {x.dtype}\n  float32 is needed")
@@ -216,7 +216,7 @@ def _measured_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return Spec(x.shape, byte), Spec((), x.dtype), Spec((), byte)
 
 
-@operator("DynamicQuantizeLinear", shape=_measured_shape)
+@operator("DynamicQuantizeLinear", shape=_measure_shape)
 def quantise_by_range(node: Node, x: Array) -> tuple[Array, ...]:
     """x: float32 -> uint8, the scale and the zero point that take its range, and 0, to 0 .. 255.
 

@@ -175,7 +175,7 @@ def top(node: Node, x: Array, k: Array | None = None) -> Any:
     count = node.get("k") if k is None else int(k.reshape(()))
     largest, rows = bool(node.get("largest", 1)), np.moveaxis(x, axis, -1)
     if not 0 < count * FEW <= rows.shape[-1] or rows.shape[-1] < LONG or x.dtype.kind not in "iuf":
-        order = _ordered(rows, largest)[..., :count].astype(np.int64)
+        order = _order_rows(rows, largest)[..., :count].astype(np.int64)
     else:
         order = np.empty((*rows.shape[:-1], count), np.int64)
         for at in np.ndindex(*rows.shape[:-1]):
@@ -197,13 +197,13 @@ def _first_in_order(row: Array, count: int, largest: bool) -> Array:
     blocks, extreme = row[:whole].reshape(BLOCK, -1), np.maximum if largest else np.fmin
     ends = np.concatenate([extreme.reduce(blocks, axis=0), row[whole:]])
     if len(ends) < count:
-        return _ordered(row, largest)[:count]
+        return _order_rows(row, largest)[:count]
     last = len(ends) - count if largest else count - 1
     limit = np.partition(ends, last)[last]
     if limit != limit:
-        return _ordered(row, largest)[:count]
+        return _order_rows(row, largest)[:count]
     found = np.flatnonzero(~(row < limit) if largest else row <= limit)
-    order: Array = found[_ordered(row[found], largest)]
+    order: Array = found[_order_rows(row[found], largest)]
     return order[:count]
 
 
@@ -211,7 +211,7 @@ BLOCK = 32
 """Elements of a row, far apart, of which the largest is found first: of many such blocks at once."""
 
 
-def _ordered(rows: Array, largest: bool) -> Array:
+def _order_rows(rows: Array, largest: bool) -> Array:
     """The places of the elements of rows in their order, of equal ones the first first."""
     if largest:  # the order of the row read backwards, backwards
         found: Array = rows.shape[-1] - 1 - np.argsort(rows[..., ::-1], axis=-1, kind="stable")[..., ::-1]
@@ -220,7 +220,7 @@ def _ordered(rows: Array, largest: bool) -> Array:
     return found
 
 
-def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _sum_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, axis = input_at(node, specs, 0), input_at(node, specs, 1)
     if axis.size != 1 or axis.dtype.kind not in "iu" or not x.rank:
         raise node.error(f"its axis is {axis}\n  one whole number is needed, an axis of {x}")
@@ -229,7 +229,7 @@ def _summed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return same_spec(node, specs)
 
 
-@operator("CumSum", shape=_summed)
+@operator("CumSum", shape=_sum_shape)
 def cumulative_sum(node: Node, x: Array, axis: Array) -> Any:
     """Sums of all up to each element; `exclusive` of itself, `reverse` from the end."""
     at = axis_of(node, int(axis.reshape(())), x.ndim)

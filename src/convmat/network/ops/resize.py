@@ -129,7 +129,7 @@ def _extents(
     """Scale and output extent along each axis."""
     if sizes is None:
         assert scales is not None
-        return scales.tolist(), [_scaled(n, s) for n, s in zip(I, scales.tolist(), strict=True)]
+        return scales.tolist(), [_scale_extent(n, s) for n, s in zip(I, scales.tolist(), strict=True)]
     by = [int(size) / max(n, 1) for size, n in zip(sizes, I, strict=True)]
     policy = node.get("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
@@ -138,7 +138,7 @@ def _extents(
     return [one] * len(I), [math.floor(one * n + 0.5) for n in I]
 
 
-def _scaled(extent: int, scale: float) -> int:
+def _scale_extent(extent: int, scale: float) -> int:
     """The product in whole numbers; one that falls short of a whole number by its scale's rounding to float32 is it.
 
     A scale with few binary digits was not rounded.
@@ -228,7 +228,7 @@ def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
         return lambda x, *rest: _repeat(x, rest[-1], times)
     along = sorted((weigh_taps(node, each) for each in moved_axes(node, specs)), key=lambda t: -t.axis)
     outside = [t for t in along if t.outside.any()]
-    value = _rounded(np.asarray(node.get("extrapolation_value", 0.0)), x.dtype)
+    value = _round_to(np.asarray(node.get("extrapolation_value", 0.0)), x.dtype)
     work = _work(x.dtype)
     inner = x.rank - min((t.axis for t in along), default=x.rank)
 
@@ -238,7 +238,7 @@ def resize(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
             y = x[index]
             for t in along:
                 y = _apply(y, t, t.axis - x.ndim, work)
-            out[index] = _rounded(y, out.dtype)
+            out[index] = _round_to(y, out.dtype)
         for t in outside:
             place: tuple[Any, ...] = (*(slice(None),) * t.axis, t.outside)
             out[place] = value
@@ -272,7 +272,7 @@ def _apply(x: Array, t: ResizeTaps, axis: int, work: np.dtype[Any]) -> Array:
     return np.asarray(found)
 
 
-def _rounded(y: Array, dtype: np.dtype[Any]) -> Array:
+def _round_to(y: Array, dtype: np.dtype[Any]) -> Array:
     """y as elements of this type: whole numbers are the nearest, of what the type can hold."""
     if dtype.kind not in "iu" or y.dtype.kind not in "f":
         return y

@@ -214,7 +214,7 @@ def roll_cell(
     e, constant = wiring.e, {name: spec.value for name, spec in inputs.items() if spec.value is not None}
     lengths = constant.get("sequence_lens")
     ends = "sequence_lens" in inputs and (lengths is None or bool((lengths != e.T).any()))
-    applied = _applied(functions)
+    applied = _read_activations(functions)
     if (
         ends or applied is None or not {"W", "R", "B", "P"}.intersection(inputs) <= constant.keys()
         or wiring.dtype.name not in DENSE or not e.I or e.T * e.B * e.D * e.G * e.H * e.H < LEAST_WORK
@@ -251,7 +251,7 @@ def roll_cell(
     return Rolled(wiring, product, sweep, {name: each for name, each in own.items() if len(each)})
 
 
-def _applied(functions: Sequence[Sequence[Named]]) -> tuple[recurrence.Applied, ...] | None:
+def _read_activations(functions: Sequence[Sequence[Named]]) -> tuple[recurrence.Applied, ...] | None:
     """The activations as kernels have them, if they do, and all directions are alike."""
     first = functions[0]
     alike = all(

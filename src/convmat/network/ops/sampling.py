@@ -71,7 +71,7 @@ MODES = {
 PADDINGS = ("zeros", "border", "reflection")
 
 
-def _sampled(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _sample_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, grid = input_at(node, specs, 0), input_at(node, specs, 1)
     mode, padding = node.get("mode", "linear"), node.get("padding_mode", "zeros")
     if mode not in MODES or padding not in PADDINGS:
@@ -92,7 +92,7 @@ def _sampled(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec((*x.shape[:2], *grid.shape[1:-1]), x.dtype),)
 
 
-@operator("GridSample", shape=_sampled)
+@operator("GridSample", shape=_sample_shape)
 def grid_sample(node: Node, x: Array, grid: Array) -> Any:
     """y[b, c, p] = x[b, c] at grid[b, p], whose numbers from -1 to 1 span the axes of x, the last axis first.
 
@@ -131,12 +131,12 @@ def _terms(node: Node, at: Array, n: int) -> list[Term]:
     elif padding == "border":
         at = np.where(outside, np.clip(at, 0, n - 1), at)
     else:
-        at = np.where(outside, _mirrored(at, lo, hi), at)
+        at = np.where(outside, _mirror(at, lo, hi), at)
 
     def term(place: Array, weight: Array) -> Term:
         if padding == "zeros":
             return _inside(place, weight, n)
-        place = np.clip(_mirrored(place, lo, hi) if padding == "reflection" else place, 0, n - 1)
+        place = np.clip(_mirror(place, lo, hi) if padding == "reflection" else place, 0, n - 1)
         return Term(place.astype(np.int64), weight)
 
     if mode == "nearest":
@@ -148,7 +148,7 @@ def _terms(node: Node, at: Array, n: int) -> list[Term]:
     return [term(low + k, _cubic(np.abs(t - k))) for k in (-1, 0, 1, 2)]
 
 
-def _mirrored(at: Array, lo: float, hi: float) -> Array:
+def _mirror(at: Array, lo: float, hi: float) -> Array:
     """Coordinates mirrored at both ends until they lie between them."""
     if hi <= lo:
         return np.full_like(at, lo)

@@ -121,7 +121,7 @@ def _mask(node: Node, mask: Array | None, n: _Extents) -> Array | None:
         ) from None
 
 
-def _left_out(node: Node, n: _Extents, offset: int, there: int) -> Array:
+def _hide_keys(node: Node, n: _Extents, offset: int, there: int) -> Array:
     """(T, S): the keys that a query may not see; `offset`: those before the first query, `there`: those that count."""
     at, key = np.arange(n.T)[:, None] + offset, np.arange(n.S)
     out = np.broadcast_to(key >= there, (n.T, n.S)).copy()
@@ -142,7 +142,7 @@ def attend(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     n, mode = _extents(node, specs), node.get("qk_matmul_output_mode", RAW)
     if mode not in (RAW, CAPPED, BIASED, SOFT):
         raise node.error(f"its qk_matmul_output_mode is {mode}\n  one of 0, 1, 2, 3 is needed")
-    _left_out(node, n, 0, 0)
+    _hide_keys(node, n, 0, 0)
     inputs = [at for at, spec in enumerate(specs) if spec is not None]
     outputs = [at for at, name in enumerate(node.outputs) if name]
 
@@ -170,7 +170,7 @@ def _attend(node: Node, n: _Extents, mode: int, inputs: list[Any], outputs: list
     for b in range(n.B):
         there = n.S if lengths is None else int(lengths[b])
         offset = n.past if lengths is None else there - n.T
-        out = _left_out(node, n, offset, there)
+        out = _hide_keys(node, n, offset, there)
         for h in range(n.H):
             group = h // (n.H // n.G)
             p, seen = _scores(node, mode, q[b, h], k[b, group], None if added is None else added[b, h], out)

@@ -201,7 +201,7 @@ class _Scanned:
         made: list[Value] = []
         for i, several in enumerate(zip(*done, strict=True)):
             if i >= parts.states:
-                several = tuple(_lengthened(y, longest) for y in several)
+                several = tuple(_lengthen(y, longest) for y in several)
             made.append(np.stack(several))
         return made if done else self._nothing(arrays, longest)
 
@@ -222,7 +222,7 @@ def _arrays(values: Sequence[Value]) -> list[Array]:
     return [value for value in values if isinstance(value, np.ndarray)]
 
 
-def _lengthened(y: Array, longest: int) -> Array:
+def _lengthen(y: Array, longest: int) -> Array:
     """Rows, with zeros behind them."""
     made = np.zeros((longest, *y.shape[1:]), y.dtype)
     made[: len(y)] = y

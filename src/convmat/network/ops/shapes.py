@@ -28,7 +28,7 @@ from .base import (
 # -- views: no element moves -------------------------------------------------------------------------------------------
 
 
-def _reshaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _reshape_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """0 keeps an extent (unless `allowzero`), one -1 takes what is left."""
     x, wanted = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "shape")
     shape = list(wanted)
@@ -50,10 +50,10 @@ def _reshaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(tuple(shape), x.dtype),)
 
 
-@operator("Reshape", shape=_reshaped, view=True)
+@operator("Reshape", shape=_reshape_shape, view=True)
 def reshape(node: Node, x: Array, shape: Array) -> Any:
     """x in another shape."""
-    return x.reshape(_reshaped(node, specs_of((x, shape)))[0].shape)
+    return x.reshape(_reshape_shape(node, specs_of((x, shape)))[0].shape)
 
 
 def _flat(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -71,7 +71,7 @@ def flatten(node: Node, x: Array) -> Any:
     return x.reshape(_flat(node, specs_of((x,)))[0].shape)
 
 
-def _squeezed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _squeeze_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, axes = input_at(node, specs, 0), attribute_or_input(node, specs, "axes", 1, 13)
     gone = [a for a, n in enumerate(x.shape) if n == 1] if axes is None else axes_of(node, axes, x.rank)
     if any(x.shape[a] != 1 for a in gone):
@@ -79,13 +79,13 @@ def _squeezed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(tuple(n for a, n in enumerate(x.shape) if a not in gone), x.dtype),)
 
 
-@operator("Squeeze", shape=_squeezed, view=True)
+@operator("Squeeze", shape=_squeeze_shape, view=True)
 def squeeze(node: Node, x: Array, axes: Array | None = None) -> Any:
     """x without axes of extent 1."""
-    return x.reshape(_squeezed(node, specs_of((x, axes)))[0].shape)
+    return x.reshape(_squeeze_shape(node, specs_of((x, axes)))[0].shape)
 
 
-def _unsqueezed(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _unsqueeze_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, axes = input_at(node, specs, 0), attribute_or_input(node, specs, "axes", 1, 13)
     if axes is None or len(axes) > 64:
         raise node.error(f"its axes are {axes}\n  the places of new axes are needed")
@@ -94,10 +94,10 @@ def _unsqueezed(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(tuple(1 if a in new else next(old) for a in range(rank)), x.dtype),)
 
 
-@operator("Unsqueeze", shape=_unsqueezed, view=True)
+@operator("Unsqueeze", shape=_unsqueeze_shape, view=True)
 def unsqueeze(node: Node, x: Array, axes: Array | None = None) -> Any:
     """x with more axes, of extent 1."""
-    return x.reshape(_unsqueezed(node, specs_of((x, axes)))[0].shape)
+    return x.reshape(_unsqueeze_shape(node, specs_of((x, axes)))[0].shape)
 
 
 @operator("Identity", shape=same_spec, view=True)
@@ -106,7 +106,7 @@ def identity(node: Node, x: Array) -> Any:
     return x
 
 
-def _dropped(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _dropout_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """Nothing is dropped but in training, which is asked for by an input; what is dropped is new at each call."""
     x = input_at(node, specs, 0)
     if node.version >= 12 and has_input(specs, 2) and constant_at(node, specs, 2).any():
@@ -117,7 +117,7 @@ def _dropped(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype), Spec(x.shape, mask))[: max(1, len(node.outputs))]
 
 
-@operator("Dropout", shape=_dropped, view=True)
+@operator("Dropout", shape=_dropout_shape, view=True)
 def dropout(node: Node, x: Array, ratio: Array | None = None, training: Array | None = None) -> Any:
     """x; in training, elements at random with probability `ratio` set to 0 and the others made larger."""
     share = 0.5 if ratio is None else float(ratio.reshape(()))
@@ -130,13 +130,13 @@ def dropout(node: Node, x: Array, ratio: Array | None = None, training: Array | 
 # -- shapes as values --------------------------------------------------------------------------------------------------
 
 
-def _counted(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _count_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     rank = input_at(node, specs, 0).rank
     shape = () if node.op == "Size" else (len(range(rank)[node.get("start", 0) : node.get("end")]),)
     return (Spec(shape, np.dtype(np.int64)),)
 
 
-@operator("Shape", "Size", shape=_counted)
+@operator("Shape", "Size", shape=_count_shape)
 def shape_of(node: Node, x: Array) -> Any:
     """The extents of x from `start` to `end`, or how many elements it has."""
     return np.array(
@@ -147,7 +147,7 @@ def shape_of(node: Node, x: Array) -> Any:
 # -- arrays made of a shape --------------------------------------------------------------------------------------------
 
 
-def _filled(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _fill_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     shape, value = whole_numbers_at(node, specs, 0, "shape"), node.get("value")
     if min(shape, default=0) < 0 or len(shape) > 64 or (value is not None and value.size != 1):
         raise node.error(
@@ -156,10 +156,10 @@ def _filled(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(shape, np.dtype(np.float32) if value is None else value.dtype),)
 
 
-@operator("ConstantOfShape", shape=_filled)
+@operator("ConstantOfShape", shape=_fill_shape)
 def constant_of_shape(node: Node, shape: Array) -> Any:
     """The `value` everywhere: 0 if there is none."""
-    (spec,) = _filled(node, specs_of((shape,)))
+    (spec,) = _fill_shape(node, specs_of((shape,)))
     value = node.get("value")
     return np.full(spec.shape, 0 if value is None else value.reshape(()), spec.dtype)
 
@@ -191,7 +191,7 @@ def count(node: Node, start: Array, limit: Array, delta: Array) -> Any:
     return start.reshape(()) + np.arange(spec.shape[0], dtype=spec.dtype) * delta.reshape(())
 
 
-def _expanded(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _expand_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, wanted = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "shape")
     shape: list[int] = []
     for n, m in zip(_right(x.shape, len(wanted)), _right(wanted, x.rank), strict=True):
@@ -205,20 +205,20 @@ def _right(shape: Shape, rank: int) -> Shape:
     return (*(1,) * (rank - len(shape)), *shape)
 
 
-@operator("Expand", shape=_expanded, prepare=lambda *_: lambda x, shape, out: np.copyto(out, x))
+@operator("Expand", shape=_expand_shape, prepare=lambda *_: lambda x, shape, out: np.copyto(out, x))
 def expand(node: Node, x: Array, shape: Array) -> Any:
     """x repeated along axes of extent 1, as far as the shape says."""
-    return np.broadcast_to(x, _expanded(node, specs_of((x, shape)))[0].shape)
+    return np.broadcast_to(x, _expand_shape(node, specs_of((x, shape)))[0].shape)
 
 
-def _tiled(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _tile_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, repeats = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "repeats")
     if len(repeats) != x.rank or min(repeats, default=0) < 0:
         raise node.error(f"its repeats are {repeats}\n  {x} needs one, from 0 on, for each axis")
     return (Spec(tuple(n * r for n, r in zip(x.shape, repeats, strict=True)), x.dtype),)
 
 
-@operator("Tile", shape=_tiled)
+@operator("Tile", shape=_tile_shape)
 def tile(node: Node, x: Array, repeats: Array) -> Any:
     """x side by side with itself, so many times along each axis."""
     return np.tile(x, read_whole_numbers(node, repeats, "repeats"))

@@ -11,7 +11,7 @@ from ..graph import Array, Node, Shape, Spec
 from .base import Specs, has_input, input_at, operator, read_whole_numbers, specs_of, whole_numbers_at
 
 
-def _inferred(node: Node, specs: Specs) -> Shape:
+def _infer_extents(node: Node, specs: Specs) -> Shape:
     """The shape of what MaxPool has read, by the window alone: indices count in it."""
     x, places = input_at(node, specs, 0), input_at(node, specs, 1)
     rank = x.rank - 2
@@ -36,8 +36,8 @@ def _inferred(node: Node, specs: Specs) -> Shape:
     return found
 
 
-def _unpooled(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    x, shape = input_at(node, specs, 0), _inferred(node, specs)
+def _unpool_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    x, shape = input_at(node, specs, 0), _infer_extents(node, specs)
     if not has_input(specs, 2):
         return (Spec(shape, x.dtype),)
     wanted = whole_numbers_at(node, specs, 2, "output_shape")
@@ -46,7 +46,7 @@ def _unpooled(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(wanted, x.dtype),)
 
 
-@operator("MaxUnpool", shape=_unpooled)
+@operator("MaxUnpool", shape=_unpool_shape)
 def unpool(node: Node, x: Array, places: Array, output_shape: Array | None = None) -> Any:
     """X at its places in an array of zeros.
 
@@ -54,7 +54,7 @@ def unpool(node: Node, x: Array, places: Array, output_shape: Array | None = Non
     standard's own case has it so.
     """
     specs = specs_of((x, places, output_shape))
-    shape, (spec,) = _inferred(node, specs), _unpooled(node, specs)
+    shape, (spec,) = _infer_extents(node, specs), _unpool_shape(node, specs)
     size = math.prod(shape)
     if places.size and not 0 <= places.min() <= places.max() < size:
         raise node.error(

@@ -51,24 +51,24 @@ def allot(lives: Mapping[str, Life], root: Mapping[str, str], shift: Mapping[str
     done: list[str] = []
     for name in sorted(lives, key=lambda each: (-lives[each].bytes, lives[each].first)):
         taken = sorted(
-            (places[other], places[other] + _padded(lives[other].bytes))
+            (places[other], places[other] + _pad(lives[other].bytes))
             for other in done
             if lives[other].meets(lives[name])
         )
         at = 0
         for begin, end in taken:
-            if at + _padded(lives[name].bytes) <= begin:
+            if at + _pad(lives[name].bytes) <= begin:
                 break
             at = max(at, end)
         places[name] = at
         done.append(name)
-    size = max((places[name] + _padded(life.bytes) for name, life in lives.items()), default=0)
+    size = max((places[name] + _pad(life.bytes) for name, life in lives.items()), default=0)
     times = {life.first for life in lives.values()}
     least = max(
-        (sum(_padded(x.bytes) for x in lives.values() if x.first <= t <= x.last) for t in times), default=0
+        (sum(_pad(x.bytes) for x in lives.values() if x.first <= t <= x.last) for t in times), default=0
     )
     return Allotment({name: places[other] + shift.get(name, 0) for name, other in root.items()}, size, least)
 
 
-def _padded(size: int) -> int:
+def _pad(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT

@@ -18,7 +18,7 @@ def keep_constants(node: Node, constants: Mapping[str, Array]) -> Node:
     if not fixed:
         return node
     attributes = {
-        key: _fixed(value, fixed) if isinstance(value, Graph) else value
+        key: _fix(value, fixed) if isinstance(value, Graph) else value
         for key, value in node.attributes.items()
     }
     left = [i for i, inner in enumerate(node.inside) if inner not in fixed]
@@ -26,7 +26,7 @@ def keep_constants(node: Node, constants: Mapping[str, Array]) -> Node:
     return replace(node, attributes=attributes, captured=captured, inside=inside)
 
 
-def _fixed(graph: Graph, fixed: Mapping[str, Array]) -> Graph:
+def _fix(graph: Graph, fixed: Mapping[str, Array]) -> Graph:
     found = {name: fixed[name] for name in graph.captured if name in fixed}
     return replace(
         graph,
@@ -53,12 +53,12 @@ def inline_branch(node: Node, branch: Graph, taken: set[str]) -> tuple[list[Node
     for name in own:
         if name not in names:
             names[name] = _new(f"{node.outputs[0]}/{name}", taken)
-    nodes = [_named(each, names) for each in branch.nodes]
+    nodes = [_name(each, names) for each in branch.nodes]
     nodes += [Node("Identity", (names[name],), (given,), {}, node.name, 13) for name, given in copies]
     return nodes, {names[name]: array for name, array in branch.constants.items()}
 
 
-def _named(node: Node, names: Mapping[str, str]) -> Node:
+def _name(node: Node, names: Mapping[str, str]) -> Node:
     inputs, outputs, captured = (
         tuple(names[name] if name else "" for name in each)
         for each in (node.inputs, node.outputs, node.captured)

@@ -79,10 +79,10 @@ def chain_calls(calls: Sequence[Call]) -> list[Any]:
     """The tasks of the calls in their order, those of machine code on arrays that stay joined to Chains."""
     scratch = np.empty(LINE + max((c.run.scratch for c in calls if _kernel(c)), default=0), np.uint8)
     at = -(-address(scratch) // LINE) * LINE
-    return list(_joined([(call, _jobs(call, at)) for call in calls], scratch))
+    return list(_join([(call, _jobs(call, at)) for call in calls], scratch))
 
 
-def _joined(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator[Any]:
+def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator[Any]:
     for alone, group in groupby(jobs, lambda each: each[1] is None):
         if alone:
             yield from (call.task for call, _ in group)

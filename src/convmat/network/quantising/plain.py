@@ -38,7 +38,7 @@ def plain(graph: Graph, inputs: Mapping[str, Spec], limit: int) -> tuple[Graph, 
             attributes = {key: value for key, value in node.attributes.items() if key != "scale"}
             node = replace(node, inputs=(node.inputs[0], name, *node.inputs[2:]), attributes=attributes)
         nodes.append(node)
-    nodes = _named(nodes)
+    nodes = _name_nodes(nodes)
     graph = replace(graph, nodes=tuple(nodes), constants=constants).needed()
     return graph, infer.infer_specs(graph, inputs, limit)[1]
 
@@ -65,7 +65,7 @@ def _recent(graph: Graph) -> Graph:
     return read_graph(model.SerializeToString())
 
 
-def _named(nodes: list[Node]) -> list[Node]:
+def _name_nodes(nodes: list[Node]) -> list[Node]:
     """The nodes, each with a name that no other has."""
     taken: set[str] = set()
     made = []

@@ -130,16 +130,16 @@ def written(
     for node in graph.nodes:
         inputs = tuple(w.renamed.get(name, name) for name in node.inputs)
         if id(node) in layers:
-            inputs = _weighted(w, layers[id(node)], weights[node.name], inputs)
+            inputs = _add_layer_inputs(w, layers[id(node)], weights[node.name], inputs)
         elif id(node) in added:
-            inputs = _added(w, added[id(node)], weights[added[id(node)].name], inputs)
+            inputs = _add_bias_inputs(w, added[id(node)], weights[added[id(node)].name], inputs)
         w.nodes.append(replace(node, inputs=inputs))
         for name in filter(None, node.outputs):
             between(name)
     return replace(graph, nodes=tuple(w.nodes), constants=w.constants).needed()
 
 
-def _weighted(
+def _add_layer_inputs(
     w: QdqWriter, layer: QuantisedRegion, made: LayerWeights, inputs: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The inputs of a layer's node: x, its weights, its bias, from their whole numbers."""
@@ -163,7 +163,7 @@ def _bias(w: QdqWriter, layer: QuantisedRegion, made: LayerWeights) -> tuple[str
     return (w.node("DequantizeLinear", q, scale, zero, out=w.name(f"{near}.dequantized"), axis=0),)
 
 
-def _added(
+def _add_bias_inputs(
     w: QdqWriter, layer: QuantisedRegion, made: LayerWeights, inputs: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The inputs of the Add behind a product of matrices: its corrected bias, in float32."""

@@ -185,7 +185,7 @@ def _layer(graph: Graph, specs: Mapping[str, Spec], node: Node) -> QuantisedRegi
         bias = _each(graph.constants.get(node.inputs[2]), w.shape[axis])
         if bias is None:
             return None
-    elif node.op == "MatMul" and (added := _added(graph, node, w.shape[axis])) is not None:
+    elif node.op == "MatMul" and (added := _find_add(graph, node, w.shape[axis])) is not None:
         behind, bias = [added[0]], added[1]
     last = graph.only_reader((behind or [node])[-1].outputs[0])
     if last is not None and last.op in LIMITS and not last.domain and _constant_limits(graph, last):
@@ -221,7 +221,7 @@ def _each(bias: Array | None, filters: int) -> Array | None:
     return np.broadcast_to(bias.reshape(-1), (filters,))
 
 
-def _added(graph: Graph, node: Node, filters: int) -> tuple[Node, Array] | None:
+def _find_add(graph: Graph, node: Node, filters: int) -> tuple[Node, Array] | None:
     """The Add of a constant for each column behind a product of matrices."""
     add = graph.only_reader(node.outputs[0])
     if add is None or add.op != "Add" or add.domain:

@@ -82,9 +82,9 @@ class Quantised:
         width = max((len(row[-1]) for row in rows), default=0)
         rows = [(*row[:-1], row[-1].ljust(width)) for row in rows]
         lines = [line.rstrip() for line in align_columns(head, rows, words=2)]
-        return "\n".join([*lines, "", *self._said()])
+        return "\n".join([*lines, "", *self._describe()])
 
-    def _said(self) -> list[str]:
+    def _describe(self) -> list[str]:
         count = f"{self.examples} example{'' if self.examples == 1 else 's'}"
         if self.measure == "best class":
             drop = f"another best class in {self.drop:.2%} of {count}"

@@ -134,7 +134,7 @@ def _in_steps(s: Spelt) -> str:
     return s("Mul", s("Cast", s.input(6), to=1), name)
 
 
-def _scaled(s: Spelt, sums: str, factor: str, bias: str) -> None:
+def _scale(s: Spelt, sums: str, factor: str, bias: str) -> None:
     """Sums of integers in float32."""
     made = ("Mul", s("Cast", sums, to=1), factor)
     if bias:
@@ -145,7 +145,7 @@ def _scaled(s: Spelt, sums: str, factor: str, bias: str) -> None:
 
 def _integer_to_float(s: Spelt) -> None:
     sums = s("MatMulInteger", s.input(0), s.input(1), s.input(4), s.input(5))
-    _scaled(s, sums, s("Mul", s.input(2), s.input(3)), s.input(6))
+    _scale(s, sums, s("Mul", s.input(2), s.input(3)), s.input(6))
 
 
 def _dynamic_matmul(s: Spelt) -> None:
@@ -153,7 +153,7 @@ def _dynamic_matmul(s: Spelt) -> None:
     names = (f"{near}.q", f"{near}.scale", f"{near}.zero")
     s("DynamicQuantizeLinear", s.input(0), outputs=names)
     sums = s("MatMulInteger", names[0], s.input(1), names[2], s.input(3))
-    _scaled(s, sums, s("Mul", names[1], s.input(2)), s.input(4))
+    _scale(s, sums, s("Mul", names[1], s.input(2)), s.input(4))
 
 
 def _lstm(s: Spelt) -> None:

@@ -41,9 +41,9 @@ MOST_DEPTH = 24
 def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of an ONNX file, or of the bytes of one. Raises NetworkError."""
     onnx = require_onnx()
-    with _opened(source) as (name, folder, stream, size):
+    with _open(source) as (name, folder, stream, size):
         model, places = _model(onnx, stream, size)
-        return ModelReader(onnx, name, folder, stream, places).graph(_found(model, name, size))
+        return ModelReader(onnx, name, folder, stream, places).graph(_require_graph(model, name, size))
 
 
 def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
@@ -52,9 +52,9 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
     Raises NetworkError.
     """
     onnx = require_onnx()
-    with _opened(source) as (name, folder, stream, size):
+    with _open(source) as (name, folder, stream, size):
         stream.seek(0)
-        model = _found(_parsed(onnx, stream.read()), name, size)
+        model = _require_graph(_parse(onnx, stream.read()), name, size)
     reader = ModelReader(onnx, name, folder, places=[None] * len(model.graph.initializer))
     if len(model.functions):
         model = reader.inlined(model)
@@ -68,7 +68,7 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
 
 
 @contextmanager
-def _opened(
+def _open(
     source: str | os.PathLike[str] | bytes,
 ) -> Iterator[tuple[str, Path | None, io.BufferedIOBase, int]]:
     """What errors call a model, the folder it is in, its bytes and how many. Raises NetworkError."""
@@ -92,7 +92,7 @@ def _opened(
         ) from None
 
 
-def _found(model: Any, name: str, size: int) -> Any:
+def _require_graph(model: Any, name: str, size: int) -> Any:
     """The model, if there is one with a graph in it."""
     if model is None or not model.HasField("graph") or not model.opset_import:
         raise NetworkError(
@@ -106,16 +106,16 @@ def _model(onnx: Any, stream: io.BufferedIOBase, size: int) -> tuple[Any, Sequen
     """The model without raw data and where these are, or the model as it is; None where the bytes are no model."""
     with suppress(wire.Unclear):
         data, places = wire.part_raw_data(stream, size)
-        model = _parsed(onnx, data)
+        model = _parse(onnx, data)
         # What replaces functions by their nodes is to find all of the model.
         if model is not None and len(places) == len(model.graph.initializer) and not len(model.functions):
             return model, places
     stream.seek(0)
-    model = _parsed(onnx, stream.read())
+    model = _parse(onnx, stream.read())
     return model, [None] * len(model.graph.initializer if model is not None else ())
 
 
-def _parsed(onnx: Any, data: bytes) -> Any:
+def _parse(onnx: Any, data: bytes) -> Any:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

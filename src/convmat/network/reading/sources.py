@@ -28,7 +28,7 @@ def locate(source: Any) -> str | os.PathLike[str] | bytes:
     if callable(getattr(source, "read", None)):
         return _read(source)
     if callable(getattr(source, "SerializeToString", None)) and hasattr(source, "graph"):
-        return _serialized(source)
+        return _serialize(source)
     raise NetworkError(f"load: it cannot be read from {_kind(source)}\n  {format_value(source, 80)}\n  {FIX}")
 
 
@@ -45,7 +45,7 @@ def _read(file: Any) -> bytes:
     return bytes(found)
 
 
-def _serialized(model: Any) -> bytes:
+def _serialize(model: Any) -> bytes:
     """The bytes of an onnx.ModelProto."""
     size = int(model.ByteSize())
     if size > MOST_BYTES - 1:

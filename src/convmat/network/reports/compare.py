@@ -180,16 +180,16 @@ def _session(source: Source, count: int) -> Any:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # its C++ errors have no common ground
-        raise _refused(error) from None
+        raise _refusal(error) from None
 
 
 def _run(session: Any, outputs: Sequence[str], inputs: Mapping[str, Array]) -> Any:
     try:
         return session.run(list(outputs), dict(inputs))
     except Exception as error:
-        raise _refused(error) from None
+        raise _refusal(error) from None
 
 
-def _refused(error: Exception) -> NetworkError:
+def _refusal(error: Exception) -> NetworkError:
     said = " ".join(str(error).split())[:300]
     return NetworkError(f"compare: onnxruntime refuses the model or its inputs\n  {said}")

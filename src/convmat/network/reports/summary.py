@@ -64,8 +64,8 @@ class Summary:
         """The table, for JSON; times in seconds."""
         return {
             "name": self.name,
-            "inputs": {name: _shown(spec) for name, spec in self.inputs.items()},
-            "outputs": {name: _shown(spec) for name, spec in self.outputs.items()},
+            "inputs": {name: _to_json(spec) for name, spec in self.inputs.items()},
+            "outputs": {name: _to_json(spec) for name, spec in self.outputs.items()},
             "threads": self.threads,
             "flops": self.flops,
             "parameters": self.parameters,
@@ -92,7 +92,7 @@ class Summary:
             for each in self.layers
         ]
         lines = [
-            f"{self.name}: {_listed(self.inputs)} -> {_listed(self.outputs)}",
+            f"{self.name}: {_list_texts(self.inputs)} -> {_list_texts(self.outputs)}",
             "",
             *align_columns(HEAD, rows, words=WORDS),
             "",
@@ -203,10 +203,10 @@ def count_threads(count: int) -> str:
     return f"{count} thread{'s' * (count > 1)}"
 
 
-def _listed(specs: Mapping[str, Spec | None]) -> str:
+def _list_texts(specs: Mapping[str, Spec | None]) -> str:
     shown = [f"{name} {format_extents(spec.shape) if spec else '?'}" for name, spec in specs.items()]
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
 
 
-def _shown(spec: Spec | None) -> dict[str, Any] | None:
+def _to_json(spec: Spec | None) -> dict[str, Any] | None:
     return None if spec is None else {"dtype": str(spec.dtype), "shape": list(spec.shape)}

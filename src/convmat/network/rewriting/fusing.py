@@ -95,7 +95,7 @@ def swish(draft: Draft, node: Node) -> bool:
         made = "Swish" if gate.op == "Sigmoid" else "HardSwish"
         draft.replace([gate, node], Node(made, (x,), node.outputs, {}, node.name, node.version))
         return True
-    return _spelt_out(draft, node)
+    return _is_hard_sigmoid(draft, node)
 
 
 def gelu(draft: Draft, node: Node) -> bool:
@@ -148,7 +148,7 @@ def _is_sixth_and_half(draft: Draft, gate: Node) -> bool:
     return is_near(gate.get("alpha", 0.2), 1 / 6, np.promote_types(np.float32, x.dtype))
 
 
-def _spelt_out(draft: Draft, node: Node) -> bool:
+def _is_hard_sigmoid(draft: Draft, node: Node) -> bool:
     """clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha 1/6; times x before the division, HardSwish."""
     value = constant_number(draft, node.inputs[1], node.inputs[0])
     if value is None or value.dtype not in (np.float16, np.float32, np.float64):
@@ -157,7 +157,7 @@ def _spelt_out(draft: Draft, node: Node) -> bool:
         return False
     if value.item() != 6 if node.op == "Div" else not is_near(value.item(), 1 / 6, value.dtype):
         return False
-    found = _clipped(draft, node.inputs[0])
+    found = _find_clip(draft, node.inputs[0])
     if found is not None:
         gate = {"alpha": 1 / 6, "beta": 0.5}
         draft.replace(
@@ -167,7 +167,7 @@ def _spelt_out(draft: Draft, node: Node) -> bool:
         return True
     product = draft.writer(node.inputs[0], "Mul")
     for x, gated in (product.inputs, product.inputs[::-1]) if product else ():
-        found = _clipped(draft, gated) if draft.seen_by_one(gated) else None
+        found = _find_clip(draft, gated) if draft.seen_by_one(gated) else None
         if product and found is not None and found[0].inputs[0] == x:
             draft.replace(
                 [*found, product, node], Node("HardSwish", (x,), node.outputs, {}, node.name, node.version)
@@ -176,7 +176,7 @@ def _spelt_out(draft: Draft, node: Node) -> bool:
     return False
 
 
-def _clipped(draft: Draft, name: str) -> tuple[Node, Node] | None:
+def _find_clip(draft: Draft, name: str) -> tuple[Node, Node] | None:
     """The Add and the Clip of clip(x + 3, 0, 6), if that is what a value is."""
     clip = draft.writer(name, "Clip")
     if clip is None or _bounds(draft, clip) != (0, 6) or not draft.seen_by_one(clip.inputs[0]):

@@ -25,13 +25,13 @@ def join(draft: Draft, node: Node) -> bool:
         before = draft.writer(name)
         if before is None or not draft.seen_by_one(name) or draft.specs[name].shape != shape:
             continue
-        if _quantised(draft, before):
+        if _ends_quantised(draft, before):
             continue
         other = _expression(draft, before)
         if other is None:
             continue
         read = [*(n for n in before.inputs if n), *names[:at], *names[at + 1 :]]
-        inputs = _ordered(draft, read, draft.specs[node.outputs[0]])
+        inputs = _order_names(draft, read, draft.specs[node.outputs[0]])
         made = own.after(at, other).taking([inputs.index(each) for each in read])
         if len(made.inputs) > MOST_INPUTS or _operations(made) > MOST_STEPS:
             continue
@@ -70,7 +70,7 @@ def batch_as_pass(draft: Draft, node: Node) -> bool:
     return True
 
 
-def _quantised(draft: Draft, node: Node) -> bool:
+def _ends_quantised(draft: Draft, node: Node) -> bool:
     """Whether numbers were made 8-bit ones last: nowhere does it cost less to end a pass."""
     return _operators(node)[-1] == "QuantizeLinear" and draft.specs[node.outputs[0]].dtype.itemsize == 1
 
@@ -87,7 +87,7 @@ def _expression(draft: Draft, node: Node) -> Expression | None:
     return expression(node, [draft.specs[name] if name else None for name in node.inputs])
 
 
-def _ordered(draft: Draft, names: Sequence[str], made: Spec) -> tuple[str, ...]:
+def _order_names(draft: Draft, names: Sequence[str], made: Spec) -> tuple[str, ...]:
     """Each name once; first, if there is one, an array in whose place the result may be written."""
     once = list(dict.fromkeys(names))
     whole = [n for n in once if draft.specs[n] == made and draft.constant(n) is None]

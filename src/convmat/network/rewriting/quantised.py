@@ -70,7 +70,7 @@ def quantised(draft: Draft, node: Node) -> bool:
     """A node that quantises what was computed of dequantised numbers."""
     if node.op != "QuantizeLinear" or node.domain or {"precision", "saturate"} & {*node.attributes}:
         return False
-    return _product(draft, node) or _moved(draft, node)
+    return _product(draft, node) or _only_moves(draft, node)
 
 
 def _grain(draft: Draft, node: Node) -> NamedGrain | None:
@@ -83,14 +83,14 @@ def _grain(draft: Draft, node: Node) -> NamedGrain | None:
     return NamedGrain(node.inputs[1], node.inputs[2], scales, zeros)
 
 
-def _dequantised(draft: Draft, name: str) -> tuple[str, NamedGrain] | None:
+def _find_dequantised(draft: Draft, name: str) -> tuple[str, NamedGrain] | None:
     """What a value is dequantised from: the 8-bit one, and what it stands for."""
     node = draft.writer(name, "DequantizeLinear")
     found = _grain(draft, node) if node is not None else None
     return None if node is None or found is None or not found.one else (node.inputs[0], found)
 
 
-def _moved(draft: Draft, node: Node) -> bool:
+def _only_moves(draft: Draft, node: Node) -> bool:
     """Elements that are only moved between two equal scales."""
     mover, made = draft.writer(node.inputs[0]), _grain(draft, node)
     if mover is None or made is None or not made.one or not draft.seen_by_one(node.inputs[0]):
@@ -98,7 +98,7 @@ def _moved(draft: Draft, node: Node) -> bool:
     if not moves(mover):
         return False
     inputs, several = list(mover.inputs), mover.op == "Concat"
-    found = [_dequantised(draft, name) for name in (inputs if several else inputs[:1])]
+    found = [_find_dequantised(draft, name) for name in (inputs if several else inputs[:1])]
     fits = [each is not None and each[1].same(made) for each in found]
     # Joined numbers of several scales are counted anew each, what comes of one number being its own affair.
     anew = several and all(each is not None for each in found) and len(set(inputs)) == len(inputs)
@@ -108,14 +108,14 @@ def _moved(draft: Draft, node: Node) -> bool:
         return False
     for at, each in enumerate(found):
         assert each is not None
-        inputs[at] = each[0] if fits[at] else _counted_anew(draft, inputs[at], made)
+        inputs[at] = each[0] if fits[at] else _requantise(draft, inputs[at], made)
     draft.replace([mover, node], replace(mover, inputs=tuple(inputs), outputs=node.outputs))
     return True
 
 
-def _counted_anew(draft: Draft, name: str, grain: NamedGrain) -> str:
+def _requantise(draft: Draft, name: str, grain: NamedGrain) -> str:
     """A dequantised value quantised again, as one pass instead of the node that dequantises it; its name stays."""
-    node, found = draft.writer(name), _dequantised(draft, name)
+    node, found = draft.writer(name), _find_dequantised(draft, name)
     assert node is not None
     assert found is not None
     own = found[1]
@@ -165,19 +165,19 @@ def _goes_on(draft: Draft, node: Node) -> bool:
     """Whether what reads a node's output becomes part of its product."""
     reading = draft.readers(node.outputs[0])
     adding = (each for each in reading if each.op == "Add" and not each.domain and node.op == "MatMul")
-    return any(_added(draft, each) for each in adding) or any(_limits(draft, each) for each in reading)
+    return any(_find_add(draft, each) for each in adding) or any(_limits(draft, each) for each in reading)
 
 
 def _integers(
     draft: Draft, node: Node, chain: list[Node], activation: Activation | None, y: tuple[str, str]
 ) -> bool:
     """A product, and the nodes behind it, as one of integers; y: names of its scale and zero point, empty for none."""
-    added = _added(draft, node) if node.op == "Add" else None
+    added = _find_add(draft, node) if node.op == "Add" else None
     if added is not None:
         chain, (node, _) = [node, *chain], added
     if node.domain or node.op not in PRODUCTS:
         return False
-    x = _dequantised(draft, node.inputs[0])
+    x = _find_dequantised(draft, node.inputs[0])
     w = _weights(draft, node)
     if x is None or w is None:
         return False
@@ -207,7 +207,7 @@ def _integers(
     return True
 
 
-def _added(draft: Draft, node: Node) -> tuple[Node, str] | None:
+def _find_add(draft: Draft, node: Node) -> tuple[Node, str] | None:
     """The MatMul that an Add gives one constant for each column, and the name of that."""
     for name, other in (node.inputs, node.inputs[::-1]):
         product, value = draft.writer(name, "MatMul"), draft.constant(other)

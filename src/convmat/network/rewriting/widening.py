@@ -36,7 +36,7 @@ def widen(graph: Graph, specs: Mapping[str, Spec]) -> tuple[Graph, dict[str, Spe
     inner |= {name: f"{name}/wide" for name in graph.outputs if name in made and is_half(specs[name])}
     wide = {inner.get(name, name): wide_spec(spec) for name, spec in specs.items()}
     nodes = [_cast(name, inner[name], FLOAT) for each in graph.inputs if (name := each.name) in inner]
-    nodes += [_renamed(node, inner, specs) for node in graph.nodes]
+    nodes += [_rename(node, inner, specs) for node in graph.nodes]
     nodes += [
         _cast(inner[name], name, NUMBERS[specs[name].dtype.name])
         for name in dict.fromkeys(graph.outputs)
@@ -61,7 +61,7 @@ def _keeps(node: Node, specs: Mapping[str, Spec]) -> bool:
     return operator.bodies is not None or unknown or (halves and told)
 
 
-def _renamed(node: Node, inner: Mapping[str, str], specs: Mapping[str, Spec]) -> Node:
+def _rename(node: Node, inner: Mapping[str, str], specs: Mapping[str, Spec]) -> Node:
     inputs, outputs = (tuple(inner.get(name, name) for name in each) for each in (node.inputs, node.outputs))
     attributes = node.attributes
     if node.op == "Cast" and not node.domain and is_half(specs[node.outputs[0]]):

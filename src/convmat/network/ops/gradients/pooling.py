@@ -59,11 +59,11 @@ def _kernel(along: tuple[PoolingWindow, ...], x: Spec) -> Sweep | None:
     return loaded(unpool_overlapping(planes, (taken[0], taken[1]), x.dtype.name, threads))
 
 
-def _shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _shape_of(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(whole_numbers_at(node, specs, 1, "shape"), input_at(node, specs, 0).dtype),)
 
 
-@own_operator("AveragePoolGrad", shape=_shaped)
+@own_operator("AveragePoolGrad", shape=_shape_of)
 def average_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Each window's share, added at each of its taps."""
     along = pooling_windows(node, made[0].shape)
