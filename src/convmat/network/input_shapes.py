@@ -19,15 +19,15 @@ Extents = Sequence[int | str | None]
 def override_shapes(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
     """The graph with other declared shapes: of an input by its name, or an extent by the word that stands for it."""
     by_name = {each.name: each for each in graph.inputs}
-    words: dict[str, int] = {}
+    symbols: dict[str, int] = {}
     shapes: dict[str, tuple[int | str | None, ...]] = {}
     for name, value in given.items():
         if name in by_name and not isinstance(value, int):
             shapes[name] = _read_extents(by_name[name], value)
             pairs = zip(by_name[name].shape or (), shapes[name], strict=False)
-            words |= {word: n for word, n in pairs if isinstance(word, str) and isinstance(n, int)}
+            symbols |= {symbol: n for symbol, n in pairs if isinstance(symbol, str) and isinstance(n, int)}
         elif _extent(value) and any(name in (each.shape or ()) for each in graph.inputs):
-            words[name] = int(value)  # type: ignore[arg-type]  # _extent says that it is a number
+            symbols[name] = int(value)  # type: ignore[arg-type]  # _extent says that it is a number
         else:
             raise NetworkError(
                 f"with_shapes: {name!r} = {format_value(value)} is no shape of this network\n"
@@ -38,7 +38,7 @@ def override_shapes(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
     for each in graph.inputs:
         shape = shapes.get(each.name, each.shape)
         if shape is not None:
-            shape = tuple(words.get(n, n) if isinstance(n, str) else n for n in shape)
+            shape = tuple(symbols.get(n, n) if isinstance(n, str) else n for n in shape)
         inputs.append(replace(each, shape=shape))
     return replace(graph, inputs=tuple(inputs))
 

@@ -232,12 +232,12 @@ class Upsample:
         """One Resize."""
         rank = builder.specs[x].rank - 2
         scales = builder.constant(np.array([1, 1, *[self.times] * rank], np.float32))
-        words = (
+        attributes = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             if self.mode == "nearest"
             else {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         )
-        return builder.op("Resize", x, "", scales, **words)
+        return builder.op("Resize", x, "", scales, **attributes)
 
 
 @dataclass(frozen=True)

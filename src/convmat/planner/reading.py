@@ -182,8 +182,8 @@ def _require_choice(
 ) -> None:
     if not (value is None or isinstance(value, str)) or value not in allowed:
         head = f"there is no {name} of that name" if name in ("lowering", "engine") else f"unknown {name}"
-        words = ", ".join(repr(each) for each in allowed if each is not None)
-        raise error(f"{call}: {head}\n  {name} = {format_value(value)}\n  one of {words}")
+        texts = ", ".join(repr(each) for each in allowed if each is not None)
+        raise error(f"{call}: {head}\n  {name} = {format_value(value)}\n  one of {texts}")
 
 
 def _read_limits(call: str, options: PlanOptions) -> dict[str, Any]:

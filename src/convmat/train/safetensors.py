@@ -28,7 +28,7 @@ MOST_HEADER = 100 << 20
 
 
 def write_safetensors(
-    path: str | os.PathLike[str], arrays: Mapping[str, Array], words: Mapping[str, str]
+    path: str | os.PathLike[str], arrays: Mapping[str, Array], texts: Mapping[str, str]
 ) -> None:
     """Write the file, or leave the one that is there as it is. Raises PlanError.
 
@@ -39,7 +39,7 @@ def write_safetensors(
     ({'w': array([0., 1., 2.])}, {'step': '7'})
     """
     names = {each: name for name, each in DTYPES.items()}
-    header: dict[str, Any] = {"__metadata__": dict(words)}
+    header: dict[str, Any] = {"__metadata__": dict(texts)}
     at = 0
     for name, array in arrays.items():
         header[name] = {
@@ -69,7 +69,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], di
         if not 0 < length <= min(MOST_HEADER, len(data) - 8):
             raise ValueError("its header is longer than the file")
         header = json.loads(data[8 : 8 + length])
-        words, arrays = header.pop("__metadata__", {}), {}
+        texts, arrays = header.pop("__metadata__", {}), {}
         for name, each in header.items():
             begin, end = each["data_offsets"]
             dtype, shape = np.dtype(DTYPES[each["dtype"]]), tuple(each["shape"])
@@ -82,7 +82,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], di
         raise NetworkError(
             f"train: {path} is no checkpoint, or not a whole one\n  {error}\n  take the one before it"
         ) from None
-    return arrays, words
+    return arrays, texts
 
 
 __all__ = ["read_safetensors", "write_safetensors"]

@@ -98,8 +98,8 @@ class _Decoder:
     def checked(self, value: Any, what: str, *kinds: type) -> Any:
         """A value of one of these types, exactly."""
         if type(value) not in kinds:
-            words = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise self.wrong(f"its {what} is no {words}\n  {_shorten(value)}")
+            names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise self.wrong(f"its {what} is no {names}\n  {_shorten(value)}")
         return value
 
     def get(self, found: dict[str, Any], key: str, *kinds: type) -> Any:
@@ -225,12 +225,12 @@ class _Decoder:
         found = self.checked(value, "choice", list)
         if len(found) != 6:
             raise self.wrong(f"one of its choices is none\n  {_shorten(value)}")
-        words = [self.checked(each, "choice", str) for each in found[:3]]
+        names = [self.checked(each, "choice", str) for each in found[:3]]
         flops, moved = (self.count(each, "choice") for each in found[3:5])
         seconds = self.checked(found[5], "choice", float)
         if not 0 <= seconds <= 1e9:
             raise self.wrong(f"one of its choices takes no time that there is\n  {seconds} seconds")
-        return Choice(words[0], words[1], words[2], flops, moved, seconds)
+        return Choice(names[0], names[1], names[2], flops, moved, seconds)
 
     def kernels(self, found: dict[str, Any]) -> Code:
         objects = {

@@ -29,14 +29,14 @@ GEOMETRY = (
 def convolution(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """Both gradients of the geometry; that of the bias is a sum of dy."""
     x, w = node.inputs[:2]
-    words: dict[str, Any] = {key: node.attributes[key] for key in GEOMETRY if key in node.attributes}
+    attributes: dict[str, Any] = {key: node.attributes[key] for key in GEOMETRY if key in node.attributes}
     if node.op == "ConvTranspose":
-        words["transposed"] = 1
+        attributes["transposed"] = 1
     found = {}
     if tape.wanted(node, 0):
-        found[0] = tape.op("ConvInputGrad", dy[0], w, tape.shape(x), near=f"d.{x}", own=True, **words)
+        found[0] = tape.op("ConvInputGrad", dy[0], w, tape.shape(x), near=f"d.{x}", own=True, **attributes)
     if tape.wanted(node, 1):
-        found[1] = tape.op("ConvWeightGrad", x, dy[0], tape.shape(w), near=f"d.{w}", own=True, **words)
+        found[1] = tape.op("ConvWeightGrad", x, dy[0], tape.shape(w), near=f"d.{w}", own=True, **attributes)
     if tape.wanted(node, 2):
         found[2] = channel_sums(tape, dy[0], near=f"d.{node.inputs[2]}")
     return found

@@ -62,18 +62,18 @@ def placed(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     return {0: back(node, dy[0], tape, {"Upsample": "Resize"}.get(node.op, node.op) + "Grad")}
 
 
-def back(node: Node, dy: str, tape: Tape, op: str, **words: object) -> str:
+def back(node: Node, dy: str, tape: Tape, op: str, **attributes: object) -> str:
     """A gradient's operator that reads dy, the shape of x and what else the node reads."""
     x, *rest = node.inputs
-    return tape.op(op, dy, tape.shape(x), *rest, near=f"d.{x}", own=True, of=node, **words)
+    return tape.op(op, dy, tape.shape(x), *rest, near=f"d.{x}", own=True, of=node, **attributes)
 
 
 @rule("Gather")
 def gather(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """Each row added where it is from."""
     x, indices = node.inputs
-    words = {"axis": node.get("axis", 0)}
-    return {0: tape.op("GatherGrad", dy[0], tape.shape(x), indices, near=f"d.{x}", own=True, **words)}
+    attributes = {"axis": node.get("axis", 0)}
+    return {0: tape.op("GatherGrad", dy[0], tape.shape(x), indices, near=f"d.{x}", own=True, **attributes)}
 
 
 @rule("Expand")

@@ -96,8 +96,8 @@ class Tape:
         names = tuple(dict.fromkeys(inputs))
         # element types are known when shapes are
         found = Expression(("",) * len(inputs), read).taking([names.index(each) for each in inputs])
-        words = tuple(step[0] for step in steps)
-        return self.op(ELEMENTWISE, *names, near=near, own=True, expression=found, operators=words)
+        operators = tuple(step[0] for step in steps)
+        return self.op(ELEMENTWISE, *names, near=near, own=True, expression=found, operators=operators)
 
     def summed_to(self, dy: str, like: str, near: str = "") -> str:
         """The gradient of what was broadcast, from that of the result."""

@@ -39,24 +39,24 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
     rank = len(x) - 2
     if tuple(node.get("kernel_shape", w[2:])) != w[2:]:
         raise node.error(f"its kernel_shape {tuple(node.get('kernel_shape'))} is not that of w, {w[2:]}")
-    words: dict[str, Any] = {
+    keywords: dict[str, Any] = {
         "stride": per_axis(node, "strides", rank, 1),
         "dilation": per_axis(node, "dilations", rank, 1),
         "groups": node.get("group", 1),
     }
     transposed = node.op == "ConvTranspose"
-    takes = w[0] if transposed else w[1] * words["groups"]
+    takes = w[0] if transposed else w[1] * keywords["groups"]
     if x[1] != takes:
         raise node.error(
             f"its input {node.inputs[0]!r} has {x[1]} channels, its filters take {takes}\n"
-            f"  {format_shape(x)} with filters {format_shape(w)} in {words['groups']} groups"
+            f"  {format_shape(x)} with filters {format_shape(w)} in {keywords['groups']} groups"
         )
     if transposed:
-        words["output_padding"] = per_axis(node, "output_padding", rank, 0)
-    words["padding"] = (_transpose_pads if transposed else _pads)(node, x, w, words)
+        keywords["output_padding"] = per_axis(node, "output_padding", rank, 0)
+    keywords["padding"] = (_transpose_pads if transposed else _pads)(node, x, w, keywords)
     try:
         make = Geometry.transposed if transposed else Geometry.of
-        return words, make(x, w, call=node.label, **words)
+        return keywords, make(x, w, call=node.label, **keywords)
     except ConvmatError as error:
         raise node.error(str(error)) from None
 
@@ -85,7 +85,7 @@ def auto_pad(node: Node) -> str:
     return str(word)
 
 
-def _pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> str | Pairs:
+def _pads(node: Node, x: Shape, w: Shape, keywords: dict[str, Any]) -> str | Pairs:
     word = auto_pad(node)
     return (
         pads_of(node, len(x) - 2)
@@ -94,7 +94,7 @@ def _pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> str | Pairs:
     )
 
 
-def _transpose_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pairs:
+def _transpose_pads(node: Node, x: Shape, w: Shape, keywords: dict[str, Any]) -> Pairs:
     """`output_shape` and `auto_pad` say how much is cut off in all, and at which end the odd element.
 
     Where less than nothing is (the output is to be longer than what the windows reach), zeros follow at the end: the
@@ -104,7 +104,7 @@ def _transpose_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pa
     wanted = node.get("output_shape")
     if wanted is None and word in ("NOTSET", "VALID"):
         return pads_of(node, rank) if word == "NOTSET" else ((0, 0),) * rank
-    s = words["stride"]
+    s = keywords["stride"]
     if wanted is None:
         wanted = tuple(x[a + 2] * s[a] for a in range(rank))
     wanted = tuple(wanted)[-rank:]
@@ -112,7 +112,12 @@ def _transpose_pads(node: Node, x: Shape, w: Shape, words: dict[str, Any]) -> Pa
         raise node.error(f"its output_shape {wanted} is not one extent for each of {rank} spatial axes")
     pairs = []
     for a in range(rank):
-        whole = (x[a + 2] - 1) * s[a] + words["output_padding"][a] + (w[a + 2] - 1) * words["dilation"][a] + 1
+        whole = (
+            (x[a + 2] - 1) * s[a]
+            + keywords["output_padding"][a]
+            + (w[a + 2] - 1) * keywords["dilation"][a]
+            + 1
+        )
         total = whole - wanted[a]
         if total < 0:
             pairs.append((0, total))
@@ -146,10 +151,10 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
             options = replace(options, workspace_limit=left)
         asked = PlanOptions(activation=node.get("activation"), bias=has_input(specs, 2))
         return plan_node(options, x.shape, filters, x.dtype, asked)
-    words, _ = geometry_of(node, x.shape, w.shape)
+    keywords, _ = geometry_of(node, x.shape, w.shape)
     asked = PlanOptions(
         transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has_input(specs, 2),
-        residual=has_input(specs, 3), **words,
+        residual=has_input(specs, 3), **keywords,
     )  # fmt: skip
     constant = w.value is not None and (not has_input(specs, 2) or input_at(node, specs, 2).value is not None)
     return plan_node(options, x.shape, w.shape, x.dtype, asked, constant=constant)
@@ -179,10 +184,15 @@ def plan_weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
     x, w = input_at(node, specs, 0), input_at(node, specs, 1)
     if node.op != "ConvTranspose" or x.rank not in (3, 4) or has_input(specs, 3) or node.get("group", 1) != 1:
         return None
-    words, g = geometry_of(node, x.shape, w.shape)
+    keywords, g = geometry_of(node, x.shape, w.shape)
     F = w.shape[2:]
-    apart = any(d != 1 for d in words["dilation"]) or any(words["output_padding"])
-    if words["stride"] != F or apart or any(any(pair) for pair in words["padding"]) or math.prod(F) == 1:
+    apart = any(d != 1 for d in keywords["dilation"]) or any(keywords["output_padding"])
+    if (
+        keywords["stride"] != F
+        or apart
+        or any(any(pair) for pair in keywords["padding"])
+        or math.prod(F) == 1
+    ):
         return None
     limit = MOST_WOVEN if options.workspace_limit is None else options.workspace_limit // 2
     fits = x.bytes >= LEAST_WOVEN and _between(x, w).bytes <= limit
@@ -244,7 +254,7 @@ def convolution(
     node: Node, x: Array, w: Array, bias: Array | None = None, residual: Array | None = None
 ) -> Array:
     """x: (B, C, *I), w: (O, C//G, *F), or (C, O//G, *F) transposed -> (B, O, *P)."""
-    words, _ = geometry_of(node, x.shape, w.shape)
+    keywords, _ = geometry_of(node, x.shape, w.shape)
     call = api.conv_transpose if node.op == "ConvTranspose" else api.conv
     if x.dtype.name not in WORK_DTYPES:
         raise node.error(f"x is {x.dtype}\n  one of {', '.join(WORK_DTYPES)} is taken")
@@ -257,7 +267,7 @@ def convolution(
                 residual=residual,
                 activation=node.get("activation"),
                 exact=True,
-                **words,
+                **keywords,
             )
         )
     except ConvmatError as error:

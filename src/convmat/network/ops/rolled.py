@@ -97,14 +97,16 @@ class Wiring:
 
         sums, y, state = of("sums", e.sums), of("y", e.output), of("state", e.state)[-2]
         own = e.H * item
-        words = {"x row": sums[2], "y row": y[2]}
-        words["h row"] = state if "initial_h" in self.names else own
-        words["c row"] = state if "initial_c" in self.names else own
-        words["last row"] = state if 1 in self.wanted else own
-        words["cc row"] = state if 2 in self.wanted else own
+        line_steps = {"x row": sums[2], "y row": y[2]}
+        line_steps["h row"] = state if "initial_h" in self.names else own
+        line_steps["c row"] = state if "initial_c" in self.names else own
+        line_steps["last row"] = state if 1 in self.wanted else own
+        line_steps["cc row"] = state if 2 in self.wanted else own
         for d, back in enumerate(self.backwards):
-            words[f"x step {d}"], words[f"y step {d}"] = (-s[0] if back else s[0] for s in (sums, y))
-        return words
+            line_steps[f"x step {d}"], line_steps[f"y step {d}"] = (
+                -s[0] if back else s[0] for s in (sums, y)
+            )
+        return line_steps
 
 
 @dataclass(frozen=True)

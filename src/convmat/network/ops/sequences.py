@@ -88,8 +88,8 @@ def join(node: Node, sequence: Value) -> Any:
     apart = {each.shape if new else each.shape[:axis] + each.shape[axis + 1 :] for each in several}
     kinds = {(each.ndim, each.dtype) for each in several}
     if len(apart) > 1 or len(kinds) > 1:
-        words = ", ".join(describe_value(each) for each in several[:4])
-        raise node.error(f"its tensors cannot be joined along axis {axis}\n  {words}")
+        listed = ", ".join(describe_value(each) for each in several[:4])
+        raise node.error(f"its tensors cannot be joined along axis {axis}\n  {listed}")
     return np.stack(several, axis) if new else np.concatenate(several, axis)
 
 

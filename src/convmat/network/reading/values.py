@@ -219,11 +219,11 @@ class Values:
     def input(self, value: Any) -> Input:
         """A declared input, its extents as they are declared."""
         told = value.type
-        words: list[str] = []
-        while told.WhichOneof("value") in ("optional_type", "sequence_type") and len(words) < 2:
-            words.append(told.WhichOneof("value").removesuffix("_type"))
-            told = getattr(told, f"{words[-1]}_type").elem_type
-        found, kind = told.WhichOneof("value"), " ".join(words) or "tensor"
+        kinds: list[str] = []
+        while told.WhichOneof("value") in ("optional_type", "sequence_type") and len(kinds) < 2:
+            kinds.append(told.WhichOneof("value").removesuffix("_type"))
+            told = getattr(told, f"{kinds[-1]}_type").elem_type
+        found, kind = told.WhichOneof("value"), " ".join(kinds) or "tensor"
         if found != "tensor_type" or kind not in KINDS:
             raise self.error(
                 f"the input {value.name!r} is no tensor\n  it is a {found or 'value without a type'}"

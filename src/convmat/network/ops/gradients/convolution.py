@@ -38,13 +38,13 @@ def grad_plan(node: Node, specs: Specs, options: Options) -> Plan:
         whole_numbers_at(node, specs, 2, "shape"),
     )
     if of_plain(node, specs):
-        words, _ = geometry_of(replace(node, op="Conv"), second.shape, shape)
-        asked = PlanOptions(direction="weight", **words)
+        keywords, _ = geometry_of(replace(node, op="Conv"), second.shape, shape)
+        asked = PlanOptions(direction="weight", **keywords)
         return plan_node(options, second.shape, shape, first.dtype, asked, constant=False)
     x, w = (first.shape, shape) if node.op == "ConvWeightGrad" else (shape, second.shape)
     plain = replace(node, op="ConvTranspose" if node.get("transposed") else "Conv")
-    words, _ = geometry_of(plain, x, w)
-    asked = PlanOptions(direction=DIRECTIONS[node.op], transposed=bool(node.get("transposed")), **words)
+    keywords, _ = geometry_of(plain, x, w)
+    asked = PlanOptions(direction=DIRECTIONS[node.op], transposed=bool(node.get("transposed")), **keywords)
     return plan_node(options, x, w, first.dtype, asked, constant=False)
 
 
