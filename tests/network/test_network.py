@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from typing import Any
 
@@ -15,6 +16,7 @@ from convmat.engine.cpu import host
 from convmat.errors import EngineError
 from convmat.network.graph import Spec
 from convmat.network.ops.planned import Moved
+from convmat.network.preparing.chains import Chain
 from tests.allocations import Allocations
 from tests.network.made import Array, model, node, normal
 
@@ -141,6 +143,26 @@ def test_of_a_join_only_what_no_step_wrote_is_copied() -> None:
     tasks = net.program({"x": Spec((1, 3, 64, 64), x.dtype)}).tasks
     copied = [len(each.run.moves) for each in tasks if isinstance(each.run, Moved)]
     assert copied == [1, 2]  # a lies in b, so it is copied to d, as x is
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+def test_a_chain_of_short_products_is_one_threads() -> None:
+    """Of two threads each would wait for what the other wrote; longer products are still shared out."""
+    w = normal(16, 16, 3, 3) / 12
+    nodes = [node("Conv", f"v{i} w", f"v{i + 1}", pads=[1] * 4) for i in range(4)]
+    found, answers = [], []
+    for size in (8, 128):
+        with convmat.threads(2):
+            net = convmat.load(model(nodes, {"v0": (1, 16, size, size)}, "v4", {"w": w}), exact=True)
+            x = normal(1, 16, size, size)
+            answers.append(net(x))
+            [chain] = net.program({"v0": Spec(x.shape, x.dtype)}).state().work
+        with convmat.threads(1):
+            np.testing.assert_array_equal(net(x), answers[-1])
+        assert isinstance(chain, Chain)
+        found.append([ctypes.c_int64.from_address(block + 16).value for block in chain.addresses])
+    assert found[0] == [1] * 4
+    assert set(found[1]) == {2}
 
 
 def test_memory_is_used_again() -> None:

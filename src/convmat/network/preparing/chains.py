@@ -8,6 +8,7 @@ is at, and what differs by as much as these do is written anew in each call.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import address, contiguous_strides, strided_views, thread_pool
+from ...planner.jitcost import CALL
 from ...processes import OfThisProcess
 from ..graph import Array, Spec, Value
 from ..ops.attention import WovenAttention
@@ -27,6 +29,13 @@ LINE = 64
 
 NOWHERE, APART, MOVED = 1 << 44, 1 << 40, 1 << 12
 """The first address of arrays that stand in for those of a call, bytes from one to the next, and by what they move."""
+
+SHORT = 10e-6
+"""Seconds of one thread: where products take less on average, a chain is one thread's, since what each of two reads
+of the other's cache takes longer than the half of a product that it saves."""
+
+THREADS = 2
+"""The word of a job that says how many threads may do it."""
 
 Aim = tuple[int, Any, int, int]
 """The place of a value, a job, the word of it that says where the value lies, and bytes that are added to that."""
@@ -89,9 +98,22 @@ def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator
             continue
         together = list(group)
         blocks = [block for _, some in together if some for block in some.blocks]
+        if _mean_seconds([call for call, _ in together]) < SHORT:
+            for block in blocks:
+                block[THREADS] = 1
         aims = tuple(aim for _, some in together if some for aim in some.aims)
         addresses = (ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks))
         yield Chain(addresses, (blocks, scratch, [call for call, _ in together]), aims)
+
+
+def _mean_seconds(calls: Sequence[Call]) -> float:
+    """What a product of a chain takes on one thread, as predicted; infinite where nothing was."""
+    found = [
+        (cost.seconds - CALL) * call.run.plan.problem.threads
+        for call in calls
+        if isinstance(call.run, Planned) and (cost := call.run.plan.chosen.cost) is not None
+    ]
+    return sum(found) / len(found) if found else math.inf
 
 
 def _jobs(call: Call, scratch: int) -> _Jobs | None:
