@@ -421,8 +421,8 @@ EXITS = {
 
 
 @pytest.mark.parametrize("way", EXITS)
-def test_the_process_ends(way: str) -> None:
-    for _ in range(3):
+def test_the_process_ends(way: str, slow: bool) -> None:
+    for _ in range(10 if slow else 2):
         ran = in_a_process(EXITS[way])
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
