@@ -20,6 +20,7 @@ import pytest
 
 from convmat import Plan, lowering
 from convmat.cases import CASES, Case
+from convmat.engine import ENGINES
 from convmat.engine.measure.machine import machine
 from convmat.geometry import Geometry
 from convmat.planner import Candidate, Decision
@@ -112,6 +113,11 @@ def by_taps(
     return ys.reshape(g.y_shape), dxs.reshape(x.shape), dws.reshape(w.shape)
 
 
+def defined(x: Array, w: Array, g: Geometry) -> Array:
+    """y by the definition, in float64 or complex128."""
+    return by_taps(x, w, None, g, np.result_type(x, np.float64))[0]
+
+
 def turned(w: Array, groups: int) -> Array:
     """(C, O//G, *F) as (O, C//G, *F) with the filter flipped, or the other way round."""
     split = np.swapaxes(grouped(w, 0, groups), 1, 2)
@@ -166,9 +172,10 @@ def problem_of(
 
 
 def ways() -> tuple[Way, ...]:
-    """Every engine, lowering and packing that the planner weighs."""
-    found = weigh(Problem.of(Geometry.of((1, 1, 1), (1, 1, 1))), machine()).candidates
-    return tuple((c.engine, c.lowering, c.packing) for c in found)
+    """Every engine, lowering and packing that the planner weighs, in its order."""
+    return tuple(
+        (engine, way.name, packing) for way in lowering.ALL for packing in way.packings for engine in ENGINES
+    )
 
 
 REFUSED_BY_JIT = {"mec", "kn2row"}

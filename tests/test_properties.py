@@ -1,7 +1,8 @@
 """What holds for every convolution, on random geometries of ranks 1 to 4.
 
 200 of them against the definition, 60 of what follows from it; with --slow, 1,000 and 300.
-Data are small integers in float64 unless said otherwise, so that equality is meant.
+Data are small integers in float64 unless said otherwise, so that equality is meant. The definition is summed tap by
+tap, a product of matrices each; test_reference.py holds that to the loops of the definition.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ import convmat
 from convmat.geometry import Geometry
 from convmat.planner import error_bound
 from convmat.problem import Problem
-from convmat.reference import convolve
 from tests.strategies import SIZES, SOME, Drawn, convolutions, laid_out, transposes
 from tests.support import (
     Array,
     agree,
     blank,
+    by_taps,
+    defined,
     dtype_of,
-    gradients,
     hedged,
     integers,
     kind_of,
@@ -53,7 +54,7 @@ def test_every_way_gives_the_definition(drawn: Drawn, seed: int) -> None:
     g, dtype, layout = drawn.geometry, drawn.dtype, drawn.layout
     x, w = data(seed, g.x_shape, g.w_shape, kind=kind_of(dtype))
     problem = Problem.of(g, dtype, x=layout, y=layout)
-    every_way(problem, put(x, layout), w, put(convolve(x, w, g), layout))
+    every_way(problem, put(x, layout), w, put(defined(x, w, g), layout))
 
 
 def every_way(problem: Problem, x: Array, w: Array, expected: Array) -> None:
@@ -71,14 +72,14 @@ def every_way(problem: Problem, x: Array, w: Array, expected: Array) -> None:
 def test_every_way_gives_the_definition_with_input_dilation_and_stride(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
     x, w = data(seed, g.x_shape, g.w_shape)
-    every_way(Problem.of(g, "float64"), x, w, convolve(x, w, g))
+    every_way(Problem.of(g, "float64"), x, w, defined(x, w, g))
 
 
 @given(convolutions(kinds=SOME, sizes=SIZES), seeds, st.sampled_from(["float64", "complex128"]))
 def test_gradients_are_the_definition_scattered_back(drawn: Drawn, seed: int, dtype: str) -> None:
     g, layout = drawn.geometry, drawn.layout
     x, w, dy = data(seed, g.x_shape, g.w_shape, g.y_shape, kind=kind_of(dtype))
-    dx, dw = gradients(x, w, dy, g)
+    _, dx, dw = by_taps(x, w, dy, g, x.dtype)
     problem = Problem.of(g, dtype, x=layout, y=layout)
     every_way(problem.grad_input(), put(dy, layout), w, put(dx, layout))
     every_way(problem.grad_weight(), put(x, layout), put(dy, layout), dw)
@@ -90,7 +91,7 @@ def test_the_transposed_convolution_is_the_adjoint_run_forward(drawn: Drawn, see
     g = Geometry.transposed(drawn.x_shape, drawn.w_shape, **drawn.options)
     x, w = data(seed, g.x_shape, drawn.w_shape)
     y = convmat.conv_transpose(x, w, **drawn.options)
-    np.testing.assert_array_equal(y, convolve(x, turned(w, g.G), g))
+    np.testing.assert_array_equal(y, defined(x, turned(w, g.G), g))
     # <conv_transpose(x), t> == <x, conv(t)>: the same w read as the (O, C//G, *F) of the convolution back.
     (t,) = data(seed + 1, y.shape)
     options = {k: v for k, v in drawn.options.items() if k != "output_padding"}
@@ -143,6 +144,7 @@ def test_adjoint_identities(drawn: Drawn, seed: int) -> None:
     assert np.vdot(w, convmat.conv_weight_grad(x, dy, w.shape, **drawn.options)) == whole
 
 
+@some
 @given(convolutions(), seeds)
 def test_complex_adjoints_conjugate(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
@@ -239,7 +241,7 @@ def test_broadcast_inputs(drawn: Drawn, seed: int, draw: st.DataObject) -> None:
 def test_residual_may_be_out(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
     x, w, residual = data(seed, g.x_shape, g.w_shape, g.y_shape)
-    expected = np.maximum(convolve(x, w, g) + residual, 0)
+    expected = np.maximum(defined(x, w, g) + residual, 0)
     out = residual.copy()
     assert convmat.conv(x, w, residual=out, out=out, activation="relu", **drawn.options) is out
     np.testing.assert_array_equal(out, expected)
@@ -271,8 +273,8 @@ def test_rounding_stays_within_the_proven_bound(drawn: Drawn, seed: int) -> None
     rng = np.random.default_rng(seed)
     x, w = (rng.standard_normal(shape).astype(dtype_of(dtype)) for shape in (g.x_shape, g.w_shape))
     wide = "complex128" if dtype == "complex64" else "float64"
-    exact = convolve(x.astype(wide), w.astype(wide), g)
-    size = convolve(abs(x.astype(wide)), abs(w.astype(wide)), g)
+    exact = defined(x.astype(wide), w.astype(wide), g)
+    size = defined(abs(x.astype(wide)), abs(w.astype(wide)), g)
     for _, plan in plans(Problem.of(g, dtype, exact=True)):
         # a complex product is four real ones; float64's own truth is rounded as well
         slack = 4 if dtype.startswith("complex") else 2
@@ -289,7 +291,7 @@ def test_im2col_is_the_matrix_and_col2im_its_adjoint(drawn: Drawn, seed: int, or
     assert U.shape == (g.k, g.n)
     assert U.flags.f_contiguous if order == "F" else U.flags.c_contiguous
     y = (w.reshape(g.O, g.k) @ U).reshape(g.O, g.B, *g.P).swapaxes(0, 1)
-    np.testing.assert_array_equal(y, convolve(x, w, g))
+    np.testing.assert_array_equal(y, defined(x, w, g))
     back = convmat.col2im(cols, x.shape, g.F, **options)
     assert np.vdot(U, cols) == np.vdot(x, back)
     # every entry where the formula says

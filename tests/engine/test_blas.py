@@ -29,9 +29,8 @@ from convmat.planner import Decision
 from convmat.planner import candidates as weighing
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation
-from convmat.reference import convolve
 from tests.allocations import Allocations
-from tests.support import LAYOUTS, PASSES, Array, dtype_of, operands, problem_of
+from tests.support import LAYOUTS, PASSES, Array, defined, dtype_of, operands, problem_of
 
 LIMITS = (0, 1000, 4000, 20000)
 SOME = [each for each in CASES if each.name.endswith(("/tail", "-0", "deep"))][::3]
@@ -45,10 +44,10 @@ def plans(problem: Problem) -> list[Plan]:
     found, problem = [], replace(problem, exact=True)
     for way in lowering.ALL:
         for packing in way.packings:
-            each, _ = weighing.weigh_way(problem, way, packing, "blas", machine())
+            each, program = weighing.weigh_way(problem, way, packing, "blas", machine())
             chosen = weighing.admit(each) if each.beyond else each
             if chosen.cost is not None:
-                found.append(Plan(Decision(problem, (chosen,), chosen, forced=True)))
+                found.append(Plan(Decision(problem, (chosen,), chosen, forced=True), program))
     return found
 
 
@@ -91,7 +90,7 @@ def test_small_blocks_give_the_same_in_any_type(dtype: str) -> None:
 def test_a_sum_in_many_parts_and_many_blocks() -> None:
     x, w = (np.ones(shape, np.float32) for shape in ((2, 9, 20, 21), (5, 9, 3, 3)))
     x[..., 3] = 2
-    expected = convolve(x, w, Geometry.of(x.shape, w.shape, padding=1))
+    expected = defined(x, w, Geometry.of(x.shape, w.shape, padding=1))
     problem = Problem.of(Geometry.of(x.shape, w.shape, padding=1), workspace_limit=3000, reuse_weights=False)
     seen = set()
     for plan in plans(problem):
@@ -112,7 +111,7 @@ def test_more_blocks_than_are_remembered() -> None:
         p for p in plans(Problem.of(g, workspace_limit=1000)) if p.chosen.name == "im2col, a panel at a time"
     ]
     assert steps(plan)[0].blocks.count > 128
-    np.testing.assert_array_equal(plan(x, w), convolve(x, w, g))
+    np.testing.assert_array_equal(plan(x, w), defined(x, w, g))
 
 
 EPILOGUES = [
@@ -163,7 +162,7 @@ def summed(name: str) -> tuple[Array, Array, Array, Array, Array]:
     rng = np.random.default_rng(1)
     x, w = rng.standard_normal(g.x_shape), rng.standard_normal(g.w_shape)
     bias, residual = rng.standard_normal(g.O), rng.standard_normal(g.y_shape)
-    return x, w, bias, residual, convolve(x, w, g) + bias.reshape(-1, *(1,) * g.rank) + residual
+    return x, w, bias, residual, defined(x, w, g) + bias.reshape(-1, *(1,) * g.rank) + residual
 
 
 @pytest.mark.parametrize("activation", EPILOGUES, ids=str)

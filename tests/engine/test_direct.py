@@ -29,9 +29,8 @@ from convmat.lowering.im2col import Im2col
 from convmat.planner.candidates import dtype_of, dtypes_of, operand_extents
 from convmat.problem import Epilogue, Problem
 from convmat.product import Activation, Packing
-from convmat.reference import convolve
 from tests.covering import traits
-from tests.support import Array, by_taps, put
+from tests.support import Array, by_taps, defined, put
 
 Sizes = tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]]  # batch, input extents, padding
 
@@ -420,7 +419,7 @@ def test_gradients_read_in_place_too(cpu: Cpu) -> None:
         problem = Problem.of(g, x=layout, y=layout).grad_input()
         dx = np.full(put(np.empty(g.x_shape), layout).shape, np.nan, np.float32)
         program(problem, cpu).run({"x": put(dy, layout), "w": w, "y": dx}, None, 1)
-        expected = convolve(dy, np.flip(w, (2, 3)), g.grad_input())
+        expected = defined(dy, np.flip(w, (2, 3)), g.grad_input())
         np.testing.assert_array_equal(dx, put(expected, layout))
 
 

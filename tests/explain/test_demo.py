@@ -23,7 +23,7 @@ from convmat.explain.demo import demo, demo_report, filters, photo, sheet
 from convmat.explain.demo.photo import Photo
 from convmat.geometry import Geometry
 from convmat.planner import sampling, trial
-from convmat.reference import convolve
+from tests.support import defined
 
 QUICK = 0.05  # seconds of measuring
 
@@ -92,12 +92,12 @@ def test_both_banks_are_the_definition_s(found: demo.Demo) -> None:
     centred = x - x.mean(axis=(2, 3), keepdims=True)
     some = [0, 13, 39, 48, 63]
     g = Geometry.of(x.shape, (len(some), 3, 7, 7), stride=2, padding=3)
-    assert np.abs(found.maps[some] - convolve(centred, found.layer.w[some], g)[0]).max() < 1e-5
+    assert np.abs(found.maps[some] - defined(centred, found.layer.w[some], g)[0]).max() < 1e-5
     assert found.pictures.shape == (8, 3, 20, 31)
     padded = np.pad(x, ((0, 0), (0, 0), (3, 3), (3, 3)), mode="edge")
     for each, pictures in zip(found.bank[::3], found.pictures[::3], strict=True):
         kernel = np.broadcast_to(each.kernel, (3, 1, 7, 7))
-        z = convolve(padded, kernel, Geometry.of(padded.shape, kernel.shape, groups=3))
+        z = defined(padded, kernel, Geometry.of(padded.shape, kernel.shape, groups=3))
         assert np.abs(pictures - z[0]).max() < 1e-5
 
 

@@ -19,8 +19,7 @@ from convmat.explain.story.sample import NARROW, WIDE, sample_of
 from convmat.explain.story.scene import Scene
 from convmat.explain.webpage.page import DRAWN, geometry_fields
 from convmat.geometry import Geometry
-from convmat.reference import convolve
-from tests.support import gradients
+from tests.support import by_taps
 
 WEB = Path(convmat.__file__).parent / "explain" / "webpage" / "web"
 HARNESS = (Path(__file__).parent / "harness.js").read_text()
@@ -134,7 +133,7 @@ def arrays(g: Geometry) -> tuple[Any, Any, Any]:
 def results(g: Geometry) -> tuple[Any, Any, Any]:
     """y, dx and dw of the digits, by the definition."""
     x, w, dy = arrays(g)
-    return (convolve(x, w, g), *gradients(x, w, dy, g))
+    return by_taps(x, w, dy, g)
 
 
 def unrolled(g: Geometry) -> list[list[Any]]:
