@@ -84,7 +84,7 @@ def test_remeasuring_forgets(file: Path) -> None:
     assert store.get("a", lambda: 3e9) == 3e9
 
 
-def test_what_others_disturbed_is_kept_for_an_hour(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_others_disturbed_is_kept_for_a_while(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A figure from a busy machine is no less than that of one thread, and gives way to a better one."""
     figures = {1: 5e9, 2: calm.Disturbed(2e9), 3: calm.Disturbed(7e9), 4: 1e9}
     found = [machine._rate("a", n, figures.__getitem__) for n in (2, 3, 4)]
@@ -94,7 +94,7 @@ def test_what_others_disturbed_is_kept_for_an_hour(file: Path, monkeypatch: pyte
         "another process measures nothing"
     )
     now = time.time()
-    steps = (3700, calm.Disturbed(1e9), 2e9), (7400, calm.Disturbed(3e9), 3e9), (11100, 1e9, 1e9)
+    steps = (700, calm.Disturbed(1e9), 2e9), (1400, calm.Disturbed(3e9), 3e9), (2100, 1e9, 1e9)
     for later, measured, kept in steps:
         monkeypatch.setattr(time, "time", (now + later).__float__)
         machine.use_rates_file(file)

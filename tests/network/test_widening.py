@@ -133,11 +133,11 @@ def test_products_may_round_what_they_multiply(tmp_path: Path) -> None:
     exact = convmat.load(wide_network(), exact=True)(x)
     net = convmat.load(wide_network(), precision="bfloat16")
     y = net(x)
-    rounds = host().bf16
+    rounds = any("bfloat16" in str(layer.way) for layer in net.summary().layers)  # where that is quicker
+    assert host().bf16 or not rounds
     apart = float(np.linalg.norm(y - exact) / np.linalg.norm(exact))
     assert y.dtype == np.float32
     assert (1e-4 < apart < 1e-2) == rounds
-    assert any("bfloat16" in str(layer.way) for layer in net.summary().layers) == rounds
     net.save(tmp_path / "kept.convmat")
     np.testing.assert_array_equal(convmat.load(tmp_path / "kept.convmat", trust=True)(x), y)
 

@@ -1,7 +1,7 @@
 """The shortest of a few samples, and of more while others use the CPUs.
 
 A figure is kept for years and planning goes by it: what a busy machine says would be believed long after. So samples
-amid which a thread lost its CPU are taken again; where none was undisturbed the figure is kept for an hour (`store`).
+amid which a thread lost its CPU are taken again; where none was undisturbed the figure is kept for minutes (`store`).
 """
 
 from __future__ import annotations

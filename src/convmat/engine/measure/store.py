@@ -5,9 +5,9 @@
 The file is JSON, {"CPU/NumPy/name": number}, in the user's cache folder. One that is not ours, or that others may
 write, is not read; what is no plausible rate in it is passed over. Written to a temporary name and moved.
 
-What others disturbed while it was measured stands there as [number, seconds since 1970], for an HOUR: on a busy machine
-each process would else measure it anew before it does anything. Then it is measured again, and the better of both kept,
-for others make a machine slower and never quicker.
+What others disturbed while it was measured stands there as [number, seconds since 1970], and is BELIEVED for ten
+minutes: on a busy machine each process would else measure it anew before it does anything. Then it is measured again,
+and the better of both kept, for others make a machine slower and never quicker.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from convmat.engine.runtime import object_cache
 # No machine of this century is slower, none of the next years faster; anything else in the file is damage.
 PLAUSIBLE = (1e6, 1e18)
 _MOST_BYTES = 1 << 20
-HOUR = 3600.0
+BELIEVED = 600.0
+"""Seconds after which a disturbed figure is measured again."""
 
 Entry = float | list[float]
 """A figure, or one that was disturbed and when it was measured."""
@@ -82,7 +83,7 @@ def _figures(file: Path) -> dict[str, float]:
     for name, entry in _read(file).items():
         if isinstance(entry, float):
             found[name] = entry
-        elif 0 <= time.time() - entry[1] < HOUR:
+        elif 0 <= time.time() - entry[1] < BELIEVED:
             found[name] = Disturbed(entry[0])
         else:
             _outlived[name] = entry[0]
