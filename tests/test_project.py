@@ -153,6 +153,17 @@ def test_the_glossary_has_each_term_once() -> None:
     }
 
 
+def test_a_docstring_says_its_subject() -> None:
+    """It begins with a verb or a noun: "Number of filter taps in the window.", not "Of a window"."""
+    found = [
+        f"{file.relative_to(ROOT)}:{text[: each.start()].count(chr(10)) + 1}"
+        for file in sorted((ROOT / "src/convmat").rglob("*.py"))
+        for text in [file.read_text()]
+        for each in re.finditer(r'^ *"""Of ', text, re.MULTILINE)
+    ]
+    assert not found
+
+
 # -- lengths ----------------------------------------------------------------------------------------------------------
 
 LONGEST = 60  # lines of a function: a screen

@@ -71,7 +71,7 @@ class Geometry:
     e: Shape
 
     def __hash__(self) -> int:
-        """Of what tells most geometries apart: all plans are kept by theirs, and every field would take long."""
+        """Hash of what tells most geometries apart: all plans are kept by theirs, and every field would take long."""
         return hash((self.B, self.C, self.O, self.I, self.F))
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 Run = Callable[[Array], Array]
 
 LEAST_SUM = 1e-3
-"""Of the sum of absolute weights, that the weights' own sum must reach to be divided by."""
+"""Share of the sum of absolute weights that the weights' own sum must reach to be divided by."""
 
 
 def read_missing(call: str, x: Array, missing: Any) -> Array:

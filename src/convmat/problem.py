@@ -117,7 +117,7 @@ class Problem:
     w_zero: bool = False
 
     def __hash__(self) -> int:
-        """Of what tells most problems apart: see `Geometry`."""
+        """Hash of what tells most problems apart: see `Geometry`."""
         return hash((self.geometry, self.dtype, self.threads, self.epilogue.activation))
 
     @classmethod

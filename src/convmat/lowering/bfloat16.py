@@ -19,7 +19,7 @@ from .base import Part
 from .im2col import Im2col
 
 ROUNDOFF, WORK_ROUNDOFF = 2.0**-8, 2.0**-24
-"""Of bfloat16 and of float32."""
+"""Unit roundoffs of bfloat16 and of float32."""
 
 
 class Bfloat16(Im2col):

@@ -67,4 +67,4 @@ class Dots(Lowering):
 
 
 STRANDS = 8
-"""Of a sum, at least."""
+"""Strands of a sum, at least."""

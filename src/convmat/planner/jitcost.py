@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Effort = kernel_effort.Effort
 
 EFFICIENCY = 0.97
-"""Of the FMA peak that a register tile reaches on a long sum."""
+"""Share of the FMA peak that a register tile reaches on a long sum."""
 
 STORE, STORE_IN_PLACE, STORE_APART = 5.0, 1.0, 2.5
 """Vectors of FMA that finishing a vector of C takes the time of; and an element of one, where they lie apart."""
@@ -138,16 +138,16 @@ WEIGHT_BYTES = 24 << 20
 """Weights that are larger are gone from the last cache before they are read again."""
 
 WEIGHTS_SHARE = 0.5
-"""Of a core's second cache: smaller weights stay in it, beside what they multiply."""
+"""Share of a core's second cache: smaller weights stay in it, beside what they multiply."""
 
 WEIGHTS_WAITED = 0.5
-"""Of the time that transformed weights take from beyond the second cache: the rest passes beside the products."""
+"""Share of the time that transformed weights take from beyond the second cache: the rest passes beside the products."""
 
 WRITTEN_BACK = 0.5
 """What writing a byte back to where it was read from takes beside reading others, in bytes read."""
 
 L2_SHARE, L3_SHARE = 0.75, 0.75
-"""Of the second and the last cache: arrays of a call that are larger come from further away."""
+"""Shares of the second and the last cache: arrays of a call that are larger come from further away."""
 
 
 def _storing(step: KernelPlan) -> float:

@@ -18,7 +18,7 @@ from .borders import store_rounded
 Array = npt.NDArray[Any]
 
 ROUNDING = 1e-13
-"""Of the sum of absolute weights: less than that is the rounding of a window in which nothing is."""
+"""Share of the sum of absolute weights: less than that is the rounding of a window in which nothing is."""
 
 
 def filter_present(

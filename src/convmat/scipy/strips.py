@@ -33,7 +33,7 @@ Chain = Sequence[StripStep]
 Shape = tuple[int, ...]
 
 STRIP_BYTES = 1 << 19
-"""Of a strip, about: it and what becomes of it are in a cache still, and a step's call costs little of its time."""
+"""Bytes of a strip, about: it and what becomes of it are in a cache still, and a step's call costs little."""
 
 LARGE_BYTES = 1 << 20
 """Images from here on are read where they lie: laying their borders costs more than four slabs."""

@@ -21,7 +21,7 @@ JOIN_VERSION = 13
 
 @dataclass(frozen=True)
 class StreamPlace:
-    """Of one value: elements made so far, and the first that an output to come reads."""
+    """Where one value stands: elements made so far, and the first that an output to come reads."""
 
     made: int = 0
     first: int = 0

@@ -79,7 +79,7 @@ class NetworkStream(Stream):
 
     @kept_property
     def latencies(self) -> dict[str, int]:
-        """Of each output, how many elements of the input beyond its own place it waits for."""
+        """How many elements of the input beyond its own place each output waits for."""
         line, found = self.line, {}
         for name in line.graph.outputs:
             rate, inside = line.rates[name], line.period * (2**30 // line.period)

@@ -138,7 +138,7 @@ def _in_place(
 def _several(
     node: Node, used: list[str], wanted: Mapping[str, list[Part]], specs: Mapping[str, Spec]
 ) -> Part:
-    """Of a node with several outputs, as Split has: the same pixels of each, all of their channels."""
+    """Regions of a node with several outputs, as Split has: the same pixels of each, all of their channels."""
     axis = node.get("axis", 0) % specs[used[0]].rank
     pixels = overlap([each for name in used for each in wanted[name]])
     return (*pixels[:axis], (0, specs[used[0]].shape[axis]), *pixels[axis + 1 :])

@@ -27,7 +27,7 @@ UNIT = 64
 """Pixels that a tile's extents are multiples of where they are found here: of the strides of most networks."""
 
 SHARE = 4
-"""Of the memory that is there, tiles take one part in so many where nothing else is said."""
+"""Tiles take one part in so many of the memory that is there, where nothing else is said."""
 
 
 def name_inputs(network: Network, x: Any) -> dict[str, Any]:

@@ -202,7 +202,7 @@ class Transformed:
         return [out, filters]
 
     def spectra_shape(self, groups: int, m: int, k: int) -> Shape:
-        """Of a block of A's spectra."""
+        """Shape of a block of A's spectra."""
         points = math.prod(self.points)
         return (groups, m, k, points) if self.thin else (groups, points, m, k)
 

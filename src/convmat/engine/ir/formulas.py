@@ -48,7 +48,7 @@ def formula(
 
 
 def by_double(emit: Callable[..., Value]) -> Callable[..., Value]:
-    """Of float32 in float64, rounded once: what is within a few units in the last place there is exact here."""
+    """Take float32 in float64, rounded once: what is within a few units in the last place there is exact here."""
 
     @wraps(emit)
     def wide(*operands: Value) -> Value:

@@ -32,7 +32,7 @@ WIDEST = ((sqrt(2) - 1) / (sqrt(2) + 1)) ** 2
 """The largest s^2."""
 
 DEGREE = 7
-"""Of R(z) / z: the first whose error is below 1/8 ulp of float64."""
+"""Degree of R(z) / z: the first whose error is below 1/8 ulp of float64."""
 
 ROOT_HALF = int(np.float64(sqrt(0.5)).view(np.int64))
 MANTISSA, BIAS = 52, 1023

@@ -143,7 +143,7 @@ def load_every(fn: Function, pointer: Value, type: Type, step: int, offset: Int 
 
 
 def deinterleave(vectors: Sequence[Value], unit: int = 1) -> list[Value]:
-    """Of s vectors side by side in memory (n lanes each), the s vectors of every s-th unit of so many elements.
+    """Give, of s vectors side by side in memory (n lanes each), the s vectors of every s-th unit of so many elements.
 
     out[r][i*unit + e] = (vectors[0], vectors[1], ...)[(i*s + r)*unit + e]
 

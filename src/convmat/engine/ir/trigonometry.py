@@ -58,7 +58,7 @@ ROUNDING = 1.5 * 2.0**52
 """Added to a smaller number, it leaves that as an integer in the lowest bits."""
 
 WORDS = 7
-"""Of 32 bits of 2/pi: for s up to 104, and 96 bits from there."""
+"""Words of 32 bits of 2/pi: for s up to 104, and 96 bits from there."""
 
 SINE = tuple((-1.0) ** k / factorial(2 * k + 1) for k in range(1, 7))
 COSINE = tuple((-1.0) ** k / factorial(2 * k) for k in range(2, 8))

@@ -31,7 +31,7 @@ from convmat.processes import Condition, run_in_child
 GENERATION = 1
 
 LEVEL = 2
-"""Of LLVM's code generation, 0 to 3."""
+"""Level of LLVM's code generation, 0 to 3."""
 
 MOST_BYTES = 16 << 20
 """Code that is kept in memory for whoever asks next; beyond it, what was asked for longest ago is left to its users."""

@@ -30,7 +30,7 @@ MAGIC = b"convmat object 1"
 _HEADER = struct.Struct("<16s32sQ32s")
 LIMIT_BYTES = 256 << 20
 SHARE = 64
-"""Of n processes that write at once, all together exceed the limit by n parts of so many, and no more."""
+"""Parts of the limit: n processes that write at once exceed it together by n of them, and no more."""
 # Links are not followed: they would lead to where others may write. A pipe in a file's place does not block.
 READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -254,7 +254,7 @@ def replace(path: Path, content: bytes) -> bool:
 
 
 def is_trusted(facts: os.stat_result, kind: Callable[[int], bool]) -> bool:
-    """Of the right kind, ours, and writable by nobody else."""
+    """Whether a file is of the right kind, ours, and writable by nobody else."""
     if not kind(facts.st_mode):
         return False
     # Windows keeps the profile's folders private by its own lists, and has no such modes.

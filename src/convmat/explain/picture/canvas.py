@@ -125,7 +125,7 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif"
 _MIDDLE = 0.36
 
 RAISED = "ᵀ"
-"""Of a transposed matrix."""
+"""Mark of a transposed matrix."""
 
 _SYMBOL_FONTS = "Georgia, 'Times New Roman', serif"
 

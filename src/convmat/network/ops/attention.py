@@ -23,7 +23,7 @@ from .planned import Multiplied, Swept
 from .pointwise import expression
 
 FEWEST_ROWS = 64
-"""Of a block: fewer would pack the other operand too often."""
+"""Rows of a block, at least: fewer would pack the other operand too often."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class WovenAttention:
         return self._room + max(self.first.scratch, self.second.scratch)
 
     def jobs(self, arrays: Sequence[Sequence[Array]], scratch: int) -> list[Any]:
-        """Of a call with the arrays of each of its steps, inputs first."""
+        """Jobs of a call with the arrays of each of its steps, inputs first."""
         *batch, T, S = self.scores.shape
         shape = (self.rows, S)
         steps = contiguous_strides(shape, self.scores.dtype.itemsize)

@@ -17,7 +17,7 @@ import numpy as np
 from ..graph import Array, Shape
 
 BYTES = 128 * 1024
-"""Of a block: with its intermediate results it stays in a second-level cache."""
+"""Bytes of a block: with its intermediate results it stays in a second-level cache."""
 
 
 def blockwise(function: Callable[..., Array], out: Array, *inputs: Array) -> None:

@@ -155,7 +155,7 @@ class Named:
         return tuple(float(each) for each in (self.alpha, self.beta) if each is not None)
 
     def __call__(self, x: Array) -> Any:
-        """Of an array."""
+        """Apply it to an array."""
         bounded = x if self.clip is None else np.clip(x, -self.clip, self.clip)
         return BARE[self.name][0](bounded, self.alpha, self.beta)
 

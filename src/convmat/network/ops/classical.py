@@ -20,7 +20,7 @@ from ..graph import Array, Node, Spec, Value
 from .base import Specs, input_at, operator, same_spec, unknown_outputs
 
 DOMAIN = "ai.onnx.ml"
-"""Of these operators' names."""
+"""Domain of these operators' names."""
 
 FLOAT = np.dtype(np.float32)
 

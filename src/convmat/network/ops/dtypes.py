@@ -26,7 +26,7 @@ NARROW = frozenset(name for number, name in NUMBERS.items() if number >= 16)
 """Those that NumPy lacks."""
 
 BITS = {"uint2": 2, "int2": 2, "uint4": 4, "int4": 4}
-"""Of integers that take a byte each all the same."""
+"""Bits of integers that take a byte each all the same."""
 
 SATURATING = {
     "float8_e4m3fn": 448.0, "float8_e4m3fnuz": 240.0, "float8_e5m2": 57344.0, "float8_e5m2fnuz": 57344.0,

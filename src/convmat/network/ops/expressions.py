@@ -257,7 +257,7 @@ def _range_numbers() -> Expression:
 
 
 BY_RANGE_SCALE = _range_scale()
-"""Of DynamicQuantizeLinear: the scale, from least and greatest."""
+"""The scale of DynamicQuantizeLinear, from least and greatest."""
 
 BY_RANGE_ZERO = _range_zero()
 """The zero point, from the least and the scale."""

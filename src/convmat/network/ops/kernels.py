@@ -48,7 +48,7 @@ FEWEST = 512
 """Elements from which on a node of integers or bools alone gets one: below they are sizes and places, of many kinds."""
 
 LEAST_FMAS = 4096
-"""Of a product of two computed arrays, from which on it gets a kernel."""
+"""FMAs of a product of two computed arrays, from which on it gets a kernel."""
 
 Found = Moved | Multiplied | Swept | None
 
@@ -219,7 +219,7 @@ def _matmul(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
 
 
 def _matmul_grad(node: Node, specs: Sequence[Spec], y: Spec) -> Found:
-    """Of a product of matrices, none of which was repeated along an axis of its own of extent 1."""
+    """Gradient of a product of matrices, none of which was repeated along an axis of its own of extent 1."""
     _, a, b = specs
     if a.rank < 2 or b.rank < 2:
         return None

@@ -85,9 +85,9 @@ class Options:
     packed: PackedConstants | None = field(default=None, compare=False, repr=False)
     """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
     whole: Decided | None = None
-    """Of the node that is prepared: its product is a block of that one, and runs as it does."""
+    """The decision whose block the product of the prepared node is, and as which it runs."""
     plan: Plan | None = field(default=None, compare=False, repr=False)
-    """Of the node that is prepared: its plan, where it was made before."""
+    """The plan of the node that is prepared, where it was made before."""
     swept: bool = False
     """Whether kernels pass over arrays however small they are, as over those of the whole."""
 

@@ -121,7 +121,7 @@ class Rolled:
 
     @property
     def plan(self) -> Prepared:
-        """Of the product."""
+        """Plan of the product."""
         return self.product.plan
 
     @property

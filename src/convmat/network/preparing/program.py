@@ -296,7 +296,7 @@ class Program(OfThisProcess):
 
     @property
     def weight_bytes(self) -> int:
-        """Of all that is packed for it."""
+        """Bytes of all that is packed for it."""
         return sum(self.packed.values())
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Shared:
-    """Of several networks, one of which runs at a time: tiles of different kinds, blocks of a stream.
+    """What several networks share, one of which runs at a time: tiles of different kinds, blocks of a stream.
 
     >>> Shared().arena(100).nbytes
     100

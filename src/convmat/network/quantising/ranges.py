@@ -25,7 +25,7 @@ METHODS = ("mse", "min-max")
 BINS = 2048
 
 SHARES: Sequence[float] = np.linspace(1.0, 0.3, 71).tolist()
-"""Of a range: the ends that are tried."""
+"""Shares of a range that are tried as its ends."""
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """From a network's inputs to values by name."""

@@ -24,7 +24,7 @@ MOST_BYTES = 2**31
 """A protobuf message ends there; external data may be larger."""
 
 MOST_AXES = 32
-"""Of a tensor: what all versions of NumPy have."""
+"""Axes of a tensor, at most: what all versions of NumPy have."""
 
 MOST_ELEMENTS = 2**48
 """The product of extents above 0, where nothing says less: beyond, NumPy has no such shape, even of 0 elements."""

@@ -34,7 +34,7 @@ FEWEST, MOST = 3, 50
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one output."""
+    """How far one output is from the peer's."""
 
     name: str
     shape: tuple[int, ...]

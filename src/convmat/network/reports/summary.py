@@ -110,7 +110,7 @@ class Summary:
 
 
 def summarise(program: Program, count: int, fields: tuple[Any, ...] = ()) -> Summary:
-    """Of a prepared network, for a number of threads; `fields` are its receptive fields."""
+    """Summary of a prepared network, for a number of threads; `fields` are its receptive fields."""
     graph, known = program.graph, _specs(program)
     return Summary(
         name=graph.name,
@@ -166,7 +166,7 @@ class Memory:
 
 
 def summarise_memory(program: Program) -> Memory:
-    """Of a prepared network; of what waits for shapes, that which was prepared last."""
+    """Memory of a prepared network; of what waits for shapes, that which was prepared last."""
     stages, known = program.stages(), _specs(program)
     steps = [task.run for each in stages for task in each.tasks if isinstance(task.run, Planned | Rolled)]
     unrolled = [each.unrolled for each in list_layers(program)]

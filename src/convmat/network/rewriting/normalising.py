@@ -41,7 +41,7 @@ def _alone(draft: Draft, *nodes: Node) -> bool:
 
 
 def _spread(draft: Draft, div: Node) -> tuple[list[Node], str, int, float] | None:
-    """Of (x - m) / sqrt(mean((x - m)^2) + e): the nodes before the division, x, the first of its axes, and e."""
+    """Find in (x - m) / sqrt(mean((x - m)^2) + e) the nodes before the division, x, the first of its axes, and e."""
     about, root = draft.writer(div.inputs[0], "Sub"), draft.writer(div.inputs[1], "Sqrt")
     plus = None if root is None else draft.writer(root.inputs[0], "Add")
     if about is None or root is None or plus is None or not _alone(draft, root, plus):

@@ -21,7 +21,7 @@ FLOAT = 1
 """ONNX's number of float32."""
 
 NUMBERS = {"float16": 10, "bfloat16": 16}
-"""Of the types that are widened."""
+"""ONNX's numbers of the types that are widened."""
 
 TOLD = frozenset({"CastLike", "ConstantOfShape", "DequantizeLinear", "EyeLike", "QuantizeLinear"})
 """Operators whose attributes name a type, or that read one from a second input: left as they are."""

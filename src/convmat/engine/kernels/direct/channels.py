@@ -75,7 +75,7 @@ class ChannelsRecipe:
 
     @property
     def taps(self) -> int:
-        """Of a window."""
+        """Number of filter taps in the window."""
         return self.window.taps * self.lane.taps
 
     @property

@@ -24,11 +24,11 @@ class PackedWeights(Protocol):
 
     @property
     def array(self) -> Type:
-        """Of w as it is stored."""
+        """Element type of w as it is stored."""
 
     @property
     def work(self) -> Type:
-        """Of w as it is multiplied."""
+        """Element type of w as it is multiplied."""
 
     @property
     def w_signed(self) -> bool:
@@ -43,7 +43,7 @@ class PackedRows(PackedWeights, Protocol):
 
     @property
     def packed_bytes(self) -> int:
-        """Of one group's packed weights."""
+        """Bytes of one group's packed weights."""
 
 
 class Vectors(PackedWeights, Protocol):
@@ -51,11 +51,11 @@ class Vectors(PackedWeights, Protocol):
 
     @property
     def lanes(self) -> int:
-        """Of a vector."""
+        """Lanes of a vector."""
 
     @property
     def channels(self) -> int:
-        """Of y."""
+        """Channels of y."""
 
     @property
     def m(self) -> int:

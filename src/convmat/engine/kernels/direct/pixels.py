@@ -91,7 +91,7 @@ class PixelsRecipe:
 
     @property
     def taps(self) -> int:
-        """Of a window."""
+        """Number of filter taps in the window."""
         return self.window.taps * self.lane.taps
 
     @kept_property
@@ -151,7 +151,7 @@ class PixelsRecipe:
 
     @property
     def distances(self) -> list[int]:
-        """Of the taps that are read from one address: all, or one in a loop."""
+        """Distances of the taps that are read from one address: all, or one in a loop."""
         return list(self.lane.distances) if self.unrolled else [0]
 
     @property
@@ -182,7 +182,7 @@ class PixelsRecipe:
 
     @property
     def packed_bytes(self) -> int:
-        """Of one group's packed weights."""
+        """Bytes of one group's packed weights."""
         return math.prod(extent for extent, _ in self.w_steps) * self.work.bytes
 
 

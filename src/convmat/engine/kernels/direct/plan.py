@@ -51,7 +51,7 @@ TASKS = 4
 """Tasks that a thread should have: enough to even out who is late."""
 
 TASK_FLOPS = 100_000
-"""Of one task at least, a few microseconds: waking a worker must pay."""
+"""FLOPs of one task at least, a few microseconds: waking a worker must pay."""
 
 NARROW_LINES, NARROW_TAPS = 1.25, 1.05
 """How much more an element costs in vectors of half the size, by lines and by taps."""

@@ -57,7 +57,7 @@ class Window:
 
     @property
     def distances(self) -> range:
-        """Of each tap from the window's first element."""
+        """Distance of each tap from the window's first element."""
         return range(0, self.reach + 1, self.dilation)
 
     def meets(self, outputs: range, position: int) -> list[tuple[int, int]]:
@@ -276,7 +276,7 @@ def _next(indices: Sequence[Value], counts: Sequence[Value]) -> list[Value]:
 def split_range(
     first: Value, stop: Value, low: Value, high: Value
 ) -> tuple[Value, Value, Value, Callable[[Value], Value]]:
-    """Of [first, stop) what lies in [low, high): its begin and end; how many do not, and the i-th of those."""
+    """Split [first, stop): begin and end of what lies in [low, high); how many do not, and the i-th of those."""
     before = maximum(minimum(stop, low) - first, 0)
     after = maximum(first, high)
     edges = before + maximum(stop - after, 0)

@@ -17,7 +17,7 @@ TASKS = 8
 """Tasks that a thread is given at most, of a product that is partitioned this way."""
 
 LATE = 0.05
-"""Of its longest task that a thread is expected to come late."""
+"""Share of its longest task by which a thread is expected to come late."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from ..panel.pack_b import distance_refusal
 from .recipe import PhaseAxis, PhasesRecipe
 
 MOST_TAPS, MOST_PHASES, MOST_ROWS, MOST_TERMS = 64, 8, 4, 256
-"""Of all phases, of one axis, of A, and of a phase's sum: taps are written out, and longer sums taken in parts."""
+"""Taps of all phases, phases of one axis, rows of A, terms of a phase's sum: taps are written out, and longer sums
+taken in parts."""
 
 TOO_MANY = f"writes out up to {MOST_PHASES} phases an axis and {MOST_TAPS} taps"
 

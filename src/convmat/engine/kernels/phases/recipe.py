@@ -25,7 +25,7 @@ class PhaseAxis:
 
     @property
     def positions(self) -> list[tuple[int, int]]:
-        """Of each tap along x, from the word that says where the first one of all lies, and its place in w."""
+        """Position of each tap along x, from the word that says where the first one of all lies, and its place in w."""
         return [(self.offset + f * self.dilation, self.w_at + f * self.w_step) for f in range(self.taps)]
 
 

@@ -106,7 +106,7 @@ class ChannelsLastCopy:
 
     @property
     def bytes(self) -> int:
-        """Of the copy, with what may be read behind it."""
+        """Bytes of the copy, with what may be read behind it."""
         return aligned_size(math.prod(axis.extent for axis in self.axes) * self.pixel + BEHIND)
 
     @property

@@ -150,7 +150,7 @@ def _bound_shift(shift: Emit) -> Emit:
 
 
 def _select_bits(mask: Value, a: Value, b: Value) -> Value:
-    """Of 16-bit floats by their bits, as they are moved."""
+    """Select; 16-bit floats by their bits, as they are moved."""
     if a.type.kind != "f16":
         return select(mask, a, b)
     return bitcast(select(mask, bitcast(a, to=i16), bitcast(b, to=i16)), to=f16)

@@ -23,7 +23,7 @@ MOST_TIMES = 4
 """Along a line: so many vectors are shuffled out of each other."""
 
 MOST_TAPS = 49
-"""Of windows that overlap, each of which is written out."""
+"""Most taps of windows that overlap, each of which is written out."""
 
 
 @dataclass(frozen=True)

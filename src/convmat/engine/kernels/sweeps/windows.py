@@ -161,7 +161,7 @@ class AlongRows(SweepRecipe):
             bit.again(less(zero, left))
 
     def _two(self, fn: Function, x: Value, y: Value, scratch: Value, extents: tuple[Value, Value]) -> None:
-        """Of the largest power of two in `size`, the first and the last."""
+        """Take the first and the last run of the largest power of two in `size`."""
         size, outputs = extents
         item = self.type.bytes
         zero = size - size

@@ -18,10 +18,10 @@ SCRATCH = 1 << 20
 second-level cache."""
 
 LEAST_TILES = 28
-"""Of a block where there are as many: every block reads all of A."""
+"""Tiles of a block where there are as many: every block reads all of A."""
 
 SEVERAL_TILES, SEVERAL = 64, 15 << 20
-"""Of a block of several images, at most, and the bytes of all threads' scratch then."""
+"""Tiles of a block of several images, at most, and the bytes of all threads' scratch then."""
 
 
 def tiles_of(product: Product) -> tuple[int, int]:

@@ -156,7 +156,7 @@ class WinogradWriter:
         return number * (step * unit) + (tile - number * unit)
 
     def outputs_down(self, fn: Function, at: Value, plane: Value) -> tuple[list[list[Value]], Value]:
-        """Of the tile at `at` in M, a vector of rows of A: for each column of its points the outputs down it.
+        """Transform the tile at `at` in M, a vector of rows of A: for each column of its points the outputs down it.
 
         And the sum of the squares of all its points, in each lane.
         """
