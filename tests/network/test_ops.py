@@ -493,3 +493,12 @@ def test_whole_numbers_divide_and_average_exactly(dtype: Any) -> None:
         assert run(node("Div"), low, np.array([-1], dtype)).tolist() == [limits.min]
         assert run(node("Mod", fmod=1), low, np.array([-3], dtype)).tolist() == [math.fmod(limits.min, -3)]
         assert run(node("Mod"), np.array([-7, 7], dtype), np.array([3, -3], dtype)).tolist() == [2, -2]
+
+
+def test_transposed_windows_side_by_side_with_a_bias_that_is_computed() -> None:
+    """Constant filters large enough that pixels are interleaved by a kernel, were the bias known too."""
+    x, w, b = (normal(*shape) for shape in ((2, 16, 64, 72), (16, 8, 2, 2), (8,)))
+    nodes = [made_node("ConvTranspose", "x w b", "y", strides=[2, 2])]
+    net = convmat.load(model(nodes, {"x": x.shape, "b": b.shape}, "y", {"w": w}))
+    wanted = np.einsum("bchw,coij->bohiwj", x, w).reshape(2, 8, 128, 144) + b[:, None, None]
+    np.testing.assert_allclose(net({"x": x, "b": b}), wanted, rtol=0, atol=1e-4)

@@ -156,8 +156,13 @@ def plan_of(node: Node, specs: Specs, options: Options) -> Plan:
         transposed=node.op == "ConvTranspose", activation=node.get("activation"), bias=has_input(specs, 2),
         residual=has_input(specs, 3), **keywords,
     )  # fmt: skip
-    constant = w.value is not None and (not has_input(specs, 2) or input_at(node, specs, 2).value is not None)
-    return plan_node(options, x.shape, w.shape, x.dtype, asked, constant=constant)
+    return plan_node(options, x.shape, w.shape, x.dtype, asked, constant=_are_constant(specs, w))
+
+
+def _are_constant(specs: Specs, w: Spec) -> bool:
+    """Whether weights and bias are known before a call."""
+    bias = specs[2] if has_input(specs, 2) else None
+    return w.value is not None and (bias is None or bias.value is not None)
 
 
 def scale_weights(node: Node, w: Array) -> Array:
@@ -198,7 +203,7 @@ def plan_weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
     fits = x.bytes >= LEAST_WOVEN and _between(x, w).bytes <= limit
     if options.whole is not None:
         fits = w.size // x.shape[1] == options.whole.problem.geometry.O
-    if w.value is None or not fits:
+    if not _are_constant(specs, w) or not fits:
         return None
     block, plane = (((1,) * (2 - len(each)) + each) for each in (F, x.shape[2:]))
     plan = pixel_shuffle(
