@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import convmat
+from convmat.chunks.files import stream
 from convmat.cli.app import app
 from tests.chunks.networks import unet
 from tests.chunks.test_tiles import image
@@ -74,3 +75,25 @@ def test_workers_of_a_cluster_do_the_same(there: Path, workers: Any) -> None:
         np.load(y), convmat.conv(volume[None, None], w[None, None], padding=1)[0, 0]
     )
     assert not list(there.glob("*.part")) + list(there.glob("*.manifest"))
+
+
+def test_what_ctrl_c_leaves_is_said(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = stream.Pipeline.put
+
+    def interrupted(self: Any, block: int, y: Any) -> None:
+        written(self, block, y)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convmat.chunks.files.stream.Pipeline.put", interrupted)
+    out = there / "stopped.npy"
+    call = ["conv", f"{there}/volume.npy", f"{there}/w.npy", f"{out}", "--plain", "--padding", "1"]
+    found = CliRunner().invoke(app, call)
+    assert found.exit_code == 130
+    assert found.output.splitlines()[-3:] == [
+        "interrupted: 1 of 1 blocks are done",
+        f"  {out}.manifest has them",
+        "  the same command with --resume goes on",
+    ]
+    monkeypatch.undo()
+    run(*call, "--resume")
+    assert out.exists()

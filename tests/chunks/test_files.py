@@ -225,13 +225,33 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.npy"]
 
 
+def test_stored_chunks_are_decoded_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr("convmat.chunks.files.conv.BLOCK_BYTES", 1 << 12)
+    for name, size in (("few", 32), ("many", 2)):
+        made = zarr.create_array(
+            store=str(tmp_path / f"{name}.zarr"), shape=(64, 64), dtype="float32", chunks=(size, 64)
+        )
+        made[:] = 1
+    counts = [
+        chunks.plan_files(
+            tmp_path / f"{name}.zarr", normal(3, 3), None, {"padding": 1}, 1 << 31, plain=True
+        ).count
+        for name in ("few", "many")
+    ]
+    assert counts == [1, 4]  # blocks of 16 rows; of the chunks of 32 rows each would be read two times
+
+
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", normal(1, 2, 20, 20))
     job = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3), None, {}, 1 << 31)
     stream.begin(job, tmp_path / "y.npy", resume=False)
     other = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3, seed=1), None, {}, 1 << 31)
-    with pytest.raises(PlanError, match="was begun by another run"):
+    with pytest.raises(PlanError, match="was begun by another run") as error:
         chunks.make_file(other, tmp_path / "y.npy", resume=True)
+    assert str(error.value).endswith(
+        f"  say the same again; or delete {tmp_path}/y.npy.manifest to begin anew"
+    )
     with pytest.raises(PlanError, match="did not finish"):
         chunks.make_file(job, tmp_path / "y.npy")
     chunks.make_file(job, tmp_path / "y.npy", resume=True)

@@ -86,8 +86,8 @@ class Group(TyperGroup):
         except MemoryError as error:
             screen.complain(f"there is not enough memory for this\n  {error}")
             raise typer.Exit(FAILED) from None
-        except KeyboardInterrupt:
-            screen.complain("interrupted")
+        except KeyboardInterrupt as stopped:
+            screen.complain(str(stopped) or "interrupted")
             raise typer.Exit(INTERRUPTED) from None
 
 

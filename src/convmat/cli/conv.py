@@ -78,13 +78,31 @@ def conv(
     added: Any = None if bias is None else np.load(bias)
     with screen.progress("planning") as tell:
         job = chunks.plan_files(x, weights, added, given, limit, plain=plain)
-        done = chunks.make_file(
-            job, out, resume=resume, progress=report_time_left(tell), scheduler=scheduler or None
-        )
+        done = write_file(job, out, report_time_left(tell), resume=resume, scheduler=scheduler)
     if json:
         screen.as_json({"out": str(out), "shape": list(job.shape), **done.as_dict()})
         return
     typer.echo(f"{done}\nwritten to {out}: {'x'.join(map(str, job.shape))} {job.dtype}")
+
+
+def write_file(
+    job: Any, out: Path, told: Callable[[int, int, float], None], *, resume: bool, scheduler: str
+) -> Any:
+    """Make the file of a job, and say how to go on where Ctrl-C ends that."""
+    from convmat import chunks
+    from convmat.chunks.files.manifest import manifest_path
+
+    try:
+        return chunks.make_file(job, out, resume=resume, progress=told, scheduler=scheduler or None)
+    except KeyboardInterrupt:
+        kept = manifest_path(out)
+        if not kept.exists():
+            raise
+        done = len(kept.read_bytes().splitlines()) - 1
+        raise KeyboardInterrupt(
+            f"interrupted: {done} of {job.count} blocks are done\n  {kept} has them\n"
+            f"  the same command with --resume goes on"
+        ) from None
 
 
 def report_time_left(tell: Callable[[str], object]) -> Callable[[int, int, float], None]:

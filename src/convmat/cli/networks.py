@@ -196,7 +196,7 @@ def _run_in_tiles(
             folder=output.absolute().parent,
             progress=lambda done, count: tell(f"pass: {done} of {count} tiles"),
         )
-        done = chunks.make_file(job, output, resume=resume, progress=told, scheduler=scheduler or None)
+        done = conv.write_file(job, output, told, resume=resume, scheduler=scheduler)
     typer.echo(f"{job.plan}\n{done}\nwritten to {output}: {'x'.join(map(str, job.shape))} {job.dtype}")
 
 

@@ -31,7 +31,8 @@ BLOCK_BYTES = 16 << 20
 """Blocks of x and y need not be larger than that: while one is computed others are read and written."""
 
 TWICE = 8
-"""Blocks that are made smaller than memory allows still are so many times what a window overlaps."""
+"""Blocks that are made smaller than memory allows still are so many times what a window overlaps, and so many of the
+chunks that the input is stored in, which are read whole."""
 
 
 @dataclass(frozen=True)
@@ -206,11 +207,10 @@ def _cut(
         return 2 * read + again + (2 + one.crops) * made_bytes + work + constant
 
     # Less than four times what a window overlaps is mostly read twice.
-    units = [1]
-    for a, n in enumerate(inner):
-        overlap = max(g.reach[a] - g.s[a], 0)
-        there = store.chunks[len(store.chunks) - g.rank - (whole.channels_last and kind.channels) + a]
-        units.append(max(-(-there * g.P[a] // max(n, 1)), 4 * overlap // g.s[a], 1))
+    overlap = [max(r - s, 0) for r, s in zip(g.reach, g.s, strict=True)]
+    before = len(store.chunks) - g.rank - (whole.channels_last and kind.channels)
+    stored = [-(-store.chunks[before + a] * g.P[a] // max(n, 1)) for a, n in enumerate(inner)]
+    units = [1, *(max(n, 4 * o // s, 1) for n, o, s in zip(stored, overlap, g.s, strict=True))]
     present = anonymous_bytes()
     block = largest_blocks((g.B, *g.P), units, needs, memory - present - SPARE)
     if block is None:
@@ -220,8 +220,9 @@ def _cut(
         one = typical_block(cutting(block))
         return max(one.read(item), one.geometry.B * g.O * math.prod(one.geometry.P) * out)
 
-    for a in range(g.rank):
-        units[1 + a] = max(units[1 + a], TWICE * max(g.reach[a] - g.s[a], 0) // g.s[a])
+    # What overlaps by an element is read by the chunk: all of the one beside, and decoded once more.
+    for a, more in enumerate(overlap):
+        units[1 + a] = max(units[1 + a], TWICE * more // g.s[a], TWICE * stored[a] * bool(more))
     return cutting(cut_down(block, units, larger, BLOCK_BYTES))
 
 

@@ -59,7 +59,7 @@ class Manifest:
             raise PlanError(
                 f"files: {path} was begun by another run\n"
                 + "".join(f"  {name}: {before.get(name)!r} then, {run[name]!r} now\n" for name in other)
-                + "  say the same again, or omit --resume to begin anew"
+                + f"  say the same again; or delete {file} to begin anew"
             )
         return cls(path, {int(line) for line in lines})
 
