@@ -103,6 +103,15 @@ def test_gradients_of_borders_that_repeat_join_chunks_along_space() -> None:
     assert plan.figures.largest == (1, 4, 20, 18)
 
 
+def test_weight_gradients_of_chunks_too_short_for_the_way_of_the_whole() -> None:
+    x, dy = normal(1, 3, 43, 26, dtype="float64"), normal(1, 4, 38, 24, dtype="float64", seed=1)
+    chunked = da.from_array(dy, chunks=(1, 4, 4, 2))
+    found: Any = convmat.conv_weight_grad(x, chunked, (4, 3, 6, 3), lowering="pieces")
+    np.testing.assert_allclose(
+        found.compute(scheduler="sync"), convmat.conv_weight_grad(x, dy, (4, 3, 6, 3)), rtol=0, atol=1e-11
+    )
+
+
 def test_what_is_not_known_is_refused() -> None:
     x, w = da.from_array(normal(2, 4, 30, 20), chunks=(1, 4, 10, 20)), normal(3, 4, 3, 3)
     unknown = x[:, :, da.from_array(np.arange(30) > 3, chunks=10)]

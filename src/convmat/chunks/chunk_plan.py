@@ -73,7 +73,9 @@ def plan_chunks(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Chunk
     if options.direction == "forward":
         chunked = cut("plan", plan, x, single=False, w=None, bias=None)
         return ChunkPlan(plan.decision, describe_blocks(chunked))
-    forward = request("plan", x.shape, w_shape, dtype_name(x.dtype), options._replace(direction="forward"))
+    forward = request(
+        "plan", x.shape, w_shape, dtype_name(x.dtype), options._replace(direction="forward", lowering=None)
+    )
     if options.direction == "weight":
         chunked = cut("plan", forward, x, single=False, w=None, bias=None)
         return ChunkPlan(plan.decision, describe_blocks(chunked, plan.decision))

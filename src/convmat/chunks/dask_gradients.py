@@ -21,6 +21,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from .. import api
 from ..errors import GeometryError
+from ..lowering import find_lowering
 from ..planner import PlanOptions, chosen_way, dtype_name, plan_block, request
 from .cutting import ChunkCutting, CutBlock, chunk_boundaries
 from .dask_arrays import require_lazy
@@ -46,7 +47,9 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, w_shape: tuple
         )
     name = dtype_name(x.dtype)
     plan = request(call, x.shape, w_shape, name, options)
-    forward = request(call, x.shape, w_shape, name, options._replace(direction="forward")).problem
+    forward = request(
+        call, x.shape, w_shape, name, options._replace(direction="forward", lowering=None)
+    ).problem
     if dy.shape != forward.shape("y"):
         raise GeometryError(
             f"{call}: dy has another shape than planned\n  dy.shape = {dy.shape}, expected {forward.shape('y')}\n"
@@ -128,8 +131,11 @@ def weight_task(
     problem = replace(forward.problem.of_block(block.geometry), whole=None).grad_weight()
     if several and problem.dtype in NARROW:
         problem, x, filters = replace(problem, dtype="float32"), x.astype("f4"), filters.astype("f4")
+    # A chunk of dy is a shorter filter than dy is, for which a way of long ones may not be there.
+    fits = find_lowering(whole.way.lowering).refuses(problem) is None
+    way = whole.way if fits else replace(whole.way, lowering="im2col")
     with one_at_a_time():
-        made: Array = plan_block(problem, whole.way, threads_here())(x, filters)
+        made: Array = plan_block(problem, way, threads_here())(x, filters)
     return made
 
 
