@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ...network.graph import Graph, Input, Node, Spec
 from ..tiles.parts import extents
-from ..tiles.regions import TileWriter
+from ..tiles.regions import TileGraphWriter
 from .recurrent import begin_with, is_recurrent, states_of
 from .timeline import Timeline, last_that
 
@@ -63,7 +63,7 @@ class _Moving:
     def __init__(self, timeline: Timeline, places: Places, specs: Mapping[str, Spec] | None) -> None:
         self.line, self.places, self.ended = timeline, places, specs
         self.specs = timeline.specs if specs is None else specs
-        self.writer = TileWriter({}, timeline.specs)
+        self.writer = TileGraphWriter({}, timeline.specs)
         self.names: dict[str, str] = {}
         self.states: dict[str, str] = {}
         self.allowed: dict[str, int] = {}

@@ -153,7 +153,7 @@ def tile_refusal(node: Node, reason: str) -> NetworkError:
     )
 
 
-class TileWriter:
+class TileGraphWriter:
     """The nodes of a tile's graph, written one after the other; Slices before those that need less than there is."""
 
     def __init__(self, made: dict[str, Part], specs: Mapping[str, Spec]) -> None:
@@ -205,7 +205,7 @@ def tile_graph(
 ) -> Graph:
     """The graph that makes a part of the output of the parts of the inputs that `found` says."""
     given = [each for each in graph.inputs if each.name in found.parts]
-    writer = TileWriter({each.name: found.parts[each.name] for each in given}, specs)
+    writer = TileGraphWriter({each.name: found.parts[each.name] for each in given}, specs)
     for node in graph.nodes:
         need = found.nodes.get(node.outputs[0])
         if need is not None:
@@ -220,4 +220,12 @@ def tile_graph(
     ).needed()
 
 
-__all__ = ["NeededRegions", "NodeWay", "TileWriter", "Ways", "find_regions", "tile_graph", "tile_refusal"]
+__all__ = [
+    "NeededRegions",
+    "NodeWay",
+    "TileGraphWriter",
+    "Ways",
+    "find_regions",
+    "tile_graph",
+    "tile_refusal",
+]

@@ -21,7 +21,7 @@ class RowBlock:
 
 
 @dataclass(frozen=True)
-class TileBlock:
+class TaskBlock:
     """A task's block: its images, rows and columns of tiles, and how many there are of each.
 
     `pixel`, `row`: of its first tile, among outputs and among rows of tiles. `x`, `y`, `residual`: its first image's;
@@ -76,7 +76,7 @@ class TaskWriter(WinogradWriter):
         above = udiv(rest, self.arg(name))
         return above, rest - above * self.arg(name)
 
-    def _work(self) -> TileBlock:
+    def _work(self) -> TaskBlock:
         """Which block a task has, by its index."""
         arg, (_, index, thread) = self.arg, self.fn.arguments
         rest, chunk = self._digit(index, "chunks")
@@ -86,7 +86,7 @@ class TaskWriter(WinogradWriter):
         image = image_block * arg("block images")
         row, column = block_row * arg("block rows"), block_column * arg("block columns")
         to = image * arg("y b") + group * arg("y g")
-        return TileBlock(
+        return TaskBlock(
             images=minimum(arg("count b") - image, arg("block images")),
             rows=minimum(arg("tile rows") - row, arg("block rows")),
             columns=minimum(arg("tile columns") - column, arg("block columns")),
@@ -102,13 +102,13 @@ class TaskWriter(WinogradWriter):
             scratch=arg("scratch", ptr) + thread * arg("scratch size"),
         )
 
-    def _top(self, work: TileBlock, row: Value) -> Value:
+    def _top(self, work: TaskBlock, row: Value) -> Value:
         """The first row of outputs, and of inputs before padding, of a row of tiles."""
         m0, d0 = len(self.r.rows.post), self.r.apart[0]
         number = udiv(work.row + row, d0)
         return number * (m0 * d0) + (work.row + row - number * d0)
 
-    def _corner(self, work: TileBlock, image: Value, row: Value) -> Value:
+    def _corner(self, work: TaskBlock, image: Value, row: Value) -> Value:
         """Where a row of tiles begins in x, whose first row of x it is."""
         column = work.pixel + self.arg("column offset")
         return work.x + image * self.arg("x b") + row * self.arg("x row") + column * self.arg("x column")
@@ -117,7 +117,7 @@ class TaskWriter(WinogradWriter):
         """Bytes in V from one tile to the next."""
         return self.r.pitch if self.r.k else self.item
 
-    def _transform(self, pre: Function, work: TileBlock) -> None:
+    def _transform(self, pre: Function, work: TaskBlock) -> None:
         """V of the block."""
         fn, r, arg = self.fn, self.r, self.arg
         depth, v_line, lines = arg("k"), arg("v line"), work.scratch + arg("lines")
@@ -136,7 +136,7 @@ class TaskWriter(WinogradWriter):
                 self.args,
             )  # fmt: skip
 
-    def _multiply(self, rows: int, block: RowBlock, work: TileBlock, a: Value, top: Value) -> None:
+    def _multiply(self, rows: int, block: RowBlock, work: TaskBlock, a: Value, top: Value) -> None:
         """M of the block and so many rows of A from `top` on, which lie at `a`, and its outputs."""
         fn, r, arg = self.fn, self.r, self.arg
         width, kept = r.stored(rows) * self.item, work.scratch + arg("sums")
@@ -161,7 +161,7 @@ class TaskWriter(WinogradWriter):
             ))  # fmt: skip
         self._store(block.post, width, work, kept, top)
 
-    def _store(self, post: Function, width: int, work: TileBlock, kept: Value, top: Value) -> None:
+    def _store(self, post: Function, width: int, work: TaskBlock, kept: Value, top: Value) -> None:
         """The outputs of M, whose tiles take `width` bytes."""
         fn, arg, q = self.fn, self.arg, work.pixel
         turned = work.scratch + arg("turned")
