@@ -36,8 +36,8 @@ COVERING = {
     ),
     "float32 NHWC": (
         "1d/depthwise/tail", "2d/batch-0", "2d/deep", "2d/depthwise-dilated/tail", "2d/first-layer/tail",
-        "2d/grouped-narrow/tail", "2d/nothing-but-padding", "2d/one-pixel", "2d/transposed-depthwise/tail",
-        "2d/transposed-extra/tail", "3d/1x1x1/tail", "3d/depthwise/tail",
+        "2d/grouped-narrow/tail", "2d/many-channels", "2d/nothing-but-padding", "2d/one-pixel",
+        "2d/transposed-depthwise/tail", "2d/transposed-extra/tail", "3d/1x1x1/tail", "3d/depthwise/tail",
     ),
     "float64": (
         "1d/batch-0", "1d/depthwise/tail", "1d/transposed/tail", "2d/depthwise/tail", "2d/first-layer/tail",

@@ -158,7 +158,7 @@ def dense_axes(g: Geometry) -> tuple[ResidueAxis, ...]:
     """The axes of a dense geometry.
 
     >>> dense_axes(Geometry.of((1, 1, 99), (1, 1, 7), stride=2, dilation=3))
-    (Axis(step=6, taps=4, outputs=14, apart=2, between=3, terms=2, columns=3),)
+    (ResidueAxis(step=6, taps=4, outputs=14, apart=2, between=3, terms=2, columns=3),)
     """
     found = []
     for s, d, F, P in zip(g.s, g.d, g.F, g.P, strict=True):

@@ -85,7 +85,7 @@ class Drawing:
     def svg(self) -> str:
         """The drawing as an SVG file.
 
-        >>> print(Drawing(8, 4, "#ffffff", "t", shapes=[Line([(0, 1), (2, 1)], "#000000")]).svg())
+        >>> print(Drawing(8, 4, "#ffffff", "t", shapes=[Polyline([(0, 1), (2, 1)], "#000000")]).svg())
         <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 4" width="8" height="4" role="img" aria-label="t" ...>
         <title>t</title>
         <desc></desc>

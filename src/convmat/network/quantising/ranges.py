@@ -135,7 +135,7 @@ def count_bins(
 def least_error(each: SeenRange) -> tuple[float, float]:
     """The ends that leave the least squared error of what a histogram holds.
 
-    >>> flat = Seen(-1.0, 1.0)
+    >>> flat = SeenRange(-1.0, 1.0)
     >>> flat.bins += 1
     >>> least_error(flat)
     (-1.0, 1.0)

@@ -291,7 +291,7 @@ def recurrence(
     `strides`: bytes, by the names of `Recurrence.words`. With tasks more than directions a job takes one step, whatever
     `steps` says.
 
-    >>> recurrence(Cell("RNN", (("tanh", ()),)), 8, 1, 5, {}, "int8", 1)
+    >>> recurrence(CellRecipe("RNN", (("tanh", ()),)), 8, 1, 5, {}, "int8", 1)
     'takes float32 and float64, got int8'
     """
     if refusal := type_refusal(dtype):
@@ -322,7 +322,7 @@ def recurrence(
 def pack_recurrent(plan: SweepPlan, r: Array) -> Array:
     """R of one direction, (G*H, H), as the kernel reads it: flat.
 
-    >>> plan = recurrence(Cell("RNN", (("tanh", ()),)), 3, 1, 5, {}, "float32", 1)
+    >>> plan = recurrence(CellRecipe("RNN", (("tanh", ()),)), 3, 1, 5, {}, "float32", 1)
     >>> pack_recurrent(plan, np.ones((3, 3), np.float32)).sum()
     np.float32(9.0)
     """
