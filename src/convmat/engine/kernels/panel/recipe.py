@@ -128,9 +128,9 @@ class PanelRecipe:
             return Tile(self.work, rows, vectors, self.lanes, self.a_step, item, self.pitch)
         if not self.along_m:
             vectors = -(-columns // self.lanes)
-            return Tile(self.work, rows, vectors, self.lanes, width * item, item, self.pitch)
+            return Tile(self.work, rows, vectors, self.lanes, width * item, item, self.pitch, "scalars")
         k, column = (self.pitch, item) if self.form is Form.COLUMNS else (item, self.pitch)
-        return Tile(self.work, columns, width // self.lanes, self.lanes, k, column, width * item)
+        return Tile(self.work, columns, width // self.lanes, self.lanes, k, column, width * item, "vectors")
 
     @property
     def fuses_packing(self) -> bool:

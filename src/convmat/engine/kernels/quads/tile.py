@@ -29,7 +29,7 @@ from ...ir.instructions import (
 from ...ir.shuffles import lane_range, transpose_blocks
 from ...job import WORD
 from ..epilogue import Store, Target, TileEpilogue, activate, round_between
-from ..tile import Tile
+from ..tile import Tile, fetch_ahead
 from .pack_x import SQUARE
 from .recipe import QUAD, QuadsRecipe
 
@@ -96,6 +96,7 @@ class TileWriter:
             if last:
                 with fn.loop(0, last * QUAD, UNROLL * QUAD, carried=[a_run, *now]) as inner:
                     a_at, *flat = inner.carried
+                    fetch_ahead(fn, a_at, UNROLL * step)
                     flat = turn(start + inner.index, a_at, flat, UNROLL, 0)
                     inner.carry(a_at + UNROLL * step, *flat)
                 a_run, *now = inner.results

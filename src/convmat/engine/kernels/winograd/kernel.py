@@ -200,7 +200,7 @@ class ModuleWriter(WinogradWriter):
         )
         a, v, depth, m, line, before = fn.arguments
         steps: tuple[Value | int, int] = (item, r.pitch) if r.k else (line, item)
-        tile = Tile(r.work, tiles, width // r.lanes, r.lanes, *steps, width * item)
+        tile = Tile(r.work, tiles, width // r.lanes, r.lanes, *steps, width * item, "vectors")
         made = tile.multiply(fn, v, a, depth)
         with fn.if_(equal(before, 0)) as first:
             tile.store_parts(fn, made, m)
