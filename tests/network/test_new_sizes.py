@@ -59,13 +59,15 @@ def packed(net: convmat.Network) -> list[dict[int, int]]:
 
 
 def test_another_size_shares_packed_weights() -> None:
-    net, x, wider = convmat.load(network()), image(1, CHANNELS, 40, 40), image(1, CHANNELS, 40, 48)
+    # By measured rates, or near a border, the sizes might be multiplied differently: then there is nothing to share.
+    net = convmat.load(network(), exact=True, deterministic=True)
+    x, wider = image(1, CHANNELS, 80, 80), image(1, CHANNELS, 80, 96)
     net(x)
     found = net(wider)
     first, second = packed(net)
     assert first
     assert first == second
-    np.testing.assert_array_equal(found, convmat.load(network())(wider))
+    np.testing.assert_array_equal(found, convmat.load(network(), exact=True, deterministic=True)(wider))
     assert net._programs._weight_bytes() == sum(first.values())
 
 
