@@ -78,6 +78,44 @@ SLIPS = {
         "train: clip is the norm that gradients may have\n  clip = 0\n  e.g. clip=1.0, or None",
         "net.trainer(clip=1.0)",
     ),
+    "a length in letters": Slip(
+        "net.trainer(clip='1')",
+        "train: clip is the norm that gradients may have\n  clip = '1'\n  e.g. clip=1.0, or None",
+        "net.trainer(clip=1.0)",
+    ),
+    "smoothing in letters": Slip(
+        "train.CrossEntropy(smoothing='0.1')",
+        "train: smoothing is a share of each target\n"
+        "  smoothing = '0.1'\n"
+        "  a number from 0 to below 1 is needed, e.g. smoothing=0.1",
+        "train.CrossEntropy(smoothing=0.1)",
+    ),
+    "a rate in letters": Slip(
+        "train.SGD('0.1')",
+        "train: rate is neither a number from 0 on nor a schedule\n"
+        "  rate = '0.1'\n"
+        "  e.g. 0.01, or train.Cosine(0.1, steps=1000)",
+        "train.SGD(train.Cosine(0.1, steps=1000))",
+    ),
+    "a rate uphill": Slip(
+        "train.AdamW(rate=-0.1)",
+        "train: rate is neither a number from 0 on nor a schedule\n"
+        "  rate = -0.1\n"
+        "  e.g. 0.01, or train.Cosine(0.1, steps=1000)",
+        "train.AdamW(0.01)",
+    ),
+    "one beta": Slip(
+        "train.Adam(betas=0.9)",
+        "train: betas are out of range\n"
+        "  betas = 0.9\n"
+        "  two numbers from 0 to below 1 are needed, e.g. betas=(0.9, 0.999)",
+        "train.Adam(betas=(0.9, 0.999))",
+    ),
+    "steps without length": Slip(
+        "train.Steps(0.1, every=0)",
+        "train: every is out of range\n  every = 0\n  a number from 1 to below inf is needed",
+        "train.Steps(0.1, every=1)",
+    ),
     "a pattern that fits nothing": Slip(
         "net.trainer(frozen='stem.*')",
         "train: a pattern names no parameter\n  frozen = 'stem.*'\n  there are 1.weight, 1.bias",

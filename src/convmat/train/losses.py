@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import NetworkError, format_value
 from ..network.gradients import Tape
 from ..network.graph import Array, Input, Spec
+from .ranges import is_between
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class CrossEntropy:
     ignore: int = -100
 
     def __post_init__(self) -> None:
-        if not 0 <= self.smoothing < 1:
+        if not is_between(self.smoothing, 0, 1):
             raise NetworkError(
                 f"train: smoothing is a share of each target\n  smoothing = {format_value(self.smoothing)}\n"
                 "  a number from 0 to below 1 is needed, e.g. smoothing=0.1"

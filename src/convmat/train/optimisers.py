@@ -19,7 +19,8 @@ from typing import Protocol
 
 from ..errors import NetworkError, format_value
 from ..network.gradients import Tape
-from .schedules import Schedule, rate_of
+from .ranges import is_between, require_between
+from .schedules import Schedule, rate_of, require_rate
 
 
 class Optimiser(Protocol):
@@ -53,8 +54,9 @@ class SGD:
     decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require("momentum", self.momentum, 0, 1)
-        _require("decay", self.decay, 0, math.inf)
+        require_rate(self.rate)
+        require_between("momentum", self.momentum, 0, 1)
+        require_between("decay", self.decay, 0, math.inf)
         if self.nesterov and not self.momentum:
             raise NetworkError(
                 "train: Nesterov's step needs momentum\n  momentum = 0.0\n  e.g. SGD(0.1, momentum=0.9, nesterov=True)"
@@ -123,9 +125,10 @@ class Adam:
     state = ("mean", "square")
 
     def __post_init__(self) -> None:
-        for beta in self.betas:
-            _require("betas", beta, 0, 1)
-        _require("decay", self.decay, 0, math.inf)
+        require_rate(self.rate)
+        _require_betas(self.betas)
+        require_between("epsilon", self.epsilon, 0, math.inf)
+        require_between("decay", self.decay, 0, math.inf)
 
     def scalars(self, step: int) -> Mapping[str, float]:
         """The rate over the sum of m's weights, and the root of that of v's."""
@@ -154,9 +157,10 @@ class AdamW:
     state = ("mean", "square")
 
     def __post_init__(self) -> None:
-        for beta in self.betas:
-            _require("betas", beta, 0, 1)
-        _require("decay", self.decay, 0, math.inf)
+        require_rate(self.rate)
+        _require_betas(self.betas)
+        require_between("epsilon", self.epsilon, 0, math.inf)
+        require_between("decay", self.decay, 0, math.inf)
 
     def scalars(self, step: int) -> Mapping[str, float]:
         """Those of Adam, and what is left of the weights."""
@@ -196,11 +200,11 @@ OPTIMISERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 """By the names that the command line takes."""
 
 
-def _require(name: str, value: float, least: float, below: float) -> None:
-    if not least <= value < below:
+def _require_betas(betas: object) -> None:
+    if not isinstance(betas, tuple | list) or len(betas) != 2 or not all(is_between(b, 0, 1) for b in betas):
         raise NetworkError(
-            f"train: {name} is out of range\n  {name} = {format_value(value)}\n"
-            f"  from {least} to below {below} is needed"
+            f"train: betas are out of range\n  betas = {format_value(betas)}\n"
+            f"  two numbers from 0 to below 1 are needed, e.g. betas=(0.9, 0.999)"
         )
 
 

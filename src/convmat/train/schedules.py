@@ -12,6 +12,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..errors import NetworkError, format_value
+from .ranges import is_between, require_between
+
 Schedule = Callable[[int], float]
 
 
@@ -26,6 +29,11 @@ class Steps:
     rate: float
     every: int
     factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_rate(self.rate)
+        require_between("every", self.every, 1, math.inf)
+        require_between("factor", self.factor, 0, math.inf)
 
     def __call__(self, step: int) -> float:
         """The rate at a step."""
@@ -44,6 +52,11 @@ class Cosine:
     steps: int
     last: float = 0.0
 
+    def __post_init__(self) -> None:
+        require_rate(self.rate)
+        require_between("steps", self.steps, 0, math.inf)
+        require_between("last", self.last, 0, math.inf)
+
     def __call__(self, step: int) -> float:
         """The rate at a step."""
         done = min(step / max(self.steps, 1), 1.0)
@@ -61,6 +74,10 @@ class WarmUp:
     then: Schedule | float
     steps: int
 
+    def __post_init__(self) -> None:
+        require_rate(self.then)
+        require_between("steps", self.steps, 0, math.inf)
+
     def __call__(self, step: int) -> float:
         """The rate at a step."""
         return rate_of(self.then, step) * min((step + 1) / max(self.steps, 1), 1.0)
@@ -71,4 +88,16 @@ def rate_of(given: Schedule | float, step: int) -> float:
     return float(given(step)) if callable(given) else float(given)
 
 
-__all__ = ["Cosine", "Schedule", "Steps", "WarmUp", "rate_of"]
+def require_rate(rate: object) -> None:
+    """Raise NetworkError unless a rate is a number from 0 on, or a schedule.
+
+    >>> require_rate(0.01)
+    """
+    if not callable(rate) and not is_between(rate, 0, math.inf):
+        raise NetworkError(
+            f"train: rate is neither a number from 0 on nor a schedule\n  rate = {format_value(rate)}\n"
+            f"  e.g. 0.01, or train.Cosine(0.1, steps=1000)"
+        )
+
+
+__all__ = ["Cosine", "Schedule", "Steps", "WarmUp", "rate_of", "require_rate"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from .fit import Course, Epoch, Position, Progress, run
 from .losses import Loss, Output, loss_of
 from .memory import StepMemory
 from .optimisers import SGD, Optimiser
+from .ranges import is_between
 from .recomputing import Sparing, repeated, scratch
 from .shards import Crew, Sharded, require_shards
 from .step import SEED, Rules, parameters, score_graph, step_graph
@@ -77,7 +79,7 @@ class Trainer:
                 f"train: accumulate is a number of batches\n  accumulate = {format_value(accumulate)}\n"
                 f"  e.g. accumulate=4"
             )
-        if clip is not None and not clip > 0:
+        if clip is not None and not (clip and is_between(clip, 0, math.inf)):
             raise NetworkError(
                 f"train: clip is the norm that gradients may have\n  clip = {format_value(clip)}\n"
                 f"  e.g. clip=1.0, or None"
