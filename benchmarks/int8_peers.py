@@ -30,7 +30,7 @@ SCALE, ZERO, FILTER_SCALE = 0.02, 117, 0.01
 """Steps of x and of w; what x and y count from."""
 
 _INT8 = np.uint32(0x000D4B38)
-"""What ncnn's weights begin with where they are int8."""
+"""The tag that ncnn's weights begin with where they are int8."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Quantised:
 
     @property
     def float_bias(self) -> Array:
-        """What is added to the sums, in float32."""
+        """The numbers added to the sums: (O,), float32."""
         return (self.bias * (self.scales * np.float32(SCALE))).astype(np.float32)
 
     def exact(self, x: Array, zero: int) -> Array:

@@ -107,7 +107,7 @@ def measure(case: Case, threads: int, seconds: float) -> Timed:
 
 
 def _seconds(candidate: Candidate) -> float:
-    """What it is predicted to take."""
+    """Seconds that the chosen way is predicted to take."""
     assert candidate.cost is not None
     return candidate.cost.seconds
 

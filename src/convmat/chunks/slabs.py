@@ -42,7 +42,7 @@ class Piece:
 
     @property
     def is_slab(self) -> bool:
-        """Whether it is cut off by a task of its own."""
+        """Whether the piece is cut off its chunk by a task of its own."""
         return 2 * self.size <= self.of
 
 
@@ -129,7 +129,7 @@ class Slabs:
 
 
 def bounds(piece: Piece) -> Key:
-    """What tells a slab from others."""
+    """The key of a slab among others: its chunk's place, and where it begins and stops along each axis."""
     return (*piece.at, *(n for p in piece.part if p != slice(None) for n in (p.start, p.stop)))
 
 
@@ -139,7 +139,7 @@ def copy_slab(chunk: Array, place: Place) -> Array:
 
 
 def copy_slabs(chunk: Array, places: Sequence[Place]) -> list[Array]:
-    """The same of several parts."""
+    """Parts of a chunk, each in memory of its own."""
     return [copy_slab(chunk, place) for place in places]
 
 

@@ -143,7 +143,7 @@ class _Moving:
             yield Input(kept_name(name), state.dtype, state.shape)
 
     def _has_begun(self, state: str) -> bool:
-        """Whether a recurrent node has been left in a state."""
+        """Whether any recurrent node holds a state from the blocks before."""
         return self.places[self.line.states[state].outputs[0]].made > 0
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
