@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def override_shapes(graph: Graph, given: Mapping[str, int | Extents]) -> Graph:
             pairs = zip(by_name[name].shape or (), shapes[name], strict=False)
             symbols |= {symbol: n for symbol, n in pairs if isinstance(symbol, str) and isinstance(n, int)}
         elif _extent(value) and any(name in (each.shape or ()) for each in graph.inputs):
-            symbols[name] = int(value)  # type: ignore[arg-type]  # _extent says that it is a number
+            symbols[name] = int(value)
         else:
             raise NetworkError(
                 f"with_shapes: {name!r} = {format_value(value)} is no shape of this network\n"
@@ -55,7 +55,7 @@ def _read_extents(wanted: Input, value: Any) -> tuple[int | str | None, ...]:
     return tuple(n if n is None or isinstance(n, str) else int(n) for n in shape)
 
 
-def _extent(n: Any) -> bool:
+def _extent(n: Any) -> TypeGuard[int]:
     return isinstance(n, int | np.integer) and not isinstance(n, bool) and 0 <= int(n) < 2**63
 
 

@@ -73,13 +73,14 @@ class _Conv:
     """What the three convolutions have in common."""
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        theirs: Any = super()
         if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
-            return super()._conv_forward(input, weight, bias)  # type: ignore[misc]
+            return theirs._conv_forward(input, weight, bias)
         x, single = _batched(input, weight.dim() - 2)
         walk = self.walk()
         fits = x.shape[1] == weight.shape[1] * self.groups and _walks(walk)
         if not fits or not _extends(x.shape[2:], walk.outputs(x.shape[2:], weight.shape[2:])):
-            return super()._conv_forward(input, weight, bias)  # type: ignore[misc]  # which says why not
+            return theirs._conv_forward(input, weight, bias)  # which says why not
         if not is_plain(x, weight, bias):
             y = operators.convolve(x, weight, bias, *walk)
         elif self.training or weight is not self.weight or not can_trace(weight, bias):
@@ -125,8 +126,9 @@ class _Transposed:
     def forward(self: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """input: (B, C, *I) or (C, *I) -> (B, O, *P) or (O, *P), as PyTorch's own module."""
         weight, bias = self.weight, self.bias
+        theirs: Any = super()
         if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
-            return super().forward(input, output_size)  # type: ignore[misc]
+            return theirs.forward(input, output_size)
         if self.padding_mode != "zeros":
             raise ValueError(f"Only `zeros` padding mode is supported for {type(self).__name__}")
         rank = weight.dim() - 2
@@ -146,7 +148,7 @@ class _Transposed:
             list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros"
         )
         if x.shape[1] != weight.shape[0] or not _walks(walk) or not _extends(input.shape[-rank:], I):
-            return super().forward(input, output_size)  # type: ignore[misc]  # which says why not
+            return theirs.forward(input, output_size)  # which says why not
         call = operators.compute_transposed if is_plain(x, weight) else operators.transposed
         y = call(x, weight, I, *walk)
         if bias is not None:
