@@ -60,7 +60,7 @@ class Stage:
         rank = self.spec.rank
         if rank < 3:
             return self.spec.shape
-        each = zip(_fitted(tile, rank), self.spec.shape, _fitted(shape, rank), strict=True)
+        each = zip(_fit_rank(tile, rank), self.spec.shape, _fit_rank(shape, rank), strict=True)
         scaled = [max(-(-t * n // max(p, 1)), 1) for t, n, p in each]
         return (*self.spec.shape[:2], *scaled[2:])
 
@@ -103,13 +103,13 @@ class Stages:
                 made = stage.tiler.run(part, read)
                 if into is not None:
                     into[tuple(slice(a, b) for a, b in part)] = made
-                total = _pooled(stage.pools, made, total)
+                total = _pool_tile(stage.pools, made, total)
                 if tell is not None:
                     tell(at + 1, len(parts))
             if into is not None:
                 found[stage.name] = into
             for node, out, value in zip(stage.pools, stage.made, total or (), strict=True):
-                found[node.outputs[0]] = _finished(node, value, stage.spec, out)
+                found[node.outputs[0]] = _finish_pool(node, value, stage.spec, out)
         return found
 
 
@@ -172,7 +172,7 @@ def _around(tiler: Tiler, there: Sequence[str], output: str, *, approximate: boo
     return made
 
 
-def _pooled(pools: Sequence[Node], made: Array, total: list[Array] | None) -> list[Array]:
+def _pool_tile(pools: Sequence[Node], made: Array, total: list[Array] | None) -> list[Array]:
     """What global nodes have of the tiles so far, one more among them."""
     pixels = tuple(range(2, made.ndim))
     found = []
@@ -185,15 +185,15 @@ def _pooled(pools: Sequence[Node], made: Array, total: list[Array] | None) -> li
     return found
 
 
-def _finished(node: Node, total: Array, source: Spec, out: Spec) -> Array:
+def _finish_pool(node: Node, total: Array, source: Spec, out: Spec) -> Array:
     """What a global node makes of all tiles."""
     if node.op not in LARGEST and node.op != "ReduceSum":
         total = total / math.prod(source.shape[2:])
     return total.reshape(out.shape).astype(out.dtype)
 
 
-def _fitted(numbers: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """So many numbers: those of the last axes, ones before them."""
+def _fit_rank(numbers: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """Numbers for `rank` axes: those given for the last ones, ones before them."""
     return ((1,) * rank + tuple(numbers))[-rank:]
 
 
