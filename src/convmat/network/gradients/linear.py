@@ -2,6 +2,7 @@
 
 Y = A @ U(x)        dA = dY @ U(x)^T        dX = A' @ U'(dY)            convolutions, as the geometry has them
 Y = A @ B           dA = dY @ B^T           dB = A^T @ dY
+Einsum              dy takes the operand's place, and the operand's letters the output's
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ def gemm(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
 def _gemm(tape: Tape, operands: tuple[str, str, int, int], alpha: float, near: str) -> str:
     a, b, left, right = operands
     return tape.op("Gemm", a, b, near=near, transA=left, transB=right, alpha=alpha)
+
+
+@rule("Einsum")
+def einsum(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """For each operand the sum of products of dy and the others."""
+    return {
+        at: tape.op("EinsumGrad", dy[0], *node.inputs, near=f"d.{name}", own=True, of=node, at=at)
+        for at, name in enumerate(node.inputs)
+        if tape.wanted(node, at)
+    }
 
 
 @rule("MatMul")

@@ -76,6 +76,20 @@ def gather(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     return {0: tape.op("GatherGrad", dy[0], tape.shape(x), indices, near=f"d.{x}", own=True, **attributes)}
 
 
+@rule("GatherElements", "GatherND")
+def gather_places(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """Each element, or slice, added where it is from."""
+    return {0: back(node, dy[0], tape, "PlacesGrad")}
+
+
+@rule("TopK")
+def largest(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """Each element back to where it was; where that is takes no gradient."""
+    x, axis = node.inputs[0], node.get("axis", -1)
+    taken = Node("GatherElements", (x, node.outputs[1]), node.outputs[:1], {"axis": axis}, node.name)
+    return {0: back(taken, dy[0], tape, "PlacesGrad")} if dy[0] else {}
+
+
 @rule("Expand")
 def expand(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """The sum over the copies."""

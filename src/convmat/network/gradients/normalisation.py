@@ -27,12 +27,19 @@ def batch(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     return _three(node, made, tape)
 
 
-@rule("InstanceNormalization", "GroupNormalization", "LayerNormalization")
+@rule("InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization")
 def image(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
-    """Means and deviations are taken again."""
+    """Means and deviations, or mean squares, are taken again."""
     near = tuple(f"d.{name}" for name in (*node.inputs[:2], node.inputs[-1]))
     made = tape.ops("NormGrad", dy[0], *node.inputs, outputs=near, own=True, of=node)
     return _three(node, made, tape)
+
+
+@rule("LRN")
+def neighbours(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """By x and the sums of its neighbours' squares, which are taken again."""
+    x = node.inputs[0]
+    return {0: tape.op("LRNGrad", dy[0], x, near=f"d.{x}", own=True, of=node)}
 
 
 @rule("convmat.DropoutDrawn")

@@ -1,4 +1,4 @@
-"""Pooling: a maximum's gradient goes to where it came from, an average's to all of its window."""
+"""Pooling: a maximum's gradient goes to where it came from, an average's or a norm's to all of its window."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def average_pool(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """In equal parts."""
     x = node.inputs[0]
     return {0: tape.op("AveragePoolGrad", dy[0], tape.shape(x), near=f"d.{x}", own=True, **_words(node))}
+
+
+@rule("LpPool", "GlobalLpPool")
+def norm_pool(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """To all of a window, by what the norm grows with each."""
+    x, y = node.inputs[0], node.outputs[0]
+    return {0: tape.op("LpPoolGrad", dy[0], x, y, near=f"d.{x}", own=True, of=node)}

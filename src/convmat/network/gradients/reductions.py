@@ -1,4 +1,4 @@
-"""Sums, means, extremes and norms, and softmax, which divides by a sum."""
+"""Sums, means, products, extremes and norms, and softmax, which divides by a sum."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ def norms(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     if node.op == "ReduceLogSum":
         return {0: tape.each(("neg", 1), ("exp", 2), ("mul", 0, 3), inputs=[g, whole], near=near)}
     return {0: tape.each(("sub", 1, 2), ("exp", 3), ("mul", 0, 4), inputs=[g, x, whole], near=near)}
+
+
+@rule("ReduceProd")
+def products(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """dy times the product of all others."""
+    x, *rest = node.inputs
+    return {0: tape.op("ProductGrad", dy[0], x, *rest, near=f"d.{x}", own=True, of=node)}
+
+
+@rule("CumSum")
+def cumulative_sum(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """Sums from the other end: an element is in all sums from its own on."""
+    x, axis = node.inputs
+    exclusive, reverse = node.get("exclusive", 0), 1 - node.get("reverse", 0)
+    return {0: tape.op("CumSum", dy[0], axis, near=f"d.{x}", exclusive=exclusive, reverse=reverse)}
 
 
 @rule("Softmax", "LogSoftmax")

@@ -86,8 +86,13 @@ def _open(node: Node, indices: Array, axis: int, extent: int) -> tuple[Array, ..
 @operator("GatherElements", shape=_like_indices)
 def gather_elements(node: Node, x: Array, indices: Array) -> Any:
     """y[i, j, ...] = x[indices[i, j, ...], j, ...] for axis 0."""
-    axis = axis_of(node, node.get("axis", 0), x.ndim)
-    return x[_open(node, indices, axis, x.shape[axis])]
+    return x[_element_places(node, indices, x.shape)]
+
+
+def _element_places(node: Node, indices: Array, shape: Shape) -> tuple[Array, ...]:
+    """Where in an x of this shape the elements of GatherElements are."""
+    axis = axis_of(node, node.get("axis", 0), len(shape))
+    return _open(node, indices, axis, shape[axis])
 
 
 def _gather_slices_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -103,10 +108,19 @@ def _gather_slices_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 @operator("GatherND", shape=_gather_slices_shape)
 def gather_slices(node: Node, x: Array, indices: Array) -> Any:
     """x[indices[..., 0], indices[..., 1], ...], after `batch_dims` axes that both have."""
+    return x[_slice_places(node, indices, x.shape)]
+
+
+def _slice_places(node: Node, indices: Array, shape: Shape) -> tuple[Array, ...]:
+    """Where in an x of this shape the slices of GatherND are."""
     batch = node.get("batch_dims", 0)
     own = np.ix_(*map(np.arange, indices.shape[:batch]))
     spread = tuple(each.reshape(*each.shape, *(1,) * (indices.ndim - 1 - batch)) for each in own)
-    return x[(*spread, *_tuples(node, indices, x.shape[batch:]))]
+    return (*spread, *_tuples(node, indices, shape[batch:]))
+
+
+PLACES = {"GatherElements": _element_places, "GatherND": _slice_places}
+"""Where an operator's elements or slices are in x."""
 
 
 def _tuples(node: Node, indices: Array, extents: Shape) -> tuple[Array, ...]:

@@ -263,22 +263,32 @@ def lrn(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> S
         raise node.error(
             f"its size is {size} and its input {x}\n  a size from 1 on, (batch, channels, ...) are needed"
         )
-    below, above, C = (size - 1) // 2, size // 2, x.shape[1]
+    below, above = near_channels(size)
 
     def step(x: Array, out: Array) -> None:
         for image, y in zip(x, out, strict=True):
-            squares = np.square(image)
-            total = squares.copy()
-            for shift in (*range(-min(below, C), 0), *range(1, min(above, C) + 1)):
-                if shift < 0:
-                    total[-shift:] += squares[:shift]
-                else:
-                    total[:-shift] += squares[shift:]
+            total = sum_near(np.square(image), below, above)
             total *= alpha / size
             total += bias
             np.divide(image, _power(total, beta), out=y)
 
     return step
+
+
+def near_channels(size: int) -> tuple[int, int]:
+    """How many neighbours of a channel before it and after it are summed over."""
+    return (size - 1) // 2, size // 2
+
+
+def sum_near(values: Array, below: int, above: int) -> Array:
+    """(C, ..): the sum of each channel, so many before it and so many after it."""
+    total, C = values.copy(), len(values)
+    for shift in (*range(-min(below, C), 0), *range(1, min(above, C) + 1)):
+        if shift < 0:
+            total[-shift:] += values[:shift]
+        else:
+            total[:-shift] += values[shift:]
+    return total
 
 
 def _power(base: Array, exponent: float) -> Array:

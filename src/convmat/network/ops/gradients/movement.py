@@ -4,6 +4,7 @@
     Spread      dy of a sum or mean, the shape of x     ->  dy repeated along the axes that were summed over
     Ones, Zeros     x                                   ->  as many
     SliceGrad, PadGrad, GatherGrad, TileGrad            dy, the shape of x, what else the node reads
+    PlacesGrad          the same of GatherElements and GatherND
 
 The last have the node that is differentiated as an attribute, `of`: its own rule says where elements went.
 """
@@ -16,6 +17,7 @@ import numpy as np
 
 from ...graph import Array, Node, Spec
 from ..base import Specs, Step, axis_of, broadcast_shape, input_at, own_operator, same_spec, whole_numbers_at
+from ..gather import PLACES
 from ..movement import cuts, inside, pads_around, sources
 from ..options import Options
 from ..reductions import reduced_axes
@@ -138,6 +140,18 @@ def gather_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
         at = np.where(indices < 0, indices + extent, indices).reshape(-1)
         rows = dy.reshape(*dy.shape[:axis], at.size, *dy.shape[axis + indices.ndim :])
         np.copyto(out, gathered(rows, at, axis, extent))
+
+    return step
+
+
+@own_operator("PlacesGrad", shape=shaped)
+def places_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """Each element of dy added to the one of x that it is."""
+    forward, find = node.attributes["of"], PLACES[node.attributes["of"].op]
+
+    def step(dy: Array, shape: Array, indices: Array, out: Array) -> None:
+        out.fill(0)
+        np.add.at(out, find(forward, indices, out.shape), dy)
 
     return step
 

@@ -3,7 +3,7 @@
     y = (x - m) r * scale + bias        m and r = 1 / sqrt(v + epsilon) are of the same elements of x
 
     dx = r (g - mean(g) - z mean(g z))          g = dy * scale, z = (x - m) r, means over those elements
-    dscale = sum(dy z)     dbias = sum(dy)
+    dscale = sum(dy z)     dbias = sum(dy)                 RMSNormalization: m = 0, and no mean(g)
 
 BatchNorm measures over the batch, and gives what running means are made of: as in PyTorch the variance over n - 1.
 Where mean and variance are given, dx = dy * scale * r. Ioffe and Szegedy, 2015. By NumPy here; kernels run the large.
@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 from ...graph import Array, Node, Shape, Spec
-from ..base import Specs, Step, axis_of, has_input, input_at, own_operator
-from ..normalisation import about_mean, affine, factors, mean_of
+from ..base import Specs, Step, axis_of, has_input, input_at, own_operator, same_spec
+from ..normalisation import about_mean, affine, factors, mean_of, near_channels, sum_near
 from ..options import Options
 
 
@@ -102,9 +102,13 @@ def _grad_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype), Spec(scale.shape, scale.dtype), Spec(bias.shape, bias.dtype))
 
 
+LAST_AXES = ("LayerNormalization", "RMSNormalization")
+"""Those over all axes from one on."""
+
+
 def _sets(of: Node, x: Shape) -> tuple[Shape, tuple[int, ...]]:
     """A shape of x in which the elements of one set lie along axes, and these axes."""
-    if of.op == "LayerNormalization":
+    if of.op in LAST_AXES:
         axis = axis_of(of, of.get("axis", -1), len(x))
         return x, tuple(range(axis, len(x)))
     if of.op == "InstanceNormalization":
@@ -115,18 +119,17 @@ def _sets(of: Node, x: Shape) -> tuple[Shape, tuple[int, ...]]:
 
 @own_operator("NormGrad", shape=_grad_shape)
 def norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    """dy, x, scale [, bias] of an Instance-, Group- or LayerNormalization -> dx, dscale, dbias."""
+    """dy, x, scale [, bias] of an Instance-, Group-, Layer- or RMSNormalization -> dx, dscale, dbias."""
     of, shape = node.attributes["of"], made[0].shape
     split, axes = _sets(of, shape)
-    epsilon, layer = of.get("epsilon", 1e-5), of.op == "LayerNormalization"
+    epsilon, layer, centred = of.get("epsilon", 1e-5), of.op in LAST_AXES, of.op != "RMSNormalization"
     scales = made[1].shape if layer else (made[1].size, *(1,) * (len(shape) - 2))
     each_group = not layer and made[1].size != shape[1]  # before operator set 21 one scale for each group
 
     def step(dy: Array, x: Array, scale: Array, *rest: Array) -> None:
         dx, dscale, dbias = rest[-3:]
         sets = x.reshape(split)
-        mean = mean_of(sets, axes)
-        about = about_mean(sets, mean)
+        about = about_mean(sets, mean_of(sets, axes)) if centred else sets
         by = 1 / np.sqrt(np.square(about).mean(axes, keepdims=True, dtype=np.float64) + epsilon)
         z = about * by.astype(x.dtype)
         full = (
@@ -135,7 +138,9 @@ def norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
             else scale.reshape(scales)
         )
         g = (dy * full).reshape(split)
-        inner = g - g.mean(axes, keepdims=True) - z * (g * z).mean(axes, keepdims=True)
+        inner = g - z * (g * z).mean(axes, keepdims=True)
+        if centred:
+            inner -= g.mean(axes, keepdims=True)
         np.multiply(inner, by.astype(x.dtype), out=dx.reshape(split))
         product = dy * z.reshape(shape)
         for value, out in ((product, dscale), (dy, dbias)):
@@ -156,3 +161,23 @@ def _summed(value: Array, shape: Shape) -> Array:
         i + extra for i, n in enumerate(shape) if n == 1 and value.shape[i + extra] != 1
     )
     return np.add.reduce(value, axes, keepdims=True).reshape(shape)
+
+
+@own_operator("LRNGrad", shape=same_spec)
+def lrn_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """dy, x of a LRN, y = x t^-beta -> dx = dy t^-beta - 2 beta alpha/size * x * sum of dy x t^(-beta - 1).
+
+    The sum is over those channels whose neighbour x is: as many before it as its own neighbours are after it.
+    """
+    of = node.attributes["of"]
+    size, alpha, beta = of.get("size"), of.get("alpha", 1e-4), of.get("beta", 0.75)
+    below, above = near_channels(size)
+
+    def step(dy: Array, x: Array, out: Array) -> None:
+        for g, image, dx in zip(dy, x, out, strict=True):
+            total = sum_near(np.square(image), below, above) * (alpha / size) + of.get("bias", 1.0)
+            np.multiply(g, np.power(total, -beta), out=dx)
+            spread = sum_near(dx * image / total, above, below)
+            dx -= image * spread * dx.dtype.type(2 * beta * alpha / size)
+
+    return step

@@ -2,6 +2,7 @@
 
 MaxPoolGrad        dy, x, y  ->  dx: dy goes to the first element of its window that is y, in C order
 AveragePoolGrad    dy, the shape of x  ->  dx: to all of them in equal parts
+LpPoolGrad         dy, x, y  ->  dx: to each by sign(x) |x / y|^(p - 1)
 """
 
 from __future__ import annotations
@@ -80,5 +81,26 @@ def average_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options:
             inside: Any = (..., *(t[1] for t in taps))
             part = out[inside]
             np.add(part, share[reached], out=part)
+
+    return step
+
+
+@own_operator("LpPoolGrad", shape=_like_x)
+def lp_pool_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """dy, x and y of a LpPool or GlobalLpPool; 0 where the norm is, which has no direction to grow in."""
+    forward = node.attributes["of"]
+    p, whole = forward.get("p", 2), forward.op == "GlobalLpPool"
+    along = () if whole else pooling_windows(forward, made[0].shape)
+
+    def step(dy: Array, x: Array, y: Array, out: Array) -> None:
+        share = np.divide(dy, np.power(y, p - 1), out=np.zeros_like(dy), where=y != 0)
+        if whole:
+            np.copyto(out, share)
+        else:
+            out.fill(0)
+            for taps in product(*(w.taps() for w in along)):
+                inside: Any = (..., *(t[1] for t in taps))
+                out[inside] += share[(..., *(t[0] for t in taps))]
+        out *= np.sign(x) * np.power(np.abs(x), p - 1)
 
     return step

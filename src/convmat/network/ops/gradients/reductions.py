@@ -1,7 +1,8 @@
-"""Gradients of softmax, of extremes and of variances.
+"""Gradients of softmax, of extremes and of products.
 
 SoftmaxGrad       y * (dy - sum(dy * y))               LogSoftmaxGrad     dy - e^y * sum(dy)
 ExtremeGrad       dy in equal parts to the elements of x that are y
+ProductGrad       dy times the product of all other elements
 """
 
 from __future__ import annotations
@@ -69,5 +70,28 @@ def most_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
         share = dy / np.maximum(sum(each.astype(y.dtype) for each in found), 1)
         for each, out in zip(found, outs, strict=True):
             np.multiply(each, share, out=out)
+
+    return step
+
+
+@own_operator("ProductGrad", shape=_like_x)
+def product_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """dy, x and the axes, if they are an input: dy times the product of all before an element and all after it.
+
+    Nothing is divided, so that zeros among the elements have their gradients too.
+    """
+    x = made[0]
+    axes = reduced_axes(node.attributes["of"], [x, *specs[2:]], x.rank) or ()
+    kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    ends = tuple(range(x.rank - len(axes), x.rank))
+
+    def step(dy: Array, x: Array, *rest: Array) -> None:
+        moved = np.moveaxis(x, axes, ends)
+        lines = moved.reshape(*moved.shape[: ends[0] if ends else x.ndim], -1)
+        before, after = np.ones_like(lines), np.ones_like(lines)
+        np.multiply.accumulate(lines[..., :-1], axis=-1, out=before[..., 1:])
+        np.multiply.accumulate(lines[..., :0:-1], axis=-1, out=after[..., -2::-1])
+        others = np.moveaxis((before * after).reshape(moved.shape), ends, axes)
+        np.multiply(others, dy.reshape(kept), out=rest[-1])
 
     return step
