@@ -60,8 +60,8 @@ def test_the_quickest_is_that_of_all(name: str) -> None:
         for each in weighed:
             cost = each.cost or each.beyond
             if cost is not None:
-                least = quickest.bound(problem, find_lowering(each.lowering), each.engine, machine, peaks)
-                assert least <= cost.seconds, each.way
+                way = find_lowering(each.lowering), each.packing, each.engine
+                assert quickest.bound(problem, way, machine, peaks) <= cost.seconds, each.way
             if quickest.never(each.engine, find_lowering(each.lowering), each.packing):
                 assert each.refusal is not None, each.way
 
@@ -87,7 +87,8 @@ def test_what_another_way_spares_is_not_prepared(name: str, spared: tuple[str, .
     assert search.best() is not None
     assert search.found
     for way in search.found:
-        assert not (way.startswith(tuple(f"jit: {each}" for each in spared)) and "in place" in way), way
+        alike = "in place" in way or name == "1x1"
+        assert not (alike and way.startswith(tuple(f"jit: {each}" for each in spared))), way
         assert name == "1x1" or "winograd" not in way, way
 
 

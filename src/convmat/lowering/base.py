@@ -50,7 +50,7 @@ class Lowering(ABC):
     adds = False
     """Whether its products are sums of several terms."""
     spares: tuple[str, ...] = ()
-    """Lowerings whose products of a dense geometry, read in place, are its own: packed panels may be of other tiles."""
+    """Lowerings whose products of a dense geometry are its own, packed alike: other tiles gain little."""
     counts = False
     """Whether its products may count from zero points and be scaled, as those of 8-bit integers."""
 

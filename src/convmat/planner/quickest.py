@@ -1,6 +1,7 @@
 """The way that is predicted quickest, found without preparing the others.
 
     seconds of a way >= the multiplications that its lowering cannot do without / the rate of its engine
+                        + what it packs and stores, where it packs panels
 
 Ways are prepared and weighed in the order of these bounds, until the next one's bound is above what the quickest so far
 is predicted to take: that one would be chosen among all of them too. A bound needs a geometry, and no product; in a
@@ -15,19 +16,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..engine import ENGINES, blas_work, host
+from ..engine import effort as kernel_effort
 from ..errors import EngineError
 from ..lowering import ALL, Lowering
 from ..problem import Problem
 from ..product import Fourier, Packing, Transform
 from .candidates import Candidate, weigh_way
 from .cost import START, error_estimate
-from .jitcost import CALL
+from .jitcost import CALL, EFFICIENCY, STORE, STORE_APART
 
 if TYPE_CHECKING:
     from ..engine import Machine, Peaks
     from .candidates import Program
 
 Way = tuple[Lowering, Packing, str]
+
+ROUNDED_DOWN = 1 - 1e-9
+"""A prediction adds the same figures up in another order."""
 
 BOUNDED = ("float32", "float64", "float16")
 """Types whose products are taken at the rates of float32 or float64, whatever the kernel."""
@@ -72,11 +77,10 @@ class _Search:
             if engine in (None, each) and not never(each, way, packing)
         ]
         if set(problem.geometry.e) == {1}:
-            spared = {(name, *way[1:]) for way in ways if way[1] is Packing.NOTHING for name in way[0].spares}
+            spared = {(name, *way[1:]) for way in ways for name in way[0].spares}
             ways = [way for way in ways if (way[0].name, *way[1:]) not in spared]
         self.order = {_name(way): at for at, way in enumerate(ways)}
-        bounds = {way[::2]: bound(problem, way[0], way[2], machine, peaks) for way in ways}
-        self.bounds = {_name(way): bounds[way[::2]] for way in ways}
+        self.bounds = {_name(way): bound(problem, way, machine, peaks) for way in ways}
         self.waiting = sorted(ways, key=lambda way: (self.bounds[_name(way)], self.order[_name(way)]))
         self.disturbing = engine is None and problem.threads > 1
         self.found: dict[str, tuple[Candidate, Program | None]] = {}
@@ -121,8 +125,9 @@ def _name(way: Way) -> str:
     return f"{way[2]}: {way[0].name}, {way[1].value}"
 
 
-def bound(problem: Problem, lowering: Lowering, engine: str, machine: Machine, peaks: Peaks) -> float:
-    """Seconds that no candidate of a lowering and an engine is predicted to be under."""
+def bound(problem: Problem, way: Way, machine: Machine, peaks: Peaks) -> float:
+    """Seconds that a way is predicted to take at least."""
+    lowering, packing, engine = way
     if problem.dtype not in BOUNDED or problem.counted:
         return 0.0
     wide = np.dtype(problem.work_dtype).itemsize / 4
@@ -132,13 +137,30 @@ def bound(problem: Problem, lowering: Lowering, engine: str, machine: Machine, p
         narrow = not lowering.exact and lowering.transform is None
         if lowering.transform is Transform:
             flops *= _fill_share(problem)
-        return CALL + flops * wide / max(peaks.fma_flops, peaks.bf16_flops if narrow else 0.0)
+        flops /= EFFICIENCY
+        if packing is Packing.PANEL and lowering.transform is None and not narrow:
+            flops += _flops_beside(problem)
+        least = CALL + flops * wide / max(peaks.fma_flops, peaks.bf16_flops if narrow else 0.0)
+        return least * ROUNDED_DOWN
     g, full = problem.squeezed.geometry, 1 / machine.blas_flops
     # With a matrix of one row or column each multiplication takes an element of the other one, at no rate of FLOPs.
     thin = blas_work.VECTOR * 1e-9 / problem.threads / 2
     each = thin if g.m == 1 or g.n == 1 else full if lowering.exact else min(thin, full)
     transforms = lowering.least_transformed(problem) * blas_work.TRANSFORM_SCIPY * 1e-9 / problem.threads
     return START + (flops * each + transforms) * wide
+
+
+def _flops_beside(problem: Problem) -> float:
+    """FLOPs in the time that panels take beside multiplying: each element is packed, and each output is stored.
+
+    0 where x is dilated: of phases only their products say how much they pack.
+    """
+    g = problem.squeezed.geometry
+    if set(g.e) != {1}:
+        return 0.0
+    lanes = host().lanes(np.dtype(problem.work_dtype).itemsize)
+    packed, stored = g.G * g.k * g.n // lanes, g.G * g.m * g.n // lanes
+    return 2 * lanes * (packed * kernel_effort.FUSED_PACK + stored * min(STORE, STORE_APART * lanes))
 
 
 def _fill_share(problem: Problem) -> float:
