@@ -4,11 +4,13 @@
 
 NC is counted in panels (of NR columns), MC in blocks (of MR rows). A panel is packed once for every MC rows, a block
 of A fetched once for every NC columns. Few large tasks save both and leave a thread idle at the end; which is better
-is tried out on paper: tasks are taken from both ends, as the pool takes them.
+is tried out on paper: tasks are taken from both ends, as the pool takes them. What could not be quicker even if all
+threads ended together is not tried.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapreplace
@@ -27,6 +29,11 @@ class Portions:
     count: int
     last: float = 1.0
 
+    @property
+    def total(self) -> float:
+        """All of them, in whole ones."""
+        return self.count - 1 + self.last
+
     def within(self, size: int, at: int) -> float:
         """How many of them the `at`-th group of `size` holds."""
         first = at * size
@@ -43,6 +50,10 @@ class Overheads:
     pack: float
     fetch: float
     start: float
+
+    def beside(self, nc: int, mc: int) -> float:
+        """Those of a task of `nc` panels and `mc` blocks."""
+        return self.pack * nc + self.fetch * mc + self.start
 
 
 @lru_cache(maxsize=4096)
@@ -62,20 +73,48 @@ def partition(
     fewest = -(-panels.count // most)
     if fewest >= TASKS * threads:
         return -(-panels.count // fewest), blocks.count
-    best, least = (min(panels.count, most), blocks.count), float("inf")
+    whole = (min(panels.count, most), blocks.count)
+    tried: list[tuple[float, int, tuple[int, int]]] = []
+    for least, at, sizes in sorted(_soonest_ends(panels, blocks, overheads, most, threads)):
+        if tried and least > min(tried)[0] * ALIKE:
+            break
+        tried.append((_time_taken(panels, blocks, overheads, sizes, threads), at, sizes))
+    quickest = min(tried, default=(0.0, 0, whole))[0]
+    alike = ((at, sizes) for taken, at, sizes in tried if taken <= quickest * ALIKE)
+    return min(alike, default=(0, whole))[1]
+
+
+ALIKE = 1 + 1e-9
+"""Times that differ by less are the same, added up in another order: the fewest tasks go first."""
+
+
+def _soonest_ends(
+    panels: Portions, blocks: Portions, overheads: Overheads, most: int, threads: int
+) -> Iterator[tuple[float, int, tuple[int, int]]]:
+    """Sizes of tasks, numbered, with the time when they end if all threads end together: the soonest there can be."""
+    fewest, at = -(-panels.count // most), 0
+    multiplied = panels.total * blocks.total
     for nc in _even(panels.count, fewest, TASKS * threads):
         for mc in _even(blocks.count, 1, TASKS * threads):
-            nc_blocks, mc_blocks = -(-panels.count // nc), -(-blocks.count // mc)
-            if nc_blocks * mc_blocks > TASKS * threads:
-                continue
-            wide = [panels.within(nc, at) for at in range(nc_blocks)]
-            tall = [blocks.within(mc, at) for at in range(mc_blocks)]
-            beside = overheads.pack * nc + overheads.fetch * mc + overheads.start
-            tasks = [p * q + beside for p in wide for q in tall]
-            taken = makespan(tasks, threads) + LATE * max(tasks)
-            if taken < least * (1 - 1e-9):
-                best, least = (nc, mc), taken
-    return best
+            tasks = -(-panels.count // nc) * -(-blocks.count // mc)
+            if tasks > TASKS * threads:
+                break
+            beside = overheads.beside(nc, mc)
+            longest = panels.within(nc, 0) * blocks.within(mc, 0) + beside
+            yield max((multiplied + tasks * beside) / threads, longest) + LATE * longest, at, (nc, mc)
+            at += 1
+
+
+def _time_taken(
+    panels: Portions, blocks: Portions, overheads: Overheads, sizes: tuple[int, int], threads: int
+) -> float:
+    """What tasks of these sizes take, in times of multiplying a panel by a block."""
+    nc, mc = sizes
+    wide = [panels.within(nc, at) for at in range(-(-panels.count // nc))]
+    tall = [blocks.within(mc, at) for at in range(-(-blocks.count // mc))]
+    beside = overheads.beside(nc, mc)
+    tasks = [p * q + beside for p in wide for q in tall]
+    return makespan(tasks, threads) + LATE * max(tasks)
 
 
 def makespan(tasks: list[float], threads: int) -> float:
