@@ -74,30 +74,31 @@ def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool)
 def gather_packer(module: Module, name: str, block: BlockOfRows, indices: int) -> Function:
     """Writes `pack(a, out, places, walk)`: A read at any strides.
 
-    places: a table of where each row is, in bytes from `a`. walk: the extent and the step in bytes of each of the
-    `indices` of k, outermost first.
+    places: a table of where each row is, in bytes from `a`. walk: of each of the `indices` of k its extent, its step in
+    A in bytes and its step in k, the longest steps in A first: what lies side by side is read while it is near.
     """
     rows, width, lanes, source, work = block.rows, block.padded, block.lanes, block.source, block.work
     fn = module.function(name, {"a": ptr, "out": ptr, "places": ptr, "walk": ptr})
     a, out, places, walk = fn.arguments
-    counts, steps = ([fn.load(walk, i64, 16 * i + at) for i in range(indices)] for at in (0, 8))
+    counts, steps, moves = ([fn.load(walk, i64, 24 * i + at) for i in range(indices)] for at in (0, 8, 16))
+    moves = [move * (width * work.bytes) for move in moves]
     lanes_at = [
         fn.load(places, i64.x(lanes), first * i64.bytes, mask=prefix_mask(lanes, max(rows - first, 0)))
         for first in range(0, width, lanes)
     ]
 
-    def nest(depth: int, at: Value, to: Value) -> Value:
+    def nest(depth: int, at: Value, to: Value) -> None:
         if depth == indices:
             for v, where in enumerate(lanes_at):
                 held = prefix_mask(lanes, max(rows - v * lanes, 0))
                 stored = prefix_mask(lanes, width - v * lanes)
                 made = widen(gather_at(fn, at, where, source.x(lanes), held), work, signed=block.signed)
                 fn.store(made, to, v * lanes * work.bytes, mask=stored)
-            return to + width * work.bytes
+            return
         with fn.loop(0, counts[depth], carried=[at, to]) as loop:
             here, there = loop.carried
-            loop.carry(here + steps[depth], nest(depth + 1, here, there))
-        return loop.results[1]
+            nest(depth + 1, here, there)
+            loop.carry(here + steps[depth], there + moves[depth])
 
     nest(0, a, out)
     return fn

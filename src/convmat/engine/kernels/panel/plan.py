@@ -13,7 +13,7 @@ import numpy as np
 from ....product import Index, Product, View
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
-from ...operands import Array, Dtypes, Shapes, aligned_size, origin, strides
+from ...operands import Array, Dtypes, Shapes, aligned_size, contiguous_strides, origin, strides
 from ..base import KernelPlan
 from ..effort import FUSED_PACK, PACK, Effort
 from ..epilogue import Store
@@ -262,9 +262,11 @@ class PanelPlan(KernelPlan):
         return y[c.rows[-1].name]
 
     def _index_table(self, w: dict[str, int]) -> Array:
-        """A gathering packer's table of k: the extent of each index and its step in A in bytes."""
+        """A gathering packer's table of k, as it lies in A: of each index its extent, its step in bytes, that in k."""
         depth = self.product.terms[0][1].rows
-        return np.array([n for i in depth for n in (i.extent, w[i.name])], np.int64)
+        moves = dict(zip(depth, contiguous_strides(tuple(i.extent for i in depth)), strict=True))
+        lying = in_memory_order(depth, w)
+        return np.array([n for i in lying for n in (i.extent, w[i.name], moves[i])], np.int64)
 
     def _line_table(self, w: dict[str, int]) -> Array:
         """A packer's table of lines in another order than k: where each element goes, in bytes.

@@ -112,10 +112,11 @@ def along_n(m: int, lanes: int, registers: int) -> Tiling:
     return Tiling(False, max(-(-m // blocks), 1), wide * lanes)
 
 
-def tiling_and_storing(lying: Lying, lanes: int, registers: int) -> tuple[Tiling, Storing]:
+def tiling_and_storing(lying: Lying, cpu: Cpu) -> tuple[Tiling, Storing]:
     """What suits the operands as they lie."""
     product, form, y, m = lying.product, lying.form, dict(lying.y), lying.product.m
     c, block = product.c, lying.block
+    lanes, registers = cpu.lanes(lying.dtypes.work.itemsize), cpu.vector_registers
     if form is Form.OUTER:
         tiling = _fit_rows(along_n(m, lanes, registers), block, lanes)
         return tiling, Storing(Store.SCATTERED, (*c.cols[1:], c.cols[0]), 0, True)
@@ -126,6 +127,8 @@ def tiling_and_storing(lying: Lying, lanes: int, registers: int) -> tuple[Tiling
         tiling = along_m(m, lanes, registers)
     tiling = _fit_rows(tiling, block, lanes)
     store = Store.TURNED if tiling.along_m else Store.LINES
+    if form is Form.COLUMNS and not block and _joins_images(lying, first, tiling, cpu):
+        return along_n(m, lanes, registers), Storing(Store.SCATTERED, c.cols, 0, True)
     side_by_side = y[c.rows[-1].name] == 1
     if first is None or (form is Form.PIXELS and first > 0 and side_by_side):
         # C's columns do not lie side by side: its rows do (channels last), or nothing does.
@@ -147,6 +150,25 @@ def tiling_and_storing(lying: Lying, lanes: int, registers: int) -> tuple[Tiling
     return tiling, Storing(store, inner, first, store in (Store.PLACED, Store.SCATTERED))
 
 
+HALF_EMPTY = 0.5
+"""The same for lines of C stored whole, which joined images are not: with more of them they are joined."""
+
+
+def _joins_images(lying: Lying, first: int | None, tiling: Tiling, cpu: Cpu) -> bool:
+    """Whether columns of all images make one matrix: one's leave lanes empty, or read all of A for part of a tile.
+
+    A table says then where each column is.
+    """
+    product, lanes = lying.product, cpu.lanes(lying.dtypes.work.itemsize)
+    cols = product.c.cols
+    if first == 0 or len(cols) < 2 or cols[0].extent < 2 or not lying.last.get(cols[-1].name):
+        return False
+    columns = math.prod(i.extent for i in cols[first or 1 :])
+    if first is not None and tiling.along_m:
+        return columns < tiling.nr and product.m * product.k * lying.dtypes.work.itemsize > cpu.l2 // 2
+    return -columns % lanes > (EMPTY if first is None else HALF_EMPTY) * columns
+
+
 def _fit_rows(tiling: Tiling, block: int, lanes: int) -> Tiling:
     return replace(tiling, mr=fitting_rows(tiling.mr, block, lanes)) if block else tiling
 
@@ -166,7 +188,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
     c, y, w = product.c, strides(product.c, shapes["y"], 1), strides(a, shapes["w"], 1)
     lanes = cpu.lanes(dtypes.work.itemsize)
     lying = Lying(product, dtypes, form, y, w, dict(b.coordinates[-1].terms))
-    tiling, storing = tiling_and_storing(lying, lanes, cpu.vector_registers)
+    tiling, storing = tiling_and_storing(lying, cpu)
     streams = form in (Form.SUMS, Form.OUTER)
     along = b.rows if streams else in_memory_order(b.rows, w)
     lines = streams or (contiguous_from(along, w) == 0 and is_uniform(c.rows, w))
