@@ -13,6 +13,7 @@ import convmat
 from convmat import PlanError
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
+from convmat.engine.kernels.winograd.blocks import Slices
 from convmat.engine.kernels.winograd.plan import WinogradPlan
 from convmat.geometry import Geometry
 from convmat.lowering import ALL, find_lowering
@@ -85,10 +86,19 @@ def _geometry(pick: random.Random) -> Geometry:
         dilation[-1] = pick.choice([1, 2, 2, 4])
     extents = tuple(d * (f - 1) + 1 + pick.randint(2, 30) for f, d in zip(F, dilation, strict=True))
     channels, filters = groups * pick.choice([1, pick.randint(2, 24), 90]), groups * pick.randint(1, 40)
+    stride = [1] * len(F)
+    if pick.random() < 0.4:  # an axis that is cut into slices
+        f, d = pick.choice([1, 2, 3, 3, 4]), pick.choice([1, 1, 2, 4])
+        F, dilation, stride = (f, *F), [d, *dilation], [pick.choice([1, 1, 2, 3]), *stride]
+        padding, extents = (
+            ((pick.randint(-1, 2), pick.randint(0, 2)), *padding),
+            (d * f + pick.randint(1, 7), *extents),
+        )
     x_shape = (pick.randint(1, 3), channels, *extents)
     return Geometry.of(
-        x_shape, (filters, channels // groups, *F), padding=padding, dilation=dilation, groups=groups
-    )
+        x_shape, (filters, channels // groups, *F),
+        padding=padding, dilation=dilation, groups=groups, stride=stride,
+    )  # fmt: skip
 
 
 def _last(array: Array) -> Array:
@@ -145,6 +155,58 @@ def test_input_gradient_and_epilogue(name: str, layout: str, dilation: int | tup
     assert _apart(back(dy, w), dx) < back.chosen.cost.error
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    ("stride", "dilation"), [((1, 1, 1), (1, 1, 1)), ((2, 1, 1), (3, 1, 2)), ((3, 1, 1), (1, 2, 1))]
+)
+def test_slices_share_what_was_transformed(
+    layout: str, stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> None:
+    """Forward and back, packed before or by the tasks: a NaN stays where its taps reach, bits are a slice's own."""
+    g = Geometry.of(
+        (2, 4, 11, 9, 13), (18, 2, 3, 3, 3), padding=2, groups=2, stride=stride, dilation=dilation
+    )
+    x, w, bias = _normal(13, "float32", g.x_shape, g.w_shape, (18,))
+    x[1, 3, 4, 4, 6] = np.nan
+    expected = np.maximum(by_taps(x, w, None, g)[0] + bias.reshape(-1, 1, 1, 1), 0)
+    given, made = put(x, layout), []
+    for bound, threads in ((True, 1), (False, 2), (True, 3)):
+        options: dict[str, Any] = {
+            "layout": layout,
+            "reuse_weights": bound,
+            "bias": True,
+            "activation": "relu",
+        }
+        with convmat.threads(threads):
+            plan = convmat.plan(
+                given.shape, w.shape, padding=2, groups=2, stride=stride, dilation=dilation,
+                lowering="winograd 4", **options,
+            )  # fmt: skip
+        y = plan(hedged(given), w, bias)
+        made.append(np.moveaxis(y, -1, 1) if layout == "NHWC" else y)
+    for other in made[1:]:
+        np.testing.assert_array_equal(other, made[0])
+    np.testing.assert_array_equal(np.isnan(made[0]), np.isnan(expected))
+    sound = ~np.isnan(expected)
+    assert _apart(made[0][sound], expected[sound]) < 2e-6
+
+
+def test_the_plan_takes_slices_where_they_are_faster() -> None:
+    plan: Plan = convmat.plan((1, 64, 16, 16, 16), (64, 64, 3, 3, 3), padding=1)
+    assert plan.chosen.lowering in NAMES
+
+
+def test_slices_worked_by_hand() -> None:
+    """Stride 3, dilation 2: outputs two apart share slices, and each begins three of them further."""
+    problem = Problem.of(Geometry.of((1, 8, 14, 9, 9), (8, 8, 4, 3, 3), stride=(3, 1, 1), dilation=(2, 1, 1)))
+    (product,) = find_lowering("winograd 2").products(problem)
+    slices = Slices.of(product)
+    assert slices == Slices(count=3, depth=14, stride=3, step=2, taps=4, offset=0)
+    assert (slices.rests, slices.turns, slices.overlap) == (2, 3, 1)
+    assert slices.taken(2) == len({s * 3 + f for s in range(2) for f in range(4)}) == 7
+    assert slices.stored(2) == 9
+
+
 @pytest.mark.parametrize(("layout", "dilation"), [("NCHW", 1), ("NCHW", 2), ("NHWC", 1)])
 @pytest.mark.parametrize("name", NAMES)
 def test_bits_depend_on_neither_threads_nor_batch(name: str, layout: str, dilation: int) -> None:
@@ -197,7 +259,7 @@ def test_lesser_vectors(name: str, dtype: str, layout: str, dilation: int) -> No
     [
         ({"exact": True}, "exact=True admits nothing else"),
         ({"rtol": 1e-8}, "is expected to be off by"),
-        ({"stride": 2}, "takes stride 1, got 2x2"),
+        ({"stride": 2}, "takes stride 1 along an axis of several taps, got 2x2 for 3x3"),
         (
             {"dilation": (1, LANES), "padding": (0, LANES)},
             f"takes windows that overlap by up to a vector of {LANES}, got {2 * LANES}",
@@ -289,7 +351,7 @@ def test_small_images_share_a_block(direction: str, layout: str) -> None:
         assert isinstance(program, jit.JitProgram)
         (step,) = program.steps
         assert isinstance(step, WinogradPlan)
-        assert step.block.images > 1
+        assert step.block.slices > 1
         assert step.recipe.packs is not bound
         y = blank(problem.y.shape, np.dtype(np.float32))
         given = put(first[:batch], layout)

@@ -195,8 +195,14 @@ def test_what_is_not_drawn_by_tiles(tmp_path: Path) -> None:
     strided = plan((1, 2, 6, 6), (1, 2, 3, 3), stride=2)
     assert refused(lambda: strided.draw(path, lowering="winograd 2")) == (
         "draw: winograd 2 refuses this convolution\n"
-        "  1x2x6x6 * 1x2x3x3 -> 1x1x2x2, stride 2x2: takes stride 1, got 2x2\n"
+        "  1x2x6x6 * 1x2x3x3 -> 1x1x2x2, stride 2x2: takes stride 1 along an axis of several taps, got 2x2 for 3x3\n"
         "  omit lowering= for im2col, which refuses nothing"
+    )
+    deep = plan((1, 2, 4, 6, 6), (1, 2, 3, 3, 3))
+    assert refused(lambda: deep.draw(path, lowering="winograd 2")) == (
+        "draw: winograd 2 is drawn where it tiles every axis\n"
+        "  1x2x4x6x6 * 1x2x3x3x3 -> 1x1x2x4x4: one axis is cut into slices\n"
+        "  omit lowering= for im2col"
     )
     none = plan((0, 1, 3), (1, 1, 2))
     assert refused(lambda: none.draw(path, lowering="winograd 2")).startswith(

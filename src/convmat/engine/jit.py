@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import EngineError
 from ..processes import OfThisProcess
-from ..product import Packing, Product, Transform
+from ..product import Packing, Product
 from .cpu import Cpu, host
 from .job import HEADER, WORD, address
 from .kernels.base import KernelPlan
@@ -27,7 +27,7 @@ from .kernels.dots.plan import plan_dots
 from .kernels.effort import Effort
 from .kernels.panel.plan import plan_step
 from .kernels.phases.plan import has_phases, plan_phases
-from .kernels.pieces.plan import plan_pieces
+from .kernels.pieces.plan import plan_pieces, sums_over_pieces
 from .kernels.quads.plan import BYTES, plan_quads
 from .kernels.sweeps.base import SweepPlan
 from .kernels.text import kernel_text
@@ -90,8 +90,7 @@ def prepare(
 def _planner(product: Product, packing: Packing, bound: bool) -> Callable[..., KernelPlan | str]:
     """What plans the kernel of a product."""
     if product.transforms:
-        in_pieces = isinstance(product.transforms[0], Transform) and len(product.terms[0][1].rows) > 1
-        return plan_pieces if in_pieces else partial(plan_transformed, bound=bound)
+        return plan_pieces if sums_over_pieces(product) else partial(plan_transformed, bound=bound)
     if product.strands:
         return plan_dots
     return plan_direct if packing is Packing.NOTHING else plan_step

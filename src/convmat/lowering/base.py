@@ -217,7 +217,7 @@ class Part:
             if dim.role[0] != "i":
                 return self.channel(dim)
             a = int(dim.role[1:])
-            p, f = (f"p{a}", _step_of(g.s[a], g.P[a])), (f"f{a}", _step_of(g.d[a], g.F[a]))
+            p, f = (f"p{a}", step_of(g.s[a], g.P[a])), (f"f{a}", step_of(g.d[a], g.F[a]))
             if f[0] in fixed:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])
@@ -306,7 +306,7 @@ class Part:
         return View(source, rows, cols, coordinates, batch, conjugate=conjugate)
 
 
-def _step_of(step: int, extent: int) -> int:
+def step_of(step: int, extent: int) -> int:
     """A step between the values of an index: where there is one it is never taken, and may be as long as it likes."""
     return step if extent > 1 or step < LONG else 1
 

@@ -26,7 +26,7 @@ from ..story.costs import WayCost, list_costs
 from ..story.example import W, X
 from ..story.sample import sample_of
 from ..story.scene import Scene
-from ..story.tiles import TileScene, tile_of
+from ..story.tiles import TileScene, has_slices, tile_of
 from .animation import Act, build_acts
 from .animation import frames as animate
 from .canvas import smooth
@@ -224,6 +224,11 @@ def _way(g: Geometry, lowering: Any) -> WayCost | None:
         raise PlanError(
             f"draw: {lowering} refuses this convolution\n  {g}: {way.refusal}\n"
             f"  omit lowering= for im2col, which refuses nothing"
+        )
+    if has_slices(g):
+        raise PlanError(
+            f"draw: {lowering} is drawn where it tiles every axis\n  {g}: one axis is cut into slices\n"
+            f"  omit lowering= for im2col"
         )
     return way
 

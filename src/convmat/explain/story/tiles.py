@@ -23,7 +23,7 @@ import numpy.typing as npt
 from convmat.geometry import Geometry
 from convmat.lowering import find_lowering
 from convmat.lowering.toomcook import FastCorrelation, fast_correlation
-from convmat.lowering.winograd import Winograd
+from convmat.lowering.winograd import Winograd, tiled_axes
 from convmat.problem import Problem
 from convmat.processes import kept_property
 from convmat.product import Matrix
@@ -117,6 +117,15 @@ def _winograd(lowering: str) -> Winograd:
     way = find_lowering(lowering)
     assert isinstance(way, Winograd)
     return way
+
+
+def has_slices(g: Geometry) -> bool:
+    """Whether an axis is left that is not tiled, which no picture shows.
+
+    >>> has_slices(Geometry.of((1, 2, 4, 6, 6), (1, 2, 3, 3, 3)))
+    True
+    """
+    return any(len(tiled_axes(phase.geometry)) < g.rank for phase in g.phases())
 
 
 class TileScene:

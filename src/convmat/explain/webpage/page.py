@@ -25,6 +25,7 @@ from ..picture.draw import require_array
 from ..story.costs import way_name
 from ..story.example import W, X
 from ..story.sample import sample_of
+from ..story.tiles import has_slices
 from .linker import link, read_module
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ def _choose_way(plan: Plan, direction: str) -> str:
         return name
     # By tiles a gradient is a convolution of its own.
     own = {"forward": g, "input": g.grad_input(), "weight": g.grad_weight()}[direction]
-    return name if find_lowering(name).refuses(Problem.of(own)) is None else "im2col"
+    drawn = find_lowering(name).refuses(Problem.of(own)) is None and not has_slices(own)
+    return name if drawn else "im2col"
 
 
 def notebook(plan: Plan) -> str:

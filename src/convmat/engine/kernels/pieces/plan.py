@@ -71,6 +71,14 @@ def plan_pieces(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     return PiecesPlan(product, dtypes, shapes, threads, recipe)
 
 
+def sums_over_pieces(product: Product) -> bool:
+    """Whether its sum runs along the axes of its windows: each window holds a piece of a filter."""
+    b = product.terms[0][1]
+    windows, depth = ({index.name for index in each} for each in (product.windows(b), b.rows))
+    moved = [{name for name, _ in coordinate.terms} for coordinate in b.coordinates]
+    return isinstance(product.transforms[0], Transform) and any(m & windows and m & depth for m in moved)
+
+
 def _axis(view: View, window: str) -> Coordinate:
     """The axis along which a window index moves; one of a single position where there is none."""
     return next((c for c in view.coordinates if window in dict(c.terms)), Coordinate(1, ((window, 1),)))
@@ -251,4 +259,4 @@ def _odd_lines(count: int) -> int:
     return 64 * (lines + 1 - lines % 2)
 
 
-__all__ = ["PiecesPlan", "plan_pieces"]
+__all__ = ["PiecesPlan", "plan_pieces", "sums_over_pieces"]

@@ -6,9 +6,11 @@ several tasks repeat, and A, which every block reads anew, or packs.
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import dataclass
 
-from ....product import Product
+from ....product import Coordinate, Index, Product, View
 from ...cpu import Cpu
 from ...ir.constant_matmul import operations
 from .writer import WinogradRecipe
@@ -21,24 +23,81 @@ LEAST_TILES = 28
 """Tiles of a block where there are as many: every block reads all of A."""
 
 SEVERAL_TILES, SEVERAL = 64, 15 << 20
-"""Tiles of a block of several images, at most, and the bytes of all threads' scratch then."""
+"""Tiles of a block of several slices with one tap, at most, and the bytes of all threads' scratch then."""
 
 
 def tiles_of(product: Product) -> tuple[int, int]:
     """Rows of tiles and tiles in a row: all residues of both."""
-    q0, r0, q1, r1 = (index.extent for index in product.c.cols[1:])
+    q0, r0, q1, r1 = (index.extent for index in product.c.cols[-4:])
     return q0 * r0, q1 * r1
 
 
+@dataclass(frozen=True)
+class Slices:
+    """The slices that a product has, and which of x each of its `taps` takes.
+
+    Output slice s of `count` begins at slice s * `stride` + `offset` of x, of `depth`, and its taps lie `step` apart.
+    Those that leave the same one of `rests` take slices of x `step` apart, too: each begins `turns` further than the
+    one before. V holds those in the same place among `turns` one after the other.
+    """
+
+    count: int
+    depth: int
+    stride: int
+    step: int
+    taps: int
+    offset: int
+
+    @classmethod
+    def of(cls, product: Product) -> Slices:
+        """Those along an axis without a window, or whole images."""
+        b, (image, *plane) = product.terms[0][1], product.c.cols[:-4]
+        over = plane[0] if plane else image
+        taps = b.rows[0] if plane else Index("", 1)
+        at = find_axis(b, over.name)
+        steps = dict(at.terms)
+        stride, step = steps.get(over.name, 1), steps.get(taps.name, 1)
+        return cls(over.extent, at.extent, stride, step, taps.extent, at.offset)
+
+    @property
+    def rests(self) -> int:
+        """Output slices that share no slice of x, side by side."""
+        return min(self.step // math.gcd(self.stride, self.step), self.count)
+
+    @property
+    def turns(self) -> int:
+        """How much further an output slice begins than the one before it of the same rest."""
+        return self.stride // math.gcd(self.stride, self.step)
+
+    @property
+    def overlap(self) -> int:
+        """Slices of x in the same place that an output slice takes beside its first one."""
+        return (self.taps - 1) // self.turns
+
+    def taken(self, count: int, blocks: int = 1) -> int:
+        """Slices of x that so many output slices take, in so many blocks."""
+        places = range(min(self.turns, self.taps))
+        return sum(count + blocks * ((self.taps - 1 - place) // self.turns) for place in places)
+
+    def stored(self, count: int) -> int:
+        """Slices of V where so many output slices of a block find them."""
+        return min(self.turns, self.taps) * (count + self.overlap)
+
+
+def find_axis(view: View, index: str) -> Coordinate:
+    """The axis along which an index moves; one of a single position where there is none."""
+    return next((c for c in view.coordinates if index in dict(c.terms)), Coordinate(1, ()))
+
+
 class TileBlock:
-    """`rows` x `columns` tiles of `images`, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
+    """`rows` x `columns` tiles of `slices`, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
 
     def __init__(
-        self, product: Product, r: WinogradRecipe, images: int, rows: int, columns: int, chunks: int
+        self, product: Product, r: WinogradRecipe, slices: int, rows: int, columns: int, chunks: int
     ) -> None:
         down, across = tiles_of(product)
-        self.images, self.rows, self.columns = images, rows, columns
-        self.tiles = images * rows * columns
+        self.slices, self.rows, self.columns = slices, rows, columns
+        self.tiles = slices * rows * columns
         self.panels = -(-self.tiles // r.tallest)
         even = -(-self.tiles // self.panels)
         self.panel = even + even % 2
@@ -52,44 +111,67 @@ class TileBlock:
     @classmethod
     def best(cls, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> TileBlock:
         """The one whose slowest thread is done first."""
-        down, across = tiles_of(product)
-        batch = product.c.cols[0].extent
-        each = r.points * max(product.k, r.stored(r.width)) * r.work.bytes
-        room_for = max(SCRATCH // each, LEAST_TILES)
-        pieces = max(-(-across // room_for), 1)
-        columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
-        shapes = [
-            (1, rows)
-            for rows in range(1, max(room_for // columns, 1) + 1)
-            if -(-down // -(-down // rows)) == rows  # otherwise the same number of blocks have fewer rows
-        ]
-        if columns == across:
-            point = r.points * r.work.bytes
-            room = SEVERAL // threads - point * product.k * r.stored(r.width) * r.packs
-            tiles = min(SEVERAL_TILES, room // (point * (product.k + r.stored(r.width))))
-            several = range(2, min(batch, tiles // (down * across)) + 1)
-            shapes += [(images, down) for images in several if -(-batch // -(-batch // images)) == images]
+        columns, shapes = _shapes(product, r, threads)
         found = []
-        for images, rows in shapes:
+        for slices, rows in shapes:
             for chunks in range(1, min(_row_blocks(product, r), threads) + 1):
-                block = cls(product, r, images, rows, columns, chunks)
+                block = cls(product, r, slices, rows, columns, chunks)
                 block.turns = block._turns(product, r, threads, cpu)
-                found.append((block.turns, -images, -rows, block))
+                found.append((block.turns, -slices, -rows, block))
         return min(found, key=lambda each: each[:3])[3]
 
     def _turns(self, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
         """What the slowest thread takes, in turns of its FMA unit."""
-        (group,), batch = product.groups(product.c), product.c.cols[0].extent
-        outer = group.extent * -(-batch // self.images)
+        slices = Slices.of(product)
+        outer = images_of(product) * slices.rests * -(-slices.count // (slices.rests * self.slices))
         tasks = outer * self.row_blocks * self.column_blocks * self.chunks
         width = r.stored(r.width) // r.lanes
         fetched = 0.0 if r.packs else _turns_to_read_a(product, r, cpu)
         point = self.panels * (self.panel * width * product.k + 40) + product.k * width * fetched
-        pre = product.k * self.images * self.rows * _pre_row(r, self.columns)
+        pre = channels_of(product) * slices.taken(self.slices) * self.rows * _pre_row(r, self.columns)
         block = r.points * point + width * self.tiles * _post_tile(r)
         if r.packs:
             block += width * product.k * filter_operations(r)
         return -(-tasks // threads) * (pre + self.chunk * block)
+
+
+def images_of(product: Product) -> int:
+    """Images and groups whose slices are cut into blocks: all of both, where slices are not images themselves."""
+    (group,), (image, *plane) = product.groups(product.c), product.c.cols[:-4]
+    return group.extent * (image.extent if plane else 1)
+
+
+def channels_of(product: Product) -> int:
+    """Terms of a sum for each tap."""
+    return product.terms[0][1].rows[-1].extent
+
+
+def _shapes(product: Product, r: WinogradRecipe, threads: int) -> tuple[int, list[tuple[int, int]]]:
+    """Columns of tiles of a block, and the slices and rows that it may have."""
+    down, across = tiles_of(product)
+    slices, channels, stored = Slices.of(product), channels_of(product), r.stored(r.width)
+    point, most = r.points * r.work.bytes, -(-slices.count // slices.rests)
+    room_for = max(SCRATCH // (point * max(channels * slices.taken(1), stored)), LEAST_TILES)
+    pieces = max(-(-across // room_for), 1)
+    columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
+    shapes = [(1, rows) for rows in range(1, max(room_for // columns, 1) + 1) if _even(down, rows)]
+    if slices.taps > 1:
+        room_for = SCRATCH // (point * columns)
+        for count, rows in itertools.product(range(2, most + 1), range(1, down + 1)):
+            fits = rows * max(channels * slices.stored(count), stored * count) <= room_for
+            if _even(most, count) and _even(down, rows) and (fits or count * rows * columns <= LEAST_TILES):
+                shapes.append((count, rows))
+    elif columns == across:
+        room = SEVERAL // threads - point * product.k * stored * r.packs
+        tiles = min(SEVERAL_TILES, room // (point * (product.k + stored)))
+        several = range(2, min(most, tiles // (down * across)) + 1)
+        shapes += [(count, down) for count in several if _even(most, count)]
+    return columns, shapes
+
+
+def _even(whole: int, part: int) -> bool:
+    """Whether no smaller parts cut the whole into as few."""
+    return -(-whole // -(-whole // part)) == part
 
 
 def _row_blocks(product: Product, r: WinogradRecipe) -> int:
@@ -146,21 +228,25 @@ def _post_tile(r: WinogradRecipe) -> float:
 
 
 def pre_operations(product: Product, r: WinogradRecipe, block: TileBlock) -> float:
-    """Instructions of transforming one channel of an image."""
+    """Instructions of transforming one channel of a slice."""
     down = tiles_of(product)[0]
     return down * block.column_blocks * _pre_row(r, block.columns)
 
 
 def post_operations(product: Product, r: WinogradRecipe) -> float:
-    """Instructions of transforming and storing a vector of an image's rows of A."""
+    """Instructions of transforming and storing a vector of a slice's rows of A."""
     return math.prod(tiles_of(product)) * _post_tile(r)
 
 
 __all__ = [
     "KEPT",
     "MANY_LINES",
+    "Slices",
     "TileBlock",
+    "channels_of",
     "filter_operations",
+    "find_axis",
+    "images_of",
     "packing_turns",
     "post_operations",
     "pre_operations",

@@ -85,9 +85,9 @@ class Post:
         fn = writer.made.function(
             f"post_{rows}",
             {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
-             "across": i64, "x": ptr, "row": i64, "column": i64, "w": ptr, "args": ptr},
+             "across": i64, "x": ptr, "slice": i64, "row": i64, "column": i64, "w": ptr, "args": ptr},
         )  # fmt: skip
-        m, y, residual, bias, turned, count, down, across, x, row, column, w, args = fn.arguments
+        m, y, residual, bias, turned, count, down, across, x, at_slice, row, column, w, args = fn.arguments
         names = ("m plane", "y row", "y column", "x column", "w o")
         plane, y_row, y_column, x_column, w_o = (writer.word(fn, args, name) for name in names)
         tile = Tile(r.work, m1, 1, n, item, item, item)
@@ -101,7 +101,7 @@ class Post:
                 with fn.if_(writer.unsound(squares)) as lost:
                     fn.call(
                         careful[vector].address, at, y + moved, residual + moved, behind, turned, down, left,
-                        x + first * x_column, row, column + first, w + w_o * (vector * n), args,
+                        x + first * x_column, at_slice, row, column + first, w + w_o * (vector * n), args,
                     )  # fmt: skip
                 with lost.otherwise():
                     for v0 in range(m0):
@@ -126,9 +126,9 @@ class Post:
         fn = self._careful[rows] = writer.made.function(
             f"careful_{rows}",
             {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "outputs": ptr, "down": i64, "left": i64, "x": ptr,
-             "row": i64, "column": i64, "w": ptr, "args": ptr},
+             "slice": i64, "row": i64, "column": i64, "w": ptr, "args": ptr},
         )  # fmt: skip
-        m, y, residual, bias, outputs, down, left, x, row, column, w, args = fn.arguments
+        m, y, residual, bias, outputs, down, left, x, at_slice, row, column, w, args = fn.arguments
         plane, y_row, y_column = (writer.word(fn, args, name) for name in ("m plane", "y row", "y column"))
         half, sums = writer.outputs_down(fn, m, plane)
         for number in range(m0):
@@ -139,7 +139,7 @@ class Post:
         fn.store(sums, squares)
         one = const(i64, 1)
         fn.call(
-            self.definition.address, x, row, column, w, const(i64, rows), outputs, squares, one, args,
+            self.definition.address, x, at_slice, row, column, w, const(i64, rows), outputs, squares, one, args,
         )  # fmt: skip
         tile = Tile(r.work, 1, 1, n, item, item, item)
         with fn.loop(0, minimum(udiv(down + (d0 - 1), d0), m0)) as v0, fn.loop(0, minimum(left, m1)) as v1:

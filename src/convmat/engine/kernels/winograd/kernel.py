@@ -1,11 +1,16 @@
 """The kernel of products with transforms over two window axes, x and y contiguous along the second.
 
-A task owns a block of tiles of one image, or the tiles of several small ones, and perhaps a share of A's blocks of
-rows. Without waiting for any other it does all three steps in its own scratch:
+A task owns a block of tiles of one slice, or the tiles of several, and perhaps a share of A's blocks of rows. Without
+waiting for any other it does all three steps in its own scratch:
 
     pre     V[s][k][tile] = pre_b on both window axes        lanes along pixels, then along tiles
-    sum     M[s][tile][m] = sum over k of V * A, for each of the points s        A: [block][s][k][m], lanes along m
+    sum     M[s][tile][m] = sum over taps and k of V * A, for each of the points s
+                                                              A: [block][s][tap][k][m], lanes along m
     post    y = epilogue(post on both window axes)           lanes along m, turned on their way out
+
+Slices are those of an axis without a window, along which some taps are summed over, at any stride and dilation. Where
+there is no such axis they are images, with one tap. A slice of x is transformed once for all slices of the block, and
+what a tap reads of V begins so many slices later: tiles run on across slices in the sum.
 
 Where A changes with every call and blocks of tiles are few, a task packs the rows of A that it multiplies by for
 itself: A as a whole, several times as large as w, is then never written to memory.
@@ -134,7 +139,7 @@ class ModuleWriter(WinogradWriter):
             self._block_of_weights(fn, args, w, a, r.width)
 
     def _block_of_weights(self, fn: Function, args: Value, w: Value, a: Value, rows: int) -> None:
-        """[point][k][row] of a block of `rows` rows, zero for rows that fill the last vector up."""
+        """[point][tap][k][row] of a block of `rows` rows, zero for rows that fill the last vector up."""
         r, n, item = self.r, self.r.lanes, self.item
         depth, down, across, f0, f1 = (
             self.word(fn, args, name) for name in ("k", "w o", "w c", "w f0", "w f1")
@@ -143,10 +148,11 @@ class ModuleWriter(WinogradWriter):
         lines = [down * i for i in range(n)]
         width, plane = r.stored(rows) * item, self.word(fn, args, r.plane(rows))
         G0, G1 = r.rows.pre_a, r.columns.pre_a
-        with fn.loop(0, depth) as channel:
+        w_tap = self.word(fn, args, "w tap")
+        with fn.loop(0, self.word(fn, args, "taps")) as tap, fn.loop(0, depth) as channel:
             for vector in range(r.stored(rows) // n):
                 mask = prefix_mask(n, rows - vector * n)
-                at = w + channel.index * across + down * (vector * n)
+                at = w + tap.index * w_tap + channel.index * across + down * (vector * n)
                 if r.taps:
                     taps = self._filters(fn, at, lines[: rows - vector * n])
                 else:
@@ -158,7 +164,7 @@ class ModuleWriter(WinogradWriter):
                         for v in range(len(G1[0]))
                     ]
                 half = [combine(G0, column) for column in taps]
-                to = a + channel.index * width + vector * n * item
+                to = a + (tap.index * depth + channel.index) * width + vector * n * item
                 for s0 in range(len(G0)):
                     for value in combine(G1, [column[s0] for column in half]):
                         fn.store(value, to)
@@ -219,9 +225,9 @@ class ModuleWriter(WinogradWriter):
         fn = self.made.function(
             f"post_{rows}",
             {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
-             "across": i64, "x": ptr, "row": i64, "column": i64, "w": ptr, "args": ptr},
+             "across": i64, "x": ptr, "slice": i64, "row": i64, "column": i64, "w": ptr, "args": ptr},
         )  # fmt: skip
-        m, y, residual, bias, turned, count, down, across, x, row, column, w, args = fn.arguments
+        m, y, residual, bias, turned, count, down, across, x, at_slice, row, column, w, args = fn.arguments
         width = r.stored(rows) * item
         names = ("m plane", "y row", "y o", "x column", "w o")
         plane, y_row, y_o, x_column, w_o = (self.word(fn, args, name) for name in names)
@@ -249,7 +255,7 @@ class ModuleWriter(WinogradWriter):
                 with fn.if_(self.unsound(each.results[0])):
                     pixel = self.pixel(first)
                     fn.call(
-                        definition.address, x + pixel * x_column, row, column + pixel, w + w_o * (vector * n),
+                        definition.address, x + pixel * x_column, at_slice, row, column + pixel, w + w_o * (vector * n),
                         const(i64, rows - vector * n), turned, squares, here, args,
                     )  # fmt: skip
                 for v0 in range(m0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ....product import Coordinate, Product, Transform, View
+from ....product import Product, Transform
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, aligned_size, origin, strides
@@ -15,8 +15,12 @@ from ..panel.pack_b import LARGEST_EXTENT
 from .blocks import (
     KEPT,
     MANY_LINES,
+    Slices,
     TileBlock,
+    channels_of,
     filter_operations,
+    find_axis,
+    images_of,
     packing_turns,
     post_operations,
     pre_operations,
@@ -41,7 +45,7 @@ def plan_transformed(
     x, y = strides(b, shapes["x"], item), strides(c, shapes["y"], item)
     (_, u1), (_, v1) = product.windows(b), product.windows(c)
     *_, r0, _, r1 = c.cols
-    last = x[b.rows[0].name] == y[c.rows[0].name] == item
+    last = x[b.rows[-1].name] == y[c.rows[0].name] == item
     lines = x[u1.name] == y[v1.name] == r1.extent * item
     if not (last or lines):
         return (
@@ -59,7 +63,7 @@ def plan_transformed(
         apart=(r0.extent, r1.extent),
         taps=_whole_filters(product, strides(a, shapes["w"], item), item),
         packs=False,
-        k=0 if lines else product.k,
+        k=0 if lines else channels_of(product),
         work=TYPES[dtypes.work.name],
         lanes=lanes,
         width=width,
@@ -97,7 +101,7 @@ def _refuses(product: Product, dtypes: Dtypes) -> str | None:
     if len(transforms) != 2:
         return f"transforms two window axes, got {len(transforms)}"
     b, c = product.terms[0][1], product.c
-    if len(c.rows) != 1 or len(product.groups(c)) != 1 or len(b.rows) != 1:
+    if len(c.rows) != 1 or len(product.groups(c)) != 1 or (len(b.rows), len(c.cols)) not in ((1, 5), (2, 6)):
         return "takes one index each of groups, rows and depth"
     return None
 
@@ -138,7 +142,7 @@ class WinogradPlan(KernelPlan):
         block: TileBlock,
     ) -> None:
         super().__init__(product, dtypes, shapes, threads)
-        self.recipe = recipe
+        self.recipe, self.slices = recipe, Slices.of(product)
         r, item = recipe, dtypes.work.itemsize
         a, b = product.terms[0]
         c = product.c
@@ -147,13 +151,12 @@ class WinogradPlan(KernelPlan):
         f0, f1 = product.windows(a)
         self.origin = {"x": 0, "y": 0, "w": origin(a, shapes["w"], item)}
         (group,) = product.groups(c)
-        image = c.cols[0]
-        (channel,), (o,) = b.rows, c.rows
+        (*_, channel), (o,) = b.rows, c.rows
         (u0, u1), (v0, v1) = product.windows(b), product.windows(c)
-        by_row, by_column = (self._axis(b, u.name) for u in product.windows(b))
-        out_row, out_column = (self._axis(c, v.name) for v in product.windows(c))
+        by_row, by_column = (find_axis(b, u.name) for u in product.windows(b))
+        out_row, out_column = (find_axis(c, v.name) for v in product.windows(c))
         self.block = k = block
-        plane, tail_plane = (_odd_lines(channel.extent * r.stored(n) * item) for n in (r.width, r.tail))
+        plane, tail_plane = (_odd_lines(product.k * r.stored(n) * item) for n in (r.width, r.tail))
         blocks = -(-product.m // r.width)
         matrix = r.points * ((blocks - 1) * plane + tail_plane)
         self.weight_tasks = 0 if r.packs else group.extent * blocks
@@ -161,9 +164,7 @@ class WinogradPlan(KernelPlan):
         self.kept_bytes = 0 if r.packs else math.prod(shapes["w"]) * item
         tiles, (d0, d1) = tiles_of(product), r.apart
         words = {
-            "chunk": k.chunk, "chunks": k.chunks, "count b": image.extent, "block images": k.images,
-            "image blocks": -(-image.extent // k.images), "x b": x[image.name], "y b": y[image.name],
-            "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
+            "chunk": k.chunk, "chunks": k.chunks, "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
             "w g": w[group.name], "w o": w[o.name], "w c": w[channel.name], "w f0": w[f0.name],
             "w f1": w[f1.name], "a g": matrix, "bias g": product.m * item,
             "block step": r.points * plane, "a blocks": blocks, "a plane": plane, "a tail plane": tail_plane,
@@ -176,17 +177,36 @@ class WinogradPlan(KernelPlan):
             "out rows": out_row.extent, "out columns": out_column.extent, "k": channel.extent, "part": product.part,
             "panel": k.panel,
         }  # fmt: skip
-        words |= self._scratch(plane)
+        words |= self._slices(x, w, y) | self._scratch(plane)
         self.lay_out(r.arguments(), words, ("x", "y", "a", "w", "bias", "residual", "scratch"))
-        self.tasks = group.extent * self.words["image blocks"] * k.row_blocks * k.column_blocks * k.chunks
+        self.tasks = self.outer * k.row_blocks * k.column_blocks * k.chunks
         self.workspace = words["scratch size"] * threads + 64
+
+    def _slices(self, x: dict[str, int], w: dict[str, int], y: dict[str, int]) -> dict[str, int]:
+        """Where slices lie, by the strides of x, w and y, and how they are cut into blocks."""
+        s, k, product = self.slices, self.block, self.product
+        image, *plane = product.c.cols[:-4]
+        over = plane[0] if plane else image
+        blocks = -(-s.count // (s.rests * k.slices))
+        self.outer = images_of(product) * s.rests * blocks
+        return {
+            "count b": image.extent if plane else 1, "x b": x[image.name] if plane else 0,
+            "y b": y[image.name] if plane else 0, "rests": s.rests, "slices": s.count, "block slices": k.slices,
+            "slice blocks": blocks, "x slice": x[over.name] // s.stride, "y slice": y[over.name] * s.rests,
+            "y rest": y[over.name], "slice offset": s.offset, "depth": s.depth, "slice stride": s.stride,
+            "tap step": s.step, "taps": s.taps, "w tap": w[product.terms[0][1].rows[0].name] if plane else 0,
+            "turns": s.turns, "overlap": s.overlap,
+        }  # fmt: skip
 
     def _scratch(self, plane: int) -> dict[str, int]:
         """Where a thread's scratch has what, and how far apart; `plane`: bytes of a block of A at one point."""
         r, k, item = self.recipe, self.block, self.dtypes.work.itemsize
+        # A panel of the last tap may begin so many tiles behind the first one's.
+        behind = (self.slices.stored(k.slices) - k.slices) * k.rows * k.columns
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
-        v_line = item if r.k else k.tiles * item
-        v_size = k.panels * k.panel * r.pitch if r.k else self.product.k * v_line + 2 * r.lanes * item
+        v_line = item if r.k else (k.tiles + behind) * item
+        channels = channels_of(self.product)
+        v_size = (behind + k.panels * k.panel) * r.pitch if r.k else channels * v_line + 2 * r.lanes * item
         v_plane, m_plane = _odd_lines(v_size), _odd_lines(k.panels * k.panel * r.stored(r.width) * item)
         sums = aligned_size(r.points * v_plane + 64)
         lines = sums + aligned_size(r.points * m_plane)
@@ -198,28 +218,23 @@ class WinogradPlan(KernelPlan):
             "line pitch": wide * item,
         }  # fmt: skip
 
-    @staticmethod
-    def _axis(view: View, window: str) -> Coordinate:
-        """The axis along which a window index moves; one of a single position where there is none."""
-        return next((c for c in view.coordinates if window in dict(c.terms)), Coordinate(1, ()))
-
     @property
     def effort(self) -> Effort:
         """What one call makes the machine do."""
         r, p, k = self.recipe, self.product, self.block
         item = self.dtypes.work.itemsize
-        images = self.words["count g"] * self.words["count b"]
-        some = self.words["count g"] * self.words["image blocks"]
+        slices, channels = images_of(p) * self.slices.count, channels_of(p)
         rows = (-(-p.m // r.width) - 1) * r.stored(r.width) + r.stored(r.tail)
-        blocks = some * k.row_blocks * k.column_blocks
-        parts = -(-p.k // p.part)
+        blocks = self.outer * k.row_blocks * k.column_blocks
+        parts = self.slices.taps * -(-channels // p.part)
+        read = self.slices.taken(slices, self.outer)
         arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
         own = blocks * p.k * rows // r.lanes * filter_operations(r) if r.packs else 0.0
         terms = (p.k + KEPT * (parts - 1)) * (MANY_LINES if r.k else 1.0)
         return Effort(
             fma=round(2 * blocks * k.panels * k.panel * rows * terms * r.points),
-            packed=round((images * k.chunks * p.k * pre_operations(p, r, k) + own) / 4),
-            stored=round(images * (rows // r.lanes) * post_operations(p, r) / 5),
+            packed=round((read * k.chunks * channels * pre_operations(p, r, k) + own) / 4),
+            stored=round(slices * (rows // r.lanes) * post_operations(p, r) / 5),
             touched=arrays,
             reread=0 if r.packs else blocks * self.weight_bytes // self.words["count g"],
             tasks=self.tasks,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...ir.emitter import Function
-from ...ir.instructions import Type, Value, equal, i64, minimum, ptr, udiv
+from ...ir.instructions import Type, Value, below, equal, i64, minimum, ptr, select, udiv
 from ..panel.microkernel import dispatch
 from .writer import WinogradWriter
 
@@ -22,13 +22,15 @@ class RowBlock:
 
 @dataclass(frozen=True)
 class TaskBlock:
-    """A task's block: its images, rows and columns of tiles, and how many there are of each.
+    """A task's block: its slices, rows and columns of tiles, and how many there are of each.
 
-    `pixel`, `row`: of its first tile, among outputs and among rows of tiles. `x`, `y`, `residual`: its first image's;
-    `bias`, `w`, `a`: its group's. `scratch`: the thread's.
+    `slice`: where the first tap of its first slice lies in x, perhaps before it. `pixel`, `row`: of its first tile,
+    among outputs and among rows of tiles. `x`: its image's and group's; `y`, `residual`: its first slice's; `bias`,
+    `w`, `a`: its group's. `scratch`: the thread's.
     """
 
-    images: Value
+    slices: Value
+    slice: Value
     rows: Value
     columns: Value
     row: Value
@@ -82,12 +84,17 @@ class TaskWriter(WinogradWriter):
         rest, chunk = self._digit(index, "chunks")
         rest, block_column = self._digit(rest, "column blocks")
         rest, block_row = self._digit(rest, "row blocks")
-        group, image_block = self._digit(rest, "image blocks")
-        image = image_block * arg("block images")
+        rest, slice_block = self._digit(rest, "slice blocks")
+        rest, remainder = self._digit(rest, "rests")
+        group, image = self._digit(rest, "count b")
+        first, rests = slice_block * arg("block slices"), arg("rests")
+        slices = udiv(arg("slices") - remainder + (rests - 1), rests)
         row, column = block_row * arg("block rows"), block_column * arg("block columns")
-        to = image * arg("y b") + group * arg("y g")
+        to = image * arg("y b") + group * arg("y g") + first * arg("y slice") + remainder * arg("y rest")
+        taken = remainder * arg("slice stride") + first * (arg("turns") * arg("tap step"))
         return TaskBlock(
-            images=minimum(arg("count b") - image, arg("block images")),
+            slices=minimum(slices - first, arg("block slices")),
+            slice=taken + arg("slice offset"),
             rows=minimum(arg("tile rows") - row, arg("block rows")),
             columns=minimum(arg("tile columns") - column, arg("block columns")),
             row=row,
@@ -108,33 +115,41 @@ class TaskWriter(WinogradWriter):
         number = udiv(work.row + row, d0)
         return number * (m0 * d0) + (work.row + row - number * d0)
 
-    def _corner(self, work: TaskBlock, image: Value, row: Value) -> Value:
-        """Where a row of tiles begins in x, whose first row of x it is."""
+    def _corner(self, work: TaskBlock, at: Value, row: Value) -> Value:
+        """Where a row of tiles begins in slice `at` of x, whose first row of x it is."""
         column = work.pixel + self.arg("column offset")
-        return work.x + image * self.arg("x b") + row * self.arg("x row") + column * self.arg("x column")
+        return work.x + at * self.arg("x slice") + row * self.arg("x row") + column * self.arg("x column")
 
     def _step(self) -> int:
         """Bytes in V from one tile to the next."""
         return self.r.pitch if self.r.k else self.item
 
     def _transform(self, pre: Function, work: TaskBlock) -> None:
-        """V of the block."""
+        """V of the block: of all slices that its taps reach, those in the same place among `turns` side by side."""
         fn, r, arg = self.fn, self.r, self.arg
         depth, v_line, lines = arg("k"), arg("v line"), work.scratch + arg("lines")
-        column = work.pixel + arg("column offset")
+        column, turns, taps = work.pixel + arg("column offset"), arg("turns"), arg("taps")
         # Channels side by side are one call's.
         with (
             fn.loop(0, 1 if r.k else depth) as channel,
-            fn.loop(0, work.images) as image,
+            fn.loop(0, minimum(turns, taps)) as turn,
+            fn.loop(0, work.slices + udiv(taps - 1 - turn.index, turns)) as number,
             fn.loop(0, work.rows) as row,
         ):
+            at = work.slice + (number.index * turns + turn.index) * arg("tap step")
             first = self._top(work, row.index) + arg("row offset")
-            tiles = (image.index * work.rows + row.index) * work.columns
+            place = self._place(work, turn.index, number.index)
+            tiles = (place * work.rows + row.index) * work.columns
             fn.call(
-                pre.address, self._corner(work, image.index, first) + channel.index * arg("x c"),
-                work.scratch + channel.index * v_line + tiles * self._step(), lines, work.columns, first, column,
-                self.args,
+                pre.address, self._corner(work, at, first) + channel.index * arg("x c"),
+                work.scratch + channel.index * v_line + tiles * self._step(), lines, work.columns,
+                select(below(at, arg("depth")), first, arg("height")),  # all rows of a slice outside x are
+                column, self.args,
             )  # fmt: skip
+
+    def _place(self, work: TaskBlock, turn: Value, number: Value) -> Value:
+        """Which slice of V that is: slices whose numbers leave the same rest follow each other."""
+        return turn * (work.slices + self.arg("overlap")) + number
 
     def _multiply(self, rows: int, block: RowBlock, work: TaskBlock, a: Value, top: Value) -> None:
         """M of the block and so many rows of A from `top` on, which lie at `a`, and its outputs."""
@@ -143,21 +158,24 @@ class TaskWriter(WinogradWriter):
         if block.pack is not None:
             a = work.scratch + arg("packed")
             fn.call(block.pack.address, work.w + top * arg("w o"), a, self.args)
-        tiles, panel = work.images * work.rows * work.columns, arg("panel")
-        depth, longest, v_line = arg("k"), arg("part"), arg("v line")
+        slice_, panel = work.rows * work.columns, arg("panel")
+        tiles = work.slices * slice_
+        depth, longest, v_line, turns = arg("k"), arg("part"), arg("v line"), arg("turns")
         with (
             fn.loop(0, r.points) as point,
             fn.loop(0, udiv(tiles + (panel - 1), panel)) as each,
+            fn.loop(0, arg("taps")) as tap,
             fn.loop(0, depth, longest) as part,
         ):
-            at = each.index * panel
+            at, number = each.index * panel, udiv(tap.index, turns)
+            place = self._place(work, tap.index - number * turns, number) * slice_
             dispatch(fn, block.sums, panel, (
-                a + point.index * arg(r.plane(rows)) + part.index * width,
-                work.scratch + point.index * arg("v plane") + at * self._step() + part.index * v_line,
+                a + point.index * arg(r.plane(rows)) + (tap.index * depth + part.index) * width,
+                work.scratch + point.index * arg("v plane") + (place + at) * self._step() + part.index * v_line,
                 minimum(depth - part.index, longest),
                 kept + point.index * arg("m plane") + at * width,
                 v_line,
-                part.index,
+                tap.index + part.index,
             ))  # fmt: skip
         self._store(block.post, width, work, kept, top)
 
@@ -165,15 +183,16 @@ class TaskWriter(WinogradWriter):
         """The outputs of M, whose tiles take `width` bytes."""
         fn, arg, q = self.fn, self.arg, work.pixel
         turned = work.scratch + arg("turned")
-        with fn.loop(0, work.images) as image, fn.loop(0, work.rows) as row:
+        with fn.loop(0, work.slices) as number, fn.loop(0, work.rows) as row:
             p = self._top(work, row.index)
             first = p + arg("row offset")
-            moved = top * arg("y o") + p * arg("y row") + q * arg("y column") + image.index * arg("y b")
+            at = work.slice + number.index * (arg("turns") * arg("tap step"))
+            moved = top * arg("y o") + p * arg("y row") + q * arg("y column") + number.index * arg("y slice")
             fn.call(
-                post.address, kept + (image.index * work.rows + row.index) * work.columns * width,
+                post.address, kept + (number.index * work.rows + row.index) * work.columns * width,
                 work.y + moved, work.residual + moved, work.bias + top * self.item, turned, work.columns,
                 arg("out rows") - p, minimum(arg("out columns") - q, work.columns * len(self.r.columns.post)),
-                self._corner(work, image.index, first), first, q + arg("column offset"),
+                self._corner(work, at, first), at, first, q + arg("column offset"),
                 work.w + top * arg("w o"), self.args,
             )  # fmt: skip
 

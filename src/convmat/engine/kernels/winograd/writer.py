@@ -30,8 +30,8 @@ class WinogradRecipe:
 
     `width`: rows of a block of A, `tail`: of the last one; `several`: whether there are blocks of both kinds.
     `apart`: how far the elements of a window lie from each other. `taps`: a filter lies whole in memory, forwards (1)
-    or backwards (-1); otherwise 0. `packs`: tasks pack A. `k`: terms of the whole sum, where x and y keep their
-    channels side by side (`channels_last`); otherwise 0.
+    or backwards (-1); otherwise 0. `packs`: tasks pack A. `k`: channels, where x and y keep their
+    channels side by side (`channels_last`); otherwise 0. Slices and their taps are counted at run time.
     """
 
     rows: Transform
@@ -74,7 +74,7 @@ class WinogradRecipe:
 
     @property
     def pitch(self) -> int:
-        """Bytes from one tile of V to the next: all of k, in an odd number of cache lines."""
+        """Bytes from one tile of V to the next: all channels, in an odd number of cache lines."""
         lines = -(-self.stored(self.k) * self.work.bytes // 64)
         return 64 * (lines + 1 - lines % 2)
 
@@ -107,9 +107,22 @@ class WinogradRecipe:
             "chunk",
             "chunks",
             "count b",
-            "block images",
-            "image blocks",
+            "rests",
+            "slices",
+            "block slices",
+            "slice blocks",
             "packed",
+            "x slice",
+            "y slice",
+            "y rest",
+            "slice offset",
+            "depth",
+            "slice stride",
+            "tap step",
+            "taps",
+            "w tap",
+            "turns",
+            "overlap",
             "x b",
             "y b",
             "x g",

@@ -34,8 +34,8 @@ const winograd = (m) => ({
   },
   store: "panel",
   refuses: (g) => {
-    if (g.rank > 2) return `takes one or two spatial axes, got ${g.rank}`;
-    if (g.s.some((s) => s !== 1)) return `takes stride 1, got ${joined(g.s)}`;
+    if (g.rank > 2) return `is drawn with one or two spatial axes, got ${g.rank}`;
+    if (g.s.some((s) => s !== 1)) return `is drawn with stride 1, got ${joined(g.s)}`;
     if (Math.min(...g.F) < 1) return `needs a filter position on every axis, got ${joined(g.F)}`;
     if (Math.max(...g.F) === 1) return "needs more than one filter position: a 1x1 filter multiplies no less";
     const widest = MOST_POINTS + 2 - m;
