@@ -14,7 +14,7 @@ import pytest
 import convmat
 from convmat import Plan
 from convmat.cases import Case, case
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.allocations import Allocations
 from tests.covering import compiles, covering
@@ -112,7 +112,7 @@ def test_the_epilogue_fits_into_the_workspace(name: str, dtype: str, slow: bool)
     residual = rng.standard_normal(each.geometry.y_shape).astype(given)
     first = (ACTIVATED.index(name) + REAL.index(dtype)) % 4
     for number, activation in enumerate(ACTIVATIONS if slow else ACTIVATIONS[first::4]):
-        epilogue = Epilogue(bias=True, residual=True, activation=Activation.of(activation))
+        epilogue = EpilogueForm(bias=True, residual=True, activation=Activation.of(activation))
         for chosen, plan in plans(problem_of(each, dtype, epilogue=epilogue)):
             if slow or chosen.engine == "blas" or number == ACTIVATED.index(name) % 3:
                 held(plan, t.x.astype(given), t.w.astype(given), bias=bias, residual=residual)
@@ -126,7 +126,7 @@ def test_the_bias_of_many_filters_fits_too(dtype: str, threads: int) -> None:
     for groups, extent in ((1, 16), (64, 80)):
         g = convmat.Geometry.of((1, groups, extent, extent), (2048, 1, 9, 9), stride=4, groups=groups)
         x, w, bias = (rng.standard_normal(shape).astype(given) for shape in (g.x_shape, g.w_shape, (g.O,)))
-        problem = Problem.of(g, dtype, threads=threads, rtol=1.0, epilogue=Epilogue(bias=True))
+        problem = Problem.of(g, dtype, threads=threads, rtol=1.0, epilogue=EpilogueForm(bias=True))
         (plan,) = (plan for _, plan in plans(problem) if plan.chosen.lowering == "fft")
         held(plan, x, w, bias=bias)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convmat.geometry import Geometry
-from convmat.problem import Epilogue, Pad, Problem
+from convmat.problem import EpilogueForm, Pad, Problem
 from tests.support import DTYPES
 
 G = Geometry.of((5, 6, 8, 9), (4, 3, 3, 2), stride=2, padding=1, groups=2)
@@ -24,7 +24,7 @@ def test_sums_hold_what_they_are_taken_of(dtype: str) -> None:
 def test_bytes_are_summed_in_float64_where_float32_would_round() -> None:
     long = Geometry.of((1, 257, 1), (1, 257, 1))
     assert Problem.of(long, "int8").work_dtype == "float64"
-    assert Problem.of(G, "int8", epilogue=Epilogue(bias=True)).work_dtype == "float64"
+    assert Problem.of(G, "int8", epilogue=EpilogueForm(bias=True)).work_dtype == "float64"
     worst = 2**8 * 255 * 255  # the longest that float32 sums: its largest sum is one of its whole numbers
     assert int(np.float32(worst)) == worst < 2**24
 

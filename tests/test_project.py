@@ -164,6 +164,17 @@ def test_a_docstring_says_its_subject() -> None:
     assert not found
 
 
+def test_a_class_name_has_one_meaning() -> None:
+    """No two classes of the package have one name, whether or not an underscore is before it."""
+    where: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "src/convmat").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                where.setdefault(node.name.lstrip("_"), []).append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert len(where) > 300
+    assert not {name: places for name, places in where.items() if len(places) > 1}
+
+
 # -- lengths ----------------------------------------------------------------------------------------------------------
 
 LONGEST = 60  # lines of a function: a screen

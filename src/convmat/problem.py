@@ -40,7 +40,7 @@ WORKSPACE_LIMIT = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epilogue:
+class EpilogueForm:
     """Which of bias, residual and activation the call has: y = activation(conv + bias + residual).
 
     Sums of 8-bit integers may have a `scale` for each channel of y and be stored as another `dtype`, 8-bit integers
@@ -101,7 +101,7 @@ class Problem:
     x: Layout
     w: Layout
     y: Layout
-    epilogue: Epilogue = field(default_factory=Epilogue)
+    epilogue: EpilogueForm = field(default_factory=EpilogueForm)
     pad: Pad | None = None
     conjugate: str = ""
     workspace_limit: int | None = None
@@ -196,7 +196,13 @@ class Problem:
     def differences(self) -> Problem:
         """The problem of the same sums where operands are differences from their zero points, in the working type."""
         return replace(
-            self, dtype=self.work_dtype, w_dtype=None, x_zero=0, w_zero=False, epilogue=Epilogue(), exact=True
+            self,
+            dtype=self.work_dtype,
+            w_dtype=None,
+            x_zero=0,
+            w_zero=False,
+            epilogue=EpilogueForm(),
+            exact=True,
         )
 
     @property
@@ -291,7 +297,7 @@ class Problem:
             x=self.y.rename(to_x),
             w=self.w.rename({"o": "c", "c": "o"}, flip="f"),
             y=self.x.rename(to_y),
-            epilogue=Epilogue(),
+            epilogue=EpilogueForm(),
             pad=replace(self.pad, operand="y") if self.pad else None,
             conjugate="w",
         )
@@ -305,7 +311,7 @@ class Problem:
             x=self.x.rename({"b": "c", "c": "b"}),
             w=self.y.rename({"b": "c", **{f"p{a}": f"f{a}" for a in axes}}),
             y=self.w.rename({"c": "b", **{f"f{a}": f"p{a}" for a in axes}}),
-            epilogue=Epilogue(),
+            epilogue=EpilogueForm(),
             conjugate="x",
             reuse_weights=False,
         )

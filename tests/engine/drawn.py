@@ -20,7 +20,7 @@ from convmat.geometry import Geometry
 from convmat.layout import Layout
 from convmat.planner.arrays import split_dims
 from convmat.planner.candidates import make_program
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.support import REFUSED_BY_JIT, Array, by_taps, dtype_of, integers, kind_of, put, turned
 
@@ -66,7 +66,7 @@ class Kind:
     y: str
     transposed: bool
     direction: str
-    epilogue: Epilogue
+    epilogue: EpilogueForm
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,11 @@ def kind(pick: Pick) -> Kind:
     if x.startswith("nChw") or pick(range(4)) == 0:
         y = pick(("NCHW", "NHWC", *2 * _blocked(o, G)))
     dtype = pick(("float32",) * 8 + ("float64", "float64", "float16", "bfloat16", "int8", "uint8"))
-    epilogue = Epilogue()
+    epilogue = EpilogueForm()
     if direction == "forward":
         # What bytes may have is refused by nobody below the planner, so nothing else is drawn.
         activations = ACTIVATIONS[:3] if dtype.endswith("int8") else ACTIVATIONS
-        epilogue = Epilogue(
+        epilogue = EpilogueForm(
             bias=pick((False, True)), residual=pick((False, False, True)), activation=pick(activations)
         )
     return Kind(
@@ -283,4 +283,4 @@ def views(problem: Problem, arrays: dict[str, Array]) -> dict[str, Array]:
 
 def without_epilogue(made: Kind) -> Kind:
     """The same kind, stored as it is summed."""
-    return replace(made, epilogue=Epilogue())
+    return replace(made, epilogue=EpilogueForm())

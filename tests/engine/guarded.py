@@ -26,7 +26,7 @@ from convmat.engine.kernels.panel import pack_b
 from convmat.engine.kernels.panel import plan as panel_plan
 from convmat.engine.runtime import buffers, preloaded
 from convmat.geometry import Geometry
-from convmat.problem import Epilogue
+from convmat.problem import EpilogueForm
 from convmat.product import View
 from tests.engine.drawn import Drawn, Kind, by_generator, exact, kind, programs, sized, views
 from tests.support import Array, agree, tolerance
@@ -189,7 +189,7 @@ def faulty(name: str) -> None:
     c, o, G = (5, 11, 1) if room == "panel" else (1, 1, 5)
     plain = Kind(
         F=(3, 3), s=(1, 1), d=(1, 1), e=(1, 1), lo=(1, 1), c=c, o=o, G=G, dtype="float32", x="NCHW", y="NCHW",
-        transposed=False, direction="forward", epilogue=Epilogue(),
+        transposed=False, direction="forward", epilogue=EpilogueForm(),
     )  # fmt: skip
     print(f"{name}: {plain}", flush=True)
     assert run(Drawn(plain, 1, (6, 19), (1, 1)), 0, 1, ROOMS[room].__name__, ("-1" not in name,))

@@ -25,7 +25,7 @@ from convmat.engine.kernels.panel import k_parts, tiling
 from convmat.engine.kernels.panel import plan as panel_plan
 from convmat.engine.runtime import preloaded, thread_pool
 from convmat.geometry import Geometry
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.engine.drawn import programs, views
 from tests.support import Array, put
@@ -50,7 +50,9 @@ class Pass:
         """The pass with so many images."""
         g = Geometry.of((batch, *self.x), self.w, **self.options)
         epilogue = (
-            Epilogue(bias=True, activation=Activation("tanh")) if "epilogue" in self.name else Epilogue()
+            EpilogueForm(bias=True, activation=Activation("tanh"))
+            if "epilogue" in self.name
+            else EpilogueForm()
         )
         made = Problem.of(g, self.dtype, x=self.layout, y=self.layout, epilogue=epilogue, **rest)
         return {"forward": lambda: made, "input": made.grad_input, "weight": made.grad_weight}[

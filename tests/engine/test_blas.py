@@ -27,7 +27,7 @@ from convmat.engine.measure.machine import machine
 from convmat.geometry import Geometry
 from convmat.planner import Decision
 from convmat.planner import candidates as weighing
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.allocations import Allocations
 from tests.support import LAYOUTS, PASSES, Array, defined, dtype_of, operands, problem_of
@@ -171,7 +171,7 @@ def test_the_epilogue_runs_once_on_every_block(name: str, activation: Any, slow:
     """With --slow at each limit; otherwise at one, so that every activation and every case meet all three."""
     g = case(name).geometry
     x, w, bias, residual, y = summed(name)
-    epilogue = Epilogue(bias=True, residual=True, activation=Activation.of(activation))
+    epilogue = EpilogueForm(bias=True, residual=True, activation=Activation.of(activation))
     turn = EPILOGUES.index(activation) + WITH_EPILOGUES.index(name)
     for limit in (0, 3000, None) if slow else ((0, 3000, None)[turn % 3],):
         for plan in plans(Problem.of(g, "float64", epilogue=epilogue, workspace_limit=limit)):

@@ -27,7 +27,7 @@ from convmat.errors import GeometryError
 from convmat.geometry import Geometry
 from convmat.lowering.im2col import Im2col
 from convmat.planner.candidates import dtype_of, dtypes_of, operand_extents
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation, Packing
 from tests.covering import traits
 from tests.support import Array, by_taps, defined, put
@@ -48,7 +48,7 @@ class Kind:
     d: tuple[int, ...] = ()
     layout: str = "NCHW"
     dtype: str = "float32"
-    epilogue: Epilogue = field(default_factory=Epilogue)
+    epilogue: EpilogueForm = field(default_factory=EpilogueForm)
 
     def problem(self, sizes: Sizes, threads: int = 1) -> Problem:
         batch, extents_, padding = sizes
@@ -80,7 +80,7 @@ class Kind:
                 yield sizes
 
 
-EVERYTHING = Epilogue(bias=True, residual=True, activation=Activation.of("relu"))
+EVERYTHING = EpilogueForm(bias=True, residual=True, activation=Activation.of("relu"))
 
 PLANES = (
     Kind("depthwise", (3, 3)),
@@ -118,7 +118,7 @@ PLANES = (
     Kind("brain", (3, 3), dtype="bfloat16", epilogue=EVERYTHING),
     Kind("bytes", (3, 3), m=2, dtype="int8"),
     Kind("unsigned bytes", (3, 3), s=(1, 3), dtype="uint8", epilogue=EVERYTHING),
-    Kind("bias", (3, 3), m=2, epilogue=Epilogue(bias=True)),
+    Kind("bias", (3, 3), m=2, epilogue=EpilogueForm(bias=True)),
     Kind("all of the epilogue", (3, 3), m=3, epilogue=EVERYTHING),
     Kind("blocks and epilogue", (2, 2), G=2, m=16, c=2, epilogue=EVERYTHING),
 )

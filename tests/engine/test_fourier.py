@@ -14,7 +14,7 @@ from convmat.engine.blas import fft_backend
 from convmat.geometry import Geometry
 from convmat.lowering.fft import choose_windows, dense_axes
 from convmat.planner import Plan
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.allocations import Allocations
 from tests.support import Array, blank, by_taps, hedged, plans, written_alone
@@ -113,7 +113,7 @@ def test_blocks_of_rows_and_depth_keep_to_a_limit(limit: int) -> None:
     x, w = _normal(rng, (2, 24, 40, 40), "float32"), _normal(rng, (20, 24, 9, 9), "float32")
     bias, residual = _normal(rng, (20,), "float32"), _normal(rng, (2, 20, 40, 40), "float32")
     g = Geometry.of(x.shape, w.shape, padding=4)
-    epilogue = Epilogue(bias=True, residual=True, activation=Activation.of("silu"))
+    epilogue = EpilogueForm(bias=True, residual=True, activation=Activation.of("silu"))
     plan = _fft(Problem.of(g, epilogue=epilogue, workspace_limit=limit))
     assert plan is not None
     assert plan.workspace <= limit

@@ -16,7 +16,7 @@ from convmat.engine.kernels.phases.plan import PhasesPlan
 from convmat.geometry import Geometry
 from convmat.lowering import find_lowering
 from convmat.planner.candidates import dtypes_of, operand_extents
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation, Packing
 from tests.engine.drawn import enlarged, views
 from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, written_alone
@@ -118,7 +118,7 @@ def test_a_transposed_layer_with_an_epilogue() -> None:
     problem = Problem.of(
         Geometry.of((2, 6, 27, 60), (6, 1, 2, 2), stride=3, groups=6), "float32"
     ).grad_input()
-    epilogue = Epilogue(bias=True, residual=True, activation=Activation("relu"))
+    epilogue = EpilogueForm(bias=True, residual=True, activation=Activation("relu"))
     found = _run(replace(problem, epilogue=epilogue), {"x": x, "w": w, "bias": bias, "residual": residual})
     np.testing.assert_array_equal(found, np.maximum(plain + bias[:, None, None] + residual, 0))
 

@@ -31,7 +31,7 @@ from convmat.geometry import Geometry
 from convmat.lowering import ALL
 from convmat.planner import candidates, make, prepared
 from convmat.planner.cost import error_estimate
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.engine.drawn import Drawn, exact, kind, programs, sized, views
 from tests.support import (
@@ -384,7 +384,7 @@ def test_a_register_tile_in_ir(golden: Callable[[str, str], None], monkeypatch: 
         tiling, "choose_tiling", lambda m, k, lanes, registers, fused: tiling.Tiling(False, 2, lanes)
     )
     monkeypatch.setattr(jit, "host", lambda: Cpu.named("x86-64-v3"))
-    epilogue = Epilogue(bias=True, activation=Activation("relu"))
+    epilogue = EpilogueForm(bias=True, activation=Activation("relu"))
     problem = Problem.of(Geometry.of((1, 3, 4, 9), (2, 3, 3, 3), padding=1), epilogue=epilogue)
     program = next(p for name, p in programs(problem) if isinstance(p.steps[0], panel_plan.PanelPlan))
     text = kernel_text(program.steps[0].recipe, program.cpu)

@@ -17,7 +17,7 @@ from convmat.geometry import Geometry
 from convmat.lowering import find_lowering
 from convmat.planner.candidates import dtypes_of, make_program, operand_extents
 from convmat.planner.cost import error_estimate
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation, Packing
 from tests.engine.drawn import views
 from tests.support import Array, blank, by_taps, defined, hedged, put, written_alone
@@ -160,7 +160,7 @@ def test_a_long_filter_with_an_epilogue() -> None:
     """Forward: several tiles of outputs, the last ones cut off, bias, residual and activation."""
     g = Geometry.of((3, 5, 24, 21), (18, 5, 17, 13), padding=(0, 1))
     x, w, bias, residual = _normal(7, g.x_shape, g.w_shape, (18,), g.y_shape)
-    epilogue = Epilogue(bias=True, residual=True, activation=Activation("relu"))
+    epilogue = EpilogueForm(bias=True, residual=True, activation=Activation("relu"))
     problem = Problem.of(g, "float32", epilogue=epilogue, rtol=1.0, workspace_limit=1 << 30)
     program = make_program(problem, PIECES, Packing.PANEL, "jit")
     assert isinstance(program, jit.JitProgram), program

@@ -18,7 +18,7 @@ from convmat.errors import GeometryError
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
 from convmat.planner.candidates import dtypes_of, operand_extents
-from convmat.problem import Epilogue, Problem
+from convmat.problem import EpilogueForm, Problem
 from convmat.product import Packing
 
 Array = npt.NDArray[Any]
@@ -89,7 +89,7 @@ def test_sums_are_the_definitions_on_every_instruction_set(
     x_zero, bias = high - 3, rng.integers(-1000, 1000, g.O).astype(np.int32)
     sums = truth(x, w, x_zero, w_zero, words) + bias.reshape(-1, *(1,) * g.rank)
     problem = Problem.of(
-        g, types[0], x=layout, y=layout, w_dtype=types[1], x_zero=x_zero, w_zero=True, epilogue=Epilogue(bias=True)
+        g, types[0], x=layout, y=layout, w_dtype=types[1], x_zero=x_zero, w_zero=True, epilogue=EpilogueForm(bias=True)
     )  # fmt: skip
     moved = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
     wanted = sums if layout == "NCHW" else np.moveaxis(sums, 1, -1)
@@ -116,7 +116,7 @@ def test_scaled_sums_are_rounded_once_halves_to_even(out: str) -> None:
         wanted = np.clip(np.rint(exact.astype(np.float64)) + zero, limits.min, limits.max)
         assert np.mean(np.abs(exact % 1) == 0.5) > 0.001
     for layout in ("NCHW", "NHWC"):
-        epilogue = Epilogue(scale=True, dtype=out, zero=zero)
+        epilogue = EpilogueForm(scale=True, dtype=out, zero=zero)
         problem = Problem.of(
             g, "uint8", x=layout, y=layout, w_dtype="int8", x_zero=4, epilogue=epilogue, threads=2
         )

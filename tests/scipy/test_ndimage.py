@@ -58,7 +58,7 @@ def test_images_read_where_they_lie_have_their_borders(
     monkeypatch.setattr(strips, "LARGE_BYTES", 1)
     monkeypatch.setattr(strips, "MOST_EDGES", 1.0)
     monkeypatch.setattr(strips, "STRIP_BYTES", 2048)
-    monkeypatch.setattr(ready, "_memory", ready._Memory())
+    monkeypatch.setattr(ready, "_memory", ready._FilterCache())
     for name, each in given.items():
         for cval in (3.0, 0.0):
             again = getattr(ndimage, name)(x, *each, mode=mode, cval=cval, compute=dtype)
@@ -169,7 +169,7 @@ def test_filters_that_cannot_be_say_why() -> None:
 
 
 def test_filters_made_ready_are_bounded_and_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ready, "_memory", ready._Memory())
+    monkeypatch.setattr(ready, "_memory", ready._FilterCache())
     monkeypatch.setattr(ready, "MOST", 3)
     x = some((9, 8), "float64")
     for size in (3, 5, 3, 7, 9, 3):
@@ -188,7 +188,7 @@ def test_filters_made_ready_are_bounded_and_told_apart(monkeypatch: pytest.Monke
     with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
         ndimage.correlate1d(x, [1.0, 2.0, 1.0], origin=fraction)
     monkeypatch.setattr(ready, "MOST_BYTES", 1)
-    monkeypatch.setattr(ready, "_memory", ready._Memory())
+    monkeypatch.setattr(ready, "_memory", ready._FilterCache())
     ndimage.correlate(x, weights)
     assert not ready._memory._kept
 

@@ -28,7 +28,7 @@ Cuts = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Run:
+class ChunkRun:
     """Positions of an axis of x side by side in one of its chunks: chunk `at`, there from `start` to `stop`.
 
     `to`: where they begin in the block.
@@ -44,7 +44,7 @@ class Run:
 class Source:
     """What a block reads of one axis of x: runs of its chunks, `extent` elements in all, rearranged by `order` then."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[ChunkRun, ...]
     extent: int
     order: tuple[int, ...] | None = None
 
@@ -74,13 +74,13 @@ def range_source(cuts: Cuts, start: int, stop: int) -> Source:
     """The runs of a range of positions.
 
     >>> range_source((0, 4, 8), 3, 6).runs
-    (Run(at=0, start=3, stop=4, to=0), Run(at=1, start=0, stop=2, to=1))
+    (ChunkRun(at=0, start=3, stop=4, to=0), ChunkRun(at=1, start=0, stop=2, to=1))
     """
     runs = []
     for at, (low, high) in enumerate(itertools.pairwise(cuts)):
         first, last = max(start, low), min(stop, high)
         if first < last:
-            runs.append(Run(at, first - low, last - low, first - start))
+            runs.append(ChunkRun(at, first - low, last - low, first - start))
     return Source(tuple(runs), stop - start)
 
 
@@ -88,15 +88,15 @@ def padded_range_source(cuts: Cuts, pad: Pad, axis: int, start: int, stop: int) 
     """The runs of a range of the explicitly padded axis, and the order in which its positions repeat them.
 
     >>> padded_range_source((0, 4), Pad("reflect", (2,), (0,)), 0, 0, 4)
-    Source(runs=(Run(at=0, start=0, stop=3, to=0),), extent=3, order=(2, 1, 0, 1))
+    Source(runs=(ChunkRun(at=0, start=0, stop=3, to=0),), extent=3, order=(2, 1, 0, 1))
     """
     wanted = [padded_source(pad, axis, cuts[-1], position) for position in range(start, stop)]
     needed = sorted(set(wanted))
-    runs: list[Run] = []
+    runs: list[ChunkRun] = []
     for group in _side_by_side(needed):
         part = range_source(cuts, group[0], group[-1] + 1).runs
         done = sum(run.stop - run.start for run in runs)
-        runs += [Run(run.at, run.start, run.stop, run.to + done) for run in part]
+        runs += [ChunkRun(run.at, run.start, run.stop, run.to + done) for run in part]
     where = {position: at for at, position in enumerate(needed)}
     order = tuple(where[position] for position in wanted)
     return Source(tuple(runs), len(needed), None if order == tuple(range(len(needed))) else order)
@@ -180,9 +180,9 @@ class ChunkCutting:
 
 __all__ = [
     "ChunkCutting",
+    "ChunkRun",
     "CutBlock",
     "Cuts",
-    "Run",
     "Source",
     "chunk_boundaries",
     "output_cuts",

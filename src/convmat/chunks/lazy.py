@@ -28,12 +28,12 @@ class LazyResult(da.Array):  # type: ignore[misc]  # Dask's classes have no type
         scheduler = get_scheduler(scheduler=keywords.get("scheduler"), collections=[self])
         if scheduler not in (dask.threaded.get, dask.local.get_sync):
             return super().compute(**keywords)
-        target = _Target(np.empty(self.shape, self.dtype))
+        target = _StoreTarget(np.empty(self.shape, self.dtype))
         da.store(self, target, lock=False, **keywords)
         return target.array
 
 
-class _Target:
+class _StoreTarget:
     """An array that blocks are stored in, and that Dask does not hash."""
 
     def __init__(self, array: Array) -> None:

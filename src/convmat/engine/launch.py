@@ -131,12 +131,12 @@ KEPT_BYTES = 4 << 20
 """Scratch that a Python thread keeps for its next call."""
 
 
-class _Kept(threading.local):
+class _ThreadScratch(threading.local):
     memory: Array | None = None
     at = 0
 
 
-_kept = _Kept()
+_kept = _ThreadScratch()
 
 
 def _scratch(count: int) -> tuple[Array, int]:

@@ -168,7 +168,7 @@ class BatchNorm:
 
 
 @dataclass(frozen=True)
-class _Pool:
+class _MovingWindow:
     """A window that moves over each channel; `stride` is the window's size where it is None."""
 
     kernel: PerAxis
@@ -184,7 +184,7 @@ class _Pool:
         }
 
 
-class MaxPool(_Pool):
+class MaxPool(_MovingWindow):
     """The largest element of each window."""
 
     def __call__(self, builder: Builder, x: str) -> str:
@@ -192,7 +192,7 @@ class MaxPool(_Pool):
         return builder.op("MaxPool", x, **self._words(builder.specs[x].rank - 2))
 
 
-class AveragePool(_Pool):
+class AveragePool(_MovingWindow):
     """The mean of each window, zeros around x counted as PyTorch does."""
 
     def __call__(self, builder: Builder, x: str) -> str:
@@ -252,7 +252,7 @@ class Dropout:
 
 
 @dataclass(frozen=True)
-class _Activation:
+class _ElementFunction:
     """A function of each element."""
 
     def __call__(self, builder: Builder, x: str) -> str:
@@ -260,19 +260,19 @@ class _Activation:
         return builder.op(type(self).__name__, x)
 
 
-class Relu(_Activation):
+class Relu(_ElementFunction):
     """max(x, 0)."""
 
 
-class Sigmoid(_Activation):
+class Sigmoid(_ElementFunction):
     """1 / (1 + e^-x)."""
 
 
-class Tanh(_Activation):
+class Tanh(_ElementFunction):
     """The hyperbolic tangent."""
 
 
-class HardSwish(_Activation):
+class HardSwish(_ElementFunction):
     """x * clip(x + 3, 0, 6) / 6."""
 
 

@@ -24,7 +24,7 @@ STORED = ("int32", "uint8", "int8", "float32")
 
 
 def read_counting(call: str, dtype: str, options: PlanOptions) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a Problem and its Epilogue say of zero points, scale and types. Raises GeometryError, PlanError."""
+    """What a Problem and its epilogue say of zero points, scale and types. Raises GeometryError, PlanError."""
     o, out = options, _read_type(call, options)
     words = {
         "w_dtype": o.w_dtype, "x_zero_point": o.x_zero_point, "w_zero_point": o.w_zero_point, "scale": o.scale,

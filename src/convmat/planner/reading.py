@@ -15,7 +15,7 @@ from ..engine import ENGINES
 from ..errors import ConvmatError, GeometryError, PlanError, format_value
 from ..geometry import Geometry
 from ..lowering import ALL
-from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Epilogue, Problem
+from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, EpilogueForm, Problem
 from ..product import Activation
 from .counting import read_counting
 from .integers import require_short
@@ -52,7 +52,7 @@ def read_problem(
     if mode != "zeros":
         _require_repeatable(call, g, mode, transposed=transposed)
     counting, stored = read_counting(call, dtype, options)
-    epilogue = Epilogue(
+    epilogue = EpilogueForm(
         bias=bool(options.bias),
         residual=bool(options.residual),
         activation=_read_activation(call, options.activation, dtype, scaled=bool(options.scale)),

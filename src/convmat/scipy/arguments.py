@@ -32,7 +32,7 @@ MODES = {
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowPlaces:
     """Arguments that say where windows lie: as they were given, not read yet."""
 
     mode: Any
@@ -189,7 +189,7 @@ def real_constant(value: Any) -> float:
 
 __all__ = [
     "MODES",
-    "Window",
+    "WindowPlaces",
     "make_output",
     "numpy_border",
     "one_border",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .. import api
 from ..engine import buffers
 from .arguments import (
-    Window,
+    WindowPlaces,
     make_output,
     one_border,
     read_axes,
@@ -33,12 +33,13 @@ Array = npt.NDArray[Any]
 
 
 def filter_bank(
-    input: Any, filters: Any, output: Any, window: Window, steps: tuple[Any, Any], compute: str | None, *, flip: bool
+    input: Any, filters: Any, output: Any, window: WindowPlaces, steps: tuple[Any, Any], compute: str | None, *,
+    flip: bool,
 ) -> Array:  # fmt: skip
     """x: (*I), filters: (O, *F) -> (O, *P), P = ceil(I / s); steps: (s, d), a number each or one per axis.
 
     >>> made = filter_bank([1.0, 2.0, 4.0, 8.0], [[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]], None,
-    ...                    Window("nearest", 0.0), (2, 1), None, flip=False)
+    ...                    WindowPlaces("nearest", 0.0), (2, 1), None, flip=False)
     >>> made.tolist()
     [[4.0, 14.0], [1.0, 4.0]]
     """

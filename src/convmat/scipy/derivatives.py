@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import (
-    Window,
+    WindowPlaces,
     make_output,
     numpy_border,
     read_axes,
@@ -105,7 +105,9 @@ def gaussian_laplace(
     >>> gaussian_laplace([0.0, 0.0, 1.0, 0.0, 0.0], 1.0).round(2)
     array([ 0.2,  0. , -0.4,  0. ,  0.2])
     """
-    return _derivatives(input, sigma, 2, output, Window(mode, cval, 0, axes), (truncate, radius), compute)
+    return _derivatives(
+        input, sigma, 2, output, WindowPlaces(mode, cval, 0, axes), (truncate, radius), compute
+    )
 
 
 def gaussian_gradient_magnitude(
@@ -117,7 +119,9 @@ def gaussian_gradient_magnitude(
     >>> gaussian_gradient_magnitude([0.0, 0.0, 1.0, 0.0, 0.0], 1.0).round(2)
     array([0.09, 0.24, 0.  , 0.24, 0.09])
     """
-    return _derivatives(input, sigma, 1, output, Window(mode, cval, 0, axes), (truncate, radius), compute)
+    return _derivatives(
+        input, sigma, 1, output, WindowPlaces(mode, cval, 0, axes), (truncate, radius), compute
+    )
 
 
 def _gradient(
@@ -142,7 +146,7 @@ def _derivatives(
     sigma: Any,
     order: int,
     output: Any,
-    window: Window,
+    window: WindowPlaces,
     reach: tuple[float, Any],
     compute: str | None,
 ) -> Array:
@@ -160,7 +164,7 @@ def _make(
     out: Array,
     sigma: Any,
     order: int,
-    window: Window,
+    window: WindowPlaces,
     reach: tuple[float, Any],
     compute: str | None,
 ) -> Filter:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import (
-    Window,
+    WindowPlaces,
     make_output,
     numpy_border,
     read_axes,
@@ -69,7 +69,7 @@ def maximum_filter(
            [4, 5, 6],
            [7, 8, 9]])
     """
-    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), name="max")
+    return _of_windows(input, size, footprint, output, WindowPlaces(mode, cval, origin, axes), name="max")
 
 
 def minimum_filter(
@@ -83,7 +83,7 @@ def minimum_filter(
            [1, 1, 2],
            [4, 4, 5]])
     """
-    return _of_windows(input, size, footprint, output, Window(mode, cval, origin, axes), name="min")
+    return _of_windows(input, size, footprint, output, WindowPlaces(mode, cval, origin, axes), name="min")
 
 
 def _along_axis(
@@ -103,7 +103,9 @@ def _along_axis(
     return run_ready(f"{name} along", (size, axis, mode, cval, origin), x, out, make)
 
 
-def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Window, *, name: str) -> Array:
+def _of_windows(
+    input: Any, size: Any, footprint: Any, output: Any, window: WindowPlaces, *, name: str
+) -> Array:
     if size is not None and footprint is not None:
         warnings.warn("ignoring size because footprint is set", UserWarning, stacklevel=3)
     mask = None
@@ -138,7 +140,7 @@ def _of_windows(input: Any, size: Any, footprint: Any, output: Any, window: Wind
 
 
 def _make_footprint(
-    x: Array, mask: Array, out: Array, window: Window, along: tuple[int, ...], name: str
+    x: Array, mask: Array, out: Array, window: WindowPlaces, along: tuple[int, ...], name: str
 ) -> Filter:
     """The filter of a window that is no box."""
     if len(along) < x.ndim and mask.ndim != len(along):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from . import kernels
 from .arguments import (
-    Window,
+    WindowPlaces,
     make_output,
     one_border,
     read_axes,
@@ -120,15 +120,17 @@ def make_filter(
     if x.dtype.kind != "c" and w.dtype.kind != "c":
         return part(w, cval)
     if x.dtype.kind != "c":
-        return _Parts(part(w.real, cval), part(w.imag, cval), None, None)
+        return _ComplexStrips(part(w.real, cval), part(w.imag, cval), None, None)
     of_real, of_imag = np.real(cval), np.imag(cval)
     if w.dtype.kind != "c":
-        return _Parts(part(w, of_real), None, part(w, of_imag), None)
-    return _Parts(part(w.real, of_real), part(w.imag, of_real), part(w.real, of_imag), part(w.imag, of_imag))
+        return _ComplexStrips(part(w, of_real), None, part(w, of_imag), None)
+    return _ComplexStrips(
+        part(w.real, of_real), part(w.imag, of_real), part(w.real, of_imag), part(w.imag, of_imag)
+    )
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _ComplexStrips:
     """A complex filter: of x's real part by w's real and imaginary part, and of x's imaginary part by both."""
 
     real_real: Strips
@@ -194,7 +196,7 @@ def filter_dense(
     input: Any,
     weights: Any,
     output: Any,
-    window: Window,
+    window: WindowPlaces,
     compute: str | None,
     rtol: float | None,
     *,
@@ -212,7 +214,7 @@ def _make_dense(
     x: Array,
     w: Array,
     out: Array,
-    window: Window,
+    window: WindowPlaces,
     compute: str | None,
     rtol: float | None,
     flip: bool,

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import (
-    Window,
+    WindowPlaces,
     make_output,
     numpy_border,
     read_axes,
@@ -63,8 +63,8 @@ def correlate(
     array([211., 421., 442.])
     """
     return _filter(
-        input, weights, output, Window(mode, cval, origin, axes), (filters, stride, dilation), (missing, normalize),
-        compute, rtol, flip=False,
+        input, weights, output, WindowPlaces(mode, cval, origin, axes), (filters, stride, dilation),
+        (missing, normalize), compute, rtol, flip=False,
     )  # fmt: skip
 
 
@@ -83,8 +83,8 @@ def convolve(
     array([112., 124., 244.])
     """
     return _filter(
-        input, weights, output, Window(mode, cval, origin, axes), (filters, stride, dilation), (missing, normalize),
-        compute, rtol, flip=True,
+        input, weights, output, WindowPlaces(mode, cval, origin, axes), (filters, stride, dilation),
+        (missing, normalize), compute, rtol, flip=True,
     )  # fmt: skip
 
 
@@ -285,7 +285,7 @@ def uniform_filter(
 
 
 def _filter(
-    input: Any, weights: Any, output: Any, window: Window, bank: tuple[Any, Any, Any], holes: tuple[Any, bool],
+    input: Any, weights: Any, output: Any, window: WindowPlaces, bank: tuple[Any, Any, Any], holes: tuple[Any, bool],
     compute: str | None, rtol: float | None, *, flip: bool,
 ) -> Array:  # fmt: skip
     """A correlation, or with `flip` a convolution; bank: (filters, stride, dilation), holes: (missing, normalize)."""
@@ -303,8 +303,8 @@ def _filter(
 
 
 def _filter_bank(
-    input: Any, weights: Any, filters: Any, output: Any, window: Window, steps: tuple[Any, Any], compute: str | None,
-    *, flip: bool,
+    input: Any, weights: Any, filters: Any, output: Any, window: WindowPlaces, steps: tuple[Any, Any],
+    compute: str | None, *, flip: bool,
 ) -> Array:  # fmt: skip
     """Many filters, or one with a stride or a dilation, whose result has no axis of filters."""
     if (filters is None) == (weights is None):

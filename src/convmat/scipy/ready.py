@@ -54,7 +54,7 @@ class Copy:
         out[...] = x
 
 
-class _Memory:
+class _FilterCache:
     """Filters by their keys, within bounds."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class _Memory:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
 
 
-_memory = _Memory()
+_memory = _FilterCache()
 
 
 def run_ready(name: str, given: tuple[Any, ...], x: Array, out: Array, make: Callable[[], Filter]) -> Array:

@@ -34,7 +34,7 @@ FEW_TAPS = 64
 """Windows of more may be transformed, for which the planner is asked; those want the whole image at once."""
 
 
-class Run(Protocol):
+class ReadyStep(Protocol):
     """A step ready for strips of one shape and type; it may be called from several threads at once."""
 
     @property
@@ -52,7 +52,7 @@ class StripStep(ABC):
     lo: tuple[int, ...]
 
     @abstractmethod
-    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> Run:
+    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> ReadyStep:
         """Ready for strips of this shape. `add`: to what is in y; `zeros`: beyond the edges of all axes but the first.
 
         With zeros, y is as wide as x along these axes.
@@ -135,13 +135,13 @@ class Correlation(StripStep):
             x, w, dtype=dtype.name, exact=self.exact, residual=add, padding=tuple(padding), deterministic=few
         )
 
-    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> Run:
+    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> ReadyStep:
         """Its weights are packed here."""
         plan = self.plan(shape, dtype, add, zeros)
-        return _Product(plan, self.weights.astype(dtype), add)
+        return _StripProduct(plan, self.weights.astype(dtype), add)
 
 
-class _Product:
+class _StripProduct:
     """A plan with its weights, called with strips of any number of axes."""
 
     def __init__(self, plan: Plan, weights: Array, add: bool) -> None:
@@ -180,7 +180,7 @@ class OfWindows(StripStep):
         """0 along other axes."""
         return tuple(self.before if a == self.axis else 0 for a in range(self.rank))
 
-    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> Run:
+    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> ReadyStep:
         """In one pass, whatever the size; by NumPy on CPUs for which no kernel is made."""
         assert not add
         assert not zeros
@@ -193,11 +193,11 @@ class OfWindows(StripStep):
             sweep.load()
         except EngineError:
             return _ByNumPy(self)
-        return _Swept(sweep, found[1])
+        return _StripSweep(sweep, found[1])
 
 
 @dataclass(frozen=True)
-class _Swept:
+class _StripSweep:
     """A kernel of windows, and the bytes of scratch that it wants."""
 
     sweep: Sweep
@@ -233,7 +233,7 @@ class Footprint(StripStep):
         """The window's extents are the mask's shape."""
         return self.mask.shape
 
-    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> Run:
+    def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> ReadyStep:
         """One pass for each length of a run, and one for each run."""
         assert not add
         assert not zeros
@@ -243,16 +243,16 @@ class Footprint(StripStep):
             length: OfWindows(self.name, length, axis, len(shape), 0).prepare(shape, dtype)
             for length in {length for _, length in runs if length > 1}
         }
-        return _Compared(np.maximum if self.name == "max" else np.minimum, runs, passes)
+        return _RunExtremes(np.maximum if self.name == "max" else np.minimum, runs, passes)
 
 
 @dataclass(frozen=True)
-class _Compared:
+class _RunExtremes:
     """Runs of a footprint: where they begin, how long they are, and what finds the extreme of that many neighbours."""
 
     pair: np.ufunc
     runs: list[tuple[tuple[int, ...], int]]
-    passes: dict[int, Run]
+    passes: dict[int, ReadyStep]
     nbytes = 0
 
     def __call__(self, x: Array, y: Array) -> None:
@@ -275,4 +275,4 @@ def _runs(mask: Array) -> Iterator[tuple[tuple[int, ...], int]]:
         yield tuple(map(int, begin)), int(end[-1] - begin[-1])
 
 
-__all__ = ["FEW_TAPS", "Correlation", "Footprint", "OfWindows", "Run", "StripStep", "merge_axes"]
+__all__ = ["FEW_TAPS", "Correlation", "Footprint", "OfWindows", "ReadyStep", "StripStep", "merge_axes"]

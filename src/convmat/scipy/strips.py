@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from ..engine import buffers
 from .borders import Laying, Slices, lay_part, slabs_outside, store_rounded
-from .steps import FEW_TAPS, Correlation, Run, StripStep
+from .steps import FEW_TAPS, Correlation, ReadyStep, StripStep
 
 Array = npt.NDArray[Any]
 Chain = Sequence[StripStep]
@@ -89,7 +89,7 @@ class Strips:
         self._reach = tuple(sum(step.sizes[a] - 1 for step in chains[0]) for a in range(len(whole)))
         self._hi = tuple(reach - lo for reach, lo in zip(self._reach, self._lo, strict=True))
         self._direct = kind.target == kind.work and kind.contiguous and not magnitude
-        self._runs: dict[Any, Run] = {}
+        self._runs: dict[Any, ReadyStep] = {}
         self._regions = list(self._plan()) if 0 not in whole else []
         self._scratch = max((region.scratch for region in self._regions), default=0)
         self.nbytes = sum(run.nbytes for run in self._runs.values())
@@ -172,7 +172,7 @@ class Strips:
                 )
                 most = max(most, abs(borders.cval)) * step.gain
                 whole = last or not self._cuts(step)
-                made.append(_Stage(run, at, fills, None if whole else self._kind.target, most))
+                made.append(_RegionStep(run, at, fills, None if whole else self._kind.target, most))
                 most = most if whole else 2.0 ** (8 * self._kind.target.itemsize)  # where it wraps around
             chains.append(made)
         target = tuple(slice(at, at + n) for at, n in zip(begin, extent, strict=True))
@@ -200,7 +200,7 @@ class Strips:
                 for at, count in slabs_outside(shape[axis], before, after):
                     yield (*(slice(None),) * axis, slice(at, at + count))
 
-    def _run(self, step: StripStep, shape: Shape, *, add: bool, zeros: bool) -> Run:
+    def _run(self, step: StripStep, shape: Shape, *, add: bool, zeros: bool) -> ReadyStep:
         """A step prepared for strips of a shape: strips of equal shapes share it."""
         key = (id(step), shape, add, zeros)
         if key not in self._runs:
@@ -209,13 +209,13 @@ class Strips:
 
 
 @dataclass(frozen=True)
-class _Stage:
+class _RegionStep:
     """A step of a region: what of its input is the constant outside, what runs, and the shape that it makes.
 
     cut: the integers that its result is cut to, which is not beyond `most`.
     """
 
-    run: Run
+    run: ReadyStep
     shape: Shape
     fills: tuple[Slices, ...]
     cut: np.dtype[Any] | None
@@ -233,7 +233,7 @@ class _Region:
     shape: Shape
     target: Slices
     extent: Shape
-    chains: list[list[_Stage]]
+    chains: list[list[_RegionStep]]
     work: np.dtype[Any]
     cval: float
     direct: bool
@@ -272,7 +272,7 @@ class _Region:
         if not self.direct:
             store_rounded(sums, target, sum(chain[-1].most for chain in self.chains))
 
-    def _through(self, chain: list[_Stage], part: Array, sums: Array, memory: Array) -> None:
+    def _through(self, chain: list[_RegionStep], part: Array, sums: Array, memory: Array) -> None:
         """Through all steps of a chain, into `sums`; of squares to come, into scratch."""
         last = len(chain) - 1
         for number, stage in enumerate(chain):
@@ -292,11 +292,11 @@ class _Region:
         return np.ndarray(shape, self.work, memory, slot * self.pitch)
 
 
-class _Kept(threading.local):
+class _Lendable(threading.local):
     memory: Array | None = None
 
 
-_kept = _Kept()
+_kept = _Lendable()
 
 
 class _Borrowed:

@@ -69,7 +69,7 @@ def _walks(walk: operators.WindowArguments) -> bool:
     return min(*walk.stride, *walk.dilation, walk.groups) > 0 and min(*walk.lo, *walk.hi) >= 0
 
 
-class _Conv:
+class _OwnForward:
     """What the three convolutions have in common."""
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -156,7 +156,7 @@ class _Transposed:
         return y.squeeze(0) if single else y
 
 
-class Conv1d(_Conv, nn.Conv1d):
+class Conv1d(_OwnForward, nn.Conv1d):
     """torch.nn.Conv1d: x: (B, C, L) or (C, L) -> (B, O, P) or (O, P).
 
     >>> Conv1d(2, 3, 5)(torch.zeros(1, 2, 9)).shape
@@ -164,7 +164,7 @@ class Conv1d(_Conv, nn.Conv1d):
     """
 
 
-class Conv2d(_Conv, nn.Conv2d):
+class Conv2d(_OwnForward, nn.Conv2d):
     """torch.nn.Conv2d: x: (B, C, H, W) or (C, H, W) -> (B, O, *P) or (O, *P).
 
     >>> Conv2d(2, 3, 5, padding="same")(torch.zeros(1, 2, 9, 9)).shape
@@ -172,7 +172,7 @@ class Conv2d(_Conv, nn.Conv2d):
     """
 
 
-class Conv3d(_Conv, nn.Conv3d):
+class Conv3d(_OwnForward, nn.Conv3d):
     """torch.nn.Conv3d: x: (B, C, D, H, W) or without B -> (B, O, *P).
 
     >>> Conv3d(2, 4, 3, groups=2)(torch.zeros(2, 5, 5, 5)).shape

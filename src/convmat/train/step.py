@@ -80,7 +80,7 @@ class StepGraph:
 
 
 @dataclass
-class _Draft:
+class _StepDraft:
     """A step in the making: what it keeps, with what takes its place, and the nodes that are added."""
 
     tape: Tape
@@ -217,7 +217,7 @@ def step_graph(
 
 def _differentiate(
     graph: Graph, loss: Loss, trained: Collection[str], parts: bool
-) -> tuple[_Draft, Built, Graph, dict[str, str], dict[str, tuple[str, float]]]:
+) -> tuple[_StepDraft, Built, Graph, dict[str, str], dict[str, tuple[str, float]]]:
     """The network with its loss and gradients: a draft, the loss, the graph so far, the gradients' names, and of
     running values the batch's own with the share that stays.
 
@@ -227,7 +227,7 @@ def _differentiate(
     names = [*trained, *running]
     held = {name: np.array(graph.constants[name], order="C") for name in names}
     constants = {name: array for name, array in graph.constants.items() if name not in held}
-    draft = _Draft(Tape(forward), {})
+    draft = _StepDraft(Tape(forward), {})
     for name in trained if parts else names:
         draft.keep(name, held[name])
     if any(node.op == "DropoutDrawn" for node in forward.nodes):
@@ -285,7 +285,7 @@ def shard_graphs(
     dtype = next(iter(totals.values())).dtype
     nothing = Graph((), (), (), {})
 
-    adding = _Draft(Tape(nothing), {})
+    adding = _StepDraft(Tape(nothing), {})
     inputs = tuple(Input(each, totals[name].dtype, totals[name].shape) for name, each in adds.items())
     adding.tape = Tape(replace(nothing, inputs=inputs))
     for name, each in adds.items():
@@ -295,7 +295,7 @@ def shard_graphs(
         )
     given = replace(nothing, inputs=(*dict.fromkeys(inputs), Input(SHARE, dtype, ())))
 
-    changing = _Draft(Tape(nothing), {})
+    changing = _StepDraft(Tape(nothing), {})
     for name in (*whole.parameters, *whole.running):
         changing.keep(name, whole.held[name])
     for name, array in totals.items():
@@ -328,9 +328,11 @@ def score_graph(graph: Graph, loss: Loss, held: Mapping[str, Array]) -> Graph:
     ).needed()
 
 
-def _make_gather(whole: Graph, draft: _Draft, gradients: Mapping[str, str], seen: Collection[str]) -> Graph:
+def _make_gather(
+    whole: Graph, draft: _StepDraft, gradients: Mapping[str, str], seen: Collection[str]
+) -> Graph:
     """The step that only adds its gradients up."""
-    adding = _Draft(Tape(whole), dict(draft.held), dict(draft.after))
+    adding = _StepDraft(Tape(whole), dict(draft.held), dict(draft.after))
     for name, gradient in gradients.items():
         total = f"{name}.gathered"
         draft.held[total] = np.zeros_like(draft.held[name])
@@ -340,7 +342,7 @@ def _make_gather(whole: Graph, draft: _Draft, gradients: Mapping[str, str], seen
 
 
 def _make_update(
-    whole: Graph, draft: _Draft, gradients: Mapping[str, str], optimiser: Optimiser, rules: Rules,
+    whole: Graph, draft: _StepDraft, gradients: Mapping[str, str], optimiser: Optimiser, rules: Rules,
     seen: Collection[str],
 ) -> Graph:  # fmt: skip
     """The step that changes the parameters."""

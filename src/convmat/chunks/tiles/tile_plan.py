@@ -14,7 +14,7 @@ from .tiler import Tiler
 
 
 @dataclass(frozen=True)
-class Pass:
+class TilePass:
     """A pass over the tiles of a value: `work`, its multiplications as a part of the whole network's.
 
     `kept`: bytes that it leaves on disk for later ones; `pools`: the global nodes that are computed in it.
@@ -47,7 +47,7 @@ class TilePlan:
     tiles: int
     bytes: int
     work: float
-    passes: tuple[Pass, ...] = ()
+    passes: tuple[TilePass, ...] = ()
 
     @property
     def kept(self) -> int:
@@ -86,9 +86,9 @@ def describe_tiles(tiled: Tiled) -> TilePlan:
     )
 
 
-def _describe_pass(stage: Stage, tiled: Tiled, total: float) -> Pass:
+def _describe_pass(stage: Stage, tiled: Tiled, total: float) -> TilePass:
     extents = stage.tile(tiled.extents, tiled.tiler.shape)
-    return Pass(
+    return TilePass(
         name=stage.name,
         tiles=_count(stage.spec.shape, extents),
         work=_work(stage.tiler, extents) / max(total, 1.0),
@@ -107,4 +107,4 @@ def _work(tiler: Tiler, extents: tuple[int, ...]) -> float:
     return tiler.work(part) * math.prod(tiler.shape) / max(math.prod(extents), 1)
 
 
-__all__ = ["Pass", "TilePlan", "describe_tiles"]
+__all__ = ["TilePass", "TilePlan", "describe_tiles"]

@@ -49,7 +49,7 @@ class Blockwise:
         self.scratch = Scratch(blocks.sizes, self.dtypes.work)
         self.workspace = self.scratch.bytes
         self.apart = (slice(None),) * len(form.groups) + (None,) * len(form.stack)
-        self.known: tuple[tuple[_Block, tuple[_TermStep, ...]], ...] | None = None
+        self.known: tuple[tuple[_BlockOfC, tuple[_TermStep, ...]], ...] | None = None
         self.alone = 2 * blocks.rows.most * blocks.columns.most * blocks.deep < blas_threads.WORTH_TWO
         self.work = self._work(forms)
 
@@ -93,7 +93,7 @@ class Blockwise:
         )
         if form.stack:
             lefts = [None if left is None else left[self.apart] for left in lefts]
-        call = _Call(self, operands, scratch, lefts)
+        call = _BlockwiseCall(self, operands, scratch, lefts)
         whole = self.c.matrices(y, form.lead) if form.direct else None
         finishing = None if finish.empty else finish.over(operands)
         c = None if whole is not None and finishing is None else self.c.over(y)
@@ -112,7 +112,9 @@ class Blockwise:
             if whole is None and c is not None:
                 np.copyto(c[block.part], tile, casting="unsafe")
 
-    def _multiply(self, call: _Call, block: _Block, steps: Iterable[_TermStep], into: Array) -> None:
+    def _multiply(
+        self, call: _BlockwiseCall, block: _BlockOfC, steps: Iterable[_TermStep], into: Array
+    ) -> None:
         """The sum over terms and depths of one block."""
         if not self.blocks.passes:
             into[...] = 0
@@ -125,13 +127,13 @@ class Blockwise:
                 _matmul(left, right, more)
                 np.add(into, more, out=into)
 
-    def _blocks(self) -> Iterable[tuple[_Block, Iterable[_TermStep]]]:
+    def _blocks(self) -> Iterable[tuple[_BlockOfC, Iterable[_TermStep]]]:
         """The blocks of C with the steps of their sums: remembered if they are few, else one at a time."""
         if self.known is not None:
             return self.known
         cuts = self.blocks
         made = (
-            _Block(self, group, stack, columns, high)
+            _BlockOfC(self, group, stack, columns, high)
             for group in cuts.groups
             for stack in cuts.stack
             for columns in cuts.columns
@@ -142,7 +144,7 @@ class Blockwise:
         self.known = tuple((block, tuple(self._steps(block))) for block in made)
         return self.known
 
-    def _steps(self, block: _Block) -> Iterator[_TermStep]:
+    def _steps(self, block: _BlockOfC) -> Iterator[_TermStep]:
         for term, depths in enumerate(self.blocks.depths):
             for depth in depths:
                 yield _TermStep(self, block, term, depth)
@@ -193,7 +195,7 @@ class Blockwise:
         )
 
 
-class _Block:
+class _BlockOfC:
     """A block of C, worked out as slices and extents."""
 
     __slots__ = ("columns", "extents", "group", "high", "into", "lead", "matrices", "part", "spans", "stack")
@@ -217,7 +219,7 @@ class _TermStep:
 
     __slots__ = ("axes", "depth", "flat", "left", "right", "shape", "spans", "term", "turned")
 
-    def __init__(self, step: Blockwise, block: _Block, term: int, depth: Block) -> None:
+    def __init__(self, step: Blockwise, block: _BlockOfC, term: int, depth: Block) -> None:
         form, columns = step.form, block.columns
         *_, m, n = block.into
         k = flatten_block(step.depth_extents[term], depth)
@@ -236,7 +238,7 @@ class _TermStep:
         self.axes = axes[:first] + axes[second:] + axes[first:second]
 
 
-class _Call:
+class _BlockwiseCall:
     """One call: the operands, and what is already packed of them."""
 
     def __init__(
@@ -258,7 +260,7 @@ class _Call:
             return self.wholes
         return [b.matrices(self.x, self.step.form.lead) for b in self.step.b]
 
-    def left(self, block: _Block, step: _TermStep) -> Array:
+    def left(self, block: _BlockOfC, step: _TermStep) -> Array:
         """A block of A as (*groups, *stack, rows, depth): in place, or packed."""
         owner, whole = self.step, self.lefts[step.term]
         if whole is not None:
@@ -274,7 +276,7 @@ class _Call:
             made = out.reshape(*out.shape[:lead], count(block.high), count(step.depth))
         return made[owner.apart]
 
-    def right(self, block: _Block, step: _TermStep) -> Array:
+    def right(self, block: _BlockOfC, step: _TermStep) -> Array:
         """A block of B as (*groups, *stack, depth, columns): in place, or packed."""
         whole = self.wholes[step.term]
         if whole is not None:
@@ -293,7 +295,7 @@ class _Call:
         self.held, self.panel = step.spans, made
         return made
 
-    def lower(self, block: _Block) -> None:
+    def lower(self, block: _BlockOfC) -> None:
         """Pack the View that B is a View of, for the one value of its batch that a block has."""
         owner, nested = self.step, self.step.nested
         assert nested is not None

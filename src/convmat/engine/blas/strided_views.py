@@ -28,7 +28,7 @@ REMEMBERED = 128
 # -- arrays of nothing but an address ---------------------------------------------------------------------------------
 
 
-class _Memory:
+class _ArrayInterface:
     """What NumPy needs to make an array of an address."""
 
     def __init__(self, address: int, shape: Shape, strides: Shape, dtype: np.dtype[Any]) -> None:
@@ -44,7 +44,7 @@ class _Memory:
 
 def array_at(address: int, shape: Shape, strides: Shape, dtype: np.dtype[Any]) -> Array:
     """An array at an address, strides in bytes. It keeps nothing alive and may lie outside everything."""
-    made = np.asarray(_Memory(address, shape, strides, dtype))
+    made = np.asarray(_ArrayInterface(address, shape, strides, dtype))
     return made if made.dtype == dtype else made.view(dtype)
 
 

@@ -192,7 +192,7 @@ def llvm_version() -> str:
     return f"{text}{sizes}"
 
 
-class _Team:
+class _Children:
     """The children of this process."""
 
     def __init__(self) -> None:
@@ -257,7 +257,7 @@ class _Team:
                 self._remove(self.idle.pop())
 
 
-_team = _Team()
+_team = _Children()
 
 
 def compile_many(irs: Iterable[str], cpu: Cpu, *, level: int = 2, form: str = "object") -> list[bytes]:
@@ -379,7 +379,7 @@ def _after_fork() -> None:
     for child in _team.all:
         child.process.returncode = 0
         child.abandon()
-    _team = _Team()
+    _team = _Children()
 
 
 atexit.register(close)

@@ -132,10 +132,10 @@ def _through_llvm(file: bytes) -> Loaded:
         engine.finalize_object()
     except (ImportError, OSError, RuntimeError) as error:
         raise EngineError(f"loader: LLVM cannot load this object\n  {error}") from error
-    return Loaded(_Lookup(engine), len(file), (engine, held))
+    return Loaded(_SymbolTable(engine), len(file), (engine, held))
 
 
-class _Lookup(dict[str, int]):
+class _SymbolTable(dict[str, int]):
     """Addresses asked of LLVM one by one, and remembered."""
 
     def __init__(self, engine: Any) -> None:

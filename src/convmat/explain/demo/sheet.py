@@ -73,7 +73,7 @@ def draw(sheet: Sheet) -> Image.Image:
     top = max(large[1], TEXT_HEIGHT)
     width = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
     picture = Image.new("RGB", (width, 2 * MARGIN + top + sum(banks)), PAPER)
-    board = _Board(picture, ImageDraw.Draw(picture), _Fonts())
+    board = _Paper(picture, ImageDraw.Draw(picture), _Fonts())
 
     y = MARGIN
     board.paste(sheet.photograph, (MARGIN, y), large)
@@ -106,7 +106,7 @@ class _Fonts:
 
 
 @dataclass(frozen=True)
-class _Board:
+class _Paper:
     """What is drawn on, and with."""
 
     picture: Image.Image

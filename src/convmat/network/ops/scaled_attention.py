@@ -29,7 +29,7 @@ RAW, CAPPED, BIASED, SOFT = range(4)
 
 
 @dataclass(frozen=True)
-class _Extents:
+class _AttentionExtents:
     """Images, query heads, key heads, queries, past and new keys, and lengths of a key and of a value."""
 
     B: int
@@ -61,7 +61,7 @@ def _by_heads(node: Node, spec: Spec, heads: str, word: str) -> Shape:
     return (B, count, T, both // count)
 
 
-def _extents(node: Node, specs: Specs) -> _Extents:
+def _extents(node: Node, specs: Specs) -> _AttentionExtents:
     q, k, v = (
         _by_heads(node, input_at(node, specs, i), name, WORDS[i])
         for i, name in enumerate(("q_num_heads", "kv_num_heads", "kv_num_heads"))
@@ -88,7 +88,7 @@ def _extents(node: Node, specs: Specs) -> _Extents:
         raise node.error(
             f"its nonpad_kv_seqlen is {input_at(node, specs, 6)}\n  one number for each of {q[0]} images is needed"
         )
-    return _Extents(q[0], q[1], k[1], q[2], past, k[2], q[3], v[3])
+    return _AttentionExtents(q[0], q[1], k[1], q[2], past, k[2], q[3], v[3])
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -102,7 +102,7 @@ def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     )
 
 
-def _mask(node: Node, mask: Array | None, n: _Extents) -> Array | None:
+def _mask(node: Node, mask: Array | None, n: _AttentionExtents) -> Array | None:
     """The mask for all heads and keys, -inf where it is no number: keys that it is too short for are left out."""
     if mask is None:
         return None
@@ -121,7 +121,7 @@ def _mask(node: Node, mask: Array | None, n: _Extents) -> Array | None:
         ) from None
 
 
-def _hide_keys(node: Node, n: _Extents, offset: int, there: int) -> Array:
+def _hide_keys(node: Node, n: _AttentionExtents, offset: int, there: int) -> Array:
     """(T, S): the keys that a query may not see; `offset`: those before the first query, `there`: those that count."""
     at, key = np.arange(n.T)[:, None] + offset, np.arange(n.S)
     out = np.broadcast_to(key >= there, (n.T, n.S)).copy()
@@ -154,7 +154,7 @@ def attend(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     return repeatable(step, options)
 
 
-def _attend(node: Node, n: _Extents, mode: int, inputs: list[Any], outputs: list[Any]) -> None:
+def _attend(node: Node, n: _AttentionExtents, mode: int, inputs: list[Any], outputs: list[Any]) -> None:
     q, k, v, mask, past_k, past_v, lengths = inputs
     y, keys, values, shown = outputs
     q, k, v = (

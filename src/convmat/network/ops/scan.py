@@ -27,7 +27,7 @@ from .bodies import (
 from .loops import TurnRows, count_turns, row_of, settle_specs
 
 
-class _Parts(NamedTuple):
+class _ScanParts(NamedTuple):
     """How many of each there are, and which way they go."""
 
     body: Graph
@@ -42,7 +42,7 @@ class _Parts(NamedTuple):
     batched: bool
 
 
-def _parts(node: Node) -> _Parts:
+def _parts(node: Node) -> _ScanParts:
     batched = node.version < 9
     scans = int(node.get("num_scan_inputs", 0))
     states = len(node.inputs) - scans - batched
@@ -54,7 +54,7 @@ def _parts(node: Node) -> _Parts:
         )
     body = body_of(node, "body", states + scans, states + rows)
     ways = node.get("directions" if batched else "scan_input_directions")
-    return _Parts(
+    return _ScanParts(
         body,
         states,
         scans,
@@ -134,7 +134,7 @@ class _Scanned:
     """One call."""
 
     def __init__(
-        self, node: Node, parts: _Parts, about: Around, body: Closed, captured: Sequence[Value]
+        self, node: Node, parts: _ScanParts, about: Around, body: Closed, captured: Sequence[Value]
     ) -> None:
         self.node, self.parts, self.about = node, parts, about
         self.body, self.captured = body, captured

@@ -24,7 +24,7 @@ SLOW = "reference"
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerReport:
     """One node: `product` is (m, n, k) of each of `groups` products; `seconds` what its plan predicts, if it has one.
 
     `way` is the lowering, or how else it runs; `engine` is jit, blas, numpy, reference, or "" where nothing moves.
@@ -84,7 +84,7 @@ def nodes_of(program: Program) -> list[tuple[Program | None, Node]]:
     return found if rest is None else [*found, *((None, node) for node in rest.graph.nodes)]
 
 
-def list_layers(program: Program) -> list[Layer]:
+def list_layers(program: Program) -> list[LayerReport]:
     """One for each node that is left once shapes are known, in the order in which they run."""
     stages = program.stages()
     steps = {id(task.node): task for stage in stages for task in stage.tasks}
@@ -98,18 +98,18 @@ def list_layers(program: Program) -> list[Layer]:
         assert rest is not None
         outputs = tuple((name, None) for name in node.outputs if name)
         own, parameters = node.name or next(iter(outputs))[0], _parameters(rest.graph, node, counted)
-        made.append(Layer(own, node.op, outputs, None, 1, 0, parameters, LATE, "", None))
+        made.append(LayerReport(own, node.op, outputs, None, 1, 0, parameters, LATE, "", None))
     return made
 
 
-def _layer(program: Program, node: Node, task: NodeTask | None, counted: set[str]) -> Layer:
+def _layer(program: Program, node: Node, task: NodeTask | None, counted: set[str]) -> LayerReport:
     plan = plan_behind(task.run) if task else None
     way, engine = _who(node, task, plan)
     g, groups, product = _product(program, node, plan)
     if task is not None and isinstance(task.run, Multiplied):
         groups, *mnk = task.run.contracted.product
         product = (mnk[0], mnk[1], mnk[2])
-    return Layer(
+    return LayerReport(
         name=node.name or next(filter(None, node.outputs), ""),
         op=node.op,
         outputs=tuple(

@@ -20,7 +20,7 @@ from ...planner.units import format_seconds
 from ..graph import Node, Value
 from ..preparing.program import NodeTask, Program
 from .cells import draw_bar, shorten_name
-from .layers import Layer, list_layers, nodes_of
+from .layers import LayerReport, list_layers, nodes_of
 from .summary import count_threads
 
 HEAD = ("node", "operator", "way", "m x n x k", "time", "share", "GFLOP/s", "of peak", "")
@@ -33,7 +33,7 @@ FEWEST, MOST = 3, 100
 class Profile:
     """Measured seconds of each node. `peak` is FLOP/s, None where it could not be measured."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerReport, ...]
     seconds: tuple[float, ...]
     total: float
     runs: int

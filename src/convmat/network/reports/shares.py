@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from ...engine import host, machine, peaks
 from ...errors import EngineError
-from .layers import SLOW, Layer
+from .layers import SLOW, LayerReport
 
 PASSES = 3
 """Over memory, of an operator in NumPy: it has intermediate results, on fresh pages."""
@@ -25,7 +25,7 @@ REFERENCE = 20
 """Times as long as NumPy: the standard's reference looks at shapes, copies, and loops in Python."""
 
 
-def engine_shares(layers: Sequence[Layer], threads: int) -> Mapping[str, float]:
+def engine_shares(layers: Sequence[LayerReport], threads: int) -> Mapping[str, float]:
     """The share of the predicted time by engine, the largest first; of what waits for shapes nothing is known.
 
     Empty where nothing takes time.
@@ -38,7 +38,7 @@ def engine_shares(layers: Sequence[Layer], threads: int) -> Mapping[str, float]:
     return {name: seconds[name] / whole for name in sorted(seconds, key=lambda name: -seconds[name]) if whole}
 
 
-def predicted_seconds(layer: Layer, threads: int) -> float:
+def predicted_seconds(layer: LayerReport, threads: int) -> float:
     """Seconds that a node is predicted to take."""
     if layer.seconds is not None:
         return layer.seconds

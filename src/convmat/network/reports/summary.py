@@ -14,7 +14,7 @@ from ..ops.planned import Planned
 from ..ops.rolled import Rolled
 from ..preparing.program import Program
 from .cells import format_extents, shorten_name
-from .layers import SLOW, Layer, list_layers
+from .layers import SLOW, LayerReport, list_layers
 from .shares import engine_shares
 
 HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "parameters", "predicted")
@@ -31,7 +31,7 @@ class Summary:
     name: str
     inputs: Mapping[str, Spec | None]
     outputs: Mapping[str, Spec | None]
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerReport, ...]
     threads: int
     fields: tuple[Any, ...] = ()
 
@@ -56,7 +56,7 @@ class Summary:
         return engine_shares(self.layers, self.threads)
 
     @property
-    def slow(self) -> tuple[Layer, ...]:
+    def slow(self) -> tuple[LayerReport, ...]:
         """The nodes that the ONNX standard's reference computes."""
         return tuple(each for each in self.layers if each.engine == SLOW)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ....product import Coordinate, Index, Product
 from ...operands import Dtypes, Shapes, strides
-from .planes import OuterIndex, Window
+from .planes import OuterIndex, WindowSteps
 
 
 class Reading:
@@ -79,14 +79,14 @@ class Windows:
 
     def __init__(
         self,
-        lane: tuple[Window, str, Coordinate],
-        rows: tuple[Window, str, Coordinate] | None,
+        lane: tuple[WindowSteps, str, Coordinate],
+        rows: tuple[WindowSteps, str, Coordinate] | None,
         outer: tuple[Index, ...],
         k: list[Index],
         checked: list[Coordinate],
     ) -> None:
         self.lane, self.lane_tap, self.lane_axis = lane
-        self.rows: Window | None = None
+        self.rows: WindowSteps | None = None
         self.row_tap = ""
         self.rows_axis: Coordinate | None = None
         if rows is not None:
@@ -111,7 +111,7 @@ class Windows:
         return tuple((i.name, tuple(dict(c.terms).get(i.name, 0) for c in self.checked)) for i in indices)
 
 
-def _window(axis: Coordinate | None, name: str, k: list[Index]) -> tuple[Window, str] | None:
+def _window(axis: Coordinate | None, name: str, k: list[Index]) -> tuple[WindowSteps, str] | None:
     """How windows lie along an axis, and its tap ("": none), which is taken off `k`. None if it is not the last there.
 
     Indices of one value may be anywhere: they order nothing.
@@ -121,12 +121,12 @@ def _window(axis: Coordinate | None, name: str, k: list[Index]) -> tuple[Window,
     if step < 1 or len(terms) > 1:
         return None
     if not terms:
-        return Window(step, 1, 1), ""
+        return WindowSteps(step, 1, 1), ""
     ((found, by),) = terms.items()
     at = next((at for at, index in enumerate(k) if index.name == found), len(k))
     if at == len(k) or any(index.extent > 1 for index in k[at + 1 :]):
         return None
-    return Window(step, k.pop(at).extent, by), found
+    return WindowSteps(step, k.pop(at).extent, by), found
 
 
 __all__ = ["Reading", "Windows"]

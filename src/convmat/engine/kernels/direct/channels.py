@@ -25,7 +25,7 @@ from ...ir.instructions import Type, Value, below, const, f32, fma, i32, i64, sh
 from ...ir.shuffles import widen
 from .pack_w import pack_vectors
 from .pixels import COUNTED
-from .planes import OuterIndex, Plane, Walker, Window, argument_names, split_range, task
+from .planes import OuterIndex, Plane, Walker, WindowSteps, argument_names, split_range, task
 
 MOST_TAPS, MOST_TERMS = 32, 96
 """Taps of a window that are written out, and times the channels of a group."""
@@ -44,8 +44,8 @@ class ChannelsRecipe:
     outer: tuple[tuple[str, tuple[int, ...]], ...]
     terms: tuple[OuterIndex, ...]
     checks: int
-    rows: Window | None
-    lane: Window
+    rows: WindowSteps | None
+    lane: WindowSteps
     channels: int
     m: int
     c: int
@@ -69,9 +69,9 @@ class ChannelsRecipe:
     weights = "a"
 
     @kept_property
-    def window(self) -> Window:
+    def window(self) -> WindowSteps:
         """The window along the rows; in 1-D there is one row."""
-        return self.rows or Window(1, 1, 1)
+        return self.rows or WindowSteps(1, 1, 1)
 
     @property
     def taps(self) -> int:

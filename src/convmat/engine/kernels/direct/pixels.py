@@ -24,7 +24,7 @@ from ....processes import kept_property
 from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
-from .planes import OuterIndex, Window, argument_names
+from .planes import OuterIndex, WindowSteps, argument_names
 from .strided_loads import Reads
 
 MOST_UNROLLED = 16
@@ -54,8 +54,8 @@ class PixelsRecipe:
     outer: tuple[tuple[str, tuple[int, ...]], ...]
     terms: tuple[OuterIndex, ...]
     checks: int
-    rows: Window | None
-    lane: Window
+    rows: WindowSteps | None
+    lane: WindowSteps
     m: int
     m_step: int
     row_step: int
@@ -80,9 +80,9 @@ class PixelsRecipe:
     w_signed: bool = True
 
     @kept_property
-    def window(self) -> Window:
+    def window(self) -> WindowSteps:
         """The window along the rows; in 1-D the rows of a block are chunks of the only axis, a vector apart."""
-        return self.rows or Window(1, 1, 1)
+        return self.rows or WindowSteps(1, 1, 1)
 
     @kept_property
     def single(self) -> bool:

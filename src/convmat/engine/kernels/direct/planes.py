@@ -39,10 +39,10 @@ from ..epilogue import activate, round_between
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowSteps:
     """How windows lie along an axis of x: output p and tap f meet at p * step + f * dilation + an offset.
 
-    >>> Window(step=2, taps=3, dilation=2).reach
+    >>> WindowSteps(step=2, taps=3, dilation=2).reach
     4
     """
 
@@ -63,7 +63,7 @@ class Window:
     def meets(self, outputs: range, position: int) -> list[tuple[int, int]]:
         """The outputs whose windows hold a position, counted from the first output's first, each with its tap.
 
-        >>> Window(step=1, taps=3, dilation=1).meets(range(2), 2)
+        >>> WindowSteps(step=1, taps=3, dilation=1).meets(range(2), 2)
         [(0, 2), (1, 1)]
         """
         found = []
@@ -306,4 +306,13 @@ def task(
     call(fn, args, [args, first, minimum(per, planes - first), part])
 
 
-__all__ = ["OuterIndex", "Plane", "PlaneRecipe", "Walker", "Window", "argument_names", "split_range", "task"]
+__all__ = [
+    "OuterIndex",
+    "Plane",
+    "PlaneRecipe",
+    "Walker",
+    "WindowSteps",
+    "argument_names",
+    "split_range",
+    "task",
+]

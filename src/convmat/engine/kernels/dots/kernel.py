@@ -31,7 +31,7 @@ from ...ir.instructions import (
     udiv,
 )
 from ...ir.shuffles import narrow, widen
-from ..direct.planes import Window
+from ..direct.planes import WindowSteps
 from ..direct.strided_loads import Masks
 from ..sweeps.lines import reduce_lanes
 from .recipe import OFFSETS, DotsRecipe
@@ -51,7 +51,7 @@ class TapsWriter:
 
     def __init__(self, recipe: DotsRecipe, module: Module, down: int, across: int) -> None:
         self.r = recipe
-        self.window = Window(recipe.rows.step, down, recipe.rows.dilation)
+        self.window = WindowSteps(recipe.rows.step, down, recipe.rows.dilation)
         self.distances = [number * recipe.columns.dilation for number in range(across)]
         self.reads, self.vector = recipe.reads(), recipe.work.x(recipe.lanes)
         self.sums = down * across * recipe.vectors

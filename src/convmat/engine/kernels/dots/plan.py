@@ -9,7 +9,7 @@ from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, origin, strides
 from ..base import KernelPlan
-from ..direct.planes import Window
+from ..direct.planes import WindowSteps
 from ..effort import Effort
 from ..panel.pack_b import distance_refusal
 from .recipe import OFFSETS, DotsRecipe
@@ -56,14 +56,14 @@ def plan_dots(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
     return distance_refusal(b) or DotsPlan(product, dtypes, shapes, threads, recipe)
 
 
-def _window(b: View, which: int) -> tuple[Window, Coordinate]:
+def _window(b: View, which: int) -> tuple[WindowSteps, Coordinate]:
     """How w's positions and the outputs lie along the axis of the last index of the sum, or the one before."""
     if len(b.rows) - 1 < -which:
-        return Window(1, 1, 1), Coordinate(1, ())
+        return WindowSteps(1, 1, 1), Coordinate(1, ())
     f, p = b.rows[which], b.cols[which]
     axis = next(each for each in b.coordinates if f.name in dict(each.terms))
     terms = dict(axis.terms)
-    return Window(terms[f.name], p.extent, terms[p.name]), axis
+    return WindowSteps(terms[f.name], p.extent, terms[p.name]), axis
 
 
 class DotsPlan(KernelPlan):

@@ -8,7 +8,7 @@ from itertools import product
 from ....processes import kept_property
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
-from ..direct.planes import Window
+from ..direct.planes import WindowSteps
 from ..direct.strided_loads import Reads
 
 TALLEST = 8
@@ -26,8 +26,8 @@ class DotsRecipe:
     in so many parts a sum runs along w's lines. `signs`: masks have no registers of their own.
     """
 
-    rows: Window
-    columns: Window
+    rows: WindowSteps
+    columns: WindowSteps
     strands: int
     array: Type
     work: Type
@@ -50,7 +50,7 @@ class DotsRecipe:
         ):
             held = self.vectors * (down * across + high + 1) + SPARE
             if held <= self.registers or down * across * high == 1:
-                window = Window(self.rows.step, down, self.rows.dilation)
+                window = WindowSteps(self.rows.step, down, self.rows.dilation)
                 lines = sum(bool(window.meets(range(high), number)) for number in range(_lines(window, high)))
                 # Vectors of x mostly cross a cache line.
                 loads = (2 * lines * across + high) / (down * across * high)
@@ -90,7 +90,7 @@ OFFSETS = {"x": "gbc", "w": "goc", "y": "gob"}
 """Which arrays the indices of groups, rows, images of C and terms of the sum move along."""
 
 
-def _lines(window: Window, rows: int) -> int:
+def _lines(window: WindowSteps, rows: int) -> int:
     """Lines of x from the first one that so many rows of w meet to the last."""
     return (rows - 1) * window.step + window.reach + 1
 

@@ -26,7 +26,7 @@ def module(recipe: QuadsRecipe, attributes: str, *, fused: bool) -> Module:
     made = Module(attributes, fused=fused)
     write_weights(made, recipe)
     tiles = TileWriter(recipe, made)
-    _Task(recipe, tiles, made).write()
+    _QuadsWriter(recipe, tiles, made).write()
     return made
 
 
@@ -41,7 +41,7 @@ class _Columns:
     sums: Value
 
 
-class _Task:
+class _QuadsWriter:
     """Writes the function."""
 
     def __init__(self, recipe: QuadsRecipe, tiles: TileWriter, module: Module) -> None:

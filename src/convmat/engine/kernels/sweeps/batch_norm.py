@@ -55,7 +55,7 @@ Summed = Callable[[Value, Value | None], Sequence[Value]]
 
 
 @dataclass(frozen=True)
-class Planes:
+class ChannelPlanes:
     """A channel: where it begins in bytes, `columns` of a plane, bytes from one plane to the next.
 
     `block`: planes whose sums are one before they are added in float64.
@@ -70,7 +70,9 @@ class Planes:
     lanes: int
 
     @classmethod
-    def of(cls, fn: Function, words: Mapping[str, Value], line: Value, type: Type, lanes: int) -> Planes:
+    def of(
+        cls, fn: Function, words: Mapping[str, Value], line: Value, type: Type, lanes: int
+    ) -> ChannelPlanes:
         """The channel of this number."""
         begin = line * words["columns"] * type.bytes
         return cls(fn, begin, words["columns"], words["step"], words["block"], type, lanes)
@@ -160,7 +162,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class BatchNorm(SweepRecipe):
+class BatchNormSweep(SweepRecipe):
     """Whether y is kept within limits, the type, lanes of a vector."""
 
     limited: bool
@@ -175,7 +177,7 @@ class BatchNorm(SweepRecipe):
         count = sitofp(words["columns"] * words["planes"], to=f64)
         limits = Limits.of(words, type, lanes) if self.limited else None
         with fn.loop(share.first, share.stop) as line:
-            channel, at = Planes.of(fn, words, line.index, type, lanes), line.index * item
+            channel, at = ChannelPlanes.of(fn, words, line.index, type, lanes), line.index * item
 
             def load(offset: Value, mask: Value | None) -> Value:
                 return fn.load(words["x"], kind, offset, mask=mask)
@@ -213,7 +215,7 @@ class BatchNorm(SweepRecipe):
 
 
 @dataclass(frozen=True)
-class BatchNormGrad(SweepRecipe):
+class BatchNormGradSweep(SweepRecipe):
     """Whether y was kept within limits, whether mean and variance are given, the type, lanes of a vector."""
 
     limited: bool
@@ -232,7 +234,7 @@ class BatchNormGrad(SweepRecipe):
         type, lanes, item = self.type, self.lanes, self.type.bytes
         count = sitofp(words["columns"] * words["planes"], to=f64)
         with fn.loop(share.first, share.stop) as line:
-            channel, at = Planes.of(fn, words, line.index, type, lanes), line.index * item
+            channel, at = ChannelPlanes.of(fn, words, line.index, type, lanes), line.index * item
             mean = splat(fn.load(words["mean"], type, at), lanes=lanes)
             by = extended(fn.load(words["by"], type, at))
             if self.given:
@@ -329,7 +331,7 @@ def batch_norm(
     type = TYPES[dtype]
     words, tasks = _share(shape, epsilon, limits, threads)
     words["step"] = math.prod(shape[1:]) * type.bytes
-    recipe = BatchNorm(limits is not None, type, host().lanes(type.bytes))
+    recipe = BatchNormSweep(limits is not None, type, host().lanes(type.bytes))
     return SweepPlan(recipe, words, tasks, threads, math.prod(shape))
 
 
@@ -361,8 +363,8 @@ def batch_norm_grad(
     type = TYPES[dtype]
     words, tasks = _share(shape, given or 0.0, limits, threads)
     words["step"] = math.prod(shape[1:]) * type.bytes
-    recipe = BatchNormGrad(limits is not None, given is not None, type, host().lanes(type.bytes))
+    recipe = BatchNormGradSweep(limits is not None, given is not None, type, host().lanes(type.bytes))
     return SweepPlan(recipe, words, tasks, threads, math.prod(shape))
 
 
-__all__ = ["BatchNorm", "BatchNormGrad", "batch_norm", "batch_norm_grad"]
+__all__ = ["BatchNormGradSweep", "BatchNormSweep", "batch_norm", "batch_norm_grad"]

@@ -100,7 +100,7 @@ class _Now:
 
 
 @dataclass(frozen=True)
-class _Tile:
+class _SequenceTile:
     """Some sequences from `row` on, and a block of H: `column` is its first element."""
 
     row: Value
@@ -141,20 +141,20 @@ class _Writer:
             after = (own["cc"], words["cc row"]) if long else (now.y, words["y row"])
             turn.carry(now.x + own["x step"], now.y, words["y row"], now.y + own["y step"], *after)
 
-    def _tiles(self, body: Callable[[_Tile], None]) -> None:
+    def _tiles(self, body: Callable[[_SequenceTile], None]) -> None:
         """Every block of the task with all sequences."""
         B, many, size = self.words["B"], self.recipe.many, self.recipe.vectors * self.recipe.lanes
         with self.fn.loop(self.share.begin, self.share.end) as block:
             column = block.index * size
             with self.fn.loop(0, B - (many - 1), many, carried=[0]) as rows:
-                body(_Tile(rows.index, many, block.index, column))
+                body(_SequenceTile(rows.index, many, block.index, column))
                 rows.carry(rows.index + many)
             if many > 1:
                 with self.fn.loop(rows.results[0], B) as rest:
-                    body(_Tile(rest.index, 1, block.index, column))
+                    body(_SequenceTile(rest.index, 1, block.index, column))
 
     def _sums(
-        self, tile: _Tile, gates: int, r: Value, h: Value, h_row: Value
+        self, tile: _SequenceTile, gates: int, r: Value, h: Value, h_row: Value
     ) -> Callable[[int, int, int], Value]:
         """R h of a tile: from sequence, gate and vector to a sum. r: the packed R of such gates."""
         size, vectors = gates * self.recipe.vectors * self.recipe.lanes * self.item, self.recipe.vectors
@@ -173,7 +173,7 @@ class _Writer:
             k.carry(*sums)
         return lambda b, gate, v: k.results[(b * gates + gate) * vectors + v]
 
-    def _vectors(self, tile: _Tile, body: Callable[[int, int, Value, Value, Value], None]) -> None:
+    def _vectors(self, tile: _SequenceTile, body: Callable[[int, int, Value, Value, Value], None]) -> None:
         """For each sequence and vector of a tile: their numbers, the sequence, the bytes to the vector, its mask."""
         for b in range(tile.many):
             for v in range(self.recipe.vectors):
@@ -201,7 +201,7 @@ class _Writer:
         self.fn.store(new, now.y + row * self.words["y row"], offset, mask=mask)
         self.fn.store(new, self.own["last"] + row * self.words["last row"], offset, mask=mask)
 
-    def _whole(self, tile: _Tile, now: _Now) -> None:
+    def _whole(self, tile: _SequenceTile, now: _Now) -> None:
         """All of a cell."""
         sums = self._sums(tile, GATES[self.cell.name], self.own["R"], now.h, now.h_row)
         finish = {"RNN": self._finish_simple, "GRU": self._finish_gru, "LSTM": self._finish_lstm}[
@@ -253,7 +253,7 @@ class _Writer:
         self.fn.store(c, self.own["cc"] + row * self.words["cc row"], offset, mask=mask)
         return gate(1, c) * self._apply(2, c, bounded=False)
 
-    def _reset(self, tile: _Tile, now: _Now) -> None:
+    def _reset(self, tile: _SequenceTile, now: _Now) -> None:
         """z and r h of a GRU that resets before the product, each (B, H)."""
         sums = self._sums(tile, 2, self.own["R"], now.h, now.h_row)
 
@@ -268,7 +268,7 @@ class _Writer:
 
         self._vectors(tile, finish)
 
-    def _renew(self, tile: _Tile, now: _Now) -> None:
+    def _renew(self, tile: _SequenceTile, now: _Now) -> None:
         """The rest of it. R of its new part lies behind that of the other two."""
         size = self.recipe.vectors * self.recipe.lanes * self.item
         behind = self.words["columns"] * self.words["H"] * (2 * size)
