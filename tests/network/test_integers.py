@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import ml_dtypes
@@ -14,6 +15,9 @@ from onnx import helper
 import convmat
 from convmat import NetworkError
 from convmat.network.graph import Node
+from convmat.network.ops.base import specs_of
+from convmat.network.ops.integers import bind_constants
+from convmat.network.ops.options import Options
 
 from .cases import Array
 from .made import by_onnxruntime, model
@@ -124,6 +128,13 @@ def test_onnxruntime_convolves_the_same(case: str) -> None:
     arrays = [x, w, np.array(131, np.uint8), np.array(-3, np.int8)]
     found = run(node("ConvInteger", 10, **about), *arrays)
     np.testing.assert_array_equal(found, by_onnxruntime("ConvInteger", 10, arrays, **about)[0])
+
+
+def test_keywords_stay_as_they_were_given() -> None:
+    x, w, zeros = some("uint8", 1, 2, 8), some("int8", 3, 2, 3), np.array([1, 0, 2], np.int8)
+    keywords = MappingProxyType({"w_zero_point": zeros, "x_zero_point": 3})
+    made = bind_constants(node("ConvInteger"), specs_of((x, w)), 1, None, keywords, Options())
+    np.testing.assert_array_equal(made.bound(x), sums(x, w, 3, zeros, 1, 1, 1, 0, 0))
 
 
 @pytest.mark.parametrize("word", ["SAME_UPPER", "SAME_LOWER", "VALID"])

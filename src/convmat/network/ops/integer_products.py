@@ -8,6 +8,7 @@ in memory.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -195,15 +196,15 @@ FEWEST = 4096
 
 
 def _rows_step(
-    node: Node, x: Spec, w: Array, bias: Array | None, keywords: dict[str, Any], options: Options
+    node: Node, x: Spec, w: Array, bias: Array | None, keywords: Mapping[str, Any], options: Options
 ) -> Planned | None:
     """The plan of rows x times the transpose of w: (n, k); None for sums that int32 may not hold."""
     rows, k = x.size // max(x.shape[-1], 1), x.shape[-1]
-    shape, keywords["layout"] = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
+    shape, layout = ((1, k, 1), "NCHW") if rows == 1 else ((1, rows, k), "NHWC")
     filters = np.ascontiguousarray(w)[..., None]
     pixels = [Spec(shape, x.dtype), Spec.of(filters)]
     try:
-        bound = bind_constants(node, pixels, 1, bias, keywords, options).bound
+        bound = bind_constants(node, pixels, 1, bias, {**keywords, "layout": layout}, options).bound
     except NetworkError:
         return None
     y = bound.plan.problem.shape("y")

@@ -9,6 +9,7 @@ All are plans of 8-bit products. The factor of the output is a float32, and so i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -98,7 +99,9 @@ def _zero_keywords(
     return keywords
 
 
-def convolve_exactly(node: Node, x: Array, w: Array, bias: Array | None, keywords: dict[str, Any]) -> Array:
+def convolve_exactly(
+    node: Node, x: Array, w: Array, bias: Array | None, keywords: Mapping[str, Any]
+) -> Array:
     """The convolution of arrays by the definition's own products. Raises NetworkError."""
     try:
         return np.asarray(api.conv(x, w, bias, exact=True, **keywords))
@@ -107,14 +110,14 @@ def convolve_exactly(node: Node, x: Array, w: Array, bias: Array | None, keyword
 
 
 def bind_constants(
-    node: Node, specs: Specs, w_at: int, bias: Array | None, keywords: dict[str, Any], options: Options
+    node: Node, specs: Specs, w_at: int, bias: Array | None, keywords: Mapping[str, Any], options: Options
 ) -> Planned:
     """The plan of these keywords with its weights packed."""
     x, w = input_at(node, specs, 0), input_at(node, specs, w_at)
     assert w.value is not None
-    channels = {name: keywords.pop(name) for name in ("scale", "w_zero_point") if name in keywords}
-    keywords |= dict.fromkeys(channels, True)
-    asked = PlanOptions(w_dtype=w.dtype.name, bias=bias is not None, **keywords)
+    channels = {name: keywords[name] for name in ("scale", "w_zero_point") if name in keywords}
+    said = {**keywords, **dict.fromkeys(channels, True)}
+    asked = PlanOptions(w_dtype=w.dtype.name, bias=bias is not None, **said)
     exactly = replace(options, exact=True, rtol=None)
     try:
         bound = plan_node(exactly, x.shape, w.shape, x.dtype, asked).bind(w.value, bias, **channels)
