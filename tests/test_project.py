@@ -175,6 +175,36 @@ def test_a_class_name_has_one_meaning() -> None:
     assert not {name: places for name, places in where.items() if len(places) > 1}
 
 
+PARTICIPLE = re.compile(
+    r"_?([a-z]{2,}(?<!e)ed|made|kept|given|held|sent|seen|spelt|taken|drawn|known|grown|written|chosen|met|lit|bent|lost|"
+    r"built|found|told|left|right|done|woven|looked_up|made_alike|gone|hidden|frozen|broken)(_(by|of|up|to|in|alike)(_\w+)?)?"
+)
+"""A name that says what was done, not what is done; as a noun's attribute (`packed_bytes`) it may stand before one."""
+
+STATES = ("property", "kept_property", "cached_property", "setter")
+"""Decorators of what is read like an attribute."""
+
+PARTICIPLES = {
+    ("engine/cpu.py", "named"): "a constructor: Cpu.named('x86-64-v3')",
+    ("geometry.py", "transposed"): "a public constructor: Geometry.transposed(x, w)",
+    ("network/net.py", "tiled"): "public as net.tiled(x)",
+    (
+        "network/rewriting/quantised.py",
+        "quantised",
+    ): "a rule, public by its name: load(rewrite=['quantised'])",
+}
+"""Functions that are named so nevertheless, and why."""
+
+
+def test_a_function_is_named_by_what_it_does() -> None:
+    found = set()
+    for where, node in functions():
+        decorators = {ast.unparse(each).partition("(")[0].rpartition(".")[2] for each in node.decorator_list}
+        if PARTICIPLE.fullmatch(where[1]) and not decorators & {*STATES}:
+            found.add(where)
+    assert found == set(PARTICIPLES)
+
+
 # -- lengths ----------------------------------------------------------------------------------------------------------
 
 LONGEST = 60  # lines of a function: a screen

@@ -35,7 +35,7 @@ class Arm:
 
     def __init__(self, ir: str, cpu: str = "neoverse-n1") -> None:
         self.image = elf.parse(compiler.generate(ir, "aarch64-unknown-linux-gnu", cpu, "", 2))
-        placed = self.image.placed(CODE)
+        placed = self.image.place(CODE)
         self.machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
         self.machine.ctl_set_cpu_model(registers.UC_CPU_ARM64_MAX)
         for start, size in (

@@ -126,7 +126,7 @@ def test_every_reference_is_settled(arch: str) -> None:
     assert set(image.functions) == {"twice", "four_times", "later", "look_up", "scale"}
     assert len(image.references) >= 3
     base = 0x7F12_3456_7000
-    placed = image.placed(base)
+    placed = image.place(base)
     for reference in image.references:
         (word,) = struct.unpack_from("<I", placed, reference.offset)
         place, target = base + reference.offset, base + reference.target
@@ -203,7 +203,7 @@ def survives(file: bytes) -> None:
     """Parsing and placing either work or are refused, in bounded memory; nothing is run."""
     try:
         image = elf.parse(file)
-        placed = image.placed(0x7F12_3456_7000)
+        placed = image.place(0x7F12_3456_7000)
     except errors.EngineError:
         return
     assert len(placed) <= len(file) + 70_000 * mmap.PAGESIZE // 64

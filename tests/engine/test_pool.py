@@ -321,7 +321,7 @@ def test_the_pool_assembles_for_aarch64() -> None:
         thread_pool_ir.pool_ir("aarch64"), "aarch64-unknown-linux-gnu", "neoverse-n1", "", 2
     )
     image = elf.parse(object_file)
-    image.placed(1 << 20)
+    image.place(1 << 20)
     assert {"run", "launch", "worker", "stop", "clock", "nothing"} <= set(image.functions)
 
 

@@ -203,8 +203,8 @@ def test_slices_worked_by_hand() -> None:
     slices = Slices.of(product)
     assert slices == Slices(count=3, depth=14, stride=3, step=2, taps=4, offset=0)
     assert (slices.rests, slices.turns, slices.overlap) == (2, 3, 1)
-    assert slices.taken(2) == len({s * 3 + f for s in range(2) for f in range(4)}) == 7
-    assert slices.stored(2) == 9
+    assert slices.count_sources(2) == len({s * 3 + f for s in range(2) for f in range(4)}) == 7
+    assert slices.stored_elements(2) == 9
 
 
 @pytest.mark.parametrize(("layout", "dilation"), [("NCHW", 1), ("NCHW", 2), ("NHWC", 1)])

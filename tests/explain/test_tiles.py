@@ -71,7 +71,7 @@ def test_tiles_end_with_the_definitions_outputs(g: Geometry, m: int) -> None:
     y, _, _ = twins.results(g)
     scene = TileScene(g, m)
     (phase, *_) = g.phases()
-    given = [np.unique(axis.reached(axis.fast.m)) for axis in scene.axes]
+    given = [np.unique(axis.reach_of(axis.fast.m)) for axis in scene.axes]
     for each in scene.boards["y"].cells:
         spots = (each.row, each.col) if g.rank > 1 else (each.col,)
         at = [int(p[i]) for p, i in zip(given, spots, strict=False)]

@@ -38,7 +38,7 @@ def test_each_value_has_its_branch_and_no_body(net: convmat.Network) -> None:
     for rate in (16, 8, 16):
         right = [2.0, -6.0] if rate == 16 else [1.0, -3.0, 1.0, -3.0]
         np.testing.assert_array_equal(net(given(rate)), np.array(right, np.float32))
-    kept = net._programs.kept()
+    kept = net._programs.kept
     assert [[node.op for node in program.graph.nodes] for program in kept] == [["Concat"], ["Mul"]]
     assert not any(program.bodies for program in kept)
 

@@ -263,10 +263,10 @@ def test_the_latest_shapes_stay_prepared(monkeypatch: pytest.MonkeyPatch) -> Non
     net = chained()
     programs = [net.program({"x": Spec((1, 3, n, n), np.dtype(np.float32))}) for n in (8, 10)]
     assert programs[0].weight_bytes > 0
-    assert len(net._programs.met()) == 2
+    assert len(net._programs.met) == 2
     monkeypatch.setattr("convmat.network.preparing.programs.WEIGHT_BYTES", 1)
     net.program({"x": Spec((1, 3, 12, 12), np.dtype(np.float32))})
-    assert len(net._programs.met()) == 1
+    assert len(net._programs.met) == 1
 
 
 def test_limits_of_plans_hold_for_each_layer() -> None:

@@ -55,7 +55,7 @@ def image(*shape: int) -> Any:
 
 
 def packed(net: convmat.Network) -> list[dict[int, int]]:
-    return [program.packed for program in net._programs.kept()]
+    return [program.packed for program in net._programs.kept]
 
 
 def test_another_size_shares_packed_weights() -> None:

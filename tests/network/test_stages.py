@@ -58,7 +58,7 @@ def test_what_is_behind_a_found_shape_is_prepared_for_it() -> None:
     assert [task.node.op for task in first.tasks][-1] == "NonZero"
     assert second.specs["y"].shape == (3, 5)
     assert program.rest is not None
-    assert len(program.rest.met()) == 3
+    assert len(program.rest.met) == 3
     layers = {each.op: each for each in net.with_shapes(x=(20, 8)).summary().layers}
     assert layers["MatMul"].way == "once shapes are known"
     net.profile(rows(3), seconds=0.01)
@@ -76,8 +76,8 @@ def test_shapes_that_are_new_each_time_are_not_prepared_for() -> None:
         np.testing.assert_allclose(net(x)["y"], np.maximum(x[:count] @ W, 0), rtol=1e-5, atol=1e-5)
     rest = net.program(spec(rows(0, of))).rest
     assert rest is not None
-    assert len(rest.met()) == PROGRAMS
-    assert len(rest.kept()) == PROGRAMS + 1
+    assert len(rest.met) == PROGRAMS
+    assert len(rest.kept) == PROGRAMS + 1
 
 
 def asked(data: bytes, *names: str) -> bytes:

@@ -60,7 +60,7 @@ def test_disturbed_samples_do_not_count(clock: list[float], monkeypatch: pytest.
     race = Race([counting([0], 0, 0.125, clock)])
     list(race.rounds(1.25))
     race.samples[0] = [Sample(9.0, switched=True)] * 2 + [Sample(0.125)] * 3
-    assert race.counted() == [[0.125] * 3]
+    assert race.select_calm() == [[0.125] * 3]
     race.samples[0][2] = Sample(0.125, switched=True)
-    assert race.counted() == [[9.0, 9.0, 0.125, 0.125, 0.125]], "too few calm ones: all count"
+    assert race.select_calm() == [[9.0, 9.0, 0.125, 0.125, 0.125]], "too few calm ones: all count"
     assert Race([lambda: ONES]).medians() == [None]

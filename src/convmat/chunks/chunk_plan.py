@@ -132,7 +132,7 @@ def describe_blocks(
         tasks=len(blocks) + len(slabs.graph),
         stored=math.prod(problem.shape("x")) * item,
         read=sum(slabs.read(at) for at, _ in blocks),
-        moved=sum(slabs.moved(at) for at, _ in blocks),
+        moved=sum(slabs.count_moved_bytes(at) for at, _ in blocks),
         joined=len(channels) - 1,
         holds=_holds(made, len(blocks) if decision is not None else 1),
         seconds=cost.seconds if cost else 0.0,

@@ -111,7 +111,7 @@ class Slabs:
         """Bytes that a block is put together from."""
         return sum(piece.size for piece in self._pieces[at]) * self.item
 
-    def moved(self, at: tuple[int, ...]) -> int:
+    def count_moved_bytes(self, at: tuple[int, ...]) -> int:
         """Bytes that come from elsewhere where a block is computed beside the largest of its pieces."""
         needed = {}
         for piece in self._pieces[at]:

@@ -212,7 +212,7 @@ class DaskCrew:
         for at in range(len(parts)):
             yield step.result(at)
 
-    def sent(self, name: str) -> Any:
+    def send_work(self, name: str) -> Any:
         """The work, where a worker has it."""
         if name not in self._sent:
             (self._sent[name],) = self.client.scatter([self.work], workers=[name], direct=True, hash=False)
@@ -263,7 +263,7 @@ class _ShardStep:
             [self.held], workers=names, broadcast=len(names) > 1, direct=True, hash=False
         )
         for name, numbers in plan.items():
-            work = self.crew.sent(name)
+            work = self.crew.send_work(name)
             given = [self.parts[number] for number in numbers]
             given = client.scatter(given, workers=[name], direct=True, hash=False)
             for number, part in zip(numbers, given, strict=True):

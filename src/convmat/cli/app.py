@@ -171,7 +171,7 @@ def run(application: typer.Typer = app, name: str = "convmat") -> int:
         application(prog_name=name)
         sys.stdout.flush()
     except SystemExit as leaving:
-        return _flushed(leaving.code)
+        return _flush(leaving.code)
     except BrokenPipeError:
         return screen.silence_output()
     return 0
@@ -182,7 +182,7 @@ def _say(message: Warning | str, *where: Any, **more: Any) -> None:
     screen.print_remark(str(message))
 
 
-def _flushed(code: Any) -> int:
+def _flush(code: Any) -> int:
     """The exit code, once what was printed has gone where it should: a broken pipe shows here at the latest."""
     try:
         sys.stdout.flush()

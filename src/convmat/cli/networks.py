@@ -133,7 +133,7 @@ def run(
     if tile:
         from convmat import chunks
 
-        network = loaded(model, exact, threads, shape, trust, precision)
+        network = load_as_asked(model, exact, threads, shape, trust, precision)
         numbers = parse.numbers("tile", tile) if tile != "auto" else tile
         how = chunks.TileOptions(
             numbers, parse.size("memory", memory), approximate=approximate, exact_globals=exact_globals
@@ -143,7 +143,7 @@ def run(
     from convmat.explain.terminal import answer
     from convmat.whole_files import replace_when_whole
 
-    network = loaded(model, exact, threads, shape, trust, precision)
+    network = load_as_asked(model, exact, threads, shape, trust, precision)
     if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
         several = len(network.outputs) > 1
         raise NetworkError(
@@ -151,7 +151,7 @@ def run(
             f"{'.npz' if several else '.npy'}\n  outputs: {', '.join(network.outputs)}\n"
             f"  write to {output.with_suffix('.npz' if several else '.npy')}"
         )
-    given = _given(network, input or (), preparation(mean, std, unit, bgr, layout), "run")
+    given = _read_inputs(network, input or (), preparation(mean, std, unit, bgr, layout), "run")
     with screen.progress("running"):
         found = network(given, outputs=network.outputs)
     names = answer.read_labels(labels, found) if labels else ()
@@ -220,7 +220,7 @@ def summary(
     """
     from convmat.network import input_shapes
 
-    network = loaded(model, exact, threads, shape, precision=precision)
+    network = load_as_asked(model, exact, threads, shape, precision=precision)
     input_shapes.declared_specs(network.graph, "summary", line=True, limit=network.memory_limit)
     with screen.progress("planning"):
         found, memory = network.summary(), network.memory()
@@ -260,8 +260,8 @@ def profile(
 
       convmat profile model.onnx --input photo.jpg --unit --compare
     """
-    network = loaded(model, exact, threads, shape, trust, precision)
-    given = _given(network, input or (), preparation(mean, std, unit, bgr, layout), "profile")
+    network = load_as_asked(model, exact, threads, shape, trust, precision)
+    given = _read_inputs(network, input or (), preparation(mean, std, unit, bgr, layout), "profile")
     with screen.progress("measuring"):
         found = network.profile(given, seconds)
         beside = network.compare(given, seconds=seconds) if compare else None
@@ -298,7 +298,7 @@ def compile(
 
       convmat compile model.onnx -o faces.convmat --threads 1
     """
-    network = loaded(model, exact, threads, shape, precision=precision)
+    network = load_as_asked(model, exact, threads, shape, precision=precision)
     path = output or model.with_suffix(".convmat")
     with screen.progress("compiling"):
         network.save(path)
@@ -308,7 +308,7 @@ def compile(
     typer.echo(f"written to {path}: {path.stat().st_size:,} bytes")
 
 
-def loaded(
+def load_as_asked(
     model: Path,
     exact: bool,
     threads: int | None,
@@ -339,7 +339,7 @@ def loaded(
     return network.with_shapes(found) if found else network
 
 
-def _given(network: Network, files: Sequence[str], how: Preparation, call: str) -> dict[str, Any]:
+def _read_inputs(network: Network, files: Sequence[str], how: Preparation, call: str) -> dict[str, Any]:
     """The inputs by name: from files, or random where there is none."""
     from convmat.explain.terminal import feed
     from convmat.network import input_shapes

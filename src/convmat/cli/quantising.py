@@ -72,7 +72,7 @@ def quantize(
         raise PlanError(
             f"quantize: {output} is there already\n  {output.stat().st_size:,} bytes\n  give another, or --overwrite"
         )
-    network = networks.loaded(model, False, threads, shape)
+    network = networks.load_as_asked(model, False, threads, shape)
     before = model.stat().st_size  # the output may take its place
     how = networks.preparation(mean, std, unit, bgr, layout)
     with replace_when_whole(output, "quantize") as part, screen.progress("reading examples") as tell:

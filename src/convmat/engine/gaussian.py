@@ -68,7 +68,7 @@ def constants(itemsize: int) -> GaussianConstants:
 
     linear = root(over(8 * ONE, pi()))
 
-    def scaled(w: int) -> int:
+    def scale_weight(w: int) -> int:
         return over(_mills(over(ONE, w) - exact_fraction(k)), 2 * w)
 
     return GaussianConstants(
@@ -77,7 +77,7 @@ def constants(itemsize: int) -> GaussianConstants:
         fit_polynomial(lambda x: times(x, _erf_ratio(times(x, x))), NEAR, whole, far),
         nothing,
         k,
-        fit_polynomial(scaled, 1 / (nothing + k), 1 / k, tail),
+        fit_polynomial(scale_weight, 1 / (nothing + k), 1 / k, tail),
         11.0 if single else 22.0,
         split_float(linear, single),
         split_float(times(linear, exact_fraction(CUBE)), single),

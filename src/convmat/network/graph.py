@@ -203,7 +203,7 @@ class Graph:
         more = self.constants if not constants else {**self.constants, **constants}
         return replace(self, nodes=tuple(nodes), constants=more)
 
-    def needed(self) -> Graph:
+    def prune(self) -> Graph:
         """Without the nodes and constants that no output needs."""
         wanted, kept = set(self.outputs), []
         for node in reversed(self.nodes):

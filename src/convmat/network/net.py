@@ -116,7 +116,7 @@ class Network:
             found = latest.program({latest.name: x})
         else:
             given = self.inputs_of(x)
-            program = self._prepared(given)
+            program = self._prepare(given)
             found = program(given)
             self._latest = Latest.of(x, given, program)
         return {
@@ -124,8 +124,8 @@ class Network:
             for name, v in found.items()
         }
 
-    def _prepared(self, given: Mapping[str, Value]) -> Program:
-        return self.program(self._values_met.known(given, specs_of(given)))
+    def _prepare(self, given: Mapping[str, Value]) -> Program:
+        return self.program(self._values_met.know_values(given, specs_of(given)))
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
         """The graph prepared for inputs of these shapes. Raises NetworkError, with a shape that would fit."""
@@ -265,7 +265,7 @@ class Network:
         array([0., 2.], dtype=float32)
         """
         if shapes is None:
-            wanted = self._programs.met() or [declared_specs(self.graph, "save", limit=self.memory_limit)]
+            wanted = self._programs.met or [declared_specs(self.graph, "save", limit=self.memory_limit)]
         else:
             several = [shapes] if isinstance(shapes, Mapping) else shapes
             wanted = [
@@ -347,7 +347,7 @@ class Network:
             if x is None
             else self.inputs_of(x)
         )
-        return profile(self._prepared(given), given, thread_pool.count(), seconds)
+        return profile(self._prepare(given), given, thread_pool.count(), seconds)
 
     def compare(self, x: Any = None, peer: str = "onnxruntime", seconds: float = 1.0) -> Comparison:
         """Outputs and times of this network beside the peer's on the same input; random where x is None.
@@ -362,7 +362,7 @@ class Network:
             if x is None
             else self.inputs_of(x)
         )
-        program = self._prepared(given)
+        program = self._prepare(given)
 
         def run() -> dict[str, Array]:
             return {name: y for name, y in program(given).items() if isinstance(y, np.ndarray)}

@@ -34,7 +34,7 @@ def read_array(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] 
     if type(value) is np.ndarray and value.dtype in _TAKEN:
         return value
     array = value if type(value) is np.ndarray else _foreign(name, value, call)
-    if not _taken(array.dtype) and array.dtype != wanted:
+    if not _has_engine(array.dtype) and array.dtype != wanted:
         taken = (
             *WORK_DTYPES,
             *([wanted.name] if wanted is not None and wanted.name not in WORK_DTYPES else ()),
@@ -51,7 +51,7 @@ def read_array(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] 
 def read_numbers(name: str, value: Any, call: str) -> Array:
     """The same for functions that only move elements: any type of numbers. Raises GeometryError."""
     array = value if type(value) is np.ndarray else _foreign(name, value, call)
-    if array.dtype.kind not in "iufc" and not _taken(array.dtype):
+    if array.dtype.kind not in "iufc" and not _has_engine(array.dtype):
         raise GeometryError(
             f"{call}: {name} does not hold numbers\n  {name}.dtype = {array.dtype}\n"
             f"  give numbers, e.g. np.asarray({name}, dtype='float32')"
@@ -65,7 +65,7 @@ def _numbers_of(name: str, array: Array, wanted: np.dtype[Any] | None) -> str:
         near = {"float": "float64", "complex": "complex128"}.get(
             str(array.dtype).rstrip("0123456789"), "float32"
         )
-        return f"convert it first, e.g. {_converted(name, array.dtype, wanted or np.dtype(near))}"
+        return f"convert it first, e.g. {_suggest_conversion(name, array.dtype, wanted or np.dtype(near))}"
     target = "float32" if wanted is None else wanted.name
     try:
         array.astype(target)
@@ -74,7 +74,7 @@ def _numbers_of(name: str, array: Array, wanted: np.dtype[Any] | None) -> str:
     return f"give numbers, e.g. np.asarray({name}, dtype='{target}')"
 
 
-def _converted(name: str, have: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+def _suggest_conversion(name: str, have: np.dtype[Any], wanted: np.dtype[Any]) -> str:
     """What a caller writes for the same numbers in another element type."""
     if have.kind == "c" and wanted.kind != "c":
         name, have = f"{name}.real", np.dtype("float64")
@@ -84,7 +84,7 @@ def _converted(name: str, have: np.dtype[Any], wanted: np.dtype[Any]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _taken(dtype: np.dtype[Any]) -> bool:
+def _has_engine(dtype: np.dtype[Any]) -> bool:
     """Whether there is an engine for it; asking a dtype for its name takes microseconds."""
     return dtype.name in WORK_DTYPES
 
@@ -146,17 +146,17 @@ def require_same_dtype(
         raise GeometryError(
             f"{call}: {first} and {second} have different element types\n"
             f"  {first}.dtype = {a.dtype}, {second}.dtype = {b.dtype}\n"
-            f"  {_made_alike(first, a.dtype, second, b.dtype)}"
+            f"  {_suggest_common_type(first, a.dtype, second, b.dtype)}"
         )
     return a, b
 
 
-def _made_alike(first: str, a: np.dtype[Any], second: str, b: np.dtype[Any]) -> str:
+def _suggest_common_type(first: str, a: np.dtype[Any], second: str, b: np.dtype[Any]) -> str:
     """How two arrays come to one element type in which both keep their values.
 
-    >>> _made_alike("x", np.dtype("uint8"), "w", np.dtype("float32"))
+    >>> _suggest_common_type("x", np.dtype("uint8"), "w", np.dtype("float32"))
     "convert x, e.g. x.astype('float32')"
-    >>> _made_alike("x", np.dtype("uint8"), "w", np.dtype("int8"))
+    >>> _suggest_common_type("x", np.dtype("uint8"), "w", np.dtype("int8"))
     "convert both, e.g. x.astype('float32') and w.astype('float32')"
     """
     classes = [0 if dtype.kind in "iu" else 2 if dtype.kind == "c" else 1 for dtype in (a, b)]
@@ -174,7 +174,7 @@ def read_addend(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array
         raise GeometryError(
             f"{call}: {name} has another element type than the result\n"
             f"  {name}.dtype = {array.dtype}, the result is {dtype}\n"
-            f"  convert it, e.g. {_converted(name, array.dtype, dtype)}"
+            f"  convert it, e.g. {_suggest_conversion(name, array.dtype, dtype)}"
         )
     return array
 
@@ -193,7 +193,7 @@ def require_operand(
             f"{call}: {name} has another element type than planned\n"
             f"  {name}.dtype = {array.dtype}, expected {dtype}\n  "
             + ("plan with dtype='float32' and " if narrow else "")
-            + f"convert it, e.g. {_converted(name, array.dtype, np.dtype('float32') if narrow else dtype)}"
+            + f"convert it, e.g. {_suggest_conversion(name, array.dtype, np.dtype('float32') if narrow else dtype)}"
         )
     if array.shape != shape:
         raise GeometryError(

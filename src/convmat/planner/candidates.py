@@ -106,7 +106,7 @@ def byte_limit(problem: Problem) -> int:
 def make_program(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
     """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
     if engine == "blas" and problem.counted:
-        return _counted(problem, lowering, packing, engine)
+        return _make_counted(problem, lowering, packing, engine)
     if engine == "blas" and problem.deterministic and problem != problem.alone():
         return _image_by_image(problem, lowering, packing)
     found = prepare(
@@ -120,11 +120,13 @@ def make_program(problem: Problem, lowering: Lowering, packing: Packing, engine:
         threads=problem.threads,
     )
     return (
-        _counted(problem, lowering, packing, engine) if isinstance(found, str) and problem.counted else found
+        _make_counted(problem, lowering, packing, engine)
+        if isinstance(found, str) and problem.counted
+        else found
     )
 
 
-def _counted(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
+def _make_counted(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
     """An engine's program for differences from zero points, and what makes them and finishes its sums."""
     from ..engine import Counted
 

@@ -88,7 +88,7 @@ def entry_key(problem: Problem, lowering: str | None = None, engine: str | None 
 
 def lookup(name: str) -> Seconds:
     """What is remembered under a key, nothing where nothing is."""
-    found = _known().get(name)
+    found = _load_entries().get(name)
     return found.seconds if found else {}
 
 
@@ -113,7 +113,7 @@ def export_choices(path: str | os.PathLike[str]) -> int:
     ...     export_choices(f"{folder}/choices.json") >= 0
     True
     """
-    known = _known()
+    known = _load_entries()
     with replace_when_whole(path, "export_choices") as part:
         part.write_bytes(_encode(known))
     return len(known)
@@ -150,7 +150,7 @@ def forget_choices() -> int:
     0
     """
     global _entries, _version
-    count = len(_known())
+    count = len(_load_entries())
     if _usable():
         with suppress(OSError):
             choices_file().unlink()
@@ -163,7 +163,7 @@ def describe_store() -> dict[str, Any]:
     return {
         "path": str(choices_file()),
         "cpu": _cpu(),
-        "choices": len(_known()),
+        "choices": len(_load_entries()),
         "refused": _refused or _unwritten,
     }
 
@@ -178,7 +178,7 @@ def why_unwritten() -> str | None:
 
 def all_entries() -> dict[str, Entry]:
     """All entries by their keys."""
-    return dict(_known())
+    return dict(_load_entries())
 
 
 # -- memory and disk ------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def _cpu() -> str:
     return host().key
 
 
-def _known() -> dict[str, Entry]:
+def _load_entries() -> dict[str, Entry]:
     """What is in memory, read from disk at the first question."""
     global _entries
     if _entries is None:
@@ -213,7 +213,7 @@ def _known() -> dict[str, Entry]:
 def _add(found: Mapping[str, Entry]) -> None:
     """Merge with what is known, and with what other processes have written meanwhile."""
     global _entries, _unwritten, _version
-    merged = _merge(_known(), found)
+    merged = _merge(_load_entries(), found)
     if _usable():
         _unwritten = "another process keeps its lock, or it cannot be written"
         with _lock_file(choices_file().with_suffix(".lock")) as alone:

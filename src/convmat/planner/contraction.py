@@ -94,7 +94,7 @@ class Contraction:
                 return "sums over letters that have one extent"
         return None
 
-    def turned(self) -> Contraction:
+    def turn(self) -> Contraction:
         """The same with its operands changing places."""
         alone = frozenset({"a": "b", "b": "a"}.get(name, name) for name in self.alone)
         return Contraction(self.b, self.a, self.y, self.shapes[::-1], self.extents, self.part, alone)
@@ -175,7 +175,7 @@ class Contracted(OfThisProcess):
         `alone`: which of a, b and y holds the part and nothing else.
         """
         of = replace(self.of, part=dict(extents), alone=frozenset(alone))
-        made = (of.turned() if self.turned else of).program(self.dtype, self.threads)
+        made = (of.turn() if self.turned else of).program(self.dtype, self.threads)
         return None if isinstance(made, str) else Contracted(made, of, self.turned, self.dtype, self.threads)
 
 
@@ -203,9 +203,9 @@ def contraction(equation: str, a: Shape, b: Shape, dtype: str, threads: int) -> 
         return "multiplies what has elements"
     refusal = ""
     for turned in sorted(
-        (False, True), key=lambda turned: _count_unsuited(found.turned() if turned else found)
+        (False, True), key=lambda turned: _count_unsuited(found.turn() if turned else found)
     ):
-        way = found.turned() if turned else found
+        way = found.turn() if turned else found
         made = way.program(dtype, threads)
         if not isinstance(made, str):
             return Contracted(made, found, turned, dtype, threads)

@@ -23,16 +23,16 @@ def make(
     Raises PlanError where nothing that is allowed can run the problem.
     """
     if record is None:
-        return _make_remembered(problem, lowering, engine, choices.version())
+        return _make_once(problem, lowering, engine, choices.version())
     key = choices.entry_key(problem, lowering, engine)
     followed = record.follow(key, problem, lowering, engine)
-    plan = followed or _make_remembered(problem, lowering, engine, choices.version())
+    plan = followed or _make_once(problem, lowering, engine, choices.version())
     record.add_plan(key, plan)
     return plan
 
 
 @lru_cache(maxsize=4096)
-def _make_remembered(problem: Problem, lowering: str | None, engine: str | None, version: int) -> Plan:
+def _make_once(problem: Problem, lowering: str | None, engine: str | None, version: int) -> Plan:
     """`version` is that of what tuning has found: plans follow it."""
     return Plan(*choose(problem, lowering, engine))
 

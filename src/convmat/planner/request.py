@@ -37,7 +37,7 @@ def request(
         except TypeError:
             pass
         else:
-            return _remembered(call, x_shape, w_shape, dtype, thread_count(), choices.version(), *values)
+            return _plan_once(call, x_shape, w_shape, dtype, thread_count(), choices.version(), *values)
     problem = read_problem(call, x_shape, w_shape, dtype, options, thread_count())
     return make(problem, options.lowering, options.engine, record)
 
@@ -74,7 +74,7 @@ def _make_plain(value: Any) -> Any:
 
 
 @lru_cache(maxsize=4096, typed=True)
-def _remembered(
+def _plan_once(
     call: str, x_shape: Shape, w_shape: Shape, dtype: str, threads: int, version: int, *values: Any
 ) -> Plan:
     """The plan for the values of PlanOptions, in its order; `version` is that of what tuning has found."""

@@ -187,7 +187,7 @@ def measure_ways(
             memory,
             far,
         )
-        for way, taken, memory, far in zip(ways, race.counted(), memories, apart, strict=True)
+        for way, taken, memory, far in zip(ways, race.select_calm(), memories, apart, strict=True)
     ]
 
 
@@ -219,9 +219,9 @@ class Race:
 
     def medians(self) -> list[float | None]:
         """Seconds of each call, None for one that was not timed yet."""
-        return [statistics.median(taken) if taken else None for taken in self.counted()]
+        return [statistics.median(taken) if taken else None for taken in self.select_calm()]
 
-    def counted(self) -> list[list[float]]:
+    def select_calm(self) -> list[list[float]]:
         """Seconds of each call's samples that count."""
         return [calm_samples(taken) for taken in self.samples]
 

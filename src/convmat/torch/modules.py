@@ -37,7 +37,7 @@ def is_plain(*tensors: Tensor | None) -> bool:
     return bool(known and not torch.jit.is_tracing())
 
 
-def _batched(x: Tensor, rank: int) -> tuple[Tensor, bool]:
+def _with_batch_axis(x: Tensor, rank: int) -> tuple[Tensor, bool]:
     """x with its batch axis, and whether it came without. Raises RuntimeError, as PyTorch does."""
     if x.dim() == rank + 2:
         return x, False
@@ -76,7 +76,7 @@ class _OwnForward:
         theirs: Any = super()
         if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
             return theirs._conv_forward(input, weight, bias)
-        x, single = _batched(input, weight.dim() - 2)
+        x, single = _with_batch_axis(input, weight.dim() - 2)
         walk = self.walk()
         fits = x.shape[1] == weight.shape[1] * self.groups and _walks(walk)
         if not fits or not _extends(x.shape[2:], walk.outputs(x.shape[2:], weight.shape[2:])):
@@ -86,7 +86,7 @@ class _OwnForward:
         elif self.training or weight is not self.weight or not can_trace(weight, bias):
             y = operators.compute(x, weight, bias, *walk)
         else:
-            y = packed_of(self)(x)
+            y = find_packed(self)(x)
         return y.squeeze(0) if single else y
 
     def walk(self: Any) -> operators.WindowArguments:
@@ -102,7 +102,7 @@ _packed: WeakKeyDictionary[Any, PackedLayer] = WeakKeyDictionary()
 """Weights of modules that were called for inference; not in the modules, which are copied, pickled and saved."""
 
 
-def packed_of(conv: Any) -> PackedLayer:
+def find_packed(conv: Any) -> PackedLayer:
     """The packed weights of a convolution, which follow them."""
     found = _packed.get(conv)
     if found is None:
@@ -132,7 +132,7 @@ class _Transposed:
         if self.padding_mode != "zeros":
             raise ValueError(f"Only `zeros` padding mode is supported for {type(self).__name__}")
         rank = weight.dim() - 2
-        x, single = _batched(input, rank)
+        x, single = _with_batch_axis(input, rank)
         more = self._output_padding(
             x, output_size, self.stride, self.padding, self.kernel_size, rank, self.dilation
         )

@@ -85,7 +85,7 @@ def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
             try:
                 made = _epoch(trainer, course, last, stopped)
             except CrewLostError as error:
-                raise _lost(trainer, course, error) from error
+                raise _describe_lost_crew(trainer, course, error) from error
             except NotFiniteError as error:
                 raise _where(course, saved, error) from None
             if made is None:
@@ -110,7 +110,7 @@ def _where(course: Course, saved: int, error: NotFiniteError) -> NotFiniteError:
     return NotFiniteError(f"{error}\n  {course.checkpoint} is from before it, after {saved} steps")
 
 
-def _lost(trainer: Trainer, course: Course, error: CrewLostError) -> CrewLostError:
+def _describe_lost_crew(trainer: Trainer, course: Course, error: CrewLostError) -> CrewLostError:
     """The error, with how the fit goes on: from the checkpoint that is written now, if one is asked for."""
     on = "fit of this trainer with another client goes on from here"
     if course.checkpoint is not None:
@@ -163,7 +163,7 @@ def batches(course: Course, epoch: int, first: int) -> Iterator[tuple[Array, Arr
     """The batches of an epoch from one on, each made while the one before it is learned from."""
     order = np.random.default_rng([course.seed, epoch]).permutation(len(course.examples))
 
-    def made(at: int) -> tuple[Array, Array]:
+    def make(at: int) -> tuple[Array, Array]:
         chosen = order[at * course.batch : (at + 1) * course.batch]
         x, target = course.examples[chosen]
         if course.augment is not None:
@@ -172,12 +172,12 @@ def batches(course: Course, epoch: int, first: int) -> Iterator[tuple[Array, Arr
 
     count = -(-len(order) // course.batch)
     with ThreadPoolExecutor(1, "batches") as pool:
-        waiting = pool.submit(made, first) if first < count else None
+        waiting = pool.submit(make, first) if first < count else None
         for at in range(first, count):
             assert waiting is not None
             found = waiting.result()
             if at + 1 < count:
-                waiting = pool.submit(made, at + 1)
+                waiting = pool.submit(make, at + 1)
             yield found
 
 

@@ -39,7 +39,7 @@ class Loss(Protocol):
     def target(self, y: Spec) -> Spec:
         """What the targets of an output are."""
 
-    def counted(self, target: Array, size: int) -> float:
+    def count_examples(self, target: Array, size: int) -> float:
         """Over how many, or with weights over what sum of them, the loss of `size` examples is the mean."""
 
 
@@ -84,7 +84,7 @@ class CrossEntropy:
         """A class for each score."""
         return Spec((y.shape[0], *y.shape[2:]), np.dtype(np.int64))
 
-    def counted(self, target: Array, size: int) -> float:
+    def count_examples(self, target: Array, size: int) -> float:
         """What is not ignored, by its class's weight."""
         there = target[target != self.ignore]
         return float(
@@ -125,7 +125,7 @@ class _OfNumbers:
         """A number for each of the output."""
         return Spec(y.shape, y.dtype)
 
-    def counted(self, target: Array, size: int) -> float:
+    def count_examples(self, target: Array, size: int) -> float:
         """All of them."""
         return target.size
 
@@ -170,7 +170,7 @@ class Output:
         """Nothing."""
         return Spec((0,), y.dtype)
 
-    def counted(self, target: Array, size: int) -> float:
+    def count_examples(self, target: Array, size: int) -> float:
         """The examples."""
         return size
 

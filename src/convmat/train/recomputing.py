@@ -76,8 +76,8 @@ class Passes:
                 if name in self.maker and name not in have and name not in copies:
                     for each in self._behind(name, have | copies.keys()):
                         copies |= {old: f"{old}.again" for old in each.outputs if old}
-                        nodes.append(_renamed(each, copies, outputs=True))
-            nodes.append(_renamed(node, copies))
+                        nodes.append(_rename(each, copies, outputs=True))
+            nodes.append(_rename(node, copies))
         return replace(self.graph, nodes=tuple(nodes))
 
     def _behind(self, name: str, have: Collection[str]) -> list[Node]:
@@ -155,12 +155,12 @@ class Passes:
         return most
 
 
-def _renamed(node: Node, names: Mapping[str, str], outputs: bool = False) -> Node:
+def _rename(node: Node, names: Mapping[str, str], outputs: bool = False) -> Node:
     made = replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
     return replace(made, outputs=tuple(names.get(name, name) for name in node.outputs)) if outputs else made
 
 
-def taken(program: Program) -> int:
+def count_bytes(program: Program) -> int:
     """Bytes of a program's arena, and of the scratch and packed weights of the product that needs most."""
     return program.memory.size + scratch(program)
 
@@ -171,7 +171,7 @@ def scratch(program: Program) -> int:
     return max((plan.workspace + plan.weight_bytes for plan in plans), default=0)
 
 
-def repeated(program: Program) -> tuple[int, float, float]:
+def count_repeats(program: Program) -> tuple[int, float, float]:
     """How many nodes compute again what there was, and seconds on paper: those of these nodes, and of all."""
     threads = thread_pool.count()
     every = [(layer, predicted_seconds(layer, threads)) for layer in list_layers(program)]
@@ -193,12 +193,12 @@ class Sparing(Programs):
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
         made = super()._prepare(specs, setting)
-        if self.limit is None or taken(made) + self.fixed <= self.limit:
+        if self.limit is None or count_bytes(made) + self.fixed <= self.limit:
             return made
-        spare, least = self.limit - self.fixed, taken(made)
+        spare, least = self.limit - self.fixed, count_bytes(made)
         room = spare - scratch(made)
         known = {**specs, **specs_of(setting.held)}
-        graph, found = infer.infer_specs(self.graph, known, setting.limit, setting.opened)
+        graph, found = infer.infer_specs(self.graph, known, setting.limit, setting.open_bodies)
         passes = Passes(graph, found, self.seen)
         less = _falling(passes)
         arenas: dict[int, int] = {}
@@ -215,8 +215,8 @@ class Sparing(Programs):
         for at in range(low, len(less)):
             if low < at < len(less) - 1 and arena(at) > room:
                 continue
-            made = self.prepared(passes.with_copies(less[at]), specs, setting)
-            least = min(least, taken(made))
+            made = self.prepare_graph(passes.with_copies(less[at]), specs, setting)
+            least = min(least, count_bytes(made))
             if least <= spare:
                 return made
         size = next(iter(specs.values())).shape[0]
@@ -240,11 +240,11 @@ def _falling(passes: Passes) -> Sequence[Recomputation]:
 
 def _arena(graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> int:
     """Bytes of the arena of a graph, were it prepared."""
-    graph, known = infer.infer_specs(graph, specs, setting.limit, setting.opened)
+    graph, known = infer.infer_specs(graph, specs, setting.limit, setting.open_bodies)
     graph, known = rewrite(graph, known, setting.rules)
     graph = order_readers_first(graph)
     every = [True] * len(graph.nodes)
     return choose_places(graph, known, every, every).allotment().size
 
 
-__all__ = ["Passes", "Recomputation", "Sparing", "repeated", "scratch", "taken"]
+__all__ = ["Passes", "Recomputation", "Sparing", "count_bytes", "count_repeats", "scratch"]

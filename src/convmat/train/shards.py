@@ -94,7 +94,7 @@ class Sharded:
             {name: np.ascontiguousarray(array[place]) for name, array in inputs.items()} for place in places
         ]
         counted = [
-            trainer.loss.counted(each[TARGET], place.stop - place.start)
+            trainer.loss.count_examples(each[TARGET], place.stop - place.start)
             for each, place in zip(found, places, strict=True)
         ]
         total = sum(counted) or 1.0

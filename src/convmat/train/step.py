@@ -93,7 +93,7 @@ class _StepDraft:
         self.after[name] = next
         return name
 
-    def finished(self, graph: Graph, outputs: Collection[str]) -> Graph:
+    def finish(self, graph: Graph, outputs: Collection[str]) -> Graph:
         """The graph with what was added, its kept inputs named."""
         given = {each.name for each in graph.inputs}
         more = (Input(n, a.dtype, a.shape) for n, a in self.held.items() if n not in given)
@@ -102,7 +102,7 @@ class _StepDraft:
         made = replace(
             whole, inputs=(*graph.inputs, *more), outputs=tuple(outputs), kept={**graph.kept, **self.after}
         )
-        return made.needed()
+        return made.prune()
 
 
 def parameters(graph: Graph) -> tuple[str, ...]:
@@ -240,7 +240,7 @@ def _differentiate(
     forward = replace(forward, constants=constants, inputs=(*forward.inputs, built.target))
     more = [batch for batch, _ in running.values()] if parts else []
     seen = (built.loss, GUARD, *built.counts.values(), *more)
-    whole, gradients = differentiate(draft.finished(forward, seen), built.gradients, tuple(trained))
+    whole, gradients = differentiate(draft.finish(forward, seen), built.gradients, tuple(trained))
     if not parts:
         whole = replace(whole, outputs=(*seen, *filter(None, draft.after.values())))
     return draft, built, whole, gradients, running
@@ -277,7 +277,7 @@ def shard_graphs(
     """The step of `whole` in parts: it keeps the same arrays, and the totals."""
     first, built, part, gradients, running = _differentiate(graph, loss, whole.parameters, parts=True)
     first.after = dict.fromkeys(first.held, "")
-    part = replace(part, outputs=tuple(dict.fromkeys((*part.outputs, *gradients.values())))).needed()
+    part = replace(part, outputs=tuple(dict.fromkeys((*part.outputs, *gradients.values())))).prune()
     adds = {f"{name}.total": each for name, each in gradients.items()}
     adds |= {f"{name}.total": batch for name, (batch, _) in running.items()}
     like = {f"{name}.total": whole.held[name] for name in (*gradients, *running)}
@@ -304,12 +304,12 @@ def shard_graphs(
     for name, (_, keep) in running.items():
         changing.after[name] = _next(changing.tape, name, f"{name}.total", keep)
     sums = {name: f"{name}.total" for name in gradients}
-    base = changing.finished(nothing, ())
+    base = changing.finish(nothing, ())
     gather = None if rules.accumulate == 1 else _make_gather(base, changing, sums, ())
     update = _make_update(base, changing, sums, optimiser, rules, ())
     seen = {built.loss, GUARD, *built.counts.values(), *(batch for batch, _ in running.values())}
     return ShardGraphs(
-        part, frozenset(seen), SEED in first.held, adds, adding.finished(given, ()), totals, update, gather
+        part, frozenset(seen), SEED in first.held, adds, adding.finish(given, ()), totals, update, gather
     )
 
 
@@ -325,7 +325,7 @@ def score_graph(graph: Graph, loss: Loss, held: Mapping[str, Array]) -> Graph:
     whole = forward.with_nodes((*forward.nodes, *tape.nodes), tape.constants)
     return replace(
         whole, inputs=(*inputs, built.target), outputs=(built.loss, *built.counts.values())
-    ).needed()
+    ).prune()
 
 
 def _make_gather(
@@ -338,7 +338,7 @@ def _make_gather(
         draft.held[total] = np.zeros_like(draft.held[name])
         sums = adding.tape.each(("add", 0, 1), inputs=[total, gradient], near=f"{total}.next")
         adding.keep(total, draft.held[total], sums)
-    return adding.finished(whole, seen)
+    return adding.finish(whole, seen)
 
 
 def _make_update(
@@ -374,7 +374,7 @@ def _make_update(
         draft.after[name] = made.pop("w")
         for each, next in made.items():
             draft.after[own[each]] = next
-    return draft.finished(whole, seen)
+    return draft.finish(whole, seen)
 
 
 __all__ = [

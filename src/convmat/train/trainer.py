@@ -29,7 +29,7 @@ from .losses import Loss, Output, loss_of
 from .memory import StepMemory
 from .optimisers import SGD, Optimiser
 from .ranges import is_between
-from .recomputing import Sparing, repeated, scratch
+from .recomputing import Sparing, count_repeats, scratch
 from .shards import Crew, Sharded, require_shards
 from .step import SEED, Rules, parameters, score_graph, step_graph
 
@@ -244,7 +244,7 @@ class Trainer:
                 self.made.built.target.name: self.loss.target(self._output(x)),
             }
         )
-        again, repeats, seconds = repeated(program)
+        again, repeats, seconds = count_repeats(program)
         return StepMemory(
             parameters=sum(self.held[name].nbytes for name in names),
             state=sum(array.nbytes for name, array in self.held.items() if name not in names) + more,

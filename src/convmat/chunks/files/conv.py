@@ -42,13 +42,13 @@ class Shape:
     batch: bool
     channels: bool
 
-    def widened(self, shape: tuple[int, ...], *, last: bool) -> tuple[int, ...]:
+    def widen(self, shape: tuple[int, ...], *, last: bool) -> tuple[int, ...]:
         """A shape with all axes."""
         if not self.channels:
             shape = (*shape, 1) if last else (1, *shape)
         return shape if self.batch else (1, *shape)
 
-    def narrowed(self, each: tuple[Any, ...], *, last: bool) -> tuple[Any, ...]:
+    def narrow(self, each: tuple[Any, ...], *, last: bool) -> tuple[Any, ...]:
         """One thing an axis, without those of the axes that are lacking."""
         if not self.channels:
             each = each[:-1] if last else (each[0], *each[2:])
@@ -105,7 +105,7 @@ class ConvJob:
         x = None
         for runs in itertools.product(*(source.runs for source in this.sources)):
             there = [slice(run.start, run.stop) for run in runs]
-            place = self.kind.narrowed(arrange_axes(whole, there, slice(None), images), last=last)
+            place = self.kind.narrow(arrange_axes(whole, there, slice(None), images), last=last)
             found = self._store.read(place, self.slots[0].empty)
             if found.dtype == dtype and found.size == math.prod(wanted):
                 return np.ascontiguousarray(found.reshape(wanted))
@@ -129,7 +129,7 @@ class ConvJob:
         spatial = [slice(a, b) for a, b in zip(this.start, this.stop, strict=True)]
         channels = slice(0, self.whole.problem.geometry.O)
         each = arrange_axes(self.whole, spatial, channels, slice(*this.batch))
-        return self.kind.narrowed(each, last=self.whole.channels_last)
+        return self.kind.narrow(each, last=self.whole.channels_last)
 
 
 def plan_files(
@@ -160,14 +160,14 @@ def plan_files(
     filters = w[None, None] if plain else w
     dtype = read_as(call, store.dtype, filters.dtype)
     filters = filters.astype(dtype, copy=False)
-    x_shape = kind.widened(store.shape, last=last)
+    x_shape = kind.widen(store.shape, last=last)
     plan = request(call, x_shape, filters.shape, dtype_name(dtype), options)
     whole = Whole(plan.problem, chosen_way(plan.decision), filters, bias)
     cutting = _cut(call, plan, whole, kind, store, memory, threads)
-    shape = kind.narrowed(plan.problem.shape("y"), last=last)
+    shape = kind.narrow(plan.problem.shape("y"), last=last)
     counts = [c[1] - c[0] for c in cutting.spatial]
     block = arrange_axes(whole, counts, plan.problem.geometry.O, cutting.batch[1] - cutting.batch[0])
-    chunks = even_chunks(kind.narrowed(block, last=last), CHUNK_ELEMENTS)
+    chunks = even_chunks(kind.narrow(block, last=last), CHUNK_ELEMENTS)
     return ConvJob(source, whole, cutting, kind, shape, chunks, _run(source, store, whole, cutting, dtype))
 
 

@@ -137,11 +137,11 @@ def open_array(path: str | os.PathLike[str]) -> ArrayStore:
     if not path.exists():
         raise PlanError(f"files: there is no {path}\n  in {Path.cwd()}\n  give the path of a {KINDS}")
     if path.suffix == ".npy":
-        return _checked(path, _npy(path))
+        return _check_store(path, _npy(path))
     if path.suffix in (".tif", ".tiff"):
-        return _checked(path, _tiff(path))
+        return _check_store(path, _tiff(path))
     if path.is_dir():
-        return _checked(path, _folder(path))
+        return _check_store(path, _folder(path))
     raise PlanError(
         f"files: {path} is no array that can be read in pieces\n  its name ends in {path.suffix!r}\n  give a {KINDS}"
     )
@@ -202,7 +202,7 @@ def _array_in(path: Path, found: Any) -> Any:
     return found[min(names, key=lambda name: (int(name) if name.isdigit() else 0, name))]
 
 
-def _checked(path: Path, store: ArrayStore) -> ArrayStore:
+def _check_store(path: Path, store: ArrayStore) -> ArrayStore:
     if store.dtype.kind not in "iufc":
         raise GeometryError(
             f"files: {path} does not hold numbers\n  its type is {format_value(str(store.dtype))}\n"

@@ -75,7 +75,7 @@ class _Moving:
         arriving: list[Input] = []
         self.stop[line.name] += n
         if self.ended is None:
-            self.allowed = line.allowed(self.stop[line.name])
+            self.allowed = line.list_allowances(self.stop[line.name])
         if n:
             part = line.part(line.name, self.specs, self.stop[line.name] - n, self.stop[line.name])
             self.writer.made[line.name] = part
@@ -104,7 +104,7 @@ class _Moving:
             inputs=(*arriving, *self._carry_inputs()),
             outputs=wanted,
             constants={**graph.constants, **self.writer.constants},
-        ).needed()
+        ).prune()
         used = {name for node in block.nodes for name in node.reads} | set(wanted)
         block = replace(block, inputs=tuple(each for each in block.inputs if each.name in used))
         reads = tuple(n for n in (*self.places, *line.states) if kept_name(n) in used)

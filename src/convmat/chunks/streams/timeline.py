@@ -159,7 +159,7 @@ class Timeline:
         )
         return {name: max(open_[name][0] - ended[name][0], 0) for name in ended}
 
-    def allowed(self, extent: int) -> dict[str, int]:
+    def list_allowances(self, extent: int) -> dict[str, int]:
         """How much of each value there was if the end came now: what may yet be cut off at the end waits."""
         try:
             specs = self.of(extent)
@@ -178,7 +178,7 @@ class Timeline:
                     start, stop = wanted.get(name, (low, high))
                     wanted[name] = min(low, start), max(high, stop)
         count = wanted[self.name][1] if self.name in wanted else 0
-        while any(self.allowed(count)[name] < stop for name, (_, stop) in wanted.items()):
+        while any(self.list_allowances(count)[name] < stop for name, (_, stop) in wanted.items()):
             count += 1
         return count
 

@@ -217,7 +217,7 @@ def tile_graph(
         inputs=tuple(replace(each, shape=extents(found.parts[each.name])) for each in given),
         outputs=(final,),
         constants={**graph.constants, **writer.constants},
-    ).needed()
+    ).prune()
 
 
 __all__ = [

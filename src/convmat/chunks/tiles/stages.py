@@ -69,7 +69,7 @@ class Stages:
     """The stages of a network, and `last`, the tiler of its output. Raises NetworkError where they are not enough."""
 
     def __init__(self, tiler: Tiler, *, approximate: bool = False) -> None:
-        graph, specs = tiler.graph.needed(), tiler.specs
+        graph, specs = tiler.graph.prune(), tiler.specs
         pools = [node for node in graph.nodes if is_global(node, specs)]
         levels = find_levels(graph, {id(node) for node in pools})
         there: list[str] = []
@@ -158,7 +158,7 @@ def _around(tiler: Tiler, there: Sequence[str], output: str, *, approximate: boo
         *(Input(name, specs[name].dtype, specs[name].shape) for name in there if name not in known),
     )
     nodes = tuple(node for node in tiler.graph.nodes if not set(node.outputs) & set(there))
-    graph = replace(tiler.graph, nodes=nodes, inputs=inputs, outputs=(output,)).needed()
+    graph = replace(tiler.graph, nodes=nodes, inputs=inputs, outputs=(output,)).prune()
     used = {name for node in graph.nodes for name in node.reads} | {output}
     graph = replace(graph, inputs=tuple(each for each in inputs if each.name in used))
     made = Tiler(

@@ -248,7 +248,7 @@ def _field(tiler: Tiler, output: str, source: str) -> ReceptiveField:
     period = [min(PERIOD + 1, n) for n in shape[2:]]
     first = [(n - p) // 2 for n, p in zip(shape[2:], period, strict=True)]
 
-    def seen(at: int) -> Part:
+    def find_source(at: int) -> Part:
         """What the output reads that is `at` from the first along every axis: none has a say in another."""
         pixels = [(f + min(at, p - 1), f + min(at, p - 1) + 1) for f, p in zip(first, period, strict=True)]
         part: Part = (*((0, n) for n in shape[:2]), *pixels)
@@ -256,7 +256,7 @@ def _field(tiler: Tiler, output: str, source: str) -> ReceptiveField:
 
     axes = []
     try:
-        places = [seen(at) for at in range(max(period))]
+        places = [find_source(at) for at in range(max(period))]
         for axis in range(len(shape) - 2):
             ends = [place[2 + axis] for place in places[: period[axis]]]
             stride = (ends[-1][0] - ends[0][0]) / max(period[axis] - 1, 1)
@@ -298,7 +298,7 @@ def run_lazily(network: Network, x: Any) -> Any:
     tiler.decide()
     first, shape = next(iter(given.values())), tiler.shape
     cuts = [
-        _scaled(first.chunks[a], p) if len(shape) == first.ndim and a != 1 else (0, p)
+        _scale_boundaries(first.chunks[a], p) if len(shape) == first.ndim and a != 1 else (0, p)
         for a, p in enumerate(shape)
     ]
     token = tokenize(*(v.name for v in given.values()), tiler.graph.outputs, id(network))
@@ -317,7 +317,7 @@ def run_lazily(network: Network, x: Any) -> Any:
     return da.Array(layered, name, chunks, dtype=tiler.dtype, meta=np.empty((0,) * len(shape), tiler.dtype))
 
 
-def _scaled(chunks: Sequence[int], extent: int) -> tuple[int, ...]:
+def _scale_boundaries(chunks: Sequence[int], extent: int) -> tuple[int, ...]:
     """The boundaries of an input's chunks, as far along the output."""
     cuts = (0, *itertools.accumulate(chunks))
     return tuple(sorted({round(c * extent / max(cuts[-1], 1)) for c in cuts}))

@@ -124,12 +124,12 @@ class Tiler:
     def run(self, part: Part, given: Mapping[str, Array], output: str = "") -> Array:
         """A part of the output from those parts of the inputs."""
         name = output or self.output
-        kind = self._prepared(part, name)
+        kind = self._prepare(part, name)
         with self._turn:  # their values lie in one arena
             made: Array = kind(dict(given))
         return made
 
-    def _prepared(self, part: Part, output: str) -> Network:
+    def _prepare(self, part: Part, output: str) -> Network:
         found = self.regions(part, output)
         graph = tile_graph(self.graph, self.specs, found, output, part, self.ways)
         key = _kind(graph, self.graph)

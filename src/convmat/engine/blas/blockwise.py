@@ -119,7 +119,7 @@ class Blockwise:
         if not self.blocks.passes:
             into[...] = 0
         for number, step in enumerate(steps):
-            left, right = call.left(block, step), call.right(block, step)
+            left, right = call.left_block(block, step), call.right_block(block, step)
             if number == 0:
                 _matmul(left, right, into)
             else:
@@ -260,7 +260,7 @@ class _BlockwiseCall:
             return self.wholes
         return [b.matrices(self.x, self.step.form.lead) for b in self.step.b]
 
-    def left(self, block: _BlockOfC, step: _TermStep) -> Array:
+    def left_block(self, block: _BlockOfC, step: _TermStep) -> Array:
         """A block of A as (*groups, *stack, rows, depth): in place, or packed."""
         owner, whole = self.step, self.lefts[step.term]
         if whole is not None:
@@ -276,7 +276,7 @@ class _BlockwiseCall:
             made = out.reshape(*out.shape[:lead], count(block.high), count(step.depth))
         return made[owner.apart]
 
-    def right(self, block: _BlockOfC, step: _TermStep) -> Array:
+    def right_block(self, block: _BlockOfC, step: _TermStep) -> Array:
         """A block of B as (*groups, *stack, depth, columns): in place, or packed."""
         whole = self.wholes[step.term]
         if whole is not None:

@@ -80,11 +80,11 @@ def _cast(opcode: str, a: Value, to: Type) -> Text:
     return f"{opcode} {a.type.text} {a.name} to {result.text}", result
 
 
-def _unsigned(a: Any) -> Any:
+def _as_unsigned(a: Any) -> Any:
     return a.view(f"u{a.dtype.itemsize}")
 
 
-def _signed(a: Any) -> Any:
+def _as_signed(a: Any) -> Any:
     return a.view(f"i{a.dtype.itemsize}")
 
 
@@ -245,7 +245,7 @@ def shl(a: Value, b: Value) -> Text:
     return _binary("shl", a, b)
 
 
-@pure(lambda a, b: _signed(_unsigned(a) >> _unsigned(b)), identity=0)
+@pure(lambda a, b: _as_signed(_as_unsigned(a) >> _as_unsigned(b)), identity=0)
 def lshr(a: Value, b: Value) -> Text:
     """`a >> b`, zeros coming in from above."""
     return _binary("lshr", a, b)
@@ -263,7 +263,7 @@ def sdiv(a: Value, b: Value) -> Text:
     return _binary("sdiv", a, b)
 
 
-@pure(lambda a, b: _signed(_unsigned(a) // _unsigned(b)), identity=1)
+@pure(lambda a, b: _as_signed(_as_unsigned(a) // _as_unsigned(b)), identity=1)
 def udiv(a: Value, b: Value) -> Text:
     """`a // b` of unsigned integers."""
     return _binary("udiv", a, b)
@@ -275,7 +275,7 @@ def srem(a: Value, b: Value) -> Text:
     return _binary("srem", a, b)
 
 
-@pure(lambda a, b: _signed(_unsigned(a) % _unsigned(b)))
+@pure(lambda a, b: _as_signed(_as_unsigned(a) % _as_unsigned(b)))
 def urem(a: Value, b: Value) -> Text:
     """`a % b` of unsigned integers."""
     return _binary("urem", a, b)
@@ -320,7 +320,7 @@ def greater_equal(a: Value, b: Value) -> Text:
     return _compare("oge" if a.type.is_float else "sge", a, b)
 
 
-@pure(lambda a, b: _unsigned(a) < _unsigned(b))
+@pure(lambda a, b: _as_unsigned(a) < _as_unsigned(b))
 def below(a: Value, b: Value) -> Text:
     """`a < b` of unsigned integers: `below(i, n)` is `0 <= i < n` in one comparison."""
     return _compare("ult", a, b)
@@ -350,7 +350,7 @@ def sext(a: Value, to: Type) -> Text:
     return _cast("sext", a, to)
 
 
-@pure(lambda a, to: _signed(_unsigned(a).astype(f"u{to.bytes}")))
+@pure(lambda a, to: _as_signed(_as_unsigned(a).astype(f"u{to.bytes}")))
 def zext(a: Value, to: Type) -> Text:
     """A wider unsigned integer; of a mask, 0 and 1."""
     return _cast("zext", a, to)
@@ -368,7 +368,7 @@ def sitofp(a: Value, to: Type) -> Text:
     return _cast("sitofp", a, to)
 
 
-@pure(lambda a, to: _unsigned(a).astype(to.dtype))
+@pure(lambda a, to: _as_unsigned(a).astype(to.dtype))
 def uitofp(a: Value, to: Type) -> Text:
     """The float nearest to an unsigned integer."""
     return _cast("uitofp", a, to)

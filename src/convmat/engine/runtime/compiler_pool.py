@@ -105,7 +105,7 @@ class Child:
 
     def last_words(self) -> str:
         """How the process ended, and what LLVM printed before it gave up."""
-        code = self._ended()
+        code = self._end()
         printed = b""
         if self.log is not None:
             printed = os.pread(self.log, 4000, max(0, os.fstat(self.log).st_size - 4000))
@@ -115,10 +115,10 @@ class Child:
 
     def kill(self) -> None:
         """End the process now."""
-        self._ended()
+        self._end()
         self.abandon()
 
-    def _ended(self) -> int | None:
+    def _end(self) -> int | None:
         """End it; its exit code, None where the system keeps it frozen."""
         self.process.kill()
         with suppress(subprocess.TimeoutExpired):
@@ -268,7 +268,7 @@ def compile_many(irs: Iterable[str], cpu: Cpu, *, level: int = 2, form: str = "o
 
     Raises: EngineError with LLVM's message.
     """
-    return _Batch(((ir, cpu.triple, cpu.name, cpu.features, level, form) for ir in irs), cpu).done()
+    return _Batch(((ir, cpu.triple, cpu.name, cpu.features, level, form) for ir in irs), cpu).compile_all()
 
 
 def warm() -> None:
@@ -310,7 +310,7 @@ class _Batch:
             self.at_work[child] = self.waiting.pop()
             child.ask([str(field).encode() for field in self.requests[self.at_work[child]]])
 
-    def done(self) -> list[bytes]:
+    def compile_all(self) -> list[bytes]:
         """Compile them all."""
         children: list[Child] = []
         try:
@@ -325,11 +325,11 @@ class _Batch:
                     status, payload = child.reply()
                 except (compiler.Broken, OSError, ValueError) as silence:
                     children.remove(child)
-                    self._lost(child, silence)
+                    self._give_again(child, silence)
                     continue
                 index = self.at_work.pop(child)
                 if status != b"ok":
-                    raise self._refused(payload.decode(errors="replace"))
+                    raise self._error_of(payload.decode(errors="replace"))
                 self.results[index] = payload
         finally:
             for child in children:
@@ -337,7 +337,7 @@ class _Batch:
                 _team.give_back(child, healthy=child not in self.at_work)
         return [self.results[index] for index in range(len(self.requests))]
 
-    def _lost(self, child: Child, silence: Exception) -> None:
+    def _give_again(self, child: Child, silence: Exception) -> None:
         """A child ended or fell silent in the middle of a module."""
         index = self.at_work.pop(child)
         greeted, words = child.greeted, f"{silence}; {child.last_words()}"
@@ -354,16 +354,16 @@ class _Batch:
             self.retried.add(index)
             self.waiting.append(index)
         else:
-            raise self._refused(words) from silence
+            raise self._error_of(words) from silence
 
     def _here(self, index: int) -> None:
         """Compile one in this process."""
         try:
             self.results[index] = compiler.generate(*self.requests[index])
         except (ImportError, OSError, RuntimeError) as error:
-            raise self._refused(str(error)) from error
+            raise self._error_of(str(error)) from error
 
-    def _refused(self, message: str) -> EngineError:
+    def _error_of(self, message: str) -> EngineError:
         return EngineError(f"compiler: no code for {self.cpu.name} ({self.cpu.model})\n  {message.strip()}")
 
 

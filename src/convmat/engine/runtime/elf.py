@@ -1,7 +1,7 @@
 """Object files: which bytes a kernel puts into memory, and how its references are settled.
 
     parse(file)          -> Image      sections side by side, at their alignment; no address is known yet
-    Image.placed(base)   -> bytes      the same, for memory that starts at `base`
+    Image.place(base)    -> bytes      the same, for memory that starts at `base`
 
 Of an ELF64 relocatable file for x86-64 or AArch64, code (`.text*`) and constants (`.rodata*`) are taken. A
 reference is a relocation,
@@ -85,7 +85,7 @@ class Image:
     functions: dict[str, int]
     references: tuple[_Reference, ...]
 
-    def placed(self, base: int) -> bytes:
+    def place(self, base: int) -> bytes:
         """The bytes for memory that starts at `base`, a multiple of 4096.
 
         Raises: EngineError for a reference that is unknown or does not reach.

@@ -128,7 +128,7 @@ def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Load
                 continue
             _being_made.update(dict.fromkeys(mine, us))
         try:
-            ready |= _made({name: wanted[name] for name in mine}, cpu, text)
+            ready |= _compile_missing({name: wanted[name] for name in mine}, cpu, text)
         finally:
             with _changed:
                 for name in mine:
@@ -136,7 +136,7 @@ def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Load
                 _changed.notify_all()
 
 
-def _made(kernels: Mapping[str, Kernel], cpu: Cpu, text: Text) -> dict[str, Loaded]:
+def _compile_missing(kernels: Mapping[str, Kernel], cpu: Cpu, text: Text) -> dict[str, Loaded]:
     """Load these from disk, or compile, store and load them: a text is written while those before are compiled."""
     ready: dict[str, Loaded] = {}
     links = {name: key_of(name, cpu) for name, each in kernels.items() if not isinstance(each, str)}

@@ -110,7 +110,7 @@ def load(file: bytes) -> Loaded:
         )
     pages = _Pages(max(1, len(image.data)))
     try:
-        pages.seal(image.placed(pages.address))
+        pages.seal(image.place(pages.address))
     except EngineError:
         pages.release()
         raise

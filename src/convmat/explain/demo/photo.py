@@ -56,13 +56,13 @@ def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Pho
     """
     require_module("PIL", call, "reading a picture")
 
-    def refused(what: str, fix: str) -> GeometryError:
+    def refuse(what: str, fix: str) -> GeometryError:
         return GeometryError(f"{call}: the picture cannot be read\n  {path}: {what}\n  {fix}")
 
     if not path.is_file():
         what = "it is no file" if path.exists() else "there is no such file"
         option = "--image" if call == "demo" else "--input"
-        raise refused(what, f"give the path of a picture, e.g. {option} photo.jpg")
+        raise refuse(what, f"give the path of a picture, e.g. {option} photo.jpg")
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -71,7 +71,7 @@ def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Pho
             with Image.open(path) as image:
                 size = image.size
                 if size[0] * size[1] > MOST_PIXELS:
-                    raise refused(
+                    raise refuse(
                         f"{size[0]} x {size[1]} pixels, at most {MOST_PIXELS:,}",
                         "give a smaller picture",
                     )
@@ -79,11 +79,11 @@ def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Pho
     except GeometryError:
         raise
     except UnidentifiedImageError:
-        raise refused("no format that Pillow knows", "give a PNG, JPEG, GIF, TIFF or WebP") from None
+        raise refuse("no format that Pillow knows", "give a PNG, JPEG, GIF, TIFF or WebP") from None
     except Exception as error:
         # Decoders of two dozen formats raise whatever they trip over in a broken or hostile file.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise refused(reason, "save it again as PNG or JPEG, or give another") from None
+        raise refuse(reason, "save it again as PNG or JPEG, or give another") from None
     return Photo(path.name, pixels, size)
 
 

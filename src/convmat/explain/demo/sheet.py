@@ -83,7 +83,7 @@ def draw(sheet: Sheet) -> Image.Image:
     names = [(name, row.title) for row in sheet.layer.rows for name in row.names]
     for i, (values, kernel, (name, title)) in enumerate(zip(sheet.maps, sheet.layer.w, names, strict=True)):
         at = MARGIN + i % COLUMNS * (CELL + GAP), start + i // COLUMNS * steps[0]
-        board.cell(_signed(values), at, small, kernel, name, title)
+        board.cell(_colour_by_sign(values), at, small, kernel, name, title)
     y += banks[0]
     start = board.heading(y, "Classical filters", sheet.bank_text)
     for i, (each, values) in enumerate(zip(sheet.bank, sheet.pictures, strict=True)):
@@ -167,7 +167,7 @@ def _box(shape: tuple[int, ...], width: int) -> tuple[int, int]:
     return max(1, round(columns * scale)), max(1, round(rows * scale))
 
 
-def _signed(values: Array) -> Array:
+def _colour_by_sign(values: Array) -> Array:
     """(P, Q) -> (P, Q, 3): white at zero, one colour above, the other below."""
     share = np.clip(values / _reach(values), -1, 1)[..., None]
     share = np.sign(share) * np.abs(share) ** GAMMA

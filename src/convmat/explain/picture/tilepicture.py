@@ -79,7 +79,7 @@ class TilePicture:
         groups = {"x": s.channels, "X": s.channels, "Y": s.outs, "y": s.outs}.get(key, s.channels)
         return 1 if s.line and key in "XYxy" else groups
 
-    def _tiled(self, key: str) -> Point:
+    def _sheet_grid(self, key: str) -> Point:
         """Sheets of a group below each other and side by side, as tiles lie in the image."""
         if key not in ("X", "Y"):
             return 1, 1
@@ -88,21 +88,21 @@ class TilePicture:
 
     def _group(self, key: str) -> tuple[float, float]:
         board = self.scene.boards[key]
-        down, across = self._tiled(key)
+        down, across = self._sheet_grid(key)
         slit = 5.0
         return across * (board.cols * self.u + slit) - slit, down * (board.rows * self.u + slit) - slit
 
     def _extent(self, key: str) -> tuple[float, float]:
         board = self.scene.boards[key]
         w, h = self._group(key)
-        groups = board.sheets // math.prod(self._tiled(key))
+        groups = board.sheets // math.prod(self._sheet_grid(key))
         columns = self._columns(key)
         return columns * (w + GAP) - GAP, -(-groups // columns) * (h + LABEL + 4)
 
     def sheet_corner(self, key: str, sheet: int) -> tuple[float, float]:
         """Where a sheet begins."""
         board = self.scene.boards[key]
-        down, across = self._tiled(key)
+        down, across = self._sheet_grid(key)
         group, tile = divmod(sheet, down * across)
         w, h = self._group(key)
         x, y = self._corner[key]
@@ -204,10 +204,10 @@ class TilePicture:
             shapes += self._bench(name, at, stage)
         shapes += [part for cell, key in moment.landed for part in self._shapes(key, [cell])]
         if moment.lit in ("filter", "points"):
-            shapes += self._lit(moment.lit, moment.on[moment.lit][0])
+            shapes += self._light(moment.lit, moment.on[moment.lit][0])
         work = moment.on.get("back" if moment.lit == "back" else "tile")
         if moment.done is None:
-            shapes += self._lit("points", moment.on["points"][0])
+            shapes += self._light("points", moment.on["points"][0])
         if work is not None and moment.lit not in ("filter", "points"):
             shapes += self._outlines(work[0], moment.lit or "still")
         shapes += [
@@ -291,7 +291,7 @@ class TilePicture:
             Rect(left, top, w, h, None, self.theme.ink, 2.6, 4),
         ]
 
-    def _lit(self, name: str, at: Point) -> list[Shape]:
+    def _light(self, name: str, at: Point) -> list[Shape]:
         s, u, theme = self.scene, self.u, self.theme
         if name == "filter":
             sheet = at[0] * s.channels + at[1]
@@ -350,7 +350,7 @@ class TilePicture:
         s, h = self.scene, self.scene.h
         shapes: list[Shape] = []
         for key in filter(None, (key for keys in ROWS.values() for key in keys)):
-            each = math.prod(self._tiled(key))
+            each = math.prod(self._sheet_grid(key))
             for group in range(s.boards[key].sheets // each):
                 x, y = self.sheet_corner(key, group * each)
                 pair = divmod(group, s.channels)
@@ -373,7 +373,7 @@ class TilePicture:
         down, across = (False, cut[0]) if s.line else cut
         shapes: list[Shape] = []
         for key in ("x", "X", "Y", "y"):
-            each = math.prod(self._tiled(key))
+            each = math.prod(self._sheet_grid(key))
             w, h = self._group(key)
             for group in range(s.boards[key].sheets // each):
                 x, y = self.sheet_corner(key, group * each)

@@ -72,7 +72,10 @@ class _Told:
             said = caption.replace(" Gᵀ", "").replace(" d B", " d").replace(" Y A", " Y")
         pace = HURRY[min(n, len(HURRY) - 1)]
         parts = self.scene.bench(name, at)
-        taken, made = self._taken(name, at, parts["source"]), self._made(name, at, parts["result"])
+        taken, made = (
+            self._list_departures(name, at, parts["source"]),
+            self._list_landings(name, at, parts["result"]),
+        )
         start, end = {"filter": ("w", "W"), "tile": ("x", "X"), "back": ("Y", "y")}[name]
         self.on[name] = (at, 0)
         self._fly(1.1 * pace, name, said, taken, start, f"{name}-source")
@@ -100,7 +103,7 @@ class _Told:
         board = self.scene.boards[key]
         return board.at(0, i, sheet) if self.scene.line else board.at(i, j, sheet)
 
-    def _taken(self, name: str, at: Point, source: Board) -> Pairs:
+    def _list_departures(self, name: str, at: Point, source: Board) -> Pairs:
         """The cells that fly to a bench, each with its place there."""
         s = self.scene
         first, second = at
@@ -112,7 +115,7 @@ class _Told:
         )
         return [(self._sheet(key, sheet, c.row, c.col), c) for c in source.cells]
 
-    def _made(self, name: str, at: Point, result: Board) -> Pairs:
+    def _list_landings(self, name: str, at: Point, result: Board) -> Pairs:
         """The cells that fly from a bench: outputs beyond y are dropped."""
         s = self.scene
         first, second = at

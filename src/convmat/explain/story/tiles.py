@@ -54,7 +54,7 @@ class TileAxis:
     lo: int
     P: int
 
-    def reached(self, count: int) -> Array:
+    def reach_of(self, count: int) -> Array:
         """(tile, i): the position of each tile's i-th element, from where the first tile begins."""
         q = np.arange(self.drawn)
         first = q // self.d * self.fast.m * self.d + q % self.d
@@ -63,12 +63,12 @@ class TileAxis:
     @kept_property
     def spots(self) -> Array:
         """(tile, u): which of the drawn rows (or columns) of x it is."""
-        return np.unique(self.reached(self.fast.t), return_inverse=True)[1].reshape(self.drawn, self.fast.t)
+        return np.unique(self.reach_of(self.fast.t), return_inverse=True)[1].reshape(self.drawn, self.fast.t)
 
     @kept_property
     def slots(self) -> Array:
         """(tile, v): which of the drawn rows of y it is; -1 beyond y."""
-        at = self.reached(self.fast.m)
+        at = self.reach_of(self.fast.m)
         real = at < self.P
         found = np.full(at.shape, -1)
         found[real] = np.unique(at[real], return_inverse=True)[1].ravel()
@@ -196,7 +196,7 @@ class TileScene:
     def _numbers(self) -> None:
         h, phase, digits = self.h, self._phase, self._digits
         C, rank = h.C // h.G, h.rank
-        where = [a.reached(a.fast.t) - a.lo for a in self.axes]
+        where = [a.reach_of(a.fast.t) - a.lo for a in self.axes]
         inside = [(i >= 0) & (i < n) for i, n in zip(where, (*h.I, 1), strict=False)]
         at = [np.where(real, i, 0) for i, real in zip(where, inside, strict=True)]
         # (c, tile down, row, tile across, column) -> (c, tile down, tile across, row, column)

@@ -81,7 +81,7 @@ def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[ReportC
     def cost(write: Callable[[Any], str]) -> Callable[[Candidate], str]:
         return lambda c: write(c.cost)
 
-    def taken(write: Callable[[Measured], str]) -> Callable[[Candidate], str]:
+    def when_measured(write: Callable[[Measured], str]) -> Callable[[Candidate], str]:
         return lambda c: write(measured[c]) if c in measured else ""
 
     columns = [
@@ -100,10 +100,10 @@ def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[ReportC
         columns.append(ReportColumn("tuned", lambda c: format_seconds(c.measured) if c.measured else ""))
     if measured:
         columns += [
-            ReportColumn("measured", taken(lambda m: format_seconds(m.seconds))),
-            ReportColumn("GFLOP/s", taken(lambda m: f"{m.flops_rate / 1e9:.3g}"), goes=6),
-            ReportColumn("allocated", taken(lambda m: format_bytes(m.memory)), goes=7),
-            ReportColumn("off by", taken(lambda m: f"{m.apart:.1e}"), goes=8),
+            ReportColumn("measured", when_measured(lambda m: format_seconds(m.seconds))),
+            ReportColumn("GFLOP/s", when_measured(lambda m: f"{m.flops_rate / 1e9:.3g}"), goes=6),
+            ReportColumn("allocated", when_measured(lambda m: format_bytes(m.memory)), goes=7),
+            ReportColumn("off by", when_measured(lambda m: f"{m.apart:.1e}"), goes=8),
         ]
     if len({c.engine for c in plan.candidates}) == 1:
         columns = [column for column in columns if column.head != "engine"]
@@ -113,11 +113,11 @@ def _columns(plan: Plan, measured: Mapping[Candidate, Measured]) -> list[ReportC
 def _fitting(columns: list[ReportColumn], rows: list[Candidate], width: int) -> list[ReportColumn]:
     """The columns that fit the width, the least wanted gone first."""
 
-    def needed(columns: list[ReportColumn]) -> int:
+    def count_columns(columns: list[ReportColumn]) -> int:
         widths = (max(len(c.head), *(len(c.cell(row)) for row in rows)) for c in columns)
         return sum(widths) + _BETWEEN * (len(columns) - 1)
 
-    while needed(columns) > width and any(c.goes for c in columns):
+    while count_columns(columns) > width and any(c.goes for c in columns):
         first = min((c for c in columns if c.goes), key=lambda c: c.goes)
         columns = [c for c in columns if c is not first]
     return columns

@@ -44,7 +44,7 @@ class _Decoder:
         self._count = self._depth = 0
 
     def contents(self) -> Contents:
-        head = self.checked(self.head, "head", dict)
+        head = self.require(self.head, "head", dict)
         self._tensors = [self.tensor(each) for each in self.get(head, "tensors", list)]
         graph = self.graph(head)
         rules = None if head.get("rules") is None else self.texts(head, "rules")
@@ -65,7 +65,7 @@ class _Decoder:
         if self._count > MOST_NODES:
             raise self.wrong(f"too many nodes\n  {self._count:,}, at most {MOST_NODES:,} are read")
         name = self.get(found, "name", str)
-        return ModelReader(None, self.name, None).connected(
+        return ModelReader(None, self.name, None).connect(
             self.nodes(several), inputs, outputs, constants, name
         )
 
@@ -75,7 +75,7 @@ class _Decoder:
             raise self.wrong(
                 f"its bodies lie too deep within each other\n  at most {MOST_DEPTH} levels are read"
             )
-        found = self.checked(value, "graph", dict)
+        found = self.require(value, "graph", dict)
         self._depth += 1
         graph = self.graph(found)
         self._depth -= 1
@@ -95,7 +95,7 @@ class _Decoder:
     def wrong(self, what: str) -> NetworkError:
         return NetworkError(f"load: {self.name}: {what}")
 
-    def checked(self, value: Any, what: str, *kinds: type) -> Any:
+    def require(self, value: Any, what: str, *kinds: type) -> Any:
         """A value of one of these types, exactly."""
         if type(value) not in kinds:
             names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
@@ -103,20 +103,20 @@ class _Decoder:
         return value
 
     def get(self, found: dict[str, Any], key: str, *kinds: type) -> Any:
-        return self.checked(found.get(key), key, *kinds)
+        return self.require(found.get(key), key, *kinds)
 
     def texts(self, found: dict[str, Any], key: str) -> tuple[str, ...]:
-        return tuple(self.checked(each, key, str) for each in self.get(found, key, list))
+        return tuple(self.require(each, key, str) for each in self.get(found, key, list))
 
     def count(self, value: Any, what: str, most: int = 2**63 - 1) -> int:
         """A whole number from 0 on."""
-        if not 0 <= self.checked(value, what, int) <= most:
+        if not 0 <= self.require(value, what, int) <= most:
             raise self.wrong(f"its {what} is out of range\n  {_shorten(value)}; 0 to {most:,}")
         return int(value)
 
     def place(self, value: Any, what: str, within: Array) -> Array:
         """Bytes of the file: where they begin and how many there are."""
-        pair = self.checked(value, what, list)
+        pair = self.require(value, what, list)
         at, length = (self.count(each, what) for each in pair) if len(pair) == 2 else (0, -1)
         if length < 0 or at + length > within.size:
             raise self.wrong(
@@ -126,7 +126,7 @@ class _Decoder:
 
     def dtype(self, name: Any, *more: str) -> np.dtype[Any]:
         """An element type by its name."""
-        if self.checked(name, "dtype", str) in NARROW:
+        if self.require(name, "dtype", str) in NARROW:
             return dtype_named(name)
         if name not in (*FLOATS, *WHOLE, *more):
             raise self.wrong(f"it has elements of an unknown type\n  {_shorten(name)}")
@@ -134,7 +134,7 @@ class _Decoder:
         return made
 
     def shape(self, value: Any, what: str) -> tuple[int, ...]:
-        found = self.checked(value, what, list)
+        found = self.require(value, what, list)
         if len(found) > MOST_AXES:
             raise self.wrong(f"its {what} has too many axes\n  {len(found)}, at most {MOST_AXES}")
         made = tuple(self.count(n, what) for n in found)
@@ -144,7 +144,7 @@ class _Decoder:
 
     def tensor(self, value: Any) -> Array:
         """A tensor as an array over the bytes of the file."""
-        found = self.checked(value, "tensor", dict)
+        found = self.require(value, "tensor", dict)
         dtype, shape = self.dtype(found.get("dtype")), self.shape(found.get("shape"), "shape")
         at, length = self.count(found.get("at"), "at"), math.prod(shape) * dtype.itemsize
         if at % ALIGNMENT or at + length > self.data.size:
@@ -186,17 +186,17 @@ class _Decoder:
         raise self.wrong(f"it has a value of an unknown kind\n  {_shorten(value)}")
 
     def input(self, value: Any) -> Input:
-        found = self.checked(value, "input", list)
+        found = self.require(value, "input", list)
         kind = found.pop() if len(found) == 4 and found[3] in KINDS else "tensor"
         if len(found) != 3:
             raise self.wrong(f"one of its inputs is not a name, a type and a shape\n  {_shorten(value)}")
-        name, dtype = self.checked(found[0], "input", str), self.dtype(found[1], "object")
+        name, dtype = self.require(found[0], "input", str), self.dtype(found[1], "object")
         if found[2] is None:
             return Input(name, dtype, None, kind)
-        extents = self.checked(found[2], "shape", list)
+        extents = self.require(found[2], "shape", list)
         kinds = (int, str, type(None))
         shape = tuple(
-            self.count(n, "shape") if type(n) is int else self.checked(n, "shape", *kinds) for n in extents
+            self.count(n, "shape") if type(n) is int else self.require(n, "shape", *kinds) for n in extents
         )
         return Input(name, dtype, shape, kind)
 
@@ -213,7 +213,7 @@ class _Decoder:
 
     def precision(self, head: dict[str, Any]) -> str:
         """That of the network; files of versions before have none."""
-        found = self.checked(head.get("precision", PRECISIONS[0]), "precision", str)
+        found = self.require(head.get("precision", PRECISIONS[0]), "precision", str)
         if found not in PRECISIONS:
             raise self.wrong(f"its precision is {_shorten(found)}\n  one of {', '.join(PRECISIONS)}")
         return str(found)
@@ -222,12 +222,12 @@ class _Decoder:
         return None if head.get(key) is None else self.count(head[key], key)
 
     def choice(self, value: Any) -> Choice:
-        found = self.checked(value, "choice", list)
+        found = self.require(value, "choice", list)
         if len(found) != 6:
             raise self.wrong(f"one of its choices is none\n  {_shorten(value)}")
-        names = [self.checked(each, "choice", str) for each in found[:3]]
+        names = [self.require(each, "choice", str) for each in found[:3]]
         flops, moved = (self.count(each, "choice") for each in found[3:5])
-        seconds = self.checked(found[5], "choice", float)
+        seconds = self.require(found[5], "choice", float)
         if not 0 <= seconds <= 1e9:
             raise self.wrong(f"one of its choices takes no time that there is\n  {seconds} seconds")
         return Choice(names[0], names[1], names[2], flops, moved, seconds)
@@ -243,10 +243,10 @@ class _Decoder:
 
     def nodes(self, found: Iterable[Any]) -> list[Node]:
         """The nodes; those of operators that nobody here knows are read by the onnx package."""
-        made = [self.checked(each, "node", dict) for each in found]
+        made = [self.require(each, "node", dict) for each in found]
         foreign = [each for each in made if "source" in each]
         reader = self.foreign(len(foreign), len(made)) if foreign else None
-        return [self.sourced(each, reader) if "source" in each else self.node(each) for each in made]
+        return [self.read_source(each, reader) if "source" in each else self.node(each) for each in made]
 
     def node(self, found: dict[str, Any]) -> Node:
         op = self.get(found, "op", str)
@@ -274,7 +274,7 @@ class _Decoder:
                 f"  {count} of its {of} nodes run by the reference of the ONNX standard\n  pip install 'convmat[onnx]'"
             ) from None
 
-    def sourced(self, found: dict[str, Any], reader: Any) -> Node:
+    def read_source(self, found: dict[str, Any], reader: Any) -> Node:
         """A node as ONNX has it, checked as one in a model is."""
         source = bytes(self.place(found["source"], "source", self.data))
         version = self.count(found.get("version"), "version", 10**6)

@@ -34,11 +34,11 @@ def convolution(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     if node.op == "ConvTranspose":
         attributes["transposed"] = 1
     found = {}
-    if tape.wanted(node, 0):
+    if tape.wants(node, 0):
         found[0] = tape.op("ConvInputGrad", dy[0], w, tape.shape(x), near=f"d.{x}", own=True, **attributes)
-    if tape.wanted(node, 1):
+    if tape.wants(node, 1):
         found[1] = tape.op("ConvWeightGrad", x, dy[0], tape.shape(w), near=f"d.{w}", own=True, **attributes)
-    if tape.wanted(node, 2):
+    if tape.wants(node, 2):
         found[2] = channel_sums(tape, dy[0], near=f"d.{node.inputs[2]}")
     return found
 
@@ -58,14 +58,14 @@ def gemm(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
         node.get("transA", 0), node.get("transB", 0), node.get("alpha", 1.0), node.get("beta", 1.0),
     )  # fmt: skip
     found = {}
-    if tape.wanted(node, 0):
+    if tape.wants(node, 0):
         operands = (dy[0], b, 0, 1 - right) if not left else (b, dy[0], right, 1)
         found[0] = _gemm(tape, operands, alpha, f"d.{a}")
-    if tape.wanted(node, 1):
+    if tape.wants(node, 1):
         operands = (a, dy[0], 1 - left, 0) if not right else (dy[0], a, 1, left)
         found[1] = _gemm(tape, operands, alpha, f"d.{b}")
-    if tape.wanted(node, 2):
-        summed = tape.summed_to(dy[0], node.inputs[2])
+    if tape.wants(node, 2):
+        summed = tape.sum_to(dy[0], node.inputs[2])
         found[2] = summed if beta == 1 else tape.each(("scale", 0, (beta,)), inputs=[summed])
     return found
 
@@ -81,7 +81,7 @@ def einsum(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     return {
         at: tape.op("EinsumGrad", dy[0], *node.inputs, near=f"d.{name}", own=True, of=node, at=at)
         for at, name in enumerate(node.inputs)
-        if tape.wanted(node, at)
+        if tape.wants(node, at)
     }
 
 
@@ -92,5 +92,5 @@ def matmul(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     return {
         at: tape.op("MatMulGrad", dy[0], a, b, near=f"d.{node.inputs[at]}", own=True, of=at)
         for at in (0, 1)
-        if tape.wanted(node, at)
+        if tape.wants(node, at)
     }

@@ -45,7 +45,7 @@ def concat(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     cut = tape.op("Concat", *sizes, axis=0)
     near = tuple(f"d.{name}" for name in node.inputs)
     parts = tape.ops("Split", dy[0], cut, outputs=near, axis=axis)
-    return {at: part for at, part in enumerate(parts) if tape.wanted(node, at)}
+    return {at: part for at, part in enumerate(parts) if tape.wants(node, at)}
 
 
 @rule("Split")
@@ -57,7 +57,7 @@ def split(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
 
 
 @rule("Slice", "Pad", "Tile", "Resize", "Upsample")
-def placed(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+def place(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """By an operator that asks the node where elements went."""
     return {0: back(node, dy[0], tape, {"Upsample": "Resize"}.get(node.op, node.op) + "Grad")}
 
@@ -93,7 +93,7 @@ def largest(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
 @rule("Expand")
 def expand(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """The sum over the copies."""
-    return {0: tape.summed_to(dy[0], node.inputs[0])}
+    return {0: tape.sum_to(dy[0], node.inputs[0])}
 
 
 @rule("DepthToSpace", "SpaceToDepth")
@@ -108,8 +108,8 @@ def where(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy for the one that was chosen, 0 for the other."""
     condition, a, b = node.inputs
     found = {}
-    if tape.wanted(node, 1):
-        found[1] = tape.summed_to(tape.op("Where", condition, dy[0], tape.op("Zeros", dy[0], own=True)), a)
-    if tape.wanted(node, 2):
-        found[2] = tape.summed_to(tape.op("Where", condition, tape.op("Zeros", dy[0], own=True), dy[0]), b)
+    if tape.wants(node, 1):
+        found[1] = tape.sum_to(tape.op("Where", condition, dy[0], tape.op("Zeros", dy[0], own=True)), a)
+    if tape.wants(node, 2):
+        found[2] = tape.sum_to(tape.op("Where", condition, tape.op("Zeros", dy[0], own=True), dy[0]), b)
     return found

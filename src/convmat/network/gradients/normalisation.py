@@ -9,7 +9,7 @@ from .rules import Gradients, Tape, rule
 
 
 def _three(node: Node, made: Sequence[str], tape: Tape) -> Gradients:
-    return {at: name for at, name in enumerate(made) if tape.wanted(node, at)}
+    return {at: name for at, name in enumerate(made) if tape.wants(node, at)}
 
 
 @rule("BatchNormalization", "convmat.BatchNorm")

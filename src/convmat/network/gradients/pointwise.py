@@ -32,21 +32,21 @@ def _by(read: str) -> Callable[[dict[str, Callable[[Node], Steps]]], None]:
     return enter
 
 
-def _bent(up: float, slope: float, lift: float) -> Steps:
+def _bend(up: float, slope: float, lift: float) -> Steps:
     """dy * up where y > 0, dy * (slope * y + lift) elsewhere."""
     return (("bent_grad", 0, 1, (up, slope, lift)),)
 
 
 def _selu(node: Node) -> Steps:
     gamma, alpha = node.get("gamma", 1.0507009873554805), node.get("alpha", 1.6732632423543772)
-    return _bent(gamma, 1.0, gamma * alpha)
+    return _bend(gamma, 1.0, gamma * alpha)
 
 
 _by("y")({
     "Relu": lambda node: (("relu_grad", 0, 1),),
-    "LeakyRelu": lambda node: _bent(1.0, 0.0, node.get("alpha", 0.01)),
-    "Elu": lambda node: _bent(1.0, 1.0, node.get("alpha", 1.0)),
-    "Celu": lambda node: _bent(1.0, 1 / node.get("alpha", 1.0), 1.0),
+    "LeakyRelu": lambda node: _bend(1.0, 0.0, node.get("alpha", 0.01)),
+    "Elu": lambda node: _bend(1.0, 1.0, node.get("alpha", 1.0)),
+    "Celu": lambda node: _bend(1.0, 1 / node.get("alpha", 1.0), 1.0),
     "Selu": _selu,
     "Sigmoid": lambda node: (("mul", 1, 1), ("sub", 1, 2), ("mul", 0, 3)),
     "Tanh": lambda node: (("mul", 1, 1), ("neg", 2), ("shift", 3, (1.0,)), ("mul", 0, 4)),
@@ -163,24 +163,24 @@ def _number(tape: Tape, node: Node, name: str) -> float:
 @rule("Add", "Sum")
 def add(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy for each, summed over what was broadcast."""
-    return {at: tape.summed_to(dy[0], name) for at, name in enumerate(node.inputs) if tape.wanted(node, at)}
+    return {at: tape.sum_to(dy[0], name) for at, name in enumerate(node.inputs) if tape.wants(node, at)}
 
 
 @rule("Mean")
 def mean(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """An equal share of dy for each, summed over what was broadcast."""
     share = tape.each(("scale", 0, (1 / len(node.inputs),)), inputs=[dy[0]])
-    return {at: tape.summed_to(share, name) for at, name in enumerate(node.inputs) if tape.wanted(node, at)}
+    return {at: tape.sum_to(share, name) for at, name in enumerate(node.inputs) if tape.wants(node, at)}
 
 
 @rule("Sub")
 def sub(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy, and -dy."""
     found = {}
-    if tape.wanted(node, 0):
-        found[0] = tape.summed_to(dy[0], node.inputs[0])
-    if tape.wanted(node, 1):
-        found[1] = tape.summed_to(tape.each(("neg", 0), inputs=[dy[0]]), node.inputs[1])
+    if tape.wants(node, 0):
+        found[0] = tape.sum_to(dy[0], node.inputs[0])
+    if tape.wants(node, 1):
+        found[1] = tape.sum_to(tape.each(("neg", 0), inputs=[dy[0]]), node.inputs[1])
     return found
 
 
@@ -189,9 +189,9 @@ def mul(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy times the other."""
     found = {}
     for at, name in enumerate(node.inputs):
-        if tape.wanted(node, at):
+        if tape.wants(node, at):
             product = tape.each(("mul", 0, 1), inputs=[dy[0], node.inputs[1 - at]])
-            found[at] = tape.summed_to(product, name)
+            found[at] = tape.sum_to(product, name)
     return found
 
 
@@ -200,11 +200,11 @@ def div(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy / b, and -dy * y / b."""
     a, b = node.inputs
     found = {}
-    if tape.wanted(node, 0):
-        found[0] = tape.summed_to(tape.each(("div", 0, 1), inputs=[dy[0], b]), a)
-    if tape.wanted(node, 1):
+    if tape.wants(node, 0):
+        found[0] = tape.sum_to(tape.each(("div", 0, 1), inputs=[dy[0], b]), a)
+    if tape.wants(node, 1):
         steps = (("mul", 0, 1), ("div", 3, 2), ("neg", 4))
-        found[1] = tape.summed_to(tape.each(*steps, inputs=[dy[0], node.outputs[0], b]), b)
+        found[1] = tape.sum_to(tape.each(*steps, inputs=[dy[0], node.outputs[0], b]), b)
     return found
 
 
@@ -224,9 +224,7 @@ def extreme(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy to those that are the extreme, in equal parts."""
     near = tuple(f"d.{name}" for name in node.inputs)
     made = tape.ops("MostGrad", dy[0], node.outputs[0], *node.inputs, outputs=near, own=True)
-    return {
-        at: tape.summed_to(made[at], name) for at, name in enumerate(node.inputs) if tape.wanted(node, at)
-    }
+    return {at: tape.sum_to(made[at], name) for at, name in enumerate(node.inputs) if tape.wants(node, at)}
 
 
 @rule("PRelu")
@@ -234,10 +232,10 @@ def prelu(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     """dy, times the slope where x < 0; the slope's own is a sum of dy * x there."""
     x, slope = node.inputs
     found = {}
-    if tape.wanted(node, 0):
+    if tape.wants(node, 0):
         steps = (("mul", 0, 2), ("if_negative", 1, 3, 0))
         found[0] = tape.each(*steps, inputs=[dy[0], x, slope], near=f"d.{x}")
-    if tape.wanted(node, 1):
+    if tape.wants(node, 1):
         product = tape.each(("mul", 0, 1), ("sub", 0, 0), ("if_negative", 1, 2, 3), inputs=[dy[0], x])
-        found[1] = tape.summed_to(product, slope)
+        found[1] = tape.sum_to(product, slope)
     return found

@@ -4,7 +4,7 @@
 
 `dy` are the names of the gradients of the node's outputs, "" where an output has none. A rule adds nodes to the draft;
 it knows no shapes: where one is needed it asks for `draft.shape(x)`, which is constant once the inputs' shapes are.
-It gives gradients only for `draft.wanted` inputs, since others may not be numbers.
+It gives gradients only for inputs that `tape.wants`, since others may not be numbers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Tape:
         self._taken.add(found)
         return found
 
-    def wanted(self, node: Node, at: int) -> bool:
+    def wants(self, node: Node, at: int) -> bool:
         """Whether an input is there and depends on what is differentiated by."""
         return at < len(node.inputs) and node.inputs[at] in self.needed
 
@@ -99,7 +99,7 @@ class Tape:
         operators = tuple(step[0] for step in steps)
         return self.op(ELEMENTWISE, *names, near=near, own=True, expression=found, operators=operators)
 
-    def summed_to(self, dy: str, like: str, near: str = "") -> str:
+    def sum_to(self, dy: str, like: str, near: str = "") -> str:
         """The gradient of what was broadcast, from that of the result."""
         return self.op("SumTo", dy, self.shape(like), near=near or f"d.{like}", own=True)
 

@@ -107,7 +107,7 @@ def weave_attention(
     for at in range(len(graph.nodes)):
         for length in (3, 4):
             places = tuple(range(at, at + length))
-            made = _woven(
+            made = _weave_at(
                 [graph.nodes[i] for i in places if i < len(graph.nodes)], graph, specs, steps, length
             )
             if made is not None:
@@ -115,7 +115,7 @@ def weave_attention(
     return found
 
 
-def _woven(
+def _weave_at(
     nodes: Sequence[Node], graph: Graph, specs: Mapping[str, Spec], steps: Mapping[int, Any], length: int
 ) -> WovenAttention | None:
     if len(nodes) < length or not all(id(node) in steps for node in nodes) or nodes[-2].op != "Softmax":

@@ -142,12 +142,14 @@ def operator(
 def _unless_empty(prepare: Prepare) -> Prepare:
     """The same, but for outputs without elements: then there is nothing to write."""
 
-    def prepared(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:
+    def prepare_unless_empty(
+        node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
+    ) -> Step | None:
         if not any(spec.size for spec in made):
             return lambda *arrays: None
         return prepare(node, specs, made, options)
 
-    return prepared
+    return prepare_unless_empty
 
 
 def step_operator(*names: str, shape: ShapeRule, in_place: bool = False) -> Callable[[Prepare], Prepare]:

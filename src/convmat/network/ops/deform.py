@@ -80,7 +80,7 @@ def _deform_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 @operator("DeformConv", shape=_deform_shape)
-def deformed(
+def deform_conv(
     node: Node, x: Array, w: Array, offset: Array, bias: Array | None = None, mask: Array | None = None
 ) -> Any:
     """The convolution of what the taps read."""

@@ -72,22 +72,22 @@ def _of_two(name: str) -> Made:
 def _fold(name: str) -> Made:
     """The first with the second, that with the third."""
 
-    def made(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    def write_steps(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
         spelt, last = Spelling(types), 0
         for i in range(1, len(types)):
             last = spelt(name, last, i)
         return spelt.steps or None
 
-    return made
+    return write_steps
 
 
 def _spell(write: Callable[[Spelling, Node], object]) -> Made:
-    def made(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
+    def write_steps(node: Node, specs: Specs, types: Sequence[str]) -> Steps | None:
         spelt = Spelling(types)
         write(spelt, node)
         return spelt.steps
 
-    return made
+    return write_steps
 
 
 # -- operators with attributes or constants of their own ---------------------------------------------------------------

@@ -31,7 +31,7 @@ def constant_triangle(node: Node, x: Array, k: Array | None = None) -> Any:
     return np.where(kept, x, "" if x.dtype.hasobject else x.dtype.type(0))
 
 
-def _turned(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def _turn_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, lengths = input_at(node, specs, 0), input_at(node, specs, 1)
     time, batch = node.get("time_axis", 0), node.get("batch_axis", 1)
     if x.rank < 2 or {time, batch} != {0, 1}:
@@ -45,7 +45,7 @@ def _turned(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype),)
 
 
-@operator("ReverseSequence", shape=_turned)
+@operator("ReverseSequence", shape=_turn_shape)
 def turn(node: Node, x: Array, lengths: Array) -> Any:
     """The first elements of each sequence, so many as it has, backwards; the others stay."""
     time = axis_of(node, node.get("time_axis", 0), x.ndim)

@@ -63,19 +63,19 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
         return None
     try:
         if not node.domain and node.op in COPIES:
-            return _moved(node, specs, made)
+            return _find_moves(node, specs, made)
         if node.op == "DynamicQuantizeLinear" and not node.domain:
-            return _by_range(there[0], made)
+            return _find_range_pass(there[0], made)
         if node.domain == OWN and node.op in LEARNED:
-            return _learned(node, there, made)
+            return _find_batch_norm(node, there, made)
         if node.domain == OWN and node.op == "MatMulGrad":
             return _matmul_grad(node, there, made[0])
-        return _passed(node, specs, made[0]) if len(made) == 1 else None
+        return _find_pass(node, specs, made[0]) if len(made) == 1 else None
     except Unknown:
         return None
 
 
-def _moved(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
+def _find_moves(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     """Woven in registers where that is quicker than copies."""
     if woven := node.op == "DepthToSpace" and _depth_to_space(node, specs, input_at(node, specs, 0), made[0]):
         return woven
@@ -96,7 +96,7 @@ def _moved(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
     )
 
 
-def _passed(node: Node, specs: Specs, made: Spec) -> Found:
+def _find_pass(node: Node, specs: Specs, made: Spec) -> Found:
     """One pass over the arrays."""
     there = [spec for spec in specs if spec is not None]
     said = expression(node, specs)
@@ -105,13 +105,13 @@ def _passed(node: Node, specs: Specs, made: Spec) -> Found:
         return KINDS[node.op](node, specs, there[0], made) if known else None
     if made.size < FEWEST and not {*said.types} & {"float32", "float64"}:
         return None
-    if (tabled := _looked_up(node, said, there, made)) is not None:
+    if (tabled := _find_table(node, said, there, made)) is not None:
         return tabled
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
     return _step(plan, describe_pass(node), len(said.inputs))
 
 
-def _by_range(x: Spec, made: Sequence[Spec]) -> Found:
+def _find_range_pass(x: Spec, made: Sequence[Spec]) -> Found:
     """Least and greatest, from them scale and zero point, with these the numbers."""
     if len(made) != 3 or x.dtype != np.float32:
         return None
@@ -132,7 +132,7 @@ SHORTEST = 16
 """Bytes in a row from which on it pays to load a table for them."""
 
 
-def _looked_up(node: Node, said: Expression, there: Sequence[Spec], made: Spec) -> Found:
+def _find_table(node: Node, said: Expression, there: Sequence[Spec], made: Spec) -> Found:
     """From 8-bit numbers to 8-bit numbers by a table of what each becomes, one for all or for each index of an axis."""
     bytes_, late = (np.int8, np.uint8), [i for i, spec in enumerate(there) if spec.value is None]
     if len(late) != 1 or made.dtype not in bytes_ or there[late[0]].dtype not in bytes_:
@@ -158,43 +158,43 @@ def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
     return None if isinstance(plan, str) else Swept(Sweep(plan), way, reads)
 
 
-def _reduced(name: str, x: Spec, axes: Sequence[int]) -> Found:
+def _find_reduction(name: str, x: Spec, axes: Sequence[int]) -> Found:
     return _step(reduction(name, x.shape, axes, x.dtype.name, thread_pool.count()), "reduced")
 
 
 def _global(name: str) -> Kind:
     """Over all but the first two axes."""
-    return lambda node, specs, x, y: _reduced(name, x, range(2, x.rank))
+    return lambda node, specs, x, y: _find_reduction(name, x, range(2, x.rank))
 
 
 def _reduce(name: str) -> Kind:
-    def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    def find(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         axes = reduced_axes(node, specs, x.rank)
-        return None if axes is None else _reduced(name, x, axes)
+        return None if axes is None else _find_reduction(name, x, axes)
 
-    return made
+    return find
 
 
 def _extreme(least: bool) -> Kind:
-    def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    def find(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         axis, last = axis_of(node, node.get("axis", 0), x.rank), bool(node.get("select_last_index", 0))
         found = extreme_places(x.shape, axis, x.dtype.name, thread_pool.count(), least=least, last=last)
         return _step(found, "compared")
 
-    return made
+    return find
 
 
 def _softmax(logarithm: bool) -> Kind:
-    def made(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
+    def find(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         single = node.version >= ONE_AXIS
         axis = axis_of(node, node.get("axis", -1 if single else 1), x.rank)
         along = (axis, axis + 1 if single else x.rank)
         return _step(softmax(x.shape, along, logarithm, x.dtype.name, thread_pool.count()), "softmax")
 
-    return made
+    return find
 
 
-def _contracted(equation: str, specs: Specs) -> Found:
+def _find_contraction(equation: str, specs: Specs) -> Found:
     a, b = specs[0], specs[1]
     if a is None or b is None or a.dtype != b.dtype:
         return None
@@ -205,7 +205,7 @@ def _contracted(equation: str, specs: Specs) -> Found:
 
 
 def _einsum(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
-    return _contracted(equation_of(node, specs), specs) if len(specs) == 2 else None
+    return _find_contraction(equation_of(node, specs), specs) if len(specs) == 2 else None
 
 
 def _matmul(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
@@ -215,7 +215,7 @@ def _matmul(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         return None
     batch = LETTERS[: max(a.rank, b.rank) - 2]
     first, second = (batch[len(batch) + 2 - each.rank :] for each in (a, b))
-    return _contracted(f"{first}XZ,{second}ZY->{batch}XY", specs)
+    return _find_contraction(f"{first}XZ,{second}ZY->{batch}XY", specs)
 
 
 def _matmul_grad(node: Node, specs: Sequence[Spec], y: Spec) -> Found:
@@ -229,9 +229,9 @@ def _matmul_grad(node: Node, specs: Sequence[Spec], y: Spec) -> Found:
     if any(each.shape[:-2] != whole[len(whole) + 2 - each.rank :] for each in (a, b)):
         return None
     if node.get("of") == 0:
-        found, reads = _contracted(f"{batch}XY,{second}ZY->{first}XZ", (specs[0], b)), (0, 2)
+        found, reads = _find_contraction(f"{batch}XY,{second}ZY->{first}XZ", (specs[0], b)), (0, 2)
     else:
-        found, reads = _contracted(f"{first}XZ,{batch}XY->{second}ZY", (a, specs[0])), (1, 0)
+        found, reads = _find_contraction(f"{first}XZ,{batch}XY->{second}ZY", (a, specs[0])), (1, 0)
     return replace(found, reads=reads) if isinstance(found, Multiplied) else None
 
 
@@ -242,7 +242,7 @@ def _gemm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     if not plain or (b.value is not None and not node.get("transA")):
         return None
     first, second = ("ZX" if node.get("transA") else "XZ"), ("YZ" if node.get("transB") else "ZY")
-    return _contracted(f"{first},{second}->XY", specs)
+    return _find_contraction(f"{first},{second}->XY", specs)
 
 
 def _singles(*specs: Spec | None) -> bool:
@@ -276,7 +276,7 @@ def _layer_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
     return _step(plan, "normalised", 1 + len(rest))
 
 
-def _learned(node: Node, specs: Sequence[Spec], made: Sequence[Spec]) -> Found:
+def _find_batch_norm(node: Node, specs: Sequence[Spec], made: Sequence[Spec]) -> Found:
     """BatchNorm and its gradients, whose means are the batch's own or given."""
     x, epsilon, limits = specs[LEARNED[node.op]], node.get("epsilon", 1e-5), node.get("limits")
     if any(spec.dtype != x.dtype for spec in (*specs, *made)):

@@ -74,7 +74,7 @@ class TurnRows:
             )
         self.arrays.append(value)
 
-    def joined(self, empty: Callable[[], Spec]) -> Array:
+    def stack_rows(self, empty: Callable[[], Spec]) -> Array:
         """All rows along a new first axis; `empty` says of which shape they would be if there are none."""
         if self.arrays:
             return np.stack(self.arrays)
@@ -158,7 +158,7 @@ def _open_loop(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
             given = [TURN, *tensor_specs([go, *state]), *captured_specs(node, graph, tensor_specs(values))]
             return row_of(node, graph, about.specs(graph, given), at)
 
-        joined = [each.joined(partial(empty, 1 + count + i)) for i, each in enumerate(rows)]
+        joined = [each.stack_rows(partial(empty, 1 + count + i)) for i, each in enumerate(rows)]
         return (*state, *joined)
 
     return run

@@ -107,7 +107,7 @@ class Interleaved(Planned):
 
     @property
     def _room(self) -> int:
-        return aligned(self.between)
+        return aligned_bytes(self.between)
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
@@ -155,16 +155,16 @@ class Multiplied:
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""
-        self.contracted(*self._taken(arrays))
+        self.contracted(*self._take(arrays))
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
-        a, b, y = self._taken(arrays)
+        a, b, y = self._take(arrays)
         if not all(each.flags.c_contiguous for each in (a, b, y)):
             return None
         return self.contracted.jobs(a, b, y, scratch)
 
-    def _taken(self, arrays: Sequence[Array]) -> tuple[Array, Array, Array]:
+    def _take(self, arrays: Sequence[Array]) -> tuple[Array, Array, Array]:
         first, second = self.reads
         return arrays[first], arrays[second], arrays[-1]
 
@@ -193,13 +193,13 @@ class Moved:
     @property
     def scratch(self) -> int:
         """Bytes of what lies between, each in lines of its own."""
-        return sum(aligned(spec) for spec in self.between)
+        return sum(aligned_bytes(spec) for spec in self.between)
 
     def __call__(self, *arrays: Array) -> None:
         """Write the outputs, which are the last of the arrays."""
         arrays = (*arrays, *(np.empty(spec.shape, spec.dtype) for spec in self.between))
         for sweep, sources, target in self.moves:
-            sweep(*_taken(arrays, sources), arrays[target])
+            sweep(*_take(arrays, sources), arrays[target])
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
@@ -209,13 +209,13 @@ class Moved:
         for spec in self.between:
             strides = contiguous_strides(spec.shape, spec.dtype.itemsize)
             arrays.append(strided_views.array_at(scratch, spec.shape, strides, spec.dtype))
-            scratch += aligned(spec)
+            scratch += aligned_bytes(spec)
         return [
-            sweep.block([*_taken(arrays, sources), arrays[target]]) for sweep, sources, target in self.moves
+            sweep.block([*_take(arrays, sources), arrays[target]]) for sweep, sources, target in self.moves
         ]
 
 
-def aligned(spec: Spec) -> int:
+def aligned_bytes(spec: Spec) -> int:
     """Bytes of a value up to the end of its last line of the cache."""
     return -(-spec.bytes // 64) * 64
 
@@ -230,17 +230,17 @@ class Followed(Planned):
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""
         super().__call__(*arrays)
-        self.sweep(*_taken(arrays, self.sources), arrays[-1])
+        self.sweep(*_take(arrays, self.sources), arrays[-1])
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
         found = super().jobs(arrays, scratch)
         if found is None or not all(each.flags.c_contiguous for each in arrays):
             return None
-        return [*found, self.sweep.block([*_taken(arrays, self.sources), arrays[-1]])]
+        return [*found, self.sweep.block([*_take(arrays, self.sources), arrays[-1]])]
 
 
-def _taken(arrays: Sequence[Array], sources: Sequence[int | Array]) -> list[Array]:
+def _take(arrays: Sequence[Array], sources: Sequence[int | Array]) -> list[Array]:
     return [arrays[each] if isinstance(each, int) else each for each in sources]
 
 
@@ -261,12 +261,12 @@ class Swept:
 
     def __call__(self, *arrays: Array) -> None:
         """Write the last of the arrays."""
-        self.sweep(*self._taken(arrays))
+        self.sweep(*self._take(arrays))
 
     def jobs(self, arrays: Sequence[Array], scratch: int) -> list[Any] | None:
         """See the module."""
-        taken = self._taken(arrays)
+        taken = self._take(arrays)
         return [self.sweep.block(taken)] if all(each.flags.c_contiguous for each in taken) else None
 
-    def _taken(self, arrays: Sequence[Array]) -> list[Array]:
+    def _take(self, arrays: Sequence[Array]) -> list[Array]:
         return [*arrays[: self.reads], *arrays[-self.writes :]]

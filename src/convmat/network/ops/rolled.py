@@ -68,7 +68,7 @@ class Extents:
         """The shape of what the inputs add to the gates."""
         return (*((self.B, self.T) if self.batch_first else (self.T, self.B)), self.D, self.G * self.H)
 
-    def turned(self, name: str) -> tuple[int, ...]:
+    def axes_of_value(self, name: str) -> tuple[int, ...]:
         """Which axes of "sums", "y" or a state are steps, directions, batch, numbers."""
         if name == "sums":
             return (1, 2, 0, 3) if self.batch_first else (0, 2, 1, 3)
@@ -93,7 +93,7 @@ class Wiring:
 
         def of(name: str, shape: Shape) -> list[int]:
             steps = contiguous_strides(shape, item)
-            return [steps[axis] for axis in e.turned(name)]
+            return [steps[axis] for axis in e.axes_of_value(name)]
 
         sums, y, state = of("sums", e.sums), of("y", e.output), of("state", e.state)[-2]
         own = e.H * item
@@ -180,10 +180,10 @@ class Rolled:
     def _steps(self, values: Mapping[str, Array]) -> list[Any]:
         """The jobs of all steps: one, or where threads share a direction one for each."""
         e, wanted, names = self.wiring.e, self.wiring.wanted, self.wiring.names
-        sums, y = (values[name].transpose(e.turned(name)) for name in ("sums", "y"))
+        sums, y = (values[name].transpose(e.axes_of_value(name)) for name in ("sums", "y"))
 
         def state(name: str, node_has: bool) -> Array:
-            return values[name].transpose(e.turned(name)) if node_has else values[name]
+            return values[name].transpose(e.axes_of_value(name)) if node_has else values[name]
 
         last, cc = state("last", 1 in wanted), state("cc", 2 in wanted)
         zeros = self.own["zeros"]

@@ -163,7 +163,7 @@ class _Scanned:
                 each.add(value)
         made: list[Value] = list(state)
         for i, each in enumerate(rows):
-            whole = each.joined(partial(self._row, own[: parts.states], moved, i))
+            whole = each.stack_rows(partial(self._row, own[: parts.states], moved, i))
             if parts.row_backwards[i]:
                 whole = whole[::-1]
             made.append(

@@ -137,6 +137,6 @@ def unwrap(node: Node, value: Value = None) -> Any:
 
 
 @operator("OptionalHasElement", shape=unknown_outputs, late=True)
-def filled(node: Node, value: Value = None) -> Any:
+def optional_has_element(node: Node, value: Value = None) -> Any:
     """Whether there is something in it."""
     return np.array(value is not None)

@@ -194,14 +194,14 @@ def count(node: Node, start: Array, limit: Array, delta: Array) -> Any:
 def _expand_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, wanted = input_at(node, specs, 0), whole_numbers_at(node, specs, 1, "shape")
     shape: list[int] = []
-    for n, m in zip(_right(x.shape, len(wanted)), _right(wanted, x.rank), strict=True):
+    for n, m in zip(_prepend_ones(x.shape, len(wanted)), _prepend_ones(wanted, x.rank), strict=True):
         if (n != m and 1 not in (n, m)) or min(n, m) < 0:
             raise node.error(f"its input {x} does not broadcast to the shape {wanted}")
         shape.append(m if n == 1 else n)
     return (Spec(tuple(shape), x.dtype),)
 
 
-def _right(shape: Shape, rank: int) -> Shape:
+def _prepend_ones(shape: Shape, rank: int) -> Shape:
     return (*(1,) * (rank - len(shape)), *shape)
 
 

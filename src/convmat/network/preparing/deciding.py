@@ -44,7 +44,7 @@ class DecidingValues:
     def __init__(self, graph: Graph) -> None:
         self._met: dict[str, set[bytes]] = {name: set() for name in find_deciding(graph)}
 
-    def known(self, given: Mapping[str, Value], specs: dict[str, Spec]) -> dict[str, Spec]:
+    def know_values(self, given: Mapping[str, Value], specs: dict[str, Spec]) -> dict[str, Spec]:
         """The Specs with the values of those inputs that have few."""
         for name, met in self._met.items():
             value = given.get(name)

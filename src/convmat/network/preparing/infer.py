@@ -68,7 +68,7 @@ def infer_specs(
         ):
             if name and spec is not None:
                 specs[name] = spec
-    return graph.with_nodes(kept, constants).needed(), specs
+    return graph.with_nodes(kept, constants).prune(), specs
 
 
 def outputs_of(graph: Graph, given: Sequence[Spec | None], limit: int) -> list[Spec | None]:
@@ -168,10 +168,10 @@ def fold_constants(
     except Exception as error:  # the same, with values
         raise node.error(f"its constant inputs do not fit it\n  {type(error).__name__}: {error}") from None
     arrays = [array for array in found if isinstance(array, np.ndarray)]
-    return tuple(map(_frozen, arrays)) if len(arrays) == len(found) else None
+    return tuple(map(_freeze, arrays)) if len(arrays) == len(found) else None
 
 
-def _frozen(array: Array) -> Array:
+def _freeze(array: Array) -> Array:
     made = np.ascontiguousarray(array).reshape(array.shape) if array.dtype != object else array
     if made.flags.owndata:
         made.flags.writeable = False

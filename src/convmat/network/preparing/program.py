@@ -310,7 +310,7 @@ class Program(OfThisProcess):
         while waiting:  # as many stages behind each other as there are shapes to wait for
             program = waiting.pop()
             sizes |= packed_sizes(task.run for task in program.tasks)
-            waiting += [kept for each in program.bodies for kept in each.kept()]
+            waiting += [kept for each in program.bodies for kept in each.kept]
         return sizes
 
     def _find_plans(self, options: Options) -> dict[int, Plan]:
@@ -361,7 +361,7 @@ class Program(OfThisProcess):
         """
         names, operator, limit = (*node.inputs, *node.captured), operator_of(node), self.setting.limit
         known = [self.specs.get(name) if name else None for name in node.outputs]
-        inner = None if operator.bodies is None else self.setting.opened(node)
+        inner = None if operator.bodies is None else self.setting.open_bodies(node)
 
         def run(*values: Value) -> tuple[Value, ...]:
             if inner is not None:  # whose own values keep to the limit

@@ -77,7 +77,7 @@ class Setting:
         """What is known of a body's outputs for such inputs."""
         return infer.outputs_of(graph, given, self.limit)
 
-    def opened(self, node: Node) -> Callable[..., tuple[Value, ...]]:
+    def open_bodies(self, node: Node) -> Callable[..., tuple[Value, ...]]:
         """What runs a node with bodies."""
         bodies = operator_of(node).bodies
         assert bodies is not None
@@ -107,10 +107,10 @@ class Programs(OfThisProcess):
 
     def program(self, specs: Mapping[str, Spec]) -> Program:
         """The graph prepared for inputs of these shapes; nothing is known of others before they come."""
-        made = self.latest = self._prepared(specs)
+        made = self.latest = self._find_or_prepare(specs)
         return made
 
-    def _prepared(self, specs: Mapping[str, Spec]) -> Program:
+    def _find_or_prepare(self, specs: Mapping[str, Spec]) -> Program:
         # Plain tuples: a body is looked up at each turn, and comparing Specs takes longer.
         known = (None if spec.value is None else spec.value.tobytes() for spec in specs.values())
         key = (*((name, s.shape, s.dtype) for name, s in specs.items()), *known, thread_pool.count())
@@ -159,11 +159,13 @@ class Programs(OfThisProcess):
                 f"load: one of the network's nodes does not fit its operator\n  {type(error).__name__}: {error}"
             ) from error
 
+    @property
     def met(self) -> list[Mapping[str, Spec]]:
         """The shapes that it is prepared for, the latest last."""
         with self._lock:
             return [specs for specs, _ in list(self._kept.values())]
 
+    @property
     def kept(self) -> list[Program]:
         """What it is prepared to, the latest last."""
         with self._lock:
@@ -172,12 +174,12 @@ class Programs(OfThisProcess):
     def _shapeless(self) -> Program:
         """The graph for any shapes."""
         setting = self.setting
-        return Program(*infer.infer_specs(self.graph, {}, setting.limit, setting.opened), setting)
+        return Program(*infer.infer_specs(self.graph, {}, setting.limit, setting.open_bodies), setting)
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
-        return self.prepared(self.graph, specs, setting)
+        return self.prepare_graph(self.graph, specs, setting)
 
-    def prepared(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> Program:
+    def prepare_graph(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> Program:
         """A graph, this one or one that computes the same, prepared for inputs of these shapes."""
         specs = {**specs, **specs_of(setting.held)}
         if graph is self.graph:
@@ -186,7 +188,7 @@ class Programs(OfThisProcess):
             graph = self._rewritten
         else:
             graph = rewrite_before_constants(graph, setting.rules)
-        graph, known = infer.infer_specs(graph, specs, setting.limit, setting.opened)
+        graph, known = infer.infer_specs(graph, specs, setting.limit, setting.open_bodies)
         first, rest = split_stages(graph, known)
         if rest is None and not setting.held and setting.options.precision != "float16":
             first, known = widen(first, known)

@@ -41,4 +41,4 @@ def split_stages(graph: Graph, known: Mapping[str, Spec]) -> tuple[Graph, Graph 
     own = [name for name in graph.outputs if name not in behind]
     passed = [each.name for each in inputs if each.name not in given]
     then = Graph(tuple(rest), inputs, tuple(n for n in graph.outputs if n in behind), constants, graph.name)
-    return replace(graph, nodes=tuple(first), outputs=tuple(dict.fromkeys([*own, *passed]))).needed(), then
+    return replace(graph, nodes=tuple(first), outputs=tuple(dict.fromkeys([*own, *passed]))).prune(), then

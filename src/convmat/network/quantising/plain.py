@@ -39,7 +39,7 @@ def plain(graph: Graph, inputs: Mapping[str, Spec], limit: int) -> tuple[Graph, 
             node = replace(node, inputs=(node.inputs[0], name, *node.inputs[2:]), attributes=attributes)
         nodes.append(node)
     nodes = _name_nodes(nodes)
-    graph = replace(graph, nodes=tuple(nodes), constants=constants).needed()
+    graph = replace(graph, nodes=tuple(nodes), constants=constants).prune()
     return graph, infer.infer_specs(graph, inputs, limit)[1]
 
 

@@ -94,7 +94,7 @@ class QdqWriter:
         return out
 
 
-def written(
+def write_qdq(
     regions: Regions, grains: Mapping[str, Grain], weights: Mapping[str, LayerWeights], version: int
 ) -> Graph:
     """The graph in QDQ form; `grains` by the name of each value's grain, `weights` by layers' names."""
@@ -136,7 +136,7 @@ def written(
         w.nodes.append(replace(node, inputs=inputs))
         for name in filter(None, node.outputs):
             between(name)
-    return replace(graph, nodes=tuple(w.nodes), constants=w.constants).needed()
+    return replace(graph, nodes=tuple(w.nodes), constants=w.constants).prune()
 
 
 def _add_layer_inputs(
@@ -173,4 +173,4 @@ def _add_bias_inputs(
     return tuple(name if each in w.regions.graph.constants else each for each in inputs)
 
 
-__all__ = ["LayerWeights", "SeenRange", "weights_of", "written"]
+__all__ = ["LayerWeights", "SeenRange", "weights_of", "write_qdq"]

@@ -95,7 +95,7 @@ class SeenRange:
         return (self.low, self.high) if self.low <= self.high else (0.0, 0.0)
 
 
-def seen(
+def watch(
     run: Run,
     batches: Iterable[Mapping[str, Array]],
     channels: Mapping[str, int | None],
@@ -193,4 +193,4 @@ def _scales(most: Array) -> Array:
     )
 
 
-__all__ = ["METHODS", "Grain", "SeenRange", "count_bins", "least_error", "of_filters", "seen"]
+__all__ = ["METHODS", "Grain", "SeenRange", "count_bins", "least_error", "of_filters", "watch"]

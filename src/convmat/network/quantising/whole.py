@@ -19,7 +19,7 @@ from ..reports.compare import difference
 from ..reports.layers import list_layers as layers_of
 from . import ranges
 from .plain import plain, version_of
-from .qdq import LayerWeights, weights_of, written
+from .qdq import LayerWeights, weights_of, write_qdq
 from .ranges import METHODS, Grain, SeenRange
 from .regions import QuantisedRegion, Regions, layers
 from .report import Quantised, QuantisedLayer
@@ -87,7 +87,7 @@ def quantize(
     tell = progress or (lambda text: None)
     tell("reading examples")
     work = QuantisingWork.of(net, _examples(net, batches), setting)
-    why = work.kept(patterns)
+    why = work.find_kept(patterns)
     work.calibrate(why, tell)
     if keep_quicker:
         tell("asking the plans what is quicker")
@@ -190,7 +190,7 @@ class QuantisingWork:
             )
         return cls(net, _around(net, graph), examples, setting, found, Regions(graph, found))
 
-    def kept(self, patterns: Sequence[str]) -> dict[str, str]:
+    def find_kept(self, patterns: Sequence[str]) -> dict[str, str]:
         """Layers that stay in float32, and why, before anything is measured. Raises NetworkError."""
         names = [layer.name for layer in self.every]
         why = {layer.name: "sums may pass int32" for layer in self.every if layer.terms > MOST_TERMS}
@@ -226,7 +226,7 @@ class QuantisingWork:
                 raise _misfit(at, error) from None
             return found
 
-        self.seen = ranges.seen(run, self.examples, axes, regions.grain)
+        self.seen = ranges.watch(run, self.examples, axes, regions.grain)
         if self.setting.method == "mse":
             ranges.count_bins(run, self.examples, self.seen, regions.grain)
         dtype = np.dtype(self.setting.activations)
@@ -243,7 +243,7 @@ class QuantisingWork:
         """The network with these layers in 8 bits."""
         made = {layer.name: self._weights_of(layer) for layer in regions.layers}
         version = version_of(regions.graph)
-        return _around(self.net, written(regions, self.grains, made, version))
+        return _around(self.net, write_qdq(regions, self.grains, made, version))
 
     def _weights_of(self, layer: QuantisedRegion) -> LayerWeights:
         if layer.name not in self._weights:

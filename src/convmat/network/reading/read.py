@@ -57,7 +57,7 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
         model = _require_graph(_parse(onnx, stream.read()), name, size)
     reader = ModelReader(onnx, name, folder, places=[None] * len(model.graph.initializer))
     if len(model.functions):
-        model = reader.inlined(model)
+        model = reader.inline(model)
         reader.places = [None] * len(model.graph.initializer)
     reader.graph(model)
     for tensor in tensors(model.graph):
@@ -141,7 +141,7 @@ class ModelReader(Values):
     def graph(self, model: Any) -> Graph:
         """All checks, in the order in which their errors help most."""
         if len(model.functions):
-            model = self.inlined(model)
+            model = self.inline(model)
             self.places = [None] * len(model.graph.initializer)
         versions = self.versions(model)
         graph = model.graph
@@ -153,7 +153,7 @@ class ModelReader(Values):
         constants, nodes = self.parts(graph, versions, self.places)
         inputs = tuple(self.input(value) for value in graph.input if value.name not in constants)
         outputs = tuple(value.name for value in graph.output)
-        return self.connected(nodes, inputs, outputs, constants, graph.name or self.name)
+        return self.connect(nodes, inputs, outputs, constants, graph.name or self.name)
 
     def body(self, graph: Any, versions: dict[str, int]) -> Graph:
         """The graph in an attribute of a node: what it reads of the values around it are further inputs."""
@@ -164,8 +164,8 @@ class ModelReader(Values):
         constants = {name: array for name, array in constants.items() if name not in own}
         inputs = tuple(Input(name, np.dtype(object), None) for name in (*own, *around))
         outputs = tuple(value.name for value in graph.output)
-        made = self.connected(nodes, inputs, outputs, constants, graph.name)
-        return replace(made, declared=tuple(map(self.declared, graph.output)), captured=tuple(around))
+        made = self.connect(nodes, inputs, outputs, constants, graph.name)
+        return replace(made, declared=tuple(map(self.read_output, graph.output)), captured=tuple(around))
 
     def parts(
         self, graph: Any, versions: dict[str, int], places: Sequence[Place | None]
@@ -179,14 +179,14 @@ class ModelReader(Values):
             if proto.op_type == "Constant" and proto.domain in ("", "ai.onnx") and len(proto.output) == 1:
                 constants[proto.output[0]] = self.constant(proto)
             elif foreign.is_read(proto.domain, proto.op_type):
-                spelt = self.spelt(proto, versions, constants)
+                spelt = self.spell(proto, versions, constants)
                 nodes += spelt.nodes
                 constants |= spelt.constants
             else:
                 nodes.append(self.node(proto, versions))
         return constants, nodes
 
-    def connected(
+    def connect(
         self,
         nodes: list[Node],
         inputs: tuple[Input, ...],
@@ -195,7 +195,7 @@ class ModelReader(Values):
         name: str,
     ) -> Graph:
         """The graph of these, once every value that is read or given away is written, and once."""
-        ordered = self.ordered(nodes, {each.name for each in inputs} | set(constants))
+        ordered = self.order_nodes(nodes, {each.name for each in inputs} | set(constants))
         there = {each.name for each in inputs} | set(constants) | {n for node in nodes for n in node.outputs}
         for output in outputs:
             if output not in there:
@@ -204,7 +204,7 @@ class ModelReader(Values):
             raise self.error("the graph has no outputs")
         return Graph(ordered, inputs, outputs, constants, name)
 
-    def inlined(self, model: Any) -> Any:
+    def inline(self, model: Any) -> Any:
         """Without functions of its own: each call replaced by the function's nodes."""
         try:
             from onnx import inliner
@@ -274,7 +274,7 @@ class ModelReader(Values):
         """All operators that nobody here knows, in one error."""
         missing: dict[str, int] = {}
         for proto in all_nodes(graph):
-            known = proto.domain in STANDARD and self.known(proto, versions)
+            known = proto.domain in STANDARD and self.is_standard(proto, versions)
             known = known or foreign.is_read(proto.domain, proto.op_type)
             if not known:
                 word = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
@@ -293,7 +293,7 @@ class ModelReader(Values):
         if found:
             raise self.error("\n  ".join(("some of its operators are not computed here", *found)))
 
-    def known(self, proto: Any, versions: dict[str, int]) -> bool:
+    def is_standard(self, proto: Any, versions: dict[str, int]) -> bool:
         """Whether the standard has the operator."""
         try:
             domain = "" if proto.domain == "ai.onnx" else proto.domain
@@ -327,7 +327,7 @@ class ModelReader(Values):
             inside=around,
         )
 
-    def spelt(self, proto: Any, versions: dict[str, int], constants: dict[str, Array]) -> foreign.Spelt:
+    def spell(self, proto: Any, versions: dict[str, int], constants: dict[str, Array]) -> foreign.Spelt:
         """A node of onnxruntime's own operators as nodes of the standard. Raises NetworkError."""
         what = f"{proto.domain}.{proto.op_type} {(proto.name or next(filter(None, proto.output), ''))!r}"
         types = dict(self.onnx.AttributeProto.AttributeType.items())
@@ -367,7 +367,7 @@ class ModelReader(Values):
                 )
         return frozenset(schema.attributes)
 
-    def ordered(self, nodes: list[Node], given: set[str]) -> tuple[Node, ...]:
+    def order_nodes(self, nodes: list[Node], given: set[str]) -> tuple[Node, ...]:
         """In an order in which each reads what is there. Raises for names written twice, missing names, and cycles."""
         writer: dict[str, int] = {}
         for i, node in enumerate(nodes):

@@ -113,7 +113,7 @@ class Values:
             raise self.error(
                 f"{what} does not hold what its shape says\n  {list(proto.dims)} {dtype}: {shorten_error(error)}"
             ) from None
-        return _frozen(made)
+        return _freeze(made)
 
     def refuse_shape(self, dims: Sequence[int], what: str) -> None:
         """Extents that no array has."""
@@ -152,7 +152,7 @@ class Values:
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(length)
-        return _frozen(
+        return _freeze(
             np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(proto.dims)
         )
 
@@ -193,7 +193,7 @@ class Values:
             made[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, shape)] = values
         except (IndexError, ValueError) as error:
             raise self.error(f"{what} has indices outside its shape\n  {shorten_error(error)}") from None
-        made.flags.writeable = False  # not `_frozen`: a copy would take pages for all the zeros
+        made.flags.writeable = False  # not `_freeze`: a copy would take pages for all the zeros
         return made
 
     def constant(self, proto: Any) -> Array:
@@ -213,7 +213,7 @@ class Values:
             }
             kinds |= {f"{name}s": kind for name, kind in kinds.items()}
             if name in kinds and not isinstance(value, np.ndarray):
-                return _frozen(np.array(value, kinds[name]))
+                return _freeze(np.array(value, kinds[name]))
         raise self.error(f"{what} holds no value\n  its attributes: {', '.join(found) or 'none'}")
 
     def input(self, value: Any) -> Input:
@@ -243,7 +243,7 @@ class Values:
         )
         return Input(value.name, dtype, shape, kind)
 
-    def declared(self, value: Any) -> Input | None:
+    def read_output(self, value: Any) -> Input | None:
         """The same for an output of a body, where it says of which type it is and that is a tensor's."""
         try:
             found = self.input(value)
@@ -350,7 +350,7 @@ def _room(place: Place) -> int:
     return (place[1] - place[0] + 63) // 64 * 64
 
 
-def _frozen(array: Array) -> Array:
+def _freeze(array: Array) -> Array:
     """A C-contiguous array of the machine's byte order, that nobody writes to."""
     made = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     made.flags.writeable = False

@@ -39,7 +39,7 @@ class Draft:
         node = self._nodes[self._writer[name]] if name in self._writer else None
         return node if node is not None and node.domain in ("", OWN) and (not ops or node.op in ops) else None
 
-    def seen_by_one(self, name: str) -> bool:
+    def has_one_reader(self, name: str) -> bool:
         """Whether one node reads a value, once, and nobody outside the graph."""
         return len(self._readers.get(name, ())) == 1 and name not in self.graph.outputs
 
@@ -91,9 +91,9 @@ class Draft:
         self._readers.pop(name, None)
         return True
 
-    def finished(self) -> Graph:
+    def finish(self) -> Graph:
         """The graph, without what no output needs any more."""
-        return replace(self.graph, nodes=tuple(self), constants=self.constants).needed()
+        return replace(self.graph, nodes=tuple(self), constants=self.constants).prune()
 
     def _place(self, node: Node) -> int:
         return self._writer[next(filter(None, node.outputs))]

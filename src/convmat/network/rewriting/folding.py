@@ -108,7 +108,7 @@ def _before(draft: Draft, node: Node, *ops: str) -> tuple[Node, str, Array] | No
     if (
         node.op != "Conv"
         or constant_convolution(draft, node.outputs[0]) is None
-        or not draft.seen_by_one(node.inputs[0])
+        or not draft.has_one_reader(node.inputs[0])
     ):
         return None
     before = draft.writer(node.inputs[0], *ops)
@@ -136,7 +136,7 @@ def pad_into_conv(draft: Draft, node: Node) -> bool:
     if (
         node.op != "Conv"
         or node.get("auto_pad", "NOTSET") != "NOTSET"
-        or not draft.seen_by_one(node.inputs[0])
+        or not draft.has_one_reader(node.inputs[0])
     ):
         return False
     pad = draft.writer(node.inputs[0], "Pad")

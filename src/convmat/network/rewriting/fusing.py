@@ -39,7 +39,7 @@ def activate(draft: Draft, node: Node) -> bool:
     )
     if (
         conv is None
-        or not draft.seen_by_one(node.inputs[0])
+        or not draft.has_one_reader(node.inputs[0])
         or conv.get("activation")
         or not is_real(draft, conv)
     ):
@@ -85,7 +85,7 @@ def swish(draft: Draft, node: Node) -> bool:
     if node.op not in ("Mul", "Div") or len(node.inputs) != 2:
         return False
     for x, gated in (node.inputs, node.inputs[::-1]):
-        if not draft.seen_by_one(gated):
+        if not draft.has_one_reader(gated):
             continue
         gate = draft.writer(gated, "Sigmoid", "HardSigmoid") if node.op == "Mul" else None
         if gate is None or gate.inputs[0] != x:
@@ -103,7 +103,7 @@ def gelu(draft: Draft, node: Node) -> bool:
     if node.op != "Mul":
         return False
     for other, inner in (node.inputs, node.inputs[::-1]):
-        product = draft.writer(inner, "Mul") if draft.seen_by_one(inner) else None
+        product = draft.writer(inner, "Mul") if draft.has_one_reader(inner) else None
         if product is None:
             continue
         for half, x, gate in permutations((other, *product.inputs)):
@@ -124,7 +124,7 @@ def _one_and_erf(draft: Draft, name: str, x: str) -> tuple[Node, Node, Node] | N
         scaled = draft.writer(erf.inputs[0], "Div", "Mul") if erf else None
         if not add or not erf or not scaled or value is None or value.item() != 1:
             continue
-        if all(draft.seen_by_one(n) for n in (name, inner, erf.inputs[0])) and _is_over_root(
+        if all(draft.has_one_reader(n) for n in (name, inner, erf.inputs[0])) and _is_over_root(
             draft, scaled, x
         ):
             return scaled, erf, add
@@ -153,7 +153,7 @@ def _is_hard_sigmoid(draft: Draft, node: Node) -> bool:
     value = constant_number(draft, node.inputs[1], node.inputs[0])
     if value is None or value.dtype not in (np.float16, np.float32, np.float64):
         return False
-    if not draft.seen_by_one(node.inputs[0]):
+    if not draft.has_one_reader(node.inputs[0]):
         return False
     if value.item() != 6 if node.op == "Div" else not is_near(value.item(), 1 / 6, value.dtype):
         return False
@@ -167,7 +167,7 @@ def _is_hard_sigmoid(draft: Draft, node: Node) -> bool:
         return True
     product = draft.writer(node.inputs[0], "Mul")
     for x, gated in (product.inputs, product.inputs[::-1]) if product else ():
-        found = _find_clip(draft, gated) if draft.seen_by_one(gated) else None
+        found = _find_clip(draft, gated) if draft.has_one_reader(gated) else None
         if product and found is not None and found[0].inputs[0] == x:
             draft.replace(
                 [*found, product, node], Node("HardSwish", (x,), node.outputs, {}, node.name, node.version)
@@ -179,7 +179,7 @@ def _is_hard_sigmoid(draft: Draft, node: Node) -> bool:
 def _find_clip(draft: Draft, name: str) -> tuple[Node, Node] | None:
     """The Add and the Clip of clip(x + 3, 0, 6), if that is what a value is."""
     clip = draft.writer(name, "Clip")
-    if clip is None or _bounds(draft, clip) != (0, 6) or not draft.seen_by_one(clip.inputs[0]):
+    if clip is None or _bounds(draft, clip) != (0, 6) or not draft.has_one_reader(clip.inputs[0]):
         return None
     add = draft.writer(clip.inputs[0], "Add")
     three = constant_number(draft, add.inputs[1], add.inputs[0]) if add else None

@@ -23,7 +23,7 @@ def join(draft: Draft, node: Node) -> bool:
     names, shape = [name for name in node.inputs if name], draft.specs[node.outputs[0]].shape
     for at, name in enumerate(names):
         before = draft.writer(name)
-        if before is None or not draft.seen_by_one(name) or draft.specs[name].shape != shape:
+        if before is None or not draft.has_one_reader(name) or draft.specs[name].shape != shape:
             continue
         if _ends_quantised(draft, before):
             continue

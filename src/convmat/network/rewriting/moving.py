@@ -24,7 +24,7 @@ def cancel_transposes(draft: Draft, node: Node) -> bool:
         first = tuple(before.get("perm") or range(x.rank)[::-1])
         both = tuple(first[a] for a in order)
         made = replace(node, inputs=before.inputs, attributes={**node.attributes, "perm": both})
-        draft.replace([before, node] if draft.seen_by_one(node.inputs[0]) else [node], made)
+        draft.replace([before, node] if draft.has_one_reader(node.inputs[0]) else [node], made)
         return True
     long = [a for a in order if x.shape[a] != 1]
     if long != sorted(long):

@@ -37,7 +37,7 @@ def layer_norm(draft: Draft, node: Node) -> bool:
 
 
 def _alone(draft: Draft, *nodes: Node) -> bool:
-    return all(draft.seen_by_one(each.outputs[0]) for each in nodes)
+    return all(draft.has_one_reader(each.outputs[0]) for each in nodes)
 
 
 def _spread(draft: Draft, div: Node) -> tuple[list[Node], str, int, float] | None:

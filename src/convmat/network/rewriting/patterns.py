@@ -26,7 +26,7 @@ def constant_convolution(draft: Draft, name: str, *, plain: bool = False) -> Nod
         return None
     if type_name(draft.specs[name].dtype) not in WORK_DTYPES:
         return None
-    if plain and (not draft.seen_by_one(name) or len(conv.inputs) > 3 or conv.get("activation")):
+    if plain and (not draft.has_one_reader(name) or len(conv.inputs) > 3 or conv.get("activation")):
         return None
     return conv
 

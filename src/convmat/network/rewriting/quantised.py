@@ -93,7 +93,7 @@ def _find_dequantised(draft: Draft, name: str) -> tuple[str, NamedGrain] | None:
 def _only_moves(draft: Draft, node: Node) -> bool:
     """Elements that are only moved between two equal scales."""
     mover, made = draft.writer(node.inputs[0]), _grain(draft, node)
-    if mover is None or made is None or not made.one or not draft.seen_by_one(node.inputs[0]):
+    if mover is None or made is None or not made.one or not draft.has_one_reader(node.inputs[0]):
         return False
     if not moves(mover):
         return False
@@ -103,7 +103,7 @@ def _only_moves(draft: Draft, node: Node) -> bool:
     # Joined numbers of several scales are counted anew each, what comes of one number being its own affair.
     anew = several and all(each is not None for each in found) and len(set(inputs)) == len(inputs)
     if not all(fits) and not (
-        anew and all(f or draft.seen_by_one(n) for f, n in zip(fits, inputs, strict=True))
+        anew and all(f or draft.has_one_reader(n) for f, n in zip(fits, inputs, strict=True))
     ):
         return False
     for at, each in enumerate(found):
@@ -133,7 +133,7 @@ def _requantise(draft: Draft, name: str, grain: NamedGrain) -> str:
 def _product(draft: Draft, node: Node) -> bool:
     """A product of dequantised numbers, perhaps an activation, quantised."""
     y, chain, activation = _grain(draft, node), [node], None
-    if y is None or not y.one or not draft.seen_by_one(node.inputs[0]):
+    if y is None or not y.one or not draft.has_one_reader(node.inputs[0]):
         return False
     before = draft.writer(node.inputs[0])
     if before is not None and (found := _limits(draft, before)) is not None:
@@ -156,7 +156,11 @@ def in_float(draft: Draft, node: Node) -> bool:
 def _limits(draft: Draft, node: Node) -> Activation | None:
     """Relu, or Clip with constant limits, of what only it reads."""
     found = activation_of(draft, node)
-    if found is None or found.name not in ("relu", "clip", "relu6") or not draft.seen_by_one(node.inputs[0]):
+    if (
+        found is None
+        or found.name not in ("relu", "clip", "relu6")
+        or not draft.has_one_reader(node.inputs[0])
+    ):
         return None
     return found
 
@@ -211,7 +215,7 @@ def _find_add(draft: Draft, node: Node) -> tuple[Node, str] | None:
     """The MatMul that an Add gives one constant for each column, and the name of that."""
     for name, other in (node.inputs, node.inputs[::-1]):
         product, value = draft.writer(name, "MatMul"), draft.constant(other)
-        if product is None or value is None or value.ndim > 1 or not draft.seen_by_one(name):
+        if product is None or value is None or value.ndim > 1 or not draft.has_one_reader(name):
             continue
         w = _weights(draft, product)
         columns = None if w is None else draft.constant(w[0])

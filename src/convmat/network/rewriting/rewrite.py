@@ -55,7 +55,7 @@ def rewrite(
             changed = [rule(draft, node) for node in reading for rule in together if _there(draft, node)]
             if not any(changed):
                 break
-    return draft.finished(), draft.specs
+    return draft.finish(), draft.specs
 
 
 def rewrite_before_constants(graph: Graph, rules: Collection[str] | None = None) -> Graph:
@@ -63,7 +63,7 @@ def rewrite_before_constants(graph: Graph, rules: Collection[str] | None = None)
     wanted = [rule for rule in choose_rules(rules) if rule in FIRST]
     draft = Draft(graph, {name: Spec.of(array) for name, array in graph.constants.items()})
     changed = [rule(draft, node) for rule in wanted for node in draft if _there(draft, node)]
-    return draft.finished() if any(changed) else graph
+    return draft.finish() if any(changed) else graph
 
 
 def choose_rules(names: Collection[str] | None) -> list[Rule]:

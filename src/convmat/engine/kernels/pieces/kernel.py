@@ -212,7 +212,7 @@ class PiecesTaskWriter(PiecesWriter):
         with fn.if_(less(block.row + (height + 1) * r.width, r.m + 1)) as full:
             write(r.width)
         with full.otherwise():
-            write(r.stored(r.tail))
+            write(r.stored_elements(r.tail))
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

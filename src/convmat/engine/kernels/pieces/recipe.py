@@ -130,7 +130,7 @@ class PiecesRecipe:
         """Blocks of C's columns."""
         return -(-self.n // self.wide)
 
-    def stored(self, rows: int) -> int:
+    def stored_elements(self, rows: int) -> int:
         """Elements that so many rows of A take: whole vectors."""
         return -(-rows // self.lanes) * self.lanes
 
@@ -142,7 +142,9 @@ class PiecesRecipe:
     def heights(self) -> list[int]:
         """Vectors of rows, in elements, of the register tiles there are."""
         return sorted(
-            {self.width, self.stored(self.tail)} if self.m > self.width else {self.stored(self.tail)}
+            {self.width, self.stored_elements(self.tail)}
+            if self.m > self.width
+            else {self.stored_elements(self.tail)}
         )
 
     def sizes(self) -> list[int]:

@@ -319,11 +319,11 @@ def transpose_bytes(rows: Sequence[Value]) -> list[Value]:
     )
     for _ in range(4):
         pairs = list(zip(rows[:8], rows[8:], strict=True))
-        rows = [_woven(a, b, which) for a, b in pairs for which in (low, high)]
+        rows = [_weave(a, b, which) for a, b in pairs for which in (low, high)]
     return rows
 
 
-def _woven(a: Value, b: Value, indices: Sequence[int]) -> Value:
+def _weave(a: Value, b: Value, indices: Sequence[int]) -> Value:
     if a.name == b.name == "poison":
         return a
     return shuffle(a, b, indices=indices)

@@ -85,12 +85,12 @@ class ChannelPlanes:
             stop = minimum(block.index + self.block, planes)
             sums = [nothing] * (many * ACCUMULATORS)
             with fn.loop(block.index, stop, carried=sums, at_least_once=True) as plane:
-                plane.carry(*self._added(plane.index, plane.carried, many, of))
+                plane.carry(*self._add_plane(plane.index, plane.carried, many, of))
             totals = [reduce(lambda a, b: a + b, plane.results[i::many]) for i in range(many)]
-            block.carry(*(t + extended(each) for t, each in zip(block.carried, totals, strict=True)))
+            block.carry(*(t + extend(each) for t, each in zip(block.carried, totals, strict=True)))
         return [reduce_lanes(each, lambda a, b: a + b) for each in block.results]
 
-    def _added(self, plane: Value, sums: Sequence[Value], many: int, of: Summed) -> list[Value]:
+    def _add_plane(self, plane: Value, sums: Sequence[Value], many: int, of: Summed) -> list[Value]:
         """The sums with one plane more."""
         fn, lanes, zero, item = self.fn, self.lanes, self.columns - self.columns, self.type.bytes
         begin, nothing = self.begin + plane * self.step, const(self.type.x(lanes), 0.0)
@@ -129,12 +129,12 @@ class ChannelPlanes:
                 vector(begin + whole * item, mask)
 
 
-def extended(value: Value) -> Value:
+def extend(value: Value) -> Value:
     """A float32 or float64 in float64."""
     return value if value.type.scalar is f64 else fpext(value, to=f64)
 
 
-def rounded(value: Value, type: Type) -> Value:
+def round_to(value: Value, type: Type) -> Value:
     """A float64 in the type."""
     return value if type is f64 else fptrunc(value, to=type)
 
@@ -149,7 +149,7 @@ class Limits:
     @classmethod
     def of(cls, words: Mapping[str, Value], type: Type, lanes: int) -> Limits:
         """From the words `low` and `high`."""
-        found = (rounded(bitcast(words[name], to=f64), type) for name in ("low", "high"))
+        found = (round_to(bitcast(words[name], to=f64), type) for name in ("low", "high"))
         return cls(*(splat(each, lanes=lanes) for each in found))
 
     def keep(self, y: Value) -> Value:
@@ -183,7 +183,7 @@ class BatchNormSweep(SweepRecipe):
                 return fn.load(words["x"], kind, offset, mask=mask)
 
             (first,) = channel.sums(1, 1, lambda offset, mask: [load(offset, mask)])
-            near = rounded(first / sitofp(words["columns"], to=f64), type)
+            near = round_to(first / sitofp(words["columns"], to=f64), type)
             around = splat(near, lanes=lanes)
 
             def moments(offset: Value, mask: Value | None) -> list[Value]:
@@ -191,15 +191,15 @@ class BatchNormSweep(SweepRecipe):
                 return [about, about * about]
 
             total, squares = (each / count for each in channel.sums(2, words["planes"], moments))
-            mean = extended(near) + total
+            mean = extend(near) + total
             variance = squares - total * total
             variance = select(less(variance, 0.0), const(f64, 0.0), variance)
-            by = rounded(const(f64, 1.0) / sqrt(variance + bitcast(words["epsilon"], to=f64)), type)
-            factor, m = self._factor(fn, words, at, by), rounded(mean, type)
-            lacks = select(fabs(mean) < float("inf"), mean - extended(m), const(f64, 0.0))
-            bias = extended(fn.load(words["bias"], type, at))
-            add = rounded(bias - lacks * extended(factor), type)
-            spread = rounded(variance * (count / maximum(count - 1.0, const(f64, 1.0))), type)
+            by = round_to(const(f64, 1.0) / sqrt(variance + bitcast(words["epsilon"], to=f64)), type)
+            factor, m = self._factor(fn, words, at, by), round_to(mean, type)
+            lacks = select(fabs(mean) < float("inf"), mean - extend(m), const(f64, 0.0))
+            bias = extend(fn.load(words["bias"], type, at))
+            add = round_to(bias - lacks * extend(factor), type)
+            spread = round_to(variance * (count / maximum(count - 1.0, const(f64, 1.0))), type)
             for name, value in (("mean", m), ("by", by), ("spread", spread), ("add", add)):
                 fn.store(value, words[name], at)
             m, factor, add = (splat(each, lanes=lanes) for each in (m, factor, add))
@@ -211,7 +211,7 @@ class BatchNormSweep(SweepRecipe):
             channel.each(words["planes"], finish)
 
     def _factor(self, fn: Function, words: Mapping[str, Value], at: Value, by: Value) -> Value:
-        return rounded(extended(fn.load(words["scale"], self.type, at)) * extended(by), self.type)
+        return round_to(extend(fn.load(words["scale"], self.type, at)) * extend(by), self.type)
 
 
 @dataclass(frozen=True)
@@ -236,11 +236,11 @@ class BatchNormGradSweep(SweepRecipe):
         with fn.loop(share.first, share.stop) as line:
             channel, at = ChannelPlanes.of(fn, words, line.index, type, lanes), line.index * item
             mean = splat(fn.load(words["mean"], type, at), lanes=lanes)
-            by = extended(fn.load(words["by"], type, at))
+            by = extend(fn.load(words["by"], type, at))
             if self.given:
                 by = const(f64, 1.0) / sqrt(by + bitcast(words["epsilon"], to=f64))
-            wide = extended(fn.load(words["scale"], type, at)) * by
-            factor = splat(rounded(wide, type), lanes=lanes)
+            wide = extend(fn.load(words["scale"], type, at)) * by
+            factor = splat(round_to(wide, type), lanes=lanes)
             both = self._both(fn, words, at, mean, factor)
 
             def products(offset: Value, mask: Value | None) -> list[Value]:
@@ -248,10 +248,10 @@ class BatchNormGradSweep(SweepRecipe):
                 return [g, g * about]
 
             total, moved = channel.sums(2, words["planes"], products)
-            fn.store(rounded(moved * by, type), words["dscale"], at)
-            fn.store(rounded(total, type), words["dbias"], at)
+            fn.store(round_to(moved * by, type), words["dscale"], at)
+            fn.store(round_to(total, type), words["dbias"], at)
             slope, level = wide * moved * by * by / count, wide * total / count
-            slope, level = (splat(rounded(each, type), lanes=lanes) for each in (slope, level))
+            slope, level = (splat(round_to(each, type), lanes=lanes) for each in (slope, level))
 
             def finish(offset: Value, mask: Value | None) -> None:
                 g, about = both(offset, mask)

@@ -74,12 +74,12 @@ class Slices:
         """Slices of x in the same place that an output slice takes beside its first one."""
         return (self.taps - 1) // self.turns
 
-    def taken(self, count: int, blocks: int = 1) -> int:
+    def count_sources(self, count: int, blocks: int = 1) -> int:
         """Slices of x that so many output slices take, in so many blocks."""
         places = range(min(self.turns, self.taps))
         return sum(count + blocks * ((self.taps - 1 - place) // self.turns) for place in places)
 
-    def stored(self, count: int) -> int:
+    def stored_elements(self, count: int) -> int:
         """Slices of V where so many output slices of a block find them."""
         return min(self.turns, self.taps) * (count + self.overlap)
 
@@ -125,10 +125,10 @@ class TileBlock:
         slices = Slices.of(product)
         outer = images_of(product) * slices.rests * -(-slices.count // (slices.rests * self.slices))
         tasks = outer * self.row_blocks * self.column_blocks * self.chunks
-        width = r.stored(r.width) // r.lanes
+        width = r.stored_elements(r.width) // r.lanes
         fetched = 0.0 if r.packs else _turns_to_read_a(product, r, cpu)
         point = self.panels * (self.panel * width * product.k + 40) + product.k * width * fetched
-        pre = channels_of(product) * slices.taken(self.slices) * self.rows * _pre_row(r, self.columns)
+        pre = channels_of(product) * slices.count_sources(self.slices) * self.rows * _pre_row(r, self.columns)
         block = r.points * point + width * self.tiles * _post_tile(r)
         if r.packs:
             block += width * product.k * filter_operations(r)
@@ -149,16 +149,16 @@ def channels_of(product: Product) -> int:
 def _shapes(product: Product, r: WinogradRecipe, threads: int) -> tuple[int, list[tuple[int, int]]]:
     """Columns of tiles of a block, and the slices and rows that it may have."""
     down, across = tiles_of(product)
-    slices, channels, stored = Slices.of(product), channels_of(product), r.stored(r.width)
+    slices, channels, stored = Slices.of(product), channels_of(product), r.stored_elements(r.width)
     point, most = r.points * r.work.bytes, -(-slices.count // slices.rests)
-    room_for = max(SCRATCH // (point * max(channels * slices.taken(1), stored)), LEAST_TILES)
+    room_for = max(SCRATCH // (point * max(channels * slices.count_sources(1), stored)), LEAST_TILES)
     pieces = max(-(-across // room_for), 1)
     columns = -(-across // (pieces * r.apart[1])) * r.apart[1]
     shapes = [(1, rows) for rows in range(1, max(room_for // columns, 1) + 1) if _even(down, rows)]
     if slices.taps > 1:
         room_for = SCRATCH // (point * columns)
         for count, rows in itertools.product(range(2, most + 1), range(1, down + 1)):
-            fits = rows * max(channels * slices.stored(count), stored * count) <= room_for
+            fits = rows * max(channels * slices.stored_elements(count), stored * count) <= room_for
             if _even(most, count) and _even(down, rows) and (fits or count * rows * columns <= LEAST_TILES):
                 shapes.append((count, rows))
     elif columns == across:
@@ -181,13 +181,13 @@ def _row_blocks(product: Product, r: WinogradRecipe) -> int:
 
 def _turns_to_read_a(product: Product, r: WinogradRecipe, cpu: Cpu) -> float:
     """Turns of the FMA unit that reading a vector of A anew takes."""
-    size = r.points * product.k * _row_blocks(product, r) * r.stored(r.width) * r.work.bytes
+    size = r.points * product.k * _row_blocks(product, r) * r.stored_elements(r.width) * r.work.bytes
     return A_FROM_MEMORY if size > cpu.l3 / 2 else A_FROM_L3
 
 
 def packing_turns(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
     """Turns of the FMA unit in which A is packed as a whole and written."""
-    vectors = product.k * _row_blocks(product, r) * r.stored(r.width) // r.lanes
+    vectors = product.k * _row_blocks(product, r) * r.stored_elements(r.width) // r.lanes
     return vectors * (filter_operations(r) + r.points * _turns_to_read_a(product, r, cpu)) / threads
 
 
@@ -206,7 +206,7 @@ def _pre_row(r: WinogradRecipe, count: int) -> float:
     t0, t1, m1 = r.rows.points, r.columns.points, len(r.columns.post)
     if r.k:
         sums = t1 * r.operations[0] + t0 * r.operations[1]
-        return count * (3 * t0 * t1 + sums) * r.stored(r.k) / (r.lanes * r.k)
+        return count * (3 * t0 * t1 + sums) * r.stored_elements(r.k) / (r.lanes * r.k)
     chunks = -(-(count * m1 + (t1 - m1) * r.apart[1]) // r.lanes)
     down = chunks * (3 * t0 + r.operations[0])
     moves = m1 * m1 + 2 * (t1 - m1) + t1

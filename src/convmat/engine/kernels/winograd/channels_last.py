@@ -81,7 +81,7 @@ class Post:
         r, item, n = writer.r, writer.item, writer.r.lanes
         d0, d1 = r.apart
         m0, m1 = len(r.rows.post), len(r.columns.post)
-        careful = [self.careful(min(n, rows - first)) for first in range(0, r.stored(rows), n)]
+        careful = [self.careful(min(n, rows - first)) for first in range(0, r.stored_elements(rows), n)]
         fn = writer.made.function(
             f"post_{rows}",
             {"m": ptr, "y": ptr, "residual": ptr, "bias": ptr, "turned": ptr, "count": i64, "down": i64,
@@ -94,8 +94,8 @@ class Post:
         with fn.loop(0, count) as number:
             first = writer.pixel(number.index)
             left = udiv(maximum(across - first, 0) + (d1 - 1), d1)
-            for vector in range(r.stored(rows) // n):
-                at = m + number.index * (r.stored(rows) * item) + vector * n * item
+            for vector in range(r.stored_elements(rows) // n):
+                at = m + number.index * (r.stored_elements(rows) * item) + vector * n * item
                 moved, behind = first * y_column + vector * n * item, bias + vector * n * item
                 half, squares = writer.outputs_down(fn, at, plane)
                 with fn.if_(writer.unsound(squares)) as lost:

@@ -146,11 +146,11 @@ class ModuleWriter(WinogradWriter):
         )
         places = const(i64.x(n), range(n)) * splat(down, lanes=n)
         lines = [down * i for i in range(n)]
-        width, plane = r.stored(rows) * item, self.word(fn, args, r.plane(rows))
+        width, plane = r.stored_elements(rows) * item, self.word(fn, args, r.plane(rows))
         G0, G1 = r.rows.pre_a, r.columns.pre_a
         w_tap = self.word(fn, args, "w tap")
         with fn.loop(0, self.word(fn, args, "taps")) as tap, fn.loop(0, depth) as channel:
-            for vector in range(r.stored(rows) // n):
+            for vector in range(r.stored_elements(rows) // n):
                 mask = prefix_mask(n, rows - vector * n)
                 at = w + tap.index * w_tap + channel.index * across + down * (vector * n)
                 if r.taps:
@@ -199,7 +199,7 @@ class ModuleWriter(WinogradWriter):
     def sum(self, tiles: int, rows: int) -> Function:
         """`tiles` tiles by a block of `rows` rows of A: a part of k, to M, or added to the parts `before` there."""
         r, item = self.r, self.item
-        width = r.stored(rows)
+        width = r.stored_elements(rows)
         fn = self.made.function(
             f"sum_{tiles}_{rows}",
             {"a": ptr, "v": ptr, "depth": i64, "m": ptr, "line": i64, "before": i64},
@@ -228,7 +228,7 @@ class ModuleWriter(WinogradWriter):
              "across": i64, "x": ptr, "slice": i64, "row": i64, "column": i64, "w": ptr, "args": ptr},
         )  # fmt: skip
         m, y, residual, bias, turned, count, down, across, x, at_slice, row, column, w, args = fn.arguments
-        width = r.stored(rows) * item
+        width = r.stored_elements(rows) * item
         names = ("m plane", "y row", "y o", "x column", "w o")
         plane, y_row, y_o, x_column, w_o = (self.word(fn, args, name) for name in names)
         m0, m1 = len(r.rows.post), len(r.columns.post)
@@ -236,7 +236,7 @@ class ModuleWriter(WinogradWriter):
         squares = turned + m0 * r.turned * n * n * item
         finish = TileEpilogue(r.work, r.bias, r.residual, r.activation, True, Store.TURNED)
         tile = Tile(r.work, n, 1, n, item, item, item)
-        for vector in range(r.stored(rows) // n):
+        for vector in range(r.stored_elements(rows) // n):
             below_ = y_o * (vector * n)
             with fn.loop(0, udiv(count + (group - 1), group)) as some:
                 first = some.index * group

@@ -156,7 +156,7 @@ class WinogradPlan(KernelPlan):
         by_row, by_column = (find_axis(b, u.name) for u in product.windows(b))
         out_row, out_column = (find_axis(c, v.name) for v in product.windows(c))
         self.block = k = block
-        plane, tail_plane = (_odd_lines(product.k * r.stored(n) * item) for n in (r.width, r.tail))
+        plane, tail_plane = (_odd_lines(product.k * r.stored_elements(n) * item) for n in (r.width, r.tail))
         blocks = -(-product.m // r.width)
         matrix = r.points * ((blocks - 1) * plane + tail_plane)
         self.weight_tasks = 0 if r.packs else group.extent * blocks
@@ -202,12 +202,15 @@ class WinogradPlan(KernelPlan):
         """Where a thread's scratch has what, and how far apart; `plane`: bytes of a block of A at one point."""
         r, k, item = self.recipe, self.block, self.dtypes.work.itemsize
         # A panel of the last tap may begin so many tiles behind the first one's.
-        behind = (self.slices.stored(k.slices) - k.slices) * k.rows * k.columns
+        behind = (self.slices.stored_elements(k.slices) - k.slices) * k.rows * k.columns
         wide = -(-k.columns // r.lanes) * r.lanes * len(r.columns.post) + 2 * r.lanes
         v_line = item if r.k else (k.tiles + behind) * item
         channels = channels_of(self.product)
         v_size = (behind + k.panels * k.panel) * r.pitch if r.k else channels * v_line + 2 * r.lanes * item
-        v_plane, m_plane = _odd_lines(v_size), _odd_lines(k.panels * k.panel * r.stored(r.width) * item)
+        v_plane, m_plane = (
+            _odd_lines(v_size),
+            _odd_lines(k.panels * k.panel * r.stored_elements(r.width) * item),
+        )
         sums = aligned_size(r.points * v_plane + 64)
         lines = sums + aligned_size(r.points * m_plane)
         turned = lines + aligned_size(r.rows.points * wide * item)
@@ -224,10 +227,10 @@ class WinogradPlan(KernelPlan):
         r, p, k = self.recipe, self.product, self.block
         item = self.dtypes.work.itemsize
         slices, channels = images_of(p) * self.slices.count, channels_of(p)
-        rows = (-(-p.m // r.width) - 1) * r.stored(r.width) + r.stored(r.tail)
+        rows = (-(-p.m // r.width) - 1) * r.stored_elements(r.width) + r.stored_elements(r.tail)
         blocks = self.outer * k.row_blocks * k.column_blocks
         parts = self.slices.taps * -(-channels // p.part)
-        read = self.slices.taken(slices, self.outer)
+        read = self.slices.count_sources(slices, self.outer)
         arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
         own = blocks * p.k * rows // r.lanes * filter_operations(r) if r.packs else 0.0
         terms = (p.k + KEPT * (parts - 1)) * (MANY_LINES if r.k else 1.0)

@@ -154,7 +154,7 @@ class TaskWriter(WinogradWriter):
     def _multiply(self, rows: int, block: RowBlock, work: TaskBlock, a: Value, top: Value) -> None:
         """M of the block and so many rows of A from `top` on, which lie at `a`, and its outputs."""
         fn, r, arg = self.fn, self.r, self.arg
-        width, kept = r.stored(rows) * self.item, work.scratch + arg("sums")
+        width, kept = r.stored_elements(rows) * self.item, work.scratch + arg("sums")
         if block.pack is not None:
             a = work.scratch + arg("packed")
             fn.call(block.pack.address, work.w + top * arg("w o"), a, self.args)

@@ -75,7 +75,7 @@ class WinogradRecipe:
     @property
     def pitch(self) -> int:
         """Bytes from one tile of V to the next: all channels, in an odd number of cache lines."""
-        lines = -(-self.stored(self.k) * self.work.bytes // 64)
+        lines = -(-self.stored_elements(self.k) * self.work.bytes // 64)
         return 64 * (lines + 1 - lines % 2)
 
     @property
@@ -88,7 +88,7 @@ class WinogradRecipe:
         """Rows of each kind of block."""
         return sorted({self.width, self.tail} if self.several else {self.tail})
 
-    def stored(self, rows: int) -> int:
+    def stored_elements(self, rows: int) -> int:
         """Elements that a block of so many rows takes: whole vectors."""
         return -(-rows // self.lanes) * self.lanes
 

@@ -6,7 +6,7 @@ from ....engine import Sweep, SweepPlan
 from ....errors import EngineError
 
 
-def loaded(plan: SweepPlan | str) -> Sweep | None:
+def load(plan: SweepPlan | str) -> Sweep | None:
     """The kernel of a plan, ready; None where there is none, or nothing can be compiled."""
     if isinstance(plan, str):
         return None

@@ -23,7 +23,7 @@ from ..options import Options
 from ..reductions import reduced_axes
 
 
-def shaped(node: Node, specs: Specs) -> tuple[Spec, ...]:
+def shape_given(node: Node, specs: Specs) -> tuple[Spec, ...]:
     """The shape that the second input says."""
     return (Spec(whole_numbers_at(node, specs, 1, "shape"), input_at(node, specs, 0).dtype),)
 
@@ -67,7 +67,7 @@ def fill(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> 
     return lambda x, out: out.fill(value)
 
 
-@own_operator("Spread", shape=shaped)
+@own_operator("Spread", shape=shape_given)
 def spread(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy along the axes that the node summed over, divided by their elements for a mean."""
     forward, inputs = of(node, specs)
@@ -86,7 +86,7 @@ def spread(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     return step
 
 
-@own_operator("SliceGrad", shape=shaped)
+@own_operator("SliceGrad", shape=shape_given)
 def slice_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """dy where it came from, zeros elsewhere."""
     places = cuts(*of(node, specs))
@@ -98,7 +98,7 @@ def slice_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
     return step
 
 
-@own_operator("PadGrad", shape=shaped)
+@own_operator("PadGrad", shape=shape_given)
 def pad_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The part of dy that is x, and where the margin is made of x, what comes from there too."""
     forward, inputs = of(node, specs)
@@ -115,13 +115,13 @@ def pad_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
 
     def step(dy: Array, *rest: Array) -> None:
         for axis, at in enumerate(along):
-            dy = gathered(dy, at, axis, made[0].shape[axis])
+            dy = scatter_sums(dy, at, axis, made[0].shape[axis])
         np.copyto(rest[-1], dy)
 
     return step
 
 
-def gathered(dy: Array, at: Array, axis: int, extent: int) -> Array:
+def scatter_sums(dy: Array, at: Array, axis: int, extent: int) -> Array:
     """dy along an axis added up at the places `at` of as many as `extent`, in their order."""
     if np.array_equal(at, np.arange(extent)):
         return dy
@@ -130,7 +130,7 @@ def gathered(dy: Array, at: Array, axis: int, extent: int) -> Array:
     return np.moveaxis(found, 0, axis)
 
 
-@own_operator("GatherGrad", shape=shaped)
+@own_operator("GatherGrad", shape=shape_given)
 def gather_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Each row of dy added to the row of x that it is."""
     axis = axis_of(node, node.get("axis", 0), made[0].rank)
@@ -139,12 +139,12 @@ def gather_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     def step(dy: Array, shape: Array, indices: Array, out: Array) -> None:
         at = np.where(indices < 0, indices + extent, indices).reshape(-1)
         rows = dy.reshape(*dy.shape[:axis], at.size, *dy.shape[axis + indices.ndim :])
-        np.copyto(out, gathered(rows, at, axis, extent))
+        np.copyto(out, scatter_sums(rows, at, axis, extent))
 
     return step
 
 
-@own_operator("PlacesGrad", shape=shaped)
+@own_operator("PlacesGrad", shape=shape_given)
 def places_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Each element of dy added to the one of x that it is."""
     forward, find = node.attributes["of"], PLACES[node.attributes["of"].op]
@@ -156,7 +156,7 @@ def places_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     return step
 
 
-@own_operator("TileGrad", shape=shaped)
+@own_operator("TileGrad", shape=shape_given)
 def tile_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """The sum over the copies."""
     shape = made[0].shape

@@ -145,7 +145,7 @@ def norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
         product = dy * z.reshape(shape)
         for value, out in ((product, dscale), (dy, dbias)):
             out[...] = (
-                _summed(value, out.shape if layer else full.shape)
+                _sum_repeated(value, out.shape if layer else full.shape)
                 .reshape(out.size, -1)
                 .sum(1)
                 .reshape(out.shape)
@@ -154,7 +154,7 @@ def norm_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
     return step
 
 
-def _summed(value: Array, shape: Shape) -> Array:
+def _sum_repeated(value: Array, shape: Shape) -> Array:
     """The sum over the axes along which an array of this shape was repeated."""
     extra = value.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(

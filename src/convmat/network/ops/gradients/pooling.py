@@ -19,7 +19,7 @@ from ..base import Specs, Step, input_at, own_operator, whole_numbers_at
 from ..options import Options
 from ..planned import Swept
 from ..pooling import LEAST, PoolingWindow, pooling_windows
-from .kernels import loaded
+from .kernels import load
 
 
 def _like_x(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -55,9 +55,9 @@ def _kernel(along: tuple[PoolingWindow, ...], x: Spec) -> Sweep | None:
         return None
     (rows, columns), planes, threads = along, math.prod(x.shape[:2]), thread_pool.count()
     if all(w.s == w.F and w.P * w.s == w.I for w in along):
-        return loaded(unpool(planes * rows.P, columns.P, rows.F, columns.F, x.dtype.name, threads))
+        return load(unpool(planes * rows.P, columns.P, rows.F, columns.F, x.dtype.name, threads))
     taken = tuple((w.F, w.s, w.lo, w.I, w.P) for w in along)
-    return loaded(unpool_overlapping(planes, (taken[0], taken[1]), x.dtype.name, threads))
+    return load(unpool_overlapping(planes, (taken[0], taken[1]), x.dtype.name, threads))
 
 
 def _shape_of(node: Node, specs: Specs) -> tuple[Spec, ...]:

@@ -8,10 +8,10 @@ from ...graph import Array, Node, Spec
 from ..base import Specs, Step, own_operator
 from ..options import Options
 from ..resize import find_repeats, moved_axes, weigh_taps
-from .movement import of, shaped
+from .movement import of, shape_given
 
 
-@own_operator("ResizeGrad", shape=shaped)
+@own_operator("ResizeGrad", shape=shape_given)
 def resize_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Sums of blocks where elements were repeated, products with small matrices otherwise."""
     forward, inputs = of(node, specs)
