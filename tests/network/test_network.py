@@ -145,6 +145,41 @@ def test_of_a_join_only_what_no_step_wrote_is_copied() -> None:
     assert copied == [1, 2]  # a lies in b, so it is copied to d, as x is
 
 
+@pytest.mark.parametrize(
+    ("batch", "lo", "hi", "copied"),
+    [
+        (1, 0, 5, [1, 2]),
+        (1, 5, 0, [1, 2]),
+        (1, 1, 3, [2, 3]),
+        (1, 0, 0, [0, 1]),
+        (1, -1, 3, [2, 2]),
+        (2, 0, 5, [2, 2]),
+    ],
+)
+def test_of_a_pad_of_channels_only_margins_are_copied(
+    batch: int, lo: int, hi: int, copied: list[int]
+) -> None:
+    """What a convolution wrote lies in the first padded array, for all that read it; not where a pad cuts."""
+    nodes = [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("Pad", "a pads value", "b"),
+        node("Pad", "a pads value", "c"),
+        node("Relu", "a", "d"),
+        node("Relu", "b", "y"),
+        node("Relu", "c", "z"),
+    ]
+    constants = {"w": W, "value": np.array(0.5, np.float32), "pads": np.array([0, lo, 0, 0, 0, hi, 0, 0])}
+    made = model(nodes, {"x": (batch, 3, 64, 64)}, "y z d", constants)
+    net, x = convmat.load(made, exact=True, rewrite=False), normal(batch, 3, 64, 64)
+    a = convmat.conv(x, W, padding=1, exact=True)
+    wide = np.pad(a[:, max(-lo, 0) :], ((0, 0), (max(lo, 0), hi), (0, 0), (0, 0)), constant_values=0.5)
+    for _ in range(2):
+        for name, expected in {"y": wide, "z": wide, "d": a}.items():
+            np.testing.assert_array_equal(net(x)[name], np.maximum(expected, 0))
+    tasks = net.program({"x": Spec(x.shape, x.dtype)}).tasks
+    assert [len(each.run.moves) for each in tasks if isinstance(each.run, Moved)] == copied
+
+
 @pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
 def test_a_chain_of_short_products_is_one_threads() -> None:
     """Of two threads each would wait for what the other wrote; longer products are still shared out."""

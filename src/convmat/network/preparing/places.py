@@ -2,8 +2,8 @@
 
     view        the output of Reshape and its kin lies where its input does
     in place    y = f(x) element by element lies where x did, if nobody needs x any more
-    joined      what Concat joins along its first axis longer than 1 is written where the whole has it; what no step
-                writes, such as constants, is copied there
+    joined      what Concat joins, or Pad puts a constant around, along its first axis longer than 1 is written where
+                the whole has it; what no step writes, such as constants and margins, is copied there
 
 Inputs, outputs and what is known only at run time are arrays of their own, which each call brings or makes.
 """
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ..graph import Graph, Node, Spec
 from ..ops import operator_of
+from ..ops.movement import pads_around
 from .arena import Allotment, Life, allot
 
 
@@ -93,29 +94,54 @@ def _joins(
 ) -> dict[str, tuple[str, int]]:
     """For each value that lies in a joined array: which one, and how many bytes from its beginning."""
     inside: dict[str, tuple[str, int]] = {}
+    wholes = {
+        at: parts
+        for at, node in enumerate(graph.nodes)
+        if stepped[at]
+        and node.outputs[0] not in graph.outputs
+        and (parts := _parts(node, specs)) is not None
+        and (parted[at] or node.op == "Concat")
+    }
     writer = {
         name
         for at, node in enumerate(graph.nodes)
         for name in node.outputs
-        if name and stepped[at] and node.op != "Concat" and not is_view(node)
+        if name and stepped[at] and at not in wholes and node.op != "Concat" and not is_view(node)
     }
-    for at, node in enumerate(graph.nodes):
-        if node.op != "Concat" or node.domain or not stepped[at] or node.outputs[0] in graph.outputs:
-            continue
-        whole = specs[node.outputs[0]]
-        axis = int(node.get("axis", 1)) % max(whole.rank, 1)
-        if any(n != 1 for n in whole.shape[:axis]) or any(name not in specs for name in node.inputs):
-            continue
-        free = (name for name in node.inputs if name not in inside and name not in graph.outputs)
+    for at, parts in wholes.items():
+        node = graph.nodes[at]
+        free = (name for name in parts if name not in inside and name not in graph.outputs)
         here = {name for name in free if node.inputs.count(name) == 1 and name in writer}
-        if len(here) < len(node.inputs) and not parted[at]:
-            continue
-        shift = 0
-        for name in node.inputs:
-            if name in here:
-                inside[name] = (node.outputs[0], shift)
-            shift += specs[name].bytes
+        if len(here) == len(node.inputs) or parted[at]:
+            inside |= {name: (node.outputs[0], parts[name]) for name in here}
     return inside
+
+
+def _parts(node: Node, specs: Mapping[str, Spec]) -> dict[str, int] | None:
+    """The values that a node puts behind each other along the first axis longer than 1, each with the bytes before it.
+
+    None for a node that does anything else.
+    """
+    found = [specs.get(name) for name in node.inputs]
+    if node.op not in ("Concat", "Pad") or node.domain or node.outputs[0] not in specs or found[0] is None:
+        return None
+    whole, shift, parts = specs[node.outputs[0]], 0, dict[str, int]()
+    lead = next((axis for axis, n in enumerate(whole.shape) if n > 1), 0)
+    if node.op == "Pad":
+        pads = pads_around(node, found)
+        behind = all(min(pad) == 0 == max(pad) for axis, pad in enumerate(pads) if axis != lead)
+        if node.get("mode", "constant") != "constant" or not pads or not behind or min(pads[lead]) < 0:
+            return None
+        return {node.inputs[0]: pads[lead][0] * whole.bytes // max(whole.shape[lead], 1)}
+    axis = int(node.get("axis", 1)) % max(whole.rank, 1)
+    if any(n != 1 for n in whole.shape[:axis]):
+        return None
+    for name, spec in zip(node.inputs, found, strict=True):
+        if spec is None:
+            return None
+        parts.setdefault(name, shift)
+        shift += spec.bytes
+    return parts
 
 
 def _dies(found: Places, node: Node, at: int, last: Mapping[str, int]) -> bool:

@@ -266,7 +266,7 @@ class Program(OfThisProcess):
         self.memory = placed.allotment()
         for node, step in zip(graph.nodes, steps, strict=True):
             lying = placed.joined.get(node.outputs[0])
-            whole = lying is not None and lying.issuperset(node.inputs)
+            whole = lying is not None and node.op == "Concat" and lying.issuperset(node.inputs)
             if whole or (is_view(node) and node.outputs[0] in placed.root):
                 continue
             if step is None:
