@@ -120,9 +120,12 @@ def reductions(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str]
 
 
 def copies(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
-    """A part of x, its axes in another order, some backwards or in steps, at the end of y."""
+    """A part of x, its axes in another order, some backwards or in steps, at the end of y; one of them may be short."""
     rank = int(pick.integers(1, 5))
-    shape = tuple(int(n) for n in pick.integers(1, (3000, 90, 24, 12)[rank - 1], rank))
+    extents = [int(n) for n in pick.integers(1, (3000, 90, 24, 12)[rank - 1], rank)]
+    if pick.integers(2):
+        extents[int(pick.integers(rank))] = int(pick.integers(2, 10))
+    shape = tuple(extents)
     kind = str(pick.choice(["int8", "float16", dtype]))
     x = pick.integers(-99, 99, shape).astype(kind)
     by = [int(pick.choice([1, 1, 1, 2, -1])) for _ in shape]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -13,12 +14,14 @@ import pytest
 from convmat.engine.cpu import host
 from convmat.engine.jit import Sweep
 from convmat.engine.kernels.sweeps.base import SweepPlan
+from convmat.engine.kernels.sweeps.copies import CopyRecipe, Strides, strided_copy
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
 from convmat.engine.kernels.sweeps.normalise import normalise
 from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.reductions import reduction
 from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.upsample import upsample
+from convmat.engine.operands import contiguous_strides
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not host().fma or os.name != "posix", reason="the jit makes no code here")
@@ -104,6 +107,40 @@ def test_nothing_to_pass_over(shapes: tuple[tuple[int, ...], ...]) -> None:
     sweep = loaded(elementwise(ADD, shapes, out, 2))
     assert sweep.plan.tasks == 0
     sweep(*(np.ones(shape, np.float32) for shape in shapes), np.empty(out, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "order", "how"),
+    [
+        ((2, 100, 61, 3), (0, 3, 1, 2), "dealt"),
+        ((1, 130, 67, 4), (0, 3, 1, 2), "dealt"),
+        ((2, 3, 100, 61), (0, 2, 3, 1), "woven"),
+        ((1, 7, 70, 67), (0, 2, 3, 1), "woven"),
+        ((1, 70, 67, 9), (0, 3, 1, 2), "turned"),
+        ((9, 5000), (1, 0), "turned"),
+    ],
+)
+def test_channels_last_become_planes_and_back(
+    shape: tuple[int, ...], order: tuple[int, ...], how: str
+) -> None:
+    """A few channels by shuffles of whole vectors, more by squares; the pixels of one image are shared out."""
+    x = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    turned = x.transpose(order)
+    for threads in (1, 3):
+        plan = strided_copy(
+            turned.shape,
+            Strides(0, turned.strides),
+            Strides(0, contiguous_strides(turned.shape, 4)),
+            4,
+            threads,
+        )
+        assert isinstance(plan, SweepPlan)
+        assert isinstance(plan.recipe, CopyRecipe)
+        assert (plan.recipe.how, plan.tasks > 1) == (how, threads > 1)
+        sweep, y = Sweep(plan), np.full(turned.shape, -1, np.float32)
+        sweep.load()
+        sweep(x, y)
+        np.testing.assert_array_equal(y, turned)
 
 
 def test_in_place_and_from_any_strides() -> None:

@@ -5,7 +5,8 @@
 What transposes, joins, cuts, pads, tiles and interleaves are made of. Neighbouring axes that both arrays walk alike are
 one. Lanes lie along the last axis of y: where x lies side by side there they are loaded as they lie, where it does not
 move they are spread, and where it lies side by side along another axis squares of lanes x lanes are transposed in
-registers. Anything else is moved one by one.
+registers. A few channels that are last in one array and planes in the other are dealt out or woven, whole vectors of
+all of them at a time. Anything else is moved one by one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Type, Value, i8, i16, i32, i64, minimum, splat, udiv
-from ...ir.shuffles import transpose
+from ...ir.shuffles import deinterleave, interleave, transpose
 from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 
 BY_SIZE: dict[int, Type] = {1: i8, 2: i16, 4: i32, 8: i64}
@@ -30,6 +31,11 @@ FEWEST_AXES, MOST_AXES = 2, 6
 SQUARE = 16
 """Lanes of a vector, at most, where squares of them are transposed: so many registers hold one."""
 
+LEAST_DEALT, MOST_DEALT, MOST_WOVEN = 4, 4, 8
+"""Bytes of an element whose shuffles are one instruction each, at least; and channels that are dealt out or woven, at
+most: each vector takes as many shuffles as there are channels. More are dealt out by squares, which read each line of
+memory once; to weave by squares would write each line in pieces."""
+
 
 class Strides(NamedTuple):
     """Where an array's elements are, in bytes: the first, and from one index to the next along each axis."""
@@ -38,17 +44,22 @@ class Strides(NamedTuple):
     steps: tuple[int, ...]
 
 
+Place = tuple[Value, Value | int, Value | None]
+"""Where a vector lies: two distances from where a line begins, in bytes, and which lanes it has, None for all."""
+
+
 @dataclass(frozen=True)
 class CopyRecipe(SweepRecipe):
     """How x is read along y's last axis, elements of which type, axes beside the last, lanes of a vector.
 
-    `how`: "lines", "spread", "turned" or "singly".
+    `how`: "lines", "spread", "turned", "dealt", "woven" or "singly". `channels`: how many are dealt or woven.
     """
 
     how: str
     type: Type
     axes: int
     lanes: int
+    channels: int = 0
     arrays = ("x", "y")
 
     @property
@@ -63,6 +74,8 @@ class CopyRecipe(SweepRecipe):
         with fn.loop(share.first, share.stop) as line:
             if self.how == "turned":
                 self._squares(fn, words, share, line.index)
+            elif self.channels:
+                self._channels(fn, words, share, line.index)
             else:
                 x, y = self._begins(line.index, words, self.axes)
                 self._line(fn, words, share, x, y)
@@ -91,6 +104,28 @@ class CopyRecipe(SweepRecipe):
             fn.store(found, y, column * item, mask=mask)
 
         share.vectors(fn, lanes, vector, 4)
+
+    def _channels(self, fn: Function, words: Mapping[str, Value], share: Share, line: Value) -> None:
+        """The last of the axes beside is channels: side by side in one array, a plane for each in the other."""
+        item, lanes, kind, last = self.type.bytes, self.lanes, self.type.x(self.lanes), self.axes - 1
+        x, y = self._begins(line, words, last)
+        dealt, many = self.how == "dealt", self.channels
+        step = words[f"{'y' if dealt else 'x'} step {last}"]
+
+        def vector(column: Value, left: Value | None) -> None:
+            row = None if left is None else prefix_mask(lanes, left)
+            planes: list[Place] = [(step * i, column * item, row) for i in range(many)]
+            pixels: list[Place] = []
+            for i in range(many):
+                mask = None if left is None else prefix_mask(lanes, left * many - i * lanes)
+                pixels.append((column * (many * item), i * lanes * item, mask))
+            sources, targets = (pixels, planes) if dealt else (planes, pixels)
+            read = [fn.load(x + base, kind, at, mask=mask) for base, at, mask in sources]
+            made = deinterleave(read) if dealt else interleave(read)
+            for each, (base, at, mask) in zip(made, targets, strict=True):
+                fn.store(each, y + base, at, mask=mask)
+
+        share.vectors(fn, lanes, vector)
 
     def _squares(self, fn: Function, words: Mapping[str, Value], share: Share, line: Value) -> None:
         """The last of the axes beside lies side by side in x: a block of its rows, squares of the columns."""
@@ -136,23 +171,30 @@ def strided_copy(shape: Sequence[int], x: Strides, y: Strides, item: int, thread
     if len(outer) > MOST_AXES:
         return f"takes {MOST_AXES + 1} axes that do not merge, got {len(outer) + 1}"
     how = "lines" if along == item or columns == 1 else "spread" if along == 0 else "singly"
-    beside = next((a for a in outer if a[1] == item and a[0] > 1), None)
+    beside, channels = next((a for a in outer if a[1] == item and a[0] > 1), None), 0
     if how == "singly" and beside is not None:
-        how = "turned"
-        outer = [*(a for a in outer if a is not beside), beside]
+        outer.remove(beside)
+        pixels, _, apart = beside
+        if item >= LEAST_DEALT and along == pixels * item <= MOST_DEALT * item:
+            how, channels = "dealt", pixels
+        elif item >= LEAST_DEALT and apart == columns * item <= MOST_WOVEN * item:
+            how, channels = "woven", columns
+            columns, beside = pixels, (channels, along, item)
+        else:
+            how = "turned"
+        outer.append(beside)
     outer = [(1, 0, 0)] * (FEWEST_AXES - len(outer)) + outer
     lanes = host().lanes(item) if how != "turned" else min(host().lanes(item), SQUARE)
-    rows = -(-outer[-1][0] // lanes) if how == "turned" else outer[-1][0]
+    rows = -(-outer[-1][0] // lanes) if how == "turned" else 1 if channels else outer[-1][0]
     lines = math.prod(n for n, *_ in outer[:-1]) * rows
-    words, tasks = share_lines(
-        lines, columns * (lanes if how == "turned" else 1), threads, whole=how == "turned"
-    )
-    words |= {"columns": columns, "piece": min(words["piece"], columns)} if how == "turned" else {}
+    across = lanes if how == "turned" else max(channels, 1)  # elements of a column
+    words, tasks = share_lines(lines, columns * across, threads, whole=False)
+    words |= {"columns": columns, "piece": -(-words["piece"] // (across * SQUARE)) * SQUARE}
     words |= {"x from": x.start, "y from": y.start, "along": along, "rows": rows}
     for axis, (extent, x_step, y_step) in enumerate(outer):
         words |= {f"extent {axis}": extent, f"x step {axis}": x_step, f"y step {axis}": y_step}
-    size = lines * columns
-    return SweepPlan(CopyRecipe(how, type, len(outer), lanes), words, tasks if size else 0, threads, size)
+    size, recipe = math.prod(shape), CopyRecipe(how, type, len(outer), lanes, channels)
+    return SweepPlan(recipe, words, tasks if size else 0, threads, size)
 
 
 Axis = tuple[int, int, int]
