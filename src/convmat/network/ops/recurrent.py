@@ -29,7 +29,7 @@ DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, 
 """Whether each direction runs backwards."""
 
 
-def _extents(node: Node, specs: Specs) -> Extents:
+def recurrent_extents(node: Node, specs: Specs) -> Extents:
     """The extents, all inputs checked against them."""
     x, _, r = (input_at(node, specs, i) for i in range(3))
     direction, layout, G = node.get("direction", "forward"), node.get("layout", 0), GATES[node.op]
@@ -63,14 +63,14 @@ def _extents(node: Node, specs: Specs) -> Extents:
 
 
 def _recurrent_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
-    e, dtype = _extents(node, specs), input_at(node, specs, 0).dtype
+    e, dtype = recurrent_extents(node, specs), input_at(node, specs, 0).dtype
     return (Spec(e.output, dtype), *(Spec(e.state, dtype),) * (2 if node.op == "LSTM" else 1))
 
 
 @step_operator("RNN", "GRU", "LSTM", shape=_recurrent_shape)
 def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Y, the outputs of all steps; Y_h and Y_c, the state after the last."""
-    e, functions = _extents(node, specs), functions_of(node, _extents(node, specs).D)
+    e, functions = recurrent_extents(node, specs), functions_of(node, recurrent_extents(node, specs).D)
     names = [INPUTS[at] for at, spec in enumerate(specs) if spec is not None]
     wanted = [at for at, name in enumerate(node.outputs) if name]
     backwards = DIRECTIONS[node.get("direction", "forward")]
@@ -91,7 +91,7 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
         for d, back in enumerate(backwards):
             cell = _cell(node, inputs, d, functions[d])
             state = tuple(
-                _part(e, inputs[name], d) if name in inputs else np.zeros((e.B, e.H), x.dtype)
+                part_of(e, inputs[name], d) if name in inputs else np.zeros((e.B, e.H), x.dtype)
                 for name in ("initial_h", "initial_c")[: 2 if node.op == "LSTM" else 1]
             )
             Y = outputs.get(0)
@@ -100,19 +100,19 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
             if back and lengths is None:
                 seen, y = x[::-1], None if y is None else y[::-1]
             elif back and lengths is not None:
-                order = _backwards(e, lengths)
+                order = order_backwards(e, lengths)
                 seen = x[order]
             found = _run(e, cell, _products(seen, inputs["W"][d], cell.bias), state, lengths, y)
             if y is not None and order is not None:
                 y[...] = y[order]
             for at, part in enumerate(found, 1):
                 if at in outputs:
-                    _part(e, outputs[at], d)[...] = part
+                    part_of(e, outputs[at], d)[...] = part
 
     return step
 
 
-def _part(e: Extents, state: Array, d: int) -> Array:
+def part_of(e: Extents, state: Array, d: int) -> Array:
     """The state of one direction: (B, H)."""
     return state[:, d] if e.batch_first else state[d]
 
@@ -135,7 +135,7 @@ def _products(x: Array, w: Array, bias: Array | None) -> Array:
     return made
 
 
-def _backwards(e: Extents, lengths: Array) -> tuple[Array, Array]:
+def order_backwards(e: Extents, lengths: Array) -> tuple[Array, Array]:
     """Indices (T, B) that turn each sequence round and leave what is behind its end: done twice, nothing is changed."""
     steps, ends = np.arange(e.T)[:, None], lengths.astype(np.int64)
     return np.where(steps < ends, ends - 1 - steps, steps), np.arange(e.B)[None, :]

@@ -5,7 +5,18 @@ They run as all others do: a rule for shapes, and a step that writes where it sh
 
 from __future__ import annotations
 
-from . import convolution, linear, losses, movement, normalisation, pooling, random, reductions, resize
+from . import (
+    convolution,
+    linear,
+    losses,
+    movement,
+    normalisation,
+    pooling,
+    random,
+    recurrent,
+    reductions,
+    resize,
+)
 
 __all__ = [
     "convolution",
@@ -15,6 +26,7 @@ __all__ = [
     "normalisation",
     "pooling",
     "random",
+    "recurrent",
     "reductions",
     "resize",
 ]
