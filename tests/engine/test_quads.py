@@ -186,6 +186,33 @@ def test_sums_of_narrow_groups_are_the_definitions(
     assert not any(in_place)
 
 
+@pytest.mark.parametrize(("types", "stride", "groups"), [
+    (("uint8", "int8"), 2, 1), (("int8", "uint8"), 3, 1), (("uint8", "int8"), 2, 6), (("uint8", "uint8"), 1, 2),
+])  # fmt: skip
+def test_transposed_sums_are_scaled_and_rounded(types: tuple[str, str], stride: int, groups: int) -> None:
+    """Each phase of a stride counts from the zero points, those without taps too."""
+    import convmat
+
+    rng, each = np.random.default_rng(stride), 12 // groups
+    (low, high), (w_low, w_high) = ((np.iinfo(kind).min, np.iinfo(kind).max) for kind in types)
+    x = rng.integers(low, high + 1, (2, 6, 9, 5)).astype(types[0])
+    w = rng.integers(w_low, w_high + 1, (6, each, 2, 3)).astype(types[1])
+    bias, zeros = rng.integers(-9000, 9000, 12).astype(np.int32), rng.integers(w_low, w_high + 1, 12)
+    scale = (rng.random(12) * 1e-3).astype(np.float32)
+    words: dict[str, Any] = {"stride": stride, "padding": (1, 0), "groups": groups, "output_padding": 0}
+    counted = w.astype(float) - np.repeat(zeros.reshape(groups, each), 6 // groups, 0)[..., None, None]
+    sums = convmat.conv_transpose(
+        x.astype(float) - (high - 9), counted, bias.astype(float), exact=True, **words
+    )
+    more = {"x_zero_point": high - 9, "w_zero_point": zeros, **words}
+    np.testing.assert_array_equal(convmat.conv_transpose(x, w, bias, **more), sums)
+    made_of_them = convmat.conv_transpose(
+        x, w, bias, scale=scale, out_dtype=types[0], y_zero_point=low + 7, activation="relu", **more
+    )
+    steps = np.rint(np.maximum(sums.astype(np.float32) * scale.reshape(-1, 1, 1), 0)) + (low + 7)
+    np.testing.assert_array_equal(made_of_them, np.clip(steps, low, high))
+
+
 def test_one_kernel_sums_weight_gradients_of_images_of_any_size() -> None:
     import convmat
 

@@ -65,6 +65,20 @@ SLIPS = {
         "  give such a number, e.g. x_zero_point=0",
         "counted(x_zero_point=0)",
     ),
+    "a zero point of another type": Slip(
+        "conv(given, signed, x_zero_point=np.int8(3))",
+        "conv: x_zero_point must be whole numbers of the type that they belong to\n"
+        "  x_zero_point = np.int8(3), of int8;  uint8 holds 0 .. 255\n"
+        "  give such a number, e.g. x_zero_point=0",
+        "conv(given, signed, x_zero_point=np.uint8(3))",
+    ),
+    "a scale of floats, transposed": Slip(
+        "conv_transpose(x, w, scale=0.1)",
+        "conv_transpose: scale belongs to 8-bit integers\n"
+        "  scale = True;  x is float32, w float32\n"
+        "  omit it, or give int8 or uint8 arrays",
+        "conv_transpose(given, signed, scale=0.1)",
+    ),
     "a zero point for each image": Slip(
         "counted(x_zero_point=np.array([1, 2]))",
         "plan: x_zero_point must be one number for the whole array\n  x_zero_point = array([1, 2])\n"

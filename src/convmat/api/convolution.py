@@ -182,6 +182,11 @@ def conv_transpose(
     rtol: float | None = None,
     exact: bool = False,
     deterministic: bool = False,
+    x_zero_point: int = 0,
+    w_zero_point: Any = None,
+    scale: Any = None,
+    out_dtype: Any = None,
+    y_zero_point: int = 0,
 ) -> Array:
     """x: (B, C, *I), w: (C, O//G, *F), bias: (O,) -> y: (B, O, *P).
 
@@ -189,7 +194,8 @@ def conv_transpose(
 
     The input gradient of a convolution, run forward (w is not conjugated); with padding="same" of the convolution with
     "same" padding, so that P = I*stride. Inserted zeros are never multiplied. The first eight may be given by position,
-    as PyTorch has them; the other keywords are those of `conv`. Raises GeometryError or PlanError.
+    as PyTorch has them; the other keywords are those of `conv`, zero points and scales of 8-bit integers among them.
+    Raises GeometryError or PlanError.
 
     >>> conv_transpose([[[1.0, 2.0]]], [[[1.0, 10.0, 100.0]]], stride=2)
     array([[[  1.,  10., 102.,  20., 200.]]])
@@ -198,16 +204,20 @@ def conv_transpose(
         stride=stride, padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
         transposed=True, activation=activation, bias=bias is not None, residual=residual is not None, layout=layout,
         lowering=lowering, engine=engine, workspace_limit=workspace_limit, rtol=rtol, exact=exact,
-        deterministic=deterministic,
+        deterministic=deterministic, x_zero_point=x_zero_point, w_zero_point=w_zero_point is not None,
+        scale=scale is not None, out_dtype=out_dtype, y_zero_point=y_zero_point,
     )  # fmt: skip
     if type(x) is not np.ndarray and (room := open_room_of_arrays(x)) is not None:
+        _require_numpy("conv_transpose", x, scale=scale, w_zero_point=w_zero_point)
         made: Array = room.convolve("conv_transpose", options, x, w, bias, residual, out)  # lazy
         return made
-    x, w = require_same_dtype("conv_transpose", "x", x, "w", w)
+    x, w = require_same_dtype("conv_transpose", "x", x, "w", w, bytes_too=True)
+    if x.dtype != w.dtype:
+        options = options._replace(w_dtype=name_dtype(w.dtype))
     if bias is not None or residual is not None:
         bias, residual = read_epilogue("conv_transpose", bias, residual, x.dtype)
     plan = request("conv_transpose", add_batch(x, w), w.shape, name_dtype(x.dtype), options)
-    return run_plan("conv_transpose", plan, x, w, bias, residual, out)
+    return run_plan("conv_transpose", plan, x, w, bias, residual, out, scale=scale, w_zero_point=w_zero_point)
 
 
 def conv_transpose1d(

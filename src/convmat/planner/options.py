@@ -86,17 +86,17 @@ class TransposeKeywords(TypedDict, total=False):
     rtol: float | None
     exact: bool
     deterministic: bool
+    x_zero_point: int
+    w_zero_point: Any
+    scale: Any
+    out_dtype: Any
+    y_zero_point: int
 
 
 class ConvKeywords(TransposeKeywords, total=False):
     """Keywords of `conv` that have no position."""
 
     padding_mode: str
-    x_zero_point: int
-    w_zero_point: Any
-    scale: Any
-    out_dtype: Any
-    y_zero_point: int
     missing: Any
     normalize: bool
 

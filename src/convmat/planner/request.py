@@ -61,9 +61,12 @@ def request_tuned(
 
 
 def _make_plain(value: Any) -> Any:
-    """Lists as tuples and NumPy's integers as Python's; TypeError for what cannot be a key of the memory."""
+    """Lists as tuples and NumPy's integers as Python's; TypeError for what cannot be a key of the memory.
+
+    Integers of one byte keep their type: a zero point has that of its array.
+    """
     if isinstance(value, np.integer):
-        return int(value)
+        return int(value) if value.itemsize > 1 else value
     if isinstance(value, Activation):
         return value
     if not isinstance(value, tuple | list):
