@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from onnx import TensorProto
 
 import convmat
 from convmat.errors import NetworkError, PlanError
 from tests.chunks.networks import Built, unet
+from tests.network.test_quantised import Drawn
 
 Array = npt.NDArray[Any]
 
@@ -57,6 +59,25 @@ def test_eight_bits_are_followed_through_their_rewriting() -> None:
     n.node("DequantizeLinear", [n.node("QuantizeLinear", [c, wide, zero], "qc"), wide, zero], "y")
     net, x = n.load("y", 3), image(1, 3, 40, 50)
     np.testing.assert_array_equal(net.tiled(x, tile=(9, 17)), net(x))
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_parts_of_eight_bits_have_the_bits_of_the_whole(rank: int) -> None:
+    """Integers in tiles and blocks too, whose sums are scaled once: float32 rounds otherwise."""
+    d, rng = Drawn(), np.random.default_rng(rank)
+    filters = [rng.integers(-127, 128, (c, 8, *(3,) * rank)).astype(np.int8) for c in (8, 5)]
+    read = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    between = d.node("Conv", read, d.weights(filters[0], 0.01), pads=[1, 1] * rank)
+    q = d.node("QuantizeLinear", between, *d.grain(0.7, 100, np.uint8))
+    read = d.node("DequantizeLinear", q, *d.grain(0.7, 100, np.uint8))
+    d.node("Conv", read, d.weights(filters[1], 0.01), pads=[1, 1] * rank, out="y")
+    net = convmat.load(d.model({"x": (1, 8, *(40,) * rank)}, "y", TensorProto.FLOAT))
+    x = rng.integers(0, 256, (1, 8, *(40,) * rank)).astype(np.uint8)
+    np.testing.assert_array_equal(net.tiled(x, tile=17), net(x))
+    if rank == 1:
+        stream = net.stream()
+        parts = [*(stream.push(x[..., at : at + 10]) for at in range(0, 40, 10)), stream.flush()]
+        np.testing.assert_array_equal(np.concatenate(parts, -1), net(x))
 
 
 def test_axes_of_one_and_three_pixels() -> None:

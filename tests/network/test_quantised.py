@@ -81,7 +81,23 @@ def gemm(out: str, op: str) -> bytes:
     return d.model({"x": (3, 20)}, out)
 
 
+def transposed(out: str, groups: int = 1, one_scale: bool = False, quantised: bool = True) -> bytes:
+    """x: (1, 8, 9, 9) -> a transposed convolution of it by (8, 12 / groups, 2, 3), quantised or in float32."""
+    d = Drawn()
+    w = RANDOM.integers(-127, 128, (8, 12 // groups, 2, 3)).astype(np.int8)
+    scales = RANDOM.uniform(0.001, 0.01, () if one_scale else 12 // groups).astype(np.float32)
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    b = d.constant(RANDOM.standard_normal(12), np.float32)
+    words = {"strides": [2, 2], "pads": [0, 1, 0, 0], "group": groups}
+    y = d.node("ConvTranspose", x, d.weights(w, scales, axis=1), b, out="" if quantised else out, **words)
+    if quantised:
+        d.node("QuantizeLinear", y, *d.grain(0.07, 7, np.uint8), out=out)
+    return d.model({"x": (1, 8, 9, 9)}, out, TensorProto.UINT8 if quantised else TensorProto.FLOAT)
+
+
 PRODUCTS = {
+    "transposed": lambda: transposed("y"),
+    "transposed groups": lambda: transposed("y", 2, one_scale=True),
     "conv": lambda: conv("y"),
     "relu": lambda: conv("y", after=(("Relu",),)),
     "clip": lambda: conv("y", after=(("Clip", 0.0, 6.0),)),
@@ -107,7 +123,22 @@ def test_products_are_one_step_from_the_graphs_meaning(name: str) -> None:
     assert apart.max() <= 1
     assert np.mean(apart) < 0.01
     assert wanted.std() > 20
-    assert ("IntegerGemm" if name in ("Gemm", "MatMul") else "QLinearConv") in said
+    made = {"Gemm": "IntegerGemm", "MatMul": "IntegerGemm", "transposed": "IntegerConvTranspose"}
+    assert made.get(name.split(" groups")[0], "QLinearConv") in said
+
+
+def test_transposed_sums_that_nobody_quantises_are_integers() -> None:
+    x = RANDOM.integers(0, 256, (1, 8, 9, 9)).astype(np.uint8)
+    found, wanted, said = both(transposed("y", quantised=False), x=x)
+    assert "IntegerConvTranspose" in said
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_scales_of_several_groups_channels_stay_in_float32() -> None:
+    x = RANDOM.integers(0, 256, (1, 8, 9, 9)).astype(np.uint8)
+    found, wanted, said = both(transposed("y", 2), x=x)
+    assert "Integer" not in said
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_what_moves_elements_keeps_them_in_8_bits() -> None:

@@ -20,6 +20,7 @@ from ...errors import NetworkError, PlanError
 from ...network.graph import Input, Spec
 from ...network.net import Network
 from ...network.preparing.sharing import Shared
+from ...network.rewriting.rewrite import rewrite_before_constants
 from ...planner.units import format_bytes
 from ...processes import kept_property
 from ...stream import Stream
@@ -60,7 +61,7 @@ class NetworkStream(Stream):
     """
 
     def __init__(self, network: Network, axis: int = 2) -> None:
-        graph = stateless(network.graph)
+        graph = stateless(rewrite_before_constants(network.graph, network.rules))
         if len(graph.inputs) != 1:
             raise NetworkError(
                 f"stream: the network has {len(graph.inputs)} inputs, one is streamed\n"

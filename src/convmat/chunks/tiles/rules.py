@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from ...network.graph import Node, Spec
 from ...network.ops.base import OWN
+from ...network.ops.convolution import INTEGER_TRANSPOSE
+from ...network.ops.integers import INTEGER_CONV, INTEGER_GEMM
 from ...network.ops.pointwise import ELEMENTWISE as ELEMENTWISE_NODE
 from . import moves, windows
 from .parts import Needed, Part, Rule, WholeImage, first, others, require_all
@@ -60,6 +62,12 @@ def matmul(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
         place = (*part[:-2], (0, b.shape[-2]), part[-1])
         return Needed((None, place), (*part[:-2], (0, out.shape[-2]), part[-1]))
     raise WholeImage("multiplies by no constant matrix")
+
+
+def by_constant_matrix(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+    """The same rows of the first input, all of each."""
+    x = first(inputs)
+    return Needed(((*part[:-1], (0, x.shape[-1])), *others(inputs)), (*part[:-1], (0, out.shape[-1])))
 
 
 def reduction(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
@@ -127,17 +135,20 @@ RULES: dict[str, Rule] = {
 }
 
 
+OWN_RULES: dict[str, Rule] = {
+    ELEMENTWISE_NODE: elementwise,
+    INTEGER_GEMM: by_constant_matrix,
+    **dict.fromkeys((INTEGER_CONV, INTEGER_TRANSPOSE), windows.convolution),
+}
+"""Rules of nodes that rewriting makes."""
+
+
 def needed_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What a node needs for a part of its first output. Raises WholeImage with the reason."""
-    rule = RULES.get(node.op) if not node.domain else elementwise if _is_joined(node) else None
+    rule = {"": RULES, OWN: OWN_RULES}.get(node.domain, {}).get(node.op)
     if rule is None:
         raise WholeImage("has no rule that says which part of its input it looks at")
     return rule(node, inputs, out, part)
-
-
-def _is_joined(node: Node) -> bool:
-    """Whether a node is one that rewriting made of several on single elements."""
-    return (node.domain, node.op) == (OWN, ELEMENTWISE_NODE)
 
 
 __all__ = ["RULES", "needed_parts"]

@@ -22,10 +22,12 @@ from ...network.ops.options import Decided
 from ...network.preparing.infer import infer_specs
 from ...network.preparing.program import Program
 from ...network.preparing.sharing import Shared
+from ...network.rewriting.rewrite import rewrite_before_constants
 from ...planner import Prepared, chosen_way
 from ...processes import Lock
 from .parts import Part, elements
 from .regions import NeededRegions, NodeWay, Ways, find_regions, tile_graph
+from .windows import FILTERS
 
 Array = npt.NDArray[Any]
 KINDS = 32
@@ -52,7 +54,8 @@ class Tiler:
                 f"  ask for one, e.g. convmat.load(...) of a file that ends with it"
             )
         self.network, self.approximate, self.same_bits = network, approximate, same_bits
-        self.graph, self.specs = infer_specs(network.graph, specs, UNLIMITED)
+        graph = rewrite_before_constants(network.graph, network.rules)
+        self.graph, self.specs = infer_specs(graph, specs, UNLIMITED)
         self.output = self.graph.outputs[0]
         self.ways: Ways = {}
         self._forget()
@@ -98,9 +101,9 @@ class Tiler:
         for node in self.graph.nodes:
             if node.outputs[0] in found.nodes:
                 made = elements(found.nodes[node.outputs[0]].makes)
-                spec = self.specs.get(node.inputs[1]) if len(node.inputs) > 1 else None
-                product = node.op in ("Conv", "ConvTranspose") and spec is not None
-                total += made * (spec.size / self.specs[node.outputs[0]].shape[1] if product and spec else 1)
+                at = FILTERS.get(node.op)
+                spec = None if at is None else self.specs.get(node.inputs[at])
+                total += made * (1 if spec is None else spec.size / self.specs[node.outputs[0]].shape[1])
         return total
 
     def refuse(self) -> None:

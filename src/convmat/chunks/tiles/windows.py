@@ -11,30 +11,34 @@ import numpy as np
 
 from ...geometry import Geometry
 from ...network.graph import Node, Spec
-from ...network.ops.convolution import geometry_of
+from ...network.ops.convolution import INTEGER_TRANSPOSE, TRANSPOSED, geometry_of
+from ...network.ops.integers import INTEGER_CONV
 from ...network.ops.pooling import pooling_windows
 from ...network.ops.resize import ResizeAxis, coordinates_of, mode_of, rounding_of
 from ...network.ops.resize import resized_axes as resized
 from .parts import Needed, Part, WholeImage, first, others
 
-FILTERS = {"QLinearConv": 3}
-"""Where the filters of an operator stand, if they are not its second input."""
+FILTERS = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger"), 1),
+    **dict.fromkeys(("QLinearConv", INTEGER_CONV, INTEGER_TRANSPOSE), 3),
+}
+"""Which input of a convolution its filters are."""
 
 
 def convolution(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What `Geometry.block` says, forward or transposed; the padding is what is left of it at the border."""
-    x, w = first(inputs), inputs[FILTERS.get(node.op, 1)]
+    x, w = first(inputs), inputs[FILTERS[node.op]]
     assert w is not None
     _, g = geometry_of(node, x.shape, w.shape)
     channels = part[1] if part[1] == (0, out.shape[1]) else (0, out.shape[1])
     block = g.block(tuple(a for a, _ in part[2:]), tuple(b for _, b in part[2:]))
     lo, hi = block.geometry.lo, block.geometry.hi
-    if node.op == "ConvTranspose":
+    if node.op in TRANSPOSED:
         lo, hi = (tuple(r - 1 - p for r, p in zip(g.reach, each, strict=True)) for each in (lo, hi))
     parts = (part[0], (0, x.shape[1]), *((s.start, s.stop) for s in block.x))
     changed = {"pads": (*lo, *hi), "auto_pad": "NOTSET"}
     dropped: tuple[str, ...] = ()
-    if node.op == "ConvTranspose":
+    if node.op in TRANSPOSED:
         changed["output_padding"], dropped = (0,) * g.rank, ("output_shape",)
     makes = (part[0], channels, *part[2:])
     beside = tuple(

@@ -29,6 +29,11 @@ from .planned import Interleaved, Planned, Unpacked
 
 Pairs = tuple[tuple[int, int], ...]
 
+INTEGER_TRANSPOSE = "IntegerConvTranspose"
+"""The name of ConvTranspose of 8-bit numbers, with the inputs of QLinearConv; rewriting makes it."""
+
+TRANSPOSED = ("ConvTranspose", INTEGER_TRANSPOSE)
+
 
 def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometry]:
     """The keywords of `conv` or `conv_transpose` that the node's attributes mean, and the geometry they make."""
@@ -44,7 +49,7 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
         "dilation": per_axis(node, "dilations", rank, 1),
         "groups": node.get("group", 1),
     }
-    transposed = node.op == "ConvTranspose"
+    transposed = node.op in TRANSPOSED
     takes = w[0] if transposed else w[1] * keywords["groups"]
     if x[1] != takes:
         raise node.error(

@@ -20,7 +20,7 @@ from ...errors import ConvmatError
 from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
 from .base import OWNED, Operator, Specs, Step, has_input, input_at, operator, specs_of
-from .convolution import geometry_of
+from .convolution import INTEGER_TRANSPOSE, TRANSPOSED, geometry_of
 from .options import Options, plan_node
 from .planned import Planned
 from .quantise import refuse_scale
@@ -31,7 +31,7 @@ INTEGER_GEMM = "IntegerGemm"
 INTEGER_CONV = "IntegerConv"
 """The name of QLinearConv without a scale of y: its output is float32. IntegerGemm may lack it, too."""
 
-WITH_WINDOWS = ("ConvInteger", "QLinearConv", INTEGER_CONV)
+WITH_WINDOWS = ("ConvInteger", "QLinearConv", INTEGER_CONV, INTEGER_TRANSPOSE)
 """Those that have a convolution's attributes."""
 
 
@@ -103,8 +103,9 @@ def convolve_exactly(
     node: Node, x: Array, w: Array, bias: Array | None, keywords: Mapping[str, Any]
 ) -> Array:
     """The convolution of arrays by the definition's own products. Raises NetworkError."""
+    call = api.conv_transpose if node.op in TRANSPOSED else api.conv
     try:
-        return np.asarray(api.conv(x, w, bias, exact=True, **keywords))
+        return np.asarray(call(x, w, bias, exact=True, **keywords))
     except ConvmatError as error:
         raise node.error(str(error)) from None
 
@@ -116,7 +117,7 @@ def bind_constants(
     x, w = input_at(node, specs, 0), input_at(node, specs, w_at)
     assert w.value is not None
     channels = {name: keywords[name] for name in ("scale", "w_zero_point") if name in keywords}
-    said = {**keywords, **dict.fromkeys(channels, True)}
+    said = {**keywords, **dict.fromkeys(channels, True), "transposed": node.op in TRANSPOSED}
     asked = PlanOptions(w_dtype=w.dtype.name, bias=bias is not None, **said)
     exactly = replace(options, exact=True, rtol=None)
     try:
@@ -249,3 +250,20 @@ def _float_run(
 
 
 OWNED[INTEGER_CONV] = Operator(INTEGER_CONV, _float_shape, _float_run, _linear_step)
+
+
+# -- a transposed one, in either way -----------------------------------------------------------------------------------
+
+
+def _transpose_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
+    return _linear_shape(node, specs) if has_input(specs, 7) else _float_shape(node, specs)
+
+
+def _transpose_run(node: Node, *inputs: Any) -> Array:
+    """QLinearConv's inputs, w: (C, O//G, *F), those of y perhaps omitted -> (B, O, *P)."""
+    x, x_scale, x_zero, w, *numbers, bias = (*inputs, None, None, None)[:9]
+    keywords = linear_keywords(node, specs_of((x, x_scale, x_zero, w)), x_scale, x_zero, *numbers)
+    return convolve_exactly(node, x, w, bias, keywords)
+
+
+OWNED[INTEGER_TRANSPOSE] = Operator(INTEGER_TRANSPOSE, _transpose_shape, _transpose_run, _linear_step)

@@ -10,6 +10,7 @@ What quantising the weights adds to a layer's outputs on average is taken off it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -55,6 +56,9 @@ def weights_of(layer: QuantisedRegion, x: Grain, mean: Array | None, method: str
 
 def _on_average(layer: QuantisedRegion, w: Array, mean: Array) -> Array:
     """What these weights make of x's mean, (O,) in float64."""
+    if layer.node.op == "ConvTranspose":  # each phase of the strides has its share of the taps
+        phases = math.prod(layer.node.get("strides") or (1,))
+        return np.asarray(mean @ w.reshape(*w.shape[:2], -1).sum(2) / phases)
     if layer.node.op != "Conv":
         return np.asarray(np.moveaxis(w, layer.axis, 0) @ mean)
     groups, filters = layer.node.get("group", 1), len(w)

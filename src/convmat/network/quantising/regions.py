@@ -197,6 +197,10 @@ def _of_conv(node: Node, w: Array) -> int | None:
     return 0 if w.ndim > 2 else None
 
 
+def _of_transpose(node: Node, w: Array) -> int | None:
+    return 1 if w.ndim > 2 and node.get("group", 1) == 1 else None
+
+
 def _of_gemm(node: Node, w: Array) -> int | None:
     plain = node.get("alpha", 1.0) == node.get("beta", 1.0) == 1 and not node.get("transA", 0)
     return (0 if node.get("transB", 0) else 1) if plain and w.ndim == 2 else None
@@ -207,7 +211,7 @@ def _of_matmul(node: Node, w: Array) -> int | None:
 
 
 PRODUCTS: dict[str, Callable[[Node, Array], int | None]] = {
-    "Conv": _of_conv, "Gemm": _of_gemm, "MatMul": _of_matmul
+    "Conv": _of_conv, "ConvTranspose": _of_transpose, "Gemm": _of_gemm, "MatMul": _of_matmul
 }  # fmt: skip
 """By operator: the axis of the weights along which the output channels lie."""
 

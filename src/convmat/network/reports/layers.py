@@ -15,9 +15,13 @@ from ..ops import operator_of
 from ..ops.convolution import geometry_of
 from ..ops.fallback import REFERENCE
 from ..ops.half import plan_behind
+from ..ops.integers import INTEGER_GEMM, WITH_WINDOWS
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.rolled import Rolled
 from ..preparing.program import NodeTask, Program
+
+INTEGER_PRODUCTS = (*WITH_WINDOWS, INTEGER_GEMM, "MatMulInteger", "QLinearMatMul")
+"""Operators whose products are those of their plans."""
 
 SLOW = "reference"
 """The engine of nodes that the ONNX standard's reference computes."""
@@ -147,6 +151,10 @@ def _product(
     program: Program, node: Node, plan: Prepared | None
 ) -> tuple[Geometry | None, int, tuple[int, int, int] | None]:
     """A convolution's geometry, the number of its products and their extents."""
+    if plan is not None and node.op in INTEGER_PRODUCTS:
+        g = plan.problem.geometry
+        rows = node.op not in WITH_WINDOWS  # a product of matrices: its rows are the geometry's pixels
+        return (None, 1, (g.n, g.m, g.k)) if rows else (g, g.G, (g.m, g.n, g.k))
     specs = [program.specs.get(name) for name in node.inputs]
     if node.domain or len(specs) < 2 or specs[0] is None or specs[1] is None:
         return None, 1, None

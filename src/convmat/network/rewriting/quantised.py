@@ -22,12 +22,19 @@ from ...planner.integers import room_beside
 from ...product import Activation
 from ..graph import Array, Node, Spec
 from ..ops.base import OWN
+from ..ops.convolution import INTEGER_TRANSPOSE
 from ..ops.integers import INTEGER_CONV, INTEGER_GEMM
 from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
 from .fusing import activation_of
 
-PRODUCTS = ("Conv", "Gemm", "MatMul")
+PRODUCTS = {
+    "Conv": INTEGER_CONV,
+    "ConvTranspose": INTEGER_TRANSPOSE,
+    "Gemm": INTEGER_GEMM,
+    "MatMul": INTEGER_GEMM,
+}
+"""Operators, and what the same of 8-bit numbers is called."""
 
 MOVES = frozenset(
     {"MaxPool", "GlobalMaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "DepthToSpace",
@@ -196,8 +203,7 @@ def _integers(
         return False
     inputs = (x[0], x[1].scale, x[1].zero, w[0], w[1].scale, w[1].zero, *y, *bias)
     attributes = {**node.attributes, **({} if activation is None else {"activation": activation})}
-    conv = node.op == "Conv"
-    op = INTEGER_GEMM if not conv else "QLinearConv" if y[0] else INTEGER_CONV
+    op = "QLinearConv" if node.op == "Conv" and y[0] else PRODUCTS[node.op]
     made = Node(
         op,
         inputs,
@@ -242,17 +248,19 @@ def _weights(draft: Draft, node: Node) -> tuple[str, NamedGrain] | None:
         return None
     zero = source.inputs[2] if len(source.inputs) > 2 and source.inputs[2] else ""
     zeros = draft.constant(zero) if zero else np.zeros(scales.shape, value.dtype)
-    transposed = node.op == "Gemm" and node.get("transB", 0)
+    rows_first = node.op == "Conv" or (node.op == "Gemm" and node.get("transB", 0))
     plain = node.op != "Gemm" or (
         node.get("alpha", 1.0) == node.get("beta", 1.0) == 1 and not node.get("transA", 0)
     )
-    axis = 0 if node.op == "Conv" or transposed else 1
+    if node.op == "ConvTranspose" and scales.size > 1 and node.get("group", 1) > 1:
+        return None  # the axis of the scales is that of a group's channels
+    axis = 0 if rows_first else 1
     fits = scales.size == 1 or (
         scales.shape == (value.shape[axis],) and source.get("axis", 1) % value.ndim == axis
     )
     if zeros is None or not plain or not fits or source.get("block_size", 0) or not np.all(scales > 0):
         return None
-    if node.op != "Conv" and value.ndim != 2:
+    if node.op in ("Gemm", "MatMul") and value.ndim != 2:
         return None
     if not zero:
         zero = draft.keep(zeros, f"{source.inputs[0]}.zero")
@@ -264,7 +272,11 @@ def _room(draft: Draft, node: Node, x: NamedGrain, w: tuple[str, NamedGrain]) ->
     value, zeros = draft.constant(w[0]), w[1].zeros
     assert value is not None
     rows_first = node.op == "Conv" or node.get("transB", 0)
-    terms = math.prod(value.shape[1:]) if rows_first else value.shape[0]
+    terms = (
+        math.prod(value.shape[1:])
+        if rows_first
+        else value.size // max(value.shape[1] * node.get("group", 1), 1)
+    )
     return room_beside(terms, x.zeros.dtype.name, int(x.zeros.item()), zeros.dtype.name, bool(zeros.any()))
 
 
