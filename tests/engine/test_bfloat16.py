@@ -35,6 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
     "first layer": ({"stride": 2, "padding": 3}, (1, 3, 20, 23), (33, 3, 7, 7)),
     "one channel": ({"padding": 1}, (2, 1, 9, 17), (5, 1, 3, 3)),
     "3-D": ({"padding": 1}, (1, 8, 4, 5, 6), (18, 8, 2, 2, 2)),
+    "whole tiles": ({"padding": 1}, (1, 64, 6, 18), (48, 64, 3, 3)),
     "one pixel": ({}, (4, 64, 1, 1), (100, 64, 1, 1)),
 }
 

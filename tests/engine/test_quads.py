@@ -28,7 +28,13 @@ NARROW = replace(
 )
 """What AVX-VNNI has, in AVX-512's encoding."""
 
-TARGETS = [cpu for cpu in (*map(Cpu.named, ("native", "x86-64-v3", "x86-64-v4")), NARROW) if cpu.runs_here()]
+UNTILED = replace(host(), model="no tiles", amx=False)
+
+TARGETS = [
+    cpu
+    for cpu in (*map(Cpu.named, ("native", "x86-64-v3", "x86-64-v4")), NARROW, *[UNTILED] * host().amx)
+    if cpu.runs_here()
+]
 """Instruction sets that this CPU runs."""
 
 CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
@@ -41,6 +47,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
     "grouped": ({"groups": 3, "padding": 1}, (1, 24, 7, 7), (9, 8, 3, 3)),
     "1-D": ({"padding": 2}, (2, 4, 33), (3, 4, 5)),
     "3-D": ({"padding": 1}, (1, 8, 4, 5, 6), (18, 8, 2, 2, 2)),
+    "whole tiles": ({"padding": 1}, (1, 64, 6, 18), (48, 64, 3, 3)),
     "one pixel": ({}, (4, 64, 1, 1), (100, 64, 1, 1)),
 }
 

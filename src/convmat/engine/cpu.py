@@ -6,6 +6,7 @@
     avx_vnni          the same on vectors of AVX2, in an encoding of its own
     bf16              the same of two bfloat16 numbers (AVX-512 BF16)
     dotprod           the same of four signed bytes on AArch64
+    amx               whether there are tiles of 16 x 64 bytes that are multiplied at once (AMX), and Linux lets us
     vbmi              whether the bytes of whole registers are permuted by one instruction (AVX-512 VBMI)
 
 Everything here is read from the system without LLVM, because a kernel found in the cache needs none. The
@@ -18,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -54,6 +56,7 @@ class Cpu:
     avx_vnni: bool = False
     dotprod: bool = False
     vbmi: bool = False
+    amx: bool = False
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
@@ -72,6 +75,7 @@ class Cpu:
             and self.bf16 <= here.bf16
             and self.dotprod <= here.dotprod
             and self.vbmi <= here.vbmi
+            and self.amx <= here.amx
         )
 
     @staticmethod
@@ -99,7 +103,7 @@ class Cpu:
             here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
             vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple, vnni=name in _VNNI,
             avx_vnni=name in _AVX_VNNI, bf16=name in _BF16, dotprod=name in _DOTPROD,
-            vbmi=name in _VBMI,
+            vbmi=name in _VBMI, amx=name in _AMX,
         )  # fmt: skip
 
 
@@ -135,6 +139,9 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
 
 # Those of them that have AVX-512 VNNI.
 _VNNI = ("icelake-server", "sapphirerapids", "znver4")
+
+# Those that multiply tiles of bytes and of bfloat16.
+_AMX = ("sapphirerapids",)
 
 # Those that permute the bytes of whole registers: AVX-512 VBMI.
 _VBMI = ("icelake-server", "sapphirerapids", "znver4")
@@ -175,7 +182,26 @@ def host() -> Cpu:
         avx_vnni=vector_bytes >= 32 and bool({"avx_vnni", "avxvnni"} & flags),
         dotprod=arch == "aarch64" and bool({"asimddp", "dotprod"} & flags),
         vbmi=vector_bytes == 64 and bool({"avx512_vbmi", "avx512vbmi"} & flags),
+        amx=vector_bytes == 64 and flags >= _TILE_FLAGS and _may_use_tiles(),
     )  # fmt: skip
+
+
+_TILE_FLAGS = frozenset({"amx_tile", "amx_int8", "amx_bf16"})
+
+_ARCH_PRCTL, _ASK_FOR_STATE, _TILES = 158, 0x1023, 18
+"""The system call of Linux on x86-64, its request for more registers to save, and which these are."""
+
+
+def _may_use_tiles() -> bool:
+    """Ask Linux to save the tiles of this process's threads: it does not unless it is asked. Forks inherit it."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ASK_FOR_STATE, _TILES) == 0)
+    except (OSError, AttributeError):
+        return False
 
 
 def _vectors(arch: str, flags: frozenset[str]) -> tuple[int, int, bool]:

@@ -21,8 +21,8 @@ def machine(threads: int) -> Machine:
 def peaks(threads: int) -> Peaks:
     """What compiled kernels would have."""
     rates = {
-        "fma_flops": 110e9, "dot_ops": 440e9, "bf16_flops": 220e9, "l1_bandwidth": 200e9, "l2_bandwidth": 100e9,
-        "l3_bandwidth": 70e9,
+        "fma_flops": 110e9, "dot_ops": 440e9, "bf16_flops": 220e9, "tile_ops": 3000e9, "tile_flops": 1500e9,
+        "l1_bandwidth": 200e9, "l2_bandwidth": 100e9, "l3_bandwidth": 70e9,
     }  # fmt: skip
     figures = {name: rate * threads for name, rate in rates.items()} | {"memory_bandwidth": MEMORY}
     return Peaks(threads, figures.__getitem__)

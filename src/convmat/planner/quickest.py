@@ -140,7 +140,8 @@ def bound(problem: Problem, way: Way, machine: Machine, peaks: Peaks) -> float:
         flops /= EFFICIENCY
         if packing is Packing.PANEL and lowering.transform is None and not narrow:
             flops += _flops_beside(problem)
-        least = CALL + flops * wide / max(peaks.fma_flops, peaks.bf16_flops if narrow else 0.0)
+        rate = max(peaks.fma_flops, peaks.bf16_flops, peaks.tile_flops) if narrow else peaks.fma_flops
+        least = CALL + flops * wide / rate
         return least * ROUNDED_DOWN
     g, full = problem.squeezed.geometry, 1 / machine.blas_flops
     # With a matrix of one row or column each multiplication takes an element of the other one, at no rate of FLOPs.

@@ -12,6 +12,8 @@ All of them are the same number modulo 2^32. vpmaddubsw is not among them: its s
 Of bfloat16 numbers: acc + x0*w0 + x1*w1 in float32.
 
     BF16       one instruction (vdpbf16ps), which takes denormals for zero and has its own order of rounding
+
+AMX and AMX_BF16 are the same of whole tiles at once, in `tiles`.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ class Unit(Enum):
     PMADDWD = "vpmaddwd"
     PLAIN = "plain"
     BF16 = "vdpbf16ps"
+    AMX = "tdpbusd"
+    AMX_BF16 = "tdpbf16ps"
 
     @property
     def moved(self) -> int:
@@ -45,6 +49,12 @@ def unit_of(cpu: Cpu) -> Unit:
         return Unit.SDOT if cpu.dotprod else Unit.PLAIN
     return Unit.VNNI if cpu.vnni or cpu.avx_vnni else Unit.PMADDWD
 
+
+TILED = (Unit.AMX, Unit.AMX_BF16)
+"""The units of registers that are tiles: see `tiles`."""
+
+HALVES = (Unit.BF16, Unit.AMX_BF16)
+"""The units of bfloat16 numbers."""
 
 WHOLE = (Unit.VNNI, Unit.SDOT)
 """The units that take four bytes as they are."""
@@ -139,4 +149,15 @@ def _halves(value: Value) -> Value:
     return regroup(value, to=i16.x(2 * value.type.lanes))
 
 
-__all__ = ["Bytes", "Unit", "constant_bytes", "dot", "halves", "signed_bytes", "unit_of", "unsigned_bytes"]
+__all__ = [
+    "HALVES",
+    "TILED",
+    "Bytes",
+    "Unit",
+    "constant_bytes",
+    "dot",
+    "halves",
+    "signed_bytes",
+    "unit_of",
+    "unsigned_bytes",
+]

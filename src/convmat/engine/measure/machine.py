@@ -43,6 +43,8 @@ class Peaks:
         "fma_flops",
         "dot_ops",
         "bf16_flops",
+        "tile_ops",
+        "tile_flops",
         "l1_bandwidth",
         "l2_bandwidth",
         "l3_bandwidth",
@@ -66,6 +68,16 @@ class Peaks:
     def bf16_flops(self) -> float:
         """FLOP/s of bfloat16 numbers, 0 where the CPU has no instruction for it."""
         return self._figure("bf16_flops")
+
+    @kept_property
+    def tile_ops(self) -> float:
+        """Multiplications and additions of 8-bit integers a second by whole tiles, 0 where the CPU has none."""
+        return self._figure("tile_ops")
+
+    @kept_property
+    def tile_flops(self) -> float:
+        """FLOP/s of bfloat16 numbers by whole tiles, 0 where the CPU has none."""
+        return self._figure("tile_flops")
 
     @kept_property
     def l1_bandwidth(self) -> float:
@@ -149,6 +161,10 @@ def _measure_peak(name: str, threads: int) -> float:
             return _rate(name, threads, lambda n: _kernels(n).dot())
         case "bf16_flops":
             return _rate(name, threads, lambda n: _kernels(n).bf16()) if cpu.bf16 else 0.0
+        case "tile_ops":
+            return _rate(name, threads, lambda n: _kernels(n).tiles(8)) if cpu.amx else 0.0
+        case "tile_flops":
+            return _rate(name, threads, lambda n: _kernels(n).tiles(4)) if cpu.amx else 0.0
         # Half of a cache, to leave room for what else is in it.
         case "l1_bandwidth":
             return _reading(threads, "L1", cpu.l1 // 2)

@@ -3,6 +3,7 @@
     fma    a = a * s + t on independent registers             2 FLOPs for each lane of each
     dot    a = a + dot products of four bytes                 8 operations for each lane of each
     bf16   a = a + dot products of two bfloat16 numbers       4 FLOPs for each lane of each
+    tiles  the same of whole tiles, of bytes and of bfloat16
     read   combines all vectors of a chunk, several times     bytes
 
 Both are tasks of the pool, so that n threads are measured together. A figure is the best of samples of 2 ms (`calm`).
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convmat.engine.cpu import Cpu
+from convmat.engine.ir import tiles
 from convmat.engine.ir.dots import Unit, dot, signed_bytes, unit_of, unsigned_bytes
 from convmat.engine.ir.emitter import PREFER_512, Module
 from convmat.engine.ir.instructions import const, f32, i32, i64, ptr, splat, trunc
@@ -25,6 +27,8 @@ from convmat.engine.measure.calm import rate_of
 from convmat.engine.runtime import jit_cache, thread_pool
 
 _SAMPLE_SECONDS = 2e-3
+TILE_SUMS = 4
+"""Tiles that are summed into, as in a kernel: as many as hide how long a product takes."""
 _ROUGHLY = 3
 
 
@@ -57,15 +61,20 @@ class Kernels:
         """FLOP/s of products of bfloat16 numbers on registers, all threads together."""
         return self._dots("bf16", 4)
 
-    def _dots(self, name: str, operations: int) -> float:
-        """So many operations a lane, by the second."""
+    def tiles(self, operations: int) -> float:
+        """Operations a second of whole tiles: 8 for each four bytes of a row and a column, 4 for each two bfloat16."""
+        name = "tiles" if operations == 8 else "tiles_bf16"
+        return self._dots(name, operations, TILE_SUMS * tiles.ROWS * tiles.ROWS * tiles.ROWS)
+
+    def _dots(self, name: str, operations: int, lanes: int = 0) -> float:
+        """So many operations a lane, by the second; `lanes` of a round, by default those of all accumulators."""
         tasks = 4 * self.threads
 
         def seconds(rounds: int) -> float:
             return self._seconds(name, tasks, rounds, self._sink)
 
         rounds = _enough(seconds, 1000)
-        each = operations * accumulators(self.cpu) * self.cpu.lanes(4)
+        each = operations * (lanes or accumulators(self.cpu) * self.cpu.lanes(4))
         return rate_of(tasks * rounds * each, lambda: seconds(rounds))
 
     def read(self, chunk: int) -> float:
@@ -121,12 +130,28 @@ def microbench_ir(cpu: Cpu) -> str:
 
 
 def _dot_source(cpu: Cpu) -> str:
-    """Functions `dot` and, where there is one, `bf16`: they read (rounds, sink)."""
+    """Functions `dot` and, where there are such, `bf16`, `tiles` and `tiles_bf16`: they read (rounds, sink)."""
     module = Module(PREFER_512 if cpu.vector_bytes == 64 else "", fused=cpu.fma)
     _dots(module, "dot", cpu, unit_of(cpu))
     if cpu.bf16:
         _dots(module, "bf16", cpu, Unit.BF16)
+    if cpu.amx:
+        _tiles(module, "tiles", floats=False)
+        _tiles(module, "tiles_bf16", floats=True)
     return str(module)
+
+
+def _tiles(module: Module, name: str, *, floats: bool) -> None:
+    fn = module.function(name, {"args": ptr, "index": i64, "thread": i64})
+    args, _, thread = fn.arguments
+    room = fn.load(args, ptr, i64.bytes) + thread * 128
+    tiles.configure(fn, room)
+    for number in range(tiles.REGISTERS):
+        tiles.zero(fn, number)
+    with fn.loop(0, fn.load(args, i64)) as _:
+        for sums in range(TILE_SUMS):
+            tiles.multiply(fn, sums, TILE_SUMS, TILE_SUMS + 1, floats=floats)
+    tiles.release(fn)
 
 
 def _dots(module: Module, name: str, cpu: Cpu, unit: Unit) -> None:

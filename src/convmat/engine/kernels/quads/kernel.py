@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...ir import tiles
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Value, const, equal, i32, i64, minimum, ptr, select, udiv
 from ...job import WORD
@@ -89,7 +90,11 @@ class _QuadsWriter:
                     columns.sums + at * i32.bytes,
                     self.word("run count"),
                 )
+        if r.tiled:
+            tiles.configure(fn, columns.sums + (r.room - tiles.CONFIGURATION))
         self._multiply(columns, mc_block * self.word("mc"), bases)
+        if r.tiled:
+            tiles.release(fn)
 
     def _tables(self, columns: _Columns, x: Value) -> None:
         """Writes where each column begins, and the last one again for the lanes of the last tile."""
@@ -147,8 +152,9 @@ class _QuadsWriter:
                 at = tile.index
                 c = above + (columns.first + at) * beside
                 left = columns.count - at
+                sums = columns.sums if r.tiled else columns.sums + at * i32.bytes
                 arguments = (
-                    columns.x + at * WORD, a, runs, self.args, columns.sums + at * i32.bytes, *numbers,
+                    columns.x + at * WORD, a, runs, self.args, sums, *numbers,
                     bases["y"] + c, bases["residual"] + c, line, left, columns.places + at * WORD, *between,
                 )  # fmt: skip
                 by_height(

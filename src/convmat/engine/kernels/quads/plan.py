@@ -11,6 +11,7 @@ import numpy as np
 
 from ....product import Index, Product, View
 from ...cpu import Cpu
+from ...ir import tiles
 from ...ir.dots import Unit, unit_of
 from ...ir.instructions import TYPES
 from ...operands import Array, Dtypes, Shapes, aligned_size, origin, strides
@@ -21,7 +22,7 @@ from ..panel.partition import Overheads, Portions, partition
 from ..panel.steps import contiguous_from, index_names, is_uniform
 from ..panel.tiling import fitting_rows
 from .copy import TASKS, ChannelsLastCopy, PackPlan
-from .recipe import NOWHERE, QUAD, QuadsRecipe
+from .recipe import NOWHERE, QUAD, QuadsRecipe, padded_run
 
 BYTES = ("int8", "uint8")
 HALVES = ("bfloat16", "float32")
@@ -88,6 +89,8 @@ def _refuses(product: Product, dtypes: Dtypes, cpu: Cpu) -> str | None:
 TILES = {
     Unit.VNNI: (14, 2),
     Unit.BF16: (14, 2),
+    Unit.AMX: (32, 2),
+    Unit.AMX_BF16: (32, 2),
     Unit.SDOT: (10, 2),
     Unit.PMADDWD: (10, 2),
     Unit.PLAIN: (4, 2),
@@ -96,6 +99,9 @@ TILES = {
 
 SMALL_TILES = {Unit.VNNI: (6, 2), Unit.PMADDWD: (4, 2), Unit.PLAIN: (2, 2)}
 """The same in 16."""
+
+RATES = {Unit.BF16: "bf16_flops", Unit.AMX: "tile_ops", Unit.AMX_BF16: "tile_flops"}
+"""Which of the machine's rates a unit has, where that is not dot products of bytes."""
 
 FEW_COLUMNS = (7, 4)
 """The same where a dot product is one instruction, for products of no more columns."""
@@ -139,7 +145,7 @@ class QuadsPlan(KernelPlan):
             "x": copy.origin, "y": origin(c, shapes["y"], dtypes.out.itemsize),
             "w": origin(a, shapes["w"], dtypes.w.itemsize),
         }  # fmt: skip
-        self.rate = "bf16_flops" if r.work.is_float else "dot_ops"
+        self.rate = RATES.get(r.unit, "dot_ops")
         self.runs = math.prod(i.extent for i in _runs(b, copy)[0])
         self.block_bytes = self.runs * r.run_bytes + r.sum_bytes
         self.weight_bytes = product.batch * r.blocks * self.block_bytes
@@ -244,7 +250,7 @@ class QuadsPlan(KernelPlan):
         nc_blocks, mc_blocks = -(-tiles // nc), -(-r.blocks // mc)
         table = aligned_size((nc + 1) * r.width * 8)
         places = table if r.placed else 0
-        sums = aligned_size((nc + 1) * r.width * 4) if r.sums_columns else 0
+        sums = aligned_size((nc + 1) * r.width * 4 if r.sums_columns else r.room)
         size = table + places + sums
         self.tasks = outer * nc_blocks * mc_blocks
         own = self.copy.bytes if r.packed else 0
@@ -301,6 +307,22 @@ def _storing(product: Product, y: dict[str, int]) -> tuple[Store, int]:
     return (Store.SCATTERED, 0) if first is None else (Store.TURNED, first)
 
 
+def _unit(product: Product, dtypes: Dtypes, run: int, columns: int, cpu: Cpu, *, packed: bool) -> Unit:
+    """What multiplies: tiles where they are filled. Of floats that follows from a sum alone, whose order is the unit's.
+
+    Tiles read whole rows: behind a run there is something else, that 0 times is not 0 if it is no number, or nothing.
+    """
+    floats = product.rounded
+    whole = run % tiles.WIDTH == 0
+    filled = padded_run(run, Unit.AMX) <= WASTE * run and (whole or (packed and not floats))
+    if cpu.amx and filled and floats:
+        return Unit.AMX_BF16
+    counted = product.a_zero is not None or dtypes.w.name == "uint8"
+    if cpu.amx and filled and not counted and min(columns, product.m) > tiles.ROWS // 2:
+        return Unit.AMX
+    return Unit.BF16 if floats else unit_of(cpu)
+
+
 def _recipe(
     product: Product, dtypes: Dtypes, shapes: Shapes, copy: ChannelsLastCopy, cpu: Cpu
 ) -> QuadsRecipe | str:
@@ -309,14 +331,13 @@ def _recipe(
     outer, inner = _runs(product.terms[0][1], copy)
     runs, size = math.prod(i.extent for i in outer), copy.element.bytes
     run = math.prod(i.extent for i in inner) * size
-    multiplied = runs * -(-run // QUAD) * QUAD
-    if multiplied > WASTE * product.k * size:
+    if runs * padded_run(run, Unit.VNNI) > WASTE * product.k * size:
         return f"multiplies four bytes of k that lie side by side, got {run}"
     if size > 1 and run % QUAD:  # what follows would be multiplied by 0, and may be no number
         return f"multiplies pairs of numbers that lie side by side, got {run // size}"
     store, first = _storing(product, y)
-    lanes, unit = cpu.lanes(4), Unit.BF16 if product.rounded else unit_of(cpu)
-    columns = math.prod(i.extent for i in c.cols[first:])
+    columns, lanes = math.prod(i.extent for i in c.cols[first:]), cpu.lanes(4)
+    unit = _unit(product, dtypes, run, columns, cpu, packed=not copy.in_place(run))
     width, vectors = tile_of(unit, cpu.vector_registers, lanes, product.m, columns)
     block = 0 if is_uniform(c.rows, y) else c.rows[-1].extent
     if block and (

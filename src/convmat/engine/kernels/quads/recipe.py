@@ -22,8 +22,9 @@ from dataclasses import dataclass
 
 from ....product import Activation
 from ...ir.arguments import Arguments
-from ...ir.dots import Unit
+from ...ir.dots import HALVES, TILED, Unit
 from ...ir.instructions import Type, bf16, f32, i8, i32
+from ...ir.tiles import BYTES, CONFIGURATION, ROWS, WIDTH
 from ..epilogue import Store
 
 QUAD = 4
@@ -32,6 +33,16 @@ QUAD = 4
 
 NOWHERE = -(1 << 60)
 """The place of what lies nowhere in w."""
+
+
+def padded_run(run: int, unit: Unit) -> int:
+    """Bytes of a run as they are multiplied.
+
+    >>> padded_run(21, Unit.VNNI), padded_run(21, Unit.AMX)
+    (24, 64)
+    """
+    whole = WIDTH if unit in TILED else QUAD
+    return -(-run // whole) * whole
 
 
 @dataclass(frozen=True)
@@ -69,17 +80,22 @@ class QuadsRecipe:
     @property
     def work(self) -> Type:
         """The type of sums."""
-        return f32 if self.unit is Unit.BF16 else i32
+        return f32 if self.unit in HALVES else i32
 
     @property
     def element(self) -> Type:
         """The type of what is multiplied."""
-        return bf16 if self.unit is Unit.BF16 else i8
+        return bf16 if self.unit in HALVES else i8
 
     @property
     def quads(self) -> int:
-        """Quads of a run, the last one perhaps not full."""
-        return -(-self.run // QUAD)
+        """Quads of a run, the last one perhaps not full; whole tiles of them."""
+        return padded_run(self.run, self.unit) // QUAD
+
+    @property
+    def tiled(self) -> bool:
+        """Whether registers are tiles."""
+        return self.unit in TILED
 
     @property
     def rows(self) -> int:
@@ -104,6 +120,8 @@ class QuadsRecipe:
     @property
     def widths(self) -> list[int]:
         """Columns for which there is a tile: the last ones take the least that holds them."""
+        if self.tiled:
+            return [*range(ROWS, self.width + 1, ROWS)]
         return sorted({n for n in (1, 2, 4, 7, 10) if n < self.width} | {self.width})
 
     @property
@@ -120,6 +138,11 @@ class QuadsRecipe:
     def sums_columns(self) -> bool:
         """Whether the bytes of each column are summed too: w counts from another number than 0."""
         return self.w_zero or not self.signed
+
+    @property
+    def room(self) -> int:
+        """Bytes in which a thread keeps sums and columns of tiles, and the shapes of these."""
+        return (self.width // ROWS * (self.vectors + 1)) * BYTES + CONFIGURATION if self.tiled else 0
 
     @property
     def placed(self) -> bool:
@@ -151,4 +174,4 @@ such pieces there are. line: bytes from one line of C to the next; between: from
 zero, y zero: zero points of x and C. low, high: bounds of C before its zero point is added, as the bits of two floats.
 """
 
-__all__ = ["NOWHERE", "QUAD", "QuadsRecipe"]
+__all__ = ["NOWHERE", "QUAD", "QuadsRecipe", "padded_run"]

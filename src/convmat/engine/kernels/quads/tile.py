@@ -9,6 +9,8 @@ numbers are float32, and finished as those of any kernel.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...ir.dots import Bytes, constant_bytes, dot, signed_bytes, unsigned_bytes
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import (
@@ -32,6 +34,7 @@ from ..epilogue import Store, Target, TileEpilogue, activate, round_between
 from ..tile import Tile, fetch_ahead
 from .pack_x import SQUARE
 from .recipe import QUAD, QuadsRecipe
+from .tiled import TiledProduct
 
 UNROLL = 4
 """Quads in one turn of the loop over a run."""
@@ -136,10 +139,17 @@ class TileWriter:
         runs = table, r.arguments().load(fn, args, "run count")
         # Lanes behind the tile's columns stay as they are: a residual that is C itself is still to be read there.
         count = minimum(count, const(i64, columns))
+        to = Target(c, residual, bias, line, count, places, *between)
+        if r.tiled:
+            product = TiledProduct(r, fn, columns, vectors, sums)
+            product.write(x, a, runs)
+            starts = [] if r.work.is_float else self._start(fn, a, args, bias, w_zero, rows, vectors)[0]
+            self._finish_tiles(fn, product, starts, (args, scale), rows, to)
+            return fn
         if r.work.is_float:
             zeros: list[Value] = [const(r.work.x(r.lanes), 0.0)] * (columns * vectors)
             made = self._over_quads(fn, x, a, runs, columns, vectors, zeros)
-            self._store(fn, made, columns, rows, Target(c, residual, bias, line, count, places, *between))
+            self._store(fn, made, columns, rows, to)
             return fn
         start, w_zeros = self._start(fn, a, args, bias, w_zero, rows, vectors)
         made = self._over_quads(fn, x, a, runs, columns, vectors, start * columns)
@@ -148,16 +158,53 @@ class TileWriter:
                 total = splat(fn.load(sums, i32, i * i32.bytes), lanes=r.lanes)
                 for v in range(vectors):
                     made[i * vectors + v] = made[i * vectors + v] - total * w_zeros[v]
-        made = self._finish(fn, made, args, scale, rows, vectors)
-        if r.out is i8 and r.store is Store.TURNED:
-            zero = trunc(r.arguments().load(fn, args, "y zero"), to=i8)
-            for v in range(vectors):
-                self._store_bytes(
-                    fn, made[v::vectors], zero, c + line * (v * r.lanes), line, count, rows - v * r.lanes
-                )
-            return fn
-        self._store(fn, made, columns, rows, Target(c, residual, bias, line, count, places, *between))
+        self._finish_and_store(fn, made, columns, (args, scale), rows, to)
         return fn
+
+    def _finish_and_store(
+        self,
+        fn: Function,
+        sums: list[Value],
+        columns: int,
+        words: tuple[Value, Value],
+        rows: int,
+        to: Target,
+    ) -> None:
+        """Integers from their sums on; words: the kernel's arguments, and the rows' scales."""
+        r, (args, scale), vectors = self.r, words, -(-rows // self.r.lanes)
+        made = self._finish(fn, sums, args, scale, rows, vectors)
+        if r.out is not i8 or r.store is not Store.TURNED:
+            self._store(fn, made, columns, rows, to)
+            return
+        zero = trunc(r.arguments().load(fn, args, "y zero"), to=i8)
+        for v in range(vectors):
+            at = to.c + to.stride * (v * r.lanes)
+            self._store_bytes(fn, made[v::vectors], zero, at, to.stride, to.count, rows - v * r.lanes)
+
+    def _finish_tiles(
+        self,
+        fn: Function,
+        product: TiledProduct,
+        starts: list[Value],
+        words: tuple[Value, Value],
+        rows: int,
+        to: Target,
+    ) -> None:
+        """Some columns of tiles at a time, as many as registers hold; one vector of rows of each that is turned."""
+        r, (args, scale) = self.r, words
+        turned = r.store is Store.TURNED
+        some, size = (SQUARE, 1) if turned else (SQUARE // 2, product.vectors)
+        for first in range(0, product.groups * SQUARE, some):
+            for v in range(0, product.vectors, size):
+                sums = [product.sums(first + i, v + at) for i in range(some) for at in range(size)]
+                part = _part(to, first, v, r)
+                left = min(rows - v * r.lanes, size * r.lanes)
+                if r.work.is_float:
+                    self._store(fn, sums, some, left, part)
+                    continue
+                sums = [each + starts[v + i % size] for i, each in enumerate(sums)]
+                own = args, scale + v * r.lanes * f32.bytes
+                self._finish_and_store(fn, sums, some, own, left, part)
 
     def _store(self, fn: Function, made: list[Value], columns: int, rows: int, to: Target) -> None:
         """Stores integers, which are finished, and floats after their epilogue."""
@@ -246,6 +293,23 @@ class TileWriter:
             return whole
         zero = splat(trunc(load(fn, args, "y zero"), to=i32), lanes=r.lanes)
         return [each + zero for each in whole]
+
+
+def _part(to: Target, first: int, vector: int, r: QuadsRecipe) -> Target:
+    """The same from a column on, and from a vector of rows on where tiles are turned."""
+    moved = to.stride * (vector * r.lanes)
+    if r.store is Store.TURNED:
+        moved = moved + first * r.out.bytes
+    if r.store is Store.LINES:
+        moved = moved + to.stride * first
+    return replace(
+        to,
+        c=to.c + moved,
+        residual=to.residual + moved,
+        bias=to.bias + vector * r.lanes * f32.bytes,
+        count=to.count - first,
+        places=to.places + first * WORD,
+    )
 
 
 __all__ = ["TileWriter"]
