@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import convmat
 from convmat import NetworkError
+from convmat.engine import Peaks, thread_pool
+from convmat.engine.measure import machine
 
 Array = npt.NDArray[Any]
 RANDOM = np.random.default_rng(3)
@@ -139,6 +141,36 @@ def test_scales_of_several_groups_channels_stay_in_float32() -> None:
     found, wanted, said = both(transposed("y", 2), x=x)
     assert "Integer" not in said
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(("op", "quantised"), [("Conv", True), ("Conv", False), ("ConvTranspose", True)])
+def test_float32_is_kept_where_it_is_quicker(
+    op: str, quantised: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU whose dot products of bytes are slow; `deterministic` and `exact` stay with the same bits everywhere."""
+    rates = dict.fromkeys(Peaks.FIGURES, 1e11) | {"dot_ops": 1e7, "tile_ops": 1e7}
+    count = thread_pool.count()
+    monkeypatch.setitem(machine._peaks, count, Peaks(count, rates.__getitem__))
+    d, c = Drawn(), 128  # sums that float32 may not hold
+    w = RANDOM.integers(-127, 128, (c, 16, 3, 3) if op == "ConvTranspose" else (16, c, 3, 3)).astype(np.int8)
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    weights = d.weights(w, RANDOM.uniform(0.001, 0.01, 16), axis=int(op == "ConvTranspose"))
+    bias = d.constant(RANDOM.standard_normal(16), np.float32)
+    y = d.node(op, x, weights, bias, out="" if quantised else "y", pads=[1] * 4)
+    if quantised:
+        y = d.node("Clip", y, d.constant(-20, np.float32), d.constant(90, np.float32))
+        d.node("QuantizeLinear", y, *d.grain(0.7, 40, np.uint8), out="y")
+    model = d.model({"x": (1, c, 7, 7)}, "y", TensorProto.UINT8 if quantised else TensorProto.FLOAT)
+    given = RANDOM.integers(0, 256, (1, c, 7, 7)).astype(np.uint8)
+    found, wanted, said = both(model, x=given)
+    assert ", in float32" in said
+    step = 1 if quantised else 1e-5 * np.abs(wanted).max()
+    apart = np.abs(found.astype(float) - wanted.astype(float))
+    assert apart.max() <= step
+    assert np.mean(apart) < (0.01 if quantised else 0.1 * step)
+    for same in (convmat.load(model, deterministic=True), convmat.load(model, exact=True)):
+        assert "in float32" not in str(same.summary())
+        np.testing.assert_allclose(np.asarray(same(given), float), wanted, rtol=0, atol=step)
 
 
 def test_what_moves_elements_keeps_them_in_8_bits() -> None:

@@ -21,6 +21,7 @@ from ...planner import PlanOptions
 from ..graph import Array, Node, Shape, Spec
 from .base import OWNED, Operator, Specs, Step, has_input, input_at, operator, specs_of
 from .convolution import INTEGER_TRANSPOSE, TRANSPOSED, geometry_of
+from .floated import bind_floats
 from .options import Options, plan_node
 from .planned import Planned
 from .quantise import refuse_scale
@@ -30,6 +31,9 @@ INTEGER_GEMM = "IntegerGemm"
 
 INTEGER_CONV = "IntegerConv"
 """The name of QLinearConv without a scale of y: its output is float32. IntegerGemm may lack it, too."""
+
+OF_FLOATS = "of_floats"
+"""The attribute of nodes whose graph means products of float32: such may be taken where they are quicker."""
 
 WITH_WINDOWS = ("ConvInteger", "QLinearConv", INTEGER_CONV, INTEGER_TRANSPOSE)
 """Those that have a convolution's attributes."""
@@ -111,17 +115,28 @@ def convolve_exactly(
 
 
 def bind_constants(
-    node: Node, specs: Specs, w_at: int, bias: Array | None, keywords: Mapping[str, Any], options: Options
-) -> Planned:
-    """The plan of these keywords with its weights packed."""
+    node: Node, specs: Specs, w_at: int, bias: Array | None, keywords: Mapping[str, Any], options: Options,
+    made: Spec | None = None,
+) -> Planned:  # fmt: skip
+    """The plan of these keywords with its weights packed.
+
+    `made`: the output, where its product may be one of float32 if the graph means that.
+    """
     x, w = input_at(node, specs, 0), input_at(node, specs, w_at)
     assert w.value is not None
+    given = {**keywords, "transposed": node.op in TRANSPOSED}
     channels = {name: keywords[name] for name in ("scale", "w_zero_point") if name in keywords}
-    said = {**keywords, **dict.fromkeys(channels, True), "transposed": node.op in TRANSPOSED}
-    asked = PlanOptions(w_dtype=w.dtype.name, bias=bias is not None, **said)
+    asked = PlanOptions(
+        w_dtype=w.dtype.name, bias=bias is not None, **(given | dict.fromkeys(channels, True))
+    )
     exactly = replace(options, exact=True, rtol=None)
     try:
-        bound = plan_node(exactly, x.shape, w.shape, x.dtype, asked).bind(w.value, bias, **channels)
+        plan = plan_node(exactly, x.shape, w.shape, x.dtype, asked)
+        if made is not None and node.get(OF_FLOATS) and not (options.exact or options.deterministic):
+            floats = bind_floats(plan, x, made, w.value, bias, given, options)
+            if floats is not None:
+                return floats
+        bound = plan.bind(w.value, bias, **channels)
     except ConvmatError as error:
         raise node.error(str(error)) from None
     return Planned(bound, lambda arrays: (arrays[0], None, arrays[-1]))
@@ -211,7 +226,7 @@ def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
         return None
     _, bias, *numbers = constants
     keywords = linear_keywords(node, specs, *numbers)
-    return bind_constants(node, specs, 3, bias, keywords, options)
+    return bind_constants(node, specs, 3, bias, keywords, options, made[0])
 
 
 @operator("QLinearConv", shape=_linear_shape, prepare=_linear_step)

@@ -14,6 +14,7 @@ from ..graph import Graph, Node, Shape
 from ..ops import operator_of
 from ..ops.convolution import geometry_of
 from ..ops.fallback import REFERENCE
+from ..ops.floated import Floated
 from ..ops.half import plan_behind
 from ..ops.integers import INTEGER_GEMM, WITH_WINDOWS
 from ..ops.planned import Compared, Moved, Multiplied, Swept
@@ -139,7 +140,8 @@ def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str,
     if isinstance(task.run, Compared | Moved | Multiplied | Swept | Rolled):
         return task.run.way, "jit"
     if plan is not None:
-        return plan.chosen.name, plan.chosen.engine
+        floats = ", in float32" if isinstance(getattr(task, "run", None), Floated) else ""
+        return f"{plan.chosen.name}{floats}", plan.chosen.engine
     if operator_of(node) is REFERENCE:
         return "ONNX reference", SLOW
     if operator_of(node).bodies is not None:

@@ -23,7 +23,7 @@ from ...product import Activation
 from ..graph import Array, Node, Spec
 from ..ops.base import OWN
 from ..ops.convolution import INTEGER_TRANSPOSE
-from ..ops.integers import INTEGER_CONV, INTEGER_GEMM
+from ..ops.integers import INTEGER_CONV, INTEGER_GEMM, OF_FLOATS
 from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
 from .fusing import activation_of
@@ -202,7 +202,11 @@ def _integers(
     if bias is None:
         return False
     inputs = (x[0], x[1].scale, x[1].zero, w[0], w[1].scale, w[1].zero, *y, *bias)
-    attributes = {**node.attributes, **({} if activation is None else {"activation": activation})}
+    attributes = {
+        **node.attributes,
+        OF_FLOATS: 1,
+        **({} if activation is None else {"activation": activation}),
+    }
     op = "QLinearConv" if node.op == "Conv" and y[0] else PRODUCTS[node.op]
     made = Node(
         op,
