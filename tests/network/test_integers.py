@@ -137,6 +137,23 @@ def test_keywords_stay_as_they_were_given() -> None:
     np.testing.assert_array_equal(made.bound(x), sums(x, w, 3, zeros, 1, 1, 1, 0, 0))
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_bias_that_leaves_the_sums_no_room_in_int32_is_added_in_64_bits(prepared: bool) -> None:
+    x, w = np.full((1, 2, 9), 255, np.uint8), np.full((3, 2, 4), 127, np.int8)
+    bias = np.array([2**31 - 1, -(2**31), 5], np.int32)
+    arrays: list[Array] = [x, np.array(0.5, np.float32), np.array(0, np.uint8), w, np.array(2.0**-20, np.float32),
+              np.array(0, np.int8), np.array(8, np.float32), np.array(7, np.uint8), bias]  # fmt: skip
+    names = [f"i{at}" for at in range(len(arrays))]
+    constants = dict(zip(names[1:], arrays[1:], strict=True))
+    linear = made_node("QLinearConv", " ".join(names), "y")
+    graph = model([linear], {"i0": x.shape}, "y", constants, dtype=onnx.TensorProto.UINT8)
+    whole = sums(x, w, 0, np.zeros(1), 1, 1, 1, 0, 0).astype(np.int64) + bias.reshape(-1, 1)
+    assert whole.max() > 2**31
+    wanted = np.clip(np.rint(whole.astype(np.float32) * np.float32(2.0**-24)) + 7, 0, 255)
+    found = convmat.load(graph)(x) if prepared else run(node("QLinearConv", 10), *arrays)
+    np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("word", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 def test_padding_by_a_word(word: str) -> None:
     x, w = some("uint8", 1, 2, 9), some("uint8", 3, 2, 4)

@@ -9,6 +9,7 @@ All are plans of 8-bit products. The factor of the output is a float32, and so i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,13 +19,14 @@ import numpy as np
 from ... import api
 from ...errors import ConvmatError
 from ...planner import PlanOptions
+from ...planner.integers import room_beside
 from ..graph import Array, Node, Shape, Spec
 from .base import OWNED, Operator, Specs, Step, has_input, input_at, operator, specs_of
 from .convolution import INTEGER_TRANSPOSE, TRANSPOSED, geometry_of
 from .floated import bind_floats
 from .options import Options, plan_node
 from .planned import Planned
-from .quantise import refuse_scale
+from .quantise import refuse_scale, saturate_integers
 
 INTEGER_GEMM = "IntegerGemm"
 """The name of a product by a constant matrix, as QLinearConv is one of filters; rewriting makes it."""
@@ -226,7 +228,41 @@ def _linear_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
         return None
     _, bias, *numbers = constants
     keywords = linear_keywords(node, specs, *numbers)
-    return bind_constants(node, specs, 3, bias, keywords, options, made[0])
+    if _fits(node, specs, bias, keywords):
+        return bind_constants(node, specs, 3, bias, keywords, options, made[0])
+    sums_of = bind_constants(node, specs, 3, None, _without_scale(keywords), options)
+
+    def step(*arrays: Array) -> None:
+        sums = np.empty(made[0].shape, np.int32)
+        sums_of(arrays[0], sums)
+        arrays[-1][...] = _finish_late(sums, bias, keywords)
+
+    return step
+
+
+def _fits(node: Node, specs: Specs, bias: Array | None, keywords: Mapping[str, Any]) -> bool:
+    """Whether int32 surely holds the sums with their bias, which may be as large as int32 holds."""
+    if bias is None or not bias.size or node.op != "QLinearConv":
+        return True
+    x, w = input_at(node, specs, 0), input_at(node, specs, 3)
+    terms, counted = math.prod(w.shape[1:]), "w_zero_point" in keywords
+    low, high = room_beside(terms, x.dtype.name, keywords.get("x_zero_point", 0), w.dtype.name, counted)
+    return bool(low <= bias.min() and bias.max() <= high)
+
+
+def _without_scale(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the sums alone."""
+    left_out = ("scale", "activation", "out_dtype", "y_zero_point")
+    return {name: value for name, value in keywords.items() if name not in left_out}
+
+
+def _finish_late(sums: Array, bias: Array, keywords: Mapping[str, Any]) -> Array:
+    """What QLinearConv makes of sums whose bias may take them past int32: added in 64 bits, rounded as ever."""
+    along = (-1, *(1,) * (sums.ndim - 2))
+    whole = (sums.astype(np.int64) + bias.reshape(along)).astype(np.float32)
+    dtype = np.dtype(keywords["out_dtype"])
+    scaled = whole * np.asarray(keywords["scale"], np.float32).reshape(along)
+    return saturate_integers(np.rint(scaled), np.asarray(keywords["y_zero_point"], dtype), dtype)
 
 
 @operator("QLinearConv", shape=_linear_shape, prepare=_linear_step)
@@ -237,7 +273,9 @@ def conv_linear(
     """x: (B, C, *I), w: (O, C//G, *F), 8-bit integers -> (B, O, *P) of y's scale and zero point."""
     specs = specs_of((x, x_scale, x_zero, w))
     keywords = linear_keywords(node, specs, x_scale, x_zero, w_scale, w_zero, y_scale, y_zero)
-    return convolve_exactly(node, x, w, bias, keywords)
+    if bias is None or _fits(node, specs, bias, keywords):
+        return convolve_exactly(node, x, w, bias, keywords)
+    return _finish_late(convolve_exactly(node, x, w, None, _without_scale(keywords)), bias, keywords)
 
 
 # -- a convolution whose sums are wanted in float32 --------------------------------------------------------------------
