@@ -10,7 +10,7 @@ import pytest
 
 import convmat
 from convmat import PlanError
-from convmat.engine.blas import fft_backend
+from convmat.engine.blas import fft, fft_backend
 from convmat.geometry import Geometry
 from convmat.lowering.fft import choose_windows, dense_axes
 from convmat.planner import Plan
@@ -177,3 +177,22 @@ def test_the_plan_says_what_its_error_means_for_one_element() -> None:
             "One element may be off by so much of the largest in its window, not of itself. "
             f"A window with a sum that is not finite, or beyond {most}, is taken by the definition."
         ) in " ".join(str(plan).split())
+
+
+def test_the_filter_of_a_single_call_is_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each block of columns: it is as wide as a window by then."""
+    many: list[int] = []
+
+    def count(tiles: Any, axes: Any) -> Any:
+        many.append(tiles.size)
+        return forward(tiles, axes)
+
+    forward = fft_backend.forward
+    monkeypatch.setattr(fft_backend, "forward", count)
+    monkeypatch.setattr(fft, "BUDGET", 1 << 16)
+    pick = np.random.default_rng(0)
+    x, w = (pick.integers(-4, 5, shape).astype(np.float64) for shape in ((5, 1, 90, 90), (1, 1, 9, 9)))
+    with convmat.threads(1):
+        y = convmat.conv(x, w, lowering="fft", engine="blas")
+    assert np.allclose(y, convmat.conv(x, w, exact=True, engine="blas"), rtol=1e-10, atol=1e-10)
+    assert many == [many[0]] * 6

@@ -28,6 +28,7 @@ class FftCall:
         self.x = operands["x"]
         self.source = step.b.over(self.x)
         self.target = step.c.over(operands["y"])
+        self._at_left: tuple[Block, Block, Block] | None = None
         self.finishing: BoundEpilogue | None = None if step.finish.empty else step.finish.over(operands)
 
     def spectra(self, group: Block, column: Block, depth: Block) -> Array:
@@ -54,7 +55,9 @@ class FftCall:
         if self.weights is None:
             shape = step.spectra_shape(count(group), count(row), count(depth))
             left = part_of(self.scratch["left"], shape, step.spectrum)
-            step.transform(self.operands["w"], (group, row, depth), self.scratch["taps"], left)
+            if self._at_left != (group, row, depth):  # of the columns before they may be there still
+                step.transform(self.operands["w"], (group, row, depth), self.scratch["taps"], left)
+                self._at_left = group, row, depth
         else:
             left = self.weights[step.place(group, row, depth)]
         groups, m, points = count(group), count(row), math.prod(step.points)
