@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import api
+from ..engine import buffers
 from .borders import store_rounded
+from .ready import run_ready
 
 Array = npt.NDArray[Any]
 Product = Callable[[Array, Array], Array]
@@ -30,6 +33,12 @@ EXACT = 53
 
 NO_KERNEL = 1 << 20
 """FLOPs of a call for which no kernel is compiled: signals' lengths and filters' come in all sizes."""
+
+PATIENCE = 100
+"""Calls with one filter after which one is, which takes as long as some hundreds of them: later ones take a tenth."""
+
+MOST_KEPT = 1 << 18
+"""Bytes of a filter's elements up to which it is kept, packed: comparing more with those of the next call costs."""
 
 
 def convolve(
@@ -49,10 +58,15 @@ def convolve(
         for first, n, i, f in zip(start, shape, x.shape[2:], w.shape[2:], strict=True)
     )
 
-    few = 2 * math.prod(shape) * x.shape[0] * w.size < NO_KERNEL
-
     def product(a: Array, b: Array, only: bool = exact) -> Array:
-        return api.conv(a, b, padding=padding, groups=groups, exact=only, engine="blas" if few else None)
+        out = buffers.empty((x.shape[0], w.shape[0], *shape), a.dtype)
+        few = 2 * math.prod(out.shape) * b.size < NO_KERNEL * b.shape[0]
+        if b.nbytes > MOST_KEPT:
+            engine = "blas" if few else None
+            return api.conv(a, b, padding=padding, groups=groups, exact=only, engine=engine, out=out)
+        options = {"padding": padding, "groups": groups, "exact": only}
+        given = b, *options.values()
+        return run_ready("product", given, a, out, lambda: _Product(a.shape, b, options, few))
 
     if kind.kind in "fc" and kind.itemsize <= (8 if kind.kind == "f" else 16):
         work = np.dtype(np.float32) if kind == np.float16 else kind
@@ -60,6 +74,29 @@ def convolve(
     if kind.kind in "biu":
         return _integers(x, flipped, kind, lambda a, b: product(a, b, True))
     return _tap_by_tap(x, w, start, shape, groups)
+
+
+class _Product:
+    """A convolution with one filter, over arrays of one shape.
+
+    Small ones are NumPy's product until they were called so often that a kernel is worth compiling.
+    """
+
+    def __init__(self, shape: tuple[int, ...], w: Array, options: dict[str, Any], few: bool) -> None:
+        self._plan = partial(api.plan, shape, w.shape, dtype=w.dtype.name, **options)
+        self._w = np.ascontiguousarray(w)
+        self._left = PATIENCE if few else 0
+        plan = self._plan(engine="blas" if few else None)
+        self._bound = plan.bind(self._w)
+        self.nbytes = plan.weight_bytes + self._w.nbytes
+
+    def __call__(self, x: Array, out: Array) -> None:
+        """x: (B, C, *I) -> out: (B, O, *P), new memory."""
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._bound = self._plan().bind(self._w)
+        self._bound(x, None, out)
 
 
 def _integers(x: Array, w: Array, kind: np.dtype[Any], product: Product) -> Array:

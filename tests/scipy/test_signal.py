@@ -1,0 +1,60 @@
+"""convmat.scipy.signal beside scipy.signal, where SciPy's own tests do not look: filters that are kept, and how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convmat.scipy import products, ready, signal
+
+theirs = pytest.importorskip("scipy.signal")
+
+
+@pytest.fixture(autouse=True)
+def none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "_memory", ready._Memory())
+
+
+def some(shape: tuple[int, ...], dtype: str) -> Any:
+    """Small integers, whose sums are exact."""
+    return np.random.default_rng(3).integers(0, 9, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int16"])
+def test_calls_before_and_after_a_kernel_is_compiled_are_equal(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "PATIENCE", 2)
+    x, w = some((9, 11), dtype), some((3, 2), dtype)
+    for mode in ("full", "same", "valid"):
+        wanted = theirs.convolve2d(x, w, mode)
+        for _ in range(4):
+            made = signal.convolve2d(x, w, mode)
+            assert made.dtype == wanted.dtype
+            assert np.array_equal(made, wanted)
+
+
+def test_a_filter_that_changes_in_place_is_another_one() -> None:
+    x, w = some((20,), "float64"), some((3,), "float64")
+    for _ in range(3):
+        assert np.array_equal(signal.convolve(x, w), theirs.convolve(x, w))
+        w += 1
+
+
+def test_every_call_gives_memory_of_its_own() -> None:
+    x, w = some((20,), "float64"), some((3,), "float64")
+    first = signal.convolve(x, w)
+    before = first.copy()
+    signal.convolve(x + 1, w)
+    assert np.array_equal(first, before)
+
+
+def test_large_filters_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "MOST_KEPT", 16)
+    x, w = some((20,), "float64"), some((3,), "float64")
+    assert np.array_equal(signal.convolve(x, w), theirs.convolve(x, w))
+    assert not ready._memory._kept
+    assert np.array_equal(signal.convolve(x, w[:2]), theirs.convolve(x, w[:2]))
+    assert len(ready._memory._kept) == 1
