@@ -213,10 +213,10 @@ def images(
 @commands.command()
 def doors(
     only: Annotated[
-        list[str] | None, typer.Option("--only", "-o", help="A part of a case's name; may be repeated.")
+        list[str] | None, typer.Option("--only", "-o", help="Words of a case's name; may be repeated.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer sizes.")] = False,
-    out: Annotated[Path, typer.Option(help="The folder for doors.json.")] = OUT,
+    out: Annotated[Path, typer.Option(help="The folder for doors.json, which a run adds to.")] = OUT,
 ) -> None:
     """Time convmat.scipy beside SciPy, and OpenCV where it has the same function, on one thread.
 
@@ -226,7 +226,7 @@ def doors(
 
       python -m benchmarks doors --quick
 
-      python -m benchmarks doors -o gaussian -o "uniform_filter 63"
+      python -m benchmarks doors -o gaussian -o "uniform_filter 63" -o "4096x4096 float32 sobel"
     """
     from benchmarks import doors as beside
 

@@ -26,6 +26,9 @@ Call = Callable[[], Any]
 SECONDS = 0.25
 """For all peers of a case, beyond the first calls."""
 
+MOST_PRODUCTS = 2e9
+"""Of a dense window: with more, a call of SciPy's takes many seconds."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -63,7 +66,7 @@ def cases(quick: bool) -> Iterator[Case]:
         for n in widths:
             for function, sizes in IMAGES.items():
                 for size in sizes:
-                    if not (function in ("correlate", "convolve2d") and size * size * n * n > 4e8):
+                    if not (function in ("correlate", "convolve2d") and size * size * n * n > MOST_PRODUCTS):
                         yield Case(function, size, (n, n), dtype)
         volume = (128,) * 3 if quick else (256,) * 3
         for function, sizes in VOLUMES.items():
@@ -144,7 +147,7 @@ def measure(case: Case) -> Row:
         raise ValueError(f"{case.name}: off by {error:.1e}")
     samples: dict[str, list[float]] = {name: [] for name in peers}
     end = time.perf_counter() + SECONDS * len(peers)
-    while time.perf_counter() < end or len(samples["scipy"]) < 3:
+    while time.perf_counter() < end or not samples["scipy"]:
         for name, call in peers.items():
             start = time.perf_counter()
             call()
@@ -162,23 +165,51 @@ def geometric(values: list[float]) -> float:
 
 
 def run(chosen: list[str], quick: bool, folder: Path, say: Callable[[str], None]) -> list[Row]:
-    """Measure all cases whose names have one of the words; results go to doors.json of the folder."""
+    """Measure the cases that are chosen; results go to doors.json of the folder, beside those of earlier runs."""
     rows = []
     with convmat.threads(1):
         for case in cases(quick):
-            if chosen and not any(word in case.name for word in chosen):
+            if not is_chosen(case.name, chosen):
                 continue
             row = measure(case)
             rows.append(row)
             times = "  ".join(f"{name} {seconds * 1e3:.2f}" for name, seconds in row.seconds.items())
             say(f"{row.ratio:6.2f}  {case.name:48} {times} ms")
-        if not chosen or any(word in "missing data" for word in chosen):
+        if is_chosen("missing data", chosen):
             beside_astropy(say)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "doors.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    rows = keep(rows, folder / "doors.json")
     for line in summary(rows):
         say(line)
     return rows
+
+
+def is_chosen(name: str, chosen: list[str]) -> bool:
+    """Whether a name has all words of one of the choices; of no choices all are taken.
+
+    >>> is_chosen("sobel 3, 512x512 float32", ["sobel float32"]), is_chosen("missing data", ["sobel"])
+    (True, False)
+    """
+    return not chosen or any(all(word in name for word in choice.split()) for choice in chosen)
+
+
+def keep(rows: list[Row], file: Path) -> list[Row]:
+    """The rows of a file with these in place of those of the same cases; written there."""
+    stored = json.loads(file.read_text()) if file.exists() else []
+    kept = [Row(read_case(each["case"]), each["seconds"], each["error"]) for each in stored]
+    names = {row.case.name for row in rows}
+    rows = [row for row in kept if row.case.name not in names] + rows
+    file.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    return rows
+
+
+def read_case(stored: dict[str, Any]) -> Case:
+    """A case from JSON, whose arrays are lists.
+
+    >>> read_case({"function": "sobel", "size": 3, "shape": [8, 9], "dtype": "uint8"}).name
+    'sobel 3, 8x9 uint8'
+    """
+    return Case(**{**stored, "shape": tuple(stored["shape"])})
 
 
 def beside_astropy(say: Callable[[str], None]) -> None:
@@ -225,20 +256,26 @@ def _time(call: Call) -> float:
 
 
 def summary(rows: list[Row]) -> list[str]:
-    """What the goals ask: geometric means, and the least ratio."""
-    if not rows:
-        return ["nothing was measured"]
-    least = min(rows, key=lambda row: row.ratio)
-    lines = [
-        f"SciPy over convmat: geometric mean {geometric([r.ratio for r in rows]):.2f} of {len(rows)}",
-        f"  least {least.ratio:.2f}: {least.case.name}",
-    ]
+    """What the goals ask, of floats and of bytes: geometric means, and the least ratio."""
+    lines = []
+    for what, some in (
+        ("floats", [row for row in rows if row.case.dtype != "uint8"]),
+        ("uint8", [row for row in rows if row.case.dtype == "uint8"]),
+    ):
+        if some:
+            least = min(some, key=lambda row: row.ratio)
+            below = sum(row.ratio < 1 for row in some)
+            mean = geometric([row.ratio for row in some])
+            lines.append(
+                f"SciPy over convmat, {what}: geometric mean {mean:.2f} of {len(some)}, {below} below 1"
+            )
+            lines.append(f"  least {least.ratio:.2f}: {least.case.name}")
     beside = [r for r in rows if "opencv" in r.seconds]
     if beside:
         best = [min(r.seconds["convmat"], r.seconds.get("convmat float32", math.inf)) for r in beside]
         mean = geometric([r.seconds["opencv"] / b for r, b in zip(beside, best, strict=True)])
         lines.append(f"OpenCV over convmat, float32 in float32: geometric mean {mean:.2f} of {len(beside)}")
-    return lines
+    return lines or ["nothing was measured"]
 
 
 __all__ = ["Case", "Row", "cases", "geometric", "measure", "run", "summary"]
