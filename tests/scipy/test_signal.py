@@ -1,4 +1,4 @@
-"""convmat.scipy.signal beside scipy.signal, where SciPy's own tests do not look: filters that are kept, and how long."""
+"""convmat.scipy.signal beside scipy.signal, where SciPy's own tests do not look: filters that are kept."""
 
 from __future__ import annotations
 
