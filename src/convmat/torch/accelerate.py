@@ -158,7 +158,7 @@ class _Accelerated:
 
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
         found: Inference | None = self.__dict__.get("_convmat_inference")
-        if found is not None and not self.training and not keywords and found.takes(arguments):
+        if found is not None and not self.training and not keywords and found.takes(self, arguments):
             return found(*arguments)
         return super().forward(*arguments, **keywords)  # type: ignore[misc]
 
@@ -183,7 +183,11 @@ def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
     """Give the model its fused graph, if there is one, it answers alike and is quicker: how many are fused."""
     with torch.no_grad():
         found = inference_of(model, example)
-        if found is None or not _alike(found(*example), model(*example)):
+        if found is None or not found.takes(model, example):
+            return 0
+        # What either writes to its arguments counts, too: a trace knows no `x += y`.
+        mine, theirs = ([each.clone() for each in example] for _ in "ab")
+        if not _alike((found(*mine), mine), (model(*theirs), theirs)):
             return 0
         apart, fused = _seconds([lambda: model(*example), lambda: found(*example)])
     if fused >= apart:

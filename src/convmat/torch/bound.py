@@ -66,7 +66,8 @@ def can_trace(*tensors: Tensor | None) -> bool:
 class PackedLayer:
     """One layer's weights, bound to plans for the shapes that come; `fold` gives weights and bias when asked.
 
-    `sources` gives the tensors that they are made of, `keywords` are those of `convmat.plan`.
+    `sources` gives the tensors that they are made of, `keywords` are those of `convmat.plan`; `fits` is asked before a
+    plan is made whether there can be one.
     """
 
     def __init__(
@@ -74,23 +75,30 @@ class PackedLayer:
         sources: Callable[[], Sequence[Tensor | None]],
         fold: Callable[[], tuple[Array, Array | None]],
         keywords: dict[str, Any],
+        fits: Callable[[Tensor, Tensor | None], bool] = lambda x, residual: True,
     ) -> None:
-        self._fold, self._sources, self._keywords = fold, sources, keywords
+        self._fold, self._sources, self._keywords, self._fits = fold, sources, keywords, fits
         self._bound: OrderedDict[Any, Any] = OrderedDict()
         self._seen = SeenTensors(sources())
         self._weights: tuple[Array, Array | None] | None = None
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """x: (B, C, *I), residual: (B, O, *P) -> activation(conv + bias + residual), in the memory format of x."""
+        """x: (B, C, *I), residual: (B, O, *P) -> activation(conv + bias + residual), in the memory format of x.
+
+        None for what does not fit.
+        """
         pool.follow()
         sources = self._sources()
         if not self._seen.same(sources):
             self._bound.clear()
             self._weights, self._seen = None, SeenTensors(sources)
         last = channels_last(x)
-        key = (x.shape, last, x.dtype, residual is not None, thread_pool.count())
+        beside = None if residual is None else (residual.shape, residual.dtype)
+        key = (x.shape, last, x.dtype, beside, thread_pool.count())
         bound = self._bound.get(key)
         if bound is None:
+            if not self._fits(x, residual):
+                return None
             bound = self._bind(x, last, residual is not None)
             self._bound[key] = bound
             while len(self._bound) > MOST_PLANS:

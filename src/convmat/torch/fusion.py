@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -17,15 +18,19 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
+from .assumptions import Assumptions
 from .bound import PackedLayer, can_trace
 from .memory import Array, Tensor, array_of
-from .modules import COUNTERPARTS, Conv1d, Conv2d, Conv3d, is_plain
+from .modules import COUNTERPARTS, Conv1d, Conv2d, Conv3d
 
 CONVS = (Conv1d, Conv2d, Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 """What a trace calls an addition."""
+
+WRITING = (operator.iadd, "add_")
+"""Additions that write to their first operand: a convolution's result may be that, nothing else may."""
 
 Activation = str | tuple[str | float, ...]
 
@@ -53,19 +58,43 @@ FUNCTIONS: dict[Any, Activation] = {
 
 
 class Fused(nn.Module):
-    """A convolution with what follows it, on the model's own modules; their weights are folded when they change."""
+    """A convolution with what follows it, on the model's own modules; their weights are folded when they change.
 
-    def __init__(self, conv: Any, norm: Any, activation: Activation | None) -> None:
+    What PyTorch would broadcast, promote or refuse goes through these modules one by one.
+    """
+
+    def __init__(
+        self, conv: Any, norm: Any, activation: tuple[Activation, Callable[[Any], Any]] | None
+    ) -> None:
         super().__init__()
         # Not submodules: they are the model's, and stay where its own names find them.
         self.__dict__["parts"] = (conv, norm)
-        keywords = conv.walk().keywords | {"activation": activation}
-        self.__dict__["packed"] = PackedLayer(self._sources, self._fold, keywords)
+        self.__dict__["apply"] = None if activation is None else activation[1]
+        keywords = conv.walk().keywords | {"activation": None if activation is None else activation[0]}
+        self.__dict__["packed"] = PackedLayer(self._sources, self._fold, keywords, self._fits)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x: (B, C, *I), residual: (B, O, *P) -> (B, O, *P)."""
         found: Tensor = self.__dict__["packed"](x, residual)
-        return found
+        if found is not None:
+            return found
+        conv, norm = self.__dict__["parts"]
+        y, apply = conv(x), self.__dict__["apply"]
+        y = y if norm is None else norm(y)
+        y = y if residual is None else y + residual
+        return y if apply is None else apply(y)
+
+    def _fits(self, x: Tensor, residual: Tensor | None) -> bool:
+        """Whether all is of one type and shape."""
+        conv, _ = self.__dict__["parts"]
+        outputs = conv.outputs(x)
+        return outputs is not None and (
+            residual is None
+            or (
+                residual.dtype == x.dtype
+                and list(residual.shape) == [x.shape[0], conv.out_channels, *outputs]
+            )
+        )
 
     def _sources(self) -> tuple[Tensor | None, ...]:
         conv, norm = self.__dict__["parts"]
@@ -99,19 +128,18 @@ class Tracer(fx.Tracer):
 
 
 class Inference:
-    """The fused graph of a model, for calls without gradients."""
+    """The fused graph of a model, for calls without gradients on what it was traced with."""
 
-    def __init__(self, graph: fx.GraphModule, fused: int, norms: list[nn.Module]) -> None:
-        self.graph, self.fused, self._norms = graph, fused, norms
+    def __init__(self, graph: fx.GraphModule, fused: int, assumptions: Assumptions) -> None:
+        self.graph, self.fused, self._assumptions = graph, fused, assumptions
 
     def __call__(self, *arguments: Tensor) -> Any:
         """What the model gives for these."""
         return self.graph(*arguments)
 
-    def takes(self, arguments: tuple[Any, ...]) -> bool:
-        """Whether it may run on these: tensors that nothing follows, and no norm that takes its own statistics."""
-        tensors = all(isinstance(each, torch.Tensor) for each in arguments)
-        return tensors and is_plain(*arguments) and not any(norm.training for norm in self._norms)
+    def takes(self, model: nn.Module, arguments: tuple[Any, ...]) -> bool:
+        """Whether it may run on these, for the model that it was made of."""
+        return self._assumptions.hold(model, arguments)
 
 
 def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | None:
@@ -122,29 +150,31 @@ def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | N
     except Exception:  # whatever the model's own Python does with a stand-in for a tensor
         return None
     modules = dict(traced.named_modules())
-    count, norms = 0, []
+    assumptions = Assumptions(model, traced, example)
+    count = 0
     for node in list(traced.graph.nodes):
         conv: Any = modules.get(str(node.target)) if node.op == "call_module" else None
         if type(conv) not in CONVS or len(node.args) != 1 or not can_trace(*conv.parameters()):
             continue
         last, norm, residual, activation = _tail(node, modules)
+        if _is_disturbed(node, last, modules):
+            last, norm, residual, activation = node, None, None, None
         name = f"fused_{count}"
         traced.add_submodule(name, Fused(conv, norm, activation))
         with traced.graph.inserting_before(last):
             made = traced.graph.call_module(name, (node.args[0], *(() if residual is None else (residual,))))
         last.replace_all_uses_with(made)
         count += 1
-        norms += [] if norm is None else [norm]
     if not count:
         return None
     traced.graph.eliminate_dead_code()
     traced.recompile()
-    return Inference(traced, count, norms)
+    return Inference(traced, count, assumptions)
 
 
 def _tail(
     node: fx.Node, modules: dict[str, nn.Module]
-) -> tuple[fx.Node, Any, fx.Node | None, Activation | None]:
+) -> tuple[fx.Node, Any, fx.Node | None, tuple[Activation, Callable[[Any], Any]] | None]:
     """What follows a convolution and nothing else does: the last node, norm, residual and activation."""
     last, norm, residual = node, None, None
     follower = _only_user(last)
@@ -157,11 +187,35 @@ def _tail(
     if follower is not None and follower.op in ("call_function", "call_method") and follower.target in SUMS:
         others = [each for each in follower.args if each is not last]
         alike = len(follower.args) == 2 and len(others) == 1 and not follower.kwargs
+        alike &= follower.target not in WRITING or follower.args[0] is last
         if alike and isinstance(others[0], fx.Node) and _shape(others[0]) == _shape(last):
             last, residual = follower, others[0]
             follower = _only_user(last)
     activation = None if follower is None else _activation(follower, last, modules)
     return (last if activation is None else follower), norm, residual, activation
+
+
+def _is_disturbed(first: fx.Node, last: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a node between both, which then run as one where `last` is, may write to what they read."""
+    own, node = {first}, first.next
+    while node is not last and first is not last:
+        follows = any(each in own for each in node.all_input_nodes)
+        if follows:
+            own.add(node)
+        elif _writes(node, modules):
+            return True
+        node = node.next
+    return False
+
+
+def _writes(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a node may write to its input: PyTorch's names of what does end with "_", or it is said."""
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    said = "out" in node.kwargs or bool(node.kwargs.get("inplace"))
+    written = name in ("setitem", "setattr") or (hasattr(operator, f"__{name}__") and name.startswith("i"))
+    return node.op != "get_attr" and (said or written or name.endswith("_"))
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -173,18 +227,22 @@ def _shape(node: fx.Node) -> Any:
     return None if about is None else (tuple(about.shape), about.dtype)
 
 
-def _activation(node: fx.Node, before: fx.Node, modules: dict[str, nn.Module]) -> Activation | None:
-    """The activation of an epilogue that a node is, None for any other."""
+def _activation(
+    node: fx.Node, before: fx.Node, modules: dict[str, nn.Module]
+) -> tuple[Activation, Callable[[Any], Any]] | None:
+    """The activation of an epilogue that a node is, and what PyTorch calls for it; None for any other."""
     if node.args[:1] != (before,):
         return None
     if node.op == "call_module":
         module = modules[str(node.target)]
         make = MODULES.get(type(module))
-        return None if make is None else make(module)
+        return None if make is None else (make(module), module)
     if (
         node.op in ("call_function", "call_method")
         and len(node.args) == 1
         and set(node.kwargs) <= {"inplace"}
+        and node.target in FUNCTIONS
     ):
-        return FUNCTIONS.get(node.target)
+        target: Any = node.target
+        return FUNCTIONS[target], methodcaller(target) if isinstance(target, str) else target
     return None

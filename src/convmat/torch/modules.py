@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from . import operators
 from .bound import PackedLayer, can_trace
@@ -50,13 +51,20 @@ def _with_batch_axis(x: Tensor, rank: int) -> tuple[Tensor, bool]:
 
 
 def _ours(x: Tensor, w: Tensor) -> bool:
-    """Whether convmat computes with these: real numbers on the CPU, in no transform of torch.func.
+    """Whether convmat computes with these: real numbers on the CPU, in no transform of torch.func or forward_ad.
 
     PyTorch has rules for its own convolutions there, and none for operators that were made in Python.
     """
-    if not torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level():
+    if not torch.compiler.is_compiling() and (
+        torch._C._functorch.maybe_current_level() or forward_ad._current_level >= 0
+    ):
         return False
-    return bool(w.device.type == x.device.type == "cpu" and w.dtype == x.dtype and w.dtype.is_floating_point)
+    if not w.device.type == x.device.type == "cpu":
+        return False
+    if torch.is_autocast_enabled("cpu"):  # to bfloat16, to which the operators are registered
+        narrow = torch.get_autocast_dtype("cpu") == torch.bfloat16
+        return bool(narrow and {x.dtype, w.dtype} <= {torch.float32, torch.bfloat16, torch.float16})
+    return bool(w.dtype == x.dtype and w.dtype.is_floating_point)
 
 
 def _extends(*extents: Any) -> bool:
@@ -69,25 +77,38 @@ def _walks(walk: operators.WindowArguments) -> bool:
     return min(*walk.stride, *walk.dilation, walk.groups) > 0 and min(*walk.lo, *walk.hi) >= 0
 
 
+def _find_outputs(x: Tensor, w: Tensor, walk: operators.WindowArguments) -> list[Any] | None:
+    """Output extents, None where the channels, the window or the extents do not fit."""
+    if x.shape[1] != w.shape[1] * walk.groups or not _walks(walk):
+        return None
+    found = walk.outputs(x.shape[2:], w.shape[2:])
+    return found if _extends(x.shape[2:], found) else None
+
+
 class _OwnForward:
     """What the three convolutions have in common."""
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         theirs: Any = super()
-        if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
+        if not _ours(input, weight):
             return theirs._conv_forward(input, weight, bias)
         x, single = _with_batch_axis(input, weight.dim() - 2)
         walk = self.walk()
-        fits = x.shape[1] == weight.shape[1] * self.groups and _walks(walk)
-        if not fits or not _extends(x.shape[2:], walk.outputs(x.shape[2:], weight.shape[2:])):
+        if _find_outputs(x, weight, walk) is None:
             return theirs._conv_forward(input, weight, bias)  # which says why not
         if not is_plain(x, weight, bias):
             y = operators.convolve(x, weight, bias, *walk)
         elif self.training or weight is not self.weight or not can_trace(weight, bias):
             y = operators.compute(x, weight, bias, *walk)
         else:
-            y = find_packed(self)(x)
+            y = find_packed(self, walk)(x)
         return y.squeeze(0) if single else y
+
+    def outputs(self: Any, x: Tensor) -> list[int] | None:
+        """Output extents for x: (B, C, *I); None for what is not such a tensor, or has none."""
+        if x.dim() != self.weight.dim() or not _ours(x, self.weight):
+            return None
+        return _find_outputs(x, self.weight, self.walk())
 
     def walk(self: Any) -> operators.WindowArguments:
         """How its window walks. PyTorch keeps (lo, hi) of the last axis first."""
@@ -98,14 +119,14 @@ class _OwnForward:
         )
 
 
-_packed: WeakKeyDictionary[Any, PackedLayer] = WeakKeyDictionary()
+_packed: WeakKeyDictionary[Any, tuple[operators.WindowArguments, PackedLayer]] = WeakKeyDictionary()
 """Weights of modules that were called for inference; not in the modules, which are copied, pickled and saved."""
 
 
-def find_packed(conv: Any) -> PackedLayer:
-    """The packed weights of a convolution, which follow them."""
-    found = _packed.get(conv)
-    if found is None:
+def find_packed(conv: Any, walk: operators.WindowArguments) -> PackedLayer:
+    """The packed weights of a convolution whose window walks so, which follow them."""
+    before, found = _packed.get(conv, (None, None))
+    if found is None or before != walk:
         here = ref(conv)
 
         def sources() -> tuple[Tensor, Tensor | None]:
@@ -116,7 +137,8 @@ def find_packed(conv: Any) -> PackedLayer:
             w, bias = sources()
             return array_of(w), None if bias is None else array_of(bias)
 
-        found = _packed[conv] = PackedLayer(sources, weights, conv.walk().keywords)
+        found = PackedLayer(sources, weights, walk.keywords)
+        _packed[conv] = walk, found
     return found
 
 
@@ -127,7 +149,7 @@ class _Transposed:
         """input: (B, C, *I) or (C, *I) -> (B, O, *P) or (O, *P), as PyTorch's own module."""
         weight, bias = self.weight, self.bias
         theirs: Any = super()
-        if not _ours(input, weight) and not torch.is_autocast_enabled("cpu"):
+        if not _ours(input, weight):
             return theirs.forward(input, output_size)
         if self.padding_mode != "zeros":
             raise ValueError(f"Only `zeros` padding mode is supported for {type(self).__name__}")
