@@ -66,7 +66,7 @@ def convolve(
             return api.conv(a, b, padding=padding, groups=groups, exact=only, engine=engine, out=out)
         options = {"padding": padding, "groups": groups, "exact": only}
         given = b, *options.values()
-        return run_ready("product", given, a, out, lambda: _Product(a.shape, b, options, few))
+        return run_ready("product", given, a, out, lambda: _KeptFilter(a.shape, b, options, few))
 
     if kind.kind in "fc" and kind.itemsize <= (8 if kind.kind == "f" else 16):
         work = np.dtype(np.float32) if kind == np.float16 else kind
@@ -76,7 +76,7 @@ def convolve(
     return _tap_by_tap(x, w, start, shape, groups)
 
 
-class _Product:
+class _KeptFilter:
     """A convolution with one filter, over arrays of one shape.
 
     Small ones are NumPy's product until they were called so often that a kernel is worth compiling.
