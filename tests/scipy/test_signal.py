@@ -14,7 +14,7 @@ theirs = pytest.importorskip("scipy.signal")
 
 @pytest.fixture(autouse=True)
 def none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ready, "_memory", ready._Memory())
+    monkeypatch.setattr(ready, "_memory", ready._FilterCache())
 
 
 def some(shape: tuple[int, ...], dtype: str) -> Any:
