@@ -22,6 +22,7 @@ GROUND = (
     "errors",
     "whole_files",
     "processes",
+    "records",
     "arguments",
     "axis_phases",
     "geometry",
@@ -50,10 +51,11 @@ DOORS = {("__init__", room) for room in ("chunks", "explain", "network", "nn", "
 """The root knows every room: it opens these, inside functions, when they are first asked for."""
 
 NARROWER = {
-    "engine": {"errors", "processes", "product"},  # has never heard of convolution
+    "engine": {"errors", "processes", "records", "product"},  # has never heard of convolution
     "lowering": {
         "errors",
         "processes",
+        "records",
         "geometry",
         "product",
         "layout",

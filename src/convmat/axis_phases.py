@@ -6,7 +6,8 @@ An output p reads tap f only where p*s + f*d - lo is a multiple of e. `Geometry.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from .records import record
 
 SAMPLED = 1024
 """Taps that are looked at, at most, to find how often a window leaves x."""
@@ -15,7 +16,7 @@ MOST_PHASES = 4096
 """Phases of different kinds: each is a product of its own, planned and run one by one."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AxisPhase:
     """Outputs start + j*step of an axis with their taps, tap_start + t*tap_step, and what they are of x alone.
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from .arguments import (
@@ -38,13 +38,14 @@ from .arguments import (
 from .axis_phases import MOST_PHASES, AxisPhase, split_axis, spread_extent
 from .errors import GeometryError
 from .processes import kept_property
+from .records import record
 
 __all__ = ["Block", "Geometry", "Padding", "PerAxis", "Phase", "Shape"]
 
 _WIDEST_ITEM = 16  # bytes of a complex128, the largest element taken: no byte offset may pass 63 bits
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Geometry:
     """The numbers of one convolution, checked once.
 
@@ -472,7 +473,7 @@ class Geometry:
         return ", ".join(parts)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Block:
     """A block of outputs: the `geometry` that makes it of `x`, a slice of each spatial axis of x, and its images."""
 
@@ -481,7 +482,7 @@ class Block:
     batch: tuple[int, int]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Phase:
     """A dense geometry that computes outputs start + r*apart + j*step from taps tap_start - r*back + t*tap_step.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from .processes import kept_property
 from .product import Shape
+from .records import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Dim:
     flip: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Layout:
     """Where the elements of an array lie: for each of its axes, the Dims that the axis holds, outermost first.
 

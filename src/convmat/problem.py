@@ -12,13 +12,14 @@ A lowering sees x, w, y and their Layouts, and cannot tell which pass it serves.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from .geometry import Geometry
 from .layout import Layout
 from .processes import kept_property
 from .product import Activation
+from .records import record
 
 Roles = tuple[str, ...]
 
@@ -39,7 +40,7 @@ WORKSPACE_LIMIT = 16 * 2**20
 """Bytes of scratch that plans keep to where anything fits, unless they are given a limit."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class EpilogueForm:
     """Which of bias, residual and activation the call has: y = activation(conv + bias + residual).
 
@@ -55,7 +56,7 @@ class EpilogueForm:
     zero: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Pad:
     """An input that is padded (or cropped) explicitly before the product, in a mode that no View can read.
 
@@ -77,7 +78,7 @@ class Pad:
         return 1 + -(-lo // period) - (-hi // period)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Problem:
     """Geometry, dtype, the layouts of x, w and y, epilogue and limits.
 

@@ -21,14 +21,16 @@ import os
 import platform
 import sys
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from convmat.errors import EngineError
 
+from ..records import record
 
-@dataclass(frozen=True)
+
+@record(frozen=True)
 class Cpu:
     """One CPU as the engine sees it; sizes in bytes.
 

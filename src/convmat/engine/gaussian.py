@@ -12,13 +12,13 @@ limit. Hendrycks, Gimpel, "Gaussian error linear units", 2016.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..records import record
 from .fitting import ONE, exact_fraction, fit_polynomial, over, pi, root, split_float, times
 
 Array = npt.NDArray[Any]
@@ -30,7 +30,7 @@ CUBE = 0.044715
 """Coefficient of x^3 in GELU's tanh formula."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class GaussianConstants:
     """What differs between float32 and float64; polynomials in u, |u| <= 1, by rising powers."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..product import View
+from ..records import record
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -25,7 +25,7 @@ Span = tuple[int, int]  # start and stop of an index
 Block = tuple[Span, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Dtypes:
     """NumPy dtypes of x, of the sums, of the output, and of w where that is another than x's."""
 

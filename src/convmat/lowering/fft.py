@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +32,7 @@ from ..geometry import Geometry
 from ..layout import Dim
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Problem
 from ..product import Coordinate, Fourier, Index, Packing, Product
+from ..records import record
 from .base import Lowering, Part
 
 Array = npt.NDArray[Any]
@@ -137,7 +138,7 @@ class Fft(Lowering):
         return Product(((a, b),), c, epilogue, transforms)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ResidueAxis:
     """An axis by its residues: windows of positions `step` apart with `taps` of the filter for `outputs` of y.
 

@@ -12,12 +12,12 @@ convolutional neural networks", 2016.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
 from ..processes import kept_property
 from ..product import Matrix
+from ..records import record
 
 POINTS = {
     1: "0",
@@ -42,7 +42,7 @@ this order:
 """
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FastCorrelation:
     """AT (m, t), G (t, r), BT (t, t) with t = m + r - 1."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ..errors import NetworkError
 from ..processes import kept_property
+from ..records import record
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -41,7 +42,7 @@ def type_name(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Spec:
     """Shape and element type of a value, and its content where that is constant.
 
@@ -83,7 +84,7 @@ def captured_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted({name for graph in bodies for name in graph.captured}))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Node:
     """One operator. `inputs` and `outputs` are names of values, "" where an optional one is omitted.
 
@@ -139,7 +140,7 @@ KINDS = ("tensor", "sequence", "optional", "optional sequence")
 """What an input may be: an array, a list of arrays, and one of these or None."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Input:
     """One input: its name, element type and declared extents (a word stands for any extent, None is not declared).
 
@@ -159,7 +160,7 @@ class Input:
         return f"{self.name}: {of}{self.dtype} {shape}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Graph:
     """Nodes in an order in which they can run; every name is written once.
 

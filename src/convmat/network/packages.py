@@ -17,18 +17,18 @@ import tarfile
 import tempfile
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from ..engine import object_cache
 from ..errors import NetworkError
+from ..records import record
 
 SECONDS = 120
 """How long fetching a package may take."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Package:
     """One version of a package; `options` are pip's, where the archive is for one platform."""
 

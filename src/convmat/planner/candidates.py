@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..errors import EngineError, shorten_error
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
+from ..records import record
 from . import nominal
 from .cost import START, Cost, blas_cost, error_estimate
 from .jitcost import jit_cost
@@ -29,7 +30,7 @@ PASSES = 3
 """NumPy's passes over arrays, each counted as a start, around products of differences."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Candidate:
     """One lowering with one schedule: what it is predicted to cost, or the sentence why it cannot run.
 
@@ -152,7 +153,7 @@ def _image_by_image(problem: Problem, lowering: Lowering, packing: Packing) -> P
     return program.image_by_image(problem.geometry.B, axes)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Weighed:
     """All candidates of a problem in the order of `ALL`, and by their ways the programs of those that have one."""
 

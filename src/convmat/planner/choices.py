@@ -22,13 +22,13 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..engine import object_cache
 from ..errors import PlanError
 from ..problem import Problem
+from ..records import record
 from ..whole_files import replace_when_whole
 
 FORMAT = 1
@@ -50,7 +50,7 @@ _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 Seconds = Mapping[str, float | None]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Entry:
     """When a problem was measured (UTC), and the seconds of a call by way; None for one that answered wrongly."""
 

@@ -6,7 +6,7 @@ The program that a candidate was weighed by is the one that runs, where that can
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from ..engine import ENGINES
 from ..errors import PlanError
 from ..lowering import ALL, find_lowering
 from ..problem import Problem
+from ..records import record
 from . import choices, nominal
 from .candidates import Candidate, Weighed, admit, broken_limits, format_keyword, weigh
 from .decision import Decision
@@ -30,7 +31,7 @@ REMEMBERED = 256
 WRONG = "gave a wrong answer when it was measured"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Admitted:
     """All candidates, those of them that may be chosen (one at least), and the programs that weighing prepared."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from ..records import record
 from .arrays import require_operand
 from .candidates import dtype_of
 from .columns import align_columns
@@ -17,7 +17,7 @@ from .units import format_bytes, format_seconds
 HEAD = ("", "way", "engine", "predicted", "measured", "ratio", "workspace", "allocated", "estimate", "error")
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class CandidateTimes:
     """Every candidate of a plan that can run, the chosen one first, with what it took.
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from ..processes import OfThisProcess
 from ..product import Coordinate, Index, Order, Packing, Product, View
+from ..records import record
 from .candidates import dtype_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ SCRATCH = 16 << 20
 """Bytes that tasks should keep to."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Contraction:
     """The letters of both operands and of y, and their extents; of some of these perhaps a `part`.
 

@@ -14,13 +14,13 @@ Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..engine import blas_work
 from ..problem import Problem
+from ..records import record
 
 if TYPE_CHECKING:
     from ..engine import BlasProgram, Machine, ProductWork
@@ -48,7 +48,7 @@ SMALLEST_NORMAL = {
 """Smaller numbers are denormal: they keep fewer digits, which neither estimates nor bounds count."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Cost:
     """What one candidate is predicted to take.
 

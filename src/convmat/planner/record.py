@@ -9,13 +9,13 @@ A Choice is plain figures, and may come from anybody: what refuses the problem, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..engine import ENGINES
 from ..lowering import ALL
 from ..problem import Problem
 from ..product import Packing
+from ..records import record
 from .candidates import Candidate, broken_limits, make_program, padding_bytes
 from .cost import Cost, error_estimate
 from .decision import Decision
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .candidates import Program
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Choice:
     """The way that was chosen, and what it was predicted to take: FLOPs, bytes moved, seconds of a call."""
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ..engine import count_switches
+from ..records import record
 
 SAMPLE_SECONDS, MOST_CALLS = 2e-3, 1000
 """What a sample takes at least, unless it would be more calls than these."""
@@ -25,7 +25,7 @@ OFTEN = 20
 """Losing the CPU so often a second is no disturbance: once, in a sample of 2 ms, is; in a call of 100 ms it is not."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Sample:
     """Seconds of one call, and whether the system took a CPU away from the process meanwhile."""
 

@@ -15,7 +15,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from ..engine import buffers
 from ..problem import Problem
+from ..records import record
 from .candidates import Candidate, dtype_of
 from .choose import choose
 from .cost import Cost
@@ -38,7 +39,7 @@ MOST = 25
 """Rounds, however short the calls are; at least FEWEST, however long."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Way:
     """One way: what it is called and how it is run.
 
@@ -53,7 +54,7 @@ class Way:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Measured:
     """What a way took: seconds (median, least, most) for the whole output, bytes of memory, and how far apart."""
 

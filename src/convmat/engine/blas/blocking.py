@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...product import Index, Packing, Product, View, count_values
+from ...records import record
 from ..operands import Array, Dtypes, Shape, aligned_size, contiguous_strides
 from .cost import copy_work
 from .cuts import Cut, slice_block
@@ -33,7 +34,7 @@ Indices = tuple[Index, ...]
 Extents = Mapping[str, Shape]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProductForm:
     """A product with its stack moved into the batch, and how its operands lie.
 

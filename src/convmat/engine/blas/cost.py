@@ -7,7 +7,9 @@ bytes. Only their ratios to each other and to the product rate matter: they choo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ...records import record
 
 Shape = tuple[int, ...]
 
@@ -49,7 +51,7 @@ TAP = 0.25
 """An element of a tap-by-tap pass: one in two multiplies across a box and is slower."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Copying:
     """What copying to a contiguous array takes: elements in all, of those read within a line of each other, or further
     apart; and in how many inner loops."""
@@ -98,7 +100,7 @@ def copy_work(shape: Shape, strides: Shape) -> Copying:
     return Copying(elements, loops, elements if 1 < step < LINE else 0, elements if step >= LINE else 0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class ProductWork:
     """Counts for one product of a program.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ...product import Index
+from ...records import record
 from ..operands import Array, Block, Shape, count
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Cut:
     """An index space cut into blocks: every index in equal steps but for its last one.
 

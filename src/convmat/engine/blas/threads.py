@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from types import TracebackType
 from typing import Any
 
 from ...processes import Lock, run_in_child
+from ...records import record
 
 WORTH_TWO = 4_000_000
 """FLOPs from which a second BLAS thread pays for waking it."""
 
 
-@dataclass
+@record
 class _Library:
     """A loaded BLAS: its number of threads, and the limits in force now, of whichever Python threads."""
 

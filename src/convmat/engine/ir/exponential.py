@@ -20,13 +20,13 @@ float, from where a shift moves it into the exponent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import factorial
 
 import numpy as np
 
+from ...records import record
 from .formulas import by_double, formula
 from .instructions import (
     Value,
@@ -69,7 +69,7 @@ def economise(series: list[Fraction], width: Fraction, degree: int) -> list[Frac
     return series
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExponentialConstants:
     """What differs between f32 and f64."""
 

@@ -6,16 +6,16 @@ A NaN comes through everything. Functions take vectors (or scalars) of f32 or f6
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 from numpy.typing import NDArray
 
+from ...records import record
 from .instructions import Value, f32, f64, fpext, fptrunc, maximum, minimum, not_equal, select
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Formula:
     """A function of one float: `emit` writes it for a vector, `meaning` is NumPy's (of a wider float, to be exact).
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from ...product import Activation
+from ...records import record
 from ..ir.activations import FORMULAS
 from ..ir.dots import halves
 from ..ir.emitter import Function, prefix_mask
@@ -48,7 +48,7 @@ class Store(Enum):
     SCATTERED = "columns where a table says, rows a stride apart: lanes are stored singly"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Target:
     """Where a tile goes, at run time.
 
@@ -67,7 +67,7 @@ class Target:
     between: Value | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TileEpilogue:
     """How finished elements are stored: as type `out`, after bias, residual and activation.
 

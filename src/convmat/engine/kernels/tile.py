@@ -14,9 +14,9 @@ neither tile nor lanes. A tile is added to the parts before it, and kept for tho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from ...records import record
 from ..ir.emitter import Function
 from ..ir.instructions import Type, Value, const, fma, splat
 
@@ -36,7 +36,7 @@ def fetch_ahead(fn: Function, a: Value, size: int) -> None:
         fn.prefetch(a, AHEAD + line)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tile:
     """A register tile: `rows` broadcast scalars times `vectors` vectors of `lanes` elements of type `work`.
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convmat.processes import kept_property
+
+from ...records import record
 
 # Importing convmat imports this file: what measuring needs is imported where it is used.
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from convmat.engine.measure.microbench import Kernels
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Machine:
     """What the blas engine has: float32 FLOP/s of NumPy's product, bytes/s that one thread copies in cache."""
 

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from convmat.errors import EngineError
+
+from ...records import record
 
 _HEADER = struct.Struct("<7s9xHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -46,7 +47,7 @@ def _damage_error(why: str) -> EngineError:
     )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Section:
     name: str
     kind: int
@@ -58,7 +59,7 @@ class _Section:
     align: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Symbol:
     name: str
     kind: int
@@ -66,7 +67,7 @@ class _Symbol:
     value: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Reference:
     """At `offset` of the image, up to `end` of its section, something of type `kind` refers to `target`."""
 
@@ -76,7 +77,7 @@ class _Reference:
     target: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Image:
     """What goes into memory; `functions[name]` is an offset in it."""
 

@@ -17,7 +17,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from convmat.engine.cpu import Cpu
@@ -26,6 +25,8 @@ from convmat.engine.runtime.loader import Loaded
 from convmat.engine.runtime.preloaded import Kernel
 from convmat.errors import EngineError
 from convmat.processes import Condition, run_in_child
+
+from ...records import record
 
 # Counts up when objects made by an earlier version must not be used (conventions of arguments, for example).
 GENERATION = 1
@@ -43,7 +44,7 @@ Text = Callable[[Kernel, Cpu], str]
 """Writes the LLVM IR of a kernel."""
 
 
-@dataclass
+@record
 class Counts:
     """How often each way was taken in this process."""
 

@@ -15,7 +15,7 @@ import mmap
 import platform
 import sys
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +23,10 @@ from convmat.engine.runtime import elf
 from convmat.errors import EngineError
 from convmat.processes import OfThisProcess
 
+from ...records import record
 
-@dataclass
+
+@record
 class Loaded(OfThisProcess):
     """Machine code in memory: `symbols[name]` is a function's address, as long as this lives, or until `close()`."""
 

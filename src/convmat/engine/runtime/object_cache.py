@@ -22,9 +22,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from ...records import record
 
 MAGIC = b"convmat object 1"
 _HEADER = struct.Struct("<16s32sQ32s")
@@ -41,7 +42,7 @@ _TOUCH_SECONDS = 60.0
 _STALE_SECONDS = 3600.0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CacheInfo:
     """What is on disk; `refused` says why the folder is not used, or None."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ...planner import Choice
+from ...records import record
 from ..graph import Graph
 from ..ops import Options
 
@@ -17,7 +18,7 @@ WHOLE = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
 """Element types by name; beside them there are those of NARROW."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Code:
     """Object files by the names of their kernels, for this CPU and version of the engine alone."""
 
@@ -26,7 +27,7 @@ class Code:
     objects: Mapping[str, bytes]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Contents:
     """What a file holds: a graph, what it was loaded with, the choices of its plans, and machine code."""
 

@@ -10,7 +10,6 @@ of each sum and so all bits stay as they are; what is read meanwhile lives as lo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from ...engine import Sweep, contiguous_strides, elementwise, host, softmax, strided_views, thread_pool
 from ...planner import Contracted
+from ...records import record
 from ..graph import Array, Graph, Node, Shape, Spec
 from .planned import Multiplied, Swept
 from .pointwise import expression
@@ -26,7 +26,7 @@ FEWEST_ROWS = 64
 """Rows of a block, at least: fewer would pack the other operand too often."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class WovenAttention:
     """The steps of one attention with the kernels of a block of `rows` of its scores: (batch, T, S).
 

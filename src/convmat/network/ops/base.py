@@ -14,11 +14,11 @@ turn comes. One entry an operator in OPERATORS; what is not there is left to the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from ...records import record
 from ..graph import Array, Graph, Node, Shape, Spec, Value
 from .half import AS_THEY_ARE, wide_prepare, wide_run
 from .options import Options
@@ -53,7 +53,7 @@ class Around(Protocol):
         """See Inside."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Bodies:
     """How an operator with graphs in its attributes runs: inputs and captured values in, as new values out.
 
@@ -64,7 +64,7 @@ class Bodies:
     open: Callable[[Node, Around], Callable[..., tuple[Value, ...]]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Operator:
     """One operator of the standard. `view`: the output is the first input with another shape, and no element moves.
 

@@ -15,11 +15,11 @@ Hochreiter, Schmidhuber, 1997; Cho et al., 2014.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from ...records import record
 from ..graph import Array, Node
 from .activations import sigmoid
 
@@ -36,7 +36,7 @@ class RecurrentCell(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CellWeights:
     """The weights of one direction: R (G*H, H), two biases (G*H,), peepholes (3*H,)."""
 
@@ -140,7 +140,7 @@ USUAL = {
 """The activations of one direction where none are named."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Named:
     """An activation with its numbers, None where it has none; `clip` bounds what it is given."""
 

@@ -10,13 +10,13 @@ For nodes alone that QDQ graphs mean: their sums are of float32, and integers th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...engine import Sweep, buffers, contiguous_strides, elementwise, peaks, strided_views, thread_pool
 from ...planner import Plan, PlanOptions
+from ...records import record
 from ..graph import Array, Node, Spec
 from .options import Options, bind_node, plan_node
 from .planned import Planned, aligned_bytes
@@ -28,7 +28,7 @@ CONVERTED = 5
 FLOAT = np.dtype(np.float32)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CountedSweep:
     """A kernel from an array to another of its shape, by a scale and a zero point."""
 
@@ -62,7 +62,7 @@ class CountedSweep:
         return self.sweep.block([x, self.scale, self.zero, y])
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Floated(Planned):
     """A plan of float32 between 8-bit numbers, of which x is widened first and y rounded last, where it is not float32.
 

@@ -10,13 +10,14 @@ elements stays as narrow as it is; so do Conv and ConvTranspose, whose products 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...engine import buffers
 from ...planner import Prepared
+from ...records import record
 from ..graph import Array, Node, Spec, type_name
 from .planned import Planned, Unpacked
 
@@ -88,7 +89,7 @@ def wide_run(shape: Shaped, run: Run, unknown: type[Exception]) -> Run:
     return wide
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Widened:
     """A step for float32 that runs between arrays of half precision.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ...records import record
 from .base import OPERATORS
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Held:
     """One operator: the operator sets its versions begin with, and the attributes and optional inputs it may have."""
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...engine import Strides, contiguous_strides
+from ...records import record
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, has_input, input_at, read_whole_numbers
 from .movement import cuts, inside, pads_around, parts, permutation
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Move:
     """A shape, where its elements are in the array `source` (or in a constant), and where in the array `target`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ...planner import (
     request_tuned,
 )
 from ...problem import Problem
+from ...records import record
 from ..graph import Array, Shape
 
 Scale = tuple[bytes, Callable[[Array], Array]]
@@ -57,7 +58,7 @@ class PackedConstants:
         self._known[key] = weakref.ref(bound), weakref.ref(owner)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Decided:
     """How a node's product runs in the whole network that this one computes a part of: its problem, and the way."""
 
@@ -68,7 +69,7 @@ class Decided:
         return f"<Decided {self.way.lowering}>"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Options:
     """What a network was loaded with for its convolutions: keywords of `plan`."""
 

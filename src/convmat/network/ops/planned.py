@@ -7,7 +7,7 @@ of one step after those of another without coming back to Python. None where a c
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ...engine import Sweep, buffers, contiguous_strides, strided_views
 from ...planner import Bound, Contracted, Prepared
 from ...planner.maxima import Maxima
+from ...records import record
 from ..graph import Array, Spec
 
 Order = Callable[[Sequence[Array]], tuple[Array, Array | None, Array]]
@@ -29,7 +30,7 @@ class HoldsWeights(Protocol):
         """The bytes of its packed weights by their identity."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Planned:
     """A plan with its weights packed, called with the arrays that `order` picks."""
 
@@ -61,7 +62,7 @@ class Planned:
         return self.bound.jobs(*self.order(arrays), scratch)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Unpacked:
     """A plan whose weights are computed by the network: called with x, w, bias and residual where there are, and y.
 
@@ -86,7 +87,7 @@ class Unpacked:
         return None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Interleaved(Planned):
     """A plan whose y, of the shape `between`, is interleaved by a kernel."""
 
@@ -118,7 +119,7 @@ class Interleaved(Planned):
         return None if found is None or not y.flags.c_contiguous else [*found, self.sweep.block([made, y])]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Compared:
     """Maxima of windows by a kernel."""
 
@@ -135,7 +136,7 @@ class Compared:
         return self.maxima.jobs(*arrays)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Multiplied:
     """A product of two arrays that the network computes: the inputs of these numbers."""
 
@@ -169,7 +170,7 @@ class Multiplied:
         return arrays[first], arrays[second], arrays[-1]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Moved:
     """Kernels one after the other: for each the arrays it reads (or constants) and the one it writes.
 
@@ -220,7 +221,7 @@ def aligned_bytes(spec: Spec) -> int:
     return -(-spec.bytes // 64) * 64
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Followed(Planned):
     """A plan, and a kernel that passes over y where it lies, with arrays of the step (by number) and constants."""
 
@@ -244,7 +245,7 @@ def _take(arrays: Sequence[Array], sources: Sequence[int | Array]) -> list[Array
     return [arrays[each] if isinstance(each, int) else each for each in sources]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Swept:
     """One pass of a kernel over the first `reads` arrays and the last `writes`; others are constants that it knows."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -20,6 +19,7 @@ from ...errors import ConvmatError
 from ...geometry import Geometry
 from ...planner import Bound, PlanOptions
 from ...planner.maxima import Maxima, maxima
+from ...records import record
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, input_at, step_operator
 from .blocks import cut_slabs
@@ -37,7 +37,7 @@ MOST_TAPS = 2**20
 """Along one axis of a window; no network has more, and one that says so wants time."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PoolingWindow:
     """Along one axis: input, filter and output extent, stride, dilation, padding before and after."""
 

@@ -11,12 +11,12 @@ A coordinate c(p) in x belongs to every output; the terms are its neighbours, at
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...engine import Weighted
+from ...records import record
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, axes_of, input_at, optional_constant_at, step_operator
 from .blocks import cut_slabs
@@ -34,7 +34,7 @@ COORDINATES = (
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ResizeAxis:
     """One axis: input and output extent, outputs per input, and which part of the input is meant."""
 
@@ -45,7 +45,7 @@ class ResizeAxis:
     roi: tuple[float, float] = (0.0, 1.0)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ResizeTaps:
     """What every output along an axis is made of: `index` and `weight` (P, T), and where it is outside of x."""
 

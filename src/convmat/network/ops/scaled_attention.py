@@ -11,11 +11,11 @@ of one image are there at a time. Vaswani et al., 2017; Ainslie et al., 2023 (gr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...records import record
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, step_operator
 from .dtypes import dtype_numbered
@@ -28,7 +28,7 @@ RAW, CAPPED, BIASED, SOFT = range(4)
 """What the fourth output shows: products, these after the softcap, with the bias, after the softmax."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _AttentionExtents:
     """Images, query heads, key heads, queries, past and new keys, and lengths of a key and of a value."""
 

@@ -8,13 +8,15 @@ Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from ...records import record
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Life:
     """How many bytes are needed from one node to another, both included."""
 
@@ -31,7 +33,7 @@ class Life:
         return self.first <= other.last and other.first <= self.last
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Allotment:
     """Where each value begins in an arena of `size` bytes; `least` bytes are alive at the busiest node."""
 

@@ -11,15 +11,16 @@ Inputs, outputs and what is known only at run time are arrays of their own, whic
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...records import record
 from ..graph import Graph, Node, Spec
 from ..ops import operator_of
 from ..ops.movement import pads_around
 from .arena import Allotment, Life, allot
 
 
-@dataclass
+@record
 class Places:
     """Who lies where: `root` and `shift` of each value in the arena; what of a join is done by lying right.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...planner import Plan, load_plans
 from ...processes import OfThisProcess
+from ...records import record
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.base import OWN
@@ -47,7 +48,7 @@ NOTHING = -1
 """The place of an operand that is omitted: the last of the values, which stays None."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class NodeTask:
     """One step: the node it runs, where its operands stand among the values, and which are not needed after it."""
 
@@ -60,7 +61,7 @@ class NodeTask:
     """Whether `run` gives new arrays instead of writing into those there are."""
 
 
-@dataclass
+@record
 class State:
     """What one call works on: an array for each value, and the work over those that stay and lie as planned."""
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...engine import thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...planner import Record
 from ...processes import Lock, OfThisProcess
+from ...records import record
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.options import PackedConstants
@@ -38,7 +39,7 @@ MOST_CHANGES = 16
 """Sets of shapes that a body, or what waits for a shape, is prepared for before it counts as one that ever changes."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Setting:
     """What a network was loaded with: its bodies are prepared in the same way.
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
+from ...records import record
 from ..graph import Array, Graph, Node
 from .ranges import Grain, SeenRange, of_filters
 from .regions import QuantisedRegion, Regions
@@ -24,7 +25,7 @@ MOST_BIAS = 2.0**30
 """Steps of a bias, which leaves as much for the sums."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LayerWeights:
     """A layer's weights in int8, a scale for each output channel, and its bias in steps of them, (O,) in int32."""
 
@@ -66,7 +67,7 @@ def _on_average(layer: QuantisedRegion, w: Array, mean: Array) -> Array:
     return np.asarray(np.einsum("oc,oc->o", w.reshape(*w.shape[:2], -1).sum(2), rows))
 
 
-@dataclass
+@record
 class QdqWriter:
     """The nodes and constants of the graph that is being written."""
 

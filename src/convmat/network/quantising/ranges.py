@@ -12,12 +12,13 @@ The squared error is that of a histogram with BINS bins, each taken for its midd
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from ...errors import NetworkError
+from ...records import record
 from ..graph import Array
 
 METHODS = ("mse", "min-max")
@@ -31,7 +32,7 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """From a network's inputs to values by name."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Grain:
     """What 8-bit numbers stand for: (q - zero) * scale, with `zero` of their element type.
 
@@ -56,7 +57,7 @@ SMALLEST = 2.0**-60
 """The least scale: smaller products of two are no float32."""
 
 
-@dataclass
+@record
 class SeenRange:
     """What was seen of one value: its ends, its mean for each channel (axis 1, or the last), and a histogram."""
 

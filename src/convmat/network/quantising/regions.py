@@ -13,11 +13,12 @@ float32, and what the network gives, stays as its layer's sums make it.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from ...processes import kept_property
+from ...records import record
 from ..graph import Array, Graph, Node, Spec
 from ..rewriting.quantised import moves
 
@@ -34,7 +35,7 @@ LIMITS = ("Relu", "Clip")
 """What a layer's epilogue does to its sums."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class QuantisedRegion:
     """A product by constant weights, and the nodes behind it that its epilogue computes.
 
@@ -74,7 +75,7 @@ class QuantisedRegion:
         return self.w.size // max(self.filters, 1)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Regions:
     """A graph with its layers; those that stay in float32 are left out, perhaps of a `whole` that has them."""
 

@@ -7,18 +7,18 @@ drop    the share of examples whose best class is another, where the network giv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
+from ...records import record
 from ..reports.cells import shorten_name
 
 if TYPE_CHECKING:
     from ..net import Network
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class QuantisedLayer:
     """One product: `bits` of its weights and inputs, `why` they are 32; seconds as measured, None where not."""
 
@@ -38,7 +38,7 @@ class QuantisedLayer:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Quantised:
     """A quantised network and what became of its layers. Print it; `network.to_onnx(path)` writes it.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from ...engine import peaks, thread_pool
 from ...errors import NetworkError, PlanError, format_value
+from ...records import record
 from ..graph import Array, Graph, specs_of
 from ..loading import load
 from ..net import Network
@@ -32,7 +33,7 @@ MOST_TERMS = 2**30 // (255 * 128)
 Tell = Callable[[str], object]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class QuantisingSetting:
     """How numbers become 8-bit ones: see `quantize`."""
 
@@ -151,7 +152,7 @@ def _misfit(at: int, error: NetworkError) -> NetworkError:
     return NetworkError(f"quantize: example {at} does not fit the network\n  {said}")
 
 
-@dataclass
+@record
 class QuantisingWork:
     """One network on its way: in float32, its layers, and what its values are on the examples."""
 

@@ -19,11 +19,12 @@ contributed operators.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from ...records import record
 from ..graph import Array, Node
 
 DOMAIN = "com.microsoft"
@@ -32,7 +33,7 @@ OLDEST = 13
 """The least operator set of the standard whose nodes are written: the first with scales for each index of an axis."""
 
 
-@dataclass
+@record
 class Spelt:
     """One foreign node being spelt out. `version`: the standard's operator set of the nodes it becomes."""
 
@@ -173,7 +174,7 @@ def _same(op: str) -> Callable[[Spelt], object]:
     return lambda s: s(op, *s.inputs, out=s.outputs[0], **s.attributes)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Foreign:
     """One operator: how many inputs and outputs it may have, its attributes with their types, and what it becomes."""
 

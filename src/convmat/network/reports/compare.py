@@ -13,7 +13,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from ...errors import NetworkError
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
+from ...records import record
 from ..graph import Array
 from ..reading.read import read_whole
 from .cells import format_extents, shorten_name
@@ -32,7 +32,7 @@ FEWEST, MOST = 3, 50
 """Calls of each, however long or short they are."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Difference:
     """How far one output is from the peer's."""
 
@@ -49,7 +49,7 @@ class Difference:
         return {"name": self.name, "shape": list(self.shape), **finite}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Comparison:
     """Differences and medians of seconds, this one's and the peer's."""
 

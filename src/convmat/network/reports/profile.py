@@ -10,13 +10,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ...engine import peaks
 from ...errors import EngineError
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
+from ...records import record
 from ..graph import Node, Value
 from ..preparing.program import NodeTask, Program
 from .cells import draw_bar, shorten_name
@@ -29,7 +29,7 @@ FEWEST, MOST = 3, 100
 """Calls, however long or short they are."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Profile:
     """Measured seconds of each node. `peak` is FLOP/s, None where it could not be measured."""
 

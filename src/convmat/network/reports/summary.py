@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from ...planner.columns import align_columns
 from ...planner.units import format_bytes, format_seconds
+from ...records import record
 from ..graph import Spec
 from ..ops.half import packed_sizes
 from ..ops.planned import Planned
@@ -21,7 +22,7 @@ HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "pa
 WORDS = 5
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Summary:
     """What a network consists of for inputs of given shapes. Print it; `as_dict()` is its JSON.
 
@@ -122,7 +123,7 @@ def summarise(program: Program, count: int, fields: tuple[Any, ...] = ()) -> Sum
     )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Memory:
     """Bytes of a network in a steady state.
 

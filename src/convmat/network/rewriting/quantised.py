@@ -14,12 +14,13 @@ moves elements not at all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ...planner.integers import room_beside
 from ...product import Activation
+from ...records import record
 from ..graph import Array, Node, Spec
 from ..ops.base import OWN
 from ..ops.convolution import INTEGER_TRANSPOSE
@@ -53,7 +54,7 @@ def moves(node: Node) -> bool:
 BYTES = (np.uint8, np.int8)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class NamedGrain:
     """What quantised numbers stand for: (q - zero) * scale; the names of both, and their values."""
 

@@ -15,10 +15,11 @@ windows leave it above or below, with a branch around each line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ....processes import kept_property
 from ....product import Activation
+from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import Type, Value, below, const, f32, fma, i32, i64, shuffle, sitofp, splat
@@ -31,7 +32,7 @@ MOST_TAPS, MOST_TERMS = 32, 96
 """Taps of a window that are written out, and times the channels of a group."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ChannelsRecipe:
     """All that is constant in the kernel.
 
@@ -126,7 +127,7 @@ class ChannelsRecipe:
         )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _OutputBlock:
     """Outputs that are computed together, from the one at `x`, `y`, `residual` on: rows by columns.
 

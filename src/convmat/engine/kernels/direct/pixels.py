@@ -18,10 +18,10 @@ of them does.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ....processes import kept_property
 from ....product import Activation
+from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from .planes import OuterIndex, WindowSteps, argument_names
@@ -37,7 +37,7 @@ TALLEST = 8
 """Rows of a block: beyond, a line of x is hardly read less often."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PixelsRecipe:
     """All that is constant in the kernel.
 

@@ -8,9 +8,10 @@ or, where the recipe says `maximum`, the largest x[line of (row, k)].
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
+from ....records import record
 from ...ir.formulas import greatest
 from ...ir.instructions import Value, below, const, f32, fma, i32, sitofp, splat
 from .pixels import PixelsRecipe
@@ -21,7 +22,7 @@ Sums = list[list[Value]]
 Held = list[list[Value]]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Edge:
     """What a block at the edge checks: a position along the lanes, masks of loads and of what is stored; if all is."""
 
@@ -31,7 +32,7 @@ class Edge:
     whole: Value
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PixelPlace:
     """A block of y: where its first element is in x, y and the residual, bytes from row to row, and its edge if any.
 
@@ -47,7 +48,7 @@ class PixelPlace:
     line: Value | None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PixelLine:
     """A line of x at work: its number in the block, the (row, tap) that it goes into, and weights that are held."""
 

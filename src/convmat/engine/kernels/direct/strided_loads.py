@@ -14,8 +14,8 @@ nothing is read behind the last element that is wanted, but for the odd one of a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from ....records import record
 from ...ir.emitter import Function
 from ...ir.instructions import Type, Value, below, const, i1, i32, i64, less, select, shuffle, splat, trunc
 from ...ir.shuffles import load_every, widen
@@ -27,7 +27,7 @@ EVERY = 4
 Masks = dict[int, Value]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Reads:
     """Vectors of `lanes` elements of type `array`, `step` apart, widened to `work`; `outside` where a mask says so.
 

@@ -12,8 +12,8 @@ there. Images are summed in parts of a fixed number, and then the parts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ....records import record
 from ...ir.emitter import Module, prefix_mask
 from ...ir.instructions import (
     Value,
@@ -37,7 +37,7 @@ from ..sweeps.lines import reduce_lanes
 from .recipe import OFFSETS, DotsRecipe
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Chunk:
     """Some elements of w's lines: for each vector the masks of x's loads, of w's elements and of each tap's terms."""
 

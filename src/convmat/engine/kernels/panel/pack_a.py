@@ -7,8 +7,7 @@ Two ways to read it: lines contiguous along k are transposed in squares of regis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import Type, Value, const, equal, i1, i64, minimum, ptr, select, udiv
@@ -19,7 +18,7 @@ from .microkernel import by_height
 from .recipe import Form, PanelRecipe
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BlockOfRows:
     """A packed block of A: its `rows`, stored `padded` to whole vectors of `lanes`; of type `source`, then `work`."""
 

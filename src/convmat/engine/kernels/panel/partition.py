@@ -11,9 +11,10 @@ threads ended together is not tried.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapreplace
+
+from ....records import record
 
 TASKS = 8
 """Tasks that a thread is given at most, of a product that is partitioned this way."""
@@ -22,7 +23,7 @@ LATE = 0.05
 """Share of its longest task by which a thread is expected to come late."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Portions:
     """What is shared out: `count` panels or blocks, the last of which holds `last` of a whole one."""
 
@@ -40,7 +41,7 @@ class Portions:
         return min(size, self.count - first) - (1 - self.last) * (first + size >= self.count)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Overheads:
     """What a task does beside multiplying, in times of multiplying a panel by a block.
 

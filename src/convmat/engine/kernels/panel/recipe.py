@@ -6,10 +6,10 @@ which axis it is contiguous, hence how a packed panel of B lies, and how A is re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from ....product import Activation
+from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from ...job import WORD
@@ -27,7 +27,7 @@ class Form(Enum):
     OUTER = "outer"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PanelRecipe:
     """All that is constant in a panel kernel.
 

@@ -7,8 +7,8 @@ where a block of A, a panel of B, a tile's unfinished sums and its place in C ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Type, Value, const, equal, i64, minimum, ptr, select, udiv
@@ -22,7 +22,7 @@ Call = Callable[[int, Value, tuple[Value, ...]], object]
 """Calls the micro-kernel for so many rows and columns with these arguments."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Parts:
     """What a panel kernel is put together from: functions that pack B and A, micro-kernels, and the table of places."""
 
@@ -34,7 +34,7 @@ class Parts:
     places: Function | None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KPart:
     """A part of k: its place among the parts, A from the k `start` on, and the columns of C from `first` to `end`.
 

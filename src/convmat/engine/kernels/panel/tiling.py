@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ....product import Index, Product
+from ....records import record
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, strides
@@ -21,7 +22,7 @@ from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, index_names, innermost_step, is_uniform
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tiling:
     """MR rows of a block of A, NR columns of a panel of B; `along_m`: lanes lie along m, otherwise along n."""
 
@@ -30,7 +31,7 @@ class Tiling:
     nr: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Storing:
     """How finished tiles meet C: `inner` are the column indices within one matrix, those before `first` are walked.
 
@@ -43,7 +44,7 @@ class Storing:
     placed: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Lying:
     """A product's operands as they lie: steps of its indices in y and w, in elements; last: x's contiguous axis."""
 

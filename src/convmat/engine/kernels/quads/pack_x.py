@@ -12,8 +12,8 @@ channel has a 0 behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.dots import halves
 from ...ir.emitter import Module, prefix_mask
@@ -47,7 +47,7 @@ BEHIND = 64
 """Bytes that may be read behind the last, and what is written beyond a line before the next one is."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PackRecipe:
     """All that is constant in the kernel.
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ....records import record
 from ...cpu import Cpu, host
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
@@ -70,7 +71,7 @@ SHARED = ("lines", "columns", "per", "pieces", "piece")
 """A task has `per` lines, or where a line is cut into several `pieces`, one piece of one line."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Share:
     """What a task does: lines first .. stop - 1, of each the columns begin .. end - 1."""
 
@@ -134,7 +135,7 @@ def share_lines(lines: int, columns: int, threads: int, *, whole: bool) -> tuple
     return {"lines": lines, "columns": columns, "per": 1, "pieces": pieces, "piece": piece}, lines * pieces
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SweepPlan:
     """A kernel over arrays of certain shapes: what is constant in it, its words, and how many tasks share it out.
 

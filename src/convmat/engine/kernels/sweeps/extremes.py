@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from ....records import record
 from ...cpu import host
 from ...ir.conversions import ELEMENTS
 from ...ir.emitter import Function, prefix_mask
@@ -38,7 +38,7 @@ from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 from .reductions import FLOATS, INTEGERS, share_pieces
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExtremesRecipe(SweepRecipe):
     """The least or the largest, of equal ones the last or the first; of which type, lanes of a vector.
 

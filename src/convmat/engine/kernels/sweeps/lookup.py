@@ -10,8 +10,8 @@ up one by one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ....records import record
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, const, i8, i64, less, select, urem, zext
@@ -23,7 +23,7 @@ LANES = 64
 """Bytes of a register that permutes them."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Lookup(SweepRecipe):
     """`permutes`: whether the CPU permutes the bytes of whole registers."""
 

@@ -7,13 +7,13 @@ An operation takes operands of one element type (`select` and `const` say theirs
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ....records import record
 from ...ir import powers
 from ...ir.activations import FORMULAS
 from ...ir.conversions import is_unsigned
@@ -62,7 +62,7 @@ BOOL = frozenset({"bool"})
 ALL = NUMBERS | BOOL | {"float16", "bfloat16"}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Operation:
     """Its meaning, and `emit` for the element types it takes; parameters follow the operands.
 

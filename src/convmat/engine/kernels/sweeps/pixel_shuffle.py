@@ -9,8 +9,8 @@ weaves lines: s vectors of s planes become s vectors of one line, by shuffles.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ....records import record
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, udiv
@@ -21,7 +21,7 @@ MOST_TIMES = 4
 """Along a line: so many vectors are shuffled into each other."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Interleave(SweepRecipe):
     """Pixels of a block along a line and along a column, the type, lanes of a vector."""
 

@@ -10,12 +10,12 @@ A weight of 0 is no term: an infinity beside a window stays where it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ....records import record
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, const, f32, fma, i1, i32, i64, not_equal, select, sext, splat, udiv
@@ -38,7 +38,7 @@ class Weighted(NamedTuple):
     weight: Array
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Resample(SweepRecipe):
     """Terms along rows and along columns, lanes of a vector, and whether they are permuted."""
 

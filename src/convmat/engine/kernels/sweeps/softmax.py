@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ....records import record
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.exponential import exp
@@ -24,7 +24,7 @@ from .lines import ACCUMULATORS, Line
 from .reductions import BLOCK, share_pieces
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Softmax(SweepRecipe):
     """Along lines, or their logarithms, of one type."""
 
@@ -60,7 +60,7 @@ class Softmax(SweepRecipe):
             Line(fn, y, self.type, lanes, columns).each(finish)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SoftmaxAcross(SweepRecipe):
     """Along an axis that others follow: lanes lie along those."""
 

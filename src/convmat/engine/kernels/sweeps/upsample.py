@@ -8,8 +8,8 @@ A vector of x becomes k vectors of y by shuffles, each stored `rows` times.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ....records import record
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, i8, shuffle
@@ -22,7 +22,7 @@ MOST_TIMES = 8
 BYTES = {"int8": i8, "uint8": i8, "bool": i8}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class UpsampleRecipe(SweepRecipe):
     """How often along a row and how many rows, of which type, lanes of a vector."""
 

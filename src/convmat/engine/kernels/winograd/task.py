@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ....records import record
 from ...ir.emitter import Function
 from ...ir.instructions import Type, Value, below, equal, i64, minimum, ptr, select, udiv
 from ..panel.microkernel import dispatch
 from .writer import WinogradWriter
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RowBlock:
     """What a block of so many rows of A takes: packing it, its register tiles by their sizes, storing it."""
 
@@ -20,7 +20,7 @@ class RowBlock:
     post: Function
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TaskBlock:
     """A task's block: its slices, rows and columns of tiles, and how many there are of each.
 

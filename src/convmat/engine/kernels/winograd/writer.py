@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ....processes import kept_property
 from ....product import Activation, Matrix, Transform
+from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.constant_matmul import combine, operations
 from ...ir.emitter import Function, Module
@@ -24,7 +24,7 @@ others can still be added up.
 """
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class WinogradRecipe:
     """All that is constant in the kernel: the transforms along both axes, types, how many rows of A a block has.
 

@@ -9,10 +9,9 @@ The new gate of a GRU reads r h, or multiplies what comes of h by r: `into_h` is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from ....records import record
 from ...graph import Array, Node, Spec
 from ..activations import sigmoid
 from ..base import Specs, Step, input_at, own_operator
@@ -24,7 +23,7 @@ from ..rolled import Extents
 STATES = ("initial_h", "initial_c")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class StepBack:
     """What a step gives back: gradients of its sums and of the state before; what belongs to R, its bias and P.
 
