@@ -22,7 +22,7 @@ from ...errors import ConvmatError, EngineError
 from ...geometry import Geometry
 from ...planner import Plan, PlanOptions
 from ...problem import WORK_DTYPES
-from ..graph import Array, Node, Shape, Spec
+from ..graph import Array, Graph, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, operator
 from .options import Options, bind_node, plan_node
 from .planned import Interleaved, Planned, Unpacked
@@ -170,8 +170,15 @@ def _are_constant(specs: Specs, w: Spec) -> bool:
     return w.value is not None and (bias is None or bias.value is not None)
 
 
-def scale_weights(node: Node, w: Array) -> Array:
-    """The weights times the node's `scale`, computed in float64 and rounded once."""
+def room_for_scaled(graph: Graph) -> buffers.Slots:
+    """Memory for the largest array of weights in a graph that is scaled before it is packed."""
+    scaled = (node for node in graph.nodes if node.get("scale") is not None)
+    kept = (graph.constants.get(node.inputs[1]) for node in scaled)
+    return buffers.Slots(max((w.nbytes for w in kept if w is not None), default=0))
+
+
+def scale_weights(node: Node, w: Array, room: buffers.Slots | None = None) -> Array:
+    """The weights times the node's `scale`, computed in float64 and rounded once; in `room`, if it is given."""
     scale = node.get("scale")
     if scale is None:
         return w
@@ -181,8 +188,8 @@ def scale_weights(node: Node, w: Array) -> Array:
         groups = node.get("group", 1)
         each = np.repeat(scale.reshape(groups, -1), w.shape[0] // groups, axis=0)
         each = each.reshape(w.shape[:2] + (1,) * (w.ndim - 2))
-    # It is packed at once: memory that was used before has its pages.
-    return np.asarray(np.multiply(w, each, out=buffers.empty(w.shape, w.dtype), casting="same_kind"))
+    made = np.empty(w.shape, w.dtype) if room is None else room.empty(w.shape, w.dtype)
+    return np.asarray(np.multiply(w, each, out=made, casting="same_kind"))
 
 
 def plan_weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
@@ -246,14 +253,14 @@ def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options)
         return Unpacked(plan_of(node, specs, options), has_input(specs, 2), has_input(specs, 3))
     woven = plan_weaving(node, specs, options)
     if woven is not None:
-        w = scale_weights(node, w)
+        w = scale_weights(node, w, options.scaled)
         filters = np.ascontiguousarray(w.reshape(len(w), -1).T).reshape(-1, len(w), *(1,) * (w.ndim - 2))
         added = None if bias is None else bias.repeat(math.prod(w.shape[2:]))
         bound = plan_of(node, specs, options).bind(filters, added)
         between = _between(input_at(node, specs, 0), input_at(node, specs, 1))
         return Interleaved(bound, lambda arrays: (arrays[0], None, arrays[-1]), woven, between)
     factor = node.get("scale")
-    scale = None if factor is None else (factor.tobytes(), partial(scale_weights, node))
+    scale = None if factor is None else (factor.tobytes(), partial(scale_weights, node, room=options.scaled))
     bound = bind_node(options, plan_of(node, specs, options), w, bias, scale)
     at = 2 + has_input(specs, 2) if has_input(specs, 3) else None
     return Planned(bound, lambda arrays: (arrays[0], arrays[at] if at else None, arrays[-1]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import blas_threads
+from ...engine import blas_threads, buffers
 from ...planner import (
     Bound,
     Candidate,
@@ -85,6 +85,8 @@ class Options:
     """What plans and kernels are written down in, and which choices are followed, while a network is prepared."""
     packed: PackedConstants | None = field(default=None, compare=False, repr=False)
     """What constants were bound to: for nodes, and for other shapes of the network's inputs, that pack them alike."""
+    scaled: buffers.Slots | None = field(default=None, compare=False, repr=False)
+    """Where weights are scaled before they are packed, one array after the other."""
     whole: Decided | None = None
     """The decision whose block the product of the prepared node is, and as which it runs."""
     plan: Plan | None = field(default=None, compare=False, repr=False)
