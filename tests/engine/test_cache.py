@@ -131,6 +131,18 @@ def test_the_files_that_shape_a_kernel_are_all_that_writing_one_imports() -> Non
     assert seen <= covered
 
 
+def test_what_compiles_is_started_ahead_where_nothing_was_ever_compiled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(compiler_pool, "warm", asked.append)
+    jit_cache.expect_kernels()
+    assert asked == [jit_cache.AHEAD]
+    jit_cache.disk().put(bytes(32), b"code")
+    jit_cache.expect_kernels()
+    assert asked == [jit_cache.AHEAD]
+
+
 def test_a_recipe_that_is_found_writes_no_text(folder: Path) -> None:
     assert again(folder, 1, 2, 1) == ([1, 2, 1], 2, jit_cache.Counts(compiled=2))
     assert again(folder, 1, 2, 1) == ([1, 2, 1], 0, jit_cache.Counts(disk=2))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ..engine import jit_cache
 from ..errors import PlanError, format_value
 from ..planner import require_limits
 from .files import save
@@ -75,6 +76,7 @@ def load(
         options = save.merge_saved_options(found.options, given)
         kept = found.rules if rules is None else rules
         return Network(found.graph, options, memory_limit, kept, found.choices)
+    jit_cache.expect_kernels()
     made = Network(read_graph(source), given, memory_limit, rules)
     made.source = source
     return made

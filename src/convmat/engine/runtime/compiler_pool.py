@@ -271,9 +271,9 @@ def compile_many(irs: Iterable[str], cpu: Cpu, *, level: int = 2, form: str = "o
     return _Batch(((ir, cpu.triple, cpu.name, cpu.features, level, form) for ir in irs), cpu).compile_all()
 
 
-def warm() -> None:
-    """Start a child without waiting for it: by the time the first IR is written it is ready."""
-    for child in _team.take(1):
+def warm(children: int = 1) -> None:
+    """Start children, as far as there are cores, and wait for none: they are ready when the first IR is written."""
+    for child in _team.take(children, patient=False):
         _team.give_back(child, healthy=True)
 
 

@@ -37,6 +37,9 @@ LEVEL = 2
 MOST_BYTES = 16 << 20
 """Code that is kept in memory for whoever asks next; beyond it, what was asked for longest ago is left to its users."""
 
+AHEAD = 2
+"""Compiling processes that are started before it is known how many kernels there will be."""
+
 WAIT_SECONDS = 1.0
 """After so long, whoever waits for another thread looks whether that is still there: in a forked child it is not."""
 
@@ -94,6 +97,12 @@ def use_folder(path: Path | None, limit: int = object_cache.LIMIT_BYTES) -> None
     with _changed:
         _disk = object_cache.ObjectCache(path, limit) if path is not None else None
         _loaded.clear()
+
+
+def expect_kernels() -> None:
+    """Start what compiles if nothing was ever compiled here: it gets ready while others read and plan."""
+    if disk().empty:
+        compiler_pool.warm(AHEAD)
 
 
 def _itself(kernel: Kernel, cpu: Cpu) -> str:

@@ -126,6 +126,11 @@ class ObjectCache:
         sizes = [facts.st_size for _, facts in self._files()] if self._refused is None else []
         return CacheInfo(self.path, len(sizes), sum(sizes), self.limit, self._refused)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no object, be it that none may be kept."""
+        return not self._usable() or next(self._files(), None) is None
+
     def clear(self) -> int:
         """Delete every object; returns how many there were. Kernels in memory stay."""
         if not self._usable():
