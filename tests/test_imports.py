@@ -434,3 +434,17 @@ def test_a_convolution_needs_no_extra() -> None:
         "print(json.dumps(y.ravel().tolist()))"
     )
     assert found == [3.0, 5.0]
+
+
+def test_a_network_loads_nothing_of_gradients_before_it_is_trained() -> None:
+    found = fresh(
+        "import json, sys\n"
+        "from convmat import network\n"
+        "from convmat.network.graph import Node\n"
+        "from convmat.network.ops import operator_of\n"
+        "from convmat.network.ops.base import OWN\n"
+        "before = 'convmat.network.ops.gradients.losses' in sys.modules\n"
+        "name = operator_of(Node('CrossEntropy', (), (), {}, 'loss', 17, OWN)).name\n"
+        "print(json.dumps([before, name]))"
+    )
+    assert found == [False, "CrossEntropy"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node, Spec
+from . import gradients
 from .base import OPERATORS, OWN, OWNED, Operator, Specs, unknown_outputs
 from .half import AS_THEY_ARE, WIDE, is_half, widen_arrays
 
@@ -22,7 +23,11 @@ LONGEST_SHAPE = 1024
 
 def operator_of(node: Node) -> Operator:
     """The operator of a node: written here, or the reference's."""
-    return OWNED[node.op] if node.domain == OWN else OPERATORS.get(node.key, REFERENCE)
+    if node.domain != OWN:
+        return OPERATORS.get(node.key, REFERENCE)
+    if node.op not in OWNED:
+        gradients.enter()
+    return OWNED[node.op]
 
 
 def reference_in_float32(node: Node, *inputs: Array | None) -> tuple[Array, ...]:

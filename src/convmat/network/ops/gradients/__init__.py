@@ -5,28 +5,36 @@ They run as all others do: a rule for shapes, and a step that writes where it sh
 
 from __future__ import annotations
 
-from . import (
-    convolution,
-    linear,
-    losses,
-    movement,
-    normalisation,
-    pooling,
-    random,
-    recurrent,
-    reductions,
-    resize,
-)
+from types import ModuleType
 
-__all__ = [
-    "convolution",
-    "linear",
-    "losses",
-    "movement",
-    "normalisation",
-    "pooling",
-    "random",
-    "recurrent",
-    "reductions",
-    "resize",
-]
+
+def enter() -> tuple[ModuleType, ...]:
+    """Import the modules here: each enters its operators. Who runs a network does without them."""
+    from . import (
+        convolution,
+        linear,
+        losses,
+        movement,
+        normalisation,
+        pooling,
+        random,
+        recurrent,
+        reductions,
+        resize,
+    )
+
+    return (
+        convolution,
+        linear,
+        losses,
+        movement,
+        normalisation,
+        pooling,
+        random,
+        recurrent,
+        reductions,
+        resize,
+    )
+
+
+__all__ = ["enter"]
