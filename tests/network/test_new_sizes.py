@@ -79,7 +79,7 @@ def test_what_nobody_holds_is_packed_anew() -> None:
     net._programs._kept.clear()
     net._programs.latest = net._latest = None
     gc.collect()
-    assert all(bound() is None for bound, _ in known._known.values())
+    assert all(bound() is None for several in known._known.values() for _, bound, _ in several)
     np.testing.assert_array_equal(net(x), answer)
 
 

@@ -22,6 +22,7 @@ from ...planner import (
     request_tuned,
 )
 from ...problem import Problem
+from ...processes import Lock
 from ...records import record
 from ..graph import Array, Shape
 
@@ -38,24 +39,41 @@ ROUNDED_RTOL = 1e-2
 
 
 class PackedConstants:
-    """What constants are bound to, as long as somebody holds it: by how they are packed and where they lie."""
+    """What constants are bound to, as long as somebody holds it: by where they lie, and how they are packed.
+
+    Few packings of a constant are told apart one by one: hashing recipes would take longer than all of their nodes.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[Any, tuple[weakref.ref[Bound], weakref.ref[Array]]] = {}
+        self._known: dict[Any, list[tuple[Any, weakref.ref[Bound], weakref.ref[Array]]]] = {}
+        self._locks: dict[Any, Lock] = {}
 
-    def find(self, key: Any) -> Bound | None:
-        """What was bound under a key; None where it is gone, or the constant: another array may lie there."""
-        bound, owner = self._known.get(key, (None, None))
-        return bound() if bound is not None and owner is not None and owner() is not None else None
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was bound yet."""
+        return not self._known
 
-    def add(self, key: Any, bound: Bound, owner: Array) -> None:
+    def alone(self, lies: Any) -> Lock:
+        """What is held from looking a constant up to adding it: nodes that share one may be prepared at a time."""
+        return self._locks.setdefault(lies, Lock())
+
+    def find(self, lies: Any, packing: Any) -> Bound | None:
+        """What was bound there; None where it is gone, or the constant: another array may lie there."""
+        for known, bound, owner in self._known.get(lies, ()):
+            if owner() is not None and known == packing and (found := bound()) is not None:
+                return found
+        return None
+
+    def add(self, lies: Any, packing: Any, bound: Bound, owner: Array) -> None:
         """Remember what was bound, and whose memory the constant is."""
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
-        for each, (kept, _) in list(self._known.items()):
-            if kept() is None:
-                self._known.pop(each, None)
-        self._known[key] = weakref.ref(bound), weakref.ref(owner)
+        for place, several in list(self._known.items()):
+            if all(kept() is None for _, kept, _ in several):
+                self._known.pop(place, None)
+                self._locks.pop(place, None)
+        there = [each for each in self._known.get(lies, ()) if each[1]() is not None]
+        self._known[lies] = [*there, (packing, weakref.ref(bound), weakref.ref(owner))]
 
 
 @record(frozen=True)
@@ -131,16 +149,22 @@ def bind_node(
     """
     packing = plan.packing
     alike = (plan.problem, plan.chosen.way) if packing is None else packing
-    lies = (w.__array_interface__["data"][0], w.shape, w.strides, w.dtype)
-    key = (alike, lies, None if scale is None else scale[0])
-    known = None if options.packed is None else options.packed.find(key)
-    if known is not None:
-        return known.with_bias(bias) if packing is None else plan.share(known, bias)
-    made = w if scale is None else scale[1](w)
-    bound = plan.bind(np.ascontiguousarray(made).reshape(plan.problem.shape("w")), bias)
-    if options.packed is not None:
-        options.packed.add(key, bound, w)
-    return bound
+    lies = (
+        w.__array_interface__["data"][0],
+        w.shape,
+        w.strides,
+        w.dtype,
+        None if scale is None else scale[0],
+    )
+    kept = PackedConstants() if options.packed is None else options.packed
+    with kept.alone(lies):
+        known = kept.find(lies, alike)
+        if known is not None:
+            return known.with_bias(bias) if packing is None else plan.share(known, bias)
+        made = w if scale is None else scale[1](w)
+        bound = plan.bind(np.ascontiguousarray(made).reshape(plan.problem.shape("w")), bias)
+        kept.add(lies, alike, bound, w)
+        return bound
 
 
 def repeatable(step: Callable[..., None], options: Options) -> Callable[..., None]:

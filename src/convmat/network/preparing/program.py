@@ -31,6 +31,7 @@ from ..ops.kernels import LEAST
 from ..ops.linear import plan_dense
 from ..ops.planned import Moved
 from . import infer
+from .binding import prepare_steps
 from .chains import Call, Chain, chain_calls
 from .places import choose_places, is_view
 from .results import cast_result, copy_shared, require_results
@@ -260,7 +261,10 @@ class Program(OfThisProcess):
         load_plans([*plans.values()])
         record = self.setting.options.record
         self._sweeps = find_sweeps(graph, self.specs, record) if self.swept else {}
-        steps = [self._step(node, replace(options, plan=plans.get(id(node)))) for node in graph.nodes]
+        with_plans = {id(node): replace(options, plan=plans.get(id(node))) for node in graph.nodes}
+        steps = prepare_steps(
+            graph.nodes, lambda node: self._step(node, with_plans[id(node)]), options, plans
+        )
         self._woven = find_attention(graph, self.specs, self._sweeps, record)
         parted = [isinstance(step, Moved) for step in steps]
         placed = choose_places(graph, self.specs, [step is not None for step in steps], parted, self._woven)
