@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 import convmat
+from convmat.network.preparing import binding
 
 NODES, SIZE = 80, 64
 
@@ -65,6 +66,17 @@ def test_shared_weights_are_packed_once(op: str) -> None:
     wanted = right(model, x)
     np.testing.assert_allclose(net(x), wanted, atol=1e-4 * np.abs(wanted).max())
     assert net.memory().weights < 2 * SIZE * SIZE * 4 + 4096
+
+
+def test_shared_weights_are_packed_once_by_threads_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binding, "LEAST_BYTES", 1)
+    model, rng = chain("Conv"), np.random.default_rng(1)
+    with convmat.threads(2):
+        net = convmat.load(model)
+        x = rng.standard_normal((1, SIZE, 3, 3)).astype(np.float32)
+        wanted = right(model, x)
+        np.testing.assert_allclose(net(x), wanted, atol=1e-4 * np.abs(wanted).max())
+        assert net.memory().weights < 2 * SIZE * SIZE * 4 + 4096
 
 
 def test_weights_of_their_own_are_not() -> None:

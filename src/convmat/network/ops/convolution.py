@@ -9,8 +9,10 @@ and `scale`, a factor of w for each output channel: one array of weights is scal
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -60,10 +62,35 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
         keywords["output_padding"] = per_axis(node, "output_padding", rank, 0)
     keywords["padding"] = (_transpose_pads if transposed else _pads)(node, x, w, keywords)
     try:
-        make = Geometry.transposed if transposed else Geometry.of
-        return keywords, make(x, w, call=node.label, **keywords)
+        return keywords, _geometry(transposed, x, w, node.label, keywords)
     except ConvmatError as error:
         raise node.error(str(error)) from None
+
+
+def _geometry(transposed: bool, x: Shape, w: Shape, call: str, keywords: Mapping[str, Any]) -> Geometry:
+    """The geometry of these keywords: a node is asked for it where shapes are inferred, rewritten, planned and run."""
+    named = tuple(keywords.items())
+    if all(type(n) is int for n in _flat((x, w, *keywords.values()))):
+        with suppress(ConvmatError):  # said below, by the name of the call
+            return _remember_geometry(transposed, x, w, named)
+    return (Geometry.transposed if transposed else Geometry.of)(x, w, call=call, **keywords)
+
+
+@lru_cache(maxsize=1024)
+def _remember_geometry(
+    transposed: bool, x: Shape, w: Shape, keywords: tuple[tuple[str, Any], ...]
+) -> Geometry:
+    """The same of plain numbers, which are told apart by their values alone."""
+    return (Geometry.transposed if transposed else Geometry.of)(x, w, **dict(keywords))
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """The numbers in tuples within tuples; words, which say how to pad, are left out."""
+    for each in values:
+        if isinstance(each, tuple):
+            yield from _flat(each)
+        elif not isinstance(each, str):
+            yield each
 
 
 def per_axis(node: Node, name: str, rank: int, default: int) -> tuple[int, ...]:
@@ -170,7 +197,7 @@ def _are_constant(specs: Specs, w: Spec) -> bool:
     return w.value is not None and (bias is None or bias.value is not None)
 
 
-def room_for_scaled(graph: Graph) -> buffers.Slots:
+def make_room_for_scaled(graph: Graph) -> buffers.Slots:
     """Memory for the largest array of weights in a graph that is scaled before it is packed."""
     scaled = (node for node in graph.nodes if node.get("scale") is not None)
     kept = (graph.constants.get(node.inputs[1]) for node in scaled)

@@ -12,7 +12,7 @@ from ..ops.base import Step
 from ..ops.options import Options
 
 LEAST_BYTES = 4 << 20
-"""Of packed weights: fewer are packed in the time that it takes to start threads."""
+"""Bytes of packed weights: fewer are packed in the time that it takes to start threads."""
 
 
 def prepare_steps(

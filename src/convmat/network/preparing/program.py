@@ -23,7 +23,7 @@ from ...records import record
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.base import OWN
-from ..ops.convolution import plan_of, room_for_scaled
+from ..ops.convolution import make_room_for_scaled, plan_of
 from ..ops.fallback import REFERENCE
 from ..ops.gradients.convolution import DIRECTIONS, grad_plan
 from ..ops.half import packed_sizes
@@ -256,7 +256,7 @@ class Program(OfThisProcess):
     def _prepare(self, options: Options) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
-        options = replace(options, scaled=room_for_scaled(graph))
+        options = replace(options, scaled=make_room_for_scaled(graph))
         plans = self._find_plans(options)
         load_plans([*plans.values()])
         record = self.setting.options.record
