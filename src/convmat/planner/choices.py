@@ -92,6 +92,11 @@ def lookup(name: str) -> Seconds:
     return found.seconds if found else {}
 
 
+def look_up_problem(problem: Problem, lowering: str | None, engine: str | None) -> Seconds:
+    """What is remembered of a problem: without a key to look for where nothing was ever measured."""
+    return lookup(entry_key(problem, lowering, engine)) if _load_entries() else {}
+
+
 def remember(name: str, seconds: Seconds) -> None:
     """Keep what was measured just now, in memory and, where that is possible, on disk."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -338,6 +343,7 @@ __all__ = [
     "export_choices",
     "forget_choices",
     "import_choices",
+    "look_up_problem",
     "lookup",
     "remember",
     "use_folder",

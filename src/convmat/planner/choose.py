@@ -50,7 +50,7 @@ def choose(
     if problem.deterministic:
         return _choose_for_images(problem, lowering, engine)
     forced = (lowering, engine) != (None, None)
-    known = choices.lookup(choices.entry_key(problem, lowering, engine))
+    known = choices.look_up_problem(problem, lowering, engine)
     if not known and (first := quickest(problem, lowering, engine)) is not None:
         chosen, program = first
         everything = partial(_all_candidates, problem, lowering, engine)
