@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from ...engine import MOST_INPUTS, Expression, ExpressionStep
 from ..graph import Node, Spec
@@ -10,6 +13,11 @@ from ..ops.base import OWN
 from ..ops.normalisation import factors
 from ..ops.pointwise import ELEMENTWISE, expression
 from .draft import Draft
+
+BYTES = (np.uint8, np.int8)
+
+SHORTEST_ROW = 16
+"""Bytes in a row from which on a table for each index of an axis is loaded, as kernels have it."""
 
 MOST_STEPS = 20
 """Operations of one pass, constants not counted: beyond, arithmetic takes longer than memory."""
@@ -23,9 +31,12 @@ def join(draft: Draft, node: Node) -> bool:
     names, shape = [name for name in node.inputs if name], draft.specs[node.outputs[0]].shape
     for at, name in enumerate(names):
         before = draft.writer(name)
-        if before is None or not draft.has_one_reader(name) or draft.specs[name].shape != shape:
+        if before is None or draft.specs[name].shape != shape:
             continue
-        if _ends_quantised(draft, before):
+        alone, tables = draft.has_one_reader(name), _are_tables(draft, before, node)
+        if not alone and not _reads_bytes(draft, before):
+            continue
+        if _ends_quantised(draft, before) and not tables:
             continue
         other = _expression(draft, before)
         if other is None:
@@ -33,11 +44,11 @@ def join(draft: Draft, node: Node) -> bool:
         read = [*(n for n in before.inputs if n), *names[:at], *names[at + 1 :]]
         inputs = _order_names(draft, read, draft.specs[node.outputs[0]])
         made = own.after(at, other).taking([inputs.index(each) for each in read])
-        if len(made.inputs) > MOST_INPUTS or _operations(made) > MOST_STEPS:
+        if not tables and (len(made.inputs) > MOST_INPUTS or _operations(made) > MOST_STEPS):
             continue
         attributes = {"expression": made, "operators": (*_operators(before), *_operators(node))}
         draft.replace(
-            [before, node],
+            [before, node] if alone else [node],
             Node(ELEMENTWISE, inputs, node.outputs, attributes, node.name, node.version, OWN),
         )
         return True
@@ -73,6 +84,28 @@ def batch_as_pass(draft: Draft, node: Node) -> bool:
 def _ends_quantised(draft: Draft, node: Node) -> bool:
     """Whether numbers were made 8-bit ones last: nowhere does it cost less to end a pass."""
     return _operators(node)[-1] == "QuantizeLinear" and draft.specs[node.outputs[0]].dtype.itemsize == 1
+
+
+def _reads_bytes(draft: Draft, node: Node) -> bool:
+    """Whether a node dequantises bytes: to read these again costs less than the float32 numbers it makes of them."""
+    return node.op == "DequantizeLinear" and not node.domain and draft.specs[node.inputs[0]].dtype in BYTES
+
+
+def _are_tables(draft: Draft, *nodes: Node) -> bool:
+    """Whether nodes in a row make of each byte another one, by constants of one axis at most: one table does, too."""
+    axes = set()
+    for node in nodes:
+        if draft.specs[node.outputs[0]].dtype not in BYTES:
+            return False
+        late = {name for name in node.inputs if name and draft.constant(name) is None}
+        if len(late) != 1 or draft.specs[next(iter(late))].dtype not in BYTES:
+            return False
+        rank = draft.specs[node.outputs[0]].rank
+        for name in set(node.inputs) - late - {""}:
+            shape = draft.specs[name].shape
+            axes |= {rank - len(shape) + axis for axis, extent in enumerate(shape) if extent > 1}
+    shape = draft.specs[nodes[-1].outputs[0]].shape
+    return not axes or (len(axes) == 1 and math.prod(shape[max(axes) + 1 :]) >= SHORTEST_ROW)
 
 
 def _operations(made: Expression) -> int:
