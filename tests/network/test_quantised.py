@@ -173,6 +173,53 @@ def test_float32_is_kept_where_it_is_quicker(
         np.testing.assert_allclose(np.asarray(same(given), float), wanted, rtol=0, atol=step)
 
 
+def test_weights_that_the_graph_quantises_itself() -> None:
+    """As onnxruntime's quantiser writes those that come from nodes: float32 constants, quantised on the way."""
+    d, w = Drawn(), RANDOM.standard_normal((12, 8, 3, 3)).astype(np.float32)
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    grain = d.grain(0.03, 128, np.uint8)
+    made = helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(w))
+    d.nodes.append(made)
+    weights = d.node("DequantizeLinear", d.node("QuantizeLinear", "w", *grain), *grain)
+    d.node("QuantizeLinear", d.node("Conv", x, weights), *d.grain(0.2, 120, np.uint8), out="y")
+    given = RANDOM.integers(0, 256, (1, 8, 9, 9)).astype(np.uint8)
+    found, wanted, said = both(d.model({"x": (1, 8, 9, 9)}, "y"), x=given)
+    assert "QLinearConv" in said
+    assert "QuantizeLinear  " not in said
+    assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
+
+
+def test_scales_whose_factor_is_no_number_stay_in_float32() -> None:
+    model = conv("y", scale=1e-44)
+    x = RANDOM.integers(0, 256, (1, 8, 9, 9)).astype(np.uint8)
+    found, wanted, said = both(model, x=x)
+    assert "QLinearConv" not in said
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_tables_in_a_row_are_one() -> None:
+    """Also where a number that is read twice is dequantised between them: both read the bytes."""
+    d, each = Drawn(), RANDOM.uniform(0.5, 2, (8, 1, 1))
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    q = d.node(
+        "QuantizeLinear", d.node("Mul", x, d.constant(each, np.float32)), *d.grain(0.06, 100, np.uint8)
+    )
+    twice = d.node("DequantizeLinear", q, *d.grain(0.06, 100, np.uint8))
+    gate = d.node("QuantizeLinear", d.node("HardSigmoid", twice), *d.grain(1 / 255, 0, np.uint8))
+    gate = d.node("DequantizeLinear", gate, *d.grain(1 / 255, 0, np.uint8))
+    q = d.node(
+        "QuantizeLinear", d.node("Add", twice, d.constant(1.0, np.float32)), *d.grain(0.07, 90, np.uint8)
+    )
+    other = d.node("DequantizeLinear", q, *d.grain(0.07, 90, np.uint8))
+    d.node("QuantizeLinear", d.node("Mul", other, gate), *d.grain(0.06, 80, np.uint8), out="y")
+    given = RANDOM.integers(0, 256, (1, 8, 24, 24)).astype(np.uint8)
+    found, wanted, said = both(d.model({"x": (1, 8, 24, 24)}, "y"), x=given)
+    np.testing.assert_array_equal(found, wanted)
+    assert said.count("a table: ") == 3
+    assert said.count("one pass: ") == 1
+    assert "\n4 nodes" in said
+
+
 def test_what_moves_elements_keeps_them_in_8_bits() -> None:
     d = Drawn()
     x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))

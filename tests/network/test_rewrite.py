@@ -240,7 +240,7 @@ def arrays(found: Any) -> list[Array]:
 
 
 def test_every_rule_is_tried() -> None:
-    assert {case.rule for case in CASES} | {"quantised", "in_float"} == set(
+    assert {case.rule for case in CASES} | {"quantise_constants", "quantised", "in_float"} == set(
         RULES
     )  # which have a file of its own
 

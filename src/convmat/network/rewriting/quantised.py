@@ -26,6 +26,7 @@ from ..ops.base import OWN
 from ..ops.convolution import INTEGER_TRANSPOSE
 from ..ops.integers import INTEGER_CONV, INTEGER_GEMM, OF_FLOATS
 from ..ops.pointwise import ELEMENTWISE, expression
+from ..ops.quantise import quantise
 from .draft import Draft
 from .fusing import activation_of
 
@@ -72,6 +73,27 @@ class NamedGrain:
         """Whether the other's numbers stand for the same."""
         alike = self.zeros.dtype == other.zeros.dtype and np.array_equal(self.zeros, other.zeros)
         return alike and np.array_equal(self.scales, other.scales)
+
+
+def quantise_constants(draft: Draft, node: Node) -> bool:
+    """Constants that the graph quantises, as 8-bit numbers: weights of float32 from Constant nodes come like that."""
+    if node.op != "QuantizeLinear" or node.domain or node.outputs[0] in draft.graph.outputs:
+        return False
+    found = [_read_constant(draft, name) if name else None for name in node.inputs]
+    if any(name and value is None for name, value in zip(node.inputs, found, strict=True)):
+        return False
+    x, scale, *zero = found
+    if x is None or scale is None or not np.all(np.isfinite(scale) & (scale > 0)):
+        return False
+    made = np.asarray(quantise(node, x, scale, *zero))
+    return made.dtype in BYTES and draft.drop(node, draft.keep(made, node.outputs[0]))
+
+
+def _read_constant(draft: Draft, name: str) -> Array | None:
+    """The value of a constant, one that a node of its own holds too."""
+    node = draft.writer(name, "Constant")
+    value = draft.constant(name) if node is None else node.get("value")
+    return value if isinstance(value, np.ndarray) else None
 
 
 def quantised(draft: Draft, node: Node) -> bool:
@@ -200,7 +222,7 @@ def _integers(
     bias = _bias(
         draft, added[1] if added else "".join(node.inputs[2:3]), x[1].scales * w[1].scales, room, within
     )
-    if bias is None:
+    if bias is None or not _has_factors(x[1], w[1], step):
         return False
     inputs = (x[0], x[1].scale, x[1].zero, w[0], w[1].scale, w[1].zero, *y, *bias)
     attributes = {
@@ -220,6 +242,14 @@ def _integers(
     )
     draft.replace([node, *chain], made)
     return True
+
+
+def _has_factors(x: NamedGrain, w: NamedGrain, step: Array | None) -> bool:
+    """Whether the factors of sums are float32 numbers: tiny scales times tiny ones are 0."""
+    with np.errstate(all="ignore"):
+        factors = x.scales.reshape(-1) * w.scales.reshape(-1)
+        factors = factors if step is None else factors / step.reshape(-1)
+    return bool(np.all(np.isfinite(factors) & (factors > 0)))
 
 
 def _find_add(draft: Draft, node: Node) -> tuple[Node, str] | None:
@@ -323,4 +353,4 @@ def _bias(
     return (draft.keep(fitting.astype(np.int32), f"{name}.steps"),)
 
 
-__all__ = ["MOVES", "in_float", "moves", "quantised"]
+__all__ = ["MOVES", "in_float", "moves", "quantise_constants", "quantised"]

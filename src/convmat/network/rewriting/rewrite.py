@@ -12,7 +12,8 @@
     skip                 Identity, and Dropout outside training
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
     batch_as_pass        BatchNormalization left over              (x - less) * by + add, an elementwise node
-    quantised            products between dequantised and quantised numbers by integers; before all others
+    quantise_constants   constants that are quantised, as 8-bit numbers; before all others
+    quantised            products between dequantised and quantised numbers by integers; after it
     in_float             products of dequantised numbers whose outputs stay in float32; after it
     join                 g(f(x), z) element by element             one pass; tried once the others have settled
 
@@ -33,7 +34,7 @@ from .fusing import activate, add_into_epilogue, gelu, swish
 from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
 from .normalising import layer_norm
-from .quantised import in_float, quantised
+from .quantised import in_float, quantise_constants, quantised
 
 Rule = Callable[[Draft, Node], bool]
 
@@ -87,6 +88,7 @@ def _there(draft: Draft, node: Node) -> bool:
 RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
+        quantise_constants,
         quantised,
         in_float,
         skip,
@@ -106,7 +108,7 @@ RULES: dict[str, Rule] = {
 }
 """In the order in which they are tried at a node."""
 
-FIRST = (quantised, in_float)
+FIRST = (quantise_constants, quantised, in_float)
 """Those that are tried before anything is computed of constants."""
 
 LAST = (batch_as_pass, join)
