@@ -22,7 +22,7 @@ GROUND = (
     "errors",
     "whole_files",
     "processes",
-    "records",
+    "lazy_dataclass",
     "arguments",
     "axis_phases",
     "geometry",
@@ -51,11 +51,11 @@ DOORS = {("__init__", room) for room in ("chunks", "explain", "network", "nn", "
 """The root knows every room: it opens these, inside functions, when they are first asked for."""
 
 NARROWER = {
-    "engine": {"errors", "processes", "records", "product"},  # has never heard of convolution
+    "engine": {"errors", "processes", "lazy_dataclass", "product"},  # has never heard of convolution
     "lowering": {
         "errors",
         "processes",
-        "records",
+        "lazy_dataclass",
         "geometry",
         "product",
         "layout",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from .records import record
+from .lazy_dataclass import dataclass
 
 SAMPLED = 1024
 """Taps that are looked at, at most, to find how often a window leaves x."""
@@ -16,7 +16,7 @@ MOST_PHASES = 4096
 """Phases of different kinds: each is a product of its own, planned and run one by one."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class AxisPhase:
     """Outputs start + j*step of an axis with their taps, tap_start + t*tap_step, and what they are of x alone.
 

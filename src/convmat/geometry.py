@@ -37,15 +37,15 @@ from .arguments import (
 )
 from .axis_phases import MOST_PHASES, AxisPhase, split_axis, spread_extent
 from .errors import GeometryError
+from .lazy_dataclass import dataclass
 from .processes import kept_property
-from .records import record
 
 __all__ = ["Block", "Geometry", "Padding", "PerAxis", "Phase", "Shape"]
 
 _WIDEST_ITEM = 16  # bytes of a complex128, the largest element taken: no byte offset may pass 63 bits
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Geometry:
     """The numbers of one convolution, checked once.
 
@@ -473,7 +473,7 @@ class Geometry:
         return ", ".join(parts)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Block:
     """A block of outputs: the `geometry` that makes it of `x`, a slice of each spatial axis of x, and its images."""
 
@@ -482,7 +482,7 @@ class Block:
     batch: tuple[int, int]
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Phase:
     """A dense geometry that computes outputs start + r*apart + j*step from taps tap_start - r*back + t*tap_step.
 

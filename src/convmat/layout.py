@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from .lazy_dataclass import dataclass
 from .processes import kept_property
 from .product import Shape
-from .records import record
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Dim:
     flip: bool = False
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Layout:
     """Where the elements of an array lie: for each of its axes, the Dims that the axis holds, outermost first.
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from .geometry import Geometry
 from .layout import Layout
+from .lazy_dataclass import dataclass
 from .processes import kept_property
 from .product import Activation
-from .records import record
 
 Roles = tuple[str, ...]
 
@@ -40,7 +40,7 @@ WORKSPACE_LIMIT = 16 * 2**20
 """Bytes of scratch that plans keep to where anything fits, unless they are given a limit."""
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EpilogueForm:
     """Which of bias, residual and activation the call has: y = activation(conv + bias + residual).
 
@@ -56,7 +56,7 @@ class EpilogueForm:
     zero: int = 0
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Pad:
     """An input that is padded (or cropped) explicitly before the product, in a mode that no View can read.
 
@@ -78,7 +78,7 @@ class Pad:
         return 1 + -(-lo // period) - (-hi // period)
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """Geometry, dtype, the layouts of x, w and y, epilogue and limits.
 

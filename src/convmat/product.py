@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from fractions import Fraction
 
+from .lazy_dataclass import dataclass
 from .processes import kept_property
-from .records import record
 
 Shape = tuple[int, ...]
 
@@ -65,7 +65,7 @@ SAMPLED = 1024
 """Values of an index that are looked at, at most, to find how often a window leaves the array."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class View:
     """A batch of matrices read from an array (or from another View, packed whole) by affine coordinates.
 
@@ -168,7 +168,7 @@ class View:
         return 1 - share
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Activation:
     """A function applied to each finished element, with its parameters.
 
@@ -215,7 +215,7 @@ ACTIVATIONS: dict[str, tuple[float, ...] | None] = {
 """Each activation with the defaults of its parameters; None: they must be given."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Epilogue:
     """What happens to a finished element before it is stored: activation(scale * (sum + bias) + residual) + zero.
 
@@ -251,7 +251,7 @@ PARTS_IN_A_ROW = 16
 parts are added up in turn."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Transform:
     """What happens along one window axis: `pre_a` to A, `pre_b` to B, `post` to their products.
 
@@ -274,7 +274,7 @@ class Transform:
         return len(self.pre_a[0]), len(self.pre_b[0]), len(self.post)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Fourier:
     """The same with Fourier's matrices, which nobody writes down: with z = exp(-2 pi i / window)
 
@@ -302,7 +302,7 @@ class Fourier:
         return self.taps, self.window, self.window - self.taps + 1
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Product:
     """C = epilogue(sum over terms of A @ B), for each matrix of the batch; C is a View of "y", inside it everywhere.
 

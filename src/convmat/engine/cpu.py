@@ -27,10 +27,10 @@ from pathlib import Path
 
 from convmat.errors import EngineError
 
-from ..records import record
+from ..lazy_dataclass import dataclass
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Cpu:
     """One CPU as the engine sees it; sizes in bytes.
 

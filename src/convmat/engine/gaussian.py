@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..records import record
+from ..lazy_dataclass import dataclass
 from .fitting import ONE, exact_fraction, fit_polynomial, over, pi, root, split_float, times
 
 Array = npt.NDArray[Any]
@@ -30,7 +30,7 @@ CUBE = 0.044715
 """Coefficient of x^3 in GELU's tanh formula."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class GaussianConstants:
     """What differs between float32 and float64; polynomials in u, |u| <= 1, by rising powers."""
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..lazy_dataclass import dataclass
 from ..product import View
-from ..records import record
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -25,7 +25,7 @@ Span = tuple[int, int]  # start and stop of an index
 Block = tuple[Span, ...]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Dtypes:
     """NumPy dtypes of x, of the sums, of the output, and of w where that is another than x's."""
 

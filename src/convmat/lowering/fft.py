@@ -30,9 +30,9 @@ import numpy.typing as npt
 
 from ..geometry import Geometry
 from ..layout import Dim
+from ..lazy_dataclass import dataclass
 from ..problem import WORK_DTYPES, WORKSPACE_LIMIT, Problem
 from ..product import Coordinate, Fourier, Index, Packing, Product
-from ..records import record
 from .base import Lowering, Part
 
 Array = npt.NDArray[Any]
@@ -138,7 +138,7 @@ class Fft(Lowering):
         return Product(((a, b),), c, epilogue, transforms)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ResidueAxis:
     """An axis by its residues: windows of positions `step` apart with `taps` of the filter for `outputs` of y.
 

@@ -15,9 +15,9 @@ import math
 from fractions import Fraction
 from functools import lru_cache
 
+from ..lazy_dataclass import dataclass
 from ..processes import kept_property
 from ..product import Matrix
-from ..records import record
 
 POINTS = {
     1: "0",
@@ -42,7 +42,7 @@ this order:
 """
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class FastCorrelation:
     """AT (m, t), G (t, r), BT (t, t) with t = m + r - 1."""
 

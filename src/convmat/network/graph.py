@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import NetworkError
+from ..lazy_dataclass import dataclass
 from ..processes import kept_property
-from ..records import record
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -42,7 +42,7 @@ def type_name(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Spec:
     """Shape and element type of a value, and its content where that is constant.
 
@@ -84,7 +84,7 @@ def captured_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted({name for graph in bodies for name in graph.captured}))
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Node:
     """One operator. `inputs` and `outputs` are names of values, "" where an optional one is omitted.
 
@@ -140,7 +140,7 @@ KINDS = ("tensor", "sequence", "optional", "optional sequence")
 """What an input may be: an array, a list of arrays, and one of these or None."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Input:
     """One input: its name, element type and declared extents (a word stands for any extent, None is not declared).
 
@@ -160,7 +160,7 @@ class Input:
         return f"{self.name}: {of}{self.dtype} {shape}"
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Graph:
     """Nodes in an order in which they can run; every name is written once.
 

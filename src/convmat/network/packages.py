@@ -22,13 +22,13 @@ from pathlib import Path
 
 from ..engine import object_cache
 from ..errors import NetworkError
-from ..records import record
+from ..lazy_dataclass import dataclass
 
 SECONDS = 120
 """How long fetching a package may take."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Package:
     """One version of a package; `options` are pip's, where the archive is for one platform."""
 

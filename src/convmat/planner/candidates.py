@@ -11,10 +11,10 @@ import numpy as np
 
 from ..engine import ENGINES, prepare
 from ..errors import EngineError, shorten_error
+from ..lazy_dataclass import dataclass
 from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
-from ..records import record
 from . import nominal
 from .cost import START, Cost, blas_cost, error_estimate
 from .jitcost import jit_cost
@@ -30,7 +30,7 @@ PASSES = 3
 """NumPy's passes over arrays, each counted as a start, around products of differences."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Candidate:
     """One lowering with one schedule: what it is predicted to cost, or the sentence why it cannot run.
 
@@ -153,7 +153,7 @@ def _image_by_image(problem: Problem, lowering: Lowering, packing: Packing) -> P
     return program.image_by_image(problem.geometry.B, axes)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Weighed:
     """All candidates of a problem in the order of `ALL`, and by their ways the programs of those that have one."""
 

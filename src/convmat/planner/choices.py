@@ -27,8 +27,8 @@ from typing import Any
 
 from ..engine import object_cache
 from ..errors import PlanError
+from ..lazy_dataclass import dataclass
 from ..problem import Problem
-from ..records import record
 from ..whole_files import replace_when_whole
 
 FORMAT = 1
@@ -50,7 +50,7 @@ _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 Seconds = Mapping[str, float | None]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Entry:
     """When a problem was measured (UTC), and the seconds of a call by way; None for one that answered wrongly."""
 

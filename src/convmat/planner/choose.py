@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ..engine import ENGINES
 from ..errors import PlanError
+from ..lazy_dataclass import dataclass
 from ..lowering import ALL, find_lowering
 from ..problem import Problem
-from ..records import record
 from . import choices, nominal
 from .candidates import Candidate, Weighed, admit, broken_limits, format_keyword, weigh
 from .decision import Decision
@@ -31,7 +31,7 @@ REMEMBERED = 256
 WRONG = "gave a wrong answer when it was measured"
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Admitted:
     """All candidates, those of them that may be chosen (one at least), and the programs that weighing prepared."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..records import record
+from ..lazy_dataclass import dataclass
 from .arrays import require_operand
 from .candidates import dtype_of
 from .columns import align_columns
@@ -17,7 +17,7 @@ from .units import format_bytes, format_seconds
 HEAD = ("", "way", "engine", "predicted", "measured", "ratio", "workspace", "allocated", "estimate", "error")
 
 
-@record(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class CandidateTimes:
     """Every candidate of a plan that can run, the chosen one first, with what it took.
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from ..lazy_dataclass import dataclass
 from ..processes import OfThisProcess
 from ..product import Coordinate, Index, Order, Packing, Product, View
-from ..records import record
 from .candidates import dtype_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SCRATCH = 16 << 20
 """Bytes that tasks should keep to."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Contraction:
     """The letters of both operands and of y, and their extents; of some of these perhaps a `part`.
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..engine import blas_work
+from ..lazy_dataclass import dataclass
 from ..problem import Problem
-from ..records import record
 
 if TYPE_CHECKING:
     from ..engine import BlasProgram, Machine, ProductWork
@@ -48,7 +48,7 @@ SMALLEST_NORMAL = {
 """Smaller numbers are denormal: they keep fewer digits, which neither estimates nor bounds count."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Cost:
     """What one candidate is predicted to take.
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..engine import ENGINES
+from ..lazy_dataclass import dataclass
 from ..lowering import ALL
 from ..problem import Problem
 from ..product import Packing
-from ..records import record
 from .candidates import Candidate, broken_limits, make_program, padding_bytes
 from .cost import Cost, error_estimate
 from .decision import Decision
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .candidates import Program
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Choice:
     """The way that was chosen, and what it was predicted to take: FLOPs, bytes moved, seconds of a call."""
 

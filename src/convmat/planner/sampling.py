@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ..engine import count_switches
-from ..records import record
+from ..lazy_dataclass import dataclass
 
 SAMPLE_SECONDS, MOST_CALLS = 2e-3, 1000
 """What a sample takes at least, unless it would be more calls than these."""
@@ -25,7 +25,7 @@ OFTEN = 20
 """Losing the CPU so often a second is no disturbance: once, in a sample of 2 ms, is; in a call of 100 ms it is not."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Sample:
     """Seconds of one call, and whether the system took a CPU away from the process meanwhile."""
 

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import buffers
+from ..lazy_dataclass import dataclass
 from ..problem import Problem
-from ..records import record
 from .candidates import Candidate, dtype_of
 from .choose import choose
 from .cost import Cost
@@ -39,7 +39,7 @@ MOST = 25
 """Rounds, however short the calls are; at least FEWEST, however long."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Way:
     """One way: what it is called and how it is run.
 
@@ -54,7 +54,7 @@ class Way:
     note: str = ""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Measured:
     """What a way took: seconds (median, least, most) for the whole output, bytes of memory, and how far apart."""
 

@@ -15,8 +15,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from ...lazy_dataclass import dataclass
 from ...product import Index, Packing, Product, View, count_values
-from ...records import record
 from ..operands import Array, Dtypes, Shape, aligned_size, contiguous_strides
 from .cost import copy_work
 from .cuts import Cut, slice_block
@@ -34,7 +34,7 @@ Indices = tuple[Index, ...]
 Extents = Mapping[str, Shape]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ProductForm:
     """A product with its stack moved into the batch, and how its operands lie.
 

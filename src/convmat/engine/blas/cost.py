@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import field
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 Shape = tuple[int, ...]
 
@@ -51,7 +51,7 @@ TAP = 0.25
 """An element of a tap-by-tap pass: one in two multiplies across a box and is slower."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Copying:
     """What copying to a contiguous array takes: elements in all, of those read within a line of each other, or further
     apart; and in how many inner loops."""
@@ -100,7 +100,7 @@ def copy_work(shape: Shape, strides: Shape) -> Copying:
     return Copying(elements, loops, elements if 1 < step < LINE else 0, elements if step >= LINE else 0)
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProductWork:
     """Counts for one product of a program.
 

@@ -6,12 +6,12 @@ import itertools
 import math
 from collections.abc import Iterator
 
+from ...lazy_dataclass import dataclass
 from ...product import Index
-from ...records import record
 from ..operands import Array, Block, Shape, count
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Cut:
     """An index space cut into blocks: every index in equal steps but for its last one.
 

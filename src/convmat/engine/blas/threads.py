@@ -14,14 +14,14 @@ from functools import cache
 from types import TracebackType
 from typing import Any
 
+from ...lazy_dataclass import dataclass
 from ...processes import Lock, run_in_child
-from ...records import record
 
 WORTH_TWO = 4_000_000
 """FLOPs from which a second BLAS thread pays for waking it."""
 
 
-@record
+@dataclass
 class _Library:
     """A loaded BLAS: its number of threads, and the limits in force now, of whichever Python threads."""
 

@@ -26,7 +26,7 @@ from math import factorial
 
 import numpy as np
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from .formulas import by_double, formula
 from .instructions import (
     Value,
@@ -69,7 +69,7 @@ def economise(series: list[Fraction], width: Fraction, degree: int) -> list[Frac
     return series
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ExponentialConstants:
     """What differs between f32 and f64."""
 

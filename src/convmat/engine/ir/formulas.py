@@ -11,11 +11,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from .instructions import Value, f32, f64, fpext, fptrunc, maximum, minimum, not_equal, select
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Formula:
     """A function of one float: `emit` writes it for a vector, `meaning` is NumPy's (of a wider float, to be exact).
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 PACK, FUSED_PACK = 6.0, 1.0
 """Vectors of FMA that take as long as writing a vector to a panel: by a packer, and by a tile that multiplies it."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Effort:
     """What a step makes the machine do, for predictions: counts over all tasks.
 

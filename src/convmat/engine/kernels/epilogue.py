@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ...lazy_dataclass import dataclass
 from ...product import Activation
-from ...records import record
 from ..ir.activations import FORMULAS
 from ..ir.dots import halves
 from ..ir.emitter import Function, prefix_mask
@@ -48,7 +48,7 @@ class Store(Enum):
     SCATTERED = "columns where a table says, rows a stride apart: lanes are stored singly"
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Target:
     """Where a tile goes, at run time.
 
@@ -67,7 +67,7 @@ class Target:
     between: Value | None = None
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class TileEpilogue:
     """How finished elements are stored: as type `out`, after bias, residual and activation.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..ir.emitter import Function
 from ..ir.instructions import Type, Value, const, fma, splat
 
@@ -36,7 +36,7 @@ def fetch_ahead(fn: Function, a: Value, size: int) -> None:
         fn.prefetch(a, AHEAD + line)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Tile:
     """A register tile: `rows` broadcast scalars times `vectors` vectors of `lanes` elements of type `work`.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from convmat.processes import kept_property
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 # Importing convmat imports this file: what measuring needs is imported where it is used.
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convmat.engine.measure.microbench import Kernels
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Machine:
     """What the blas engine has: float32 FLOP/s of NumPy's product, bytes/s that one thread copies in cache."""
 

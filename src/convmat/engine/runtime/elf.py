@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 from convmat.errors import EngineError
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 _HEADER = struct.Struct("<7s9xHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -47,7 +47,7 @@ def _damage_error(why: str) -> EngineError:
     )
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Section:
     name: str
     kind: int
@@ -59,7 +59,7 @@ class _Section:
     align: int
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Symbol:
     name: str
     kind: int
@@ -67,7 +67,7 @@ class _Symbol:
     value: int
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Reference:
     """At `offset` of the image, up to `end` of its section, something of type `kind` refers to `target`."""
 
@@ -77,7 +77,7 @@ class _Reference:
     target: int
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Image:
     """What goes into memory; `functions[name]` is an offset in it."""
 

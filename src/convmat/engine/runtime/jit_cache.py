@@ -26,7 +26,7 @@ from convmat.engine.runtime.preloaded import Kernel
 from convmat.errors import EngineError
 from convmat.processes import Condition, run_in_child
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 # Counts up when objects made by an earlier version must not be used (conventions of arguments, for example).
 GENERATION = 1
@@ -47,7 +47,7 @@ Text = Callable[[Kernel, Cpu], str]
 """Writes the LLVM IR of a kernel."""
 
 
-@record
+@dataclass
 class Counts:
     """How often each way was taken in this process."""
 

@@ -23,10 +23,10 @@ from convmat.engine.runtime import elf
 from convmat.errors import EngineError
 from convmat.processes import OfThisProcess
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 
-@record
+@dataclass
 class Loaded(OfThisProcess):
     """Machine code in memory: `symbols[name]` is a function's address, as long as this lives, or until `close()`."""
 

@@ -25,7 +25,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 MAGIC = b"convmat object 1"
 _HEADER = struct.Struct("<16s32sQ32s")
@@ -42,7 +42,7 @@ _TOUCH_SECONDS = 60.0
 _STALE_SECONDS = 3600.0
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class CacheInfo:
     """What is on disk; `refused` says why the folder is not used, or None."""
 

@@ -30,7 +30,7 @@ from convmat.processes import Lock
 Kernel = Any
 """The text of a module, or a recipe: a value whose `repr` says all that its text is made from."""
 
-SHAPING = ("product.py", "records.py", "engine/cpu.py", "engine/operands.py", "engine/job.py", "engine/jit.py",
+SHAPING = ("product.py", "lazy_dataclass.py", "engine/cpu.py", "engine/operands.py", "engine/job.py", "engine/jit.py",
            "engine/launch.py", "engine/fitting.py", "engine/gaussian.py", "engine/ir", "engine/kernels")  # fmt: skip
 """What shapes a kernel: what writes its text, and what fills in its arguments; rooms whole."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
+from ...lazy_dataclass import dataclass
 from ...planner import Choice
-from ...records import record
 from ..graph import Graph
 from ..ops import Options
 
@@ -18,7 +18,7 @@ WHOLE = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
 """Element types by name; beside them there are those of NARROW."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Code:
     """Object files by the names of their kernels, for this CPU and version of the engine alone."""
 
@@ -27,7 +27,7 @@ class Code:
     objects: Mapping[str, bytes]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Contents:
     """What a file holds: a graph, what it was loaded with, the choices of its plans, and machine code."""
 

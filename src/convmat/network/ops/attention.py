@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...engine import Sweep, contiguous_strides, elementwise, host, softmax, strided_views, thread_pool
+from ...lazy_dataclass import dataclass
 from ...planner import Contracted
-from ...records import record
 from ..graph import Array, Graph, Node, Shape, Spec
 from .planned import Multiplied, Swept
 from .pointwise import expression
@@ -26,7 +26,7 @@ FEWEST_ROWS = 64
 """Rows of a block, at least: fewer would pack the other operand too often."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class WovenAttention:
     """The steps of one attention with the kernels of a block of `rows` of its scores: (batch, T, S).
 

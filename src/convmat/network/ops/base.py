@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Graph, Node, Shape, Spec, Value
 from .half import AS_THEY_ARE, wide_prepare, wide_run
 from .options import Options
@@ -53,7 +53,7 @@ class Around(Protocol):
         """See Inside."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Bodies:
     """How an operator with graphs in its attributes runs: inputs and captured values in, as new values out.
 
@@ -64,7 +64,7 @@ class Bodies:
     open: Callable[[Node, Around], Callable[..., tuple[Value, ...]]]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Operator:
     """One operator of the standard. `view`: the output is the first input with another shape, and no element moves.
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from ... import api
 from ...engine import buffers
+from ...lazy_dataclass import dataclass
 from ...planner import Bound, PlanOptions, Prepared
 from ...problem import WORK_DTYPES
-from ...records import record
 from ..graph import Array, Node, Spec
 from .base import Specs, Step, has_input, input_at, operator
 from .options import Options, bind_node, plan_node
@@ -49,7 +49,7 @@ def _join_state(x: Array, past: Array | None, k: int) -> Array:
     return u
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Causal:
     """The step: a plan without padding over the joined input; `pick` finds x, the state, y and the state to come."""
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Node
 from .activations import sigmoid
 
@@ -36,7 +36,7 @@ class RecurrentCell(Protocol):
         ...
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class CellWeights:
     """The weights of one direction: R (G*H, H), two biases (G*H,), peepholes (3*H,)."""
 
@@ -140,7 +140,7 @@ USUAL = {
 """The activations of one direction where none are named."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Named:
     """An activation with its numbers, None where it has none; `clip` bounds what it is given."""
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...engine import Sweep, buffers, contiguous_strides, elementwise, peaks, strided_views, thread_pool
+from ...lazy_dataclass import dataclass
 from ...planner import Plan, PlanOptions
-from ...records import record
 from ..graph import Array, Node, Spec
 from .options import Options, bind_node, plan_node
 from .planned import Planned, aligned_bytes
@@ -28,7 +28,7 @@ CONVERTED = 5
 FLOAT = np.dtype(np.float32)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class CountedSweep:
     """A kernel from an array to another of its shape, by a scale and a zero point."""
 
@@ -62,7 +62,7 @@ class CountedSweep:
         return self.sweep.block([x, self.scale, self.zero, y])
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Floated(Planned):
     """A plan of float32 between 8-bit numbers, of which x is widened first and y rounded last, where it is not float32.
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...engine import buffers
+from ...lazy_dataclass import dataclass
 from ...planner import Prepared
-from ...records import record
 from ..graph import Array, Node, Spec, type_name
 from .planned import Planned, Unpacked
 
@@ -89,7 +89,7 @@ def wide_run(shape: Shaped, run: Run, unknown: type[Exception]) -> Run:
     return wide
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Widened:
     """A step for float32 that runs between arrays of half precision.
 

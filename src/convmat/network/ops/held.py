@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from .base import OPERATORS
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Held:
     """One operator: the operator sets its versions begin with, and the attributes and optional inputs it may have."""
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...engine import Strides, contiguous_strides
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, has_input, input_at, read_whole_numbers
 from .movement import cuts, inside, pads_around, parts, permutation
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Move:
     """A shape, where its elements are in the array `source` (or in a constant), and where in the array `target`."""
 

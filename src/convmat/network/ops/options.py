@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import blas_threads, buffers
+from ...lazy_dataclass import dataclass
 from ...planner import (
     Bound,
     Candidate,
@@ -23,7 +24,6 @@ from ...planner import (
 )
 from ...problem import Problem
 from ...processes import Lock
-from ...records import record
 from ..graph import Array, Shape
 
 Scale = tuple[bytes, Callable[[Array], Array]]
@@ -76,7 +76,7 @@ class PackedConstants:
         self._known[lies] = [*there, (packing, weakref.ref(bound), weakref.ref(owner))]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Decided:
     """How a node's product runs in the whole network that this one computes a part of: its problem, and the way."""
 
@@ -87,7 +87,7 @@ class Decided:
         return f"<Decided {self.way.lowering}>"
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Options:
     """What a network was loaded with for its convolutions: keywords of `plan`."""
 

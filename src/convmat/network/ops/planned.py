@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...engine import Sweep, buffers, contiguous_strides, strided_views
+from ...lazy_dataclass import dataclass
 from ...planner import Bound, Contracted, Prepared
 from ...planner.maxima import Maxima
-from ...records import record
 from ..graph import Array, Spec
 
 Order = Callable[[Sequence[Array]], tuple[Array, Array | None, Array]]
@@ -30,7 +30,7 @@ class HoldsWeights(Protocol):
         """The bytes of its packed weights by their identity."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Planned:
     """A plan with its weights packed, called with the arrays that `order` picks."""
 
@@ -62,7 +62,7 @@ class Planned:
         return self.bound.jobs(*self.order(arrays), scratch)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Unpacked:
     """A plan whose weights are computed by the network: called with x, w, bias and residual where there are, and y.
 
@@ -87,7 +87,7 @@ class Unpacked:
         return None
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Interleaved(Planned):
     """A plan whose y, of the shape `between`, is interleaved by a kernel."""
 
@@ -119,7 +119,7 @@ class Interleaved(Planned):
         return None if found is None or not y.flags.c_contiguous else [*found, self.sweep.block([made, y])]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Compared:
     """Maxima of windows by a kernel."""
 
@@ -136,7 +136,7 @@ class Compared:
         return self.maxima.jobs(*arrays)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Multiplied:
     """A product of two arrays that the network computes: the inputs of these numbers."""
 
@@ -170,7 +170,7 @@ class Multiplied:
         return arrays[first], arrays[second], arrays[-1]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Moved:
     """Kernels one after the other: for each the arrays it reads (or constants) and the one it writes.
 
@@ -221,7 +221,7 @@ def aligned_bytes(spec: Spec) -> int:
     return -(-spec.bytes // 64) * 64
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Followed(Planned):
     """A plan, and a kernel that passes over y where it lies, with arrays of the step (by number) and constants."""
 
@@ -245,7 +245,7 @@ def _take(arrays: Sequence[Array], sources: Sequence[int | Array]) -> list[Array
     return [arrays[each] if isinstance(each, int) else each for each in sources]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Swept:
     """One pass of a kernel over the first `reads` arrays and the last `writes`; others are constants that it knows."""
 

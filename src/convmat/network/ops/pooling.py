@@ -17,9 +17,9 @@ import numpy as np
 
 from ...errors import ConvmatError
 from ...geometry import Geometry
+from ...lazy_dataclass import dataclass
 from ...planner import Bound, PlanOptions
 from ...planner.maxima import Maxima, maxima
-from ...records import record
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, input_at, step_operator
 from .blocks import cut_slabs
@@ -37,7 +37,7 @@ MOST_TAPS = 2**20
 """Along one axis of a window; no network has more, and one that says so wants time."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PoolingWindow:
     """Along one axis: input, filter and output extent, stride, dilation, padding before and after."""
 

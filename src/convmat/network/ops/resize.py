@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...engine import Weighted
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, axes_of, input_at, optional_constant_at, step_operator
 from .blocks import cut_slabs
@@ -34,7 +34,7 @@ COORDINATES = (
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ResizeAxis:
     """One axis: input and output extent, outputs per input, and which part of the input is meant."""
 
@@ -45,7 +45,7 @@ class ResizeAxis:
     roi: tuple[float, float] = (0.0, 1.0)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ResizeTaps:
     """What every output along an axis is made of: `index` and `weight` (P, T), and where it is outside of x."""
 

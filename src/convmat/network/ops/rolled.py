@@ -17,8 +17,8 @@ import numpy as np
 
 from ...engine import Sweep, buffers, contiguous_strides, recurrence, strided_views, thread_pool
 from ...errors import EngineError
+from ...lazy_dataclass import dataclass
 from ...planner import Prepared
-from ...records import record
 from ..graph import Array, Node, Shape, Spec
 from .cells import Named
 from .linear import DENSE, dense
@@ -37,7 +37,7 @@ APPLIED = {
 """The activations of cells that kernels have, by their names in small letters."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Extents:
     """T steps of B sequences with I numbers each, D directions, H numbers of state, G gates.
 
@@ -77,7 +77,7 @@ class Extents:
         return (1, 0, 2) if self.batch_first else (0, 1, 2)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Wiring:
     """What a node reads and writes: its extents, inputs by name, outputs that are wanted, which directions run back."""
 
@@ -109,7 +109,7 @@ class Wiring:
         return line_steps
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Rolled:
     """A recurrent node with its weights packed; `own`: what the kernel reads that never changes, by direction."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Node, Shape, Spec
 from .base import Specs, Step, has_input, input_at, step_operator
 from .dtypes import dtype_numbered
@@ -28,7 +28,7 @@ RAW, CAPPED, BIASED, SOFT = range(4)
 """What the fourth output shows: products, these after the softcap, with the bias, after the softmax."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _AttentionExtents:
     """Images, query heads, key heads, queries, past and new keys, and lengths of a key and of a value."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Life:
     """How many bytes are needed from one node to another, both included."""
 
@@ -33,7 +33,7 @@ class Life:
         return self.first <= other.last and other.first <= self.last
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Allotment:
     """Where each value begins in an arena of `size` bytes; `least` bytes are alive at the busiest node."""
 

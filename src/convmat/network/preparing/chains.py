@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ...engine import address, contiguous_strides, strided_views, thread_pool
+from ...lazy_dataclass import dataclass
 from ...planner.jitcost import CALL
 from ...processes import OfThisProcess
-from ...records import record
 from ..graph import Array, Spec, Value
 from ..ops.attention import WovenAttention
 from ..ops.planned import Compared, Moved, Multiplied, Planned, Swept
@@ -41,7 +41,7 @@ Aim = tuple[int, Any, int, int]
 """The place of a value, a job, the word of it that says where the value lies, and bytes that are added to that."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Chain(OfThisProcess):
     """Jobs for the pool, by the addresses of their blocks; what they need stays alive as long as this.
 
@@ -61,7 +61,7 @@ class Chain(OfThisProcess):
         thread_pool.launch_all(self.addresses)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Call:
     """A step, the task that it is of, and its arrays if they stay the same from call to call.
 
@@ -76,7 +76,7 @@ class Call:
     values: Sequence[Value] = ()
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Jobs:
     """What the pool does for a step, and which of its words change with each call."""
 

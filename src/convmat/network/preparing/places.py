@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Graph, Node, Spec
 from ..ops import operator_of
 from ..ops.movement import pads_around
 from .arena import Allotment, Life, allot
 
 
-@record
+@dataclass
 class Places:
     """Who lies where: `root` and `shift` of each value in the arena; what of a join is done by lying right.
 

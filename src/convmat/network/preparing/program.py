@@ -17,9 +17,9 @@ import numpy as np
 
 from ...engine import buffers, thread_pool
 from ...errors import ConvmatError, NetworkError
+from ...lazy_dataclass import dataclass
 from ...planner import Plan, load_plans
 from ...processes import OfThisProcess
-from ...records import record
 from ..graph import Array, Graph, Node, Shape, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.base import OWN
@@ -49,7 +49,7 @@ NOTHING = -1
 """The place of an operand that is omitted: the last of the values, which stays None."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class NodeTask:
     """One step: the node it runs, where its operands stand among the values, and which are not needed after it."""
 
@@ -62,7 +62,7 @@ class NodeTask:
     """Whether `run` gives new arrays instead of writing into those there are."""
 
 
-@record
+@dataclass
 class State:
     """What one call works on: an array for each value, and the work over those that stay and lie as planned."""
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine import thread_pool
 from ...errors import ConvmatError, NetworkError
+from ...lazy_dataclass import dataclass
 from ...planner import Record
 from ...processes import Lock, OfThisProcess
-from ...records import record
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
 from ..ops.options import PackedConstants
@@ -39,7 +39,7 @@ MOST_CHANGES = 16
 """Sets of shapes that a body, or what waits for a shape, is prepared for before it counts as one that ever changes."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Setting:
     """What a network was loaded with: its bodies are prepared in the same way.
 

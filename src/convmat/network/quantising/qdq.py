@@ -16,7 +16,7 @@ from dataclasses import field, replace
 
 import numpy as np
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Graph, Node
 from .ranges import Grain, SeenRange, of_filters
 from .regions import QuantisedRegion, Regions
@@ -25,7 +25,7 @@ MOST_BIAS = 2.0**30
 """Steps of a bias, which leaves as much for the sums."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class LayerWeights:
     """A layer's weights in int8, a scale for each output channel, and its bias in steps of them, (O,) in int32."""
 
@@ -67,7 +67,7 @@ def _on_average(layer: QuantisedRegion, w: Array, mean: Array) -> Array:
     return np.asarray(np.einsum("oc,oc->o", w.reshape(*w.shape[:2], -1).sum(2), rows))
 
 
-@record
+@dataclass
 class QdqWriter:
     """The nodes and constants of the graph that is being written."""
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array
 
 METHODS = ("mse", "min-max")
@@ -32,7 +32,7 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """From a network's inputs to values by name."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Grain:
     """What 8-bit numbers stand for: (q - zero) * scale, with `zero` of their element type.
 
@@ -57,7 +57,7 @@ SMALLEST = 2.0**-60
 """The least scale: smaller products of two are no float32."""
 
 
-@record
+@dataclass
 class SeenRange:
     """What was seen of one value: its ends, its mean for each channel (axis 1, or the last), and a histogram."""
 

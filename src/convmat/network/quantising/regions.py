@@ -17,8 +17,8 @@ from dataclasses import field
 
 import numpy as np
 
+from ...lazy_dataclass import dataclass
 from ...processes import kept_property
-from ...records import record
 from ..graph import Array, Graph, Node, Spec
 from ..rewriting.quantised import moves
 
@@ -35,7 +35,7 @@ LIMITS = ("Relu", "Clip")
 """What a layer's epilogue does to its sums."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class QuantisedRegion:
     """A product by constant weights, and the nodes behind it that its epilogue computes.
 
@@ -75,7 +75,7 @@ class QuantisedRegion:
         return self.w.size // max(self.filters, 1)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Regions:
     """A graph with its layers; those that stay in float32 are left out, perhaps of a `whole` that has them."""
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...lazy_dataclass import dataclass
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
-from ...records import record
 from ..reports.cells import shorten_name
 
 if TYPE_CHECKING:
     from ..net import Network
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class QuantisedLayer:
     """One product: `bits` of its weights and inputs, `why` they are 32; seconds as measured, None where not."""
 
@@ -38,7 +38,7 @@ class QuantisedLayer:
         }  # fmt: skip
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Quantised:
     """A quantised network and what became of its layers. Print it; `network.to_onnx(path)` writes it.
 

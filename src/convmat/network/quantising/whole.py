@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine import peaks, thread_pool
 from ...errors import NetworkError, PlanError, format_value
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Graph, specs_of
 from ..loading import load
 from ..net import Network
@@ -33,7 +33,7 @@ MOST_TERMS = 2**30 // (255 * 128)
 Tell = Callable[[str], object]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class QuantisingSetting:
     """How numbers become 8-bit ones: see `quantize`."""
 
@@ -152,7 +152,7 @@ def _misfit(at: int, error: NetworkError) -> NetworkError:
     return NetworkError(f"quantize: example {at} does not fit the network\n  {said}")
 
 
-@record
+@dataclass
 class QuantisingWork:
     """One network on its way: in float32, its layers, and what its values are on the examples."""
 

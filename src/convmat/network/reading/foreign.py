@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ...records import record
+from ...lazy_dataclass import dataclass
 from ..graph import Array, Node
 
 DOMAIN = "com.microsoft"
@@ -33,7 +33,7 @@ OLDEST = 13
 """The least operator set of the standard whose nodes are written: the first with scales for each index of an axis."""
 
 
-@record
+@dataclass
 class Spelt:
     """One foreign node being spelt out. `version`: the standard's operator set of the nodes it becomes."""
 
@@ -174,7 +174,7 @@ def _same(op: str) -> Callable[[Spelt], object]:
     return lambda s: s(op, *s.inputs, out=s.outputs[0], **s.attributes)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Foreign:
     """One operator: how many inputs and outputs it may have, its attributes with their types, and what it becomes."""
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
+from ...lazy_dataclass import dataclass
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
-from ...records import record
 from ..graph import Array
 from ..reading.read import read_whole
 from .cells import format_extents, shorten_name
@@ -32,7 +32,7 @@ FEWEST, MOST = 3, 50
 """Calls of each, however long or short they are."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Difference:
     """How far one output is from the peer's."""
 
@@ -49,7 +49,7 @@ class Difference:
         return {"name": self.name, "shape": list(self.shape), **finite}
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Comparison:
     """Differences and medians of seconds, this one's and the peer's."""
 

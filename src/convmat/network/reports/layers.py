@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...geometry import Geometry
+from ...lazy_dataclass import dataclass
 from ...planner import Prepared
-from ...records import record
 from ..graph import Graph, Node, Shape
 from ..ops import operator_of
 from ..ops.convolution import geometry_of
@@ -28,7 +28,7 @@ SLOW = "reference"
 """The engine of nodes that the ONNX standard's reference computes."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class LayerReport:
     """One node: `product` is (m, n, k) of each of `groups` products; `seconds` what its plan predicts, if it has one.
 

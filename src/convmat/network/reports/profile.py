@@ -14,9 +14,9 @@ from typing import Any
 
 from ...engine import peaks
 from ...errors import EngineError
+from ...lazy_dataclass import dataclass
 from ...planner.columns import align_columns
 from ...planner.units import format_seconds
-from ...records import record
 from ..graph import Node, Value
 from ..preparing.program import NodeTask, Program
 from .cells import draw_bar, shorten_name
@@ -29,7 +29,7 @@ FEWEST, MOST = 3, 100
 """Calls, however long or short they are."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Profile:
     """Measured seconds of each node. `peak` is FLOP/s, None where it could not be measured."""
 

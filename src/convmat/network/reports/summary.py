@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ...lazy_dataclass import dataclass
 from ...planner.columns import align_columns
 from ...planner.units import format_bytes, format_seconds
-from ...records import record
 from ..graph import Spec
 from ..ops.half import packed_sizes
 from ..ops.planned import Planned
@@ -22,7 +22,7 @@ HEAD = ("node", "operator", "output", "way", "engine", "m x n x k", "GFLOP", "pa
 WORDS = 5
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Summary:
     """What a network consists of for inputs of given shapes. Print it; `as_dict()` is its JSON.
 
@@ -123,7 +123,7 @@ def summarise(program: Program, count: int, fields: tuple[Any, ...] = ()) -> Sum
     )
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Memory:
     """Bytes of a network in a steady state.
 

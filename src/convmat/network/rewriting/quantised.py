@@ -18,9 +18,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...lazy_dataclass import dataclass
 from ...planner.integers import room_beside
 from ...product import Activation
-from ...records import record
 from ..graph import Array, Node, Spec
 from ..ops.base import OWN
 from ..ops.convolution import INTEGER_TRANSPOSE
@@ -55,7 +55,7 @@ def moves(node: Node) -> bool:
 BYTES = (np.uint8, np.int8)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class NamedGrain:
     """What quantised numbers stand for: (q - zero) * scale; the names of both, and their values."""
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ....lazy_dataclass import dataclass
 from ....processes import kept_property
 from ....product import Activation
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import Type, Value, below, const, f32, fma, i32, i64, shuffle, sitofp, splat
@@ -32,7 +32,7 @@ MOST_TAPS, MOST_TERMS = 32, 96
 """Taps of a window that are written out, and times the channels of a group."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ChannelsRecipe:
     """All that is constant in the kernel.
 
@@ -127,7 +127,7 @@ class ChannelsRecipe:
         )
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _OutputBlock:
     """Outputs that are computed together, from the one at `x`, `y`, `residual` on: rows by columns.
 

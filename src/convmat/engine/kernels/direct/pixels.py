@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import math
 
+from ....lazy_dataclass import dataclass
 from ....processes import kept_property
 from ....product import Activation
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from .planes import OuterIndex, WindowSteps, argument_names
@@ -37,7 +37,7 @@ TALLEST = 8
 """Rows of a block: beyond, a line of x is hardly read less often."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PixelsRecipe:
     """All that is constant in the kernel.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.formulas import greatest
 from ...ir.instructions import Value, below, const, f32, fma, i32, sitofp, splat
 from .pixels import PixelsRecipe
@@ -22,7 +22,7 @@ Sums = list[list[Value]]
 Held = list[list[Value]]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Edge:
     """What a block at the edge checks: a position along the lanes, masks of loads and of what is stored; if all is."""
 
@@ -32,7 +32,7 @@ class Edge:
     whole: Value
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PixelPlace:
     """A block of y: where its first element is in x, y and the residual, bytes from row to row, and its edge if any.
 
@@ -48,7 +48,7 @@ class PixelPlace:
     line: Value | None
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PixelLine:
     """A line of x at work: its number in the block, the (row, tap) that it goes into, and weights that are held."""
 

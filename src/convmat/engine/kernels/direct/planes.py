@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ....lazy_dataclass import dataclass
 from ....product import Activation
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
 from ...ir.instructions import (
@@ -38,7 +38,7 @@ from ...ir.shuffles import narrow, widen
 from ..epilogue import activate, round_between
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class WindowSteps:
     """How windows lie along an axis of x: output p and tap f meet at p * step + f * dilation + an offset.
 
@@ -74,7 +74,7 @@ class WindowSteps:
         return found
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class OuterIndex:
     """An index of k outside the window: channels, or taps of an outer axis.
 
@@ -141,7 +141,7 @@ def argument_names(recipe: PlaneRecipe) -> list[str]:
     return found + [f"{what} {number}" for number in range(recipe.checks) for what in ("offset", "limit")]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Plane:
     """Where a plane begins in x, y and the residual, its weights and bias, and positions on the checked outer axes."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.emitter import Function
 from ...ir.instructions import Type, Value, below, const, i1, i32, i64, less, select, shuffle, splat, trunc
 from ...ir.shuffles import load_every, widen
@@ -27,7 +27,7 @@ EVERY = 4
 Masks = dict[int, Value]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Reads:
     """Vectors of `lanes` elements of type `array`, `step` apart, widened to `work`; `outside` where a mask says so.
 

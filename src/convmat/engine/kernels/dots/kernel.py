@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.emitter import Module, prefix_mask
 from ...ir.instructions import (
     Value,
@@ -37,7 +37,7 @@ from ..sweeps.lines import reduce_lanes
 from .recipe import OFFSETS, DotsRecipe
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Chunk:
     """Some elements of w's lines: for each vector the masks of x's loads, of w's elements and of each tap's terms."""
 

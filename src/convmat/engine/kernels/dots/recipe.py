@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import product
 
+from ....lazy_dataclass import dataclass
 from ....processes import kept_property
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from ..direct.planes import WindowSteps
@@ -18,7 +18,7 @@ SPARE = 2
 """Registers that hold neither sums nor what is multiplied: a mask's vector, an address."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class DotsRecipe:
     """All that is constant in the kernel.
 

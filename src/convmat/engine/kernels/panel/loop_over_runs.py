@@ -6,7 +6,7 @@ rows of A. The task's columns are a box from a table.
 
 from __future__ import annotations
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.instructions import Value, const, equal, i64, minimum, ptr, udiv
 from ...job import WORD
 from .recipe import Form
@@ -42,7 +42,7 @@ def loop_over_runs(t: Task) -> None:
         t.multiply(KPart(place, a, step, zero, depth, first, panels, room, columns + first))
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _RowsBlock:
     """A block of A to pack: its number, where its rows begin in w, and where it goes."""
 

@@ -7,7 +7,7 @@ Two ways to read it: lines contiguous along k are transposed in squares of regis
 
 from __future__ import annotations
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import Type, Value, const, equal, i1, i64, minimum, ptr, select, udiv
@@ -18,7 +18,7 @@ from .microkernel import by_height
 from .recipe import Form, PanelRecipe
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class BlockOfRows:
     """A packed block of A: its `rows`, stored `padded` to whole vectors of `lanes`; of type `source`, then `work`."""
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ....lazy_dataclass import dataclass
 from ....product import View
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
 from ...ir.instructions import (
@@ -65,7 +65,7 @@ MOST_NEAR = 8
 """Taps along the lane axis are written out one by one up to this many; more are a loop."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Check:
     """An array axis on which the View may leave its array: offset + sum of coefficient * index, in [0, limit)."""
 
@@ -78,7 +78,7 @@ class Check:
         return dict(self.terms).get(name, 0)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Walk:
     """A View as the packer walks it: run and tap indices by name, and what has to be checked.
 
@@ -138,7 +138,7 @@ class Walk:
         return [*words, *(f"limit {c.axis}" for c in self.checks)]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Elements:
     """What a packer reads and writes: type `source` in the array, type `work` in vectors of `lanes` in the panel.
 
@@ -152,7 +152,7 @@ class Elements:
     signed: bool = True
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Reached:
     """How far the loops over taps have come.
 

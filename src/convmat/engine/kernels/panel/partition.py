@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from heapq import heapreplace
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 
 TASKS = 8
 """Tasks that a thread is given at most, of a product that is partitioned this way."""
@@ -23,7 +23,7 @@ LATE = 0.05
 """Share of its longest task by which a thread is expected to come late."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Portions:
     """What is shared out: `count` panels or blocks, the last of which holds `last` of a whole one."""
 
@@ -41,7 +41,7 @@ class Portions:
         return min(size, self.count - first) - (1 - self.last) * (first + size >= self.count)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Overheads:
     """What a task does beside multiplying, in times of multiplying a panel by a block.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from ....lazy_dataclass import dataclass
 from ....product import Activation
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from ...job import WORD
@@ -27,7 +27,7 @@ class Form(Enum):
     OUTER = "outer"
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PanelRecipe:
     """All that is constant in a panel kernel.
 

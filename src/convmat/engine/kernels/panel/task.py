@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Type, Value, const, equal, i64, minimum, ptr, select, udiv
@@ -22,7 +22,7 @@ Call = Callable[[int, Value, tuple[Value, ...]], object]
 """Calls the micro-kernel for so many rows and columns with these arguments."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Parts:
     """What a panel kernel is put together from: functions that pack B and A, micro-kernels, and the table of places."""
 
@@ -34,7 +34,7 @@ class Parts:
     places: Function | None
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class KPart:
     """A part of k: its place among the parts, A from the k `start` on, and the columns of C from `first` to `end`.
 

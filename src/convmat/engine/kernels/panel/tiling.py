@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ....lazy_dataclass import dataclass
 from ....product import Index, Product
-from ....records import record
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, strides
@@ -22,7 +22,7 @@ from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, index_names, innermost_step, is_uniform
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Tiling:
     """MR rows of a block of A, NR columns of a panel of B; `along_m`: lanes lie along m, otherwise along n."""
 
@@ -31,7 +31,7 @@ class Tiling:
     nr: int
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Storing:
     """How finished tiles meet C: `inner` are the column indices within one matrix, those before `first` are walked.
 
@@ -44,7 +44,7 @@ class Storing:
     placed: bool
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Lying:
     """A product's operands as they lie: steps of its indices in y and w, in elements; last: x's contiguous axis."""
 

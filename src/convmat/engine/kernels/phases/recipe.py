@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from ....lazy_dataclass import dataclass
 from ....product import Activation
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from ..direct.planes import OuterIndex, argument_names
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PhaseAxis:
     """A phase along an axis: its taps' first position beside the others', their distance, and where they lie in w.
 
@@ -28,7 +28,7 @@ class PhaseAxis:
         return [(self.offset + f * self.dilation, self.w_at + f * self.w_step) for f in range(self.taps)]
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PhasesRecipe:
     """All that is constant in the kernel; `rows` and `columns` are the phases along both axes, in C's order.
 

@@ -17,8 +17,8 @@ cache.
 
 from __future__ import annotations
 
+from ....lazy_dataclass import dataclass
 from ....product import PARTS_IN_A_ROW
-from ....records import record
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Type, Value, const, equal, i64, less, minimum, ptr, udiv
 from ...job import WORD
@@ -29,7 +29,7 @@ from .recipe import Operand, PiecesRecipe, PiecesWriter
 from .transform import transform
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PiecesBlock:
     """A task's block of C: its first row and column, how many register tiles of rows and how many columns it has.
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
+from ....lazy_dataclass import dataclass
 from ....product import PARTS_IN_A_ROW, Coordinate, Product, Transform, View
-from ....records import record
 from ...cpu import Cpu
 from ...ir.constant_matmul import operations
 from ...ir.instructions import TYPES
@@ -90,7 +90,7 @@ def _outputs(c: View, window: str) -> int:
     return -(-(axis.extent - axis.offset) // dict(axis.terms)[window])
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Units:
     """`rows` x `columns` tiles in a unit, of which an image has `row_units` x `column_units`; `count` of all images.
 

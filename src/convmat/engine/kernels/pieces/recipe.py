@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....lazy_dataclass import dataclass
 from ....product import Activation, Matrix, Transform
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Type, Value, const, i64, less_equal
@@ -21,7 +21,7 @@ SHARED = 64
 """Blocks of C that several tasks may sum, each a part of k."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Operand:
     """A (w) or B (x): what it is called, its matrices along rows and columns, and how it lies.
 
@@ -53,7 +53,7 @@ class Operand:
         return ((tiles - 1) * self.piece[axis] + (self.window[axis] - 1)) * self.apart[axis] + 1
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PiecesRecipe:
     """All that is constant in the kernel: the transforms along both axes, types, m, n, and how operands lie.
 

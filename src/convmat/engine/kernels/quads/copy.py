@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ....lazy_dataclass import dataclass
 from ....product import Product, View
-from ....records import record
 from ...ir.instructions import Type, bf16, i8
 from ...operands import Dtypes, Shape, Shapes, aligned_size, contiguous_strides
 from ..base import KernelPlan
@@ -27,7 +27,7 @@ PACK_BYTES = 16 << 10
 """Bytes of x that a task makes ready at least."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class CopyAxis:
     """An axis of x as its copy has it: `extent` positions from `low` on, of `limit` in x, `step` bytes apart there.
 
@@ -46,7 +46,7 @@ class CopyAxis:
         return self.low == 0 and self.extent == self.limit and self.by == 1
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ChannelsLastCopy:
     """x channels last, inside margins: its axes in order, how many channels all groups have and how far apart in x.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir import tiles
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Value, const, equal, i32, i64, minimum, ptr, select, udiv
@@ -31,7 +31,7 @@ def module(recipe: QuadsRecipe, attributes: str, *, fused: bool) -> Module:
     return made
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Columns:
     """A task's columns: the first, how many, and the tables of where they begin in x and C and of their sums."""
 

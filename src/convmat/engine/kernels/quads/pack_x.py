@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.arguments import Arguments
 from ...ir.dots import halves
 from ...ir.emitter import Module, prefix_mask
@@ -47,7 +47,7 @@ BEHIND = 64
 """Bytes that may be read behind the last, and what is written beyond a line before the next one is."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class PackRecipe:
     """All that is constant in the kernel.
 

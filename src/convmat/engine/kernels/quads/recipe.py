@@ -18,8 +18,8 @@ Of bfloat16 numbers two make a quad. They have no zero points, so there are no s
 
 from __future__ import annotations
 
+from ....lazy_dataclass import dataclass
 from ....product import Activation
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.dots import HALVES, TILED, Unit
 from ...ir.instructions import Type, bf16, f32, i8, i32
@@ -44,7 +44,7 @@ def padded_run(run: int, unit: Unit) -> int:
     return -(-run // whole) * whole
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class QuadsRecipe:
     """All that is constant in the kernel.
 

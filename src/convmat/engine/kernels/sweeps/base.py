@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import Cpu, host
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
@@ -71,7 +71,7 @@ SHARED = ("lines", "columns", "per", "pieces", "piece")
 """A task has `per` lines, or where a line is cut into several `pieces`, one piece of one line."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Share:
     """What a task does: lines first .. stop - 1, of each the columns begin .. end - 1."""
 
@@ -135,7 +135,7 @@ def share_lines(lines: int, columns: int, threads: int, *, whole: bool) -> tuple
     return {"lines": lines, "columns": columns, "per": 1, "pieces": pieces, "piece": piece}, lines * pieces
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class SweepPlan:
     """A kernel over arrays of certain shapes: what is constant in it, its words, and how many tasks share it out.
 

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.formulas import greatest, least
@@ -54,7 +54,7 @@ Summed = Callable[[Value, Value | None], Sequence[Value]]
 """From the offset of a vector's first byte and its mask, None where it is whole, to what is added to each sum."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ChannelPlanes:
     """A channel: where it begins in bytes, `columns` of a plane, bytes from one plane to the next.
 
@@ -139,7 +139,7 @@ def round_to(value: Value, type: Type) -> Value:
     return value if type is f64 else fptrunc(value, to=type)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Limits:
     """What y is kept between, vectors."""
 
@@ -161,7 +161,7 @@ class Limits:
         return select(and_(greater(y, self.low), less(y, self.high)), dy, const(dy.type, 0.0))
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class BatchNormSweep(SweepRecipe):
     """Whether y is kept within limits, the type, lanes of a vector."""
 
@@ -214,7 +214,7 @@ class BatchNormSweep(SweepRecipe):
         return round_to(extend(fn.load(words["scale"], self.type, at)) * extend(by), self.type)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class BatchNormGradSweep(SweepRecipe):
     """Whether y was kept within limits, whether mean and variance are given, the type, lanes of a vector."""
 

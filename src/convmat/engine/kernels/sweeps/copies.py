@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Type, Value, i8, i16, i32, i64, minimum, splat, udiv
@@ -48,7 +48,7 @@ Place = tuple[Value, Value | int, Value | None]
 """Where a vector lies: two distances from where a line begins, in bytes, and which lanes it has, None for all."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class CopyRecipe(SweepRecipe):
     """How x is read along y's last axis, elements of which type, axes beside the last, lanes of a vector.
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ....lazy_dataclass import dataclass
 from ....processes import kept_property
-from ....records import record
 from ...cpu import host
 from ...ir.conversions import ELEMENTS, convert, stored_type
 from ...ir.emitter import Function, prefix_mask
@@ -36,7 +36,7 @@ FEWEST_AXES, MOST_AXES = 2, 6
 """Axes beside the last: each costs a division a line."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ExpressionStep:
     """An operation on values by their numbers: inputs first, then the results of steps before.
 
@@ -50,7 +50,7 @@ class ExpressionStep:
     type: str = ""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Expression:
     """Steps over inputs of these element types; the last one's result is what it gives.
 
@@ -150,7 +150,7 @@ def _renumber(steps: Sequence[ExpressionStep], to: Mapping[int, int]) -> tuple[E
     return tuple(replace(s, operands=tuple(to[i] for i in s.operands)) for s in steps)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Pass(SweepRecipe):
     """An expression, which inputs vary along the last axis, axes beside that, and lanes of a vector."""
 

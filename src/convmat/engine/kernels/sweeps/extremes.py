@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.conversions import ELEMENTS
 from ...ir.emitter import Function, prefix_mask
@@ -38,7 +38,7 @@ from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 from .reductions import FLOATS, INTEGERS, share_pieces
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ExtremesRecipe(SweepRecipe):
     """The least or the largest, of equal ones the last or the first; of which type, lanes of a vector.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Type, Value, const, extract, shuffle
 
@@ -21,7 +21,7 @@ ACCUMULATORS = 4
 """Sums side by side: an addition takes 4 cycles, and two loads a cycle feed it."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Line:
     """Elements that follow each other: where they begin, their type, lanes of a vector, and how many they are.
 

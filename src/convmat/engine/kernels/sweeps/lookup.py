@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, const, i8, i64, less, select, urem, zext
@@ -23,7 +23,7 @@ LANES = 64
 """Bytes of a register that permutes them."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Lookup(SweepRecipe):
     """`permutes`: whether the CPU permutes the bytes of whole registers."""
 

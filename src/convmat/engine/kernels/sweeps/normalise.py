@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function
 from ...ir.instructions import (
@@ -35,7 +35,7 @@ from .base import Share, SweepPlan, SweepRecipe, kernel_refusal, share_lines
 from .lines import Line
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Normalise(SweepRecipe):
     """Whether lines are centred and biased, whether scales lie along them, and lanes of a vector of float32."""
 
@@ -116,7 +116,7 @@ def _sum(a: Value, b: Value) -> Value:
     return a + b
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Less:
     """A vector less the mean: rounded, and what that lacks; of nothing the vector itself."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir import powers
 from ...ir.activations import FORMULAS
 from ...ir.conversions import is_unsigned
@@ -62,7 +62,7 @@ BOOL = frozenset({"bool"})
 ALL = NUMBERS | BOOL | {"float16", "bfloat16"}
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Operation:
     """Its meaning, and `emit` for the element types it takes; parameters follow the operands.
 

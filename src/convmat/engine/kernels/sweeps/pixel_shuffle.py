@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, udiv
@@ -21,7 +21,7 @@ MOST_TIMES = 4
 """Along a line: so many vectors are shuffled into each other."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Interleave(SweepRecipe):
     """Pixels of a block along a line and along a column, the type, lanes of a vector."""
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.activations import FORMULAS
 from ...ir.emitter import Function, prefix_mask
@@ -39,7 +39,7 @@ PIECE_WORK = 1 << 17
 """Multiplications of a step in one direction from which on several threads share it: some microseconds."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class CellRecipe:
     """What is constant in a cell. `clip` bounds the sums of gates; `coupled`: the forget gate is 1 - i; `peepholes`:
     the gates of an LSTM see c; `before`: a GRU resets h before the product, else behind it, where `within` is added."""
@@ -60,7 +60,7 @@ class CellRecipe:
         return ("x", "h", "y", "last", "R", *more, *("P",) * self.peepholes, *("within",) * self.within)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Recurrence(SweepRecipe):
     """A cell of numbers of one type; a block has `vectors` of so many lanes, a tile `many` sequences."""
 
@@ -87,7 +87,7 @@ class Recurrence(SweepRecipe):
         _Writer(self, fn, words, share).steps()
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _Now:
     """Where a step reads and writes: of the first sequence, and the bytes from one to the next."""
 
@@ -99,7 +99,7 @@ class _Now:
     c_row: Value
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class _SequenceTile:
     """Some sequences from `row` on, and a block of H: `column` is its first element."""
 

@@ -17,7 +17,7 @@ from functools import reduce
 
 import numpy as np
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.conversions import ELEMENTS
 from ...ir.emitter import Function, prefix_mask
@@ -43,7 +43,7 @@ def _same(a: Value) -> Value:
     return a
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Reducing:
     """What is there before the first element, how one is added, and functions of each and of the result."""
 
@@ -89,7 +89,7 @@ def _first(name: str, type: Type) -> float:
     return int(ends.min if value < 0 else ends.max)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Reduce(SweepRecipe):
     """Lines that end in a number each: which, of which type, lanes of a vector.
 
@@ -160,7 +160,7 @@ def _finite(most: Value) -> Value:
     return select(fabs(most) < np.inf, most, const(most.type, 0.0))
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ReduceAcross(SweepRecipe):
     """Numbers that lie side by side, each of elements a stride apart: which, of which type, lanes of a vector."""
 
@@ -192,7 +192,7 @@ class ReduceAcross(SweepRecipe):
             share.vectors(fn, lanes, vector)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class ColumnVector:
     """A vector of columns: `count` elements a `step` apart in each of `runs`, by their words."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import Value, const, f32, fma, i1, i32, i64, not_equal, select, sext, splat, udiv
@@ -38,7 +38,7 @@ class Weighted(NamedTuple):
     weight: Array
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Resample(SweepRecipe):
     """Terms along rows and along columns, lanes of a vector, and whether they are permuted."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.exponential import exp
@@ -24,7 +24,7 @@ from .lines import ACCUMULATORS, Line
 from .reductions import BLOCK, share_pieces
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Softmax(SweepRecipe):
     """Along lines, or their logarithms, of one type."""
 
@@ -60,7 +60,7 @@ class Softmax(SweepRecipe):
             Line(fn, y, self.type, lanes, columns).each(finish)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class SoftmaxAcross(SweepRecipe):
     """Along an axis that others follow: lanes lie along those."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, and_, below, const, equal, not_equal, select, xor
@@ -26,7 +26,7 @@ MOST_TAPS = 49
 """Most taps of windows that overlap, each of which is written out."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Unpool(SweepRecipe):
     """Rows and columns of a window, the type, lanes of a vector."""
 
@@ -92,7 +92,7 @@ def unpool(lines: int, columns: int, rows: int, times: int, dtype: str, threads:
     return SweepPlan(recipe, words, tasks, threads, lines * columns * rows * times)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class UnpoolOverlapping(SweepRecipe):
     """Taps of a window along rows and columns, its strides, the padding before, the type, lanes of a vector."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, i8, shuffle
@@ -22,7 +22,7 @@ MOST_TIMES = 8
 BYTES = {"int8": i8, "uint8": i8, "bool": i8}
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class UpsampleRecipe(SweepRecipe):
     """How often along a row and how many rows, of which type, lanes of a vector."""
 

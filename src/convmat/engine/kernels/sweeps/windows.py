@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.emitter import Function, prefix_mask
 from ...ir.instructions import TYPES, Type, Value, const, equal, less, lshr, minimum, sitofp, splat, udiv
@@ -28,7 +28,7 @@ VECTORS = 4
 """Vectors side by side in a column: an addition takes 4 cycles."""
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class DownColumns(SweepRecipe):
     """Lanes along j: which of REDUCTIONS, of which type, lanes of a vector."""
 
@@ -93,7 +93,7 @@ class DownColumns(SweepRecipe):
             after.carry(*sums)
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class AlongRows(SweepRecipe):
     """Lanes along the axis itself: which of REDUCTIONS, of which type, lanes of a vector."""
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 
+from ....lazy_dataclass import dataclass
 from ....product import Coordinate, Index, Product, View
-from ....records import record
 from ...cpu import Cpu
 from ...ir.constant_matmul import operations
 from .writer import WinogradRecipe
@@ -32,7 +32,7 @@ def tiles_of(product: Product) -> tuple[int, int]:
     return q0 * r0, q1 * r1
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Slices:
     """The slices that a product has, and which of x each of its `taps` takes.
 

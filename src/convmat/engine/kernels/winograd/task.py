@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...ir.emitter import Function
 from ...ir.instructions import Type, Value, below, equal, i64, minimum, ptr, select, udiv
 from ..panel.microkernel import dispatch
 from .writer import WinogradWriter
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class RowBlock:
     """What a block of so many rows of A takes: packing it, its register tiles by their sizes, storing it."""
 
@@ -20,7 +20,7 @@ class RowBlock:
     post: Function
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class TaskBlock:
     """A task's block: its slices, rows and columns of tiles, and how many there are of each.
 

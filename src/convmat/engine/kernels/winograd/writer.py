@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ....lazy_dataclass import dataclass
 from ....processes import kept_property
 from ....product import Activation, Matrix, Transform
-from ....records import record
 from ...ir.arguments import Arguments
 from ...ir.constant_matmul import combine, operations
 from ...ir.emitter import Function, Module
@@ -24,7 +24,7 @@ others can still be added up.
 """
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class WinogradRecipe:
     """All that is constant in the kernel: the transforms along both axes, types, how many rows of A a block has.
 

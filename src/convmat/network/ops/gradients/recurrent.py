@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....records import record
+from ....lazy_dataclass import dataclass
 from ...graph import Array, Node, Spec
 from ..activations import sigmoid
 from ..base import Specs, Step, input_at, own_operator
@@ -23,7 +23,7 @@ from ..rolled import Extents
 STATES = ("initial_h", "initial_c")
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class StepBack:
     """What a step gives back: gradients of its sums and of the state before; what belongs to R, its bias and P.
 

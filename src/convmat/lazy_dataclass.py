@@ -1,6 +1,6 @@
-"""record: a dataclass whose methods cost nothing until they are called.
+"""dataclass: that of the standard library, but for methods that cost nothing until they are called.
 
-    @record(frozen=True)            fields, equality and `replace` as `@dataclasses.dataclass(frozen=True)` makes them
+    @dataclass(frozen=True)         fields, equality and `replace` as `dataclasses.dataclass` makes them
     __init__                        is written and compiled when the first object is made
     __eq__, __hash__, __repr__ ..   are the same few functions for all classes
 
@@ -10,32 +10,34 @@ who loads a network imports a hundred and fifty classes and makes objects of hal
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, fields
 from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass as record
+    from dataclasses import dataclass
 else:
 
-    def record(cls=None, /, *, frozen=False, eq=True, kw_only=False):
-        """Turn a class into a record, or give what does, as `dataclasses.dataclass` with these keywords.
+    def dataclass(cls=None, /, *, frozen=False, eq=True, kw_only=False, slots=False):
+        """Turn a class into a dataclass, or give what does; one with slots is the standard library's in all.
 
-        >>> @record(frozen=True)
+        >>> @dataclass(frozen=True)
         ... class Point:
         ...     x: int
         ...     y: int = 0
         >>> Point(1), Point(1) == Point(1, 0), {Point(2, 3): "there"}[Point(2, 3)]
         (Point(x=1, y=0), True, 'there')
         """
+        if slots:
+            return dataclasses.dataclass(cls, frozen=frozen, eq=eq, kw_only=kw_only, slots=True)
 
         def make(cls: type) -> type:
-            cls.__doc__ = (
-                cls.__doc__ or cls.__name__
-            )  # or the signature is put there, which takes a millisecond
-            made = dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
+            # Where there is none its signature would be put there, which takes a millisecond.
+            cls.__doc__ = cls.__doc__ or cls.__name__
+            made = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
             added = {"__init__": _first_init(made, frozen), "__repr__": _representation(made)}
             own = vars(cls)
             if eq:
@@ -156,4 +158,4 @@ def _refuse_to_delete(cls: Any) -> Callable[[Any, str], None]:
     return __delattr__
 
 
-__all__ = ["record"]
+__all__ = ["dataclass"]

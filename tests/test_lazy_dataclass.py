@@ -1,4 +1,4 @@
-"""A record is what dataclasses makes of the same class, but for when it is made."""
+"""A class of ours is what the standard library makes of it, but for when its methods are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from convmat.records import record
+from convmat.lazy_dataclass import dataclass
 
 NAN = float("nan")
 
@@ -61,10 +61,18 @@ def _kinds(make: Any) -> dict[str, Any]:
     class Nothing:
         pass
 
-    return {each.__name__: each for each in (Plain, ByKeyword, Derived, ItsOwn, Changing, Hashed, Nothing)}
+    @make(frozen=True, slots=True)
+    class Slotted:
+        a: int
+        b: int = 0
+
+    return {
+        each.__name__: each
+        for each in (Plain, ByKeyword, Derived, ItsOwn, Changing, Hashed, Nothing, Slotted)
+    }
 
 
-OURS, THEIRS = _kinds(record), _kinds(dataclasses.dataclass)
+OURS, THEIRS = _kinds(dataclass), _kinds(dataclasses.dataclass)
 
 CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("Plain", (1,), {}), ("Plain", (1, 3), {}), ("Plain", (), {"b": 1, "a": 2}), ("Plain", (NAN, NAN), {}),
@@ -72,6 +80,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("ByKeyword", (1,), {}), ("Derived", (1,), {}), ("Derived", (1, 2, [3]), {"d": 7}), ("Derived", (1,), {"e": 1}),
     ("ItsOwn", (1,), {}), ("Changing", (1,), {}), ("Changing", (1, {"a": 2}), {}), ("Hashed", (1, 2), {}),
     ("Nothing", (), {}), ("Nothing", (1,), {}),
+    ("Slotted", (1,), {}),
 ]  # fmt: skip
 
 
@@ -91,7 +100,7 @@ def test_it_is_what_dataclasses_makes(call: tuple[str, tuple[Any, ...], dict[str
         assert ours == theirs
         return
     assert repr(ours) == repr(theirs)
-    assert vars(ours) == vars(theirs)
+    assert getattr(ours, "__dict__", None) == getattr(theirs, "__dict__", None)
     assert [each.name for each in dataclasses.fields(ours)] == [
         each.name for each in dataclasses.fields(theirs)
     ]
@@ -106,9 +115,9 @@ def test_it_is_what_dataclasses_makes(call: tuple[str, tuple[Any, ...], dict[str
         assert _told(lambda change=change: change(ours)) == _told(lambda change=change: change(theirs))
 
 
-@record(frozen=True)
+@dataclass(frozen=True)
 class Kept:
-    """A record that is pickled."""
+    """What is pickled."""
 
     a: int
     b: tuple[int, ...] = ()
@@ -121,13 +130,13 @@ def test_it_is_pickled_before_and_after_the_first_is_made() -> None:
 
 def test_threads_that_make_the_first_ones_together_all_get_theirs() -> None:
     for _ in range(20):
-        kind = _kinds(record)["Derived"]
+        kind = _kinds(dataclass)["Derived"]
         with ThreadPoolExecutor(4) as pool:
             assert [each.a for each in pool.map(kind, range(4))] == [0, 1, 2, 3]
 
 
 def test_no_method_is_written_before_the_first_object() -> None:
-    kind = _kinds(record)["Plain"]
+    kind = _kinds(dataclass)["Plain"]
     waiting = kind.__init__
     assert kind(1).b == 2
     assert kind.__init__ is not waiting
