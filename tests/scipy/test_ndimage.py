@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import convmat
-from convmat.scipy import borders, ndimage, ready, strips
+from convmat.scipy import banks, borders, ndimage, ready, strips
+from tests.allocations import Allocations
 
 theirs = pytest.importorskip("scipy.ndimage")
 
@@ -141,8 +142,11 @@ def test_a_nan_of_a_box_stays_in_its_windows() -> None:
     assert np.isnan(ndimage.uniform_filter1d(x, 5)).sum() == 5
 
 
+@pytest.mark.parametrize("strip", [1, 1 << 23])
 @pytest.mark.parametrize("name", ["correlate", "convolve"])
-def test_many_filters_strides_and_dilations(name: str) -> None:
+def test_many_filters_strides_and_dilations(name: str, strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(banks, "STRIP_BYTES", strip)
+    monkeypatch.setattr(ready, "_memory", ready._FilterCache())
     x = some((23, 17), "int32")
     bank = np.random.default_rng(8).integers(-5, 5, (3, 4, 3)).astype(float)
     made = getattr(ndimage, name)(
@@ -154,6 +158,10 @@ def test_many_filters_strides_and_dilations(name: str) -> None:
         wanted = getattr(theirs, name)(x, spread, origin=(1, -1), mode="mirror")
         assert np.array_equal(found, wanted[::2, ::3])
     out = np.empty((12, 17), np.int32)
+    wanted = getattr(theirs, name)(x, bank[0])
+    over = x[None].copy()
+    getattr(ndimage, name)(over[0], filters=bank[:1], output=over)
+    assert np.array_equal(over[0], wanted)
     assert getattr(ndimage, name)(x, bank[0], output=out, stride=(2, 1)) is out
     assert np.array_equal(out, getattr(theirs, name)(x, bank[0])[::2])
 
@@ -164,6 +172,8 @@ def test_filters_that_cannot_be_say_why() -> None:
         ndimage.correlate(x, stride=2)
     with pytest.raises(ValueError, match=r"^stride and dilation are at least 1, got 0$"):
         ndimage.correlate(x, x, stride=0)
+    with pytest.raises(ValueError, match=r"^filters=, stride= and dilation= go along axes: input has none$"):
+        ndimage.correlate(1.0, filters=[1.0])
     with pytest.raises(TypeError, match=r"^filters=, stride= and dilation= take real numbers$"):
         ndimage.correlate(x, filters=np.ones((1, 2, 2)) * 1j)
 
@@ -238,3 +248,13 @@ def test_borders_many_times_wider_than_the_array(mode: Any) -> None:
         out = np.empty((shape[0] + 9, shape[1] + 8))
         borders.lay_part(shape, (-5, -2), out.shape, (mode,) * 2, 0.0)(x, out)
         assert np.array_equal(out, np.pad(x, ((5, 4), (2, 6)), mode))
+
+
+def test_many_filters_hold_no_more_than_their_results_and_a_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(banks, "STRIP_BYTES", 1 << 16)
+    x, bank = some((256, 256), "float32"), np.ones((8, 3, 3))
+    out = np.empty((8, 256, 256), np.float32)
+    ndimage.correlate(x, filters=bank, output=out)
+    with Allocations() as made:
+        ndimage.correlate(x, filters=bank, output=out)
+    assert made.peak < 1 << 18

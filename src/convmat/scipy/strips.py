@@ -115,7 +115,7 @@ class Strips:
             first, last = self._lo[0], extent - self._hi[0]
             alone = all(len(chain) == 1 for chain in self._chains)
             rows = last - first if alone else min(rows, last - first)
-        for start in _starts(first, last, rows):
+        for start in split_rows(first, last, rows):
             yield self._region((start, *(0,) * len(others)), (rows, *others), zeros)
         for axis, mode in enumerate(self._borders.modes if zeros else ()):
             if axis and mode == "constant" and self._borders.cval == 0:
@@ -319,14 +319,14 @@ class _Borrowed:
             buffers.give(self.memory)
 
 
-def _starts(first: int, last: int, rows: int) -> Iterator[int]:
+def split_rows(first: int, last: int, rows: int) -> Iterator[int]:
     """The first rows of strips that cover the rows first .. last-1 together.
 
-    >>> list(_starts(0, 10, 4))
+    >>> list(split_rows(0, 10, 4))
     [0, 4, 6]
     """
     yield from range(first, last - rows, rows)
     yield last - rows
 
 
-__all__ = ["Borders", "Chain", "Kind", "Strips"]
+__all__ = ["Borders", "Chain", "Kind", "Strips", "split_rows"]
