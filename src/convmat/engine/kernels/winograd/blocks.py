@@ -127,7 +127,7 @@ class TileBlock:
         tasks = outer * self.row_blocks * self.column_blocks * self.chunks
         width = r.stored_elements(r.width) // r.lanes
         fetched = 0.0 if r.packs else _turns_to_read_a(product, r, cpu)
-        point = self.panels * (self.panel * width * product.k + 40) + product.k * width * fetched
+        point = self.panels * (self.panel * width * product.k + BEGUN) + product.k * width * fetched
         pre = channels_of(product) * slices.count_sources(self.slices) * self.rows * _pre_row(r, self.columns)
         block = r.points * point + width * self.tiles * _post_tile(r)
         if r.packs:
@@ -192,7 +192,10 @@ def packing_turns(product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -
 
 
 KEPT = 3
-"""Terms in whose time a register tile is kept, and added to the next part."""
+"""Terms in whose time a register tile is kept, and read by the part that is added to it."""
+
+BEGUN = 40
+"""Turns of the FMA unit in which a register tile is called and begun: what sums of few terms mostly take."""
 
 MANY_LINES = 1.1
 """How much longer a register tile takes that reads each of its tiles from a line of its own."""
@@ -239,6 +242,7 @@ def post_operations(product: Product, r: WinogradRecipe) -> float:
 
 
 __all__ = [
+    "BEGUN",
     "KEPT",
     "MANY_LINES",
     "Slices",

@@ -13,6 +13,7 @@ from ..base import KernelPlan
 from ..effort import Effort
 from ..panel.pack_b import LARGEST_EXTENT
 from .blocks import (
+    BEGUN,
     KEPT,
     MANY_LINES,
     Slices,
@@ -233,9 +234,10 @@ class WinogradPlan(KernelPlan):
         read = self.slices.count_sources(slices, self.outer)
         arrays = sum(math.prod(self.shapes[name]) * item for name in ("x", "y"))
         own = blocks * p.k * rows // r.lanes * filter_operations(r) if r.packs else 0.0
-        terms = (p.k + KEPT * (parts - 1)) * (MANY_LINES if r.k else 1.0)
+        terms = p.k * (MANY_LINES if r.k else 1.0) + KEPT * parts
+        begun = blocks * k.panels * -(-p.m // r.width) * parts * r.points * BEGUN
         return Effort(
-            fma=round(2 * blocks * k.panels * k.panel * rows * terms * r.points),
+            fma=round(2 * (blocks * k.panels * k.panel * rows * terms * r.points + begun * r.lanes)),
             packed=round((read * k.chunks * channels * pre_operations(p, r, k) + own) / 4),
             stored=round(slices * (rows // r.lanes) * post_operations(p, r) / 5),
             touched=arrays,
