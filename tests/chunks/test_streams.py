@@ -107,6 +107,8 @@ def test_rows_of_images_and_time_that_lies_elsewhere() -> None:
     np.testing.assert_array_equal(np.concatenate(parts, 2), net(x))
     n = Built(integers=True)
     a = n.node("MatMul", ["x", n.weights("w", 5, 8)], "a")
+    a = n.node("Add", [a, n.constant("row", np.arange(8, dtype="f4"))], "added")
+    a = n.node("Add", [n.node("MatMul", ["x", n.weights("z", 5, 8)], "other"), a], "both")
     a = n.node("LayerNormalization", [a, n.constant("g", np.ones(8, "f4"))], "l", axis=-1)
     a = n.conv(n.node("Transpose", [a], "t", perm=[0, 2, 1]), "c", 8, 6, rank=1)
     n.node("Softmax", [n.node("Transpose", [a], "u", perm=[0, 2, 1])], "y", axis=-1)

@@ -107,7 +107,10 @@ def test_margins_and_cuts(mode: str) -> None:
     a = n.node("Unsqueeze", [n.conv(a, "b", 3, 3), n.constant("new", np.array([2]))], "u")
     numbers = {"lo": [2, -30], "hi": [-1, 2**60], "ax": [3, 4], "by": [2, 1]}
     a = n.node("Slice", [a, *(n.constant(k, np.array(v)) for k, v in numbers.items())], "cut")
-    n.node("MatMul", [n.node("Squeeze", [a, "new"], "s"), n.weights("w", 30, 4)], "y")
+    a = n.node("Squeeze", [a, "new"], "s")
+    m = n.node("MatMul", [a, n.weights("w", 30, 4)], "m")  # with a bias, and then a residual
+    m = n.node("Add", [m, n.constant("row", np.arange(4, dtype="f4"))], "added")
+    n.node("Add", [n.node("MatMul", [a, n.weights("z", 30, 4)], "other"), m], "y")
     net, x = n.load("y", 2, exact=True), image(1, 2, 41, 40)
     np.testing.assert_array_equal(net.tiled(x, tile=(7, 4)), net(x))
 

@@ -39,6 +39,11 @@ CONSTANTS = {
     "zero": np.float32(0),
     "most": np.float32(6),
     "dense": normal(7, 120, seed=11),
+    "wide": normal(5, 7, seed=12),
+    "square": normal(5, 5, seed=13),
+    "line": normal(7, seed=14),
+    "lines": normal(1, 1, 1, 7, seed=15),
+    "grid": normal(6, 7, seed=16),
     "gamma": normal(4, seed=8),
     "mean": normal(4, seed=9),
     "variance": np.abs(normal(4, seed=10)) + 0.5,
@@ -70,6 +75,7 @@ def spelt_gelu(scaled: str, added: str, first: str, second: str) -> tuple[Any, .
     )  # fmt: skip
 
 
+WIDE = node("MatMul", "x wide", "a")
 HALF = node("Conv", "x half", "a", group=2)
 CASES = [
     Case("fold_scale", (CONV, NORM), "Conv"),
@@ -181,6 +187,26 @@ CASES = [
     Case("add_into_epilogue", (CONV, node("Add", "a a", "y")), "Conv Add"),
     Case("add_into_epilogue", (CONV, node("Add", "a row", "y")), "Conv Add"),
     Case("add_into_epilogue", (CONV, node("Add", "a x", "y")), "Conv"),
+    Case("add_bias", (WIDE, node("Add", "a line", "y")), "MatMul"),
+    Case("add_bias", (WIDE, node("Add", "lines a", "y")), "MatMul"),
+    Case("add_bias", (WIDE, node("Add", "a grid", "y")), "MatMul Add"),
+    Case("add_bias", (WIDE, node("Add", "a two", "y")), "MatMul Add"),
+    Case("add_bias", (WIDE, node("Add", "a line", "y")), "MatMul Add", outputs="y a"),
+    Case("add_bias", (WIDE, node("Add", "a line", "c"), node("Add", "c line", "y")), "MatMul Add"),
+    Case("add_into_epilogue", (node("MatMul", "x square", "a"), node("Add", "x a", "y")), "MatMul"),
+    Case("add_into_epilogue", (node("MatMul", "x square", "a"), node("Add", "a row", "y")), "MatMul Add"),
+    Case(
+        "add_into_epilogue",
+        (
+            node("Flatten", "x", "c"),
+            node("Gemm", "c dense line", "d", transB=1),
+            node("Gemm", "c dense", "e", transB=1),
+            node("Relu", "e", "f"),
+            node("Add", "d f", "y"),
+        ),
+        "Flatten Gemm Relu Gemm",
+    ),
+    Case("activate", (WIDE, node("Tanh", "a", "y")), "MatMul"),
     Case("activate", (CONV, node("Relu", "a", "y")), "Conv"),
     Case("activate", (CONV, node("LeakyRelu", "a", "y", alpha=0.3)), "Conv"),
     Case("activate", (CONV, node("Clip", "a zero most", "y")), "Conv"),
@@ -280,6 +306,20 @@ def test_a_gelu_goes_into_the_product_before_it(form: str) -> None:
     plain = convmat.load(source, rewrite=False, exact=True)(X)
     np.testing.assert_allclose(net(X), plain, rtol=2e-5, atol=2e-5)
     assert [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes] == ["Conv"]
+
+
+def test_a_dense_layer_is_one_node() -> None:
+    """Bias, Gelu and residual as exporters of transformers write them."""
+    nodes = (
+        node("MatMul", "x wide", "k"), node("Add", "line k", "a"),
+        *spelt_gelu("Div a root", "d one", "a point", "f e")[:-1], node("Mul", "f e", "g"),
+        node("MatMul", "g back", "h"), node("Add", "h row", "i"), node("Add", "x i", "y"),
+    )  # fmt: skip
+    source = model(nodes, {"x": X.shape}, "y", CONSTANTS | {"back": normal(7, 5, seed=17)})
+    net = convmat.load(source)
+    np.testing.assert_allclose(net(X), convmat.load(source, rewrite=False)(X), rtol=2e-5, atol=2e-5)
+    ops = [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes]
+    assert ops == ["MatMul", "MatMul"]
 
 
 def test_scales_and_shifts_on_both_sides() -> None:

@@ -53,11 +53,13 @@ def from_axis(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) 
 
 def matmul(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """Rows of the left operand, or columns of the right one, by a constant matrix."""
-    a, b = inputs
+    a, b, *added = inputs
     assert a is not None
     assert b is not None
     if b.value is not None and b.rank == 2 and a.rank > 1:
-        return Needed(((*part[:-1], (0, a.shape[-1])), None), (*part[:-1], (0, out.shape[-1])))
+        rows = (*part[:-1], (0, out.shape[-1]))
+        beside = (rows if number and each else None for number, each in enumerate(added))  # bias, residual
+        return Needed(((*part[:-1], (0, a.shape[-1])), None, *beside), rows)
     if a.value is not None and a.rank == 2 and b.rank > 1:
         place = (*part[:-2], (0, b.shape[-2]), part[-1])
         return Needed((None, place), (*part[:-2], (0, out.shape[-2]), part[-1]))

@@ -4,11 +4,13 @@ MatMul    (..., m, k) @ (..., k, n); an array of one axis is a row on the left, 
 Gemm      alpha * A' @ B' + beta * C, where ' transposes if transA or transB says so
 
 A product with a constant matrix is a 1x1 convolution whose pixels are the rows of the other: convmat's own, its weights
-packed once. The others are NumPy's matmul.
+packed once. The others are NumPy's matmul. Rewriting gives those of constants an epilogue as convolutions have: a bias
+as the third input, a residual as the fourth, and the attribute `activation`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,8 @@ def _product_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     if _dense_product(a, b) and b.value is not None:
-        return dense(node, a, b.value.T, None, options)
+        bias = input_at(node, specs, 2).value if has_input(specs, 2) else None
+        return dense(node, a, b.value.T, bias, options, residual=_residual_at(specs))
     if a.rank > 2 and b.rank == 2:  # one matrix for all: one product
         return repeatable(
             lambda a, b, out: np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1])),
@@ -49,9 +52,18 @@ def _product_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
 
 
 @operator("MatMul", shape=_product_shape, prepare=_product_step)
-def matmul(node: Node, a: Array, b: Array) -> Any:
-    """a @ b."""
-    return np.matmul(a, b)
+def matmul(node: Node, a: Array, b: Array, bias: Array | None = None, residual: Array | None = None) -> Any:
+    """a @ b, and what rewriting put into the epilogue."""
+    return _finish(node, np.matmul(a, b), bias, residual)
+
+
+def _finish(node: Node, found: Array, *added: Array | None) -> Any:
+    """activation(found + bias + residual)."""
+    for each in added:
+        found = found if each is None else found + each
+    if node.get("activation"):
+        apply_activation(node.get("activation"), found, np.empty_like(found))
+    return found
 
 
 DENSE = ("float32", "float64")
@@ -60,20 +72,20 @@ DENSE = ("float32", "float64")
 
 def plan_dense(node: Node, specs: Specs, options: Options) -> Plan | None:
     """The plan of a Gemm or a MatMul by constants; None where it is not computed by one."""
-    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
-    taken = dense_gemm(node, specs) if node.op == "Gemm" else _dense_product(a, b)
-    if not taken:
+    if not dense_product(node, specs):
         return None
+    a, b = input_at(node, specs, 0), input_at(node, specs, 1)
     w = b.shape if node.op == "Gemm" and node.get("transB") else b.shape[::-1]
-    return _plan_product(node, a, w, has_input(specs, 2), options)
+    asked = PlanOptions(bias=has_input(specs, 2), residual=has_input(specs, 3))
+    return _plan_product(node, a, w, asked, options)
 
 
-def _plan_product(node: Node, a: Spec, w: Shape, bias: bool, options: Options) -> Plan:
+def _plan_product(node: Node, a: Spec, w: Shape, asked: PlanOptions, options: Options) -> Plan:
     """The plan of `dense`; w: (n, k)."""
     (n, k), rows = w, a.size // max(a.shape[-1], 1)
     alone = rows == 1 if options.whole is None else options.whole.problem.x.axes[-1][0].role == "i0"
     x, layout = ((1, k, 1), "NCHW") if alone else ((1, rows, k), "NHWC")
-    asked = PlanOptions(bias=bias, layout=layout, activation=node.get("activation"))
+    asked = asked._replace(layout=layout, activation=node.get("activation"))
     return plan_node(options, x, (n, k, 1), a.dtype, asked)
 
 
@@ -82,12 +94,30 @@ def _dense_product(a: Spec, b: Spec) -> bool:
     return a.rank >= 2 and b.rank == 2 and b.value is not None and a.dtype.name in DENSE and a.size > 0
 
 
-def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options) -> Step:
-    """a: (..., k) times w: (n, k), transposed, plus bias: (n,)."""
-    plan = options.plan or _plan_product(node, a, w.shape, bias is not None, options)
+def dense_product(node: Node, specs: Specs) -> bool:
+    """Whether a Gemm or a MatMul multiplies by constants: what `dense` does."""
+    if node.op == "Gemm":
+        return dense_gemm(node, specs)
+    return _dense_product(input_at(node, specs, 0), input_at(node, specs, 1))
+
+
+def dense(node: Node, a: Spec, w: Array, bias: Array | None, options: Options, *, residual: int = 0) -> Step:
+    """a: (..., k) times w: (n, k), transposed, plus bias: (n,); `residual`: which of its arrays is added, if any."""
+    asked = PlanOptions(bias=bias is not None, residual=residual > 0)
+    plan = options.plan or _plan_product(node, a, w.shape, asked, options)
     bound = bind_node(options, plan, w, bias)
     x, y = plan.problem.shape("x"), plan.problem.shape("y")
-    return Planned(bound, lambda arrays: (arrays[0].reshape(x), None, arrays[-1].reshape(y)))
+
+    def order(arrays: Sequence[Array]) -> tuple[Array, Array | None, Array]:
+        added = arrays[residual].reshape(y) if residual else None
+        return arrays[0].reshape(x), added, arrays[-1].reshape(y)
+
+    return Planned(bound, order)
+
+
+def _residual_at(specs: Specs) -> int:
+    """Which of a node's arrays is its residual; 0 for none."""
+    return 2 + has_input(specs, 2) if has_input(specs, 3) else 0
 
 
 def dense_gemm(node: Node, specs: Specs) -> bool:
@@ -127,7 +157,7 @@ def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
         each = None if c is None else np.broadcast_to(np.asarray(c.value).reshape(-1), made[0].shape[1:])
         scaled = np.asarray(w) if alpha == 1 else np.asarray(w) * a.dtype.type(alpha)
         bias = each if each is None or beta == 1 else each * a.dtype.type(beta)
-        return dense(node, a, scaled, bias, options)
+        return dense(node, a, scaled, bias, options, residual=_residual_at(specs))
 
     def step(a: Array, b: Array, *rest: Array) -> None:
         out = rest[-1]
@@ -141,14 +171,11 @@ def _gemm_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
 
 
 @operator("Gemm", shape=_gemm_shape, prepare=_gemm_step)
-def gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Any:
-    """alpha * A' @ B' + beta * C."""
+def gemm(node: Node, a: Array, b: Array, c: Array | None = None, residual: Array | None = None) -> Any:
+    """alpha * A' @ B' + beta * C, and what rewriting put into the epilogue."""
     found = (a.T if node.get("transA") else a) @ (b.T if node.get("transB") else b)
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
     found = found if alpha == 1 else found * alpha
     if c is not None:
         found = found + (c if beta == 1 else c * beta)
-    found = np.ascontiguousarray(found, a.dtype)
-    if node.get("activation"):
-        apply_activation(node.get("activation"), found, np.empty_like(found))
-    return found
+    return _finish(node, np.ascontiguousarray(found, a.dtype), residual)

@@ -13,12 +13,34 @@ from .draft import Draft
 from .patterns import constant_convolution, constant_dense, constant_number, is_near, is_real
 
 
+def add_bias(draft: Draft, node: Node) -> bool:
+    """A product with a constant matrix plus a constant for each of its columns: its bias."""
+    if node.op not in ("Add", "Sum") or len(node.inputs) != 2:
+        return False
+    for mine, other in (node.inputs, node.inputs[::-1]):
+        product, row = constant_dense(draft, mine, plain=True), draft.constant(other)
+        if product is None or row is None or product.op != "MatMul" or len(product.inputs) > 2:
+            continue
+        y = draft.specs[mine]
+        if (
+            row.dtype != y.dtype
+            or row.shape[-1:] != y.shape[-1:]
+            or row.size != y.shape[-1]
+            or row.ndim > y.rank
+        ):
+            continue
+        bias = other if row.ndim == 1 else draft.keep(row.reshape(-1), other)
+        draft.replace([product, node], replace(product, inputs=(*product.inputs, bias), outputs=node.outputs))
+        return True
+    return False
+
+
 def add_into_epilogue(draft: Draft, node: Node) -> bool:
-    """A convolution plus an array of the same shape: its residual."""
+    """A convolution or dense layer plus an array of the same shape: its residual."""
     if node.op not in ("Add", "Sum") or len(node.inputs) != 2 or node.inputs[0] == node.inputs[1]:
         return False
     for mine, other in (node.inputs, node.inputs[::-1]):
-        conv = constant_convolution(draft, mine, plain=True)
+        conv = constant_convolution(draft, mine, plain=True) or constant_dense(draft, mine, plain=True)
         if conv is None or draft.specs.get(other) != draft.specs[mine]:
             continue
         bias = conv.inputs[2] if len(conv.inputs) > 2 else ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...problem import WORK_DTYPES
 from ..graph import Array, Node, type_name
-from ..ops.linear import dense_gemm
+from ..ops.linear import dense_product
 from .draft import Draft
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -31,12 +31,14 @@ def constant_convolution(draft: Draft, name: str, *, plain: bool = False) -> Nod
     return conv
 
 
-def constant_dense(draft: Draft, name: str) -> Node | None:
-    """The Gemm that writes a value, if it is a product with constants."""
-    gemm = draft.writer(name, "Gemm")
-    if gemm is None or name not in draft.specs or any(n and n not in draft.specs for n in gemm.inputs):
+def constant_dense(draft: Draft, name: str, *, plain: bool = False) -> Node | None:
+    """The Gemm or MatMul that writes a value, if it is a product with constants; `plain` as above."""
+    dense = draft.writer(name, "Gemm", "MatMul")
+    if dense is None or name not in draft.specs or any(n and n not in draft.specs for n in dense.inputs):
         return None
-    return gemm if dense_gemm(gemm, [draft.specs[n] if n else None for n in gemm.inputs]) else None
+    if plain and (not draft.has_one_reader(name) or len(dense.inputs) > 3 or dense.get("activation")):
+        return None
+    return dense if dense_product(dense, [draft.specs[n] if n else None for n in dense.inputs]) else None
 
 
 def is_real(draft: Draft, conv: Node) -> bool:

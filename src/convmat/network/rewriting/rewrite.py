@@ -6,7 +6,8 @@
     swish                x*sigmoid(x), x*hardsigmoid(x)            one activation
     gelu                 x * 0.5 * (1 + erf(x / sqrt(2)))          one activation
     layer_norm           (x - mean) / sqrt(variance + e) * s + b    one node, over the last axes
-    add_into_epilogue    conv(x) + r                               r is the residual
+    add_bias             x @ w + b                                 b, a number a column, is the bias
+    add_into_epilogue    conv(x) + r, x @ w + r                    r is the residual
     activate             f(conv(x) + b + r)                        f in the epilogue
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
     skip                 Identity, and Dropout outside training
@@ -30,7 +31,7 @@ from ...errors import NetworkError, format_value
 from ..graph import Graph, Node, Spec
 from .draft import Draft
 from .folding import fold_scale, pad_into_conv, scale_before, shift_before
-from .fusing import activate, add_into_epilogue, gelu, swish
+from .fusing import activate, add_bias, add_into_epilogue, gelu, swish
 from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
 from .normalising import layer_norm
@@ -100,6 +101,7 @@ RULES: dict[str, Rule] = {
         swish,
         gelu,
         layer_norm,
+        add_bias,
         add_into_epilogue,
         activate,
         batch_as_pass,
