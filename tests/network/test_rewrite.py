@@ -39,6 +39,8 @@ CONSTANTS = {
     "zero": np.float32(0),
     "most": np.float32(6),
     "dense": normal(7, 120, seed=11),
+    "step": np.float32(0.03125),
+    "middle": np.uint8(128),
     "wide": normal(5, 7, seed=12),
     "square": normal(5, 5, seed=13),
     "line": normal(7, seed=14),
@@ -75,6 +77,7 @@ def spelt_gelu(scaled: str, added: str, first: str, second: str) -> tuple[Any, .
     )  # fmt: skip
 
 
+ROUNDED = (node("QuantizeLinear", "x step middle", "c"), node("DequantizeLinear", "c step middle", "d"))
 WIDE = node("MatMul", "x wide", "a")
 HALF = node("Conv", "x half", "a", group=2)
 CASES = [
@@ -118,6 +121,9 @@ CASES = [
          "ReduceMean Sub Mul ReduceMean Add Sqrt Div Mul Add"),
     Case("batch_as_pass", (node("BatchNormalization", "x gamma b mean variance", "y"),), "Elementwise"),
     Case("join", (node("Exp", "x", "c"), node("Erf", "c", "d"), node("Mul", "d x", "y")), "Elementwise"),
+    Case("join", (*ROUNDED, node("Softmax", "d", "y")), "Elementwise Softmax"),
+    Case("join", (*ROUNDED, node("Tanh", "d", "e"), node("QuantizeLinear", "e step middle", "y")),
+         "QuantizeLinear Elementwise"),
     Case("join", (node("Exp", "x", "c"), node("PRelu", "c row", "d"), node("Neg", "d", "y")), "Elementwise"),
     Case("join", (node("Softmax", "x", "c"),
                   node("PRelu", "c each", "d"), node("Neg", "d", "y")), "Softmax Elementwise"),

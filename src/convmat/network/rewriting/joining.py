@@ -36,7 +36,7 @@ def join(draft: Draft, node: Node) -> bool:
         alone, tables = draft.has_one_reader(name), _are_tables(draft, before, node)
         if not alone and not _reads_bytes(draft, before):
             continue
-        if _ends_quantised(draft, before) and not tables:
+        if _ends_quantised(draft, before) and not tables and not _are_rounded_alone(draft, before, node):
             continue
         other = _expression(draft, before)
         if other is None:
@@ -106,6 +106,20 @@ def _are_tables(draft: Draft, *nodes: Node) -> bool:
             axes |= {rank - len(shape) + axis for axis, extent in enumerate(shape) if extent > 1}
     shape = draft.specs[nodes[-1].outputs[0]].shape
     return not axes or (len(axes) == 1 and math.prod(shape[max(axes) + 1 :]) >= SHORTEST_ROW)
+
+
+def _are_rounded_alone(draft: Draft, before: Node, node: Node) -> bool:
+    """Whether numbers that were none of 8 bits become such and others again, for no further pass.
+
+    They are then rounded where they are. Otherwise a pass from 8 bits to 8 bits may be a table.
+    """
+    (out,) = node.outputs
+    arrays = [draft.specs[name] for name in before.inputs if name and draft.constant(name) is None]
+    if any(each.dtype.itemsize == 1 for each in (*arrays, draft.specs[out])):
+        return False
+    return not draft.has_one_reader(out) or all(
+        _expression(draft, each) is None for each in draft.readers(out)
+    )
 
 
 def _operations(made: Expression) -> int:
