@@ -102,8 +102,9 @@ def calls_of_model(model: bytes, x: Array, threads: int) -> Calls:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        found["onnxruntime"] = Call.plain(lambda: np.asarray(session.run(None, {"x": x})[0]))
-    with suppress(ImportError):
+        name = session.get_inputs()[0].name
+        found["onnxruntime"] = Call.plain(lambda: np.asarray(session.run(None, {name: x})[0]))
+    with suppress(ImportError, RuntimeError):  # OpenVINO refuses weights that a node quantises
         import openvino as ov
 
         core = ov.Core()
