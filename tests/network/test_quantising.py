@@ -260,6 +260,29 @@ def test_sums_that_may_pass_int32_stay_in_float32() -> None:
     assert [each.why for each in found.layers] == ["sums may pass int32", ""]
 
 
+def test_weights_that_are_not_finite_stay_in_float32() -> None:
+    v = normal(3, 2)
+    v[1, 1] = np.inf
+    source = model([node("MatMul", "x w", "y"), node("MatMul", "x v", "z")], {"x": ("n", 3)}, "y z", {
+        "w": normal(3, 5), "v": v,
+    })  # fmt: skip
+    found = quantised(source, [np.abs(normal(4, 3, seed=1)) + 1])
+    assert [each.why for each in found.layers] == ["", "its weights are not finite"]
+
+
+def test_transposed_convolutions_are_layers_too() -> None:
+    nodes = [
+        node("Conv", "x w1 b1", "a", pads=[1, 1, 1, 1]),
+        node("ConvTranspose", "a w2 b2", "b", strides=[2, 2]),
+        node("Relu", "b", "y"),
+    ]
+    constants = {"w1": W1, "b1": B1, "w2": normal(8, 5, 2, 2, seed=5), "b2": normal(5, seed=6)}
+    found = quantised(model(nodes, {"x": ("n", 3, 8, 8)}, "y", constants), EXAMPLES)
+    assert [(each.op, each.bits) for each in found.layers] == [("Conv", 8), ("ConvTranspose", 8)]
+    assert found.drop < 0.03
+    assert "IntegerConvTranspose" in str(found.network.with_shapes(n=4).summary())
+
+
 def test_the_table_has_times_where_they_are_measured() -> None:
     found = quantised(seconds=0.01)
     assert all(each.before and each.after for each in found.layers)
@@ -294,7 +317,7 @@ SLIPS = {
     "no layers": Slip(
         "quantize(relu, photos)",
         "quantize: there is nothing to quantise in this network\n"
-        "  1 nodes, none of them a Conv, Gemm or MatMul of float32 by constant weights\n"
+        "  1 nodes, none of them a Conv, ConvTranspose, Gemm or MatMul of float32 by constant weights\n"
         "  give one that has some",
         "quantize(net, photos)",
     ),

@@ -186,7 +186,8 @@ class QuantisingWork:
         if not found:
             raise NetworkError(
                 "quantize: there is nothing to quantise in this network\n"
-                f"  {len(graph.nodes)} nodes, none of them a Conv, Gemm or MatMul of float32 by constant weights\n"
+                f"  {len(graph.nodes)} nodes, none of them a Conv, ConvTranspose, Gemm or MatMul of float32 by "
+                "constant weights\n"
                 "  give one that has some"
             )
         return cls(net, _around(net, graph), examples, setting, found, Regions(graph, found))
@@ -195,6 +196,7 @@ class QuantisingWork:
         """Layers that stay in float32, and why, before anything is measured. Raises NetworkError."""
         names = [layer.name for layer in self.every]
         why = {layer.name: "sums may pass int32" for layer in self.every if layer.terms > MOST_TERMS}
+        why |= {layer.name: "its weights are not finite" for layer in self.every if not _is_finite(layer)}
         for pattern in patterns:
             found = fnmatch.filter(names, pattern)
             if not found:
@@ -362,6 +364,12 @@ class QuantisingWork:
             len(next(iter(each.values()))) if next(iter(each.values())).ndim else 1 for each in self.examples
         )
         return Quantised(net, tuple(rows), count, drop, measure, totals)
+
+
+def _is_finite(layer: QuantisedRegion) -> bool:
+    """Whether all weights of a layer are numbers, and its bias."""
+    bias = layer.bias is None or np.isfinite(layer.bias).all()
+    return bool(bias and np.isfinite(layer.w).all())
 
 
 def _around(net: Network, graph: Graph) -> Network:
