@@ -401,6 +401,27 @@ def test_few_tasks_for_little_work() -> None:
     assert step.tasks == 1
 
 
+@pytest.mark.skipif(host().vector_bytes < 64, reason="vectors of 32 bytes have no halves of their own")
+@pytest.mark.parametrize(
+    ("columns", "whole", "split"), [(7, 1, 1), (8, 1, 1), (9, 0, 0), (22, 0, 1), (40, 0, 1), (44, 0, 0)]
+)
+def test_half_vectors_where_they_take_no_longer(columns: int, whole: int, split: int) -> None:
+    """22 columns are two vectors or three halves, which take as long as one and a half where a CPU splits them."""
+    kind = next(kind for kind in KINDS if kind.name == "a prime of outputs")
+    sizes = (1, (9, columns - 1), ((1, 1), (1, 1)))
+    given = example(kind, sizes)
+    y = given["y"]
+    assert y.shape[-1] == columns
+    for splits, narrow in ((False, whole), (True, split)):
+        made = program(kind.problem(sizes), replace(host(), splits=splits))
+        (step,) = made.steps
+        assert isinstance(step, direct_plan.DirectPlan)
+        assert step.words["narrow"] == narrow
+        given["y"] = np.full_like(y, np.nan)
+        made.run(given, None, 1)
+        np.testing.assert_array_equal(given["y"], y)
+
+
 def test_the_residual_may_be_the_output(cpu: Cpu) -> None:
     for kind in KINDS:
         if kind.epilogue.residual and kind.dtype == "float32":

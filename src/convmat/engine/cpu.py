@@ -59,6 +59,8 @@ class Cpu:
     dotprod: bool = False
     vbmi: bool = False
     amx: bool = False
+    splits: bool = False
+    """Whether it multiplies two vectors of 32 bytes as fast as one of 64: in two turns, or by its only unit so wide."""
 
     def lanes(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector register."""
@@ -105,7 +107,7 @@ class Cpu:
             here, arch=arch, name=_LLVM.get(name, name), features=features, model=name, key=f"{arch}/{name}/{features}",
             vector_bytes=vector_bytes, vector_registers=registers, fma=fma, triple=triple, vnni=name in _VNNI,
             avx_vnni=name in _AVX_VNNI, bf16=name in _BF16, dotprod=name in _DOTPROD,
-            vbmi=name in _VBMI, amx=name in _AMX,
+            vbmi=name in _VBMI, amx=name in _AMX, splits=name in _SPLITTING,
         )  # fmt: skip
 
 
@@ -148,6 +150,13 @@ _AMX = ("sapphirerapids",)
 # Those that permute the bytes of whole registers: AVX-512 VBMI.
 _VBMI = ("icelake-server", "sapphirerapids", "znver4")
 
+# Those that multiply vectors of 64 bytes no faster than their halves, by LLVM's names and by vendor, family and model:
+# Zen 4; Cannon Lake, Ice Lake, Tiger Lake and Rocket Lake, but for servers.
+_SPLITTING = (
+    "znver4", "cannonlake", "icelake-client", "tigerlake", "rocketlake", "AuthenticAMD-25-", "GenuineIntel-6-102-",
+    "GenuineIntel-6-125-", "GenuineIntel-6-126-", "GenuineIntel-6-140-", "GenuineIntel-6-141-", "GenuineIntel-6-167-",
+)  # fmt: skip
+
 # Those that have VNNI on vectors of 32 bytes alone.
 _AVX_VNNI = ("alderlake",)
 
@@ -185,7 +194,17 @@ def host() -> Cpu:
         dotprod=arch == "aarch64" and bool({"asimddp", "dotprod"} & flags),
         vbmi=vector_bytes == 64 and bool({"avx512_vbmi", "avx512vbmi"} & flags),
         amx=vector_bytes == 64 and flags >= _TILE_FLAGS and _may_use_tiles(),
+        splits=vector_bytes == 64 and _splits(identity),
     )  # fmt: skip
+
+
+def _splits(identity: str) -> bool:
+    """Whether a CPU with AVX-512, by its identity, multiplies two half vectors as fast as a whole one.
+
+    >>> _splits("AuthenticAMD-25-17-1"), _splits("AuthenticAMD-26-2-1"), _splits("GenuineIntel-6-207-2")
+    (True, False, False)
+    """
+    return identity.startswith(_SPLITTING)
 
 
 _TILE_FLAGS = frozenset({"amx_tile", "amx_int8", "amx_bf16"})

@@ -53,8 +53,8 @@ TASKS = 4
 TASK_FLOPS = 100_000
 """FLOPs of one task at least, a few microseconds: waking a worker must pay."""
 
-NARROW_LINES, NARROW_TAPS = 1.25, 1.05
-"""How much more an element costs in vectors of half the size, by lines and by taps."""
+NARROW, NARROW_LINES, NARROW_TAPS = 2.0, 1.25, 1.05
+"""How much more an element costs in vectors of half the size; by lines and by taps, where a CPU splits whole ones."""
 
 LEAST_ROWS = 1.2
 """A tap read in place costs at least as much as multiplying it with so many rows: loads and masks bound it."""
@@ -87,7 +87,11 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
         recipe: DirectRecipe | str = _channels(known, cpu, counted=counted)
     else:
         recipe = _planes(known, cpu, counted=counted)
-    return recipe if isinstance(recipe, str) else DirectPlan(product, dtypes, shapes, threads, recipe)
+    return (
+        recipe
+        if isinstance(recipe, str)
+        else DirectPlan(product, dtypes, shapes, threads, recipe, cpu.splits)
+    )
 
 
 def _refuses(product: Product, dtypes: Dtypes, *, counted: bool) -> str | None:
@@ -123,16 +127,22 @@ class DirectPlan(KernelPlan):
     reads_in_place = True
 
     def __init__(
-        self, product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, recipe: DirectRecipe
+        self,
+        product: Product,
+        dtypes: Dtypes,
+        shapes: Shapes,
+        threads: int,
+        recipe: DirectRecipe,
+        splits: bool,
     ) -> None:
         super().__init__(product, dtypes, shapes, threads)
-        self.recipe = recipe
+        self.recipe, self._splits = recipe, splits
         known = Reading(product, dtypes, shapes)
         self.origin = {
             "x": origin(known.b, shapes["x"], known.item), "y": origin(product.c, shapes["y"], known.out),
             "w": origin(known.a, shapes["w"], known.item),
         }  # fmt: skip
-        words, planes, lines, height = _words(known, recipe)
+        words, planes, lines, height = _words(known, recipe, splits)
         blocks, slabs = 1, 1
         if isinstance(recipe, pixels.PixelsRecipe) and product.m > recipe.m:
             # What one block of A's rows reads of x is still in a cache when the next one does.
@@ -174,7 +184,7 @@ class DirectPlan(KernelPlan):
             columns = p.c.cols[-1].extent
             line: float = -(-columns // r.lanes)
             if self.words["narrow"]:
-                line = -(-columns // (r.lanes // 2)) / 2 * (NARROW_LINES if r.by_lines else NARROW_TAPS)
+                line = -(-columns // (r.lanes // 2)) / 2 * _narrow_cost(r, self._splits)
             vectors = round(p.batch * (p.n // max(columns, 1)) * line)
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         rows = max(p.m, LEAST_ROWS)
@@ -288,7 +298,12 @@ def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRe
 # ---- words --------------------------------------------------------------------------------------------------
 
 
-def _words(known: Reading, r: DirectRecipe) -> tuple[dict[str, int], int, int, int]:
+def _narrow_cost(r: pixels.PixelsRecipe, splits: bool) -> float:
+    """How much more an element costs in vectors of half the size, on a CPU that splits whole ones or does not."""
+    return NARROW if not splits else NARROW_LINES if r.by_lines else NARROW_TAPS
+
+
+def _words(known: Reading, r: DirectRecipe, splits: bool) -> tuple[dict[str, int], int, int, int]:
     """The words that do not depend on how the work is shared; planes, rows of a plane, and rows of a block."""
     c, x, y, extents = known.c, known.x, known.y, known.extents
     windows = known.windows(known.beside if isinstance(r, channels.ChannelsRecipe) else None)
@@ -322,8 +337,7 @@ def _words(known: Reading, r: DirectRecipe) -> tuple[dict[str, int], int, int, i
     group, down, blocks = c.batch[0].name, c.rows[0].name, known.product.m // r.m
     chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
     first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
-    loss = NARROW_LINES if r.by_lines else NARROW_TAPS
-    narrow = bool(r.halves and half * loss < 2 * chunks)
+    narrow = bool(r.halves and half * _narrow_cost(r, splits) <= 2 * chunks)
     words |= {
         "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[down],
         f"w {group}": r.packed_bytes if r.packed else known.w[group],
