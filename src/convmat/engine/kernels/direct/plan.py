@@ -366,12 +366,13 @@ def share_planes(
     """(planes of a task, parts of a plane, rows of a part).
 
     Tasks are planes, whole where there are many; of `blocks` planes each that read the same of x, together where that
-    leaves enough of them. A plane is cut into `slabs` parts at least, by multiples of `height` rows; and where it is
-    high, into one for each thread, which then has the rows that it has of other layers: to fetch what another core
-    wrote takes longer than multiplying it.
+    leaves enough of them. A plane is cut into `slabs` parts at least, of about `height` rows or more, by multiples of
+    that or, where it is even, of its half: blocks are so high, or half as high. And where it is high, into one for each
+    thread, which then has the rows that it has of other layers: to fetch what another core wrote takes longer than
+    multiplying it.
 
     >>> share_planes(10**9, 2, 32, 1, 14, 8, 1), share_planes(10**9, 2, 32, 1, 56, 8, 1)
-    ((4, 1, 14), (8, 2, 32))
+    ((4, 1, 14), (8, 2, 28))
     >>> share_planes(10**9, 2, 1, 1, 56, 8, 1)
     (1, 7, 8)
     """
@@ -380,7 +381,8 @@ def share_planes(
     if wanted >= threads and lines >= threads * height:
         slabs = max(slabs, threads)
     parts = max(min(max(slabs, -(-wanted // units)), -(-lines // height)), 1)
-    tall = -(-lines // parts // height) * height if parts > 1 else max(lines, 1)
+    step = height if height % 2 else height // 2
+    tall = -(-lines // parts // step) * step if parts > 1 else max(lines, 1)
     parts = max(-(-lines // tall), 1)
     if units * parts >= wanted:
         return -(-units // -(-wanted // parts)) * blocks, parts, tall
