@@ -10,6 +10,7 @@ import pytest
 import convmat
 from convmat.engine import JitProgram, Peaks, host
 from convmat.lowering import find_lowering
+from convmat.planner import nominal
 from convmat.planner.candidates import make_program
 from convmat.planner.jitcost import WEIGHTS_SHARE, jit_cost
 from convmat.product import Packing
@@ -45,6 +46,15 @@ def test_weights_that_stay_in_the_second_cache_come_from_beyond_it_once(share: f
 )
 def test_a_blas_is_not_thought_quicker_than_its_memory(x: Any, w: Any, options: dict[str, Any]) -> None:
     plan = convmat.plan(x, w, deterministic=True, **options)
+    assert plan.chosen.engine == "jit"
+
+
+def test_no_engine_moves_large_images_quicker_than_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow that seemed, beside what else ran when it was measured."""
+    monkeypatch.setattr(nominal, "MEMORY", 2e9)
+    plan = convmat.plan((1, 1, 8192, 8192), (16, 1, 3, 3), padding=1, deterministic=True)
+    costs = [each.cost for each in plan.decision.candidates if each.cost is not None]
+    assert min(each.seconds for each in costs) >= (1.5 * 16 + 1) * 8192 * 8192 * 4 / 2e9
     assert plan.chosen.engine == "jit"
 
 

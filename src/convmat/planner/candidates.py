@@ -17,7 +17,7 @@ from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
 from . import nominal
 from .cost import START, Cost, blas_cost, error_estimate
-from .jitcost import jit_cost
+from .jitcost import bytes_from_memory, jit_cost
 from .units import format_apart
 
 if TYPE_CHECKING:
@@ -239,8 +239,22 @@ def _cost(problem: Problem, program: Program, machine: Machine, peak: Peaks | No
             error=error_estimate(problem),
         )
     if isinstance(program, BlasProgram):
-        return blas_cost(problem, program, padding, machine, roundings)
+        cost = blas_cost(problem, program, padding, machine, roundings)
+        return replace(cost, seconds=max(cost.seconds, _least_seconds(problem, peak)))
     return jit_cost(problem, program, padding, peak or peaks(problem.threads), roundings)
+
+
+def _least_seconds(problem: Problem, peak: Peaks | None) -> float:
+    """What memory takes, whoever multiplies; 0 where no kernels can be compiled, which alone measure that."""
+    from ..engine import host, peaks
+
+    far = bytes_from_memory(problem, host())
+    if not far:
+        return 0.0
+    try:
+        return far / (peak or peaks(problem.threads)).memory_bandwidth
+    except EngineError:
+        return 0.0
 
 
 def broken_limits(problem: Problem, cost: Cost, lowering: Lowering) -> dict[str, float]:

@@ -69,7 +69,7 @@ def blas_cost(
 ) -> Cost:
     """What a blas program is predicted to take; `padding` are the bytes of the explicitly padded input."""
     item = np.dtype(problem.work_dtype).itemsize
-    sizes = problem.geometry.bytes(_itemsize(problem.dtype))
+    sizes = problem.geometry.bytes(element_bytes(problem.dtype))
     work, images = program.work, program.images
     copied = item * sum(2 * w.copies.elements + 2 * w.swept for w in work)
     return Cost(
@@ -89,7 +89,7 @@ def _count_waited(problem: Problem) -> float:
     """Bytes that NumPy and its BLAS wait for as copying them does: x and y, where no second cache holds both."""
     from ..engine import host
 
-    sizes = problem.geometry.bytes(_itemsize(problem.dtype))
+    sizes = problem.geometry.bytes(element_bytes(problem.dtype))
     arrays = sizes["x"] + sizes["y"]
     return arrays / 2 if arrays > host().l2 else 0.0
 
@@ -105,7 +105,7 @@ def blas_seconds(work: ProductWork, problem: Problem, machine: Machine) -> float
         * (1 if work.threads and not problem.deterministic else problem.threads)
     )
     arithmetic = 0.0 if work.thin else work.flops / machine.blas_flops * slower
-    converted = work.copies.elements if _itemsize(problem.dtype) == 2 else 0
+    converted = work.copies.elements if element_bytes(problem.dtype) == 2 else 0
     beside = work.nanoseconds(dtype.itemsize, problem.threads) + converted * blas_work.CONVERT
     return (arithmetic + beside * 1e-9 + _transforms(work, dtype.itemsize)) / work.lanes
 
@@ -120,7 +120,8 @@ def _transforms(work: ProductWork, item: int) -> float:
     return work.fourier * rate * item / 4 * 1e-9
 
 
-def _itemsize(dtype: str) -> int:
+def element_bytes(dtype: str) -> int:
+    """Bytes of an element of this type."""
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 

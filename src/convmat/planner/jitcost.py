@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..engine import effort as kernel_effort
 from ..problem import Problem
 from ..product import Product
-from .cost import Cost, error_estimate
+from .cost import Cost, element_bytes, error_estimate
 
 if TYPE_CHECKING:
     from ..engine import Cpu, JitProgram, KernelPlan, Peaks
@@ -101,6 +101,17 @@ def _count_moved(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> tu
         held + WRITTEN_BACK * out,
         peaks.l3_bandwidth if held < cpu.l3 * L3_SHARE else peaks.memory_bandwidth,
     )
+
+
+def bytes_from_memory(problem: Problem, cpu: Cpu) -> float:
+    """Bytes of x, w and y on their way from and to memory, whoever multiplies; 0 where a cache holds them.
+
+    The rates of memory and of what NumPy does are measured at different times: where other processes slowed the one
+    down, no engine may look quicker for it.
+    """
+    sizes = problem.geometry.bytes(element_bytes(problem.dtype))
+    held = sizes["x"] + sizes["w"] + sizes["y"]
+    return held + WRITTEN_BACK * sizes["y"] if held >= cpu.l3 * L3_SHARE else 0.0
 
 
 def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peaks: Peaks) -> float:
