@@ -27,13 +27,16 @@ def open_room(name: str) -> Any:
 def open_room_of_arrays(*arrays: Any) -> Any | None:
     """The room that serves the first of these arrays whose type comes from a package with a door; None: there is none.
 
+    A type that is derived from another comes from that one's package, too.
+
     >>> open_room_of_arrays([1.0], None) is None
     True
     """
     for array in arrays:
-        name = f"arrays of {type(array).__module__.partition('.')[0]}"
-        if name in _rooms:
-            return _rooms[name]()
+        for kind in type(array).__mro__:
+            name = f"arrays of {kind.__module__.partition('.')[0]}"
+            if name in _rooms:
+                return _rooms[name]()
     return None
 
 

@@ -53,6 +53,41 @@ def test_blocks_are_written_at_their_places() -> None:
     assert type(y + 1) is da.Array
 
 
+def test_results_are_lazy_operands() -> None:
+    x, w = normal(1, 4, 30, 20), normal(4, 4, 3, 3)
+    first: Any = convmat.conv(da.from_array(x, chunks=(1, 4, 10, 20)), w, padding=1)
+    second: Any = convmat.conv(first, w, padding=1)
+    assert isinstance(second, da.Array)
+    same_bits(second.compute(scheduler="sync"), convmat.conv(convmat.conv(x, w, padding=1), w, padding=1))
+
+
+def test_chunks_without_elements() -> None:
+    x, w = normal(2, 4, 30, 20), normal(4, 4, 3, 3)
+    lazy = da.from_array(x, chunks=((0, 1, 0, 1), (4, 0), (0, 10, 0, 20), (20,)))
+    y: Any = convmat.conv(lazy, w, padding=1)
+    assert y.chunks == ((0, 1, 0, 1), (4,), (10, 20), (20,))
+    same_bits(y.compute(scheduler="sync"), convmat.conv(x, w, padding=1))
+    found: Any = convmat.conv_weight_grad(lazy, y, w.shape, padding=1)
+    expected = convmat.conv_weight_grad(x, convmat.conv(x, w, padding=1), w.shape, padding=1)
+    np.testing.assert_allclose(found.compute(scheduler="sync"), expected, rtol=1e-5, atol=1e-3)
+
+
+def test_chunks_of_another_byte_order_and_of_no_arrays() -> None:
+    x, w = normal(1, 4, 30, 20), normal(4, 4, 3, 3)
+    lazy = da.from_array(x.astype(">f4"), chunks=15)
+    y: Any = convmat.conv(lazy, w)
+    same_bits(y.compute(scheduler="sync"), convmat.conv(x, w))
+    masked = da.ma.masked_greater(da.from_array(x, chunks=15), 1)
+    with pytest.raises(convmat.GeometryError) as error:
+        convmat.conv(masked, w)
+    assert str(error.value) == (
+        "conv: the chunks of x are no arrays of NumPy's\n  x has chunks of MaskedArray\n"
+        "  say what masked elements count as, da.ma.filled(x, 0)"
+    )
+    filled: Any = convmat.conv(da.ma.filled(masked, 0), w)
+    same_bits(filled.compute(scheduler="sync"), convmat.conv(np.where(x > 1, 0, x), w))
+
+
 def test_small_slabs_of_a_chunk_travel_together() -> None:
     x, w = da.ones((1, 4, 60, 60), dtype="float32", chunks=(1, 4, 20, 20)), normal(3, 4, 3, 3)
     y: Any = convmat.conv(x, w, padding=1)

@@ -61,7 +61,18 @@ def require_lazy(call: str, name: str, array: Any) -> Any:
             f"{call}: the chunks of {name} have unknown sizes\n  {name}.chunks = {format_value(array.chunks)}\n"
             f"  find them out first: {name}.compute_chunk_sizes()"
         )
-    return array
+    if type(array._meta) is not np.ndarray:
+        kind = type(array._meta).__name__
+        masks = isinstance(array._meta, np.ma.MaskedArray)
+        fix = (
+            f"say what masked elements count as, da.ma.filled({name}, 0)"
+            if masks
+            else f"{name}.map_blocks(np.asarray)"
+        )
+        raise GeometryError(
+            f"{call}: the chunks of {name} are no arrays of NumPy's\n  {name} has chunks of {kind}\n  {fix}"
+        )
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def require_no_out(call: str, out: Any) -> None:

@@ -126,8 +126,11 @@ def weight_task(
     several: bool,
 ) -> Array:
     """dw of one chunk of dy; in float32 where several of 16 bits are to be added."""
-    x = repeat_padding(forward, block.sources, assemble(region, pieces[0].dtype, pieces, places))
     filters = np.concatenate(dy, -1 if forward.channels_last else 1)
+    if not filters.size:  # a chunk without images
+        wide = "float32" if several and whole.problem.dtype in NARROW else whole.dtype
+        return np.zeros(whole.problem.shape("y"), wide)
+    x = repeat_padding(forward, block.sources, assemble(region, pieces[0].dtype, pieces, places))
     problem = replace(forward.problem.of_block(block.geometry), whole=None).grad_weight()
     if several and problem.dtype in NARROW:
         problem, x, filters = replace(problem, dtype="float32"), x.astype("f4"), filters.astype("f4")
