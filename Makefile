@@ -66,7 +66,7 @@ bench-doors: $(VENV)/.bench  ## convmat.scipy beside SciPy and OpenCV; accelerat
 	$(BIN)/python -m benchmarks.accelerated
 
 bench-scale: $(VENV)/.bench  ## chunks, workers and files beside the result in memory
-	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.scale --image 8192
 
 # -- the parts of `make test` -------------------------------------------------------------------------------------
 

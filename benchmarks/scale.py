@@ -92,6 +92,31 @@ def in_tiles(rounds: int, extent: int) -> dict[str, float]:
     return median(ways, rounds)
 
 
+def image_in_file(extent: int) -> dict[str, float]:
+    """Microseconds a pixel of a U-Net: from file to file in tiles within 2 GiB, and on 2048 x 2048 pixels whole."""
+    from convmat import chunks, nn
+
+    side = 2048
+    with tempfile.TemporaryDirectory() as folder:
+        image = np.lib.format.open_memmap(f"{folder}/x.npy", "w+", "float32", (1, 1, extent, extent))
+        for row in range(0, extent, side):
+            image[0, 0, row : row + side] = np.random.default_rng(row).random(extent, "float32")
+        del image
+        net = nn.unet((1, extent, extent), depth=4)
+        job = chunks.TileJob(net, Path(f"{folder}/x.npy"), chunks.TileOptions(memory=2 << 30))
+        with Watch() as watch:
+            done = chunks.make_file(job, f"{folder}/y.npy")
+    small, x = nn.unet((1, side, side), depth=4), np.zeros((1, 1, side, side), "float32")
+    small(x)
+    whole = median({"whole": lambda: small(x)}, 5)["whole"]
+    return {
+        f"us/pixel: U-Net, {extent}, {job.count} tiles": done.computing / extent**2 * 1e6,
+        "us/pixel: with its files": done.seconds / extent**2 * 1e6,
+        f"us/pixel: {side}, whole": whole / side**2 * 1e6,
+        "U-Net: GiB of anonymous memory": watch.most / 2**30,
+    }
+
+
 def by_others(path: str, w: Any) -> dict[str, float]:
     """Seconds of the same filter over the same file: SciPy over overlapping blocks, and dask_image if it is there."""
     from scipy import ndimage
@@ -170,10 +195,14 @@ def main(
         int, typer.Option(help="Pixels of a side of the image that a U-Net is given.")
     ] = EXTENT,
     planes: Annotated[int, typer.Option(help="Planes of 512 x 512 voxels in a file.")] = PLANES,
+    image: Annotated[
+        int, typer.Option(help="Pixels of a side of an image in a file that a U-Net is given; 0: none.")
+    ] = 0,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("out/bench/scale.json"),
 ) -> None:
     """Time chunks beside the result in memory, on this machine."""
-    found = from_file(planes) | in_chunks(rounds) | in_tiles(rounds, extent)  # the process is small at first
+    found = image_in_file(image) if image else {}  # the process is small at first
+    found |= from_file(planes) | in_chunks(rounds) | in_tiles(rounds, extent)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=2) + "\n")
     for name, seconds in found.items():
