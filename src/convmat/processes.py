@@ -1,4 +1,4 @@
-"""What belongs to one process: locks that a forked child finds open, objects that are neither copied nor pickled.
+"""What belongs to one process: locks that a forked child finds open or that end with it, objects that stay in it.
 
 A child made by `fork` has one thread, the one that forked. A lock that another thread held then is held for ever there,
 so every lock of the package is made here, and opened in a child. They are reentrant, since a signal handler runs in
@@ -93,6 +93,32 @@ def run_in_child(function: Callable[[], None]) -> Callable[[], None]:
 run_in_child(_reopen)
 
 
+def lock_file(descriptor: int) -> bool:
+    """Take the lock of an open file if no process has it; whether that was so. It ends with the process.
+
+    Where a file system has no locks, nobody is kept waiting: all may have one.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryFile() as file:
+    ...     lock_file(file.fileno())
+    True
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class kept_property(Generic[T]):
     """A property worked out once for each object and kept in its `__dict__`, without a lock.
 
@@ -150,4 +176,4 @@ class OfThisProcess:
         )
 
 
-__all__ = ["Condition", "Lock", "OfThisProcess", "kept_property", "run_in_child"]
+__all__ = ["Condition", "Lock", "OfThisProcess", "kept_property", "lock_file", "run_in_child"]

@@ -78,13 +78,13 @@ def test_workers_of_a_cluster_do_the_same(there: Path, workers: Any) -> None:
 
 
 def test_what_ctrl_c_leaves_is_said(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = stream.Pipeline.put
+    computed = stream.Pipeline.compute
 
-    def interrupted(self: Any, block: int, y: Any) -> None:
-        written(self, block, y)
+    def interrupted(self: Any, block: int, x: Any, threads: int) -> None:
+        computed(self, block, x, threads)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convmat.chunks.files.stream.Pipeline.put", interrupted)
+    monkeypatch.setattr("convmat.chunks.files.stream.Pipeline.compute", interrupted)
     out = there / "stopped.npy"
     call = ["conv", f"{there}/volume.npy", f"{there}/w.npy", f"{out}", "--plain", "--padding", "1"]
     found = CliRunner().invoke(app, call)

@@ -245,7 +245,7 @@ def test_stored_chunks_are_decoded_few_times(tmp_path: Path, monkeypatch: pytest
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", normal(1, 2, 20, 20))
     job = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3), None, {}, 1 << 31)
-    stream.begin(job, tmp_path / "y.npy", resume=False)
+    stream.begin(job, tmp_path / "y.npy", resume=False).release()
     other = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3, seed=1), None, {}, 1 << 31)
     with pytest.raises(PlanError, match="was begun by another run") as error:
         chunks.make_file(other, tmp_path / "y.npy", resume=True)

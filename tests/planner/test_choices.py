@@ -249,7 +249,7 @@ def test_processes_write_at_once_and_nothing_is_lost(folder: Path) -> None:
 
 def test_a_lock_that_stays_taken_keeps_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "LOCK_SECONDS", 0.05)
-    monkeypatch.setattr(choices, "_lock", lambda descriptor: False)
+    monkeypatch.setattr(choices, "lock_file", lambda descriptor: False)
     choices.remember(KEY, SECONDS)
     assert choices.lookup(KEY) == SECONDS
     assert not choices.choices_file().exists()

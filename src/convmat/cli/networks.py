@@ -193,7 +193,6 @@ def _run_in_tiles(
             network,
             source,
             options,
-            folder=output.absolute().parent,
             progress=lambda done, count: tell(f"pass: {done} of {count} tiles"),
         )
         done = conv.write_file(job, output, told, resume=resume, scheduler=scheduler)

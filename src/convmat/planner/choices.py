@@ -29,6 +29,7 @@ from ..engine import object_cache
 from ..errors import PlanError
 from ..lazy_dataclass import dataclass
 from ..problem import Problem
+from ..processes import lock_file
 from ..whole_files import replace_when_whole
 
 FORMAT = 1
@@ -310,29 +311,11 @@ def _lock_file(path: Path) -> Iterator[bool]:
         return
     try:
         end = time.monotonic() + LOCK_SECONDS
-        while not (held := _lock(descriptor)) and time.monotonic() < end:
+        while not (held := lock_file(descriptor)) and time.monotonic() < end:
             time.sleep(0.01)
         yield held
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Take the lock if nobody has it; whether we may write."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 __all__ = [

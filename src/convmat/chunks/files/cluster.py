@@ -6,6 +6,7 @@ Every worker must see input and output under the same paths, and run the same ve
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ...engine import host, preloaded
 from ...errors import PlanError
 from ..work import threads_here
 from . import stores
-from .stream import Done, Job, Progress, begin
+from .stream import Done, Job, Progress, writing
 
 WAITING = 2
 """Blocks that are handed to a thread of a worker ahead of time."""
@@ -23,34 +24,39 @@ def make_on(
     scheduler: str, job: Job, out: Path, *, resume: bool = False, progress: Progress | None = None
 ) -> Done:
     """Write `out` by the workers of a scheduler, e.g. tcp://10.0.0.1:8786. Raises PlanError."""
-    from distributed import as_completed
-
     with client_of(scheduler) as client:
         require_alike(client.run(worker_facts))
-        manifest = begin(job, out, resume=resume)
-        todo = [block for block in range(job.count) if block not in manifest.done]
-        before, started = len(manifest.done), time.monotonic()
-        (shared,) = client.scatter([job], broadcast=True)
-        waiting = iter(todo)
-        most = WAITING * max(sum(client.nthreads().values()), 1)
-
-        def hand_out() -> Any:
-            block = next(waiting, None)
-            return None if block is None else client.submit(one_block, shared, str(out), block, pure=False)
-
-        running = as_completed([future for _ in range(most) if (future := hand_out()) is not None])
-        for finished in running:
-            manifest.add(finished.result())
-            if (more := hand_out()) is not None:
-                running.add(more)
-            if progress is not None:
-                made = len(manifest.done) - before
-                left = (time.monotonic() - started) / made * (len(todo) - made)
-                progress(before + made, job.count, left)
-    stores.finish(out)
-    manifest.close()
+        started = time.monotonic()
+        with writing(job, out, resume=resume) as manifest:
+            before, todo = len(manifest.done), [n for n in range(job.count) if n not in manifest.done]
+            clock = time.monotonic()
+            for block in _blocks(client, job, out, todo):
+                manifest.add(block)
+                if progress is not None:
+                    made = len(manifest.done) - before
+                    left = (time.monotonic() - clock) / made * (len(todo) - made)
+                    progress(before + made, job.count, left)
     seconds = time.monotonic() - started
     return Done(len(todo), before, seconds, 0.0, seconds, 0.0)
+
+
+def _blocks(client: Any, job: Job, out: Path, todo: Sequence[int]) -> Iterator[int]:
+    """The numbers of blocks as workers finish them."""
+    from distributed import as_completed
+
+    (shared,) = client.scatter([job], broadcast=True)
+    waiting = iter(todo)
+    most = WAITING * max(sum(client.nthreads().values()), 1)
+
+    def hand_out() -> Any:
+        block = next(waiting, None)
+        return None if block is None else client.submit(one_block, shared, str(out), block, pure=False)
+
+    running = as_completed([future for _ in range(most) if (future := hand_out()) is not None])
+    for finished in running:
+        yield finished.result()
+        if (more := hand_out()) is not None:
+            running.add(more)
 
 
 def client_of(scheduler: str) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import numpy.typing as npt
 
 from ...arguments import format_shape
 from ...engine import buffers, preloaded
-from ...errors import GeometryError
-from ...planner import Plan, PlanOptions, chosen_way, dtype_name, dtype_of, plan_block, request
-from ..cutting import ChunkCutting, CutBlock
+from ...errors import GeometryError, PlanError
+from ...lowering import find_lowering
+from ...planner import Candidate, Plan, PlanOptions, chosen_way, dtype_name, dtype_of, plan_block, request
+from ..cutting import ChunkCutting, CutBlock, Cuts
 from ..memory import SPARE, anonymous_bytes, cut_down, describe_least_limit, even_cuts, largest_blocks
 from ..work import Whole, arrange_axes, run_block
-from .stores import ArrayStore, Place, even_chunks, open_array
+from .stores import ArrayStore, Place, even_chunks, last_changed, open_array
 
 Array = npt.NDArray[Any]
 
@@ -60,20 +62,60 @@ class ConvJob:
     """A job of `files.stream`: the convolution of the array at `source`."""
 
     source: Path
+    plan: Plan
     whole: Whole
+    sizes: BlockSizes
     cutting: ChunkCutting
     kind: Shape
     shape: tuple[int, ...]
-    chunks: tuple[int, ...]
     run: dict[str, Any]
 
     def __post_init__(self) -> None:
         self.dtype = self.whole.dtype
+        self._number()
+
+    def _number(self) -> None:
         counts = [len(self.cutting.batch) - 1, *(len(c) - 1 for c in self.cutting.spatial)]
         self._indices = list(itertools.product(*map(range, counts)))
         self.count = len(self._indices)
         self._store: ArrayStore | None = None
         self._slots: tuple[buffers.Slots, buffers.Slots] | None = None
+
+    def follow(self, before: dict[str, Any]) -> None:
+        """Cut blocks as the run did that is resumed, and compute them that way, where all else is the same.
+
+        Which blocks fit depends on what a process has already, and the way on what was measured. Raises PlanError
+        where there is no room for such blocks now.
+        """
+        own = {name: before.get(name) for name in ("cuts", "way")}
+        decision = self.plan.decision
+        asked = decision.forced and own["way"] != self.run["way"]
+        if asked or before == self.run or before != {**self.run, **own}:
+            return
+        ways = [each for each in decision.candidates if each.way == own["way"] and not each.refusal]
+        if not ways:
+            return
+        whole = replace(self.whole, way=Candidate(ways[0].engine, ways[0].lowering, ways[0].packing))
+        tile = find_lowering(whole.way.lowering).tile(whole.problem.geometry)
+        sizes = replace(self.sizes, whole=whole, tile=tile)
+        batch, *spatial = (tuple(each) for each in before["cuts"])
+        cutting = ChunkCutting(whole.problem, tile, batch, spatial, sizes.x)
+        if (
+            sizes.needs(cutting) > sizes.limit - sizes.present - SPARE // 2
+        ):  # what a process has by chance differs
+            raise sizes.refuse(cutting)
+        self.whole, self.sizes, self.cutting, self.run = whole, sizes, cutting, before
+        self._number()
+
+    def prepare(self, folder: Path) -> None:
+        """Nothing: blocks read the input alone."""
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """The extents of the chunks of a Zarr result, which divide a block's."""
+        first = [c[1] - c[0] for c in (self.cutting.batch, *self.cutting.spatial)]
+        block = arrange_axes(self.whole, first[1:], self.whole.problem.geometry.O, first[0])
+        return even_chunks(self.kind.narrow(block, last=self.whole.channels_last), CHUNK_ELEMENTS)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_store": None, "_slots": None}
@@ -163,12 +205,12 @@ def plan_files(
     x_shape = kind.widen(store.shape, last=last)
     plan = request(call, x_shape, filters.shape, dtype_name(dtype), options)
     whole = Whole(plan.problem, chosen_way(plan.decision), filters, bias)
-    cutting = _cut(call, plan, whole, kind, store, memory, threads)
+    sizes = _sizes(plan, whole, kind, store, memory, threads)
+    cutting = sizes.cut_to_fit(_stored_outputs(sizes, kind, store))
     shape = kind.narrow(plan.problem.shape("y"), last=last)
-    counts = [c[1] - c[0] for c in cutting.spatial]
-    block = arrange_axes(whole, counts, plan.problem.geometry.O, cutting.batch[1] - cutting.batch[0])
-    chunks = even_chunks(kind.narrow(block, last=last), CHUNK_ELEMENTS)
-    return ConvJob(source, whole, cutting, kind, shape, chunks, _run(source, store, whole, cutting, dtype))
+    return ConvJob(
+        source, plan, whole, sizes, cutting, kind, shape, _run(source, store, whole, cutting, dtype)
+    )
 
 
 def read_as(call: str, stored: np.dtype[Any], w: np.dtype[Any]) -> np.dtype[Any]:
@@ -181,49 +223,78 @@ def read_as(call: str, stored: np.dtype[Any], w: np.dtype[Any]) -> np.dtype[Any]
     )
 
 
-def _cut(
-    call: str, plan: Plan, whole: Whole, kind: Shape, store: ArrayStore, memory: int, threads: int
-) -> ChunkCutting:
-    """The largest blocks that keep within the memory. Raises PlanError."""
-    problem, tile = plan.problem, plan.lowering.tile(plan.problem.geometry)
-    g = problem.geometry
-    inner = store.shape[-g.rank - 1 : -1] if whole.channels_last and kind.channels else store.shape[-g.rank :]
-    x = [(0, n) for n in inner]
+@dataclass(frozen=True)
+class BlockSizes:
+    """What blocks of a convolution take of memory: `x` are the boundaries of what is read, `stored` is its type there.
 
-    def cutting(block: tuple[int, ...]) -> ChunkCutting:
+    `constant`: bytes that all blocks take together; `limit`: those that the process may have, and `present` has.
+    """
+
+    whole: Whole
+    tile: tuple[int, ...]
+    x: tuple[Cuts, ...]
+    stored: np.dtype[Any]
+    constant: int
+    threads: int
+    limit: int
+    present: int
+
+    def cut(self, block: tuple[int, ...]) -> ChunkCutting:
+        """Blocks of these extents: images, then pixels of y."""
+        problem = self.whole.problem
+        g = problem.geometry
         batch, *spatial = (even_cuts(n, b) for n, b in zip((g.B, *g.P), block, strict=True))
-        return ChunkCutting(problem, tile, batch, spatial, x)
+        return ChunkCutting(problem, self.tile, batch, spatial, self.x)
 
-    item, out = dtype_of(problem.dtype).itemsize, whole.dtype.itemsize
-    constant = store.overhead + (whole.w.nbytes * 2 if whole.w is not None else 0)
-
-    def needs(block: tuple[int, ...]) -> int:
-        made = cutting(block)
-        one = typical_block(made)
-        read = one.read(item) * (1 + (store.dtype != np.dtype(problem.dtype)))
+    def needs(self, cutting: ChunkCutting) -> int:
+        """Bytes that the process takes while blocks are read, computed and written."""
+        problem, one = self.whole.problem, typical_block(cutting)
+        item, out = dtype_of(problem.dtype).itemsize, self.whole.dtype.itemsize
+        read = one.read(item) * (1 + (self.stored != np.dtype(problem.dtype)))
         again = one.read(item) if any(s.order for s in one.sources) else 0
-        work = plan_block(problem.of_block(one.geometry), whole.way, threads).workspace
-        made_bytes = one.geometry.B * g.O * math.prod(one.geometry.P) * out
-        return 2 * read + again + (2 + one.crops) * made_bytes + work + constant
+        work = plan_block(problem.of_block(one.geometry), self.whole.way, self.threads).workspace
+        made = one.geometry.B * problem.geometry.O * math.prod(one.geometry.P) * out
+        return 2 * read + again + (2 + one.crops) * made + work + self.constant
 
-    # Less than four times what a window overlaps is mostly read twice.
-    overlap = [max(r - s, 0) for r, s in zip(g.reach, g.s, strict=True)]
-    before = len(store.chunks) - g.rank - (whole.channels_last and kind.channels)
-    stored = [-(-store.chunks[before + a] * g.P[a] // max(n, 1)) for a, n in enumerate(inner)]
-    units = [1, *(max(n, 4 * o // s, 1) for n, o, s in zip(stored, overlap, g.s, strict=True))]
-    present = anonymous_bytes()
-    block = largest_blocks((g.B, *g.P), units, needs, memory - present - SPARE)
-    if block is None:
-        raise describe_least_limit(call, memory, needs((1,) * (g.rank + 1)), present)
+    def count_larger(self, cutting: ChunkCutting) -> int:
+        """Bytes of a block's x or y, whichever has more."""
+        one, problem = typical_block(cutting), self.whole.problem
+        y = one.geometry.B * problem.geometry.O * math.prod(one.geometry.P) * self.whole.dtype.itemsize
+        return max(one.read(dtype_of(problem.dtype).itemsize), y)
 
-    def larger(block: tuple[int, ...]) -> int:
-        one = typical_block(cutting(block))
-        return max(one.read(item), one.geometry.B * g.O * math.prod(one.geometry.P) * out)
+    def cut_to_fit(self, stored: Sequence[int]) -> ChunkCutting:
+        """The blocks that keep within the limit; `stored`: pixels of y in a chunk of the file. Raises PlanError."""
+        g = self.whole.problem.geometry
+        # Less than four times what a window overlaps is mostly read twice.
+        overlap = [max(r - s, 0) for r, s in zip(g.reach, g.s, strict=True)]
+        units = [1, *(max(n, 4 * o // s, 1) for n, o, s in zip(stored, overlap, g.s, strict=True))]
+        most = self.limit - self.present - SPARE
+        block = largest_blocks((g.B, *g.P), units, lambda each: self.needs(self.cut(each)), most)
+        if block is None:
+            raise self.refuse(self.cut((1,) * (g.rank + 1)))
+        # What overlaps by an element is read by the chunk: all of the one beside, and decoded once more.
+        for a, more in enumerate(overlap):
+            units[1 + a] = max(units[1 + a], TWICE * more // g.s[a], TWICE * stored[a] * bool(more))
+        return self.cut(cut_down(block, units, lambda each: self.count_larger(self.cut(each)), BLOCK_BYTES))
 
-    # What overlaps by an element is read by the chunk: all of the one beside, and decoded once more.
-    for a, more in enumerate(overlap):
-        units[1 + a] = max(units[1 + a], TWICE * more // g.s[a], TWICE * stored[a] * bool(more))
-    return cutting(cut_down(block, units, larger, BLOCK_BYTES))
+    def refuse(self, cutting: ChunkCutting) -> PlanError:
+        """The sentence for blocks that the limit has no room for."""
+        return describe_least_limit("conv", self.limit, self.needs(cutting), self.present)
+
+
+def _sizes(plan: Plan, whole: Whole, kind: Shape, store: ArrayStore, memory: int, threads: int) -> BlockSizes:
+    g = plan.problem.geometry
+    inner = store.shape[-g.rank - 1 : -1] if whole.channels_last and kind.channels else store.shape[-g.rank :]
+    constant = store.overhead + (whole.w.nbytes * 2 if whole.w is not None else 0)
+    tile, x = plan.lowering.tile(g), tuple((0, n) for n in inner)
+    return BlockSizes(whole, tile, x, store.dtype, constant, threads, memory, anonymous_bytes())
+
+
+def _stored_outputs(sizes: BlockSizes, kind: Shape, store: ArrayStore) -> list[int]:
+    """Along every spatial axis about how many outputs there are to a chunk that the input is stored in."""
+    g = sizes.whole.problem.geometry
+    before = len(store.chunks) - g.rank - (sizes.whole.channels_last and kind.channels)
+    return [-(-store.chunks[before + a] * g.P[a] // max(n, 1)) for a, (_, n) in enumerate(sizes.x)]
 
 
 def typical_block(cutting: ChunkCutting) -> CutBlock:
@@ -239,12 +310,11 @@ def _run(
     digest = hashlib.sha256()
     for part in parts:
         digest.update(np.ascontiguousarray(part).tobytes())
-    status = (source / "zarr.json" if (source / "zarr.json").exists() else source).stat()
     said = {
         "convmat": preloaded.version(),
         "input": str(source.absolute()),
         "shape": list(store.shape),
-        "modified": status.st_mtime_ns,
+        "modified": last_changed(source),
         "weights": digest.hexdigest()[:32],
         "problem": hashlib.sha256(repr(replace(whole.problem, threads=1)).encode()).hexdigest()[:32],
         "way": whole.way.way,

@@ -6,12 +6,13 @@ tifffile's Zarr view of it. Nothing stays mapped or cached: what is read is an a
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -211,6 +212,11 @@ def _check_store(path: Path, store: ArrayStore) -> ArrayStore:
     return store
 
 
+def last_changed(path: Path) -> int:
+    """When an input was last written to, as its file system says, in nanoseconds."""
+    return (path / "zarr.json" if (path / "zarr.json").exists() else path).stat().st_mtime_ns
+
+
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -219,22 +225,46 @@ def unfinished_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def create(path: Path, shape: Shape, dtype: np.dtype[Any], chunks: Shape) -> None:
-    """Make the file that `open_part` opens, with these `chunks` if it is Zarr. Raises PlanError without room for it."""
-    part, needed = unfinished_path(path), math.prod(shape) * dtype.itemsize
+def passes_path(path: Path) -> Path:
+    """Where passes that go before a file's blocks keep what they make."""
+    return path.with_name(path.name + ".passes")
+
+
+def require_kind(path: Path) -> None:
+    """Raise PlanError for a file of another kind, or one that would take the place of what is none of its kind."""
     if path.suffix not in (".npy", ".zarr"):
         raise PlanError(
             f"files: results are written as .npy or .zarr\n  out = {path}\n  e.g. {path.with_suffix('.zarr')}"
         )
+    known = any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    if path.exists() and not (path.is_file() if path.suffix == ".npy" else known):
+        kind = "a folder" if path.is_dir() else "a file"
+        raise PlanError(
+            f"files: {path} is there, and no {path.suffix}\n  it is {kind} of something else\n"
+            f"  write elsewhere, or take it away"
+        )
+
+
+def require_room(path: Path, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Raise PlanError where the disk has too little room for a file, or none can be written there."""
+    needed = math.prod(shape) * dtype.itemsize
     try:
         free = shutil.disk_usage(path.absolute().parent).free
-        if needed > free:
-            raise PlanError(
-                f"files: there is no room for {path}\n  it takes {needed:,} bytes, {free:,} are free\n"
-                f"  write elsewhere, or make room"
-            )
+    except OSError as error:
+        raise cannot_write("files", path, error) from error
+    if needed > free:
+        raise PlanError(
+            f"files: there is no room for {path}\n  it takes {needed:,} bytes, {free:,} are free\n"
+            f"  write elsewhere, or make room"
+        )
+
+
+def create(path: Path, shape: Shape, dtype: np.dtype[Any], chunks: Shape) -> None:
+    """Make the file that `open_part` opens, with these `chunks` if it is Zarr. Raises PlanError where it cannot."""
+    part = unfinished_path(path)
+    try:
         if path.suffix == ".npy":
-            _create_npy(part, shape, dtype, needed)
+            create_npy(part, shape, dtype)
         else:
             _zarr().create_array(
                 store=str(part), shape=shape, dtype=dtype, chunks=chunks, compressors=None, overwrite=True
@@ -243,15 +273,20 @@ def create(path: Path, shape: Shape, dtype: np.dtype[Any], chunks: Shape) -> Non
         raise cannot_write("files", path, error) from error
 
 
-def _create_npy(part: Path, shape: Shape, dtype: np.dtype[Any], needed: int) -> None:
+def create_npy(path: Path, shape: Shape, dtype: np.dtype[Any]) -> None:
     """A .npy file with its room taken: a mapping that finds no room later would end the process."""
-    with part.open("wb") as file:
+    needed = math.prod(shape) * dtype.itemsize
+    with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         end = file.tell() + needed
         if hasattr(os, "posix_fallocate") and needed:
-            with suppress(OSError):  # not every file system can; a lack of room was looked for
+            try:
                 os.posix_fallocate(file.fileno(), 0, end)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+                # Not every file system can; a lack of room was looked for.
         file.truncate(end)
 
 
@@ -264,23 +299,29 @@ def open_part(path: Path) -> ArrayStore:
 
 
 def finish(path: Path) -> None:
-    """Put a whole file in its place; one that is there already goes."""
-    part, old = unfinished_path(path), path.with_name(path.name + ".old")
-    if path.is_dir():
+    """Put a whole file in its place; one that is there already goes, and what passes kept. May be called again."""
+    part = unfinished_path(path)
+    old = part.with_name(part.name + ".old")
+    if part.is_dir() and path.is_dir():
+        _remove(old)
         path.rename(old)
-        part.rename(path)
-        shutil.rmtree(old)
-    else:
+    if part.exists():
         os.replace(part, path)
+    _remove(old)
+    _remove(passes_path(path))
 
 
 def discard(path: Path) -> None:
     """Take away what an unfinished run left."""
-    part = unfinished_path(path)
-    if part.is_dir():
-        shutil.rmtree(part)
+    _remove(unfinished_path(path))
+    _remove(passes_path(path))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
     else:
-        part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def even_chunks(shape: Sequence[int], most: int) -> Shape:
@@ -303,10 +344,15 @@ __all__ = [
     "ArrayStore",
     "Place",
     "create",
+    "create_npy",
     "discard",
     "even_chunks",
     "finish",
+    "last_changed",
     "open_array",
     "open_part",
+    "passes_path",
+    "require_kind",
+    "require_room",
     "unfinished_path",
 ]

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from ...errors import PlanError, cannot_write
 from . import stores
-from .manifest import Manifest, manifest_path
+from .manifest import Manifest, manifest_path, read_run
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int, float], object]
@@ -35,9 +36,18 @@ class Job(Protocol):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    chunks: tuple[int, ...]
     count: int
     run: dict[str, Any]
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """The extents of the chunks that a Zarr result has."""
+
+    def follow(self, before: dict[str, Any]) -> None:
+        """Take the blocks of a run that is resumed, where they are all that differs from this one's."""
+
+    def prepare(self, folder: Path) -> None:
+        """Do what goes before all blocks; what that makes is kept in `folder`, and gone on with there."""
 
     def read(self, block: int) -> Array:
         """What a block needs of the input."""
@@ -80,54 +90,82 @@ def make(
     job: Job, out: Path, threads: int, *, resume: bool = False, progress: Progress | None = None
 ) -> Done:
     """Write `out`, or what is missing of it. Raises PlanError; Ctrl-C leaves what is done to be resumed."""
-    manifest = begin(job, out, resume=resume)
-    todo = [block for block in range(job.count) if block not in manifest.done]
-    before, started = len(manifest.done), time.monotonic()
-    store = stores.open_part(out)
-    pipeline = Pipeline(job, todo, store, manifest)
-    try:
-        for block, x in pipeline.inputs():
-            clock = time.monotonic()
-            y = job.compute(block, x, threads)
-            del x
-            pipeline.computing += time.monotonic() - clock
-            pipeline.put(block, y)
-            del y
-            if progress is not None:
-                made = len(manifest.done) - before
-                spent = time.monotonic() - started
-                left = spent / made * (len(todo) - made) if made else 0.0
-                progress(before + made, job.count, left)
-    finally:
-        pipeline.close()
-    stores.finish(out)
-    manifest.close()
+    started = time.monotonic()
+    with writing(job, out, resume=resume) as manifest:
+        todo = [block for block in range(job.count) if block not in manifest.done]
+        before = len(manifest.done)
+        pipeline = Pipeline(job, todo, manifest)
+        clock = time.monotonic()
+        try:
+            for block, x in pipeline.inputs():
+                pipeline.compute(block, x, threads)
+                del x
+                if progress is not None:
+                    made = len(manifest.done) - before
+                    left = (time.monotonic() - clock) / made * (len(todo) - made) if made else 0.0
+                    progress(before + made, job.count, left)
+        finally:
+            pipeline.close()
     seconds = time.monotonic() - started
     return Done(len(todo), before, seconds, pipeline.reading, pipeline.computing, pipeline.writing)
 
 
-def begin(job: Job, out: Path, *, resume: bool) -> Manifest:
-    """The manifest of a new run with its empty file, or of the one that is resumed."""
-    if resume:
-        return Manifest.read(out, job.run)
-    if manifest_path(out).exists():
-        raise PlanError(
-            f"files: a run that writes {out} did not finish, or is under way\n  {manifest_path(out)} is there\n"
-            f"  go on with it, --resume; or delete that file to begin anew"
-        )
-    stores.discard(out)
-    stores.create(out, job.shape, job.dtype, job.chunks)
+@contextmanager
+def writing(job: Job, out: Path, *, resume: bool) -> Iterator[Manifest]:
+    """The manifest of a run, held while its blocks are made; then the file is put in its place. Raises PlanError."""
+    manifest = begin(job, out, resume=resume)
     try:
-        return Manifest.start(out, job.run)
+        job.prepare(stores.passes_path(out))
+        yield manifest
+        stores.finish(out)
+        manifest.close()
     except OSError as error:
         raise cannot_write("files", out, error) from error
+    finally:
+        manifest.release()
+
+
+def begin(job: Job, out: Path, *, resume: bool) -> Manifest:
+    """The manifest of a new run with its empty file, or of the one that is resumed."""
+    stores.require_kind(out)
+    if resume:
+        job.follow(read_run(out))
+        manifest = Manifest.read(out, job.run)
+    else:
+        stores.require_room(out, job.shape, job.dtype)
+        try:
+            manifest = Manifest.start(out, job.run)
+        except OSError as error:
+            raise cannot_write("files", out, error) from error
+    try:
+        if not resume:
+            stores.discard(out)
+        if not manifest.done:
+            stores.create(out, job.shape, job.dtype, job.chunks)
+        elif not stores.unfinished_path(out).exists() and not (
+            len(manifest.done) == job.count and out.exists()
+        ):
+            made = len(manifest.done)
+            raise PlanError(
+                f"files: what was written of {out} is gone\n  {made} block{'s' * (made != 1)} of it, and no "
+                f"{stores.unfinished_path(out).name} is there\n  delete {manifest_path(out)} to begin anew"
+            )
+    except BaseException:
+        try:
+            if not resume:
+                stores.discard(out)
+                manifest.close()
+        finally:
+            manifest.release()
+        raise
+    return manifest
 
 
 class Pipeline:
     """A thread that reads the next block and one that writes the last, around who computes."""
 
-    def __init__(self, job: Job, todo: Sequence[int], store: stores.ArrayStore, manifest: Manifest) -> None:
-        self.job, self.todo, self.store, self.manifest = job, todo, store, manifest
+    def __init__(self, job: Job, todo: Sequence[int], manifest: Manifest) -> None:
+        self.job, self.todo, self.manifest = job, todo, manifest
         self.reading = self.computing = self.writing = 0.0
         self._read: queue.SimpleQueue[tuple[int, Array | BaseException]] = queue.SimpleQueue()
         self._made: queue.SimpleQueue[tuple[int, Array] | None] = queue.SimpleQueue()
@@ -151,8 +189,11 @@ class Pipeline:
             del x
             self._room.release()
 
-    def put(self, block: int, y: Array) -> None:
-        """Hand a block over to be written."""
+    def compute(self, block: int, x: Array, threads: int) -> None:
+        """Compute a block and hand it over to be written."""
+        clock = time.monotonic()
+        y = self.job.compute(block, x, threads)
+        self.computing += time.monotonic() - clock
         self._made.put((block, y))
 
     def close(self) -> None:
@@ -191,11 +232,13 @@ class Pipeline:
             self.reading += time.monotonic() - clock
 
     def _writer(self) -> None:
+        store: stores.ArrayStore | None = None
         while (item := self._made.get()) is not None:
             block, y = item
             clock = time.monotonic()
             try:
-                self.store.write(self.job.place(block), y)
+                store = store or stores.open_part(self.manifest.path)
+                store.write(self.job.place(block), y)
                 self.manifest.add(block)
             except OSError as error:
                 self._failed.append(cannot_write("files", self.manifest.path, error))

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from ...engine import preloaded
 from ...network.net import Network
-from ..files.stores import ArrayStore, Place, even_chunks, open_array
+from ..files.stores import ArrayStore, Place, even_chunks, last_changed, open_array
 from .stages import Tell
-from .tile_plan import describe_tiles
-from .tiled import TileOptions, prepare_tiles
+from .tile_plan import TilePlan, describe_tiles
+from .tiled import Tiled, TileOptions, prepare_tiles, require_fit
 
 Array = npt.NDArray[Any]
 
@@ -28,46 +28,65 @@ class TileJob:
     """The output of a network of one input, which lies in a file. Raises ConvmatError where it cannot be tiled."""
 
     def __init__(
-        self,
-        network: Network,
-        source: Path,
-        options: TileOptions,
-        *,
-        folder: Path | None = None,
-        progress: Tell | None = None,
+        self, network: Network, source: Path, options: TileOptions, *, progress: Tell | None = None
     ) -> None:
-        """`folder`: where passes keep values between them, on a cluster one that all workers see."""
+        """`progress` is told of the tiles of passes."""
         self.source, store = source, open_array(source)
         self._store: ArrayStore | None = store
         (self.name,) = (each.name for each in network.inputs)
         self.read_as = network.inputs[0].dtype
-        shown = {self.name: _Sliced(store, self.read_as)}
+        self._shown, self._tell = {self.name: _Sliced(store, self.read_as)}, progress
         # The writer has one tile while the next is computed; what is read waits beside them.
         within = None if options.memory is None else options.memory - 3 * store.overhead
-        tiled = prepare_tiles(network, shown, replace(options, memory=within))
-        self.tiler, self.parts, self.plan = tiled.tiler, tiled.parts, describe_tiles(tiled)
+        self._within = within if options.tile in (None, "auto") else None
         self._there: dict[str, Any] = {}
-        if tiled.stages is not None:
-            self._there = tiled.stages.compute(shown, tiled.extents, folder, progress)
+        self._use(prepare_tiles(network, self._shown, replace(options, memory=within)))
+        self.run = self._run(network, store, options)
+
+    def _use(self, tiled: Tiled) -> None:
+        self._tiled, self.tiler, self.parts = tiled, tiled.tiler, tiled.parts
         self.shape, self.dtype, self.count = self.tiler.shape, self.tiler.dtype, len(self.parts)
         self.chunks = even_chunks(tiled.extents, CHUNK_ELEMENTS)
-        self.run = self._run(network, store, tiled.extents)
 
-    def _run(self, network: Network, store: ArrayStore, extents: tuple[int, ...]) -> dict[str, Any]:
+    @property
+    def plan(self) -> TilePlan:
+        """How many tiles, and what they and the passes come to."""
+        return describe_tiles(self._tiled)
+
+    def _run(self, network: Network, store: ArrayStore, options: TileOptions) -> dict[str, Any]:
         digest = hashlib.sha256()
         for name, array in sorted(network.graph.constants.items()):
             digest.update(name.encode() + array.tobytes())
-        digest.update(
-            repr([(n.op, n.inputs, n.outputs, sorted(n.attributes)) for n in network.graph.nodes]).encode()
-        )
+        for n in network.graph.nodes:
+            digest.update(repr((n.op, n.inputs, n.outputs, sorted(map(repr, n.attributes.items())))).encode())
+        asked = (network.options, options.same_bits, options.approximate, options.exact_globals)
         said = {
             "convmat": preloaded.version(),
             "input": str(self.source.absolute()),
             "shape": list(store.shape),
+            "modified": last_changed(self.source),
             "network": digest.hexdigest()[:32],
-            "tile": list(extents),
+            "options": hashlib.sha256(repr(asked).encode()).hexdigest()[:32],
+            "tile": list(self._tiled.extents),
         }
         return dict(json.loads(json.dumps(said)))
+
+    def follow(self, before: dict[str, Any]) -> None:
+        """Take the tiles of the run that is resumed where they were found here, and are all that differs.
+
+        Which ones fit depends on what a process has already. Raises PlanError where there is no room for those now.
+        """
+        if self._within is None or before == self.run or before != {**self.run, "tile": before.get("tile")}:
+            return
+        extents = tuple(before["tile"])
+        require_fit(self.tiler, extents, self._within)
+        self._use(replace(self._tiled, extents=extents))
+        self.run = before
+
+    def prepare(self, folder: Path) -> None:
+        """Compute what looks at the whole image, in passes over the tiles, kept in a folder that all workers see."""
+        if self._tiled.stages is not None:
+            self._there = self._tiled.stages.compute(self._shown, self._tiled.extents, folder, self._tell)
 
     def read(self, block: int) -> Array:
         """The part of the input that a tile looks at; none where it looks at what passes made of it alone."""
@@ -92,7 +111,8 @@ class TileJob:
         return tuple(slice(a, b) for a, b in self.parts[block])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None}
+        here = ("_tiled", "_shown", "_tell")  # what is prepared and told before workers get it
+        return {**{k: v for k, v in self.__dict__.items() if k not in here}, "_store": None}
 
 
 class _Sliced:

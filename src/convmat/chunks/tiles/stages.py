@@ -4,16 +4,13 @@
     a stage               earlier values  --tiles-->  a value, and what global nodes make of it
     the output            the values of the levels before, and what was pooled  --tiles-->  the output
 
-What later levels read is kept on disk, so no pass computes again what an earlier one did. Sums are taken in float64,
-tile by tile in their order.
+What later levels read is kept on disk, so no pass computes again what an earlier one did (`passes`). Sums are taken in
+float64, tile by tile in their order.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import PlanError
 from ...network.graph import Graph, Input, Node, Spec
+from .passes import PassFiles
 from .tiler import Tiler
 
 Array = npt.NDArray[Any]
@@ -54,6 +51,11 @@ class Stage:
     def kept_bytes(self) -> int:
         """Bytes on disk."""
         return self.spec.bytes if self.kept and self.spec.bytes > SMALL else 0
+
+    def describe_pooled(self, node: Node, tiles: int) -> Spec:
+        """What one of its global nodes has of so many tiles."""
+        dtype = self.spec.dtype if node.op in LARGEST else np.dtype(np.float64)
+        return Spec((tiles, *self.spec.shape[:2]), dtype)
 
     def tile(self, tile: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
         """The extents of its tiles where those of the output, of this shape, are `tile`."""
@@ -88,28 +90,31 @@ class Stages:
     ) -> dict[str, Any]:
         """What the last tiler reads beside the inputs: arrays, and values in files of `folder` (None: a temporary one).
 
-        `given`: the whole inputs, of which tiles are read. Raises PlanError where the disk has no room.
+        `given`: the whole inputs, of which tiles are read. Tiles that `folder` has are not computed again. Raises
+        PlanError where the disk has no room.
         """
-        files = _Files(folder, sum(stage.kept_bytes for stage in self.stages))
+        files = PassFiles(folder, sum(stage.kept_bytes for stage in self.stages))
         found: dict[str, Any] = {}
         for stage in self.stages:
-            total, into = None, files.place(stage) if stage.kept else None
             parts = list(stage.tiler.grid(stage.tile(tile, self.shape)))
+            pools = [stage.describe_pooled(node, len(parts)) for node in stage.pools]
+            record = files.record(stage.spec if stage.kept else None, not stage.kept_bytes, pools)
             for at, part in enumerate(parts):
+                if at in record.done:
+                    continue
                 read = {
                     name: np.ascontiguousarray((found if name in found else given)[name][place])
                     for name, place in stage.tiler.inputs(part).items()
                 }
                 made = stage.tiler.run(part, read)
-                if into is not None:
-                    into[tuple(slice(a, b) for a, b in part)] = made
-                total = _pool_tile(stage.pools, made, total)
+                place = tuple(slice(a, b) for a, b in part)
+                record.add(at, place, made, [_pool_tile(node, made) for node in stage.pools])
                 if tell is not None:
                     tell(at + 1, len(parts))
-            if into is not None:
-                found[stage.name] = into
-            for node, out, value in zip(stage.pools, stage.made, total or (), strict=True):
-                found[node.outputs[0]] = _finish_pool(node, value, stage.spec, out)
+            if stage.kept:
+                found[stage.name] = record.value
+            for node, out, tiles in zip(stage.pools, stage.made, record.pools, strict=True):
+                found[node.outputs[0]] = _finish_pool(node, tiles, stage.spec, out)
         return found
 
 
@@ -172,24 +177,22 @@ def _around(tiler: Tiler, there: Sequence[str], output: str, *, approximate: boo
     return made
 
 
-def _pool_tile(pools: Sequence[Node], made: Array, total: list[Array] | None) -> list[Array]:
-    """What global nodes have of the tiles so far, one more among them."""
+def _pool_tile(node: Node, made: Array) -> Array:
+    """What a global node has of a tile. made: (B, C, *P) -> (B, C)"""
     pixels = tuple(range(2, made.ndim))
-    found = []
-    for at, node in enumerate(pools):
-        largest = node.op in LARGEST
-        one = made.max(pixels) if largest else made.sum(pixels, dtype=np.float64)
-        if total is not None:
-            one = np.maximum(total[at], one) if largest else total[at] + one
-        found.append(one)
+    found: Array = made.max(pixels) if node.op in LARGEST else made.sum(pixels, dtype=np.float64)
     return found
 
 
-def _finish_pool(node: Node, total: Array, source: Spec, out: Spec) -> Array:
-    """What a global node makes of all tiles."""
+def _finish_pool(node: Node, tiles: Any, source: Spec, out: Spec) -> Array:
+    """What a global node makes of all tiles, of which it has `tiles`: (tiles, B, C)."""
+    each = tiles[...]
+    total = each[0]
+    for one in each[1:]:  # in their order
+        total = np.maximum(total, one) if node.op in LARGEST else total + one
     if node.op not in LARGEST and node.op != "ReduceSum":
         total = total / math.prod(source.shape[2:])
-    return total.reshape(out.shape).astype(out.dtype)
+    return np.asarray(total).reshape(out.shape).astype(out.dtype)
 
 
 def _fit_rank(numbers: tuple[int, ...], rank: int) -> tuple[int, ...]:
@@ -197,63 +200,4 @@ def _fit_rank(numbers: tuple[int, ...], rank: int) -> tuple[int, ...]:
     return ((1,) * rank + tuple(numbers))[-rank:]
 
 
-class KeptValue:
-    """A value in a file, sliced like an array. A pickle is its path; the file goes with the folder of its stages."""
-
-    def __init__(self, path: Path, owner: object) -> None:
-        self.path, self._owner = path, owner
-        self._array: Array | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_owner": None, "_array": None}
-
-    @property
-    def array(self) -> Array:
-        """The file, mapped."""
-        if self._array is None:
-            self._array = np.load(self.path, mmap_mode="r+" if self._owner else "r")
-        return self._array
-
-    def __getitem__(self, place: Any) -> Array:
-        return np.array(self.array[place])
-
-    def __setitem__(self, place: Any, part: Array) -> None:
-        self.array[place] = part
-
-
-class _Files:
-    """Where values are kept: a folder that goes with the last of them."""
-
-    def __init__(self, folder: Path | None, needed: int) -> None:
-        self._parent = Path(folder or tempfile.gettempdir())
-        free = shutil.disk_usage(self._parent).free
-        if needed > free:
-            raise PlanError(
-                f"tiled: there is no room for what passes keep between them\n"
-                f"  they take {needed:,} bytes in {self._parent}, {free:,} are free\n"
-                f"  make room there, or set TMPDIR to a folder that has it"
-            )
-        self._folder: _Folder | None = None
-        self._count = 0
-
-    def place(self, stage: Stage) -> Any:
-        """What the tiles of a stage are written to."""
-        if not stage.kept_bytes:
-            return np.empty(stage.spec.shape, stage.spec.dtype)
-        if self._folder is None:
-            self._folder = _Folder(self._parent)
-        self._count += 1
-        path = self._folder.path / f"{self._count}.npy"
-        np.lib.format.open_memmap(path, "w+", stage.spec.dtype, stage.spec.shape)
-        return KeptValue(path, self._folder)
-
-
-class _Folder:
-    """A folder that goes with the last who holds it."""
-
-    def __init__(self, parent: Path) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="convmat-passes-", dir=parent))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
-__all__ = ["KeptValue", "Stage", "Stages", "find_levels", "is_global"]
+__all__ = ["Stage", "Stages", "find_levels", "is_global"]

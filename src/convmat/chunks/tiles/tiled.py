@@ -94,6 +94,16 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
     return (*shape[:2], *best)
 
 
+def require_fit(tiler: Tiler, extents: tuple[int, ...], memory: int) -> None:
+    """Raise PlanError where tiles of these extents do not keep within so many bytes."""
+    present, needed = (
+        anonymous_bytes(),
+        tiler.bytes(middle_part(tiler.shape, extents[2:])) + tiler.weight_bytes,
+    )
+    if needed > memory - present - SPARE // 2:  # what a process has by chance differs
+        raise describe_least_limit("tiled", memory, needed, present)
+
+
 def middle_part(shape: tuple[int, ...], block: tuple[int, ...]) -> Part:
     """The part of an output of this shape that lies in its middle, so many pixels."""
     starts = ((n - b) // 2 for n, b in zip(shape[2:], block, strict=True))
@@ -332,6 +342,7 @@ __all__ = [
     "name_inputs",
     "prepare_tiles",
     "receptive_field",
+    "require_fit",
     "run_lazily",
     "run_tiled",
     "tile_of",
