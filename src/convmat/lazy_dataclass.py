@@ -5,7 +5,7 @@
     __eq__, __hash__, __repr__ ..   are the same few functions for all classes
 
 The standard library writes and compiles up to six functions a class when its module is imported, half a millisecond;
-who loads a network imports a hundred and fifty classes and makes objects of half of them.
+who loads a network imports more than a hundred classes, and has made objects of seventy by the first answer.
 """
 
 from __future__ import annotations
