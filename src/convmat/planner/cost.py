@@ -79,13 +79,13 @@ def blas_cost(
         weight_bytes=program.weight_bytes,
         seconds=START
         + images * sum(blas_seconds(w, problem, machine) for w in work)
-        + (2 * padding + _count_waited(problem)) / machine.copy_bandwidth
+        + (2 * padding + count_waited(problem)) / machine.copy_bandwidth
         + SCATTER * math.prod(problem.geometry.y_shape) * (problem.geometry.e[-1] > 1),
         error=error_estimate(problem, roundings),
     )
 
 
-def _count_waited(problem: Problem) -> float:
+def count_waited(problem: Problem) -> float:
     """Bytes that NumPy and its BLAS wait for as copying them does: x and y, where no second cache holds both."""
     from ..engine import host
 

@@ -1,7 +1,7 @@
 """The way that is predicted quickest, found without preparing the others.
 
     seconds of a way >= the multiplications that its lowering cannot do without / the rate of its engine
-                        + what it packs and stores, where it packs panels
+                        + what it packs and stores, where it packs panels, or waits for, where NumPy runs it
 
 Ways are prepared and weighed in the order of these bounds, until the next one's bound is above what the quickest so far
 is predicted to take: that one would be chosen among all of them too. A bound needs a geometry, and no product; in a
@@ -11,6 +11,7 @@ Land and Doig, "An automatic method of solving discrete programming problems", 1
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..lowering import ALL, Lowering
 from ..problem import Problem
 from ..product import Fourier, Packing, Transform
 from .candidates import Candidate, weigh_way
-from .cost import START, error_estimate
+from .cost import START, count_waited, error_estimate
 from .jitcost import CALL, EFFICIENCY, STORE, STORE_APART
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def bound(problem: Problem, way: Way, machine: Machine, peaks: Peaks) -> float:
     if problem.dtype not in BOUNDED or problem.counted:
         return 0.0
     wide = np.dtype(problem.work_dtype).itemsize / 4
-    flops = lowering.least_flops(problem)
+    flops = _least_flops(lowering, problem)
     if engine == "jit":
         # Products that round their operands are of 16-bit numbers, at a rate of their own.
         narrow = not lowering.exact and lowering.transform is None
@@ -148,9 +149,21 @@ def bound(problem: Problem, way: Way, machine: Machine, peaks: Peaks) -> float:
     thin = blas_work.VECTOR * 1e-9 / problem.threads / 2
     each = thin if g.m == 1 or g.n == 1 else full if lowering.exact else min(thin, full)
     transforms = lowering.least_transformed(problem) * blas_work.TRANSFORM_SCIPY * 1e-9 / problem.threads
-    return START + (flops * each + transforms) * wide
+    waited = _count_waited(problem) / machine.copy_bandwidth
+    return (START + (flops * each + transforms) * wide + waited) * ROUNDED_DOWN
 
 
+@lru_cache(maxsize=64)
+def _least_flops(lowering: Lowering, problem: Problem) -> float:
+    """Those of a lowering, remembered for its other packings and the other engine."""
+    return lowering.least_flops(problem)
+
+
+_count_waited = lru_cache(maxsize=4)(count_waited)
+"""Remembered for the other ways of a problem."""
+
+
+@lru_cache(maxsize=4)
 def _flops_beside(problem: Problem) -> float:
     """FLOPs in the time that panels take beside multiplying: each element is packed, and each output is stored.
 
