@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,10 +71,15 @@ def dtype_of(name: Any) -> np.dtype[Any]:
 
 def dtypes_of(problem: Problem) -> Dtypes:
     """The element types of a problem's arrays, sums and of what its products store."""
+    return _dtypes(problem.dtype, problem.work_dtype, problem.stored_dtype, problem.w_dtype)
+
+
+@lru_cache(maxsize=64)
+def _dtypes(array: str, work: str, stored: str, w: str | None) -> Dtypes:
+    """The same by their names: there are few, and each way and each plan asks."""
     from ..engine import Dtypes
 
-    w = None if problem.w_dtype is None else dtype_of(problem.w_dtype)
-    return Dtypes(dtype_of(problem.dtype), dtype_of(problem.work_dtype), dtype_of(problem.stored_dtype), w)
+    return Dtypes(dtype_of(array), dtype_of(work), dtype_of(stored), None if w is None else dtype_of(w))
 
 
 def operand_extents(problem: Problem) -> dict[str, tuple[int, ...]]:
