@@ -19,7 +19,7 @@ from ..job import HEADER, WORD
 from ..operands import Array, Dtypes, Shapes
 from .effort import Effort
 
-DEPTHS = ("k", "k inner", "k outer", "blocks", "block step")
+DEPTHS = ("k", "k inner", "k outer", "blocks", "block step", "taps")
 """Words of A by other names than those that begin with its letter."""
 
 
