@@ -46,7 +46,7 @@ class TiledProduct:
         with fn.if_(equal(crooked, 0)) as even:
             self._runs(a, runs, lambda at, g: (starts[g] + at, apart[g]))
         with even.otherwise():
-            self._runs(a, runs, lambda at, g: self._gather(x, at, g))
+            self._runs(a, runs, lambda at, g: self._gather(x, at, g), ahead=True)
         for number in range(self.groups * self.vectors):
             tiles.store(fn, number, self.room + number * tiles.BYTES, const(i64, tiles.WIDTH))
 
@@ -70,8 +70,11 @@ class TiledProduct:
         name = f"@llvm.vector.reduce.or.v{half.lanes}i64"
         return step, fn.emit(f"call i64 {name}({half.text} {both.name})", i64)
 
-    def _runs(self, a: Value, runs: tuple[Value, Value], find: Find) -> None:
-        """The loops over k; `find` gives where a group's columns lie, and how far apart, of an offset into them."""
+    def _runs(self, a: Value, runs: tuple[Value, Value], find: Find, *, ahead: bool = False) -> None:
+        """The loops over k; `find` gives where a group's columns lie, and how far apart, of an offset into them.
+
+        `ahead`: weights are asked for a tile ahead of their use, which copies of columns keep waiting otherwise.
+        """
         r, fn, (table, count) = self.r, self.fn, runs
         step, beside = r.rows * tiles.WIDTH, const(i64, r.rows * QUAD)
         with fn.loop(0, count, carried=[a]) as run:
@@ -83,6 +86,8 @@ class TiledProduct:
                     tiles.load(fn, FIRST_X + g, *find(at, g))
                 for v in range(self.vectors):
                     tiles.load(fn, FIRST_W + v, w + v * tiles.WIDTH, beside)
+                for line in range(0, step if ahead else 0, tiles.WIDTH):
+                    fn.prefetch(w, step + line)
                 for g in range(self.groups):
                     for v in range(self.vectors):
                         sums = g * self.vectors + v
