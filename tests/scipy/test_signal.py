@@ -58,3 +58,24 @@ def test_large_filters_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not ready._memory._kept
     assert np.array_equal(signal.convolve(x, w[:2]), theirs.convolve(x, w[:2]))
     assert len(ready._memory._kept) == 1
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("name", ["convolve2d", "correlate2d"])
+def test_windows_of_even_size_lie_where_scipys_do(name: str, mode: str) -> None:
+    """Of their two middles, `same` takes another one for a correlation than for a convolution."""
+    x = some((5, 6), "complex128") + 1j * some((5, 6), "float64")
+    for shape in ((2, 3), (4, 1), (4, 4), (2, 6)):
+        w = some(shape, "complex128") - 2j * some(shape, "float64")
+        for boundary in ("fill", "wrap", "symm"):
+            made = getattr(signal, name)(x, w, mode, boundary, 3.0)
+            assert np.array_equal(made, getattr(theirs, name)(x, w, mode, boundary, 3.0)), (shape, boundary)
+
+
+def test_a_fill_value_is_read_where_it_fills() -> None:
+    x, w = some((5, 6), "float64"), some((3, 3), "float64")
+    assert np.array_equal(
+        signal.convolve2d(x, w, "same", "wrap", 1j), theirs.convolve2d(x, w, "same", "wrap", 1j)
+    )
+    with pytest.raises(ValueError, match=r"^could not cast `fillvalue` directly to the output type"):
+        signal.convolve2d(x, w, "same", "fill", 1j)

@@ -121,7 +121,7 @@ def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", 
     if not x.ndim == w.ndim == 2:
         raise ValueError("correlate2d inputs must both be 2-D arrays")
     ordered, other = _in_order(x, w, mode, (0, 1))
-    made = _continue_edges(ordered, _flip(other.conj()), mode, boundary, fillvalue)
+    made = _continue_edges(ordered, _flip(other.conj()), mode, boundary, fillvalue, late=True)
     return made if ordered is x else _flip(made)
 
 
@@ -159,8 +159,10 @@ def _read_axes(axes: Any, rank: int) -> list[int]:
     return found
 
 
-def _region(i: int, f: int, mode: str) -> tuple[int, int]:
+def _region(i: int, f: int, mode: str, late: bool = False) -> tuple[int, int]:
     """Where the wanted part of the full result begins, and how long it is.
+
+    late: of two middles of a window of even size, the one behind, as correlate2d has it.
 
     >>> [_region(5, 3, mode) for mode in ("full", "same", "valid")]
     [(0, 7), (1, 5), (2, 3)]
@@ -168,15 +170,17 @@ def _region(i: int, f: int, mode: str) -> tuple[int, int]:
     if mode == "full":
         return 0, i + f - 1
     if mode == "same":
-        return (f - 1) // 2, i
+        return (f - 1 + late) // 2, i
     if mode == "valid":
         return f - 1, i - f + 1
     raise ValueError("Acceptable mode flags are 'valid', 'same', or 'full'.")
 
 
-def _part(x: Array, w: Array, mode: str, exact: bool = False) -> Array:
+def _part(x: Array, w: Array, mode: str, exact: bool = False, late: bool = False) -> Array:
     """The wanted part of the convolution of two arrays along all axes; the smaller one is the weights."""
-    start, shape = zip(*(_region(i, f, mode) for i, f in zip(x.shape, w.shape, strict=True)), strict=True)
+    start, shape = zip(
+        *(_region(i, f, mode, late) for i, f in zip(x.shape, w.shape, strict=True)), strict=True
+    )
     if 0 in shape or not x.size or not w.size:
         return np.zeros(shape, np.result_type(x, w))
     image, filters = (x, w) if w.size <= x.size else (w, x)
@@ -221,7 +225,9 @@ def _batch(x: Array, w: Array, start: tuple[int, ...], shape: tuple[int, ...]) -
     return products.convolve(image, filters, start, shape, groups=image.shape[1])
 
 
-def _continue_edges(x: Array, w: Array, mode: str, boundary: str, fillvalue: Any) -> Array:
+def _continue_edges(
+    x: Array, w: Array, mode: str, boundary: str, fillvalue: Any, late: bool = False
+) -> Array:
     """The convolution of x, continued beyond its edges."""
     if mode not in MODES:
         raise ValueError("Acceptable mode flags are 'valid', 'same', or 'full'.")
@@ -230,11 +236,11 @@ def _continue_edges(x: Array, w: Array, mode: str, boundary: str, fillvalue: Any
             "Acceptable boundary flags are 'fill', 'circular' (or 'wrap'), and 'symmetric' (or 'symm')."
         )
     kind = np.result_type(x, w)
-    fill = _fill(fillvalue, kind)
-    regions = [_region(i, f, mode) for i, f in zip(x.shape, w.shape, strict=True)]
+    fill = _fill(fillvalue, kind) if BOUNDARIES[boundary] == "constant" else 0
+    regions = [_region(i, f, mode, late) for i, f in zip(x.shape, w.shape, strict=True)]
     shape = tuple(n for _, n in regions)
     if mode == "valid" or (BOUNDARIES[boundary] == "constant" and not fill):
-        return _part(x, w, mode, exact=True)
+        return _part(x, w, mode, exact=True, late=late)
     if 0 in shape or not w.size:
         return np.zeros(shape, kind)
     lo = tuple(f - 1 - first for (first, _), f in zip(regions, w.shape, strict=True))
