@@ -96,6 +96,8 @@ def gather_facts(measure: bool, again: bool, tell: Callable[[str], object]) -> d
         else:
             rates |= {
                 "fma_flops": peaks.fma_flops,
+                "dot_ops": peaks.dot_ops,
+                **{name: rate for name in NARROW if (rate := getattr(peaks, name))},
                 "l1_read_bytes": peaks.l1_bandwidth,
                 "l2_read_bytes": peaks.l2_bandwidth,
                 "l3_read_bytes": peaks.l3_bandwidth,
@@ -105,8 +107,15 @@ def gather_facts(measure: bool, again: bool, tell: Callable[[str], object]) -> d
     return found
 
 
+NARROW = ("tile_ops", "bf16_flops", "tile_flops")
+"""Rates of units that a CPU may lack."""
+
 RATES = {
     "fma_flops": "FMA peak, float32",
+    "dot_ops": "dot products, 8-bit integers",
+    "tile_ops": "tiles (AMX), 8-bit integers",
+    "bf16_flops": "dot products, bfloat16",
+    "tile_flops": "tiles (AMX), bfloat16",
     "blas_flops": "NumPy's product, 512x512x512",
     "l1_read_bytes": "reading from L1",
     "l2_read_bytes": "reading from L2",
@@ -115,6 +124,9 @@ RATES = {
     "copy_bytes": "NumPy's copy, in cache, one thread",
 }
 """What each rate is called."""
+
+UNITS = {"flops": "FLOP", "ops": "OP", "bytes": "bytes"}
+"""What is counted by the second, by how a rate's name ends."""
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -153,7 +165,7 @@ def _show(found: dict[str, Any]) -> None:
             )
         for name, text in RATES.items():
             if name in found["rates"][0]:
-                unit = "FLOP" if name.endswith("flops") else "bytes"
+                unit = next(text for end, text in UNITS.items() if name.endswith(end))
                 table.add_row(text, *(f"{rates[name] / 1e9:.1f} {unit}" for rates in found["rates"]))
         console.print(table)
     for remark in found["remarks"]:
