@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +14,7 @@ import convmat
 from convmat import PlanError
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
+from convmat.engine.kernels.winograd import plan as winograd_plan
 from convmat.engine.kernels.winograd.blocks import Slices
 from convmat.engine.kernels.winograd.plan import WinogradPlan
 from convmat.geometry import Geometry
@@ -365,3 +367,29 @@ def test_small_images_share_a_block(direction: str, layout: str) -> None:
     np.testing.assert_array_equal(np.isnan(made[0]), np.isnan(expected))
     sound = np.arange(9) != 4
     assert _apart(made[0][sound], expected[sound]) < 2e-6
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_several_blocks_of_filters_together_change_no_bit(
+    packs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are multiplied point by point where the second cache does not hold all transformed inputs."""
+    monkeypatch.setattr(
+        winograd_plan, "packing_turns", lambda *_: 1e12
+    )  # with unbound weights tasks pack them
+    g = Geometry.of((2, 200, 8, 8), (150, 200, 3, 3), padding=1)
+    x, w = _normal(0, "float32", g.x_shape, g.w_shape)
+    problem, found = Problem.of(g, reuse_weights=not packs), []
+    for l2, together in ((1 << 30, 1), (1 << 18, 3)):  # of five blocks, the last one narrower
+        monkeypatch.setattr(jit, "host", lambda l2=l2: replace(host(), l2=l2))
+        program = make_program(problem, find_lowering("winograd 4"), Packing.PANEL, "jit")
+        assert isinstance(program, jit.JitProgram)
+        (step,) = program.steps
+        assert isinstance(step, WinogradPlan)
+        assert (step.recipe.packs, step.block.together) == (packs, together)
+        y = np.full(g.y_shape, np.nan, np.float32)
+        operands = views(problem, {"x": x, "w": w, "y": y})
+        program.run(operands, None if packs else program.bind(operands["w"]), 1)
+        found.append(y)
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_array_equal(found[0], found[1])

@@ -90,7 +90,10 @@ def find_axis(view: View, index: str) -> Coordinate:
 
 
 class TileBlock:
-    """`rows` x `columns` tiles of `slices`, summed in panels of `panel`, for `chunk` blocks of A's rows in one task."""
+    """`rows` x `columns` tiles of `slices`, summed in panels of `panel`, for `chunk` blocks of A's rows in one task.
+
+    `together`: of these blocks, how many are multiplied point by point.
+    """
 
     def __init__(
         self, product: Product, r: WinogradRecipe, slices: int, rows: int, columns: int, chunks: int
@@ -106,7 +109,7 @@ class TileBlock:
         blocks = _row_blocks(product, r)
         self.chunk = -(-blocks // chunks)
         self.chunks = -(-blocks // self.chunk)
-        self.turns = 0.0
+        self.turns, self.together = 0.0, 1
 
     @classmethod
     def best(cls, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> TileBlock:
@@ -118,7 +121,22 @@ class TileBlock:
                 block = cls(product, r, slices, rows, columns, chunks)
                 block.turns = block._turns(product, r, threads, cpu)
                 found.append((block.turns, -slices, -rows, block))
-        return min(found, key=lambda each: each[:3])[3]
+        chosen = min(found, key=lambda each: each[:3])[3]
+        chosen.together = chosen._count_together(product, r, threads, cpu)
+        return chosen
+
+    def _count_together(self, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> int:
+        """Blocks of A's rows that are multiplied point by point, for as long as half a second cache holds their sums.
+
+        Where that cache does not hold all of V beside them, V comes from beyond it once for so many.
+        """
+        width = r.stored_elements(r.width)
+        v = r.points * channels_of(product) * self.tiles * r.work.bytes
+        m = r.points * self.panels * self.panel * width * r.work.bytes
+        most = 1 if v <= cpu.l2 // 2 else cpu.l2 // 2 // m
+        if r.packs:
+            most = min(most, (SEVERAL // threads - v) // (m + r.points * product.k * width * r.work.bytes))
+        return -(-self.chunk // -(-self.chunk // max(most, 1)))
 
     def _turns(self, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> float:
         """What the slowest thread takes, in turns of its FMA unit."""

@@ -165,7 +165,8 @@ class WinogradPlan(KernelPlan):
         self.kept_bytes = 0 if r.packs else math.prod(shapes["w"]) * item
         tiles, (d0, d1) = tiles_of(product), r.apart
         words = {
-            "chunk": k.chunk, "chunks": k.chunks, "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
+            "chunk": k.chunk, "chunks": k.chunks, "together": k.together,
+            "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
             "w g": w[group.name], "w o": w[o.name], "w c": w[channel.name], "w f0": w[f0.name],
             "w f1": w[f1.name], "a g": matrix, "bias g": product.m * item,
             "block step": r.points * plane, "a blocks": blocks, "a plane": plane, "a tail plane": tail_plane,
@@ -213,13 +214,14 @@ class WinogradPlan(KernelPlan):
             _odd_lines(k.panels * k.panel * r.stored_elements(r.width) * item),
         )
         sums = aligned_size(r.points * v_plane + 64)
-        lines = sums + aligned_size(r.points * m_plane)
+        m_block = aligned_size(r.points * m_plane)
+        lines = sums + k.together * m_block
         turned = lines + aligned_size(r.rows.points * wide * item)
         packed = turned + aligned_size((len(r.rows.post) * r.turned * r.lanes + r.line) * r.lanes * item)
         return {
-            "scratch size": packed + aligned_size(r.points * plane if r.packs else 0), "sums": sums, "lines": lines,
+            "scratch size": packed + aligned_size(k.together * r.points * plane if r.packs else 0), "sums": sums,
             "turned": turned, "packed": packed, "v line": v_line, "v plane": v_plane, "m plane": m_plane,
-            "line pitch": wide * item,
+            "line pitch": wide * item, "lines": lines, "m block": m_block,
         }  # fmt: skip
 
     @property

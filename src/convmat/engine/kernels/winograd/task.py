@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ....lazy_dataclass import dataclass
 from ...ir.emitter import Function
@@ -50,25 +50,27 @@ class TaskWriter(WinogradWriter):
 
     def write(self, pre: Function, blocks: Mapping[int, RowBlock]) -> None:
         """`task(args, index, thread)`; `blocks` by their rows."""
-        r = self.r
         self.fn = fn = self.made.function("task", {"args": ptr, "index": i64, "thread": i64})
         self.args = fn.arguments[0]
         work = self._work()
         self._transform(pre, work)
-        first = work.chunk * self.arg("chunk")
-        count = self.arg("a blocks")
-        with fn.loop(0, minimum(count - first, self.arg("chunk"))) as share:
-            number = first + share.index
-            top = number * r.width
-            a = work.a + number * self.arg("block step")
-            if len(blocks) == 1:
-                ((rows, block),) = blocks.items()
-                self._multiply(rows, block, work, a, top)
-                return
-            with fn.if_(equal(number, count - 1)) as last:
-                self._multiply(r.tail, blocks[r.tail], work, a, top)
-            with last.otherwise():
-                self._multiply(r.width, blocks[r.width], work, a, top)
+        first, count = work.chunk * self.arg("chunk"), self.arg("a blocks")
+        mine = minimum(count - first, self.arg("chunk"))
+        with fn.loop(0, mine, self.arg("together")) as some:
+            here = minimum(mine - some.index, self.arg("together"))
+            self._multiply(blocks, work, first + some.index, here)
+
+    def _by_height(
+        self, blocks: Mapping[int, RowBlock], number: Value, emit: Callable[[int, RowBlock], None]
+    ) -> None:
+        """Emit what is done with block `number` of A's rows, for each height that it may have."""
+        if len(blocks) == 1:
+            emit(*next(iter(blocks.items())))
+            return
+        with self.fn.if_(equal(number, self.arg("a blocks") - 1)) as last:
+            emit(self.r.tail, blocks[self.r.tail])
+        with last.otherwise():
+            emit(self.r.width, blocks[self.r.width])
 
     def arg(self, name: str, type: Type = i64) -> Value:
         """Emits the load of a word, in the task."""
@@ -151,33 +153,58 @@ class TaskWriter(WinogradWriter):
         """Which slice of V that is: slices whose numbers leave the same rest follow each other."""
         return turn * (work.slices + self.arg("overlap")) + number
 
-    def _multiply(self, rows: int, block: RowBlock, work: TaskBlock, a: Value, top: Value) -> None:
-        """M of the block and so many rows of A from `top` on, which lie at `a`, and its outputs."""
+    def _multiply(self, blocks: Mapping[int, RowBlock], work: TaskBlock, first: Value, count: Value) -> None:
+        """M of the tiles and so many blocks of A's rows, point by point, and their outputs."""
         fn, r, arg = self.fn, self.r, self.arg
-        width, kept = r.stored_elements(rows) * self.item, work.scratch + arg("sums")
-        if block.pack is not None:
-            a = work.scratch + arg("packed")
-            fn.call(block.pack.address, work.w + top * arg("w o"), a, self.args)
-        slice_, panel = work.rows * work.columns, arg("panel")
+        step, packed, kept = arg("block step"), work.scratch + arg("packed"), work.scratch + arg("sums")
+
+        if r.packs:
+            with fn.loop(0, count) as each:
+                w = work.w + (first + each.index) * r.width * arg("w o")
+                to = packed + each.index * step
+
+                def pack(rows: int, block: RowBlock) -> None:
+                    assert block.pack is not None
+                    fn.call(block.pack.address, w, to, self.args)
+
+                self._by_height(blocks, first + each.index, pack)
+        with fn.loop(0, r.points) as point, fn.loop(0, count) as each:
+            a = packed + each.index * step if r.packs else work.a + (first + each.index) * step
+            m = kept + each.index * arg("m block") + point.index * arg("m plane")
+            self._by_height(
+                blocks, first + each.index,
+                lambda rows, block: self._sum_point(rows, block, work, point.index, (a, m)),
+            )  # fmt: skip
+        with fn.loop(0, count) as each:
+            m, top = kept + each.index * arg("m block"), (first + each.index) * r.width
+            self._by_height(
+                blocks, first + each.index,
+                lambda rows, block: self._store(block.post, r.stored_elements(rows) * self.item, work, m, top),
+            )  # fmt: skip
+
+    def _sum_point(
+        self, rows: int, block: RowBlock, work: TaskBlock, point: Value, at: tuple[Value, Value]
+    ) -> None:
+        """M of the tiles and a block of `rows` rows of A at one point; `at`: where the block's A and its M lie."""
+        fn, r, arg, (a, m) = self.fn, self.r, self.arg, at
+        width, slice_, panel = r.stored_elements(rows) * self.item, work.rows * work.columns, arg("panel")
         tiles = work.slices * slice_
         depth, longest, v_line, turns = arg("k"), arg("part"), arg("v line"), arg("turns")
         with (
-            fn.loop(0, r.points) as point,
             fn.loop(0, udiv(tiles + (panel - 1), panel)) as each,
             fn.loop(0, arg("taps")) as tap,
             fn.loop(0, depth, longest) as part,
         ):
-            at, number = each.index * panel, udiv(tap.index, turns)
+            first, number = each.index * panel, udiv(tap.index, turns)
             place = self._place(work, tap.index - number * turns, number) * slice_
             dispatch(fn, block.sums, panel, (
-                a + point.index * arg(r.plane(rows)) + (tap.index * depth + part.index) * width,
-                work.scratch + point.index * arg("v plane") + (place + at) * self._step() + part.index * v_line,
+                a + point * arg(r.plane(rows)) + (tap.index * depth + part.index) * width,
+                work.scratch + point * arg("v plane") + (place + first) * self._step() + part.index * v_line,
                 minimum(depth - part.index, longest),
-                kept + point.index * arg("m plane") + at * width,
+                m + first * width,
                 v_line,
                 tap.index + part.index,
             ))  # fmt: skip
-        self._store(block.post, width, work, kept, top)
 
     def _store(self, post: Function, width: int, work: TaskBlock, kept: Value, top: Value) -> None:
         """The outputs of M, whose tiles take `width` bytes."""

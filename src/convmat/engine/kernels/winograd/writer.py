@@ -106,6 +106,8 @@ class WinogradRecipe:
         names += [
             "chunk",
             "chunks",
+            "together",
+            "m block",
             "count b",
             "rests",
             "slices",
