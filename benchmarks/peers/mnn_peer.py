@@ -78,9 +78,14 @@ def converted(file: str) -> Path:
     made = Path(file).with_suffix(".mnn")
     if not made.exists():
         words = ["-f", "ONNX", "--modelFile", file, "--MNNModel", str(made), "--bizCode", "convmat"]
-        if not _tools.mnnconvert(["mnnconvert", *words]) or not made.exists():
+        converted = _tools.mnnconvert(["mnnconvert", *words])
+        Path(LEFTOVER).unlink(missing_ok=True)
+        if not converted or not made.exists():
             raise RefusedError(f"MNN's converter does not take {Path(file).name}")
     return made
 
+
+LEFTOVER = ".__convert_external_data.bin"
+"""An empty file that the converter leaves where it is run."""
 
 PEERS: tuple[Peer, ...] = (Mnn(),)
