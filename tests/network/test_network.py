@@ -281,8 +281,13 @@ def test_the_same_again_needs_no_second_look() -> None:
             assert np.array_equal(net(each), y)
         with pytest.raises(convmat.NetworkError, match="another element type"):
             net(x.astype(np.float64))
-        assert np.array_equal(net(x.tolist()), right[0])
-        assert np.array_equal(net(np.asfortranarray(x)), right[0])
+        with pytest.raises(convmat.NetworkError, match="another element type"):
+            net({"x": x.astype(np.float64)})
+        for same in (x.tolist(), np.asfortranarray(x), {"x": x}, {"x": x.tolist()}):
+            assert np.array_equal(net(same), right[0])
+        for wrong in ({"x": x, "z": x}, {"z": x}, {}):
+            with pytest.raises(convmat.NetworkError):
+                net(wrong)
     before = convmat.threads()
     convmat.threads(1)
     try:

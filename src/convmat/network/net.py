@@ -112,13 +112,14 @@ class Network:
 
     def _run(self, x: Any) -> dict[str, Value]:
         latest = self._latest
-        if latest is not None and latest.fits(x) and latest.program is self._programs.latest:
-            found = latest.program({latest.name: x})
+        matched = latest.match(x) if latest is not None else None
+        if latest is not None and matched is not None and latest.program is self._programs.latest:
+            found = latest.program(matched)
         else:
             given = self.inputs_of(x)
             program = self._prepare(given)
             found = program(given)
-            self._latest = Latest.of(x, given, program)
+            self._latest = Latest.of(given, program)
         return {
             name: [np.array(y) if isinstance(y, np.ndarray) else y for y in v] if isinstance(v, list) else v
             for name, v in found.items()

@@ -1,4 +1,4 @@
-"""What a network was called with last: an array just like it needs no second look."""
+"""What a network was called with last: arrays just like these need no second look."""
 
 from __future__ import annotations
 
@@ -12,28 +12,40 @@ from ..graph import Value
 from .program import Program
 
 
-class Latest(NamedTuple):
-    """One array of floats, how many threads there were, and what the network was prepared to for it."""
+class LatestArray(NamedTuple):
+    """An input by its name, its shape and its element type."""
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    def fits(self, x: Any) -> bool:
+        """Whether x is such an array."""
+        return type(x) is np.ndarray and x.shape == self.shape and x.dtype is self.dtype
+
+
+class Latest(NamedTuple):
+    """Arrays of floats, how many threads there were, and what the network was prepared to for them."""
+
+    arrays: tuple[LatestArray, ...]
     threads: int
     program: Program
 
     @classmethod
-    def of(cls, x: Any, given: Mapping[str, Value], program: Program) -> Latest | None:
-        """From a call; None where there are several inputs, or one whose values may decide on something."""
-        if type(x) is not np.ndarray or len(given) != 1 or x.dtype.kind != "f":
-            return None
-        (name,) = given
-        return cls(name, x.shape, x.dtype, thread_pool.count(), program)
+    def of(cls, given: Mapping[str, Value], program: Program) -> Latest | None:
+        """From a call; None where an input's values may decide on something."""
+        arrays = []
+        for name, x in given.items():
+            if type(x) is not np.ndarray or x.dtype.kind != "f":
+                return None
+            arrays.append(LatestArray(name, x.shape, x.dtype))
+        return cls(tuple(arrays), thread_pool.count(), program)
 
-    def fits(self, x: Any) -> bool:
-        """Whether x is such an array."""
-        return (
-            type(x) is np.ndarray
-            and x.shape == self.shape
-            and x.dtype is self.dtype
-            and thread_pool.count() == self.threads
-        )
+    def match(self, x: Any) -> Mapping[str, Value] | None:
+        """The inputs by their names, if x is such arrays: one alone, or a dict of them; otherwise None."""
+        if thread_pool.count() != self.threads:
+            return None
+        if type(x) is dict:
+            alike = len(x) == len(self.arrays) and all(each.fits(x.get(each.name)) for each in self.arrays)
+            return x if alike else None
+        return {self.arrays[0].name: x} if len(self.arrays) == 1 and self.arrays[0].fits(x) else None
