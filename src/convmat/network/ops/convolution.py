@@ -199,7 +199,9 @@ def _are_constant(specs: Specs, w: Spec) -> bool:
 
 def make_room_for_scaled(graph: Graph) -> buffers.Slots:
     """Memory for the largest array of weights in a graph that is scaled before it is packed."""
-    scaled = (node for node in graph.nodes if node.get("scale") is not None)
+    # RandomNormal and others have an attribute of that name, too.
+    products = (node for node in graph.nodes if node.op in ("Conv", "ConvTranspose"))
+    scaled = (node for node in products if node.get("scale") is not None)
     kept = (graph.constants.get(node.inputs[1]) for node in scaled)
     return buffers.Slots(max((w.nbytes for w in kept if w is not None), default=0))
 
