@@ -83,6 +83,44 @@ def test_other_slips_are_told_as_before(run: Run) -> None:
     assert run("plan", "1x3x8x8", "4x3x3x3", "--stride", "2,1").code == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "train lenet --data none --optimiser lion",
+            "train: there is no optimiser of that name\n  --optimiser lion\n  one of sgd, adam, adamw\n",
+        ),
+        (
+            "train lenet --data none --resume",
+            "train: nothing says where to go on\n  --resume\n  add --checkpoint FILE\n",
+        ),
+        (
+            "train lenot --data none",
+            "train: there is no network of that name\n  lenot\n  one of lenet, resnet20, resnet18, mobilenet_v2, unet, "
+            "or the path of an ONNX file\n",
+        ),
+        (
+            "explain --example 1x3x3x3 1x3x2x2",
+            "explain: it needs the shapes of input and weights, or --example\n"
+            "  given: 1x3x3x3 1x3x2x2, --example\n  e.g. convmat explain 1x3x3x3 1x3x2x2\n",
+        ),
+        (
+            "draw --example 1x3x3x3 layer.svg",
+            "draw: --example needs a file alone\n  given: 1x3x3x3 layer.svg\n"
+            "  e.g. convmat draw --example layer.svg\n",
+        ),
+        (
+            "draw 1x3x8x8 layer.svg",
+            "draw: it needs the shapes of input and weights, and a file\n  given: 1x3x8x8 layer.svg\n"
+            "  e.g. convmat draw 1x3x8x8 4x3x3x3 layer.svg\n",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(run: Run, line: str, said: str) -> None:
+    done = run(*line.split(), width=200)
+    assert (done.code, done.out) == (1 if line.startswith("train") else 2, said)
+
+
 def test_warnings_are_sentences() -> None:
     program = (
         "import sys, warnings\nsys.argv = ['convmat', 'info', '--json']\nfrom convmat.cli import app, info\n"

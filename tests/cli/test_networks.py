@@ -146,6 +146,15 @@ def test_what_is_no_input(run: Run, sums: str, tmp_path: Path) -> None:
     )
 
 
+def test_labels_that_are_not_there(run: Run, sums: str, photo: str, tmp_path: Path) -> None:
+    labels = tmp_path / "none.txt"
+    assert run("run", sums, "-i", photo, "--labels", str(labels), width=300).out == (
+        f"{photo} is scaled from 12x8 to the 6x4 pixels of the input 'x'\n"
+        f"run: the labels cannot be read\n  {labels}: No such file or directory\n"
+        "  give a text file, one label a line\n"
+    )
+
+
 def test_labels_that_do_not_fit(run: Run, sums: str, photo: str, tmp_path: Path) -> None:
     labels = tmp_path / "names.txt"
     labels.write_text("one\n")

@@ -157,7 +157,7 @@ def _image_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, scale, bias = (input_at(node, specs, i) for i in range(3))
     groups = node.get("num_groups", 1)
     if x.rank < 2 or groups < 1 or x.shape[1] % groups:
-        raise node.error(f"its input {x} has no channels in {groups} groups")
+        raise node.error(f"its num_groups is {groups}\n  it must divide the channels of {x}")
     wanted = groups if node.op == "GroupNormalization" and node.version < 21 else x.shape[1]
     if scale.shape != (wanted,) or bias.shape != (wanted,):
         raise node.error(f"its scale is {scale} and its bias {bias}\n  {wanted} numbers are needed")

@@ -32,7 +32,7 @@ def _infer_extents(node: Node, specs: Specs) -> Shape:
     )
     found = (*x.shape[:2], *sizes)
     if min(found) < 0:
-        raise node.error(f"its pads {pads} cut off more than there is\n  without them it makes {found}")
+        raise node.error(f"its pads {pads} cut off more than there is\n  they would leave {found}")
     return found
 
 
