@@ -130,6 +130,8 @@ def convolutions(
         reach = d * (F - 1) + 1
         wanted = (P - 1) * s + reach + left - lo - hi
         I = -(-max(wanted - 1, 0) // e) + 1 if wanted > 0 else pick(range(3))
+        if s > 1 and not pick(range(6)):
+            I = pick(range(1, s))  # an input gradient's phases then have no output, some of them
         Is.append(I)
         pads.append((lo, hi + max(0, reach - lo - hi - ((I - 1) * e + 1 if I else 0))))
     B = draw(st.integers(0 if empty else 1, 3))

@@ -176,19 +176,29 @@ def laid(array: Array, layout: str) -> Array:
     return put(array, layout)
 
 
+LONG = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49, 65)
+"""Outputs along the last axis: those about whole vectors."""
+
+
 def sized(made: Kind, pick: Pick) -> Drawn:
-    """A kind with random extents."""
+    """A kind with random extents.
+
+    In a third of the cases that have phases the result is shorter than the stride between them: some have no output.
+    """
     rank = len(made.F)
     room = MOST_TERMS // (made.G * made.c * made.o * math.prod(made.F))
     I, hi = [], []
     for a in range(rank):
-        long = (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49, 65)
-        P = min(pick(long if a == rank - 1 else (1, 2, 3, 4, 7, 17) if rank < 3 else (1, 2, 3)), max(room, 1))
-        room //= P
+        some = LONG if a == rank - 1 else (1, 2, 3, 4, 7, 17) if rank < 3 else (1, 2, 3)
         reach, lo, e = made.d[a] * (made.F[a] - 1) + 1, made.lo[a], made.e[a]
+        short = max(e, made.s[a] * (made.direction == "input")) > 1 and pick(range(3)) == 0
+        P = min(pick(range(1, e) if short and e > 1 else some), max(room, 1))
+        room //= P
         after = pick((0, 0, 1, reach // 2, reach - 1, reach + 2, -1))
         wanted = (P - 1) * made.s[a] + reach + pick(range(made.s[a])) - lo - after
         extent = -(-(wanted - 1) // e) + 1 if wanted > 0 else 1
+        if short and e == 1:
+            extent = pick(range(1, made.s[a]))
         I.append(extent)
         hi.append(after + max(0, reach - lo - after - (extent - 1) * e - 1))
     return Drawn(made, min(pick((1, 1, 2, 3)), max(room, 1)), tuple(I), tuple(hi))

@@ -12,9 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from convmat.engine.cpu import Cpu, host
+from tests.engine.drawn import by_generator, kind, sized
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="pages are protected by mprotect, which is POSIX"),
@@ -46,6 +48,19 @@ def hold(seed: int, geometries: int, extents: int, target: str) -> None:
 def test_nothing_outside_the_arrays(seed: int) -> None:
     """Of each kind many extents: a kernel takes as long to make as a hundred runs of it."""
     hold(seed, 128, 22, "native")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_results_shorter_than_the_stride_are_among_them(seed: int) -> None:
+    """Phases without outputs, of input gradients and of transposed convolutions."""
+    pick, short = by_generator(np.random.default_rng(seed)), {"input": 0, "forward": 0}
+    for _ in range(12):
+        made = kind(pick)
+        for drawn in (sized(made, pick) for _ in range(11)):
+            g = drawn.geometry
+            short["input"] += made.direction == "input" and any(s > I for I, s in zip(g.I, g.s, strict=True))
+            short["forward"] += any(e > P for P, e in zip(g.P, g.e, strict=True))
+    assert min(short.values()) > 5, short
 
 
 @pytest.mark.parametrize("target", ["x86-64-v3", "x86-64-v4"])
