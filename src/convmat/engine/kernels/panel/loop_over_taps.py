@@ -40,7 +40,9 @@ def loop_over_taps(t: Task, first: Value, panels: Value, parts: Value) -> None:
                 kept = _address_of_sums(t, block.index, panels, panel.index) + at * _line_bytes(t, is_tail)
                 arguments = (a, t.scratch + panel.index * room, depth, kept)
                 with fn.if_(count > 0):
-                    by_height(fn, r, is_tail, lambda rows: t.micro.call(fn, rows, count, arguments))
+                    by_height(
+                        fn, r.block_heights, is_tail, lambda rows: t.micro.call(fn, rows, count, arguments)
+                    )
         part.carry(box + r.box_bytes, ranges + t.argument("panels") * (2 * WORD))
     _store(t, first, panels)
 
@@ -77,7 +79,7 @@ def _store(t: Task, first: Value, panels: Value) -> None:
             kept = _address_of_sums(t, block.index, panels, panel.index)
             arguments = (kept, *t.target(c_at, row, line, count, panel.index), *between)
             finishes, is_tail = t.micro.finishes, equal(number, t.last_block)
-            by_height(fn, r, is_tail, lambda rows: fn.call(finishes[rows].address, *arguments))
+            by_height(fn, r.block_heights, is_tail, lambda rows: fn.call(finishes[rows].address, *arguments))
 
 
 __all__ = ["loop_over_taps"]

@@ -10,7 +10,7 @@ them, whose lanes beyond are masked off when stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...ir.emitter import Function, Module
@@ -102,15 +102,16 @@ class MicroKernels:
         return fn
 
 
-def by_height(fn: Function, recipe: PanelRecipe, is_tail: Value, write: Callable[[int], object]) -> None:
-    """Emits what is to be done with a block of A's rows, for each height that it may have."""
-    if not recipe.several:
-        write(recipe.tail)
+def by_height(fn: Function, heights: Sequence[int], is_tail: Value, write: Callable[[int], object]) -> None:
+    """Emits what is to be done with a block of A's rows: for the height of the last one, and for that of others."""
+    last, *others = heights
+    if not others:
+        write(last)
         return
     with fn.if_(is_tail) as tail:
-        write(recipe.tail)
+        write(last)
     with tail.otherwise():
-        write(recipe.mr)
+        write(*others)
 
 
 def dispatch(

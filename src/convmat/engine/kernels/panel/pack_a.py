@@ -170,7 +170,12 @@ class APacker:
                 more = [depth, more[1] + behind]
         packers = self.packers
         is_tail = equal(number, last)
-        by_height(fn, r, is_tail, lambda rows: fn.call(packers[rows].address, source, target, line, *more))
+        by_height(
+            fn,
+            r.block_heights,
+            is_tail,
+            lambda rows: fn.call(packers[rows].address, source, target, line, *more),
+        )
 
 
 __all__ = ["APacker", "BlockOfRows", "gather_packer", "line_packer"]

@@ -92,9 +92,14 @@ class PanelRecipe:
         return self.form in (Form.SUMS, Form.OUTER)
 
     @property
+    def block_heights(self) -> tuple[int, ...]:
+        """Rows of the last block of A and, where there are others, of those."""
+        return (self.tail, self.mr) if self.several else (self.tail,)
+
+    @property
     def heights(self) -> list[int]:
         """Rows that a block of A may have, ascending."""
-        return sorted({self.mr, self.tail} if self.several else {self.tail})
+        return sorted({*self.block_heights})
 
     def padded_rows(self, rows: int) -> int:
         """Elements that a block of `rows` rows takes for each k: whole vectors if lanes lie along m."""

@@ -169,7 +169,7 @@ class Task:
             *self.target(c_at, row, line, count, panel),
             *between,
         )
-        by_height(self.fn, r, is_tail, lambda rows: call(rows, count, arguments))
+        by_height(self.fn, r.block_heights, is_tail, lambda rows: call(rows, count, arguments))
 
     def target(self, c_at: Value, row: Value, line: Value, count: Value, panel: Value) -> tuple[Value, ...]:
         """Where a tile's finished sums go: see `Target`."""

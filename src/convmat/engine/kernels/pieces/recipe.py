@@ -7,9 +7,8 @@ from typing import Any
 from ....lazy_dataclass import dataclass
 from ....product import Activation, Matrix, Transform
 from ...ir.arguments import Arguments
-from ...ir.emitter import Function, Module
-from ...ir.instructions import Type, Value, const, i64, less_equal
-from ..winograd.writer import largest_square
+from ...ir.instructions import Type
+from ..winograd.writer import TransformWriter, largest_square
 
 TALLEST = 14
 """Columns of C of a register tile, two vectors of rows wide."""
@@ -175,22 +174,8 @@ OPERAND = (
 """Words of an operand: its strides in bytes, extents and offsets in elements, how a unit of it is transposed."""
 
 
-class PiecesWriter:
-    """Writes a part of one module."""
-
-    def __init__(self, recipe: PiecesRecipe, made: Module) -> None:
-        self.r, self.made = recipe, made
-        self.arguments = recipe.arguments()
-        self.vector = recipe.work.x(recipe.lanes)
-        self.item = recipe.work.bytes
-
-    def word(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
-        """Emits the load of a word of the task's block."""
-        return self.arguments.load(fn, args, name, type)
-
-    def sound(self, squares: Value) -> Value:
-        """In which lanes the products, whose squares add up to this, are finite and none of their sums too large."""
-        return less_equal(squares, const(self.vector, self.r.largest_square))
+PiecesWriter = TransformWriter[PiecesRecipe]
+"""What writes a part of the kernel's module."""
 
 
 __all__ = ["BLOCK", "OPERAND", "SHARED", "TALLEST", "Operand", "PiecesRecipe", "PiecesWriter"]

@@ -9,14 +9,12 @@ Nothing is packed but x once, in front of all tasks, if it does not lie channels
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ....lazy_dataclass import dataclass
 from ...ir import tiles
-from ...ir.emitter import Function, Module
+from ...ir.emitter import Module
 from ...ir.instructions import Value, const, equal, i32, i64, minimum, ptr, select, udiv
 from ...job import WORD
-from ..panel.microkernel import dispatch
+from ..panel.microkernel import by_height, dispatch
 from .pack_w import write_weights
 from .recipe import QuadsRecipe
 from .tile import TileWriter
@@ -158,7 +156,7 @@ class _QuadsWriter:
                     bases["y"] + c, bases["residual"] + c, line, left, columns.places + at * WORD, *between,
                 )  # fmt: skip
                 by_height(
-                    fn, r, equal(number, r.blocks - 1),
+                    fn, r.block_heights, equal(number, r.blocks - 1),
                     lambda rows: dispatch(fn, self.tiles.tiles[rows], left, arguments),
                 )  # fmt: skip
 
@@ -169,17 +167,6 @@ class _QuadsWriter:
             return row * down
         full = udiv(row, r.block)
         return full * self.word("between") + (row - full * r.block) * r.out.bytes
-
-
-def by_height(fn: Function, recipe: QuadsRecipe, is_tail: Value, write: Callable[[int], object]) -> None:
-    """Emits what is to be done with a block of A's rows, for each height that it may have."""
-    if recipe.blocks == 1 or recipe.tail == recipe.rows:
-        write(recipe.tail)
-        return
-    with fn.if_(is_tail) as tail:
-        write(recipe.tail)
-    with tail.otherwise():
-        write(recipe.rows)
 
 
 __all__ = ["module"]

@@ -112,9 +112,14 @@ class QuadsRecipe:
         return self.m - (self.blocks - 1) * self.rows
 
     @property
+    def block_heights(self) -> tuple[int, ...]:
+        """Rows of the last block and, where others have more, of those."""
+        return (self.tail,) if self.blocks == 1 or self.tail == self.rows else (self.tail, self.rows)
+
+    @property
     def heights(self) -> list[int]:
         """Rows that a block may have, ascending."""
-        return sorted({self.rows, self.tail} if self.blocks > 1 else {self.tail})
+        return sorted(self.block_heights)
 
     @property
     def widths(self) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Generic, Protocol, TypeVar
 
 from ....lazy_dataclass import dataclass
 from ....processes import kept_property
@@ -151,10 +152,32 @@ class WinogradRecipe:
         return Arguments([*names, "line pitch"])
 
 
-class WinogradWriter:
-    """Writes a part of one module: the words of a task, where tiles lie, what both orders of lanes transform alike."""
+class TransformRecipe(Protocol):
+    """What is constant in a kernel of products between transforms, as far as all its parts are written by it."""
 
-    def __init__(self, recipe: WinogradRecipe, made: Module) -> None:
+    @property
+    def work(self) -> Type:
+        """The type of products and sums."""
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a vector."""
+
+    @property
+    def largest_square(self) -> float:
+        """What the squares of an output's products may add up to."""
+
+    def arguments(self) -> Arguments:
+        """The words that a task reads."""
+
+
+R = TypeVar("R", bound=TransformRecipe)
+
+
+class TransformWriter(Generic[R]):
+    """Writes a part of one module: the words of a task, and which sums of products are to be trusted."""
+
+    def __init__(self, recipe: R, made: Module) -> None:
         self.r, self.made = recipe, made
         self.arguments = recipe.arguments()
         self.vector = recipe.work.x(recipe.lanes)
@@ -163,6 +186,14 @@ class WinogradWriter:
     def word(self, fn: Function, args: Value, name: str, type: Type = i64) -> Value:
         """Emits the load of a word of the task's block."""
         return self.arguments.load(fn, args, name, type)
+
+    def sound(self, squares: Value) -> Value:
+        """In which lanes the products, whose squares add up to this, are finite and none of their sums too large."""
+        return less_equal(squares, const(self.vector, self.r.largest_square))
+
+
+class WinogradWriter(TransformWriter[WinogradRecipe]):
+    """Says where tiles lie too, and what both orders of lanes transform alike."""
 
     def pixel(self, tile: Value) -> Value:
         """The first column of a tile, from the first one of its row of tiles."""
@@ -185,10 +216,6 @@ class WinogradWriter:
             half.append(combine(self.r.rows.post, column))
         return half, squares[0] + squares[1]
 
-    def sound(self, squares: Value) -> Value:
-        """In which lanes the products, whose squares add up to this, are finite and none of their sums too large."""
-        return less_equal(squares, const(self.vector, self.r.largest_square))
-
     def unsound(self, squares: Value) -> Value:
         """Whether there is a lane that is not sound."""
         return equal(all_lanes(self.sound(squares)), 0)
@@ -207,4 +234,4 @@ def _longest_row(matrix: Matrix) -> float:
     return float(max(math.fsum(float(each) ** 2 for each in row) for row in matrix))
 
 
-__all__ = ["LARGEST", "TALLEST", "WinogradRecipe", "WinogradWriter", "largest_square"]
+__all__ = ["LARGEST", "TALLEST", "TransformWriter", "WinogradRecipe", "WinogradWriter", "largest_square"]
