@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from convmat.cli import parse, screen
+from convmat.cli import options, parse, screen
 from convmat.errors import PlanError
 
-CONVOLUTION, PICTURE = "The convolution", "The picture"
-"""The panels of options in the help."""
+PICTURE = "The picture"
+"""The panel of its own options in the help."""
 
 
 def draw(
@@ -24,31 +24,12 @@ def draw(
             show_default=False,
         ),
     ],
-    example: Annotated[
-        bool, typer.Option("--example", "-e", help="The worked example with its numbers, instead of shapes.")
-    ] = False,
-    stride: Annotated[
-        str,
-        typer.Option("--stride", "-s", help="A number, or one per axis: 2,1.", rich_help_panel=CONVOLUTION),
-    ] = "1",
-    padding: Annotated[
-        str,
-        typer.Option(
-            "--padding",
-            "-p",
-            help="A number, one per axis, before:after per axis, valid, same, same_lower.",
-            rich_help_panel=CONVOLUTION,
-        ),
-    ] = "0",
-    dilation: Annotated[
-        str, typer.Option("--dilation", "-d", help="A number, or one per axis.", rich_help_panel=CONVOLUTION)
-    ] = "1",
-    groups: Annotated[
-        int, typer.Option("--groups", "-g", help="Groups of channels.", rich_help_panel=CONVOLUTION)
-    ] = 1,
-    dtype: Annotated[
-        str, typer.Option(help="What bytes are counted in.", rich_help_panel=CONVOLUTION)
-    ] = "float32",
+    example: options.Example = False,
+    stride: options.Stride = "1",
+    padding: options.Padding = "0",
+    dilation: options.Dilation = "1",
+    groups: options.Groups = 1,
+    dtype: options.Counted = "float32",
     dark: Annotated[bool, typer.Option("--dark", help="A dark ground.", rich_help_panel=PICTURE)] = False,
     size: Annotated[
         int | None, typer.Option(help="Width in pixels.", metavar="N", rich_help_panel=PICTURE)
@@ -98,14 +79,10 @@ def draw(
         if example:
             made = draw_example(path, **how)
         else:
-            plan = convmat.plan(
-                *(shape for shape, _ in operands),
-                stride=parse.numbers("stride", stride),
-                padding=parse.padding(padding),
-                dilation=parse.numbers("dilation", dilation),
-                groups=groups,
-                dtype=dtype,
+            given = options.keywords(
+                stride=stride, padding=padding, dilation=dilation, groups=groups, dtype=dtype
             )
+            plan = convmat.plan(*(shape for shape, _ in operands), **given)
             made = plan.draw(path, **dict(zip("xw", (array for _, array in operands), strict=True)), **how)
     report(made, json)
 

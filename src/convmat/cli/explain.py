@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from convmat.cli import parse, screen
-from convmat.cli.draw import CONVOLUTION, report
+from convmat.cli import options, parse, screen
+from convmat.cli.draw import report
 from convmat.errors import PlanError
 
 PAGE = "The page"
@@ -24,31 +24,12 @@ def explain(
             help="Shape of the weights, Ox(C/groups)xF: 1x3x2x2, or a .npy file of them.", show_default=False
         ),
     ] = None,
-    example: Annotated[
-        bool, typer.Option("--example", "-e", help="The worked example with its numbers, instead of shapes.")
-    ] = False,
-    stride: Annotated[
-        str,
-        typer.Option("--stride", "-s", help="A number, or one per axis: 2,1.", rich_help_panel=CONVOLUTION),
-    ] = "1",
-    padding: Annotated[
-        str,
-        typer.Option(
-            "--padding",
-            "-p",
-            help="A number, one per axis, before:after per axis, valid, same, same_lower.",
-            rich_help_panel=CONVOLUTION,
-        ),
-    ] = "0",
-    dilation: Annotated[
-        str, typer.Option("--dilation", "-d", help="A number, or one per axis.", rich_help_panel=CONVOLUTION)
-    ] = "1",
-    groups: Annotated[
-        int, typer.Option("--groups", "-g", help="Groups of channels.", rich_help_panel=CONVOLUTION)
-    ] = 1,
-    dtype: Annotated[
-        str, typer.Option(help="What bytes are counted in.", rich_help_panel=CONVOLUTION)
-    ] = "float32",
+    example: options.Example = False,
+    stride: options.Stride = "1",
+    padding: options.Padding = "0",
+    dilation: options.Dilation = "1",
+    groups: options.Groups = 1,
+    dtype: options.Counted = "float32",
     output: Annotated[
         str, typer.Option("--output", "-o", help="The file to write.", rich_help_panel=PAGE)
     ] = "convolution.html",
@@ -89,7 +70,7 @@ def explain(
     """
     import convmat
 
-    options: dict[str, Any] = {
+    how: dict[str, Any] = {
         "title": title or None,
         "direction": direction,
         "lowering": lowering or None,
@@ -105,19 +86,14 @@ def explain(
         if x is None or w is None:
             from convmat.explain.webpage.page import page_example
 
-            made = page_example(output, **options)
+            made = page_example(output, **how)
         else:
             (x_shape, x_array), (w_shape, w_array) = parse.operand("x", x), parse.operand("w", w)
-            plan = convmat.plan(
-                x_shape,
-                w_shape,
-                stride=parse.numbers("stride", stride),
-                padding=parse.padding(padding),
-                dilation=parse.numbers("dilation", dilation),
-                groups=groups,
-                dtype=dtype,
+            given = options.keywords(
+                stride=stride, padding=padding, dilation=dilation, groups=groups, dtype=dtype
             )
-            made = plan.page(output, x=x_array, w=w_array, **options)
+            plan = convmat.plan(x_shape, w_shape, **given)
+            made = plan.page(output, x=x_array, w=w_array, **how)
     report(made, json)
     if open_:
         import webbrowser

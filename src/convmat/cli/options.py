@@ -31,6 +31,10 @@ Groups = Annotated[
     int,
     typer.Option("--groups", "-g", help="Groups of channels; C for depthwise.", rich_help_panel=CONVOLUTION),
 ]
+Counted = Annotated[str, typer.Option(help="What bytes are counted in.", rich_help_panel=CONVOLUTION)]
+Example = Annotated[
+    bool, typer.Option("--example", "-e", help="The worked example with its numbers, instead of shapes.")
+]
 Transposed = Annotated[
     bool, typer.Option("--transposed", help="A transposed convolution.", rich_help_panel=CONVOLUTION)
 ]

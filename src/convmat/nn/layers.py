@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arguments import PerAxis
 from ..errors import NetworkError
+from ..network.graph import Array
 from .build import Builder, Layer
 from .initial import draw_weights
 
@@ -21,6 +22,11 @@ def _each(value: PerAxis, rank: int, name: str) -> list[int]:
             f"build: {name} does not fit the input\n  {name} = {value}, {rank} spatial axes\n  one number for each"
         )
     return found
+
+
+def _with_parameters(builder: Builder, x: str, w: Array, b: Array | None) -> list[str]:
+    """A product's inputs: x, its weights, and its bias if it has one."""
+    return [x, builder.parameter("weight", w), *([] if b is None else [builder.parameter("bias", b)])]
 
 
 class Sequential:
@@ -95,7 +101,7 @@ class Conv:
         rank, C = spec.rank - 2, spec.shape[1]
         F, groups = _each(self.kernel, rank, "kernel"), self.groups or C
         w, b = draw_weights(self.init, (self.channels, C // groups, *F), self.channels, builder.rng)
-        inputs = [x, builder.parameter("weight", w), *([builder.parameter("bias", b)] if self.bias else [])]
+        inputs = _with_parameters(builder, x, w, b if self.bias else None)
         return builder.op(
             "Conv", *inputs, kernel_shape=F, strides=_each(self.stride, rank, "stride"),
             pads=_each(self.padding, rank, "padding") * 2, dilations=_each(self.dilation, rank, "dilation"),
@@ -124,7 +130,7 @@ class ConvTranspose:
         w, b = draw_weights(
             self.init, (C, self.channels // self.groups, *F), self.channels, builder.rng, swapped=True
         )
-        inputs = [x, builder.parameter("weight", w), *([builder.parameter("bias", b)] if self.bias else [])]
+        inputs = _with_parameters(builder, x, w, b if self.bias else None)
         return builder.op(
             "ConvTranspose", *inputs, kernel_shape=F, strides=_each(self.stride, rank, "stride"),
             pads=_each(self.padding, rank, "padding") * 2, group=self.groups,
@@ -146,7 +152,7 @@ class Linear:
         if spec.rank != 2:
             raise NetworkError(f"build: Linear takes rows\n  its input is {spec}\n  put a Flatten before it")
         w, b = draw_weights(self.init, (self.channels, spec.shape[1]), self.channels, builder.rng)
-        inputs = [x, builder.parameter("weight", w), *([builder.parameter("bias", b)] if self.bias else [])]
+        inputs = _with_parameters(builder, x, w, b if self.bias else None)
         return builder.op("Gemm", *inputs, transB=1)
 
 

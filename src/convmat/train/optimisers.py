@@ -111,12 +111,8 @@ class SGD:
 
 
 @dataclass(frozen=True)
-class Adam:
-    """Adam. `rate`: a number or a schedule; `decay`: of the weights, as a part of the gradient.
-
-    >>> Adam(1e-3).state
-    ('mean', 'square')
-    """
+class _Moments:
+    """What optimisers have that divide a mean of the gradients by the root of a mean of their squares."""
 
     rate: float | Schedule = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
@@ -129,6 +125,15 @@ class Adam:
         _require_betas(self.betas)
         require_between("epsilon", self.epsilon, 0, math.inf)
         require_between("decay", self.decay, 0, math.inf)
+
+
+@dataclass(frozen=True)
+class Adam(_Moments):
+    """Adam. `rate`: a number or a schedule; `decay`: of the weights, as a part of the gradient.
+
+    >>> Adam(1e-3).state
+    ('mean', 'square')
+    """
 
     def scalars(self, step: int) -> Mapping[str, float]:
         """The rate over the sum of m's weights, and the root of that of v's."""
@@ -143,24 +148,14 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamW(_Moments):
     """Adam with weights that shrink by rate * decay at each step, apart from the gradient.
 
     >>> AdamW(1e-3).decay
     0.01
     """
 
-    rate: float | Schedule = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
     decay: float = 0.01
-    state = ("mean", "square")
-
-    def __post_init__(self) -> None:
-        require_rate(self.rate)
-        _require_betas(self.betas)
-        require_between("epsilon", self.epsilon, 0, math.inf)
-        require_between("decay", self.decay, 0, math.inf)
 
     def scalars(self, step: int) -> Mapping[str, float]:
         """Those of Adam, and what is left of the weights."""
