@@ -419,7 +419,7 @@ class Geometry:
         axes = [self._axis_phases(a) for a in range(self.rank)]
         return tuple(self._phase(parts) for parts in itertools.product(*axes))
 
-    def idle(self, a: int) -> bool:
+    def is_idle(self, a: int) -> bool:
         """Whether axis `a` has one element, one tap and no padding: nothing happens along it."""
         return (self.I[a], self.F[a], self.P[a], self.lo[a], self.hi[a]) == (1, 1, 1, 0, 0)
 

@@ -268,7 +268,7 @@ class Problem:
         (2, 3, 9)
         """
         g, whole = self.geometry, self.whole
-        kept = [a for a in range(g.rank) if not (g.idle(a) and (whole is None or whole.idle(a)))] or [0]
+        kept = [a for a in range(g.rank) if not (g.is_idle(a) and (whole is None or whole.is_idle(a)))] or [0]
         if len(kept) == g.rank or self.pad is not None:
             return self
         roles = {f"{letter}{a}": f"{letter}{at}" for at, a in enumerate(kept) for letter in "ifp"}

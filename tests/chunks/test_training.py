@@ -128,12 +128,14 @@ def test_workers_of_another_version_are_refused(workers: Any) -> None:
 
 def test_why_a_worker_cannot_be_used() -> None:
     ours = training.facts()
-    assert training.unlike("w", ours, ours, ours) == ""
-    assert training.unlike("w", replace(ours, cpu="x", model="Old"), ours, ours) == (
+    assert training.describe_mismatch("w", ours, ours, ours) == ""
+    assert training.describe_mismatch("w", replace(ours, cpu="x", model="Old"), ours, ours) == (
         f"its CPU is of another kind, whose bits are others\n  w has Old, the others {ours.model}"
     )
-    assert training.unlike("w", replace(ours, kernels="0" * 64), ours, ours).startswith("its convmat ")
-    assert training.unlike("w", ModuleNotFoundError("no convmat"), ours, ours) == (
+    assert training.describe_mismatch("w", replace(ours, kernels="0" * 64), ours, ours).startswith(
+        "its convmat "
+    )
+    assert training.describe_mismatch("w", ModuleNotFoundError("no convmat"), ours, ours) == (
         "it cannot say what it is\n  w: ModuleNotFoundError: no convmat"
     )
 

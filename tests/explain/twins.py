@@ -32,7 +32,7 @@ def geometries() -> tuple[Geometry, ...]:
     random = np.random.default_rng(7)
     named = [case.geometry for case in CASES if 0 not in (*case.x_shape, *case.geometry.y_shape)]
     drawn = (*named, *LAYERS, *(_random(random) for _ in range(200)))
-    return tuple(g for g in drawn if g.rank == 1 or not any(map(g.idle, range(g.rank))))
+    return tuple(g for g in drawn if g.rank == 1 or not any(map(g.is_idle, range(g.rank))))
 
 
 LAYERS = (

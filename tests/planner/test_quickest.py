@@ -49,9 +49,9 @@ def test_the_quickest_is_that_of_all(name: str) -> None:
         machine, peaks = nominal.machine(threads), nominal.peaks(threads)
         weighed = candidates.weigh(problem, machine, peaks).candidates
         possible = tuple(c for c in weighed if c.cost is not None)
-        possible = possible if threads == 1 else choose._undisturbing(possible)
+        possible = possible if threads == 1 else choose._drop_disturbing(possible)
         search = quickest._Search(problem, None, None, machine, peaks)
-        found = search.best()
+        found = search.find_best()
         assert found is not None
         # A way that another one spares has the same product in other tiles: little quicker at most, and never weighed.
         best = min((c for c in possible if c.way in search.order), key=_seconds)
@@ -62,7 +62,7 @@ def test_the_quickest_is_that_of_all(name: str) -> None:
             if cost is not None:
                 way = find_lowering(each.lowering), each.packing, each.engine
                 assert quickest.bound(problem, way, machine, peaks) <= cost.seconds, each.way
-            if quickest.never(each.engine, find_lowering(each.lowering), each.packing):
+            if quickest.always_refuses(each.engine, find_lowering(each.lowering), each.packing):
                 assert each.refusal is not None, each.way
 
 
@@ -76,7 +76,7 @@ def test_few_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(quickest, "weigh_way", weighed)
     search = quickest._Search(problem, None, None, nominal.machine(1), nominal.peaks(1))
-    assert search.best() is not None
+    assert search.find_best() is not None
     assert 0 < len(prepared) < len(search.waiting)
 
 
@@ -84,7 +84,7 @@ def test_few_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_another_way_spares_is_not_prepared(name: str, spared: tuple[str, ...]) -> None:
     problem = Problem.of(WIDE[name])
     search = quickest._Search(problem, None, None, nominal.machine(1), nominal.peaks(1))
-    assert search.best() is not None
+    assert search.find_best() is not None
     assert search.found
     for way in search.found:
         alike = "in place" in way or name == "1x1"

@@ -30,7 +30,7 @@ def convolve_missing(
         "bfloat16",
     ):  # sums and the weights that they met are divided, then rounded once
         wide = convolve_missing(x.astype(np.float32), w.astype(np.float32), None, options, missing, normalize)
-        return wide.astype(x.dtype) if out is None else _into(out, wide.astype(x.dtype))
+        return wide.astype(x.dtype) if out is None else _store_into(out, wide.astype(x.dtype))
     if x.dtype.kind not in "fc":
         raise GeometryError(
             f"conv: missing= takes numbers with a fraction\n  x.dtype = {x.dtype}\n"
@@ -48,10 +48,10 @@ def convolve_missing(
     channels = -1 if options.layout == "NHWC" else -1 - (w.ndim - 2)
     rounding = 4 * cost.error if cost else 0.0
     made = convolve_present("conv", x, w, gone, run, channels=channels, rounding=rounding)
-    return made if out is None else _into(out, made)
+    return made if out is None else _store_into(out, made)
 
 
-def _into(out: Any, made: Array) -> Array:
+def _store_into(out: Any, made: Array) -> Array:
     """The result in the array that was given for it."""
     if not isinstance(out, np.ndarray) or out.shape != made.shape or out.dtype != made.dtype:
         raise GeometryError(

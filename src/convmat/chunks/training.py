@@ -64,7 +64,7 @@ def facts() -> Facts:
     return Facts(__version__, preloaded.version(), np.__version__, cpu.key, cpu.model)
 
 
-def unlike(name: str, found: Facts | BaseException, ours: Facts, cpu: Facts) -> str:
+def describe_mismatch(name: str, found: Facts | BaseException, ours: Facts, cpu: Facts) -> str:
     """Why a worker cannot be used, in two lines, or "": its versions must be ours, its CPU that of the others."""
     if isinstance(found, BaseException):
         return f"it cannot say what it is\n  {name}: {type(found).__name__}: {found}"
@@ -148,7 +148,7 @@ class DaskCrew:
         """The addresses of those that can be used, and how many threads each has; waits for one where there is none."""
         until = time.monotonic() + (0 if first else PATIENCE)
         while True:
-            there = self.there()
+            there = self.list_workers()
             self._learn([name for name in there if name not in self._known], first)
             found = {name: count for name, count in there.items() if self._known.get(name)}
             if found:
@@ -160,7 +160,7 @@ class DaskCrew:
                 )
             time.sleep(0.2)
 
-    def there(self) -> dict[str, int]:
+    def list_workers(self) -> dict[str, int]:
         """All workers that the scheduler knows now. Raises CrewLostError where there is no scheduler."""
         until = time.monotonic() + PATIENCE
         while self.client.status == "connecting" and time.monotonic() < until:
@@ -191,7 +191,7 @@ class DaskCrew:
                         "here with as many shards may have other bits",
                         stacklevel=6,
                     )
-            why = unlike(name, found, self._ours, self._cpu or self._ours)
+            why = describe_mismatch(name, found, self._ours, self._cpu or self._ours)
             if why and first:
                 raise NetworkError(
                     f"train: a worker cannot be used: {why}\n  install the same there, or leave it out"
@@ -285,7 +285,7 @@ class _ShardStep:
                 seconds = min(2 * seconds, 30)
             except (CancelledError, _AsyncCancelled, OSError, KilledWorker) as error:
                 self.last, broken = f"{type(error).__name__}: {format_value(str(error))}", True
-            there = self.crew.there()
+            there = self.crew.list_workers()
             left = range(at, len(self.parts))
             lost = [number for number in left if self.where[number] not in there or (broken and number == at)]
             if lost:
@@ -293,4 +293,4 @@ class _ShardStep:
                 self.hand_out(lost)
 
 
-__all__ = ["DaskCrew", "Facts", "facts", "shard", "unlike"]
+__all__ = ["DaskCrew", "Facts", "describe_mismatch", "facts", "shard"]

@@ -105,7 +105,7 @@ class Network:
             return lazy.run(self, x)
         if outputs is not None:
             names = find_values(self.graph, outputs)
-            found = self._giving(tuple(dict.fromkeys(names)))._run(x)
+            found = self._with_outputs(tuple(dict.fromkeys(names)))._run(x)
             return {given: found[name] for given, name in zip(outputs, names, strict=True)}
         found = self._run(x)
         return found[self.outputs[0]] if len(self.outputs) == 1 else found
@@ -376,7 +376,7 @@ class Network:
         made.source = self.source
         return made
 
-    def _giving(self, outputs: tuple[str, ...]) -> Network:
+    def _with_outputs(self, outputs: tuple[str, ...]) -> Network:
         """The network with other outputs; the latest few are kept."""
         with self._lock:
             found = self._others.pop(outputs, None) or self._around(replace(self.graph, outputs=outputs))

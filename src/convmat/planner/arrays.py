@@ -33,7 +33,7 @@ def read_array(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] 
     """
     if type(value) is np.ndarray and value.dtype in _TAKEN:
         return value
-    array = value if type(value) is np.ndarray else _foreign(name, value, call)
+    array = value if type(value) is np.ndarray else _read_foreign(name, value, call)
     if not _has_engine(array.dtype) and array.dtype != wanted:
         taken = (
             *WORK_DTYPES,
@@ -50,7 +50,7 @@ def read_array(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] 
 
 def read_numbers(name: str, value: Any, call: str) -> Array:
     """The same for functions that only move elements: any type of numbers. Raises GeometryError."""
-    array = value if type(value) is np.ndarray else _foreign(name, value, call)
+    array = value if type(value) is np.ndarray else _read_foreign(name, value, call)
     if array.dtype.kind not in "iufc" and not _has_engine(array.dtype):
         raise GeometryError(
             f"{call}: {name} does not hold numbers\n  {name}.dtype = {array.dtype}\n"
@@ -89,7 +89,7 @@ def _has_engine(dtype: np.dtype[Any]) -> bool:
     return dtype.name in WORK_DTYPES
 
 
-def _foreign(name: str, value: Any, call: str) -> Array:
+def _read_foreign(name: str, value: Any, call: str) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise GeometryError(
             f"{call}: {name} is a masked array, and a product has no masks\n"
@@ -252,7 +252,7 @@ def require_output(
             f"  give a writeable array, e.g. out=np.empty({shape}, '{dtype}')"
         )
     overlapping = [a for a in inputs if _overlap(out, a)]
-    if residual is not None and not _same(residual, out) and _overlap(out, residual):
+    if residual is not None and not _is_same_memory(residual, out) and _overlap(out, residual):
         overlapping.append(residual)
     if overlapping:
         raise GeometryError(
@@ -274,7 +274,7 @@ def _overlap(a: Array, b: Array) -> bool:
         return True
 
 
-def _same(a: Array, b: Array) -> bool:
+def _is_same_memory(a: Array, b: Array) -> bool:
     ours, theirs = a.__array_interface__, b.__array_interface__
     return bool(ours["data"][0] == theirs["data"][0] and a.strides == b.strides and a.shape == b.shape)
 

@@ -18,7 +18,7 @@ from ..problem import Problem
 from . import choices, nominal
 from .candidates import Candidate, Weighed, admit, broken_limits, format_keyword, weigh
 from .decision import Decision
-from .quickest import quickest
+from .quickest import find_quickest
 
 if TYPE_CHECKING:
     from .candidates import Program
@@ -51,7 +51,7 @@ def choose(
         return _choose_for_images(problem, lowering, engine)
     forced = (lowering, engine) != (None, None)
     known = choices.look_up_problem(problem, lowering, engine)
-    if not known and (first := quickest(problem, lowering, engine)) is not None:
+    if not known and (first := find_quickest(problem, lowering, engine)) is not None:
         chosen, program = first
         everything = partial(_all_candidates, problem, lowering, engine)
         return Decision(problem, everything, chosen, forced), program
@@ -64,7 +64,7 @@ def choose(
             tuple(new for old, new in told if old in possible and new.cost is not None) or possible,
         )
     timed = [c for c in possible if c.measured is not None]
-    untimed = possible if engine or problem.threads == 1 else _undisturbing(possible)
+    untimed = possible if engine or problem.threads == 1 else _drop_disturbing(possible)
     chosen = min(timed or untimed, key=_seconds)
     return Decision(problem, found, chosen, forced), admitted.programs[chosen.way]
 
@@ -103,7 +103,7 @@ def _choose_for_images(
     return Decision(fewer, rest.candidates, chosen, forced), rest.programs[chosen.way]
 
 
-def _undisturbing(possible: Candidates) -> Candidates:
+def _drop_disturbing(possible: Candidates) -> Candidates:
     """Those left without BLAS where the jit runs the same lowering.
 
     A BLAS of several threads keeps them awake for tens of milliseconds after a product, on the cores that the next

@@ -136,7 +136,7 @@ class Prepared:
         rows = {name: array.copy() for name, array in given.items()}
         if not self.problem.reuse_weights:
             return Bound(self, None, rows, w.copy())
-        weights = self._ready().bind(w.reshape(self._dims["w"]), rows)
+        weights = self._make_ready().bind(w.reshape(self._dims["w"]), rows)
         self._bound = True
         return Bound(self, weights, rows, None)
 
@@ -146,7 +146,7 @@ class Prepared:
 
         None where nobody can say.
         """
-        found: tuple[Any, ...] | None = self._ready().packing if self.problem.reuse_weights else None
+        found: tuple[Any, ...] | None = self._make_ready().packing if self.problem.reuse_weights else None
         return found
 
     def share(self, other: Bound, bias: Any) -> Bound:
@@ -189,7 +189,7 @@ class Prepared:
         y = allocate("conv", self._shapes["y"], self._dtypes.out) if out is None else out
         if not self._is_plain(x, y, None):
             return None
-        if self._loose is None and not self._ready().by_dims:
+        if self._loose is None and not self._make_ready().by_dims:
             self._loose = self.program.loose_launcher()
         if self._loose is None or not self._loose.start(x, w, y):
             self._loose = None
@@ -221,7 +221,7 @@ class Prepared:
             and out.flags.carray
         )
 
-    def _ready(self) -> Any:
+    def _make_ready(self) -> Any:
         """The program once it can run. Where no code can be made or run here, that of the blas engine instead."""
         program = self.program
         if self.chosen.engine == "jit" and not program.loaded:
@@ -263,7 +263,7 @@ class Prepared:
             x = padded
         elif padding is not None:
             folded = buffers.empty(problem.y.shape, self._stored)
-        program = self._ready()
+        program = self._make_ready()
         operands = {"x": x, "y": folded}
         if weights is None:
             assert w is not None
@@ -404,7 +404,7 @@ def _weights_name(program: Any) -> tuple[str, ...]:
 
 def _bind_packed(plan: Prepared, name: object, weights: Weights, rows: Rows) -> Bound:
     """A Bound from weights that were packed before, here or elsewhere."""
-    program = plan._ready()
+    program = plan._make_ready()
     if _weights_name(program) != name:
         raise PlanError(
             "plan: the pickle's weights are packed for another CPU, or by another version of convmat\n"

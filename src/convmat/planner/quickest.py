@@ -39,14 +39,16 @@ BOUNDED = ("float32", "float64", "float16")
 """Types whose products are taken at the rates of float32 or float64, whatever the kernel."""
 
 
-def never(engine: str, lowering: Lowering, packing: Packing) -> bool:
+def always_refuses(engine: str, lowering: Lowering, packing: Packing) -> bool:
     """Whether an engine refuses a way whatever the problem: no product is made to hear it."""
     if engine == "jit":
         return packing is Packing.WHOLE or lowering.transform is Fourier or lowering.adds
     return lowering.transform is Transform
 
 
-def quickest(problem: Problem, lowering: str | None, engine: str | None) -> tuple[Candidate, Program] | None:
+def find_quickest(
+    problem: Problem, lowering: str | None, engine: str | None
+) -> tuple[Candidate, Program] | None:
     """The candidate predicted quickest of the lowering and engine asked for, and its program.
 
     None where nothing keeps to the limits, or this machine compiles no kernels: then all ways have to be looked at.
@@ -57,7 +59,7 @@ def quickest(problem: Problem, lowering: str | None, engine: str | None) -> tupl
         figures = machine(problem.threads), peaks(problem.threads)
     except EngineError:
         return None
-    return _Search(problem, lowering, engine, *figures).best()
+    return _Search(problem, lowering, engine, *figures).find_best()
 
 
 class _Search:
@@ -75,7 +77,7 @@ class _Search:
             and (way.exact or not problem.exact)
             for packing in way.packings
             for each in ENGINES
-            if engine in (None, each) and not never(each, way, packing)
+            if engine in (None, each) and not always_refuses(each, way, packing)
         ]
         if set(problem.geometry.e) == {1}:
             spared = {(name, *way[1:]) for way in ways for name in way[0].spares}
@@ -86,7 +88,7 @@ class _Search:
         self.disturbing = engine is None and problem.threads > 1
         self.found: dict[str, tuple[Candidate, Program | None]] = {}
 
-    def best(self) -> tuple[Candidate, Program] | None:
+    def find_best(self) -> tuple[Candidate, Program] | None:
         """The quickest of those that may be chosen."""
         best: tuple[float, int, Candidate, Program] | None = None
         for way in self.waiting:
@@ -183,4 +185,4 @@ def _fill_share(problem: Problem) -> float:
     return -(-rows // lanes) * lanes / max(rows, 1)
 
 
-__all__ = ["bound", "quickest"]
+__all__ = ["bound", "find_quickest"]

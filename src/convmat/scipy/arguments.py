@@ -176,10 +176,10 @@ def read_origin(origin: Any, size: int, text: str) -> int:
     return number
 
 
-def real_constant(value: Any) -> float:
+def read_real_constant(value: Any) -> float:
     """The constant outside a real array. Raises TypeError for a complex one, in SciPy's words.
 
-    >>> real_constant(2)
+    >>> read_real_constant(2)
     2.0
     """
     if isinstance(value, complex | np.complexfloating):
@@ -198,7 +198,7 @@ __all__ = [
     "read_input",
     "read_origin",
     "read_per_axis",
-    "real_constant",
+    "read_real_constant",
     "require_type",
     "spread_over_axes",
 ]

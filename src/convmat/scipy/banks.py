@@ -26,7 +26,7 @@ from .arguments import (
     read_input,
     read_origin,
     read_per_axis,
-    real_constant,
+    read_real_constant,
 )
 from .borders import lay_part, store_rounded
 from .linear import BAD_ORIGIN, compute_type
@@ -62,7 +62,7 @@ def filter_bank(
         raise RuntimeError(
             f"filters must have a number axis and {x.ndim} more with elements, got shape {w.shape}"
         )
-    stride, dilation = ([_whole(n) for n in read_per_axis(each, x.ndim)] for each in steps)
+    stride, dilation = ([_read_whole(n) for n in read_per_axis(each, x.ndim)] for each in steps)
     if flip:
         w = w[(slice(None), *(slice(None, None, -1),) * x.ndim)]
     extents = [d * (f - 1) + 1 for d, f in zip(dilation, w.shape[1:], strict=True)]
@@ -71,7 +71,7 @@ def filter_bank(
         origins = [-o - (n + 1) % 2 for o, n in zip(origins, extents, strict=True)]
     lo = tuple(n // 2 + read_origin(o, n, BAD_ORIGIN) for o, n in zip(origins, extents, strict=True))
     shape = (w.shape[0], *(-(-n // s) for n, s in zip(x.shape, stride, strict=True)))
-    modes, cval = one_border(window.mode, x.ndim), real_constant(window.cval)
+    modes, cval = one_border(window.mode, x.ndim), read_real_constant(window.cval)
     out, work = make_output(output, x, shape=shape), compute_type(compute, x)
     if not math.prod(shape):
         return out
@@ -163,7 +163,7 @@ class _Bank:
             store_rounded(made[0], out[:, first : first + self.rows])
 
 
-def _whole(number: Any) -> int:
+def _read_whole(number: Any) -> int:
     """A stride or dilation."""
     found = operator.index(number)
     if found < 1:

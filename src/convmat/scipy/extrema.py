@@ -23,7 +23,7 @@ from .arguments import (
     read_input,
     read_origin,
     read_per_axis,
-    real_constant,
+    read_real_constant,
     spread_over_axes,
 )
 from .linear import most_of
@@ -89,7 +89,7 @@ def minimum_filter(
 def _along_axis(
     input: Any, size: int, axis: int, output: Any, mode: str, cval: float, origin: int, *, name: str
 ) -> Array:
-    x = _real(input)
+    x = _require_real(input)
     out = make_output(output, x)
 
     def make() -> Filter:
@@ -116,7 +116,7 @@ def _of_windows(
         size, mask = (mask.shape, None) if mask.all() else (size, mask)
     elif size is None:
         raise RuntimeError("no footprint provided")
-    x = _real(input)
+    x = _require_real(input)
     out = make_output(output, x)
 
     def make() -> Filter:
@@ -154,13 +154,13 @@ def _make_footprint(
     lo = tuple(n // 2 + read_origin(o, n, "invalid origin") for o, n in zip(origins, mask.shape, strict=True))
     if not isinstance(window.mode, str) and isinstance(window.mode, Iterable):
         raise RuntimeError("A sequence of modes is not supported for non-separable footprints")
-    outside = real_constant(window.cval)
+    outside = read_real_constant(window.cval)
     if x.dtype.kind in "iu" and np.isfinite(outside):  # SciPy's, too, is then of the input's type
         outside = float(np.array(int(outside) % 2**64, np.uint64).astype(x.dtype))
     return _make(x, out, [Footprint(name, mask, lo)], [numpy_border(window.mode)] * x.ndim, outside)
 
 
-def _real(input: Any) -> Array:
+def _require_real(input: Any) -> Array:
     if np.iscomplexobj(input):
         raise TypeError("Complex type not supported")
     return read_input(input)
@@ -170,7 +170,7 @@ def _make(x: Array, out: Array, chain: Chain, modes: list[str], cval: float) -> 
     """The filter of a chain."""
     if not chain:
         return Copy()
-    number = real_constant(cval)
+    number = read_real_constant(cval)
     small = np.can_cast(x.dtype, np.float32) and float(np.float32(number)) == number
     work = np.dtype(np.float32 if small else np.float64)
     contiguous = x.flags.c_contiguous and out.flags.c_contiguous

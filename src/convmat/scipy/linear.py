@@ -23,7 +23,7 @@ from .arguments import (
     read_input,
     read_origin,
     read_per_axis,
-    real_constant,
+    read_real_constant,
     spread_over_axes,
 )
 from .ready import Filter, run_ready
@@ -105,7 +105,7 @@ def make_filter(
 
     def part(weights: Array, value: Any) -> Strips:
         of, to = x.real.dtype, out.real.dtype
-        number = real_constant(value)
+        number = read_real_constant(value)
         around = replace(borders, cval=number)
         cut = borders.apart and to.kind in "biu" and of.kind not in "biu"
         made = chains(weights) if cut else fuse_short(chains(weights), to, around)

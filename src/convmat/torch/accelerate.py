@@ -100,7 +100,7 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
     for name, module, x in inputs:
         key = (str(module), tuple(x.shape), x.stride(), x.dtype)
         if key not in known:
-            known[key] = _both(module, x, training)
+            known[key] = _time_both(module, x, training)
         theirs, ours = known[key]
         layers.append(
             SwappedLayer(name, type(module).__name__, tuple(x.shape), theirs, ours, theirs / ours >= WORTH)
@@ -187,7 +187,7 @@ def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
             return 0
         # What either writes to its arguments counts, too: a trace knows no `x += y`.
         mine, theirs = ([each.clone() for each in example] for _ in "ab")
-        if not _alike((found(*mine), mine), (model(*theirs), theirs)):
+        if not _agree((found(*mine), mine), (model(*theirs), theirs)):
             return 0
         apart, fused = _seconds([lambda: model(*example), lambda: found(*example)])
     if fused >= apart:
@@ -198,15 +198,15 @@ def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
     return found.fused
 
 
-def _alike(found: Any, wanted: Any) -> bool:
+def _agree(found: Any, wanted: Any) -> bool:
     """Whether two answers are the same up to rounding, whatever they are made of."""
     if isinstance(wanted, torch.Tensor):
         size = wanted.abs().max() if wanted.numel() else 0
         return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(size), equal_nan=True))
     if isinstance(wanted, dict):
-        return found.keys() == wanted.keys() and all(_alike(found[key], wanted[key]) for key in wanted)
+        return found.keys() == wanted.keys() and all(_agree(found[key], wanted[key]) for key in wanted)
     if isinstance(wanted, list | tuple):
-        return len(found) == len(wanted) and all(map(_alike, found, wanted))
+        return len(found) == len(wanted) and all(map(_agree, found, wanted))
     return bool(found == wanted)
 
 
@@ -259,7 +259,7 @@ def _inputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, An
     return list(found.values())
 
 
-def _both(module: Any, x: Tensor, training: bool) -> tuple[float, float]:
+def _time_both(module: Any, x: Tensor, training: bool) -> tuple[float, float]:
     """Seconds of a layer as PyTorch computes it and as convmat does; the module is left as it was."""
     own = type(module)
 

@@ -200,7 +200,7 @@ class Sparing(Programs):
         known = {**specs, **specs_of(setting.held)}
         graph, found = infer.infer_specs(self.graph, known, setting.limit, setting.open_bodies)
         passes = Passes(graph, found, self.seen)
-        less = _falling(passes)
+        less = _select_falling(passes)
         arenas: dict[int, int] = {}
 
         def arena(at: int) -> int:
@@ -227,7 +227,7 @@ class Sparing(Programs):
         )
 
 
-def _falling(passes: Passes) -> Sequence[Recomputation]:
+def _select_falling(passes: Passes) -> Sequence[Recomputation]:
     """Those choices each of which takes less memory than all before it."""
     found, least = [], passes.peak(passes.graph)
     for choice in passes.choices():

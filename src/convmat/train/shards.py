@@ -114,7 +114,7 @@ class Sharded:
         parts = self.parts(inputs, shards)
         loss, right = 0.0, 0
         try:
-            found = self.here(parts) if crew is None else crew.gradients(parts, self.held)
+            found = self.compute_here(parts) if crew is None else crew.gradients(parts, self.held)
             for part, each in zip(parts, found, strict=True):
                 given = self.of_part(part) if each is None else each
                 share = np.array(part.share, given[built.loss].dtype)
@@ -131,7 +131,7 @@ class Sharded:
         (self._update if last or self._gather is None else self._gather)({})
         return loss, right
 
-    def here(self, parts: Sequence[Shard]) -> Iterable[dict[str, Array]]:
+    def compute_here(self, parts: Sequence[Shard]) -> Iterable[dict[str, Array]]:
         """What each part gives, computed in this process."""
         return map(self.of_part, parts)
 

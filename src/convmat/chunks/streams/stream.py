@@ -146,7 +146,7 @@ class NetworkStream(Stream):
         if not count:
             return self._answer({})
         last = move(self.line, self._places, 0, self.line.of(count))
-        made = self._run(self._ready(last), None)
+        made = self._run(self._prepare_block(last), None)
         self.reset()
         return self._answer(made)
 
@@ -162,13 +162,13 @@ class NetworkStream(Stream):
             if key in self._prepared:
                 self._prepared.move_to_end(key)
                 return self._prepared[key]
-        made = self._ready(move(line, self._places, n), shifts)
+        made = self._prepare_block(move(line, self._places, n), shifts)
         self._prepared[(n, relative) if made.move.inside else (n, relative, periods)] = made
         while len(self._prepared) > KINDS:
             self._prepared.popitem(last=False)
         return made
 
-    def _ready(self, found: BlockGraph, shifts: list[int] | None = None) -> PreparedBlock:
+    def _prepare_block(self, found: BlockGraph, shifts: list[int] | None = None) -> PreparedBlock:
         places = found.after.values()
         after = [
             StreamPlace(p.made - s, p.first - s)

@@ -215,7 +215,7 @@ def receptive_field(network: Network) -> tuple[ReceptiveField, ...]:
     """See `Network.receptive_field`."""
     found = []
     for name in network.outputs:
-        tiler = _wide_tiler(network._giving((name,)))
+        tiler = _wide_tiler(network._with_outputs((name,)))
         found += [_field(tiler, name, each.name) for each in network.inputs]
     return tuple(found)
 

@@ -81,7 +81,7 @@ class Forms:
         self.like = [seen.setdefault(_kind(a, b), t) for t, (a, b) in enumerate(product.terms)]
         self.kinds = {t: self.like.count(t) for t in seen.values()}
 
-    def best(self) -> ProductForm | None:
+    def find_best(self) -> ProductForm | None:
         """The form to use; None where B was to be read in place and no BLAS can."""
         cols = self.product.c.cols
         if self.nested is not None or self.packing is Packing.NOTHING:

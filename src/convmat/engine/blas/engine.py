@@ -156,7 +156,7 @@ def _step(
     threads: int,
 ) -> BlasStep | str:
     forms = Forms(product, packing, dtypes, shapes, bound)
-    form = forms.best()
+    form = forms.find_best()
     if form is None:
         if product.m * product.k > MOST_PASSES or len(product.terms) > 1:
             return (

@@ -95,7 +95,7 @@ class FftCall:
         )
         bad = find_unsound(made, len(step.window), step.dtypes.work)
         if bad is not None:
-            self.afresh(made[corner(step.kept)], bad, (group, row, column))
+            self.compute_afresh(made[corner(step.kept)], bad, (group, row, column))
         tile = step.as_view(made[corner(step.kept)])
         block = (*group, *((0, extent) for extent in step.kept), *row, *column)
         for within, where, part in step.pieces(block):
@@ -104,7 +104,7 @@ class FftCall:
                 self.finishing(piece, part, self.scratch["spare"].view(step.dtypes.work))
             np.copyto(self.target[where], piece, casting="unsafe")
 
-    def afresh(self, made: Array, bad: Array, block: tuple[Block, Block, Block]) -> None:
+    def compute_afresh(self, made: Array, bad: Array, block: tuple[Block, Block, Block]) -> None:
         """Take the windows that are `bad` by the definition; made: (*groups, *rows, *columns, *kept)."""
         step = self.step
         a, b = step.product.terms[0]

@@ -49,7 +49,7 @@ class Kernels:
         def seconds(rounds: int) -> float:
             return self._seconds("fma", tasks, rounds, 0, self._sink)
 
-        rounds = _enough(seconds, 1000)
+        rounds = _find_count(seconds, 1000)
         flops = 2 * accumulators(self.cpu) * self.cpu.lanes(4)
         return rate_of(tasks * rounds * flops, lambda: seconds(rounds))
 
@@ -73,7 +73,7 @@ class Kernels:
         def seconds(rounds: int) -> float:
             return self._seconds(name, tasks, rounds, self._sink)
 
-        rounds = _enough(seconds, 1000)
+        rounds = _find_count(seconds, 1000)
         each = operations * (lanes or accumulators(self.cpu) * self.cpu.lanes(4))
         return rate_of(tasks * rounds * each, lambda: seconds(rounds))
 
@@ -89,7 +89,7 @@ class Kernels:
         def seconds(times: int) -> float:
             return self._seconds("read", tasks, times, first, self._sink, chunk)
 
-        times = _enough(seconds, 1)
+        times = _find_count(seconds, 1)
         return rate_of(tasks * chunk * times, lambda: seconds(times))
 
     def _seconds(self, name: str, tasks: int, *arguments: int | npt.NDArray[np.generic]) -> float:
@@ -101,7 +101,7 @@ class Kernels:
         return time.perf_counter() - start
 
 
-def _enough(seconds: Callable[[int], float], count: int) -> int:
+def _find_count(seconds: Callable[[int], float], count: int) -> int:
     """A count for which a sample takes about 2 ms; the first call, which wakes everybody, tells nothing."""
     seconds(count)
     while True:

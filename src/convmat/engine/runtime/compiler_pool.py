@@ -317,7 +317,7 @@ class _Batch:
             while self._pending() or self.at_work:
                 self._hand_out(children)
                 if not children:
-                    self._here(self.waiting.pop())
+                    self._compile_here(self.waiting.pop())
                     continue
                 # After too long a silence any: reading will say which it is that has stalled.
                 child = first_to_speak([*self.at_work]) or next(iter(self.at_work))
@@ -345,10 +345,10 @@ class _Batch:
         if isinstance(silence, Stalled):
             # Something stops them (a debugger, a frozen group): no further child is tried.
             _team.give_up()
-            self._here(index)
+            self._compile_here(index)
         elif not greeted:
             # Perhaps none can live here (its Python cannot import llvmlite, no memory): do it ourselves.
-            self._here(index)
+            self._compile_here(index)
         elif index not in self.retried:
             # Ended from outside, perhaps, or idle too long; what fells LLVM fells the next child as well.
             self.retried.add(index)
@@ -356,7 +356,7 @@ class _Batch:
         else:
             raise self._error_of(words) from silence
 
-    def _here(self, index: int) -> None:
+    def _compile_here(self, index: int) -> None:
         """Compile one in this process."""
         try:
             self.results[index] = compiler.generate(*self.requests[index])

@@ -26,7 +26,7 @@ class Answer:
     labels: Sequence[str] = ()
     top: int = 5
 
-    def best(self, array: Array) -> list[tuple[int, float, str]]:
+    def find_best(self, array: Array) -> list[tuple[int, float, str]]:
         """Index, score and label of the best, where the array is a line of scores."""
         line = np.squeeze(array)
         if line.ndim != 1 or line.size < 2 or line.dtype.kind not in "fiu":
@@ -42,12 +42,12 @@ class Answer:
             found[name] = {
                 "shape": list(array.shape),
                 "dtype": str(array.dtype),
-                "least": _finite(low),
-                "mean": _finite(mean),
-                "most": _finite(high),
+                "least": _as_finite(low),
+                "mean": _as_finite(mean),
+                "most": _as_finite(high),
                 "top": [
-                    {"index": i, "score": _finite(score), "label": label or None}
-                    for i, score, label in self.best(array)
+                    {"index": i, "score": _as_finite(score), "label": label or None}
+                    for i, score, label in self.find_best(array)
                 ],
             }
         return found
@@ -65,7 +65,7 @@ class Answer:
         ]
         lines = align_columns(head, rows, words=3)
         for name, array in self.outputs.items():
-            best = self.best(array)
+            best = self.find_best(array)
             if best:
                 lines += ["", f"the best of {name}"]
                 scores = [(str(i), f"{score:.4g}", label) for i, score, label in best]
@@ -109,5 +109,5 @@ def _range(array: Array) -> tuple[float, float, float]:
     return float(wide.min()), float(wide.mean()), float(wide.max())
 
 
-def _finite(n: float) -> float | None:
+def _as_finite(n: float) -> float | None:
     return n if math.isfinite(n) else None

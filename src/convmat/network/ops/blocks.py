@@ -25,7 +25,7 @@ def blockwise(function: Callable[..., Array], out: Array, *inputs: Array) -> Non
     if out.nbytes <= BYTES:
         out[...] = function(*inputs)
         return
-    flat = out.flags.c_contiguous and all(x.size == 1 or _alike(x, out) for x in inputs)
+    flat = out.flags.c_contiguous and all(x.size == 1 or _are_alike(x, out) for x in inputs)
     if flat:
         size = BYTES // out.itemsize
         whole = [x.reshape(()) if x.size == 1 else x.reshape(-1) for x in inputs]
@@ -58,5 +58,5 @@ def cut_slabs(shape: Shape, itemsize: int, keep: int = 0) -> Iterator[tuple[Any,
             yield (*outer, slice(at, min(at + step, shape[cut])))
 
 
-def _alike(x: Array, out: Array) -> bool:
+def _are_alike(x: Array, out: Array) -> bool:
     return x.shape == out.shape and x.flags.c_contiguous

@@ -33,7 +33,7 @@ def _gather_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     n = x.shape[axis]
     if indices.value is None or not indices.size:
         return lambda x, indices, out: np.copyto(out, _take(node, x, indices, axis))
-    _within(node, indices.value, n)
+    _require_within(node, indices.value, n)
     at = indices.value % n
     if at.ndim == 0:
         place = (*(slice(None),) * axis, int(at))
@@ -48,11 +48,11 @@ def gather(node: Node, x: Array, indices: Array) -> Any:
 
 
 def _take(node: Node, x: Array, indices: Array, axis: int) -> Array:
-    _within(node, indices, x.shape[axis])
+    _require_within(node, indices, x.shape[axis])
     return np.take(x, indices, axis=axis)
 
 
-def _within(node: Node, indices: Array, extent: int) -> None:
+def _require_within(node: Node, indices: Array, extent: int) -> None:
     """NetworkError where an index names none of so many places."""
     if indices.size and not -extent <= indices.min() <= indices.max() < extent:
         raise node.error(
@@ -63,12 +63,12 @@ def _within(node: Node, indices: Array, extent: int) -> None:
 
 def _like_indices(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x, indices, _ = _read_indices(node, specs)
-    if not _under(x, indices, axis_of(node, node.get("axis", 0), x.rank)):
+    if not _fits_beside(x, indices, axis_of(node, node.get("axis", 0), x.rank)):
         raise node.error(f"its indices {indices} do not lie within its input, but for its axis\n  {x}")
     return (Spec(indices.shape, x.dtype),)
 
 
-def _under(x: Spec, indices: Spec, axis: int) -> bool:
+def _fits_beside(x: Spec, indices: Spec, axis: int) -> bool:
     """Whether indices have the axes of x, and along each but one no more places than it."""
     return x.rank == indices.rank and all(
         m <= n or a == axis for a, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True))
@@ -77,7 +77,7 @@ def _under(x: Spec, indices: Spec, axis: int) -> bool:
 
 def _open(node: Node, indices: Array, axis: int, extent: int) -> tuple[Array, ...]:
     """Indices along `axis`, every element's own place along the others."""
-    _within(node, indices, extent)
+    _require_within(node, indices, extent)
     own = list(np.ix_(*map(np.arange, indices.shape)))
     own[axis] = indices
     return tuple(own)
@@ -127,7 +127,7 @@ def _tuples(node: Node, indices: Array, extents: Shape) -> tuple[Array, ...]:
     """What indices (..., k) say of each of k axes."""
     found = tuple(np.moveaxis(indices, -1, 0))
     for each, extent in zip(found, extents, strict=False):
-        _within(node, each, extent)
+        _require_within(node, each, extent)
     return found
 
 
@@ -146,7 +146,7 @@ def _scatter_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
         fits = 0 < depth <= x.rank and updates.shape == (*indices.shape[:-1], *x.shape[depth:])
     else:
         axis = axis_of(node, node.get("axis", 0), x.rank)
-        fits = indices.shape == updates.shape and _under(x, indices, axis) and x.rank > 0
+        fits = indices.shape == updates.shape and _fits_beside(x, indices, axis) and x.rank > 0
     if not fits or indices.dtype.kind not in "iu" or updates.dtype != x.dtype:
         raise node.error(f"its indices {indices} and updates {updates} do not fit its input\n  {x}")
     return (Spec(x.shape, x.dtype),)

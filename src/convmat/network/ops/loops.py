@@ -147,7 +147,7 @@ def _open_loop(node: Node, about: Around) -> Callable[..., tuple[Value, ...]]:
             while read_condition(node, go, "condition") and (most is None or turn < most):
                 taken[0] += 1
                 if taken[0] > MOST_TURNS:
-                    raise _endless(node, most)
+                    raise _endless_error(node, most)
                 go, *found = body([np.array(turn, np.int64), go, *state], captured)
                 state = found[:count]
                 for each, value in zip(rows, found[count:], strict=True):
@@ -173,7 +173,7 @@ def _trips(node: Node, value: Value) -> int | None:
     return int(value.reshape(()))
 
 
-def _endless(node: Node, most: int | None) -> Any:
+def _endless_error(node: Node, most: int | None) -> Any:
     return node.error(
         f"a Loop takes too many turns\n  trip count {'none' if most is None else f'{most:,}'}; "
         f"at most {MOST_TURNS:,} turns are taken in a call\n"

@@ -124,7 +124,7 @@ class Programs(OfThisProcess):
             self._made += 1
             changes = self.part and self._made > max(MOST_CHANGES, self._found)
         if changes:
-            self._any = self._any or self._shapeless()
+            self._any = self._any or self._prepare_shapeless()
             return self._any
         made = self.prepare(specs)
         with self._lock:
@@ -172,7 +172,7 @@ class Programs(OfThisProcess):
         with self._lock:
             return [program for _, program in list(self._kept.values())] + ([self._any] if self._any else [])
 
-    def _shapeless(self) -> Program:
+    def _prepare_shapeless(self) -> Program:
         """The graph for any shapes."""
         setting = self.setting
         return Program(*infer.infer_specs(self.graph, {}, setting.limit, setting.open_bodies), setting)

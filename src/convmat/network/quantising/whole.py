@@ -92,9 +92,9 @@ def quantize(
     work.calibrate(why, tell)
     if keep_quicker:
         tell("asking the plans what is quicker")
-        why |= work.quicker(why)
+        why |= work.find_quicker(why)
     if max_drop is not None:
-        why |= work.sensitive(why, max_drop, tell)
+        why |= work.find_sensitive(why, max_drop, tell)
     return work.result(why, seconds, tell)
 
 
@@ -258,7 +258,7 @@ class QuantisingWork:
 
     # -- what stays in float32 -----------------------------------------------------------------------------------------
 
-    def quicker(self, why: Mapping[str, str]) -> dict[str, str]:
+    def find_quicker(self, why: Mapping[str, str]) -> dict[str, str]:
         """Layers that the plans expect to be quicker in float32, what is converted before and behind them counted."""
         specs = specs_of(self.examples[0])
         before, after = (
@@ -276,7 +276,7 @@ class QuantisingWork:
                 found[layer.name] = "float32 is quicker"
         return found if len(found) < len(self.regions(why).layers) else {}
 
-    def sensitive(self, why: Mapping[str, str], most: float, tell: Tell) -> dict[str, str]:
+    def find_sensitive(self, why: Mapping[str, str], most: float, tell: Tell) -> dict[str, str]:
         """As many layers, the most sensitive first, as it takes for the answers to change by no more than `most`."""
         names = [layer.name for layer in self.regions(why).layers]
         if self.drop(self.network(self.regions(why)))[0] <= most:

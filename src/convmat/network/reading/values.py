@@ -130,7 +130,7 @@ class Values:
             raise self.error(
                 f"{what} is external data, and the model was given as bytes\n  load it from its file"
             )
-        path = self.beside(location)
+        path = self.find_beside(location)
         if path is None:
             raise self.error(
                 f"the file with the data of {what} is not in the model's folder\n  location {location!r}\n"
@@ -156,7 +156,7 @@ class Values:
             np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(proto.dims)
         )
 
-    def beside(self, location: str) -> Path | None:
+    def find_beside(self, location: str) -> Path | None:
         """The file at a place in the model's folder, and not outside of it; None where there is none.
 
         Caches keep models as links into a folder of blobs: one beside the model's may lead where that leads.

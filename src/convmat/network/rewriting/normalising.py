@@ -22,7 +22,7 @@ def layer_norm(draft: Draft, node: Node) -> bool:
         mul = draft.writer(product, "Mul")
         for quotient, scale in () if mul is None else (mul.inputs, mul.inputs[::-1]):
             div = draft.writer(quotient, "Div")
-            if mul is None or div is None or not _alone(draft, mul, div):
+            if mul is None or div is None or not _are_read_once(draft, mul, div):
                 continue
             found = _spread(draft, div)
             if found is not None and _fits(draft, found[1], found[2], scale, bias):
@@ -36,7 +36,7 @@ def layer_norm(draft: Draft, node: Node) -> bool:
     return False
 
 
-def _alone(draft: Draft, *nodes: Node) -> bool:
+def _are_read_once(draft: Draft, *nodes: Node) -> bool:
     return all(draft.has_one_reader(each.outputs[0]) for each in nodes)
 
 
@@ -44,12 +44,17 @@ def _spread(draft: Draft, div: Node) -> tuple[list[Node], str, int, float] | Non
     """Find in (x - m) / sqrt(mean((x - m)^2) + e) the nodes before the division, x, the first of its axes, and e."""
     about, root = draft.writer(div.inputs[0], "Sub"), draft.writer(div.inputs[1], "Sqrt")
     plus = None if root is None else draft.writer(root.inputs[0], "Add")
-    if about is None or root is None or plus is None or not _alone(draft, root, plus):
+    if about is None or root is None or plus is None or not _are_read_once(draft, root, plus):
         return None
     for name, added in (plus.inputs, plus.inputs[::-1]):
         epsilon, variance = constant_number(draft, added, name), draft.writer(name, "ReduceMean")
         square = None if variance is None else draft.writer(variance.inputs[0], "Pow", "Mul")
-        if epsilon is None or variance is None or square is None or not _alone(draft, variance, square):
+        if (
+            epsilon is None
+            or variance is None
+            or square is None
+            or not _are_read_once(draft, variance, square)
+        ):
             continue
         other, mean = draft.writer(square.inputs[0], "Sub"), draft.writer(about.inputs[1], "ReduceMean")
         if other is None or mean is None or other.inputs != about.inputs or mean.inputs[0] != about.inputs[0]:

@@ -54,7 +54,7 @@ def rewrite(
     ):
         for _ in range(MOST_PASSES):
             reading = (node for node in draft if node.inputs)
-            changed = [rule(draft, node) for node in reading for rule in together if _there(draft, node)]
+            changed = [rule(draft, node) for node in reading for rule in together if _is_there(draft, node)]
             if not any(changed):
                 break
     return draft.finish(), draft.specs
@@ -64,7 +64,7 @@ def rewrite_before_constants(graph: Graph, rules: Collection[str] | None = None)
     """The graph after those of the rules that come before anything is computed of constants. Raises NetworkError."""
     wanted = [rule for rule in choose_rules(rules) if rule in FIRST]
     draft = Draft(graph, {name: Spec.of(array) for name, array in graph.constants.items()})
-    changed = [rule(draft, node) for rule in wanted for node in draft if _there(draft, node)]
+    changed = [rule(draft, node) for rule in wanted for node in draft if _is_there(draft, node)]
     return draft.finish() if any(changed) else graph
 
 
@@ -81,7 +81,7 @@ def choose_rules(names: Collection[str] | None) -> list[Rule]:
     return [rule for name, rule in RULES.items() if name in given]
 
 
-def _there(draft: Draft, node: Node) -> bool:
+def _is_there(draft: Draft, node: Node) -> bool:
     """Whether no rule has taken the node away."""
     return draft.writer(next(filter(None, node.outputs))) is node
 

@@ -95,8 +95,8 @@ def _soonest_ends(
     """Sizes of tasks, numbered, with the time when they end if all threads end together: the soonest there can be."""
     fewest, at = -(-panels.count // most), 0
     multiplied = panels.total * blocks.total
-    for nc in _even(panels.count, fewest, TASKS * threads):
-        for mc in _even(blocks.count, 1, TASKS * threads):
+    for nc in _split_evenly(panels.count, fewest, TASKS * threads):
+        for mc in _split_evenly(blocks.count, 1, TASKS * threads):
             tasks = -(-panels.count // nc) * -(-blocks.count // mc)
             if tasks > TASKS * threads:
                 break
@@ -137,7 +137,7 @@ def makespan(tasks: list[float], threads: int) -> float:
     return max(free)[0]
 
 
-def _even(count: int, least: int, most: int) -> list[int]:
+def _split_evenly(count: int, least: int, most: int) -> list[int]:
     """The sizes of pieces of which `least` to `most` make `count`, no two of the same number of pieces."""
     pieces = range(max(least, 1), max(min(count, most), least, 1) + 1)
     return list(dict.fromkeys(-(-count // n) for n in pieces))

@@ -111,9 +111,9 @@ class Units:
     def of(cls, product: Product, reach: Operand, width: int) -> Units:
         """Those of a product, by what `reach` reads of a map so wide."""
         images, *pieces = (i.extent for i in product.terms[0][1].rows)
-        columns = _evenly(pieces[1], reach.tiles(1, PIXELS // reach.reach(0, 1), product.part))
+        columns = _share_evenly(pieces[1], reach.tiles(1, PIXELS // reach.reach(0, 1), product.part))
         across = width if columns == pieces[1] else reach.reach(1, columns)
-        rows = _evenly(pieces[0], reach.tiles(0, PIXELS // max(across, 1), product.part // columns))
+        rows = _share_evenly(pieces[0], reach.tiles(0, PIXELS // max(across, 1), product.part // columns))
         row_units, column_units = -(-pieces[0] // rows), -(-pieces[1] // columns)
         count = images * row_units * column_units
         chunk = max(product.part // (rows * columns), 1)
@@ -132,7 +132,7 @@ class Units:
         return self.chunk * self.rows * self.columns
 
 
-def _evenly(count: int, most: int) -> int:
+def _share_evenly(count: int, most: int) -> int:
     """The size of pieces that `count` is shared out in, evenly, none larger than `most`."""
     return -(-count // -(-count // most))
 

@@ -112,7 +112,7 @@ class TileBlock:
         self.turns, self.together = 0.0, 1
 
     @classmethod
-    def best(cls, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> TileBlock:
+    def find_best(cls, product: Product, r: WinogradRecipe, threads: int, cpu: Cpu) -> TileBlock:
         """The one whose slowest thread is done first."""
         columns, shapes = _shapes(product, r, threads)
         found = []

@@ -75,10 +75,10 @@ def plan_transformed(
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
     )
-    block = TileBlock.best(product, recipe, threads, cpu)
+    block = TileBlock.find_best(product, recipe, threads, cpu)
     if not bound:
         own = replace(recipe, packs=True)
-        packing = TileBlock.best(product, own, threads, cpu)
+        packing = TileBlock.find_best(product, own, threads, cpu)
         if packing.turns < block.turns + packing_turns(product, recipe, threads, cpu):
             recipe, block = own, packing
     return WinogradPlan(product, dtypes, shapes, threads, recipe, block)
