@@ -219,7 +219,7 @@ class DaskCrew:
         return self._sent[name]
 
     def forget(self, names: Sequence[str]) -> None:
-        """Workers that are no more."""
+        """Forget workers that are no more."""
         for name in names:
             self._known.pop(name, None)
             self._sent.pop(name, None)

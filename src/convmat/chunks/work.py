@@ -82,7 +82,7 @@ def block_shape(whole: Whole, block: CutBlock) -> tuple[int, ...]:
 def assemble(
     shape: tuple[int, ...], dtype: Any, pieces: Sequence[Array], places: Sequence[tuple[slice, ...]]
 ) -> Array:
-    """Pieces laid at their places in one array; the piece itself where it is all of it."""
+    """Lay pieces at their places in one array; the piece itself where it is all of it."""
     if len(pieces) == 1 and pieces[0].shape == shape:
         return np.ascontiguousarray(pieces[0])
     made = buffers.empty(
@@ -104,7 +104,7 @@ def repeat_padding(whole: Whole, sources: Sequence[Source], x: Array) -> Array:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Compute while no other block of this process does."""
+    """Compute a block while no other one of this process is computed."""
     with _turn:
         yield
 

@@ -36,7 +36,7 @@ def source_positions(mode: str, extent: int, begin: int, count: int) -> list[int
 
 
 def find_runs(positions: Sequence[int | None]) -> list[tuple[slice, slice | None]]:
-    """Runs of positions one apart, one back or equal: where they are, and the slice that they are; None for constants.
+    """Runs of positions one apart, one back or equal: where they are, and the slice that each is; None for constants.
 
     >>> find_runs([1, 0, 0, 1, 2])
     [(slice(0, 2, None), slice(1, None, -1)), (slice(2, 5, None), slice(0, 3, 1))]

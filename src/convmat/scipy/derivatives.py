@@ -211,7 +211,7 @@ class _Combined:
         return sum(each.nbytes for each in self.filters)
 
     def __call__(self, x: Array, out: Array) -> None:
-        """In the output's type, whose overflows are to be seen."""
+        """Compute in the output's type, whose overflows are to be seen."""
         if np.may_share_memory(x, out):
             x = x.copy()
         for number, each in enumerate(self.filters):

@@ -56,7 +56,7 @@ def compute_type(name: str | None, x: Array) -> np.dtype[Any]:
 
 
 def most_of(dtype: np.dtype[Any]) -> float:
-    """What no element of a type is beyond.
+    """Bound that no element of a type is beyond.
 
     >>> most_of(np.dtype(np.uint8)), most_of(np.dtype(np.float32))
     (256.0, inf)

@@ -53,7 +53,7 @@ class StripStep(ABC):
 
     @abstractmethod
     def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> ReadyStep:
-        """Ready for strips of this shape. `add`: to what is in y; `zeros`: beyond the edges of all axes but the first.
+        """Prepare strips of this shape. `add`: to what is in y; `zeros`: beyond the edges of all axes but the first.
 
         With zeros, y is as wide as x along these axes.
         """
@@ -136,7 +136,7 @@ class Correlation(StripStep):
         )
 
     def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> ReadyStep:
-        """Its weights are packed here."""
+        """Pack the weights, for one plan."""
         plan = self.plan(shape, dtype, add, zeros)
         return _StripProduct(plan, self.weights.astype(dtype), add)
 
@@ -167,21 +167,21 @@ class OfWindows(StripStep):
 
     @property
     def integral(self) -> bool:
-        """Division makes fractions."""
+        """Whether whole numbers give whole numbers: division makes fractions."""
         return self.name != "mean"
 
     @property
     def sizes(self) -> tuple[int, ...]:  # type: ignore[override]  # what the axis says
-        """1 along other axes."""
+        """Extents of the window: 1 along other axes."""
         return tuple(self.size if a == self.axis else 1 for a in range(self.rank))
 
     @property
     def lo(self) -> tuple[int, ...]:  # type: ignore[override]
-        """0 along other axes."""
+        """Elements of the window before its centre: none along other axes."""
         return tuple(self.before if a == self.axis else 0 for a in range(self.rank))
 
     def prepare(self, shape: Shape, dtype: DType, *, add: bool = False, zeros: bool = False) -> ReadyStep:
-        """In one pass, whatever the size; by NumPy on CPUs for which no kernel is made."""
+        """Prepare one pass, whatever the size; by NumPy on CPUs for which no kernel is made."""
         assert not add
         assert not zeros
         lines = math.prod(shape[: self.axis]), shape[self.axis], math.prod(shape[self.axis + 1 :])

@@ -273,7 +273,7 @@ class _Region:
             store_rounded(sums, target, sum(chain[-1].most for chain in self.chains))
 
     def _through(self, chain: list[_RegionStep], part: Array, sums: Array, memory: Array) -> None:
-        """Through all steps of a chain, into `sums`; of squares to come, into scratch."""
+        """Pass through all steps of a chain, into `sums`; into scratch where squares are to come."""
         last = len(chain) - 1
         for number, stage in enumerate(chain):
             for at in stage.fills:
@@ -300,7 +300,7 @@ _kept = _Lendable()
 
 
 class _Borrowed:
-    """So many bytes of scratch while it is entered: those that this Python thread had before, or others."""
+    """Lends so many bytes of scratch while it is entered: those that this Python thread had before, or others."""
 
     __slots__ = ("memory", "size")
 

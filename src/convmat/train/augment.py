@@ -31,7 +31,7 @@ def shifts(most: int) -> Augment:
 
 
 def flips() -> Augment:
-    """Every other picture, by chance, as in a mirror."""
+    """Turn every other picture round, by chance, as in a mirror."""
 
     def augment(x: Array, rng: np.random.Generator) -> Array:
         turned = rng.random(len(x)) < 0.5
@@ -41,7 +41,7 @@ def flips() -> Augment:
 
 
 def then(*changes: Augment) -> Augment:
-    """Several, one after the other."""
+    """Chain several changes, one after the other."""
 
     def augment(x: Array, rng: np.random.Generator) -> Array:
         for change in changes:

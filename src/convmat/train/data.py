@@ -46,11 +46,11 @@ class Examples:
         return len(self.x)
 
     def __getitem__(self, chosen: Any) -> tuple[Array, Array]:
-        """Some of them, by their numbers or a slice."""
+        """Take some of the examples, by their numbers or a slice."""
         return self.x[chosen], self.target[chosen]
 
     def batches(self, size: int) -> Iterator[tuple[Array, Array]]:
-        """So many at a time, in their order; the last ones may be fewer.
+        """Yield so many examples at a time, in their order; the last ones may be fewer.
 
         >>> [len(x) for x, _ in Examples(np.zeros((5, 1)), np.zeros(5)).batches(2)]
         [2, 2, 1]

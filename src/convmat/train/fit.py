@@ -77,7 +77,7 @@ class Course:
 
 
 def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
-    """Steps until the epoch `last`; a checkpoint after each, and when Ctrl-C ends it."""
+    """Take steps until the epoch `last`; write a checkpoint after each epoch, and when Ctrl-C ends it."""
     found: list[Epoch] = []
     saved = trainer.steps
     with interruptible() as stopped:
@@ -183,7 +183,7 @@ def batches(course: Course, epoch: int, first: int) -> Iterator[tuple[Array, Arr
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C sets an event meanwhile, so that a step is never left half done; a second one ends everything."""
+    """Let Ctrl-C set an event meanwhile, so that a step is never left half done; a second one ends everything."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped

@@ -40,7 +40,7 @@ class Loss(Protocol):
         """What the targets of an output are."""
 
     def count_examples(self, target: Array, size: int) -> float:
-        """Over how many, or with weights over what sum of them, the loss of `size` examples is the mean."""
+        """Number of examples, or sum of their weights, over which the loss of `size` of them is the mean."""
 
 
 TARGET = "train.target"
@@ -85,7 +85,7 @@ class CrossEntropy:
         return Spec((y.shape[0], *y.shape[2:]), np.dtype(np.int64))
 
     def count_examples(self, target: Array, size: int) -> float:
-        """What is not ignored, by its class's weight."""
+        """Number of targets that are not ignored, each by its class's weight."""
         there = target[target != self.ignore]
         return float(
             there.size if self.weights is None else np.asarray(self.weights, np.float64)[there].sum()

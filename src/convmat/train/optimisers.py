@@ -34,7 +34,7 @@ class Optimiser(Protocol):
         """The numbers that a step takes, the first step being 0."""
 
     def update(self, tape: Tape, w: str, g: str, kept: Mapping[str, str]) -> dict[str, str]:
-        """From the names of a parameter, its gradient, its state and the scalars to the names of what follows.
+        """Add nodes for a parameter, its gradient, its state and the scalars, all by name; the names of what follows.
 
         The answer has "w" and the names of `state`.
         """
@@ -141,7 +141,7 @@ class Adam(_Moments):
         return {"rate": rate_of(self.rate, step) / b1, "root": 1 / math.sqrt(b2)}
 
     def update(self, tape: Tape, w: str, g: str, kept: Mapping[str, str]) -> dict[str, str]:
-        """Three passes."""
+        """Add three passes."""
         if self.decay:
             g = tape.each(("scale", 0, (self.decay,)), ("add", 1, 2), inputs=[w, g], near=f"d.{w}.decayed")
         return _adam(tape, w, g, kept, self.betas, self.epsilon)
@@ -164,7 +164,7 @@ class AdamW(_Moments):
         return {"rate": rate / b1, "root": 1 / math.sqrt(b2), "shrunk": 1 - rate * self.decay}
 
     def update(self, tape: Tape, w: str, g: str, kept: Mapping[str, str]) -> dict[str, str]:
-        """Three passes, the last of them shrinking w too."""
+        """Add three passes, the last of them shrinking w too."""
         return _adam(tape, w, g, kept, self.betas, self.epsilon)
 
 

@@ -91,7 +91,7 @@ class Passes:
         return [node for node in self.forward if id(node) in wanted]
 
     def choices(self) -> Iterator[Recomputation]:
-        """From little that is computed again to much."""
+        """Choices of what is computed again, from little to much."""
         cheap = self._cheap()
         for count in range(1, len(cheap) + 1):
             yield Recomputation(frozenset(cheap[:count]))
@@ -118,7 +118,7 @@ class Passes:
 
     @kept_property
     def _crossing(self) -> list[list[str]]:
-        """Behind each node of the forward pass, the values of it that later ones of it read."""
+        """Values behind each node of the forward pass that later nodes of it read."""
         last = {name: at for at, node in enumerate(self.forward) for name in node.reads}
         alive: list[str] = []
         found = []

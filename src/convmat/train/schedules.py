@@ -42,7 +42,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From `rate` down to `last` in so many steps, and `last` from then on.
+    """Falls from `rate` to `last` in so many steps, and stays at `last` from then on.
 
     >>> [round(Cosine(1.0, steps=4)(step), 3) for step in (0, 2, 4, 9)]
     [1.0, 0.5, 0.0, 0.0]

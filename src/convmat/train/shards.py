@@ -39,7 +39,7 @@ class Shard:
 
 
 class CrewLostError(NetworkError):
-    """Nobody is left to compute shards; the trainer is as it was before the step."""
+    """Raised where nobody is left to compute shards; the trainer is as it was before the step."""
 
 
 class Crew(Protocol):
@@ -55,7 +55,7 @@ class Crew(Protocol):
 
 
 def require_shards(shards: Any) -> None:
-    """That a number of shards is one."""
+    """Require a number of shards to be a whole number from 1 on."""
     if isinstance(shards, bool) or not isinstance(shards, (int, np.integer)) or shards < 1:
         raise NetworkError(
             f"train: shards is a number of parts of each batch\n  shards = {format_value(shards)}\n  e.g. shards=4"

@@ -162,7 +162,7 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
 
 
 def limiting(graph: Graph) -> dict[str, Node]:
-    """By what they read, the Relus and Clips that nothing else reads beside, and whose limits are numbers."""
+    """Relus and Clips by what they read, where nothing else reads it and their limits are numbers."""
     readers = Counter(name for node in graph.nodes for name in node.reads)
     return {
         node.inputs[0]: node

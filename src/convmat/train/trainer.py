@@ -359,7 +359,7 @@ def _read_limit(limit: Any) -> int | None:
 
 
 def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:
-    """In words, the first node of a program whose results are not finite for these inputs."""
+    """Describe the first node of a program whose results are not finite for these inputs."""
     state = program.state()
     found: list[str] = []
 

@@ -137,7 +137,7 @@ class Timeline:
         return Spec(state_shape(node, out), out.dtype)
 
     def reads(self, node: Node, need: Needed) -> dict[str, tuple[int, int]]:
-        """From where to where the node reads each of its inputs that grow."""
+        """Ranges that the node reads of each of its inputs that grow."""
         found: dict[str, tuple[int, int]] = {}
         for name, part in zip(node.inputs, need.parts, strict=False):
             if part is not None and name in self.axes:
@@ -147,7 +147,7 @@ class Timeline:
         return found
 
     def behind(self, node: Node, start: int) -> dict[str, int]:
-        """From where on a node's outputs from `start` on read its inputs, whenever the end comes."""
+        """Places from which on a node's outputs from `start` on read its inputs, whenever the end comes."""
         reads = self.reads(node, self.needs(node, self.specs, start, start + 1))
         return {name: max(low - self._back[node.outputs[0]][name], 0) for name, (low, _) in reads.items()}
 

@@ -16,7 +16,7 @@ FAR = 2**62
 
 
 def concat(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """Along the axis that is joined all is needed."""
+    """All is needed along the axis that is joined."""
     axis = node.get("axis", 1) % out.rank
     require_all((axis,), out, part)
     given = [spec for spec in inputs if spec is not None]
@@ -24,7 +24,7 @@ def concat(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
 
 
 def split(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """Along the axis that is split all is needed."""
+    """All is needed along the axis that is split."""
     axis, x = node.get("axis", 0) % out.rank, inputs[0]
     assert x is not None
     require_all((axis,), out, part)
@@ -41,7 +41,7 @@ def transpose(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) 
 
 
 def depth_to_space(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """Whole blocks."""
+    """Whole blocks are needed."""
     b, x = node.get("blocksize"), first(inputs)
     inner = tuple((p // b, -(-q // b)) for p, q in part[2:])
     return Needed(
@@ -51,7 +51,7 @@ def depth_to_space(node: Node, inputs: Sequence[Spec | None], out: Spec, part: P
 
 
 def space_to_depth(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """Whole blocks."""
+    """Whole blocks are needed."""
     b, x = node.get("blocksize"), first(inputs)
     parts = (part[0], (0, x.shape[1]), *((p * b, q * b) for p, q in part[2:]))
     return Needed((parts,), (part[0], (0, out.shape[1]), *part[2:]))

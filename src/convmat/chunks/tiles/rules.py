@@ -93,7 +93,7 @@ def reduction(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) 
 
 
 def global_(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """Nothing less than all."""
+    """All of the inputs is needed."""
     raise WholeImage("looks at every pixel")
 
 

@@ -102,7 +102,7 @@ def _count(shape: tuple[int, ...], extents: tuple[int, ...]) -> int:
 
 
 def _work(tiler: Tiler, extents: tuple[int, ...]) -> float:
-    """Multiplications of all tiles, about: of one in the middle for each so many elements."""
+    """Estimate the multiplications of all tiles from those of one in the middle, for each so many elements."""
     part = middle_part(tiler.shape, extents[2:]) if len(extents) > 2 else whole(extents)
     return tiler.work(part) * math.prod(tiler.shape) / max(math.prod(extents), 1)
 

@@ -184,7 +184,7 @@ def run_tiled(network: Network, x: Any, options: TileOptions, progress: Tell | N
 
 @dataclass(frozen=True)
 class Reach:
-    """Along one axis: output p looks at `reach` inputs from about p*stride + offset on."""
+    """What an output sees along one axis: output p looks at `reach` inputs from about p*stride + offset on."""
 
     reach: int
     stride: float

@@ -88,7 +88,7 @@ class Tiler:
         return find_regions(self.graph, self.specs, name, part, self.ways, approximate=self.approximate)
 
     def bytes(self, part: Part) -> int:
-        """About what computing a part allocates: the busiest node's values, the input and the output."""
+        """Estimate what computing a part allocates: the busiest node's values, the input and the output."""
         found = self.regions(part)
         read = [each for each in self.graph.inputs if each.name in found.parts]
         inputs = sum(elements(found.parts[each.name]) * each.dtype.itemsize for each in read)
@@ -96,7 +96,7 @@ class Tiler:
         return found.alive(self.graph, self.specs) + inputs + 2 * made
 
     def work(self, part: Part) -> float:
-        """About what computing a part takes, in multiplications."""
+        """Estimate what computing a part takes, in multiplications."""
         found, total = self.regions(part), 0.0
         for node in self.graph.nodes:
             if node.outputs[0] in found.nodes:

@@ -49,7 +49,7 @@ def convolution(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part
 
 
 def pooling(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """As a convolution of each channel. The last windows of ceil_mode reach into padding that is said outright."""
+    """What a convolution of each channel needs. With ceil_mode the last windows reach into padding that is said."""
     x = first(inputs)
     parts, lows, highs = [], [], []
     for window, (start, stop) in zip(pooling_windows(node, x.shape), part[2:], strict=True):
@@ -80,7 +80,7 @@ def causal(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
 
 
 def resize(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """By whole numbers, or whole numbers' parts: the part's multiples, and what is read beside them."""
+    """What resizing by whole numbers, or parts of them, needs: the part's multiples, and what is read beside them."""
     x = first(inputs)
     found: list[tuple[int, int]] = list(part)
     makes, scales = list(part), [np.float32(1)] * x.rank
@@ -104,7 +104,7 @@ def resize(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
 def _along(
     node: Node, axis: ResizeAxis, part: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int], np.float32]:
-    """Along one axis: what is read, what that makes, and the scale that says so."""
+    """What is read along one axis, what that makes, and the scale that says so."""
     n, start, stop = max(round(axis.scale), round(1 / axis.scale)), *part
     grows, how = axis.scale > 1, coordinates_of(node)
     whole = (n * axis.I, axis.P) if grows else (n * axis.P, axis.I)

@@ -33,7 +33,7 @@ class Latest(NamedTuple):
 
     @classmethod
     def of(cls, given: Mapping[str, Value], program: Program) -> Latest | None:
-        """From a call; None where an input's values may decide on something."""
+        """What is kept of a call; None where an input's values may decide on something."""
         arrays = []
         for name, x in given.items():
             if type(x) is not np.ndarray or x.dtype.kind != "f":

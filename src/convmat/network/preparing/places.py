@@ -22,7 +22,7 @@ from .arena import Allotment, Life, allot
 
 @dataclass
 class Places:
-    """Who lies where: `root` and `shift` of each value in the arena; what of a join is done by lying right.
+    """Where values lie: `root` and `shift` of each value in the arena; what of a join is done by lying right.
 
     `joined`: by the joined value, its parts that lie there.
     """

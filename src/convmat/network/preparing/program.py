@@ -320,7 +320,7 @@ class Program(OfThisProcess):
         return sizes
 
     def _find_plans(self, options: Options) -> dict[int, Plan]:
-        """By the identity of their nodes the plans of products: their kernels are compiled side by side."""
+        """Plans of products by the identity of their nodes: their kernels are compiled side by side."""
         found: dict[int, Plan] = {}
         for node in self.graph.nodes:
             specs = [self.specs.get(name) for name in node.inputs]

@@ -168,7 +168,7 @@ class Programs(OfThisProcess):
 
     @property
     def kept(self) -> list[Program]:
-        """What it is prepared to, the latest last."""
+        """Programs that it is prepared to, the latest last."""
         with self._lock:
             return [program for _, program in list(self._kept.values())] + ([self._any] if self._any else [])
 

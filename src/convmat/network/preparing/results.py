@@ -18,7 +18,7 @@ def _bytes_of(element: Any) -> int:
 
 
 def require_results(node: Node, made: Sequence[Value], known: Sequence[Spec | None], limit: int) -> None:
-    """That values are what those who read them were prepared for, and sequences no larger than a value may be."""
+    """Require values to be what their readers were prepared for, and sequences no larger than a value may be."""
     for value, spec in zip(made, known, strict=False):
         if isinstance(value, list) and (size := sum(map(_bytes_of, value))) > limit:
             raise node.error(

@@ -31,7 +31,7 @@ class Shared:
         self._users.add(user)
 
     def arena(self, size: int) -> Array:
-        """So many bytes of the arena. If it has to grow, what was prepared on the smaller one is let go of."""
+        """Take so many bytes of the arena. If it has to grow, what was prepared on the smaller one is let go of."""
         if size > self._arena.nbytes:
             for each in self._users:
                 each.forget_states()

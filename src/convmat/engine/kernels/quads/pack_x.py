@@ -272,7 +272,7 @@ class _PairPacker(_Packer):
             fn.store(self._numbers(source + whole * size, mask), out + whole * 2, mask=mask)
 
     def _copy_odd(self, source: Value, out: Value, pixels: Value) -> None:
-        """Pixel by pixel, each with a 0 behind it."""
+        """Emits what copies pixel by pixel, each with a 0 behind it."""
         fn, r = self.fn, self.r
         with fn.loop(0, pixels) as pixel:
             at, to = source + pixel.index * (r.channels * r.source.bytes), out + pixel.index * r.pixel

@@ -216,7 +216,7 @@ class QuadsPlan(KernelPlan):
         )
 
     def _line(self, y: dict[str, int]) -> int:
-        """From one line of C to the next, in bytes: a row of it, or a column where lanes lie along its rows."""
+        """Bytes from one line of C to the next: a row of it, or a column where lanes lie along its rows."""
         r, c = self.recipe, self.product.c
         if r.store in (Store.LINES, Store.PLACED):
             return next((y[i.name] for i in reversed(c.cols) if i.extent > 1), 0)
@@ -308,7 +308,7 @@ def _storing(product: Product, y: dict[str, int]) -> tuple[Store, int]:
 
 
 def _unit(product: Product, dtypes: Dtypes, run: int, columns: int, cpu: Cpu, *, packed: bool) -> Unit:
-    """What multiplies: tiles where they are filled. Of floats that follows from a sum alone, whose order is the unit's.
+    """Unit that multiplies: tiles where they are filled. For floats the sum alone decides: its order is the unit's.
 
     Tiles read whole rows: behind a run there is something else, that 0 times is not 0 if it is no number, or nothing.
     """
