@@ -10,8 +10,9 @@ import pytest
 
 import convmat
 from convmat.network.graph import Node, Spec
-from convmat.network.ops import OPERATORS, Unknown
-from convmat.network.ops.base import OWN, OWNED
+from convmat.network.ops import Unknown
+from convmat.network.ops.base import OWN
+from convmat.network.ops.fallback import operator_of
 
 from .cases import Array
 
@@ -26,7 +27,7 @@ class Call(NamedTuple):
 
     def __call__(self) -> Any:
         """As in a network: the shapes first."""
-        operator = (OWNED if self.node.domain else OPERATORS)[self.node.op]
+        operator = operator_of(self.node)
         with suppress(Unknown):
             operator.shape(self.node, [None if x is None else Spec.of(np.asarray(x)) for x in self.arrays])
         return operator(self.node, self.arrays)

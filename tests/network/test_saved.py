@@ -361,6 +361,14 @@ def test_damage(file: Path) -> None:
         (lambda h: h.update(outputs=["q"]), "nothing computes the output 'q'"),
         (lambda h: h["constants"].update(x=h["constants"]["s"]), "two of its inputs and constants have the same name"),
         (lambda h: h.update(exact=1), "its exact is no bool\n  1"),
+        (lambda h: h["constants"].update(s=3), "one of its constants is no array\n  3"),
+        (lambda h: h["inputs"].__setitem__(0, ["x", "float32"]),
+         'one of its inputs is not a name, a type and a shape\n  ["x", "float32"]'),
+        (lambda h: h["nodes"][0]["attributes"].update(group={"a": 1}), 'it has a value of an unknown kind\n  {"a": 1}'),
+        (lambda h: h.update(choices={"a": ["jit"]}), 'one of its choices is none\n  ["jit"]'),
+        (lambda h: h.update(choices={"a": ["jit", "im2col", "panel", 1, 1, -1.0]}),
+         "one of its choices takes no time that there is\n  -1.0 seconds"),
+        (lambda h: h.update(precision="half"), 'its precision is "half"\n  one of float32, float16, bfloat16'),
         (lambda h: h["code"]["objects"].update(a=[0, 2**40]), "its object lies outside the file\n"),
     ],
 )  # fmt: skip
@@ -368,6 +376,16 @@ def test_lies_in_the_head(file: Path, change: Callable[[Head], object], said: st
     head, tensors, code = parts(file.read_bytes())
     change(head)
     assert refusal(sealed(head, tensors, code)).startswith(f"load: the network: {said}")
+
+
+def test_a_head_that_is_no_json(file: Path) -> None:
+    _, tensors, code = parts(file.read_bytes())
+    for head in (b"{", b"[" * 10_000, b'{"rtol": NaN}'):
+        size = -(-(80 + len(head)) // 64) * 64 - 80
+        assert (
+            refusal(sealed(head, tensors, code))
+            == f"load: the network: its head is not JSON\n  {size:,} bytes"
+        )
 
 
 def test_other_machines_code_is_not_run(file: Path) -> None:
