@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from convmat import Network
 from tests.chunks.networks import Built
+
+Array = npt.NDArray[Any]
 
 
 class Drawn:
@@ -73,10 +76,17 @@ def check(seed: int) -> None:
     exact = Network(network.graph, replace(network.options, exact=True), network.memory_limit)(drawn.x)
     rounding = float(np.abs(whole - exact).max())
     np.testing.assert_allclose(near, exact, rtol=0, atol=2 * rounding + 1e-5 * float(np.abs(whole).max()))
+    # Over all elements it is the same rounding, of tiles that lie elsewhere.
+    assert mean_square(near - exact) <= 1.25 * mean_square(whole - exact) + 1e-7 * mean_square(whole)
     if blas(drawn):
         np.testing.assert_allclose(made, whole, rtol=0, atol=3e-6 * float(np.abs(whole).max()))
     else:
         np.testing.assert_array_equal(made, whole, f"{seed}: {drawn.extents} in tiles of {tile}")
+
+
+def mean_square(differences: Array) -> float:
+    """The root of the mean square."""
+    return float(np.sqrt(np.mean(np.square(differences, dtype=np.float64))))
 
 
 def blas(drawn: Drawn) -> bool:
