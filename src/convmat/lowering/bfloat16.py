@@ -33,11 +33,13 @@ class Bfloat16(Im2col):
     packings: tuple[Packing, ...] = (Packing.PANEL,)
 
     def refuses(self, problem: Problem) -> str | None:
-        """Other element types, and the definition's order of sums."""
+        """Other element types, the definition's order of sums, and sums over images, as weight gradients are."""
         if problem.dtype not in ("float32", "bfloat16"):
             return f"rounds float32 to bfloat16, got {problem.dtype}"
         if problem.deterministic:
             return "adds two products at once, in an order of its own"
+        if problem.x.dims[0].role != "b":
+            return "sums over channels and filters, a weight gradient's sums run over images"
         return super().refuses(problem)
 
     def rounds_least(self, problem: Problem) -> bool:
