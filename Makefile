@@ -75,7 +75,7 @@ lint: $(VENV)/.test  ## style alone
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.test  ## types alone
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers $(WORKERS)
 
 check: $(VENV)/.test  ## the quick tests, and every example in docstrings, README and docs
 	$(PYTEST) -n $(WORKERS) --dist worksteal --maxfail 50
