@@ -31,7 +31,7 @@ def join(draft: Draft, node: Node) -> bool:
     names, shape = [name for name in node.inputs if name], draft.specs[node.outputs[0]].shape
     for at, name in enumerate(names):
         before = draft.writer(name)
-        if before is None or draft.specs[name].shape != shape:
+        if before is None or before.outputs != (name,) or draft.specs[name].shape != shape:
             continue
         alone, tables = draft.has_one_reader(name), _are_tables(draft, before, node)
         if not alone and not _reads_bytes(draft, before):
