@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from .. import api
 from ..planner import Plan
+from ..processes import kept_property
 from .arguments import (
     WindowPlaces,
     make_output,
@@ -111,12 +111,12 @@ class _Bank:
     shape: tuple[int, ...]
     exact: bool
 
-    @cached_property
+    @kept_property
     def results(self) -> tuple[int, ...]:
         """Extents of one filter's results."""
         return tuple(-(-n // s) for n, s in zip(self.shape, self.stride, strict=True))
 
-    @cached_property
+    @kept_property
     def rows(self) -> int:
         """Rows of results of a strip: not fewer than windows overlap by; all where a window is transformed."""
         many, *others = self.results
@@ -126,12 +126,12 @@ class _Bank:
         row = len(self.weights) * math.prod(others) * self.weights.itemsize
         return min(max(STRIP_BYTES // row, -(-self.extents[0] // self.stride[0])), many)
 
-    @cached_property
+    @kept_property
     def bound(self) -> Any:
         """The strip's plan with the filters packed."""
         return self._plan(self.rows).bind(self.weights)
 
-    @cached_property
+    @kept_property
     def nbytes(self) -> int:
         """Bytes that it holds."""
         return int(self.bound.plan.weight_bytes + self.weights.nbytes)
