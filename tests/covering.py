@@ -25,9 +25,10 @@ from tests.support import PASSES, Way, problem_of
 
 COVERING = {
     "float32 NCHW": (
-        "1d/batch-0", "1d/depthwise/tail", "1d/dilated/tail", "1d/transposed/tail", "2d/1x1/tail", "2d/batch-0",
-        "2d/channels-0", "2d/deep", "2d/depthwise-dilated/tail", "2d/depthwise/strided-tail", "2d/depthwise/tail",
-        "2d/filters-0", "2d/first-layer/tail", "2d/many-channels", "2d/nothing-but-padding", "2d/one-pixel",
+        "1d/batch-0", "1d/depthwise/tail", "1d/dilated/tail", "1d/transposed/plain", "1d/transposed/tail",
+        "2d/1x1/tail", "2d/batch-0", "2d/channels-0", "2d/deep", "2d/depthwise-dilated/tail",
+        "2d/depthwise/strided-tail", "2d/depthwise/tail", "2d/filters-0", "2d/first-layer/tail",
+        "2d/many-channels", "2d/nothing-but-padding", "2d/one-pixel",
         "2d/padding-beyond-filter/tail", "2d/same-lower/tail", "2d/stride-skips-input", "2d/transposed-batch-0",
         "2d/transposed-depthwise/strided-tail", "2d/transposed-depthwise/tail", "2d/transposed-dilated/tail",
         "2d/transposed-extra/tail", "2d/valid/tail", "2d/whole-image", "2d/wide-image", "3d/1x1x1/tail",
