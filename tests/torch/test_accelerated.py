@@ -35,7 +35,7 @@ def all_fused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     thread_pool.use_team(None)
 
 
-class Scaled(nn.Module):  # type: ignore[misc]  # seen as Any
+class Scaled(nn.Module):
     """A model with attributes, a parameter and a part of its own."""
 
     def __init__(self) -> None:
@@ -48,14 +48,14 @@ class Scaled(nn.Module):  # type: ignore[misc]  # seen as Any
         return self.drop(self.head(self.act(self.norm(self.conv(x)))) * self.scale * self.by)
 
 
-class Dropped(nn.Module):  # type: ignore[misc]  # seen as Any
+class Dropped(nn.Module):
     """Dropout as a function, which a trace sees in one mode alone; without random numbers."""
 
     def forward(self, x: Any) -> Any:
         return nn.functional.dropout(x, 1.0, training=self.training)
 
 
-class Summed(nn.Module):  # type: ignore[misc]  # seen as Any
+class Summed(nn.Module):
     """A convolution with something added to it."""
 
     def __init__(self, add: Callable[[Any, Any, Any], Any]) -> None:

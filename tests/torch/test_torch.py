@@ -209,7 +209,7 @@ def test_packed_weights_follow_every_change_of_the_weights(form: Any) -> None:
             torch.testing.assert_close(made(x), wanted, rtol=1e-4, atol=1e-4)
 
 
-class Block(nn.Module):  # type: ignore[misc]  # seen as Any
+class Block(nn.Module):
     """A residual block as torchvision writes them: one activation module used twice, addition in place."""
 
     def __init__(self, channels: int) -> None:
