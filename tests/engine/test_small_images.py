@@ -35,11 +35,10 @@ def joined(problem: Problem) -> set[bool]:
 def test_columns_of_small_images_are_one_matrix(
     x: tuple[int, ...], w: tuple[int, ...], stride: int, direction: str, whole: set[bool]
 ) -> None:
-    if host().vector_bytes < 32:
-        pytest.skip("an image of 2x2 fills a vector of four")
     g = Geometry.of(x, w, stride=stride, padding=1)
     problem = Problem.of(g)
-    assert joined(problem.grad_input() if direction == "input" else problem) == whole
+    fills = host().lanes(4) <= 4  # an image of 2x2 fills a vector of four
+    assert joined(problem.grad_input() if direction == "input" else problem) == ({False} if fills else whole)
     rng = np.random.default_rng(0)
     filters = rng.integers(-3, 4, w).astype(np.float32)
     plan = convmat.plan(x, w, stride=stride, padding=1, direction=direction, engine="jit", lowering="im2col")
