@@ -5,6 +5,7 @@ The wheel's script `mnnconvert` does the same, and then reports to its makers; s
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,17 +76,15 @@ def converted(file: str) -> Path:
     """The model beside an ONNX file, made of it unless it is there. Raises RefusedError where MNN takes it not."""
     import _tools
 
-    made = Path(file).with_suffix(".mnn")
+    model = Path(file).absolute()
+    made = model.with_suffix(".mnn")
     if not made.exists():
-        words = ["-f", "ONNX", "--modelFile", file, "--MNNModel", str(made), "--bizCode", "convmat"]
-        converted = _tools.mnnconvert(["mnnconvert", *words])
-        Path(LEFTOVER).unlink(missing_ok=True)
+        words = ["-f", "ONNX", "--modelFile", str(model), "--MNNModel", str(made), "--bizCode", "convmat"]
+        with contextlib.chdir(made.parent):  # it leaves an empty file where it is run, even where it crashes
+            converted = _tools.mnnconvert(["mnnconvert", *words])
         if not converted or not made.exists():
-            raise RefusedError(f"MNN's converter does not take {Path(file).name}")
+            raise RefusedError(f"MNN's converter does not take {model.name}")
     return made
 
-
-LEFTOVER = ".__convert_external_data.bin"
-"""An empty file that the converter leaves where it is run."""
 
 PEERS: tuple[Peer, ...] = (Mnn(),)
