@@ -126,7 +126,7 @@ RATES = {
 """What each rate is called."""
 
 UNITS = {"flops": "FLOP", "ops": "OP", "bytes": "bytes"}
-"""What is counted by the second, by how a rate's name ends."""
+"""Units of rates a second, by how their names end."""
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ def matmul(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
 
 
 def by_constant_matrix(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """The same rows of the first input, all of each."""
+    """Rows of the first input that the part has, each whole, and all of the matrix."""
     x = first(inputs)
     return Needed(((*part[:-1], (0, x.shape[-1])), *others(inputs)), (*part[:-1], (0, out.shape[-1])))
 

@@ -53,7 +53,7 @@ class Stage:
         return self.spec.bytes if self.kept and self.spec.bytes > SMALL else 0
 
     def describe_pooled(self, node: Node, tiles: int) -> Spec:
-        """What one of its global nodes has of so many tiles."""
+        """Shape and type of what a global node keeps of so many tiles: (tiles, B, C)."""
         dtype = self.spec.dtype if node.op in LARGEST else np.dtype(np.float64)
         return Spec((tiles, *self.spec.shape[:2]), dtype)
 

@@ -128,7 +128,7 @@ class ObjectCache:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no object, be it that none may be kept."""
+        """Whether the cache has no object, because none was kept yet or none may be."""
         return not self._usable() or next(self._files(), None) is None
 
     def clear(self) -> int:

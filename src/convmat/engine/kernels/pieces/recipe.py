@@ -175,7 +175,7 @@ OPERAND = (
 
 
 PiecesWriter = TransformWriter[PiecesRecipe]
-"""What writes a part of the kernel's module."""
+"""Writer of a part of the module of such a kernel."""
 
 
 __all__ = ["BLOCK", "OPERAND", "SHARED", "TALLEST", "Operand", "PiecesRecipe", "PiecesWriter"]

@@ -93,7 +93,7 @@ class QuadsRecipe:
 
     @property
     def tiled(self) -> bool:
-        """Whether registers are tiles."""
+        """Whether the unit multiplies registers that are tiles (AMX)."""
         return self.unit in TILED
 
     @property

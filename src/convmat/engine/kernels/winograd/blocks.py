@@ -188,7 +188,7 @@ def _shapes(product: Product, r: WinogradRecipe, threads: int) -> tuple[int, lis
 
 
 def _even(whole: int, part: int) -> bool:
-    """Whether no smaller parts cut the whole into as few."""
+    """Whether parts of this size are even: no smaller ones cut the whole into as few."""
     return -(-whole // -(-whole // part)) == part
 
 

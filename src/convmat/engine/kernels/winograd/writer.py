@@ -165,7 +165,7 @@ class TransformRecipe(Protocol):
 
     @property
     def largest_square(self) -> float:
-        """What the squares of an output's products may add up to."""
+        """Bound of the sum of the squares of an output's products: beyond, the tile is unsound."""
 
     def arguments(self) -> Arguments:
         """The words that a task reads."""
