@@ -56,7 +56,7 @@ from .task import RowBlock, TaskWriter
 from .writer import WinogradRecipe, WinogradWriter
 
 AHEAD = 2
-"""Channels by which memory for transformed weights is asked for before it is written."""
+"""Channels by which x is asked for before it is read, and memory for transformed weights before it is written."""
 
 
 class ModuleWriter(WinogradWriter):
@@ -75,7 +75,8 @@ class ModuleWriter(WinogradWriter):
         x, v, lines, count, row, column, args = fn.arguments
         t0, m1 = r.rows.points, len(r.columns.post)
         t1 = r.columns.points
-        x_row, pitch, plane = (self.word(fn, args, name) for name in ("x row", "line pitch", "v plane"))
+        names = ("x row", "x c", "line pitch", "v plane")
+        x_row, x_channel, pitch, plane = (self.word(fn, args, name) for name in names)
         height, width = self.word(fn, args, "height"), self.word(fn, args, "width")
         limits = [
             splat(trunc(select(below(row + u * d0, height), width, 0), to=i32), lanes=n) for u in range(t0)
@@ -88,6 +89,9 @@ class ModuleWriter(WinogradWriter):
                 fn.load(x + x_row * (u * d0) + moved, self.vector, mask=below(places, limits[u]))
                 for u in range(t0)
             ]
+            # Hardware follows no rows this short, and loads that miss hold up all that comes after them.
+            for u in range(t0):
+                fn.prefetch(x + x_channel * AHEAD + x_row * (u * d0) + moved)
             for s, each in enumerate(combine(r.rows.pre_b, read)):
                 fn.store(each, lines + pitch * s + moved)
         with fn.loop(0, udiv(count + (n - 1), n)) as tiles:
