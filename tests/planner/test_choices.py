@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import convmat
 from convmat.engine.cpu import host
 from convmat.errors import PlanError
 from convmat.geometry import Geometry
+from convmat.lazy_dataclass import dataclass
 from convmat.planner import choices
 from convmat.problem import Problem
 
@@ -37,7 +39,7 @@ def entry(when: str = "2026-01-02T03:04:05Z", **seconds: float) -> dict[str, Any
 def written(path: Path, entries: Any, **head: Any) -> Path:
     """A file of choices as `choices` writes it, but for what `head` says."""
     path.parent.mkdir(exist_ok=True, mode=0o700)
-    content = {"convmat choices": 1, "cpu": host().key, "choices": entries, **head}
+    content = {"convmat choices": choices.FORMAT, "cpu": host().key, "choices": entries, **head}
     path.write_text(json.dumps(content))
     path.chmod(0o600)
     return path
@@ -54,7 +56,7 @@ def test_it_is_read_by_the_next_process(folder: Path) -> None:
 def test_the_file_is_for_people_to_read(folder: Path) -> None:
     choices.remember(KEY, {"jit: im2col, a panel at a time": 0.00012345678})
     head, line, *tail = choices.choices_file().read_text().splitlines()
-    assert head.startswith('{"convmat choices": 1, "cpu": "')
+    assert head.startswith('{"convmat choices": 2, "cpu": "')
     assert line.startswith(' "1x3x8x8 * 4x3x3x3 -> 1x4x6x6, float32, 1 thread #')
     assert line.endswith('"seconds": {"jit: im2col, a panel at a time": 0.0001235}}')
     assert tail == ["}}"]
@@ -77,6 +79,26 @@ def test_the_file_is_for_people_to_read(folder: Path) -> None:
 def test_every_part_of_a_problem_is_in_its_key(change: dict[str, Any]) -> None:
     other = Problem.of(PROBLEM.geometry, **change)
     assert choices.entry_key(other) != KEY
+
+
+def test_a_key_outlives_new_names_of_classes_and_new_fields() -> None:
+    """Files hold it, and saved networks: where this figure has to change, FORMAT counts up."""
+    assert KEY == "1x3x8x8 * 4x3x3x3 -> 1x4x6x6, float32, 1 thread #f3b439108a73f23c"
+
+    @dataclass(frozen=True, kw_only=True)
+    class Renamed(Problem):
+        new: tuple[int, ...] = ()
+
+    named = {each.name: getattr(PROBLEM, each.name) for each in fields(PROBLEM)}
+    assert choices.entry_key(Renamed(**named)) == KEY
+    assert choices.entry_key(Renamed(**named, new=(1,))) != KEY
+
+
+def test_a_block_has_a_key_of_its_own() -> None:
+    """Its sums are those of its whole, whose order may be another."""
+    block = PROBLEM.of_block(PROBLEM.geometry)
+    assert block.whole == PROBLEM.geometry
+    assert choices.entry_key(block) != KEY
 
 
 def test_the_later_entry_stays(folder: Path, tmp_path: Path) -> None:
@@ -123,7 +145,7 @@ def test_damaged_entries_are_passed_over(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"null", b'{"convmat choices": 1}', b'{"choices": {}}'],
+    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[]", b"null", b'{"convmat choices": 2}', b'{"choices": {}}'],
 )
 def test_a_damaged_file_is_an_empty_one_and_is_replaced(folder: Path, content: bytes) -> None:
     folder.mkdir(mode=0o700)
@@ -226,6 +248,7 @@ def test_the_oldest_of_too_many_go(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 WRITER = """\
 import sys
+from dataclasses import fields
 from pathlib import Path
 from convmat.planner import choices
 choices.use_folder(Path(sys.argv[1]))

@@ -2,12 +2,13 @@
 
     the user's cache folder/convmat/choices/CPU.json, one file a CPU, one entry a line, for people to read:
 
-    {"convmat choices": 1, "cpu": ".../...", "choices": {
+    {"convmat choices": 2, "cpu": ".../...", "choices": {
      "1x64x56x56 * 64x64x3x3 -> .., float32, 2 threads #5c1e..": {"when": "2026-..", "seconds": {"jit: ..": 9e-4}},
      ...}}
 
-The figures behind # are a digest of the whole problem, limits included; what stands before is for readers. A way whose
-answer was wrong has null for its seconds. Of two entries of a problem the later one stays, of all the MOST latest.
+The figures behind # are a digest of the problem's fields by their names, limits included; what stands before is for
+readers. Classes and fields at their defaults are not in it: no entry is lost when a class gets another name or a new
+field. A way whose answer was wrong has null for its seconds. Of two entries of a problem the later one stays, of all the MOST latest.
 
 A file that is not ours, or that others may write to, is not used; what is no entry in it is passed over. Writers take
 turns (a lock on a file beside it), read what others wrote, add their own, and move a whole new file into place.
@@ -22,6 +23,8 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +35,8 @@ from ..problem import Problem
 from ..processes import lock_file
 from ..whole_files import replace_when_whole
 
-FORMAT = 1
-"""Counts up where what was measured says nothing of newer kernels, or where files look otherwise."""
+FORMAT = 2
+"""Counts up where what was measured says nothing of newer kernels, or where files or keys look otherwise."""
 
 MOST = 4096
 """Entries of a file; the oldest go first."""
@@ -83,8 +86,35 @@ def entry_key(problem: Problem, lowering: str | None = None, engine: str | None 
     said += ["weights used once"] * (not problem.reuse_weights) + [
         name for name in (lowering, engine) if name
     ]
-    digest = hashlib.sha256(repr((problem, lowering, engine)).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(_describe((FORMAT, problem, lowering, engine)).encode()).hexdigest()[:16]
     return f"{', '.join(said)} #{digest}"
+
+
+def _describe(value: Any) -> str:
+    """A problem, or a part of one, as text: a dataclass is its fields by name, but for those at their defaults.
+
+    >>> from ..layout import Dim
+    >>> _describe((Dim("c", 3), Dim("f0", 5, flip=True)))
+    "({'extent': 3, 'role': 'c'}, {'extent': 5, 'flip': True, 'role': 'f0'})"
+    """
+    cls = type(value)
+    if cls is tuple:
+        return f"({', '.join(map(_describe, value))})"
+    named = _fields(cls)
+    if named is None:
+        return repr(value)
+    found = ((name, getattr(value, name), default) for name, default in named)
+    return f"{{{', '.join(f'{name!r}: {_describe(each)}' for name, each, default in found if each != default)}}}"
+
+
+@cache
+def _fields(cls: type) -> tuple[tuple[str, Any], ...] | None:
+    """The fields of a dataclass by name, each with its default: MISSING where it has none; None of another class."""
+    if not is_dataclass(cls):
+        return None
+    factories = ((each, each.default_factory) for each in fields(cls))
+    named = {each.name: each.default if make is MISSING else make() for each, make in factories}
+    return tuple((name, named[name]) for name in sorted(named))
 
 
 def lookup(name: str) -> Seconds:
