@@ -86,11 +86,10 @@ def read_axes(axes: Any, rank: int) -> tuple[int, ...]:
     if axes is None:
         return tuple(range(rank))
     if np.isscalar(axes):
-        given = [operator.index(axes)]  # type: ignore[arg-type]  # a number
-    elif isinstance(axes, Iterable):
-        given = [operator.index(each) for each in axes]
-    else:
+        return (read_axis(axes, rank),)
+    if not isinstance(axes, Iterable):
         raise ValueError("axes must be an integer, iterable of integers, or None")
+    given = [operator.index(each) for each in axes]
     for each in given:
         if not -rank <= each < rank:
             raise ValueError(f"specified axis: {each} is out of range")

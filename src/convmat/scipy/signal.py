@@ -254,10 +254,10 @@ def _fill(value: Any, kind: np.dtype[Any]) -> Any:
     """The value outside an array, of the result's type."""
     given = np.asarray(value)
     if given.size != 1:
-        raise ValueError("`fillvalue` must be scalar or an array with one element")
+        raise ValueError("`fillvalue` must be scalar or an array with one element.")
     if given.dtype.kind not in "biufc" or (given.dtype.kind == "c" and kind.kind != "c"):
         raise ValueError(
-            "could not cast `fillvalue` directly to the output type (it was first converted to complex)"
+            "could not cast `fillvalue` directly to the output type (it was first converted to complex)."
         )
     number = given.reshape(()).item()
     if kind.kind == "c":
