@@ -44,6 +44,27 @@ def model(
     return made
 
 
+def body(inputs: str, nodes: list[Any], outputs: str, constants: dict[str, Any] | None = None) -> Any:
+    """A graph for an attribute: untyped inputs and outputs."""
+    untyped = [[helper.make_empty_tensor_value_info(n) for n in each.split()] for each in (inputs, outputs)]
+    kept = [numpy_helper.from_array(np.asarray(a), name) for name, a in (constants or {}).items()]
+    return helper.make_graph(nodes, "body", *untyped, kept)
+
+
+def typed(data: bytes, **kinds: str) -> bytes:
+    """The model with some of its inputs as sequences or optionals."""
+    proto = onnx.load_from_string(data)
+    for value in proto.graph.input:
+        if value.name in kinds:
+            told = value.type
+            for word in reversed(kinds[value.name].split()):
+                make = getattr(helper, f"make_{word}_type_proto")
+                told = make(told)
+            value.type.CopyFrom(told)
+    made: bytes = proto.SerializeToString()
+    return made
+
+
 def normal(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 

@@ -8,18 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import helper
 
 import convmat
 from convmat.network.graph import Spec
-from tests.network.made import Array, model, node, normal
-
-
-def body(inputs: str, nodes: list[Any], outputs: str, constants: dict[str, Any] | None = None) -> Any:
-    """A graph for an attribute: untyped inputs and outputs."""
-    untyped = [[helper.make_empty_tensor_value_info(n) for n in each.split()] for each in (inputs, outputs)]
-    kept = [numpy_helper.from_array(np.asarray(a), name) for name, a in (constants or {}).items()]
-    return helper.make_graph(nodes, "body", *untyped, kept)
+from tests.network.made import Array, body, model, node, normal, typed
 
 
 def flagged(data: bytes, *names: str) -> bytes:
@@ -372,20 +365,6 @@ def test_scans_that_do_not_fit() -> None:
 
 
 # -- sequences ---------------------------------------------------------------------------------------------------------
-
-
-def typed(data: bytes, **kinds: str) -> bytes:
-    """The model with some of its inputs as sequences or optionals."""
-    proto = onnx.load_from_string(data)
-    for value in proto.graph.input:
-        if value.name in kinds:
-            told = value.type
-            for word in reversed(kinds[value.name].split()):
-                make = getattr(helper, f"make_{word}_type_proto")
-                told = make(told)
-            value.type.CopyFrom(told)
-    made: bytes = proto.SerializeToString()
-    return made
 
 
 def test_sequences_go_in_and_come_out() -> None:
