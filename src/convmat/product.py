@@ -181,7 +181,7 @@ class Activation:
 
     @staticmethod
     def of(value: str | tuple[str | float, ...] | Activation | None) -> Activation | None:
-        """From a name, or a tuple of a name and its parameters. Raises ValueError for what is not in ACTIVATIONS."""
+        """Read a name, or a tuple of a name and its parameters. Raises ValueError for what is not in ACTIVATIONS."""
         if value is None or isinstance(value, Activation):
             return value
         name, *given = (value,) if isinstance(value, str) else value

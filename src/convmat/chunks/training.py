@@ -57,7 +57,7 @@ class Facts:
 
 
 def facts() -> Facts:
-    """Those of this process."""
+    """Facts of this process."""
     from .. import __version__
 
     cpu = host()

@@ -22,7 +22,7 @@ PIPE_BROKEN = 141
 
 
 def console() -> Console:
-    """For results: the terminal's width and colours; without a terminal, plain."""
+    """Console for results: the terminal's width and colours; without a terminal, plain."""
     from rich.console import Console
 
     class Results(Console):
@@ -36,7 +36,7 @@ def console() -> Console:
 
 
 def error_console() -> Console:
-    """For progress and complaints."""
+    """Console for progress and complaints."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)

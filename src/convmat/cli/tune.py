@@ -104,7 +104,7 @@ class Tuned:
     after: Any
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; seconds of a call."""
+        """Figures for JSON, in seconds of a call."""
         measured = {c.way: c.measured for c in self.after.candidates if c.measured is not None}
         chosen = self.after.chosen
         return {

@@ -57,7 +57,7 @@ def scale_to_unit(low: float, high: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=2)
 def constants(itemsize: int) -> GaussianConstants:
-    """Those of float32 (4 bytes) or float64, fitted once.
+    """Constants of float32 (4 bytes) or float64, fitted once.
 
     >>> len(constants(4).tail), len(constants(8).tail)
     (14, 29)

@@ -36,7 +36,7 @@ class Dtypes:
 
     @property
     def w(self) -> np.dtype[Any]:
-        """That of w."""
+        """Element type of w."""
         return self.array if self.weights is None else self.weights
 
 

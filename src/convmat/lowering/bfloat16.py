@@ -47,7 +47,7 @@ class Bfloat16(Im2col):
         return problem.dtype == "bfloat16"
 
     def roundings(self, problem: Problem) -> float:
-        """Those of im2col, and both factors of each product, which lose as much as so many sums would."""
+        """Roundings of im2col, and those of both factors of each product, which lose as much as so many sums would."""
         rounded = 4 * (ROUNDOFF / WORK_ROUNDOFF) ** 2 if problem.dtype == "float32" else 0.0
         return problem.geometry.k + rounded
 

@@ -55,7 +55,7 @@ class Dots(Lowering):
         return None
 
     def roundings(self, problem: Problem) -> float:
-        """Those of a strand's sum, about, and of adding the strands up."""
+        """Roundings of a strand's sum, about, and of adding the strands up."""
         return problem.geometry.k / STRANDS + math.log2(STRANDS)
 
     def product(self, part: Part) -> Product:

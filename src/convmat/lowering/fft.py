@@ -70,7 +70,7 @@ class Fft(Lowering):
         return max((_roundings(g, choose_windows(g, _room(problem))) for g in phases), default=1.0)
 
     def least_transformed(self, problem: Problem) -> float:
-        """Those of windows that hold no more than their outputs, and are no longer than the filter."""
+        """FLOPs of transforming windows that hold no more than their outputs, and are no longer than the filter."""
         found = 0.0
         for phase in problem.squeezed.geometry.phases():
             g, taps = phase.geometry, math.prod(axis.taps for axis in dense_axes(phase.geometry))

@@ -70,7 +70,7 @@ class Pieces(Lowering):
         return None
 
     def roundings(self, problem: Problem) -> float:
-        """Those of sums of PART tiles, of sums of PARTS_IN_A_ROW such parts, and of all these; and the transforms.
+        """Roundings of sums of PART tiles, of sums of PARTS_IN_A_ROW such parts, and of all these; and the transforms.
 
         All of it as much larger than y as its terms are.
         """

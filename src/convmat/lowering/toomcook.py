@@ -112,7 +112,7 @@ def fast_correlation(m: int, r: int, points: tuple[Fraction, ...] | None = None)
 
 
 def _first_points(count: int) -> tuple[Fraction, ...]:
-    """So many points of POINTS."""
+    """The first points of POINTS, as many as are asked for."""
     sizes = [Fraction(each) for each in POINTS.get(count, "").split()]
     return tuple(sign * size for size in sizes for sign in ((1, -1) if size else (1,)))
 

@@ -71,7 +71,7 @@ class Winograd(Lowering):
         return max(map(self._roundings, phases), default=1.0)
 
     def _roundings(self, g: Geometry) -> float:
-        """Those of one dense geometry."""
+        """Roundings of one dense geometry."""
         terms, rest = self.part(g), _rest(g)
         parts = -(-g.C // g.G // terms) * math.prod(g.F[a] for a in rest)
         return self.amplification(g) ** 2 * (terms + parts - 1 + TRANSFORMED)

@@ -205,7 +205,7 @@ class Graph:
         return replace(self, nodes=tuple(nodes), constants=more)
 
     def prune(self) -> Graph:
-        """Without the nodes and constants that no output needs."""
+        """The graph without nodes and constants that no output needs."""
         wanted, kept = set(self.outputs), []
         for node in reversed(self.nodes):
             if wanted.intersection(node.outputs):

@@ -8,7 +8,8 @@
 
 The figures behind # are a digest of the problem's fields by their names, limits included; what stands before is for
 readers. Classes and fields at their defaults are not in it: no entry is lost when a class gets another name or a new
-field. A way whose answer was wrong has null for its seconds. Of two entries of a problem the later one stays, of all the MOST latest.
+field. A way whose answer was wrong has null for its seconds. Of two entries of a problem the later one stays, of all
+the MOST latest.
 
 A file that is not ours, or that others may write to, is not used; what is no entry in it is passed over. Writers take
 turns (a lock on a file beside it), read what others wrote, add their own, and move a whole new file into place.
@@ -104,7 +105,8 @@ def _describe(value: Any) -> str:
     if named is None:
         return repr(value)
     found = ((name, getattr(value, name), default) for name, default in named)
-    return f"{{{', '.join(f'{name!r}: {_describe(each)}' for name, each, default in found if each != default)}}}"
+    parts = (f"{name!r}: {_describe(each)}" for name, each, default in found if each != default)
+    return f"{{{', '.join(parts)}}}"
 
 
 @cache

@@ -104,7 +104,7 @@ def _choose_for_images(
 
 
 def _drop_disturbing(possible: Candidates) -> Candidates:
-    """Those left without BLAS where the jit runs the same lowering.
+    """Candidates without those of BLAS whose lowering the jit runs too.
 
     A BLAS of several threads keeps them awake for tens of milliseconds after a product, on the cores that the next
     product's threads need: VGG-16 took 95 ms on two threads with one such product in it, 65 without.

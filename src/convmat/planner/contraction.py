@@ -51,7 +51,7 @@ class Contraction:
 
     @classmethod
     def of(cls, equation: str, a: Shape, b: Shape) -> Contraction:
-        """From an equation of two operands that fits these shapes."""
+        """Contraction of an equation of two operands that fits these shapes."""
         left, y = equation.split("->")
         first, second = left.split(",")
         extents: dict[str, int] = {}
@@ -61,7 +61,7 @@ class Contraction:
 
     @property
     def shape(self) -> Shape:
-        """That of y."""
+        """Shape of y."""
         return tuple(self.extents[letter] for letter in self.y)
 
     @property
@@ -123,7 +123,7 @@ class Contraction:
         return replace(found, order=order) if source == "x" else found
 
     def _indices(self, group: str) -> tuple[Index, ...]:
-        """Those of extents above 1; one of extent 1 where there is none."""
+        """Indices of extents above 1; one of extent 1 where there is none."""
         letters = [c for c in self.groups[group] if self.extents[c] > 1]
         found = tuple(Index(c, self.part.get(c, self.extents[c])) for c in letters)
         # A first column index that moves nothing: else a kernel for weight gradients would take short sums.

@@ -42,7 +42,7 @@ class Plan(Prepared, Presentable):
         return self.decision.exact
 
     def why(self) -> str:
-        """In words: why this way, what the others would take, and what keeps quicker ones away.
+        """Reasons in words: why this way, what the others would take, and what keeps quicker ones away.
 
         >>> import convmat
         >>> print(convmat.plan((1, 8, 9, 9), (8, 8, 1, 1), lowering="pointwise", engine="blas").why().splitlines()[0])

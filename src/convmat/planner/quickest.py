@@ -157,7 +157,7 @@ def bound(problem: Problem, way: Way, machine: Machine, peaks: Peaks) -> float:
 
 @lru_cache(maxsize=64)
 def _least_flops(lowering: Lowering, problem: Problem) -> float:
-    """Those of a lowering, remembered for its other packings and the other engine."""
+    """FLOPs of a lowering, remembered for its other packings and the other engine."""
     return lowering.least_flops(problem)
 
 
@@ -180,7 +180,7 @@ def _flops_beside(problem: Problem) -> float:
 
 
 def _fill_share(problem: Problem) -> float:
-    """By how much the rows of a product fill whole vectors up: lanes of transformed products go along them."""
+    """Factor by which the rows of a product grow to fill whole vectors: lanes of transformed products go along them."""
     rows, lanes = problem.squeezed.geometry.m, host().lanes(np.dtype(problem.work_dtype).itemsize)
     return -(-rows // lanes) * lanes / max(rows, 1)
 

@@ -124,7 +124,7 @@ def race_ways(
 
 
 def _load_together(plans: Sequence[Prepared]) -> list[Prepared]:
-    """Those whose machine code can be made and run, compiled side by side."""
+    """Candidates whose machine code can be made and run, compiled side by side."""
 
     def load(plan: Prepared) -> bool:
         try:

@@ -167,7 +167,7 @@ def _describe_rounding(decision: Decision) -> str:
 
 
 def _denormal(decision: Decision) -> str:
-    """From where on numbers are too small for what is known of the error."""
+    """Sentence about numbers that are too small for what is known of the error."""
     least = SMALLEST_NORMAL[decision.problem.out_dtype]
     return f"Products and sums below {least:.1e} (denormal) lose digits beyond that."
 

@@ -158,7 +158,7 @@ class AdamW(_Moments):
     decay: float = 0.01
 
     def scalars(self, step: int) -> Mapping[str, float]:
-        """Those of Adam, and what is left of the weights."""
+        """Scalars of Adam, and what is left of the weights."""
         rate = rate_of(self.rate, step)
         b1, b2 = (1 - beta ** (step + 1) for beta in self.betas)
         return {"rate": rate / b1, "root": 1 / math.sqrt(b2), "shrunk": 1 - rate * self.decay}

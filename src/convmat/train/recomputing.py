@@ -228,7 +228,7 @@ class Sparing(Programs):
 
 
 def _select_falling(passes: Passes) -> Sequence[Recomputation]:
-    """Those choices each of which takes less memory than all before it."""
+    """The choices each of which takes less memory than all before it."""
     found, least = [], passes.peak(passes.graph)
     for choice in passes.choices():
         peak = passes.peak(passes.with_copies(choice))

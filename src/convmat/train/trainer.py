@@ -183,7 +183,7 @@ class Trainer:
         progress: Callable[[Progress], object] | None = None,
         each_epoch: Callable[[Epoch], object] | None = None,
     ) -> list[Epoch]:
-        """So many times through all examples, in an order drawn anew each time; what came of each.
+        """Learn from all examples so many times, in an order drawn anew each time; what came of each.
 
         `validate`: examples that are judged after each epoch, a data set's own where it is given whole. `shards`: each
         step in so many parts, as `step` has it. `client`: a dask.distributed.Client, whose workers compute the shards,

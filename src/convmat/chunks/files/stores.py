@@ -107,11 +107,11 @@ class Zarr:
         return 2 * CODERS * math.prod(self.chunks) * self.dtype.itemsize
 
     def read(self, place: Place, empty: Empty = np.empty) -> Array:
-        """As zarr reads it, in memory that zarr made."""
+        """Read it as zarr does, into memory that zarr made."""
         return np.asarray(self.array[place])
 
     def write(self, place: Place, array: Array) -> None:
-        """As zarr writes it."""
+        """Write it as zarr does."""
         self.array[place] = array
 
 

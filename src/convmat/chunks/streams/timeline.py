@@ -184,7 +184,7 @@ class Timeline:
 
 
 def stateless(graph: Graph) -> Graph:
-    """Without the states that nodes take from outside and give back: a stream carries them itself."""
+    """The graph without the states that nodes take from outside and give back: a stream carries them itself."""
     found = [without_states(node, graph) for node in graph.nodes]
     nodes = tuple(node for node, _, _ in found)
     taken, given_back = (

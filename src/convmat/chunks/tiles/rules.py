@@ -98,7 +98,7 @@ def global_(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) ->
 
 
 def whole_image(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
-    """As `global_`."""
+    """The rule of `global_`."""
     raise WholeImage("normalises over pixels")
 
 

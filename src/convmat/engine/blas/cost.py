@@ -81,7 +81,7 @@ class Copying:
 
 
 def copy_work(shape: Shape, strides: Shape) -> Copying:
-    """For a source of these extents and strides (in elements), the target C-contiguous.
+    """Work of copying a source of these extents and strides (in elements); the target is C-contiguous.
 
     >>> copy_work((64, 9, 56, 56), (3364, 58, 58, 1))
     Copying(elements=1806336, loops=32256, apart=0, far=0)

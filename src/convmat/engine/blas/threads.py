@@ -54,7 +54,7 @@ class _Library:
             self.set(min(self.before, *self.active) if self.active else self.before)
 
     def forget(self) -> None:
-        """In a forked child: the limits were other threads'."""
+        """Forget the limits in a forked child: they were other threads'."""
         if self.active:
             self.owed = self.before
             self.active.clear()

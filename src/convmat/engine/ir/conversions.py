@@ -74,7 +74,7 @@ def convert(value: Value, source: str, target: str) -> Value:
 
 
 def _of_float(value: Value, a: Type, b: Type, target: str) -> Value:
-    """From float32 or float64."""
+    """Convert from float32 or float64."""
     if b.is_float:
         return fpext(value, to=b) if b is f64 else fptrunc(value, to=b)
     if target == "uint64":
@@ -87,7 +87,7 @@ def _of_float(value: Value, a: Type, b: Type, target: str) -> Value:
 
 
 def _of_half(value: Value, source: str, target: str) -> Value:
-    """From or to a 16-bit float, by float32; of float64, rounded once."""
+    """Convert from or to a 16-bit float, by float32; float64 is rounded once."""
     if source in ("float16", "bfloat16"):
         wide = widen(value, f32) if source == "bfloat16" else fpext(value, to=f32)
         return convert(wide, "float32", target)

@@ -202,7 +202,7 @@ def copysign(a: Value, b: Value) -> Text:
 
 @pure(np.rint)
 def rint(a: Value) -> Text:
-    """To the nearest integer, halves to even. Needs SSE4.1 on x86, else LLVM calls libm."""
+    """Round to the nearest integer, halves to even. Needs SSE4.1 on x86, else LLVM calls libm."""
     return _intrinsic("roundeven", a)
 
 

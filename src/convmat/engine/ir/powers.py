@@ -58,7 +58,7 @@ def _reduce(rest: Value, step: Value) -> Value:
 
 
 def _fmod(x: Value, y: Value) -> Value:
-    """In float64, of float32 numbers."""
+    """Remainder of float32 numbers, in float64."""
     rest, step = fabs(x), fabs(y)
     many = rest >= step * 2.0**EXACT
     home = x.home or y.home

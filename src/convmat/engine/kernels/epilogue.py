@@ -126,7 +126,7 @@ class TileEpilogue:
                         self._line(fn, each, bias, to, to.stride * r + v * n * self.out.bytes, masks[v])
 
     def _pieces(self, row: int, end: int, lanes: int, to: Target) -> Iterator[tuple[Value | int, Value]]:
-        """For each block that the rows from `row` up to `end` meet: where lane 0 would lie, and which lanes it has."""
+        """Each block that the rows from `row` up to `end` meet: where lane 0 would lie, and which lanes it has."""
         if to.between is None:
             yield row * self.out.bytes, prefix_mask(lanes, end - row)
             return

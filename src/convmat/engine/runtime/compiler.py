@@ -88,7 +88,7 @@ def reader(descriptor: int) -> Callable[[int], bytes]:
 
 
 def wait_readable(descriptors: Sequence[int], seconds: float) -> list[int]:
-    """Those of these pipes with something to read (or an end), after waiting for at most `seconds`."""
+    """The pipes that have something to read (or an end), after waiting for at most `seconds`."""
     if os.name == "nt":
         # Windows cannot wait for pipes: the read that follows waits.
         return list(descriptors[:1])

@@ -92,7 +92,7 @@ class Child:
         return compiler.unframe(patiently)
 
     def state(self) -> tuple[str, str] | None:
-        """As the system tells it: a letter, and how much it has computed; None where that is not known."""
+        """State as the system tells it: a letter, and how much it has computed; None where that is not known."""
         try:
             facts = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:

@@ -69,7 +69,7 @@ class _Symbol:
 
 @dataclass(frozen=True)
 class _Reference:
-    """At `offset` of the image, up to `end` of its section, something of type `kind` refers to `target`."""
+    """A place at `offset` of the image, up to `end` of its section, that refers to `target` in the way `kind`."""
 
     offset: int
     end: int

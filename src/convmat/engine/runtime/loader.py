@@ -87,7 +87,7 @@ def _libc() -> Any:
 
 
 def _flush(address: int, size: int) -> None:
-    """On Arm the instruction cache does not see stores by itself (Linux cleans new executable pages)."""
+    """Clean the instruction cache, which on Arm does not see stores by itself (Linux cleans new executable pages)."""
     if platform.machine().lower() in ("aarch64", "arm64"):
         try:
             clear = ctypes.CDLL("libgcc_s.so.1").__clear_cache

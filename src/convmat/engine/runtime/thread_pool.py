@@ -114,7 +114,7 @@ class Pool:
             self._beds[number - 1].acquire()
 
     def wake_in_python(self, tasks: int, threads: int) -> None:
-        """Without futexes: wake the sleeping workers among those a job can use."""
+        """Wake the sleeping workers among those a job can use, without futexes."""
         for number in range(1, min(tasks, threads, len(self._threads) + 1)):
             address = self.state + thread_pool_ir.ASLEEP + thread_pool_ir.ASLEEP_STRIDE * number
             asleep = ctypes.c_int32.from_address(address)

@@ -125,7 +125,7 @@ class Attempt:
     refusal: str
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Results for JSON."""
         if self.found is None:
             return {"refusal": self.refusal}
         return {**self.found.as_dict(), "drawn": str(self.path), "refusal": None}

@@ -172,7 +172,7 @@ def _bracket(value: float) -> str:
 
 
 def list_flights(pairs: list[tuple[Cell, Cell]], t: float) -> tuple[Flight, ...]:
-    """Those on their way: one leaves after the other."""
+    """Flights on their way: one leaves after the other."""
     parts = ((cell, to, part_of(i, len(pairs), t)) for i, (cell, to) in enumerate(pairs))
     return tuple(Flight(cell, to, ease(part)) for cell, to, part in parts if 0 < part < 1)
 

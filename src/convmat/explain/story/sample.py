@@ -15,7 +15,7 @@ from convmat.geometry import Geometry, Shape
 
 @dataclass(frozen=True)
 class Budget:
-    """At most so many rows and columns of the unrolled input, output and input channels, elements along an axis."""
+    """The most rows and columns of the unrolled input, output and input channels, elements along an axis."""
 
     rows: int
     columns: int

@@ -30,7 +30,7 @@ def batches(
     most: int,
     tell: Callable[[str], object] = lambda text: None,
 ) -> list[dict[str, Array]]:
-    """At most so many examples as a network's inputs by name, from a folder (and those in it) or a .npz.
+    """Up to so many examples as a network's inputs by name, from a folder (and those in it) or a .npz.
 
     In a .npz are arrays by the inputs' names, their first axis that of the examples; one array of any name for a
     network with one input. Raises NetworkError.

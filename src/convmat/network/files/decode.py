@@ -212,7 +212,7 @@ class _Decoder:
         )
 
     def precision(self, head: dict[str, Any]) -> str:
-        """That of the network; files of versions before have none."""
+        """Precision of the network; files of versions before have none."""
         found = self.require(head.get("precision", PRECISIONS[0]), "precision", str)
         if found not in PRECISIONS:
             raise self.wrong(f"its precision is {_shorten(found)}\n  one of {', '.join(PRECISIONS)}")

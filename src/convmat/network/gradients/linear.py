@@ -77,7 +77,7 @@ def _gemm(tape: Tape, operands: tuple[str, str, int, int], alpha: float, near: s
 
 @rule("Einsum")
 def einsum(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
-    """For each operand the sum of products of dy and the others."""
+    """Gradient of each operand: the sum of products of dy and the others."""
     return {
         at: tape.op("EinsumGrad", dy[0], *node.inputs, near=f"d.{name}", own=True, of=node, at=at)
         for at, name in enumerate(node.inputs)

@@ -130,5 +130,5 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def without_rule(nodes: Collection[Node]) -> list[Node]:
-    """Those that nothing here can differentiate."""
+    """Nodes that nothing here can differentiate."""
     return [node for node in nodes if node.key not in RULES and node.key not in FLAT]

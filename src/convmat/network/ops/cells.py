@@ -151,7 +151,7 @@ class Named:
 
     @property
     def parameters(self) -> tuple[float, ...]:
-        """Those numbers that it has."""
+        """Numbers that it has."""
         return tuple(float(each) for each in (self.alpha, self.beta) if each is not None)
 
     def __call__(self, x: Array) -> Any:

@@ -222,7 +222,7 @@ def scale_weights(node: Node, w: Array, room: buffers.Slots | None = None) -> Ar
 
 
 def plan_weaving(node: Node, specs: Specs, options: Options) -> Sweep | None:
-    """For a ConvTranspose whose windows lie side by side: the kernel that puts its pixels where they belong.
+    """Kernel that puts the pixels of a ConvTranspose, whose windows lie side by side, where they belong.
 
     y[b, o, p*s + f] = sum over c of w[c, o, f] * x[b, c, p]: one product of rows (o, f) reads x once, where one for
     each f would read it for each.

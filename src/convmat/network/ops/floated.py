@@ -85,7 +85,7 @@ class Floated(Planned):
 
     @property
     def scratch(self) -> int:
-        """That of the plan, and what lies before and behind it."""
+        """Scratch of the plan, and what lies before and behind it."""
         return (
             self.bound.scratch + aligned_bytes(self.wide) + (aligned_bytes(self.made) if self.round_ else 0)
         )

@@ -186,7 +186,7 @@ def _linear_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 def _require_factors(node: Node, specs: Specs, filters: int) -> None:
-    """That scales of x and w, and a bias, are what they must be."""
+    """Require scales of x and w, and a bias, to be what they must be."""
     require_scalar(node, input_at(node, specs, 1), "scale of x")
     _require_each_filter(node, input_at(node, specs, 4), filters, "scale of w")
     for at, what in ((1, "scale of x"), (4, "scale of w")):
@@ -251,7 +251,7 @@ def _fits(node: Node, specs: Specs, bias: Array | None, keywords: Mapping[str, A
 
 
 def _without_scale(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the sums alone."""
+    """Keywords of the sums alone."""
     left_out = ("scale", "activation", "out_dtype", "y_zero_point")
     return {name: value for name, value in keywords.items() if name not in left_out}
 

@@ -133,7 +133,7 @@ SHORTEST = 16
 
 
 def _find_table(node: Node, said: Expression, there: Sequence[Spec], made: Spec) -> Found:
-    """From 8-bit numbers to 8-bit numbers by a table of what each becomes, one for all or for each index of an axis."""
+    """Table from 8-bit numbers to 8-bit numbers: what each becomes, one for all or for each index of an axis."""
     bytes_, late = (np.int8, np.uint8), [i for i, spec in enumerate(there) if spec.value is None]
     if len(late) != 1 or made.dtype not in bytes_ or there[late[0]].dtype not in bytes_:
         return None
@@ -263,7 +263,7 @@ def _image_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
 
 
 def _layer_norm(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
-    """With the shape of what is normalised for scale and bias."""
+    """Kernel of a normalisation whose scale and bias have the shape of what is normalised."""
     axis = axis_of(node, node.get("axis", -1), x.rank)
     own, rest = x.shape[axis:], [spec for spec in specs[1:] if spec is not None]
     fits = all(math.prod(each.shape) == math.prod(own) and each.rank <= len(own) for each in rest)

@@ -103,7 +103,7 @@ class Interleaved(Planned):
 
     @property
     def scratch(self) -> int:
-        """That of the plan, and what lies between it and the kernel."""
+        """Scratch of the plan, and what lies between it and the kernel."""
         return self.bound.scratch + self._room
 
     @property

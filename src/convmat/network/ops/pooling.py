@@ -50,7 +50,7 @@ class PoolingWindow:
     hi: int
 
     def taps(self) -> list[tuple[slice, slice]]:
-        """For each f the outputs it reaches, and the inputs that they read there."""
+        """Taps: for each f the outputs it reaches, and the inputs that they read there."""
         found = []
         for f in range(self.F):
             first = max(0, -((f * self.d - self.lo) // self.s))

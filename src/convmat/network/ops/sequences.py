@@ -65,7 +65,7 @@ def insert(node: Node, sequence: Value, tensor: Value, at: Value = None) -> Any:
 
 @operator("SequenceErase", shape=unknown_outputs, late=True)
 def erase(node: Node, sequence: Value, at: Value = None) -> Any:
-    """Without the tensor at a place, the last if none is said."""
+    """The sequence without the tensor at a place, the last if none is said."""
     several = _sequence(node, sequence)
     n = len(several)
     i = _place(node, np.array(-1) if at is None else at, n, n - 1)

@@ -93,7 +93,7 @@ def is_view(node: Node) -> bool:
 def _joins(
     graph: Graph, specs: Mapping[str, Spec], stepped: Sequence[bool], parted: Sequence[bool]
 ) -> dict[str, tuple[str, int]]:
-    """For each value that lies in a joined array: which one, and how many bytes from its beginning."""
+    """The joined array that each value lies in: which one, and how many bytes from its beginning."""
     inside: dict[str, tuple[str, int]] = {}
     wholes = {
         at: parts

@@ -42,7 +42,7 @@ def find_attention(
 
 
 def _load_kernels(found: dict[K, S], record: Record | None) -> dict[K, S]:
-    """Those whose kernels can be had, written down in the record; where nothing is compiled, NumPy runs the nodes."""
+    """Sweeps whose kernels can be had, written down in the record; where nothing is compiled, NumPy runs the nodes."""
     load_together([kernel for step in found.values() for kernel in step.kernels])
     for key, step in list(found.items()):
         try:

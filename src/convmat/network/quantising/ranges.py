@@ -86,7 +86,7 @@ class SeenRange:
 
     @property
     def mean(self) -> Array:
-        """For each channel."""
+        """Mean of each channel."""
         assert self.sums is not None
         return np.asarray(self.sums / max(self.count, 1))
 

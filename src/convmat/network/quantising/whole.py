@@ -277,7 +277,7 @@ class QuantisingWork:
         return found if len(found) < len(self.regions(why).layers) else {}
 
     def find_sensitive(self, why: Mapping[str, str], most: float, tell: Tell) -> dict[str, str]:
-        """As many layers, the most sensitive first, as it takes for the answers to change by no more than `most`."""
+        """The most sensitive layers, as many as it takes for the answers to change by no more than `most`."""
         names = [layer.name for layer in self.regions(why).layers]
         if self.drop(self.network(self.regions(why)))[0] <= most:
             return {}

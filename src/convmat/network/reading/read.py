@@ -205,7 +205,7 @@ class ModelReader(Values):
         return Graph(ordered, inputs, outputs, constants, name)
 
     def inline(self, model: Any) -> Any:
-        """Without functions of its own: each call replaced by the function's nodes."""
+        """The model without functions of its own: each call is replaced by the function's nodes."""
         try:
             from onnx import inliner
 
@@ -368,7 +368,7 @@ class ModelReader(Values):
         return frozenset(schema.attributes)
 
     def order_nodes(self, nodes: list[Node], given: set[str]) -> tuple[Node, ...]:
-        """In an order in which each reads what is there. Raises for names written twice, missing names, and cycles."""
+        """Nodes, each behind those that it reads from. Raises for names written twice, missing names, and cycles."""
         writer: dict[str, int] = {}
         for i, node in enumerate(nodes):
             for name in filter(None, node.outputs):

@@ -73,7 +73,7 @@ class Draft:
             self._readers.setdefault(name, []).append(at)
 
     def drop(self, node: Node, instead: str) -> bool:
-        """Without a node whose one output is the value `instead`; False if the outside knows it by its own name."""
+        """Drop a node whose one output is the value `instead`; False if the outside knows it by its own name."""
         (name,) = node.outputs
         if name in self.graph.outputs:
             return False

@@ -104,7 +104,7 @@ def quantised(draft: Draft, node: Node) -> bool:
 
 
 def _grain(draft: Draft, node: Node) -> NamedGrain | None:
-    """That of a node which quantises or dequantises, if it is constant and of 8 bits."""
+    """Grain of a node which quantises or dequantises, if it is constant and of 8 bits."""
     if len(node.inputs) < 3 or node.get("block_size", 0):
         return None
     scales, zeros = draft.constant(node.inputs[1]), draft.constant(node.inputs[2])

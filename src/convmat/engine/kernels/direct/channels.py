@@ -151,7 +151,7 @@ class ChannelsWriter(Walker):
         self.r = recipe
 
     def _of(self, lanes: int, count: int) -> None:
-        """From here on vectors have so many lanes, of which `count` are there."""
+        """Let vectors have so many lanes from here on, of which `count` are there."""
         self.lanes, self.vector = lanes, self.r.work.x(lanes)
         self.mask = None if count == lanes else prefix_mask(lanes, count)
         self.groups = None if count == lanes else count // self.r.m
@@ -366,7 +366,7 @@ class ChannelsWriter(Walker):
         return inside.results
 
     def _pixel(self, x: Value) -> list[Value]:
-        """For each channel of a group, a vector that has it in all lanes of its group."""
+        """A vector for each channel of a group, which has it in all lanes of its group."""
         r, m, c = self.r, self.r.m, self.r.c
         groups = self.lanes // m
         parts = 2 if c > m else 1

@@ -26,7 +26,7 @@ class Planes(PixelBlocks):
         self.y_chunk = lanes * recipe.out.bytes
 
     def rows(self) -> Value:
-        """In 1-D the rows are chunks."""
+        """Rows that a block goes along; in 1-D they are chunks."""
         return self._line_chunks() if self.r.rows is None else self.word("rows")
 
     def plane(self, plane: Plane, first: Value, stop: Value) -> None:
@@ -98,7 +98,7 @@ class Planes(PixelBlocks):
             )
 
     def _chunks(self, x: Value, y: Value, residual: Value, first: Value, stop: Value) -> None:
-        """In 1-D: chunks [first, stop) of the only row; the rows of a block are chunks, one vector apart."""
+        """Write chunks [first, stop) of the only row, in 1-D; the rows of a block are chunks, one vector apart."""
         fn, r = self.fn, self.r
         steps = const(i64, self.x_chunk), const(i64, self.y_chunk)
         if self.edges_only:

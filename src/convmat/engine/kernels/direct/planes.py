@@ -52,7 +52,7 @@ class WindowSteps:
 
     @property
     def reach(self) -> int:
-        """From a window's first element to its last."""
+        """Distance from a window's first element to its last."""
         return (self.taps - 1) * self.dilation
 
     @property

@@ -38,7 +38,7 @@ class DotsRecipe:
 
     @property
     def vectors(self) -> int:
-        """That hold a number for each strand."""
+        """Number of vectors that hold a number for each strand."""
         return self.strands // self.lanes
 
     @kept_property

@@ -71,7 +71,7 @@ def cut_evenly(indices: tuple[Index, ...], most: int) -> KCutting:
 
 
 def box_table(indices: tuple[Index, ...], blocks: list[Any]) -> Array:
-    """For each block (first, count) of every index, then where it begins and how much it holds."""
+    """A row for each block: (first, count) of every index, then where it begins and how much it holds."""
     rows, start = [], 0
     for block in blocks:
         rows.append([*(n for first, stop in block for n in (first, stop - first)), start, count(block)])
@@ -151,7 +151,7 @@ def count_columns_inside(b: View, columns: tuple[Index, ...], panel: int) -> int
 
 
 def valid_ranges(b: View, parts: list[Block], columns: tuple[Index, ...], panels: Array) -> Array:
-    """For each part and panel where the part's tap is inside the array: (first column in the panel, count)."""
+    """Where the tap of each part is inside the array, for each panel: (first column in the panel, count)."""
     starts = panels[:, 0]
     stops = starts + panels[:, 1]
     at = dict(zip((i.name for i in columns), np.indices([i.extent for i in columns]), strict=True))

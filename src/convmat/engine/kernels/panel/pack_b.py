@@ -204,7 +204,7 @@ class BPacker:
         return fn
 
     def _tap_moves(self) -> dict[str, Value]:
-        """By how many bytes one step of each tap index moves in `out`."""
+        """Bytes by which one step of each tap index moves in `out`."""
         moves, move = {}, const(i64, self.pitch)
         for name, count in zip(reversed(self.walk.taps), reversed(self._counts), strict=True):
             moves[name] = move

@@ -53,7 +53,7 @@ class Overheads:
     start: float
 
     def beside(self, nc: int, mc: int) -> float:
-        """Those of a task of `nc` panels and `mc` blocks."""
+        """Overheads of a task of `nc` panels and `mc` blocks."""
         return self.pack * nc + self.fetch * mc + self.start
 
 

@@ -255,7 +255,7 @@ class PanelPlan(KernelPlan):
         PanelPlan.__init__(self, *state["made of"])
 
     def _line(self, y: dict[str, int]) -> int:
-        """From one line of C to the next, in bytes: a row of it, or a column where lanes lie along its rows."""
+        """Bytes from one line of C to the next: a row of it, or a column where lanes lie along its rows."""
         r, c = self.recipe, self.product.c
         if r.along_m and r.store in (Store.LINES, Store.PLACED):
             return min((y[i.name] for i in c.cols[-1:] if i.extent > 1), default=innermost_step(c.cols, y))

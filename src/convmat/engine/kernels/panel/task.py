@@ -119,7 +119,7 @@ class Task:
         self.fn.call(self.parts.places.address, at, start, count, self.args)
 
     def steps(self) -> tuple[Value, Value, Value, tuple[Value, ...]]:
-        """In C: a line's step, that of neighbouring columns and rows, and of blocks of rows."""
+        """Steps in C: a line's, that of neighbouring columns and rows, and of blocks of rows."""
         r, line = self.recipe, self.argument("line")
         # Neighbouring columns of C: side by side, a line apart where lanes lie along C's rows, or by the table.
         across = r.along_m and r.store in (Store.LINES, Store.PLACED)

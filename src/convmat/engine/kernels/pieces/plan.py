@@ -109,7 +109,7 @@ class Units:
 
     @classmethod
     def of(cls, product: Product, reach: Operand, width: int) -> Units:
-        """Those of a product, by what `reach` reads of a map so wide."""
+        """Units of a product, by what `reach` reads of a map so wide."""
         images, *pieces = (i.extent for i in product.terms[0][1].rows)
         columns = _share_evenly(pieces[1], reach.tiles(1, PIXELS // reach.reach(0, 1), product.part))
         across = width if columns == pieces[1] else reach.reach(1, columns)
@@ -254,7 +254,7 @@ def _transform_operations(operand: Operand) -> float:
 
 
 def _odd_lines(count: int) -> int:
-    """At least so many bytes in an odd number of cache lines: planes fall into different sets."""
+    """Round bytes up to an odd number of cache lines: planes fall into different sets."""
     lines = -(-count // 64)
     return 64 * (lines + 1 - lines % 2)
 

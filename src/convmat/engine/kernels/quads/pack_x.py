@@ -303,7 +303,7 @@ class _PairPacker(_Packer):
 
 
 def transpose_bytes(rows: Sequence[Value]) -> list[Value]:
-    """In every 16 lanes of 16 vectors of bytes, byte j of row i becomes byte i of row j.
+    """Transpose 16 vectors of bytes in every 16 lanes: byte j of row i becomes byte i of row j.
 
     Rows i and i + 8 are woven, four times: each step is one unpack on every x86.
     """

@@ -78,7 +78,7 @@ class ChannelPlanes:
         return cls(fn, begin, words["columns"], words["step"], words["block"], type, lanes)
 
     def sums(self, many: int, planes: Value | int, of: Summed) -> list[Value]:
-        """So many sums over the first planes: of `block` planes in several vectors side by side, then in float64."""
+        """Write the sums over the first planes: of `block` planes in several vectors side by side, then in float64."""
         fn, lanes, zero = self.fn, self.lanes, self.columns - self.columns
         nothing, start = const(self.type.x(lanes), 0.0), [const(f64.x(lanes), 0.0)] * many
         with fn.loop(zero, planes, self.block, carried=start) as block:
@@ -148,7 +148,7 @@ class Limits:
 
     @classmethod
     def of(cls, words: Mapping[str, Value], type: Type, lanes: int) -> Limits:
-        """From the words `low` and `high`."""
+        """Limits in the words `low` and `high`."""
         found = (round_to(bitcast(words[name], to=f64), type) for name in ("low", "high"))
         return cls(*(splat(each, lanes=lanes) for each in found))
 

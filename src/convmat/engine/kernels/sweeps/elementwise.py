@@ -76,7 +76,7 @@ class Expression:
 
     @property
     def type(self) -> str:
-        """That of the result."""
+        """Type of the result."""
         return self.types[-1]
 
     @property
@@ -123,7 +123,7 @@ class Expression:
         return values[-1]
 
     def after(self, at: int, other: Expression) -> Expression:
-        """With another's result for the input `at`: its inputs come first, then one's own without that.
+        """Function with another's result for the input `at`: its inputs come first, then one's own without that.
 
         >>> half = Expression(("float32", "float32"), (ExpressionStep("mul", (0, 1)),))
         >>> half.after(0, half).steps[-1].operands
@@ -139,7 +139,7 @@ class Expression:
         return Expression(types, (*_renumber(other.steps, theirs), *_renumber(self.steps, mine)))
 
     def taking(self, numbers: Sequence[int]) -> Expression:
-        """With its input i being the input `numbers[i]` of as many as these name: in another order, or one twice."""
+        """Function whose input i is the input `numbers[i]` of as many as these name: in another order, or one twice."""
         types = dict(zip(numbers, self.inputs, strict=True))
         n, inputs = len(self.inputs), max(numbers) + 1
         moved = dict(enumerate(numbers)) | {n + i: inputs + i for i in range(len(self.steps))}

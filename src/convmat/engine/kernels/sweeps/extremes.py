@@ -106,7 +106,7 @@ class ExtremesRecipe(SweepRecipe):
         return select(mask, these[0], those[0]), select(mask, these[1], those[1])
 
     def _beats(self, found: Value, best: Value) -> Value:
-        """In which lanes an element is taken for the best: of equals the first is, or with `last` the last."""
+        """Lanes in which an element is taken for the best: of equals the first is, or with `last` the last."""
         if not self.last:
             return self._exceeds(found, best)
         as_good = (less_equal if self.least else greater_equal)(found, best)

@@ -72,7 +72,7 @@ class Recurrence(SweepRecipe):
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """Those of each direction, one after the other."""
+        """Arrays of each direction, one after the other."""
         return tuple(f"{name} {d}" for d in range(self.cell.directions) for name in self.cell.arrays)
 
     @property
@@ -174,7 +174,7 @@ class _Writer:
         return lambda b, gate, v: k.results[(b * gates + gate) * vectors + v]
 
     def _vectors(self, tile: _SequenceTile, body: Callable[[int, int, Value, Value, Value], None]) -> None:
-        """For each sequence and vector of a tile: their numbers, the sequence, the bytes to the vector, its mask."""
+        """Each sequence and vector of a tile: their numbers, the sequence, the bytes to the vector, its mask."""
         for b in range(tile.many):
             for v in range(self.recipe.vectors):
                 column = tile.column + v * self.recipe.lanes

@@ -103,7 +103,7 @@ class ModuleWriter(WinogradWriter):
         return fn
 
     def _windows(self, fn: Function, at: Value, step: int, reach: int) -> list[Value]:
-        """For each position in a window the vector of that element of the windows side by side, `step` apart."""
+        """Vectors, one for each position in a window: that element of the windows side by side, `step` apart."""
         n, item, unit = self.r.lanes, self.item, self.r.apart[1]
         units = n // unit
         phases = deinterleave([fn.load(at, self.vector, j * n * item) for j in range(step)], unit)

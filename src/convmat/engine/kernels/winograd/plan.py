@@ -250,7 +250,7 @@ class WinogradPlan(KernelPlan):
 
 
 def _odd_lines(count: int) -> int:
-    """At least so many bytes in an odd number of cache lines: planes fall into different sets."""
+    """Round bytes up to an odd number of cache lines: planes fall into different sets."""
     lines = -(-count // 64)
     return 64 * (lines + 1 - lines % 2)
 

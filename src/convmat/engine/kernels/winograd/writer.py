@@ -188,7 +188,7 @@ class TransformWriter(Generic[R]):
         return self.arguments.load(fn, args, name, type)
 
     def sound(self, squares: Value) -> Value:
-        """In which lanes the products, whose squares add up to this, are finite and none of their sums too large."""
+        """Lanes in which the products, whose squares add up to this, are finite and none of their sums too large."""
         return less_equal(squares, const(self.vector, self.r.largest_square))
 
 

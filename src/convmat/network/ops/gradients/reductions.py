@@ -17,7 +17,7 @@ from ..reductions import planes, reduced_axes
 
 @own_operator("SoftmaxGrad", "LogSoftmaxGrad", shape=same_spec)
 def softmax_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    """From dy and y, along the axis of the node that is differentiated."""
+    """Gradient from dy and y, along the axis of the node that is differentiated."""
     folded = planes(node.attributes["of"], made[0].rank)
     logarithm = node.op == "LogSoftmaxGrad"
 
