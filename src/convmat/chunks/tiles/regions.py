@@ -70,6 +70,9 @@ class NodeWay:
 Ways = Mapping[str, NodeWay]
 """By the names of what nodes write."""
 
+UNKNOWN = "makes what is known only when it runs"
+"""Why a value has no parts."""
+
 
 def find_regions(
     graph: Graph,
@@ -94,7 +97,7 @@ def find_regions(
         if node.op != "Split" and used != [node.outputs[0]]:
             raise tile_refusal(node, "has several outputs")
         if node.captured or any(name not in specs for name in (*used, *filter(None, node.inputs))):
-            raise tile_refusal(node, "makes what is known only when it runs")
+            raise tile_refusal(node, UNKNOWN)
         asked = overlap(wanted[used[0]]) if len(used) == 1 else _several(node, used, wanted, specs)
         out = specs[used[0]]
         if used[0] in ways:
@@ -221,6 +224,7 @@ def tile_graph(
 
 
 __all__ = [
+    "UNKNOWN",
     "NeededRegions",
     "NodeWay",
     "TileGraphWriter",

@@ -26,7 +26,7 @@ from ...network.rewriting.rewrite import rewrite_before_constants
 from ...planner import Prepared, chosen_way
 from ...processes import Lock
 from .parts import Part, elements
-from .regions import NeededRegions, NodeWay, Ways, find_regions, tile_graph
+from .regions import UNKNOWN, NeededRegions, NodeWay, Ways, find_regions, tile_graph, tile_refusal
 from .windows import FILTERS
 
 Array = npt.NDArray[Any]
@@ -57,6 +57,9 @@ class Tiler:
         graph = rewrite_before_constants(network.graph, network.rules)
         self.graph, self.specs = infer_specs(graph, specs, UNLIMITED)
         self.output = self.graph.outputs[0]
+        if self.output not in self.specs:
+            unknown = (n for n in self.graph.nodes if any(name not in self.specs for name in n.outputs if name))
+            raise tile_refusal(next(unknown), UNKNOWN)
         self.ways: Ways = {}
         self._forget()
 
