@@ -51,7 +51,7 @@ def test_what_cannot_be_imported(run: Run, tmp_path: Path) -> None:
     path.write_text("{}")
     done = run("choices", "import", str(path), width=200)
     assert done.code == 2
-    assert done.out.startswith("import_choices: the file does not hold choices of format 1")
+    assert done.out.startswith("import_choices: the file does not hold choices of format 2")
     assert run("choices", "import", str(tmp_path / "none.json")).code == 2
 
 
