@@ -58,7 +58,9 @@ class Tiler:
         self.graph, self.specs = infer_specs(graph, specs, UNLIMITED)
         self.output = self.graph.outputs[0]
         if self.output not in self.specs:
-            unknown = (n for n in self.graph.nodes if any(name not in self.specs for name in n.outputs if name))
+            unknown = (
+                n for n in self.graph.nodes if any(name not in self.specs for name in n.outputs if name)
+            )
             raise tile_refusal(next(unknown), UNKNOWN)
         self.ways: Ways = {}
         self._forget()
