@@ -20,8 +20,9 @@ def said(
     outputs: str,
     given: dict[str, Any],
     constants: dict[str, Any] | None = None,
+    *,
     opset: int = 17,
-    **kinds: str,
+    **kinds: Any,
 ) -> str:
     """What the network of these nodes says to these inputs; `kinds`: which of them are sequences or optionals."""
     shapes = {name: np.shape(x) if isinstance(x, np.ndarray) else (2,) for name, x in given.items()}
@@ -96,7 +97,7 @@ def test_scans(given: dict[str, Any], kinds: dict[str, str], opset: int, text: s
     constants = {"lens": given["lens"]} if "lens" in given else {}
     scan = node("Scan", names, "t u", body=SUMS, num_scan_inputs=1)
     inputs = {name: x for name, x in given.items() if name != "lens"}
-    assert said([scan], "t u", inputs, constants, opset, **kinds) == text
+    assert said([scan], "t u", inputs, constants, opset=opset, **dict[str, Any](kinds)) == text
 
 
 def test_maps_of_sequences() -> None:

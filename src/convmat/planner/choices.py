@@ -98,7 +98,7 @@ def _describe(value: Any) -> str:
     >>> _describe((Dim("c", 3), Dim("f0", 5, flip=True)))
     "({'extent': 3, 'role': 'c'}, {'extent': 5, 'flip': True, 'role': 'f0'})"
     """
-    cls = type(value)
+    cls: Any = type(value)
     if cls is tuple:
         return f"({', '.join(map(_describe, value))})"
     named = _fields(cls)
