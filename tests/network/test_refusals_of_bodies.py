@@ -97,12 +97,13 @@ def test_scans(given: dict[str, Any], kinds: dict[str, str], opset: int, text: s
     constants = {"lens": given["lens"]} if "lens" in given else {}
     scan = node("Scan", names, "t u", body=SUMS, num_scan_inputs=1)
     inputs = {name: x for name, x in given.items() if name != "lens"}
-    assert said([scan], "t u", inputs, constants, opset=opset, **dict[str, Any](kinds)) == text
+    words: dict[str, Any] = {"opset": opset, **kinds}
+    assert said([scan], "t u", inputs, constants, **words) == text
 
 
 def test_maps_of_sequences() -> None:
     def mapped(inner: Any, given: dict[str, Any]) -> str:
-        sequences = {name: "sequence" for name, x in given.items() if isinstance(x, list)}
+        sequences: dict[str, Any] = {n: "sequence" for n, x in given.items() if isinstance(x, list)}
         names = " ".join(given)
         return said([node("SequenceMap", names, "y", body=inner)], "y", given, **sequences)
 
