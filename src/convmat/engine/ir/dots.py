@@ -56,6 +56,9 @@ TILED = (Unit.AMX, Unit.AMX_BF16)
 HALVES = (Unit.BF16, Unit.AMX_BF16)
 """The units of bfloat16 numbers."""
 
+X86 = (Unit.VNNI, Unit.PMADDWD, Unit.BF16, Unit.AMX, Unit.AMX_BF16)
+"""The units of x86."""
+
 WHOLE = (Unit.VNNI, Unit.SDOT)
 """The units that take four bytes as they are."""
 
@@ -152,6 +155,7 @@ def _halves(value: Value) -> Value:
 __all__ = [
     "HALVES",
     "TILED",
+    "X86",
     "Bytes",
     "Unit",
     "constant_bytes",

@@ -42,8 +42,12 @@ from .instructions import (
 def concat(parts: Sequence[Value]) -> Value:
     """One vector of the lanes of all parts, in order; they are equally long and a power of two in number."""
     while len(parts) > 1:
-        lanes = range(2 * parts[0].type.lanes)
-        parts = [shuffle(a, b, indices=lanes) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        type = parts[0].type
+        twice, lanes = poison(type.x(2 * type.lanes)), range(2 * type.lanes)
+        parts = [
+            twice if a.name == b.name == "poison" else shuffle(a, b, indices=lanes)
+            for a, b in zip(parts[::2], parts[1::2], strict=True)
+        ]
     return parts[0]
 
 

@@ -17,11 +17,9 @@ from .recipe import QUAD
 TASKS = 4
 """Tasks that a thread should have: enough to even out who is late."""
 
-CACHE_LINE, NEAREST = 64, 32 << 10
-"""Bytes of a line, and of a cache of the first level, at least."""
-
 PART = 256
-"""Channels of a block of pixels, a multiple of what a square has, that are written before the next block is begun."""
+"""Channels of a block of pixels, a multiple of what a vector has, that are written before the next block is begun: one
+line of a cache of each is read."""
 
 PACK_BYTES = 16 << 10
 """Bytes of x that a task makes ready at least."""
@@ -157,7 +155,7 @@ class PackPlan(KernelPlan):
         super().__init__(product, dtypes, shapes, threads)
         *outer, line = copy.axes
         self.copy = copy
-        self.recipe = r = PackRecipe(
+        self.recipe = PackRecipe(
             max(len(outer), 1), copy.source, copy.channels, copy.turned, copy.signed, wide
         )
         outer = outer or [CopyAxis(1, 0, 1, 0)]
@@ -169,12 +167,9 @@ class PackPlan(KernelPlan):
         self.workspace = copy.bytes + 64
         begin, end = min(max(-line.low, 0), line.extent), min(max(line.limit - line.low, 0), line.extent)
         inner = max(end - begin, 0)
-        near = (
-            inner * CACHE_LINE <= NEAREST
-        )  # all pixels' lines, of which a square writes a part, are found again
         words = {
             "zero": product.terms[0][1].fill + 128 * copy.signed, "lines": lines, "per": per, "channel": copy.channel,
-            "left": begin, "inner": inner, "right": line.extent - begin - inner, "part": r.many if near else PART,
+            "left": begin, "inner": inner, "right": line.extent - begin - inner, "part": PART,
         }  # fmt: skip
         into = contiguous_strides(tuple(axis.extent for axis in outer), across)
         for number, (axis, step) in enumerate(zip(outer, into, strict=True)):
@@ -184,7 +179,9 @@ class PackPlan(KernelPlan):
             }  # fmt: skip
         self.origin = {"x": max(line.low, 0) * line.step, "y": 0, "w": 0}
         self.lay_out(
-            r.arguments(), words, ("x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch")
+            self.recipe.arguments(),
+            words,
+            ("x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch"),
         )
 
     @property

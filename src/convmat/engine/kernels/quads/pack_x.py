@@ -3,7 +3,8 @@
     out[.., line, pixel, channel] = x[.., line - lo, pixel - lo, channel]       the zero point outside
 
 Two ways to read it: channels that lie side by side are copied; pixels that do are transposed in squares of 16 x 16
-bytes, as many of them side by side as a vector holds. A task has some lines.
+bytes, as many of them above each other as a vector holds: what is stored of a pixel is a vector of its channels, whole
+lines of the cache where it has as many. A task has some lines.
 
 float32 and bfloat16 become bfloat16: two channels of a pixel make a word, and words are transposed in squares. An odd
 channel has a 0 behind it.
@@ -38,7 +39,7 @@ from ...ir.instructions import (
     trunc,
     udiv,
 )
-from ...ir.shuffles import lane_range, transpose
+from ...ir.shuffles import concat, transpose
 
 SQUARE = 16
 """Channels and pixels of a square: bytes of the least vector."""
@@ -77,8 +78,8 @@ class PackRecipe:
 
     @property
     def many(self) -> int:
-        """Channels of a square, where pixels are turned."""
-        return SQUARE * (2 if self.source.is_float else 1)
+        """Channels that are turned at once, of 16 pixels: what a vector holds of bytes, or a square of pairs."""
+        return 2 * SQUARE if self.source.is_float else self.wide
 
     def arguments(self) -> Arguments:
         """Layout of the kernel's arguments: their names, in order."""
@@ -125,7 +126,7 @@ class _Packer:
         self.r, self.names = recipe, recipe.arguments()
         self.fn = module.function("task", {"args": ptr, "index": i64, "thread": i64})
         self.args, self.index, _ = self.fn.arguments
-        self.many, self.wides = recipe.many, tuple(dict.fromkeys((recipe.wide, SQUARE)))
+        self.many = recipe.many
 
     def word(self, name: str) -> Value:
         """Emits the load of one of the kernel's arguments."""
@@ -192,65 +193,56 @@ class _Packer:
             with fn.loop(0, whole, some) as part:
                 stop = minimum(part.index + some, const(i64, whole))
 
-                def squares(x: Value, y: Value, wide: int, count: Value | None) -> None:
+                def squares(x: Value, y: Value, count: Value | None) -> None:
                     with fn.loop(part.index, stop, many, carried=[x + step * part.index]) as group:
                         (at,) = group.carried
-                        self._square(at, y + group.index * size, wide, many, count)
+                        self._square(at, y + group.index * size, many, count)
                         group.carry(at + step * many)
 
                 self._blocks(source, out, pixels, squares)
         if whole < r.channels:
             rest = source + step * whole, out + whole * size
-            self._blocks(*rest, pixels, lambda x, y, n, m: self._square(x, y, n, r.channels - whole, m))
+            self._blocks(*rest, pixels, lambda x, y, count: self._square(x, y, r.channels - whole, count))
 
     def _blocks(
-        self,
-        source: Value,
-        out: Value,
-        pixels: Value,
-        write: Callable[[Value, Value, int, Value | None], None],
+        self, source: Value, out: Value, pixels: Value, write: Callable[[Value, Value, Value | None], None]
     ) -> None:
-        """All pixels of some channels: wide blocks, squares, and a last one that is moved back or masked.
+        """All pixels of some channels: squares, and a last one that is moved back or masked.
 
-        `write`: takes a block's place in x and in the copy, its pixels, and how many of them there are if not all.
+        `write`: takes a block's place in x and in the copy, and how many pixels there are if not all.
         """
-        fn, r, at, size = self.fn, self.r, const(i64, 0), self.r.source.bytes
-        for wide in self.wides:
-            with fn.loop(at, pixels - (wide - 1), wide, carried=[at]) as block:
-                write(source + block.index * size, out + block.index * r.pixel, wide, None)
-                block.carry(block.index + wide)
-            at = block.results[0]
-        with fn.if_(less(at, pixels)):
+        fn, r, size = self.fn, self.r, self.r.source.bytes
+        with fn.loop(0, pixels - (SQUARE - 1), SQUARE, carried=[const(i64, 0)]) as block:
+            write(source + block.index * size, out + block.index * r.pixel, None)
+            block.carry(block.index + SQUARE)
+        with fn.if_(less(block.results[0], pixels)):
             with fn.if_(less(pixels, SQUARE)) as narrow:
-                write(source, out, SQUARE, pixels)
+                write(source, out, pixels)
             with narrow.otherwise():
                 back = pixels - SQUARE
-                write(source + back * size, out + back * r.pixel, SQUARE, None)
+                write(source + back * size, out + back * r.pixel, None)
 
-    def _square(self, source: Value, out: Value, wide: int, channels: int, count: Value | None) -> None:
-        """`wide` pixels of some channels, or `count` of them."""
+    def _square(self, source: Value, out: Value, channels: int, count: Value | None) -> None:
+        """16 pixels of some channels, or `count` of them: channel 16*i + j is in lane i of every 16 of row j."""
         fn, r, step = self.fn, self.r, self.word("channel")
-        mask = None if count is None else prefix_mask(wide, count)
-        rows = [self._read(source + step * c, wide, mask) for c in range(channels)]
-        rows += [poison(i8.x(wide))] * (SQUARE - channels)
-        stored = None if channels == SQUARE else prefix_mask(SQUARE, channels)
+        mask = None if count is None else prefix_mask(SQUARE, count)
+        pieces = 1 << (-(-channels // SQUARE) - 1).bit_length()
+        lanes, nothing, rows = pieces * SQUARE, poison(i8.x(SQUARE)), list[Value]()
+        for j in range(SQUARE):
+            read = [self._read(source + step * c, SQUARE, mask) for c in range(j, channels, SQUARE)]
+            padded = [*read, *[nothing] * (pieces - len(read))]
+            rows.append(concat(padded) if read else poison(i8.x(lanes)))
+        stored = None if channels == lanes else prefix_mask(lanes, channels)
         for pixel, column in enumerate(transpose_bytes(rows)):
-            for square in range(wide // SQUARE):
-                made = column if wide == SQUARE else lane_range(column, square * SQUARE, SQUARE)
-                to = (square * SQUARE + pixel) * r.channels
-                if count is None:
-                    fn.store(made, out, to, mask=stored)
-                else:
-                    with fn.if_(count > pixel):
-                        fn.store(made, out, to, mask=stored)
+            if count is None:
+                fn.store(column, out, pixel * r.channels, mask=stored)
+            else:
+                with fn.if_(count > pixel):
+                    fn.store(column, out, pixel * r.channels, mask=stored)
 
 
 class _PairPacker(_Packer):
     """Writes it for bfloat16, made of float32 where x is."""
-
-    def __init__(self, recipe: PackRecipe, module: Module) -> None:
-        super().__init__(recipe, module)
-        self.wides = (SQUARE,)
 
     def _numbers(self, at: Value, mask: Value | None = None) -> Value:
         """The bits of 16 numbers."""
@@ -281,10 +273,10 @@ class _PairPacker(_Packer):
                 made = self._numbers(at + first * r.source.bytes, mask)
                 fn.store(made, to, 2 * first, mask=prefix_mask(SQUARE, r.channels + 1 - first))
 
-    def _square(self, source: Value, out: Value, wide: int, channels: int, count: Value | None) -> None:
+    def _square(self, source: Value, out: Value, channels: int, count: Value | None) -> None:
         """16 pixels of some channels, or `count` of them."""
         fn, r, step = self.fn, self.r, self.word("channel")
-        mask = None if count is None else prefix_mask(wide, count)
+        mask = None if count is None else prefix_mask(SQUARE, count)
         rows = [self._numbers(source + step * c, mask) for c in range(channels)]
         rows += [const(i16.x(SQUARE), 0)] * (channels % 2)
         lanes = [lane for pair in zip(range(SQUARE), range(SQUARE, 2 * SQUARE), strict=True) for lane in pair]

@@ -17,7 +17,7 @@ from ...ir.instructions import TYPES
 from ...operands import Array, Dtypes, Shapes, aligned_size, origin, strides
 from ..base import KernelPlan
 from ..effort import Effort
-from ..epilogue import Store, output_bounds
+from ..epilogue import Store
 from ..panel.partition import Overheads, Portions, partition
 from ..panel.steps import contiguous_from, index_names, is_uniform
 from ..panel.tiling import fitting_rows
@@ -153,11 +153,9 @@ class QuadsPlan(KernelPlan):
         extents = {i.name: i.extent for i in product.c.batch + c.cols}
         self.words = self._blocks(extents)
         fill = b.fill + 128 * copy.signed
-        low, high = output_bounds(dtypes.out, product.epilogue.zero)
         self.words |= {
             "line": self._line(y), "between": y[c.rows[0].name] if r.block else 0, "zero": fill,
-            "y zero": product.epilogue.zero, "low": low, "high": high, "run count": self.runs,
-            "block": self.block_bytes,
+            "y zero": product.epilogue.zero, "run count": self.runs, "block": self.block_bytes,
         }  # fmt: skip
         for name in r.outer:
             group = name in r.batch
@@ -361,6 +359,7 @@ def _recipe(
         weights=TYPES[dtypes.w.name],
         packed=not copy.in_place(run),
         out=TYPES[dtypes.out.name],
+        out_signed=dtypes.out.name == "int8",
         store=store,
         block=block,
         bias=epilogue.bias is not None,

@@ -51,8 +51,9 @@ class QuadsRecipe:
     `outer`: the indices that a task fixes (groups, images), `batch` those of them that A has too. `columns`: the column
     indices that it walks, outermost first. `run`: bytes of a run of k. `m`: rows of A; `vectors` of them in a block.
     `width`: columns of a tile. `signed`: whether w is; what is not is moved by 128. `weights`: the type of w in its
-    array. `packed`: x is a copy in scratch. `block`: C's rows are stored in blocks of so many, 0: they are evenly
-    apart. `bias`, `scale`, `w_zero`: whether rows have such numbers; `residual`: whether C has one.
+    array. `packed`: x is a copy in scratch. `out_signed`: whether bytes of C are. `block`: C's rows are stored in
+    blocks of so many, 0: they are evenly apart. `bias`, `scale`, `w_zero`: whether rows have such numbers; `residual`:
+    whether C has one.
     """
 
     outer: tuple[str, ...]
@@ -68,6 +69,7 @@ class QuadsRecipe:
     weights: Type
     packed: bool
     out: Type
+    out_signed: bool
     store: Store
     block: int
     bias: bool
@@ -165,7 +167,7 @@ class QuadsRecipe:
 ARGUMENTS = (
     "x", "y", "a", "w", "bias", "scale", "w zero", "residual", "scratch", "own", "scratch size", "runs", "run count",
     "block", "w rows", "w k", "columns", "nc", "nc blocks", "mc", "mc blocks", "places", "sums", "line", "between",
-    "zero", "y zero", "low", "high",
+    "zero", "y zero",
 )  # fmt: skip
 """Arguments of every kernel.
 
@@ -175,7 +177,7 @@ tables of each column's place in C and of its sum begin, behind that of its plac
 begins; run count: how many there are. block: bytes of a packed block of A. w rows, w k: of where each row and each byte
 of k lies in w. columns: of one matrix; nc: columns of a task, mc: its blocks of rows; nc blocks, mc blocks: how many
 such pieces there are. line: bytes from one line of C to the next; between: from one block of its rows to the next.
-zero, y zero: zero points of x and C. low, high: bounds of C before its zero point is added, as the bits of two floats.
+zero, y zero: zero points of x and C.
 """
 
 __all__ = ["NOWHERE", "QUAD", "QuadsRecipe", "padded_run"]

@@ -3,8 +3,8 @@
     tile[column][v] = sum over quads of  dot(quad of x at column, quads of w of vector v)
 
 Then, in this order: zero points and bias, in 32 bits, which wrap as the sums do; the scale of each row, in float32; the
-activation; for integers the bounds of C, the nearest integer (halves to even), C's zero point. Sums of bfloat16
-numbers are float32, and finished as those of any kernel.
+activation; bytes are made of that in `bytes_out`. Sums of bfloat16 numbers are float32, and finished as those of any
+kernel.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from ...ir.instructions import (
     i32,
     i64,
     minimum,
-    poison,
     ptr,
-    regroup,
     sitofp,
     splat,
     trunc,
 )
-from ...ir.shuffles import lane_range, transpose_blocks
 from ...job import WORD
-from ..epilogue import Store, Target, TileEpilogue, activate, round_between
+from ..epilogue import Store, Target, TileEpilogue, activate
 from ..tile import Tile, fetch_ahead
+from .bytes_out import BytesWriter
 from .pack_x import SQUARE
 from .recipe import QUAD, QuadsRecipe
 from .tiled import TiledProduct
@@ -172,14 +170,17 @@ class TileWriter:
     ) -> None:
         """Integers from their sums on; words: the kernel's arguments, and the rows' scales."""
         r, (args, scale), vectors = self.r, words, -(-rows // self.r.lanes)
-        made = self._finish(fn, sums, args, scale, rows, vectors)
-        if r.out is not i8 or r.store is not Store.TURNED:
+        made = self._finish(fn, sums, scale, rows, vectors)
+        if r.out is not i8:
             self._store(fn, made, columns, rows, to)
             return
-        zero = trunc(r.arguments().load(fn, args, "y zero"), to=i8)
+        out = BytesWriter(fn, r, r.arguments().load(fn, args, "y zero"))
+        if r.store is not Store.TURNED:
+            out.lines(made, columns, rows, to)
+            return
         for v in range(vectors):
-            at = to.c + to.stride * (v * r.lanes)
-            self._store_bytes(fn, made[v::vectors], zero, at, to.stride, to.count, rows - v * r.lanes)
+            down = replace(to, c=to.c + to.stride * (v * r.lanes))
+            out.turned(made[v::vectors], down, rows - v * r.lanes)
 
     def _finish_tiles(
         self,
@@ -215,34 +216,6 @@ class TileWriter:
         epilogue = TileEpilogue(r.out, *wanted, True, r.store, r.block, r.work.is_float)
         epilogue.emit(fn, tile, lines, to, rows)
 
-    def _store_bytes(
-        self, fn: Function, columns: list[Value], zero: Value, c: Value, line: Value, count: Value, rows: int
-    ) -> None:
-        """Stores the low bytes of a vector of rows of each column: 16 columns of a row lie side by side.
-
-        The bytes of four columns make one vector, and squares of four by four such words are turned.
-        """
-        lanes = self.r.lanes
-        for first in range(0, len(columns), SQUARE):
-            some, words = columns[first : first + SQUARE], []
-            for at in range(0, SQUARE, QUAD):
-                four = some[at : at + QUAD]
-                if not four:
-                    words.append(poison(i32.x(lanes)))
-                    continue
-                word = four[0] & 255
-                for byte, column in enumerate(four[1:], 1):
-                    word = word | (column << 24 if byte == 3 else (column & 255) << 8 * byte)
-                words.append(word)
-            mask = prefix_mask(SQUARE, count - first)
-            for j, turned in enumerate(transpose_blocks(words)):
-                made = regroup(turned, to=i8.x(4 * lanes)) + splat(zero, lanes=4 * lanes)
-                for block in range(lanes // QUAD):
-                    row = block * QUAD + j
-                    if row < rows:
-                        piece = made if lanes == QUAD else lane_range(made, block * SQUARE, SQUARE)
-                        fn.store(piece, c + line * row, first, mask=mask)
-
     def _start(
         self, fn: Function, a: Value, args: Value, bias: Value, w_zero: Value, rows: int, vectors: int
     ) -> tuple[list[Value], list[Value]]:
@@ -272,10 +245,8 @@ class TileWriter:
             starts.append(start)
         return starts, zeros
 
-    def _finish(
-        self, fn: Function, sums: list[Value], args: Value, scale: Value, rows: int, vectors: int
-    ) -> list[Value]:
-        """Sums as they are stored: float32, or integers of 32 bits whose low ones are C's."""
+    def _finish(self, fn: Function, sums: list[Value], scale: Value, rows: int, vectors: int) -> list[Value]:
+        """Sums as they are stored, or floats of which bytes are made."""
         r, vector = self.r, f32.x(self.r.lanes)
         if not r.scale:
             return [activate(each, r.activation) for each in sums]
@@ -284,15 +255,7 @@ class TileWriter:
             for v in range(vectors)
         ]
         made = [sitofp(each, to=f32) * factors[i % vectors] for i, each in enumerate(sums)]
-        if r.out.is_float:
-            return [activate(each, r.activation) for each in made]
-        load = r.arguments().load
-        low, high = (splat(load(fn, args, name, f32), lanes=r.lanes) for name in ("low", "high"))
-        whole = [round_between(activate(each, r.activation), low, high) for each in made]
-        if r.store is Store.TURNED:  # which adds it to four at once
-            return whole
-        zero = splat(trunc(load(fn, args, "y zero"), to=i32), lanes=r.lanes)
-        return [each + zero for each in whole]
+        return [activate(each, r.activation) for each in made]
 
 
 def _part(to: Target, first: int, vector: int, r: QuadsRecipe) -> Target:
