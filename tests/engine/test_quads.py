@@ -165,7 +165,10 @@ def test_squares_of_bytes_are_turned() -> None:
 def test_sums_of_narrow_groups_are_the_definitions(
     types: tuple[str, str], stride: int, out: str | None, layout: str, group: tuple[int, int]
 ) -> None:
-    """Read in place, in float32: whole numbers all the same. `group`: channels of x and of y in each."""
+    """Read in place, in float32: whole numbers all the same. `group`: channels of x and of y in each.
+
+    Weights without a sign count from a number of their own in each row.
+    """
     import convmat
 
     rng, groups, (c, m) = np.random.default_rng(stride), 21, group
@@ -175,16 +178,19 @@ def test_sums_of_narrow_groups_are_the_definitions(
     bias = rng.integers(-9000, 9000, groups * m).astype(np.int32)
     scale = (rng.random(groups * m) * 1e-3).astype(np.float32)
     words: dict[str, Any] = {"padding": 2, "stride": stride, "groups": groups}
-    sums = truth(x, w, high - 9, np.zeros(1), words) + bias.reshape(-1, 1, 1)
+    w_zero = rng.integers(0, 256, groups * m) if types[1] == "uint8" else np.zeros(groups * m, int)
+    sums = truth(x, w, high - 9, w_zero, words) + bias.reshape(-1, 1, 1)
     more: dict[str, Any] = {"x_zero_point": high - 9, "layout": layout, "engine": "jit", **words}
+    counted: dict[str, Any] = {"w_zero_point": w_zero} if w_zero.any() else {}
     scaled: dict[str, Any] = {} if out is None else {"scale": scale, "out_dtype": out}
     given = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
-    found = convmat.conv(given, w, bias, **more, **scaled)
+    found = convmat.conv(given, w, bias, **more, **counted, **scaled)
     wanted = sums if out is None else sums.astype(np.float32) * scale.reshape(-1, 1, 1)
     if out in ("uint8", "int8"):
         wanted = np.clip(np.rint(wanted), np.iinfo(out).min, np.iinfo(out).max)
     np.testing.assert_array_equal(found if layout == "NCHW" else np.moveaxis(found, -1, 1), wanted)
     words = {**more, "bias": True, "w_dtype": types[1], **({"scale": True, "out_dtype": out} if out else {})}
+    words |= dict.fromkeys(counted, True)
     plan = convmat.plan(given.shape, w.shape, dtype=types[0], **words)
     in_place = [
         c.cost.workspace for c in plan.candidates if c.cost and "in place" in c.name and c.engine == "jit"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ....lazy_dataclass import dataclass
 from ....processes import kept_property
@@ -39,7 +40,7 @@ class ChannelsRecipe:
     `outer`, `terms`, `checks`: as in `pixels`. `rows`, `lane`: the windows along the axis before the last pixel
     axis (absent in 1-D) and along the last. `channels`: of y; `m`: those of a group; `c`: channels of x of a group.
     `w_lanes`: bytes in w from one group to the next and among its channels of y; `w_steps`: the extent of each index of
-    k and its bytes in w. `counted`, `zero`, `scale`, `w_signed`: as in `pixels`.
+    k and its bytes in w. `counted`, `zero`, `scale`, `w_zero`, `w_signed`: as in `pixels`.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -64,6 +65,7 @@ class ChannelsRecipe:
     counted: bool
     zero: bool
     scale: bool
+    w_zero: bool
     w_signed: bool
 
     packed = True
@@ -211,8 +213,10 @@ class ChannelsWriter(Walker):
         self.w = plane.w
         kind = i32.x(self.lanes) if r.counted else self.vector
         self._bias = fn.load(plane.bias, kind, mask=self.mask) if r.bias else None
-        scales = plane.bias + (self.word("scale") - self.word("bias"))
+        scales, zeros = self.beside(plane.bias, "scale"), self.beside(plane.bias, "w zero")
         self._scale = fn.load(scales, f32.x(self.lanes), mask=self.mask) if r.scale else None
+        if r.w_zero:
+            self._w_zero = sitofp(fn.load(zeros, i32.x(self.lanes), mask=self.mask), to=r.work)
         self._held = [self._weight(plane.w, at) for at in range(r.taps * r.c)] if r.held else []
         at_row = row * r.window.step + self.word("row offset") if rows == 1 and r.rows is not None else None
         x_step, low, high = self._x_column * r.lane.step, self.word("first column"), self.word("last column")
@@ -241,12 +245,7 @@ class ChannelsWriter(Walker):
     def _block(self, block: _OutputBlock) -> None:
         r = self.r
         zeros: list[Value] = [const(self.vector, 0.0)] * (block.rows * block.columns)
-
-        def window(x: Value, w: Value, sums: list[Value]) -> list[Value]:
-            if r.written_out:
-                return self._lines(block, x, w, sums)
-            return self._loops(block, x, w, sums)
-
+        window = partial(self._lines if r.written_out else self._loops, block)
         sums = self.over_terms(block.x, self.w, self._positions, zeros, window)
         for at, value in enumerate(sums):
             row, column = divmod(at, block.columns)
@@ -351,7 +350,7 @@ class ChannelsWriter(Walker):
         fn, step = self.fn, self._x_column * self.r.lane.step
 
         def add_taps() -> list[Value]:
-            weights = [fn.load(w, self.vector, i * self.r.pitch) for i in range(self.r.c)]
+            weights = [self._weight(w, i) for i in range(self.r.c)]
             made = []
             for at, value in enumerate(flat):
                 for weight, vector in zip(weights, self._pixel(x + step * at), strict=True):
@@ -385,7 +384,8 @@ class ChannelsWriter(Walker):
         ]
 
     def _weight(self, w: Value, at: int) -> Value:
-        return self.fn.load(w, self.vector, at * self.r.pitch)
+        made = self.fn.load(w, self.vector, at * self.r.pitch)
+        return made - self._w_zero if self.r.w_zero else made
 
 
 def module(recipe: ChannelsRecipe, attributes: str, fused: bool) -> Module:

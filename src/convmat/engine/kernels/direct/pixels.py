@@ -48,7 +48,7 @@ class PixelsRecipe:
     otherwise it is read in place. `halves`: vectors of half the size cost half as much. `signs`: masks have no
     registers of their own. `maximum`: the largest entry instead of the sum, and no weights. `counted`: elements are
     8-bit integers, whose sums in float32 are whole and finished in 32 bits; `zero`: x counts from another number than
-    0; `scale`: rows have one; `w_signed`: w is.
+    0; `scale`, `w_zero`: rows have one; `w_signed`: w is.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -77,6 +77,7 @@ class PixelsRecipe:
     counted: bool = False
     zero: bool = False
     scale: bool = False
+    w_zero: bool = False
     w_signed: bool = True
 
     @kept_property

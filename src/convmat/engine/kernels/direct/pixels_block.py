@@ -75,13 +75,17 @@ class PixelBlocks(Walker):
         if r.zero:
             zero = sitofp(self.word("zero"), to=r.work)
             self.reads = replace(self.reads, zero=zero)
-        self._held = self._weights(plane.w) if r.single else []
         kind, spread = i32 if r.counted else r.work, partial(splat, lanes=self.lanes)
+        if r.w_zero:
+            zeros = self.beside(plane.bias, "w zero")
+            numbers = [self.fn.load(zeros, i32, mi * i32.bytes) for mi in range(r.m)]
+            self._w_zeros = [spread(sitofp(each, to=r.work)) for each in numbers]
+        self._held = self._weights(plane.w) if r.single else []
         self._biases = (
             [spread(self.fn.load(plane.bias, kind, mi * kind.bytes)) for mi in range(r.m)] if r.bias else []
         )
         if r.scale:
-            scales = plane.bias + (self.word("scale") - self.word("bias"))
+            scales = self.beside(plane.bias, "scale")
             self._scales = [spread(self.fn.load(scales, f32, mi * f32.bytes)) for mi in range(r.m)]
 
     def masks(self, position: Value) -> Masks:
@@ -200,7 +204,7 @@ class PixelBlocks(Walker):
                         kept = each.held[at][f] if each.held and f < len(each.held[at]) else []
                         for mi in range(r.m):
                             offset = mi * r.m_step + tap * r.row_step + f * r.tap_step
-                            weight = kept[mi] if kept else self._weight(each.w, offset)
+                            weight = kept[mi] if kept else self._weight(each.w, offset, mi)
                             sums[row][mi] = self._with(weight, vector(distance), sums[row][mi])
             return sums
         for each in work:
@@ -210,7 +214,7 @@ class PixelBlocks(Walker):
                 shifted = self._load_shifted(place, each.x, loop.index)
                 for at, value in enumerate(now):
                     offset = at % r.m * r.m_step + each.taps[at // r.m][1] * r.row_step
-                    now[at] = self._with(self._weight(w_at, offset), shifted, value)
+                    now[at] = self._with(self._weight(w_at, offset, at % r.m), shifted, value)
                 loop.carry(w_at + r.tap_step, *now)
             sums = _replace_rows(sums, each.taps, loop.results[1:])
         return sums
@@ -251,7 +255,7 @@ class PixelBlocks(Walker):
         """One tap for every row of the block: whichever are fewer, weights or vectors, are held in registers."""
         r, flat = self.r, list(flat)
         if r.m <= len(vectors):
-            weights = [self._weight(w, mi * r.m_step) for mi in range(r.m)]
+            weights = [self._weight(w, mi * r.m_step, mi) for mi in range(r.m)]
             for row, vector in enumerate(vectors):
                 here = vector()
                 for mi, weight in enumerate(weights):
@@ -259,7 +263,7 @@ class PixelBlocks(Walker):
         else:
             held = [vector() for vector in vectors]
             for mi in range(r.m):
-                weight = self._weight(w, mi * r.m_step)
+                weight = self._weight(w, mi * r.m_step, mi)
                 for row, here in enumerate(held):
                     flat[row * r.m + mi] = self._with(weight, here, flat[row * r.m + mi])
         return flat
@@ -277,24 +281,20 @@ class PixelBlocks(Walker):
             return fma(weight, x, total)
         return greatest(x, total)
 
-    def _weight(self, w: Value, offset: int) -> Value | None:
-        return None if self.r.maximum else self._splat(w, offset)
+    def _weight(self, w: Value, offset: int, mi: int) -> Value | None:
+        return None if self.r.maximum else self._splat(w, offset, mi)
 
     def _weights(self, w: Value) -> Held:
         """The weights of a window that are held, [tap][m], in all lanes."""
         r = self.r
-        return [
-            [
-                self._splat(
-                    w, mi * r.m_step + number // r.lane.taps * r.row_step + number % r.lane.taps * r.tap_step
-                )
-                for mi in range(r.m)
-            ]
-            for number in range(r.held)
-        ]
+        places = [divmod(number, r.lane.taps) for number in range(r.held)]
+        offsets = [row * r.row_step + tap * r.tap_step for row, tap in places]
+        return [[self._splat(w, mi * r.m_step + at, mi) for mi in range(r.m)] for at in offsets]
 
-    def _splat(self, w: Value, offset: int) -> Value:
-        return splat(self.fn.load(w, self.r.work, offset), lanes=self.lanes)
+    def _splat(self, w: Value, offset: int, mi: int) -> Value:
+        """A weight of row `mi` of A in all lanes, less what it counts from."""
+        made = splat(self.fn.load(w, self.r.work, offset), lanes=self.lanes)
+        return made - self._w_zeros[mi] if self.r.w_zero else made
 
     def _finish(self, place: PixelPlace, row: int, sums: Sequence[Value]) -> None:
         y, residual = place.y + place.y_step * row, place.residual + place.y_step * row

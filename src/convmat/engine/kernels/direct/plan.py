@@ -69,10 +69,8 @@ def plan_direct(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, 
     """
     counted = product.counted or dtypes.weights is not None
     if counted:
-        if product.k > FEW_TERMS or product.a_zero is not None or product.epilogue.residual is not None:
-            return (
-                f"sums up to {FEW_TERMS} products of 8-bit integers, whose w counts from 0, got {product.k}"
-            )
+        if product.k > FEW_TERMS or product.epilogue.residual is not None:
+            return f"sums up to {FEW_TERMS} products of 8-bit integers and adds no residual, got {product.k}"
         dtypes = replace(dtypes, work=np.dtype(np.float32))
     refusal = _refuses(product, dtypes, counted=counted)
     if refusal is not None:
@@ -248,6 +246,7 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
         counted=counted,
         zero=known.b.fill != 0,
         scale=product.epilogue.scale is not None,
+        w_zero=product.a_zero is not None,
         w_signed=dtypes.w.name != "uint8",
     )
 
@@ -291,6 +290,7 @@ def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRe
         counted=counted,
         zero=known.b.fill != 0,
         scale=product.epilogue.scale is not None,
+        w_zero=product.a_zero is not None,
         w_signed=dtypes.w.name != "uint8",
     )
 

@@ -172,6 +172,10 @@ class Walker(ABC):
         """Emits the load of a word."""
         return self.arguments.load(self.fn, self._args, name)
 
+    def beside(self, bias: Value, name: str) -> Value:
+        """Emits where another array of the rows' numbers is, as far into it as an address is into the bias."""
+        return bias + (self.word(name) - self.word("bias"))
+
     def function(self, module: Module, name: str) -> Function:
         """Emits it."""
         recipe = self.recipe
