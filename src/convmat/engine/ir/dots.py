@@ -93,12 +93,13 @@ def signed_bytes(w: Value, unit: Unit) -> Bytes:
 
 
 def constant_bytes(numbers: Sequence[int], lanes: int, unit: Unit) -> Bytes:
-    """The same four signed bytes in each of so many lanes, for `dot`."""
+    """Signed bytes for `dot`: four for each of so many lanes, or the same four in each."""
+    every = [*numbers] * (4 * lanes // len(numbers))
     if unit in WHOLE:
-        return (const(i8.x(4 * lanes), [*numbers] * lanes),)
+        return (const(i8.x(4 * lanes), every),)
     if unit is Unit.PMADDWD:
-        return tuple(const(i16.x(2 * lanes), [*numbers[at::2]] * lanes) for at in (0, 1))
-    return tuple(const(i32.x(lanes), each) for each in numbers)
+        return tuple(const(i16.x(2 * lanes), every[at::2]) for at in (0, 1))
+    return tuple(const(i32.x(lanes), every[at::4]) for at in range(4))
 
 
 NAMES = {

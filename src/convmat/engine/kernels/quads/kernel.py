@@ -79,15 +79,8 @@ class _QuadsWriter:
         columns = _Columns(first, count, own, own + self.word("places"), own + self.word("sums"))
         self._tables(columns, bases["x"])
         if r.sums_columns:
-            with fn.loop(0, count, r.width) as each:
-                at = each.index
-                fn.call(
-                    self.tiles.sums.address,
-                    columns.x + at * WORD,
-                    self.address("runs"),
-                    columns.sums + at * i32.bytes,
-                    self.word("run count"),
-                )
+            runs = self.address("runs"), columns.sums, count, self.word("run count")
+            fn.call(self.tiles.sums.address, columns.x, *runs)
         if r.tiled:
             tiles.configure(fn, columns.sums + (r.room - tiles.CONFIGURATION))
         self._multiply(columns, mc_block * self.word("mc"), bases)

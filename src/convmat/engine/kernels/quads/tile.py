@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...ir.dots import Bytes, constant_bytes, dot, signed_bytes, unsigned_bytes
+from ...ir.dots import constant_bytes, dot, signed_bytes, unsigned_bytes
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import (
     Value,
@@ -46,7 +46,7 @@ PARAMETERS = {
 class TileWriter:
     """Writes a recipe's tiles: a function for each height of a block and number of columns.
 
-    tiles: (columns, function) by height, ascending. sums: the function that sums the bytes of each column of a tile.
+    tiles: (columns, function) by height, ascending. sums: the function that sums the bytes of columns.
     """
 
     def __init__(self, recipe: QuadsRecipe, module: Module) -> None:
@@ -67,20 +67,16 @@ class TileWriter:
         columns: int,
         vectors: int,
         sums: list[Value],
-        ones: bool = False,
     ) -> list[Value]:
-        """Adds all quads of k to the sums; `runs`: the table of where they begin, and how many there are.
+        """Adds all quads of k to the sums; `runs`: the table of where they begin, and how many there are."""
+        r, (table, count), vector = self.r, runs, i32.x(self.r.lanes)
+        step, last = r.rows * QUAD, r.quads // UNROLL * UNROLL
 
-        `ones`: each byte of x times 1, whatever `a` holds.
-        """
-        r, (table, count) = self.r, runs
-        step = 0 if ones else r.rows * QUAD
-        whole = r.quads // UNROLL * UNROLL
-
-        def turn(at: Value, a: Value, now: list[Value], quads: int, first: int) -> list[Value]:
+        def turn(at: Value, a: Value, now: list[Value], quads: int) -> list[Value]:
             pointers = [fn.load(x, ptr, i * WORD) + at for i in range(columns)]
             for quad in range(quads):
-                weights = self._weights(fn, a, quad * step, vectors, None if not ones else first + quad)
+                places = [quad * step + v * vector.bytes for v in range(vectors)]
+                weights = [signed_bytes(fn.load(a, vector, place), r.unit) for place in places]
                 for i, pointer in enumerate(pointers):
                     factor = splat(fn.load(pointer, i32, quad * QUAD, align=1), lanes=r.lanes)
                     made = unsigned_bytes(factor, r.unit)
@@ -91,37 +87,46 @@ class TileWriter:
         with fn.loop(0, count, carried=[a, *sums]) as run:
             a_run, *now = run.carried
             start = fn.load(table + run.index * WORD, i64)
-            last = r.quads if whole == r.quads and not ones else whole
-            if ones and whole == r.quads:
-                last = whole - UNROLL
             if last:
                 with fn.loop(0, last * QUAD, UNROLL * QUAD, carried=[a_run, *now]) as inner:
                     a_at, *flat = inner.carried
                     fetch_ahead(fn, a_at, UNROLL * step)
-                    flat = turn(start + inner.index, a_at, flat, UNROLL, 0)
+                    flat = turn(start + inner.index, a_at, flat, UNROLL)
                     inner.carry(a_at + UNROLL * step, *flat)
                 a_run, *now = inner.results
             rest = r.quads - last
             if rest:
-                now = turn(start + last * QUAD, a_run, now, rest, last)
+                now = turn(start + last * QUAD, a_run, now, rest)
             run.carry(a_run + rest * step, *now)
         return run.results[1:]
 
-    def _weights(self, fn: Function, a: Value, at: int, vectors: int, ones: int | None) -> list[Bytes]:
-        r, vector = self.r, i32.x(self.r.lanes)
-        if ones is None:
-            return [signed_bytes(fn.load(a, vector, at + v * vector.bytes), r.unit) for v in range(vectors)]
-        there = min(r.run - ones * QUAD, QUAD)
-        return [constant_bytes([1] * there + [0] * (QUAD - there), r.lanes, r.unit)]
-
     def _column_sums(self) -> Function:
-        """`sums(x, runs, out, count)`: the sum of the bytes of each column of a tile, i32."""
-        r = self.r
-        fn = self._module.function("sums", {"x": ptr, "runs": ptr, "out": ptr, "count": i64})
-        x, runs, out, count = fn.arguments
-        zeros = [splat(trunc(count * (r.unit.moved * r.run), to=i32), lanes=r.lanes)] * r.width
-        for i, total in enumerate(self._over_quads(fn, x, out, (runs, count), r.width, 1, zeros, ones=True)):
-            fn.store(total, out, i * i32.bytes, mask=prefix_mask(r.lanes, 1))
+        """`sums(x, runs, out, columns, count)`: the sum of each column's bytes, i32; lanes lie along k."""
+        r, vector = self.r, i32.x(self.r.lanes)
+        fn = self._module.function("sums", {"x": ptr, "runs": ptr, "out": ptr, "columns": i64, "count": i64})
+        x, runs, out, columns, count = fn.arguments
+        ones = constant_bytes([1] * QUAD, r.lanes, r.unit)
+        whole = r.run // vector.bytes * vector.bytes
+        left, moved = r.run - whole, trunc(count * (r.unit.moved * r.run), to=i32)
+        some = constant_bytes([int(at < left) for at in range(vector.bytes)], r.lanes, r.unit)
+        mask = prefix_mask(r.lanes, -(-left // QUAD))
+        with fn.loop(0, columns) as column:
+            place = fn.load(x + column.index * WORD, ptr)
+            with fn.loop(0, count, carried=[const(vector, 0)]) as run:
+                start, (total,) = place + fn.load(runs + run.index * WORD, i64), run.carried
+                if whole:
+                    with fn.loop(0, whole, vector.bytes, carried=[total]) as inner:
+                        each = unsigned_bytes(fn.load(start + inner.index, vector, align=1), r.unit)
+                        inner.carry(dot(fn, inner.carried[0], each, ones, r.unit))
+                    (total,) = inner.results
+                if left:
+                    each = unsigned_bytes(fn.load(start, vector, whole, mask=mask, align=1), r.unit)
+                    total = dot(fn, total, each, some, r.unit)
+                run.carry(total)
+            lanes = run.results[0]
+            name = f"llvm.vector.reduce.add.{lanes.type.suffix}"
+            total = fn.emit(f"call i32 @{name}({lanes.type.text} {lanes.name})", i32)
+            fn.store(total + moved, out + column.index * i32.bytes)
         return fn
 
     # ---- one tile -------------------------------------------------------------------------------------------
