@@ -91,21 +91,40 @@ def _reads_bytes(draft: Draft, node: Node) -> bool:
     return node.op == "DequantizeLinear" and not node.domain and draft.specs[node.inputs[0]].dtype in BYTES
 
 
-def _are_tables(draft: Draft, *nodes: Node) -> bool:
-    """Whether nodes in a row make of each byte another one, by constants of one axis at most: one table does, too."""
+def _are_tables(draft: Draft, before: Node, node: Node) -> bool:
+    """Whether two nodes in a row make of each byte another one, by constants of one axis at most: one table does, too.
+
+    The second may read what else is made of that byte: f(x) * g(x) is a function of x.
+    """
+    shape = draft.specs[node.outputs[0]].shape
+    read = {name for each in (before, node) for name in each.inputs if name} - {*before.outputs}
+    late = {name for name in read if draft.constant(name) is None}
+    constants, sources = read - late, set()
+    for name in late:
+        source, more = _find_source(draft, name)
+        sources.add(source)
+        constants |= more if len(late) > 1 else set()
+    if len(sources) != 1 or any(draft.specs[name].shape != shape for name in (*sources, *late)):
+        return False
+    if any(draft.specs[name].dtype not in BYTES for name in (*late, *before.outputs, *node.outputs)):
+        return False
     axes = set()
-    for node in nodes:
-        if draft.specs[node.outputs[0]].dtype not in BYTES:
-            return False
-        late = {name for name in node.inputs if name and draft.constant(name) is None}
-        if len(late) != 1 or draft.specs[next(iter(late))].dtype not in BYTES:
-            return False
-        rank = draft.specs[node.outputs[0]].rank
-        for name in set(node.inputs) - late - {""}:
-            shape = draft.specs[name].shape
-            axes |= {rank - len(shape) + axis for axis, extent in enumerate(shape) if extent > 1}
-    shape = draft.specs[nodes[-1].outputs[0]].shape
+    for name in constants:
+        own = draft.specs[name].shape
+        axes |= {len(shape) - len(own) + axis for axis, extent in enumerate(own) if extent > 1}
     return not axes or (len(axes) == 1 and math.prod(shape[max(axes) + 1 :]) >= SHORTEST_ROW)
+
+
+def _find_source(draft: Draft, name: str) -> tuple[str, set[str]]:
+    """The byte that a value is a function of, by nodes that nobody else reads from; the constants that these take."""
+    constants = set[str]()
+    while (node := draft.writer(name)) is not None and draft.has_one_reader(name):
+        late = [each for each in node.inputs if each and draft.constant(each) is None]
+        if len(late) != 1 or _expression(draft, node) is None or draft.specs[late[0]].dtype not in BYTES:
+            break
+        constants |= {each for each in node.inputs if each} - {*late}
+        name = late[0]
+    return name, constants
 
 
 def _are_rounded_alone(draft: Draft, before: Node, node: Node) -> bool:
