@@ -40,7 +40,7 @@ class BytesWriter:
         words = [words[0], words[-1]]
         return pack_bytes(fn, *words, signed=self.r.out_signed, x86=x86)
 
-    def turned(self, columns: Sequence[Value], to: Target, rows: int) -> None:
+    def store_turned(self, columns: Sequence[Value], to: Target, rows: int) -> None:
         """Stores a vector of rows of each column: 16 columns of a row lie side by side."""
         fn, lanes = self.fn, self.lanes
         # Within a block the bytes are (column, row) of four by four; they become (row, column).
@@ -63,7 +63,7 @@ class BytesWriter:
                         piece = made if lanes == QUAD else lane_range(made, block * SQUARE, SQUARE)
                         fn.store(piece, to.c + to.stride * row, first, mask=mask)
 
-    def lines(self, values: Sequence[Value], columns: int, rows: int, to: Target) -> None:
+    def store_lines(self, values: Sequence[Value], columns: int, rows: int, to: Target) -> None:
         """Stores columns of some vectors of rows, which lie along C's lines or where a table says."""
         r, lanes, vectors = self.r, self.lanes, len(values) // columns
         whole = 1 << (vectors - 1).bit_length()  # vectors of a line, a power of two

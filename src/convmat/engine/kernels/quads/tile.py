@@ -181,11 +181,11 @@ class TileWriter:
             return
         out = BytesWriter(fn, r, r.arguments().load(fn, args, "y zero"))
         if r.store is not Store.TURNED:
-            out.lines(made, columns, rows, to)
+            out.store_lines(made, columns, rows, to)
             return
         for v in range(vectors):
             down = replace(to, c=to.c + to.stride * (v * r.lanes))
-            out.turned(made[v::vectors], down, rows - v * r.lanes)
+            out.store_turned(made[v::vectors], down, rows - v * r.lanes)
 
     def _finish_tiles(
         self,
