@@ -50,6 +50,14 @@ CONSTANTS = {
     "mean": normal(4, seed=9),
     "variance": np.abs(normal(4, seed=10)) + 0.5,
     "around": np.array([0, 0, 1, 0, 0, 0, 2, 1]),
+    "first": np.array(0),
+    "second": np.array(1),
+    "third": np.array([2]),
+    "fourth": np.array([3]),
+    "fifth": np.array([4]),
+    "along": np.array([1]),
+    "grid.T": normal(5, 7, seed=17),
+    "six_by": normal(6, 3, seed=18),
     "channels": np.array([0, 1, 0, 0, 0, 0, 0, 0]),
 }
 NORM = node("BatchNormalization", "a gamma b mean variance", "y", epsilon=1e-3)
@@ -250,6 +258,44 @@ CASES = [
         (node("ReduceMean", "x", "c", axes=[2, 3]), node("Transpose", "c", "y", perm=[0, 2, 3, 1])),
         "ReduceMean Reshape",
     ),
+    Case(
+        "multiply_once",
+        (
+            node("Gather", "x first", "a", axis=1),
+            node("Gather", "x second", "b0", axis=1),
+            node("MatMul", "a wide", "c"),
+            node("MatMul", "b0 wide", "d"),
+            node("Add", "c d", "y"),
+        ),
+        "MatMul Gather Gather Add",
+    ),
+    Case(
+        "multiply_once",
+        (
+            node("Gather", "x first", "a0", axis=0),
+            node("Gather", "x second", "a1", axis=0),
+            node("Gather", "a0 first", "c0", axis=0),
+            node("Gather", "a0 second", "c1", axis=0),
+            node("Gather", "a1 first", "c2", axis=0),
+            node("Gather", "a1 second", "c3", axis=0),
+            *(node("Gemm", f"c{i} wide line", f"d{i}") for i in range(4)),
+            node("Sum", "d0 d1 d2 d3", "y"),
+        ),
+        "MatMul Gather Gather Gather Gather Gather Gather Gather Gather Sum",
+    ),
+    Case(
+        "multiply_once",
+        (
+            node("Slice", "x third fourth along", "a"),
+            node("Slice", "x fourth fifth along", "b0"),
+            node("Squeeze", "a along", "c"),
+            node("Squeeze", "b0 along", "d"),
+            node("MatMul", "c wide", "e"),
+            node("MatMul", "d wide", "f"),
+            node("Add", "e f", "y"),
+        ),
+        "MatMul Slice Squeeze Slice Squeeze Add",
+    ),
     Case("skip", (node("Identity", "x", "c"), node("Dropout", "c", "d"), node("Neg", "d", "y")), "Neg"),
 ]  # fmt: skip
 
@@ -275,6 +321,34 @@ def test_every_rule_is_tried() -> None:
     assert {case.rule for case in CASES} | {"quantise_constants", "quantised", "in_float"} == set(
         RULES
     )  # which have a file of its own
+
+
+def products_of_slices(*cuts: str, **attributes: Any) -> list[str]:
+    """The operators that are left of products of slices of x, added up: "Gather x first" cuts, w what multiplies."""
+    nodes = []
+    for i, cut in enumerate(cuts):
+        op, inputs, w = cut.split(" ", 1)[0], " ".join(cut.split()[1:-1]), cut.split()[-1]
+        nodes += [node(op, inputs, f"cut{i}", **attributes), node("MatMul", f"cut{i} {w}", f"product{i}")]
+    nodes.append(node("Sum", " ".join(f"product{i}" for i in range(len(cuts))), "y"))
+    source = model(nodes, {"x": ("n", 4, "h", "w")}, "y", CONSTANTS)
+    net = convmat.load(source, rewrite=["multiply_once"])
+    return [each.op for each in net.program({"x": Spec(X.shape, X.dtype)}).graph.nodes]
+
+
+def test_products_of_few_slices_or_by_other_weights_stay() -> None:
+    once = products_of_slices("Gather x first wide", "Gather x second wide", axis=2)
+    assert once.count("MatMul") == 2, "two of six rows"
+    assert products_of_slices("Gather x first wide", axis=0).count("MatMul") == 1
+    apart = products_of_slices("Gather x first wide", "Gather x second grid.T", axis=0)
+    assert apart.count("MatMul") == 2, "weights of their own"
+    both = products_of_slices(*(f"Gather x {at} wide" for at in ("first", "second")), axis=0)
+    assert both.count("MatMul") == 1
+
+
+def test_products_of_rows_cut_along_their_last_axis_stay() -> None:
+    """There a slice is no row but a column of x."""
+    shared = products_of_slices("Gather x first six_by", "Gather x second six_by", axis=3)
+    assert shared.count("MatMul") == 2
 
 
 def test_a_block_becomes_its_convolutions() -> None:

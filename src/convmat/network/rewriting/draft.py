@@ -53,16 +53,32 @@ class Draft:
 
     def keep(self, array: Array, near: str) -> str:
         """A new constant; `near` is the name that its own is made from."""
-        name, n = near, 0
-        while name in self.constants or name in self._writer or name in self.specs:
-            name, n = f"{near}#{n}", n + 1
+        name = self.new_name(near)
         array.flags.writeable = False
         self.constants[name], self.specs[name] = array, Spec.of(array)
         return name
 
+    def new_name(self, near: str) -> str:
+        """A name that no value has, made from another."""
+        name, n = near, 0
+        while name in self.constants or name in self._writer or name in self.specs:
+            name, n = f"{near}#{n}", n + 1
+        return name
+
+    def insert_before(self, node: Node, new: Node) -> None:
+        """One more node, where all that it reads is there: before another."""
+        at = self.place(node)
+        self._nodes.insert(at, new)
+        self._writer = {name: i + (i >= at) for name, i in self._writer.items()}
+        self._readers = {name: [i + (i >= at) for i in found] for name, found in self._readers.items()}
+        for name in filter(None, new.outputs):
+            self._writer[name] = at
+        for name in new.reads:
+            self._readers.setdefault(name, []).append(at)
+
     def replace(self, old: Sequence[Node], new: Node) -> None:
         """One node instead of others, where the last of them stood; it writes what that one wrote."""
-        places = sorted(self._place(node) for node in old)
+        places = sorted(self.place(node) for node in old)
         for at in places:
             self._take(at)
         at = places[-1]
@@ -78,7 +94,7 @@ class Draft:
         if name in self.graph.outputs:
             return False
         readers = list(self._readers.get(name, ()))
-        self._take(self._place(node))
+        self._take(self.place(node))
         for at in readers:
             reader = self._nodes[at]
             if reader is not None:
@@ -95,7 +111,8 @@ class Draft:
         """The graph, without what no output needs any more."""
         return replace(self.graph, nodes=tuple(self), constants=self.constants).prune()
 
-    def _place(self, node: Node) -> int:
+    def place(self, node: Node) -> int:
+        """Where a node stands."""
         return self._writer[next(filter(None, node.outputs))]
 
     def _take(self, at: int) -> None:

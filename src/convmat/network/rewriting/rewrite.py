@@ -9,6 +9,7 @@
     add_bias             x @ w + b                                 b, a number a column, is the bias
     add_into_epilogue    conv(x) + r, x @ w + r                    r is the residual
     activate             f(conv(x) + b + r)                        f in the epilogue
+    multiply_once        x[0] @ w, x[1] @ w, ..                    slices of x @ w
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
     skip                 Identity, and Dropout outside training
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
@@ -36,6 +37,7 @@ from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
 from .normalising import layer_norm
 from .quantised import in_float, quantise_constants, quantised
+from .slices import multiply_once
 
 Rule = Callable[[Draft, Node], bool]
 
@@ -93,6 +95,7 @@ RULES: dict[str, Rule] = {
         quantised,
         in_float,
         skip,
+        multiply_once,
         cancel_transposes,
         pad_into_conv,
         fold_scale,
