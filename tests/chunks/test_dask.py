@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pytest
 
 import convmat
+from convmat.chunks import work
+from convmat.chunks.work import assemble
 
 da = pytest.importorskip("dask.array")
 
@@ -96,6 +98,21 @@ def test_small_slabs_of_a_chunk_travel_together() -> None:
     wide = da.ones((1, 1, 2, 4 * 2**20), dtype="float32", chunks=(1, 1, 1, 4 * 2**20))
     tall: Any = convmat.conv(wide, normal(1, 1, 3, 1), padding=((1, 1), (0, 0)))
     assert not [key for key in tall.dask if key[0].startswith("slab")]  # whole chunks: nothing is cut off
+
+
+def test_blocks_are_put_together_in_one_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fresh pages can take longer than the products do."""
+    x, w, places = normal(1, 4, 200, 300), normal(3, 4, 3, 3), set()
+
+    def told(*given: Any) -> Array:
+        made = assemble(*given)
+        places.add(made.ctypes.data)
+        return made
+
+    monkeypatch.setattr(work, "assemble", told)
+    y: Any = convmat.conv(da.from_array(x, chunks=(1, 4, 25, 300)), w, padding=1)
+    same_bits(y.compute(scheduler="sync"), convmat.conv(x, w, padding=1))
+    assert len(places) == 1
 
 
 def test_two_worker_processes(workers: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Iterator
 
@@ -59,3 +60,14 @@ def test_no_memory_is_lent_to_two_at_once() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_slots_lend_what_was_given_back_and_pickle_without_it() -> None:
+    slots = buffers.Slots(1 << 12)
+    first = slots.empty((16, 16), FLOAT)
+    where = first.ctypes.data
+    assert slots.empty((8, 8), FLOAT).ctypes.data != where
+    del first
+    again = pickle.loads(pickle.dumps(slots))
+    assert (again.size, again.empty((8, 8), FLOAT).ctypes.data != where) == (1 << 12, True)
+    assert slots.empty((8, 8), FLOAT).ctypes.data == where

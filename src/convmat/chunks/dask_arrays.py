@@ -143,12 +143,13 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
     chunks = arrange_axes(whole, extents, (problem.geometry.O,), batch)
     token = tokenize(x.name, problem, whole.way, whole.w, whole.bias, chunks, getattr(residual, "name", None))
     name = f"{chunked.call}-{token}"
-    graph: dict[Any, Any] = {f"whole-{token}": whole}
+    blocks = cutting.blocks()
+    graph: dict[Any, Any] = {f"whole-{token}": whole.with_room(block for _, block in blocks)}
     if residual is not None:
         residual = residual.rechunk(chunks)
     slabs = Slabs(whole, cutting, chunked.channels, x.name, token)
     graph |= slabs.graph
-    for at, block in cutting.blocks():
+    for at, block in blocks:
         places, pieces = slabs.pieces(at)
         region = block_shape(whole, block)
         key = (name, *arrange_axes(whole, at[1:], 0, at[0]))

@@ -83,6 +83,7 @@ def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tu
     token = tokenize(x.name, dy.name, whole.problem, whole.way)
     name = f"{call}-{token}"
     blocks, channel_axis = cutting.blocks(), dy.ndim - 1 if forward.channels_last else 1
+    forward = forward.with_room(block for _, block in blocks)
     slabs = Slabs(forward, cutting, chunk_boundaries(x.chunks[channel_axis]), x.name, token)
     graph = dict(slabs.graph)
     partial: list[Any] = []
@@ -126,11 +127,11 @@ def weight_task(
     several: bool,
 ) -> Array:
     """dw of one chunk of dy; in float32 where several of 16 bits are to be added."""
-    filters = np.concatenate(dy, -1 if forward.channels_last else 1)
+    filters = dy[0] if len(dy) == 1 else np.concatenate(dy, -1 if forward.channels_last else 1)
     if not filters.size:  # a chunk without images
         wide = "float32" if several and whole.problem.dtype in NARROW else whole.dtype
         return np.zeros(whole.problem.shape("y"), wide)
-    x = repeat_padding(forward, block.sources, assemble(region, pieces[0].dtype, pieces, places))
+    x = repeat_padding(forward, block.sources, assemble(pieces, places, region, forward.room))
     problem = replace(forward.problem.of_block(block.geometry), whole=None).grad_weight()
     if several and problem.dtype in NARROW:
         problem, x, filters = replace(problem, dtype="float32"), x.astype("f4"), filters.astype("f4")

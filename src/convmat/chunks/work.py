@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,12 +30,16 @@ _turn = Lock()
 
 @dataclass(frozen=True)
 class Whole:
-    """What the blocks of a result have in common: the problem of all of it, the way decided for it, w and bias."""
+    """What the blocks of a result have in common: the problem of all of it, the way decided for it, w and bias.
+
+    `room` is where their x are put together, one after another: in fresh pages that can take longer than the products.
+    """
 
     problem: Problem
     way: Candidate
     w: Array | None = field(repr=False, compare=False)
     bias: Array | None = field(default=None, repr=False, compare=False)
+    room: buffers.Slots | None = field(default=None, repr=False, compare=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -46,6 +50,11 @@ class Whole:
     def channels_last(self) -> bool:
         """Whether x and y have their channels last."""
         return self.problem.x.axes[-1][0].role[0] not in "ip"
+
+    def with_room(self, blocks: Iterable[CutBlock]) -> Whole:
+        """The same with memory for the x of these blocks, which goes with the last who holds it."""
+        item = dtype_of(self.problem.dtype).itemsize
+        return replace(self, room=buffers.Slots(max((block.read(item) for block in blocks), default=0)))
 
     def with_weights(self, w: Array, bias: Array | None) -> Whole:
         """The same with weights that were not there before."""
@@ -80,14 +89,15 @@ def block_shape(whole: Whole, block: CutBlock) -> tuple[int, ...]:
 
 
 def assemble(
-    shape: tuple[int, ...], dtype: Any, pieces: Sequence[Array], places: Sequence[tuple[slice, ...]]
+    pieces: Sequence[Array],
+    places: Sequence[tuple[slice, ...]],
+    shape: tuple[int, ...],
+    room: buffers.Slots | None,
 ) -> Array:
-    """Lay pieces at their places in one array; the piece itself where it is all of it."""
-    if len(pieces) == 1 and pieces[0].shape == shape:
-        return np.ascontiguousarray(pieces[0])
-    made = buffers.empty(
-        shape, np.dtype(dtype)
-    )  # goes back when the block is done: fresh pages cost as much as copies
+    """Lay pieces at their places in one array; the piece itself where it is all of it and lies so already."""
+    if len(pieces) == 1 and pieces[0].shape == shape and pieces[0].flags.c_contiguous:
+        return pieces[0]
+    made = (buffers.empty if room is None else room.empty)(shape, pieces[0].dtype)
     for piece, place in zip(pieces, places, strict=True):
         made[place] = piece
     return made
@@ -142,7 +152,7 @@ def block_task(
     if 0 in shape or not pieces:  # a chunk without images
         g = block.geometry
         return np.empty(arrange_axes(whole, g.P, g.O, g.B), whole.dtype)
-    x = assemble(shape, pieces[0].dtype, pieces, places)
+    x = assemble(pieces, places, shape, whole.room)
     return run_block(whole, block, x, residual, threads_here())
 
 

@@ -63,6 +63,10 @@ class Slots:
         self.size = size
         self._free: list[Array] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy and a pickle have memory of their own."""
+        return Slots, (self.size,)
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Like `np.empty`; its memory returns once nobody holds it, or a view of it, any more."""
         size = math.prod(shape) * dtype.itemsize
