@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -207,6 +208,44 @@ def test_tiles_are_those_of_the_run_that_is_resumed(tmp_path: Path, monkeypatch:
     found = chunks.make_file(jobs[1], out, resume=True)
     assert found.before + found.blocks == jobs[0].count
     np.testing.assert_array_equal(np.load(out), net(np.load(x)))
+
+
+@pytest.mark.parametrize("squeeze", [False, True])
+def test_nodes_run_the_way_of_the_run_that_is_resumed(tmp_path: Path, squeeze: bool) -> None:
+    """What is quickest was measured, on another CPU perhaps: bits are those of the run that began."""
+    net, x, out = unet(integers=False, squeeze=squeeze), gated(tmp_path), tmp_path / "y.npy"
+    options = chunks.TileOptions(32, ENOUGH, exact_globals=squeeze)
+    first, again, plain = (chunks.TileJob(net, x, options) for _ in range(3))
+    other = [
+        {
+            name: ["jit", "winograd 2", "a panel at a time"] if name in ("r1", "r4") else way
+            for name, way in ways.items()
+        }
+        for ways in first.run["ways"]
+    ]
+    assert other != first.run["ways"]
+    for job in (first, again):
+        job.follow({**job.run, "ways": other})
+        assert job.run["ways"] == other
+    first.prepare(tmp_path / "passes")
+    stop_after(first, out, 2)
+    assert chunks.make_file(plain, out, resume=True).before == 2
+    assert plain.run["ways"] == other
+    chunks.make_file(again, tmp_path / "again.npy")
+    np.testing.assert_array_equal(np.load(out), np.load(tmp_path / "again.npy"))
+    chunks.make_file(chunks.TileJob(net, x, options), tmp_path / "own.npy")
+    assert (np.load(out) != np.load(tmp_path / "own.npy")).any()
+
+
+def test_ways_that_nobody_knows_are_another_run(tmp_path: Path) -> None:
+    net, x, out = unet(integers=False), gated(tmp_path), tmp_path / "y.npy"
+    job = chunks.TileJob(net, x, chunks.TileOptions(32, ENOUGH))
+    stop_after(job, out, 1)
+    for said in ([], [{}], [{name: ["jit", "unheard", "in place"] for name in job.run["ways"][0]}]):
+        run = {**job.run, "ways": said}
+        manifest_path(out).write_text(f"{json.dumps(run)}\n0\n")
+        with pytest.raises(PlanError, match="begun by another run\n  ways: "):
+            chunks.make_file(chunks.TileJob(net, x, chunks.TileOptions(32, ENOUGH)), out, resume=True)
 
 
 def test_another_network_is_another_run(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ...errors import PlanError
 from ...processes import lock_file
 from .stores import unfinished_path
 
-FOLLOWED = ("cuts", "way", "tile")
+FOLLOWED = ("cuts", "way", "tile", "ways")
 """What a run takes over from the one that it goes on with, where all else is the same."""
 
 

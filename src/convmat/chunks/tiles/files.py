@@ -68,18 +68,29 @@ class TileJob:
             "network": digest.hexdigest()[:32],
             "options": hashlib.sha256(repr(asked).encode()).hexdigest()[:32],
             "tile": list(self._tiled.extents),
+            "ways": [each.describe_ways() for each in self._tiled.tilers],
         }
         return dict(json.loads(json.dumps(said)))
 
     def follow(self, before: dict[str, Any]) -> None:
-        """Take the tiles of the run that is resumed where they were found here, and are all that differs.
+        """Take the tiles of the run that is resumed and the way of each node, where those are all that differs.
 
-        Which ones fit depends on what a process has already. Raises PlanError where there is no room for those now.
+        Which tiles fit depends on what a process has already, and ways on what was measured. Raises PlanError where
+        there is no room for such tiles now.
         """
-        if self._within is None or before == self.run or before != {**self.run, "tile": before.get("tile")}:
+        own = {name: before.get(name) for name in ("tile", "ways")}
+        if before == self.run or before != {**self.run, **own}:
             return
         extents = tuple(before["tile"])
-        require_fit(self.tiler, extents, self._within)
+        if self._within is None and extents != self._tiled.extents:  # they were asked for
+            return
+        tilers, said = self._tiled.tilers, before["ways"]
+        if len(said) != len(tilers) or not all(
+            each.follow(ways) for each, ways in zip(tilers, said, strict=True)
+        ):
+            return
+        if self._within is not None:
+            require_fit(self.tiler, extents, self._within)
         self._use(replace(self._tiled, extents=extents))
         self.run = before
 

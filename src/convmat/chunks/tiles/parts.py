@@ -70,11 +70,18 @@ def extents(part: Part) -> tuple[int, ...]:
     return tuple(b - a for a, b in part)
 
 
+def middle_part(shape: tuple[int, ...], block: tuple[int, ...]) -> Part:
+    """The part of an output of this shape that lies in its middle, so many pixels."""
+    starts = ((n - b) // 2 for n, b in zip(shape[2:], block, strict=True))
+    return (*((0, n) for n in shape[:2]), *((a, a + b) for a, b in zip(starts, block, strict=True)))
+
+
 def elements(part: Part) -> int:
     """How much it is in all."""
     return math.prod(extents(part))
 
 
 __all__ = [
-    "Needed", "Part", "Rule", "WholeImage", "elements", "extents", "first", "others", "overlap", "require_all", "whole",
+    "Needed", "Part", "Rule", "WholeImage", "elements", "extents", "first", "middle_part", "others", "overlap",
+    "require_all", "whole",
 ]  # fmt: skip

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ...arguments import format_shape
 from ...planner.units import format_bytes
-from .parts import whole
+from .parts import middle_part, whole
 from .stages import Stage
-from .tiled import Tiled, middle_part
+from .tiled import Tiled
 from .tiler import Tiler
 
 

@@ -16,7 +16,7 @@ from ...errors import NetworkError, PlanError, format_value
 from ...network.graph import Input, Spec
 from ...network.net import Network
 from ..memory import SPARE, anonymous_bytes, available_bytes, describe_least_limit, largest_blocks
-from .parts import Part
+from .parts import Part, middle_part
 from .stages import Stages, Tell
 from .tiler import Tiler
 
@@ -104,12 +104,6 @@ def require_fit(tiler: Tiler, extents: tuple[int, ...], memory: int) -> None:
         raise describe_least_limit("tiled", memory, needed, present)
 
 
-def middle_part(shape: tuple[int, ...], block: tuple[int, ...]) -> Part:
-    """The part of an output of this shape that lies in its middle, so many pixels."""
-    starts = ((n - b) // 2 for n, b in zip(shape[2:], block, strict=True))
-    return (*((0, n) for n in shape[:2]), *((a, a + b) for a, b in zip(starts, block, strict=True)))
-
-
 def _widths(pixels: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """What tiles may be at most: all of an image, then less and less along all axes but the first."""
     yield pixels
@@ -142,6 +136,12 @@ class Tiled:
     def parts(self) -> list[Part]:
         """The tiles, in order."""
         return list(self.tiler.grid(self.extents))
+
+    @property
+    def tilers(self) -> list[Tiler]:
+        """Those of the passes, in their order, and that of the output."""
+        stages = [] if self.stages is None else self.stages.stages
+        return [*(stage.tiler for stage in stages), self.tiler]
 
 
 def prepare_tiles(network: Network, given: Mapping[str, Any], options: TileOptions) -> Tiled:
@@ -338,7 +338,6 @@ __all__ = [
     "ReceptiveField",
     "TileOptions",
     "Tiled",
-    "middle_part",
     "name_inputs",
     "prepare_tiles",
     "receptive_field",

@@ -8,14 +8,16 @@ Tiles inside an image are one kind: their graphs differ in nothing. Those at a b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...engine import ENGINES
 from ...errors import NetworkError
+from ...lowering import ALL, find_lowering
 from ...network.graph import Graph, Node, Spec
 from ...network.net import Network
 from ...network.ops.options import Decided
@@ -23,9 +25,10 @@ from ...network.preparing.infer import infer_specs
 from ...network.preparing.program import Program
 from ...network.preparing.sharing import Shared
 from ...network.rewriting.rewrite import rewrite_before_constants
-from ...planner import Prepared, chosen_way
+from ...planner import Candidate, Prepared, chosen_way, plan_block
 from ...processes import Lock
-from .parts import Part, elements
+from ...product import Packing
+from .parts import Part, elements, middle_part
 from .regions import UNKNOWN, NeededRegions, NodeWay, Ways, find_regions, tile_graph, tile_refusal
 from .windows import FILTERS
 
@@ -113,7 +116,12 @@ class Tiler:
 
     def refuse(self) -> None:
         """Raise NetworkError where a node cannot be computed in tiles."""
-        self.inputs(tuple((0, min(n, 1)) for n in self.shape))
+        self.inputs(self._one_pixel)
+
+    @property
+    def _one_pixel(self) -> Part:
+        """All channels of the pixel in the middle of the output."""
+        return middle_part(self.shape, tuple(min(n, 1) for n in self.shape[2:]))
 
     @property
     def weight_bytes(self) -> int:
@@ -173,9 +181,8 @@ class Tiler:
         for task in program.tasks:
             plan, out = getattr(task.run, "plan", None), self._pixels(program, task.node)
             if isinstance(plan, Prepared) and out is not None:
-                found = plan.lowering.tile(plan.problem.geometry)
-                tile = found if self.same_bits and out == plan.problem.geometry.P else (1,) * len(out)
-                ways[task.node.outputs[0]] = NodeWay(Decided(plan.problem, chosen_way(plan.decision)), tile)
+                whole_way = Decided(plan.problem, chosen_way(plan.decision))
+                ways[task.node.outputs[0]] = self._node_way(whole_way, out)
         if not self._has_rules(program):
             return
         self.graph, self.specs, self.ways = program.graph, program.specs, ways
@@ -183,11 +190,40 @@ class Tiler:
         self.network = Network(self.graph, options, source.memory_limit, (), source.choices)
         self._kinds.clear()
 
+    def _node_way(self, decided: Decided, pixels: tuple[int, ...]) -> NodeWay:
+        geometry = decided.problem.geometry
+        aligned = self.same_bits and pixels == geometry.P
+        return NodeWay(
+            decided, find_lowering(decided.way.lowering).tile(geometry) if aligned else (1,) * len(pixels)
+        )
+
+    def describe_ways(self) -> dict[str, list[str]]:
+        """Engine, lowering and packing of each node's product, by the names of what nodes write: plain values."""
+        each = {name: way.decided.way for name, way in self.ways.items()}
+        return {name: [way.engine, way.lowering, way.packing.value] for name, way in each.items()}
+
+    def follow(self, ways: Mapping[str, Sequence[str]]) -> bool:
+        """Take each node's way from what another Tiler of the same network said; False where these are no such ways.
+
+        Raises PlanError where this CPU cannot go one of them.
+        """
+        if set(ways) != set(self.ways):
+            return False
+        made: dict[str, NodeWay] = {}
+        for name, said in ways.items():
+            way, decided = read_way(said), self.ways[name].decided
+            if way is None:
+                return False
+            plan_block(decided.problem, way, 1)
+            made[name] = self._node_way(replace(decided, way=way), self.specs[name].shape[2:])
+        self.ways = made
+        self._kinds.clear()
+        return True
+
     def _has_rules(self, program: Program) -> bool:
         """Whether what rewriting made of the nodes can be computed in tiles, as they can."""
-        middle = tuple((n // 2, n // 2 + 1) for n in self.shape)
         try:
-            find_regions(program.graph, program.specs, self.output, middle, {})
+            find_regions(program.graph, program.specs, self.output, self._one_pixel, {})
         except NetworkError:
             return False
         return True
@@ -195,6 +231,19 @@ class Tiler:
     def _pixels(self, program: Program, node: Node) -> tuple[int, ...] | None:
         spec = program.specs.get(node.outputs[0])
         return None if spec is None else spec.shape[2:]
+
+
+def read_way(said: Sequence[str]) -> Candidate | None:
+    """The way of an engine, a lowering and a packing by their names; None where one of them is not known.
+
+    >>> read_way(["jit", "im2col", "a panel at a time"]).way
+    'jit: im2col, a panel at a time'
+    """
+    engine, lowering, packing = said if len(said) == 3 else ("", "", "")
+    known = engine in ENGINES and lowering in [each.name for each in ALL]
+    if not known or packing not in [each.value for each in Packing]:
+        return None
+    return Candidate(engine, lowering, Packing(packing))
 
 
 def _kind(graph: Graph, around: Graph) -> Any:
@@ -210,4 +259,4 @@ def _first(item: tuple[str, Any]) -> str:
     return item[0]
 
 
-__all__ = ["Tiler"]
+__all__ = ["Tiler", "read_way"]
