@@ -115,6 +115,55 @@ def test_margins_and_cuts(mode: str) -> None:
     np.testing.assert_array_equal(net.tiled(x, tile=(7, 4)), net(x))
 
 
+@pytest.mark.parametrize("ending", ["Concat", "ArgMax", "ReduceMax"])
+def test_the_last_node_joins_channels_or_reduces_them(ending: str) -> None:
+    n = Built(integers=True)
+    a = n.conv("x", "a", 3, 4)
+    if ending == "Concat":
+        wide = n.node("Expand", [n.node("Slice", ["x", *_cut(n, 0, 1)], "red"), _ones(n)], "wide")
+        n.node("Concat", [n.node("Sin", [a], "sin"), wide], "y", axis=1)
+    elif ending == "ArgMax":
+        n.node("ArgMax", [a], "y", axis=1, keepdims=0)
+    else:
+        n.node("ReduceMax", [a], "y", axes=[1], keepdims=0)
+    net, x = n.load("y", 3), image(1, 3, 30, 41)
+    found = net.tiled(x, tile=9 if ending == "Concat" else (10,))
+    np.testing.assert_array_equal(found, net(x))
+
+
+def _cut(n: Built, start: int, stop: int) -> list[str]:
+    return [n.constant(name, np.array([k])) for name, k in (("lo", start), ("hi", stop), ("axis", 1))]
+
+
+def _ones(n: Built) -> str:
+    return n.constant("ones", np.ones(4, np.int64))
+
+
+@pytest.mark.parametrize("kind", ["dense", "matrix", "wide"])
+def test_what_was_pooled_is_computed_whole(kind: str) -> None:
+    """Squeeze and excite with dense layers, and what was pooled spread over the image again (PSPNet, DeepLab)."""
+    n = Built(integers=False)
+    a = n.conv("x", "a", 3, 8)
+    if kind == "dense":
+        p = n.node("ReduceMean", [a], "p", axes=[2, 3], keepdims=0)
+        g = n.node("Gemm", [p, n.weights("m", 8, 8), n.weights("v", 8)], "g", transB=1)
+        g = n.node("Reshape", [n.node("Softmax", [g], "s"), n.constant("to", np.array([0, 8, 1, 1]))], "r")
+    else:
+        p = n.node("GlobalAveragePool", [a], "p")
+        axes = n.constant("axes", np.array([2, 3]))
+        g = n.node("MatMul", [n.node("Squeeze", [p, axes], "q"), n.weights("m", 8, 8)], "g")
+        g = n.node("Unsqueeze", [g, axes], "r")
+    if kind == "wide":
+        sizes = n.constant("sizes", np.array([1, 8, 30, 41]))
+        n.node("Concat", [a, n.node("Resize", [g, "", "", sizes], "up", mode="linear")], "y", axis=1)
+    else:
+        n.node("Mul", [a, g], "y")
+    net, x = n.load("y", 3), image(1, 3, 30, 41, integers=False)
+    for keywords in ({}, {"same_bits": True}):
+        found = net.tiled(x, tile=16, exact_globals=True, **keywords)
+        np.testing.assert_allclose(found, net(x), rtol=0, atol=3e-6)
+
+
 def test_average_pooling_counts_what_is_inside() -> None:
     for padded in (0, 1):
         n = Built(integers=True)

@@ -56,15 +56,9 @@ class NodeWay:
 
     def whole_tiles(self, part: Part, shape: tuple[int, ...]) -> Part:
         """The part of a value, begun and ended where tiles are or the value does."""
-        return (
-            *part[: -len(self.tile)],
-            *(
-                (a // t * t, min(-(-b // t) * t, n))
-                for (a, b), t, n in zip(
-                    part[-len(self.tile) :], self.tile, shape[-len(self.tile) :], strict=True
-                )
-            ),
-        )
+        first = len(part) - len(self.tile)
+        pixels = zip(part[first:], self.tile, shape[first:], strict=True)
+        return (*part[:first], *((a // t * t, min(-(-b // t) * t, n)) for (a, b), t, n in pixels))
 
 
 Ways = Mapping[str, NodeWay]

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...network.graph import Node, Spec
 from ...network.ops.base import OWN
 from ...network.ops.convolution import INTEGER_TRANSPOSE
 from ...network.ops.integers import INTEGER_CONV, INTEGER_GEMM
 from ...network.ops.pointwise import ELEMENTWISE as ELEMENTWISE_NODE
 from . import moves, windows
-from .parts import Needed, Part, Rule, WholeImage, first, others, require_all
+from .parts import Needed, Part, Rule, WholeImage, extents, first, others, require_all, whole
 
 
 def elementwise(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
@@ -78,18 +80,31 @@ def reduction(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) 
     axes = node.get("axes")
     if len(inputs) > 1 and inputs[1] is not None:
         axes = inputs[1].value
-    if axes is None or not node.get("keepdims", 1):
-        raise WholeImage("reduces axes away")
-    gone = {int(a) % x.rank for a in axes}
+    if axes is None:
+        raise WholeImage("reduces all axes")
+    return _reduced(node, inputs, {int(a) % x.rank for a in axes}, part)
+
+
+def extreme(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+    """The place of the largest or smallest channel; that of a pixel is one in the whole image."""
+    return _reduced(node, inputs, {node.get("axis", 0) % first(inputs).rank}, part)
+
+
+def _reduced(node: Node, inputs: Sequence[Spec | None], gone: set[int], part: Part) -> Needed:
+    x = first(inputs)
     if any(a >= 2 for a in gone):
         raise WholeImage("reduces pixels")
-    return Needed(
-        (
-            tuple((0, x.shape[a]) if a in gone else part[a] for a in range(x.rank)),
-            *others(inputs),
-        ),
-        part,
-    )
+    left, keeps = iter(part), node.get("keepdims", 1)
+    each = [next(left) if keeps or a not in gone else (0, 1) for a in range(x.rank)]
+    place = tuple((0, x.shape[a]) if a in gone else p for a, p in enumerate(each))
+    return Needed((place, *others(inputs)), part)
+
+
+def expand(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+    """As elementwise; the shape is that of the part."""
+    x = first(inputs)
+    place = tuple((0, 1) if n == 1 else p for n, p in zip(x.shape, part[len(part) - x.rank :], strict=True))
+    return Needed((place, None), part, inputs={1: np.asarray(extents(part), np.int64)})
 
 
 def global_(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
@@ -103,11 +118,12 @@ def whole_image(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part
 
 
 ELEMENTWISE = [
-    "Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Div", "Dropout", "Elu", "Equal", "Erf",
-    "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "IsNaN",
-    "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not",
-    "Or", "Pow", "PRelu", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Softplus",
-    "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tanh", "ThresholdedRelu", "Where", "Xor",
+    "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "BitwiseAnd", "BitwiseNot",
+    "BitwiseOr", "BitwiseXor", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Div", "Dropout", "Elu",
+    "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity",
+    "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean", "Min", "Mish", "Mod", "Mul", "Neg",
+    "Not", "Or", "PRelu", "Pow", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh",
+    "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",
 ]  # fmt: skip
 
 RULES: dict[str, Rule] = {
@@ -123,6 +139,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization"), whole_image
     ),
+    **dict.fromkeys(("ArgMax", "ArgMin"), extreme),
+    "Expand": expand,
     "CausalConvWithState": windows.causal,
     "MatMul": matmul,
     "Concat": moves.concat,
@@ -147,10 +165,17 @@ OWN_RULES: dict[str, Rule] = {
 
 def needed_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What a node needs for a part of its first output. Raises WholeImage with the reason."""
+    if not any(map(has_pixels, (out, *(spec for spec in inputs if spec is not None and spec.value is None)))):
+        return Needed((None,) * len(inputs), whole(out.shape))
     rule = {"": RULES, OWN: OWN_RULES}.get(node.domain, {}).get(node.op)
     if rule is None:
         raise WholeImage("has no rule that says which part of its input it looks at")
     return rule(node, inputs, out, part)
+
+
+def has_pixels(spec: Spec) -> bool:
+    """Whether a value is an image of more than one pixel: (B, C, *P); what was pooled is computed as a whole."""
+    return spec.rank > 2 and max(spec.shape[2:]) > 1
 
 
 __all__ = ["RULES", "needed_parts"]
