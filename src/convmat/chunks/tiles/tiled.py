@@ -45,9 +45,11 @@ def name_inputs(network: Network, x: Any) -> dict[str, Any]:
 def tiler_of(
     network: Network, given: Mapping[str, Any], *, approximate: bool, same_bits: bool = False
 ) -> Tiler:
-    """The tiler for inputs of these shapes and element types."""
+    """The tiler for inputs of these shapes and element types. Raises NetworkError."""
     specs = {name: Spec(tuple(map(int, x.shape)), np.dtype(x.dtype)) for name, x in given.items()}
-    return Tiler(network, specs, approximate=approximate, same_bits=same_bits)
+    made = Tiler(network, specs, approximate=approximate, same_bits=same_bits)
+    made.require_shape()
+    return made
 
 
 def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:

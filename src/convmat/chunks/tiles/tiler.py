@@ -60,11 +60,6 @@ class Tiler:
         graph = rewrite_before_constants(network.graph, network.rules)
         self.graph, self.specs = infer_specs(graph, specs, UNLIMITED)
         self.output = self.graph.outputs[0]
-        if self.output not in self.specs:
-            unknown = (
-                n for n in self.graph.nodes if any(name not in self.specs for name in n.outputs if name)
-            )
-            raise tile_refusal(next(unknown), UNKNOWN)
         self.ways: Ways = {}
         self._forget()
 
@@ -113,6 +108,12 @@ class Tiler:
                 spec = None if at is None else self.specs.get(node.inputs[at])
                 total += made * (1 if spec is None else spec.size / self.specs[node.outputs[0]].shape[1])
         return total
+
+    def require_shape(self) -> None:
+        """Raise NetworkError, naming the node, where the shape of the output is known only when the network runs."""
+        if self.output not in self.specs:
+            late = (n for n in self.graph.nodes if any(name not in self.specs for name in n.outputs if name))
+            raise tile_refusal(next(late), UNKNOWN)
 
     def refuse(self) -> None:
         """Raise NetworkError where a node cannot be computed in tiles."""
