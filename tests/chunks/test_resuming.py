@@ -241,7 +241,9 @@ def test_ways_that_nobody_knows_are_another_run(tmp_path: Path) -> None:
     net, x, out = unet(integers=False), gated(tmp_path), tmp_path / "y.npy"
     job = chunks.TileJob(net, x, chunks.TileOptions(32, ENOUGH))
     stop_after(job, out, 1)
-    for said in ([], [{}], [{name: ["jit", "unheard", "in place"] for name in job.run["ways"][0]}]):
+    unheard = {name: ["jit", "unheard", "in place"] for name in job.run["ways"][0]}
+    several: list[list[dict[str, list[str]]]] = [[], [{}], [unheard]]
+    for said in several:
         run = {**job.run, "ways": said}
         manifest_path(out).write_text(f"{json.dumps(run)}\n0\n")
         with pytest.raises(PlanError, match="begun by another run\n  ways: "):

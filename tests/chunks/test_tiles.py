@@ -159,8 +159,8 @@ def test_what_was_pooled_is_computed_whole(kind: str) -> None:
     else:
         n.node("Mul", [a, g], "y")
     net, x = n.load("y", 3), image(1, 3, 30, 41, integers=False)
-    for keywords in ({}, {"same_bits": True}):
-        found = net.tiled(x, tile=16, exact_globals=True, **keywords)
+    for same in (False, True):
+        found = net.tiled(x, tile=16, exact_globals=True, same_bits=same)
         np.testing.assert_allclose(found, net(x), rtol=0, atol=3e-6)
 
 
