@@ -35,9 +35,9 @@ TILES = {
     "no constant matrix": (
         load(node("MatMul", "x x", "y")), "MatMul 'MatMul_y'", "multiplies by no constant matrix"
     ),
-    "axes reduced away": (
-        load(node("ReduceMean", "x", "y", axes=[1], keepdims=0), node("Relu", "y", "z"), outputs="z"),
-        "ReduceMean 'ReduceMean_y'", "reduces axes away",
+    "all axes reduced": (load(node("ReduceMean", "x", "y")), "ReduceMean 'ReduceMean_y'", "reduces all axes"),
+    "pixels reduced": (
+        load(node("ArgMax", "x", "y", axis=3)), "ArgMax 'ArgMax_y'", "reduces pixels",
     ),
     "no rule": (
         load(node("CumSum", "x axis", "y"), axis=np.array(3)),

@@ -82,15 +82,15 @@ def reduction(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) 
         axes = inputs[1].value
     if axes is None:
         raise WholeImage("reduces all axes")
-    return _reduced(node, inputs, {int(a) % x.rank for a in axes}, part)
+    return _reduce_channels(node, inputs, {int(a) % x.rank for a in axes}, part)
 
 
 def extreme(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """The place of the largest or smallest channel; that of a pixel is one in the whole image."""
-    return _reduced(node, inputs, {node.get("axis", 0) % first(inputs).rank}, part)
+    return _reduce_channels(node, inputs, {node.get("axis", 0) % first(inputs).rank}, part)
 
 
-def _reduced(node: Node, inputs: Sequence[Spec | None], gone: set[int], part: Part) -> Needed:
+def _reduce_channels(node: Node, inputs: Sequence[Spec | None], gone: set[int], part: Part) -> Needed:
     x = first(inputs)
     if any(a >= 2 for a in gone):
         raise WholeImage("reduces pixels")
