@@ -220,3 +220,36 @@ def test_packages_that_are_not_there(
         f"files: {kind} needs {package}, which is not installed\n  no module {package}\n"
         "  pip install 'convmat[zarr]'"
     )
+
+
+def test_lazy_arrays_that_do_not_fit() -> None:
+    da = pytest.importorskip("dask.array")
+    delayed = pytest.importorskip("dask").delayed
+    x, w = np.ones((1, 2, 8, 8), np.float32), np.ones((4, 2, 3, 3), np.float32)
+    lazy, dy = da.from_array(x, chunks=(1, 2, 4, 4)), da.ones((1, 4, 6, 6), np.float64)
+
+    def said(call: Any) -> str:
+        with pytest.raises(convmat.GeometryError) as error:
+            call()
+        return str(error.value)
+
+    assert said(lambda: convmat.conv(delayed(np.ones)(3), w)) == (
+        "conv: x is a lazy object that is no array\n  x is a Delayed\n"
+        "  give a dask.array, e.g. x.to_dask_array(lengths=True)"
+    )
+    assert said(lambda: convmat.conv_input_grad(dy, w, x.shape)) == (
+        "conv_input_grad: dy and w have different element types\n"
+        "  dy.dtype = float64, w.dtype = float32\n  convert one, e.g. dy.astype('float32')"
+    )
+    assert convmat.conv_input_grad(dy.astype("float32"), w, x.shape).shape == x.shape
+    assert said(lambda: convmat.conv_weight_grad(lazy, dy, w.shape)) == (
+        "conv_weight_grad: x and dy have different element types\n"
+        "  x.dtype = float32, dy.dtype = float64\n  convert one, e.g. dy.astype('float32')"
+    )
+    assert convmat.conv_weight_grad(lazy, dy.astype("float32"), w.shape).shape == w.shape
+    assert said(lambda: convmat.conv(lazy, w, residual=np.ones((1, 4, 5, 6), np.float32))) == (
+        "conv: residual does not fit the result\n"
+        "  residual is 1x4x5x6 of float32, expected 1x4x6x6 of float32\n"
+        "  give an array of that shape and type"
+    )
+    assert convmat.conv(lazy, w, residual=np.ones((1, 4, 6, 6), np.float32)).shape == (1, 4, 6, 6)

@@ -65,6 +65,7 @@ def _numbers(path: Path, wanted: Input) -> Array:
             f"run: {path} is no array\n  {said}\n  write it with numpy.save, numbers alone"
         ) from None
     if not isinstance(found, np.ndarray):
+        found.close()
         raise NetworkError(f"run: {path} is no array\n  it is an archive\n  write it with numpy.save")
     floats = found.dtype.kind == wanted.dtype.kind == "f"
     return found.astype(wanted.dtype) if floats else found
