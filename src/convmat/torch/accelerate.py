@@ -3,7 +3,8 @@
     report = accelerate(model, x)      swaps layers in place and says which; restore(model) puts them back
 
 A layer is swapped by changing its class: parameters, hooks, names and the model's state stay what they are. For
-inference, convolution, normalisation, addition and activation then run as one where the model can be traced.
+inference, convolution, normalisation, addition and activation then run as one where the model can be traced. For
+training, batch normalisations are swapped too, and take over the limits of ReLU, ReLU6 and Hardtanh behind them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from types import new_class
 from typing import Any
 
@@ -21,11 +23,15 @@ from torch import nn
 
 from convmat.planner.columns import align_columns
 
-from .fusion import Inference, inference_of
+from .fusion import FusedGraph, inference_of, training_of
 from .memory import Tensor
 from .modules import COUNTERPARTS
+from .norms import NORMS
 
-ORIGINALS = {ours: theirs for theirs, ours in COUNTERPARTS.items()}
+SWAPPED: dict[Any, Any] = COUNTERPARTS | NORMS
+"""PyTorch's classes, and ours: normalisations in training alone, where they are not part of a product."""
+
+ORIGINALS = {ours: theirs for theirs, ours in SWAPPED.items()}
 
 WORTH = 1.03
 """How much quicker a layer must be to be swapped: less is noise."""
@@ -35,7 +41,7 @@ ROUNDS = 7
 
 @dataclass(frozen=True)
 class SwappedLayer:
-    """One convolution of a model: seconds of PyTorch's and of ours on its input, and whether it was swapped."""
+    """One convolution of a model, or normalisation in training: seconds of PyTorch's and of ours on its input."""
 
     name: str
     kind: str
@@ -61,12 +67,19 @@ class Report:
              f"{each.theirs / each.ours:.2f}", "swapped" if each.swapped else "left as it is")
             for each in self.layers
         ]  # fmt: skip
-        swapped = sum(each.swapped for each in self.layers)
+        norms = [each for each in self.layers if each.kind.startswith("BatchNorm")]
+        counts = [f"{_count([each for each in self.layers if each not in norms])} convolutions"]
+        counts += [f"{_count(norms)} normalisations"] if norms else []
         last = (
-            f"{swapped} of {len(self.layers)} convolutions swapped, {self.fused} fused with what follows them; "
+            f"{' and '.join(counts)} swapped, {self.fused} fused with what follows them; "
             f"the model took {self.before * 1e3:.2f} ms, takes {self.after * 1e3:.2f} ms"
         )
         return "\n".join([*align_columns(head, rows, words=2), last])
+
+
+def _count(layers: Sequence[SwappedLayer]) -> str:
+    """How many of them were swapped, of how many."""
+    return f"{sum(each.swapped for each in layers)} of {len(layers)}"
 
 
 def accelerate(model: nn.Module, *example: Tensor) -> Report:
@@ -90,7 +103,7 @@ def accelerate(model: nn.Module, *example: Tensor) -> Report:
 def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
     training = model.training
     inputs = _inputs(model, example)
-    if not inputs:
+    if not any(type(module) in COUNTERPARTS for _, module, _ in inputs):
         raise TypeError(
             f"accelerate: the model has no convolution of torch.nn that runs on the CPU\n"
             f"  it is a {type(model).__name__}\n  give a model with Conv1d, Conv2d, Conv3d or their transposes"
@@ -98,7 +111,7 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
     known: dict[Any, tuple[float, float]] = {}
     layers = []
     for name, module, x in inputs:
-        key = (str(module), tuple(x.shape), x.stride(), x.dtype)
+        key = (str(module), tuple(x.shape), x.stride(), x.dtype, x.requires_grad)
         if key not in known:
             known[key] = _time_both(module, x, training)
         theirs, ours = known[key]
@@ -108,27 +121,58 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
     modules = [module for _, module, _ in inputs]
     quicker = [each.swapped for each in layers]
     # Where what follows a convolution joins it, one that is not quicker alone may be so together with that.
-    ways = [quicker] if training else [quicker, [True] * len(layers)]
-    before = _seconds([lambda: _call(model, example, training)])[0]
-    taken: list[tuple[float, list[bool]]] = [(before / WORTH, [False] * len(layers))]
+    ways = [[False] * len(layers), quicker, *([] if training else [[True] * len(layers)])]
+    made = []
     for way in ways:
-        _swap(model, example, modules, way, training)
-        taken.append((_seconds([lambda: _call(model, example, training)])[0], way))
+        fused = _swap(model, example, modules, way)
+        made.append((_worn(model), fused))
         restore(model)
-    after, chosen = min(taken, key=lambda each: each[0])
-    fused = _swap(model, example, modules, chosen, training) if any(chosen) else 0
-    layers = [replace(each, swapped=swapped) for each, swapped in zip(layers, chosen, strict=True)]
-    return Report(tuple(layers), fused, before, after if any(chosen) else before)
+    seconds = _time_ways(model, example, [wear for wear, _ in made])
+    after = min(seconds[0] / WORTH, *seconds[1:])
+    best = 0 if after == seconds[0] / WORTH else seconds.index(after)
+    wear, fused = made[best]
+    wear()
+    layers = [replace(each, swapped=swapped) for each, swapped in zip(layers, ways[best], strict=True)]
+    return Report(tuple(layers), fused, seconds[0], seconds[best])
 
 
-def _swap(
-    model: nn.Module, example: tuple[Tensor, ...], modules: Sequence[Any], way: Sequence[bool], training: bool
-) -> int:
-    """Give the chosen modules our classes, and the model its fused inference: how many are fused."""
+def _worn(model: nn.Module) -> Callable[[], None]:
+    """What gives a model's modules the classes again that they have now, and the model its graph."""
+    classes = [(module, type(module)) for module in model.modules()]
+    graph = model.__dict__.get("_convmat_graph")
+
+    def wear() -> None:
+        for module, kind in classes:
+            module.__class__ = kind
+        model.__dict__.pop("_convmat_graph", None)
+        if graph is not None:
+            model.__dict__["_convmat_graph"] = graph
+
+    return wear
+
+
+def _time_ways(
+    model: nn.Module, example: tuple[Tensor, ...], ways: Sequence[Callable[[], None]]
+) -> list[float]:
+    """Seconds of the whole model in each way, taken in turns."""
+    whole = partial(_call, model, example, model.training, list(model.parameters()))
+
+    def in_way(wear: Callable[[], None]) -> Callable[[], object]:
+        def call() -> object:
+            wear()
+            return whole()
+
+        return call
+
+    return _seconds([in_way(wear) for wear in ways])
+
+
+def _swap(model: nn.Module, example: tuple[Tensor, ...], modules: Sequence[Any], way: Sequence[bool]) -> int:
+    """Give the chosen modules our classes, and the model its fused graph: how many are fused."""
     for module, ours in zip(modules, way, strict=True):
         if ours:
-            module.__class__ = COUNTERPARTS[type(module)]
-    return 0 if training or not any(way) else _fuse(model, example)
+            module.__class__ = SWAPPED[type(module)]
+    return _fuse(model, example) if any(way) else 0
 
 
 def restore(model: nn.Module) -> None:
@@ -141,7 +185,7 @@ def restore(model: nn.Module) -> None:
     True
     """
     if isinstance(model, _Accelerated):
-        model.__dict__.pop("_convmat_inference", None)
+        model.__dict__.pop("_convmat_graph", None)
         model.__class__ = model._convmat_class
     for module in model.modules():
         if type(module) in ORIGINALS:
@@ -157,13 +201,13 @@ class _Accelerated:
     _convmat_class: type[nn.Module]
 
     def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        found: Inference | None = self.__dict__.get("_convmat_inference")
-        if found is not None and not self.training and not keywords and found.takes(self, arguments):
+        found: FusedGraph | None = self.__dict__.get("_convmat_graph")
+        if found is not None and not keywords and found.takes(self, arguments):
             return found(*arguments)
         return super().forward(*arguments, **keywords)  # type: ignore[misc]
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
-        state = {name: value for name, value in self.__dict__.items() if name != "_convmat_inference"}
+        state = {name: value for name, value in self.__dict__.items() if name != "_convmat_graph"}
         return _remade, (self._convmat_class, state)
 
 
@@ -181,26 +225,36 @@ def _remade(kind: Any, state: dict[str, Any]) -> Any:
 
 def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
     """Give the model its fused graph, if there is one, it answers alike and is quicker: how many are fused."""
-    with torch.no_grad():
-        found = inference_of(model, example)
+    training = model.training
+    with torch.set_grad_enabled(training):
+        found = training_of(model, example) if training else inference_of(model, example)
         if found is None or not found.takes(model, example):
             return 0
         # What either writes to its arguments counts, too: a trace knows no `x += y`.
         mine, theirs = ([each.clone() for each in example] for _ in "ab")
-        if not _agree((found(*mine), mine), (model(*theirs), theirs)):
+        if not _agree((_call_with_seed(found, mine), mine), (_call_with_seed(model, theirs), theirs)):
             return 0
-        apart, fused = _seconds([lambda: model(*example), lambda: found(*example)])
+        wanted = list(model.parameters())
+        calls = [partial(_call, each, example, training, wanted) for each in (model, found)]
+        apart, fused = _seconds(calls)
     if fused >= apart:
         return 0
     target: Any = model
     target.__class__ = _make_class(target.__class__)
-    model.__dict__["_convmat_inference"] = found
+    model.__dict__["_convmat_graph"] = found
     return found.fused
+
+
+def _call_with_seed(call: Callable[..., Any], inputs: Sequence[Tensor]) -> Any:
+    """A call's answer, its random numbers the same in each call."""
+    torch.manual_seed(0)
+    return call(*inputs)
 
 
 def _agree(found: Any, wanted: Any) -> bool:
     """Whether two answers are the same up to rounding, whatever they are made of."""
     if isinstance(wanted, torch.Tensor):
+        found, wanted = found.detach(), wanted.detach()
         size = wanted.abs().max() if wanted.numel() else 0
         return bool(torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(size), equal_nan=True))
     if isinstance(wanted, dict):
@@ -211,19 +265,6 @@ def _agree(found: Any, wanted: Any) -> bool:
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, without gradients; each module's own mode afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 @contextmanager
@@ -240,18 +281,20 @@ def _keep_statistics(model: nn.Module) -> Iterator[None]:
 
 
 def _inputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, Any, Tensor]]:
-    """The convolutions on the CPU with what they are called with."""
+    """The layers on the CPU that can be swapped, with what they are called with, which requires a gradient or none."""
     found: dict[str, tuple[str, Any, Tensor]] = {}
     hooks = []
+    kinds = SWAPPED if model.training else COUNTERPARTS
     for name, module in model.named_modules():
-        if type(module) in COUNTERPARTS and next(module.parameters()).device.type == "cpu":
+        if type(module) in kinds and all(each.device.type == "cpu" for each in module.parameters()):
 
             def keep(module: Any, inputs: Any, name: str = name) -> None:
-                found.setdefault(name, (name, module, inputs[0].detach()))
+                x = inputs[0]
+                found.setdefault(name, (name, module, x.detach().requires_grad_(x.requires_grad)))
 
             hooks.append(module.register_forward_pre_hook(keep))
     try:
-        with _evaluating(model):
+        with torch.set_grad_enabled(model.training):
             model(*example)
     finally:
         for hook in hooks:
@@ -261,34 +304,36 @@ def _inputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, An
 
 def _time_both(module: Any, x: Tensor, training: bool) -> tuple[float, float]:
     """Seconds of a layer as PyTorch computes it and as convmat does; the module is left as it was."""
-    own = type(module)
+    own, wanted = type(module), list(module.parameters())
 
     def as_class(kind: type[nn.Module]) -> Callable[[], object]:
         def call() -> object:
             module.__class__ = kind
-            return _call(module, (x,), training)
+            return _call(module, (x,), training, wanted)
 
         return call
 
-    grads = [each.grad for each in module.parameters()]
+    grads = [each.grad for each in wanted]
     try:
-        theirs, ours = _seconds([as_class(own), as_class(COUNTERPARTS[own])])
+        theirs, ours = _seconds([as_class(own), as_class(SWAPPED[own])])
     finally:
         module.__class__ = own
-        for each, grad in zip(module.parameters(), grads, strict=True):
+        for each, grad in zip(wanted, grads, strict=True):
             each.grad = grad
     return theirs, ours
 
 
-def _call(module: nn.Module, inputs: Sequence[Tensor], training: bool) -> object:
+def _call(
+    call: Callable[..., Any], inputs: Sequence[Tensor], training: bool, parameters: Sequence[Tensor]
+) -> object:
     """One call: forward and backward for training, forward alone otherwise; gradients of parameters are kept apart."""
     if not training:
         with torch.no_grad():
-            return module(*inputs)
-    given = [each.detach().requires_grad_(each.is_floating_point()) for each in inputs]
-    outputs = [each for each in _tensors(module(*given)) if each.requires_grad]
-    wanted = [each for each in (*given, *module.parameters()) if each.requires_grad]
-    return torch.autograd.grad(
+            return call(*inputs)
+    given = [each.detach().requires_grad_(each.requires_grad) for each in inputs]
+    outputs = [each for each in _tensors(call(*given)) if each.requires_grad]
+    wanted = [each for each in (*given, *parameters) if each.requires_grad]
+    return outputs and torch.autograd.grad(
         outputs, wanted, [torch.ones_like(each) for each in outputs], allow_unused=True
     )
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from .following import is_eager
 from .memory import Tensor
-from .modules import is_plain
 
 PLAIN = (bool, int, float, str, tuple, type(None))
 """Types of attributes that a forward reads for itself, and that compare at once."""
@@ -35,12 +35,13 @@ class Assumptions:
         self._tensors = list(_tensors_of(model, graph))
 
     def hold(self, model: nn.Module, arguments: tuple[Any, ...]) -> bool:
-        """Whether they do, and nothing follows what is computed of such arguments."""
-        if not (all(isinstance(each, torch.Tensor) for each in arguments) and is_plain(*arguments)):
+        """Whether they do, and nothing follows what is computed of such arguments but gradients in training."""
+        if not (all(isinstance(each, torch.Tensor) for each in arguments) and is_eager(*arguments)):
             return False
         if [(each.dim(), each.dtype, each.device) for each in arguments] != self._arguments:
             return False
-        if torch.is_grad_enabled() and any(each.requires_grad for each in model.parameters()):
+        followed = torch.is_grad_enabled() and not model.training
+        if followed and any(each.requires_grad for each in (*arguments, *model.parameters())):
             return False
         return self._is_unchanged()
 

@@ -37,7 +37,7 @@ def convolve(
     single = x.dim() == w.dim() - 1
     images = x.unsqueeze(0) if single else x
     walk = _walk(call, options, images.shape, w, out)
-    y = operators.convolve(images, w, None if bias is None else torch.as_tensor(bias), *walk)
+    y = operators.run_convolve(images, w, None if bias is None else torch.as_tensor(bias), *walk)
     return y.squeeze(0) if single else y
 
 
@@ -46,7 +46,7 @@ def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, shape: tuple[in
     if not _is_followed(dy, w):
         return _compute(call, options, (dy, w, shape), out)
     dy, w = torch.as_tensor(dy), torch.as_tensor(w)
-    return operators.transposed(dy, w.conj(), list(shape[2:]), *_walk(call, options, shape, w, out))
+    return operators.run_transposed(dy, w.conj(), list(shape[2:]), *_walk(call, options, shape, w, out))
 
 
 def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, shape: tuple[int, ...], out: Any) -> Tensor:
@@ -55,7 +55,7 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, shape: tuple[i
         return _compute(call, options, (x, dy, shape), out)
     x, dy = torch.as_tensor(x), torch.as_tensor(dy)
     walk = _walk(call, options, x.shape, torch.empty(shape, dtype=x.dtype), out)
-    return operators.weight_gradient(x, dy, list(shape[2:]), *walk)
+    return operators.run_weight_gradient(x, dy, list(shape[2:]), *walk)
 
 
 def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> api.ConvGrads:

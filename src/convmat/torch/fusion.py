@@ -1,6 +1,7 @@
-"""A model's inference with convolution, normalisation, addition and activation in one pass.
+"""A model with convolution, normalisation, addition and activation in one pass; trained, the last two of these.
 
     conv -> norm -> (+ residual) -> activation      one product whose epilogue does the rest
+    norm -> activation, in training                 one pass over each channel
 
 The graph is PyTorch's own symbolic trace of the model, and runs on the model's own modules; a model that cannot be
 traced stays as it is.
@@ -8,8 +9,9 @@ traced stays as it is.
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import methodcaller
 from typing import Any
 
@@ -22,9 +24,9 @@ from .assumptions import Assumptions
 from .bound import PackedLayer, can_trace
 from .memory import Array, Tensor, array_of
 from .modules import COUNTERPARTS, Conv1d, Conv2d, Conv3d
+from .norms import NORMS
 
 CONVS = (Conv1d, Conv2d, Conv3d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 """What a trace calls an addition."""
@@ -119,16 +121,35 @@ class Fused(nn.Module):
         return array_of((w * scale.view(-1, *(1,) * (w.dim() - 1))).to(dtype)), array_of(bias.to(dtype))
 
 
+LIMITS: dict[Any, tuple[float, float]] = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
+"""Activations that keep values within limits, beside "clip", which has its own."""
+
+
+class FusedNorm(nn.Module):
+    """A normalisation in training with the limits that its activation sets, on the model's own modules."""
+
+    def __init__(self, norm: Any, limits: tuple[float, float], apply: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.__dict__["parts"] = (norm, limits, apply)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, *P) -> the same shape."""
+        norm, limits, apply = self.__dict__["parts"]
+        found: Tensor | None = norm.normalise(x, limits)
+        return apply(norm(x)) if found is None else found
+
+
 class Tracer(fx.Tracer):
-    """PyTorch's tracer, which does not look into our convolutions either."""
+    """PyTorch's tracer, which does not look into our modules either."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one node of the trace."""
-        return type(m) in COUNTERPARTS.values() or bool(super().is_leaf_module(m, module_qualified_name))
+        own = type(m) in COUNTERPARTS.values() or type(m) in NORMS.values()
+        return own or bool(super().is_leaf_module(m, module_qualified_name))
 
 
-class Inference:
-    """The fused graph of a model, for calls without gradients on what it was traced with."""
+class FusedGraph:
+    """The fused graph of a model, for calls on what it was traced with, in the mode that it was traced in."""
 
     def __init__(self, graph: fx.GraphModule, fused: int, assumptions: Assumptions) -> None:
         self.graph, self.fused, self._assumptions = graph, fused, assumptions
@@ -142,16 +163,74 @@ class Inference:
         return self._assumptions.hold(model, arguments)
 
 
-def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | None:
+def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> FusedGraph | None:
     """The fused inference of a model, None where it cannot be traced or has nothing to fuse."""
+    traced = _trace(model, example)
+    return None if traced is None else _replace_nodes(model, traced, example, _find_products(traced))
+
+
+def training_of(model: nn.Module, example: tuple[Tensor, ...]) -> FusedGraph | None:
+    """A model's forward pass in training, fused; None where it cannot be traced or has nothing to fuse."""
+    traced = _trace(model, example)
+    return None if traced is None else _replace_nodes(model, traced, example, _find_norms(traced))
+
+
+def _trace(model: nn.Module, example: tuple[Tensor, ...]) -> fx.GraphModule | None:
+    """The trace of a model with the shapes of its values; None where it has none, or does more than compute."""
+    before = [(module, dict(module.__dict__)) for module in model.modules()]
+    counting = [each for each in (*model.parameters(), *model.buffers()) if not each.is_inference()]
+    versions = [each._version for each in counting]
+    traced: fx.GraphModule | None = None
     try:
-        traced = fx.GraphModule(model, Tracer().trace(model))
-        ShapeProp(traced).propagate(*example)
+        graph = Tracer().trace(model)
+        # What the trace has written to, a call writes to, and a graph does not.
+        if versions == [each._version for each in counting]:
+            traced = fx.GraphModule(model, graph)
+            ShapeProp(traced).propagate(*example)
     except Exception:  # whatever the model's own Python does with a stand-in for a tensor
-        return None
-    modules = dict(traced.named_modules())
+        traced = None
+    for module, held in before:
+        # A forward that counts, or that keeps what it saw, would do neither in a graph.
+        now = module.__dict__
+        if now.keys() != held.keys() or any(now[name] is not value for name, value in held.items()):
+            now.clear()
+            now.update(held)
+            traced = None
+    return traced
+
+
+Replacement = tuple[fx.Node, fx.Node, nn.Module, tuple[fx.Node, ...]]
+"""The first and the last node of some that become one, the module that it is, and what this is called with."""
+
+
+def _replace_nodes(
+    model: nn.Module, traced: fx.GraphModule, example: tuple[Tensor, ...], found: Iterator[Replacement]
+) -> FusedGraph | None:
+    """The graph with these in their places, None where there are none."""
     assumptions = Assumptions(model, traced, example)
     count = 0
+    for first, last, module, arguments in found:
+        name = f"fused_{count}"
+        traced.add_submodule(name, module)
+        with traced.graph.inserting_before(last):
+            made = traced.graph.call_module(name, arguments)
+        made.meta = dict(last.meta)
+        chain = [first]
+        while chain[-1] is not last:
+            chain.append(next(iter(chain[-1].users)))
+        last.replace_all_uses_with(made)
+        for node in reversed(chain):
+            traced.graph.erase_node(node)
+        count += 1
+    if not count:
+        return None
+    traced.recompile()
+    return FusedGraph(traced, count, assumptions)
+
+
+def _find_products(traced: fx.GraphModule) -> Iterator[Replacement]:
+    """Convolutions with what follows them."""
+    modules = dict(traced.named_modules())
     for node in list(traced.graph.nodes):
         conv: Any = modules.get(str(node.target)) if node.op == "call_module" else None
         if type(conv) not in CONVS or len(node.args) != 1 or not can_trace(*conv.parameters()):
@@ -159,17 +238,27 @@ def inference_of(model: nn.Module, example: tuple[Tensor, ...]) -> Inference | N
         last, norm, residual, activation = _tail(node, modules)
         if _is_disturbed(node, last, modules):
             last, norm, residual, activation = node, None, None, None
-        name = f"fused_{count}"
-        traced.add_submodule(name, Fused(conv, norm, activation))
-        with traced.graph.inserting_before(last):
-            made = traced.graph.call_module(name, (node.args[0], *(() if residual is None else (residual,))))
-        last.replace_all_uses_with(made)
-        count += 1
-    if not count:
-        return None
-    traced.graph.eliminate_dead_code()
-    traced.recompile()
-    return Inference(traced, count, assumptions)
+        beside = () if residual is None else (residual,)
+        yield node, last, Fused(conv, norm, activation), (node.args[0], *beside)
+
+
+def _find_norms(traced: fx.GraphModule) -> Iterator[Replacement]:
+    """Normalisations by our kernels with activations that are limits."""
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        norm: Any = modules.get(str(node.target)) if node.op == "call_module" else None
+        last = _only_user(node)
+        if type(norm) not in NORMS.values() or last is None or len(node.args) != 1 or node.kwargs:
+            continue
+        found = _activation(last, node, modules)
+        if found is None or _is_disturbed(node, last, modules):
+            continue
+        kind, apply = found
+        limits = LIMITS.get(kind)
+        if isinstance(kind, tuple) and kind[0] == "clip":
+            limits = float(kind[1]), float(kind[2])
+        if limits is not None:
+            yield node, last, FusedNorm(norm, limits, apply), (node.args[0],)
 
 
 def _tail(

@@ -4,7 +4,7 @@
     ConvTranspose1d ConvTranspose2d ConvTranspose3d
 
 Where nothing follows the computation (no gradient, no tracing, no subclass of Tensor) the product is taken at once;
-elsewhere through the operators of `operators`. Complex numbers and other devices stay with PyTorch.
+elsewhere as `operators` says. Complex numbers and other devices stay with PyTorch.
 """
 
 from __future__ import annotations
@@ -18,24 +18,10 @@ from torch.autograd import forward_ad
 
 from . import operators
 from .bound import PackedLayer, can_trace
+from .following import is_plain
 from .memory import Array, Tensor, array_of
 
 MODES = ("zeros", "reflect", "replicate", "circular")
-
-
-def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether nothing follows what is computed of these tensors: no gradient, no trace, no cast, no subclass."""
-    if (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled("cpu")
-        or torch._C._functorch.maybe_current_level()
-    ):
-        return False
-    there = [each for each in tensors if each is not None]
-    if torch.is_grad_enabled() and any(each.requires_grad for each in there):
-        return False
-    known = all(type(each) in (torch.Tensor, nn.Parameter) for each in there)
-    return bool(known and not torch.jit.is_tracing())
 
 
 def _with_batch_axis(x: Tensor, rank: int) -> tuple[Tensor, bool]:
@@ -96,10 +82,9 @@ class _OwnForward:
         walk = self.walk()
         if _find_outputs(x, weight, walk) is None:
             return theirs._conv_forward(input, weight, bias)  # which says why not
-        if not is_plain(x, weight, bias):
-            y = operators.convolve(x, weight, bias, *walk)
-        elif self.training or weight is not self.weight or not can_trace(weight, bias):
-            y = operators.compute(x, weight, bias, *walk)
+        once = self.training or weight is not self.weight or not can_trace(weight, bias)
+        if once or not is_plain(x, weight, bias):
+            y = operators.run_convolve(x, weight, bias, *walk)
         else:
             y = find_packed(self, walk)(x)
         return y.squeeze(0) if single else y
@@ -171,8 +156,7 @@ class _Transposed:
         )
         if x.shape[1] != weight.shape[0] or not _walks(walk) or not _extends(input.shape[-rank:], I):
             return theirs.forward(input, output_size)  # which says why not
-        call = operators.compute_transposed if is_plain(x, weight) else operators.transposed
-        y = call(x, weight, I, *walk)
+        y = operators.run_transposed(x, weight, I, *walk)
         if bias is not None:
             y = y + bias.to(y.dtype).view(-1, *(1,) * rank)
         return y.squeeze(0) if single else y
