@@ -320,6 +320,14 @@ class Function:
         at = pointer + offset
         self.do(f"call void @llvm.prefetch.p0(ptr {at.name}, i32 {int(write)}, i32 {locality}, i32 1)")
 
+    def keep_order(self) -> None:
+        """Keeps what follows from reading or writing memory before what precedes; makes no instruction.
+
+        Within a block code generation reads as early as it can: where registers are scarce, values that wait in
+        them push out those that are needed.
+        """
+        self.do('call void asm sideeffect "", "~{memory}"()')
+
     # ---- other threads and functions ---------------------------------------------------------------------
 
     def atomic_store(self, value: Value, pointer: Value, order: str = "release") -> None:

@@ -27,7 +27,8 @@ Networks have more weights than caches hold, so A comes from memory, whose laten
 a page alone. At the rate of a tile's products 2 KiB last about as long as a read takes; more made no difference.
 """
 
-UNROLL = 4  # steps of k in one turn: more lets LLVM's scheduler hoist loads until accumulators spill
+UNROLL = 4
+"""Steps of k in one turn of the loop: more are no quicker."""
 
 
 def fetch_ahead(fn: Function, a: Value, size: int) -> None:
@@ -93,6 +94,8 @@ class Tile:
             assert isinstance(pace, int)
             fetch_ahead(fn, a, steps * pace)
         for step in range(steps):
+            if step:
+                fn.keep_order()  # vectors of the next step, loaded already, would push accumulators out
             held = [
                 fn.load(vectors, self.vector, step * self.vector_k + v * self.vector.bytes)
                 for v in range(self.vectors)
