@@ -5,11 +5,11 @@ entry.0:
   %.3 = icmp slt i64 0, %.2
   br i1 %.3, label %loop.1, label %done.2
 loop.1:
-  %.6 = phi i64 [ 0, %entry.0 ], [ %.61, %loop.1 ]
-  %.7 = phi ptr [ %a, %entry.0 ], [ %.59, %loop.1 ]
-  %.8 = phi ptr [ %b, %entry.0 ], [ %.60, %loop.1 ]
-  %.9 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.53, %loop.1 ]
-  %.10 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.58, %loop.1 ]
+  %.6 = phi i64 [ 0, %entry.0 ], [ %.64, %loop.1 ]
+  %.7 = phi ptr [ %a, %entry.0 ], [ %.62, %loop.1 ]
+  %.8 = phi ptr [ %b, %entry.0 ], [ %.63, %loop.1 ]
+  %.9 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.56, %loop.1 ]
+  %.10 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.61, %loop.1 ]
   %.11 = getelementptr i8, ptr %.7, i64 2048
   call void @llvm.prefetch.p0(ptr %.11, i32 0, i32 3, i32 1)
   %.13 = load <8 x float>, ptr %.8, align 4
@@ -22,127 +22,130 @@ loop.1:
   %.20 = insertelement <8 x float> poison, float %.19, i64 0
   %.21 = shufflevector <8 x float> %.20, <8 x float> poison, <8 x i32> zeroinitializer
   %.22 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.21, <8 x float> %.13, <8 x float> %.10)
-  %.23 = getelementptr i8, ptr %.8, i64 32
-  %.24 = load <8 x float>, ptr %.23, align 4
-  %.25 = getelementptr i8, ptr %.7, i64 8
-  %.26 = load float, ptr %.25, align 4
-  %.27 = insertelement <8 x float> poison, float %.26, i64 0
-  %.28 = shufflevector <8 x float> %.27, <8 x float> poison, <8 x i32> zeroinitializer
-  %.29 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.28, <8 x float> %.24, <8 x float> %.17)
-  %.30 = getelementptr i8, ptr %.7, i64 12
-  %.31 = load float, ptr %.30, align 4
-  %.32 = insertelement <8 x float> poison, float %.31, i64 0
-  %.33 = shufflevector <8 x float> %.32, <8 x float> poison, <8 x i32> zeroinitializer
-  %.34 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.33, <8 x float> %.24, <8 x float> %.22)
-  %.35 = getelementptr i8, ptr %.8, i64 64
-  %.36 = load <8 x float>, ptr %.35, align 4
-  %.37 = getelementptr i8, ptr %.7, i64 16
-  %.38 = load float, ptr %.37, align 4
-  %.39 = insertelement <8 x float> poison, float %.38, i64 0
-  %.40 = shufflevector <8 x float> %.39, <8 x float> poison, <8 x i32> zeroinitializer
-  %.41 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.40, <8 x float> %.36, <8 x float> %.29)
-  %.42 = getelementptr i8, ptr %.7, i64 20
-  %.43 = load float, ptr %.42, align 4
-  %.44 = insertelement <8 x float> poison, float %.43, i64 0
-  %.45 = shufflevector <8 x float> %.44, <8 x float> poison, <8 x i32> zeroinitializer
-  %.46 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.45, <8 x float> %.36, <8 x float> %.34)
-  %.47 = getelementptr i8, ptr %.8, i64 96
-  %.48 = load <8 x float>, ptr %.47, align 4
-  %.49 = getelementptr i8, ptr %.7, i64 24
-  %.50 = load float, ptr %.49, align 4
-  %.51 = insertelement <8 x float> poison, float %.50, i64 0
-  %.52 = shufflevector <8 x float> %.51, <8 x float> poison, <8 x i32> zeroinitializer
-  %.53 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.52, <8 x float> %.48, <8 x float> %.41)
-  %.54 = getelementptr i8, ptr %.7, i64 28
-  %.55 = load float, ptr %.54, align 4
-  %.56 = insertelement <8 x float> poison, float %.55, i64 0
-  %.57 = shufflevector <8 x float> %.56, <8 x float> poison, <8 x i32> zeroinitializer
-  %.58 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.57, <8 x float> %.48, <8 x float> %.46)
-  %.59 = getelementptr i8, ptr %.7, i64 32
-  %.60 = getelementptr i8, ptr %.8, i64 128
-  %.61 = add nsw i64 %.6, 4
-  %.62 = icmp slt i64 %.61, %.2
-  br i1 %.62, label %loop.1, label %done.2
+  call void asm sideeffect "", "~{memory}"()
+  %.24 = getelementptr i8, ptr %.8, i64 32
+  %.25 = load <8 x float>, ptr %.24, align 4
+  %.26 = getelementptr i8, ptr %.7, i64 8
+  %.27 = load float, ptr %.26, align 4
+  %.28 = insertelement <8 x float> poison, float %.27, i64 0
+  %.29 = shufflevector <8 x float> %.28, <8 x float> poison, <8 x i32> zeroinitializer
+  %.30 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.29, <8 x float> %.25, <8 x float> %.17)
+  %.31 = getelementptr i8, ptr %.7, i64 12
+  %.32 = load float, ptr %.31, align 4
+  %.33 = insertelement <8 x float> poison, float %.32, i64 0
+  %.34 = shufflevector <8 x float> %.33, <8 x float> poison, <8 x i32> zeroinitializer
+  %.35 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.34, <8 x float> %.25, <8 x float> %.22)
+  call void asm sideeffect "", "~{memory}"()
+  %.37 = getelementptr i8, ptr %.8, i64 64
+  %.38 = load <8 x float>, ptr %.37, align 4
+  %.39 = getelementptr i8, ptr %.7, i64 16
+  %.40 = load float, ptr %.39, align 4
+  %.41 = insertelement <8 x float> poison, float %.40, i64 0
+  %.42 = shufflevector <8 x float> %.41, <8 x float> poison, <8 x i32> zeroinitializer
+  %.43 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.42, <8 x float> %.38, <8 x float> %.30)
+  %.44 = getelementptr i8, ptr %.7, i64 20
+  %.45 = load float, ptr %.44, align 4
+  %.46 = insertelement <8 x float> poison, float %.45, i64 0
+  %.47 = shufflevector <8 x float> %.46, <8 x float> poison, <8 x i32> zeroinitializer
+  %.48 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.47, <8 x float> %.38, <8 x float> %.35)
+  call void asm sideeffect "", "~{memory}"()
+  %.50 = getelementptr i8, ptr %.8, i64 96
+  %.51 = load <8 x float>, ptr %.50, align 4
+  %.52 = getelementptr i8, ptr %.7, i64 24
+  %.53 = load float, ptr %.52, align 4
+  %.54 = insertelement <8 x float> poison, float %.53, i64 0
+  %.55 = shufflevector <8 x float> %.54, <8 x float> poison, <8 x i32> zeroinitializer
+  %.56 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.55, <8 x float> %.51, <8 x float> %.43)
+  %.57 = getelementptr i8, ptr %.7, i64 28
+  %.58 = load float, ptr %.57, align 4
+  %.59 = insertelement <8 x float> poison, float %.58, i64 0
+  %.60 = shufflevector <8 x float> %.59, <8 x float> poison, <8 x i32> zeroinitializer
+  %.61 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.60, <8 x float> %.51, <8 x float> %.48)
+  %.62 = getelementptr i8, ptr %.7, i64 32
+  %.63 = getelementptr i8, ptr %.8, i64 128
+  %.64 = add nsw i64 %.6, 4
+  %.65 = icmp slt i64 %.64, %.2
+  br i1 %.65, label %loop.1, label %done.2
 done.2:
-  %.65 = phi ptr [ %a, %entry.0 ], [ %.59, %loop.1 ]
-  %.66 = phi ptr [ %b, %entry.0 ], [ %.60, %loop.1 ]
-  %.67 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.53, %loop.1 ]
-  %.68 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.58, %loop.1 ]
-  %.69 = icmp slt i64 %.2, %depth
-  br i1 %.69, label %loop.3, label %done.4
+  %.68 = phi ptr [ %a, %entry.0 ], [ %.62, %loop.1 ]
+  %.69 = phi ptr [ %b, %entry.0 ], [ %.63, %loop.1 ]
+  %.70 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.56, %loop.1 ]
+  %.71 = phi <8 x float> [ splat (float 0x0000000000000000), %entry.0 ], [ %.61, %loop.1 ]
+  %.72 = icmp slt i64 %.2, %depth
+  br i1 %.72, label %loop.3, label %done.4
 loop.3:
-  %.72 = phi i64 [ %.2, %done.2 ], [ %.91, %loop.3 ]
-  %.73 = phi ptr [ %.65, %done.2 ], [ %.89, %loop.3 ]
-  %.74 = phi ptr [ %.66, %done.2 ], [ %.90, %loop.3 ]
-  %.75 = phi <8 x float> [ %.67, %done.2 ], [ %.83, %loop.3 ]
-  %.76 = phi <8 x float> [ %.68, %done.2 ], [ %.88, %loop.3 ]
-  %.77 = getelementptr i8, ptr %.73, i64 2048
-  call void @llvm.prefetch.p0(ptr %.77, i32 0, i32 3, i32 1)
-  %.79 = load <8 x float>, ptr %.74, align 4
-  %.80 = load float, ptr %.73, align 4
-  %.81 = insertelement <8 x float> poison, float %.80, i64 0
-  %.82 = shufflevector <8 x float> %.81, <8 x float> poison, <8 x i32> zeroinitializer
-  %.83 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.82, <8 x float> %.79, <8 x float> %.75)
-  %.84 = getelementptr i8, ptr %.73, i64 4
-  %.85 = load float, ptr %.84, align 4
-  %.86 = insertelement <8 x float> poison, float %.85, i64 0
-  %.87 = shufflevector <8 x float> %.86, <8 x float> poison, <8 x i32> zeroinitializer
-  %.88 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.87, <8 x float> %.79, <8 x float> %.76)
-  %.89 = getelementptr i8, ptr %.73, i64 8
-  %.90 = getelementptr i8, ptr %.74, i64 32
-  %.91 = add nsw i64 %.72, 1
-  %.92 = icmp slt i64 %.91, %depth
-  br i1 %.92, label %loop.3, label %done.4
+  %.75 = phi i64 [ %.2, %done.2 ], [ %.94, %loop.3 ]
+  %.76 = phi ptr [ %.68, %done.2 ], [ %.92, %loop.3 ]
+  %.77 = phi ptr [ %.69, %done.2 ], [ %.93, %loop.3 ]
+  %.78 = phi <8 x float> [ %.70, %done.2 ], [ %.86, %loop.3 ]
+  %.79 = phi <8 x float> [ %.71, %done.2 ], [ %.91, %loop.3 ]
+  %.80 = getelementptr i8, ptr %.76, i64 2048
+  call void @llvm.prefetch.p0(ptr %.80, i32 0, i32 3, i32 1)
+  %.82 = load <8 x float>, ptr %.77, align 4
+  %.83 = load float, ptr %.76, align 4
+  %.84 = insertelement <8 x float> poison, float %.83, i64 0
+  %.85 = shufflevector <8 x float> %.84, <8 x float> poison, <8 x i32> zeroinitializer
+  %.86 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.85, <8 x float> %.82, <8 x float> %.78)
+  %.87 = getelementptr i8, ptr %.76, i64 4
+  %.88 = load float, ptr %.87, align 4
+  %.89 = insertelement <8 x float> poison, float %.88, i64 0
+  %.90 = shufflevector <8 x float> %.89, <8 x float> poison, <8 x i32> zeroinitializer
+  %.91 = call <8 x float> @llvm.fma.v8f32(<8 x float> %.90, <8 x float> %.82, <8 x float> %.79)
+  %.92 = getelementptr i8, ptr %.76, i64 8
+  %.93 = getelementptr i8, ptr %.77, i64 32
+  %.94 = add nsw i64 %.75, 1
+  %.95 = icmp slt i64 %.94, %depth
+  br i1 %.95, label %loop.3, label %done.4
 done.4:
-  %.95 = phi ptr [ %.65, %done.2 ], [ %.89, %loop.3 ]
-  %.96 = phi ptr [ %.66, %done.2 ], [ %.90, %loop.3 ]
-  %.97 = phi <8 x float> [ %.67, %done.2 ], [ %.83, %loop.3 ]
-  %.98 = phi <8 x float> [ %.68, %done.2 ], [ %.88, %loop.3 ]
-  %.99 = and i64 %place, 1
-  %.100 = icmp sgt i64 %.99, 0
-  br i1 %.100, label %then.5, label %merge.6
+  %.98 = phi ptr [ %.68, %done.2 ], [ %.92, %loop.3 ]
+  %.99 = phi ptr [ %.69, %done.2 ], [ %.93, %loop.3 ]
+  %.100 = phi <8 x float> [ %.70, %done.2 ], [ %.86, %loop.3 ]
+  %.101 = phi <8 x float> [ %.71, %done.2 ], [ %.91, %loop.3 ]
+  %.102 = and i64 %place, 1
+  %.103 = icmp sgt i64 %.102, 0
+  br i1 %.103, label %then.5, label %merge.6
 then.5:
-  %.103 = load <8 x float>, ptr %kept, align 4
-  %.104 = fadd <8 x float> %.103, %.97
-  %.105 = getelementptr i8, ptr %kept, i64 32
-  %.106 = load <8 x float>, ptr %.105, align 4
-  %.107 = fadd <8 x float> %.106, %.98
+  %.106 = load <8 x float>, ptr %kept, align 4
+  %.107 = fadd <8 x float> %.106, %.100
+  %.108 = getelementptr i8, ptr %kept, i64 32
+  %.109 = load <8 x float>, ptr %.108, align 4
+  %.110 = fadd <8 x float> %.109, %.101
   br label %merge.6
 merge.6:
-  %.110 = phi <8 x float> [ %.104, %then.5 ], [ %.97, %done.4 ]
-  %.111 = phi <8 x float> [ %.107, %then.5 ], [ %.98, %done.4 ]
-  %.112 = and i64 %place, 2
-  %.113 = icmp sgt i64 %.112, 0
-  br i1 %.113, label %then.7, label %else.9
+  %.113 = phi <8 x float> [ %.107, %then.5 ], [ %.100, %done.4 ]
+  %.114 = phi <8 x float> [ %.110, %then.5 ], [ %.101, %done.4 ]
+  %.115 = and i64 %place, 2
+  %.116 = icmp sgt i64 %.115, 0
+  br i1 %.116, label %then.7, label %else.9
 then.7:
-  %.116 = call i64 @llvm.smin.i64(i64 %count, i64 8)
-  %.117 = trunc i64 %.116 to i32
-  %.118 = insertelement <8 x i32> poison, i32 %.117, i64 0
-  %.119 = shufflevector <8 x i32> %.118, <8 x i32> poison, <8 x i32> zeroinitializer
-  %.120 = icmp slt <8 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7>, %.119
-  %.121 = load float, ptr %bias, align 4
-  %.122 = insertelement <8 x float> poison, float %.121, i64 0
-  %.123 = shufflevector <8 x float> %.122, <8 x float> poison, <8 x i32> zeroinitializer
-  %.124 = mul i64 %line, 0
-  %.125 = fadd <8 x float> %.110, %.123
-  %.126 = fcmp ogt <8 x float> splat (float 0x0000000000000000), %.125
-  %.127 = select <8 x i1> %.126, <8 x float> splat (float 0x0000000000000000), <8 x float> %.125
-  %.128 = getelementptr i8, ptr %c, i64 %.124
-  call void @llvm.masked.store.v8f32.p0(<8 x float> %.127, ptr %.128, i32 4, <8 x i1> %.120)
-  %.130 = getelementptr i8, ptr %bias, i64 4
-  %.131 = load float, ptr %.130, align 4
-  %.132 = insertelement <8 x float> poison, float %.131, i64 0
-  %.133 = shufflevector <8 x float> %.132, <8 x float> poison, <8 x i32> zeroinitializer
-  %.134 = fadd <8 x float> %.111, %.133
-  %.135 = fcmp ogt <8 x float> splat (float 0x0000000000000000), %.134
-  %.136 = select <8 x i1> %.135, <8 x float> splat (float 0x0000000000000000), <8 x float> %.134
-  %.137 = getelementptr i8, ptr %c, i64 %line
-  call void @llvm.masked.store.v8f32.p0(<8 x float> %.136, ptr %.137, i32 4, <8 x i1> %.120)
+  %.119 = call i64 @llvm.smin.i64(i64 %count, i64 8)
+  %.120 = trunc i64 %.119 to i32
+  %.121 = insertelement <8 x i32> poison, i32 %.120, i64 0
+  %.122 = shufflevector <8 x i32> %.121, <8 x i32> poison, <8 x i32> zeroinitializer
+  %.123 = icmp slt <8 x i32> <i32 0, i32 1, i32 2, i32 3, i32 4, i32 5, i32 6, i32 7>, %.122
+  %.124 = load float, ptr %bias, align 4
+  %.125 = insertelement <8 x float> poison, float %.124, i64 0
+  %.126 = shufflevector <8 x float> %.125, <8 x float> poison, <8 x i32> zeroinitializer
+  %.127 = mul i64 %line, 0
+  %.128 = fadd <8 x float> %.113, %.126
+  %.129 = fcmp ogt <8 x float> splat (float 0x0000000000000000), %.128
+  %.130 = select <8 x i1> %.129, <8 x float> splat (float 0x0000000000000000), <8 x float> %.128
+  %.131 = getelementptr i8, ptr %c, i64 %.127
+  call void @llvm.masked.store.v8f32.p0(<8 x float> %.130, ptr %.131, i32 4, <8 x i1> %.123)
+  %.133 = getelementptr i8, ptr %bias, i64 4
+  %.134 = load float, ptr %.133, align 4
+  %.135 = insertelement <8 x float> poison, float %.134, i64 0
+  %.136 = shufflevector <8 x float> %.135, <8 x float> poison, <8 x i32> zeroinitializer
+  %.137 = fadd <8 x float> %.114, %.136
+  %.138 = fcmp ogt <8 x float> splat (float 0x0000000000000000), %.137
+  %.139 = select <8 x i1> %.138, <8 x float> splat (float 0x0000000000000000), <8 x float> %.137
+  %.140 = getelementptr i8, ptr %c, i64 %line
+  call void @llvm.masked.store.v8f32.p0(<8 x float> %.139, ptr %.140, i32 4, <8 x i1> %.123)
   br label %merge.8
 else.9:
-  store <8 x float> %.110, ptr %kept, align 4
-  %.142 = getelementptr i8, ptr %kept, i64 32
-  store <8 x float> %.111, ptr %.142, align 4
+  store <8 x float> %.113, ptr %kept, align 4
+  %.145 = getelementptr i8, ptr %kept, i64 32
+  store <8 x float> %.114, ptr %.145, align 4
   br label %merge.8
 merge.8:
   ret void
