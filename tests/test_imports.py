@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -306,6 +307,21 @@ NETWORK_ROOMS = {
     "__init__": {"net", "loading", "quantising"},
 }
 """What each room of networks may import of the others."""
+
+
+LETTERS = re.compile(r"""\bname\[0\]|\[0\]\[0\]\[0\]|f"[pr]\{|\b[abcwxy]\[["'][bcgopifr]\d?["']\]""")
+"""What reads a loop's role off its name, which is the lowerings' to give."""
+
+
+def test_an_engine_does_not_read_what_loops_are_called() -> None:
+    assert all(map(LETTERS.search, ('i.name[0] == "r"', "c.terms[0][0][0]", 'f"p{a}"', 'w["c"]')))
+    found = {
+        f"{path.relative_to(PACKAGE)}:{number}: {line.strip()}"
+        for path in (PACKAGE / "engine").rglob("*.py")
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if LETTERS.search(line) and ">>>" not in line
+    }
+    assert not found
 
 
 def test_the_rooms_of_networks_run_one_way() -> None:

@@ -38,18 +38,14 @@ def plan_phases(
     refusal = _refuses(products, dtypes)
     if refusal is not None:
         return refusal
-    roles = [coordinate.terms[0][0][0] if coordinate.terms else "" for coordinate in c.coordinates]
-    axes = [at for at, role in enumerate(roles) if role == "p"]
-    if (
-        len(axes) not in (1, 2)
-        or axes[-1] != len(roles) - 1
-        or len(b.rows) != 1 + len(axes)
-        or b.rows[0].name != "c"
-    ):
+    pixels = _pixels(b, c)
+    axes = [at for at, each in enumerate(c.coordinates) if pixels & dict(each.terms).keys()]
+    if len(axes) not in (1, 2) or axes[-1] != len(c.coordinates) - 1 or len(b.rows) != 1 + len(axes):
         return "takes one or two pixel axes, which are the last ones"
     item = dtypes.array.itemsize
     x = strides(b, shapes["x"], item)
-    rows = [index for index in c.rows if index.name[0] != "r"]
+    phases = _phases(b, c)
+    rows = [index for index in c.rows if index.name not in phases]
     m, channels = rows[0].extent, b.rows[0].extent
     if len(rows) != 1 or m > MOST_ROWS or x[c.cols[-1].name] != item:
         return f"takes up to {MOST_ROWS} rows of A, along pixels side by side"
@@ -65,14 +61,14 @@ def plan_phases(
     terms = channels * max(axis.taps for axis in down) * max(axis.taps for axis in across)
     if terms > MOST_TERMS or m * len(across) > cpu.vector_registers // 2:
         return f"keeps a row of all phases in registers, sums of up to {MOST_TERMS} terms, got {terms}"
-    outer = (*(i for i in c.batch if i.name[0] != "r"), *c.cols[: -len(axes)])
+    outer = (*(i for i in c.batch if i.name not in phases), *c.cols[: -len(axes)])
     w = strides(a, shapes["w"], item)
     recipe = PhasesRecipe(
         outer=tuple((index.name, ()) for index in outer),
         rows=down,
         columns=across,
         channels=channels,
-        w_channel=w["c"],
+        w_channel=w[b.rows[0].name],
         m=m,
         w_row=w.get(rows[0].name, 0),
         # A bias comes once for each row of A, those of phases included.
@@ -106,7 +102,23 @@ def has_phases(product: Product) -> bool:
 
     They are alike but for where they read w and write y.
     """
-    return any(index.name[0] == "r" for index in product.c.indices)
+    several = not product.transforms and any(len(each.terms) > 1 for each in product.c.coordinates)
+    return several and any(_phases(b, product.c) for _, b in product.terms[:1])
+
+
+def _pixels(b: View, c: View) -> set[str]:
+    """The columns that windows move along: with an index of B's rows each shares an array axis."""
+    rows = {index.name for index in b.rows}
+    along = (dict(each.terms).keys() for each in b.coordinates)
+    windows = set[str]().union(*(names for names in along if names & rows))
+    return {index.name for index in c.cols} & windows
+
+
+def _phases(b: View, c: View) -> set[str]:
+    """The indices that lie between the columns of pixels along an array axis of C."""
+    pixels = _pixels(b, c)
+    along = (dict(each.terms).keys() for each in c.coordinates)
+    return set[str]().union(*(names - pixels for names in along if names & pixels))
 
 
 Phased = tuple[tuple[PhaseAxis, ...], tuple[PhaseAxis, ...], list[int]]
@@ -116,28 +128,31 @@ def _read_phases(products: Sequence[Product], axes: list[int], shapes: Shapes, i
     """The phases along rows and columns, and where the first taps of all lie; phases of a kind are taken apart."""
     steps = contiguous_strides(shapes["w"], item)
     found: list[dict[int, PhaseAxis]] = [{} for _ in axes]
-    strides_ = [dict(products[0].c.coordinates[at].terms).get(f"p{a}", 1) for a, at in enumerate(axes)]
+    pixels = [index.name for index in products[0].c.cols[-len(axes) :]]
+    steps_of = [
+        dict(products[0].c.coordinates[at].terms).get(p, 1) for p, at in zip(pixels, axes, strict=True)
+    ]
     for product in products:
         (a, b), c = product.terms[0], product.c
         for number, at in enumerate(axes):
-            coordinate = c.coordinates[at]
-            moved = [name for name, _ in coordinate.terms if name[0] == "r"]
-            count = c.extents[moved[0]] if moved else 1
+            coordinate, tap = c.coordinates[at], b.rows[1 + number].name
+            kind = next((name for name, _ in coordinate.terms if name != pixels[number]), "")
+            count = c.extents[kind] if kind else 1
             if count > MOST_PHASES:  # of a kind: there may be millions
                 return TOO_MANY
             for r in range(count):
-                start = coordinate.offset + dict(coordinate.terms).get(moved[0] if moved else "", 0) * r
-                made = _read_axis(a, b, number, r, steps)
+                start = coordinate.offset + dict(coordinate.terms).get(kind, 0) * r
+                made = _read_axis(a, b, (tap, pixels[number], kind), r, steps)
                 if isinstance(made, str):
                     return made
-                if dict(coordinate.terms)[f"p{number}"] != strides_[number]:
+                if dict(coordinate.terms)[pixels[number]] != steps_of[number]:
                     return "writes phases that lie equally far apart"
                 if found[number].setdefault(start, made) != made:
                     return "takes phases whose taps along an axis do not depend on the other's"
     lines = []
     offsets = []
     for number, at in enumerate(axes):
-        extent = min(strides_[number], products[0].c.coordinates[at].extent)
+        extent = min(steps_of[number], products[0].c.coordinates[at].extent)
         if sorted(found[number]) != list(range(extent)):
             return "writes every phase of y"
         each = [found[number][start] for start in range(extent)]
@@ -149,9 +164,11 @@ def _read_phases(products: Sequence[Product], axes: list[int], shapes: Shapes, i
     return lines[0], lines[1], offsets
 
 
-def _read_axis(a: View, b: View, number: int, r: int, steps: tuple[int, ...]) -> PhaseAxis | str:
-    """One phase along an axis: the r-th of its kind."""
-    f, p, kind = f"f{number}", f"p{number}", f"r{number}"
+def _read_axis(
+    a: View, b: View, names: tuple[str, str, str], r: int, steps: tuple[int, ...]
+) -> PhaseAxis | str:
+    """One phase along an axis, the r-th of its kind; names: the indices of taps, pixels and phases."""
+    f, p, kind = names
     x = next((each for each in b.coordinates if p in dict(each.terms)), None)
     w = next(
         ((each, step) for each, step in zip(a.coordinates, steps, strict=True) if f in dict(each.terms)), None
@@ -196,19 +213,20 @@ class PhasesPlan(KernelPlan):
         extents = [c.coordinates[at].extent for at in axes]
         self.lines, self.columns = extents if len(axes) == 2 else (1, extents[0])
         rows = -(-self.lines // len(recipe.rows))
-        limits = [each for each in b.coordinates if each.terms and each.terms[0][0][0] == "p"]
+        pixels, phases = _pixels(b, c), _phases(b, c)
+        limits = [each for each in b.coordinates if pixels & dict(each.terms).keys()]
         height = limits[0] if len(axes) == 2 else Coordinate(1, ())
         self.planes = math.prod(c.extents[name] for name, _ in recipe.outer)
         per, parts, tall = share_planes(self._flops, threads, self.planes, 1, rows, 1, 1)
         words = {
             "planes": self.planes, "per": per, "parts": parts, "height": tall, "rows": rows,
             "lines": self.lines, "columns": self.columns, "lane offset": offsets[1], "lane limit": limits[-1].extent,
-            "row offset": offsets[0], "row limit": height.extent, "x c": x["c"],
+            "row offset": offsets[0], "row limit": height.extent, "x c": x[b.rows[0].name],
             "x row": x[c.cols[-2].name] if len(axes) == 2 else 0,
             "y row": y[c.cols[-2].name] // dict(c.coordinates[axes[0]].terms)[c.cols[-2].name] if len(axes) == 2 else 0,
         }  # fmt: skip
         group = c.batch[0].name
-        o = next(index.name for index in c.rows if index.name[0] != "r")
+        o = next(index.name for index in c.rows if index.name not in phases)
         words["y m"] = y[o]
         for name, _ in recipe.outer:
             bias = products[0].m * dtypes.work.itemsize if name == group else 0
