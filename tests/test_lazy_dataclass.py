@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, field
 from typing import Any
@@ -106,10 +107,12 @@ def test_it_is_what_dataclasses_makes(call: tuple[str, tuple[Any, ...], dict[str
     ]
     for kind, one in ((OURS, ours), (THEIRS, theirs)):
         other = kind[name](*given, **named)
-        assert (one == other) is (name != "ItsOwn"), kind
-        assert one == copy.copy(one) or name == "ItsOwn"
+        # From 3.13 on theirs compares field by field, where a NaN is not itself; ours compares tuples, where it is.
+        same = name != "ItsOwn" and (kind is OURS or NAN not in given or sys.version_info < (3, 13))
+        assert (one == other) is same, kind
+        assert (one == copy.copy(one)) is same
         assert one.__eq__(3) is NotImplemented
-        assert dataclasses.replace(one) == one or name == "ItsOwn"
+        assert (dataclasses.replace(one) == one) is same
     assert _told(lambda: hash(ours) == hash(ours)) == _told(lambda: hash(theirs) == hash(theirs))
     for change in (lambda x: setattr(x, "a", 9), lambda x: delattr(x, "a"), lambda x: setattr(x, "z", 9)):
         assert _told(lambda change=change: change(ours)) == _told(lambda change=change: change(theirs))

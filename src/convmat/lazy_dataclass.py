@@ -2,7 +2,8 @@
 
     @dataclass(frozen=True)         fields, equality and `replace` as `dataclasses.dataclass` makes them
     __init__                        is written and compiled when the first object is made
-    __eq__, __hash__, __repr__ ..   are the same few functions for all classes
+    __eq__, __hash__, __repr__ ..   are the same few functions for all classes; fields are compared as tuples are, in
+                                    every Python: one object is equal to itself, though it be NaN
 
 The standard library writes and compiles up to six functions a class when its module is imported, half a millisecond;
 who loads a network imports more than a hundred classes, and has made objects of seventy by the first answer.
