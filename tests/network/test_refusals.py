@@ -19,6 +19,10 @@ from .cases import Array
 PLACES = np.zeros((1, 1, 2, 2), np.int64)
 
 
+MANY = "abcdefghijklmnopqrstuvwxyzABCD"
+"""Thirty letters: as many axes, and some more, fit into an array."""
+
+
 class Call(NamedTuple):
     """A node and its inputs."""
 
@@ -163,6 +167,18 @@ CASES: list[tuple[Call, str, Call]] = [
     (call("DepthToSpace", f(1, 6, 2, 2), blocksize=2),
      "its input float32[1,6,2,2] has no blocks of 2 x 2",
      call("DepthToSpace", f(1, 8, 2, 2), blocksize=2)),
+    (call("Split", np.float32(1)),
+     "its input is float32[] and it has 1 outputs",
+     call("Split", f(2))),
+    (call("Reshape", f(2, 3), i(2, 3, 0)),
+     "its shape (2, 3, 0) keeps axis 2\n  its input is float32[2,3]",
+     call("Reshape", f(2, 3), i(0, 3))),
+    (call("Einsum", f(*[1] * 30), f(*[1] * 23), equation=f"{MANY},...->..."),
+     f"its equation '{MANY},...->...' and 23 axes for ... need more than 52 letters",
+     call("Einsum", f(*[1] * 30), f(*[1] * 22), equation=f"{MANY},...->...")),
+    (call("Col2Im", f(1, 4, 5), i(2, 2), i(2, 2), strides=(0, 1)),
+     "its image (2, 2), block (2, 2), strides (0, 1), dilations (1, 1) and pads (0, 0, 0, 0) do not fit float32[1,4,5]",
+     call("Col2Im", f(1, 4, 1), i(2, 2), i(2, 2), strides=(1, 1))),
     (call("Col2Im", f(1, 4, 5), i(3, 3), i(2, 2)),
      "its columns are float32[1,4,5]\n  a block of (2, 2) has (2, 2) places in the image (3, 3)",
      call("Col2Im", f(1, 4, 4), i(3, 3), i(2, 2))),
