@@ -33,6 +33,7 @@ from . import (
     scan,
     sequences,
     shapes,
+    trees,
     unpool,
 )
 from .base import OPERATORS, Operator, Unknown
@@ -72,6 +73,7 @@ _ENTERED = (
     sequences,
     sampling,
     shapes,
+    trees,
     unpool,
 )
 """Each enters its operators in OPERATORS when it is imported."""

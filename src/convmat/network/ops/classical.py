@@ -247,9 +247,9 @@ def zip_labels(node: Node, x: Value) -> Any:
 # -- linear models -----------------------------------------------------------------------------------------------------
 
 
-def transform_scores(node: Node, scores: Array) -> Array:
-    """The node's `post_transform` of scores in float64: (N, E)."""
-    way = node.get("post_transform", "NONE")
+def transform_scores(node: Node, scores: Array, way: str = "") -> Array:
+    """Scores in float64 as `way` has them, the node's `post_transform` if it is omitted: (N, E)."""
+    way = way or node.get("post_transform", "NONE")
     if way == "NONE":
         return scores
     if way == "LOGISTIC":

@@ -55,12 +55,6 @@ HELD: dict[str, Held] = {
         (9,), "max_gram_length max_skip_count min_gram_length mode ngram_counts ngram_indexes pool_int64s"
     ),
     "Unique": Held((11, 28), "axis sorted"),
-    "ai.onnx.ml.TreeEnsemble": Held(
-        (5,),
-        "aggregate_function leaf_targetids leaf_weights membership_values n_targets nodes_falseleafs "
-        "nodes_falsenodeids nodes_featureids nodes_modes nodes_splits nodes_trueleafs nodes_truenodeids post_transform "
-        "tree_roots",
-    ),
 }
 """By name, with the domain where it is not the standard's first."""
 
