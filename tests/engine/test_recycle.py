@@ -71,3 +71,20 @@ def test_slots_lend_what_was_given_back_and_pickle_without_it() -> None:
     again = pickle.loads(pickle.dumps(slots))
     assert (again.size, again.empty((8, 8), FLOAT).ctypes.data != where) == (1 << 12, True)
     assert slots.empty((8, 8), FLOAT).ctypes.data == where
+
+
+def test_the_store_keeps_more_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffers, "_kept", {})
+    monkeypatch.setattr(buffers, "_bound", 4 << 20)
+    monkeypatch.setattr(buffers, "MOST_BYTES", 4 << 20)
+
+    def kept() -> int:
+        for memory in [buffers.take((2 << 20) + 8 * n) for n in range(5)]:
+            buffers.give(memory)
+        return sum(each.nbytes >> 20 for each in buffers._kept.values())
+
+    assert kept() <= 4
+    buffers.keep_more(7 << 20)
+    assert kept() == 10
+    buffers.keep_more(0)  # what another asked for stays
+    assert kept() == 10

@@ -241,3 +241,54 @@ def test_an_activation_is_a_residual_of_what_follows() -> None:
     assert [node.op for node in graph.graph.graph.nodes] == ["placeholder", *["call_module"] * 2, "output"]
     with torch.no_grad():
         torch.testing.assert_close(model(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
+PARAMETRISED: dict[str, Callable[[Any], Any]] = {
+    "weight_norm": nn.utils.parametrizations.weight_norm,
+    "spectral_norm": nn.utils.parametrizations.spectral_norm,
+    "old weight_norm": nn.utils.weight_norm,
+    "old spectral_norm": nn.utils.spectral_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("kind", PARAMETRISED)
+def test_parametrised_layers_are_swapped_and_put_back(kind: str, before: bool, training: bool) -> None:
+    def make() -> Any:
+        torch.manual_seed(2)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2))
+        return model.double().train(training)
+
+    def change(model: Any) -> None:
+        torch.manual_seed(3)
+        PARAMETRISED[kind](model[0])
+        PARAMETRISED[kind](model[3])
+
+    model, theirs, x = make(), make(), torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    change(theirs)
+    if before:
+        change(model)
+    ours.accelerate(model, x)
+    if not before:
+        change(model)
+    assert isinstance(model[0], ours.Conv2d)
+    assert isinstance(model[3], ours.ConvTranspose2d)
+    for _ in range(2):
+        same(model, theirs, x)
+        ours.restore(model)
+        assert [type(each).__mro__[-4:] for each in model] == [type(each).__mro__[-4:] for each in theirs]
+        assert not isinstance(model[0], ours.Conv2d)
+
+
+def test_a_copy_of_a_parametrised_layer_is_not_swapped_with_it() -> None:
+    theirs = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)))
+    model = copy.deepcopy(theirs)
+    ours.accelerate(model, torch.randn(2, 3, 6, 6))
+    assert isinstance(model[0], ours.Conv2d)
+    assert not isinstance(theirs[0], ours.Conv2d)
+    nn.utils.parametrize.remove_parametrizations(model[0], "weight")
+    assert type(model[0]) is ours.Conv2d
+    ours.restore(model)
+    assert type(model[0]) is nn.Conv2d

@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
+from convmat.engine import buffers
 from convmat.planner.columns import align_columns
 
 from .fusion import FusedGraph, inference_of, training_of
@@ -103,11 +105,13 @@ def accelerate(model: nn.Module, *example: Tensor) -> Report:
 def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
     training = model.training
     inputs = _inputs(model, example)
-    if not any(type(module) in COUNTERPARTS for _, module, _ in inputs):
+    if not any(_kind_of(module) in COUNTERPARTS for _, module, _ in inputs):
         raise TypeError(
             f"accelerate: the model has no convolution of torch.nn that runs on the CPU\n"
             f"  it is a {type(model).__name__}\n  give a model with Conv1d, Conv2d, Conv3d or their transposes"
         )
+    if training:  # all that is computed forward waits for the way back, in each step
+        buffers.keep_more(sum(x.numel() * x.element_size() for _, _, x in inputs))
     known: dict[Any, tuple[float, float]] = {}
     layers = []
     for name, module, x in inputs:
@@ -116,7 +120,9 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
             known[key] = _time_both(module, x, training)
         theirs, ours = known[key]
         layers.append(
-            SwappedLayer(name, type(module).__name__, tuple(x.shape), theirs, ours, theirs / ours >= WORTH)
+            SwappedLayer(
+                name, _kind_of(module).__name__, tuple(x.shape), theirs, ours, theirs / ours >= WORTH
+            )
         )
     modules = [module for _, module, _ in inputs]
     quicker = [each.swapped for each in layers]
@@ -171,7 +177,7 @@ def _swap(model: nn.Module, example: tuple[Tensor, ...], modules: Sequence[Any],
     """Give the chosen modules our classes, and the model its fused graph: how many are fused."""
     for module, ours in zip(modules, way, strict=True):
         if ours:
-            module.__class__ = SWAPPED[type(module)]
+            module.__class__ = _class_as(module, SWAPPED[_kind_of(module)])
     return _fuse(model, example) if any(way) else 0
 
 
@@ -186,10 +192,30 @@ def restore(model: nn.Module) -> None:
     """
     if isinstance(model, _Accelerated):
         model.__dict__.pop("_convmat_graph", None)
-        model.__class__ = model._convmat_class
+        model.__class__ = _class_as(model, model._convmat_class)
     for module in model.modules():
-        if type(module) in ORIGINALS:
-            module.__class__ = ORIGINALS[type(module)]
+        if (kind := _kind_of(module)) in ORIGINALS:
+            module.__class__ = _class_as(module, ORIGINALS[kind])
+
+
+def _kind_of(module: nn.Module) -> type:
+    """A module's class, or what it was before `torch.nn.utils.parametrize` put a class of its own over it."""
+    own = type(module)
+    return own.__bases__[0] if _is_over_another(own) else own
+
+
+def _class_as(module: nn.Module, kind: Any) -> Any:
+    """The class that makes a module one of a kind: a new one where it is parametrised, whose class copies share."""
+    own = type(module)
+    if not _is_over_another(own):
+        return kind
+    about = {name: value for name, value in vars(own).items() if name not in ("__dict__", "__weakref__")}
+    return new_class(own.__name__, (kind,), exec_body=lambda names: names.update(about))
+
+
+def _is_over_another(own: type) -> bool:
+    """Whether a class is one that `torch.nn.utils.parametrize` made for a module."""
+    return own.__module__ == parametrize.__name__ and own.__name__.startswith("Parametrized")
 
 
 class _Accelerated:
@@ -286,7 +312,7 @@ def _inputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, An
     hooks = []
     kinds = SWAPPED if model.training else COUNTERPARTS
     for name, module in model.named_modules():
-        if type(module) in kinds and all(each.device.type == "cpu" for each in module.parameters()):
+        if _kind_of(module) in kinds and all(each.device.type == "cpu" for each in module.parameters()):
 
             def keep(module: Any, inputs: Any, name: str = name) -> None:
                 x = inputs[0]
@@ -305,6 +331,7 @@ def _inputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, An
 def _time_both(module: Any, x: Tensor, training: bool) -> tuple[float, float]:
     """Seconds of a layer as PyTorch computes it and as convmat does; the module is left as it was."""
     own, wanted = type(module), list(module.parameters())
+    other = _class_as(module, SWAPPED[_kind_of(module)])
 
     def as_class(kind: type[nn.Module]) -> Callable[[], object]:
         def call() -> object:
@@ -315,7 +342,7 @@ def _time_both(module: Any, x: Tensor, training: bool) -> tuple[float, float]:
 
     grads = [each.grad for each in wanted]
     try:
-        theirs, ours = _seconds([as_class(own), as_class(SWAPPED[own])])
+        theirs, ours = _seconds([as_class(own), as_class(other)])
     finally:
         module.__class__ = own
         for each, grad in zip(wanted, grads, strict=True):

@@ -20,8 +20,12 @@ LEAST_BYTES = 1 << 20
 """Smaller arrays come from the allocator, which keeps their pages itself."""
 
 MOST_BYTES = 64 << 20
-"""What the store keeps at most, all arrays together; what was given back longest ago goes first."""
+"""What the store keeps at most, all arrays together, unless `keep_more` was called.
 
+What was given back longest ago goes first.
+"""
+
+_bound = MOST_BYTES
 _kept: dict[int, Array] = {}
 # Any thread, and the end of any array, may come in between: each step alone is atomic, and none relies on the last.
 
@@ -92,11 +96,20 @@ def take(size: int) -> Array:
 
 def give(memory: Array) -> None:
     """Keep memory that `take` gave, unless it is small or the store would grow beyond its bound."""
-    if not LEAST_BYTES <= memory.nbytes <= MOST_BYTES // 2:
+    if not LEAST_BYTES <= memory.nbytes <= _bound // 2:
         return
     _kept[id(memory)] = memory
-    while sum(each.nbytes for each in list(_kept.values())) > MOST_BYTES:
+    while sum(each.nbytes for each in list(_kept.values())) > _bound:
         _kept.pop(next(iter(list(_kept)), 0), None)
+
+
+def keep_more(size: int) -> None:
+    """Let the store keep so many bytes beside MOST_BYTES: for who holds them together, and asks for them again.
+
+    >>> keep_more(0)
+    """
+    global _bound
+    _bound = max(_bound, MOST_BYTES + size)
 
 
 def clear() -> None:
