@@ -21,7 +21,7 @@ from tests.support import DTYPES, LAYOUTS, Array
 MOST_OUTPUTS = 400
 """Output elements times taps of one group: keeps the definition's loops to some milliseconds."""
 
-KINDS, SOME = 36, 12
+KINDS, SOME = 24, 8
 """Kinds of convolution in a quick run, which draws them by number; with --slow each example draws its own.
 
 All are for what is held to the definition, some for what follows from it.

@@ -19,7 +19,7 @@ from convmat.engine import jit
 from convmat.engine.cpu import Cpu
 from convmat.lowering import ALL, Lowering
 from convmat.product import Packing
-from tests.covering import compiles, traits_of
+from tests.covering import compiled_passes, traits_of
 from tests.support import (
     DTYPES,
     LAYOUTS,
@@ -33,17 +33,20 @@ from tests.support import (
     ways,
 )
 
+Combination = tuple[Case, str, str, Way, tuple[str, ...]]
+"""A case, element type, layout, way, and passes."""
 
-def _quick(each: Case, dtype: str, layout: str, way: Way) -> bool:
-    """Whether a quick run takes it."""
-    engine, lowering, packing = way
-    if engine == "blas" and dtype == "float32":
-        return each in TAILS or (layout == "NCHW" and lowering != "fft")
-    if engine == "blas":  # in turn: each case in every third of the other types
-        return each in TAILS and layout == "NCHW" and (TAILS.index(each) + DTYPES.index(dtype)) % 3 == 0
-    if packing is Packing.WHOLE or lowering in REFUSED_BY_JIT:
-        return False
-    return compiles(each, dtype, layout)
+
+def _quick_passes(each: Case, dtype: str, layout: str, way: Way) -> tuple[str, ...]:
+    """The passes that a quick run takes."""
+    engine, lowering, _ = way
+    if engine == "jit":
+        return compiled_passes(each, dtype, layout, way)
+    if dtype == "float32":
+        taken = each in TAILS or (layout == "NCHW" and lowering != "fft")
+    else:  # in turn: each case in every third of the other types
+        taken = each in TAILS and layout == "NCHW" and (TAILS.index(each) + DTYPES.index(dtype)) % 3 == 0
+    return PASSES if taken else ()
 
 
 def _compiled(each: Case, dtype: str, layout: str, way: Way) -> bool:
@@ -60,53 +63,75 @@ EXACT = {way.name for way in ALL if way.exact}
 
 
 @cache
-def _combinations(slow: bool) -> tuple[tuple[Case, str, str, Way], ...]:
+def _combinations(slow: bool) -> tuple[Combination, ...]:
     """All that some pass of the case may take: what a lowering refuses whole is held by TAKES below."""
     found, every = [], ways()
     for each in CASES:
-        passes = [problem_of(each, "float32", direction=direction) for direction in PASSES]
-        taken = {way.name for way in ALL if any(way.refuses(problem) is None for problem in passes)}
+        problems = [problem_of(each, "float32", direction=direction) for direction in PASSES]
+        taken = {way.name for way in ALL if any(way.refuses(problem) is None for problem in problems)}
         for dtype, layout, way in itertools.product(DTYPES, LAYOUTS, every):
-            if (
-                way[1] in taken
-                and (way[1] in EXACT or (way[0] == "blas") == (way[1] == "fft"))
-                and (slow or _quick(each, dtype, layout, way))
-            ):
-                found.append((each, dtype, layout, way))
+            passes = PASSES if slow else _quick_passes(each, dtype, layout, way)
+            if passes and way[1] in taken and (way[1] in EXACT or (way[0] == "blas") == (way[1] == "fft")):
+                found.append((each, dtype, layout, way, passes))
     return tuple(found)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "way" in metafunc.fixturenames:
         found = _combinations(metafunc.config.getoption("--slow"))
-        names = [f"{each}-{dtype}-{layout}-{way_name(way)}" for each, dtype, layout, way in found]
-        metafunc.parametrize(("each", "dtype", "layout", "way"), found, ids=names)
+        names = [f"{each}-{dtype}-{layout}-{way_name(way)}" for each, dtype, layout, way, _ in found]
+        metafunc.parametrize(("each", "dtype", "layout", "way", "passes"), found, ids=names)
 
 
-def test_every_way_gives_what_the_definition_gives(each: Case, dtype: str, layout: str, way: Way) -> None:
-    refusals = {check(way, each, dtype, layout, direction) for direction in PASSES}
+def test_every_way_gives_what_the_definition_gives(
+    each: Case, dtype: str, layout: str, way: Way, passes: tuple[str, ...]
+) -> None:
+    refusals = {check(way, each, dtype, layout, direction) for direction in passes}
     if None not in refusals:
         pytest.skip("; ".join(sorted(str(refusal) for refusal in refusals)))
 
 
 def test_every_way_meets_every_type() -> None:
     """Of the jit those that it has for a type: their kernels are held to their traits below."""
-    quick = {(dtype, way) for _, dtype, _, way in _combinations(False) if way[0] == "blas"}
-    assert quick == {(dtype, way) for _, dtype, _, way in _combinations(True) if way[0] == "blas"}
+    quick = {(dtype, way) for _, dtype, _, way, _ in _combinations(False) if way[0] == "blas"}
+    assert quick == {(dtype, way) for _, dtype, _, way, _ in _combinations(True) if way[0] == "blas"}
+
+
+@cache
+def compiled(dtype: str, layout: str) -> tuple[tuple[Case, str, str, Way, str], ...]:
+    """All that has kernels which the quick ones stand for."""
+    found = (c for c in _combinations(True) if c[1:3] == (dtype, layout) and _compiled(*c[:4]))
+    return tuple((*each, direction) for *each, passes in found for direction in passes)  # type: ignore[misc]
 
 
 def _no_trait_is_missing(dtype: str, layout: str, cpu: str = "host") -> None:
-    of_group = [c for c in _combinations(True) if c[1:3] == (dtype, layout) and _compiled(*c)]
-    quick = [c for c in of_group if _quick(*c)]
-    assert len(quick) < len(of_group)
-    missing = traits_of(of_group, cpu=cpu) - traits_of(quick, cpu=cpu)
+    every = compiled(dtype, layout)
+    quick = [c for c in every if c[4] in compiled_passes(*c[:4])]
+    assert len(quick) < len(every)
+    missing = traits_of(every, cpu=cpu) - traits_of(quick, cpu=cpu)
     if (dtype, layout) == ("float32", "NCHW"):
-        missing |= traits_of((c for c in of_group if c[0] in TAILS), 2, cpu) - traits_of(quick, 2, cpu)
+        missing |= traits_of((c for c in every if c[0] in TAILS), 2, cpu) - traits_of(quick, 2, cpu)
     where = {
-        trait: next(c[0].name for c in of_group if trait in traits_of([c], len(trait), cpu))
+        trait: next(
+            f"{each} {way_name(way)} {direction}"
+            for each, dtype, layout, way, direction in every
+            if trait in traits_of([(each, dtype, layout, way, direction)], len(trait), cpu)
+        )
         for trait in missing
     }
-    assert not where, f"tests/covering.py lacks what the kernels of these cases have: {where}"
+    assert not where, (
+        f"tests/covering.py lacks what the kernels of these have (tests/find_covering.py): {where}"
+    )
+
+
+@pytest.mark.parametrize(("dtype", "layout"), [("float32", "NCHW"), ("float32", "NHWC"), ("float64", "NCHW")])
+def test_the_quick_kernels_are_of_every_way_and_pass(dtype: str, layout: str) -> None:
+    """And in float32, channels first, of every tail."""
+    every = [c for c in compiled(dtype, layout) if traits_of([c])]
+    quick = [c for c in every if c[4] in compiled_passes(*c[:4])]
+    assert {c[3:] for c in quick} == {c[3:] for c in every}
+    if (dtype, layout) == ("float32", "NCHW"):
+        assert {c[0] for c in quick} >= {c[0] for c in every if c[0] in TAILS}
 
 
 @pytest.mark.parametrize(

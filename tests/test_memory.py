@@ -17,7 +17,7 @@ from convmat.cases import Case, case
 from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.allocations import Allocations
-from tests.covering import compiles, covering
+from tests.covering import compiled_passes, covering
 from tests.support import (
     DTYPES,
     LAYOUTS,
@@ -53,10 +53,11 @@ def held(plan: Plan, first: Array, second: Array, **more: Any) -> None:
     np.testing.assert_array_equal(out, again)
 
 
-def taken(each: Case, layout: str, direction: str, slow: bool) -> Iterator[Plan]:
-    """The plans of a case in float32: with --slow all, else those whose kernels the matrix compiles too."""
-    for chosen, plan in plans(problem_of(each, "float32", layout, direction)):
-        if slow or chosen.engine == "blas" or compiles(each, "float32", layout):
+def taken(each: Case, dtype: str, layout: str, direction: str, slow: bool) -> Iterator[Plan]:
+    """The plans of a case: with --slow all, else those whose kernels the matrix compiles too."""
+    for chosen, plan in plans(problem_of(each, dtype, layout, direction)):
+        way = chosen.engine, chosen.lowering, chosen.packing
+        if slow or chosen.engine == "blas" or direction in compiled_passes(each, dtype, layout, way):
             yield plan
 
 
@@ -66,7 +67,7 @@ OTHERS = [dtype for dtype in DTYPES if dtype != "float32"]
 def test_workspace_is_never_exceeded(each_case: Case, slow: bool) -> None:
     for layout, direction in itertools.product(LAYOUTS, PASSES):
         first, second, _ = operands(each_case, "float32", layout, direction)
-        for plan in taken(each_case, layout, direction, slow):
+        for plan in taken(each_case, "float32", layout, direction, slow):
             held(plan, first, second)
 
 
@@ -74,7 +75,7 @@ def test_workspace_is_never_exceeded(each_case: Case, slow: bool) -> None:
 def test_workspace_is_never_exceeded_in_any_type(dtype: str, slow: bool) -> None:
     for each, direction in itertools.product(TAILS if slow else covering(dtype), PASSES):
         first, second, _ = operands(each, dtype, "NCHW", direction)
-        for _, plan in plans(problem_of(each, dtype, "NCHW", direction)):
+        for plan in taken(each, dtype, "NCHW", direction, slow):
             held(plan, first, second)
 
 
@@ -253,12 +254,12 @@ def fenced_outside(array: Array) -> tuple[Array, Array]:
 
 def test_nothing_outside_is_read_or_written(each_case: Case, slow: bool) -> None:
     for direction in PASSES:
-        for plan in taken(each_case, "NCHW", direction, slow):
+        for plan in taken(each_case, "float32", "NCHW", direction, slow):
             check_surroundings(plan, *operands(each_case, "float32", "NCHW", direction))
 
 
 @pytest.mark.parametrize("dtype", OTHERS)
 def test_nothing_outside_is_read_or_written_in_any_type(dtype: str, slow: bool) -> None:
     for each, direction in itertools.product(TAILS if slow else covering(dtype), PASSES):
-        for _, plan in plans(problem_of(each, dtype, "NCHW", direction)):
+        for plan in taken(each, dtype, "NCHW", direction, slow):
             check_surroundings(plan, *operands(each, dtype, "NCHW", direction))

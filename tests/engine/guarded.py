@@ -10,10 +10,10 @@ written. Each problem is printed before it runs, so that the last line names the
 from __future__ import annotations
 
 import ctypes
-import itertools
 import mmap
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -124,22 +124,29 @@ def run(
     return ran
 
 
-def random_problems(seed: int, geometries: int, extents: int) -> None:
-    """So many different geometries, of kinds at several extents each; every second with its weights bound."""
-    pick, ran = by_generator(np.random.default_rng(seed)), 0
-    seen: set[Geometry] = set()
-    for number in itertools.count():
+def draws(seed: int, extents: int) -> Iterator[tuple[Drawn, int]]:
+    """Problems without end, of kinds at so many extents each, and for how many threads."""
+    pick = by_generator(np.random.default_rng(seed))
+    while True:
         made = kind(pick)
-        for turn in range(extents):
-            if len(seen) == geometries:
-                print(f"done: {len(seen)} geometries, {ran} runs", flush=True)
-                return
-            drawn, threads = sized(made, pick), pick((1, 1, 2, 3))
-            print(f"{number}.{turn} threads {threads}: {drawn}", flush=True)
-            some = run(drawn, turn, threads, bindings=(turn % 2 == 1,))
-            ran += some
-            if some:
-                seen.add(drawn.geometry)
+        for _ in range(extents):
+            drawn = sized(made, pick)
+            yield drawn, pick((1, 1, 2, 3))
+
+
+def random_problems(seed: int, geometries: int, extents: int) -> None:
+    """So many different geometries; every second with its weights bound."""
+    ran, seen = 0, set[Geometry]()
+    for number, (drawn, threads) in enumerate(draws(seed, extents)):
+        if len(seen) == geometries:
+            print(f"done: {len(seen)} geometries, {ran} runs", flush=True)
+            return
+        turn = number % extents
+        print(f"{number // extents}.{turn} threads {threads}: {drawn}", flush=True)
+        some = run(drawn, turn, threads, bindings=(turn % 2 == 1,))
+        ran += some
+        if some:
+            seen.add(drawn.geometry)
 
 
 def put_into(module: Any, **made: Any) -> Any:

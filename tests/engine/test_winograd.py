@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -108,7 +109,7 @@ def _last(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, 1, -1))
 
 
-@pytest.mark.parametrize("seed", quick_part(range(50), 12))
+@pytest.mark.parametrize("seed", quick_part(range(50), 8))
 def test_the_error_stays_under_the_estimate(seed: int) -> None:
     """On random geometries; nothing outside the arrays is read, and all of y and nothing else written."""
     pick = random.Random(seed)
@@ -134,8 +135,18 @@ def test_the_error_stays_under_the_estimate(seed: int) -> None:
     assert ran == [way.name for way in ALL if way.name in NAMES and fits and way.refuses(problem) is None]
 
 
-@pytest.mark.parametrize(("layout", "dilation"), [("NCHW", 1), ("NCHW", (3, 2)), ("NHWC", (1, 3))])
-@pytest.mark.parametrize("name", NAMES)
+def in_turn(*ways: tuple[str, Any]) -> list[Any]:
+    """Every name with every layout and dilation; in quick runs with one of them, in turn."""
+    pairs = itertools.product(enumerate(NAMES), enumerate(ways))
+    return [
+        pytest.param(name, *way, marks=() if i % len(ways) == j else pytest.mark.slow)
+        for (i, name), (j, way) in pairs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "dilation"), in_turn(("NCHW", 1), ("NCHW", (3, 2)), ("NHWC", (1, 3)))
+)
 def test_input_gradient_and_epilogue(name: str, layout: str, dilation: int | tuple[int, int]) -> None:
     padding = dilation  # keeps the size
     x_shape, w_shape = (2, 6, 17, 13), (20, 6, 3, 3)
@@ -209,8 +220,7 @@ def test_slices_worked_by_hand() -> None:
     assert slices.stored_elements(2) == 9
 
 
-@pytest.mark.parametrize(("layout", "dilation"), [("NCHW", 1), ("NCHW", 2), ("NHWC", 1)])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "layout", "dilation"), in_turn(("NHWC", 1), ("NCHW", 1), ("NCHW", 2)))
 def test_bits_depend_on_neither_threads_nor_batch(name: str, layout: str, dilation: int) -> None:
     """Nor does a sum in parts, as there are with 400 channels."""
     x, w = _normal(7, "float32", (3, 400 // dilation, 29, 31), (70, 400 // dilation, 3, 3))
