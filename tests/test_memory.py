@@ -104,7 +104,7 @@ REAL = ("float32", "float64", "float16", "bfloat16")
 def test_the_epilogue_fits_into_the_workspace(name: str, dtype: str, slow: bool) -> None:
     """By all activations with --slow; otherwise by three, so that each meets every case, and every type once.
 
-    A kernel applies any of them in registers: quick runs compile one of the three, and each of the twelve once.
+    A kernel applies any of them in registers: quick runs compile one of the three for every second pair.
     """
     each, t = case(name), truth(case(name), "real")
     given = dtype_of(dtype)
@@ -115,7 +115,7 @@ def test_the_epilogue_fits_into_the_workspace(name: str, dtype: str, slow: bool)
     for number, activation in enumerate(ACTIVATIONS if slow else ACTIVATIONS[first::4]):
         epilogue = EpilogueForm(bias=True, residual=True, activation=Activation.of(activation))
         for chosen, plan in plans(problem_of(each, dtype, epilogue=epilogue)):
-            if slow or chosen.engine == "blas" or number == ACTIVATED.index(name) % 3:
+            if slow or chosen.engine == "blas" or (number == 0 and first % 2 == 0):
                 held(plan, t.x.astype(given), t.w.astype(given), bias=bias, residual=residual)
 
 

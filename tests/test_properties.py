@@ -40,8 +40,11 @@ from tests.support import (
 )
 
 seeds = st.integers(0, 2**32 - 1)
-some = settings(max_examples=settings().max_examples * 3 // 10)
-"""For what follows from the definition, which is tested on all."""
+many = settings(max_examples=settings().max_examples * 6 // 10)
+"""For what goes every way of each: five of each kind in quick runs."""
+
+some = settings(max_examples=settings().max_examples * 2 // 10)
+"""For what follows from the definition, which is tested on all: again five of each kind."""
 
 
 def data(seed: int, *shapes: tuple[int, ...], kind: str = "real") -> list[Array]:
@@ -49,6 +52,7 @@ def data(seed: int, *shapes: tuple[int, ...], kind: str = "real") -> list[Array]
     return [integers(rng, shape, kind) for shape in shapes]
 
 
+@many
 @given(convolutions(), seeds)
 def test_every_way_gives_the_definition(drawn: Drawn, seed: int) -> None:
     g, dtype, layout = drawn.geometry, drawn.dtype, drawn.layout
@@ -68,6 +72,7 @@ def every_way(problem: Problem, x: Array, w: Array, expected: Array) -> None:
         written_alone(out)
 
 
+@many
 @given(convolutions(input_dilation=True), seeds)
 def test_every_way_gives_the_definition_with_input_dilation_and_stride(drawn: Drawn, seed: int) -> None:
     g = drawn.geometry
@@ -75,6 +80,7 @@ def test_every_way_gives_the_definition_with_input_dilation_and_stride(drawn: Dr
     every_way(Problem.of(g, "float64"), x, w, defined(x, w, g))
 
 
+@some
 @given(convolutions(kinds=SOME, sizes=SIZES), seeds, st.sampled_from(["float64", "complex128"]))
 def test_gradients_are_the_definition_scattered_back(drawn: Drawn, seed: int, dtype: str) -> None:
     g, layout = drawn.geometry, drawn.layout
