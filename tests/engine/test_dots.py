@@ -20,7 +20,7 @@ from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
 from tests.engine.drawn import enlarged, views
-from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, written_alone
+from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, quick_part, written_alone
 
 pytestmark = [
     pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU"),
@@ -68,7 +68,7 @@ def _drawn(pick: random.Random) -> Geometry:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", quick_part(range(16), 10))
 def test_sums_are_the_definitions(seed: int) -> None:
     """Of small integers, which add up exactly; over several extents of the drawn layer."""
     pick = random.Random(seed)

@@ -19,7 +19,7 @@ from convmat.planner.candidates import dtypes_of, operand_extents
 from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation, Packing
 from tests.engine.drawn import enlarged, views
-from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, written_alone
+from tests.support import Array, blank, by_taps, dtype_of, hedged, integers, quick_part, written_alone
 
 pytestmark = [
     pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU"),
@@ -72,7 +72,7 @@ def _drawn(pick: random.Random) -> Geometry:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", quick_part(range(16), 10))
 def test_sums_are_the_definitions(seed: int) -> None:
     """Of small integers, which add up exactly; over several extents of the drawn layer."""
     pick = random.Random(seed)
