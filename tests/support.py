@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -47,6 +47,15 @@ def quick_part(seeds: range, count: int) -> list[Any]:
     """Seeds as parameters, all but the first ones for --slow."""
     return [
         seed if seed < seeds.start + count else pytest.param(seed, marks=pytest.mark.slow) for seed in seeds
+    ]
+
+
+def in_turn(names: Sequence[str], *ways: tuple[Any, ...]) -> list[Any]:
+    """Parameters: every name with every way; in quick runs each name with one of them, in turn."""
+    pairs = itertools.product(enumerate(names), enumerate(ways))
+    return [
+        pytest.param(name, *way, marks=() if i % len(ways) == j else pytest.mark.slow)
+        for (i, name), (j, way) in pairs
     ]
 
 

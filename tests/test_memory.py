@@ -13,7 +13,7 @@ import pytest
 
 import convmat
 from convmat import Plan
-from convmat.cases import Case, case
+from convmat.cases import CASES, Case, case
 from convmat.problem import EpilogueForm, Problem
 from convmat.product import Activation
 from tests.allocations import Allocations
@@ -57,7 +57,11 @@ def taken(each: Case, dtype: str, layout: str, direction: str, slow: bool) -> It
     """The plans of a case: with --slow all, else those whose kernels the matrix compiles too."""
     for chosen, plan in plans(problem_of(each, dtype, layout, direction)):
         way = chosen.engine, chosen.lowering, chosen.packing
-        if slow or chosen.engine == "blas" or direction in compiled_passes(each, dtype, layout, way):
+        if chosen.engine == "blas":  # every type goes every way, the lesser ones in a third of the cases each
+            wanted = slow or dtype == "float32" or (CASES.index(each) + DTYPES.index(dtype)) % 3 == 0
+        else:
+            wanted = slow or direction in compiled_passes(each, dtype, layout, way)
+        if wanted:
             yield plan
 
 

@@ -297,7 +297,10 @@ def test_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert json.loads(found.as_json())["measured"][0]["job"] == about
 
 
-def test_first_answers_in_fresh_processes(file: Path) -> None:
+def test_first_answers_in_fresh_processes(tmp_path: Path) -> None:
+    """Of one layer: each kind of start compiles it, or finds it."""
+    b, file = Builder(1), tmp_path / "layer.onnx"
+    file.write_bytes(b.model(b.conv("x", 3, 8, 5, stride=8)))
     found = netstart.measure(file, 1)
     libraries = ["convmat", *(["onnxruntime"] if find_spec("onnxruntime") else [])]
     assert set(found.seconds) == {"cold", "cached", "saved", *libraries[1:]}

@@ -44,7 +44,7 @@ def hold(seed: int, geometries: int, extents: int, target: str) -> None:
     assert re.fullmatch(rf"done: {geometries} geometries, \d+ runs", last)
 
 
-SEEDS, GEOMETRIES, EXTENTS = range(3), 171, 29
+SEEDS, GEOMETRIES, EXTENTS = range(4), 128, 22
 """Of quick runs: of each kind many extents, since a kernel takes as long to make as a hundred runs of it."""
 
 

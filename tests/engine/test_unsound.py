@@ -13,7 +13,7 @@ import convmat
 from convmat.engine.cpu import host
 from convmat.geometry import Geometry
 from convmat.lowering import ALL
-from tests.support import Array, by_taps
+from tests.support import Array, by_taps, in_turn
 
 NAMES = [way.name for way in ALL if way.name.startswith("winograd")]
 VALUES = [np.nan, np.inf, -np.inf, 1e30, 3e38, 1e13]
@@ -54,8 +54,9 @@ PLACES = [(0, 2, 7, 6), (0, 5, 0, 0), (1, 0, 16, 12), (1, 3, 0, 9)]
 
 
 @jit
-@pytest.mark.parametrize(("layout", "dilation"), [("NCHW", 1), ("NCHW", (3, 2)), ("NHWC", (1, 3))])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "layout", "dilation"), in_turn(NAMES, ("NCHW", (3, 2)), ("NHWC", (1, 3)), ("NCHW", 1))
+)
 def test_tiles_hold_what_the_definition_says(name: str, layout: str, dilation: int | tuple[int, int]) -> None:
     """With bias, activation and a residual that is overwritten; forward and back, in x and in w."""
     x, w, bias, residual, dy = _normal(5, X, W, (20,), (2, 20, 17, 13), (2, 20, 17, 13))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -27,7 +26,7 @@ from convmat.planner.cost import error_estimate
 from convmat.problem import Problem
 from convmat.product import Packing
 from tests.engine.drawn import views
-from tests.support import Array, blank, by_taps, hedged, plans, put, quick_part, written_alone
+from tests.support import Array, blank, by_taps, hedged, in_turn, plans, put, quick_part, written_alone
 
 pytestmark = pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
 LANES = host().lanes(4)
@@ -135,17 +134,8 @@ def test_the_error_stays_under_the_estimate(seed: int) -> None:
     assert ran == [way.name for way in ALL if way.name in NAMES and fits and way.refuses(problem) is None]
 
 
-def in_turn(*ways: tuple[str, Any]) -> list[Any]:
-    """Every name with every layout and dilation; in quick runs with one of them, in turn."""
-    pairs = itertools.product(enumerate(NAMES), enumerate(ways))
-    return [
-        pytest.param(name, *way, marks=() if i % len(ways) == j else pytest.mark.slow)
-        for (i, name), (j, way) in pairs
-    ]
-
-
 @pytest.mark.parametrize(
-    ("name", "layout", "dilation"), in_turn(("NCHW", 1), ("NCHW", (3, 2)), ("NHWC", (1, 3)))
+    ("name", "layout", "dilation"), in_turn(NAMES, ("NCHW", 1), ("NCHW", (3, 2)), ("NHWC", (1, 3)))
 )
 def test_input_gradient_and_epilogue(name: str, layout: str, dilation: int | tuple[int, int]) -> None:
     padding = dilation  # keeps the size
@@ -220,7 +210,9 @@ def test_slices_worked_by_hand() -> None:
     assert slices.stored_elements(2) == 9
 
 
-@pytest.mark.parametrize(("name", "layout", "dilation"), in_turn(("NHWC", 1), ("NCHW", 1), ("NCHW", 2)))
+@pytest.mark.parametrize(
+    ("name", "layout", "dilation"), in_turn(NAMES, ("NHWC", 1), ("NCHW", 1), ("NCHW", 2))
+)
 def test_bits_depend_on_neither_threads_nor_batch(name: str, layout: str, dilation: int) -> None:
     """Nor does a sum in parts, as there are with 400 channels."""
     x, w = _normal(7, "float32", (3, 400 // dilation, 29, 31), (70, 400 // dilation, 3, 3))
