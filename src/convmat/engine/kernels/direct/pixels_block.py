@@ -243,6 +243,8 @@ class PixelBlocks(Walker):
         if r.unrolled:
             lines = [self.reads.line(fn, base, place.edge.masks if place.edge else None) for base in bases]
             for f, distance in enumerate(r.lane.distances):
+                if f:
+                    fn.keep_order()  # what later taps read early would push sums out of their registers
                 flat = self._tap([partial(line, distance) for line in lines], w + f * r.tap_step, flat)
             return flat
         with fn.loop(0, r.lane.reach + 1, r.lane.dilation, carried=[w, *flat]) as loop:
