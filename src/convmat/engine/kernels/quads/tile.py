@@ -75,6 +75,8 @@ class TileWriter:
         def turn(at: Value, a: Value, now: list[Value], quads: int) -> list[Value]:
             pointers = [fn.load(x, ptr, i * WORD) + at for i in range(columns)]
             for quad in range(quads):
+                if quad:
+                    fn.keep_order()  # weights of the next quad, loaded already, would push sums out
                 places = [quad * step + v * vector.bytes for v in range(vectors)]
                 weights = [signed_bytes(fn.load(a, vector, place), r.unit) for place in places]
                 for i, pointer in enumerate(pointers):
