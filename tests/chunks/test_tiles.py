@@ -14,6 +14,8 @@ import pytest
 from onnx import TensorProto
 
 import convmat
+from convmat.chunks.memory import SPARE
+from convmat.chunks.tiles import tiled
 from convmat.errors import NetworkError, PlanError
 from tests.chunks.networks import Built, unet
 from tests.network.test_quantised import Drawn
@@ -162,6 +164,24 @@ def test_what_was_pooled_is_computed_whole(kind: str) -> None:
     for same in (False, True):
         found = net.tiled(x, tile=16, exact_globals=True, same_bits=same)
         np.testing.assert_allclose(found, net(x), rtol=0, atol=3e-6)
+
+
+def test_tiles_are_alike_and_as_small_as_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiled, "anonymous_bytes", lambda: 0)
+    monkeypatch.setattr(tiled, "UNIT", 16)
+    net, x, memory = unet(integers=False), image(1, 3, 720, 800), SPARE + (9 << 20)
+    plan = net.plan_tiles(x, memory=memory)
+    monkeypatch.setattr(tiled, "CHEAP", 0)
+    large = net.plan_tiles(x, memory=memory)
+    assert large.bytes < 9 << 20
+    assert 1 < large.tiles < plan.tiles
+    assert plan.bytes < 0.7 * large.bytes
+    assert plan.work < 1.07 * large.work
+    for extents in (plan.extents, large.extents):
+        for n, each in zip((720, 800), extents[2:], strict=True):
+            count = -(-n // each)
+            assert count * (each - 16) < n <= count * each
+    assert net.plan_tiles(x, memory=1 << 30).tiles == 1
 
 
 def test_average_pooling_counts_what_is_inside() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ Tile = int | str | Sequence[int] | None
 
 UNIT = 64
 """Pixels that a tile's extents are multiples of where they are found here: of the strides of most networks."""
+
+CHEAP = 1 / 16
+"""More work at seams, as a part of all of it, for which tiles may take less memory than there is."""
 
 SHARE = 4
 """Tiles take one part in so many of the memory that is there, where nothing else is said."""
@@ -90,10 +94,50 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
             break
     if not fitting:
         raise describe_least_limit("tiled", limit, needs((1,) * (len(shape) - 2)), present)
-    best = min(
-        dict.fromkeys(fitting), key=lambda block: tiler.work(middle_part(shape, block)) / math.prod(block)
+
+    @cache
+    def count_work(block: tuple[int, ...]) -> float:
+        return tiler.work(middle_part(shape, block)) / math.prod(block)
+
+    best = min(dict.fromkeys(spread_evenly(shape[2:], each) for each in fitting), key=count_work)
+    return (*shape[:2], *cut_while_cheap(shape[2:], best, count_work))
+
+
+def spread_evenly(pixels: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, ...]:
+    """As many tiles as of this extent, all of about one size: less memory, as many seams.
+
+    >>> spread_evenly((8192, 8192), (3392, 2048))
+    (2752, 2048)
+    """
+    return tuple(
+        min(n, b, -(-n // -(-n // b) // UNIT) * UNIT or UNIT) for n, b in zip(pixels, block, strict=True)
     )
-    return (*shape[:2], *best)
+
+
+def cut_while_cheap(
+    pixels: tuple[int, ...], block: tuple[int, ...], count_work: Callable[[tuple[int, ...]], float]
+) -> tuple[int, ...]:
+    """Half of a tile, and half of that, along whichever axis adds least work, while all of that is less than CHEAP.
+
+    `count_work`: that of a tile of an extent, for each pixel. Memory that tiles leave alone keeps files that are read
+    and written, and need not be found: a first write to fresh pages can take longer than the products that it is for.
+    An image that fits whole has no seams, and stays so.
+
+    >>> cut_while_cheap((4096, 4096), (1024, 2048), lambda block: 1 + 10 / block[0] + 10 / block[1])
+    (256, 512)
+    """
+    most = count_work(block) * (1 + CHEAP)
+    while block != pixels:
+        halves = [
+            spread_evenly(pixels, (*block[:a], -(-n // 2), *block[a + 1 :]))
+            for a, n in enumerate(block)
+            if n > UNIT
+        ]
+        best = min(halves, key=count_work, default=block)
+        if best == block or count_work(best) > most:
+            break
+        block = best
+    return block
 
 
 def require_fit(tiler: Tiler, extents: tuple[int, ...], memory: int) -> None:
