@@ -10,6 +10,7 @@ written. Each problem is printed before it runs, so that the last line names the
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import sys
@@ -132,6 +133,16 @@ def draws(seed: int, extents: int) -> Iterator[tuple[Drawn, int]]:
         for _ in range(extents):
             drawn = sized(made, pick)
             yield drawn, pick((1, 1, 2, 3))
+
+
+SEEDS, GEOMETRIES, EXTENTS = range(4), 128, 22
+"""Of quick runs: of each kind many extents, since a kernel takes as long to make as a hundred runs of it."""
+
+
+def quick_kinds() -> list[Kind]:
+    """The kinds of quick runs: others that try random problems find their kernels there."""
+    drawn = (made.kind for seed in SEEDS for made, _ in itertools.islice(draws(seed, EXTENTS), GEOMETRIES))
+    return list(dict.fromkeys(drawn))
 
 
 def random_problems(seed: int, geometries: int, extents: int) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from convmat.engine.cpu import Cpu, host
-from tests.engine.guarded import draws
+from tests.engine.guarded import EXTENTS, GEOMETRIES, SEEDS, draws
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="pages are protected by mprotect, which is POSIX"),
@@ -42,10 +42,6 @@ def hold(seed: int, geometries: int, extents: int, target: str) -> None:
     assert code not in ENDED, f"touched memory outside its arrays, at\n{last}"
     assert code == 0, f"{last}\n{trouble}"
     assert re.fullmatch(rf"done: {geometries} geometries, \d+ runs", last)
-
-
-SEEDS, GEOMETRIES, EXTENTS = range(4), 128, 22
-"""Of quick runs: of each kind many extents, since a kernel takes as long to make as a hundred runs of it."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
