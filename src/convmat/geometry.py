@@ -18,9 +18,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Self
+from functools import lru_cache
+from typing import Any, Self, cast
 
 from .arguments import (
     LARGEST,
@@ -77,6 +80,12 @@ class Geometry:
 
     def __post_init__(self) -> None:
         most = LARGEST // _WIDEST_ITEM
+        far = max(*self.s, *self.e, *map(abs, (*self.lo, *self.hi)), *map(operator.mul, self.d, self.F), 1)
+        if (
+            set(self.e) <= {1}
+            and far * max(1, *map(math.prod, (self.x_shape, self.w_shape, self.y_shape))) <= most
+        ):
+            return
         counts = {"x": self.x_shape, "w": self.w_shape, "y": self.y_shape}
         for name, shape in counts.items():
             if math.prod(shape) > most:
@@ -132,6 +141,16 @@ class Geometry:
         >>> Geometry.of((1, 3, 8), (4, 3, 3), padding=((1, 0),)).P
         (7,)
         """
+        given = x_shape, w_shape, stride, padding, dilation, groups, input_dilation
+        if cls is Geometry and _are_plain(given):
+            with suppress(GeometryError):  # said below, by the name of the call
+                return cast(Self, _remember_geometry(given))
+        return cls._read(call, given)
+
+    @classmethod
+    def _read(cls, call: str, given: tuple[Any, ...]) -> Self:
+        """`of`, from whatever was given, in the order of its parameters."""
+        x_shape, w_shape, stride, padding, dilation, groups, input_dilation = given
         x, w, rank = read_shapes(call, x_shape, w_shape)
         G = require_whole(call, "groups", groups, least=1)
         B, C, I = x[0], x[1], x[2:]
@@ -443,7 +462,9 @@ class Geometry:
             (p.outputs - 1) * p.stride + p.dilation * (p.taps - 1) + 1 - p.lo - i
             for p, i in zip(parts, self.I, strict=True)
         )
-        dense = replace(self, F=F, s=s, d=d, lo=lo, hi=hi, e=(1,) * self.rank)
+        dense = self
+        if (F, s, d, lo, hi) != (self.F, self.s, self.d, self.lo, self.hi) or set(self.e) != {1}:
+            dense = replace(self, F=F, s=s, d=d, lo=lo, hi=hi, e=(1,) * self.rank)
         return Phase(
             geometry=dense,
             start=tuple(p.start for p in parts),
@@ -514,3 +535,14 @@ def _describe_width(call: str, g: Geometry, a: int) -> str:
         f"filter {name} = {g.F[a]}, dilation {g.d[a]} -> reach {g.reach[a]}\n"
         f"  {g.reach[a]} > {padded[a]}: {count} enough, e.g. padding={fixed}"
     )
+
+
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Whether all are whole numbers, words, or tuples of these: told apart by their values alone, as a memory does."""
+    return all(type(v) is int or type(v) is str or (type(v) is tuple and _are_plain(v)) for v in values)
+
+
+@lru_cache(maxsize=1024)
+def _remember_geometry(given: tuple[Any, ...]) -> Geometry:
+    """What `Geometry.of` makes of plain values: a layer is asked for it where it is inferred, rewritten and planned."""
+    return Geometry._read("conv", given)

@@ -15,6 +15,8 @@ import convmat
 from convmat.engine.ir.arguments import Arguments
 from convmat.engine.kernels.base import DEPTHS
 from convmat.engine.kernels.text import kernel_text
+from convmat.network.preparing import programs
+from convmat.network.preparing.program import Program
 
 CHANNELS = 16
 
@@ -118,3 +120,73 @@ def test_packing_reads_the_words_that_it_is_told_apart_by(
         assert {each for each in others if not each.startswith("count ")} == set()
         for each in others:  # along which neither w nor A moves, where it is no batch of theirs
             assert f"w {each[6:]}" in step.words
+
+
+def test_another_size_is_not_rewritten_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [image(2, CHANNELS, 40, 40), image(2, CHANNELS, 48, 32), image(3, CHANNELS, 40, 40)]
+    plain = convmat.load(network(), exact=True, rewrite=False)
+    answers, specs = [plain(x) for x in images], []
+    for x in images:
+        alone = convmat.load(network(), exact=True)
+        alone(x)
+        specs.append(prepared(alone).specs)
+    net, rewritten = convmat.load(network(), exact=True), []
+    rewrite = programs.rewrite
+
+    def noted(*given: Any) -> Any:
+        rewritten.append(given)
+        return rewrite(*given)
+
+    monkeypatch.setattr(programs, "rewrite", noted)
+    for x, answer, wanted in zip(images, answers, specs, strict=True):
+        np.testing.assert_allclose(net(x), answer, rtol=1e-5, atol=1e-5)
+        found = prepared(net).specs
+        read = {name for node in prepared(net).graph.nodes for name in (*node.reads, *node.outputs)}
+        assert {name: found[name] for name in read} == {name: wanted[name] for name in read}
+    assert len(rewritten) == 1
+
+
+def prepared(net: convmat.Network) -> Program:
+    """What a network was prepared to last."""
+    assert net._programs.latest is not None
+    return net._programs.latest
+
+
+def residual(broadcast: bool) -> onnx.ModelProto:
+    """Two layers added: of the same extents at every size of x, or such that one of them has but one row at some."""
+    rng = np.random.default_rng(0)
+    kept = [
+        numpy_helper.from_array(rng.standard_normal((8, 8, 3, 3)).astype(np.float32), name) for name in "vw"
+    ]
+    far = {"strides": [2, 1], "pads": [0, 1, 0, 1]} if broadcast else {"pads": [1] * 4}
+    nodes = [
+        oh.make_node("Conv", ["x", "v"], ["a"], **far),
+        oh.make_node("Conv", ["x", "w"], ["b"], pads=[0, 1, 0, 1] if broadcast else [1] * 4),
+        oh.make_node("Add", ["a", "b"], ["y"]),
+    ]
+    given = oh.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8, "h", "w"])
+    graph = oh.make_graph(
+        nodes, "sum", [given], [oh.make_tensor_value_info("y", TensorProto.FLOAT, None)], kept
+    )
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_extents_that_were_one_for_one_by_chance_are_rewritten_anew(broadcast: bool) -> None:
+    # Of 3 rows both layers leave one: y is their sum element by element; of 4 rows one leaves 1 and the other 2.
+    net = convmat.load(residual(broadcast), exact=True)
+    for rows in (3, 4, 3):
+        x = image(1, 8, rows, 20)
+        plain = convmat.load(residual(broadcast), exact=True, rewrite=False)(x)
+        np.testing.assert_allclose(net(x), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_a_size_that_does_not_fit_says_so_by_the_files_nodes() -> None:
+    net, alone = convmat.load(network()), convmat.load(network())
+    net(image(1, CHANNELS, 24, 24))
+    said = []
+    for each in (net, alone):
+        with pytest.raises(convmat.NetworkError) as refused:
+            each(image(1, CHANNELS + 1, 32, 32))
+        said.append(str(refused.value))
+    assert said[0] == said[1]

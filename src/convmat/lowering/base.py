@@ -121,6 +121,8 @@ def _products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
     phases = problem.geometry.phases()
     parts = [Part(problem, p) for p in phases if all(p.geometry.P)]
     made = ((part, product) for part in parts for product in lowering.products_of(part))
+    if not problem.w_zero:
+        return tuple(product for _, product in made)
     return tuple(replace(product, a_zero=part.w_zero(product)) for part, product in made)
 
 

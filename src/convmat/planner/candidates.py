@@ -228,7 +228,7 @@ def _weigh_one(
     if beyond:
         refusal = "; ".join(_breach(problem, name, needed) for name, needed in beyond.items())
         return replace(candidate, refusal=refusal, beyond=cost), program
-    return replace(candidate, cost=cost), program
+    return Candidate(engine, lowering.name, packing, shape, cost), program
 
 
 def _cost(problem: Problem, program: Program, machine: Machine, peak: Peaks | None, roundings: float) -> Cost:

@@ -52,9 +52,8 @@ def choose(
     forced = (lowering, engine) != (None, None)
     known = choices.look_up_problem(problem, lowering, engine)
     if not known and (first := find_quickest(problem, lowering, engine)) is not None:
-        chosen, program = first
         everything = partial(_all_candidates, problem, lowering, engine)
-        return Decision(problem, everything, chosen, forced), program
+        return Decision(problem, everything, first.candidate, forced, first.like), first.program
     admitted = admit_candidates(problem, lowering, engine)
     found, possible = admitted.candidates, admitted.possible
     if known:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..geometry import Geometry
 from ..lowering import Lowering, find_lowering
 from ..problem import Problem
 from ..processes import kept_property
@@ -21,6 +22,8 @@ Candidates = tuple[Candidate, ...]
 class Decision:
     """The candidates of a problem and the chosen one; `forced` says whether the caller asked for its way.
 
+    `like`: the geometry whose near ways it was chosen among, where that was done without weighing the others.
+
     Where the choice needed a few of them alone, `candidates` is what weighs them all: it is called when somebody asks.
     """
 
@@ -30,8 +33,9 @@ class Decision:
         candidates: Candidates | Callable[[], Candidates],
         chosen: Candidate,
         forced: bool = False,
+        like: Geometry | None = None,
     ) -> None:
-        self.problem, self.chosen, self.forced = problem, chosen, forced
+        self.problem, self.chosen, self.forced, self.like = problem, chosen, forced, like
         self._candidates = candidates
 
     @kept_property
@@ -65,7 +69,7 @@ class Decision:
         return Decision(self.problem, self.candidates, candidate, self.forced)
 
     def _facts(self) -> tuple[Any, ...]:
-        return self.problem, self.candidates, self.chosen, self.forced
+        return self.problem, self.candidates, self.chosen, self.forced, self.like
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Decision) and self._facts() == other._facts()

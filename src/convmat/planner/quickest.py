@@ -6,6 +6,9 @@
 Ways are prepared and weighed in the order of these bounds, until the next one's bound is above what the quickest so far
 is predicted to take: that one would be chosen among all of them too. A bound needs a geometry, and no product; in a
 network two or three ways of two dozen are prepared. What another way spares is left out from the start.
+
+A problem that differs from one that was searched like this in its extents alone is given what was near the quickest
+there (see `kinds`): of these the first is prepared, and others where their bounds are below what it takes.
 Land and Doig, "An automatic method of solving discrete programming problems", 1960 (branch and bound).
 """
 
@@ -19,15 +22,18 @@ import numpy as np
 from ..engine import ENGINES, blas_work, host
 from ..engine import effort as kernel_effort
 from ..errors import EngineError
+from ..lazy_dataclass import dataclass
 from ..lowering import ALL, Lowering
 from ..problem import Problem
 from ..product import Fourier, Packing, Transform
 from .candidates import Candidate, weigh_way
 from .cost import START, count_waited, error_estimate
 from .jitcost import CALL, EFFICIENCY, STORE, STORE_APART
+from .kinds import NEAR, TILED_NEAR, Kinds, Member
 
 if TYPE_CHECKING:
     from ..engine import Machine, Peaks
+    from ..geometry import Geometry
     from .candidates import Program
 
 Way = tuple[Lowering, Packing, str]
@@ -46,10 +52,21 @@ def always_refuses(engine: str, lowering: Lowering, packing: Packing) -> bool:
     return lowering.transform is Transform
 
 
-def find_quickest(
-    problem: Problem, lowering: str | None, engine: str | None
-) -> tuple[Candidate, Program] | None:
-    """The candidate predicted quickest of the lowering and engine asked for, and its program.
+@dataclass(frozen=True)
+class Quickest:
+    """The candidate that was found, its program and, where it was looked for among few, whose they were."""
+
+    candidate: Candidate
+    program: Program
+    like: Geometry | None = None
+
+
+KNOWN = Kinds()
+"""What was near the quickest, by the kinds of problems."""
+
+
+def find_quickest(problem: Problem, lowering: str | None, engine: str | None) -> Quickest | None:
+    """The candidate predicted quickest of the lowering and engine asked for.
 
     None where nothing keeps to the limits, or this machine compiles no kernels: then all ways have to be looked at.
     """
@@ -59,7 +76,30 @@ def find_quickest(
         figures = machine(problem.threads), peaks(problem.threads)
     except EngineError:
         return None
-    return _Search(problem, lowering, engine, *figures).find_best()
+    known = KNOWN.nearest(problem, lowering, engine)
+    if known is not None and (found := _find_among(problem, known, *figures)) is not None:
+        return found
+    search = _Search(problem, lowering, engine, *figures)
+    best = search.find_best()
+    if best is None:
+        return None
+    if all(WAYS[name][0].transform is None for name in search.list_within(TILED_NEAR, best[0])):
+        KNOWN.add(problem, search.list_within(NEAR, best[0]), lowering, engine)
+    return Quickest(*best)
+
+
+def _find_among(problem: Problem, known: Member, machine: Machine, peaks: Peaks) -> Quickest | None:
+    """The quickest of the ways that were near the quickest for another problem of the kind; None where none can run."""
+    best: tuple[float, Candidate, Program] | None = None
+    for name in known.near:
+        if best is not None and bound(problem, WAYS[name], machine, peaks) > best[0]:
+            continue
+        candidate, program = weigh_way(problem, *WAYS[name], machine, peaks)
+        if candidate.cost is None or program is None:
+            continue
+        if best is None or candidate.cost.seconds < best[0]:
+            best = candidate.cost.seconds, candidate, program
+    return None if best is None else Quickest(best[1], best[2], known.geometry)
 
 
 class _Search:
@@ -104,6 +144,29 @@ class _Search:
                 best = made
         return None if best is None else best[2:]
 
+    def list_within(self, times: float, best: Candidate) -> tuple[str, ...]:
+        """The ways that take at most so many times the quickest's seconds, or may do so, the quickest first.
+
+        What was not weighed counts by its bound. A way that a limit alone refuses may be admitted elsewhere.
+        """
+        assert best.cost is not None
+        taken: dict[str, float] = {}
+        most = times * best.cost.seconds
+        for way in self.waiting:
+            name = _name(way)
+            if self.bounds[name] > most:
+                break
+            if name in self.found:
+                cost = self.found[name][0].cost or self.found[name][0].beyond
+                seconds = float("inf") if cost is None else cost.seconds
+            elif self._close(way[0]) and not (way[2] == "blas" and self.disturbing and self._by_jit(way[0])):
+                seconds = self.bounds[name]
+            else:
+                continue
+            if seconds <= most and name != best.way:
+                taken[name] = seconds
+        return (best.way, *sorted(taken, key=taken.__getitem__))
+
     def _close(self, lowering: Lowering) -> bool:
         """Whether a lowering may keep to the tolerance; of phases only its products say."""
         p = self.problem
@@ -126,6 +189,14 @@ class _Search:
 
 def _name(way: Way) -> str:
     return f"{way[2]}: {way[0].name}, {way[1].value}"
+
+
+WAYS: dict[str, Way] = {
+    _name(way): way
+    for way in [
+        (lowering, packing, engine) for lowering in ALL for packing in lowering.packings for engine in ENGINES
+    ]
+}
 
 
 def bound(problem: Problem, way: Way, machine: Machine, peaks: Peaks) -> float:
@@ -185,4 +256,4 @@ def _fill_share(problem: Problem) -> float:
     return -(-rows // lanes) * lanes / max(rows, 1)
 
 
-__all__ = ["bound", "find_quickest"]
+__all__ = ["Quickest", "bound", "find_quickest"]

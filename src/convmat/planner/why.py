@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from ..arguments import format_shape
 from ..lowering import find_lowering
 from .candidates import Candidate, broken_limits, format_keyword
 from .cost import SMALLEST_NORMAL, Cost, error_bound
@@ -73,6 +74,12 @@ def _describe_decision(decision: Decision) -> str:
             f"{second.name} ({second.engine}) with {format_seconds(_seconds(second))}."
         )
     second = min(others, key=_predict)
+    if decision.like is not None and _predict(second) < _predict(chosen):
+        return (
+            f"{name}: predicted {format_seconds(_predict(chosen))}, among the ways that were near the quickest for x "
+            f"{format_shape(decision.like.x_shape)}; all ways weighed, {second.name} ({second.engine}) comes first "
+            f"with {format_seconds(_predict(second))}."
+        )
     return (
         f"{name}: predicted {format_seconds(_predict(chosen))}; next is "
         f"{second.name} ({second.engine}) with {format_seconds(_predict(second))}."

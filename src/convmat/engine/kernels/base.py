@@ -62,7 +62,7 @@ class KernelPlan(ABC):
         steps = {name: by for name, by in self.words.items() if name[:2] in ("a ", "w ") or name in DEPTHS}
         counted = {name[2:] for name, by in steps.items() if by}
         counts = {name: n for name, n in self.words.items() if name[:6] == "count " and name[6:] in counted}
-        tables = {name: t.tobytes() for name, t in self.tables().items() if name[:2] in ("a ", "w ")}
+        tables = {name: t.tobytes() for name, t in self._filled[1].items() if name[:2] in ("a ", "w ")}
         sizes = (
             self.shapes["w"],
             self.weight_bytes,

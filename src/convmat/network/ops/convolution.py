@@ -9,10 +9,8 @@ and `scale`, a factor of w for each output channel: one array of weights is scal
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,7 +36,20 @@ TRANSPOSED = ("ConvTranspose", INTEGER_TRANSPOSE)
 
 
 def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometry]:
-    """The keywords of `conv` or `conv_transpose` that the node's attributes mean, and the geometry they make."""
+    """The keywords of `conv` or `conv_transpose` that the node's attributes mean, and the geometry they make.
+
+    A node is asked for them where shapes are inferred, rewritten, planned and run: it keeps those of the last shapes.
+    """
+    shapes, found = node.__dict__.get("_geometry", (None, None))
+    if shapes != (x, w) or found is None:
+        found = _read_geometry(node, x, w)
+        node.__dict__["_geometry"] = (x, w), found
+    keywords, geometry = found
+    return dict(keywords), geometry
+
+
+def _read_geometry(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometry]:
+    """The same, worked out."""
     if len(x) < 3 or len(x) != len(w):
         raise node.error(
             f"x has {len(x)} axes and w {len(w)}\n  both need a first axis, channels, and the same spatial axes"
@@ -62,35 +73,11 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
         keywords["output_padding"] = per_axis(node, "output_padding", rank, 0)
     keywords["padding"] = (_transpose_pads if transposed else _pads)(node, x, w, keywords)
     try:
-        return keywords, _geometry(transposed, x, w, node.label, keywords)
+        return keywords, (Geometry.transposed if transposed else Geometry.of)(
+            x, w, call=node.label, **keywords
+        )
     except ConvmatError as error:
         raise node.error(str(error)) from None
-
-
-def _geometry(transposed: bool, x: Shape, w: Shape, call: str, keywords: Mapping[str, Any]) -> Geometry:
-    """The geometry of these keywords: a node is asked for it where shapes are inferred, rewritten, planned and run."""
-    named = tuple(keywords.items())
-    if all(type(n) is int for n in _flat((x, w, *keywords.values()))):
-        with suppress(ConvmatError):  # said below, by the name of the call
-            return _remember_geometry(transposed, x, w, named)
-    return (Geometry.transposed if transposed else Geometry.of)(x, w, call=call, **keywords)
-
-
-@lru_cache(maxsize=1024)
-def _remember_geometry(
-    transposed: bool, x: Shape, w: Shape, keywords: tuple[tuple[str, Any], ...]
-) -> Geometry:
-    """The same of plain numbers, which are told apart by their values alone."""
-    return (Geometry.transposed if transposed else Geometry.of)(x, w, **dict(keywords))
-
-
-def _flat(values: Iterable[Any]) -> Iterator[Any]:
-    """The numbers in tuples within tuples; words, which say how to pad, are left out."""
-    for each in values:
-        if isinstance(each, tuple):
-            yield from _flat(each)
-        elif not isinstance(each, str):
-            yield each
 
 
 def per_axis(node: Node, name: str, rank: int, default: int) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ...planner import (
 )
 from ...problem import Problem
 from ...processes import Lock
-from ..graph import Array, Shape
+from ..graph import Array, Node, Shape
 
 Scale = tuple[bytes, Callable[[Array], Array]]
 
@@ -111,6 +111,11 @@ class Options:
     """The plan of the node that is prepared, where it was made before."""
     swept: bool = False
     """Whether kernels pass over arrays however small they are, as over those of the whole."""
+
+    def for_node(self, node: Node) -> Options:
+        """Those of a node, which may compute a part of what another one does."""
+        whole = node.get("whole")
+        return self if whole is self.whole else replace(self, whole=whole)
 
 
 def tolerance(options: Options, dtype: np.dtype[Any]) -> float | None:

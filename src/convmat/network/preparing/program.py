@@ -326,9 +326,9 @@ class Program(OfThisProcess):
             specs = [self.specs.get(name) for name in node.inputs]
             with suppress(ConvmatError):  # its own step says what is wrong
                 if node.op in ("Conv", "ConvTranspose") and not node.domain and all(specs[:2]):
-                    found[id(node)] = plan_of(node, specs, replace(options, whole=node.get("whole")))
+                    found[id(node)] = plan_of(node, specs, options.for_node(node))
                 elif node.op in ("Gemm", "MatMul") and not node.domain and all(specs):
-                    plan = plan_dense(node, specs, replace(options, whole=node.get("whole")))
+                    plan = plan_dense(node, specs, options.for_node(node))
                     found |= {} if plan is None else {id(node): plan}
                 elif node.op in DIRECTIONS and node.domain == OWN:
                     found[id(node)] = grad_plan(node, specs, options)
@@ -353,8 +353,9 @@ class Program(OfThisProcess):
             return _nothing
         inputs = [self.specs[name] if name else None for name in node.inputs]
         try:
-            for_it = replace(options, whole=node.get("whole"))
-            return operator.prepare(node, inputs, tuple(spec for spec in made if spec), for_it)
+            return operator.prepare(
+                node, inputs, tuple(spec for spec in made if spec), options.for_node(node)
+            )
         except NetworkError:
             raise
         except ConvmatError as error:

@@ -23,6 +23,7 @@ from ..rewriting.widening import widen
 from . import infer
 from .keeping import order_readers_first
 from .program import Program
+from .resizing import Settled
 from .sharing import Shared
 from .stages import split_stages
 
@@ -97,6 +98,7 @@ class Programs(OfThisProcess):
         self.latest: Program | None = None
         self._any: Program | None = None
         self._rewritten: Graph | None = None
+        self._settled: Settled | None = None
         self._found = self._made = 0
         self._packed = PackedConstants() if setting.shared is None else setting.shared.packed
         self._kept: OrderedDict[Any, tuple[dict[str, Spec], Program]] = OrderedDict()
@@ -183,7 +185,11 @@ class Programs(OfThisProcess):
     def prepare_graph(self, graph: Graph, specs: Mapping[str, Spec], setting: Setting) -> Program:
         """A graph, this one or one that computes the same, prepared for inputs of these shapes."""
         specs = {**specs, **specs_of(setting.held)}
-        if graph is self.graph:
+        own = graph is self.graph
+        if own:
+            settled = self._settled
+            if settled is not None and (found := settled.resize(specs, setting.limit)) is not None:
+                return Program(settled.graph, found, setting)
             if self._rewritten is None:
                 self._rewritten = rewrite_before_constants(graph, setting.rules)
             graph = self._rewritten
@@ -194,4 +200,7 @@ class Programs(OfThisProcess):
         if rest is None and not setting.held and setting.options.precision != "float16":
             first, known = widen(first, known)
         first, known = rewrite(first, known, setting.rules)
-        return Program(order_readers_first(first), known, setting, graph.outputs, rest)
+        first = order_readers_first(first)
+        if own and rest is None:
+            self._settled = Settled.of(self.graph, first, known)
+        return Program(first, known, setting, graph.outputs, rest)

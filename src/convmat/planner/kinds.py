@@ -1,0 +1,101 @@
+"""What was found of problems of one kind, for others of it: those that differ in batch and spatial extents alone.
+
+    near(kind, extents) = ways within NEAR of the quickest at the nearest extents that were weighed in full
+
+A network that meets a new image size asks for dozens of plans at once, whose kernels are there already. How its ways
+compare changes slowly with the extents: what is not near the quickest, where no extent is more than SCALE times
+another, is not weighed. Transformed tiles fill small maps up, by jumps: where they are near, all ways are weighed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from ..lazy_dataclass import dataclass
+from ..problem import Problem
+from ..processes import Lock
+
+if TYPE_CHECKING:
+    from ..geometry import Geometry
+    from ..layout import Layout
+
+NEAR = 1.3
+"""Times the quickest way's seconds: slower ways are left out. Their ratio changes by less than that within SCALE."""
+
+TILED_NEAR = 2.0
+"""The same of transformed products: with one of these so near, all ways are weighed."""
+
+SCALE = 2.0
+"""How many times larger or smaller any extent may be: caches hold a quarter or four times as much of a map then."""
+
+KINDS, MEMBERS = 1024, 8
+"""Kinds that are remembered, and of each the problems that were weighed in full."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A problem that was weighed in full, and the ways that are near the quickest there, the quickest first."""
+
+    geometry: Geometry
+    near: tuple[str, ...]
+
+
+class Kinds:
+    """The kinds that were met last."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Any, list[Member]] = OrderedDict()
+        self._lock = Lock()
+
+    def nearest(self, problem: Problem, *more: Any) -> Member | None:
+        """The member whose extents are nearest to a problem's; None where none is within SCALE. `more`: see `add`."""
+        with self._lock:
+            members = self._known.get((kind_of(problem), *more), ())
+        apart = [(_apart(each.geometry, problem.geometry), each) for each in members]
+        least = min(apart, key=lambda found: found[0], default=None)
+        return least[1] if least is not None and least[0] <= SCALE else None
+
+    def add(self, problem: Problem, near: tuple[str, ...], *more: Any) -> None:
+        """Remember a problem that was weighed in full. `more`: what else its choice depends on."""
+        key = (kind_of(problem), *more)
+        with self._lock:
+            members = self._known.pop(key, [])
+            self._known[key] = [*members[1 - MEMBERS :], Member(problem.geometry, near)]
+            while len(self._known) > KINDS:
+                self._known.popitem(last=False)
+
+
+def kind_of(problem: Problem) -> tuple[Any, ...]:
+    """All of a problem but its batch and spatial extents.
+
+    >>> from ..geometry import Geometry
+    >>> sizes = (224, 192)
+    >>> a, b = (Problem.of(Geometry.of((1, 3, n, n), (8, 3, 3, 3), stride=2)) for n in sizes)
+    >>> kind_of(a) == kind_of(b)
+    True
+    """
+    p, g = problem, problem.geometry
+    return (
+        g.C, g.O, g.G, g.F, g.s, g.d, g.lo, g.hi, g.e, p.dtype, p.epilogue, p.pad, p.conjugate, p.workspace_limit,
+        p.weight_limit, p.rtol, p.exact, p.reuse_weights, p.threads, p.whole, p.w_dtype, p.x_zero, p.w_zero,
+        _form(p.x), _form(p.w), _form(p.y),
+    )  # fmt: skip
+
+
+def _form(layout: Layout) -> tuple[Any, ...]:
+    """A layout without its extents."""
+    return tuple([tuple([(d.role, d.step, d.flip) for d in axis]) for axis in layout.axes])
+
+
+def _apart(a: Geometry, b: Geometry) -> float:
+    """How many times an extent of one geometry is that of the other, at most; extents of 1 are of their own kind."""
+    most = 1.0
+    for m, n in zip((a.B, *a.I, *a.P), (b.B, *b.I, *b.P), strict=True):
+        if m != n:
+            small, large = min(m, n), max(m, n)
+            most = max(most, large / small if small > 1 else float("inf"))
+    return most
+
+
+__all__ = ["Kinds", "Member", "kind_of"]
