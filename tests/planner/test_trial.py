@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -34,9 +36,43 @@ def test_short_calls_are_timed_together(clock: list[float]) -> None:
     race = Race([counting(calls, 0, 1e-4, clock), counting(calls, 1, 0.5, clock)])
     parts = list(race.rounds(0.0))
     assert race.medians() == pytest.approx([1e-4, 0.5])
-    assert calls == [FEWEST * (1 + 20), FEWEST * 2], "one untimed call, then 2 ms of them"
+    assert calls == [1 + FEWEST * (1 + 20), 1 + FEWEST * 2], (
+        "one tells how many; one untimed call, then 2 ms of them"
+    )
     assert parts[-1] == 1.0
     assert parts == sorted(parts)
+
+
+def test_a_cold_first_call_does_not_say_how_many_make_a_sample(clock: list[float]) -> None:
+    cold = [0.5]
+
+    def call() -> trial.Array:
+        clock[0] += cold.pop() if cold else 1e-4
+        return ONES
+
+    race = Race([call, counting([0], 0, 1e-4, clock)])
+    list(race.rounds(0.0))
+    assert race._counts == [20, 20]
+
+
+def test_each_round_has_an_order_of_its_own() -> None:
+    turns: list[int] = []
+
+    def noting(at: int) -> trial.Call:
+        def call() -> trial.Array:
+            turns.append(at)
+            return ONES
+
+        return call
+
+    race = Race([noting(at) for at in range(4)])
+    race._counts = [1] * 4
+    for _ in zip(race.rounds(1e9), range(20), strict=False):
+        pass
+    rounds = [tuple(turns[at : at + 8 : 2]) for at in range(0, 160, 8)]
+    assert all(sorted(each) == [0, 1, 2, 3] for each in rounds)
+    before = {(first, second) for each in rounds for first, second in pairwise(each)}
+    assert len(before) == 12, "each is timed behind each other one"
 
 
 def test_rounds_end_with_the_time_or_at_their_most(clock: list[float]) -> None:

@@ -10,6 +10,7 @@ apart     |y - y0| / |y0| from the output of the first way, or from the one comp
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import time
 import tracemalloc
@@ -203,13 +204,17 @@ class Race:
     def rounds(self, seconds: float, hopeless: float = math.inf) -> Iterator[float]:
         """Run rounds for about so many seconds, FEWEST at least and MOST at most; gives how much is done.
 
-        A call that in FEWEST rounds never came within `hopeless` times the quickest is left out of further ones.
+        Each round has an order of its own: what a call leaves behind (warm caches, threads of a BLAS that stay awake)
+        falls on another one each time. A call that in FEWEST rounds never came within `hopeless` times the quickest is
+        left out of further ones.
         """
+        order = random.Random(0)
         start = time.perf_counter()
         for turn in range(1, MOST + 1):
             least = [min((each.seconds for each in taken), default=math.inf) for taken in self.samples]
             best = min(least, default=math.inf)
-            for at, taken in enumerate(self.samples):
+            for at in order.sample(range(len(self.samples)), len(self.samples)):
+                taken = self.samples[at]
                 if len(taken) < FEWEST or least[at] <= hopeless * best:
                     taken.append(self._sample(at))
             spent = time.perf_counter() - start
@@ -227,9 +232,12 @@ class Race:
         return [calm_samples(taken) for taken in self.samples]
 
     def _sample(self, at: int) -> Sample:
-        call, start = self._calls[at], time.perf_counter()
+        call = self._calls[at]
         call()
         if not self._counts[at]:
+            # A first call finds nothing in caches: samples of fewer calls, each colder, would be its share for good.
+            start = time.perf_counter()
+            call()
             self._counts[at] = calls_in_sample(time.perf_counter() - start)
         return take_sample(call, self._counts[at])
 
