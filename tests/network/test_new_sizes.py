@@ -17,6 +17,7 @@ from convmat.engine.kernels.base import DEPTHS
 from convmat.engine.kernels.text import kernel_text
 from convmat.network.preparing import programs
 from convmat.network.preparing.program import Program
+from convmat.network.rewriting.rewrite import rewrite
 
 CHANNELS = 16
 
@@ -131,7 +132,6 @@ def test_another_size_is_not_rewritten_again(monkeypatch: pytest.MonkeyPatch) ->
         alone(x)
         specs.append(prepared(alone).specs)
     net, rewritten = convmat.load(network(), exact=True), []
-    rewrite = programs.rewrite
 
     def noted(*given: Any) -> Any:
         rewritten.append(given)

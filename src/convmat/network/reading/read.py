@@ -10,11 +10,10 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,9 @@ from ...errors import NetworkError
 from ..graph import Array, Graph, Input, Node, captured_names
 from ..ops.held import list_refused
 from . import foreign, wire
-from .values import MOST_BYTES, Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
+from .ahead import ReadAhead
+from .sources import open_source
+from .values import Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
 from .wire import Place
 
 STANDARD = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}
@@ -40,10 +41,17 @@ MOST_DEPTH = 24
 
 def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of an ONNX file, or of the bytes of one. Raises NetworkError."""
-    onnx = require_onnx()
-    with _open(source) as (name, folder, stream, size):
-        model, places = _model(onnx, stream, size)
-        return ModelReader(onnx, name, folder, stream, places).graph(_require_graph(model, name, size))
+    with open_source(source) as (name, folder, stream, size):
+        parted = _part(stream, size)
+        ahead = None if parted is None else ReadAhead.start(stream, parted[1])
+        try:
+            onnx = require_onnx()
+            model, places, apart = _model(onnx, stream, parted)
+            reader = ModelReader(onnx, name, folder, stream, places, ahead if apart else None)
+            return reader.graph(_require_graph(model, name, size))
+        finally:
+            if ahead is not None:
+                ahead.close()
 
 
 def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
@@ -52,7 +60,7 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
     Raises NetworkError.
     """
     onnx = require_onnx()
-    with _open(source) as (name, folder, stream, size):
+    with open_source(source) as (name, folder, stream, size):
         stream.seek(0)
         model = _require_graph(_parse(onnx, stream.read()), name, size)
     reader = ModelReader(onnx, name, folder, places=[None] * len(model.graph.initializer))
@@ -67,31 +75,6 @@ def read_whole(source: str | os.PathLike[str] | bytes) -> Any:
     return model
 
 
-@contextmanager
-def _open(
-    source: str | os.PathLike[str] | bytes,
-) -> Iterator[tuple[str, Path | None, io.BufferedIOBase, int]]:
-    """What errors call a model, the folder it is in, its bytes and how many. Raises NetworkError."""
-    name, folder = (
-        ("the model", None) if isinstance(source, bytes) else (Path(source).name, Path(source).parent)
-    )
-    try:
-        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            if size > MOST_BYTES:
-                raise NetworkError(
-                    f"load: {name} is too large for an ONNX model\n"
-                    f"  {size:,} bytes, a model has at most {MOST_BYTES:,}\n"
-                    "  save its tensors as external data beside it"
-                )
-            yield name, folder, stream, size
-    except OSError as error:
-        raise NetworkError(
-            f"load: {error.filename or name} cannot be read\n  {error.strerror or error}\n"
-            "  give the path of a .onnx file"
-        ) from None
-
-
 def _require_graph(model: Any, name: str, size: int) -> Any:
     """The model, if there is one with a graph in it."""
     if model is None or not model.HasField("graph") or not model.opset_import:
@@ -102,17 +85,29 @@ def _require_graph(model: Any, name: str, size: int) -> Any:
     return model
 
 
-def _model(onnx: Any, stream: io.BufferedIOBase, size: int) -> tuple[Any, Sequence[Place | None]]:
-    """The model without raw data and where these are, or the model as it is; None where the bytes are no model."""
+Parted = tuple[bytes, list[Place | None]]
+
+
+def _part(stream: io.BufferedIOBase, size: int) -> Parted | None:
+    """The bytes of a model without raw data, and where these are; None where the bytes are no model."""
     with suppress(wire.Unclear):
-        data, places = wire.part_raw_data(stream, size)
+        return wire.part_raw_data(stream, size)
+    return None
+
+
+def _model(
+    onnx: Any, stream: io.BufferedIOBase, parted: Parted | None
+) -> tuple[Any, Sequence[Place | None], bool]:
+    """The model, without raw data where that is told, and where these are; None where the bytes are no model."""
+    if parted is not None:
+        data, places = parted
         model = _parse(onnx, data)
         # What replaces functions by their nodes is to find all of the model.
         if model is not None and len(places) == len(model.graph.initializer) and not len(model.functions):
-            return model, places
+            return model, places, True
     stream.seek(0)
     model = _parse(onnx, stream.read())
-    return model, [None] * len(model.graph.initializer if model is not None else ())
+    return model, [None] * len(model.graph.initializer if model is not None else ()), False
 
 
 def _parse(onnx: Any, data: bytes) -> Any:

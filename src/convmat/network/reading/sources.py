@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ...errors import NetworkError, format_value
@@ -30,6 +34,31 @@ def locate(source: Any) -> str | os.PathLike[str] | bytes:
     if callable(getattr(source, "SerializeToString", None)) and hasattr(source, "graph"):
         return _serialize(source)
     raise NetworkError(f"load: it cannot be read from {_kind(source)}\n  {format_value(source, 80)}\n  {FIX}")
+
+
+@contextmanager
+def open_source(
+    source: str | os.PathLike[str] | bytes,
+) -> Iterator[tuple[str, Path | None, io.BufferedIOBase, int]]:
+    """What errors call a model, the folder it is in, its bytes and how many. Raises NetworkError."""
+    name, folder = (
+        ("the model", None) if isinstance(source, bytes) else (Path(source).name, Path(source).parent)
+    )
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size > MOST_BYTES:
+                raise NetworkError(
+                    f"load: {name} is too large for an ONNX model\n"
+                    f"  {size:,} bytes, a model has at most {MOST_BYTES:,}\n"
+                    "  save its tensors as external data beside it"
+                )
+            yield name, folder, stream, size
+    except OSError as error:
+        raise NetworkError(
+            f"load: {error.filename or name} cannot be read\n  {error.strerror or error}\n"
+            "  give the path of a .onnx file"
+        ) from None
 
 
 def _read(file: Any) -> bytes:

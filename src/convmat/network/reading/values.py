@@ -18,6 +18,7 @@ import numpy as np
 
 from ...errors import NetworkError
 from ..graph import KINDS, Array, Input
+from .ahead import ReadAhead, room_of
 from .wire import Place
 
 MOST_BYTES = 2**31
@@ -36,7 +37,8 @@ PLAIN = frozenset((1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13))
 class Values:
     """What a model's messages hold; `name` is what errors call the model, `folder` where its external data may lie.
 
-    `places`: where in `stream` the raw data of each initializer are that the model comes without.
+    `places`: where in `stream` the raw data of each initializer are that the model comes without; `ahead` may have read
+    them already.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Values:
         folder: Path | None,
         stream: io.BufferedIOBase | None = None,
         places: Sequence[Place | None] = (),
+        ahead: ReadAhead | None = None,
     ) -> None:
         self.onnx, self.name, self.folder, self.stream, self.places = onnx, name, folder, stream, places
+        self.ahead = ahead
 
     def error(self, what: str) -> NetworkError:
         """A NetworkError that names the file."""
@@ -61,14 +65,14 @@ class Values:
                 plain[i] = place
             elif place is not None:
                 proto.raw_data = self.raw(place, np.empty(place[1] - place[0], np.uint8)).tobytes()
-        memory = np.empty(sum(_room(place) for place in plain.values()), np.uint8)
-        found, at = {}, 0
+        size = 0 if self.ahead is not None else sum(room_of(place) for place in plain.values())
+        memory, found, at = np.empty(size, np.uint8), {}, 0
         for i, proto in enumerate(protos):
             if i in plain:
                 (start, stop), dtype = plain[i], self.dtype(proto.data_type)
                 made = self.raw(plain[i], memory[at : at + stop - start]).view(dtype).reshape(proto.dims)
                 made.flags.writeable = False
-                at += _room(plain[i])
+                at += room_of(plain[i])
             else:
                 made = self.tensor(proto, f"the initializer {proto.name!r}")
             found[proto.name] = made
@@ -87,7 +91,12 @@ class Values:
         )
 
     def raw(self, place: Place, memory: Array) -> Array:
-        """Fill memory with the stream's bytes from one place to another."""
+        """The stream's bytes from one place to another: in `memory`, or where they were read ahead."""
+        if self.ahead is not None:
+            found = self.ahead.take(place)
+            if found is None:
+                raise self.error("it became shorter while it was read\n  load it again")
+            return found
         assert self.stream is not None
         self.stream.seek(place[0])
         if self.stream.readinto(memory.data) < place[1] - place[0]:
@@ -343,11 +352,6 @@ def extent(dims: Sequence[int]) -> int:
     12
     """
     return math.prod(n for n in dims if n)
-
-
-def _room(place: Place) -> int:
-    """Bytes for raw data: a multiple of what any element wants to begin at."""
-    return (place[1] - place[0] + 63) // 64 * 64
 
 
 def _freeze(array: Array) -> Array:
