@@ -83,8 +83,8 @@ def find_quickest(problem: Problem, lowering: str | None, engine: str | None) ->
     best = search.find_best()
     if best is None:
         return None
-    if all(WAYS[name][0].transform is None for name in search.list_within(TILED_NEAR, best[0])):
-        KNOWN.add(problem, search.list_within(NEAR, best[0]), lowering, engine)
+    if not search.nears_tiles(best[0]):
+        KNOWN.add(problem, search.list_near(best[0]), lowering, engine)
     return Quickest(*best)
 
 
@@ -144,14 +144,27 @@ class _Search:
                 best = made
         return None if best is None else best[2:]
 
-    def list_within(self, times: float, best: Candidate) -> tuple[str, ...]:
-        """The ways that take at most so many times the quickest's seconds, or may do so, the quickest first.
+    def nears_tiles(self, best: Candidate) -> bool:
+        """Whether transformed products take at most TILED_NEAR times the quickest one's seconds; they are weighed."""
+        assert best.cost is not None
+        most = TILED_NEAR * best.cost.seconds
+        for way in self.waiting:
+            if self.bounds[_name(way)] > most:
+                break
+            if way[0].transform is not None and self._close(way[0]):
+                cost = self._weigh(way)[0].cost or self._weigh(way)[0].beyond
+                if cost is not None and cost.seconds <= most:
+                    return True
+        return False
+
+    def list_near(self, best: Candidate) -> tuple[str, ...]:
+        """The ways that take at most NEAR times the quickest's seconds, or may do so, the quickest first.
 
         What was not weighed counts by its bound. A way that a limit alone refuses may be admitted elsewhere.
         """
         assert best.cost is not None
         taken: dict[str, float] = {}
-        most = times * best.cost.seconds
+        most = NEAR * best.cost.seconds
         for way in self.waiting:
             name = _name(way)
             if self.bounds[name] > most:
