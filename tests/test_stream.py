@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 import convmat
-from convmat.errors import PlanError
+from convmat.errors import ConvmatError, PlanError
 
 CASES: dict[str, dict[str, Any]] = {
     "causal": {"padding": ((4, 0),)},
@@ -64,4 +65,104 @@ def test_what_cannot_be_streamed_says_why() -> None:
     message = "stream: the block does not fit the plan\n  block.shape = (1, 2, 4)\n"
     message += "  give (1, 1, 4), with any extent along axis 2"
     with pytest.raises(PlanError, match=f"^{re.escape(message)}$"):
-        plain.push(np.ones((1, 2, 4)))
+        plain.push(np.ones((1, 2, 4), np.float32))
+
+
+def both_streams() -> list[Any]:
+    """A plan's stream and a network's, of one input channel and three causal taps."""
+    import onnx.parser
+
+    text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x) => (float[1,1,m] y) '
+    text += "<float[1,1,3] w = {1, 10, 100}> { y = Conv <pads = [2, 0]> (x, w) }"
+    net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
+    plan = convmat.plan((1, 1, 9), (1, 1, 3), padding=((2, 0),), exact=True)
+    return [convmat.Stream(plan, np.array([[[1, 10, 100]]], np.float32)), net.stream()]
+
+
+ODD_BLOCKS: dict[str, tuple[Any, str]] = {
+    "float64": (
+        np.full((1, 1, 2), 1e3),
+        "stream: block has another element type than planned\n  block.dtype = float64, expected float32\n"
+        "  convert it, e.g. block.astype('float32')",
+    ),
+    "complex": (
+        np.full((1, 1, 2), 1 + 2j, np.complex64),
+        "stream: block has another element type than planned\n  block.dtype = complex64, expected float32\n"
+        "  convert it, e.g. block.real.astype('float32')",
+    ),
+    "texts": (
+        np.array([[["1", "2"]]]),
+        "stream: block has an element type that is not taken\n  block.dtype = <U1\n  one of float32, float64, float16, "
+        "bfloat16, complex64, complex128, int8, uint8: give numbers, e.g. np.asarray(block, dtype='float32')",
+    ),
+    "masked": (
+        np.ma.masked_array(np.ones((1, 1, 2), np.float32), mask=[[[False, True]]]),
+        "stream: block is a masked array, and a product has no masks\n  1 of 2 elements are masked\n"
+        "  say what they count as, e.g. block.filled(0)",
+    ),
+    "nothing": (
+        None,
+        "stream: block is not an array\n  block = None\n"
+        "  give a NumPy array, nested lists of equal lengths, or an array on the CPU",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["plan", "network"])
+@pytest.mark.parametrize("case", ODD_BLOCKS)
+def test_a_block_of_other_elements_is_refused_and_did_not_come(case: str, kind: int) -> None:
+    block, message = ODD_BLOCKS[case]
+    stream = both_streams()[kind]
+    first = stream.push(np.array([[[1, 2]]], np.float32))
+    with pytest.raises(ConvmatError) as refused:
+        stream.push(block)
+    assert str(refused.value) == message
+    if "e.g. " in message:
+        fixed = eval(message.rpartition("e.g. ")[2], {"np": np, "block": block})  # the suggestion works
+        both_streams()[kind].push(fixed)
+    second = stream.push([[[3, 4]]])  # written by hand
+    assert np.concatenate([first, second], 2).tolist() == [[[100, 210, 321, 432]]]
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["plan", "network"])
+def test_odd_blocks_that_are_signals(kind: int) -> None:
+    stream = both_streams()[kind]
+    x = np.array([[[1, np.nan, 2, 3, 4, 5]]], np.float32)
+    assert stream.push(x[..., :0]).shape == (1, 1, 0)
+    locked = x[..., :3].copy()
+    locked.flags.writeable = False
+    parts = [stream.push(locked), stream.push(x[..., :0]), stream.push(x[..., 3:].astype(">f4"))]
+    found = np.concatenate(parts, 2)
+    assert np.array_equal(found, [[[100, np.nan, np.nan, np.nan, 432, 543]]], equal_nan=True)
+    assert stream.flush().shape == stream.flush().shape == (1, 1, 0)
+    assert stream.push(x[..., 2:4]).tolist() == [[[200, 320]]]  # nothing is left of what came before
+
+
+def test_streams_in_threads_of_their_own_do_not_disturb_each_other() -> None:
+    plan = convmat.plan((1, 2, 50), (3, 2, 5), padding=((4, 0),), exact=True)
+    pick = np.random.default_rng(8)
+    w = pick.integers(-9, 9, (3, 2, 5)).astype(np.float32)
+    signals = [pick.integers(-9, 9, (1, 2, 60)).astype(np.float32) for _ in range(4)]
+
+    def follow(x: Any) -> Any:
+        stream = convmat.Stream(plan, w)
+        return np.concatenate([stream.push(x[:, :, i : i + 3]) for i in range(0, 60, 3)], 2)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(follow, signals))
+    for x, y in zip(signals, found, strict=True):
+        assert np.array_equal(y, convmat.conv(x, w, padding=((4, 0),), exact=True))
+
+
+def test_a_block_that_could_not_be_computed_did_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = both_streams()[0]
+    stream.push(np.array([[[1, 2]]], np.float32))
+    with monkeypatch.context() as patched:
+
+        def fail(extent: int) -> Any:
+            raise MemoryError
+
+        patched.setattr(stream, "_bound", fail)
+        with pytest.raises(MemoryError):
+            stream.push(np.array([[[3]]], np.float32))
+    assert stream.push(np.array([[[3]]], np.float32)).tolist() == [[[321]]]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from .doors import open_room
 from .errors import PlanError
 from .planner import Bound, Plan, make
+from .planner.arrays import require_type
 from .problem import Problem
 
 Array = npt.NDArray[Any]
@@ -91,8 +92,11 @@ class Stream:
         self._kept = np.zeros(self._shape(max(lo, 0)), self.plan._dtypes.array)
 
     def push(self, block: Any) -> Array:
-        """x's next elements, any number of them: (B, C, n, ..) -> the outputs that are complete now."""
-        given = np.asarray(block, self.plan._dtypes.array)
+        """x's next elements, any number of them: (B, C, n, ..) -> the outputs that are complete now.
+
+        Raises GeometryError for another element type and PlanError for another shape, and has taken nothing then.
+        """
+        given = require_type("block", block, self.plan._dtypes.array, "stream")
         wanted = self._shape(given.shape[self._axis] if given.ndim == self._kept.ndim else 0)
         if given.shape != wanted:
             raise PlanError(
@@ -100,31 +104,34 @@ class Stream:
                 f"  give {wanted}, with any extent along axis {self._axis}"
             )
         given = self._cut(given, self._axis, min(self._skip, wanted[self._axis]), None)
-        self._skip -= wanted[self._axis] - given.shape[self._axis]
-        return self._through(np.concatenate([self._kept, given], self._axis))
+        skipped = wanted[self._axis] - given.shape[self._axis]
+        return self._through(np.concatenate([self._kept, given], self._axis), skipped)
 
     def flush(self) -> Array:
         """The outputs that reach into the padding behind the last element; then `reset`."""
         hi = max(self.plan.problem.geometry.hi[0], 0)
         made = self._through(
-            np.concatenate([self._kept, np.zeros(self._shape(hi), self._kept.dtype)], self._axis)
+            np.concatenate([self._kept, np.zeros(self._shape(hi), self._kept.dtype)], self._axis), 0
         )
         self.reset()
         return made
 
-    def _through(self, x: Array) -> Array:
-        """All complete windows of x; what lies behind their starts is kept."""
+    def _through(self, x: Array, skipped: int) -> Array:
+        """All complete windows of x, before which so many were skipped; what lies behind their starts is kept."""
         g = self.plan.problem.geometry
         held = x.shape[self._axis] + min(g.hi[0], 0)  # a negative padding: the last elements are not read
         count = max((held - self._reach - 1) // g.s[0] + 1, 0)
-        self._skip += max(count * g.s[0] - x.shape[self._axis], 0)
-        self._kept = self._cut(x, self._axis, count * g.s[0], None).copy()
-        if not count:
+        if count:
+            used = (count - 1) * g.s[0] + self._reach + 1
+            made = self._bound(used)(np.ascontiguousarray(self._cut(x, self._axis, 0, used)))
+        else:
             shape = list(self.plan.problem.shape("y"))
             shape[self._out_axis] = 0
-            return np.empty(shape, self.plan._dtypes.out)
-        used = (count - 1) * g.s[0] + self._reach + 1
-        return self._bound(used)(np.ascontiguousarray(self._cut(x, self._axis, 0, used)))
+            made = np.empty(shape, self.plan._dtypes.out)
+        # Last: a block that could not be computed is one that did not come.
+        self._skip += max(count * g.s[0] - x.shape[self._axis], 0) - skipped
+        self._kept = self._cut(x, self._axis, count * g.s[0], None).copy()
+        return made
 
     def _bind(self, extent: int) -> Bound:
         """The plan of so many elements without padding along the axis, its weights packed."""

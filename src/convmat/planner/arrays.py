@@ -179,10 +179,12 @@ def read_addend(call: str, name: str, value: Any, dtype: np.dtype[Any]) -> Array
     return array
 
 
-def require_operand(
-    name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], call: str = "plan"
-) -> Array:
-    """The operand as an array of exactly this shape and dtype. Raises GeometryError."""
+def require_type(name: str, value: Any, dtype: np.dtype[Any], call: str) -> Array:
+    """The operand as an array of exactly this dtype. Raises GeometryError.
+
+    >>> require_type("x", [1, 2], np.dtype("float32"), "plan")
+    array([1., 2.], dtype=float32)
+    """
     array: Array = (
         value if type(value) is np.ndarray and value.dtype == dtype else _like(name, value, dtype, call)
     )
@@ -195,6 +197,14 @@ def require_operand(
             + ("plan with dtype='float32' and " if narrow else "")
             + f"convert it, e.g. {_suggest_conversion(name, array.dtype, np.dtype('float32') if narrow else dtype)}"
         )
+    return array
+
+
+def require_operand(
+    name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], call: str = "plan"
+) -> Array:
+    """The operand as an array of exactly this shape and dtype. Raises GeometryError."""
+    array = require_type(name, value, dtype, call)
     if array.shape != shape:
         raise GeometryError(
             f"{call}: {name} has another shape than planned\n"

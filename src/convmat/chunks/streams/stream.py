@@ -21,6 +21,7 @@ from ...network.graph import Input, Spec
 from ...network.net import Network
 from ...network.preparing.sharing import Shared
 from ...network.rewriting.rewrite import rewrite_before_constants
+from ...planner.arrays import require_type
 from ...planner.units import format_bytes
 from ...processes import kept_property
 from ...stream import Stream
@@ -125,8 +126,12 @@ class NetworkStream(Stream):
         self._carried: dict[str, Array] = {}
 
     def push(self, block: Any) -> Any:
-        """The input's next elements, any number of them -> what can be computed of the outputs now."""
-        given = np.ascontiguousarray(np.asarray(block, self._input.dtype))
+        """The input's next elements, any number of them -> what can be computed of the outputs now.
+
+        Raises GeometryError for another element type and PlanError for another shape, and has taken nothing then.
+        """
+        given = require_type("block", block, self._input.dtype, "stream")
+        given = np.ascontiguousarray(given).reshape(given.shape)
         shape, axis = _shape(self._input, self.axis), self.axis
         n = given.shape[axis] if given.ndim == len(shape) else 0
         wanted = (*shape[:axis], n, *shape[axis + 1 :])
