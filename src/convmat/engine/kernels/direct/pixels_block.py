@@ -199,6 +199,8 @@ class PixelBlocks(Walker):
         if r.unrolled:
             vectors = [self.reads.line(fn, each.x, place.edge.masks if place.edge else None) for each in work]
             for f, distance in enumerate(r.lane.distances):
+                if f:
+                    fn.keep_order()
                 for each, vector in zip(work, vectors, strict=True):
                     for at, (row, tap) in enumerate(each.taps):
                         kept = each.held[at][f] if each.held and f < len(each.held[at]) else []
