@@ -40,7 +40,7 @@ def multiply_loop(tile: Tile, cpu: Cpu, known: bool) -> str:
 @pytest.mark.parametrize("packed", [None, "vectors"])
 @pytest.mark.parametrize(
     ("cpu", "size"),
-    [("x86-64-v4", size) for size in ZMM] + [("x86-64-v3", size) for size in YMM] + [("znver4", ZMM[0])],
+    [("x86-64-v4", size) for size in ZMM] + [("x86-64-v3", size) for size in YMM] + [("znver5", ZMM[0])],
     ids=str,
 )
 def test_no_accumulator_leaves_its_register(

@@ -132,6 +132,7 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
     "znver2": _X86_V3,
     "znver3": _X86_V3,
     "znver4": _X86_V4,
+    "znver5": _X86_V4,
     "aarch64": _ARM,
     "cortex-a72": _ARM,
     "cortex-a76": _ARM,
@@ -142,13 +143,13 @@ NAMED: dict[str, tuple[str, int, int, bool]] = {
 
 
 # Those of them that have AVX-512 VNNI.
-_VNNI = ("icelake-server", "sapphirerapids", "znver4")
+_VNNI = ("icelake-server", "sapphirerapids", "znver4", "znver5")
 
 # Those that multiply tiles of bytes and of bfloat16.
 _AMX = ("sapphirerapids",)
 
 # Those that permute the bytes of whole registers: AVX-512 VBMI.
-_VBMI = ("icelake-server", "sapphirerapids", "znver4")
+_VBMI = ("icelake-server", "sapphirerapids", "znver4", "znver5")
 
 # Those that multiply vectors of 64 bytes no faster than their halves, by LLVM's names and by vendor, family and model:
 # Zen 4; Cannon Lake, Ice Lake, Tiger Lake and Rocket Lake, but for servers.
@@ -164,7 +165,7 @@ _AVX_VNNI = ("alderlake",)
 _DOTPROD = ("cortex-a76", "neoverse-n1", "neoverse-v1", "apple-m1")
 
 # Those of them that have dot products of bfloat16.
-_BF16 = ("sapphirerapids", "znver4")
+_BF16 = ("sapphirerapids", "znver4", "znver5")
 
 # Where LLVM's name alone would not say which processor is meant.
 _LLVM = {"aarch64": "generic"}
