@@ -167,7 +167,8 @@ def test_squares_of_bytes_are_turned() -> None:
     (("uint8", "int8"), 1, "uint8", "NCHW", (1, 1)), (("int8", "uint8"), 2, "float32", "NCHW", (1, 1)),
     (("uint8", "uint8"), 3, None, "NCHW", (1, 1)), (("uint8", "int8"), 1, "uint8", "NHWC", (1, 1)),
     (("int8", "uint8"), 2, "float32", "NHWC", (1, 2)), (("uint8", "uint8"), 1, None, "NHWC", (4, 4)),
-    (("int8", "int8"), 3, "int8", "NHWC", (2, 1)),
+    (("int8", "int8"), 3, "int8", "NHWC", (2, 1)), (("int8", "int8"), 2, "int8", "NCHW", (1, 1)),
+    (("int8", "int8"), 4, "uint8", "NCHW", (1, 2)), (("uint8", "int8"), 3, None, "NCHW", (1, 1)),
 ])  # fmt: skip
 def test_sums_of_narrow_groups_are_the_definitions(
     types: tuple[str, str], stride: int, out: str | None, layout: str, group: tuple[int, int]
@@ -204,6 +205,27 @@ def test_sums_of_narrow_groups_are_the_definitions(
     ]
     assert in_place
     assert not any(in_place)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (5, 5), (7, 2), (1, 9), (4,), (13,)])
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+def test_depthwise_windows_of_all_lengths_count_from_their_zero_points(
+    shape: tuple[int, ...], kind: str
+) -> None:
+    """Four taps at once, and what fills the last four up; lines that are outside, and what is outside in others."""
+    import convmat
+
+    rng, limits = np.random.default_rng(sum(shape)), np.iinfo(kind)
+    for extent, stride in ((7, 1), (40, 1), (41, 2), (67, 1)):
+        extents = (extent, extent + 3)[-len(shape) :]
+        x = rng.integers(limits.min, limits.max + 1, (2, 3, *extents)).astype(kind)
+        w = rng.integers(-128, 128, (3, 1, *shape)).astype(np.int8)
+        bias = rng.integers(-9000, 9000, 3).astype(np.int32)
+        for x_zero in (0, limits.min + 5):
+            words: dict[str, Any] = {"padding": tuple(n // 2 for n in shape), "stride": stride, "groups": 3}
+            wanted = truth(x, w, x_zero, np.zeros(1), words) + bias.reshape(-1, *(1,) * len(shape))
+            found = convmat.conv(x, w, bias, x_zero_point=x_zero, engine="jit", **words)
+            np.testing.assert_array_equal(found, wanted, err_msg=f"{extents}, {stride}, {x_zero}")
 
 
 @pytest.mark.parametrize(("types", "stride", "groups"), [

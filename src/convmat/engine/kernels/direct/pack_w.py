@@ -12,7 +12,9 @@ from ...ir.arguments import Arguments
 from ...ir.emitter import Module, prefix_mask
 from ...ir.instructions import Type, Value, const, i64, minimum, ptr
 from ...ir.shuffles import widen
+from ...operands import contiguous_strides
 from ..epilogue import gather_at
+from .access import Reading
 
 
 class PackedWeights(Protocol):
@@ -40,6 +42,14 @@ class PackedWeights(Protocol):
 
 class PackedRows(PackedWeights, Protocol):
     """A recipe of lanes along pixels."""
+
+    @property
+    def weight(self) -> Type:
+        """The type of packed weights."""
+
+    @property
+    def filled(self) -> int:
+        """Zeros behind the last index of each run of w."""
 
     @property
     def packed_bytes(self) -> int:
@@ -70,12 +80,20 @@ class Vectors(PackedWeights, Protocol):
         """Bytes of the weights of one tap."""
 
 
+def pack_steps(known: Reading, many: int) -> dict[str, int]:
+    """Bytes from weight to weight in packed rows: in the working type, or bytes, `many` of the last index."""
+    *inner, last = known.a.rows + known.a.cols
+    extents = (*(i.extent for i in inner), -(-last.extent // many) * many)
+    by = contiguous_strides(extents, known.work if many == 1 else 1)
+    return {i.name: step for i, step in zip((*inner, last), by, strict=True)}
+
+
 WEIGHT_GROUPS = 16
 """Groups whose weights a task packs."""
 
 
 def pack_rows(module: Module, recipe: PackedRows) -> None:
-    """Writes `weights(args, index, thread)`: w, in the working type, as [group][row][k]."""
+    """Writes `weights(args, index, thread)`: w, in the type of packed weights, as [group][row][k]."""
     fn = module.function("weights", {"args": ptr, "index": i64, "thread": i64})
     args, index, _ = fn.arguments
     arguments = recipe.arguments()
@@ -84,13 +102,18 @@ def pack_rows(module: Module, recipe: PackedRows) -> None:
 
     def nest(depth: int, source: Value, target: Value) -> Value:
         if depth == len(recipe.w_steps):
-            fn.store(widen(fn.load(source, recipe.array), recipe.work, signed=recipe.w_signed), target)
-            return target + recipe.work.bytes
+            fn.store(widen(fn.load(source, recipe.array), recipe.weight, signed=recipe.w_signed), target)
+            return target + recipe.weight.bytes
         extent, by = recipe.w_steps[depth]
         with fn.loop(0, extent, carried=[source, target]) as loop:
             here, there = loop.carried
             loop.carry(here + by, nest(depth + 1, here, there))
-        return loop.results[1]
+        last = loop.results[1]
+        if depth < len(recipe.w_steps) - 1:
+            return last
+        for zero in range(recipe.filled):
+            fn.store(const(recipe.weight, 0), last, zero * recipe.weight.bytes)
+        return last + recipe.filled * recipe.weight.bytes
 
     with fn.loop(index * WEIGHT_GROUPS, minimum((index + 1) * WEIGHT_GROUPS, groups)) as loop:
         nest(0, w + loop.index * step, out + loop.index * recipe.packed_bytes)
@@ -129,4 +152,4 @@ def pack_vectors(module: Module, recipe: Vectors) -> None:
         nest(0, w + loop.index * (n // m * apart), out + loop.index * (n * recipe.work.bytes), mask)
 
 
-__all__ = ["WEIGHT_GROUPS", "WEIGHT_VECTORS", "pack_rows", "pack_vectors"]
+__all__ = ["WEIGHT_GROUPS", "WEIGHT_VECTORS", "pack_rows", "pack_steps", "pack_vectors"]

@@ -23,8 +23,10 @@ from ....lazy_dataclass import dataclass
 from ....processes import kept_property
 from ....product import Activation
 from ...ir.arguments import Arguments
-from ...ir.instructions import Type
+from ...ir.dots import Unit
+from ...ir.instructions import Type, i8
 from .planes import OuterIndex, WindowSteps, argument_names
+from .quad_reads import QUAD, QuadReads
 from .strided_loads import Reads
 
 MOST_UNROLLED = 16
@@ -48,7 +50,8 @@ class PixelsRecipe:
     otherwise it is read in place. `halves`: vectors of half the size cost half as much. `signs`: masks have no
     registers of their own. `maximum`: the largest entry instead of the sum, and no weights. `counted`: elements are
     8-bit integers, whose sums in float32 are whole and finished in 32 bits; `zero`: x counts from another number than
-    0; `scale`, `w_zero`: rows have one; `w_signed`: w is.
+    0; `scale`, `w_zero`: rows have one; `w_signed`: w is. `unit`: what multiplies four taps along the lanes at once and
+    sums in 32 bits: `lane` is then of fours, and w is packed in bytes, zero for taps that fill the last four up.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -79,6 +82,7 @@ class PixelsRecipe:
     scale: bool = False
     w_zero: bool = False
     w_signed: bool = True
+    unit: Unit | None = None
 
     @kept_property
     def window(self) -> WindowSteps:
@@ -145,8 +149,10 @@ class PixelsRecipe:
             found.append(found[-1] // 2)
         return tuple(found)
 
-    def reads(self, lanes: int) -> Reads:
+    def reads(self, lanes: int) -> Reads | QuadReads:
         """How vectors of `lanes` elements of x are read."""
+        if self.unit is not None:
+            return QuadReads(lanes, self.lane.step, self.signed)
         outside = -math.inf if self.maximum else 0.0
         return Reads(self.array, self.work, self.signed, lanes, self.lane.step, self.signs, outside)
 
@@ -182,13 +188,33 @@ class PixelsRecipe:
         )
 
     @property
+    def weight(self) -> Type:
+        """The type of packed weights."""
+        return self.work if self.unit is None else i8
+
+    @property
+    def filled(self) -> int:
+        """Taps that fill the last four up."""
+        return 0 if self.unit is None else -self.w_steps[-1][0] % QUAD
+
+    @property
     def packed_bytes(self) -> int:
         """Bytes of one group's packed weights."""
-        return math.prod(extent for extent, _ in self.w_steps) * self.work.bytes
+        *outer, (last, _) = self.w_steps
+        return math.prod(extent for extent, _ in outer) * (last + self.filled) * self.weight.bytes
 
 
 COUNTED = ("zero", "scale", "y zero", "low", "high", "w zero")
 """Words of 8-bit integers: see `quads.recipe`."""
+
+
+def fits_quads(m: int, taps: int, registers: int) -> bool:
+    """Whether lines are walked over for m rows of A and windows of so many fours of taps, all of them written out.
+
+    >>> fits_quads(1, 10, 32), fits_quads(8, 6, 32)
+    (True, False)
+    """
+    return 4 * m * taps <= MOST_STEPS and (m == 1 or m * taps + m * 4 + 2 <= registers)
 
 
 def block_rows(m: int, registers: int) -> int | None:
@@ -209,4 +235,4 @@ def block_rows(m: int, registers: int) -> int | None:
     return None if best < min(m, 4) else best
 
 
-__all__ = ["PixelsRecipe", "block_rows"]
+__all__ = ["PixelsRecipe", "block_rows", "fits_quads"]

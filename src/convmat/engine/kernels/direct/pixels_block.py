@@ -12,11 +12,13 @@ from dataclasses import replace
 from functools import partial
 
 from ....lazy_dataclass import dataclass
+from ...ir.dots import dot, signed_bytes, unsigned_bytes
 from ...ir.formulas import greatest
-from ...ir.instructions import Value, below, const, f32, fma, i32, sitofp, splat
+from ...ir.instructions import Value, below, const, f32, fma, i8, i32, regroup, sitofp, splat, trunc
 from .pixels import PixelsRecipe
 from .planes import Plane, Walker
-from .strided_loads import Masks
+from .quad_reads import QUAD, QuadReads
+from .strided_loads import Masks, Reads
 
 Sums = list[list[Value]]
 Held = list[list[Value]]
@@ -72,7 +74,7 @@ class PixelBlocks(Walker):
         """Loads what all blocks of a plane share: weights that are held, and the bias."""
         r = self.r
         self.w, self._positions = plane.w, plane.positions
-        if r.zero:
+        if r.unit is None and r.zero:
             zero = sitofp(self.word("zero"), to=r.work)
             self.reads = replace(self.reads, zero=zero)
         kind, spread = i32 if r.counted else r.work, partial(splat, lanes=self.lanes)
@@ -84,9 +86,30 @@ class PixelBlocks(Walker):
         self._biases = (
             [spread(self.fn.load(plane.bias, kind, mi * kind.bytes)) for mi in range(r.m)] if r.bias else []
         )
+        self._starts: list[Value] = [const(self.vector, 0)] * r.m
+        if isinstance(self.reads, QuadReads):
+            self._begin_sums(plane.w, self.reads)
         if r.scale:
             scales = self.beside(plane.bias, "scale")
             self._scales = [spread(self.fn.load(scales, f32, mi * f32.bytes)) for mi in range(r.m)]
+
+    def _begin_sums(self, w: Value, reads: QuadReads) -> None:
+        """What sums of integers begin with: the bias, and less what x counts from times all weights of a row."""
+        r = self.r
+        if r.bias:
+            self._starts = self._biases
+        if not (r.zero or r.signed):
+            return
+        zero = trunc(self.word("zero") + (128 if r.signed else 0), to=i8)
+        self.reads = replace(reads, zero=zero)
+        self._outside = regroup(splat(zero, lanes=QUAD * self.lanes), to=self.vector)
+        for mi, start in enumerate(self._starts):
+            less = const(self.vector, 0)
+            for row in range(r.window.taps):
+                for tap in range(r.lane.taps):
+                    weight = self._weight(w, mi * r.m_step + row * r.row_step + tap * r.tap_step, mi)
+                    less = self._with(weight, self._outside, less)
+            self._starts = [*self._starts[:mi], start - less, *self._starts[mi + 1 :]]
 
     def masks(self, position: Value) -> Masks:
         """The masks of a chunk's loads, from the position of its first element."""
@@ -97,7 +120,10 @@ class PixelBlocks(Walker):
         r = self.r
         if place.edge is None:
             self._expect(place, rows)
-        sums: Sums = [[const(self.vector, self.reads.outside) for _ in range(r.m)] for _ in range(rows)]
+        first = self._starts
+        if isinstance(self.reads, Reads) and self.reads.outside:
+            first = [const(self.vector, self.reads.outside)] * r.m
+        sums: Sums = [list(first) for _ in range(rows)]
         if r.single and r.by_lines:
             if place.edge is None:
                 self._fetch(place, place.x, rows)
@@ -186,18 +212,26 @@ class PixelBlocks(Walker):
         if place.line is None:
             return self._add_lines(place, work, sums)
         for each in work:
-            now = _flat([sums[row] for row, _ in each.taps])
+            default = sums
+            if isinstance(self.reads, QuadReads) and self.reads.zero is not None:
+                default = self._add_lines(place, [each], sums, self._outside)
+            now = _flat([default[row] for row, _ in each.taps])
             with self.fn.if_(below(place.line + each.number, self.word("row limit")), default=now) as inside:
                 made = self._add_lines(place, [each], sums)
                 inside.carry(*_flat([made[row] for row, _ in each.taps]))
             sums = _replace_rows(sums, each.taps, inside.results)
         return sums
 
-    def _add_lines(self, place: PixelPlace, work: Sequence[PixelLine], sums: Sums) -> Sums:
-        """Lines of x, tap by tap in turns."""
+    def _add_lines(
+        self, place: PixelPlace, work: Sequence[PixelLine], sums: Sums, instead: Value | None = None
+    ) -> Sums:
+        """Lines of x, tap by tap in turns; `instead`: what is everywhere in lines that are outside."""
         fn, r, sums = self.fn, self.r, [list(each) for each in sums]
         if r.unrolled:
-            vectors = [self.reads.line(fn, each.x, place.edge.masks if place.edge else None) for each in work]
+            masks = place.edge.masks if place.edge else None
+            vectors = [
+                self.reads.line(fn, each.x, masks) if instead is None else lambda _: instead for each in work
+            ]
             for f, distance in enumerate(r.lane.distances):
                 if f:
                     fn.keep_order()
@@ -281,9 +315,11 @@ class PixelBlocks(Walker):
 
     def _with(self, weight: Value | None, x: Value, total: Value) -> Value:
         """A sum with one term more, or the larger one of two; a NaN stays."""
-        if weight is not None:
-            return fma(weight, x, total)
-        return greatest(x, total)
+        if weight is None:
+            return greatest(x, total)
+        if (unit := self.r.unit) is not None:
+            return dot(self.fn, total, unsigned_bytes(x, unit), signed_bytes(weight, unit), unit)
+        return fma(weight, x, total)
 
     def _weight(self, w: Value, offset: int, mi: int) -> Value | None:
         return None if self.r.maximum else self._splat(w, offset, mi)
@@ -305,7 +341,7 @@ class PixelBlocks(Walker):
         mask = place.edge.stored if place.edge else None
         for mi, value in enumerate(sums):
             at = self.word("y m") * mi if mi else 0
-            bias = self._biases[mi] if self.r.bias else None
+            bias = self._biases[mi] if self.r.bias and self.r.unit is None else None
             if self.r.counted:
                 made = self.finish_integers(value, bias, self._scales[mi] if self.r.scale else None)
             else:

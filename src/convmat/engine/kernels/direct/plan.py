@@ -15,7 +15,8 @@ import numpy as np
 
 from ....product import Coordinate, Product, View
 from ...cpu import Cpu
-from ...ir.instructions import TYPES
+from ...ir.dots import Unit
+from ...ir.instructions import TYPES, i32
 from ...operands import Dtypes, Shapes, contiguous_strides, origin
 from ..base import KernelPlan
 from ..effort import Effort
@@ -23,7 +24,8 @@ from ..epilogue import output_bounds
 from ..panel.pack_b import distance_refusal
 from . import channels, pixels
 from .access import Reading
-from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS
+from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS, pack_steps
+from .quad_reads import QUAD, multiplies_quads
 
 FEW_TERMS = 256
 """Products of two 8-bit integers, less a zero point, whose sums float32 holds: 256 * 255^2 < 2^24."""
@@ -186,7 +188,8 @@ class DirectPlan(KernelPlan):
             vectors = round(p.batch * (p.n // max(columns, 1)) * line)
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         rows = max(p.m, LEAST_ROWS)
-        flops = round(2 * r.lanes * vectors * p.k * rows)
+        terms = r.taps if isinstance(r, pixels.PixelsRecipe) and r.unit else p.k
+        flops = round(2 * r.lanes * vectors * terms * rows)
         again = (blocks - 1) * math.prod(self.shapes["x"]) * self.dtypes.array.itemsize
         return Effort(
             flops, 0, vectors * p.m, touched, 0, self.tasks, True, again=again, planes=self.words["planes"]
@@ -210,29 +213,29 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
     side_by_side = known.x[lane.name] == windows.lane.step * known.item
     if not side_by_side or (known.y[lane.name] != known.out and lane.extent > 1):
         return "reads x and writes y along their contiguous axes, which are not the last of the columns"
-    inner = a.rows + a.cols
     height = pixels.block_rows(product.m, cpu.vector_registers)
     if height is None:
         return f"takes rows of A in blocks of equal height, got {product.m}"
-    packed = dtypes.array != dtypes.work
-    steps = known.w
-    if packed:
-        plain = contiguous_strides(tuple(i.extent for i in inner), known.work)
-        steps = {i.name: step for i, step in zip(inner, plain, strict=True)}
+    packed, along = dtypes.array != dtypes.work, windows.lane
+    fours = replace(along, taps=-(-along.taps // QUAD), dilation=QUAD)
+    fits = counted and pixels.fits_quads(height, taps // along.taps * fours.taps, cpu.vector_registers)
+    unit = Unit.VNNI if fits and multiplies_quads(known, windows, cpu) else None
+    along = fours if unit else along
+    steps = pack_steps(known, QUAD if unit else 1) if packed else known.w
     return pixels.PixelsRecipe(
         outer=windows.moves(c.batch + windows.outer + c.rows),
         terms=windows.terms(steps),
         checks=len(windows.checked),
         rows=windows.rows,
-        lane=windows.lane,
+        lane=along,
         m=height,
         m_step=steps[c.rows[0].name],
         row_step=steps.get(windows.row_tap, 0),
-        tap_step=steps.get(windows.lane_tap, 0),
+        tap_step=steps.get(windows.lane_tap, 0) * (QUAD if unit else 1),
         packed=packed,
-        w_steps=tuple((i.extent, known.w[i.name]) for i in inner),
+        w_steps=tuple((i.extent, known.w[i.name]) for i in a.rows + a.cols),
         array=TYPES[dtypes.array.name],
-        work=TYPES[dtypes.work.name],
+        work=TYPES[dtypes.work.name] if unit is None else i32,
         out=TYPES[dtypes.out.name],
         signed=dtypes.array.name != "uint8",
         lanes=cpu.lanes(known.work),
@@ -248,6 +251,7 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
         scale=product.epilogue.scale is not None,
         w_zero=product.a_zero is not None,
         w_signed=dtypes.w.name != "uint8",
+        unit=unit,
     )
 
 

@@ -250,9 +250,9 @@ class Walker(ABC):
         return narrow(value, r.out)
 
     def finish_integers(self, value: Value, bias: Value | None, scale: Value | None) -> Value:
-        """A whole sum in float32 after bias, scale and activation, as it is stored: see `pixels.COUNTED`."""
+        """A whole sum, perhaps in float32, after bias, scale and activation, as it is stored: see `pixels.COUNTED`."""
         r, lanes = self.recipe, value.type.lanes
-        whole = fptosi(value, to=i32)
+        whole = fptosi(value, to=i32) if value.type.is_float else value
         whole = whole if bias is None else whole + bias
         if scale is None:
             return narrow(activate(whole, r.activation), r.out)
