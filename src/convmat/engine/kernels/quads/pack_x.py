@@ -39,10 +39,13 @@ from ...ir.instructions import (
     trunc,
     udiv,
 )
-from ...ir.shuffles import concat, transpose
+from ...ir.shuffles import concat, interleave, transpose
 
 SQUARE = 16
 """Channels and pixels of a square: bytes of the least vector."""
+
+FEW = 4
+"""Channels of pixels that are woven, not turned: of more, most bytes of a square are there."""
 
 BEHIND = 64
 """Bytes that may be read behind the last, and what is written beyond a line before the next one is."""
@@ -224,6 +227,9 @@ class _Packer:
 
     def _square(self, source: Value, out: Value, channels: int, count: Value | None) -> None:
         """16 pixels of some channels, or `count` of them: channel 16*i + j is in lane i of every 16 of row j."""
+        if self.r.channels <= FEW:
+            self._interleave(source, out, count)
+            return
         fn, r, step = self.fn, self.r, self.word("channel")
         mask = None if count is None else prefix_mask(SQUARE, count)
         pieces = 1 << (-(-channels // SQUARE) - 1).bit_length()
@@ -239,6 +245,15 @@ class _Packer:
             else:
                 with fn.if_(count > pixel):
                     fn.store(column, out, pixel * r.channels, mask=stored)
+
+    def _interleave(self, source: Value, out: Value, count: Value | None) -> None:
+        """16 pixels of all of a few channels, or `count` of them, which lie side by side in the copy."""
+        fn, step, channels = self.fn, self.word("channel"), self.r.channels
+        mask = None if count is None else prefix_mask(SQUARE, count)
+        rows = [self._read(source + step * c, SQUARE, mask) for c in range(channels)]
+        for at, made in enumerate(interleave(rows)):
+            stored = None if count is None else prefix_mask(SQUARE, count * channels - at * SQUARE)
+            fn.store(made, out, at * SQUARE, mask=stored)
 
 
 class _PairPacker(_Packer):
