@@ -12,7 +12,7 @@ from __future__ import annotations
 from ....lazy_dataclass import dataclass
 from ...ir import tiles
 from ...ir.emitter import Module
-from ...ir.instructions import Value, const, equal, i32, i64, minimum, ptr, select, udiv
+from ...ir.instructions import Value, const, equal, i32, i64, less, minimum, ptr, select, udiv
 from ...job import WORD
 from ..panel.microkernel import by_height, dispatch
 from .pack_w import write_weights
@@ -100,30 +100,48 @@ class _QuadsWriter:
         for name, value in values.items():
             x = x + value * self.word(f"step {name}")
             place = place + value * self.word(f"place {name}")
-        # The innermost index moves; where it comes to its end, the next one does.
+        # The innermost index moves, a line at a time; where it comes to its end, the next one does.
         inner = [*reversed(r.columns[1:])]
-        carried = [x, place, *(values[name] for name in inner)]
-        with fn.loop(0, columns.count, carried=carried) as column:
-            x, place, *at = column.carried
-            fn.store(x, columns.x + column.index * WORD)
-            if r.placed:
-                fn.store(place, columns.places + column.index * WORD)
-            moved = [self.word(f"{what} {r.columns[-1]}") for what in ("step", "place")]
-            after: list[Value] = []
-            ended: Value | None = None
-            for number, name in enumerate(inner):
-                extent = self.word(f"extent {name}")
-                following = at[number] + 1 if ended is None else select(ended, at[number] + 1, at[number])
-                ended = equal(following, extent)
-                after.append(select(ended, const(i64, 0), following))
-                outer = r.columns[len(r.columns) - 2 - number]
-                for i, what in enumerate(("step", "place")):
-                    back = self.word(f"{what} {outer}") - extent * self.word(f"{what} {name}")
-                    moved[i] = moved[i] + select(ended, back, const(i64, 0))
-            column.carry(x + moved[0], place + moved[1], *after)
+        if not inner:
+            self._line(columns, const(i64, 0), columns.count, x, place)
+        else:
+            carried = [const(i64, 0), x, place, *(values[name] for name in inner)]
+            with fn.repeat(carried=carried) as line:
+                done, x, place, *at = line.carried
+                many = minimum(self.word(f"extent {inner[0]}") - at[0], columns.count - done)
+                self._line(columns, done, many, x, place)
+                x, place, *after = self._behind_line(x, place, many, at)
+                line.carry(done + many, x, place, *after)
+                line.again(less(done + many, columns.count))
         last = fn.load(columns.x + columns.count * WORD, ptr, -WORD)
         with fn.loop(0, r.width - 1) as behind:
             fn.store(last, columns.x + (columns.count + behind.index) * WORD)
+
+    def _line(self, columns: _Columns, first: Value, many: Value, x: Value, place: Value) -> None:
+        """Writes where columns begin along which only the innermost index moves."""
+        fn, steps = self.fn, [self.word(f"{what} {self.r.columns[-1]}") for what in ("step", "place")]
+        with fn.loop(first, first + many, carried=[x, place]) as column:
+            x, place = column.carried
+            fn.store(x, columns.x + column.index * WORD)
+            if self.r.placed:
+                fn.store(place, columns.places + column.index * WORD)
+            column.carry(x + steps[0], place + steps[1])
+
+    def _behind_line(self, x: Value, place: Value, many: Value, at: list[Value]) -> list[Value]:
+        """Where the column behind so many of a line begins, and its indices but the outermost, innermost first."""
+        names = [*reversed(self.r.columns)]
+        moved = [many * self.word(f"{what} {names[0]}") for what in ("step", "place")]
+        after: list[Value] = []
+        ended: Value | None = None
+        for number, name in enumerate(names[:-1]):
+            extent = self.word(f"extent {name}")
+            following = at[number] + many if ended is None else select(ended, at[number] + 1, at[number])
+            ended = equal(following, extent)
+            after.append(select(ended, const(i64, 0), following))
+            for i, what in enumerate(("step", "place")):
+                back = self.word(f"{what} {names[number + 1]}") - extent * self.word(f"{what} {name}")
+                moved[i] = moved[i] + select(ended, back, const(i64, 0))
+        return [x + moved[0], place + moved[1], *after]
 
     def _multiply(self, columns: _Columns, first_block: Value, bases: dict[str, Value]) -> None:
         """All tiles of the task, block of rows by block."""
