@@ -20,7 +20,7 @@ DOMAIN = "com.microsoft"
 
 
 def model(
-    op: str, inputs: Mapping[str, Array], constants: Mapping[str, Any], names: str, outputs: str = "y", opset: int = 17,
+    op: str, inputs: Mapping[str, Array], constants: Mapping[str, Any], names: str, outputs: str = "y", version: int = 17,
     **attributes: Any,
 ) -> bytes:  # fmt: skip
     """One node; names apart by blanks, "-" for one omitted."""
@@ -38,7 +38,7 @@ def model(
         [node], "one", given, [helper.make_empty_tensor_value_info(n) for n in outputs.split()],
         [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
     )  # fmt: skip
-    sets = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
+    sets = [helper.make_opsetid("", version), helper.make_opsetid(DOMAIN, 1)]
     made: bytes = helper.make_model(graph, opset_imports=sets, ir_version=8).SerializeToString()
     return made
 
@@ -63,11 +63,17 @@ GRAINS: dict[str, Any] = {
     "ys": np.float32(0.11), "yz": np.uint8(100),
 }  # fmt: skip
 X, Z = real(A, 0.05, 120), real(B, 0.07, 3)
+C = RANDOM.random(A.shape) < 0.5
 
 
 def pooled(x: Array) -> Array:
     """2x2 windows, 2 apart."""
     return np.asarray(x[..., :6, :6].reshape(2, 3, 3, 2, 3, 2).mean((3, 5)))
+
+
+def softmax(x: Array, *axes: int) -> Array:
+    made = np.exp(x - x.max(axes, keepdims=True))
+    return np.asarray(made / made.sum(axes, keepdims=True))
 
 
 ONE_TO_ONE: dict[str, tuple[str, Array, dict[str, Any]]] = {
@@ -76,13 +82,15 @@ ONE_TO_ONE: dict[str, tuple[str, Array, dict[str, Any]]] = {
     "QLinearConcat": ("ys yz a as az b bs bz", np.concatenate([X, Z], 1), {"axis": 1}),
     "QLinearSigmoid": ("a as az ys yz", 1 / (1 + np.exp(-X)), {}),
     "QLinearLeakyRelu": ("a as az ys yz", np.where(X < 0, 0.2 * X, X), {"alpha": 0.2}),
+    "QLinearSoftmax": ("a as az ys yz", softmax(X, 2), {"axis": 2, "opset": 17}),
+    "QLinearWhere": ("c a as az b bs bz ys yz", np.where(C, X, Z), {}),
     "QLinearAveragePool": ("a as az ys yz", pooled(X), {"kernel_shape": [2, 2], "strides": [2, 2]}),
     "QLinearGlobalAveragePool": ("a as az ys yz", X.mean((2, 3), keepdims=True), {"channels_last": 0}),
 }
 
 
 def inputs_of(names: str) -> dict[str, Array]:
-    return {"a": A, "b": B} if "b" in names.split() else {"a": A}
+    return {name: array for name, array in (("a", A), ("b", B), ("c", C)) if name in names.split()}
 
 
 @pytest.mark.parametrize("op", ONE_TO_ONE)
@@ -128,6 +136,15 @@ def test_channels_may_lie_last() -> None:
         more["channels_last"] = 1
         found = convmat.load(model(op, last, grains, "a as az ys yz", **more))(last)
         q = small(wanted, 0.11, grains["yz"]).transpose(0, 2, 3, 1)
+        assert np.abs(found.astype(int) - q).max() <= 1
+
+
+def test_softmax_of_older_sets_is_over_all_axes_from_one_on() -> None:
+    grains = {n: v for n, v in GRAINS.items() if n[0] != "b"} | {"ys": np.float32(1 / 255), "yz": np.uint8(0)}
+    for opset, axes in ((12, (2, 3)), (13, (2,))):
+        made = model("QLinearSoftmax", {"a": A}, grains, "a as az ys yz", axis=2, opset=opset)
+        found = convmat.load(made)({"a": A})
+        q = small(softmax(X, *axes), 1 / 255, grains["yz"])
         assert np.abs(found.astype(int) - q).max() <= 1
 
 
@@ -291,7 +308,7 @@ def test_what_does_not_fit_is_said() -> None:
 
 def test_they_are_written_as_the_standard_s_nodes(tmp_path: Any) -> None:
     names, _, _ = ONE_TO_ONE["QLinearAdd"]
-    net = convmat.load(model("QLinearAdd", {"a": A, "b": B}, GRAINS, names, opset=12))
+    net = convmat.load(model("QLinearAdd", {"a": A, "b": B}, GRAINS, names, version=12))
     net.to_onnx(tmp_path / "plain.onnx")
     assert {each.domain for each in onnx.load(tmp_path / "plain.onnx").graph.node} == {""}
     again = convmat.load(tmp_path / "plain.onnx")

@@ -1,7 +1,8 @@
 """Operators of onnxruntime's own that its quantiser and its optimiser write, as nodes of the standard.
 
     QLinearAdd         quantise(dequantise(a) + dequantise(b)), and QLinearMul, QLinearConcat, QLinearSigmoid,
-                       QLinearLeakyRelu, QLinearAveragePool, QLinearGlobalAveragePool likewise
+                       QLinearLeakyRelu, QLinearSoftmax, QLinearWhere, QLinearAveragePool, QLinearGlobalAveragePool
+                       likewise
     QGemm              Gemm of dequantised numbers, quantised if a scale of y is there; C counts in steps of
                        alpha * a_scale * b_scale
     MatMulIntegerToFloat, DynamicQuantizeMatMul
@@ -19,7 +20,7 @@ contributed operators.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,18 @@ def _concat(s: Spelt) -> None:
     s.quantise(s("Concat", *parts, axis=s.attributes.get("axis", 0)), 0, 1)
 
 
+def _where(s: Spelt) -> None:
+    s.quantise(s("Where", s.input(0), s.dequantise(1, 2, 3), s.dequantise(4, 5, 6)), 7, 8)
+
+
+def _softmax(s: Spelt) -> None:
+    """Over one axis, or, as sets before 13 have it, over all from one on: `opset` is the set that is meant."""
+    more = {name: value for name, value in s.attributes.items() if name == "axis"}
+    made = s("Softmax", s.dequantise(0, 1, 2), **more)
+    s.nodes[-1] = replace(s.nodes[-1], version=int(s.attributes.get("opset", s.version)))
+    s.quantise(made, 3, 4)
+
+
 def _gemm(s: Spelt) -> None:
     whole = bool(s.attributes.get("transB", 0))
     a, b = s.dequantise(0, 1, 2), s.dequantise(3, 4, 5, axis=0 if whole else 1)
@@ -197,6 +210,8 @@ FOREIGN: dict[str, Foreign] = {
     "QLinearConcat": Foreign(_concat, (5, 2**31 - 1), {"axis": "INT"}),
     "QLinearSigmoid": Foreign(_of_one("Sigmoid"), (4, 5)),
     "QLinearLeakyRelu": Foreign(_of_one("LeakyRelu"), (4, 5), {"alpha": "FLOAT"}),
+    "QLinearSoftmax": Foreign(_softmax, (5, 5), {"axis": "INT", "opset": "INT"}),
+    "QLinearWhere": Foreign(_where, (9, 9)),
     "QLinearAveragePool": Foreign(_of_one("AveragePool", channels=True), (4, 5), POOL),
     "QLinearGlobalAveragePool": Foreign(
         _of_one("GlobalAveragePool", channels=True), (5, 5), {"channels_last": "INT"}
