@@ -119,13 +119,15 @@ def make_file(
 ) -> Done:
     """Write what a job makes, here or by the workers of a Dask scheduler.
 
-    What is done when it is stopped is there for `resume`. Raises PlanError.
+    Where `out` is a link, what it points at is written. What is done when it is stopped is there for `resume`. Raises
+    PlanError.
     """
+    path = Path(out).resolve() if Path(out).is_symlink() else Path(out)
     if scheduler:
         from .files import cluster
 
-        return cluster.make_on(scheduler, job, Path(out), resume=resume, progress=progress)
-    return stream.make(job, Path(out), thread_pool.count(), resume=resume, progress=progress)
+        return cluster.make_on(scheduler, job, path, resume=resume, progress=progress)
+    return stream.make(job, path, thread_pool.count(), resume=resume, progress=progress)
 
 
 __all__ = [

@@ -6,7 +6,9 @@ Every worker must see input and output under the same paths, and run the same ve
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,18 @@ from .stream import Done, Job, Progress, writing
 WAITING = 2
 """Blocks that are handed to a thread of a worker ahead of time."""
 
+TRIES = 4
+"""Times that a block may be lost, with whoever was to make it."""
+
+PATIENCE = 60
+"""Seconds in which a worker must come where all are lost."""
+
 
 def make_on(
     scheduler: str, job: Job, out: Path, *, resume: bool = False, progress: Progress | None = None
 ) -> Done:
-    """Write `out` by the workers of a scheduler, e.g. tcp://10.0.0.1:8786. Raises PlanError."""
+    """Write `out` by the workers of a scheduler, e.g. tcp://10.0.0.1:8786, in whatever folders. Raises PlanError."""
+    out = out.absolute()
     with client_of(scheduler) as client:
         require_alike(client.run(worker_facts))
         started = time.monotonic()
@@ -41,22 +50,60 @@ def make_on(
 
 
 def _blocks(client: Any, job: Job, out: Path, todo: Sequence[int]) -> Iterator[int]:
-    """The numbers of blocks as workers finish them."""
+    """The numbers of blocks as workers finish them; what is lost with a worker is made again. Raises PlanError."""
     from distributed import as_completed
 
-    (shared,) = client.scatter([job], broadcast=True)
-    waiting = iter(todo)
+    waiting, tries, blocks = deque(todo), Counter[int](), dict[str, int]()
+    shared = client.scatter(job, broadcast=True)
     most = WAITING * max(sum(client.nthreads().values()), 1)
+    running = as_completed()
 
-    def hand_out() -> Any:
-        block = next(waiting, None)
-        return None if block is None else client.submit(one_block, shared, str(out), block, pure=False)
+    def hand_out() -> None:
+        block = waiting.popleft()
+        future = client.submit(one_block, shared, str(out), block, pure=False)
+        blocks[future.key] = block
+        running.add(future)
 
-    running = as_completed([future for _ in range(most) if (future := hand_out()) is not None])
+    for _ in range(min(most, len(waiting))):
+        hand_out()
     for finished in running:
-        yield finished.result()
-        if (more := hand_out()) is not None:
-            running.add(more)
+        block = blocks.pop(finished.key)
+        lost = _loss(finished)
+        if lost is None:
+            yield block
+        else:
+            tries[block] += 1
+            _require_hope(client, block, tries[block], lost)
+            shared = client.scatter(job, broadcast=True)  # it may be lost, too
+            waiting.appendleft(block)
+        if waiting:
+            hand_out()
+
+
+def _loss(finished: Any) -> Exception | None:
+    """Why a block is lost, where it is, with its worker or the scheduler. Raises what the block itself raised."""
+    from distributed import KilledWorker
+
+    try:
+        finished.result()
+    except (CancelledError, KilledWorker) as error:
+        return error
+    return None
+
+
+def _require_hope(client: Any, block: int, tries: int, lost: Exception) -> None:
+    """Wait for a worker to make a block that was lost. Raises PlanError where none, or no scheduler, is left."""
+    said = " ".join(str(lost).split())[:200]
+    try:
+        if tries < TRIES and getattr(lost, "reason", None) != "scheduler-connection-lost":
+            client.wait_for_workers(1, timeout=PATIENCE)
+            return
+    except (OSError, TimeoutError) as error:
+        said = " ".join(str(error).split())[:200]
+    raise PlanError(
+        f"files: the scheduler or its workers were lost\n  at block {block}, {tries} time{'s' * (tries != 1)}: {said}\n"
+        f"  go on with what is done, here or on other workers: --resume"
+    )
 
 
 def client_of(scheduler: str) -> Any:

@@ -209,7 +209,14 @@ def plan_files(
     cutting = sizes.cut_to_fit(_stored_outputs(sizes, kind, store))
     shape = kind.narrow(plan.problem.shape("y"), last=last)
     return ConvJob(
-        source, plan, whole, sizes, cutting, kind, shape, _run(source, store, whole, cutting, dtype)
+        source.absolute(),
+        plan,
+        whole,
+        sizes,
+        cutting,
+        kind,
+        shape,
+        _run(source, store, whole, cutting, dtype),
     )
 
 

@@ -31,7 +31,7 @@ class TileJob:
         self, network: Network, source: Path, options: TileOptions, *, progress: Tell | None = None
     ) -> None:
         """`progress` is told of the tiles of passes."""
-        self.source, store = source, open_array(source)
+        self.source, store = source.absolute(), open_array(source)
         self._store: ArrayStore | None = store
         (self.name,) = (each.name for each in network.inputs)
         self.read_as = network.inputs[0].dtype
