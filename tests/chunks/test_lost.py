@@ -106,10 +106,11 @@ def test_a_worker_that_is_lost_with_chunks_of_lazy_arrays(workers: Any, tmp_path
         return block
 
     lazy = da.from_array(x, chunks=(1, 3, 20, 20))
-    for kind, made, whole in (
+    several: list[tuple[str, Any, Array]] = [
         ("conv", convmat.conv(lazy, w, padding=1), convmat.conv(x, w, padding=1)),
         ("net", net(lazy), net(x)),
-    ):
+    ]
+    for kind, made, whole in several:
         found = made.map_blocks(mortal, dtype="float32").compute(scheduler=workers)
         assert (tmp_path / kind).exists()
         np.testing.assert_array_equal(found, whole)
