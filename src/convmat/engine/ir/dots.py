@@ -123,6 +123,12 @@ def dot(fn: Function, total: Value, x: Bytes, w: Bytes, unit: Unit) -> Value:
             f"{pairs} {x_pairs.name}, {pairs} {w_pairs.name})",
             total.type,
         )
+    if unit is Unit.VNNI:
+        # LLVM 22 takes bytes here, LLVM 20 these lanes, which later versions still read where they are declared.
+        name, kind = NAMES[unit][lanes], total.type.text
+        fn.module.declared[f"declare {kind} @llvm.{name}({kind}, {kind}, {kind})"] = None
+        given = (fn.emit(f"bitcast {b.type.text} {b.name} to {kind}", total.type) for b in (*x, *w))
+        return _call(fn, name, total.type, total, *given)
     if unit in WHOLE:
         return _call(fn, NAMES[unit][lanes], total.type, total, *x, *w)
     for each, weight in zip(x, w, strict=True):

@@ -70,6 +70,8 @@ class Module:
         self.attributes = attributes
         self.fused = fused
         self.functions: list[Function] = []
+        self.declared: dict[str, None] = {}
+        """Lines that declare intrinsics, those of which versions of LLVM have several signatures."""
 
     def function(
         self,
@@ -89,7 +91,7 @@ class Module:
         return function
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.functions))
+        return "\n".join([*self.declared, *map(str, self.functions)])
 
 
 class Function:
