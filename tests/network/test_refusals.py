@@ -175,7 +175,7 @@ CASES: list[tuple[Call, str, Call]] = [
      call("Reshape", f(2, 3), i(0, 3))),
     (call("Einsum", f(*[1] * 30), f(*[1] * 23), equation=f"{MANY},...->..."),
      f"its equation '{MANY},...->...' and 23 axes for ... need more than 52 letters",
-     call("Einsum", f(*[1] * 30), f(*[1] * 22), equation=f"{MANY},...->...")),
+     call("Einsum", f(*[1] * 30), f(1, 1), equation=f"{MANY},...->...")),
     (call("Col2Im", f(1, 4, 5), i(2, 2), i(2, 2), strides=(0, 1)),
      "its image (2, 2), block (2, 2), strides (0, 1), dilations (1, 1) and pads (0, 0, 0, 0) do not fit float32[1,4,5]",
      call("Col2Im", f(1, 4, 1), i(2, 2), i(2, 2), strides=(1, 1))),

@@ -21,7 +21,7 @@ import numpy as np
 from ...errors import NetworkError
 from ..graph import Array, Graph, Input, Node, captured_names
 from ..ops.held import list_refused
-from . import foreign, wire
+from . import foreign, values, wire
 from .ahead import ReadAhead
 from .sources import open_source
 from .values import Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
@@ -201,6 +201,8 @@ class ModelReader(Values):
 
     def inline(self, model: Any) -> Any:
         """The model without functions of its own: each call is replaced by the function's nodes."""
+        if circle := values.find_circle(model.functions):  # some versions of onnx end the process for it
+            raise self.error(f"its functions call each other without end\n  {' <- '.join(circle)}")
         try:
             from onnx import inliner
 

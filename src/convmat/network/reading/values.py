@@ -11,6 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,20 @@ def all_nodes(graph: Any) -> Iterator[Any]:
     """The nodes of a graph and of the graphs in their attributes."""
     for each in all_graphs(graph):
         yield from each.node
+
+
+def find_circle(functions: Sequence[Any]) -> list[str]:
+    """The names of functions that call each other in a circle; none where there is no such."""
+
+    def key(each: Any, name: str) -> tuple[str, str, str]:
+        return each.domain, name, getattr(each, "overload", "")  # which old versions of onnx have not
+
+    calls = {key(each, each.name): {key(n, n.op_type) for n in all_nodes(each)} for each in functions}
+    try:
+        TopologicalSorter({name: names & calls.keys() for name, names in calls.items()}).prepare()
+    except CycleError as error:
+        return [f"{domain}.{name}" for domain, name, _ in error.args[1]]
+    return []
 
 
 def tensors(proto: Any, *, inside: bool = True) -> Iterator[Any]:
