@@ -20,8 +20,8 @@ DOMAIN = "com.microsoft"
 
 
 def model(
-    op: str, inputs: Mapping[str, Array], constants: Mapping[str, Any], names: str, outputs: str = "y", version: int = 17,
-    **attributes: Any,
+    op: str, inputs: Mapping[str, Array], constants: Mapping[str, Any], names: str, outputs: str = "y",
+    version: int = 17, **attributes: Any,
 ) -> bytes:  # fmt: skip
     """One node; names apart by blanks, "-" for one omitted."""
     kind = helper.np_dtype_to_tensor_dtype

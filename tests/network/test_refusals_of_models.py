@@ -42,13 +42,13 @@ def changed(source: bytes, change: Any) -> bytes:
 
 
 def test_models_that_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "MOST_BYTES", len(GOOD) - 1)
+    monkeypatch.setattr(sources, "MOST_BYTES", len(GOOD) - 1)
     size = f"{len(GOOD):,} bytes"
     assert refused(GOOD) == (
         f"load: the model is too large for an ONNX model\n  {size}, a model has at most {len(GOOD) - 1:,}\n"
         "  save its tensors as external data beside it"
     )
-    monkeypatch.setattr(read, "MOST_BYTES", len(GOOD))
+    monkeypatch.setattr(sources, "MOST_BYTES", len(GOOD))
     assert convmat.load(GOOD)(X).shape == (1, 4, 6, 6)
     monkeypatch.setattr(sources, "MOST_BYTES", len(GOOD))
     assert refused(onnx.load_from_string(GOOD)) == (
