@@ -16,6 +16,7 @@ import convmat.torch as ours
 from convmat.engine import thread_pool
 from convmat.torch import norms
 from convmat.torch.fusion import inference_of, training_of
+from convmat.torch.modules import BORROWS
 
 pytestmark = pytest.mark.outside
 
@@ -157,6 +158,8 @@ def test_a_model_accelerated_for_training_is_trained_alike(change: str, form: An
     model = copy.deepcopy(theirs)
     report = ours.accelerate(model, x)
     assert report.fused == 2  # the third's value is read twice
+    assert [each.borrows for each in report.layers if each.kind == "Conv2d"] == [True] * 3
+    assert "swapped, its weight gradient PyTorch's" in str(report)
     assert "3 of 3 convolutions and 3 of 3 normalisations swapped, 2 fused" in str(report)
     same(model, theirs, x)
     for each in (model, theirs):
@@ -165,6 +168,7 @@ def test_a_model_accelerated_for_training_is_trained_alike(change: str, form: An
     same(pickle.loads(pickle.dumps(model)), theirs, x)
     ours.restore(model)
     assert [type(each) for each in model.modules()] == [type(each) for each in theirs.modules()]
+    assert not any(BORROWS in vars(each) for each in model.modules())
 
 
 class Counting(nn.Module):
@@ -292,3 +296,30 @@ def test_a_copy_of_a_parametrised_layer_is_not_swapped_with_it() -> None:
     assert type(model[0]) is ours.Conv2d
     ours.restore(model)
     assert type(model[0]) is nn.Conv2d
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Conv1d(2, 4, 3, stride=2, padding=1, groups=2),
+        lambda: nn.Conv2d(2, 3, (2, 3), dilation=(2, 1), padding="same"),
+        lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"),
+        lambda: nn.Conv3d(2, 2, 2, bias=False, padding=1),
+    ],
+)
+def test_a_borrowed_weight_gradient_and_its_gradients(make: Callable[[], Any]) -> None:
+    layer = make().double()
+    x = torch.randn(2, 2, *(4,) * (layer.weight.dim() - 2), dtype=torch.float64, requires_grad=True)
+    wanted = torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()])
+    layer.__class__ = ours.modules.COUNTERPARTS[type(layer)]
+    layer.__dict__[BORROWS] = True
+    found = torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()])
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    names = [name for name, _ in layer.named_parameters()]
+
+    def call(x: Any, *given: Any) -> Any:
+        return layer._conv_forward(x, given[0], given[1] if "bias" in names else None)
+
+    assert torch.autograd.gradcheck(call, (x, *layer.parameters()))
+    assert torch.autograd.gradgradcheck(call, (x, *layer.parameters()))

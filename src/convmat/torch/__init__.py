@@ -13,9 +13,10 @@ from importlib.util import find_spec
 if find_spec("torch") is None:
     raise ImportError("convmat.torch needs PyTorch, which is not installed\n  pip install 'convmat[torch]'")
 
-from .accelerate import Report, SwappedLayer, accelerate, restore
+from .accelerate import accelerate, restore
 from .functions import convolve, grads, input_grad, plan, run, weight_grad
 from .modules import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .report import Report, SwappedLayer
 
 __all__ = [
     "Conv1d",

@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import new_class
 from typing import Any
@@ -23,12 +23,15 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from convmat.engine import buffers
-from convmat.planner.columns import align_columns
 
 from .fusion import FusedGraph, inference_of, training_of
 from .memory import Tensor
-from .modules import COUNTERPARTS
+from .modules import BORROWS, COUNTERPARTS
 from .norms import NORMS
+from .report import Report, SwappedLayer
+
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers that may leave their weight gradient to PyTorch."""
 
 SWAPPED: dict[Any, Any] = COUNTERPARTS | NORMS
 """PyTorch's classes, and ours: normalisations in training alone, where they are not part of a product."""
@@ -39,49 +42,6 @@ WORTH = 1.03
 """How much quicker a layer must be to be swapped: less is noise."""
 
 ROUNDS = 7
-
-
-@dataclass(frozen=True)
-class SwappedLayer:
-    """One convolution of a model, or normalisation in training: seconds of PyTorch's and of ours on its input."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    theirs: float
-    ours: float
-    swapped: bool
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was measured; printed, a table. `before` and `after` are seconds of the whole model on the example."""
-
-    layers: tuple[SwappedLayer, ...]
-    fused: int
-    before: float
-    after: float
-
-    def __str__(self) -> str:
-        head = ("layer", "input", "PyTorch", "convmat", "ratio", "")
-        rows = [
-            (each.name, "x".join(map(str, each.shape)), f"{each.theirs * 1e3:.3f} ms", f"{each.ours * 1e3:.3f} ms",
-             f"{each.theirs / each.ours:.2f}", "swapped" if each.swapped else "left as it is")
-            for each in self.layers
-        ]  # fmt: skip
-        norms = [each for each in self.layers if each.kind.startswith("BatchNorm")]
-        counts = [f"{_count([each for each in self.layers if each not in norms])} convolutions"]
-        counts += [f"{_count(norms)} normalisations"] if norms else []
-        last = (
-            f"{' and '.join(counts)} swapped, {self.fused} fused with what follows them; "
-            f"the model took {self.before * 1e3:.2f} ms, takes {self.after * 1e3:.2f} ms"
-        )
-        return "\n".join([*align_columns(head, rows, words=2), last])
-
-
-def _count(layers: Sequence[SwappedLayer]) -> str:
-    """How many of them were swapped, of how many."""
-    return f"{sum(each.swapped for each in layers)} of {len(layers)}"
 
 
 def accelerate(model: nn.Module, *example: Tensor) -> Report:
@@ -112,24 +72,25 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
         )
     if training:  # all that is computed forward waits for the way back, in each step
         buffers.keep_more(sum(x.numel() * x.element_size() for _, _, x in inputs))
-    known: dict[Any, tuple[float, float]] = {}
+    known: dict[Any, tuple[float, float, bool]] = {}
     layers = []
     for name, module, x in inputs:
         key = (str(module), tuple(x.shape), x.stride(), x.dtype, x.requires_grad)
         if key not in known:
             known[key] = _time_both(module, x, training)
-        theirs, ours = known[key]
-        layers.append(
-            SwappedLayer(
-                name, _kind_of(module).__name__, tuple(x.shape), theirs, ours, theirs / ours >= WORTH
-            )
-        )
+        theirs, ours, borrows = known[key]
+        kind, quicker = _kind_of(module).__name__, theirs / ours >= WORTH
+        layers.append(SwappedLayer(name, kind, tuple(x.shape), theirs, ours, quicker, borrows))
     modules = [module for _, module, _ in inputs]
-    quicker = [each.swapped for each in layers]
+    borrowing = {module for module, each in zip(modules, layers, strict=True) if each.borrows}
+    swapped = [each.swapped for each in layers]
     # Where what follows a convolution joins it, one that is not quicker alone may be so together with that.
-    ways = [[False] * len(layers), quicker, *([] if training else [[True] * len(layers)])]
+    ways = [[False] * len(layers), swapped, *([] if training else [[True] * len(layers)])]
     made = []
     for way in ways:
+        for module, taken in zip(modules, way, strict=True):
+            if taken and module in borrowing:
+                module.__dict__[BORROWS] = True
         fused = _swap(model, example, modules, way)
         made.append((_worn(model), fused))
         restore(model)
@@ -144,12 +105,15 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
 
 def _worn(model: nn.Module) -> Callable[[], None]:
     """What gives a model's modules the classes again that they have now, and the model its graph."""
-    classes = [(module, type(module)) for module in model.modules()]
+    classes = [(module, type(module), module.__dict__.get(BORROWS)) for module in model.modules()]
     graph = model.__dict__.get("_convmat_graph")
 
     def wear() -> None:
-        for module, kind in classes:
+        for module, kind, borrows in classes:
             module.__class__ = kind
+            module.__dict__.pop(BORROWS, None)
+            if borrows:
+                module.__dict__[BORROWS] = True
         model.__dict__.pop("_convmat_graph", None)
         if graph is not None:
             model.__dict__["_convmat_graph"] = graph
@@ -194,6 +158,7 @@ def restore(model: nn.Module) -> None:
         model.__dict__.pop("_convmat_graph", None)
         model.__class__ = _class_as(model, model._convmat_class)
     for module in model.modules():
+        module.__dict__.pop(BORROWS, None)
         if (kind := _kind_of(module)) in ORIGINALS:
             module.__class__ = _class_as(module, ORIGINALS[kind])
 
@@ -328,26 +293,33 @@ def _inputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, An
     return list(found.values())
 
 
-def _time_both(module: Any, x: Tensor, training: bool) -> tuple[float, float]:
-    """Seconds of a layer as PyTorch computes it and as convmat does; the module is left as it was."""
+def _time_both(module: Any, x: Tensor, training: bool) -> tuple[float, float, bool]:
+    """Seconds of a layer as PyTorch computes it and as convmat does; the module is left as it was.
+
+    And whether these are with PyTorch's weight gradient.
+    """
     own, wanted = type(module), list(module.parameters())
     other = _class_as(module, SWAPPED[_kind_of(module)])
 
-    def as_class(kind: type[nn.Module]) -> Callable[[], object]:
+    def as_class(kind: type[nn.Module], borrows: bool = False) -> Callable[[], object]:
         def call() -> object:
             module.__class__ = kind
+            module.__dict__[BORROWS] = borrows
             return _call(module, (x,), training, wanted)
 
         return call
 
     grads = [each.grad for each in wanted]
     try:
-        theirs, ours = _seconds([as_class(own), as_class(other)])
+        mixed = [as_class(other, True)] if training and isinstance(module, CONVS) else []
+        theirs, ours, *borrowed = _seconds([as_class(own), as_class(other), *mixed])
     finally:
         module.__class__ = own
+        module.__dict__.pop(BORROWS, None)
         for each, grad in zip(wanted, grads, strict=True):
             each.grad = grad
-    return theirs, ours
+    best = min([ours, *(each * WORTH for each in borrowed)])
+    return (theirs, ours, False) if best == ours else (theirs, borrowed[0], True)
 
 
 def _call(

@@ -21,6 +21,9 @@ from .bound import PackedLayer, can_trace
 from .following import is_plain
 from .memory import Array, Tensor, array_of
 
+BORROWS = "_convmat_borrows"
+"""The attribute of a module that leaves its weight gradient to PyTorch: `accelerate` sets it where that is quicker."""
+
 MODES = ("zeros", "reflect", "replicate", "circular")
 
 
@@ -84,7 +87,10 @@ class _OwnForward:
             return theirs._conv_forward(input, weight, bias)  # which says why not
         once = self.training or weight is not self.weight or not can_trace(weight, bias)
         if once or not is_plain(x, weight, bias):
-            y = operators.run_convolve(x, weight, bias, *walk)
+            borrows = self.__dict__.get(BORROWS, False)
+            y = (operators.run_convolve_borrowing if borrows else operators.run_convolve)(
+                x, weight, bias, *walk
+            )
         else:
             y = find_packed(self, walk)(x)
         return y.squeeze(0) if single else y

@@ -136,6 +136,19 @@ def _weight_gradient_shape(x: Tensor, dy: Tensor, F: Any, *walk: Any) -> Tensor:
 # -- their gradients ---------------------------------------------------------------------------------------------------
 
 
+def _make_function(compute: Callable[..., Tensor], gradient: Callable[..., Any]) -> Any:
+    """The autograd.Function of a computation."""
+
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        _keep(ctx, inputs)
+        return compute(*inputs)
+
+    methods = {"forward": staticmethod(forward), "backward": staticmethod(gradient)}
+    return new_class(
+        compute.__name__, (torch.autograd.Function,), exec_body=lambda names: names.update(methods)
+    )
+
+
 class OperatorWay:
     """One of the three computations on its way: at once, as a Function of eager autograd, or as an operator.
 
@@ -143,15 +156,8 @@ class OperatorWay:
     """
 
     def __init__(self, compute: Callable[..., Tensor], operator: Any, gradient: Callable[..., Any]) -> None:
-        def forward(ctx: Any, *inputs: Any) -> Tensor:
-            _keep(ctx, inputs)
-            return compute(*inputs)
-
-        methods = {"forward": staticmethod(forward), "backward": staticmethod(gradient)}
         self._compute, self._operator = compute, operator
-        self._function: Any = new_class(
-            compute.__name__, (torch.autograd.Function,), exec_body=lambda names: names.update(methods)
-        )
+        self._function = _make_function(compute, gradient)
         operator.register_autograd(gradient, setup_context=_keep)
 
     def __call__(self, first: Tensor, second: Tensor, third: Any, *walk: Any) -> Tensor:
@@ -191,6 +197,29 @@ def _weight_gradient_gradient(ctx: Any, dw: Tensor) -> tuple[Any, ...]:
     dx = run_transposed(dy, dw.conj(), x.shape[2:], *walk) if needs[0] else None
     ddy = run_convolve(x, dw, None, *walk) if needs[1] else None
     return dx, ddy, None, *(None,) * len(walk)
+
+
+def _borrowed_gradient(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    (x, w), walk, needs = ctx.saved_tensors, ctx.walk, ctx.needs_input_grad
+    how = WindowArguments(*walk)
+    dw = torch.ops.aten.convolution_backward(
+        dy, x, w, None, how.stride, how.lo, how.dilation, False, [0] * len(how.lo), how.groups, (False, True, False)
+    )[1] if needs[1] else None  # fmt: skip
+    dx = run_transposed(dy, w.conj(), x.shape[2:], *walk) if needs[0] else None
+    db = dy.sum([0, *range(2, dy.dim())]) if needs[2] else None
+    return dx, dw, db, *(None,) * len(walk)
+
+
+_borrowing = _make_function(compute, _borrowed_gradient)
+
+
+def run_convolve_borrowing(x: Tensor, w: Tensor, bias: Tensor | None, *walk: Any) -> Tensor:
+    """`run_convolve` whose weight gradient is PyTorch's where eager autograd follows, and PyTorch pads alike."""
+    how = WindowArguments(*walk)
+    if how.lo == how.hi and how.mode == "zeros" and is_eager(x, w, bias) and not is_plain(x, w, bias):
+        found: Tensor = _borrowing.apply(x, w, bias, *walk)
+        return found
+    return run_convolve(x, w, bias, *walk)
 
 
 run_convolve = OperatorWay(compute, convolve, _convolve_gradient)
