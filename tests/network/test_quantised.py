@@ -233,6 +233,27 @@ def test_what_moves_elements_keeps_them_in_8_bits() -> None:
     assert "Linear" not in said
 
 
+@pytest.mark.parametrize(("words", "integers"), [
+    ({"kernel_shape": [2, 2], "strides": [2, 2]}, True),
+    ({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, True),
+    ({"kernel_shape": [3, 2], "strides": [3, 4], "ceil_mode": 0}, True),
+    ({"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}, False),
+    ({"kernel_shape": [20, 20]}, False),
+])  # fmt: skip
+def test_means_of_windows_are_sums_of_bytes_where_all_have_as_many(
+    words: dict[str, Any], integers: bool
+) -> None:
+    d = Drawn()
+    x = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))
+    d.node("QuantizeLinear", d.node("AveragePool", x, **words), *d.grain(0.031, 110, np.uint8), out="y")
+    given = RANDOM.integers(0, 256, (1, 8, 24, 26)).astype(np.uint8)
+    found, wanted, said = both(d.model({"x": given.shape}, "y"), x=given)
+    assert ("QLinearConv" in said) == integers
+    apart = np.abs(found.astype(int) - wanted.astype(int))
+    assert apart.max() <= 1
+    assert np.mean(apart) < 0.01
+
+
 def test_elementwise_nodes_between_are_one_pass_with_the_same_bits() -> None:
     d = Drawn()
     a = d.node("DequantizeLinear", "x", *d.grain(0.05, 121, np.uint8))

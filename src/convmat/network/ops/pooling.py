@@ -188,7 +188,7 @@ def _kernel(x: Spec, along: tuple[PoolingWindow, ...], options: Options) -> Maxi
     stride, dilation = tuple(each.s for each in along), tuple(each.d for each in along)
     try:
         g = Geometry.of(
-            x.shape, w, stride=stride, padding=_padding(along), dilation=dilation, groups=x.shape[1]
+            x.shape, w, stride=stride, padding=pad_windows(along), dilation=dilation, groups=x.shape[1]
         )
     except ConvmatError as error:
         return str(error)
@@ -261,7 +261,7 @@ def _plan_mean(node: Node, x: Spec, along: tuple[PoolingWindow, ...], options: O
     asked = PlanOptions(
         stride=tuple(w.s for w in along),
         dilation=tuple(w.d for w in along),
-        padding=_padding(along),
+        padding=pad_windows(along),
         groups=x.shape[1],
     )
     try:
@@ -271,7 +271,7 @@ def _plan_mean(node: Node, x: Spec, along: tuple[PoolingWindow, ...], options: O
     return made.bind(weights) if made.chosen.engine == "jit" else None
 
 
-def _padding(along: tuple[PoolingWindow, ...]) -> tuple[tuple[int, int], ...]:
+def pad_windows(along: tuple[PoolingWindow, ...]) -> tuple[tuple[int, int], ...]:
     """Before and after, so that there are as many outputs as the node has."""
     return tuple((w.lo, (w.P - 1) * w.s + (w.F - 1) * w.d + 1 - w.I - w.lo) for w in along)
 

@@ -103,7 +103,7 @@ def quantised(draft: Draft, node: Node) -> bool:
     return _product(draft, node) or _only_moves(draft, node)
 
 
-def _grain(draft: Draft, node: Node) -> NamedGrain | None:
+def find_grain(draft: Draft, node: Node) -> NamedGrain | None:
     """Grain of a node which quantises or dequantises, if it is constant and of 8 bits."""
     if len(node.inputs) < 3 or node.get("block_size", 0):
         return None
@@ -113,22 +113,22 @@ def _grain(draft: Draft, node: Node) -> NamedGrain | None:
     return NamedGrain(node.inputs[1], node.inputs[2], scales, zeros)
 
 
-def _find_dequantised(draft: Draft, name: str) -> tuple[str, NamedGrain] | None:
+def find_dequantised(draft: Draft, name: str) -> tuple[str, NamedGrain] | None:
     """What a value is dequantised from: the 8-bit one, and what it stands for."""
     node = draft.writer(name, "DequantizeLinear")
-    found = _grain(draft, node) if node is not None else None
+    found = find_grain(draft, node) if node is not None else None
     return None if node is None or found is None or not found.one else (node.inputs[0], found)
 
 
 def _only_moves(draft: Draft, node: Node) -> bool:
     """Elements that are only moved between two equal scales."""
-    mover, made = draft.writer(node.inputs[0]), _grain(draft, node)
+    mover, made = draft.writer(node.inputs[0]), find_grain(draft, node)
     if mover is None or made is None or not made.one or not draft.has_one_reader(node.inputs[0]):
         return False
     if not moves(mover):
         return False
     inputs, several = list(mover.inputs), mover.op == "Concat"
-    found = [_find_dequantised(draft, name) for name in (inputs if several else inputs[:1])]
+    found = [find_dequantised(draft, name) for name in (inputs if several else inputs[:1])]
     fits = [each is not None and each[1].same(made) for each in found]
     # Joined numbers of several scales are counted anew each, what comes of one number being its own affair.
     anew = several and all(each is not None for each in found) and len(set(inputs)) == len(inputs)
@@ -145,7 +145,7 @@ def _only_moves(draft: Draft, node: Node) -> bool:
 
 def _requantise(draft: Draft, name: str, grain: NamedGrain) -> str:
     """A dequantised value quantised again, as one pass instead of the node that dequantises it; its name stays."""
-    node, found = draft.writer(name), _find_dequantised(draft, name)
+    node, found = draft.writer(name), find_dequantised(draft, name)
     assert node is not None
     assert found is not None
     own = found[1]
@@ -162,7 +162,7 @@ def _requantise(draft: Draft, name: str, grain: NamedGrain) -> str:
 
 def _product(draft: Draft, node: Node) -> bool:
     """A product of dequantised numbers, perhaps an activation, quantised."""
-    y, chain, activation = _grain(draft, node), [node], None
+    y, chain, activation = find_grain(draft, node), [node], None
     if y is None or not y.one or not draft.has_one_reader(node.inputs[0]):
         return False
     before = draft.writer(node.inputs[0])
@@ -211,7 +211,7 @@ def _integers(
         chain, (node, _) = [node, *chain], added
     if node.domain or node.op not in PRODUCTS:
         return False
-    x = _find_dequantised(draft, node.inputs[0])
+    x = find_dequantised(draft, node.inputs[0])
     w = _weights(draft, node)
     if x is None or w is None:
         return False

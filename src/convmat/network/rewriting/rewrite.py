@@ -13,6 +13,7 @@
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
     skip                 Identity, and Dropout outside training
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
+    mean_of_bytes        AveragePool between 8-bit numbers         a product with equal weights
     batch_as_pass        BatchNormalization left over              (x - less) * by + add, an elementwise node
     quantise_constants   constants that are quantised, as 8-bit numbers; before all others
     quantised            products between dequantised and quantised numbers by integers; after it
@@ -36,6 +37,7 @@ from .fusing import activate, add_bias, add_into_epilogue, gelu, swish
 from .joining import batch_as_pass, join
 from .moving import cancel_transposes, skip
 from .normalising import layer_norm
+from .pooled import mean_of_bytes
 from .quantised import in_float, quantise_constants, quantised
 from .slices import multiply_once
 
@@ -107,6 +109,7 @@ RULES: dict[str, Rule] = {
         add_bias,
         add_into_epilogue,
         activate,
+        mean_of_bytes,
         batch_as_pass,
         join,
     )
