@@ -217,7 +217,7 @@ class QuantisingWork:
         regions = Regions(self.whole.graph, tuple(each for each in self.every if each.name not in why))
         axes: dict[str, int | None] = dict.fromkeys(regions.values)
         for layer in regions.layers:
-            axes[layer.x] = 1 if layer.node.op == "Conv" else -1
+            axes[layer.x] = 1 if layer.node.op in ("Conv", "ConvTranspose") else -1
         self.whole = regions
 
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
