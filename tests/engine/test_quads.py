@@ -62,6 +62,9 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]] = {
 }
 
 
+LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
+
+
 def truth(x: Array, w: Array, x_zero: int, w_zero: Array, words: dict[str, Any]) -> Array:
     """The sums in float64, where all of them are exact."""
     import convmat
@@ -142,6 +145,28 @@ def test_scaled_sums_are_rounded_once_halves_to_even(out: str, slow: bool) -> No
             program, y = made(problem, cpu), np.empty(problem.shape("y"), out)
             program.run({"x": moved, "y": y, "scale": scale}, program.bind(w), 1)
             np.testing.assert_array_equal(y, wanted if layout == "NCHW" else np.moveaxis(wanted, 1, -1))
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_scales_at_the_ends_of_float32_saturate(groups: int) -> None:
+    """Products that pass float32 are the bounds of C, and those below all numbers are its zero point."""
+    import convmat
+
+    rng = np.random.default_rng(groups)
+    x = rng.integers(0, 256, (1, 8, 9, 40)).astype(np.uint8)
+    w = rng.integers(-128, 128, (8, 8 // groups, 3, 3)).astype(np.int8)
+    words: dict[str, Any] = {"x_zero_point": 9, "padding": 1, "groups": groups, "engine": "jit"}
+    sums = convmat.conv(x, w, **words).astype(np.float32)
+    for scale in np.array([3.4e38, 1.2e30, 1e-38, 1e-45], np.float32):
+        for out, zero in (("uint8", 7), ("int8", -100)):
+            with np.errstate(over="ignore"):
+                wanted = np.clip(np.rint((sums * scale).astype(np.float64)) + zero, *LIMITS[out])
+            for layout in ("NCHW", "NHWC"):
+                given = x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+                more: dict[str, Any] = {"layout": layout, "out_dtype": out, "y_zero_point": zero}
+                found = convmat.conv(given, w, scale=np.full(8, scale), **words, **more)
+                found = found if layout == "NCHW" else np.moveaxis(found, -1, 1)
+                np.testing.assert_array_equal(found, wanted, err_msg=f"{scale}, {out}, {layout}")
 
 
 def test_squares_of_bytes_are_turned() -> None:
