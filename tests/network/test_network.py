@@ -229,6 +229,49 @@ def test_views_that_are_given_away_lie_outside_the_arena() -> None:
     np.testing.assert_allclose(found["z"], (np.exp(x) - x) * np.maximum(x, 0), rtol=1e-6)
 
 
+def test_views_of_what_a_call_brings_show_it() -> None:
+    """The caller's array with other shapes, in whatever order it lies: nothing copies it or writes into it."""
+    nodes = [
+        node("Unsqueeze", "x one", "a"),
+        node("Squeeze", "a one", "b"),  # a view of a view
+        node("Reshape", "b shape", "c"),
+        node("Relu", "c", "d"),
+        node("MatMul", "d w", "e"),
+        node("Neg", "e", "y"),
+        node("Reshape", "x shape", "z"),  # an output: an array of its own
+    ]
+    constants = {"one": np.array([1]), "shape": np.array([0, -1]), "w": normal(12, 3)}
+    net, x = convmat.load(model(nodes, {"x": ("n", 3, 4)}, "y z", constants)), normal(2, 3, 4)
+    wanted = -(np.maximum(x, 0).reshape(2, 12) @ constants["w"])
+    kept = x.copy()
+    for given in (x, np.asfortranarray(x), x[:, ::-1].copy()[:, ::-1], x.copy()):
+        found = net(given)
+        np.testing.assert_allclose(found["y"], wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(found["z"], kept.reshape(2, 12))
+        np.testing.assert_array_equal(given, kept)
+        assert not np.shares_memory(found["z"], given)
+    program = net.program({"x": Spec(x.shape, x.dtype)})
+    assert [task.node.outputs[0] for task in program.tasks] == ["d", "e", "y", "z"]
+    assert net(np.zeros((0, 3, 4), np.float32))["y"].shape == (0, 3)
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+def test_a_view_of_the_input_interrupts_no_row_of_layers() -> None:
+    nodes = [
+        node("Flatten", "x", "a"),
+        node("Gemm", "a w", "b"),
+        node("Relu", "b", "c"),
+        node("Gemm", "c v", "y"),
+    ]
+    constants = {"w": normal(64, 32), "v": normal(32, 8)}
+    net, x = convmat.load(model(nodes, {"x": (4, 8, 8)}, "y", constants)), normal(4, 8, 8)
+    wanted = np.maximum(x.reshape(4, 64) @ constants["w"], 0) @ constants["v"]
+    for given in (x, x.copy()):
+        np.testing.assert_allclose(net(given), wanted, rtol=1e-5, atol=1e-5)
+    program = net.program({"x": Spec(x.shape, x.dtype)})
+    assert [type(each).__name__ for each in program.state().work] == ["Chain"]
+
+
 def chained() -> convmat.Network:
     """Four layers that are machine code, two of them between values of the arena."""
     nodes = [

@@ -1,6 +1,6 @@
 """Where the values of a prepared graph lie: each in a stretch of the arena, or where another value lies.
 
-    view        the output of Reshape and its kin lies where its input does
+    view        the output of Reshape and its kin lies where its input does, be that the caller's
     in place    y = f(x) element by element lies where x did, if nobody needs x any more
     joined      what Concat joins, or Pad puts a constant around, along its first axis longer than 1 is written where
                 the whole has it; what no step writes, such as constants and margins, is copied there
@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 
+import numpy as np
+
 from ...lazy_dataclass import dataclass
-from ..graph import Graph, Node, Spec
+from ..graph import Graph, Node, Shape, Spec, Value
 from ..ops import operator_of
 from ..ops.movement import pads_around
 from .arena import Allotment, Life, allot
@@ -88,6 +90,33 @@ def choose_places(
 def is_view(node: Node) -> bool:
     """Whether the one output is the first input with another shape."""
     return operator_of(node).view and bool(node.outputs[0]) and not any(node.outputs[1:])
+
+
+def find_aliases(graph: Graph, specs: Mapping[str, Spec]) -> dict[str, str]:
+    """Views of what each call brings, and of such views, by what they show with another shape.
+
+    What the network gives away is none of them, and kept values are none: they are written in place.
+    """
+    shown = {each.name for each in graph.inputs if each.name in specs} - set(graph.kept)
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        made = node.outputs[0]
+        if is_view(node) and node.inputs[0] in shown and made in specs and made not in graph.outputs:
+            found[made] = node.inputs[0]
+            shown.add(made)
+    return found
+
+
+def take_in(values: list[Value], given: Iterable[int], aliases: Iterable[tuple[int, int, Shape]]) -> None:
+    """Make what a call brings contiguous where it is not, and show it with the shapes of its aliases."""
+    for slot in given:
+        array = values[slot]
+        if isinstance(array, np.ndarray) and not (array.flags.c_contiguous and array.flags.aligned):
+            values[slot] = np.require(array, requirements=["C", "A"])
+    for slot, of, shape in aliases:
+        array = values[of]
+        if isinstance(array, np.ndarray):
+            values[slot] = array.reshape(shape)
 
 
 def _joins(

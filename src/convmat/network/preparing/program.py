@@ -33,7 +33,7 @@ from ..ops.planned import Moved
 from . import infer
 from .binding import prepare_steps
 from .chains import Call, Chain, chain_calls
-from .places import choose_places, is_view
+from .places import choose_places, find_aliases, is_view, take_in
 from .results import cast_result, copy_shared, require_results
 from .sweeps import find_attention, find_sweeps
 
@@ -145,10 +145,7 @@ class Program(OfThisProcess):
         values = state.values
         for name, array in inputs.items():
             values[self._slot[name]] = array
-        for slot in self._given:
-            array = values[slot]
-            if isinstance(array, np.ndarray) and not (array.flags.c_contiguous and array.flags.aligned):
-                values[slot] = np.require(array, requirements=["C", "A"])
+        take_in(values, self._given, self._aliases)
         for slot, shape, dtype in self._fresh:
             values[slot] = buffers.empty(shape, dtype)
         task = None
@@ -246,7 +243,7 @@ class Program(OfThisProcess):
         for each in self.graph.inputs:
             if each.name not in self.graph.kept:
                 state.values[self._slot[each.name]] = None
-        for slot in (*self._called, *(slot for slot, *_ in self._fresh)):
+        for slot in (*self._called, *(slot for slot, *_ in (*self._fresh, *self._aliases))):
             state.values[slot] = None
         if not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES:
             self._idle.append(state)
@@ -268,12 +265,14 @@ class Program(OfThisProcess):
         self._woven = find_attention(graph, self.specs, self._sweeps, record)
         parted = [isinstance(step, Moved) for step in steps]
         placed = choose_places(graph, self.specs, [step is not None for step in steps], parted, self._woven)
-        numbers: dict[int, int] = {}
+        numbers, aliases = dict[int, int](), find_aliases(graph, self.specs)
+        elsewhere = placed.root.keys() | aliases
+        self._aliases = [(self._slot[n], self._slot[of], self.specs[n].shape) for n, of in aliases.items()]
         self.memory = placed.allotment()
         for node, step in zip(graph.nodes, steps, strict=True):
             lying = placed.joined.get(node.outputs[0])
             whole = lying is not None and node.op == "Concat" and lying.issuperset(node.inputs)
-            if whole or (is_view(node) and node.outputs[0] in placed.root):
+            if whole or (is_view(node) and node.outputs[0] in elsewhere):
                 continue
             if step is None:
                 self._make_at_turn(node)
@@ -288,7 +287,7 @@ class Program(OfThisProcess):
                     self._fresh.append((self._slot[name], self.specs[name].shape, self.specs[name].dtype))
         inputs = {each.name: self._slot[each.name] for each in graph.inputs if each.name not in graph.kept}
         self._given = tuple(slot for name, slot in inputs.items() if name in self.specs)
-        self._changing = {slot: self.specs[name] for name, slot in inputs.items() if name in self.specs}
+        self._changing = {self._slot[n]: self.specs[n] for n in (*inputs, *aliases) if n in self.specs}
         self._changing |= {slot: Spec(shape, dtype) for slot, shape, dtype in self._fresh}
         self._groups = {
             numbers[id(graph.nodes[group[0]])]: (len(group), each) for group, each in self._woven.items()
