@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
+import convmat
 from convmat.network.graph import Node
 
 from .cases import Array
-from .made import normal
+from .made import model, normal
+from .made import node as make
 from .runtime import outside, run, said
 
 JOINED: dict[str, Any] = {
@@ -99,6 +102,24 @@ def test_every_index_by_itself(op: str) -> None:
         right = definition(made, *arrays)
         assert y.dtype == right.dtype
         np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-5, err_msg=str(made))
+
+
+@pytest.mark.parametrize("how", [*JOINED])
+def test_rows_whose_elements_go_together_are_joined_in_their_order(how: str) -> None:
+    """As Expand makes indices: the bits are those of one update after the other, however often a row is named."""
+    x, rows = normal(5, 3, 2), np.random.default_rng(0).integers(-5, 5, (40, 1, 1))
+    updates = normal(40, 3, 2, seed=1)
+    elements = np.ascontiguousarray(np.broadcast_to(rows, updates.shape))
+    for op, indices in (("ScatterElements", elements), ("ScatterND", rows.reshape(40, 1))):
+        made = node(op, 18, reduction=how)
+        right = definition(made, x, indices, updates)
+        np.testing.assert_array_equal(run(made, x, indices, updates)[0], right)
+        whole = model([make(op, "x i u", "a", reduction=how), make("Neg", "a", "y")],
+                      {"x": x.shape, "i": indices.shape, "u": updates.shape}, "y", opset=18,
+                      kinds={"i": TensorProto.INT64})  # fmt: skip
+        net = convmat.load(whole)
+        for _ in range(2):
+            np.testing.assert_array_equal(net({"x": x, "i": indices, "u": updates}), -right)
 
 
 def test_the_first_scatter_is_the_later_one() -> None:

@@ -5,6 +5,7 @@ Indices below 0 count from the end; one outside is refused, when the node runs.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -152,26 +153,87 @@ def _scatter_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(x.shape, x.dtype),)
 
 
-def _put(node: Node, y: Array, places: tuple[Array, ...], updates: Array) -> Array:
-    how = node.get("reduction", "none")
-    if how == "none":
-        y[places] = updates
-    else:
-        UFUNCS[how].at(y, places, updates)
+def _scatter_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
+    """y[..., indices, ...] = updates for a y that is x, or combined by `reduction`."""
+    put = _put_slices if node.op == "ScatterND" else _put_elements
+
+    def step(x: Array, indices: Array, updates: Array, out: Array) -> None:
+        np.copyto(out, x)
+        put(node, out, indices, updates)
+
+    return step
+
+
+@operator("ScatterElements", "Scatter", shape=_scatter_shape, prepare=_scatter_step)
+def scatter_elements(node: Node, x: Array, indices: Array, updates: Array) -> Any:
+    """x with y[indices[i, j, ...], j, ...] = updates[i, j, ...] for axis 0, or combined by `reduction`."""
+    return _put_elements(node, x.copy(), indices, updates)
+
+
+@operator("ScatterND", shape=_scatter_shape, prepare=_scatter_step)
+def scatter_slices(node: Node, x: Array, indices: Array, updates: Array) -> Any:
+    """x with y[indices[..., 0], indices[..., 1], ...] = updates, or combined by `reduction`."""
+    return _put_slices(node, x.copy(), indices, updates)
+
+
+def _put_elements(node: Node, y: Array, indices: Array, updates: Array) -> Array:
+    """Each element of `updates` in its place; where all of a row go together (as Expand makes them), row by row."""
+    axis = axis_of(node, node.get("axis", 0), y.ndim)
+    places = _open(node, indices, axis, y.shape[axis])
+    if axis or not indices.size or y.shape[1:] != indices.shape[1:]:
+        return _put(node, y, places, updates)
+    rows, size = indices.reshape(len(indices), -1), updates[0].size
+    if size == 1 or not (rows == rows[:, :1]).all():
+        return _put(node, y, places, updates)
+    _put_rows(node, y.reshape(len(y), -1), rows[:, 0] % len(y), updates.reshape(len(updates), -1))
     return y
 
 
-@operator("ScatterElements", "Scatter", shape=_scatter_shape)
-def scatter_elements(node: Node, x: Array, indices: Array, updates: Array) -> Any:
-    """x with y[indices[i, j, ...], j, ...] = updates[i, j, ...] for axis 0, or combined by `reduction`."""
-    axis = axis_of(node, node.get("axis", 0), x.ndim)
-    return _put(node, x.copy(), _open(node, indices, axis, x.shape[axis]), updates)
+def _put_slices(node: Node, y: Array, indices: Array, updates: Array) -> Array:
+    depth = indices.shape[-1]
+    places = _tuples(node, indices, y.shape)
+    if depth == y.ndim or not updates.size:
+        return _put(node, y, places, updates)
+    extents = y.shape[:depth]
+    wrapped = tuple((each % n).reshape(-1) for each, n in zip(places, extents, strict=True))
+    rows = np.ravel_multi_index(wrapped, extents)
+    slices = y.reshape(math.prod(extents), -1)
+    _put_rows(node, slices, rows, updates.reshape(len(rows), slices.shape[1]))
+    return y
 
 
-@operator("ScatterND", shape=_scatter_shape)
-def scatter_slices(node: Node, x: Array, indices: Array, updates: Array) -> Any:
-    """x with y[indices[..., 0], indices[..., 1], ...] = updates, or combined by `reduction`."""
-    return _put(node, x.copy(), _tuples(node, indices, x.shape), updates)
+def _put_rows(node: Node, y: Array, rows: Array, updates: Array) -> None:
+    """Whole rows of y, the updates of each in their order: first the first of all rows, then the second of those left.
+
+    Rows of one turn are all different, so each turn is one operation; the bits are those of update after update.
+    """
+    how = node.get("reduction", "none")
+    if how == "none":
+        y[rows] = updates
+        return
+    order = np.argsort(rows, kind="stable")
+    first = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    counts = np.diff(first, append=len(rows))
+    turn = np.arange(len(rows)) - np.repeat(first, counts)
+    order = order[np.argsort(turn, kind="stable")]
+    for which in np.split(order, np.cumsum(np.bincount(turn))[:-1]):
+        y[rows[which]] = UFUNCS[how](y[rows[which]], updates[which])
+
+
+def _put(node: Node, y: Array, places: tuple[Array, ...], updates: Array) -> Array:
+    """Elements of y by their own places."""
+    how = node.get("reduction", "none")
+    if how == "none":
+        y[places] = updates
+    elif y.size:
+        flat = sum((each % n) * step for each, n, step in zip(places, y.shape, _steps(y.shape), strict=True))
+        UFUNCS[how].at(y.reshape(-1), np.asarray(flat).reshape(-1), updates.reshape(-1))
+    return y
+
+
+def _steps(shape: Shape) -> tuple[int, ...]:
+    """How many elements apart neighbours along each axis are."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 # -- found when it runs ------------------------------------------------------------------------------------------------
