@@ -319,11 +319,12 @@ def arrays(found: Any) -> list[Array]:
 
 def test_every_rule_is_tried() -> None:
     elsewhere = {
+        "rows_first",
         "quantise_constants",
         "quantised",
         "in_float",
         "mean_of_bytes",
-    }  # of 8-bit numbers, in their own file
+    }  # of 8-bit numbers, in their own files
     assert {case.rule for case in CASES} | elsewhere == set(RULES)
 
 

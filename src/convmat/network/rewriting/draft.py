@@ -29,10 +29,12 @@ class Draft:
 
     def __iter__(self) -> Iterator[Node]:
         """The nodes in order, those made meanwhile too."""
-        for at in range(len(self._nodes)):
+        at = 0
+        while at < len(self._nodes):  # which may be more by then
             node = self._nodes[at]
             if node is not None:
                 yield node
+            at += 1
 
     def writer(self, name: str, *ops: str) -> Node | None:
         """The node that writes a value, if it is one of these operators."""

@@ -29,6 +29,7 @@ from ..ops.pointwise import ELEMENTWISE, expression
 from ..ops.quantise import quantise
 from .draft import Draft
 from .fusing import activation_of
+from .tables import read_constant
 
 PRODUCTS = {
     "Conv": INTEGER_CONV,
@@ -79,7 +80,7 @@ def quantise_constants(draft: Draft, node: Node) -> bool:
     """Constants that the graph quantises, as 8-bit numbers: weights of float32 from Constant nodes come like that."""
     if node.op != "QuantizeLinear" or node.domain or node.outputs[0] in draft.graph.outputs:
         return False
-    found = [_read_constant(draft, name) if name else None for name in node.inputs]
+    found = [read_constant(draft, name) if name else None for name in node.inputs]
     if any(name and value is None for name, value in zip(node.inputs, found, strict=True)):
         return False
     x, scale, *zero = found
@@ -87,13 +88,6 @@ def quantise_constants(draft: Draft, node: Node) -> bool:
         return False
     made = np.asarray(quantise(node, x, scale, *zero))
     return made.dtype in BYTES and draft.drop(node, draft.keep(made, node.outputs[0]))
-
-
-def _read_constant(draft: Draft, name: str) -> Array | None:
-    """The value of a constant, one that a node of its own holds too."""
-    node = draft.writer(name, "Constant")
-    value = draft.constant(name) if node is None else node.get("value")
-    return value if isinstance(value, np.ndarray) else None
 
 
 def quantised(draft: Draft, node: Node) -> bool:

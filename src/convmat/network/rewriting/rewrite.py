@@ -15,7 +15,8 @@
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
     mean_of_bytes        AveragePool between 8-bit numbers         a product with equal weights
     batch_as_pass        BatchNormalization left over              (x - less) * by + add, an elementwise node
-    quantise_constants   constants that are quantised, as 8-bit numbers; before all others
+    rows_first           rows of a table in 8 bits, before it is made float32; before all others
+    quantise_constants   constants that are quantised, as 8-bit numbers; after it
     quantised            products between dequantised and quantised numbers by integers; after it
     in_float             products of dequantised numbers whose outputs stay in float32; after it
     join                 g(f(x), z) element by element             one pass; tried once the others have settled
@@ -40,6 +41,7 @@ from .normalising import layer_norm
 from .pooled import mean_of_bytes
 from .quantised import in_float, quantise_constants, quantised
 from .slices import multiply_once
+from .tables import rows_first
 
 Rule = Callable[[Draft, Node], bool]
 
@@ -93,6 +95,7 @@ def _is_there(draft: Draft, node: Node) -> bool:
 RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
+        rows_first,
         quantise_constants,
         quantised,
         in_float,
@@ -116,7 +119,7 @@ RULES: dict[str, Rule] = {
 }
 """In the order in which they are tried at a node."""
 
-FIRST = (quantise_constants, quantised, in_float)
+FIRST = (rows_first, quantise_constants, quantised, in_float)
 """Those that are tried before anything is computed of constants."""
 
 LAST = (batch_as_pass, join)
