@@ -167,7 +167,8 @@ def _tiff(path: Path) -> ArrayStore:
         raise PlanError(
             "files: TIFF needs tifffile, which is not installed\n  no module tifffile\n  pip install 'convmat[zarr]'"
         ) from None
-    with _readable(path, "a TIFF image", f"save it with tifffile.imwrite('{path}', array)"):
+    fix = f"save it with tifffile.imwrite('{path}', array)"
+    with _readable(path, "a TIFF image", fix, tifffile.TiffFileError):
         view = tifffile.imread(path, aszarr=True)
     made = Zarr(path, _array_in(path, _zarr().open(view, mode="r")))
     weakref.finalize(made, view.close)
@@ -175,11 +176,12 @@ def _tiff(path: Path) -> ArrayStore:
 
 
 @contextmanager
-def _readable(path: Path, kind: str, fix: str) -> Iterator[None]:
-    """What its library says of a file that is damaged, or another one, as a PlanError."""
+def _readable(path: Path, kind: str, fix: str, *own: type[Exception]) -> Iterator[None]:
+    """What its library says of a file that is damaged, or another one, as a PlanError; `own`: the library's errors."""
+    known: tuple[type[Exception], ...] = (ValueError, OSError, *own)
     try:
         yield
-    except (ValueError, OSError) as error:
+    except known as error:
         raise PlanError(
             f"files: {path} cannot be read as {kind}\n  {' '.join(str(error).split())[:200]}\n  {fix}"
         ) from None
