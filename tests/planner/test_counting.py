@@ -68,7 +68,7 @@ SLIPS = {
     "a zero point of another type": Slip(
         "conv(given, signed, x_zero_point=np.int8(3))",
         "conv: x_zero_point must be whole numbers of the type that they belong to\n"
-        "  x_zero_point = np.int8(3), of int8;  uint8 holds 0 .. 255\n"
+        f"  x_zero_point = {np.int8(3)!r}, of int8;  uint8 holds 0 .. 255\n"
         "  give such a number, e.g. x_zero_point=0",
         "conv(given, signed, x_zero_point=np.uint8(3))",
     ),

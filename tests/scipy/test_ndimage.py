@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from convmat.scipy import banks, borders, ndimage, ready, strips
 from tests.allocations import Allocations
 
 theirs = pytest.importorskip("scipy.ndimage")
+SCIPY = tuple(map(int, version("scipy").split(".")[:2]))
 
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 
@@ -224,7 +226,8 @@ def test_integers_are_cut_between_passes_where_that_differs() -> None:
 def test_one_number_and_complex_ones_and_axes_as_in_scipy() -> None:
     assert ndimage.correlate(np.array(3.0), np.array(2.0)) == theirs.correlate(np.array(3.0), np.array(2.0))
     x = some((6, 7), "float64")
-    for sigma, axes in ((1.5, (0,)), (1.5, (1,)), ((1.0, 2.0), (0, 1))):
+    given_axes = [(1.5, (0,)), (1.5, (1,)), ((1.0, 2.0), (0, 1))]
+    for sigma, axes in given_axes if SCIPY >= (1, 17) else []:  # earlier ones filter along other axes too
         made = ndimage.gaussian_gradient_magnitude(x, sigma, axes=axes)
         assert np.allclose(made, theirs.gaussian_gradient_magnitude(x, sigma, axes=axes))
     for name, array, given in (

@@ -11,6 +11,9 @@ import pytest
 
 scipy = pytest.importorskip("scipy")
 
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 17), reason="the list is of SciPy 1.17's tests"
+)
 HOME = Path(scipy.__file__).parent
 ROOT = Path(__file__).parent.parent.parent
 
