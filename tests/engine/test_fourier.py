@@ -196,3 +196,33 @@ def test_the_filter_of_a_single_call_is_transformed_once(monkeypatch: pytest.Mon
         y = convmat.conv(x, w, lowering="fft", engine="blas")
     assert np.allclose(y, convmat.conv(x, w, exact=True, engine="blas"), rtol=1e-10, atol=1e-10)
     assert many == [many[0]] * 6
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["scipy", "numpy"])
+@pytest.mark.parametrize("dtype", WIDE)
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [
+        ((1, 2, 4000), (3, 2, 700)),
+        ((1, 1, 128, 128), (1, 1, 41, 41)),
+        ((1, 2, 256, 256), (2, 2, 31, 31)),
+        ((2, 3, 20, 21, 22), (2, 3, 7, 5, 9)),
+    ],
+    ids=str,
+)
+def test_large_windows_keep_to_the_workspace(
+    x: tuple[int, ...], w: tuple[int, ...], dtype: str, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Complex ones, too, which NumPy does not transform where they are."""
+    monkeypatch.setattr(fft_backend, "has_scipy", lambda: there)
+    rng = np.random.default_rng(4)
+    image, filters = _normal(rng, x, dtype), _normal(rng, w, dtype)
+    plan = _fft(Problem.of(Geometry.of(x, w, padding=1), dtype))
+    assert plan is not None
+    out, layer = plan(image, filters), plan.bind(filters)
+    with Allocations() as made:
+        layer(image, out=out)
+    assert made.peak <= plan.workspace
+    with Allocations() as made:
+        plan(image, filters, out=out)
+    assert made.peak <= plan.workspace + plan.weight_bytes

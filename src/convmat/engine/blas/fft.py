@@ -165,14 +165,16 @@ class Transformed:
         wide = self.spectrum.itemsize
         real = window * wide // 2 if self.real else 0
         many = fft_backend.spectra_held(self.spectrum)
+        # SciPy transforms complex numbers where they are, NumPy makes as many more.
+        inside = many - 1 if self.real or fft_backend.has_scipy() else many
         read = groups * k * n * points * wide
         # The spectra of a block of columns stay while its rows are multiplied.
         kept = read if self.real and self.thin else 0
-        back = groups * m * n * (real + points * wide * (many - 1) + 4 * wide)
+        back = groups * m * n * (real + points * wide * inside + 4 * wide)
         weights = (
             0 if self.bound else groups * m * k * (window * wide // (1 + self.real) + points * wide * many)
         )
-        return max(read * (many if self.real else many - 1), kept + back, kept + weights) + SMALL
+        return max(read * (many if self.real else inside), kept + back, kept + weights) + SMALL
 
     # -- weights ------------------------------------------------------------------------------------------------------
 
