@@ -343,3 +343,42 @@ def test_what_is_asked_wrongly() -> None:
         net.tiled(x, tile=(4, 4, 4))
     with pytest.raises(PlanError, match="nothing runs within so little memory"):
         net.tiled(x, memory=1000)
+
+
+def test_whatever_is_sliced_like_an_array_is_taken(tmp_path: Path) -> None:
+    net, x = unet(exact=True), image(2, 3, 16, 20)
+    np.save(tmp_path / "x.npy", x.astype(">f4"))
+    for given in (np.load(tmp_path / "x.npy", mmap_mode="r"), x.tolist(), np.asfortranarray(x), {"x": x}):
+        np.testing.assert_array_equal(net.tiled(given, tile=8), net(x))
+
+
+def test_no_images_are_no_tiles() -> None:
+    da = pytest.importorskip("dask.array")
+    net, x = unet(exact=True), image(0, 3, 16, 20)
+    assert net.tiled(x, tile=8).shape == net(da.from_array(x, chunks=7)).compute().shape == (0, 2, 16, 20)
+
+
+def test_what_is_no_input_or_no_tile_is_said() -> None:
+    net, x = unet(exact=True), image(1, 3, 16, 20)
+    for given, said in (
+        (
+            x.astype("f8"),
+            "tiled: the input 'x' has another element type than the network's\n  float64, expected float32\n"
+            "  convert it, e.g. x.astype('float32')",
+        ),
+        (
+            {"z": x},
+            "tiled: the inputs are not those of the network\n  given: 'z'\n  inputs: x: float32 bx3xhxw",
+        ),
+    ):
+        with pytest.raises(NetworkError) as error:
+            net.tiled(given, tile=8)
+        assert str(error.value) == said
+    wrong: Any
+    for wrong in (0, 8.5, (8, 8, 8), (8, 0.5), "large"):
+        with pytest.raises(PlanError) as refused:
+            net.tiled(x, tile=wrong)
+        assert str(refused.value) == (
+            f"tiled: tile is no extent of the output's pixels\n  tile = {wrong!r}, the output is 1x2x16x20\n"
+            "  a number, one for each of 2 axes, or 'auto'"
+        )

@@ -23,8 +23,9 @@ from .files.stream import Done, Job, Progress
 from .streams import NetworkStream
 from .tiles import tiled as _tiled
 from .tiles.files import TileJob
+from .tiles.inputs import name_inputs
 from .tiles.tile_plan import TilePlan, describe_tiles
-from .tiles.tiled import ReceptiveField, TileOptions, name_inputs, prepare_tiles, receptive_field, run_tiled
+from .tiles.tiled import ReceptiveField, TileOptions, prepare_tiles, receptive_field, run_tiled
 
 Array = npt.NDArray[Any]
 

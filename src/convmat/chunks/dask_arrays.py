@@ -133,7 +133,7 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
     problem = whole.problem
     shape, dtype = problem.shape("y"), whole.dtype
     if 0 in shape:
-        made = da.zeros(shape, dtype=dtype)
+        made = da.zeros(shape, dtype=dtype, chunks=shape)
         return made[0] if chunked.single else made
     extents = [tuple(b - a for a, b in itertools.pairwise(c)) for c in cutting.spatial]
     if problem.pad is not None and problem.pad.operand == "y":

@@ -57,7 +57,7 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, w_shape: tuple
         )
     whole = Whole(plan.problem, chosen_way(plan.decision), None)
     if 0 in (*dy.shape, *w_shape):
-        return da.zeros(w_shape, dtype=whole.dtype)
+        return da.zeros(w_shape, dtype=whole.dtype, chunks=w_shape)
     x = x.rechunk({0: dy.chunks[0]})
     return _build(call, Whole(forward, whole.way, None), whole, x, dy, w_shape)
 

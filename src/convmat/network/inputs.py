@@ -41,31 +41,36 @@ def _read_input(wanted: Input, value: Any) -> Any:
     if value is None and wanted.kind.startswith("optional"):
         return None
     if not wanted.kind.endswith("sequence"):
-        return _read_array(wanted, value)
+        return read_array("call", wanted, value)
     if not isinstance(value, list | tuple):
         raise NetworkError(
             f"call: the input {wanted.name!r} is no sequence\n  {type(value).__name__}; the network takes {wanted}\n"
             "  give a list of arrays"
         )
-    return [_read_array(wanted, each) for each in value]
+    return [read_array("call", wanted, each) for each in value]
 
 
-def _read_array(wanted: Input, value: Any) -> Array:
+def read_array(call: str, wanted: Input, value: Any) -> Array:
+    """An array as an input wants it; numbers of Python's are given its type. Raises NetworkError."""
     array = np.asarray(value)
-    if array.dtype != wanted.dtype:
-        if isinstance(value, list | tuple) and np.can_cast(array.dtype, wanted.dtype, "same_kind"):
-            array = array.astype(wanted.dtype)
-        else:
-            raise NetworkError(
-                f"call: the input {wanted.name!r} has another element type than the network's\n"
-                f"  {array.dtype}, expected {wanted.dtype}\n  convert it, e.g. x.astype('{wanted.dtype}')"
-            )
+    if isinstance(value, list | tuple) and np.can_cast(array.dtype, wanted.dtype, "same_kind"):
+        array = array.astype(wanted.dtype)
+    require_type(call, wanted, array.dtype)
     if wanted.shape is not None and array.ndim != len(wanted.shape):
         raise NetworkError(
-            f"call: the input {wanted.name!r} has {array.ndim} axes, {array.shape}\n"
+            f"{call}: the input {wanted.name!r} has {array.ndim} axes, {array.shape}\n"
             f"  the network takes {wanted}\n  {suggest_axes(wanted, array.shape)}"
         )
     return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def require_type(call: str, wanted: Input, dtype: np.dtype[Any]) -> None:
+    """Raise NetworkError where an array has another element type than an input."""
+    if dtype != wanted.dtype:
+        raise NetworkError(
+            f"{call}: the input {wanted.name!r} has another element type than the network's\n"
+            f"  {dtype}, expected {wanted.dtype}\n  convert it, e.g. x.astype('{wanted.dtype}')"
+        )
 
 
 def find_values(graph: Graph, names: Sequence[str]) -> list[str]:

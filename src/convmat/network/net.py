@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -394,4 +394,4 @@ class Network:
 
 def _numbers(tile: int | str | Sequence[int] | None) -> int | str | tuple[int, ...] | None:
     """What may be looked up."""
-    return tile if tile is None or isinstance(tile, int | str) else tuple(tile)
+    return tuple(tile) if isinstance(tile, Iterable) and not isinstance(tile, str) else tile

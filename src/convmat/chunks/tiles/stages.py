@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...network.graph import Graph, Input, Node, Spec
+from .inputs import cut_out
 from .passes import PassFiles
 from .tiler import Tiler
 
@@ -103,7 +104,7 @@ class Stages:
                 if at in record.done:
                     continue
                 read = {
-                    name: np.ascontiguousarray((found if name in found else given)[name][place])
+                    name: cut_out((found if name in found else given)[name], place)
                     for name, place in stage.tiler.inputs(part).items()
                 }
                 made = stage.tiler.run(part, read)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from ...errors import NetworkError, PlanError, format_value
 from ...network.graph import Input, Spec
 from ...network.net import Network
 from ..memory import SPARE, anonymous_bytes, available_bytes, describe_least_limit, largest_blocks
+from .inputs import cut_out, name_inputs
 from .parts import Part, middle_part
 from .stages import Stages, Tell
 from .tiler import Tiler
 
 Array = npt.NDArray[Any]
-Tile = int | str | Sequence[int] | None
+Tile = int | str | tuple[int, ...] | None
 
 UNIT = 64
 """Pixels that a tile's extents are multiples of where they are found here: of the strides of most networks."""
@@ -34,23 +36,13 @@ SHARE = 4
 """Tiles take one part in so many of the memory that is there, where nothing else is said."""
 
 
-def name_inputs(network: Network, x: Any) -> dict[str, Any]:
-    """The inputs by name. Raises NetworkError."""
-    if isinstance(x, Mapping):
-        return dict(x)
-    if len(network.inputs) != 1:
-        raise NetworkError(
-            f"tiled: the network has {len(network.inputs)} inputs, one array was given\n"
-            f"  inputs: {', '.join(map(str, network.inputs))}\n  give a dict of arrays by name"
-        )
-    return {network.inputs[0].name: x}
-
-
 def tiler_of(
     network: Network, given: Mapping[str, Any], *, approximate: bool, same_bits: bool = False
 ) -> Tiler:
     """The tiler for inputs of these shapes and element types. Raises NetworkError."""
-    specs = {name: Spec(tuple(map(int, x.shape)), np.dtype(x.dtype)) for name, x in given.items()}
+    specs = {
+        name: Spec(tuple(map(int, x.shape)), np.dtype(x.dtype).newbyteorder("=")) for name, x in given.items()
+    }
     made = Tiler(network, specs, approximate=approximate, same_bits=same_bits)
     made.require_shape()
     return made
@@ -64,14 +56,9 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
             f"tiled: the output has no pixels\n  it is {format_shape(shape)}\n  call the network with the whole image"
         )
     if tile is not None and tile != "auto":
-        numbers = (
-            (tile,) * (len(shape) - 2)
-            if isinstance(tile, int)
-            else ()
-            if isinstance(tile, str)
-            else tuple(tile)
-        )
-        if len(numbers) != len(shape) - 2 or min(numbers) < 1:
+        numbers = tile if isinstance(tile, tuple) else (tile,) * (len(shape) - 2)
+        whole = all(isinstance(n, Integral) and n >= 1 for n in numbers)
+        if len(numbers) != len(shape) - 2 or not whole:
             raise PlanError(
                 f"tiled: tile is no extent of the output's pixels\n"
                 f"  tile = {format_value(tile)}, the output is {format_shape(shape)}\n"
@@ -218,7 +205,7 @@ def run_tiled(network: Network, x: Any, options: TileOptions, progress: Tell | N
     tiler, parts = tiled.tiler, tiled.parts
     out = np.empty(tiler.shape, tiler.dtype)
     for at, part in enumerate(parts):
-        read = {name: np.ascontiguousarray(given[name][place]) for name, place in tiler.inputs(part).items()}
+        read = {name: cut_out(given[name], place) for name, place in tiler.inputs(part).items()}
         out[tuple(slice(a, b) for a, b in part)] = tiler.run(part, read)
         if progress is not None:
             progress(at + 1, len(parts))
@@ -353,6 +340,8 @@ def run_lazily(network: Network, x: Any) -> Any:
     tiler.refuse()
     tiler.decide()
     first, shape = next(iter(given.values())), tiler.shape
+    if 0 in shape:
+        return da.zeros(shape, dtype=tiler.dtype, chunks=shape)
     cuts = [
         _scale_boundaries(first.chunks[a], p) if len(shape) == first.ndim and a != 1 else (0, p)
         for a, p in enumerate(shape)
@@ -384,7 +373,6 @@ __all__ = [
     "ReceptiveField",
     "TileOptions",
     "Tiled",
-    "name_inputs",
     "prepare_tiles",
     "receptive_field",
     "require_fit",

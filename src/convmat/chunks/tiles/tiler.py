@@ -160,7 +160,9 @@ class Tiler:
     def grid(self, tile: tuple[int, ...], output: str = "") -> Iterator[Part]:
         """The parts of a value in tiles of these extents, in order."""
         shape = self.specs[output or self.output].shape
-        axes = [[(a, min(a + t, n)) for a in range(0, n, t)] for n, t in zip(shape, tile, strict=True)]
+        axes = [
+            [(a, min(a + t, n)) for a in range(0, n, max(t, 1))] for n, t in zip(shape, tile, strict=True)
+        ]
         yield from itertools.product(*axes)
 
     # -- the whole's way -----------------------------------------------------------------------------------------------
