@@ -56,7 +56,7 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
             f"tiled: the output has no pixels\n  it is {format_shape(shape)}\n  call the network with the whole image"
         )
     if tile is not None and tile != "auto":
-        numbers = tile if isinstance(tile, tuple) else (tile,) * (len(shape) - 2)
+        numbers: tuple[Any, ...] = tile if isinstance(tile, tuple) else (tile,) * (len(shape) - 2)
         whole = all(isinstance(n, Integral) and n >= 1 for n in numbers)
         if len(numbers) != len(shape) - 2 or not whole:
             raise PlanError(
