@@ -37,8 +37,15 @@ TRANSFORM = 4.0
 STRIDED = 1.5
 """How much longer packing takes where every second element of x is wanted, or fewer."""
 
-CALL, TASK, PLANE = 4e-6, 0.15e-6, 12e-9
-"""Seconds of a call from Python, and of a task and a plane of y beside their arithmetic."""
+CALL = 4e-6
+"""Seconds of a call from Python."""
+
+TASK, PLANE = 16_500, 1_320
+"""FLOPs that a core takes at its peak in the time of a task, and of a plane of y, beside their arithmetic.
+
+What runs there are some dozens of scalar instructions: a core that multiplies quicker was found to run them as much
+quicker, or more, where fixed seconds of one kind of CPU were three times what another kind takes.
+"""
 
 
 def jit_cost(
@@ -77,7 +84,7 @@ def _step_seconds(problem: Problem, step: KernelPlan, effort: Effort, cpu: Cpu, 
     elif problem.geometry.C > problem.geometry.G and bandwidth < peaks.l2_bandwidth:
         waited += math.prod(step.shapes["x"]) * step.dtypes.array.itemsize / bandwidth
     taken = max(busy + waited, near, far)
-    return taken + (effort.tasks * TASK + effort.planes * PLANE) / threads
+    return taken + (effort.tasks * TASK + effort.planes * PLANE) / peaks.fma_flops
 
 
 def _reread_seconds(step: KernelPlan, effort: Effort, cpu: Cpu, peaks: Peaks) -> float:
