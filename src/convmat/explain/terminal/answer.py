@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +79,11 @@ def write(file: BinaryIO, outputs: Mapping[str, Array]) -> None:
     if len(outputs) == 1:
         np.save(file, next(iter(outputs.values())), allow_pickle=False)
     else:
-        np.savez(file, allow_pickle=False, **outputs)
+        # np.savez takes a name for an option of its own: "file", and "allow_pickle" with NumPy 1.
+        with ZipFile(file, "w") as archive:
+            for name, array in outputs.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read_labels(path: Path, outputs: Mapping[str, Array]) -> list[str]:
