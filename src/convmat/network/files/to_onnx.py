@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import NetworkError
 from ...whole_files import replace_when_whole
 from ..graph import Graph, Input, Node
+from ..ops.dtypes import number_of
 
 OLDEST_IR = 8
 """The version of the format that every opset up to 18 may come in; onnx says which later ones need."""
@@ -66,7 +67,7 @@ def _graph(onnx: Any, graph: Graph) -> Any:
 def _value(onnx: Any, entry: Input) -> Any:
     if entry.kind != "tensor":
         raise NetworkError(f"to_onnx: the input {entry.name!r} is no tensor\n  it is a {entry.kind}")
-    kind = onnx.helper.np_dtype_to_tensor_dtype(entry.dtype)
+    kind = number_of(entry.dtype)
     return onnx.helper.make_tensor_value_info(entry.name, kind, entry.shape)
 
 

@@ -53,6 +53,16 @@ def dtype_named(name: str) -> np.dtype[Any]:
     return found
 
 
+def number_of(dtype: np.dtype[Any]) -> int:
+    """ONNX's number of an element type: that of every version of the standard, which old packages of it lack.
+
+    >>> number_of(np.dtype(np.float16)), number_of(np.dtype(object))
+    (10, 8)
+    """
+    name = "object" if dtype.kind in "OSU" else dtype.name
+    return next(number for number, each in NUMBERS.items() if each == name)
+
+
 def dtype_numbered(node: Node, number: int, what: str) -> np.dtype[Any]:
     """The element type that an attribute names by ONNX's number. Raises NetworkError."""
     if number not in NUMBERS:

@@ -15,6 +15,7 @@ import numpy as np
 from ..graph import Array, Node, Spec
 from . import gradients
 from .base import OPERATORS, OWN, OWNED, Operator, Specs, unknown_outputs
+from .dtypes import number_of
 from .half import AS_THEY_ARE, WIDE, is_half, widen_arrays
 
 LONGEST_SHAPE = 1024
@@ -79,7 +80,7 @@ def infer_outputs(node: Node, specs: Specs) -> tuple[Spec | None, ...]:
     given = {name: spec for name, spec in zip(node.inputs, specs, strict=True) if name and spec is not None}
     values = {name: s.value for name, s in given.items() if s.value is not None and s.size <= LONGEST_SHAPE}
     try:
-        kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(spec.dtype) for name, spec in given.items()}
+        kinds = {name: number_of(spec.dtype) for name, spec in given.items()}
         found = onnx.shape_inference.infer_node_outputs(
             onnx.defs.get_schema(node.op, node.version, node.domain),
             proto,
