@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import onnx
+import pytest
 from onnx import numpy_helper
 
 from convmat.network.reading.read import OLDEST
@@ -89,7 +90,10 @@ def node_cases() -> tuple[Any, ...]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of its examples overflow, or convert NaN
-        return tuple(load_model_tests(kind="node"))
+        made = tuple(load_model_tests(kind="node"))
+    if made[0].model is None:
+        pytest.skip(f"onnx {onnx.__version__} has the cases of single nodes as files alone")
+    return made
 
 
 def single(

@@ -14,6 +14,7 @@ import pytest
 import convmat
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, Options, Unknown
+from convmat.network.ops.dtypes import number_of
 from convmat.network.ops.half import AS_THEY_ARE
 from convmat.network.reading.read import read_graph
 
@@ -207,7 +208,7 @@ def test_what_the_reference_computes_is_widened_too(
     found: list[Array] = []
     for arrays in (narrow, wide):
         inputs = {f"x{i}": each for i, each in enumerate(arrays)}
-        kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(each.dtype) for name, each in inputs.items()}
+        kinds = {name: number_of(each.dtype) for name, each in inputs.items()}
         shapes_ = {name: each.shape for name, each in inputs.items()}
         net = convmat.load(
             model([made_node(op, " ".join(inputs), "y")], shapes_, "y", opset=version, kinds=kinds)

@@ -15,6 +15,7 @@ import convmat
 from convmat.engine import host
 from convmat.network.graph import Node, Spec
 from convmat.network.ops import OPERATORS, attention
+from convmat.network.ops.dtypes import number_of
 
 from .cases import Array
 from .made import model, node, normal
@@ -39,7 +40,7 @@ def run(cases: Sequence[Case], version: int = 24) -> None:
         names = [f"x{i}_{j}" for j in range(len(arrays))]
         inputs |= dict(zip(names, arrays, strict=True))
         nodes.append(node(op, " ".join(names), f"y{i}", **attributes))
-    kinds = {name: onnx.helper.np_dtype_to_tensor_dtype(x.dtype) for name, x in inputs.items()}
+    kinds = {name: number_of(x.dtype) for name, x in inputs.items()}
     outputs = [f"y{i}" for i in range(len(cases))]
     net = convmat.load(
         model(nodes, {n: x.shape for n, x in inputs.items()}, " ".join(outputs), opset=version, kinds=kinds)
@@ -156,7 +157,7 @@ def test_half_precision_and_casts() -> None:
         cases += [("Mul", [half, small], {}), ("Exp", [half], {}), ("Less", [half, small], {})]
         cases += [
             ("Cast", [half], {"to": kinds.FLOAT}),
-            ("Cast", [x], {"to": onnx.helper.np_dtype_to_tensor_dtype(dtype)}),
+            ("Cast", [x], {"to": number_of(dtype)}),
         ]
     cases += [("Cast", [x * 50], {"to": to}) for to in (kinds.INT8, kinds.INT64, kinds.BOOL, kinds.DOUBLE)]
     cases += [("Cast", [whole("int64") % 99], {"to": to}) for to in (kinds.FLOAT, kinds.UINT8, kinds.FLOAT16)]
