@@ -164,6 +164,26 @@ def test_weight_gradients_of_chunks_too_short_for_the_way_of_the_whole() -> None
     )
 
 
+@pytest.mark.parametrize("chunks", [9, 5, 1])
+def test_borders_wrap_round_the_array_and_no_chunk(chunks: int) -> None:
+    """As reported of others' filters of Dask arrays, which wrapped each chunk, or refused those below a window."""
+    x = np.arange(1, 10, dtype="float32")
+    y: Any = convmat.conv(
+        da.from_array(x, chunks=chunks)[None, None],
+        np.array([[[1, -1, 0, 1, -1]]], "float32"),
+        padding=2,
+        padding_mode="wrap",
+    )
+    taps = zip((1, -1, 1, -1), (2, 1, -1, -2), strict=True)
+    same_bits(y.compute(scheduler="sync")[0, 0], sum(np.float32(f) * np.roll(x, shift) for f, shift in taps))
+
+
+def test_a_filter_larger_than_the_array_and_chunks_of_one_plane() -> None:
+    x, w = np.ones((1, 1, 2, 5), "float32"), np.ones((1, 1, 7, 7), "float32")
+    y: Any = convmat.conv(da.from_array(x, chunks=1), w, padding=3)
+    same_bits(y.compute(scheduler="sync"), np.array([[[[8, 10, 10, 10, 8]] * 2]], "float32"))
+
+
 def test_what_is_not_known_is_refused() -> None:
     x, w = da.from_array(normal(2, 4, 30, 20), chunks=(1, 4, 10, 20)), normal(3, 4, 3, 3)
     unknown = x[:, :, da.from_array(np.arange(30) > 3, chunks=10)]
