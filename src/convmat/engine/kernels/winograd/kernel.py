@@ -56,7 +56,8 @@ from .task import RowBlock, TaskWriter
 from .writer import WinogradRecipe, WinogradWriter
 
 AHEAD = 2
-"""Channels by which x is asked for before it is read, and memory for transformed weights before it is written."""
+"""Channels by which x and w are asked for before they are read, and memory for transformed weights before it is
+written."""
 
 
 class ModuleWriter(WinogradWriter):
@@ -158,7 +159,7 @@ class ModuleWriter(WinogradWriter):
                 mask = prefix_mask(n, rows - vector * n)
                 at = w + tap.index * w_tap + channel.index * across + down * (vector * n)
                 if r.taps:
-                    taps = self._filters(fn, at, lines[: rows - vector * n])
+                    taps = self._filters(fn, at, lines[: rows - vector * n], across)
                 else:
                     taps = [
                         [
@@ -176,8 +177,11 @@ class ModuleWriter(WinogradWriter):
                         fn.prefetch(to, AHEAD * width, write=True)
                         to = to + plane
 
-    def _filters(self, fn: Function, at: Value, lines: list[Value]) -> list[list[Value]]:
-        """The taps of filters that lie whole in memory, by column and row: filters are read and transposed."""
+    def _filters(self, fn: Function, at: Value, lines: list[Value], further: Value) -> list[list[Value]]:
+        """The taps of filters that lie whole in memory, by column and row: filters are read and transposed.
+
+        `further`: bytes from the filters of one channel to those of the next, which are asked for ahead.
+        """
         r, n = self.r, self.r.lanes
         down, across = len(r.rows.pre_a[0]), len(r.columns.pre_a[0])
         count = down * across
@@ -186,6 +190,8 @@ class ModuleWriter(WinogradWriter):
         for first in range(0, count, n):
             mask = prefix_mask(n, count - first)
             read = [fn.load(begin + line, self.vector, first * self.item, mask=mask) for line in lines]
+            for line in lines:
+                fn.prefetch(begin + further * AHEAD + line, first * self.item)
             nothing = fn.load(begin, self.vector, mask=prefix_mask(n, 0))  # 0: rows that there are not
             found += transpose(read + [nothing] * (n - len(read)))
         found = found[:count] if r.taps > 0 else found[:count][::-1]
