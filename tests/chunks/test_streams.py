@@ -125,6 +125,8 @@ def test_rows_of_images_and_time_that_lies_elsewhere() -> None:
 
 
 def test_causal_convolutions_with_state_are_carried() -> None:
+    if onnx.defs.onnx_opset_version() < 27:
+        pytest.skip(f"onnx {onnx.__version__} has no operator set 27")
     n = Built(integers=True)
     n.nodes.append(
         onnx.helper.make_node(
