@@ -20,6 +20,7 @@ from convmat.engine.kernels.winograd.plan import WinogradPlan
 from convmat.geometry import Geometry
 from convmat.lowering import ALL, find_lowering
 from convmat.lowering.toomcook import fast_correlation
+from convmat.lowering.winograd import folds
 from convmat.planner import Plan
 from convmat.planner.candidates import dtypes_of, make_program, operand_extents
 from convmat.planner.cost import error_estimate
@@ -86,6 +87,9 @@ def _geometry(pick: random.Random) -> Geometry:
     if pick.random() < 0.4:
         dilation = [pick.choice([1, 2, 3, 5]) for _ in F]
         dilation[-1] = pick.choice([1, 2, 2, 4])
+    if len(F) == 1 and pick.random() < 0.5:  # a line that is folded into rows
+        dilation = [pick.choice([3, 5, 16, 20, 40])]
+        padding = ((pick.choice([0, dilation[0], pick.randint(-9, 50)]), pick.randint(0, 50)),)
     extents = tuple(d * (f - 1) + 1 + pick.randint(2, 30) for f, d in zip(F, dilation, strict=True))
     channels, filters = groups * pick.choice([1, pick.randint(2, 24), 90]), groups * pick.randint(1, 40)
     stride = [1] * len(F)
@@ -106,6 +110,29 @@ def _geometry(pick: random.Random) -> Geometry:
 def _last(array: Array) -> Array:
     """The same with channels last."""
     return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+
+
+@pytest.mark.parametrize(("dilation", "padding"), [(3, 3), (12, 0), (16, 7), (50, 111)])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dilated_line_is_folded_into_rows(name: str, dilation: int, padding: int) -> None:
+    """Whole rows and a piece of one; elements that are not finite are where the definition has them, and no further."""
+    g = Geometry.of((2, 5, 7 * dilation + 2), (19, 5, 3), padding=padding, dilation=dilation)
+    assert folds(g) == dilation
+    x, w = _normal(dilation, "float32", g.x_shape, g.w_shape)
+    bias = np.arange(19, dtype=np.float32)
+    plan = convmat.plan(
+        g.x_shape, g.w_shape, padding=padding, dilation=dilation, rtol=1.0, bias=True, lowering=name
+    )
+    expected = by_taps(x, w, None, g)[0] + bias[:, None]
+    out = blank(g.y_shape, np.dtype(np.float32))
+    y = plan(hedged(x), hedged(w), bias, out=out)
+    written_alone(out)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    x[0, 1, -1] = np.inf
+    with np.errstate(invalid="ignore"):
+        lost = ~np.isfinite(by_taps(x, w, None, g)[0])
+    assert np.array_equal(~np.isfinite(plan(x, w, bias)), lost)
+    assert lost.any()
 
 
 @pytest.mark.parametrize("seed", quick_part(range(50), 8))
@@ -130,7 +157,8 @@ def test_the_error_stays_under_the_estimate(seed: int) -> None:
             few = 1 + 6 / np.sqrt(y.size)  # an expectation: a handful of elements may be beyond it
             assert _apart(y, expected) <= few * chosen.cost.error, chosen
             ran.append(chosen.lowering)
-    fits = layout == "NHWC" or (g.F[-1] - 1) * g.d[-1] <= host().lanes(np.dtype(dtype).itemsize)
+    near = (g.F[-1] - 1) * g.d[-1] <= host().lanes(np.dtype(dtype).itemsize)
+    fits = layout == "NHWC" or near or folds(g) > 1
     assert ran == [way.name for way in ALL if way.name in NAMES and fits and way.refuses(problem) is None]
 
 

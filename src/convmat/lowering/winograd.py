@@ -109,19 +109,19 @@ class Winograd(Lowering):
     def product(self, part: Part) -> Product:
         """One product of (O, F*C) @ (F*C, B*P*tiles) for each pair of points; F, P: those of the axis of slices."""
         g, tiled = part.geometry, tiled_axes(part.geometry)
-        # A line is an image of one row, which no array knows of: two axes in any case.
-        flat = [("", 1, 1, 1)] if len(tiled) == 1 else []
+        folded = folds(g) if _are_lines(part.problem, tiled) else 1
+        apart = [d if taps > 1 else 1 for d, taps in zip(g.d, g.F, strict=True)]
         tiles, windows, reached, filled = [], [], [], []
         transforms = []
-        apart = [d if taps > 1 else 1 for d, taps in zip(g.d, g.F, strict=True)]
-        for name, taps, outputs, d in [*flat, *((str(a), g.F[a], g.P[a], apart[a]) for a in tiled)]:
+        for name, taps, outputs, d in _window_axes(g, tiled, folded, apart):
             fast = fast_correlation(self.outputs(taps), taps)
             tiles += [Index(f"q{name}", -(-outputs // (d * fast.m))), Index(f"e{name}", d)]
             windows.append(Index(f"f{name}", fast.r))
             reached.append(Index(f"u{name}", fast.t))
             filled.append(Index(f"v{name}", fast.m))
             transforms.append(Transform(fast.G, fast.BT, fast.AT))
-        by_axis = dict(zip(tiled, transforms[len(flat) :], strict=True))
+        by_axis = dict(zip(tiled, transforms if folded > 1 else transforms[-len(tiled) :], strict=False))
+        across = (("q", 1), ("u", 1)), (("q", 1), ("v", 1))
 
         def read(dim: Dim) -> Coordinate:
             if dim.role[0] != "i":
@@ -131,7 +131,8 @@ class Winograd(Lowering):
                 steps = (f"p{a}", step_of(g.s[a], g.P[a])), (f"f{a}", step_of(g.d[a], g.F[a]))
                 return Coordinate(dim.extent, steps, -g.lo[a])
             d, m = apart[a], len(by_axis[a].post)
-            return Coordinate(dim.extent, ((f"q{a}", m * d), (f"u{a}", d), (f"e{a}", 1)), -g.lo[a])
+            inner = across[0] if folded > 1 else ((f"e{a}", 1),)
+            return Coordinate(dim.extent, ((f"q{a}", m * d), (f"u{a}", d), *inner), -g.lo[a])
 
         def write(dim: Dim) -> Coordinate:
             if dim.role[0] != "p":
@@ -141,7 +142,9 @@ class Winograd(Lowering):
             if a not in by_axis:
                 return Coordinate(dim.extent, ((f"p{a}", by), *part.apart(a)), phase.start[a])
             d, m = apart[a], len(by_axis[a].post)
-            terms = ((f"q{a}", by * m * d), (f"v{a}", by * d), (f"e{a}", by), *part.apart(a))
+            inner = across[1] if folded > 1 else ((f"e{a}", 1),)
+            moved = ((f"q{a}", m * d), (f"v{a}", d), *inner)
+            terms = (*((name, by * step) for name, step in moved), *part.apart(a))
             return Coordinate(dim.extent, terms, phase.start[a])
 
         rest = _rest(g)
@@ -175,6 +178,47 @@ def tiled_axes(geometry: Geometry) -> tuple[int, ...]:
     *others, last = [a for a, s in enumerate(geometry.s) if s == 1] or [-1]
     several = [a for a in others if geometry.F[a] > 1] or others
     return (*several[-1:], last) if last >= 0 else ()
+
+
+WIDEST = 16
+"""Elements of the widest vectors: windows that reach no further along a line are read where it lies."""
+
+
+def folds(geometry: Geometry) -> int:
+    """How long the rows are that a dilated line is folded into, as long as its dilation; 1 where it is left as it is.
+
+    >>> folds(Geometry.of((1, 2, 99), (4, 2, 3), padding=20, dilation=20))
+    20
+    >>> folds(Geometry.of((1, 2, 99), (4, 2, 3), padding=8, dilation=8))
+    1
+    """
+    tiled = tiled_axes(geometry)
+    if len(tiled) != 1:
+        return 1
+    (a,) = tiled
+    d, taps = geometry.d[a], geometry.F[a]
+    near = WIDEST % d == 0 and (taps - 1) * d <= WIDEST
+    return 1 if taps == 1 or near else d
+
+
+def _window_axes(
+    g: Geometry, tiled: tuple[int, ...], folded: int, apart: list[int]
+) -> list[tuple[str, int, int, int]]:
+    """Both axes of windows: name, taps, outputs and how far the elements of a window lie from each other.
+
+    A line is an image of one row, which no array knows of. Or, folded, of many rows: a window goes down them.
+    """
+    axes = [(str(a), g.F[a], g.P[a], apart[a]) for a in tiled]
+    if folded > 1:
+        ((name, taps, outputs, _),) = axes
+        return [(name, taps, -(-outputs // folded), 1), ("", 1, folded, 1)]
+    return axes if len(axes) == 2 else [("", 1, 1, 1), *axes]
+
+
+def _are_lines(problem: Problem, tiled: tuple[int, ...]) -> bool:
+    """Whether the elements of x and y lie side by side along the last axis that is tiled."""
+    ends = {layout.dims[-1].role for layout in (problem.x, problem.y)}
+    return bool(tiled) and ends == {f"i{tiled[-1]}", f"p{tiled[-1]}"}
 
 
 def _rest(geometry: Geometry) -> tuple[int, ...]:

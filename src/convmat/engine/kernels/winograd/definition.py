@@ -74,7 +74,9 @@ def _add_slice(
     places = const(i64.x(r.lanes), range(r.lanes)) * splat(w_o, lanes=r.lanes)
     with fn.loop(0, depth, carried=totals) as c:
         with fn.loop(0, len(r.rows.pre_a[0]), carried=c.carried) as f0:
-            with fn.if_(below(top + f0.index * d0, height), default=f0.carried) as reached:
+            row = top + f0.index * d0
+            with fn.if_(below(row, height), default=f0.carried) as reached:
+                begin = writer.along(fn, args, row, first)
                 with fn.loop(0, len(r.columns.pre_a[0]), carried=f0.carried) as f1:
                     tap = c.index * w_c + f0.index * w_f0 + f1.index * w_f1
                     weights = gather_at(fn, w + tap, places, writer.vector, rows)
@@ -83,7 +85,7 @@ def _add_slice(
                     added: list[Value] = []
                     for v1, total in enumerate(f1.carried):
                         # Taps outside x are left out: zero times an infinite weight is no zero.
-                        inside = below(first + across + v1 * d1, width)
+                        inside = below(begin + across + v1 * d1, width)
                         with fn.if_(inside, default=[total]) as there:
                             one = fn.load(at + x_column * (v1 * d1), r.work)
                             there.carry(fma(splat(one, lanes=r.lanes), weights, total))

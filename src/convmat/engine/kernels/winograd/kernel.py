@@ -79,15 +79,20 @@ class ModuleWriter(WinogradWriter):
         names = ("x row", "x c", "line pitch", "v plane")
         x_row, x_channel, pitch, plane = (self.word(fn, args, name) for name in names)
         height, width = self.word(fn, args, "height"), self.word(fn, args, "width")
-        limits = [
-            splat(trunc(select(below(row + u * d0, height), width, 0), to=i32), lanes=n) for u in range(t0)
-        ]
+        rows = [row + u * d0 for u in range(t0)]
+        limits = [splat(trunc(select(below(at, height), width, 0), to=i32), lanes=n) for at in rows]
+        begins = [self.along(fn, args, at, column) for at in (rows if r.folded else rows[:1])]
         pixels = count * m1 + (t1 - m1) * d1
         with fn.loop(0, udiv(pixels + (n - 1), n)) as chunk:
             moved = chunk.index * (n * item)
-            places = splat(trunc(column + chunk.index * n, to=i32), lanes=n) + const(i32.x(n), range(n))
+            places = [
+                splat(trunc(begin + chunk.index * n, to=i32), lanes=n) + const(i32.x(n), range(n))
+                for begin in begins
+            ]
             read = [
-                fn.load(x + x_row * (u * d0) + moved, self.vector, mask=below(places, limits[u]))
+                fn.load(
+                    x + x_row * (u * d0) + moved, self.vector, mask=below(places[u % len(places)], limits[u])
+                )
                 for u in range(t0)
             ]
             # Hardware follows no rows this short, and loads that miss hold up all that comes after them.
@@ -270,7 +275,11 @@ class ModuleWriter(WinogradWriter):
                     )  # fmt: skip
                 for v0 in range(m0):
                     with fn.if_(down > v0 * d0):
-                        left = minimum(across - first * m1, group * m1)
+                        wide = across
+                        if r.folded:
+                            ends = self.word(fn, args, "last columns") - column
+                            wide = select(equal(down, v0 * d0 + 1), minimum(ends, across), across)
+                        left = minimum(wide - first * m1, group * m1)
                         for piece in range(0, group * m1, n):
                             pixels = [v0 * r.turned * n + piece + i for i in range(n)]
                             lines = [[fn.load(turned, self.vector, at * n * item)] for at in pixels]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ....product import Product, Transform
+from ....product import Index, Product, Transform, View
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, aligned_size, origin, strides
@@ -74,6 +74,7 @@ def plan_transformed(
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
+        folded=folded_row(b, product.windows(b)) > 0,
     )
     block = TileBlock.find_best(product, recipe, threads, cpu)
     if not bound:
@@ -111,14 +112,16 @@ def _refuses_extents(product: Product, lanes: int) -> str | None:
     """The same for sizes; `lanes` of a vector along lines, 0 along channels."""
     b, c = product.terms[0][1], product.c
     *_, r0, _, r1 = c.cols
-    windows = {v.name: d for v, d in zip(product.windows(c), (r0.extent, r1.extent), strict=True)}
+    down = folded_row(b, product.windows(b)) or r0.extent
+    windows = {v.name: d for v, d in zip(product.windows(c), (down, r1.extent), strict=True)}
     if any(
         coordinate.offset or by != windows.get(name, by)
         for coordinate in c.coordinates
         for name, by in coordinate.terms
     ):
         return "writes y densely, got one phase of several"
-    widest = max(coordinate.extent for coordinate in b.coordinates)
+    reach = product.windows(b)[0].extent * folded_row(b, product.windows(b))
+    widest = reach + max(coordinate.extent for coordinate in b.coordinates)
     if widest > LARGEST_EXTENT:
         return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, got {widest}"
     if lanes and lanes % r1.extent:
@@ -164,6 +167,12 @@ class WinogradPlan(KernelPlan):
         self.weight_bytes = math.prod(shapes["w"]) * item if r.packs else group.extent * matrix
         self.kept_bytes = 0 if r.packs else math.prod(shapes["w"]) * item
         tiles, (d0, d1) = tiles_of(product), r.apart
+        down, across = by_row.offset, by_column.offset
+        height, (out_rows, out_columns, last) = by_row.extent, (out_row.extent, out_column.extent, 0)
+        if (piece := folded_row(b, (u0, u1))) > 0:
+            down, height = 0, -(-(by_column.extent - across) // piece) + 1
+            out_rows = -(-out_column.extent // piece)
+            out_columns, last = piece, out_column.extent - (out_rows - 1) * piece + across
         words = {
             "chunk": k.chunk, "chunks": k.chunks, "together": k.together,
             "count g": group.extent, "x g": x[group.name], "y g": y[group.name],
@@ -174,9 +183,10 @@ class WinogradPlan(KernelPlan):
             "column blocks": k.column_blocks,
             "tile rows": tiles[0], "tile columns": tiles[1], "x c": x[channel.name],
             "x row": x[u0.name] // d0, "y o": y[o.name], "y row": y[v0.name] // d0,
-            "x column": x[u1.name] // d1, "y column": y[v1.name] // d1, "row offset": by_row.offset,
-            "column offset": by_column.offset, "height": by_row.extent, "width": by_column.extent,
-            "out rows": out_row.extent, "out columns": out_column.extent, "k": channel.extent, "part": product.part,
+            "x column": x[u1.name] // d1, "y column": y[v1.name] // d1,
+            "row offset": down, "column offset": across, "height": height, "width": by_column.extent,
+            "piece": piece, "out rows": out_rows, "out columns": out_columns, "last columns": last,
+            "k": channel.extent, "part": product.part,
             "panel": k.panel,
         }  # fmt: skip
         words |= self._slices(x, w, y) | self._scratch(plane)
@@ -247,6 +257,13 @@ class WinogradPlan(KernelPlan):
             tasks=self.tasks,
             waits=True,
         )
+
+
+def folded_row(view: View, windows: tuple[Index, Index]) -> int:
+    """The length of the rows that a line is folded into, where both windows move along one axis; otherwise 0."""
+    u0, u1 = (each.name for each in windows)
+    found = [dict(each.terms) for each in view.coordinates]
+    return next((terms[u0] for terms in found if u0 in terms and u1 in terms), 0)
 
 
 def _odd_lines(count: int) -> int:

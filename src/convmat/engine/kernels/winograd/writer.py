@@ -30,9 +30,10 @@ class WinogradRecipe:
     """All that is constant in the kernel: the transforms along both axes, types, how many rows of A a block has.
 
     `width`: rows of a block of A, `tail`: of the last one; `several`: whether there are blocks of both kinds.
-    `apart`: how far the elements of a window lie from each other. `taps`: a filter lies whole in memory, forwards (1)
-    or backwards (-1); otherwise 0. `packs`: tasks pack A. `k`: channels, where x and y keep their
-    channels side by side (`channels_last`); otherwise 0. Slices and their taps are counted at run time.
+    `apart`: how far the elements of a window lie from each other. `folded`: rows are pieces of one line, the last
+    perhaps shorter. `taps`: a filter lies whole in memory, forwards (1) or backwards (-1); otherwise 0. `packs`: tasks
+    pack A. `k`: channels, where x and y keep their channels side by side (`channels_last`); otherwise 0. Slices and
+    their taps are counted at run time.
     """
 
     rows: Transform
@@ -50,6 +51,7 @@ class WinogradRecipe:
     bias: bool
     residual: bool
     activation: Activation | None
+    folded: bool
 
     @property
     def points(self) -> int:
@@ -140,8 +142,10 @@ class WinogradRecipe:
         names += [
             "height",
             "width",
+            "piece",
             "out rows",
             "out columns",
+            "last columns",
             "k",
             "part",
             "panel",
@@ -194,6 +198,10 @@ class TransformWriter(Generic[R]):
 
 class WinogradWriter(TransformWriter[WinogradRecipe]):
     """Says where tiles lie too, and what both orders of lanes transform alike."""
+
+    def along(self, fn: Function, args: Value, row: Value, column: Value) -> Value:
+        """What the width bounds: a column of x, or how far it lies along the line that rows are pieces of."""
+        return row * self.word(fn, args, "piece") + column if self.r.folded else column
 
     def pixel(self, tile: Value) -> Value:
         """The first column of a tile, from the first one of its row of tiles."""
