@@ -15,7 +15,7 @@ interval (Lanczos, 1938): a cut costs 2^degree times less than dropping the term
 
 2^n is two factors of half the exponent, so that results below the normal range are rounded once, by the
 last product. n itself is never converted: a constant is added that leaves n in the lowest bits of the
-float, from where a shift moves it into the exponent.
+float, from where a shift moves it into the exponent. AVX-512 has one instruction for a factor 2^n of any size.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from .instructions import (
     minimum,
     select,
 )
+from .powers_of_two import scale_by_power
 
 # 2 * atanh(1/3), by its series
 LN2 = 2 * sum((Fraction(1, (2 * k + 1) * 3 ** (2 * k + 1)) for k in range(45)), Fraction(0))
@@ -155,6 +156,21 @@ def exp_in_parts(x: Value, of: ExponentialConstants, rest: Value | None = None) 
     return minus_one, _power_of_two(half, of), _power_of_two(other, of)
 
 
+def exp_reduced(x: Value, of: ExponentialConstants, rest: Value | None = None) -> tuple[Value, Value]:
+    """a and n, where e^x = (1 + a) * 2^n, for lowest <= x <= highest; `rest` is what x lacks."""
+    shifted, minus_one = _reduce(x, of, rest)
+    return minus_one, shifted - of.shift
+
+
+def scale(value: Value, n: Value, of: ExponentialConstants) -> Value:
+    """value * 2^n, rounded once, where n is a whole number that leads below the normal range at most."""
+    if (made := scale_by_power(value, n)) is not None:
+        return made
+    half = fma(n, 0.5, const(n.type, of.shift))
+    other = n - (half - of.shift) + of.shift
+    return value * _power_of_two(half, of) * _power_of_two(other, of)
+
+
 def _exp_in_two(x: Value, of: ExponentialConstants) -> tuple[Value, Value]:
     """e^x as two factors, each of them normal, for lowest <= x <= highest."""
     a, b, c = exp_in_parts(x, of)
@@ -166,8 +182,8 @@ def exp(x: Value) -> Value:
     """e^x: 0 and infinity where the true value rounds to them."""
     of = constants(x.type.kind)
     # the constant first: of a NaN, minimum and maximum give the second operand
-    a, b = _exp_in_two(minimum(const(x.type, of.highest), maximum(const(x.type, of.lowest), x)), of)
-    return a * b
+    a, n = exp_reduced(minimum(const(x.type, of.highest), maximum(const(x.type, of.lowest), x)), of)
+    return scale(a + 1.0, n, of)
 
 
 # ---- its descendants --------------------------------------------------------------------------------------

@@ -10,15 +10,33 @@ from collections.abc import Sequence
 
 from .. import gaussian
 from . import exponential
-from .exponential import exp_in_parts
+from .exponential import exp_reduced, scale
 from .formulas import formula
 from .instructions import Value, bitcast, const, copysign, f32, fabs, fma, i32, i64, maximum, minimum, select
 
 
 def polynomial(coefficients: Sequence[float], u: Value) -> Value:
-    """The sum of coefficients[i] * u^i."""
-    found: Value = const(u.type, coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
+    """The sum of coefficients[i] * u^i.
+
+    Of many, those of high powers are added up apart for even and odd i, side by side: that waits half as long.
+    """
+    low, high = (
+        (coefficients[:LOW], coefficients[LOW:]) if len(coefficients) > 2 * LOW else ((), coefficients)
+    )
+    if not low:
+        return _add_powers(high[:-1], u, const(u.type, high[-1]))
+    square = u * u
+    even, odd = (_add_powers(part[:-1], square, const(u.type, part[-1])) for part in (high[::2], high[1::2]))
+    return _add_powers(low, u, fma(odd, u, even))
+
+
+LOW = 3
+"""Coefficients whose terms are large: they are added last, one after the other, and rounded as seldom as may be."""
+
+
+def _add_powers(coefficients: Sequence[float], u: Value, found: Value) -> Value:
+    """The sum of coefficients[i] * u^i, and `found` times the next power."""
+    for coefficient in coefficients[::-1]:
         found = fma(found, u, const(u.type, coefficient))
     return found
 
@@ -39,6 +57,15 @@ def product(a: Value, b: Value) -> tuple[Value, Value]:
         return rounded, fma(a, b, -rounded)
     (c, d), (e, f) = _halves(a), _halves(b)
     return rounded, c * e - rounded + c * f + d * e + d * f
+
+
+def _missing(a: Value, b: Value) -> Value:
+    """1 - a * b, where that is little."""
+    home = a.home or b.home
+    if home is not None and home.fused:
+        return fma(-a, b, const(a.type, 1.0))
+    near, lost = product(a, b)
+    return const(a.type, 1.0) - near - lost
 
 
 @formula(gaussian.erf)
@@ -63,17 +90,14 @@ def gelu(x: Value) -> Value:
     v = minimum(const(x.type, of.nothing), fabs(x))
     below = v + of.middle
     inverse = const(x.type, 1.0) / below
-    near, lost = product(below, inverse)
-    lacking = (
-        const(x.type, 1.0) - near - lost - (v - (below - of.middle)) * inverse
-    )  # of the true inverse, its share
+    left_out = v - (below - of.middle)
+    lacking = fma(-left_out, inverse, _missing(below, inverse))  # of the true inverse, its share
     h = polynomial(of.tail, fma(inverse, factor, const(x.type, summand))) * inverse
     square, rest = product(v, v)
-    minus_one, b, c = exp_in_parts(
-        square * -0.5, exponential.constants(x.type.kind), fma(rest, -0.5, lacking)
-    )
+    exact = exponential.constants(x.type.kind)
+    minus_one, n = exp_reduced(square * -0.5, exact, fma(rest, -0.5, lacking))
     left = v * h
-    return fma(-(fma(left, minus_one, left) * b), c, maximum(const(x.type, 0.0), x))
+    return maximum(const(x.type, 0.0), x) - scale(fma(left, minus_one, left), n, exact)
 
 
 @formula(gaussian.gelu_tanh)
@@ -89,6 +113,8 @@ def gelu_tanh(x: Value) -> Value:
     lost = lost + rest * high + (one - carried) + (cubic - (total - carried))
     lost = lost + fma(square, const(x.type, high_lacks), const(x.type, one_lacks))
     z, rest = product(v, total)
-    minus_one, b, c = exp_in_parts(-z, exponential.constants(x.type.kind), -fma(v, lost, rest))
-    a = (minus_one + 1.0) * b
-    return fma(-(v * a / fma(a, c, const(x.type, 1.0))), c, maximum(const(x.type, 0.0), x))
+    exact = exponential.constants(x.type.kind)
+    minus_one, n = exp_reduced(-z, exact, -fma(v, lost, rest))
+    a = minus_one + 1.0
+    share = v * a / (scale(a, n, exact) + 1.0)
+    return maximum(const(x.type, 0.0), x) - scale(share, n, exact)

@@ -1,6 +1,6 @@
 """Softmax: exponentials of a line by their sum, or the logarithms of that.
 
-    softmax(x)[i]       e^(x[i] - m) / s        m = max of x,  s = sum over i of e^(x[i] - m)
+    softmax(x)[i]       e^(x[i] - m) * (1 / s)  m = max of x,  s = sum over i of e^(x[i] - m)
     log_softmax(x)[i]   x[i] - m - log(s)
 
 Along the last axis a line lies in the lanes; along another, lanes lie along what is behind it.
@@ -51,11 +51,12 @@ class Softmax(SweepRecipe):
                 return found if mask is None else select(mask, found, const(kind, 0.0))
 
             total = at.walk(2, 0.0, lambda a, b: a + b, power)
-            share_of = splat(log(total) if self.logarithm else total, lanes=lanes)
+            one = const(total.type, 1.0)
+            share_of = splat(log(total) if self.logarithm else one / total, lanes=lanes)
 
             def finish(offset: Value, mask: Value | None) -> None:
                 made = fn.load(y, kind, offset, mask=mask)
-                fn.store(made - share_of if self.logarithm else made / share_of, y, offset, mask=mask)
+                fn.store(made - share_of if self.logarithm else made * share_of, y, offset, mask=mask)
 
             Line(fn, y, self.type, lanes, columns).each(finish)
 
@@ -100,10 +101,11 @@ class SoftmaxAcross(SweepRecipe):
                 fn.store(less if self.logarithm else power, y, row.index * step, mask=mask)
                 row.carry(row.carried[0] + power)
             block.carry(block.carried[0] + row.results[0])
-        total = log(block.results[0]) if self.logarithm else block.results[0]
+        total = block.results[0]
+        share = log(total) if self.logarithm else const(kind, 1.0) / total
         with fn.loop(zero, count) as row:
             made = fn.load(y, kind, row.index * step, mask=mask)
-            fn.store(made - total if self.logarithm else made / total, y, row.index * step, mask=mask)
+            fn.store(made - share if self.logarithm else made * share, y, row.index * step, mask=mask)
 
 
 def softmax(
