@@ -172,7 +172,7 @@ def test_the_kernels_are_made_for_every_cpu(name: str) -> None:
     cpu = Cpu.named(name)
     triple = f"{cpu.arch}-unknown-linux-gnu"
     image = elf.parse(compiler.generate(microbench.microbench_ir(cpu), triple, cpu.name, "", 2))
-    assert set(image.functions) == {"fma", "read", "dot"}
+    assert set(image.functions) == {"fma", "read", "dot", "swap"}
     text = compiler.generate(microbench.microbench_ir(cpu), triple, cpu.name, "", 2, "assembly").decode()
     assert "Spill" not in text
     if cpu.fma:
@@ -182,6 +182,28 @@ def test_the_kernels_are_made_for_every_cpu(name: str) -> None:
             if line.split()
         )
         assert found >= microbench.accumulators(cpu)
+
+
+def test_threads_change_the_chunks_of_others() -> None:
+    (code,) = jit_cache.load([microbench.microbench_ir(host())], host())
+    data = np.zeros((3, 32), np.float32)
+    for turn in range(3):
+        block = (ctypes.c_int64 * 5)(data.ctypes.data, data[0].nbytes, 2, 3, turn)
+        code.function("swap", None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
+            ctypes.addressof(block), 1, 0
+        )
+        expected = np.zeros((3, 1)) + 2 * np.isin(
+            [[0], [1], [2]], [(1 + each) % 3 for each in range(turn + 1)]
+        )
+        np.testing.assert_array_equal(data, np.broadcast_to(expected, data.shape))
+
+
+def test_handing_over_takes_what_shared_jobs_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bytes a second as they are kept: two threads move twice as many in a job."""
+    bytes_a_second = {"swap/1": microbench.SWAPPED / 1e-6, "swap/2": 2 * microbench.SWAPPED / 3e-6}
+    monkeypatch.setattr(store, "get", lambda name, measure: bytes_a_second[name])
+    assert machine.handover_seconds(2) == pytest.approx(2e-6)
+    assert machine.handover_seconds(1) == 0.0
 
 
 def test_the_kernels_do_what_they_say() -> None:

@@ -16,6 +16,7 @@ from convmat.engine.cpu import host
 from convmat.errors import EngineError
 from convmat.network.graph import Spec
 from convmat.network.ops.planned import Moved
+from convmat.network.preparing import chains
 from convmat.network.preparing.chains import Chain
 from tests.allocations import Allocations
 from tests.network.made import Array, model, node, normal
@@ -181,8 +182,9 @@ def test_of_a_pad_of_channels_only_margins_are_copied(
 
 
 @pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
-def test_a_chain_of_short_products_is_one_threads() -> None:
+def test_a_chain_of_short_products_is_one_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two threads each would wait for what the other wrote; longer products are still shared out."""
+    monkeypatch.setattr(chains, "handover_seconds", lambda threads: 5e-6 * (threads - 1))
     w = normal(16, 16, 3, 3) / 12
     nodes = [node("Conv", f"v{i} w", f"v{i + 1}", pads=[1] * 4) for i in range(4)]
     found, answers = [], []
@@ -198,6 +200,27 @@ def test_a_chain_of_short_products_is_one_threads() -> None:
         found.append([ctypes.c_int64.from_address(block + 16).value for block in chain.addresses])
     assert found[0] == [1] * 4
     assert set(found[1]) == {2}
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+@pytest.mark.parametrize("compiles", [True, False])
+def test_where_threads_hand_over_quickly_short_products_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch, compiles: bool
+) -> None:
+    """As they are where that cannot be measured."""
+
+    def quickly(threads: int) -> float:
+        if not compiles:
+            raise EngineError("pool: nothing is compiled here")
+        return 1e-9
+
+    monkeypatch.setattr(chains, "handover_seconds", quickly)
+    w, x = normal(16, 16, 3, 3) / 12, normal(1, 16, 8, 8)
+    nodes = [node("Conv", f"v{i} w", f"v{i + 1}", pads=[1] * 4) for i in range(4)]
+    with convmat.threads(2):
+        net = convmat.load(model(nodes, {"v0": x.shape}, "v4", {"w": w}), exact=True)
+        [chain] = net.program({"v0": Spec(x.shape, x.dtype)}).state().work
+    assert [ctypes.c_int64.from_address(block + 16).value for block in chain.addresses] == [2] * 4
 
 
 def test_memory_is_used_again() -> None:

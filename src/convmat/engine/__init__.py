@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .launch import Launcher, LooseLauncher
     from .measure import microbench
     from .measure.calm import count_switches
-    from .measure.machine import Machine, Peaks, machine, peaks, remeasure, use_rates_file
+    from .measure.machine import Machine, Peaks, handover_seconds, machine, peaks, remeasure, use_rates_file
     from .operands import Array, Dtypes, Operands, aligned_size, contiguous_strides
     from .runtime import buffers, jit_cache, object_cache, preloaded, thread_pool, thread_pool_ir
     from .runtime.team import Team
@@ -118,6 +118,7 @@ _HOMES = {
     "Machine": ".measure.machine:Machine",
     "Peaks": ".measure.machine:Peaks",
     "machine": ".measure.machine:machine",
+    "handover_seconds": ".measure.machine:handover_seconds",
     "peaks": ".measure.machine:peaks",
     "remeasure": ".measure.machine:remeasure",
     "use_rates_file": ".measure.machine:use_rates_file",
@@ -213,6 +214,7 @@ __all__ = [
     "extreme_places",
     "gelu",
     "gelu_tanh",
+    "handover_seconds",
     "has_scipy",
     "host",
     "jit_cache",

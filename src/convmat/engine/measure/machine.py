@@ -145,6 +145,21 @@ def peaks(threads: int | None = None) -> Peaks:
     return _peaks[n]
 
 
+def handover_seconds(threads: int) -> float:
+    """What sharing a job out among threads takes beside the share of each: a small map that they wrote otherwise.
+
+    A job that is shared out, too, saves time if the others' shares of its work take longer.
+    Raises: EngineError where kernels cannot be compiled or run.
+    """
+    from convmat.engine.measure import store
+    from convmat.engine.measure.microbench import SWAPPED
+
+    def seconds(n: int) -> float:
+        return n * SWAPPED / store.get(f"swap/{n}", lambda: _kernels(n).swap())
+
+    return max(seconds(threads) - seconds(1), 0.0)
+
+
 MOST_READ = 8 << 20
 """Bytes that each thread reads from L3, which may hold hundreds of megabytes: layers do not, and writing them first
 takes far longer than reading."""

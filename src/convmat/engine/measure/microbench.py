@@ -5,8 +5,9 @@
     bf16   a = a + dot products of two bfloat16 numbers       4 FLOPs for each lane of each
     tiles  the same of whole tiles, of bytes and of bfloat16
     read   combines all vectors of a chunk, several times     bytes
+    swap   changes a chunk that another thread changed        bytes, a chunk a thread and job
 
-Both are tasks of the pool, so that n threads are measured together. A figure is the best of samples of 2 ms (`calm`).
+They are tasks of the pool, so that n threads are measured together. A figure is the best of samples of 2 ms (`calm`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from convmat.engine.cpu import Cpu
 from convmat.engine.ir import tiles
 from convmat.engine.ir.dots import Unit, dot, signed_bytes, unit_of, unsigned_bytes
 from convmat.engine.ir.emitter import PREFER_512, Module
-from convmat.engine.ir.instructions import const, f32, i32, i64, ptr, splat, trunc
+from convmat.engine.ir.instructions import const, f32, i32, i64, ptr, splat, trunc, urem
 from convmat.engine.measure.calm import rate_of
 from convmat.engine.runtime import jit_cache, thread_pool
 
@@ -30,6 +31,10 @@ _SAMPLE_SECONDS = 2e-3
 TILE_SUMS = 4
 """Tiles that are summed into, as in a kernel: as many as hide how long a product takes."""
 _ROUGHLY = 3
+SWAPPED = 16 << 10
+"""Bytes that a thread takes over from another: the half of a small map."""
+TIMES = 16
+"""How often it passes over them: without work for longer than others need to come, one would do all of it."""
 
 
 class Kernels:
@@ -92,6 +97,32 @@ class Kernels:
         times = _find_count(seconds, 1)
         return rate_of(tasks * chunk * times, lambda: seconds(times))
 
+    def swap(self) -> float:
+        """Bytes/s of jobs in which each thread works TIMES on a chunk that another wrote in the job before."""
+        data = np.ones(self.threads * SWAPPED + 64, np.uint8)
+        first = data[-data.ctypes.data % 64 :].ctypes.data
+        words = [
+            self._code.symbols["swap"],
+            self.threads,
+            self.threads,
+            0,
+            first,
+            SWAPPED,
+            TIMES,
+            self.threads,
+        ]
+        blocks = [(ctypes.c_int64 * (len(words) + 1))(*words, turn) for turn in range(self.threads)]
+        addresses = [*map(ctypes.addressof, blocks)]
+
+        def seconds(jobs: int) -> float:
+            some = (ctypes.c_int64 * jobs)(*(addresses * -(-jobs // len(addresses)))[:jobs])
+            start = time.perf_counter()
+            thread_pool.launch_all(some)
+            return time.perf_counter() - start
+
+        jobs = _find_count(seconds, 100)
+        return rate_of(jobs * self.threads * SWAPPED, lambda: seconds(jobs))
+
     def _seconds(self, name: str, tasks: int, *arguments: int | npt.NDArray[np.generic]) -> float:
         """One sample; the arguments go to the kernel as 64-bit words, arrays as addresses."""
         words = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in arguments]
@@ -121,12 +152,26 @@ def microbench_ir(cpu: Cpu) -> str:
 
     fma   reads (rounds, -, sink):           a = a * s + t, for each accumulator a, `rounds` times
     read  reads (times, data, sink, chunk):  combines chunk number `index` of the data, `times` times
+    swap  reads (data, chunk, times, threads, turn): adds 1 to chunk number `index + turn`, modulo `threads`, so often
     """
     vector = f"<{cpu.lanes(4)} x float>"
     return (
         f"declare {vector} @llvm.fma({vector}, {vector}, {vector})\n\n{_fma_source(cpu)}{_read_source(cpu)}"
-        f"{_dot_source(cpu)}"
+        f"{_dot_source(cpu)}{_swap_source(cpu)}"
     )
+
+
+def _swap_source(cpu: Cpu) -> str:
+    """Function `swap`."""
+    module = Module(PREFER_512 if cpu.vector_bytes == 64 else "", fused=cpu.fma)
+    fn = module.function("swap", {"args": ptr, "index": i64, "thread": i64})
+    args, index, _ = fn.arguments
+    types = (ptr, i64, i64, i64, i64)
+    data, chunk, times, threads, turn = (fn.load(args + 8 * at, type) for at, type in enumerate(types))
+    mine, vector = data + urem(index + turn, threads) * chunk, f32.x(cpu.lanes(4))
+    with fn.loop(0, times), fn.loop(0, chunk, vector.bytes) as at:
+        fn.store(fn.load(mine + at.index, vector) + 1.0, mine + at.index)
+    return str(module)
 
 
 def _dot_source(cpu: Cpu) -> str:

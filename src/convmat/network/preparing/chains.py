@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import address, contiguous_strides, strided_views, thread_pool
+from ...engine import address, contiguous_strides, handover_seconds, strided_views, thread_pool
+from ...errors import EngineError
 from ...lazy_dataclass import dataclass
 from ...planner.jitcost import CALL
 from ...processes import OfThisProcess
@@ -29,10 +30,6 @@ LINE = 64
 
 NOWHERE, APART, MOVED = 1 << 44, 1 << 40, 1 << 12
 """The first address of arrays that stand in for those of a call, bytes from one to the next, and by what they move."""
-
-SHORT = 10e-6
-"""Seconds of one thread: where products take less on average, a chain is one thread's, since what each of two reads
-of the other's cache takes longer than the half of a product that it saves."""
 
 THREADS = 2
 """The word of a job that says how many threads may do it."""
@@ -98,12 +95,26 @@ def _join(jobs: Sequence[tuple[Call, _Jobs | None]], scratch: Array) -> Iterator
             continue
         together = list(group)
         blocks = [block for _, some in together if some for block in some.blocks]
-        if _mean_seconds([call for call, _ in together]) < SHORT:
+        if _are_one_threads([call for call, _ in together]):
             for block in blocks:
                 block[THREADS] = 1
         aims = tuple(aim for _, some in together if some for aim in some.aims)
         addresses = (ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks))
         yield Chain(addresses, (blocks, scratch, [call for call, _ in together]), aims)
+
+
+def _are_one_threads(calls: Sequence[Call]) -> bool:
+    """Whether calls are quicker on one thread: what others spare of a product takes less than to hand it over.
+
+    Each thread reads of the other's cache what that wrote in the call before.
+    """
+    threads, seconds = thread_pool.count(), _mean_seconds(calls)
+    if threads == 1 or math.isinf(seconds):
+        return False
+    try:
+        return seconds * (threads - 1) < handover_seconds(threads) * threads
+    except EngineError:  # nothing is compiled here
+        return False
 
 
 def _mean_seconds(calls: Sequence[Call]) -> float:
