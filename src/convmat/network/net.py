@@ -120,10 +120,10 @@ class Network:
             program = self._prepare(given)
             found = program(given)
             self._latest = Latest.of(given, program)
-        return {
-            name: [np.array(y) if isinstance(y, np.ndarray) else y for y in v] if isinstance(v, list) else v
-            for name, v in found.items()
-        }
+        for name, v in found.items():
+            if isinstance(v, list):
+                found[name] = [np.array(y) if isinstance(y, np.ndarray) else y for y in v]
+        return found
 
     def _prepare(self, given: Mapping[str, Value]) -> Program:
         return self.program(self._values_met.know_values(given, specs_of(given)))

@@ -124,6 +124,8 @@ class Program(OfThisProcess):
         self, inputs: Mapping[str, Value], watch: Callable[[NodeTask], None] | None
     ) -> dict[str, Any]:
         stage, answer = self, self._run(inputs, watch)
+        if self.rest is None:
+            return answer
         values = {**inputs, **answer}
         while stage.rest is not None:
             values = {each.name: values[each.name] for each in stage.rest.graph.inputs}
@@ -180,12 +182,10 @@ class Program(OfThisProcess):
     def _collect_outputs(self, state: State) -> dict[str, Any]:
         """The outputs of a call that has ended, whose state is given back."""
         values, found = state.values, dict[str, Any]()
-        for name in self.graph.outputs:
-            if name in self._kept:
-                continue
-            made = values[self._slot[name]]
-            copied = self._slot[name] in self._copied or any(made is other for other in found.values())
-            found[name] = np.array(made) if copied and isinstance(made, np.ndarray) else made
+        for name, slot, copied in self._answers:
+            made = values[slot]
+            again = copied or (found and any(made is other for other in found.values()))
+            found[name] = np.array(made) if again and isinstance(made, np.ndarray) else made
         self._give_back(state)
         return found
 
@@ -240,10 +240,7 @@ class Program(OfThisProcess):
         return found
 
     def _give_back(self, state: State) -> None:
-        for each in self.graph.inputs:
-            if each.name not in self.graph.kept:
-                state.values[self._slot[each.name]] = None
-        for slot in (*self._called, *(slot for slot, *_ in (*self._fresh, *self._aliases))):
+        for slot in self._released:
             state.values[slot] = None
         if not self._idle or (len(self._idle) + 1) * self.memory.size <= IDLE_BYTES:
             self._idle.append(state)
@@ -292,8 +289,12 @@ class Program(OfThisProcess):
         self._groups = {
             numbers[id(graph.nodes[group[0]])]: (len(group), each) for group, each in self._woven.items()
         }
-        given = {self._slot[name] for name in outputs if name not in self._kept}
-        self._copied = given - {slot for slot, *_ in self._fresh} - set(self._called)
+        answers = {name: self._slot[name] for name in outputs if name not in self._kept}
+        given = set(answers.values())
+        copied = given - {slot for slot, *_ in self._fresh} - set(self._called)
+        self._answers = [(name, slot, slot in copied) for name, slot in answers.items()]
+        passing = (*self._fresh, *self._aliases)
+        self._released = [*inputs.values(), *self._called, *(slot for slot, *_ in passing)]
         last = {slot: at for at, task in enumerate(self.tasks) for slot in (*task.reads, *task.writes)}
         for slot in set(self._called) - given:
             task = self.tasks[last[slot]]
