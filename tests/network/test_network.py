@@ -220,6 +220,7 @@ def test_where_threads_hand_over_quickly_short_products_are_shared_out(
     with convmat.threads(2):
         net = convmat.load(model(nodes, {"v0": x.shape}, "v4", {"w": w}), exact=True)
         [chain] = net.program({"v0": Spec(x.shape, x.dtype)}).state().work
+    assert isinstance(chain, Chain)
     assert [ctypes.c_int64.from_address(block + 16).value for block in chain.addresses] == [2] * 4
 
 

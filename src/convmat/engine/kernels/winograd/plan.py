@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ....product import Index, Product, Transform, View
@@ -259,7 +260,7 @@ class WinogradPlan(KernelPlan):
         )
 
 
-def folded_row(view: View, windows: tuple[Index, Index]) -> int:
+def folded_row(view: View, windows: Sequence[Index]) -> int:
     """The length of the rows that a line is folded into, where both windows move along one axis; otherwise 0."""
     u0, u1 = (each.name for each in windows)
     found = [dict(each.terms) for each in view.coordinates]
