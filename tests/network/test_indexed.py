@@ -145,7 +145,11 @@ def test_nothing_is_taken() -> None:
     assert run(node("GatherElements"), x, none)[0].shape == (0, 3)
     assert run(node("GatherND"), x, np.zeros((0, 2), np.int64))[0].shape == (0,)
     np.testing.assert_array_equal(run(node("ScatterElements"), x, none, normal(0, 3))[0], x)
-    np.testing.assert_array_equal(run(node("ScatterND"), x, np.zeros((0, 1), np.int64), normal(0, 3))[0], x)
+    for how in ("none", "add", "mul", "max", "min"):
+        made = run(node("ScatterND", reduction=how), x, np.zeros((0, 1), np.int64), normal(0, 3))
+        np.testing.assert_array_equal(made[0], x)
+        made = run(node("ScatterElements", reduction=how), x, none, normal(0, 3))
+        np.testing.assert_array_equal(made[0], x)
 
 
 def test_indices_outside_are_refused() -> None:

@@ -190,9 +190,12 @@ def _put_elements(node: Node, y: Array, indices: Array, updates: Array) -> Array
 
 
 def _put_slices(node: Node, y: Array, indices: Array, updates: Array) -> Array:
+    """Each slice of `updates` in its place."""
     depth = indices.shape[-1]
     places = _tuples(node, indices, y.shape)
-    if depth == y.ndim or not updates.size:
+    if not updates.size:
+        return y
+    if depth == y.ndim:
         return _put(node, y, places, updates)
     extents = y.shape[:depth]
     wrapped = tuple((each % n).reshape(-1) for each, n in zip(places, extents, strict=True))
