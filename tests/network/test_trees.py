@@ -225,6 +225,10 @@ def test_scores_of_an_ensemble_are_transformed() -> None:
          {"nodes_modes": ("BRANCH_LEQ", "BRANCH_LEQ", "LEAF"), "nodes_truenodeids": (1, 2, 0),
           "nodes_falsenodeids": (2, 1, 0)},
          "  a node of its trees is below itself\n  every branch must end at a leaf"),
+        ("TreeEnsembleRegressor",
+         {"nodes_modes": ("BRANCH_LEQ", "BRANCH_LEQ", "LEAF"), "nodes_truenodeids": (1, 0, 0),
+          "nodes_falsenodeids": (2, 2, 0)},
+         "  a node of its trees is below itself\n  every branch must end at a leaf"),
     ],
 )  # fmt: skip
 def test_what_is_refused(op: str, more: dict[str, Any], text: str) -> None:
@@ -232,6 +236,13 @@ def test_what_is_refused(op: str, more: dict[str, Any], text: str) -> None:
     assert said(node, np.zeros((1, 2), np.float32)) == text
     good = older(op, **stump("target"))
     assert run(good, np.zeros((1, 2), np.float32))[0].tolist() == [[3]]
+
+
+def test_what_leaves_have_in_place_of_a_feature_is_not_asked_for() -> None:
+    x = rows(9, 2)
+    for leaf in (-2, 7):
+        made = run(older("TreeEnsembleRegressor", **stump("target", nodes_featureids=(0, leaf, leaf))), x)
+        np.testing.assert_array_equal(made[0], run(older("TreeEnsembleRegressor", **stump("target")), x)[0])
 
 
 @pytest.mark.parametrize(

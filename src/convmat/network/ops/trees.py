@@ -40,6 +40,8 @@ MODES = {f"BRANCH_{name}": n for n, name in enumerate(("LEQ", "LT", "GTE", "GT",
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 """What becomes of votes for the same target, in the order of their numbers in TreeEnsemble."""
 
+CIRCLE = "a node of its trees is below itself\n  every branch must end at a leaf"
+
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 """What becomes of scores, in the order of their numbers in TreeEnsemble."""
 
@@ -163,7 +165,7 @@ def _require_trees(node: Node, children: Array, roots: Array, nodes: int) -> Non
         if not inner.size:
             return
         level = np.unique(children[inner])
-    raise node.error("a node of its trees is below itself\n  every branch must end at a leaf")
+    raise node.error(CIRCLE)
 
 
 # -- TreeEnsemble ------------------------------------------------------------------------------------------------------
@@ -283,6 +285,8 @@ def _read_numbered(node: Node, votes: str, targets: int) -> Trees:
     below = np.zeros(nodes, bool)
     below[children[inner].reshape(-1)] = True
     roots = np.flatnonzero(~below)
+    if not np.isin(of, of[roots]).all():
+        raise node.error(CIRCLE)
     _require_trees(node, children, roots, nodes)
     leaves = _find_places(
         node, table, _ints(node, f"{votes}_treeids"), _ints(node, f"{votes}_nodeids"), f"{votes}_nodeids"
@@ -291,7 +295,8 @@ def _read_numbered(node: Node, votes: str, targets: int) -> Trees:
         node, nodes, leaves, _ints(node, f"{votes}_ids"), _floats(node, f"{votes}_weights"), targets
     )
     known = missing != 0 if missing.size else np.zeros(nodes, bool)
-    return Trees(features, splits, modes, known & inner, children, roots, {}, kept, first)
+    tested = np.where(inner, features, 0)  # what leaves have there, nobody asks for
+    return Trees(tested, splits, modes, known & inner, children, roots, {}, kept, first)
 
 
 def _base(node: Node, targets: int) -> Array:
@@ -320,7 +325,7 @@ def _regress_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 @step_operator(f"{DOMAIN}.TreeEnsembleRegressor", shape=_regress_shape)
 def regress_by_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
-    """The same, float32, and a number added to each target's votes: x (N, C) -> (N, targets)."""
+    """The votes of all trees for each target and its base value, transformed: x (N, C) -> (N, targets), float32."""
     targets = made[0].shape[1]
     trees = _read_numbered(node, "target", targets)
     _require_features(node, trees, input_at(node, specs, 0))
