@@ -23,7 +23,7 @@ from .cuts import slice_block
 from .strided_views import ViewReader, virtual_array
 
 NEEDS_SCRATCH = frozenset({"silu", "hardswish", "leaky_relu", "gelu", "gelu_tanh"})
-"""Those that need a second array of the same size while they work."""
+"""Activations that need a second array of the same size while they work."""
 
 
 def apply(activation: Activation, x: Array, scratch: Array | None = None) -> None:

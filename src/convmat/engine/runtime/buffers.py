@@ -68,7 +68,7 @@ class Slots:
         self._free: list[Array] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy and a pickle have memory of their own."""
+        """Give copies and pickles memory of their own."""
         return Slots, (self.size,)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -104,7 +104,7 @@ def give(memory: Array) -> None:
 
 
 def keep_more(size: int) -> None:
-    """Let the store keep so many bytes beside MOST_BYTES: for who holds them together, and asks for them again.
+    """Let the store keep so many bytes beside MOST_BYTES, for arrays that are held together and asked for again.
 
     >>> keep_more(0)
     """

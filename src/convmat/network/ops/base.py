@@ -111,7 +111,7 @@ OWN = "convmat"
 """The domain of operators that no file has: rewriting makes their nodes."""
 
 OWNED: dict[str, Operator] = {}
-"""Those operators by name."""
+"""Operators of that domain by name."""
 
 
 def operator(

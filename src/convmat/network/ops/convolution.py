@@ -49,7 +49,7 @@ def geometry_of(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometr
 
 
 def _read_geometry(node: Node, x: Shape, w: Shape) -> tuple[dict[str, Any], Geometry]:
-    """The same, worked out."""
+    """Keywords and geometry of a node, worked out anew: see `geometry_of`."""
     if len(x) < 3 or len(x) != len(w):
         raise node.error(
             f"x has {len(x)} axes and w {len(w)}\n  both need a first axis, channels, and the same spatial axes"

@@ -113,7 +113,7 @@ class Options:
     """Whether kernels pass over arrays however small they are, as over those of the whole."""
 
     def for_node(self, node: Node) -> Options:
-        """Those of a node, which may compute a part of what another one does."""
+        """Options of a node, which may compute a part of what another one does."""
         whole = node.get("whole")
         return self if whole is self.whole else replace(self, whole=whole)
 

@@ -78,7 +78,7 @@ class Settled:
 
 
 class _Changed:
-    """By rank and axis, which extent became which: one for one, and 1 and channels stay."""
+    """Extents by rank and axis, and what they became: one for one, and 1 and channels stay."""
 
     def __init__(self) -> None:
         self._to: dict[tuple[int, int, int], int] = {}

@@ -77,7 +77,7 @@ low and high are least and greatest of 0 and of what is no NaN.
 """
 
 WHOLE = ("sum", "max", "min", "prod")
-"""Those of whole numbers too."""
+"""Reductions of whole numbers too."""
 
 
 def _first(name: str, type: Type) -> float:

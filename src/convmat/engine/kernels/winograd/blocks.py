@@ -50,7 +50,7 @@ class Slices:
 
     @classmethod
     def of(cls, product: Product) -> Slices:
-        """Those along an axis without a window, or whole images."""
+        """Slices along an axis without a window, or whole images."""
         b, (image, *plane) = product.terms[0][1], product.c.cols[:-4]
         over = plane[0] if plane else image
         taps = b.rows[0] if plane else Index("", 1)

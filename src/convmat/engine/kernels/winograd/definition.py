@@ -18,7 +18,7 @@ from .writer import WinogradWriter
 
 
 def definition(writer: WinogradWriter, line: int, apart: int) -> Function:
-    """Those of `count` tiles, a vector of `left` rows of A, that are not sound, to `out`, where their outputs lie.
+    """Write outputs of those of `count` tiles that are not sound to `out`, for a vector of `left` rows of A.
 
     x: the corner of the first one's window, which lies at (slice, row, column). w: the first of the rows. squares: a
     vector for each tile. Outputs lie in `out` a vector for each pixel, `line` to the next row of a tile and `apart` to

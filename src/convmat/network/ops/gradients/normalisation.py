@@ -103,7 +103,7 @@ def _grad_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 
 
 LAST_AXES = ("LayerNormalization", "RMSNormalization")
-"""Those over all axes from one on."""
+"""Normalisations over all axes from one on."""
 
 
 def _sets(of: Node, x: Shape) -> tuple[Shape, tuple[int, ...]]:
