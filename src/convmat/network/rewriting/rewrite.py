@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
 """In the order in which they are tried at a node."""
 
 FIRST = (rows_first, quantise_constants, quantised, in_float)
-"""Those that are tried before anything is computed of constants."""
+"""Rules that are tried before anything is computed of constants."""
 
 LAST = (batch_as_pass, join)
-"""Those that are tried once the others have settled."""
+"""Rules that are tried once the others have settled."""

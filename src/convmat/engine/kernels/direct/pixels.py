@@ -205,7 +205,7 @@ class PixelsRecipe:
 
 
 COUNTED = ("zero", "scale", "y zero", "low", "high", "w zero")
-"""Words of 8-bit integers: see `quads.recipe`."""
+"""Words of 8-bit integers: see `quads.recipe`. low, high: bounds of y without its zero point, as the bits of floats."""
 
 
 def fits_quads(m: int, taps: int, registers: int) -> bool:
