@@ -84,3 +84,12 @@ CONVOLUTIONS = "onvolve or orrel"
 def test_convolutions_of_signal() -> None:
     """Twelve thousand of them, most lengths of overlap-add."""
     hold("signal/tests/test_signaltools.py", 11700, "-k", CONVOLUTIONS)
+
+
+def test_scipys_functions_are_scipys_here() -> None:
+    """What other tests compare with is not convmat's own, which the plugin alone puts in its place."""
+    from scipy import ndimage, signal
+
+    for module in (ndimage, signal):
+        names = ("convolve", "correlate")
+        assert all(getattr(module, name).__module__.startswith("scipy.") for name in names)
