@@ -79,7 +79,7 @@ def write(file: BinaryIO, outputs: Mapping[str, Array]) -> None:
     if len(outputs) == 1:
         np.save(file, next(iter(outputs.values())), allow_pickle=False)
     else:
-        # np.savez takes a name for an option of its own: "file", and "allow_pickle" with NumPy 1.
+        # np.savez takes a name for an option of its own: "file", and "allow_pickle" before NumPy 2.1.
         with ZipFile(file, "w") as archive:
             for name, array in outputs.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -178,9 +178,7 @@ def dequantise_array(x: Array, scale: Array, zero: Array | None, dtype: np.dtype
     """(x - zero) * scale: the difference exact, the product in float32."""
     x = widen(x)
     if zero is not None and zero.any():
-        # Both are widened: in NumPy 1 an array of one number takes x's type.
-        wide = np.int64 if x.dtype.kind in "iu" else np.float32
-        x = x.astype(wide) - widen(zero).astype(wide)
+        x = x - widen(zero).astype(np.int64 if x.dtype.kind in "iu" else np.float32)
     with np.errstate(all="ignore"):
         return (x.astype(np.float32) * widen(scale).astype(np.float32)).astype(dtype, copy=False)
 
