@@ -169,7 +169,8 @@ def test_the_table_of_operators_has_each_once(monkeypatch: pytest.MonkeyPatch) -
     assert set(names) >= wanted
     assert len(set(names)) == len(names)
     places = dict(zip(names, (row[3] for row in rows), strict=True))
-    assert {*OPERATORS} == {name for name in names if "NumPy" in places[name]} - {"Constant"}
+    # Older packages of the standard know fewer operators than are computed here.
+    assert {*OPERATORS} & {*names} == {name for name in names if "NumPy" in places[name]} - {"Constant"}
     assert {name for name in HELD if name in names} == {n for n in names if places[n] == "reference"}
     for name in (name for name in names if places[name] == "refused"):
         assert find_refusal(name, 1, (), ()) == "nothing here computes it; export the model without it"

@@ -17,6 +17,9 @@ da = pytest.importorskip("dask.array")
 
 Array = npt.NDArray[Any]
 
+# Older versions warn of it in a process that has a client, which other tests of the process made.
+pytestmark = pytest.mark.filterwarnings("ignore:Running on a single-machine scheduler:UserWarning")
+
 
 def same_bits(found: Array, expected: Array) -> None:
     """Equal, and of one type and shape; integers compare the bits, NaN and zeros with signs included."""
