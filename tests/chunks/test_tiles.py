@@ -36,6 +36,15 @@ def test_a_unet_of_integers_is_equal(tile: Any) -> None:
     np.testing.assert_array_equal(net.tiled(x, tile=tile), net(x))
 
 
+def test_extents_of_tiles_are_numbers_of_any_kind() -> None:
+    n = Built(integers=True)
+    n.conv("x", "y", 3, 4)
+    net, x = n.load("y", 3), image(1, 3, 30, 20)
+    tiles: list[Any] = [np.int64(9), (9, 17), np.array(9), np.array([9, 17]), [np.int32(9), 17]]
+    for tile in tiles:
+        np.testing.assert_array_equal(net.tiled(x, tile=tile), net(x))
+
+
 def test_fractions_have_the_bits_of_the_whole() -> None:
     """Among them, on most CPUs, Winograd's tiles, which tiles of the image do not cut."""
     n = Built(integers=False)

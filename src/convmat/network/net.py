@@ -392,6 +392,9 @@ class Network:
         return read_inputs(self.inputs, x)
 
 
-def _numbers(tile: int | str | Sequence[int] | None) -> int | str | tuple[int, ...] | None:
-    """What may be looked up."""
-    return tuple(tile) if isinstance(tile, Iterable) and not isinstance(tile, str) else tile
+def _numbers(tile: Any) -> Any:
+    """Extents of tiles as Python's own numbers, which are looked up and compared."""
+    made = tile.tolist() if isinstance(tile, np.ndarray | np.generic) else tile
+    if not isinstance(made, Iterable) or isinstance(made, str):
+        return made
+    return tuple(each.item() if isinstance(each, np.integer) else each for each in made)
