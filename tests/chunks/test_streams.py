@@ -124,6 +124,32 @@ def test_rows_of_images_and_time_that_lies_elsewhere() -> None:
     np.testing.assert_allclose(np.concatenate(parts, 1), net(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((1, 20, 1), 1), ((2, 20), 1), ((20, 3), 0), ((1, 20, 1, 1), 1)])
+def test_time_where_images_have_channels(shape: tuple[int, ...], axis: int) -> None:
+    """Beside one feature, or none: in tiles that would be what was pooled, computed as a whole."""
+    n, value = Built(integers=True), onnx.helper.make_tensor_value_info
+    n.node("Neg", [n.node("Relu", ["x"], "a")], "y")
+    declared = ["t" if each == 20 else each for each in shape]
+    graph = onnx.helper.make_graph(
+        n.nodes, "g", [value("x", 1, declared)], [value("y", 1, None)], n.constants
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    net = convmat.load(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8))
+    stream, x = net.stream(axis=axis), signal(*shape)
+    parts = [stream.push(np.take(x, range(a, min(a + 3, 20)), axis)) for a in range(0, 20, 3)]
+    np.testing.assert_array_equal(np.concatenate([*parts, stream.flush()], axis), net(x))
+
+
+def test_streams_of_the_strongest_channel() -> None:
+    for op, words in (("ReduceMax", {"axes": [1]}), ("ArgMax", {"axis": 1})):
+        n = Built(integers=True)
+        n.node(op, [n.conv("x", "a", 2, 4, rank=1)], "y", keepdims=0, **words)
+        net, x = n.load("y", 2, ("t",)), signal(1, 2, 40)
+        stream = net.stream()
+        parts = [stream.push(x[..., a : a + 7]) for a in range(0, 40, 7)] + [stream.flush()]
+        np.testing.assert_array_equal(np.concatenate(parts, 1), net(x))
+
+
 def test_causal_convolutions_with_state_are_carried() -> None:
     if onnx.defs.onnx_opset_version() < 27:
         pytest.skip(f"onnx {onnx.__version__} has no operator set 27")

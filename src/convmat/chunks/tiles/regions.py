@@ -17,7 +17,7 @@ from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
 from ...network.ops.options import Decided
 from .parts import Needed, Part, WholeImage, elements, extents, overlap, whole
-from .rules import needed_parts
+from .rules import find_tile_parts
 
 SLICE_VERSION = 13
 
@@ -98,7 +98,7 @@ def find_regions(
             asked = ways[used[0]].whole_tiles(asked, out.shape)
         inputs = [specs[name] if name else None for name in node.inputs]
         try:
-            need = needed_parts(node, inputs, out, asked)
+            need = find_tile_parts(node, inputs, out, asked)
         except WholeImage as error:
             if not approximate:
                 raise tile_refusal(node, str(error)) from None

@@ -165,12 +165,17 @@ OWN_RULES: dict[str, Rule] = {
 
 def needed_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
     """What a node needs for a part of its first output. Raises WholeImage with the reason."""
-    if not any(map(has_pixels, (out, *(spec for spec in inputs if spec is not None and spec.value is None)))):
-        return Needed((None,) * len(inputs), whole(out.shape))
     rule = {"": RULES, OWN: OWN_RULES}.get(node.domain, {}).get(node.op)
     if rule is None:
         raise WholeImage("has no rule that says which part of its input it looks at")
     return rule(node, inputs, out, part)
+
+
+def find_tile_parts(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+    """What a node needs for a tile: that of `needed_parts`, but all of what was pooled, whichever node makes it."""
+    if not any(map(has_pixels, (out, *(spec for spec in inputs if spec is not None and spec.value is None)))):
+        return Needed((None,) * len(inputs), whole(out.shape))
+    return needed_parts(node, inputs, out, part)
 
 
 def has_pixels(spec: Spec) -> bool:
@@ -178,4 +183,4 @@ def has_pixels(spec: Spec) -> bool:
     return spec.rank > 2 and max(spec.shape[2:]) > 1
 
 
-__all__ = ["RULES", "needed_parts"]
+__all__ = ["RULES", "find_tile_parts", "needed_parts"]
