@@ -73,8 +73,7 @@ def _blocks(client: Any, job: Job, out: Path, todo: Sequence[int]) -> Iterator[i
             yield block
         else:
             tries[block] += 1
-            _require_hope(client, block, tries[block], lost)
-            shared = client.scatter(job, broadcast=True)  # it may be lost, too
+            shared = _share_again(client, job, block, tries[block], lost)
             waiting.appendleft(block)
         if waiting:
             hand_out()
@@ -91,13 +90,16 @@ def _loss(finished: Any) -> Exception | None:
     return None
 
 
-def _require_hope(client: Any, block: int, tries: int, lost: Exception) -> None:
-    """Wait for a worker to make a block that was lost. Raises PlanError where none, or no scheduler, is left."""
+def _share_again(client: Any, job: Job, block: int, tries: int, lost: Exception) -> Any:
+    """Share the job, which may be lost with a block, among the workers that are left, or come.
+
+    Raises PlanError where none, or no scheduler, is left.
+    """
     said = " ".join(str(lost).split())[:200]
     try:
         if tries < TRIES and getattr(lost, "reason", None) != "scheduler-connection-lost":
             client.wait_for_workers(1, timeout=PATIENCE)
-            return
+            return client.scatter(job, broadcast=True)
     except (OSError, TimeoutError) as error:
         said = " ".join(str(error).split())[:200]
     raise PlanError(
