@@ -248,7 +248,6 @@ def test_the_oldest_of_too_many_go(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 WRITER = """\
 import sys
-from dataclasses import fields
 from pathlib import Path
 from convmat.planner import choices
 choices.use_folder(Path(sys.argv[1]))
