@@ -1,5 +1,5 @@
 # make run         the demonstration: a photograph through a bank of filters, in every way there is; faces by a network
-# make test        everything that must hold: style, types, tests, examples, documentation (nine minutes on two cores)
+# make test        all that must hold: style, types, tests, examples, documentation (4 to 8 minutes on 2 cores, by CPU)
 # make check-slow  the long tests too, with PyTorch as an outside judge
 # make help        the rest
 #
