@@ -164,9 +164,8 @@ class Network:
         """What a call gives, computed in tiles of the output: each from just the part of x that it looks at.
 
         x: an array, or what is sliced like one (a memory map, a Zarr array); several inputs by name. `tile`: pixels of
-        a tile along each axis, or "auto": so many as keep the process within `memory` bytes (None: a quarter of what
-        is free), and no more than save much of the work at seams. Padding is where the image's border is and nowhere
-        else, so tiles fit together and have no seams.
+        a tile along each axis, or "auto": as many as help and keep the process within `memory` bytes (None: a quarter
+        of what is free). Padding is where the image's border is and nowhere else, so tiles fit together without seams.
 
         What looks at the whole image is refused with its name. `exact_globals`: global pooling is computed first, in
         passes over the tiles (`plan_tiles` says how many, and what they take), which keep values for later ones in the
