@@ -28,23 +28,31 @@ def multiply_once(draft: Draft, node: Node) -> bool:
     if found is None:
         return False
     source, _ = found
-    alike = [
-        (each, cuts)
+    possible = [
+        each
         for each in _products_of_slices(draft, source)
         if (each.op, each.inputs[1:], each.attributes) == (node.op, node.inputs[1:], node.attributes)
-        and (other := _cuts_before(draft, each)) is not None
-        and other[0] == source
-        for cuts in (other[1],)
     ]
-    whole = draft.specs[source]
-    rows = sum(draft.specs[each.inputs[0]].size for each, _ in alike)
-    if len(alike) < 2 or rows < LEAST_SHARE * whole.size:
+    if not _enough(draft, possible, source):  # before the way back from each is walked
+        return False
+    alike = [
+        (each, other[1])
+        for each in possible
+        if (other := _cuts_before(draft, each)) is not None and other[0] == source
+    ]
+    if not _enough(draft, [each for each, _ in alike], source):
         return False
     product = _product_of_all(draft, node, source)
     draft.insert_before(min((each for each, _ in alike), key=draft.place), product)
     for each, cuts in alike:
         _cut_product(draft, each, product.outputs[0], cuts)
     return True
+
+
+def _enough(draft: Draft, products: Sequence[Node], source: str) -> bool:
+    """Whether there are several products, and they take a good part of the array's rows."""
+    taken = sum(draft.specs[each.inputs[0]].size for each in products)
+    return len(products) > 1 and taken >= LEAST_SHARE * draft.specs[source].size
 
 
 def _cuts_before(draft: Draft, node: Node) -> tuple[str, list[Node]] | None:
