@@ -46,12 +46,16 @@ class ReadAhead:
             for at in range(0, stop - start, PIECE):
                 long = min(PIECE, stop - start - at)
                 self._pieces.append((start + at, self._memory.data[to + at : to + at + long]))
-        self._threads = [
-            threading.Thread(target=self._read, args=(file,), daemon=True)
-            for _ in range(min(MOST_THREADS, len(self._pieces)))
-        ]
-        for each in self._threads:
-            each.start()
+        self._threads: list[threading.Thread] = []
+        for _ in range(min(MOST_THREADS, len(self._pieces))):
+            thread = threading.Thread(target=self._read, args=(file,), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads: those that run do all of it
+                if self._threads:
+                    break
+                raise
+            self._threads.append(thread)
 
     @classmethod
     def start(cls, stream: io.BufferedIOBase, places: Sequence[Place | None]) -> ReadAhead | None:
