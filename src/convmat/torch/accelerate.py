@@ -94,7 +94,11 @@ def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
         fused = _swap(model, example, modules, way)
         made.append((_worn(model), fused))
         restore(model)
-    seconds = _time_ways(model, example, [wear for wear, _ in made])
+    try:
+        seconds = _time_ways(model, example, [wear for wear, _ in made])
+    except BaseException:  # Ctrl-C too: no way that is tried stays
+        restore(model)
+        raise
     after = min(seconds[0] / WORTH, *seconds[1:])
     best = 0 if after == seconds[0] / WORTH else seconds.index(after)
     wear, fused = made[best]
