@@ -54,6 +54,19 @@ NORMALISED: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
 }
 
 
+def test_gradients_of_normalisation_several_at_once() -> None:
+    """As `torch.autograd.functional.jacobian(vectorize=True)` asks for them."""
+    theirs = nn.BatchNorm2d(3).double()
+    drawn = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(6, 2, 3, 4, 5, dtype=torch.float64)
+    expected, found = (
+        torch.autograd.grad(norm(drawn), [drawn, norm.weight], weights, is_grads_batched=True)
+        for norm in (theirs, own(theirs))
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("kind", NORMALISED)
 @pytest.mark.parametrize("limits", [None, (0.0, 1.5)], ids=str)
 def test_normalisation_has_pytorchs_answers_gradients_and_statistics(kind: str, limits: Any) -> None:

@@ -28,7 +28,10 @@ def is_eager(*tensors: Tensor | None) -> bool:
         or torch._C._len_torch_dispatch_stack()
     ):
         return False
-    known = all(each is None or type(each) in (torch.Tensor, nn.Parameter) for each in tensors)
+    batched = torch._C._functorch.is_legacy_batchedtensor  # several gradients at once, of `is_grads_batched`
+    known = all(
+        each is None or (type(each) in (torch.Tensor, nn.Parameter) and not batched(each)) for each in tensors
+    )
     return bool(known and not torch.jit.is_tracing())
 
 

@@ -67,7 +67,7 @@ class BatchNormFunction(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, *measured: Any) -> tuple[Any, ...]:
         """Gradients in x, weight and bias; where these are followed too, PyTorch's own of the same formula."""
         x, weight, bias = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not is_eager(dy):  # several gradients at once are no array
             return *_followed_gradient(dy, (x, weight, bias), ctx.needs_input_grad, *ctx.settings), None, None
         limited = ctx.settings[1] is not None
         array, w = array_of(x), array_of(weight)
@@ -81,12 +81,14 @@ class BatchNormFunction(torch.autograd.Function):
 def _followed_gradient(
     dy: Tensor, given: tuple[Tensor, ...], needs: tuple[bool, ...], epsilon: float, limits: Limits
 ) -> list[Tensor | None]:
-    """The gradients as PyTorch computes them, which can be differentiated again."""
+    """The gradients as PyTorch computes them, which can be differentiated again where gradients are followed."""
     x, weight, bias = given
-    y = functional.batch_norm(x, None, None, weight, bias, training=True, eps=epsilon)
-    y = y if limits is None else y.clamp(*limits)
-    wanted = [each for each, need in zip(given, needs, strict=False) if need]
-    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        y = functional.batch_norm(x, None, None, weight, bias, training=True, eps=epsilon)
+        y = y if limits is None else y.clamp(*limits)
+        wanted = [each for each, need in zip(given, needs, strict=False) if need]
+        found = iter(torch.autograd.grad(y, wanted, dy, create_graph=again))
     return [next(found) if need else None for need in needs[:3]]
 
 
