@@ -26,10 +26,12 @@ def job_of(kind: str, folder: Path) -> Any:
     """A network with passes in tiles, or a convolution in blocks."""
     if kind == "tiles":
         options = chunks.TileOptions(64, 1 << 31, exact_globals=True)
-        return chunks.TileJob(unet(integers=False, squeeze=True), folder / "x.npy", options)
+        return chunks.TileJob(unet(integers=False, squeeze=True, exact=True), folder / "x.npy", options)
     setattr(conv, "anonymous_bytes", lambda: 0)  # noqa: B010  # the blocks are to be small
     w = np.random.default_rng(1).standard_normal((3, 3, 3, 3)).astype("float32")
-    return chunks.plan_files(folder / "x.npy", w, None, {"padding": 1}, SPARE + (300 << 10))
+    return chunks.plan_files(
+        folder / "x.npy", w, None, {"padding": 1, "lowering": "im2col"}, SPARE + (300 << 10)
+    )
 
 
 def main(kind: str, folder: str, out: str, log: str, *resume: str) -> None:
