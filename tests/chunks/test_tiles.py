@@ -384,7 +384,7 @@ def test_what_is_no_input_or_no_tile_is_said() -> None:
             net.tiled(given, tile=8)
         assert str(error.value) == said
     wrong: Any
-    for wrong in (0, 8.5, (8, 8, 8), (8, 0.5), "large"):
+    for wrong in (0, True, 8.5, (8, 8, 8), (8, 0.5), "large"):
         with pytest.raises(PlanError) as refused:
             net.tiled(x, tile=wrong)
         assert str(refused.value) == (

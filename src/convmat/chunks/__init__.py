@@ -123,7 +123,7 @@ def make_file(
     Where `out` is a link, what it points at is written. What is done when it is stopped is there for `resume`. Raises
     PlanError.
     """
-    path = Path(out).resolve() if Path(out).is_symlink() else Path(out)
+    path = Path(os.path.realpath(out)) if Path(out).is_symlink() else Path(out)
     if scheduler:
         from .files import cluster
 

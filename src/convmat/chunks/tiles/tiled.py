@@ -56,7 +56,7 @@ def tile_of(tiler: Tiler, tile: Tile, memory: int | None) -> tuple[int, ...]:
         )
     if tile is not None and tile != "auto":
         numbers: tuple[Any, ...] = tile if isinstance(tile, tuple) else (tile,) * (len(shape) - 2)
-        whole = all(isinstance(n, int | np.integer) and n >= 1 for n in numbers)
+        whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n >= 1 for n in numbers)
         if len(numbers) != len(shape) - 2 or not whole:
             raise PlanError(
                 f"tiled: tile is no extent of the output's pixels\n"
