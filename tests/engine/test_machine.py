@@ -107,10 +107,41 @@ def test_what_others_disturbed_is_kept_for_a_while(file: Path, monkeypatch: pyte
 def test_samples_that_were_disturbed_are_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 6])
     seconds = iter([1.0, 3.0, 2.0, 4.0, 5.0, 6.0, 0.5])
+    monkeypatch.setattr(calm, "seconds_waited", lambda: 0.0)
     monkeypatch.setattr(calm, "count_switches", counts.__next__)
     assert calm.rate_of(6.0, seconds.__next__) == 12.0
     monkeypatch.setattr(calm, "count_switches", itertools.count().__next__)
     assert isinstance(calm.rate_of(6.0, lambda: 2.0), calm.Disturbed)
+
+
+def test_samples_that_waited_are_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that one CPU runs in turns lose it to nobody."""
+    monkeypatch.setattr(calm, "count_switches", lambda: 0)
+    waited = iter([0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0, 5.0, 5.001])
+    monkeypatch.setattr(calm, "seconds_waited", waited.__next__)
+    seconds = iter([2.0, 2.0, 2.0, 2.0, 2.0, 0.5])
+    assert calm.rate_of(6.0, seconds.__next__) == 12.0
+    monkeypatch.setattr(calm, "seconds_waited", itertools.count().__next__)
+    assert isinstance(calm.rate_of(6.0, lambda: 2.0), calm.Disturbed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system counts no waiting")
+def test_waiting_for_a_cpu_that_another_process_has_is_counted() -> None:
+    allowed = os.sched_getaffinity(0)
+    one = min(allowed)
+    spin = f"import os, sys; os.sched_setaffinity(0, [{one}]); print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        os.sched_setaffinity(0, {one})
+        try:
+            before, end = calm.seconds_waited(), time.thread_time() + 0.1
+            while time.thread_time() < end:
+                pass
+            assert calm.seconds_waited() - before > 0.01
+        finally:
+            os.sched_setaffinity(0, allowed)
+            other.kill()
 
 
 def test_figures_of_other_processes_stay(file: Path) -> None:
