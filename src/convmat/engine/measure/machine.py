@@ -188,8 +188,9 @@ def _measure_peak(name: str, threads: int) -> float:
             return _reading(threads, "L2", cpu.l2 // 2)
         case "l3_bandwidth":
             return _reading(threads, "L3", min(cpu.l3 // 2 // threads, max(4 * cpu.l2, MOST_READ)))
-    # Read from start to end through caches that hold less: between 64 and 256 MiB for all threads.
-    return _reading(threads, "memory", min(max(2 * cpu.l3, 64 << 20), 256 << 20) // threads)
+    # Read from start to end through caches that hold less: between 64 and 256 MiB for all threads. Of twice what a
+    # cache holds, one that keeps what others let go still had half.
+    return _reading(threads, "memory", min(max(4 * cpu.l3, 64 << 20), 256 << 20) // threads)
 
 
 def remeasure() -> None:
