@@ -85,6 +85,15 @@ def aligned_size(size: int) -> int:
     return -(-size // 64) * 64
 
 
+def odd_lines_size(size: int) -> int:
+    """Bytes from one run of `size` bytes to the next, in an odd number of cache lines: they fall into different sets.
+
+    >>> odd_lines_size(65), odd_lines_size(129)
+    (192, 192)
+    """
+    return -(-size // 64) // 2 * 128 + 64
+
+
 __all__ = [
     "Array",
     "Block",
@@ -96,6 +105,7 @@ __all__ = [
     "aligned_size",
     "contiguous_strides",
     "count",
+    "odd_lines_size",
     "origin",
     "strides",
 ]

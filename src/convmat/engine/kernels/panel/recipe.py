@@ -13,6 +13,7 @@ from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from ...job import WORD
+from ...operands import odd_lines_size
 from ..epilogue import Store
 from ..tile import Tile
 from .pack_b import Walk
@@ -76,10 +77,7 @@ class PanelRecipe:
         if self.form is Form.COLUMNS:
             return -(-self.nr // self.lanes) * vector
         length = self.block_columns if self.form is Form.OUTER else self.kc
-        lines = -(-length * self.work.bytes // 64)
-        return 64 * (
-            lines + 1 - lines % 2
-        )  # an odd number of cache lines: panel lines fall into different sets
+        return odd_lines_size(length * self.work.bytes)
 
     @property
     def block_columns(self) -> int:

@@ -12,7 +12,7 @@ from ....product import PARTS_IN_A_ROW, Coordinate, Product, Transform, View
 from ...cpu import Cpu
 from ...ir.constant_matmul import operations
 from ...ir.instructions import TYPES
-from ...operands import Dtypes, Shapes, aligned_size, origin, strides
+from ...operands import Dtypes, Shapes, aligned_size, odd_lines_size, origin, strides
 from ..base import KernelPlan
 from ..effort import Effort
 from .recipe import TALLEST, Operand, PiecesRecipe
@@ -196,11 +196,11 @@ class PiecesPlan(KernelPlan):
         r, k, item = self.recipe, self.units, self.dtypes.work.itemsize
         outputs = math.prod(r.outputs)
         lines = (max(self._lines, outputs) + r.lanes) * r.vector_bytes
-        u_plane = _odd_lines(k.depth * r.wide * item)
+        u_plane = odd_lines_size(k.depth * r.wide * item)
         v_block = k.depth * r.width * item
-        v_plane = _odd_lines(r.tall * v_block)
+        v_plane = odd_lines_size(r.tall * v_block)
         m_block = (r.wide + r.tallest) * r.width * item
-        m_plane = _odd_lines(r.tall * m_block)
+        m_plane = odd_lines_size(r.tall * m_block)
         u = 64 + aligned_size(lines)
         v = u + r.points * u_plane + 64
         sums = v + r.points * v_plane
@@ -251,12 +251,6 @@ def _transform_operations(operand: Operand) -> float:
     t0, t1 = len(operand.rows), len(operand.columns)
     turned = h0 * r1 * operand.apart[0] * operand.apart[1] * 6 if operand.turned else 0
     return turned + h0 * h1 + 2 * t0 * t1 + h1 * operations(operand.rows) + t0 * operations(operand.columns)
-
-
-def _odd_lines(count: int) -> int:
-    """Round bytes up to an odd number of cache lines: planes fall into different sets."""
-    lines = -(-count // 64)
-    return 64 * (lines + 1 - lines % 2)
 
 
 __all__ = ["PiecesPlan", "plan_pieces", "sums_over_pieces"]

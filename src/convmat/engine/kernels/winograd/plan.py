@@ -9,7 +9,7 @@ from dataclasses import replace
 from ....product import Index, Product, Transform, View
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
-from ...operands import Dtypes, Shapes, aligned_size, origin, strides
+from ...operands import Dtypes, Shapes, aligned_size, odd_lines_size, origin, strides
 from ..base import KernelPlan
 from ..effort import Effort
 from ..panel.pack_b import LARGEST_EXTENT
@@ -161,7 +161,9 @@ class WinogradPlan(KernelPlan):
         by_row, by_column = (find_axis(b, u.name) for u in product.windows(b))
         out_row, out_column = (find_axis(c, v.name) for v in product.windows(c))
         self.block = k = block
-        plane, tail_plane = (_odd_lines(product.k * r.stored_elements(n) * item) for n in (r.width, r.tail))
+        plane, tail_plane = (
+            odd_lines_size(product.k * r.stored_elements(n) * item) for n in (r.width, r.tail)
+        )
         blocks = -(-product.m // r.width)
         matrix = r.points * ((blocks - 1) * plane + tail_plane)
         self.weight_tasks = 0 if r.packs else group.extent * blocks
@@ -221,8 +223,8 @@ class WinogradPlan(KernelPlan):
         channels = channels_of(self.product)
         v_size = (behind + k.panels * k.panel) * r.pitch if r.k else channels * v_line + 2 * r.lanes * item
         v_plane, m_plane = (
-            _odd_lines(v_size),
-            _odd_lines(k.panels * k.panel * r.stored_elements(r.width) * item),
+            odd_lines_size(v_size),
+            odd_lines_size(k.panels * k.panel * r.stored_elements(r.width) * item),
         )
         sums = aligned_size(r.points * v_plane + 64)
         m_block = aligned_size(r.points * m_plane)
@@ -265,12 +267,6 @@ def folded_row(view: View, windows: Sequence[Index]) -> int:
     u0, u1 = (each.name for each in windows)
     found = [dict(each.terms) for each in view.coordinates]
     return next((terms[u0] for terms in found if u0 in terms and u1 in terms), 0)
-
-
-def _odd_lines(count: int) -> int:
-    """Round bytes up to an odd number of cache lines: planes fall into different sets."""
-    lines = -(-count // 64)
-    return 64 * (lines + 1 - lines % 2)
 
 
 __all__ = ["WinogradPlan", "plan_transformed"]

@@ -12,6 +12,7 @@ from ...ir.arguments import Arguments
 from ...ir.constant_matmul import combine, operations
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Type, Value, all_lanes, const, equal, fma, i64, less_equal, udiv
+from ...operands import odd_lines_size
 
 TALLEST = 14
 """Tiles of a register tile, two vectors of rows of A wide."""
@@ -78,8 +79,7 @@ class WinogradRecipe:
     @property
     def pitch(self) -> int:
         """Bytes from one tile of V to the next: all channels, in an odd number of cache lines."""
-        lines = -(-self.stored_elements(self.k) * self.work.bytes // 64)
-        return 64 * (lines + 1 - lines % 2)
+        return odd_lines_size(self.stored_elements(self.k) * self.work.bytes)
 
     @property
     def largest_square(self) -> float:
