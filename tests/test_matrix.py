@@ -101,7 +101,11 @@ def test_every_way_meets_every_type() -> None:
 def compiled(dtype: str, layout: str) -> tuple[tuple[Case, str, str, Way, str], ...]:
     """All that has kernels which the quick ones stand for."""
     found = (c for c in _combinations(True) if c[1:3] == (dtype, layout) and _compiled(*c[:4]))
-    return tuple((*each, direction) for *each, passes in found for direction in passes)  # type: ignore[misc]
+    return tuple(
+        (case, kind, order, way, direction)
+        for case, kind, order, way, passes in found
+        for direction in passes
+    )
 
 
 def _no_trait_is_missing(dtype: str, layout: str, cpu: str = "host") -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -27,11 +28,11 @@ def job_of(kind: str, folder: Path) -> Any:
     if kind == "tiles":
         options = chunks.TileOptions(64, 1 << 31, exact_globals=True)
         return chunks.TileJob(unet(integers=False, squeeze=True, exact=True), folder / "x.npy", options)
-    setattr(conv, "anonymous_bytes", lambda: 0)  # noqa: B010  # the blocks are to be small
     w = np.random.default_rng(1).standard_normal((3, 3, 3, 3)).astype("float32")
-    return chunks.plan_files(
-        folder / "x.npy", w, None, {"padding": 1, "lowering": "im2col"}, SPARE + (300 << 10)
-    )
+    with patch.object(conv, "anonymous_bytes", lambda: 0):  # the blocks are to be small
+        return chunks.plan_files(
+            folder / "x.npy", w, None, {"padding": 1, "lowering": "im2col"}, SPARE + (300 << 10)
+        )
 
 
 def main(kind: str, folder: str, out: str, log: str, *resume: str) -> None:
@@ -50,9 +51,9 @@ def main(kind: str, folder: str, out: str, log: str, *resume: str) -> None:
             lines.write(f"d {block}\n")
 
         job.compute = computed
-        setattr(Manifest, "add", added)  # noqa: B010
         print("begins", flush=True)
-        chunks.make_file(job, out, resume=bool(resume))
+        with patch.object(Manifest, "add", added):
+            chunks.make_file(job, out, resume=bool(resume))
 
 
 if __name__ == "__main__":
