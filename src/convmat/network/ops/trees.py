@@ -30,7 +30,7 @@ MEMBER = len(TESTS)
 """The number of the test whether a feature is one of several numbers."""
 
 LEAF = MEMBER + 1
-"""What leaves have in place of a test's number."""
+"""Number that leaves have in place of a test's."""
 
 MODES = {f"BRANCH_{name}": n for n, name in enumerate(("LEQ", "LT", "GTE", "GT", "EQ", "NEQ"))} | {
     "LEAF": LEAF

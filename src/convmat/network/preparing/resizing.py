@@ -38,7 +38,7 @@ class Settled:
 
     @classmethod
     def of(cls, source: Graph, made: Graph, specs: Mapping[str, Spec]) -> Settled | None:
-        """What `source` became, if it may be taken for other shapes."""
+        """`made`, which `source` was rewritten to, if it may be taken for other shapes; otherwise None."""
         free = all(node.op in ALIKE and not node.domain for node in source.nodes)
         plain = all(each.name in specs and specs[each.name].value is None for each in source.inputs)
         if not free or not plain or source.kept or any(map(is_half, specs.values())):

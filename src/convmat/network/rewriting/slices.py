@@ -150,6 +150,6 @@ AXES_OF: dict[str, Any] = {
     "Squeeze": _find_squeezed_axes,
     "Unsqueeze": _find_squeezed_axes,
 }
-"""What tells which axes a node cuts, by its operator."""
+"""Functions that tell which axes a node cuts, by its operator."""
 
 __all__ = ["multiply_once"]

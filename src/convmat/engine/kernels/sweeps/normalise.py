@@ -124,7 +124,7 @@ class _Less:
 
     @classmethod
     def of(cls, mean: Value, lanes: int) -> _Less:
-        """What subtracts this mean, which is in float64."""
+        """Subtraction of this mean, which is in float64."""
         near = fptrunc(mean, to=f32)
         lacks = select(fabs(mean) < float("inf"), mean - fpext(near, to=f64), const(f64, 0.0))
         return cls((splat(near, lanes=lanes), splat(fptrunc(lacks, to=f32), lanes=lanes)))
