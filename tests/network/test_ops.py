@@ -502,3 +502,20 @@ def test_transposed_windows_side_by_side_with_a_bias_that_is_computed() -> None:
     net = convmat.load(model(nodes, {"x": x.shape, "b": b.shape}, "y", {"w": w}))
     wanted = np.einsum("bchw,coij->bohiwj", x, w).reshape(2, 8, 128, 144) + b[:, None, None]
     np.testing.assert_allclose(net({"x": x, "b": b}), wanted, rtol=0, atol=1e-4)
+
+
+def test_sums_of_single_elements_are_of_the_functions_of_them() -> None:
+    """As the standard has it where a node reduces along no axis: what a node does to each element is done."""
+    x = np.array([[1.0, -2.0], [3.0, 0.5]])
+    wanted = {
+        "ReduceSum": x, "ReduceMean": x, "ReduceProd": x, "ReduceMax": x, "ReduceMin": x, "ReduceL1": np.abs(x),
+        "ReduceL2": np.abs(x), "ReduceSumSquare": x * x, "ReduceLogSumExp": x,
+    }  # fmt: skip
+    for op, y in wanted.items():
+        for keepdims in (0, 1):
+            made = node(op, 18, noop_with_empty_axes=1, keepdims=keepdims)
+            np.testing.assert_allclose(run(made, x), y, rtol=1e-14)
+            np.testing.assert_allclose(run(made, x, ints()), y, rtol=1e-14)
+    np.testing.assert_array_equal(
+        run(node("ReduceLogSum", 18, noop_with_empty_axes=1), np.abs(x)), np.log(np.abs(x))
+    )

@@ -170,7 +170,7 @@ def _global(name: str) -> Kind:
 def _reduce(name: str) -> Kind:
     def find(node: Node, specs: Specs, x: Spec, y: Spec) -> Found:
         axes = reduced_axes(node, specs, x.rank)
-        return None if axes is None else _find_reduction(name, x, axes)
+        return _find_reduction(name, x, axes) if axes else None
 
     return find
 

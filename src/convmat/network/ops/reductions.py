@@ -31,20 +31,18 @@ Reduction = Callable[..., Any]
 # -- sums, means, extremes ---------------------------------------------------------------------------------------------
 
 
-def reduced_axes(node: Node, specs: Specs, rank: int) -> tuple[int, ...] | None:
-    """The axes reduced; None for a node that leaves x as it is."""
+def reduced_axes(node: Node, specs: Specs, rank: int) -> tuple[int, ...]:
+    """The axes reduced; none at all where a node says so: sums of single elements, each by the node's function."""
     since = 13 if node.op == "ReduceSum" else 18
     axes = attribute_or_input(node, specs, "axes", 1, since)
     if not axes:
-        return None if node.get("noop_with_empty_axes", 0) and node.version >= since else tuple(range(rank))
+        return () if node.get("noop_with_empty_axes", 0) and node.version >= since else tuple(range(rank))
     return axes_of(node, axes, rank)
 
 
 def _shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     x = input_at(node, specs, 0)
     axes = reduced_axes(node, specs, x.rank)
-    if axes is None:
-        return (Spec(x.shape, x.dtype),)
     keep = node.get("keepdims", 1)
     return (
         Spec(tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keep or a not in axes), x.dtype),
@@ -124,8 +122,6 @@ def reduction(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
         REDUCTIONS[node.op],
         bool(node.get("keepdims", 1)),
     )
-    if axes is None:
-        return lambda x, *rest: np.copyto(rest[-1], x)
     return lambda x, *rest: reduce(x, axes, rest[-1], keep)
 
 

@@ -96,8 +96,8 @@ def _axis(draft: Draft, node: Node) -> int | None:
         axes = reduced_axes(node, specs, x.rank)
     except Unknown:
         return None
-    first = min(axes, default=-1) if axes else -1
-    return first if first >= 0 and sorted(axes or ()) == list(range(first, x.rank)) else None
+    first = min(axes, default=-1)
+    return first if first >= 0 and sorted(axes) == list(range(first, x.rank)) else None
 
 
 def _fits(draft: Draft, x: str, axis: int, scale: str, bias: str) -> bool:

@@ -75,7 +75,7 @@ def spread(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -
     if forward.op.startswith("Global"):
         axes: tuple[int, ...] = tuple(range(2, len(shape)))
     else:
-        axes = reduced_axes(forward, inputs, len(shape)) or ()
+        axes = reduced_axes(forward, inputs, len(shape))
     kept = tuple(1 if a in axes else n for a, n in enumerate(shape))
     share = 1 / math.prod(shape[a] for a in axes) if node.get("mean") else 1
 

@@ -43,7 +43,7 @@ def extreme_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     if forward.op.startswith("Global"):
         axes: tuple[int, ...] = tuple(range(2, x.rank))
     else:
-        axes = reduced_axes(forward, [x, *([specs[3]] if has_input(specs, 3) else [])], x.rank) or ()
+        axes = reduced_axes(forward, [x, *([specs[3]] if has_input(specs, 3) else [])], x.rank)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
 
     def step(dy: Array, x: Array, y: Array, *rest: Array) -> None:
@@ -81,7 +81,7 @@ def product_grad(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opti
     Nothing is divided, so that zeros among the elements have their gradients too.
     """
     x = made[0]
-    axes = reduced_axes(node.attributes["of"], [x, *specs[2:]], x.rank) or ()
+    axes = reduced_axes(node.attributes["of"], [x, *specs[2:]], x.rank)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     ends = tuple(range(x.rank - len(axes), x.rank))
 
