@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ...errors import NetworkError
 from ..graph import Graph, Node
-from .rules import FLAT, RULES, Tape, without_rule
+from .rules import RULES, SEVERAL, Tape, is_flat, sloping_outputs, without_rule
 
 
 def differentiate(
@@ -45,8 +45,10 @@ def differentiate(
         found.setdefault(name, []).append(given or tape.op("Ones", name, near=f"d.{name}", own=True))
     for node in reversed(path):
         dy = [_total(tape, found, name) if name else "" for name in node.outputs]
-        if node.key in FLAT or not any(dy):
+        if is_flat(node) or not any(dy):
             continue
+        if any(dy[1:]) and node.key not in SEVERAL:
+            raise _describe_second(node, dy)
         for at, gradient in RULES[node.key](node, dy, tape).items():
             found.setdefault(node.inputs[at], []).append(gradient)
     names = {name: _total(tape, found, name) for name in by}
@@ -62,8 +64,8 @@ def reached_values(graph: Graph, by: Sequence[str]) -> set[str]:
     """The values that depend on these by gradients, and these."""
     found = set(by)
     for node in graph.nodes:
-        if found.intersection(node.reads) and node.key not in FLAT:
-            found.update(filter(None, node.outputs))
+        if found.intersection(node.reads):
+            found.update(sloping_outputs(node))
     return found
 
 
@@ -82,6 +84,15 @@ def _total(tape: Tape, found: dict[str, list[str]], name: str) -> str:
     while len(parts) > 1:
         parts[:2] = [tape.each(("add", 0, 1), inputs=parts[:2], near=f"d.{name}")]
     return parts[0] if parts else ""
+
+
+def _describe_second(node: Node, dy: Sequence[str]) -> NetworkError:
+    """The error of a node of which more than the first output is differentiated."""
+    at = next(at for at, name in enumerate(dy) if at and name)
+    return NetworkError(
+        f"train: {node.label} cannot be differentiated\n  the loss depends on its output {node.outputs[at]!r}\n"
+        f"  the rule of {node.op} takes the first output alone: compute the other by nodes of its own"
+    )
 
 
 def _require_rules(path: Sequence[Node]) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...errors import NetworkError
 from ..graph import Node
 from .rules import Gradients, Tape, rule
 
@@ -37,17 +36,37 @@ def _bend(up: float, slope: float, lift: float) -> Steps:
     return (("bent_grad", 0, 1, (up, slope, lift)),)
 
 
-def _selu(node: Node) -> Steps:
-    gamma, alpha = node.get("gamma", 1.0507009873554805), node.get("alpha", 1.6732632423543772)
-    return _bend(gamma, 1.0, gamma * alpha)
+@rule("LeakyRelu")
+def leaky(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """By y, whose sign is that of x unless the slope turns it round."""
+    alpha, x = node.get("alpha", 0.01), node.inputs[0]
+    other = node.outputs[0] if alpha >= 0 else x
+    return {0: tape.each(*_bend(1.0, 0.0, alpha), inputs=[dy[0], other], near=f"d.{x}")}
+
+
+@rule("Elu", "Celu", "Selu")
+def exponential(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
+    """By y: dy * up where x > 0; dy * up * high * e^(x / wide) elsewhere, y being up * high * wide (e^(x / wide) - 1).
+
+    Where one of these numbers is negative y has not the sign of x, and the gradient is by x.
+    """
+    up, high, wide = 1.0, node.get("alpha", 1.6732632423543772 if node.op == "Selu" else 1.0), 1.0
+    if node.op == "Selu":
+        up = node.get("gamma", 1.0507009873554805)
+    elif node.op == "Celu":
+        high, wide = 1.0, high
+    x, y = node.inputs[0], node.outputs[0]
+    if up > 0 and high >= 0 and wide > 0:
+        return {0: tape.each(*_bend(up, 1 / wide, up * high), inputs=[dy[0], y], near=f"d.{x}")}
+    steps: Steps = (
+        ("scale", 1, (1 / wide,)), ("exp", 2), ("scale", 3, (up * high,)), ("mul", 0, 4),
+        ("scale", 0, (up,)), ("neg", 1), ("if_negative", 7, 6, 5),
+    )  # fmt: skip
+    return {0: tape.each(*steps, inputs=[dy[0], x], near=f"d.{x}")}
 
 
 _by("y")({
     "Relu": lambda node: (("relu_grad", 0, 1),),
-    "LeakyRelu": lambda node: _bend(1.0, 0.0, node.get("alpha", 0.01)),
-    "Elu": lambda node: _bend(1.0, 1.0, node.get("alpha", 1.0)),
-    "Celu": lambda node: _bend(1.0, 1 / node.get("alpha", 1.0), 1.0),
-    "Selu": _selu,
     "Sigmoid": lambda node: (("mul", 1, 1), ("sub", 1, 2), ("mul", 0, 3)),
     "Tanh": lambda node: (("mul", 1, 1), ("neg", 2), ("shift", 3, (1.0,)), ("mul", 0, 4)),
     "Tan": lambda node: (("mul", 1, 1), ("shift", 2, (1.0,)), ("mul", 0, 3)),
@@ -139,22 +158,38 @@ def wave(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
 
 @rule("Clip")
 def clip(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
-    """dy where y is between the limits, which are constants."""
-    limits = [node.get("min", -math.inf), node.get("max", math.inf)]
-    for at, name in enumerate(node.inputs[1:3]):
-        if name:
-            limits[at] = _number(tape, node, name)
-    steps = ("within", 0, 1, tuple(limits))
-    return {0: tape.each(steps, inputs=[dy[0], node.outputs[0]], near=f"d.{node.inputs[0]}")}
+    """dy where y is between the limits; a limit that is no constant has dy where it is y."""
+    x, low, high = (*node.inputs, "", "")[:3]
+    numbers = [
+        node.get(word, end) if not name else _number(tape, name)
+        for word, end, name in (("min", -math.inf, low), ("max", math.inf, high))
+    ]
+    if None not in numbers:
+        steps = ("within", 0, 1, tuple(numbers))
+        return {0: tape.each(steps, inputs=[dy[0], node.outputs[0]], near=f"d.{x}")}
+    return _clip_by_values(node, dy[0], tape, low, high)
 
 
-def _number(tape: Tape, node: Node, name: str) -> float:
+def _clip_by_values(node: Node, dy: str, tape: Tape, low: str, high: str) -> Gradients:
+    """y = min(max(x, low), high): dy to the one of the three that y is; to x where it is on a limit."""
+    x, zeros = node.inputs[0], tape.op("Zeros", dy, own=True)
+    raised = tape.op("Max", x, low) if low else x
+    left = tape.op("Where", tape.op("Greater", raised, high), zeros, dy) if high else dy
+    found = {}
+    if tape.wants(node, 2):
+        found[2] = tape.sum_to(tape.op("Where", tape.op("Greater", raised, high), dy, zeros), high)
+    under = tape.op("Less", x, low) if low else ""
+    if tape.wants(node, 1):
+        found[1] = tape.sum_to(tape.op("Where", under, left, zeros), low)
+    if tape.wants(node, 0):
+        found[0] = tape.op("Where", under, zeros, left, near=f"d.{x}") if low else left
+    return found
+
+
+def _number(tape: Tape, name: str) -> float | None:
+    """What a value is that is one constant number."""
     value = tape.graph.constants.get(name)
-    if value is None or value.size != 1:
-        raise NetworkError(
-            f"train: {node.label} cannot be differentiated\n  its input {name!r} is not one constant number"
-        )
-    return float(value.item())
+    return None if value is None or value.size != 1 else float(value.item())
 
 
 # -- functions of several ----------------------------------------------------------------------------------------------
@@ -210,13 +245,28 @@ def div(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
 
 @rule("Pow")
 def power(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
-    """dy * p * x^(p - 1) for a constant p."""
+    """dy * p * x^(p - 1), 0 where p is; dy * y * log x, 0 where x is."""
     x, p = node.inputs
-    number, value = _number(tape, node, p), tape.graph.constants[p]
-    if number == 2:
-        return {0: tape.each(("mul", 0, 1), ("scale", 2, (2.0,)), inputs=[dy[0], x], near=f"d.{x}")}
-    lower = tape.op("Pow", x, tape.constant(value - value.dtype.type(1)))
-    return {0: tape.each(("mul", 0, 1), ("scale", 2, (number,)), inputs=[dy[0], lower], near=f"d.{x}")}
+    found = {}
+    if tape.wants(node, 0) and _number(tape, p) == 2:
+        found[0] = tape.sum_to(tape.each(("mul", 0, 1), ("scale", 2, (2.0,)), inputs=[dy[0], x]), x)
+    elif tape.wants(node, 0):
+        number = tape.op("CastLike", p, x)
+        lower = tape.op("Pow", x, tape.each(("shift", 0, (-1.0,)), inputs=[number]))
+        product = tape.each(("mul", 0, 1), ("mul", 3, 2), inputs=[dy[0], lower, number])
+        found[0] = tape.sum_to(_zero_where(tape, number, product), x)
+    if tape.wants(node, 1):
+        log = tape.op("Log", x)
+        product = tape.each(("mul", 0, 1), ("mul", 2, 3), inputs=[dy[0], node.outputs[0], log])
+        found[1] = tape.sum_to(tape.op("CastLike", _zero_where(tape, x, product), p), p)
+    return found
+
+
+def _zero_where(tape: Tape, name: str, value: str) -> str:
+    """The value, but 0 where another is 0."""
+    nothing = tape.op("Zeros", name, own=True)
+    there = tape.op("Equal", name, nothing)
+    return tape.op("Where", there, tape.op("Zeros", value, own=True), value)
 
 
 @rule("Max", "Min")

@@ -33,7 +33,8 @@ def norms(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
         return {0: tape.each(("sign", 1), ("mul", 0, 2), inputs=[g, x], near=near)}
     whole = back(node, y, tape, "Spread")
     if node.op == "ReduceL2":
-        return {0: tape.each(("mul", 0, 1), ("div", 3, 2), inputs=[g, x, whole], near=near)}
+        zero_if_none = (("neg", 2), ("scale", 1, (0.0,)), ("if_negative", 4, 3, 5))
+        return {0: tape.each(("div", 1, 2), *zero_if_none, ("mul", 0, 6), inputs=[g, x, whole], near=near)}
     if node.op == "ReduceLogSum":
         return {0: tape.each(("neg", 1), ("exp", 2), ("mul", 0, 3), inputs=[g, whole], near=near)}
     return {0: tape.each(("sub", 1, 2), ("exp", 3), ("mul", 0, 4), inputs=[g, x, whole], near=near)}

@@ -17,6 +17,7 @@ import numpy as np
 from ...engine import Expression, ExpressionStep
 from ..graph import Array, Graph, Node
 from ..ops.base import OWN
+from ..ops.dtypes import NUMBERS
 from ..ops.pointwise import ELEMENTWISE
 
 VERSION = 18
@@ -116,6 +117,23 @@ FLAT = frozenset({
 })  # fmt: skip
 """Operators through which no gradient goes: their results are constant in steps, or no numbers."""
 
+TRUE_FALSE_OR_WHOLE = {"Dropout": (1,), "MaxPool": (1,), "TopK": (1,)}
+"""Outputs by their numbers that are no floats: no gradient goes through these."""
+
+SEVERAL = frozenset({"GRU", "LSTM", "RNN", "Split"})
+"""Operators whose rules take gradients of all outputs; the others', of the first alone."""
+
+
+def is_flat(node: Node) -> bool:
+    """Whether no gradient goes through a node."""
+    return node.key in FLAT or (node.op == "Cast" and "float" not in NUMBERS.get(node.get("to", 1), "float"))
+
+
+def sloping_outputs(node: Node) -> list[str]:
+    """The outputs of a node through which gradients go."""
+    others = () if node.domain else TRUE_FALSE_OR_WHOLE.get(node.op, ())
+    return [] if is_flat(node) else [n for at, n in enumerate(node.outputs) if n and at not in others]
+
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Enter a rule under its operators' names."""
@@ -131,4 +149,4 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 def without_rule(nodes: Collection[Node]) -> list[Node]:
     """Nodes that nothing here can differentiate."""
-    return [node for node in nodes if node.key not in RULES and node.key not in FLAT]
+    return [node for node in nodes if node.key not in RULES and not is_flat(node)]
