@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 import convmat
 from convmat.chunks.memory import SPARE
@@ -216,6 +216,52 @@ def test_global_pooling_is_named_or_taken_first_or_by_tile() -> None:
     np.testing.assert_allclose(exact, expected, rtol=0, atol=2e-6 * scale)
     near = net.tiled(x, tile=32, approximate=True)
     assert 1e-5 * scale < float(np.abs(near - expected).max()) < 0.2 * scale
+
+
+@pytest.mark.parametrize("opset", [9, 10, 17])
+def test_a_tile_that_counts_for_an_image_is_resized_to_its_own_size(opset: int) -> None:
+    """Resized to a fixed size by no whole number, a ramp stays a ramp; nothing is moved elsewhere."""
+    numbers = numpy_helper.from_array
+    rows = np.arange(64, dtype="float32")[:, None] + np.zeros((1, 80), "float32")
+    scales = numbers(np.array([1, 1, 0.75, 0.75], "float32"), "scales")
+    sizes = numbers(np.array([1, 1, 48, 60]), "sizes")
+    op = "Upsample" if opset == 9 else "Resize"
+    reads = ["x", "scales"] if opset < 11 else ["x", "", "", "sizes"]
+    graph = helper.make_graph(
+        [helper.make_node(op, reads, ["y"], mode="linear")],
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1, 1, 64, 80])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [scales if opset < 11 else sizes],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    net, x = convmat.load(model), rows[None, None]
+    near = net.tiled(x, tile=16, approximate=True)
+    assert near.shape == (1, 1, 48, 60)
+    assert float(np.abs(near - net(x)).max()) < 1.5
+    np.testing.assert_array_equal(net.tiled(x, tile=100, approximate=True), net(x))
+
+
+def test_what_is_taken_of_a_tile_has_the_pixels_that_are_asked_for() -> None:
+    """A mean along rows, subtracted: the halo of what reads it has means of its own."""
+    n = Built(integers=True)
+    c = n.conv("x", "c1", 3, 4)
+    mean = n.node("ReduceMean", [c], "mean", axes=[3], keepdims=1)
+    net = n.load(n.conv(n.node("Sub", [c, mean], "less"), "c2", 4, 2), 3)
+    x = image(1, 3, 32, 40)
+    assert net.tiled(x, tile=(8, 16), approximate=True).shape == (1, 2, 32, 40)
+    np.testing.assert_allclose(net.tiled(x, tile=(8, 40), approximate=True), net(x), rtol=1e-5, atol=1e-4)
+
+
+def test_what_no_tile_can_count_for_is_said() -> None:
+    n = Built(integers=True)
+    flat = n.node("Reshape", [n.conv("x", "c", 3, 4), n.constant("shape", np.array([0, 0, -1]))], "flat")
+    turned = n.node("Transpose", [flat], "turned", perm=[0, 2, 1])
+    net = n.load(n.node("MatMul", [turned, flat], "product"), 3)
+    with pytest.raises(
+        NetworkError, match="a tile cannot be taken for a whole image\n  MatMul 'product' cannot run"
+    ):
+        net.tiled(image(1, 3, 32, 40), tile=16, approximate=True)
 
 
 def squeezed(n: Built, x: str, name: str, channels: int) -> str:

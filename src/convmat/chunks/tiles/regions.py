@@ -16,8 +16,9 @@ import numpy as np
 from ...errors import NetworkError
 from ...network.graph import Graph, Node, Spec
 from ...network.ops.options import Decided
-from .parts import Needed, Part, WholeImage, elements, extents, overlap, whole
+from .parts import Needed, Part, WholeImage, elements, extents, others, overlap, whole
 from .rules import find_tile_parts
+from .windows import resize_in_place
 
 SLICE_VERSION = 13
 
@@ -102,7 +103,7 @@ def find_regions(
         except WholeImage as error:
             if not approximate:
                 raise tile_refusal(node, str(error)) from None
-            need = _in_place(inputs, out, asked, part, specs[output].shape)
+            need = _in_place(node, inputs, out, asked, part, specs[output].shape)
         for name in used:
             parts[name] = asked
         found[node.outputs[0]] = need
@@ -118,18 +119,26 @@ def find_regions(
 
 
 def _in_place(
-    inputs: Sequence[Spec | None], out: Spec, asked: Part, part: Part, shape: tuple[int, ...]
+    node: Node, inputs: Sequence[Spec | None], out: Spec, asked: Part, part: Part, shape: tuple[int, ...]
 ) -> Needed:
-    """The pixels of a node's first input that lie where a part of the output of this shape does."""
-    x = inputs[0]
+    """The pixels of a node's first input that lie where a part of the output of this shape does, as a whole image.
+
+    Along axes that the node leaves as they are it makes what is asked for; resized to a fixed size, that of the part.
+    """
+    x, beside = inputs[0], others(inputs)
     assert x is not None
     if x.shape == out.shape:
-        return Needed((asked, *(None for _ in inputs[1:])), asked)
-    found = list(whole(x.shape))
+        return Needed((asked, *beside), asked)
+    if node.op in ("Resize", "Upsample"):
+        return resize_in_place(node, inputs, out, asked)
+    found, makes = list(whole(x.shape)), list(whole(out.shape))
     for back in range(1, min(x.rank - 1, len(shape) - 1)):
+        if x.rank == out.rank and x.shape[-back] == out.shape[-back]:
+            found[-back] = makes[-back] = asked[-back]
+            continue
         (start, stop), n, extent = part[-back], x.shape[-back], shape[-back]
         found[-back] = start * n // extent, -(-stop * n // extent)
-    return Needed((tuple(found), *(None for _ in inputs[1:])), whole(out.shape))
+    return Needed((tuple(found), *beside), tuple(makes))
 
 
 def _several(

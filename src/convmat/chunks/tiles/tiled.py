@@ -184,10 +184,14 @@ def prepare_tiles(network: Network, given: Mapping[str, Any], options: TileOptio
         # What global nodes make is small, whatever is looked at.
         extents = tile_of(tiler, options.tile, options.memory)
         stages = Stages(tiler, approximate=options.approximate)
-        return Tiled(stages.last, extents, stages)
-    tiler.refuse()
-    tiler.decide()
-    return Tiled(tiler, tile_of(tiler, options.tile, options.memory))
+        made = Tiled(stages.last, extents, stages)
+    else:
+        tiler.refuse()
+        tiler.decide()
+        made = Tiled(tiler, tile_of(tiler, options.tile, options.memory))
+    if options.approximate:
+        made.tiler.require_whole_images(made.extents)
+    return made
 
 
 def run_tiled(network: Network, x: Any, options: TileOptions, progress: Tell | None = None) -> Array:

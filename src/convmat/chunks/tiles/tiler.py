@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engine import ENGINES
-from ...errors import NetworkError
+from ...errors import NetworkError, shorten_error
 from ...lowering import ALL, find_lowering
 from ...network.graph import Graph, Node, Spec
 from ...network.net import Network
@@ -28,7 +28,7 @@ from ...network.rewriting.rewrite import rewrite_before_constants
 from ...planner import Candidate, Prepared, chosen_way, plan_block
 from ...processes import Lock
 from ...product import Packing
-from .parts import Part, elements, middle_part
+from .parts import Part, elements, extents, middle_part
 from .regions import UNKNOWN, NeededRegions, NodeWay, Ways, find_regions, tile_graph, tile_refusal
 from .windows import FILTERS
 
@@ -119,6 +119,20 @@ class Tiler:
         """Raise NetworkError where a node cannot be computed in tiles."""
         self.inputs(self._one_pixel)
 
+    def require_whole_images(self, tile: tuple[int, ...]) -> None:
+        """Raise NetworkError where a tile of these extents cannot be taken for a whole image."""
+        part = middle_part(self.shape, tile[2:])
+        found = self.regions(part)
+        graph = tile_graph(self.graph, self.specs, found, self.output, part, self.ways)
+        given = {each.name: Spec(extents(found.parts[each.name]), each.dtype) for each in graph.inputs}
+        try:
+            infer_specs(graph, given, UNLIMITED)
+        except NetworkError as error:
+            raise NetworkError(
+                f"tiled: a tile cannot be taken for a whole image\n  {shorten_error(error).removeprefix('load: ')}\n"
+                f"  call the network with the whole image"
+            ) from None
+
     @property
     def _one_pixel(self) -> Part:
         """All channels of the pixel in the middle of the output."""
@@ -171,10 +185,8 @@ class Tiler:
         """Plan the whole, run nowhere, and have tiles follow: its rewritten nodes, each product by its way and order.
 
         With `same_bits` they hold whole tiles of Winograd's, however much more of the image is read for that.
-        What looks at the whole image, or is known only when it runs, leaves tiles to be planned by themselves.
+        What is known only when it runs, or has no rule once it is rewritten, leaves tiles to be planned by themselves.
         """
-        if self.approximate:
-            return
         source = self.network
         whole = Network(self.graph, source.options, UNLIMITED, source.rules, source.choices)
         program = whole.program({each.name: self.specs[each.name] for each in self.graph.inputs})
@@ -226,7 +238,8 @@ class Tiler:
     def _has_rules(self, program: Program) -> bool:
         """Whether what rewriting made of the nodes can be computed in tiles, as they can."""
         try:
-            find_regions(program.graph, program.specs, self.output, self._one_pixel, {})
+            part, loose = self._one_pixel, self.approximate
+            find_regions(program.graph, program.specs, self.output, part, {}, approximate=loose)
         except NetworkError:
             return False
         return True

@@ -88,7 +88,26 @@ def resize(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
         a = axis.axis
         if axis.I != axis.P or axis.scale != 1:
             found[a], makes[a], scales[a] = _along(node, axis, part[a])
-    # What comes out is said by scales, for all axes; sizes would be those of the whole.
+    return _by_scales(node, inputs, tuple(found), tuple(makes), scales)
+
+
+def resize_in_place(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+    """What lies where a part does, resized to that part as if it were a whole image."""
+    x = first(inputs)
+    found, scales = [], []
+    for (start, stop), n, extent in zip(part, x.shape, out.shape, strict=True):
+        begin, end = start * n // extent, -(-stop * n // extent)
+        scale = np.float32((stop - start) / (end - begin))
+        rounded_down = int(np.floor((end - begin) * float(scale))) != stop - start
+        found.append((begin, end))
+        scales.append(np.nextafter(scale, np.float32(np.inf)) if rounded_down else scale)
+    return _by_scales(node, inputs, tuple(found), part, scales)
+
+
+def _by_scales(
+    node: Node, inputs: Sequence[Spec | None], found: Part, makes: Part, scales: Sequence[np.float32]
+) -> Needed:
+    """What comes out is said by scales, for all axes; sizes would be those of the whole."""
     replaced: dict[int, Any] = {}
     attributes: dict[str, Any] = {}
     old = node.op == "Upsample" or node.version < 11
@@ -96,9 +115,8 @@ def resize(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
         attributes["scales"] = tuple(scales)
     else:
         replaced = {1 if old else 2: np.asarray(scales, np.float32)}
-    parts = (tuple(found), *others(inputs))
     gone = ("axes", "keep_aspect_ratio_policy")
-    return Needed(parts, tuple(makes), attributes, replaced, drop=gone, omit=(3,))
+    return Needed((found, *others(inputs)), makes, attributes, replaced, drop=gone, omit=(3,))
 
 
 def _along(
