@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from ...errors import PlanError
+from ...errors import PlanError, format_value
 from ...processes import lock_file
 from .stores import unfinished_path
 
@@ -89,7 +89,7 @@ class Manifest:
             if other:
                 raise PlanError(
                     f"files: {path} was begun by another run\n"
-                    + "".join(f"  {name}: {before.get(name)!r} then, {run[name]!r} now\n" for name in other)
+                    + "".join(f"  {describe_change(name, before.get(name), run[name])}\n" for name in other)
                     + f"  say the same again; or delete {file} to begin anew"
                 )
             made.done |= {int(line) for line in lines[1:]}
@@ -117,6 +117,26 @@ class Manifest:
         """Take the manifest away: the file is whole."""
         self.release()
         manifest_path(self.path).unlink(missing_ok=True)
+
+
+def describe_change(name: str, then: Any, now: Any) -> str:
+    """What a run says under a name, then and now: of several things by names, the first that is another.
+
+    >>> describe_change("ways", [{"a": 1, "b": 2, "c": 3}], [{"a": 1, "b": 4, "c": 5}])
+    "ways: b, 2 then, 4 now; and 1 more"
+    """
+    said = [[{"": then}], [{"": now}]]
+    if all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in (then, now)):
+        said = [then, now]
+    before, after = ({key: value for one in each for key, value in one.items()} for each in said)
+    other = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if not other:  # as many things by as many names, otherwise arranged
+        other, before, after = [""], {"": then}, {"": now}
+    first, more = other[0], len(other) - 1
+    return (
+        f"{name}: {f'{first}, ' if first else ''}{format_value(before.get(first))} then, "
+        f"{format_value(after.get(first))} now{f'; and {more} more' if more else ''}"
+    )
 
 
 def hold(path: Path) -> FileIO:
