@@ -65,8 +65,6 @@ def conv(
 
       convmat conv big.zarr w.npy out.zarr --padding 1 --resume
     """
-    import numpy as np
-
     from convmat import chunks
 
     given = options.keywords(
@@ -74,8 +72,8 @@ def conv(
         activation=activation, layout=layout, lowering=lowering, exact=exact, threads=threads,
     )  # fmt: skip
     limit = parse.size("memory", memory)
-    weights: Any = np.load(w)
-    added: Any = None if bias is None else np.load(bias)
+    weights = parse.array("w", str(w))
+    added = None if bias is None else parse.array("bias", str(bias))
     with screen.progress("planning") as tell:
         job = chunks.plan_files(x, weights, added, given, limit, plain=plain)
         done = write_file(job, out, report_time_left(tell), resume=resume, scheduler=scheduler)

@@ -133,12 +133,18 @@ def run(
     if tile:
         from convmat import chunks
 
+        prepared = {"mean": mean, "std": std, "unit": unit, "bgr": bgr, "layout": layout, "labels": labels}
+        _require_arrays({name: value for name, value in prepared.items() if value})
         network = load_as_asked(model, exact, threads, shape, trust, precision)
         numbers = parse.numbers("tile", tile) if tile != "auto" else tile
         how = chunks.TileOptions(
             numbers, parse.size("memory", memory), approximate=approximate, exact_globals=exact_globals
         )
-        _run_in_tiles(network, input or (), output, how, resume, scheduler)
+        found = _run_in_tiles(network, input or (), output, how, resume, scheduler)
+        if json:
+            screen.as_json(found[0])
+        else:
+            typer.echo(found[1])
         return
     from convmat.explain.terminal import answer
     from convmat.whole_files import replace_when_whole
@@ -176,8 +182,8 @@ def _run_in_tiles(
     options: Any,
     resume: bool,
     scheduler: str,
-) -> None:
-    """A network from file to file, tile by tile."""
+) -> tuple[dict[str, Any], str]:
+    """A network from file to file, tile by tile: what is to be said of it, as JSON and as text."""
     from convmat import chunks
 
     if len(files) != 1 or output is None:
@@ -196,7 +202,19 @@ def _run_in_tiles(
             progress=lambda done, count: tell(f"pass: {done} of {count} tiles"),
         )
         done = conv.write_file(job, output, told, resume=resume, scheduler=scheduler)
-    typer.echo(f"{job.plan}\n{done}\nwritten to {output}: {'x'.join(map(str, job.shape))} {job.dtype}")
+    said = f"{job.plan}\n{done}\nwritten to {output}: {'x'.join(map(str, job.shape))} {job.dtype}"
+    return {"out": str(output), "shape": list(job.shape), **done.as_dict()}, said
+
+
+def _require_arrays(given: dict[str, Any]) -> None:
+    """Raise NetworkError where options of pictures and of scores are given together with tiles."""
+    if given:
+        options = " ".join(f"--{name}" for name in given)
+        raise NetworkError(
+            f"run: in tiles a network is given the numbers of a file as they are\n"
+            f"  given: {options}, for pictures and scores\n"
+            f"  prepare the file's numbers before, and omit {options}"
+        )
 
 
 def summary(

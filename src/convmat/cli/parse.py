@@ -40,9 +40,15 @@ def operand(name: str, text: str) -> tuple[tuple[int, ...], Any]:
     """
     if not text.strip().lower().endswith(".npy"):
         return shape(name, text), None
+    found = array(name, text.strip(), ", or give a shape, e.g. 1x3x8x8")
+    return found.shape, found
+
+
+def array(name: str, path: str, otherwise: str = "") -> Any:
+    """The one array of numbers in a .npy file; `otherwise` is what else an error advises. Raises PlanError."""
     import numpy as np
 
-    path, reason = text.strip(), "no NumPy file of one array of numbers"
+    reason = "no NumPy file of one array of numbers"
     found: Any = None
     try:
         with open(path, "rb") as stream:
@@ -54,9 +60,9 @@ def operand(name: str, text: str) -> tuple[tuple[int, ...], Any]:
     if not isinstance(found, np.ndarray):
         raise PlanError(
             f"convmat: the array {name} cannot be read\n  {path}: {reason}\n"
-            f"  write it with numpy.save({path!r}, {name}), or give a shape, e.g. 1x3x8x8"
+            f"  write it with numpy.save({path!r}, {name}){otherwise}"
         )
-    return found.shape, found
+    return found
 
 
 def numbers(name: str, text: str) -> Numbers:
