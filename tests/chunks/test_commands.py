@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,47 @@ def test_run_in_tiles(there: Path) -> None:
     )
     assert nowhere.exit_code == 1
     assert nowhere.output.startswith("run: in tiles a network goes from one file to another\n")
+
+
+def refused(*arguments: str) -> str:
+    """What `convmat` with these arguments says where it refuses."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code in (1, 2), result.output
+    return result.output
+
+
+def test_tiles_are_told_as_json_and_take_no_pictures(there: Path) -> None:
+    words = (
+        "run",
+        f"{there}/net.onnx",
+        "--input",
+        f"{there}/x.npy",
+        "--output",
+        f"{there}/y.npy",
+        "--tile",
+        "32",
+    )
+    told = json.loads(run(*words, "--json"))
+    assert (told["out"], told["shape"], told["blocks"]) == (f"{there}/y.npy", [1, 2, 64, 80], 6)
+    assert refused(*words, "--mean", "127.5", "--unit") == (
+        "run: in tiles a network is given the numbers of a file as they are\n"
+        "  given: --mean --unit, for pictures and scores\n"
+        "  prepare the file's numbers before, and omit --mean --unit\n"
+    )
+    np.save(there / "x.npy", np.load(there / "x.npy").astype("float64"))
+    assert refused(*words) == (
+        "tiled: the file's numbers do not fit the network's input 'x'\n"
+        f"  {there}/x.npy has float64, the input takes float32\n"
+        "  save them as such: array.astype('float32')\n"
+    )
+
+
+def test_weights_that_cannot_be_read_are_said(there: Path) -> None:
+    (there / "words.npy").write_text("no array")
+    assert refused("conv", f"{there}/volume.npy", f"{there}/words.npy", f"{there}/y.npy") == (
+        f"convmat: the array w cannot be read\n  {there}/words.npy: no NumPy file of one array of numbers\n"
+        f"  write it with numpy.save('{there}/words.npy', w)\n"
+    )
 
 
 def test_workers_of_a_cluster_do_the_same(there: Path, workers: Any) -> None:

@@ -93,6 +93,18 @@ def test_chunks_of_another_byte_order_and_of_no_arrays() -> None:
     same_bits(filled.compute(scheduler="sync"), convmat.conv(np.where(x > 1, 0, x), w))
 
 
+@pytest.mark.parametrize("kinds", [("uint8", "int8"), ("int8", "uint8")])
+@pytest.mark.parametrize("call", [convmat.conv, convmat.conv_transpose])
+def test_bytes_with_a_sign_and_without(call: Any, kinds: tuple[str, str]) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 120, (2, 4, 12, 10)).astype(kinds[0])
+    w = rng.integers(0, 120, (4, 4, 3, 3)).astype(kinds[1])
+    for more in ({}, {"x_zero_point": 100, "padding": 1}):
+        expected = call(x, w, **more)
+        assert expected.dtype == np.int32
+        same_bits(call(da.from_array(x, chunks=(1, 2, 5, 4)), w, **more).compute(), expected)
+
+
 def test_small_slabs_of_a_chunk_travel_together() -> None:
     x, w = da.ones((1, 4, 60, 60), dtype="float32", chunks=(1, 4, 20, 20)), normal(3, 4, 3, 3)
     y: Any = convmat.conv(x, w, padding=1)

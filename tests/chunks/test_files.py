@@ -18,7 +18,7 @@ import pytest
 import convmat
 from convmat import chunks
 from convmat.chunks.files import conv, stream
-from convmat.chunks.files.manifest import manifest_path
+from convmat.chunks.files.manifest import describe_change, manifest_path
 from convmat.chunks.memory import SPARE
 from convmat.errors import GeometryError, PlanError
 from tests.chunks.networks import unet
@@ -52,6 +52,38 @@ def test_from_zarr(tmp_path: Path, out: str, version: int, monkeypatch: pytest.M
     chunks.make_file(job, tmp_path / out)
     np.testing.assert_array_equal(read(tmp_path / out), convmat.conv(x, w, padding=1))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["x.zarr", out])
+
+
+@pytest.mark.parametrize("order", ["columns", "rows"])
+def test_columns_side_by_side_are_read_as_they_are(
+    tmp_path: Path, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are cut along the axis along which the file is cheaply read."""
+    monkeypatch.setattr(conv, "anonymous_bytes", lambda: 0)
+    x, w = normal(30, 24, 36), normal(3, 3, 3)
+    np.save(tmp_path / "x.npy", np.asfortranarray(x) if order == "columns" else x)
+    job = chunks.plan_files(tmp_path / "x.npy", w, None, {"padding": 1}, SPARE + (200 << 10), plain=True)
+    assert job.count > 2
+    assert [len(cuts) == 2 for cuts in job.cutting.spatial] == [order == "columns", True, order == "rows"]
+    chunks.make_file(job, tmp_path / "y.npy")
+    expected = convmat.conv(x[None, None], w[None, None], padding=1)[0, 0]
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+
+
+@pytest.mark.parametrize(
+    "kinds", ["uint8 int8", "int8 uint8", "uint8 float16", "int32 float32", ">f8 float64"]
+)
+def test_numbers_of_one_type_and_weights_of_another(tmp_path: Path, kinds: str) -> None:
+    stored, kind = kinds.split()
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 128 if stored == "int8" else 200, (1, 2, 20, 24)).astype(stored)
+    w = rng.integers(0 if kind == "uint8" else -2, 3, (3, 2, 3, 3)).astype(kind)
+    np.save(tmp_path / "x.npy", x)
+    job = chunks.plan_files(tmp_path / "x.npy", w, None, {"padding": 1}, 1 << 31)
+    chunks.make_file(job, tmp_path / "y.npy")
+    found = np.load(tmp_path / "y.npy")
+    assert found.dtype == (np.int32 if kind in ("int8", "uint8") else kind)
+    np.testing.assert_array_equal(found, convmat.conv(x.astype("f8"), w.astype("f8"), padding=1))
 
 
 def test_from_tiff_without_channels(tmp_path: Path) -> None:
@@ -241,6 +273,16 @@ def test_stored_chunks_are_decoded_few_times(tmp_path: Path, monkeypatch: pytest
         for name in ("few", "many")
     ]
     assert counts == [1, 4]  # blocks of 16 rows; of the chunks of 32 rows each would be read two times
+
+
+def test_what_two_runs_say_is_told_in_a_line() -> None:
+    ways = [{f"node {n}": ["jit", "im2col", "in place"] for n in range(100)}]
+    other = [{name: ["jit", "winograd 4", "in place"] for name in ways[0]}]
+    assert describe_change("ways", ways, other) == (
+        "ways: node 0, ['jit', 'im2col', 'in place'] then, ['jit', 'winograd 4', 'in place'] now; and 99 more"
+    )
+    assert describe_change("shape", [1, 2], None) == "shape: [1, 2] then, None now"
+    assert len(describe_change("cuts", [[*range(1000)]], [[*range(999)]])) < 250
 
 
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:

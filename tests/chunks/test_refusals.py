@@ -31,13 +31,6 @@ FILES = {
         "  wait for the run that writes it, or finish it with --resume",
         "open_file('x.npy')",
     ),
-    "columns side by side": Slip(
-        "open_file('columns.npy')",
-        "files: columns.npy is stored column by column, which is read in pieces badly\n"
-        "  its header says fortran_order=True\n"
-        "  save it anew: np.save(path, np.ascontiguousarray(array))",
-        "open_file('rows.npy')",
-    ),
     "words": Slip(
         "open_file('words.npy')",
         "files: words.npy does not hold numbers\n"
@@ -63,6 +56,41 @@ FILES = {
         "  x is complex64, w is float32\n"
         "  save w as complex64",
         "open_file('complex.npy', w.astype('complex64'))",
+    ),
+    "more digits than the weights have": Slip(
+        "open_file('double.npy')",
+        "conv: the file's numbers do not fit the weights' element type\n"
+        "  x is float64, w is float32\n"
+        "  save w as float64",
+        "open_file('double.npy', w.astype('float64'))",
+    ),
+    "integers that 16 bits round": Slip(
+        "open_file('short.npy', w.astype('float16'))",
+        "conv: the file's numbers do not fit the weights' element type\n"
+        "  x is int16, w is float16\n"
+        "  save w as float32",
+        "open_file('short.npy', w.astype('float32'))",
+    ),
+    "integers that bytes cut off": Slip(
+        "open_file('short.npy', w.astype('int8'))",
+        "conv: the file's numbers do not fit the weights' element type\n"
+        "  x is int16, w is int8\n"
+        "  save w as float32",
+        "open_file('short.npy', w.astype('float32'))",
+    ),
+    "a bias of another extent": Slip(
+        "plan_files('x.npy', w, w[:2, 0, 0, 0], {}, 2**31)",
+        "conv: bias does not fit the result\n"
+        "  bias.shape = (2,), expected (4,)\n"
+        "  give an array of that shape",
+        "plan_files('x.npy', w, w[:4, 0, 0, 0], {}, 2**31)",
+    ),
+    "a bias of another type": Slip(
+        "plan_files('x.npy', w, w[:, 0, 0, 0].astype('f8'), {}, 2**31)",
+        "conv: bias has another element type than the result\n"
+        "  bias.dtype = float64, the result is float32\n"
+        "  convert it, e.g. bias.astype('float32')",
+        "plan_files('x.npy', w, w[:, 0, 0, 0].astype('f8').astype('float32'), {}, 2**31)",
     ),
     "weights of other axes": Slip(
         "open_file('x.npy', w[0, 0])",
@@ -99,6 +127,13 @@ LAZY = {
         "  x.chunks = ((nan, nan, nan), (4,), (8,), (8,))\n"
         "  find them out first: x.compute_chunk_sizes()",
         "conv(unknown.compute_chunk_sizes(), w)",
+    ),
+    "a bias of a lazy result": Slip(
+        "conv(lazy, w, w[:2, 0, 0, 0])",
+        "conv: bias does not fit the result\n"
+        "  bias.shape = (2,), expected (4,)\n"
+        "  give an array of that shape",
+        "conv(lazy, w, w[:, 0, 0, 0])",
     ),
     "extents of three axes": Slip(
         "net.tiled(x, tile=(2, 2, 2))",
@@ -139,9 +174,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     x = np.ones((1, 2, 20, 20), np.float32)
     np.save("x.npy", x)
     np.save("complex.npy", x.astype(np.complex64))
-    np.save("columns.npy", np.asfortranarray(x))
+    np.save("double.npy", x.astype(np.float64))
+    np.save("short.npy", x.astype(np.int16))
     np.save("words.npy", np.array(["a", "b"]))
-    np.save("rows.npy", np.ascontiguousarray(np.load("columns.npy")))
     Path("broken.npy").write_text("no array at all")
     Path("broken.tif").write_text("no image at all")
     Path("folder").mkdir()
@@ -153,7 +188,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     w = np.ones((4, 2, 3, 3), np.float32)
     job = chunks.plan_files("x.npy", w, None, {}, ENOUGH)
     return {"w": w, "job": job, "open_file": lambda path, w=w: chunks.plan_files(path, w, None, {}, ENOUGH),
-            "make_file": chunks.make_file, "Path": Path, "x": x, "zarr": zarr, "tifffile": tifffile}  # fmt: skip
+            "make_file": chunks.make_file, "plan_files": chunks.plan_files, "Path": Path,
+            "x": x, "zarr": zarr, "tifffile": tifffile}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FILES)

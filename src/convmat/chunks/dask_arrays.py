@@ -22,11 +22,11 @@ from dask.highlevelgraph import HighLevelGraph
 from ..arguments import format_shape
 from ..errors import GeometryError, format_value
 from ..planner import Plan, PlanOptions, chosen_way, dtype_name, request
-from ..planner.arrays import read_addend, read_array
+from ..planner.arrays import read_array
 from .cutting import ChunkCutting, Cuts, chunk_boundaries, output_cuts
 from .lazy import LazyResult
 from .slabs import Slabs
-from .work import Whole, arrange_axes, block_shape, block_task
+from .work import Whole, arrange_axes, block_shape, block_task, read_bias
 
 Array = npt.NDArray[Any]
 Key = tuple[Any, ...]
@@ -169,10 +169,14 @@ def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, x_shape: tuple[
     return build(cut(call, plan, dy, single=False, w=filters, bias=None, name="dy"))
 
 
-def _lazy_like(call: str, name: str, array: Any, other: Array) -> Any:
-    """A Dask array of the element type of the array beside it. Raises GeometryError."""
+def _lazy_like(call: str, name: str, array: Any, other: Array, *, bytes_too: bool = False) -> Any:
+    """A Dask array of the element type of the array beside it. Raises GeometryError.
+
+    `bytes_too`: or one of bytes with a sign and one without.
+    """
     lazy = require_lazy(call, name, array if isinstance(array, da.Array) else da.asarray(array))
-    if lazy.dtype != other.dtype:
+    of_bytes = bytes_too and lazy.dtype.itemsize == other.dtype.itemsize == 1
+    if lazy.dtype != other.dtype and not of_bytes:
         raise GeometryError(
             f"{call}: {name} and w have different element types\n"
             f"  {name}.dtype = {lazy.dtype}, w.dtype = {other.dtype}\n"
@@ -197,10 +201,12 @@ def convolve(
     filters = load_operand(call, "w", w)
     if isinstance(w, list | tuple):
         filters = filters.astype(x.dtype)
-    x = _lazy_like(call, "x", x, filters)
+    x = _lazy_like(call, "x", x, filters, bytes_too=True)
+    if x.dtype != filters.dtype:
+        options = options._replace(w_dtype=dtype_name(filters.dtype))
     plan, single = decide(call, options, x, filters.shape)
     result = plan._dtypes.out
-    added = None if bias is None else read_addend(call, "bias", load_operand(call, "bias", bias), result)
+    added = read_bias(call, bias.compute() if isinstance(bias, da.Array) else bias, plan)
     if residual is not None:
         residual = _residual(call, residual, plan, single, result)
     chunked = cut(call, plan, x, single=single, w=filters, bias=added)

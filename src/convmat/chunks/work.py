@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import buffers, thread_pool
-from ..planner import Candidate, dtype_of, plan_block
+from ..errors import GeometryError
+from ..planner import Candidate, Plan, dtype_of, plan_block
+from ..planner.arrays import read_addend
 from ..problem import Problem
 from ..processes import Lock
 from .cutting import CutBlock, Source
@@ -59,6 +61,20 @@ class Whole:
     def with_weights(self, w: Array, bias: Array | None) -> Whole:
         """The same with weights that were not there before."""
         return replace(self, w=w, bias=bias)
+
+
+def read_bias(call: str, bias: Any, plan: Plan) -> Array | None:
+    """A bias for the result of a plan, where one is given. Raises GeometryError."""
+    if bias is None:
+        return None
+    problem = plan.problem
+    array, wanted = read_addend(call, "bias", bias, dtype_of(problem.out_dtype)), (problem.geometry.O,)
+    if array.shape != wanted:
+        raise GeometryError(
+            f"{call}: bias does not fit the result\n  bias.shape = {array.shape}, expected {wanted}\n"
+            f"  give an array of that shape"
+        )
+    return array
 
 
 def arrange_axes(whole: Whole, spatial: Sequence[Any], channels: Any, batch: Any) -> tuple[Any, ...]:
@@ -163,6 +179,7 @@ __all__ = [
     "block_shape",
     "block_task",
     "one_at_a_time",
+    "read_bias",
     "repeat_padding",
     "run_block",
     "threads_here",

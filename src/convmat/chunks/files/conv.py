@@ -21,8 +21,8 @@ from ...lowering import find_lowering
 from ...planner import Candidate, Plan, PlanOptions, chosen_way, dtype_name, dtype_of, plan_block, request
 from ..cutting import ChunkCutting, CutBlock, Cuts
 from ..memory import SPARE, anonymous_bytes, cut_down, describe_least_limit, even_cuts, largest_blocks
-from ..work import Whole, arrange_axes, run_block
-from .stores import ArrayStore, Place, even_chunks, last_changed, open_array
+from ..work import Whole, arrange_axes, read_bias, run_block
+from .stores import ArrayStore, Place, can_read_as, even_chunks, last_changed, open_array
 
 Array = npt.NDArray[Any]
 
@@ -186,8 +186,7 @@ def plan_files(
 ) -> ConvJob:
     """The job of a convolution, in blocks that keep the process within `memory` bytes. Raises ConvmatError.
 
-    `plain`: the arrays have spatial axes alone. Integers wider than 8 bits, and what else is narrower than w, are read
-    as w's type.
+    `plain`: the arrays have spatial axes alone. What the file has is read as w's type: see `read_as`.
     """
     call = "conv"
     store = open_array(source)
@@ -201,10 +200,12 @@ def plan_files(
     last = options.layout[-1] == "C"
     filters = w[None, None] if plain else w
     dtype = read_as(call, store.dtype, filters.dtype)
-    filters = filters.astype(dtype, copy=False)
+    filters = filters.astype(filters.dtype.newbyteorder("="), copy=False)
+    if dtype != filters.dtype:
+        options = options._replace(w_dtype=filters.dtype.name)
     x_shape = kind.widen(store.shape, last=last)
     plan = request(call, x_shape, filters.shape, dtype_name(dtype), options)
-    whole = Whole(plan.problem, chosen_way(plan.decision), filters, bias)
+    whole = Whole(plan.problem, chosen_way(plan.decision), filters, read_bias(call, bias, plan))
     sizes = _sizes(plan, whole, kind, store, memory, threads)
     cutting = sizes.cut_to_fit(_stored_outputs(sizes, kind, store))
     shape = kind.narrow(plan.problem.shape("y"), last=last)
@@ -221,12 +222,22 @@ def plan_files(
 
 
 def read_as(call: str, stored: np.dtype[Any], w: np.dtype[Any]) -> np.dtype[Any]:
-    """The element type that both are computed in: that of w, or of x where w holds less. Raises GeometryError."""
-    if stored.newbyteorder("=") == w or np.can_cast(stored, w, "same_kind") or stored.kind in "iu":
-        return w.newbyteorder("=")
+    """The element type that the file's numbers are read as: w's, or their own of 8 bits. Raises GeometryError.
+
+    See `can_read_as`.
+
+    >>> read_as("conv", np.dtype(">i2"), np.dtype("float32"))
+    dtype('float32')
+    """
+    own, w = stored.newbyteorder("="), w.newbyteorder("=")
+    if own == w or (own.itemsize == w.itemsize == 1 and own.kind in "iu" and w.kind in "iu"):
+        return own
+    if can_read_as(own, w):
+        return w
+    both = np.result_type(own, w)
     raise GeometryError(
         f"{call}: the file's numbers do not fit the weights' element type\n  x is {stored}, w is {w}\n"
-        f"  save w as {stored}"
+        f"  save w as {both if both.kind in 'fc' else 'float32'}"
     )
 
 

@@ -30,6 +30,9 @@ Empty = Callable[[Shape, np.dtype[Any]], Array]
 
 KINDS = ".npy, .zarr, .tif or .tiff"
 
+ROUNDED = 4
+"""Bytes of a type that integers are rounded to, whatever they are."""
+
 
 class ArrayStore(Protocol):
     """An array in a file. `chunks`: the extents of the pieces that it is kept in."""
@@ -51,7 +54,7 @@ class ArrayStore(Protocol):
 
 @dataclass
 class Npy:
-    """A .npy file: one run of bytes in C order."""
+    """A .npy file: one run of bytes, row after row or column after column."""
 
     path: Path
     writing: bool = False
@@ -60,12 +63,8 @@ class Npy:
         mapped = np.lib.format.open_memmap(self.path, mode="r")
         self.shape: Shape = mapped.shape
         self.dtype: np.dtype[Any] = mapped.dtype
-        self.chunks: Shape = (1, *mapped.shape[1:])
-        if not mapped.flags.c_contiguous:
-            raise PlanError(
-                f"files: {self.path} is stored column by column, which is read in pieces badly\n"
-                f"  its header says fortran_order=True\n  save it anew: np.save(path, np.ascontiguousarray(array))"
-            )
+        rows = mapped.flags.c_contiguous
+        self.chunks: Shape = (1, *mapped.shape[1:]) if rows else (*mapped.shape[:-1], 1)
 
     @property
     def overhead(self) -> int:
@@ -214,6 +213,17 @@ def _check_store(path: Path, store: ArrayStore) -> ArrayStore:
     return store
 
 
+def can_read_as(stored: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
+    """Whether numbers of a file may be read as another type: none is narrowed, but integers are rounded to 24 bits.
+
+    >>> can_read_as(np.dtype(">i4"), np.dtype("float32")), can_read_as(np.dtype("f8"), np.dtype("f4"))
+    (True, False)
+    """
+    if np.can_cast(stored, wanted, "safe"):
+        return True
+    return stored.kind in "iu" and wanted.kind in "fc" and wanted.itemsize >= ROUNDED
+
+
 def last_changed(path: Path) -> int:
     """When an input was last written to, as its file system says, in nanoseconds."""
     return (path / "zarr.json" if (path / "zarr.json").exists() else path).stat().st_mtime_ns
@@ -345,6 +355,7 @@ def even_chunks(shape: Sequence[int], most: int) -> Shape:
 __all__ = [
     "ArrayStore",
     "Place",
+    "can_read_as",
     "create",
     "create_npy",
     "discard",

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...engine import preloaded
+from ...errors import NetworkError
 from ...network.net import Network
-from ..files.stores import ArrayStore, Place, even_chunks, last_changed, open_array
+from ..files.stores import ArrayStore, Place, can_read_as, even_chunks, last_changed, open_array
 from .stages import Tell
 from .tile_plan import TilePlan, describe_tiles
 from .tiled import Tiled, TileOptions, prepare_tiles, require_fit
@@ -35,6 +36,12 @@ class TileJob:
         self._store: ArrayStore | None = store
         (self.name,) = (each.name for each in network.inputs)
         self.read_as = network.inputs[0].dtype
+        if not can_read_as(store.dtype, self.read_as):
+            raise NetworkError(
+                f"tiled: the file's numbers do not fit the network's input {self.name!r}\n"
+                f"  {source} has {store.dtype}, the input takes {self.read_as}\n"
+                f"  save them as such: array.astype('{self.read_as}')"
+            )
         self._shown, self._tell = {self.name: _Sliced(store, self.read_as)}, progress
         # The writer has one tile while the next is computed; what is read waits beside them.
         within = None if options.memory is None else options.memory - 3 * store.overhead
