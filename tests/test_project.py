@@ -228,7 +228,6 @@ LONGER = {
     **{
         (f"cli/{file}.py", name): "a command: its options, with a sentence of help each"
         for file, name in (
-            ("conv", "conv"),
             ("draw", "draw"),
             ("explain", "explain"),
             ("networks", "run"),
