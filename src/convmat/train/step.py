@@ -18,30 +18,11 @@ import numpy as np
 
 from ..errors import NetworkError
 from ..network.gradients import VERSION, Tape, differentiate
+from ..network.gradients.differentiate import reached_values
 from ..network.graph import Array, Graph, Input, Node
 from ..network.ops.base import OWN
 from .losses import Built, Loss
 from .optimisers import Optimiser
-
-PARAMETERS: Mapping[str, tuple[int, ...]] = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "Gemm": (1, 2),
-    "MatMul": (0, 1),
-    "Einsum": (0, 1),
-    "RNN": (1, 2, 3),
-    "GRU": (1, 2, 3),
-    "LSTM": (1, 2, 3, 7),
-    "BatchNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "LayerNormalization": (1, 2),
-    "RMSNormalization": (1,),
-    "GroupNormalization": (1, 2),
-    "PRelu": (1,),
-    "Gather": (0,),
-    "Add": (0, 1),
-}
-"""By operator, the inputs whose constants are trained."""
 
 SEED = "train.seed"
 """The name of the array of seed and step that random operators read."""
@@ -110,18 +91,6 @@ class _StepDraft:
         return made.prune()
 
 
-def parameters(graph: Graph) -> tuple[str, ...]:
-    """The names of the constants that are trained: floats at the places of PARAMETERS, one number alone excepted."""
-    found: dict[str, None] = {}
-    for node in graph.nodes:
-        for at in PARAMETERS.get(node.op, ()) if not node.domain else ():
-            name = node.inputs[at] if at < len(node.inputs) else ""
-            value = graph.constants.get(name)
-            if value is not None and value.dtype.kind == "f" and (value.size > 1 or node.op != "Add"):
-                found[name] = None
-    return tuple(found)
-
-
 def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[str, tuple[str, float]]]:
     """The graph with what runs otherwise while it is trained, and of running values what they are made of.
 
@@ -130,7 +99,7 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
     BatchNormalization measures its batch, if its scale or bias is trained, and keeps to the limits of a Relu or Clip
     that alone reads it; Dropout draws.
     """
-    graph = biases_apart(graph, trained)
+    graph, reached = biases_apart(graph, trained), reached_values(graph, [*trained])
     nodes: list[Node] = []
     running: dict[str, tuple[str, float]] = {}
     taken, bends, done = Tape(graph), limiting(graph), set[int]()
@@ -138,7 +107,7 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
         if id(node) in done:
             continue
         made = node
-        if node.op == "BatchNormalization" and set(node.inputs[1:3]) & set(trained):
+        if node.op == "BatchNormalization" and reached.intersection(node.inputs[1:3]):
             if any(name not in graph.constants for name in node.inputs[3:5]):
                 raise NetworkError(
                     f"train: {node.label} has no running mean and variance of its own\n"
@@ -383,13 +352,11 @@ def _make_update(
 
 
 __all__ = [
-    "PARAMETERS",
     "SEED",
     "SHARE",
     "Rules",
     "ShardGraphs",
     "StepGraph",
-    "parameters",
     "score_graph",
     "shard_graphs",
     "step_graph",

@@ -28,10 +28,11 @@ from .fit import Course, Epoch, Position, Progress, run
 from .losses import Loss, Output, loss_of
 from .memory import StepMemory
 from .optimisers import SGD, Optimiser
+from .parameters import own_statistics, parameters
 from .ranges import is_between
 from .recomputing import Sparing, count_repeats, scratch
 from .shards import Crew, Sharded, require_shards
-from .step import SEED, Rules, parameters, score_graph, step_graph
+from .step import SEED, Rules, score_graph, step_graph
 
 
 class Trainer:
@@ -64,10 +65,10 @@ class Trainer:
         deterministic: bool = False,
         memory_limit: int | None = None,
     ) -> None:
-        self.source, self.seed = network, seed
+        self.source, self.seed = network._around(own_statistics(network.graph)), seed
         self.loss = loss_of(loss)
         self.optimiser: Optimiser = SGD(0.01) if optimiser is None else optimiser
-        graph = network.graph
+        graph = self.source.graph
         if len(graph.inputs) != 1 or len(graph.outputs) != 1:
             raise NetworkError(
                 f"train: one input and one output are trained\n  inputs {[each.name for each in graph.inputs]}, "
@@ -86,7 +87,7 @@ class Trainer:
             )
         self.rules = Rules(clip, accumulate)
         self.made = made = step_graph(
-            graph, self.loss, self.optimiser, _choose_parameters(network, frozen), self.rules
+            graph, self.loss, self.optimiser, _choose_parameters(self.source, frozen), self.rules
         )
         self.held = made.held
         options = replace(network.options, deterministic=deterministic or network.options.deterministic)
@@ -139,6 +140,16 @@ class Trainer:
         counts = self.made.built.counts
         self.right = int(found[counts["right"]]) if "right" in counts else 0
         return float(found[self.made.built.loss])
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the constants that change: patterns of `frozen` name them.
+
+        >>> from convmat import nn
+        >>> nn.build(nn.Linear(2), (3,)).trainer().parameters
+        ('weight', 'bias')
+        """
+        return self.made.parameters
 
     @property
     def sharded(self) -> Sharded:
