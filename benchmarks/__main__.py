@@ -349,12 +349,14 @@ def int8(
     bf16: Annotated[bool, typer.Option(help="Layers in bfloat16.")] = True,
     single: Annotated[bool, typer.Option("--single/--no-single", help="Single layers in 8 bits.")] = True,
     nets: Annotated[bool, typer.Option(help="Also whole networks.")] = True,
-    threads: Annotated[int, typer.Option("--threads", "-t", min=1, max=1024, help="Of every library.")] = 1,
+    threads: Threads = "",
     wait: Wait = False,
 ) -> None:
     """Time layers in bfloat16, layers and networks in 8-bit integers beside other libraries, in turns.
 
-    Needs the extra `bench`, five minutes, and a machine that does nothing else; answers are compared first.
+    On several threads each library has a process of its own.
+
+    Needs the extra `bench`, ten minutes, and a machine that does nothing else; answers are compared first.
 
     Examples:
 
@@ -362,15 +364,14 @@ def int8(
 
       python -m benchmarks int8 -l 3x3 --no-nets --no-bf16 --threads 2
     """
-    from benchmarks import bf16 as halves
+    from benchmarks import command
     from benchmarks import int8 as measuring
     from benchmarks.lock import alone
 
     with alone(wait=wait):
-        if bf16:
-            halves.run(layers or [], threads, tell=typer.echo)
-        if single or nets:
-            measuring.run(layers or [], layers=single, nets=nets, threads=threads, tell=typer.echo)
+        for n in command.numbers(threads):
+            typer.echo(f"{n} thread{'s' * (n > 1)}")
+            measuring.run(layers or [], bf16=bf16, layers=single, nets=nets, threads=n, tell=typer.echo)
 
 
 __all__ = ["bench", "choices", "commands", "doors", "images", "int8", "lowerings", "nets", "predictions"]

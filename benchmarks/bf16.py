@@ -10,111 +10,125 @@ Answers are compared first with float32's, by the norm: at most 1 % apart. Of ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 import convmat
-from benchmarks.int8 import Measured, in_turns
-from convmat.cases import LAYERS, Case
-from convmat.engine import peaks
-
-Array = npt.NDArray[Any]
-Calls = dict[str, Callable[[], Array]]
+from benchmarks.turns import Array, Call, Subject
+from convmat.cases import case
+from convmat.geometry import Geometry
 
 RTOL = 1e-2
 
-
-def layer(case: Case, threads: int) -> list[Measured]:
-    """Both questions of one of the benchmark's layers."""
-    g, rng = case.geometry, np.random.default_rng(0)
-    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.w_shape))
-    words: dict[str, Any] = {
-        "stride": g.s, "dilation": g.d, "groups": g.G, "padding": tuple(zip(g.lo, g.hi, strict=True)),
-    }  # fmt: skip
-    wanted = convmat.conv(x, w, **words)
-    found = []
-    for name, made in (("arrays", _of_arrays), ("rounded", _rounded)):
-        calls = made(case, x, w, words, threads)
-        apart = max(
-            float(np.linalg.norm(call().astype(np.float32) - wanted) / np.linalg.norm(wanted))
-            for call in calls.values()
-        )
-        if apart > RTOL:
-            raise SystemExit(f"{case.name}, {name}: answers are {apart:.1e} apart")
-        found.append(Measured(f"{case.name}, bf16 {name}", in_turns(calls, threads=threads), apart))
-    return found
+KINDS = ("arrays", "rounded")
+"""The questions."""
 
 
-def _of_arrays(case: Case, x: Array, w: Array, words: dict[str, Any], threads: int) -> Calls:
+@dataclass(frozen=True)
+class Bfloat16Layer(Subject):
+    """A layer by its name and one of KINDS; answers are y: (B, O, *P) in float32."""
+
+    layer: str
+    kind: str
+
+    peers: ClassVar[tuple[str, ...]] = ("convmat", "torch", "torch channels_last", "openvino")
+    limit: ClassVar[float] = RTOL
+    rounds: ClassVar[int] = 25
+
+    @property
+    def title(self) -> str:
+        """Layer and question."""
+        return f"{self.layer}, bf16 {self.kind}"
+
+    def call(self, peer: str, threads: int) -> Call | None:
+        """A peer's call; each answers one question, and convmat both."""
+        g = case(self.layer).geometry
+        x, w = _operands(g)
+        if peer == "convmat":
+            convmat.threads(threads)
+            return (_arrays if self.kind == "arrays" else _rounded)(g, x, w)
+        if self.kind == "rounded":
+            return _openvino(g, x, w, threads) if peer == "openvino" else None
+        return _torch(g, x, w, threads, peer) if peer.startswith("torch") else None
+
+    def apart(self, answers: Mapping[str, Array]) -> float:
+        """The largest norm-wise distance from float32's answer."""
+        g = case(self.layer).geometry
+        wanted = convmat.conv(*_operands(g), **_words(g))
+        return max(float(np.linalg.norm(y - wanted) / np.linalg.norm(wanted)) for y in answers.values())
+
+
+def _operands(g: Geometry) -> tuple[Array, Array]:
+    """x and w, float32."""
+    random = np.random.default_rng(0)
+    x, w = (random.standard_normal(shape).astype(np.float32) for shape in (g.x_shape, g.w_shape))
+    return x, w
+
+
+def _words(g: Geometry) -> dict[str, Any]:
+    """The keywords of a geometry."""
+    return {"stride": g.s, "dilation": g.d, "groups": g.G, "padding": tuple(zip(g.lo, g.hi, strict=True))}
+
+
+def _arrays(g: Geometry, x: Array, w: Array) -> Call:
     import ml_dtypes
 
-    g = case.geometry
     last = np.ascontiguousarray(np.moveaxis(x, 1, -1)).astype(ml_dtypes.bfloat16)
     plan = convmat.plan(
-        last.shape, w.shape, dtype="bfloat16", layout="NHWC", rtol=RTOL, reuse_weights=True, **words
+        last.shape, w.shape, dtype="bfloat16", layout="NHWC", rtol=RTOL, reuse_weights=True, **_words(g)
     )
     bound = plan.bind(w.astype(ml_dtypes.bfloat16))
     out = bound(last)
-    calls: Calls = {"convmat": lambda: np.moveaxis(bound(last, out=out), -1, 1)}
-    with suppress(ImportError):
+    return Call(
+        lambda: bound(last, out=out), lambda: np.moveaxis(bound(last, out=out), -1, 1).astype(np.float32)
+    )
+
+
+def _torch(g: Geometry, x: Array, w: Array, threads: int, peer: str) -> Call | None:
+    try:
         import torch
-
-        torch.set_num_threads(threads)
-        lo, hi = list(g.lo), list(g.hi)
-        for name, layout in (("torch", torch.contiguous_format), ("torch_cl", torch.channels_last)):
-            xt, wt = (torch.from_numpy(a).bfloat16().contiguous(memory_format=layout) for a in (x, w))
-            if lo == hi:
-                calls[name] = _torch_call(torch, xt, wt, g)
-    return calls
-
-
-def _torch_call(torch: Any, x: Any, w: Any, g: Any) -> Callable[[], Array]:
-    class Result:
-        """A tensor that becomes an array only where one asks: NumPy has no bfloat16."""
-
-        def __init__(self, tensor: Any) -> None:
-            self.tensor = tensor
-
-        def astype(self, kind: Any) -> Array:
-            made: Array = self.tensor.float().numpy().astype(kind)
-            return made
+    except ImportError:
+        return None
+    if g.lo != g.hi:
+        return None
+    torch.set_num_threads(threads)
+    layout = torch.channels_last if peer.endswith("channels_last") else torch.contiguous_format
+    xt, wt = (torch.from_numpy(a).bfloat16().contiguous(memory_format=layout) for a in (x, w))
 
     def call() -> Any:
         with torch.inference_mode():
-            return Result(torch.nn.functional.conv2d(x, w, None, g.s, list(g.lo), g.d, g.G))
+            return torch.nn.functional.conv2d(xt, wt, None, g.s, list(g.lo), g.d, g.G)
 
-    return call
+    return Call(call, lambda: np.asarray(call().float().numpy()))
 
 
-def _rounded(case: Case, x: Array, w: Array, words: dict[str, Any], threads: int) -> Calls:
-    plan = convmat.plan(x.shape, w.shape, rtol=RTOL, reuse_weights=True, **words)
-    bound, out = plan.bind(w), np.empty(case.geometry.y_shape, np.float32)
-    calls: Calls = {"convmat": lambda: bound(x, out=out)}
-    with suppress(ImportError):
+def _rounded(g: Geometry, x: Array, w: Array) -> Call:
+    bound = convmat.plan(x.shape, w.shape, rtol=RTOL, reuse_weights=True, **_words(g)).bind(w)
+    out = np.empty(g.y_shape, np.float32)
+    return Call.plain(lambda: bound(x, out=out))
+
+
+def _openvino(g: Geometry, x: Array, w: Array, threads: int) -> Call | None:
+    try:
         import openvino as ov
-
-        core = ov.Core()
-        wanted = {
-            "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16",
-        }  # fmt: skip
-        request = core.compile_model(
-            core.read_model(_model(case, w), b""), "CPU", wanted
-        ).create_infer_request()
-        calls["openvino"] = lambda: np.asarray(
-            request.infer({0: x}, share_inputs=True, share_outputs=True)[0]
-        )
-    return calls
+    except ImportError:
+        return None
+    core = ov.Core()
+    wanted = {
+        "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16",
+    }  # fmt: skip
+    model = core.compile_model(core.read_model(_model(g, w), b""), "CPU", wanted)
+    request = model.create_infer_request()
+    return Call.plain(lambda: np.asarray(request.infer({0: x}, share_inputs=True, share_outputs=True)[0]))
 
 
-def _model(case: Case, w: Array) -> bytes:
+def _model(g: Geometry, w: Array) -> bytes:
     """The convolution alone, as an ONNX file."""
     from onnx import TensorProto, helper, numpy_helper
 
-    g = case.geometry
     node = helper.make_node(
         "Conv",
         ["x", "w"],
@@ -135,19 +149,4 @@ def _model(case: Case, w: Array) -> bytes:
     return made
 
 
-def run(names: Sequence[str], threads: int, tell: Callable[[str], object]) -> list[Measured]:
-    """Layers whose names have one of these parts in them (all by default)."""
-    from benchmarks.int8 import line, summary
-
-    found = []
-    with convmat.threads(threads):
-        for case in LAYERS:
-            if not names or any(each in case.name for each in names):
-                for each in layer(case, threads):
-                    found.append(each)
-                    tell(line(each))
-    tell(f"bf16, {summary(found, peaks(threads).dot_ops)}")
-    return found
-
-
-__all__ = ["layer", "run"]
+__all__ = ["KINDS", "Bfloat16Layer"]

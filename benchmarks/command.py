@@ -40,7 +40,7 @@ def wish(
     made = Wish(
         layers=select_layers(layers),
         peers=peers.chosen(names, engine),
-        threads=_numbers(threads),
+        threads=numbers(threads),
         seconds=seconds,
         gradients=gradients,
         startup=startup,
@@ -69,7 +69,7 @@ def networks(
         layers=(),
         nets=netjobs.chosen(nets),
         peers=peers.chosen(names, networks=True),
-        threads=_numbers(threads),
+        threads=numbers(threads),
         seconds=seconds,
         startup=startup,
         wait=wait,
@@ -90,7 +90,7 @@ def images(
     made = Wish(
         layers=select_layers(layers, IMAGES),
         peers=peers.chosen(names or peers.IMAGES),
-        threads=_numbers(threads)[-1:] if not threads.strip() else _numbers(threads),
+        threads=numbers(threads)[-1:] if not threads.strip() else numbers(threads),
         seconds=seconds,
         gradients=False,
         startup=False,
@@ -157,7 +157,7 @@ def show_list(console: Console) -> None:
     console.print(known)
 
 
-def _numbers(threads: str) -> tuple[int, ...]:
+def numbers(threads: str) -> tuple[int, ...]:
     """ "1,2" -> (1, 2); by default one thread, and two where there are two cores."""
     if not threads.strip():
         return (1, 2) if len(facts.cores()) >= 2 else (1,)
@@ -169,4 +169,4 @@ def _numbers(threads: str) -> tuple[int, ...]:
         ) from None
 
 
-__all__ = ["LATEST", "images", "measure", "networks", "publish", "show", "show_list", "wish"]
+__all__ = ["LATEST", "images", "measure", "networks", "numbers", "publish", "show", "show_list", "wish"]

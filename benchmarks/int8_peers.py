@@ -1,7 +1,7 @@
-"""Other libraries' calls of one quantised convolution: uint8 x and y, int8 filters, a scale for each channel.
+"""One of the benchmark's layers in 8 bits: uint8 x and y, int8 filters, a scale for each channel.
 
-    channels second   onnxruntime and OpenVINO, of one QDQ file; ncnn
-    channels last     LiteRT (XNNPACK), PyTorch (oneDNN)
+    NCHW    convmat; onnxruntime and OpenVINO, of one QDQ file; ncnn
+    NHWC    convmat; LiteRT (XNNPACK), PyTorch (oneDNN)
 
 LiteRT's bytes are signed: x, y and their zero points are 128 less, and sums the same. ncnn has no zero points: its x is
 counted from 0, which is as much work. Libraries that are not installed are left out.
@@ -11,44 +11,24 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 import convmat
 from benchmarks.peers.base import channels_last, channels_second
-from convmat.cases import Case
+from benchmarks.turns import Array, Call, Subject
+from convmat.cases import Case, case
 from convmat.geometry import Geometry
 
-Array = npt.NDArray[Any]
 SCALE, ZERO, FILTER_SCALE = 0.02, 117, 0.01
 """Steps of x and of w; what x and y count from."""
 
 _INT8 = np.uint32(0x000D4B38)
 """The tag that ncnn's weights begin with where they are int8."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """`run()` is what is timed; `answer()` what it computes, y: (B, O, *P); `wanted` what that is by the definition,
-    where x is another than the layer's."""
-
-    run: Callable[[], Any]
-    answer: Callable[[], Array]
-    wanted: Array | None = None
-
-    @classmethod
-    def plain(cls, run: Callable[[], Array]) -> Call:
-        """A call whose result is its answer."""
-        return cls(run, run)
-
-
-Calls = dict[str, Call]
 
 
 @dataclass(frozen=True)
@@ -80,6 +60,11 @@ class Quantised:
         """The numbers added to the sums: (O,), float32."""
         return (self.bias * (self.scales * np.float32(SCALE))).astype(np.float32)
 
+    @property
+    def signed(self) -> Array:
+        """x for those that count from 0: int8, from -127."""
+        return np.clip(self.x.astype(np.int16) - 128, -127, 127).astype(np.int8)
+
     def exact(self, x: Array, zero: int) -> Array:
         """y of another x, both counted from `zero`, before it is cut to 8 bits."""
         g = self.geometry
@@ -93,37 +78,86 @@ class Quantised:
         )
 
 
-def calls_of_model(model: bytes, x: Array, threads: int) -> Calls:
-    """Each other library's call of an ONNX model's one input x."""
-    found: Calls = {}
-    with suppress(ImportError):
-        import onnxruntime as ort
+@dataclass(frozen=True)
+class EightBitLayer(Subject):
+    """A layer by its name, requantised to uint8; answers are y: (B, O, *P), within a step of the definition's."""
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = threads, 3
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        found["onnxruntime"] = Call.plain(lambda: np.asarray(session.run(None, {name: x})[0]))
-    with suppress(ImportError, RuntimeError):  # OpenVINO refuses weights that a node quantises
-        import openvino as ov
+    layer: str
+    layout: str
 
-        core = ov.Core()
-        wanted = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        request = core.compile_model(core.read_model(model, b""), "CPU", wanted).create_infer_request()
-        found["openvino"] = Call.plain(
-            lambda: np.asarray(request.infer({0: x}, share_inputs=True, share_outputs=True)[0])
+    peers: ClassVar[tuple[str, ...]] = ("convmat", "onnxruntime", "openvino", "ncnn", "torch", "litert")
+    limit: ClassVar[float] = 1
+    rounds: ClassVar[int] = 25
+
+    @property
+    def title(self) -> str:
+        """Layer and layout."""
+        return f"{self.layer}, {self.layout}"
+
+    def call(self, peer: str, threads: int) -> Call | None:
+        """A peer's call; each has one layout."""
+        calls = _CHANNELS_LAST if self.layout == "NHWC" else _CHANNELS_SECOND
+        q = Quantised.of(case(self.layer))
+        if peer == "convmat":
+            convmat.threads(threads)
+            return own(q, self.layout)
+        return calls[peer](q, threads) if peer in calls else None
+
+    def apart(self, answers: Mapping[str, Array]) -> float:
+        """The most steps between an answer and what the definition's integers give."""
+        q = Quantised.of(case(self.layer))
+        wanted = np.clip(q.exact(q.x, ZERO), 0, 255)
+        signed = np.clip(q.exact(q.signed, 0), -127, 127) if "ncnn" in answers else wanted
+        return max(
+            float(np.abs(y - (signed if peer == "ncnn" else wanted)).max()) for peer, y in answers.items()
         )
-    return found
 
 
-def channels_second_calls(q: Quantised, threads: int) -> Calls:
-    """Calls of x: (B, C, *I)."""
-    return calls_of_model(onnx_model(q), q.x, threads) | _ncnn(q, threads)
+def own(q: Quantised, layout: str) -> Call:
+    """This library's call; arrays of x and y lie as the layout says."""
+    g, last = q.geometry, layout == "NHWC"
+    x = channels_last(q.x) if last else q.x
+    plan = convmat.plan(
+        x.shape, g.w_shape, dtype="uint8", w_dtype="int8", stride=g.s, dilation=g.d, groups=g.G, bias=True,
+        padding=tuple(zip(g.lo, g.hi, strict=True)), x_zero_point=ZERO, scale=True, out_dtype="uint8",
+        y_zero_point=ZERO, layout=layout,
+    )  # fmt: skip
+    scale = np.full(g.O, np.float32(SCALE) * np.float32(FILTER_SCALE) / np.float32(q.y_scale), np.float32)
+    bound = plan.bind(q.w, q.bias, scale=scale)
+    out = np.empty(bound(x).shape, np.uint8)
+
+    def run() -> Array:
+        return bound(x, out=out)
+
+    return Call(run, lambda: (channels_second(run()) if last else run()).astype(np.int32))
 
 
-def channels_last_calls(q: Quantised, threads: int) -> Calls:
-    """Calls of x: (B, *I, C), whose answers are y: (B, O, *P) again."""
-    return _torch(q, threads) | _litert(q, threads)
+def onnxruntime_call(model: bytes, x: Array, threads: int) -> Call | None:
+    """onnxruntime's call of an ONNX model's one input x."""
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        return None
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return Call.plain(lambda: np.asarray(session.run(None, {name: x})[0]))
+
+
+def openvino_call(model: bytes, x: Array, threads: int) -> Call | None:
+    """OpenVINO's call of an ONNX model's one input x."""
+    try:
+        import openvino as ov
+    except ImportError:
+        return None
+    core = ov.Core()
+    wanted = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    try:
+        request = core.compile_model(core.read_model(model, b""), "CPU", wanted).create_infer_request()
+    except RuntimeError:  # it refuses weights that a node quantises
+        return None
+    return Call.plain(lambda: np.asarray(request.infer({0: x}, share_inputs=True, share_outputs=True)[0]))
 
 
 def onnx_model(q: Quantised) -> bytes:
@@ -155,14 +189,14 @@ def onnx_model(q: Quantised) -> bytes:
     return made
 
 
-def _torch(q: Quantised, threads: int) -> Calls:
+def _torch(q: Quantised, threads: int) -> Call | None:
     try:
         import torch
     except ImportError:
-        return {}
+        return None
     g = q.geometry
     if g.lo != g.hi or "onednn" not in torch.backends.quantized.supported_engines:
-        return {}
+        return None
     torch.set_num_threads(threads)
     torch.backends.quantized.engine = "onednn"
     warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
@@ -177,19 +211,19 @@ def _torch(q: Quantised, threads: int) -> Calls:
     def run() -> Any:
         return torch.ops.quantized.conv2d(x, layer, q.y_scale, ZERO)
 
-    return {"torch": Call(run, lambda: np.asarray(run().int_repr().numpy()))}
+    return Call(run, lambda: np.asarray(run().int_repr().numpy()))
 
 
-def _litert(q: Quantised, threads: int) -> Calls:
+def _litert(q: Quantised, threads: int) -> Call | None:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        return {}
+        return None
     from benchmarks.peers.litert_peer import Steps, model
 
     g = q.geometry
     if g.G not in (1, g.C) or g.lo != g.hi:
-        return {}
+        return None
     steps = Steps(SCALE, ZERO - 128, q.scales, q.y_scale, ZERO - 128, q.bias)
     interpreter = Interpreter(model_content=model(g, q.w, steps), num_threads=threads)
     interpreter.allocate_tensors()
@@ -201,19 +235,19 @@ def _litert(q: Quantised, threads: int) -> Calls:
         interpreter.invoke()
         return channels_second(interpreter.get_tensor(y).astype(np.int16) + 128)
 
-    return {"litert": Call(interpreter.invoke, answer)}
+    return Call(interpreter.invoke, answer)
 
 
-def _ncnn(q: Quantised, threads: int) -> Calls:
+def _ncnn(q: Quantised, threads: int) -> Call | None:
     try:
         import ncnn
     except ImportError:
-        return {}
+        return None
     from benchmarks.peers.ncnn_peer import layer
 
     g = q.geometry
     if g.B > 1 or g.lo != g.hi:
-        return {}
+        return None
     text = layer(g).rstrip().replace(" 5=0 ", " 5=1 ") + " 8=101\n"
     factors = [1 / (q.scales[: g.G] if g.G > 1 else q.scales), [1 / SCALE], [1 / q.y_scale]]
     data = _INT8.tobytes() + q.w.tobytes() + bytes(-q.w.nbytes % 4) + q.float_bias.tobytes()
@@ -225,8 +259,8 @@ def _ncnn(q: Quantised, threads: int) -> Calls:
         param.write_text(text)
         weights.write_bytes(data)
         if net.load_param(str(param)) or net.load_model(str(weights)):
-            return {}
-    signed = np.clip(q.x[0].astype(np.int16) - 128, -127, 127).astype(np.int8)
+            return None
+    signed = q.signed[0]  # a Mat does not keep what it is made of
     x = ncnn.Mat(signed).clone()
 
     def run(as_it_is: int = 1) -> Any:  # its own layout; 0 gives float32, channels second
@@ -234,8 +268,14 @@ def _ncnn(q: Quantised, threads: int) -> Calls:
         extractor.input("x", x)
         return extractor.extract("y", as_it_is)[1]
 
-    wanted = np.clip(q.exact(signed[None], 0), -127, 127)
-    return {"ncnn": Call(run, lambda: np.array(run(0))[None], wanted)}
+    return Call(run, lambda: np.array(run(0))[None])
 
 
-__all__ = ["Call", "Calls", "Quantised", "calls_of_model", "channels_last_calls", "channels_second_calls"]
+_CHANNELS_SECOND: dict[str, Callable[[Quantised, int], Call | None]] = {
+    "onnxruntime": lambda q, threads: onnxruntime_call(onnx_model(q), q.x, threads),
+    "openvino": lambda q, threads: openvino_call(onnx_model(q), q.x, threads),
+    "ncnn": _ncnn,
+}
+_CHANNELS_LAST: dict[str, Callable[[Quantised, int], Call | None]] = {"torch": _torch, "litert": _litert}
+
+__all__ = ["EightBitLayer", "Quantised", "onnxruntime_call", "openvino_call"]

@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,8 @@ _PR_SET_PDEATHSIG = 1
 LONGEST_REASON = 600
 
 
-class Worker:
-    """The jobs that are ready in this process: those of one job at a time, for any number of peers."""
-
-    def __init__(self) -> None:
-        self._job: AnyJob | None = None
-        self._operands: tuple[Array, ...] | None = None
-        self._ready: dict[str, peers.Prepared] = {}
+class Answering:
+    """What answers messages: a method `do_...` for each; what that raises is answered, too."""
 
     def answer(self, message: Message) -> Message:
         """Do what a message asks."""
@@ -56,6 +52,15 @@ class Worker:
             traceback.print_exc()
             return {"failed": reason(error)}
         return done
+
+
+class Worker(Answering):
+    """The jobs that are ready in this process: those of one job at a time, for any number of peers."""
+
+    def __init__(self) -> None:
+        self._job: AnyJob | None = None
+        self._operands: tuple[Array, ...] | None = None
+        self._ready: dict[str, peers.Prepared] = {}
 
     def do_version(self, peer: str) -> Message:
         """The version of a peer's library, or why it is missing."""
@@ -119,9 +124,8 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= LONGEST_REASON else text[:LONGEST_REASON] + " ..."
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, worker: Answering) -> None:
     """Answer messages until the other end is closed."""
-    worker = Worker()
     while True:
         try:
             message = json.loads(connection.recv_bytes())
@@ -130,7 +134,7 @@ def serve(connection: Connection) -> None:
         connection.send_bytes(json.dumps(worker.answer(message)).encode())
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str], make: Callable[[], Answering] = Worker) -> None:
     """`FD PARENT CPU[,CPU...]`: an inherited pipe, the process that must live, the CPUs to stay on ("" for any)."""
     descriptor, parent, cpus = int(arguments[0]), int(arguments[1]), arguments[2]
     # Ctrl-C is the parent's to handle; should it be killed, or be gone already, so are we, even while stopped.
@@ -143,7 +147,7 @@ def main(arguments: list[str]) -> None:
         return
     # Collecting garbage amid a sample would be counted as the peer's work.
     gc.disable()
-    serve(Connection(descriptor))
+    serve(Connection(descriptor), make())
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def test_it_does_not_start_for_another_parent() -> None:
 
 def test_serving_ends_with_the_pipe() -> None:
     ours, theirs = Pipe()
-    serving = threading.Thread(target=worker.serve, args=(theirs,), daemon=True)
+    serving = threading.Thread(target=worker.serve, args=(theirs, Worker()), daemon=True)
     serving.start()
     for do in ("forget", "fly"):
         ours.send_bytes(json.dumps({"do": do}).encode())
