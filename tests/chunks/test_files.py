@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,9 @@ from convmat import chunks
 from convmat.chunks.files import conv, stream
 from convmat.chunks.files.manifest import describe_change, manifest_path
 from convmat.chunks.memory import SPARE
+from convmat.chunks.tiles.tiler import Tiler
 from convmat.errors import GeometryError, PlanError
+from convmat.network.preparing.sharing import Shared
 from tests.chunks.networks import unet
 
 Array = npt.NDArray[Any]
@@ -309,3 +312,33 @@ def test_a_network_from_file_to_file(tmp_path: Path) -> None:
     assert job.count == 6
     chunks.make_file(job, tmp_path / "y.npy")
     np.testing.assert_array_equal(read(tmp_path / "y.npy"), net(x.astype("float32")))
+
+
+def test_tiles_are_prepared_while_others_are_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the thread that reads; their values lie in memory that is taken once, for the largest of them."""
+    net, taken, by = unet(exact=True), list[int](), set[str]()
+    arena, find_kind = Shared.arena, Tiler._find_kind
+
+    def take(self: Shared, size: int, user: Any = None) -> Array:
+        before = self._arena.nbytes
+        made = arena(self, size, user)
+        taken.extend([size] if self._arena.nbytes > before else [])
+        return made
+
+    def find(self: Tiler, part: Any, output: str) -> Any:
+        by.add(threading.current_thread().name)
+        return find_kind(self, part, output)
+
+    monkeypatch.setattr(Shared, "arena", take)
+    monkeypatch.setattr(Tiler, "_find_kind", find)
+    x = normal(1, 3, 96, 128)
+    np.save(tmp_path / "x.npy", x)
+    job = chunks.TileJob(net, tmp_path / "x.npy", chunks.TileOptions(32, 1 << 31))
+    chunks.make_file(job, tmp_path / "y.npy")
+    assert len(taken) == 1
+    assert len(by) == 1
+    assert threading.current_thread().name not in by
+    np.testing.assert_array_equal(read(tmp_path / "y.npy"), net.tiled(x, tile=32))
+    assert len(taken) == 2  # once for each of the two

@@ -54,6 +54,7 @@ class TileJob:
         self._tiled, self.tiler, self.parts = tiled, tiled.tiler, tiled.parts
         self.shape, self.dtype, self.count = self.tiler.shape, self.tiler.dtype, len(self.parts)
         self.chunks = even_chunks(tiled.extents, CHUNK_ELEMENTS)
+        self._extents, self._reserved = tiled.extents, False
 
     @property
     def plan(self) -> TilePlan:
@@ -107,10 +108,18 @@ class TileJob:
             self._there = self._tiled.stages.compute(self._shown, self._tiled.extents, folder, self._tell)
 
     def read(self, block: int) -> Array:
-        """The part of the input that a tile looks at; none where it looks at what passes made of it alone."""
+        """The part of the input that a tile looks at; none where it looks at what passes made of it alone.
+
+        What computes the tile is prepared meanwhile, that is, while the one before is computed.
+        """
         if self._store is None:
             self._store = open_array(self.source)
-        place = self.tiler.inputs(self.parts[block]).get(self.name)
+        part = self.parts[block]
+        if not self._reserved:
+            self.tiler.reserve(self._extents)
+            self._reserved = True
+        self.tiler.prepare(part)
+        place = self.tiler.inputs(part).get(self.name)
         found = self._store.read(place) if place is not None else np.empty(0, self.read_as)
         return np.ascontiguousarray(found, self.read_as)
 
@@ -130,7 +139,11 @@ class TileJob:
 
     def __getstate__(self) -> dict[str, Any]:
         here = ("_tiled", "_shown", "_tell")  # what is prepared and told before workers get it
-        return {**{k: v for k, v in self.__dict__.items() if k not in here}, "_store": None}
+        return {
+            **{k: v for k, v in self.__dict__.items() if k not in here},
+            "_store": None,
+            "_reserved": False,
+        }
 
 
 class _Sliced:

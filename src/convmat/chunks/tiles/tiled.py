@@ -207,6 +207,8 @@ def run_tiled(network: Network, x: Any, options: TileOptions, progress: Tell | N
         given |= tiled.stages.compute(given, tiled.extents, None, progress)
     tiler, parts = tiled.tiler, tiled.parts
     out = np.empty(tiler.shape, tiler.dtype)
+    if parts:
+        tiler.reserve(tiled.extents)
     for at, part in enumerate(parts):
         read = {name: cut_out(given[name], place) for name, place in tiler.inputs(part).items()}
         out[tuple(slice(a, b) for a, b in part)] = tiler.run(part, read)

@@ -65,11 +65,14 @@ class Tiler:
 
     def _forget(self) -> None:
         self._kinds: dict[Any, Network] = {}
+        self._regions: dict[tuple[Part, str], NeededRegions] = {}
+        self._ready: dict[tuple[Part, str], Network] = {}
         self._shared = Shared()
         self._lock, self._turn = Lock(), Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_kinds", "_shared", "_lock", "_turn")}
+        own = ("_kinds", "_regions", "_ready", "_shared", "_lock", "_turn")
+        return {k: v for k, v in self.__dict__.items() if k not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -88,7 +91,18 @@ class Tiler:
     def regions(self, part: Part, output: str = "") -> NeededRegions:
         """What a part of the output (or of another value) needs. Raises NetworkError."""
         name = output or self.output
-        return find_regions(self.graph, self.specs, name, part, self.ways, approximate=self.approximate)
+        found = self._regions.get((part, name))
+        if found is None:
+            found = find_regions(self.graph, self.specs, name, part, self.ways, approximate=self.approximate)
+            self._keep(self._regions, (part, name), found)
+        return found
+
+    def _keep(self, kept: dict[Any, Any], key: Any, value: Any) -> Any:
+        """Keep something beside the latest others."""
+        with self._lock:
+            while len(kept) >= KINDS:
+                kept.pop(next(iter(kept)))
+            return kept.setdefault(key, value)
 
     def bytes(self, part: Part) -> int:
         """Estimate what computing a part allocates: the busiest node's values, the input and the output."""
@@ -155,21 +169,44 @@ class Tiler:
     def run(self, part: Part, given: Mapping[str, Array], output: str = "") -> Array:
         """A part of the output from those parts of the inputs."""
         name = output or self.output
-        kind = self._prepare(part, name)
+        kind = self._ready.pop((part, name), None) or self._find_kind(part, name)
         with self._turn:  # their values lie in one arena
             made: Array = kind(dict(given))
         return made
 
-    def _prepare(self, part: Part, output: str) -> Network:
+    def prepare(self, part: Part, output: str = "") -> Network:
+        """What computes a part, made ready before its turn: by another thread, while an earlier part is computed."""
+        name = output or self.output
+        kind = self._find_kind(part, name)
+        kind.program(self._read_specs(part, name))
+        made: Network = self._keep(self._ready, (part, name), kind)
+        return made
+
+    def reserve(self, tile: tuple[int, ...]) -> None:
+        """Take the memory of the largest of the tiles of these extents, so that it need not grow from kind to kind.
+
+        That is one amid the image: what it reads is cut off by no border.
+        """
+        last = [max(-(-n // max(t, 1)) - 2, 0) for n, t in zip(self.shape, tile, strict=True)]
+        start = [min(1, more) * t for more, t in zip(last, tile, strict=True)]
+        part = tuple((a, min(a + t, n)) for a, t, n in zip(start, tile, self.shape, strict=True))
+        with self._turn:
+            program = self.prepare(part).program(self._read_specs(part, self.output))
+            self._shared.arena(program.memory.size)
+
+    def _read_specs(self, part: Part, output: str) -> dict[str, Spec]:
+        parts = self.regions(part, output).parts
+        read = (each for each in self.graph.inputs if each.name in parts)
+        return {each.name: Spec(extents(parts[each.name]), each.dtype) for each in read}
+
+    def _find_kind(self, part: Part, output: str) -> Network:
         found = self.regions(part, output)
         graph = tile_graph(self.graph, self.specs, found, output, part, self.ways)
         key = _kind(graph, self.graph)
-        with self._lock:
-            if key not in self._kinds:
-                if len(self._kinds) >= KINDS:
-                    self._kinds.pop(next(iter(self._kinds)))
-                self._kinds[key] = self.network._around(graph, self._shared)
-            return self._kinds[key]
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._keep(self._kinds, key, self.network._around(graph, self._shared))
+        return kind
 
     def grid(self, tile: tuple[int, ...], output: str = "") -> Iterator[Part]:
         """The parts of a value in tiles of these extents, in order."""
@@ -203,7 +240,7 @@ class Tiler:
         self.graph, self.specs, self.ways = program.graph, program.specs, ways
         options = replace(source.options, swept=program.swept)
         self.network = Network(self.graph, options, source.memory_limit, (), source.choices)
-        self._kinds.clear()
+        self._forget()
 
     def _node_way(self, decided: Decided, pixels: tuple[int, ...]) -> NodeWay:
         geometry = decided.problem.geometry
@@ -232,7 +269,7 @@ class Tiler:
             plan_block(decided.problem, way, 1)
             made[name] = self._node_way(replace(decided, way=way), self.specs[name].shape[2:])
         self.ways = made
-        self._kinds.clear()
+        self._forget()
         return True
 
     def _has_rules(self, program: Program) -> bool:

@@ -93,8 +93,6 @@ class Program(OfThisProcess):
         self.bodies: list[Programs] = []
         self.setting = replace(setting, bodies=self.bodies, shared=None)  # bodies run while this does
         self._shared = setting.shared
-        if self._shared is not None:
-            self._shared.add(self)
         self.rest = None if rest is None else self.setting.within(rest)
         names = [*(each.name for each in graph.inputs), *graph.constants]
         names += [name for node in graph.nodes for name in node.outputs if name]
@@ -200,7 +198,7 @@ class Program(OfThisProcess):
             values[self._slot[name]] = array
         size = self.memory.size
         shared = self._shared
-        arena = buffers.empty((size,), np.dtype(np.uint8)) if shared is None else shared.arena(size)
+        arena = buffers.empty((size,), np.dtype(np.uint8)) if shared is None else shared.arena(size, self)
         held = self.setting.held
         for name in self.graph.kept:
             values[self._slot[name]] = held[name]

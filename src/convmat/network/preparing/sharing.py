@@ -26,17 +26,19 @@ class Shared:
         self._arena: Array = np.empty(0, np.uint8)
         self._users: weakref.WeakSet[Program] = weakref.WeakSet()
 
-    def add(self, user: Program) -> None:
-        """A program whose states lie in the arena."""
-        self._users.add(user)
+    def arena(self, size: int, user: Program | None = None) -> Array:
+        """Take so many bytes of the arena, for states of `user`.
 
-    def arena(self, size: int) -> Array:
-        """Take so many bytes of the arena. If it has to grow, what was prepared on the smaller one is let go of."""
+        If it has to grow, what was prepared on the smaller one is let go of. Who takes some has the turn; others may
+        be prepared meanwhile.
+        """
         if size > self._arena.nbytes:
             for each in self._users:
                 each.forget_states()
             self._arena = np.empty(0, np.uint8)  # gone before the larger one is there
             self._arena = np.empty(size, np.uint8)
+        if user is not None:
+            self._users.add(user)
         return self._arena[:size]
 
 
