@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import convmat
+from convmat import nn
 from convmat.errors import ConvmatError, PlanError
 
 CASES: dict[str, dict[str, Any]] = {
@@ -40,6 +41,45 @@ def test_blocks_of_any_size_give_the_whole(case: str) -> None:
         cuts = np.sort(pick.integers(0, 41, int(pick.integers(0, 9))))
         parts = [stream.push(block) for block in np.split(x, cuts, axis)]
         assert np.array_equal(np.concatenate([*parts, stream.flush()], axis), wanted)
+
+
+@pytest.mark.parametrize("padding", [(0, 1), (1, 1), (-2, 3), (3, 2)], ids=str)
+@pytest.mark.parametrize("taps", [1, 2])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_windows_that_lie_in_the_padding_alone(stride: int, taps: int, padding: tuple[int, int]) -> None:
+    """Where a stride passes over the end, the last windows begin behind it; all extents are tried."""
+    w = np.arange(1.0, 2 * taps + 1).reshape(1, 2, taps)
+    for n in range(1, 9):
+        x = np.arange(1.0, 2 * n + 1).reshape(1, 2, n)
+        if n + sum(padding) < taps:
+            continue
+        plan = convmat.plan(x.shape, w.shape, stride=stride, padding=(padding,), dtype="float64", exact=True)
+        for size in (1, 2, n):
+            stream = convmat.Stream(plan, w)
+            parts = [stream.push(x[:, :, at : at + size]) for at in range(0, n, size)]
+            assert np.array_equal(np.concatenate([*parts, stream.flush()], 2), plan(x, w))
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 40])
+def test_a_network_whose_last_windows_lie_in_the_padding(size: int) -> None:
+    layers = nn.Conv(3, 5, stride=3, dilation=2), nn.Relu(), nn.Conv(4, 1, stride=2, padding=1)
+    for n in range(15, 30):
+        net = nn.build(nn.Sequential(*layers), (2, n))
+        x = np.random.default_rng(n).integers(-9, 9, (1, 2, n)).astype(np.float32)
+        stream = net.stream()
+        parts = [stream.push(x[:, :, at : at + size]) for at in range(0, n, size)]
+        assert np.allclose(np.concatenate([*parts, stream.flush()], 2), net(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_blocks_too_short_for_the_way_of_the_whole(dtype: str) -> None:
+    """Grouped windows of one element are no depthwise product; they are computed all the same."""
+    w = np.arange(1, 10).astype(dtype).reshape(9, 1, 1)
+    x = np.arange(90).astype(dtype).reshape(1, 3, 30)
+    plan = convmat.plan(x.shape, w.shape, stride=3, padding=((2, 0),), groups=3, dtype=dtype)
+    stream = convmat.Stream(plan, w)
+    parts = [stream.push(x[:, :, at : at + 1]) for at in range(30)]
+    assert np.array_equal(np.concatenate([*parts, stream.flush()], 2), plan(x, w))
 
 
 def test_rows_of_images_and_what_is_kept() -> None:

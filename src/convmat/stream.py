@@ -5,7 +5,7 @@
     flush     the `hi` zeros of the padding are the last block
 
 An output needs x up to r - lo elements ahead, r = d*(F-1): 0 for a causal padding (r, 0), half the window for a centred
-one. Blocks run under the whole's decision, by the same products.
+one. Blocks run under the whole's decision, by the same products; by im2col where these refuse so few elements.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from .doors import open_room
 from .errors import PlanError
-from .planner import Bound, Plan, make
+from .planner import Bound, Plan, chosen_way, plan_short_block
 from .planner.arrays import require_type
 from .problem import Problem
+from .product import Packing
 
 Array = npt.NDArray[Any]
 
@@ -62,8 +63,9 @@ class Stream:
                 raise PlanError(f"stream: the plan has {reason}\n  {g}\n  plan without, by convmat.plan")
         self.plan: Plan = plan
         self._w, self._bias = np.asarray(w), bias
-        exact = plan.lowering.exact
-        self._way = (plan.chosen.lowering, plan.chosen.engine) if exact else ("im2col", plan.chosen.engine)
+        way = chosen_way(plan.decision)
+        plainly = replace(way, lowering="im2col", packing=Packing.PANEL)
+        self._way = way if plan.lowering.exact else plainly
         roles = [axis[0].role for axis in problem.x.axes]
         self._axis, self._out_axis = roles.index("i0"), [a[0].role for a in problem.y.axes].index("p0")
         self._bound = lru_cache(maxsize=BLOCKS)(self._bind)
@@ -110,9 +112,9 @@ class Stream:
     def flush(self) -> Array:
         """The outputs that reach into the padding behind the last element; then `reset`."""
         hi = max(self.plan.problem.geometry.hi[0], 0)
-        made = self._through(
-            np.concatenate([self._kept, np.zeros(self._shape(hi), self._kept.dtype)], self._axis), 0
-        )
+        skipped = min(self._skip, hi)
+        after = np.zeros(self._shape(hi - skipped), self._kept.dtype)
+        made = self._through(np.concatenate([self._kept, after], self._axis), skipped)
         self.reset()
         return made
 
@@ -140,7 +142,7 @@ class Stream:
         part = replace(g, I=(extent, *g.I[1:]), lo=(0, *g.lo[1:]), hi=(0, *g.hi[1:]))
         x, y = problem.x.with_extent("i0", extent), problem.y.with_extent("p0", part.P[0])
         block = replace(problem, geometry=part, x=x, y=y, reuse_weights=True)
-        return make(block, *self._way).bind(self._w, self._bias)
+        return plan_short_block(block, self._way).bind(self._w, self._bias)
 
     def _shape(self, extent: int) -> tuple[int, ...]:
         shape = list(self.plan.problem.shape("x"))

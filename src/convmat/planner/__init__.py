@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..problem import WORK_DTYPES
 from .bias import bias_gradient
-from .blocks import chosen_way, plan_block, request_block
+from .blocks import chosen_way, plan_block, plan_short_block, request_block
 from .candidates import Candidate, dtype_of
 from .choices import export_choices, forget_choices, import_choices
 from .contraction import Contracted, contraction
@@ -58,6 +58,7 @@ __all__ = [
     "make",
     "padded_source",
     "plan_block",
+    "plan_short_block",
     "present_with",
     "read_tuning",
     "request",

@@ -15,6 +15,7 @@ from ..arguments import Shape
 from ..errors import PlanError
 from ..lowering import find_lowering
 from ..problem import Problem
+from ..product import Packing
 from .candidates import Candidate, make_program
 from .decision import Decision
 from .options import PlanOptions
@@ -41,8 +42,34 @@ def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
     (1, 4, 32, 64)
     """
     block = replace(block, threads=threads)
-    lowering = find_lowering(way.lowering)
-    refusals = []
+    found = _plan_by_way(block, way)
+    if isinstance(found, Plan):
+        return found
+    raise PlanError(
+        f"chunks: the way that was decided for the whole refuses a block of it\n"
+        f"  {block.geometry}, {block.dtype}\n"
+        + "\n".join(dict.fromkeys(found))
+        + "\n  take larger chunks, or lowering='im2col'"
+    )
+
+
+def plan_short_block(block: Problem, way: Candidate) -> Plan:
+    """The plan of a block of any extent the way decided for the whole; by im2col where that refuses so few elements.
+
+    >>> from ..geometry import Geometry
+    >>> from ..product import Packing
+    >>> block = Problem.of(Geometry.of((1, 3, 2), (6, 1, 1), groups=3))
+    >>> plan_short_block(block, Candidate("jit", "winograd 2", Packing.PANEL)).chosen.lowering
+    'im2col'
+    """
+    ways = (replace(way, engine=e, lowering="im2col", packing=Packing.PANEL) for e in (way.engine, "blas"))
+    found = (_plan_by_way(block, each) for each in (way, *ways))
+    return next(each for each in found if isinstance(each, Plan))  # im2col on blas refuses nothing
+
+
+def _plan_by_way(block: Problem, way: Candidate) -> Plan | list[str]:
+    """A way's plan, with another packing where that one is refused; or the refusals."""
+    lowering, refusals = find_lowering(way.lowering), []
     # The packings of one lowering on one engine are one sum.
     for packing in (way.packing, *(other for other in lowering.packings if other is not way.packing)):
         refusal = lowering.refuses(block)
@@ -51,12 +78,7 @@ def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
             chosen = replace(way, packing=packing)
             return Plan(Decision(block, (chosen,), chosen, forced=True), program)
         refusals.append(f"  {lowering.name}, {packing.value}: {program}")
-    raise PlanError(
-        f"chunks: the way that was decided for the whole refuses a block of it\n"
-        f"  {block.geometry}, {block.dtype}\n"
-        + "\n".join(dict.fromkeys(refusals))
-        + "\n  take larger chunks, or lowering='im2col'"
-    )
+    return refusals
 
 
 def request_block(
@@ -74,4 +96,4 @@ def request_block(
     return plan_block(replace(asked, whole=whole.whole or whole.geometry), way, threads)
 
 
-__all__ = ["chosen_way", "plan_block", "request_block"]
+__all__ = ["chosen_way", "plan_block", "plan_short_block", "request_block"]

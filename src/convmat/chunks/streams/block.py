@@ -191,8 +191,13 @@ class _Moving:
         first = dict(self.stop)
         reads: dict[str, list[int]] = {name: [] for name in first}
         for node in line.graph.nodes if self.ended is None else ():
-            for name, low in line.behind(node, self.stop[node.outputs[0]]).items():
-                reads[name].append(low)
+            made = self.stop[node.outputs[0]]
+            more = self.allowed[node.outputs[0]] > made
+            for name, low in line.behind(node, made).items():
+                # Outputs that come at an end now would read padding alone, which is put beside the last element.
+                last = self.stop[name] - 1
+                padding = more and self.allowed[name] <= self.stop[name]
+                reads[name].append(min(low, max(last, 0)) if padding else low)
         first.update((name, min(lows)) for name, lows in reads.items() if lows)
         self.inside = self.inside and all(low > 0 for lows in reads.values() for low in lows)
         return {name: StreamPlace(self.stop[name], first[name]) for name in first}
