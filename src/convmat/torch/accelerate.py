@@ -14,12 +14,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from types import new_class
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from convmat.engine import buffers
@@ -29,6 +32,7 @@ from .memory import Tensor
 from .modules import BORROWS, COUNTERPARTS
 from .norms import NORMS
 from .report import Report, SwappedLayer
+from .standing import over_state
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers that may leave their weight gradient to PyTorch."""
@@ -58,8 +62,21 @@ def accelerate(model: nn.Module, *example: Tensor) -> Report:
     >>> restore(model)
     """
     restore(model)
+    _materialise(model, example)
     with _keep_statistics(model):
         return _accelerate(model, example)
+
+
+def _materialise(model: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """Call a model with lazy modules once, which makes these what they are to be; statistics begin anew."""
+    lazy = [each for each in model.modules() if isinstance(each, LazyModuleMixin)]
+    if not any(each.has_uninitialized_params() for each in lazy):
+        return
+    with _keep_statistics(model), torch.no_grad():
+        model(*example)
+    for each in lazy:
+        if isinstance(each, _BatchNorm):
+            each.reset_running_stats()
 
 
 def _accelerate(model: nn.Module, example: tuple[Tensor, ...]) -> Report:
@@ -195,27 +212,29 @@ class _Accelerated:
 
     _convmat_class: type[nn.Module]
 
-    def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        found: FusedGraph | None = self.__dict__.get("_convmat_graph")
-        if found is not None and not keywords and found.takes(self, arguments):
-            return found(*arguments)
-        return super().forward(*arguments, **keywords)  # type: ignore[misc]
-
     def __reduce_ex__(self: Any, protocol: Any) -> Any:
-        state = {name: value for name, value in self.__dict__.items() if name != "_convmat_graph"}
-        return _remade, (self._convmat_class, state)
+        return over_state, (self._convmat_class, self._without_graph())
+
+    def __prepare_scriptable__(self: Any) -> nn.Module:  # PyTorch's name for it
+        """The model itself, which TorchScript can compile where it could before."""
+        return over_state(self._convmat_class, self._without_graph())
+
+    def _without_graph(self: Any) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_convmat_graph"}
 
 
 def _make_class(own: Any) -> Any:
     """The class of an accelerated model, by the model's own."""
-    about: dict[str, Any] = {"_convmat_class": own, "__module__": own.__module__}
+
+    @wraps(own.forward)  # tracers, and whoever else asks, see the model's own arguments
+    def forward(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        found: FusedGraph | None = self.__dict__.get("_convmat_graph")
+        if found is not None and not keywords and found.takes(self, arguments):
+            return found(*arguments)
+        return own.forward(self, *arguments, **keywords)
+
+    about: dict[str, Any] = {"_convmat_class": own, "__module__": own.__module__, "forward": forward}
     return new_class(own.__name__, (_Accelerated, own), exec_body=lambda names: names.update(about))
-
-
-def _remade(kind: Any, state: dict[str, Any]) -> Any:
-    made = kind.__new__(kind)
-    made.__dict__.update(state)
-    return made
 
 
 def _fuse(model: nn.Module, example: tuple[Tensor, ...]) -> int:
@@ -265,7 +284,7 @@ def _agree(found: Any, wanted: Any) -> bool:
 @contextmanager
 def _keep_statistics(model: nn.Module) -> Iterator[None]:
     """The model's statistics and PyTorch's random numbers afterwards as before: measuring moves both."""
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers() if not is_lazy(buffer)]
     with torch.random.fork_rng(devices=[]):
         try:
             yield

@@ -74,7 +74,8 @@ def _attributes_of(modules: list[nn.Module]) -> Iterator[tuple[Callable[[Any], A
         own = type(module).__module__.startswith("torch.")
         names = _READ if own else [n for n, value in module.__dict__.items() if isinstance(value, PLAIN)]
         there = [name for name in names if name in module.__dict__]
-        yield itemgetter(*there), module.__dict__
+        if there:  # a scripted module has none
+            yield itemgetter(*there), module.__dict__
 
 
 _READ = (

@@ -23,12 +23,15 @@ Array = npt.NDArray[Any]
 Tensor = Any
 """A torch.Tensor: PyTorch's own types are there only where it is installed."""
 
+UNKNOWN = {getattr(torch, name) for name in dir(torch) if name.startswith(("float8", "float4"))}
+"""Element types of PyTorch that NumPy has none for, and no kernel multiplies."""
+
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The memory formats with channels last, by the number of axes."""
 
 
 def array_of(tensor: Tensor) -> Array:
-    """A tensor's elements, where they lie. Raises GeometryError for a tensor that is not on the CPU.
+    """A tensor's elements, where they lie. Raises GeometryError for what is not on the CPU, or no array of numbers.
 
     >>> array_of(torch.ones(2, dtype=torch.bfloat16)).dtype
     dtype(bfloat16)
@@ -36,6 +39,11 @@ def array_of(tensor: Tensor) -> Array:
     if tensor.device.type != "cpu":
         raise GeometryError(
             f"conv: a tensor is not on the CPU\n  its device is {tensor.device}\n  give it on the CPU, x.cpu()"
+        )
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        kind, way = (tensor.dtype, "dequantize") if tensor.is_quantized else (tensor.layout, "to_dense")
+        raise GeometryError(
+            f"conv: a tensor is no array of numbers\n  it is of {kind}\n  give its numbers, x.{way}()"
         )
     plain = tensor.detach()
     if tensor.is_complex():
@@ -45,6 +53,11 @@ def array_of(tensor: Tensor) -> Array:
 
         bits: Array = plain.view(torch.int16).numpy()
         return bits.view(ml_dtypes.bfloat16)
+    if plain.dtype in UNKNOWN:
+        raise GeometryError(
+            f"conv: a tensor has an element type that is not taken\n  its type is {plain.dtype}\n"
+            "  give numbers of another, e.g. x.float()"
+        )
     found: Array = plain.numpy()
     return found
 

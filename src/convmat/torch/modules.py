@@ -20,9 +20,13 @@ from . import operators
 from .bound import PackedLayer, can_trace
 from .following import is_plain
 from .memory import Array, Tensor, array_of
+from .standing import Standing
 
 BORROWS = "_convmat_borrows"
 """The attribute of a module that leaves its weight gradient to PyTorch: `accelerate` sets it where that is quicker."""
+
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""Element types that convmat computes with."""
 
 MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -42,18 +46,20 @@ def _with_batch_axis(x: Tensor, rank: int) -> tuple[Tensor, bool]:
 def _ours(x: Tensor, w: Tensor) -> bool:
     """Whether convmat computes with these: real numbers on the CPU, in no transform of torch.func or forward_ad.
 
-    PyTorch has rules for its own convolutions there, and none for operators that were made in Python.
+    PyTorch has rules for its own convolutions there, and in ONNX, and none for operators that were made in Python.
     """
+    if torch.onnx.is_in_onnx_export():
+        return False
     if not torch.compiler.is_compiling() and (
         torch._C._functorch.maybe_current_level() or forward_ad._current_level >= 0
     ):
         return False
-    if not w.device.type == x.device.type == "cpu":
+    if not w.device.type == x.device.type == "cpu" or not x.layout is w.layout is torch.strided:
         return False
     if torch.is_autocast_enabled("cpu"):  # to bfloat16, to which the operators are registered
         narrow = torch.get_autocast_dtype("cpu") == torch.bfloat16
         return bool(narrow and {x.dtype, w.dtype} <= {torch.float32, torch.bfloat16, torch.float16})
-    return bool(w.dtype == x.dtype and w.dtype.is_floating_point)
+    return bool(w.dtype == x.dtype and w.dtype in FLOATS)
 
 
 def _extends(*extents: Any) -> bool:
@@ -74,19 +80,21 @@ def _find_outputs(x: Tensor, w: Tensor, walk: operators.WindowArguments) -> list
     return found if _extends(x.shape[2:], found) else None
 
 
-class _OwnForward:
+class _OwnForward(Standing):
     """What the three convolutions have in common."""
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         theirs: Any = super()
+        if (node := self.as_node(input)) is not None:
+            return node
         if not _ours(input, weight):
             return theirs._conv_forward(input, weight, bias)
         x, single = _with_batch_axis(input, weight.dim() - 2)
         walk = self.walk()
         if _find_outputs(x, weight, walk) is None:
             return theirs._conv_forward(input, weight, bias)  # which says why not
-        once = self.training or weight is not self.weight or not can_trace(weight, bias)
-        if once or not is_plain(x, weight, bias):
+        often = not self.training and weight is self.weight
+        if not (often and is_plain(x, weight, bias) and can_trace(weight, bias)):
             borrows = self.__dict__.get(BORROWS, False)
             y = (operators.run_convolve_borrowing if borrows else operators.run_convolve)(
                 x, weight, bias, *walk
@@ -133,14 +141,16 @@ def find_packed(conv: Any, walk: operators.WindowArguments) -> PackedLayer:
     return found
 
 
-class _Transposed:
+class _Transposed(Standing):
     """What the three transposed convolutions have in common."""
 
     def forward(self: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """input: (B, C, *I) or (C, *I) -> (B, O, *P) or (O, *P), as PyTorch's own module."""
         weight, bias = self.weight, self.bias
         theirs: Any = super()
-        if not _ours(input, weight):
+        if output_size is None and (node := self.as_node(input)) is not None:
+            return node
+        if not _ours(input, weight) or torch.jit.is_tracing():  # which has no numbers for extents
             return theirs.forward(input, output_size)
         if self.padding_mode != "zeros":
             raise ValueError(f"Only `zeros` padding mode is supported for {type(self).__name__}")

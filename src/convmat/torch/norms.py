@@ -21,6 +21,7 @@ from convmat.engine import Sweep, batch_norm, batch_norm_grad, buffers, thread_p
 
 from .following import is_eager
 from .memory import Tensor, array_of, pool, tensor_of
+from .standing import Standing
 
 Limits = tuple[float, float] | None
 """What y is kept between."""
@@ -92,12 +93,14 @@ def _followed_gradient(
     return [next(found) if need else None for need in needs[:3]]
 
 
-class _OwnNorm:
+class _OwnNorm(Standing):
     """What the three normalisations have in common."""
 
     def forward(self: Any, input: Tensor) -> Tensor:
         """input: (B, C, *P) -> the same shape."""
         theirs: Any = super()
+        if (node := self.as_node(input)) is not None:
+            return node
         found: Tensor | None = self.normalise(input, None)
         return theirs.forward(input) if found is None else found
 
