@@ -289,6 +289,66 @@ def test_a_loop_that_draws_is_not_folded() -> None:
     assert net(x)[0] != net(x)[0]
 
 
+@pytest.mark.parametrize("op", ["Loop", "Scan"])
+def test_states_that_no_turn_changes_are_constants_of_the_body(op: str) -> None:
+    """Weights that are carried on, as they are or by an Identity, are packed once; both states still come out.
+
+    Of two alike states that change places each turn, none is.
+    """
+    turn = [
+        node("MatMul", "a w", "c"),
+        node("Mul", "c s", "d"),
+        node("Add", "d p", "b"),
+        node("Identity", "w", "v"),
+    ]
+    w, s, x = normal(16, 16, seed=1) / 4, np.float32(0.5), normal(4, 16)
+    constants = {
+        "n": np.array(3),
+        "w0": w,
+        "s0": s,
+        "p0": np.float32(1),
+        "q0": np.float32(2),
+        "t": normal(3, 1),
+    }
+    if op == "Loop":
+        inner = body("i go a w s p q", [*turn, node("Identity", "go", "on")], "on b v s q p")
+        made = node("Loop", "n - x w0 s0 p0 q0", "y u z p1 q1", body=inner)
+    else:
+        inner = body("a w s p q i", [*turn, node("Neg", "i", "r")], "b v s q p r")
+        made = node("Scan", "x w0 s0 p0 q0 t", "y u z p1 q1 rows", body=inner, num_scan_inputs=1)
+    net = convmat.load(model([made], {"x": (4, 16)}, "y u z p1 q1", constants))
+    right = x
+    for added in (1, 2, 1):
+        right = right @ w * s + np.float32(added)
+    for _ in range(2):
+        found = net({"x": x})
+        np.testing.assert_allclose(found["y"], right, rtol=1e-4, atol=1e-5)
+        for name, wanted in (("u", w), ("z", s), ("p1", 2), ("q1", 1)):
+            np.testing.assert_array_equal(found[name], wanted)
+        for array in found.values():
+            array[...] = np.nan  # they are the caller's
+    (program,) = net.program({"x": Spec(x.shape, x.dtype)}).bodies[0].kept
+    assert program.weight_bytes >= w.nbytes
+
+
+def test_what_a_body_gives_back_as_it_came_is_apart_from_what_came() -> None:
+    """A state may be given back, given twice and gathered; what the caller gave stays the caller's."""
+    inner = body("i go a", [node("Identity", "go", "on")], "on a a")
+    net, x = looped(inner, "n - x", "y rows", {"x": (2, 3)}, {"n": np.array(2)}), normal(2, 3)
+    found, kept = net(x), x.copy()
+    np.testing.assert_array_equal(found["rows"], [x, x])
+    found["y"][...] = found["rows"][...] = 0
+    np.testing.assert_array_equal(x, kept)
+    branch = body("", [node("Identity", "x", "t")], "t t"), body("", [node("Neg", "x", "t")], "t t")
+    made = node("If", "flag", "y z", then_branch=branch[0], else_branch=branch[1])
+    both = convmat.load(flagged(model([made], {"x": (2, 3)}, "y z"), "flag"))(
+        {"x": x, "flag": np.array(True)}
+    )
+    both["y"][...] = 0
+    np.testing.assert_array_equal(both["z"], kept)
+    np.testing.assert_array_equal(x, kept)
+
+
 # -- Scan --------------------------------------------------------------------------------------------------------------
 
 SUMS = body(

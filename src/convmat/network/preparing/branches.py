@@ -1,4 +1,7 @@
-"""Bodies and the values around them: constants put into bodies, an If replaced by the branch that is taken."""
+"""Bodies and the values around them: constants put into bodies, an If replaced by the branch that is taken.
+
+s = W; for each turn: x, s = f(x, s), s        ->        x = f(x, W): W is packed once
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,49 @@ from dataclasses import replace
 
 from ..graph import Array, Graph, Node
 
+STATES = {"Loop": (2, 1), "Scan": (0, 0)}
+"""What a body has before its states: so many inputs, so many outputs."""
+
 
 def keep_constants(node: Node, constants: Mapping[str, Array]) -> Node:
+    """The node with what is constant kept in its bodies themselves: captured values, and states that never change."""
+    return _keep_captured(_keep_states(node, constants), constants)
+
+
+def _keep_states(node: Node, constants: Mapping[str, Array]) -> Node:
+    """The node with its constant states, where its body gives them back as they are, kept in the body.
+
+    They still go in and out, under new names: exporters that know no captured values carry weights on like this.
+    """
+    body = node.get("body")
+    old = node.op == "Scan" and node.version < 9  # which cuts its states by images
+    if node.domain or node.op not in STATES or old or not isinstance(body, Graph):
+        return node
+    before, ahead = STATES[node.op]
+    states = node.inputs[before : len(node.inputs) - node.get("num_scan_inputs", 0)]
+    inputs, outputs, found = list(body.inputs), list(body.outputs), dict[str, Array]()
+    taken = {*(each.name for each in inputs), *body.constants, *body.producer}
+    for given, i, o in zip(states, range(before, len(inputs)), range(ahead, len(outputs)), strict=False):
+        own = inputs[i].name
+        if given in constants and constants[given].dtype != object and _is_same(body, outputs[o], own):
+            found[own] = constants[given]
+            outputs[o] = _new(own, taken)
+            inputs[i] = replace(inputs[i], name=outputs[o])
+    if not found:
+        return node
+    known = {**body.constants, **found}
+    made = replace(body, inputs=tuple(inputs), outputs=tuple(outputs), constants=known)
+    return replace(node, attributes={**node.attributes, "body": made})
+
+
+def _is_same(body: Graph, output: str, name: str) -> bool:
+    """Whether an output is an input, by way of any number of Identities."""
+    while output != name and (node := body.producer.get(output)) is not None and node.op == "Identity":
+        output = node.inputs[0]
+    return output == name
+
+
+def _keep_captured(node: Node, constants: Mapping[str, Array]) -> Node:
     """The node with the captured values that are constant kept in its bodies themselves."""
     fixed = {
         inner: constants[name]

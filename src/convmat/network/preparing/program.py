@@ -73,7 +73,8 @@ class State:
 class Program(OfThisProcess):
     """Runs a graph for inputs of the given Specs. May be called from several threads at once.
 
-    `rest` is what waits for shapes that this part finds, and is prepared for them; `outputs` are those of both.
+    `rest` is what waits for shapes that this part finds, and is prepared for them; `outputs` are those of both. `body`:
+    an input that is an output too is given back as it is.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Program(OfThisProcess):
         setting: Setting,
         outputs: tuple[str, ...] | None = None,
         rest: Graph | None = None,
+        body: bool = False,
     ) -> None:
         self.graph, self.specs = graph, dict(specs)
         self.outputs = tuple(
@@ -101,7 +103,7 @@ class Program(OfThisProcess):
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
         self._called: list[int] = []
         self.tasks: list[NodeTask] = []
-        self._prepare(setting.options)
+        self._prepare(setting.options, body)
         self._idle: list[State] = []
 
     def __call__(
@@ -245,7 +247,7 @@ class Program(OfThisProcess):
 
     # -- preparing -----------------------------------------------------------------------------------------------------
 
-    def _prepare(self, options: Options) -> None:
+    def _prepare(self, options: Options, body: bool) -> None:
         """Steps for all nodes, and a place in the arena for all that steps write."""
         graph, outputs = self.graph, self.graph.outputs
         options = replace(options, scaled=make_room_for_scaled(graph))
@@ -289,7 +291,7 @@ class Program(OfThisProcess):
         }
         answers = {name: self._slot[name] for name in outputs if name not in self._kept}
         given = set(answers.values())
-        copied = given - {slot for slot, *_ in self._fresh} - set(self._called)
+        copied = given.difference(self._called, inputs.values() if body else (), (s for s, *_ in self._fresh))
         self._answers = [(name, slot, slot in copied) for name, slot in answers.items()]
         passing = (*self._fresh, *self._aliases)
         self._released = [*inputs.values(), *self._called, *(slot for slot, *_ in passing)]

@@ -60,7 +60,7 @@ class Setting:
 
     def runner(self, graph: Graph) -> Callable[[Sequence[Value]], list[Value]]:
         """From the values of a body's inputs to those of its outputs."""
-        programs, names = self.within(graph), [each.name for each in graph.inputs]
+        programs, names = self.within(graph, body=True), [each.name for each in graph.inputs]
 
         def run(values: Sequence[Value]) -> list[Value]:
             found = programs(dict(zip(names, values, strict=True)))
@@ -68,9 +68,9 @@ class Setting:
 
         return run
 
-    def within(self, graph: Graph) -> Programs:
+    def within(self, graph: Graph, *, body: bool = False) -> Programs:
         """A part of the network that is prepared for the shapes it meets."""
-        made = Programs(graph, self, part=True)
+        made = Programs(graph, self, part=True, body=body)
         if self.bodies is not None:
             self.bodies.append(made)
         return made
@@ -90,11 +90,12 @@ class Programs(OfThisProcess):
     """A graph ready to be called with values. May be called from several threads at once.
 
     `part`: it is a part of a network, whose shapes may be new at each call. Where most of them are, preparing takes
-    longer than it gains: its nodes then run one by one, by NumPy.
+    longer than it gains: its nodes then run one by one, by NumPy. `body`: of a node, which copies what it gives away;
+    what comes in and goes out again is not copied before.
     """
 
-    def __init__(self, graph: Graph, setting: Setting, part: bool = False) -> None:
-        self.graph, self.setting, self.part = graph, setting, part
+    def __init__(self, graph: Graph, setting: Setting, part: bool = False, body: bool = False) -> None:
+        self.graph, self.setting, self.part, self.body = graph, setting, part, body
         self.latest: Program | None = None
         self._any: Program | None = None
         self._rewritten: Graph | None = None
@@ -177,7 +178,8 @@ class Programs(OfThisProcess):
     def _prepare_shapeless(self) -> Program:
         """The graph for any shapes."""
         setting = self.setting
-        return Program(*infer.infer_specs(self.graph, {}, setting.limit, setting.open_bodies), setting)
+        graph, specs = infer.infer_specs(self.graph, {}, setting.limit, setting.open_bodies)
+        return Program(graph, specs, setting, body=self.body)
 
     def _prepare(self, specs: Mapping[str, Spec], setting: Setting) -> Program:
         return self.prepare_graph(self.graph, specs, setting)
@@ -189,7 +191,7 @@ class Programs(OfThisProcess):
         if own:
             settled = self._settled
             if settled is not None and (found := settled.resize(specs, setting.limit)) is not None:
-                return Program(settled.graph, found, setting)
+                return Program(settled.graph, found, setting, body=self.body)
             if self._rewritten is None:
                 self._rewritten = rewrite_before_constants(graph, setting.rules)
             graph = self._rewritten
@@ -203,4 +205,4 @@ class Programs(OfThisProcess):
         first = order_readers_first(first)
         if own and rest is None:
             self._settled = Settled.of(self.graph, first, known)
-        return Program(first, known, setting, graph.outputs, rest)
+        return Program(first, known, setting, graph.outputs, rest, self.body)
