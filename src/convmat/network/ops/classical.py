@@ -10,7 +10,7 @@ A row of x is an example, a column a feature; x with one axis is one row. Sums r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -147,15 +147,18 @@ def join_features(node: Node, *inputs: Array) -> Array:
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 
-def _look_up(x: Array, keys: Sequence[Any], values: Sequence[Any], default: Any, dtype: Any) -> Array:
-    """The value of each element's key; NaN is a key like any other, and of equal keys the last counts."""
+def _table(keys: Sequence[Any], values: Sequence[Any]) -> dict[Any, Any]:
+    """Each key's value; NaN is a key like any other, called None, and of equal keys the last counts."""
+    return {None if key != key else key: value for key, value in zip(keys, values, strict=True)}
 
-    def plain(key: Any) -> Any:
-        return "NaN" if isinstance(key, float) and math.isnan(key) else (type(key) is str, key)
 
-    table = {plain(key): value for key, value in zip(keys, values, strict=True)}
+def _look_up(x: Array, table: Mapping[Any, Any], default: Any, dtype: Any) -> Array:
+    """The value of each element's key."""
+    elements = x.reshape(-1).tolist()
+    if x.dtype.kind == "f" and np.isnan(x).any():
+        elements = [None if math.isnan(each) else each for each in elements]
     found = np.empty(x.size, dtype)
-    found[:] = [table.get(plain(each), default) for each in x.reshape(-1).tolist()]
+    found[:] = [table.get(each, default) for each in elements]
     return found.reshape(x.shape)
 
 
@@ -210,7 +213,11 @@ def _encode_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 @operator(f"{DOMAIN}.LabelEncoder", f"{DOMAIN}.CategoryMapper", shape=_encode_shape)
 def encode_labels(node: Node, x: Array) -> Array:
     """Each label's number, or each number's label; the default for those that the node does not know."""
-    return _look_up(x, *_encoder(node, x.dtype))
+    known = node.__dict__.setdefault("_tables", {})  # made of it once, not in each call
+    if x.dtype not in known:
+        keys, values, default, dtype = _encoder(node, x.dtype)
+        known[x.dtype] = _table(keys, values), default, dtype
+    return _look_up(x, *known[x.dtype])
 
 
 def _categories(node: Node) -> list[Any]:
@@ -225,9 +232,8 @@ def _hot_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
 def encode_one_hot(node: Node, x: Array) -> Array:
     """1 at a category's place along a new last axis, 0 elsewhere; all 0 for what is no category."""
     known = _categories(node)
-    places = _look_up(
-        x if x.dtype.hasobject else x.astype(np.int64), known, range(len(known)), -1, np.dtype(np.int64)
-    )
+    table = _table(known, range(len(known)))
+    places = _look_up(x if x.dtype.hasobject else x.astype(np.int64), table, -1, np.dtype(np.int64))
     if not node.get("zeros", 1) and (places < 0).any():
         odd = x.reshape(-1)[places.reshape(-1) < 0].tolist()[0]
         raise node.error(f"{odd!r} is none of its {len(known)} categories\n  with zeros=1 all are 0 there")
