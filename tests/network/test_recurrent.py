@@ -240,6 +240,40 @@ def test_kernels_take_the_steps(op: str, N: int, H: int, about: dict[str, Any]) 
         assert bits[0] == bits[1]
 
 
+@pytest.mark.parametrize("op", ["GRU", "LSTM"])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_states_that_callers_carry_are_read_and_written_in_one_chain(op: str, steps: int) -> None:
+    """As streaming networks have it: all that is machine code runs without coming back to Python."""
+    W, R = normal(2, GATES[op] * 64, 32, seed=1) / 4, normal(2, GATES[op] * 64, 64, seed=2) / 8
+    states = "h" if op == "GRU" else "h c"
+    one = made(
+        op,
+        f"x W R - - {states}",
+        f"y {states.replace(' ', '1 ')}1",
+        hidden_size=64,
+        direction="bidirectional",
+    )
+    inputs = {"a": (steps, 1, 32)} | dict.fromkeys(states.split(), (2, 1, 64))
+    nodes = [made("Relu", "a", "x"), one, made("Tanh", "y", "z")]
+    data = model(nodes, inputs, f"z {states.replace(' ', '1 ')}1", {"W": W, "R": R})
+    node = Node(op, (), one.output, {"direction": "bidirectional"}, "", 14)
+    for threads in (1, 2):
+        with convmat.threads(threads):
+            net = convmat.load(data)
+            for seed in range(3):
+                given = {
+                    name: normal(*shape, seed=7 * seed + at)
+                    for at, (name, shape) in enumerate(inputs.items())
+                }
+                found = net(given)
+                a, *rest = given.values()
+                y, *after = definition(node, np.maximum(a, 0), W, R, None, None, *rest)
+                for array, right in zip(found.values(), (np.tanh(y), *after), strict=True):
+                    np.testing.assert_allclose(array, right, rtol=1e-4, atol=2e-5)
+            specs = {name: Spec(shape, np.dtype(np.float32)) for name, shape in inputs.items()}
+            assert [type(each).__name__ for each in net.program(specs).state().work] == ["Chain"]
+
+
 def test_what_kernels_do_not_take() -> None:
     """Weights that are computed, sequences that end, activations without a kernel, little work."""
     X, W, R = (Spec.of(normal(9, 1, 8)), Spec.of(normal(1, 64, 8)), Spec.of(normal(1, 64, 64)))

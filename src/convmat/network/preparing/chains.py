@@ -171,7 +171,5 @@ def _nowhere(slot: int) -> int:
 def _kernel(call: Call) -> bool:
     if call.arrays is None and call.changing is None:
         return False
-    kinds = Planned | Compared | Moved | Multiplied | Swept
-    return isinstance(call.run, kinds) or (
-        call.arrays is not None and isinstance(call.run, Rolled | WovenAttention)
-    )
+    kinds = Planned | Compared | Moved | Multiplied | Swept | Rolled
+    return isinstance(call.run, kinds) or (call.arrays is not None and isinstance(call.run, WovenAttention))
