@@ -216,3 +216,14 @@ def test_what_the_reference_computes_is_widened_too(
         found.append(net(inputs))
     assert found[0].dtype == dtype
     assert np.array_equal(found[0], found[1].astype(dtype))
+
+
+def test_element_types_have_the_numbers_of_the_standard() -> None:
+    for number, dtype in ((1, np.float32), (8, "U3"), (16, ml_dtypes.bfloat16), (22, ml_dtypes.int4)):
+        assert number_of(np.dtype(dtype)) == number
+    with pytest.raises(convmat.NetworkError) as refused:
+        number_of(np.dtype("datetime64[s]"))
+    assert str(refused.value) == (
+        "load: ONNX has no elements of the type datetime64[s]\n  one of float32, uint8, int8, uint16, int16, int32, "
+        "int64, bool, float16, float64, uint32, uint64, complex64, complex128, or one of ml_dtypes"
+    )

@@ -211,6 +211,8 @@ def test_scores_of_an_ensemble_are_transformed() -> None:
          "BRANCH_NEQ, LEAF is needed"),
         ("TreeEnsembleRegressor", {"nodes_truenodeids": (7, 0, 0)},
          "  its nodes_truenodeids name node 7 of tree 0\n  there is none such"),
+        ("TreeEnsembleRegressor", {"nodes_nodeids": (0, 1, 1)},
+         "  its nodes 1 and 2 are both node 1 of tree 0\n  each node of a tree needs a number of its own"),
         ("TreeEnsembleRegressor", {"nodes_featureids": (4, 0, 0)},
          "  it tests features 0 to 4\n  its input is float32[1,2]: 5 are needed"),
         ("TreeEnsembleRegressor", {"target_ids": (0, 3)},

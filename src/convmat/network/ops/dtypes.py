@@ -56,10 +56,17 @@ def dtype_named(name: str) -> np.dtype[Any]:
 def number_of(dtype: np.dtype[Any]) -> int:
     """ONNX's number of an element type: that of every version of the standard, which old packages of it lack.
 
+    Raises NetworkError for types that ONNX does not have.
+
     >>> number_of(np.dtype(np.float16)), number_of(np.dtype(object))
     (10, 8)
     """
     name = "object" if dtype.kind in "OSU" else dtype.name
+    if name not in NUMBERS.values():
+        known = ", ".join(each for each in NUMBERS.values() if each not in NARROW | {"object"})
+        raise NetworkError(
+            f"load: ONNX has no elements of the type {name}\n  one of {known}, or one of ml_dtypes"
+        )
     return next(number for number, each in NUMBERS.items() if each == name)
 
 

@@ -277,7 +277,13 @@ def _read_numbered(node: Node, votes: str, targets: int) -> Trees:
     words = {"treeids": of, "nodeids": ids, "featureids": features, "values": splits, "modes": modes}
     words |= {f"{side}nodeids": sides[side] for side in sides}
     nodes = _lengths(node, words | ({"missing_value_tracks_true": missing} if missing.size else {}))
-    table = {pair: n for n, pair in enumerate(zip(of.tolist(), ids.tolist(), strict=True))}
+    table: dict[tuple[int, int], int] = {}
+    for n, pair in enumerate(zip(of.tolist(), ids.tolist(), strict=True)):
+        if table.setdefault(pair, n) != n:
+            raise node.error(
+                f"its nodes {table[pair]} and {n} are both node {pair[1]} of tree {pair[0]}\n"
+                "  each node of a tree needs a number of its own"
+            )
     inner, own = modes != LEAF, np.arange(nodes)
     children = np.repeat(own, 2).reshape(-1, 2)
     for at, side in enumerate(sides):
