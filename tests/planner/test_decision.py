@@ -9,6 +9,7 @@ import pytest
 
 from convmat.geometry import Geometry
 from convmat.planner import Plan, Record, candidates, choose, make, prepared
+from convmat.planner.decision import Decision
 from convmat.problem import Problem
 
 PROBLEM = Problem.of(Geometry.of((1, 3, 9, 7), (4, 3, 3, 3), padding=1), exact=True)
@@ -41,6 +42,17 @@ def test_a_decision_is_a_value() -> None:
     forced = Plan(plan.decision.force(other))
     assert (forced.chosen, forced.forced, plan.forced) == (other, True, False)
     assert forced.why().splitlines()[0] == f"{other.name} ({other.engine}): asked for."
+
+
+def test_how_a_choice_came_about_is_no_part_of_what_it_is() -> None:
+    decision = make(PROBLEM).decision
+    again = Decision(
+        PROBLEM, decision.candidates, decision.chosen, like=Geometry.of((1, 3, 8, 8), (4, 3, 3, 3))
+    )
+    assert again == decision
+    assert hash(again) == hash(decision)
+    assert pickle.loads(pickle.dumps(again)).like == again.like
+    assert Decision(PROBLEM, decision.candidates, decision.chosen, forced=True) != decision
 
 
 def test_a_record_has_the_choices_and_is_followed() -> None:

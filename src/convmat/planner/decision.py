@@ -22,7 +22,8 @@ Candidates = tuple[Candidate, ...]
 class Decision:
     """The candidates of a problem and the chosen one; `forced` says whether the caller asked for its way.
 
-    `like`: the geometry whose near ways it was chosen among, where that was done without weighing the others.
+    `like`: the geometry whose near ways it was chosen among, where that was done without weighing the others. That says
+    how a choice came about and not what it is: two Decisions that differ by it alone are equal.
 
     Where the choice needed a few of them alone, `candidates` is what weighs them all: it is called when somebody asks.
     """
@@ -72,7 +73,7 @@ class Decision:
         return self.problem, self.candidates, self.chosen, self.forced, self.like
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Decision) and self._facts() == other._facts()
+        return isinstance(other, Decision) and self._facts()[:-1] == other._facts()[:-1]
 
     def __hash__(self) -> int:
         return hash((self.problem, self.chosen, self.forced))
