@@ -108,16 +108,22 @@ def test_what_cannot_be_streamed_says_why() -> None:
         plain.push(np.ones((1, 2, 4), np.float32))
 
 
-def both_streams() -> list[Any]:
-    """A plan's stream and a network's, of one input channel and three causal taps."""
+def stream_of_plan() -> Any:
+    """A plan's stream, of one input channel and three causal taps."""
+    plan = convmat.plan((1, 1, 9), (1, 1, 3), padding=((2, 0),), exact=True)
+    return convmat.Stream(plan, np.array([[[1, 10, 100]]], np.float32))
+
+
+def stream_of_network() -> Any:
+    """A network's stream, of the same."""
     import onnx.parser
 
     text = '<ir_version: 8, opset_import: ["": 17]> g (float[1,1,n] x) => (float[1,1,m] y) '
     text += "<float[1,1,3] w = {1, 10, 100}> { y = Conv <pads = [2, 0]> (x, w) }"
-    net = convmat.load(onnx.parser.parse_model(text).SerializeToString())
-    plan = convmat.plan((1, 1, 9), (1, 1, 3), padding=((2, 0),), exact=True)
-    return [convmat.Stream(plan, np.array([[[1, 10, 100]]], np.float32)), net.stream()]
+    return convmat.load(onnx.parser.parse_model(text).SerializeToString()).stream()
 
+
+STREAMS = {"plan": stream_of_plan, "network": stream_of_network}
 
 ODD_BLOCKS: dict[str, tuple[Any, str]] = {
     "float64": (
@@ -148,25 +154,25 @@ ODD_BLOCKS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", [0, 1], ids=["plan", "network"])
+@pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("case", ODD_BLOCKS)
-def test_a_block_of_other_elements_is_refused_and_did_not_come(case: str, kind: int) -> None:
+def test_a_block_of_other_elements_is_refused_and_did_not_come(case: str, kind: str) -> None:
     block, message = ODD_BLOCKS[case]
-    stream = both_streams()[kind]
+    stream = STREAMS[kind]()
     first = stream.push(np.array([[[1, 2]]], np.float32))
     with pytest.raises(ConvmatError) as refused:
         stream.push(block)
     assert str(refused.value) == message
     if "e.g. " in message:
         fixed = eval(message.rpartition("e.g. ")[2], {"np": np, "block": block})  # the suggestion works
-        both_streams()[kind].push(fixed)
+        STREAMS[kind]().push(fixed)
     second = stream.push([[[3, 4]]])  # written by hand
     assert np.concatenate([first, second], 2).tolist() == [[[100, 210, 321, 432]]]
 
 
-@pytest.mark.parametrize("kind", [0, 1], ids=["plan", "network"])
-def test_odd_blocks_that_are_signals(kind: int) -> None:
-    stream = both_streams()[kind]
+@pytest.mark.parametrize("kind", STREAMS)
+def test_odd_blocks_that_are_signals(kind: str) -> None:
+    stream = STREAMS[kind]()
     x = np.array([[[1, np.nan, 2, 3, 4, 5]]], np.float32)
     assert stream.push(x[..., :0]).shape == (1, 1, 0)
     locked = x[..., :3].copy()
@@ -195,7 +201,7 @@ def test_streams_in_threads_of_their_own_do_not_disturb_each_other() -> None:
 
 
 def test_a_block_that_could_not_be_computed_did_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = both_streams()[0]
+    stream = stream_of_plan()
     stream.push(np.array([[[1, 2]]], np.float32))
     with monkeypatch.context() as patched:
 
