@@ -18,6 +18,12 @@ DRAWN = np.random.default_rng(0)
 NAMES = ("LEQ", "LT", "GTE", "GT", "EQ", "NEQ")
 
 
+@pytest.fixture(autouse=True)
+def draw_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test draws the same, whichever ran before it."""
+    monkeypatch.setitem(globals(), "DRAWN", np.random.default_rng(0))
+
+
 def older(op: str, version: int = 3, outputs: tuple[str, ...] = ("y",), **attributes: Any) -> Node:
     """A node called 'here' of the two older operators."""
     return Node(op, (), outputs, attributes, "here", version, "ai.onnx.ml")
