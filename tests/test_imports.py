@@ -67,7 +67,7 @@ NARROWER = {
 OUTSIDE = {
     "engine": {"llvmlite", "threadpoolctl", "platformdirs", "scipy"},
     "planner": {"ml_dtypes", "platformdirs"},
-    "network": {"ml_dtypes", "onnx", "onnxruntime"},
+    "network": {"PIL", "ml_dtypes", "onnx", "onnxruntime"},
     "chunks": {"dask", "distributed", "tifffile", "zarr"},
     "train": {"PIL"},
     "explain": {"PIL", "jinja2", "rich"},
@@ -282,6 +282,7 @@ def test_the_rooms_of_the_engine_run_one_way() -> None:
 NETWORK_ROOMS = {
     "graph": set(),
     "packages": set(),
+    "pictures": {"graph"},
     "input_shapes": {"graph", "preparing"},
     "ops": {"graph"},
     "gradients": {"graph", "ops"},

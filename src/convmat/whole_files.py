@@ -27,6 +27,8 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
     (['a.txt'], 'whole')
     """
     target = Path(path)
+    if not target.name:
+        raise cannot_write(call, target, IsADirectoryError(21, "it is a folder"))
     fed = _is_no_file(target)
     name = f".{target.name}.{os.urandom(4).hex()}.part"
     part = Path(tempfile.gettempdir(), name) if fed else target.with_name(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,48 @@ def test_a_subfolder_without_pictures_is_no_class(tmp_path: Path) -> None:
         "train: 1 of 2 classes have no picture that can be read\n  notes\n"
         f"  each subfolder of {tmp_path} is a class: take away what is none"
     )
+
+
+def test_odd_pictures_look_as_they_should(tmp_path: Path) -> None:
+    """16 bits a pixel are no white picture, what is transparent lies on white, EXIF turns."""
+    from PIL import Image
+
+    grey = np.add.outer(np.arange(8), np.arange(8)) / 14
+    pictures = {
+        "8": Image.fromarray(np.rint(grey * 255).astype(np.uint8)),
+        "16": Image.fromarray(np.rint(grey * 65535).astype(np.uint16)),
+        "32": Image.fromarray(grey.astype(np.float32)),
+    }
+    (tmp_path / "a").mkdir()
+    for name, picture in pictures.items():
+        picture.save(tmp_path / "a" / f"{name}.tif")
+    x = train.from_folder(tmp_path, (8, 8), share=0).train.x
+    assert all(np.abs(each - grey).max() < 0.003 for each in x)
+    (tmp_path / "b").mkdir()
+    clear = np.zeros((8, 8, 4), np.uint8)
+    clear[:4, :, 3] = 255
+    Image.fromarray(clear).save(tmp_path / "b" / "1.png")
+    Image.fromarray(clear[..., :3]).convert("P").save(tmp_path / "b" / "2.png", transparency=0)
+    turned = Image.new("L", (8, 8))
+    turned.paste(255, (0, 0, 8, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top is on the right
+    turned.save(tmp_path / "b" / "3.png", exif=exif)
+    made = train.from_folder(tmp_path, (8, 8), share=0).train
+    first, second, third = made.x[made.target == 1]
+    assert ((first[:, :4] == 0).all(), (first[:, 4:] == 1).all(), (second == 1).all()) == (True, True, True)
+    assert ((third[..., 4:] == 1).all(), (third[..., :4] == 0).all()) == (True, True)
+
+
+def test_a_picture_of_too_many_pixels_is_named(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "a").mkdir()
+    Image.new("1", (8, 8)).save(tmp_path / "a" / "1.png")
+    whole = (tmp_path / "a" / "1.png").read_bytes()
+    head = b"IHDR" + (60000).to_bytes(4, "big") * 2 + whole[24:29]
+    bomb = whole[:12] + head + zlib.crc32(head).to_bytes(4, "big") + whole[33:]
+    (tmp_path / "a" / "2.png").write_bytes(bomb)
+    with pytest.raises(NetworkError, match=r"1 of 2 pictures cannot be read\n  .*2\.png"):
+        train.from_folder(tmp_path)
+    assert len(train.from_folder(tmp_path, skip=True).train) == 1

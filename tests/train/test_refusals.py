@@ -17,6 +17,7 @@ NAMES: dict[str, Any] = {
     "images": np.ones((2, 1, 4, 4), np.float32),
     "classes": np.array([0, 1]),
     "numbers": np.zeros((2, 3), np.float32),
+    "normed": nn.build(nn.Sequential(nn.BatchNorm(), nn.Linear(3)), (3,)),
 }
 
 SLIPS = {
@@ -50,7 +51,7 @@ SLIPS = {
     ),
     "numbers that are none": Slip(
         "net.trainer(loss='mean_squared_error').step(images, numbers + np.inf)",
-        "train: a target is no number\n  6 of 6 are NaN or inf\n  leave these examples out",
+        "train: a target is no number\n  6 of 6 are NaN or inf in float32\n  leave these examples out",
         "net.trainer(loss='mean_squared_error').step(images, numbers)",
     ),
     "an output that is no loss": Slip(
@@ -165,6 +166,197 @@ SLIPS = {
         "  client = int\n"
         "  client = dask.distributed.Client('tcp://..') is one",
         "net.trainer().fit(train.Examples(images, classes), epochs=1, shards=2)",
+    ),
+    "a loss that is a class": Slip(
+        "net.trainer(loss=train.CrossEntropy)",
+        "train: loss is none\n"
+        "  loss = <class 'convmat.train.losses.CrossEntropy'>\n"
+        "  one of 'cross_entropy', 'binary_cross_entropy', 'mean_squared_error', 'mean_absolute_error', 'output', "
+        "or an object of convmat.train, e.g. train.CrossEntropy()",
+        "net.trainer(loss=train.CrossEntropy())",
+    ),
+    "an optimiser by its name": Slip(
+        "net.trainer(optimiser='sgd')",
+        "train: optimiser is none\n"
+        "  optimiser = 'sgd'\n"
+        "  an object of convmat.train is needed, e.g. train.SGD(0.1, momentum=0.9)",
+        "net.trainer(optimiser=train.SGD(0.1, momentum=0.9))",
+    ),
+    "weights in letters": Slip(
+        "train.CrossEntropy(weights='abc')",
+        "train: weights are no numbers of classes\n"
+        "  weights = 'abc'\n"
+        "  a number from 0 on is needed for each class, e.g. weights=(1.0, 0.5)",
+        "train.CrossEntropy(weights=(1.0, 0.5))",
+    ),
+    "a weight below nothing": Slip(
+        "train.CrossEntropy(weights=(1, -2))",
+        "train: weights are no numbers of classes\n"
+        "  weights = (1, -2)\n"
+        "  a number from 0 on is needed for each class, e.g. weights=(1.0, 0.5)",
+        "train.CrossEntropy(weights=(1, 2))",
+    ),
+    "a weight too few": Slip(
+        "net.trainer(loss=train.CrossEntropy(weights=(1, 2))).step(images, classes)",
+        "train: the weights do not fit the network's classes\n"
+        "  2 weights, output float32[2,3]\n"
+        "  a weight is needed for each of 3 classes",
+        "net.trainer(loss=train.CrossEntropy(weights=(1, 2, 3))).step(images, classes)",
+    ),
+    "nothing to ignore": Slip(
+        "train.CrossEntropy(ignore=None)",
+        "train: ignore is a target that takes no part\n"
+        "  ignore = None\n"
+        "  a whole number is needed, e.g. ignore=-100",
+        "train.CrossEntropy(ignore=-100)",
+    ),
+    "a class beyond 63 bits": Slip(
+        "net.trainer().step(images, np.full(2, 2**64 - 100, np.uint64))",
+        "train: a target is no class\n"
+        "  target[0] = 18446744073709551516; the network has 3 classes\n"
+        "  0 to 2, or -100 for what takes no part",
+        "net.trainer().step(images, np.full(2, -100))",
+    ),
+    "a share beyond all": Slip(
+        "net.trainer(loss='binary_cross_entropy').step(images, numbers + 2)",
+        "train: a target is no share\n"
+        "  target[0, 0] = 2.0\n"
+        "  numbers from 0 to 1 are needed: that something is so",
+        "net.trainer(loss='binary_cross_entropy').step(images, numbers + 1)",
+    ),
+    "examples in words": Slip(
+        "net.trainer().step('images', classes)",
+        "train: the examples are no numbers\n"
+        "  x = 'images'\n"
+        "  an array like the network's input is needed: x: float32 batchx1x4x4",
+        "net.trainer().step(images, classes)",
+    ),
+    "complex examples": Slip(
+        "net.trainer().step(images[:1, :, :1, :1] * 1j, classes)",
+        "train: the examples are no numbers\n"
+        "  x = array([[[[0.+1.j]]]], dtype=complex64)\n"
+        "  an array like the network's input is needed: x: float32 batchx1x4x4",
+        "net.trainer().step(images, classes)",
+    ),
+    "a seed in letters": Slip(
+        "net.trainer(seed='a')",
+        "train: seed must be a whole number\n  seed = 'a'\n  give an int of at least 0, e.g. seed=1",
+        "net.trainer(seed=1)",
+    ),
+    "one batch, as a flag": Slip(
+        "net.trainer(accumulate=True)",
+        "train: accumulate is a number of batches\n  accumulate = True\n  e.g. accumulate=4",
+        "net.trainer(accumulate=4)",
+    ),
+    "patterns that are none": Slip(
+        "net.trainer(frozen=[3])",
+        "train: frozen is a list of patterns of names\n  frozen = [3]\n  e.g. frozen=['features.*']",
+        "net.trainer(frozen=['1.b*'])",
+    ),
+    "neither true nor false": Slip(
+        "net.trainer(deterministic='no')",
+        "train: deterministic must be True or False\n  deterministic = 'no'\n  e.g. deterministic=True",
+        "net.trainer(deterministic=True)",
+    ),
+    "a schedule without rates": Slip(
+        "net.trainer(optimiser=train.SGD(lambda step: None)).step(images, classes)",
+        "train: the schedule gives no rate\n  rate = None at step 0\n  a number from 0 on is needed",
+        "net.trainer(optimiser=train.SGD(lambda step: 0.1)).step(images, classes)",
+    ),
+    "a batch of nothing": Slip(
+        "net.trainer().fit(train.Examples(images, classes), batch=0)",
+        "train: batch is too small\n  batch = 0\n  at least 1 is needed, e.g. batch=1",
+        "net.trainer().fit(train.Examples(images, classes), batch=1)",
+    ),
+    "epochs in letters": Slip(
+        "net.trainer().fit(train.Examples(images, classes), epochs='a')",
+        "train: epochs must be a whole number\n  epochs = 'a'\n  give an int of at least 0, e.g. epochs=1",
+        "net.trainer().fit(train.Examples(images, classes), epochs=1)",
+    ),
+    "a pair for examples": Slip(
+        "net.trainer().fit((0, 1))",
+        "train: data is no set of examples\n"
+        "  data = (0, 1)\n"
+        "  e.g. train.Examples(x, target), or train.digits()",
+        "net.trainer().fit(train.Examples(images, classes))",
+    ),
+    "no examples": Slip(
+        "net.trainer().fit(train.Examples(images[:0], classes[:0]))",
+        "train: there are no examples to learn from\n  0 examples\n  give some",
+        "net.trainer().fit(train.Examples(images, classes))",
+    ),
+    "a number for changes": Slip(
+        "net.trainer().fit(train.Examples(images, classes), augment=3)",
+        "train: augment is no function\n  augment = 3\n  e.g. augment=train.flips()",
+        "net.trainer().fit(train.Examples(images, classes), augment=train.flips())",
+    ),
+    "examples that are one number": Slip(
+        "train.Examples(3.0, classes)",
+        "train: x is no array of examples\n"
+        "  x = 3.0\n"
+        "  its first axis is that of the examples, e.g. x: (N, C, H, W) and target: (N,)",
+        "train.Examples(images, classes)",
+    ),
+    "one example left over": Slip(
+        "normed.trainer().fit(train.Examples(np.ones((5, 3), np.float32), np.arange(5) % 3), batch=2)",
+        "train: the last batch of each epoch would be one example\n"
+        "  5 examples, batch = 2; BatchNorm '0.batchnormalization.1' cannot run\n"
+        "  e.g. batch=3",
+        "normed.trainer().fit(train.Examples(np.ones((5, 3), np.float32), np.arange(5) % 3), batch=3)",
+    ),
+    "filters below nothing": Slip(
+        "nn.build(nn.Conv(-1, 3), (1, 4, 4))",
+        "build: channels is too small\n  channels = -1\n  at least 1 is needed, e.g. channels=1",
+        "nn.build(nn.Conv(1, 3), (1, 4, 4))",
+    ),
+    "groups that do not divide": Slip(
+        "nn.build(nn.ConvTranspose(5, 3, groups=2), (4, 4, 4))",
+        "build: channels do not divide into groups\n  channels = 5, groups = 2\n  e.g. channels=6",
+        "nn.build(nn.ConvTranspose(6, 3, groups=2), (4, 4, 4))",
+    ),
+    "a window in letters": Slip(
+        "nn.build(nn.Conv(4, '33'), (1, 4, 4))",
+        "build: kernel must be a whole number\n  kernel = '33'\n  give an int of at least 0, e.g. kernel=1",
+        "nn.build(nn.Conv(4, 1), (1, 4, 4))",
+    ),
+    "a way between pixels": Slip(
+        "nn.build(nn.Upsample(2, 'cubic'), (1, 4, 4))",
+        "build: there is no mode of that name\n  mode = 'cubic'\n  one of 'nearest', 'linear'",
+        "nn.build(nn.Upsample(2, 'linear'), (1, 4, 4))",
+    ),
+    "more than all left out": Slip(
+        "nn.build(nn.Dropout(1.5), (4,))",
+        "build: share is how much is left out\n"
+        "  share = 1.5\n"
+        "  a number from 0 to 1 is needed, e.g. nn.Dropout(0.5)",
+        "nn.build(nn.Dropout(0.5), (4,))",
+    ),
+    "a layer that is a word": Slip(
+        "nn.Sequential('relu')",
+        "build: 0 is no layer\n  0 = 'relu'\n  e.g. nn.Relu()",
+        "nn.Sequential(nn.Relu())",
+    ),
+    "a layer that is a class": Slip(
+        "nn.build(nn.Relu, (4,))",
+        "build: model is no layer\n  model = <class 'convmat.nn.layers.Relu'>\n  e.g. nn.Relu()",
+        "nn.build(nn.Relu(), (4,))",
+    ),
+    "an extent below nothing": Slip(
+        "nn.build(nn.Linear(2), (-3,))",
+        "build: shape[0] is too small\n  shape[0] = -3\n  at least 1 is needed, e.g. 1",
+        "nn.build(nn.Linear(2), (1,))",
+    ),
+    "a shape in letters": Slip(
+        "nn.build(nn.Linear(2), 'ab')",
+        "build: shape is that of one example\n  shape = 'ab'\n  e.g. shape=(1, 28, 28)",
+        "nn.build(nn.Sequential(nn.Flatten(), nn.Linear(2)), shape=(1, 28, 28))",
+    ),
+    "weights of whole numbers": Slip(
+        "nn.build(nn.Linear(2), (3,), dtype=np.int32)",
+        "build: dtype is the weights' element type\n"
+        "  dtype = <class 'numpy.int32'>\n"
+        "  float32, float64 or float16, e.g. dtype=np.float32",
+        "nn.build(nn.Linear(2), (3,), dtype=np.float32)",
     ),
 }
 

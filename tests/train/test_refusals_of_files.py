@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,10 @@ def said(call: Any, *given: Any, **words: Any) -> str:
 def test_examples_in_files(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     path.write_text("no archive")
-    first, second = said(data.from_npz, path).splitlines()
-    assert first == f"train: cannot read {path}"
+    first, second, third = said(data.from_npz, path).splitlines()
+    assert first == f"train: {path} cannot be read"
     assert second.strip()
+    assert third == "  write it with numpy.savez, numbers alone"
     np.savez(path, images=np.zeros((4, 1, 2, 2)))
     assert said(data.from_npz, path) == (
         f"train: {path} has no x and y\n  it has 'images'\n"
@@ -99,3 +103,106 @@ def test_targets_and_limits() -> None:
     )
     net.trainer(memory_limit=2**30)
     net.trainer(memory_limit=None)
+
+
+def test_a_checkpoint_with_other_words(tmp_path: Path) -> None:
+    """Steps that are no numbers and the like: named, and nothing has changed."""
+    path, trainer = tmp_path / "a.safetensors", made()
+    trainer.save(path)
+    arrays, words = safetensors.read_safetensors(path)
+    here = json.loads(words["convmat"])
+    shifted = {name: array + 1 for name, array in arrays.items()}
+    odd = {
+        "it has no 'steps'": {name: each for name, each in here.items() if name != "steps"},
+        "its epoch is -1": here | {"epoch": -1},
+        "its seed is None": here | {"seed": None},
+        "its batch is 0.5": here | {"position": {"batch": 0.5}},
+        "its loss is 'a'": here | {"position": {"loss": "a"}},
+    }
+    before = {name: array.copy() for name, array in trainer.held.items()}
+    for what, wrong in odd.items():
+        safetensors.write_safetensors(path, shifted, {"convmat": json.dumps(wrong)})
+        assert said(trainer.resume, path) == (
+            f"train: {path} is no checkpoint, or not a whole one\n  {what}\n  take the one before it"
+        )
+    for text in ("{", "[]", "[" * 100_000):
+        safetensors.write_safetensors(path, shifted, {"convmat": text})
+        assert said(trainer.resume, path).startswith(f"train: {path} is no checkpoint, or not a whole one\n")
+    np.testing.assert_equal(dict(trainer.held), before)
+    safetensors.write_safetensors(path, shifted, words)
+    trainer.resume(path)
+    np.testing.assert_equal(dict(trainer.held), shifted)
+
+
+def test_headers_that_are_hostile(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for text in (b"[" * 100_000, b'{"a":{"dtype":"F32","shape":[-1],"data_offsets":[8,4]}}'):
+        path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+        assert said(safetensors.read_safetensors, path).startswith(
+            f"train: {path} is no checkpoint, or not a whole one\n"
+        )
+
+
+def test_an_epoch_goes_on_with_the_batches_it_was_begun_with(tmp_path: Path) -> None:
+    path, x, y = tmp_path / "a.safetensors", np.ones((8, 1, 4, 4), np.float32), np.arange(8) % 3
+
+    def stop(here: train.Progress) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        made().fit(train.Examples(x, y), batch=2, checkpoint=path, progress=stop)
+    trainer = made()
+    trainer.resume(path)
+    assert said(trainer.fit, train.Examples(x, y), batch=3) == (
+        "train: the epoch was begun with other batches\n  1 of 2 of 8 examples are done; now they are of 3 of 8\n"
+        "  go on with the same examples and batch=2"
+    )
+    assert trainer.fit(train.Examples(x, y), batch=2)[0].steps == 4
+
+
+def test_archives_that_are_torn(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros((4, 1, 2, 2), np.float32), y=np.arange(4))
+    whole = path.read_bytes()
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    npy = array.getvalue()
+    huge = npy.replace(b"(3,), }" + b" " * 13, b"(10000000000000,), }")
+    assert huge != npy
+    packed = []
+    for text in (huge, b"text"):
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("x.npy" if text is huge else "x", text)
+        packed.append(path.read_bytes())
+    torn = [
+        whole[: len(whole) // 2],
+        whole[:-1],
+        whole.replace(b"PK\x03\x04", b"PK\x03\x05"),
+        b"",
+        npy,
+        *packed,
+    ]
+    for data_ in torn:
+        path.write_bytes(data_)
+        first, second, third = said(data.from_npz, path).splitlines()
+        assert (first, third) == (
+            f"train: {path} cannot be read",
+            "  write it with numpy.savez, numbers alone",
+        )
+        assert second.strip()
+    path.write_bytes(whole)
+    assert len(data.from_npz(path).train) == 3
+
+
+def test_shares_and_sizes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 1, 2, 2), np.float32), y=np.arange(4))
+    assert said(data.from_npz, tmp_path / "a.npz", share=1.0) == (
+        "train: share is how much of the examples is judged by\n  share = 1.0\n"
+        "  a number from 0 to below 1 is needed, e.g. share=0.2"
+    )
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "cat" / "1.png")
+    assert said(data.from_folder, tmp_path, "ab") == (
+        "train: size is the height and width of pictures\n  size = 'ab'\n  e.g. size=(64, 64)"
+    )
+    assert data.from_folder(tmp_path, size=(64, 32)).train.x.shape == (1, 3, 64, 32)

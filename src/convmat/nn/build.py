@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import NetworkError
+from ..arguments import entries_of, require_whole
+from ..errors import NetworkError, format_value
 from ..network import Network
 from ..network.graph import Array, Graph, Input, Node, Spec
 from ..network.ops import Options, operator_of
@@ -101,11 +102,48 @@ def build(
     >>> net(np.zeros((3, 1, 8, 8), np.float32)).shape
     (3, 2)
     """
-    builder = Builder(tuple(shape), np.dtype(dtype), seed)
+    shape = _read_shape(shape)
+    seed = require_whole("build", "seed", seed, least=0)
+    require_layer("model", model)
+    builder = Builder(shape, _read_dtype(dtype), seed)
     y = model(builder, "x")
     entry = Input("x", builder.dtype, ("batch", *shape))
     graph = Graph(tuple(builder.nodes), (entry,), (y,), builder.constants, name)
     return Network(graph, Options(), infer.MEMORY_LIMIT)
+
+
+def require_layer(name: str, given: object) -> None:
+    """Raise NetworkError unless something can be called as a layer is; a layer's class cannot.
+
+    >>> from convmat import nn
+    >>> require_layer("0", nn.Relu())
+    """
+    if isinstance(given, type) or not callable(given):
+        raise NetworkError(f"build: {name} is no layer\n  {name} = {format_value(given)}\n  e.g. nn.Relu()")
+
+
+def _read_shape(shape: Any) -> tuple[int, ...]:
+    """Extents of one example."""
+    found = entries_of(shape)
+    if found is None:
+        raise NetworkError(
+            f"build: shape is that of one example\n  shape = {format_value(shape)}\n  e.g. shape=(1, 28, 28)"
+        )
+    return tuple(require_whole("build", f"shape[{i}]", n, least=1) for i, n in enumerate(found))
+
+
+def _read_dtype(dtype: Any) -> np.dtype[Any]:
+    """An element type that weights can have."""
+    try:
+        found: np.dtype[Any] | None = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.kind != "f":
+        raise NetworkError(
+            f"build: dtype is the weights' element type\n  dtype = {format_value(dtype)}\n"
+            "  float32, float64 or float16, e.g. dtype=np.float32"
+        )
+    return found
 
 
 __all__ = ["Builder", "Layer", "build"]

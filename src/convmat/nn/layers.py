@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import PerAxis
-from ..errors import NetworkError
+from ..arguments import PerAxis, entries_of, require_whole
+from ..errors import NetworkError, format_value
 from ..network.graph import Array
-from .build import Builder, Layer
+from .build import Builder, Layer, require_layer
 from .initial import draw_weights
 
 
 def _each(value: PerAxis, rank: int, name: str) -> list[int]:
-    """One number for each spatial axis."""
-    found = [int(value)] * rank if isinstance(value, int | np.integer) else [int(n) for n in value]
+    """One whole number for each spatial axis."""
+    entries = entries_of(value)
+    given = (value,) * rank if entries is None else entries
+    found = [require_whole("build", name, n, least=0) for n in given]
     if len(found) != rank:
         raise NetworkError(
             f"build: {name} does not fit the input\n  {name} = {value}, {rank} spatial axes\n  one number for each"
@@ -29,6 +31,18 @@ def _with_parameters(builder: Builder, x: str, w: Array, b: Array | None) -> lis
     return [x, builder.parameter("weight", w), *([] if b is None else [builder.parameter("bias", b)])]
 
 
+def _read_channels(channels: int, groups: int) -> tuple[int, int]:
+    """Channels that a layer writes, in groups of equal size."""
+    channels = require_whole("build", "channels", channels, least=1)
+    groups = require_whole("build", "groups", groups, least=1)
+    if channels % groups:
+        raise NetworkError(
+            f"build: channels do not divide into groups\n  channels = {channels}, groups = {groups}\n"
+            f"  e.g. channels={-(-channels // groups) * groups}"
+        )
+    return channels, groups
+
+
 class Sequential:
     """Layers one after the other, named by their numbers, or by keywords.
 
@@ -39,6 +53,8 @@ class Sequential:
 
     def __init__(self, *layers: Layer, **named: Layer) -> None:
         self.layers = {**{str(i): each for i, each in enumerate(layers)}, **named}
+        for name, each in self.layers.items():
+            require_layer(name, each)
 
     def __call__(self, builder: Builder, x: str) -> str:
         """Each reads what the one before wrote."""
@@ -99,8 +115,9 @@ class Conv:
         """One node, and its weights."""
         spec = builder.specs[x]
         rank, C = spec.rank - 2, spec.shape[1]
-        F, groups = _each(self.kernel, rank, "kernel"), self.groups or C
-        w, b = draw_weights(self.init, (self.channels, C // groups, *F), self.channels, builder.rng)
+        F, groups = _each(self.kernel, rank, "kernel"), C if self.groups == 0 else self.groups
+        channels, groups = _read_channels(self.channels, groups)
+        w, b = draw_weights(self.init, (channels, C // groups, *F), channels, builder.rng)
         inputs = _with_parameters(builder, x, w, b if self.bias else None)
         return builder.op(
             "Conv", *inputs, kernel_shape=F, strides=_each(self.stride, rank, "stride"),
@@ -127,13 +144,12 @@ class ConvTranspose:
         spec = builder.specs[x]
         rank, C = spec.rank - 2, spec.shape[1]
         F = _each(self.kernel, rank, "kernel")
-        w, b = draw_weights(
-            self.init, (C, self.channels // self.groups, *F), self.channels, builder.rng, swapped=True
-        )
+        channels, groups = _read_channels(self.channels, self.groups)
+        w, b = draw_weights(self.init, (C, channels // groups, *F), channels, builder.rng, swapped=True)
         inputs = _with_parameters(builder, x, w, b if self.bias else None)
         return builder.op(
             "ConvTranspose", *inputs, kernel_shape=F, strides=_each(self.stride, rank, "stride"),
-            pads=_each(self.padding, rank, "padding") * 2, group=self.groups,
+            pads=_each(self.padding, rank, "padding") * 2, group=groups,
             output_padding=_each(self.output_padding, rank, "output_padding"),
         )  # fmt: skip
 
@@ -151,7 +167,8 @@ class Linear:
         spec = builder.specs[x]
         if spec.rank != 2:
             raise NetworkError(f"build: Linear takes rows\n  its input is {spec}\n  put a Flatten before it")
-        w, b = draw_weights(self.init, (self.channels, spec.shape[1]), self.channels, builder.rng)
+        channels = require_whole("build", "channels", self.channels, least=1)
+        w, b = draw_weights(self.init, (channels, spec.shape[1]), channels, builder.rng)
         inputs = _with_parameters(builder, x, w, b if self.bias else None)
         return builder.op("Gemm", *inputs, transB=1)
 
@@ -236,8 +253,13 @@ class Upsample:
 
     def __call__(self, builder: Builder, x: str) -> str:
         """One Resize."""
-        rank = builder.specs[x].rank - 2
-        scales = builder.constant(np.array([1, 1, *[self.times] * rank], np.float32))
+        if self.mode not in ("nearest", "linear"):
+            raise NetworkError(
+                f"build: there is no mode of that name\n  mode = {format_value(self.mode)}\n"
+                "  one of 'nearest', 'linear'"
+            )
+        rank, times = builder.specs[x].rank - 2, require_whole("build", "times", self.times, least=1)
+        scales = builder.constant(np.array([1, 1, *[times] * rank], np.float32))
         attributes = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             if self.mode == "nearest"
@@ -254,6 +276,12 @@ class Dropout:
 
     def __call__(self, builder: Builder, x: str) -> str:
         """One node; its ratio is a constant."""
+        share: Any = self.share
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise NetworkError(
+                f"build: share is how much is left out\n  share = {format_value(self.share)}\n"
+                "  a number from 0 to 1 is needed, e.g. nn.Dropout(0.5)"
+            )
         return builder.op("Dropout", x, builder.constant(np.array(self.share, np.float32)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import entries_of, require_whole
 from ..errors import NetworkError, format_value
 from ..network import packages
 from ..network.graph import Array
+from ..network.pictures import convert_to_colours, read_archive
+from .ranges import is_between
 
 Augment = Callable[[Array, np.random.Generator], Array]
 """From a batch to the batch that is learned from."""
@@ -36,6 +40,14 @@ class Examples:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("x", "target"):
+            if isinstance(getattr(self, name), list | tuple):
+                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+            if not getattr(getattr(self, name), "shape", ()):
+                raise NetworkError(
+                    f"train: {name} is no array of examples\n  {name} = {format_value(getattr(self, name))}\n"
+                    "  its first axis is that of the examples, e.g. x: (N, C, H, W) and target: (N,)"
+                )
         if len(self.x) != len(self.target):
             raise NetworkError(
                 f"train: there is not one target for each example\n"
@@ -55,6 +67,7 @@ class Examples:
         >>> [len(x) for x, _ in Examples(np.zeros((5, 1)), np.zeros(5)).batches(2)]
         [2, 2, 1]
         """
+        size = require_whole("train", "batch", size, least=1)
         for at in range(0, len(self), size):
             yield self[at : at + size]
 
@@ -135,11 +148,7 @@ def from_npz(path: str | os.PathLike[str], share: float = 0.2, seed: int = 0) ->
     >>> len(made.train), len(made.test)
     (8, 2)
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        raise NetworkError(f"train: cannot read {path}\n  {error}") from None
+    arrays = read_archive(path, "train")
     if not {"x", "y"} <= set(arrays):
         raise NetworkError(
             f"train: {path} has no x and y\n  it has {', '.join(map(repr, arrays)) or 'nothing'}\n"
@@ -158,6 +167,8 @@ def _unit(x: Array) -> Array:
 
 def split_examples(examples: Examples, name: str, share: float, seed: int, source: str = "") -> Data:
     """A share of the examples, drawn by `seed`, to judge by; the others to train on."""
+    require_share(share)
+    seed = require_whole("train", "seed", seed, least=0)
     order = np.random.default_rng(seed).permutation(len(examples))
     cut = len(order) - round(share * len(order))
     first, other = (Examples(*examples[np.sort(part)], examples.names) for part in (order[:cut], order[cut:]))
@@ -170,12 +181,15 @@ def from_folder(
 ) -> Data:  # fmt: skip
     """Pictures in a folder with a subfolder for each class, (N, 3, *size) from 0 to 1; a share to judge by.
 
-    A picture is scaled so that it fills `size`, and its middle is taken. `skip`: leave out those that cannot be read.
+    A picture is scaled so that it fills `size`, (height, width), and its middle is taken; one of 16 bits goes from its
+    darkest to its brightest value, a transparent one lies on white. `skip`: leave out those that cannot be read.
     Needs pillow, from the extra `draw`. Raises NetworkError, with the pictures that cannot be read.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     root = Path(path)
+    height, width = _read_size(size)
+    require_share(share)
     classes = sorted(each for each in root.iterdir() if each.is_dir()) if root.is_dir() else []
     if not classes:
         raise NetworkError(
@@ -186,9 +200,13 @@ def from_folder(
     for number, folder in enumerate(classes):
         for file in sorted(each for each in folder.rglob("*") if each.is_file() and each.name[0] != "."):
             try:
-                with Image.open(file) as picture:
-                    whole = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), size[::-1])
-            except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of Pillow, about files that are large or a little wrong
+                    with Image.open(file) as picture:
+                        whole = ImageOps.fit(convert_to_colours(picture), (width, height))
+            except (
+                Exception
+            ):  # decoders of two dozen formats raise what they trip over in a broken or hostile file
                 wrong.append(file)
                 continue
             x.append(np.asarray(whole, np.float32).transpose(2, 0, 1) / np.float32(255))
@@ -208,6 +226,30 @@ def from_folder(
         )
     names = tuple(each.name for each in classes)
     return split_examples(Examples(np.stack(x), np.array(target), names), root.name, share, seed, str(path))
+
+
+def _read_size(size: Any) -> tuple[int, int]:
+    """Height and width of pictures, checked."""
+    found = (size, size) if isinstance(size, int | np.integer) else entries_of(size)
+    if found is None or len(found) != 2:
+        raise NetworkError(
+            f"train: size is the height and width of pictures\n  size = {format_value(size)}\n  e.g. size=(64, 64)"
+        )
+    return require_whole("train", "size[0]", found[0], least=1), require_whole(
+        "train", "size[1]", found[1], least=1
+    )
+
+
+def require_share(share: object) -> None:
+    """Raise NetworkError unless a share of examples is a number from 0 to below 1.
+
+    >>> require_share(0.2)
+    """
+    if not is_between(share, 0, 1):
+        raise NetworkError(
+            f"train: share is how much of the examples is judged by\n  share = {format_value(share)}\n"
+            "  a number from 0 to below 1 is needed, e.g. share=0.2"
+        )
 
 
 DATA: dict[str, Callable[[], Data]] = {"mnist": mnist, "fashion-mnist": fashion_mnist, "digits": digits}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import cannot_write
+from ..errors import NetworkError, cannot_write
 from ..network.graph import Array
 from ..network.ops.gradients.losses import NotFiniteError
 from .data import Augment, Examples
@@ -93,11 +93,11 @@ def run(trainer: Trainer, course: Course, last: int) -> list[Epoch]:
                     trainer.save(course.checkpoint)
                 raise KeyboardInterrupt
             found.append(made)
-            if course.history is not None:
-                _append(course.history, made)
             if course.checkpoint is not None:
                 trainer.save(course.checkpoint)
                 saved = trainer.steps
+            if course.history is not None:
+                _append(course.history, made)
             if course.each_epoch is not None:
                 course.each_epoch(made)
     return found
@@ -122,41 +122,60 @@ def _describe_lost_crew(trainer: Trainer, course: Course, error: CrewLostError) 
 def _epoch(trainer: Trainer, course: Course, last: int, stopped: threading.Event) -> Epoch | None:
     """One time through the examples, from the batch on that is next; None where it was stopped."""
     begun, here = time.perf_counter(), trainer.position
-    count = -(-len(course.examples) // course.batch)
+    size, of = course.batch, len(course.examples)
+    if here.batch and here.size and (here.size, here.of) != (size, of):
+        raise NetworkError(
+            f"train: the epoch was begun with other batches\n  {here.batch} of {here.size} of {here.of:,} examples are "
+            f"done; now they are of {size} of {of:,}\n  go on with the same examples and batch={here.size}"
+        )
+    here.size, here.of = size, of
+    count = -(-of // size)
     for x, target in batches(course, trainer.epoch, here.batch):
         if stopped.is_set():
             return None
         loss = trainer.step(x, target, shards=course.shards, crew=course.crew)
         here.batch += 1
         here.seen += len(x)
-        here.loss += loss * len(x)
+        here.loss += loss * trainer.weight
+        here.weight += trainer.weight
         here.right += trainer.right
+        here.counted += trainer.counted
         if course.progress is not None:
             seconds = time.perf_counter() - begun
             course.progress(
                 Progress(
-                    trainer.epoch, last, here.batch, count, here.seen, here.loss / here.seen,
-                    here.right / here.seen, seconds,
+                    trainer.epoch, last, here.batch, count, here.seen, divide(here.loss, here.weight),
+                    divide(here.right, here.counted), seconds,
                 )
             )  # fmt: skip
     seconds = time.perf_counter() - begun
-    seen = max(here.seen, 1)
     test = trainer.evaluate(course.judged, course.batch) if course.judged is not None else (np.nan, np.nan)
     trainer.epoch += 1
-    accuracy = here.right / seen if trainer.counts else np.nan
-    made = Epoch(trainer.epoch, trainer.steps, here.loss / seen, accuracy, *test, seconds)
+    loss, accuracy = divide(here.loss, here.weight), divide(here.right, here.counted)
+    made = Epoch(trainer.epoch, trainer.steps, loss, accuracy, *test, seconds)
     trainer.position = Position()
     return made
 
 
 @dataclass
 class Position:
-    """How far an epoch is: batches that are done, their examples, the sum of their losses, those that were right."""
+    """How far an epoch is: batches that are done, their examples, the sum of their losses and of what these count for,
+    targets that were right and that could be; examples a batch, and of the epoch.
+    """
 
     batch: int = 0
     seen: int = 0
     loss: float = 0.0
     right: int = 0
+    weight: float = 0.0
+    counted: int = 0
+    size: int = 0
+    of: int = 0
+
+
+def divide(total: float, count: float) -> float:
+    """A mean, NaN of nothing."""
+    return total / count if count else float("nan")
 
 
 def batches(course: Course, epoch: int, first: int) -> Iterator[tuple[Array, Array]]:
@@ -215,4 +234,4 @@ def _append(path: Path, epoch: Epoch) -> None:
         raise cannot_write("train", path, error) from error
 
 
-__all__ = ["Course", "Epoch", "Position", "Progress", "batches", "interruptible", "run"]
+__all__ = ["Course", "Epoch", "Position", "Progress", "batches", "divide", "interruptible", "run"]

@@ -5,12 +5,14 @@ build(tape, y)    nodes on a Tape  ->  the loss, its gradient in y, what else is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..arguments import entries_of
 from ..errors import NetworkError, format_value
 from ..network.gradients import Tape
 from ..network.graph import Array, Input, Spec
@@ -42,6 +44,9 @@ class Loss(Protocol):
     def count_examples(self, target: Array, size: int) -> float:
         """Number of examples, or sum of their weights, over which the loss of `size` of them is the mean."""
 
+    def count_targets(self, target: Array) -> int:
+        """Number of targets that can be right; 0 where none can."""
+
 
 TARGET = "train.target"
 """The name of the input that the targets are."""
@@ -68,6 +73,18 @@ class CrossEntropy:
                 f"train: smoothing is a share of each target\n  smoothing = {format_value(self.smoothing)}\n"
                 "  a number from 0 to below 1 is needed, e.g. smoothing=0.1"
             )
+        weights = entries_of(self.weights)
+        if self.weights is not None and not (weights and all(is_between(w, 0, math.inf) for w in weights)):
+            raise NetworkError(
+                f"train: weights are no numbers of classes\n  weights = {format_value(self.weights)}\n"
+                "  a number from 0 on is needed for each class, e.g. weights=(1.0, 0.5)"
+            )
+        ignore: Any = self.ignore
+        if not isinstance(ignore, int | np.integer) or isinstance(ignore, bool):
+            raise NetworkError(
+                f"train: ignore is a target that takes no part\n  ignore = {format_value(self.ignore)}\n"
+                "  a whole number is needed, e.g. ignore=-100"
+            )
 
     def build(self, tape: Tape, y: str, dtype: np.dtype[Any]) -> Built:
         """See the module; it counts how many scores are largest where they should be."""
@@ -91,8 +108,17 @@ class CrossEntropy:
             there.size if self.weights is None else np.asarray(self.weights, np.float64)[there].sum()
         )
 
+    def count_targets(self, target: Array) -> int:
+        """Number of targets that are not ignored."""
+        return int(np.count_nonzero(target != self.ignore))
+
     def read(self, target: Any, y: Spec) -> Array:
         """Whole numbers of the right shape, each a class or `ignore`."""
+        if self.weights is not None and len(self.weights) != y.shape[1]:
+            raise NetworkError(
+                f"train: the weights do not fit the network's classes\n  {len(self.weights)} weights, output {y}\n"
+                f"  a weight is needed for each of {y.shape[1]} classes"
+            )
         found = np.asarray(target)
         shape = self.target(y).shape
         if found.dtype.kind not in "iu" or found.shape != shape:
@@ -101,15 +127,14 @@ class CrossEntropy:
                 f"  targets {found.dtype}{list(found.shape)}, output {y}\n"
                 f"  whole numbers of shape {shape} are needed, each a class from 0 to {y.shape[1] - 1}"
             )
-        found = np.ascontiguousarray(found, np.int64)
-        bad = (found != self.ignore) & ((found < 0) | (found >= y.shape[1]))
+        bad = (found != self.ignore) & ((found < 0) | (found >= y.shape[1]))  # before uint64 wraps
         if bad.any():
             at = tuple(int(n) for n in np.argwhere(bad)[0])
             raise NetworkError(
                 f"train: a target is no class\n  target[{', '.join(map(str, at))}] = {found[at]}; the network has "
                 f"{y.shape[1]} classes\n  0 to {y.shape[1] - 1}, or {self.ignore} for what takes no part"
             )
-        return found
+        return np.ascontiguousarray(found, np.int64)
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,10 @@ class _OfNumbers:
         """All of them."""
         return target.size
 
+    def count_targets(self, target: Array) -> int:
+        """None: numbers are near or far."""
+        return 0
+
     def read(self, target: Any, y: Spec) -> Array:
         """Numbers of the output's shape."""
         found = np.asarray(target)
@@ -137,17 +166,30 @@ class _OfNumbers:
                 f"train: the targets do not fit the network's output\n"
                 f"  targets {found.dtype}{list(found.shape)}, output {y}\n  a number is needed for each of the output"
             )
-        found = np.ascontiguousarray(found, y.dtype)
+        with np.errstate(over="ignore"):
+            found = np.ascontiguousarray(found, y.dtype)
         if not np.isfinite(found).all():
+            wrong = np.count_nonzero(~np.isfinite(found))
             raise NetworkError(
-                f"train: a target is no number\n"
-                f"  {np.count_nonzero(~np.isfinite(found))} of {found.size} are NaN or inf\n  leave these examples out"
+                f"train: a target is no number\n  {wrong} of {found.size} are NaN or inf in {y.dtype}\n"
+                "  leave these examples out"
             )
         return found
 
 
 class BinaryCrossEntropy(_OfNumbers):
     """Cross-entropy of scores, not yet a sigmoid, with numbers from 0 to 1, each for itself: the mean."""
+
+    def read(self, target: Any, y: Spec) -> Array:
+        """Numbers of the output's shape, from 0 to 1."""
+        found = super().read(target, y)
+        if ((found < 0) | (found > 1)).any():
+            at = tuple(int(n) for n in np.argwhere((found < 0) | (found > 1))[0])
+            raise NetworkError(
+                f"train: a target is no share\n  target[{', '.join(map(str, at))}] = {found[at]}\n"
+                "  numbers from 0 to 1 are needed: that something is so"
+            )
+        return found
 
 
 class MeanSquaredError(_OfNumbers):
@@ -173,6 +215,10 @@ class Output:
     def count_examples(self, target: Array, size: int) -> float:
         """The examples."""
         return size
+
+    def count_targets(self, target: Array) -> int:
+        """None."""
+        return 0
 
     def read(self, target: Any, y: Spec) -> Array:
         """Nothing; the output must be one number."""
@@ -203,6 +249,12 @@ def loss_of(given: Loss | str) -> Loss:
                 f"  one of {', '.join(map(repr, LOSSES))}, or an object of convmat.train"
             )
         return LOSSES[given]
+    methods = ("build", "read", "target", "count_examples", "count_targets")
+    if isinstance(given, type) or not all(hasattr(given, name) for name in methods):
+        raise NetworkError(
+            f"train: loss is none\n  loss = {format_value(given)}\n"
+            f"  one of {', '.join(map(repr, LOSSES))}, or an object of convmat.train, e.g. train.CrossEntropy()"
+        )
     return given
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import NetworkError, format_value
 from ..network.gradients import Tape
@@ -195,6 +195,23 @@ OPTIMISERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 """By the names that the command line takes."""
 
 
+def optimiser_of(given: Any) -> Optimiser:
+    """An optimiser, plain descent where there is None. Raises NetworkError.
+
+    >>> optimiser_of(None)
+    SGD(rate=0.01, momentum=0.0, nesterov=False, decay=0.0)
+    """
+    if given is None:
+        return SGD(0.01)
+    if isinstance(given, type) or not all(hasattr(given, name) for name in ("state", "scalars", "update")):
+        raise NetworkError(
+            f"train: optimiser is none\n  optimiser = {format_value(given)}\n"
+            "  an object of convmat.train is needed, e.g. train.SGD(0.1, momentum=0.9)"
+        )
+    found: Optimiser = given
+    return found
+
+
 def _require_betas(betas: object) -> None:
     if not isinstance(betas, tuple | list) or len(betas) != 2 or not all(is_between(b, 0, 1) for b in betas):
         raise NetworkError(
@@ -203,4 +220,4 @@ def _require_betas(betas: object) -> None:
         )
 
 
-__all__ = ["OPTIMISERS", "SGD", "Adam", "AdamW", "Optimiser"]
+__all__ = ["OPTIMISERS", "SGD", "Adam", "AdamW", "Optimiser", "optimiser_of"]

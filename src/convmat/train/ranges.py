@@ -13,7 +13,9 @@ def is_between(value: object, least: float, below: float) -> bool:
     >>> is_between(0.9, 0, 1), is_between("0.9", 0, 1)
     (True, False)
     """
-    return isinstance(value, int | float | np.number) and bool(least <= value < below)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return bool(least <= value < below)
 
 
 def require_between(name: str, value: object, least: float, below: float) -> None:

@@ -73,16 +73,23 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Array], di
         for name, each in header.items():
             begin, end = each["data_offsets"]
             dtype, shape = np.dtype(DTYPES[each["dtype"]]), tuple(each["shape"])
-            if begin < 0 or end - begin != dtype.itemsize * math.prod(shape) or 8 + length + end > len(data):
+            size = dtype.itemsize * math.prod(shape)
+            if min((begin, *shape)) < 0 or end - begin != size or 8 + length + end > len(data):
                 raise ValueError(f"the array {name!r} does not lie in it")
             arrays[name] = (
                 np.frombuffer(data, dtype, math.prod(shape), 8 + length + begin).reshape(shape).copy()
             )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise NetworkError(
-            f"train: {path} is no checkpoint, or not a whole one\n  {error}\n  take the one before it"
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise no_checkpoint(path, error) from None
     return arrays, texts
 
 
-__all__ = ["read_safetensors", "write_safetensors"]
+def no_checkpoint(path: str | os.PathLike[str], error: Exception) -> NetworkError:
+    """The error of a file that is torn, or was written by somebody else."""
+    said = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    return NetworkError(
+        f"train: {path} is no checkpoint, or not a whole one\n  {said}\n  take the one before it"
+    )
+
+
+__all__ = ["no_checkpoint", "read_safetensors", "write_safetensors"]

@@ -85,7 +85,13 @@ class WarmUp:
 
 def rate_of(given: Schedule | float, step: int) -> float:
     """The rate at a step, of a schedule or a constant."""
-    return float(given(step)) if callable(given) else float(given)
+    found = given(step) if callable(given) else given
+    if not is_between(found, 0, math.inf):
+        raise NetworkError(
+            f"train: the schedule gives no rate\n  rate = {format_value(found)} at step {step}\n"
+            "  a number from 0 on is needed"
+        )
+    return float(found)
 
 
 def require_rate(rate: object) -> None:

@@ -122,7 +122,7 @@ def training_graph(graph: Graph, trained: Collection[str]) -> tuple[Graph, dict[
                 y, words["limits"] = bent.outputs[0], limits_of(graph, bent)
                 done.add(id(bent))
             made = Node("BatchNorm", node.inputs[:3], (y, mean, by, spread, add), words, node.name, 0, OWN)
-        elif node.op == "Dropout" and (ratio := _ratio(graph, node)) > 0:
+        elif node.op == "Dropout" and (ratio := _ratio(graph, node)) != 0:
             outputs = (node.outputs[0], taken.name(f"{node.outputs[0]}.factor"))
             words = {"ratio": ratio, "number": len(nodes)}
             made = Node("DropoutDrawn", (node.inputs[0], SEED), outputs, words, node.name, 0, OWN)

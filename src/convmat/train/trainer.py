@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import fnmatch
-import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..arguments import require_whole
 from ..doors import open_room
 from ..errors import NetworkError, format_value
 from ..network import Network
-from ..network.graph import Array, Graph, Shape, Spec
+from ..network.graph import Array, Graph, Input, Shape, Spec
 from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing import infer
-from ..network.preparing.program import NodeTask, Program
+from ..network.preparing.program import Program
 from ..network.preparing.programs import Programs, Setting
-from . import safetensors
+from .checked import (
+    choose_parameters,
+    read_examples,
+    read_limit,
+    read_rules,
+    require_callables,
+    require_flag,
+    require_last_batch,
+    require_one_way,
+)
+from .checkpoints import read_checkpoint, write_checkpoint
 from .data import Augment, Data, Examples
-from .fit import Course, Epoch, Position, Progress, run
+from .fit import Course, Epoch, Position, Progress, divide, run
 from .losses import Loss, Output, loss_of
 from .memory import StepMemory
-from .optimisers import SGD, Optimiser
-from .parameters import own_statistics, parameters
-from .ranges import is_between
+from .not_finite import describe_not_finite
+from .optimisers import Optimiser, optimiser_of
+from .parameters import own_statistics
 from .recomputing import Sparing, count_repeats, scratch
 from .shards import Crew, Sharded, require_shards
-from .step import SEED, Rules, score_graph, step_graph
+from .step import SEED, score_graph, step_graph
 
 
 class Trainer:
@@ -65,43 +72,29 @@ class Trainer:
         deterministic: bool = False,
         memory_limit: int | None = None,
     ) -> None:
-        self.source, self.seed = network._around(own_statistics(network.graph)), seed
+        self.source = network._around(own_statistics(network.graph))
+        self.seed = require_whole("train", "seed", seed, least=0)
         self.loss = loss_of(loss)
-        self.optimiser: Optimiser = SGD(0.01) if optimiser is None else optimiser
+        self.optimiser: Optimiser = optimiser_of(optimiser)
         graph = self.source.graph
-        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-            raise NetworkError(
-                f"train: one input and one output are trained\n  inputs {[each.name for each in graph.inputs]}, "
-                f"outputs {list(graph.outputs)}\n  make a network of the part that is to be trained"
-            )
-        batches: Any = accumulate
-        if not isinstance(batches, int) or batches < 1:
-            raise NetworkError(
-                f"train: accumulate is a number of batches\n  accumulate = {format_value(accumulate)}\n"
-                f"  e.g. accumulate=4"
-            )
-        if clip is not None and not (clip and is_between(clip, 0, math.inf)):
-            raise NetworkError(
-                f"train: clip is the norm that gradients may have\n  clip = {format_value(clip)}\n"
-                f"  e.g. clip=1.0, or None"
-            )
-        self.rules = Rules(clip, accumulate)
-        self.made = made = step_graph(
-            graph, self.loss, self.optimiser, _choose_parameters(self.source, frozen), self.rules
-        )
+        require_one_way(graph)
+        require_flag("deterministic", deterministic)
+        self.rules, self._limit = read_rules(clip, accumulate), read_limit(memory_limit)
+        trained = choose_parameters(self.source, frozen)
+        self.made = made = step_graph(graph, self.loss, self.optimiser, trained, self.rules)
         self.held = made.held
         options = replace(network.options, deterministic=deterministic or network.options.deterministic)
         setting = Setting(options, network.memory_limit, held=self.held)
         self._setting = setting
-        self._limit = _read_limit(memory_limit)
         self._programs = self._sparing(made.graph)
         self._gather = self._sparing(made.gather) if made.gather else None
         self._outputs: dict[Shape, Spec] = {}
         score = score_graph(graph, self.loss, self.held)
         self._score = Programs(score, setting)
-        self.steps = self.batches = self.epoch = self.right = 0
+        self.steps = self.batches = self.epoch = self.right = self.counted = 0
+        self.weight = 0.0
         self.position = Position()
-        self._last: int | None = None
+        self.last: int | None = None
         self._sharded: Sharded | None = None
 
     def step(
@@ -123,6 +116,9 @@ class Trainer:
             loss = self._at_once(inputs, last)
         else:
             loss, self.right = self.sharded.step(inputs, shards, last, crew)
+        target = inputs[self.made.built.target.name]
+        self.weight = self.loss.count_examples(target, len(x))
+        self.counted = self.loss.count_targets(target)
         self.batches += 1
         self.steps += last
         return loss
@@ -169,15 +165,18 @@ class Trainer:
         return "right" in self.made.built.counts
 
     def evaluate(self, examples: Examples, batch: int = 64) -> tuple[float, float]:
-        """The mean loss of examples, and the share that is right (NaN where none can be), nothing being learned."""
-        loss, right = 0.0, 0
+        """The mean loss of examples, and the share that is right, nothing being learned; NaN where none can be."""
+        loss, weight, right, counted = 0.0, 0.0, 0, 0
         for x, target in examples.batches(batch):
             inputs = self._read(x, target)
             found = self._score.program({name: Spec(v.shape, v.dtype) for name, v in inputs.items()})(inputs)
-            loss += float(found[self.made.built.loss]) * len(x)
+            here = inputs[self.made.built.target.name]
+            share = self.loss.count_examples(here, len(x))
+            loss += float(found[self.made.built.loss]) * share
+            weight += share
             right += int(found[self.made.built.counts["right"]]) if self.counts else 0
-        size = max(len(examples), 1)
-        return loss / size, right / size if self.counts else float("nan")
+            counted += self.loss.count_targets(here)
+        return divide(loss, weight), divide(right, counted) if self.counts else float("nan")
 
     def fit(
         self,
@@ -211,26 +210,20 @@ class Trainer:
                 f"  e.g. shards={max(len(client.nthreads()), 2)}, with fewer workers or more"
             )
         crew = None if client is None else open_room("chunks").crew(client, self.sharded)
-        examples = data.train if isinstance(data, Data) else data
-        judged = data.test if validate is None and isinstance(data, Data) else validate
-        if self._last is None or self._last <= self.epoch:
-            self._last = self.epoch + epochs
-        files = [None if each is None else Path(each) for each in (checkpoint, history)]
+        epochs = require_whole("train", "epochs", epochs, least=0)
+        batch = require_whole("train", "batch", batch, least=1)
+        examples, judged = read_examples(data, validate)
+        if shards is None:
+            require_last_batch(self, examples, batch)
+        require_callables(augment=augment, progress=progress, each_epoch=each_epoch)
+        if self.last is None or self.last <= self.epoch:
+            self.last = self.epoch + epochs
+        save_as, table = (None if each is None else Path(each) for each in (checkpoint, history))
         course = Course(
-            examples,
-            judged,
-            batch,
-            augment,
-            self.seed,
-            files[0],
-            files[1],
-            progress,
-            shards,
-            crew,
-            each_epoch,
-        )
-        found = run(self, course, self._last)
-        self._last = None
+            examples, judged, batch, augment, self.seed, save_as, table, progress, shards, crew, each_epoch
+        )  # fmt: skip
+        found = run(self, course, self.last)
+        self.last = None
         return found
 
     def memory(self, x_shape: Sequence[int], shards: int | None = None) -> StepMemory:
@@ -269,37 +262,19 @@ class Trainer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: parameters, the optimiser's state, how far the fit is. Raises PlanError."""
-        here = {
-            "steps": self.steps, "batches": self.batches, "epoch": self.epoch, "seed": self.seed,
-            "last": self._last, "position": asdict(self.position), "optimiser": repr(self.optimiser),
-        }  # fmt: skip
-        safetensors.write_safetensors(path, self.held, {"convmat": json.dumps(here)})
+        write_checkpoint(self, path)
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Go on from a checkpoint of such a trainer: what follows is what would have without the stop.
 
         Raises NetworkError where it is of another network or optimiser; nothing has changed then.
         """
-        arrays, words = safetensors.read_safetensors(path)
-        expected = {name: Spec(array.shape, array.dtype) for name, array in self.held.items()}
-        found = {name: Spec(array.shape, array.dtype) for name, array in arrays.items()}
-        if found != expected or "convmat" not in words:
-            wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-            raise NetworkError(
-                f"train: {path} is of another trainer\n"
-                f"  {len(wrong)} of {len({*found, *expected})} arrays differ, {wrong[0] if wrong else 'none'} first\n"
-                "  make the trainer with the network, the optimiser and the frozen names of that one"
-            )
-        here = json.loads(words["convmat"])
-        for name, array in arrays.items():
-            self.held[name][...] = array
-        self.steps, self.batches, self.epoch = here["steps"], here["batches"], here["epoch"]
-        self.seed, self._last, self.position = here["seed"], here["last"], Position(**here["position"])
+        read_checkpoint(self, path)
 
     def _read(self, x: Any, target: Any) -> dict[str, Array]:
         """The inputs by name, checked."""
         entry = self.source.inputs[0]
-        x = np.ascontiguousarray(x, entry.dtype)
+        x = _read_numbers(x, entry)
         if target is None and not isinstance(self.loss, Output):
             raise NetworkError("train: the loss takes targets\n  target = None\n  trainer.step(x, target)")
         y = self._output(x)
@@ -315,21 +290,8 @@ class Trainer:
 
     def not_finite(self, program: Program, inputs: Mapping[str, Array], error: Exception) -> NotFiniteError:
         """Which node was the first whose values are no numbers."""
-        first = [
-            name for name, array in inputs.items() if array.dtype.kind == "f" and not np.isfinite(array).all()
-        ]
-        place = f"the input {first[0]!r} has NaN or inf in it" if first else ""
-        lost = [name for name in self.made.parameters if not np.isfinite(self.held[name]).all()]
-        if lost and not place:
-            place = f"the parameter {lost[0]!r} has NaN or inf in it since an earlier step"
-        place = place or first_not_finite(program, inputs)
-        remedy = "a smaller rate, clip=1.0, or a warm-up help"
-        if first:
-            remedy = "look for it in the data"
-        return NotFiniteError(
-            f"{error} at step {self.steps}\n  {place}\n"
-            f"  {remedy}; the parameters are as they were before this step"
-        )
+        said = f"{error} at step {self.steps}"
+        return describe_not_finite(program, inputs, self.held, self.parameters, said)
 
     def network(self) -> Network:
         """The network as it is now, ready to be called: a copy, which further steps do not change."""
@@ -338,57 +300,19 @@ class Trainer:
         return self.source._around(replace(graph, constants={**graph.constants, **now}))
 
 
-def _choose_parameters(network: Network, frozen: Sequence[str]) -> list[str]:
-    """The names of the parameters that none of the patterns names."""
-    every = parameters(network.graph)
-    patterns = [frozen] if isinstance(frozen, str) else list(frozen)
-    for each in patterns:
-        if not fnmatch.filter(every, each):
-            raise NetworkError(
-                f"train: a pattern names no parameter\n  frozen = {format_value(each)}\n"
-                f"  there are {', '.join(every[:8])}{' ..' if len(every) > 8 else ''}"
-            )
-    found = [name for name in every if not any(fnmatch.fnmatch(name, each) for each in patterns)]
-    if not found:
+def _read_numbers(x: Any, entry: Input) -> Array:
+    """A batch in the element type of the network's input. Raises NetworkError."""
+    try:
+        found = np.asarray(x)
+    except Exception:  # an object's own `__array__`, or lists of several lengths
+        found = np.empty((), object)
+    whole = entry.dtype.kind in "iu"
+    if found.dtype.kind not in ("biu" if whole else "biuf"):
         raise NetworkError(
-            f"train: there is nothing to train\n  {len(every)} parameters, frozen = {patterns}\n"
-            "  name fewer in frozen, or train a network with weights"
+            f"train: the examples are no {'whole ' if whole else ''}numbers\n  x = {format_value(x)}\n"
+            f"  an array like the network's input is needed: {entry}"
         )
-    return found
+    return np.ascontiguousarray(found, entry.dtype)
 
 
-def _read_limit(limit: Any) -> int | None:
-    """Bytes that a step may take; None: any."""
-    if limit is None:
-        return None
-    if isinstance(limit, (int, np.integer)) and not isinstance(limit, bool) and limit > 0:
-        return int(limit)
-    raise NetworkError(
-        f"train: memory_limit is a number of bytes\n  memory_limit = {format_value(limit)}\n"
-        "  e.g. memory_limit=2**30, or None"
-    )
-
-
-def first_not_finite(program: Program, inputs: Mapping[str, Array]) -> str:
-    """Describe the first node of a program whose results are not finite for these inputs."""
-    state = program.state()
-    found: list[str] = []
-
-    def watch(task: NodeTask) -> None:
-        for name in task.node.outputs:
-            value = state.values[program._slot[name]] if name else None
-            if (
-                not found
-                and isinstance(value, np.ndarray)
-                and value.dtype.kind == "f"
-                and not np.isfinite(value).all()
-            ):
-                found.append(f"{task.node.label} is the first node that gives NaN or inf")
-
-    program._idle.append(state)
-    with suppress(NotFiniteError):
-        program(inputs, watch)
-    return found[0] if found else "no node before the loss gives NaN or inf"
-
-
-__all__ = ["Trainer", "first_not_finite"]
+__all__ = ["Trainer"]

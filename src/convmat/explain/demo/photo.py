@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from convmat.errors import GeometryError
 from convmat.explain.extras import require_module
+from convmat.network.pictures import convert_to_colours, is_deep
 
 Array = npt.NDArray[Any]
 
@@ -88,20 +89,8 @@ def read(path: Path, side: int | None = LARGEST_SIDE, call: str = "demo") -> Pho
 
 
 def _pixels(image: Any, side: int | None) -> Array:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     most = (side, side) if side is not None else image.size
-
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel: from the darkest to the brightest
-        image.thumbnail(most, Image.Resampling.BOX)
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        low, high = float(values.min()), float(values.max())
-        grey = (values - low) / max(high - low, 1e-12) * 255
-        image = Image.fromarray(np.rint(grey).astype(np.uint8))
-    image.thumbnail(most, Image.Resampling.LANCZOS)
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
+    image.thumbnail(most, Image.Resampling.BOX if is_deep(image) else Image.Resampling.LANCZOS)
+    return np.asarray(convert_to_colours(image))

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from convmat.errors import ConvmatError, NetworkError
 from convmat.network.graph import Input
+from convmat.network.pictures import read_archive
 
 from .feed import Preparation, read_input
 
@@ -42,15 +42,7 @@ def batches(
         raise NetworkError(
             f"quantize: {path} {what}\n  in {Path.cwd()}\n  give a folder of pictures, or numpy.savez(path, x=examples)"
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise NetworkError(
-            f"quantize: {path} cannot be read\n  {said}\n  write it with numpy.savez, numbers alone"
-        ) from None
-    return _cut_batches(path, found, inputs, most)
+    return _cut_batches(path, read_archive(path, "quantize"), inputs, most)
 
 
 def _folder(

@@ -66,7 +66,7 @@ def cross_entropy(node: Node, specs: Specs, made: tuple[Spec, ...], options: Opt
         taken = np.take_along_axis(dz, picked, 1) - weight * z.dtype.type(1 - smoothing)
         np.put_along_axis(dz, picked, taken, 1)
         dz /= z.dtype.type(total)
-        loss[...] = lost / total
+        loss[...] = lost / total + 0.0  # no -0, where nothing counts
 
     return step
 
