@@ -419,3 +419,28 @@ def test_idle_arenas_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for state in [made.state() for _ in range(16)]:
             made._give_back(state)
         assert len(made._idle) == kept
+
+
+def test_modules_are_imported_without_collecting() -> None:
+    """What young objects there are count as old afterwards; what is off stays off, and what is frozen frozen."""
+    script = """
+        import gc
+        from convmat.processes import importing
+
+        with importing():
+            assert not gc.isenabled()
+            kept = [[] for _ in range(500)]
+        assert gc.isenabled() and any(kept is each for each in gc.get_objects(generation=2))
+        gc.disable()
+        try:
+            with importing():
+                raise ImportError
+        except ImportError:
+            assert not gc.isenabled()
+        gc.enable()
+        gc.freeze()
+        with importing():
+            pass
+        assert gc.get_freeze_count()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)

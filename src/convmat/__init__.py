@@ -32,6 +32,7 @@ from .doors import serve
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
 from .planner import Plan, export_choices, forget_choices, import_choices, present_with
+from .processes import importing
 
 if TYPE_CHECKING:
     from .engine import threads
@@ -84,9 +85,10 @@ def __getattr__(name: str) -> Any:
 
         return Stream
     if name in ("load", "Network", "quantize"):
-        from . import network
+        with importing():
+            from . import network
 
-        return getattr(network, name)
+            return getattr(network, name)
     if name == "nn":
         return import_module("convmat.nn")
     if name == "train":

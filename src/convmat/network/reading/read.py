@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import NetworkError
+from ...processes import importing
 from ..graph import Array, Graph, Input, Node, captured_names
 from ..ops.held import list_refused
 from . import foreign, values, wire
@@ -122,7 +123,8 @@ def _parse(onnx: Any, data: bytes) -> Any:
 def require_onnx() -> Any:
     """onnx. Raises NetworkError where it is not installed."""
     try:
-        import onnx
+        with importing():
+            import onnx
     except ImportError:
         raise NetworkError(
             "load: reading ONNX files needs the onnx package\n  it is not installed\n  pip install 'convmat[onnx]'"
