@@ -129,7 +129,13 @@ class ObjectCache:
     @property
     def empty(self) -> bool:
         """Whether the cache has no object, because none was kept yet or none may be."""
-        return not self._usable() or next(self._files(), None) is None
+        if not self._usable():
+            return True
+        try:
+            with os.scandir(self.path) as entries:  # up to the first one: there may be thousands
+                return not any(entry.name.endswith(".o") for entry in entries)
+        except OSError:
+            return True
 
     def clear(self) -> int:
         """Delete every object; returns how many there were. Kernels in memory stay."""
