@@ -12,6 +12,7 @@ convolutional neural networks", 2016.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -71,10 +72,10 @@ class FastCorrelation:
 
         1 would be the definition's own: r terms, none larger than what they add up to.
         """
-        total = Fraction(0)
-        for row in self.AT:
-            for weight, g, b in zip(row, self.G, self.BT, strict=True):
-                total += weight**2 * sum(v**2 for v in g) * sum(v**2 for v in b)
+        sizes = [_sum_squares(g) * _sum_squares(b) for g, b in zip(self.G, self.BT, strict=True)]
+        total = sum(
+            float(weight) ** 2 * size for row in self.AT for weight, size in zip(row, sizes, strict=True)
+        )
         return math.sqrt(total / (self.m * self.r))
 
 
@@ -115,6 +116,11 @@ def _first_points(count: int) -> tuple[Fraction, ...]:
     """The first points of POINTS, as many as are asked for."""
     sizes = [Fraction(each) for each in POINTS.get(count, "").split()]
     return tuple(sign * size for size in sizes for sign in ((1, -1) if size else (1,)))
+
+
+def _sum_squares(row: Iterable[Fraction]) -> float:
+    """In floating point: of fractions most of a first plan's time would go into common denominators."""
+    return sum(float(v) ** 2 for v in row)
 
 
 def _product(roots: tuple[Fraction, ...] | list[Fraction]) -> list[Fraction]:
