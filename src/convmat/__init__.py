@@ -28,7 +28,7 @@ from .api import (
     im2col,
     plan,
 )
-from .doors import serve
+from .doors import BY_DLPACK, serve
 from .errors import ConvmatError, EngineError, GeometryError, NetworkError, PlanError
 from .geometry import Geometry
 from .planner import Plan, export_choices, forget_choices, import_choices, present_with
@@ -140,3 +140,13 @@ def _torch() -> Any:
 
 
 serve("arrays of torch", _torch)
+
+
+def _foreign() -> Any:
+    """The room that takes arrays of other libraries, opened when the first of them comes."""
+    from . import foreign
+
+    return foreign
+
+
+serve(BY_DLPACK, _foreign)

@@ -294,58 +294,6 @@ def test_a_model_without_convolutions_is_refused_with_a_sentence() -> None:
     )
 
 
-# -- tensors given to convmat's functions ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_a_tensor_gives_a_tensor_of_its_kind(dtype: Any) -> None:
-    x, w = torch.randn(2, 4, 9, 9).to(dtype), torch.randn(6, 4, 3, 3).to(dtype)
-    y: Any = convmat.conv(x, w, stride=2, padding=1, activation="relu")
-    wanted = nn.functional.conv2d(x.float(), w.float(), stride=2, padding=1).relu()
-    assert y.dtype == dtype
-    torch.testing.assert_close(y.float(), wanted, rtol=0.02, atol=0.02)
-    assert convmat.conv_input_grad(y, w, (2, 4, 9, 9), stride=2, padding=1).dtype == dtype
-    assert convmat.conv_weight_grad(x, y, (6, 4, 3, 3), stride=2, padding=1).shape == w.shape
-    assert convmat.conv_transpose(y, w).shape == (2, 4, 7, 7)
-    assert convmat.plan(x, (6, 4, 3, 3)).problem.dtype == str(dtype).removeprefix("torch.")
-
-
-@pytest.mark.parametrize("followed", [False, True])
-def test_all_gradients_of_tensors_are_tensors(followed: bool) -> None:
-    x, w, dy = (torch.randn(shape, dtype=torch.float64) for shape in ((2, 4, 9), (6, 4, 3), (2, 6, 5)))
-    expected = convmat.conv_grads(x.numpy(), w.numpy(), dy.numpy(), stride=2, padding=1)
-    found: Any = convmat.conv_grads(x, w.requires_grad_(followed), dy, stride=2, padding=1)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.detach(), torch.from_numpy(other))
-    assert found.x.requires_grad is followed
-    half: Any = convmat.conv_grads(*(each.detach().bfloat16() for each in (x, w, dy)), stride=2, padding=1)
-    assert [each.dtype for each in half] == [torch.bfloat16] * 3
-    assert [each.shape for each in half] == [x.shape, w.shape, (6,)]
-    with pytest.raises(convmat.GeometryError, match="conv_grads: dy has another shape than planned"):
-        convmat.conv_grads(x.detach(), w.detach(), dy[..., 1:], stride=2, padding=1)
-
-
-def test_a_gradient_follows_what_is_given_to_conv() -> None:
-    x, w = torch.randn(2, 4, 9), torch.randn(6, 4, 3, requires_grad=True)
-    y: Any = convmat.conv(x, w, padding="same")
-    y.square().sum().backward()
-    found, w.grad = w.grad, None
-    y = convmat.conv1d(x, w, padding="same")
-    y.square().sum().backward()
-    assert torch.equal(w.grad, found)
-    w.grad = None
-    nn.functional.conv1d(x, w, padding="same").square().sum().backward()
-    torch.testing.assert_close(found, w.grad, rtol=1e-4, atol=1e-4)
-    with pytest.raises(convmat.GeometryError) as error:
-        convmat.conv(x, w, activation="relu")
-    assert str(error.value) == (
-        "conv: a gradient cannot follow this\n"
-        "  activation = 'relu', layout = 'NCHW', out is not given; one of the tensors requires a gradient\n"
-        "  use conv without activation, residual, layout and out, convmat.torch.ConvTranspose2d, or x.detach()"
-    )
-    assert convmat.conv(x, w.detach(), activation="relu").min() >= 0
-
-
 def test_pytorchs_number_of_threads_is_followed() -> None:
     before, own = torch.get_num_threads(), convmat.threads()
     try:
@@ -364,27 +312,3 @@ def test_jobs_on_pytorchs_threads_give_the_same_bits() -> None:
     pool.enter()
     assert thread_pool._team is not None
     assert np.array_equal(convmat.conv(x, w, exact=True), wanted)
-
-
-def test_tensors_into_a_network() -> None:
-    """As arrays are, and out come tensors; what a network's inputs may not be is said as of arrays."""
-    net = convmat.nn.build(convmat.nn.Sequential(convmat.nn.Conv(4, 3)), (3, 8, 8), seed=0)
-    x = torch.randn(2, 3, 8, 8)
-    wanted = net(x.numpy())
-    for given in (x, {net.inputs[0].name: x}):
-        found = net(given)
-        assert isinstance(found, torch.Tensor)
-        np.testing.assert_array_equal(found.numpy(), wanted)
-    name = net.outputs[0]
-    assert isinstance(net(x, outputs=[name])[name], np.ndarray | torch.Tensor)
-    with pytest.raises(convmat.NetworkError) as error:
-        net(x.clone().requires_grad_())
-    assert str(error.value) == (
-        "call: a gradient cannot follow a network\n  its input requires one\n"
-        "  give x.detach(), or train the network itself: net.trainer(...)"
-    )
-    assert torch.equal(net(x.clone().requires_grad_().detach()), torch.from_numpy(wanted))
-    with torch.no_grad():
-        assert isinstance(net(x.clone().requires_grad_()), torch.Tensor)
-    with pytest.raises(convmat.NetworkError, match="give an array of shape"):
-        net(torch.zeros(2, 4, 8, 8))

@@ -63,7 +63,7 @@ def add_batch(x: Array, w: Array) -> tuple[int, ...]:
 
 def require_rank(call: str, w: Any, rank: int) -> Any:
     """w itself, if it has the rank that the function's name promises."""
-    foreign = type(w) is not np.ndarray and open_room_of_arrays(w) is not None
+    foreign = type(w) is not np.ndarray and hasattr(w, "ndim") and open_room_of_arrays(w) is not None
     array = w if foreign else read_array("w", w, call)
     if array.ndim != rank + 2:
         if array.ndim == rank:

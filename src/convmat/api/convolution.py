@@ -8,7 +8,6 @@ import numpy as np
 
 from ..arguments import Padding, PerAxis
 from ..doors import open_room_of_arrays
-from ..errors import GeometryError
 from ..planner import (
     ActivationLike,
     ConvKeywords,
@@ -94,8 +93,10 @@ def conv(
         y_zero_point=y_zero_point,
     )  # fmt: skip
     if type(x) is not np.ndarray and (room := open_room_of_arrays(x)) is not None:
-        _require_numpy("conv", x, missing=missing, scale=scale, w_zero_point=w_zero_point)
-        made: Array = room.convolve("conv", options, x, w, bias, residual, out)  # lazy
+        more = {"missing": missing, "normalize": normalize, "scale": scale, "w_zero_point": w_zero_point}
+        made: Array = room.convolve(
+            "conv", options, x, w, bias, residual, out, _without_defaults(more)
+        )  # lazy
         return made
     x, w = require_same_dtype("conv", "x", x, "w", w, bytes_too=True)
     if missing is not None:
@@ -208,8 +209,8 @@ def conv_transpose(
         scale=scale is not None, out_dtype=out_dtype, y_zero_point=y_zero_point,
     )  # fmt: skip
     if type(x) is not np.ndarray and (room := open_room_of_arrays(x)) is not None:
-        _require_numpy("conv_transpose", x, scale=scale, w_zero_point=w_zero_point)
-        made: Array = room.convolve("conv_transpose", options, x, w, bias, residual, out)  # lazy
+        more = _without_defaults({"scale": scale, "w_zero_point": w_zero_point})
+        made: Array = room.convolve("conv_transpose", options, x, w, bias, residual, out, more)  # lazy
         return made
     x, w = require_same_dtype("conv_transpose", "x", x, "w", w, bytes_too=True)
     if x.dtype != w.dtype:
@@ -280,11 +281,6 @@ def conv_transpose3d(
     return conv_transpose(x, filters, bias, stride, padding, output_padding, groups, dilation, **options)
 
 
-def _require_numpy(call: str, x: Any, **more: Any) -> None:
-    """Refuse what another room's arrays are not computed with, rather than leave it out. Raises GeometryError."""
-    given = next((name for name, value in more.items() if value is not None), None)
-    if given is not None:
-        raise GeometryError(
-            f"{call}: {given}= goes with NumPy's arrays\n  x is a {type(x).__module__}.{type(x).__name__}\n"
-            f"  give the array, e.g. numpy.asarray(x), or omit {given}="
-        )
+def _without_defaults(more: dict[str, Any]) -> dict[str, Any]:
+    """Arguments beside the options, those that were given: rooms refuse what they do not know."""
+    return {name: value for name, value in more.items() if value is not None and value is not True}

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import planner
 from ..arguments import Padding, PerAxis, format_shape, read_per_axis, read_shape
+from ..doors import open_room_of_arrays
 from ..errors import GeometryError, format_value
 from ..geometry import Geometry
 from ..planner.arrays import read_numbers
@@ -33,6 +34,11 @@ def im2col(
     array([[0., 1., 2.],
            [1., 2., 3.]])
     """
+    if (room := open_room_of_arrays(x)) is not None:
+        made: Array = room.unroll(
+            "im2col", x, kernel_size, stride=stride, padding=padding, dilation=dilation, order=order
+        )
+        return made
     x = read_numbers("x", x, "im2col")
     g = _windows("im2col", x.shape, kernel_size, stride, padding, dilation)
     if type(order) is not str or order not in ("C", "F"):
@@ -59,6 +65,11 @@ def col2im(
     >>> col2im(np.ones((2, 3)), (1, 1, 4), 2)
     array([[[1., 2., 2., 1.]]])
     """
+    if (room := open_room_of_arrays(cols)) is not None:
+        made: Array = room.unroll(
+            "col2im", cols, x_shape, kernel_size, stride=stride, padding=padding, dilation=dilation
+        )
+        return made
     cols = read_numbers("cols", cols, "col2im")
     g = _windows("col2im", read_shape("col2im", "x_shape", x_shape), kernel_size, stride, padding, dilation)
     if cols.shape != (g.k, g.n):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import api
 from ..engine import thread_pool
 from ..network import Network
 from ..planner import Plan, PlanOptions
@@ -31,12 +32,19 @@ Array = npt.NDArray[Any]
 
 
 def convolve(
-    call: str, options: PlanOptions, x: Any, w: Any, bias: Any = None, residual: Any = None, out: Any = None
+    call: str,
+    options: PlanOptions,
+    x: Any,
+    w: Any,
+    bias: Any,
+    residual: Any,
+    out: Any,
+    more: Mapping[str, Any],
 ) -> Any:
     """`conv` and `conv_transpose` of a Dask array: what `api` hands over."""
     from . import dask_arrays
 
-    return dask_arrays.convolve(call, options, x, w, bias, residual, out)
+    return dask_arrays.convolve(call, options, x, w, bias, residual, out, more)
 
 
 def input_grad(call: str, options: PlanOptions, dy: Any, w: Any, x_shape: tuple[int, ...], out: Any) -> Any:
@@ -60,6 +68,12 @@ def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> Any:
     from . import dask_gradients
 
     return dask_gradients.grads(call, options, x, w, dy)
+
+
+def unroll(call: str, x: Any, *rest: Any, **keywords: Any) -> Array:
+    """`im2col` and `col2im` of a Dask array, which is computed first."""
+    found: Array = getattr(api, call)(np.asarray(x), *rest, **keywords)
+    return found
 
 
 def plan(options: PlanOptions, x: Any, w_shape: tuple[int, ...]) -> Plan:

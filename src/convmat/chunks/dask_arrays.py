@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,10 +195,22 @@ def load_operand(call: str, name: str, array: Any) -> Array:
 
 
 def convolve(
-    call: str, options: PlanOptions, x: Any, w: Any, bias: Any = None, residual: Any = None, out: Any = None
+    call: str,
+    options: PlanOptions,
+    x: Any,
+    w: Any,
+    bias: Any,
+    residual: Any,
+    out: Any,
+    more: Mapping[str, Any],
 ) -> Any:
-    """`conv` and `conv_transpose` of a Dask array."""
+    """`conv` and `conv_transpose` of a Dask array. Raises GeometryError for what else is given (`more`)."""
     require_no_out(call, out)
+    for name in more:
+        raise GeometryError(
+            f"{call}: {name}= goes with NumPy's arrays\n  x is a {type(x).__module__}.{type(x).__name__}\n"
+            f"  give the array, e.g. numpy.asarray(x), or omit {name}="
+        )
     filters = load_operand(call, "w", w)
     if isinstance(w, list | tuple):
         filters = filters.astype(x.dtype)

@@ -14,7 +14,7 @@ if find_spec("torch") is None:
     raise ImportError("convmat.torch needs PyTorch, which is not installed\n  pip install 'convmat[torch]'")
 
 from .accelerate import accelerate, restore
-from .functions import convolve, grads, input_grad, plan, run, weight_grad
+from .functions import convolve, grads, input_grad, plan, run, unroll, weight_grad
 from .modules import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .report import Report, SwappedLayer
 
@@ -34,5 +34,6 @@ __all__ = [
     "plan",
     "restore",
     "run",
+    "unroll",
     "weight_grad",
 ]
