@@ -53,6 +53,27 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
             part.unlink(missing_ok=True)
 
 
+def require_writable(path: str | os.PathLike[str], call: str) -> None:
+    """Require that a file could be written there, which stays as it is. Raises PlanError as writing would.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     require_writable(f"{folder}/a.txt", "save")
+    ...     os.listdir(folder)
+    []
+    """
+    target = Path(path)
+    if not target.name or target.is_dir():
+        raise cannot_write(call, target, IsADirectoryError(21, "it is a folder"))
+    if _is_no_file(target):
+        return
+    part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
+    try:
+        part.touch(exist_ok=False)
+        part.unlink()
+    except (OSError, ValueError) as error:
+        raise cannot_write(call, target, _as_os_error(error)) from error
+
+
 def _is_no_file(target: Path) -> bool:
     """Whether something is there that a file must not take the place of."""
     try:
@@ -67,4 +88,4 @@ def _as_os_error(error: OSError | ValueError) -> OSError:
     return error if isinstance(error, OSError) else OSError(str(error))
 
 
-__all__ = ["replace_when_whole"]
+__all__ = ["replace_when_whole", "require_writable"]

@@ -42,7 +42,9 @@ def test_it_learns_and_goes_on(run: Run, tmp_path: Path) -> None:
     keep = str(tmp_path / "here.safetensors")
     words = ("--data", data, "--batch", "8", "--rate", "0.01", "--freeze", "features.*", "--checkpoint", keep)
     assert run("train", str(out), *words, "--epochs", "1").code == 0
-    assert "judged" in run("train", str(out), *words, "--epochs", "1", "--resume").out
+    assert "epoch   2" in run("train", str(out), *words, "--epochs", "2", "--resume").out
+    done = run("train", str(out), *words, "--epochs", "2", "--resume")
+    assert (done.code, "epoch " in done.out) == (0, False)
 
 
 def test_what_cannot_be_trained(run: Run, tmp_path: Path) -> None:
@@ -64,3 +66,31 @@ def test_what_cannot_be_trained(run: Run, tmp_path: Path) -> None:
     of = re.search(r"  (\d+) of (\d+) arrays differ", done.out)
     assert of is not None
     assert int(of[1]) <= int(of[2])
+
+
+def test_what_cannot_be_written_is_said_before_anything_is_trained(run: Run, tmp_path: Path) -> None:
+    data, away = examples(tmp_path / "halves.npz"), tmp_path / "away"
+    for option in ("--out", "--checkpoint", "--history"):
+        done = run("train", "lenet", "--data", data, "--epochs", "1", option, str(away / "a.onnx"))
+        assert (done.code, "epoch " in done.out) == (2, False)
+        assert f"train: cannot write {away / 'a.onnx'}\n  No such file or directory\n" in done.out
+    done = run("train", "lenet", "--data", data, "--epochs", "1", "--out", str(tmp_path / "a.txt"))
+    assert (done.code, "epoch " in done.out) == (1, False)
+    assert "train: the trained network has no format\n" in done.out
+    assert "e.g. a.onnx, or .convmat" in done.out
+    assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_targets_that_are_no_classes(run: Run, tmp_path: Path) -> None:
+    x = np.zeros((4, 1, 16, 16), np.float32)
+    for y, what in (
+        (np.array(list("abcd")), "<U1[3]"),
+        (np.arange(4) / 2, "float64[3], 0.0 the least"),
+        (np.arange(4) - 1, "int64[3], -1 the least"),
+    ):
+        np.savez(tmp_path / "a.npz", x=x, y=y)
+        done = run("train", "lenet", "--data", str(tmp_path / "a.npz"))
+        assert done.code == 1
+        assert done.out.strip() == (
+            f"train: the targets are no classes\n  {what}\n  whole numbers from 0 on are needed, one for each example"
+        )

@@ -51,8 +51,15 @@ def test_of_nothing_there_is_no_mean() -> None:
 def test_a_history_that_cannot_be_written_costs_no_checkpoint(tmp_path: Path) -> None:
     net = nn.build(nn.Linear(2), (3,))
     examples = train.Examples(np.ones((4, 3), np.float32), np.arange(4) % 2)
+    folder = tmp_path / "gone"
+    folder.mkdir()
     with pytest.raises(PlanError, match="cannot write"):
-        net.trainer().fit(examples, checkpoint=tmp_path / "a.safetensors", history=tmp_path)
+        net.trainer().fit(
+            examples,
+            checkpoint=tmp_path / "a.safetensors",
+            history=folder / "a.csv",
+            progress=lambda here: folder.rmdir(),
+        )
     trainer = net.trainer()
     trainer.resume(tmp_path / "a.safetensors")
     assert (trainer.epoch, trainer.steps) == (1, 1)

@@ -12,6 +12,7 @@ import typer
 
 from convmat.cli import parse, screen
 from convmat.errors import NetworkError
+from convmat.whole_files import require_writable
 
 if TYPE_CHECKING:
     from convmat import Network
@@ -39,7 +40,7 @@ def train(
         typer.Option(help="mnist, fashion-mnist, digits, a .npz file, or a folder with a subfolder a class.",
                      show_default=False),
     ],
-    epochs: Annotated[int, _learning("Times through all examples.", min=1)] = 10,
+    epochs: Annotated[int, _learning("Times through all examples, those before --resume counted.", min=1)] = 10,
     batch: Annotated[int, _learning("Examples a step.", min=1)] = 64,
     optimiser: Annotated[str, _learning("sgd, adam or adamw.")] = "sgd",
     rate: Annotated[
@@ -94,6 +95,8 @@ def train(
         )
     if resume and checkpoint is None:
         raise NetworkError("train: nothing says where to go on\n  --resume\n  add --checkpoint FILE")
+    if out is not None:
+        _require_out(out)
     if threads is not None:
         convmat.threads(threads)
     found, network = _read(model, data, skip_unreadable, seed)
@@ -109,15 +112,17 @@ def train(
     if resume and checkpoint is not None:
         if checkpoint.exists():
             trainer.resume(checkpoint)
+            trainer.last = None  # --epochs counts those that are done
         else:
             screen.complain(f"{checkpoint} is not there yet: from the beginning")
     if not json:
         sizes = f"{len(found.train):,} examples, {len(found.test):,} to judge by"
         screen.console().print(f"{model} on {found.name}: {sizes}")
+    left = max(epochs - trainer.epoch, 0)
     try:
         with _bar(json) as progress, _client(scheduler) as client:
             course = trainer.fit(
-                found, epochs, batch=batch, augment=_augment(shift, flip), checkpoint=checkpoint, history=history,
+                found, left, batch=batch, augment=_augment(shift, flip), checkpoint=checkpoint, history=history,
                 progress=progress, shards=shards, client=client, each_epoch=None if json else _show_epoch,
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -145,8 +150,7 @@ def _read(model: str, data: str, skip: bool, seed: int) -> tuple[Data, Network]:
 
     if model in MODELS:
         found = data_of(data, skip=skip)
-        classes = max(len(found.train.names), int(found.train.target.max()) + 1)
-        return found, MODELS[model](found.train.x.shape[1:], classes, seed=seed)
+        return found, MODELS[model](found.train.x.shape[1:], found.train.classes, seed=seed)
     if not Path(model).suffix and not Path(model).exists():
         raise NetworkError(
             f"train: there is no network of that name\n  {model}\n"
@@ -206,10 +210,20 @@ def _show_epoch(each: Epoch) -> None:
     """A line an epoch, once it is over."""
     from convmat.planner.units import format_seconds
 
+    judged = f"judged {each.test_loss:.4f}, {each.test_accuracy:.2%}  " if each.test_accuracy >= 0 else ""
     screen.console().print(
-        f"epoch {each.epoch:3}  loss {each.loss:.4f}  right {each.accuracy:.2%}  "
-        f"judged {each.test_loss:.4f}, {each.test_accuracy:.2%}  {format_seconds(each.seconds)}"
+        f"epoch {each.epoch:3}  loss {each.loss:.4f}  right {each.accuracy:.2%}  {judged}{format_seconds(each.seconds)}"
     )
+
+
+def _require_out(out: Path) -> None:
+    """Require a name that says the format, where a file can be written."""
+    if out.suffix not in (".onnx", ".convmat"):
+        raise NetworkError(
+            f"train: the trained network has no format\n  --out {out}\n"
+            f"  e.g. {out.with_suffix('.onnx').name}, or .convmat"
+        )
+    require_writable(out, "train")
 
 
 def _describe_stop(trainer: Trainer, checkpoint: Path | None) -> str:

@@ -71,6 +71,22 @@ class Examples:
         for at in range(0, len(self), size):
             yield self[at : at + size]
 
+    @property
+    def classes(self) -> int:
+        """Number of classes: of the names, or as many as the targets' largest number says. Raises NetworkError.
+
+        >>> Examples(np.zeros((3, 1)), np.array([0, 1, 0])).classes
+        2
+        """
+        target = np.asarray(self.target)
+        if target.dtype.kind not in "iu" or not target.size or target.min() < 0:
+            raise NetworkError(
+                f"train: the targets are no classes\n  {target.dtype}{list(target.shape)}"
+                f"{f', {target.min()} the least' if target.dtype.kind in 'iuf' and target.size else ''}\n"
+                "  whole numbers from 0 on are needed, one for each example"
+            )
+        return max(len(self.names), int(target.max()) + 1)
+
 
 @dataclass(frozen=True)
 class Data:

@@ -19,6 +19,7 @@ from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing import infer
 from ..network.preparing.program import Program
 from ..network.preparing.programs import Programs, Setting
+from ..whole_files import require_writable
 from .checked import (
     choose_parameters,
     read_examples,
@@ -219,6 +220,8 @@ class Trainer:
         if self.last is None or self.last <= self.epoch:
             self.last = self.epoch + epochs
         save_as, table = (None if each is None else Path(each) for each in (checkpoint, history))
+        for file in filter(None, (save_as, table)):
+            require_writable(file, "train")
         course = Course(
             examples, judged, batch, augment, self.seed, save_as, table, progress, shards, crew, each_epoch
         )  # fmt: skip
