@@ -111,15 +111,11 @@ def spread_over_axes(values: list[Any], axes: tuple[int, ...], rank: int, others
     return spread
 
 
-def read_input(value: Any) -> Array:
-    """The input as an array of a type that SciPy's filters take."""
-    array = np.asarray(value)
-    require_type(array.dtype)
-    return array
-
-
 def require_type(dtype: np.dtype[Any], *, complex_output: bool = True) -> None:
-    """Refuse element types that SciPy's filters refuse, complex ones as the output of what is real."""
+    """Refuse element types that SciPy's filters refuse, complex ones as the output of what is real.
+
+    Filters that compute ask for it; where there is nothing to be done, all types are copied.
+    """
     kind, size = dtype.kind, dtype.itemsize
     fits = kind == "c" and size in (8, 16) and complex_output
     if not (kind in "bui" or (kind == "f" and size in (4, 8)) or fits):
@@ -131,12 +127,11 @@ def make_output(
     like: Array,
     *,
     complex_output: bool = False,
-    promote: bool = True,
     shape: tuple[int, ...] | None = None,
 ) -> Array:
     """The array that results are written to: the one given, or a new one of the type that is given or the input's.
 
-    A real type for complex results becomes a complex one, or is refused without `promote`, as SciPy's function does.
+    With `complex_output` a real type becomes a complex one.
     """
     shape = like.shape if shape is None else shape
     if output is None:
@@ -145,8 +140,6 @@ def make_output(
     elif isinstance(output, type | np.dtype):
         dtype = np.dtype(output)
         if complex_output and dtype.kind != "c":
-            if not promote:
-                raise RuntimeError("output must have complex dtype")
             warnings.warn("promoting specified output dtype to complex", stacklevel=4)
             dtype = np.promote_types(dtype, np.complex64)
     elif isinstance(output, str):
@@ -161,10 +154,16 @@ def make_output(
             raise RuntimeError("output shape not correct")
         if complex_output and given.dtype.kind != "c":
             raise RuntimeError("output must have complex dtype")
-        require_type(given.dtype, complex_output=complex_output)
         return given
-    require_type(dtype, complex_output=complex_output)
-    return buffers.empty(shape, dtype)
+    return buffers.empty(shape, dtype) if dtype.kind in "biufc" else np.zeros(shape, dtype)
+
+
+def require_types(x: Array, out: Array, *, complex_output: bool) -> None:
+    """Refuse types of input and output that SciPy's filters refuse, when they come to compute."""
+    if complex_output and out.dtype.kind != "c":
+        raise RuntimeError("output must have complex dtype")
+    require_type(x.dtype)
+    require_type(out.dtype, complex_output=complex_output)
 
 
 def read_origin(origin: Any, size: int, text: str) -> int:
@@ -194,10 +193,10 @@ __all__ = [
     "one_border",
     "read_axes",
     "read_axis",
-    "read_input",
     "read_origin",
     "read_per_axis",
     "read_real_constant",
     "require_type",
+    "require_types",
     "spread_over_axes",
 ]

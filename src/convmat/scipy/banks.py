@@ -23,10 +23,10 @@ from .arguments import (
     make_output,
     one_border,
     read_axes,
-    read_input,
     read_origin,
     read_per_axis,
     read_real_constant,
+    require_type,
 )
 from .borders import lay_part, store_rounded
 from .linear import BAD_ORIGIN, compute_type
@@ -51,7 +51,8 @@ def filter_bank(
     >>> made.tolist()
     [[4.0, 14.0], [1.0, 4.0]]
     """
-    x, w = read_input(input), np.asarray(filters)
+    x, w = np.asarray(input), np.asarray(filters)
+    require_type(x.dtype)
     if x.dtype.kind == "c" or w.dtype.kind == "c":
         raise TypeError("filters=, stride= and dilation= take real numbers")
     if not x.ndim:

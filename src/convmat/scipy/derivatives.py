@@ -20,7 +20,6 @@ from .arguments import (
     numpy_border,
     read_axes,
     read_axis,
-    read_input,
     read_per_axis,
     spread_over_axes,
 )
@@ -69,8 +68,8 @@ def laplace(
     >>> laplace([0, 0, 1, 0])
     array([ 0,  1, -2,  1])
     """
-    x = read_input(input)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+    x = np.asarray(input)
+    out = make_output(output, x)
 
     def make() -> Filter:
         along = read_axes(axes, x.ndim)
@@ -128,8 +127,8 @@ def _gradient(
     input: Any, axis: int, output: Any, mode: Any, cval: Any, compute: str | None, smooth: list[float]
 ) -> Array:
     """Differences along one axis, smoothed along the others."""
-    x = read_input(input)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+    x = np.asarray(input)
+    out = make_output(output, x)
 
     def make() -> Filter:
         at = read_axis(axis, x.ndim)
@@ -151,8 +150,8 @@ def _derivatives(
     compute: str | None,
 ) -> Array:
     """Normal distributions' derivatives along each axis in turn: their sum (order 2), or its root over squares (1)."""
-    x = read_input(input)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+    x = np.asarray(input)
+    out = make_output(output, x)
     given = (order, sigma, window.mode, window.cval, window.axes, *reach, compute)
     return run_ready(
         "derivatives", given, x, out, lambda: _make(x, out, sigma, order, window, reach, compute)
@@ -174,9 +173,9 @@ def _make(
     everywhere = order == 1 and (np.ndim(sigma) == 0 or np.size(sigma) == x.ndim)
     spread = tuple(range(x.ndim)) if everywhere else along
     sigmas = spread_over_axes(read_per_axis(sigma, len(spread)), spread, x.ndim, 0)
-    modes = [(numpy_border(m),) * x.ndim for m in read_per_axis(window.mode, len(along))]
     if not along:
         return Copy()
+    modes = [(numpy_border(m),) * x.ndim for m in read_per_axis(window.mode, len(along))]
     radii = read_per_axis(reach[1], x.ndim)
 
     def chain(derived: int) -> Chain:

@@ -20,10 +20,10 @@ from .arguments import (
     numpy_border,
     read_axes,
     read_axis,
-    read_input,
     read_origin,
     read_per_axis,
     read_real_constant,
+    require_types,
     spread_over_axes,
 )
 from .linear import most_of
@@ -163,15 +163,19 @@ def _make_footprint(
 def _require_real(input: Any) -> Array:
     if np.iscomplexobj(input):
         raise TypeError("Complex type not supported")
-    return read_input(input)
+    return np.asarray(input)
 
 
 def _make(x: Array, out: Array, chain: Chain, modes: list[str], cval: float) -> Filter:
     """The filter of a chain."""
     if not chain:
         return Copy()
+    require_types(x, out, complex_output=False)
     number = read_real_constant(cval)
-    small = np.can_cast(x.dtype, np.float32) and float(np.float32(number)) == number
+    # What wraps around in the output's type between two steps is as large as that.
+    held = all(np.can_cast(each, np.float32) for each in (x.dtype, out.dtype))
+    held = held or (np.can_cast(x.dtype, np.float32) and np.can_cast(x.dtype, out.dtype))
+    small = held and float(np.float32(number)) == number
     work = np.dtype(np.float32 if small else np.float64)
     contiguous = x.flags.c_contiguous and out.flags.c_contiguous
     kind = Kind(x.shape, x.dtype, out.dtype, work, contiguous, max(most_of(x.dtype), abs(number)))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..missing import divide, read_missing, require_sum
-from .arguments import make_output, read_input
+from .arguments import make_output, require_type
 from .borders import store_rounded
 
 Array = npt.NDArray[Any]
@@ -34,7 +34,8 @@ def filter_present(
 
     Sums are float64's. GeometryError where the weights sum to next to nothing, and for a mask that does not fit.
     """
-    x = read_input(input)
+    x = np.asarray(input)
+    require_type(x.dtype)
     gone = np.broadcast_to(read_missing("ndimage", x, missing), x.shape)
     total = require_sum("ndimage", weights.reshape(1, -1))[0] if normalize else 1.0
     out = make_output(output, x, complex_output=x.dtype.kind == "c" or weights.dtype.kind == "c")

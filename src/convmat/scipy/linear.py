@@ -20,10 +20,10 @@ from .arguments import (
     make_output,
     one_border,
     read_axes,
-    read_input,
     read_origin,
     read_per_axis,
     read_real_constant,
+    require_types,
     spread_over_axes,
 )
 from .ready import Filter, run_ready
@@ -101,6 +101,7 @@ def make_filter(
     magnitude: bool = False,
 ) -> Filter:
     """`chains` of w over arrays like x, real or complex: w's real and imaginary part each have chains of their own."""
+    require_types(x, out, complex_output=x.dtype.kind == "c" or w.dtype.kind == "c")
     work = compute_type(compute, x)
 
     def part(weights: Array, value: Any) -> Strips:
@@ -203,7 +204,7 @@ def filter_dense(
     flip: bool,
 ) -> Array:
     """Correlate, or with `flip` convolve, an array with weights of as many axes as `axes` names."""
-    x, w = read_input(input), np.asarray(weights)
+    x, w = np.asarray(input), np.asarray(weights)
     require_cval(x, w, window.cval)
     out = make_output(output, x, complex_output=x.dtype.kind == "c" or w.dtype.kind == "c")
     given = (w, window.mode, window.cval, window.origin, window.axes, compute, rtol, flip)

@@ -26,7 +26,6 @@ from .arguments import (
     numpy_border,
     read_axes,
     read_axis,
-    read_input,
     read_origin,
     read_per_axis,
     spread_over_axes,
@@ -104,7 +103,7 @@ def correlate1d(
             lambda x, around: correlate1d(x, weights, axis, None, mode, around, origin, compute=compute),
             input, output, cval, missing, normalize, np.asarray(weights),
         )  # fmt: skip
-    x, w = read_input(input), np.asarray(weights)
+    x, w = np.asarray(input), np.asarray(weights)
     require_cval(x, w, cval)
     out = make_output(output, x, complex_output=x.dtype.kind == "c" or w.dtype.kind == "c")
 
@@ -163,7 +162,7 @@ def gaussian_filter1d(
             ),
             input, output, cval, missing, normalize, _sums_to(order),
         )  # fmt: skip
-    x = read_input(input)
+    x = np.asarray(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
 
     def make() -> Filter:
@@ -197,8 +196,8 @@ def gaussian_filter(
             ),
             input, output, cval, missing, normalize, _sums_to(order),
         )  # fmt: skip
-    x = read_input(input)
-    out = make_output(output, x, complex_output=x.dtype.kind == "c", promote=False)
+    x = np.asarray(input)
+    out = make_output(output, x)
 
     def make() -> Filter:
         along = read_axes(axes, x.ndim)
@@ -230,7 +229,7 @@ def uniform_filter1d(
             lambda x, around: uniform_filter1d(x, size, axis, None, mode, around, origin, compute=compute),
             input, output, cval, missing, normalize, np.ones(1),
         )  # fmt: skip
-    x = read_input(input)
+    x = np.asarray(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
 
     def make() -> Filter:
@@ -262,7 +261,7 @@ def uniform_filter(
             lambda x, around: uniform_filter(x, size, None, mode, around, origin, axes=axes, compute=compute),
             input, output, cval, missing, normalize, np.ones(1),
         )  # fmt: skip
-    x = read_input(input)
+    x = np.asarray(input)
     out = make_output(output, x, complex_output=x.dtype.kind == "c")
 
     def make() -> Filter:

@@ -196,7 +196,7 @@ def _along(x: Array, w: Array, mode: str, along: list[int]) -> Array:
     if not along:
         made = x * w
     else:
-        x, w = (a.astype(np.float64) if a.dtype.kind in "biu" else a for a in (x, w))
+        x, w = (a.astype(np.float64) if a.dtype.kind in "biuO" else a for a in (x, w))
         regions = [_region(x.shape[a], w.shape[a], mode) for a in along]
         start, shape = zip(*regions, strict=True)
         order = (*others, *along)
