@@ -21,6 +21,7 @@ from convmat.engine.ir.shuffles import (
     load_every,
     load_strided,
     narrow,
+    pick_every,
     transpose,
     widen,
 )
@@ -90,6 +91,19 @@ def test_deinterleave(step: int, lanes: int, unit: int, compiled: Callable[[Modu
     np.testing.assert_array_equal(
         target, source.reshape(lanes // unit, step, unit).swapaxes(0, 1).reshape(step, lanes)
     )
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16])
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_pick_every(step: int, lanes: int, compiled: Callable[[Module], Any]) -> None:
+    module = Module()
+    fn = module.function("f", {"x": ptr, "y": ptr})
+    x, y = fn.arguments
+    read = [fn.load(x, f32.x(lanes), 4 * lanes * i) for i in range(step)]
+    fn.store(pick_every(read, step), y)
+    source, target = np.arange(step * lanes, dtype="f"), np.zeros(lanes, "f")
+    compiled(module).f(source, target)
+    np.testing.assert_array_equal(target, source[::step])
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -70,3 +70,24 @@ def test_planes_of_their_own_cost_time_beside_their_arithmetic() -> None:
     assert small is not None
     assert large is not None
     assert small.seconds > large.seconds + 900 * 10e-9
+
+
+@pytest.mark.parametrize("width", [180, 19])
+def test_what_strides_pass_over_is_counted(width: int) -> None:
+    """The farther apart, the more a vector of a panel takes; lines that do not follow each other have their own."""
+    seconds, packed = [], []
+    for stride in (1, 2, 3, 4, 5):
+        x = (1, 8, 62, width // 3 * stride + 1)
+        plan = convmat.plan(
+            x, (6, 8, 3, 1), stride=(1, stride), lowering="im2col", engine="jit", deterministic=True
+        )
+        assert isinstance(plan.program, JitProgram)
+        packing = next(c for c in plan.candidates if c.way == "jit: im2col, a panel at a time")
+        assert packing.cost is not None
+        seconds.append(packing.cost.seconds)
+        panel = make_program(plan.problem, find_lowering("im2col"), Packing.PANEL, "jit")
+        assert isinstance(panel, JitProgram)
+        packed.append(sum(each.packed + each.fused_packed for each in panel.efforts))
+    assert seconds == sorted(set(seconds))
+    assert packed[1:] == packed[1:2] * 4
+    assert packed[2] > packed[0] * (1 if width == 180 else 1.1)

@@ -34,8 +34,8 @@ STORE, STORE_IN_PLACE, STORE_APART = 5.0, 1.0, 2.5
 TRANSFORM = 4.0
 """The same for a vector of a transformed panel, of which effort counts four instructions as one."""
 
-STRIDED = 1.5
-"""How much longer packing takes where every second element of x is wanted, or fewer."""
+STRIDED, GATHERED = 0.5, 5.0
+"""How much longer packing takes for each element of x that is passed over to the next; where each is read by itself."""
 
 CALL = 4e-6
 """Seconds of a call from Python."""
@@ -183,5 +183,6 @@ def _packing(product: Product) -> float:
         return TRANSFORM
     b = product.terms[0][1]
     steps = dict(b.coordinates[-1].terms)
-    strided = max((abs(steps.get(i.name, 0)) for i in product.c.cols), default=0) > 1
-    return kernel_effort.PACK * STRIDED if strided else kernel_effort.PACK
+    apart = max((abs(steps.get(i.name, 0)) for i in product.c.cols), default=0)
+    longer = GATHERED if apart > kernel_effort.EVERY else 1 + STRIDED * max(apart - 1, 0)
+    return kernel_effort.PACK * longer

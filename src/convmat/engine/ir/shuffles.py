@@ -146,6 +146,22 @@ def load_every(fn: Function, pointer: Value, type: Type, step: int, offset: Int 
     return result
 
 
+def pick_every(vectors: Sequence[Value], step: int) -> Value:
+    """Lane i is element `i * step` of vectors that lie side by side, `step` of them."""
+    n = vectors[0].type.lanes
+    result = vectors[0]
+    have = [i * step if i * step < n else -1 for i in range(n)]
+    for which, piece in enumerate(vectors[1:], 1):
+        first = which * n
+        new = [i for i in range(n) if first <= i * step < first + n]
+        indices = [-1 if place < 0 else place for place in have]
+        for i in new:
+            indices[i] = n + i * step - first
+        result = shuffle(result, piece, indices=indices)
+        have = [i if indices[i] >= 0 else -1 for i in range(n)]
+    return result
+
+
 def deinterleave(vectors: Sequence[Value], unit: int = 1) -> list[Value]:
     """Give, of s vectors side by side in memory (n lanes each), the s vectors of every s-th unit of so many elements.
 
@@ -239,6 +255,7 @@ __all__ = [
     "load_every",
     "load_strided",
     "narrow",
+    "pick_every",
     "transpose",
     "transpose_blocks",
     "widen",

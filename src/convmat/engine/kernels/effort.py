@@ -7,6 +7,9 @@ from ...lazy_dataclass import dataclass
 PACK, FUSED_PACK = 6.0, 1.0
 """Vectors of FMA that take as long as writing a vector to a panel: by a packer, and by a tile that multiplies it."""
 
+EVERY = 4
+"""Elements apart that lanes of a panel may lie to be picked out of whole vectors: fewer instructions than lanes."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -32,4 +35,4 @@ class Effort:
     planes: int = 0
 
 
-__all__ = ["FUSED_PACK", "PACK", "Effort"]
+__all__ = ["EVERY", "FUSED_PACK", "PACK", "Effort"]

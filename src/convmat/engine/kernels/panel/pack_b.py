@@ -30,12 +30,12 @@ from ...ir.instructions import (
     minimum,
     ptr,
     select,
-    shuffle,
     splat,
     trunc,
     udiv,
 )
-from ...ir.shuffles import widen
+from ...ir.shuffles import pick_every, widen
+from ..effort import EVERY
 from ..epilogue import gather_at
 
 OUTSIDE = -(1 << 30)
@@ -267,8 +267,8 @@ class BPacker:
 
     @property
     def _by_vectors(self) -> bool:
-        """Whether lanes are read as one or two whole vectors; else each lane by its address."""
-        return self.walk.coefficient in (1, 2)
+        """Whether lanes are read as whole vectors, as many as they are elements apart; else each by its address."""
+        return self.walk.coefficient <= EVERY
 
     def _taps(
         self,
@@ -378,9 +378,9 @@ class BPacker:
             made = fn.load(source, vector, mask=masks[0])
             if not later and self.fetch:
                 fn.prefetch(source, self.fetch)
-        elif step == 2:
-            halves = [fn.load(source, vector, v * vector.bytes, mask=m) for v, m in enumerate(masks)]
-            made = shuffle(*halves, indices=[2 * i for i in range(self.lanes)])
+        elif self._by_vectors:
+            loaded = [fn.load(source, vector, v * vector.bytes, mask=m) for v, m in enumerate(masks)]
+            made = pick_every(loaded, step)
         else:
             places = const(i64.x(self.lanes), [i * step * self.source.bytes for i in range(self.lanes)])
             made = gather_at(fn, source, places, vector, masks[0])

@@ -229,7 +229,11 @@ class PanelPlan(KernelPlan):
         if r.skips:
             multiplied = count_columns_inside(self.product.terms[0][1], self._columns, r.nr)
         tiles = runs * rows * wide // r.lanes
-        packed = runs * p.k * -(-columns // r.lanes) * mc_blocks
+        vectors = -(-columns // r.lanes)
+        if r.form is Form.COLUMNS and r.walk.coefficient > 1:  # each line by vectors of its own
+            line = max(self.words[f"extent {r.walk.lane}"], 1)
+            vectors = -(-columns // line) * -(-line // r.lanes)
+        packed = runs * p.k * vectors * mc_blocks
         if r.form is Form.COLUMNS and r.along_m:
             packed = runs * p.k * -(-columns // r.nr) * (r.pitch // vector) * mc_blocks
         if sums:
