@@ -139,6 +139,20 @@ def test_channels_may_lie_last() -> None:
         assert np.abs(found.astype(int) - q).max() <= 1
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 7, 3), (2, 5, 4, 3), (0, 5, 4, 3), (2, 3, 2, 4, 3), (1, 2, 3, 2, 2, 3)]
+)
+def test_means_of_images_of_any_rank_whose_channels_lie_last(shape: tuple[int, ...]) -> None:
+    a = {"a": some("uint8", *shape)}
+    grains = {n: v for n, v in GRAINS.items() if n[0] != "b"}
+    made = model("QLinearGlobalAveragePool", a, grains, "a as az ys yz", channels_last=1)
+    found = convmat.load(made)(a)
+    x = real(a["a"], 0.05, 120)
+    q = small(x.mean(tuple(range(1, x.ndim - 1)), keepdims=True), 0.11, grains["yz"])
+    assert found.shape == q.shape
+    assert np.abs(found.astype(int) - q).max(initial=0) <= 1
+
+
 def test_softmax_of_older_sets_is_over_all_axes_from_one_on() -> None:
     grains = {n: v for n, v in GRAINS.items() if n[0] != "b"} | {"ys": np.float32(1 / 255), "yz": np.uint8(0)}
     for opset, axes in ((12, (2, 3)), (13, (2,))):
@@ -155,6 +169,18 @@ def test_zero_points_that_are_omitted_are_0() -> None:
     )
     q = small(A * 0.05 + B * 0.07, 0.11, np.zeros((), np.uint8))
     assert np.abs(found.astype(int) - q).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3, 4)])
+def test_without_any_zero_point_the_output_is_of_its_input_s_type(kind: str, shape: tuple[int, ...]) -> None:
+    a = {"a": some(kind, *shape)}
+    grains = {n: v for n, v in GRAINS.items() if n in ("as", "ys")}
+    found = convmat.load(model("QLinearLeakyRelu", a, grains, "a as - ys -", alpha=0.2))(a)
+    x = real(a["a"], 0.05, 0)
+    assert found.dtype == kind
+    wanted = small(np.where(x < 0, 0.2 * x, x), 0.11, np.zeros((), kind))
+    assert np.abs(found.astype(int) - wanted).max(initial=0) <= 1
 
 
 # -- products ----------------------------------------------------------------------------------------------------------

@@ -252,6 +252,17 @@ def test_products_by_constant_matrices_are_plans_of_the_same_bits(
     assert net.summary().layers[0].engine == "jit"
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int8", "float8_e4m3fn"])
+def test_the_product_of_two_vectors_is_a_number(kind: str) -> None:
+    dtype = np.dtype(getattr(ml_dtypes, kind, kind))
+    a, b = (np.array([1, 2, 3]).astype(dtype), np.array([4, 5, 6]).astype(dtype))
+    half, zero = np.array(0.5, np.float32), np.zeros((), dtype)
+    found = run(node("QLinearMatMul", 21), a, half, zero, b, half, zero, half, zero)
+    assert (found.shape, found.dtype, float(found)) == ((), dtype, 16)
+    if kind != "float8_e4m3fn":
+        assert run(node("MatMulInteger", 10), a, b).shape == ()
+
+
 def test_sums_that_int32_may_not_hold_are_multiplied_otherwise() -> None:
     a, b = np.full((1, 40_000), 255, np.uint8), np.full((40_000, 1), 255, np.uint8)
     source = model(

@@ -223,6 +223,14 @@ def test_layers_are_kept_by_name() -> None:
     assert found.layers[0].error == 0
 
 
+def test_an_example_with_hardly_any_output_does_not_decide_alone() -> None:
+    source = model([node("Conv", "x w1", "y")], {"x": ("n", 3, 8, 8)}, "y", {"w1": W1})
+    nothing = [np.full((1, 3, 8, 8), 1e-4, np.float32)]  # less than half a step of x: all of it is lost
+    found = convmat.quantize(source, EXAMPLES, keep_quicker=False, seconds=0)
+    beside = convmat.quantize(source, [*EXAMPLES, *nothing], keep_quicker=False, seconds=0)
+    assert abs(beside.drop - found.drop) < 0.1 * found.drop
+
+
 def test_sensitive_layers_are_kept_until_the_answers_change_little() -> None:
     w = W2.copy()
     w[0] *= np.array([1e3, *[1] * 7], np.float32)[:, None, None]  # one channel that hides the others

@@ -84,7 +84,7 @@ OWNED[INTEGER_GEMM] = Operator(INTEGER_GEMM, _dense_shape, _dense_run, _dense_st
 def _requantise(sums: Array, factor: Array, zero: Array) -> Array:
     """saturate(round(sums * factor) + zero), the product in float32."""
     with np.errstate(all="ignore"):
-        q = np.multiply(sums.astype(np.float32, copy=False), factor)
+        q = np.asarray(sums.astype(np.float32, copy=False) * factor)  # of two vectors: one number
         return saturate_integers(np.rint(q, out=q), zero, zero.dtype)
 
 

@@ -72,14 +72,20 @@ class Spelt:
         zeros = (self.input(zero),) if self.input(zero) else ()
         return self("DequantizeLinear", self.input(at), self.input(scale), *zeros, **attributes)
 
-    def quantise(self, value: str, scale: int, zero: int) -> None:
-        """The output; where its zero point is omitted, it is 0 of the type that others have."""
-        name = self.input(zero)
-        if not name:
-            types = {self.known[each].dtype for each in self.inputs if each in self.known}
-            small = [each for each in types if each.itemsize == 1]
-            name = self.keep(np.zeros((), small[0] if len(small) == 1 else np.uint8))
+    def quantise(self, value: str, scale: int, zero: int, like: int = 0) -> None:
+        """The output; where its zero point is omitted, it is 0 of the type that input `like` has."""
+        name = self.input(zero) or self._zero(like)
         self("QuantizeLinear", value, self.input(scale), name, out=self.outputs[0])
+
+    def _zero(self, like: int) -> str:
+        """A 0 of an input's type: a constant where a constant of the node tells the type, computed otherwise."""
+        types = {self.known[each].dtype for each in self.inputs if each in self.known}
+        small = types & {np.dtype(np.int8), np.dtype(np.uint8)}
+        if len(small) == 1:
+            return self.keep(np.zeros((), small.pop()))
+        flat = self("Reshape", self.input(like), self.keep(np.array([-1])))
+        nothing = self("Slice", flat, self.keep(np.array([0])), self.keep(np.array([0])))
+        return self("Pad", nothing, self.keep(np.array([0, 1])))
 
 
 def _of_two(op: str) -> Callable[[Spelt], None]:
@@ -92,30 +98,44 @@ def _of_two(op: str) -> Callable[[Spelt], None]:
 def _of_one(op: str, *, channels: bool = False) -> Callable[[Spelt], None]:
     def spell(s: Spelt) -> None:
         more = {name: value for name, value in s.attributes.items() if name != "channels_last"}
-        last = channels and bool(s.attributes.get("channels_last", 0))
         x = s.dequantise(0, 1, 2)
-        if last:
-            s.quantise(_channels_last(s, op, x, more), 3, 4)
+        if channels and s.attributes.get("channels_last", 0):
+            found = _windows_last(s, op, x, more) if "kernel_shape" in more else _means_last(s, op, x)
+            s.quantise(found, 3, 4)
             return
         s.quantise(s(op, x, **more), 3, 4)
 
     return spell
 
 
-def _channels_last(s: Spelt, op: str, x: str, more: Mapping[str, Any]) -> str:
-    """The same of images whose channels lie last; how many axes they have is told by the window, else 4."""
-    rank = 2 + len(more.get("kernel_shape", (0, 0)))
+def _windows_last(s: Spelt, op: str, x: str, more: Mapping[str, Any]) -> str:
+    """The same of images whose channels lie last; how many axes they have is told by the window."""
+    rank = 2 + len(more["kernel_shape"])
     first, back = (0, rank - 1, *range(1, rank - 1)), (0, *range(2, rank), 1)
     return s("Transpose", s(op, s("Transpose", x, perm=first), **more), perm=back)
 
 
+def _means_last(s: Spelt, op: str, x: str) -> str:
+    """Means of whole images of any rank, channels last: (B, *I, C) as (B, I, C), whose mean is (B, 1 .., C)."""
+    shape = s("Shape", x)
+
+    def part(low: int, high: int) -> str:
+        return s("Slice", shape, s.keep(np.array([low])), s.keep(np.array([high])))
+
+    images, within, channels = part(0, 1), part(1, -1), part(-1, np.iinfo(np.int64).max)
+    lines = s("Reshape", x, s("Concat", images, s("ReduceProd", within), channels, axis=0))
+    means = s(op, s("Transpose", lines, perm=(0, 2, 1)))
+    ones = s("ConstantOfShape", s("Shape", within), value=np.ones(1, np.int64))
+    return s("Reshape", means, s("Concat", images, ones, channels, axis=0))
+
+
 def _concat(s: Spelt) -> None:
     parts = [s.dequantise(at, at + 1, at + 2) for at in range(2, len(s.inputs) - 2, 3)]
-    s.quantise(s("Concat", *parts, axis=s.attributes.get("axis", 0)), 0, 1)
+    s.quantise(s("Concat", *parts, axis=s.attributes.get("axis", 0)), 0, 1, like=2)
 
 
 def _where(s: Spelt) -> None:
-    s.quantise(s("Where", s.input(0), s.dequantise(1, 2, 3), s.dequantise(4, 5, 6)), 7, 8)
+    s.quantise(s("Where", s.input(0), s.dequantise(1, 2, 3), s.dequantise(4, 5, 6)), 7, 8, like=1)
 
 
 def _softmax(s: Spelt) -> None:
