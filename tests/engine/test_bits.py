@@ -19,8 +19,7 @@ import pytest
 
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
-from convmat.engine.kernels.direct import channels, pixels
-from convmat.engine.kernels.direct import plan as direct_plan
+from convmat.engine.kernels.direct import channels, pixels, sharing
 from convmat.engine.kernels.panel import k_parts, tiling
 from convmat.engine.kernels.panel import plan as panel_plan
 from convmat.engine.runtime import preloaded, thread_pool
@@ -193,7 +192,7 @@ def little_memory(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(panel_plan, "PANEL_BYTES", 1)
     patch.setattr(panel_plan, "A_BYTES", 1)
     patch.setattr(panel_plan, "TASKS", 50)
-    patch.setattr(direct_plan, "TASK_FLOPS", 1)
+    patch.setattr(sharing, "TASK_FLOPS", 1)
 
 
 def low_blocks(patch: pytest.MonkeyPatch) -> None:

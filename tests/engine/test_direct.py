@@ -19,7 +19,7 @@ import pytest
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.ir.instructions import fma
-from convmat.engine.kernels.direct import channels, pixels
+from convmat.engine.kernels.direct import channels, pixels, sharing
 from convmat.engine.kernels.direct import plan as direct_plan
 from convmat.engine.kernels.text import kernel_text
 from convmat.engine.runtime.compiler import generate
@@ -156,8 +156,9 @@ KINDS = PLANES + CHANNELS
 TARGETS = ("native", "x86-64-v3")
 
 COVERING = (
-    "dilated", "dilated, every second", "widely dilated, every second", "two of 3x20", "1x1", "1x7", "7x1", "1-D",
-    "1-D, every second", "3-D", "3-D, strides", "bytes", "unsigned bytes", "bias", "all of the epilogue",
+    "dilated", "dilated, every second", "widely dilated, every second", "two of 3x20", "first layer",
+    "blocks and epilogue", "1x1", "1x7", "7x1", "1-D", "1-D, every second", "3-D", "3-D, strides", "bytes",
+    "unsigned bytes", "bias", "all of the epilogue",
     "channels: every second", "channels: strides and dilation", "channels: 1-D", "channels: 3-D", "channels: in twos",
     "channels: narrow groups, every second", "channels: narrow groups, 3-D", "channels: wide groups",
     "channels: two to one", "channels: eight to four", "channels: half",
@@ -272,10 +273,48 @@ def test_equals_the_definition_and_stays_inside(target: str, kind: Kind) -> None
         for at_end in (True, False) if number < 3 else (True,):
             found = fenced(made, given, at_end=at_end)
             np.testing.assert_array_equal(found, given["y"], f"{kind}, {sizes}, {at_end=}")
-    assert len(recipes) == 1, "a new batch, image size or padding compiles nothing"
+    recipes = {each for each in recipes if isinstance(each, channels.ChannelsRecipe) or not each.beside}
+    assert len(recipes) == 1, "a new batch, image size or padding compiles nothing, but for narrow maps"
     (recipe,) = recipes
     of = channels.ChannelsRecipe if kind in CHANNELS else pixels.PixelsRecipe
     assert isinstance(recipe, of)
+
+
+NARROW = (
+    Kind("narrow: depthwise", (3, 3)),
+    Kind("narrow: 5x5", (5, 5), G=2),
+    Kind("narrow: 7x7", (7, 7), G=1),
+    Kind("narrow: dilated", (3, 2), d=(2, 3)),
+    Kind("narrow: 1x3", (1, 3)),
+    Kind("narrow: 4x1", (4, 1)),
+    Kind("narrow: summed channels", (3, 3), G=2, c=3),
+    Kind("narrow: multiplier", (1, 2), m=2, epilogue=EVERYTHING),
+    Kind("narrow: 3-D", (2, 3, 3), G=2),
+    Kind("narrow: double", (3, 3), dtype="float64", epilogue=EVERYTHING),
+    Kind("narrow: brain", (3, 3), dtype="bfloat16"),
+    Kind("narrow: bytes", (3, 3), dtype="int8"),  # in fours where a CPU multiplies those
+)
+
+
+@pytest.mark.parametrize("kind", NARROW, ids=lambda kind: kind.name)
+def test_rows_beside_each_other_in_vectors(cpu: Cpu, kind: Kind) -> None:
+    """Maps from one column to a vector's width, as high as they come, rows of x and of y equally wide."""
+    *_, taps = reach = [d * (f - 1) for f, d in zip(kind.F, kind.d or (1,) * len(kind.F), strict=True)]
+    rng, beside = np.random.default_rng(len(kind.name)), set()
+    for width in (1, 2, 3, 4, 5, 7, 8, 12, 16):
+        low = int(rng.integers(0, taps + 1))
+        padding = tuple((int(rng.integers(0, r + 1)), int(rng.integers(0, r + 1))) for r in reach[:-1])
+        high = tuple(r + int(rng.integers(1, 20 if len(reach) == 2 else 4)) for r in reach[:-1])
+        sizes = (2, (*high, width), (*padding, (low, taps - low)))
+        made = program(kind.problem(sizes), cpu)
+        (step,) = made.steps
+        beside.add(step.recipe.beside)
+        assert step.recipe.beside in (0, step.recipe.lanes // width)
+        given = example(kind, sizes)
+        for at_end in (True, False):
+            found = fenced(made, given, at_end=at_end)
+            np.testing.assert_array_equal(found, given["y"], f"{kind}, {sizes}, {at_end=}")
+    assert len(beside - {0}) >= (0 if kind.dtype == "int8" and cpu.vnni else 3)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -376,7 +415,7 @@ TASKED = (
 def test_the_bits_do_not_depend_on_threads(
     name: str, sizes: Sizes, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct_plan, "TASK_FLOPS", 1)
+    monkeypatch.setattr(sharing, "TASK_FLOPS", 1)
     kind = next(kind for kind in KINDS if kind.name == name)
     given = example(kind, sizes)
     made = program(kind.problem(sizes), host(), threads)

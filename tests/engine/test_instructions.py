@@ -72,6 +72,7 @@ CASES: dict[str, list[Case]] = {
         for each in (True, False)
     ],
     "all_lanes": [((i1.x(lanes),), {}) for lanes in LANES if lanes],
+    "lanes_of_bits": [((kind,), {}) for kind in INTS],
     "sext": casts(*PAIRS),
     "zext": casts(*PAIRS, *((i1, kind) for kind in INTS)),
     "trunc": casts(*((large, small) for small, large in PAIRS)),

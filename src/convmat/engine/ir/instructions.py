@@ -54,7 +54,8 @@ __all__ = [  # noqa: RUF022
     "add", "sub", "mul", "div", "neg", "maximum", "minimum", "fma", "fabs", "sqrt", "copysign", "rint",
     "floor", "ceil",
     "and_", "or_", "xor", "shl", "lshr", "ashr", "sdiv", "udiv", "srem", "urem",
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "below", "select", "all_lanes",
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "below", "select",
+    "all_lanes", "lanes_of_bits",
     "sext", "zext", "trunc", "sitofp", "uitofp", "fptosi", "fpext", "fptrunc", "bitcast", "regroup",
     "advance", "splat", "shuffle", "extract", "insert",
 ]
@@ -339,6 +340,13 @@ def all_lanes(mask: Value) -> Text:
         f"call i1 @llvm.vector.reduce.and.{mask.type.suffix}({mask.type.text} {mask.name})",
         mask.type.scalar,
     )
+
+
+@pure(lambda a: np.unpackbits(np.atleast_1d(a).view(np.uint8), bitorder="little").astype(bool))
+def lanes_of_bits(a: Value) -> Text:
+    """The mask whose lanes are the bits of an integer, the lowest first."""
+    mask = i1.x(8 * a.type.bytes)
+    return f"bitcast {a.type.text} {a.name} to {mask.text}", mask
 
 
 # ---- conversions: `to` is the kind of a lane --------------------------------------------------------------

@@ -12,7 +12,7 @@ over k in order. Two orders of walking over a block give the same sums:
 Output rows, and chunks of a row, are told apart by where their windows lie. Inside x nothing is checked. At the
 edges a chunk has a mask for each tap, and lines outside x are branched around (by taps: in blocks of one row). So
 nothing outside x is read, and rows of any width run: where vectors of half the size waste less, a second function
-of them does.
+of them does. Of narrow maps several rows lie in a vector, side by side: `pixels_beside`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class PixelsRecipe:
     8-bit integers, whose sums in float32 are whole and finished in 32 bits; `zero`: x counts from another number than
     0; `scale`, `w_zero`: rows have one; `w_signed`: w is. `unit`: what multiplies four taps along the lanes at once and
     sums in 32 bits: `lane` is then of fours, and w is packed in bytes, zero for taps that fill the last four up.
+    `beside`: rows of y in a vector, where x has rows as wide; `low`: then the padding before a row.
     """
 
     outer: tuple[tuple[str, tuple[int, ...]], ...]
@@ -83,11 +84,14 @@ class PixelsRecipe:
     w_zero: bool = False
     w_signed: bool = True
     unit: Unit | None = None
+    beside: int = 0
+    low: int = 0
 
     @kept_property
     def window(self) -> WindowSteps:
         """The window along the rows; in 1-D the rows of a block are chunks of the only axis, a vector apart."""
-        return self.rows or WindowSteps(1, 1, 1)
+        rows = self.rows or WindowSteps(1, 1, 1)
+        return WindowSteps(rows.step * max(self.beside, 1), rows.taps, rows.dilation)
 
     @kept_property
     def single(self) -> bool:
@@ -181,6 +185,8 @@ class PixelsRecipe:
                 "first chunk",
                 "last chunk",
                 "y m",
+                "y rows",
+                "masks",
                 "w step",
                 "w groups",
                 *COUNTED,

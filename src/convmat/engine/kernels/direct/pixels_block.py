@@ -119,21 +119,21 @@ class PixelBlocks(Walker):
         """Computes and stores `rows` rows of a chunk."""
         r = self.r
         if place.edge is None:
-            self._expect(place, rows)
+            self.expect(place, rows)
         first = self._starts
         if isinstance(self.reads, Reads) and self.reads.outside:
             first = [const(self.vector, self.reads.outside)] * r.m
         sums: Sums = [list(first) for _ in range(rows)]
         if r.single and r.by_lines:
             if place.edge is None:
-                self._fetch(place, place.x, rows)
+                self.fetch(place, place.x, rows)
             self._by_lines(place, place.x, self.w, self._held, sums, finish=True)
             return
 
         def window(x: Value, w: Value, flat: list[Value]) -> list[Value]:
             now = _rows(flat, r.m)
             if place.edge is None:
-                self._fetch(place, x, rows)
+                self.fetch(place, x, rows)
             if not r.by_lines:
                 return _flat(self._by_taps(place, x, w, now))
             return _flat(self._by_lines(place, x, w, self._held or self._weights(w), now, finish=False))
@@ -142,7 +142,7 @@ class PixelBlocks(Walker):
         for number, row in enumerate(_rows(flat, r.m)):
             self._finish(place, number, row)
 
-    def _expect(self, place: PixelPlace, rows: int) -> None:
+    def expect(self, place: PixelPlace, rows: int) -> None:
         """Fetches the lines of y behind a block: it writes more streams at a time than the hardware follows."""
         r = self.r
         for row in range(rows):
@@ -151,7 +151,7 @@ class PixelBlocks(Walker):
                 at = self.word("y m") * mi if mi else 0
                 self.fn.prefetch(line + at if mi else line, self.lanes * r.out.bytes, write=True)
 
-    def _fetch(self, place: PixelPlace, x: Value, rows: int) -> None:
+    def fetch(self, place: PixelPlace, x: Value, rows: int) -> None:
         """Fetches the lines of x that the block below reads first."""
         r = self.r
         for row in range(rows * r.window.step):
@@ -179,7 +179,7 @@ class PixelBlocks(Walker):
                     weights = [held[tap * r.lane.taps : (tap + 1) * r.lane.taps] for _, tap in taps]
                     work.append(PixelLine(at[number], w, line + stream.start * window.step, taps, weights))
                 at[number] = at[number] + place.x_line
-            sums = self._add_lines_inside(place, work, sums)
+            sums = self.add_lines_inside(place, work, sums)
             for each in work:
                 for row, tap in each.taps:
                     if finish and tap == window.taps - 1:
@@ -196,42 +196,39 @@ class PixelBlocks(Walker):
                 with fn.loop(line, taps, carried=[x, w + line * r.row_step, *_flat(sums)]) as loop:
                     x_at, w_at, *flat = loop.carried
                     every = PixelLine(x_at, w_at, loop.index, [(row, -row) for row in range(rows)], [])
-                    made = self._add_lines_inside(place, [every], _rows(flat, r.m))
+                    made = self.add_lines_inside(place, [every], _rows(flat, r.m))
                     loop.carry(x_at + place.x_line, w_at + r.row_step, *_flat(made))
                 x, sums, line = loop.results[0], _rows(loop.results[2:], r.m), taps
             else:
                 some = PixelLine(x, w, line, window.meets(range(rows), line), [])
-                sums = self._add_lines_inside(place, [some], sums)
+                sums = self.add_lines_inside(place, [some], sums)
                 x, line = x + place.x_line, line + 1
             if finish and line >= taps:
                 self._finish(place, line - taps, sums[line - taps])
         return sums
 
-    def _add_lines_inside(self, place: PixelPlace, work: Sequence[PixelLine], sums: Sums) -> Sums:
+    def add_lines_inside(self, place: PixelPlace, work: Sequence[PixelLine], sums: Sums) -> Sums:
         """Lines of x, those that exist."""
         if place.line is None:
-            return self._add_lines(place, work, sums)
+            return self.add_lines(place, work, sums)
         for each in work:
             default = sums
             if isinstance(self.reads, QuadReads) and self.reads.zero is not None:
-                default = self._add_lines(place, [each], sums, self._outside)
+                default = self.add_lines(place, [each], sums, self._outside)
             now = _flat([default[row] for row, _ in each.taps])
             with self.fn.if_(below(place.line + each.number, self.word("row limit")), default=now) as inside:
-                made = self._add_lines(place, [each], sums)
+                made = self.add_lines(place, [each], sums)
                 inside.carry(*_flat([made[row] for row, _ in each.taps]))
             sums = _replace_rows(sums, each.taps, inside.results)
         return sums
 
-    def _add_lines(
+    def add_lines(
         self, place: PixelPlace, work: Sequence[PixelLine], sums: Sums, instead: Value | None = None
     ) -> Sums:
         """Lines of x, tap by tap in turns; `instead`: what is everywhere in lines that are outside."""
         fn, r, sums = self.fn, self.r, [list(each) for each in sums]
         if r.unrolled:
-            masks = place.edge.masks if place.edge else None
-            vectors = [
-                self.reads.line(fn, each.x, masks) if instead is None else lambda _: instead for each in work
-            ]
+            vectors = [self.vectors(place, each) if instead is None else lambda _: instead for each in work]
             for f, distance in enumerate(r.lane.distances):
                 if f:
                     fn.keep_order()
@@ -254,6 +251,10 @@ class PixelBlocks(Walker):
                 loop.carry(w_at + r.tap_step, *now)
             sums = _replace_rows(sums, each.taps, loop.results[1:])
         return sums
+
+    def vectors(self, place: PixelPlace, line: PixelLine) -> Callable[[int], Value]:
+        """What gives the vector of each tap along a line, by its distance."""
+        return self.reads.line(self.fn, line.x, place.edge.masks if place.edge else None)
 
     def _by_taps(self, place: PixelPlace, x: Value, w: Value, sums: Sums) -> Sums:
         """Tap by tap: a loop along the rows' axis, and along the lanes' written out or a loop too."""
@@ -336,9 +337,13 @@ class PixelBlocks(Walker):
         made = splat(self.fn.load(w, self.r.work, offset), lanes=self.lanes)
         return made - self._w_zeros[mi] if self.r.w_zero else made
 
+    def stored(self, place: PixelPlace, row: int) -> tuple[Value | None, Value | None]:
+        """The mask of what is stored of a row of a block, and whether all is; None where that is known."""
+        return (place.edge.stored, place.edge.whole) if place.edge else (None, None)
+
     def _finish(self, place: PixelPlace, row: int, sums: Sequence[Value]) -> None:
         y, residual = place.y + place.y_step * row, place.residual + place.y_step * row
-        mask = place.edge.stored if place.edge else None
+        mask, whole_row = self.stored(place, row)
         for mi, value in enumerate(sums):
             at = self.word("y m") * mi if mi else 0
             bias = self._biases[mi] if self.r.bias and self.r.unit is None else None
@@ -346,9 +351,9 @@ class PixelBlocks(Walker):
                 made = self.finish_integers(value, bias, self._scales[mi] if self.r.scale else None)
             else:
                 made = self.finish(value, bias, residual, at, mask)
-            if self.r.signs and place.edge:
+            if self.r.signs and whole_row is not None:
                 # Masked stores are slow without registers for masks, and most edges are those of x, not of y.
-                with self.fn.if_(place.edge.whole) as whole:
+                with self.fn.if_(whole_row) as whole:
                     self.fn.store(made, y, at)
                 with whole.otherwise():
                     self.fn.store(made, y, at, mask=mask)

@@ -46,7 +46,7 @@ class Planes(PixelBlocks):
                     at = loop.index
                     moved = at * y_row
                     inside = greater_equal(at, low) & less_equal(at + rows, high)
-                    self._row(x + at * x_row, y + moved, residual + moved, at, rows, inside, checked=True)
+                    self.row(x + at * x_row, y + moved, residual + moved, at, rows, inside, checked=True)
                     loop.carry(at + rows)
                 begin = loop.results[0]
             return
@@ -55,15 +55,15 @@ class Planes(PixelBlocks):
             with fn.loop(begin, end - (rows - 1), rows, carried=[begin]) as loop:
                 at = loop.index
                 moved = at * y_row
-                self._row(x + at * x_row, y + moved, residual + moved, at, rows, None, checked=False)
+                self.row(x + at * x_row, y + moved, residual + moved, at, rows, None, checked=False)
                 loop.carry(at + rows)
             begin = loop.results[0]
         with fn.loop(0, edges) as loop:
             at = edge(loop.index)
             moved = at * y_row
-            self._row(x + at * x_row, y + moved, residual + moved, at, 1, None, checked=True)
+            self.row(x + at * x_row, y + moved, residual + moved, at, 1, None, checked=True)
 
-    def _row(
+    def row(
         self,
         x: Value,
         y: Value,
@@ -140,6 +140,14 @@ def _after(first: Value) -> Callable[[Value], Value]:
 def module(recipe: PixelsRecipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)`, and `weights` where w is packed."""
     made = Module(attributes, fused=fused)
+    if recipe.beside:
+        from .pixels_beside import PlanesBeside
+
+        beside = PlanesBeside(recipe).function(made, "beside")
+        task(made, recipe.arguments(), lambda fn, _, given: fn.call(beside.address, *given))
+        if recipe.packed:
+            pack_rows(made, recipe)
+        return made
     whole = Planes(recipe, recipe.lanes, edges_only=False).function(made, "whole")
     half = (
         Planes(recipe, recipe.lanes // 2, edges_only=True).function(made, "half") if recipe.halves else whole

@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from ....product import Coordinate, Product, View
+from ....product import Coordinate, Index, Product, View
 from ...cpu import Cpu
 from ...ir.dots import Unit
 from ...ir.instructions import TYPES, i32
-from ...operands import Dtypes, Shapes, contiguous_strides, origin
+from ...operands import Array, Dtypes, Shapes, contiguous_strides, origin
 from ..base import KernelPlan
 from ..effort import Effort
 from ..epilogue import output_bounds
 from ..panel.pack_b import distance_refusal
 from . import channels, pixels
-from .access import Reading
+from .access import Reading, Windows
 from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS, pack_steps
+from .pixels_beside import MOST_MASKED, mask_table
 from .quad_reads import QUAD, multiplies_quads
+from .sharing import share_planes
 
 FEW_TERMS = 256
 """Products of two 8-bit integers, less a zero point, whose sums float32 holds: 256 * 255^2 < 2^24."""
@@ -48,12 +50,6 @@ extents would be constants of the kernel."""
 
 CACHED = 256 << 10
 """Bytes of x that a task reads for one block of A's rows and finds again for the next."""
-
-TASKS = 4
-"""Tasks that a thread should have: enough to even out who is late."""
-
-TASK_FLOPS = 100_000
-"""FLOPs of one task at least, a few microseconds: waking a worker must pay."""
 
 NARROW, NARROW_LINES, NARROW_TAPS = 2.0, 1.25, 1.05
 """How much more an element costs in vectors of half the size; by lines and by taps, where a CPU splits whole ones."""
@@ -167,6 +163,14 @@ class DirectPlan(KernelPlan):
         self.lay_out(recipe.arguments(), words, ("x", "y", "w", "a", "bias", "residual", "scale", "w zero"))
         self.plane_rows = recipe.m if isinstance(recipe, pixels.PixelsRecipe) else 0
 
+    def tables(self) -> dict[str, Array]:
+        """The masks of rows beside each other."""
+        r = self.recipe
+        if not isinstance(r, pixels.PixelsRecipe) or not r.beside or r.rows is None:
+            return {}
+        offset, limit, rows = (self.words[name] for name in ("row offset", "row limit", "y rows"))
+        return {"masks": mask_table(r, r.rows, self.words["columns"], offset, limit, rows)}
+
     @property
     def bias_dtype(self) -> np.dtype[Any]:
         """Whole sums take a whole bias."""
@@ -183,7 +187,9 @@ class DirectPlan(KernelPlan):
             blocks = p.m // r.m
             columns = p.c.cols[-1].extent
             line: float = -(-columns // r.lanes)
-            if self.words["narrow"]:
+            if r.beside:
+                line = self.words["rows"] / self.words["y rows"]
+            elif self.words["narrow"]:
                 line = -(-columns // (r.lanes // 2)) / 2 * _narrow_cost(r, self._splits)
             vectors = round(p.batch * (p.n // max(columns, 1)) * line)
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
@@ -222,8 +228,8 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
     unit = Unit.VNNI if fits and multiplies_quads(known, windows, cpu) else None
     along = fours if unit else along
     steps = pack_steps(known, QUAD if unit else 1) if packed else known.w
-    return pixels.PixelsRecipe(
-        outer=windows.moves(c.batch + windows.outer + c.rows),
+    recipe = pixels.PixelsRecipe(
+        outer=windows.moves(_order_planes(known, windows) + (c.rows if height < product.m else ())),
         terms=windows.terms(steps),
         checks=len(windows.checked),
         rows=windows.rows,
@@ -253,6 +259,28 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
         w_signed=dtypes.w.name != "uint8",
         unit=unit,
     )
+    return _put_beside(known, windows, recipe)
+
+
+def _order_planes(known: Reading, windows: Windows) -> tuple[Index, ...]:
+    """Images, groups, and what else a plane fixes: long runs of planes that follow each other, in w too."""
+    images = tuple(index for index in windows.outer if index.name in known.apart)
+    return images + known.c.batch + tuple(index for index in windows.outer if index not in images)
+
+
+def _put_beside(known: Reading, windows: Windows, recipe: pixels.PixelsRecipe) -> pixels.PixelsRecipe:
+    """The recipe, with rows beside each other in vectors where x and y have rows of one width, which fit."""
+    rows, lane, axis = recipe.rows, recipe.lane, windows.lane_axis
+    if rows is None or windows.rows_axis is None or recipe.unit is not None:
+        return recipe
+    width, row = known.c.cols[-1].extent, known.c.cols[-2]
+    follow = known.x[row.name] == width * known.item and known.y[row.name] == width * known.out
+    high = max(row.extent, windows.rows_axis.extent) > MOST_MASKED
+    if not (recipe.by_lines and recipe.written_out and follow) or high or (rows.step, lane.step) != (1, 1):
+        return recipe
+    if axis.extent != width or width > recipe.lanes or axis.offset > 0:
+        return recipe
+    return replace(recipe, beside=recipe.lanes // width, low=-axis.offset)
 
 
 def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRecipe | str:
@@ -317,11 +345,14 @@ def _words(known: Reading, r: DirectRecipe, splits: bool) -> tuple[dict[str, int
     lines = 1
     if windows.rows is not None and windows.rows_axis is not None:
         row, rows_axis = c.cols[-2], windows.rows_axis
-        lines = row.extent
-        first, last = _inside(rows_axis, windows.rows.step, windows.rows.reach, lines)
+        first, last = _inside(rows_axis, windows.rows.step, windows.rows.reach, row.extent)
+        beside = 1
+        if isinstance(r, pixels.PixelsRecipe):
+            beside, words["y rows"] = max(r.beside, 1), row.extent
+        lines = -(-row.extent // beside)
         words |= {
             "rows": lines, "row offset": rows_axis.offset, "row limit": rows_axis.extent, "first row": first,
-            "last row": last, "x row": x[row.name] // windows.rows.step, "y row": y[row.name],
+            "last row": last, "x row": x[row.name] // windows.rows.step, "y row": y[row.name] * beside,
         }  # fmt: skip
     for name, _ in r.outer:
         words |= {f"count {name}": extents[name], f"x {name}": x.get(name, 0), f"y {name}": y[name]}
@@ -341,17 +372,20 @@ def _words(known: Reading, r: DirectRecipe, splits: bool) -> tuple[dict[str, int
     group, down, blocks = c.batch[0].name, c.rows[0].name, known.product.m // r.m
     chunks, half = -(-lane.extent // r.lanes), -(-lane.extent // (r.lanes // 2))
     first, last = _inside(axis, r.lanes * r.lane.step, r.behind, lane.extent // r.lanes)
-    narrow = bool(r.halves and half * _narrow_cost(r, splits) <= 2 * chunks)
+    narrow = bool(not r.beside and r.halves and half * _narrow_cost(r, splits) <= 2 * chunks)
     words |= {
         "first chunk": first, "last chunk": last, "narrow": int(narrow), "y m": y[down],
         f"w {group}": r.packed_bytes if r.packed else known.w[group],
         f"bias {group}": known.product.m * known.work,
-        # The rows of A are walked over in blocks.
-        f"count {down}": blocks, f"y {down}": y[down] * r.m, f"w {down}": r.m_step * r.m,
-        f"bias {down}": r.m * known.work,
         "w step": known.w[group], "w groups": extents[group],
     }  # fmt: skip
-    return words, planes // r.m, lines if r.rows else half if narrow else chunks, r.heights[0]
+    if blocks > 1:  # the rows of A are walked over in blocks
+        words |= {
+            f"count {down}": blocks, f"y {down}": y[down] * r.m, f"w {down}": r.m_step * r.m,
+            f"bias {down}": r.m * known.work,
+        }  # fmt: skip
+        planes //= r.m
+    return words, planes, lines if r.rows else half if narrow else chunks, r.heights[0]
 
 
 def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, int]:
@@ -364,33 +398,4 @@ def _inside(axis: Coordinate, step: int, reach: int, count: int) -> tuple[int, i
     return first, max(min((axis.extent - 1 - reach - axis.offset) // step + 1, count), first)
 
 
-def share_planes(
-    flops: int, threads: int, planes: int, blocks: int, lines: int, height: int, slabs: int
-) -> tuple[int, int, int]:
-    """(planes of a task, parts of a plane, rows of a part).
-
-    Tasks are planes, whole where there are many; of `blocks` planes each that read the same of x, together where that
-    leaves enough of them. A plane is cut into `slabs` parts at least, of about `height` rows or more, by multiples of
-    that or, where it is even, of its half: blocks are so high, or half as high. And where it is high, into one for each
-    thread, which then has the rows that it has of other layers: to fetch what another core wrote takes longer than
-    multiplying it.
-
-    >>> share_planes(10**9, 2, 32, 1, 14, 8, 1), share_planes(10**9, 2, 32, 1, 56, 8, 1)
-    ((4, 1, 14), (8, 2, 28))
-    >>> share_planes(10**9, 2, 1, 1, 56, 8, 1)
-    (1, 7, 8)
-    """
-    wanted = max(1, min(TASKS * threads, flops // TASK_FLOPS)) if threads > 1 else 1
-    units = max(planes // blocks, 1)
-    if wanted >= threads and lines >= threads * height:
-        slabs = max(slabs, threads)
-    parts = max(min(max(slabs, -(-wanted // units)), -(-lines // height)), 1)
-    step = height if height % 2 else height // 2
-    tall = -(-lines // parts // step) * step if parts > 1 else max(lines, 1)
-    parts = max(-(-lines // tall), 1)
-    if units * parts >= wanted:
-        return -(-units // -(-wanted // parts)) * blocks, parts, tall
-    return max(planes * parts // wanted, 1), parts, tall
-
-
-__all__ = ["DirectPlan", "DirectRecipe", "plan_direct", "share_planes"]
+__all__ = ["DirectPlan", "DirectRecipe", "plan_direct"]

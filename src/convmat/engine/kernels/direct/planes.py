@@ -168,6 +168,9 @@ class Walker(ABC):
     def rows(self) -> Value:
         """Emits how many rows a plane has."""
 
+    def before(self) -> None:  # noqa: B027  most kernels share nothing
+        """Emits what all planes share."""
+
     def word(self, name: str) -> Value:
         """Emits the load of a word."""
         return self.arguments.load(self.fn, self._args, name)
@@ -191,21 +194,36 @@ class Walker(ABC):
             rest = above
         words = ("x", "y", "residual", recipe.weights, "bias")
         base = [self.arguments.load(fn, self._args, each, ptr) for each in words]
+        self.before()
         height = self.word("height")
         from_row = part * height
         to_row = minimum(from_row + height, self.rows())
-        with fn.loop(0, count, carried=[rest, *start], at_least_once=True) as loop:
-            x, y, residual, w, bias = base
-            for each, at in zip(outer, loop.carried, strict=True):
-                moved = at * self.word(f"y {each}")
-                x, y, residual = x + at * self.word(f"x {each}"), y + moved, residual + moved
-                w, bias = w + at * self.word(f"w {each}"), bias + at * self.word(f"bias {each}")
-            positions = [self.word(f"offset {number}") for number in range(recipe.checks)]
-            for (_, moves), at in zip(recipe.outer, loop.carried, strict=True):
-                positions = [p + at * by if by else p for p, by in zip(positions, moves, strict=True)]
-            self.plane(Plane(x, y, residual, w, bias, positions), from_row, to_row)
-            loop.carry(*_next(loop.carried, counts))
+        with fn.repeat(carried=[0, rest, *start]) as runs:
+            done, *at = runs.carried
+            run = minimum(count - done, counts[-1] - at[-1])
+            self._run(base, at, run, from_row, to_row)
+            following = _next(at[:-1], counts[:-1])
+            runs.carry(done + run, *following, 0)
+            runs.again(less(done + run, count))
         return fn
+
+    def _run(
+        self, base: Sequence[Value], indices: Sequence[Value], run: Value, first: Value, stop: Value
+    ) -> None:
+        """`run` planes one after the other along the last index, from these indices on."""
+        recipe, moved = self.recipe, list(base)
+        positions = [self.word(f"offset {number}") for number in range(recipe.checks)]
+        kinds = ("x", "y", "y", "w", "bias")
+        for (each, moves), at in zip(recipe.outer, indices, strict=True):
+            moved = [a + at * self.word(f"{kind} {each}") for a, kind in zip(moved, kinds, strict=True)]
+            positions = [p + at * by if by else p for p, by in zip(positions, moves, strict=True)]
+        last, moves = recipe.outer[-1]
+        steps = [self.word(f"{kind} {last}") for kind in kinds]
+        with self.fn.loop(0, run, carried=[*moved, *positions], at_least_once=True) as loop:
+            x, y, residual, w, bias, *here = loop.carried
+            self.plane(Plane(x, y, residual, w, bias, here), first, stop)
+            ahead = [a + by for a, by in zip(loop.carried[: len(kinds)], steps, strict=True)]
+            loop.carry(*ahead, *(p + by if by else p for p, by in zip(here, moves, strict=True)))
 
     def over_terms(
         self,

@@ -56,14 +56,27 @@ class Reads:
         found = {}
         for begin in self._loads(distances)[0]:
             inside = below(first + const(i32.x(n), [begin + i * spread for i in range(n)]), bound)
-            found[begin] = select(inside, self._sign(-1), self._sign(0)) if self.signs else inside
+            found[begin] = self.keep(inside)
         return found
+
+    def keep(self, mask: Value) -> Value:
+        """A mask as it is kept."""
+        return select(mask, self._sign(-1), self._sign(0)) if self.signs else mask
 
     def _sign(self, number: int) -> Value:
         return const((i64 if self.work.bytes == 8 else i32).x(self.lanes), number)
 
-    def _mask(self, masks: Masks, begin: int) -> Value:
-        return less(masks[begin], self._sign(0)) if self.signs else masks[begin]
+    def _mask(self, kept: Value) -> Value:
+        return less(kept, self._sign(0)) if self.signs else kept
+
+    def whole(self, fn: Function, x: Value, distance: int, mask: Value | None) -> Value:
+        """The vector at a distance from `x`; where a mask is not set, `outside`."""
+        made = self._widen(fn.load(x, self.array.x(self.lanes), distance * self.array.bytes, mask=mask))
+        return made if mask is None else self._fill_outside(made, mask)
+
+    def inside(self, value: Value, kept: Value) -> Value:
+        """A vector, `outside` where a mask that was kept is not set."""
+        return select(self._mask(kept), value, const(self.work.x(self.lanes), self.outside))
 
     def behind(self, distances: Sequence[int]) -> int:
         """How far behind its first element an unmasked vector of these taps is read."""
@@ -94,10 +107,7 @@ class Reads:
         n, item = self.lanes, self.array.bytes
 
         def load(begin: int) -> Value:
-            if masks is None:
-                return self._widen(fn.load(x, self.array.x(n), begin * item))
-            mask = self._mask(masks, begin)
-            return self._fill_outside(self._widen(fn.load(x, self.array.x(n), begin * item, mask=mask)), mask)
+            return self.whole(fn, x, begin, None if masks is None else self._mask(masks[begin]))
 
         def every_second(distance: int) -> Value:
             if distance - 2 in made:
@@ -115,7 +125,7 @@ class Reads:
         def apart(distance: int) -> Value:
             if masks is None and self.step <= EVERY:
                 return self._widen(load_every(fn, x, self.array.x(n), self.step, distance * item))
-            mask = const(i1.x(n), 1) if masks is None else self._mask(masks, distance)
+            mask = const(i1.x(n), 1) if masks is None else self._mask(masks[distance])
             places = const(i64.x(n), [(distance + i * self.step) * item for i in range(n)])
             return self._fill_outside(self._widen(gather_at(fn, x, places, self.array.x(n), mask)), mask)
 

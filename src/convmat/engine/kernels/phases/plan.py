@@ -11,7 +11,7 @@ from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, contiguous_strides, strides
 from ..base import KernelPlan
-from ..direct.plan import share_planes
+from ..direct.sharing import share_planes
 from ..effort import Effort
 from ..panel.pack_b import distance_refusal
 from .recipe import PhaseAxis, PhasesRecipe
