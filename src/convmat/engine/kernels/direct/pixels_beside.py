@@ -116,7 +116,7 @@ class PlanesBeside(Planes):
 
         return vector
 
-    def stored(self, place: PixelPlace, row: int) -> tuple[Value | None, Value | None]:
+    def store_mask(self, place: PixelPlace, row: int) -> tuple[Value | None, Value | None]:
         """The rows of a vector that y has."""
         assert isinstance(place, BesidePlace)
         mask = self._mask(place.y_masks + row * self._bytes)

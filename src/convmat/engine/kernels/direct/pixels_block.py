@@ -337,13 +337,13 @@ class PixelBlocks(Walker):
         made = splat(self.fn.load(w, self.r.work, offset), lanes=self.lanes)
         return made - self._w_zeros[mi] if self.r.w_zero else made
 
-    def stored(self, place: PixelPlace, row: int) -> tuple[Value | None, Value | None]:
+    def store_mask(self, place: PixelPlace, row: int) -> tuple[Value | None, Value | None]:
         """The mask of what is stored of a row of a block, and whether all is; None where that is known."""
         return (place.edge.stored, place.edge.whole) if place.edge else (None, None)
 
     def _finish(self, place: PixelPlace, row: int, sums: Sequence[Value]) -> None:
         y, residual = place.y + place.y_step * row, place.residual + place.y_step * row
-        mask, whole_row = self.stored(place, row)
+        mask, whole_row = self.store_mask(place, row)
         for mi, value in enumerate(sums):
             at = self.word("y m") * mi if mi else 0
             bias = self._biases[mi] if self.r.bias and self.r.unit is None else None

@@ -16,6 +16,7 @@ from dataclasses import replace
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Type, Value, i64, ptr
 from ..epilogue import Target, TileEpilogue
+from ..tile import Tile
 from .recipe import PanelRecipe
 
 LATER, LAST = 1, 2
@@ -74,6 +75,8 @@ class MicroKernels:
             source | {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64} | self._where(),
         )
         where, (a, b, depth, kept, place, *to) = fn.arguments[: len(source)], fn.arguments[len(source) :]
+        if r.fetches:
+            self._fetch(fn, tile, Target(*to))
         if packs:
             x, step = where
             sums = replace(tile, vector_k=step).multiply(fn, a, x, depth, copy=(b, r.pitch))
@@ -91,6 +94,15 @@ class MicroKernels:
         with last.otherwise():
             tile.store_parts(fn, sums, kept)
         return fn
+
+    def _fetch(self, fn: Function, tile: Tile, to: Target) -> None:
+        """Asks for the lines of C beside this tile's that the second tile after it writes."""
+        size = tile.lanes * self.recipe.out.bytes
+        line = to.c
+        for row in range(tile.rows):
+            line = line + to.stride if row else line
+            for vector in range(tile.vectors):
+                fn.prefetch(line, (2 * tile.vectors + vector) * size, write=True)
 
     def _finish(self, rows: int) -> Function:
         """The function that stores the finished sums of a panel."""

@@ -41,6 +41,7 @@ class PanelRecipe:
     are evenly apart. `lines`: A's rows are evenly apart and contiguous along k, perhaps in another order (not
     `ordered`); if they are not, k has `k_indices` indices. `skips`: a part of k is one tap, and columns where it lies
     outside x are omitted.
+    `fetches`: k is so short that lines of C are asked for before they are written.
     """
 
     form: Form
@@ -69,6 +70,7 @@ class PanelRecipe:
     bias: bool
     residual: bool
     activation: Activation | None
+    fetches: bool = False
 
     @property
     def pitch(self) -> int:

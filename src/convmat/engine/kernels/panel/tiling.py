@@ -183,6 +183,14 @@ def _count_fused_columns(lying: Lying, first: int | None) -> int:
     return math.prod(i.extent for i in line) if plain else 0
 
 
+SHORT = 48
+"""Terms of a sum that a tile is done with sooner than memory gives a line: a tile takes a dozen cycles or two for one.
+
+The tiles behind it then wait until its lines of C have come to be written. They are as many rows apart as the tile has,
+which hardware does not foresee.
+"""
+
+
 def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, cpu: Cpu) -> PanelRecipe:
     """What is constant in the kernel of a product whose panels take this form."""
     a, b = product.terms[0]
@@ -221,6 +229,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         bias=product.epilogue.bias is not None,
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
+        fetches=0 < product.k < SHORT and not tiling.along_m and storing.store is Store.LINES,
     )
 
 
