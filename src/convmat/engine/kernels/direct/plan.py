@@ -21,7 +21,7 @@ from ...operands import Array, Dtypes, Shapes, contiguous_strides, origin
 from ..base import KernelPlan
 from ..effort import Effort
 from ..epilogue import output_bounds
-from ..panel.pack_b import distance_refusal
+from ..panel.walk import distance_refusal
 from . import channels, pixels
 from .access import Reading, Windows
 from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS, pack_steps

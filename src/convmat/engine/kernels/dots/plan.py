@@ -11,7 +11,7 @@ from ...operands import Dtypes, Shapes, origin, strides
 from ..base import KernelPlan
 from ..direct.planes import WindowSteps
 from ..effort import Effort
-from ..panel.pack_b import distance_refusal
+from ..panel.walk import distance_refusal
 from .recipe import OFFSETS, DotsRecipe
 
 FARTHEST = 64

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ....lazy_dataclass import dataclass
-from ....product import View
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
 from ...ir.instructions import (
@@ -27,6 +26,7 @@ from ...ir.instructions import (
     i32,
     i64,
     less,
+    maximum,
     minimum,
     ptr,
     select,
@@ -34,108 +34,16 @@ from ...ir.instructions import (
     trunc,
     udiv,
 )
-from ...ir.shuffles import pick_every, widen
+from ...ir.shuffles import pick_every, transpose, widen
 from ..effort import EVERY
 from ..epilogue import gather_at
+from .walk import Check, Walk
 
 OUTSIDE = -(1 << 30)
 """A position that is outside every array the jit takes, and stays so when a tap is added."""
 
-LARGEST_EXTENT = 1 << 29
-"""The longest axis whose positions are compared in 32 bits."""
-
-_SPARE = 64
-"""Steps that lanes may go beyond the last of an index."""
-
-
-def distance_refusal(view: View) -> str | None:
-    """The sentence why positions along an axis of x cannot be compared in 32 bits, if they cannot."""
-    indices = view.extents
-    for c in view.coordinates:
-        reach = abs(c.offset) + sum(abs(by) * (indices[name] + _SPARE) for name, by in c.terms)
-        if c.extent > LARGEST_EXTENT or reach > 2 * LARGEST_EXTENT:
-            return f"counts positions in 32 bits: no axis over {LARGEST_EXTENT}, its padding included"
-    return None
-
-
 FETCH = 2
 """How many panels ahead of the packer its lines are asked for."""
-
-MOST_NEAR = 8
-"""Taps along the lane axis are written out one by one up to this many; more are a loop."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """An array axis on which the View may leave its array: offset + sum of coefficient * index, in [0, limit)."""
-
-    axis: int
-    terms: tuple[tuple[str, int], ...]
-    offset: int
-
-    def by(self, name: str) -> int:
-        """How far one step of an index goes along the axis."""
-        return dict(self.terms).get(name, 0)
-
-
-@dataclass(frozen=True)
-class Walk:
-    """A View as the packer walks it: run and tap indices by name, and what has to be checked.
-
-    `coefficient` is how many elements apart neighbours along the lane index are. `near` is the tap index that moves
-    along the same array axis, if it takes few values: `nears` of them, `apart` elements apart, which share cache lines.
-    `moved`: the checked axes along which indices move that are neither run nor tap; who fixes those says how far.
-    """
-
-    run: tuple[str, ...]
-    taps: tuple[str, ...]
-    checks: tuple[Check, ...]
-    moved: tuple[int, ...]
-    coefficient: int
-    near: str = ""
-    nears: int = 1
-    apart: int = 0
-
-    @classmethod
-    def of(cls, view: View, run: Sequence[str], taps: Sequence[str]) -> Walk:
-        """The walk of a View over an array whose last axis is contiguous; all axes that may leave it are checked.
-
-        If one may leave it, so may others that windows slide along, at other extents: they are checked too.
-        """
-        groups, fixed = {i.name for i in view.batch}, {i.name for i in view.indices} - {*run, *taps}
-        checks: tuple[Check, ...] = ()
-        if view.risky:
-            checks = tuple(
-                Check(a, c.terms, c.offset)
-                for a, c in enumerate(view.coordinates)
-                if a in view.risky or (len(c.terms) > 1 and not groups & dict(c.terms).keys())
-            )
-        moved = tuple(c.axis for c in checks if any(c.by(name) for name in fixed))
-        last = dict(view.coordinates[-1].terms)
-        coefficient = last.pop(run[-1])
-        # The innermost of the sum alone is whole wherever the sum is cut.
-        inner = next((name for name in reversed(taps) if view.extents[name] > 1), "")
-        beside = [name for name in last if name == inner and view.extents[name] <= MOST_NEAR]
-        if len(last) != 1 or not beside:
-            return cls(tuple(run), tuple(taps), checks, moved, coefficient)
-        (near,) = beside
-        return cls(tuple(run), tuple(taps), checks, moved, coefficient, near, view.extents[near], last[near])
-
-    @property
-    def plain(self) -> bool:
-        """Whether a panel's lines lie in the array as they are: one tap, nothing outside, neighbours side by side."""
-        return len(self.taps) == 1 and not self.checks and self.coefficient == 1
-
-    @property
-    def lane(self) -> str:
-        """The index along which lanes lie."""
-        return self.run[-1]
-
-    def arguments(self) -> list[str]:
-        """The words a kernel needs: byte steps and extents of the indices, limits of the checked axes."""
-        indices = (*self.run, *self.taps)
-        words = [f"{what} {name}" for what in ("step", "extent") for name in indices]
-        return [*words, *(f"limit {c.axis}" for c in self.checks)]
 
 
 @dataclass(frozen=True)
@@ -186,6 +94,7 @@ class BPacker:
         self.fetch = FETCH * self.pitch // self.work.bytes * self.source.bytes
         self._lane_check = next((c for c in walk.checks if c.by(walk.lane)), None)
         self._own: Value
+        self._lanes_at: list[Value] = []
 
     def function(self, module: Module, name: str = "pack") -> Function:
         """Emits it."""
@@ -257,6 +166,9 @@ class BPacker:
         step = self.walk.coefficient if self._by_vectors else 1
         first, stop = lane * step, (lane + length - 1) * step + 1
         self._own = self._between(lane, lane + length, 0)
+        if self.walk.square:
+            places = [minimum(maximum(lane, i), lane + (length - 1)) for i in range(self.lanes)]
+            self._lanes_at = [each * self._steps[self.walk.lane] for each in places]
         return [self._own] if step == 1 else [self._between(first, stop, v * self.lanes) for v in range(step)]
 
     def _between(self, first: Value, stop: Value, start: int) -> Value:
@@ -321,6 +233,9 @@ class BPacker:
         """The loops over the tap indices of `order`, and in the innermost a vector moved for each near tap."""
         fn, walk = self.fn, self.walk
         at = self._compare(at)
+        if not order and walk.square:
+            self._move_squares(at)
+            return
         if not order:
             for i, each in enumerate(at.nears or [at.masks] * walk.nears):
                 move = self._moves[walk.near] * i if i else 0
@@ -367,6 +282,21 @@ class BPacker:
             nears = [[m & n for m, n in zip(masks, each, strict=True)] for each in nears]
         return replace(at, masks=masks, positions=positions, lanes=lanes, nears=nears)
 
+    def _move_squares(self, at: _Reached) -> None:
+        """All near taps of a vector: its lanes' taps are read side by side, and transposed.
+
+        Lanes that are not of this line are read where its first one is, and left out.
+        """
+        fn, n, item = self.fn, self.lanes, self.source.bytes
+        kept = None if not at.later else self.work.x(n)
+        for first in range(0, self.walk.nears, n):
+            rows = [fn.load(at.source + where, self.source.x(n), first * item) for where in self._lanes_at]
+            columns = transpose([widen(row, self.work, signed=self.signed) for row in rows])
+            for tap, made in enumerate(columns, first):
+                to = at.out + self._moves[self.walk.near] * tap if tap else at.out
+                other = const(made.type, 0) if kept is None else fn.load(to, kept)
+                fn.store(select(self._own, made, other), to)
+
     def _check(self, axis: int) -> Check:
         return next(c for c in self.walk.checks if c.axis == axis)
 
@@ -397,4 +327,4 @@ def pack_parameters(walk: Walk) -> dict[str, Type]:
     return named | {f"at{axis}": i64 for axis in walk.moved}
 
 
-__all__ = ["LARGEST_EXTENT", "BPacker", "Check", "Elements", "Walk", "distance_refusal", "pack_parameters"]
+__all__ = ["BPacker", "Elements", "pack_parameters"]

@@ -14,7 +14,8 @@ from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import Value, below, const, i1, i64, udiv
 from ...ir.shuffles import widen
-from .pack_b import Elements, Walk, pack_parameters
+from .pack_b import Elements, pack_parameters
+from .walk import Walk
 
 
 class ChannelsLastBPacker:

@@ -28,11 +28,11 @@ from .k_parts import (
     split_evenly,
     valid_ranges,
 )
-from .pack_b import distance_refusal
 from .partition import Overheads, Portions, partition
 from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform
 from .tiling import panel_recipe
+from .walk import distance_refusal
 
 PANEL_BYTES = 400 << 10
 """Bytes of the panels that a task keeps packed: with a block of A they fit a second-level cache of 1 MiB."""

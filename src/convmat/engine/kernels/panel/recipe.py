@@ -16,7 +16,7 @@ from ...job import WORD
 from ...operands import odd_lines_size
 from ..epilogue import Store
 from ..tile import Tile
-from .pack_b import Walk
+from .walk import Walk
 
 
 class Form(Enum):

@@ -17,9 +17,9 @@ from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, strides
 from ..epilogue import Store
 from .k_parts import RUN_PART, count_separate_taps, part_sizes
-from .pack_b import Walk
 from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, index_names, innermost_step, is_uniform
+from .walk import Walk
 
 
 @dataclass(frozen=True)

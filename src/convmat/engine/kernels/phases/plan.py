@@ -13,7 +13,7 @@ from ...operands import Dtypes, Shapes, contiguous_strides, strides
 from ..base import KernelPlan
 from ..direct.sharing import share_planes
 from ..effort import Effort
-from ..panel.pack_b import distance_refusal
+from ..panel.walk import distance_refusal
 from .recipe import PhaseAxis, PhasesRecipe
 
 MOST_TAPS, MOST_PHASES, MOST_ROWS, MOST_TERMS = 64, 8, 4, 256

@@ -12,7 +12,7 @@ from ...ir.instructions import TYPES
 from ...operands import Dtypes, Shapes, aligned_size, odd_lines_size, origin, strides
 from ..base import KernelPlan
 from ..effort import Effort
-from ..panel.pack_b import LARGEST_EXTENT
+from ..panel.walk import LARGEST_EXTENT
 from .blocks import (
     BEGUN,
     KEPT,
