@@ -18,6 +18,10 @@ X = normal(2, 4, 6, 5)
 CONV = node("Conv", "x w b", "a", pads=[1, 1, 1, 1])
 BARE = node("Conv", "x w", "a", group=2)
 TURNED = node("ConvTranspose", "x v", "a", group=2, strides=[2, 2])
+SCORES = (
+    node("Concat", "x x x x", "long", axis=3),
+    node("Transpose", "long", "turned", perm=[0, 1, 3, 2]),
+)
 CONSTANTS = {
     "w": normal(4, 4, 3, 3, seed=1),
     "b": normal(4, seed=2),
@@ -257,6 +261,58 @@ CASES = [
         "cancel_transposes",
         (node("ReduceMean", "x", "c", axes=[2, 3]), node("Transpose", "c", "y", perm=[0, 2, 3, 1])),
         "ReduceMean Reshape",
+    ),
+    Case(
+        "choose_first",
+        (node("Transpose", "x", "c", perm=[2, 0, 3, 1]), node("Gather", "c first", "y", axis=-2)),
+        "Gather Transpose",
+    ),
+    Case(  # two of five: less is moved
+        "choose_first",
+        (
+            node("Transpose", "x", "c", perm=[2, 0, 3, 1]),
+            node("Gather", "c first", "d", axis=2),
+            node("Gather", "c second", "e", axis=2),
+            node("Add", "d e", "y"),
+        ),
+        "Gather Transpose Gather Transpose Add",
+    ),
+    Case(
+        "choose_first",
+        (
+            node("Transpose", "x", "c", perm=[2, 0, 3, 1]),
+            node("Gather", "c first", "d", axis=2),
+            node("Neg", "c", "e"),
+        ),
+        "Transpose Gather Neg",
+        outputs="d e",
+    ),
+    Case(
+        "turn_in_product",
+        (*SCORES, node("MatMul", "turned long", "y")),
+        "Concat Einsum",
+    ),
+    Case(
+        "turn_in_product",
+        (
+            node("Concat", "x x x x", "long", axis=3),
+            node("Transpose", "long", "turned", perm=[1, 0, 3, 2]),
+            node("Transpose", "long", "other", perm=[1, 0, 2, 3]),
+            node("MatMul", "turned other", "c"),
+            node("Transpose", "c", "y", perm=[1, 2, 0, 3]),
+        ),
+        "Concat Einsum",
+    ),
+    Case(
+        "turn_in_product",
+        (*SCORES, node("MatMul", "turned long", "y")),
+        "Concat Transpose MatMul",
+        outputs="y turned",
+    ),
+    Case(  # too small for a kernel
+        "turn_in_product",
+        (node("Transpose", "x", "turned", perm=[0, 1, 3, 2]), node("MatMul", "turned x", "y")),
+        "Transpose MatMul",
     ),
     Case(
         "multiply_once",

@@ -10,7 +10,7 @@ from .bias import bias_gradient
 from .blocks import chosen_way, plan_block, plan_short_block, request_block
 from .candidates import Candidate, dtype_of
 from .choices import export_choices, forget_choices, import_choices
-from .contraction import Contracted, contraction
+from .contraction import Contracted, Contraction, contraction
 from .cost import Cost, error_bound, error_estimate
 from .decision import Decision
 from .making import make
@@ -34,6 +34,7 @@ __all__ = [
     "Candidate",
     "Choice",
     "Contracted",
+    "Contraction",
     "ConvKeywords",
     "Cost",
     "Decision",

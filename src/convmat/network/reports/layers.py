@@ -9,10 +9,11 @@ import numpy as np
 
 from ...geometry import Geometry
 from ...lazy_dataclass import dataclass
-from ...planner import Prepared
+from ...planner import Contraction, Prepared
 from ..graph import Graph, Node, Shape
 from ..ops import operator_of
 from ..ops.convolution import geometry_of
+from ..ops.einsum import equation_of
 from ..ops.fallback import REFERENCE
 from ..ops.floated import Floated
 from ..ops.half import plan_behind
@@ -170,6 +171,9 @@ def _product(
     if node.op == "MatMul" and a and b and _broadcast(a[:-2], b[:-2]):
         m, n, k = a[-2] if len(a) > 1 else 1, b[-1] if len(b) > 1 else 1, a[-1]
         return None, math.prod(np.broadcast_shapes(a[:-2], b[:-2])), (m, n, k)
+    if node.op == "Einsum" and len(specs) == 2:
+        found = Contraction.of(equation_of(node, specs), a, b)
+        return (None, found.product[0], found.product[1:]) if found.refusal is None else (None, 1, None)
     return None, 1, None
 
 

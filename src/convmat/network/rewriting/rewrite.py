@@ -11,6 +11,8 @@
     activate             f(conv(x) + b + r)                        f in the epilogue
     multiply_once        x[0] @ w, x[1] @ w, ..                    slices of x @ w
     cancel_transposes    two in a row are one; one that moves axes of length 1 alone is a Reshape
+    choose_first         Transpose(x)[i] = Transpose(x[i])         what is chosen is moved alone
+    turn_in_product      Transpose(a) @ b, Transpose(a @ b)        one Einsum, where a and b are computed
     skip                 Identity, and Dropout outside training
     shift_before         w*(x + t) = w*x + w*t                     where no zeros are put around x + t
     mean_of_bytes        AveragePool between 8-bit numbers         a product with equal weights
@@ -42,6 +44,7 @@ from .pooled import mean_of_bytes
 from .quantised import in_float, quantise_constants, quantised
 from .slices import multiply_once
 from .tables import rows_first
+from .turning import choose_first, turn_in_product
 
 Rule = Callable[[Draft, Node], bool]
 
@@ -102,6 +105,8 @@ RULES: dict[str, Rule] = {
         skip,
         multiply_once,
         cancel_transposes,
+        choose_first,
+        turn_in_product,
         pad_into_conv,
         fold_scale,
         scale_before,
