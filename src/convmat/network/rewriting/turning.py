@@ -53,11 +53,18 @@ def turn_in_product(draft: Draft, node: Node) -> bool:
         return False
     a, b = (draft.specs.get(name) for name in node.inputs)
     computed = all(draft.constant(name) is None for name in node.inputs)
-    if a is None or b is None or not computed or a.rank != b.rank or a.rank < 3 or a.shape[:-2] != b.shape[:-2]:
+    if (
+        a is None
+        or b is None
+        or not computed
+        or a.rank != b.rank
+        or a.rank < 3
+        or a.shape[:-2] != b.shape[:-2]
+    ):
         return False
     if a.dtype != b.dtype or a.dtype.name not in ("float32", "float64"):
         return False
-    *batch, m, k, n = LETTERS[: a.rank + 1]
+    *batch, m, k, n = list(LETTERS[: a.rank + 1])
     terms, names, gone = [[*batch, m, k], [*batch, k, n]], list(node.inputs), list[Node]()
     for i, name in enumerate(node.inputs):
         before = draft.writer(name, "Transpose") if draft.has_one_reader(name) else None

@@ -7,44 +7,29 @@ on, zero where that is another row. So a tap costs a shuffle where it would cost
 line, and no lane is wasted but those behind the last whole row. Rows outside x are masked, not branched around: at the
 top and the bottom of a plane, which is small, rows inside and outside share vectors.
 
-Each sum is what `pixels` makes it, its terms in the same order. All planes have the same masks, from a table:
-
-    [tap along a row]   columns whose tap is inside x
-    [vector of y]       rows that y has
-    [line of x]         rows that x has
+Each sum is what `pixels` makes it, its terms in the same order. All planes have the same masks, from a table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from ....lazy_dataclass import dataclass
 from ...ir.instructions import (
-    Type,
     Value,
     const,
     equal,
     greater_equal,
-    i8,
-    i16,
-    i32,
-    i64,
     lanes_of_bits,
     less,
     ptr,
     shuffle,
 )
-from ...operands import Array
+from .beside import mask_bytes, mask_type
 from .pixels import PixelsRecipe
 from .pixels_block import PixelLine, PixelPlace
 from .pixels_loop import Planes
-from .planes import WindowSteps
 from .strided_loads import Reads
-
-MOST_MASKED = 1024
-"""Rows of a plane: of more there would be more masks than a first-level cache keeps beside x and y."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +46,7 @@ class PlanesBeside(Planes):
 
     def __init__(self, recipe: PixelsRecipe) -> None:
         super().__init__(recipe, recipe.lanes, edges_only=False)
-        self._bytes = _mask_bytes(recipe)
+        self._bytes = mask_bytes(recipe)
 
     def before(self) -> None:
         """Where masks are, those of columns, and whether whole rows fill a vector."""
@@ -124,46 +109,10 @@ class PlanesBeside(Planes):
 
     def _mask(self, at: Value) -> Value:
         """A mask of the table."""
-        n, kind = self.lanes, _mask_type(self.r)
+        n, kind = self.lanes, mask_type(self.r)
         if self.r.signs:
             return less(self.fn.load(at, kind.x(n)), const(kind.x(n), 0))
         return lanes_of_bits(self.fn.load(at, kind))
 
 
-def _mask_type(recipe: PixelsRecipe) -> Type:
-    """What a mask is made of: a bit a lane in a register of its own, or a vector of signs."""
-    if recipe.signs:
-        return i64 if recipe.work.bytes == 8 else i32
-    return i16 if recipe.lanes == 16 else i8
-
-
-def _mask_bytes(recipe: PixelsRecipe) -> int:
-    return _mask_type(recipe).bytes * (recipe.lanes if recipe.signs else 1)
-
-
-def mask_table(
-    recipe: PixelsRecipe, rows: WindowSteps, width: int, offset: int, x_rows: int, y_rows: int
-) -> Array:
-    """The masks of a plane, in the order of the module; `offset`: of the first window's first row.
-
-    width: of rows of x and of y, in elements; x_rows, y_rows: how many there are -> bytes.
-    """
-    row, column = np.divmod(np.arange(recipe.lanes), width)
-    vectors = -(-y_rows // recipe.beside)
-    lines = (vectors - 1) * recipe.beside + rows.reach + 1
-    taps = column + np.array(recipe.lane.distances)[:, None] - recipe.low
-    stored = row + recipe.beside * np.arange(vectors)[:, None]
-    read = row + np.arange(lines)[:, None] + offset
-    masks = np.concatenate(
-        [
-            (taps >= 0) & (taps < width),
-            (stored < y_rows) & (row < recipe.beside),
-            (read >= 0) & (read < x_rows),
-        ]
-    )
-    if recipe.signs:
-        return (-masks.astype(_mask_type(recipe).dtype)).view(np.uint8).ravel()
-    return np.packbits(masks, axis=1, bitorder="little").ravel()
-
-
-__all__ = ["MOST_MASKED", "PlanesBeside", "mask_table"]
+__all__ = ["PlanesBeside"]

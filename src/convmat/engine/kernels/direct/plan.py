@@ -24,8 +24,8 @@ from ..epilogue import output_bounds
 from ..panel.walk import distance_refusal
 from . import channels, pixels
 from .access import Reading, Windows
+from .beside import mask_table, put_beside
 from .pack_w import WEIGHT_GROUPS, WEIGHT_VECTORS, pack_steps
-from .pixels_beside import MOST_MASKED, mask_table
 from .quad_reads import QUAD, multiplies_quads
 from .sharing import share_planes
 
@@ -259,28 +259,13 @@ def _planes(known: Reading, cpu: Cpu, *, counted: bool) -> pixels.PixelsRecipe |
         w_signed=dtypes.w.name != "uint8",
         unit=unit,
     )
-    return _put_beside(known, windows, recipe)
+    return put_beside(known, windows, recipe)
 
 
 def _order_planes(known: Reading, windows: Windows) -> tuple[Index, ...]:
     """Images, groups, and what else a plane fixes: long runs of planes that follow each other, in w too."""
     images = tuple(index for index in windows.outer if index.name in known.apart)
     return images + known.c.batch + tuple(index for index in windows.outer if index not in images)
-
-
-def _put_beside(known: Reading, windows: Windows, recipe: pixels.PixelsRecipe) -> pixels.PixelsRecipe:
-    """The recipe, with rows beside each other in vectors where x and y have rows of one width, which fit."""
-    rows, lane, axis = recipe.rows, recipe.lane, windows.lane_axis
-    if rows is None or windows.rows_axis is None or recipe.unit is not None:
-        return recipe
-    width, row = known.c.cols[-1].extent, known.c.cols[-2]
-    follow = known.x[row.name] == width * known.item and known.y[row.name] == width * known.out
-    high = max(row.extent, windows.rows_axis.extent) > MOST_MASKED
-    if not (recipe.by_lines and recipe.written_out and follow) or high or (rows.step, lane.step) != (1, 1):
-        return recipe
-    if axis.extent != width or width > recipe.lanes or axis.offset > 0:
-        return recipe
-    return replace(recipe, beside=recipe.lanes // width, low=-axis.offset)
 
 
 def _channels(known: Reading, cpu: Cpu, *, counted: bool) -> channels.ChannelsRecipe | str:
