@@ -85,9 +85,16 @@ class Laying:
 
 
 def lay_part(
-    shape: tuple[int, ...], begin: Sequence[int], extent: Sequence[int], modes: Sequence[str], cval: float
+    shape: tuple[int, ...],
+    begin: Sequence[int],
+    extent: Sequence[int],
+    modes: Sequence[str],
+    cval: float,
+    places: tuple[int, Sequence[int | None]] = (-1, ()),
 ) -> Laying:
     """The elements begin .. begin+extent-1 along each axis of an array of `shape`, continued beyond its edges.
+
+    places: an axis along which the part holds these positions of x instead.
 
     >>> out = np.empty((2, 4))
     >>> lay_part((2, 2), (-1, 0), (2, 4), ("edge", "wrap"), 0.0)(np.array([[1, 2], [3, 4]]), out); out
@@ -99,7 +106,7 @@ def lay_part(
     constants: list[Slices] = []
     for axis, (mode, n, first, count) in enumerate(zip(modes, shape, begin, extent, strict=True)):
         ahead = (slice(None),) * axis
-        runs = find_runs(source_positions(mode, n, first, count))
+        runs = find_runs(places[1] if axis == places[0] else source_positions(mode, n, first, count))
         constants += [(*ahead, to) for to, source in runs if source is None]
         found = [(to, source) for to, source in runs if source is not None]
         if first <= 0 and first + count >= n:

@@ -10,7 +10,7 @@ Large images of the type that is computed in are read where they lie. Products t
 is right inside; a slab along each edge is computed again, with its borders, and written over it:
 
     strips of the rows inside      x itself  ->  step  ->  step  ->  y
-    slabs along the edges          as above, a few rows or columns of x
+    slabs along the edges          as above, a few rows or columns of x; of one step, both of an axis side by side
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..engine import buffers
-from .borders import Laying, Slices, lay_part, slabs_outside, store_rounded
+from .borders import Laying, Slices, lay_part, slabs_outside, source_positions, store_rounded
 from .steps import FEW_TAPS, Correlation, ReadyStep, StripStep
 
 Array = npt.NDArray[Any]
@@ -120,6 +120,9 @@ class Strips:
         for axis, mode in enumerate(self._borders.modes if zeros else ()):
             if axis and mode == "constant" and self._borders.cval == 0:
                 continue
+            if self._lo[axis] and self._hi[axis] and all(len(chain) == 1 for chain in self._chains):
+                yield self._both_edges(axis)
+                continue
             for begin, count in slabs_outside(self._whole[axis], self._lo[axis], self._hi[axis]):
                 starts, extents = [0] * len(self._whole), list(self._whole)
                 starts[axis], extents[axis] = begin, count
@@ -159,6 +162,43 @@ class Strips:
             shape = (shape[0], *extent[1:])
         else:
             laying = lay_part(self._whole, first, shape, borders.modes, borders.cval)
+        chains = self._prepare(shape, begin, extent, zeros=zeros)
+        target = tuple(slice(at, at + n) for at, n in zip(begin, extent, strict=True))
+        direct = self._direct and extent[1:] == self._whole[1:]
+        targets = ((target, (slice(None),) * len(target)),)
+        return _Region(
+            laying, shape, targets, extent, chains, self._kind.work, borders.cval, direct, self._magnitude
+        )
+
+    def _both_edges(self, axis: int) -> _Region:
+        """The slabs along both edges of an axis as one region: one step passes over what lies side by side.
+
+        What it makes between the two, of windows with elements of both, is not stored.
+        """
+        borders, n, lo, hi = self._borders, self._whole[axis], self._lo[axis], self._hi[axis]
+        reach = lo + hi
+        places = [
+            each for begin, count in ((-lo, lo + reach), (n - reach, reach + hi))
+            for each in source_positions(borders.modes[axis], n, begin, count)
+        ]  # fmt: skip
+        begin = tuple(-lo for lo in self._lo)
+        shape = [m + more for m, more in zip(self._whole, self._reach, strict=True)]
+        shape[axis] = len(places)
+        extent = tuple(m - more for m, more in zip(shape, self._reach, strict=True))
+        laying = lay_part(self._whole, begin, shape, borders.modes, borders.cval, (axis, places))
+        chains = self._prepare(tuple(shape), (0,) * len(shape), extent, zeros=False)
+        ahead = (slice(None),) * axis
+        if lo == hi == 1:  # one copy for both
+            pairs = [(slice(0, n, n - 1), slice(0, extent[axis], extent[axis] - 1))]
+        else:
+            pairs = [(slice(0, lo), slice(0, lo)), (slice(n - hi, n), slice(extent[axis] - hi, extent[axis]))]
+        targets = tuple(((*ahead, to), (*ahead, source)) for to, source in pairs)
+        return _Region(
+            laying, tuple(shape), targets, extent, chains, self._kind.work, borders.cval, False, False
+        )
+
+    def _prepare(self, shape: Shape, begin: Shape, extent: Shape, *, zeros: bool) -> list[list[_RegionStep]]:
+        """The chains' steps over a part of this shape, which is laid for the outputs begin .. begin+extent-1."""
         chains = []
         for number, chain in enumerate(self._chains):
             made, at, most = [], shape, self._kind.most
@@ -170,16 +210,12 @@ class Strips:
                     n - size + 1 if axis == 0 or not zeros else n
                     for axis, (n, size) in enumerate(zip(at, step.sizes, strict=True))
                 )
-                most = max(most, abs(borders.cval)) * step.gain
+                most = max(most, abs(self._borders.cval)) * step.gain
                 whole = last or not self._cuts(step)
                 made.append(_RegionStep(run, at, fills, None if whole else self._kind.target, most))
                 most = most if whole else 2.0 ** (8 * self._kind.target.itemsize)  # where it wraps around
             chains.append(made)
-        target = tuple(slice(at, at + n) for at, n in zip(begin, extent, strict=True))
-        direct = self._direct and extent[1:] == self._whole[1:]
-        return _Region(
-            laying, shape, target, extent, chains, self._kind.work, borders.cval, direct, self._magnitude
-        )
+        return chains
 
     def _cuts(self, step: StripStep) -> bool:
         """Whether what a step makes is cut to integers before the next: where cutting it once, at the end, differs."""
@@ -226,12 +262,13 @@ class _RegionStep:
 class _Region:
     """A box of the output, and how it is computed: from rows of x as they are, or a part laid out with its borders.
 
-    direct: the last step writes to the output itself.
+    direct: the last step writes to the output itself, which the box is all of along the last axes. `targets`: where of
+    the output parts of what is made go, and these.
     """
 
     laying: Laying | slice
     shape: Shape
-    target: Slices
+    targets: tuple[tuple[Slices, Slices], ...]
     extent: Shape
     chains: list[list[_RegionStep]]
     work: np.dtype[Any]
@@ -256,8 +293,7 @@ class _Region:
         else:
             part = self._array(memory, 0, self.shape)
             self.laying(x, part)
-        target = out[self.target]
-        sums = target if self.direct else self._array(memory, 3, self.extent)
+        sums = out[self.targets[0][0]] if self.direct else self._array(memory, 3, self.extent)
         for number, chain in enumerate(self.chains):
             self._through(chain, part, sums, memory)
             if self.magnitude:
@@ -269,8 +305,8 @@ class _Region:
                     np.copyto(sums, made)
         if self.magnitude:
             np.sqrt(sums, out=sums)
-        if not self.direct:
-            store_rounded(sums, target, sum(chain[-1].most for chain in self.chains))
+        for to, source in () if self.direct else self.targets:
+            store_rounded(sums[source], out[to], sum(chain[-1].most for chain in self.chains))
 
     def _through(self, chain: list[_RegionStep], part: Array, sums: Array, memory: Array) -> None:
         """Pass through all steps of a chain, into `sums`; into scratch where squares are to come."""
