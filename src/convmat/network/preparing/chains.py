@@ -52,8 +52,7 @@ class Chain(OfThisProcess):
     def __call__(self, values: Sequence[Value]) -> None:
         """Do them all."""
         for slot, block, word, offset in self.aims:
-            array = values[slot]
-            assert isinstance(array, np.ndarray)
+            array: Any = values[slot]
             block[word] = address(array) + offset
         thread_pool.launch_all(self.addresses)
 

@@ -46,6 +46,10 @@ class Latest(NamedTuple):
         if thread_pool.count() != self.threads:
             return None
         if type(x) is dict:
-            alike = len(x) == len(self.arrays) and all(each.fits(x.get(each.name)) for each in self.arrays)
-            return x if alike else None
+            if len(x) != len(self.arrays):
+                return None
+            for each in self.arrays:  # no generator: that takes longer than all it asks
+                if not each.fits(x.get(each.name)):
+                    return None
+            return x
         return {self.arrays[0].name: x} if len(self.arrays) == 1 and self.arrays[0].fits(x) else None
