@@ -535,3 +535,16 @@ def test_what_is_not_finite_reaches_what_the_definition_says(value: float) -> No
     finite = np.isfinite(expected)
     np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-4, atol=1e-4)
     assert np.isfinite(y[..., :10]).all()
+
+
+def test_a_program_keeps_no_values_on_the_way_to_its_constants() -> None:
+    """Of weights in 8 bits that are made float32 by nodes, what lies between is known by its shape alone."""
+    w, x = np.arange(-32, 32, dtype=np.int8).reshape(8, 8), normal(2, 8)
+    nodes = [node("Cast", "w", "a", to=1), node("Mul", "a s", "b"), node("MatMul", "x b", "y")]
+    net = convmat.load(model(nodes, {"x": x.shape}, "y", {"w": w, "s": np.float32(0.25)}))
+    np.testing.assert_allclose(net(x), x @ (w * np.float32(0.25)), rtol=1e-5, atol=1e-4)
+    program = net.program({"x": Spec(x.shape, x.dtype)})
+    assert [name for name, spec in program.specs.items() if spec.value is not None] == list(
+        program.graph.constants
+    )
+    assert program.specs["a"] == Spec(w.shape, np.dtype(np.float32))

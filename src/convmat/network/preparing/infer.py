@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,14 @@ def outputs_of(graph: Graph, given: Sequence[Spec | None], limit: int) -> list[S
 
 def _valueless(spec: Spec) -> Spec:
     return Spec(spec.shape, spec.dtype)
+
+
+def keep_values(specs: Mapping[str, Spec], names: Container[str]) -> Specs:
+    """The same Specs; what is known to be in a value stays for those of these names alone, others need no memory."""
+    return {
+        name: spec if spec.value is None or name in names else _valueless(spec)
+        for name, spec in specs.items()
+    }
 
 
 def _branch(node: Node, specs: Specs) -> Graph | None:

@@ -86,12 +86,9 @@ class Program(OfThisProcess):
         rest: Graph | None = None,
         body: bool = False,
     ) -> None:
-        self.graph, self.specs = graph, dict(specs)
-        self.outputs = tuple(
-            name
-            for name in (graph.outputs if outputs is None else outputs)
-            if name not in graph.kept.values()
-        )
+        self.graph = graph
+        wanted = graph.outputs if outputs is None else outputs
+        self.outputs = tuple(name for name in wanted if name not in graph.kept.values())
         self.bodies: list[Programs] = []
         self.setting = replace(setting, bodies=self.bodies, shared=None)  # bodies run while this does
         self._shared = setting.shared
@@ -99,6 +96,7 @@ class Program(OfThisProcess):
         names = [*(each.name for each in graph.inputs), *graph.constants]
         names += [name for node in graph.nodes for name in node.outputs if name]
         self._slot = {name: i for i, name in enumerate(names)}
+        self.specs = infer.keep_values(specs, self._slot)
         self._kept = {next: name for name, next in graph.kept.items() if next}
         self._fresh: list[tuple[int, Shape, np.dtype[Any]]] = []
         self._called: list[int] = []
