@@ -1,6 +1,7 @@
 """What was found of problems of one kind, for others of it: those that differ in batch and spatial extents alone.
 
-    near(kind, extents) = ways within NEAR of the quickest at the nearest extents that were weighed in full
+    near(kind, extents) = ways within NEAR of the quickest at the nearest extents that were weighed in full;
+                          of these those within less, where the extents are less than SCALE apart
 
 A network that meets a new image size asks for dozens of plans at once, whose kernels are there already. How its ways
 compare changes slowly with the extents: what is not near the quickest, where no extent is more than SCALE times
@@ -9,7 +10,9 @@ another, is not weighed. Transformed tiles fill small maps up, by jumps: where t
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..lazy_dataclass import dataclass
@@ -35,10 +38,18 @@ KINDS, MEMBERS = 1024, 8
 
 @dataclass(frozen=True)
 class Member:
-    """A problem that was weighed in full, and the ways that are near the quickest there, the quickest first."""
+    """A problem that was weighed in full, and the ways that are near the quickest there, the quickest first.
+
+    `near`: each with how many times the quickest one's seconds it takes, or may take at least.
+    """
 
     geometry: Geometry
-    near: tuple[str, ...]
+    near: Mapping[str, float]
+
+    def near_at(self, geometry: Geometry) -> list[str]:
+        """Those that may be the quickest at other extents: ratios change by NEAR within SCALE, by less within less."""
+        apart = math.log(_apart(self.geometry, geometry), SCALE)
+        return [name for name, ratio in self.near.items() if ratio <= NEAR**apart]
 
 
 class Kinds:
@@ -56,7 +67,7 @@ class Kinds:
         least = min(apart, key=lambda found: found[0], default=None)
         return least[1] if least is not None and least[0] <= SCALE else None
 
-    def add(self, problem: Problem, near: tuple[str, ...], *more: Any) -> None:
+    def add(self, problem: Problem, near: Mapping[str, float], *more: Any) -> None:
         """Remember a problem that was weighed in full. `more`: what else its choice depends on."""
         key = (kind_of(problem), *more)
         with self._lock:

@@ -91,7 +91,7 @@ def find_quickest(problem: Problem, lowering: str | None, engine: str | None) ->
 def _find_among(problem: Problem, known: Member, machine: Machine, peaks: Peaks) -> Quickest | None:
     """The quickest of the ways that were near the quickest for another problem of the kind; None where none can run."""
     best: tuple[float, Candidate, Program] | None = None
-    for name in known.near:
+    for name in known.near_at(problem.geometry):
         if best is not None and bound(problem, WAYS[name], machine, peaks) > best[0]:
             continue
         candidate, program = weigh_way(problem, *WAYS[name], machine, peaks)
@@ -157,8 +157,8 @@ class _Search:
                     return True
         return False
 
-    def list_near(self, best: Candidate) -> tuple[str, ...]:
-        """The ways that take at most NEAR times the quickest's seconds, or may do so, the quickest first.
+    def list_near(self, best: Candidate) -> dict[str, float]:
+        """The ways that take at most NEAR times the quickest's seconds, or may do so, the quickest first: and how many.
 
         What was not weighed counts by its bound. A way that a limit alone refuses may be admitted elsewhere.
         """
@@ -178,7 +178,8 @@ class _Search:
                 continue
             if seconds <= most and name != best.way:
                 taken[name] = seconds
-        return (best.way, *sorted(taken, key=taken.__getitem__))
+        ordered = sorted(taken, key=taken.__getitem__)
+        return {best.way: 1.0} | {name: taken[name] / best.cost.seconds for name in ordered}
 
     def _close(self, lowering: Lowering) -> bool:
         """Whether a lowering may keep to the tolerance; of phases only its products say."""
