@@ -9,7 +9,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 import convmat
-from convmat.network.graph import Node
+from convmat.engine.cpu import host
+from convmat.network.graph import Node, Spec
+from convmat.network.ops.options import Options
+from convmat.network.ops.tree_walks import KernelScorer, open_scorer
+from convmat.network.ops.trees import _read_numbered
 
 from .cases import Array, single
 from .runtime import outside, run, said
@@ -40,8 +44,10 @@ def stump(kind: str, **more: Any) -> dict[str, Any]:
     return made | more
 
 
-def forest(kind: str, features: int, targets: int, modes: tuple[str, ...] = NAMES) -> dict[str, Any]:
-    """Five trees of random tests, three deep where they are whole; a leaf votes for one or two targets."""
+def forest(
+    kind: str, features: int, targets: int, modes: tuple[str, ...] = NAMES, trees: int = 5
+) -> dict[str, Any]:
+    """Trees of random tests, three deep where they are whole; a leaf votes for one or two targets."""
     made: dict[str, list[Any]] = {
         f"nodes_{name}": []
         for name in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids",
@@ -67,7 +73,7 @@ def forest(kind: str, features: int, targets: int, modes: tuple[str, ...] = NAME
             made["nodes_falsenodeids"][at] = add(tree, depth + 1)
         return own
 
-    for tree in range(5):
+    for tree in range(trees):
         add(tree, 0)
     return {name: tuple(value) for name, value in (made | votes).items()}
 
@@ -115,6 +121,39 @@ def test_regression_as_onnxruntime_has_it(aggregate: str, way: str) -> None:
 def test_each_kind_of_test(mode: str) -> None:
     about = forest("target", 3, 2, (mode,))
     agrees(older("TreeEnsembleRegressor", n_targets=2, **about), rows(40, 3, missing=mode != "NEQ"))
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+@pytest.mark.parametrize("mode", NAMES)
+@pytest.mark.parametrize("trees", [3, 8, 21])
+def test_a_kernel_adds_up_what_numpy_does(mode: str, trees: int) -> None:
+    """To the same bits, on any number of threads, whatever rows miss."""
+    about = forest("target", 3, 2, (mode,), trees)
+    read = _read_numbered(older("TreeEnsembleRegressor", n_targets=2, **about), "target", 2)
+    for n in (1, 700):
+        x = rows(n, 3, missing=True).astype(np.float64)
+        for aggregate in ("SUM", "AVERAGE"):
+            wanted = read.scores(x, 2, aggregate)
+            for threads in (1, 3):
+                with convmat.threads(threads):
+                    score = open_scorer(read, Spec.of(x), 2, Options(), aggregate)
+                assert isinstance(score, KernelScorer)
+                np.testing.assert_array_equal(score(x), wanted)
+
+
+@pytest.mark.skipif(not host().fma, reason="the jit makes no code for this CPU")
+@pytest.mark.parametrize(("modes", "way"), [(("LEQ",), "walked down"), (("LEQ", "GT"), "numpy")])
+def test_summaries_say_who_walks(modes: tuple[str, ...], way: str) -> None:
+    about = forest("target", 4, 1, modes, 8)
+    tree = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, **about)
+    declared = [helper.make_tensor_value_info(name, 1, ["n", count]) for name, count in (("x", 4), ("y", 1))]
+    graph = helper.make_graph([tree], "g", declared[:1], declared[1:])
+    sets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    net = convmat.load(helper.make_model(graph, opset_imports=sets, ir_version=8))
+    x = rows(6, 4)
+    node = older("TreeEnsembleRegressor", n_targets=1, **about)
+    np.testing.assert_allclose(net(x), run(node, x)[0], rtol=1e-6)
+    assert way in str(net.with_shapes(n=6).summary())
 
 
 @pytest.mark.parametrize("way", ["NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"])

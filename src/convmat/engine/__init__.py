@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.copies import Strides, strided_copy
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.extremes import extreme_places
+    from .kernels.sweeps.forest import forest, pack_nodes
     from .kernels.sweeps.lookup import lookup
     from .kernels.sweeps.normalise import normalise
     from .kernels.sweeps.operations import towards_zero
@@ -103,7 +104,9 @@ _HOMES = {
     "Weighted": ".kernels.sweeps.resample:Weighted",
     "resample": ".kernels.sweeps.resample:resample",
     "strided_copy": ".kernels.sweeps.copies:strided_copy",
+    "forest": ".kernels.sweeps.forest:forest",
     "lookup": ".kernels.sweeps.lookup:lookup",
+    "pack_nodes": ".kernels.sweeps.forest:pack_nodes",
     "batch_norm": ".kernels.sweeps.batch_norm:batch_norm",
     "batch_norm_grad": ".kernels.sweeps.batch_norm:batch_norm_grad",
     "normalise": ".kernels.sweeps.normalise:normalise",
@@ -212,6 +215,7 @@ __all__ = [
     "elementwise",
     "erf",
     "extreme_places",
+    "forest",
     "gelu",
     "gelu_tanh",
     "handover_seconds",
@@ -225,6 +229,7 @@ __all__ = [
     "microbench",
     "normalise",
     "object_cache",
+    "pack_nodes",
     "peaks",
     "pixel_shuffle",
     "preloaded",

@@ -1,9 +1,4 @@
-"""Ensembles of decision trees, of `ai.onnx.ml`: every row of x walks down all trees at once.
-
-    child[n, 0 or 1]  = where a row goes from node n if its test fails or holds; a leaf leads to itself
-    at[r, t]          = the node that row r has reached in tree t, first the tree's root
-    at               <- child[at, test(x[r, feature[at]], split[at])]          as often as the deepest tree has tests
-    y[r, e]           = the sum (mean, least, largest) of the votes for e at the leaves reached
+"""Ensembles of decision trees, of `ai.onnx.ml`, read from attributes: `tree_walks` walks them.
 
 TreeEnsemble counts nodes and leaves through; TreeEnsembleRegressor and TreeEnsembleClassifier have numbers within each
 tree, which become places in the same arrays. Tests and sums are taken in float64, and y is rounded once.
@@ -11,26 +6,16 @@ tree, which become places in the same arrays. Tests and sums are taken in float6
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...lazy_dataclass import dataclass
-from ...processes import kept_property
 from ..graph import Array, Node, Spec
 from .base import Specs, Step, input_at, step_operator
 from .classical import DOMAIN, FLOAT, labels_of, transform_scores, two_scores
 from .options import Options
-
-TESTS = (np.less_equal, np.less, np.greater_equal, np.greater, np.equal, np.not_equal)
-"""Tests of a feature against a split, in the order of their numbers in TreeEnsemble."""
-
-MEMBER = len(TESTS)
-"""The number of the test whether a feature is one of several numbers."""
-
-LEAF = MEMBER + 1
-"""Number that leaves have in place of a test's."""
+from .tree_walks import LEAF, MEMBER, KernelScorer, Trees, Walked, open_scorer
 
 MODES = {f"BRANCH_{name}": n for n, name in enumerate(("LEQ", "LT", "GTE", "GT", "EQ", "NEQ"))} | {
     "LEAF": LEAF
@@ -44,77 +29,6 @@ CIRCLE = "a node of its trees is below itself\n  every branch must end at a leaf
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 """What becomes of scores, in the order of their numbers in TreeEnsemble."""
-
-
-@dataclass(frozen=True)
-class Trees:
-    """Nodes and leaves of all trees, one after the other; see the module. `modes`: numbers of tests, LEAF for leaves.
-
-    `missing`: whether NaN passes a node's test; `sets`: the numbers of a MEMBER. `votes`: leaf, target and weight of
-    each vote, sorted by leaf; those of leaf n begin at `first[n]` and end at `first[n + 1]`.
-    """
-
-    features: Array
-    splits: Array
-    modes: Array
-    missing: Array
-    children: Array
-    roots: Array
-    sets: dict[int, Array]
-    votes: tuple[Array, Array]
-    first: Array
-
-    @kept_property
-    def tests(self) -> list[int]:
-        """The kinds of tests that there are."""
-        return [n for n in np.unique(self.modes).tolist() if n < MEMBER]
-
-    @kept_property
-    def misses(self) -> bool:
-        """Whether NaN passes some test."""
-        return bool(self.missing.any())
-
-    def find_leaves(self, x: Array) -> Array:
-        """The leaf of each tree that each row ends at: (N, C) float64 -> (N, trees)."""
-        at = np.broadcast_to(self.roots, (len(x), len(self.roots)))
-        begin, children = np.arange(len(x))[:, None] * x.shape[1], self.children.reshape(-1)
-        while True:
-            below = children.take(2 * at + self._test(x.reshape(-1), begin, at))
-            if np.array_equal(below, at):
-                return below
-            at = below
-
-    def _test(self, x: Array, begin: Array, at: Array) -> Array:
-        """Whether each row passes the test of the node that it stands at."""
-        values, splits = x.take(begin + self.features.take(at)), self.splits.take(at)
-        passed = np.zeros(at.shape, bool)
-        for n in self.tests:
-            found = TESTS[n](values, splits)
-            passed = found if len(self.tests) == 1 else np.where(self.modes.take(at) == n, found, passed)
-        for node, members in self.sets.items():
-            here = at == node
-            passed[here] = np.isin(values[here], members)
-        return passed | (np.isnan(values) & self.missing.take(at)) if self.misses else passed
-
-    def scores(self, x: Array, targets: int, aggregate: str) -> Array:
-        """The votes of each row's leaves, for each target: (N, C) -> (N, targets), 0 where nothing votes."""
-        leaves = self.find_leaves(x)
-        counts = self.first[leaves + 1] - self.first[leaves]
-        rows = np.repeat(np.arange(len(x)), counts.sum(axis=1))
-        begin = np.repeat(self.first[leaves].reshape(-1), counts.reshape(-1))
-        ends = np.cumsum(counts.reshape(-1))
-        which = begin + np.arange(len(begin)) - np.repeat(ends - counts.reshape(-1), counts.reshape(-1))
-        places, weights = rows * targets + self.votes[0][which], self.votes[1][which]
-        if aggregate in ("SUM", "AVERAGE"):
-            sums: Array = np.bincount(places, weights, len(x) * targets).reshape(len(x), targets)
-            return sums / max(len(self.roots), 1) if aggregate == "AVERAGE" else sums
-        some = np.zeros(len(x) * targets, bool)
-        some[places] = True
-        extreme = np.minimum if aggregate == "MIN" else np.maximum
-        found = np.full(len(x) * targets, np.inf if aggregate == "MIN" else -np.inf)
-        extreme.at(found, places, weights)
-        kept: Array = np.where(some, found, 0.0).reshape(len(x), targets)
-        return kept
 
 
 def _votes(node: Node, nodes: int, leaves: Array, targets: Array, weights: Array, most: int) -> Any:
@@ -235,7 +149,10 @@ def walk_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options: Option
     trees = _read_ensemble(node, made[0].shape[1])
     _require_features(node, trees, input_at(node, specs, 0))
     way = _of_number(node, "post_transform", TRANSFORMS, 0)
-    return _scoring(node, trees, _of_number(node, "aggregate_function", AGGREGATES, 1), way)
+    aggregate = _of_number(node, "aggregate_function", AGGREGATES, 1)
+    return _scoring(
+        node, open_scorer(trees, input_at(node, specs, 0), made[0].shape[1], options, aggregate), way
+    )
 
 
 # -- TreeEnsembleRegressor, TreeEnsembleClassifier ---------------------------------------------------------------------
@@ -315,14 +232,14 @@ def _base(node: Node, targets: int) -> Array:
     return base if base.size else np.zeros(1)
 
 
-def _scoring(node: Node, trees: Trees, aggregate: str, way: str, base: Array | float = 0.0) -> Step:
+def _scoring(node: Node, score: Callable[[Array], Array], way: str, base: Array | float = 0.0) -> Step:
     """The step that writes transformed scores."""
 
     def step(x: Array, out: Array) -> None:
         rows = x.astype(np.float64).reshape(len(out), -1)
-        out[...] = transform_scores(node, trees.scores(rows, out.shape[1], aggregate) + base, way)
+        out[...] = transform_scores(node, score(rows) + base, way)
 
-    return step
+    return Walked(step) if isinstance(score, KernelScorer) else step
 
 
 def _regress_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -340,7 +257,8 @@ def regress_by_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options: 
         raise node.error(
             f"its aggregate_function is {aggregate!r}\n  one of {', '.join(AGGREGATES)} is needed"
         )
-    return _scoring(node, trees, aggregate, node.get("post_transform", "NONE"), _base(node, targets))
+    score = open_scorer(trees, input_at(node, specs, 0), targets, options, aggregate)
+    return _scoring(node, score, node.get("post_transform", "NONE"), _base(node, targets))
 
 
 def _classify_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
@@ -361,11 +279,10 @@ def classify_by_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options:
     _require_features(node, trees, x)
     named = set(trees.votes[0].tolist())
     positive = not (trees.votes[1] < 0).any()
+    score = open_scorer(trees, x, classes, options)
 
     def step(x: Array, *outs: Array) -> None:
-        sums = (
-            trees.scores(x.astype(np.float64).reshape(_rows_of(node, Spec.of(x)), -1), classes, "SUM") + base
-        )
+        sums = score(x.astype(np.float64).reshape(_rows_of(node, Spec.of(x)), -1)) + base
         chosen = sums.argmax(axis=1) if sums.size else np.zeros(len(sums), np.int64)
         if classes == 2 and len(named) == 1:
             one = sums[:, [*named]]
@@ -378,7 +295,7 @@ def classify_by_trees(node: Node, specs: Specs, made: tuple[Spec, ...], options:
             if name:
                 next(found)[...] = value
 
-    return step
+    return Walked(step) if isinstance(score, KernelScorer) else step
 
 
 def _of_one_sum(node: Node, one: Array, positive: bool) -> Array:

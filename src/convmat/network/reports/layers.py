@@ -20,6 +20,7 @@ from ..ops.half import plan_behind
 from ..ops.integers import INTEGER_GEMM, WITH_WINDOWS
 from ..ops.planned import Compared, Moved, Multiplied, Swept
 from ..ops.rolled import Rolled
+from ..ops.tree_walks import Walked
 from ..preparing.program import NodeTask, Program
 
 INTEGER_PRODUCTS = (*WITH_WINDOWS, INTEGER_GEMM, "MatMulInteger", "QLinearMatMul")
@@ -138,7 +139,7 @@ def _layer(program: Program, node: Node, task: NodeTask | None, counted: set[str
 def _who(node: Node, task: NodeTask | None, plan: Prepared | None) -> tuple[str, str]:
     if task is None:
         return "a view", ""
-    if isinstance(task.run, Compared | Moved | Multiplied | Swept | Rolled):
+    if isinstance(task.run, Compared | Moved | Multiplied | Swept | Rolled | Walked):
         return task.run.way, "jit"
     if plan is not None:
         floats = ", in float32" if isinstance(getattr(task, "run", None), Floated) else ""
