@@ -48,7 +48,7 @@ from .launch import (
     rows_a_bias,
     start,
 )
-from .operands import Array, Dtypes, Operands, Shapes, aligned_size
+from .operands import Array, Dtypes, Operands, Shapes, aligned_size, contiguous_strides
 from .runtime import buffers, jit_cache, preloaded, thread_pool
 from .runtime.loader import Loaded
 
@@ -63,19 +63,23 @@ def prepare(
     bound: bool = True,
     threads: int = 1,
     cpu: Cpu | None = None,
+    around: Shapes | None = None,
 ) -> JitProgram | str:
     """A program for the products, or the sentence why the jit makes no code for them.
 
     `limit`: bytes of scratch that its tasks should keep to (they may need more: see `workspace`). `bound`: weights are
-    packed once, by `bind`; otherwise each call packs them in its workspace. `cpu`: a target set by hand.
+    packed once, by `bind`; otherwise each call packs them in its workspace. `cpu`: a target set by hand. `around`: for
+    x and y the shapes of larger arrays that they are parts of, read and written in place where they are.
     """
     target = cpu or host()
+    lies = {} if dtypes.array.name in BYTES or any(p.rounded for p in products) else dict(around or {})
+    shapes = {**shapes, **lies}
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     if packing is Packing.NOTHING and (len(products) > 1 or any(map(has_phases, products))):
         together = plan_phases(products, dtypes, shapes, threads, target)
         if not isinstance(together, str):
-            return JitProgram((together,), dtypes, target, bound=bound)
+            return JitProgram((together,), dtypes, target, bound=bound, lies=lies)
     steps: list[KernelPlan] = []
     for product in products:
         made = _plan_steps(product, packing, dtypes, shapes, threads, target, bound)
@@ -84,7 +88,7 @@ def prepare(
         steps += made
     if packing is Packing.WHOLE:
         return "never stores the unrolled input: it packs a panel at a time"
-    return JitProgram(tuple(steps), dtypes, target, bound=bound)
+    return JitProgram(tuple(steps), dtypes, target, bound=bound, lies=lies)
 
 
 def _planner(product: Product, packing: Packing, bound: bool) -> Callable[..., KernelPlan | str]:
@@ -114,12 +118,15 @@ class JitProgram(OfThisProcess):
     """Products made ready to run by kernels; holds neither arrays nor code, and may be shared by threads.
 
     Code is held while it runs and by launchers: the many programs that a planner remembers would keep all of it.
+    `lies`: for x and y the shapes of larger arrays that they are parts of, which are then read and written in place.
     """
 
-    by_dims = False
-
-    def __init__(self, steps: tuple[KernelPlan, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool) -> None:
+    def __init__(
+        self, steps: tuple[KernelPlan, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool, lies: Shapes
+    ) -> None:
         self.steps = steps
+        self.lies = lies
+        self.by_dims = bool(lies)
         self.dtypes = dtypes
         self.cpu = cpu
         self.bound = bound
@@ -221,9 +228,9 @@ class JitProgram(OfThisProcess):
     def run(self, operands: Operands, weights: Weights | None, threads: int) -> None:
         """Compute: reads "x", "residual" and what rows have (and "w" without `weights`), writes "y"; of any shape."""
         y = operands["y"]
-        target = y if y.flags.c_contiguous else np.empty(y.shape, y.dtype)
-        x, residual = make_contiguous(operands["x"]), operands.get("residual")
-        residual = None if residual is None else make_contiguous(residual)
+        target = y if self._lies_right("y", y) else self._find_place("y", y)
+        x, residual = self._place("x", operands["x"]), operands.get("residual")
+        residual = None if residual is None else self._place("y", residual)
         rows = {name: operands[name] for name in ROWS if name in operands}
         buffer = buffers.take(self.workspace)
         scratch = address(buffer) + 63 & -64
@@ -252,6 +259,27 @@ class JitProgram(OfThisProcess):
         buffers.give(buffer)
         if target is not y:
             np.copyto(y, target)
+
+    def _lies_right(self, name: str, array: Array) -> bool:
+        """Whether an array lies as kernels take it: C-contiguous, or as a part of the array that it is planned in."""
+        around = self.lies.get(name)
+        if around is None:
+            return bool(array.flags.c_contiguous)
+        steps = contiguous_strides(around, array.itemsize)
+        return all(n == 1 or a == b for n, a, b in zip(array.shape, array.strides, steps, strict=True))
+
+    def _place(self, name: str, array: Array) -> Array:
+        """An array that is read, where it lies right, or a copy that does."""
+        if self._lies_right(name, array):
+            return array
+        made = self._find_place(name, array)
+        np.copyto(made, array)
+        return made
+
+    def _find_place(self, name: str, array: Array) -> Array:
+        """Memory for an array, where kernels read or write it."""
+        around = self.lies.get(name, array.shape)
+        return np.empty(around, array.dtype)[tuple(slice(n) for n in array.shape)]
 
     def loose_blocks(self, x: int, w: int, y: int, scratch: int) -> list[Any]:
         """The jobs of a call that packs w too, for `pool.launch_all`: as long as they live, and so does this.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ..arguments import Shape
 from ..errors import PlanError
@@ -23,6 +24,9 @@ from .plan import Plan
 from .reading import read_problem
 from .request import thread_count
 
+if TYPE_CHECKING:
+    from .candidates import Program
+
 
 def chosen_way(decision: Decision) -> Candidate:
     """The chosen way alone, without what it costs: the same for every block."""
@@ -31,8 +35,12 @@ def chosen_way(decision: Decision) -> Candidate:
 
 
 @lru_cache(maxsize=512)
-def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
+def plan_block(
+    block: Problem, way: Candidate, threads: int, x_in: Shape | None = None, y_in: Shape | None = None
+) -> Plan:
     """The plan of a block (`Problem.of_block`) the way decided for the whole. Raises PlanError where that refuses it.
+
+    `x_in` and `y_in`: the shapes of the arrays that x and y are parts of, to be read and written where they lie.
 
     >>> from ..geometry import Geometry
     >>> from .making import make
@@ -42,7 +50,8 @@ def plan_block(block: Problem, way: Candidate, threads: int) -> Plan:
     (1, 4, 32, 64)
     """
     block = replace(block, threads=threads)
-    found = _plan_by_way(block, way)
+    around = {name: shape for name, shape in (("x", x_in), ("y", y_in)) if shape is not None}
+    found = _plan_by_way(block, way, around)
     if isinstance(found, Plan):
         return found
     raise PlanError(
@@ -67,18 +76,27 @@ def plan_short_block(block: Problem, way: Candidate) -> Plan:
     return next(each for each in found if isinstance(each, Plan))  # im2col on blas refuses nothing
 
 
-def _plan_by_way(block: Problem, way: Candidate) -> Plan | list[str]:
-    """A way's plan, with another packing where that one is refused; or the refusals."""
+def _plan_by_way(block: Problem, way: Candidate, around: dict[str, Shape] | None = None) -> Plan | list[str]:
+    """A way's plan, with another packing where that one is refused; or the refusals. `around`: see `make_program`."""
     lowering, refusals = find_lowering(way.lowering), []
     # The packings of one lowering on one engine are one sum.
     for packing in (way.packing, *(other for other in lowering.packings if other is not way.packing)):
         refusal = lowering.refuses(block)
-        program = refusal if refusal is not None else make_program(block, lowering, packing, way.engine)
+        program = refusal if refusal is not None else _make(block, replace(way, packing=packing), around or {})
         if not isinstance(program, str):
             chosen = replace(way, packing=packing)
             return Plan(Decision(block, (chosen,), chosen, forced=True), program)
         refusals.append(f"  {lowering.name}, {packing.value}: {program}")
     return refusals
+
+
+def _make(block: Problem, way: Candidate, around: dict[str, Shape]) -> Program | str:
+    """The program of a way for arrays that are parts of others where it has one, or else for copies of them."""
+    lowering = find_lowering(way.lowering)
+    program = make_program(block, lowering, way.packing, way.engine, around)
+    if around and isinstance(program, str):
+        return make_program(block, lowering, way.packing, way.engine)
+    return program
 
 
 def request_block(

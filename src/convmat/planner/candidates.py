@@ -110,8 +110,17 @@ def byte_limit(problem: Problem) -> int:
     return WORKSPACE_LIMIT if problem.workspace_limit is None else problem.workspace_limit
 
 
-def make_program(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
-    """An engine's program for one lowering and packing, within the limit if there is any, or its refusal."""
+def make_program(
+    problem: Problem,
+    lowering: Lowering,
+    packing: Packing,
+    engine: str,
+    around: Mapping[str, tuple[int, ...]] | None = None,
+) -> Program | str:
+    """An engine's program for one lowering and packing, within the limit if there is any, or its refusal.
+
+    `around`: for x and y the shapes of larger arrays that they may be parts of.
+    """
     if engine == "blas" and problem.counted:
         return _make_counted(problem, lowering, packing, engine)
     if engine == "blas" and problem.deterministic and problem != problem.alone():
@@ -125,12 +134,27 @@ def make_program(problem: Problem, lowering: Lowering, packing: Packing, engine:
         byte_limit(problem) - padding_bytes(problem),
         bound=problem.reuse_weights,
         threads=problem.threads,
+        around=around and _around_dims(problem, around),
     )
     return (
         _make_counted(problem, lowering, packing, engine)
         if isinstance(found, str) and problem.counted
         else found
     )
+
+
+def _around_dims(problem: Problem, around: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The same shapes with one extent per Dim; those that the axes of layouts do not divide are left out."""
+    plain, found = problem.squeezed, dict[str, tuple[int, ...]]()
+    if problem.pad is not None or problem.counted or plain is not problem:
+        return found
+    for name, shape in around.items():
+        axes = (problem.x if name == "x" else problem.y).axes
+        inner = [tuple(d.extent for d in axis[1:]) for axis in axes]
+        if all(n % math.prod(rest) == 0 for n, rest in zip(shape, inner, strict=True)):
+            each = zip(shape, inner, strict=True)
+            found[name] = tuple(n for whole, rest in each for n in (whole // math.prod(rest), *rest))
+    return found
 
 
 def _make_counted(problem: Problem, lowering: Lowering, packing: Packing, engine: str) -> Program | str:
