@@ -52,7 +52,7 @@ TILES = {
             node("Resize", "x - scales", "y", mode="linear", coordinate_transformation_mode="align_corners"),
             scales=np.array([1, 1, 2, 2], np.float32),
         ),
-        "Resize 'Resize_y'", "its coordinates (align_corners) follow from the whole extent",
+        "Resize 'Resize_y'", "takes its coordinates (align_corners) from the whole extent",
     ),
     "no whole number": (
         load(node("Resize", "x - - sizes", "y", mode="linear"), sizes=np.array([1, 4, 12, 12])),

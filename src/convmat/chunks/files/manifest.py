@@ -28,7 +28,7 @@ FOLLOWED = ("cuts", "way", "tile", "ways")
 
 def manifest_path(path: Path) -> Path:
     """Where the manifest of a file lies while it is written."""
-    return path.with_name(path.name + ".manifest")
+    return path.parent / f"{path.name}.manifest"
 
 
 def read_whole_lines(file: Path) -> list[str]:

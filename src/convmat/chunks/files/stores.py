@@ -136,9 +136,9 @@ def open_array(path: str | os.PathLike[str]) -> ArrayStore:
         )
     if not path.exists():
         raise PlanError(f"files: there is no {path}\n  in {Path.cwd()}\n  give the path of a {KINDS}")
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return _check_store(path, _npy(path))
-    if path.suffix in (".tif", ".tiff"):
+    if path.suffix.lower() in (".tif", ".tiff"):
         return _check_store(path, _tiff(path))
     if path.is_dir():
         return _check_store(path, _folder(path))
@@ -234,12 +234,12 @@ def last_changed(path: Path) -> int:
 
 def unfinished_path(path: Path) -> Path:
     """Where a file is written before it is whole."""
-    return path.with_name(path.name + ".part")
+    return path.parent / f"{path.name}.part"
 
 
 def passes_path(path: Path) -> Path:
     """Where passes that go before a file's blocks keep what they make."""
-    return path.with_name(path.name + ".passes")
+    return path.parent / f"{path.name}.passes"
 
 
 def require_kind(path: Path) -> None:
@@ -313,7 +313,7 @@ def open_part(path: Path) -> ArrayStore:
 def finish(path: Path) -> None:
     """Put a whole file in its place; one that is there already goes, and what passes kept. May be called again."""
     part = unfinished_path(path)
-    old = part.with_name(part.name + ".old")
+    old = part.parent / f"{part.name}.old"
     if part.is_dir() and path.is_dir():
         _remove(old)
         path.rename(old)

@@ -134,7 +134,7 @@ def _along(
         return (0, axis.I), part, scale
     modes = ("half_pixel", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric")
     if how not in modes or (how == "half_pixel_symmetric" and not even):
-        raise WholeImage(f"its coordinates ({how}) follow from the whole extent")
+        raise WholeImage(f"takes its coordinates ({how}) from the whole extent")
     if not even and axis.scale not in (n, 1 / n):
         raise WholeImage(f"resizes {axis.I} to {axis.P}, by no whole number")
     up = Fraction(n) if grows else Fraction(1, n)
