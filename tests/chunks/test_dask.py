@@ -99,7 +99,8 @@ def test_bytes_with_a_sign_and_without(call: Any, kinds: tuple[str, str]) -> Non
     rng = np.random.default_rng(0)
     x = rng.integers(0, 120, (2, 4, 12, 10)).astype(kinds[0])
     w = rng.integers(0, 120, (4, 4, 3, 3)).astype(kinds[1])
-    for more in ({}, {"x_zero_point": 100, "padding": 1}):
+    zeros: tuple[dict[str, Any], ...] = ({}, {"x_zero_point": 100, "padding": 1})
+    for more in zeros:
         expected = call(x, w, **more)
         assert expected.dtype == np.int32
         same_bits(call(da.from_array(x, chunks=(1, 2, 5, 4)), w, **more).compute(), expected)
@@ -125,9 +126,58 @@ def test_blocks_are_put_together_in_one_memory(monkeypatch: pytest.MonkeyPatch) 
         return made
 
     monkeypatch.setattr(work, "assemble", told)
-    y: Any = convmat.conv(da.from_array(x, chunks=(1, 4, 25, 300)), w, padding=1)
+    chunked = da.from_array(x, chunks=(1, 4, 25, 300))
+    y: Any = convmat.conv(chunked.map_blocks(np.copy), w, padding=1)
     same_bits(y.compute(scheduler="sync"), convmat.conv(x, w, padding=1))
     assert len(places) == 1
+    places.clear()
+    there: Any = convmat.conv(chunked, w, padding=1)
+    da.store(there, kept := np.empty_like(x, shape=there.shape), scheduler="sync")
+    same_bits(kept, convmat.conv(x, w, padding=1))
+    assert len(places) == 8  # where they lie
+
+
+def lie_differently(x: Array, how: str) -> Array:
+    """The same numbers in memory of another kind."""
+    if how == "every second":
+        return np.repeat(x, 2, axis=2)[:, :, ::2]
+    if how == "turned round":
+        return np.ascontiguousarray(x[..., ::-1])[..., ::-1]
+    if how == "broadcast":
+        return np.broadcast_to(x[:, :, :1], x.shape)
+    if how == "a part":
+        return np.pad(x, 3)[3:-3, 3:-3, 3:-3, 3:-3]
+    return np.asfortranarray(x)
+
+
+@pytest.mark.parametrize("how", ["every second", "turned round", "broadcast", "a part", "columns"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("chunks", [(1, 5, 6, 7), (2, 10, 12, 14), (1, 10, 5, 14)])
+def test_chunks_that_lie_in_larger_arrays(how: str, layout: str, chunks: tuple[int, ...]) -> None:
+    """Read where they lie or copied, with blocks written to their places: always the same bits."""
+    x = lie_differently(normal(2, 10, 12, 14), how)
+    w, bias = normal(3, x.shape[1 if layout == "NCHW" else 3], 3, 3), normal(3, seed=1)
+    with_names: dict[str, Any] = {"padding": 1, "layout": layout, "activation": "relu"}
+    residual = convmat.conv(x, w, **with_names)
+    lazy: Any = da.from_array(x, chunks=chunks)
+    several: tuple[dict[str, Any], ...] = ({}, {"residual": residual})
+    for more in several:
+        expected = convmat.conv(x, w, bias, **with_names, **more)
+        for each in (lazy, lazy.map_blocks(np.copy), lazy.persist(scheduler="sync")):
+            made: Any = convmat.conv(each, w, bias, **with_names, **more)
+            same_bits(made.compute(scheduler="sync"), expected)
+            same_bits(made.compute(scheduler="threads"), expected)
+            same_bits(made.persist(scheduler="threads").compute(), expected)
+
+
+def test_no_scheduler_is_asked_for_what_lies_in_one_array() -> None:
+    x, w, told = normal(1, 4, 40, 30), normal(3, 4, 3, 3), list[Any]()
+    callback = pytest.importorskip("dask.callbacks").Callback
+    made: Any = convmat.conv(da.from_array(x, chunks=(1, 4, 10, 15)), w, padding=1)
+    same_bits(made.compute(), convmat.conv(x, w, padding=1))
+    with callback(pretask=lambda key, *_: told.append(key)):  # who watches is told
+        same_bits(made.compute(), convmat.conv(x, w, padding=1))
+    assert len(told) > 8
 
 
 def test_two_worker_processes(workers: Any) -> None:

@@ -25,7 +25,7 @@ from ..errors import GeometryError, format_value
 from ..planner import Plan, PlanOptions, chosen_way, dtype_name, request
 from ..planner.arrays import read_array
 from .cutting import ChunkCutting, Cuts, chunk_boundaries, output_cuts
-from .lazy import LazyResult
+from .lazy import BlockTasks, LazyResult
 from .slabs import Slabs
 from .work import Whole, arrange_axes, block_shape, block_task, read_bias
 
@@ -145,20 +145,23 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
     token = tokenize(x.name, problem, whole.way, whole.w, whole.bias, chunks, getattr(residual, "name", None))
     name = f"{chunked.call}-{token}"
     blocks = cutting.blocks()
-    graph: dict[Any, Any] = {f"whole-{token}": whole.with_room(block for _, block in blocks)}
+    whole = whole.with_room(block for _, block in blocks)
+    graph: dict[Any, Any] = {f"whole-{token}": whole}
     if residual is not None:
         residual = residual.rechunk(chunks)
     slabs = Slabs(whole, cutting, chunked.channels, x.name, token)
     graph |= slabs.graph
+    tasks = BlockTasks(graph, [x] if residual is None else [x, residual], whole, {})
     for at, block in blocks:
         places, pieces = slabs.pieces(at)
         region = block_shape(whole, block)
         key = (name, *arrange_axes(whole, at[1:], 0, at[0]))
         added = None if residual is None else (residual.name, *key[1:])
         graph[key] = (block_task, f"whole-{token}", block, region, pieces, places, added)
-    sources = [x] if residual is None else [x, residual]
-    layered = HighLevelGraph.from_collections(name, graph, dependencies=sources)
+        tasks.blocks[key[1:]] = block, region, slabs.of_block(at)
+    layered = HighLevelGraph.from_collections(name, graph, dependencies=tasks.sources)
     made = LazyResult(layered, name, chunks, dtype=dtype, meta=np.empty((0,) * len(shape), dtype))
+    made.tasks = tasks
     return made[0] if chunked.single else made
 
 

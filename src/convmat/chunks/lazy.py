@@ -1,4 +1,4 @@
-"""The lazy result of a convolution: a Dask array whose blocks go to their places in the result as they are made.
+"""The lazy result of a convolution: a Dask array whose blocks are written to their places as they are made.
 
 Dask's own `compute` keeps all blocks and joins them in new memory when the last is there: all of the result twice, and
 a copy for which everything waits. What is derived from it (y + 1, y.sum()) is a plain Dask array.
@@ -6,6 +6,9 @@ a copy for which everything waits. What is derived from it (y + 1, y.sum()) is a
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -13,38 +16,106 @@ import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from dask.base import get_scheduler
+from dask.array.core import slices_from_chunks
+from dask.base import compute_as_if_collection, get_scheduler
+from dask.callbacks import Callback
+from dask.highlevelgraph import HighLevelGraph
+
+from .cutting import CutBlock
+from .slabs import Piece
+from .work import Whole, find_around, find_together, run_block, threads_here
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class BlockTasks:
+    """The tasks that make a result's blocks of its `sources`, which are chunked, and the blocks by their numbers.
+
+    A block is what it computes, the shape of its x, and the pieces of that.
+    """
+
+    graph: dict[Any, Any]
+    sources: Sequence[Any]
+    whole: Whole
+    blocks: dict[tuple[int, ...], tuple[CutBlock, tuple[int, ...], Sequence[Piece]]]
+
+    def run_here(self, places: dict[tuple[int, ...], Array]) -> bool:
+        """Write all blocks to `places` now, one after the other: no scheduler is needed where all x lies in one array.
+
+        False, and nothing done, where some of it is still to be made or put together, or somebody watches a scheduler.
+        """
+        chunks = [find_chunks(each) for each in self.sources]
+        if Callback.active or not all(chunks):
+            return False
+        there: dict[tuple[int, ...], Array] = {}
+        for number, (_, region, pieces) in self.blocks.items():
+            arrays = [chunks[0][piece.at][piece.part] for piece in pieces]
+            x = find_together(arrays, [piece.place for piece in pieces], region) if arrays else None
+            if x is None or find_around(x) is None:
+                return False
+            there[number] = x
+        for number, x in there.items():
+            residual = chunks[1][number] if len(chunks) > 1 else None
+            run_block(self.whole, self.blocks[number][0], x, residual, threads_here(), places[number])
+        return True
+
+    def writing(self, name: str, places: dict[tuple[int, ...], Array]) -> tuple[Any, list[Any]]:
+        """The same tasks, which write to `places`, and their keys. `name`: that of the blocks' own keys."""
+        token = uuid4().hex
+        graph, keys = {}, []
+        for key, task in self.graph.items():
+            if not isinstance(key, tuple) or key[0] != name:
+                graph[key] = task
+                continue
+            place = (f"place-{token}", *key[1:])
+            graph[place] = Place(places[key[1:]])
+            keys.append((f"written-{token}", *key[1:]))
+            graph[keys[-1]] = (write_block, place, *task)
+        layered = HighLevelGraph.from_collections(f"written-{token}", graph, dependencies=self.sources)
+        return layered, keys
+
+
+def find_chunks(array: Any) -> dict[tuple[int, ...], Array]:
+    """The chunks of a Dask array by their numbers; none where some are still to be made."""
+    layer = array.dask.layers.get(array.name, {})
+    found = {key[1:]: getattr(chunk, "value", chunk) for key, chunk in layer.items()}
+    return found if all(type(chunk) is np.ndarray for chunk in found.values()) else {}
+
+
+class Place:
+    """An array that a block is written to, and that Dask neither looks into nor hashes."""
+
+    def __init__(self, array: Array) -> None:
+        self.array, self._token = array, uuid4().hex
+
+    def __dask_tokenize__(self) -> str:
+        return self._token
+
+
+def write_block(place: Place, task: Any, *arguments: Any) -> None:
+    """Have a block's task write it at its place."""
+    task(*arguments, place.array)
 
 
 class LazyResult(da.Array):  # type: ignore[misc]  # Dask's classes have no types
     """A Dask array that `compute` writes block by block where the blocks are made by threads of this process."""
 
-    __slots__ = ()
+    __slots__ = ("tasks",)
+    tasks: BlockTasks
 
     def compute(self, **keywords: Any) -> Any:
         """The result in memory. `keywords` are those of Dask's own `compute`."""
         scheduler = get_scheduler(scheduler=keywords.get("scheduler"), collections=[self])
         if scheduler not in (dask.threaded.get, dask.local.get_sync):
             return super().compute(**keywords)
-        target = _StoreTarget(np.empty(self.shape, self.dtype))
-        da.store(self, target, lock=False, **keywords)
-        return target.array
+        made = np.empty(self.shape, self.dtype)
+        numbers = itertools.product(*(range(len(each)) for each in self.chunks))
+        places = dict(zip(numbers, (made[place] for place in slices_from_chunks(self.chunks)), strict=True))
+        if not self.tasks.run_here(places):
+            graph, keys = self.tasks.writing(self.name, places)
+            compute_as_if_collection(da.Array, graph, keys, **keywords)
+        return made
 
 
-class _StoreTarget:
-    """An array that blocks are stored in, and that Dask does not hash."""
-
-    def __init__(self, array: Array) -> None:
-        self.array, self._token = array, uuid4().hex
-        self.shape, self.dtype = array.shape, array.dtype
-
-    def __setitem__(self, place: Any, block: Array) -> None:
-        self.array[place] = block
-
-    def __dask_tokenize__(self) -> str:
-        return self._token
-
-
-__all__ = ["LazyResult"]
+__all__ = ["BlockTasks", "LazyResult"]

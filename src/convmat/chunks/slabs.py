@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from operator import getitem
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ..planner import dtype_of
@@ -102,6 +103,10 @@ class Slabs:
             self._sizes[task] = parts[key].size * item
             self._sources[key] = task, task
 
+    def of_block(self, at: tuple[int, ...]) -> list[Piece]:
+        """The pieces of a block's x."""
+        return self._pieces[at]
+
     def pieces(self, at: tuple[int, ...]) -> tuple[list[Place], list[Any]]:
         """Where the pieces of a block's x lie in it, and what gives them in a task."""
         found = self._pieces[at]
@@ -134,12 +139,17 @@ def bounds(piece: Piece) -> Key:
 
 
 def copy_slab(chunk: Array, place: Place) -> Array:
-    """A part of a chunk, in memory of its own: the chunk need not stay for it."""
-    return chunk[place].copy()
+    """A part of a chunk, in memory of its own: the chunk need not stay for it.
+
+    The chunk of an array that is there anyhow, larger than the chunk, is not copied from.
+    """
+    part: Array = chunk[place]
+    whole = chunk.base
+    return part if isinstance(whole, np.ndarray) and whole.nbytes > chunk.nbytes else part.copy()
 
 
 def copy_slabs(chunk: Array, places: Sequence[Place]) -> list[Array]:
-    """Parts of a chunk, each in memory of its own."""
+    """Parts of a chunk, each as `copy_slab` gives it."""
     return [copy_slab(chunk, place) for place in places]
 
 

@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import buffers, thread_pool
+from ..engine import buffers, host, thread_pool
 from ..errors import GeometryError
+from ..geometry import Geometry
+from ..lowering import find_lowering
 from ..planner import Candidate, Plan, dtype_of, plan_block
 from ..planner.arrays import read_addend
 from ..problem import Problem
 from ..processes import Lock
 from .cutting import CutBlock, Source
+from .strips import copy_region, split_block
 
 Array = npt.NDArray[Any]
 
@@ -110,13 +113,59 @@ def assemble(
     shape: tuple[int, ...],
     room: buffers.Slots | None,
 ) -> Array:
-    """Lay pieces at their places in one array; the piece itself where it is all of it and lies so already."""
-    if len(pieces) == 1 and pieces[0].shape == shape and pieces[0].flags.c_contiguous:
-        return pieces[0]
+    """Lay pieces at their places in one array; nothing is copied where they lie so in an array that is there."""
+    there = find_together(pieces, places, shape)
+    if there is not None and find_around(there) is not None:
+        return there
     made = (buffers.empty if room is None else room.empty)(shape, pieces[0].dtype)
     for piece, place in zip(pieces, places, strict=True):
         made[place] = piece
     return made
+
+
+def find_together(
+    pieces: Sequence[Array], places: Sequence[tuple[slice, ...]], shape: tuple[int, ...]
+) -> Array | None:
+    """The array of this shape that pieces at these places are, where they are parts of one array side by side.
+
+    >>> x = np.arange(12).reshape(3, 4)
+    >>> find_together([x[:1, 1:], x[1:, 1:]], [np.s_[:1, :], np.s_[1:, :]], (3, 3))
+    array([[ 1,  2,  3],
+           [ 5,  6,  7],
+           [ 9, 10, 11]])
+    """
+    first = pieces[0]
+    for piece, place in zip(pieces, places, strict=True):
+        if piece.strides != first.strides or _owner(piece) is not _owner(first):
+            return None
+        steps = zip(place, piece.strides, strict=True)
+        away = piece.__array_interface__["data"][0] - sum((p.start or 0) * step for p, step in steps)
+        if away != first.__array_interface__["data"][0]:
+            return None
+    return np.lib.stride_tricks.as_strided(first, shape, first.strides, writeable=False)
+
+
+def _owner(array: Array) -> Any:
+    """What the memory of an array belongs to."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def find_around(array: Array) -> tuple[int, ...] | None:
+    """The shape of a C-contiguous array that this one is a part of; None where it lies in another way.
+
+    >>> find_around(np.zeros((5, 6, 7))[:2, 1:3])
+    (2, 6, 7)
+    """
+    found, step = [], array.itemsize
+    for n, by, outer in zip(array.shape[::-1], array.strides[::-1], (*array.strides[-2::-1], 0), strict=True):
+        if n > 1 and by != step:
+            return None
+        around = n if outer < step * n or outer % step else outer // step
+        found.append(around)
+        step *= around
+    return tuple(reversed((*found[:-1], array.shape[0])))
 
 
 def repeat_padding(whole: Whole, sources: Sequence[Source], x: Array) -> Array:
@@ -141,19 +190,77 @@ def run_block(
     """y of one block: x as `assemble`, residual like y; `out` is written where it is given."""
     x = repeat_padding(whole, block.sources, x)
     with one_at_a_time():
-        plan = plan_block(whole.problem.of_block(block.geometry), whole.way, threads)
+        if not block.crops:
+            return run_geometry(whole, block.geometry, x, residual, threads, out)
         keep = arrange_axes(whole, block.keep, slice(None), slice(None))
-        if residual is not None and block.crops:
-            wide = np.zeros(plan.problem.shape("y"), residual.dtype)
+        if residual is not None:
+            g = block.geometry
+            wide = np.zeros(arrange_axes(whole, g.P, g.O, g.B), residual.dtype)
             wide[keep] = residual
             residual = wide
-        if not block.crops:
-            return plan(x, whole.w, whole.bias, residual=residual, out=out)
-        made: Array = plan(x, whole.w, whole.bias, residual=residual)[keep]
+        made: Array = run_geometry(whole, block.geometry, x, residual, threads)[keep]
     if out is None:
         return made.copy()
     out[...] = made
     return out
+
+
+def run_geometry(
+    whole: Whole, geometry: Geometry, x: Array, residual: Array | None, threads: int, out: Array | None = None
+) -> Array:
+    """What a geometry makes of x; x and `out` are read and written where they lie, in larger arrays or alone."""
+    apart = (
+        out is None or out.flags.c_contiguous or (residual is not None and residual.strides != out.strides)
+    )
+    plan = plan_block(
+        whole.problem.of_block(geometry),
+        whole.way,
+        threads,
+        None if x.flags.c_contiguous else find_around(x),
+        None if apart or out is None else find_around(out),
+    )
+    made: Array = plan(x, whole.w, whole.bias, residual=residual, out=out)
+    return made
+
+
+def run_parts(
+    whole: Whole,
+    block: CutBlock,
+    pieces: Sequence[Array],
+    places: Sequence[tuple[slice, ...]],
+    residual: Array | None,
+    threads: int,
+    out: Array | None,
+) -> Array | None:
+    """y of one block, in parts that read its largest piece where it lies; None where that saves too little."""
+    number = max(range(len(pieces)), key=lambda at: pieces[at].size)
+    main, place, g = pieces[number], places[number], block.geometry
+    first = 1 if whole.channels_last else 2
+    inside = place[first : first + g.rank]
+    channels, pad = main.shape[-1 if whole.channels_last else 1], whole.problem.pad
+    folds = pad is not None and pad.operand == "y"
+    if whole.way.engine != "jit" or folds or channels != g.C or find_around(main) is None:
+        return None
+    tile = find_lowering(whole.way.lowering).tile(whole.problem.geometry)
+    parts = split_block(block, tile, inside, main.itemsize, host().l3)
+    if not parts:
+        return None
+    made = buffers.empty(arrange_axes(whole, g.P, g.O, g.B), whole.dtype) if out is None else out
+    with one_at_a_time():
+        for part in parts:
+            each = [slice(a, b) for a, b in zip(part.start, part.stop, strict=True)]
+            at = arrange_axes(whole, each, slice(None), slice(None))
+            if part is parts[0]:
+                there = [
+                    slice(x.start - p.start, x.stop - p.start) for x, p in zip(part.x, inside, strict=True)
+                ]
+                x = main[arrange_axes(whole, there, slice(None), slice(None))]
+            else:
+                x = copy_region(pieces, places, arrange_axes(whole, part.x, slice(0, g.C), slice(0, g.B)))
+            run_geometry(
+                whole, part.geometry, x, None if residual is None else residual[at], threads, made[at]
+            )
+    return made
 
 
 def block_task(
@@ -163,13 +270,20 @@ def block_task(
     pieces: Sequence[Array],
     places: Sequence[tuple[slice, ...]],
     residual: Array | None,
+    out: Array | None = None,
 ) -> Array:
-    """The task of a lazy block: pieces of x in, a chunk of y out."""
+    """The task of a lazy block: pieces of x in, a chunk of y out, which is `out` where that is given."""
     if 0 in shape or not pieces:  # a chunk without images
         g = block.geometry
-        return np.empty(arrange_axes(whole, g.P, g.O, g.B), whole.dtype)
+        return np.empty(arrange_axes(whole, g.P, g.O, g.B), whole.dtype) if out is None else out
+    threads = threads_here()
+    there = find_together(pieces, places, shape)
+    if there is None or find_around(there) is None:
+        made = run_parts(whole, block, pieces, places, residual, threads, out)
+        if made is not None:
+            return made
     x = assemble(pieces, places, shape, whole.room)
-    return run_block(whole, block, x, residual, threads_here())
+    return run_block(whole, block, x, residual, threads, out)
 
 
 __all__ = [
