@@ -73,6 +73,18 @@ def test_columns_side_by_side_are_read_as_they_are(
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
 
 
+def test_names_of_files_in_capitals_and_none_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("zarr")
+    np.save(tmp_path / "x.npy", normal(20, 24))
+    (tmp_path / "x.npy").rename(tmp_path / "X.NPY")
+    job = chunks.plan_files(tmp_path / "X.NPY", normal(3, 3), None, {}, 1 << 31, plain=True)
+    chunks.make_file(job, tmp_path / "y.npy")
+    assert read(tmp_path / "y.npy").shape == (18, 22)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError, match="cannot be read as a Zarr array"):
+        chunks.plan_files(".", normal(3, 3), None, {}, 1 << 31, plain=True)
+
+
 @pytest.mark.parametrize(
     "kinds", ["uint8 int8", "int8 uint8", "uint8 float16", "int32 float32", ">f8 float64"]
 )
@@ -298,6 +310,9 @@ def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     assert str(error.value).endswith(
         f"  say the same again; or delete {tmp_path}/y.npy.manifest to begin anew"
     )
+    wider = chunks.plan_files(tmp_path / "x.npy", normal(4, 2, 3, 3), None, {"padding": 1}, 1 << 31)
+    with pytest.raises(PlanError, match=r"\n  convolution: '1x2x20x20 .*' then, '.*, padding .*' now\n"):
+        chunks.make_file(wider, tmp_path / "y.npy", resume=True)
     with pytest.raises(PlanError, match="did not finish"):
         chunks.make_file(job, tmp_path / "y.npy")
     chunks.make_file(job, tmp_path / "y.npy", resume=True)

@@ -82,7 +82,9 @@ def _plan_by_way(block: Problem, way: Candidate, around: dict[str, Shape] | None
     # The packings of one lowering on one engine are one sum.
     for packing in (way.packing, *(other for other in lowering.packings if other is not way.packing)):
         refusal = lowering.refuses(block)
-        program = refusal if refusal is not None else _make(block, replace(way, packing=packing), around or {})
+        program = (
+            refusal if refusal is not None else _make(block, replace(way, packing=packing), around or {})
+        )
         if not isinstance(program, str):
             chosen = replace(way, packing=packing)
             return Plan(Decision(block, (chosen,), chosen, forced=True), program)

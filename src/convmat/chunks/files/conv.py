@@ -334,6 +334,7 @@ def _run(
         "shape": list(store.shape),
         "modified": last_changed(source),
         "weights": digest.hexdigest()[:32],
+        "convolution": str(whole.problem.geometry),
         "problem": hashlib.sha256(repr(replace(whole.problem, threads=1)).encode()).hexdigest()[:32],
         "way": whole.way.way,
         "dtype": dtype.name,
