@@ -69,7 +69,7 @@ class BlockTasks:
                 graph[key] = task
                 continue
             place = (f"place-{token}", *key[1:])
-            graph[place] = Place(places[key[1:]])
+            graph[place] = BlockTarget(places[key[1:]])
             keys.append((f"written-{token}", *key[1:]))
             graph[keys[-1]] = (write_block, place, *task)
         layered = HighLevelGraph.from_collections(f"written-{token}", graph, dependencies=self.sources)
@@ -83,7 +83,7 @@ def find_chunks(array: Any) -> dict[tuple[int, ...], Array]:
     return found if all(type(chunk) is np.ndarray for chunk in found.values()) else {}
 
 
-class Place:
+class BlockTarget:
     """An array that a block is written to, and that Dask neither looks into nor hashes."""
 
     def __init__(self, array: Array) -> None:
@@ -93,7 +93,7 @@ class Place:
         return self._token
 
 
-def write_block(place: Place, task: Any, *arguments: Any) -> None:
+def write_block(place: BlockTarget, task: Any, *arguments: Any) -> None:
     """Have a block's task write it at its place."""
     task(*arguments, place.array)
 

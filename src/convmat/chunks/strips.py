@@ -29,7 +29,7 @@ as quick as starting two parts more is."""
 
 
 @dataclass(frozen=True)
-class Part:
+class BlockPart:
     """Outputs of a block, along the spatial axes: from `start` to `stop`; its geometry, and what it reads of x."""
 
     start: Shape
@@ -38,7 +38,7 @@ class Part:
     x: Place
 
 
-def split_block(block: CutBlock, tile: Shape, inside: Place, itemsize: int, cache: int) -> list[Part]:
+def split_block(block: CutBlock, tile: Shape, inside: Place, itemsize: int, cache: int) -> list[BlockPart]:
     """The middle and the strips of a block of which one chunk holds x at `inside`; none where that saves too little.
 
     `cache`: bytes of the last cache.
@@ -70,9 +70,9 @@ def split_block(block: CutBlock, tile: Shape, inside: Place, itemsize: int, cach
     return boxes if fits and len(boxes) > 1 and saved > cache * CACHE_SHARE else []
 
 
-def _part(g: Geometry, start: Shape, stop: Shape) -> Part:
+def _part(g: Geometry, start: Shape, stop: Shape) -> BlockPart:
     found = g.block(start, stop)
-    return Part(start, stop, found.geometry, found.x)
+    return BlockPart(start, stop, found.geometry, found.x)
 
 
 def _inner_outputs(g: Geometry, axis: int, tile: int, inside: slice) -> tuple[int, int]:
@@ -112,4 +112,4 @@ def copy_region(pieces: Sequence[Array], places: Sequence[Place], region: Place)
     return made
 
 
-__all__ = ["Part", "copy_region", "split_block"]
+__all__ = ["BlockPart", "copy_region", "split_block"]

@@ -164,19 +164,16 @@ def prepare(
     *,
     bound: bool = True,
     threads: int = 1,
-    around: Mapping[str, tuple[int, ...]] | None = None,
 ) -> BlasProgram | JitProgram | str:
     """A program for the products by the engine of a name in ENGINES, or the sentence why it makes none.
 
-    `limit`: bytes of scratch to keep to. `bound`: weights are packed once, by `bind`; otherwise in each call. `around`:
-    for x and y the shapes of larger arrays that they may be parts of, which the jit then reads and writes in place.
+    `limit`: bytes of scratch to keep to. `bound`: weights are packed once, by `bind`; otherwise in each call. `shapes`:
+    of x, w and y; "around x" and "around y" are those of larger arrays that they may be parts of, in place.
     """
     if engine == "jit":
         from . import jit
 
-        return jit.prepare(
-            products, packing, dtypes, shapes, limit, bound=bound, threads=threads, around=around or {}
-        )
+        return jit.prepare(products, packing, dtypes, shapes, limit, bound=bound, threads=threads)
     from .blas import engine as blas
 
     return blas.prepare(products, packing, dtypes, shapes, limit, bound=bound, threads=threads)

@@ -63,16 +63,16 @@ def prepare(
     bound: bool = True,
     threads: int = 1,
     cpu: Cpu | None = None,
-    around: Shapes | None = None,
 ) -> JitProgram | str:
     """A program for the products, or the sentence why the jit makes no code for them.
 
     `limit`: bytes of scratch that its tasks should keep to (they may need more: see `workspace`). `bound`: weights are
-    packed once, by `bind`; otherwise each call packs them in its workspace. `cpu`: a target set by hand. `around`: for
-    x and y the shapes of larger arrays that they are parts of, read and written in place where they are.
+    packed once, by `bind`; otherwise each call packs them in its workspace. `cpu`: a target set by hand. What
+    has a shape "around" it is a part of a larger array, read or written in place.
     """
     target = cpu or host()
-    lies = {} if dtypes.array.name in BYTES or any(p.rounded for p in products) else dict(around or {})
+    copied = dtypes.array.name in BYTES or any(p.rounded for p in products)
+    lies = {name: shapes[f"around {name}"] for name in "xy" if f"around {name}" in shapes and not copied}
     shapes = {**shapes, **lies}
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"

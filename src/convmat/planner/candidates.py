@@ -130,11 +130,10 @@ def make_program(
         lowering.products(problem),
         packing,
         dtypes_of(problem),
-        operand_extents(problem),
+        operand_extents(problem) | _extents_around(problem, around or {}),
         byte_limit(problem) - padding_bytes(problem),
         bound=problem.reuse_weights,
         threads=problem.threads,
-        around=around and _around_dims(problem, around),
     )
     return (
         _make_counted(problem, lowering, packing, engine)
@@ -143,8 +142,8 @@ def make_program(
     )
 
 
-def _around_dims(problem: Problem, around: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The same shapes with one extent per Dim; those that the axes of layouts do not divide are left out."""
+def _extents_around(problem: Problem, around: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes around operands, one extent per Dim; those that the axes of layouts do not divide are left out."""
     plain, found = problem.squeezed, dict[str, tuple[int, ...]]()
     if problem.pad is not None or problem.counted or plain is not problem:
         return found
@@ -153,7 +152,9 @@ def _around_dims(problem: Problem, around: Mapping[str, tuple[int, ...]]) -> dic
         inner = [tuple(d.extent for d in axis[1:]) for axis in axes]
         if all(n % math.prod(rest) == 0 for n, rest in zip(shape, inner, strict=True)):
             each = zip(shape, inner, strict=True)
-            found[name] = tuple(n for whole, rest in each for n in (whole // math.prod(rest), *rest))
+            found[f"around {name}"] = tuple(
+                n for whole, rest in each for n in (whole // math.prod(rest), *rest)
+            )
     return found
 
 
