@@ -48,6 +48,24 @@ def test_other_arrays_go_the_long_way(x: np.ndarray, w: np.ndarray) -> None:
     np.testing.assert_array_equal(plan(x, w), expected)
 
 
+def test_bound_weights_go_the_short_way_without_an_output_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = convmat.plan(X.shape, W.shape, engine="jit", lowering="im2col").bind(W)
+    first = bound(X)
+
+    def the_long_way(*arguments: object) -> None:
+        raise AssertionError("the long way")
+
+    monkeypatch.setattr(convmat.Plan, "run", the_long_way)
+    second = bound(X)
+    np.testing.assert_array_equal(first, Y)
+    np.testing.assert_array_equal(second, Y)
+    assert not np.shares_memory(first, second)
+    with pytest.raises(AssertionError, match="the long way"):
+        bound(X[..., ::-1])
+    with pytest.raises(convmat.GeometryError, match="x has another shape than planned"):
+        bound(X[:1])
+
+
 def test_an_output_over_an_operand_is_refused_as_ever() -> None:
     memory = np.zeros(X.size + Y.size, np.float32)
     x = memory[: X.size].reshape(X.shape)

@@ -358,8 +358,11 @@ class Bound:
         """
         plan, problem = self.plan, self.plan.problem
         short = self._launcher
-        if short and out is not None and plan._is_plain(x, out, residual) and short.start(x, out, residual):
-            return out
+        if short:
+            if out is None and type(x) is np.ndarray and x.shape == plan._shapes["x"]:
+                out = allocate("conv", plan._shapes["y"], plan._dtypes.out)
+            if out is not None and plan._is_plain(x, out, residual) and short.start(x, out, residual):
+                return out
         x = require_operand("x", x, plan._shapes["x"], plan._dtypes.array)
         if problem.epilogue.residual != (residual is not None):
             raise PlanError(
