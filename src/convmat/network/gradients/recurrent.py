@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ...errors import NetworkError
 from ..graph import Node
@@ -27,5 +28,13 @@ def recurrent(node: Node, dy: Sequence[str], tape: Tape) -> Gradients:
     ends = (*dy, "", "")[:3]
     wanted = [tape.wants(node, at) and INPUTS[at] != "sequence_lens" for at in range(len(given))]
     near = [f"d.{name}" if is_wanted else "" for name, is_wanted in zip(given, wanted, strict=True)]
-    made = tape.ops("RecurrentGrad", *given, *ends, outputs=near, own=True, of=node)
+    y = node.outputs[0] or _outputs_again(node, tape)
+    made = tape.ops("RecurrentGrad", *given, y, *ends, outputs=near, own=True, of=node)
     return {at: name for at, name in enumerate(made) if name}
+
+
+def _outputs_again(node: Node, tape: Tape) -> str:
+    """Y of a node that gives its last state alone."""
+    y = tape.name(f"{node.outputs[1] if len(node.outputs) > 1 else node.name}.all")
+    tape.nodes.append(replace(node, outputs=(y,)))
+    return y

@@ -125,8 +125,14 @@ def scatter_sums(dy: Array, at: Array, axis: int, extent: int) -> Array:
     """dy along an axis added up at the places `at` of as many as `extent`, in their order."""
     if np.array_equal(at, np.arange(extent)):
         return dy
-    found = np.zeros((extent, *np.delete(dy.shape, axis)), dy.dtype)
-    np.add.at(found, at, np.moveaxis(dy, axis, 0))
+    rows, order = np.moveaxis(dy, axis, 0), np.argsort(at, kind="stable")
+    found = np.zeros((extent, *rows.shape[1:]), dy.dtype)
+    places = at[order]
+    first = np.flatnonzero(np.diff(places, prepend=-1))  # of those that go to one place
+    if first.size == at.size:
+        found[at] = rows
+    else:
+        found[places[first]] = np.add.reduceat(rows[order], first, axis=0)
     return np.moveaxis(found, 0, axis)
 
 
