@@ -314,7 +314,9 @@ def test_rows_beside_each_other_in_vectors(cpu: Cpu, kind: Kind) -> None:
         for at_end in (True, False):
             found = fenced(made, given, at_end=at_end)
             np.testing.assert_array_equal(found, given["y"], f"{kind}, {sizes}, {at_end=}")
-    assert len(beside - {0}) >= (0 if kind.dtype == "int8" and cpu.vnni else 3)
+    multiplied_in_fours = kind.dtype == "int8" and cpu.vnni
+    few_registers = 4 * taps >= cpu.vector_registers and cpu.vector_bytes < 64
+    assert len(beside - {0}) >= 3 or multiplied_in_fours or few_registers
 
 
 @pytest.mark.parametrize("target", TARGETS)

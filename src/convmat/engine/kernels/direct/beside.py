@@ -33,7 +33,8 @@ def put_beside(known: Reading, windows: Windows, recipe: PixelsRecipe) -> Pixels
         return recipe
     if axis.extent != width or width > recipe.lanes or axis.offset > 0:
         return recipe
-    return replace(recipe, beside=recipe.lanes // width, low=-axis.offset)
+    made = replace(recipe, beside=recipe.lanes // width, low=-axis.offset)
+    return made if 2 * made.turning < made.registers else recipe  # half of them are for weights and sums
 
 
 def mask_type(recipe: PixelsRecipe) -> Type:

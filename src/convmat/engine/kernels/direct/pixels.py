@@ -136,7 +136,12 @@ class PixelsRecipe:
         if self.maximum or not (self.by_lines and self.written_out):
             return 0
         alive = self.alive * self.streams if self.single else 4
-        return max(min(self.taps, (self.registers - 2) // self.m - alive), 0)
+        return max(min(self.taps, (self.registers - 2 - self.turning) // self.m - alive), 0)
+
+    @property
+    def turning(self) -> int:
+        """Registers that moving rows side by side takes: an order of lanes a tap, and a mask if that is a vector."""
+        return (self.lane.taps - 1) * (1 + self.signs) if self.beside else 0
 
     @kept_property
     def heights(self) -> tuple[int, ...]:
