@@ -72,7 +72,7 @@ def operators(net: convmat.Network) -> list[str]:
 
 
 @pytest.mark.parametrize("activations", ["uint8", "int8"])
-@pytest.mark.parametrize("method", ["mse", "min-max"])
+@pytest.mark.parametrize("method", ["l2.4", "mse", "min-max"])
 def test_answers_stay_near(method: str, activations: str) -> None:
     found = quantised(method=method, activations=activations)
     assert [(each.op, each.bits) for each in found.layers] == [
@@ -363,8 +363,8 @@ SLIPS = {
     ),
     "a method of another name": Slip(
         "quantize(net, photos, method='best')",
-        "quantize: method must be one of mse, min-max\n  method = 'best'\n  e.g. method='mse'",
-        "quantize(net, photos, method='mse')",
+        "quantize: method must be one of l2.4, mse, min-max\n  method = 'best'\n  e.g. method='l2.4'",
+        "quantize(net, photos, method='l2.4')",
     ),
     "activations of four bits": Slip(
         "quantize(net, photos, activations='int4')",

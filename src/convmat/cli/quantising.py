@@ -25,7 +25,7 @@ def quantize(
         Path, typer.Option(help="A folder of pictures or .npy files, or a .npz.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to: an ONNX file.", show_default=False)],
-    method: Annotated[str, _how("Of choosing scales: mse (least squared error) or min-max.")] = "mse",
+    method: Annotated[str, _how("Of choosing scales: l2.4 (least |error|^2.4), mse (squared) or min-max.")] = "l2.4",
     activations: Annotated[str, _how("uint8 or int8.")] = "uint8",
     bias_correction: Annotated[bool, _how("Take off what rounding the weights adds on average.")] = True,
     examples: Annotated[int, _how("At most so many.", min=1, metavar="N")] = 100,

@@ -3,10 +3,12 @@
     min-max   least and greatest value, 0 among them, are the ends of the 8-bit range
     mse       the ends, at most those, that leave the least squared error: of values within, that of rounding; of values
               beyond, their distance to the end
+    l2.4      the same of |error|^2.4, which cuts less: a large value is often what a network looks for
 
     scale = (high - low) / 255        zero = round(-low / scale), counted from the type's smallest number
 
-The squared error is that of a histogram with BINS bins, each taken for its middle.
+The error is that of a histogram with BINS bins, each taken for its middle; of weights always the squared one.
+Nahshan and others, 2019 (powers other than 2).
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from ...errors import NetworkError
 from ...lazy_dataclass import dataclass
 from ..graph import Array
 
-METHODS = ("mse", "min-max")
+POWERS = {"l2.4": 2.4, "mse": 2.0}
+"""The power of the error that is least, by method."""
+
+METHODS = (*POWERS, "min-max")
 
 BINS = 2048
 
@@ -133,8 +138,8 @@ def count_bins(
                 root.bins += np.histogram(values[name], BINS, (low, high))[0]
 
 
-def least_error(each: SeenRange) -> tuple[float, float]:
-    """The ends that leave the least squared error of what a histogram holds.
+def least_error(each: SeenRange, power: float = 2.0) -> tuple[float, float]:
+    """The ends that leave the least |error|^power of what a histogram holds.
 
     >>> flat = SeenRange(-1.0, 1.0)
     >>> flat.bins += 1
@@ -151,16 +156,16 @@ def least_error(each: SeenRange) -> tuple[float, float]:
     best = (low, high)
     for end in (1, 0, 1):  # one end after the other, as each moves what rounding the rest costs
         tried = [(best[0], high * s) if end else (low * s, best[1]) for s in SHARES]
-        best = tried[int(np.argmin([_error(middles, each.bins, *ends) for ends in tried]))]
+        best = tried[int(np.argmin([_error(middles, each.bins, *ends, power) for ends in tried]))]
     return best
 
 
-def _error(middles: Array, counts: Array, low: float, high: float) -> float:
-    """The squared error of numbers between the ends, rounded uniformly, and beyond them."""
-    step = (high - low) / 255
+def _error(middles: Array, counts: Array, low: float, high: float, power: float) -> float:
+    """The error, to a power, of numbers between the ends, rounded uniformly, and beyond them."""
+    half = (high - low) / 255 / 2
     beyond = np.maximum(low - middles, 0) + np.maximum(middles - high, 0)
     inside = beyond == 0
-    return float(counts @ (beyond * beyond) + counts[inside].sum() * step * step / 12)
+    return float(counts @ beyond**power + counts[inside].sum() * half**power / (power + 1))
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------
@@ -194,4 +199,4 @@ def _scales(most: Array) -> Array:
     )
 
 
-__all__ = ["METHODS", "Grain", "SeenRange", "count_bins", "least_error", "of_filters", "watch"]
+__all__ = ["METHODS", "POWERS", "Grain", "SeenRange", "count_bins", "least_error", "of_filters", "watch"]

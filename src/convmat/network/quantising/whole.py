@@ -19,6 +19,7 @@ from ..net import Network
 from ..reports.compare import difference
 from ..reports.layers import list_layers as layers_of
 from . import ranges
+from .equalise import equalise, find_pairs, largest
 from .plain import plain, version_of
 from .qdq import LayerWeights, weights_of, write_qdq
 from .ranges import METHODS, Grain, SeenRange
@@ -46,7 +47,7 @@ def quantize(
     network: Any,
     batches: Iterable[Any],
     *,
-    method: str = "mse",
+    method: str = "l2.4",
     activations: str = "uint8",
     correct_bias: bool = True,
     keep: str | Collection[str] = (),
@@ -61,7 +62,8 @@ def quantize(
     each; some dozens of examples do. The result prints a table of layers, `network` of it is called like any other,
     and `network.to_onnx(path)` writes the standard's QuantizeLinear and DequantizeLinear, which others run as well.
 
-    `method` of choosing scales: "mse" for the least squared error, "min-max" for the whole range. `activations`:
+    `method` of choosing scales: "l2.4" for the least |error|^2.4, "mse" for the least squared error, "min-max" for the
+    whole range; the channels that a depthwise layer alone reads are brought to one range before. `activations`:
     "uint8" or "int8"; weights are int8 with a scale for each output channel. `correct_bias` takes off what rounding
     the weights adds on average. Layers stay in float32 whose names match a pattern of `keep` ("head.*"), which the
     plan expects to be quicker so (`keep_quicker`), and as many of the most sensitive as it takes for the answers to
@@ -89,6 +91,7 @@ def quantize(
     tell("reading examples")
     work = QuantisingWork.of(net, _examples(net, batches), setting)
     why = work.find_kept(patterns)
+    work.equalise(why, tell)
     work.calibrate(why, tell)
     if keep_quicker:
         tell("asking the plans what is quicker")
@@ -212,30 +215,44 @@ class QuantisingWork:
             )
         return why
 
-    def calibrate(self, why: Mapping[str, str], tell: Tell) -> None:
-        """Scales and zero points of all values that may come to be in 8 bits, and the mean of what layers read."""
-        regions = Regions(self.whole.graph, tuple(each for each in self.every if each.name not in why))
-        axes: dict[str, int | None] = dict.fromkeys(regions.values)
-        for layer in regions.layers:
-            axes[layer.x] = 1 if layer.node.op in ("Conv", "ConvTranspose") else -1
-        self.whole = regions
+    def equalise(self, why: Container[str], tell: Tell) -> None:
+        """Bring the channels that depthwise layers read to one range, where they are not to stay in float32."""
+        chosen = [layer for layer in self.every if layer.name not in why]
+        pairs = find_pairs(self.whole.graph, chosen)
+        if pairs:
+            most = largest(self._run([each.x for _, each in pairs], tell), self.examples, pairs)
+            graph, self.every = equalise(self.whole.graph, self.every, pairs, most)
+            self.floats, self.whole = _around(self.net, graph), Regions(graph, self.every)
+
+    def _run(self, names: Collection[str], tell: Tell) -> ranges.Run:
+        """What gives these values of an example in float32. Raises NetworkError, with the example's number."""
 
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             tell(f"running {len(self.examples)} batches")
             try:
-                found: Mapping[str, Array] = self.floats(inputs, outputs=list(axes))
+                found: Mapping[str, Array] = self.floats(inputs, outputs=list(names))
             except NetworkError as error:
                 at = next(n for n, each in enumerate(self.examples) if each is inputs)
                 raise _misfit(at, error) from None
             return found
 
+        return run
+
+    def calibrate(self, why: Container[str], tell: Tell) -> None:
+        """Scales and zero points of all values that may come to be in 8 bits, and the mean of what layers read."""
+        regions = Regions(self.whole.graph, tuple(each for each in self.every if each.name not in why))
+        axes: dict[str, int | None] = dict.fromkeys(regions.values)
+        for layer in regions.layers:
+            axes[layer.x] = 1 if layer.node.op in ("Conv", "ConvTranspose") else -1
+        self.whole, run = regions, self._run(axes, tell)
         self.seen = ranges.watch(run, self.examples, axes, regions.grain)
-        if self.setting.method == "mse":
+        power = ranges.POWERS.get(self.setting.method)
+        if power is not None:
             ranges.count_bins(run, self.examples, self.seen, regions.grain)
         dtype = np.dtype(self.setting.activations)
         for name in dict.fromkeys(map(regions.grain, regions.values)):
             each = self.seen[name]
-            ends = ranges.least_error(each) if self.setting.method == "mse" else each.ends
+            ends = each.ends if power is None else ranges.least_error(each, power)
             self.grains[name] = Grain.of(*ends, dtype)
 
     def regions(self, why: Container[str]) -> Regions:
