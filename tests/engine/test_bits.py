@@ -20,7 +20,7 @@ import pytest
 from convmat.engine import jit
 from convmat.engine.cpu import Cpu, host
 from convmat.engine.kernels.direct import channels, pixels, sharing
-from convmat.engine.kernels.panel import k_parts, tiling
+from convmat.engine.kernels.panel import k_parts, run_shares, tiling
 from convmat.engine.kernels.panel import plan as panel_plan
 from convmat.engine.runtime import preloaded, thread_pool
 from convmat.geometry import Geometry
@@ -190,7 +190,8 @@ def turned(patch: pytest.MonkeyPatch) -> None:
 def little_memory(patch: pytest.MonkeyPatch) -> None:
     """A panel at a time, a block of A at a time, and many more tasks."""
     patch.setattr(panel_plan, "PANEL_BYTES", 1)
-    patch.setattr(panel_plan, "A_BYTES", 1)
+    patch.setattr(run_shares, "PANEL_BYTES", 1)
+    patch.setattr(run_shares, "A_BYTES", 1)
     patch.setattr(panel_plan, "TASKS", 50)
     patch.setattr(sharing, "TASK_FLOPS", 1)
 

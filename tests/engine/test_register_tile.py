@@ -22,6 +22,17 @@ YMM = [(f32, 6, 2, 8), (f32, 4, 3, 8), (f64, 6, 2, 4)]
 """The same with 16 registers."""
 
 
+def longest_block(module: Module, cpu: Cpu) -> str:
+    """The assembly of the block with the most multiplications."""
+    (text,) = compiler_pool.compile_many([str(module)], cpu, form="assembly")
+    return max(re.split(r"\n(?=\.LBB)", text.decode()), key=lambda block: block.count("vfmadd"))
+
+
+def moved_accumulators(loop: str) -> list[str]:
+    """Instructions that move whole vectors between registers, or over the stack."""
+    return re.findall(r"v?movap[sd]\s+%[yz]mm\d+, %[yz]mm\d+|.*[yz]mm.*rsp\)|.*rsp\).*[yz]mm.*", loop)
+
+
 def multiply_loop(tile: Tile, cpu: Cpu, known: bool) -> str:
     """The assembly of the unrolled loop of a tile, whose scalars lie so far apart (perhaps not known)."""
     module = Module()
@@ -32,8 +43,7 @@ def multiply_loop(tile: Tile, cpu: Cpu, known: bool) -> str:
         tile.work, tile.rows, tile.vectors, tile.lanes, apart, tile.scalar_row, tile.vector_k, tile.packed
     )
     made.store_parts(fn, made.multiply(fn, scalars, vectors, depth), out)
-    (text,) = compiler_pool.compile_many([str(module)], cpu, form="assembly")
-    return max(re.split(r"\n(?=\.LBB)", text.decode()), key=lambda block: block.count("vfmadd"))
+    return longest_block(module, cpu)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "at run time"])
@@ -51,4 +61,28 @@ def test_no_accumulator_leaves_its_register(
     tile = Tile(work, rows, vectors, lanes, 0, item, vectors * lanes * item, packed)
     loop = multiply_loop(tile, Cpu.named(cpu), known)
     assert loop.count("vfmadd") == 4 * rows * vectors
-    assert re.findall(r"v?movap[sd]\s+%[yz]mm\d+, %[yz]mm\d+|.*[yz]mm.*rsp\)|.*rsp\).*[yz]mm.*", loop) == []
+    assert moved_accumulators(loop) == []
+
+
+@pytest.mark.parametrize(
+    ("cpu", "rows", "group"),
+    [
+        ("x86-64-v4", 12, 3),
+        ("x86-64-v4", 14, 7),
+        ("x86-64-v4", 14, 2),
+        ("znver5", 12, 3),
+        ("x86-64-v3", 6, 3),
+    ],
+)
+def test_none_leaves_it_where_groups_of_rows_have_addresses(cpu: str, rows: int, group: int) -> None:
+    target, module = Cpu.named(cpu), Module()
+    lanes = target.lanes(f32.bytes)
+    groups = -(-rows // group)
+    parameters = {f"group{g}": ptr for g in range(groups)} | {"vectors": ptr, "depth": i64}
+    fn = module.function("product", parameters | {"lines": ptr, "count": i64, "out": ptr})
+    *scalars, vectors, depth, lines, count, out = fn.arguments
+    tile = Tile(f32, rows, 2, lanes, f32.bytes, f32.bytes, 2 * lanes * f32.bytes, "vectors", group)
+    tile.store_parts(fn, tile.multiply_lines(fn, scalars, vectors, depth, (lines, count)), out)
+    loop = longest_block(module, target)
+    assert loop.count("vfmadd") == 4 * rows * 2
+    assert moved_accumulators(loop) == []

@@ -10,6 +10,9 @@ PACK, FUSED_PACK = 6.0, 1.0
 EVERY = 4
 """Elements apart that lanes of a panel may lie to be picked out of whole vectors: fewer instructions than lanes."""
 
+TASK_FMAS = 500.0
+"""FMAs in the time that it takes to begin a task."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -35,4 +38,4 @@ class Effort:
     planes: int = 0
 
 
-__all__ = ["EVERY", "FUSED_PACK", "PACK", "Effort"]
+__all__ = ["EVERY", "FUSED_PACK", "PACK", "TASK_FMAS", "Effort"]

@@ -18,7 +18,7 @@ from typing import Literal
 
 from ...lazy_dataclass import dataclass
 from ..ir.emitter import Function
-from ..ir.instructions import Type, Value, const, fma, splat
+from ..ir.instructions import Type, Value, const, fma, i64, splat
 
 AHEAD, LINE = 2048, 64
 """How far ahead of its use packed A is asked for, and the bytes that one request brings.
@@ -43,6 +43,7 @@ class Tile:
 
     `scalar_k` and `vector_k` (perhaps known at run time alone) and `scalar_row` are the byte strides of the operands;
     an operand's vectors are contiguous. `packed` is the operand that is a packed A, asked for ahead of its use.
+    `group`: so many rows lie `scalar_row` apart, and each such group has an address of its own; 0: all rows have one.
     """
 
     work: Type
@@ -53,6 +54,12 @@ class Tile:
     scalar_row: int
     vector_k: int | Value
     packed: Literal["scalars", "vectors"] | None = None
+    group: int = 0
+
+    @property
+    def groups(self) -> int:
+        """Addresses that its scalars have."""
+        return -(-self.rows // self.group) if self.group else 1
 
     @property
     def vector(self) -> Type:
@@ -76,21 +83,46 @@ class Tile:
 
         `copy` (address, bytes from one k to the next): the vectors are written there too (fused packing).
         """
-        zeros: list[Value | float] = [const(self.vector, 0.0)] * (self.rows * self.vectors)
         copies, pitch = ([copy[0]], copy[1]) if copy else ([], 0)
+        results = self._run(fn, depth, [scalars, vectors, *self._zeros(), *copies], pitch)
+        return self._by_row(results[2 : 2 + self.rows * self.vectors])
+
+    def multiply_lines(
+        self, fn: Function, scalars: Sequence[Value], vectors: Value, depth: Value, lines: tuple[Value, Value]
+    ) -> list[list[Value]]:
+        """Emits the sum over lines of `depth` steps, between which the scalars jump; gives tile[r][v].
+
+        scalars: an address for each group of rows. lines: (table, count), how far each line lies from these, in bytes.
+        """
+        table, count = lines
+        with fn.loop(0, count, carried=[vectors, *self._zeros()]) as line:
+            ahead, *totals = line.carried
+            moved = fn.load(table + line.index * i64.bytes, i64)
+            results = self._run(fn, depth, [*(each + moved for each in scalars), ahead, *totals], 0)
+            line.carry(*results[self.groups :])
+        return self._by_row(line.results[1:])
+
+    def _zeros(self) -> list[Value]:
+        return [const(self.vector, 0.0)] * (self.rows * self.vectors)
+
+    def _by_row(self, totals: Sequence[Value]) -> list[list[Value]]:
+        return [[*totals[r * self.vectors : (r + 1) * self.vectors]] for r in range(self.rows)]
+
+    def _run(self, fn: Function, depth: Value, carried: list[Value], pitch: int) -> list[Value]:
+        """`depth` steps, `UNROLL` in a turn: addresses of scalars and vectors, totals, and where copies go."""
         unrolled = depth - (depth & (UNROLL - 1))
-        with fn.loop(0, unrolled, UNROLL, carried=[scalars, vectors, *zeros, *copies]) as loop:
+        with fn.loop(0, unrolled, UNROLL, carried=carried) as loop:
             loop.carry(*self._steps(fn, loop.carried, UNROLL, pitch))
         with fn.loop(unrolled, depth, 1, carried=loop.results) as rest:
             rest.carry(*self._steps(fn, rest.carried, 1, pitch))
-        totals = rest.results[2:]
-        return [totals[r * self.vectors : (r + 1) * self.vectors] for r in range(self.rows)]
+        return rest.results
 
     def _steps(self, fn: Function, carried: Sequence[Value], steps: int, pitch: int) -> list[Value]:
-        scalars, vectors, *totals = carried
+        scalars, vectors = carried[: self.groups], carried[self.groups]
+        totals = [*carried[self.groups + 1 :]]
         copies = totals[self.rows * self.vectors :]
         if self.packed:
-            a, pace = (scalars, self.scalar_k) if self.packed == "scalars" else (vectors, self.vector_k)
+            a, pace = (scalars[0], self.scalar_k) if self.packed == "scalars" else (vectors, self.vector_k)
             assert isinstance(pace, int)
             fetch_ahead(fn, a, steps * pace)
         for step in range(steps):
@@ -104,17 +136,17 @@ class Tile:
                 for v, vector in enumerate(held):
                     fn.store(vector, copy, step * pitch + v * self.vector.bytes)
             for r in range(self.rows):
-                one = fn.load(scalars, self.work, step * self.scalar_k + r * self.scalar_row)
-                factor = splat(one, lanes=self.lanes)
+                group, place = divmod(r, self.group or self.rows)
+                at = step * self.scalar_k + place * self.scalar_row
+                factor = splat(fn.load(scalars[group], self.work, at), lanes=self.lanes)
                 for v, vector in enumerate(held):
                     at = r * self.vectors + v
                     totals[at] = fma(factor, vector, totals[at])
-        moved = [copy + steps * pitch for copy in copies]
         return [
-            scalars + steps * self.scalar_k,
+            *(each + steps * self.scalar_k for each in scalars),
             vectors + steps * self.vector_k,
             *totals[: self.rows * self.vectors],
-            *moved,
+            *(copy + steps * pitch for copy in copies),
         ]
 
     def add_parts(self, fn: Function, tile: list[list[Value]], parts: Value) -> list[list[Value]]:

@@ -7,6 +7,7 @@ threads, tiles or memory; a block of a larger product is told the whole's order 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +98,17 @@ def part_sizes(b: View) -> tuple[int, int]:
     return count_values(outer) * parts, longest if count_values(outer) else 0
 
 
+def count_pieces(b: View) -> tuple[int, int]:
+    """How many pieces a long run of k has, and how long the longest is."""
+    return cut_evenly(b.rows, RUN_PART).sizes
+
+
+def step_of_pieces(b: View, steps: Mapping[str, int]) -> int:
+    """How far one piece of a long run lies from the next, if indices are so many `steps` apart."""
+    how = cut_evenly(b.rows, RUN_PART)
+    return 0 if how.at is None else how.step * steps[b.rows[how.at].name]
+
+
 def _part(inner: tuple[Index, ...]) -> int:
     """About how long a part of these indices is."""
     return -(-count_values(inner) // max(round(count_values(inner) / PART), 1))
@@ -179,6 +191,7 @@ __all__ = [
     "KCutting",
     "box_table",
     "count_columns_inside",
+    "count_pieces",
     "count_separate_taps",
     "cut_evenly",
     "k_parts",
@@ -186,5 +199,6 @@ __all__ = [
     "panel_ranges",
     "part_sizes",
     "split_evenly",
+    "step_of_pieces",
     "valid_ranges",
 ]

@@ -23,6 +23,7 @@ from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
 from ...ir.instructions import Value, const, equal, i64, minimum, ptr, udiv
 from ...job import WORD
+from .copy_windows import CopyPacker
 from .loop_over_runs import loop_over_runs
 from .loop_over_taps import loop_over_taps
 from .microkernel import MicroKernels
@@ -36,8 +37,12 @@ from .task import KPart, Parts, Task, part_place
 def module(recipe: PanelRecipe, attributes: str, *, fused: bool) -> Module:
     """The kernel: `task(args, index, thread)`, and `weights(args, index, thread)` which packs a block of A."""
     made, arguments, r = Module(attributes, fused=fused), recipe.arguments(), recipe
-    packer = ChannelsLastBPacker if r.form in (Form.PIXELS, Form.OUTER) else BPacker
-    elements = Elements(r.array, r.work, r.lanes, r.pitch, r.signed)
+    packer: type[BPacker | ChannelsLastBPacker | CopyPacker] = BPacker
+    if r.windows:
+        packer = CopyPacker
+    elif r.form in (Form.PIXELS, Form.OUTER):
+        packer = ChannelsLastBPacker
+    elements = Elements(r.array, r.work, r.lanes, 0 if r.windows else r.pitch, r.signed)
     parts = Parts(
         recipe=recipe,
         arguments=arguments,

@@ -25,6 +25,9 @@ LATER, LAST = 1, 2
 WHERE = {"c": ptr, "residual": ptr, "bias": ptr, "line": i64, "count": i64, "places": ptr}
 """Parameters that say where finished sums go: see `Target`."""
 
+WINDOWS = {"groups": ptr, "lines": ptr, "lines_count": i64}
+"""Parameters of a tile whose taps share a copy of x: tables of addresses in it; its depth is then that of a line."""
+
 
 class MicroKernels:
     """Writes a recipe's micro-kernels: a function for each height of a block and number of columns.
@@ -69,7 +72,7 @@ class MicroKernels:
             a, b, depth, kept = fn.arguments
             tile.store_parts(fn, tile.add_parts(fn, tile.multiply(fn, b, a, depth), kept), kept)
             return fn
-        source = {"x": ptr, "step": i64} if packs else {}
+        source = {"x": ptr, "step": i64} if packs else WINDOWS if r.windows else {}
         fn = self._module.function(
             f"{'first' if packs else 'tile'}_{columns}_{rows}",
             source | {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64} | self._where(),
@@ -80,6 +83,10 @@ class MicroKernels:
         if packs:
             x, step = where
             sums = replace(tile, vector_k=step).multiply(fn, a, x, depth, copy=(b, r.pitch))
+        elif r.windows:
+            groups, table, lines = where
+            each = [b + fn.load(groups, i64, g * i64.bytes) for g in range(tile.groups)]
+            sums = tile.multiply_lines(fn, each, a, depth, (table, lines))
         else:
             scalars, vectors = (b, a) if r.along_m else (a, b)
             sums = tile.multiply(fn, scalars, vectors, depth)

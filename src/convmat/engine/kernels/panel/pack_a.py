@@ -20,7 +20,10 @@ from .recipe import Form, PanelRecipe
 
 @dataclass(frozen=True)
 class BlockOfRows:
-    """A packed block of A: its `rows`, stored `padded` to whole vectors of `lanes`; of type `source`, then `work`."""
+    """A packed block of A: its `rows`, stored `padded` to whole vectors of `lanes`; of type `source`, then `work`.
+
+    `streams`: what lies behind it along k is packed next, and asked for.
+    """
 
     rows: int
     padded: int
@@ -28,6 +31,7 @@ class BlockOfRows:
     work: Type
     lanes: int
     signed: bool
+    streams: bool = False
 
 
 def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool) -> Function:
@@ -47,6 +51,9 @@ def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool)
         mask = prefix_mask(lanes, depth - at)
         left = minimum(depth - at, lanes)
         target = out + at * (width * work.bytes)
+        if block.streams:
+            for row in range(rows):
+                fn.prefetch(a + (line * row + (at + depth) * source.bytes), 0)
         for first in range(0, width, lanes):
             loaded = [
                 widen(
@@ -113,7 +120,7 @@ class APacker:
 
     def _packer(self, rows: int) -> Function:
         r = self.recipe
-        block = BlockOfRows(rows, r.padded_rows(rows), r.array, r.work, r.lanes, r.signed)
+        block = BlockOfRows(rows, r.padded_rows(rows), r.array, r.work, r.lanes, r.signed, r.streams)
         if r.lines:
             return line_packer(self._module, f"a_{rows}", block, ordered=r.ordered)
         return gather_packer(self._module, f"a_{rows}", block, r.k_indices)

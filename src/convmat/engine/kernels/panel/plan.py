@@ -15,39 +15,33 @@ from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Array, Dtypes, Shapes, aligned_size, contiguous_strides, origin, strides
 from ..base import KernelPlan
-from ..effort import FUSED_PACK, PACK, Effort
+from ..effort import FUSED_PACK, PACK, TASK_FMAS, Effort
 from ..epilogue import Store
 from .k_parts import (
+    RUN_PART,
     box_table,
     count_columns_inside,
-    cut_evenly,
+    count_pieces,
     k_parts,
     panel_count,
     panel_ranges,
     part_sizes,
     split_evenly,
+    step_of_pieces,
     valid_ranges,
 )
 from .partition import Overheads, Portions, partition
 from .recipe import Form, PanelRecipe
+from .run_shares import PANEL_BYTES, RunShares
 from .steps import contiguous_from, in_memory_order, innermost_step, is_uniform
 from .tiling import panel_recipe
 from .walk import distance_refusal
-
-PANEL_BYTES = 400 << 10
-"""Bytes of the panels that a task keeps packed: with a block of A they fit a second-level cache of 1 MiB."""
-
-A_BYTES = 256 << 10
-"""Bytes of A that a task packs for itself."""
 
 TASKS = 4
 """Tasks that a thread should have of several matrices: enough to even out who is late."""
 
 FETCHED = 1 / 64
 """FMAs that wait for a byte of A: it comes from beyond the second-level cache, mostly behind other FMAs."""
-
-TASK_FMAS = 500.0
-"""FMAs in the time that it takes to begin a task."""
 
 
 def plan_step(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cpu: Cpu) -> PanelPlan | str:
@@ -164,9 +158,10 @@ class PanelPlan(KernelPlan):
             strides(a, shapes["w"], item),
         )
         self.words = self._blocks(b, threads, extents)
+        depth = count_pieces(b)[1] if r.streams else product.k
         self.words |= {
             "line": self._line(y), "w line": w[c.rows[-1].name], "k": product.k, "blocks": self.blocks,
-            "block step": r.block_bytes(product.k), "between": y[c.rows[0].name] if r.block else 0,
+            "block step": r.block_bytes(depth), "between": y[c.rows[0].name] if r.block else 0,
         }  # fmt: skip
         if r.form is Form.SUMS:
             first = contiguous_from(b.rows, strides(a, shapes["w"], 1)) or 0
@@ -181,6 +176,10 @@ class PanelPlan(KernelPlan):
                 f"w {name}": w[name] if group else 0,
                 f"bias {name}": product.m * dtypes.work.itemsize if name == r.batch[0] else 0,
             }  # fmt: skip
+        if r.windows:
+            self.words["ahead"] = step_of_pieces(b, x)
+            x = dict(zip(r.walk.taps + r.walk.run, contiguous_strides(shapes["x"], item), strict=True))
+            extents |= dict(zip(x, r.windows.reached(extents), strict=True))
         along = extents if r.walk.checks else _in_line(r.walk.run, x, extents)
         for name in r.walk.run + r.walk.taps:
             self.words |= {f"step {name}": x[name], f"extent {name}": along.get(name, extents[name])}
@@ -195,10 +194,11 @@ class PanelPlan(KernelPlan):
         """Where parts of k (or boxes of columns), rows of A and its packed elements lie, and what panels read."""
         (a, b), r = self.product.terms[0], self.recipe
         w = strides(a, self.shapes["w"], self.dtypes.array.itemsize)
-        panels = ranges = np.zeros(1, np.int64)
+        panels = ranges = pieces = np.zeros(1, np.int64)
         if r.streams:
-            indices, blocks = self._boxes
-            table = box_table(indices, split_evenly(indices, blocks))
+            indices, most = self._boxes
+            table = box_table(indices, split_evenly(indices, most))
+            pieces = box_table(b.rows, split_evenly(b.rows, RUN_PART))
         else:
             parts = k_parts(b)
             table = box_table(b.rows, parts)
@@ -207,7 +207,7 @@ class PanelPlan(KernelPlan):
                 ranges = valid_ranges(b, parts, self._columns, panels)
         return {
             "boxes": table, "w rows": self._where(w), "w walk": self._index_table(w), "w places": self._line_table(w),
-            "panel columns": panels, "valid ranges": ranges,
+            "panel columns": panels, "valid ranges": ranges, "pieces": pieces,
         }  # fmt: skip
 
     @property
@@ -237,7 +237,7 @@ class PanelPlan(KernelPlan):
         if r.form is Form.COLUMNS and r.along_m:
             packed = runs * p.k * -(-columns // r.nr) * (r.pitch // vector) * mc_blocks
         if sums:
-            packed += runs * self.words["nc blocks"] * p.k * -(-p.m // r.lanes)
+            packed = self._packed
         groups = self.words["nc blocks"]
         a_bytes = 0 if sums else runs * groups * r.packed_bytes(self.blocks, p.k)
         arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
@@ -304,30 +304,11 @@ class PanelPlan(KernelPlan):
 
     def _blocks_of_runs(self, outer: int, wanted: int) -> dict[str, int]:
         """The same where k is one long run: boxes of columns, and as many rows of A as a task packs for itself."""
-        r, product = self.recipe, self.product
-        in_place = r.form is Form.OUTER
-        mc = self.blocks if in_place else max(1, min(self.blocks, A_BYTES // max(r.block_bytes(self.kc), 1)))
-        parts = -(-product.k // self.kc)
-        most = r.block_columns if in_place else max(PANEL_BYTES // r.pitch // r.nr * r.nr, 1)
-        by_name = {i.name: i for i in product.c.cols}
-        columns = tuple(by_name[name] for name in r.box_indices)
-        self._boxes = (columns, most)
-        boxes, longest = cut_evenly(columns, most).sizes
-        mc_blocks = -(-self.blocks // mc)
-        if outer * boxes * mc_blocks < wanted:
-            mc = -(-self.blocks // min(self.blocks, -(-wanted // max(outer * boxes, 1))))
-            mc_blocks = -(-self.blocks // mc)
-        panels = -(-longest // r.nr)
-        packed_b = aligned_size((self.kc if in_place else panels * r.nr) * r.pitch + 64)
-        packed_a = 0 if in_place else aligned_size(mc * r.block_bytes(self.kc))
-        sums = aligned_size(panels * mc * r.tile_bytes if parts > 1 else 0)
-        places = aligned_size(panels * r.nr * 8 if r.places else 0)
-        size = packed_b + packed_a + sums + places
-        self._set_totals(outer * boxes * mc_blocks, size)
-        return {
-            "scratch size": size, "parts": parts, "nc blocks": boxes, "mc": mc, "mc blocks": mc_blocks,
-            "packed a": packed_b, "sums": packed_b + packed_a, "places": packed_b + packed_a + sums,
-        }  # fmt: skip
+        shares = RunShares(self.recipe, self.product, self.blocks, outer, self.threads, wanted)
+        self._boxes, self._packed = (shares.columns, shares.sizes()[0]), shares.packed()
+        words = shares.words()
+        self._set_totals(outer * words["nc blocks"] * words["mc blocks"], words["scratch size"])
+        return words
 
     def _blocks_of_panels(self, b: View, extents: dict[str, int], outer: int, wanted: int) -> dict[str, int]:
         """The same where a task's columns are panels one after the other."""

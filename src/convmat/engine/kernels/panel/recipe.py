@@ -17,6 +17,7 @@ from ...operands import odd_lines_size
 from ..epilogue import Store
 from ..tile import Tile
 from .walk import Walk
+from .windows import Windows
 
 
 class Form(Enum):
@@ -40,8 +41,8 @@ class PanelRecipe:
     `a_step`: bytes from one k of A to the next, for OUTER. `block`: C's rows are stored in blocks of so many, 0: they
     are evenly apart. `lines`: A's rows are evenly apart and contiguous along k, perhaps in another order (not
     `ordered`); if they are not, k has `k_indices` indices. `skips`: a part of k is one tap, and columns where it lies
-    outside x are omitted.
-    `fetches`: k is so short that lines of C are asked for before they are written.
+    outside x are omitted. `fetches`: k is so short that lines of C are asked for before they are written.
+    `windows`: how taps share a copy of x, where they do; `walk` is then that of the copy.
     """
 
     form: Form
@@ -71,6 +72,7 @@ class PanelRecipe:
     residual: bool
     activation: Activation | None
     fetches: bool = False
+    windows: Windows | None = None
 
     @property
     def pitch(self) -> int:
@@ -134,6 +136,20 @@ class PanelRecipe:
         if not self.along_m:
             vectors = -(-columns // self.lanes)
             return Tile(self.work, rows, vectors, self.lanes, width * item, item, self.pitch, "scalars")
+        if self.windows:
+            near, step = self.windows.apart * item, self.windows.step * item
+            group = self.windows.nears
+            return Tile(
+                self.work,
+                columns,
+                width // self.lanes,
+                self.lanes,
+                step,
+                near,
+                width * item,
+                "vectors",
+                group,
+            )
         k, column = (self.pitch, item) if self.form is Form.COLUMNS else (item, self.pitch)
         return Tile(self.work, columns, width // self.lanes, self.lanes, k, column, width * item, "vectors")
 
@@ -147,6 +163,8 @@ class PanelRecipe:
         """The panel widths for which there is a tile: a panel's last columns take the least that holds them."""
         if self.skips:
             return [*range(1, self.nr + 1)]
+        if self.windows:
+            return [*range(self.windows.nears, self.nr + 1, self.windows.nears)]
         if not self.along_m:
             return [*range(self.lanes, self.nr, self.lanes), self.nr]
         return sorted({n for n in (1, 2, 4, 7, 10) if n < self.nr} | {self.nr})
@@ -157,12 +175,27 @@ class PanelRecipe:
         for index in self.outer:
             names += [f"{what} {index}" for what in ("count", "x", "y", "a", "w", "bias")]
         names += [f"{what} {index}" for index in self.places for what in ("y step", "y extent")]
+        names += self.windows.arguments() if self.windows else []
         return Arguments(names + self.walk.arguments())
 
     @property
     def box_indices(self) -> tuple[str, ...]:
         """The indices that a box holds: a part of k, or where k streams a task's block of the columns."""
+        if self.windows:
+            return self.windows.columns
         return self.walk.run if self.form in (Form.PIXELS, Form.OUTER) else self.walk.taps
+
+    @property
+    def k_names(self) -> tuple[str, ...]:
+        """The indices of a long run of k."""
+        if self.windows:
+            return (*self.windows.lines, self.windows.last)
+        return self.walk.taps if self.form is Form.OUTER else self.walk.run
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes of an entry of the table `pieces`."""
+        return (2 * len(self.k_names) + 2) * WORD
 
     @property
     def box_bytes(self) -> int:
@@ -174,7 +207,7 @@ ARGUMENTS = (
     "x", "y", "a", "bias", "residual", "scratch", "scratch size", "boxes", "parts", "columns", "line",
     "panels", "nc", "nc blocks", "mc", "mc blocks", "blocks", "block step", "sums", "places", "packed a",
     "between", "w", "w line", "w rows", "w walk", "w places", "panel columns", "valid ranges",
-    "k", "k inner", "k outer",
+    "k", "k inner", "k outer", "pieces",
 )  # fmt: skip
 """Arguments of every panel kernel.
 
@@ -185,7 +218,7 @@ panels and in blocks of rows; nc blocks, mc blocks: how many such pieces there a
 bytes from one line of C to the next; between: from one block of its rows to the next. block step: bytes of a packed
 block of A. w line, w rows, w walk, w places: how A is read to be packed. panel columns, valid ranges: of kernels that
 skip, the (first, count) of each panel, and of each part and panel. k, k inner, k outer: the length of a run of k, of
-its inner indices, and the bytes from one to the next.
+its inner indices, and the bytes from one to the next; pieces: the table of the run's parts.
 """
 
 __all__ = ["Form", "PanelRecipe"]

@@ -20,6 +20,7 @@ from .k_parts import RUN_PART, count_separate_taps, part_sizes
 from .recipe import Form, PanelRecipe
 from .steps import contiguous_from, in_memory_order, index_names, innermost_step, is_uniform
 from .walk import Walk
+from .windows import Windows
 
 
 @dataclass(frozen=True)
@@ -201,10 +202,14 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
     streams = form in (Form.SUMS, Form.OUTER)
     along = b.rows if streams else in_memory_order(b.rows, w)
     lines = streams or (contiguous_from(along, w) == 0 and is_uniform(c.rows, w))
+    windows = Windows.of(product, tiling.nr) if form is Form.SUMS else None
+    walk, nr = _walk(lying, storing), tiling.nr
+    if windows:
+        walk, nr = windows.walk(walk), windows.panel_columns(nr)
     tail = product.m - max(-(-product.m // tiling.mr) - 1, 0) * tiling.mr
     return PanelRecipe(
         form=form,
-        walk=_walk(lying, storing),
+        walk=walk,
         batch=index_names(c.batch),
         outer=index_names(c.batch) if streams else index_names(c.batch + c.cols[: storing.first]),
         array=TYPES[dtypes.array.name],
@@ -217,7 +222,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         mr=tiling.mr,
         tail=tail,
         several=0 < tail < tiling.mr < product.m,
-        nr=tiling.nr,
+        nr=nr,
         kc=RUN_PART if streams else 0 if form is Form.COLUMNS else part_sizes(b)[1],
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
@@ -230,6 +235,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         residual=product.epilogue.residual is not None,
         activation=product.epilogue.activation,
         fetches=0 < product.k < SHORT and not tiling.along_m and storing.store is Store.LINES,
+        windows=windows,
     )
 
 
