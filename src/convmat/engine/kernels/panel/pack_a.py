@@ -2,20 +2,25 @@
 
     out[k, row] = a[row, k]            row < rows <= MR; rows beyond are zero
 
-Two ways to read it: lines contiguous along k are transposed in squares of registers; anything else is gathered.
+Lines contiguous along k are transposed in squares of registers, and so are short runs (the taps of a filter whose
+channels change places); rows side by side are read as they lie; anything else is gathered.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 from ....lazy_dataclass import dataclass
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module, prefix_mask
-from ...ir.instructions import Type, Value, const, equal, i1, i64, minimum, ptr, select, udiv
+from ...ir.instructions import Type, Value, const, equal, i1, i64, minimum, ptr, select, splat, udiv
 from ...ir.shuffles import transpose, widen
 from ...job import WORD
 from ..epilogue import gather_at
 from .microkernel import by_height
 from .recipe import Form, PanelRecipe
+from .steps import Scattered
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,28 @@ class BlockOfRows:
     streams: bool = False
 
 
+def transposed_rows(
+    fn: Function, block: BlockOfRows, rows: tuple[Value, Value], count: Value | int
+) -> Iterator[tuple[int, list[Value]]]:
+    """The first `count` elements of all rows as columns: (first row, a vector for each element), zero beyond the rows.
+
+    rows: the address of the first and the bytes from one to the next.
+    """
+    (a, line), lanes, work = rows, block.lanes, block.work
+    mask = prefix_mask(lanes, count)
+    zero = const(work.x(lanes), 0.0)
+    for first in range(0, block.padded, lanes):
+        loaded = [
+            widen(fn.load(a + line * row, block.source.x(lanes), mask=mask), work, signed=block.signed)
+            for row in range(first, min(first + lanes, block.rows))
+        ]
+        turned = transpose(loaded) if loaded else [zero] * lanes
+        if 0 < len(loaded) < lanes:
+            kept = const(i1.x(lanes), [i < len(loaded) for i in range(lanes)])
+            turned = [select(kept, each, zero) for each in turned]
+        yield first, turned
+
+
 def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool) -> Function:
     """Writes `pack(a, out, line, depth)`: lines of A, contiguous along k, become the vectors of a tile.
 
@@ -48,25 +75,12 @@ def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool)
     a, out, line, depth, *places = fn.arguments
     with fn.loop(0, depth, lanes) as chunk:
         at = chunk.index
-        mask = prefix_mask(lanes, depth - at)
         left = minimum(depth - at, lanes)
         target = out + at * (width * work.bytes)
         if block.streams:
             for row in range(rows):
                 fn.prefetch(a + (line * row + (at + depth) * source.bytes), 0)
-        for first in range(0, width, lanes):
-            loaded = [
-                widen(
-                    fn.load(a + (line * row + at * source.bytes), source.x(lanes), mask=mask),
-                    work,
-                    signed=block.signed,
-                )
-                for row in range(first, min(first + lanes, rows))
-            ]
-            turned = transpose(loaded) if loaded else [const(work.x(lanes), 0.0)] * lanes
-            if 0 < len(loaded) < lanes:
-                kept = const(i1.x(lanes), [i < len(loaded) for i in range(lanes)])
-                turned = [select(kept, t, const(work.x(lanes), 0.0)) for t in turned]
+        for first, turned in transposed_rows(fn, block, (a + at * source.bytes, line), depth - at):
             narrow_store = min(lanes, width - first)
             for i, each in enumerate(turned):
                 with fn.if_(left > i):
@@ -77,29 +91,56 @@ def line_packer(module: Module, name: str, block: BlockOfRows, *, ordered: bool)
     return fn
 
 
-def gather_packer(module: Module, name: str, block: BlockOfRows, indices: int) -> Function:
-    """Writes `pack(a, out, places, walk)`: A read at any strides.
+AHEAD = 4
+"""How many runs ahead of its packing A is asked for."""
 
-    places: a table of where each row is, in bytes from `a`. walk: of each of the `indices` of k its extent, its step in
-    A in bytes and its step in k, the longest steps in A first: what lies side by side is read while it is near.
+
+def scattered_packer(module: Module, name: str, block: BlockOfRows, lies: Scattered) -> Function:
+    """Writes `pack(a, out, rows, walk)`: A read at any strides.
+
+    rows: of rows evenly apart how far they are, in bytes; else the address of a table of where each is. walk: of each
+    index of k its extent, its step in A in bytes and its step in k, the longest steps in A first: what lies side by
+    side is read while it is near. Runs are transposed as lines are; rows side by side are read as vectors.
     """
-    rows, width, lanes, source, work = block.rows, block.padded, block.lanes, block.source, block.work
-    fn = module.function(name, {"a": ptr, "out": ptr, "places": ptr, "walk": ptr})
-    a, out, places, walk = fn.arguments
-    counts, steps, moves = ([fn.load(walk, i64, 24 * i + at) for i in range(indices)] for at in (0, 8, 16))
+    width, lanes, source, work = block.padded, block.lanes, block.source, block.work
+    rows_type = i64 if lies.even else ptr
+    fn = module.function(name, {"a": ptr, "out": ptr, "rows": rows_type, "walk": ptr})
+    a, out, rows, walk = fn.arguments
+    counts, steps, moves = (
+        [fn.load(walk, i64, 24 * i + at) for i in range(lies.indices)] for at in (0, 8, 16)
+    )
     moves = [move * (width * work.bytes) for move in moves]
-    lanes_at = [
-        fn.load(places, i64.x(lanes), first * i64.bytes, mask=prefix_mask(lanes, max(rows - first, 0)))
-        for first in range(0, width, lanes)
-    ]
+    outer = lies.indices - len(lies.run) if lies.turns else lies.indices
+    back = const(i64, 0)
+    if lies.turns and lies.backwards:
+        for step, extent in zip(steps[outer:], lies.run, strict=True):
+            back = back + step * (extent - 1)
+    held = [prefix_mask(lanes, max(block.rows - first, 0)) for first in range(0, width, lanes)]
+    places = []
+    if not lies.even:
+        places = [
+            fn.load(rows, i64.x(lanes), v * lanes * i64.bytes, mask=mask) for v, mask in enumerate(held)
+        ]
+
+    def take(at: Value, to: Value) -> None:
+        if lies.turns:
+            if outer:
+                for row in range(block.rows):
+                    fn.prefetch(at + back + rows * row + steps[outer - 1] * AHEAD, 0)
+            _turn_run(fn, block, lies, (at + back, rows), [(to, move) for move in moves[outer:]])
+            return
+        for v, mask in enumerate(held):
+            if lies.beside:
+                read = fn.load(at, source.x(lanes), v * lanes * source.bytes, mask=mask)
+            else:
+                where = places[v] if places else _evenly(rows, v * lanes, lanes)
+                read = gather_at(fn, at, where, source.x(lanes), mask)
+            stored = prefix_mask(lanes, width - v * lanes)
+            fn.store(widen(read, work, signed=block.signed), to, v * lanes * work.bytes, mask=stored)
 
     def nest(depth: int, at: Value, to: Value) -> None:
-        if depth == indices:
-            for v, where in enumerate(lanes_at):
-                held = prefix_mask(lanes, max(rows - v * lanes, 0))
-                stored = prefix_mask(lanes, width - v * lanes)
-                made = widen(gather_at(fn, at, where, source.x(lanes), held), work, signed=block.signed)
-                fn.store(made, to, v * lanes * work.bytes, mask=stored)
+        if depth == outer:
+            take(at, to)
             return
         with fn.loop(0, counts[depth], carried=[at, to]) as loop:
             here, there = loop.carried
@@ -108,6 +149,37 @@ def gather_packer(module: Module, name: str, block: BlockOfRows, indices: int) -
 
     nest(0, a, out)
     return fn
+
+
+def _evenly(step: Value, first: int, lanes: int) -> Value:
+    """How far rows from `first` on lie from the first of all."""
+    return splat(step, lanes=lanes) * const(i64.x(lanes), range(first, first + lanes))
+
+
+def _turn_run(
+    fn: Function,
+    block: BlockOfRows,
+    lies: Scattered,
+    rows: tuple[Value, Value],
+    to: list[tuple[Value, Value]],
+) -> None:
+    """One run of every row, transposed; `rows`: the first of them and how far apart they are.
+
+    `to`: for each index of the run, where its first element goes and how far the next.
+    """
+    at, line = rows
+    places = list(itertools.product(*map(range, lies.run)))
+    if lies.backwards:
+        places.reverse()
+    for first in range(0, len(places), block.lanes):
+        here = places[first : first + block.lanes]
+        for row, turned in transposed_rows(fn, block, (at + first * block.source.bytes, line), len(here)):
+            for vector, place in zip(turned, here, strict=False):
+                target = to[0][0]
+                for (_, move), number in zip(to, place, strict=True):
+                    target = target + move * number
+                mask = prefix_mask(block.lanes, min(block.lanes, block.padded - row))
+                fn.store(vector, target, row * block.work.bytes, mask=mask)
 
 
 class APacker:
@@ -123,7 +195,7 @@ class APacker:
         block = BlockOfRows(rows, r.padded_rows(rows), r.array, r.work, r.lanes, r.signed, r.streams)
         if r.lines:
             return line_packer(self._module, f"a_{rows}", block, ordered=r.ordered)
-        return gather_packer(self._module, f"a_{rows}", block, r.k_indices)
+        return scattered_packer(self._module, f"a_{rows}", block, r.scattered)
 
     def write_weights(self) -> None:
         """`weights(args, index, thread)`: block `index % blocks` of the matrix of batch `index // blocks`."""
@@ -143,7 +215,7 @@ class APacker:
                 at + value * self._load(fn, args, f"{what} {name}") for at, what in ((w, "w"), (out, "a"))
             )
         source = w + batch * self._load(fn, args, f"w {r.batch[0]}")
-        if r.lines:
+        if r.lines or r.scattered.even:
             source = source + number * r.mr * line
         target = (
             out
@@ -167,7 +239,8 @@ class APacker:
         last = self._load(fn, args, "blocks") - 1
         more = [depth]
         if not r.lines:
-            line = self._load(fn, args, "w rows", ptr) + number * (r.mr * WORD)
+            if not r.scattered.even:
+                line = self._load(fn, args, "w rows", ptr) + number * (r.mr * WORD)
             more = [self._load(fn, args, "w walk", ptr)]
         elif not r.ordered:
             more = [depth, self._load(fn, args, "w places", ptr)]
@@ -185,4 +258,4 @@ class APacker:
         )
 
 
-__all__ = ["APacker", "BlockOfRows", "gather_packer", "line_packer"]
+__all__ = ["APacker", "BlockOfRows", "line_packer", "scattered_packer"]

@@ -16,6 +16,7 @@ from ...job import WORD
 from ...operands import odd_lines_size
 from ..epilogue import Store
 from ..tile import Tile
+from .steps import Scattered
 from .walk import Walk
 from .windows import Windows
 
@@ -40,7 +41,7 @@ class PanelRecipe:
     column indices that a table of places is made of, for stores that are neither side by side nor evenly apart.
     `a_step`: bytes from one k of A to the next, for OUTER. `block`: C's rows are stored in blocks of so many, 0: they
     are evenly apart. `lines`: A's rows are evenly apart and contiguous along k, perhaps in another order (not
-    `ordered`); if they are not, k has `k_indices` indices. `skips`: a part of k is one tap, and columns where it lies
+    `ordered`); if they are not, `scattered` says how k lies. `skips`: a part of k is one tap, and columns where it lies
     outside x are omitted. `fetches`: k is so short that lines of C are asked for before they are written.
     `windows`: how taps share a copy of x, where they do; `walk` is then that of the copy.
     """
@@ -63,7 +64,7 @@ class PanelRecipe:
     kc: int
     lines: bool
     ordered: bool
-    k_indices: int
+    scattered: Scattered
     skips: bool
     a_step: int
     block: int

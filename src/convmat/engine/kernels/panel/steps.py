@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from ....lazy_dataclass import dataclass
 from ....product import Index
 
 
@@ -11,8 +14,8 @@ def index_names(indices: tuple[Index, ...]) -> tuple[str, ...]:
 
 
 def in_memory_order(indices: tuple[Index, ...], moves: dict[str, int]) -> tuple[Index, ...]:
-    """The indices in the order in which an array has them, outermost first."""
-    return tuple(sorted(indices, key=lambda index: -moves[index.name]))
+    """The indices in the order in which an array has them, outermost first, whichever way they go."""
+    return tuple(sorted(indices, key=lambda index: -abs(moves[index.name])))
 
 
 def contiguous_from(indices: tuple[Index, ...], moves: dict[str, int], *, ones: bool = False) -> int | None:
@@ -46,4 +49,36 @@ def innermost_step(indices: tuple[Index, ...], moves: dict[str, int]) -> int:
     return next((moves[i.name] for i in reversed(indices) if i.extent != 1), 0)
 
 
-__all__ = ["contiguous_from", "in_memory_order", "index_names", "innermost_step", "is_uniform"]
+@dataclass(frozen=True)
+class Scattered:
+    """How k lies in an A whose rows are no lines: it has so many `indices`, of which the last in memory make a `run`.
+
+    run: their extents, as elements lie side by side; `backwards`: against the order of the indices. Empty: no two do.
+    `beside`: the rows are side by side. `even`: they are evenly apart.
+    """
+
+    indices: int
+    run: tuple[int, ...] = ()
+    backwards: bool = False
+    beside: bool = False
+    even: bool = False
+
+    @property
+    def turns(self) -> bool:
+        """Whether squares of rows and runs are transposed."""
+        return self.even and not self.beside and math.prod(self.run) > 1
+
+
+LONGEST_RUN = 64
+"""Elements of a run that are written out one by one."""
+
+
+__all__ = [
+    "LONGEST_RUN",
+    "Scattered",
+    "contiguous_from",
+    "in_memory_order",
+    "index_names",
+    "innermost_step",
+    "is_uniform",
+]

@@ -18,7 +18,15 @@ from ...operands import Dtypes, Shapes, strides
 from ..epilogue import Store
 from .k_parts import RUN_PART, count_separate_taps, part_sizes
 from .recipe import Form, PanelRecipe
-from .steps import contiguous_from, in_memory_order, index_names, innermost_step, is_uniform
+from .steps import (
+    LONGEST_RUN,
+    Scattered,
+    contiguous_from,
+    in_memory_order,
+    index_names,
+    innermost_step,
+    is_uniform,
+)
 from .walk import Walk
 from .windows import Windows
 
@@ -227,7 +235,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
         skips=tiling.along_m and not streams and count_separate_taps(b) > 0,
-        k_indices=0 if lines else len(b.rows),
+        scattered=Scattered(0) if lines else _scattered(product, along, w),
         a_step=innermost_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
         block=lying.block,
         places=index_names(storing.inner) if storing.placed else (),
@@ -237,6 +245,20 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         fetches=0 < product.k < SHORT and not tiling.along_m and storing.store is Store.LINES,
         windows=windows,
     )
+
+
+def _scattered(product: Product, along: tuple[Index, ...], w: Mapping[str, int]) -> Scattered:
+    """How k lies in an A whose rows are no lines; `along`: its indices as they lie."""
+    rows, steps = product.c.rows, dict(w)
+    even = is_uniform(rows, steps)
+    lengths = {name: abs(by) for name, by in steps.items()}
+    first = contiguous_from(along, lengths)
+    run = along[first:] if first is not None else ()
+    ways = {steps[i.name] > 0 for i in run if i.extent > 1}
+    if len(ways) > 1 or math.prod(i.extent for i in run) > LONGEST_RUN:
+        run = ()
+    extents = tuple(i.extent for i in run)
+    return Scattered(len(along), extents, ways == {False}, even and innermost_step(rows, steps) == 1, even)
 
 
 def _walk(lying: Lying, storing: Storing) -> Walk:
