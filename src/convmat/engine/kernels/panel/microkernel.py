@@ -66,10 +66,13 @@ class MicroKernels:
         r = self.recipe
         tile = r.tile(columns, rows)
         if r.skips:
+            parameters: dict[str, Type] = {"a": ptr, "b": ptr, "depth": i64, "kept": ptr}
             fn = self._module.function(
-                f"tile_{columns}_{rows}", {"a": ptr, "b": ptr, "depth": i64, "kept": ptr}
+                f"tile_{columns}_{rows}", parameters | ({"step": i64} if r.in_place else {})
             )
-            a, b, depth, kept = fn.arguments
+            a, b, depth, kept, *apart = fn.arguments
+            if apart:
+                tile = replace(tile, scalar_k=apart[0])
             tile.store_parts(fn, tile.add_parts(fn, tile.multiply(fn, b, a, depth), kept), kept)
             return fn
         source = {"x": ptr, "step": i64} if packs else WINDOWS if r.windows else {}

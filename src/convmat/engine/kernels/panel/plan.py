@@ -238,6 +238,8 @@ class PanelPlan(KernelPlan):
             packed = runs * p.k * -(-columns // r.nr) * (r.pitch // vector) * mc_blocks
         if sums:
             packed = self._packed
+        if r.in_place:
+            packed = 0
         groups = self.words["nc blocks"]
         a_bytes = 0 if sums else runs * groups * r.packed_bytes(self.blocks, p.k)
         arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))

@@ -44,6 +44,7 @@ class PanelRecipe:
     `ordered`); if they are not, `scattered` says how k lies. `skips`: a part of k is one tap, and columns where it lies
     outside x are omitted. `fetches`: k is so short that lines of C are asked for before they are written.
     `windows`: how taps share a copy of x, where they do; `walk` is then that of the copy.
+    `in_place`: columns inside x are read there, each panel's in one line; nothing is packed.
     """
 
     form: Form
@@ -74,6 +75,7 @@ class PanelRecipe:
     activation: Activation | None
     fetches: bool = False
     windows: Windows | None = None
+    in_place: bool = False
 
     @property
     def pitch(self) -> int:
@@ -152,6 +154,8 @@ class PanelRecipe:
                 group,
             )
         k, column = (self.pitch, item) if self.form is Form.COLUMNS else (item, self.pitch)
+        if self.in_place:
+            column = item * self.walk.coefficient
         return Tile(self.work, columns, width // self.lanes, self.lanes, k, column, width * item, "vectors")
 
     @property

@@ -215,6 +215,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
     if windows:
         walk, nr = windows.walk(walk), windows.panel_columns(nr)
     tail = product.m - max(-(-product.m // tiling.mr) - 1, 0) * tiling.mr
+    skips = tiling.along_m and not streams and count_separate_taps(b) > 0
     return PanelRecipe(
         form=form,
         walk=walk,
@@ -234,7 +235,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         kc=RUN_PART if streams else 0 if form is Form.COLUMNS else part_sizes(b)[1],
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
-        skips=tiling.along_m and not streams and count_separate_taps(b) > 0,
+        skips=skips,
         scattered=Scattered(0) if lines else _scattered(product, along, w),
         a_step=innermost_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
         block=lying.block,
@@ -244,6 +245,23 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         activation=product.epilogue.activation,
         fetches=0 < product.k < SHORT and not tiling.along_m and storing.store is Store.LINES,
         windows=windows,
+        in_place=skips and _lies_in_place(lying, storing, nr),
+    )
+
+
+def _lies_in_place(lying: Lying, storing: Storing, nr: int) -> bool:
+    """Whether a panel of `nr` columns at most lies in one line of x for each tap, and k but the taps evenly apart."""
+    b = lying.product.terms[0][1]
+    inside = [i for i in b.rows[count_separate_taps(b) :] if i.extent > 1]
+    line = storing.inner[-1]
+    single = line.extent > nr // 2 or len(storing.inner) == 1
+    one_type = lying.dtypes.array == lying.dtypes.work
+    return (
+        lying.form is Form.COLUMNS
+        and one_type
+        and single
+        and len(inside) == 1
+        and bool(lying.last.get(line.name))
     )
 
 
