@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from ....lazy_dataclass import dataclass
 from ....product import Index, Product
 from ...job import WORD
-from ...operands import odd_lines_size
+from ...operands import aligned_size, odd_lines_size
 from .k_parts import RUN_PART, KCutting, cut_evenly
 from .steps import index_names
 from .walk import Check, Walk
@@ -158,7 +158,7 @@ class Copy:
             "groups": tables,
             "lines": lines,
             "reach": reach,
-            "scratch size": reach + 2 * WORD * len(axes),
+            "scratch size": aligned_size(reach + 2 * WORD * len(axes)),
         }
         return (
             {f"copy {a}": steps[a] for a in axes[:-1]}
