@@ -13,10 +13,10 @@ from ...job import WORD
 from .pack_b import Elements, pack_parameters
 from .task import Task
 from .walk import Walk
-from .windows import Windows
+from .windows import SharedWindows
 
 Box = Mapping[str, tuple[Value, Value]]
-"""Of each index the first value in a block, and how many follow."""
+"""First value of each index in a block, and how many there are."""
 
 
 class CopyPacker:
@@ -91,7 +91,7 @@ class WindowTables:
     """A task's copy and tables, for its `columns`."""
 
     task: Task
-    windows: Windows
+    windows: SharedWindows
     columns: Box
 
     def write_groups(self) -> None:
@@ -128,14 +128,14 @@ class WindowTables:
         """Copy what a part of k and the columns reach."""
         t, box = self.task, {**self.columns, **part}
         reach = self.table("reach")
-        *axes, line = (_reached(terms, box) for terms in self.windows.axes)
+        *axes, line = (_find_reach(terms, box) for terms in self.windows.axes)
         for at, (first, count) in enumerate(axes):
             t.fn.store(first, reach, 2 * WORD * at)
             t.fn.store(count, reach, 2 * WORD * at + WORD)
         t.pack_b(t.scratch, *line, reach)
 
 
-def _reached(terms: Sequence[tuple[str, int]], box: Box) -> tuple[Value, Value]:
+def _find_reach(terms: Sequence[tuple[str, int]], box: Box) -> tuple[Value, Value]:
     """The first position along an axis, and how many there are."""
     first, count = const(i64, 0), const(i64, 1)
     for name, by in terms:

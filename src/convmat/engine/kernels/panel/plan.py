@@ -179,7 +179,7 @@ class PanelPlan(KernelPlan):
         if r.windows:
             self.words["ahead"] = step_of_pieces(b, x)
             x = dict(zip(r.walk.taps + r.walk.run, contiguous_strides(shapes["x"], item), strict=True))
-            extents |= dict(zip(x, r.windows.reached(extents), strict=True))
+            extents |= dict(zip(x, r.windows.count_reached(extents), strict=True))
         along = extents if r.walk.checks else _in_line(r.walk.run, x, extents)
         for name in r.walk.run + r.walk.taps:
             self.words |= {f"step {name}": x[name], f"extent {name}": along.get(name, extents[name])}
@@ -307,7 +307,7 @@ class PanelPlan(KernelPlan):
     def _blocks_of_runs(self, outer: int, wanted: int) -> dict[str, int]:
         """The same where k is one long run: boxes of columns, and as many rows of A as a task packs for itself."""
         shares = RunShares(self.recipe, self.product, self.blocks, outer, self.threads, wanted)
-        self._boxes, self._packed = (shares.columns, shares.sizes()[0]), shares.packed()
+        self._boxes, self._packed = (shares.columns, shares.sizes()[0]), shares.count_packed()
         words = shares.words()
         self._set_totals(outer * words["nc blocks"] * words["mc blocks"], words["scratch size"])
         return words

@@ -18,7 +18,7 @@ from ..epilogue import Store
 from ..tile import Tile
 from .steps import Scattered
 from .walk import Walk
-from .windows import Windows
+from .windows import SharedWindows
 
 
 class Form(Enum):
@@ -74,7 +74,7 @@ class PanelRecipe:
     residual: bool
     activation: Activation | None
     fetches: bool = False
-    windows: Windows | None = None
+    windows: SharedWindows | None = None
     in_place: bool = False
 
     @property

@@ -99,7 +99,7 @@ class RunShares:
             "packed a": packed_b, "sums": packed_b + packed_a, "places": packed_b + packed_a + sums,
         } | (copy.words(size) if copy else {})  # fmt: skip
 
-    def packed(self) -> int:
+    def count_packed(self) -> int:
         """Vectors of B and of A that all tasks write."""
         r, product, words = self.recipe, self.product, self.words()
         boxes, mc_blocks, parts = words["nc blocks"], words["mc blocks"], words["parts"]

@@ -28,7 +28,7 @@ from .steps import (
     is_uniform,
 )
 from .walk import Walk
-from .windows import Windows
+from .windows import SharedWindows
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
     streams = form in (Form.SUMS, Form.OUTER)
     along = b.rows if streams else in_memory_order(b.rows, w)
     lines = streams or (contiguous_from(along, w) == 0 and is_uniform(c.rows, w))
-    windows = Windows.of(product, tiling.nr) if form is Form.SUMS else None
+    windows = SharedWindows.of(product, tiling.nr) if form is Form.SUMS else None
     walk, nr = _walk(lying, storing), tiling.nr
     if windows:
         walk, nr = windows.walk(walk), windows.panel_columns(nr)
@@ -236,7 +236,7 @@ def panel_recipe(product: Product, dtypes: Dtypes, shapes: Shapes, form: Form, c
         lines=lines,
         ordered=[i for i in along if i.extent > 1] == [i for i in b.rows if i.extent > 1],
         skips=skips,
-        scattered=Scattered(0) if lines else _scattered(product, along, w),
+        scattered=Scattered(0) if lines else _describe_k(product, along, w),
         a_step=innermost_step(b.rows, w) * dtypes.array.itemsize if form is Form.OUTER else 0,
         block=lying.block,
         places=index_names(storing.inner) if storing.placed else (),
@@ -265,7 +265,7 @@ def _lies_in_place(lying: Lying, storing: Storing, nr: int) -> bool:
     )
 
 
-def _scattered(product: Product, along: tuple[Index, ...], w: Mapping[str, int]) -> Scattered:
+def _describe_k(product: Product, along: tuple[Index, ...], w: Mapping[str, int]) -> Scattered:
     """How k lies in an A whose rows are no lines; `along`: its indices as they lie."""
     rows, steps = product.c.rows, dict(w)
     even = is_uniform(rows, steps)

@@ -25,7 +25,7 @@ MOST_GROUPS = 8
 
 
 @dataclass(frozen=True)
-class Windows:
+class SharedWindows:
     """How windows move over x: `axes`, for each array axis the terms of k's indices and of the columns'.
 
     `lines`: k's indices but the `last`, whose neighbours are `step` elements apart. `columns`: the columns'
@@ -41,7 +41,7 @@ class Windows:
     step: int
 
     @classmethod
-    def of(cls, product: Product, tall: int) -> Windows | None:
+    def of(cls, product: Product, tall: int) -> SharedWindows | None:
         """Those of a product whose tiles have `tall` columns at most, if the last array axis has neighbours in both.
 
         None too where copying what is reached takes no fewer vectors than a panel of each column does.
@@ -59,13 +59,13 @@ class Windows:
         copied = found.vectors(part | {i.name: i.extent for i in product.c.cols}, 1)
         return found if copied < product.n * math.prod(part.values()) else None
 
-    def reached(self, counts: Mapping[str, int]) -> tuple[int, ...]:
+    def count_reached(self, counts: Mapping[str, int]) -> tuple[int, ...]:
         """Positions along each array axis that a block of so many values of each index reaches."""
         return tuple(1 + sum(by * (counts[name] - 1) for name, by in terms) for terms in self.axes)
 
     def vectors(self, counts: Mapping[str, int], lanes: int) -> int:
         """Vectors of `lanes` that copying a block takes."""
-        *lines, line = self.reached(counts)
+        *lines, line = self.count_reached(counts)
         return math.prod(lines) * -(-line // lanes)
 
     @property
@@ -115,10 +115,10 @@ def largest_block(indices: tuple[Index, ...], how: KCutting) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Copy:
+class WindowCopy:
     """The copy of the largest block: so many values of each index, `lanes` elements of `item` bytes in a vector."""
 
-    windows: Windows
+    windows: SharedWindows
     counts: Mapping[str, int]
     lanes: int
     item: int
@@ -127,7 +127,7 @@ class Copy:
     def steps(self) -> tuple[int, ...]:
         """Bytes from one position to the next along each array axis, and of the whole: odd numbers of cache lines."""
         steps, size = [self.item], self.item
-        for extent in reversed(self.windows.reached(self.counts)):
+        for extent in reversed(self.windows.count_reached(self.counts)):
             size = odd_lines_size(size * extent)
             steps.append(size)
         return tuple(reversed(steps))
@@ -167,17 +167,17 @@ class Copy:
         )
 
 
-def copy_of(windows: Windows, product: Product, most: int, lanes: int, item: int) -> Copy:
+def copy_of(windows: SharedWindows, product: Product, most: int, lanes: int, item: int) -> WindowCopy:
     """The copy of a task of `most` columns."""
     indices = product.terms[0][1].rows, product.c.cols
     part, columns = (
         largest_block(each, cut_evenly(each, size))
         for each, size in zip(indices, (RUN_PART, most), strict=True)
     )
-    return Copy(windows, part | columns, lanes, item)
+    return WindowCopy(windows, part | columns, lanes, item)
 
 
-def most_columns(copy: Copy, product: Product, nr: int, limit: int) -> int:
+def most_columns(copy: WindowCopy, product: Product, nr: int, limit: int) -> int:
     """Columns of a task whose copy is within `limit` bytes, in tiles of `nr`; `copy`: that of all columns."""
     pieces, most = max(copy.bytes // limit, 1), product.n
     while copy.bytes > limit and most > nr:
@@ -187,4 +187,4 @@ def most_columns(copy: Copy, product: Product, nr: int, limit: int) -> int:
     return most
 
 
-__all__ = ["Copy", "Windows", "axis_names", "copy_of", "largest_block", "most_columns"]
+__all__ = ["SharedWindows", "WindowCopy", "axis_names", "copy_of", "largest_block", "most_columns"]
