@@ -218,6 +218,37 @@ def test_global_pooling_is_named_or_taken_first_or_by_tile() -> None:
     assert 1e-5 * scale < float(np.abs(near - expected).max()) < 0.2 * scale
 
 
+@pytest.mark.parametrize("parts", [3, 5, 6])
+@pytest.mark.parametrize("said", ["scales", "sizes"])
+@pytest.mark.parametrize("rounding", ["floor", "ceil", ""])
+def test_far_along_a_third_is_a_third(parts: int, said: str, rounding: str) -> None:
+    """In single precision it is none: what is read of x would lie further off from tile to tile."""
+    n, extent = Built(integers=False), 30_000
+    by = n.constant("scales", np.array([1, 1, 1 / parts], "float32"))
+    to = n.constant("sizes", np.array([1, 1, extent // parts]))
+    words = {"mode": "nearest", "nearest_mode": rounding} if rounding else {"mode": "linear"}
+    words["coordinate_transformation_mode"] = "asymmetric" if rounding else "half_pixel"
+    net = n.load(
+        n.node("Resize", ["x", "", *([by] if said == "scales" else ["", to])], "y", **words), 1, ("w",)
+    )
+    x = np.random.default_rng(0).standard_normal((1, 1, extent)).astype("float32")
+    expected = x[..., ::parts] if rounding else net(x)
+    np.testing.assert_array_equal(net(x), expected)
+    np.testing.assert_array_equal(net.tiled(x, tile=1000), expected)
+
+
+def test_tiles_too_small_for_the_way_of_the_whole() -> None:
+    """Of one output a channel, the depthwise lowering makes nothing; im2col sums in the same order."""
+    n = Built(integers=False)
+    net = n.load(n.node("Conv", ["x", n.weights("w", 8, 1, 3)], "y", strides=[3], group=4), 4, ("w",))
+    x = image(1, 4, 30, integers=False)
+    np.testing.assert_array_equal(net.tiled(x, tile=1, same_bits=True), net(x))
+    da = pytest.importorskip("dask.array")
+    w = image(8, 1, 3, integers=False)
+    lazy: Any = convmat.conv(da.from_array(x, chunks=(1, 4, 3)), w, stride=3, groups=4)
+    np.testing.assert_array_equal(lazy.compute(scheduler="sync"), convmat.conv(x, w, stride=3, groups=4))
+
+
 @pytest.mark.parametrize("opset", [9, 10, 17])
 def test_a_tile_that_counts_for_an_image_is_resized_to_its_own_size(opset: int) -> None:
     """Resized to a fixed size by no whole number, a ramp stays a ramp; nothing is moved elsewhere."""

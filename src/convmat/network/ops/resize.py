@@ -123,13 +123,24 @@ def resized_axes(node: Node, specs: Specs) -> list[ResizeAxis]:
     return found
 
 
+def as_meant(scale: float) -> float:
+    """A scale in double precision: single precision has no third, and would read further off from output to output.
+
+    >>> as_meant(float(np.float32(1 / 3))) == 1 / 3, as_meant(0.75)
+    (True, 0.75)
+    """
+    part = 1 / max(round(1 / scale), 1)
+    return part if np.float32(part) == np.float32(scale) else scale
+
+
 def _extents(
     node: Node, I: Shape, scales: Array | None, sizes: Array | None
 ) -> tuple[list[float], list[int]]:
     """Scale and output extent along each axis."""
     if sizes is None:
         assert scales is not None
-        return scales.tolist(), [_scale_extent(n, s) for n, s in zip(I, scales.tolist(), strict=True)]
+        given = scales.tolist()
+        return list(map(as_meant, given)), [_scale_extent(n, s) for n, s in zip(I, given, strict=True)]
     by = [int(size) / max(n, 1) for size, n in zip(sizes, I, strict=True)]
     policy = node.get("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
@@ -163,7 +174,7 @@ def coordinates(how: str, a: ResizeAxis) -> Array:
     """(P,): the place in x that belongs to each output."""
     p, length = np.arange(a.P, dtype=np.float64), a.scale * a.I
     if how == "asymmetric":
-        return p / a.scale
+        return _divide(p, a.scale)
     if how == "align_corners":
         return p * ((a.I - 1) / (length - 1)) if length != 1 else 0 * p
     if how == "tf_crop_and_resize":
@@ -173,8 +184,14 @@ def coordinates(how: str, a: ResizeAxis) -> Array:
         return begin * (a.I - 1) + p * ((end - begin) * (a.I - 1) / (length - 1))
     if how == "pytorch_half_pixel" and length == 1:
         return 0 * p - 0.5
-    found = (p + 0.5) / a.scale - 0.5
+    found = _divide(p + 0.5, a.scale) - 0.5
     return found + a.I / 2 * (1 - a.P / length) if how == "half_pixel_symmetric" else found
+
+
+def _divide(p: Array, scale: float) -> Array:
+    """p / scale, exact where that is a part of 1."""
+    times = max(round(1 / scale), 1)
+    return p * times if 1 / times == scale else p / scale
 
 
 def _nearest(at: Array, how: str, scale: float) -> Array:
