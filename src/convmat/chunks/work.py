@@ -21,7 +21,7 @@ from ..engine import buffers, host, thread_pool
 from ..errors import GeometryError
 from ..geometry import Geometry
 from ..lowering import find_lowering
-from ..planner import Candidate, Plan, dtype_of, plan_block
+from ..planner import Candidate, Plan, dtype_of, plan_block, plan_short_block
 from ..planner.arrays import read_addend
 from ..problem import Problem
 from ..processes import Lock
@@ -31,6 +31,9 @@ from .strips import copy_region, split_block
 Array = npt.NDArray[Any]
 
 _turn = Lock()
+
+STRANDS = "dots"
+"""The lowering whose sums no other one takes in the same order: what it refuses of a block is refused."""
 
 
 @dataclass(frozen=True)
@@ -212,13 +215,13 @@ def run_geometry(
     apart = (
         out is None or out.flags.c_contiguous or (residual is not None and residual.strides != out.strides)
     )
-    plan = plan_block(
-        whole.problem.of_block(geometry),
-        whole.way,
-        threads,
-        None if x.flags.c_contiguous else find_around(x),
-        None if apart or out is None else find_around(out),
-    )
+    x_in = None if x.flags.c_contiguous else find_around(x)
+    y_in = None if apart or out is None else find_around(out)
+    problem = whole.problem.of_block(geometry)
+    if whole.way.lowering == STRANDS:
+        plan = plan_block(problem, whole.way, threads, x_in, y_in)
+    else:
+        plan = plan_short_block(replace(problem, threads=threads), whole.way, x_in, y_in)
     made: Array = plan(x, whole.w, whole.bias, residual=residual, out=out)
     return made
 

@@ -62,8 +62,14 @@ def plan_block(
     )
 
 
-def plan_short_block(block: Problem, way: Candidate) -> Plan:
+@lru_cache(maxsize=512)
+def plan_short_block(
+    block: Problem, way: Candidate, x_in: Shape | None = None, y_in: Shape | None = None
+) -> Plan:
     """The plan of a block of any extent the way decided for the whole; by im2col where that refuses so few elements.
+
+    The definition's products have the same bits then, but for those that `dots` sums in strands. `x_in` and `y_in`: see
+    `plan_block`.
 
     >>> from ..geometry import Geometry
     >>> from ..product import Packing
@@ -72,7 +78,8 @@ def plan_short_block(block: Problem, way: Candidate) -> Plan:
     'im2col'
     """
     ways = (replace(way, engine=e, lowering="im2col", packing=Packing.PANEL) for e in (way.engine, "blas"))
-    found = (_plan_by_way(block, each) for each in (way, *ways))
+    around = {name: shape for name, shape in (("x", x_in), ("y", y_in)) if shape is not None}
+    found = (_plan_by_way(block, each, around) for each in (way, *ways))
     return next(each for each in found if isinstance(each, Plan))  # im2col on blas refuses nothing
 
 
@@ -113,7 +120,7 @@ def request_block(
     """The plan for what was asked, a block of the problem `whole`, the way decided for that. Raises ConvmatError."""
     threads = thread_count()
     asked = read_problem(call, x_shape, w_shape, dtype, options, threads)
-    return plan_block(replace(asked, whole=whole.whole or whole.geometry), way, threads)
+    return plan_short_block(replace(asked, whole=whole.whole or whole.geometry), way)
 
 
 __all__ = ["chosen_way", "plan_block", "plan_short_block", "request_block"]

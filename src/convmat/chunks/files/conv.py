@@ -18,7 +18,16 @@ from ...arguments import format_shape
 from ...engine import buffers, preloaded
 from ...errors import GeometryError, PlanError
 from ...lowering import find_lowering
-from ...planner import Candidate, Plan, PlanOptions, chosen_way, dtype_name, dtype_of, plan_block, request
+from ...planner import (
+    Candidate,
+    Plan,
+    PlanOptions,
+    chosen_way,
+    dtype_name,
+    dtype_of,
+    plan_short_block,
+    request,
+)
 from ..cutting import ChunkCutting, CutBlock, Cuts
 from ..memory import SPARE, anonymous_bytes, cut_down, describe_least_limit, even_cuts, largest_blocks
 from ..work import Whole, arrange_axes, read_bias, run_block
@@ -270,7 +279,9 @@ class BlockSizes:
         item, out = dtype_of(problem.dtype).itemsize, self.whole.dtype.itemsize
         read = one.read(item) * (1 + (self.stored != np.dtype(problem.dtype)))
         again = one.read(item) if any(s.order for s in one.sources) else 0
-        work = plan_block(problem.of_block(one.geometry), self.whole.way, self.threads).workspace
+        work = plan_short_block(
+            replace(problem.of_block(one.geometry), threads=self.threads), self.whole.way
+        ).workspace
         made = one.geometry.B * problem.geometry.O * math.prod(one.geometry.P) * out
         return 2 * read + again + (2 + one.crops) * made + work + self.constant
 
