@@ -237,6 +237,17 @@ def test_far_along_a_third_is_a_third(parts: int, said: str, rounding: str) -> N
     np.testing.assert_array_equal(net.tiled(x, tile=1000), expected)
 
 
+@pytest.mark.parametrize("rounding", ["floor", "ceil", "round_prefer_floor"])
+def test_what_lies_over_an_element_may_be_another(rounding: str) -> None:
+    """Four outputs an element, rounded down or up: a tile's last ones read one element before or behind their own."""
+    n = Built(integers=True)
+    scales = n.constant("scales", np.array([1, 1, 4, 1], "float32"))
+    net = n.load(n.node("Resize", ["x", "", scales], "y", mode="nearest", nearest_mode=rounding), 1)
+    x = image(1, 1, 33, 5)
+    for tile in (3, 6, 30):
+        np.testing.assert_array_equal(net.tiled(x, tile=(tile, 5)), net(x))
+
+
 def test_tiles_too_small_for_the_way_of_the_whole() -> None:
     """Of one output a channel, the depthwise lowering makes nothing; im2col sums in the same order."""
     n = Built(integers=False)

@@ -140,7 +140,8 @@ def _along(
     up = Fraction(n) if grows else Fraction(1, n)
     first_read, last_read = (_read(node, up, p)[end] for end, p in enumerate((start, stop - 1)))
     if grows:
-        low, high = max(first_read, 0), min(last_read + 1, axis.I)
+        # What is read for an output may lie before the element that it lies over, and what is made must reach as far.
+        low, high = max(min(first_read, start // n), 0), min(max(last_read + 1, -(-stop // n)), axis.I)
         low, high = min(low, axis.I - 1), max(high, low + 1)
         return (low, high), (low * n, high * n), np.float32(n)
     low, high = max(first_read // n, 0), min(last_read // n + 1, axis.P)
