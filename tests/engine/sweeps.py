@@ -25,6 +25,7 @@ from convmat.engine.kernels.sweeps.pixel_shuffle import pixel_shuffle
 from convmat.engine.kernels.sweeps.reductions import reduction
 from convmat.engine.kernels.sweeps.softmax import softmax
 from convmat.engine.kernels.sweeps.upsample import upsample
+from convmat.engine.kernels.sweeps.weigh import Weigh, weigh, weigh_bytes
 from convmat.engine.runtime import thread_pool
 from tests.engine.guarded import Fenced
 from tests.support import Array
@@ -152,6 +153,25 @@ def lookups(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], l
     return make, [x, table], y
 
 
+def weighed(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
+    """Weighted sums of bytes in vectors of all sizes, packed by x86's own instructions and as others do."""
+    count, (kind, other) = int(pick.integers(1, 30_000)), pick.choice(["uint8", "int8"], 2)
+    a, b = (pick.integers(0, 256, count).astype(np.uint8).view(each) for each in (kind, other))
+    by, with_, add = (*pick.uniform(0.2, 1.5, 2), pick.uniform(-150, 150))
+    halves = bool(pick.integers(2))
+    numbers = [np.asarray(np.round(n * 4) / 4 if halves else n, np.float32) for n in (by, with_, add)]
+
+    def make(threads: int) -> SweepPlan | str:
+        plan = weigh_bytes(count, (kind, other, kind), threads)
+        if isinstance(plan, str) or not isinstance(plan.recipe, Weigh):
+            return plan
+        lanes = int(pick.choice([n for n in (4, 8, 16) if n <= plan.recipe.lanes]))
+        x86 = plan.recipe.x86 and bool(pick.integers(2))
+        return replace(plan, recipe=replace(plan.recipe, lanes=lanes, x86=x86))
+
+    return make, [a, b, *numbers], weigh(a, b, numbers[0], numbers[1], numbers[2], a.dtype).astype(np.float64)
+
+
 def shares(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
     """Softmax along any axis, and normalisation in its kinds."""
     a, b, c = (int(n) for n in pick.integers(1, (9, 70, 60)))
@@ -245,8 +265,8 @@ def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
         while done < count:
-            kind = (pointwise, lines, reductions, shares, copies, reductions, lookups)[shown % 7]
-            dtype = ("float32", "float64")[shown // 7 % 2]
+            kind = (pointwise, lines, reductions, shares, copies, weighed, reductions, lookups)[shown % 8]
+            dtype = ("float32", "float64")[shown // 8 % 2]
             make, inputs, y = kind(pick, dtype)
             print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
             done += check(make, inputs, y)

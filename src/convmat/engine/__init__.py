@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps.softmax import softmax
     from .kernels.sweeps.unpool import unpool, unpool_overlapping
     from .kernels.sweeps.upsample import upsample
+    from .kernels.sweeps.weigh import weigh, weigh_bytes
     from .kernels.sweeps.windows import windows
     from .kernels.text import kernel_text
     from .launch import Launcher, LooseLauncher
@@ -115,6 +116,8 @@ _HOMES = {
     "unpool": ".kernels.sweeps.unpool:unpool",
     "unpool_overlapping": ".kernels.sweeps.unpool:unpool_overlapping",
     "upsample": ".kernels.sweeps.upsample:upsample",
+    "weigh": ".kernels.sweeps.weigh:weigh",
+    "weigh_bytes": ".kernels.sweeps.weigh:weigh_bytes",
     "windows": ".kernels.sweeps.windows:windows",
     "count_switches": ".measure.calm:count_switches",
     "microbench": ".measure.microbench",
@@ -252,5 +255,7 @@ __all__ = [
     "upsample",
     "usable_cores",
     "use_rates_file",
+    "weigh",
+    "weigh_bytes",
     "windows",
 ]

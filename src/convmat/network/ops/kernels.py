@@ -29,6 +29,7 @@ from ...engine import (
     strided_copy,
     thread_pool,
     upsample,
+    weigh_bytes,
 )
 from ...planner import contraction
 from ..graph import Node, Spec
@@ -40,6 +41,7 @@ from .planned import Moved, Multiplied, Swept
 from .pointwise import describe_pass, expression
 from .reductions import ONE_AXIS, reduced_axes
 from .resize import find_repeats, find_weights
+from .weighing import BYTES, find_factors
 
 LEAST = 4096
 """Elements of a network's largest value, from which on its nodes get kernels."""
@@ -107,6 +109,8 @@ def _find_pass(node: Node, specs: Specs, made: Spec) -> Found:
         return None
     if (tabled := _find_table(node, said, there, made)) is not None:
         return tabled
+    if (found := _find_weighed(node, said, there, made)) is not None:
+        return found
     plan = elementwise(said, [each.shape for each in there], made.shape, thread_pool.count())
     return _step(plan, describe_pass(node), len(said.inputs))
 
@@ -152,6 +156,33 @@ def _find_table(node: Node, said: Expression, there: Sequence[Spec], made: Spec)
     with np.errstate(all="ignore"):
         table = np.ascontiguousarray(np.broadcast_to(said(*inputs), (cycle, 256)))
     return Moved(((Sweep(plan), (at, table), -1),), describe_pass(node).replace("one pass", "a table", 1))
+
+
+REPAYING = 1 << 14
+"""Elements from which on a pass over two arrays of bytes repays that the 65,536 values of its function are computed."""
+
+
+def _find_weighed(node: Node, said: Expression, there: Sequence[Spec], made: Spec) -> Found:
+    """Two arrays of bytes that numbers weigh, if that gives all that the function gives."""
+    late = [i for i, spec in enumerate(there) if spec.value is None]
+    if (
+        len(late) != 2
+        or made.size < REPAYING
+        or any(spec.size > 1 for spec in there if spec.value is not None)
+    ):
+        return None
+    first, second = late
+    arrays = (there[first], there[second])
+    if made.dtype not in BYTES or any(each.dtype not in BYTES or each.shape != made.shape for each in arrays):
+        return None
+    factors = find_factors(said, there, (first, second))
+    if factors is None:
+        return None
+    types = (arrays[0].dtype.name, arrays[1].dtype.name, made.dtype.name)
+    plan = weigh_bytes(made.size, types, thread_pool.count())
+    if isinstance(plan, str):
+        return None
+    return Moved(((Sweep(plan), (first, second, *factors), -1),), f"{describe_pass(node)}, by two factors")
 
 
 def _step(plan: SweepPlan | str, way: str, reads: int = 1) -> Found:
