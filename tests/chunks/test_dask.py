@@ -180,6 +180,42 @@ def test_no_scheduler_is_asked_for_what_lies_in_one_array() -> None:
     assert len(told) > 8
 
 
+def _negative_to_zero(y: Any) -> None:
+    y[y < 0] = 0
+
+
+def _one_more(y: Any) -> None:
+    np.add(y, 1, out=y)
+
+
+@pytest.mark.parametrize("change", [_negative_to_zero, _one_more])
+@pytest.mark.parametrize("there", [True, False])
+def test_results_that_are_changed_in_place(change: Any, there: bool) -> None:
+    x, w = normal(2, 3, 20, 20), normal(4, 3, 3, 3)
+    chunked = da.from_array(x, chunks=(1, 3, 10, 10))
+    y: Any = convmat.conv(chunked if there else chunked + 0, w, padding=1)
+    expected = convmat.conv(x, w, padding=1)
+    change(y)
+    change(expected)
+    same_bits(y.compute(), expected)
+
+
+def test_graphs_with_arrays_of_another_name() -> None:
+    x, w = normal(1, 3, 20, 20), normal(4, 3, 3, 3)
+    graph = {(name, 0, 0, 0, 0): x * factor for name, factor in (("before", 2), ("x", 1), ("behind", 3))}
+    lazy = da.Array(graph, "x", chunks=((1,), (3,), (20,), (20,)), dtype=x.dtype)
+    same_bits(convmat.conv(lazy, w, padding=1).compute(), convmat.conv(x, w, padding=1))
+
+
+@pytest.mark.parametrize("extent", [10, 30])
+def test_a_chunk_smaller_than_its_array_says_is_not_read_beyond_its_end(extent: int) -> None:
+    x, w = normal(1, 3, 40, 40), normal(4, 3, 3, 3)
+    graph = {("x", 0, 0, 0, 0): x[:, :, :extent]}
+    lazy = da.Array(graph, "x", chunks=((1,), (3,), (40,), (40,)), dtype=x.dtype)
+    with pytest.raises(ValueError, match="could not broadcast input array"):
+        convmat.conv(lazy, w, padding=1).compute()
+
+
 def test_two_worker_processes(workers: Any) -> None:
     x, w = normal(2, 16, 60, 50), normal(24, 16, 3, 3)
     y: Any = convmat.conv(da.from_array(x, chunks=(1, 16, 25, 25)), w, padding=1)

@@ -151,7 +151,7 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
         residual = residual.rechunk(chunks)
     slabs = Slabs(whole, cutting, chunked.channels, x.name, token)
     graph |= slabs.graph
-    tasks = BlockTasks(graph, [x] if residual is None else [x, residual], whole, {})
+    tasks = BlockTasks(name, graph, [x] if residual is None else [x, residual], whole, {})
     for at, block in blocks:
         places, pieces = slabs.pieces(at)
         region = block_shape(whole, block)

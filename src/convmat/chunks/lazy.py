@@ -32,9 +32,10 @@ Array = npt.NDArray[Any]
 class BlockTasks:
     """The tasks that make a result's blocks of its `sources`, which are chunked, and the blocks by their numbers.
 
-    A block is what it computes, the shape of its x, and the pieces of that.
+    A block is what it computes, the shape of its x, and the pieces of that. `name` is the result's.
     """
 
+    name: str
     graph: dict[Any, Any]
     sources: Sequence[Any]
     whole: Whole
@@ -60,12 +61,12 @@ class BlockTasks:
             run_block(self.whole, self.blocks[number][0], x, residual, threads_here(), places[number])
         return True
 
-    def writing(self, name: str, places: dict[tuple[int, ...], Array]) -> tuple[Any, list[Any]]:
-        """The same tasks, which write to `places`, and their keys. `name`: that of the blocks' own keys."""
+    def writing(self, places: dict[tuple[int, ...], Array]) -> tuple[Any, list[Any]]:
+        """The same tasks, which write to `places`, and their keys."""
         token = uuid4().hex
         graph, keys = {}, []
         for key, task in self.graph.items():
-            if not isinstance(key, tuple) or key[0] != name:
+            if not isinstance(key, tuple) or key[0] != self.name:
                 graph[key] = task
                 continue
             place = (f"place-{token}", *key[1:])
@@ -79,7 +80,8 @@ class BlockTasks:
 def find_chunks(array: Any) -> dict[tuple[int, ...], Array]:
     """The chunks of a Dask array by their numbers; none where some are still to be made."""
     layer = array.dask.layers.get(array.name, {})
-    found = {key[1:]: getattr(chunk, "value", chunk) for key, chunk in layer.items()}
+    own = ((key, chunk) for key, chunk in layer.items() if isinstance(key, tuple) and key[0] == array.name)
+    found = {key[1:]: getattr(chunk, "value", chunk) for key, chunk in own}
     return found if all(type(chunk) is np.ndarray for chunk in found.values()) else {}
 
 
@@ -107,13 +109,14 @@ class LazyResult(da.Array):  # type: ignore[misc]  # Dask's classes have no type
     def compute(self, **keywords: Any) -> Any:
         """The result in memory. `keywords` are those of Dask's own `compute`."""
         scheduler = get_scheduler(scheduler=keywords.get("scheduler"), collections=[self])
-        if scheduler not in (dask.threaded.get, dask.local.get_sync):
+        here = scheduler in (dask.threaded.get, dask.local.get_sync)
+        if not here or self.name != self.tasks.name:  # y[y < 0] = 0 gives this same object other tasks
             return super().compute(**keywords)
         made = np.empty(self.shape, self.dtype)
         numbers = itertools.product(*(range(len(each)) for each in self.chunks))
         places = dict(zip(numbers, (made[place] for place in slices_from_chunks(self.chunks)), strict=True))
         if not self.tasks.run_here(places):
-            graph, keys = self.tasks.writing(self.name, places)
+            graph, keys = self.tasks.writing(places)
             compute_as_if_collection(da.Array, graph, keys, **keywords)
         return made
 

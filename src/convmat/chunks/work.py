@@ -139,6 +139,9 @@ def find_together(
     """
     first = pieces[0]
     for piece, place in zip(pieces, places, strict=True):
+        extents = tuple(len(range(n)[each]) for each, n in zip(place, shape, strict=True))
+        if piece.shape != extents:  # a chunk that is not as large as its array says
+            return None
         if piece.strides != first.strides or _owner(piece) is not _owner(first):
             return None
         steps = zip(place, piece.strides, strict=True)
