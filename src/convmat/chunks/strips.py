@@ -94,6 +94,7 @@ def _inner_outputs(g: Geometry, axis: int, tile: int, inside: slice) -> tuple[in
 def copy_region(pieces: Sequence[Array], places: Sequence[Place], region: Place) -> Array:
     """The part of an array at `region`, all axes of it, of which pieces lie at places.
 
+    >>> import numpy as np
     >>> x = np.arange(6)
     >>> copy_region([x[:2], x[2:]], [(slice(0, 2),), (slice(2, 6),)], (slice(1, 4),))
     array([1, 2, 3])
