@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from . import api
 from .planner import Plan, PlanOptions
-from .planner.arrays import read_array, read_numbers
+from .planner.arrays import read_array, read_foreign, read_numbers
 
 Array = npt.NDArray[Any]
 
@@ -99,7 +99,9 @@ def convolve(
     call: str, options: PlanOptions, x: Any, w: Any, bias: Any, residual: Any, out: Any, more: Mapping[str, Any]
 ) -> Any:  # fmt: skip
     """`conv` and `conv_transpose` of another library's array. Raises GeometryError and PlanError as they do."""
-    given = {"bias": bias, "residual": residual, "out": out, **more}
+    # A mask is no array of numbers, and a scale need be no array at all.
+    beside = {n: read_foreign(n, a, call) if hasattr(a, "__dlpack__") else a for n, a in more.items()}
+    given = {"bias": bias, "residual": residual, "out": out, **beside}
     given = {name: value for name, value in given.items() if value is not None}
     return compute(_exchange_with(x), call, options, {"x": x, "w": w}, given)
 

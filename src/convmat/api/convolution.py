@@ -283,4 +283,5 @@ def conv_transpose3d(
 
 def _without_defaults(more: dict[str, Any]) -> dict[str, Any]:
     """Arguments beside the options, those that were given: rooms refuse what they do not know."""
-    return {name: value for name, value in more.items() if value is not None and value is not True}
+    defaults = {"normalize": True}
+    return {name: value for name, value in more.items() if value is not defaults.get(name)}

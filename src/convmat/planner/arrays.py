@@ -33,7 +33,7 @@ def read_array(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] 
     """
     if type(value) is np.ndarray and value.dtype in _TAKEN:
         return value
-    array = value if type(value) is np.ndarray else _read_foreign(name, value, call)
+    array = value if type(value) is np.ndarray else read_foreign(name, value, call)
     if not _has_engine(array.dtype) and array.dtype != wanted:
         taken = (
             *WORK_DTYPES,
@@ -50,7 +50,7 @@ def read_array(name: str, value: Any, call: str = "conv", wanted: np.dtype[Any] 
 
 def read_numbers(name: str, value: Any, call: str) -> Array:
     """The same for functions that only move elements: any type of numbers. Raises GeometryError."""
-    array = value if type(value) is np.ndarray else _read_foreign(name, value, call)
+    array = value if type(value) is np.ndarray else read_foreign(name, value, call)
     if array.dtype.kind not in "iufc" and not _has_engine(array.dtype):
         raise GeometryError(
             f"{call}: {name} does not hold numbers\n  {name}.dtype = {array.dtype}\n"
@@ -89,7 +89,8 @@ def _has_engine(dtype: np.dtype[Any]) -> bool:
     return dtype.name in WORK_DTYPES
 
 
-def _read_foreign(name: str, value: Any, call: str) -> Array:
+def read_foreign(name: str, value: Any, call: str) -> Array:
+    """Anything with `__array__` or DLPack on the CPU, or nested lists, as one of any type. Raises GeometryError."""
     if isinstance(value, np.ma.MaskedArray):
         raise GeometryError(
             f"{call}: {name} is a masked array, and a product has no masks\n"

@@ -123,7 +123,7 @@ def describe_change(name: str, then: Any, now: Any) -> str:
     """What a run says under a name, then and now: of several things by names, the first that is another.
 
     >>> describe_change("ways", [{"a": 1, "b": 2, "c": 3}], [{"a": 1, "b": 4, "c": 5}])
-    "ways: b, 2 then, 4 now; and 1 more"
+    'ways: b, 2 then, 4 now; and 1 more'
     """
     said = [[{"": then}], [{"": now}]]
     if all(isinstance(each, list) and all(isinstance(one, dict) for one in each) for each in (then, now)):
