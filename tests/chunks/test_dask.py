@@ -204,7 +204,8 @@ def test_graphs_with_arrays_of_another_name() -> None:
     x, w = normal(1, 3, 20, 20), normal(4, 3, 3, 3)
     graph = {(name, 0, 0, 0, 0): x * factor for name, factor in (("before", 2), ("x", 1), ("behind", 3))}
     lazy = da.Array(graph, "x", chunks=((1,), (3,), (20,), (20,)), dtype=x.dtype)
-    same_bits(convmat.conv(lazy, w, padding=1).compute(), convmat.conv(x, w, padding=1))
+    y: Any = convmat.conv(lazy, w, padding=1)
+    same_bits(y.compute(), convmat.conv(x, w, padding=1))
 
 
 @pytest.mark.parametrize("extent", [10, 30])
@@ -212,8 +213,9 @@ def test_a_chunk_smaller_than_its_array_says_is_not_read_beyond_its_end(extent: 
     x, w = normal(1, 3, 40, 40), normal(4, 3, 3, 3)
     graph = {("x", 0, 0, 0, 0): x[:, :, :extent]}
     lazy = da.Array(graph, "x", chunks=((1,), (3,), (40,), (40,)), dtype=x.dtype)
+    y: Any = convmat.conv(lazy, w, padding=1)
     with pytest.raises(ValueError, match="could not broadcast input array"):
-        convmat.conv(lazy, w, padding=1).compute()
+        y.compute()
 
 
 def test_two_worker_processes(workers: Any) -> None:
