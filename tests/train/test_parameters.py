@@ -55,10 +55,18 @@ WRITTEN: dict[str, tuple[Made, set[str]]] = {
         ([node("Mul", "v s", "w"), node("Gemm", "x w", transB=1)], {"v": W, "s": np.array([0.5])}),
         {"v"},
     ),
+    "of which some are left out": (
+        ([node("Mul", "v m", "w"), node("Gemm", "x w", transB=1)], {"v": W, "m": np.arange(12.0).reshape(4, 3) % 2}),
+        {"v"},
+    ),
     "of one number": (
         ([node("ReduceMean", "x last", "m"), node("Transpose", "w", "t"), node("MatMul", "m t")],
          {"w": normal(1, 1), "last": ints(1)}),
         {"w"},
+    ),
+    "with a bias of one number": (
+        ([node("MatMul", "x w", "h"), node("Add", "h b")], {"w": W[:1].T, "b": normal(1)}),
+        {"w", "b"},
     ),
     "beside the input": (
         ([node("Mul", "x s", "a"), node("Add", "b a", "c"), node("Add", "c p")],
@@ -96,6 +104,7 @@ def learn(net: Network, x: Array, wanted: set[str]) -> None:
 
 NO_WEIGHTS: dict[str, tuple[Node, Array]] = {
     "a single number": (node("Mul", "h s", "m"), np.array([0.5])),
+    "a single number to add": (node("Add", "h s", "m"), np.array(0.5)),
     "a table of factors": (node("Mul", "h s", "m"), normal(2, 4)),
     "a mask": (node("Add", "h s", "m"), np.array([[0.0, -100, 0, 0], [0, 0, -100, 0]])),
     "a mask of infinities": (node("Add", "h s", "m"), np.array([[-3e38, 0, 0, 0], [0, 0, 0, -np.inf]])),
@@ -136,8 +145,41 @@ def test_running_values_are_each_normalisations_own() -> None:
     trainer.step(x, np.zeros((8, 3)))
     h = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) * constants["s"]
     now = trainer.network().graph.constants
-    kept = [now[name] for each in trainer.source.graph.nodes[1:] for name in each.inputs[3:5]]
+    kept = [now[name] for each in trainer.source.graph.nodes for name in each.inputs[3:5]]
     wanted = [x.mean(0) / 2, x.var(0, ddof=1) / 2 + 0.5, h.mean(0) / 2, h.var(0, ddof=1) / 2 + 0.5]
     for found, value in zip(kept, wanted, strict=True):
         assert np.allclose(found, value, atol=1e-6)
     assert not np.allclose(now["zeros"], kept[0])  # the bias went its own way
+
+
+def test_ones_and_zeros_of_layers_that_have_not_been_trained_are_each_their_own() -> None:
+    """Exporters write them once, and Identities of the others' names."""
+    nodes = [
+        node("Identity", "ones", "t"), node("Identity", "zeros", "c"), node("Identity", "w", "v"),
+        node("LayerNormalization", "x ones zeros", "h"), node("Gemm", "h w c", "g"),
+        node("LayerNormalization", "g t c", "k"), node("MatMul", "k v"),
+    ]  # fmt: skip
+    net = network(nodes, {"ones": np.ones(3), "zeros": np.zeros(3), "w": normal(3, 3)}, 3)
+    x = normal(5, 3).astype(np.float32)
+    trainer = net.trainer(loss="mean_squared_error", optimiser=train.SGD(0.1))
+    assert set(trainer.parameters) == {"ones", "zeros", "w", "t", "c"}
+    trainer.step(x, net(x) + normal(5, 3))
+    now = trainer.network().graph.constants
+    assert not np.allclose(now["ones"], now["t"], atol=1e-4)
+    assert not np.allclose(now["zeros"], now["c"], atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [np.ones(2), normal(2)])
+def test_a_normalisation_of_groups_has_one_scale_and_bias(scale: Array) -> None:
+    """As exporters write it: ones and zeros for the groups, which are no parameters."""
+    nodes = [
+        node("Conv", "x w", "h"), node("Reshape", "h apart", "a"), node("InstanceNormalization", "a s z", "n"),
+        node("Shape", "h", "shape"), node("Reshape", "n shape", "b"), node("Mul", "b g", "m"),
+        node("Add", "m c"),
+    ]  # fmt: skip
+    constants = {
+        "w": normal(4, 1, 1, 1), "s": scale, "z": np.zeros(2), "g": normal(4, 1, 1), "c": normal(4, 1, 1),
+        "apart": ints(0, 2, -1),
+    }  # fmt: skip
+    more = set() if (scale == 1).all() else {"s", "z"}
+    learn(network(nodes, constants, 1, 3, 3), normal(2, 1, 3, 3).astype(np.float32), {"w", "g", "c"} | more)

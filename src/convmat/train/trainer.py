@@ -37,7 +37,7 @@ from .losses import Loss, Output, loss_of
 from .memory import StepMemory
 from .not_finite import describe_not_finite
 from .optimisers import Optimiser, optimiser_of
-from .parameters import own_statistics
+from .parameters import own_constants
 from .recomputing import Sparing, count_repeats, scratch
 from .shards import Crew, Sharded, require_shards
 from .step import SEED, score_graph, step_graph
@@ -73,7 +73,7 @@ class Trainer:
         deterministic: bool = False,
         memory_limit: int | None = None,
     ) -> None:
-        self.source = network._around(own_statistics(network.graph))
+        self.source = network._around(own_constants(network.graph))
         self.seed = require_whole("train", "seed", seed, least=0)
         self.loss = loss_of(loss)
         self.optimiser: Optimiser = optimiser_of(optimiser)
