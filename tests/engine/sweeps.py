@@ -14,9 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from convmat.engine.ir.dots import Unit
 from convmat.engine.jit import Sweep
 from convmat.engine.kernels.sweeps import recurrence
 from convmat.engine.kernels.sweeps.base import SweepPlan
+from convmat.engine.kernels.sweeps.byte_means import ByteMeans, byte_means, mean_bytes
 from convmat.engine.kernels.sweeps.copies import Strides, strided_copy
 from convmat.engine.kernels.sweeps.elementwise import Expression, ExpressionStep, elementwise
 from convmat.engine.kernels.sweeps.lookup import Lookup, lookup
@@ -172,6 +174,27 @@ def weighed(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], l
     return make, [a, b, *numbers], weigh(a, b, numbers[0], numbers[1], numbers[2], a.dtype).astype(np.float64)
 
 
+def means(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
+    """Means of lines of bytes, by vectors of all sizes, and by each unit that this CPU has."""
+    kind, columns = str(pick.choice(["uint8", "int8"])), int(pick.integers(1, pick.choice([9, 70, 3000])))
+    x = pick.integers(0, 256, (int(pick.integers(1, 200)), columns)).astype(np.uint8).view(kind)
+    scale, add = (
+        np.asarray(each, np.float32) for each in (pick.uniform(0.5, 2) / columns, pick.uniform(-99, 99))
+    )
+
+    def make(threads: int) -> SweepPlan | str:
+        plan = byte_means(len(x), columns, (kind, kind), threads)
+        if isinstance(plan, str) or not isinstance(plan.recipe, ByteMeans):
+            return plan
+        lanes = int(pick.choice([n for n in (4, 8, 16) if n <= plan.recipe.lanes]))
+        unit = plan.recipe.unit if pick.integers(2) else Unit.PLAIN
+        if plan.cpu.arch == "x86_64" and pick.integers(2):
+            unit = Unit.PMADDWD
+        return replace(plan, recipe=replace(plan.recipe, lanes=lanes, unit=unit))
+
+    return make, [x, scale, add], mean_bytes(x, scale, add, x.dtype).astype(np.float64)
+
+
 def shares(pick: Pick, dtype: str) -> tuple[Callable[[int], SweepPlan | str], list[Array], Array]:
     """Softmax along any axis, and normalisation in its kinds."""
     a, b, c = (int(n) for n in pick.integers(1, (9, 70, 60)))
@@ -265,8 +288,10 @@ def main(seed: int, count: int) -> None:
     pick, done, shown = np.random.default_rng(seed), 0, 0
     with np.errstate(all="ignore"):
         while done < count:
-            kind = (pointwise, lines, reductions, shares, copies, weighed, reductions, lookups)[shown % 8]
-            dtype = ("float32", "float64")[shown // 8 % 2]
+            kind = (pointwise, lines, reductions, shares, copies, weighed, reductions, means, lookups)[
+                shown % 9
+            ]
+            dtype = ("float32", "float64")[shown // 9 % 2]
             make, inputs, y = kind(pick, dtype)
             print(kind.__name__, dtype, [x.shape for x in inputs], flush=True)
             done += check(make, inputs, y)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .kernels.sweeps import recurrence
     from .kernels.sweeps.base import SweepPlan
     from .kernels.sweeps.batch_norm import batch_norm, batch_norm_grad
+    from .kernels.sweeps.byte_means import MOST_SUMMED, byte_means, mean_bytes
     from .kernels.sweeps.copies import Strides, strided_copy
     from .kernels.sweeps.elementwise import MOST_INPUTS, Expression, ExpressionStep, elementwise
     from .kernels.sweeps.extremes import extreme_places
@@ -101,6 +102,9 @@ _HOMES = {
     "extreme_places": ".kernels.sweeps.extremes:extreme_places",
     "pixel_shuffle": ".kernels.sweeps.pixel_shuffle:pixel_shuffle",
     "recurrence": ".kernels.sweeps.recurrence",
+    "MOST_SUMMED": ".kernels.sweeps.byte_means:MOST_SUMMED",
+    "byte_means": ".kernels.sweeps.byte_means:byte_means",
+    "mean_bytes": ".kernels.sweeps.byte_means:mean_bytes",
     "Strides": ".kernels.sweeps.copies:Strides",
     "Weighted": ".kernels.sweeps.resample:Weighted",
     "resample": ".kernels.sweeps.resample:resample",
@@ -185,6 +189,7 @@ def prepare(
 __all__ = [
     "ENGINES",
     "MOST_INPUTS",
+    "MOST_SUMMED",
     "Array",
     "BlasProgram",
     "Counted",
@@ -213,6 +218,7 @@ __all__ = [
     "blas_threads",
     "blas_work",
     "buffers",
+    "byte_means",
     "contiguous_strides",
     "count_switches",
     "effort",
@@ -230,6 +236,7 @@ __all__ = [
     "load_together",
     "lookup",
     "machine",
+    "mean_bytes",
     "microbench",
     "normalise",
     "object_cache",

@@ -18,6 +18,7 @@ from ...engine import (
     SweepPlan,
     batch_norm,
     batch_norm_grad,
+    byte_means,
     elementwise,
     extreme_places,
     lookup,
@@ -36,6 +37,7 @@ from ..graph import Node, Spec
 from .base import OWN, Specs, Unknown, axis_of, broadcast_shape, input_at
 from .einsum import LETTERS, equation_of
 from .expressions import BY_RANGE, BY_RANGE_SCALE, BY_RANGE_ZERO
+from .integer_means import INTEGER_MEAN, mean_factors
 from .moving import COPIES
 from .planned import Moved, Multiplied, Swept
 from .pointwise import describe_pass, expression
@@ -70,6 +72,8 @@ def run_sweep(node: Node, specs: Specs, made: Sequence[Spec]) -> Found:
             return _find_range_pass(there[0], made)
         if node.domain == OWN and node.op in LEARNED:
             return _find_batch_norm(node, there, made)
+        if node.domain == OWN and node.op == INTEGER_MEAN:
+            return _find_mean(there, made[0])
         if node.domain == OWN and node.op == "MatMulGrad":
             return _matmul_grad(node, there, made[0])
         return _find_pass(node, specs, made[0]) if len(made) == 1 else None
@@ -130,6 +134,19 @@ def _find_range_pass(x: Spec, made: Sequence[Spec]) -> Found:
     # x 0, y 1, scale 2, zero point 3; least 4 and greatest 5 lie between
     moves = ((low, (0,), 4), (high, (0,), 5), (scale, (4, 5), 2), (zero, (4, 2), 3), (all_, (0, 2, 3), 1))
     return Moved(moves, "by range", (one, one))
+
+
+def _find_mean(there: Sequence[Spec], made: Spec) -> Found:
+    """Lines of bytes summed, each for the mean that it has."""
+    x, *numbers = there
+    known = [each.value for each in numbers if each.value is not None]
+    lines, pixels = made.size, x.size // made.size
+    plan = byte_means(lines, pixels, (x.dtype.name, made.dtype.name), thread_pool.count())
+    if isinstance(plan, str) or len(known) < len(numbers):
+        return None
+    x_scale, x_zero, y_scale, y_zero = known
+    factors = mean_factors(pixels, x_zero, x_scale, y_scale, y_zero)
+    return Moved(((Sweep(plan), (0, *factors), -1),), "sums of bytes")
 
 
 SHORTEST = 16
