@@ -422,25 +422,34 @@ def test_idle_arenas_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_modules_are_imported_without_collecting() -> None:
-    """What young objects there are count as old afterwards; what is off stays off, and what is frozen frozen."""
+    """What young objects there are count as old afterwards; what is off stays off, what is frozen frozen.
+
+    Where the module is there, all stays as it was.
+    """
     script = """
         import gc
         from convmat.processes import importing
 
-        with importing():
+        with importing("not_there"):
             assert not gc.isenabled()
             kept = [[] for _ in range(500)]
         assert gc.isenabled() and any(kept is each for each in gc.get_objects(generation=2))
         gc.disable()
         try:
-            with importing():
+            with importing("not_there"):
                 raise ImportError
         except ImportError:
             assert not gc.isenabled()
         gc.enable()
         gc.freeze()
-        with importing():
+        with importing("not_there"):
             pass
         assert gc.get_freeze_count()
+        gc.unfreeze()
+        gc.collect()
+        with importing("gc"):
+            assert gc.isenabled()
+            young = [[] for _ in range(10)]
+        assert not any(young is each for each in gc.get_objects(generation=2))
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)

@@ -85,7 +85,7 @@ def __getattr__(name: str) -> Any:
 
         return Stream
     if name in ("load", "Network", "quantize"):
-        with importing():
+        with importing("convmat.network"):
             from . import network
 
             return getattr(network, name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -122,16 +123,23 @@ def lock_file(descriptor: int) -> bool:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Without garbage collection, where it is on, as long as modules are imported; what is there then counts as old.
+def importing(module: str) -> Iterator[None]:
+    """Without garbage collection, where it is on, until `module` is imported; what is there then counts as old.
 
     What modules make stays: to walk over it again and again until a network is loaded takes an eighth of that time.
+    Of a module that is there already, nothing is done.
 
     >>> import gc
-    >>> with importing():
+    >>> with importing("not_imported_yet"):
     ...     gc.isenabled()
     False
+    >>> with importing("gc"):
+    ...     gc.isenabled()
+    True
     """
+    if module in sys.modules:
+        yield
+        return
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -123,7 +123,7 @@ def _parse(onnx: Any, data: bytes) -> Any:
 def require_onnx() -> Any:
     """onnx. Raises NetworkError where it is not installed."""
     try:
-        with importing():
+        with importing("onnx"):
             import onnx
     except ImportError:
         raise NetworkError(
