@@ -35,6 +35,13 @@ def test_a_tensor_gives_a_tensor_of_its_kind(dtype: Any) -> None:
     assert convmat.plan(x, (6, 4, 3, 3)).problem.dtype == str(dtype).removeprefix("torch.")
 
 
+def test_a_part_that_is_negative_by_a_mark_alone() -> None:
+    z, w = torch.randn(2, 4, 9, 9, dtype=torch.complex64), torch.randn(6, 4, 3, 3)
+    x = z.conj().imag
+    assert x.is_neg()
+    torch.testing.assert_close(convmat.conv(x, w), nn.functional.conv2d(x, w), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("followed", [False, True])
 def test_all_gradients_of_tensors_are_tensors(followed: bool) -> None:
     x, w, dy = (torch.randn(shape, dtype=torch.float64) for shape in ((2, 4, 9), (6, 4, 3), (2, 6, 5)))
@@ -65,7 +72,7 @@ def test_a_gradient_follows_what_is_given_to_conv() -> None:
         convmat.conv(x, w, activation="relu")
     assert str(error.value) == (
         "conv: a gradient cannot follow this\n"
-        "  activation = 'relu', layout = 'NCHW', out is not given; one of the tensors requires a gradient\n"
+        "  activation = 'relu', layout = 'NCHW', out is not given; a tensor requires a gradient or is transformed\n"
         "  use conv without activation, residual, layout and out, convmat.torch.ConvTranspose2d, or x.detach()"
     )
     assert convmat.conv(x, w.detach(), activation="relu").min() >= 0
@@ -138,7 +145,8 @@ def test_what_conv_takes_of_arrays_it_takes_of_tensors() -> None:
     with pytest.raises(convmat.GeometryError) as error:
         convmat.conv(x, w.requires_grad_(), missing="nan")
     assert str(error.value) == (
-        "conv: a gradient cannot follow missing=\n  missing is given, and one of the tensors requires a gradient\n"
+        "conv: a gradient cannot follow missing=\n"
+        "  missing is given, and a tensor requires a gradient or is transformed\n"
         "  omit missing=, or give x.detach()"
     )
     assert convmat.conv(x, w.detach(), missing="nan").dtype == torch.float32

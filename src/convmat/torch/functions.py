@@ -54,7 +54,8 @@ def convolve(
         return _compute(call, options, {"x": x, "w": w}, given, out)
     for name in more:
         raise GeometryError(
-            f"{call}: a gradient cannot follow {name}=\n  {name} is given, and one of the tensors requires a gradient\n"
+            f"{call}: a gradient cannot follow {name}=\n"
+            f"  {name} is given, and a tensor requires a gradient or is transformed\n"
             f"  omit {name}=, or give x.detach()"
         )
     if call != "conv" or residual is not None:
@@ -209,6 +210,6 @@ def _unfollowed_error(call: str, options: PlanOptions, out: Any) -> GeometryErro
     return GeometryError(
         f"{call}: a gradient cannot follow this\n"
         f"  activation = {format_value(options.activation)}, layout = {options.layout!r}, out is "
-        f"{'given' if out is not None else 'not given'}; one of the tensors requires a gradient\n"
+        f"{'given' if out is not None else 'not given'}; a tensor requires a gradient or is transformed\n"
         "  use conv without activation, residual, layout and out, convmat.torch.ConvTranspose2d, or x.detach()"
     )

@@ -46,7 +46,9 @@ def array_of(tensor: Tensor) -> Array:
             f"conv: a tensor is no array of numbers\n  it is of {kind}\n  give its numbers, x.{way}()"
         )
     plain = tensor.detach()
-    if tensor.is_complex():
+    if (
+        plain.is_neg() or plain.is_complex()
+    ):  # of z.conj() the imaginary part is real, and negative by a mark alone
         plain = plain.resolve_conj().resolve_neg()
     if plain.dtype == torch.bfloat16:
         import ml_dtypes
