@@ -184,6 +184,16 @@ def test_transforms_of_functions_go_through_the_modules() -> None:
             torch.testing.assert_close(found.sum(0), sum_of, rtol=1e-4, atol=1e-3)
 
 
+def test_numbers_for_all_axes_set_anew() -> None:
+    mine, theirs = ours.ConvTranspose2d(3, 4, 3), nn.ConvTranspose2d(3, 4, 3)
+    theirs.load_state_dict(mine.state_dict())
+    for each in (mine, theirs):
+        for name, value in {"stride": 2, "padding": (1, 1), "dilation": 2}.items():
+            setattr(each, name, value)
+    x = torch.randn(2, 3, 6, 7)
+    torch.testing.assert_close(mine(x), theirs(x), rtol=1e-4, atol=1e-4)
+
+
 def test_copies_pickles_and_states_are_those_of_a_module() -> None:
     made, x = ours.ConvTranspose2d(3, 4, 3, stride=2), torch.randn(2, 3, 5, 5)
     theirs = nn.ConvTranspose2d(3, 4, 3, stride=2)

@@ -85,11 +85,13 @@ class PackedLayer:
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x: (B, C, *I), residual: (B, O, *P) -> activation(conv + bias + residual), in the memory format of x.
 
-        None for what does not fit.
+        None for what does not fit, and for weights whose changes cannot be seen.
         """
         pool.follow()
         sources = self._sources()
         if not self._seen.same(sources):
+            if not can_trace(*sources):
+                return None
             self._bound.clear()
             self._weights, self._seen = None, SeenTensors(sources)
         last = channels_last(x)

@@ -80,6 +80,10 @@ def _find_outputs(x: Tensor, w: Tensor, walk: operators.WindowArguments) -> list
     return found if _extends(x.shape[2:], found) else None
 
 
+def _for_each_axis(value: Any, rank: int) -> list[int]:
+    return [value] * rank if isinstance(value, int) else list(value)
+
+
 class _OwnForward(Standing):
     """What the three convolutions have in common."""
 
@@ -110,12 +114,18 @@ class _OwnForward(Standing):
         return _find_outputs(x, self.weight, self.walk())
 
     def walk(self: Any) -> operators.WindowArguments:
-        """How its window walks. PyTorch keeps (lo, hi) of the last axis first."""
-        pads = self._reversed_padding_repeated_twice
-        lo, hi = list(pads[-2::-2]), list(pads[-1::-2])
-        return operators.WindowArguments(
-            list(self.stride), lo, hi, list(self.dilation), self.groups, self.padding_mode
-        )
+        """How its window walks: as its attributes say now, which may be set anew, to numbers for all axes too."""
+        rank = len(self.kernel_size)
+        stride, dilation = _for_each_axis(self.stride, rank), _for_each_axis(self.dilation, rank)
+        if self.padding_mode != "zeros":  # PyTorch then reads this alone: (lo, hi) of the last axis first
+            pads = self._reversed_padding_repeated_twice
+            lo, hi = list(pads[-2::-2]), list(pads[-1::-2])
+        elif self.padding == "same":
+            reach = [d * (f - 1) for d, f in zip(dilation, self.kernel_size, strict=True)]
+            lo, hi = [n // 2 for n in reach], [n - n // 2 for n in reach]
+        else:
+            lo = hi = _for_each_axis(0 if self.padding == "valid" else self.padding, rank)
+        return operators.WindowArguments(stride, lo, hi, dilation, self.groups, self.padding_mode)
 
 
 _packed: WeakKeyDictionary[Any, tuple[operators.WindowArguments, PackedLayer]] = WeakKeyDictionary()
@@ -156,20 +166,17 @@ class _Transposed(Standing):
             raise ValueError(f"Only `zeros` padding mode is supported for {type(self).__name__}")
         rank = weight.dim() - 2
         x, single = _with_batch_axis(input, rank)
-        more = self._output_padding(
-            x, output_size, self.stride, self.padding, self.kernel_size, rank, self.dilation
-        )
+        named = (self.stride, self.padding, self.dilation)
+        stride, pads, dilation = (_for_each_axis(each, rank) for each in named)
+        more = self._output_padding(x, output_size, stride, pads, self.kernel_size, rank, dilation)
         # Where more is added than a stride, as dilation allows, the input is longer by zeros.
-        longer = [extra // s for extra, s in zip(more, self.stride, strict=True)]
+        longer = [extra // s for extra, s in zip(more, stride, strict=True)]
         if any(longer):
             x = nn.functional.pad(x, [n for extent in reversed(longer) for n in (0, extent)])
-            more = [extra % s for extra, s in zip(more, self.stride, strict=True)]
-        each = zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, more, strict=True)
+            more = [extra % s for extra, s in zip(more, stride, strict=True)]
+        each = zip(x.shape[2:], stride, pads, dilation, self.kernel_size, more, strict=True)
         I = [(p - 1) * s - 2 * lo + d * (f - 1) + extra + 1 for p, s, lo, d, f, extra in each]
-        pads = list(self.padding)
-        walk = operators.WindowArguments(
-            list(self.stride), pads, pads, list(self.dilation), self.groups, "zeros"
-        )
+        walk = operators.WindowArguments(stride, pads, pads, dilation, self.groups, "zeros")
         if x.shape[1] != weight.shape[0] or not _walks(walk) or not _extends(input.shape[-rank:], I):
             return theirs.forward(input, output_size)  # which says why not
         y = operators.run_transposed(x, weight, I, *walk)
