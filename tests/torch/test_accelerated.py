@@ -99,10 +99,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "another padding": lambda model: setattr(model.conv, "padding", (3, 2)),
     "a padding for all axes": lambda model: setattr(model.conv, "padding", 2),
     "a padding by its name": lambda model: setattr(model.conv, "padding", "valid"),
-    "another dilation": lambda model: (
-        setattr(model.conv, "padding", "same"),
-        setattr(model.conv, "dilation", 2),
-    ),
+    "another dilation": lambda model: model.conv.__dict__.update(padding="same", dilation=2),
     "another number": lambda model: setattr(model, "by", 3.0),
     "another parameter": lambda model: setattr(model, "scale", nn.Parameter(torch.full((1,), 2.0))),
     "assigned parameters": lambda model: model.load_state_dict(
