@@ -31,7 +31,7 @@ LARGE = 2.0**8
 SPAN = 64
 """Numbers apart at which the slope of a sum is taken."""
 
-MOST = 1 << 20
+MOST = 1 << 18
 """Sums that are tried, at most, of all factors together."""
 
 STEPS = (0, 1, -1, 2, -2, 3, -3)
@@ -43,9 +43,8 @@ def find_factors(said: Expression, there: Sequence[Spec], at: tuple[int, int]) -
 
     `there`: Specs of all inputs, the others numbers.
     """
-    kinds = [there[i].dtype for i in at]
-    a, b = (np.arange(256, dtype=np.uint8).view(kind) for kind in kinds)
-    every = {at[0]: np.repeat(a, 256), at[1]: np.tile(b, 256)}
+    a, b = (np.arange(256, dtype=np.uint8).view(there[i].dtype) for i in at)
+    every = {at[0]: a[:, None], at[1]: b}
     inputs = [every.get(i, spec.value) for i, spec in enumerate(there)]
     with np.errstate(all="ignore"):
         wanted = said(*(each for each in inputs if each is not None))
@@ -53,22 +52,25 @@ def find_factors(said: Expression, there: Sequence[Spec], at: tuple[int, int]) -
     if exact is None:
         return None
     by, with_, add = exact
-    sums = every[at[0]] * by + every[at[1]] * with_ + add
+    sums = (a * by)[:, None] + (b * with_ + add)
     limits = np.iinfo(wanted.dtype)
     inside = (wanted > limits.min) & (wanted < limits.max)
     if not inside.any():
         return None
-    zero = np.rint(np.median((wanted - np.rint(sums))[inside]))
+    zero = float(np.rint(np.mean((wanted - sums)[inside])))
     add, sums = add + zero, sums + zero
     near = (np.abs(sums - np.floor(sums) - 0.5) < NEAR) & (sums > limits.min - 1) & (sums < limits.max + 1)
-    first, second = (every[i] for i in at)
-    tries = max(MOST // max(int(np.count_nonzero(near)), 1), 1)
-    for moved in itertools.islice(itertools.product(STEPS, repeat=3), tries):
-        factors = _move_by_units(by, moved[0]), _move_by_units(with_, moved[1]), _move_by_units(add, moved[2])
-        found = weigh(first[near], second[near], *factors, wanted.dtype)
-        if np.array_equal(found, wanted[near]):
-            every_one = weigh(first, second, *factors, wanted.dtype)
-            return factors if np.array_equal(every_one, wanted) else None
+    rows, columns = np.nonzero(near)
+    tries = max(MOST // max(len(rows), 1), 1)
+    moved = np.array([*itertools.islice(itertools.product(STEPS, repeat=3), tries)], np.float32)
+    for some in np.split(moved, [1, 16]):
+        each = [_move_by_units(n, some[:, k : k + 1]) for k, n in enumerate((by, with_, add))]
+        found = weigh(a[rows], b[columns], each[0], each[1], each[2], wanted.dtype)
+        good = np.flatnonzero((found == wanted[rows, columns]).all(1))
+        if len(good):
+            first, second, more = (np.asarray(n[good[0], 0]) for n in each)
+            factors = first, second, more
+            return factors if np.array_equal(weigh(a[:, None], b, *factors, wanted.dtype), wanted) else None
     return None
 
 
@@ -102,10 +104,10 @@ def _before_rounding(
     return (by, with_, add) if fits and far < NEAR else None
 
 
-def _move_by_units(number: float, by: int) -> Array:
+def _move_by_units(number: float, units: Array) -> Array:
     """A number in float32, so many units in the last place away."""
     single = np.float32(number)
-    return np.asarray(single + by * np.spacing(single), np.float32)
+    return np.asarray(single + units * np.spacing(single), np.float32)
 
 
 __all__ = ["BYTES", "find_factors"]
