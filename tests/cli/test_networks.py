@@ -103,6 +103,18 @@ def test_several_inputs_and_outputs(run: Run, two: str, tmp_path: Path) -> None:
     )
 
 
+def test_names_in_capitals(run: Run, two: str, tmp_path: Path) -> None:
+    files = []
+    for name in "ab":
+        path = tmp_path / f"{name}.NPY"
+        with path.open("wb") as file:
+            np.save(file, normal(2, 3, seed=ord(name)))
+        files.append(f"--input={name}={path}")
+    assert run("run", two, *files, "--output", str(tmp_path / "Y.NPZ")).code == 0
+    with np.load(tmp_path / "Y.NPZ") as found:
+        assert sorted(found.files) == ["p", "q"]
+
+
 def test_random_input_is_said(run: Run, conv: str) -> None:
     done = run("run", conv, "--shape", "x=1x3x6x6")
     assert done.out.startswith("no --input is given: run on random numbers\n")

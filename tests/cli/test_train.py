@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+import convmat
+
 Run = Callable[..., Any]
 
 
@@ -45,6 +47,14 @@ def test_it_learns_and_goes_on(run: Run, tmp_path: Path) -> None:
     assert "epoch   2" in run("train", str(out), *words, "--epochs", "2", "--resume").out
     done = run("train", str(out), *words, "--epochs", "2", "--resume")
     assert (done.code, "epoch " in done.out) == (0, False)
+
+
+def test_names_in_capitals(run: Run, tmp_path: Path) -> None:
+    data = Path(examples(tmp_path / "halves.npz")).rename(tmp_path / "HALVES.NPZ")
+    for name in ("A.ONNX", "A.CONVMAT"):
+        words = ("--data", str(data), "--epochs", "1", "--out", str(tmp_path / name))
+        assert run("train", "lenet", *words).code == 0
+        assert convmat.load(tmp_path / name)(np.zeros((2, 1, 16, 16), np.float32)).shape == (2, 2)
 
 
 def test_what_cannot_be_trained(run: Run, tmp_path: Path) -> None:

@@ -7,10 +7,31 @@ from typing import Any
 import numpy as np
 import pytest
 
+import convmat
 from convmat import nn, train
+from tests.network.made import model, node
 from tests.slips import Slip, hold
 
+
+def scaled(**words: Any) -> train.Trainer:
+    """A trainer of a network whose pictures are enlarged by what it reads from a table."""
+    nodes = [
+        node("Gather", "sizes at", "s"),
+        node("Resize", "x - s", "large"),
+        node("GlobalAveragePool", "large", "m"),
+        node("Flatten", "m", "f"),
+        node("Gemm", "f w", "y"),
+    ]
+    constants = {
+        "sizes": np.array([1, 2], np.float32),
+        "at": np.array([0, 0, 1, 1]),
+        "w": np.ones((1, 3), np.float32),
+    }
+    return train.Trainer(convmat.load(model(nodes, {"x": ("n", 1, 4, 4)}, "y", constants)), **words)
+
+
 NAMES: dict[str, Any] = {
+    "scaled": scaled,
     "nn": nn,
     "train": train,
     "net": nn.build(nn.Sequential(nn.Flatten(), nn.Linear(3)), (1, 4, 4)),
@@ -297,6 +318,20 @@ SLIPS = {
         "  its first axis is that of the examples, e.g. x: (N, C, H, W) and target: (N,)",
         "train.Examples(images, classes)",
     ),
+    "examples of several lengths": Slip(
+        "train.Examples([[1, 2], [3]], classes)",
+        "train: x is no array of examples\n"
+        "  x = [[1, 2], [3]]\n"
+        "  its first axis is that of the examples, e.g. x: (N, C, H, W) and target: (N,)",
+        "train.Examples([[1, 2], [3, 4]], classes)",
+    ),
+    "a scale that is trained": Slip(
+        "scaled().step(images, classes)",
+        "train: shapes depend on numbers, not on the shape of the input alone\n"
+        "  those of the output 'y'; sizes, w are trained\n"
+        "  freeze parameters that shapes are computed of, or train a part of the network",
+        "scaled(frozen=['sizes']).step(images, classes)",
+    ),
     "one example left over": Slip(
         "normed.trainer().fit(train.Examples(np.ones((5, 3), np.float32), np.arange(5) % 3), batch=2)",
         "train: the last batch of each epoch would be one example\n"
@@ -351,6 +386,13 @@ SLIPS = {
         "build: shape is that of one example\n  shape = 'ab'\n  e.g. shape=(1, 28, 28)",
         "nn.build(nn.Sequential(nn.Flatten(), nn.Linear(2)), shape=(1, 28, 28))",
     ),
+    "weights of more digits": Slip(
+        "nn.build(nn.Linear(2), (3,), dtype=np.longdouble)",
+        "build: dtype is the weights' element type\n"
+        "  dtype = <class 'numpy.longdouble'>\n"
+        "  float32, float64 or float16, e.g. dtype=np.float32",
+        "nn.build(nn.Linear(2), (3,), dtype=np.float32)",
+    ),
     "weights of whole numbers": Slip(
         "nn.build(nn.Linear(2), (3,), dtype=np.int32)",
         "build: dtype is the weights' element type\n"
@@ -364,3 +406,9 @@ SLIPS = {
 @pytest.mark.parametrize("name", SLIPS)
 def test_what_is_suggested_works(name: str) -> None:
     hold(SLIPS[name], **NAMES)
+
+
+def test_shares_may_be_numbers_of_numpy() -> None:
+    half: Any = np.float32(0.5)
+    built = nn.build(nn.Dropout(half), (4,)).graph
+    assert [each.item() for each in built.constants.values()] == [0.5]

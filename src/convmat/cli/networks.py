@@ -150,7 +150,7 @@ def run(
     from convmat.whole_files import replace_when_whole
 
     network = load_as_asked(model, exact, threads, shape, trust, precision)
-    if output is not None and (len(network.outputs) > 1) == (output.suffix != ".npz"):
+    if output is not None and (len(network.outputs) > 1) == (output.suffix.lower() != ".npz"):
         several = len(network.outputs) > 1
         raise NetworkError(
             f"run: the network has {len(network.outputs)} output{'s' * several}, {output} is no "

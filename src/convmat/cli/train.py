@@ -130,7 +130,7 @@ def train(
         raise typer.Exit(INTERRUPTED) from None
     if out is not None:
         tuned = trainer.network()
-        tuned.to_onnx(out) if out.suffix == ".onnx" else tuned.save(out, ())
+        tuned.to_onnx(out) if out.suffix.lower() == ".onnx" else tuned.save(out, ())
     answer = {
         "model": model, "data": found.name, "licence": found.licence, "source": found.source,
         "examples": len(found.train), "judged": len(found.test), "steps": trainer.steps, "seed": seed,
@@ -218,7 +218,7 @@ def _show_epoch(each: Epoch) -> None:
 
 def _require_out(out: Path) -> None:
     """Require a name that says the format, where a file can be written."""
-    if out.suffix not in (".onnx", ".convmat"):
+    if out.suffix.lower() not in (".onnx", ".convmat"):
         raise NetworkError(
             f"train: the trained network has no format\n  --out {out}\n"
             f"  e.g. {out.with_suffix('.onnx').name}, or .convmat"

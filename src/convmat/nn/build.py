@@ -138,7 +138,7 @@ def _read_dtype(dtype: Any) -> np.dtype[Any]:
         found: np.dtype[Any] | None = np.dtype(dtype)
     except TypeError:
         found = None
-    if found is None or found.kind != "f":
+    if found is None or found.name not in ("float16", "float32", "float64"):
         raise NetworkError(
             f"build: dtype is the weights' element type\n  dtype = {format_value(dtype)}\n"
             "  float32, float64 or float16, e.g. dtype=np.float32"

@@ -277,7 +277,7 @@ class Dropout:
     def __call__(self, builder: Builder, x: str) -> str:
         """One node; its ratio is a constant."""
         share: Any = self.share
-        if not isinstance(share, int | float) or not 0 <= share <= 1:
+        if isinstance(share, bool) or not isinstance(share, int | float | np.floating) or not 0 <= share <= 1:
             raise NetworkError(
                 f"build: share is how much is left out\n  share = {format_value(self.share)}\n"
                 "  a number from 0 to 1 is needed, e.g. nn.Dropout(0.5)"

@@ -117,8 +117,7 @@ def require_last_batch(trainer: Trainer, examples: Examples, batch: int) -> None
         return
     entry, limit = trainer.source.inputs[0], trainer.source.memory_limit
     x = Spec((1, *examples.x.shape[1:]), entry.dtype)
-    output = infer.infer_specs(trainer.source.graph, {entry.name: x}, limit)[1][trainer.source.outputs[0]]
-    target = {trainer.made.built.target.name: trainer.loss.target(output)}
+    target = {trainer.made.built.target.name: trainer.loss.target(trainer.output(x))}
     try:
         infer.infer_specs(trainer.made.graph, {entry.name: x, **target, **specs_of(trainer.held)}, limit)
     except NetworkError as error:

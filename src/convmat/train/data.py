@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ class Examples:
     def __post_init__(self) -> None:
         for name in ("x", "target"):
             if isinstance(getattr(self, name), list | tuple):
-                object.__setattr__(self, name, np.asarray(getattr(self, name)))
+                with suppress(ValueError):  # of several lengths
+                    object.__setattr__(self, name, np.asarray(getattr(self, name)))
             if not getattr(getattr(self, name), "shape", ()):
                 raise NetworkError(
                     f"train: {name} is no array of examples\n  {name} = {format_value(getattr(self, name))}\n"
@@ -278,7 +280,7 @@ def data_of(name: str, size: tuple[int, int] = (64, 64), skip: bool = False) -> 
         return DATA[name]()
     if Path(name).is_dir():
         return from_folder(name, size, skip=skip)
-    if name.endswith(".npz"):
+    if name.lower().endswith(".npz"):
         return from_npz(name)
     raise NetworkError(
         f"train: there is no data set of that name\n  data = {format_value(name)}\n"

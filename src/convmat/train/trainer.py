@@ -14,7 +14,7 @@ from ..arguments import require_whole
 from ..doors import open_room
 from ..errors import NetworkError, format_value
 from ..network import Network
-from ..network.graph import Array, Graph, Input, Shape, Spec
+from ..network.graph import Array, Graph, Input, Shape, Spec, specs_of
 from ..network.ops.gradients.losses import NotFiniteError
 from ..network.preparing import infer
 from ..network.preparing.program import Program
@@ -248,7 +248,7 @@ class Trainer:
         program = programs.program(
             {
                 self.source.inputs[0].name: x,
-                self.made.built.target.name: self.loss.target(self._output(x)),
+                self.made.built.target.name: self.loss.target(self.output(x)),
             }
         )
         again, repeats, seconds = count_repeats(program)
@@ -280,15 +280,28 @@ class Trainer:
         x = _read_numbers(x, entry)
         if target is None and not isinstance(self.loss, Output):
             raise NetworkError("train: the loss takes targets\n  target = None\n  trainer.step(x, target)")
-        y = self._output(x)
+        y = self.output(x)
         return {entry.name: x, self.made.built.target.name: self.loss.read(target, y)}
 
-    def _output(self, x: Array | Spec) -> Spec:
-        """What is known of the network's output for such an input."""
+    def output(self, x: Array | Spec) -> Spec:
+        """Shape and element type of the network's output for such an input. Raises NetworkError.
+
+        >>> from convmat import nn
+        >>> nn.build(nn.Linear(2), (3,)).trainer().output(np.zeros((5, 3), np.float32))
+        Spec(shape=(5, 2), dtype=dtype('float32'), value=None)
+        """
         if x.shape not in self._outputs:
             name, limit = self.source.inputs[0].name, self.source.memory_limit
-            specs = infer.infer_specs(self.source.graph, {name: Spec(x.shape, x.dtype)}, limit)[1]
-            self._outputs[x.shape] = specs[self.source.outputs[0]]
+            known = {name: Spec(x.shape, x.dtype)} | specs_of(self.held)
+            specs = infer.infer_specs(self._score.graph, known, limit)[1]
+            found = specs.get(self.source.outputs[0])
+            if found is None:
+                raise NetworkError(
+                    "train: shapes depend on numbers, not on the shape of the input alone\n"
+                    f"  those of the output {self.source.outputs[0]!r}; {', '.join(self.parameters[:8])} are trained\n"
+                    "  freeze parameters that shapes are computed of, or train a part of the network"
+                )
+            self._outputs[x.shape] = found
         return self._outputs[x.shape]
 
     def not_finite(self, program: Program, inputs: Mapping[str, Array], error: Exception) -> NotFiniteError:

@@ -37,7 +37,7 @@ def batches(
     """
     if path.is_dir():
         return _folder(path, inputs, how, most, tell)
-    if path.suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         what = "is no .npz and no folder" if path.exists() else "is not there"
         raise NetworkError(
             f"quantize: {path} {what}\n  in {Path.cwd()}\n  give a folder of pictures, or numpy.savez(path, x=examples)"

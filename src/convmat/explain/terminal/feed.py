@@ -43,7 +43,7 @@ def read_input(
 
     `tell` hears of a picture that is scaled to the size that the network takes.
     """
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return _numbers(path, wanted)
     pixels = photo.read(path, side=None, call="run").pixels
     made = fit_picture(pixels, wanted, how)

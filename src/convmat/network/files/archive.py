@@ -46,9 +46,9 @@ def is_saved(source: str | os.PathLike[str] | bytes) -> bool:
     path = Path(source)
     try:
         with path.open("rb") as file:
-            return path.suffix == SUFFIX or file.read(len(MAGIC)) == MAGIC
+            return path.suffix.lower() == SUFFIX or file.read(len(MAGIC)) == MAGIC
     except OSError:
-        return path.suffix == SUFFIX
+        return path.suffix.lower() == SUFFIX
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
