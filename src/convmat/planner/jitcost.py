@@ -127,7 +127,7 @@ def _busy_seconds(problem: Problem, step: KernelPlan, effort: Effort, peaks: Pea
     wide: float = step.recipe.work.bytes / 4
     vector: float = 2 * step.recipe.lanes * wide / peak  # seconds of one FMA instruction
     vectors = (
-        effort.packed * _packing(step.product)
+        effort.packed * _packing(step.product, effort)
         + effort.fused_packed * kernel_effort.FUSED_PACK
         + effort.stored * _storing(step)
     )
@@ -177,12 +177,9 @@ def _storing(step: KernelPlan) -> float:
     return STORE_APART * step.recipe.lanes if apart and not step.product.transforms else STORE
 
 
-def _packing(product: Product) -> float:
+def _packing(product: Product, effort: Effort) -> float:
     """Vectors of FMA that writing one vector to a panel takes the time of."""
     if product.transforms:
         return TRANSFORM
-    b = product.terms[0][1]
-    steps = dict(b.coordinates[-1].terms)
-    apart = max((abs(steps.get(i.name, 0)) for i in product.c.cols), default=0)
-    longer = GATHERED if apart > kernel_effort.EVERY else 1 + STRIDED * max(apart - 1, 0)
+    longer = GATHERED if effort.apart > kernel_effort.EVERY else 1 + STRIDED * (effort.apart - 1)
     return kernel_effort.PACK * longer

@@ -15,7 +15,7 @@ from ...cpu import Cpu
 from ...ir.instructions import TYPES
 from ...operands import Array, Dtypes, Shapes, aligned_size, contiguous_strides, origin, strides
 from ..base import KernelPlan
-from ..effort import FUSED_PACK, PACK, TASK_FMAS, Effort
+from ..effort import EVERY, FUSED_PACK, PACK, TASK_FMAS, Effort
 from ..epilogue import Store
 from .k_parts import (
     RUN_PART,
@@ -251,6 +251,7 @@ class PanelPlan(KernelPlan):
             touched=arrays,
             reread=a_bytes,
             tasks=self.tasks,
+            apart=EVERY if r.walk.square else r.walk.coefficient,
         )
 
     def __getstate__(self) -> dict[str, Any]:
