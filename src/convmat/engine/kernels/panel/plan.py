@@ -308,7 +308,7 @@ class PanelPlan(KernelPlan):
     def _blocks_of_runs(self, outer: int, wanted: int) -> dict[str, int]:
         """The same where k is one long run: boxes of columns, and as many rows of A as a task packs for itself."""
         shares = RunShares(self.recipe, self.product, self.blocks, outer, self.threads, wanted)
-        self._boxes, self._packed = (shares.columns, shares.sizes()[0]), shares.count_packed()
+        self._boxes, self._packed = (shares.columns, shares.sizes[0]), shares.count_packed()
         words = shares.words()
         self._set_totals(outer * words["nc blocks"] * words["mc blocks"], words["scratch size"])
         return words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....lazy_dataclass import dataclass
+from ....processes import kept_property
 from ....product import Index, Product
 from ...operands import aligned_size
 from ..effort import PACK, TASK_FMAS
@@ -20,8 +21,10 @@ A_BYTES = 256 << 10
 
 @dataclass(frozen=True)
 class RunShares:
-    """What is shared out, `blocks` of A's rows for each of `outer` matrices, and `threads` that take at least `wanted`
-    tasks together."""
+    """The shares of a product's tasks: `blocks` of A's rows and all columns, for each of `outer` matrices.
+
+    `wanted`: the tasks that so many `threads` should have together, at least.
+    """
 
     recipe: PanelRecipe
     product: Product
@@ -41,6 +44,7 @@ class RunShares:
         by_name = {i.name: i for i in self.product.c.cols}
         return tuple(by_name[name] for name in self.recipe.box_indices)
 
+    @kept_property
     def sizes(self) -> tuple[int, int]:
         """(columns, blocks of A's rows) of a task at most."""
         r = self.recipe
@@ -81,7 +85,7 @@ class RunShares:
     def words(self) -> dict[str, int]:
         """Shares and scratch as kernel arguments."""
         r, product = self.recipe, self.product
-        most, mc = self.sizes()
+        most, mc = self.sizes
         boxes, longest = cut_evenly(self.columns, most).sizes
         parts = self.pieces[0]
         panels = -(-longest // r.nr)
@@ -105,7 +109,7 @@ class RunShares:
         boxes, mc_blocks, parts = words["nc blocks"], words["mc blocks"], words["parts"]
         a = self.outer * boxes * product.k * -(-product.m // r.lanes)
         if r.windows:
-            copy = copy_of(r.windows, product, self.sizes()[0], r.lanes, r.work.bytes)
+            copy = copy_of(r.windows, product, self.sizes[0], r.lanes, r.work.bytes)
             return a + self.outer * boxes * mc_blocks * parts * copy.vectors
         return a + self.outer * product.k * -(-product.n // r.lanes) * mc_blocks
 
