@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -28,7 +29,7 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
     """
     target = Path(path)
     if not target.name:
-        raise cannot_write(call, target, IsADirectoryError(21, "it is a folder"))
+        raise cannot_write(call, target, IsADirectoryError(errno.EISDIR, "it is a folder"))
     fed = _is_no_file(target)
     name = f".{target.name}.{os.urandom(4).hex()}.part"
     part = Path(tempfile.gettempdir(), name) if fed else target.with_name(name)
@@ -40,7 +41,7 @@ def replace_when_whole(path: str | os.PathLike[str], call: str) -> Iterator[Path
         try:
             yield part
             if target.is_dir():
-                raise IsADirectoryError(21, "it is a folder")
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
             if fed:
                 with part.open("rb") as source, target.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
@@ -63,7 +64,7 @@ def require_writable(path: str | os.PathLike[str], call: str) -> None:
     """
     target = Path(path)
     if not target.name or target.is_dir():
-        raise cannot_write(call, target, IsADirectoryError(21, "it is a folder"))
+        raise cannot_write(call, target, IsADirectoryError(errno.EISDIR, "it is a folder"))
     if _is_no_file(target):
         return
     part = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")
