@@ -79,7 +79,7 @@ def test_bits_depend_on_neither_threads_nor_memory(
     np.testing.assert_array_equal(run(little, g, first, dy), expected)
 
 
-def test_a_copy_is_an_eighth_of_the_panels() -> None:
+def test_a_copy_is_less_than_a_fifth_of_the_panels() -> None:
     """What windows of 3x3 reach, margins and halos included, against a vector for each tap."""
     step = planned(Geometry.of((16, 64, 56, 56), (64, 64, 3, 3), padding=1), "float32").steps[0]
     a = step.product.k * step.product.m // step.recipe.lanes

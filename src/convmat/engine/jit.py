@@ -72,14 +72,14 @@ def prepare(
     """
     target = cpu or host()
     copied = dtypes.array.name in BYTES or any(p.rounded for p in products)
-    lies = {name: shapes[f"around {name}"] for name in "xy" if f"around {name}" in shapes and not copied}
-    shapes = {**shapes, **lies}
+    around = {name: shapes[f"around {name}"] for name in "xy" if f"around {name}" in shapes and not copied}
+    shapes = {**shapes, **around}
     if not target.fma:
         return f"makes code for CPUs with fused multiply-add, this one is {target.model}"
     if packing is Packing.NOTHING and (len(products) > 1 or any(map(has_phases, products))):
         together = plan_phases(products, dtypes, shapes, threads, target)
         if not isinstance(together, str):
-            return JitProgram((together,), dtypes, target, bound=bound, lies=lies)
+            return JitProgram((together,), dtypes, target, bound=bound, around=around)
     steps: list[KernelPlan] = []
     for product in products:
         made = _plan_steps(product, packing, dtypes, shapes, threads, target, bound)
@@ -88,7 +88,7 @@ def prepare(
         steps += made
     if packing is Packing.WHOLE:
         return "never stores the unrolled input: it packs a panel at a time"
-    return JitProgram(tuple(steps), dtypes, target, bound=bound, lies=lies)
+    return JitProgram(tuple(steps), dtypes, target, bound=bound, around=around)
 
 
 def _planner(product: Product, packing: Packing, bound: bool) -> Callable[..., KernelPlan | str]:
@@ -118,15 +118,15 @@ class JitProgram(OfThisProcess):
     """Products made ready to run by kernels; holds neither arrays nor code, and may be shared by threads.
 
     Code is held while it runs and by launchers: the many programs that a planner remembers would keep all of it.
-    `lies`: for x and y the shapes of larger arrays that they are parts of, which are then read and written in place.
+    `around`: for x and y the shapes of larger arrays that they are parts of, which are then read and written in place.
     """
 
     def __init__(
-        self, steps: tuple[KernelPlan, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool, lies: Shapes
+        self, steps: tuple[KernelPlan, ...], dtypes: Dtypes, cpu: Cpu, *, bound: bool, around: Shapes
     ) -> None:
         self.steps = steps
-        self.lies = lies
-        self.by_dims = bool(lies)
+        self.around = around
+        self.by_dims = bool(around)
         self.dtypes = dtypes
         self.cpu = cpu
         self.bound = bound
@@ -262,10 +262,10 @@ class JitProgram(OfThisProcess):
 
     def _lies_right(self, name: str, array: Array) -> bool:
         """Whether an array lies as kernels take it: C-contiguous, or as a part of the array that it is planned in."""
-        around = self.lies.get(name)
-        if around is None:
+        larger = self.around.get(name)
+        if larger is None:
             return bool(array.flags.c_contiguous)
-        steps = contiguous_strides(around, array.itemsize)
+        steps = contiguous_strides(larger, array.itemsize)
         return all(n == 1 or a == b for n, a, b in zip(array.shape, array.strides, steps, strict=True))
 
     def _place(self, name: str, array: Array) -> Array:
@@ -278,8 +278,8 @@ class JitProgram(OfThisProcess):
 
     def _find_place(self, name: str, array: Array) -> Array:
         """Memory for an array, where kernels read or write it."""
-        around = self.lies.get(name, array.shape)
-        return np.empty(around, array.dtype)[tuple(slice(n) for n in array.shape)]
+        larger = self.around.get(name, array.shape)
+        return np.empty(larger, array.dtype)[tuple(slice(n) for n in array.shape)]
 
     def loose_blocks(self, x: int, w: int, y: int, scratch: int) -> list[Any]:
         """The jobs of a call that packs w too, for `pool.launch_all`: as long as they live, and so does this.

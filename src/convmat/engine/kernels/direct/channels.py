@@ -213,7 +213,7 @@ class ChannelsWriter(Walker):
         self.w = plane.w
         kind = i32.x(self.lanes) if r.counted else self.vector
         self._bias = fn.load(plane.bias, kind, mask=self.mask) if r.bias else None
-        scales, zeros = self.beside(plane.bias, "scale"), self.beside(plane.bias, "w zero")
+        scales, zeros = self.beside_bias(plane.bias, "scale"), self.beside_bias(plane.bias, "w zero")
         self._scale = fn.load(scales, f32.x(self.lanes), mask=self.mask) if r.scale else None
         if r.w_zero:
             self._w_zero = sitofp(fn.load(zeros, i32.x(self.lanes), mask=self.mask), to=r.work)

@@ -48,8 +48,8 @@ class PlanesBeside(Planes):
         super().__init__(recipe, recipe.lanes, edges_only=False)
         self._bytes = mask_bytes(recipe)
 
-    def before(self) -> None:
-        """Where masks are, those of columns, and whether whole rows fill a vector."""
+    def begin_planes(self) -> None:
+        """Emits where masks are, those of columns, and whether whole rows fill a vector."""
         r, table = self.r, self.arguments.load(self.fn, self._args, "masks", ptr)
         assert isinstance(self.reads, Reads)
         self._columns = {

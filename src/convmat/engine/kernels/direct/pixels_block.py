@@ -79,7 +79,7 @@ class PixelBlocks(Walker):
             self.reads = replace(self.reads, zero=zero)
         kind, spread = i32 if r.counted else r.work, partial(splat, lanes=self.lanes)
         if r.w_zero:
-            zeros = self.beside(plane.bias, "w zero")
+            zeros = self.beside_bias(plane.bias, "w zero")
             numbers = [self.fn.load(zeros, i32, mi * i32.bytes) for mi in range(r.m)]
             self._w_zeros = [spread(sitofp(each, to=r.work)) for each in numbers]
         self._held = self._weights(plane.w) if r.single else []
@@ -90,7 +90,7 @@ class PixelBlocks(Walker):
         if isinstance(self.reads, QuadReads):
             self._begin_sums(plane.w, self.reads)
         if r.scale:
-            scales = self.beside(plane.bias, "scale")
+            scales = self.beside_bias(plane.bias, "scale")
             self._scales = [spread(self.fn.load(scales, f32, mi * f32.bytes)) for mi in range(r.m)]
 
     def _begin_sums(self, w: Value, reads: QuadReads) -> None:

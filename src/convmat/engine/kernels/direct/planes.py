@@ -168,14 +168,15 @@ class Walker(ABC):
     def rows(self) -> Value:
         """Emits how many rows a plane has."""
 
-    def before(self) -> None:  # noqa: B027  most kernels share nothing
-        """Emits what all planes share."""
+    def begin_planes(self) -> None:
+        """Emits what all planes share: nothing, for most kernels."""
+        return
 
     def word(self, name: str) -> Value:
         """Emits the load of a word."""
         return self.arguments.load(self.fn, self._args, name)
 
-    def beside(self, bias: Value, name: str) -> Value:
+    def beside_bias(self, bias: Value, name: str) -> Value:
         """Emits where another array of the rows' numbers is, as far into it as an address is into the bias."""
         return bias + (self.word(name) - self.word("bias"))
 
@@ -194,7 +195,7 @@ class Walker(ABC):
             rest = above
         words = ("x", "y", "residual", recipe.weights, "bias")
         base = [self.arguments.load(fn, self._args, each, ptr) for each in words]
-        self.before()
+        self.begin_planes()
         height = self.word("height")
         from_row = part * height
         to_row = minimum(from_row + height, self.rows())

@@ -285,7 +285,7 @@ class BPacker:
     def _move_squares(self, at: _Reached) -> None:
         """All near taps of a vector: its lanes' taps are read side by side, and transposed.
 
-        Lanes that are not of this line are read where its first one is, and left out.
+        Lanes that are not of this line are read where its nearest one is, and left out.
         """
         fn, n, item = self.fn, self.lanes, self.source.bytes
         kept = None if not at.later else self.work.x(n)
