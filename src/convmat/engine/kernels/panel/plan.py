@@ -13,6 +13,7 @@ import numpy as np
 from ....product import Index, Product, View
 from ...cpu import Cpu
 from ...ir.instructions import TYPES
+from ...job import WORD
 from ...operands import Array, Dtypes, Shapes, aligned_size, contiguous_strides, origin, strides
 from ..base import KernelPlan
 from ..effort import EVERY, FUSED_PACK, PACK, TASK_FMAS, Effort
@@ -325,7 +326,7 @@ class PanelPlan(KernelPlan):
             panels = panel_count(self._columns, r.nr)
         nc, mc = self._nc_mc(panels, columns, outer, wanted)
         nc_blocks, mc_blocks = -(-panels // nc), -(-self.blocks // mc)
-        packed_b = aligned_size(nc * r.panel_bytes(self.kc) + 64)
+        packed_b = aligned_size(nc * WORD if r.in_place else nc * r.panel_bytes(self.kc) + 64)
         sums = aligned_size(nc * mc * r.tile_bytes if parts > 1 or r.skips else 0)
         places = aligned_size(nc * r.nr * 8 if r.places else 0)
         size = packed_b + sums + places

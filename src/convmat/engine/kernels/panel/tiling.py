@@ -260,7 +260,7 @@ def _lies_in_place(lying: Lying, storing: Storing, nr: int) -> bool:
         lying.form is Form.COLUMNS
         and one_type
         and single
-        and len(inside) == 1
+        and inside == [b.rows[-1]]
         and bool(lying.last.get(line.name))
     )
 
