@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -20,6 +21,10 @@ class Handed:
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = array
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
 
     def __dlpack__(self, **how: Any) -> Any:
         return self.array.__dlpack__(**how)
@@ -122,6 +127,15 @@ def test_errors_are_those_of_numpys_arrays(library: Any) -> None:
                 convmat.conv(*map(make, arrays))
             texts.append(str(error.value))
         assert texts[0] == texts[1]
+
+
+def test_bfloat16_that_numpy_cannot_read_is_refused_in_words_of_no_library() -> None:
+    x = Handed(X.astype(ml_dtypes.bfloat16))
+    with pytest.raises(convmat.GeometryError) as error:
+        convmat.conv(x, W)
+    assert str(error.value).endswith("\n  NumPy has no bfloat16: give x as float32")
+    as_float = x.array.astype(np.float32)
+    assert np.array_equal(convmat.conv(Handed(as_float), W), convmat.conv(as_float, W))
 
 
 def test_arrays_on_other_devices_are_refused() -> None:

@@ -120,8 +120,9 @@ def read_foreign(name: str, value: Any, call: str) -> Array:
 def _readable(name: str, value: Any) -> str:
     """What to give instead of an object that NumPy could not read."""
     # PyTorch's tensors say what keeps them from being arrays; what NumPy knows no bfloat16 of, it reads as float32.
-    if "bfloat16" in format_value(getattr(value, "dtype", "")):
-        return f"NumPy has no bfloat16: give {name}.float()"
+    kind = format_value(getattr(value, "dtype", ""))
+    if "bfloat16" in kind:
+        return f"NumPy has no bfloat16: give {name}{'.float()' if 'torch' in kind else ' as float32'}"
     if getattr(value, "requires_grad", False) is True:
         return f"give it without its gradient, {name}.detach()"
     if getattr(getattr(value, "device", None), "type", "cpu") != "cpu":
