@@ -356,7 +356,7 @@ def int8(
 
     On several threads each library has a process of its own.
 
-    Needs the extra `bench`, ten minutes, and a machine that does nothing else; answers are compared first.
+    Needs the extra `bench`, a quarter of an hour, and a machine that does nothing else; answers are compared first.
 
     Examples:
 
