@@ -10,6 +10,7 @@ import pytest
 from convmat.engine.cpu import host
 from convmat.engine.kernels.panel import run_shares
 from convmat.engine.kernels.panel.plan import PanelPlan
+from convmat.engine.kernels.panel.recipe import Form
 from convmat.geometry import Geometry
 from convmat.problem import Problem
 from tests.engine.drawn import programs, views
@@ -93,3 +94,14 @@ def test_one_tap_has_panels_of_its_own() -> None:
     for w, padding in alone:
         g = Geometry.of((2, 8, 20, 20), w, padding=padding)
         assert planned(g, "float32").steps[0].recipe.windows is None
+
+
+def test_lines_of_a_that_are_read_in_place_are_not_counted_as_packed() -> None:
+    """Channels last, where dy lies as it is multiplied: x alone is packed."""
+    g = Geometry.of((2, 8, 20, 20), (16, 8, 3, 3), padding=1)
+    problem = Problem.of(g, x="NHWC", y="NHWC", threads=1).grad_weight()
+    (step,) = next(
+        p for name, p in programs(problem) if name == "im2col" and isinstance(p.steps[0], PanelPlan)
+    ).steps
+    assert step.recipe.form is Form.OUTER
+    assert step.effort.packed == step.product.k * -(-step.product.n // step.recipe.lanes)

@@ -91,9 +91,8 @@ class RunShares:
         panels = -(-longest // r.nr)
         copy = copy_of(r.windows, product, most, r.lanes, r.work.bytes) if r.windows else None
         in_place = r.form is Form.OUTER
-        packed_b = aligned_size((r.kc if in_place else panels * r.nr) * r.pitch + 64)
-        if copy:
-            packed_b = aligned_size(copy.bytes)
+        panel_bytes = (r.kc if in_place else panels * r.nr) * r.pitch + 64
+        packed_b = aligned_size(copy.bytes if copy else panel_bytes)
         packed_a = 0 if in_place else aligned_size(mc * r.block_bytes(self.pieces[1]))
         sums = aligned_size(panels * mc * r.tile_bytes if parts > 1 else 0)
         places = aligned_size(panels * r.nr * 8 if r.places else 0)
@@ -107,7 +106,7 @@ class RunShares:
         """Vectors of B and of A that all tasks write."""
         r, product, words = self.recipe, self.product, self.words()
         boxes, mc_blocks, parts = words["nc blocks"], words["mc blocks"], words["parts"]
-        a = self.outer * boxes * product.k * -(-product.m // r.lanes)
+        a = 0 if r.form is Form.OUTER else self.outer * boxes * product.k * -(-product.m // r.lanes)
         if r.windows:
             copy = copy_of(r.windows, product, self.sizes[0], r.lanes, r.work.bytes)
             return a + self.outer * boxes * mc_blocks * parts * copy.vectors
