@@ -116,6 +116,17 @@ def test_small_slabs_of_a_chunk_travel_together() -> None:
     assert not [key for key in tall.dask if key[0].startswith("slab")]  # whole chunks: nothing is cut off
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_slabs_keep_chunks_alive_only_where_these_are_there_anyhow(there: bool) -> None:
+    """A chunk may be a part of what its task made, as behind map_overlap; nobody else holds it then."""
+    x, w = da.from_array(normal(1, 4, 60, 60), chunks=(1, 4, 20, 20)), normal(3, 4, 3, 3)
+    lazy = x if there else x.map_blocks(lambda chunk: np.pad(chunk, 1)[1:-1, 1:-1, 1:-1, 1:-1])
+    y: Any = convmat.conv(lazy, w, padding=1)
+    keys = [key for key in y.dask if isinstance(key, tuple) and key[0].startswith("slabs-")]
+    for parts in da.Array.__dask_scheduler__(y.dask, keys, num_workers=1):
+        assert all((part.base is not None) == there for part in parts)
+
+
 def test_blocks_are_put_together_in_one_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fresh pages can take longer than the products do."""
     x, w, places = normal(1, 4, 200, 300), normal(3, 4, 3, 3), set()

@@ -26,7 +26,7 @@ from ..planner import Plan, PlanOptions, chosen_way, dtype_name, request
 from ..planner.arrays import read_array
 from .cutting import ChunkCutting, Cuts, chunk_boundaries, output_cuts
 from .lazy import BlockTasks, LazyResult
-from .slabs import Slabs
+from .slabs import Slabs, find_chunks
 from .work import Whole, arrange_axes, block_shape, block_task, read_bias
 
 Array = npt.NDArray[Any]
@@ -149,7 +149,8 @@ def build(chunked: Chunked, residual: Any = None) -> Any:
     graph: dict[Any, Any] = {f"whole-{token}": whole}
     if residual is not None:
         residual = residual.rechunk(chunks)
-    slabs = Slabs(whole, cutting, chunked.channels, x.name, token)
+    there = bool(find_chunks(x))
+    slabs = Slabs(whole, cutting, chunked.channels, x.name, token, there=there)
     graph |= slabs.graph
     tasks = BlockTasks(name, graph, [x] if residual is None else [x, residual], whole, {})
     for at, block in blocks:

@@ -25,7 +25,7 @@ from ..lowering import find_lowering
 from ..planner import PlanOptions, chosen_way, dtype_name, plan_block, request
 from .cutting import ChunkCutting, CutBlock, chunk_boundaries
 from .dask_arrays import require_lazy
-from .slabs import Slabs
+from .slabs import Slabs, find_chunks
 from .work import Whole, arrange_axes, assemble, block_shape, one_at_a_time, repeat_padding, threads_here
 
 Array = npt.NDArray[Any]
@@ -84,7 +84,8 @@ def _build(call: str, forward: Whole, whole: Whole, x: Any, dy: Any, w_shape: tu
     name = f"{call}-{token}"
     blocks, channel_axis = cutting.blocks(), dy.ndim - 1 if forward.channels_last else 1
     forward = forward.with_room(block for _, block in blocks)
-    slabs = Slabs(forward, cutting, chunk_boundaries(x.chunks[channel_axis]), x.name, token)
+    there, channels = bool(find_chunks(x)), chunk_boundaries(x.chunks[channel_axis])
+    slabs = Slabs(forward, cutting, channels, x.name, token, there=there)
     graph = dict(slabs.graph)
     partial: list[Any] = []
     for at, block in blocks:

@@ -22,7 +22,7 @@ from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 
 from .cutting import CutBlock
-from .slabs import Piece
+from .slabs import Piece, find_chunks
 from .work import Whole, find_around, find_together, run_block, threads_here
 
 Array = npt.NDArray[Any]
@@ -75,14 +75,6 @@ class BlockTasks:
             graph[keys[-1]] = (write_block, place, *task)
         layered = HighLevelGraph.from_collections(f"written-{token}", graph, dependencies=self.sources)
         return layered, keys
-
-
-def find_chunks(array: Any) -> dict[tuple[int, ...], Array]:
-    """The chunks of a Dask array by their numbers; none where some are still to be made."""
-    layer = array.dask.layers.get(array.name, {})
-    own = ((key, chunk) for key, chunk in layer.items() if isinstance(key, tuple) and key[0] == array.name)
-    found = {key[1:]: getattr(chunk, "value", chunk) for key, chunk in own}
-    return found if all(type(chunk) is np.ndarray for chunk in found.values()) else {}
 
 
 class BlockTarget:

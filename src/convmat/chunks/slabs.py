@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from dask.highlevelgraph import MaterializedLayer
 
 from ..planner import dtype_of
 from .cutting import ChunkCutting, CutBlock, Cuts
@@ -66,10 +67,21 @@ def list_pieces(whole: Whole, block: CutBlock, cuts: Sequence[Cuts], batch: int)
 class Slabs:
     """The pieces of all blocks, and the tasks that cut slabs off: `graph`.
 
-    `name`: that of the Dask array that has the chunks; `channels`: its boundaries along that axis.
+    `name`: that of the Dask array that has the chunks; `channels`: its boundaries along that axis. `there`: the chunks
+    are in memory anyhow, so that nothing is gained by copies of what is needed of them.
     """
 
-    def __init__(self, whole: Whole, cutting: ChunkCutting, channels: Cuts, name: str, token: str) -> None:
+    def __init__(
+        self,
+        whole: Whole,
+        cutting: ChunkCutting,
+        channels: Cuts,
+        name: str,
+        token: str,
+        *,
+        there: bool = False,
+    ) -> None:
+        self._there = there
         self.name, self.item = name, dtype_of(cutting.problem.dtype).itemsize
         self.graph: dict[Any, Any] = {}
         cuts = arrange_axes(whole, cutting.x, channels, cutting.batch)
@@ -92,14 +104,18 @@ class Slabs:
         together = order[:few] if few > 1 else []
         if together:
             task: Key = (f"slabs-{token}", *at)
-            self.graph[task] = (copy_slabs, chunk, [parts[key].part for key in together])
+            self.graph[task] = (
+                cut_slabs if self._there else copy_slabs,
+                chunk,
+                [parts[key].part for key in together],
+            )
             self._sizes[task] = bytes_[few - 1]
             self._sources.update(
                 (key, (task, (getitem, task, number))) for number, key in enumerate(together)
             )
         for key in order[len(together) :]:
             task = (f"slab-{token}", *key)
-            self.graph[task] = (copy_slab, chunk, parts[key].part)
+            self.graph[task] = (cut_slab if self._there else copy_slab, chunk, parts[key].part)
             self._sizes[task] = parts[key].size * item
             self._sources[key] = task, task
 
@@ -138,19 +154,34 @@ def bounds(piece: Piece) -> Key:
     return (*piece.at, *(n for p in piece.part if p != slice(None) for n in (p.start, p.stop)))
 
 
-def copy_slab(chunk: Array, place: Place) -> Array:
-    """A part of a chunk, in memory of its own: the chunk need not stay for it.
+def cut_slab(chunk: Array, place: Place) -> Array:
+    """A part of a chunk, in the memory of that."""
+    return chunk[place]
 
-    The chunk of an array that is there anyhow, larger than the chunk, is not copied from.
-    """
-    part: Array = chunk[place]
-    whole = chunk.base
-    return part if isinstance(whole, np.ndarray) and whole.nbytes > chunk.nbytes else part.copy()
+
+def cut_slabs(chunk: Array, places: Sequence[Place]) -> list[Array]:
+    """Parts of a chunk, in the memory of that."""
+    return [chunk[place] for place in places]
+
+
+def copy_slab(chunk: Array, place: Place) -> Array:
+    """A part of a chunk, in memory of its own: the chunk need not stay for it."""
+    return chunk[place].copy()
 
 
 def copy_slabs(chunk: Array, places: Sequence[Place]) -> list[Array]:
-    """Parts of a chunk, each as `copy_slab` gives it."""
-    return [copy_slab(chunk, place) for place in places]
+    """Parts of a chunk, each in memory of its own."""
+    return [chunk[place].copy() for place in places]
 
 
-__all__ = ["Piece", "Slabs", "copy_slab", "copy_slabs", "list_pieces"]
+def find_chunks(array: Any) -> dict[tuple[int, ...], Array]:
+    """The chunks of a Dask array by their numbers; none where some are still to be made."""
+    layer = array.dask.layers.get(array.name)
+    if not isinstance(layer, MaterializedLayer):  # tasks by a rule, which need not be listed
+        return {}
+    own = ((key, chunk) for key, chunk in layer.items() if isinstance(key, tuple) and key[0] == array.name)
+    found = {key[1:]: getattr(chunk, "value", chunk) for key, chunk in own}
+    return found if all(type(chunk) is np.ndarray for chunk in found.values()) else {}
+
+
+__all__ = ["Piece", "Slabs", "copy_slab", "copy_slabs", "cut_slab", "cut_slabs", "find_chunks", "list_pieces"]
