@@ -10,7 +10,7 @@ import pytest
 import convmat
 from convmat.errors import NetworkError
 from convmat.network.gradients import differentiate
-from convmat.network.graph import Graph, Input
+from convmat.network.graph import Graph, Input, Node
 
 from .differences import check, node, normal, run
 from .made import model
@@ -87,6 +87,27 @@ def test_a_network_that_counts_learns() -> None:
     target = (x.sum((1, 2)) > 3.5).astype(np.int64)
     losses = [trainer.step(x, target) for _ in range(60)]
     assert losses[-1] < 0.2 * losses[0]
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize("shape", [(0, B), (T, 0)])
+@pytest.mark.parametrize("outputs", ["y h", "- h"])
+def test_of_no_steps_or_sequences_weights_have_gradients_of_zero(
+    op: str, shape: tuple[int, int], outputs: str
+) -> None:
+    given = {
+        "X": normal(*shape, I), "W": normal(2, GATES[op] * H, I), "R": normal(2, GATES[op] * H, H),
+        "b": normal(2, 2 * GATES[op] * H),
+    }  # fmt: skip
+    seen = [name for name in outputs.split() if name != "-"]
+    names = tuple(name.replace("-", "") for name in outputs.split())
+    words: dict[str, Any] = {"hidden_size": H, "direction": "bidirectional"}
+    inputs = tuple(Input(name, x.dtype, x.shape) for name, x in given.items())
+    graph = Graph((Node(op, tuple(given), names, words, op, 14),), inputs, tuple(seen), {})
+    whole, gradients = differentiate(graph, seen, list(given))
+    found = run(whole, given)
+    for name, value in given.items():
+        np.testing.assert_array_equal(found[gradients[name]], np.zeros_like(value))
 
 
 @pytest.mark.outside

@@ -72,8 +72,13 @@ class RecurrentGradients:
 
 def multiply(x: Array, w: Array) -> Array:
     """(T, B, n) by (n, m), as one product."""
-    found: Array = (x.reshape(-1, x.shape[-1]) @ w).reshape(*x.shape[:-1], w.shape[1])
+    found: Array = (flatten_steps(x) @ w).reshape(*x.shape[:-1], w.shape[1])
     return found
+
+
+def flatten_steps(x: Array) -> Array:
+    """(T, B, n) as (T*B, n), where there are none of these, too."""
+    return x.reshape(x.shape[0] * x.shape[1], x.shape[2])
 
 
 def _still(go: RecurrentPass, t: int, after: Array, before: Array) -> Array:
@@ -152,7 +157,7 @@ def go_back_long_short(node: Node, go: RecurrentPass, y: Array) -> RecurrentGrad
     into_c = o * (1 - tops * tops)
     dh, dc = go.ends
     for t in reversed(range(T)):
-        d, at = go.into(t, dh), da[t].reshape(-1, 4, H)
+        d, at = go.into(t, dh), da[t].reshape(len(da[t]), 4, H)
         at[:, 1] *= d
         inner = dc + d * into_c[t] + (0 if P is None else at[:, 1] * P[1])
         at[:, 0] *= inner
@@ -200,14 +205,14 @@ def _go_back(
     order = turned if back else (slice(None), slice(None))
     go, y = _read_pass(of, e, inputs, d, order)
     found = BACK[of.op](of, go, y)
-    into_x, into_h = (each.reshape(e.T * e.B, -1) for each in (found.into_x, found.into_h))
-    h, total = go.h.reshape(e.T * e.B, -1), dict[str, Array]()
+    into_x, into_h = map(flatten_steps, (found.into_x, found.into_h))
+    h, total = flatten_steps(go.h), dict[str, Array]()
     if "R" in outs:
         total["R"] = into_h.T @ h
         if found.reset is not None:
-            total["R"][2 * e.H :] = into_h[:, 2 * e.H :].T @ found.reset.reshape(e.T * e.B, -1)
+            total["R"][2 * e.H :] = into_h[:, 2 * e.H :].T @ flatten_steps(found.reset)
     if "W" in outs:
-        total["W"] = into_x.T @ go.x.reshape(e.T * e.B, -1)
+        total["W"] = into_x.T @ flatten_steps(go.x)
     if "B" in outs:
         total["B"] = np.stack([into_x.sum(0), into_h.sum(0)])
     if "P" in outs and found.cells is not None:
