@@ -301,9 +301,26 @@ def test_what_no_tile_can_count_for_is_said() -> None:
     turned = n.node("Transpose", [flat], "turned", perm=[0, 2, 1])
     net = n.load(n.node("MatMul", [turned, flat], "product"), 3)
     with pytest.raises(
-        NetworkError, match="a tile cannot be taken for a whole image\n  MatMul 'product' cannot run"
+        NetworkError,
+        match="a tile cannot be taken for a whole image\n  it makes 1x64x0 where 1x1280x16 is needed\n"
+        "  call the network with the whole image",
     ):
         net.tiled(image(1, 3, 32, 40), tile=16, approximate=True)
+
+
+@pytest.mark.parametrize(
+    "equation", ["bchw,bdhw->bdhw", "bchw,bdhw->bdwh", "bchw,bchv->bhwv", "bchw,c->bwh", "bchw,cdhw->bdhw"]
+)
+def test_contractions_read_what_their_letters_say(equation: str) -> None:
+    n = Built(integers=True)
+    other = equation.partition("->")[0].partition(",")[2]
+    b = n.conv("x", "d", 3, 6) if other[0] == "b" and other[1] != "c" else n.conv("x", "e", 3, 4)
+    if other[0] == "c":
+        b = n.constant("k", np.arange(4 * 6 * 32 * 40, dtype=np.float32).reshape(4, 6, 32, 40) % 5)
+        b = b if other != "c" else n.constant("each", np.arange(4, dtype=np.float32))
+    net = n.load(n.node("Einsum", [n.conv("x", "c", 3, 4), b], "y", equation=equation), 3)
+    x = image(1, 3, 32, 40)
+    np.testing.assert_array_equal(net.tiled(x, tile=16), net(x))
 
 
 def squeezed(n: Built, x: str, name: str, channels: int) -> str:

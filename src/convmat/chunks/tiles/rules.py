@@ -16,6 +16,7 @@ import numpy as np
 from ...network.graph import Node, Spec
 from ...network.ops.base import OWN
 from ...network.ops.convolution import INTEGER_TRANSPOSE
+from ...network.ops.einsum import equation_of
 from ...network.ops.integers import INTEGER_CONV, INTEGER_GEMM
 from ...network.ops.pointwise import ELEMENTWISE as ELEMENTWISE_NODE
 from . import moves, windows
@@ -66,6 +67,21 @@ def matmul(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> 
         place = (*part[:-2], (0, b.shape[-2]), part[-1])
         return Needed((None, place), (*part[:-2], (0, out.shape[-2]), part[-1]))
     raise WholeImage("multiplies by no constant matrix")
+
+
+def einsum(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
+    """Operands along their letters: what the part has of those it has, and all of those that are summed.
+
+    Pixels of one letter that are multiplied by all others, as in an attention, need the whole of the other operand.
+    """
+    specs = [spec for spec in inputs if spec is not None]
+    terms, y = equation_of(node, specs).split("->")
+    ranges = dict(zip(y, part, strict=True))
+    parts: list[Part] = []
+    for letters, spec in zip(terms.split(","), specs, strict=True):
+        axes = zip(letters, spec.shape, strict=True)
+        parts.append(tuple((0, n) if n == 1 else ranges.get(letter, (0, n)) for letter, n in axes))
+    return Needed(tuple(parts), part)
 
 
 def by_constant_matrix(node: Node, inputs: Sequence[Spec | None], out: Spec, part: Part) -> Needed:
@@ -143,6 +159,7 @@ RULES: dict[str, Rule] = {
     "Expand": expand,
     "CausalConvWithState": windows.causal,
     "MatMul": matmul,
+    "Einsum": einsum,
     "Concat": moves.concat,
     "Split": moves.split,
     "Transpose": moves.transpose,

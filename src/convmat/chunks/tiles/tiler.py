@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...arguments import format_shape
 from ...engine import ENGINES
 from ...errors import NetworkError, shorten_error
 from ...lowering import ALL, find_lowering
@@ -140,12 +141,16 @@ class Tiler:
         graph = tile_graph(self.graph, self.specs, found, self.output, part, self.ways)
         given = {each.name: Spec(extents(found.parts[each.name]), each.dtype) for each in graph.inputs}
         try:
-            infer_specs(graph, given, UNLIMITED)
+            made = infer_specs(graph, given, UNLIMITED)[1].get(graph.outputs[0])
+            why = "" if made is None or made.shape == extents(part) else (
+                f"it makes {format_shape(made.shape)} where {format_shape(extents(part))} is needed"
+            )  # fmt: skip
         except NetworkError as error:
+            why = shorten_error(error).removeprefix("load: ")
+        if why:
             raise NetworkError(
-                f"tiled: a tile cannot be taken for a whole image\n  {shorten_error(error).removeprefix('load: ')}\n"
-                f"  call the network with the whole image"
-            ) from None
+                f"tiled: a tile cannot be taken for a whole image\n  {why}\n  call the network with the whole image"
+            )
 
     @property
     def _one_pixel(self) -> Part:
