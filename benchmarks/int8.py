@@ -76,7 +76,7 @@ def _nets(names: Sequence[str], folder: Path) -> Iterator[Subject]:
 
 
 def _meant(name: str, parts: Sequence[str]) -> bool:
-    """Whether a name has one of these parts; any has if there are none."""
+    """Whether a name was asked for by one of its parts; every name is where none are given."""
     return not parts or any(each in name for each in parts)
 
 

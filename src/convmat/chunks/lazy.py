@@ -62,7 +62,7 @@ class BlockTasks:
         return True
 
     def writing(self, places: dict[tuple[int, ...], Array]) -> tuple[Any, list[Any]]:
-        """The same tasks, which write to `places`, and their keys."""
+        """A graph of these tasks in which each writes its block to its place, and the keys to ask for."""
         token = uuid4().hex
         graph, keys = {}, []
         for key, task in self.graph.items():

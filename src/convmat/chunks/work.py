@@ -152,7 +152,7 @@ def find_together(
 
 
 def _owner(array: Array) -> Any:
-    """What the memory of an array belongs to."""
+    """The array that owns the memory, however many views are between."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array

@@ -110,10 +110,9 @@ def weight_grad(call: str, options: PlanOptions, x: Any, dy: Any, shape: tuple[i
 @_between_graphs
 def grads(call: str, options: PlanOptions, x: Any, w: Any, dy: Any) -> api.ConvGrads:
     """`conv_grads` of tensors. Raises GeometryError and PlanError as it does."""
-    found: Any
     if not _is_followed(x, w, dy):
-        found = _compute(call, options, {"x": x, "w": w, "dy": dy}, {}, None)
-        return found  # type: ignore[no-any-return]
+        made: api.ConvGrads = _compute(call, options, {"x": x, "w": w, "dy": dy}, {}, None)
+        return made
     x, w, dy = map(torch.as_tensor, (x, w, dy))
     dx = input_grad("conv_input_grad", options, dy, w, tuple(x.shape), None)
     dw = weight_grad("conv_weight_grad", options, x, dy, tuple(w.shape), None)

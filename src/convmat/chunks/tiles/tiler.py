@@ -142,15 +142,14 @@ class Tiler:
         given = {each.name: Spec(extents(found.parts[each.name]), each.dtype) for each in graph.inputs}
         try:
             made = infer_specs(graph, given, UNLIMITED)[1].get(graph.outputs[0])
-            why = "" if made is None or made.shape == extents(part) else (
-                f"it makes {format_shape(made.shape)} where {format_shape(extents(part))} is needed"
-            )  # fmt: skip
+            if made is None or made.shape == extents(part):
+                return
+            why = f"it makes {format_shape(made.shape)} where {format_shape(extents(part))} is needed"
         except NetworkError as error:
             why = shorten_error(error).removeprefix("load: ")
-        if why:
-            raise NetworkError(
-                f"tiled: a tile cannot be taken for a whole image\n  {why}\n  call the network with the whole image"
-            )
+        raise NetworkError(
+            f"tiled: a tile cannot be taken for a whole image\n  {why}\n  call the network with the whole image"
+        )
 
     @property
     def _one_pixel(self) -> Part:

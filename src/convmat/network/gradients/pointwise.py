@@ -187,7 +187,7 @@ def _clip_by_values(node: Node, dy: str, tape: Tape, low: str, high: str) -> Gra
 
 
 def _number(tape: Tape, name: str) -> float | None:
-    """What a value is that is one constant number."""
+    """The number that a value is, if it is one and constant."""
     value = tape.graph.constants.get(name)
     return None if value is None or value.size != 1 else float(value.item())
 

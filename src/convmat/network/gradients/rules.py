@@ -125,7 +125,7 @@ SEVERAL = frozenset({"GRU", "LSTM", "RNN", "Split"})
 
 
 def is_flat(node: Node) -> bool:
-    """Whether no gradient goes through a node."""
+    """Whether a node stops gradients: it answers, counts, or gives whole numbers."""
     return node.key in FLAT or (node.op == "Cast" and "float" not in NUMBERS.get(node.get("to", 1), "float"))
 
 

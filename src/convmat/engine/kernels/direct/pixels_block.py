@@ -253,7 +253,7 @@ class PixelBlocks(Walker):
         return sums
 
     def vectors(self, place: PixelPlace, line: PixelLine) -> Callable[[int], Value]:
-        """What gives the vector of each tap along a line, by its distance."""
+        """A function that gives the vector of a tap along a line, by its distance."""
         return self.reads.line(self.fn, line.x, place.edge.masks if place.edge else None)
 
     def _by_taps(self, place: PixelPlace, x: Value, w: Value, sums: Sums) -> Sums:

@@ -65,7 +65,7 @@ class Scattered:
 
     @property
     def turns(self) -> bool:
-        """Whether squares of rows and runs are transposed."""
+        """Whether packing transposes squares of rows and runs in registers."""
         return self.even and not self.beside and math.prod(self.run) > 1
 
 

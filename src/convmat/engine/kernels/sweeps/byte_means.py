@@ -44,7 +44,7 @@ MOST_SUMMED = 1 << 16
 """Bytes of a line, at most: float32 then holds every sum."""
 
 SIGN = -128
-"""What makes bytes with a sign ones without."""
+"""The sign bit of a byte: with it flipped, an int8 is a uint8 that is greater by 128."""
 
 
 @dataclass(frozen=True)
