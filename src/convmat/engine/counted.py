@@ -9,7 +9,7 @@ Arrays of differences and of sums are whole ones: this is for products that no k
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +66,16 @@ class Counted:
     def load(self) -> None:
         """Get them now. Raises EngineError."""
         self.inner.load()
+
+    @property
+    def kernel_names(self) -> tuple[str, ...]:
+        """What they are called."""
+        found: tuple[str, ...] = self.inner.kernel_names
+        return found
+
+    def keep_code(self, found: Sequence[Any]) -> None:
+        """Remember their machine code."""
+        self.inner.keep_code(found)
 
     packing: None = None
     """Sums of weights are packed with them: nobody can say whether another program does it alike."""

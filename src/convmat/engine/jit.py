@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EngineError
-from ..processes import OfThisProcess
+from ..processes import OfThisProcess, kept_property
 from ..product import Packing, Product
 from .cpu import Cpu, host
 from .job import HEADER, WORD, address
@@ -156,9 +156,13 @@ class JitProgram(OfThisProcess):
         """The machine code of each step, compiled if it is new: it stays as long as it is held."""
         found = self._find_code()
         if len(found) < len(self.steps):
-            found = jit_cache.load(self.recipes, self.cpu, kernel_text)
-            self._code = tuple(map(weakref.ref, found))
+            found = jit_cache.load(self.recipes, self.cpu, kernel_text, self.kernel_names)
+            self.keep_code(found)
         return found
+
+    def keep_code(self, found: Sequence[Loaded]) -> None:
+        """Remember the machine code of each step, as long as somebody holds it."""
+        self._code = tuple(map(weakref.ref, found))
 
     def _find_code(self) -> list[Loaded]:
         """The loaded code of the last call, as far as it is still in memory."""
@@ -167,9 +171,14 @@ class JitProgram(OfThisProcess):
     @property
     def weights_name(self) -> tuple[str, ...]:
         """Changes with whatever changes how A is packed: CPU, version and what is constant in the kernels."""
+        return self.kernel_names
+
+    @kept_property
+    def kernel_names(self) -> tuple[str, ...]:
+        """The name of each step's kernel."""
         return tuple(preloaded.kernel_name(each, self.cpu) for each in self.recipes)
 
-    @property
+    @kept_property
     def packing(self) -> tuple[Any, ...] | None:
         """What decides how weights are packed: programs in which it is equal may share them; None: nobody can say."""
         return tuple(step.packing for step in self.steps) if self.bound else None
@@ -306,11 +315,15 @@ def load_together(made: Sequence[JitProgram | Sweep]) -> None:
 
     What cannot be compiled says so in its own `load`.
     """
-    new = [each for each in made if not each.loaded]
+    new = [*{id(each): each for each in made if not each.loaded}.values()]
     for cpu in {each.cpu for each in new}:
-        recipes = [recipe for each in new if each.cpu == cpu for recipe in each.recipes]
+        here = [each for each in new if each.cpu == cpu]
+        recipes = [recipe for each in here for recipe in each.recipes]
+        names = [name for each in here for name in each.kernel_names]
         with suppress(EngineError):
-            jit_cache.load(recipes, cpu, kernel_text)
+            found = iter(jit_cache.load(recipes, cpu, kernel_text, names))
+            for each in here:
+                each.keep_code([next(found) for _ in each.kernel_names])
 
 
 class Sweep(OfThisProcess):
@@ -341,9 +354,18 @@ class Sweep(OfThisProcess):
     def load(self) -> None:
         """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
         if self._code is None:
-            (found,) = jit_cache.load(self.recipes, self.cpu, kernel_text)
-            self._template, self._task = self.plan.template, found.symbols["task"]
-            self._code = found  # last: another thread takes it as the sign that all is there
+            self.keep_code(jit_cache.load(self.recipes, self.cpu, kernel_text, self.kernel_names))
+
+    @kept_property
+    def kernel_names(self) -> tuple[str, ...]:
+        """The name of its kernel, alone in a tuple."""
+        return (preloaded.kernel_name(self.plan.recipe, self.cpu),)
+
+    def keep_code(self, found: Sequence[Loaded]) -> None:
+        """Run this machine code, alone in a list."""
+        (code,) = found
+        self._template, self._task = self.plan.template, code.symbols["task"]
+        self._code = code  # last: another thread takes it as the sign that all is there
 
     def block(self, arrays: Sequence[Array]) -> Any:
         """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""
