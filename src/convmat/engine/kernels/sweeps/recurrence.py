@@ -9,6 +9,9 @@ and the new state goes where the next step reads it. Sums are taken along k in o
 
 With one piece a direction, a task takes all steps; with several, which need the whole state, a job is one step.
 
+An LSTM may have R in 8 bits: each task then counts the state in bytes first, and R h is a sum of integers
+(`byte_states`).
+
     LSTM    i, k = f(x + s + P c), k or 1 - i;  c' = k c + i g(x + s);  o = f(x + s + P c');  h' = o h(c')
     GRU     z, r = f(x + s);  n = g(x + r (s + b)), or g(x + R (r h));  h' = (1 - z) n + z h
     RNN     h' = f(x + s)                                                s = R h
@@ -25,9 +28,11 @@ import numpy.typing as npt
 from ....lazy_dataclass import dataclass
 from ...cpu import host
 from ...ir.activations import FORMULAS
+from ...ir.dots import unit_of
 from ...ir.emitter import Function, prefix_mask
-from ...ir.instructions import TYPES, Type, Value, const, equal, fma, maximum, minimum, select, splat
+from ...ir.instructions import TYPES, Type, Value, const, equal, fma, maximum, minimum, select, splat, udiv
 from .base import Share, SweepPlan, SweepRecipe, type_refusal
+from .byte_states import MOST_STATES, NUMBERS, QUAD, StateBytes, pack_bytes_of_states, state_line_bytes
 
 Array = npt.NDArray[Any]
 Applied = tuple[str, tuple[float, ...]]
@@ -36,7 +41,10 @@ Applied = tuple[str, tuple[float, ...]]
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 PIECE_WORK = 1 << 17
-"""Multiplications of a step in one direction from which on several threads share it: some microseconds."""
+"""Multiplications of a step in one direction from which on several threads share it: some microseconds.
+
+Of bytes it takes four times as many.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,25 +70,30 @@ class CellRecipe:
 
 @dataclass(frozen=True)
 class Recurrence(SweepRecipe):
-    """A cell of numbers of one type; a block has `vectors` of so many lanes, a tile `many` sequences."""
+    """A cell of numbers of one type; a block has `vectors` of so many lanes, a tile `many` sequences.
+
+    `states`: how states and R are kept in bytes, None where they are not. `q` is then where a direction keeps them.
+    """
 
     cell: CellRecipe
     type: Type
     lanes: int
     vectors: int
     many: int
+    states: StateBytes | None = None
 
     @property
     def arrays(self) -> tuple[str, ...]:
         """Arrays of each direction, one after the other."""
-        return tuple(f"{name} {d}" for d in range(self.cell.directions) for name in self.cell.arrays)
+        names = (*self.cell.arrays, *("q",) * (self.states is not None))
+        return tuple(f"{name} {d}" for d in range(self.cell.directions) for name in names)
 
     @property
     def words(self) -> tuple[str, ...]:
         """Extents, and the bytes from one sequence to the next (`row`), from one step to the next (`step`)."""
         rows = tuple(f"{name} row" for name in ("x", "h", "y", "last", "c", "cc"))
         steps = tuple(f"{name} step {d}" for name in "xy" for d in range(self.cell.directions))
-        return ("H", "B", "steps", *rows, *steps)
+        return ("H", "B", "steps", *rows, *steps, *("q row", "q numbers") * (self.states is not None))
 
     def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
         """All steps of a job."""
@@ -117,6 +130,9 @@ class _Writer:
         self.item, self.kind = recipe.type.bytes, recipe.type.x(recipe.lanes)
         names = (*self.cell.arrays, "x step", "y step")
         self.own = {name: self._of_direction(name) for name in names}
+        if recipe.states is not None:  # a piece of a direction has lines of its own
+            piece = udiv(share.begin, words["piece"])
+            self.q = self._of_direction("q") + piece * words["B"] * words["q row"]
 
     def _of_direction(self, name: str) -> Value:
         """The word of the task's direction."""
@@ -133,6 +149,8 @@ class _Writer:
             0, words["steps"], carried=[own["x"], own["h"], words["h row"], own["y"], *cells]
         ) as turn:
             now = _Now(*turn.carried)
+            if self.recipe.states is not None:
+                self._count_in_bytes(self.recipe.states, now)
             if self.cell.before:
                 self._tiles(lambda tile: self._reset(tile, now))
                 self._tiles(lambda tile: self._renew(tile, now))
@@ -140,6 +158,23 @@ class _Writer:
                 self._tiles(lambda tile: self._whole(tile, now))
             after = (own["cc"], words["cc row"]) if long else (now.y, words["y row"])
             turn.carry(now.x + own["x step"], now.y, words["y row"], now.y + own["y step"], *after)
+
+    def _count_in_bytes(self, states: StateBytes, now: _Now) -> None:
+        """The state of every sequence as bytes."""
+        with self.fn.loop(0, self.words["B"]) as row:
+            line = self.q + row.index * self.words["q row"]
+            h = now.h + row.index * now.h_row
+            states.quantise(self.fn, h, self.words["H"], line, line + self.words["q numbers"])
+
+    def _byte_sums(self, states: StateBytes, tile: _SequenceTile) -> Callable[[int, int, int], Value]:
+        """R h of a tile in 8 bits, as `_sums` has it."""
+        H, vectors = self.words["H"], self.recipe.vectors
+        columns, quads = GATES[self.cell.name] * vectors, udiv(H + (QUAD - 1), QUAD)
+        r = self.own["R"] + tile.block * states.block_bytes(quads, columns)
+        lines = [self.q + (tile.row + b) * self.words["q row"] for b in range(tile.many)]
+        numbers = [line + self.words["q numbers"] for line in lines]
+        found = states.sums(self.fn, r, quads, lines, numbers, columns)
+        return lambda b, gate, v: found[b * columns + gate * vectors + v]
 
     def _tiles(self, body: Callable[[_SequenceTile], None]) -> None:
         """Every block of the task with all sequences."""
@@ -203,7 +238,12 @@ class _Writer:
 
     def _whole(self, tile: _SequenceTile, now: _Now) -> None:
         """All of a cell."""
-        sums = self._sums(tile, GATES[self.cell.name], self.own["R"], now.h, now.h_row)
+        states = self.recipe.states
+        sums = (
+            self._sums(tile, GATES[self.cell.name], self.own["R"], now.h, now.h_row)
+            if states is None
+            else self._byte_sums(states, tile)
+        )
         finish = {"RNN": self._finish_simple, "GRU": self._finish_gru, "LSTM": self._finish_lstm}[
             self.cell.name
         ]
@@ -284,20 +324,35 @@ class _Writer:
 
 
 def recurrence(
-    cell: CellRecipe, H: int, B: int, steps: int, strides: Mapping[str, int], dtype: str, threads: int
+    cell: CellRecipe,
+    H: int,
+    B: int,
+    steps: int,
+    strides: Mapping[str, int],
+    dtype: str,
+    threads: int,
+    *,
+    zeros: bool | None = None,
 ) -> SweepPlan | str:
     """The kernel of a cell with H numbers of state for B sequences; a sentence where there is none.
 
     `strides`: bytes, by the names of `Recurrence.words`. With tasks more than directions a job takes one step, whatever
-    `steps` says.
+    `steps` says. `zeros`: R is in 8 bits, and whether it has zero points but 0; None: R is of `dtype`.
 
     >>> recurrence(CellRecipe("RNN", (("tanh", ()),)), 8, 1, 5, {}, "int8", 1)
     'takes float32 and float64, got int8'
+    >>> recurrence(CellRecipe("RNN", (("tanh", ()),)), 8, 1, 5, {}, "float32", 1, zeros=False)
+    'takes weights in 8 bits for an LSTM of up to 33025 numbers in float32, got a RNN of 8 in float32'
     """
     if refusal := type_refusal(dtype):
         return refusal
     if not H or not B or not steps:
         return f"takes steps of sequences with states, got {steps} of {B} with {H} numbers"
+    if zeros is not None and (cell.name != "LSTM" or dtype != "float32" or H > MOST_STATES):
+        return (
+            f"takes weights in 8 bits for an LSTM of up to {MOST_STATES} numbers in float32, got a {cell.name} of {H} "
+            f"in {dtype}"
+        )
     type, cpu, D = TYPES[dtype], host(), cell.directions
     lanes = cpu.lanes(type.bytes)
     # 4 gates x 2 vectors, or 4 sequences x 4 gates: sums enough to hide the time of an FMA
@@ -305,7 +360,7 @@ def recurrence(
     blocks = -(-H // (lanes * vectors))
     pieces = min(max(threads // D, 1), blocks)
     if (
-        GATES[cell.name] * H * H * B < PIECE_WORK
+        GATES[cell.name] * H * H * B < PIECE_WORK * (1 if zeros is None else QUAD)
         or cell.before
         or strides.get("h row") != strides.get("y row")
     ):
@@ -314,7 +369,10 @@ def recurrence(
     pieces = -(-blocks // piece)
     words = {"lines": D, "columns": blocks, "per": 1, "pieces": pieces, "piece": piece}
     words |= {"H": H, "B": B, "steps": steps if pieces == 1 else 1, **strides}
-    recipe = Recurrence(cell, type, lanes, vectors, many)
+    line = state_line_bytes(H, lanes)
+    words |= {"q row": line, "q numbers": line - NUMBERS * 4}
+    states = None if zeros is None else StateBytes(lanes, unit_of(cpu), zeros)
+    recipe = Recurrence(cell, type, lanes, vectors, many, states)
     words = {name: words.get(name, 0) for name in recipe.arguments.names if name not in recipe.arrays}
     return SweepPlan(recipe, words, D * pieces, threads, steps * B * D * GATES[cell.name] * H)
 
@@ -337,4 +395,21 @@ def pack_recurrent(plan: SweepPlan, r: Array) -> Array:
     return np.concatenate(turned)
 
 
-__all__ = ["GATES", "CellRecipe", "Recurrence", "pack_recurrent", "recurrence"]
+def pack_recurrent_bytes(plan: SweepPlan, r: Array, scale: Array, zero: Array) -> Array:
+    """The same of R in int8, with a scale and a zero point for each of its rows."""
+    recipe = plan.recipe
+    assert isinstance(recipe, Recurrence)
+    gates = GATES[recipe.cell.name]
+    return pack_bytes_of_states(r, scale, zero, gates, recipe.lanes * recipe.vectors, recipe.lanes)
+
+
+def bytes_of_states(plan: SweepPlan) -> int:
+    """Bytes of `q` of one direction: 0 where states stay as they are."""
+    recipe, words = plan.recipe, plan.words
+    assert isinstance(recipe, Recurrence)
+    return 0 if recipe.states is None else words["pieces"] * words["B"] * words["q row"]
+
+
+__all__ = [
+    "GATES", "CellRecipe", "Recurrence", "bytes_of_states", "pack_recurrent", "pack_recurrent_bytes", "recurrence",
+]  # fmt: skip
