@@ -116,7 +116,7 @@ class KernelPlan(ABC):
 
 @lru_cache(maxsize=1024)
 def _names_of_packers(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Of the names of words, those that `weights` reads, and those that count indices."""
+    """Names of the words that `weights` reads, and of those that count indices."""
     read = tuple(name for name in words if name[:2] in ("a ", "w ") or name in DEPTHS)
     return read, tuple(name for name in words if name[:6] == "count ")
 
