@@ -90,9 +90,13 @@ class Counted:
         """Weights that a program of the same `weights_name` packed."""
         return self.inner.adopt(weights)
 
-    def bind(self, w: Array, rows: Operands) -> Any:
-        """Pack the differences of weights."""
-        return self.inner.bind(self._weights(w, rows))
+    def bytes_of(self, weights: Any) -> int:
+        """Bytes that `bind` took for them."""
+        return int(self.inner.bytes_of(weights))
+
+    def bind(self, w: Array, rows: Operands, *, lasting: bool = False) -> Any:
+        """Pack the differences of weights, which are this call's own."""
+        return self.inner.bind(self._weights(w, rows), lasting=True)
 
     def _weights(self, w: Array, rows: Operands) -> Array:
         made = w.astype(self._dtypes.work)

@@ -114,6 +114,9 @@ def _plan_steps(
     return step if isinstance(step, str) else (step,)
 
 
+_NOTHING = np.empty(0, np.uint8)
+
+
 class JitProgram(OfThisProcess):
     """Products made ready to run by kernels; holds neither arrays nor code, and may be shared by threads.
 
@@ -197,33 +200,38 @@ class JitProgram(OfThisProcess):
         """Get the kernels now. Raises EngineError where they cannot be compiled or run."""
         _ = self.code
 
-    def bind(self, w: Array, rows: Rows | None = None) -> Weights:
-        """Pack A of every product as its kernel reads it; a copy of w where A is packed on the way."""
+    def bind(self, w: Array, rows: Rows | None = None, *, lasting: bool = False) -> Weights:
+        """Pack A of every product as its kernel reads it.
+
+        What kernels read of w itself is a copy, unless it is `lasting`: then nobody writes to it any more.
+        """
         w = make_contiguous(w)
+        itself = [step.reads_w and (not step.weight_tasks or step.kept_bytes > 0) for step in self.steps]
+        kept = w if lasting or not any(itself) else w.copy()
         made = []
-        for step, code in zip(self.steps, self.code, strict=True):
-            if not step.reads_w:
-                made.append(np.empty(0, np.uint8))
-                continue
-            out = allocate_aligned(step.weight_bytes + step.kept_bytes) if step.weight_tasks else w.copy()
+        for step, code, whole in zip(self.steps, self.code, itself, strict=True):
+            held = kept if whole else _NOTHING
+            packed = held
             if step.weight_tasks:
-                pack_weights(step, code, w, address(out), step.threads)
-            if step.kept_bytes:
-                out[step.weight_bytes :] = w.reshape(-1).view(np.uint8)
-            made.append(out)
+                packed = allocate_aligned(step.weight_bytes)
+                pack_weights(step, code, w, address(packed), step.threads)
+            made.append((packed, held))
         return made
+
+    def bytes_of(self, weights: Weights) -> int:
+        """Bytes that `bind` took for them: not those of a w that lasts, which is read-only."""
+        own = {id(held): held.nbytes for _, held in weights if held.flags.writeable}
+        return sum(step.weight_bytes for step in self.steps if step.weight_tasks) + sum(own.values())
 
     def adopt(self, weights: Weights) -> Weights:
         """Weights that a program of the same `weights_name` packed, and that lie elsewhere now."""
         made = []
-        for step, packed in zip(self.steps, weights, strict=True):
-            out = (
-                allocate_aligned(step.weight_bytes + step.kept_bytes)
-                if step.weight_tasks
-                else np.empty_like(packed)
-            )
-            np.copyto(out, packed)
-            made.append(out)
+        for step, (packed, held) in zip(self.steps, weights, strict=True):
+            out = held
+            if step.weight_tasks:
+                out = allocate_aligned(step.weight_bytes)
+                np.copyto(out, packed)
+            made.append((out, held))
         return made
 
     def launcher(self, weights: Weights, rows: Rows) -> Launcher:
@@ -247,8 +255,7 @@ class JitProgram(OfThisProcess):
         for i, (step, code) in enumerate(zip(self.steps, self.code, strict=True)):
             at_w = address(w)
             if weights is not None:
-                a = address(weights[i])
-                at_w = a + step.weight_bytes if step.kept_bytes else a
+                a, at_w = map(address, weights[i])
             elif step.weight_tasks:
                 a = scratch + aligned_size(step.workspace)
                 pack_weights(step, code, w, a, threads)
