@@ -68,7 +68,10 @@ def network(
         known["b"] = RANDOM.standard_normal((directions, 8 * H)).astype(np.float32)
         known["h"] = RANDOM.uniform(-1, 1, (directions, B, H)).astype(np.float32)
         names = "x w r b - h - - ws wz rs rz"
-    attributes: dict[str, Any] = {"hidden_size": H, "direction": "bidirectional" if directions == 2 else "forward"}
+    attributes: dict[str, Any] = {
+        "hidden_size": H,
+        "direction": "bidirectional" if directions == 2 else "forward",
+    }
     if everything:
         attributes["clip"] = 2.0
     return model("DynamicQuantizeLSTM", {"x": x}, known, names, "y yh yc", **attributes), {"x": x}, known

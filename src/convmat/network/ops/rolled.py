@@ -161,7 +161,7 @@ class Rolled:
         blocks = self.jobs(arrays, at)
         if blocks is None:  # the product takes another way
             values = self._values(arrays, at)
-            self.product(*self._multiplied(values))
+            self.product(*self._take_operands(values))
             blocks = self._steps(values)
         thread_pool.launch_all((ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks)))
 
@@ -169,10 +169,10 @@ class Rolled:
         """See `planned`."""
         values = self._values(arrays, scratch)
         rest = scratch + self.scratch - self.product.scratch
-        found = self.product.jobs(self._multiplied(values), rest)
+        found = self.product.jobs(self._take_operands(values), rest)
         return None if found is None else [*found, *self._steps(values)]
 
-    def _multiplied(self, values: Mapping[str, Array]) -> list[Array]:
+    def _take_operands(self, values: Mapping[str, Array]) -> list[Array]:
         """The arrays of the product."""
         return [*(values[name] for name in self.reads), values["sums"]]
 

@@ -210,9 +210,7 @@ def _recurrent_weights(s: Spelt, at: int, scale: int) -> str:
         if zeros is not None and scales.shape == zeros.shape and scales.shape in (rows[:1], rows):
             move = 0 if q.dtype == np.int8 else 128
             turned = (q.transpose(0, 2, 1).astype(np.int16) - move).astype(np.int8)
-            each = [
-                np.repeat(a.reshape(-1), rows[1] if a.shape == rows[:1] else 1) for a in (scales, zeros)
-            ]
+            each = [np.repeat(a.reshape(-1), rows[1] if a.shape == rows[:1] else 1) for a in (scales, zeros)]
             less = (each[1].astype(np.int16) - move).astype(np.int8)
             flat = s.keep(turned.reshape(-1, q.shape[1]))
             found = s("DequantizeLinear", flat, s.keep(each[0]), s.keep(less), axis=0)

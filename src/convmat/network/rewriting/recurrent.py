@@ -38,7 +38,9 @@ def _by_range(draft: Draft, name: str) -> Sequence[str] | None:
     """The outputs of the DynamicQuantizeLinear that a value is dequantised from."""
     node = draft.writer(name, "DequantizeLinear")
     source = None if node is None else draft.writer(node.inputs[0], "DynamicQuantizeLinear")
-    return source.outputs if node is not None and source is not None and node.inputs == source.outputs else None
+    return (
+        source.outputs if node is not None and source is not None and node.inputs == source.outputs else None
+    )
 
 
 def _rows(draft: Draft, name: str) -> tuple[str, str, str] | None:

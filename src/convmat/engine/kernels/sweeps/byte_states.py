@@ -114,9 +114,7 @@ class StateBytes:
         zeros = [const(i32.x(lanes), 0)] * (len(lines) * columns)
         with fn.loop(0, quads, carried=zeros, at_least_once=True) as k:
             at = r + k.index * (columns * width)
-            weights = [
-                signed_bytes(fn.load(at, i32.x(lanes), i * width), self.unit) for i in range(columns)
-            ]
+            weights = [signed_bytes(fn.load(at, i32.x(lanes), i * width), self.unit) for i in range(columns)]
             found, before = [], iter(k.carried)
             for line in lines:
                 four = fn.load(line, i32, k.index * QUAD, align=4)
@@ -125,12 +123,12 @@ class StateBytes:
             k.carry(*found)
         behind = r + quads * (columns * width)
         return [
-            self._scaled(fn, k.results[i * columns + v], behind + v * (NUMBERS * width), own)
+            self._scale_sums(fn, k.results[i * columns + v], behind + v * (NUMBERS * width), own)
             for i, own in enumerate(numbers)
             for v in range(columns)
         ]
 
-    def _scaled(self, fn: Function, total: Value, behind: Value, own: Value) -> Value:
+    def _scale_sums(self, fn: Function, total: Value, behind: Value, own: Value) -> Value:
         """Emits a vector of sums less what zero points add, times both scales."""
         lanes, width = self.lanes, self.lanes * QUAD
 
