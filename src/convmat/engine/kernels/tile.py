@@ -27,6 +27,15 @@ Networks have more weights than caches hold, so A comes from memory, whose laten
 a page alone. At the rate of a tile's products 2 KiB last about as long as a read takes; more made no difference.
 """
 
+SECOND_LEVEL = 2
+"""Locality of a request that brings a line to the second-level cache, and no nearer."""
+
+ASKED_EVERY = 2
+"""Steps of k from one line that a tile asks for to the next: with one for each, its own reads waited for theirs."""
+
+STEPS_AHEAD = 8
+"""Steps of k ahead of which a tile that packs asks for what it reads: about the time that a near cache takes."""
+
 UNROLL = 4
 """Steps of k in one turn of the loop: more are no quicker."""
 
@@ -78,13 +87,16 @@ class Tile:
         vectors: Value,
         depth: Value,
         copy: tuple[Value, int] | None = None,
+        next_read: tuple[Value, Value] | None = None,
     ) -> list[list[Value]]:
         """Emits the sum over `depth` steps (i64, may be 0); gives tile[r][v].
 
-        `copy` (address, bytes from one k to the next): the vectors are written there too (fused packing).
+        Both an address and the bytes from one k to the next: `copy` is where the vectors are written too (fused
+        packing), `next_read` what other tiles will read: every second of its lines is asked for.
         """
-        copies, pitch = ([copy[0]], copy[1]) if copy else ([], 0)
-        results = self._run(fn, depth, [scalars, vectors, *self._zeros(), *copies], pitch)
+        line = copy or next_read
+        lines, pitch = ([line[0]], line[1]) if line else ([], 0)
+        results = self._run(fn, depth, [scalars, vectors, *self._zeros(), *lines], pitch, asks=not copy)
         return self._by_row(results[2 : 2 + self.rows * self.vectors])
 
     def multiply_lines(
@@ -108,19 +120,26 @@ class Tile:
     def _by_row(self, totals: Sequence[Value]) -> list[list[Value]]:
         return [[*totals[r * self.vectors : (r + 1) * self.vectors]] for r in range(self.rows)]
 
-    def _run(self, fn: Function, depth: Value, carried: list[Value], pitch: int) -> list[Value]:
-        """`depth` steps, `UNROLL` in a turn: addresses of scalars and vectors, totals, and where copies go."""
+    def _run(
+        self, fn: Function, depth: Value, carried: list[Value], pitch: int | Value, *, asks: bool = False
+    ) -> list[Value]:
+        """`depth` steps, `UNROLL` in a turn: addresses of scalars and vectors, totals, and a line beside them.
+
+        The line, if there is one, is asked for, or the vectors are written there.
+        """
         unrolled = depth - (depth & (UNROLL - 1))
         with fn.loop(0, unrolled, UNROLL, carried=carried) as loop:
-            loop.carry(*self._steps(fn, loop.carried, UNROLL, pitch))
+            loop.carry(*self._steps(fn, loop.carried, UNROLL, pitch, asks=asks))
         with fn.loop(unrolled, depth, 1, carried=loop.results) as rest:
-            rest.carry(*self._steps(fn, rest.carried, 1, pitch))
+            rest.carry(*self._steps(fn, rest.carried, 1, pitch, asks=asks))
         return rest.results
 
-    def _steps(self, fn: Function, carried: Sequence[Value], steps: int, pitch: int) -> list[Value]:
+    def _steps(
+        self, fn: Function, carried: Sequence[Value], steps: int, pitch: int | Value, *, asks: bool
+    ) -> list[Value]:
         scalars, vectors = carried[: self.groups], carried[self.groups]
         totals = [*carried[self.groups + 1 :]]
-        copies = totals[self.rows * self.vectors :]
+        lines = totals[self.rows * self.vectors :]
         if self.packed:
             a, pace = (scalars[0], self.scalar_k) if self.packed == "scalars" else (vectors, self.vector_k)
             assert isinstance(pace, int)
@@ -132,9 +151,12 @@ class Tile:
                 fn.load(vectors, self.vector, step * self.vector_k + v * self.vector.bytes)
                 for v in range(self.vectors)
             ]
-            for copy in copies:
-                for v, vector in enumerate(held):
-                    fn.store(vector, copy, step * pitch + v * self.vector.bytes)
+            for line in lines:
+                beside = line + step * pitch
+                if not asks:
+                    self._copy(fn, held, beside, vectors + (step + STEPS_AHEAD) * self.vector_k)
+                elif step % ASKED_EVERY == 0:
+                    fn.prefetch(beside, locality=SECOND_LEVEL)
             for r in range(self.rows):
                 group, place = divmod(r, self.group or self.rows)
                 at = step * self.scalar_k + place * self.scalar_row
@@ -146,8 +168,14 @@ class Tile:
             *(each + steps * self.scalar_k for each in scalars),
             vectors + steps * self.vector_k,
             *totals[: self.rows * self.vectors],
-            *(copy + steps * pitch for copy in copies),
+            *(line + steps * pitch for line in lines),
         ]
+
+    def _copy(self, fn: Function, held: Sequence[Value], to: Value, ahead: Value) -> None:
+        """Writes the vectors of a step to a panel, and asks for those of a later step."""
+        for v, vector in enumerate(held):
+            fn.prefetch(ahead, v * vector.type.bytes)
+            fn.store(vector, to, v * vector.type.bytes)
 
     def add_parts(self, fn: Function, tile: list[list[Value]], parts: Value) -> list[list[Value]]:
         """The tile plus the sum of the parts before it, which lies at `parts`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from . import (
     activations,
     bodies,
-    byte_recurrent,
     casting,
     causal,
     classical,
@@ -46,7 +45,6 @@ __all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
 _ENTERED = (
     activations,
     bodies,
-    byte_recurrent,
     casting,
     causal,
     classical,

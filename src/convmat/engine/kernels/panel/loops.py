@@ -8,8 +8,8 @@
 
 Parts are fixed by the product alone, so the bits of a result do not depend on threads. Where lines of a panel lie in x
 as they are (1x1, stride 1), its first tile reads them there and writes the panel as it goes (fused packing): waiting
-for x then overlaps with multiplying. No task waits for another. A is packed in blocks of MR rows, one after the other:
-[block][k][row]. The forms:
+for x then overlaps with multiplying (`loop_over_groups`). No task waits for another. A is packed in blocks of MR rows,
+one after the other: [block][k][row]. The forms:
 
     COLUMNS   x is contiguous along columns of B: a panel is [k][column]
     PIXELS    x is contiguous along k (channels last): a panel is [column][k]
@@ -21,9 +21,10 @@ from __future__ import annotations
 
 from ...ir.arguments import Arguments
 from ...ir.emitter import Function, Module
-from ...ir.instructions import Value, const, equal, i64, minimum, ptr, udiv
+from ...ir.instructions import const, i64, minimum, ptr, udiv
 from ...job import WORD
 from .copy_windows import CopyPacker
+from .loop_over_groups import loop_over_groups
 from .loop_over_runs import loop_over_runs
 from .loop_over_taps import loop_over_taps
 from .microkernel import MicroKernels
@@ -81,10 +82,10 @@ def _loop_over_parts(t: Task) -> None:
     first = t.nc_block * t.argument("nc")
     panels = minimum(t.argument("panels") - first, t.argument("nc"))
     parts = t.argument("parts")
-    if r.places:
-        with fn.loop(0, panels) as panel:
-            start, count = t.columns(first + panel.index)
-            t.write_places(t.places_at(panel.index), start, count)
+    if r.fuses_packing:
+        loop_over_groups(t, first, panels, parts)
+        return
+    t.write_places_of(first, panels)
     if r.skips:
         loop_over_taps(t, first, panels, parts)
         return
@@ -102,45 +103,12 @@ def _loop_over_parts(t: Task) -> None:
             panels=panels,
             end=t.argument("columns"),
         )
-        if r.fuses_packing:
-            with fn.loop(0, panels) as panel:
-                _first_tile(t, part, panel.index, box)
-            t.multiply(part, 1)
-        else:
-            with fn.if_(depth > 0), fn.loop(0, panels) as panel:
-                at = part.first + panel.index * r.nr
-                count = minimum(part.end - at, r.nr)
-                t.pack_b(t.scratch + panel.index * part.room, at, count, box)
-            t.multiply(part)
+        with fn.if_(depth > 0), fn.loop(0, panels) as panel:
+            at = part.first + panel.index * r.nr
+            count = minimum(part.end - at, r.nr)
+            t.pack_b(t.scratch + panel.index * part.room, at, count, box)
+        t.multiply(part)
         each.carry(box + r.box_bytes)
-
-
-def _first_tile(t: Task, part: KPart, panel: Value, box: Value) -> None:
-    """Packs a panel and multiplies it by the task's first block of A: at once where x has it in one line."""
-    r, fn = t.recipe, t.fn
-    at = part.first + panel * r.nr
-    count = minimum(part.end - at, r.nr)
-    target = t.scratch + panel * part.room
-    lane, width = at, t.argument(f"extent {r.walk.lane}")
-    source, rest = t.bases["x"] + fn.load(box, i64) * t.argument(f"step {r.walk.taps[0]}"), at
-    for name in reversed(r.walk.run):
-        extent = t.argument(f"extent {name}")
-        above = udiv(rest, extent)
-        place, rest = rest - above * extent, above
-        source = source + place * t.argument(f"step {name}")
-        lane = place if name == r.walk.lane else lane
-    with fn.if_(equal(minimum(count, width - lane), r.nr)) as whole:
-        step, firsts = t.argument(f"step {r.walk.taps[0]}"), t.micro.firsts
-        t.tile(
-            part,
-            const(i64, 0),
-            panel,
-            lambda rows, _, arguments: fn.call(firsts[rows].address, source, step, *arguments),
-        )
-    with whole.otherwise():
-        with fn.if_(part.depth > 0):
-            t.pack_b(target, at, count, box)
-        t.tile(part, const(i64, 0), panel, t.call_micro_kernel)
 
 
 __all__ = ["module"]

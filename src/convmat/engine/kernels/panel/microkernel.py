@@ -25,6 +25,9 @@ LATER, LAST = 1, 2
 WHERE = {"c": ptr, "residual": ptr, "bias": ptr, "line": i64, "count": i64, "places": ptr}
 """Parameters that say where finished sums go: see `Target`."""
 
+SOURCE = {"x": ptr, "step": i64}
+"""Parameters of a tile where packing is fused: a line of x, and the bytes from one k to the next."""
+
 WINDOWS = {"groups": ptr, "lines": ptr, "lines_count": i64}
 """Parameters of a tile whose taps share a copy of x: tables of addresses in it; its depth is then that of a line."""
 
@@ -61,7 +64,8 @@ class MicroKernels:
     def _tile(self, columns: int, rows: int, *, packs: bool = False) -> Function:
         """The function of one register tile: multiply, add the parts before, finish or keep.
 
-        One that `packs` reads the vectors of k in x, `step` bytes apart, and writes them to the panel.
+        Where packing is fused, one that `packs` reads the vectors of k in x and writes them to the panel; the others
+        ask for what is read there next.
         """
         r = self.recipe
         tile = r.tile(columns, rows)
@@ -75,7 +79,7 @@ class MicroKernels:
                 tile = replace(tile, scalar_k=apart[0])
             tile.store_parts(fn, tile.add_parts(fn, tile.multiply(fn, b, a, depth), kept), kept)
             return fn
-        source = {"x": ptr, "step": i64} if packs else WINDOWS if r.windows else {}
+        source = SOURCE if r.fuses_packing else WINDOWS if r.windows else {}
         fn = self._module.function(
             f"{'first' if packs else 'tile'}_{columns}_{rows}",
             source | {"a": ptr, "b": ptr, "depth": i64, "kept": ptr, "place": i64} | self._where(),
@@ -92,7 +96,8 @@ class MicroKernels:
             sums = tile.multiply_lines(fn, each, a, depth, (table, lines))
         else:
             scalars, vectors = (b, a) if r.along_m else (a, b)
-            sums = tile.multiply(fn, scalars, vectors, depth)
+            next_read = (where[0], where[1]) if where else None
+            sums = tile.multiply(fn, scalars, vectors, depth, next_read=next_read)
         flat = [each for row in sums for each in row]
         with fn.if_((place & LATER) > 0, default=flat) as added:
             more = tile.add_parts(fn, sums, kept)

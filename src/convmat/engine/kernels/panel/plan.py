@@ -41,6 +41,9 @@ from .walk import distance_refusal
 TASKS = 4
 """Tasks that a thread should have of several matrices: enough to even out who is late."""
 
+GROUPS = 2
+"""Groups of panels that a second-level cache holds: while one is multiplied, x is asked for of the next."""
+
 FETCHED = 1 / 64
 """FMAs that wait for a byte of A: it comes from beyond the second-level cache, mostly behind other FMAs."""
 
@@ -241,8 +244,10 @@ class PanelPlan(KernelPlan):
             packed = self._packed
         if r.in_place:
             packed = 0
-        groups = self.words["nc blocks"]
-        a_bytes = 0 if sums else runs * groups * r.packed_bytes(self.blocks, p.k)
+        a_bytes = 0
+        if not sums:
+            groups = self.words["nc blocks"] * -(-self.words["nc"] // self.words["group"])
+            a_bytes = runs * groups * r.packed_bytes(self.blocks, p.k)
         arrays = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         return Effort(
             fma=2 * runs * rows * multiplied,
@@ -324,32 +329,47 @@ class PanelPlan(KernelPlan):
         if r.skips:
             self._columns = tuple(Index(name, extents[name]) for name in inner)
             panels = panel_count(self._columns, r.nr)
-        nc, mc = self._nc_mc(panels, columns, outer, wanted)
+        near = max(1, min(panels, PANEL_BYTES // max(r.panel_bytes(self.kc), 1)))
+        nc, mc = self._nc_mc(panels, columns, outer, wanted, near)
         nc_blocks, mc_blocks = -(-panels // nc), -(-self.blocks // mc)
-        packed_b = aligned_size(nc * WORD if r.in_place else nc * r.panel_bytes(self.kc) + 64)
-        sums = aligned_size(nc * mc * r.tile_bytes if parts > 1 or r.skips else 0)
-        places = aligned_size(nc * r.nr * 8 if r.places else 0)
+        group = self._group(nc, mc, near)
+        packed_b = aligned_size(group * WORD if r.in_place else group * r.panel_bytes(self.kc) + 64)
+        sums = aligned_size(group * mc * r.tile_bytes if parts > 1 or r.skips else 0)
+        places = aligned_size(group * r.nr * 8 if r.places else 0)
         size = packed_b + sums + places
         self._set_totals(outer * nc_blocks * mc_blocks, size)
         return {
             "scratch size": size, "parts": parts, "columns": columns, "panels": panels, "nc": nc,
             "nc blocks": nc_blocks, "mc": mc, "mc blocks": mc_blocks, "sums": packed_b, "places": packed_b + sums,
+            "group": group,
         }  # fmt: skip
 
-    def _nc_mc(self, panels: int, columns: int, outer: int, wanted: int) -> tuple[int, int]:
-        """NC in panels and MC in blocks of rows, for `outer` matrices and at least `wanted` tasks."""
+    def _nc_mc(self, panels: int, columns: int, outer: int, wanted: int, near: int) -> tuple[int, int]:
+        """NC in panels and MC in blocks of rows, for `outer` matrices and at least `wanted` tasks.
+
+        `near`: panels that stay in a second-level cache.
+        """
         r, threads = self.recipe, self.threads
-        nc, mc = max(1, min(panels, PANEL_BYTES // max(r.panel_bytes(self.kc), 1))), self.blocks
         if threads == 1:
-            return nc, mc
+            return max(panels, 1) if r.fuses_packing else near, self.blocks
         if outer == 1 and panels:
             last = columns / r.nr - panels + 1
-            return self._partition(Portions(panels, 1.0 if r.skips else last), nc)
-        nc = max(1, min(nc, -(-panels * outer // wanted)))
+            return self._partition(Portions(panels, 1.0 if r.skips else last), near)
+        nc = max(1, min(near, -(-panels * outer // wanted)))
         nc = -(-panels // max(-(-panels // nc), 1)) or 1
         tasks = outer * -(-panels // nc)
         mc_blocks = min(self.blocks, -(-wanted // tasks)) if 0 < tasks < wanted else 1
         return nc, -(-self.blocks // mc_blocks)
+
+    def _group(self, nc: int, mc: int, near: int) -> int:
+        """Panels that a task has packed at a time, `near` at most: all of them, unless packing is fused."""
+        r = self.recipe
+        few = nc * r.panel_bytes(self.kc) <= PANEL_BYTES // 2
+        if not r.fuses_packing or few:
+            return nc
+        stays = mc * r.block_bytes(self.kc) <= PANEL_BYTES
+        groups = -(-nc // (max(near // GROUPS, 1) if stays else near))
+        return -(-nc // groups)
 
     def _partition(self, panels: Portions, most: int) -> tuple[int, int]:
         """NC (at most `most`) in panels and MC in blocks of rows, for one matrix and several threads."""
@@ -358,7 +378,7 @@ class PanelPlan(KernelPlan):
         vectors = rows * r.nr / r.lanes  # FMAs of a whole tile for one k
         packed = r.pitch / (r.lanes * r.work.bytes) if r.form is Form.COLUMNS else r.nr / r.lanes
         overheads = Overheads(
-            pack=packed * (FUSED_PACK if r.fuses_packing else PACK) / vectors,
+            pack=0.0 if r.in_place else packed * (FUSED_PACK if r.fuses_packing else PACK) / vectors,
             fetch=FETCHED * rows * r.work.bytes / vectors,
             start=TASK_FMAS / (vectors * self.product.k) if self.product.k else 1.0,
         )

@@ -212,7 +212,7 @@ ARGUMENTS = (
     "x", "y", "a", "bias", "residual", "scratch", "scratch size", "boxes", "parts", "columns", "line",
     "panels", "nc", "nc blocks", "mc", "mc blocks", "blocks", "block step", "sums", "places", "packed a",
     "between", "w", "w line", "w rows", "w walk", "w places", "panel columns", "valid ranges",
-    "k", "k inner", "k outer", "pieces",
+    "k", "k inner", "k outer", "pieces", "group",
 )  # fmt: skip
 """Arguments of every panel kernel.
 
@@ -223,7 +223,8 @@ panels and in blocks of rows; nc blocks, mc blocks: how many such pieces there a
 bytes from one line of C to the next; between: from one block of its rows to the next. block step: bytes of a packed
 block of A. w line, w rows, w walk, w places: how A is read to be packed. panel columns, valid ranges: of kernels that
 skip, the (first, count) of each panel, and of each part and panel. k, k inner, k outer: the length of a run of k, of
-its inner indices, and the bytes from one to the next; pieces: the table of the run's parts.
+its inner indices, and the bytes from one to the next; pieces: the table of the run's parts. group: panels that a task
+takes at a time where packing is fused.
 """
 
 __all__ = ["Form", "PanelRecipe"]

@@ -118,6 +118,14 @@ class Task:
         assert self.parts.places is not None
         self.fn.call(self.parts.places.address, at, start, count, self.args)
 
+    def write_places_of(self, first: Value, panels: Value) -> None:
+        """Write the tables of so many panels, where C is stored by them."""
+        if not self.recipe.places:
+            return
+        with self.fn.loop(0, panels) as panel:
+            start, count = self.columns(first + panel.index)
+            self.write_places(self.places_at(panel.index), start, count)
+
     def steps(self) -> tuple[Value, Value, Value, tuple[Value, ...]]:
         """Steps in C: a line's, that of neighbouring columns and rows, and of blocks of rows."""
         r, line = self.recipe, self.argument("line")
@@ -140,10 +148,10 @@ class Task:
         r = self.recipe
         return select(is_tail, const(i64, r.padded_rows(r.tail)), const(i64, r.padded_rows(r.mr)))
 
-    def multiply(self, part: KPart, done: int = 0) -> None:
-        """All tiles of a part but those of the first `done` blocks of A's rows."""
+    def multiply(self, part: KPart) -> None:
+        """All tiles of a part."""
         fn = self.fn
-        with fn.loop(done, self.blocks) as block, fn.loop(0, part.panels) as panel:
+        with fn.loop(0, self.blocks) as block, fn.loop(0, part.panels) as panel:
             self.tile(part, block.index, panel.index, self.call_micro_kernel)
 
     def call_micro_kernel(self, rows: int, count: Value, arguments: tuple[Value, ...]) -> None:
