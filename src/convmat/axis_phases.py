@@ -6,6 +6,7 @@ An output p reads tap f only where p*s + f*d - lo is a multiple of e. `Geometry.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from .lazy_dataclass import dataclass
 
@@ -70,7 +71,8 @@ def spread_extent(extent: int, e: int) -> int:
     return (extent - 1) * e + 1 if extent else 0
 
 
-def split_axis(s: int, d: int, e: int, lo: int, F: int, P: int) -> list[AxisPhase]:
+@lru_cache(maxsize=256)
+def split_axis(s: int, d: int, e: int, lo: int, F: int, P: int) -> tuple[AxisPhase, ...]:
     """The kinds of phases of an axis, by their first outputs; more than MOST_PHASES are not told to the end.
 
     Stride, dilation, input dilation, padding before, filter and output extent. Outputs r + j*T have the taps f0 + t*U.
@@ -81,7 +83,7 @@ def split_axis(s: int, d: int, e: int, lo: int, F: int, P: int) -> list[AxisPhas
     [(0, 2, 1), (1, 2, 2)]
     """
     if e == 1 or not P:
-        return [AxisPhase(0, 1, P, 0, 1, F, s, d, lo)]
+        return (AxisPhase(0, 1, P, 0, 1, F, s, d, lo),)
     both, T = math.gcd(d, e), e // math.gcd(s, e)
     U, often = e // both, both // math.gcd(s, both)
     ahead, back, residues = d // math.gcd(s, d), s // math.gcd(s, d), min(T, P)
@@ -106,7 +108,20 @@ def split_axis(s: int, d: int, e: int, lo: int, F: int, P: int) -> list[AxisPhas
                 at = AxisPhase(r, T, outputs, 0, 1, 0, *apart, 0, count, ahead)
             found.append(at)
             r += count * ahead
-    return sorted(found, key=lambda each: each.start)
+    return tuple(sorted(found, key=lambda each: each.start))
+
+
+@lru_cache(maxsize=1024)
+def share_inside(s: int, d: int, e: int, lo: int, F: int, P: int, I: int) -> float:
+    """The share of the taps of all outputs that lie inside an x of extent I; 1 where there are none.
+
+    >>> share_inside(1, 1, 1, 1, 3, 4, 4)
+    0.8333333333333334
+    """
+    kinds = [kind for kind in split_axis(s, d, e, lo, F, P) if kind.outputs and kind.taps]
+    entries = [kind.count * kind.outputs * kind.taps for kind in kinds]
+    shares = (kind.inside(I) for kind in kinds)
+    return sum(n * share for n, share in zip(entries, shares, strict=True)) / sum(entries) if entries else 1.0
 
 
 def _find_first_reached(s: int, d: int, e: int, lo: int, often: int) -> int | None:

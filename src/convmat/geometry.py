@@ -38,7 +38,7 @@ from .arguments import (
     read_shapes,
     require_whole,
 )
-from .axis_phases import MOST_PHASES, AxisPhase, split_axis, spread_extent
+from .axis_phases import MOST_PHASES, AxisPhase, share_inside, split_axis, spread_extent
 from .errors import GeometryError
 from .lazy_dataclass import dataclass
 from .processes import kept_property
@@ -403,11 +403,8 @@ class Geometry:
         """
         inside = 1.0
         for a in self.leaving:
-            kinds = [k for k in self._axis_phases(a) if k.outputs and k.taps]
-            entries = [kind.count * kind.outputs * kind.taps for kind in kinds]
-            if entries:
-                shares = (kind.inside(self.I[a]) for kind in kinds)
-                inside *= sum(n * share for n, share in zip(entries, shares, strict=True)) / sum(entries)
+            at = self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a]
+            inside *= share_inside(*at, self.I[a])
         return 1 - inside
 
     def without_padding(self) -> Geometry:
@@ -451,7 +448,7 @@ class Geometry:
         """
         return sum(math.prod(phase.count) for phase in self.phases())
 
-    def _axis_phases(self, a: int) -> list[AxisPhase]:
+    def _axis_phases(self, a: int) -> tuple[AxisPhase, ...]:
         """The kinds of phases of one axis, by their first outputs."""
         return split_axis(self.s[a], self.d[a], self.e[a], self.lo[a], self.F[a], self.P[a])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 from .lazy_dataclass import dataclass
 from .processes import kept_property
@@ -46,7 +48,7 @@ class Layout:
         >>> Layout.of("b", "c/16", "i0", "c%16", extents=dict(b=1, c=64, i0=8)).shape
         (1, 4, 8, 16)
         """
-        return cls(tuple(tuple(_dim(word, extents) for word in axis.split()) for axis in axes))
+        return cls(tuple([tuple([_dim(word, extents) for word in _words_of(axis)]) for axis in axes]))
 
     @property
     def shape(self) -> Shape:
@@ -82,13 +84,39 @@ class Layout:
         """The steps at which this layout cuts a role."""
         return {dim.step for dim in self.dims if dim.role == role}
 
+    @kept_property
+    def form(self) -> tuple[Any, ...]:
+        """All of it but its extents."""
+        return tuple([tuple([(d.role, d.step, d.flip) for d in axis]) for axis in self.axes])
 
-def _dim(word: str, extents: Mapping[str, int]) -> Dim:
+    @kept_property
+    def whole(self) -> bool:
+        """Whether it cuts no role."""
+        return all(dim.step == 1 for dim in self.dims)
+
+
+Word = tuple[str, bool, str, int]
+"""A role, whether it runs backwards, and whether it is whole (""), or of a split by a step the outer ("/") or the
+inner part ("%")."""
+
+
+@lru_cache(maxsize=256)
+def _words_of(axis: str) -> tuple[Word, ...]:
+    """The roles of an axis."""
+    return tuple(map(_read_word, axis.split()))
+
+
+def _read_word(word: str) -> Word:
     flip, word = word.startswith("-"), word.lstrip("-")
-    if "/" in word:
-        role, step = word.split("/")
-        return Dim(role, extents[role] // int(step), int(step), flip)
-    if "%" in word:
-        role, step = word.split("%")
-        return Dim(role, int(step), 1, flip)
-    return Dim(word, extents[word], 1, flip)
+    for part in "/%":
+        if part in word:
+            role, step = word.split(part)
+            return role, flip, part, int(step)
+    return word, flip, "", 1
+
+
+def _dim(word: Word, extents: Mapping[str, int]) -> Dim:
+    role, flip, part, step = word
+    if part == "/":
+        return Dim(role, extents[role] // step, step, flip)
+    return Dim(role, step if part else extents[role], 1, flip)

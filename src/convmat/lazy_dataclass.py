@@ -128,11 +128,11 @@ def _hash(cls: type) -> Callable[[Any], int]:
 
 def _representation(cls: type) -> Callable[[Any], str]:
     names = [each.name for each in fields(cls) if each.repr]
+    values, said = _values(names) if names else lambda each: (), ", ".join(f"{name}=%r" for name in names)
 
     @recursive_repr("...")
     def __repr__(self: Any) -> str:
-        said = ", ".join([f"{name}={getattr(self, name)!r}" for name in names])
-        return f"{self.__class__.__qualname__}({said})"
+        return f"{self.__class__.__qualname__}({said % values(self)})"
 
     return __repr__
 

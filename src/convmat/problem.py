@@ -259,6 +259,21 @@ class Problem:
         return replace(self, geometry=geometry, x=x, y=y, pad=pad, whole=self.whole or self.geometry)
 
     @kept_property
+    def kind(self) -> tuple[Any, ...]:
+        """All of it but its batch and spatial extents.
+
+        >>> a, b = (Problem.of(Geometry.of((1, 3, n, n), (8, 3, 3, 3), stride=2)) for n in (224, 192))
+        >>> a.kind == b.kind
+        True
+        """
+        g = self.geometry
+        return (
+            g.C, g.O, g.G, g.F, g.s, g.d, g.lo, g.hi, g.e, self.dtype, self.epilogue, self.pad, self.conjugate,
+            self.workspace_limit, self.weight_limit, self.rtol, self.exact, self.reuse_weights, self.threads,
+            self.whole, self.w_dtype, self.x_zero, self.w_zero, self.x.form, self.w.form, self.y.form,
+        )  # fmt: skip
+
+    @kept_property
     def squeezed(self) -> Problem:
         """The same without spatial axes of one element, one tap and no padding: what lowerings see, and engines.
 

@@ -148,3 +148,77 @@ def test_the_plan_takes_it_for_depthwise_layers(stride: int) -> None:
         plan = convmat.plan((16, 144, 24, 24), (144, 1, 3, 3), direction="weight", **given, **option)
         assert plan.chosen.lowering == "dots"
     assert convmat.plan((16, 144, 24, 24), (144, 1, 3, 3), **given).chosen.lowering == "depthwise"
+
+
+COLUMNS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "line": ((1, 1, 43), (19, 1, 43)),
+    "channels": ((1, 4500, 1), (16, 4500, 1)),
+    "one-term": ((1, 1, 1), (9, 1, 1)),
+    "map": ((1, 5, 3, 7), (24, 5, 3, 7)),
+    "unit-map": ((1, 33, 1, 1), (3, 33, 1, 1)),
+    "cropped": ((1, 1, 40), (8, 1, 33)),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_a_column_is_the_definitions(name: str, dtype: str) -> None:
+    """With bias and activation, several lines of w at a time and those that are left."""
+    x_shape, w_shape = COLUMNS[name]
+    padding = ((-4, -3),) if name == "cropped" else 0
+    rng = np.random.default_rng(1)
+    x, w = (rng.integers(-2, 3, shape).astype(dtype) for shape in (x_shape, w_shape))
+    bias = rng.integers(-9, 9, w_shape[0]).astype(dtype)
+    plan = convmat.plan(
+        x_shape, w_shape, dtype=dtype, padding=padding, lowering="dots", bias=True, activation="relu"
+    )
+    kept = x[..., 4:-3] if name == "cropped" else x
+    expected = (kept.reshape(1, -1).astype(np.float64) @ w.reshape(len(w), -1).astype(np.float64).T + bias)[0]
+    found = plan(x, w, bias)
+    np.testing.assert_array_equal(found.reshape(-1), np.maximum(expected, 0).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_of_a_column_depend_on_neither_cpu_nor_threads(dtype: str) -> None:
+    g = Geometry.of((1, 9001, 1), (43, 9001, 1))
+    problem = Problem.of(g, dtype, x="NCHW", y="NCHW")
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(dtype) for s in ((1, 9001, 1), (43, 9001, 1)))
+    made = []
+    for threads, cpu in ((1, None), (3, None), (2, Cpu.named("x86-64-v3"))):
+        with thread_pool.threads(threads):
+            here = Problem.of(g, dtype, x="NCHW", y="NCHW", threads=threads)
+            y = blank(here.y.shape, dtype_of(dtype))
+            program = jit.prepare(
+                DOTS.products(here), Packing.NOTHING, dtypes_of(here), operand_extents(here), 1 << 30,
+                bound=False, threads=threads, cpu=cpu,
+            )  # fmt: skip
+            assert isinstance(program, jit.JitProgram), program
+            program.run(views(here, {"x": hedged(x), "w": hedged(w), "y": y}), None, threads)
+            written_alone(y)
+            made.append(y.copy())
+    for other in made[1:]:
+        np.testing.assert_array_equal(other, made[0])
+    exact = w[:, :, 0].astype(np.longdouble) @ x[0, :, 0].astype(np.longdouble)
+    apart = np.linalg.norm(made[0].reshape(-1) - exact) / np.linalg.norm(exact)
+    assert apart <= error_estimate(problem, DOTS.roundings(problem))
+
+
+def test_a_dense_layer_of_one_row_reads_its_weights_where_they_lie() -> None:
+    """No byte is packed; a later change of weights that may change does not reach it."""
+    plan = convmat.plan((1, 512, 1), (300, 512, 1), bias=True, reuse_weights=True)
+    assert plan.chosen.name == "dots, in place"
+    x, w, bias = (
+        np.ones((1, 512, 1), np.float32),
+        np.ones((300, 512, 1), np.float32),
+        np.ones(300, np.float32),
+    )
+    bound = plan.bind(w, bias)
+    assert bound.weight_bytes == w.nbytes
+    w[:] = 0
+    assert (bound(x) == 513).all()
+    w[:] = 2
+    w.flags.writeable = False
+    lasting = plan.bind(w, bias, lasting=True)
+    assert lasting.weight_bytes == 0
+    assert (lasting(x) == 1025).all()

@@ -234,44 +234,6 @@ def test_products_by_range() -> None:
     np.testing.assert_allclose(found, near @ real(W, SCALES, 0) + np.arange(5), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("each", [False, True])
-def test_long_short_term_memory(each: bool) -> None:
-    x = RANDOM.standard_normal((5, 2, 6)).astype(np.float32)
-    w, r = some("int8", 1, 6, 16), some("int8", 1, 4, 16)
-    shape = (1, 16) if each else (1,)
-    ws, rs = (RANDOM.uniform(0.002, 0.004, shape).astype(np.float32) for _ in range(2))
-    zero = np.zeros(shape, np.int8)
-    known = {"w": w, "r": r, "ws": ws, "wz": zero, "rs": rs, "rz": zero}
-    made = model(
-        "DynamicQuantizeLSTM", {"x": x}, known, "x w r - - - - - ws wz rs rz", "y h c", hidden_size=4
-    )  # fmt: skip
-    found = convmat.load(made)(x)
-    plain = helper.make_node("LSTM", ["x", "w", "r"], ["y", "h", "c"], hidden_size=4)
-    whole = [(q * s.reshape(1, 1, -1)).transpose(0, 2, 1).astype(np.float32) for q, s in ((w, ws), (r, rs))]
-    graph = helper.make_graph(
-        [plain], "one", [helper.make_tensor_value_info("x", 1, x.shape)],
-        [helper.make_empty_tensor_value_info(n) for n in "yhc"],
-        [numpy_helper.from_array(np.ascontiguousarray(a), n) for n, a in zip("wr", whole, strict=True)],
-    )  # fmt: skip
-    wanted = convmat.load(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    )(x)
-    for name in "yhc":
-        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.outside
-def test_long_short_term_memory_is_near_onnxruntime_s() -> None:
-    x = RANDOM.standard_normal((5, 2, 6)).astype(np.float32)
-    known = {
-        "w": some("int8", 1, 6, 16), "r": some("int8", 1, 4, 16),
-        "ws": np.full(1, 0.003, np.float32), "rs": np.full(1, 0.004, np.float32),
-        "z": np.zeros(1, np.int8),
-    }  # fmt: skip
-    made = model("DynamicQuantizeLSTM", {"x": x}, known, "x w r - - - - - ws z rs z", "y", hidden_size=4)
-    np.testing.assert_allclose(convmat.load(made)(x), by_onnxruntime(made, {"x": x})[0], atol=0.03)
-
-
 @pytest.mark.outside
 @pytest.mark.parametrize("op", ["QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"])
 def test_products_as_onnxruntime_has_them(op: str) -> None:

@@ -83,3 +83,27 @@ def test_weights_of_their_own_are_not() -> None:
     net = convmat.load(chain("Gemm", alike=False))
     net(np.ones((3, SIZE), np.float32))
     assert net.memory().weights >= NODES * SIZE * SIZE * 4
+
+
+def test_constants_are_read_where_they_lie() -> None:
+    """Winograd's filters and the matrix of one row: nothing of them is copied, and packed bytes say so."""
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[1,8,16,16] x) => (float[1,24] z)
+    <float[8,8,3,3] w, float[24,2048] d> { y = Conv <pads = [1, 1, 1, 1]> (x, w) f = Flatten (y)
+    z = Gemm <transB = 1> (f, d) }"""
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    model.graph.ClearField("initializer")
+    for name, shape in (("w", (8, 8, 3, 3)), ("d", (24, 2048))):
+        made = rng.integers(-2, 3, shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(made, name))
+    net = convmat.load(model.SerializeToString())
+    x = rng.integers(-2, 3, (1, 8, 16, 16)).astype(np.float32)
+    expected = convmat.load(model.SerializeToString(), rewrite=False, exact=True)(x)
+    np.testing.assert_allclose(net(x), expected, rtol=1e-4)
+    program = net.program({"x": convmat.network.graph.Spec((1, 8, 16, 16), np.dtype(np.float32))})
+    plans = {task.node.op: task.run for task in program.tasks if hasattr(task.run, "bound")}
+    assert plans["Gemm"].bound.weight_bytes == 0
+    raw = net.graph.constants["w"]
+    for packed, held in plans["Conv"].bound._weights:
+        assert not held.size or np.shares_memory(held, raw)
+        assert not np.shares_memory(packed, raw) or packed.nbytes == raw.nbytes

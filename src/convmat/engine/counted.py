@@ -9,7 +9,7 @@ Arrays of differences and of sums are whole ones: this is for products that no k
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +67,16 @@ class Counted:
         """Get them now. Raises EngineError."""
         self.inner.load()
 
+    @property
+    def kernel_names(self) -> tuple[str, ...]:
+        """What they are called."""
+        found: tuple[str, ...] = self.inner.kernel_names
+        return found
+
+    def keep_code(self, found: Sequence[Any]) -> None:
+        """Remember their machine code."""
+        self.inner.keep_code(found)
+
     packing: None = None
     """Sums of weights are packed with them: nobody can say whether another program does it alike."""
 
@@ -80,9 +90,13 @@ class Counted:
         """Weights that a program of the same `weights_name` packed."""
         return self.inner.adopt(weights)
 
-    def bind(self, w: Array, rows: Operands) -> Any:
-        """Pack the differences of weights."""
-        return self.inner.bind(self._weights(w, rows))
+    def bytes_of(self, weights: Any) -> int:
+        """Bytes that `bind` took for them."""
+        return int(self.inner.bytes_of(weights))
+
+    def bind(self, w: Array, rows: Operands, *, lasting: bool = False) -> Any:
+        """Pack the differences of weights, which are this call's own."""
+        return self.inner.bind(self._weights(w, rows), lasting=True)
 
     def _weights(self, w: Array, rows: Operands) -> Array:
         made = w.astype(self._dtypes.work)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EngineError
-from ..processes import OfThisProcess
+from ..processes import OfThisProcess, kept_property
 from ..product import Packing, Product
 from .cpu import Cpu, host
 from .job import HEADER, WORD, address
@@ -114,6 +114,9 @@ def _plan_steps(
     return step if isinstance(step, str) else (step,)
 
 
+_NOTHING = np.empty(0, np.uint8)
+
+
 class JitProgram(OfThisProcess):
     """Products made ready to run by kernels; holds neither arrays nor code, and may be shared by threads.
 
@@ -156,9 +159,13 @@ class JitProgram(OfThisProcess):
         """The machine code of each step, compiled if it is new: it stays as long as it is held."""
         found = self._find_code()
         if len(found) < len(self.steps):
-            found = jit_cache.load(self.recipes, self.cpu, kernel_text)
-            self._code = tuple(map(weakref.ref, found))
+            found = jit_cache.load(self.recipes, self.cpu, kernel_text, self.kernel_names)
+            self.keep_code(found)
         return found
+
+    def keep_code(self, found: Sequence[Loaded]) -> None:
+        """Remember the machine code of each step, as long as somebody holds it."""
+        self._code = tuple(map(weakref.ref, found))
 
     def _find_code(self) -> list[Loaded]:
         """The loaded code of the last call, as far as it is still in memory."""
@@ -167,9 +174,14 @@ class JitProgram(OfThisProcess):
     @property
     def weights_name(self) -> tuple[str, ...]:
         """Changes with whatever changes how A is packed: CPU, version and what is constant in the kernels."""
+        return self.kernel_names
+
+    @kept_property
+    def kernel_names(self) -> tuple[str, ...]:
+        """The name of each step's kernel."""
         return tuple(preloaded.kernel_name(each, self.cpu) for each in self.recipes)
 
-    @property
+    @kept_property
     def packing(self) -> tuple[Any, ...] | None:
         """What decides how weights are packed: programs in which it is equal may share them; None: nobody can say."""
         return tuple(step.packing for step in self.steps) if self.bound else None
@@ -188,33 +200,38 @@ class JitProgram(OfThisProcess):
         """Get the kernels now. Raises EngineError where they cannot be compiled or run."""
         _ = self.code
 
-    def bind(self, w: Array, rows: Rows | None = None) -> Weights:
-        """Pack A of every product as its kernel reads it; a copy of w where A is packed on the way."""
+    def bind(self, w: Array, rows: Rows | None = None, *, lasting: bool = False) -> Weights:
+        """Pack A of every product as its kernel reads it.
+
+        What kernels read of w itself is a copy, unless it is `lasting`: then nobody writes to it any more.
+        """
         w = make_contiguous(w)
+        itself = [step.reads_w and (not step.weight_tasks or step.kept_bytes > 0) for step in self.steps]
+        kept = w if lasting or not any(itself) else w.copy()
         made = []
-        for step, code in zip(self.steps, self.code, strict=True):
-            if not step.reads_w:
-                made.append(np.empty(0, np.uint8))
-                continue
-            out = allocate_aligned(step.weight_bytes + step.kept_bytes) if step.weight_tasks else w.copy()
+        for step, code, whole in zip(self.steps, self.code, itself, strict=True):
+            held = kept if whole else _NOTHING
+            packed = held
             if step.weight_tasks:
-                pack_weights(step, code, w, address(out), step.threads)
-            if step.kept_bytes:
-                out[step.weight_bytes :] = w.reshape(-1).view(np.uint8)
-            made.append(out)
+                packed = allocate_aligned(step.weight_bytes)
+                pack_weights(step, code, w, address(packed), step.threads)
+            made.append((packed, held))
         return made
+
+    def bytes_of(self, weights: Weights) -> int:
+        """Bytes that `bind` took for them: not those of a w that lasts, which is read-only."""
+        own = {id(held): held.nbytes for _, held in weights if held.flags.writeable}
+        return sum(step.weight_bytes for step in self.steps if step.weight_tasks) + sum(own.values())
 
     def adopt(self, weights: Weights) -> Weights:
         """Weights that a program of the same `weights_name` packed, and that lie elsewhere now."""
         made = []
-        for step, packed in zip(self.steps, weights, strict=True):
-            out = (
-                allocate_aligned(step.weight_bytes + step.kept_bytes)
-                if step.weight_tasks
-                else np.empty_like(packed)
-            )
-            np.copyto(out, packed)
-            made.append(out)
+        for step, (packed, held) in zip(self.steps, weights, strict=True):
+            out = held
+            if step.weight_tasks:
+                out = allocate_aligned(step.weight_bytes)
+                np.copyto(out, packed)
+            made.append((out, held))
         return made
 
     def launcher(self, weights: Weights, rows: Rows) -> Launcher:
@@ -238,8 +255,7 @@ class JitProgram(OfThisProcess):
         for i, (step, code) in enumerate(zip(self.steps, self.code, strict=True)):
             at_w = address(w)
             if weights is not None:
-                a = address(weights[i])
-                at_w = a + step.weight_bytes if step.kept_bytes else a
+                a, at_w = map(address, weights[i])
             elif step.weight_tasks:
                 a = scratch + aligned_size(step.workspace)
                 pack_weights(step, code, w, a, threads)
@@ -306,11 +322,15 @@ def load_together(made: Sequence[JitProgram | Sweep]) -> None:
 
     What cannot be compiled says so in its own `load`.
     """
-    new = [each for each in made if not each.loaded]
+    new = [*{id(each): each for each in made if not each.loaded}.values()]
     for cpu in {each.cpu for each in new}:
-        recipes = [recipe for each in new if each.cpu == cpu for recipe in each.recipes]
+        here = [each for each in new if each.cpu == cpu]
+        recipes = [recipe for each in here for recipe in each.recipes]
+        names = [name for each in here for name in each.kernel_names]
         with suppress(EngineError):
-            jit_cache.load(recipes, cpu, kernel_text)
+            found = iter(jit_cache.load(recipes, cpu, kernel_text, names))
+            for each in here:
+                each.keep_code([next(found) for _ in each.kernel_names])
 
 
 class Sweep(OfThisProcess):
@@ -341,9 +361,18 @@ class Sweep(OfThisProcess):
     def load(self) -> None:
         """Get the kernel. Raises EngineError where it can be neither found nor compiled."""
         if self._code is None:
-            (found,) = jit_cache.load(self.recipes, self.cpu, kernel_text)
-            self._template, self._task = self.plan.template, found.symbols["task"]
-            self._code = found  # last: another thread takes it as the sign that all is there
+            self.keep_code(jit_cache.load(self.recipes, self.cpu, kernel_text, self.kernel_names))
+
+    @kept_property
+    def kernel_names(self) -> tuple[str, ...]:
+        """The name of its kernel, alone in a tuple."""
+        return (preloaded.kernel_name(self.plan.recipe, self.cpu),)
+
+    def keep_code(self, found: Sequence[Loaded]) -> None:
+        """Run this machine code, alone in a list."""
+        (code,) = found
+        self._template, self._task = self.plan.template, code.symbols["task"]
+        self._code = code  # last: another thread takes it as the sign that all is there
 
     def block(self, arrays: Sequence[Array]) -> Any:
         """The job for these C-contiguous arrays, for the pool; an output may lie exactly where an input does."""

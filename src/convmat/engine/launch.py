@@ -18,7 +18,8 @@ from .operands import Array, aligned_size
 from .runtime import thread_pool
 from .runtime.loader import Loaded
 
-Weights = list[Array]
+Weights = list[tuple[Array, Array]]
+"""Of each step A as its kernel reads it, and w itself, where the kernel reads that too: else nothing."""
 
 
 Rows = Mapping[str, Array]
@@ -44,10 +45,9 @@ class Launcher(OfThisProcess):
         held = [read_rows(step, rows) for step in steps]
         self._held = (steps, code, weights, held)  # whose addresses are in the blocks
         self._blocks: list[tuple[KernelPlan, Any, bytes]] = []
-        for step, each, packed, given in zip(steps, code, weights, held, strict=True):
+        for step, each, (packed, w), given in zip(steps, code, weights, held, strict=True):
             block = make_block(step, each.symbols["task"], step.tasks, step.threads)
-            a = address(packed)
-            fill_weights(step, block, a, a + step.weight_bytes if step.kept_bytes else a, given)
+            fill_weights(step, block, address(packed), address(w), given)
             self._blocks.append((step, type(block), bytes(block)))
 
     def start(self, x: Array, y: Array, residual: Array | None = None) -> bool:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from ..geometry import Geometry, Phase, Shape
 from ..layout import Dim, Layout
 from ..problem import Problem
-from ..processes import kept_property
+from ..processes import Lock, kept_property
 from ..product import LEFT_OUT, Coordinate, Epilogue, Fourier, Index, Order, Packing, Product, Transform, View
+from .extents import extents_key, sum_order, take_over
 
 Indices = tuple[Index, ...]
 
@@ -51,6 +54,8 @@ class Lowering(ABC):
     """Whether its products are sums of several terms."""
     spares: tuple[str, ...] = ()
     """Lowerings whose products of a dense geometry are its own, packed alike: other tiles gain little."""
+    resizable = False
+    """Whether its products are Views over batch, groups, channels, taps and pixels, whose extents alone change."""
     counts = False
     """Whether its products may count from zero points and be scaled, as those of 8-bit integers."""
 
@@ -114,10 +119,37 @@ class Lowering(ABC):
         """The product of one phase, if it is one."""
 
 
+_resizable: OrderedDict[Any, tuple[Product, ...]] = OrderedDict()
+"""Products by what problems must have in common to take them over."""
+
+RESIZABLE = 1024
+"""How many of them are remembered."""
+
+_lock = Lock()
+
+
 @lru_cache(maxsize=64)
 def _products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
     """Remembered for a while: each of a lowering's candidates asks, and then the plan."""
     problem = problem.squeezed
+    common = extents_key(problem) if lowering.resizable else None
+    if common is None:
+        return _make_products(lowering, problem)
+    key = (lowering.name, common)
+    with _lock:
+        known = _resizable.get(key)
+    if known is not None:
+        return take_over(known, problem)
+    made = _make_products(lowering, problem)
+    with _lock:
+        _resizable[key] = made
+        while len(_resizable) > RESIZABLE:
+            _resizable.popitem(last=False)
+    return made
+
+
+def _make_products(lowering: Lowering, problem: Problem) -> tuple[Product, ...]:
+    """The products of a problem, squeezed, made anew."""
     phases = problem.geometry.phases()
     parts = [Part(problem, p) for p in phases if all(p.geometry.P)]
     made = ((part, product) for part in parts for product in lowering.products_of(part))
@@ -138,11 +170,12 @@ class Part:
         self._extents = {"b": g.B, "g": g.G, "c": g.C // g.G, "o": g.O // g.G}
         for a in range(g.rank):
             self._extents |= {f"p{a}": g.P[a], f"f{a}": g.F[a], f"r{a}": phase.count[a]}
+        self._uncut = problem.x.whole and problem.w.whole and problem.y.whole
         self._known: dict[str, list[tuple[Index, int]]] = {}  # kn2row asks for each role once a tap
 
     def index(self, *roles: str) -> Indices:
         """The indices of the given roles: one each, or several where a layout splits the role."""
-        return tuple(index for role in roles for index, _ in self._cuts(role))
+        return tuple([index for role in roles for index, _ in self._cuts(role)])
 
     def axes(self, letter: str) -> Indices:
         """The indices of all spatial axes of a letter: p0 p1 .. or f0 f1 .."""
@@ -186,10 +219,7 @@ class Part:
     @kept_property
     def order(self) -> Order:
         """What the whole says of the order of sums: the same for each of its blocks, and for its phases alike."""
-        whole, steps = self.whole, self.phase.step
-        apart = tuple(f"f{a}" for a in whole.leaving) if whole.outside >= LEFT_OUT else ()
-        lines = [-(-p // step) for p, step in zip(whole.P, steps, strict=True)]
-        return Order(apart, lines[-1], whole.B * math.prod(lines))
+        return sum_order(self.whole, self.phase.step)
 
     def _cuts(self, role: str) -> list[tuple[Index, int]]:
         """The indices of a role, outermost first, with the step along the role of each."""
@@ -199,6 +229,8 @@ class Part:
 
     def _cut(self, role: str) -> list[tuple[Index, int]]:
         problem = self.problem
+        if self._uncut:
+            return [(Index(role, self._extents[role]), 1)]
         cuts = {1}.union(*(layout.splits(role) for layout in (problem.x, problem.w, problem.y)))
         if len(cuts) == 1:
             return [(Index(role, self._extents[role]), 1)]
@@ -224,8 +256,7 @@ class Part:
                 return Coordinate(dim.extent, (p,), g.d[a] * fixed[f[0]] - g.lo[a])
             return Coordinate(dim.extent, (p, f), -g.lo[a])
 
-        made = self.view("x", self.problem.x, coordinate, rows, cols, batch)
-        return replace(made, order=self.order, fill=self.problem.x_zero)
+        return self.view("x", self.problem.x, coordinate, rows, cols, batch, self.problem.x_zero, self.order)
 
     def w(self, rows: Indices, cols: Indices, batch: Indices, taps: Mapping[str, int] | None = None) -> View:
         """The weights as a matrix: this phase's taps tap_start + f*tap_step."""
@@ -291,6 +322,8 @@ class Part:
 
     def channel(self, dim: Dim) -> Coordinate:
         """A Dim of b, g, c or o: the indices that move along it, each by its step over the Dim's."""
+        if self._uncut:
+            return Coordinate(dim.extent, ((dim.role, 1),))
         terms = tuple(
             (index.name, step // dim.step)
             for index, step in self._cuts(dim.role)
@@ -299,13 +332,20 @@ class Part:
         return Coordinate(dim.extent, terms)
 
     def view(
-        self, source: str, layout: Layout, coordinate: object, rows: Indices, cols: Indices, batch: Indices
+        self,
+        source: str,
+        layout: Layout,
+        coordinate: Callable[[Dim], Coordinate],
+        rows: Indices,
+        cols: Indices,
+        batch: Indices,
+        fill: int = 0,
+        order: Order | None = None,
     ) -> View:
         """A View of an array: `coordinate` gives the Coordinate of each spatial Dim, and of any other if it can."""
-        assert callable(coordinate)
-        coordinates = tuple(_flip(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims)
+        coordinates = tuple([_flip(coordinate(dim)) if dim.flip else coordinate(dim) for dim in layout.dims])
         conjugate = source == self.problem.conjugate and self.problem.dtype.startswith("complex")
-        return View(source, rows, cols, coordinates, batch, conjugate=conjugate)
+        return View(source, rows, cols, coordinates, batch, fill, conjugate, order)
 
 
 def step_of(step: int, extent: int) -> int:

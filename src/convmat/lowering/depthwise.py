@@ -21,6 +21,7 @@ class Depthwise(Lowering):
     summary = "one channel a group: multiply and add whole images, tap by tap"
     source = "Sifre, Mallat 2014"
     counts = True
+    resizable = True
     packings = (Packing.NOTHING,)
     spares = ("im2col",)
 

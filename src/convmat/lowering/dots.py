@@ -5,7 +5,8 @@
 im2col's product, its sum in strands side by side: term f goes to strand f mod n, n a constant of the element type, and
 the strands are added up at the end. So the lanes of a vector lie along the sum, where an output or two could not fill
 them; both arrays are read in place. The weight gradient of a depthwise layer is this: dy, long as a map, is its filter,
-images are its channels, and each group has as many outputs as the layer has taps.
+images are its channels, and each group has as many outputs as the layer has taps. So is a matrix times one column, each
+element of which is read once, whatever the way.
 Strands of a sum: Higham, "Accuracy and stability of numerical algorithms", 2002, 4.2.
 """
 
@@ -19,14 +20,14 @@ from ..product import Packing, Product
 from .base import Lowering, Part
 
 PAIRS = 8
-"""Images times outputs of a group: of more, a matrix product reads each element less often."""
+"""Images times outputs of a group: of more, a matrix product reads each element less often, if it has columns."""
 
 MOST = 1024
 """Positions of the output: each is a sum of its own."""
 
 
 class Dots(Lowering):
-    """One or two axes, a filter of as many positions as the output or more, and few images and filters a group."""
+    """One or two axes, filters of as many positions as the output or more: few a group, or one column."""
 
     name = "dots"
     summary = "each output the dot product of two long lines, summed in strands"
@@ -45,7 +46,7 @@ class Dots(Lowering):
         if g.rank > 2:
             return f"takes one or two spatial axes, got {g.rank}"
         pairs = g.B * (g.O // g.G)
-        if pairs > PAIRS:
+        if pairs > PAIRS and g.B * math.prod(g.P) > 1:
             return f"takes up to {PAIRS} pairs of an image and a filter a group, got {pairs:,}"
         if math.prod(g.P) > min(math.prod(g.F), MOST):
             return (

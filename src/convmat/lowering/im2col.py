@@ -22,6 +22,7 @@ class Im2col(Lowering):
     summary = "every window becomes a column"
     source = "Chellapilla, Puri, Simard 2006"
     counts = True
+    resizable = True
     packings: tuple[Packing, ...] = (Packing.NOTHING, Packing.PANEL, Packing.WHOLE)
 
     def product(self, part: Part) -> Product:

@@ -19,6 +19,7 @@ class Pointwise(Lowering):
     summary = "a 1x1 filter: the input is the matrix already"
     source = "Lin, Chen, Yan 2013"
     counts = True
+    resizable = True
     packings = (Packing.NOTHING, Packing.PANEL)
     spares = ("im2col",)
 

@@ -12,6 +12,7 @@ from ..engine import jit_cache
 from ..errors import PlanError, format_value
 from ..planner import require_limits
 from .files import save
+from .files.readings import Readings
 from .net import Network
 from .ops import Options
 from .ops.options import PRECISIONS
@@ -77,7 +78,7 @@ def load(
         kept = found.rules if rules is None else rules
         return Network(found.graph, options, memory_limit, kept, found.choices)
     jit_cache.expect_kernels()
-    made = Network(read_graph(source), given, memory_limit, rules)
+    made = Network(read_graph(source, Readings()), given, memory_limit, rules)
     made.source = source
     return made
 

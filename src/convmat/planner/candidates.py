@@ -17,7 +17,7 @@ from ..lowering import ALL, Lowering
 from ..problem import WORKSPACE_LIMIT, Problem
 from ..product import Packing
 from . import nominal
-from .cost import START, Cost, blas_cost, error_estimate
+from .cost import BOUND_CALLS, START, Cost, blas_cost, error_estimate
 from .jitcost import bytes_from_memory, jit_cost
 from .units import format_apart
 
@@ -271,7 +271,8 @@ def _cost(problem: Problem, program: Program, machine: Machine, peak: Peaks | No
         )
     if isinstance(program, BlasProgram):
         cost = blas_cost(problem, program, padding, machine, roundings)
-        return replace(cost, seconds=max(cost.seconds, _least_seconds(problem, peak)))
+        packing = 3 * program.weight_bytes / machine.copy_bandwidth / BOUND_CALLS
+        return replace(cost, seconds=max(cost.seconds, _least_seconds(problem, peak)) + packing)
     return jit_cost(problem, program, padding, peak or peaks(problem.threads), roundings)
 
 

@@ -64,6 +64,10 @@ class Cost:
     error: float
 
 
+BOUND_CALLS = 1000
+"""Calls that packing weights once is spread over: of ways that wait alike for memory one that packs none is taken."""
+
+
 def blas_cost(
     problem: Problem, program: BlasProgram, padding: int, machine: Machine, roundings: float | None = None
 ) -> Cost:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..engine import effort as kernel_effort
 from ..problem import Problem
 from ..product import Product
-from .cost import Cost, element_bytes, error_estimate
+from .cost import BOUND_CALLS, Cost, element_bytes, error_estimate
 
 if TYPE_CHECKING:
     from ..engine import Cpu, JitProgram, KernelPlan, Peaks
@@ -58,8 +58,9 @@ def jit_cost(
         moved += effort.touched
         moved += 2 * (effort.packed + effort.fused_packed) * step.recipe.lanes * step.recipe.work.bytes
         seconds += _step_seconds(problem, step, effort, program.cpu, peaks)
-        if not program.bound and step.weight_tasks:
-            seconds += 3 * step.weight_bytes / peaks.l3_bandwidth
+        if step.weight_tasks:
+            packing = 3 * step.weight_bytes / peaks.l3_bandwidth
+            seconds += packing / BOUND_CALLS if program.bound else packing
     return Cost(
         flops=sum(step.flops for step in program.steps),
         moved=moved,

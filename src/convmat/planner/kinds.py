@@ -21,7 +21,6 @@ from ..processes import Lock
 
 if TYPE_CHECKING:
     from ..geometry import Geometry
-    from ..layout import Layout
 
 NEAR = 1.3
 """Times the quickest way's seconds: slower ways are left out. Their ratio changes by less than that within SCALE."""
@@ -62,41 +61,19 @@ class Kinds:
     def nearest(self, problem: Problem, *more: Any) -> Member | None:
         """The member whose extents are nearest to a problem's; None where none is within SCALE. `more`: see `add`."""
         with self._lock:
-            members = self._known.get((kind_of(problem), *more), ())
+            members = self._known.get((problem.kind, *more), ())
         apart = [(_apart(each.geometry, problem.geometry), each) for each in members]
         least = min(apart, key=lambda found: found[0], default=None)
         return least[1] if least is not None and least[0] <= SCALE else None
 
     def add(self, problem: Problem, near: Mapping[str, float], *more: Any) -> None:
         """Remember a problem that was weighed in full. `more`: what else its choice depends on."""
-        key = (kind_of(problem), *more)
+        key = (problem.kind, *more)
         with self._lock:
             members = self._known.pop(key, [])
             self._known[key] = [*members[1 - MEMBERS :], Member(problem.geometry, near)]
             while len(self._known) > KINDS:
                 self._known.popitem(last=False)
-
-
-def kind_of(problem: Problem) -> tuple[Any, ...]:
-    """All of a problem but its batch and spatial extents.
-
-    >>> from ..geometry import Geometry
-    >>> sizes = (224, 192)
-    >>> a, b = (Problem.of(Geometry.of((1, 3, n, n), (8, 3, 3, 3), stride=2)) for n in sizes)
-    >>> kind_of(a) == kind_of(b)
-    True
-    """
-    p, g = problem, problem.geometry
-    return (
-        g.C, g.O, g.G, g.F, g.s, g.d, g.lo, g.hi, g.e, p.dtype, p.epilogue, p.pad, p.conjugate, p.workspace_limit,
-        p.weight_limit, p.rtol, p.exact, p.reuse_weights, p.threads, p.whole, p.w_dtype, p.x_zero, p.w_zero,
-        _form(p.x), _form(p.w), _form(p.y),
-    )  # fmt: skip
-
-
-def _form(layout: Layout) -> tuple[Any, ...]:
-    """A layout without its extents."""
-    return tuple([tuple([(d.role, d.step, d.flip) for d in axis]) for axis in layout.axes])
 
 
 def _apart(a: Geometry, b: Geometry) -> float:
@@ -109,4 +86,4 @@ def _apart(a: Geometry, b: Geometry) -> float:
     return most
 
 
-__all__ = ["Kinds", "Member", "kind_of"]
+__all__ = ["Kinds", "Member"]

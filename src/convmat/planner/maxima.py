@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+NOTHING = np.empty(0, np.uint8)
+"""The weights of what has none."""
+
+
 class Maxima(OfThisProcess):
     """Fills y: (B, C, *P) with the maxima of x: (B, C, *I). May be called from several threads at once."""
 
-    def __init__(self, program: JitProgram, dtype: np.dtype[Any]) -> None:
+    def __init__(self, program: JitProgram) -> None:
         self.program = program
-        self._launcher = program.launcher([np.empty(0, dtype) for _ in program.steps], {})
+        self._launcher = program.launcher([(NOTHING, NOTHING) for _ in program.steps], {})
 
     def __call__(self, x: Array, y: Array) -> None:
         """x of any strides, y C-contiguous; both of the planned shapes and type."""
@@ -79,7 +83,7 @@ def maxima(geometry: Geometry, dtype: str, threads: int) -> Maxima | str:
         program.load()
     except EngineError as error:
         return shorten_error(error)
-    return Maxima(program, known.array)
+    return Maxima(program)
 
 
 __all__ = ["Maxima", "maxima"]

@@ -130,13 +130,18 @@ class Prepared:
         w, rows = self._read(w, bias, scale, w_zero_point)
         return Bound(self, None, rows, w)(x, residual=residual, out=out)
 
-    def bind(self, w: Any, bias: Any = None, *, scale: Any = None, w_zero_point: Any = None) -> Bound:
-        """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it."""
+    def bind(
+        self, w: Any, bias: Any = None, *, scale: Any = None, w_zero_point: Any = None, lasting: bool = False
+    ) -> Bound:
+        """Pack the weights once; the Bound that comes back is called with x. Later changes of w don't reach it.
+
+        `lasting`: there are none, and what is not packed is read where it lies.
+        """
         w, given = self._read(w, bias, scale, w_zero_point)
         rows = {name: array.copy() for name, array in given.items()}
         if not self.problem.reuse_weights:
-            return Bound(self, None, rows, w.copy())
-        weights = self._make_ready().bind(w.reshape(self._dims["w"]), rows)
+            return Bound(self, None, rows, w if lasting else w.copy())
+        weights = self._make_ready().bind(w.reshape(self._dims["w"]), rows, lasting=lasting)
         self._bound = True
         return Bound(self, weights, rows, None)
 
@@ -335,6 +340,14 @@ class Bound:
     def weights(self) -> int:
         """The identity of its packed weights: Bounds that share them have it in common."""
         return id(self._w if self._weights is None else self._weights)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes that binding took: what is read of lasting weights where they lie is not in it."""
+        if self._weights is None:
+            return 0 if self._w is None or not self._w.flags.writeable else self._w.nbytes
+        taken: int = self.plan.program.bytes_of(self._weights)
+        return taken
 
     @property
     def scratch(self) -> int:

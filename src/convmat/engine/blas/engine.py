@@ -63,9 +63,16 @@ class BlasProgram:
         """
         return BlasProgram(self.steps, images, axes)
 
-    def bind(self, w: Array, rows: Operands | None = None) -> Weights:
-        """Pack the weights: for each product and term what its step multiplies by; `rows` is what rows have."""
+    def bind(self, w: Array, rows: Operands | None = None, *, lasting: bool = False) -> Weights:
+        """Pack the weights: for each product and term what its step multiplies by; `rows` is what rows have.
+
+        Nothing reads w itself afterwards, `lasting` or not.
+        """
         return [step.bind(w) for step in self.steps]
+
+    def bytes_of(self, weights: Weights) -> int:
+        """Bytes that `bind` took for them."""
+        return self.weight_bytes
 
     packing: None = None
     """Nobody can say whether another program packs its weights alike."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,10 @@ class KernelPlan(ABC):
 
         `weights` reads words of A and w alone, by their names: "a ..", "w .." and those in DEPTHS.
         """
-        steps = {name: by for name, by in self.words.items() if name[:2] in ("a ", "w ") or name in DEPTHS}
+        read, counting = _names_of_packers(tuple(self.words))
+        steps = {name: self.words[name] for name in read}
         counted = {name[2:] for name, by in steps.items() if by}
-        counts = {name: n for name, n in self.words.items() if name[:6] == "count " and name[6:] in counted}
+        counts = {name: self.words[name] for name in counting if name[6:] in counted}
         tables = {name: t.tobytes() for name, t in self._filled[1].items() if name[:2] in ("a ", "w ")}
         sizes = (
             self.shapes["w"],
@@ -110,6 +112,13 @@ class KernelPlan(ABC):
         assert not unknown, unknown
         block = [0, 0, 0, 0, *(words.get(name, 0) for name in self._arguments.names)]
         return bytes(np.array(block, np.int64)), tables
+
+
+@lru_cache(maxsize=1024)
+def _names_of_packers(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the words that `weights` reads, and of those that count indices."""
+    read = tuple(name for name in words if name[:2] in ("a ", "w ") or name in DEPTHS)
+    return read, tuple(name for name in words if name[:6] == "count ")
 
 
 __all__ = ["KernelPlan"]

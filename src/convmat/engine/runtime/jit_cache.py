@@ -110,14 +110,18 @@ def _itself(kernel: Kernel, cpu: Cpu) -> str:
     return str(kernel)
 
 
-def load(kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself) -> list[Loaded]:
+def load(
+    kernels: Sequence[Kernel], cpu: Cpu, text: Text = _itself, names: Sequence[str] | None = None
+) -> list[Loaded]:
     """Machine code of kernels, compiled side by side where it is new.
 
-    n kernels -> n Loaded, in the same order; equal ones share one. `text` writes those that are not found.
+    n kernels -> n Loaded, in the same order; equal ones share one. `text` writes those that are not found. `names`:
+    what they are called, where that is known.
 
     Raises: EngineError when LLVM refuses a module or the system refuses to run code.
     """
-    names = [preloaded.kernel_name(each, cpu) for each in kernels]
+    if names is None:
+        names = [preloaded.kernel_name(each, cpu) for each in kernels]
     ready = {name: found for name in names if (found := preloaded.find(name)) is not None}
     wanted = {name: each for name, each in zip(names, kernels, strict=True) if name not in ready}
     counts.memory += sum(name in _loaded for name in wanted)

@@ -28,14 +28,14 @@ def decode(name: str, head: Array, data: Array, code: Array) -> Contents:
         found = json.loads(bytes(head), parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise NetworkError(f"load: {name}: its head is not JSON\n  {len(head):,} bytes") from None
-    return _Decoder(name, found, data, code).contents()
+    return Decoder(name, found, data, code).contents()
 
 
 def _no_number(word: str) -> Any:
     raise ValueError(word)
 
 
-class _Decoder:
+class Decoder:
     """The head of a file on its way to its contents."""
 
     def __init__(self, name: str, head: Any, data: Array, code: Array) -> None:
@@ -44,6 +44,7 @@ class _Decoder:
         self._count = self._depth = 0
 
     def contents(self) -> Contents:
+        """All that a saved network's file holds."""
         head = self.require(self.head, "head", dict)
         self._tensors = [self.tensor(each) for each in self.get(head, "tensors", list)]
         graph = self.graph(head)
@@ -93,6 +94,7 @@ class _Decoder:
     # -- values --------------------------------------------------------------------------------------------------------
 
     def wrong(self, what: str) -> NetworkError:
+        """A NetworkError that names the file."""
         return NetworkError(f"load: {self.name}: {what}")
 
     def require(self, value: Any, what: str, *kinds: type) -> Any:
@@ -103,9 +105,11 @@ class _Decoder:
         return value
 
     def get(self, found: dict[str, Any], key: str, *kinds: type) -> Any:
+        """A value by its key, of one of these types."""
         return self.require(found.get(key), key, *kinds)
 
     def texts(self, found: dict[str, Any], key: str) -> tuple[str, ...]:
+        """A list of texts by its key."""
         return tuple(self.require(each, key, str) for each in self.get(found, key, list))
 
     def count(self, value: Any, what: str, most: int = 2**63 - 1) -> int:
@@ -134,6 +138,7 @@ class _Decoder:
         return made
 
     def shape(self, value: Any, what: str) -> tuple[int, ...]:
+        """Extents of an array."""
         found = self.require(value, what, list)
         if len(found) > MOST_AXES:
             raise self.wrong(f"its {what} has too many axes\n  {len(found)}, at most {MOST_AXES}")
@@ -158,13 +163,14 @@ class _Decoder:
         return array
 
     def array(self, value: Any) -> Array:
+        """A value that is an array."""
         made = self.value(value)
         if not isinstance(made, np.ndarray):
             raise self.wrong(f"one of its constants is no array\n  {_shorten(value)}")
         return made
 
     def value(self, value: Any) -> Any:
-        """What `Writer.value` made."""
+        """What `FileWriter.value` made."""
         if type(value) in (str, float):
             return value
         if type(value) is int and -(2**63) <= value < 2**64:
@@ -186,6 +192,7 @@ class _Decoder:
         raise self.wrong(f"it has a value of an unknown kind\n  {_shorten(value)}")
 
     def input(self, value: Any) -> Input:
+        """A declared input."""
         found = self.require(value, "input", list)
         kind = found.pop() if len(found) == 4 and found[3] in KINDS else "tensor"
         if len(found) != 3:
@@ -219,9 +226,11 @@ class _Decoder:
         return str(found)
 
     def limit(self, head: dict[str, Any], key: str) -> int | None:
+        """A number of bytes by its key, or None."""
         return None if head.get(key) is None else self.count(head[key], key)
 
     def choice(self, value: Any) -> Choice:
+        """The choice of a plan."""
         found = self.require(value, "choice", list)
         if len(found) != 6:
             raise self.wrong(f"one of its choices is none\n  {_shorten(value)}")
@@ -233,6 +242,7 @@ class _Decoder:
         return Choice(names[0], names[1], names[2], flops, moved, seconds)
 
     def kernels(self, found: dict[str, Any]) -> Code:
+        """Machine code by the names of its kernels."""
         objects = {
             name: bytes(self.place(value, "object", self.code))
             for name, value in self.get(found, "objects", dict).items()
@@ -249,6 +259,7 @@ class _Decoder:
         return [self.read_source(each, reader) if "source" in each else self.node(each) for each in made]
 
     def node(self, found: dict[str, Any]) -> Node:
+        """A node of an operator that is known here."""
         op = self.get(found, "op", str)
         if op not in OPERATORS:
             raise self.wrong(f"one of its operators is not known\n  {_shorten(op)}")
@@ -266,6 +277,7 @@ class _Decoder:
         )
 
     def foreign(self, count: int, of: int) -> ModelReader:
+        """What reads nodes of other operators."""
         try:
             return ModelReader(require_onnx(), self.name, None)
         except NetworkError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     activations,
     bodies,
+    byte_recurrent,
     casting,
     causal,
     classical,
@@ -45,6 +46,7 @@ __all__ = ["OPERATORS", "Operator", "Options", "Unknown", "operator_of"]
 _ENTERED = (
     activations,
     bodies,
+    byte_recurrent,
     casting,
     causal,
     classical,

@@ -74,7 +74,7 @@ class Causal:
     @property
     def packed(self) -> dict[int, int]:
         """See HoldsWeights."""
-        return {self.bound.weights: self.plan.weight_bytes}
+        return {self.bound.weights: self.bound.weight_bytes}
 
 
 def _prepare(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step | None:

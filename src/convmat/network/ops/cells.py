@@ -38,12 +38,16 @@ class RecurrentCell(Protocol):
 
 @dataclass(frozen=True)
 class CellWeights:
-    """The weights of one direction: R (G*H, H), two biases (G*H,), peepholes (3*H,)."""
+    """The weights of one direction: R (G*H, H), two biases (G*H,), peepholes (3*H,).
+
+    `product`: h R^T of an LSTM, where it is another than that of floats.
+    """
 
     R: Array
     Wb: Array | None = None
     Rb: Array | None = None
     P: Array | None = None
+    product: Callable[[Array], Array] | None = None
 
 
 class Simple:
@@ -90,7 +94,8 @@ class LongShort:
     """The cell of an LSTM."""
 
     def __init__(self, node: Node, weights: CellWeights, functions: list[Named]) -> None:
-        self.H, self.R = weights.R.shape[1], weights.R.T
+        self.H, R = weights.R.shape[1], weights.R.T
+        self.product = weights.product or (lambda h: h @ R)
         self.f, self.g, self.h = functions[0], functions[1], functions[2]
         self.coupled = bool(node.get("input_forget", 0))
         self.P = None if weights.P is None else weights.P.reshape(3, self.H)
@@ -99,7 +104,7 @@ class LongShort:
     def __call__(self, x: Array, state: State) -> State:
         """h', c' from h, c."""
         (h, c), P = state, self.P
-        gates = x + h @ self.R
+        gates = x + self.product(h)
         i, o, k, n = (gates[:, at * self.H : (at + 1) * self.H] for at in range(4))
         i = self.f(i if P is None else i + P[0] * c)
         k = 1 - i if self.coupled else self.f(k if P is None else k + P[2] * c)

@@ -64,7 +64,7 @@ def _dense_step(node: Node, specs: Specs, made: tuple[Spec, ...], options: Optio
     x, filters = input_at(node, specs, 0), _filters_of(node, constants[0])
     _, bias, *numbers = constants
     keywords = linear_keywords(node, specs, *numbers)
-    return _rows_step(node, x, filters[..., 0], bias, keywords, options)
+    return bind_rows(node, x, filters[..., 0], bias, keywords, options)
 
 
 def _dense_run(
@@ -163,7 +163,7 @@ def _integer_product_step(node: Node, specs: Specs, made: tuple[Spec, ...], opti
     keywords: dict[str, Any] = {} if a_zero is None else {"x_zero_point": int(a_zero.reshape(()))}
     if b_zero is not None and b_zero.any():
         keywords["w_zero_point"] = b_zero.reshape(-1)
-    if (step := _rows_step(node, a, b.T, None, keywords, options)) is None or not late:
+    if (step := bind_rows(node, a, b.T, None, keywords, options)) is None or not late:
         return step
     sums = b.astype(np.int64) - (0 if b_zero is None else b_zero.astype(np.int64))
     return _take_off_zero(step, made[0], input_at(node, specs, 2), sums.sum(0).astype(np.int32), options)
@@ -195,7 +195,7 @@ FEWEST = 4096
 """Elements of a product from which on a kernel for its zero point repays being compiled."""
 
 
-def _rows_step(
+def bind_rows(
     node: Node, x: Spec, w: Array, bias: Array | None, keywords: Mapping[str, Any], options: Options
 ) -> Planned | None:
     """The plan of rows x times the transpose of w: (n, k); None for sums that int32 may not hold."""
@@ -249,7 +249,7 @@ def _linear_product_step(node: Node, specs: Specs, made: tuple[Spec, ...], optio
     b, *numbers = constants
     assert b is not None
     keywords = linear_keywords(node, specs, *numbers)
-    return _rows_step(node, input_at(node, specs, 0), b.T, None, keywords, options)
+    return bind_rows(node, input_at(node, specs, 0), b.T, None, keywords, options)
 
 
 @operator("QLinearMatMul", shape=_linear_product_shape, prepare=_linear_product_step)

@@ -167,7 +167,9 @@ def bind_node(
         if known is not None:
             return known.with_bias(bias) if packing is None else plan.share(known, bias)
         made = w if scale is None else scale[1](w)
-        bound = plan.bind(np.ascontiguousarray(made).reshape(plan.problem.shape("w")), bias)
+        filters = np.ascontiguousarray(made).reshape(plan.problem.shape("w"))
+        # A network's constants are never written to; what is scaled lies in memory that is used again.
+        bound = plan.bind(filters, bias, lasting=scale is None and not w.flags.writeable)
         kept.add(lies, alike, bound, w)
         return bound
 

@@ -50,7 +50,7 @@ class Planned:
     @property
     def packed(self) -> dict[int, int]:
         """See HoldsWeights."""
-        return {self.bound.weights: self.plan.weight_bytes}
+        return {self.bound.weights: self.bound.weight_bytes}
 
     @property
     def scratch(self) -> int:

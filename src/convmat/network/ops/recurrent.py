@@ -12,6 +12,8 @@ With layout 1 the batch stands first: X (B, T, I), Y (B, T, D, H), states (B, D,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from ..graph import Array, Node, Shape, Spec
@@ -67,17 +69,32 @@ def _recurrent_shape(node: Node, specs: Specs) -> tuple[Spec, ...]:
     return (Spec(e.output, dtype), *(Spec(e.state, dtype),) * (2 if node.op == "LSTM" else 1))
 
 
+Products = Sequence[Callable[[Array], Array]]
+"""h R^T of each direction of an LSTM."""
+
+
 @step_operator("RNN", "GRU", "LSTM", shape=_recurrent_shape)
 def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options) -> Step:
     """Y, the outputs of all steps; Y_h and Y_c, the state after the last."""
-    e, functions = recurrent_extents(node, specs), functions_of(node, recurrent_extents(node, specs).D)
-    names = [INPUTS[at] for at, spec in enumerate(specs) if spec is not None]
-    wanted = [at for at, name in enumerate(node.outputs) if name]
-    backwards = DIRECTIONS[node.get("direction", "forward")]
+    wiring, functions = wire(node, specs)
     inputs = {INPUTS[at]: spec for at, spec in enumerate(specs) if spec is not None}
-    wiring = Wiring(e, tuple(names), tuple(wanted), backwards, input_at(node, specs, 0).dtype)
-    if (quick := roll_cell(node, inputs, wiring, functions, options)) is not None:
-        return quick
+    return roll_cell(node, inputs, wiring, functions, options) or step_by_step(node, wiring, functions)
+
+
+def wire(node: Node, specs: Specs) -> tuple[Wiring, list[list[Named]]]:
+    """What a node reads and writes, and the activations of each direction."""
+    e = recurrent_extents(node, specs)
+    names = tuple(INPUTS[at] for at, spec in enumerate(specs) if spec is not None)
+    wanted = tuple(at for at, name in enumerate(node.outputs) if name)
+    backwards = DIRECTIONS[node.get("direction", "forward")]
+    return Wiring(e, names, wanted, backwards, input_at(node, specs, 0).dtype), functions_of(node, e.D)
+
+
+def step_by_step(
+    node: Node, wiring: Wiring, functions: list[list[Named]], products: Products | None = None
+) -> Step:
+    """The step of a node in NumPy."""
+    e, names, wanted = wiring.e, wiring.names, wiring.wanted
 
     def step(*arrays: Array) -> None:
         inputs = dict(zip(names, arrays, strict=False))
@@ -88,8 +105,8 @@ def recurrent(node: Node, specs: Specs, made: tuple[Spec, ...], options: Options
                 f"its sequence_lens are {lengths.min()} to {lengths.max()}\n  X has {e.T} steps: 0 to {e.T} are needed"
             )
         x = inputs["X"].swapaxes(0, 1) if e.batch_first else inputs["X"]
-        for d, back in enumerate(backwards):
-            cell = _cell(node, inputs, d, functions[d])
+        for d, back in enumerate(wiring.backwards):
+            cell = _cell(node, inputs, d, functions[d], products)
             state = tuple(
                 part_of(e, inputs[name], d) if name in inputs else np.zeros((e.B, e.H), x.dtype)
                 for name in ("initial_h", "initial_c")[: 2 if node.op == "LSTM" else 1]
@@ -117,11 +134,13 @@ def part_of(e: Extents, state: Array, d: int) -> Array:
     return state[:, d] if e.batch_first else state[d]
 
 
-def _cell(node: Node, inputs: dict[str, Array], d: int, functions: list[Named]) -> RecurrentCell:
+def _cell(
+    node: Node, inputs: dict[str, Array], d: int, functions: list[Named], products: Products | None
+) -> RecurrentCell:
     """The cell of one direction with its weights."""
     Wb, Rb = inputs["B"][d].reshape(2, -1) if "B" in inputs else (None, None)
     P = inputs["P"][d] if "P" in inputs else None
-    weights = CellWeights(inputs["R"][d], Wb, Rb, P)
+    weights = CellWeights(inputs["R"][d], Wb, Rb, P, None if products is None else products[d])
     return CELLS[node.op](node, weights, functions)
 
 

@@ -3,6 +3,7 @@
     sums = X W^T + b                  (T*B, I) @ (I, D*G*H), weights packed once
     Y[t] = cell(sums[t], Y[t - 1])    `engine.recurrence`, R packed once; both directions at the same time
 
+Weights in 8 bits stay so: X is in 8 bits then, too, and the kernel counts each state in bytes (`byte_recurrent`).
 Nodes whose weights are computed, whose sequences end early or whose activations have no kernel take NumPy's way.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...errors import EngineError
 from ...lazy_dataclass import dataclass
 from ...planner import Prepared
 from ..graph import Array, Node, Shape, Spec
+from .base import Step
 from .cells import Named
 from .linear import DENSE, dense
 from .options import Options
@@ -111,12 +113,16 @@ class Wiring:
 
 @dataclass(frozen=True)
 class Rolled:
-    """A recurrent node with its weights packed; `own`: what the kernel reads that never changes, by direction."""
+    """A recurrent node with its weights packed; `own`: what the kernel reads that never changes, by direction.
+
+    `reads`: what the product does, by the names of inputs.
+    """
 
     wiring: Wiring
     product: Planned
     sweep: Sweep
     own: Mapping[str, Sequence[Array]]
+    reads: tuple[str, ...] = ("X",)
     way = "all steps"
 
     @property
@@ -141,6 +147,8 @@ class Rolled:
         e, wanted = self.wiring.e, self.wiring.wanted
         states = (e.D, e.B, e.H)
         rooms = {"sums": e.sums, "last": states, "cc": states, "z": states, "rh": states}
+        if counted := recurrence.bytes_of_states(self.sweep.plan):
+            rooms["q"] = (e.D, counted // self.wiring.dtype.itemsize)
         return rooms if 0 in wanted else rooms | {"y": e.output}
 
     def _bytes(self, shape: Shape) -> int:
@@ -153,7 +161,7 @@ class Rolled:
         blocks = self.jobs(arrays, at)
         if blocks is None:  # the product takes another way
             values = self._values(arrays, at)
-            self.product(values["X"], values["sums"])
+            self.product(*self._take_operands(values))
             blocks = self._steps(values)
         thread_pool.launch_all((ctypes.c_int64 * len(blocks))(*map(ctypes.addressof, blocks)))
 
@@ -161,8 +169,12 @@ class Rolled:
         """See `planned`."""
         values = self._values(arrays, scratch)
         rest = scratch + self.scratch - self.product.scratch
-        found = self.product.jobs([values["X"], values["sums"]], rest)
+        found = self.product.jobs(self._take_operands(values), rest)
         return None if found is None else [*found, *self._steps(values)]
+
+    def _take_operands(self, values: Mapping[str, Array]) -> list[Array]:
+        """The arrays of the product."""
+        return [*(values[name] for name in self.reads), values["sums"]]
 
     def _values(self, arrays: Sequence[Array], scratch: int) -> dict[str, Array]:
         """Inputs by their names, outputs and scratch by the kernel's."""
@@ -199,10 +211,25 @@ class Rolled:
                     "x": sums[t, d], "h": y[before, d] if turn else h[d], "y": y[t, d], "last": last[d],
                     "c": cc[d] if turn else c[d], "cc": cc[d], "z": values["z"][d], "rh": values["rh"][d],
                     **{name: each[d] for name, each in self.own.items()},
+                    **({"q": values["q"][d]} if "q" in values else {}),
                 })  # fmt: skip
             reads = (name.split() for name in self.sweep.plan.recipe.arrays)
             found.append(self.sweep.block([given[int(d)][name] for name, d in reads]))
         return found
+
+
+@dataclass(frozen=True)
+class ByteWeights:
+    """Weights in 8 bits: of R, (D, G*H, H) in int8, with scales and zero points, (D, G*H).
+
+    `product`: from the bias of all directions to the product of x, which reads the inputs of these names.
+    """
+
+    r: Array
+    scale: Array
+    zero: Array
+    product: Callable[[Array | None], Planned | None]
+    reads: tuple[str, ...]
 
 
 def roll_cell(
@@ -211,6 +238,7 @@ def roll_cell(
     wiring: Wiring,
     functions: Sequence[Sequence[Named]],
     options: Options,
+    in_bytes: ByteWeights | None = None,
 ) -> Rolled | None:
     """The step of a node by kernels; None where it has none."""
     e, constant = wiring.e, {name: spec.value for name, spec in inputs.items() if spec.value is not None}
@@ -228,8 +256,9 @@ def roll_cell(
         node.op == "GRU" and not before and "B" in constant,
     )  # fmt: skip
     plan = recurrence.recurrence(
-        cell, e.H, e.B, e.T, wiring.strides(), wiring.dtype.name, thread_pool.count()
-    )
+        cell, e.H, e.B, e.T, wiring.strides(), wiring.dtype.name, thread_pool.count(),
+        zeros=None if in_bytes is None else bool(in_bytes.zero.any()),
+    )  # fmt: skip
     if isinstance(plan, str):
         return None
     sweep = Sweep(plan)
@@ -237,20 +266,38 @@ def roll_cell(
         sweep.load()
     except EngineError:  # where nothing is compiled
         return None
+    bias, within = _biases(constant.get("B"), e, cell)
+    if in_bytes is None:
+        packed = [recurrence.pack_recurrent(plan, np.asarray(r)) for r in constant["R"]]
+        x = Spec((e.T * e.B, e.I), wiring.dtype)
+        product: Step | None = dense(node, x, constant["W"].reshape(-1, e.I), bias, options)
+    else:
+        each = zip(in_bytes.r, in_bytes.scale, in_bytes.zero, strict=True)
+        packed = [recurrence.pack_recurrent_bytes(plan, *of) for of in each]
+        product = in_bytes.product(bias)
+    if product is None:
+        return None
     if options.record is not None:
         options.record.add_program(sweep)
-    bias, within = _biases(constant.get("B"), e, cell)
     zeros = np.zeros((e.B, e.H), wiring.dtype)
     own: dict[str, Sequence[Array]] = {
-        "R": [recurrence.pack_recurrent(plan, np.asarray(r)) for r in constant["R"]],
+        "R": [_in_lines(r) for r in packed],
         "P": [np.array(p) for p in constant.get("P", ())],
         "within": within,
         "zeros": [zeros] * e.D,
     }
-    x = Spec((e.T * e.B, e.I), wiring.dtype)
-    product = dense(node, x, constant["W"].reshape(-1, e.I), bias, options)
     assert isinstance(product, Planned)
-    return Rolled(wiring, product, sweep, {name: each for name, each in own.items() if len(each)})
+    kept = {name: each for name, each in own.items() if len(each)}
+    return Rolled(wiring, product, sweep, kept, ("X",) if in_bytes is None else in_bytes.reads)
+
+
+def _in_lines(array: Array) -> Array:
+    """A copy that begins with a line of the cache: vectors that lie in two of them take twice the time to read."""
+    memory = np.empty(array.nbytes + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    made = memory[start : start + array.nbytes].view(array.dtype)
+    made[:] = array
+    return made
 
 
 def _read_activations(functions: Sequence[Sequence[Named]]) -> tuple[recurrence.Applied, ...] | None:
@@ -277,4 +324,4 @@ def _biases(b: Array | None, e: Extents, cell: recurrence.CellRecipe) -> tuple[A
     return added.ravel(), [np.array(each) for each in halves[:, 1, 2 * e.H :]] if cell.within else []
 
 
-__all__ = ["Extents", "Rolled", "Wiring", "roll_cell"]
+__all__ = ["ByteWeights", "Extents", "Rolled", "Wiring", "roll_cell"]

@@ -8,7 +8,8 @@
     MatMulIntegerToFloat, DynamicQuantizeMatMul
                        MatMulInteger times both scales, plus bias; the latter quantises a by its range
     DynamicQuantizeLSTM
-                       LSTM of dequantised weights, which lie transposed; x and h stay in float32
+                       LSTM of dequantised weights, which lie transposed, and of x quantised by its range;
+                       rewriting makes one of it whose states are quantised, too
     QuantizeLinear, DequantizeLinear
                        the standard's
 
@@ -191,16 +192,34 @@ def _dynamic_matmul(s: Spelt) -> None:
 
 
 def _lstm(s: Spelt) -> None:
+    w, r = _recurrent_weights(s, 1, 8), _recurrent_weights(s, 2, 10)
+    near = f"{s.outputs[0] or s.name}/{DOMAIN}/by-range"
+    names = (f"{near}.q", f"{near}.scale", f"{near}.zero")
+    s("DynamicQuantizeLinear", s.input(0), outputs=names)
+    x = s("DequantizeLinear", *names)
+    s("LSTM", x, w, r, *(s.input(at) for at in range(3, 8)), outputs=s.outputs, **s.attributes)
+
+
+def _recurrent_weights(s: Spelt, at: int, scale: int) -> str:
+    """Weights (D, columns, rows) as (D, rows, columns) in float32: of constants, rows in int8 with a scale each."""
+    known = [s.known.get(s.input(each)) for each in (at, scale, scale + 1)]
+    q, scales, zeros = known
+    if q is not None and scales is not None and q.dtype in (np.int8, np.uint8) and q.ndim == 3:
+        zeros = np.zeros(scales.shape, q.dtype) if not s.input(scale + 1) else zeros
+        rows = (q.shape[0], q.shape[2])
+        if zeros is not None and scales.shape == zeros.shape and scales.shape in (rows[:1], rows):
+            move = 0 if q.dtype == np.int8 else 128
+            turned = (q.transpose(0, 2, 1).astype(np.int16) - move).astype(np.int8)
+            each = [np.repeat(a.reshape(-1), rows[1] if a.shape == rows[:1] else 1) for a in (scales, zeros)]
+            less = (each[1].astype(np.int16) - move).astype(np.int8)
+            flat = s.keep(turned.reshape(-1, q.shape[1]))
+            found = s("DequantizeLinear", flat, s.keep(each[0]), s.keep(less), axis=0)
+            return s("Reshape", found, s.keep(np.array(turned.shape, np.int64)))
     where = s.keep(np.array([0, 1, -1], np.int64))
-
-    def weights(at: int, scale: int) -> str:
-        numbers = s("Cast", s.input(at), to=1)
-        if s.input(scale + 1):
-            numbers = s("Sub", numbers, s("Reshape", s("Cast", s.input(scale + 1), to=1), where))
-        return s("Transpose", s("Mul", numbers, s("Reshape", s.input(scale), where)), perm=(0, 2, 1))
-
-    w, r = weights(1, 8), weights(2, 10)
-    s("LSTM", s.input(0), w, r, *(s.input(at) for at in range(3, 8)), outputs=s.outputs, **s.attributes)
+    numbers = s("Cast", s.input(at), to=1)
+    if s.input(scale + 1):
+        numbers = s("Sub", numbers, s("Reshape", s("Cast", s.input(scale + 1), to=1), where))
+    return s("Transpose", s("Mul", numbers, s("Reshape", s.input(scale), where)), perm=(0, 2, 1))
 
 
 def _same(op: str) -> Callable[[Spelt], object]:

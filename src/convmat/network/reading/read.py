@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,17 +39,37 @@ MOST_NODES = 1_000_000
 MOST_DEPTH = 24
 """Bodies within bodies."""
 
+Parted = tuple[bytes, list[Place | None]]
+"""The bytes of a model without raw data, and where those of each initializer are."""
 
-def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
-    """The graph of an ONNX file, or of the bytes of one. Raises NetworkError."""
+
+class Readings(Protocol):
+    """What earlier processes made of models."""
+
+    def find(self, parted: Parted, reader: ModelReader) -> Graph | None:
+        """The graph of a model, whose raw data the reader takes from their places; None where none is known."""
+
+    def add(self, parted: Parted, graph: Graph, lying: Sequence[tuple[Array, int]]) -> None:
+        """Keep a graph; `lying`: its arrays that lie in the file, each with the number of its initializer."""
+
+
+def read_graph(source: str | os.PathLike[str] | bytes, readings: Readings | None = None) -> Graph:
+    """The graph of an ONNX file, or of the bytes of one, perhaps from earlier `readings`. Raises NetworkError."""
     with open_source(source) as (name, folder, stream, size):
         parted = _part(stream, size)
         ahead = None if parted is None else ReadAhead.start(stream, parted[1])
         try:
+            if parted is not None and readings is not None:
+                known = readings.find(parted, ModelReader(None, name, folder, stream, parted[1], ahead))
+                if known is not None:
+                    return known
             onnx = require_onnx()
             model, places, apart = _model(onnx, stream, parted)
             reader = ModelReader(onnx, name, folder, stream, places, ahead if apart else None)
-            return reader.graph(_require_graph(model, name, size))
+            graph = reader.graph(_require_graph(model, name, size))
+            if parted is not None and apart and readings is not None and reader.told:
+                readings.add(parted, graph, reader.lying)
+            return graph
         finally:
             if ahead is not None:
                 ahead.close()
@@ -84,9 +104,6 @@ def _require_graph(model: Any, name: str, size: int) -> Any:
             f"  give a .onnx file, as torch.onnx.export and others write it"
         )
     return model
-
-
-Parted = tuple[bytes, list[Place | None]]
 
 
 def _part(stream: io.BufferedIOBase, size: int) -> Parted | None:
@@ -177,6 +194,7 @@ class ModelReader(Values):
                 constants[proto.output[0]] = self.constant(proto)
             elif foreign.is_read(proto.domain, proto.op_type):
                 spelt = self.spell(proto, versions, constants)
+                self.told = False  # some are spelt by what their constants hold
                 nodes += spelt.nodes
                 constants |= spelt.constants
             else:

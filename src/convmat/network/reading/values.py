@@ -53,6 +53,10 @@ class Values:
     ) -> None:
         self.onnx, self.name, self.folder, self.stream, self.places = onnx, name, folder, stream, places
         self.ahead = ahead
+        self.lying: list[tuple[Array, int]] = []
+        """Arrays over raw data as they lie in the stream, each with the number of its initializer."""
+        self.told = True
+        """Whether all other values are told by the model without raw data."""
 
     def error(self, what: str) -> NetworkError:
         """A NetworkError that names the file."""
@@ -66,17 +70,25 @@ class Values:
                 plain[i] = place
             elif place is not None:
                 proto.raw_data = self.raw(place, np.empty(place[1] - place[0], np.uint8)).tobytes()
-        size = 0 if self.ahead is not None else sum(room_of(place) for place in plain.values())
-        memory, found, at = np.empty(size, np.uint8), {}, 0
-        for i, proto in enumerate(protos):
-            if i in plain:
-                (start, stop), dtype = plain[i], self.dtype(proto.data_type)
-                made = self.raw(plain[i], memory[at : at + stop - start]).view(dtype).reshape(proto.dims)
-                made.flags.writeable = False
-                at += room_of(plain[i])
-            else:
-                made = self.tensor(proto, f"the initializer {proto.name!r}")
-            found[proto.name] = made
+                self.told = False
+        kinds = {i: (self.dtype(protos[i].data_type), tuple(protos[i].dims)) for i in plain}
+        there = self.take_places([(plain[i], *kinds[i]) for i in plain])
+        lying = dict(zip(plain, there, strict=True))
+        self.lying += [(array, i) for i, array in lying.items()]
+        return {
+            proto.name: lying[i] if i in lying else self.tensor(proto, f"the initializer {proto.name!r}")
+            for i, proto in enumerate(protos)
+        }
+
+    def take_places(self, wanted: Sequence[tuple[Place, np.dtype[Any], tuple[int, ...]]]) -> list[Array]:
+        """Arrays of raw data as they lie in the stream; those that nobody read ahead in one piece of memory."""
+        size = 0 if self.ahead is not None else sum(room_of(place) for place, *_ in wanted)
+        memory, found, at = np.empty(size, np.uint8), [], 0
+        for place, dtype, shape in wanted:
+            made = self.raw(place, memory[at : at + place[1] - place[0]]).view(dtype).reshape(shape)
+            made.flags.writeable = False
+            at += room_of(place)
+            found.append(made)
         return found
 
     def is_plain(self, proto: Any, place: Place) -> bool:
@@ -134,6 +146,7 @@ class Values:
 
     def external(self, proto: Any, what: str, dtype: np.dtype[Any]) -> Array:
         """A tensor kept in a file of its own, which must lie in the model's folder or below it."""
+        self.told = False
         about = {each.key: each.value for each in proto.external_data}
         location = about.get("location", "")
         if self.folder is None:

@@ -21,6 +21,7 @@
     quantise_constants   constants that are quantised, as 8-bit numbers; after it
     quantised            products between dequantised and quantised numbers by integers; after it
     in_float             products of dequantised numbers whose outputs stay in float32; after it
+    steps_in_bytes       an LSTM of numbers and weights in 8 bits counts its states so, too; after it
     join                 g(f(x), z) element by element             one pass; tried once the others have settled
 
 A rule looks back from a node to what it reads, and changes the graph only if nobody else needs what would vanish.
@@ -42,6 +43,7 @@ from .moving import cancel_transposes, skip
 from .normalising import layer_norm
 from .pooled import mean_of_bytes
 from .quantised import in_float, quantise_constants, quantised
+from .recurrent import steps_in_bytes
 from .slices import multiply_once
 from .tables import rows_first
 from .turning import choose_first, turn_in_product
@@ -102,6 +104,7 @@ RULES: dict[str, Rule] = {
         quantise_constants,
         quantised,
         in_float,
+        steps_in_bytes,
         skip,
         multiply_once,
         cancel_transposes,
@@ -124,7 +127,7 @@ RULES: dict[str, Rule] = {
 }
 """In the order in which they are tried at a node."""
 
-FIRST = (rows_first, quantise_constants, quantised, in_float)
+FIRST = (rows_first, quantise_constants, quantised, in_float, steps_in_bytes)
 """Rules that are tried before anything is computed of constants."""
 
 LAST = (batch_as_pass, join)

@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ....lazy_dataclass import dataclass
-from ...ir.emitter import Module, prefix_mask
+from ...ir.emitter import Function, Module, prefix_mask
 from ...ir.instructions import (
     Value,
     below,
     const,
+    equal,
+    extract,
     fma,
     i32,
     i64,
@@ -29,12 +31,14 @@ from ...ir.instructions import (
     splat,
     trunc,
     udiv,
+    urem,
 )
 from ...ir.shuffles import narrow, widen
 from ..direct.planes import WindowSteps
 from ..direct.strided_loads import Masks
+from ..epilogue import activate
 from ..sweeps.lines import reduce_lanes
-from .recipe import OFFSETS, DotsRecipe
+from .recipe import LINES, OFFSETS, DotsRecipe
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class TapsWriter:
         self.sums = down * across * recipe.vectors
         self.fn = module.function(
             f"taps_{down}_{across}",
-            {"x": ptr, "w": ptr, "y": ptr, "row": i64, "column": i64, "args": ptr},
+            {"x": ptr, "w": ptr, "y": ptr, "bias": ptr, "row": i64, "column": i64, "args": ptr},
         )
         self._write()
 
@@ -67,7 +71,7 @@ class TapsWriter:
 
     def _write(self) -> None:
         fn = self.fn
-        x, w, y, row, column, _ = fn.arguments
+        x, w, y, bias, row, column, _ = fn.arguments
         x = x + row * self.word("x row") + column * self.r.array.bytes
         images, part = self.word("images"), self.word("part")
         zeros: list[Value | float] = [const(self.vector, 0.0)] * self.sums
@@ -76,12 +80,12 @@ class TapsWriter:
             at, by = x + parts.index * self.word("x c"), w + parts.index * self.word("w c")
             made = self._part(at, by, some, zeros)
             parts.carry(*(a + b for a, b in zip(parts.carried, made, strict=True)))
-        self._store(y, parts.results)
+        self._store(y, bias, parts.results)
 
     def _part(self, x: Value, w: Value, images: Value, sums: list[Value | float]) -> list[Value]:
         """The sums and the terms of some images, chunk by chunk."""
         fn, r = self.fn, self.r
-        column, length, width = fn.arguments[4], self.word("length"), self.word("width")
+        column, length, width = fn.arguments[5], self.word("length"), self.word("width")
         step, item = r.columns.step, r.array.bytes
         behind = (r.strands - r.lanes) * step + self.reads.behind(self.distances)
         with fn.loop(0, length, r.strands, carried=sums) as loop:
@@ -144,7 +148,7 @@ class TapsWriter:
         """The sums and the terms of `high` rows of w: line by line of x, the first of which is `line`."""
         fn, r, window = self.fn, self.r, self.window
         x_row, w_row, height = self.word("x row"), self.word("w row"), self.word("height")
-        first = fn.arguments[3] + line
+        first = fn.arguments[4] + line
         held = []
         for _ in range(high):
             held.append([self._factor(w, vector, chunk) for vector in range(r.vectors)])
@@ -182,24 +186,69 @@ class TapsWriter:
                     sums[at] = made if chunk is None else select(chunk.terms[vector][number], made, sums[at])
         return sums
 
-    def _store(self, y: Value, sums: list[Value]) -> None:
-        """All strands of each sum made one, by halves."""
+    def _store(self, y: Value, bias: Value, sums: list[Value]) -> None:
+        """Each sum where its tap is."""
         r, fn = self.r, self.fn
         for number in range(0, len(sums), r.vectors):
             down, across = divmod(number // r.vectors, len(self.distances))
-            vectors = sums[number : number + r.vectors]
-            while len(vectors) > 1:
-                half = len(vectors) // 2
-                vectors = [a + b for a, b in zip(vectors[:half], vectors[half:], strict=True)]
-            total = narrow(reduce_lanes(vectors[0], lambda a, b: a + b), r.out)
-            fn.store(total, y + self.word("y row") * down + self.word("y column") * across)
+            at = y + self.word("y row") * down + self.word("y column") * across
+            _finish(fn, r, sums[number : number + r.vectors], bias, at)
+
+
+def _write_lines(recipe: DotsRecipe, module: Module, count: int) -> Function:
+    """The function for `count` lines of w with the line that x is, read once for all of them."""
+    r, item = recipe, recipe.array.bytes
+    fn = module.function(f"lines_{count}", {"x": ptr, "w": ptr, "y": ptr, "bias": ptr, "args": ptr})
+    x, w, y, bias, args = fn.arguments
+    length, part, apart, step = (r.arguments().load(fn, args, n) for n in ("length", "part", "w o", "y o"))
+    lines = [w + apart * number for number in range(count)]
+    zeros: list[Value | float] = [const(r.work.x(r.lanes), 0.0)] * (count * r.vectors)
+
+    def add(at: Value, sums: list[Value], left: Value | None) -> list[Value]:
+        """The sums and a chunk's terms; `left`: so many elements there are."""
+        masks = [None if left is None else prefix_mask(r.lanes, left - v * r.lanes) for v in range(r.vectors)]
+        given, *several = (
+            [
+                widen(fn.load(line + at, r.array.x(r.lanes), v * r.lanes * item, mask=mask), r.work)
+                for v, mask in enumerate(masks)
+            ]
+            for line in (x, *lines)
+        )
+        made = []
+        for number, old in enumerate(sums):
+            line, v = divmod(number, r.vectors)
+            term, mask = fma(several[line][v], given[v], old), masks[v]
+            made.append(term if mask is None else select(mask, term, old))
+        return made
+
+    whole = length - urem(length, r.strands)
+    with fn.loop(0, whole, part, carried=zeros) as parts:
+        with fn.loop(parts.index, minimum(parts.index + part, whole), r.strands, carried=zeros) as loop:
+            loop.carry(*add(loop.index * item, loop.carried, None))
+        parts.carry(*(a + b for a, b in zip(parts.carried, loop.results, strict=True)))
+    with fn.if_(below(whole, length), default=parts.results) as rest:
+        rest.carry(*add(whole * item, parts.results, length - whole))
+    for number in range(count):
+        sums = rest.results[number * r.vectors : (number + 1) * r.vectors]
+        _finish(fn, r, sums, bias + number * r.work.bytes, y + step * number)
+    return fn
+
+
+def _finish(fn: Function, r: DotsRecipe, vectors: list[Value], bias: Value, y: Value) -> None:
+    """Stores a sum: all of its strands made one, by halves, then bias and activation."""
+    while len(vectors) > 1:
+        half = len(vectors) // 2
+        vectors = [a + b for a, b in zip(vectors[:half], vectors[half:], strict=True)]
+    total = reduce_lanes(vectors[0], lambda a, b: a + b)
+    total = total + fn.load(bias, r.work) if r.bias else total
+    if r.activation is not None:
+        total = extract(activate(splat(total, lanes=r.lanes), r.activation), lane=0)
+    fn.store(narrow(total, r.out), y)
 
 
 def module(recipe: DotsRecipe, attributes: str, fused: bool) -> Module:
     """The module with `task(args, index, thread)`: all taps of `per` pairs of lines, a pair for each (g, o, b)."""
     made = Module(attributes, fused=fused)
-    blocks = recipe.blocks()
-    taps = {size: TapsWriter(recipe, made, *size).fn for size in sorted({block[2:] for block in blocks})}
     fn = made.function("task", {"args": ptr, "index": i64, "thread": i64})
     args, index, _ = fn.arguments
     arguments = recipe.arguments()
@@ -207,13 +256,11 @@ def module(recipe: DotsRecipe, attributes: str, fused: bool) -> Module:
     def word(name: str) -> Value:
         return arguments.load(fn, args, name)
 
-    start = index * word("per")
-    with fn.loop(start, minimum(start + word("per"), word("count"))) as loop:
-        above = udiv(loop.index, word("count b"))
+    def pair(number: Value) -> tuple[Value, ...]:
+        """Where the lines, the output and the bias of a pair are."""
+        above = udiv(number, word("count b"))
         group = udiv(above, word("count o"))
-        places = {
-            "g": group, "o": above - group * word("count o"), "b": loop.index - above * word("count b"),
-        }  # fmt: skip
+        places = {"g": group, "o": above - group * word("count o"), "b": number - above * word("count b")}
         x, w, y = (
             sum(
                 (places[name] * word(f"{array} {name}") for name in indices if name in places),
@@ -221,9 +268,27 @@ def module(recipe: DotsRecipe, attributes: str, fused: bool) -> Module:
             )
             for array, indices in OFFSETS.items()
         )
+        return x, w, y, arguments.load(fn, args, "bias", ptr) + above * recipe.work.bytes
+
+    first = index * word("per")
+    end = minimum(first + word("per"), word("count"))
+    if recipe.column:
+        # Several lines at a time are of one group: where groups are no multiple of so many, each is taken alone.
+        whole = equal(urem(word("count o"), LINES), 0)
+        for count, stop in ((LINES, select(whole, end, first)), (1, end)):
+            lines = _write_lines(recipe, made, count)
+            with fn.loop(first, stop - (count - 1), count, carried=[first]) as loop:
+                fn.call(lines.address, *pair(loop.index), args)
+                loop.carry(loop.index + count)
+            (first,) = loop.results
+        return made
+    blocks = recipe.blocks()
+    taps = {size: TapsWriter(recipe, made, *size).fn for size in sorted({block[2:] for block in blocks})}
+    with fn.loop(first, end) as loop:
+        x, w, y, bias = pair(loop.index)
         for top, left, down, across in blocks:
             fn.call(
-                taps[down, across].address, x, w, y + word("y row") * top + word("y column") * left,
+                taps[down, across].address, x, w, y + word("y row") * top + word("y column") * left, bias,
                 word("row offset") + top * recipe.rows.dilation,
                 word("column offset") + left * recipe.columns.dilation, args,
             )  # fmt: skip

@@ -12,7 +12,7 @@ from ..base import KernelPlan
 from ..direct.planes import WindowSteps
 from ..effort import Effort
 from ..panel.walk import distance_refusal
-from .recipe import OFFSETS, DotsRecipe
+from .recipe import LINES, OFFSETS, DotsRecipe
 
 FARTHEST = 64
 """Lines of x between the first and the last that a row of w meets at a block of taps, at most: code is written out."""
@@ -35,14 +35,15 @@ def plan_dots(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         return f"sums products of real numbers, got {dtypes.array.name}"
     if len(c.batch) != 1 or len(c.rows) != 1 or len(b.rows) > 3 or not product.flops:
         return "takes products with elements, one index each of groups, rows and channels"
-    if not product.epilogue.empty:
-        return "stores sums as they are, without bias, residual or activation"
+    if product.epilogue.residual is not None:
+        return "adds no residual to its sums"
     if any(by < 0 for coordinate in b.coordinates for _, by in coordinate.terms):
         return "reads x forwards"
     item = dtypes.array.itemsize
     x, w = strides(b, shapes["x"], item), strides(a, shapes["w"], item)
     lane, (columns, _) = b.rows[-1].name, _window(b, -1)
-    if w[lane] != item or x[lane] != columns.step * item:
+    column = _is_line(b, x, w, item)
+    if not column and (w[lane] != item or x[lane] != columns.step * item):
         return "reads both arrays along their last pixel axis, one element after the other"
     rows, _ = _window(b, -2)
     if max(rows.step * 8 + rows.reach, columns.step) > FARTHEST:
@@ -52,8 +53,20 @@ def plan_dots(product: Product, dtypes: Dtypes, shapes: Shapes, threads: int, cp
         rows=rows, columns=columns, strands=strands, array=TYPES[dtypes.array.name], work=TYPES[dtypes.work.name],
         out=TYPES[dtypes.out.name], lanes=min(cpu.lanes(dtypes.work.itemsize), strands),
         registers=cpu.vector_registers, signs=cpu.vector_bytes < 64,
+        bias=product.epilogue.bias is not None, activation=product.epilogue.activation,
+        column=column,
     )  # fmt: skip
     return distance_refusal(b) or DotsPlan(product, dtypes, shapes, threads, recipe)
+
+
+def _is_line(b: View, x: dict[str, int], w: dict[str, int], item: int) -> bool:
+    """Whether a product of one column, as its whole is, has its terms one behind the other in both arrays."""
+    run = item
+    for index in reversed(b.rows):
+        if index.extent > 1 and not x[index.name] == w[index.name] == run:
+            return False
+        run *= index.extent
+    return b.inside and b.ordered.columns == 1
 
 
 def _window(b: View, which: int) -> tuple[WindowSteps, Coordinate]:
@@ -81,22 +94,28 @@ class DotsPlan(KernelPlan):
         x, w = strides(b, shapes["x"], item), strides(a, shapes["w"], item)
         y = strides(c, shapes["y"], dtypes.out.itemsize)
         self.origin = {
-            "x": 0, "w": origin(a, shapes["w"], item), "y": origin(c, shapes["y"], dtypes.out.itemsize)
-        }  # fmt: skip
+            "x": origin(b, shapes["x"], item) if recipe.column else 0,
+            "w": origin(a, shapes["w"], item),
+            "y": origin(c, shapes["y"], dtypes.out.itemsize),
+        }
         self.weight_bytes = math.prod(shapes["w"]) * item
         (group,), (o,), image, term = c.batch, c.rows, c.cols[0], b.rows[0]
         (_, down), (_, across) = _window(b, -2), _window(b, -1)
         two = len(b.rows) == 3
         self.lines = b.rows[1].extent if two else 1
-        self.chunks = -(-b.rows[-1].extent // recipe.strands)
+        length = product.k if recipe.column else b.rows[-1].extent
+        self.chunks = -(-length // recipe.strands)
         count = group.extent * o.extent * image.extent
         wanted = max(1, min(TASKS * threads, product.flops // TASK_FLOPS)) if threads > 1 else 1
         per = -(-count // wanted)
+        if recipe.column:
+            per = -(-per // LINES) * LINES
         self.tasks = -(-count // per)
+        part = STEPS * recipe.strands if recipe.column else max(STEPS // (self.lines * self.chunks), 1)
         words = {
             "per": per, "count": count, "count o": o.extent, "count b": image.extent, "images": term.extent,
-            "part": max(STEPS // (self.lines * self.chunks), 1), "lines": self.lines,
-            "length": b.rows[-1].extent, "x row": x[b.rows[1].name] // recipe.rows.step if two else 0,
+            "part": part, "lines": self.lines,
+            "length": length, "x row": x[b.rows[1].name] // recipe.rows.step if two else 0,
             "w row": w[b.rows[1].name] if two else 0, "y row": y[c.cols[-2].name] if two else 0,
             "y column": y[c.cols[-1].name], "row offset": down.offset, "column offset": across.offset,
             "height": down.extent, "width": across.extent,
@@ -107,7 +126,7 @@ class DotsPlan(KernelPlan):
             for array, letters in OFFSETS.items()
             for letter in letters
         }
-        self.lay_out(recipe.arguments(), words, ("x", "w", "y", "a", "residual"))
+        self.lay_out(recipe.arguments(), words, ("x", "w", "y", "a", "bias", "residual"))
 
     @property
     def effort(self) -> Effort:
@@ -119,6 +138,8 @@ class DotsPlan(KernelPlan):
         # A load that crosses a cache line takes as long as two multiplications.
         loads = 2 * (high - 1 + down) * across / (high * down * across)
         each = self.lines * taps * max(loads, 1.0) + CHUNK * len(r.blocks())
+        if r.column:
+            vectors, each = self.words["count"] * self.chunks * r.vectors, 1 + 1 / LINES
         touched = sum(math.prod(self.shapes[name]) * self.dtypes.array.itemsize for name in ("x", "w", "y"))
         vectors_kept = p.m * p.batch * taps
         return Effort(

@@ -6,6 +6,7 @@ from itertools import product
 
 from ....lazy_dataclass import dataclass
 from ....processes import kept_property
+from ....product import Activation
 from ...ir.arguments import Arguments
 from ...ir.instructions import Type
 from ..direct.planes import WindowSteps
@@ -13,6 +14,9 @@ from ..direct.strided_loads import Reads
 
 TALLEST = 8
 """Rows of w that are held in registers: with more a line of x is hardly read less often."""
+
+LINES = 8
+"""Lines of w that are read beside the line of x which all of them meet: as many streams of memory."""
 
 SPARE = 2
 """Registers that hold neither sums nor what is multiplied: a mask's vector, an address."""
@@ -23,7 +27,9 @@ class DotsRecipe:
     """All that is constant in the kernel.
 
     `rows`, `columns`: how the positions of w lie on the axes of x (step), and the outputs (taps, dilation). `strands`:
-    in so many parts a sum runs along w's lines. `signs`: masks have no registers of their own.
+    in so many parts a sum runs along w's lines. `signs`: masks have no registers of their own. `bias`, `activation`:
+    what becomes of a sum before it is stored. `column`: all of x is one line, which
+    every line of w meets once.
     """
 
     rows: WindowSteps
@@ -35,6 +41,9 @@ class DotsRecipe:
     lanes: int
     registers: int
     signs: bool
+    bias: bool
+    activation: Activation | None
+    column: bool = False
 
     @property
     def vectors(self) -> int:
@@ -80,7 +89,20 @@ class DotsRecipe:
 
     def arguments(self) -> Arguments:
         """The words the kernel reads."""
-        names = ["x", "w", "y", "a", "residual", "per", "count", "count o", "count b", "images", "part"]
+        names = [
+            "x",
+            "w",
+            "y",
+            "a",
+            "bias",
+            "residual",
+            "per",
+            "count",
+            "count o",
+            "count b",
+            "images",
+            "part",
+        ]
         names += [f"{array} {index}" for array, indices in OFFSETS.items() for index in indices]
         names += ["x row", "w row", "y row", "y column", "row offset", "column offset", "height", "width"]
         return Arguments([*names, "lines", "length"])
@@ -95,4 +117,4 @@ def _lines(window: WindowSteps, rows: int) -> int:
     return (rows - 1) * window.step + window.reach + 1
 
 
-__all__ = ["OFFSETS", "DotsRecipe"]
+__all__ = ["LINES", "OFFSETS", "DotsRecipe"]

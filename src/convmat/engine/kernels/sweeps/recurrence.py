@@ -1,303 +1,59 @@
-"""Recurrence: the steps of an RNN, a GRU or an LSTM, what the inputs add to the gates already being there.
-
-    y[t] = h[t] = cell(x[t] + R h[t - 1], ...)       x[t]: (B, G*H), h: (B, H), R: (G*H, H)
-
-A task has one direction and some of its blocks of H. For a block it keeps the sums of all gates in registers: R is
-packed as [block of H][k][gate][lanes of a block], so it is read from its beginning to its end, while the numbers of
-the state before are broadcast, `many` sequences at a time. The gates are passed over while the sums are in registers,
-and the new state goes where the next step reads it. Sums are taken along k in order, whatever the tasks.
-
-With one piece a direction, a task takes all steps; with several, which need the whole state, a job is one step.
-
-    LSTM    i, k = f(x + s + P c), k or 1 - i;  c' = k c + i g(x + s);  o = f(x + s + P c');  h' = o h(c')
-    GRU     z, r = f(x + s);  n = g(x + r (s + b)), or g(x + R (r h));  h' = (1 - z) n + z h
-    RNN     h' = f(x + s)                                                s = R h
-"""
+"""Recurrence: which kernel takes the steps of an RNN, a GRU or an LSTM (`cell_steps`), and how R is packed for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ....lazy_dataclass import dataclass
 from ...cpu import host
-from ...ir.activations import FORMULAS
-from ...ir.emitter import Function, prefix_mask
-from ...ir.instructions import TYPES, Type, Value, const, equal, fma, maximum, minimum, select, splat
-from .base import Share, SweepPlan, SweepRecipe, type_refusal
+from ...ir.dots import unit_of
+from ...ir.instructions import TYPES
+from .base import SweepPlan, type_refusal
+from .byte_states import MOST_STATES, NUMBERS, QUAD, StateBytes, pack_bytes_of_states, state_line_bytes
+from .cell_steps import GATES, Applied, CellRecipe, Recurrence
 
 Array = npt.NDArray[Any]
-Applied = tuple[str, tuple[float, ...]]
-"""An activation by its name in FORMULAS, and its parameters."""
-
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 PIECE_WORK = 1 << 17
-"""Multiplications of a step in one direction from which on several threads share it: some microseconds."""
+"""Multiplications of a step in one direction from which on several threads share it: some microseconds.
 
-
-@dataclass(frozen=True)
-class CellRecipe:
-    """What is constant in a cell. `clip` bounds the sums of gates; `coupled`: the forget gate is 1 - i; `peepholes`:
-    the gates of an LSTM see c; `before`: a GRU resets h before the product, else behind it, where `within` is added."""
-
-    name: str
-    functions: tuple[Applied, ...]
-    directions: int = 1
-    clip: float | None = None
-    coupled: bool = False
-    peepholes: bool = False
-    before: bool = False
-    within: bool = False
-
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        """The arrays of one direction: what inputs add, the state before, outputs, the last output, R, and others."""
-        more = {"LSTM": ("c", "cc"), "GRU": ("z", "rh") if self.before else (), "RNN": ()}[self.name]
-        return ("x", "h", "y", "last", "R", *more, *("P",) * self.peepholes, *("within",) * self.within)
-
-
-@dataclass(frozen=True)
-class Recurrence(SweepRecipe):
-    """A cell of numbers of one type; a block has `vectors` of so many lanes, a tile `many` sequences."""
-
-    cell: CellRecipe
-    type: Type
-    lanes: int
-    vectors: int
-    many: int
-
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        """Arrays of each direction, one after the other."""
-        return tuple(f"{name} {d}" for d in range(self.cell.directions) for name in self.cell.arrays)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Extents, and the bytes from one sequence to the next (`row`), from one step to the next (`step`)."""
-        rows = tuple(f"{name} row" for name in ("x", "h", "y", "last", "c", "cc"))
-        steps = tuple(f"{name} step {d}" for name in "xy" for d in range(self.cell.directions))
-        return ("H", "B", "steps", *rows, *steps)
-
-    def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
-        """All steps of a job."""
-        _Writer(self, fn, words, share).steps()
-
-
-@dataclass(frozen=True)
-class _Now:
-    """Where a step reads and writes: of the first sequence, and the bytes from one to the next."""
-
-    x: Value
-    h: Value
-    h_row: Value
-    y: Value
-    c: Value
-    c_row: Value
-
-
-@dataclass(frozen=True)
-class _SequenceTile:
-    """Some sequences from `row` on, and a block of H: `column` is its first element."""
-
-    row: Value
-    many: int
-    block: Value
-    column: Value
-
-
-class _Writer:
-    """Writes the body of a task."""
-
-    def __init__(self, recipe: Recurrence, fn: Function, words: Mapping[str, Value], share: Share) -> None:
-        self.recipe, self.cell, self.fn, self.words, self.share = recipe, recipe.cell, fn, words, share
-        self.item, self.kind = recipe.type.bytes, recipe.type.x(recipe.lanes)
-        names = (*self.cell.arrays, "x step", "y step")
-        self.own = {name: self._of_direction(name) for name in names}
-
-    def _of_direction(self, name: str) -> Value:
-        """The word of the task's direction."""
-        first = self.words[f"{name} 0"]
-        if self.cell.directions == 1:
-            return first
-        return select(equal(self.share.first, 0), first, self.words[f"{name} 1"])
-
-    def steps(self) -> None:
-        """Step after step; the next reads the state where this one wrote it."""
-        own, words, long = self.own, self.words, self.cell.name == "LSTM"
-        cells = (own["c"], words["c row"]) if long else (own["h"], words["h row"])
-        with self.fn.loop(
-            0, words["steps"], carried=[own["x"], own["h"], words["h row"], own["y"], *cells]
-        ) as turn:
-            now = _Now(*turn.carried)
-            if self.cell.before:
-                self._tiles(lambda tile: self._reset(tile, now))
-                self._tiles(lambda tile: self._renew(tile, now))
-            else:
-                self._tiles(lambda tile: self._whole(tile, now))
-            after = (own["cc"], words["cc row"]) if long else (now.y, words["y row"])
-            turn.carry(now.x + own["x step"], now.y, words["y row"], now.y + own["y step"], *after)
-
-    def _tiles(self, body: Callable[[_SequenceTile], None]) -> None:
-        """Every block of the task with all sequences."""
-        B, many, size = self.words["B"], self.recipe.many, self.recipe.vectors * self.recipe.lanes
-        with self.fn.loop(self.share.begin, self.share.end) as block:
-            column = block.index * size
-            with self.fn.loop(0, B - (many - 1), many, carried=[0]) as rows:
-                body(_SequenceTile(rows.index, many, block.index, column))
-                rows.carry(rows.index + many)
-            if many > 1:
-                with self.fn.loop(rows.results[0], B) as rest:
-                    body(_SequenceTile(rest.index, 1, block.index, column))
-
-    def _sums(
-        self, tile: _SequenceTile, gates: int, r: Value, h: Value, h_row: Value
-    ) -> Callable[[int, int, int], Value]:
-        """R h of a tile: from sequence, gate and vector to a sum. r: the packed R of such gates."""
-        size, vectors = gates * self.recipe.vectors * self.recipe.lanes * self.item, self.recipe.vectors
-        r = r + tile.block * self.words["H"] * size
-        states = [h + (tile.row + b) * h_row for b in range(tile.many)]
-        zeros = [const(self.kind, 0.0)] * (tile.many * gates * vectors)
-        with self.fn.loop(0, self.words["H"], carried=zeros, at_least_once=True) as k:
-            at, width = r + k.index * size, self.recipe.lanes * self.item
-            columns = [self.fn.load(at, self.kind, i * width) for i in range(gates * vectors)]
-            sums, before = [], iter(k.carried)
-            for state in states:
-                one = splat(
-                    self.fn.load(state, self.recipe.type, k.index * self.item), lanes=self.recipe.lanes
-                )
-                sums += [fma(each, one, next(before)) for each in columns]
-            k.carry(*sums)
-        return lambda b, gate, v: k.results[(b * gates + gate) * vectors + v]
-
-    def _vectors(self, tile: _SequenceTile, body: Callable[[int, int, Value, Value, Value], None]) -> None:
-        """Each sequence and vector of a tile: their numbers, the sequence, the bytes to the vector, its mask."""
-        for b in range(tile.many):
-            for v in range(self.recipe.vectors):
-                column = tile.column + v * self.recipe.lanes
-                mask = prefix_mask(self.recipe.lanes, self.words["H"] - column)
-                body(b, v, tile.row + b, column * self.item, mask)
-
-    def _load(self, at: Value, offset: Value, mask: Value) -> Value:
-        return self.fn.load(at, self.kind, offset, mask=mask)
-
-    def _load_input(self, now: _Now, gate: int, row: Value, offset: Value, mask: Value) -> Value:
-        """What the inputs add to a gate."""
-        at = now.x + row * self.words["x row"] + self.words["H"] * (gate * self.item)
-        return self._load(at, offset, mask)
-
-    def _apply(self, at: int, sums: Value, *, bounded: bool = True) -> Value:
-        """An activation of the cell."""
-        clip, (name, parameters) = self.cell.clip, self.cell.functions[at]
-        if clip is not None and bounded:  # the constant first, so that a NaN comes through
-            sums = minimum(const(self.kind, clip), maximum(const(self.kind, -clip), sums))
-        return FORMULAS[name](sums, *parameters)
-
-    def _keep(self, new: Value, now: _Now, row: Value, offset: Value, mask: Value) -> None:
-        """Store a new state."""
-        self.fn.store(new, now.y + row * self.words["y row"], offset, mask=mask)
-        self.fn.store(new, self.own["last"] + row * self.words["last row"], offset, mask=mask)
-
-    def _whole(self, tile: _SequenceTile, now: _Now) -> None:
-        """All of a cell."""
-        sums = self._sums(tile, GATES[self.cell.name], self.own["R"], now.h, now.h_row)
-        finish = {"RNN": self._finish_simple, "GRU": self._finish_gru, "LSTM": self._finish_lstm}[
-            self.cell.name
-        ]
-        self._vectors(
-            tile,
-            lambda b, v, row, offset, mask: self._keep(
-                finish(lambda gate: sums(b, gate, v), now, row, offset, mask), now, row, offset, mask
-            ),
-        )
-
-    def _finish_simple(
-        self, sums: Callable[[int], Value], now: _Now, row: Value, offset: Value, mask: Value
-    ) -> Value:
-        return self._apply(0, self._load_input(now, 0, row, offset, mask) + sums(0))
-
-    def _finish_gru(
-        self, sums: Callable[[int], Value], now: _Now, row: Value, offset: Value, mask: Value
-    ) -> Value:
-        z, r = (self._apply(0, self._load_input(now, at, row, offset, mask) + sums(at)) for at in range(2))
-        new = sums(2)
-        if self.cell.within:
-            new = new + self._load(self.own["within"], offset, mask)
-        return self._mix(z, fma(r, new, self._load_input(now, 2, row, offset, mask)), now, row, offset, mask)
-
-    def _mix(self, z: Value, sums: Value, now: _Now, row: Value, offset: Value, mask: Value) -> Value:
-        """h' of a GRU, from the sums of its new part."""
-        n, h = self._apply(1, sums), self._load(now.h + row * now.h_row, offset, mask)
-        return (1.0 - z) * n + z * h
-
-    def _finish_lstm(
-        self, sums: Callable[[int], Value], now: _Now, row: Value, offset: Value, mask: Value
-    ) -> Value:
-        c = self._load(now.c + row * now.c_row, offset, mask)
-
-        def gate(at: int, c: Value) -> Value:
-            found = self._load_input(now, at, row, offset, mask) + sums(at)
-            if self.cell.peepholes:
-                found = fma(
-                    self._load(self.own["P"] + self.words["H"] * (at * self.item), offset, mask), c, found
-                )
-            return self._apply(0, found)
-
-        i = gate(0, c)
-        k = 1.0 - i if self.cell.coupled else gate(2, c)
-        n = self._apply(1, self._load_input(now, 3, row, offset, mask) + sums(3))
-        c = fma(k, c, i * n)
-        self.fn.store(c, self.own["cc"] + row * self.words["cc row"], offset, mask=mask)
-        return gate(1, c) * self._apply(2, c, bounded=False)
-
-    def _reset(self, tile: _SequenceTile, now: _Now) -> None:
-        """z and r h of a GRU that resets before the product, each (B, H)."""
-        sums = self._sums(tile, 2, self.own["R"], now.h, now.h_row)
-
-        def finish(b: int, v: int, row: Value, offset: Value, mask: Value) -> None:
-            z, r = (
-                self._apply(0, self._load_input(now, at, row, offset, mask) + sums(b, at, v))
-                for at in range(2)
-            )
-            h, here = self._load(now.h + row * now.h_row, offset, mask), row * self.words["H"] * self.item
-            self.fn.store(z, self.own["z"] + here, offset, mask=mask)
-            self.fn.store(r * h, self.own["rh"] + here, offset, mask=mask)
-
-        self._vectors(tile, finish)
-
-    def _renew(self, tile: _SequenceTile, now: _Now) -> None:
-        """The rest of it. R of its new part lies behind that of the other two."""
-        size = self.recipe.vectors * self.recipe.lanes * self.item
-        behind = self.words["columns"] * self.words["H"] * (2 * size)
-        line = self.words["H"] * self.item
-        sums = self._sums(tile, 1, self.own["R"] + behind, self.own["rh"], line)
-
-        def finish(b: int, v: int, row: Value, offset: Value, mask: Value) -> None:
-            z = self._load(self.own["z"] + row * line, offset, mask)
-            new = self._load_input(now, 2, row, offset, mask) + sums(b, 0, v)
-            self._keep(self._mix(z, new, now, row, offset, mask), now, row, offset, mask)
-
-        self._vectors(tile, finish)
+Of bytes it takes four times as many.
+"""
 
 
 def recurrence(
-    cell: CellRecipe, H: int, B: int, steps: int, strides: Mapping[str, int], dtype: str, threads: int
+    cell: CellRecipe,
+    H: int,
+    B: int,
+    steps: int,
+    strides: Mapping[str, int],
+    dtype: str,
+    threads: int,
+    *,
+    zeros: bool | None = None,
 ) -> SweepPlan | str:
     """The kernel of a cell with H numbers of state for B sequences; a sentence where there is none.
 
     `strides`: bytes, by the names of `Recurrence.words`. With tasks more than directions a job takes one step, whatever
-    `steps` says.
+    `steps` says. `zeros`: R is in 8 bits, and whether it has zero points but 0; None: R is of `dtype`.
 
     >>> recurrence(CellRecipe("RNN", (("tanh", ()),)), 8, 1, 5, {}, "int8", 1)
     'takes float32 and float64, got int8'
+    >>> recurrence(CellRecipe("RNN", (("tanh", ()),)), 8, 1, 5, {}, "float32", 1, zeros=False)
+    'takes weights in 8 bits for an LSTM of up to 33025 numbers in float32, got a RNN of 8 in float32'
     """
     if refusal := type_refusal(dtype):
         return refusal
     if not H or not B or not steps:
         return f"takes steps of sequences with states, got {steps} of {B} with {H} numbers"
+    if zeros is not None and (cell.name != "LSTM" or dtype != "float32" or H > MOST_STATES):
+        return (
+            f"takes weights in 8 bits for an LSTM of up to {MOST_STATES} numbers in float32, got a {cell.name} of {H} "
+            f"in {dtype}"
+        )
     type, cpu, D = TYPES[dtype], host(), cell.directions
     lanes = cpu.lanes(type.bytes)
     # 4 gates x 2 vectors, or 4 sequences x 4 gates: sums enough to hide the time of an FMA
@@ -305,7 +61,7 @@ def recurrence(
     blocks = -(-H // (lanes * vectors))
     pieces = min(max(threads // D, 1), blocks)
     if (
-        GATES[cell.name] * H * H * B < PIECE_WORK
+        GATES[cell.name] * H * H * B < PIECE_WORK * (1 if zeros is None else QUAD)
         or cell.before
         or strides.get("h row") != strides.get("y row")
     ):
@@ -314,7 +70,10 @@ def recurrence(
     pieces = -(-blocks // piece)
     words = {"lines": D, "columns": blocks, "per": 1, "pieces": pieces, "piece": piece}
     words |= {"H": H, "B": B, "steps": steps if pieces == 1 else 1, **strides}
-    recipe = Recurrence(cell, type, lanes, vectors, many)
+    line = state_line_bytes(H, lanes)
+    words |= {"q row": line, "q numbers": line - NUMBERS * 4}
+    states = None if zeros is None else StateBytes(lanes, unit_of(cpu), zeros)
+    recipe = Recurrence(cell, type, lanes, vectors, many, states)
     words = {name: words.get(name, 0) for name in recipe.arguments.names if name not in recipe.arrays}
     return SweepPlan(recipe, words, D * pieces, threads, steps * B * D * GATES[cell.name] * H)
 
@@ -337,4 +96,28 @@ def pack_recurrent(plan: SweepPlan, r: Array) -> Array:
     return np.concatenate(turned)
 
 
-__all__ = ["GATES", "CellRecipe", "Recurrence", "pack_recurrent", "recurrence"]
+def pack_recurrent_bytes(plan: SweepPlan, r: Array, scale: Array, zero: Array) -> Array:
+    """The same of R in int8, with a scale and a zero point for each of its rows."""
+    recipe = plan.recipe
+    assert isinstance(recipe, Recurrence)
+    gates = GATES[recipe.cell.name]
+    return pack_bytes_of_states(r, scale, zero, gates, recipe.lanes * recipe.vectors, recipe.lanes)
+
+
+def bytes_of_states(plan: SweepPlan) -> int:
+    """Bytes of `q` of one direction: 0 where states stay as they are."""
+    recipe, words = plan.recipe, plan.words
+    assert isinstance(recipe, Recurrence)
+    return 0 if recipe.states is None else words["pieces"] * words["B"] * words["q row"]
+
+
+__all__ = [
+    "GATES",
+    "Applied",
+    "CellRecipe",
+    "Recurrence",
+    "bytes_of_states",
+    "pack_recurrent",
+    "pack_recurrent_bytes",
+    "recurrence",
+]
