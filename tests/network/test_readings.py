@@ -19,6 +19,7 @@ from convmat.network.files import readings
 from convmat.network.files.readings import Readings
 from convmat.network.graph import Graph, Node
 from convmat.network.reading import read
+from convmat.network.reading.known import Parted
 from tests.network.made import model, node, normal
 
 
@@ -116,7 +117,7 @@ def test_a_record_that_is_none_is_passed_over(monkeypatch: pytest.MonkeyPatch) -
     keys: list[bytes] = []
     key_of = readings._key
 
-    def note(parted: read.Parted) -> bytes:
+    def note(parted: Parted) -> bytes:
         keys.append(key_of(parted))
         return keys[-1]
 

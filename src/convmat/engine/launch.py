@@ -19,7 +19,7 @@ from .runtime import thread_pool
 from .runtime.loader import Loaded
 
 Weights = list[tuple[Array, Array]]
-"""Of each step A as its kernel reads it, and w itself, where the kernel reads that too: else nothing."""
+"""A of each step as its kernel reads it, and w itself, where the kernel reads that too: else nothing."""
 
 
 Rows = Mapping[str, Array]

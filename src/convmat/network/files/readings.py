@@ -29,7 +29,8 @@ import numpy as np
 from ...engine import jit_cache
 from ...errors import NetworkError
 from ..graph import Array, Graph
-from ..reading.read import ModelReader, Parted
+from ..reading.known import Parted
+from ..reading.read import ModelReader
 from .decode import Decoder
 from .encode import FileWriter
 
@@ -58,7 +59,7 @@ class Readings:
             return None
         data = np.frombuffer(kept, np.uint8)
         try:
-            return _Reader(data, reader).read()
+            return _GraphReader(data, reader).read()
         except (NetworkError, ValueError, struct.error, RecursionError):
             return None  # it is read anew, and what is wrong is said of the model
 
@@ -66,7 +67,7 @@ class Readings:
         """Keep a graph; `lying`: its arrays that lie in the file, each with the number of its initializer."""
         if not self.used or len(parted[0]) > MOST_BYTES:
             return
-        writer = _Writer(lying)
+        writer = _GraphWriter(lying)
         try:
             head = json.dumps(writer.record(graph), separators=(",", ":"), allow_nan=False).encode()
         except NetworkError:
@@ -77,7 +78,7 @@ class Readings:
         )
 
 
-class _Writer(FileWriter):
+class _GraphWriter(FileWriter):
     """A graph on its way to the disk."""
 
     def __init__(self, lying: Sequence[tuple[Array, int]]) -> None:
@@ -105,7 +106,7 @@ class _Writer(FileWriter):
         raise NetworkError(f"load: {what} holds texts")
 
 
-class _Reader(Decoder):
+class _GraphReader(Decoder):
     """A graph on its way from the disk, every value checked as one of a saved network."""
 
     def __init__(self, kept: Array, reader: ModelReader) -> None:

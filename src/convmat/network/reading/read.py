@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ..graph import Array, Graph, Input, Node, captured_names
 from ..ops.held import list_refused
 from . import foreign, values, wire
 from .ahead import ReadAhead
+from .known import KnownGraphs, Parted
 from .sources import open_source
 from .values import Values, all_graphs, all_nodes, captured_values, graphs, shorten_error, tensors
 from .wire import Place
@@ -39,21 +40,8 @@ MOST_NODES = 1_000_000
 MOST_DEPTH = 24
 """Bodies within bodies."""
 
-Parted = tuple[bytes, list[Place | None]]
-"""The bytes of a model without raw data, and where those of each initializer are."""
 
-
-class Readings(Protocol):
-    """What earlier processes made of models."""
-
-    def find(self, parted: Parted, reader: ModelReader) -> Graph | None:
-        """The graph of a model, whose raw data the reader takes from their places; None where none is known."""
-
-    def add(self, parted: Parted, graph: Graph, lying: Sequence[tuple[Array, int]]) -> None:
-        """Keep a graph; `lying`: its arrays that lie in the file, each with the number of its initializer."""
-
-
-def read_graph(source: str | os.PathLike[str] | bytes, readings: Readings | None = None) -> Graph:
+def read_graph(source: str | os.PathLike[str] | bytes, readings: KnownGraphs | None = None) -> Graph:
     """The graph of an ONNX file, or of the bytes of one, perhaps from earlier `readings`. Raises NetworkError."""
     with open_source(source) as (name, folder, stream, size):
         parted = _part(stream, size)
