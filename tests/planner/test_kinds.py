@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from convmat.engine import jit_cache
 from convmat.geometry import Geometry
-from convmat.planner import candidates, choose, kinds, nominal, quickest, why
+from convmat.planner import candidates, choose, kept_kinds, kinds, nominal, quickest, why
 from convmat.planner.decision import Decision
+from convmat.planner.kept_kinds import KeptKinds
 from convmat.problem import Problem
 
 LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
@@ -87,6 +90,52 @@ def test_what_differs_in_more_than_extents_is_of_another_kind(known: kinds.Kinds
     for other in (problem("1x1", 60, 2), problem("few rows", 60), problem("1x1", 200), problem("1x1", 1)):
         assert known.nearest(other, None, None) is None
     assert known.nearest(problem("1x1", 60), "im2col", None) is None
+
+
+def test_another_process_weighs_what_was_the_quickest(
+    known: kinds.Kinds, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The way of each problem that was met, also where transformed tiles are near; plans say nothing of it."""
+    jit_cache.use_folder(tmp_path)
+    try:
+        wanted = [problem(name, 56, threads) for name in LAYERS for threads in (1, 2)]
+        quickest.KNOWN = kinds.Kinds(KeptKinds())
+        first = [quickest.find_quickest(each, None, None) for each in wanted]
+        quickest.keep_kinds()
+        prepared: list[Problem] = []
+
+        def weighed(of: Problem, *rest: Any) -> Any:
+            prepared.append(of)
+            return candidates.weigh_way(of, *rest)
+
+        monkeypatch.setattr(quickest, "weigh_way", weighed)
+        quickest.KNOWN = kinds.Kinds(KeptKinds())  # as another process begins
+        again = [quickest.find_quickest(each, None, None) for each in wanted]
+        for one, two in zip(first, again, strict=True):
+            assert one is not None
+            assert two is not None
+            assert (one.candidate, two.like) == (two.candidate, None)
+        assert len(prepared) == len(wanted)
+        tiled = quickest.KNOWN.nearest(problem("3x3", 56), None, None)
+        assert tiled is not None
+        assert tiled.tiled
+        assert quickest.KNOWN.nearest(problem("3x3", 60), None, None) is None
+    finally:
+        jit_cache.use_folder(None)
+
+
+@pytest.mark.parametrize("content", [b"", b"no JSON", b"[1]"])
+def test_kinds_on_disk_that_are_none_are_passed_over(
+    content: bytes, known: kinds.Kinds, tmp_path: Path
+) -> None:
+    jit_cache.use_folder(tmp_path)
+    try:
+        key = kept_kinds._key(1)
+        assert key is not None
+        jit_cache.disk().put(key, content)
+        assert KeptKinds().find(1, "a kind") == []
+    finally:
+        jit_cache.use_folder(None)
 
 
 def test_a_plan_says_that_it_was_chosen_among_few() -> None:

@@ -19,6 +19,7 @@ from .pad import padded_source
 from .plan import Plan
 from .prepared import Bound, Prepared, load_plans
 from .presenter import present_with
+from .quickest import keep_kinds
 from .reading import dtype_name, read_tuning, require_limits
 from .record import Choice, Record
 from .request import request, request_tuned, what_plans_follow
@@ -55,6 +56,7 @@ __all__ = [
     "fold",
     "forget_choices",
     "import_choices",
+    "keep_kinds",
     "load_plans",
     "make",
     "padded_source",

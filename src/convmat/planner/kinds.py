@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..lazy_dataclass import dataclass
 from ..problem import Problem
 from ..processes import Lock
+from .kept_kinds import KeptKinds, Row
 
 if TYPE_CHECKING:
     from ..geometry import Geometry
@@ -39,11 +41,13 @@ KINDS, MEMBERS = 1024, 8
 class Member:
     """A problem that was weighed in full, and the ways that are near the quickest there, the quickest first.
 
-    `near`: each with how many times the quickest one's seconds it takes, or may take at least.
+    `near`: each with how many times the quickest one's seconds it takes, or may take at least. `tiled`: transformed
+    products are near, so it says nothing of other extents.
     """
 
     geometry: Geometry
     near: Mapping[str, float]
+    tiled: bool = False
 
     def near_at(self, geometry: Geometry) -> list[str]:
         """Those that may be the quickest at other extents: ratios change by NEAR within SCALE, by less within less."""
@@ -52,28 +56,51 @@ class Member:
 
 
 class Kinds:
-    """The kinds that were met last."""
+    """The kinds that were met last, and those that are `kept` on disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: KeptKinds | None = None) -> None:
         self._known: OrderedDict[Any, list[Member]] = OrderedDict()
+        self._kept = kept
         self._lock = Lock()
 
     def nearest(self, problem: Problem, *more: Any) -> Member | None:
         """The member whose extents are nearest to a problem's; None where none is within SCALE. `more`: see `add`."""
+        key = (problem.kind, *more)
         with self._lock:
-            members = self._known.get((problem.kind, *more), ())
-        apart = [(_apart(each.geometry, problem.geometry), each) for each in members]
+            members = self._known.get(key)
+            if members is None and self._kept is not None:
+                rows = self._kept.find(problem.threads, repr(key))
+                members = self._known[key] = [_member_of(problem, row) for row in rows]
+                self._forget_oldest()
+        apart = [(_apart(each.geometry, problem.geometry), each) for each in members or ()]
+        apart = [found for found in apart if found[0] == 1.0 or not found[1].tiled]
         least = min(apart, key=lambda found: found[0], default=None)
         return least[1] if least is not None and least[0] <= SCALE else None
 
-    def add(self, problem: Problem, near: Mapping[str, float], *more: Any) -> None:
+    def add(self, problem: Problem, near: Mapping[str, float], *more: Any, tiled: bool = False) -> None:
         """Remember a problem that was weighed in full. `more`: what else its choice depends on."""
-        key = (problem.kind, *more)
+        key, g = (problem.kind, *more), problem.geometry
         with self._lock:
             members = self._known.pop(key, [])
-            self._known[key] = [*members[1 - MEMBERS :], Member(problem.geometry, near)]
-            while len(self._known) > KINDS:
-                self._known.popitem(last=False)
+            self._known[key] = [*members[1 - MEMBERS :], Member(g, near, tiled)]
+            self._forget_oldest()
+            if self._kept is not None:
+                self._kept.add(problem.threads, repr(key), [g.B, list(g.I), dict(near), tiled])
+
+    def keep(self) -> None:
+        """Put on disk what was added."""
+        if self._kept is not None:
+            self._kept.write(MEMBERS)
+
+    def _forget_oldest(self) -> None:
+        while len(self._known) > KINDS:
+            self._known.popitem(last=False)
+
+
+def _member_of(problem: Problem, row: Row) -> Member:
+    """The member of a problem's kind that was kept."""
+    batch, extents, near, tiled = row
+    return Member(replace(problem.geometry, B=batch, I=tuple(extents)), near, tiled)
 
 
 def _apart(a: Geometry, b: Geometry) -> float:

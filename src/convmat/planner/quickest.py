@@ -29,6 +29,7 @@ from ..product import Fourier, Packing, Transform
 from .candidates import Candidate, weigh_way
 from .cost import START, count_waited, error_estimate
 from .jitcost import CALL, EFFICIENCY, STORE, STORE_APART
+from .kept_kinds import KeptKinds
 from .kinds import NEAR, TILED_NEAR, Kinds, Member
 
 if TYPE_CHECKING:
@@ -61,8 +62,13 @@ class Quickest:
     like: Geometry | None = None
 
 
-KNOWN = Kinds()
+KNOWN = Kinds(KeptKinds())
 """What was near the quickest, by the kinds of problems."""
+
+
+def keep_kinds() -> None:
+    """Put on disk what was found of kinds: other processes then plan their problems sooner."""
+    KNOWN.keep()
 
 
 def find_quickest(problem: Problem, lowering: str | None, engine: str | None) -> Quickest | None:
@@ -83,8 +89,8 @@ def find_quickest(problem: Problem, lowering: str | None, engine: str | None) ->
     best = search.find_best()
     if best is None:
         return None
-    if not search.nears_tiles(best[0]):
-        KNOWN.add(problem, search.list_near(best[0]), lowering, engine)
+    tiled = search.nears_tiles(best[0])
+    KNOWN.add(problem, search.list_near(best[0]), lowering, engine, tiled=tiled)
     return Quickest(*best)
 
 
@@ -99,7 +105,8 @@ def _find_among(problem: Problem, known: Member, machine: Machine, peaks: Peaks)
             continue
         if best is None or candidate.cost.seconds < best[0]:
             best = candidate.cost.seconds, candidate, program
-    return None if best is None else Quickest(best[1], best[2], known.geometry)
+    same = known.geometry == problem.geometry  # what a search found, here or in another process
+    return None if best is None else Quickest(best[1], best[2], None if same else known.geometry)
 
 
 class _Search:
@@ -270,4 +277,4 @@ def _fill_share(problem: Problem) -> float:
     return -(-rows // lanes) * lanes / max(rows, 1)
 
 
-__all__ = ["Quickest", "bound", "find_quickest"]
+__all__ = ["Quickest", "bound", "find_quickest", "keep_kinds"]

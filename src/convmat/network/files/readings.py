@@ -14,19 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...engine import jit_cache
+from ...engine import jit_cache, preloaded
 from ...errors import NetworkError
 from ..graph import Array, Graph
 from ..reading.known import Parted
@@ -37,10 +34,9 @@ from .encode import FileWriter
 MOST_BYTES = 4 << 20
 """A model without raw data that is larger takes longer to read than its reader to import, and much room."""
 
-ROOMS = ("files", "ops", "reading")
-"""The source that decides what becomes of a model, beside `graph.py`."""
+SOURCE = ("network/graph.py", "network/files", "network/ops", "network/reading")
+"""What decides what becomes of a model."""
 
-_IMPORTED = time.time()
 _LENGTH = struct.Struct("<Q")
 
 
@@ -147,19 +143,7 @@ def _key(parted: Parted) -> bytes:
 @lru_cache(maxsize=1)
 def version() -> str | None:
     """What changes with the source that reads models; None where nobody can say what it is that runs."""
-    package, found = Path(__file__).parent.parent, []
-    try:
-        for room in ROOMS:
-            with os.scandir(package / room) as entries:
-                facts = [(each.name, each.stat()) for each in entries if each.name.endswith(".py")]
-            found += sorted((room, name, fact.st_size, fact.st_mtime_ns) for name, fact in facts)
-        fact = (package / "graph.py").stat()
-    except OSError:
-        return None
-    found.append(("", "graph.py", fact.st_size, fact.st_mtime_ns))
-    if max(time for *_, time in found) > _IMPORTED * 1e9:
-        return None
-    return hashlib.sha256(repr(found).encode()).hexdigest()
+    return preloaded.source_state(*SOURCE)
 
 
 __all__ = ["Readings"]

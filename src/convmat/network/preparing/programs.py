@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine import thread_pool
 from ...errors import ConvmatError, NetworkError
 from ...lazy_dataclass import dataclass
-from ...planner import Record
+from ...planner import Record, keep_kinds
 from ...processes import Lock, OfThisProcess
 from ..graph import Array, Graph, Node, Spec, Value, specs_of
 from ..ops import Options, operator_of
@@ -130,6 +130,7 @@ class Programs(OfThisProcess):
             self._any = self._any or self._prepare_shapeless()
             return self._any
         made = self.prepare(specs)
+        keep_kinds()
         with self._lock:
             self._kept[key] = dict(specs), made
             while len(self._kept) > 1 and (len(self._kept) > PROGRAMS or self._weight_bytes() > WEIGHT_BYTES):

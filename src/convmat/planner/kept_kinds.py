@@ -1,0 +1,102 @@
+"""What was found of kinds of problems, kept beside the kernels for other processes.
+
+    sha256(source that weighs, CPU, what the machine reaches)  ->  {kind: [[B, I, {way: ratio}, tiled], ..], ..}
+
+A process that plans what was planned before finds the quickest way without weighing others: the same figures and the
+same source would choose it again. One file for each number of threads; whoever writes reads what others wrote first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Any
+
+from ..processes import Lock
+
+Row = list[Any]
+"""Batch, spatial extents, the ways near the quickest with their ratios, and whether it holds at these extents alone."""
+
+MOST = 512
+"""Kinds that are kept; of more those that were added first go."""
+
+SOURCE = ("geometry.py", "problem.py", "layout.py", "axis_phases.py", "lowering", "planner")
+"""What decides how problems are weighed, beside what shapes kernels."""
+
+
+class KeptKinds:
+    """Those on disk, read when they are first asked for, with what is added to them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[str, list[Row]]] = {}
+        self._new: dict[int, dict[str, list[Row]]] = {}
+        self._lock = Lock()
+
+    def find(self, threads: int, kind: str) -> list[Row]:
+        """What is known of a kind; nothing where nothing is."""
+        with self._lock:
+            if threads not in self._known:
+                self._known[threads] = _read(threads)
+            return self._known[threads].get(kind, [])
+
+    def add(self, threads: int, kind: str, row: Row) -> None:
+        """Remember a row until `write` is called."""
+        with self._lock:
+            self._new.setdefault(threads, OrderedDict()).setdefault(kind, []).append(row)
+
+    def write(self, most_rows: int) -> None:
+        """Put what was added on disk, at most so many rows of a kind."""
+        with self._lock:
+            added, self._new = self._new, {}
+        for threads, kinds in added.items():
+            known = _read(threads)
+            for kind, rows in kinds.items():
+                known[kind] = [*known.pop(kind, []), *rows][-most_rows:]
+            for kind in list(known)[:-MOST]:
+                del known[kind]
+            _write(threads, known)
+
+
+def _read(threads: int) -> dict[str, list[Row]]:
+    from ..engine import jit_cache
+
+    key = _key(threads)
+    content = None if key is None else jit_cache.disk().get(key)
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(threads: int, kinds: dict[str, list[Row]]) -> None:
+    from ..engine import jit_cache
+
+    key = _key(threads)
+    if key is not None:
+        jit_cache.disk().put(key, json.dumps(kinds, separators=(",", ":")).encode())
+
+
+@lru_cache(maxsize=1)
+def _version() -> str | None:
+    """What changes with the source that weighs; None where nobody can say what it is that runs."""
+    from ..engine import preloaded
+
+    state = preloaded.source_state(*SOURCE)
+    return None if state is None else f"{preloaded.version()} {state}"
+
+
+def _key(threads: int) -> bytes | None:
+    """32 bytes that change with anything that could change which way is predicted quickest."""
+    from ..engine import host, machine, peaks
+
+    version = _version()
+    if version is None:
+        return None
+    figures = machine(threads), peaks(threads).fma_flops
+    return hashlib.sha256(f"kinds {version} {host().key} {threads} {figures!r}".encode()).digest()
+
+
+__all__ = ["KeptKinds", "Row"]
