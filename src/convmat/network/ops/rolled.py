@@ -201,7 +201,7 @@ class Rolled:
         zeros = self.own["zeros"]
         h = state("initial_h", True) if "initial_h" in names else zeros
         c = state("initial_c", True) if "initial_c" in names else zeros
-        jobs = e.T if self.sweep.plan.tasks > e.D else 1
+        jobs = e.T if self.sweep.plan.words["pieces"] > 1 else 1
         found = []
         for turn in range(jobs):
             given: list[dict[str, Array]] = []

@@ -52,15 +52,6 @@ NUMBERS = 3
 """What stands behind a line of states: scale, zero point, sum; and behind a block of R for each of its lanes."""
 
 
-def state_line_bytes(H: int, lanes: int) -> int:
-    """Bytes of a line of H states.
-
-    >>> state_line_bytes(64, 16), state_line_bytes(50, 8)
-    (128, 128)
-    """
-    return -(-(-(-H // lanes) * lanes + NUMBERS * 4) // LINE) * LINE
-
-
 @dataclass(frozen=True)
 class StateBytes:
     """How states are kept and multiplied: lanes of a vector, what multiplies, whether R has zero points but 0."""
@@ -68,6 +59,14 @@ class StateBytes:
     lanes: int
     unit: Unit
     shifted: bool
+
+    def line_bytes(self, H: int) -> int:
+        """Bytes of a line of H states.
+
+        >>> StateBytes(16, Unit.VNNI, False).line_bytes(64), StateBytes(8, Unit.VNNI, False).line_bytes(50)
+        (128, 128)
+        """
+        return -(-(-(-H // self.lanes) * self.lanes + NUMBERS * 4) // LINE) * LINE
 
     def quantise(self, fn: Function, h: Value, H: Value, line: Value, numbers: Value) -> None:
         """Emits one line of states at h as bytes at `line`, and its numbers."""
@@ -102,9 +101,14 @@ class StateBytes:
             beyond = whole * trunc(filled - H, to=i32)
             fn.store(summed - beyond - trunc(H, to=i32) * self.unit.moved, numbers, 8)
 
+    @property
+    def numbers_bytes(self) -> int:
+        """Bytes of the numbers of a vector of columns."""
+        return NUMBERS * self.lanes * QUAD
+
     def block_bytes(self, quads: Value, columns: int) -> Value:
         """Emits the bytes of a block of R with so many vectors of columns."""
-        return quads * (columns * self.lanes * QUAD) + columns * NUMBERS * self.lanes * QUAD
+        return quads * (columns * self.lanes * QUAD) + columns * self.numbers_bytes
 
     def sums(
         self, fn: Function, r: Value, quads: Value, lines: list[Value], numbers: list[Value], columns: int
@@ -123,13 +127,16 @@ class StateBytes:
             k.carry(*found)
         behind = r + quads * (columns * width)
         return [
-            self._scale_sums(fn, k.results[i * columns + v], behind + v * (NUMBERS * width), own)
+            self._scale_sums(fn, k.results[i * columns + v], behind + v * self.numbers_bytes, own)
             for i, own in enumerate(numbers)
             for v in range(columns)
         ]
 
     def _scale_sums(self, fn: Function, total: Value, behind: Value, own: Value) -> Value:
-        """Emits a vector of sums less what zero points add, times both scales."""
+        """Emits a vector of sums less what zero points add, times both scales.
+
+        `behind`: the numbers of its columns, behind their block of R; `own`: those of its line of states.
+        """
         lanes, width = self.lanes, self.lanes * QUAD
 
         def each(at: int) -> Value:
@@ -141,12 +148,14 @@ class StateBytes:
         return sitofp(total, to=f32) * (each(0) * fn.load(behind, f32.x(lanes), width))
 
 
-def pack_bytes_of_states(r: Array, scale: Array, zero: Array, gates: int, size: int, lanes: int) -> Array:
+def pack_bytes_of_states(
+    states: StateBytes, r: Array, scale: Array, zero: Array, gates: int, size: int
+) -> Array:
     """R of one direction, (G*H, H) in int8, with a scale and a zero point for each row, as the kernel reads it: flat.
 
     `size`: numbers of a block.
     """
-    rows, H = r.shape
+    (rows, H), lanes = r.shape, states.lanes
     blocks, quads = -(-rows // gates // size), -(-H // QUAD)
     filled = np.zeros((gates, blocks * size, quads * QUAD), np.int8)
     filled[:, : rows // gates, :H] = r.reshape(gates, -1, H)
@@ -162,4 +171,4 @@ def pack_bytes_of_states(r: Array, scale: Array, zero: Array, gates: int, size: 
     return np.concatenate(both, axis=1).ravel()
 
 
-__all__ = ["MOST_STATES", "NUMBERS", "QUAD", "StateBytes", "pack_bytes_of_states", "state_line_bytes"]
+__all__ = ["MOST_STATES", "NUMBERS", "QUAD", "StateBytes", "pack_bytes_of_states"]

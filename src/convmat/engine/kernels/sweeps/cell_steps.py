@@ -2,12 +2,12 @@
 
     y[t] = h[t] = cell(x[t] + R h[t - 1], ...)       x[t]: (B, G*H), h: (B, H), R: (G*H, H)
 
-A task has one direction and some of its blocks of H. For a block it keeps the sums of all gates in registers: R is
-packed as [block of H][k][gate][lanes of a block], so it is read from its beginning to its end, while the numbers of
-the state before are broadcast, `many` sequences at a time. The gates are passed over while the sums are in registers,
-and the new state goes where the next step reads it. Sums are taken along k in order, whatever the tasks.
+A task has some sequences of one direction and some of its blocks of H. For a block it keeps the sums of all gates in
+registers: R is packed as [block of H][k][gate][lanes of a block], so it is read from its beginning to its end, while
+the numbers of the state before are broadcast, `many` sequences at a time. The gates are passed over while sums are in
+registers, and the new state goes where the next step reads it. Sums are taken along k in order, whatever the tasks.
 
-With one piece a direction, a task takes all steps; with several, which need the whole state, a job is one step.
+With one piece of H, a task takes all steps; with several, which need the whole state, a job is one step.
 
 An LSTM may have R in 8 bits: each task then counts the state in bytes first, and R h is a sum of integers
 (`byte_states`).
@@ -24,9 +24,9 @@ from collections.abc import Callable, Mapping
 from ....lazy_dataclass import dataclass
 from ...ir.activations import FORMULAS
 from ...ir.emitter import Function, prefix_mask
-from ...ir.instructions import Type, Value, const, equal, fma, maximum, minimum, select, splat, udiv
+from ...ir.instructions import Type, Value, const, fma, less, maximum, minimum, select, splat, udiv, urem
 from .base import Share, SweepRecipe
-from .byte_states import QUAD, StateBytes
+from .byte_states import StateBytes
 
 Applied = tuple[str, tuple[float, ...]]
 """An activation by its name in FORMULAS, and its parameters."""
@@ -80,7 +80,8 @@ class Recurrence(SweepRecipe):
         """Extents, and the bytes from one sequence to the next (`row`), from one step to the next (`step`)."""
         rows = tuple(f"{name} row" for name in ("x", "h", "y", "last", "c", "cc"))
         steps = tuple(f"{name} step {d}" for name in "xy" for d in range(self.cell.directions))
-        return ("H", "B", "steps", *rows, *steps, *("q row", "q numbers") * (self.states is not None))
+        counted = ("quads", "q row", "q numbers", "q size") * (self.states is not None)
+        return ("H", "B", "group", "groups", "steps", *rows, *steps, *counted)
 
     def write(self, fn: Function, words: Mapping[str, Value], share: Share) -> None:
         """All steps of a job."""
@@ -117,27 +118,31 @@ class _Writer:
         self.item, self.kind = recipe.type.bytes, recipe.type.x(recipe.lanes)
         names = (*self.cell.arrays, "x step", "y step")
         self.own = {name: self._of_direction(name) for name in names}
-        if recipe.states is not None:  # a piece of a direction has lines of its own
-            piece = udiv(share.begin, words["piece"])
-            self.q = self._of_direction("q") + piece * words["B"] * words["q row"]
+        group = urem(share.first, words["groups"])
+        self.first = group * words["group"]
+        self.end = minimum(self.first + words["group"], words["B"])
+        if recipe.states is not None:  # a task has lines of its own
+            task = group * words["pieces"] + udiv(share.begin, words["piece"])
+            self.q = self._of_direction("q") + task * words["q size"]
 
     def _of_direction(self, name: str) -> Value:
         """The word of the task's direction."""
         first = self.words[f"{name} 0"]
         if self.cell.directions == 1:
             return first
-        return select(equal(self.share.first, 0), first, self.words[f"{name} 1"])
+        return select(less(self.share.first, self.words["groups"]), first, self.words[f"{name} 1"])
 
     def steps(self) -> None:
         """Step after step; the next reads the state where this one wrote it."""
         own, words, long = self.own, self.words, self.cell.name == "LSTM"
         cells = (own["c"], words["c row"]) if long else (own["h"], words["h row"])
+        states = self.recipe.states
         with self.fn.loop(
             0, words["steps"], carried=[own["x"], own["h"], words["h row"], own["y"], *cells]
         ) as turn:
             now = _Now(*turn.carried)
-            if self.recipe.states is not None:
-                self._count_in_bytes(self.recipe.states, now)
+            if states is not None:
+                self._count_in_bytes(states, now)
             if self.cell.before:
                 self._tiles(lambda tile: self._reset(tile, now))
                 self._tiles(lambda tile: self._renew(tile, now))
@@ -148,31 +153,35 @@ class _Writer:
 
     def _count_in_bytes(self, states: StateBytes, now: _Now) -> None:
         """The state of every sequence as bytes."""
-        with self.fn.loop(0, self.words["B"]) as row:
-            line = self.q + row.index * self.words["q row"]
+        with self.fn.loop(self.first, self.end) as row:
+            line = self._line(row.index)
             h = now.h + row.index * now.h_row
             states.quantise(self.fn, h, self.words["H"], line, line + self.words["q numbers"])
 
+    def _line(self, row: Value) -> Value:
+        """The bytes of a sequence's state."""
+        return self.q + (row - self.first) * self.words["q row"]
+
     def _byte_sums(self, states: StateBytes, tile: _SequenceTile) -> Callable[[int, int, int], Value]:
         """R h of a tile in 8 bits, as `_sums` has it."""
-        H, vectors = self.words["H"], self.recipe.vectors
-        columns, quads = GATES[self.cell.name] * vectors, udiv(H + (QUAD - 1), QUAD)
+        vectors, quads = self.recipe.vectors, self.words["quads"]
+        columns = GATES[self.cell.name] * vectors
         r = self.own["R"] + tile.block * states.block_bytes(quads, columns)
-        lines = [self.q + (tile.row + b) * self.words["q row"] for b in range(tile.many)]
+        lines = [self._line(tile.row + b) for b in range(tile.many)]
         numbers = [line + self.words["q numbers"] for line in lines]
         found = states.sums(self.fn, r, quads, lines, numbers, columns)
         return lambda b, gate, v: found[b * columns + gate * vectors + v]
 
     def _tiles(self, body: Callable[[_SequenceTile], None]) -> None:
-        """Every block of the task with all sequences."""
-        B, many, size = self.words["B"], self.recipe.many, self.recipe.vectors * self.recipe.lanes
+        """Every block of the task with all its sequences."""
+        many, size = self.recipe.many, self.recipe.vectors * self.recipe.lanes
         with self.fn.loop(self.share.begin, self.share.end) as block:
             column = block.index * size
-            with self.fn.loop(0, B - (many - 1), many, carried=[0]) as rows:
+            with self.fn.loop(self.first, self.end - (many - 1), many, carried=[self.first]) as rows:
                 body(_SequenceTile(rows.index, many, block.index, column))
                 rows.carry(rows.index + many)
             if many > 1:
-                with self.fn.loop(rows.results[0], B) as rest:
+                with self.fn.loop(rows.results[0], self.end) as rest:
                     body(_SequenceTile(rest.index, 1, block.index, column))
 
     def _sums(

@@ -12,7 +12,7 @@ from ...cpu import host
 from ...ir.dots import unit_of
 from ...ir.instructions import TYPES
 from .base import SweepPlan, type_refusal
-from .byte_states import MOST_STATES, NUMBERS, QUAD, StateBytes, pack_bytes_of_states, state_line_bytes
+from .byte_states import MOST_STATES, NUMBERS, QUAD, StateBytes, pack_bytes_of_states
 from .cell_steps import GATES, Applied, CellRecipe, Recurrence
 
 Array = npt.NDArray[Any]
@@ -22,6 +22,12 @@ PIECE_WORK = 1 << 17
 
 Of bytes it takes four times as many.
 """
+
+GROUP_WORK = 1 << 17
+"""Multiplications of all steps from which on threads share the sequences of a direction."""
+
+FEW = 4
+"""Sequences of a tile whose sums are in registers."""
 
 
 def recurrence(
@@ -37,8 +43,8 @@ def recurrence(
 ) -> SweepPlan | str:
     """The kernel of a cell with H numbers of state for B sequences; a sentence where there is none.
 
-    `strides`: bytes, by the names of `Recurrence.words`. With tasks more than directions a job takes one step, whatever
-    `steps` says. `zeros`: R is in 8 bits, and whether it has zero points but 0; None: R is of `dtype`.
+    `strides`: bytes, by the names of `Recurrence.words`. With several `pieces` a job takes one step, whatever `steps`
+    says. `zeros`: R is in 8 bits, and whether it has zero points but 0; None: R is of `dtype`.
 
     >>> recurrence(CellRecipe("RNN", (("tanh", ()),)), 8, 1, 5, {}, "int8", 1)
     'takes float32 and float64, got int8'
@@ -56,26 +62,39 @@ def recurrence(
         )
     type, cpu, D = TYPES[dtype], host(), cell.directions
     lanes = cpu.lanes(type.bytes)
+    work, wanted = GATES[cell.name] * H * H * B, max(threads // D, 1)
+    groups = min(wanted, -(-B // FEW)) if work * steps >= GROUP_WORK else 1
+    # Pieces read less of R each, but wait for each other at each step, and count the same state in bytes.
+    small = strides.get("h row") != strides.get("y row") or cell.before
+    small |= work < PIECE_WORK * (1 if zeros is None else QUAD)
+    cut = not small and wanted > 1 and (2 * groups <= wanted or _is_large(type.bytes, H, cell, zeros))
+    group = B if cut else -(-B // groups)
     # 4 gates x 2 vectors, or 4 sequences x 4 gates: sums enough to hide the time of an FMA
-    vectors, many = (2 if lanes < H else 1, 1) if B < 4 or cpu.vector_registers < 32 else (1, 4)
-    blocks = -(-H // (lanes * vectors))
-    pieces = min(max(threads // D, 1), blocks)
-    if (
-        GATES[cell.name] * H * H * B < PIECE_WORK * (1 if zeros is None else QUAD)
-        or cell.before
-        or strides.get("h row") != strides.get("y row")
-    ):
-        pieces = 1
-    piece = -(-blocks // pieces)
-    pieces = -(-blocks // piece)
-    words = {"lines": D, "columns": blocks, "per": 1, "pieces": pieces, "piece": piece}
-    words |= {"H": H, "B": B, "steps": steps if pieces == 1 else 1, **strides}
-    line = state_line_bytes(H, lanes)
-    words |= {"q row": line, "q numbers": line - NUMBERS * 4}
+    vectors, many = (2 if lanes < H else 1, 1) if group < FEW or cpu.vector_registers < 32 else (1, FEW)
     states = None if zeros is None else StateBytes(lanes, unit_of(cpu), zeros)
+    blocks = -(-H // (lanes * vectors))
+    piece = -(-blocks // min(wanted, blocks)) if cut else blocks
+    pieces = -(-blocks // piece)
+    words = {"columns": blocks, "per": 1, "pieces": pieces, "piece": piece}
+    words |= {"H": H, "B": B, "group": group, "groups": -(-B // group)}
+    words |= {"lines": D * words["groups"], "steps": steps if pieces == 1 else 1, **strides}
+    if states is not None:
+        line = states.line_bytes(H)
+        words |= {
+            "quads": -(-H // QUAD),
+            "q row": line,
+            "q numbers": line - NUMBERS * 4,
+            "q size": group * line,
+        }
     recipe = Recurrence(cell, type, lanes, vectors, many, states)
     words = {name: words.get(name, 0) for name in recipe.arguments.names if name not in recipe.arrays}
-    return SweepPlan(recipe, words, D * pieces, threads, steps * B * D * GATES[cell.name] * H)
+    tasks = words["lines"] * pieces
+    return SweepPlan(recipe, words, tasks, threads, steps * B * D * GATES[cell.name] * H)
+
+
+def _is_large(item: int, H: int, cell: CellRecipe, zeros: bool | None) -> bool:
+    """Whether R is read from beyond L2 at each step."""
+    return GATES[cell.name] * H * H * (item if zeros is None else 1) > host().l2
 
 
 def pack_recurrent(plan: SweepPlan, r: Array) -> Array:
@@ -101,14 +120,15 @@ def pack_recurrent_bytes(plan: SweepPlan, r: Array, scale: Array, zero: Array) -
     recipe = plan.recipe
     assert isinstance(recipe, Recurrence)
     gates = GATES[recipe.cell.name]
-    return pack_bytes_of_states(r, scale, zero, gates, recipe.lanes * recipe.vectors, recipe.lanes)
+    assert recipe.states is not None
+    return pack_bytes_of_states(recipe.states, r, scale, zero, gates, recipe.lanes * recipe.vectors)
 
 
 def bytes_of_states(plan: SweepPlan) -> int:
     """Bytes of `q` of one direction: 0 where states stay as they are."""
     recipe, words = plan.recipe, plan.words
     assert isinstance(recipe, Recurrence)
-    return 0 if recipe.states is None else words["pieces"] * words["B"] * words["q row"]
+    return 0 if recipe.states is None else words["groups"] * words["pieces"] * words["q size"]
 
 
 __all__ = [
