@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from convmat import lazy_dataclass
 from convmat.lazy_dataclass import dataclass
 
 NAN = float("nan")
@@ -93,9 +94,15 @@ def _told(make: Any) -> Any:
         return type(error), str(error).replace("_kinds.<locals>.", "")
 
 
+@pytest.mark.parametrize("few", [0, lazy_dataclass.FEW])
 @pytest.mark.parametrize("call", CALLS, ids=repr)
-def test_it_is_what_dataclasses_makes(call: tuple[str, tuple[Any, ...], dict[str, Any]]) -> None:
+def test_it_is_what_dataclasses_makes(
+    call: tuple[str, tuple[Any, ...], dict[str, Any]], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where fields are put in one by one, of the first objects of a class."""
+    monkeypatch.setattr(lazy_dataclass, "FEW", few)
     name, given, named = call
+    OURS = _kinds(dataclass)
     ours, theirs = (_told(lambda kind=kind: kind[name](*given, **named)) for kind in (OURS, THEIRS))
     if isinstance(theirs, tuple):
         assert ours == theirs
@@ -138,9 +145,12 @@ def test_threads_that_make_the_first_ones_together_all_get_theirs() -> None:
             assert [each.a for each in pool.map(kind, range(4))] == [0, 1, 2, 3]
 
 
-def test_no_method_is_written_before_the_first_object() -> None:
+def test_no_method_is_written_before_a_few_objects() -> None:
     kind = _kinds(dataclass)["Plain"]
     waiting = kind.__init__
+    for _ in range(lazy_dataclass.FEW):
+        assert kind(1).b == 2
+        assert kind.__init__ is waiting
     assert kind(1).b == 2
     assert kind.__init__ is not waiting
     assert kind(1).__init__.__func__ is kind.__init__

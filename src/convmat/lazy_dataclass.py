@@ -1,7 +1,7 @@
 """dataclass: that of the standard library, but for methods that cost nothing until they are called.
 
     @dataclass(frozen=True)         fields, equality and `replace` as `dataclasses.dataclass` makes them
-    __init__                        is written and compiled when the first object is made
+    __init__                        is written and compiled when a few objects were made
     __eq__, __hash__, __repr__ ..   are the same few functions for all classes; fields are compared as tuples are, in
                                     every Python: one object is equal to itself, though it be NaN
 
@@ -55,16 +55,51 @@ else:
         return make if cls is None else make(cls)
 
 
+FEW = 8
+"""Objects of a class whose fields are put in one by one: writing and compiling `__init__` takes as long as dozens."""
+
+
 def _first_init(cls: type, frozen: bool) -> Callable[..., None]:
-    """An `__init__` that writes the class's own in its place, and calls it."""
+    """An `__init__` that fills in the first few objects, and then writes the class's own in its place."""
+    taken: list[Field[Any]] = []
+    count = 0
 
     def __init__(self: Any, /, *given: Any, **named: Any) -> None:
+        nonlocal count, taken
+        count, taken = count + 1, taken or list(fields(cls))
+        if count <= FEW and _fill_in(self, taken, given, named):
+            return
         written = _write_init(cls, frozen)
         if vars(cls).get("__init__") is __init__:
             type.__setattr__(cls, "__init__", written)
         written(self, *given, **named)
 
     return __init__
+
+
+def _fill_in(made: Any, taken: list[Field[Any]], given: Sequence[Any], named: dict[str, Any]) -> bool:
+    """Give an object its fields; False, and nothing done, where arguments do not fit: who says so is `__init__`."""
+    words = [each.name for each in taken if each.init and not each.kw_only]
+    values = dict(zip(words, given, strict=False))
+    known = {each.name for each in taken if each.init}
+    if len(given) > len(words) or not named.keys() <= known or named.keys() & values.keys():
+        return False
+    values |= named
+    needed = (each for each in taken if each.init and each.default is each.default_factory is MISSING)
+    if any(each.name not in values for each in needed):
+        return False
+    for each in taken:
+        if each.name not in values:
+            if each.default_factory is not MISSING:
+                values[each.name] = each.default_factory()
+            elif each.init:
+                values[each.name] = each.default
+            else:
+                continue
+        object.__setattr__(made, each.name, values[each.name])
+    if hasattr(made, "__post_init__"):
+        made.__post_init__()
+    return True
 
 
 def _write_init(cls: type, frozen: bool) -> Callable[..., None]:
